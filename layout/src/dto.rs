@@ -1,0 +1,359 @@
+//! What is told of a node, owned and serializable: field for field the JSON of `atomr_telemetry::dto`.
+//!
+//! Every front end, in the node's own process or out of it, speaks these types; they are made from a region in
+//! [`crate::decode`] and nowhere else.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A live actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ActorStatus {
+    pub path: String,
+    pub parent: Option<String>,
+    pub actor_type: String,
+    /// Messages; 0 where it is not known.
+    pub mailbox_depth: u64,
+    /// RFC 3339, or the text that was given for it.
+    pub spawned_at: String,
+    /// The cluster host that the application says it lives on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
+/// An actor with those below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ActorTreeNode {
+    pub path: String,
+    pub name: String,
+    pub actor_type: String,
+    pub mailbox_depth: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    pub children: Vec<ActorTreeNode>,
+}
+
+/// All live actors, as a list and as a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ActorSnapshot {
+    pub total: u64,
+    pub roots: Vec<ActorTreeNode>,
+    pub flat: Vec<ActorStatus>,
+}
+
+/// A message that found nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct DeadLetterRecord {
+    /// From 1 on, without gaps.
+    pub seq: u64,
+    pub recipient: String,
+    pub sender: Option<String>,
+    pub message_type: String,
+    pub message_preview: String,
+    /// RFC 3339.
+    pub timestamp: String,
+}
+
+/// A cluster member.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ClusterMemberInfo {
+    pub address: String,
+    pub status: String,
+    pub roles: Vec<String>,
+    pub reachable: bool,
+    pub up_number: i32,
+}
+
+/// The cluster as this node sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ClusterStateInfo {
+    pub self_address: Option<String>,
+    pub leader: Option<String>,
+    pub members: Vec<ClusterMemberInfo>,
+    pub unreachable: Vec<String>,
+    pub reachability_records: Vec<ReachabilityRecord>,
+    pub gossip_version: Vec<(String, u64)>,
+}
+
+/// Who finds whom unreachable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ReachabilityRecord {
+    pub observer: String,
+    pub subject: String,
+    pub status: String,
+}
+
+/// What changed between two states of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ClusterMembershipDiff {
+    pub added: Vec<ClusterMemberInfo>,
+    pub updated: Vec<ClusterMemberInfo>,
+    pub removed: Vec<String>,
+    pub became_unreachable: Vec<String>,
+    pub became_reachable: Vec<String>,
+}
+
+/// A shard region.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ShardRegionInfo {
+    pub region_id: String,
+    pub shard_count: usize,
+    pub shards: Vec<String>,
+}
+
+/// All shard regions and where their shards are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ShardingSnapshot {
+    pub regions: Vec<ShardRegionInfo>,
+    /// Shard, region.
+    pub allocations: Vec<(String, String)>,
+}
+
+/// Something that happened to a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct ShardingEvent {
+    pub region_id: String,
+    pub shard_id: String,
+    pub event: String,
+}
+
+/// Journals and what was written to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct PersistenceSnapshot {
+    pub journals: Vec<JournalInfo>,
+    pub total_events: u64,
+    pub recent_writes: Vec<JournalWriteInfo>,
+}
+
+/// A journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct JournalInfo {
+    pub name: String,
+    pub persistence_ids: Vec<PersistenceIdStat>,
+}
+
+/// A persistent entity of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct PersistenceIdStat {
+    pub persistence_id: String,
+    pub highest_sequence_nr: u64,
+    pub event_count: u64,
+}
+
+/// One write to a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct JournalWriteInfo {
+    pub journal: String,
+    pub persistence_id: String,
+    pub sequence_nr: u64,
+    pub timestamp: String,
+}
+
+/// All associations with remote systems.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct RemoteSnapshot {
+    pub associations: Vec<RemoteAssociationInfo>,
+}
+
+/// An association with a remote system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct RemoteAssociationInfo {
+    pub remote_address: String,
+    pub state: String,
+    pub inbound_bytes: u64,
+    pub outbound_bytes: u64,
+}
+
+/// Stream graphs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct StreamsSnapshot {
+    pub running_graphs: u64,
+    pub total_started: u64,
+    pub total_finished: u64,
+    pub active: Vec<StreamGraphInfo>,
+}
+
+/// A running stream graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct StreamGraphInfo {
+    pub id: u64,
+    pub name: String,
+    pub started_at: String,
+}
+
+/// Distributed data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct DDataSnapshot {
+    pub keys: Vec<String>,
+    pub total_updates: u64,
+}
+
+/// Everything that is told of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct NodeSnapshot {
+    pub node: String,
+    /// RFC 3339.
+    pub generated_at: String,
+    pub actors: ActorSnapshot,
+    /// Newest first, at most 100.
+    pub dead_letters: Vec<DeadLetterRecord>,
+    pub cluster: ClusterStateInfo,
+    pub sharding: ShardingSnapshot,
+    pub persistence: PersistenceSnapshot,
+    pub remote: RemoteSnapshot,
+    pub streams: StreamsSnapshot,
+    pub ddata: DDataSnapshot,
+}
+
+/// The counts of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields say it")]
+pub struct OverviewSnapshot {
+    pub node: String,
+    pub generated_at: String,
+    pub actor_count: u64,
+    pub dead_letter_count: u64,
+    pub cluster_member_count: usize,
+    pub cluster_unreachable_count: usize,
+    pub remote_association_count: usize,
+    pub running_graphs: u64,
+    pub persistence_event_count: u64,
+    pub ddata_key_count: usize,
+}
+
+/// Levels of a tree at most. Deeper actors start a tree of their own: a JSON reader that allows 128 nested values, as
+/// the usual ones do, can then still read a snapshot.
+pub const MAX_TREE_LEVELS: usize = 60;
+
+/// Joins actors to trees by their paths, in linear time. An actor whose parent is not among them is a root; so is one
+/// below [`MAX_TREE_LEVELS`], and one of each cycle (which only a hostile region can hold). Order is kept.
+pub fn tree(flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
+    let index: HashMap<&str, usize> = flat.iter().enumerate().map(|(i, s)| (s.path.as_str(), i)).collect();
+    let mut parents: Vec<Option<usize>> =
+        flat.iter().map(|s| s.parent.as_deref().and_then(|p| index.get(p).copied())).collect();
+
+    // Levels, found by walking up until a known one; the walk marks its way, so that a cycle is met and cut.
+    const UNKNOWN: usize = usize::MAX;
+    const ON_THE_WAY: usize = usize::MAX - 1;
+    let mut levels = vec![UNKNOWN; flat.len()];
+    let mut way = Vec::new();
+    for start in 0..flat.len() {
+        let mut at = start;
+        while levels[at] == UNKNOWN {
+            levels[at] = ON_THE_WAY;
+            way.push(at);
+            match parents[at] {
+                Some(up) if levels[up] != ON_THE_WAY => at = up,
+                Some(_) => parents[at] = None,
+                None => {}
+            }
+        }
+        while let Some(at) = way.pop() {
+            levels[at] = match parents[at] {
+                Some(up) if levels[up] + 1 < MAX_TREE_LEVELS => levels[up] + 1,
+                _ => {
+                    parents[at] = None;
+                    0
+                }
+            };
+        }
+    }
+
+    let mut nodes: Vec<Option<ActorTreeNode>> = flat
+        .iter()
+        .map(|s| {
+            Some(ActorTreeNode {
+                path: s.path.clone(),
+                name: s.path.rsplit('/').next().unwrap_or(&s.path).to_owned(),
+                actor_type: s.actor_type.clone(),
+                mailbox_depth: s.mailbox_depth,
+                host: s.host.clone(),
+                children: Vec::new(),
+            })
+        })
+        .collect();
+    // Deepest first, so that whoever is moved into its parent has all of its own; last first, so that a final
+    // reversal of each list restores the order.
+    let mut by_level: Vec<usize> = (0..flat.len()).rev().collect();
+    by_level.sort_by_key(|i| core::cmp::Reverse(levels[*i]));
+    let mut roots = Vec::new();
+    for at in by_level {
+        let Some(mut node) = nodes[at].take() else { continue };
+        node.children.reverse();
+        match parents[at].and_then(|up| nodes[up].as_mut()) {
+            Some(parent) => parent.children.push(node),
+            None => roots.push(node),
+        }
+    }
+    roots.reverse();
+    roots
+}
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+
+    fn status(path: &str, parent: Option<&str>) -> ActorStatus {
+        ActorStatus {
+            path: path.into(),
+            parent: parent.map(Into::into),
+            actor_type: "T".into(),
+            mailbox_depth: 0,
+            spawned_at: "now".into(),
+            host: None,
+        }
+    }
+
+    fn count(nodes: &[ActorTreeNode]) -> usize {
+        nodes.iter().map(|n| 1 + count(&n.children)).sum()
+    }
+
+    #[test]
+    fn children_stand_below_their_parents_in_the_given_order() {
+        let flat = [
+            status("/user/a/x", Some("/user/a")),
+            status("/user/a", Some("/user")),
+            status("/user/b", Some("/user")),
+            status("/user/a/y", Some("/user/a")),
+        ];
+        let roots = tree(&flat);
+        assert_eq!(roots.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(roots[0].children.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+    }
+
+    #[test]
+    fn a_cycle_and_a_bottomless_chain_lose_nobody_and_do_not_hang() {
+        let mut flat = vec![status("a", Some("b")), status("b", Some("a")), status("c", Some("c"))];
+        for i in 0..10_000 {
+            flat.push(status(&format!("n{i}"), Some(&format!("n{}", i + 1))));
+        }
+        let roots = tree(&flat);
+        assert_eq!(count(&roots), flat.len());
+        fn depth(node: &ActorTreeNode) -> usize {
+            1 + node.children.iter().map(depth).max().unwrap_or(0)
+        }
+        assert!(roots.iter().map(depth).max() <= Some(MAX_TREE_LEVELS));
+    }
+}

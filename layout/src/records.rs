@@ -1,0 +1,172 @@
+//! Records of fixed layout: what the words of a slot or cell mean.
+//!
+//! Each is a `#[repr(C)]` struct of whole words that turns into words and back without a copy of our own making
+//! (zerocopy), so that the writer fills a struct and the reader reads one; sizes and offsets are asserted literally.
+
+use core::mem::offset_of;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, METRIC_TEXT_BYTES};
+
+/// What makes a stamp a time. One seqlock cell in the header.
+///
+/// A *stamp* is a tick count of the writer's clock. Two sightings of that clock beside the monotonic one give the
+/// rate; the newest difference to UTC gives the date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ClockRecord {
+    /// Ticks at the first sighting.
+    pub first_ticks: u64,
+    /// Monotonic nanoseconds at the first sighting.
+    pub first_mono_ns: u64,
+    /// Ticks at the newest sighting.
+    pub last_ticks: u64,
+    /// Monotonic nanoseconds at the newest sighting.
+    pub last_mono_ns: u64,
+    /// UTC nanoseconds minus monotonic nanoseconds at the newest sighting.
+    pub unix_minus_mono_ns: u64,
+}
+
+/// A live actor (or, with only `key` meant, a stop that came before its spawn).
+///
+/// ```text
+///  byte 0        16           32      40     44     48             64            128                   320
+///       │ key    │ parent key │ stamp │ type │ flags│ text lengths │ live words  │ text: path, parent, │
+///       │ 16     │ 16         │ 8     │ 4    │ 4    │ 5 × 2, pad 6 │ 8 × 8       │ type, spawned, host │
+///                                                                    own line
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ActorRecord {
+    /// Hash of the whole path as `Display` gives it.
+    pub key: [u64; 2],
+    /// Hash of the parent's path; meaningless unless [`actor_flags::PARENT`].
+    pub parent_key: [u64; 2],
+    /// When it was spawned: a stamp, later than that of any earlier actor of this path.
+    pub spawned: u64,
+    /// Its type's interned name, 0 if the name is in the text.
+    pub type_id: u32,
+    /// See [`actor_flags`].
+    pub flags: u32,
+    /// Bytes of the path in the text.
+    pub path_bytes: u16,
+    /// With [`actor_flags::PARENT_IS_PREFIX`] how many bytes of the *whole* path are the parent's; else its bytes in
+    /// the text.
+    pub parent_bytes: u16,
+    /// Bytes of the type's name in the text.
+    pub type_bytes: u16,
+    /// Bytes of `spawned_at` in the text, for a time given as text.
+    pub spawned_bytes: u16,
+    /// Bytes of the host annotation in the text.
+    pub host_bytes: u16,
+    /// Zero.
+    pub reserved: [u16; 3],
+    /// Words that change while the record stands: see [`live`]. Zeroed when the slot is taken.
+    pub live: [u64; 8],
+    /// The texts, one after the other, in the order of their lengths.
+    pub text: [u8; ACTOR_TEXT_BYTES],
+}
+
+/// Flags of an [`ActorRecord`].
+pub mod actor_flags {
+    /// It has a parent.
+    pub const PARENT: u32 = 1;
+    /// The parent's path is the first `parent_bytes` bytes of this path.
+    pub const PARENT_IS_PREFIX: u32 = 1 << 1;
+    /// The path was longer than what is kept.
+    pub const PATH_CUT: u32 = 1 << 2;
+    /// Another text was longer than what is kept.
+    pub const TEXT_CUT: u32 = 1 << 3;
+    /// `spawned_at` was given as text.
+    pub const SPAWNED_TEXT: u32 = 1 << 4;
+    /// A host was given.
+    pub const HOST: u32 = 1 << 5;
+    /// The mailbox depth is known.
+    pub const DEPTH: u32 = 1 << 6;
+}
+
+/// Indices of [`ActorRecord::live`].
+pub mod live {
+    /// Messages waiting in the mailbox when it was last looked at.
+    pub const MAILBOX_DEPTH: usize = 0;
+}
+
+/// A message that found nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DeadLetterRecord {
+    /// When: a stamp.
+    pub stamp: u64,
+    /// The message type's interned name, 0 if the name is in the text.
+    pub type_id: u32,
+    /// Bit 0: there is a sender. Bit 1: a text was cut.
+    pub flags: u32,
+    /// Bytes of the recipient's path in the text.
+    pub recipient_bytes: u16,
+    /// Bytes of the sender's path in the text.
+    pub sender_bytes: u16,
+    /// Bytes of the message type in the text.
+    pub type_bytes: u16,
+    /// Bytes of the preview in the text.
+    pub preview_bytes: u16,
+    /// The texts, one after the other, in the order of their lengths.
+    pub text: [u8; DEAD_LETTER_TEXT_BYTES],
+}
+
+/// Flags of a [`DeadLetterRecord`].
+pub mod dead_letter_flags {
+    /// The sender is known.
+    pub const SENDER: u32 = 1;
+    /// A text was longer than what is kept.
+    pub const TEXT_CUT: u32 = 1 << 1;
+}
+
+/// What a metric is: name, unit, kind and help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MetricRecord {
+    /// `1 << 63 | kind` once the rest is there; see [`crate::metrics::Kind`].
+    pub ready: u64,
+    /// Bytes of the name in the text.
+    pub name_bytes: u16,
+    /// Bytes of the unit in the text.
+    pub unit_bytes: u16,
+    /// Bytes of the help in the text.
+    pub help_bytes: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// The texts, one after the other, in the order of their lengths.
+    pub text: [u8; METRIC_TEXT_BYTES],
+}
+
+/// Words of an [`ActorRecord`].
+pub const ACTOR_WORDS: usize = size_of::<ActorRecord>() / 8;
+/// Words of a [`DeadLetterRecord`].
+pub const DEAD_LETTER_WORDS: usize = size_of::<DeadLetterRecord>() / 8;
+/// Words of a [`MetricRecord`].
+pub const METRIC_WORDS: usize = size_of::<MetricRecord>() / 8;
+/// Words of an actor record before its text.
+pub const ACTOR_HEAD_WORDS: usize = offset_of!(ActorRecord, text) / 8;
+/// Words of a dead letter before its text.
+pub const DEAD_LETTER_HEAD_WORDS: usize = offset_of!(DeadLetterRecord, text) / 8;
+
+const _: () = {
+    assert!(size_of::<ClockRecord>() == 40);
+    assert!(size_of::<ActorRecord>() == 320);
+    assert!(offset_of!(ActorRecord, parent_key) == 16);
+    assert!(offset_of!(ActorRecord, spawned) == 32);
+    assert!(offset_of!(ActorRecord, type_id) == 40);
+    assert!(offset_of!(ActorRecord, flags) == 44);
+    assert!(offset_of!(ActorRecord, path_bytes) == 48);
+    assert!(offset_of!(ActorRecord, host_bytes) == 56);
+    assert!(offset_of!(ActorRecord, live) == 64);
+    assert!(offset_of!(ActorRecord, text) == 128);
+    assert!(size_of::<DeadLetterRecord>() == 368);
+    assert!(offset_of!(DeadLetterRecord, type_id) == 8);
+    assert!(offset_of!(DeadLetterRecord, recipient_bytes) == 16);
+    assert!(offset_of!(DeadLetterRecord, text) == 24);
+    assert!(size_of::<MetricRecord>() == 256);
+    assert!(offset_of!(MetricRecord, name_bytes) == 8);
+    assert!(offset_of!(MetricRecord, text) == 16);
+};

@@ -1,0 +1,627 @@
+//! The region map: where everything is, who writes it, and when. The only page that states offsets.
+//!
+//! # Who writes what
+//! All fields are 64-bit words. *Owner* is the only thread that stores there; *order* is the order of the store that
+//! makes it visible.
+//!
+//! | what | owner | order | may change |
+//! |---|---|---|---|
+//! | magic, version | the creating thread | magic last, Release | once: 0 → value, after everything else |
+//! | identity ([`HeaderRecord`]), directory | the creating thread | before the magic | never after |
+//! | node name, program, writer | the creating thread | before the magic | never after |
+//! | system name | the first `install` | ready word, Release | once |
+//! | state | creating thread, then whoever closes | Release | only upwards ([`State`]) |
+//! | process beat | the sampler thread | Relaxed | each beat |
+//! | runtime beat | one task of the async runtime | Relaxed | each beat |
+//! | clock | the creating thread, then the sampler thread | seqlock | each beat |
+//! | counters | lane 0: any thread; lane *n*: its holder | Relaxed | any time, only up (gauges: both ways) |
+//! | metric descriptors | whoever registers (a private mutex) | ready word, Release | once each |
+//! | names | whoever won the slot's private key | ready word, Release | once each |
+//! | actor control words | any thread, by compare-and-swap | AcqRel | any time |
+//! | actor slots | whoever moved the control word to BUSY | control word, Release | while BUSY |
+//! | actor spill words | any thread, by compare-and-swap | AcqRel | any time |
+//! | dead-letter head, marks | any thread, by fetch-add or fetch-max | Relaxed | any time, only up |
+//! | dead-letter slots | whoever moved the slot's sequence to odd | sequence, Release | while odd |
+//!
+//! No reader writes anything.
+//!
+//! # Map
+//! ```text
+//!  byte
+//!     0 ┌──────────────────┬──────────────────┐
+//!       │ magic            │ version          │   version = major << 32 | minor
+//!    16 ├──────────────────┴──────────────────┤
+//!       │ HeaderRecord: region length, identity, directory                          (112 bytes)
+//!   128 ├─────────────────────────────────────┤
+//!       │ state │                             │   its own 128 bytes
+//!   256 ├─────────────────────────────────────┤
+//!       │ process beat: count, monotonic ns   │   its own 128 bytes
+//!   384 ├─────────────────────────────────────┤
+//!       │ runtime beat: count, monotonic ns   │   its own 128 bytes
+//!   512 ├─────────────────────────────────────┤
+//!       │ clock: seqlock cell of ClockRecord  │   its own 128 bytes
+//!   640 ├─────────────────────────────────────┤
+//!       │ node name      (text cell)          │   256 bytes
+//!   896 ├─────────────────────────────────────┤
+//!       │ system name    (text cell)          │   256 bytes
+//!  1152 ├─────────────────────────────────────┤
+//!       │ program path   (text cell)          │   512 bytes
+//!  1664 ├─────────────────────────────────────┤
+//!       │ writer version (text cell)          │   128 bytes
+//!  1792 ├─────────────────────────────────────┤
+//!       │ reserved, zero                      │
+//!  2048 ├─────────────────────────────────────┤
+//!       │ section directory: 32 × SectionRecord (64 bytes each; id 0 = unused)
+//!  4096 ├─────────────────────────────────────┤
+//!       │ sections, each starting on 128 bytes, in the order of the directory
+//!       └─────────────────────────────────────┘
+//! ```
+//! A *text cell* is a ready word (`1 << 63 | bytes`) and the bytes, zero-padded; see [`crate::names`].
+//!
+//! Sections of this version, each `count` records that are `stride` bytes apart:
+//! ```text
+//!  id  section        count            stride   one record
+//!   1  counters       lanes + 1        128·n    one lane: a word per metric
+//!   2  metrics        metrics          256      MetricRecord
+//!   3  names          names            256      text cell
+//!   4  actor control  buckets          64       8 control words (crate::table)
+//!   5  actor slots    8 · buckets      320      ActorRecord
+//!   6  actor spill    spill groups     64       8 spill words (crate::table)
+//!   7  dead letters   letters + 1      384      first the ring's head (crate::ring), then DeadLetterRecords in slots
+//! ```
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::error::{LimitError, OpenError};
+use crate::limits::{
+    BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
+    SEPARATION_BYTES,
+};
+use crate::records::{ActorRecord, ClockRecord, MetricRecord};
+use crate::sync::{AtomicU64, Ordering};
+use crate::words::{self, WORD, Words};
+use crate::{metrics, names, ring, seqlock};
+
+/// The first word of a published region: `ATOMSCPE` in ASCII.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSCPE");
+/// A reader refuses another major version.
+pub const VERSION_MAJOR: u32 = 1;
+/// A reader reads a newer minor version as far as it knows it.
+pub const VERSION_MINOR: u32 = 0;
+
+/// Identity and shape of a region: written before it is published, never after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct HeaderRecord {
+    /// Bytes of the whole region.
+    pub region_bytes: u64,
+    /// Bytes of the header and the directory.
+    pub header_bytes: u64,
+    /// Used entries of the directory.
+    pub sections: u64,
+    /// The node's process id, in its own pid namespace.
+    pub pid: u64,
+    /// The node's effective user id.
+    pub uid: u64,
+    /// When the process started: clock ticks after boot, as `/proc/PID/stat` says it.
+    pub process_start_ticks: u64,
+    /// The kernel's boot id (a UUID's 16 bytes), or 0.
+    pub boot_id: [u64; 2],
+    /// Inode of the node's pid namespace, or 0.
+    pub pid_namespace: u64,
+    /// When the region was made: nanoseconds since 1970, UTC.
+    pub created_unix_ns: u64,
+    /// How many live actors the table was sized for.
+    pub actor_capacity: u64,
+    /// Bit 0: previews are kept. The rest is zero.
+    pub flags: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+/// One entry of the section directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SectionRecord {
+    /// Which section; 0 is an unused entry.
+    pub id: u64,
+    /// Where it starts, in bytes from the start of the region.
+    pub offset_bytes: u64,
+    /// How many records.
+    pub count: u64,
+    /// Bytes from one record to the next.
+    pub stride_bytes: u64,
+    /// Bytes of a record that are used; the rest of the stride is padding.
+    pub record_bytes: u64,
+    /// Zero.
+    pub reserved: [u64; 3],
+}
+
+/// How far the node has come. Stored as its number, which only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u64)]
+pub enum State {
+    /// Published; no actor system is installed yet.
+    Starting = 1,
+    /// Installed on an actor system, or used without one.
+    Running = 2,
+    /// The application said that it stops.
+    Stopping = 3,
+    /// Closed in good order.
+    Closed = 4,
+}
+
+impl State {
+    /// The state with this number.
+    pub fn from_word(word: u64) -> Option<Self> {
+        [Self::Starting, Self::Running, Self::Stopping, Self::Closed].into_iter().find(|s| *s as u64 == word)
+    }
+}
+
+/// Word indices of the header's fields.
+pub mod header {
+    use core::ops::Range;
+
+    use super::{HEADER_BYTES, WORD};
+
+    /// [`super::MAGIC`], stored last.
+    pub const MAGIC: usize = 0;
+    /// Major and minor version.
+    pub const VERSION: usize = 1;
+    /// [`super::HeaderRecord`].
+    pub const RECORD: Range<usize> = 2..16;
+    /// [`super::State`].
+    pub const STATE: usize = 16;
+    /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
+    pub const PROCESS_BEAT: Range<usize> = 32..34;
+    /// The same from a task of the async runtime; count 0 = none was started.
+    pub const RUNTIME_BEAT: Range<usize> = 48..50;
+    /// Seqlock cell of [`super::ClockRecord`].
+    pub const CLOCK: Range<usize> = 64..70;
+    /// Text cell.
+    pub const NODE: Range<usize> = 80..112;
+    /// Text cell.
+    pub const SYSTEM: Range<usize> = 112..144;
+    /// Text cell.
+    pub const PROGRAM: Range<usize> = 144..208;
+    /// Text cell.
+    pub const WRITER: Range<usize> = 208..224;
+    /// [`super::SectionRecord`]s.
+    pub const DIRECTORY: Range<usize> = 256..512;
+
+    const _: () = assert!(DIRECTORY.end * WORD == HEADER_BYTES);
+}
+
+/// Bytes of the header with the directory: one page.
+pub const HEADER_BYTES: usize = 4096;
+/// Words of a [`SectionRecord`].
+pub const SECTION_WORDS: usize = size_of::<SectionRecord>() / WORD;
+
+const _: () = {
+    assert!(size_of::<HeaderRecord>() == 112);
+    assert!((header::RECORD.end - header::RECORD.start) * WORD == size_of::<HeaderRecord>());
+    assert!(core::mem::offset_of!(HeaderRecord, pid) == 24);
+    assert!(core::mem::offset_of!(HeaderRecord, boot_id) == 48);
+    assert!(core::mem::offset_of!(HeaderRecord, created_unix_ns) == 72);
+    assert!(size_of::<SectionRecord>() == 64);
+    assert!((header::DIRECTORY.end - header::DIRECTORY.start) == MAX_SECTIONS * SECTION_WORDS);
+    assert!((header::CLOCK.end - header::CLOCK.start - 1) * WORD == size_of::<ClockRecord>());
+    // What different threads write lies apart.
+    assert!(header::STATE * WORD % SEPARATION_BYTES == 0);
+    assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);
+    assert!(header::RUNTIME_BEAT.start * WORD % SEPARATION_BYTES == 0);
+    assert!(header::CLOCK.start * WORD % SEPARATION_BYTES == 0);
+};
+
+/// What a region is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacities {
+    /// Live actors for which room is promised; the table has at least twice as many slots.
+    pub actors: usize,
+    /// Threads that count without a locked instruction; further ones share the overflow lane.
+    pub lanes: usize,
+    /// Dead letters kept: the newest so many.
+    pub dead_letters: usize,
+    /// Different type names and other interned texts.
+    pub names: usize,
+    /// Counters and gauges, the built-in ones included.
+    pub metrics: usize,
+}
+
+impl Default for Capacities {
+    /// About 16 k live actors, 16 lanes, 1024 dead letters: less than 12 MiB.
+    fn default() -> Self {
+        Self { actors: 16_384, lanes: 16, dead_letters: 1024, names: 1024, metrics: 128 }
+    }
+}
+
+/// Where one section lies. All in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section {
+    /// First word.
+    pub start: usize,
+    /// Records.
+    pub count: usize,
+    /// Words from one record to the next.
+    pub stride: usize,
+}
+
+impl Section {
+    /// Words that it takes.
+    pub fn len(&self) -> usize {
+        self.count * self.stride
+    }
+
+    /// Whether it has no records.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Its words in the region.
+    pub fn range(&self) -> core::ops::Range<usize> {
+        self.start..self.start + self.len()
+    }
+}
+
+/// Where every section of a region lies: the writer computes it from its capacities, the reader from the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the section of that name in the module's map")]
+pub struct RegionMap {
+    pub region_bytes: usize,
+    pub counters: Section,
+    pub metrics: Section,
+    pub names: Section,
+    pub actor_control: Section,
+    pub actor_slots: Section,
+    pub actor_spill: Section,
+    pub dead_letters: Section,
+}
+
+/// What the layout demands of a section: id, name, bytes of a record, bounds of its count.
+struct Rule {
+    id: u64,
+    name: &'static str,
+    record_bytes: usize,
+    least: usize,
+    most: usize,
+}
+
+const fn rule(id: u64, name: &'static str, record_bytes: usize, least: usize, most: usize) -> Rule {
+    Rule { id, name, record_bytes, least, most }
+}
+
+const BUCKET_BYTES: usize = BUCKET_SLOTS * WORD;
+const MAX_BUCKETS: usize = MAX_ACTORS / 2;
+/// Counters that every region has room for, whatever else it is asked for.
+pub const MIN_METRICS: usize = 32;
+
+const RULES: [Rule; 7] = [
+    rule(1, "section counters", WORD * MIN_METRICS, 1, MAX_LANES + 1),
+    rule(2, "section metrics", size_of::<MetricRecord>(), MIN_METRICS, MAX_METRICS),
+    rule(3, "section names", 256, 1, MAX_NAMES),
+    rule(4, "section actor control", BUCKET_BYTES, 2, MAX_BUCKETS),
+    rule(5, "section actor slots", size_of::<ActorRecord>(), 2 * BUCKET_SLOTS, MAX_BUCKETS * BUCKET_SLOTS),
+    rule(6, "section actor spill", BUCKET_BYTES, 1, MAX_BUCKETS),
+    rule(7, "section dead letters", ring::DEAD_LETTER_SLOT_BYTES, 2, MAX_DEAD_LETTERS + 1),
+];
+
+impl RegionMap {
+    /// Lays out a region of these capacities. The size in bytes is `region_bytes`, a multiple of 4096.
+    pub fn for_capacities(capacities: &Capacities) -> Result<Self, LimitError> {
+        let Capacities { actors, lanes, dead_letters, names, metrics } = *capacities;
+        check("actors", actors, 1, MAX_ACTORS)?;
+        check("lanes", lanes, 1, MAX_LANES)?;
+        check("dead_letters", dead_letters, 1, MAX_DEAD_LETTERS)?;
+        check("names", names, 1, MAX_NAMES)?;
+        check("metrics", metrics, MIN_METRICS, MAX_METRICS)?;
+        // Half full at the promised number; two-choice placement then practically never finds both buckets full.
+        let buckets = (2 * actors).div_ceil(BUCKET_SLOTS).max(2);
+        let spill_groups = buckets.div_ceil(BUCKET_SLOTS);
+        let lane_bytes = (metrics * WORD).next_multiple_of(SEPARATION_BYTES);
+        let shapes = [
+            (lanes + 1, lane_bytes),
+            (metrics, size_of::<MetricRecord>()),
+            (names, 256),
+            (buckets, BUCKET_BYTES),
+            (buckets * BUCKET_SLOTS, size_of::<ActorRecord>()),
+            (spill_groups, BUCKET_BYTES),
+            (dead_letters + 1, ring::DEAD_LETTER_SLOT_BYTES),
+        ];
+        let mut end = HEADER_BYTES;
+        let sections = shapes.map(|(count, stride_bytes)| {
+            let start = end.next_multiple_of(SEPARATION_BYTES);
+            end = start + count * stride_bytes;
+            Section { start: start / WORD, count, stride: stride_bytes / WORD }
+        });
+        Ok(Self::of(end.next_multiple_of(4096), sections))
+    }
+
+    /// Bytes of a region of these capacities.
+    ///
+    /// ```
+    /// use atomscope_layout::{Capacities, RegionMap};
+    /// assert!(RegionMap::footprint(&Capacities::default())? <= 16 << 20);
+    /// # Ok::<(), atomscope_layout::LimitError>(())
+    /// ```
+    pub fn footprint(capacities: &Capacities) -> Result<usize, LimitError> {
+        Self::for_capacities(capacities).map(|map| map.region_bytes)
+    }
+
+    /// Reads and checks the header and the directory of a region. Everything that a [`RegionMap`] says of a region
+    /// lies inside `region`.
+    pub fn read(region: Words<'_>) -> Result<(Self, HeaderRecord), OpenError> {
+        let found_bytes = (region.len() * WORD) as u64;
+        if region.len() * WORD < HEADER_BYTES {
+            return Err(if region.load(header::MAGIC) == 0 {
+                OpenError::NotReady
+            } else {
+                OpenError::Truncated { found: found_bytes, expected: HEADER_BYTES as u64 }
+            });
+        }
+        match region.load(header::MAGIC) {
+            0 => return Err(OpenError::NotReady),
+            MAGIC => {}
+            found => return Err(OpenError::NotARegion { found }),
+        }
+        crate::sync::fence(Ordering::Acquire);
+        let version = region.load(header::VERSION);
+        let (found_major, found_minor) = ((version >> 32) as u32, version as u32);
+        if found_major != VERSION_MAJOR {
+            return Err(OpenError::Incompatible { found_major, found_minor, major: VERSION_MAJOR });
+        }
+        let mut words = [0u64; size_of::<HeaderRecord>() / WORD];
+        if let Some(from) = region.slice(header::RECORD) {
+            from.copy_to(&mut words);
+        }
+        let record: HeaderRecord = zerocopy::transmute!(words);
+        if record.region_bytes > found_bytes {
+            return Err(OpenError::Truncated { found: found_bytes, expected: record.region_bytes });
+        }
+        let at = |word: usize, what, found| OpenError::Corrupt { offset: (word * WORD) as u64, what, found };
+        if record.region_bytes < HEADER_BYTES as u64 || record.region_bytes % WORD as u64 != 0 {
+            return Err(at(header::RECORD.start, "region length", record.region_bytes));
+        }
+        if record.header_bytes != HEADER_BYTES as u64 {
+            return Err(at(header::RECORD.start + 1, "header length", record.header_bytes));
+        }
+        if record.sections > MAX_SECTIONS as u64 {
+            return Err(at(header::RECORD.start + 2, "section count", record.sections));
+        }
+        let map = Self::read_directory(region, &record)?;
+        Ok((map, record))
+    }
+
+    fn read_directory(region: Words<'_>, record: &HeaderRecord) -> Result<Self, OpenError> {
+        let mut found: [Option<Section>; RULES.len()] = [None; RULES.len()];
+        let mut taken: Vec<(u64, u64, usize)> = Vec::with_capacity(MAX_SECTIONS);
+        for index in 0..record.sections as usize {
+            let word = header::DIRECTORY.start + index * SECTION_WORDS;
+            let at = |field: usize, what, found| {
+                Err(OpenError::Corrupt { offset: ((word + field) * WORD) as u64, what, found })
+            };
+            let mut words = [0u64; SECTION_WORDS];
+            if let Some(from) = region.slice(word..word + SECTION_WORDS) {
+                from.copy_to(&mut words);
+            }
+            let section: SectionRecord = zerocopy::transmute!(words);
+            let Some(bytes) = section.count.checked_mul(section.stride_bytes) else {
+                return at(2, "section record count", section.count);
+            };
+            let end = section.offset_bytes.checked_add(bytes);
+            let Some(end) = end.filter(|end| *end <= record.region_bytes) else {
+                return at(1, "section offset", section.offset_bytes);
+            };
+            if section.offset_bytes < HEADER_BYTES as u64
+                || section.offset_bytes % SEPARATION_BYTES as u64 != 0
+            {
+                return at(1, "section offset", section.offset_bytes);
+            }
+            if section.stride_bytes == 0 || section.stride_bytes % WORD as u64 != 0 {
+                return at(3, "section stride", section.stride_bytes);
+            }
+            taken.push((section.offset_bytes, end, word));
+            // Sections of newer minor versions are not ours to judge beyond this.
+            let Some(position) = RULES.iter().position(|rule| rule.id == section.id) else { continue };
+            let rule = &RULES[position];
+            if found[position].is_some() {
+                return at(0, "section id (a second time)", section.id);
+            }
+            if section.stride_bytes < rule.record_bytes as u64 {
+                return at(3, "section stride", section.stride_bytes);
+            }
+            if section.count < rule.least as u64 || section.count > rule.most as u64 {
+                return at(2, "section record count", section.count);
+            }
+            found[position] = Some(Section {
+                start: section.offset_bytes as usize / WORD,
+                count: section.count as usize,
+                stride: section.stride_bytes as usize / WORD,
+            });
+        }
+        taken.sort_unstable();
+        for pair in taken.windows(2) {
+            if pair[0].1 > pair[1].0 {
+                return Err(OpenError::Corrupt {
+                    offset: ((pair[1].2 + 1) * WORD) as u64,
+                    what: "section offset (inside another section)",
+                    found: pair[1].0,
+                });
+            }
+        }
+        let mut sections = [Section { start: 0, count: 0, stride: 0 }; RULES.len()];
+        for ((to, from), rule) in sections.iter_mut().zip(found).zip(&RULES) {
+            *to = from.ok_or(OpenError::Corrupt {
+                offset: (header::DIRECTORY.start * WORD) as u64,
+                what: rule.name,
+                found: 0,
+            })?;
+        }
+        let map = Self::of(record.region_bytes as usize, sections);
+        if map.actor_slots.count != map.actor_control.count * BUCKET_SLOTS {
+            return Err(OpenError::Corrupt {
+                offset: (header::DIRECTORY.start * WORD) as u64,
+                what: "number of actor slots",
+                found: map.actor_slots.count as u64,
+            });
+        }
+        if map.counters.stride < map.metrics.count {
+            return Err(OpenError::Corrupt {
+                offset: (header::DIRECTORY.start * WORD) as u64,
+                what: "stride of a counter lane in words",
+                found: map.counters.stride as u64,
+            });
+        }
+        Ok(map)
+    }
+
+    /// The directory that describes this map, in order; unused entries are zero.
+    pub fn directory(&self) -> [SectionRecord; MAX_SECTIONS] {
+        let mut directory = [SectionRecord {
+            id: 0,
+            offset_bytes: 0,
+            count: 0,
+            stride_bytes: 0,
+            record_bytes: 0,
+            reserved: [0; 3],
+        }; MAX_SECTIONS];
+        for ((entry, section), rule) in directory.iter_mut().zip(self.sections()).zip(&RULES) {
+            entry.id = rule.id;
+            entry.offset_bytes = (section.start * WORD) as u64;
+            entry.count = section.count as u64;
+            entry.stride_bytes = (section.stride * WORD) as u64;
+            entry.record_bytes =
+                if rule.id == 1 { self.metrics.count * WORD } else { rule.record_bytes } as u64;
+        }
+        directory
+    }
+
+    /// Sections in this version.
+    pub fn section_count(&self) -> usize {
+        RULES.len()
+    }
+
+    /// How many live actors fit before slots are refused: half the slots, see [`Capacities::actors`].
+    pub fn actor_slots(&self) -> usize {
+        self.actor_slots.count
+    }
+
+    fn of(region_bytes: usize, sections: [Section; RULES.len()]) -> Self {
+        let [counters, metrics, names, actor_control, actor_slots, actor_spill, dead_letters] = sections;
+        Self { region_bytes, counters, metrics, names, actor_control, actor_slots, actor_spill, dead_letters }
+    }
+
+    fn sections(&self) -> [Section; RULES.len()] {
+        [
+            self.counters,
+            self.metrics,
+            self.names,
+            self.actor_control,
+            self.actor_slots,
+            self.actor_spill,
+            self.dead_letters,
+        ]
+    }
+}
+
+fn check(what: &'static str, given: usize, least: usize, most: usize) -> Result<(), LimitError> {
+    if (least..=most).contains(&given) {
+        return Ok(());
+    }
+    Err(LimitError { what, given: given as u64, least: least as u64, most: most as u64 })
+}
+
+/// The header's writer side: the stores that the table at the top of this page allows, and no others.
+#[derive(Clone, Copy)]
+pub struct HeaderWriter<'a>(&'a [AtomicU64]);
+
+impl core::fmt::Debug for HeaderWriter<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("HeaderWriter")
+    }
+}
+
+impl<'a> HeaderWriter<'a> {
+    /// The header of the region that starts with these words.
+    pub fn new(region: &'a [AtomicU64]) -> Self {
+        Self(region)
+    }
+
+    fn words(&self, range: core::ops::Range<usize>) -> &'a [AtomicU64] {
+        self.0.get(range).unwrap_or_default()
+    }
+
+    fn store(&self, word: usize, value: u64, order: Ordering) {
+        if let Some(to) = self.0.get(word) {
+            to.store(value, order);
+        }
+    }
+
+    /// Writes everything that stands before the magic: identity, directory, texts, the built-in metrics' descriptors
+    /// and the first clock. `record`'s lengths and counts are filled in from `map`.
+    pub fn prepare(&self, map: &RegionMap, record: HeaderRecord, clock: ClockRecord, texts: [&str; 3]) {
+        let record = HeaderRecord {
+            region_bytes: map.region_bytes as u64,
+            header_bytes: HEADER_BYTES as u64,
+            sections: map.section_count() as u64,
+            ..record
+        };
+        let record: [u64; size_of::<HeaderRecord>() / WORD] = zerocopy::transmute!(record);
+        words::store(self.words(header::RECORD), &record);
+        let directory: [[u64; SECTION_WORDS]; MAX_SECTIONS] = zerocopy::transmute!(map.directory());
+        words::store(self.words(header::DIRECTORY), directory.as_flattened());
+        for (cell, text) in [header::NODE, header::PROGRAM, header::WRITER].into_iter().zip(texts) {
+            names::write_cell(self.words(cell), text);
+        }
+        let descriptors = self.words(map.metrics.range());
+        for (slot, (name, unit, kind, help)) in descriptors.chunks(map.metrics.stride).zip(metrics::BUILTIN) {
+            metrics::describe(slot, name, unit, *kind, help);
+        }
+        self.set_clock(clock);
+        self.set_state(State::Starting);
+    }
+
+    /// Makes the region readable: version, then magic.
+    pub fn publish(&self) {
+        self.store(
+            header::VERSION,
+            u64::from(VERSION_MAJOR) << 32 | u64::from(VERSION_MINOR),
+            Ordering::Relaxed,
+        );
+        self.store(header::MAGIC, MAGIC, Ordering::Release);
+    }
+
+    /// Goes to `state`, if that is further on than where the node is.
+    pub fn set_state(&self, state: State) {
+        if let Some(word) = self.0.get(header::STATE) {
+            word.fetch_max(state as u64, Ordering::Release);
+        }
+    }
+
+    /// Names the actor system. Once.
+    pub fn set_system(&self, name: &str) {
+        names::write_cell(self.words(header::SYSTEM), name);
+    }
+
+    /// The sampler thread's beat.
+    pub fn process_beat(&self, mono_ns: u64) {
+        self.beat(header::PROCESS_BEAT, mono_ns);
+    }
+
+    /// The runtime task's beat.
+    pub fn runtime_beat(&self, mono_ns: u64) {
+        self.beat(header::RUNTIME_BEAT, mono_ns);
+    }
+
+    fn beat(&self, at: core::ops::Range<usize>, mono_ns: u64) {
+        if let [count, time] = self.words(at) {
+            time.store(mono_ns, Ordering::Relaxed);
+            count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// A new sighting of the clock. Only the sampler's thread, once the region is published.
+    pub fn set_clock(&self, clock: ClockRecord) {
+        let words: [u64; size_of::<ClockRecord>() / WORD] = zerocopy::transmute!(clock);
+        seqlock::write(self.words(header::CLOCK), &words);
+    }
+}

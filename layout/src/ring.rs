@@ -1,0 +1,153 @@
+//! Ticketed ring: the newest records of many writers, densely numbered.
+//!
+//! ```text
+//!   head slot (one record's stride): │ head │ 0 … │        head: tickets handed out so far
+//!   slot of ticket t, at 1 + t mod n: │ sequence │ mark │ record … │
+//!                                        │          └ 1 + the highest ticket that gave this slot up
+//!                                        └ 2·(t+1) − 1 while t is written, 2·(t+1) when it is there; 0 at first
+//! ```
+//! A ticket takes its slot only over an older record that is whole. Where another writer is at work in the slot, or a
+//! newer record stands there, the ticket is *abandoned*: nobody waits. For a reader every ticket is exactly one of
+//! read, lapped, abandoned or (while a writer is on its way) pending; so with all writers at rest
+//! `read + lapped + abandoned = head`, unless one died on its way.
+
+use crate::records::DEAD_LETTER_WORDS;
+use crate::seqlock::{READ_TRIES, Unreadable};
+use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::words::{self, WORD, Words};
+
+/// Words of a slot before its record.
+pub const SLOT_HEAD_WORDS: usize = 2;
+/// Bytes of a slot of the dead-letter ring.
+pub const DEAD_LETTER_SLOT_BYTES: usize = (SLOT_HEAD_WORDS + DEAD_LETTER_WORDS) * WORD;
+
+const _: () = assert!(DEAD_LETTER_SLOT_BYTES == 384);
+
+/// The ring of one section, for its writers.
+#[derive(Clone, Copy)]
+pub struct Ring<'a> {
+    words: &'a [AtomicU64],
+    stride: usize,
+}
+
+impl core::fmt::Debug for Ring<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Ring({} slots)", (self.words.len() / self.stride.max(1)).saturating_sub(1))
+    }
+}
+
+/// What became of a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// The record is there.
+    Published,
+    /// The ticket gave way; its number is used up.
+    Abandoned,
+}
+
+impl<'a> Ring<'a> {
+    /// The ring over this section; `stride` is the words from one slot to the next.
+    pub fn new(words: &'a [AtomicU64], stride: usize) -> Self {
+        Self { words, stride }
+    }
+
+    fn slot_of(&self, ticket: u64) -> &'a [AtomicU64] {
+        let slots = (self.words.len() / self.stride.max(1)).saturating_sub(1).max(1);
+        let start = (1 + (ticket % slots as u64) as usize) * self.stride;
+        self.words.get(start..start + self.stride).unwrap_or_default()
+    }
+
+    /// Draws the next ticket: 0, 1, 2, … Wait-free.
+    pub fn ticket(&self) -> u64 {
+        self.words.first().map_or(0, |head| head.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Writes the record of `ticket`, which no other thread holds. Wait-free.
+    pub fn write(&self, ticket: u64, record: &[u64]) -> Written {
+        let [sequence, mark, room @ ..] = self.slot_of(ticket) else { return Written::Abandoned };
+        let published = ticket.wrapping_add(1).wrapping_mul(2);
+        let found = sequence.load(Ordering::Relaxed);
+        let claimed = found % 2 == 0
+            && found < published
+            && sequence.compare_exchange(found, published - 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if !claimed {
+            mark.fetch_max(ticket.wrapping_add(1), Ordering::Relaxed);
+            return Written::Abandoned;
+        }
+        fence(Ordering::Release);
+        words::store(room, record);
+        sequence.store(published, Ordering::Release);
+        Written::Published
+    }
+}
+
+/// The ring of one section, for a reader.
+#[derive(Debug, Clone, Copy)]
+pub struct RingReader<'a> {
+    words: Words<'a>,
+    stride: usize,
+}
+
+/// What a reader finds of a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The record, all of it; it is in the caller's buffer.
+    Record,
+    /// Overwritten by a newer one.
+    Lapped,
+    /// Given up by its writer.
+    Abandoned,
+    /// Its writer has not finished; a dead one never will.
+    Pending,
+}
+
+impl<'a> RingReader<'a> {
+    /// The ring over this section; `stride` is the words from one slot to the next.
+    pub fn new(words: Words<'a>, stride: usize) -> Self {
+        Self { words, stride }
+    }
+
+    /// Slots, at least 1.
+    pub fn capacity(&self) -> u64 {
+        (self.words.len() / self.stride.max(1)).saturating_sub(1).max(1) as u64
+    }
+
+    /// Tickets handed out so far.
+    pub fn head(&self) -> u64 {
+        self.words.load(0)
+    }
+
+    /// Copies the record of `ticket` (which must be below a head that was read) into `out`, or says where it went.
+    /// Bounded; `Unreadable` only where writers overtook each try.
+    pub fn read(&self, ticket: u64, out: &mut [u64]) -> Result<Found, Unreadable> {
+        let start = (1 + (ticket % self.capacity()) as usize) * self.stride;
+        let Some(slot) = self.words.slice(start..start + self.stride) else {
+            return Err(Unreadable::Corrupt);
+        };
+        let Some(record) = slot.slice(SLOT_HEAD_WORDS..self.stride) else { return Err(Unreadable::Corrupt) };
+        let wanted = ticket.wrapping_add(1).wrapping_mul(2);
+        for attempt in 0..READ_TRIES {
+            let before = slot.load(0);
+            fence(Ordering::Acquire);
+            if before > wanted {
+                return Ok(Found::Lapped);
+            }
+            if before == wanted {
+                record.copy_to(out);
+                fence(Ordering::Acquire);
+                if slot.load(0) == before {
+                    return Ok(Found::Record);
+                }
+            } else if before != wanted - 1 && slot.load(1) > ticket {
+                // Somebody who held this ticket or a later one gave the slot up, and it was not written since: if it
+                // was a later one, this ticket's own writer is gone or will find the same and give up too.
+                return Ok(Found::Abandoned);
+            } else if attempt + 1 == READ_TRIES {
+                return Ok(Found::Pending);
+            }
+            pause(attempt);
+        }
+        Err(Unreadable::Busy)
+    }
+}

@@ -1,0 +1,52 @@
+//! Seqlock cell: one owner writes a few words, any number of readers get all of them from one write or none.
+//!
+//! ```text
+//!   word 0: sequence      even: at rest, odd: being written
+//!   word 1…: the record
+//! ```
+//! The writer makes the sequence odd, then a release fence, the words (relaxed), and an even sequence (release). A
+//! reader that saw any word of a write sees, after its acquire fence, that write's odd sequence or a later one, so
+//! that its second look at the sequence differs from its first. A sequence left odd by a dead writer stays odd.
+
+use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::words::{self, Words};
+
+/// How often a reader tries before it says *unreadable*.
+pub const READ_TRIES: u32 = 16;
+
+/// Why a reader could not have the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The writer was at work at each try, or died while it was.
+    Busy,
+    /// The record holds what its writer never writes.
+    Corrupt,
+}
+
+/// Writes `record`. Only the cell's one owner may call this. Wait-free.
+pub fn write(cell: &[AtomicU64], record: &[u64]) {
+    let Some((sequence, words)) = cell.split_first() else { return };
+    let at_rest = sequence.load(Ordering::Relaxed) & !1;
+    sequence.store(at_rest.wrapping_add(1), Ordering::Relaxed);
+    fence(Ordering::Release);
+    words::store(words, record);
+    sequence.store(at_rest.wrapping_add(2), Ordering::Release);
+}
+
+/// Copies the record into `out`. Bounded: [`READ_TRIES`] tries.
+pub fn read(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
+    let Some(words) = cell.slice(1..cell.len()) else { return Err(Unreadable::Corrupt) };
+    for attempt in 0..READ_TRIES {
+        let before = cell.load(0);
+        fence(Ordering::Acquire);
+        if before & 1 == 0 {
+            words.copy_to(out);
+            fence(Ordering::Acquire);
+            if cell.load(0) == before {
+                return Ok(());
+            }
+        }
+        pause(attempt);
+    }
+    Err(Unreadable::Busy)
+}

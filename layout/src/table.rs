@@ -1,0 +1,494 @@
+//! The actor table: a bag of signed entries whose per-key sum is the truth.
+//!
+//! The hooks that feed it come out of order: a stop may come before its spawn, and the spawn of a respawned path
+//! before the stop of its predecessor. One entry per path cannot be kept under that without locks. So a spawn is +1
+//! and a stop is −1, each takes an entry of the other sign if there is one and else leaves one of its own; a path is
+//! live when its entries add up to one. In the usual order only +1 entries exist.
+//!
+//! ```text
+//!   control word:  generation (40) │ tag (20) │ state (4)
+//!
+//!              ┌──────────────── put: compare-and-swap, generation + 1 ─────────────┐
+//!              │                                                                    ▼
+//!           ┌──────┐                                                           ┌──────┐
+//!           │ FREE │ ◄──────────── take: compare-and-swap ──── PLUS, MINUS ◄── │ BUSY │
+//!           └──────┘                                              │            └──────┘
+//!                                                                 │ update         ▲
+//!                                                                 └────────────────┘ generation + 1
+//! ```
+//! A key has two buckets of eight slots. An entry that finds both full is *spilled*: only a hash word with a sign
+//! stays of it. One that finds no room there either is the caller's to count.
+//!
+//! | state | who may touch the slot's record |
+//! |---|---|
+//! | FREE | nobody |
+//! | BUSY | whoever swapped it in |
+//! | PLUS, MINUS | nobody writes it; readers copy it between two looks at the control word. The live words are stored to by their owners at any time |
+
+use crate::limits::BUCKET_SLOTS;
+use crate::seqlock::{READ_TRIES, Unreadable};
+use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::words::{self, Words};
+
+/// Word of the record that holds the stamp by which entries of one key are told older from newer.
+pub const STAMP_WORD: usize = 4;
+/// Words of the record that a MINUS needs: key, parent's key (unused), stamp.
+const MINUS_WORDS: usize = STAMP_WORD + 1;
+
+/// 128-bit hash of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(pub [u64; 2]);
+
+impl core::fmt::Display for Key {
+    /// 32 hex digits.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+    }
+}
+
+impl Key {
+    /// The bits by which a spilled entry is known, in place: all but two of the first word.
+    pub fn fingerprint(self) -> u64 {
+        self.0[0] & !SIGN_BITS
+    }
+
+    fn tag(self) -> u64 {
+        self.0[1] & TAG_MASK
+    }
+
+    fn buckets(self, count: usize) -> [usize; 2] {
+        fingerprint_buckets(self.fingerprint(), count)
+    }
+
+    fn spill_group(self, count: usize) -> usize {
+        scale(self.0[1] >> 32, count)
+    }
+}
+
+/// Both buckets follow from the fingerprint alone, so that a spilled stop can find a spawn in the table.
+fn fingerprint_buckets(fingerprint: u64, count: usize) -> [usize; 2] {
+    let first = scale(fingerprint >> 32, count);
+    let second = scale(fingerprint & 0xffff_ffff, count);
+    [first, if second == first { (first + 1) % count.max(1) } else { second }]
+}
+
+/// Spreads 32 random bits over 0..count.
+fn scale(bits: u64, count: usize) -> usize {
+    ((bits * count as u64) >> 32) as usize
+}
+
+/// The sign of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// A spawn.
+    Plus,
+    /// A stop that came before its spawn.
+    Minus,
+}
+
+const STATE_MASK: u64 = 0xf;
+const TAG_MASK: u64 = (1 << 20) - 1;
+const SIGN_BITS: u64 = 3;
+
+const FREE: u64 = 0;
+const BUSY: u64 = 1;
+const PLUS: u64 = 2;
+const MINUS: u64 = 3;
+
+/// A control word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Control(u64);
+
+impl Control {
+    fn state(self) -> u64 {
+        self.0 & STATE_MASK
+    }
+
+    fn tag(self) -> u64 {
+        self.0 >> 4 & TAG_MASK
+    }
+
+    fn with_state(self, state: u64) -> Self {
+        Self(self.0 & !STATE_MASK | state)
+    }
+
+    fn next_generation(self, tag: u64, state: u64) -> Self {
+        Self((self.0 >> 24).wrapping_add(1) << 24 | tag << 4 | state)
+    }
+}
+
+fn state_of(sign: Sign) -> u64 {
+    match sign {
+        Sign::Plus => PLUS,
+        Sign::Minus => MINUS,
+    }
+}
+
+/// What a [`Table::take`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Taken {
+    /// An entry of the table, with its stamp; it is gone now.
+    Entry {
+        /// When the entry was made.
+        stamp: u64,
+    },
+    /// A spilled entry; it is gone now.
+    Spilled,
+    /// There was none that could be had.
+    Nothing,
+}
+
+/// Where a [`Table::put`] went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Put {
+    /// Into a slot.
+    Slot,
+    /// Only its hash is kept.
+    Spilled,
+    /// Nowhere: no room.
+    Refused,
+}
+
+/// What [`Table::settle`] did with the stops that it found waiting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Pairs of a spawn and a stop of one key that were removed together.
+    pub pairs: u64,
+    /// Stops that were given up.
+    pub expired: u64,
+    /// Stops that still wait.
+    pub waiting: u64,
+}
+
+/// The table of one region, for its writers. Everything but [`Table::settle`] is wait-free: one pass over two buckets
+/// and one spill group.
+#[derive(Clone, Copy)]
+pub struct Table<'a> {
+    control: &'a [AtomicU64],
+    slots: &'a [AtomicU64],
+    stride: usize,
+    spill: &'a [AtomicU64],
+    spill_used: &'a AtomicU64,
+}
+
+impl core::fmt::Debug for Table<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Table({} slots)", self.control.len())
+    }
+}
+
+impl<'a> Table<'a> {
+    /// The table over these sections; `stride` is the words from one slot to the next. `spill_used` is a word of the
+    /// writer's own, 0 until the first entry is spilled: while it is 0 nobody looks at the spill words. (Whoever sees
+    /// it late misses an entry there, which only leaves a pair to settle.)
+    pub fn new(
+        control: &'a [AtomicU64],
+        slots: &'a [AtomicU64],
+        stride: usize,
+        spill: &'a [AtomicU64],
+        spill_used: &'a AtomicU64,
+    ) -> Self {
+        Self { control, slots, stride, spill, spill_used }
+    }
+
+    fn slot(&self, index: usize) -> &'a [AtomicU64] {
+        self.slots.get(index * self.stride..(index + 1) * self.stride).unwrap_or_default()
+    }
+
+    fn buckets(&self, key: Key) -> [usize; 2] {
+        key.buckets(self.control.len() / BUCKET_SLOTS)
+    }
+
+    fn bucket(&self, bucket: usize) -> impl Iterator<Item = (usize, &'a AtomicU64)> + use<'a> {
+        let start = bucket * BUCKET_SLOTS;
+        let words = self.control.get(start..start + BUCKET_SLOTS).unwrap_or_default();
+        words.iter().enumerate().map(move |(at, word)| (start + at, word))
+    }
+
+    /// The entry of this key and state with the least or greatest stamp. What it says held at some time during the
+    /// look; whoever acts on it must swap the control word that comes with it.
+    fn find(&self, key: Key, state: u64, newest: bool) -> Option<(usize, Control, u64)> {
+        let mut best: Option<(usize, Control, u64)> = None;
+        for bucket in self.buckets(key) {
+            for (index, word) in self.bucket(bucket) {
+                let control = Control(word.load(Ordering::Acquire));
+                if control.state() != state || control.tag() != key.tag() {
+                    continue;
+                }
+                let [first, second, .., stamp] = self.slot(index).get(..=STAMP_WORD).unwrap_or_default()
+                else {
+                    continue;
+                };
+                if [first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)] != key.0 {
+                    continue;
+                }
+                let stamp = stamp.load(Ordering::Relaxed);
+                if best.is_none_or(|(_, _, seen)| if newest { stamp > seen } else { stamp < seen }) {
+                    best = Some((index, control, stamp));
+                }
+            }
+        }
+        best
+    }
+
+    /// The stamp of the newest spawn under this key, if one stands: a later spawn must be stamped after it.
+    pub fn newest_spawn(&self, key: Key) -> Option<u64> {
+        self.find(key, PLUS, true).map(|(_, _, stamp)| stamp)
+    }
+
+    /// Takes the oldest entry of this key and sign out of the bag.
+    pub fn take(&self, key: Key, sign: Sign) -> Taken {
+        // Each failure means that another thread had that entry; there are never more than two buckets of them.
+        for _ in 0..2 * BUCKET_SLOTS {
+            let Some((index, control, stamp)) = self.find(key, state_of(sign), false) else { break };
+            if self.swap(index, control, control.with_state(FREE)) {
+                return Taken::Entry { stamp };
+            }
+        }
+        if self.take_spilled(self.spill_group(key), key.fingerprint(), sign) {
+            return Taken::Spilled;
+        }
+        Taken::Nothing
+    }
+
+    fn swap(&self, index: usize, from: Control, to: Control) -> bool {
+        self.control.get(index).is_some_and(|word| {
+            word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    fn spill_group(&self, key: Key) -> usize {
+        key.spill_group(self.spill.len() / BUCKET_SLOTS)
+    }
+
+    fn spill_words(&self, group: usize) -> &'a [AtomicU64] {
+        self.spill.get(group * BUCKET_SLOTS..(group + 1) * BUCKET_SLOTS).unwrap_or_default()
+    }
+
+    fn take_spilled(&self, group: usize, fingerprint: u64, sign: Sign) -> bool {
+        let wanted = fingerprint | state_of(sign);
+        self.spill_used.load(Ordering::Relaxed) != 0
+            && self.spill_words(group).iter().any(|word| {
+                word.load(Ordering::Relaxed) == wanted
+                    && word.compare_exchange(wanted, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            })
+    }
+
+    /// Puts an entry into the bag. `record` holds the record's words from the first; words of the slot beyond it keep
+    /// what they had, but for those of `zeroed`, which are cleared first.
+    pub fn put(&self, key: Key, sign: Sign, record: &[u64], zeroed: core::ops::Range<usize>) -> Put {
+        if let Some((index, busy)) = self.claim(key) {
+            let slot = self.slot(index);
+            fence(Ordering::Release);
+            for word in slot.get(zeroed).unwrap_or_default() {
+                word.store(0, Ordering::Relaxed);
+            }
+            words::store(slot, record);
+            if let Some(word) = self.control.get(index) {
+                word.store(busy.with_state(state_of(sign)).0, Ordering::Release);
+            }
+            return Put::Slot;
+        }
+        self.spill_used.store(1, Ordering::Relaxed);
+        let wanted = key.fingerprint() | state_of(sign);
+        for word in self.spill_words(self.spill_group(key)) {
+            if word.load(Ordering::Relaxed) == 0
+                && word.compare_exchange(0, wanted, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                return Put::Spilled;
+            }
+        }
+        Put::Refused
+    }
+
+    /// Puts the mark of a stop whose spawn has not come yet.
+    pub fn put_stop(&self, key: Key, stamp: u64) -> Put {
+        let mut record = [0u64; MINUS_WORDS];
+        (record[0], record[1], record[STAMP_WORD]) = (key.0[0], key.0[1], stamp);
+        self.put(key, Sign::Minus, &record, 0..0)
+    }
+
+    /// Moves a free slot of the key's emptier bucket to BUSY.
+    fn claim(&self, key: Key) -> Option<(usize, Control)> {
+        let free = |bucket| {
+            self.bucket(bucket).filter(|(_, w)| Control(w.load(Ordering::Relaxed)).state() == FREE).count()
+        };
+        let [first, second] = self.buckets(key);
+        let order = if free(second) > free(first) { [second, first] } else { [first, second] };
+        for bucket in order {
+            for (index, word) in self.bucket(bucket) {
+                let control = Control(word.load(Ordering::Relaxed));
+                let busy = control.next_generation(key.tag(), BUSY);
+                if control.state() == FREE && self.swap(index, control, busy) {
+                    return Some((index, busy));
+                }
+            }
+        }
+        None
+    }
+
+    /// Lets `change` rewrite the newest spawn of this key in place. False if there is none or another thread has it.
+    /// A stop that comes meanwhile leaves its mark, and is settled later.
+    pub fn update(&self, key: Key, change: impl FnOnce(&[AtomicU64])) -> bool {
+        let Some((index, control, _)) = self.find(key, PLUS, true) else { return false };
+        let busy = control.next_generation(control.tag(), BUSY);
+        if !self.swap(index, control, busy) {
+            return false;
+        }
+        fence(Ordering::Release);
+        change(self.slot(index));
+        if let Some(word) = self.control.get(index) {
+            word.store(busy.with_state(PLUS).0, Ordering::Release);
+        }
+        true
+    }
+
+    /// Removes each waiting stop together with its spawn. `expire` is asked for each stop that has no spawn, with its
+    /// key's fingerprint, and says whether to give it up. One pass over the control words; threads that settle at the
+    /// same time leave each other's entries alone.
+    pub fn settle(&self, mut expire: impl FnMut(u64) -> bool) -> Settled {
+        let mut settled = Settled::default();
+        for (index, word) in self.control.iter().enumerate() {
+            let control = Control(word.load(Ordering::Acquire));
+            if control.state() != MINUS {
+                continue;
+            }
+            // The stop first: while it is in hand a spawn that comes leaves an entry of its own, and the sum stays.
+            if !self.swap(index, control, control.with_state(BUSY)) {
+                continue;
+            }
+            let key = match self.slot(index) {
+                [first, second, ..] => Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]),
+                _ => continue,
+            };
+            let outcome = if self.take(key, Sign::Plus) != Taken::Nothing {
+                settled.pairs += 1;
+                FREE
+            } else if expire(key.fingerprint()) {
+                settled.expired += 1;
+                FREE
+            } else {
+                settled.waiting += 1;
+                MINUS
+            };
+            word.store(control.with_state(outcome).0, Ordering::Release);
+        }
+        for group in 0..self.spill.len() / BUCKET_SLOTS {
+            for word in self.spill_words(group) {
+                let held = word.load(Ordering::Relaxed);
+                if held & SIGN_BITS != MINUS
+                    || word.compare_exchange(held, 0, Ordering::AcqRel, Ordering::Relaxed).is_err()
+                {
+                    continue;
+                }
+                let fingerprint = held & !SIGN_BITS;
+                if self.take_spilled(group, fingerprint, Sign::Plus) || self.take_by_fingerprint(fingerprint)
+                {
+                    settled.pairs += 1;
+                } else if expire(fingerprint) {
+                    settled.expired += 1;
+                } else if word.compare_exchange(0, held, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                    // Its place was taken meanwhile; any other will do.
+                    let again = self.spill_words(group).iter().any(|word| {
+                        word.compare_exchange(0, held, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                    });
+                    if again { settled.waiting += 1 } else { settled.expired += 1 }
+                } else {
+                    settled.waiting += 1;
+                }
+            }
+        }
+        settled
+    }
+
+    fn take_by_fingerprint(&self, fingerprint: u64) -> bool {
+        let buckets = fingerprint_buckets(fingerprint, self.control.len() / BUCKET_SLOTS);
+        buckets.into_iter().flat_map(|bucket| self.bucket(bucket)).any(|(index, word)| {
+            let control = Control(word.load(Ordering::Acquire));
+            control.state() == PLUS
+                && self
+                    .slot(index)
+                    .first()
+                    .is_some_and(|first| first.load(Ordering::Relaxed) & !SIGN_BITS == fingerprint)
+                && self.swap(index, control, control.with_state(FREE))
+        })
+    }
+}
+
+/// The table of one region, for a reader.
+#[derive(Debug, Clone, Copy)]
+pub struct TableReader<'a> {
+    control: Words<'a>,
+    slots: Words<'a>,
+    stride: usize,
+    spill: Words<'a>,
+}
+
+/// What stands in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing.
+    Free,
+    /// An entry of this sign; the caller's buffer holds its record, all of one generation.
+    Held(Sign),
+}
+
+impl<'a> TableReader<'a> {
+    /// The table over these sections; `stride` is the words from one slot to the next.
+    pub fn new(control: Words<'a>, slots: Words<'a>, stride: usize, spill: Words<'a>) -> Self {
+        Self { control, slots, stride, spill }
+    }
+
+    /// Number of slots.
+    pub fn len(&self) -> usize {
+        self.control.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.control.is_empty()
+    }
+
+    /// Copies the record in slot `index` into `out`. Bounded.
+    pub fn read(&self, index: usize, out: &mut [u64]) -> Result<Entry, Unreadable> {
+        for attempt in 0..READ_TRIES {
+            let before = self.control.load(index);
+            fence(Ordering::Acquire);
+            let sign = match Control(before).state() {
+                FREE => return Ok(Entry::Free),
+                PLUS => Some(Sign::Plus),
+                MINUS => Some(Sign::Minus),
+                BUSY => None,
+                _ => return Err(Unreadable::Corrupt),
+            };
+            if let Some(sign) = sign {
+                let start = index * self.stride;
+                let Some(slot) = self.slots.slice(start..start + self.stride) else {
+                    return Err(Unreadable::Corrupt);
+                };
+                slot.copy_to(out);
+                fence(Ordering::Acquire);
+                if self.control.load(index) == before {
+                    return Ok(Entry::Held(sign));
+                }
+            }
+            pause(attempt);
+        }
+        Err(Unreadable::Busy)
+    }
+
+    /// The spilled entries: fingerprint and sign.
+    pub fn spilled(&self) -> impl Iterator<Item = (u64, Sign)> + use<'a> {
+        let spill = self.spill;
+        (0..spill.len()).filter_map(move |at| {
+            let held = spill.load(at);
+            match held & SIGN_BITS {
+                PLUS => Some((held & !SIGN_BITS, Sign::Plus)),
+                MINUS => Some((held & !SIGN_BITS, Sign::Minus)),
+                _ => None,
+            }
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! From memory to words: the only unsafe code of this crate.
+//!
+//! A [`WriterMemory`] gives words that can be stored to, a [`ReaderMemory`] words that can only be loaded. They are
+//! different types, and neither turns into the other.
+#![allow(unsafe_code, reason = "memory that other processes share cannot be named in safe Rust")]
+#![cfg_attr(atomscope_loom, allow(dead_code))]
+
+use core::ptr::NonNull;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::any::Any;
+
+use crate::sync::AtomicU64;
+use crate::words::{WORD, Words};
+
+/// Words, and what keeps them in place.
+struct Memory {
+    start: NonNull<AtomicU64>,
+    words: usize,
+    _keeper: Box<dyn Any + Send + Sync>,
+}
+
+// SAFETY: `start` points to `words` atomics that stay valid as long as `_keeper`, which is itself Send; atomics may be
+// used from any thread.
+unsafe impl Send for Memory {}
+// SAFETY: as above; all access through a shared reference is atomic.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: `start` is non-null, aligned and valid for `words` atomics for as long as `self` lives, by the
+        // contract of the constructors; they are only ever accessed as atomics, and the slice's lifetime is that of
+        // `self`.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+}
+
+/// A zeroed allocation that is given back when dropped.
+struct Zeroed {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: it owns its allocation and does nothing with it but free it.
+unsafe impl Send for Zeroed {}
+// SAFETY: a shared reference allows nothing.
+unsafe impl Sync for Zeroed {}
+
+impl Drop for Zeroed {
+    fn drop(&mut self) {
+        // SAFETY: `start` was allocated with exactly this layout and is freed once, here.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+fn private(bytes: usize) -> Memory {
+    let words = bytes.div_ceil(WORD).max(1);
+    let Ok(layout) = Layout::from_size_align(words * WORD, 4096) else {
+        handle_alloc_error(Layout::new::<u64>());
+    };
+    // SAFETY: the layout's size is not zero.
+    let start = unsafe { alloc_zeroed(layout) };
+    let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+    // Zeroed bytes are valid atomics; the start is page-aligned; the keeper frees it no sooner than `Memory` is gone.
+    Memory { start: start.cast(), words, _keeper: Box::new(Zeroed { start, layout }) }
+}
+
+/// The writer's memory.
+pub struct WriterMemory(Memory);
+
+impl WriterMemory {
+    /// Private memory: zeroed, and touched by nobody until it is written.
+    pub fn private(bytes: usize) -> Self {
+        Self(private(bytes))
+    }
+
+    /// Memory that `keeper` keeps mapped.
+    ///
+    /// # Safety
+    /// `start` is aligned to 8 bytes and valid for reads and writes of `bytes` bytes until `keeper` is dropped, even if
+    /// it is moved; nothing in this process accesses them other than as 64-bit atomics.
+    pub unsafe fn mapped(start: NonNull<u8>, bytes: usize, keeper: impl Any + Send + Sync) -> Self {
+        Self(Memory { start: start.cast(), words: bytes / WORD, _keeper: Box::new(keeper) })
+    }
+
+    /// The words, for the writer.
+    pub fn words(&self) -> &[AtomicU64] {
+        self.0.words()
+    }
+
+    /// The words, for a reader in the same process.
+    pub fn reader(&self) -> Words<'_> {
+        Words::new(self.0.words())
+    }
+}
+
+/// A reader's memory: a read-only mapping, or a copy.
+pub struct ReaderMemory(Memory);
+
+impl ReaderMemory {
+    /// A copy of `bytes`; a last incomplete word is dropped.
+    pub fn copied(bytes: &[u8]) -> Self {
+        let memory = private(bytes.len() / WORD * WORD);
+        #[cfg(not(atomscope_loom))]
+        for (word, from) in memory.words().iter().zip(bytes.chunks_exact(WORD)) {
+            let mut value = [0; WORD];
+            value.copy_from_slice(from);
+            word.store(u64::from_le_bytes(value), core::sync::atomic::Ordering::Relaxed);
+        }
+        Self(Memory { words: bytes.len() / WORD, ..memory })
+    }
+
+    /// A mapping that `keeper` keeps in place.
+    ///
+    /// # Safety
+    /// `start` is aligned to 8 bytes and valid for reads of `bytes` bytes until `keeper` is dropped, even if it is
+    /// moved; whoever else changes them does so with atomic stores or from another process.
+    pub unsafe fn mapped(start: NonNull<u8>, bytes: usize, keeper: impl Any + Send + Sync) -> Self {
+        Self(Memory { start: start.cast(), words: bytes / WORD, _keeper: Box::new(keeper) })
+    }
+
+    /// The words. (Loads only: relaxed 64-bit atomic loads are fine on memory that may not be written.)
+    pub fn words(&self) -> Words<'_> {
+        Words::new(self.0.words())
+    }
+}
+
+impl core::fmt::Debug for WriterMemory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "WriterMemory({} words)", self.0.words)
+    }
+}
+
+impl core::fmt::Debug for ReaderMemory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "ReaderMemory({} words)", self.0.words)
+    }
+}
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_memory_starts_as_zero_and_holds_what_is_stored() {
+        let memory = WriterMemory::private(100);
+        assert_eq!(memory.words().len(), 13);
+        assert!((0..13).all(|i| memory.reader().load(i) == 0));
+        memory.words()[12].store(5, core::sync::atomic::Ordering::Relaxed);
+        assert_eq!(memory.reader().load(12), 5);
+    }
+
+    #[test]
+    fn a_copy_drops_the_last_incomplete_word() {
+        let memory = ReaderMemory::copied(&[1, 0, 0, 0, 0, 0, 0, 0, 9]);
+        assert_eq!((memory.words().len(), memory.words().load(0)), (1, 1));
+        assert!(ReaderMemory::copied(&[]).words().is_empty());
+    }
+}

@@ -1,0 +1,872 @@
+//! Storms: real atomr workloads that bring every disorder of atomr's spawn and stop hooks to the
+//! surface, each with an exact truth to compare an observer with.
+//!
+//! # The disorder
+//!
+//! atomr tells a [`SpawnObserver`] of an actor *after* it has handed the actor's task to the
+//! runtime, and frees a name *before* it tells of the stop. Hence, per path:
+//!
+//! ```text
+//! stop before spawn                            respawn before stop
+//!
+//! parent's thread     child's thread           old actor's thread    anybody's thread
+//! ───────────────     ──────────────           ──────────────────    ────────────────
+//! tokio::spawn ─────▶ pre_start                name is free ───────▶ tokio::spawn(new)
+//!        │            on_stop(child)                  │              on_spawn(new)
+//! on_spawn(child)                              on_stop(old)
+//! ```
+//!
+//! Only children suffer the first: a top-level `on_spawn` runs under the guardian's lock, which the
+//! actor needs in order to stop. Both suffer the second; a child does when its *parent* is replaced,
+//! for a parent does not wait for its children to stop.
+//!
+//! # The storms
+//!
+//! | storm | what it does | must meet |
+//! |---|---|---|
+//! | `early_stops` | parents spawn, inside `block_in_place`, children that stop in `pre_start` | stop before spawn |
+//! | `repeated_children` | two families: a parent gives way to another of its name, which raises the same children at once | respawn before stop |
+//! | `replaced_names` | top-level names taken again as soon as they are free, by spinning and by death-watch | respawn before stop |
+//! | `plain` | spawn many, stop most, in each way that atomr offers | nothing |
+//! | `mixed` | the four at once in one system | both |
+//!
+//! A storm that met none of its hazards has proved nothing. It blows again, in waves under fresh
+//! names in the same system, and fails after [`MAX_WAVES`].
+//!
+//! # The truth
+//!
+//! [`Truth`] is written down by the workload from what it told atomr to do, never from a hook.
+//! [`run`] returns when every expected hook has *returned*, with the system alive and at rest, so
+//! that an observer must now agree with it exactly: there is no tolerance.
+//!
+//! No storm panics outside `handle`. When `pre_start`, `post_stop`, `pre_restart` or the factory of
+//! a `Props` panics, and when the system or the runtime is dropped, `on_stop` never comes, and no
+//! observer can be exact from the hooks alone.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use atomr_core::actor::{
+    Actor, ActorPath, ActorRef, ActorSystem, ActorSystemError, Context, Props, SpawnObserver,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+
+/// How many waves a storm may take to meet its hazards before it fails.
+pub const MAX_WAVES: u32 = 32;
+
+/// What a storm waits at most for atomr to come to rest. Only a lost hook gets there.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The number of actors a storm spawns: `ATOMSCOPE_STORM_ACTORS`, else 50,000.
+pub fn actors_from_env() -> usize {
+    match std::env::var("ATOMSCOPE_STORM_ACTORS") {
+        Ok(text) => text.parse().expect("ATOMSCOPE_STORM_ACTORS is a number of actors"),
+        Err(_) => 50_000,
+    }
+}
+
+/// A disorder of the hooks of one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hazard {
+    /// An `on_spawn` began after the `on_stop` that answers it had returned.
+    StopBeforeSpawn,
+    /// An `on_stop` began after the `on_spawn` of the next actor of that path had returned.
+    RespawnBeforeStop,
+}
+
+/// How often each disorder was met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hazards {
+    /// Times [`Hazard::StopBeforeSpawn`] was met.
+    pub stop_before_spawn: u64,
+    /// Times [`Hazard::RespawnBeforeStop`] was met.
+    pub respawn_before_stop: u64,
+    /// Times a hook began while another of the same path was running: either may come first in the
+    /// subject.
+    pub overlaps: u64,
+}
+
+impl Hazards {
+    /// How often `hazard` was met.
+    pub fn count(&self, hazard: Hazard) -> u64 {
+        match hazard {
+            Hazard::StopBeforeSpawn => self.stop_before_spawn,
+            Hazard::RespawnBeforeStop => self.respawn_before_stop,
+        }
+    }
+}
+
+/// Forwards every hook to the observer under test, and counts the hazards that it met.
+///
+/// Forwarding holds no lock, so that two hooks of one path race in the subject as they would
+/// without the tee. Every so often the tee holds a hook up before it passes it on, as a preempted
+/// thread would: the orders that come of it are atomr's own, only commoner. Every other hook that
+/// is held up goes on as soon as another of its path begins, so that the two meet in the subject.
+pub struct Tee {
+    subject: Arc<dyn SpawnObserver>,
+    hasher: RandomState,
+    /// By the hash of the path. Two paths of one hash could at worst miscount a hazard.
+    tallies: Vec<Mutex<HashMap<u64, Tally>>>,
+    stop_before_spawn: AtomicU64,
+    respawn_before_stop: AtomicU64,
+    overlaps: AtomicU64,
+    hooks: AtomicU64,
+    spawns: AtomicU64,
+    stops: AtomicU64,
+    awaited_stops: AtomicU64,
+    arrived: Notify,
+}
+
+/// The hooks of one path: how many began, how many returned.
+#[derive(Default, PartialEq, Eq)]
+struct Tally {
+    spawns_begun: u32,
+    spawns_returned: u32,
+    stops_begun: u32,
+    stops_returned: u32,
+}
+
+impl Tally {
+    fn overlaps(&self) -> bool {
+        self.spawns_begun != self.spawns_returned || self.stops_begun != self.stops_returned
+    }
+
+    fn begun(&self) -> u32 {
+        self.spawns_begun + self.stops_begun
+    }
+
+    fn is_over(&self) -> bool {
+        !self.overlaps() && self.spawns_begun == self.stops_begun
+    }
+}
+
+impl Tee {
+    /// One hook in so many is held up.
+    const HOLD_UP_EVERY: u64 = 32;
+
+    /// A tee in front of `subject`.
+    pub fn new(subject: Arc<dyn SpawnObserver>) -> Self {
+        Self {
+            subject,
+            hasher: RandomState::new(),
+            tallies: (0..256).map(|_| Mutex::default()).collect(),
+            stop_before_spawn: AtomicU64::new(0),
+            respawn_before_stop: AtomicU64::new(0),
+            overlaps: AtomicU64::new(0),
+            hooks: AtomicU64::new(0),
+            spawns: AtomicU64::new(0),
+            stops: AtomicU64::new(0),
+            awaited_stops: AtomicU64::new(u64::MAX),
+            arrived: Notify::new(),
+        }
+    }
+
+    /// The hazards met so far.
+    pub fn hazards(&self) -> Hazards {
+        Hazards {
+            stop_before_spawn: self.stop_before_spawn.load(Ordering::Relaxed),
+            respawn_before_stop: self.respawn_before_stop.load(Ordering::Relaxed),
+            overlaps: self.overlaps.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The `on_spawn` calls from which the subject has returned.
+    pub fn spawns(&self) -> u64 {
+        self.spawns.load(Ordering::SeqCst)
+    }
+
+    /// The `on_stop` calls from which the subject has returned.
+    pub fn stops(&self) -> u64 {
+        self.stops.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the subject has returned from `expected` `on_stop` calls. One waiter at a time.
+    pub async fn stopped(&self, expected: u64) {
+        // Either the hook that completes the count sees this target, or we see its count: both
+        // sides write first and read second, in one total order. `notify_one` keeps its permit, so
+        // a notice between the check and the wait is not lost.
+        self.awaited_stops.store(expected, Ordering::SeqCst);
+        while self.stops() < expected {
+            self.arrived.notified().await;
+        }
+        self.awaited_stops.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    fn hold_up_now_and_then(&self, hash: u64) {
+        let turn = self.hooks.fetch_add(1, Ordering::Relaxed);
+        if turn % Self::HOLD_UP_EVERY != 0 {
+            return;
+        }
+        if turn / Self::HOLD_UP_EVERY % 2 == 0 {
+            (0..16).for_each(|_| std::thread::yield_now());
+        } else {
+            // Spins, for a thread that yields comes back too late to meet anybody.
+            let alone = self.tally(hash, |tally| tally.begun());
+            (0..256).any(|_| self.tally(hash, |tally| tally.begun()) != alone);
+        }
+    }
+
+    fn tally<R>(&self, hash: u64, change: impl FnOnce(&mut Tally) -> R) -> R {
+        let shard = &self.tallies[hash as usize % self.tallies.len()];
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = shard.entry(hash).or_default();
+        let result = change(tally);
+        if tally.is_over() {
+            shard.remove(&hash);
+        }
+        result
+    }
+}
+
+impl SpawnObserver for Tee {
+    fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
+        let hash = self.hasher.hash_one(path);
+        self.hold_up_now_and_then(hash);
+        self.tally(hash, |tally| {
+            count(&self.overlaps, tally.overlaps());
+            count(&self.stop_before_spawn, tally.stops_returned > tally.spawns_begun);
+            tally.spawns_begun += 1;
+        });
+        self.subject.on_spawn(path, parent, actor_type);
+        self.tally(hash, |tally| tally.spawns_returned += 1);
+        self.spawns.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn on_stop(&self, path: &ActorPath) {
+        let hash = self.hasher.hash_one(path);
+        self.hold_up_now_and_then(hash);
+        self.tally(hash, |tally| {
+            count(&self.overlaps, tally.overlaps());
+            count(&self.respawn_before_stop, tally.spawns_returned > tally.stops_begun + 1);
+            tally.stops_begun += 1;
+        });
+        self.subject.on_stop(path);
+        self.tally(hash, |tally| tally.stops_returned += 1);
+        let stops = self.stops.fetch_add(1, Ordering::SeqCst) + 1;
+        if stops >= self.awaited_stops.load(Ordering::SeqCst) {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
+        self.subject.on_mailbox_depth(path, depth);
+    }
+}
+
+fn count(counter: &AtomicU64, met: bool) {
+    if met {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Tee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tee")
+            .field("hazards", &self.hazards())
+            .field("spawns", &self.spawns())
+            .field("stops", &self.stops())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The observer that is right by construction: one lock, and a sum per path.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    balances: Mutex<HashMap<String, i64>>,
+}
+
+impl Oracle {
+    /// The paths with more spawns than stops.
+    pub fn live(&self) -> BTreeSet<String> {
+        let balances = self.balances.lock().unwrap_or_else(PoisonError::into_inner);
+        balances.iter().filter(|(_, balance)| **balance > 0).map(|(path, _)| path.clone()).collect()
+    }
+
+    fn shift_balance(&self, path: &ActorPath, change: i64) {
+        let mut balances = self.balances.lock().unwrap_or_else(PoisonError::into_inner);
+        *balances.entry(path.to_string()).or_insert(0) += change;
+    }
+}
+
+impl SpawnObserver for Oracle {
+    fn on_spawn(&self, path: &ActorPath, _: Option<&ActorPath>, _: &'static str) {
+        self.shift_balance(path, 1);
+    }
+
+    fn on_stop(&self, path: &ActorPath) {
+        self.shift_balance(path, -1);
+    }
+}
+
+/// What happened, by the workload's own account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Truth {
+    /// The full paths, as `Display` writes them, of the actors that are alive.
+    pub live: BTreeSet<String>,
+    /// Actors spawned.
+    pub spawned: u64,
+    /// Actors stopped.
+    pub stopped: u64,
+}
+
+impl Truth {
+    fn spawned(&mut self, path: impl ToString) {
+        self.spawned += 1;
+        assert!(self.live.insert(path.to_string()), "{} was spawned twice", path.to_string());
+    }
+
+    fn stopped(&mut self, path: impl ToString) {
+        self.stopped += 1;
+        assert!(self.live.remove(&path.to_string()), "{} was not alive", path.to_string());
+    }
+
+    fn raised(&mut self, brood: &Brood) {
+        self.spawned += brood.mayflies;
+        self.stopped += brood.mayflies;
+        for path in &brood.residents {
+            self.spawned(path);
+        }
+    }
+
+    fn absorb(&mut self, other: Truth) {
+        self.spawned += other.spawned;
+        self.stopped += other.stopped;
+        self.live.extend(other.live);
+    }
+}
+
+type Blowing = Pin<Box<dyn Future<Output = Truth> + Send>>;
+
+/// A workload that provokes known hazards. See the module's table.
+#[derive(Clone, Copy)]
+pub struct Storm {
+    /// Its name, as in the module's table.
+    pub name: &'static str,
+    /// The hazards without which it proves nothing.
+    pub must_meet: &'static [Hazard],
+    blow: fn(Sky) -> Blowing,
+}
+
+impl fmt::Debug for Storm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storm").field("name", &self.name).field("must_meet", &self.must_meet).finish()
+    }
+}
+
+/// Every storm there is.
+pub fn all() -> [Storm; 5] {
+    use Hazard::{RespawnBeforeStop, StopBeforeSpawn};
+    [
+        Storm { name: "early_stops", must_meet: &[StopBeforeSpawn], blow: |sky| Box::pin(early_stops(sky)) },
+        Storm {
+            name: "repeated_children",
+            must_meet: &[RespawnBeforeStop],
+            blow: |sky| Box::pin(repeated_children(sky)),
+        },
+        Storm {
+            name: "replaced_names",
+            must_meet: &[RespawnBeforeStop],
+            blow: |sky| Box::pin(replaced_names(sky)),
+        },
+        Storm { name: "plain", must_meet: &[], blow: |sky| Box::pin(plain(sky)) },
+        Storm {
+            name: "mixed",
+            must_meet: &[StopBeforeSpawn, RespawnBeforeStop],
+            blow: |sky| Box::pin(mixed(sky)),
+        },
+    ]
+}
+
+/// A system at rest after a storm, still alive.
+pub struct Outcome {
+    /// What an observer must agree with.
+    pub truth: Truth,
+    /// The hazards met, in all waves together.
+    pub hazards: Hazards,
+    /// How many waves it took to meet the hazards.
+    pub waves: u32,
+    /// The system. Without it the actors that stop would no longer be reported.
+    pub system: ActorSystem,
+    /// What counted the hooks.
+    pub tee: Arc<Tee>,
+    /// The runtime that keeps the actors alive. The last field, so that it is dropped last.
+    pub runtime: Runtime,
+}
+
+impl Outcome {
+    /// Stops every actor, waits until the observer was told, and returns with an empty truth.
+    pub fn stop_everything(&mut self) {
+        let user = format!("{}/user/", self.system.address());
+        for path in &self.truth.live {
+            if let Some(name) = path.strip_prefix(&user).filter(|rest| !rest.contains('/')) {
+                self.system.stop(name);
+            }
+        }
+        self.truth.live.clear();
+        self.truth.stopped = self.truth.spawned;
+        self.runtime.block_on(come_to_rest(&self.tee, &self.truth, "stopping everything"));
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome")
+            .field("system", &self.system.name())
+            .field("live", &self.truth.live.len())
+            .field("spawned", &self.truth.spawned)
+            .field("stopped", &self.truth.stopped)
+            .field("hazards", &self.hazards)
+            .field("waves", &self.waves)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Blows `storm` over a new system on a runtime of its own, with about `actors` actors per wave, of
+/// which at most `actors` are alive at once.
+///
+/// `attach` gets the system, within the runtime, before anything was spawned, and returns the
+/// observer to test; what it installs itself as spawn observer is replaced by the [`Tee`].
+///
+/// # Panics
+///
+/// When atomr has not come to rest in two minutes, and when the storm met none of a hazard that it
+/// must meet.
+pub fn run(
+    storm: Storm,
+    workers: usize,
+    actors: usize,
+    system_name: &str,
+    attach: impl FnOnce(&ActorSystem) -> Arc<dyn SpawnObserver>,
+) -> Outcome {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .expect("a tokio runtime with a few threads");
+
+    let (truth, waves, system, tee) = runtime.block_on(async {
+        let system = ActorSystem::create(system_name, Default::default()).await.expect("an actor system");
+        let tee = Arc::new(Tee::new(attach(&system)));
+        system.set_spawn_observer(tee.clone());
+
+        let mut truth = Truth::default();
+        for wave in 1..=MAX_WAVES {
+            let sky = Sky { system: system.clone(), names: format!("w{wave}"), actors };
+            let blown = tokio::time::timeout(DEADLINE, tokio::spawn((storm.blow)(sky))).await;
+            let blown = blown.unwrap_or_else(|_| panic!("{storm:?} did not end: {tee:?}"));
+            truth.absorb(blown.expect("no panic in the storm itself"));
+            come_to_rest(&tee, &truth, storm.name).await;
+            if storm.must_meet.iter().all(|hazard| tee.hazards().count(*hazard) > 0) {
+                return (truth, wave, system, tee);
+            }
+        }
+        panic!("{storm:?} met too little to prove anything, in {MAX_WAVES} waves: {tee:?}");
+    });
+    Outcome { truth, hazards: tee.hazards(), waves, system, tee, runtime }
+}
+
+/// Waits for the last expected hook, and checks that there was none too many.
+async fn come_to_rest(tee: &Tee, truth: &Truth, what: &str) {
+    let rest = tokio::time::timeout(DEADLINE, tee.stopped(truth.stopped)).await;
+    assert!(rest.is_ok(), "{what}: of {} stops, some never came: {tee:?}", truth.stopped);
+    assert_eq!((tee.spawns(), tee.stops()), (truth.spawned, truth.stopped), "{what}: spawns and stops");
+}
+
+/// What a storm blows in.
+#[derive(Clone)]
+struct Sky {
+    system: ActorSystem,
+    /// What every top-level name starts with, unlike that of any other storm or wave.
+    names: String,
+    actors: usize,
+}
+
+impl Sky {
+    fn name(&self, name: impl fmt::Display) -> String {
+        format!("{}-{name}", self.names)
+    }
+
+    fn part(&self, name: &str, share: usize) -> Self {
+        Self { system: self.system.clone(), names: self.name(name), actors: self.actors / share }
+    }
+
+    /// Takes a name as soon as it is free.
+    async fn actor_of_when_free<A: Actor>(&self, props: &Props<A>, name: &str) -> ActorRef<A::Msg> {
+        loop {
+            match self.system.actor_of(props.clone(), name) {
+                Ok(actor) => return actor,
+                Err(ActorSystemError::NameTaken(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{name}: {error}"),
+            }
+        }
+    }
+
+    fn actor_of<A: Actor>(&self, props: &Props<A>, name: &str) -> ActorRef<A::Msg> {
+        self.system.actor_of(props.clone(), name).expect("a free name")
+    }
+}
+
+/// Lives until it is stopped.
+struct Resident;
+
+#[async_trait]
+impl Actor for Resident {
+    type Msg = ();
+    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
+}
+
+/// Stops before it has handled anything.
+struct Mayfly;
+
+#[async_trait]
+impl Actor for Mayfly {
+    type Msg = ();
+    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
+    async fn pre_start(&mut self, ctx: &mut Context<Self>) {
+        ctx.stop_self();
+    }
+}
+
+/// What a parent is told.
+enum ParentMsg {
+    /// Spawn the children of these numbers.
+    Raise {
+        numbers: std::ops::Range<usize>,
+        resident_every: usize,
+        blocking: bool,
+        done: oneshot::Sender<Brood>,
+    },
+    /// Stop the children of these names, each living.
+    Cull { names: Vec<String> },
+}
+
+/// What a parent raised.
+#[derive(Default)]
+struct Brood {
+    residents: Vec<String>,
+    mayflies: u64,
+}
+
+/// Spawns children as told.
+struct Parent;
+
+impl Parent {
+    fn props() -> Props<Self> {
+        Props::create(|| Self)
+    }
+
+    fn raise(ctx: &mut Context<Self>, numbers: std::ops::Range<usize>, resident_every: usize) -> Brood {
+        let resident = Props::create(|| Resident);
+        let mayfly = Props::create(|| Mayfly);
+        let mut brood = Brood::default();
+        for number in numbers {
+            let name = format!("c{number}");
+            if number % resident_every == 0 {
+                let child = ctx.spawn(resident.clone(), &name).expect("a free child name");
+                brood.residents.push(child.path().to_string());
+            } else {
+                ctx.spawn(mayfly.clone(), &name).expect("a free child name");
+                brood.mayflies += 1;
+            }
+        }
+        brood
+    }
+}
+
+#[async_trait]
+impl Actor for Parent {
+    type Msg = ParentMsg;
+
+    async fn handle(&mut self, ctx: &mut Context<Self>, msg: ParentMsg) {
+        match msg {
+            ParentMsg::Raise { numbers, resident_every, blocking, done } => {
+                // In place, this thread gives its worker's queue away, so that its children start
+                // on other threads, while it is still spawning.
+                let raise = || Self::raise(ctx, numbers, resident_every);
+                let brood = if blocking { tokio::task::block_in_place(raise) } else { raise() };
+                let _ = done.send(brood);
+            }
+            ParentMsg::Cull { names } => names.iter().for_each(|name| ctx.stop_child(name)),
+        }
+    }
+}
+
+async fn raise(
+    parent: &ActorRef<ParentMsg>,
+    numbers: std::ops::Range<usize>,
+    resident_every: usize,
+    blocking: bool,
+) -> Brood {
+    let (done, brood) = oneshot::channel();
+    parent.tell(ParentMsg::Raise { numbers, resident_every, blocking, done });
+    brood.await.expect("a parent that answers")
+}
+
+/// Runs the parts of a storm at the same time, as tasks of their own.
+async fn together<P>(parts: impl IntoIterator<Item = P>) -> Truth
+where
+    P: Future<Output = Truth> + Send + 'static,
+{
+    let mut tasks: JoinSet<Truth> = parts.into_iter().collect();
+    let mut truth = Truth::default();
+    while let Some(part) = tasks.join_next().await {
+        truth.absorb(part.expect("no panic in a part of a storm"));
+    }
+    truth
+}
+
+async fn early_stops(sky: Sky) -> Truth {
+    const PARENTS: usize = 2;
+    const BURST: usize = 256;
+    together((0..PARENTS).map(|lane| {
+        let sky = sky.clone();
+        async move {
+            let mut truth = Truth::default();
+            let parent = sky.actor_of(&Parent::props(), &sky.name(format_args!("nursery-{lane}")));
+            truth.spawned(parent.path());
+            let children = sky.actors / PARENTS;
+            for first in (0..children).step_by(BURST) {
+                let numbers = first..children.min(first + BURST);
+                truth.raised(&raise(&parent, numbers, 64, true).await);
+            }
+            truth
+        }
+    }))
+    .await
+}
+
+async fn repeated_children(sky: Sky) -> Truth {
+    const LANES: usize = 2;
+    const CHILDREN: usize = 64;
+    const GENERATIONS: usize = 8;
+    let families = (sky.actors / (LANES * CHILDREN * GENERATIONS)).max(1);
+    together((0..LANES).map(|lane| {
+        let sky = sky.clone();
+        async move {
+            let mut truth = Truth::default();
+            for family in 0..families {
+                let name = sky.name(format_args!("family-{lane}-{family}"));
+                for generation in 1..=GENERATIONS {
+                    let parent = sky.actor_of_when_free(&Parent::props(), &name).await;
+                    truth.spawned(parent.path());
+                    let brood = raise(&parent, 0..CHILDREN, 2, true).await;
+                    truth.raised(&brood);
+                    if generation < GENERATIONS {
+                        parent.stop();
+                        truth.stopped(parent.path());
+                        brood.residents.iter().for_each(|child| truth.stopped(child));
+                    }
+                }
+            }
+            truth
+        }
+    }))
+    .await
+}
+
+/// Stops an actor on request, and answers when death-watch says that it is gone.
+struct Undertaker {
+    burials: HashMap<ActorPath, oneshot::Sender<()>>,
+}
+
+/// Bury this actor, then answer.
+struct Bury(ActorRef<()>, oneshot::Sender<()>);
+
+#[async_trait]
+impl Actor for Undertaker {
+    type Msg = Bury;
+
+    async fn handle(&mut self, ctx: &mut Context<Self>, Bury(actor, gone): Bury) {
+        // On the actor's system channel the watch goes ahead of the stop; after it, atomr would
+        // forget the watch silently.
+        ctx.watch(&actor);
+        actor.stop();
+        self.burials.insert(actor.path().clone(), gone);
+    }
+
+    async fn on_terminated(&mut self, _: &mut Context<Self>, path: &ActorPath) {
+        if let Some(gone) = self.burials.remove(path) {
+            let _ = gone.send(());
+        }
+    }
+}
+
+async fn replaced_names(sky: Sky) -> Truth {
+    const LANES: usize = 4;
+    const REPLACEMENTS: usize = 15;
+    let names = (sky.actors / (LANES * (REPLACEMENTS + 1))).max(1);
+    together((0..LANES).map(|lane| {
+        let sky = sky.part(&format!("lane-{lane}"), LANES);
+        async move {
+            if lane % 2 == 0 {
+                tokio::task::spawn_blocking(move || replaced_by_spinning(&sky, names, REPLACEMENTS))
+                    .await
+                    .expect("no panic while spinning")
+            } else {
+                replaced_on_terminated(&sky, names, REPLACEMENTS).await
+            }
+        }
+    }))
+    .await
+}
+
+/// From a thread of its own, so that it is in the middle of `actor_of` when the name comes free.
+fn replaced_by_spinning(sky: &Sky, names: usize, replacements: usize) -> Truth {
+    let props = Props::create(|| Resident);
+    let deadline = Instant::now() + DEADLINE;
+    let mut truth = Truth::default();
+    for number in 0..names {
+        let name = sky.name(format_args!("phoenix-{number}"));
+        let mut phoenix = sky.actor_of(&props, &name);
+        truth.spawned(phoenix.path());
+        for _ in 0..replacements {
+            phoenix.stop();
+            truth.stopped(phoenix.path());
+            phoenix = loop {
+                match sky.system.actor_of(props.clone(), &name) {
+                    Ok(actor) => break actor,
+                    Err(error) => assert!(Instant::now() < deadline, "{error}"),
+                }
+                std::thread::yield_now();
+            };
+            truth.spawned(phoenix.path());
+        }
+    }
+    truth
+}
+
+/// As atomr's documentation advises.
+async fn replaced_on_terminated(sky: &Sky, names: usize, replacements: usize) -> Truth {
+    let props = Props::create(|| Resident);
+    let mut truth = Truth::default();
+    let undertaker =
+        sky.actor_of(&Props::create(|| Undertaker { burials: HashMap::new() }), &sky.name("undertaker"));
+    truth.spawned(undertaker.path());
+    for number in 0..names {
+        let name = sky.name(format_args!("heir-{number}"));
+        let mut heir = sky.actor_of(&props, &name);
+        truth.spawned(heir.path());
+        for _ in 0..replacements {
+            let (gone, is_gone) = oneshot::channel();
+            undertaker.tell(Bury(heir.clone(), gone));
+            is_gone.await.expect("an undertaker that answers");
+            truth.stopped(heir.path());
+            heir = sky.actor_of(&props, &name);
+            truth.spawned(heir.path());
+        }
+    }
+    truth
+}
+
+async fn plain(sky: Sky) -> Truth {
+    const CHILDREN: usize = 63;
+    let parents = (sky.actors / (CHILDREN + 1)).max(1);
+    let mut truth = Truth::default();
+    let mut families = Vec::new();
+    for number in 0..parents {
+        let name = sky.name(format_args!("parent-{number}"));
+        let parent = sky.actor_of(&Parent::props(), &name);
+        truth.spawned(parent.path());
+        let brood = raise(&parent, 0..CHILDREN, 1, false).await;
+        truth.raised(&brood);
+        families.push((name, parent, brood.residents));
+    }
+    for (number, (name, parent, children)) in families.iter().enumerate() {
+        // A parent takes its children along.
+        match number % 8 {
+            0 => continue,
+            1 | 2 => {
+                let names = (0..CHILDREN).step_by(number % 8).map(|child| format!("c{child}")).collect();
+                parent.tell(ParentMsg::Cull { names });
+                children.iter().step_by(number % 8).for_each(|child| truth.stopped(child));
+                continue;
+            }
+            3..6 => parent.stop(),
+            _ => sky.system.stop(name),
+        }
+        truth.stopped(parent.path());
+        children.iter().for_each(|child| truth.stopped(child));
+    }
+    truth
+}
+
+async fn mixed(sky: Sky) -> Truth {
+    let parts: [Blowing; 4] = [
+        Box::pin(early_stops(sky.part("early", 4))),
+        Box::pin(repeated_children(sky.part("repeated", 4))),
+        Box::pin(replaced_names(sky.part("replaced", 4))),
+        Box::pin(plain(sky.part("plain", 4))),
+    ];
+    together(parts).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enough for each hazard, and quick.
+    const ACTORS: usize = 4_000;
+
+    fn agrees_with_the_oracle(name: &str, workers: usize) {
+        let storm = *all().iter().find(|storm| storm.name == name).unwrap();
+        let oracle = Arc::new(Oracle::default());
+        let mut outcome = run(storm, workers, ACTORS, "Storm", |_| oracle.clone());
+        assert!(!outcome.truth.live.is_empty());
+        assert_eq!(oracle.live(), outcome.truth.live);
+        outcome.stop_everything();
+        assert_eq!(oracle.live(), BTreeSet::new());
+    }
+
+    #[test]
+    fn early_stops_leave_exactly_the_actors_that_the_truth_says() {
+        agrees_with_the_oracle("early_stops", 2);
+        agrees_with_the_oracle("early_stops", 4);
+    }
+
+    #[test]
+    fn repeated_children_leave_exactly_the_actors_that_the_truth_says() {
+        agrees_with_the_oracle("repeated_children", 2);
+        agrees_with_the_oracle("repeated_children", 4);
+    }
+
+    #[test]
+    fn replaced_names_leave_exactly_the_actors_that_the_truth_says() {
+        agrees_with_the_oracle("replaced_names", 2);
+        agrees_with_the_oracle("replaced_names", 4);
+    }
+
+    #[test]
+    fn plain_spawns_and_stops_leave_exactly_the_actors_that_the_truth_says() {
+        agrees_with_the_oracle("plain", 2);
+        agrees_with_the_oracle("plain", 4);
+    }
+
+    #[test]
+    fn a_mixed_storm_leaves_exactly_the_actors_that_the_truth_says() {
+        agrees_with_the_oracle("mixed", 2);
+        agrees_with_the_oracle("mixed", 4);
+    }
+
+    #[test]
+    fn a_tee_counts_each_disorder_of_one_path() {
+        let tee = Tee::new(Arc::new(Oracle::default()));
+        let path = ActorPath::root(atomr_core::actor::Address::local("S")).child("user").child("a");
+        tee.on_stop(&path);
+        tee.on_spawn(&path, None, "A");
+        assert_eq!(tee.hazards(), Hazards { stop_before_spawn: 1, ..Hazards::default() });
+        tee.on_spawn(&path, None, "A");
+        tee.on_spawn(&path, None, "A");
+        tee.on_stop(&path);
+        tee.on_stop(&path);
+        assert_eq!(tee.hazards(), Hazards { stop_before_spawn: 1, respawn_before_stop: 1, overlaps: 0 });
+    }
+}
