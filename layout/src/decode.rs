@@ -56,6 +56,24 @@ pub struct Identity {
     pub header: HeaderRecord,
 }
 
+impl Identity {
+    /// Reads who made a region from its header, of which no more than [`crate::region::HEADER_BYTES`] need be there.
+    pub fn read(region: Words<'_>) -> Result<Self, OpenError> {
+        HeaderRecord::read(region).map(|header| Self::of(region, header))
+    }
+
+    fn of(region: Words<'_>, header: HeaderRecord) -> Self {
+        let text = |range| region.slice(range).and_then(read_cell);
+        Self {
+            node: text(header::NODE).unwrap_or_default(),
+            system: text(header::SYSTEM),
+            program: text(header::PROGRAM).unwrap_or_default(),
+            writer: text(header::WRITER).unwrap_or_default(),
+            header,
+        }
+    }
+}
+
 /// Turns stamps into times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock(ClockRecord);
@@ -141,20 +159,9 @@ impl<'a> RegionReader<'a> {
         self.words.slice(section.range()).unwrap_or(Words::new(&[]))
     }
 
-    fn text(&self, range: core::ops::Range<usize>) -> Option<String> {
-        self.words.slice(range).and_then(read_cell)
-    }
-
     /// Who made it.
     pub fn identity(&self) -> Identity {
-        let text = |range| self.text(range).unwrap_or_default();
-        Identity {
-            node: text(header::NODE),
-            system: self.text(header::SYSTEM),
-            program: text(header::PROGRAM),
-            writer: text(header::WRITER),
-            header: self.header,
-        }
+        Identity::of(self.words, self.header)
     }
 
     /// How far the node says it has come; `None` if it holds no such number.
@@ -286,12 +293,7 @@ impl<'a> RegionReader<'a> {
             generated_at,
             actors: actors.into_snapshot(),
             dead_letters: letters.recent,
-            cluster: Default::default(),
-            sharding: Default::default(),
-            persistence: Default::default(),
-            remote: Default::default(),
-            streams: Default::default(),
-            ddata: Default::default(),
+            ..NodeSnapshot::default()
         }
     }
 }

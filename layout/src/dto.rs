@@ -210,7 +210,7 @@ pub struct DDataSnapshot {
 }
 
 /// Everything that is told of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct NodeSnapshot {
     pub node: String,

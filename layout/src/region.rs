@@ -119,6 +119,49 @@ pub struct HeaderRecord {
     pub reserved: [u64; 2],
 }
 
+impl HeaderRecord {
+    /// Reads and checks the header of a region, of which no more than [`HEADER_BYTES`] need be there.
+    pub fn read(region: Words<'_>) -> Result<Self, OpenError> {
+        if region.len() * WORD < HEADER_BYTES {
+            return Err(if region.load(header::MAGIC) == 0 {
+                OpenError::NotReady
+            } else {
+                OpenError::Truncated { found: (region.len() * WORD) as u64, expected: HEADER_BYTES as u64 }
+            });
+        }
+        match region.load(header::MAGIC) {
+            0 => return Err(OpenError::NotReady),
+            MAGIC => {}
+            found => return Err(OpenError::NotARegion { found }),
+        }
+        crate::sync::fence(Ordering::Acquire);
+        let version = region.load(header::VERSION);
+        let (found_major, found_minor) = ((version >> 32) as u32, version as u32);
+        if found_major != VERSION_MAJOR {
+            return Err(OpenError::Incompatible { found_major, found_minor, major: VERSION_MAJOR });
+        }
+        let mut words = [0u64; size_of::<HeaderRecord>() / WORD];
+        if let Some(from) = region.slice(header::RECORD) {
+            from.copy_to(&mut words);
+        }
+        let record: HeaderRecord = zerocopy::transmute!(words);
+        let at = |field: usize, what, found| {
+            let offset = ((header::RECORD.start + field) * WORD) as u64;
+            Err(OpenError::Corrupt { offset, what, found })
+        };
+        if record.region_bytes < HEADER_BYTES as u64 || record.region_bytes % WORD as u64 != 0 {
+            return at(0, "region length", record.region_bytes);
+        }
+        if record.header_bytes != HEADER_BYTES as u64 {
+            return at(1, "header length", record.header_bytes);
+        }
+        if record.sections > MAX_SECTIONS as u64 {
+            return at(2, "section count", record.sections);
+        }
+        Ok(record)
+    }
+}
+
 /// One entry of the section directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -350,42 +393,10 @@ impl RegionMap {
     /// Reads and checks the header and the directory of a region. Everything that a [`RegionMap`] says of a region
     /// lies inside `region`.
     pub fn read(region: Words<'_>) -> Result<(Self, HeaderRecord), OpenError> {
-        let found_bytes = (region.len() * WORD) as u64;
-        if region.len() * WORD < HEADER_BYTES {
-            return Err(if region.load(header::MAGIC) == 0 {
-                OpenError::NotReady
-            } else {
-                OpenError::Truncated { found: found_bytes, expected: HEADER_BYTES as u64 }
-            });
-        }
-        match region.load(header::MAGIC) {
-            0 => return Err(OpenError::NotReady),
-            MAGIC => {}
-            found => return Err(OpenError::NotARegion { found }),
-        }
-        crate::sync::fence(Ordering::Acquire);
-        let version = region.load(header::VERSION);
-        let (found_major, found_minor) = ((version >> 32) as u32, version as u32);
-        if found_major != VERSION_MAJOR {
-            return Err(OpenError::Incompatible { found_major, found_minor, major: VERSION_MAJOR });
-        }
-        let mut words = [0u64; size_of::<HeaderRecord>() / WORD];
-        if let Some(from) = region.slice(header::RECORD) {
-            from.copy_to(&mut words);
-        }
-        let record: HeaderRecord = zerocopy::transmute!(words);
-        if record.region_bytes > found_bytes {
-            return Err(OpenError::Truncated { found: found_bytes, expected: record.region_bytes });
-        }
-        let at = |word: usize, what, found| OpenError::Corrupt { offset: (word * WORD) as u64, what, found };
-        if record.region_bytes < HEADER_BYTES as u64 || record.region_bytes % WORD as u64 != 0 {
-            return Err(at(header::RECORD.start, "region length", record.region_bytes));
-        }
-        if record.header_bytes != HEADER_BYTES as u64 {
-            return Err(at(header::RECORD.start + 1, "header length", record.header_bytes));
-        }
-        if record.sections > MAX_SECTIONS as u64 {
-            return Err(at(header::RECORD.start + 2, "section count", record.sections));
+        let record = HeaderRecord::read(region)?;
+        let found = (region.len() * WORD) as u64;
+        if record.region_bytes > found {
+            return Err(OpenError::Truncated { found, expected: record.region_bytes });
         }
         let map = Self::read_directory(region, &record)?;
         Ok((map, record))

@@ -1,0 +1,270 @@
+//! The actor probe: which actors live, since when, where, and how many came and went.
+//!
+//! Fed by atomr's spawn and stop hooks once a [`crate::TelemetryExtension`] is installed, or by the application.
+
+use atomr_core::actor::{ActorPath, SpawnObserver};
+use atomscope_layout::Capacities;
+use atomscope_layout::decode::Actors;
+use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
+use atomscope_layout::sync::{AtomicU64, Ordering};
+use atomscope_layout::table::{Key, Put, Sign, Taken};
+use atomscope_layout::words::{Words, store};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::bus::TelemetryBus;
+use crate::dto::{ActorSnapshot, ActorStatus};
+use crate::region::Region;
+use crate::text::{PathText, Texts};
+
+/// The live actors of a system.
+#[derive(Debug)]
+pub struct ActorRegistry {
+    region: Region,
+    /// A registry on a bare bus has nobody else to settle its table.
+    settles: bool,
+}
+
+impl ActorRegistry {
+    /// A registry of its own, in private memory; the one of a node is [`crate::TelemetryExtension::actors`].
+    pub fn new(_bus: TelemetryBus) -> Self {
+        Self { region: Region::bare(Capacities { dead_letters: 1, ..Capacities::default() }), settles: true }
+    }
+
+    pub(crate) fn of(region: Region, settles: bool) -> Self {
+        Self { region, settles }
+    }
+
+    /// Notes a spawn. An actor of that path that is live already is replaced. No lock, no allocation of its own, no
+    /// system call. (Two threads that report the same path at the same time may leave it counted twice; the hooks do
+    /// not go this way.)
+    pub fn record_spawn(&self, status: ActorStatus) {
+        let core = &self.region.core;
+        core.count(Builtin::Spawned, 1);
+        let key = core.hasher.key(status.path.as_str());
+        let table = core.table();
+        let cause = match table.take(key, Sign::Plus) {
+            Taken::Entry { stamp } => {
+                core.count(Builtin::Replaced, 1);
+                stamp
+            }
+            Taken::Spilled => {
+                core.count(Builtin::Replaced, 1);
+                0
+            }
+            Taken::Nothing => 0,
+        };
+        let mut record = ActorRecord::new_zeroed();
+        record.key = key.0;
+        record.spawned = core.stamp(cause);
+        record.type_id = core.intern(&status.actor_type);
+        record.live[live::MAILBOX_DEPTH] = status.mailbox_depth;
+        if status.mailbox_depth > 0 {
+            record.flags |= actor_flags::DEPTH;
+        }
+        let mut texts = Texts::new(&mut record.text);
+        record.path_bytes = texts.put_path(status.path.as_str(), ACTOR_PATH_BYTES, core.hasher);
+        if texts.cut {
+            record.flags |= actor_flags::PATH_CUT;
+        }
+        if let Some(parent) = &status.parent {
+            record.parent_key = core.hasher.key(parent.as_str()).0;
+            record.flags |= actor_flags::PARENT;
+            if status.path.starts_with(parent.as_str()) {
+                record.flags |= actor_flags::PARENT_IS_PREFIX;
+                record.parent_bytes = u16::try_from(parent.len()).unwrap_or(u16::MAX);
+            } else {
+                record.parent_bytes = texts.put_path(parent.as_str(), ACTOR_PATH_BYTES, core.hasher);
+            }
+        }
+        if record.type_id == 0 {
+            record.type_bytes = texts.put(&status.actor_type, ACTOR_TEXT_BYTES);
+        }
+        // The text as it was given: it need not be a time.
+        record.flags |= actor_flags::SPAWNED_TEXT;
+        record.spawned_bytes = texts.put(&status.spawned_at, ACTOR_TEXT_BYTES);
+        if let Some(host) = &status.host {
+            record.flags |= actor_flags::HOST;
+            record.host_bytes = texts.put(host, ACTOR_TEXT_BYTES);
+        }
+        let (cut, used) = (texts.cut, texts.used());
+        self.put(key, record, used, cut);
+    }
+
+    fn put(&self, key: Key, mut record: ActorRecord, text_bytes: usize, cut: bool) {
+        let core = &self.region.core;
+        if cut {
+            record.flags |= actor_flags::TEXT_CUT;
+            core.count(Builtin::TextsCut, 1);
+        }
+        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+        let used = ACTOR_HEAD_WORDS + text_bytes.div_ceil(8);
+        match core.table().put(key, Sign::Plus, words.get(..used).unwrap_or(&words), 0..0) {
+            Put::Slot => {}
+            Put::Spilled => core.count(Builtin::Spilled, 1),
+            Put::Refused => core.count(Builtin::UntrackedSpawns, 1),
+        }
+    }
+
+    /// Notes on which cluster host an actor lives. Unknown paths are left alone.
+    pub fn set_host(&self, path: &str, host: impl Into<String>) {
+        let host = host.into();
+        self.update(path, |slot| {
+            let mut words = [0u64; ACTOR_WORDS];
+            Words::new(slot).copy_to(&mut words);
+            let mut record = ActorRecord::new_zeroed();
+            record.as_mut_bytes().copy_from_slice(words.as_bytes());
+            let has = |flag| record.flags & flag != 0;
+            // The host is the last text: what stands before it stays.
+            let parent_text = if has(actor_flags::PARENT_IS_PREFIX) { 0 } else { record.parent_bytes };
+            let before = [record.path_bytes, parent_text, record.type_bytes, record.spawned_bytes];
+            let mut texts = Texts::new(&mut record.text);
+            texts.end(before.into_iter().map(usize::from).sum(), false);
+            record.host_bytes = texts.put(&host, ACTOR_TEXT_BYTES);
+            let cut = texts.cut;
+            record.flags |= actor_flags::HOST | if cut { actor_flags::TEXT_CUT } else { 0 };
+            let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+            store(slot, &words);
+            cut
+        });
+    }
+
+    /// Notes a stop. Unknown paths are left alone.
+    pub fn record_stop(&self, path: &str) {
+        let core = &self.region.core;
+        if core.table().take(core.hasher.key(path), Sign::Plus) != Taken::Nothing {
+            core.count(Builtin::Stopped, 1);
+        }
+    }
+
+    /// Notes how many messages wait in an actor's mailbox. Unknown paths are left alone.
+    pub fn record_mailbox_depth(&self, path: &str, depth: u64) {
+        self.update(path, |slot| set_depth(slot, depth));
+    }
+
+    /// `change` says whether it cut a text.
+    fn update(&self, path: &str, change: impl FnOnce(&[AtomicU64]) -> bool) {
+        let core = &self.region.core;
+        let mut cut = false;
+        if !core.table().update(core.hasher.key(path), |slot| cut = change(slot)) {
+            core.count(Builtin::UpdatesMissed, 1);
+        }
+        core.count(Builtin::TextsCut, u64::from(cut));
+    }
+
+    /// Actors spawned since the registry was made.
+    pub fn total_spawned(&self) -> u64 {
+        self.totals().spawned
+    }
+
+    /// Of those, actors that have stopped.
+    pub fn total_stopped(&self) -> u64 {
+        self.totals().stopped
+    }
+
+    /// Actors that live now, by counting.
+    pub fn live_count(&self) -> u64 {
+        self.totals().live
+    }
+
+    fn totals(&self) -> atomscope_layout::decode::ActorTotals {
+        self.region.core.reader().map(|reader| reader.actor_totals()).unwrap_or_default()
+    }
+
+    /// All live actors, as a list and as a tree. Allocates; costs a pass over the whole table.
+    pub fn snapshot(&self) -> ActorSnapshot {
+        self.actors().into_snapshot()
+    }
+
+    pub(crate) fn actors(&self) -> Actors {
+        if self.settles {
+            self.region.core.settle();
+        }
+        self.region.core.reader().map(|reader| reader.actors()).unwrap_or_default()
+    }
+}
+
+fn set_depth(slot: &[AtomicU64], depth: u64) -> bool {
+    const DEPTH: usize = core::mem::offset_of!(ActorRecord, live) / 8 + live::MAILBOX_DEPTH;
+    // Type id and flags share a word; the flags are its upper half.
+    const FLAGS: usize = core::mem::offset_of!(ActorRecord, type_id) / 8;
+    if let (Some(to), Some(flags)) = (slot.get(DEPTH), slot.get(FLAGS)) {
+        to.store(depth, Ordering::Relaxed);
+        flags.store(flags.load(Ordering::Relaxed) | u64::from(actor_flags::DEPTH) << 32, Ordering::Relaxed);
+    }
+    false
+}
+
+/// Hot: called for every actor, under the guardian's lock for top-level ones. The two may come in any order.
+impl SpawnObserver for ActorRegistry {
+    fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
+        let core = &self.region.core;
+        core.count(Builtin::Spawned, 1);
+        let mut record = ActorRecord::new_zeroed();
+        let mut text = PathText::new(record.text.get_mut(..ACTOR_PATH_BYTES).unwrap_or_default());
+        let (key, above_key, above_bytes) = core.hasher.path_and_parent(path, &mut text);
+        let (used, path_cut) = text.finish(|| key);
+        let table = core.table();
+        if table.take(key, Sign::Minus) != Taken::Nothing {
+            // Its stop was here first: the actor has come and gone.
+            core.count(Builtin::EarlyStopsDone, 1);
+            return;
+        }
+        record.key = key.0;
+        record.path_bytes = used as u16;
+        let mut texts = Texts::new(&mut record.text);
+        texts.end(used, path_cut);
+        if path_cut {
+            record.flags |= actor_flags::PATH_CUT;
+        }
+        if let Some(parent) = parent {
+            record.flags |= actor_flags::PARENT;
+            if is_above(parent, path) {
+                record.flags |= actor_flags::PARENT_IS_PREFIX;
+                record.parent_key = above_key.0;
+                record.parent_bytes = u16::try_from(above_bytes).unwrap_or(u16::MAX);
+            } else {
+                record.parent_key = core.hasher.key(parent).0;
+                record.parent_bytes = texts.put_path(parent, ACTOR_PATH_BYTES, core.hasher);
+            }
+        }
+        record.type_id = core.intern_static(actor_type);
+        if record.type_id == 0 {
+            record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES);
+        }
+        // A respawn is later than what it replaces, so that the stop of that one takes that one.
+        record.spawned = core.stamp(table.newest_spawn(key).unwrap_or(0));
+        let (cut, used) = (texts.cut, texts.used());
+        self.put(key, record, used, cut);
+    }
+
+    fn on_stop(&self, path: &ActorPath) {
+        let core = &self.region.core;
+        core.count(Builtin::Stopped, 1);
+        let key = core.hasher.key(path);
+        let table = core.table();
+        if table.take(key, Sign::Plus) != Taken::Nothing {
+            return;
+        }
+        match table.put_stop(key, core.stamp(0)) {
+            Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
+            Put::Refused => core.count(Builtin::UntrackedStops, 1),
+        }
+    }
+
+    fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
+        let core = &self.region.core;
+        let set = core.table().update(core.hasher.key(path), |slot| {
+            set_depth(slot, depth);
+        });
+        if !set {
+            core.count(Builtin::UpdatesMissed, 1);
+        }
+    }
+}
+
+fn is_above(parent: &ActorPath, path: &ActorPath) -> bool {
+    path.elements.split_last().is_some_and(|(_, above)| above == parent.elements.as_slice())
+        && parent.address == path.address
+}

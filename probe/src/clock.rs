@@ -1,0 +1,177 @@
+//! The clock of the hot paths: a tick count that costs a few nanoseconds and no system call.
+//!
+//! Where the kernel itself keeps time by the processor's counter (x86-64 with clock source `tsc`; aarch64 always) a
+//! tick is one of that counter: the kernel has then found it steady and the same on all processors. Elsewhere it is a
+//! nanosecond of the coarse monotonic clock, which is read from memory. What a tick is in time is published with each
+//! beat, as two sightings beside the monotonic clock.
+#![allow(unsafe_code, reason = "the processor's counter and the kernel's clocks have no safe interface")]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use atomscope_layout::records::ClockRecord;
+
+/// Where ticks come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The processor's counter.
+    Counter,
+    /// The coarse monotonic clock in nanoseconds.
+    Coarse,
+}
+
+/// How long the first two sightings lie apart: enough to tell the rate to a few parts in a hundred thousand; later
+/// ones, further apart, make it better.
+const FIRST_SIGHTINGS_APART: Duration = Duration::from_millis(1);
+
+impl Clock {
+    /// The best clock of this machine.
+    pub(crate) fn choose() -> Self {
+        if cfg!(all(target_os = "linux", target_arch = "aarch64")) {
+            return Self::Counter;
+        }
+        let source =
+            std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        if cfg!(all(target_os = "linux", target_arch = "x86_64")) && source.is_ok_and(|s| s.trim() == "tsc") {
+            return Self::Counter;
+        }
+        Self::Coarse
+    }
+
+    /// Ticks now. No system call, no allocation.
+    #[inline]
+    pub(crate) fn ticks(self) -> u64 {
+        match self {
+            Self::Counter => counter(),
+            Self::Coarse => coarse_ns(),
+        }
+    }
+
+    /// The first two sightings.
+    pub(crate) fn first_sighting(self) -> ClockRecord {
+        let (ticks, mono_ns) = self.sighting();
+        if self == Self::Counter {
+            std::thread::sleep(FIRST_SIGHTINGS_APART);
+        }
+        self.sight(ClockRecord {
+            first_ticks: ticks,
+            first_mono_ns: mono_ns,
+            last_ticks: ticks,
+            last_mono_ns: mono_ns,
+            unix_minus_mono_ns: 0,
+        })
+    }
+
+    /// The same first sighting with a new second one.
+    pub(crate) fn sight(self, first: ClockRecord) -> ClockRecord {
+        let (last_ticks, last_mono_ns) = self.sighting();
+        ClockRecord {
+            last_ticks,
+            last_mono_ns,
+            unix_minus_mono_ns: unix_ns().wrapping_sub(mono_ns()),
+            ..first
+        }
+    }
+
+    fn sighting(self) -> (u64, u64) {
+        if self == Self::Coarse {
+            let now = coarse_ns();
+            return (now, now);
+        }
+        // The narrowest of a few, since the thread may lose its processor between two reads.
+        (0..4)
+            .map(|_| {
+                let (before, ticks, after) = (mono_ns(), self.ticks(), mono_ns());
+                (after.wrapping_sub(before), (ticks, before + after.wrapping_sub(before) / 2))
+            })
+            .min()
+            .map_or((0, 0), |(_, sighting)| sighting)
+    }
+}
+
+/// UTC nanoseconds since 1970.
+pub(crate) fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[inline]
+fn counter() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction; a process that forbids it to itself (PR_SET_TSC) could not
+    // have read the kernel's clocks either, which use it from user space.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+#[inline]
+fn counter() -> u64 {
+    let ticks;
+    // SAFETY: the kernel lets user space read the virtual counter; the instruction touches neither memory nor flags.
+    unsafe {
+        core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
+    };
+    ticks
+}
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+fn counter() -> u64 {
+    coarse_ns()
+}
+
+#[cfg(unix)]
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for one timespec for the length of the call; an unknown clock is an error that
+    // leaves it as it is.
+    unsafe { libc::clock_gettime(clock, &mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Monotonic nanoseconds: the clock of the beats.
+#[cfg(unix)]
+pub(crate) fn mono_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+#[cfg(target_os = "linux")]
+fn coarse_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC_COARSE)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn coarse_ns() -> u64 {
+    mono_ns()
+}
+
+/// Monotonic nanoseconds since the first call.
+#[cfg(not(unix))]
+pub(crate) fn mono_ns() -> u64 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_turn_into_the_time_that_the_system_tells() {
+        for clock in [Clock::choose(), Clock::Coarse] {
+            let record = clock.first_sighting();
+            let told = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks());
+            let off_ns = (told - i128::from(unix_ns())).abs();
+            assert!(off_ns < 1_000_000_000, "{clock:?} is {off_ns} ns off");
+        }
+    }
+
+    #[test]
+    fn ticks_never_go_back_on_one_thread() {
+        for clock in [Clock::choose(), Clock::Coarse] {
+            let mut last = 0;
+            for _ in 0..10_000 {
+                let now = clock.ticks();
+                assert!(now >= last);
+                last = now;
+            }
+        }
+    }
+}

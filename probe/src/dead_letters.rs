@@ -1,0 +1,107 @@
+//! The dead-letter feed: messages that found nobody.
+//!
+//! atomr reports a message that is sent to an actor which has stopped. One that still waits in the mailbox when the
+//! actor stops is lost without a report.
+
+use atomr_core::actor::{ActorPath, DeadLetterObserver};
+use atomscope_layout::Capacities;
+use atomscope_layout::limits::{DEAD_LETTER_PATH_BYTES, DEAD_LETTER_TEXT_BYTES, MAX_DEAD_LETTERS};
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::records::{
+    DEAD_LETTER_HEAD_WORDS, DEAD_LETTER_WORDS, DeadLetterRecord as Record, dead_letter_flags,
+};
+use atomscope_layout::region::MIN_METRICS;
+use atomscope_layout::ring::Written;
+use zerocopy::FromZeros;
+
+use crate::bus::TelemetryBus;
+use crate::dto::DeadLetterRecord;
+use crate::region::Region;
+use crate::text::{Pieces, Texts};
+
+/// The newest dead letters, and how many there ever were.
+#[derive(Debug)]
+pub struct DeadLetterFeed {
+    region: Region,
+}
+
+impl DeadLetterFeed {
+    /// A feed of its own, in private memory, that keeps exactly the newest `capacity` (at least 1); the one of a node
+    /// is [`crate::TelemetryExtension::dead_letters`].
+    pub fn new(_bus: TelemetryBus, capacity: usize) -> Self {
+        let dead_letters = capacity.clamp(1, MAX_DEAD_LETTERS);
+        let capacities = Capacities { actors: 1, lanes: 16, dead_letters, names: 256, metrics: MIN_METRICS };
+        Self { region: Region::bare(capacities) }
+    }
+
+    pub(crate) fn of(region: Region) -> Self {
+        Self { region }
+    }
+
+    /// Notes a dead letter. No lock, no allocation of its own, no system call.
+    pub fn record(&self, recipient: String, sender: Option<String>, message_type: String, preview: String) {
+        let core = &self.region.core;
+        let type_id = core.intern(&message_type);
+        let preview = if core.previews { preview.as_str() } else { "" };
+        self.write(recipient.as_str(), sender.as_deref(), type_id, &message_type, preview);
+    }
+
+    fn write<P: Pieces + ?Sized>(
+        &self,
+        recipient: &P,
+        sender: Option<&P>,
+        type_id: u32,
+        name: &str,
+        preview: &str,
+    ) {
+        let core = &self.region.core;
+        let mut record = Record::new_zeroed();
+        let mut texts = Texts::new(&mut record.text);
+        record.recipient_bytes = texts.put_path(recipient, DEAD_LETTER_PATH_BYTES, core.hasher);
+        if let Some(sender) = sender {
+            record.flags |= dead_letter_flags::SENDER;
+            record.sender_bytes = texts.put_path(sender, DEAD_LETTER_PATH_BYTES, core.hasher);
+        }
+        record.type_id = type_id;
+        if type_id == 0 {
+            record.type_bytes = texts.put(name, DEAD_LETTER_TEXT_BYTES);
+        }
+        record.preview_bytes = texts.put(preview, DEAD_LETTER_TEXT_BYTES);
+        let (cut, used) = (texts.cut, texts.used());
+        if cut {
+            record.flags |= dead_letter_flags::TEXT_CUT;
+            core.count(Builtin::TextsCut, 1);
+        }
+        let ring = core.dead_letters();
+        let ticket = ring.ticket();
+        record.stamp = core.stamp(0);
+        let words: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(record);
+        let used = DEAD_LETTER_HEAD_WORDS + used.div_ceil(8);
+        if ring.write(ticket, words.get(..used).unwrap_or(&words)) == Written::Abandoned {
+            core.count(Builtin::DeadLettersAbandoned, 1);
+        }
+    }
+
+    /// The newest `limit` dead letters that are kept, newest first. Allocates.
+    pub fn recent(&self, limit: usize) -> Vec<DeadLetterRecord> {
+        self.region.core.reader().map(|reader| reader.dead_letters(limit).recent).unwrap_or_default()
+    }
+
+    /// How many there ever were.
+    pub fn total_count(&self) -> u64 {
+        self.region.core.reader().map(|reader| reader.dead_letters(0).total).unwrap_or_default()
+    }
+
+    /// How many are kept now.
+    pub fn buffered(&self) -> usize {
+        usize::try_from(self.total_count()).unwrap_or(usize::MAX).min(self.region.core.dead_letter_capacity())
+    }
+}
+
+/// Hot: called on the sender's thread.
+impl DeadLetterObserver for DeadLetterFeed {
+    fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
+        let type_id = self.region.core.intern_static(message_type);
+        self.write(recipient, sender, type_id, message_type, "");
+    }
+}

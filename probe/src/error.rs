@@ -1,0 +1,89 @@
+//! Why a region could not be made where it was wanted.
+
+use std::io;
+use std::path::PathBuf;
+
+use atomscope_layout::LimitError;
+
+/// Why a shared region could not be made. The builder returns it; [`crate::TelemetryExtension::new`] warns with it
+/// once and goes on with a private region.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// A capacity is outside what the layout allows.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// Shared regions exist on Linux only so far.
+    #[error("shared regions need Linux; on this platform what the probe sees can be read in-process only")]
+    Unsupported,
+    /// `ATOMSCOPE=off`.
+    #[error("the probe is turned off by ATOMSCOPE=off in the environment")]
+    TurnedOff,
+    /// The file system has too little room.
+    #[error(
+        "{dir} has room for {available} bytes, the region needs {needed}: make it larger or lower the capacities"
+    )]
+    NoSpace {
+        /// Where.
+        dir: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+    },
+    /// The process may not write files of that size.
+    #[error("the process may write files of {limit} bytes only (RLIMIT_FSIZE), the region needs {needed}")]
+    FileSizeLimit {
+        /// Bytes needed.
+        needed: u64,
+        /// The soft limit in bytes.
+        limit: u64,
+    },
+    /// The control group has too little memory left; taking it would get the process killed.
+    #[error("control group {group} has {available} bytes of memory left, the region needs {needed}")]
+    MemoryLimit {
+        /// The group's folder.
+        group: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+    },
+    /// A file on a disk: its write-back stalls the writer.
+    #[error(
+        "{path} is on a disk file system, whose write-back would stall the node for up to seconds; put it on a tmpfs, \
+         or allow it with `allow_disk(true)`"
+    )]
+    Disk {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another live node has the file.
+    #[error("{path} is the region of a node that is alive; give each node a file of its own")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something else has the file's name.
+    #[error("{path} exists and is not an atomscope region; it was left alone")]
+    NotARegion {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More regions in one process than the probe keeps account of.
+    #[error("this process has {most} shared regions already")]
+    TooMany {
+        /// How many there can be.
+        most: usize,
+    },
+    /// The system refused.
+    #[error("cannot {doing} {path}: {source}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}

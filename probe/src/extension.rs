@@ -1,0 +1,130 @@
+//! The extension: one call that makes a node visible.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use atomr_core::actor::ActorSystem;
+use atomscope_layout::decode::rfc3339;
+
+use crate::actor_registry::ActorRegistry;
+use crate::bus::TelemetryBus;
+use crate::clock;
+use crate::dead_letters::DeadLetterFeed;
+use crate::dto::NodeSnapshot;
+use crate::region::{self, Region, warn};
+
+/// Dead letters in a snapshot at most.
+const SNAPSHOT_DEAD_LETTERS: usize = 100;
+
+/// The telemetry of one node: its region, and the probes that write it.
+#[derive(Debug)]
+pub struct TelemetryExtension {
+    /// The node's name.
+    pub node: String,
+    /// The bus that the probes publish on.
+    pub bus: TelemetryBus,
+    /// Live actors.
+    pub actors: Arc<ActorRegistry>,
+    /// Messages that found nobody.
+    pub dead_letters: Arc<DeadLetterFeed>,
+    region: Region,
+    installed: AtomicBool,
+}
+
+impl TelemetryExtension {
+    /// Makes a node visible: its region is made and published here, and *starting* until [`Self::install`].
+    ///
+    /// `capacity` is the least number of recent events that are kept per thread. Never fails: where the region cannot
+    /// be shared it is private, and one warning says why. [`Self::with_region`] takes a region with other capacities
+    /// or in another place.
+    pub fn new(node: impl Into<String>, capacity: usize) -> Arc<Self> {
+        let node = node.into();
+        let region = Region::builder(&node).build_or_private();
+        Self::over(node, region, capacity)
+    }
+
+    /// The same over a region that was made with a builder, for a node of the same name.
+    ///
+    /// ```
+    /// use atomscope_probe::{Region, TelemetryExtension};
+    ///
+    /// let region = Region::builder("shop-1").actors(1_000).private().build()?;
+    /// let telemetry = TelemetryExtension::with_region(region, 1024);
+    /// assert_eq!(telemetry.node, "shop-1");
+    /// # Ok::<(), atomscope_probe::CreateError>(())
+    /// ```
+    pub fn with_region(region: Region, capacity: usize) -> Arc<Self> {
+        let node = region.core.reader().map(|reader| reader.identity().node).unwrap_or_default();
+        Self::over(node, region, capacity)
+    }
+
+    fn over(node: String, region: Region, capacity: usize) -> Arc<Self> {
+        let private = region.path().is_none();
+        Arc::new(Self {
+            node,
+            bus: TelemetryBus::new(capacity),
+            actors: Arc::new(ActorRegistry::of(region.clone(), private)),
+            dead_letters: Arc::new(DeadLetterFeed::of(region.clone())),
+            region,
+            installed: AtomicBool::new(false),
+        })
+    }
+
+    /// Installs the hooks on `system` and names it in the region. Inside a tokio runtime its beat is started too. To
+    /// be installed on one system only: a second is an error that is said once, and changes nothing.
+    pub fn install(self: Arc<Self>, system: &ActorSystem) -> Arc<Self> {
+        if region::turned_off() {
+            system.extensions().register(TelemetryHandle(self.clone()));
+            return self;
+        }
+        if !self.region.core.name_system(system.name()) {
+            if self.installed.swap(true, Ordering::Relaxed) {
+                return self;
+            }
+            warn(&format!(
+                "the telemetry of node `{}` is installed on a system already, and was not installed on `{}`; make one \
+                 extension for each system",
+                self.node,
+                system.name()
+            ));
+            return self;
+        }
+        region::start_runtime_beat(&self.region.core);
+        system.extensions().register(TelemetryHandle(self.clone()));
+        system.set_spawn_observer(self.actors.clone());
+        system.set_dead_letter_observer(self.dead_letters.clone());
+        self
+    }
+
+    /// The extension that is installed on `system`.
+    pub fn from_system(system: &ActorSystem) -> Option<Arc<Self>> {
+        system.extensions().get::<TelemetryHandle>().map(|handle| handle.0.clone())
+    }
+
+    /// The node's region: where it is, and counters and gauges of the application's own.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Everything that is told of the node, read in-process. Allocates.
+    pub fn snapshot(&self) -> NodeSnapshot {
+        let generated_at = rfc3339(i128::from(clock::unix_ns()));
+        let actors = self.actors.actors();
+        match self.region.core.reader() {
+            Some(reader) => {
+                let letters = reader.dead_letters(SNAPSHOT_DEAD_LETTERS);
+                reader.node_snapshot(generated_at, actors, letters)
+            }
+            None => NodeSnapshot {
+                node: self.node.clone(),
+                generated_at,
+                actors: actors.into_snapshot(),
+                ..NodeSnapshot::default()
+            },
+        }
+    }
+}
+
+/// What an actor system's extensions hold of a [`TelemetryExtension`].
+#[derive(Debug)]
+pub struct TelemetryHandle(pub Arc<TelemetryExtension>);

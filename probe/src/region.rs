@@ -1,0 +1,637 @@
+//! A region and its life: made, published, beaten, settled, closed.
+//!
+//! [`Region`] is the handle that a program holds; all handles together keep the region alive, and the last one's drop
+//! closes it. [`Core`] is what the hot paths, the sampler and the beats work on; it never closes anything.
+//!
+//! ```text
+//!   RegionBuilder ──► Core (memory, map, clock, names) ◄── sampler thread, runtime beat: until `stop`
+//!                      ▲
+//!                   Closer (closes once) ◄── Region, Region, … (registry, feed, extension)
+//! ```
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
+
+use atomscope_layout::decode::RegionReader;
+use atomscope_layout::lanes::Lanes;
+use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
+use atomscope_layout::names::{Interned, Interner};
+use atomscope_layout::records::ClockRecord;
+use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
+use atomscope_layout::ring::Ring;
+use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::table::Table;
+use atomscope_layout::view::WriterMemory;
+use atomscope_layout::{Capacities, RegionMap};
+
+use crate::clock::{self, Clock};
+use crate::error::CreateError;
+use crate::sampler::{self, Sampler};
+use crate::text::PathHasher;
+use crate::{lane, region_file};
+
+/// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
+/// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
+const STOP_WAITS_ROUNDS: u64 = 40;
+
+/// A region of this process, and the way to count in it.
+///
+/// Cloning is cheap; the last clone's drop closes the region.
+#[derive(Debug, Clone)]
+pub struct Region {
+    pub(crate) core: Arc<Core>,
+    closer: Arc<Closer>,
+}
+
+/// How a region is to be made. Every knob there is; [`RegionBuilder::build`] says what is wrong with them.
+///
+/// ```
+/// use atomscope_probe::Region;
+///
+/// let region = Region::builder("docs").actors(100).private().build()?;
+/// let orders = region.counter("orders.placed", "orders", "Orders that customers placed");
+/// orders.add(3);
+/// assert!(region.path().is_none(), "a private region can be read in-process only");
+/// # Ok::<(), atomscope_probe::CreateError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is made before `build`"]
+pub struct RegionBuilder {
+    node: String,
+    capacities: Capacities,
+    place: Option<Place>,
+    previews: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Named,
+    File { path: PathBuf, allow_disk: bool },
+}
+
+impl RegionBuilder {
+    /// Live actors for which room is promised; 16,384 unless told. About 700 bytes each.
+    pub fn actors(mut self, capacity: usize) -> Self {
+        self.capacities.actors = capacity;
+        self
+    }
+
+    /// Threads that count without a locked instruction; 16 unless told. Further ones share a lane.
+    pub fn lanes(mut self, capacity: usize) -> Self {
+        self.capacities.lanes = capacity;
+        self
+    }
+
+    /// Dead letters kept; 1,024 unless told. 384 bytes each.
+    pub fn dead_letters(mut self, capacity: usize) -> Self {
+        self.capacities.dead_letters = capacity;
+        self
+    }
+
+    /// Different type names kept; 1,024 unless told. 256 bytes each.
+    pub fn names(mut self, capacity: usize) -> Self {
+        self.capacities.names = capacity;
+        self
+    }
+
+    /// Counters and gauges, the 32 of the probe included; 128 unless told. 256 bytes each, and 8 in every lane.
+    pub fn metrics(mut self, capacity: usize) -> Self {
+        self.capacities.metrics = capacity;
+        self
+    }
+
+    /// Puts the region into this file instead of a named segment: for containers that share a volume. The file stays
+    /// after the node's end.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.place = Some(Place::File { path: path.into(), allow_disk: self.disk_allowed() });
+        self
+    }
+
+    /// Allows [`Self::file`] to be on a disk, whose write-back stalls the node now and then.
+    pub fn allow_disk(mut self, allow: bool) -> Self {
+        if let Some(Place::File { allow_disk, .. }) = &mut self.place {
+            *allow_disk = allow;
+        }
+        self
+    }
+
+    fn disk_allowed(&self) -> bool {
+        matches!(self.place, Some(Place::File { allow_disk: true, .. }))
+    }
+
+    /// Keeps the region in private memory: nobody outside can read it.
+    pub fn private(mut self) -> Self {
+        self.place = None;
+        self
+    }
+
+    /// Whether message previews that the application gives are kept; they are unless told.
+    pub fn previews(mut self, keep: bool) -> Self {
+        self.previews = keep;
+        self
+    }
+
+    /// Makes the region and publishes it, or says why not. Nothing is left behind then.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    pub fn build(self) -> Result<Region, CreateError> {
+        let map = RegionMap::for_capacities(&self.capacities)?;
+        match &self.place {
+            None => Ok(Region::start(Core::private(&self, map))),
+            Some(_) if turned_off() => Err(CreateError::TurnedOff),
+            Some(place) => Core::shared(&self, map, place).map(Region::start),
+        }
+    }
+
+    /// Makes the region; where that is not possible warns once and goes on with a private one.
+    pub fn build_or_private(self) -> Region {
+        let fallback = self.clone();
+        self.build().unwrap_or_else(|why| {
+            let mut fallback = fallback.private();
+            if let CreateError::Limit(_) = why {
+                fallback.capacities = Capacities::default();
+            }
+            if !matches!(why, CreateError::TurnedOff) {
+                warn(&format!(
+                    "node `{}`: its telemetry cannot be seen from outside the process, only in-process: {why}",
+                    fallback.node
+                ));
+            }
+            let map = RegionMap::for_capacities(&fallback.capacities).unwrap_or_else(|_| smallest());
+            Region::start(Core::private(&fallback, map))
+        })
+    }
+}
+
+fn smallest() -> RegionMap {
+    // Default capacities are within the limits; the layout's tests hold them to it.
+    RegionMap::for_capacities(&Capacities::default()).unwrap_or_else(|_| unreachable!())
+}
+
+/// Whether the environment turns the probe off.
+pub(crate) fn turned_off() -> bool {
+    std::env::var_os("ATOMSCOPE").is_some_and(|value| value.eq_ignore_ascii_case("off"))
+}
+
+/// Says something to the operator: through `tracing` where the program listens to it, else on stderr.
+pub(crate) fn warn(what: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::warn!("atomscope: {what}");
+    } else {
+        eprintln!("atomscope: {what}");
+    }
+}
+
+impl Region {
+    /// A region for the node of this name.
+    pub fn builder(node: impl Into<String>) -> RegionBuilder {
+        RegionBuilder {
+            node: node.into(),
+            capacities: Capacities::default(),
+            place: Some(Place::Named),
+            previews: true,
+        }
+    }
+
+    /// A region of its own for what is made on a bare bus: private, touched only where it is used, without beats.
+    pub(crate) fn bare(capacities: Capacities) -> Self {
+        let builder = RegionBuilder { node: String::new(), capacities, place: None, previews: true };
+        let map = RegionMap::for_capacities(&capacities).unwrap_or_else(|_| smallest());
+        let core = Arc::new(Core::private(&builder, map));
+        Self {
+            closer: Arc::new(Closer { core: core.clone(), sampler: None, closed: AtomicBool::new(false) }),
+            core,
+        }
+    }
+
+    fn start(core: Core) -> Self {
+        let core = Arc::new(core);
+        let sampler = core.file().is_some().then(|| Sampler::start(core.clone())).flatten();
+        let closer = Arc::new(Closer { core: core.clone(), sampler, closed: AtomicBool::new(false) });
+        open_regions().push(Arc::downgrade(&closer));
+        Self { core, closer }
+    }
+
+    /// Where the region can be found, or `None` if it is private.
+    pub fn path(&self) -> Option<&Path> {
+        self.core.file()
+    }
+
+    /// Bytes that the region takes.
+    pub fn bytes(&self) -> usize {
+        self.core.map.region_bytes
+    }
+
+    /// Says that the node is about to stop.
+    pub fn stopping(&self) {
+        self.core.header().set_state(State::Stopping);
+    }
+
+    /// Closes the region in good order: it is marked as closed, and a named segment's name is taken away. What is
+    /// recorded after that is lost. Happens by itself when the last handle is dropped and at the process's exit.
+    pub fn close(&self) {
+        self.closer.close();
+    }
+
+    /// Registers a counter, or finds the one of that name. Takes a lock; not for hot paths. Where there is no room
+    /// for another metric the counter counts nothing, and a warning says so.
+    pub fn counter(&self, name: &str, unit: &str, help: &str) -> Counter {
+        Counter { metric: self.core.register(name, unit, Kind::Counter, help), region: self.clone() }
+    }
+
+    /// Registers a gauge, or finds the one of that name; as [`Region::counter`].
+    pub fn gauge(&self, name: &str, unit: &str, help: &str) -> Gauge {
+        Gauge { metric: self.core.register(name, unit, Kind::Gauge, help), region: self.clone() }
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug, Clone)]
+pub struct Counter {
+    region: Region,
+    metric: Option<usize>,
+}
+
+impl Counter {
+    /// Adds `n`. About 1 ns on a thread that counts often; no lock, no allocation, no system call.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        if let Some(metric) = self.metric {
+            self.region.core.lanes().add(lane::current(), metric, n);
+        }
+    }
+}
+
+/// A number that goes both ways.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    region: Region,
+    metric: Option<usize>,
+}
+
+impl Gauge {
+    /// Sets it. One store.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        if let Some(metric) = self.metric {
+            self.region.core.lanes().set(metric, value);
+        }
+    }
+}
+
+/// What is behind a region's handles.
+#[derive(Debug)]
+pub(crate) struct Core {
+    memory: WriterMemory,
+    map: RegionMap,
+    #[cfg(target_os = "linux")]
+    object: Option<region_file::Object>,
+    clock: Clock,
+    first_sighting: ClockRecord,
+    pub(crate) hasher: PathHasher,
+    pub(crate) previews: bool,
+    name_keys: Vec<AtomicU64>,
+    spill_used: AtomicU64,
+    metric_names: Mutex<Vec<String>>,
+    settler: Mutex<Settler>,
+    system_named: OnceLock<()>,
+}
+
+/// Since which round each waiting stop waits. Only the sampler looks here.
+#[derive(Debug, Default)]
+struct Settler {
+    round: u64,
+    since: HashMap<u64, u64>,
+}
+
+impl Core {
+    fn private(builder: &RegionBuilder, map: RegionMap) -> Self {
+        let core = Self::over(WriterMemory::private(map.region_bytes), builder, map);
+        core.header().publish();
+        core
+    }
+
+    #[cfg(target_os = "linux")]
+    fn shared(builder: &RegionBuilder, map: RegionMap, place: &Place) -> Result<Self, CreateError> {
+        let place = match place {
+            Place::Named => region_file::Place::Named,
+            Place::File { path, allow_disk } => {
+                region_file::Place::File { path: path.clone(), allow_disk: *allow_disk }
+            }
+        };
+        region_file::remove_old_dead(&builder.node);
+        let (memory, mut object) = region_file::create(&place, map.region_bytes)?;
+        let mut core = Self::over(memory, builder, map);
+        object.publish()?;
+        core.object = Some(object);
+        core.header().publish();
+        Ok(core)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn shared(_: &RegionBuilder, _: RegionMap, _: &Place) -> Result<Self, CreateError> {
+        Err(CreateError::Unsupported)
+    }
+
+    fn over(memory: WriterMemory, builder: &RegionBuilder, map: RegionMap) -> Self {
+        let clock = Clock::choose();
+        let first_sighting = clock.first_sighting();
+        let program = std::env::current_exe().unwrap_or_default();
+        let record = HeaderRecord {
+            region_bytes: 0,
+            header_bytes: 0,
+            sections: 0,
+            pid: u64::from(std::process::id()),
+            uid: own_uid(),
+            process_start_ticks: process_start_ticks().unwrap_or(0),
+            boot_id: boot_id().unwrap_or_default(),
+            pid_namespace: pid_namespace().unwrap_or(0),
+            created_unix_ns: clock::unix_ns(),
+            actor_capacity: builder.capacities.actors as u64,
+            flags: u64::from(builder.previews),
+            reserved: [0; 2],
+        };
+        let writer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
+        HeaderWriter::new(memory.words()).prepare(
+            &map,
+            record,
+            first_sighting,
+            [&builder.node, &program.to_string_lossy(), writer],
+        );
+        Self {
+            memory,
+            map,
+            #[cfg(target_os = "linux")]
+            object: None,
+            clock,
+            first_sighting,
+            hasher: PathHasher::new(),
+            previews: builder.previews,
+            name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
+            spill_used: AtomicU64::new(0),
+            metric_names: Mutex::new(BUILTIN.iter().map(|(name, ..)| (*name).to_owned()).collect()),
+            settler: Mutex::new(Settler::default()),
+            system_named: OnceLock::new(),
+        }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        #[cfg(target_os = "linux")]
+        return self.object.as_ref().map(|object| object.path.as_path());
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    pub(crate) fn header(&self) -> HeaderWriter<'_> {
+        HeaderWriter::new(self.memory.words())
+    }
+
+    fn section(&self, section: Section) -> &[AtomicU64] {
+        self.memory.words().get(section.range()).unwrap_or_default()
+    }
+
+    pub(crate) fn lanes(&self) -> Lanes<'_> {
+        Lanes::new(self.section(self.map.counters), self.map.counters.stride)
+    }
+
+    /// Adds `n` to a built-in counter.
+    #[inline]
+    pub(crate) fn count(&self, metric: Builtin, n: u64) {
+        self.lanes().add(lane::current(), metric as usize, n);
+    }
+
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table::new(
+            self.section(self.map.actor_control),
+            self.section(self.map.actor_slots),
+            self.map.actor_slots.stride,
+            self.section(self.map.actor_spill),
+            &self.spill_used,
+        )
+    }
+
+    pub(crate) fn dead_letters(&self) -> Ring<'_> {
+        Ring::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
+    }
+
+    pub(crate) fn dead_letter_capacity(&self) -> usize {
+        self.map.dead_letters.count - 1
+    }
+
+    /// A stamp for something that happens now, and after `cause`.
+    #[inline]
+    pub(crate) fn stamp(&self, cause: u64) -> u64 {
+        lane::stamp(self.clock.ticks(), cause)
+    }
+
+    fn interner(&self) -> Interner<'_> {
+        Interner { keys: &self.name_keys, cells: self.section(self.map.names) }
+    }
+
+    /// The number of a name that lives as long as the program, or 0 where there is no room for it.
+    #[inline]
+    pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
+        self.interned(self.interner().intern_static(name))
+    }
+
+    /// The number of any name, or 0 where there is no room for it.
+    pub(crate) fn intern(&self, name: &str) -> u32 {
+        self.interned(self.interner().intern_hashed(self.hasher.hash(name), name))
+    }
+
+    fn interned(&self, interned: Interned) -> u32 {
+        match interned {
+            Interned::Known(id) => id,
+            Interned::New { id, cut } => {
+                self.count(Builtin::TextsCut, u64::from(cut));
+                id
+            }
+            Interned::Full => {
+                self.count(Builtin::NamesFull, 1);
+                0
+            }
+        }
+    }
+
+    fn register(&self, name: &str, unit: &str, kind: Kind, help: &str) -> Option<usize> {
+        let mut names = self.metric_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.iter().position(|known| known == name) {
+            return Some(known);
+        }
+        let number = names.len();
+        let start = number * self.map.metrics.stride;
+        let Some(slot) = self.section(self.map.metrics).get(start..start + self.map.metrics.stride) else {
+            warn(&format!(
+                "no room for metric `{name}`: the region has {number}; raise `metrics` in the builder"
+            ));
+            return None;
+        };
+        metrics::describe(slot, name, unit, kind, help);
+        names.push(name.to_owned());
+        Some(number)
+    }
+
+    /// What the region holds, read in-process. Fails only in a forked child, which has none.
+    pub(crate) fn reader(&self) -> Option<RegionReader<'_>> {
+        RegionReader::open(self.memory.reader()).ok()
+    }
+
+    /// Names the actor system and goes to *running*; false if that has been done.
+    pub(crate) fn name_system(&self, name: &str) -> bool {
+        if self.system_named.set(()).is_err() {
+            return false;
+        }
+        self.header().set_system(name);
+        self.header().set_state(State::Running);
+        true
+    }
+
+    /// One round of the sampler: beat, clock, settling. Its own cost is counted.
+    pub(crate) fn sample(&self) {
+        let start = clock::mono_ns();
+        self.header().process_beat(start);
+        self.header().set_clock(self.clock.sight(self.first_sighting));
+        self.settle();
+        self.count(Builtin::SamplerRounds, 1);
+        self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
+    }
+
+    /// Brings stops that came before their spawns together with them, and gives up those that waited long enough.
+    /// Only the sampler's rounds let them grow older; where there is no sampler, each call is a round.
+    pub(crate) fn settle(&self) {
+        let mut settler = match self.settler.try_lock() {
+            Ok(settler) => settler,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        settler.round += 1;
+        let Some(reader) = self.reader() else { return };
+        let done = reader.builtin(Builtin::EarlyStopsDone);
+        if reader.builtin(Builtin::EarlyStops) == done {
+            settler.since.clear();
+            return;
+        }
+        let Settler { round, since } = &mut *settler;
+        let mut seen = HashMap::with_capacity(since.len());
+        let settled = self.table().settle(|key| {
+            let first = since.get(&key).copied().unwrap_or(*round);
+            let expired = round.saturating_sub(first) >= STOP_WAITS_ROUNDS;
+            if !expired {
+                seen.insert(key, first);
+            }
+            expired
+        });
+        *since = seen;
+        self.count(Builtin::EarlyStopsDone, settled.pairs + settled.expired);
+        // A stop that never met its spawn: either the spawn had found no room, or it was before the probe's time.
+        let totals = reader.actor_totals();
+        let untracked = settled.expired.min(totals.untracked);
+        self.count(Builtin::UntrackedMatched, untracked);
+        self.count(Builtin::Foreign, settled.expired - untracked);
+    }
+}
+
+/// Closes a region once: by the last handle's drop, by request, or at exit.
+#[derive(Debug)]
+struct Closer {
+    core: Arc<Core>,
+    sampler: Option<Sampler>,
+    closed: AtomicBool,
+}
+
+impl Closer {
+    fn close(&self) {
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(sampler) = &self.sampler {
+            sampler.stop();
+        }
+        self.core.header().set_state(State::Closed);
+        #[cfg(target_os = "linux")]
+        if let Some(object) = &self.core.object {
+            object.unlink();
+        }
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The regions to close at exit.
+fn open_regions() -> std::sync::MutexGuard<'static, Vec<Weak<Closer>>> {
+    static OPEN: OnceLock<Mutex<Vec<Weak<Closer>>>> = OnceLock::new();
+    let open = OPEN.get_or_init(|| {
+        #[cfg(target_os = "linux")]
+        region_file::at_exit(close_all);
+        Mutex::default()
+    });
+    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|closer| closer.strong_count() > 0);
+    open
+}
+
+#[cfg(target_os = "linux")]
+extern "C" fn close_all() {
+    // A panic here would abort a process that is ending in good order.
+    let _ = std::panic::catch_unwind(|| {
+        let open = std::mem::take(&mut *open_regions());
+        open.iter().filter_map(Weak::upgrade).for_each(|closer| closer.close());
+    });
+}
+
+#[cfg(target_os = "linux")]
+fn own_uid() -> u64 {
+    u64::from(region_file::effective_uid())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_uid() -> u64 {
+    0
+}
+
+/// Field 22 of `/proc/self/stat`; the second field is in parentheses and may hold anything.
+fn process_start_ticks() -> Option<u64> {
+    let stat = std::fs::read("/proc/self/stat").ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The 16 bytes of the boot id's UUID, in the order of its text.
+fn boot_id() -> Option<[u64; 2]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: Vec<u8> = text.trim().bytes().filter(|byte| *byte != b'-').collect();
+    let mut bytes = [0u8; 16];
+    for (to, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *to = u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    let (first, second) = bytes.split_at(8);
+    Some([u64::from_le_bytes(first.try_into().ok()?), u64::from_le_bytes(second.try_into().ok()?)])
+}
+
+fn pid_namespace() -> Option<u64> {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Starts the runtime's beat on the current async runtime, if there is one.
+#[cfg(feature = "atomr")]
+pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        core.header().runtime_beat(clock::mono_ns());
+        let core = Arc::downgrade(core);
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(sampler::BEAT).await;
+                let Some(core) = core.upgrade() else { return };
+                core.header().runtime_beat(clock::mono_ns());
+            }
+        });
+    }
+}

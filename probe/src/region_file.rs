@@ -1,0 +1,514 @@
+//! The object that a shared region lives in: made, reserved, locked, mapped, and what becomes of it in a fork.
+//!
+//! Order of events, so that no reader and no other process ever sees half of it:
+//! ```text
+//!   limits asked ─► object made exclusively ─► mapped ─► known to fork ─► blocks reserved ─► pages touched ─► locked
+//!                                                                        (region.rs:)  written ─► published
+//! ```
+//! The lock is how others know that the node is alive: an open-file-description lock on byte 0 through a descriptor
+//! that is used for nothing else. It goes with the last copy of that descriptor, and so with the process.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "mapping, locking and forking have no safe interface")]
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use atomscope_layout::decode::Identity;
+use atomscope_layout::region::HEADER_BYTES;
+use atomscope_layout::view::{ReaderMemory, WriterMemory};
+
+use crate::error::CreateError;
+
+/// Where named segments are.
+const SHM_DIR: &str = "/dev/shm";
+/// Dead regions of one node name that are kept for a look at them.
+const KEEP_DEAD_PER_NODE: usize = 2;
+/// Bytes of dead regions that are kept of one user.
+const KEEP_DEAD_BYTES: u64 = 64 << 20;
+const PAGE: usize = 4096;
+
+/// Where to make the object.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// A named segment.
+    Named,
+    /// A file of the user's choice.
+    File { path: PathBuf, allow_disk: bool },
+}
+
+/// The object, apart from its memory.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// Its file.
+    pub(crate) path: PathBuf,
+    /// What it is called until it is published, if not that.
+    temporary: Option<PathBuf>,
+    named: bool,
+    slot: usize,
+}
+
+/// Makes an object of `bytes` bytes, reserved, touched and locked, and maps it. Until [`Object::publish`] no reader
+/// takes it for a region.
+pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
+    let (dir, target) = match place {
+        Place::Named => (PathBuf::from(SHM_DIR), None),
+        Place::File { path, allow_disk } => {
+            let dir = match path.parent() {
+                Some(dir) if !dir.as_os_str().is_empty() => dir.to_path_buf(),
+                _ => PathBuf::from("."),
+            };
+            check_free(path)?;
+            if !allow_disk && on_disk(&dir)? {
+                return Err(CreateError::Disk { path: path.clone() });
+            }
+            (dir, Some(path.clone()))
+        }
+    };
+    check_limits(&dir, bytes as u64)?;
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    let (path, temporary) = match target {
+        None => {
+            (dir.join(format!("atomscope-{}-{}-{random:016x}", effective_uid(), std::process::id())), None)
+        }
+        Some(path) => {
+            let mut name = path.file_name().unwrap_or_default().to_os_string();
+            name.push(format!(".{random:016x}"));
+            (path.clone(), Some(dir.join(name)))
+        }
+    };
+    let made = temporary.as_ref().unwrap_or(&path);
+    let (mapping, start) = map(made, bytes, matches!(place, Place::Named))?;
+    let mut object =
+        Object { path: path.clone(), temporary: temporary.clone(), named: target_is_named(place), slot: 0 };
+    let fill = || -> Result<(usize, WriterMemory), CreateError> {
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
+            .open(made)
+            .map_err(|source| system("open", made, source))?;
+        reserve(&lock, bytes).map_err(|source| system("reserve the blocks of", made, source))?;
+        touch(start, bytes);
+        // A file system without locks leaves the beats as the only sign of life; readers say so.
+        let _ = set_lock(&lock);
+        let slot = forks::register(start, bytes, lock)?;
+        let index = slot.0;
+        // SAFETY: `start` is page-aligned and maps `bytes` bytes for reads and writes; the mapping is part of the
+        // keeper, which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. Nothing
+        // else in this process has the address, and `Memory` accesses it only as atomics. After a fork the child has
+        // private memory at the same place.
+        let memory = unsafe { WriterMemory::mapped(start, bytes, Keeper { _slot: slot, _mapping: mapping }) };
+        Ok((index, memory))
+    };
+    match fill() {
+        Ok((slot, memory)) => {
+            object.slot = slot;
+            Ok((memory, object))
+        }
+        Err(error) => {
+            let _ = fs::remove_file(made);
+            Err(error)
+        }
+    }
+}
+
+fn target_is_named(place: &Place) -> bool {
+    matches!(place, Place::Named)
+}
+
+impl Object {
+    /// Gives the object the name that it is to be found under.
+    pub(crate) fn publish(&mut self) -> Result<(), CreateError> {
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        fs::rename(&temporary, &self.path).map_err(|source| {
+            let _ = fs::remove_file(&temporary);
+            system("give the region its name", &self.path, source)
+        })
+    }
+
+    /// Whether this process is a fork of the one that made the object, and has nothing to do with it any more.
+    pub(crate) fn forked(&self) -> bool {
+        forks::forked(self.slot)
+    }
+
+    /// Takes a named segment's name away; a file of the user's choice stays.
+    pub(crate) fn unlink(&self) {
+        if self.named && !self.forked() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn system(doing: &'static str, path: &Path, source: io::Error) -> CreateError {
+    CreateError::System { doing, path: path.to_path_buf(), source }
+}
+
+/// What keeps the memory in place. The slot goes first: a fork must not map over what is no longer ours.
+struct Keeper {
+    _slot: forks::Slot,
+    _mapping: Mapping,
+}
+
+enum Mapping {
+    #[cfg(feature = "shm")]
+    Segment(#[expect(dead_code, reason = "kept for its drop")] shared_memory::Shmem),
+    File(#[expect(dead_code, reason = "kept for its drop")] memmap2::MmapRaw),
+}
+
+// SAFETY: `Shmem` is not Send only because it holds the mapping's address; it is not used here but to be dropped, which
+// unmaps and closes and may happen on any thread. `MmapRaw` is Send itself.
+unsafe impl Send for Mapping {}
+// SAFETY: nothing can be done through a shared reference.
+unsafe impl Sync for Mapping {}
+
+/// Makes the object exclusively, mode 0600, and maps it.
+fn map(path: &Path, bytes: usize, named: bool) -> Result<(Mapping, NonNull<u8>), CreateError> {
+    #[cfg(feature = "shm")]
+    if named {
+        let name = format!("/{}", path.file_name().unwrap_or_default().to_string_lossy());
+        let mut segment = shared_memory::ShmemConf::new()
+            .size(bytes)
+            .os_id(name)
+            .create()
+            .map_err(|error| system("create", path, io::Error::other(error)))?;
+        // Whether it is unlinked is decided in `Object`, by what became of the node.
+        segment.set_owner(false);
+        let start = NonNull::new(segment.as_ptr())
+            .ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
+        return Ok((Mapping::Segment(segment), start));
+    }
+    let _ = named;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|source| system("create", path, source))?;
+    let mapped = file.set_len(bytes as u64).and_then(|()| memmap2::MmapRaw::map_raw(&file));
+    let mapping = mapped.map_err(|source| {
+        let _ = fs::remove_file(path);
+        system("map", path, source)
+    })?;
+    let start = NonNull::new(mapping.as_mut_ptr())
+        .ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
+    Ok((Mapping::File(mapping), start))
+}
+
+/// Takes the blocks now, so that no later store can find the file system full and end in SIGBUS.
+fn reserve(file: &File, bytes: usize) -> io::Result<()> {
+    loop {
+        // SAFETY: the descriptor is open for the length of the call, which touches no memory of ours.
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) } {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// Brings every page into the process's page table, so that no later store faults.
+fn touch(start: NonNull<u8>, bytes: usize) {
+    // SAFETY: the range is one mapping of ours, and populating it changes no byte; a kernel that does not know the
+    // advice says EINVAL.
+    let told = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
+    if told == 0 {
+        return;
+    }
+    for page in (0..bytes).step_by(PAGE) {
+        // SAFETY: `page` is less than `bytes`, so that the sum stays inside the one mapping.
+        let word = unsafe { start.add(page) }.cast::<u64>();
+        // SAFETY: the word lies inside the mapping, which is page-aligned and valid for writes and as yet unknown to
+        // anyone else.
+        unsafe { word.write_volatile(0) };
+    }
+}
+
+/// A lock of the whole object, of this type. Byte 0 stands for it.
+fn whole(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 1,
+        l_pid: 0,
+    }
+}
+
+fn set_lock(file: &File) -> io::Result<()> {
+    let lock = whole(libc::F_WRLCK);
+    // SAFETY: the descriptor is open for the length of the call; `lock` is a valid flock that is only read.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether a node holds the object's lock; an error where that cannot be known.
+fn is_locked(file: &File) -> io::Result<bool> {
+    let mut lock = whole(libc::F_WRLCK);
+    // SAFETY: the descriptor is open for the length of the call; `lock` is a valid flock, written by the kernel.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } {
+        0 => Ok(lock.l_type != libc::F_UNLCK as libc::c_short),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The user that owns what the process makes.
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+// ---- limits -------------------------------------------------------------------------------------------------------
+
+fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for one rlimit for the length of the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } == 0
+        && limit.rlim_cur != libc::RLIM_INFINITY
+        && limit.rlim_cur < needed
+    {
+        return Err(CreateError::FileSizeLimit { needed, limit: limit.rlim_cur });
+    }
+    let path = c_path(dir)?;
+    let mut room: libc::statvfs = zeroed_statvfs();
+    // SAFETY: `path` is a terminated string and `room` a valid place for one statvfs for the length of the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut room) } != 0 {
+        return Err(system("use", dir, io::Error::last_os_error()));
+    }
+    let available = room.f_bavail.saturating_mul(room.f_frsize);
+    // A tmpfs without a limit says 0 blocks.
+    if room.f_blocks > 0 && available < needed {
+        return Err(CreateError::NoSpace { dir: dir.to_path_buf(), needed, available });
+    }
+    check_control_groups(needed)
+}
+
+fn zeroed_statvfs() -> libc::statvfs {
+    // SAFETY: statvfs is a struct of integers, for which zero is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+fn c_path(path: &Path) -> Result<CString, CreateError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|error| system("use", path, error.into()))
+}
+
+/// Memory of a tmpfs counts as the control group's: beyond its limit the kernel kills. Asked of the group of this
+/// process and each above it, in both versions of control groups.
+fn check_control_groups(needed: u64) -> Result<(), CreateError> {
+    let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else { return Ok(()) };
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
+        let (root, files) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", ["memory.max", "memory.current", "inactive_file"])
+        } else if controllers.split(',').any(|name| name == "memory") {
+            let files = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"];
+            ("/sys/fs/cgroup/memory", files)
+        } else {
+            continue;
+        };
+        // In a namespace of its own the group's path may not be there; its mount's root then stands for it.
+        for above in Path::new(group).ancestors() {
+            let group = Path::new(root).join(above.strip_prefix("/").unwrap_or(above));
+            let number = |file: &str| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
+            let (Some(most), Some(used)) = (number(files[0]), number(files[1])) else { continue };
+            let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+            let inactive =
+                stat.lines().find_map(|line| line.strip_prefix(files[2])?.trim().parse::<u64>().ok());
+            let available = most.saturating_sub(used).saturating_add(inactive.unwrap_or(0));
+            if available < needed {
+                return Err(CreateError::MemoryLimit { group, needed, available });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether what is written in this folder goes to a disk sooner or later.
+fn on_disk(dir: &Path) -> Result<bool, CreateError> {
+    const HUGETLBFS_MAGIC: u32 = 0x9584_58f6;
+    const RAMFS_MAGIC: u32 = 0x8584_58f6;
+    let path = c_path(dir)?;
+    // SAFETY: statfs is a struct of integers, for which zero is a value.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is a terminated string and `found` a valid place for one statfs for the length of the call.
+    if unsafe { libc::statfs(path.as_ptr(), &mut found) } != 0 {
+        return Err(system("use", dir, io::Error::last_os_error()));
+    }
+    Ok(![libc::TMPFS_MAGIC as u32, RAMFS_MAGIC, HUGETLBFS_MAGIC].contains(&(found.f_type as u32)))
+}
+
+// ---- what is there already ----------------------------------------------------------------------------------------
+
+/// Opens what may be a region of ours, to look at and never to write.
+fn look(path: &Path) -> io::Result<File> {
+    let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+fn read_identity(file: &File) -> Option<Identity> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    Identity::read(ReaderMemory::copied(&bytes).words()).ok()
+}
+
+/// A file may take the place of a dead region, and of nothing else.
+fn check_free(path: &Path) -> Result<(), CreateError> {
+    let file = match look(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(system("look at", path, source)),
+    };
+    let regular = file.metadata().is_ok_and(|meta| meta.is_file());
+    if !regular || read_identity(&file).is_none() {
+        return Err(CreateError::NotARegion { path: path.to_path_buf() });
+    }
+    match is_locked(&file) {
+        Ok(false) => Ok(()),
+        // Where locks do not work nobody can tell, and the user has the last word by removing it.
+        _ => Err(CreateError::InUse { path: path.to_path_buf() }),
+    }
+}
+
+/// Removes the oldest dead named regions of this user beyond what is kept for a look at them.
+pub(crate) fn remove_old_dead(node: &str) {
+    let uid = effective_uid();
+    let Ok(entries) = fs::read_dir(SHM_DIR) else { return };
+    let prefix = format!("atomscope-{uid}-");
+    let mut dead: Vec<(u64, u64, String, PathBuf)> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().as_bytes().starts_with(prefix.as_bytes()))
+        .filter_map(|entry| {
+            let path = entry.path();
+            let file = look(&path).ok()?;
+            let meta = file.metadata().ok()?;
+            // One that has no identity yet may be just in the making; it is left alone.
+            let found = (meta.is_file() && meta.uid() == uid).then(|| read_identity(&file))??;
+            (!is_locked(&file).ok()?).then_some((found.header.created_unix_ns, meta.len(), found.node, path))
+        })
+        .collect();
+    dead.sort_unstable_by_key(|(created, ..)| std::cmp::Reverse(*created));
+    let (mut of_node, mut bytes) = (std::collections::HashMap::<&str, usize>::new(), 0u64);
+    for (_, size, name, path) in &dead {
+        let same = of_node.entry(name).or_default();
+        *same += 1;
+        bytes = bytes.saturating_add(*size);
+        if *same > KEEP_DEAD_PER_NODE || bytes > KEEP_DEAD_BYTES {
+            tracing::info!(node, removed = %path.display(), "atomscope: removed an old dead region");
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+// ---- forks --------------------------------------------------------------------------------------------------------
+
+/// What a forked child must not keep: the mapping, through which it would write into its parent's region, and the
+/// descriptor, which would hold its parent's lock beyond the parent's death.
+mod forks {
+    use super::{AtomicI32, AtomicUsize, CreateError, File, IntoRawFd, NonNull, Once, Ordering};
+
+    const MOST: usize = 256;
+    const EMPTY: i32 = 0;
+    const FILLING: i32 = 1;
+    const ACTIVE: i32 = 2;
+    const FORKED: i32 = 3;
+
+    struct Shared {
+        state: AtomicI32,
+        start: AtomicUsize,
+        bytes: AtomicUsize,
+        lock: AtomicI32,
+    }
+
+    static SLOTS: [Shared; MOST] = [const {
+        Shared {
+            state: AtomicI32::new(EMPTY),
+            start: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            lock: AtomicI32::new(-1),
+        }
+    }; MOST];
+
+    /// An entry of the table; dropping it closes the lock's descriptor.
+    pub(super) struct Slot(pub(super) usize);
+
+    pub(super) fn register(start: NonNull<u8>, bytes: usize, lock: File) -> Result<Slot, CreateError> {
+        static HANDLER: Once = Once::new();
+        HANDLER.call_once(|| {
+            // SAFETY: the handler is a function of the right type that lives for ever, and does only what is allowed
+            // between fork and exec: atomics, mmap and close.
+            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        });
+        for (index, slot) in SLOTS.iter().enumerate() {
+            if slot.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                slot.start.store(start.as_ptr() as usize, Ordering::Relaxed);
+                slot.bytes.store(bytes, Ordering::Relaxed);
+                slot.lock.store(lock.into_raw_fd(), Ordering::Relaxed);
+                slot.state.store(ACTIVE, Ordering::Release);
+                return Ok(Slot(index));
+            }
+        }
+        Err(CreateError::TooMany { most: MOST })
+    }
+
+    pub(super) fn forked(index: usize) -> bool {
+        SLOTS.get(index).is_some_and(|slot| slot.state.load(Ordering::Relaxed) == FORKED)
+    }
+
+    impl Drop for Slot {
+        fn drop(&mut self) {
+            let Some(slot) = SLOTS.get(self.0) else { return };
+            let lock = slot.lock.swap(-1, Ordering::Relaxed);
+            slot.state.store(EMPTY, Ordering::Release);
+            if lock >= 0 {
+                // SAFETY: the descriptor was given to this slot by `register` and taken out of it above, so that nobody
+                // else closes it.
+                unsafe { libc::close(lock) };
+            }
+        }
+    }
+
+    extern "C" fn in_child() {
+        for slot in &SLOTS {
+            if slot.state.load(Ordering::Acquire) != ACTIVE {
+                continue;
+            }
+            let start = slot.start.load(Ordering::Relaxed);
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+            // SAFETY: the slot is active, so the range is a mapping of ours that no one has unmapped; what replaces it
+            // has the same length and allows the same accesses, so references into it stay valid.
+            unsafe {
+                libc::mmap(
+                    start as *mut libc::c_void,
+                    slot.bytes.load(Ordering::Relaxed),
+                    protection,
+                    flags,
+                    -1,
+                    0,
+                )
+            };
+            let lock = slot.lock.swap(-1, Ordering::Relaxed);
+            // SAFETY: the descriptor belongs to this slot alone, and the child has its own copy of it.
+            unsafe { libc::close(lock) };
+            slot.state.store(FORKED, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Has `handler` called when the process exits in good order.
+pub(crate) fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: the handler is a function of the right type that lives for ever; it does not unwind.
+    unsafe { libc::atexit(handler) };
+}
