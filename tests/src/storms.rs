@@ -27,11 +27,12 @@
 //! | `early_stops` | parents spawn, inside `block_in_place`, children that stop in `pre_start` | stop before spawn |
 //! | `repeated_children` | two families: a parent gives way to another of its name, which raises the same children at once | respawn before stop |
 //! | `replaced_names` | top-level names taken again as soon as they are free, by spinning and by death-watch | respawn before stop |
-//! | `plain` | spawn many, stop most, in each way that atomr offers | nothing |
+//! | `plain` | spawn many, stop most: by reference, by name, by the parent, with it, by supervision | nothing |
 //! | `mixed` | the four at once in one system | both |
 //!
 //! A storm that met none of its hazards has proved nothing. It blows again, in waves under fresh
-//! names in the same system, and fails after [`MAX_WAVES`].
+//! names in the same system, and fails after [`MAX_WAVES`]. To be met on any machine, the [`Tee`]
+//! helps chance along.
 //!
 //! # The truth
 //!
@@ -56,6 +57,7 @@ use async_trait::async_trait;
 use atomr_core::actor::{
     Actor, ActorPath, ActorRef, ActorSystem, ActorSystemError, Context, Props, SpawnObserver,
 };
+use atomr_core::supervision::{Directive, OneForOneStrategy};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -109,8 +111,7 @@ impl Hazards {
 ///
 /// Forwarding holds no lock, so that two hooks of one path race in the subject as they would
 /// without the tee. Every so often the tee holds a hook up before it passes it on, as a preempted
-/// thread would: the orders that come of it are atomr's own, only commoner. Every other hook that
-/// is held up goes on as soon as another of its path begins, so that the two meet in the subject.
+/// thread would: the orders that come of it are atomr's own, only commoner.
 pub struct Tee {
     subject: Arc<dyn SpawnObserver>,
     hasher: RandomState,
@@ -138,10 +139,6 @@ struct Tally {
 impl Tally {
     fn overlaps(&self) -> bool {
         self.spawns_begun != self.spawns_returned || self.stops_begun != self.stops_returned
-    }
-
-    fn begun(&self) -> u32 {
-        self.spawns_begun + self.stops_begun
     }
 
     fn is_over(&self) -> bool {
@@ -201,17 +198,9 @@ impl Tee {
         self.awaited_stops.store(u64::MAX, Ordering::SeqCst);
     }
 
-    fn hold_up_now_and_then(&self, hash: u64) {
-        let turn = self.hooks.fetch_add(1, Ordering::Relaxed);
-        if turn % Self::HOLD_UP_EVERY != 0 {
-            return;
-        }
-        if turn / Self::HOLD_UP_EVERY % 2 == 0 {
+    fn hold_up_now_and_then(&self) {
+        if self.hooks.fetch_add(1, Ordering::Relaxed).is_multiple_of(Self::HOLD_UP_EVERY) {
             (0..16).for_each(|_| std::thread::yield_now());
-        } else {
-            // Spins, for a thread that yields comes back too late to meet anybody.
-            let alone = self.tally(hash, |tally| tally.begun());
-            (0..256).any(|_| self.tally(hash, |tally| tally.begun()) != alone);
         }
     }
 
@@ -230,7 +219,7 @@ impl Tee {
 impl SpawnObserver for Tee {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
         let hash = self.hasher.hash_one(path);
-        self.hold_up_now_and_then(hash);
+        self.hold_up_now_and_then();
         self.tally(hash, |tally| {
             count(&self.overlaps, tally.overlaps());
             count(&self.stop_before_spawn, tally.stops_returned > tally.spawns_begun);
@@ -243,7 +232,7 @@ impl SpawnObserver for Tee {
 
     fn on_stop(&self, path: &ActorPath) {
         let hash = self.hasher.hash_one(path);
-        self.hold_up_now_and_then(hash);
+        self.hold_up_now_and_then();
         self.tally(hash, |tally| {
             count(&self.overlaps, tally.overlaps());
             count(&self.respawn_before_stop, tally.spawns_returned > tally.stops_begun + 1);
@@ -293,7 +282,13 @@ impl Oracle {
 
     fn shift_balance(&self, path: &ActorPath, change: i64) {
         let mut balances = self.balances.lock().unwrap_or_else(PoisonError::into_inner);
-        *balances.entry(path.to_string()).or_insert(0) += change;
+        let path = path.to_string();
+        let balance = balances.get(&path).unwrap_or(&0) + change;
+        if balance == 0 {
+            balances.remove(&path);
+        } else {
+            balances.insert(path, balance);
+        }
     }
 }
 
@@ -332,9 +327,7 @@ impl Truth {
     fn raised(&mut self, brood: &Brood) {
         self.spawned += brood.mayflies;
         self.stopped += brood.mayflies;
-        for path in &brood.residents {
-            self.spawned(path);
-        }
+        brood.residents.iter().for_each(|child| self.spawned(child.path()));
     }
 
     fn absorb(&mut self, other: Truth) {
@@ -405,15 +398,7 @@ pub struct Outcome {
 impl Outcome {
     /// Stops every actor, waits until the observer was told, and returns with an empty truth.
     pub fn stop_everything(&mut self) {
-        let user = format!("{}/user/", self.system.address());
-        for path in &self.truth.live {
-            if let Some(name) = path.strip_prefix(&user).filter(|rest| !rest.contains('/')) {
-                self.system.stop(name);
-            }
-        }
-        self.truth.live.clear();
-        self.truth.stopped = self.truth.spawned;
-        self.runtime.block_on(come_to_rest(&self.tee, &self.truth, "stopping everything"));
+        self.runtime.block_on(stop_everything(&self.system, &self.tee, &mut self.truth));
     }
 }
 
@@ -460,6 +445,9 @@ pub fn run(
 
         let mut truth = Truth::default();
         for wave in 1..=MAX_WAVES {
+            // So that waves do not pile up actors. What an earlier wave made the observer believe
+            // wrongly stays there to be found.
+            stop_everything(&system, &tee, &mut truth).await;
             let sky = Sky { system: system.clone(), names: format!("w{wave}"), actors };
             let blown = tokio::time::timeout(DEADLINE, tokio::spawn((storm.blow)(sky))).await;
             let blown = blown.unwrap_or_else(|_| panic!("{storm:?} did not end: {tee:?}"));
@@ -472,6 +460,17 @@ pub fn run(
         panic!("{storm:?} met too little to prove anything, in {MAX_WAVES} waves: {tee:?}");
     });
     Outcome { truth, hazards: tee.hazards(), waves, system, tee, runtime }
+}
+
+async fn stop_everything(system: &ActorSystem, tee: &Tee, truth: &mut Truth) {
+    let user = format!("{}/user/", system.address());
+    // The others stop with these.
+    let top_level =
+        truth.live.iter().filter_map(|path| path.strip_prefix(&user)).filter(|name| !name.contains('/'));
+    top_level.for_each(|name| system.stop(name));
+    truth.live.clear();
+    truth.stopped = truth.spawned;
+    come_to_rest(tee, truth, "stopping everything").await;
 }
 
 /// Waits for the last expected hook, and checks that there was none too many.
@@ -515,13 +514,23 @@ impl Sky {
     }
 }
 
-/// Lives until it is stopped.
+/// Lives until it is stopped, or told something: that it cannot bear.
 struct Resident;
+
+impl Resident {
+    fn props() -> Props<Self> {
+        let stop = OneForOneStrategy::new().with_decider(|_| Directive::Stop);
+        Props::create(|| Self).with_supervisor_strategy(stop.into())
+    }
+}
 
 #[async_trait]
 impl Actor for Resident {
     type Msg = ();
-    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
+    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {
+        // Unwinds as a panic does, but past the panic hook, which would print it.
+        std::panic::resume_unwind(Box::new("told something"));
+    }
 }
 
 /// Stops before it has handled anything.
@@ -552,7 +561,7 @@ enum ParentMsg {
 /// What a parent raised.
 #[derive(Default)]
 struct Brood {
-    residents: Vec<String>,
+    residents: Vec<ActorRef<()>>,
     mayflies: u64,
 }
 
@@ -565,14 +574,14 @@ impl Parent {
     }
 
     fn raise(ctx: &mut Context<Self>, numbers: std::ops::Range<usize>, resident_every: usize) -> Brood {
-        let resident = Props::create(|| Resident);
+        let resident = Resident::props();
         let mayfly = Props::create(|| Mayfly);
         let mut brood = Brood::default();
         for number in numbers {
             let name = format!("c{number}");
             if number % resident_every == 0 {
                 let child = ctx.spawn(resident.clone(), &name).expect("a free child name");
-                brood.residents.push(child.path().to_string());
+                brood.residents.push(child);
             } else {
                 ctx.spawn(mayfly.clone(), &name).expect("a free child name");
                 brood.mayflies += 1;
@@ -663,7 +672,7 @@ async fn repeated_children(sky: Sky) -> Truth {
                     if generation < GENERATIONS {
                         parent.stop();
                         truth.stopped(parent.path());
-                        brood.residents.iter().for_each(|child| truth.stopped(child));
+                        brood.residents.iter().for_each(|child| truth.stopped(child.path()));
                     }
                 }
             }
@@ -721,7 +730,7 @@ async fn replaced_names(sky: Sky) -> Truth {
 
 /// From a thread of its own, so that it is in the middle of `actor_of` when the name comes free.
 fn replaced_by_spinning(sky: &Sky, names: usize, replacements: usize) -> Truth {
-    let props = Props::create(|| Resident);
+    let props = Resident::props();
     let deadline = Instant::now() + DEADLINE;
     let mut truth = Truth::default();
     for number in 0..names {
@@ -746,7 +755,7 @@ fn replaced_by_spinning(sky: &Sky, names: usize, replacements: usize) -> Truth {
 
 /// As atomr's documentation advises.
 async fn replaced_on_terminated(sky: &Sky, names: usize, replacements: usize) -> Truth {
-    let props = Props::create(|| Resident);
+    let props = Resident::props();
     let mut truth = Truth::default();
     let undertaker =
         sky.actor_of(&Props::create(|| Undertaker { burials: HashMap::new() }), &sky.name("undertaker"));
@@ -781,20 +790,29 @@ async fn plain(sky: Sky) -> Truth {
         families.push((name, parent, brood.residents));
     }
     for (number, (name, parent, children)) in families.iter().enumerate() {
-        // A parent takes its children along.
+        let every_other = children.iter().step_by(2);
         match number % 8 {
-            0 => continue,
-            1 | 2 => {
-                let names = (0..CHILDREN).step_by(number % 8).map(|child| format!("c{child}")).collect();
+            0 => {}
+            1 => {
+                let names = every_other.clone().map(|child| child.path().name().to_owned()).collect();
                 parent.tell(ParentMsg::Cull { names });
-                children.iter().step_by(number % 8).for_each(|child| truth.stopped(child));
-                continue;
+                every_other.for_each(|child| truth.stopped(child.path()));
             }
-            3..6 => parent.stop(),
-            _ => sky.system.stop(name),
+            2 => every_other.for_each(|child| {
+                child.tell(());
+                truth.stopped(child.path());
+            }),
+            way => {
+                if way % 2 == 0 {
+                    parent.stop();
+                } else {
+                    sky.system.stop(name);
+                }
+                // A parent takes its children along.
+                truth.stopped(parent.path());
+                children.iter().for_each(|child| truth.stopped(child.path()));
+            }
         }
-        truth.stopped(parent.path());
-        children.iter().for_each(|child| truth.stopped(child));
     }
     truth
 }

@@ -1,0 +1,73 @@
+//! `cargo demo`: a node is started, looked at from outside, dumped to a file, killed, and looked at once more.
+
+use std::error::Error;
+use std::process::Command;
+use std::time::Duration;
+
+use atomscope_tests::support::{self, Node};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    say("Building the programs (once), and starting an atomr node as a process of its own");
+    let mut node = Node::demo(["--node", "demo", "--rate", "400"]);
+    let pid = node.who();
+    println!("  node `demo`, pid {pid}, writes its telemetry to {}", node.region().display());
+    // Long enough for the shop to fill and for some letters to go astray.
+    std::thread::sleep(Duration::from_secs(2));
+
+    say("Which nodes are there?");
+    run(&["ps"])?;
+    say("What lives in ours? (the first few actors of the tree)");
+    run(&["actors", &pid, "--tree", "--limit", "12"])?;
+
+    let file = support::program("demo").with_file_name("demo-snapshot.json");
+    let file = file.to_str().ok_or("the target folder's path is not UTF-8")?;
+    say("Everything that it tells, into a file");
+    run(&["dump", &pid, "-o", file])?;
+    summary(&std::fs::read(file)?)?;
+
+    say("Now the node is killed with SIGKILL, in the middle of its work");
+    node.kill();
+    println!("  pid {pid} is gone");
+
+    say("It can still be read");
+    run(&["ps"])?;
+    let dump = support::atomscope(["dump", &pid]);
+    if !dump.status.success() {
+        return Err(String::from_utf8_lossy(&dump.stderr).into_owned().into());
+    }
+    summary(&dump.stdout)?;
+
+    println!();
+    println!("The snapshot of the living node is in {file}; the dead node's region is removed now.");
+    println!(
+        "Try it on your own: `cargo run --release --bin demo-node` in one shell, `cargo run -p atomscope -- ps`"
+    );
+    println!("in another.");
+    Ok(())
+}
+
+fn say(what: &str) {
+    println!("\n── {what}");
+}
+
+/// Runs `atomscope` before the user's eyes.
+fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    println!("$ atomscope {}", arguments.join(" "));
+    let ended = Command::new(support::program("atomscope")).args(arguments).status()?;
+    if ended.success() { Ok(()) } else { Err(format!("atomscope {} failed", arguments.join(" ")).into()) }
+}
+
+fn summary(dump: &[u8]) -> Result<(), Box<dyn Error>> {
+    let dump: serde_json::Value = serde_json::from_slice(dump)?;
+    let about = &dump["atomscope"];
+    println!(
+        "  {}: {} actors live, {} spawned and {} stopped so far, {} dead letters, {} records unreadable",
+        about["state"].as_str().unwrap_or("?"),
+        dump["actors"]["total"],
+        about["actors"]["spawned"],
+        about["actors"]["stopped"],
+        about["dead_letters"]["total"],
+        about["unreadable"],
+    );
+    Ok(())
+}

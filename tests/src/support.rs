@@ -1,0 +1,170 @@
+//! What tests of several processes need: the workspace's programs, nodes that end with the test, and a test's own
+//! program run again as another process.
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The longest that anything here is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The workspace's program of this name. The first call has cargo build all of them, as `cargo test` does not build
+/// those of other packages.
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let own = std::env::current_exe().expect("the path of the running program");
+        let mut folder = own.parent().expect("a folder").to_path_buf();
+        if folder.ends_with("deps") {
+            folder.pop();
+        }
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        build.arg("--target-dir").arg(folder.parent().expect("the target folder"));
+        let built = build.status().expect("cargo can be run");
+        assert!(built.success(), "cargo could not build the workspace's programs");
+        folder
+    });
+    folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+/// Runs `atomscope` with these arguments to its end.
+pub fn atomscope<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+    Command::new(program("atomscope"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("atomscope can be run")
+}
+
+/// The same, for arguments with which it must succeed and print JSON.
+pub fn atomscope_json<A: AsRef<OsStr> + Debug>(arguments: impl IntoIterator<Item = A>) -> Value {
+    let arguments: Vec<A> = arguments.into_iter().collect();
+    let output = atomscope(&arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "atomscope {arguments:?} failed: {error}");
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("atomscope {arguments:?} did not print JSON: {error}"))
+}
+
+/// What `atomscope ps` says of the regions of this pid.
+pub fn listed(pid: u32) -> Vec<Value> {
+    let all = atomscope_json(["ps", "--json"]);
+    let all = all.as_array().expect("an array").clone();
+    all.into_iter().filter(|node| node["pid"] == pid).collect()
+}
+
+/// Waits until `condition` holds, and fails with `what` if it never does.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A node in a process of its own, which is killed, and its named region removed, when this is dropped.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    region: Option<PathBuf>,
+}
+
+impl Node {
+    /// A `demo-node` with these arguments that says that it is ready.
+    pub fn demo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        Self::start(Command::new(program("demo-node")).args(arguments))
+    }
+
+    /// Any program that says on its standard output that it is `ready … region=PATH`.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let output = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let mut node = Self { child, output, region: None };
+        let ready = node.line_with("ready ");
+        let place = ready.rsplit_once("region=").map(|(_, path)| path.trim());
+        node.region = place.filter(|path| *path != "none").map(PathBuf::from);
+        node
+    }
+
+    /// Waits for a line of its output that holds `mark`, and gives what follows the mark.
+    pub fn line_with(&mut self, mark: &str) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let read = self.output.read_line(&mut line).expect("its output can be read");
+            assert_ne!(read, 0, "the node ended without saying `{mark}`: {:?}", self.child.try_wait());
+            if let Some((_, rest)) = line.split_once(mark) {
+                return rest.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The pid as an argument.
+    pub fn who(&self) -> String {
+        self.pid().to_string()
+    }
+
+    /// Where its region is.
+    pub fn region(&self) -> &Path {
+        self.region.as_deref().expect("the node has a shared region")
+    }
+
+    /// Sends it a signal by its name in the shell, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.who()]).status().expect("kill can be run");
+        assert!(sent.success(), "could not send SIG{name} to {}", self.pid());
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.wait();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it can be waited for")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(region) = &self.region {
+            let _ = std::fs::remove_file(region);
+        }
+    }
+}
+
+/// A command that runs the test `name` of this very program as another process, with `ATOMSCOPE_TEST_CHILD` = `role`.
+pub fn again(name: &str, role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the path of the running program"));
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env("ATOMSCOPE_TEST_CHILD", role);
+    command
+}
+
+/// The role with which [`again`] started this process, if it did.
+pub fn role() -> Option<String> {
+    std::env::var("ATOMSCOPE_TEST_CHILD").ok()
+}
