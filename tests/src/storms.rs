@@ -128,7 +128,7 @@ pub struct Tee {
 }
 
 /// The hooks of one path: how many began, how many returned.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default)]
 struct Tally {
     spawns_begun: u32,
     spawns_returned: u32,
@@ -415,8 +415,8 @@ impl fmt::Debug for Outcome {
     }
 }
 
-/// Blows `storm` over a new system on a runtime of its own, with about `actors` actors per wave, of
-/// which at most `actors` are alive at once.
+/// Blows `storm` over a new system on a runtime of its own, with about `actors` actors per wave. Never
+/// more, but for a few parents, are alive at once.
 ///
 /// `attach` gets the system, within the runtime, before anything was spawned, and returns the
 /// observer to test; what it installs itself as spawn observer is replaced by the [`Tee`].
@@ -834,10 +834,13 @@ mod tests {
     /// Enough for each hazard, and quick.
     const ACTORS: usize = 4_000;
 
+    fn storm(name: &str) -> Storm {
+        *all().iter().find(|storm| storm.name == name).unwrap()
+    }
+
     fn agrees_with_the_oracle(name: &str, workers: usize) {
-        let storm = *all().iter().find(|storm| storm.name == name).unwrap();
         let oracle = Arc::new(Oracle::default());
-        let mut outcome = run(storm, workers, ACTORS, "Storm", |_| oracle.clone());
+        let mut outcome = run(storm(name), workers, ACTORS, "Storm", |_| oracle.clone());
         assert!(!outcome.truth.live.is_empty());
         assert_eq!(oracle.live(), outcome.truth.live);
         outcome.stop_everything();
@@ -872,6 +875,39 @@ mod tests {
     fn a_mixed_storm_leaves_exactly_the_actors_that_the_truth_says() {
         agrees_with_the_oracle("mixed", 2);
         agrees_with_the_oracle("mixed", 4);
+    }
+
+    /// A set that inserts and removes, as an observer does that takes the hooks to be in order.
+    #[derive(Default)]
+    struct InOrder(Mutex<BTreeSet<String>>);
+
+    impl SpawnObserver for InOrder {
+        fn on_spawn(&self, path: &ActorPath, _: Option<&ActorPath>, _: &'static str) {
+            self.0.lock().unwrap().insert(path.to_string());
+        }
+
+        fn on_stop(&self, path: &ActorPath) {
+            self.0.lock().unwrap().remove(&path.to_string());
+        }
+    }
+
+    /// For sure: no path comes twice in this storm, so each early stop that it must meet leaves a
+    /// ghost.
+    #[test]
+    fn an_observer_that_takes_the_hooks_to_be_in_order_is_found_out() {
+        let in_order = Arc::new(InOrder::default());
+        let outcome = run(storm("early_stops"), 4, ACTORS, "Storm", |_| in_order.clone());
+        let seen = in_order.0.lock().unwrap();
+        let ghosts = seen.difference(&outcome.truth.live).count() as u64;
+        assert!(ghosts >= outcome.hazards.stop_before_spawn, "{ghosts} {:?}", outcome.hazards);
+        assert!(seen.is_superset(&outcome.truth.live));
+    }
+
+    #[test]
+    #[should_panic(expected = "met too little to prove anything")]
+    fn a_storm_that_meets_none_of_its_hazards_fails() {
+        let calm = Storm { must_meet: &[Hazard::StopBeforeSpawn], ..storm("plain") };
+        run(calm, 2, 64, "Storm", |_| Arc::new(Oracle::default()));
     }
 
     #[test]

@@ -1,0 +1,235 @@
+//! What recording costs the node: no allocation and no system call, after a thread's first touch.
+#![allow(unsafe_code, reason = "a counting allocator, and a way out of a process that may not even return")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+
+use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
+use atomscope_probe::{Counter, Gauge, Region, TelemetryExtension};
+use atomscope_tests::support;
+
+/// Counts what the threads allocate that asked for it.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn note() {
+    if WATCHED.try_with(Cell::get).unwrap_or(false) {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps `alloc_zeroed`'s contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps `realloc`'s contract, and `start` came from the system's allocator.
+        unsafe { System.realloc(start, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract, and `start` came from the system's allocator.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+const THREADS: usize = 4;
+/// Spawns and stops, dead letters, and counts: so many of each, over all threads.
+const OPERATIONS: usize = 1 << 20;
+
+/// Everything that a node does on its hot paths, with the arguments made beforehand.
+struct Work {
+    telemetry: Arc<TelemetryExtension>,
+    parent: ActorPath,
+    paths: Vec<ActorPath>,
+    counter: Counter,
+    gauge: Gauge,
+}
+
+impl Work {
+    /// `actors` is the table's capacity: a small one makes the threads meet full buckets too.
+    fn new(node: &str, actors: usize) -> Self {
+        let region = Region::builder(node).actors(actors).lanes(2).dead_letters(64).build().unwrap();
+        let counter = region.counter("test.operations", "operations", "What this test did");
+        let gauge = region.gauge("test.level", "levels", "Where this test is");
+        let parent = ActorPath::root(Address::local("cost")).child("user").child("parent");
+        let deep = parent.child("with").child("some").child("depth");
+        let long = parent.child("x".repeat(500));
+        let paths = (0..64).flat_map(|i| {
+            [parent.child(format!("a-{i}")), deep.child(format!("b-{i}")), long.child(format!("c-{i}"))]
+        });
+        Self {
+            telemetry: TelemetryExtension::with_region(region, 64),
+            paths: paths.collect(),
+            parent,
+            counter,
+            gauge,
+        }
+    }
+
+    fn once(&self, round: usize) {
+        let path = &self.paths[round % self.paths.len()];
+        let actors = &*self.telemetry.actors;
+        // Now and then in the wrong order, and twice.
+        match round % 16 {
+            0 => {
+                actors.on_stop(path);
+                actors.on_spawn(path, Some(&self.parent), "cost::Early");
+            }
+            1 => {
+                actors.on_spawn(path, None, "cost::Twice");
+                actors.on_spawn(path, None, "cost::Twice");
+                actors.on_stop(path);
+                actors.on_stop(path);
+            }
+            _ => {
+                actors.on_spawn(path, Some(&self.parent), "cost::Worker");
+                actors.on_mailbox_depth(path, round as u64);
+                actors.on_stop(path);
+            }
+        }
+        self.telemetry.dead_letters.on_dead_letter(path, Some(&self.parent), "cost::Letter");
+        self.counter.add(1);
+        self.gauge.set(round as u64);
+    }
+
+    /// First touches: a lane, the thread-locals, every name.
+    fn warm_up(&self) {
+        (0..256).for_each(|round| self.once(round));
+    }
+
+    fn run(&self) {
+        (0..OPERATIONS / THREADS).for_each(|round| self.once(round));
+    }
+}
+
+#[test]
+fn recording_allocates_nothing() {
+    for actors in [16_384, 16] {
+        let work = Work::new("cost-allocations", actors);
+        let ready = Barrier::new(THREADS);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    work.warm_up();
+                    ready.wait();
+                    WATCHED.set(true);
+                    work.run();
+                    WATCHED.set(false);
+                });
+            }
+        });
+        assert_eq!(
+            ALLOCATIONS.load(Ordering::Relaxed) - before,
+            0,
+            "allocations with room for {actors} actors"
+        );
+        assert!(work.telemetry.actors.total_spawned() >= OPERATIONS as u64);
+        assert!(work.telemetry.dead_letters.total_count() >= OPERATIONS as u64);
+    }
+}
+
+#[test]
+fn the_allocation_counter_counts() {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    WATCHED.set(true);
+    drop(std::hint::black_box(Box::new(5)));
+    WATCHED.set(false);
+    assert!(ALLOCATIONS.load(Ordering::Relaxed) > before);
+}
+
+/// How a process ends whose threads may do nothing but end it.
+fn end_process() -> ! {
+    // SAFETY: no memory is touched; the process ends.
+    unsafe { libc::syscall(libc::SYS_exit_group, 0) };
+    unreachable!("exit_group does not return")
+}
+
+/// From here on every system call of this thread but `exit_group` kills the process.
+fn forbid_system_calls() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let filter = SeccompFilter::new(
+        [(libc::SYS_exit_group, vec![])].into(),
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+fn without_system_calls(first: impl Fn() + Sync, then: impl Fn() + Sync) -> ! {
+    let done = AtomicUsize::new(0);
+    let ready = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                first();
+                ready.wait();
+                forbid_system_calls();
+                then();
+                // A thread that returned would make system calls; the last one ends the process.
+                if done.fetch_add(1, Ordering::AcqRel) + 1 == THREADS {
+                    end_process();
+                }
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+    });
+    unreachable!("the last thread ended the process")
+}
+
+#[test]
+fn recording_makes_no_system_call() {
+    if support::role().is_some() {
+        let work = Work::new("cost-system-calls", 16_384);
+        println!("ready region={}", work.telemetry.region().path().unwrap().display());
+        without_system_calls(|| work.warm_up(), || work.run());
+    }
+    let mut child = support::Node::start(&mut support::again("recording_makes_no_system_call", "work"));
+    let ended = child.wait();
+    assert!(ended.success(), "a system call on a hot path killed the process: {ended}");
+    // It ended without a word, so its region is still there; it tells what the threads did.
+    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);
+    let metric = |name: &str| {
+        let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
+        metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
+    };
+    let rounds = (THREADS * (OPERATIONS / THREADS + 256)) as u64;
+    assert_eq!(metric("test.operations"), rounds);
+    assert_eq!(dump["atomscope"]["dead_letters"]["total"], rounds);
+    assert!(metric("actors.spawned") > rounds);
+}
+
+#[test]
+fn the_system_call_filter_kills() {
+    if support::role().is_some() {
+        without_system_calls(|| {}, || drop(std::fs::metadata("/")));
+    }
+    let ended = support::again("the_system_call_filter_kills", "work").output().unwrap();
+    assert!(!ended.status.success());
+}

@@ -1,0 +1,234 @@
+//! Too little of something: the host is warned once and runs on, and the numbers are still there in-process.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use atomr_core::actor::{Actor, ActorSystem, Context, Props};
+use atomr_core::prelude::Config;
+use atomscope_probe::{CreateError, Region, TelemetryExtension};
+use atomscope_tests::support;
+
+struct Idle;
+
+#[async_trait::async_trait]
+impl Actor for Idle {
+    type Msg = ();
+    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
+}
+
+/// What each child does: a node as any other, which must come up and count whatever the machine denies it.
+fn host() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let system = ActorSystem::create("limits", Config::empty()).await.unwrap();
+        let telemetry = TelemetryExtension::new("limits", 64).install(&system);
+        for number in 0..100 {
+            system.actor_of(Props::create(|| Idle), &format!("idle-{number}")).unwrap();
+        }
+        telemetry.dead_letters.record("nobody".into(), None, "Letter".into(), String::new());
+        let snapshot = telemetry.snapshot();
+        assert_eq!((snapshot.actors.total, telemetry.actors.live_count()), (100, 100));
+        assert_eq!(snapshot.dead_letters.len(), 1);
+        println!("region={:?}", telemetry.region().path());
+    });
+}
+
+/// Runs the test `name` again under `wrapper`, a shell command that ends in running its arguments.
+fn host_under(name: &str, wrapper: &str) -> Output {
+    let child = support::again(name, "host");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", wrapper, "sh"]).arg(child.get_program()).args(child.get_args());
+    command.env("ATOMSCOPE_TEST_CHILD", "host").output().expect("unshare can be run")
+}
+
+fn assert_runs_on(output: &Output, warning: &str) {
+    let (told, said) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "the host failed: {told}\n{said}");
+    assert!(said.contains("region=None"), "{said}");
+    assert!(told.contains(warning), "no warning that says `{warning}`: {told}");
+    assert_eq!(told.matches("atomscope:").count(), 1, "one warning: {told}");
+}
+
+/// Whether mount namespaces can be made here; says so if not.
+fn may_unshare() -> bool {
+    let may = Command::new("unshare")
+        .args(["--mount", "true"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("skipped: this kernel or user may not make mount namespaces");
+    }
+    may
+}
+
+#[test]
+fn a_host_with_too_little_shared_memory_runs_on() {
+    if support::role().is_some() {
+        return host();
+    }
+    if may_unshare() {
+        let wrapper = r#"mount -t tmpfs -o size=4M tmpfs /dev/shm && exec "$@""#;
+        let output = host_under("a_host_with_too_little_shared_memory_runs_on", wrapper);
+        assert_runs_on(&output, "/dev/shm has room for");
+    }
+}
+
+#[test]
+fn a_host_without_shared_memory_runs_on() {
+    if support::role().is_some() {
+        return host();
+    }
+    if may_unshare() {
+        let wrapper = r#"mount -t tmpfs tmpfs /dev -o mode=755 && exec "$@""#;
+        let output = host_under("a_host_without_shared_memory_runs_on", wrapper);
+        assert_runs_on(&output, "/dev/shm");
+    }
+}
+
+#[test]
+fn a_host_that_may_not_write_large_files_runs_on() {
+    if support::role().is_some() {
+        return host();
+    }
+    let child = support::again("a_host_that_may_not_write_large_files_runs_on", "host");
+    // In blocks of 512 bytes in some shells, of 1024 in others: 1 or 2 MiB.
+    let wrapper = r#"ulimit -f 2048 && exec "$@""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", wrapper, "sh"]).arg(child.get_program()).args(child.get_args());
+    let output = command.env("ATOMSCOPE_TEST_CHILD", "host").output().unwrap();
+    assert_runs_on(&output, "RLIMIT_FSIZE");
+}
+
+#[test]
+fn a_host_in_a_small_control_group_runs_on() {
+    if support::role().is_some() {
+        return host();
+    }
+    let Some(group) = small_control_group() else {
+        eprintln!("skipped: this user may not make memory control groups");
+        return;
+    };
+    let wrapper = format!(r#"echo $$ > {}/cgroup.procs && exec "$@""#, group.display());
+    let child = support::again("a_host_in_a_small_control_group_runs_on", "host");
+    let mut command = Command::new("sh");
+    command.args(["-c", &wrapper, "sh"]).arg(child.get_program()).args(child.get_args());
+    let output = command.env("ATOMSCOPE_TEST_CHILD", "host").output().unwrap();
+    let _ = std::fs::remove_dir(&group);
+    assert_runs_on(&output, "control group");
+}
+
+/// A memory control group of this test's own, beside or below the one it is in, with room for the host and not for
+/// a region.
+fn small_control_group() -> Option<std::path::PathBuf> {
+    const LIMIT: &str = "10485760";
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let below = |root: &str, prefix: &str| {
+        let line = own.lines().find(|line| line.contains(prefix))?;
+        let path = line.rsplit(':').next()?.trim_start_matches('/');
+        let folders = [Path::new(root).join(path), Path::new(root).to_path_buf()];
+        folders.into_iter().find(|folder| folder.is_dir())
+    };
+    let name = format!("atomscope-test-{}", std::process::id());
+    for (root, prefix, limit) in [
+        ("/sys/fs/cgroup/memory", ":memory:", "memory.limit_in_bytes"),
+        ("/sys/fs/cgroup", "0::", "memory.max"),
+    ] {
+        let Some(group) = below(root, prefix).map(|folder| folder.join(&name)) else { continue };
+        if std::fs::create_dir(&group).is_ok() {
+            if std::fs::write(group.join(limit), LIMIT).is_ok() {
+                return Some(group);
+            }
+            let _ = std::fs::remove_dir(&group);
+        }
+    }
+    None
+}
+
+#[test]
+fn zero_and_absurd_capacities_are_refused_by_the_builder_with_what_is_allowed() {
+    for absurd in [0, usize::MAX] {
+        let builders = [
+            Region::builder("limits").actors(absurd),
+            Region::builder("limits").lanes(absurd),
+            Region::builder("limits").dead_letters(absurd),
+            Region::builder("limits").names(absurd),
+            Region::builder("limits").metrics(absurd),
+        ];
+        for builder in builders {
+            let refused = builder.build().unwrap_err();
+            assert!(matches!(refused, CreateError::Limit(_)), "{refused}");
+            assert!(refused.to_string().contains(&absurd.to_string()), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn the_extension_takes_zero_and_absurd_capacities_without_failing() {
+    for capacity in [0, usize::MAX] {
+        let telemetry = TelemetryExtension::new("limits-absurd", capacity);
+        telemetry.dead_letters.record("nobody".into(), None, "Letter".into(), String::new());
+        assert_eq!(telemetry.snapshot().dead_letters.len(), 1);
+    }
+}
+
+#[test]
+fn a_file_on_a_disk_is_refused_unless_it_is_allowed() {
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let file = folder.path().join("node.region");
+    let build = |allow| Region::builder("limits").file(&file).allow_disk(allow).build();
+    match build(false) {
+        Err(CreateError::Disk { .. }) => assert!(!file.exists()),
+        // The project itself may lie on a tmpfs.
+        other => drop(other.unwrap()),
+    }
+    let _ = std::fs::remove_file(&file);
+    drop(build(true).unwrap());
+    assert!(file.exists(), "a user-named file stays");
+}
+
+#[test]
+fn a_file_that_is_not_a_region_is_left_alone() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("precious");
+    std::fs::write(&file, "do not touch").unwrap();
+    let refused = Region::builder("limits").file(&file).build().unwrap_err();
+    assert!(matches!(refused, CreateError::NotARegion { .. }), "{refused}");
+    let missing = Region::builder("limits").file(folder.path().join("no/such/folder")).build().unwrap_err();
+    assert!(missing.to_string().contains("no/such"), "{missing}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "do not touch");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half-made is left behind");
+}
+
+#[test]
+fn a_full_table_counts_what_it_cannot_list() {
+    use atomr_core::actor::{ActorPath, Address, SpawnObserver};
+    let region = Region::builder("limits-full").actors(16).build().unwrap();
+    let telemetry = TelemetryExtension::with_region(region, 64);
+    let user = ActorPath::root(Address::local("full")).child("user");
+    let paths: Vec<ActorPath> = (0..1000).map(|number| user.child(format!("a{number}"))).collect();
+    for path in &paths {
+        telemetry.actors.on_spawn(path, Some(&user), "Full");
+    }
+    let region = telemetry.region().path().unwrap().as_os_str();
+    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region]);
+    let about = &dump["atomscope"];
+    assert_eq!(about["actors"]["live"], 1000);
+    assert_eq!(about["actors"]["inexact"], true);
+    let [listed, unlisted, untracked] = [
+        dump["actors"]["flat"].as_array().unwrap().len() as u64,
+        about["unlisted"].as_u64().unwrap(),
+        about["actors"]["untracked"].as_u64().unwrap(),
+    ];
+    assert!(listed >= 16 && unlisted > 0 && untracked > 0, "{listed} {unlisted} {untracked}");
+    assert_eq!(listed + unlisted + untracked, 1000);
+    assert_eq!(about["drift"], 0);
+    for path in &paths {
+        telemetry.actors.on_stop(path);
+    }
+    assert_eq!(telemetry.actors.live_count(), 0);
+    support::wait_until("what is left is written off", || {
+        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region]);
+        dump["atomscope"]["drift"] == 0 && dump["atomscope"]["waiting_stops"] == 0
+    });
+    assert_eq!((telemetry.actors.live_count(), telemetry.actors.snapshot().total), (0, 0));
+}

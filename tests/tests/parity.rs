@@ -1,0 +1,255 @@
+//! The same face as the incumbent's: a program moves by changing the crate's name, and what it tells reads the same.
+
+use std::process::Command;
+
+use atomscope_tests::support::{self, Node};
+use serde_json::Value;
+
+/// A program written against the incumbent's public face, twice: only the crate differs.
+macro_rules! program {
+    ($name:ident, $telemetry:ident) => {
+        mod $name {
+            use std::sync::Arc;
+            use std::time::Duration;
+
+            use atomr_core::actor::{Actor, ActorSystem, Context, Props};
+            use atomr_core::prelude::Config;
+            use serde_json::{Value, json};
+            use $telemetry::actor_registry::ActorRegistry;
+            use $telemetry::bus::TelemetryBus;
+            use $telemetry::dead_letters::DeadLetterFeed;
+            use $telemetry::dto::{ActorSnapshot, ActorStatus, ActorTreeNode, DeadLetterRecord, NodeSnapshot};
+            use $telemetry::{TelemetryExtension, TelemetryHandle};
+
+            struct Idle;
+
+            #[async_trait::async_trait]
+            impl Actor for Idle {
+                type Msg = String;
+                async fn handle(&mut self, ctx: &mut Context<Self>, child: String) {
+                    ctx.spawn(Props::create(|| Idle), &child).unwrap();
+                }
+            }
+
+            fn status(path: &str, parent: Option<&str>) -> ActorStatus {
+                ActorStatus {
+                    path: path.into(),
+                    parent: parent.map(Into::into),
+                    actor_type: "Test".into(),
+                    mailbox_depth: 0,
+                    spawned_at: "now".into(),
+                    host: None,
+                }
+            }
+
+            fn sorted(snapshot: ActorSnapshot) -> Value {
+                fn sort(nodes: &mut [ActorTreeNode]) {
+                    nodes.sort_by(|a, b| a.path.cmp(&b.path));
+                    nodes.iter_mut().for_each(|node| sort(&mut node.children));
+                }
+                let ActorSnapshot { total, mut roots, mut flat } = snapshot;
+                sort(&mut roots);
+                flat.sort_by(|a, b| a.path.cmp(&b.path));
+                json!({ "total": total, "roots": roots, "flat": flat })
+            }
+
+            fn timeless(letters: Vec<DeadLetterRecord>) -> Value {
+                let timeless = letters.into_iter().map(|letter| {
+                    assert!(letter.timestamp.starts_with("20"), "{}", letter.timestamp);
+                    DeadLetterRecord { timestamp: String::new(), ..letter }
+                });
+                json!(timeless.collect::<Vec<_>>())
+            }
+
+            /// Everything that the program sees.
+            pub async fn run() -> Vec<Value> {
+                let mut seen = Vec::new();
+
+                // Probes on a bare bus.
+                let bus = TelemetryBus::new(8);
+                let registry = ActorRegistry::new(bus.clone());
+                let mut see = |registry: &ActorRegistry| {
+                    let totals = (registry.live_count(), registry.total_spawned(), registry.total_stopped());
+                    seen.push(json!({ "totals": totals, "actors": sorted(registry.snapshot()) }));
+                };
+                see(&registry);
+                registry.record_spawn(status("/user/a", Some("/user")));
+                registry.record_spawn(status("/user/a/b", Some("/user/a")));
+                registry.record_spawn(status("/user/a/b/c", Some("/user/a/b")));
+                registry.record_spawn(status("/user/z", Some("/elsewhere/than/above")));
+                registry.record_spawn(status("nameless", None));
+                registry.record_spawn(status("", None));
+                registry.record_spawn(status("/user/ünï/🦀", Some("/user/ünï")));
+                see(&registry);
+                registry.record_spawn(ActorStatus { mailbox_depth: 7, ..status("/user/a/b", Some("/user/a")) });
+                registry.record_mailbox_depth("/user/a", 42);
+                registry.record_mailbox_depth("/user/unknown", 43);
+                registry.set_host("/user/a", "host-1");
+                registry.set_host("/user/a", "another-host-2");
+                registry.set_host("/user/z", String::from("host-3"));
+                registry.set_host("/user/unknown", "host-4");
+                see(&registry);
+                registry.record_stop("/user/a/b");
+                registry.record_stop("/user/a/b");
+                registry.record_stop("/user/unknown");
+                see(&registry);
+
+                let feed = DeadLetterFeed::new(bus, 3);
+                for number in 0..5u32 {
+                    let sender = number.is_multiple_of(2).then(|| format!("/user/s{number}"));
+                    feed.record(format!("/user/{number}"), sender, "String".into(), format!("hi {number}"));
+                }
+                seen.push(json!([feed.total_count(), feed.buffered()]));
+                seen.push(timeless(feed.recent(10)));
+                seen.push(timeless(feed.recent(2)));
+                seen.push(timeless(feed.recent(0)));
+
+                // A node.
+                let system = ActorSystem::create("parity", Config::empty()).await.unwrap();
+                assert!(TelemetryExtension::from_system(&system).is_none());
+                let telemetry: Arc<TelemetryExtension> = TelemetryExtension::new("parity-1", 64).install(&system);
+                let handle: Arc<TelemetryHandle> = system.extensions().get::<TelemetryHandle>().unwrap();
+                assert!(Arc::ptr_eq(&handle.0, &TelemetryExtension::from_system(&system).unwrap()));
+                seen.push(json!(telemetry.node));
+                let parent = system.actor_of(Props::create(|| Idle), "parent").unwrap();
+                let gone = system.actor_of(Props::create(|| Idle), "gone").unwrap();
+                parent.tell("child".into());
+                until(|| telemetry.actors.live_count() == 3).await;
+                gone.stop();
+                until(|| telemetry.actors.live_count() == 2 && gone.is_terminated()).await;
+                gone.tell("anybody there?".into());
+                until(|| telemetry.dead_letters.total_count() == 1).await;
+                let NodeSnapshot { node, generated_at, mut actors, dead_letters, cluster, .. } = telemetry.snapshot();
+                assert!(generated_at.starts_with("20"));
+                for actor in &mut actors.flat {
+                    assert!(actor.spawned_at.starts_with("20"), "{}", actor.spawned_at);
+                    actor.spawned_at.clear();
+                    // The type's path tells the two modules apart.
+                    actor.actor_type = actor.actor_type.replace(stringify!($name), "");
+                }
+                fn types(nodes: &mut [ActorTreeNode]) {
+                    for node in nodes {
+                        node.actor_type = node.actor_type.replace(stringify!($name), "");
+                        types(&mut node.children);
+                    }
+                }
+                types(&mut actors.roots);
+                seen.push(json!([node, sorted(actors), timeless(dead_letters), cluster.members]));
+                system.terminate().await;
+                seen
+            }
+
+            async fn until(condition: impl Fn() -> bool) {
+                let waited = tokio::time::timeout(Duration::from_secs(60), async {
+                    while !condition() {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                });
+                waited.await.unwrap();
+            }
+        }
+    };
+}
+
+program!(incumbent, atomr_telemetry);
+program!(ours, atomscope_probe);
+
+#[tokio::test]
+async fn a_program_moves_by_changing_the_name_of_the_crate() {
+    for (ours, incumbent) in ours::run().await.into_iter().zip(incumbent::run().await) {
+        assert_eq!(ours, incumbent);
+    }
+}
+
+#[test]
+fn a_dump_is_the_incumbents_own_snapshot_and_one_object_more() {
+    let mut node = Node::demo(["--node", "parity-dump", "--rate", "500"]);
+    let letters =
+        || support::atomscope_json(["dump", &node.who()])["atomscope"]["dead_letters"]["total"].as_u64();
+    support::wait_until("letters went astray", || letters() > Some(5));
+    node.kill();
+    let mut dump = support::atomscope_json(["dump", "parity-dump"]);
+    let snapshot: atomr_telemetry::dto::NodeSnapshot = serde_json::from_value(dump.clone()).unwrap();
+    assert!(snapshot.actors.flat.len() > 5 && snapshot.actors.total == snapshot.actors.flat.len() as u64);
+    // Nothing but the one object is more than what the incumbent's type holds.
+    assert!(dump.as_object_mut().unwrap().remove("atomscope").is_some());
+    assert_eq!(serde_json::to_value(&snapshot).unwrap(), dump);
+    for time in snapshot.actors.flat.iter().map(|actor| &actor.spawned_at).chain([&snapshot.generated_at]) {
+        assert_eq!((time.len(), time.as_bytes()[10]), (30, b'T'), "{time}");
+    }
+}
+
+/// One process writes what both crates see of the same calls, another reads the region: all three agree.
+#[test]
+fn the_dump_of_another_process_is_what_the_incumbent_would_have_said() {
+    const NAME: &str = "the_dump_of_another_process_is_what_the_incumbent_would_have_said";
+    macro_rules! feed {
+        ($actors:expr, $letters:expr, $dto:ident) => {{
+            for number in 0..50 {
+                $actors.record_spawn($dto::dto::ActorStatus {
+                    path: format!("akka://golden/user/a{number}"),
+                    parent: (number % 3 != 0).then(|| format!("akka://golden/user/a{}", number / 2)),
+                    actor_type: format!("golden::Type{}", number % 4),
+                    mailbox_depth: number % 5,
+                    spawned_at: format!("2026-01-02T03:04:{number:02}+00:00"),
+                    host: (number % 7 == 0).then(|| format!("host-{number}")),
+                });
+                $letters.record(
+                    format!("akka://golden/user/d{number}"),
+                    (number % 2 == 0).then(|| format!("akka://golden/user/s{number}")),
+                    format!("golden::Letter{}", number % 3),
+                    format!("preview {number} \"quoted\" \n two lines"),
+                );
+            }
+            (0..50)
+                .step_by(9)
+                .for_each(|number| $actors.record_stop(&format!("akka://golden/user/a{number}")));
+        }};
+    }
+    if support::role().is_some() {
+        let telemetry = atomscope_probe::TelemetryExtension::new("golden", 64);
+        feed!(telemetry.actors, telemetry.dead_letters, atomscope_probe);
+        println!("ready region={}", telemetry.region().path().unwrap().display());
+        std::thread::sleep(support::PATIENCE);
+        return;
+    }
+    let node = Node::start(&mut support::again(NAME, "golden"));
+    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), node.region().as_os_str()]);
+
+    let incumbent = atomr_telemetry::TelemetryExtension::new("golden", 64);
+    feed!(incumbent.actors, incumbent.dead_letters, atomr_telemetry);
+    let mut expected = serde_json::to_value(incumbent.snapshot()).unwrap();
+
+    let mut found = dump.clone();
+    found.as_object_mut().unwrap().remove("atomscope");
+    for value in [&mut found, &mut expected] {
+        value["generated_at"].take();
+        value["dead_letters"]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .for_each(|letter| drop(letter["timestamp"].take()));
+        sort_by_path(&mut value["actors"]["flat"]);
+        sort_by_path(&mut value["actors"]["roots"]);
+    }
+    assert_eq!(found, expected);
+}
+
+fn sort_by_path(nodes: &mut Value) {
+    let Some(nodes) = nodes.as_array_mut() else { return };
+    nodes.sort_by_key(|node| node["path"].as_str().unwrap().to_owned());
+    nodes
+        .iter_mut()
+        .filter(|node| node.get("children").is_some())
+        .for_each(|n| sort_by_path(&mut n["children"]));
+}
+
+#[test]
+fn a_node_without_the_probe_runs_and_is_not_found() {
+    let node = Node::demo(["--no-probe"]);
+    assert!(support::listed(node.pid()).is_empty());
+    let output = Command::new(support::program("atomscope")).args(["dump", &node.who()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains(&node.who()), "{told}");
+}

@@ -1,0 +1,136 @@
+//! After every storm the probe agrees with the truth exactly: in-process, and as another process reads it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::storms::{self, Outcome, Storm, Truth};
+use atomscope_tests::support;
+use serde_json::Value;
+
+/// One storm at a time: each keeps two processors busy, and they prove more when they have them.
+static SKY: Mutex<()> = Mutex::new(());
+
+fn blow(name: &str, workers: usize) {
+    let _alone = SKY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let storm = storms::all().into_iter().find(|storm| storm.name == name).unwrap();
+    let actors = storms::actors_from_env();
+    let mut telemetry = None;
+    let node = format!("storm-{name}-{workers}");
+    let mut outcome = run(storm, workers, actors, &node, &mut telemetry);
+    let telemetry = telemetry.unwrap();
+    compare(&telemetry, &outcome.truth);
+    // Down to nothing: no ghost may stay behind.
+    outcome.stop_everything();
+    assert!(outcome.truth.live.is_empty());
+    compare(&telemetry, &outcome.truth);
+}
+
+fn run(
+    storm: Storm,
+    workers: usize,
+    actors: usize,
+    node: &str,
+    telemetry: &mut Option<Arc<TelemetryExtension>>,
+) -> Outcome {
+    storms::run(storm, workers, actors, "sky", |system| {
+        let region = Region::builder(node).actors(2 * actors).build().unwrap();
+        let installed = TelemetryExtension::with_region(region, 64).install(system);
+        let registry = installed.actors.clone();
+        *telemetry = Some(installed);
+        registry
+    })
+}
+
+fn compare(telemetry: &TelemetryExtension, truth: &Truth) {
+    let own = telemetry.actors.snapshot();
+    assert_eq!((own.total, own.flat.len()), (truth.live.len() as u64, truth.live.len()), "in-process count");
+    let listed: BTreeSet<String> = own.flat.into_iter().map(|actor| actor.path).collect();
+    assert_eq!(
+        difference(&listed, &truth.live),
+        (vec![], vec![]),
+        "in-process: listed but dead, live but missing"
+    );
+    assert_eq!(telemetry.actors.total_spawned(), truth.spawned);
+    assert_eq!(telemetry.actors.total_stopped(), truth.stopped);
+    assert_eq!(telemetry.actors.live_count(), truth.live.len() as u64);
+
+    let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
+    let dump = support::atomscope_json(["dump", "--region", region]);
+    let listed: BTreeSet<String> = array(&dump["actors"]["flat"]).iter().map(path).collect();
+    assert_eq!(difference(&listed, &truth.live), (vec![], vec![]), "dump: listed but dead, live but missing");
+    let about = &dump["atomscope"];
+    assert_eq!(dump["actors"]["total"], truth.live.len());
+    assert_eq!(about["actors"]["spawned"], truth.spawned);
+    assert_eq!(about["actors"]["stopped"], truth.stopped);
+    assert_eq!(about["actors"]["live"], truth.live.len());
+    assert_eq!(about["actors"]["inexact"], false);
+    assert_eq!(about["drift"], 0);
+    assert_eq!(about["unreadable"], 0);
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().expect("an array")
+}
+
+fn path(actor: &Value) -> String {
+    actor["path"].as_str().expect("a path").to_owned()
+}
+
+/// The first few that only one of the two has.
+fn difference<'a>(
+    found: &'a BTreeSet<String>,
+    truth: &'a BTreeSet<String>,
+) -> (Vec<&'a String>, Vec<&'a String>) {
+    (found.difference(truth).take(5).collect(), truth.difference(found).take(5).collect())
+}
+
+#[test]
+fn actors_that_stop_before_their_spawn_is_told_leave_no_ghost_with_2_workers() {
+    blow("early_stops", 2);
+}
+
+#[test]
+fn actors_that_stop_before_their_spawn_is_told_leave_no_ghost_with_4_workers() {
+    blow("early_stops", 4);
+}
+
+#[test]
+fn children_whose_parents_alternate_are_exact_with_2_workers() {
+    blow("repeated_children", 2);
+}
+
+#[test]
+fn children_whose_parents_alternate_are_exact_with_4_workers() {
+    blow("repeated_children", 4);
+}
+
+#[test]
+fn names_that_are_taken_again_at_once_are_exact_with_2_workers() {
+    blow("replaced_names", 2);
+}
+
+#[test]
+fn names_that_are_taken_again_at_once_are_exact_with_4_workers() {
+    blow("replaced_names", 4);
+}
+
+#[test]
+fn many_that_come_and_most_that_go_are_exact_with_2_workers() {
+    blow("plain", 2);
+}
+
+#[test]
+fn many_that_come_and_most_that_go_are_exact_with_4_workers() {
+    blow("plain", 4);
+}
+
+#[test]
+fn everything_at_once_is_exact_with_2_workers() {
+    blow("mixed", 2);
+}
+
+#[test]
+fn everything_at_once_is_exact_with_4_workers() {
+    blow("mixed", 4);
+}
