@@ -20,9 +20,13 @@ use crate::records::{
 use crate::region::{HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::{Found, RingReader};
 use crate::seqlock;
+use crate::sync::{Ordering, fence, pause};
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::{WORD, Words};
 use crate::{lanes, records};
+
+/// Passes over the actor table at most, where it is being settled at the time.
+const SCAN_TRIES: u32 = 8;
 
 /// A region that was opened for reading.
 #[derive(Debug, Clone, Copy)]
@@ -231,8 +235,27 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// All live actors. One pass over the table; an actor that comes or goes during it may or may not be there.
+    /// All live actors. One pass over the table, or a few where the table is being settled meanwhile; an actor that
+    /// comes or goes during it may or may not be there.
     pub fn actors(&self) -> Actors {
+        let clock = self.clock();
+        let mut names = Names::new(self.section(self.map.names), self.map.names.stride);
+        for attempt in 0..SCAN_TRIES {
+            let before = self.words.load(header::SETTLING);
+            fence(Ordering::Acquire);
+            if before & 1 == 0 || attempt + 1 == SCAN_TRIES {
+                let bag = self.scan(&mut names, clock.as_ref());
+                fence(Ordering::Acquire);
+                if self.words.load(header::SETTLING) == before || attempt + 1 == SCAN_TRIES {
+                    return bag.add_up();
+                }
+            }
+            (0..seqlock::READ_TRIES).for_each(pause);
+        }
+        Actors::default()
+    }
+
+    fn scan(&self, names: &mut Names<'_>, clock: Option<&Clock>) -> Bag {
         let map = &self.map;
         let table = TableReader::new(
             self.section(map.actor_control),
@@ -240,15 +263,13 @@ impl<'a> RegionReader<'a> {
             map.actor_slots.stride,
             self.section(map.actor_spill),
         );
-        let mut names = Names::new(self.section(map.names), map.names.stride);
-        let clock = self.clock();
         let mut bag = Bag::default();
         let mut words = [0u64; ACTOR_WORDS];
         for slot in 0..table.len() {
             match table.read(slot, &mut words) {
                 Ok(Entry::Free) => {}
                 Ok(Entry::Held(Sign::Minus)) => bag.stops.push(Key([words[0], words[1]])),
-                Ok(Entry::Held(Sign::Plus)) => match decode_actor(&words, &mut names, clock.as_ref()) {
+                Ok(Entry::Held(Sign::Plus)) => match decode_actor(&words, names, clock) {
                     Some(entry) => bag.add(entry),
                     None => bag.unreadable += 1,
                 },
@@ -258,7 +279,7 @@ impl<'a> RegionReader<'a> {
         for (fingerprint, sign) in table.spilled() {
             *bag.spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
         }
-        bag.add_up()
+        bag
     }
 
     /// The newest dead letters, at most `limit` of them.

@@ -12,6 +12,7 @@
 //! | system name | the first `install` | ready word, Release | once |
 //! | state | creating thread, then whoever closes | Release | only upwards ([`State`]) |
 //! | process beat | the sampler thread | Relaxed | each beat |
+//! | settling | whoever settles (a private mutex) | seqlock | odd while early stops are brought together with spawns |
 //! | runtime beat | one task of the async runtime | Relaxed | each beat |
 //! | clock | the creating thread, then the sampler thread | seqlock | each beat |
 //! | counters | lane 0: any thread; lane *n*: its holder | Relaxed | any time, only up (gauges: both ways) |
@@ -35,7 +36,7 @@
 //!   128 ├─────────────────────────────────────┤
 //!       │ state │                             │   its own 128 bytes
 //!   256 ├─────────────────────────────────────┤
-//!       │ process beat: count, monotonic ns   │   its own 128 bytes
+//!       │ process beat: count, monotonic ns │ settling │   its own 128 bytes
 //!   384 ├─────────────────────────────────────┤
 //!       │ runtime beat: count, monotonic ns   │   its own 128 bytes
 //!   512 ├─────────────────────────────────────┤
@@ -78,7 +79,7 @@ use crate::limits::{
     SEPARATION_BYTES,
 };
 use crate::records::{ActorRecord, ClockRecord, MetricRecord};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words};
 use crate::{metrics, names, ring, seqlock};
 
@@ -134,7 +135,7 @@ impl HeaderRecord {
             MAGIC => {}
             found => return Err(OpenError::NotARegion { found }),
         }
-        crate::sync::fence(Ordering::Acquire);
+        fence(Ordering::Acquire);
         let version = region.load(header::VERSION);
         let (found_major, found_minor) = ((version >> 32) as u32, version as u32);
         if found_major != VERSION_MAJOR {
@@ -217,6 +218,8 @@ pub mod header {
     pub const STATE: usize = 16;
     /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
+    /// Odd while the actor table is being settled.
+    pub const SETTLING: usize = 34;
     /// The same from a task of the async runtime; count 0 = none was started.
     pub const RUNTIME_BEAT: Range<usize> = 48..50;
     /// Seqlock cell of [`super::ClockRecord`].
@@ -616,6 +619,17 @@ impl<'a> HeaderWriter<'a> {
     /// The sampler thread's beat.
     pub fn process_beat(&self, mono_ns: u64) {
         self.beat(header::PROCESS_BEAT, mono_ns);
+    }
+
+    /// Runs `settle`, which moves entries of the actor table that add up to nothing: readers that meet them half moved
+    /// look again. One thread at a time.
+    pub fn settling<T>(&self, settle: impl FnOnce() -> T) -> T {
+        let at = self.0.get(header::SETTLING).map_or(0, |word| word.load(Ordering::Relaxed)) & !1;
+        self.store(header::SETTLING, at.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        let settled = settle();
+        self.store(header::SETTLING, at.wrapping_add(2), Ordering::Release);
+        settled
     }
 
     /// The runtime task's beat.

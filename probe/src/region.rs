@@ -516,13 +516,15 @@ impl Core {
         }
         let Settler { round, since } = &mut *settler;
         let mut seen = HashMap::with_capacity(since.len());
-        let settled = self.table().settle(|key| {
-            let first = since.get(&key).copied().unwrap_or(*round);
-            let expired = round.saturating_sub(first) >= STOP_WAITS_ROUNDS;
-            if !expired {
-                seen.insert(key, first);
-            }
-            expired
+        let settled = self.header().settling(|| {
+            self.table().settle(|key| {
+                let first = since.get(&key).copied().unwrap_or(*round);
+                let expired = round.saturating_sub(first) >= STOP_WAITS_ROUNDS;
+                if !expired {
+                    seen.insert(key, first);
+                }
+                expired
+            })
         });
         *since = seen;
         self.count(Builtin::EarlyStopsDone, settled.pairs + settled.expired);

@@ -212,12 +212,12 @@ fn a_full_table_counts_what_it_cannot_list() {
     let region = telemetry.region().path().unwrap().as_os_str();
     let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region]);
     let about = &dump["atomscope"];
-    assert_eq!(about["actors"]["live"], 1000);
-    assert_eq!(about["actors"]["inexact"], true);
+    assert_eq!(about["totals"]["live"], 1000);
+    assert_eq!(about["totals"]["inexact"], true);
     let [listed, unlisted, untracked] = [
         dump["actors"]["flat"].as_array().unwrap().len() as u64,
         about["unlisted"].as_u64().unwrap(),
-        about["actors"]["untracked"].as_u64().unwrap(),
+        about["totals"]["untracked"].as_u64().unwrap(),
     ];
     assert!(listed >= 16 && unlisted > 0 && untracked > 0, "{listed} {unlisted} {untracked}");
     assert_eq!(listed + unlisted + untracked, 1000);

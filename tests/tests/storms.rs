@@ -61,10 +61,10 @@ fn compare(telemetry: &TelemetryExtension, truth: &Truth) {
     assert_eq!(difference(&listed, &truth.live), (vec![], vec![]), "dump: listed but dead, live but missing");
     let about = &dump["atomscope"];
     assert_eq!(dump["actors"]["total"], truth.live.len());
-    assert_eq!(about["actors"]["spawned"], truth.spawned);
-    assert_eq!(about["actors"]["stopped"], truth.stopped);
-    assert_eq!(about["actors"]["live"], truth.live.len());
-    assert_eq!(about["actors"]["inexact"], false);
+    assert_eq!(about["totals"]["spawned"], truth.spawned);
+    assert_eq!(about["totals"]["stopped"], truth.stopped);
+    assert_eq!(about["totals"]["live"], truth.live.len());
+    assert_eq!(about["totals"]["inexact"], false);
     assert_eq!(about["drift"], 0);
     assert_eq!(about["unreadable"], 0);
 }

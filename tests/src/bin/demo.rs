@@ -64,8 +64,8 @@ fn summary(dump: &[u8]) -> Result<(), Box<dyn Error>> {
         "  {}: {} actors live, {} spawned and {} stopped so far, {} dead letters, {} records unreadable",
         about["state"].as_str().unwrap_or("?"),
         dump["actors"]["total"],
-        about["actors"]["spawned"],
-        about["actors"]["stopped"],
+        about["totals"]["spawned"],
+        about["totals"]["stopped"],
         about["dead_letters"]["total"],
         about["unreadable"],
     );
