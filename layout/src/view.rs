@@ -54,13 +54,14 @@ impl Drop for Zeroed {
 
 fn private(bytes: usize) -> Memory {
     let words = bytes.div_ceil(WORD).max(1);
-    let Ok(layout) = Layout::from_size_align(words * WORD, 4096) else {
+    // No stricter alignment than an atomic's: the allocator would clear memory itself for that, and so touch it all.
+    let Ok(layout) = Layout::from_size_align(words * WORD, align_of::<AtomicU64>()) else {
         handle_alloc_error(Layout::new::<u64>());
     };
     // SAFETY: the layout's size is not zero.
     let start = unsafe { alloc_zeroed(layout) };
     let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-    // Zeroed bytes are valid atomics; the start is page-aligned; the keeper frees it no sooner than `Memory` is gone.
+    // Zeroed bytes are valid atomics; the start is aligned for them; the keeper frees it no sooner than `Memory` is gone.
     Memory { start: start.cast(), words, _keeper: Box::new(Zeroed { start, layout }) }
 }
 
@@ -147,6 +148,22 @@ mod tests {
         assert!((0..13).all(|i| memory.reader().load(i) == 0));
         memory.words()[12].store(5, core::sync::atomic::Ordering::Relaxed);
         assert_eq!(memory.reader().load(12), 5);
+    }
+
+    /// Resident memory of this process in bytes.
+    #[cfg(target_os = "linux")]
+    fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn private_memory_takes_only_what_is_touched() {
+        let before = resident();
+        let memory = WriterMemory::private(1 << 30);
+        memory.words()[0].store(1, core::sync::atomic::Ordering::Relaxed);
+        assert!(resident() < before + (1 << 28));
     }
 
     #[test]
