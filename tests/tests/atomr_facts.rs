@@ -1,0 +1,276 @@
+//! What atomr really does, as far as the probe relies on it. A test that fails here after an upgrade of atomr names the
+//! fact that changed. (That hooks come out of order is shown by the storms, which fail if they never met it.)
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atomr_core::actor::{
+    Actor, ActorPath, ActorRef, ActorSystem, Context, DeadLetterObserver, Props, SpawnObserver,
+};
+use atomr_core::prelude::Config;
+use tokio::sync::oneshot;
+
+/// Writes down every hook.
+#[derive(Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Log {
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    async fn until(&self, line: &str) {
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            while !self.lines().iter().any(|noted| noted == line) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("`{line}` never came: {:?}", self.lines()));
+    }
+}
+
+impl SpawnObserver for Log {
+    fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
+        assert_eq!((path.uid, parent.map_or(0, |parent| parent.uid)), (0, 0), "uids are never set");
+        assert_eq!(parent.map(ToString::to_string), path.parent().map(|parent| parent.to_string()));
+        let short = actor_type.rsplit("::").next().unwrap();
+        self.note(format!("spawn {path} {short}"));
+    }
+
+    fn on_stop(&self, path: &ActorPath) {
+        self.note(format!("stop {path}"));
+    }
+
+    fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
+        self.note(format!("depth {path} {depth}"));
+    }
+}
+
+impl DeadLetterObserver for Log {
+    fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
+        self.note(format!("letter {recipient} {} {message_type}", sender.is_some()));
+    }
+}
+
+enum Told {
+    Nothing,
+    Spawn(&'static str, oneshot::Sender<ActorRef<Told>>),
+    Panic,
+    Wait(oneshot::Receiver<()>),
+}
+
+#[derive(Default)]
+struct Plain {
+    fails_to_start: bool,
+}
+
+#[async_trait]
+impl Actor for Plain {
+    type Msg = Told;
+
+    async fn pre_start(&mut self, _: &mut Context<Self>) {
+        if self.fails_to_start {
+            std::panic::resume_unwind(Box::new("cannot start"));
+        }
+    }
+
+    async fn handle(&mut self, ctx: &mut Context<Self>, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Spawn(name, answer) => {
+                let child = ctx.spawn(Props::create(Plain::default), name).unwrap();
+                let _ = answer.send(child);
+            }
+            Told::Panic => std::panic::resume_unwind(Box::new("told to")),
+            Told::Wait(until) => drop(until.await),
+        }
+    }
+}
+
+async fn system() -> (ActorSystem, Arc<Log>) {
+    let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
+    let log = Arc::new(Log::default());
+    system.set_spawn_observer(log.clone());
+    system.set_dead_letter_observer(log.clone());
+    (system, log)
+}
+
+fn plain(system: &ActorSystem, name: &str) -> ActorRef<Told> {
+    system.actor_of(Props::create(Plain::default), name).unwrap()
+}
+
+#[tokio::test]
+async fn hooks_give_the_whole_path_the_parents_path_and_the_types_name() {
+    let (system, log) = system().await;
+    let parent = plain(&system, "p");
+    let (answer, child) = oneshot::channel();
+    parent.tell(Told::Spawn("c", answer));
+    child.await.unwrap().stop();
+    log.until("stop akka://facts/user/p/c").await;
+    let lines = log.lines();
+    assert!(lines.contains(&"spawn akka://facts/user/p Plain".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"spawn akka://facts/user/p/c Plain".to_owned()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_system_has_one_spawn_observer_and_the_last_one_set_is_it() {
+    let (system, first) = system().await;
+    let second = Arc::new(Log::default());
+    system.set_spawn_observer(second.clone());
+    plain(&system, "a");
+    assert!(first.lines().is_empty());
+    assert_eq!(second.lines().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_top_level_spawn_hook_holds_up_every_other_top_level_spawn() {
+    struct Slow(AtomicBool, AtomicBool);
+    impl SpawnObserver for Slow {
+        fn on_spawn(&self, path: &ActorPath, _: Option<&ActorPath>, _: &'static str) {
+            if path.name() == "slow" {
+                self.0.store(true, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(100));
+                assert!(!self.1.load(Ordering::SeqCst), "another spawn got past");
+            } else {
+                self.1.store(true, Ordering::SeqCst);
+            }
+        }
+        fn on_stop(&self, _: &ActorPath) {}
+    }
+    let (system, _) = system().await;
+    let slow = Arc::new(Slow(AtomicBool::new(false), AtomicBool::new(false)));
+    system.set_spawn_observer(slow.clone());
+    let other = system.clone();
+    let first = tokio::task::spawn_blocking(move || {
+        // Within the runtime: an actor's task is started here.
+        plain(&other, "slow");
+    });
+    while !slow.0.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let other = system.clone();
+    tokio::task::spawn_blocking(move || drop(plain(&other, "quick"))).await.unwrap();
+    first.await.unwrap();
+    assert!(slow.1.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn no_stop_is_told_of_an_actor_that_panics_before_it_has_started() {
+    let (system, log) = system().await;
+    let failing = system.actor_of(Props::create(|| Plain { fails_to_start: true }), "failing").unwrap();
+    while !failing.is_terminated() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let after = plain(&system, "after");
+    after.stop();
+    log.until("stop akka://facts/user/after").await;
+    assert!(!log.lines().contains(&"stop akka://facts/user/failing".to_owned()));
+}
+
+#[tokio::test]
+async fn an_actor_that_panics_in_a_handler_is_restarted_without_a_hook() {
+    let (system, log) = system().await;
+    let actor = plain(&system, "restarted");
+    actor.tell(Told::Panic);
+    let (answer, child) = oneshot::channel();
+    actor.tell(Told::Spawn("after", answer));
+    child.await.unwrap();
+    let of_it = |line: &&String| line.contains("/restarted ") || line.ends_with("/restarted");
+    assert_eq!(log.lines().iter().filter(of_it).count(), 1, "{:?}", log.lines());
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_told_for_a_stopped_actor_without_its_sender() {
+    let (system, log) = system().await;
+    let gone = plain(&system, "gone");
+    gone.stop();
+    while !gone.is_terminated() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    gone.tell(Told::Nothing);
+    let lines = log.lines();
+    let letters: Vec<_> = lines.iter().filter(|line| line.starts_with("letter")).collect();
+    assert_eq!(letters.len(), 1, "{lines:?}");
+    assert!(letters[0].starts_with("letter akka://facts/user/gone false atomr_facts::"), "{letters:?}");
+}
+
+#[tokio::test]
+async fn messages_that_wait_when_an_actor_stops_are_lost_without_a_word() {
+    let (system, log) = system().await;
+    let actor = plain(&system, "busy");
+    let (go, wait) = oneshot::channel();
+    actor.tell(Told::Wait(wait));
+    for _ in 0..10 {
+        actor.tell(Told::Nothing);
+    }
+    actor.stop();
+    go.send(()).unwrap();
+    log.until("stop akka://facts/user/busy").await;
+    assert!(!log.lines().iter().any(|line| line.starts_with("letter")), "{:?}", log.lines());
+}
+
+#[tokio::test]
+async fn nobody_calls_the_mailbox_depth_hook() {
+    let (system, log) = system().await;
+    let actor = plain(&system, "deep");
+    let (go, wait) = oneshot::channel();
+    actor.tell(Told::Wait(wait));
+    (0..1000).for_each(|_| actor.tell(Told::Nothing));
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    actor.stop();
+    log.until("stop akka://facts/user/deep").await;
+    assert!(!log.lines().iter().any(|line| line.starts_with("depth")));
+}
+
+#[tokio::test]
+async fn actors_do_not_keep_their_system_alive_so_that_its_observers_end_with_it() {
+    static DROPPED: AtomicU64 = AtomicU64::new(0);
+    struct Dropped;
+    impl SpawnObserver for Dropped {
+        fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+        fn on_stop(&self, _: &ActorPath) {}
+    }
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let (system, _) = system().await;
+    system.set_spawn_observer(Arc::new(Dropped));
+    let actor = plain(&system, "outlives");
+    drop(system);
+    assert_eq!(DROPPED.load(Ordering::SeqCst), 1);
+    drop(actor);
+}
+
+#[tokio::test]
+async fn a_stopped_childs_name_is_taken_for_its_parents_life() {
+    struct Parent;
+    #[async_trait]
+    impl Actor for Parent {
+        type Msg = oneshot::Sender<bool>;
+        async fn handle(&mut self, ctx: &mut Context<Self>, answer: oneshot::Sender<bool>) {
+            let _ = answer.send(ctx.spawn(Props::create(Plain::default), "c").is_ok_and(|child| {
+                child.stop();
+                true
+            }));
+        }
+    }
+    let (system, log) = system().await;
+    let parent = system.actor_of(Props::create(|| Parent), "p").unwrap();
+    let spawned = || async {
+        let (answer, spawned) = oneshot::channel();
+        parent.tell(answer);
+        spawned.await.unwrap()
+    };
+    assert!(spawned().await);
+    log.until("stop akka://facts/user/p/c").await;
+    assert!(!spawned().await);
+}
