@@ -282,10 +282,18 @@ impl<'a> RegionReader<'a> {
         bag
     }
 
+    /// How many dead letters there ever were.
+    pub fn dead_letter_total(&self) -> u64 {
+        self.dead_letter_ring().head()
+    }
+
+    fn dead_letter_ring(&self) -> RingReader<'a> {
+        RingReader::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
+    }
+
     /// The newest dead letters, at most `limit` of them.
     pub fn dead_letters(&self, limit: usize) -> DeadLetters {
-        let section = self.map.dead_letters;
-        let ring = RingReader::new(self.section(section), section.stride);
+        let ring = self.dead_letter_ring();
         let mut names = Names::new(self.section(self.map.names), self.map.names.stride);
         let clock = self.clock();
         let total = ring.head();

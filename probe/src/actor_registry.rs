@@ -2,6 +2,7 @@
 //!
 //! Fed by atomr's spawn and stop hooks once a [`crate::TelemetryExtension`] is installed, or by the application.
 
+#[cfg(feature = "atomr")]
 use atomr_core::actor::{ActorPath, SpawnObserver};
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::Actors;
@@ -16,7 +17,9 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::region::Region;
-use crate::text::{PathText, Texts};
+#[cfg(feature = "atomr")]
+use crate::text::PathText;
+use crate::text::Texts;
 
 /// The live actors of a system.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ impl ActorRegistry {
         Self { region: Region::bare(Capacities { dead_letters: 1, ..Capacities::default() }), settles: true }
     }
 
+    #[cfg(feature = "atomr")]
     pub(crate) fn of(region: Region, settles: bool) -> Self {
         Self { region, settles }
     }
@@ -196,6 +200,7 @@ fn set_depth(slot: &[AtomicU64], depth: u64) -> bool {
     false
 }
 
+#[cfg(feature = "atomr")]
 /// Hot: called for every actor, under the guardian's lock for top-level ones. The two may come in any order.
 impl SpawnObserver for ActorRegistry {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
@@ -264,6 +269,7 @@ impl SpawnObserver for ActorRegistry {
     }
 }
 
+#[cfg(feature = "atomr")]
 fn is_above(parent: &ActorPath, path: &ActorPath) -> bool {
     path.elements.split_last().is_some_and(|(_, above)| above == parent.elements.as_slice())
         && parent.address == path.address

@@ -6,6 +6,7 @@
 //! beat, as two sightings beside the monotonic clock.
 #![allow(unsafe_code, reason = "the processor's counter and the kernel's clocks have no safe interface")]
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomscope_layout::records::ClockRecord;
@@ -24,8 +25,18 @@ pub(crate) enum Clock {
 const FIRST_SIGHTINGS_APART: Duration = Duration::from_millis(1);
 
 impl Clock {
+    /// The process's clock, and its first two sightings: made once, and so soon far from any later one.
+    pub(crate) fn of_process() -> (Self, ClockRecord) {
+        static CLOCK: OnceLock<(Clock, ClockRecord)> = OnceLock::new();
+        let (clock, first) = *CLOCK.get_or_init(|| {
+            let clock = Self::choose();
+            (clock, clock.first_sighting())
+        });
+        (clock, clock.sight(first))
+    }
+
     /// The best clock of this machine.
-    pub(crate) fn choose() -> Self {
+    fn choose() -> Self {
         if cfg!(all(target_os = "linux", target_arch = "aarch64")) {
             return Self::Counter;
         }
@@ -47,7 +58,7 @@ impl Clock {
     }
 
     /// The first two sightings.
-    pub(crate) fn first_sighting(self) -> ClockRecord {
+    fn first_sighting(self) -> ClockRecord {
         let (ticks, mono_ns) = self.sighting();
         if self == Self::Counter {
             std::thread::sleep(FIRST_SIGHTINGS_APART);

@@ -3,6 +3,7 @@
 //! atomr reports a message that is sent to an actor which has stopped. One that still waits in the mailbox when the
 //! actor stops is lost without a report.
 
+#[cfg(feature = "atomr")]
 use atomr_core::actor::{ActorPath, DeadLetterObserver};
 use atomscope_layout::Capacities;
 use atomscope_layout::limits::{DEAD_LETTER_PATH_BYTES, DEAD_LETTER_TEXT_BYTES, MAX_DEAD_LETTERS};
@@ -34,6 +35,7 @@ impl DeadLetterFeed {
         Self { region: Region::bare(capacities) }
     }
 
+    #[cfg(feature = "atomr")]
     pub(crate) fn of(region: Region) -> Self {
         Self { region }
     }
@@ -89,7 +91,7 @@ impl DeadLetterFeed {
 
     /// How many there ever were.
     pub fn total_count(&self) -> u64 {
-        self.region.core.reader().map(|reader| reader.dead_letters(0).total).unwrap_or_default()
+        self.region.core.reader().map(|reader| reader.dead_letter_total()).unwrap_or_default()
     }
 
     /// How many are kept now.
@@ -98,6 +100,7 @@ impl DeadLetterFeed {
     }
 }
 
+#[cfg(feature = "atomr")]
 /// Hot: called on the sender's thread.
 impl DeadLetterObserver for DeadLetterFeed {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {

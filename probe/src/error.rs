@@ -52,7 +52,7 @@ pub enum CreateError {
     /// A file on a disk: its write-back stalls the writer.
     #[error(
         "{path} is on a disk file system, whose write-back would stall the node for up to seconds; put it on a tmpfs, \
-         or allow it with `allow_disk(true)`"
+         or take `file_even_on_disk`"
     )]
     Disk {
         /// The file.

@@ -28,7 +28,8 @@ pub struct TelemetryExtension {
     /// Messages that found nobody.
     pub dead_letters: Arc<DeadLetterFeed>,
     region: Region,
-    installed: AtomicBool,
+    /// Whether a second installation was complained of.
+    complained: AtomicBool,
 }
 
 impl TelemetryExtension {
@@ -66,7 +67,7 @@ impl TelemetryExtension {
             actors: Arc::new(ActorRegistry::of(region.clone(), private)),
             dead_letters: Arc::new(DeadLetterFeed::of(region.clone())),
             region,
-            installed: AtomicBool::new(false),
+            complained: AtomicBool::new(false),
         })
     }
 
@@ -77,8 +78,8 @@ impl TelemetryExtension {
             system.extensions().register(TelemetryHandle(self.clone()));
             return self;
         }
-        if !self.region.core.name_system(system.name()) {
-            if self.installed.swap(true, Ordering::Relaxed) {
+        if !self.region.running(system.name()) {
+            if self.complained.swap(true, Ordering::Relaxed) {
                 return self;
             }
             warn(&format!(

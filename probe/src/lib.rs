@@ -26,12 +26,9 @@
 //! # Turning it off
 //! `ATOMSCOPE=off` in the environment: nothing is shared and no hook is installed.
 
-#[cfg(feature = "atomr")]
 pub mod actor_registry;
-#[cfg(feature = "atomr")]
 pub mod bus;
 mod clock;
-#[cfg(feature = "atomr")]
 pub mod dead_letters;
 mod error;
 #[cfg(feature = "atomr")]

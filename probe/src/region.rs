@@ -28,7 +28,7 @@ use atomscope_layout::{Capacities, RegionMap};
 
 use crate::clock::{self, Clock};
 use crate::error::CreateError;
-use crate::sampler::{self, Sampler};
+use crate::sampler::Sampler;
 use crate::text::PathHasher;
 use crate::{lane, region_file};
 
@@ -65,10 +65,18 @@ pub struct RegionBuilder {
     previews: bool,
 }
 
+/// Where a region that can be seen from outside is made.
 #[derive(Debug, Clone)]
-enum Place {
+pub(crate) enum Place {
+    /// A named segment.
     Named,
-    File { path: PathBuf, allow_disk: bool },
+    /// A file of the user's choice.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whether it may be on a disk.
+        allow_disk: bool,
+    },
 }
 
 impl RegionBuilder {
@@ -102,23 +110,17 @@ impl RegionBuilder {
         self
     }
 
-    /// Puts the region into this file instead of a named segment: for containers that share a volume. The file stays
-    /// after the node's end.
+    /// Puts the region into this file instead of a named segment: for containers that share a volume. It must be on a
+    /// tmpfs. The file stays after the node's end.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.place = Some(Place::File { path: path.into(), allow_disk: self.disk_allowed() });
+        self.place = Some(Place::File { path: path.into(), allow_disk: false });
         self
     }
 
-    /// Allows [`Self::file`] to be on a disk, whose write-back stalls the node now and then.
-    pub fn allow_disk(mut self, allow: bool) -> Self {
-        if let Some(Place::File { allow_disk, .. }) = &mut self.place {
-            *allow_disk = allow;
-        }
+    /// As [`Self::file`], but the file may be on a disk, whose write-back stalls the node now and then.
+    pub fn file_even_on_disk(mut self, path: impl Into<PathBuf>) -> Self {
+        self.place = Some(Place::File { path: path.into(), allow_disk: true });
         self
-    }
-
-    fn disk_allowed(&self) -> bool {
-        matches!(self.place, Some(Place::File { allow_disk: true, .. }))
     }
 
     /// Keeps the region in private memory: nobody outside can read it.
@@ -201,16 +203,13 @@ impl Region {
         let builder = RegionBuilder { node: String::new(), capacities, place: None, previews: true };
         let map = RegionMap::for_capacities(&capacities).unwrap_or_else(|_| smallest());
         let core = Arc::new(Core::private(&builder, map));
-        Self {
-            closer: Arc::new(Closer { core: core.clone(), sampler: None, closed: AtomicBool::new(false) }),
-            core,
-        }
+        Self { closer: Arc::new(Closer { core: core.clone(), sampler: None }), core }
     }
 
     fn start(core: Core) -> Self {
         let core = Arc::new(core);
         let sampler = core.file().is_some().then(|| Sampler::start(core.clone())).flatten();
-        let closer = Arc::new(Closer { core: core.clone(), sampler, closed: AtomicBool::new(false) });
+        let closer = Arc::new(Closer { core: core.clone(), sampler });
         open_regions().push(Arc::downgrade(&closer));
         Self { core, closer }
     }
@@ -223,6 +222,17 @@ impl Region {
     /// Bytes that the region takes.
     pub fn bytes(&self) -> usize {
         self.core.map.region_bytes
+    }
+
+    /// Names the system that runs in the node, and goes on from *starting*; false if that was done before, and changes
+    /// nothing then. [`crate::TelemetryExtension`] does it when it is installed.
+    pub fn running(&self, system: &str) -> bool {
+        let first = self.core.system_named.set(()).is_ok();
+        if first {
+            self.core.header().set_system(system);
+            self.core.header().set_state(State::Running);
+        }
+        first
     }
 
     /// Says that the node is about to stop.
@@ -298,6 +308,9 @@ pub(crate) struct Core {
     metric_names: Mutex<Vec<String>>,
     settler: Mutex<Settler>,
     system_named: OnceLock<()>,
+    closed: AtomicBool,
+    #[cfg(feature = "atomr")]
+    wake_runtime: Arc<tokio::sync::Notify>,
 }
 
 /// Since which round each waiting stop waits. Only the sampler looks here.
@@ -316,14 +329,8 @@ impl Core {
 
     #[cfg(target_os = "linux")]
     fn shared(builder: &RegionBuilder, map: RegionMap, place: &Place) -> Result<Self, CreateError> {
-        let place = match place {
-            Place::Named => region_file::Place::Named,
-            Place::File { path, allow_disk } => {
-                region_file::Place::File { path: path.clone(), allow_disk: *allow_disk }
-            }
-        };
         region_file::remove_old_dead(&builder.node);
-        let (memory, mut object) = region_file::create(&place, map.region_bytes)?;
+        let (memory, mut object) = region_file::create(place, map.region_bytes)?;
         let mut core = Self::over(memory, builder, map);
         object.publish()?;
         core.object = Some(object);
@@ -337,8 +344,7 @@ impl Core {
     }
 
     fn over(memory: WriterMemory, builder: &RegionBuilder, map: RegionMap) -> Self {
-        let clock = Clock::choose();
-        let first_sighting = clock.first_sighting();
+        let (clock, first_sighting) = Clock::of_process();
         let program = std::env::current_exe().unwrap_or_default();
         let record = HeaderRecord {
             region_bytes: 0,
@@ -375,6 +381,9 @@ impl Core {
             metric_names: Mutex::new(BUILTIN.iter().map(|(name, ..)| (*name).to_owned()).collect()),
             settler: Mutex::new(Settler::default()),
             system_named: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            #[cfg(feature = "atomr")]
+            wake_runtime: Arc::default(),
         }
     }
 
@@ -431,6 +440,7 @@ impl Core {
         Interner { keys: &self.name_keys, cells: self.section(self.map.names) }
     }
 
+    #[cfg(feature = "atomr")]
     /// The number of a name that lives as long as the program, or 0 where there is no room for it.
     #[inline]
     pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
@@ -479,25 +489,24 @@ impl Core {
         RegionReader::open(self.memory.reader()).ok()
     }
 
-    /// Names the actor system and goes to *running*; false if that has been done.
-    pub(crate) fn name_system(&self, name: &str) -> bool {
-        if self.system_named.set(()).is_err() {
-            return false;
-        }
-        self.header().set_system(name);
-        self.header().set_state(State::Running);
-        true
-    }
-
     /// One round of the sampler: beat, clock, settling. Its own cost is counted.
     pub(crate) fn sample(&self) {
         let start = clock::mono_ns();
         self.header().process_beat(start);
+        self.wake_runtime();
         self.header().set_clock(self.clock.sight(self.first_sighting));
         self.settle();
         self.count(Builtin::SamplerRounds, 1);
         self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
     }
+
+    #[cfg(feature = "atomr")]
+    fn wake_runtime(&self) {
+        self.wake_runtime.notify_one();
+    }
+
+    #[cfg(not(feature = "atomr"))]
+    fn wake_runtime(&self) {}
 
     /// Brings stops that came before their spawns together with them, and gives up those that waited long enough.
     /// Only the sampler's rounds let them grow older; where there is no sampler, each call is a round.
@@ -541,14 +550,14 @@ impl Core {
 struct Closer {
     core: Arc<Core>,
     sampler: Option<Sampler>,
-    closed: AtomicBool,
 }
 
 impl Closer {
     fn close(&self) {
-        if self.closed.swap(true, Ordering::Relaxed) {
+        if self.core.closed.swap(true, Ordering::Relaxed) {
             return;
         }
+        self.core.wake_runtime();
         if let Some(sampler) = &self.sampler {
             sampler.stop();
         }
@@ -622,18 +631,25 @@ fn pid_namespace() -> Option<u64> {
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Starts the runtime's beat on the current async runtime, if there is one.
+/// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
+/// timer of the runtime for that.
 #[cfg(feature = "atomr")]
 pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        core.header().runtime_beat(clock::mono_ns());
-        let core = Arc::downgrade(core);
-        runtime.spawn(async move {
-            loop {
-                tokio::time::sleep(sampler::BEAT).await;
-                let Some(core) = core.upgrade() else { return };
-                core.header().runtime_beat(clock::mono_ns());
-            }
-        });
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    if core.file().is_none() {
+        return;
     }
+    core.header().runtime_beat(clock::mono_ns());
+    let (wake, core) = (core.wake_runtime.clone(), Arc::downgrade(core));
+    runtime.spawn(async move {
+        loop {
+            wake.notified().await;
+            match core.upgrade() {
+                Some(core) if !core.closed.load(Ordering::Relaxed) => {
+                    core.header().runtime_beat(clock::mono_ns())
+                }
+                _ => return,
+            }
+        }
+    });
 }

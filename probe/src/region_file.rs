@@ -26,6 +26,7 @@ use atomscope_layout::region::HEADER_BYTES;
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 
 use crate::error::CreateError;
+use crate::region::Place;
 
 /// Where named segments are.
 const SHM_DIR: &str = "/dev/shm";
@@ -34,15 +35,6 @@ const KEEP_DEAD_PER_NODE: usize = 2;
 /// Bytes of dead regions that are kept of one user.
 const KEEP_DEAD_BYTES: u64 = 64 << 20;
 const PAGE: usize = 4096;
-
-/// Where to make the object.
-#[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// A named segment.
-    Named,
-    /// A file of the user's choice.
-    File { path: PathBuf, allow_disk: bool },
-}
 
 /// The object, apart from its memory.
 #[derive(Debug)]
@@ -84,10 +76,10 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
             (path.clone(), Some(dir.join(name)))
         }
     };
+    let named = matches!(place, Place::Named);
     let made = temporary.as_ref().unwrap_or(&path);
-    let (mapping, start) = map(made, bytes, matches!(place, Place::Named))?;
-    let mut object =
-        Object { path: path.clone(), temporary: temporary.clone(), named: target_is_named(place), slot: 0 };
+    let (mapping, start) = map(made, bytes, named)?;
+    let mut object = Object { path: path.clone(), temporary: temporary.clone(), named, slot: 0 };
     let fill = || -> Result<(usize, WriterMemory), CreateError> {
         let lock = OpenOptions::new()
             .read(true)
@@ -118,10 +110,6 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
             Err(error)
         }
     }
-}
-
-fn target_is_named(place: &Place) -> bool {
-    matches!(place, Place::Named)
 }
 
 impl Object {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::region::{Core, warn};
 
 /// From one beat to the next. Readers call a node wedged when none came for twelve times as long.
-pub(crate) const BEAT: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_millis(250);
 
 /// A running sampler.
 #[derive(Debug)]

@@ -114,6 +114,21 @@ fn a_node_whose_runtime_is_blocked_reads_as_wedged_because_of_that() {
     assert!(why(node.pid()).contains("runtime"), "{}", why(node.pid()));
 }
 
+#[test]
+fn a_runtime_without_timers_beats_too() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let telemetry = runtime.block_on(async {
+        let system = ActorSystem::create("timeless", Config::empty()).await.unwrap();
+        TelemetryExtension::new("life-timeless", 64).install(&system)
+    });
+    let path = telemetry.region().path().unwrap();
+    wait_until("the runtime has beaten a few times", || {
+        let bytes = std::fs::read(path).unwrap();
+        let copy = atomscope_layout::view::ReaderMemory::copied(&bytes);
+        atomscope_layout::decode::RegionReader::open(copy.words()).unwrap().runtime_beat().count > 3
+    });
+}
+
 fn say_ready(region: &Region) {
     println!("ready region={}", region.path().expect("a shared region").display());
 }
