@@ -1,4 +1,4 @@
-//! Paths and other texts on their way into records: hashed and copied piece by piece, never formatted.
+//! Paths and other texts on their way into records: copied piece by piece and hashed, never formatted.
 
 use std::hash::Hasher as _;
 
@@ -29,10 +29,15 @@ impl Pieces for atomr_core::actor::ActorPath {
         if self.elements.is_empty() {
             piece("/");
         }
-        for element in &self.elements {
-            piece("/");
-            piece(element.as_str());
-        }
+        elements(&self.elements, piece);
+    }
+}
+
+#[cfg(feature = "atomr")]
+fn elements(elements: &[atomr_core::actor::PathElement], piece: &mut impl FnMut(&str)) {
+    for element in elements {
+        piece("/");
+        piece(element.as_str());
     }
 }
 
@@ -70,8 +75,15 @@ impl PathHasher {
 
     /// The key of a path.
     pub(crate) fn key(self, path: &(impl Pieces + ?Sized)) -> Key {
+        // Bytes that lie together are hashed several times as fast as pieces of a few bytes each.
+        let mut buffer = [0; 256];
+        let mut text = PathText::new(&mut buffer);
+        path.each(&mut |piece| text.push(piece));
         let mut hasher = self.start();
-        path.each(&mut |piece| hasher.write(piece.as_bytes()));
+        match text.all() {
+            Some(bytes) => hasher.write(bytes),
+            None => path.each(&mut |piece| hasher.write(piece.as_bytes())),
+        }
         finish(&hasher)
     }
 
@@ -82,39 +94,42 @@ impl PathHasher {
         finish(&hasher).0[0]
     }
 
-    /// In one pass: the key of `path`, that of its parent, and its text. The parent's is that of the path without its
-    /// last element, whose length comes with it.
+    /// The key of `path`, that of its parent and the length of the parent's path; its text goes to `text`. The parent's
+    /// path is the path without its last element.
     #[cfg(feature = "atomr")]
     pub(crate) fn path_and_parent(
         self,
         path: &atomr_core::actor::ActorPath,
         text: &mut PathText<'_>,
     ) -> (Key, Key, usize) {
+        path.each(&mut |piece| text.push(piece));
+        let last = path.elements.last().map_or(0, |last| last.as_str().len());
+        // The root's own path ends in the slash that the path of an actor just below it goes on from.
+        let slash = usize::from(path.elements.len() > 1);
+        let parent_bytes = text.whole - last - slash;
         let mut hasher = self.start();
-        let both = |hasher: &mut SipHasher13, text: &mut PathText<'_>, piece: &str| {
-            hasher.write(piece.as_bytes());
-            text.push(piece);
+        let Some((above, below)) = text.all().and_then(|bytes| bytes.split_at_checked(parent_bytes)) else {
+            return (self.key(path), self.key(&Above(path)), parent_bytes);
         };
-        address(&path.address, &mut |piece| both(&mut hasher, text, piece));
-        let mut parent = (finish(&hasher), text.whole);
-        let Some((last, above)) = path.elements.split_last() else {
-            both(&mut hasher, text, "/");
-            return (finish(&hasher), parent.0, parent.1);
-        };
-        for element in above {
-            both(&mut hasher, text, "/");
-            both(&mut hasher, text, element.as_str());
+        hasher.write(above);
+        let parent_key = finish(&hasher);
+        hasher.write(below);
+        (finish(&hasher), parent_key, parent_bytes)
+    }
+}
+
+/// The path of the parent of a path.
+#[cfg(feature = "atomr")]
+struct Above<'a>(&'a atomr_core::actor::ActorPath);
+
+#[cfg(feature = "atomr")]
+impl Pieces for Above<'_> {
+    fn each(&self, piece: &mut impl FnMut(&str)) {
+        address(&self.0.address, piece);
+        match self.0.elements.split_last() {
+            Some((_, above)) if !above.is_empty() => elements(above, piece),
+            _ => piece("/"),
         }
-        if above.is_empty() {
-            // The root's own path ends in the slash that the path below it goes on from.
-            both(&mut hasher, text, "/");
-            parent = (finish(&hasher), text.whole);
-        } else {
-            parent = (finish(&hasher), text.whole);
-            both(&mut hasher, text, "/");
-        }
-        both(&mut hasher, text, last.as_str());
-        (finish(&hasher), parent.0, parent.1)
     }
 }
 
@@ -136,6 +151,12 @@ impl<'a> PathText<'a> {
         Self { buffer, used: 0, whole: 0 }
     }
 
+    /// The whole path, if it fits.
+    fn all(&self) -> Option<&[u8]> {
+        if self.whole == self.used { self.buffer.get(..self.used) } else { None }
+    }
+
+    #[inline]
     fn push(&mut self, piece: &str) {
         let room = self.buffer.get_mut(self.used..).unwrap_or_default();
         let fits = piece.len().min(room.len());
