@@ -23,7 +23,7 @@ use crate::seqlock;
 use crate::sync::{Ordering, fence, pause};
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::{WORD, Words};
-use crate::{lanes, records};
+use crate::{event, lanes, records};
 
 /// Passes over the actor table at most, where it is being settled at the time.
 const SCAN_TRIES: u32 = 8;
@@ -231,7 +231,7 @@ impl<'a> RegionReader<'a> {
             live: spawned.saturating_sub(stopped).saturating_sub(replaced),
             foreign,
             untracked: untracked_spawns.saturating_sub(untracked_stops).saturating_sub(matched),
-            inexact: untracked_spawns + untracked_stops > 0,
+            inexact: untracked_spawns > 0 || untracked_stops > 0,
         }
     }
 
@@ -313,6 +313,31 @@ impl<'a> RegionReader<'a> {
             }
         }
         letters
+    }
+
+    /// Lanes of events.
+    pub fn event_lanes(&self) -> usize {
+        self.map.events.count
+    }
+
+    /// The ring of an event lane.
+    pub fn event_lane(&self, lane: usize) -> RingReader<'a> {
+        let Section { start, count, stride } = self.map.events;
+        let lane = start + lane.min(count - 1) * stride;
+        RingReader::new(
+            self.words.slice(lane..lane + stride).unwrap_or(Words::new(&[])),
+            event::EVENT_SLOT_BYTES / WORD,
+        )
+    }
+
+    /// Reads an event's record.
+    pub fn decode_event(&self, words: &[u64; event::EVENT_WORDS]) -> Option<event::Part> {
+        let names = self.section(self.map.names);
+        event::decode(
+            words,
+            |id| read_name(names, self.map.names.stride, id).unwrap_or_else(|| "?".to_owned()),
+            |stamp| self.clock().map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
+        )
     }
 
     /// Everything that is told of the node, from parts that were read before.
@@ -530,8 +555,8 @@ impl Clock {
         let ns = i128::from(c.last_mono_ns) - i128::from(c.first_mono_ns);
         let since = i128::from(stamp) - i128::from(c.first_ticks);
         // Before the second sighting a tick counts as a nanosecond.
-        let elapsed = if ticks > 0 && ns > 0 { since * ns / ticks } else { since };
-        i128::from(c.first_mono_ns) + elapsed + i128::from(c.unix_minus_mono_ns)
+        let elapsed = if ticks > 0 && ns > 0 { since.saturating_mul(ns) / ticks } else { since };
+        elapsed.saturating_add(i128::from(c.first_mono_ns)).saturating_add(i128::from(c.unix_minus_mono_ns))
     }
 }
 

@@ -94,3 +94,6 @@ pub fn give_back(bitmap: &[AtomicU64], lane: u32) {
         word.fetch_and(!(1 << (bit % 64)), Ordering::Release);
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

@@ -21,9 +21,13 @@ compile_error!("an atomscope region is 64-bit little-endian; big-endian targets 
 pub mod decode;
 pub mod dto;
 pub mod error;
+pub mod event;
+pub mod follow;
 pub mod lanes;
 pub mod limits;
 pub mod metrics;
+#[cfg(all(test, atomscope_loom))]
+mod models;
 pub mod names;
 pub mod records;
 pub mod region;
@@ -31,6 +35,7 @@ pub mod ring;
 pub mod seqlock;
 pub mod sync;
 pub mod table;
+#[cfg(not(atomscope_loom))]
 pub mod view;
 pub mod words;
 

@@ -4,8 +4,9 @@
 /// since adjacent ones are fetched in pairs.
 pub const SEPARATION_BYTES: usize = 128;
 
-/// Words in a bucket of the actor table: one 64-byte line, so that a look-up touches two lines of control words.
-pub const BUCKET_SLOTS: usize = 8;
+/// Words in a bucket of the actor table: one 64-byte line, so that a look-up touches two lines of control words. (A loom
+/// model cannot afford as many.)
+pub const BUCKET_SLOTS: usize = if cfg!(atomscope_loom) { 2 } else { 8 };
 
 /// Bytes of text in an actor record: path first, then what the record needs beside it.
 pub const ACTOR_TEXT_BYTES: usize = 192;
@@ -30,6 +31,8 @@ pub const MAX_ACTORS: usize = 16 << 20;
 pub const MAX_LANES: usize = 1024;
 /// Dead letters kept at most.
 pub const MAX_DEAD_LETTERS: usize = 1 << 20;
+/// Events kept per lane at most.
+pub const MAX_EVENTS: usize = 1 << 20;
 /// Interned names at most.
 pub const MAX_NAMES: usize = 1 << 20;
 /// Metrics at most.

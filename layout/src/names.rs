@@ -142,6 +142,9 @@ pub fn read_name(section: Words<'_>, stride: usize, id: u32) -> Option<String> {
     read_cell(section.slice(start..start.checked_add(stride)?)?)
 }
 
+#[cfg(all(test, atomscope_loom))]
+mod models;
+
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests {
     use super::*;

@@ -23,6 +23,8 @@
 //! | actor spill words | any thread, by compare-and-swap | AcqRel | any time |
 //! | dead-letter head, marks | any thread, by fetch-add or fetch-max | Relaxed | any time, only up |
 //! | dead-letter slots | whoever moved the slot's sequence to odd | sequence, Release | while odd |
+//! | event lane 0 | any thread, as dead letters | | |
+//! | event lane *n*: head, slots | the holder of counter lane *n* | sequence and head, Release | any time |
 //!
 //! No reader writes anything.
 //!
@@ -69,13 +71,16 @@
 //!   5  actor slots    8 · buckets      320      ActorRecord
 //!   6  actor spill    spill groups     64       8 spill words (crate::table)
 //!   7  dead letters   letters + 1      384      first the ring's head (crate::ring), then DeadLetterRecords in slots
+//!   8  events         lanes + 1        256·n    one lane: a ring of slots of 256 bytes, as the dead letters', with
+//!                                               EventRecords (crate::event)
 //! ```
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::error::{LimitError, OpenError};
+use crate::event::EVENT_SLOT_BYTES;
 use crate::limits::{
-    BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
+    BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_EVENTS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
     SEPARATION_BYTES,
 };
 use crate::records::{ActorRecord, ClockRecord, MetricRecord};
@@ -268,6 +273,8 @@ pub struct Capacities {
     pub lanes: usize,
     /// Dead letters kept: the newest so many.
     pub dead_letters: usize,
+    /// Events kept per lane: the newest so many.
+    pub events: usize,
     /// Different type names and other interned texts.
     pub names: usize,
     /// Counters and gauges, the built-in ones included.
@@ -275,9 +282,9 @@ pub struct Capacities {
 }
 
 impl Default for Capacities {
-    /// About 16 k live actors, 16 lanes, 1024 dead letters: less than 12 MiB.
+    /// About 16 k live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 16 MiB.
     fn default() -> Self {
-        Self { actors: 16_384, lanes: 16, dead_letters: 1024, names: 1024, metrics: 128 }
+        Self { actors: 16_384, lanes: 16, dead_letters: 1024, events: 1024, names: 1024, metrics: 128 }
     }
 }
 
@@ -321,6 +328,7 @@ pub struct RegionMap {
     pub actor_slots: Section,
     pub actor_spill: Section,
     pub dead_letters: Section,
+    pub events: Section,
 }
 
 /// What the layout demands of a section: id, name, bytes of a record, bounds of its count.
@@ -341,7 +349,7 @@ const MAX_BUCKETS: usize = MAX_ACTORS / 2;
 /// Counters that every region has room for, whatever else it is asked for.
 pub const MIN_METRICS: usize = 32;
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     rule(1, "section counters", WORD * MIN_METRICS, 1, MAX_LANES + 1),
     rule(2, "section metrics", size_of::<MetricRecord>(), MIN_METRICS, MAX_METRICS),
     rule(3, "section names", 256, 1, MAX_NAMES),
@@ -349,15 +357,17 @@ const RULES: [Rule; 7] = [
     rule(5, "section actor slots", size_of::<ActorRecord>(), 2 * BUCKET_SLOTS, MAX_BUCKETS * BUCKET_SLOTS),
     rule(6, "section actor spill", BUCKET_BYTES, 1, MAX_BUCKETS),
     rule(7, "section dead letters", ring::DEAD_LETTER_SLOT_BYTES, 2, MAX_DEAD_LETTERS + 1),
+    rule(8, "section events", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
 ];
 
 impl RegionMap {
     /// Lays out a region of these capacities. The size in bytes is `region_bytes`, a multiple of 4096.
     pub fn for_capacities(capacities: &Capacities) -> Result<Self, LimitError> {
-        let Capacities { actors, lanes, dead_letters, names, metrics } = *capacities;
+        let Capacities { actors, lanes, dead_letters, events, names, metrics } = *capacities;
         check("actors", actors, 1, MAX_ACTORS)?;
         check("lanes", lanes, 1, MAX_LANES)?;
         check("dead_letters", dead_letters, 1, MAX_DEAD_LETTERS)?;
+        check("events", events, 1, MAX_EVENTS)?;
         check("names", names, 1, MAX_NAMES)?;
         check("metrics", metrics, MIN_METRICS, MAX_METRICS)?;
         // Half full at the promised number; two-choice placement then practically never finds both buckets full.
@@ -372,6 +382,7 @@ impl RegionMap {
             (buckets * BUCKET_SLOTS, size_of::<ActorRecord>()),
             (spill_groups, BUCKET_BYTES),
             (dead_letters + 1, ring::DEAD_LETTER_SLOT_BYTES),
+            (lanes + 1, (events + 1) * EVENT_SLOT_BYTES),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -478,6 +489,13 @@ impl RegionMap {
                 found: map.actor_slots.count as u64,
             });
         }
+        if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
+            return Err(OpenError::Corrupt {
+                offset: (header::DIRECTORY.start * WORD) as u64,
+                what: "stride of an event lane in words",
+                found: map.events.stride as u64,
+            });
+        }
         if map.counters.stride < map.metrics.count {
             return Err(OpenError::Corrupt {
                 offset: (header::DIRECTORY.start * WORD) as u64,
@@ -520,8 +538,19 @@ impl RegionMap {
     }
 
     fn of(region_bytes: usize, sections: [Section; RULES.len()]) -> Self {
-        let [counters, metrics, names, actor_control, actor_slots, actor_spill, dead_letters] = sections;
-        Self { region_bytes, counters, metrics, names, actor_control, actor_slots, actor_spill, dead_letters }
+        let [counters, metrics, names, actor_control, actor_slots, actor_spill, dead_letters, events] =
+            sections;
+        Self {
+            region_bytes,
+            counters,
+            metrics,
+            names,
+            actor_control,
+            actor_slots,
+            actor_spill,
+            dead_letters,
+            events,
+        }
     }
 
     fn sections(&self) -> [Section; RULES.len()] {
@@ -533,6 +562,7 @@ impl RegionMap {
             self.actor_slots,
             self.actor_spill,
             self.dead_letters,
+            self.events,
         ]
     }
 }

@@ -1,10 +1,17 @@
 //! The one shim through which every primitive takes its atomics, so that the algorithms that ship are the ones that
 //! the loom models run.
 
-#[cfg(not(atomscope_loom))]
-pub use core::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(atomscope_loom)]
-pub use loom::sync::atomic::{AtomicU64, Ordering, fence};
+pub mod crossing;
+
+#[cfg(not(atomscope_loom))]
+pub use core::sync::atomic::AtomicU64;
+#[cfg(not(atomscope_loom))]
+pub use core::sync::atomic::{Ordering, fence};
+#[cfg(atomscope_loom)]
+pub use crossing::AtomicU64;
+#[cfg(atomscope_loom)]
+pub use loom::sync::atomic::{Ordering, fence};
 
 /// A short pause between two tries of a bounded retry; `attempt` counts from 0 and lengthens it.
 pub fn pause(attempt: u32) {

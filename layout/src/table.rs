@@ -217,13 +217,10 @@ impl<'a> Table<'a> {
                 if control.state() != state || control.tag() != key.tag() {
                     continue;
                 }
-                let [first, second, .., stamp] = self.slot(index).get(..=STAMP_WORD).unwrap_or_default()
-                else {
-                    continue;
-                };
-                if [first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)] != key.0 {
+                if self.key(index) != Some(key) {
                     continue;
                 }
+                let Some(stamp) = self.slot(index).get(STAMP_WORD) else { continue };
                 let stamp = stamp.load(Ordering::Relaxed);
                 if best.is_none_or(|(_, _, seen)| if newest { stamp > seen } else { stamp < seen }) {
                     best = Some((index, control, stamp));
@@ -238,19 +235,48 @@ impl<'a> Table<'a> {
         self.find(key, PLUS, true).map(|(_, _, stamp)| stamp)
     }
 
-    /// Takes the oldest entry of this key and sign out of the bag.
+    /// Takes the oldest entry of this key and sign out of the bag. A stop is not taken while an earlier spawn of its key
+    /// may stand: it is that one's, and the two are left to [`Table::settle`]. (A spawn that took it would leave the
+    /// earlier one's record to stand for its own.)
     pub fn take(&self, key: Key, sign: Sign) -> Taken {
+        let is_anothers = || sign == Sign::Minus && self.may_stand(key);
         // Each failure means that another thread had that entry; there are never more than two buckets of them.
         for _ in 0..2 * BUCKET_SLOTS {
             let Some((index, control, stamp)) = self.find(key, state_of(sign), false) else { break };
+            if is_anothers() {
+                return Taken::Nothing;
+            }
             if self.swap(index, control, control.with_state(FREE)) {
                 return Taken::Entry { stamp };
             }
         }
-        if self.take_spilled(self.spill_group(key), key.fingerprint(), sign) {
+        if self.spill_used.load(Ordering::Relaxed) != 0
+            && !is_anothers()
+            && self.take_spilled(self.spill_group(key), key.fingerprint(), sign)
+        {
             return Taken::Spilled;
         }
         Taken::Nothing
+    }
+
+    /// Whether a spawn of this key stands, or may: in one look at each slot, since what stands may be taken in hand, and
+    /// what is in hand may stand again.
+    fn may_stand(&self, key: Key) -> bool {
+        self.buckets(key).into_iter().flat_map(|bucket| self.bucket(bucket)).any(|(index, word)| {
+            let control = Control(word.load(Ordering::Acquire));
+            control.tag() == key.tag()
+                && match control.state() {
+                    PLUS => self.key(index) == Some(key),
+                    // Whose it is cannot be told; at worst there is more to settle.
+                    state => state == BUSY,
+                }
+        })
+    }
+
+    /// The key in a slot.
+    fn key(&self, index: usize) -> Option<Key> {
+        let [first, second, ..] = self.slot(index) else { return None };
+        Some(Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]))
     }
 
     fn swap(&self, index: usize, from: Control, to: Control) -> bool {
@@ -359,10 +385,7 @@ impl<'a> Table<'a> {
             if !self.swap(index, control, control.with_state(BUSY)) {
                 continue;
             }
-            let key = match self.slot(index) {
-                [first, second, ..] => Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]),
-                _ => continue,
-            };
+            let Some(key) = self.key(index) else { continue };
             let outcome = if self.take(key, Sign::Plus) != Taken::Nothing {
                 settled.pairs += 1;
                 FREE
@@ -378,26 +401,28 @@ impl<'a> Table<'a> {
         for group in 0..self.spill.len() / BUCKET_SLOTS {
             for word in self.spill_words(group) {
                 let held = word.load(Ordering::Relaxed);
+                let fingerprint = held & !SIGN_BITS;
+                // As above, and it keeps its place: another entry may be waiting for one.
                 if held & SIGN_BITS != MINUS
-                    || word.compare_exchange(held, 0, Ordering::AcqRel, Ordering::Relaxed).is_err()
+                    || word
+                        .compare_exchange(held, fingerprint | BUSY, Ordering::AcqRel, Ordering::Relaxed)
+                        .is_err()
                 {
                     continue;
                 }
-                let fingerprint = held & !SIGN_BITS;
-                if self.take_spilled(group, fingerprint, Sign::Plus) || self.take_by_fingerprint(fingerprint)
+                let left = if self.take_spilled(group, fingerprint, Sign::Plus)
+                    || self.take_by_fingerprint(fingerprint)
                 {
                     settled.pairs += 1;
+                    0
                 } else if expire(fingerprint) {
                     settled.expired += 1;
-                } else if word.compare_exchange(0, held, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                    // Its place was taken meanwhile; any other will do.
-                    let again = self.spill_words(group).iter().any(|word| {
-                        word.compare_exchange(0, held, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-                    });
-                    if again { settled.waiting += 1 } else { settled.expired += 1 }
+                    0
                 } else {
                     settled.waiting += 1;
-                }
+                    held
+                };
+                word.store(left, Ordering::Release);
             }
         }
         settled
@@ -492,3 +517,6 @@ impl<'a> TableReader<'a> {
         })
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

@@ -150,16 +150,13 @@ mod tests {
         assert_eq!(memory.reader().load(12), 5);
     }
 
-    /// Resident memory of this process in bytes.
-    #[cfg(target_os = "linux")]
-    fn resident() -> usize {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    }
-
     #[test]
     #[cfg(target_os = "linux")]
     fn private_memory_takes_only_what_is_touched() {
+        let resident = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+            statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+        };
         let before = resident();
         let memory = WriterMemory::private(1 << 30);
         memory.words()[0].store(1, core::sync::atomic::Ordering::Relaxed);

@@ -32,7 +32,10 @@ pub struct ActorRegistry {
 impl ActorRegistry {
     /// A registry of its own, in private memory; the one of a node is [`crate::TelemetryExtension::actors`].
     pub fn new(_bus: TelemetryBus) -> Self {
-        Self { region: Region::bare(Capacities { dead_letters: 1, ..Capacities::default() }), settles: true }
+        Self {
+            region: Region::bare(Capacities { dead_letters: 1, events: 1, ..Capacities::default() }),
+            settles: true,
+        }
     }
 
     #[cfg(feature = "atomr")]

@@ -31,7 +31,8 @@ impl DeadLetterFeed {
     /// is [`crate::TelemetryExtension::dead_letters`].
     pub fn new(_bus: TelemetryBus, capacity: usize) -> Self {
         let dead_letters = capacity.clamp(1, MAX_DEAD_LETTERS);
-        let capacities = Capacities { actors: 1, lanes: 16, dead_letters, names: 256, metrics: MIN_METRICS };
+        let capacities =
+            Capacities { actors: 1, lanes: 16, dead_letters, events: 1, names: 256, metrics: MIN_METRICS };
         Self { region: Region::bare(capacities) }
     }
 

@@ -98,6 +98,12 @@ impl RegionBuilder {
         self
     }
 
+    /// Events kept per lane; 1,024 unless told. 256 bytes each, in every lane and in the one that the other threads share.
+    pub fn events(mut self, capacity: usize) -> Self {
+        self.capacities.events = capacity;
+        self
+    }
+
     /// Different type names kept; 1,024 unless told. 256 bytes each.
     pub fn names(mut self, capacity: usize) -> Self {
         self.capacities.names = capacity;

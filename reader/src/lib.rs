@@ -1,1 +1,29 @@
-//! placeholder
+//! See inside a running actor node from outside it.
+//!
+//! This is the library behind the program `atomscope`: find a node's region ([`find`]), attach to it read-only
+//! ([`attach`]), say how the node is ([`liveness`]), take owned [`snapshot`]s of it, and hand them on without the names
+//! in them ([`redact`]) and without harm to a terminal ([`text`]). It depends on neither the actor runtime nor the
+//! probe, and never writes a byte of a region nor takes a lock on it.
+//!
+//! ```no_run
+//! use atomscope::find::{Search, Who};
+//! use atomscope::snapshot::Snapshot;
+//!
+//! let chosen = Search::default().one(&Who::Node("orders".into()))?;
+//! let snapshot = Snapshot::take(&chosen.region)?;
+//! println!("{}: {} actors", chosen.liveness.verdict, snapshot.actors.entries.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "atomscope reads /dev/shm and /proc, so it runs on Linux; a node elsewhere keeps its data to itself"
+);
+
+pub mod attach;
+pub mod find;
+pub mod liveness;
+pub mod process;
+pub mod redact;
+pub mod snapshot;
+pub mod text;

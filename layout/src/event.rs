@@ -1,0 +1,541 @@
+//! Events: what happened to a node, in the order in which it happened.
+//!
+//! Every thread that publishes has a ring of its own, its *lane*, and shares one with the others where it has none. A
+//! record is one event, or one part of an event that names many things. Its stamp is later than that of whatever
+//! caused it, so that the lanes merge into one order in which no actor stops before it is spawned.
+
+use core::mem::offset_of;
+
+use serde::{Deserialize, Serialize};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::dto::{
+    ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord, JournalWriteInfo,
+    RemoteAssociationInfo, ShardingEvent,
+};
+use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
+use crate::names::put_text;
+use crate::records::actor_flags;
+use crate::ring::SLOT_HEAD_WORDS;
+use crate::table::Key;
+
+/// Something that happened to a node. The JSON is the incumbent's: the fields of the payload beside `kind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "names and fields say it")]
+pub enum TelemetryEvent {
+    ActorSpawned(ActorStatus),
+    ActorStopped { path: String },
+    MailboxSampled { path: String, depth: u64 },
+    DeadLetter(DeadLetterRecord),
+    ClusterChanged(ClusterMembershipDiff),
+    ShardingChanged(ShardingEvent),
+    JournalWrite(JournalWriteInfo),
+    RemoteAssociation(RemoteAssociationInfo),
+    StreamsGraphStarted { id: u64, name: String },
+    StreamsGraphFinished { id: u64 },
+    DDataUpdated { key: String },
+}
+
+impl TelemetryEvent {
+    /// The topic that it belongs to, one of [`Self::ALL_TOPICS`].
+    pub fn topic(&self) -> &'static str {
+        self.kind().topic()
+    }
+
+    /// All topics.
+    pub const ALL_TOPICS: &'static [&'static str] =
+        &["actors", "dead_letters", "cluster", "sharding", "persistence", "remote", "streams", "ddata"];
+
+    /// Its kind.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::ActorSpawned(_) => EventKind::ActorSpawned,
+            Self::ActorStopped { .. } => EventKind::ActorStopped,
+            Self::MailboxSampled { .. } => EventKind::MailboxSampled,
+            Self::DeadLetter(_) => EventKind::DeadLetter,
+            Self::ClusterChanged(_) => EventKind::ClusterChanged,
+            Self::ShardingChanged(_) => EventKind::ShardingChanged,
+            Self::JournalWrite(_) => EventKind::JournalWrite,
+            Self::RemoteAssociation(_) => EventKind::RemoteAssociation,
+            Self::StreamsGraphStarted { .. } => EventKind::StreamsGraphStarted,
+            Self::StreamsGraphFinished { .. } => EventKind::StreamsGraphFinished,
+            Self::DDataUpdated { .. } => EventKind::DDataUpdated,
+        }
+    }
+}
+
+/// What kind of event a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+#[allow(missing_docs, reason = "those of TelemetryEvent")]
+pub enum EventKind {
+    ActorSpawned = 1,
+    ActorStopped = 2,
+    MailboxSampled = 3,
+    DeadLetter = 4,
+    ClusterChanged = 5,
+    ShardingChanged = 6,
+    JournalWrite = 7,
+    RemoteAssociation = 8,
+    StreamsGraphStarted = 9,
+    StreamsGraphFinished = 10,
+    DDataUpdated = 11,
+}
+
+impl EventKind {
+    const ALL: [Self; 11] = [
+        Self::ActorSpawned,
+        Self::ActorStopped,
+        Self::MailboxSampled,
+        Self::DeadLetter,
+        Self::ClusterChanged,
+        Self::ShardingChanged,
+        Self::JournalWrite,
+        Self::RemoteAssociation,
+        Self::StreamsGraphStarted,
+        Self::StreamsGraphFinished,
+        Self::DDataUpdated,
+    ];
+
+    /// The topic that its events belong to.
+    pub fn topic(self) -> &'static str {
+        match self {
+            Self::ActorSpawned | Self::ActorStopped | Self::MailboxSampled => "actors",
+            Self::DeadLetter => "dead_letters",
+            Self::ClusterChanged => "cluster",
+            Self::ShardingChanged => "sharding",
+            Self::JournalWrite => "persistence",
+            Self::RemoteAssociation => "remote",
+            Self::StreamsGraphStarted | Self::StreamsGraphFinished => "streams",
+            Self::DDataUpdated => "ddata",
+        }
+    }
+}
+
+/// An event, or one part of one.
+///
+/// ```text
+///  byte 0       8      12      16             26     28     30      32         48                240
+///       │ stamp │ type │ flags │ text lengths │ kind │ part │ parts │ numbers  │ texts            │
+///       │ 8     │ 4    │ 4     │ 5 × 2        │ 2    │ 2    │ 2     │ 2 × 8    │ 192              │
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct EventRecord {
+    /// When: a stamp.
+    pub stamp: u64,
+    /// The interned name of the actor's or message's type, 0 if the name is in the text.
+    pub type_id: u32,
+    /// Those of an actor record for a spawn ([`actor_flags`]), else [`event_flags`].
+    pub flags: u32,
+    /// Bytes of each text; for a spawn as in an actor record, else in the order of the payload's fields.
+    pub text_bytes: [u16; 5],
+    /// [`EventKind`].
+    pub kind: u16,
+    /// Which part of the event this is, from 0 on.
+    pub part: u16,
+    /// Parts of the event, at least 1; those of one event follow each other in a lane and share a stamp.
+    pub parts: u16,
+    /// The payload's numbers.
+    pub numbers: [u64; 2],
+    /// The texts, one after the other.
+    pub text: [u8; ACTOR_TEXT_BYTES],
+}
+
+/// Flags of an [`EventRecord`] that is no spawn.
+pub mod event_flags {
+    /// An optional text (sender, address) is there.
+    pub const OPTIONAL: u32 = 1;
+    /// A text was longer than what is kept.
+    pub const TEXT_CUT: u32 = 1 << 3;
+    /// The time was given as text.
+    pub const TIME_TEXT: u32 = 1 << 4;
+    /// The member is reachable.
+    pub const REACHABLE: u32 = 1 << 5;
+    /// Which list of a membership change the part belongs to: 0 none, then added, updated, removed, became unreachable,
+    /// became reachable.
+    pub const LIST_SHIFT: u32 = 8;
+}
+
+/// Words of an [`EventRecord`].
+pub const EVENT_WORDS: usize = size_of::<EventRecord>() / 8;
+/// Words of an event before its text.
+pub const EVENT_HEAD_WORDS: usize = offset_of!(EventRecord, text) / 8;
+/// Bytes of a slot of an event lane.
+pub const EVENT_SLOT_BYTES: usize = (SLOT_HEAD_WORDS + EVENT_WORDS) * 8;
+
+const _: () = {
+    assert!(size_of::<EventRecord>() == 240);
+    assert!(EVENT_SLOT_BYTES == 256);
+    assert!(offset_of!(EventRecord, text_bytes) == 16);
+    assert!(offset_of!(EventRecord, kind) == 26);
+    assert!(offset_of!(EventRecord, numbers) == 32);
+    assert!(offset_of!(EventRecord, text) == 48);
+};
+
+impl EventRecord {
+    /// An empty record of this kind.
+    pub fn new(kind: EventKind) -> Self {
+        Self { kind: kind as u16, parts: 1, ..Self::new_zeroed() }
+    }
+
+    /// Its words, as many as its texts need.
+    pub fn words(&self) -> ([u64; EVENT_WORDS], usize) {
+        let text: usize = self.texts().iter().map(|bytes| usize::from(*bytes)).sum();
+        (zerocopy::transmute!(*self), (EVENT_HEAD_WORDS + text.div_ceil(8)).min(EVENT_WORDS))
+    }
+
+    /// Bytes of the texts that are in the record: a parent that is the start of the path is not.
+    fn texts(&self) -> [u16; 5] {
+        let mut bytes = self.text_bytes;
+        if self.kind == EventKind::ActorSpawned as u16 && self.flags & actor_flags::PARENT_IS_PREFIX != 0 {
+            bytes[1] = 0;
+        }
+        bytes
+    }
+}
+
+/// Puts an event's texts into a record.
+struct Filling<'a> {
+    record: &'a mut EventRecord,
+    used: usize,
+    next: usize,
+    cut: bool,
+}
+
+impl<'a> Filling<'a> {
+    fn of(record: &'a mut EventRecord) -> Self {
+        Self { record, used: 0, next: 0, cut: false }
+    }
+
+    /// The next text.
+    fn put(&mut self, text: &str) {
+        self.skip();
+        self.append(text);
+    }
+
+    /// More of the text that was put last.
+    fn append(&mut self, text: &str) {
+        let room = self.record.text.get_mut(self.used..).unwrap_or_default();
+        let (bytes, cut) = put_text(room, ACTOR_TEXT_BYTES, text);
+        if let Some(length) = self.next.checked_sub(1).and_then(|at| self.record.text_bytes.get_mut(at)) {
+            *length += bytes as u16;
+        }
+        self.used += bytes;
+        self.cut |= cut;
+    }
+
+    /// Leaves the next text out.
+    fn skip(&mut self) {
+        self.next += 1;
+    }
+}
+
+/// Writes `event` as records, each handed to `emit`. `intern` gives a name's number, or 0. No allocation. A text that
+/// does not fit is cut visibly; the answer says whether one was.
+pub fn encode(
+    event: &TelemetryEvent,
+    stamp: u64,
+    mut intern: impl FnMut(&str) -> u32,
+    mut emit: impl FnMut(&EventRecord),
+) -> bool {
+    let mut record = EventRecord { stamp, ..EventRecord::new(event.kind()) };
+    if let TelemetryEvent::ClusterChanged(change) = event {
+        return encode_change(change, record, emit);
+    }
+    let (mut flags, mut numbers, mut type_id) = (0, [0; 2], 0);
+    let mut texts = Filling::of(&mut record);
+    match event {
+        TelemetryEvent::ActorSpawned(actor) => {
+            flags |= actor_flags::SPAWNED_TEXT;
+            numbers[0] = actor.mailbox_depth;
+            type_id = intern(&actor.actor_type);
+            texts.put(&actor.path);
+            match &actor.parent {
+                Some(parent) if !texts.cut && actor.path.starts_with(parent.as_str()) => {
+                    flags |= actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
+                    texts.record.text_bytes[1] = parent.len() as u16;
+                    texts.skip();
+                }
+                Some(parent) => {
+                    flags |= actor_flags::PARENT;
+                    texts.put(parent);
+                }
+                None => texts.skip(),
+            }
+            texts.put(if type_id == 0 { &actor.actor_type } else { "" });
+            texts.put(&actor.spawned_at);
+            if let Some(host) = &actor.host {
+                flags |= actor_flags::HOST;
+                texts.put(host);
+            }
+        }
+        TelemetryEvent::ActorStopped { path } => texts.put(path),
+        TelemetryEvent::MailboxSampled { path, depth } => {
+            numbers[0] = *depth;
+            texts.put(path);
+        }
+        TelemetryEvent::DeadLetter(letter) => {
+            flags |= event_flags::TIME_TEXT;
+            numbers[0] = letter.seq;
+            type_id = intern(&letter.message_type);
+            texts.put(&letter.recipient);
+            if letter.sender.is_some() {
+                flags |= event_flags::OPTIONAL;
+            }
+            texts.put(letter.sender.as_deref().unwrap_or_default());
+            texts.put(if type_id == 0 { &letter.message_type } else { "" });
+            // The time before what may be long.
+            texts.put(&letter.timestamp);
+            texts.put(&letter.message_preview);
+        }
+        TelemetryEvent::ShardingChanged(change) => {
+            [&change.region_id, &change.shard_id, &change.event].into_iter().for_each(|text| texts.put(text));
+        }
+        TelemetryEvent::JournalWrite(write) => {
+            flags |= event_flags::TIME_TEXT;
+            numbers[0] = write.sequence_nr;
+            [&write.journal, &write.persistence_id, &write.timestamp]
+                .into_iter()
+                .for_each(|text| texts.put(text));
+        }
+        TelemetryEvent::RemoteAssociation(association) => {
+            numbers = [association.inbound_bytes, association.outbound_bytes];
+            texts.put(&association.remote_address);
+            texts.put(&association.state);
+        }
+        TelemetryEvent::StreamsGraphStarted { id, name } => {
+            numbers[0] = *id;
+            texts.put(name);
+        }
+        TelemetryEvent::StreamsGraphFinished { id } => numbers[0] = *id,
+        TelemetryEvent::DDataUpdated { key } => texts.put(key),
+        TelemetryEvent::ClusterChanged(_) => {}
+    }
+    let cut = texts.cut;
+    record.flags = flags | if cut { event_flags::TEXT_CUT } else { 0 };
+    (record.numbers, record.type_id) = (numbers, type_id);
+    emit(&record);
+    cut
+}
+
+/// One thing in a membership change: in which list, and what.
+enum Changed<'a> {
+    Nothing,
+    Member(u32, &'a ClusterMemberInfo),
+    Address(u32, &'a str),
+}
+
+/// One record for each thing that changed; at least one.
+fn encode_change(
+    change: &ClusterMembershipDiff,
+    empty: EventRecord,
+    mut emit: impl FnMut(&EventRecord),
+) -> bool {
+    let members = [(1, &change.added), (2, &change.updated)].into_iter();
+    let members = members.flat_map(|(list, all)| all.iter().map(move |member| Changed::Member(list, member)));
+    let addresses = [(3, &change.removed), (4, &change.became_unreachable), (5, &change.became_reachable)];
+    let addresses = addresses.into_iter();
+    let addresses =
+        addresses.flat_map(|(list, all)| all.iter().map(move |text| Changed::Address(list, text)));
+    let count = [&change.removed, &change.became_unreachable, &change.became_reachable];
+    let count = change.added.len() + change.updated.len() + count.map(Vec::len).into_iter().sum::<usize>();
+    let nothing = (count == 0).then_some(Changed::Nothing);
+    // What the number of parts cannot count is left out.
+    let parts = u16::try_from(count.max(1)).unwrap_or(u16::MAX);
+    let mut any_cut = count > usize::from(parts);
+    for (part, changed) in (0..parts).zip(members.chain(addresses).chain(nothing)) {
+        let record = EventRecord { part, parts, ..empty };
+        let (record, cut) = encode_changed(&changed, record);
+        any_cut |= cut;
+        emit(&record);
+    }
+    any_cut
+}
+
+fn encode_changed(changed: &Changed<'_>, mut record: EventRecord) -> (EventRecord, bool) {
+    let mut texts = Filling::of(&mut record);
+    let (list, numbers, reachable) = match changed {
+        Changed::Nothing => (0, [0; 2], false),
+        Changed::Address(list, address) => {
+            texts.put(address);
+            (*list, [0; 2], false)
+        }
+        Changed::Member(list, member) => {
+            texts.put(&member.address);
+            texts.put(&member.status);
+            // There are five texts and any number of roles: these are told apart by a line's end.
+            texts.put("");
+            for (at, role) in member.roles.iter().enumerate() {
+                texts.append(if at > 0 { "\n" } else { "" });
+                texts.append(role);
+            }
+            (*list, [member.up_number as u64, member.roles.len() as u64], member.reachable)
+        }
+    };
+    let cut = texts.cut;
+    record.numbers = numbers;
+    record.flags |= list << event_flags::LIST_SHIFT
+        | if reachable { event_flags::REACHABLE } else { 0 }
+        | if cut { event_flags::TEXT_CUT } else { 0 };
+    (record, cut)
+}
+
+/// One record, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The record's stamp.
+    pub stamp: u64,
+    /// Which part of its event it is.
+    pub part: u16,
+    /// How many parts the event has.
+    pub parts: u16,
+    /// The event, with what this part tells of it.
+    pub event: TelemetryEvent,
+}
+
+/// Reads a record; `None` if it holds what no writer writes. `name` gives an interned name, `time` a stamp's text.
+pub fn decode(
+    words: &[u64; EVENT_WORDS],
+    mut name: impl FnMut(u32) -> String,
+    mut time: impl FnMut(u64) -> String,
+) -> Option<Part> {
+    let mut record = EventRecord::new_zeroed();
+    record.as_mut_bytes().copy_from_slice(words.as_bytes());
+    let kind = EventKind::ALL.into_iter().find(|kind| *kind as u16 == record.kind)?;
+    if record.part >= record.parts {
+        return None;
+    }
+    let has = |flag| record.flags & flag != 0;
+    let mut rest = record.text.as_slice();
+    let mut texts = [""; 5];
+    for (text, bytes) in texts.iter_mut().zip(record.texts()) {
+        let (this, after) = rest.split_at_checked(bytes as usize)?;
+        rest = after;
+        *text = core::str::from_utf8(this).ok()?;
+    }
+    let own = |at: usize| texts[at].to_owned();
+    let mut typed = |text: &str| if record.type_id == 0 { text.to_owned() } else { name(record.type_id) };
+    let event = match kind {
+        EventKind::ActorSpawned => {
+            let path = texts[0];
+            let parent_bytes = record.text_bytes[1] as usize;
+            let parent = if !has(actor_flags::PARENT) {
+                None
+            } else if has(actor_flags::PARENT_IS_PREFIX) {
+                let cut = if has(actor_flags::PATH_CUT) { PATH_CUT_MARK.len() + 32 } else { 0 };
+                let kept = path.get(..path.len().checked_sub(cut)?)?;
+                Some(match kept.get(..parent_bytes) {
+                    Some(parent) => parent.to_owned(),
+                    // Numbers are the parent's key where its path is not all there.
+                    None => format!("{kept}{PATH_CUT_MARK}{}", Key(record.numbers)),
+                })
+            } else {
+                Some(own(1))
+            };
+            let spawned_at = if has(actor_flags::SPAWNED_TEXT) { own(3) } else { time(record.stamp) };
+            let mailbox_depth = if has(actor_flags::PATH_CUT) { 0 } else { record.numbers[0] };
+            TelemetryEvent::ActorSpawned(ActorStatus {
+                path: path.to_owned(),
+                parent,
+                actor_type: typed(texts[2]),
+                mailbox_depth,
+                spawned_at,
+                host: has(actor_flags::HOST).then(|| own(4)),
+            })
+        }
+        EventKind::ActorStopped => TelemetryEvent::ActorStopped { path: own(0) },
+        EventKind::MailboxSampled => {
+            TelemetryEvent::MailboxSampled { path: own(0), depth: record.numbers[0] }
+        }
+        EventKind::DeadLetter => TelemetryEvent::DeadLetter(DeadLetterRecord {
+            seq: record.numbers[0],
+            recipient: own(0),
+            sender: has(event_flags::OPTIONAL).then(|| own(1)),
+            message_type: typed(texts[2]),
+            message_preview: own(4),
+            timestamp: if has(event_flags::TIME_TEXT) { own(3) } else { time(record.stamp) },
+        }),
+        EventKind::ClusterChanged => TelemetryEvent::ClusterChanged(decode_change(&record, &texts)?),
+        EventKind::ShardingChanged => TelemetryEvent::ShardingChanged(ShardingEvent {
+            region_id: own(0),
+            shard_id: own(1),
+            event: own(2),
+        }),
+        EventKind::JournalWrite => TelemetryEvent::JournalWrite(JournalWriteInfo {
+            journal: own(0),
+            persistence_id: own(1),
+            sequence_nr: record.numbers[0],
+            timestamp: if has(event_flags::TIME_TEXT) { own(2) } else { time(record.stamp) },
+        }),
+        EventKind::RemoteAssociation => TelemetryEvent::RemoteAssociation(RemoteAssociationInfo {
+            remote_address: own(0),
+            state: own(1),
+            inbound_bytes: record.numbers[0],
+            outbound_bytes: record.numbers[1],
+        }),
+        EventKind::StreamsGraphStarted => {
+            TelemetryEvent::StreamsGraphStarted { id: record.numbers[0], name: own(0) }
+        }
+        EventKind::StreamsGraphFinished => TelemetryEvent::StreamsGraphFinished { id: record.numbers[0] },
+        EventKind::DDataUpdated => TelemetryEvent::DDataUpdated { key: own(0) },
+    };
+    Some(Part { stamp: record.stamp, part: record.part, parts: record.parts, event })
+}
+
+fn decode_change(record: &EventRecord, texts: &[&str; 5]) -> Option<ClusterMembershipDiff> {
+    let mut change = ClusterMembershipDiff {
+        added: Vec::new(),
+        updated: Vec::new(),
+        removed: Vec::new(),
+        became_unreachable: Vec::new(),
+        became_reachable: Vec::new(),
+    };
+    let address = texts[0].to_owned();
+    let member = || ClusterMemberInfo {
+        address: texts[0].to_owned(),
+        status: texts[1].to_owned(),
+        roles: match record.numbers[1] {
+            0 => Vec::new(),
+            _ => texts[2].split('\n').map(str::to_owned).collect(),
+        },
+        reachable: record.flags & event_flags::REACHABLE != 0,
+        up_number: record.numbers[0] as i32,
+    };
+    match record.flags >> event_flags::LIST_SHIFT {
+        0 => {}
+        1 => change.added.push(member()),
+        2 => change.updated.push(member()),
+        3 => change.removed.push(address),
+        4 => change.became_unreachable.push(address),
+        5 => change.became_reachable.push(address),
+        _ => return None,
+    }
+    Some(change)
+}
+
+impl Part {
+    /// Adds the next part of the same event; false if this is not that.
+    pub fn join(&mut self, next: Self) -> bool {
+        if (next.stamp, next.parts, next.part) != (self.stamp, self.parts, self.part + 1) {
+            return false;
+        }
+        if let (TelemetryEvent::ClusterChanged(all), TelemetryEvent::ClusterChanged(more)) =
+            (&mut self.event, next.event)
+        {
+            all.added.extend(more.added);
+            all.updated.extend(more.updated);
+            all.removed.extend(more.removed);
+            all.became_unreachable.extend(more.became_unreachable);
+            all.became_reachable.extend(more.became_reachable);
+        }
+        self.part += 1;
+        true
+    }
+
+    /// Whether the event is all there.
+    pub fn is_whole(&self) -> bool {
+        self.part + 1 == self.parts
+    }
+}

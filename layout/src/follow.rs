@@ -1,0 +1,254 @@
+//! Following a node's events: all lanes merged into one order, with an exact account of what was missed.
+//!
+//! # Why nothing comes before its cause
+//! A spawn is published before its actor can be found in the table, and a stop only by whoever found it there; so a stop
+//! is published after its spawn, and stamped later. The heads of all lanes are read twice. Whatever lies below the first
+//! heads was there before the second reading began, and so were its causes: they lie below the second heads. All records
+//! below the second heads are read, and those handed out that are stamped no later than the latest one below the first
+//! heads. The others wait for the next look.
+//!
+//! # Accounting
+//! Of each lane, at any time between two looks: `read + lapped + abandoned + waiting = looked at`, where *waiting* are
+//! records whose writers have not finished; and what was looked at is the head as it was then, less where the following
+//! began.
+
+use crate::decode::RegionReader;
+use crate::event::{EVENT_WORDS, Part, TelemetryEvent};
+use crate::ring::Found;
+
+/// Partly read events that are kept at most; beyond that the oldest is given up.
+const MOST_PARTIAL: usize = 64;
+
+/// An event that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in the order of events.
+    pub stamp: u64,
+    /// The lane that it came from.
+    pub lane: usize,
+    /// What happened.
+    pub event: TelemetryEvent,
+}
+
+/// Records of one lane that were missed in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// The lane.
+    pub lane: usize,
+    /// Overwritten before they were read.
+    pub lapped: u64,
+    /// Given up by their writers.
+    pub abandoned: u64,
+    /// Holding what no writer writes.
+    pub unreadable: u64,
+    /// Stamp of the last record of the lane that was read before them.
+    pub after: Option<u64>,
+    /// Stamp of the first record of the lane that was read after them.
+    pub before: Option<u64>,
+}
+
+/// What one look brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Events, in order.
+    pub events: Vec<Event>,
+    /// What was missed.
+    pub losses: Vec<Loss>,
+}
+
+/// What became of a lane's records so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Read.
+    pub read: u64,
+    /// Overwritten before they were read.
+    pub lapped: u64,
+    /// Given up by their writers, or unreadable.
+    pub abandoned: u64,
+    /// Not finished by their writers yet.
+    pub waiting: u64,
+    /// All records up to the next one that will be looked at.
+    pub next: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Lane {
+    /// The first ticket that was never looked at.
+    next: u64,
+    /// Where the following began.
+    start: u64,
+    /// Tickets below `next` whose records were not finished.
+    waiting: Vec<u64>,
+    last: Option<u64>,
+    loss: Option<Loss>,
+    account: Account,
+}
+
+/// A reader's place in the lanes of one region.
+#[derive(Debug, Clone, Default)]
+pub struct Follower {
+    lanes: Vec<Lane>,
+    partial: Vec<(usize, Part)>,
+    held: Vec<Event>,
+}
+
+impl Follower {
+    /// Begins with what happens from now on.
+    pub fn from_now(region: &RegionReader<'_>) -> Self {
+        Self::starting(region, |head, _| head)
+    }
+
+    /// Begins with the oldest events that are kept.
+    pub fn from_oldest(region: &RegionReader<'_>) -> Self {
+        Self::starting(region, |head, capacity| head.saturating_sub(capacity))
+    }
+
+    /// Begins with the first event that there ever was: what is no longer kept is a loss.
+    pub fn from_first(region: &RegionReader<'_>) -> Self {
+        Self::starting(region, |_, _| 0)
+    }
+
+    fn starting(region: &RegionReader<'_>, place: impl Fn(u64, u64) -> u64) -> Self {
+        let lanes = (0..region.event_lanes()).map(|lane| {
+            let ring = region.event_lane(lane);
+            let start = place(ring.head(), ring.capacity());
+            Lane { next: start, start, ..Lane::default() }
+        });
+        Self { lanes: lanes.collect(), partial: Vec::new(), held: Vec::new() }
+    }
+
+    /// What became of each lane's records.
+    pub fn accounts(&self) -> impl Iterator<Item = Account> + '_ {
+        self.lanes.iter().map(|lane| Account {
+            waiting: lane.waiting.len() as u64,
+            next: lane.next.saturating_sub(lane.start),
+            ..lane.account
+        })
+    }
+
+    /// Records that are there and were not looked at; a measure of how far behind this is.
+    pub fn behind(&self, region: &RegionReader<'_>) -> u64 {
+        self.lanes
+            .iter()
+            .enumerate()
+            .map(|(at, lane)| region.event_lane(at).head().saturating_sub(lane.next))
+            .sum()
+    }
+
+    /// Takes everything that has been published. One pass over what is new, at most a whole ring per lane.
+    pub fn look(&mut self, region: &RegionReader<'_>) -> Look {
+        self.take(region, false)
+    }
+
+    /// The last look at a node that will publish nothing more: nothing is held back, and records that were not finished
+    /// are given up.
+    pub fn last_look(&mut self, region: &RegionReader<'_>) -> Look {
+        let mut look = self.take(region, true);
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            let unfinished = core::mem::take(&mut lane.waiting).len() as u64;
+            lane.account.abandoned += unfinished;
+            lane.lose(at, |loss| loss.abandoned += unfinished);
+            look.losses.extend(lane.loss.take());
+        }
+        look
+    }
+
+    fn take(&mut self, region: &RegionReader<'_>, all: bool) -> Look {
+        let heads = || -> Vec<u64> {
+            let heads = (0..self.lanes.len()).map(|lane| region.event_lane(lane).head()).collect();
+            crate::sync::fence(crate::sync::Ordering::Acquire);
+            heads
+        };
+        let (first, second) = (heads(), heads());
+        let mut look = Look::default();
+        let mut horizon = 0;
+        let mut words = [0u64; EVENT_WORDS];
+        for at in 0..self.lanes.len() {
+            let ring = region.event_lane(at);
+            // A head that a hostile region moves back is not followed.
+            let end = second[at].max(self.lanes[at].next);
+            let oldest = end.saturating_sub(ring.capacity());
+            let lane = &mut self.lanes[at];
+            if lane.next < oldest {
+                let lapped = oldest - lane.next;
+                lane.account.lapped += lapped;
+                lane.lose(at, |loss| loss.lapped += lapped);
+            }
+            let waiting = core::mem::take(&mut lane.waiting);
+            let new = lane.next.max(oldest)..end;
+            lane.next = end;
+            for ticket in waiting.into_iter().chain(new) {
+                let lane = &mut self.lanes[at];
+                match ring.read(ticket, &mut words) {
+                    Ok(Found::Record) => {
+                        let Some(part) = region.decode_event(&words) else {
+                            lane.account.abandoned += 1;
+                            lane.lose(at, |loss| loss.unreadable += 1);
+                            continue;
+                        };
+                        lane.account.read += 1;
+                        if ticket < first[at] {
+                            horizon = horizon.max(part.stamp);
+                        }
+                        lane.last = Some(part.stamp);
+                        if let Some(loss) = lane.loss.take() {
+                            look.losses.push(Loss { before: Some(part.stamp), ..loss });
+                        }
+                        self.add(at, part);
+                    }
+                    Ok(Found::Lapped) => {
+                        lane.account.lapped += 1;
+                        lane.lose(at, |loss| loss.lapped += 1);
+                    }
+                    Ok(Found::Abandoned) => {
+                        lane.account.abandoned += 1;
+                        lane.lose(at, |loss| loss.abandoned += 1);
+                    }
+                    Ok(Found::Pending) => lane.waiting.push(ticket),
+                    Err(_) => {
+                        lane.account.abandoned += 1;
+                        lane.lose(at, |loss| loss.unreadable += 1);
+                    }
+                }
+            }
+        }
+        self.held.sort_by_key(|event| event.stamp);
+        let ready =
+            if all { self.held.len() } else { self.held.partition_point(|event| event.stamp <= horizon) };
+        look.events = self.held.drain(..ready).collect();
+        look
+    }
+
+    fn add(&mut self, lane: usize, part: Part) {
+        let whole = if part.part > 0 {
+            // Its other parts were lost if there is none that it joins.
+            let joins = |(from, begun): &mut (usize, Part)| *from == lane && begun.join(part.clone());
+            let Some(at) = self.partial.iter_mut().position(joins) else { return };
+            if !self.partial[at].1.is_whole() {
+                return;
+            }
+            self.partial.remove(at).1
+        } else if part.is_whole() {
+            part
+        } else {
+            if self.partial.len() == MOST_PARTIAL {
+                self.partial.remove(0);
+            }
+            self.partial.push((lane, part));
+            return;
+        };
+        self.held.push(Event { stamp: whole.stamp, lane, event: whole.event });
+    }
+}
+
+impl Lane {
+    fn lose(&mut self, lane: usize, add: impl FnOnce(&mut Loss)) {
+        let (after, none) =
+            (self.last, Loss { lane, lapped: 0, abandoned: 0, unreadable: 0, after: None, before: None });
+        let loss = self.loss.get_or_insert(Loss { after, ..none });
+        add(loss);
+        if loss.lapped + loss.abandoned + loss.unreadable == 0 {
+            self.loss = None;
+        }
+    }
+}

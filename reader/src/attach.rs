@@ -1,0 +1,503 @@
+//! From a path to a region's words: opened without trust, mapped read-only, or copied if its node is dead.
+//!
+//! What is checked before a byte of it is believed: a regular file and no link, its owner the user that its header
+//! names, its reader that user or root, writable by nobody else, and not larger than is allowed.
+#![allow(
+    unsafe_code,
+    reason = "mapping a file and asking the kernel for locks and clocks is not possible without"
+)]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+use atomscope_layout::OpenError;
+use atomscope_layout::decode::{Identity, RegionReader};
+use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC};
+use atomscope_layout::view::ReaderMemory;
+use atomscope_layout::words::{WORD, Words};
+use memmap2::MmapOptions;
+
+use crate::liveness::{Facts, Liveness, Lock, Verdict};
+use crate::process::{self, Stat};
+use crate::text::clean_path;
+
+/// Regions larger than this are refused unless more is asked for.
+pub const MAX_BYTES: u64 = 4 << 30;
+
+/// An attached region: a read-only view of what its node writes, or a copy of what a dead one left.
+#[derive(Debug)]
+pub struct Region {
+    path: PathBuf,
+    file: File,
+    inode: Inode,
+    bytes: u64,
+    memory: Memory,
+    identity: Identity,
+    pid: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Memory {
+    /// With its number among the guarded mappings, if it is one.
+    Mapped(ReaderMemory, Option<usize>),
+    Copied(ReaderMemory),
+}
+
+/// What tells two files apart, whatever their paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl Inode {
+    /// Of this file.
+    pub fn of(meta: &std::fs::Metadata) -> Self {
+        Self { device: meta.dev(), number: meta.ino() }
+    }
+}
+
+/// Why a file could not be attached to.
+#[derive(Debug)]
+pub struct AttachError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// Why a file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is none.
+    #[error("there is no such file; `atomscope ps` lists what there is")]
+    Missing,
+    /// The system says no.
+    #[error("{0}{hint}", hint = permission_hint(.0))]
+    System(io::Error),
+    /// A link could lead anywhere.
+    #[error("it is a symbolic link, and a region is never opened through one; name the file itself")]
+    Link,
+    /// A directory, a pipe, a device.
+    #[error("it is {0}, not a regular file")]
+    NotAFile(&'static str),
+    /// Another user's.
+    #[error("it belongs to user {owner}, and this is user {reader}: run as user {owner} or as root")]
+    OtherUser {
+        /// The file's owner.
+        owner: u32,
+        /// This process.
+        reader: u32,
+    },
+    /// Planted by somebody else than its node.
+    #[error("it belongs to user {owner}, but says that user {claimed} wrote it: not trusted")]
+    OwnerMismatch {
+        /// The file's owner.
+        owner: u32,
+        /// What the header says.
+        claimed: u64,
+    },
+    /// Others can change it.
+    #[error(
+        "others than its owner may write it (mode {mode:03o}): not trusted; `chmod 600` it if it is yours"
+    )]
+    Writable {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Larger than allowed.
+    #[error("it has {bytes} bytes, more than the {most} that are allowed; `--max-size` allows more")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// Not published yet.
+    #[error("its node is not ready: {}; try again", .verdict.why().unwrap_or_default())]
+    NotReady {
+        /// [`Verdict::NotReady`].
+        verdict: Verdict,
+    },
+    /// Cut while it was mapped.
+    #[error("the file was cut short while it was read, so nothing that was read of it counts")]
+    Shrunk,
+    /// Not a region that this program can read.
+    #[error("it is {error}{hint}", error = .0, hint = layout_hint(.0))]
+    Layout(OpenError),
+}
+
+impl Refusal {
+    /// A word or two, for a column.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotReady { verdict } => verdict.word(),
+            Self::Layout(OpenError::Incompatible { .. }) => "incompatible",
+            Self::Layout(_) | Self::Shrunk => "corrupt",
+            _ => "refused",
+        }
+    }
+}
+
+fn permission_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run as its owner or as root",
+        _ => "",
+    }
+}
+
+fn layout_hint(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Incompatible { .. } => "; use the atomscope of the node's own version",
+        OpenError::Truncated { .. } | OpenError::Corrupt { .. } => {
+            "; it was damaged, or is still being copied"
+        }
+        OpenError::NotReady | OpenError::NotARegion { .. } => "",
+    }
+}
+
+impl std::fmt::Display for AttachError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot attach to {}: {}", clean_path(&self.path), self.why)
+    }
+}
+
+impl std::error::Error for AttachError {}
+
+impl Region {
+    /// Attaches to the region in the file `path`, of at most `max_bytes`: maps it if its node may live, else copies it.
+    ///
+    /// `pid` is a process that the node may be, where the caller knows one.
+    pub fn open(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachError> {
+        Self::open_inner(path, pid, max_bytes).map_err(|why| AttachError { path: path.to_owned(), why })
+    }
+
+    fn open_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
+        let file = open_file(path)?;
+        let meta = file.metadata().map_err(Refusal::System)?;
+        let kind = meta.file_type();
+        if !kind.is_file() {
+            return Err(Refusal::NotAFile(if kind.is_dir() { "a directory" } else { "a device or pipe" }));
+        }
+        let reader = user();
+        if reader != 0 && reader != meta.uid() {
+            return Err(Refusal::OtherUser { owner: meta.uid(), reader });
+        }
+        let header = read_header(&file).map_err(Refusal::System)?;
+        // Only now: a node takes its lock before it publishes, so a published region without one is a dead node's.
+        let lock = query_lock(file.as_raw_fd());
+        if let Err(OpenError::NotReady) = header {
+            return Err(Refusal::NotReady { verdict: Verdict::NotReady { lock } });
+        }
+        let record = header.map_err(Refusal::Layout)?;
+        // Only a file that is a region at all is worth a word on who may write it.
+        if meta.mode() & 0o022 != 0 {
+            return Err(Refusal::Writable { mode: meta.mode() & 0o777 });
+        }
+        if record.uid != u64::from(meta.uid()) {
+            return Err(Refusal::OwnerMismatch { owner: meta.uid(), claimed: record.uid });
+        }
+        if meta.len() > max_bytes {
+            return Err(Refusal::TooLarge { bytes: meta.len(), most: max_bytes });
+        }
+        let memory = match lock {
+            Lock::Held | Lock::Unsupported => map(&file, meta.len()).map_err(Refusal::System)?,
+            Lock::Free => Memory::Copied(copy(&file, meta.len()).map_err(Refusal::System)?),
+        };
+        let identity = RegionReader::open(memory.words()).map_err(Refusal::Layout)?.identity();
+        let HeaderRecord { pid: inner, pid_namespace, process_start_ticks, .. } = identity.header;
+        let pid = match lock {
+            // The number of a dead process may be another's by now.
+            Lock::Free => None,
+            _ => pid
+                .filter(|pid| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == process_start_ticks))
+                .or_else(|| process::translate(inner, pid_namespace, process_start_ticks)),
+        };
+        let (path, inode) = (path.to_owned(), Inode::of(&meta));
+        Ok(Self { path, file, inode, bytes: meta.len(), memory, identity, pid })
+    }
+
+    /// The region, for decoding. Cheap: the header and the directory are checked again.
+    pub fn reader(&self) -> Result<RegionReader<'_>, AttachError> {
+        let reader = RegionReader::open(self.memory.words());
+        self.still_whole()?;
+        reader.map_err(|error| self.refused(Refusal::Layout(error)))
+    }
+
+    /// Whether all that was read so far was there. Only with [`guard_mappings`] is it worth asking; without, a file that
+    /// is cut while it is mapped ends the process.
+    pub fn still_whole(&self) -> Result<(), AttachError> {
+        match self.memory {
+            Memory::Mapped(_, Some(slot)) if GUARDED[slot].faulted.load(Ordering::Relaxed) => {
+                Err(self.refused(Refusal::Shrunk))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&self, why: Refusal) -> AttachError {
+        AttachError { path: self.path.clone(), why }
+    }
+
+    /// Its words as they are.
+    pub fn words(&self) -> Words<'_> {
+        self.memory.words()
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which file it is.
+    pub fn inode(&self) -> Inode {
+        self.inode
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Who made it, as of the attach.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The node's process id as this program sees it, or as the node saw it where that cannot be known.
+    pub fn pid(&self) -> u64 {
+        self.pid.map_or(self.identity.header.pid, u64::from)
+    }
+
+    /// How the node is, now.
+    pub fn liveness(&self) -> Result<Liveness, AttachError> {
+        let reader = self.reader()?;
+        let header = self.identity.header;
+        let lock = match self.memory {
+            Memory::Mapped(..) => query_lock(self.file.as_raw_fd()),
+            Memory::Copied(_) => Lock::Free,
+        };
+        let same_boot =
+            (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten();
+        let seen =
+            self.pid.map(|pid| Stat::of(pid).ok().filter(|s| s.start_ticks == header.process_start_ticks));
+        // A process that is not found is gone only if its number would mean the same here.
+        let local = process::pid_namespace() == Some(header.pid_namespace);
+        let process = seen.or(local.then_some(None));
+        // The lock was asked for before the state is read: a node says that it closes before it lets go, so whoever
+        // sees it gone also sees its last word.
+        Ok(Facts {
+            state: reader.state(),
+            lock,
+            same_boot,
+            process,
+            process_beat: reader.process_beat(),
+            runtime_beat: reader.runtime_beat(),
+            now_mono_ns: monotonic_ns(),
+        }
+        .judge())
+    }
+}
+
+impl Memory {
+    fn words(&self) -> Words<'_> {
+        match self {
+            Self::Mapped(memory, _) | Self::Copied(memory) => memory.words(),
+        }
+    }
+}
+
+/// Opens for reading without waiting, following or being inherited. A link of `/proc/PID/fd` is no link in a
+/// directory that somebody could have planted: it is the file itself.
+fn open_file(path: &Path) -> Result<File, Refusal> {
+    let through_proc = path.parent().is_some_and(|dir| dir.starts_with("/proc") && dir.ends_with("fd"));
+    let no_follow = if through_proc { 0 } else { libc::O_NOFOLLOW };
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY | no_follow;
+    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+        match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::NotFound, _) => Refusal::Missing,
+            (_, Some(libc::ELOOP)) => Refusal::Link,
+            (_, Some(libc::ENXIO)) => Refusal::NotAFile("a socket or a pipe"),
+            _ => Refusal::System(error),
+        }
+    })
+}
+
+/// Reads the header alone: most files that are no region are seen through without reading more of them.
+fn read_header(file: &File) -> io::Result<Result<HeaderRecord, OpenError>> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    io::Read::read_to_end(&mut io::Read::take(file, HEADER_BYTES as u64), &mut header)?;
+    // Bytes that are no whole word are enough to see that it is not one of ours.
+    let mut magic = [0; WORD];
+    let known = header.len().min(WORD);
+    magic[..known].copy_from_slice(&header[..known]);
+    Ok(match u64::from_le_bytes(magic) {
+        0 => Err(OpenError::NotReady),
+        MAGIC => HeaderRecord::read(ReaderMemory::copied(&header).words()),
+        found => Err(OpenError::NotARegion { found }),
+    })
+}
+
+fn copy(file: &File, bytes: u64) -> io::Result<ReaderMemory> {
+    let mut copy = Vec::new();
+    io::Seek::rewind(&mut &*file)?;
+    io::Read::read_to_end(&mut io::Read::take(file, bytes), &mut copy)?;
+    Ok(ReaderMemory::copied(&copy))
+}
+
+fn map(file: &File, bytes: u64) -> io::Result<Memory> {
+    let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let map = MmapOptions::new().len(bytes).map_raw_read_only(file)?;
+    let start = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::InvalidData)?;
+    let guard = Guard::of(start.as_ptr() as usize, bytes);
+    let slot = guard.0;
+    // SAFETY: `start` is aligned to 8 bytes, as mappings start on a page; it is valid for reads of `bytes` bytes until
+    // `map` is dropped, since moving an `MmapRaw` does not move the mapping (should the file shrink, a read beyond its
+    // end is a SIGBUS, which ends the process or is met by `on_sigbus`: no foreign memory is read); whoever changes the
+    // bytes is another process, as this one has them mapped read-only.
+    Ok(Memory::Mapped(unsafe { ReaderMemory::mapped(start, bytes, (guard, map)) }, slot))
+}
+
+/// A mapping whose faults are met.
+struct Guarded {
+    /// First address, or 0 for a free slot.
+    start: AtomicUsize,
+    /// Bytes; 0 while the slot is being taken.
+    bytes: AtomicUsize,
+    faulted: AtomicBool,
+}
+
+/// More mappings than these at a time go unguarded.
+static GUARDED: [Guarded; 256] = [const {
+    Guarded { start: AtomicUsize::new(0), bytes: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
+}; 256];
+/// Bytes of a page of this machine; set by [`guard_mappings`].
+static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
+/// What was done on SIGBUS before; null until [`guard_mappings`].
+static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Gives its slot back when dropped, which must be before the mapping goes.
+struct Guard(Option<usize>);
+
+impl Guard {
+    fn of(start: usize, bytes: usize) -> Self {
+        let slot = GUARDED.iter().position(|slot| {
+            slot.start.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        });
+        if let Some(slot) = slot {
+            GUARDED[slot].faulted.store(false, Ordering::Relaxed);
+            GUARDED[slot].bytes.store(bytes, Ordering::Release);
+        }
+        Self(slot)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0 {
+            GUARDED[slot].bytes.store(0, Ordering::Relaxed);
+            GUARDED[slot].start.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// From now on a read beyond the end of a mapped file that was cut short gives zeros and makes
+/// [`Region::still_whole`] say so, instead of ending the process. For programs: it takes the process's SIGBUS handler,
+/// and passes on to the one before what is not its own.
+pub fn guard_mappings() {
+    if !BEFORE.load(Ordering::Acquire).is_null() {
+        return;
+    }
+    // SAFETY: it takes a number and gives one.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    if let Some(bytes) = usize::try_from(page_bytes).ok().filter(|bytes| *bytes > 0) {
+        PAGE_BYTES.store(bytes, Ordering::Relaxed);
+    }
+    // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
+    let [mut ours, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
+    ours.sa_sigaction = on_sigbus as *const () as usize;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: the signal is valid and `before` is writable.
+    let _ = unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut before) };
+    // Never freed: the handler may run at any time from now on.
+    BEFORE.store(Box::into_raw(Box::new(before)), Ordering::Release);
+    // SAFETY: the signal is valid, `ours` is initialized, its handler has the signature that SA_SIGINFO asks for, and
+    // does nothing but atomic loads and stores and system calls that a handler may make.
+    let _ = unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, std::ptr::null_mut()) };
+}
+
+/// Puts a page of zeros where a guarded mapping has none any more; leaves everything else to whoever was there before.
+extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel hands a handler with SA_SIGINFO a valid `siginfo_t`.
+    let info = unsafe { &*info };
+    // SAFETY: for SIGBUS this field is the address; where a process sent the signal it is whatever it is, and no slot's
+    // unless that process means us harm and has the right to do worse.
+    let address = unsafe { info.si_addr() } as usize;
+    let hit = GUARDED.iter().find(|slot| {
+        let (bytes, start) = (slot.bytes.load(Ordering::Acquire), slot.start.load(Ordering::Relaxed));
+        address.checked_sub(start).is_some_and(|offset| offset < bytes)
+    });
+    if let Some(slot) = hit {
+        let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
+        let page = address / page_bytes * page_bytes;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        // SAFETY: the page lies in a mapping of ours, which is read-only and stays until its guard is dropped: no other
+        // mapping is replaced, and whoever reads it finds atomics that are zero.
+        let zeros = unsafe { libc::mmap(page as *mut _, page_bytes, libc::PROT_READ, flags, -1, 0) };
+        if zeros != libc::MAP_FAILED {
+            slot.faulted.store(true, Ordering::Relaxed);
+            return;
+        }
+    }
+    // SAFETY: the pointer was stored before this handler was installed, and what it points to is never freed.
+    let _ = unsafe { libc::sigaction(signal, BEFORE.load(Ordering::Acquire), std::ptr::null_mut()) };
+    // The signal is blocked while it is handled here, so that it comes again as soon as this returns.
+    // SAFETY: the signal is valid.
+    let _ = unsafe { libc::raise(signal) };
+}
+
+/// Asks whether somebody holds a write lock on byte 0, without taking one.
+fn query_lock(fd: RawFd) -> Lock {
+    // `l_pid` must be 0 for this kind of lock.
+    let mut lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 1,
+        l_pid: 0,
+    };
+    // SAFETY: `fd` is an open descriptor of the caller; F_OFD_GETLK takes a pointer to a `struct flock`, which `lock` is
+    // for the whole call, initialized in every field; the kernel keeps no pointer.
+    let answer = unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) };
+    match (answer, i32::from(lock.l_type)) {
+        (0, libc::F_UNLCK) => Lock::Free,
+        (0, _) => Lock::Held,
+        _ => Lock::Unsupported,
+    }
+}
+
+/// The clock that beats are told in.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid, writable `timespec` for the whole call; the clock exists on every Linux.
+    let _ = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The user that this process acts as.
+pub fn user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Makes crossing a limit on file sizes an error of the write that crosses it, instead of the end of this process with a
+/// file half written. For programs; it holds for the whole process.
+pub fn survive_file_size_limit() {
+    // SAFETY: SIGXFSZ is a valid signal, and SIG_IGN runs no code of ours.
+    let _ = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}

@@ -1,0 +1,503 @@
+//! Which regions there are, and which of them is meant.
+//!
+//! Regions are looked for in `/dev/shm` and among the shared mappings of the running processes that this user may look
+//! into; the latter finds user-named files, other mount namespaces and unlinked objects.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use atomscope_layout::OpenError;
+use atomscope_layout::names::put_text;
+use atomscope_layout::region::header;
+
+use crate::attach::{AttachError, Inode, MAX_BYTES, Refusal, Region, user};
+use crate::liveness::Liveness;
+use crate::process;
+use crate::text::{clean, clean_os, clean_path};
+
+/// Where named segments are.
+pub const DEFAULT_DIR: &str = "/dev/shm";
+/// What the names of their files start with.
+pub const PREFIX: &str = "atomscope-";
+
+/// Which region is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// The only one.
+    Only,
+    /// That of a process, and of one actor system in it if it has several.
+    Process {
+        /// Process id.
+        pid: u64,
+        /// The system's name.
+        system: Option<OsString>,
+    },
+    /// That in a file.
+    File(PathBuf),
+    /// That of the node of this name.
+    Node(OsString),
+}
+
+impl Who {
+    /// All digits are a pid, `PID/SYSTEM` one of its systems; what contains `/` or ends in `.raw` or `.rec` is a file;
+    /// the rest is a node's name.
+    pub fn parse(text: &OsStr) -> Self {
+        let bytes = text.as_bytes();
+        let (head, system) = match bytes.iter().position(|byte| *byte == b'/') {
+            Some(at) => (&bytes[..at], Some(OsString::from_vec(bytes[at + 1..].to_vec()))),
+            None => (bytes, None),
+        };
+        if !head.is_empty() && head.iter().all(u8::is_ascii_digit) {
+            // A number too large for any process is that of none.
+            let pid =
+                std::str::from_utf8(head).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX);
+            return Self::Process { pid, system };
+        }
+        if system.is_some() || bytes.ends_with(b".raw") || bytes.ends_with(b".rec") {
+            return Self::File(text.into());
+        }
+        Self::Node(text.into())
+    }
+}
+
+/// Where and how to look.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// Look only in this directory, and not at processes.
+    pub dir: Option<PathBuf>,
+    /// Refuse larger regions.
+    pub max_bytes: u64,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { dir: None, max_bytes: MAX_BYTES }
+    }
+}
+
+/// A region that was found, whether or not it can be read.
+#[derive(Debug)]
+pub struct Found {
+    /// Its process, as far as the place where it was found tells.
+    pub pid: Option<u64>,
+    /// The region and how its node is, or why it cannot be read.
+    pub region: Result<(Region, Liveness), AttachError>,
+}
+
+/// What a search came to.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// What was found.
+    pub found: Vec<Found>,
+    /// Regions of other users that were passed over.
+    pub of_others: usize,
+    seen: HashSet<Inode>,
+}
+
+/// Why there is nothing to attach to.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// The one that is meant cannot be read.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A directory to look in cannot be read.
+    #[error("cannot look for regions in {}: {error}", clean_path(.dir))]
+    Directory {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// No such process, and no region of a dead one.
+    #[error("there is no process {0}, and no region that one has left; `atomscope ps` lists what there is")]
+    NoProcess(u64),
+    /// A process that may not be looked into.
+    #[error(
+        "cannot look into process {pid} ({name}) for its region: {error}; that needs the same user as the process, or \
+         ptrace rights: run as user {owner} or as root"
+    )]
+    Hidden {
+        /// Process id.
+        pid: u64,
+        /// Its program.
+        name: String,
+        /// Its user.
+        owner: String,
+        /// What the kernel says.
+        error: io::Error,
+    },
+    /// A process without a region.
+    #[error(
+        "process {pid} ({name}) has no region: it is no atomscope node, was started with ATOMSCOPE=off, or could not \
+         make a shared region and warned about it at its start"
+    )]
+    NoRegion {
+        /// Process id.
+        pid: u64,
+        /// Its program.
+        name: String,
+    },
+    /// A process without that system.
+    #[error("process {pid} has no actor system {system}; it has {}", .systems.join(", "))]
+    NoSystem {
+        /// Process id.
+        pid: u64,
+        /// What was asked for.
+        system: String,
+        /// What there is.
+        systems: Vec<String>,
+    },
+    /// No node of that name.
+    #[error("there is no node {name}{others}", others = others_hint(*.of_others, *.unreadable))]
+    NoNode {
+        /// What was asked for.
+        name: String,
+        /// Regions of other users.
+        of_others: usize,
+        /// Regions that cannot be read.
+        unreadable: usize,
+    },
+    /// No region at all.
+    #[error("there is no node to look at{others}", others = others_hint(*.of_others, *.unreadable))]
+    Nothing {
+        /// Regions of other users.
+        of_others: usize,
+        /// Regions that cannot be read.
+        unreadable: usize,
+    },
+    /// More than one.
+    #[error("there are {} nodes, say which one: {}", .0.len(), .0.join(", "))]
+    Ambiguous(Vec<String>),
+}
+
+fn others_hint(of_others: usize, unreadable: usize) -> String {
+    let mut hint = String::from("; `atomscope ps` lists what there is");
+    if unreadable > 0 {
+        hint += &format!(" ({unreadable} unreadable)");
+    }
+    if of_others > 0 {
+        hint += &format!("; {}", others_note(of_others));
+    }
+    hint
+}
+
+/// What is said of regions that only their owners and root may see.
+pub fn others_note(count: usize) -> String {
+    let regions = if count == 1 { "region" } else { "regions" };
+    format!("{count} {regions} of other users; run as root to see them")
+}
+
+/// A region that was chosen, and what is to be said of the choice.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The region.
+    pub region: Region,
+    /// How its node is.
+    pub liveness: Liveness,
+    /// Which one was taken, if there was a choice.
+    pub note: Option<String>,
+}
+
+impl Search {
+    /// Everything that can be found, sorted by nothing in particular.
+    pub fn all(&self) -> Result<Discovery, FindError> {
+        let mut discovery = Discovery::default();
+        self.look_in(self.dir(), &mut discovery)?;
+        if self.dir.is_none() {
+            for pid in process::all() {
+                // A process that is gone or not ours to look into has nothing to say here.
+                let _ = self.look_into(pid, &mut discovery);
+            }
+        }
+        Ok(discovery)
+    }
+
+    fn dir(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR))
+    }
+
+    /// The one that is meant: live beats dead, newer beats older.
+    pub fn one(&self, who: &Who) -> Result<Chosen, FindError> {
+        match who {
+            Who::File(path) => self.file(path),
+            Who::Process { pid, system } => self.of_process(*pid, system.as_deref()),
+            Who::Node(name) => self.of_node(name),
+            Who::Only => self.only(),
+        }
+    }
+
+    fn file(&self, path: &Path) -> Result<Chosen, FindError> {
+        let region = Region::open(path, None, self.max_bytes)?;
+        let liveness = region.liveness()?;
+        Ok(Chosen { region, liveness, note: None })
+    }
+
+    fn of_process(&self, pid: u64, system: Option<&OsStr>) -> Result<Chosen, FindError> {
+        let mut discovery = Discovery::default();
+        self.look_in(self.dir(), &mut discovery)?;
+        let local = u32::try_from(pid).ok();
+        let mut hidden = None;
+        if let (None, Some(local)) = (&self.dir, local) {
+            hidden = self.look_into(local, &mut discovery).err();
+            // Where the process has a /dev/shm of its own, that also holds what its predecessors left.
+            let theirs = PathBuf::from(format!("/proc/{local}/root{DEFAULT_DIR}"));
+            let _ = self.look_in(&theirs, &mut discovery);
+        }
+        let (readable, unreadable) = discovery.split(|found| found.pid == Some(pid));
+        let systems: Vec<_> = readable.iter().map(|(region, _)| system_name(region)).collect();
+        let wanted: Vec<_> = readable
+            .into_iter()
+            .filter(|(region, _)| {
+                let name = region.identity().system.as_deref().unwrap_or_default();
+                system.is_none_or(|system| same_text(system, name, header::SYSTEM))
+            })
+            .collect();
+        if let Some(chosen) = choose(wanted) {
+            return Ok(chosen);
+        }
+        if let Some(system) = system.filter(|_| !systems.is_empty()) {
+            return Err(FindError::NoSystem { pid, system: quoted(system), systems });
+        }
+        if let Some(error) = unreadable.into_iter().next() {
+            return Err(error.into());
+        }
+        let name = local.and_then(process::name).map(|name| clean_os(&name));
+        let (Some(local), Some(name)) = (local, name) else { return Err(FindError::NoProcess(pid)) };
+        Err(match hidden {
+            Some(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let owner =
+                    process::owner(local).map_or_else(|_| "of the process".into(), |uid| uid.to_string());
+                FindError::Hidden { pid, name, owner, error }
+            }
+            _ => FindError::NoRegion { pid, name },
+        })
+    }
+
+    fn of_node(&self, name: &OsStr) -> Result<Chosen, FindError> {
+        let discovery = self.all()?;
+        let of_others = discovery.of_others;
+        let (readable, unreadable) = discovery.split(|_| true);
+        let named = readable.into_iter().filter(|(r, _)| same_text(name, &r.identity().node, header::NODE));
+        choose(named.collect()).ok_or_else(|| FindError::NoNode {
+            name: quoted(name),
+            of_others,
+            unreadable: unreadable.len(),
+        })
+    }
+
+    fn only(&self) -> Result<Chosen, FindError> {
+        let discovery = self.all()?;
+        let of_others = discovery.of_others;
+        let (readable, mut unreadable) = discovery.split(|_| true);
+        if readable.is_empty() && unreadable.len() == 1 {
+            return Err(unreadable.remove(0).into());
+        }
+        // Several living nodes are a question; so are several dead ones, unless one name was used again and again.
+        let living: Vec<_> = readable.iter().filter(|(_, liveness)| liveness.verdict.is_alive()).collect();
+        let nodes: HashSet<_> = readable.iter().map(|(region, _)| &region.identity().node).collect();
+        let several: Vec<_> = match living.len() {
+            0 if nodes.len() > 1 => readable.iter().collect(),
+            0 | 1 => Vec::new(),
+            _ => living,
+        };
+        if !several.is_empty() {
+            return Err(FindError::Ambiguous(several.iter().map(|(region, _)| describe(region)).collect()));
+        }
+        choose(readable).ok_or(FindError::Nothing { of_others, unreadable: unreadable.len() })
+    }
+
+    /// Adds the named segments in `dir`.
+    fn look_in(&self, dir: &Path, discovery: &mut Discovery) -> Result<(), FindError> {
+        let failed = |error| FindError::Directory { dir: dir.to_owned(), error };
+        let entries = match fs::read_dir(dir) {
+            // A machine without shared memory has no named segments; a directory that was asked for should be there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.dir.is_none() => return Ok(()),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if name.as_bytes().starts_with(PREFIX.as_bytes()) {
+                self.add(&entry.path(), pid_in_name(&name), None, discovery);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what process `pid` has mapped.
+    fn look_into(&self, pid: u32, discovery: &mut Discovery) -> io::Result<()> {
+        for path in process::shared_files(pid)? {
+            self.add(&path, None, Some(pid), discovery);
+        }
+        Ok(())
+    }
+
+    /// Adds the file `path`, once: named after `named`, or mapped by process `mapped_by`.
+    fn add(&self, path: &Path, named: Option<u64>, mapped_by: Option<u32>, discovery: &mut Discovery) {
+        let meta = if mapped_by.is_some() { fs::metadata(path) } else { fs::symlink_metadata(path) };
+        let Ok(meta) = meta else { return };
+        if !discovery.seen.insert(Inode::of(&meta)) {
+            return;
+        }
+        let user = user();
+        if mapped_by.is_none() && user != 0 && meta.uid() != user {
+            discovery.of_others += 1;
+            return;
+        }
+        let region = Region::open(path, mapped_by, self.max_bytes)
+            .and_then(|region| region.liveness().map(|liveness| (region, liveness)));
+        if let (Some(_), Err(AttachError { why, .. })) = (mapped_by, &region) {
+            // Processes share many files that have nothing to do with us.
+            let is_ours = match why {
+                Refusal::Layout(error) => {
+                    !matches!(error, OpenError::NotARegion { .. } | OpenError::NotReady)
+                }
+                Refusal::Writable { .. } | Refusal::OwnerMismatch { .. } | Refusal::TooLarge { .. } => true,
+                _ => false,
+            };
+            if !is_ours {
+                return;
+            }
+        }
+        if let Err(AttachError { why: Refusal::Missing, .. }) = region {
+            return;
+        }
+        let pid =
+            region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |(region, _)| Some(region.pid()));
+        discovery.found.push(Found { pid, region });
+    }
+}
+
+impl Discovery {
+    /// Those that `meant` is true of: what can be read, and why the rest cannot.
+    fn split(self, meant: impl Fn(&Found) -> bool) -> (Vec<(Region, Liveness)>, Vec<AttachError>) {
+        let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
+        for found in self.found.into_iter().filter(meant) {
+            match found.region {
+                Ok(region) => readable.push(region),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        (readable, unreadable)
+    }
+}
+
+/// The pid in `atomscope-<uid>-<pid>-<random>`.
+fn pid_in_name(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix(PREFIX)?.split('-').nth(1)?.parse().ok()
+}
+
+/// Live beats dead, newer beats older.
+fn choose(mut candidates: Vec<(Region, Liveness)>) -> Option<Chosen> {
+    candidates.sort_by_key(|(region, liveness)| {
+        (liveness.verdict.is_alive(), region.identity().header.created_unix_ns)
+    });
+    let (region, liveness) = candidates.pop()?;
+    let note = (!candidates.is_empty()).then(|| {
+        let others: Vec<_> = candidates
+            .iter()
+            .rev()
+            .map(|(region, liveness)| format!("{} ({})", describe(region), liveness.verdict.word()))
+            .collect();
+        format!("taking {} ({}), not {}", describe(&region), liveness.verdict.word(), others.join(", "))
+    });
+    Some(Chosen { region, liveness, note })
+}
+
+/// Node, process and system, in the form in which they can be asked for.
+fn describe(region: &Region) -> String {
+    let node = quoted(OsStr::new(&region.identity().node));
+    match region.identity().system {
+        Some(_) => format!("{node} {}/{}", region.pid(), system_name(region)),
+        None => format!("{node} {}", region.pid()),
+    }
+}
+
+fn system_name(region: &Region) -> String {
+    region
+        .identity()
+        .system
+        .as_deref()
+        .map_or_else(|| "(none yet)".to_owned(), |name| clean(name).into_owned())
+}
+
+/// A name as it was given, with quotes where it would not be seen without.
+fn quoted(name: &OsStr) -> String {
+    let text = clean_os(name);
+    if text.is_empty() || text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text }
+}
+
+/// Whether `asked` is the name that `cell` of a header holds as `held`: names that do not fit are cut there.
+fn same_text(asked: &OsStr, held: &str, cell: std::ops::Range<usize>) -> bool {
+    let Some(asked) = asked.to_str() else { return false };
+    let mut buffer = vec![0; (cell.len() - 1) * 8];
+    let max = buffer.len();
+    let (kept, _) = put_text(&mut buffer, max, asked);
+    buffer.get(..kept) == Some(held.as_bytes())
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Only => f.write_str("the only node"),
+            Self::Process { pid, system: None } => write!(f, "process {pid}"),
+            Self::Process { pid, system: Some(system) } => write!(f, "process {pid}/{}", clean_os(system)),
+            Self::File(path) => write!(f, "file {}", clean_path(path)),
+            Self::Node(name) => write!(f, "node {}", clean_os(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(text: &str) -> Who {
+        Who::parse(OsStr::new(text))
+    }
+
+    #[test]
+    fn digits_are_a_process_and_digits_before_a_slash_one_of_its_systems() {
+        assert_eq!(who("42"), Who::Process { pid: 42, system: None });
+        assert_eq!(who("42/orders"), Who::Process { pid: 42, system: Some("orders".into()) });
+        assert_eq!(who("42/a/b"), Who::Process { pid: 42, system: Some("a/b".into()) });
+        assert_eq!(who("99999999999999999999999"), Who::Process { pid: u64::MAX, system: None });
+    }
+
+    #[test]
+    fn a_slash_or_the_ending_of_a_dump_is_a_file() {
+        for file in ["./42", "/dev/shm/x", "a/b", "node.raw", "node.rec", "/"] {
+            assert_eq!(who(file), Who::File(file.into()));
+        }
+        let odd = OsString::from_vec(b"/tmp/\xff".to_vec());
+        assert_eq!(Who::parse(&odd), Who::File(odd.into()));
+    }
+
+    #[test]
+    fn anything_else_is_the_name_of_a_node() {
+        for name in ["orders", "4two", "-1", "", "node.json", "raw"] {
+            assert_eq!(who(name), Who::Node(name.into()));
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_the_same_as_what_its_cell_keeps_of_it() {
+        let long = "n".repeat(10_000);
+        let kept = format!("{}…", "n".repeat(245));
+        assert!(same_text(OsStr::new(&long), &kept, header::NODE));
+        assert!(!same_text(OsStr::new("n"), &kept, header::NODE));
+        assert!(!same_text(OsStr::from_bytes(b"\xff"), "\u{fffd}", header::NODE));
+    }
+
+    #[test]
+    fn the_pid_in_a_segments_name_is_its_second_number() {
+        assert_eq!(pid_in_name(OsStr::new("atomscope-0-77-00ff00ff00ff00ff")), Some(77));
+        assert_eq!(pid_in_name(OsStr::new("atomscope-x")), None);
+    }
+}

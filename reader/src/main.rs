@@ -1,0 +1,50 @@
+//! The program `atomscope`.
+
+mod cli;
+mod commands;
+mod output;
+mod table;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use atomscope::attach;
+use atomscope::text::clean_lines;
+use clap::Parser as _;
+
+use crate::output::Failure;
+
+fn main() -> ExitCode {
+    attach::survive_file_size_limit();
+    attach::guard_mappings();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match commands::run(cli) {
+        Ok(()) | Err(Failure::Enough) => ExitCode::SUCCESS,
+        Err(Failure::Failed(why)) => {
+            output::note(&why);
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(why)) => {
+            output::note(&format!("{why}; `atomscope --help` tells more"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Help and version go to stdout; what is wrong goes to stderr, and there arguments are repeated that may hold anything.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let _ = write!(std::io::stderr(), "{}", clean_lines(&error.render().to_string()));
+        return ExitCode::from(2);
+    }
+    match output::to_stdout(|out| write!(out, "{}", error.render())) {
+        Ok(()) | Err(Failure::Enough) => ExitCode::SUCCESS,
+        Err(Failure::Failed(why) | Failure::Usage(why)) => {
+            output::note(&why);
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Where results go: stdout, or a file that appears whole or not at all; and what becomes of failures.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use atomscope::attach::{AttachError, Inode, Region};
+use atomscope::find::FindError;
+use atomscope::text::{clean, clean_path};
+
+/// Why a command ends before its end.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line asks for what cannot be: exit code 2.
+    Usage(String),
+    /// It failed, and this says what, why and what to try: exit code 1.
+    Failed(String),
+    /// Whoever read the output has seen enough: success.
+    Enough,
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<AttachError> for Failure {
+    fn from(error: AttachError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Failure {
+    fn writing(place: impl fmt::Display, error: &io::Error) -> Self {
+        let hint = match error.kind() {
+            io::ErrorKind::BrokenPipe => return Self::Enough,
+            io::ErrorKind::StorageFull => "; make room, or name a file elsewhere",
+            io::ErrorKind::PermissionDenied => "; name a file in a directory that you may write",
+            io::ErrorKind::NotFound => "; is its directory there?",
+            io::ErrorKind::ReadOnlyFilesystem => "; name a file elsewhere",
+            _ => "",
+        };
+        Self::Failed(format!("cannot write to {place}: {}{hint}", clean(&error.to_string())))
+    }
+}
+
+/// Says something that is not the result. Nobody is told if even that fails.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "atomscope: {text}");
+}
+
+/// Writes to stdout. What is written shows up even where stdout is closed early or full: that is a failure then.
+pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let done = write(&mut out).and_then(|()| out.flush());
+    // What could not be written must not be tried again when the buffer is dropped.
+    let _ = out.into_parts();
+    done.map_err(|error| Failure::writing("stdout", &error))
+}
+
+/// Writes to `path`, or to stdout if that is `-`. A file is written beside its place under another name and then renamed,
+/// with mode 0600: on failure there is what was there before. A device or pipe is written to as it stands.
+pub fn to_file(
+    path: &Path,
+    region: &Region,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        return to_stdout(write);
+    }
+    let failed = |error: &io::Error| Failure::writing(clean_path(path), error);
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            return Err(refusing(path, "it is a directory; name a file in it"));
+        }
+        Ok(meta) if Inode::of(&meta) == region.inode() => {
+            return Err(refusing(path, "it is the region that is being read; name another file"));
+        }
+        Ok(meta) if !meta.is_file() => {
+            let device = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path);
+            return device.and_then(|device| write_all(device, write).map(drop)).map_err(|e| failed(&e));
+        }
+        _ => {}
+    }
+    // A link is followed first: /dev/stdout must stay one, and so should yours.
+    let path = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => fs::canonicalize(path).map_err(|error| failed(&error))?,
+        _ => path.to_owned(),
+    };
+    write_whole(&path, write).map_err(|error| failed(&error))
+}
+
+fn refusing(path: &Path, why: &str) -> Failure {
+    Failure::Failed(format!("cannot write to {}: {why}", clean_path(path)))
+}
+
+fn write_whole(path: &PathBuf, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Made with mode 0600; removed when dropped unless it was renamed.
+    let file = tempfile::Builder::new().prefix(".atomscope-").suffix(".part").tempfile_in(dir)?;
+    let (file, part) = file.into_parts();
+    let file = write_all(file, write)?;
+    // Some file systems find out only now that they are full.
+    file.sync_all()?;
+    part.persist(path).map_err(|error| error.error)
+}
+
+fn write_all<W: Write>(file: W, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<W> {
+    let mut out = BufWriter::with_capacity(1 << 16, file);
+    write(&mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)
+}

@@ -1,0 +1,204 @@
+//! What `/proc` says of processes: bounded looks, each of which may fail because the process is gone or not ours.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+/// The part of `/proc/PID/stat` that tells one process from a later one of the same number, and whether it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// The state's letter: `T` and `t` are stopped, `Z` and `X` are dead.
+    pub state: u8,
+    /// When it started, in clock ticks after boot.
+    pub start_ticks: u64,
+}
+
+impl Stat {
+    /// Looks at process `pid`.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let stat = fs::read(format!("/proc/{pid}/stat"))?;
+        Self::parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// The program's name stands in parentheses and may hold anything, parentheses too; the fields follow the last one.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+        let mut fields = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        // The state is field 3, the start field 22.
+        let start_ticks = fields.nth(22 - 4)?.parse().ok()?;
+        Some(Self { state, start_ticks })
+    }
+
+    /// Stopped by a signal or a debugger.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
+    /// Ended, though its number is still taken.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// All process ids of this namespace.
+pub fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// This machine's boot id as a region's header holds it, if the kernel tells.
+pub fn boot_id() -> Option<[u64; 2]> {
+    parse_boot_id(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim())
+}
+
+fn parse_boot_id(text: &str) -> Option<[u64; 2]> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32)?;
+    // The bytes in the order of the text, each half read as a little-endian word.
+    let [high, low] = [(number >> 64) as u64, number as u64];
+    Some([high.swap_bytes(), low.swap_bytes()])
+}
+
+/// Inode of the pid namespace of this process.
+pub fn pid_namespace() -> Option<u64> {
+    fs::metadata("/proc/self/ns/pid").ok().map(|meta| meta.ino())
+}
+
+/// The id that process `pid` has in its own, innermost pid namespace.
+pub fn innermost_pid(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().next_back()?.parse().ok()
+}
+
+/// The id in *our* namespace of the process that calls itself `inner` in pid namespace `namespace` and started at
+/// `start_ticks`. Without a namespace (0) it is taken to be ours.
+pub fn translate(inner: u64, namespace: u64, start_ticks: u64) -> Option<u32> {
+    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == start_ticks);
+    if namespace == 0 || pid_namespace() == Some(namespace) {
+        return u32::try_from(inner).ok().filter(started);
+    }
+    all().into_iter().filter(started).find(|pid| innermost_pid(*pid) == Some(inner))
+}
+
+/// The user that process `pid` runs as.
+pub fn owner(pid: u32) -> io::Result<u32> {
+    fs::metadata(format!("/proc/{pid}")).map(|meta| meta.uid())
+}
+
+/// The program's short name, as it is: it may hold anything.
+pub fn name(pid: u32) -> Option<OsString> {
+    let mut name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    name.pop_if(|byte| *byte == b'\n');
+    Some(OsString::from_vec(name))
+}
+
+/// Files that process `pid` has mapped shared and writable, each in a place where this process can open it: as a
+/// region must be. Needs the same user or ptrace rights.
+pub fn shared_files(pid: u32) -> io::Result<Vec<PathBuf>> {
+    let maps = fs::read(format!("/proc/{pid}/maps"))?;
+    let mut mapped: Vec<_> = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect();
+    mapped.dedup();
+    Ok(mapped.into_iter().filter_map(|mapping| mapping.locate(pid)).collect())
+}
+
+/// A shared writable mapping of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Mapping<'a> {
+    inode: u64,
+    path: &'a [u8],
+}
+
+/// Takes `address perms offset device inode path` apart.
+fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
+    let mut rest = line;
+    let mut field = || {
+        let start = rest.iter().position(|byte| *byte != b' ')?;
+        let end = rest[start..].iter().position(|byte| *byte == b' ')? + start;
+        let (text, after) = (&rest[start..end], &rest[end..]);
+        rest = after;
+        Some(text)
+    };
+    let (_, permissions, _, _, inode) = (field()?, field()?, field()?, field()?, field()?);
+    let path = rest.trim_ascii_start();
+    let shared_writable = permissions.get(1) == Some(&b'w') && permissions.get(3) == Some(&b's');
+    let inode = std::str::from_utf8(inode).ok()?.parse().ok().filter(|inode| *inode != 0)?;
+    let is_file = path.starts_with(b"/") && !path.starts_with(b"/memfd:") && !path.starts_with(b"/SYSV");
+    (shared_writable && is_file).then_some(Mapping { inode, path })
+}
+
+impl Mapping<'_> {
+    /// Where to open it: by its path as this process or that one sees it, else (it is unlinked, or another file has its
+    /// name now) through one of that process's descriptors, of which a node keeps one for its lock.
+    fn locate(&self, pid: u32) -> Option<PathBuf> {
+        let same = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.ino() == self.inode);
+        let path = unescape(self.path);
+        let through_root = [format!("/proc/{pid}/root").as_bytes(), &path].concat();
+        let by_path = [path, through_root].map(|path| PathBuf::from(OsString::from_vec(path)));
+        by_path.into_iter().find(same).or_else(|| {
+            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+            descriptors.flatten().map(|entry| entry.path()).find(same)
+        })
+    }
+}
+
+/// The kernel writes a line break in a path as `\012`, and nothing else in another way.
+fn unescape(path: &[u8]) -> Vec<u8> {
+    let mut out = path.to_vec();
+    while let Some(at) = out.windows(4).position(|bytes| bytes == b"\\012") {
+        out.splice(at..at + 4, [b'\n']);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let stat = b"42 (a) b (c)) T 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 7777 1 1";
+        let stat = Stat::parse(stat).unwrap();
+        assert_eq!((stat.start_ticks, stat.is_stopped(), stat.is_dead()), (7777, true, false));
+        assert_eq!(Stat::parse(b"42 (a"), None);
+        assert_eq!(Stat::parse(b"42 (a) R 1"), None);
+    }
+
+    #[test]
+    fn the_boot_id_is_packed_byte_by_byte_in_the_order_of_its_text() {
+        let id = parse_boot_id("00010203-0405-0607-0809-0a0b0c0d0e0f").unwrap();
+        let bytes: Vec<u8> = id.iter().flat_map(|half| half.to_le_bytes()).collect();
+        assert_eq!(bytes, (0..16).collect::<Vec<u8>>());
+        assert_eq!(parse_boot_id("0-1"), None);
+    }
+
+    #[test]
+    fn only_shared_writable_mappings_of_files_are_looked_at() {
+        let shared = b"7f00-7f01 rw-s 00000000 00:1a 99     /dev/shm/a b\\012c (deleted)";
+        let mapping = parse_mapping(shared).unwrap();
+        assert_eq!((mapping.inode, unescape(mapping.path)), (99, b"/dev/shm/a b\nc (deleted)".to_vec()));
+        for other in [
+            &b"7f00-7f01 rw-p 00000000 00:1a 99 /lib/x.so"[..],
+            b"7f00-7f01 r--s 00000000 00:1a 99 /dev/shm/a",
+            b"7f00-7f01 rw-s 00000000 00:01 99 /memfd:x (deleted)",
+            b"7f00-7f01 rw-s 00000000 00:01 0",
+            b"",
+        ] {
+            assert_eq!(parse_mapping(other), None);
+        }
+    }
+
+    #[test]
+    fn this_process_is_found_under_its_own_number_and_no_other() {
+        let pid = std::process::id();
+        let stat = Stat::of(pid).unwrap();
+        let namespace = pid_namespace().unwrap();
+        assert_eq!(translate(u64::from(pid), namespace, stat.start_ticks), Some(pid));
+        assert_eq!(translate(u64::from(pid), namespace, stat.start_ticks + 1), None);
+        assert_eq!(innermost_pid(pid), Some(u64::from(pid)));
+    }
+}

@@ -1,0 +1,118 @@
+//! Names replaced by pseudonyms: the same name by the same one in a whole snapshot, so that its shape survives.
+//!
+//! A pseudonym is a keyed hash; whoever does not have the key can neither look up a name nor test a guess. What may come
+//! from the application and is no name (previews, help texts) is dropped.
+
+use std::fmt;
+use std::hash::Hasher as _;
+
+use atomscope_layout::decode::rfc3339;
+use atomscope_layout::metrics::BUILTIN;
+use siphasher::sip::SipHasher24;
+use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24Wide};
+
+use crate::snapshot::Snapshot;
+
+/// A key for pseudonyms.
+#[derive(Clone)]
+pub struct Redactor(SipHasher24);
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+impl Redactor {
+    /// A fresh key: pseudonyms of two snapshots cannot be compared.
+    pub fn fresh() -> std::io::Result<Self> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)?;
+        Ok(Self(SipHasher24::new_with_key(&key)))
+    }
+
+    /// The key that follows from `phrase`: pseudonyms are the same wherever it is used, and as secret as it is.
+    pub fn with_key(phrase: &[u8]) -> Self {
+        let mut hasher = SipHasher24Wide::new();
+        hasher.write(phrase);
+        Self(SipHasher24::new_with_key(&hasher.finish128().as_bytes()))
+    }
+
+    /// The pseudonym of a name; nothing stays nothing.
+    pub fn name(&self, name: &str) -> String {
+        if name.is_empty() {
+            return String::new();
+        }
+        let mut hasher = self.0;
+        hasher.write(name.as_bytes());
+        format!("x{:016x}", hasher.finish())
+    }
+
+    /// The pseudonym of a path: element by element, so that the tree keeps its shape.
+    pub fn path(&self, path: &str) -> String {
+        path.split('/').map(|element| self.name(element)).collect::<Vec<_>>().join("/")
+    }
+
+    /// Replaces every name that may come from the application.
+    pub fn redact(&self, snapshot: &mut Snapshot) {
+        let Snapshot { identity, actors, dead_letters, metrics, .. } = snapshot;
+        identity.node = self.name(&identity.node);
+        identity.system = identity.system.as_deref().map(|system| self.name(system));
+        identity.program = self.name(&identity.program);
+        for actor in &mut actors.entries {
+            let status = &mut actor.status;
+            status.path = self.path(&status.path);
+            status.parent = status.parent.as_deref().map(|parent| self.path(parent));
+            status.actor_type = self.name(&status.actor_type);
+            status.host = status.host.as_deref().map(|host| self.name(host));
+            // A time that the application gave as text may be any text.
+            status.spawned_at = actor.spawned_unix_ns.map(rfc3339).unwrap_or_default();
+        }
+        // The order of the names would tell something of them.
+        actors.entries.sort_unstable_by(|a, b| a.status.path.cmp(&b.status.path));
+        for letter in &mut dead_letters.recent {
+            letter.recipient = self.path(&letter.recipient);
+            letter.sender = letter.sender.as_deref().map(|sender| self.path(sender));
+            letter.message_type = self.name(&letter.message_type);
+            letter.message_preview = String::new();
+        }
+        for metric in metrics {
+            let ours = BUILTIN.iter().any(|(name, unit, _, help)| {
+                (metric.name.as_str(), metric.unit.as_str(), metric.help.as_str()) == (*name, *unit, *help)
+            });
+            if !ours {
+                metric.name = self.name(&metric.name);
+                (metric.unit, metric.help) = (String::new(), String::new());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_name_gets_the_same_pseudonym_and_another_name_another() {
+        let redactor = Redactor::with_key(b"k");
+        assert_eq!(redactor.name("orders"), redactor.name("orders"));
+        assert_ne!(redactor.name("orders"), redactor.name("order"));
+        assert_eq!(redactor.name(""), "");
+    }
+
+    #[test]
+    fn a_path_keeps_its_shape_and_starts_with_its_parents_path() {
+        let redactor = Redactor::with_key(b"k");
+        let (parent, child) = (redactor.path("akka://S/user/a"), redactor.path("akka://S/user/a/b"));
+        assert_eq!(child.matches('/').count(), 5);
+        assert_eq!(child.rsplit_once('/').unwrap().0, parent);
+    }
+
+    #[test]
+    fn another_key_gives_other_pseudonyms_and_a_fresh_one_is_another() {
+        let name = |redactor: Redactor| redactor.name("orders");
+        assert_ne!(name(Redactor::with_key(b"a")), name(Redactor::with_key(b"b")));
+        assert_ne!(name(Redactor::fresh().unwrap()), name(Redactor::fresh().unwrap()));
+        assert_eq!(name(Redactor::with_key(b"a")), name(Redactor::with_key(b"a")));
+    }
+}

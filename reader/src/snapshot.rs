@@ -1,0 +1,260 @@
+//! From a region to owned data: everything that is told of a node at one time, with how sure it is.
+//!
+//! Taken once per tick; whoever shows it never goes back to the region.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use atomscope_layout::decode::{ActorTotals, Actors, DeadLetters, Identity, rfc3339};
+use atomscope_layout::dto::NodeSnapshot;
+use atomscope_layout::metrics::{Kind, Metric};
+use atomscope_layout::region::header;
+use serde::Serialize;
+
+use crate::attach::{AttachError, Region};
+use crate::liveness::{Evidence, Liveness};
+
+/// Dead letters that a snapshot holds at most: as many as the incumbent's.
+pub const DEAD_LETTERS: usize = 100;
+
+/// A node at one time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When it was taken: nanoseconds since 1970, UTC, by this machine's clock.
+    pub taken_unix_ns: i128,
+    /// Who made the region.
+    pub identity: Identity,
+    /// The node's process as this program sees it.
+    pub pid: u64,
+    /// Major and minor version of the layout.
+    pub layout_version: (u32, u32),
+    /// How the node is.
+    pub liveness: Liveness,
+    /// Its live actors.
+    pub actors: Actors,
+    /// What was counted of them, before they were listed.
+    pub totals: ActorTotals,
+    /// Whether the counts were the same after they were listed: only then does [`Snapshot::drift`] mean anything.
+    pub at_rest: bool,
+    /// Its newest dead letters.
+    pub dead_letters: DeadLetters,
+    /// Its counters and gauges.
+    pub metrics: Vec<Metric>,
+}
+
+/// Nanoseconds since 1970, UTC.
+pub fn now_unix_ns() -> i128 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    }
+}
+
+impl Snapshot {
+    /// Takes one. One pass over each table; no writer notices.
+    pub fn take(region: &Region) -> Result<Self, AttachError> {
+        let liveness = region.liveness()?;
+        let reader = region.reader()?;
+        let totals = reader.actor_totals();
+        let actors = reader.actors();
+        let at_rest = reader.actor_totals() == totals;
+        let version = region.words().load(header::VERSION);
+        let snapshot = Self {
+            taken_unix_ns: now_unix_ns(),
+            identity: reader.identity(),
+            pid: region.pid(),
+            layout_version: ((version >> 32) as u32, version as u32),
+            liveness,
+            actors,
+            totals,
+            at_rest,
+            dead_letters: reader.dead_letters(DEAD_LETTERS),
+            metrics: reader.metrics(),
+        };
+        region.still_whole()?;
+        Ok(snapshot)
+    }
+
+    /// How long ago something was that the node dates `unix_ns`; never negative, since the clocks may differ a little.
+    pub fn age(&self, unix_ns: i128) -> Duration {
+        age(self.taken_unix_ns, unix_ns)
+    }
+
+    /// Live actors by counting minus live actors in the table: 0 at rest, and of no meaning while actors come and go.
+    pub fn drift(&self) -> i64 {
+        let tabled = (self.actors.entries.len() as u64)
+            .saturating_add(self.actors.unlisted)
+            .saturating_add(self.totals.untracked)
+            .saturating_sub(self.actors.waiting_stops);
+        let drift = i128::from(self.totals.live) - i128::from(tabled);
+        drift.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+
+    /// What a reader should know before trusting the data, in sentences; nothing if all is well.
+    pub fn caveats(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let Liveness { verdict, evidence, .. } = self.liveness;
+        let age = self.liveness.newest_beat_age();
+        if verdict.word() != "live" {
+            let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));
+            notes.push(format!("the node is {verdict}{}", since.unwrap_or_default()));
+        }
+        match evidence {
+            Evidence::Lock => {}
+            Evidence::Process => notes.push("no lock to go by: judged by its process and the boot id".into()),
+            Evidence::Heartbeat => notes.push("no lock and no process to go by: judged by its beats".into()),
+        }
+        let mut count = |number: u64, one: &str, many: &str| match number {
+            0 => {}
+            1 => notes.push(format!("1 {one}")),
+            _ => notes.push(format!("{number} {many}")),
+        };
+        let Actors { unlisted, unreadable, .. } = self.actors;
+        count(unreadable, "actor record was unreadable", "actor records were unreadable");
+        count(
+            unlisted,
+            "live actor is counted but not listed: the table was full around it",
+            "live actors are counted but not listed: the table was full around them",
+        );
+        count(
+            self.totals.untracked,
+            "live actor was neither listed nor kept: the table was full",
+            "live actors were neither listed nor kept: the table was full",
+        );
+        let letters = &self.dead_letters;
+        count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");
+        if self.totals.inexact {
+            notes.push("the list may miss some actors for good: the table has been full".into());
+        }
+        let drift = self.drift();
+        if self.at_rest && drift != 0 {
+            notes.push(format!("the counts and the list of live actors differ by {drift:+}"));
+        }
+        notes
+    }
+
+    /// The JSON of a dump.
+    pub fn into_dump(self, redacted: bool) -> Dump {
+        let drift = self.drift();
+        let generated_at = rfc3339(self.taken_unix_ns);
+        let Self { identity, liveness, actors, totals, at_rest, dead_letters, metrics, .. } = self;
+        let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
+        let atomscope = About {
+            state: liveness.verdict.word(),
+            why: liveness.verdict.why(),
+            liveness: liveness.evidence,
+            pid: self.pid,
+            uid: identity.header.uid,
+            system: identity.system,
+            program: identity.program,
+            writer_version: identity.writer,
+            layout_version: format!("{}.{}", self.layout_version.0, self.layout_version.1),
+            created_at: rfc3339(i128::from(identity.header.created_unix_ns)),
+            process_beat_age_ms: ms(liveness.process_beat_age),
+            runtime_beat_age_ms: ms(liveness.runtime_beat_age),
+            totals,
+            drift,
+            at_rest,
+            unreadable: actors.unreadable,
+            unlisted: actors.unlisted,
+            waiting_stops: actors.waiting_stops,
+            dead_letters: DeadLetterTotals {
+                total: dead_letters.total,
+                lapped: dead_letters.lapped,
+                abandoned: dead_letters.abandoned,
+                unreadable: dead_letters.unreadable,
+            },
+            metrics: metrics.into_iter().map(MetricDump::from).collect(),
+            redacted,
+        };
+        let node = NodeSnapshot {
+            node: identity.node,
+            generated_at,
+            actors: actors.into_snapshot(),
+            dead_letters: dead_letters.recent,
+            cluster: Default::default(),
+            sharding: Default::default(),
+            persistence: Default::default(),
+            remote: Default::default(),
+            streams: Default::default(),
+            ddata: Default::default(),
+        };
+        Dump { node, atomscope }
+    }
+}
+
+/// How long before `now` something was; never negative.
+pub fn age(now_unix_ns: i128, unix_ns: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(now_unix_ns.saturating_sub(unix_ns).max(0)).unwrap_or(u64::MAX))
+}
+
+/// What `dump --format json` writes: the incumbent's snapshot, and one object beside its fields.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dump {
+    /// Field for field the incumbent's.
+    #[serde(flatten)]
+    pub node: NodeSnapshot,
+    /// What it does not have.
+    pub atomscope: About,
+}
+
+/// What is told of a node beside the incumbent's snapshot.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the fields say it; those of Snapshot say more")]
+pub struct About {
+    pub state: &'static str,
+    pub why: Option<&'static str>,
+    /// What `state` rests on.
+    pub liveness: Evidence,
+    pub pid: u64,
+    pub uid: u64,
+    pub system: Option<String>,
+    pub program: String,
+    pub writer_version: String,
+    pub layout_version: String,
+    /// RFC 3339.
+    pub created_at: String,
+    pub process_beat_age_ms: Option<u64>,
+    pub runtime_beat_age_ms: Option<u64>,
+    pub totals: ActorTotals,
+    pub drift: i64,
+    /// Whether no actor came or went while they were listed.
+    pub at_rest: bool,
+    pub unreadable: u64,
+    pub unlisted: u64,
+    pub waiting_stops: u64,
+    pub dead_letters: DeadLetterTotals,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricDump>,
+    pub redacted: bool,
+}
+
+/// What became of all dead letters.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of DeadLetters say it")]
+pub struct DeadLetterTotals {
+    pub total: u64,
+    pub lapped: u64,
+    pub abandoned: u64,
+    pub unreadable: u64,
+}
+
+/// A counter or gauge.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of Metric say it")]
+pub struct MetricDump {
+    pub name: String,
+    pub unit: String,
+    pub kind: &'static str,
+    pub help: String,
+    pub value: u64,
+}
+
+impl From<Metric> for MetricDump {
+    fn from(metric: Metric) -> Self {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        Self { name: metric.name, unit: metric.unit, kind, help: metric.help, value: metric.value }
+    }
+}

@@ -1,0 +1,131 @@
+//! Text that is safe to print: what a region, a path or an argument holds may be meant for the terminal that shows it.
+//!
+//! Whatever moves the cursor, changes colours or titles, reorders or hides text is written as `\u{202e}`: control
+//! characters (C0, DEL, C1), bidirectional controls, zero-width and other invisible characters. Everything else stays
+//! as it is. In JSON the same characters are written as `\u202e`: the same value, in letters that do nothing.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+/// Whether `c` does something other than show itself: Unicode's general categories Cc, Cf, Zl and Zp, and what is
+/// drawn as nothing.
+pub fn is_unsafe(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    matches!(u32::from(c),
+        0x80..=0x9f                                                     // C1
+        | 0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890 | 0x891 | 0x8e2
+        | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f           // fillers and inherent vowels
+        | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f           // zero width, line breaks, bidirectional
+        | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb  // selectors, byte order mark, annotations
+        | 0x110bd | 0x110cd | 0x13430..=0x1345f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a
+        | 0xe0000..=0xe0fff) // tags
+}
+
+/// `text` with each such character written out.
+///
+/// ```
+/// assert_eq!(atomscope::text::clean("plain"), "plain");
+/// assert_eq!(atomscope::text::clean("\u{1b}[2J\u{202e}"), r"\u{1b}[2J\u{202e}");
+/// ```
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+/// The same for text of several lines, whose line breaks are meant.
+pub fn clean_lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+}
+
+/// The same for what need not be UTF-8: bytes that are not are written as `\xff`.
+pub fn clean_os(text: &OsStr) -> String {
+    let mut out = String::new();
+    for chunk in text.as_bytes().utf8_chunks() {
+        out.push_str(&clean(chunk.valid()));
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+/// The same for a path.
+pub fn clean_path(path: &Path) -> String {
+    clean_os(path.as_os_str())
+}
+
+/// Compact JSON in which every such character is escaped.
+struct SafeFormatter;
+
+impl Formatter for SafeFormatter {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_unsafe) {
+            let (before, from) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut chars = from.chars();
+            if let Some(c) = chars.next() {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// Writes `value` as one line of JSON that is safe to print. The error is always the writer's.
+pub fn write_json(writer: &mut (impl io::Write + ?Sized), value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, SafeFormatter))?;
+    writer.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str =
+        "a\u{1b}]0;title\u{7}\u{9b}31m\u{7f}\n\u{202e}\u{200b}\u{feff}\u{2066}\u{e0041}\u{ad}é漢🦀 \"\\";
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_written_out_and_the_rest_stays() {
+        assert_eq!(
+            clean(HOSTILE),
+            "a\\u{1b}]0;title\\u{7}\\u{9b}31m\\u{7f}\\u{a}\\u{202e}\\u{200b}\\u{feff}\\u{2066}\\u{e0041}\\u{ad}é漢🦀 \"\\"
+        );
+        assert_eq!(clean_lines("a\nb\rc"), "a\nb\\u{d}c");
+        assert_eq!(clean_os(OsStr::from_bytes(b"a\xff\x1b")), "a\\xff\\u{1b}");
+    }
+
+    #[test]
+    fn json_of_hostile_text_is_harmless_and_means_the_same() {
+        let mut out = Vec::new();
+        write_json(&mut out, &HOSTILE).unwrap();
+        let json = String::from_utf8(out).unwrap();
+        assert!(!json.trim_end().contains(is_unsafe), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), HOSTILE);
+    }
+
+    #[test]
+    fn every_control_character_is_unsafe() {
+        assert!(
+            (0..=u32::from(char::MAX)).filter_map(char::from_u32).filter(|c| c.is_control()).all(is_unsafe)
+        );
+    }
+}
