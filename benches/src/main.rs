@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         place = black_box(black_box(place).wrapping_add(1));
     });
 
-    let ours = TelemetryExtension::with_region(region, 1024);
+    let ours = TelemetryExtension::with_region(region);
     let incumbent = atomr_telemetry::TelemetryExtension::new("bench", 1024);
     let user = ActorPath::root(Address::local("bench")).child("user");
     for (depth, parent) in

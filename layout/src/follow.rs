@@ -135,6 +135,11 @@ impl Follower {
             .sum()
     }
 
+    /// Whether events were read that the next look will hand out, whatever else it brings.
+    pub fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Takes everything that has been published. One pass over what is new, at most a whole ring per lane.
     pub fn look(&mut self, region: &RegionReader<'_>) -> Look {
         self.take(region, false)
@@ -161,7 +166,8 @@ impl Follower {
         };
         let (first, second) = (heads(), heads());
         let mut look = Look::default();
-        let mut horizon = 0;
+        // What was held back before lies below the first heads now.
+        let mut horizon = self.held.iter().map(|event| event.stamp).max().unwrap_or(0);
         let mut words = [0u64; EVENT_WORDS];
         for at in 0..self.lanes.len() {
             let ring = region.event_lane(at);

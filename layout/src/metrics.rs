@@ -80,6 +80,10 @@ builtin! {
     SamplerRounds = "sampler.rounds", "rounds", Counter;
     /// Time that the sampler spent in them.
     SamplerTime = "sampler.time", "nanoseconds", Counter;
+    /// Events of the shared lane that gave way to a writer at work in the same slot.
+    EventsAbandoned = "events.abandoned", "events", Counter;
+    /// Stops that nobody could tell as events, since the table had kept no path of theirs.
+    EventsUntold = "events.untold", "events", Counter;
     /// Updates of a record that found it gone or in another thread's hands.
     UpdatesMissed = "actors.updates_missed", "updates", Counter;
 }

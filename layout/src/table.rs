@@ -374,7 +374,17 @@ impl<'a> Table<'a> {
     /// Removes each waiting stop together with its spawn. `expire` is asked for each stop that has no spawn, with its
     /// key's fingerprint, and says whether to give it up. One pass over the control words; threads that settle at the
     /// same time leave each other's entries alone.
-    pub fn settle(&self, mut expire: impl FnMut(u64) -> bool) -> Settled {
+    pub fn settle(&self, expire: impl FnMut(u64) -> bool) -> Settled {
+        self.settle_telling(expire, |_| {})
+    }
+
+    /// The same, which also shows the record of each spawn that it removes to `stopped`. (Of a spilled one there is
+    /// none.)
+    pub fn settle_telling(
+        &self,
+        mut expire: impl FnMut(u64) -> bool,
+        mut stopped: impl FnMut(&[AtomicU64]),
+    ) -> Settled {
         let mut settled = Settled::default();
         for (index, word) in self.control.iter().enumerate() {
             let control = Control(word.load(Ordering::Acquire));
@@ -386,7 +396,7 @@ impl<'a> Table<'a> {
                 continue;
             }
             let Some(key) = self.key(index) else { continue };
-            let outcome = if self.take(key, Sign::Plus) != Taken::Nothing {
+            let outcome = if self.take_showing(key, &mut stopped) {
                 settled.pairs += 1;
                 FREE
             } else if expire(key.fingerprint()) {
@@ -411,7 +421,7 @@ impl<'a> Table<'a> {
                     continue;
                 }
                 let left = if self.take_spilled(group, fingerprint, Sign::Plus)
-                    || self.take_by_fingerprint(fingerprint)
+                    || self.take_by_fingerprint(fingerprint, &mut stopped)
                 {
                     settled.pairs += 1;
                     0
@@ -428,17 +438,40 @@ impl<'a> Table<'a> {
         settled
     }
 
-    fn take_by_fingerprint(&self, fingerprint: u64) -> bool {
+    /// Takes the oldest spawn of this key, and shows its record while it is in hand.
+    fn take_showing(&self, key: Key, show: impl FnOnce(&[AtomicU64])) -> bool {
+        for _ in 0..2 * BUCKET_SLOTS {
+            let Some((index, control, _)) = self.find(key, PLUS, false) else { break };
+            if self.swap(index, control, control.with_state(BUSY)) {
+                self.show_and_free(index, control, show);
+                return true;
+            }
+        }
+        self.spill_used.load(Ordering::Relaxed) != 0
+            && self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Plus)
+    }
+
+    fn take_by_fingerprint(&self, fingerprint: u64, show: impl FnOnce(&[AtomicU64])) -> bool {
         let buckets = fingerprint_buckets(fingerprint, self.control.len() / BUCKET_SLOTS);
-        buckets.into_iter().flat_map(|bucket| self.bucket(bucket)).any(|(index, word)| {
+        let found = buckets.into_iter().flat_map(|bucket| self.bucket(bucket)).find_map(|(index, word)| {
             let control = Control(word.load(Ordering::Acquire));
-            control.state() == PLUS
-                && self
-                    .slot(index)
-                    .first()
-                    .is_some_and(|first| first.load(Ordering::Relaxed) & !SIGN_BITS == fingerprint)
-                && self.swap(index, control, control.with_state(FREE))
-        })
+            let first = self.slot(index).first()?.load(Ordering::Relaxed);
+            let taken = control.state() == PLUS
+                && first & !SIGN_BITS == fingerprint
+                && self.swap(index, control, control.with_state(BUSY));
+            taken.then_some((index, control))
+        });
+        let Some((index, control)) = found else { return false };
+        self.show_and_free(index, control, show);
+        true
+    }
+
+    /// Ends the life of an entry that is in hand.
+    fn show_and_free(&self, index: usize, control: Control, show: impl FnOnce(&[AtomicU64])) {
+        show(self.slot(index));
+        if let Some(word) = self.control.get(index) {
+            word.store(control.with_state(FREE).0, Ordering::Release);
+        }
     }
 }
 

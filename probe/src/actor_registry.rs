@@ -5,7 +5,10 @@
 #[cfg(feature = "atomr")]
 use atomr_core::actor::{ActorPath, SpawnObserver};
 use atomscope_layout::Capacities;
+use std::sync::Arc;
+
 use atomscope_layout::decode::Actors;
+use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
@@ -17,30 +20,27 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::region::Region;
-#[cfg(feature = "atomr")]
-use crate::text::PathText;
-use crate::text::Texts;
+use crate::text::{PathText, Pieces, Texts};
 
 /// The live actors of a system.
 #[derive(Debug)]
 pub struct ActorRegistry {
     region: Region,
+    bus: TelemetryBus,
     /// A registry on a bare bus has nobody else to settle its table.
     settles: bool,
 }
 
 impl ActorRegistry {
     /// A registry of its own, in private memory; the one of a node is [`crate::TelemetryExtension::actors`].
-    pub fn new(_bus: TelemetryBus) -> Self {
-        Self {
-            region: Region::bare(Capacities { dead_letters: 1, events: 1, ..Capacities::default() }),
-            settles: true,
-        }
+    pub fn new(bus: TelemetryBus) -> Self {
+        let region = Region::bare(Capacities { dead_letters: 1, events: 1, ..Capacities::default() });
+        Self { region, bus, settles: true }
     }
 
     #[cfg(feature = "atomr")]
-    pub(crate) fn of(region: Region, settles: bool) -> Self {
-        Self { region, settles }
+    pub(crate) fn of(region: Region, bus: TelemetryBus, settles: bool) -> Self {
+        Self { region, bus, settles }
     }
 
     /// Notes a spawn. An actor of that path that is live already is replaced. No lock, no allocation of its own, no
@@ -96,16 +96,49 @@ impl ActorRegistry {
             record.host_bytes = texts.put(host, ACTOR_TEXT_BYTES);
         }
         let (cut, used) = (texts.cut, texts.used());
-        self.put(key, record, used, cut);
+        self.tell_spawn(&mut record, &status.actor_type, cut);
+        self.put(key, &record, used);
     }
 
-    fn put(&self, key: Key, mut record: ActorRecord, text_bytes: usize, cut: bool) {
+    /// Publishes a spawn. Before its record can be found in the table, so that its stop is told later.
+    fn tell_spawn(&self, record: &mut ActorRecord, actor_type: &str, cut: bool) {
         let core = &self.region.core;
         if cut {
             record.flags |= actor_flags::TEXT_CUT;
             core.count(Builtin::TextsCut, 1);
         }
-        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+        let cut_path = record.flags & actor_flags::PATH_CUT != 0;
+        let [path, parent, kind, spawned, host] = [
+            record.path_bytes,
+            record.parent_bytes,
+            record.type_bytes,
+            record.spawned_bytes,
+            record.host_bytes,
+        ];
+        let mut event = EventRecord {
+            stamp: record.spawned,
+            type_id: record.type_id,
+            flags: record.flags,
+            text_bytes: [path, parent, kind, spawned, host],
+            numbers: if cut_path { record.parent_key } else { [record.live[live::MAILBOX_DEPTH], 0] },
+            text: record.text,
+            ..EventRecord::new(EventKind::ActorSpawned)
+        };
+        if record.type_id != 0 && !Arc::ptr_eq(core, self.bus.core()) {
+            // A bus of its own has names of its own.
+            event.type_id = self.bus.core().intern(actor_type);
+        }
+        self.bus.core().publish(&event);
+    }
+
+    fn tell_stop(&self, mut event: EventRecord, spawned: u64) {
+        event.stamp = self.region.core.stamp(spawned);
+        self.bus.core().publish(&event);
+    }
+
+    fn put(&self, key: Key, record: &ActorRecord, text_bytes: usize) {
+        let core = &self.region.core;
+        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(*record);
         let used = ACTOR_HEAD_WORDS + text_bytes.div_ceil(8);
         match core.table().put(key, Sign::Plus, words.get(..used).unwrap_or(&words), 0..0) {
             Put::Slot => {}
@@ -116,8 +149,9 @@ impl ActorRegistry {
 
     /// Notes on which cluster host an actor lives. Unknown paths are left alone.
     pub fn set_host(&self, path: &str, host: impl Into<String>) {
-        let host = host.into();
-        self.update(path, |slot| {
+        let (host, core) = (host.into(), &self.region.core);
+        let mut cut = false;
+        let found = core.table().update(core.hasher.key(path), |slot| {
             let mut words = [0u64; ACTOR_WORDS];
             Words::new(slot).copy_to(&mut words);
             let mut record = ActorRecord::new_zeroed();
@@ -129,35 +163,53 @@ impl ActorRegistry {
             let mut texts = Texts::new(&mut record.text);
             texts.end(before.into_iter().map(usize::from).sum(), false);
             record.host_bytes = texts.put(&host, ACTOR_TEXT_BYTES);
-            let cut = texts.cut;
+            cut = texts.cut;
             record.flags |= actor_flags::HOST | if cut { actor_flags::TEXT_CUT } else { 0 };
             let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
             store(slot, &words);
-            cut
         });
+        core.count(Builtin::UpdatesMissed, u64::from(!found));
+        core.count(Builtin::TextsCut, u64::from(cut));
     }
 
     /// Notes a stop. Unknown paths are left alone.
     pub fn record_stop(&self, path: &str) {
         let core = &self.region.core;
-        if core.table().take(core.hasher.key(path), Sign::Plus) != Taken::Nothing {
-            core.count(Builtin::Stopped, 1);
-        }
+        let (key, event) = self.path_event(path, EventKind::ActorStopped);
+        let spawned = match core.table().take(key, Sign::Plus) {
+            Taken::Entry { stamp } => stamp,
+            Taken::Spilled => 0,
+            Taken::Nothing => return,
+        };
+        core.count(Builtin::Stopped, 1);
+        self.tell_stop(event, spawned);
     }
 
-    /// Notes how many messages wait in an actor's mailbox. Unknown paths are left alone.
+    /// Notes how many messages wait in an actor's mailbox. Of an unknown path only the event remains.
     pub fn record_mailbox_depth(&self, path: &str, depth: u64) {
-        self.update(path, |slot| set_depth(slot, depth));
+        self.set_depth(path, depth);
     }
 
-    /// `change` says whether it cut a text.
-    fn update(&self, path: &str, change: impl FnOnce(&[AtomicU64]) -> bool) {
+    fn set_depth(&self, path: &(impl Pieces + ?Sized), depth: u64) {
         let core = &self.region.core;
-        let mut cut = false;
-        if !core.table().update(core.hasher.key(path), |slot| cut = change(slot)) {
+        let (key, mut event) = self.path_event(path, EventKind::MailboxSampled);
+        if !core.table().update(key, |slot| set_depth(slot, depth)) {
             core.count(Builtin::UpdatesMissed, 1);
         }
-        core.count(Builtin::TextsCut, u64::from(cut));
+        event.numbers[0] = depth;
+        event.stamp = core.stamp(0);
+        self.bus.core().publish(&event);
+    }
+
+    /// An event that tells of a path, and the path's key.
+    fn path_event(&self, path: &(impl Pieces + ?Sized), kind: EventKind) -> (Key, EventRecord) {
+        let mut event = EventRecord::new(kind);
+        let mut text = PathText::new(event.text.get_mut(..ACTOR_PATH_BYTES).unwrap_or_default());
+        let key = self.region.core.hasher.key_and_text(path, &mut text);
+        let (bytes, cut) = text.finish(|| key);
+        event.text_bytes[0] = bytes as u16;
+        event.flags = if cut { event_flags::TEXT_CUT } else { 0 };
+        (key, event)
     }
 
     /// Actors spawned since the registry was made.
@@ -186,13 +238,13 @@ impl ActorRegistry {
 
     pub(crate) fn actors(&self) -> Actors {
         if self.settles {
-            self.region.core.settle();
+            self.region.core.settle(|event| self.bus.core().publish(event));
         }
         self.region.core.reader().map(|reader| reader.actors()).unwrap_or_default()
     }
 }
 
-fn set_depth(slot: &[AtomicU64], depth: u64) -> bool {
+fn set_depth(slot: &[AtomicU64], depth: u64) {
     const DEPTH: usize = core::mem::offset_of!(ActorRecord, live) / 8 + live::MAILBOX_DEPTH;
     // Type id and flags share a word; the flags are its upper half.
     const FLAGS: usize = core::mem::offset_of!(ActorRecord, type_id) / 8;
@@ -200,7 +252,19 @@ fn set_depth(slot: &[AtomicU64], depth: u64) -> bool {
         to.store(depth, Ordering::Relaxed);
         flags.store(flags.load(Ordering::Relaxed) | u64::from(actor_flags::DEPTH) << 32, Ordering::Relaxed);
     }
-    false
+}
+
+/// The event of the stop of an actor of which this is the record.
+pub(crate) fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
+    let mut event = EventRecord { stamp, ..EventRecord::new(EventKind::ActorStopped) };
+    let bytes = usize::from(record.path_bytes).min(ACTOR_PATH_BYTES);
+    if let (Some(to), Some(from)) = (event.text.get_mut(..bytes), record.text.get(..bytes)) {
+        to.copy_from_slice(from);
+    }
+    event.text_bytes[0] = bytes as u16;
+    event.flags = record.flags & actor_flags::PATH_CUT;
+    event.flags = if event.flags != 0 { event_flags::TEXT_CUT } else { 0 };
+    event
 }
 
 #[cfg(feature = "atomr")]
@@ -213,12 +277,6 @@ impl SpawnObserver for ActorRegistry {
         let mut text = PathText::new(record.text.get_mut(..ACTOR_PATH_BYTES).unwrap_or_default());
         let (key, above_key, above_bytes) = core.hasher.path_and_parent(path, &mut text);
         let (used, path_cut) = text.finish(|| key);
-        let table = core.table();
-        if table.take(key, Sign::Minus) != Taken::Nothing {
-            // Its stop was here first: the actor has come and gone.
-            core.count(Builtin::EarlyStopsDone, 1);
-            return;
-        }
         record.key = key.0;
         record.path_bytes = used as u16;
         let mut texts = Texts::new(&mut record.text);
@@ -241,34 +299,41 @@ impl SpawnObserver for ActorRegistry {
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES);
         }
+        let table = core.table();
         // A respawn is later than what it replaces, so that the stop of that one takes that one.
         record.spawned = core.stamp(table.newest_spawn(key).unwrap_or(0));
         let (cut, used) = (texts.cut, texts.used());
-        self.put(key, record, used, cut);
+        self.tell_spawn(&mut record, actor_type, cut);
+        if table.take(key, Sign::Minus) == Taken::Nothing {
+            self.put(key, &record, used);
+        } else {
+            // Its stop was here first: the actor has come and gone.
+            core.count(Builtin::EarlyStopsDone, 1);
+            self.tell_stop(stop_event(&record, 0), record.spawned);
+        }
     }
 
     fn on_stop(&self, path: &ActorPath) {
         let core = &self.region.core;
         core.count(Builtin::Stopped, 1);
-        let key = core.hasher.key(path);
+        let (key, event) = self.path_event(path, EventKind::ActorStopped);
         let table = core.table();
-        if table.take(key, Sign::Plus) != Taken::Nothing {
-            return;
-        }
-        match table.put_stop(key, core.stamp(0)) {
-            Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
-            Put::Refused => core.count(Builtin::UntrackedStops, 1),
+        match table.take(key, Sign::Plus) {
+            Taken::Entry { stamp } => self.tell_stop(event, stamp),
+            Taken::Spilled => self.tell_stop(event, 0),
+            // Before its spawn: whoever brings the two together tells of it.
+            Taken::Nothing => match table.put_stop(key, core.stamp(0)) {
+                Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
+                Put::Refused => {
+                    core.count(Builtin::UntrackedStops, 1);
+                    self.tell_stop(event, 0);
+                }
+            },
         }
     }
 
     fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
-        let core = &self.region.core;
-        let set = core.table().update(core.hasher.key(path), |slot| {
-            set_depth(slot, depth);
-        });
-        if !set {
-            core.count(Builtin::UpdatesMissed, 1);
-        }
+        self.set_depth(path, depth);
     }
 }
 

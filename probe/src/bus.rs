@@ -1,22 +1,280 @@
-//! The bus that probes publish on.
+//! The bus that probes publish on, and its subscribers in the same process.
+//!
+//! Publishing writes a record into the calling thread's lane of the region and wakes nobody. A subscriber reads the lanes
+//! as another process would; a thread of the probe looks every two milliseconds whether there is anything new for those
+//! that wait. An exporter runs on a thread of its own, where it may take its time.
 
 use std::sync::Arc;
+#[cfg(feature = "atomr")]
+use std::{collections::VecDeque, sync::Weak, sync::atomic::AtomicUsize};
+
+pub use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::limits::MAX_EVENTS;
+use atomscope_layout::region::MIN_METRICS;
+use atomscope_layout::{Capacities, event};
+#[cfg(feature = "atomr")]
+use atomscope_layout::{follow::Follower, follow::Look};
+#[cfg(feature = "atomr")]
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+#[cfg(feature = "atomr")]
+use tokio::sync::mpsc;
+
+#[cfg(feature = "atomr")]
+use crate::exporters::Exporter;
+use crate::region::{Core, Region};
+#[cfg(feature = "atomr")]
+use crate::wake::Waiter;
+
+/// Events that a bare bus keeps per lane at most: memory is reserved, though not touched, for all of them.
+const MOST_BARE_EVENTS: usize = MAX_EVENTS >> 4;
 
 /// A cloneable handle of a node's event bus.
 #[derive(Debug, Clone)]
 pub struct TelemetryBus {
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    _capacity: usize,
+    region: Region,
+    #[cfg(feature = "atomr")]
+    receivers: AtomicUsize,
 }
 
 impl TelemetryBus {
-    /// A bus that keeps at least so many recent events per thread. Any number is allowed; it is brought within what
-    /// is possible.
+    /// A bus of its own, in private memory, that keeps the newest `capacity` events of each thread (at least 16, and no
+    /// more than is possible); the one of a node is [`crate::TelemetryExtension::bus`].
     pub fn new(capacity: usize) -> Self {
-        Self { _shared: Arc::new(Shared { _capacity: capacity }) }
+        let events = capacity.clamp(16, MOST_BARE_EVENTS);
+        Self::of(Region::bare(Capacities {
+            actors: 1,
+            lanes: 16,
+            dead_letters: 1,
+            events,
+            names: 256,
+            metrics: MIN_METRICS,
+        }))
+    }
+
+    pub(crate) fn of(region: Region) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                region,
+                #[cfg(feature = "atomr")]
+                receivers: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.shared.region.core
+    }
+
+    /// Publishes an event. No lock, no allocation of its own, no system call; nobody is waited for or woken. Texts longer
+    /// than a record holds (192 bytes together) are cut visibly and counted.
+    ///
+    /// ```
+    /// use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
+    ///
+    /// let bus = TelemetryBus::new(64);
+    /// bus.publish(TelemetryEvent::DDataUpdated { key: "cart".into() });
+    /// ```
+    pub fn publish(&self, event: TelemetryEvent) {
+        let core = self.core();
+        let stamp = core.stamp(0);
+        let cut = event::encode(&event, stamp, |name| core.intern(name), |record| core.publish(record));
+        if cut {
+            core.count_cut_text();
+        }
+    }
+}
+
+#[cfg(feature = "atomr")]
+impl TelemetryBus {
+    /// A receiver of everything that is published from now on.
+    pub fn subscribe(&self) -> Receiver {
+        use std::sync::atomic::Ordering;
+        self.shared.receivers.fetch_add(1, Ordering::Relaxed);
+        Receiver {
+            bus: Arc::downgrade(&self.shared),
+            follower: self.core().reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default(),
+            core: self.core().clone(),
+            ready: VecDeque::new(),
+            waiter: None,
+            seen: 0,
+        }
+    }
+
+    /// A receiver of what is published of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. What it misses is
+    /// left out silently. To be called within a tokio runtime, on which a task does the filtering until the receiver is
+    /// dropped.
+    pub fn subscribe_topic(&self, wanted: &'static str) -> mpsc::UnboundedReceiver<TelemetryEvent> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut events = self.subscribe();
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    () = sender.closed() => return,
+                };
+                match event {
+                    Ok(event) if event.topic() == wanted => drop(sender.send(event)),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        receiver
+    }
+
+    /// How many receivers of this process there are.
+    pub fn receiver_count(&self) -> usize {
+        self.shared.receivers.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Runs an exporter on a thread of its own, fed with everything that is published from now on, until the bus is gone.
+    /// One that panics is told the next event; one that blocks misses what no longer fits the ring.
+    pub(crate) fn attach_exporter(&self, exporter: Arc<dyn Exporter>) {
+        let mut events = self.subscribe();
+        let run = move || loop {
+            match events.blocking_recv() {
+                Ok(event) => {
+                    let told = std::panic::AssertUnwindSafe(|| exporter.on_event(&event));
+                    // The panic hook has said what there is to say.
+                    let _ = std::panic::catch_unwind(told);
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("atomscope-export".into()).spawn(run) {
+            crate::region::warn(&format!("an exporter has no thread and will be told nothing: {error}"));
+        }
+    }
+}
+
+/// Receives what is published on a bus.
+///
+/// It reads the region's lanes, so that a publisher never knows of it. Of what happens on several threads the order is
+/// that of cause and effect; of one thread, its own.
+#[cfg(feature = "atomr")]
+#[derive(Debug)]
+pub struct Receiver {
+    core: Arc<Core>,
+    bus: Weak<Shared>,
+    follower: Follower,
+    ready: VecDeque<TelemetryEvent>,
+    waiter: Option<Waiter>,
+    /// The heads before the latest look.
+    seen: u64,
+}
+
+#[cfg(feature = "atomr")]
+impl Receiver {
+    /// The next event. Waits for it.
+    ///
+    /// # Errors
+    /// `Lagged` with the number of events that were overwritten before they were read; what is left follows. `Closed`
+    /// when all handles of the bus are gone and everything was read.
+    pub async fn recv(&mut self) -> Result<TelemetryEvent, RecvError> {
+        loop {
+            match self.next() {
+                Ok(event) => return Ok(event),
+                Err(TryRecvError::Lagged(missed)) => return Err(RecvError::Lagged(missed)),
+                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
+                Err(TryRecvError::Empty) => {}
+            }
+            let watch = self.watch();
+            // Nothing more may have come since the look, or it is seen at once.
+            self.waiter.get_or_insert_with(Waiter::new).wait(self.seen, watch).await;
+        }
+    }
+
+    /// The same, for threads.
+    pub(crate) fn blocking_recv(&mut self) -> Result<TelemetryEvent, RecvError> {
+        loop {
+            match self.next() {
+                Ok(event) => return Ok(event),
+                Err(TryRecvError::Lagged(missed)) => return Err(RecvError::Lagged(missed)),
+                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
+                Err(TryRecvError::Empty) => std::thread::sleep(crate::wake::LOOK),
+            }
+        }
+    }
+
+    /// The next event, if there is one now.
+    ///
+    /// # Errors
+    /// `Empty` if there is none, else as [`Self::recv`].
+    pub fn try_recv(&mut self) -> Result<TelemetryEvent, TryRecvError> {
+        self.next()
+    }
+
+    /// Another receiver of the same bus, from now on.
+    pub fn resubscribe(&self) -> Self {
+        if let Some(bus) = self.bus.upgrade() {
+            return TelemetryBus { shared: bus }.subscribe();
+        }
+        let follower = self.core.reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default();
+        Self {
+            core: self.core.clone(),
+            bus: Weak::new(),
+            follower,
+            ready: VecDeque::new(),
+            waiter: None,
+            seen: 0,
+        }
+    }
+
+    fn next(&mut self) -> Result<TelemetryEvent, TryRecvError> {
+        if let Some(event) = self.ready.pop_front() {
+            return Ok(event);
+        }
+        // Asked before looking: what the last handle published before it went is seen.
+        let closed = self.bus.strong_count() == 0;
+        self.seen = heads(&self.core);
+        let Some(reader) = self.core.reader() else { return Err(TryRecvError::Closed) };
+        let Look { events, losses } = if closed {
+            self.follower.last_look(&reader)
+        } else {
+            // What a first look holds back for want of its cause, a second one has.
+            let mut look = self.follower.look(&reader);
+            if self.follower.holds_back() {
+                let Look { events, losses } = self.follower.look(&reader);
+                look.events.extend(events);
+                look.losses.extend(losses);
+            }
+            look
+        };
+        self.ready.extend(events.into_iter().map(|event| event.event));
+        match losses.iter().map(|loss| loss.lapped + loss.abandoned + loss.unreadable).sum() {
+            0 => {
+                self.ready.pop_front().ok_or(if closed { TryRecvError::Closed } else { TryRecvError::Empty })
+            }
+            missed => Err(TryRecvError::Lagged(missed)),
+        }
+    }
+
+    /// What the waking thread asks: the heads, or nothing if the bus is gone.
+    fn watch(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
+        let (core, bus) = (self.core.clone(), self.bus.clone());
+        move || (bus.strong_count() > 0).then(|| heads(&core))
+    }
+}
+
+/// Something that changes whenever anything is published.
+#[cfg(feature = "atomr")]
+fn heads(core: &Core) -> u64 {
+    core.reader().map_or(0, |reader| {
+        (0..reader.event_lanes()).fold(0, |sum: u64, lane| sum.wrapping_add(reader.event_lane(lane).head()))
+    })
+}
+
+#[cfg(feature = "atomr")]
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(bus) = self.bus.upgrade() {
+            bus.receivers.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        }
     }
 }

@@ -6,6 +6,9 @@
 #[cfg(feature = "atomr")]
 use atomr_core::actor::{ActorPath, DeadLetterObserver};
 use atomscope_layout::Capacities;
+use std::sync::Arc;
+
+use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{DEAD_LETTER_PATH_BYTES, DEAD_LETTER_TEXT_BYTES, MAX_DEAD_LETTERS};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{
@@ -24,21 +27,22 @@ use crate::text::{Pieces, Texts};
 #[derive(Debug)]
 pub struct DeadLetterFeed {
     region: Region,
+    bus: TelemetryBus,
 }
 
 impl DeadLetterFeed {
     /// A feed of its own, in private memory, that keeps exactly the newest `capacity` (at least 1); the one of a node
     /// is [`crate::TelemetryExtension::dead_letters`].
-    pub fn new(_bus: TelemetryBus, capacity: usize) -> Self {
+    pub fn new(bus: TelemetryBus, capacity: usize) -> Self {
         let dead_letters = capacity.clamp(1, MAX_DEAD_LETTERS);
         let capacities =
             Capacities { actors: 1, lanes: 16, dead_letters, events: 1, names: 256, metrics: MIN_METRICS };
-        Self { region: Region::bare(capacities) }
+        Self { region: Region::bare(capacities), bus }
     }
 
     #[cfg(feature = "atomr")]
-    pub(crate) fn of(region: Region) -> Self {
-        Self { region }
+    pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
+        Self { region, bus }
     }
 
     /// Notes a dead letter. No lock, no allocation of its own, no system call.
@@ -79,10 +83,43 @@ impl DeadLetterFeed {
         let ticket = ring.ticket();
         record.stamp = core.stamp(0);
         let words: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(record);
+        let used_bytes = used;
         let used = DEAD_LETTER_HEAD_WORDS + used.div_ceil(8);
         if ring.write(ticket, words.get(..used).unwrap_or(&words)) == Written::Abandoned {
             core.count(Builtin::DeadLettersAbandoned, 1);
         }
+        self.tell(ticket, &record, used_bytes, name);
+    }
+
+    /// Publishes the letter. Its texts are the record's, in the same order; what is too long for an event is cut from the
+    /// end of the preview, which is the last.
+    fn tell(&self, ticket: u64, record: &Record, used: usize, name: &str) {
+        let bus = self.bus.core();
+        let mut event = EventRecord {
+            stamp: record.stamp,
+            type_id: record.type_id,
+            flags: record.flags & dead_letter_flags::SENDER,
+            numbers: [ticket.wrapping_add(1), 0],
+            ..EventRecord::new(EventKind::DeadLetter)
+        };
+        if record.type_id != 0 && !Arc::ptr_eq(&self.region.core, bus) {
+            event.type_id = bus.intern(name);
+        }
+        let texts = [record.recipient_bytes, record.sender_bytes, record.type_bytes, 0, record.preview_bytes];
+        if let (Some(to), Some(from)) = (event.text.get_mut(..used), record.text.get(..used)) {
+            to.copy_from_slice(from);
+            event.text_bytes = texts;
+        } else {
+            let mut rest = record.text.as_slice();
+            let mut room = Texts::new(&mut event.text);
+            for (to, bytes) in event.text_bytes.iter_mut().zip(texts) {
+                let (text, after) = rest.split_at_checked(bytes.into()).unwrap_or_default();
+                rest = after;
+                *to = room.put(core::str::from_utf8(text).unwrap_or_default(), DEAD_LETTER_TEXT_BYTES);
+            }
+            event.flags |= event_flags::TEXT_CUT;
+        }
+        bus.publish(&event);
     }
 
     /// The newest `limit` dead letters that are kept, newest first. Allocates.

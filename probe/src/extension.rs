@@ -5,14 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomr_core::actor::ActorSystem;
 use atomscope_layout::decode::rfc3339;
+use atomscope_layout::event::EVENT_SLOT_BYTES;
+use atomscope_layout::{Capacities, RegionMap};
 
 use crate::actor_registry::ActorRegistry;
 use crate::bus::TelemetryBus;
 use crate::clock;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
+use crate::exporters::Exporter;
 use crate::region::{self, Region, warn};
 
+/// Bytes of a region that was not asked to be larger.
+const MOST_BYTES: usize = 16 << 20;
 /// Dead letters in a snapshot at most.
 const SNAPSHOT_DEAD_LETTERS: usize = 100;
 
@@ -35,13 +40,22 @@ pub struct TelemetryExtension {
 impl TelemetryExtension {
     /// Makes a node visible: its region is made and published here, and *starting* until [`Self::install`].
     ///
-    /// `capacity` is the least number of recent events that are kept per thread. Never fails: where the region cannot
-    /// be shared it is private, and one warning says why. [`Self::with_region`] takes a region with other capacities
-    /// or in another place.
+    /// `capacity` is the least number of recent events that are kept per thread, as far as the region stays within 16 MiB.
+    /// Never fails: where the region cannot be shared it is private, and one warning says why. [`Self::with_region`] takes
+    /// a region with other capacities or in another place.
     pub fn new(node: impl Into<String>, capacity: usize) -> Arc<Self> {
         let node = node.into();
-        let region = Region::builder(&node).build_or_private();
-        Self::over(node, region, capacity)
+        let default = Capacities::default();
+        let fits = RegionMap::footprint(&default).map_or(0, |bytes| MOST_BYTES.saturating_sub(bytes));
+        let most = default.events + fits / ((default.lanes + 1) * EVENT_SLOT_BYTES);
+        if capacity > most {
+            warn(&format!(
+                "node `{node}`: {most} events are kept per thread instead of {capacity}, so that the region stays \
+                 within 16 MiB; `Region::builder` goes beyond"
+            ));
+        }
+        let region = Region::builder(&node).events(capacity.clamp(default.events, most)).build_or_private();
+        Self::over(node, region)
     }
 
     /// The same over a region that was made with a builder, for a node of the same name.
@@ -50,22 +64,22 @@ impl TelemetryExtension {
     /// use atomscope_probe::{Region, TelemetryExtension};
     ///
     /// let region = Region::builder("shop-1").actors(1_000).private().build()?;
-    /// let telemetry = TelemetryExtension::with_region(region, 1024);
+    /// let telemetry = TelemetryExtension::with_region(region);
     /// assert_eq!(telemetry.node, "shop-1");
     /// # Ok::<(), atomscope_probe::CreateError>(())
     /// ```
-    pub fn with_region(region: Region, capacity: usize) -> Arc<Self> {
+    pub fn with_region(region: Region) -> Arc<Self> {
         let node = region.core.reader().map(|reader| reader.identity().node).unwrap_or_default();
-        Self::over(node, region, capacity)
+        Self::over(node, region)
     }
 
-    fn over(node: String, region: Region, capacity: usize) -> Arc<Self> {
-        let private = region.path().is_none();
+    fn over(node: String, region: Region) -> Arc<Self> {
+        let (private, bus) = (region.path().is_none(), TelemetryBus::of(region.clone()));
         Arc::new(Self {
             node,
-            bus: TelemetryBus::new(capacity),
-            actors: Arc::new(ActorRegistry::of(region.clone(), private)),
-            dead_letters: Arc::new(DeadLetterFeed::of(region.clone())),
+            actors: Arc::new(ActorRegistry::of(region.clone(), bus.clone(), private)),
+            dead_letters: Arc::new(DeadLetterFeed::of(region.clone(), bus.clone())),
+            bus,
             region,
             complained: AtomicBool::new(false),
         })
@@ -100,6 +114,11 @@ impl TelemetryExtension {
     /// The extension that is installed on `system`.
     pub fn from_system(system: &ActorSystem) -> Option<Arc<Self>> {
         system.extensions().get::<TelemetryHandle>().map(|handle| handle.0.clone())
+    }
+
+    /// Has `exporter` told of every event from now on, on a thread of its own.
+    pub fn add_exporter(&self, exporter: Arc<dyn Exporter>) {
+        self.bus.attach_exporter(exporter);
     }
 
     /// The node's region: where it is, and counters and gauges of the application's own.

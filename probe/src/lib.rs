@@ -32,6 +32,8 @@ mod clock;
 pub mod dead_letters;
 mod error;
 #[cfg(feature = "atomr")]
+pub mod exporters;
+#[cfg(feature = "atomr")]
 mod extension;
 mod lane;
 mod region;
@@ -39,6 +41,8 @@ mod region;
 mod region_file;
 mod sampler;
 mod text;
+#[cfg(feature = "atomr")]
+mod wake;
 
 pub use atomscope_layout::{Capacities, LimitError, dto};
 

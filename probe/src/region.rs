@@ -15,17 +15,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
 
 use atomscope_layout::decode::RegionReader;
-use atomscope_layout::lanes::Lanes;
+use atomscope_layout::event::{EVENT_SLOT_BYTES, EventRecord};
+use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
 use atomscope_layout::names::{Interned, Interner};
-use atomscope_layout::records::ClockRecord;
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
-use atomscope_layout::ring::Ring;
+use atomscope_layout::ring::{Ring, Written};
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
+use atomscope_layout::words::{WORD, Words};
 use atomscope_layout::{Capacities, RegionMap};
 
+use crate::actor_registry::stop_event;
 use crate::clock::{self, Clock};
 use crate::error::CreateError;
 use crate::sampler::Sampler;
@@ -436,6 +439,30 @@ impl Core {
         self.map.dead_letters.count - 1
     }
 
+    /// Writes an event into the calling thread's lane.
+    #[inline]
+    pub(crate) fn publish(&self, record: &EventRecord) {
+        let (words, used) = record.words();
+        let words = words.get(..used).unwrap_or(&words);
+        let events = self.map.events;
+        let lane = match lane::current() {
+            lane if (lane as usize) < events.count => lane,
+            _ => OVERFLOW,
+        };
+        let start = events.start + lane as usize * events.stride;
+        let ring = self.memory.words().get(start..start + events.stride).unwrap_or_default();
+        let ring = Ring::new(ring, EVENT_SLOT_BYTES / WORD);
+        if lane != OVERFLOW {
+            ring.push(words);
+        } else if ring.write(ring.ticket(), words) == Written::Abandoned {
+            self.count(Builtin::EventsAbandoned, 1);
+        }
+    }
+
+    pub(crate) fn count_cut_text(&self) {
+        self.count(Builtin::TextsCut, 1);
+    }
+
     /// A stamp for something that happens now, and after `cause`.
     #[inline]
     pub(crate) fn stamp(&self, cause: u64) -> u64 {
@@ -501,7 +528,7 @@ impl Core {
         self.header().process_beat(start);
         self.wake_runtime();
         self.header().set_clock(self.clock.sight(self.first_sighting));
-        self.settle();
+        self.settle(|event| self.publish(event));
         self.count(Builtin::SamplerRounds, 1);
         self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
     }
@@ -515,8 +542,9 @@ impl Core {
     fn wake_runtime(&self) {}
 
     /// Brings stops that came before their spawns together with them, and gives up those that waited long enough.
-    /// Only the sampler's rounds let them grow older; where there is no sampler, each call is a round.
-    pub(crate) fn settle(&self) {
+    /// Only the sampler's rounds let them grow older; where there is no sampler, each call is a round. `publish` is given
+    /// the stops that are told only now.
+    pub(crate) fn settle(&self, mut publish: impl FnMut(&EventRecord)) {
         let mut settler = match self.settler.try_lock() {
             Ok(settler) => settler,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -530,15 +558,23 @@ impl Core {
             return;
         }
         let Settler { round, since } = &mut *settler;
-        let mut seen = HashMap::with_capacity(since.len());
+        let (mut seen, mut told) = (HashMap::with_capacity(since.len()), 0);
         let settled = self.header().settling(|| {
-            self.table().settle(|key| {
+            let expire = |key| {
                 let first = since.get(&key).copied().unwrap_or(*round);
                 let expired = round.saturating_sub(first) >= STOP_WAITS_ROUNDS;
                 if !expired {
                     seen.insert(key, first);
                 }
                 expired
+            };
+            // Whoever brings a stop together with its spawn tells of it.
+            self.table().settle_telling(expire, |slot| {
+                told += 1;
+                let mut words = [0; ACTOR_WORDS];
+                Words::new(slot).copy_to(&mut words);
+                let spawned: ActorRecord = zerocopy::transmute!(words);
+                publish(&stop_event(&spawned, self.stamp(spawned.spawned)));
             })
         });
         *since = seen;
@@ -546,6 +582,7 @@ impl Core {
         // A stop that never met its spawn: either the spawn had found no room, or it was before the probe's time.
         let totals = reader.actor_totals();
         let untracked = settled.expired.min(totals.untracked);
+        self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(told) + untracked);
         self.count(Builtin::UntrackedMatched, untracked);
         self.count(Builtin::Foreign, settled.expired - untracked);
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use crate::lane;
 use crate::region::{Core, warn};
 
 /// From one beat to the next. Readers call a node wedged when none came for twelve times as long.
@@ -24,6 +25,8 @@ impl Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let run = move || {
+            // It counts too rarely to be worth a lane.
+            lane::stay_in_overflow();
             let mut next = Instant::now();
             while !told.load(Ordering::Relaxed) {
                 next += BEAT;

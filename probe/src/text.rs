@@ -75,11 +75,15 @@ impl PathHasher {
 
     /// The key of a path.
     pub(crate) fn key(self, path: &(impl Pieces + ?Sized)) -> Key {
-        // Bytes that lie together are hashed several times as fast as pieces of a few bytes each.
         let mut buffer = [0; 256];
-        let mut text = PathText::new(&mut buffer);
+        self.key_and_text(path, &mut PathText::new(&mut buffer))
+    }
+
+    /// The key of a path, whose text goes to `text`.
+    pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText<'_>) -> Key {
         path.each(&mut |piece| text.push(piece));
         let mut hasher = self.start();
+        // Bytes that lie together are hashed several times as fast as pieces of a few bytes each.
         match text.all() {
             Some(bytes) => hasher.write(bytes),
             None => path.each(&mut |piece| hasher.write(piece.as_bytes())),

@@ -157,6 +157,16 @@ impl Drop for Node {
     }
 }
 
+/// A region's memory as a reader maps it.
+#[allow(unsafe_code, reason = "a test is a reader too")]
+pub fn mapped(map: memmap2::MmapRaw) -> atomscope_layout::view::ReaderMemory {
+    let start = std::ptr::NonNull::new(map.as_mut_ptr()).expect("a mapping");
+    let bytes = map.len();
+    // SAFETY: the mapping starts on a page, is valid for reads of its length for as long as the `MmapRaw` that becomes its
+    // keeper, whose move moves no mapping; the writer is another process, or this one through atomics.
+    unsafe { atomscope_layout::view::ReaderMemory::mapped(start, bytes, map) }
+}
+
 /// A command that runs the test `name` of this very program as another process, with `ATOMSCOPE_TEST_CHILD` = `role`.
 pub fn again(name: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the path of the running program"));

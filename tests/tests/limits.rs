@@ -109,7 +109,7 @@ fn a_host_in_a_small_control_group_runs_on() {
     if support::role().is_some() {
         // More than the group has, while the host itself needs less.
         let region = Region::builder("limits").actors(200_000).build_or_private();
-        return host_with(TelemetryExtension::with_region(region, 64));
+        return host_with(TelemetryExtension::with_region(region));
     }
     let Some(group) = small_control_group() else {
         eprintln!("skipped: this user may not make memory control groups");
@@ -209,7 +209,7 @@ fn a_file_that_is_not_a_region_is_left_alone() {
 fn a_full_table_counts_what_it_cannot_list() {
     use atomr_core::actor::{ActorPath, Address, SpawnObserver};
     let region = Region::builder("limits-full").actors(16).build().unwrap();
-    let telemetry = TelemetryExtension::with_region(region, 64);
+    let telemetry = TelemetryExtension::with_region(region);
     let user = ActorPath::root(Address::local("full")).child("user");
     let paths: Vec<ActorPath> = (0..1000).map(|number| user.child(format!("a{number}"))).collect();
     for path in &paths {

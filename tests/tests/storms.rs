@@ -35,7 +35,7 @@ fn run(
 ) -> Outcome {
     storms::run(storm, workers, actors, "sky", |system| {
         let region = Region::builder(node).actors(2 * actors).build().unwrap();
-        let installed = TelemetryExtension::with_region(region, 64).install(system);
+        let installed = TelemetryExtension::with_region(region).install(system);
         let registry = installed.actors.clone();
         *telemetry = Some(installed);
         registry

@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (false, None) => Some(TelemetryExtension::new(&arguments.node, 1024)),
         (false, Some(path)) => {
             let region = Region::builder(&arguments.node).file(path).build()?;
-            Some(TelemetryExtension::with_region(region, 1024))
+            Some(TelemetryExtension::with_region(region))
         }
     };
     let telemetry = telemetry.map(|telemetry| telemetry.install(&system));
