@@ -218,8 +218,8 @@ impl<'a> RegionReader<'a> {
     /// The totals of the actor probe. `stopped` is read before `spawned`, so that `live` is never below the truth.
     pub fn actor_totals(&self) -> ActorTotals {
         let of = |metric| self.builtin(metric);
-        let (foreign, stopped, replaced) =
-            (of(Builtin::Foreign), of(Builtin::Stopped), of(Builtin::Replaced));
+        let (stopped, replaced) = (of(Builtin::Stopped), of(Builtin::Replaced));
+        let foreign = of(Builtin::Foreign);
         let (matched, untracked_stops) = (of(Builtin::UntrackedMatched), of(Builtin::UntrackedStops));
         let untracked_spawns = of(Builtin::UntrackedSpawns);
         let spawned = of(Builtin::Spawned);

@@ -451,7 +451,10 @@ impl RegionMap {
             if found[position].is_some() {
                 return at(0, "section id (a second time)", section.id);
             }
-            if section.stride_bytes < rule.record_bytes as u64 {
+            // Readers go through control and spill words as through one slice.
+            let dense = rule.record_bytes == BUCKET_BYTES;
+            let stride = rule.record_bytes as u64;
+            if section.stride_bytes < stride || dense && section.stride_bytes > stride {
                 return at(3, "section stride", section.stride_bytes);
             }
             if section.count < rule.least as u64 || section.count > rule.most as u64 {

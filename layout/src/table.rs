@@ -303,14 +303,11 @@ impl<'a> Table<'a> {
     }
 
     /// Puts an entry into the bag. `record` holds the record's words from the first; words of the slot beyond it keep
-    /// what they had, but for those of `zeroed`, which are cleared first.
-    pub fn put(&self, key: Key, sign: Sign, record: &[u64], zeroed: core::ops::Range<usize>) -> Put {
+    /// what they had.
+    pub fn put(&self, key: Key, sign: Sign, record: &[u64]) -> Put {
         if let Some((index, busy)) = self.claim(key) {
             let slot = self.slot(index);
             fence(Ordering::Release);
-            for word in slot.get(zeroed).unwrap_or_default() {
-                word.store(0, Ordering::Relaxed);
-            }
             words::store(slot, record);
             if let Some(word) = self.control.get(index) {
                 word.store(busy.with_state(state_of(sign)).0, Ordering::Release);
@@ -333,7 +330,7 @@ impl<'a> Table<'a> {
     pub fn put_stop(&self, key: Key, stamp: u64) -> Put {
         let mut record = [0u64; MINUS_WORDS];
         (record[0], record[1], record[STAMP_WORD]) = (key.0[0], key.0[1], stamp);
-        self.put(key, Sign::Minus, &record, 0..0)
+        self.put(key, Sign::Minus, &record)
     }
 
     /// Moves a free slot of the key's emptier bucket to BUSY.

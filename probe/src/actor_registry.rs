@@ -140,7 +140,7 @@ impl ActorRegistry {
         let core = &self.region.core;
         let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(*record);
         let used = ACTOR_HEAD_WORDS + text_bytes.div_ceil(8);
-        match core.table().put(key, Sign::Plus, words.get(..used).unwrap_or(&words), 0..0) {
+        match core.table().put(key, Sign::Plus, words.get(..used).unwrap_or(&words)) {
             Put::Slot => {}
             Put::Spilled => core.count(Builtin::Spilled, 1),
             Put::Refused => core.count(Builtin::UntrackedSpawns, 1),

@@ -1,0 +1,120 @@
+//! Models of the seqlock cell, and mutants of its two sides.
+#![allow(clippy::unwrap_used, reason = "models are tests")]
+
+use super::*;
+use crate::models::{Memory, Model, memory, play, role};
+
+type Write = fn(&[AtomicU64], &[u64]);
+type Read = fn(Words<'_>, &mut [u64]) -> Result<(), Unreadable>;
+
+/// An owner that writes twice, and a reader that reads so many times: what is read is one write, and never an older one
+/// than before.
+fn one_write_or_none(
+    write: Write,
+    read: Read,
+    reads: usize,
+) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
+    Model::new(2, move |main| {
+        let cell: Memory = memory(3);
+        let reading = cell.clone();
+        let owner = role(move || {
+            write(&cell, &[1, 1]);
+            write(&cell, &[2, 2]);
+        });
+        let reader = role(move || {
+            let mut last = 0;
+            for _ in 0..reads {
+                let mut out = [0; 2];
+                if read(Words::new(&reading), &mut out).is_ok() {
+                    assert_eq!(out[0], out[1], "torn");
+                    assert!(out[0] >= last, "went back");
+                    last = out[0];
+                }
+            }
+        });
+        play(main, vec![owner, reader]);
+    })
+}
+
+#[test]
+fn a_reader_gets_one_write_whole_or_none() {
+    one_write_or_none(write, read, 1).holds();
+}
+
+#[test]
+fn a_reader_never_gets_an_older_write_than_before() {
+    one_write_or_none(write, read, 2).preempted_at_most(2, 3).holds();
+}
+
+#[test]
+fn without_the_release_fence_a_record_is_torn() {
+    fn mutant(cell: &[AtomicU64], record: &[u64]) {
+        let at_rest = cell[0].load(Ordering::Relaxed) & !1;
+        cell[0].store(at_rest + 1, Ordering::Relaxed);
+        words::store(&cell[1..], record);
+        cell[0].store(at_rest + 2, Ordering::Release);
+    }
+    one_write_or_none(mutant, read, 1).breaks("torn");
+}
+
+#[test]
+fn without_the_odd_sequence_a_record_is_torn() {
+    fn mutant(cell: &[AtomicU64], record: &[u64]) {
+        let at_rest = cell[0].load(Ordering::Relaxed) & !1;
+        fence(Ordering::Release);
+        words::store(&cell[1..], record);
+        cell[0].store(at_rest + 2, Ordering::Release);
+    }
+    one_write_or_none(mutant, read, 1).breaks("torn");
+}
+
+#[test]
+fn with_a_relaxed_end_a_record_is_torn() {
+    fn mutant(cell: &[AtomicU64], record: &[u64]) {
+        let at_rest = cell[0].load(Ordering::Relaxed) & !1;
+        cell[0].store(at_rest + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        words::store(&cell[1..], record);
+        cell[0].store(at_rest + 2, Ordering::Relaxed);
+    }
+    one_write_or_none(mutant, read, 1).breaks("torn");
+}
+
+/// One try of a reader, with the fences and the second look that it is given.
+fn try_once(
+    cell: Words<'_>,
+    out: &mut [u64],
+    fences: [bool; 2],
+    second_look: bool,
+) -> Result<(), Unreadable> {
+    let before = cell.load(0);
+    if fences[0] {
+        fence(Ordering::Acquire);
+    }
+    cell.slice(1..cell.len()).unwrap().copy_to(out);
+    if fences[1] {
+        fence(Ordering::Acquire);
+    }
+    let same = !second_look || cell.load(0) == before;
+    if before & 1 == 0 && same { Ok(()) } else { Err(Unreadable::Busy) }
+}
+
+#[test]
+fn a_single_try_with_both_fences_and_the_second_look_is_enough() {
+    one_write_or_none(write, |cell, out| try_once(cell, out, [true, true], true), 1).holds();
+}
+
+#[test]
+fn without_the_readers_first_fence_a_record_is_torn() {
+    one_write_or_none(write, |cell, out| try_once(cell, out, [false, true], true), 1).breaks("torn");
+}
+
+#[test]
+fn without_the_readers_second_fence_a_record_is_torn() {
+    one_write_or_none(write, |cell, out| try_once(cell, out, [true, false], true), 1).breaks("torn");
+}
+
+#[test]
+fn without_the_readers_second_look_a_record_is_torn() {
+    one_write_or_none(write, |cell, out| try_once(cell, out, [true, true], false), 1).breaks("torn");
+}

@@ -1,0 +1,804 @@
+//! Properties of every primitive and of the region's map, against oracles that are as naive as can be.
+
+#![cfg(not(atomscope_loom))]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "oracles are tests too")]
+
+mod support;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use atomscope_layout::decode::{Clock, RegionReader};
+use atomscope_layout::dto::{ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, tree};
+use atomscope_layout::event::{EVENT_SLOT_BYTES, TelemetryEvent, encode};
+use atomscope_layout::follow::Follower;
+use atomscope_layout::limits::{
+    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_EVENTS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
+    NAME_BYTES,
+};
+use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
+use atomscope_layout::records::{ACTOR_WORDS, ClockRecord, DEAD_LETTER_WORDS};
+use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
+use atomscope_layout::ring::{Found, Ring, RingReader, Written};
+use atomscope_layout::sync::{AtomicU64, Ordering};
+use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, Taken};
+use atomscope_layout::words::prefix;
+use atomscope_layout::{Capacities, OpenError, RegionMap, Words, lanes, seqlock};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use support::Region;
+
+fn words(count: usize) -> Vec<AtomicU64> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
+}
+
+// ---- texts
+
+proptest! {
+    #[test]
+    fn a_prefix_is_the_longest_that_fits_and_splits_no_character(text: String, max in 0usize..40) {
+        let longest = (0..=text.len().min(max)).rev().find_map(|end| text.get(..end)).unwrap();
+        prop_assert_eq!(prefix(&text, max), longest);
+    }
+
+    #[test]
+    fn a_text_is_put_whole_or_cut_with_a_mark(text: String, room in 0usize..60, max in 0usize..60) {
+        let mut buffer = vec![0xaa; room];
+        let (bytes, cut) = put_text(&mut buffer, max, &text);
+        let fits = room.min(max);
+        let wanted = if text.len() <= fits {
+            text.clone()
+        } else {
+            let mark = prefix(CUT_MARK, fits);
+            format!("{}{mark}", prefix(&text, fits.saturating_sub(CUT_MARK.len())))
+        };
+        prop_assert_eq!(std::str::from_utf8(&buffer[..bytes]), Ok(wanted.as_str()));
+        prop_assert_eq!(cut, text.len() > fits);
+        prop_assert!(buffer[bytes..].iter().all(|byte| *byte == 0xaa));
+    }
+}
+
+// ---- seqlock and lanes
+
+proptest! {
+    #[test]
+    fn a_cell_holds_the_last_record_written(records in vec(any::<[u64; 3]>(), 1..10)) {
+        let cell = words(4);
+        for record in records {
+            seqlock::write(&cell, &record);
+            let mut out = [0; 3];
+            prop_assert_eq!(seqlock::read(Words::new(&cell), &mut out), Ok(()));
+            prop_assert_eq!(out, record);
+        }
+    }
+
+    #[test]
+    fn a_counter_is_the_plain_sum_of_what_was_added(
+        adds in vec((0u32..6, 0usize..3, any::<u64>()), 0..50),
+    ) {
+        // Lanes 0 to 3: higher numbers are another region's.
+        let (section, stride) = (words(4 * 3), 3);
+        let mut sums = [0u64; 3];
+        for (lane, metric, n) in adds {
+            lanes::Lanes::new(&section, stride).add(lane, metric, n);
+            sums[metric] = sums[metric].wrapping_add(n);
+        }
+        let read = [0, 1, 2].map(|metric| lanes::sum(Words::new(&section), stride, metric));
+        prop_assert_eq!(read, sums);
+    }
+
+    #[test]
+    fn a_lane_that_is_claimed_is_the_lowest_free_one(
+        steps in vec(any::<(bool, Index)>(), 0..300),
+        bitmap_words in 1usize..3,
+    ) {
+        let bitmap = words(bitmap_words);
+        let mut held = BTreeSet::new();
+        for (claims, which) in steps {
+            if claims || held.is_empty() {
+                let free = (1..=64 * bitmap_words as u32).find(|lane| !held.contains(lane));
+                prop_assert_eq!(lanes::claim(&bitmap), free);
+                held.extend(free);
+            } else {
+                let lane = *which.get(&held.iter().copied().collect::<Vec<_>>());
+                lanes::give_back(&bitmap, lane);
+                held.remove(&lane);
+            }
+        }
+    }
+}
+
+// ---- names
+
+proptest! {
+    #[test]
+    fn interning_is_a_map_from_keys_to_numbers(
+        texts in vec(".{0,90}", 1..12),
+        cells in 1usize..16,
+        steps in vec(any::<Index>(), 0..40),
+    ) {
+        let (keys, section) = (words(cells), words(cells * CELL_WORDS));
+        let interner = Interner { keys: &keys, cells: &section };
+        let mut known: HashMap<usize, u32> = HashMap::new();
+        for which in steps {
+            let which = which.index(texts.len());
+            let text = &texts[which];
+            // Hashes that share their home, and some that do not.
+            let outcome = interner.intern_hashed((which as u64 / 2) << 40 | which as u64, text);
+            match known.get(&which) {
+                Some(id) => prop_assert_eq!(outcome, Interned::Known(*id)),
+                None if known.len() == cells => prop_assert_eq!(outcome, Interned::Full),
+                None => {
+                    let Interned::New { id, cut } = outcome else { panic!("{outcome:?} for a new text") };
+                    prop_assert_eq!(cut, text.len() > NAME_BYTES);
+                    prop_assert!(known.values().all(|other| *other != id) && id as usize <= cells);
+                    known.insert(which, id);
+                }
+            }
+        }
+        for (which, id) in known {
+            let mut buffer = [0; NAME_BYTES];
+            let (bytes, _) = put_text(&mut buffer, NAME_BYTES, &texts[which]);
+            let read = read_name(Words::new(&section), CELL_WORDS, id);
+            prop_assert_eq!(read.as_deref().map(str::as_bytes), Some(&buffer[..bytes]));
+        }
+    }
+
+    #[test]
+    fn a_cell_of_any_words_is_a_text_or_none(cell in vec(any::<u64>(), 0..8), ready: u64, bytes in 0u64..70) {
+        let cell: Vec<AtomicU64> = cell.into_iter().map(AtomicU64::new).collect();
+        for first in [ready, 1 << 63 | bytes] {
+            if let Some(word) = cell.first() {
+                word.store(first, Ordering::Relaxed);
+            }
+            let _ = atomscope_layout::names::read_cell(Words::new(&cell));
+        }
+    }
+}
+
+// ---- the ring
+
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Writes,
+    /// Draws its ticket and is never seen again.
+    NeverComes,
+    /// Dies with the record half written.
+    DiesAtIt,
+}
+
+proptest! {
+    #[test]
+    fn every_ticket_of_a_ring_is_what_the_order_of_writing_made_of_it(
+        slots in 1usize..6,
+        fates in vec(prop_oneof![8 => Just(Fate::Writes), 1 => Just(Fate::NeverComes), 1 => Just(Fate::DiesAtIt)], 1..24),
+        order in any::<u64>(),
+    ) {
+        let stride = 4;
+        let section = words((1 + slots) * stride);
+        let ring = Ring::new(&section, stride);
+        let reader = RingReader::new(Words::new(&section), stride);
+        let mut tickets: Vec<u64> = fates.iter().map(|_| ring.ticket()).collect();
+        // Any order will do that the seed decides.
+        tickets.sort_by_key(|ticket| (ticket + 1).wrapping_mul(order | 1) >> 7);
+
+        // Of each slot: the ticket that has it, and whether its writer is still there; who gave way.
+        let mut holders: HashMap<u64, (u64, bool)> = HashMap::new();
+        let mut gave_way: Vec<u64> = Vec::new();
+        for ticket in tickets {
+            let slot = ticket % slots as u64;
+            let free = holders.get(&slot).is_none_or(|(holder, whole)| *whole && *holder < ticket);
+            match fates[ticket as usize] {
+                Fate::NeverComes => {}
+                Fate::Writes => {
+                    let written = ring.write(ticket, &[ticket, !ticket]);
+                    prop_assert_eq!(written, if free { Written::Published } else { Written::Abandoned });
+                    if free { holders.insert(slot, (ticket, true)); } else { gave_way.push(ticket) }
+                }
+                Fate::DiesAtIt if free => {
+                    section[(1 + slot as usize) * stride].store(2 * ticket + 1, Ordering::Relaxed);
+                    holders.insert(slot, (ticket, false));
+                }
+                Fate::DiesAtIt => {}
+            }
+        }
+        prop_assert_eq!(reader.head(), fates.len() as u64);
+        for ticket in 0..reader.head() {
+            let later = |other: &&u64| **other >= ticket && **other % slots as u64 == ticket % slots as u64;
+            let wanted = match holders.get(&(ticket % slots as u64)) {
+                Some((holder, _)) if *holder > ticket => Found::Lapped,
+                Some((holder, true)) if *holder == ticket => Found::Record,
+                Some((holder, false)) if *holder == ticket => Found::Pending,
+                _ if gave_way.iter().find(later).is_some() => Found::Abandoned,
+                _ => Found::Pending,
+            };
+            let mut out = [0; 2];
+            prop_assert_eq!(reader.read(ticket, &mut out), Ok(wanted));
+            prop_assert!(wanted != Found::Record || out == [ticket, !ticket]);
+        }
+    }
+
+    #[test]
+    fn a_ring_of_one_writer_keeps_the_newest_records(slots in 1usize..6, count in 0u64..20) {
+        let section = words((1 + slots) * 4);
+        let ring = Ring::new(&section, 4);
+        (0..count).for_each(|ticket| ring.push(&[ticket, !ticket]));
+        let reader = RingReader::new(Words::new(&section), 4);
+        prop_assert_eq!(reader.head(), count);
+        for ticket in 0..count {
+            let mut out = [0; 2];
+            let kept = ticket + slots as u64 >= count;
+            let wanted = if kept { Found::Record } else { Found::Lapped };
+            prop_assert_eq!(reader.read(ticket, &mut out), Ok(wanted));
+            prop_assert!(!kept || out == [ticket, !ticket]);
+        }
+    }
+
+    #[test]
+    fn with_all_writers_at_rest_every_ticket_has_an_end(slots in 1usize..6, count in 1u64..40, order: u64) {
+        let section = words((1 + slots) * 3);
+        let ring = Ring::new(&section, 3);
+        let mut tickets: Vec<u64> = (0..count).map(|_| ring.ticket()).collect();
+        tickets.sort_by_key(|ticket| (ticket + 1).wrapping_mul(order | 1) >> 7);
+        for ticket in tickets {
+            let _ = ring.write(ticket, &[ticket]);
+        }
+        let reader = RingReader::new(Words::new(&section), 3);
+        let ends = (0..count).filter(|ticket| {
+            matches!(reader.read(*ticket, &mut [0]), Ok(Found::Record | Found::Lapped | Found::Abandoned))
+        });
+        prop_assert_eq!(ends.count() as u64, count);
+    }
+}
+
+// ---- the actor table
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Spawn(usize),
+    Stop(usize),
+    Update(usize),
+    Settle,
+}
+
+fn steps(keys: usize) -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        5 => (0..keys).prop_map(Step::Spawn),
+        5 => (0..keys).prop_map(Step::Stop),
+        1 => (0..keys).prop_map(Step::Update),
+        1 => Just(Step::Settle),
+    ];
+    vec(step, 0..200)
+}
+
+/// A table, and what its caller counts.
+struct Bag {
+    control: Vec<AtomicU64>,
+    slots: Vec<AtomicU64>,
+    spill: Vec<AtomicU64>,
+    spill_used: AtomicU64,
+    refused: HashMap<Key, i64>,
+    /// Of each key the stamps of the spawns that no stop has met, oldest first, and the stops that no spawn has met.
+    truth: HashMap<Key, (VecDeque<u64>, u64)>,
+    now: u64,
+}
+
+const STRIDE: usize = 6;
+
+fn whole(key: Key, stamp: u64) -> [u64; STRIDE] {
+    [key.0[0], key.0[1], stamp, stamp, stamp, key.0[0] ^ stamp]
+}
+
+impl Bag {
+    fn new(buckets: usize, spill_groups: usize) -> Self {
+        Self {
+            control: words(8 * buckets),
+            slots: words(8 * buckets * STRIDE),
+            spill: words(8 * spill_groups),
+            spill_used: AtomicU64::new(0),
+            refused: HashMap::new(),
+            truth: HashMap::new(),
+            now: 0,
+        }
+    }
+
+    fn table(&self) -> Table<'_> {
+        Table::new(&self.control, &self.slots, STRIDE, &self.spill, &self.spill_used)
+    }
+
+    fn reader(&self) -> TableReader<'_> {
+        TableReader::new(Words::new(&self.control), Words::new(&self.slots), STRIDE, Words::new(&self.spill))
+    }
+
+    fn step(&mut self, keys: &[Key], step: Step) {
+        self.now += 1;
+        let now = self.now;
+        match step {
+            Step::Spawn(which) => {
+                let key = keys[which];
+                let (spawns, stops) = self.truth.entry(key).or_default();
+                if *stops > 0 {
+                    *stops -= 1
+                } else {
+                    spawns.push_back(now)
+                }
+                if self.table().take(key, Sign::Minus) == Taken::Nothing
+                    && self.table().put(key, Sign::Plus, &whole(key, now)) == Put::Refused
+                {
+                    *self.refused.entry(key).or_default() += 1;
+                }
+            }
+            Step::Stop(which) => {
+                let key = keys[which];
+                let (spawns, stops) = self.truth.entry(key).or_default();
+                if spawns.pop_front().is_none() {
+                    *stops += 1;
+                }
+                if self.table().take(key, Sign::Plus) == Taken::Nothing
+                    && self.table().put_stop(key, now) == Put::Refused
+                {
+                    *self.refused.entry(key).or_default() -= 1;
+                }
+            }
+            Step::Update(which) => {
+                let newest = self.table().newest_spawn(keys[which]);
+                let updated = self.table().update(keys[which], |slot| {
+                    slot[2].store(newest.unwrap_or(0), Ordering::Relaxed);
+                });
+                assert_eq!(updated, newest.is_some());
+            }
+            Step::Settle => {
+                let settled = self.table().settle(|_| false);
+                assert_eq!(settled.expired, 0);
+            }
+        }
+    }
+
+    /// What the table holds: of each key the stamps of its spawns; and the sum of everything by fingerprint.
+    fn held(&self) -> (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) {
+        let (mut stamps, mut sums): (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) = Default::default();
+        for index in 0..self.reader().len() {
+            let mut out = [0; STRIDE];
+            let Entry::Held(sign) = self.reader().read(index, &mut out).unwrap() else { continue };
+            let key = Key([out[0], out[1]]);
+            *sums.entry(key.fingerprint()).or_default() += if sign == Sign::Plus { 1 } else { -1 };
+            if sign == Sign::Plus {
+                assert_eq!(out, whole(key, out[4]));
+                stamps.entry(key).or_default().insert(out[4]);
+            }
+        }
+        for (fingerprint, sign) in self.reader().spilled() {
+            *sums.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
+        }
+        sums.retain(|_, sum| *sum != 0);
+        (stamps, sums)
+    }
+
+    /// What it should add up to, by what was done to it and what was refused.
+    fn owed(&self) -> HashMap<u64, i64> {
+        let sums = self.truth.iter().map(|(key, (spawns, stops))| {
+            let refused = self.refused.get(key).copied().unwrap_or(0);
+            (key.fingerprint(), spawns.len() as i64 - *stops as i64 - refused)
+        });
+        sums.filter(|(_, sum)| *sum != 0).collect()
+    }
+}
+
+/// Keys that are alike in what decides their buckets, or in their tags and spill groups, or in nothing.
+fn keys(alike: u8) -> Vec<Key> {
+    (1..=12u64)
+        .map(|n| match alike {
+            0 => Key([n << 2, n << 40]),
+            1 => Key([n.wrapping_mul(0x9e37_79b9_7f4a_7c15), 77]),
+            _ => Key([n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)]),
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn the_table_and_what_it_refused_always_add_up_to_what_was_done(
+        alike in 0u8..3,
+        buckets in 1usize..4,
+        spill_groups in 0usize..3,
+        steps in steps(12),
+    ) {
+        let keys = keys(alike);
+        let mut bag = Bag::new(buckets, spill_groups);
+        for step in steps {
+            bag.step(&keys, step);
+            prop_assert_eq!(bag.held().1, bag.owed());
+        }
+    }
+
+    #[test]
+    fn a_table_with_room_lists_exactly_the_newest_spawns_and_no_pairs(alike in 1u8..3, steps in steps(4)) {
+        let keys = keys(alike);
+        let mut bag = Bag::new(64, 8);
+        for step in steps {
+            // More than eight of one key do not fit its buckets with certainty.
+            if let Step::Spawn(which) | Step::Stop(which) = step {
+                let (spawns, stops) = bag.truth.entry(keys[which]).or_default();
+                if spawns.len() > 6 || *stops > 6 {
+                    continue;
+                }
+            }
+            bag.step(&keys, step);
+            let wanted: HashMap<Key, BTreeSet<u64>> = bag.truth.iter()
+                .filter(|(_, (spawns, _))| !spawns.is_empty())
+                .map(|(key, (spawns, _))| (*key, spawns.iter().copied().collect()))
+                .collect();
+            prop_assert_eq!(bag.held().0, wanted);
+        }
+    }
+
+    #[test]
+    fn settling_leaves_no_pair_of_a_listed_key(
+        alike in 0u8..3,
+        spill_groups in 0usize..3,
+        marks in vec((0usize..12, any::<bool>()), 0..60),
+    ) {
+        // Entries as they are left by hooks that came at the same time: none has taken the other.
+        let keys = keys(alike);
+        let bag = Bag::new(2, spill_groups);
+        for (which, plus) in marks {
+            let key = keys[which];
+            let _ = if plus {
+                bag.table().put(key, Sign::Plus, &whole(key, 1))
+            } else {
+                bag.table().put_stop(key, 1)
+            };
+        }
+        let before = bag.held().1;
+        let settled = bag.table().settle(|_| false);
+        prop_assert_eq!(&bag.held().1, &before);
+        let mut negative = 0;
+        for key in &keys {
+            let sum = before.get(&key.fingerprint()).copied().unwrap_or(0);
+            negative += u64::try_from(-sum).unwrap_or(0);
+        }
+        prop_assert_eq!(settled.waiting, negative);
+        prop_assert_eq!(bag.table().settle(|_| true).expired, negative);
+        prop_assert!(bag.held().1.values().all(|sum| *sum > 0));
+    }
+}
+
+// ---- the map
+
+fn capacities() -> impl Strategy<Value = Capacities> {
+    // Mostly small, sometimes up to the limit.
+    let up_to = |most: usize| prop_oneof![9 => 1..=most.min(5000), 1 => 1..=most];
+    (
+        up_to(MAX_ACTORS),
+        up_to(MAX_LANES),
+        up_to(MAX_DEAD_LETTERS),
+        up_to(MAX_EVENTS),
+        up_to(MAX_NAMES),
+        MIN_METRICS..=MAX_METRICS,
+    )
+        .prop_map(|(actors, lanes, dead_letters, events, names, metrics)| Capacities {
+            actors,
+            lanes,
+            dead_letters,
+            events,
+            names,
+            metrics,
+        })
+}
+
+proptest! {
+    #[test]
+    fn the_sections_of_a_region_are_inside_aligned_and_apart(capacities in capacities()) {
+        let map = RegionMap::for_capacities(&capacities).unwrap();
+        prop_assert_eq!(map.region_bytes % 4096, 0);
+        let mut end = HEADER_BYTES as u64;
+        for entry in &map.directory()[..map.section_count()] {
+            prop_assert!(entry.offset_bytes >= end && entry.offset_bytes % 128 == 0);
+            prop_assert!(entry.record_bytes <= entry.stride_bytes && entry.count > 0);
+            end = entry.offset_bytes + entry.count * entry.stride_bytes;
+        }
+        prop_assert!(end <= map.region_bytes as u64);
+        prop_assert!(map.actor_slots.count >= 2 * capacities.actors);
+        prop_assert_eq!(map.counters.count, capacities.lanes + 1);
+        prop_assert_eq!(map.dead_letters.count, capacities.dead_letters + 1);
+        prop_assert_eq!(map.events.count, capacities.lanes + 1);
+        prop_assert!(map.directory()[map.section_count()..MAX_SECTIONS].iter().all(|entry| entry.id == 0));
+    }
+
+    #[test]
+    fn a_directory_reads_back_as_the_map_that_wrote_it(
+        actors in 1usize..300,
+        lanes in 1usize..20,
+        dead_letters in 1usize..50,
+        events in 1usize..50,
+        names in 1usize..50,
+        metrics in 32usize..90,
+    ) {
+        let region = Region::new(&Capacities { actors, lanes, dead_letters, events, names, metrics });
+        let (map, record) = RegionMap::read(region.memory.reader()).unwrap();
+        prop_assert_eq!(map, region.map);
+        prop_assert_eq!(record.region_bytes, region.map.region_bytes as u64);
+    }
+}
+
+#[test]
+fn control_and_spill_words_that_do_not_lie_side_by_side_are_refused() {
+    let region = Region::new(&Capacities { actors: 64, ..Capacities::default() });
+    for entry in [3, 5] {
+        let at = header::DIRECTORY.start + entry * 8;
+        let words = region.memory.words();
+        let [count, stride] = [at + 2, at + 3].map(|word| words[word].load(Ordering::Relaxed));
+        // Half as many records twice as far apart: inside the region, and apart from the others.
+        words[at + 2].store(count / 2, Ordering::Relaxed);
+        words[at + 3].store(stride * 2, Ordering::Relaxed);
+        let offset = (at as u64 + 3) * 8;
+        let wanted = OpenError::Corrupt { offset, what: "section stride", found: 128 };
+        assert_eq!(RegionMap::read(region.memory.reader()), Err(wanted));
+        words[at + 2].store(count, Ordering::Relaxed);
+        words[at + 3].store(stride, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn capacities_outside_the_limits_are_refused() {
+    let usual = Capacities::default();
+    for wrong in [
+        Capacities { actors: 0, ..usual },
+        Capacities { actors: MAX_ACTORS + 1, ..usual },
+        Capacities { lanes: MAX_LANES + 1, ..usual },
+        Capacities { dead_letters: 0, ..usual },
+        Capacities { events: MAX_EVENTS + 1, ..usual },
+        Capacities { names: usize::MAX, ..usual },
+        Capacities { metrics: MIN_METRICS - 1, ..usual },
+    ] {
+        assert!(RegionMap::for_capacities(&wrong).is_err(), "{wrong:?}");
+    }
+}
+
+// ---- hostile regions
+
+/// A region with something of everything in it.
+fn populated() -> Vec<u64> {
+    let region = Region::small();
+    let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
+    for number in 1..=18u64 {
+        let key = Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number]);
+        let mut record = [0u64; ACTOR_WORDS];
+        (record[0], record[1], record[4]) = (key.0[0], key.0[1], number);
+        record[2] = (number / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        record[3] = number / 2;
+        record[5] = u64::from(id) | 0b11 << 32;
+        // A path of seven bytes, of which five are the parent's.
+        record[6] = 7 | 5 << 16;
+        record[16] = u64::from_le_bytes(*b"/user/a\0");
+        let _ = region.table().put(key, Sign::Plus, &record);
+    }
+    let _ = region.table().put_stop(Key([99, 99]), 1);
+    for stamp in 0..6 {
+        let ring = region.dead_letters();
+        let mut record = [0u64; DEAD_LETTER_WORDS];
+        (record[0], record[1], record[2]) = (stamp, u64::from(id), 5);
+        record[3] = u64::from_le_bytes(*b"/gone\0\0\0");
+        let _ = ring.write(ring.ticket(), &record);
+    }
+    for (number, lane) in region.section(region.map.events).chunks(region.map.events.stride).enumerate() {
+        let ring = Ring::new(lane, EVENT_SLOT_BYTES / 8);
+        for stamp in 0..3 * number as u64 {
+            let stopped = TelemetryEvent::ActorStopped { path: "/user/a".into() };
+            encode(&stopped, stamp, |_| 0, |record| ring.push(&record.words().0));
+        }
+    }
+    (0..region.memory.words().len()).map(|at| region.memory.reader().load(at)).collect()
+}
+
+/// Everything that can be read of a region.
+fn read_all(region: Words<'_>) {
+    let Ok(reader) = RegionReader::open(region) else { return };
+    let _ = (reader.identity(), reader.state(), reader.process_beat(), reader.runtime_beat());
+    let _ = reader.clock().map(|clock| [0, 1, u64::MAX].map(|stamp| clock.unix_ns(stamp)));
+    let _ = (reader.metrics(), reader.actor_totals());
+    let (actors, letters) = (reader.actors(), reader.dead_letters(usize::MAX));
+    assert!(actors.entries.len() <= reader.map().actor_slots.count);
+    assert!(letters.recent.len() <= reader.map().dead_letters.count);
+    let _ = reader.node_snapshot(String::new(), actors, letters);
+    let mut follower = Follower::from_first(&reader);
+    let most = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
+    for look in [follower.look(&reader), follower.last_look(&reader)] {
+        assert!(look.events.len() as u64 <= most);
+    }
+    for account in follower.accounts() {
+        assert_eq!(account.read + account.lapped + account.abandoned + account.waiting, account.next);
+    }
+}
+
+fn hostile_word() -> impl Strategy<Value = u64> {
+    let edges = select(vec![
+        0,
+        1,
+        2,
+        3,
+        7,
+        8,
+        63,
+        64,
+        127,
+        128,
+        4096,
+        1 << 31,
+        1 << 32,
+        1 << 62,
+        1 << 63,
+        !0,
+        !0 - 1,
+    ]);
+    prop_oneof![edges, 0u64..70_000, any::<u64>()]
+}
+
+/// How one word is changed.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    To(u64),
+    /// Some bits flipped: what was valid is nearly so.
+    Flip(u64),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let bit = (0u32..64).prop_map(|bit| 1u64 << bit);
+    prop_oneof![hostile_word().prop_map(Change::To), bit.prop_map(Change::Flip)]
+}
+
+fn changed(words: &[u64], changes: &[(usize, Change)]) -> Vec<AtomicU64> {
+    let mut words = words.to_vec();
+    for (at, change) in changes {
+        let at = at % words.len();
+        words[at] = match change {
+            Change::To(value) => *value,
+            Change::Flip(bits) => words[at] ^ bits,
+        };
+    }
+    words.into_iter().map(AtomicU64::new).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn a_header_of_any_words_is_an_error_and_never_a_panic(
+        changes in vec((header::RECORD.start..header::DIRECTORY.end, change()), 1..6),
+    ) {
+        let region = changed(&populated(), &changes);
+        read_all(Words::new(&region));
+    }
+
+    #[test]
+    fn a_directory_of_any_words_is_an_error_and_never_a_panic(
+        changes in vec((0usize..8, 0usize..5, change()), 1..5),
+        sections in prop_oneof![9 => Just(8u64), 1 => 0u64..40],
+    ) {
+        let mut changes: Vec<(usize, Change)> = changes
+            .into_iter()
+            .map(|(entry, field, change)| (header::DIRECTORY.start + entry * 8 + field, change))
+            .collect();
+        changes.push((header::RECORD.start + 2, Change::To(sections)));
+        let region = changed(&populated(), &changes);
+        read_all(Words::new(&region));
+    }
+
+    #[test]
+    fn records_of_any_words_are_counted_and_never_a_panic(
+        changes in vec((HEADER_BYTES / 8..1 << 20, change()), 1..60),
+        clock in prop_oneof![1 => Just(None), 1 => any::<[u64; 5]>().prop_map(Some)],
+        head in prop_oneof![3 => Just(6), 1 => hostile_word()],
+    ) {
+        let words = populated();
+        let (map, _) = RegionMap::read(Words::new(&changed(&words, &[]))).unwrap();
+        let mut changes = changes;
+        changes.push((map.dead_letters.start, Change::To(head)));
+        for (at, value) in clock.into_iter().flatten().enumerate() {
+            changes.push((header::CLOCK.start + 1 + at, Change::To(value)));
+        }
+        // A lane's counters, where sums overflow; a lane's head.
+        changes.push((map.counters.start + (head as usize) % map.counters.len(), Change::To(!0)));
+        changes.push((map.events.start + map.events.stride, Change::To(head)));
+        let region = changed(&words, &changes);
+        read_all(Words::new(&region));
+    }
+
+    #[test]
+    fn a_region_that_ends_early_is_an_error(length: Index) {
+        let region: Vec<AtomicU64> = populated().into_iter().map(AtomicU64::new).collect();
+        let short = &region[..length.index(region.len())];
+        prop_assert!(RegionReader::open(Words::new(short)).is_err());
+    }
+
+    #[test]
+    fn a_time_of_any_clock_is_a_number(clock: [u64; 5], stamp: u64) {
+        let [first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns] = clock;
+        let record = ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns };
+        let _ = Clock::new(record).unix_ns(stamp);
+    }
+}
+
+// ---- trees
+
+/// The incumbent's way: for each actor a look through all of them, and one more for each level.
+fn naive_tree(flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
+    fn node(flat: &[ActorStatus], status: &ActorStatus) -> ActorTreeNode {
+        let below = flat.iter().filter(|other| other.parent.as_ref() == Some(&status.path));
+        ActorTreeNode {
+            path: status.path.clone(),
+            name: status.path.split('/').next_back().unwrap_or_default().to_owned(),
+            actor_type: status.actor_type.clone(),
+            mailbox_depth: status.mailbox_depth,
+            host: status.host.clone(),
+            children: below.map(|child| node(flat, child)).collect(),
+        }
+    }
+    let is_there = |path: &String| flat.iter().any(|status| status.path == *path);
+    let roots = flat.iter().filter(|status| !status.parent.as_ref().is_some_and(is_there));
+    roots.map(|root| node(flat, root)).collect()
+}
+
+fn count(nodes: &[ActorTreeNode]) -> usize {
+    nodes.iter().map(|node| 1 + count(&node.children)).sum()
+}
+
+fn depth(nodes: &[ActorTreeNode]) -> usize {
+    nodes.iter().map(|node| 1 + depth(&node.children)).max().unwrap_or(0)
+}
+
+fn status(path: String, parent: Option<String>) -> ActorStatus {
+    ActorStatus {
+        path,
+        parent,
+        actor_type: "T".into(),
+        mailbox_depth: 1,
+        spawned_at: String::new(),
+        host: None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_tree_is_that_of_the_incumbent(
+        // Of each actor: which earlier one is its parent, or a path that nobody has, or none.
+        parents in vec(prop_oneof![4 => any::<Index>().prop_map(Some), 1 => Just(None)], 0..50),
+        strangers in vec(any::<bool>(), 50),
+        order in any::<u64>(),
+    ) {
+        let mut flat: Vec<ActorStatus> = Vec::new();
+        for (number, parent) in parents.iter().enumerate() {
+            let parent = match parent {
+                Some(index) if number > 0 => Some(flat[index.index(number)].path.clone()),
+                _ => strangers[number].then(|| "/user".to_owned()),
+            };
+            let above = parent.clone().unwrap_or_default();
+            flat.push(status(format!("{above}/{number}"), parent));
+        }
+        prop_assume!(depth(&naive_tree(&flat)) <= MAX_TREE_LEVELS);
+        flat.sort_by_key(|status| status.path.bytes().fold(order, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)));
+        prop_assert_eq!(tree(&flat), naive_tree(&flat));
+    }
+
+    #[test]
+    fn a_tree_of_any_parents_holds_everybody_once_and_is_not_too_deep(
+        parents in vec(any::<Index>(), 0..200),
+    ) {
+        let flat: Vec<ActorStatus> = parents
+            .iter()
+            .enumerate()
+            .map(|(number, parent)| status(number.to_string(), Some(parent.index(parents.len()).to_string())))
+            .collect();
+        let roots = tree(&flat);
+        fn names<'a>(nodes: &'a [ActorTreeNode], seen: &mut HashSet<&'a str>) {
+            for node in nodes {
+                seen.insert(&node.path);
+                names(&node.children, seen);
+            }
+        }
+        let mut seen = HashSet::new();
+        names(&roots, &mut seen);
+        prop_assert_eq!((count(&roots), seen.len()), (flat.len(), flat.len()));
+        prop_assert!(depth(&roots) <= MAX_TREE_LEVELS);
+    }
+}
