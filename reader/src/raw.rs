@@ -1,0 +1,320 @@
+//! Raw dumps: a region as it was, with what was known of its node, in one file that is read on any machine on any day.
+//!
+//! # The file
+//! All fields are 64-bit little-endian words.
+//! ```text
+//!  byte
+//!     0 ┌──────────────────┬──────────────────┐
+//!       │ magic ATOMSRAW   │ version          │   version = major << 32 | minor
+//!    16 ├──────────────────┼──────────────────┤
+//!       │ header bytes     │ region bytes     │   4096; the length of what follows the header
+//!    32 ├──────────────────┼──────────────────┤
+//!       │ taken            │ pid              │   nanoseconds since 1970, UTC; the node's process as the taker saw it
+//!    48 ├──────────────────┼──────────────────┤
+//!       │ verdict          │ evidence         │   numbers of the tables VERDICTS and EVIDENCES below
+//!    64 ├──────────────────┼──────────────────┤
+//!       │ process beat age │ runtime beat age │   nanoseconds when it was taken; 2⁶⁴ − 1: it never beat
+//!    80 ├──────────────────┴──────────────────┤
+//!       │ flags                               │   bit 0: no actor came or went meanwhile; bit 1: redacted
+//!    88 ├─────────────────────────────────────┤
+//!       │ reserved, zero                      │
+//!  4096 ├─────────────────────────────────────┤
+//!       │ the region, as `atomscope_layout::region` describes it
+//!       └─────────────────────────────────────┘
+//! ```
+//! # How a region is copied while its node writes to it
+//! What one word guards (an actor's record, a letter's, an event's, the clock) is copied between two equal looks at that
+//! word, a few times if need be, and then marked as unreadable. Heads of rings come before their slots, ready words
+//! before their texts, and the actor table is copied again if it was being settled. So a copy holds no torn record, and
+//! a dead region's copy is that region bit for bit. As nothing stands still, an event of the last microseconds may be
+//! there without another lane's event that caused it.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use atomscope_layout::OpenError;
+use atomscope_layout::decode::RegionReader;
+use atomscope_layout::event::EVENT_SLOT_BYTES;
+use atomscope_layout::region::{RegionMap, Section, header};
+use atomscope_layout::ring::SLOT_HEAD_WORDS;
+use atomscope_layout::seqlock::READ_TRIES;
+use atomscope_layout::sync::{AtomicU64, Ordering, fence, pause};
+use atomscope_layout::view::WriterMemory;
+use atomscope_layout::words::{WORD, Words};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
+
+use crate::attach::{AttachError, Region};
+use crate::liveness::{Evidence, Liveness, Verdict, Wedge};
+use crate::redact::Redactor;
+use crate::snapshot::now_unix_ns;
+
+/// The first word of a raw dump: `ATOMSRAW` in ASCII.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSRAW");
+/// Bytes before the region: one page.
+pub const HEADER_BYTES: u64 = 4096;
+const VERSION_MAJOR: u32 = 1;
+const VERSION_MINOR: u32 = 0;
+/// A beat that never was.
+const NEVER: u64 = u64::MAX;
+/// A control word in a state that no writer knows: whoever reads it counts the slot as unreadable.
+const UNREADABLE: u64 = u64::MAX;
+/// Passes over an actor table that is being settled.
+const SETTLING_TRIES: u32 = 8;
+
+const AT_REST: u64 = 1;
+const REDACTED: u64 = 1 << 1;
+
+const VERDICTS: [(u64, Verdict); 8] = [
+    (1, Verdict::Starting),
+    (2, Verdict::Live),
+    (3, Verdict::Wedged(Wedge::Stopped)),
+    (4, Verdict::Wedged(Wedge::ProcessStale)),
+    (5, Verdict::Wedged(Wedge::RuntimeBlocked)),
+    (6, Verdict::Stopping),
+    (7, Verdict::Closed),
+    (8, Verdict::Crashed),
+];
+const EVIDENCES: [(u64, Evidence); 3] =
+    [(1, Evidence::Lock), (2, Evidence::Process), (3, Evidence::Heartbeat)];
+
+/// The header as it stands in the file, but for its padding.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct HeaderRecord {
+    magic: u64,
+    version: u64,
+    header_bytes: u64,
+    region_bytes: u64,
+    taken_unix_ns: u64,
+    pid: u64,
+    verdict: u64,
+    evidence: u64,
+    process_beat_age_ns: u64,
+    runtime_beat_age_ns: u64,
+    flags: u64,
+}
+
+const _: () = assert!(size_of::<HeaderRecord>() == 88);
+const _: () = assert!(std::mem::offset_of!(HeaderRecord, verdict) == 48);
+
+/// What was known of a node when its region was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// When: nanoseconds since 1970, UTC.
+    pub unix_ns: i128,
+    /// The node's process.
+    pub pid: u64,
+    /// How the node was.
+    pub liveness: Liveness,
+    /// Whether no actor came or went while it was copied.
+    pub at_rest: bool,
+    /// Whether names were replaced by pseudonyms.
+    pub redacted: bool,
+}
+
+/// Reads the header of a raw dump from the first bytes of a file of `file_bytes`; `None` if it is none.
+pub fn read_header(start: &[u8], file_bytes: u64) -> Option<Result<Taken, OpenError>> {
+    let magic = start.get(..WORD)?;
+    (magic == MAGIC.to_le_bytes()).then(|| {
+        let truncated = OpenError::Truncated { found: file_bytes, expected: HEADER_BYTES };
+        let (record, _) = HeaderRecord::read_from_prefix(start).map_err(|_| truncated)?;
+        record.check(file_bytes)
+    })
+}
+
+impl HeaderRecord {
+    fn check(&self, file_bytes: u64) -> Result<Taken, OpenError> {
+        let (found_major, found_minor) = ((self.version >> 32) as u32, self.version as u32);
+        if found_major != VERSION_MAJOR {
+            return Err(OpenError::Incompatible { found_major, found_minor, major: VERSION_MAJOR });
+        }
+        if self.header_bytes != HEADER_BYTES {
+            let what = "length of the dump's header";
+            return Err(OpenError::Corrupt { offset: 16, what, found: self.header_bytes });
+        }
+        let expected = self.region_bytes.saturating_add(HEADER_BYTES);
+        if file_bytes < expected {
+            return Err(OpenError::Truncated { found: file_bytes, expected });
+        }
+        let find = |offset, what, found| OpenError::Corrupt { offset, what, found };
+        let verdict = VERDICTS.iter().find(|(number, _)| *number == self.verdict);
+        let evidence = EVIDENCES.iter().find(|(number, _)| *number == self.evidence);
+        let (_, verdict) = *verdict.ok_or(find(48, "the dump's verdict", self.verdict))?;
+        let (_, evidence) = *evidence.ok_or(find(56, "the dump's evidence", self.evidence))?;
+        let age = |ns: u64| (ns != NEVER).then(|| Duration::from_nanos(ns));
+        Ok(Taken {
+            unix_ns: i128::from(self.taken_unix_ns),
+            pid: self.pid,
+            liveness: Liveness {
+                verdict,
+                evidence,
+                process_beat_age: age(self.process_beat_age_ns),
+                runtime_beat_age: age(self.runtime_beat_age_ns),
+            },
+            at_rest: self.flags & AT_REST != 0,
+            redacted: self.flags & REDACTED != 0,
+        })
+    }
+}
+
+/// A copy of a region.
+#[derive(Debug)]
+pub struct RawDump {
+    taken: Taken,
+    words: WriterMemory,
+}
+
+impl RawDump {
+    /// Copies a region. A dump's copy stays the dump that it is, of the same time.
+    pub fn take(region: &Region) -> Result<Self, AttachError> {
+        let liveness = region.liveness()?;
+        let unix_ns = now_unix_ns();
+        let reader = region.reader()?;
+        let totals = reader.actor_totals();
+        let words = copy(region.words(), reader.map());
+        let at_rest = reader.actor_totals() == totals;
+        region.still_whole()?;
+        let taken = Taken { unix_ns, pid: region.pid(), liveness, at_rest, redacted: false };
+        Ok(Self { taken: region.dumped().copied().unwrap_or(taken), words })
+    }
+
+    /// The same with names replaced and whatever is no record left out.
+    pub fn redacted(self, redactor: &Redactor) -> Result<Self, OpenError> {
+        let reader = RegionReader::open(self.words.reader())?;
+        let words = redactor.region(self.words.reader(), reader.map());
+        Ok(Self { taken: Taken { redacted: true, ..self.taken }, words })
+    }
+
+    /// Writes the file.
+    pub fn write(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        let Taken { unix_ns, pid, liveness, at_rest, redacted } = self.taken;
+        let number = |verdict| VERDICTS.iter().find(|(_, v)| *v == verdict).map_or(0, |(number, _)| *number);
+        let age = |age: Option<Duration>| age.map_or(NEVER, |age| age.as_nanos() as u64);
+        let record = HeaderRecord {
+            magic: MAGIC,
+            version: u64::from(VERSION_MAJOR) << 32 | u64::from(VERSION_MINOR),
+            header_bytes: HEADER_BYTES,
+            region_bytes: (self.words.words().len() * WORD) as u64,
+            taken_unix_ns: u64::try_from(unix_ns).unwrap_or(0),
+            pid,
+            verdict: number(liveness.verdict),
+            evidence: EVIDENCES.iter().find(|(_, e)| *e == liveness.evidence).map_or(0, |(n, _)| *n),
+            process_beat_age_ns: age(liveness.process_beat_age),
+            runtime_beat_age_ns: age(liveness.runtime_beat_age),
+            flags: if at_rest { AT_REST } else { 0 } | if redacted { REDACTED } else { 0 },
+        };
+        let mut page = [0u8; HEADER_BYTES as usize];
+        let _ = record.write_to_prefix(&mut page);
+        out.write_all(&page)?;
+        self.words
+            .words()
+            .iter()
+            .try_for_each(|word| out.write_all(&word.load(Ordering::Relaxed).to_le_bytes()))
+    }
+}
+
+/// A region being copied, word for word into the same places.
+struct Copying<'a> {
+    from: Words<'a>,
+    to: &'a [AtomicU64],
+}
+
+fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
+    let memory = WriterMemory::private(map.region_bytes);
+    let copying = Copying { from, to: memory.words() };
+    copying.range(0..memory.words().len());
+    fence(Ordering::Acquire);
+    // Ready words are there; what they promise is complete only from here on.
+    for cell in [header::NODE, header::SYSTEM, header::PROGRAM, header::WRITER] {
+        copying.range(cell.start + 1..cell.end);
+    }
+    for section in [map.names, map.metrics] {
+        for start in section.range().step_by(section.stride) {
+            copying.range(start + 1..start + section.stride);
+        }
+    }
+    let clock = header::CLOCK;
+    copying.guarded(clock.start, clock.start + 1..clock.end, being_written);
+    copying.actors(map);
+    copying.rings(map);
+    memory
+}
+
+/// The sequence of a cell or slot whose writer is at work.
+fn being_written(sequence: u64) -> u64 {
+    sequence.saturating_sub(1) | 1
+}
+
+impl Copying<'_> {
+    fn range(&self, range: std::ops::Range<usize>) {
+        for at in range {
+            self.set(at, self.from.load(at));
+        }
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        if let Some(word) = self.to.get(at) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Copies `range` as it was while the word `guard` stood still; if it never does, `torn` says what stands for it.
+    fn guarded(&self, guard: usize, range: std::ops::Range<usize>, torn: impl Fn(u64) -> u64) {
+        for attempt in 0..READ_TRIES {
+            let before = self.from.load(guard);
+            fence(Ordering::Acquire);
+            self.range(range.clone());
+            fence(Ordering::Acquire);
+            if self.from.load(guard) == before {
+                return self.set(guard, before);
+            }
+            pause(attempt);
+        }
+        self.set(guard, torn(self.from.load(guard)));
+    }
+
+    fn actors(&self, map: &RegionMap) {
+        let (control, slots) = (map.actor_control, map.actor_slots);
+        for attempt in 0..SETTLING_TRIES {
+            let before = self.from.load(header::SETTLING);
+            fence(Ordering::Acquire);
+            for (guard, slot) in control.range().zip(slots.range().step_by(slots.stride)) {
+                self.guarded(guard, slot..slot + slots.stride, |_| UNREADABLE);
+            }
+            self.range(map.actor_spill.range());
+            fence(Ordering::Acquire);
+            self.set(header::SETTLING, before);
+            if before & 1 == 0 && self.from.load(header::SETTLING) == before {
+                return;
+            }
+            (0..READ_TRIES).for_each(|_| pause(attempt));
+        }
+    }
+
+    fn rings(&self, map: &RegionMap) {
+        let rings = rings(map);
+        for (head, _) in &rings {
+            self.set(*head, self.from.load(*head));
+        }
+        fence(Ordering::Acquire);
+        for (head, slots) in rings {
+            for slot in slots.range().step_by(slots.stride) {
+                debug_assert!(slot > head);
+                self.guarded(slot, slot + 1..slot + slots.stride, being_written);
+            }
+        }
+    }
+}
+
+/// Of the dead letters and of each event lane: the word of its head, and its slots.
+pub(crate) fn rings(map: &RegionMap) -> Vec<(usize, Section)> {
+    let ring = |start: usize, slots: usize, stride: usize| {
+        (start, Section { start: start + stride, count: slots.saturating_sub(1), stride })
+    };
+    let slot_words = EVENT_SLOT_BYTES / WORD;
+    let Section { start, count, stride } = map.dead_letters;
+    let lanes = (0..map.events.count)
+        .map(|lane| ring(map.events.start + lane * map.events.stride, map.events.stride / slot_words, slot_words));
+    debug_assert!(stride > SLOT_HEAD_WORDS);
+    std::iter::once(ring(start, count, stride)).chain(lanes).collect()
+}
