@@ -79,6 +79,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
+    let (ours_event, incumbents_event) = (
+        |id| atomscope_probe::bus::TelemetryEvent::StreamsGraphFinished { id },
+        |id| atomr_telemetry::bus::TelemetryEvent::StreamsGraphFinished { id },
+    );
+    compare(
+        "event publish, nobody listens",
+        100_000,
+        &mut |number| ours.bus.publish(ours_event(u64::from(number))),
+        "incumbent",
+        &mut |number| incumbent.bus.publish(incumbents_event(u64::from(number))),
+    );
+    let (_ours, _incumbents) = (ours.bus.subscribe(), incumbent.bus.subscribe());
+    compare(
+        "event publish, one subscriber",
+        100_000,
+        &mut |number| ours.bus.publish(ours_event(u64::from(number))),
+        "incumbent",
+        &mut |number| incumbent.bus.publish(incumbents_event(u64::from(number))),
+    );
+
     let live: Vec<ActorPath> = (0..10_000).map(|number| user.child(format!("live-{number}"))).collect();
     for path in &live {
         ours.actors.on_spawn(path, Some(&user), "bench::Live");

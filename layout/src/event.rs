@@ -181,9 +181,10 @@ impl EventRecord {
     }
 
     /// Its words, as many as its texts need.
-    pub fn words(&self) -> ([u64; EVENT_WORDS], usize) {
+    pub fn words(&self) -> &[u64] {
         let text: usize = self.texts().iter().map(|bytes| usize::from(*bytes)).sum();
-        (zerocopy::transmute!(*self), (EVENT_HEAD_WORDS + text.div_ceil(8)).min(EVENT_WORDS))
+        let words: &[u64; EVENT_WORDS] = zerocopy::transmute_ref!(self);
+        words.get(..EVENT_HEAD_WORDS + text.div_ceil(8)).unwrap_or(words)
     }
 
     /// Bytes of the texts that are in the record: a parent that is the start of the path is not.

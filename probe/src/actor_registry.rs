@@ -138,9 +138,9 @@ impl ActorRegistry {
 
     fn put(&self, key: Key, record: &ActorRecord, text_bytes: usize) {
         let core = &self.region.core;
-        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(*record);
+        let words: &[u64; ACTOR_WORDS] = zerocopy::transmute_ref!(record);
         let used = ACTOR_HEAD_WORDS + text_bytes.div_ceil(8);
-        match core.table().put(key, Sign::Plus, words.get(..used).unwrap_or(&words)) {
+        match core.table().put(key, Sign::Plus, words.get(..used).unwrap_or(words)) {
             Put::Slot => {}
             Put::Spilled => core.count(Builtin::Spilled, 1),
             Put::Refused => core.count(Builtin::UntrackedSpawns, 1),

@@ -82,10 +82,10 @@ impl DeadLetterFeed {
         let ring = core.dead_letters();
         let ticket = ring.ticket();
         record.stamp = core.stamp(0);
-        let words: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(record);
+        let words: &[u64; DEAD_LETTER_WORDS] = zerocopy::transmute_ref!(&record);
         let used_bytes = used;
         let used = DEAD_LETTER_HEAD_WORDS + used.div_ceil(8);
-        if ring.write(ticket, words.get(..used).unwrap_or(&words)) == Written::Abandoned {
+        if ring.write(ticket, words.get(..used).unwrap_or(words)) == Written::Abandoned {
             core.count(Builtin::DeadLettersAbandoned, 1);
         }
         self.tell(ticket, &record, used_bytes, name);

@@ -442,8 +442,6 @@ impl Core {
     /// Writes an event into the calling thread's lane.
     #[inline]
     pub(crate) fn publish(&self, record: &EventRecord) {
-        let (words, used) = record.words();
-        let words = words.get(..used).unwrap_or(&words);
         let events = self.map.events;
         let lane = match lane::current() {
             lane if (lane as usize) < events.count => lane,
@@ -453,8 +451,8 @@ impl Core {
         let ring = self.memory.words().get(start..start + events.stride).unwrap_or_default();
         let ring = Ring::new(ring, EVENT_SLOT_BYTES / WORD);
         if lane != OVERFLOW {
-            ring.push(words);
-        } else if ring.write(ring.ticket(), words) == Written::Abandoned {
+            ring.push(record.words());
+        } else if ring.write(ring.ticket(), record.words()) == Written::Abandoned {
             self.count(Builtin::EventsAbandoned, 1);
         }
     }
