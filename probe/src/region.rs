@@ -31,9 +31,11 @@ use atomscope_layout::{Capacities, RegionMap};
 use crate::actor_registry::stop_event;
 use crate::clock::{self, Clock};
 use crate::error::CreateError;
+use crate::lane;
+#[cfg(target_os = "linux")]
+use crate::region_file;
 use crate::sampler::Sampler;
 use crate::text::PathHasher;
-use crate::{lane, region_file};
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
@@ -70,6 +72,7 @@ pub struct RegionBuilder {
 
 /// Where a region that can be seen from outside is made.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no platform but Linux has such regions yet"))]
 pub(crate) enum Place {
     /// A named segment.
     Named,
