@@ -556,7 +556,9 @@ impl Clock {
         let since = i128::from(stamp) - i128::from(c.first_ticks);
         // Before the second sighting a tick counts as a nanosecond.
         let elapsed = if ticks > 0 && ns > 0 { since.saturating_mul(ns) / ticks } else { since };
-        elapsed.saturating_add(i128::from(c.first_mono_ns)).saturating_add(i128::from(c.unix_minus_mono_ns))
+        elapsed
+            .saturating_add(i128::from(c.first_mono_ns))
+            .saturating_add(i128::from(c.unix_minus_mono_ns as i64))
     }
 }
 

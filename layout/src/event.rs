@@ -180,6 +180,26 @@ impl EventRecord {
         Self { kind: kind as u16, parts: 1, ..Self::new_zeroed() }
     }
 
+    /// The same with the type's name in the text, for where there is no room for it among the interned ones.
+    pub fn with_type_text(&self, name: &str) -> Self {
+        let mut other = Self { type_id: 0, text_bytes: [0; 5], text: [0; ACTOR_TEXT_BYTES], ..*self };
+        let mut filling = Filling::of(&mut other);
+        let mut rest = self.text.as_slice();
+        for (at, bytes) in self.texts().into_iter().enumerate() {
+            let (text, after) = rest.split_at_checked(bytes.into()).unwrap_or_default();
+            rest = after;
+            match core::str::from_utf8(text) {
+                _ if at == 2 => filling.put(name),
+                Ok(text) => filling.put(text),
+                Err(_) => filling.skip(),
+            }
+        }
+        if self.kind == EventKind::ActorSpawned as u16 && self.flags & actor_flags::PARENT_IS_PREFIX != 0 {
+            other.text_bytes[1] = self.text_bytes[1];
+        }
+        other
+    }
+
     /// Its words, as many as its texts need.
     pub fn words(&self) -> &[u64] {
         let text: usize = self.texts().iter().map(|bytes| usize::from(*bytes)).sum();
@@ -499,7 +519,7 @@ fn decode_change(record: &EventRecord, texts: &[&str; 5]) -> Option<ClusterMembe
         status: texts[1].to_owned(),
         roles: match record.numbers[1] {
             0 => Vec::new(),
-            _ => texts[2].split('\n').map(str::to_owned).collect(),
+            roles => texts[2].split('\n').take(roles.min(200) as usize).map(str::to_owned).collect(),
         },
         reachable: record.flags & event_flags::REACHABLE != 0,
         up_number: record.numbers[0] as i32,

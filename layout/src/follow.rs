@@ -4,8 +4,10 @@
 //! A spawn is published before its actor can be found in the table, and a stop only by whoever found it there; so a stop
 //! is published after its spawn, and stamped later. The heads of all lanes are read twice. Whatever lies below the first
 //! heads was there before the second reading began, and so were its causes: they lie below the second heads. All records
-//! below the second heads are read, and those handed out that are stamped no later than the latest one below the first
-//! heads. The others wait for the next look.
+//! below the second heads are read. Handed out are all below the first heads, and with them those beyond that are stamped
+//! no later than the latest of these, up to the first stop in their lane. The others wait for the next look. This holds
+//! whatever the clock; that other things on different threads come in the order of cause and effect holds as far as the
+//! clock tells them apart.
 //!
 //! # Accounting
 //! Of each lane, at any time between two looks: `read + lapped + abandoned + waiting = looked at`, where *waiting* are
@@ -84,12 +86,20 @@ struct Lane {
     account: Account,
 }
 
+/// An event that was read and not handed out yet.
+#[derive(Debug, Clone)]
+struct Held {
+    /// The horizon that it waits for.
+    until: u64,
+    event: Event,
+}
+
 /// A reader's place in the lanes of one region.
 #[derive(Debug, Clone, Default)]
 pub struct Follower {
     lanes: Vec<Lane>,
     partial: Vec<(usize, Part)>,
-    held: Vec<Event>,
+    held: Vec<Held>,
 }
 
 impl Follower {
@@ -126,13 +136,9 @@ impl Follower {
         })
     }
 
-    /// Records that are there and were not looked at; a measure of how far behind this is.
-    pub fn behind(&self, region: &RegionReader<'_>) -> u64 {
-        self.lanes
-            .iter()
-            .enumerate()
-            .map(|(at, lane)| region.event_lane(at).head().saturating_sub(lane.next))
-            .sum()
+    /// Whether records were met whose writers had not finished.
+    pub fn waits(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.waiting.is_empty())
     }
 
     /// Whether events were read that the next look will hand out, whatever else it brings.
@@ -167,7 +173,7 @@ impl Follower {
         let (first, second) = (heads(), heads());
         let mut look = Look::default();
         // What was held back before lies below the first heads now.
-        let mut horizon = self.held.iter().map(|event| event.stamp).max().unwrap_or(0);
+        let mut horizon = self.held.iter().map(|held| held.event.stamp).max().unwrap_or(0);
         let mut words = [0u64; EVENT_WORDS];
         for at in 0..self.lanes.len() {
             let ring = region.event_lane(at);
@@ -180,7 +186,13 @@ impl Follower {
                 lane.account.lapped += lapped;
                 lane.lose(at, |loss| loss.lapped += lapped);
             }
-            let waiting = core::mem::take(&mut lane.waiting);
+            let mut waiting = core::mem::take(&mut lane.waiting);
+            let before = waiting.len();
+            waiting.retain(|ticket| *ticket >= oldest);
+            let lapped = (before - waiting.len()) as u64;
+            lane.account.lapped += lapped;
+            lane.lose(at, |loss| loss.lapped += lapped);
+            let mut stopped = false;
             let new = lane.next.max(oldest)..end;
             lane.next = end;
             for ticket in waiting.into_iter().chain(new) {
@@ -193,14 +205,19 @@ impl Follower {
                             continue;
                         };
                         lane.account.read += 1;
-                        if ticket < first[at] {
+                        let sure = ticket < first[at];
+                        if sure {
                             horizon = horizon.max(part.stamp);
                         }
+                        // Beyond the first heads a stop may be there without its spawn, and then nothing after it in
+                        // its lane is handed out either.
+                        stopped |= !sure && matches!(part.event, TelemetryEvent::ActorStopped { .. });
+                        let part_stamp = part.stamp;
                         lane.last = Some(part.stamp);
                         if let Some(loss) = lane.loss.take() {
                             look.losses.push(Loss { before: Some(part.stamp), ..loss });
                         }
-                        self.add(at, part);
+                        self.add(at, part, if stopped { u64::MAX } else { part_stamp });
                     }
                     Ok(Found::Lapped) => {
                         lane.account.lapped += 1;
@@ -218,14 +235,17 @@ impl Follower {
                 }
             }
         }
-        self.held.sort_by_key(|event| event.stamp);
-        let ready =
-            if all { self.held.len() } else { self.held.partition_point(|event| event.stamp <= horizon) };
-        look.events = self.held.drain(..ready).collect();
+        let (mut ready, held) = core::mem::take(&mut self.held)
+            .into_iter()
+            .partition::<Vec<_>, _>(|held| all || held.until <= horizon);
+        ready.sort_by_key(|held| held.event.stamp);
+        look.events = ready.into_iter().map(|held| held.event).collect();
+        // The next look begins above all of these.
+        self.held = held.into_iter().map(|held| Held { until: 0, ..held }).collect();
         look
     }
 
-    fn add(&mut self, lane: usize, part: Part) {
+    fn add(&mut self, lane: usize, part: Part, until: u64) {
         let whole = if part.part > 0 {
             // Its other parts were lost if there is none that it joins.
             let joins = |(from, begun): &mut (usize, Part)| *from == lane && begun.join(part.clone());
@@ -243,7 +263,7 @@ impl Follower {
             self.partial.push((lane, part));
             return;
         };
-        self.held.push(Event { stamp: whole.stamp, lane, event: whole.event });
+        self.held.push(Held { until, event: Event { stamp: whole.stamp, lane, event: whole.event } });
     }
 }
 

@@ -24,7 +24,7 @@ pub struct ClockRecord {
     pub last_ticks: u64,
     /// Monotonic nanoseconds at the newest sighting.
     pub last_mono_ns: u64,
-    /// UTC nanoseconds minus monotonic nanoseconds at the newest sighting.
+    /// UTC nanoseconds minus monotonic nanoseconds at the newest sighting; signed, in two's complement.
     pub unix_minus_mono_ns: u64,
 }
 

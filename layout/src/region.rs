@@ -289,7 +289,7 @@ impl Default for Capacities {
 }
 
 /// Where one section lies. All in words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Section {
     /// First word.
     pub start: usize,
@@ -317,7 +317,7 @@ impl Section {
 }
 
 /// Where every section of a region lies: the writer computes it from its capacities, the reader from the directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the section of that name in the module's map")]
 pub struct RegionMap {
     pub region_bytes: usize,
@@ -535,7 +535,7 @@ impl RegionMap {
         RULES.len()
     }
 
-    /// How many live actors fit before slots are refused: half the slots, see [`Capacities::actors`].
+    /// Slots of the actor table: at least twice [`Capacities::actors`].
     pub fn actor_slots(&self) -> usize {
         self.actor_slots.count
     }

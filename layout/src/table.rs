@@ -261,7 +261,7 @@ impl<'a> Table<'a> {
 
     /// Whether a spawn of this key stands, or may: in one look at each slot, since what stands may be taken in hand, and
     /// what is in hand may stand again.
-    fn may_stand(&self, key: Key) -> bool {
+    pub fn may_stand(&self, key: Key) -> bool {
         self.buckets(key).into_iter().flat_map(|bucket| self.bucket(bucket)).any(|(index, word)| {
             let control = Control(word.load(Ordering::Acquire));
             control.tag() == key.tag()

@@ -3,7 +3,6 @@
 //! A [`WriterMemory`] gives words that can be stored to, a [`ReaderMemory`] words that can only be loaded. They are
 //! different types, and neither turns into the other.
 #![allow(unsafe_code, reason = "memory that other processes share cannot be named in safe Rust")]
-#![cfg_attr(atomscope_loom, allow(dead_code))]
 
 use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -27,9 +26,10 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: `start` is non-null, aligned and valid for `words` atomics for as long as `self` lives, by the
-        // contract of the constructors; they are only ever accessed as atomics, and the slice's lifetime is that of
-        // `self`.
+        // SAFETY: by the constructors' contracts `start` is non-null, aligned, and for as long as `self` lives valid for
+        // `words` atomics of one mapping or allocation, which cannot be longer than `isize::MAX` bytes, and whose bytes
+        // are initialised (zeroed, or a file's); any bytes are a valid atomic. They are only ever accessed as atomics,
+        // and the slice's lifetime is that of `self`.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 }
@@ -52,26 +52,34 @@ impl Drop for Zeroed {
     }
 }
 
-fn private(bytes: usize) -> Memory {
+fn private(bytes: usize) -> Option<Memory> {
     let words = bytes.div_ceil(WORD).max(1);
     // No stricter alignment than an atomic's: the allocator would clear memory itself for that, and so touch it all.
-    let Ok(layout) = Layout::from_size_align(words * WORD, align_of::<AtomicU64>()) else {
-        handle_alloc_error(Layout::new::<u64>());
-    };
+    let layout = Layout::from_size_align(words.checked_mul(WORD)?, align_of::<AtomicU64>()).ok()?;
     // SAFETY: the layout's size is not zero.
     let start = unsafe { alloc_zeroed(layout) };
-    let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+    let start = NonNull::new(start)?;
     // Zeroed bytes are valid atomics; the start is aligned for them; the keeper frees it no sooner than `Memory` is gone.
-    Memory { start: start.cast(), words, _keeper: Box::new(Zeroed { start, layout }) }
+    Some(Memory { start: start.cast(), words, _keeper: Box::new(Zeroed { start, layout }) })
+}
+
+/// No words at all.
+fn nothing() -> Memory {
+    Memory { start: NonNull::dangling(), words: 0, _keeper: Box::new(()) }
 }
 
 /// The writer's memory.
 pub struct WriterMemory(Memory);
 
 impl WriterMemory {
-    /// Private memory: zeroed, and touched by nobody until it is written.
-    pub fn private(bytes: usize) -> Self {
-        Self(private(bytes))
+    /// Private memory: zeroed, and touched by nobody until it is written. `None` if there is not so much.
+    pub fn private(bytes: usize) -> Option<Self> {
+        private(bytes).map(Self)
+    }
+
+    /// No memory: whatever is recorded there is lost.
+    pub fn none() -> Self {
+        Self(nothing())
     }
 
     /// Memory that `keeper` keeps mapped.
@@ -100,8 +108,9 @@ pub struct ReaderMemory(Memory);
 impl ReaderMemory {
     /// A copy of `bytes`; a last incomplete word is dropped.
     pub fn copied(bytes: &[u8]) -> Self {
-        let memory = private(bytes.len() / WORD * WORD);
-        #[cfg(not(atomscope_loom))]
+        let Some(memory) = private(bytes.len() / WORD * WORD) else {
+            handle_alloc_error(Layout::for_value(bytes));
+        };
         for (word, from) in memory.words().iter().zip(bytes.chunks_exact(WORD)) {
             let mut value = [0; WORD];
             value.copy_from_slice(from);
@@ -143,7 +152,7 @@ mod tests {
 
     #[test]
     fn private_memory_starts_as_zero_and_holds_what_is_stored() {
-        let memory = WriterMemory::private(100);
+        let memory = WriterMemory::private(100).unwrap();
         assert_eq!(memory.words().len(), 13);
         assert!((0..13).all(|i| memory.reader().load(i) == 0));
         memory.words()[12].store(5, core::sync::atomic::Ordering::Relaxed);
@@ -158,7 +167,7 @@ mod tests {
             statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
         };
         let before = resident();
-        let memory = WriterMemory::private(1 << 30);
+        let memory = WriterMemory::private(1 << 30).unwrap();
         memory.words()[0].store(1, core::sync::atomic::Ordering::Relaxed);
         assert!(resident() < before + (1 << 28));
     }

@@ -585,7 +585,7 @@ fn populated() -> Vec<u64> {
         let ring = Ring::new(lane, EVENT_SLOT_BYTES / 8);
         for stamp in 0..3 * number as u64 {
             let stopped = TelemetryEvent::ActorStopped { path: "/user/a".into() };
-            encode(&stopped, stamp, |_| 0, |record| ring.push(&record.words().0));
+            encode(&stopped, stamp, |_| 0, |record| ring.push(record.words()));
         }
     }
     (0..region.memory.words().len()).map(|at| region.memory.reader().load(at)).collect()

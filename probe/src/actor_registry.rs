@@ -12,7 +12,7 @@ use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
-use atomscope_layout::sync::{AtomicU64, Ordering};
+use atomscope_layout::sync::{AtomicU64, Ordering, pause};
 use atomscope_layout::table::{Key, Put, Sign, Taken};
 use atomscope_layout::words::{Words, store};
 use zerocopy::{FromZeros, IntoBytes};
@@ -21,6 +21,10 @@ use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::region::Region;
 use crate::text::{PathText, Pieces, Texts};
+
+/// Looks at most at a record that another thread has in hand: far longer than a change takes, unless its thread has lost
+/// its processor.
+const IN_HAND_TRIES: u32 = 64;
 
 /// The live actors of a system.
 #[derive(Debug)]
@@ -39,8 +43,8 @@ impl ActorRegistry {
     }
 
     #[cfg(feature = "atomr")]
-    pub(crate) fn of(region: Region, bus: TelemetryBus, settles: bool) -> Self {
-        Self { region, bus, settles }
+    pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
+        Self { region, bus, settles: false }
     }
 
     /// Notes a spawn. An actor of that path that is live already is replaced. No lock, no allocation of its own, no
@@ -50,8 +54,7 @@ impl ActorRegistry {
         let core = &self.region.core;
         core.count(Builtin::Spawned, 1);
         let key = core.hasher.key(status.path.as_str());
-        let table = core.table();
-        let cause = match table.take(key, Sign::Plus) {
+        let cause = match self.take_spawn(key) {
             Taken::Entry { stamp } => {
                 core.count(Builtin::Replaced, 1);
                 stamp
@@ -127,6 +130,9 @@ impl ActorRegistry {
         if record.type_id != 0 && !Arc::ptr_eq(core, self.bus.core()) {
             // A bus of its own has names of its own.
             event.type_id = self.bus.core().intern(actor_type);
+            if event.type_id == 0 {
+                event = event.with_type_text(actor_type);
+            }
         }
         self.bus.core().publish(&event);
     }
@@ -151,7 +157,7 @@ impl ActorRegistry {
     pub fn set_host(&self, path: &str, host: impl Into<String>) {
         let (host, core) = (host.into(), &self.region.core);
         let mut cut = false;
-        let found = core.table().update(core.hasher.key(path), |slot| {
+        self.update(core.hasher.key(path), |slot| {
             let mut words = [0u64; ACTOR_WORDS];
             Words::new(slot).copy_to(&mut words);
             let mut record = ActorRecord::new_zeroed();
@@ -168,7 +174,6 @@ impl ActorRegistry {
             let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
             store(slot, &words);
         });
-        core.count(Builtin::UpdatesMissed, u64::from(!found));
         core.count(Builtin::TextsCut, u64::from(cut));
     }
 
@@ -176,13 +181,55 @@ impl ActorRegistry {
     pub fn record_stop(&self, path: &str) {
         let core = &self.region.core;
         let (key, event) = self.path_event(path, EventKind::ActorStopped);
-        let spawned = match core.table().take(key, Sign::Plus) {
-            Taken::Entry { stamp } => stamp,
-            Taken::Spilled => 0,
+        match self.take_spawn(key) {
+            Taken::Entry { stamp } => self.tell_stop(event, stamp),
+            Taken::Spilled => self.tell_stop(event, 0),
+            // In the hand of a thread that has lost its processor: it waits as one that came before its spawn.
+            Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, event),
             Taken::Nothing => return,
-        };
+        }
         core.count(Builtin::Stopped, 1);
-        self.tell_stop(event, spawned);
+    }
+
+    /// Leaves a stop's mark: whoever brings it together with its spawn tells of it.
+    fn early_stop(&self, key: Key, event: EventRecord) {
+        let core = &self.region.core;
+        match core.table().put_stop(key, core.stamp(0)) {
+            Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
+            Put::Refused => {
+                core.count(Builtin::UntrackedStops, 1);
+                self.tell_stop(event, 0);
+            }
+        }
+    }
+
+    /// Takes the spawn under this key, even if another thread has it in hand for a moment.
+    fn take_spawn(&self, key: Key) -> Taken {
+        let table = self.region.core.table();
+        for attempt in 0..IN_HAND_TRIES {
+            let taken = table.take(key, Sign::Plus);
+            if taken != Taken::Nothing || !table.may_stand(key) {
+                return taken;
+            }
+            pause(attempt);
+        }
+        Taken::Nothing
+    }
+
+    /// Rewrites the record under this key, even if another thread has it in hand for a moment.
+    fn update(&self, key: Key, mut change: impl FnMut(&[AtomicU64])) {
+        let core = &self.region.core;
+        let table = core.table();
+        for attempt in 0..IN_HAND_TRIES {
+            if table.update(key, &mut change) {
+                return;
+            }
+            if !table.may_stand(key) {
+                break;
+            }
+            pause(attempt);
+        }
+        core.count(Builtin::UpdatesMissed, 1);
     }
 
     /// Notes how many messages wait in an actor's mailbox. Of an unknown path only the event remains.
@@ -193,9 +240,7 @@ impl ActorRegistry {
     fn set_depth(&self, path: &(impl Pieces + ?Sized), depth: u64) {
         let core = &self.region.core;
         let (key, mut event) = self.path_event(path, EventKind::MailboxSampled);
-        if !core.table().update(key, |slot| set_depth(slot, depth)) {
-            core.count(Builtin::UpdatesMissed, 1);
-        }
+        self.update(key, |slot| set_depth(slot, depth));
         event.numbers[0] = depth;
         event.stamp = core.stamp(0);
         self.bus.core().publish(&event);
@@ -317,18 +362,10 @@ impl SpawnObserver for ActorRegistry {
         let core = &self.region.core;
         core.count(Builtin::Stopped, 1);
         let (key, event) = self.path_event(path, EventKind::ActorStopped);
-        let table = core.table();
-        match table.take(key, Sign::Plus) {
+        match core.table().take(key, Sign::Plus) {
             Taken::Entry { stamp } => self.tell_stop(event, stamp),
             Taken::Spilled => self.tell_stop(event, 0),
-            // Before its spawn: whoever brings the two together tells of it.
-            Taken::Nothing => match table.put_stop(key, core.stamp(0)) {
-                Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
-                Put::Refused => {
-                    core.count(Builtin::UntrackedStops, 1);
-                    self.tell_stop(event, 0);
-                }
-            },
+            Taken::Nothing => self.early_stop(key, event),
         }
     }
 

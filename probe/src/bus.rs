@@ -42,8 +42,8 @@ struct Shared {
 }
 
 impl TelemetryBus {
-    /// A bus of its own, in private memory, that keeps the newest `capacity` events of each thread (at least 16, and no
-    /// more than is possible); the one of a node is [`crate::TelemetryExtension::bus`].
+    /// A bus of its own, in private memory, that keeps the newest `capacity` events of each thread that publishes
+    /// often, and as many of all others together (at least 16, and no more than is possible); the one of a node is [`crate::TelemetryExtension::bus`].
     pub fn new(capacity: usize) -> Self {
         let events = capacity.clamp(16, MOST_BARE_EVENTS);
         Self::of(Region::bare(Capacities {
@@ -79,8 +79,11 @@ impl TelemetryBus {
     /// let bus = TelemetryBus::new(64);
     /// bus.publish(TelemetryEvent::DDataUpdated { key: "cart".into() });
     /// ```
-    pub fn publish(&self, event: TelemetryEvent) {
+    pub fn publish(&self, mut event: TelemetryEvent) {
         let core = self.core();
+        if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, core.previews) {
+            letter.message_preview.clear();
+        }
         let stamp = core.stamp(0);
         let cut = event::encode(&event, stamp, |name| core.intern(name), |record| core.publish(record));
         if cut {
@@ -93,9 +96,15 @@ impl TelemetryBus {
 impl TelemetryBus {
     /// A receiver of everything that is published from now on.
     pub fn subscribe(&self) -> Receiver {
-        use std::sync::atomic::Ordering;
-        self.shared.receivers.fetch_add(1, Ordering::Relaxed);
+        self.shared.receivers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut receiver = self.receiver();
+        receiver.is_counted = true;
+        receiver
+    }
+
+    fn receiver(&self) -> Receiver {
         Receiver {
+            is_counted: false,
             bus: Arc::downgrade(&self.shared),
             follower: self.core().reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default(),
             core: self.core().clone(),
@@ -135,7 +144,7 @@ impl TelemetryBus {
     /// Runs an exporter on a thread of its own, fed with everything that is published from now on, until the bus is gone.
     /// One that panics is told the next event; one that blocks misses what no longer fits the ring.
     pub(crate) fn attach_exporter(&self, exporter: Arc<dyn Exporter>) {
-        let mut events = self.subscribe();
+        let mut events = self.receiver();
         let run = move || loop {
             match events.blocking_recv() {
                 Ok(event) => {
@@ -155,8 +164,8 @@ impl TelemetryBus {
 
 /// Receives what is published on a bus.
 ///
-/// It reads the region's lanes, so that a publisher never knows of it. Of what happens on several threads the order is
-/// that of cause and effect; of one thread, its own.
+/// It reads the region's lanes, so that a publisher never knows of it. What one thread publishes comes in its own order,
+/// an actor's stop after its spawn, and the rest as far as the clock tells it apart.
 #[cfg(feature = "atomr")]
 #[derive(Debug)]
 pub struct Receiver {
@@ -167,6 +176,7 @@ pub struct Receiver {
     waiter: Option<Waiter>,
     /// The heads before the latest look.
     seen: u64,
+    is_counted: bool,
 }
 
 #[cfg(feature = "atomr")]
@@ -191,7 +201,10 @@ impl Receiver {
     }
 
     /// The same, for threads.
-    pub(crate) fn blocking_recv(&mut self) -> Result<TelemetryEvent, RecvError> {
+    ///
+    /// # Errors
+    /// As [`Self::recv`].
+    pub fn blocking_recv(&mut self) -> Result<TelemetryEvent, RecvError> {
         loop {
             match self.next() {
                 Ok(event) => return Ok(event),
@@ -223,6 +236,7 @@ impl Receiver {
             ready: VecDeque::new(),
             waiter: None,
             seen: 0,
+            is_counted: false,
         }
     }
 
@@ -232,7 +246,11 @@ impl Receiver {
         }
         // Asked before looking: what the last handle published before it went is seen.
         let closed = self.bus.strong_count() == 0;
-        self.seen = heads(&self.core);
+        let heads = heads(&self.core);
+        if heads == self.seen && !closed && !self.follower.holds_back() && !self.follower.waits() {
+            return Err(TryRecvError::Empty);
+        }
+        self.seen = heads;
         let Some(reader) = self.core.reader() else { return Err(TryRecvError::Closed) };
         let Look { events, losses } = if closed {
             self.follower.last_look(&reader)
@@ -246,8 +264,13 @@ impl Receiver {
             }
             look
         };
+        if self.follower.waits() {
+            // The end of a record that is being written moves no head.
+            self.seen = heads.wrapping_sub(1);
+        }
         self.ready.extend(events.into_iter().map(|event| event.event));
-        match losses.iter().map(|loss| loss.lapped + loss.abandoned + loss.unreadable).sum() {
+        let missed = losses.iter().flat_map(|loss| [loss.lapped, loss.abandoned, loss.unreadable]);
+        match missed.fold(0, u64::saturating_add) {
             0 => {
                 self.ready.pop_front().ok_or(if closed { TryRecvError::Closed } else { TryRecvError::Empty })
             }
@@ -273,8 +296,30 @@ fn heads(core: &Core) -> u64 {
 #[cfg(feature = "atomr")]
 impl Drop for Receiver {
     fn drop(&mut self) {
-        if let Some(bus) = self.bus.upgrade() {
+        if let (true, Some(bus)) = (self.is_counted, self.bus.upgrade()) {
             bus.receivers.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(all(test, feature = "atomr"))]
+mod tests {
+    use atomscope_layout::event::{EventKind, EventRecord};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_record_that_is_finished_late_wakes_its_receiver() {
+        let bus = TelemetryBus::new(64);
+        let mut receiver = bus.subscribe();
+        // Another thread has drawn its ticket in the shared lane, and lost its processor.
+        let ring = bus.core().event_lane(0);
+        let ticket = ring.ticket();
+        let waiting = tokio::spawn(async move { receiver.recv().await });
+        tokio::task::yield_now().await;
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let record = EventRecord { stamp: 1, ..EventRecord::new(EventKind::StreamsGraphFinished) };
+        let _ = bus.core().event_lane(0).write(ticket, record.words());
+        assert_eq!(waiting.await.unwrap(), Ok(TelemetryEvent::StreamsGraphFinished { id: 0 }));
     }
 }

@@ -105,7 +105,10 @@ impl DeadLetterFeed {
         if record.type_id != 0 && !Arc::ptr_eq(&self.region.core, bus) {
             event.type_id = bus.intern(name);
         }
-        let texts = [record.recipient_bytes, record.sender_bytes, record.type_bytes, 0, record.preview_bytes];
+        let event_type = (event.type_id, record.type_id != 0);
+        let previews = if bus.previews { record.preview_bytes } else { 0 };
+        let used = used - usize::from(record.preview_bytes - previews);
+        let texts = [record.recipient_bytes, record.sender_bytes, record.type_bytes, 0, previews];
         if let (Some(to), Some(from)) = (event.text.get_mut(..used), record.text.get(..used)) {
             to.copy_from_slice(from);
             event.text_bytes = texts;
@@ -119,7 +122,11 @@ impl DeadLetterFeed {
             }
             event.flags |= event_flags::TEXT_CUT;
         }
-        bus.publish(&event);
+        match event_type {
+            // A bus of its own whose names are full.
+            (0, true) => bus.publish(&event.with_type_text(name)),
+            _ => bus.publish(&event),
+        }
     }
 
     /// The newest `limit` dead letters that are kept, newest first. Allocates.

@@ -16,9 +16,12 @@ pub enum CreateError {
     /// Shared regions exist on Linux only so far.
     #[error("shared regions need Linux; on this platform what the probe sees can be read in-process only")]
     Unsupported,
-    /// `ATOMSCOPE=off`.
-    #[error("the probe is turned off by ATOMSCOPE=off in the environment")]
-    TurnedOff,
+    /// There is not so much memory.
+    #[error("there are no {needed} bytes of memory for the region: lower the capacities")]
+    NoMemory {
+        /// Bytes needed.
+        needed: u64,
+    },
     /// The file system has too little room.
     #[error(
         "{dir} has room for {available} bytes, the region needs {needed}: make it larger or lower the capacities"

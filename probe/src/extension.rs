@@ -74,10 +74,10 @@ impl TelemetryExtension {
     }
 
     fn over(node: String, region: Region) -> Arc<Self> {
-        let (private, bus) = (region.path().is_none(), TelemetryBus::of(region.clone()));
+        let bus = TelemetryBus::of(region.clone());
         Arc::new(Self {
             node,
-            actors: Arc::new(ActorRegistry::of(region.clone(), bus.clone(), private)),
+            actors: Arc::new(ActorRegistry::of(region.clone(), bus.clone())),
             dead_letters: Arc::new(DeadLetterFeed::of(region.clone(), bus.clone())),
             bus,
             region,

@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
@@ -72,7 +73,10 @@ pub struct RegionBuilder {
 
 /// Where a region that can be seen from outside is made.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no platform but Linux has such regions yet"))]
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "no platform but Linux has such regions yet")
+)]
 pub(crate) enum Place {
     /// A named segment.
     Named,
@@ -86,7 +90,7 @@ pub(crate) enum Place {
 }
 
 impl RegionBuilder {
-    /// Live actors for which room is promised; 16,384 unless told. About 700 bytes each.
+    /// Live actors for which room is promised; 16,384 unless told. About 670 bytes each.
     pub fn actors(mut self, capacity: usize) -> Self {
         self.capacities.actors = capacity;
         self
@@ -116,7 +120,7 @@ impl RegionBuilder {
         self
     }
 
-    /// Counters and gauges, the 32 of the probe included; 128 unless told. 256 bytes each, and 8 in every lane.
+    /// Counters and gauges, those of the probe included; 128 unless told, of which about 110 are the application's. 256 bytes each, and 8 in every lane.
     pub fn metrics(mut self, capacity: usize) -> Self {
         self.capacities.metrics = capacity;
         self
@@ -153,37 +157,40 @@ impl RegionBuilder {
     /// See [`CreateError`].
     pub fn build(self) -> Result<Region, CreateError> {
         let map = RegionMap::for_capacities(&self.capacities)?;
-        match &self.place {
-            None => Ok(Region::start(Core::private(&self, map))),
-            Some(_) if turned_off() => Err(CreateError::TurnedOff),
-            Some(place) => Core::shared(&self, map, place).map(Region::start),
-        }
+        let core = match &self.place {
+            Some(place) if !turned_off() => Core::shared(&self, map, place)?,
+            _ => {
+                Core::private(&self, map).ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?
+            }
+        };
+        Ok(Region::start(core))
     }
 
     /// Makes the region; where that is not possible warns once and goes on with a private one.
     pub fn build_or_private(self) -> Region {
-        let fallback = self.clone();
+        let mut fallback = self.clone().private();
         self.build().unwrap_or_else(|why| {
-            let mut fallback = fallback.private();
-            if let CreateError::Limit(_) = why {
-                fallback.capacities = Capacities::default();
-            }
-            if !matches!(why, CreateError::TurnedOff) {
-                warn(&format!(
-                    "node `{}`: its telemetry cannot be seen from outside the process, only in-process: {why}",
-                    fallback.node
-                ));
-            }
-            let map = RegionMap::for_capacities(&fallback.capacities).unwrap_or_else(|_| smallest());
-            Region::start(Core::private(&fallback, map))
+            warn(&format!(
+                "node `{}`: its telemetry cannot be seen from outside the process, only in-process: {why}",
+                fallback.node
+            ));
+            // Private memory counts against the same limit, as far as it is touched.
+            let most = match why {
+                CreateError::MemoryLimit { available, .. } => available / 2,
+                _ => u64::MAX,
+            };
+            let wanted = [fallback.capacities, Capacities::default(), SMALL]
+                .into_iter()
+                .find(|capacities| RegionMap::footprint(capacities).is_ok_and(|bytes| bytes as u64 <= most));
+            fallback.capacities = wanted.unwrap_or(SMALL);
+            Region::start(Core::private_or_less(fallback))
         })
     }
 }
 
-fn smallest() -> RegionMap {
-    // Default capacities are within the limits; the layout's tests hold them to it.
-    RegionMap::for_capacities(&Capacities::default()).unwrap_or_else(|_| unreachable!())
-}
+/// What a process has room for that has room for next to nothing.
+const SMALL: Capacities =
+    Capacities { actors: 256, lanes: 4, dead_letters: 32, events: 32, names: 128, metrics: 64 };
 
 /// Whether the environment turns the probe off.
 pub(crate) fn turned_off() -> bool {
@@ -195,7 +202,8 @@ pub(crate) fn warn(what: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::warn!("atomscope: {what}");
     } else {
-        eprintln!("atomscope: {what}");
+        // Where nobody reads it there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "atomscope: {what}");
     }
 }
 
@@ -213,16 +221,17 @@ impl Region {
     /// A region of its own for what is made on a bare bus: private, touched only where it is used, without beats.
     pub(crate) fn bare(capacities: Capacities) -> Self {
         let builder = RegionBuilder { node: String::new(), capacities, place: None, previews: true };
-        let map = RegionMap::for_capacities(&capacities).unwrap_or_else(|_| smallest());
-        let core = Arc::new(Core::private(&builder, map));
-        Self { closer: Arc::new(Closer { core: core.clone(), sampler: None }), core }
+        let core = Arc::new(Core::private_or_less(builder));
+        Self { closer: Arc::new(Closer { core: core.clone(), sampler: None, pid: std::process::id() }), core }
     }
 
     fn start(core: Core) -> Self {
         let core = Arc::new(core);
-        let sampler = core.file().is_some().then(|| Sampler::start(core.clone())).flatten();
-        let closer = Arc::new(Closer { core: core.clone(), sampler });
-        open_regions().push(Arc::downgrade(&closer));
+        let sampler = (!turned_off()).then(|| Sampler::start(core.clone())).flatten();
+        let closer = Arc::new(Closer { core: core.clone(), sampler, pid: std::process::id() });
+        if let Some(mut open) = open_regions() {
+            open.push(Arc::downgrade(&closer));
+        }
         Self { core, closer }
     }
 
@@ -259,7 +268,7 @@ impl Region {
     }
 
     /// Registers a counter, or finds the one of that name. Takes a lock; not for hot paths. Where there is no room
-    /// for another metric the counter counts nothing, and a warning says so.
+    /// for another metric, or the name is taken otherwise, the counter counts nothing, and a warning says so.
     pub fn counter(&self, name: &str, unit: &str, help: &str) -> Counter {
         Counter { metric: self.core.register(name, unit, Kind::Counter, help), region: self.clone() }
     }
@@ -270,7 +279,7 @@ impl Region {
     }
 }
 
-/// A number that only grows.
+/// A number that only grows. Holds the region open.
 #[derive(Debug, Clone)]
 pub struct Counter {
     region: Region,
@@ -287,7 +296,7 @@ impl Counter {
     }
 }
 
-/// A number that goes both ways.
+/// A number that goes both ways. Holds the region open.
 #[derive(Debug, Clone)]
 pub struct Gauge {
     region: Region,
@@ -317,7 +326,7 @@ pub(crate) struct Core {
     pub(crate) previews: bool,
     name_keys: Vec<AtomicU64>,
     spill_used: AtomicU64,
-    metric_names: Mutex<Vec<String>>,
+    metrics: Mutex<Vec<(String, Kind)>>,
     settler: Mutex<Settler>,
     system_named: OnceLock<()>,
     closed: AtomicBool,
@@ -333,10 +342,22 @@ struct Settler {
 }
 
 impl Core {
-    fn private(builder: &RegionBuilder, map: RegionMap) -> Self {
-        let core = Self::over(WriterMemory::private(map.region_bytes), builder, map);
+    fn private(builder: &RegionBuilder, map: RegionMap) -> Option<Self> {
+        let core = Self::over(WriterMemory::private(map.region_bytes)?, builder, map);
         core.header().publish();
-        core
+        Some(core)
+    }
+
+    /// A private region of these capacities; where there is no memory for that a small one, and where there is none at
+    /// all one that forgets everything.
+    fn private_or_less(mut builder: RegionBuilder) -> Self {
+        let map = RegionMap::for_capacities(&builder.capacities).ok();
+        if let Some(core) = map.and_then(|map| Self::private(&builder, map)) {
+            return core;
+        }
+        builder.capacities = SMALL;
+        let map = RegionMap::for_capacities(&SMALL).unwrap_or_default();
+        Self::private(&builder, map).unwrap_or_else(|| Self::over(WriterMemory::none(), &builder, map))
     }
 
     #[cfg(target_os = "linux")]
@@ -390,7 +411,9 @@ impl Core {
             previews: builder.previews,
             name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
             spill_used: AtomicU64::new(0),
-            metric_names: Mutex::new(BUILTIN.iter().map(|(name, ..)| (*name).to_owned()).collect()),
+            metrics: Mutex::new(
+                BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
+            ),
             settler: Mutex::new(Settler::default()),
             system_named: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -450,14 +473,19 @@ impl Core {
             lane if (lane as usize) < events.count => lane,
             _ => OVERFLOW,
         };
-        let start = events.start + lane as usize * events.stride;
-        let ring = self.memory.words().get(start..start + events.stride).unwrap_or_default();
-        let ring = Ring::new(ring, EVENT_SLOT_BYTES / WORD);
+        let ring = self.event_lane(lane as usize);
         if lane != OVERFLOW {
             ring.push(record.words());
         } else if ring.write(ring.ticket(), record.words()) == Written::Abandoned {
             self.count(Builtin::EventsAbandoned, 1);
         }
+    }
+
+    pub(crate) fn event_lane(&self, lane: usize) -> Ring<'_> {
+        let events = self.map.events;
+        let start = events.start + lane * events.stride;
+        let words = self.memory.words().get(start..start + events.stride).unwrap_or_default();
+        Ring::new(words, EVENT_SLOT_BYTES / WORD)
     }
 
     pub(crate) fn count_cut_text(&self) {
@@ -501,21 +529,29 @@ impl Core {
     }
 
     fn register(&self, name: &str, unit: &str, kind: Kind, help: &str) -> Option<usize> {
-        let mut names = self.metric_names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = names.iter().position(|known| known == name) {
-            return Some(known);
+        let registered = self.try_register(name, unit, kind, help);
+        // With no lock held: whoever listens to warnings may count them here.
+        registered.map_err(|why| warn(&format!("metric `{name}` counts nothing: {why}"))).ok()
+    }
+
+    fn try_register(&self, name: &str, unit: &str, kind: Kind, help: &str) -> Result<usize, String> {
+        let mut known = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = known.iter().position(|(known, _)| known == name) {
+            return match known.get(number) {
+                _ if number < BUILTIN.len() => Err("that name is one of the probe's own".into()),
+                Some((_, registered)) if *registered != kind => {
+                    Err(format!("it is registered as a {registered:?} already").to_lowercase())
+                }
+                _ => Ok(number),
+            };
         }
-        let number = names.len();
+        let number = known.len();
         let start = number * self.map.metrics.stride;
-        let Some(slot) = self.section(self.map.metrics).get(start..start + self.map.metrics.stride) else {
-            warn(&format!(
-                "no room for metric `{name}`: the region has {number}; raise `metrics` in the builder"
-            ));
-            return None;
-        };
+        let slot = self.section(self.map.metrics).get(start..start + self.map.metrics.stride);
+        let slot = slot.ok_or_else(|| format!("the region has {number}; raise `metrics` in the builder"))?;
         metrics::describe(slot, name, unit, kind, help);
-        names.push(name.to_owned());
-        Some(number)
+        known.push((name.to_owned(), kind));
+        Ok(number)
     }
 
     /// What the region holds, read in-process. Fails only in a forked child, which has none.
@@ -594,10 +630,16 @@ impl Core {
 struct Closer {
     core: Arc<Core>,
     sampler: Option<Sampler>,
+    pid: u32,
 }
 
 impl Closer {
     fn close(&self) {
+        // In a forked child the region is its parent's, and locks that another thread held at the fork stay held: those of
+        // the runtime's wakers too.
+        if self.pid != std::process::id() {
+            return;
+        }
         if self.core.closed.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -619,24 +661,33 @@ impl Drop for Closer {
     }
 }
 
-/// The regions to close at exit.
-fn open_regions() -> std::sync::MutexGuard<'static, Vec<Weak<Closer>>> {
+/// The regions to close at exit. `None` where the list cannot be had: in a forked child whose parent held it at the time
+/// nobody will ever give it back.
+fn open_regions() -> Option<std::sync::MutexGuard<'static, Vec<Weak<Closer>>>> {
     static OPEN: OnceLock<Mutex<Vec<Weak<Closer>>>> = OnceLock::new();
     let open = OPEN.get_or_init(|| {
         #[cfg(target_os = "linux")]
         region_file::at_exit(close_all);
         Mutex::default()
     });
-    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-    open.retain(|closer| closer.strong_count() > 0);
-    open
+    for _ in 0..1000 {
+        match open.try_lock() {
+            Ok(mut open) => {
+                open.retain(|closer| closer.strong_count() > 0);
+                return Some(open);
+            }
+            Err(TryLockError::Poisoned(open)) => return Some(open.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
 }
 
 #[cfg(target_os = "linux")]
 extern "C" fn close_all() {
     // A panic here would abort a process that is ending in good order.
     let _ = std::panic::catch_unwind(|| {
-        let open = std::mem::take(&mut *open_regions());
+        let open = open_regions().map(|mut open| std::mem::take(&mut *open)).unwrap_or_default();
         open.iter().filter_map(Weak::upgrade).for_each(|closer| closer.close());
     });
 }

@@ -116,10 +116,18 @@ impl Object {
     /// Gives the object the name that it is to be found under.
     pub(crate) fn publish(&mut self) -> Result<(), CreateError> {
         let Some(temporary) = self.temporary.take() else { return Ok(()) };
-        fs::rename(&temporary, &self.path).map_err(|source| {
+        // A link never hides what has the name already; a rename takes the place of what was found to be dead.
+        let named = match fs::hard_link(&temporary, &self.path) {
+            Ok(()) => fs::remove_file(&temporary).map_err(|source| system("unname", &temporary, source)),
+            Err(_) => check_free(&self.path).and_then(|()| {
+                fs::rename(&temporary, &self.path)
+                    .map_err(|source| system("give the region its name", &self.path, source))
+            }),
+        };
+        if named.is_err() {
             let _ = fs::remove_file(&temporary);
-            system("give the region its name", &self.path, source)
-        })
+        }
+        named
     }
 
     /// Whether this process is a fork of the one that made the object, and has nothing to do with it any more.
@@ -387,15 +395,33 @@ pub(crate) fn remove_old_dead(node: &str) {
         })
         .collect();
     dead.sort_unstable_by_key(|(created, ..)| std::cmp::Reverse(*created));
-    let (mut of_node, mut bytes) = (std::collections::HashMap::<&str, usize>::new(), 0u64);
+    let mut keep = Keep::default();
     for (_, size, name, path) in &dead {
-        let same = of_node.entry(name).or_default();
-        *same += 1;
-        bytes = bytes.saturating_add(*size);
-        if *same > KEEP_DEAD_PER_NODE || bytes > KEEP_DEAD_BYTES {
+        if !keep.keeps(name, *size) {
             tracing::info!(node, removed = %path.display(), "atomscope: removed an old dead region");
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Which dead regions are kept, asked of the newest first: the newest of each node whatever its size, and further ones
+/// as far as they stay within the bounds.
+#[derive(Default)]
+struct Keep {
+    of_node: std::collections::HashMap<String, usize>,
+    bytes: u64,
+}
+
+impl Keep {
+    fn keeps(&mut self, node: &str, size: u64) -> bool {
+        let same = self.of_node.entry(node.to_owned()).or_default();
+        let bytes = self.bytes.saturating_add(size);
+        if *same > 0 && (*same == KEEP_DEAD_PER_NODE || bytes > KEEP_DEAD_BYTES) {
+            return false;
+        }
+        *same += 1;
+        self.bytes = bytes;
+        true
     }
 }
 
@@ -474,9 +500,10 @@ mod forks {
             }
             let start = slot.start.load(Ordering::Relaxed);
             let protection = libc::PROT_READ | libc::PROT_WRITE;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-            // SAFETY: the slot is active, so the range is a mapping of ours that no one has unmapped; what replaces it
-            // has the same length and allows the same accesses, so references into it stay valid.
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+            // SAFETY: the slot is active, so the range is a mapping of ours that no one has unmapped, and in a child just
+            // forked there is no other thread; what replaces it has the same length and allows the same accesses, so
+            // references into it stay valid. Should the kernel refuse, the old mapping stays.
             unsafe {
                 libc::mmap(
                     start as *mut libc::c_void,
@@ -499,4 +526,27 @@ mod forks {
 pub(crate) fn at_exit(handler: extern "C" fn()) {
     // SAFETY: the handler is a function of the right type that lives for ever; it does not unwind.
     unsafe { libc::atexit(handler) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_dead_region_costs_no_other_its_place() {
+        let mut keep = Keep::default();
+        let large = KEEP_DEAD_BYTES * 10;
+        assert!(keep.keeps("large", large), "the newest of a node is always kept");
+        assert!(!keep.keeps("large", large));
+        assert!(keep.keeps("small", 1));
+    }
+
+    #[test]
+    fn two_of_a_node_are_kept_and_those_that_are_not_take_no_room() {
+        let mut keep = Keep::default();
+        let third = KEEP_DEAD_BYTES / 3;
+        assert_eq!([third; 4].map(|size| keep.keeps("a", size)), [true, true, false, false]);
+        assert!(keep.keeps("b", third));
+        assert!(!keep.keeps("b", third));
+    }
 }

@@ -58,10 +58,13 @@ impl Waiter {
 
     /// Waits until `watch` gives something other than `seen`.
     pub(crate) async fn wait(&self, seen: u64, watch: impl Fn() -> Option<u64> + Send + Sync + 'static) {
-        *lock(&self.0.state) = Some((seen, Box::new(watch)));
-        let room = &*ROOM;
-        lock(&room.waiting).push(Arc::downgrade(&self.0));
-        room.someone.notify_one();
+        let before = lock(&self.0.state).replace((seen, Box::new(watch)));
+        // One that gave up waiting is still in the room.
+        if before.is_none() {
+            let room = &*ROOM;
+            lock(&room.waiting).push(Arc::downgrade(&self.0));
+            room.someone.notify_one();
+        }
         self.0.notify.notified().await;
     }
 }
@@ -89,4 +92,23 @@ impl Room {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_who_gives_up_waiting_again_and_again_takes_one_place() {
+        let waiter = Waiter::new();
+        for _ in 0..1000 {
+            tokio::select! {
+                biased;
+                () = waiter.wait(7, || Some(7)) => unreachable!("nothing has changed"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        let places = lock(&ROOM.waiting).iter().filter(|one| one.as_ptr() == Arc::as_ptr(&waiter.0)).count();
+        assert_eq!(places, 1);
+    }
 }

@@ -1,7 +1,8 @@
 //! From a path to a region's words: opened without trust, mapped read-only, or copied if its node is dead.
 //!
 //! What is checked before a byte of it is believed: a regular file and no link, its owner the user that its header
-//! names, its reader that user or root, writable by nobody else, and not larger than is allowed.
+//! names, its reader that user or root, writable by nobody else, and not larger than is allowed. A raw dump
+//! ([`crate::raw`]) is nobody's region any more: any readable regular file will do.
 #![allow(
     unsafe_code,
     reason = "mapping a file and asking the kernel for locks and clocks is not possible without"
@@ -14,6 +15,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use atomscope_layout::OpenError;
 use atomscope_layout::decode::{Identity, RegionReader};
@@ -24,12 +26,13 @@ use memmap2::MmapOptions;
 
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
 use crate::process::{self, Stat};
+use crate::raw::{self, Taken};
 use crate::text::clean_path;
 
 /// Regions larger than this are refused unless more is asked for.
 pub const MAX_BYTES: u64 = 4 << 30;
 
-/// An attached region: a read-only view of what its node writes, or a copy of what a dead one left.
+/// An attached region: a read-only view of what its node writes, or a copy of what a dead one left, or of a dump.
 #[derive(Debug)]
 pub struct Region {
     path: PathBuf,
@@ -39,6 +42,7 @@ pub struct Region {
     memory: Memory,
     identity: Identity,
     pid: Option<u32>,
+    dumped: Option<Taken>,
 }
 
 #[derive(Debug)]
@@ -178,17 +182,28 @@ impl Region {
     }
 
     fn open_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
-        let file = open_file(path)?;
+        let (file, through_link) = match open_file(path, false) {
+            // It may yet be a dump.
+            Err(Refusal::Link) => (open_file(path, true).map_err(|_| Refusal::Link)?, true),
+            opened => (opened?, false),
+        };
         let meta = file.metadata().map_err(Refusal::System)?;
         let kind = meta.file_type();
         if !kind.is_file() {
             return Err(Refusal::NotAFile(if kind.is_dir() { "a directory" } else { "a device or pipe" }));
         }
+        let start = read_start(&file);
+        if let Some(taken) = start.as_ref().ok().and_then(|start| raw::read_header(start, meta.len())) {
+            return Self::open_dump(path, file, &meta, taken.map_err(Refusal::Layout)?, max_bytes);
+        }
+        if through_link {
+            return Err(Refusal::Link);
+        }
         let reader = user();
         if reader != 0 && reader != meta.uid() {
             return Err(Refusal::OtherUser { owner: meta.uid(), reader });
         }
-        let header = read_header(&file).map_err(Refusal::System)?;
+        let header = read_header(&start.map_err(Refusal::System)?);
         // Only now: a node takes its lock before it publishes, so a published region without one is a dead node's.
         let lock = query_lock(file.as_raw_fd());
         if let Err(OpenError::NotReady) = header {
@@ -207,7 +222,7 @@ impl Region {
         }
         let memory = match lock {
             Lock::Held | Lock::Unsupported => map(&file, meta.len()).map_err(Refusal::System)?,
-            Lock::Free => Memory::Copied(copy(&file, meta.len()).map_err(Refusal::System)?),
+            Lock::Free => Memory::Copied(copy(&file, 0, meta.len()).map_err(Refusal::System)?),
         };
         let identity = RegionReader::open(memory.words()).map_err(Refusal::Layout)?.identity();
         let HeaderRecord { pid: inner, pid_namespace, process_start_ticks, .. } = identity.header;
@@ -219,7 +234,24 @@ impl Region {
                 .or_else(|| process::translate(inner, pid_namespace, process_start_ticks)),
         };
         let (path, inode) = (path.to_owned(), Inode::of(&meta));
-        Ok(Self { path, file, inode, bytes: meta.len(), memory, identity, pid })
+        Ok(Self { path, file, inode, bytes: meta.len(), memory, identity, pid, dumped: None })
+    }
+
+    fn open_dump(
+        path: &Path,
+        file: File,
+        meta: &std::fs::Metadata,
+        taken: Taken,
+        max_bytes: u64,
+    ) -> Result<Self, Refusal> {
+        let bytes = meta.len().saturating_sub(raw::HEADER_BYTES);
+        if bytes > max_bytes {
+            return Err(Refusal::TooLarge { bytes, most: max_bytes });
+        }
+        let memory = Memory::Copied(copy(&file, raw::HEADER_BYTES, bytes).map_err(Refusal::System)?);
+        let identity = RegionReader::open(memory.words()).map_err(Refusal::Layout)?.identity();
+        let (path, inode) = (path.to_owned(), Inode::of(meta));
+        Ok(Self { path, file, inode, bytes: meta.len(), memory, identity, pid: None, dumped: Some(taken) })
     }
 
     /// The region, for decoding. Cheap: the header and the directory are checked again.
@@ -271,11 +303,37 @@ impl Region {
 
     /// The node's process id as this program sees it, or as the node saw it where that cannot be known.
     pub fn pid(&self) -> u64 {
-        self.pid.map_or(self.identity.header.pid, u64::from)
+        match (&self.dumped, self.pid) {
+            (Some(taken), _) => taken.pid,
+            (None, Some(pid)) => u64::from(pid),
+            (None, None) => self.identity.header.pid,
+        }
     }
 
-    /// How the node is, now.
+    /// What was known of the node when it was dumped, if this is a dump.
+    pub fn dumped(&self) -> Option<&Taken> {
+        self.dumped.as_ref()
+    }
+
+    /// What its node's lock on it says, now. A dump has no node, and so no lock.
+    pub fn lock(&self) -> Lock {
+        match self.dumped {
+            Some(_) => Lock::Free,
+            None => query_lock(self.file.as_raw_fd()),
+        }
+    }
+
+    /// Whether `path` still names the file that this is, and nobody holds its lock: only then may it be unlinked.
+    pub fn is_still_dead_at(&self, path: &Path) -> bool {
+        let same = std::fs::symlink_metadata(path).is_ok_and(|meta| Inode::of(&meta) == self.inode);
+        same && self.lock() != Lock::Held && self.liveness().is_ok_and(|now| !now.verdict.is_alive())
+    }
+
+    /// How the node is, now; of a dump, how it was then.
     pub fn liveness(&self) -> Result<Liveness, AttachError> {
+        if let Some(taken) = &self.dumped {
+            return Ok(taken.liveness);
+        }
         let reader = self.reader()?;
         let header = self.identity.header;
         let lock = match self.memory {
@@ -314,9 +372,9 @@ impl Memory {
 
 /// Opens for reading without waiting, following or being inherited. A link of `/proc/PID/fd` is no link in a
 /// directory that somebody could have planted: it is the file itself.
-fn open_file(path: &Path) -> Result<File, Refusal> {
+fn open_file(path: &Path, follow: bool) -> Result<File, Refusal> {
     let through_proc = path.parent().is_some_and(|dir| dir.starts_with("/proc") && dir.ends_with("fd"));
-    let no_follow = if through_proc { 0 } else { libc::O_NOFOLLOW };
+    let no_follow = if through_proc || follow { 0 } else { libc::O_NOFOLLOW };
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY | no_follow;
     OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         match (error.kind(), error.raw_os_error()) {
@@ -328,24 +386,28 @@ fn open_file(path: &Path) -> Result<File, Refusal> {
     })
 }
 
-/// Reads the header alone: most files that are no region are seen through without reading more of them.
-fn read_header(file: &File) -> io::Result<Result<HeaderRecord, OpenError>> {
-    let mut header = Vec::with_capacity(HEADER_BYTES);
-    io::Read::read_to_end(&mut io::Read::take(file, HEADER_BYTES as u64), &mut header)?;
-    // Bytes that are no whole word are enough to see that it is not one of ours.
-    let mut magic = [0; WORD];
-    let known = header.len().min(WORD);
-    magic[..known].copy_from_slice(&header[..known]);
-    Ok(match u64::from_le_bytes(magic) {
-        0 => Err(OpenError::NotReady),
-        MAGIC => HeaderRecord::read(ReaderMemory::copied(&header).words()),
-        found => Err(OpenError::NotARegion { found }),
-    })
+/// Reads no more than a header: most files that are no region are seen through without reading more of them.
+fn read_start(file: &File) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(HEADER_BYTES);
+    io::Read::read_to_end(&mut io::Read::take(file, HEADER_BYTES as u64), &mut start)?;
+    Ok(start)
 }
 
-fn copy(file: &File, bytes: u64) -> io::Result<ReaderMemory> {
+fn read_header(start: &[u8]) -> Result<HeaderRecord, OpenError> {
+    // Bytes that are no whole word are enough to see that it is not one of ours.
+    let mut magic = [0; WORD];
+    let known = start.len().min(WORD);
+    magic[..known].copy_from_slice(&start[..known]);
+    match u64::from_le_bytes(magic) {
+        0 => Err(OpenError::NotReady),
+        MAGIC => HeaderRecord::read(ReaderMemory::copied(start).words()),
+        found => Err(OpenError::NotARegion { found }),
+    }
+}
+
+fn copy(file: &File, from: u64, bytes: u64) -> io::Result<ReaderMemory> {
     let mut copy = Vec::new();
-    io::Seek::rewind(&mut &*file)?;
+    io::Seek::seek(&mut &*file, io::SeekFrom::Start(from))?;
     io::Read::read_to_end(&mut io::Read::take(file, bytes), &mut copy)?;
     Ok(ReaderMemory::copied(&copy))
 }
@@ -501,3 +563,89 @@ pub fn survive_file_size_limit() {
     // SAFETY: SIGXFSZ is a valid signal, and SIG_IGN runs no code of ours.
     let _ = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
+
+/// Set by the first SIGINT or SIGTERM after [`stop_on_signals`].
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_stop(_signal: libc::c_int) {
+    STOP.store(true, Ordering::Relaxed);
+}
+
+/// From now on the first SIGINT or SIGTERM makes [`stopped`] true, and only a second one ends this process. For programs.
+pub fn stop_on_signals() {
+    // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_stop as *const () as usize;
+    action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
+        // SA_SIGINFO, and does nothing but an atomic store.
+        let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    }
+}
+
+/// Whether a signal asked this process to stop.
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.
+pub fn wait(time: Duration) -> bool {
+    let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    let end = std::time::Instant::now() + time;
+    loop {
+        let left = end.saturating_duration_since(std::time::Instant::now());
+        if stopped() {
+            return false;
+        }
+        // Not for longer at a time than a person would notice: a signal may come just before.
+        let ms = left.min(Duration::from_millis(100)).as_micros().div_ceil(1000) as libc::c_int;
+        // SAFETY: `stdout` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
+        let ready = unsafe { libc::poll(&raw mut stdout, 1, ms) };
+        if ready > 0 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0 {
+            return false;
+        }
+        if left.is_zero() {
+            return !stopped();
+        }
+        if ready > 0 {
+            // A closed descriptor is known at once, and tells nothing.
+            std::thread::sleep(left.min(Duration::from_millis(10)));
+        }
+    }
+}
+
+/// What a file lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Whether it is memory; elsewhere a node that writes may have to wait for a disk.
+    pub is_memory: bool,
+    /// All of it.
+    pub bytes: u64,
+    /// What is left.
+    pub free_bytes: u64,
+}
+
+impl FileSystem {
+    /// Of the file or directory `path`.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let path = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))?;
+        // SAFETY: all zeros are a valid `statfs`: it holds numbers only.
+        let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: `path` is a string that ends in a zero byte, `found` is writable for the whole call.
+        if unsafe { libc::statfs(path.as_ptr(), &raw mut found) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let block = u64::try_from(found.f_bsize).unwrap_or(0);
+        Ok(Self {
+            is_memory: [libc::TMPFS_MAGIC, RAMFS_MAGIC]
+                .map(|magic| magic as u64)
+                .contains(&(found.f_type as u64)),
+            bytes: found.f_blocks.saturating_mul(block),
+            free_bytes: found.f_bavail.saturating_mul(block),
+        })
+    }
+}
+
+/// As in the kernel's `magic.h`; `libc` does not have it.
+const RAMFS_MAGIC: i64 = 0x8584_58f6;

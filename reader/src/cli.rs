@@ -3,9 +3,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use atomscope::text::{clean, clean_os};
+use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::region::{VERSION_MAJOR, VERSION_MINOR};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::output::Failure;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let program = env!("CARGO_PKG_VERSION");
@@ -21,6 +28,8 @@ WHO:
   (left out)      the only one there is
   Live beats dead and newer beats older; if there was a choice, stderr says which was taken.";
 
+const PLACE: &str = "Where to look";
+
 const EXIT_HELP: &str = "\
 Exit codes: 0 done, 1 failed (stderr says what, why, and what to try), 2 the command line is wrong.
 Nothing here ever writes to a node's region, locks it or makes the node wait.";
@@ -34,6 +43,9 @@ Examples:
   atomscope actors shop --tree          the same as a tree, of node `shop`
   atomscope dump 4711 -o shop.json      everything that is told of the node in process 4711
   atomscope dump shop | jq .atomscope   how sure that is
+  atomscope tail shop                   what happens in it, as it happens
+  atomscope stat shop 1s                its rates, a line a second
+  atomscope doctor                      why something cannot be seen, and what to do
 
 {WHO_HELP}
 
@@ -55,13 +67,13 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Place {
     /// Look at the region in this file.
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = PLACE)]
     pub region: Option<PathBuf>,
     /// Look for regions in this directory only, instead of /dev/shm and the running processes.
-    #[arg(long, global = true, value_name = "DIR", env = "ATOMSCOPE_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "ATOMSCOPE_DIR", help_heading = PLACE)]
     pub dir: Option<PathBuf>,
     /// Refuse larger regions; K, M, G and T are powers of 1024.
-    #[arg(long, global = true, value_name = "BYTES", default_value = "4G", value_parser = parse_size)]
+    #[arg(long, global = true, value_name = "BYTES", default_value = "4G", value_parser = parse_size, help_heading = PLACE)]
     pub max_size: u64,
 }
 
@@ -72,8 +84,8 @@ pub enum Command {
 The states:
   starting   no actor system is installed yet
   live       all is well
-  wedged     the process exists but does not get on: it is stopped, or the probe's thread or the async
-             runtime has not beaten for 3 seconds
+  wedged     the process exists but does not get on: it is stopped, or the probe's thread or
+             the async runtime has not beaten for 3 seconds
   stopping   the application said that it stops
   closed     it ended in good order
   crashed    it ended without saying so; what it left can still be looked at
@@ -96,17 +108,109 @@ Examples:
     Actors(Actors),
     /// Write everything that is told of a node.
     #[command(after_help = format!("\
-`json` is one object: the fields of atomr_telemetry's NodeSnapshot, and beside them `atomscope`, which says how the
-node is, how old and how complete the data are, and holds all counters. `ndjson` is the same, one object a line, each
-with its `kind`: node, actor, dead_letter, metric.
+`json` is one object: the fields of atomr_telemetry's NodeSnapshot, and beside them `atomscope`, which says how \
+the node is, how old and how complete the data are, and holds all counters. `ndjson` is the same, one object a line, \
+each with its `kind`: node, actor, dead_letter, metric. `raw` is a copy of everything that the node keeps, which \
+every command reads again by its name, elsewhere and later: it says how the node was and when.
 
 Examples:
   atomscope dump shop -o shop.json
+  atomscope dump shop --format raw -o shop.raw && atomscope show shop.raw
   atomscope dump shop --redact -o for-the-bug-report.json
   atomscope dump 4711 --format ndjson | grep '\"kind\":\"dead_letter\"'
 
 {WHO_HELP}"))]
     Dump(Dump),
+    /// Show a node at a glance: how it is, its actors, dead letters and events, how full it is.
+    #[command(after_help = format!("\
+Of the types of actors those with the most messages waiting come first, then those of most actors.
+
+Examples:
+  atomscope show shop
+  atomscope show 4711 --json | jq .usage.drops
+  atomscope show shop.raw
+
+{WHO_HELP}"))]
+    Show(Show),
+    /// Show a node's rates, a line at an interval.
+    #[command(after_help = format!("\
+The first line holds averages since the node's start, or of a dead node over its life. It ends when the node does.
+
+  ACTORS       live actors, by counting
+  SPAWN(/s)    actors spawned a second
+  STOP(/s)     actors stopped a second
+  LETTERS(/s)  dead letters a second
+  EVENTS(/s)   events published a second
+  LOST         letters and events given up by their writers, in the interval
+  UNREADABLE   records of actors that cannot be read now
+  BEAT(s)      age of the node's newest beat
+  STATE        as `atomscope ps` explains it
+
+INTERVAL is a number and ms, s or m. COUNT lines are written, without it lines until interrupted.
+
+Examples:
+  atomscope stat shop
+  atomscope stat 4711 500ms 20
+  atomscope stat shop 1m --csv >> shop.csv
+
+{WHO_HELP}"))]
+    Stat(Stat),
+    /// Tell what happens in nodes, as it happens: actors spawned and stopped, dead letters and more.
+    #[command(after_help = format!("\
+All lanes of a node are merged into one order, in which nothing comes before its cause. What was overwritten \
+before it was read is told, with how many, in which lane, and between which times. Events of several nodes come by \
+their clocks.
+
+--json writes one object a line: `kind` and its fields as in atomr_telemetry's TelemetryEvent, and topic, at, \
+stamp, lane, node, pid. Two kinds are no events: `lost` (lost = lapped + abandoned + unreadable, after, before) and \
+`ended` (state, why).
+
+Examples:
+  atomscope tail shop
+  atomscope tail shop depot --topic dead_letters
+  atomscope tail shop --since 5m --no-follow --json | jq -r 'select(.kind == \"lost\").lost'
+  atomscope tail shop --retry
+
+{WHO_HELP}"))]
+    Tail(Tail),
+    /// Remove what dead nodes have left in shared memory. This deletes the evidence of crashes.
+    #[command(
+        visible_alias = "gc",
+        after_help = "\
+Only named segments of dead nodes are removed, your own, or as root everybody's; their locks are looked at again \
+right before. What a living node uses, a file that somebody named, a dump, or what cannot be judged is never touched.
+
+Examples:
+  atomscope prune --dry-run
+  atomscope prune --node shop
+  atomscope dump shop --format raw -o shop.raw && atomscope prune --node shop"
+    )]
+    Prune(Prune),
+    /// Say why a node cannot be seen or is seen badly, and what to do.
+    #[command(after_help = format!("\
+Looks at every region that can be found, or at that of WHO: who owns it and may read it, versions, locks, beats, \
+how full it is and what was left out of it, what the probe's thread costs. Findings are no failure.
+
+Examples:
+  atomscope doctor
+  atomscope doctor shop
+  atomscope doctor --json | jq -r '.[] | select(.level == \"problem\").finding'
+
+{WHO_HELP}"))]
+    Doctor(Doctor),
+    /// Print a script that completes this program's commands and options in a shell.
+    #[command(after_help = "\
+Examples:
+  atomscope completions bash > ~/.local/share/bash-completion/completions/atomscope
+  atomscope completions fish > ~/.config/fish/completions/atomscope.fish")]
+    Completions(Completions),
+    /// Print a manual page, or write those of all commands.
+    #[command(after_help = "\
+Examples:
+  atomscope man | man -l -
+  atomscope man dump | man -l -
+  atomscope man --out ~/.local/share/man/man1")]
+    Man(Man),
 }
 
 #[derive(Debug, Args)]
@@ -171,6 +275,155 @@ pub struct Dump {
 pub enum Format {
     Json,
     Ndjson,
+    Raw,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Which node: a pid, a file, or a name.
+    pub who: Option<OsString>,
+    /// Write a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Stat {
+    /// Which node: a pid, a file, or a name.
+    pub who: Option<OsString>,
+    /// Between two lines, such as 500ms, 1s or 5m; 1s if left out.
+    pub interval: Option<OsString>,
+    /// This many lines.
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Write JSON, one object a line.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Write comma-separated values.
+    #[arg(long)]
+    pub csv: bool,
+}
+
+impl Stat {
+    /// With what stands in its place: `stat 1s 5` names no node.
+    pub fn shifted(self) -> Result<Self, Failure> {
+        let is_interval = |text: &OsString| text.to_str().is_some_and(|text| parse_interval(text).is_ok());
+        let Self { who: Some(first), interval, count, json, csv } = self else { return Ok(self) };
+        if !is_interval(&first) || interval.as_ref().is_some_and(is_interval) {
+            return Ok(Self { who: Some(first), interval, count, json, csv });
+        }
+        if count.is_some() {
+            let interval = interval.unwrap_or_default();
+            return Err(Failure::Usage(format!("{} is no interval: try 1s", clean_os(&interval))));
+        }
+        let number = |text: OsString| {
+            text.to_str().and_then(|text| text.parse().ok()).filter(|count| *count > 0).ok_or_else(|| {
+                Failure::Usage(format!("{} is no number of lines, at least 1", clean_os(&text)))
+            })
+        };
+        let count = interval.map(number).transpose()?;
+        Ok(Self { who: None, interval: Some(first), count, json, csv })
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// Which nodes: pids, files, or names.
+    pub who: Vec<OsString>,
+    /// Only events of this topic; may be given several times.
+    #[arg(long, value_name = "TOPIC", value_parser = PossibleValuesParser::new(TelemetryEvent::ALL_TOPICS))]
+    pub topic: Vec<String>,
+    /// First the newest N of the events that are kept; 10 if left out, or with --since all.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<usize>,
+    /// Nothing of before TIME: RFC 3339 as 2030-01-31T12:00:00Z, or an age as 30s, 5m, 2h, 1d.
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
+    /// End after what is there.
+    #[arg(long)]
+    pub no_follow: bool,
+    /// Where a node is not there or has ended, wait for the next one of its name.
+    #[arg(long, conflicts_with = "no_follow")]
+    pub retry: bool,
+    /// Write JSON, one object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A time that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Nanoseconds since 1970, UTC.
+    At(i128),
+    /// Before now, or before the dump was taken.
+    Ago(Duration),
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Only say what would be removed.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Only what nodes of this name have left.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<OsString>,
+    /// Write a JSON array of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Which node: a pid, a file, or a name; all if left out.
+    pub who: Option<OsString>,
+    /// Write a JSON array of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Which shell.
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The page of this command; of the whole program if left out.
+    pub command: Option<String>,
+    /// Write the pages of the program and of all commands into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// A day at most: nobody waits longer for a line.
+const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
+
+/// An interval: digits, then ms, s or m.
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
+    let wanted =
+        || format!("{} is no interval: a number and ms, s or m is wanted, such as 500ms or 1s", clean(text));
+    let time = parse_time(text, &[("ms", 1), ("s", 1000), ("m", 60_000)]).ok_or_else(wanted)?;
+    if time.is_zero() || time > MAX_INTERVAL {
+        return Err(format!("an interval of {text} is too short or too long: up to a day will do"));
+    }
+    Ok(time)
+}
+
+fn parse_time(text: &str, units: &[(&str, u64)]) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, ms) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*ms).map(Duration::from_millis)
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    if let Some(age) = parse_time(text, &units) {
+        return Ok(Since::Ago(age));
+    }
+    let wanted = "a time in RFC 3339 is wanted, such as 2030-01-31T12:00:00Z, or an age such as 30s or 5m";
+    text.parse::<Timestamp>().map(|time| Since::At(time.as_nanosecond())).map_err(|_| wanted.to_owned())
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -205,6 +458,43 @@ mod tests {
         for bad in ["", "G", "-1", "1.5G", "99999999T", "4é"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn intervals_are_whole_numbers_with_a_unit() {
+        assert_eq!(parse_interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_interval("5m"), Ok(Duration::from_secs(300)));
+        for bad in ["", "s", "0s", "5", "1.5s", "5h", "-1s", " 1s", "99999999999m", "99999999999999999999s"] {
+            assert!(parse_interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_begin_with_is_a_date_or_an_age() {
+        assert_eq!(parse_since("2h"), Ok(Since::Ago(Duration::from_secs(7200))));
+        assert_eq!(parse_since("1970-01-01T00:00:01+00:00"), Ok(Since::At(1_000_000_000)));
+        for bad in ["", "yesterday", "2030-01-31", "5", "99999999999999999999d"] {
+            assert!(parse_since(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_stat_is_given_first_may_be_its_interval() {
+        let parse = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["atomscope", "stat"], args].concat()).unwrap();
+            let Command::Stat(stat) = cli.command else { panic!("not stat") };
+            stat.shifted().map(|stat| {
+                let text = |text: Option<OsString>| text.map(|text| text.into_string().unwrap());
+                (text(stat.who), text(stat.interval), stat.count)
+            })
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(parse(&[]).unwrap(), (None, None, None));
+        assert_eq!(parse(&["1s"]).unwrap(), (None, some("1s"), None));
+        assert_eq!(parse(&["1s", "5"]).unwrap(), (None, some("1s"), Some(5)));
+        assert_eq!(parse(&["4711", "1s", "5"]).unwrap(), (some("4711"), some("1s"), Some(5)));
+        assert_eq!(parse(&["1s", "2s"]).unwrap(), (some("1s"), some("2s"), None));
+        assert!(parse(&["1s", "0"]).is_err() && parse(&["1s", "x"]).is_err());
     }
 
     #[test]

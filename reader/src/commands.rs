@@ -3,12 +3,15 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::Duration;
 
-use atomscope::attach::{AttachError, Region};
+use atomscope::attach::{AttachError, Refusal, Region};
 use atomscope::find::{Chosen, FindError, Found, Search, Who, others_note};
 use atomscope::liveness::{Liveness, Verdict};
+use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
 use atomscope::snapshot::{self, About, MetricDump, Snapshot};
 use atomscope::text::write_json;
@@ -19,37 +22,58 @@ use serde::Serialize;
 use crate::cli::{self, Cli, Command, Format, Place, Sort};
 use crate::output::{Failure, note, to_file, to_stdout};
 use crate::table::{self, Cell, Screen, Side, Table};
+use crate::{doctor, manual, prune, show, stat, tail};
 
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Ps(args) => ps(&cli.place, &args),
         Command::Actors(args) => actors(&cli.place, args),
         Command::Dump(args) => dump(&cli.place, args),
+        Command::Show(args) => show::show(&cli.place, args),
+        Command::Stat(args) => stat::stat(&cli.place, args),
+        Command::Tail(args) => tail::tail(&cli.place, args),
+        Command::Prune(args) => prune::prune(&cli.place, &args),
+        Command::Doctor(args) => doctor::doctor(&cli.place, args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     }
 }
 
 /// Attaches to the region that is meant and says which one, if there was a choice.
-fn attach(place: &Place, who: Option<OsString>) -> Result<Chosen, Failure> {
-    let who = match (&place.region, who) {
-        (Some(path), None) => Who::File(path.clone()),
-        (None, Some(who)) => Who::parse(&who),
-        (None, None) => Who::Only,
-        (Some(_), Some(_)) => {
-            return Err(Failure::Usage("WHO and --region both say which region is meant: give one".into()));
-        }
-    };
-    let chosen = search(place).one(&who)?;
+pub fn attach(place: &Place, who: Option<OsString>) -> Result<Chosen, Failure> {
+    let chosen = search(place).one(&meant(place, who)?)?;
     if let Some(text) = &chosen.note {
         note(text);
     }
     Ok(chosen)
 }
 
-fn search(place: &Place) -> Search {
+/// Which region is meant.
+pub fn meant(place: &Place, who: Option<OsString>) -> Result<Who, Failure> {
+    Ok(match (&place.region, who) {
+        (Some(path), None) => Who::File(path.clone()),
+        (None, Some(who)) => Who::parse(&who),
+        (None, None) => Who::Only,
+        (Some(_), Some(_)) => {
+            return Err(Failure::Usage("WHO and --region both say which region is meant: give one".into()));
+        }
+    })
+}
+
+pub fn search(place: &Place) -> Search {
     Search { dir: place.dir.clone(), max_bytes: place.max_size }
 }
 
-fn seconds(age: Duration) -> f64 {
+/// The colour of a verdict.
+pub fn style(verdict: Verdict) -> anstyle::Style {
+    match verdict {
+        Verdict::Live => table::GOOD,
+        Verdict::Crashed | Verdict::Wedged(_) => table::BAD,
+        Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => table::ODD,
+    }
+}
+
+pub fn seconds(age: Duration) -> f64 {
     age.as_millis() as f64 / 1000.0
 }
 
@@ -91,12 +115,16 @@ impl PsRow {
         region.still_whole()?;
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
+        let now_unix_ns = region.dumped().map_or(now_unix_ns, |taken| taken.unix_ns);
         Ok(Self {
             pid: Some(region.pid()),
             node: Some(identity.node),
             system: identity.system,
             state: verdict.word(),
-            why: verdict.why().map(str::to_owned),
+            why: match region.dumped() {
+                Some(taken) => Some(format!("this is a dump, taken at {}", rfc3339(taken.unix_ns))),
+                None => verdict.why().map(str::to_owned),
+            },
             age_s: Some(seconds(snapshot::age(now_unix_ns, created))),
             beat_age_s: liveness.newest_beat_age().map(seconds),
             actors: Some(actors),
@@ -106,14 +134,8 @@ impl PsRow {
             program: Some(identity.program),
             writer_version: Some(identity.writer),
             created_at: Some(rfc3339(created)),
-            style: match verdict {
-                Verdict::Live => table::GOOD,
-                Verdict::Crashed | Verdict::Wedged(_) => table::BAD,
-                Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => {
-                    table::ODD
-                }
-            },
-            is_alive: verdict.is_alive(),
+            style: style(verdict),
+            is_alive: verdict.is_alive() && region.dumped().is_none(),
         })
     }
 
@@ -376,17 +398,29 @@ enum Line<'a> {
 }
 
 fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
+    if args.format == Format::Raw && args.output == Path::new("-") && io::stdout().is_terminal() {
+        return Err(Failure::Usage("a raw dump is no text for a terminal: name a file with -o".into()));
+    }
     let chosen = attach(place, args.who)?;
+    let redactor = match (args.redact, &args.redact_key) {
+        (false, _) => None,
+        (true, Some(key)) => Some(Redactor::with_key(key.as_bytes())),
+        (true, None) => Some(Redactor::fresh().map_err(|error| {
+            Failure::Failed(format!("the system gives no random key: {error}; --redact-key KEY does without"))
+        })?),
+    };
+    if args.format == Format::Raw {
+        let mut dump = RawDump::take(&chosen.region)?;
+        if let Some(redactor) = redactor {
+            let path = chosen.region.path().to_owned();
+            dump = dump
+                .redacted(&redactor)
+                .map_err(|error| AttachError { path, why: Refusal::Layout(error) })?;
+        }
+        return to_file(&args.output, &chosen.region, |out| dump.write(out));
+    }
     let mut snapshot = Snapshot::take(&chosen.region)?;
-    if args.redact {
-        let redactor = match &args.redact_key {
-            Some(key) => Redactor::with_key(key.as_bytes()),
-            None => Redactor::fresh().map_err(|error| {
-                Failure::Failed(format!(
-                    "the system gives no random key: {error}; --redact-key KEY does without"
-                ))
-            })?,
-        };
+    if let Some(redactor) = redactor {
         redactor.redact(&mut snapshot);
     }
     let mut dump = snapshot.into_dump(args.redact);
@@ -403,5 +437,6 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
                 write_json(out, &Line::Metric { name, unit, metric_kind, help, value: *value })
             })
         }
+        Format::Raw => Ok(()),
     })
 }

@@ -218,7 +218,8 @@ impl Search {
         Ok(discovery)
     }
 
-    fn dir(&self) -> &Path {
+    /// Where named segments are looked for.
+    pub fn dir(&self) -> &Path {
         self.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR))
     }
 
@@ -283,7 +284,7 @@ impl Search {
         let discovery = self.all()?;
         let of_others = discovery.of_others;
         let (readable, unreadable) = discovery.split(|_| true);
-        let named = readable.into_iter().filter(|(r, _)| same_text(name, &r.identity().node, header::NODE));
+        let named = readable.into_iter().filter(|(region, _)| is_named(region, name));
         choose(named.collect()).ok_or_else(|| FindError::NoNode {
             name: quoted(name),
             of_others,
@@ -299,7 +300,8 @@ impl Search {
             return Err(unreadable.remove(0).into());
         }
         // Several living nodes are a question; so are several dead ones, unless one name was used again and again.
-        let living: Vec<_> = readable.iter().filter(|(_, liveness)| liveness.verdict.is_alive()).collect();
+        let living: Vec<_> =
+            readable.iter().filter(|(region, liveness)| is_alive(region, liveness)).collect();
         let nodes: HashSet<_> = readable.iter().map(|(region, _)| &region.identity().node).collect();
         let several: Vec<_> = match living.len() {
             0 if nodes.len() > 1 => readable.iter().collect(),
@@ -396,7 +398,7 @@ fn pid_in_name(name: &OsStr) -> Option<u64> {
 /// Live beats dead, newer beats older.
 fn choose(mut candidates: Vec<(Region, Liveness)>) -> Option<Chosen> {
     candidates.sort_by_key(|(region, liveness)| {
-        (liveness.verdict.is_alive(), region.identity().header.created_unix_ns)
+        (is_alive(region, liveness), region.identity().header.created_unix_ns)
     });
     let (region, liveness) = candidates.pop()?;
     let note = (!candidates.is_empty()).then(|| {
@@ -408,6 +410,11 @@ fn choose(mut candidates: Vec<(Region, Liveness)>) -> Option<Chosen> {
         format!("taking {} ({}), not {}", describe(&region), liveness.verdict.word(), others.join(", "))
     });
     Some(Chosen { region, liveness, note })
+}
+
+/// Whether the node lives: that of a dump may have, once.
+fn is_alive(region: &Region, liveness: &Liveness) -> bool {
+    region.dumped().is_none() && liveness.verdict.is_alive()
 }
 
 /// Node, process and system, in the form in which they can be asked for.
@@ -431,6 +438,11 @@ fn system_name(region: &Region) -> String {
 fn quoted(name: &OsStr) -> String {
     let text = clean_os(name);
     if text.is_empty() || text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text }
+}
+
+/// Whether `name` is that of the region's node.
+pub fn is_named(region: &Region, name: &OsStr) -> bool {
+    same_text(name, &region.identity().node, header::NODE)
 }
 
 /// Whether `asked` is the name that `cell` of a header holds as `held`: names that do not fit are cut there.

@@ -1,9 +1,10 @@
 //! See inside a running actor node from outside it.
 //!
 //! This is the library behind the program `atomscope`: find a node's region ([`find`]), attach to it read-only
-//! ([`attach`]), say how the node is ([`liveness`]), take owned [`snapshot`]s of it, and hand them on without the names
-//! in them ([`redact`]) and without harm to a terminal ([`text`]). It depends on neither the actor runtime nor the
-//! probe, and never writes a byte of a region nor takes a lock on it.
+//! ([`attach`]), say how the node is ([`liveness`]) and how full its region ([`usage`]), take owned [`snapshot`]s of it,
+//! and hand them on without the names in them ([`redact`]) and without harm to a terminal ([`text`]), or copy it whole
+//! ([`raw`]). It depends on neither the actor runtime nor the probe, and never writes a byte of a region nor takes a
+//! lock on it.
 //!
 //! ```no_run
 //! use atomscope::find::{Search, Who};
@@ -24,6 +25,8 @@ pub mod attach;
 pub mod find;
 pub mod liveness;
 pub mod process;
+pub mod raw;
 pub mod redact;
 pub mod snapshot;
 pub mod text;
+pub mod usage;

@@ -2,8 +2,15 @@
 
 mod cli;
 mod commands;
+mod doctor;
+mod human;
+mod manual;
 mod output;
+mod prune;
+mod show;
+mod stat;
 mod table;
+mod tail;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -41,7 +41,7 @@ use atomscope_layout::seqlock::READ_TRIES;
 use atomscope_layout::sync::{AtomicU64, Ordering, fence, pause};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words};
-use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::attach::{AttachError, Region};
 use crate::liveness::{Evidence, Liveness, Verdict, Wedge};
@@ -220,7 +220,8 @@ struct Copying<'a> {
 }
 
 fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
-    let memory = WriterMemory::private(map.region_bytes);
+    let memory = WriterMemory::private(map.region_bytes)
+        .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>()));
     let copying = Copying { from, to: memory.words() };
     copying.range(0..memory.words().len());
     fence(Ordering::Acquire);
@@ -313,8 +314,9 @@ pub(crate) fn rings(map: &RegionMap) -> Vec<(usize, Section)> {
     };
     let slot_words = EVENT_SLOT_BYTES / WORD;
     let Section { start, count, stride } = map.dead_letters;
-    let lanes = (0..map.events.count)
-        .map(|lane| ring(map.events.start + lane * map.events.stride, map.events.stride / slot_words, slot_words));
+    let lanes = (0..map.events.count).map(|lane| {
+        ring(map.events.start + lane * map.events.stride, map.events.stride / slot_words, slot_words)
+    });
     debug_assert!(stride > SLOT_HEAD_WORDS);
     std::iter::once(ring(start, count, stride)).chain(lanes).collect()
 }

@@ -1,17 +1,34 @@
-//! Names replaced by pseudonyms: the same name by the same one in a whole snapshot, so that its shape survives.
+//! Names replaced by pseudonyms: the same name by the same one in a whole snapshot or raw dump, so that its shape
+//! survives.
 //!
 //! A pseudonym is a keyed hash; whoever does not have the key can neither look up a name nor test a guess. What may come
 //! from the application and is no name (previews, help texts) is dropped.
 
 use std::fmt;
 use std::hash::Hasher as _;
+use std::ops::Range;
 
+use atomscope_layout::RegionMap;
 use atomscope_layout::decode::rfc3339;
-use atomscope_layout::metrics::BUILTIN;
+use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
+use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
+use atomscope_layout::metrics::{BUILTIN, Metric, describe, read_descriptor};
+use atomscope_layout::names::{put_text, read_cell, write_cell};
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, DeadLetterRecord, actor_flags};
+use atomscope_layout::region::{Section, header};
+use atomscope_layout::ring::SLOT_HEAD_WORDS;
+use atomscope_layout::sync::Ordering;
+use atomscope_layout::table::{Entry, Key, Sign, TableReader};
+use atomscope_layout::view::WriterMemory;
+use atomscope_layout::words::{self, Words};
 use siphasher::sip::SipHasher24;
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24Wide};
+use zerocopy::FromZeros as _;
 
+use crate::raw;
 use crate::snapshot::Snapshot;
+
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// A key for pseudonyms.
 #[derive(Clone)]
@@ -43,9 +60,16 @@ impl Redactor {
         if name.is_empty() {
             return String::new();
         }
+        let hash = self.hash(name);
+        // 50 bits in ten letters: short, so that most paths still fit their records.
+        let letters = (0..10).map(|at| char::from(LETTERS[(hash >> (5 * at)) as usize % LETTERS.len()]));
+        std::iter::once('x').chain(letters).collect()
+    }
+
+    fn hash(&self, text: &str) -> u64 {
         let mut hasher = self.0;
-        hasher.write(name.as_bytes());
-        format!("x{:016x}", hasher.finish())
+        hasher.write(text.as_bytes());
+        hasher.finish()
     }
 
     /// The pseudonym of a path: element by element, so that the tree keeps its shape.
@@ -76,15 +100,281 @@ impl Redactor {
             letter.message_type = self.name(&letter.message_type);
             letter.message_preview = String::new();
         }
-        for metric in metrics {
-            let ours = BUILTIN.iter().any(|(name, unit, _, help)| {
-                (metric.name.as_str(), metric.unit.as_str(), metric.help.as_str()) == (*name, *unit, *help)
-            });
-            if !ours {
-                metric.name = self.name(&metric.name);
-                (metric.unit, metric.help) = (String::new(), String::new());
+        metrics.iter_mut().for_each(|metric| self.metric(metric));
+    }
+
+    fn metric(&self, metric: &mut Metric) {
+        let ours = BUILTIN.iter().any(|(name, unit, _, help)| {
+            (metric.name.as_str(), metric.unit.as_str(), metric.help.as_str()) == (*name, *unit, *help)
+        });
+        if !ours {
+            metric.name = self.name(&metric.name);
+            (metric.unit, metric.help) = (String::new(), String::new());
+        }
+    }
+
+    /// A copy of a region in which every text that is shown is a pseudonym. Nothing else is taken over but numbers: what
+    /// stands in free slots, behind texts, between records, in sections of newer versions is left out. Records that
+    /// cannot be read stay unreadable, and empty.
+    pub(crate) fn region(&self, from: Words<'_>, map: &RegionMap) -> WriterMemory {
+        let memory = WriterMemory::private(map.region_bytes)
+            .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>()));
+        let to = memory.words();
+        let copy = |range: Range<usize>| {
+            range.for_each(|at| to[at].store(from.load(at), Ordering::Relaxed));
+        };
+        let cell = |range: Range<usize>| {
+            if let Some(text) = from.slice(range.clone()).and_then(read_cell) {
+                write_cell(&to[range], &self.name(&text));
+            }
+        };
+        [header::MAGIC..header::RECORD.end, header::STATE..header::STATE + 1, header::PROCESS_BEAT]
+            .into_iter()
+            .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::CLOCK])
+            .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.actor_control.range()])
+            .chain([map.actor_spill.range()])
+            .for_each(copy);
+        [header::NODE, header::SYSTEM, header::PROGRAM].into_iter().for_each(cell);
+        records(map.names).for_each(cell);
+        for slot in records(map.metrics) {
+            if let Some(mut metric) = from.slice(slot.clone()).and_then(read_descriptor) {
+                self.metric(&mut metric);
+                describe(&to[slot], &metric.name, &metric.unit, metric.kind, &metric.help);
             }
         }
+        let section = |section: Section| from.slice(section.range()).unwrap_or(Words::new(&[]));
+        let table = TableReader::new(
+            section(map.actor_control),
+            section(map.actor_slots),
+            map.actor_slots.stride,
+            section(map.actor_spill),
+        );
+        let mut words = [0u64; ACTOR_WORDS];
+        for (at, slot) in records(map.actor_slots).enumerate() {
+            let record = match table.read(at, &mut words) {
+                Ok(Entry::Held(Sign::Plus)) => self.actor(words).unwrap_or(actor_unreadable()),
+                // All that a stop says: whose it is, and when.
+                Ok(Entry::Held(Sign::Minus)) => {
+                    let ActorRecord { key, parent_key, spawned, .. } = zerocopy::transmute!(words);
+                    ActorRecord { key, parent_key, spawned, ..ActorRecord::new_zeroed() }
+                }
+                Ok(Entry::Free) | Err(_) => ActorRecord::new_zeroed(),
+            };
+            let record: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
+        for (ring, (head, slots)) in raw::rings(map).into_iter().enumerate() {
+            copy(head..head + 1);
+            for slot in records(slots) {
+                copy(slot.start..slot.start + SLOT_HEAD_WORDS);
+                let room = slot.start + SLOT_HEAD_WORDS..slot.end;
+                let Some(found) = from.slice(room.clone()) else { continue };
+                if ring == 0 {
+                    let mut words = [0u64; DEAD_LETTER_WORDS];
+                    found.copy_to(&mut words);
+                    let letter: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(self.letter(words));
+                    words::store(&to[room], &letter);
+                } else {
+                    let mut words = [0u64; EVENT_WORDS];
+                    found.copy_to(&mut words);
+                    let event: [u64; EVENT_WORDS] = zerocopy::transmute!(self.event(words));
+                    words::store(&to[room], &event);
+                }
+            }
+        }
+        memory
+    }
+
+    /// The pseudonym of a path as a record keeps it: of a longer one the beginning, and a hash of all of it.
+    fn kept_path(&self, path: &str) -> (String, bool) {
+        let whole = self.path(path);
+        if whole.len() <= ACTOR_PATH_BYTES {
+            return (whole, false);
+        }
+        let kept = words::prefix(&whole, ACTOR_PATH_BYTES - PATH_CUT_MARK.len() - 32);
+        let key = Key([self.hash(&whole), self.hash(&(whole.clone() + "/"))]);
+        (format!("{kept}{PATH_CUT_MARK}{key}"), true)
+    }
+
+    /// What stands for an actor's path and parent: flags, path, bytes of a parent that is its beginning, other parent.
+    fn place(&self, flags: u32, path: &str, parent: Option<&str>, parent_bytes: u16) -> PathParts {
+        let (text, cut) = self.kept_path(path);
+        let mut parts =
+            PathParts { flags: if cut { actor_flags::PATH_CUT } else { 0 }, text, ..PathParts::default() };
+        if flags & actor_flags::PARENT == 0 {
+            return parts;
+        }
+        parts.flags |= actor_flags::PARENT;
+        let was_cut = flags & actor_flags::PATH_CUT != 0;
+        let kept = path.len().saturating_sub(if was_cut { PATH_CUT_MARK.len() + 32 } else { 0 });
+        let beginning = path.get(..usize::from(parent_bytes)).filter(|_| usize::from(parent_bytes) <= kept);
+        let parent = match (flags & actor_flags::PARENT_IS_PREFIX != 0, beginning) {
+            (false, _) => parent.unwrap_or_default(),
+            (true, Some(beginning)) => beginning,
+            // Only its key is known: the path has to be a cut one for that to be told.
+            (true, None) => {
+                parts.flags |= actor_flags::PARENT_IS_PREFIX | actor_flags::PATH_CUT;
+                parts.prefix_bytes = u16::MAX;
+                if !cut {
+                    let most = ACTOR_PATH_BYTES - PATH_CUT_MARK.len() - 32;
+                    let key = Key([self.hash(&parts.text), self.hash(path)]);
+                    parts.text = format!("{}{PATH_CUT_MARK}{key}", words::prefix(&parts.text, most));
+                }
+                return parts;
+            }
+        };
+        let parent = self.path(parent);
+        if self.path(path).starts_with(&parent) {
+            parts.flags |= actor_flags::PARENT_IS_PREFIX;
+            parts.prefix_bytes = parent.len().try_into().unwrap_or(u16::MAX);
+        } else {
+            parts.parent = parent;
+        }
+        parts
+    }
+
+    fn actor(&self, words: [u64; ACTOR_WORDS]) -> Option<ActorRecord> {
+        let from: ActorRecord = zerocopy::transmute!(words);
+        let is_prefix = from.flags & actor_flags::PARENT_IS_PREFIX != 0;
+        let mut texts = Taking(&from.text);
+        let path = texts.take(from.path_bytes)?;
+        let parent = texts.take(if is_prefix { 0 } else { from.parent_bytes })?;
+        let type_text = texts.take(from.type_bytes)?;
+        texts.take(from.spawned_bytes)?;
+        let host = texts.take(from.host_bytes)?;
+        let parts = self.place(from.flags, path, Some(parent), from.parent_bytes);
+        let kept = actor_flags::HOST | actor_flags::DEPTH;
+        let mut to = ActorRecord {
+            flags: from.flags & kept | parts.flags,
+            // A time that the application gave as text may be any text; the stamp stays.
+            spawned_bytes: 0,
+            reserved: [0; 3],
+            text: ActorRecord::new_zeroed().text,
+            ..from
+        };
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        to.path_bytes = putting.put(&parts.text);
+        to.parent_bytes = putting.put(&parts.parent).max(parts.prefix_bytes);
+        to.type_bytes = putting.put(&self.name(type_text));
+        to.host_bytes = putting.put(&self.name(host));
+        Some(to)
+    }
+
+    fn letter(&self, words: [u64; DEAD_LETTER_WORDS]) -> DeadLetterRecord {
+        let from: DeadLetterRecord = zerocopy::transmute!(words);
+        let mut to = DeadLetterRecord { stamp: from.stamp, ..DeadLetterRecord::new_zeroed() };
+        let mut texts = Taking(&from.text);
+        let mut take = |bytes| texts.take(bytes);
+        let (Some(recipient), Some(sender), Some(type_text)) =
+            (take(from.recipient_bytes), take(from.sender_bytes), take(from.type_bytes))
+        else {
+            to.recipient_bytes = u16::MAX;
+            return to;
+        };
+        (to.type_id, to.flags) = (from.type_id, from.flags);
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        to.recipient_bytes = putting.put(&self.kept_path(recipient).0);
+        to.sender_bytes = putting.put(&self.kept_path(sender).0);
+        to.type_bytes = putting.put(&self.name(type_text));
+        to
+    }
+
+    fn event(&self, words: [u64; EVENT_WORDS]) -> EventRecord {
+        let from: EventRecord = zerocopy::transmute!(words);
+        let unreadable = EventRecord { stamp: from.stamp, kind: u16::MAX, ..EventRecord::new_zeroed() };
+        // The same look at a record as whoever shows it takes.
+        let Some(part) = event::decode(&words, |_| String::new(), |_| String::new()) else {
+            return unreadable;
+        };
+        let is_spawn = matches!(part.event, TelemetryEvent::ActorSpawned(_));
+        let is_prefix = is_spawn && from.flags & actor_flags::PARENT_IS_PREFIX != 0;
+        let mut rest = Taking(&from.text);
+        let mut texts = [""; 5];
+        for (at, text) in texts.iter_mut().enumerate() {
+            let bytes = if at == 1 && is_prefix { 0 } else { from.text_bytes[at] };
+            let Some(taken) = rest.take(bytes) else { return unreadable };
+            *text = taken;
+        }
+        let mut to = EventRecord { text_bytes: [0; 5], text: EventRecord::new_zeroed().text, ..from };
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        if is_spawn {
+            let parts = self.place(from.flags, texts[0], Some(texts[1]), from.text_bytes[1]);
+            to.flags = from.flags & actor_flags::HOST | parts.flags;
+            to.text_bytes = [
+                putting.put(&parts.text),
+                putting.put(&parts.parent).max(parts.prefix_bytes),
+                putting.put(&self.name(texts[2])),
+                0,
+                putting.put(&self.name(texts[4])),
+            ];
+            return to;
+        }
+        // A time that was given as text may be any text.
+        to.flags &= !event_flags::TIME_TEXT;
+        for (at, text) in texts.into_iter().enumerate() {
+            let pseudonym = match (&part.event, at) {
+                (TelemetryEvent::DeadLetter(_), 3 | 4) | (TelemetryEvent::JournalWrite(_), 2) => {
+                    String::new()
+                }
+                (TelemetryEvent::DeadLetter(_), 0 | 1)
+                | (TelemetryEvent::ActorStopped { .. } | TelemetryEvent::MailboxSampled { .. }, 0) => {
+                    self.kept_path(text).0
+                }
+                (TelemetryEvent::ClusterChanged(_), 2) => {
+                    text.split('\n').map(|role| self.name(role)).collect::<Vec<_>>().join("\n")
+                }
+                _ => self.name(text),
+            };
+            to.text_bytes[at] = putting.put(&pseudonym);
+        }
+        to
+    }
+}
+
+/// A record that nobody can read: its path is longer than its text.
+fn actor_unreadable() -> ActorRecord {
+    ActorRecord { path_bytes: u16::MAX, ..ActorRecord::new_zeroed() }
+}
+
+/// The words of each record of a section.
+fn records(section: Section) -> impl Iterator<Item = Range<usize>> {
+    section.range().step_by(section.stride).map(move |start| start..start + section.stride)
+}
+
+#[derive(Default)]
+struct PathParts {
+    flags: u32,
+    text: String,
+    /// With PARENT_IS_PREFIX: how much of the whole path is the parent's.
+    prefix_bytes: u16,
+    /// Else the parent.
+    parent: String,
+}
+
+/// Takes one text after the other off the front of a record's text.
+struct Taking<'a>(&'a [u8]);
+
+impl<'a> Taking<'a> {
+    fn take(&mut self, bytes: u16) -> Option<&'a str> {
+        let (text, rest) = self.0.split_at_checked(usize::from(bytes))?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+}
+
+/// Puts one text after the other into a record's text, cut where there is no more room.
+struct Putting<'a> {
+    room: &'a mut [u8],
+    used: usize,
+}
+
+impl Putting<'_> {
+    fn put(&mut self, text: &str) -> u16 {
+        let room = self.room.get_mut(self.used..).unwrap_or_default();
+        let most = room.len();
+        let (bytes, _) = put_text(room, most, text);
+        self.used += bytes;
+        bytes as u16
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::attach::{AttachError, Region};
 use crate::liveness::{Evidence, Liveness};
+use crate::raw::Taken;
 
 /// Dead letters that a snapshot holds at most: as many as the incumbent's.
 pub const DEAD_LETTERS: usize = 100;
@@ -19,8 +20,11 @@ pub const DEAD_LETTERS: usize = 100;
 /// A node at one time.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// When it was taken: nanoseconds since 1970, UTC, by this machine's clock.
+    /// When it was taken: nanoseconds since 1970, UTC, by this machine's clock; of a dump, by that of the machine that
+    /// dumped it, when it did.
     pub taken_unix_ns: i128,
+    /// Whether it was taken of a dump.
+    pub dumped: Option<Taken>,
     /// Who made the region.
     pub identity: Identity,
     /// The node's process as this program sees it.
@@ -56,10 +60,12 @@ impl Snapshot {
         let reader = region.reader()?;
         let totals = reader.actor_totals();
         let actors = reader.actors();
-        let at_rest = reader.actor_totals() == totals;
+        let dumped = region.dumped().copied();
+        let at_rest = dumped.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
         let version = region.words().load(header::VERSION);
         let snapshot = Self {
-            taken_unix_ns: now_unix_ns(),
+            taken_unix_ns: dumped.map_or_else(now_unix_ns, |taken| taken.unix_ns),
+            dumped,
             identity: reader.identity(),
             pid: region.pid(),
             layout_version: ((version >> 32) as u32, version as u32),
@@ -94,7 +100,11 @@ impl Snapshot {
         let mut notes = Vec::new();
         let Liveness { verdict, evidence, .. } = self.liveness;
         let age = self.liveness.newest_beat_age();
-        if verdict.word() != "live" {
+        if self.dumped.is_some() {
+            let taken = rfc3339(self.taken_unix_ns);
+            notes.push(format!("this is a dump of a {} node, taken at {taken}", verdict.word()));
+            notes.extend(verdict.why().map(|why| format!("when it was dumped: {why}")));
+        } else if verdict.word() != "live" {
             let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));
             notes.push(format!("the node is {verdict}{}", since.unwrap_or_default()));
         }
@@ -136,7 +146,7 @@ impl Snapshot {
     pub fn into_dump(self, redacted: bool) -> Dump {
         let drift = self.drift();
         let generated_at = rfc3339(self.taken_unix_ns);
-        let Self { identity, liveness, actors, totals, at_rest, dead_letters, metrics, .. } = self;
+        let Self { identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, .. } = self;
         let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
         let atomscope = About {
             state: liveness.verdict.word(),
@@ -164,7 +174,8 @@ impl Snapshot {
                 unreadable: dead_letters.unreadable,
             },
             metrics: metrics.into_iter().map(MetricDump::from).collect(),
-            redacted,
+            dumped_at: dumped.map(|_| generated_at.clone()),
+            redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
         };
         let node = NodeSnapshot {
             node: identity.node,
@@ -225,6 +236,9 @@ pub struct About {
     pub dead_letters: DeadLetterTotals,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricDump>,
+    /// RFC 3339; only of a dump, whose `state` and ages are those of that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dumped_at: Option<String>,
     pub redacted: bool,
 }
 

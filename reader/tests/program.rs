@@ -1,6 +1,7 @@
 //! The program, run on regions made by hand.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+mod commands;
 mod fixture;
 
 use std::ffi::{OsStr, OsString};
@@ -547,8 +548,22 @@ mod dumps {
     #[test]
     fn a_full_stdout_is_a_failure_that_says_so() {
         let place = Place::new();
-        let _lock = shop().live(&place);
-        for args in [&["dump"][..], &["actors"], &["ps", "--json"], &["--help"]] {
+        let node = shop();
+        node.stop_event(1, 1, "a");
+        let _lock = node.live(&place);
+        for args in [
+            &["dump"][..],
+            &["actors"],
+            &["ps", "--json"],
+            &["--help"],
+            &["show"],
+            &["stat"],
+            &["tail", "--no-follow"],
+            &["doctor"],
+            &["prune", "--json"],
+            &["man"],
+            &["completions", "bash"],
+        ] {
             let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
             let output = place.command(args).stdout(full).output().unwrap();
             let stderr = String::from_utf8(output.stderr).unwrap();
@@ -560,7 +575,9 @@ mod dumps {
     #[test]
     fn a_link_is_followed_and_stays_a_link() {
         let place = Place::new();
-        let _lock = shop().live(&place);
+        let node = shop();
+        node.stop_event(1, 1, "a");
+        let _lock = node.live(&place);
         let (target, link) = (place.join("target.json"), place.join("link.json"));
         fs::write(&target, "").unwrap();
         symlink(&target, &link).unwrap();
@@ -695,6 +712,7 @@ mod hostile {
         });
         node.letter(EVIL, Some(EVIL), EVIL, EVIL);
         node.metric(33, EVIL, EVIL, EVIL);
+        node.stop_event(1, 1, EVIL);
         let evil = place.join(EVIL.replace('\n', ""));
         write(&evil, &node.bytes());
         let locks = [node.live(&place), Node::new("other").live(&place)];
@@ -707,6 +725,21 @@ mod hostile {
             &["dump", EVIL],
             &["dump", EVIL, "--format", "ndjson"],
             &["dump"],
+            &["show", EVIL],
+            &["show", EVIL, "--json"],
+            &["stat", EVIL, "1ms", "1"],
+            &["stat", EVIL, EVIL],
+            &["tail", EVIL, "--no-follow"],
+            &["tail", EVIL, "other", "--no-follow"],
+            &["tail", EVIL, "--no-follow", "--json"],
+            &["tail", "--topic", EVIL],
+            &["tail", "--since", EVIL],
+            &["doctor"],
+            &["doctor", "--json"],
+            &["doctor", "no\u{1b}[31mne"],
+            &["prune", "--dry-run", "--node", EVIL],
+            &["man", EVIL],
+            &["completions", EVIL],
             &["dump", "no\u{1b}[31mne"],
             &["dump", "--no\u{1b}[31m\u{202e}ne"],
             &["dump", "--format", EVIL],

@@ -47,7 +47,7 @@ pub const HEADER: HeaderRecord = HeaderRecord {
 impl Region {
     pub fn new(capacities: &Capacities) -> Self {
         let map = RegionMap::for_capacities(capacities).unwrap();
-        let memory = WriterMemory::private(map.region_bytes);
+        let memory = WriterMemory::private(map.region_bytes).unwrap();
         let header = HeaderWriter::new(memory.words());
         header.prepare(&map, HEADER, CLOCK, ["node-1", "/usr/bin/node", "0.10.0"]);
         header.publish();

@@ -1,0 +1,399 @@
+//! `doctor`: why an attachment fails or is poor, and what to do.
+
+use std::time::Duration;
+
+use anstyle::Style;
+use atomscope::attach::{FileSystem, Region};
+use atomscope::find::{FindError, Found, Search, others_note};
+use atomscope::liveness::{Evidence, Lock, Verdict, Wedge};
+use atomscope::process;
+use atomscope::snapshot::Snapshot;
+use atomscope::text::{clean, clean_path, write_json};
+use atomscope::usage::{Drops, Usage};
+use atomscope_layout::decode::rfc3339;
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
+use serde::Serialize;
+
+use crate::cli::{self, Place};
+use crate::commands::{meant, search};
+use crate::human::{bytes, count, duration};
+use crate::output::{Failure, to_stdout};
+use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
+
+/// How full something may be before a word is said.
+const FULL_PERCENT: u64 = 90;
+/// Of all events, how many may go through the shared lane before a word is said.
+const SHARED_PERCENT: u64 = 10;
+/// Of a processor, how much the probe's thread may take before a word is said.
+const SAMPLER_PERCENT: f64 = 1.0;
+/// Free shared memory below which the next node may not get its region.
+const LEAST_FREE_BYTES: u64 = 16 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Note,
+    /// Something is lost or soon will be.
+    Warning,
+    /// It does not work.
+    Problem,
+}
+
+/// One thing that was found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    level: Level,
+    /// The region that it is about, if it is about one.
+    path: Option<String>,
+    pid: Option<u64>,
+    node: Option<String>,
+    finding: String,
+    /// What to do.
+    advice: Option<String>,
+}
+
+/// The findings about one region, or about the machine.
+#[derive(Debug, Default)]
+struct Chart {
+    path: Option<String>,
+    pid: Option<u64>,
+    node: Option<String>,
+    findings: Vec<Finding>,
+}
+
+impl Chart {
+    fn add(&mut self, level: Level, finding: impl Into<String>, advice: Option<&str>) {
+        let Self { path, pid, node, .. } = self;
+        let (path, pid, node) = (path.clone(), *pid, node.clone());
+        let (finding, advice) = (finding.into(), advice.map(str::to_owned));
+        self.findings.push(Finding { level, path, pid, node, finding, advice });
+    }
+
+    fn good(&mut self, finding: impl Into<String>) {
+        self.add(Level::Good, finding, None);
+    }
+
+    fn title(&self) -> String {
+        match (&self.node, self.pid, &self.path) {
+            (Some(node), Some(pid), Some(path)) => {
+                format!("node {} ({pid}), {}", clean(node), clean(path))
+            }
+            (_, _, Some(path)) => clean(path).into_owned(),
+            _ => "this machine".to_owned(),
+        }
+    }
+}
+
+pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
+    let mut charts = Vec::new();
+    let search = search(place);
+    if args.who.is_some() || place.region.is_some() {
+        let mut machine = Chart::default();
+        match search.one(&meant(place, args.who)?) {
+            Ok(chosen) => charts.push(examine(&chosen.region)),
+            Err(error @ FindError::Directory { .. }) => return Err(error.into()),
+            Err(error) => {
+                machine.add(Level::Problem, error.to_string(), None);
+                charts.push(machine);
+            }
+        }
+    } else {
+        let discovery = search.all()?;
+        let mut machine = machine(&search);
+        if discovery.found.is_empty() {
+            machine.add(
+                Level::Note,
+                "there is no region",
+                Some(
+                    "is a node with the probe running, as this user, on this machine and not with ATOMSCOPE=off? It \
+                     warns at its start if it could not make a shared region",
+                ),
+            );
+        }
+        if discovery.of_others > 0 {
+            machine.add(Level::Note, others_note(discovery.of_others), None);
+        }
+        charts.push(machine);
+        charts.extend(discovery.found.into_iter().map(|Found { pid, region }| match region {
+            Ok((region, _)) => examine(&region),
+            Err(error) => {
+                let path = Some(error.path.to_string_lossy().into_owned());
+                let mut chart = Chart { path, pid, ..Chart::default() };
+                chart.add(Level::Problem, error.to_string(), None);
+                chart
+            }
+        }));
+    }
+    if args.json {
+        let findings: Vec<_> = charts.into_iter().flat_map(|chart| chart.findings).collect();
+        return to_stdout(|out| write_json(out, &findings));
+    }
+    let colours = Screen::stdout().colours;
+    let style = |style: Style| if colours { style } else { Style::new() };
+    to_stdout(|out| {
+        for chart in &charts {
+            let strong = style(STRONG);
+            writeln!(out, "{strong}{}{strong:#}", chart.title())?;
+            for Finding { level, finding, advice, .. } in &chart.findings {
+                let (word, colour) = match level {
+                    Level::Good => ("good", GOOD),
+                    Level::Note => ("note", Style::new()),
+                    Level::Warning => ("warning", ODD),
+                    Level::Problem => ("problem", BAD),
+                };
+                let colour = style(colour);
+                // What of a region stands in a finding was made safe there; this is for what was forgotten.
+                writeln!(out, "  {colour}{word:>7}{colour:#}  {}", clean(finding))?;
+                if let Some(advice) = advice {
+                    writeln!(out, "           {}", clean(advice))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Where regions are.
+fn machine(search: &Search) -> Chart {
+    let mut chart = Chart::default();
+    let dir = search.dir();
+    let name = clean_path(dir);
+    match FileSystem::of(dir) {
+        Ok(found) => {
+            let text =
+                format!("{name} has {}, of which {} are free", bytes(found.bytes), bytes(found.free_bytes));
+            if found.free_bytes < LEAST_FREE_BYTES {
+                let advice = "the next node may get no shared region: `atomscope prune` removes those of dead nodes, \
+                              or give the machine or container more (docker run --shm-size)";
+                chart.add(Level::Warning, text, Some(advice));
+            } else {
+                chart.good(text);
+            }
+        }
+        Err(error) => {
+            let advice = "without it a node keeps its data to itself, unless it is told to use a file";
+            chart.add(Level::Problem, format!("{name} cannot be looked at: {error}"), Some(advice));
+        }
+    }
+    chart
+}
+
+fn examine(region: &Region) -> Chart {
+    let identity = region.identity();
+    let mut chart = Chart {
+        path: Some(region.path().to_string_lossy().into_owned()),
+        pid: Some(region.pid()),
+        node: Some(identity.node.clone()),
+        findings: Vec::new(),
+    };
+    let taken =
+        Snapshot::take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
+    match taken {
+        Ok((snapshot, usage)) => {
+            access(&mut chart, region, &snapshot);
+            health(&mut chart, region, &snapshot);
+            room(&mut chart, &snapshot, &usage);
+            cost(&mut chart, region, &snapshot);
+        }
+        Err(error) => chart.add(Level::Problem, error.to_string(), None),
+    }
+    chart
+}
+
+/// Who may see it, and what it is.
+fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
+    let identity = &snapshot.identity;
+    let (major, minor) = snapshot.layout_version;
+    let text = format!(
+        "{} of user {}, layout {major}.{minor}, written by probe {}",
+        bytes(region.bytes()),
+        identity.header.uid,
+        clean(&identity.writer)
+    );
+    if minor > VERSION_MINOR {
+        let advice = format!(
+            "this program knows layout {VERSION_MAJOR}.{VERSION_MINOR}: a newer atomscope shows more"
+        );
+        chart.add(Level::Note, text, Some(&advice));
+    } else {
+        chart.good(text);
+    }
+    if let Some(taken) = &snapshot.dumped {
+        let text = format!("it is a dump, taken at {}; the rest is as it was then", rfc3339(taken.unix_ns));
+        return chart.add(Level::Note, text, None);
+    }
+    if process::pid_namespace().is_some_and(|ours| ![0, ours].contains(&identity.header.pid_namespace)) {
+        let text = format!(
+            "its process lives in another pid namespace, where it is number {}; here it is {}",
+            identity.header.pid,
+            if snapshot.pid == identity.header.pid {
+                "not to be seen".to_owned()
+            } else {
+                snapshot.pid.to_string()
+            }
+        );
+        chart.add(
+            Level::Note,
+            text,
+            Some("from the host, as root, the processes of all containers can be seen"),
+        );
+    }
+    match region.lock() {
+        Lock::Unsupported => chart.add(
+            Level::Warning,
+            "its file system has no locks of the kind that a node holds, so whether it lives is judged by less",
+            Some("keep regions in /dev/shm or on another tmpfs"),
+        ),
+        Lock::Held | Lock::Free => chart.good("locks work there"),
+    }
+    if FileSystem::of(region.path()).is_ok_and(|found| !found.is_memory) {
+        chart.add(
+            Level::Warning,
+            "it lies on a disk: its node may have to wait whenever pages are written back",
+            Some("name a file on a tmpfs, or none"),
+        );
+    }
+}
+
+/// How the node is.
+fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
+    let liveness = snapshot.liveness;
+    let pid = snapshot.pid;
+    let text = format!("the node is {}", liveness.verdict);
+    match liveness.verdict {
+        Verdict::Live | Verdict::Stopping | Verdict::NotReady { .. } => chart.good(text),
+        Verdict::Starting => {
+            chart.add(Level::Note, text, Some("no actor system is installed in it yet; `install` does that"));
+        }
+        Verdict::Wedged(why) => {
+            let advice = match why {
+                Wedge::Stopped => format!("`kill -CONT {pid}` lets it go on, unless a debugger holds it"),
+                Wedge::ProcessStale => {
+                    format!(
+                        "is the machine overloaded? Else look at its threads: /proc/{pid}/task, or a debugger"
+                    )
+                }
+                Wedge::RuntimeBlocked => {
+                    "an actor or task holds the async runtime's threads: give blocking work to \
+                                          spawn_blocking; a debugger shows what they do"
+                        .to_owned()
+                }
+            };
+            chart.add(Level::Problem, text, Some(&advice));
+        }
+        Verdict::Crashed => {
+            let advice = "`atomscope dump --format raw` keeps what it has left, `atomscope prune` removes it";
+            chart.add(Level::Problem, text, Some(advice));
+        }
+        Verdict::Closed => chart.add(Level::Note, text, Some("`atomscope prune` removes what it has left")),
+    }
+    if liveness.evidence == Evidence::Heartbeat {
+        let advice = "run this program where the process can be seen, or as root";
+        chart.add(
+            Level::Warning,
+            "neither lock nor process tell whether it lives: only its beats do",
+            Some(advice),
+        );
+    }
+    let beat =
+        |age: Option<Duration>| age.map(duration).map_or("never".to_owned(), |age| format!("{age} ago"));
+    let beats = format!(
+        "the probe's thread beat last {}, the async runtime {}",
+        beat(liveness.process_beat_age),
+        beat(liveness.runtime_beat_age)
+    );
+    let state = region.reader().ok().and_then(|reader| reader.state());
+    if liveness.runtime_beat_age.is_none() && state == Some(State::Running) && liveness.verdict.is_alive() {
+        let advice =
+            "a blocked runtime cannot be told: install the extension where a tokio runtime is current";
+        chart.add(Level::Note, beats, Some(advice));
+    } else {
+        chart.good(beats);
+    }
+}
+
+/// How full it is, and what was left out.
+fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
+    let live = snapshot.totals.live;
+    let sized = usage.actor_capacity;
+    let text = format!("{live} live actors; the table was sized for {sized}");
+    let is_full = live.saturating_mul(100) > sized.saturating_mul(FULL_PERCENT);
+    let drops = &usage.drops;
+    if drops.actors_spilled > 0 || drops.actors_untracked > 0 || is_full {
+        let text =
+            format!("{text}; {} spilled, {} untracked so far", drops.actors_spilled, drops.actors_untracked);
+        chart.add(Level::Warning, text, Some("build the region with more `actors`"));
+    } else {
+        chart.good(text);
+    }
+    let text = format!("{} of {} names used", usage.names.used, usage.names.room);
+    if drops.names_full > 0 {
+        let text = format!("{text}; {} times there was no room", drops.names_full);
+        chart.add(Level::Warning, text, Some("build the region with more `names`"));
+    } else {
+        chart.good(text);
+    }
+    let text = format!(
+        "{} of {} lanes used; of {} events {} went through the shared lane",
+        usage.lanes.used, usage.lanes.room, usage.events, usage.events_shared_lane
+    );
+    let shares = usage.events_shared_lane.saturating_mul(100) > usage.events.saturating_mul(SHARED_PERCENT);
+    if usage.lanes.used >= usage.lanes.room && shares {
+        let advice = "more threads than lanes count and publish, which costs them time: build the region with more `lanes`";
+        chart.add(Level::Warning, text, Some(advice));
+    } else {
+        chart.good(text);
+    }
+    if usage.metrics.used >= usage.metrics.room {
+        let text = format!("all {} metrics are used: further ones are not kept", usage.metrics.room);
+        chart.add(Level::Warning, text, Some("build the region with more `metrics`"));
+    }
+    if *drops == Drops::default() {
+        chart.good("nothing was left out for want of room");
+    }
+    // Of these three more was said above.
+    let rest = Drops { actors_spilled: 0, actors_untracked: 0, names_full: 0, ..*drops };
+    for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
+        chart.add(Level::Note, format!("{number} {what}"), None);
+    }
+    for (number, what) in [
+        (snapshot.actors.unreadable, "records of actors cannot be read"),
+        (snapshot.dead_letters.unreadable, "dead letters cannot be read"),
+    ] {
+        if number > 0 {
+            let advice = "a node that died left them half written; of a living one look again";
+            chart.add(Level::Warning, format!("{number} {what}"), Some(advice));
+        }
+    }
+    if snapshot.at_rest && snapshot.drift() != 0 {
+        let text = format!("the counts and the list of live actors differ by {:+}", snapshot.drift());
+        chart.add(Level::Warning, text, None);
+    }
+}
+
+/// What watching costs the node.
+fn cost(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
+    let Ok(reader) = region.reader() else { return };
+    let (rounds, time_ns) = (reader.builtin(Builtin::SamplerRounds), reader.builtin(Builtin::SamplerTime));
+    let age = snapshot.age(i128::from(snapshot.identity.header.created_unix_ns));
+    let life = age.saturating_sub(snapshot.liveness.newest_beat_age().unwrap_or_default());
+    if rounds == 0 || life.is_zero() {
+        return chart.add(Level::Note, "the probe's thread has made no round yet", None);
+    }
+    let time = Duration::from_nanos(time_ns);
+    let percent = time.as_secs_f64() / life.as_secs_f64() * 100.0;
+    let text = format!(
+        "the probe's thread took {} for {}: {percent:.3} % of a processor",
+        duration(time),
+        count(rounds, "round", "rounds")
+    );
+    if percent > SAMPLER_PERCENT {
+        chart.add(Level::Warning, text, Some("please report it: it should be far less"));
+    } else {
+        chart.good(text);
+    }
+}

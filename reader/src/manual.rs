@@ -1,0 +1,58 @@
+//! `completions` and `man`: what follows from the command line's definition.
+
+use std::io;
+use std::path::Path;
+
+use atomscope::text::{clean, clean_path};
+use clap::CommandFactory as _;
+
+use crate::cli::{self, Cli};
+use crate::output::{Failure, to_stdout};
+
+pub fn completions(args: &cli::Completions) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "atomscope", &mut script);
+    to_stdout(|out| out.write_all(&script))
+}
+
+pub fn man(args: &cli::Man) -> Result<(), Failure> {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    match (&args.out, &args.command) {
+        (Some(dir), None) => write_all(&program, dir),
+        (Some(_), Some(_)) => {
+            Err(Failure::Usage("--out writes the pages of all commands: leave COMMAND out".into()))
+        }
+        (None, None) => print(&program),
+        (None, Some(name)) => match program.find_subcommand(name) {
+            Some(command) => print(command),
+            None => Err(Failure::Usage(format!("there is no command {}", clean(name)))),
+        },
+    }
+}
+
+fn print(command: &clap::Command) -> Result<(), Failure> {
+    let text = render(command).map_err(|error| Failure::Failed(error.to_string()))?;
+    to_stdout(|out| out.write_all(&text))
+}
+
+fn render(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut text)?;
+    Ok(text)
+}
+
+/// `atomscope.1`, and `atomscope-COMMAND.1` of each command.
+fn write_all(program: &clap::Command, dir: &Path) -> Result<(), Failure> {
+    let write = |command: &clap::Command| -> io::Result<()> {
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+        std::fs::write(dir.join(format!("{name}.1")), render(command)?)
+    };
+    std::fs::create_dir_all(dir)
+        .and_then(|()| write(program))
+        .and_then(|()| program.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(write))
+        .map_err(|error| {
+            let why = clean(&error.to_string()).into_owned();
+            Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
+        })
+}

@@ -1,0 +1,289 @@
+//! `show`: a node at a glance.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use atomscope::attach::Region;
+use atomscope::snapshot::{self, Snapshot};
+use atomscope::text::{clean, clean_path, write_json};
+use atomscope::usage::Usage;
+use atomscope_layout::decode::{ActorTotals, rfc3339};
+use atomscope_layout::dto::DeadLetterRecord;
+use serde::Serialize;
+
+use crate::cli::{self, Place};
+use crate::commands::{attach, seconds, style};
+use crate::human::{bytes, count, duration};
+use crate::output::{Failure, to_stdout};
+use crate::table::{BAD, ODD, STRONG, Screen};
+
+/// Types that are listed for people.
+const TYPES: usize = 5;
+/// Dead letters that are listed.
+const LETTERS: usize = 5;
+
+/// What `show --json` says.
+#[derive(Debug, Serialize)]
+struct Summary {
+    node: String,
+    state: &'static str,
+    why: Option<&'static str>,
+    liveness: atomscope::liveness::Evidence,
+    dumped_at: Option<String>,
+    pid: u64,
+    uid: u64,
+    system: Option<String>,
+    program: String,
+    writer_version: String,
+    layout_version: String,
+    path: String,
+    bytes: u64,
+    created_at: String,
+    /// Until now, or of a dead node until its last beat, where that is known.
+    uptime_s: Option<f64>,
+    process_beat_age_s: Option<f64>,
+    runtime_beat_age_s: Option<f64>,
+    actors: ActorTotals,
+    types: Vec<TypeCount>,
+    dead_letters: u64,
+    newest_dead_letters: Vec<DeadLetterRecord>,
+    usage: Usage,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TypeCount {
+    actor_type: String,
+    actors: u64,
+    /// Messages in their mailboxes; `None` where no depth is known.
+    waiting: Option<u64>,
+}
+
+impl Summary {
+    fn new(region: &Region, snapshot: Snapshot) -> Result<Self, Failure> {
+        let usage = Usage::take(region, &snapshot)?;
+        let notes = snapshot.caveats();
+        let types = types(&snapshot);
+        let created = i128::from(snapshot.identity.header.created_unix_ns);
+        let age = snapshot.age(created);
+        let Snapshot {
+            taken_unix_ns,
+            dumped,
+            identity,
+            pid,
+            layout_version,
+            liveness,
+            totals,
+            dead_letters,
+            ..
+        } = snapshot;
+        let uptime = if liveness.verdict.is_alive() {
+            Some(age)
+        } else {
+            liveness.newest_beat_age().map(|beat| age.saturating_sub(beat))
+        };
+        let mut newest_dead_letters = dead_letters.recent;
+        newest_dead_letters.truncate(LETTERS);
+        Ok(Self {
+            node: identity.node,
+            state: liveness.verdict.word(),
+            why: liveness.verdict.why(),
+            liveness: liveness.evidence,
+            dumped_at: dumped.map(|_| rfc3339(taken_unix_ns)),
+            pid,
+            uid: identity.header.uid,
+            system: identity.system,
+            program: identity.program,
+            writer_version: identity.writer,
+            layout_version: format!("{}.{}", layout_version.0, layout_version.1),
+            path: region.path().to_string_lossy().into_owned(),
+            bytes: region.bytes(),
+            created_at: rfc3339(created),
+            uptime_s: uptime.map(seconds),
+            process_beat_age_s: liveness.process_beat_age.map(seconds),
+            runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
+            actors: totals,
+            types,
+            dead_letters: dead_letters.total,
+            newest_dead_letters,
+            usage,
+            notes,
+        })
+    }
+}
+
+/// The types of the live actors: those with most messages waiting first, then those of most actors.
+fn types(snapshot: &Snapshot) -> Vec<TypeCount> {
+    let mut types: HashMap<&str, (u64, Option<u64>)> = HashMap::new();
+    for entry in &snapshot.actors.entries {
+        let (actors, waiting) = types.entry(&entry.status.actor_type).or_default();
+        *actors += 1;
+        if entry.depth_known {
+            *waiting = Some(waiting.unwrap_or(0).saturating_add(entry.status.mailbox_depth));
+        }
+    }
+    let mut types: Vec<_> = types
+        .into_iter()
+        .map(|(name, (actors, waiting))| TypeCount { actor_type: name.to_owned(), actors, waiting })
+        .collect();
+    types.sort_by(|a, b| {
+        (b.waiting.unwrap_or(0), b.actors, &a.actor_type).cmp(&(
+            a.waiting.unwrap_or(0),
+            a.actors,
+            &b.actor_type,
+        ))
+    });
+    types
+}
+
+pub fn show(place: &Place, args: cli::Show) -> Result<(), Failure> {
+    let chosen = attach(place, args.who)?;
+    let snapshot = Snapshot::take(&chosen.region)?;
+    let verdict = snapshot.liveness.verdict;
+    let colour = style(verdict);
+    let summary = Summary::new(&chosen.region, snapshot)?;
+    if args.json {
+        return to_stdout(|out| write_json(out, &summary));
+    }
+    let screen = Screen::stdout();
+    to_stdout(|out| Page { out, screen, title: "" }.write(&summary, &chosen.region, colour))
+}
+
+/// Lines with a title on the left.
+struct Page<'a> {
+    out: &'a mut dyn Write,
+    screen: Screen,
+    title: &'static str,
+}
+
+impl Page<'_> {
+    fn line(&mut self, style: anstyle::Style, text: &str) -> io::Result<()> {
+        let title = std::mem::take(&mut self.title);
+        let colon = if title.is_empty() { ' ' } else { ':' };
+        let style = if self.screen.colours { style } else { anstyle::Style::new() };
+        writeln!(self.out, "{title:>13}{colon} {style}{text}{style:#}")
+    }
+
+    fn plain(&mut self, text: &str) -> io::Result<()> {
+        self.line(anstyle::Style::new(), text)
+    }
+
+    fn write(mut self, summary: &Summary, region: &Region, colour: anstyle::Style) -> io::Result<()> {
+        let Summary { usage, actors, .. } = summary;
+        let (strong, colour) = if self.screen.colours {
+            (STRONG, colour)
+        } else {
+            (anstyle::Style::new(), anstyle::Style::new())
+        };
+        let why = summary.why.map(|why| format!(": {why}")).unwrap_or_default();
+        let state = match &summary.dumped_at {
+            Some(at) => format!("dump of a {} node taken at {at}{why}", summary.state),
+            None => format!("{}{why}", summary.state),
+        };
+        let node = clean(&summary.node);
+        writeln!(self.out, "{colour}●{colour:#} {strong}{node}{strong:#} - {colour}{state}{colour:#}")?;
+
+        self.title = "Process";
+        let system = match &summary.system {
+            Some(system) => format!("actor system {}", clean(system)),
+            None => "no actor system yet".to_owned(),
+        };
+        self.plain(&format!(
+            "{} ({}), {system}, user {}",
+            summary.pid,
+            clean(&summary.program),
+            summary.uid
+        ))?;
+        self.title = "Region";
+        self.plain(&format!(
+            "{} ({}, layout {}, written by {})",
+            clean_path(region.path()),
+            bytes(summary.bytes),
+            summary.layout_version,
+            clean(&summary.writer_version)
+        ))?;
+        self.title = "Uptime";
+        let uptime = summary.uptime_s.map_or("unknown".to_owned(), |s| duration(Duration::from_secs_f64(s)));
+        self.plain(&format!("{uptime}, since {}", summary.created_at))?;
+        self.title = "Beats";
+        let beat = |age: Option<f64>| {
+            age.map_or("never".to_owned(), |age| format!("{} ago", duration(Duration::from_secs_f64(age))))
+        };
+        self.plain(&format!(
+            "probe {}, async runtime {}",
+            beat(summary.process_beat_age_s),
+            beat(summary.runtime_beat_age_s)
+        ))?;
+
+        self.title = "Actors";
+        self.plain(&format!(
+            "{} live ({} spawned, {} stopped)",
+            actors.live, actors.spawned, actors.stopped
+        ))?;
+        for row in summary.types.iter().take(TYPES) {
+            let waiting = row.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
+            self.plain(&format!(
+                "{:>6} {}{}",
+                row.actors,
+                clean(&row.actor_type),
+                waiting.unwrap_or_default()
+            ))?;
+        }
+        if let Some(more) = summary.types.len().checked_sub(TYPES).filter(|more| *more > 0) {
+            self.plain(&format!("       and {}", count(more as u64, "more type", "more types")))?;
+        }
+
+        self.title = "Dead letters";
+        let letters = summary.dead_letters;
+        self.plain(&format!("{letters}{}", if letters > 0 { ", the newest:" } else { "" }))?;
+        for letter in &summary.newest_dead_letters {
+            self.plain(&format!(
+                "{} {} to {}",
+                clean(&letter.timestamp),
+                clean(&letter.message_type),
+                clean(&letter.recipient)
+            ))?;
+        }
+
+        self.title = "Events";
+        let (all, shared) = (usage.events, usage.events_shared_lane);
+        self.plain(&format!(
+            "{all}, {shared} of them through the shared lane; the newest {} of each lane are kept",
+            usage.events_kept_per_lane
+        ))?;
+
+        self.title = "Room";
+        self.plain(&format!(
+            "{} of {} actor slots (sized for {} actors), {} of {} lanes, {} of {} names, {} of {} metrics",
+            usage.actor_slots.used,
+            usage.actor_slots.room,
+            usage.actor_capacity,
+            usage.lanes.used,
+            usage.lanes.room,
+            usage.names.used,
+            usage.names.room,
+            usage.metrics.used,
+            usage.metrics.room
+        ))?;
+        self.title = "Left out";
+        let dropped: Vec<_> = usage.drops.list().into_iter().filter(|(n, _)| *n > 0).collect();
+        if dropped.is_empty() {
+            self.plain("nothing")?;
+        }
+        for (number, what) in dropped {
+            self.line(ODD, &format!("{number} {what}"))?;
+        }
+        self.title = "Notes";
+        // The first line has said how the node is.
+        for note in summary.notes.iter().filter(|note| !note.starts_with("this is a dump")) {
+            self.line(BAD, note)?;
+        }
+        Ok(())
+    }
+}
+
+/// The time of what is told of a region: now, or when it was dumped.
+pub fn told_at(region: &Region) -> i128 {
+    region.dumped().map_or_else(snapshot::now_unix_ns, |taken| taken.unix_ns)
+}

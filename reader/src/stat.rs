@@ -1,0 +1,239 @@
+//! `stat`: a node's rates, a line at an interval.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use atomscope::attach::{AttachError, Region, stop_on_signals, wait};
+use atomscope::liveness::Liveness;
+use atomscope::snapshot::{age, now_unix_ns};
+use atomscope::text::write_json;
+use atomscope_layout::decode::rfc3339;
+use atomscope_layout::metrics::Builtin;
+use serde::Serialize;
+
+use crate::cli::{self, Place, parse_interval};
+use crate::commands::{attach, seconds, style};
+use crate::output::{Failure, note, to_stdout};
+use crate::table::{STRONG, Screen};
+
+/// Lines after which a terminal is told the columns again.
+const HEADER_EVERY: u64 = 20;
+
+/// What is read of a node at one time.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at_unix_ns: i128,
+    at: Instant,
+    liveness: Liveness,
+    live: u64,
+    unreadable: u64,
+    counts: Counts,
+}
+
+/// What only grows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    spawned: u64,
+    stopped: u64,
+    dead_letters: u64,
+    events: u64,
+    /// Records that found no room or gave way.
+    lost: u64,
+}
+
+impl Sample {
+    fn take(region: &Region) -> Result<Self, AttachError> {
+        // Before the counts: those of a node that was dead by then are its last ones.
+        let liveness = region.liveness()?;
+        let reader = region.reader()?;
+        let totals = reader.actor_totals();
+        let events = (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head());
+        let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::EventsUntold];
+        let sample = Self {
+            at_unix_ns: region.dumped().map_or_else(now_unix_ns, |taken| taken.unix_ns),
+            at: Instant::now(),
+            liveness,
+            live: totals.live,
+            unreadable: reader.actors().unreadable,
+            counts: Counts {
+                spawned: totals.spawned,
+                stopped: totals.stopped,
+                dead_letters: reader.dead_letter_total(),
+                events: events.fold(0, u64::saturating_add),
+                lost: lost.map(|metric| reader.builtin(metric)).iter().fold(0, |a, b| a.saturating_add(*b)),
+            },
+        };
+        region.still_whole()?;
+        Ok(sample)
+    }
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Row {
+    at: String,
+    /// What the rates are averages over.
+    interval_s: f64,
+    /// Whether that is all the time since the node's start.
+    since_start: bool,
+    actors: u64,
+    spawned_per_s: f64,
+    stopped_per_s: f64,
+    dead_letters_per_s: f64,
+    events_per_s: f64,
+    /// In the interval.
+    lost: u64,
+    unreadable: u64,
+    beat_age_s: Option<f64>,
+    state: &'static str,
+    why: Option<&'static str>,
+}
+
+impl Row {
+    fn new(sample: &Sample, before: Counts, interval: Duration, since_start: bool) -> Self {
+        let Counts { spawned, stopped, dead_letters, events, lost } = sample.counts;
+        let rate = |now: u64, then: u64| {
+            let rate = now.saturating_sub(then) as f64 / interval.as_secs_f64().max(1e-9);
+            (rate * 10.0).round() / 10.0
+        };
+        Self {
+            at: rfc3339(sample.at_unix_ns),
+            interval_s: seconds(interval),
+            since_start,
+            actors: sample.live,
+            spawned_per_s: rate(spawned, before.spawned),
+            stopped_per_s: rate(stopped, before.stopped),
+            dead_letters_per_s: rate(dead_letters, before.dead_letters),
+            events_per_s: rate(events, before.events),
+            lost: lost.saturating_sub(before.lost),
+            unreadable: sample.unreadable,
+            beat_age_s: sample.liveness.newest_beat_age().map(seconds),
+            state: sample.liveness.verdict.word(),
+            why: sample.liveness.verdict.why(),
+        }
+    }
+}
+
+/// Title and least width of each column; the last is as wide as it likes.
+const COLUMNS: [(&str, usize); 9] = [
+    ("ACTORS", 8),
+    ("SPAWN(/s)", 10),
+    ("STOP(/s)", 10),
+    ("LETTERS(/s)", 11),
+    ("EVENTS(/s)", 11),
+    ("LOST", 6),
+    ("UNREADABLE", 10),
+    ("BEAT(s)", 7),
+    ("STATE", 0),
+];
+
+#[derive(Debug)]
+enum Form {
+    Columns(Screen),
+    Json,
+    Csv,
+}
+
+impl Form {
+    fn write(&self, out: &mut dyn Write, number: u64, row: &Row, colour: anstyle::Style) -> io::Result<()> {
+        match self {
+            Self::Json => write_json(out, row),
+            Self::Csv => {
+                if number == 0 {
+                    writeln!(
+                        out,
+                        "at,interval_s,since_start,actors,spawned_per_s,stopped_per_s,dead_letters_per_s,\
+                         events_per_s,lost,unreadable,beat_age_s,state"
+                    )?;
+                }
+                let Row { at, interval_s, since_start, actors, .. } = row;
+                let Row { spawned_per_s, stopped_per_s, dead_letters_per_s, events_per_s, .. } = row;
+                let beat = row.beat_age_s.map(|age| age.to_string()).unwrap_or_default();
+                let Row { lost, unreadable, state, .. } = row;
+                writeln!(
+                    out,
+                    "{at},{interval_s},{since_start},{actors},{spawned_per_s},{stopped_per_s},\
+                     {dead_letters_per_s},{events_per_s},{lost},{unreadable},{beat},{state}"
+                )
+            }
+            Self::Columns(screen) => {
+                let plain = anstyle::Style::new();
+                let (strong, colour) = if screen.colours { (STRONG, colour) } else { (plain, plain) };
+                if number == 0 || screen.columns.is_some() && number.is_multiple_of(HEADER_EVERY) {
+                    let titles = COLUMNS.map(|(title, width)| format!("{title:>width$}"));
+                    writeln!(out, "{strong}{}{strong:#}", titles.join("  "))?;
+                }
+                let tenths = |rate: f64| format!("{rate:.1}");
+                let cells = [
+                    row.actors.to_string(),
+                    tenths(row.spawned_per_s),
+                    tenths(row.stopped_per_s),
+                    tenths(row.dead_letters_per_s),
+                    tenths(row.events_per_s),
+                    row.lost.to_string(),
+                    row.unreadable.to_string(),
+                    row.beat_age_s.map_or("-".to_owned(), tenths),
+                ];
+                let cells: Vec<_> =
+                    cells.iter().zip(COLUMNS).map(|(cell, (_, width))| format!("{cell:>width$}")).collect();
+                let since = if row.since_start { " (averages since the node's start)" } else { "" };
+                writeln!(out, "{}  {colour}{}{colour:#}{since}", cells.join("  "), row.state)
+            }
+        }
+    }
+}
+
+pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
+    let cli::Stat { who, interval, count, json, csv } = args.shifted()?;
+    let interval = interval.map_or(Ok(Duration::from_secs(1)), |text| {
+        parse_interval(&text.to_string_lossy()).map_err(Failure::Usage)
+    })?;
+    let count = count.unwrap_or(u64::MAX);
+    let form = match (json, csv) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Csv,
+        _ => Form::Columns(Screen::stdout()),
+    };
+    stop_on_signals();
+    let chosen = attach(place, who)?;
+    let region = &chosen.region;
+    if let (Some(taken), false) = (region.dumped(), json || csv) {
+        note(&format!(
+            "this is a dump of a {} node, taken at {}",
+            taken.liveness.verdict.word(),
+            rfc3339(taken.unix_ns)
+        ));
+    }
+    let mut before: Option<Sample> = None;
+    for number in 0..count {
+        let sample = Sample::take(region)?;
+        let row = match &before {
+            Some(before) => Row::new(&sample, before.counts, sample.at.duration_since(before.at), false),
+            None => {
+                let created = i128::from(region.identity().header.created_unix_ns);
+                let end = age(sample.at_unix_ns, created);
+                // A dead node's time ended with its last beat.
+                let beat = sample.liveness.newest_beat_age().filter(|_| !sample.liveness.verdict.is_alive());
+                Row::new(&sample, Counts::default(), end.saturating_sub(beat.unwrap_or_default()), true)
+            }
+        };
+        let colour = style(sample.liveness.verdict);
+        to_stdout(|out| form.write(out, number, &row, colour))?;
+        if region.dumped().is_some() {
+            return Ok(());
+        }
+        if !sample.liveness.verdict.is_alive() {
+            note(&format!("the node has ended: {}", sample.liveness.verdict));
+            return Ok(());
+        }
+        before = Some(sample);
+        if number + 1 < count && !wait_until(sample.at + interval) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn wait_until(time: Instant) -> bool {
+    wait(time.saturating_duration_since(Instant::now()))
+}

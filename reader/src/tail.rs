@@ -1,0 +1,435 @@
+//! `tail`: what happens in nodes, as it happens.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use anstyle::Style;
+use atomscope::attach::{Inode, Region, stop_on_signals, wait};
+use atomscope::find::{FindError, Who};
+use atomscope::liveness::Verdict;
+use atomscope::text::{clean, write_json};
+use atomscope_layout::decode::{Clock, rfc3339};
+use atomscope_layout::dto::ClusterMembershipDiff;
+use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::follow::{Event, Follower, Look, Loss};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cli::{self, Place, Since};
+use crate::commands::{attach, meant, search};
+use crate::human::count;
+use crate::output::{Failure, note, to_stdout};
+use crate::show::told_at;
+use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
+
+/// Between two looks at a region.
+const EVERY: Duration = Duration::from_millis(50);
+/// Between two looks for a node that is not there.
+const SEARCH_EVERY: Duration = Duration::from_millis(500);
+/// Events of before that are shown unless more are asked for.
+const LINES: usize = 10;
+
+/// One WHO of the command line, and the node that it is at the time.
+#[derive(Debug)]
+struct Source {
+    who: Who,
+    following: Option<Following>,
+    last: Option<Inode>,
+}
+
+/// A node that is being followed.
+#[derive(Debug)]
+struct Following {
+    region: Region,
+    follower: Follower,
+    verdict: Verdict,
+    node: String,
+    /// The node by name, or by name and process if it needs telling apart.
+    pid: u64,
+    clock: Option<Clock>,
+    /// Nothing of before this time is asked for.
+    since_unix_ns: Option<i128>,
+}
+
+/// Something to be told, in its place.
+#[derive(Debug)]
+struct Item {
+    at_unix_ns: i128,
+    source: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Event(Event),
+    Lost(Lost),
+}
+
+/// A loss, in times.
+#[derive(Debug)]
+struct Lost {
+    loss: Loss,
+    after: Option<String>,
+    before: Option<String>,
+}
+
+impl Following {
+    fn new(region: Region, since: Option<Since>, is_successor: bool) -> Result<Self, Failure> {
+        let verdict = region.liveness()?.verdict;
+        let reader = region.reader()?;
+        // What is no longer kept of a time that is asked for is a loss.
+        let follower = match (is_successor, since) {
+            (false, None) => Follower::from_oldest(&reader),
+            _ => Follower::from_first(&reader),
+        };
+        let since_unix_ns = since.map(|since| match since {
+            Since::At(unix_ns) => unix_ns,
+            Since::Ago(age) => told_at(&region).saturating_sub(age.as_nanos() as i128),
+        });
+        let (node, pid) = (region.identity().node.clone(), region.pid());
+        let clock = reader.clock();
+        Ok(Self { follower, verdict, node, pid, clock, since_unix_ns, region })
+    }
+
+    /// What is new; and how the node has ended, if it has.
+    fn look(&mut self, source: usize, twice: bool) -> Result<(Vec<Item>, Option<Verdict>), Failure> {
+        // Before the look: what a node that is dead by then has published is all there.
+        let verdict = self.region.liveness()?.verdict;
+        let ended = !verdict.is_alive() || self.region.dumped().is_some();
+        let reader = self.region.reader()?;
+        self.clock = reader.clock().or(self.clock);
+        let mut looks =
+            vec![if ended { self.follower.last_look(&reader) } else { self.follower.look(&reader) }];
+        if twice && !ended {
+            looks.push(self.follower.look(&reader));
+        }
+        self.region.still_whole()?;
+        if !ended && verdict != self.verdict {
+            note(&format!("{}: the node is {verdict} now", self.title()));
+        }
+        self.verdict = verdict;
+        let items = looks.into_iter().flat_map(|look| self.items(source, look)).collect();
+        Ok((items, ended.then_some(verdict)))
+    }
+
+    fn items(&self, source: usize, look: Look) -> Vec<Item> {
+        let unix_ns = |stamp| self.clock.map_or(i128::from(stamp), |clock| clock.unix_ns(stamp));
+        let mut items: Vec<_> = look
+            .losses
+            .into_iter()
+            .map(|loss| {
+                let time = |stamp: Option<u64>| stamp.map(|stamp| rfc3339(unix_ns(stamp)));
+                let lost = Lost { loss, after: time(loss.after), before: time(loss.before) };
+                // Right before the event that follows it, or last if there is none.
+                let (at, order) = loss.before.map_or((u64::MAX, 1), |before| (before, 0));
+                (at, order, loss.before.map_or(i128::MAX, unix_ns), What::Lost(lost))
+            })
+            .chain(
+                look.events
+                    .into_iter()
+                    .map(|event| (event.stamp, 1, unix_ns(event.stamp), What::Event(event))),
+            )
+            .collect();
+        items.sort_by_key(|(stamp, order, ..)| (*stamp, *order));
+        items
+            .into_iter()
+            .map(|(_, _, at_unix_ns, what)| Item { at_unix_ns, source, what })
+            .filter(|item| self.since_unix_ns.is_none_or(|since| item.at_unix_ns >= since))
+            .collect()
+    }
+
+    /// Node and process, in the form in which they can be asked for.
+    fn title(&self) -> String {
+        format!("{} ({})", clean(&self.node), self.pid)
+    }
+}
+
+pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
+    let whos: Vec<Option<OsString>> =
+        if args.who.is_empty() { vec![None] } else { args.who.iter().cloned().map(Some).collect() };
+    let several = whos.len() > 1;
+    stop_on_signals();
+    let mut sources = Vec::new();
+    for who in whos {
+        sources.push(Source::new(place, who, &args)?);
+    }
+    let form = Form { json: args.json, several, screen: Screen::stdout() };
+    let mut is_first = true;
+    let mut next_search = Instant::now() + SEARCH_EVERY;
+    loop {
+        let (mut items, mut ends) = (Vec::new(), Vec::new());
+        for (number, source) in sources.iter_mut().enumerate() {
+            let Some(following) = &mut source.following else { continue };
+            let (found, ended) = following.look(number, is_first && args.no_follow)?;
+            items.extend(found);
+            ends.extend(ended.map(|verdict| (number, verdict)));
+        }
+        items.retain(|item| is_wanted(item, &args.topic));
+        // Each node's are in order already, and stay so.
+        items.sort_by_key(|item| item.at_unix_ns);
+        if is_first {
+            leave_newest(&mut items, args.lines.or(args.since.is_none().then_some(LINES)));
+        }
+        form.write(&items, &sources)?;
+        let is_over = args.no_follow && is_first;
+        is_first = false;
+        for (number, verdict) in ends {
+            sources[number].end(verdict, &args)?;
+        }
+        let is_idle = sources.iter().all(|source| source.following.is_none());
+        if is_over || is_idle && !args.retry || !wait(EVERY) {
+            return Ok(());
+        }
+        if args.retry && Instant::now() >= next_search {
+            for source in sources.iter_mut().filter(|source| source.following.is_none()) {
+                source.find_successor(place)?;
+            }
+            next_search = Instant::now() + SEARCH_EVERY;
+        }
+    }
+}
+
+/// Whether it is of a topic that is asked for. Nobody knows of which topic something lost was.
+fn is_wanted(item: &Item, topics: &[String]) -> bool {
+    match &item.what {
+        What::Event(event) => topics.is_empty() || topics.iter().any(|topic| topic == event.event.topic()),
+        What::Lost(_) => true,
+    }
+}
+
+/// Of what was there before only the newest events, and what was lost among them.
+fn leave_newest(items: &mut Vec<Item>, most: Option<usize>) {
+    let Some(most) = most else { return };
+    let events = items.iter().enumerate().filter(|(_, item)| matches!(item.what, What::Event(_)));
+    let mut first = events.map(|(at, _)| at).rev();
+    let cut = match most.checked_sub(1) {
+        Some(before) => first.nth(before).unwrap_or(0),
+        None => items.len(),
+    };
+    items.drain(..cut);
+}
+
+impl Source {
+    fn new(place: &Place, who: Option<OsString>, args: &cli::Tail) -> Result<Self, Failure> {
+        let meant = meant(place, who.clone())?;
+        if args.retry && matches!(meant, Who::Node(_) | Who::Only) {
+            match search(place).one(&meant) {
+                Err(error @ (FindError::NoNode { .. } | FindError::Nothing { .. })) => {
+                    note(&format!("{error}; waiting for it"));
+                    return Ok(Self { who: meant, following: None, last: None });
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
+            }
+        }
+        let chosen = attach(place, who)?;
+        let region = chosen.region;
+        let inode = region.inode();
+        if let Some(taken) = region.dumped() {
+            let state = taken.liveness.verdict.word();
+            note(&format!("this is a dump of a {state} node, taken at {}", rfc3339(taken.unix_ns)));
+        } else if let Verdict::Wedged(_) = chosen.liveness.verdict {
+            note(&format!("the node is {}", chosen.liveness.verdict));
+        }
+        let who = Who::Node(region.identity().node.clone().into());
+        let following = Following::new(region, args.since, false)?;
+        Ok(Self { who, following: Some(following), last: Some(inode) })
+    }
+
+    /// Says how the node has ended, and lets go of it.
+    fn end(&mut self, verdict: Verdict, args: &cli::Tail) -> Result<(), Failure> {
+        let Some(following) = self.following.take() else { return Ok(()) };
+        if following.region.dumped().is_some() {
+            return Ok(());
+        }
+        let waiting = if args.retry { "; waiting for its successor" } else { "" };
+        note(&format!("{} has ended: {verdict}{waiting}", following.title()));
+        if args.json {
+            let (node, pid) = (&following.node, following.pid);
+            let line = Line::Ended { node, pid, state: verdict.word(), why: verdict.why() };
+            to_stdout(|out| write_json(out, &line))?;
+        }
+        Ok(())
+    }
+
+    fn find_successor(&mut self, place: &Place) -> Result<(), Failure> {
+        // What cannot be found or read now may be there the next time.
+        let Ok(chosen) = search(place).one(&self.who) else { return Ok(()) };
+        let inode = chosen.region.inode();
+        if !chosen.liveness.verdict.is_alive() || self.last == Some(inode) {
+            return Ok(());
+        }
+        let following = Following::new(chosen.region, None, true)?;
+        note(&format!("following {}", following.title()));
+        self.who = Who::Node(following.node.clone().into());
+        (self.following, self.last) = (Some(following), Some(inode));
+        Ok(())
+    }
+}
+
+/// A line of `tail --json` that is no event.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line<'a> {
+    Lost {
+        node: &'a str,
+        pid: u64,
+        lane: usize,
+        /// All of them.
+        lost: u64,
+        lapped: u64,
+        abandoned: u64,
+        unreadable: u64,
+        after: Option<&'a str>,
+        before: Option<&'a str>,
+    },
+    Ended {
+        node: &'a str,
+        pid: u64,
+        state: &'static str,
+        why: Option<&'static str>,
+    },
+}
+
+/// A line of `tail --json` that is one.
+#[derive(Serialize)]
+struct EventLine<'a> {
+    #[serde(flatten)]
+    event: &'a TelemetryEvent,
+    topic: &'static str,
+    at: &'a str,
+    stamp: u64,
+    lane: usize,
+    node: &'a str,
+    pid: u64,
+}
+
+/// How it is written.
+#[derive(Debug)]
+struct Form {
+    json: bool,
+    several: bool,
+    screen: Screen,
+}
+
+impl Form {
+    fn write(&self, items: &[Item], sources: &[Source]) -> Result<(), Failure> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        to_stdout(|out| {
+            for item in items {
+                let Some(from) = &sources[item.source].following else { continue };
+                if self.json { json(out, item, from)? } else { self.text(out, item, from)? }
+            }
+            Ok(())
+        })
+    }
+
+    fn text(&self, out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
+        let style = |style| if self.screen.colours { style } else { Style::new() };
+        let node = if self.several { format!("{} ", from.title()) } else { String::new() };
+        match &item.what {
+            What::Event(event) => {
+                let (word, colour, text) = describe(&event.event);
+                let (colour, dim) = (style(colour), style(Style::new().dimmed()));
+                let time = Timestamp::from_nanosecond(item.at_unix_ns).map(|time| format!("{time:.6}"));
+                let time = time.unwrap_or_else(|_| "-".to_owned());
+                writeln!(out, "{dim}{time}{dim:#} {node}{colour}{word:<11}{colour:#} {}", clean(&text))
+            }
+            What::Lost(lost) => {
+                let (bad, text) = (style(BAD), describe_loss(lost));
+                writeln!(out, "{bad}-- {node}{text}{bad:#}")
+            }
+        }
+    }
+}
+
+fn json(out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
+    let (node, pid) = (from.node.as_str(), from.pid);
+    match &item.what {
+        What::Event(Event { stamp, lane, event }) => {
+            let (at, topic) = (&rfc3339(item.at_unix_ns), event.topic());
+            write_json(out, &EventLine { event, topic, at, stamp: *stamp, lane: *lane, node, pid })
+        }
+        What::Lost(Lost { loss, after, before }) => {
+            let Loss { lane, lapped, abandoned, unreadable, .. } = *loss;
+            let lost = lapped.saturating_add(abandoned).saturating_add(unreadable);
+            let (after, before) = (after.as_deref(), before.as_deref());
+            write_json(
+                out,
+                &Line::Lost { node, pid, lane, lost, lapped, abandoned, unreadable, after, before },
+            )
+        }
+    }
+}
+
+/// How many, of which lane, why, and between which times.
+fn describe_loss(lost: &Lost) -> String {
+    let Loss { lane, lapped, abandoned, unreadable, .. } = lost.loss;
+    let all = lapped.saturating_add(abandoned).saturating_add(unreadable);
+    let causes =
+        [(lapped, "overwritten"), (abandoned, "given up by their writers"), (unreadable, "unreadable")];
+    let causes: Vec<_> =
+        causes.iter().filter(|(n, _)| *n > 0).map(|(number, cause)| format!("{number} {cause}")).collect();
+    let when = match (&lost.after, &lost.before) {
+        (Some(after), Some(before)) => format!("between {after} and {before}"),
+        (Some(after), None) => format!("after {after}"),
+        (None, Some(before)) => format!("before {before}"),
+        (None, None) => "all there was".to_owned(),
+    };
+    format!("{} of lane {lane} lost: {}; {when}", count(all, "event", "events"), causes.join(", "))
+}
+
+/// A word, its colour, and the rest.
+fn describe(event: &TelemetryEvent) -> (&'static str, Style, String) {
+    let plain = Style::new();
+    match event {
+        TelemetryEvent::ActorSpawned(actor) => {
+            let host = actor.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+            ("spawned", GOOD, format!("{} {}{host}", actor.path, actor.actor_type))
+        }
+        TelemetryEvent::ActorStopped { path } => ("stopped", plain, path.clone()),
+        TelemetryEvent::MailboxSampled { path, depth } => {
+            ("mailbox", plain, format!("{path} {}", count(*depth, "message", "messages")))
+        }
+        TelemetryEvent::DeadLetter(letter) => {
+            let from = letter.sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
+            let preview = &letter.message_preview;
+            let preview = if preview.is_empty() { String::new() } else { format!(": {preview}") };
+            ("dead letter", ODD, format!("{} to {}{from}{preview}", letter.message_type, letter.recipient))
+        }
+        TelemetryEvent::ClusterChanged(change) => ("cluster", STRONG, describe_change(change)),
+        TelemetryEvent::ShardingChanged(change) => {
+            ("sharding", plain, format!("{} shard {}: {}", change.region_id, change.shard_id, change.event))
+        }
+        TelemetryEvent::JournalWrite(write) => {
+            ("journal", plain, format!("{} {} #{}", write.journal, write.persistence_id, write.sequence_nr))
+        }
+        TelemetryEvent::RemoteAssociation(to) => {
+            let (inbound, outbound) = (to.inbound_bytes, to.outbound_bytes);
+            let text =
+                format!("{} {}, {inbound} bytes in, {outbound} bytes out", to.remote_address, to.state);
+            ("remote", plain, text)
+        }
+        TelemetryEvent::StreamsGraphStarted { id, name } => ("stream", GOOD, format!("{id} started: {name}")),
+        TelemetryEvent::StreamsGraphFinished { id } => ("stream", plain, format!("{id} finished")),
+        TelemetryEvent::DDataUpdated { key } => ("ddata", plain, format!("{key} updated")),
+    }
+}
+
+fn describe_change(change: &ClusterMembershipDiff) -> String {
+    let mut parts = Vec::new();
+    for (word, members) in [("added", &change.added), ("updated", &change.updated)] {
+        parts.extend(members.iter().map(|member| format!("{word} {} ({})", member.address, member.status)));
+    }
+    for (word, addresses) in [
+        ("removed", &change.removed),
+        ("unreachable", &change.became_unreachable),
+        ("reachable again", &change.became_reachable),
+    ] {
+        parts.extend(addresses.iter().map(|address| format!("{word} {address}")));
+    }
+    if parts.is_empty() { "nothing changed".to_owned() } else { parts.join("; ") }
+}

@@ -1,0 +1,87 @@
+//! `doctor`: findings, and what to do.
+
+use atomscope_layout::metrics::Builtin;
+use serde_json::Value;
+
+use crate::fixture::{Node, Place, SECOND};
+use crate::shop;
+
+/// What `doctor --json` finds at this level.
+fn findings(place: &Place, level: &str) -> Vec<String> {
+    let rows = place.run(["doctor", "--json"]).json();
+    let at_level = |row: &&Value| row["level"] == level;
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .filter(at_level)
+        .map(|row| row["finding"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[track_caller]
+fn one_of(findings: &[String], text: &str) {
+    assert!(findings.iter().any(|finding| finding.contains(text)), "{text}: {findings:?}");
+}
+
+#[test]
+fn a_node_that_is_well_has_nothing_but_good_findings() {
+    let place = Place::new();
+    let node = shop();
+    node.count(Builtin::SamplerRounds, 100);
+    node.count(Builtin::SamplerTime, 5_000_000);
+    node.header().runtime_beat(u64::MAX);
+    let _lock = node.live(&place);
+    let good = findings(&place, "good");
+    for text in [
+        "layout 1.0, written by probe 0.10.0-test",
+        "locks work there",
+        "the node is live",
+        "3 live actors; the table was sized for 64",
+        "nothing was left out",
+        "for 100 rounds: 0.000 % of a processor",
+    ] {
+        one_of(&good, text);
+    }
+    assert_eq!(findings(&place, "problem"), [""; 0]);
+    let stdout = place.run(["doctor"]).ok();
+    assert!(stdout.starts_with("this machine\n"), "{stdout}");
+    assert!(stdout.contains(&format!("node shop ({}), ", std::process::id())), "{stdout}");
+}
+
+#[test]
+fn what_is_wrong_comes_with_what_to_do() {
+    let place = Place::new();
+    let node = shop();
+    node.beat(9 * SECOND);
+    node.count(Builtin::Spilled, 2);
+    node.count(Builtin::NamesFull, 7);
+    node.count(Builtin::TextsCut, 5);
+    (0..20).for_each(|at| node.stop_event(0, at, "a"));
+    let _lock = node.live(&place);
+    one_of(&findings(&place, "problem"), "the node is wedged: the probe's thread does not beat any more");
+    one_of(&findings(&place, "warning"), "2 spilled, 0 untracked so far");
+    one_of(&findings(&place, "warning"), "7 times there was no room");
+    one_of(&findings(&place, "note"), "5 texts cut");
+    one_of(&findings(&place, "good"), "of 20 events 20 went through the shared lane");
+    let stdout = place.run(["doctor", "shop"]).ok();
+    assert!(stdout.contains("build the region with more `actors`"), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_attached_to_is_a_finding_and_no_failure() {
+    let place = Place::new();
+    assert!(place.run(["doctor", "nobody"]).ok().contains("problem  there is no node nobody"));
+    one_of(&findings(&place, "note"), "there is no region");
+    Node::with("n", |record| record.uid = 4_000_000).dead(&place);
+    one_of(&findings(&place, "problem"), "says that user 4000000 wrote it: not trusted");
+    Node::with("far", |record| (record.pid, record.pid_namespace) = (1, 7)).dead(&place);
+    one_of(
+        &findings(&place, "note"),
+        "another pid namespace, where it is number 1; here it is not to be seen",
+    );
+}
+
+#[test]
+fn a_place_that_cannot_be_looked_at_is_a_failure() {
+    assert!(Place::new().run(["--dir", "/no/such", "doctor"]).failed(1).contains("/no/such"));
+}

@@ -1,0 +1,63 @@
+//! What is generated from the command line's definition. `ATOMSCOPE_BLESS=1` takes the help texts as they are now.
+
+use std::fs;
+use std::path::Path;
+
+use crate::fixture::{Place, Ran, program};
+
+const COMMANDS: [&str; 11] =
+    ["", "ps", "actors", "show", "stat", "tail", "dump", "prune", "doctor", "completions", "man"];
+
+#[test]
+fn the_help_of_every_command_is_as_it_was_approved() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help");
+    let bless = std::env::var_os("ATOMSCOPE_BLESS").is_some();
+    for command in COMMANDS {
+        let args = [command, "--help"].into_iter().filter(|arg| !arg.is_empty());
+        let mut program = program(args);
+        program.env("COLUMNS", "100");
+        let help = Ran::of(program).ok();
+        let path = dir.join(format!("{}.txt", if command.is_empty() { "atomscope" } else { command }));
+        if bless {
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(&path, &help).unwrap();
+        }
+        let approved = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(help, approved, "{}: run with ATOMSCOPE_BLESS=1 to approve", path.display());
+        assert!(help.contains("Examples:"), "{command}");
+    }
+}
+
+#[test]
+fn no_command_is_left_out_of_these_tests() {
+    let help = Ran::of(program(["--help"])).ok();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let (commands, _) = commands.split_once("\n\n").unwrap();
+    for line in commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
+        let command = line.split_whitespace().next().unwrap();
+        assert!(COMMANDS.contains(&command) || command == "help", "{command}");
+    }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = Ran::of(program(["completions", shell])).ok();
+        assert!(script.contains("dead_letters") || script.contains("no-follow"), "{shell}: {script}");
+    }
+    Ran::of(program(["completions", "ksh93"])).failed(2);
+}
+
+#[test]
+fn there_is_a_manual_page_of_every_command() {
+    let place = Place::new();
+    let out = place.join("man1");
+    assert_eq!(Ran::of(program(["man", "--out", out.to_str().unwrap()])).ok(), "");
+    for command in COMMANDS {
+        let name = if command.is_empty() { "atomscope".to_owned() } else { format!("atomscope-{command}") };
+        let page = fs::read_to_string(out.join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(".SH NAME") && page.contains("Examples:"), "{name}");
+    }
+    assert!(Ran::of(program(["man", "tail"])).ok().contains("no\\-follow"));
+    assert!(Ran::of(program(["man", "nonsense"])).failed(2).contains("there is no command nonsense"));
+}

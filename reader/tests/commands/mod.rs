@@ -1,0 +1,9 @@
+//! One command a file.
+
+mod doctor;
+mod help;
+mod prune;
+mod raw;
+mod show;
+mod stat;
+mod tail;

@@ -1,0 +1,308 @@
+//! Raw dumps: every command reads them again, and nothing in them is torn or, if redacted, told.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use atomscope::attach::{MAX_BYTES, Region};
+use atomscope::raw::{HEADER_BYTES, RawDump};
+use atomscope_layout::dto::{
+    ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord, JournalWriteInfo,
+    RemoteAssociationInfo, ShardingEvent,
+};
+use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::metrics::BUILTIN;
+use serde_json::{Value, json};
+
+use crate::fixture::{Actor, Node, Place, SECOND};
+use crate::{many, shop};
+
+/// Dumps the only node of `place`.
+fn dump(place: &Place, args: &[&str]) -> PathBuf {
+    let out = place.join("node.raw");
+    place.run([&["dump", "--format", "raw", "-o", out.to_str().unwrap()], args].concat()).ok();
+    out
+}
+
+#[test]
+fn every_command_reads_a_dump_and_says_what_it_is() {
+    let place = Place::new();
+    let node = shop();
+    node.stop_event(1, 5, "akka://Shop/user/gone");
+    let lock = node.live(&place);
+    let live = place.run(["dump"]).json();
+    let raw = dump(&place, &[]);
+    fs::remove_file(&lock.path).unwrap();
+    drop(lock);
+    let raw = raw.to_str().unwrap();
+
+    let ran = place.run(["actors", raw]);
+    assert!(ran.stderr.contains("this is a dump of a live node, taken at 2"), "{ran:?}");
+    assert_eq!(ran.ok().lines().count(), 4);
+    let dumped = place.run(["dump", raw]).json();
+    assert_eq!(dumped["actors"], live["actors"]);
+    assert_eq!(dumped["dead_letters"], live["dead_letters"]);
+    assert_eq!(dumped["atomscope"]["state"], "live");
+    assert_eq!(dumped["atomscope"]["pid"], std::process::id());
+    assert_eq!(dumped["atomscope"]["dumped_at"], dumped["generated_at"]);
+    assert_eq!(live["atomscope"]["dumped_at"], Value::Null);
+    let rows = place.run(["--region", raw, "ps", "--json"]).json();
+    assert_eq!(rows[0]["state"], "live");
+    assert!(rows[0]["why"].as_str().unwrap().starts_with("this is a dump, taken at "), "{rows}");
+    assert!(place.run(["show", raw]).ok().contains("dump of a live node taken at "));
+    assert!(place.run(["stat", raw]).ok().contains("averages since the node's start"));
+    let ran = place.run(["tail", raw]);
+    assert!(ran.stderr.contains("this is a dump of a live node"), "{ran:?}");
+    assert!(ran.ok().contains("stopped     akka://Shop/user/gone"));
+    assert!(place.run(["doctor", raw]).ok().contains("it is a dump"));
+}
+
+#[test]
+fn a_dump_keeps_the_verdict_and_the_ages_of_its_time() {
+    let place = Place::new();
+    let node = shop();
+    node.beat(9 * SECOND);
+    let lock = node.live(&place);
+    let raw = dump(&place, &[]);
+    drop(lock);
+    let about = place.run(["dump", raw.to_str().unwrap()]).json()["atomscope"].clone();
+    assert_eq!((&about["state"], &about["liveness"]), (&json!("wedged"), &json!("lock")));
+    let age = about["process_beat_age_ms"].as_u64().unwrap();
+    assert_eq!(about, place.run(["dump", raw.to_str().unwrap()]).json()["atomscope"]);
+    assert!(age >= 9000, "{age}");
+}
+
+#[test]
+fn a_dump_of_a_dead_region_is_that_region_and_a_dump_of_a_dump_is_that_dump() {
+    let place = Place::new();
+    let node = many();
+    let region = node.dead(&place);
+    let raw = dump(&place, &[]);
+    let bytes = fs::read(&raw).unwrap();
+    assert!(bytes[HEADER_BYTES as usize..] == fs::read(&region).unwrap());
+    assert_eq!(fs::metadata(&raw).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = place.join("again.raw");
+    place.run(["dump", raw.to_str().unwrap(), "--format", "raw", "-o", again.to_str().unwrap()]).ok();
+    assert!(fs::read(&again).unwrap() == bytes);
+}
+
+#[test]
+fn a_dump_may_be_anybodys_file_and_behind_a_link() {
+    let place = Place::new();
+    Node::with("n", |record| record.uid = u64::from(atomscope::attach::user())).dead(&place);
+    let raw = dump(&place, &[]);
+    fs::set_permissions(&raw, fs::Permissions::from_mode(0o666)).unwrap();
+    let link = place.join("link.raw");
+    symlink(&raw, &link).unwrap();
+    assert_eq!(place.run(["dump", link.to_str().unwrap()]).json()["node"], "n");
+}
+
+#[test]
+fn a_damaged_dump_is_refused_with_the_reason() {
+    let place = Place::new();
+    shop().dead(&place);
+    let bytes = fs::read(dump(&place, &[])).unwrap();
+    let with = |at: usize, value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        bytes
+    };
+    for (damaged, why) in [
+        (bytes[..bytes.len() - 8].to_vec(), "truncated"),
+        (bytes[..100].to_vec(), "truncated"),
+        (bytes[..20].to_vec(), "truncated"),
+        (with(12, 9), "incompatible: found layout version 9.0"),
+        (with(48, 99), "corrupt at byte 48: the dump's verdict is 99"),
+        (with(56, 0), "corrupt at byte 56: the dump's evidence is 0"),
+        (with(16, 1), "corrupt at byte 16: length of the dump's header"),
+        (with(HEADER_BYTES as usize, 0), "not an atomscope region"),
+    ] {
+        let path = place.join("bad.raw");
+        fs::write(&path, damaged).unwrap();
+        let stderr = place.run(["show", path.to_str().unwrap()]).failed(1);
+        assert!(stderr.contains(why), "{why}: {stderr}");
+    }
+}
+
+#[test]
+fn a_dump_of_a_node_at_work_holds_no_torn_record() {
+    let place = Place::new();
+    let (node, lock) = Node::new("busy").shared(&place);
+    let region = Region::open(&lock.path, None, MAX_BYTES).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !done.load(Ordering::Relaxed) {
+                number += 1;
+                // A record that was put together of two would not agree with itself.
+                let path = format!("{number:09}/").repeat(12);
+                node.event(1, number, &TelemetryEvent::MailboxSampled { path, depth: number });
+            }
+        });
+        let mut read = 0;
+        while read < 1000 {
+            let raw = place.join("busy.raw");
+            let mut file = Vec::new();
+            RawDump::take(&region).unwrap().write(&mut file).unwrap();
+            fs::write(&raw, file).unwrap();
+            let copy = Region::open(&raw, None, MAX_BYTES).unwrap();
+            let reader = copy.reader().unwrap();
+            let look = atomscope_layout::follow::Follower::from_oldest(&reader).last_look(&reader);
+            for event in look.events {
+                let TelemetryEvent::MailboxSampled { path, depth } = event.event else {
+                    panic!("another event")
+                };
+                assert_eq!(path, format!("{depth:09}/").repeat(12));
+                assert_eq!(event.stamp, depth * 1_000_000_000);
+                read += 1;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Every text that an application can bring in, each with a name that is in no other.
+fn telling() -> (Node, Vec<String>) {
+    let node = Node::new("Nnode");
+    node.header().set_system("Nsystem");
+    let deep = format!("akka://Nsystem/{}", "Nd/".repeat(18));
+    let parent = format!("akka://Nsystem/{}", "Nd/".repeat(15));
+    for (path, parent) in [("akka://Nsystem/Nroot", "Nparent"), (&deep, &parent)] {
+        node.actor(Actor {
+            path,
+            parent: Some(parent),
+            actor_type: "Ntype",
+            host: Some("Nhost"),
+            ..Actor::default()
+        });
+    }
+    node.actor(Actor { path: "Nspawned", actor_type: "T", spawned_text: Some("Ntime"), ..Actor::default() });
+    node.letter("akka://Nsystem/Nrecipient", Some("akka://Nsystem/Nsender"), "Nmessage", "Npreview");
+    node.metric(33, "Nmetric", "Nunit", "Nhelp");
+    let member = |address: &str| ClusterMemberInfo {
+        address: address.into(),
+        status: "Nstatus".into(),
+        roles: vec!["Nrole".into(), "Nlore".into()],
+        ..ClusterMemberInfo::default()
+    };
+    let text = str::to_owned;
+    for event in [
+        TelemetryEvent::ActorSpawned(ActorStatus {
+            path: text("akka://Nborn/Nchild"),
+            parent: Some(text("akka://Nborn")),
+            actor_type: text("Nkind"),
+            mailbox_depth: 1,
+            spawned_at: text("Nwhen"),
+            host: Some(text("Nwhere")),
+        }),
+        TelemetryEvent::ActorStopped { path: text("Nstopped") },
+        TelemetryEvent::MailboxSampled { path: text("Nbox"), depth: 7 },
+        TelemetryEvent::DeadLetter(DeadLetterRecord {
+            seq: 1,
+            recipient: text("Nto"),
+            sender: Some(text("Nfrom")),
+            message_type: text("Nletter"),
+            message_preview: text("Ninside"),
+            timestamp: text("Nclock"),
+        }),
+        TelemetryEvent::ClusterChanged(ClusterMembershipDiff {
+            added: vec![member("Nadded")],
+            updated: vec![member("Nupdated")],
+            removed: vec![text("Nremoved")],
+            became_unreachable: vec![text("Nunreach")],
+            became_reachable: vec![text("Nreach")],
+        }),
+        TelemetryEvent::ShardingChanged(ShardingEvent {
+            region_id: text("Nregion"),
+            shard_id: text("Nshard"),
+            event: text("Nevent"),
+        }),
+        TelemetryEvent::JournalWrite(JournalWriteInfo {
+            journal: text("Njournal"),
+            persistence_id: text("Npersist"),
+            sequence_nr: 1,
+            timestamp: text("Ndate"),
+        }),
+        TelemetryEvent::RemoteAssociation(RemoteAssociationInfo {
+            remote_address: text("Nremote"),
+            state: text("Nstate"),
+            inbound_bytes: 1,
+            outbound_bytes: 2,
+        }),
+        TelemetryEvent::StreamsGraphStarted { id: 1, name: text("Ngraph") },
+        TelemetryEvent::DDataUpdated { key: text("Nkey") },
+    ] {
+        node.event(1, 1, &event);
+    }
+    // Texts stand right behind each other, and the next may be a path.
+    let text: String = node.bytes().into_iter().map(char::from).collect();
+    let mut names: Vec<_> = text
+        .split('N')
+        .skip(1)
+        .map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap())
+        .map(|name| format!("N{}", name.strip_suffix("akka").unwrap_or(name)))
+        .filter(|name| name.len() > 3 && !BUILTIN.iter().any(|(_, _, _, help)| help.contains(name.as_str())))
+        .collect();
+    names.sort();
+    names.dedup();
+    (node, names)
+}
+
+#[test]
+fn a_redacted_dump_holds_no_name_in_any_byte() {
+    let place = Place::new();
+    let (node, mut names) = telling();
+    assert!(names.len() > 40, "{names:?}");
+    names.push("shopd".into());
+    // What a record that is gone has left behind.
+    let free =
+        node.map.actor_slots.start + (node.map.actor_slots.count - 1) * node.map.actor_slots.stride + 20;
+    node.set(free, u64::from_le_bytes(*b"Nresidue"));
+    names.push("Nresidue".into());
+    let _lock = node.live(&place);
+    let finds = |bytes: &[u8], name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
+    let plain = fs::read(dump(&place, &[])).unwrap();
+    let redacted = fs::read(dump(&place, &["--redact"])).unwrap();
+    assert_eq!(plain.len(), redacted.len());
+    for name in &names {
+        assert!(finds(&plain, name), "{name} is not even in the plain dump");
+        assert!(!finds(&redacted, name), "{name}");
+    }
+}
+
+#[test]
+fn a_redacted_dump_tells_everything_but_names() {
+    let place = Place::new();
+    let (node, _) = telling();
+    let _lock = node.live(&place);
+    let raw = dump(&place, &["--redact", "--redact-key", "k"]);
+    let raw = raw.to_str().unwrap();
+    let from_raw = place.run(["dump", raw]).json();
+    let from_node = place.run(["dump", "--redact", "--redact-key", "k"]).json();
+    assert_eq!(from_raw["atomscope"]["redacted"], true);
+    assert_eq!(from_raw["node"], from_node["node"]);
+    assert_eq!(from_raw["dead_letters"], from_node["dead_letters"]);
+    assert_eq!(from_raw["atomscope"]["metrics"], from_node["atomscope"]["metrics"]);
+    assert_eq!(from_raw["atomscope"]["totals"], from_node["atomscope"]["totals"]);
+    // The one whose pseudonym is too long for its record is cut, the same otherwise.
+    let actors = |dump: &Value| -> Vec<Value> {
+        let mut flat = dump["actors"]["flat"].as_array().unwrap().clone();
+        flat.retain(|actor| actor["path"].as_str().unwrap().len() < 140);
+        flat
+    };
+    assert_eq!(actors(&from_raw).len(), 2);
+    assert_eq!(actors(&from_raw), actors(&from_node));
+    let flat = from_raw["actors"]["flat"].as_array().unwrap();
+    assert!(flat.iter().any(|actor| actor["path"].as_str().unwrap().contains("…#")), "{flat:?}");
+    let events = place.run(["tail", raw, "--json", "-n", "100"]).ok();
+    let kinds: Vec<Value> =
+        events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
+    assert_eq!(kinds.len(), 10, "{events}");
+    let change = events.lines().find(|line| line.contains("cluster_changed")).unwrap();
+    let change: Value = serde_json::from_str(change).unwrap();
+    assert_eq!(change["added"][0]["roles"].as_array().unwrap().len(), 2);
+    assert_ne!(change["added"][0]["address"], change["updated"][0]["address"]);
+    assert_eq!(change["added"][0]["status"], change["updated"][0]["status"]);
+}

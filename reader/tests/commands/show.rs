@@ -1,0 +1,64 @@
+//! `show`: a node at a glance.
+
+use atomscope_layout::metrics::Builtin;
+use serde_json::json;
+
+use crate::fixture::{Place, SECOND};
+use crate::shop;
+
+#[test]
+fn a_living_node_is_shown_with_all_that_matters() {
+    let place = Place::new();
+    let node = shop();
+    node.stop_event(1, 5, "akka://Shop/user/gone");
+    let lock = node.live(&place);
+    let stdout = place.run(["show"]).ok();
+    let pid = std::process::id();
+    for line in [
+        "● shop - live".to_owned(),
+        format!("      Process: {pid} (/opt/shop/bin/shopd), actor system Shop, user "),
+        format!("       Region: {} (", lock.path.display()),
+        "since 2020-09-13T12:26:40.000000000Z".into(),
+        "       Actors: 3 live (3 spawned, 0 stopped)".into(),
+        "                    1 shop::Audit, 9 messages waiting".into(),
+        "                    1 shop::Payer".into(),
+        " Dead letters: 1, the newest:".into(),
+        " shop::Order to akka://Shop/user/gone".into(),
+        "       Events: 1, 0 of them through the shared lane; the newest 16 of each lane are kept".into(),
+        "         Room: 3 of 128 actor slots (sized for 64 actors), 1 of 2 lanes, ".into(),
+        "     Left out: nothing".into(),
+    ] {
+        assert!(stdout.contains(&line), "{line}\n{stdout}");
+    }
+    assert!(!stdout.contains('\u{1b}'), "{stdout:?}");
+}
+
+#[test]
+fn a_wedged_and_a_dead_node_are_shown_with_the_reason() {
+    let place = Place::new();
+    let node = shop();
+    node.beat(9 * SECOND);
+    let lock = node.live(&place);
+    let stdout = place.run(["show"]).ok();
+    assert!(stdout.starts_with("● shop - wedged: the probe's thread does not beat any more\n"), "{stdout}");
+    drop(lock);
+    let stdout = place.run(["show"]).ok();
+    let first = "● shop - crashed: its process ended without closing the region\n";
+    assert!(stdout.starts_with(first), "{stdout}");
+}
+
+#[test]
+fn json_has_the_same_and_what_was_left_out() {
+    let place = Place::new();
+    let node = shop();
+    node.count(Builtin::TextsCut, 4);
+    let _lock = node.live(&place);
+    let shown = place.run(["show", "--json"]).json();
+    assert_eq!((&shown["node"], &shown["state"]), (&json!("shop"), &json!("live")));
+    assert_eq!(shown["actors"]["live"], 3);
+    assert_eq!(shown["types"][0], json!({"actor_type": "shop::Audit", "actors": 1, "waiting": 9}));
+    assert_eq!(shown["newest_dead_letters"][0]["recipient"], "akka://Shop/user/gone");
+    assert_eq!(shown["usage"]["actor_slots"], json!({"used": 3, "room": 128}));
+    assert_eq!(shown["usage"]["drops"]["texts_cut"], 4);
+    assert!(place.run(["show"]).ok().contains("     Left out: 4 texts cut\n"));
+}

@@ -1,0 +1,207 @@
+//! One test for each defect that was found, which fails without its fix. Those of a primitive stand beside it.
+#![allow(unsafe_code, reason = "fork")]
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use atomr_core::actor::{ActorPath, ActorSystem, Address, SpawnObserver};
+use atomr_core::prelude::Config;
+use atomscope_probe::actor_registry::ActorRegistry;
+use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
+use atomscope_probe::dead_letters::DeadLetterFeed;
+use atomscope_probe::dto::ActorStatus;
+use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::{self, wait_until};
+
+fn status(path: &str, actor_type: &str) -> ActorStatus {
+    ActorStatus {
+        path: path.into(),
+        parent: None,
+        actor_type: actor_type.into(),
+        mailbox_depth: 0,
+        spawned_at: "now".into(),
+        host: None,
+    }
+}
+
+/// The exit handler took locks that another thread may have held at the fork.
+#[test]
+fn a_child_forked_from_a_busy_node_can_exit() {
+    if support::role().is_none() {
+        let ended = support::again("a_child_forked_from_a_busy_node_can_exit", "node").output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let system = runtime.block_on(ActorSystem::create("forking", Config::empty())).unwrap();
+    let telemetry = {
+        let _within = runtime.enter();
+        TelemetryExtension::new("regression-fork", 64).install(&system)
+    };
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                runtime.spawn(async {});
+            }
+        });
+        for _ in 0..300 {
+            // SAFETY: the child does nothing but exit, whose handlers are what is tested.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: runs the exit handlers and ends the process.
+                unsafe { libc::exit(0) };
+            }
+            let began = Instant::now();
+            // SAFETY: the child is ours and was not waited for yet; no status is asked for.
+            while unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) } == 0 {
+                if began.elapsed() > Duration::from_secs(20) {
+                    // SAFETY: the child is ours.
+                    unsafe { libc::kill(child, libc::SIGKILL) };
+                    stop.store(true, Ordering::Relaxed);
+                    panic!("a child hung in its exit");
+                }
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    drop(telemetry);
+}
+
+/// The warning panicked when the standard error could not be written.
+#[test]
+fn a_warning_that_nobody_can_read_does_no_harm() {
+    if support::role().is_some() {
+        let telemetry = TelemetryExtension::new("regression-warn", usize::MAX);
+        telemetry.dead_letters.record("a".into(), None, "b".into(), "c".into());
+        return;
+    }
+    let mut command = support::again("a_warning_that_nobody_can_read_does_no_harm", "node");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert!(command.stderr(full).stdout(Stdio::null()).status().unwrap().success());
+}
+
+/// The private region that took the place of a refused one was as large as that, and ended the process.
+#[test]
+fn a_host_with_too_little_address_space_runs_on() {
+    const NAME: &str = "a_host_with_too_little_address_space_runs_on";
+    if support::role().is_some() {
+        let region = Region::builder("regression-space").actors(4_000_000).build_or_private();
+        let telemetry = TelemetryExtension::with_region(region);
+        telemetry.actors.record_spawn(status("/user/a", "T"));
+        assert_eq!(telemetry.actors.live_count(), 1);
+        return;
+    }
+    let child = support::again(NAME, "node");
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -v 1500000 && exec "$@""#, "sh"]).arg(child.get_program());
+    let output = command.args(child.get_args()).env("ATOMSCOPE_TEST_CHILD", "node").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// What turns the probe off made the builder fail, and with it programs that take its errors seriously.
+#[test]
+fn a_program_with_a_builder_runs_when_the_probe_is_turned_off() {
+    if support::role().is_some() {
+        let region = Region::builder("regression-off").build().unwrap();
+        assert!(region.path().is_none());
+        return;
+    }
+    let mut command = support::again("a_program_with_a_builder_runs_when_the_probe_is_turned_off", "node");
+    assert!(command.env("ATOMSCOPE", "off").output().unwrap().status.success());
+}
+
+/// Regions that could not be shared had no sampler, and kept early stops for ever.
+#[test]
+fn a_private_node_gives_up_stops_of_older_actors_too() {
+    let region = Region::builder("regression-private").private().build().unwrap();
+    let telemetry = TelemetryExtension::with_region(region);
+    let user = ActorPath::root(Address::local("private")).child("user");
+    (0..10).for_each(|number| telemetry.actors.on_spawn(&user.child(format!("a{number}")), Some(&user), "T"));
+    (0..5).for_each(|number| telemetry.actors.on_stop(&user.child(format!("older{number}"))));
+    wait_until("the stops of older actors are given up", || telemetry.actors.live_count() == 10);
+    assert_eq!(telemetry.actors.total_stopped(), 0);
+}
+
+/// A stop that met a record in another thread's hand was dropped.
+#[test]
+fn a_stop_that_meets_a_change_of_its_record_is_not_lost() {
+    let registry = ActorRegistry::new(TelemetryBus::new(16));
+    let stop = AtomicBool::new(false);
+    for round in 0..200 {
+        let path = format!("/user/{round}");
+        registry.record_spawn(status(&path, "T"));
+        std::thread::scope(|scope| {
+            let changes = scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    registry.set_host(&path, "a-host-of-some-length");
+                }
+            });
+            std::thread::sleep(Duration::from_micros(50));
+            registry.record_stop(&path);
+            stop.store(true, Ordering::Relaxed);
+            changes.join().unwrap();
+        });
+        stop.store(false, Ordering::Relaxed);
+    }
+    assert_eq!((registry.live_count(), registry.snapshot().total), (0, 0));
+}
+
+/// A gauge could take a counter's place, the probe's own included.
+#[test]
+fn a_metrics_name_is_of_one_kind_and_the_probes_own_are_its_own() {
+    let region = Region::builder("regression-metrics").build().unwrap();
+    let counter = region.counter("orders", "orders", "Orders");
+    counter.add(5);
+    region.gauge("orders", "orders", "Not orders").set(1);
+    region.gauge("actors.spawned", "actors", "Not spawned").set(77);
+    region.counter("orders", "orders", "The same").add(2);
+    let path = region.path().unwrap().as_os_str();
+    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path]);
+    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
+    let value = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].clone();
+    assert_eq!((value("orders"), value("actors.spawned")), (7.into(), 0.into()));
+}
+
+/// Previews that were not to be kept came in by way of the bus.
+#[test]
+fn previews_that_are_not_to_be_kept_are_kept_nowhere() {
+    let region = Region::builder("regression-previews").previews(false).build().unwrap();
+    let telemetry = TelemetryExtension::with_region(region);
+    telemetry.dead_letters.record("a".into(), None, "T".into(), "a-secret".into());
+    let own = DeadLetterFeed::new(telemetry.bus.clone(), 4);
+    own.record("a".into(), None, "T".into(), "a-secret".into());
+    let letter = own.recent(1).remove(0);
+    telemetry.bus.publish(TelemetryEvent::DeadLetter(letter));
+    let bytes = std::fs::read(telemetry.region().path().unwrap()).unwrap();
+    assert!(!bytes.windows(8).any(|window| window == b"a-secret"));
+}
+
+/// An actor's type was empty in its event where the bus had no more room for names.
+#[test]
+fn events_tell_every_type_even_where_names_find_no_room() {
+    let bus = TelemetryBus::new(4096);
+    let mut receiver = bus.subscribe();
+    let registry = ActorRegistry::new(bus.clone());
+    let feed = DeadLetterFeed::new(bus, 16);
+    for number in 0..600 {
+        registry.record_spawn(status(&format!("/user/a{number}"), &format!("Type{number}")));
+        feed.record(format!("/user/d{number}"), None, format!("Letter{number}"), String::new());
+    }
+    for number in 0..600 {
+        let Ok(TelemetryEvent::ActorSpawned(actor)) = receiver.try_recv() else {
+            panic!("no spawn {number}")
+        };
+        assert_eq!((actor.path, actor.actor_type), (format!("/user/a{number}"), format!("Type{number}")));
+        assert_eq!(actor.spawned_at, "now");
+        let Ok(TelemetryEvent::DeadLetter(letter)) = receiver.try_recv() else {
+            panic!("no letter {number}")
+        };
+        assert_eq!(
+            (letter.recipient, letter.message_type),
+            (format!("/user/d{number}"), format!("Letter{number}"))
+        );
+    }
+}
