@@ -209,7 +209,7 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     let identity = &snapshot.identity;
     let (major, minor) = snapshot.layout_version;
     let text = format!(
-        "{} of user {}, layout {major}.{minor}, written by probe {}",
+        "{} of user {}, layout {major}.{minor}, written by {}",
         bytes(region.bytes()),
         identity.header.uid,
         clean(&identity.writer)

@@ -15,6 +15,7 @@ use atomscope::attach::{MAX_BYTES, Refusal, Region};
 use atomscope::process::Stat;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
+use atomscope_layout::follow::Follower;
 use atomscope_layout::metrics::{BUILTIN, Builtin};
 use atomscope_layout::region::{State, header};
 use atomscope_layout::{Capacities, OpenError};
@@ -975,6 +976,8 @@ mod hostile {
                 let actors = reader.actors();
                 assert!(actors.entries.len() <= 128, "round {round}");
                 let _ = (actors.into_snapshot(), reader.actor_totals());
+                let look = Follower::from_first(&reader).last_look(&reader);
+                assert!(look.events.len() <= 3 * 16, "round {round}");
             }
         }
     }

@@ -3,6 +3,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
@@ -223,14 +225,30 @@ fn without_system_calls(first: impl Fn() + Sync, then: impl Fn() + Sync) -> ! {
 
 #[test]
 fn recording_makes_no_system_call() {
-    if support::role().is_some() {
+    if let Some(go) = support::role() {
         let work = Work::new("cost-system-calls", 16_384);
         work.telemetry.add_exporter(Arc::new(Ignoring));
         println!("ready region={}", work.telemetry.region().path().unwrap().display());
+        support::wait_until("the readers are there", || Path::new(&go).exists());
         without_system_calls(|| work.warm_up(), || work.run());
     }
-    let mut child = support::Node::start(&mut support::again("recording_makes_no_system_call", "work"));
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    let go_text = go.to_str().unwrap();
+    let mut child = support::Node::start(&mut support::again("recording_makes_no_system_call", go_text));
+    // Five readers, and none of them is anything to the threads that record.
+    let mut readers: Vec<_> = (0..5)
+        .map(|_| {
+            let mut tail = Command::new(support::program("atomscope"));
+            tail.args(["tail", "--json", "--region"]).arg(child.region());
+            tail.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    std::fs::write(&go, "").unwrap();
     let ended = child.wait();
+    for reader in &mut readers {
+        assert!(reader.wait().unwrap().success(), "tail ends with the node");
+    }
     assert!(ended.success(), "a system call on a hot path killed the process: {ended}");
     // It ended without a word, so its region is still there; it tells what the threads did.
     let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);

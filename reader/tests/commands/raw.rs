@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomscope::attach::{MAX_BYTES, Region};
 use atomscope::raw::{HEADER_BYTES, RawDump};
+use atomscope::redact::Redactor;
+use atomscope::snapshot::Snapshot;
 use atomscope_layout::dto::{
     ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord, JournalWriteInfo,
     RemoteAssociationInfo, ShardingEvent,
@@ -15,7 +17,7 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::metrics::BUILTIN;
 use serde_json::{Value, json};
 
-use crate::fixture::{Actor, Node, Place, SECOND};
+use crate::fixture::{Actor, Node, Place, SECOND, write};
 use crate::{many, shop};
 
 /// Dumps the only node of `place`.
@@ -305,4 +307,40 @@ fn a_redacted_dump_tells_everything_but_names() {
     assert_eq!(change["added"][0]["roles"].as_array().unwrap().len(), 2);
     assert_ne!(change["added"][0]["address"], change["updated"][0]["address"]);
     assert_eq!(change["added"][0]["status"], change["updated"][0]["status"]);
+}
+
+#[test]
+fn a_damaged_region_is_dumped_and_redacted_as_far_as_it_goes() {
+    let place = Place::new();
+    let (node, _) = telling();
+    let bytes = node.bytes();
+    let redactor = Redactor::with_key(b"k");
+    let path = place.join("damaged.raw");
+    // Xorshift: the same damages in every run.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut dumped = 0;
+    for _ in 0..200 {
+        let mut damaged = bytes.clone();
+        for _ in 0..1 + next() % 8 {
+            let at = next() as usize % (damaged.len() / 8) * 8;
+            let at = if next() % 2 == 0 { at } else { at % 4096 };
+            let value = [next(), 0, u64::MAX, next() >> 40][next() as usize % 4];
+            damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        write(&path, &damaged);
+        let Ok(region) = Region::open(&path, None, MAX_BYTES) else { continue };
+        let dump = RawDump::take(&region).unwrap().redacted(&redactor).unwrap();
+        let mut file = Vec::new();
+        dump.write(&mut file).unwrap();
+        write(&path, &file);
+        Snapshot::take(&Region::open(&path, None, MAX_BYTES).unwrap()).unwrap();
+        dumped += 1;
+    }
+    assert!(dumped > 20, "{dumped}");
 }

@@ -19,6 +19,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     say("What lives in ours? (the first few actors of the tree)");
     run(&["actors", &pid, "--tree", "--limit", "12"])?;
 
+    say("What happened last? (`atomscope tail` alone follows it as it happens)");
+    run(&["tail", &pid, "-n", "5", "--no-follow"])?;
+    say("How fast? (three looks)");
+    run(&["stat", &pid, "300ms", "3"])?;
+
     let file = support::program("demo").with_file_name("demo-snapshot.json");
     let file = file.to_str().ok_or("the target folder's path is not UTF-8")?;
     say("Everything that it tells, into a file");
@@ -30,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  pid {pid} is gone");
 
     say("It can still be read");
-    run(&["ps"])?;
+    run(&["show", &pid])?;
     let dump = support::atomscope(["dump", &pid]);
     if !dump.status.success() {
         return Err(String::from_utf8_lossy(&dump.stderr).into_owned().into());

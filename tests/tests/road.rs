@@ -1,0 +1,136 @@
+//! The event road and raw dumps on real nodes: followed past their death, copied under load, read on another day.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use atomscope_tests::support::{self, Node};
+use serde_json::Value;
+
+/// `atomscope tail`, killed when this is dropped.
+struct Tail(Child, BufReader<std::process::ChildStdout>);
+
+impl Tail {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(support::program("atomscope"));
+        command.arg("tail").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self(child, lines)
+    }
+
+    /// The next line for which `wanted` holds.
+    fn line(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert_ne!(self.1.read_line(&mut line).unwrap(), 0, "tail ended too early");
+            let value: Value = serde_json::from_str(&line).unwrap();
+            if wanted(&value) {
+                return value;
+            }
+        }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn tail_follows_a_node_past_its_death_to_its_successor() {
+    let mut node = Node::demo(["--node", "road-retry", "--rate", "400"]);
+    let mut tail = Tail::start(&["road-retry", "--json", "--retry"]);
+    let of = |pid: u32, kind: &'static str| move |line: &Value| line["pid"] == pid && line["kind"] == kind;
+    tail.line(of(node.pid(), "actor_spawned"));
+    tail.line(of(node.pid(), "dead_letter"));
+    node.kill();
+    let ended = tail.line(of(node.pid(), "ended"));
+    assert_eq!(ended["state"], "crashed");
+    let successor = Node::demo(["--node", "road-retry", "--rate", "400"]);
+    tail.line(of(successor.pid(), "actor_spawned"));
+}
+
+#[test]
+fn tail_without_retry_ends_with_the_node_and_that_is_no_failure() {
+    let mut node = Node::demo(["--node", "road-end", "--rate", "400"]);
+    let mut tail = Tail::start(&[&node.who(), "--json", "--topic", "actors"]);
+    tail.line(|line| line["kind"] == "actor_stopped");
+    node.signal("TERM");
+    node.wait();
+    tail.line(|line| line["kind"] == "ended" && line["state"] == "closed");
+    assert!(tail.0.wait().unwrap().success());
+}
+
+#[test]
+fn a_raw_dump_taken_under_load_reads_the_same_ever_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.raw");
+    let copy = file.to_str().unwrap();
+    let mut node = Node::demo(["--node", "road-raw", "--rate", "0"]);
+    let total = |dump: &Value| dump["atomscope"]["totals"]["stopped"].as_u64().unwrap();
+    support::wait_until("it is well at work", || {
+        total(&support::atomscope_json(["dump", &node.who()])) > 2_000
+    });
+    let taken = support::atomscope(["dump", &node.who(), "--format", "raw", "-o", copy]);
+    assert!(taken.status.success(), "{taken:?}");
+    let read = || {
+        let mut dump = support::atomscope_json(["dump", copy]);
+        // When it was written out, not when it was taken.
+        dump["generated_at"].take();
+        let more = [
+            vec!["actors", copy, "--json"],
+            vec!["show", copy, "--json"],
+            vec!["tail", copy, "--no-follow", "--json", "-n", "100000"],
+            vec!["stat", copy, "--json", "10ms", "1"],
+        ];
+        let more = more.map(|arguments| {
+            let output = support::atomscope(&arguments);
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+            assert!(!output.stdout.is_empty(), "{arguments:?} printed nothing");
+            String::from_utf8(output.stdout).unwrap()
+        });
+        (dump, more)
+    };
+    let first = read();
+    assert_eq!(first.0["node"], "road-raw");
+    assert!(total(&first.0) > 2_000 && !first.0["actors"]["flat"].as_array().unwrap().is_empty());
+    // Another day: the node and its region are gone.
+    node.kill();
+    drop(node);
+    assert_eq!(read(), first);
+}
+
+#[test]
+fn a_redacted_dump_of_a_node_leaks_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::demo(["--node", "road-redacted", "--rate", "500"]);
+    let letters = || support::atomscope_json(["dump", &node.who()])["dead_letters"].as_array().unwrap().len();
+    support::wait_until("letters went astray", || letters() > 3);
+    for format in ["json", "ndjson", "raw"] {
+        let file = folder.path().join(format!("redacted.{format}"));
+        let arguments = ["dump", &node.who(), "--redact", "--format", format, "-o", file.to_str().unwrap()];
+        let written = support::atomscope(arguments);
+        assert!(written.status.success(), "{format}: {written:?}");
+        let bytes = std::fs::read(&file).unwrap();
+        for name in [
+            "road-redacted",
+            "shop",
+            "order",
+            "payments",
+            "Warehouse",
+            "reservation",
+            "workload",
+            "demo-node",
+        ] {
+            let leaked = bytes.windows(name.len()).any(|window| window.eq_ignore_ascii_case(name.as_bytes()));
+            assert!(!leaked, "{format}: `{name}` is in the redacted dump");
+        }
+    }
+    let raw = folder.path().join("redacted.raw");
+    let dump = support::atomscope_json(["dump".as_ref(), raw.as_os_str()]);
+    assert!(dump["actors"]["flat"].as_array().unwrap().len() > 5);
+    assert!(!dump["dead_letters"].as_array().unwrap().is_empty());
+}
