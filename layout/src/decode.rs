@@ -339,15 +339,17 @@ impl<'a> RegionReader<'a> {
             |stamp| self.clock().map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
         )
     }
+}
 
-    /// Everything that is told of the node, from parts that were read before.
-    pub fn node_snapshot(&self, generated_at: String, actors: Actors, letters: DeadLetters) -> NodeSnapshot {
-        NodeSnapshot {
-            node: self.identity().node,
+impl NodeSnapshot {
+    /// Everything that is told of a node, from parts that were read before.
+    pub fn of(node: String, generated_at: String, actors: Actors, letters: DeadLetters) -> Self {
+        Self {
+            node,
             generated_at,
             actors: actors.into_snapshot(),
             dead_letters: letters.recent,
-            ..NodeSnapshot::default()
+            ..Self::default()
         }
     }
 }

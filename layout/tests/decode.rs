@@ -6,7 +6,7 @@
 mod support;
 
 use atomscope_layout::decode::{ActorEntry, ActorTotals, Actors, Beat, DeadLetters};
-use atomscope_layout::dto::{ActorStatus, DeadLetterRecord};
+use atomscope_layout::dto::{ActorStatus, DeadLetterRecord, NodeSnapshot};
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, BUCKET_SLOTS, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
@@ -590,7 +590,8 @@ fn a_snapshot_holds_the_tree_and_the_letters() {
     assert_eq!(put(&region, &child), Put::Slot);
     send(&region, 0);
     let reader = region.read();
-    let snapshot = reader.node_snapshot("then".into(), reader.actors(), reader.dead_letters(100));
+    let snapshot =
+        NodeSnapshot::of(reader.identity().node, "then".into(), reader.actors(), reader.dead_letters(100));
     assert_eq!((snapshot.node.as_str(), snapshot.generated_at.as_str()), ("node-1", "then"));
     assert_eq!((snapshot.actors.total, snapshot.dead_letters.len()), (2, 1));
     assert_eq!(snapshot.actors.roots[0].children[0].name, "b");

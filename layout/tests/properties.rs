@@ -8,7 +8,7 @@ mod support;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use atomscope_layout::decode::{Clock, RegionReader};
-use atomscope_layout::dto::{ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, tree};
+use atomscope_layout::dto::{ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, NodeSnapshot, tree};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, TelemetryEvent, encode};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::limits::{
@@ -600,7 +600,7 @@ fn read_all(region: Words<'_>) {
     let (actors, letters) = (reader.actors(), reader.dead_letters(usize::MAX));
     assert!(actors.entries.len() <= reader.map().actor_slots.count);
     assert!(letters.recent.len() <= reader.map().dead_letters.count);
-    let _ = reader.node_snapshot(String::new(), actors, letters);
+    let _ = NodeSnapshot::of(String::new(), String::new(), actors, letters);
     let mut follower = Follower::from_first(&reader);
     let most = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
     for look in [follower.look(&reader), follower.last_look(&reader)] {

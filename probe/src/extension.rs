@@ -129,19 +129,9 @@ impl TelemetryExtension {
     /// Everything that is told of the node, read in-process. Allocates.
     pub fn snapshot(&self) -> NodeSnapshot {
         let generated_at = rfc3339(i128::from(clock::unix_ns()));
-        let actors = self.actors.actors();
-        match self.region.core.reader() {
-            Some(reader) => {
-                let letters = reader.dead_letters(SNAPSHOT_DEAD_LETTERS);
-                reader.node_snapshot(generated_at, actors, letters)
-            }
-            None => NodeSnapshot {
-                node: self.node.clone(),
-                generated_at,
-                actors: actors.into_snapshot(),
-                ..NodeSnapshot::default()
-            },
-        }
+        let reader = self.region.core.reader();
+        let letters = reader.map(|reader| reader.dead_letters(SNAPSHOT_DEAD_LETTERS)).unwrap_or_default();
+        NodeSnapshot::of(self.node.clone(), generated_at, self.actors.actors(), letters)
     }
 }
 

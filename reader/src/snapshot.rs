@@ -177,18 +177,7 @@ impl Snapshot {
             dumped_at: dumped.map(|_| generated_at.clone()),
             redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
         };
-        let node = NodeSnapshot {
-            node: identity.node,
-            generated_at,
-            actors: actors.into_snapshot(),
-            dead_letters: dead_letters.recent,
-            cluster: Default::default(),
-            sharding: Default::default(),
-            persistence: Default::default(),
-            remote: Default::default(),
-            streams: Default::default(),
-            ddata: Default::default(),
-        };
+        let node = NodeSnapshot::of(identity.node, generated_at, actors, dead_letters);
         Dump { node, atomscope }
     }
 }
