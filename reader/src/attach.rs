@@ -406,7 +406,7 @@ fn read_header(start: &[u8]) -> Result<HeaderRecord, OpenError> {
 }
 
 fn copy(file: &File, from: u64, bytes: u64) -> io::Result<ReaderMemory> {
-    let mut copy = Vec::new();
+    let mut copy = Vec::with_capacity(usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?);
     io::Seek::seek(&mut &*file, io::SeekFrom::Start(from))?;
     io::Read::read_to_end(&mut io::Read::take(file, bytes), &mut copy)?;
     Ok(ReaderMemory::copied(&copy))

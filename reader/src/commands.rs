@@ -192,6 +192,8 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
         },
     };
     let now = snapshot::now_unix_ns();
+    // The one that was asked for, and a row alone would not say to a script that it could not be had.
+    let is_refused = place.region.is_some() && found.iter().all(|found| found.region.is_err());
     let mut rows: Vec<PsRow> = found.into_iter().map(|found| PsRow::new(found, now)).collect();
     // The living first, by name; of one name the newest first.
     rows.sort_by(|a, b| {
@@ -225,7 +227,10 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
     if of_others > 0 {
         note(&others_note(of_others));
     }
-    Ok(())
+    match rows.into_iter().next().and_then(|row| row.why).filter(|_| is_refused) {
+        Some(why) => Err(Failure::Failed(why)),
+        None => Ok(()),
+    }
 }
 
 /// An actor in a listing.

@@ -264,6 +264,12 @@ fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     let liveness = snapshot.liveness;
     let pid = snapshot.pid;
     let text = format!("the node is {}", liveness.verdict);
+    if region.dumped().is_some() {
+        // What there was to do then is nothing to do now, and perhaps on another machine.
+        chart.add(Level::Note, text.replacen("is", "was", 1), None);
+        return;
+    }
+    let path = clean_path(region.path());
     match liveness.verdict {
         Verdict::Live | Verdict::Stopping | Verdict::NotReady { .. } => chart.good(text),
         Verdict::Starting => {
@@ -286,10 +292,15 @@ fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
             chart.add(Level::Problem, text, Some(&advice));
         }
         Verdict::Crashed => {
-            let advice = "`atomscope dump --format raw` keeps what it has left, `atomscope prune` removes it";
-            chart.add(Level::Problem, text, Some(advice));
+            let advice = format!(
+                "`atomscope dump {path} --format raw -o FILE` keeps what it has left; then `atomscope prune` removes \
+                 it, or `rm` if somebody named the file"
+            );
+            chart.add(Level::Problem, text, Some(&advice));
         }
-        Verdict::Closed => chart.add(Level::Note, text, Some("`atomscope prune` removes what it has left")),
+        Verdict::Closed => {
+            chart.add(Level::Note, text, Some("`rm` removes the file when it is no longer wanted"))
+        }
     }
     if liveness.evidence == Evidence::Heartbeat {
         let advice = "run this program where the process can be seen, or as root";

@@ -132,15 +132,14 @@ impl Facts {
     }
 
     fn lives(&self, process_beat_age: Option<Duration>) -> (bool, Evidence) {
-        if self.same_boot == Some(false) {
-            return (false, Evidence::Process);
-        }
+        // The lock first: some containers show a boot id of their own.
         match (self.lock, self.process) {
             (Lock::Held, _) => (true, Evidence::Lock),
             (Lock::Free, _) => (false, Evidence::Lock),
             (Lock::Unsupported, Some(process)) => {
                 (process.is_some_and(|stat| !stat.is_dead()), Evidence::Process)
             }
+            (Lock::Unsupported, None) if self.same_boot == Some(false) => (false, Evidence::Heartbeat),
             (Lock::Unsupported, None) => {
                 (process_beat_age.is_some_and(|age| age <= STALE), Evidence::Heartbeat)
             }
@@ -148,7 +147,9 @@ impl Facts {
     }
 
     fn age(&self, beat: Beat) -> Option<Duration> {
-        let known = beat.count > 0 && self.same_boot != Some(false);
+        // Whoever holds a lock of this kernel beats by its clock.
+        let same_clock = self.lock == Lock::Held || self.same_boot != Some(false);
+        let known = beat.count > 0 && same_clock;
         known.then(|| Duration::from_nanos(self.now_mono_ns.saturating_sub(beat.mono_ns)))
     }
 }
@@ -288,10 +289,16 @@ mod tests {
     }
 
     #[test]
-    fn another_boot_is_the_end_whatever_else_there_is() {
+    fn another_boot_is_the_end_unless_the_lock_is_held() {
         let facts = Facts { same_boot: Some(false), ..well() };
-        assert_eq!(verdict(facts), Verdict::Crashed);
-        assert_eq!(facts.judge().newest_beat_age(), None);
+        // A container may show a boot id of its own, and the lock is the kernel's word.
+        assert_eq!(verdict(facts), Verdict::Live);
+        assert!(facts.judge().newest_beat_age().is_some());
+        let free = Facts { lock: Lock::Free, ..facts };
+        assert_eq!(verdict(free), Verdict::Crashed);
+        assert_eq!(free.judge().newest_beat_age(), None);
+        let unsupported = Facts { lock: Lock::Unsupported, process: None, ..facts };
+        assert_eq!(verdict(unsupported), Verdict::Crashed);
     }
 
     #[test]

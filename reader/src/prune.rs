@@ -77,9 +77,13 @@ pub fn prune(place: &Place, args: &cli::Prune) -> Result<(), Failure> {
 
 /// Whether it is a segment under the name that a probe gave it, and not a file that a user named, or a dump.
 fn is_segment(region: &Region, dir: &Path) -> bool {
-    let name = region.path().file_name().map(|name| name.to_string_lossy().into_owned());
-    let is_named = name.is_some_and(|name| name.starts_with(PREFIX));
-    region.dumped().is_none() && is_named && region.path().parent() == Some(dir)
+    let header = region.identity().header;
+    let given = format!("{PREFIX}{}-{}-", header.uid, header.pid);
+    let name = region.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_given = name
+        .strip_prefix(&given)
+        .is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    region.dumped().is_none() && is_given && region.path().parent() == Some(dir)
 }
 
 fn remove(region: &Region, liveness: Liveness, dry_run: bool) -> Row {

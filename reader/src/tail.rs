@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
-use atomscope::attach::{Inode, Region, stop_on_signals, wait};
+use atomscope::attach::{Inode, Refusal, Region, stop_on_signals, wait};
 use atomscope::find::{FindError, Who};
 use atomscope::liveness::Verdict;
 use atomscope::text::{clean, write_json};
@@ -35,7 +35,8 @@ const LINES: usize = 10;
 struct Source {
     who: Who,
     following: Option<Following>,
-    last: Option<Inode>,
+    /// When the region that was followed last was made.
+    last: Option<u64>,
 }
 
 /// A node that is being followed.
@@ -155,15 +156,24 @@ pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
         sources.push(Source::new(place, who, &args)?);
     }
     let form = Form { json: args.json, several, screen: Screen::stdout() };
-    let mut is_first = true;
+    let (mut is_first, mut failure) = (true, None);
     let mut next_search = Instant::now() + SEARCH_EVERY;
     loop {
         let (mut items, mut ends) = (Vec::new(), Vec::new());
         for (number, source) in sources.iter_mut().enumerate() {
             let Some(following) = &mut source.following else { continue };
-            let (found, ended) = following.look(number, is_first && args.no_follow)?;
-            items.extend(found);
-            ends.extend(ended.map(|verdict| (number, verdict)));
+            match following.look(number, is_first && args.no_follow) {
+                Ok((found, ended)) => {
+                    items.extend(found);
+                    ends.extend(ended.map(|verdict| (number, verdict)));
+                }
+                // The others go on.
+                Err(Failure::Failed(why)) => {
+                    note(&format!("{}: {why}", following.title()));
+                    (source.following, failure) = (None, Some(Failure::Failed(why)));
+                }
+                Err(other) => return Err(other),
+            }
         }
         items.retain(|item| is_wanted(item, &args.topic));
         // Each node's are in order already, and stay so.
@@ -179,11 +189,13 @@ pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
         }
         let is_idle = sources.iter().all(|source| source.following.is_none());
         if is_over || is_idle && !args.retry || !wait(EVERY) {
-            return Ok(());
+            return failure.map_or(Ok(()), Err);
         }
         if args.retry && Instant::now() >= next_search {
+            let mut followed: Vec<Inode> = sources.iter().filter_map(Source::inode).collect();
             for source in sources.iter_mut().filter(|source| source.following.is_none()) {
-                source.find_successor(place)?;
+                source.find_successor(place, &followed);
+                followed.extend(source.inode());
             }
             next_search = Instant::now() + SEARCH_EVERY;
         }
@@ -219,13 +231,19 @@ impl Source {
                     note(&format!("{error}; waiting for it"));
                     return Ok(Self { who: meant, following: None, last: None });
                 }
+                Err(FindError::Attach(error))
+                    if matches!(error.why, Refusal::NotReady { .. } | Refusal::Missing) =>
+                {
+                    note(&format!("{error}; waiting for it"));
+                    return Ok(Self { who: meant, following: None, last: None });
+                }
                 Err(error) => return Err(error.into()),
                 Ok(_) => {}
             }
         }
         let chosen = attach(place, who)?;
         let region = chosen.region;
-        let inode = region.inode();
+        let created = region.identity().header.created_unix_ns;
         if let Some(taken) = region.dumped() {
             let state = taken.liveness.verdict.word();
             note(&format!("this is a dump of a {state} node, taken at {}", rfc3339(taken.unix_ns)));
@@ -234,7 +252,7 @@ impl Source {
         }
         let who = Who::Node(region.identity().node.clone().into());
         let following = Following::new(region, args.since, false)?;
-        Ok(Self { who, following: Some(following), last: Some(inode) })
+        Ok(Self { who, following: Some(following), last: Some(created) })
     }
 
     /// Says how the node has ended, and lets go of it.
@@ -253,18 +271,26 @@ impl Source {
         Ok(())
     }
 
-    fn find_successor(&mut self, place: &Place) -> Result<(), Failure> {
+    fn inode(&self) -> Option<Inode> {
+        self.following.as_ref().map(|following| following.region.inode())
+    }
+
+    /// Goes on with a node of the same name that was made later than the one that ended, and that no other source
+    /// follows.
+    fn find_successor(&mut self, place: &Place, followed: &[Inode]) {
         // What cannot be found or read now may be there the next time.
-        let Ok(chosen) = search(place).one(&self.who) else { return Ok(()) };
-        let inode = chosen.region.inode();
-        if !chosen.liveness.verdict.is_alive() || self.last == Some(inode) {
-            return Ok(());
+        let Ok(chosen) = search(place).one(&self.who) else { return };
+        let created = chosen.region.identity().header.created_unix_ns;
+        if !chosen.liveness.verdict.is_alive()
+            || self.last.is_some_and(|last| created <= last)
+            || followed.contains(&chosen.region.inode())
+        {
+            return;
         }
-        let following = Following::new(chosen.region, None, true)?;
+        let Ok(following) = Following::new(chosen.region, None, true) else { return };
         note(&format!("following {}", following.title()));
         self.who = Who::Node(following.node.clone().into());
-        (self.following, self.last) = (Some(following), Some(inode));
-        Ok(())
+        (self.following, self.last) = (Some(following), Some(created));
     }
 }
 

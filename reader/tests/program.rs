@@ -155,10 +155,26 @@ mod states {
     }
 
     #[test]
-    fn a_region_of_another_boot_is_dead_even_if_locked() {
+    fn a_region_of_another_boot_is_dead_unless_its_lock_is_held() {
         let place = Place::new();
-        let _lock = Node::with("n", |record| record.boot_id = [1, 2]).live(&place);
+        let node = Node::with("n", |record| record.boot_id = [1, 2]);
+        node.dead(&place);
         assert_eq!(state(&place).0, "crashed");
+        // A container may show a boot id of its own; the lock is the kernel's word.
+        let place = Place::new();
+        let node = Node::with("n", |record| record.boot_id = [1, 2]);
+        node.header().set_state(atomscope_layout::region::State::Running);
+        let _lock = node.live(&place);
+        assert_ne!(state(&place).0, "crashed");
+    }
+
+    #[test]
+    fn one_region_that_is_asked_for_and_cannot_be_read_is_a_failure_of_ps_too() {
+        let place = Place::new();
+        let missing = place.join("missing");
+        let ran = place.run(["ps".as_ref(), "--region".as_ref(), missing.as_os_str()]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stdout.contains("refused") && ran.stderr.contains("no such file"), "{ran:?}");
     }
 
     #[test]

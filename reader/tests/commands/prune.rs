@@ -64,3 +64,13 @@ fn a_file_that_is_named_is_not_pruned() {
     assert!(stderr.contains("never a file that you name"), "{stderr}");
     assert!(fs::exists(dead).unwrap());
 }
+
+/// Its name began as those of segments do, and that was enough.
+#[test]
+fn a_file_that_is_named_much_like_a_segment_is_not_pruned() {
+    let place = Place::new();
+    let named = place.join("atomscope-of-my-own");
+    write(&named, &Node::new("mine").bytes());
+    place.run(["prune"]).ok();
+    assert!(named.exists());
+}
