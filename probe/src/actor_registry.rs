@@ -307,8 +307,7 @@ pub(crate) fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
         to.copy_from_slice(from);
     }
     event.text_bytes[0] = bytes as u16;
-    event.flags = record.flags & actor_flags::PATH_CUT;
-    event.flags = if event.flags != 0 { event_flags::TEXT_CUT } else { 0 };
+    event.flags = if record.flags & actor_flags::PATH_CUT != 0 { event_flags::TEXT_CUT } else { 0 };
     event
 }
 
