@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
@@ -132,6 +132,22 @@ impl Work {
     }
 }
 
+/// So many other processes that follow the region, and are nothing to the threads that record.
+fn follow(region: &Path, readers: usize) -> Vec<Child> {
+    let tail = || {
+        let mut tail = Command::new(support::program("atomscope"));
+        tail.args(["tail", "--json", "--region"]).arg(region);
+        tail.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    (0..readers).map(|_| tail()).collect()
+}
+
+fn ended(readers: Vec<Child>) {
+    for mut reader in readers {
+        assert!(reader.wait().unwrap().success(), "tail ends with the node");
+    }
+}
+
 struct Ignoring;
 
 impl Exporter for Ignoring {
@@ -143,8 +159,9 @@ impl Exporter for Ignoring {
 #[test]
 fn recording_allocates_nothing() {
     let _alone = COUNTING.lock().unwrap();
-    for actors in [16_384, 16] {
+    for (actors, readers) in [(16_384, 0), (16_384, 1), (16_384, 5), (16, 5)] {
         let work = Work::new("cost-allocations", actors);
+        let readers = follow(work.telemetry.region().path().unwrap(), readers);
         // A subscriber allocates, on its own thread; publishers never know of it.
         work.telemetry.add_exporter(Arc::new(Ignoring));
         let ready = Barrier::new(THREADS);
@@ -167,6 +184,8 @@ fn recording_allocates_nothing() {
         );
         assert!(work.telemetry.actors.total_spawned() >= OPERATIONS as u64);
         assert!(work.telemetry.dead_letters.total_count() >= OPERATIONS as u64);
+        work.telemetry.region().close();
+        ended(readers);
     }
 }
 
@@ -232,24 +251,19 @@ fn recording_makes_no_system_call() {
         support::wait_until("the readers are there", || Path::new(&go).exists());
         without_system_calls(|| work.warm_up(), || work.run());
     }
+    [0, 1, 5].into_iter().for_each(recording_beside_readers_makes_no_system_call);
+}
+
+fn recording_beside_readers_makes_no_system_call(readers: usize) {
     let folder = tempfile::tempdir().unwrap();
     let go = folder.path().join("go");
     let go_text = go.to_str().unwrap();
     let mut child = support::Node::start(&mut support::again("recording_makes_no_system_call", go_text));
-    // Five readers, and none of them is anything to the threads that record.
-    let mut readers: Vec<_> = (0..5)
-        .map(|_| {
-            let mut tail = Command::new(support::program("atomscope"));
-            tail.args(["tail", "--json", "--region"]).arg(child.region());
-            tail.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-        })
-        .collect();
+    let readers = follow(child.region(), readers);
     std::fs::write(&go, "").unwrap();
-    let ended = child.wait();
-    for reader in &mut readers {
-        assert!(reader.wait().unwrap().success(), "tail ends with the node");
-    }
-    assert!(ended.success(), "a system call on a hot path killed the process: {ended}");
+    let status = child.wait();
+    ended(readers);
+    assert!(status.success(), "a system call on a hot path killed the process: {status}");
     // It ended without a word, so its region is still there; it tells what the threads did.
     let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);
     let metric = |name: &str| {
