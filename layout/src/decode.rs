@@ -25,6 +25,9 @@ use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::{WORD, Words};
 use crate::{event, lanes, records};
 
+pub mod subsystems;
+use subsystems::Subsystems;
+
 /// Passes over the actor table at most, where it is being settled at the time.
 const SCAN_TRIES: u32 = 8;
 
@@ -194,8 +197,16 @@ impl<'a> RegionReader<'a> {
         Some(Clock(zerocopy::transmute!(words)))
     }
 
-    /// The value of a built-in metric.
+    /// The beat of the thread that polls.
+    pub fn poll_beat(&self) -> Beat {
+        self.beat(header::POLL_BEAT.start)
+    }
+
+    /// The value of a built-in metric; 0 in a region that is older than the metric.
     pub fn builtin(&self, metric: Builtin) -> u64 {
+        if metric as u64 >= self.header.builtins() {
+            return 0;
+        }
         lanes::sum(self.section(self.map.counters), self.map.counters.stride, metric as usize)
     }
 
@@ -209,6 +220,12 @@ impl<'a> RegionReader<'a> {
                 metric.value = match metric.kind {
                     Kind::Counter => lanes::sum(counters, self.map.counters.stride, number),
                     Kind::Gauge => counters.load(number),
+                    Kind::Histogram => {
+                        let histogram = self.histogram(counters.load(number))?;
+                        let count = histogram.count;
+                        metric.histogram = Some(histogram);
+                        count
+                    }
                 };
                 Some(metric)
             })
@@ -343,13 +360,25 @@ impl<'a> RegionReader<'a> {
 
 impl NodeSnapshot {
     /// Everything that is told of a node, from parts that were read before.
-    pub fn of(node: String, generated_at: String, actors: Actors, letters: DeadLetters) -> Self {
+    pub fn of(
+        node: String,
+        generated_at: String,
+        actors: Actors,
+        letters: DeadLetters,
+        subsystems: Subsystems,
+    ) -> Self {
+        let Subsystems { cluster, sharding, persistence, remote, streams, ddata, .. } = subsystems;
         Self {
             node,
             generated_at,
             actors: actors.into_snapshot(),
             dead_letters: letters.recent,
-            ..Self::default()
+            cluster,
+            sharding,
+            persistence,
+            remote,
+            streams,
+            ddata,
         }
     }
 }

@@ -180,6 +180,16 @@ impl EventRecord {
         Self { kind: kind as u16, parts: 1, ..Self::new_zeroed() }
     }
 
+    /// An event of these numbers and texts, in the order of the payload's fields, and whether a text was cut.
+    pub fn telling(kind: EventKind, stamp: u64, numbers: [u64; 2], texts: &[&str]) -> (Self, bool) {
+        let mut record = Self { stamp, numbers, ..Self::new(kind) };
+        let mut filling = Filling::of(&mut record);
+        texts.iter().for_each(|text| filling.put(text));
+        let cut = filling.cut;
+        record.flags = if cut { event_flags::TEXT_CUT } else { 0 };
+        (record, cut)
+    }
+
     /// The same with the type's name in the text, for where there is no room for it among the interned ones.
     pub fn with_type_text(&self, name: &str) -> Self {
         let mut other = Self { type_id: 0, text_bytes: [0; 5], text: [0; ACTOR_TEXT_BYTES], ..*self };

@@ -19,10 +19,13 @@
 compile_error!("an atomscope region is 64-bit little-endian; big-endian targets are not supported");
 
 pub mod decode;
+pub mod document;
 pub mod dto;
 pub mod error;
 pub mod event;
 pub mod follow;
+pub mod histogram;
+pub mod instances;
 pub mod lanes;
 pub mod limits;
 pub mod metrics;

@@ -37,6 +37,18 @@ pub const MAX_EVENTS: usize = 1 << 20;
 pub const MAX_NAMES: usize = 1 << 20;
 /// Metrics at most.
 pub const MAX_METRICS: usize = 1 << 16;
+/// Instances at most.
+pub const MAX_INSTANCES: usize = 1 << 20;
+/// Histograms at most.
+pub const MAX_HISTOGRAMS: usize = 1 << 12;
+/// Journal writes kept at most.
+pub const MAX_JOURNAL_WRITES: usize = 1 << 16;
+/// Bytes of a document at most: both copies and what is before them.
+pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+/// Bytes of the texts of a journal write: journal first, then persistence id.
+pub const JOURNAL_WRITE_TEXT_BYTES: usize = 216;
+/// Bytes of a journal's name that are kept in a journal write.
+pub const JOURNAL_NAME_BYTES: usize = 64;
 /// Sections that the directory has room for.
 pub const MAX_SECTIONS: usize = 32;
 

@@ -5,6 +5,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::histogram::Histogram;
 use crate::limits::METRIC_TEXT_BYTES;
 use crate::names::put_text;
 use crate::records::{METRIC_WORDS, MetricRecord};
@@ -19,6 +20,8 @@ pub enum Kind {
     Counter = 1,
     /// The overflow lane's word; goes both ways.
     Gauge = 2,
+    /// The overflow lane's word is 1 + the number of its slot in the section of histograms.
+    Histogram = 3,
 }
 
 /// A metric as it is read.
@@ -30,10 +33,12 @@ pub struct Metric {
     pub unit: String,
     /// One sentence.
     pub help: String,
-    /// Counter or gauge.
+    /// Counter, gauge or histogram.
     pub kind: Kind,
-    /// Its value at the time of reading.
+    /// Its value at the time of reading; of a histogram how many values it has.
     pub value: u64,
+    /// Of a histogram, the rest.
+    pub histogram: Option<Histogram>,
 }
 
 macro_rules! builtin {
@@ -86,6 +91,106 @@ builtin! {
     EventsUntold = "events.untold", "events", Counter;
     /// Updates of a record that found it gone or in another thread's hands.
     UpdatesMissed = "actors.updates_missed", "updates", Counter;
+    /// Rounds of the probe's poller, which asks the components that tell nothing by themselves.
+    PollRounds = "poll.rounds", "rounds", Counter;
+    /// Time that the poller spent in them.
+    PollTime = "poll.time", "nanoseconds", Counter;
+    /// Polls that panicked, and are polled no more.
+    PollsGivenUp = "poll.given_up", "polls", Counter;
+    /// What was noted of associations for which there was no room.
+    AssociationsUnlisted = "remote.unlisted", "notes", Counter;
+    /// What was noted of streams for which there was no room.
+    GraphsUnlisted = "streams.unlisted", "notes", Counter;
+    /// What was noted of journals for which there was no room.
+    JournalsUnlisted = "persistence.unlisted_journals", "notes", Counter;
+    /// What was noted of persistence ids for which there was no room; their journal counts their events.
+    PersistenceIdsUnlisted = "persistence.unlisted_ids", "notes", Counter;
+    /// What was noted of shard regions for which there was no room.
+    ShardRegionsUnlisted = "sharding.unlisted_regions", "notes", Counter;
+    /// What was noted of shards for which there was no room; their region counts their messages.
+    ShardsUnlisted = "sharding.unlisted_shards", "notes", Counter;
+    /// What was noted of keys for which there was no room.
+    KeysUnlisted = "ddata.unlisted", "notes", Counter;
+    /// What was noted of leases for which there was no room.
+    LeasesUnlisted = "leases.unlisted", "notes", Counter;
+    /// What was noted of workers for which there was no room.
+    WorkersUnlisted = "runtime.unlisted", "notes", Counter;
+    /// What was noted of the cluster nodes' metrics for which there was no room.
+    NodeMetricsUnlisted = "cluster.unlisted_metrics", "notes", Counter;
+    /// Rows of documents for which there was no room, each time one was written.
+    DocumentRowsLeftOut = "documents.left_out", "rows", Counter;
+    /// Changes of the cluster's state that were told.
+    ClusterChanges = "cluster.changes", "changes", Counter;
+    /// Gossip sent to other members.
+    GossipSent = "cluster.gossip_sent", "messages", Counter;
+    /// Gossip that could not be sent.
+    GossipFailed = "cluster.gossip_failed", "messages", Counter;
+    /// Times the downing strategy was asked.
+    DowningAsked = "cluster.downing_asked", "times", Counter;
+    /// Times the downing strategy decided to down somebody.
+    DowningDecisions = "cluster.downing_decisions", "decisions", Counter;
+    /// Times the quorum was lost.
+    QuorumLost = "cluster.quorum_lost", "times", Counter;
+    /// Times the quorum was regained.
+    QuorumRegained = "cluster.quorum_regained", "times", Counter;
+    /// Shards allocated to a region.
+    ShardAllocations = "sharding.allocations", "shards", Counter;
+    /// Rebalances that moved at least one shard.
+    Rebalances = "sharding.rebalances", "rebalances", Counter;
+    /// Shards that were to move in rebalances.
+    ShardsRebalanced = "sharding.rebalanced_shards", "shards", Counter;
+    /// Hand-offs of shards that began.
+    HandOffsStarted = "sharding.hand_offs_started", "hand-offs", Counter;
+    /// Hand-offs of shards that were completed.
+    HandOffsDone = "sharding.hand_offs_done", "hand-offs", Counter;
+    /// Messages for entities of shard regions.
+    ShardMessages = "sharding.messages", "messages", Counter;
+    /// Events written to journals.
+    PersistenceEvents = "persistence.events", "events", Counter;
+    /// Writes to journals that failed.
+    PersistenceFailures = "persistence.failures", "writes", Counter;
+    /// Snapshots saved.
+    SnapshotsSaved = "persistence.snapshots_saved", "snapshots", Counter;
+    /// Snapshots loaded.
+    SnapshotsLoaded = "persistence.snapshots_loaded", "snapshots", Counter;
+    /// Snapshots that could not be saved or loaded.
+    SnapshotFailures = "persistence.snapshot_failures", "snapshots", Counter;
+    /// Journal writes that gave way to a writer at work in the same slot.
+    JournalWritesAbandoned = "persistence.writes_abandoned", "writes", Counter;
+    /// Recoveries that may run at the same time.
+    RecoveryPermits = "persistence.recovery_permits", "permits", Gauge;
+    /// Recoveries that run now.
+    RecoveriesRunning = "persistence.recoveries_running", "recoveries", Gauge;
+    /// Failures of the remote transport.
+    RemoteErrors = "remote.errors", "errors", Counter;
+    /// Remote systems that were quarantined.
+    Quarantines = "remote.quarantines", "systems", Counter;
+    /// Streams started.
+    StreamsStarted = "streams.started", "streams", Counter;
+    /// Streams that ended, well or not.
+    StreamsFinished = "streams.finished", "streams", Counter;
+    /// Of those, streams that failed.
+    StreamsFailed = "streams.failed", "streams", Counter;
+    /// Elements that passed through watched streams.
+    StreamElements = "streams.elements", "elements", Counter;
+    /// Updates of distributed data.
+    DDataUpdates = "ddata.updates", "updates", Counter;
+    /// Deletions of distributed data.
+    DDataDeletes = "ddata.deletes", "deletions", Counter;
+    /// Leases acquired.
+    LeasesAcquired = "leases.acquired", "times", Counter;
+    /// Leases denied.
+    LeasesDenied = "leases.denied", "times", Counter;
+    /// Leases lost.
+    LeasesLost = "leases.lost", "times", Counter;
+    /// Worker threads of the async runtime.
+    RuntimeWorkers = "runtime.workers", "threads", Gauge;
+    /// Tasks of the async runtime that are alive.
+    RuntimeTasks = "runtime.tasks", "tasks", Gauge;
+    /// Tasks that wait in the async runtime's common queue.
+    RuntimeQueue = "runtime.queue", "tasks", Gauge;
+    /// Samples of the cluster nodes' metrics.
+    NodeMetricSamples = "cluster.metric_samples", "samples", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);
@@ -114,7 +219,8 @@ pub fn describe(slot: &[AtomicU64], name: &str, unit: &str, kind: Kind, help: &s
 pub fn read_descriptor(slot: Words<'_>) -> Option<Metric> {
     let ready = slot.load(0);
     fence(Ordering::Acquire);
-    let kind = [Kind::Counter, Kind::Gauge].into_iter().find(|kind| ready == 1 << 63 | *kind as u64)?;
+    let kinds = [Kind::Counter, Kind::Gauge, Kind::Histogram];
+    let kind = kinds.into_iter().find(|kind| ready == 1 << 63 | *kind as u64)?;
     let mut record = MetricRecord::new_zeroed();
     let mut words = [0u64; METRIC_WORDS];
     slot.copy_to(&mut words);
@@ -126,7 +232,7 @@ pub fn read_descriptor(slot: Words<'_>) -> Option<Metric> {
         core::str::from_utf8(text).ok().map(str::to_owned)
     };
     let (name, unit, help) = (take(record.name_bytes)?, take(record.unit_bytes)?, take(record.help_bytes)?);
-    Some(Metric { name, unit, help, kind, value: 0 })
+    Some(Metric { name, unit, help, kind, value: 0, histogram: None })
 }
 
 #[cfg(all(test, not(atomscope_loom)))]

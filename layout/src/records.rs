@@ -7,7 +7,7 @@ use core::mem::offset_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, METRIC_TEXT_BYTES};
+use crate::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, JOURNAL_WRITE_TEXT_BYTES, METRIC_TEXT_BYTES};
 
 /// What makes a stamp a time. One seqlock cell in the header.
 ///
@@ -122,6 +122,24 @@ pub mod dead_letter_flags {
     pub const TEXT_CUT: u32 = 1 << 1;
 }
 
+/// Events that a journal wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct JournalWriteRecord {
+    /// When: a stamp.
+    pub stamp: u64,
+    /// The sequence number.
+    pub sequence_nr: u64,
+    /// Bytes of the journal's name in the text.
+    pub journal_bytes: u16,
+    /// Bytes of the persistence id in the text.
+    pub persistence_id_bytes: u16,
+    /// Zero.
+    pub reserved: u32,
+    /// The texts, one after the other.
+    pub text: [u8; JOURNAL_WRITE_TEXT_BYTES],
+}
+
 /// What a metric is: name, unit, kind and help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -144,6 +162,10 @@ pub struct MetricRecord {
 pub const ACTOR_WORDS: usize = size_of::<ActorRecord>() / 8;
 /// Words of a [`DeadLetterRecord`].
 pub const DEAD_LETTER_WORDS: usize = size_of::<DeadLetterRecord>() / 8;
+/// Words of a [`JournalWriteRecord`].
+pub const JOURNAL_WRITE_WORDS: usize = size_of::<JournalWriteRecord>() / 8;
+/// Words of a journal write before its text.
+pub const JOURNAL_WRITE_HEAD_WORDS: usize = offset_of!(JournalWriteRecord, text) / 8;
 /// Words of a [`MetricRecord`].
 pub const METRIC_WORDS: usize = size_of::<MetricRecord>() / 8;
 /// Words of an actor record before its text.
@@ -166,6 +188,9 @@ const _: () = {
     assert!(offset_of!(DeadLetterRecord, type_id) == 8);
     assert!(offset_of!(DeadLetterRecord, recipient_bytes) == 16);
     assert!(offset_of!(DeadLetterRecord, text) == 24);
+    assert!(size_of::<JournalWriteRecord>() == 240);
+    assert!(offset_of!(JournalWriteRecord, journal_bytes) == 16);
+    assert!(offset_of!(JournalWriteRecord, text) == 24);
     assert!(size_of::<MetricRecord>() == 256);
     assert!(offset_of!(MetricRecord, name_bytes) == 8);
     assert!(offset_of!(MetricRecord, text) == 16);

@@ -25,6 +25,12 @@
 //! | dead-letter slots | whoever moved the slot's sequence to odd | sequence, Release | while odd |
 //! | event lane 0 | any thread, as dead letters | | |
 //! | event lane *n*: head, slots | the holder of counter lane *n* | sequence and head, Release | any time |
+//! | poll beat | the poller's thread | Relaxed | each round |
+//! | instance control, slots | any thread, as the actors'; made and removed under a private mutex | AcqRel | any time |
+//! | instance numbers | any thread | Relaxed | any time |
+//! | documents | one writer at a time (a private mutex each) | flips, Release | any time |
+//! | histograms | any thread, by fetch-add or fetch-max | Relaxed | any time, only up |
+//! | journal writes | any thread, as dead letters | | |
 //!
 //! No reader writes anything.
 //!
@@ -52,6 +58,8 @@
 //!  1664 ├─────────────────────────────────────┤
 //!       │ writer version (text cell)          │   128 bytes
 //!  1792 ├─────────────────────────────────────┤
+//!       │ poll beat: count, monotonic ns      │   its own 128 bytes
+//!  1920 ├─────────────────────────────────────┤
 //!       │ reserved, zero                      │
 //!  2048 ├─────────────────────────────────────┤
 //!       │ section directory: 32 × SectionRecord (64 bytes each; id 0 = unused)
@@ -73,27 +81,35 @@
 //!   7  dead letters   letters + 1      384      first the ring's head (crate::ring), then DeadLetterRecords in slots
 //!   8  events         lanes + 1        256·n    one lane: a ring of slots of 256 bytes, as the dead letters', with
 //!                                               EventRecords (crate::event)
+//!   9  instance control buckets         64       8 control words (crate::table)
+//!  10  instance slots  8 · buckets      384      InstanceRecord (crate::instances)
+//!  11  documents      2                n        one document (crate::document): 0 cluster, 1 sharding
+//!  12  histograms     histograms       1536     crate::histogram
+//!  13  journal writes writes + 1       256      a ring as that of the dead letters, of JournalWriteRecords
 //! ```
+//! Sections 9 to 13 came with minor version 1; a region without them has none of those things.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
+use crate::histogram::HISTOGRAM_WORDS;
+use crate::instances::InstanceRecord;
 use crate::limits::{
-    BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_EVENTS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
-    SEPARATION_BYTES,
+    BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS,
+    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, SEPARATION_BYTES,
 };
 use crate::records::{ActorRecord, ClockRecord, MetricRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words};
-use crate::{metrics, names, ring, seqlock};
+use crate::{document, metrics, names, ring, seqlock};
 
 /// The first word of a published region: `ATOMSCPE` in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSCPE");
 /// A reader refuses another major version.
 pub const VERSION_MAJOR: u32 = 1;
 /// A reader reads a newer minor version as far as it knows it.
-pub const VERSION_MINOR: u32 = 0;
+pub const VERSION_MINOR: u32 = 1;
 
 /// Identity and shape of a region: written before it is published, never after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -121,11 +137,18 @@ pub struct HeaderRecord {
     pub actor_capacity: u64,
     /// Bit 0: previews are kept. The rest is zero.
     pub flags: u64,
+    /// How many of the metrics are built-in ones; 0 in minor version 0, which had 18.
+    pub builtins: u64,
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: u64,
 }
 
 impl HeaderRecord {
+    /// How many of the region's metrics are built-in ones.
+    pub fn builtins(&self) -> u64 {
+        if self.builtins == 0 { FIRST_BUILTINS } else { self.builtins }
+    }
+
     /// Reads and checks the header of a region, of which no more than [`HEADER_BYTES`] need be there.
     pub fn read(region: Words<'_>) -> Result<Self, OpenError> {
         if region.len() * WORD < HEADER_BYTES {
@@ -229,6 +252,8 @@ pub mod header {
     pub const RUNTIME_BEAT: Range<usize> = 48..50;
     /// Seqlock cell of [`super::ClockRecord`].
     pub const CLOCK: Range<usize> = 64..70;
+    /// The same from the thread that polls; count 0 = nothing is polled.
+    pub const POLL_BEAT: Range<usize> = 224..226;
     /// Text cell.
     pub const NODE: Range<usize> = 80..112;
     /// Text cell.
@@ -262,6 +287,7 @@ const _: () = {
     assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);
     assert!(header::RUNTIME_BEAT.start * WORD % SEPARATION_BYTES == 0);
     assert!(header::CLOCK.start * WORD % SEPARATION_BYTES == 0);
+    assert!(header::POLL_BEAT.start * WORD == 1792);
 };
 
 /// What a region is to hold.
@@ -277,14 +303,50 @@ pub struct Capacities {
     pub events: usize,
     /// Different type names and other interned texts.
     pub names: usize,
-    /// Counters and gauges, the built-in ones included.
+    /// Counters, gauges and histograms, the built-in ones included.
     pub metrics: usize,
+    /// Associations, journals, persistence ids, shards and so on for which room is promised; the table has at least twice
+    /// as many slots.
+    pub instances: usize,
+    /// Bytes of each copy of a document: of the cluster's state, and of the shards' allocation.
+    pub document_bytes: usize,
+    /// Histograms.
+    pub histograms: usize,
+    /// Journal writes kept: the newest so many.
+    pub journal_writes: usize,
+}
+
+impl Capacities {
+    /// The least of everything.
+    pub const LEAST: Self = Self {
+        actors: 1,
+        lanes: 1,
+        dead_letters: 1,
+        events: 1,
+        names: 1,
+        metrics: MIN_METRICS,
+        instances: 1,
+        document_bytes: LEAST_DOCUMENT_BYTES,
+        histograms: 1,
+        journal_writes: 1,
+    };
 }
 
 impl Default for Capacities {
     /// About 16 k live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 16 MiB.
     fn default() -> Self {
-        Self { actors: 16_384, lanes: 16, dead_letters: 1024, events: 1024, names: 1024, metrics: 128 }
+        Self {
+            actors: 16_384,
+            lanes: 16,
+            dead_letters: 1024,
+            events: 1024,
+            names: 1024,
+            metrics: 192,
+            instances: 512,
+            document_bytes: 32 << 10,
+            histograms: 16,
+            journal_writes: 128,
+        }
     }
 }
 
@@ -329,6 +391,11 @@ pub struct RegionMap {
     pub actor_spill: Section,
     pub dead_letters: Section,
     pub events: Section,
+    pub instance_control: Section,
+    pub instance_slots: Section,
+    pub documents: Section,
+    pub histograms: Section,
+    pub journal_writes: Section,
 }
 
 /// What the layout demands of a section: id, name, bytes of a record, bounds of its count.
@@ -338,41 +405,87 @@ struct Rule {
     record_bytes: usize,
     least: usize,
     most: usize,
+    /// The minor version that it came with.
+    since: u32,
 }
 
 const fn rule(id: u64, name: &'static str, record_bytes: usize, least: usize, most: usize) -> Rule {
-    Rule { id, name, record_bytes, least, most }
+    Rule { id, name, record_bytes, least, most, since: 0 }
+}
+
+impl Rule {
+    const fn since(self, since: u32) -> Self {
+        Self { since, ..self }
+    }
 }
 
 const BUCKET_BYTES: usize = BUCKET_SLOTS * WORD;
 const MAX_BUCKETS: usize = MAX_ACTORS / 2;
-/// Counters that every region has room for, whatever else it is asked for.
-pub const MIN_METRICS: usize = 32;
+/// Metrics that every region has room for, whatever else it is asked for.
+pub const MIN_METRICS: usize = 96;
+/// The built-in metrics of minor version 0.
+const FIRST_BUILTINS: u64 = 18;
+/// Metrics that regions of minor version 0 had room for at least.
+const FIRST_MIN_METRICS: usize = 32;
+/// Documents, by number.
+pub const DOCUMENTS: usize = 2;
+/// The document of the cluster's state.
+pub const CLUSTER_DOCUMENT: usize = 0;
+/// The document of the shards' allocation.
+pub const SHARDING_DOCUMENT: usize = 1;
+const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 8] = [
-    rule(1, "section counters", WORD * MIN_METRICS, 1, MAX_LANES + 1),
-    rule(2, "section metrics", size_of::<MetricRecord>(), MIN_METRICS, MAX_METRICS),
+const RULES: [Rule; 13] = [
+    rule(1, "section counters", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
+    rule(2, "section metrics", size_of::<MetricRecord>(), FIRST_MIN_METRICS, MAX_METRICS),
     rule(3, "section names", 256, 1, MAX_NAMES),
     rule(4, "section actor control", BUCKET_BYTES, 2, MAX_BUCKETS),
     rule(5, "section actor slots", size_of::<ActorRecord>(), 2 * BUCKET_SLOTS, MAX_BUCKETS * BUCKET_SLOTS),
     rule(6, "section actor spill", BUCKET_BYTES, 1, MAX_BUCKETS),
     rule(7, "section dead letters", ring::DEAD_LETTER_SLOT_BYTES, 2, MAX_DEAD_LETTERS + 1),
     rule(8, "section events", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
+    rule(9, "section instance control", BUCKET_BYTES, 2, MAX_INSTANCES).since(1),
+    rule(
+        10,
+        "section instance slots",
+        size_of::<InstanceRecord>(),
+        2 * BUCKET_SLOTS,
+        MAX_INSTANCES * BUCKET_SLOTS,
+    )
+    .since(1),
+    rule(
+        11,
+        "section documents",
+        document::HEAD_WORDS * WORD + 2 * LEAST_DOCUMENT_BYTES,
+        DOCUMENTS,
+        DOCUMENTS,
+    )
+    .since(1),
+    rule(12, "section histograms", HISTOGRAM_WORDS * WORD, 1, MAX_HISTOGRAMS).since(1),
+    rule(13, "section journal writes", ring::JOURNAL_WRITE_SLOT_BYTES, 2, MAX_JOURNAL_WRITES + 1).since(1),
 ];
 
 impl RegionMap {
     /// Lays out a region of these capacities. The size in bytes is `region_bytes`, a multiple of 4096.
     pub fn for_capacities(capacities: &Capacities) -> Result<Self, LimitError> {
-        let Capacities { actors, lanes, dead_letters, events, names, metrics } = *capacities;
+        let Capacities { actors, lanes, dead_letters, events, names, metrics, .. } = *capacities;
+        let Capacities { instances, document_bytes, histograms, journal_writes, .. } = *capacities;
         check("actors", actors, 1, MAX_ACTORS)?;
         check("lanes", lanes, 1, MAX_LANES)?;
         check("dead_letters", dead_letters, 1, MAX_DEAD_LETTERS)?;
         check("events", events, 1, MAX_EVENTS)?;
         check("names", names, 1, MAX_NAMES)?;
         check("metrics", metrics, MIN_METRICS, MAX_METRICS)?;
+        check("instances", instances, 1, MAX_INSTANCES)?;
+        check("document_bytes", document_bytes, LEAST_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES / 4)?;
+        check("histograms", histograms, 1, MAX_HISTOGRAMS)?;
+        check("journal_writes", journal_writes, 1, MAX_JOURNAL_WRITES)?;
         // Half full at the promised number; two-choice placement then practically never finds both buckets full.
         let buckets = (2 * actors).div_ceil(BUCKET_SLOTS).max(2);
         let spill_groups = buckets.div_ceil(BUCKET_SLOTS);
+        let instance_buckets = (2 * instances).div_ceil(BUCKET_SLOTS).max(2);
+        let document_bytes =
+            document::HEAD_WORDS * WORD + 2 * document_bytes.next_multiple_of(SEPARATION_BYTES);
         let lane_bytes = (metrics * WORD).next_multiple_of(SEPARATION_BYTES);
         let shapes = [
             (lanes + 1, lane_bytes),
@@ -383,6 +496,11 @@ impl RegionMap {
             (spill_groups, BUCKET_BYTES),
             (dead_letters + 1, ring::DEAD_LETTER_SLOT_BYTES),
             (lanes + 1, (events + 1) * EVENT_SLOT_BYTES),
+            (instance_buckets, BUCKET_BYTES),
+            (instance_buckets * BUCKET_SLOTS, size_of::<InstanceRecord>()),
+            (DOCUMENTS, document_bytes),
+            (histograms, HISTOGRAM_WORDS * WORD),
+            (journal_writes + 1, ring::JOURNAL_WRITE_SLOT_BYTES),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -477,20 +595,30 @@ impl RegionMap {
             }
         }
         let mut sections = [Section { start: 0, count: 0, stride: 0 }; RULES.len()];
+        let minor = region.load(header::VERSION) as u32;
         for ((to, from), rule) in sections.iter_mut().zip(found).zip(&RULES) {
-            *to = from.ok_or(OpenError::Corrupt {
-                offset: (header::DIRECTORY.start * WORD) as u64,
-                what: rule.name,
-                found: 0,
-            })?;
+            *to = match from {
+                Some(section) => section,
+                None if minor < rule.since => Section::default(),
+                None => {
+                    let offset = (header::DIRECTORY.start * WORD) as u64;
+                    return Err(OpenError::Corrupt { offset, what: rule.name, found: 0 });
+                }
+            };
         }
         let map = Self::of(record.region_bytes as usize, sections);
-        if map.actor_slots.count != map.actor_control.count * BUCKET_SLOTS {
-            return Err(OpenError::Corrupt {
-                offset: (header::DIRECTORY.start * WORD) as u64,
-                what: "number of actor slots",
-                found: map.actor_slots.count as u64,
-            });
+        let tables = [
+            (map.actor_control, map.actor_slots, "number of actor slots"),
+            (map.instance_control, map.instance_slots, "number of instance slots"),
+        ];
+        for (control, slots, what) in tables {
+            if slots.count != control.count * BUCKET_SLOTS {
+                return Err(OpenError::Corrupt {
+                    offset: (header::DIRECTORY.start * WORD) as u64,
+                    what,
+                    found: slots.count as u64,
+                });
+            }
         }
         if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
             return Err(OpenError::Corrupt {
@@ -541,8 +669,18 @@ impl RegionMap {
     }
 
     fn of(region_bytes: usize, sections: [Section; RULES.len()]) -> Self {
-        let [counters, metrics, names, actor_control, actor_slots, actor_spill, dead_letters, events] =
-            sections;
+        let [
+            counters,
+            metrics,
+            names,
+            actor_control,
+            actor_slots,
+            actor_spill,
+            dead_letters,
+            events,
+            rest @ ..,
+        ] = sections;
+        let [instance_control, instance_slots, documents, histograms, journal_writes] = rest;
         Self {
             region_bytes,
             counters,
@@ -553,6 +691,11 @@ impl RegionMap {
             actor_spill,
             dead_letters,
             events,
+            instance_control,
+            instance_slots,
+            documents,
+            histograms,
+            journal_writes,
         }
     }
 
@@ -566,6 +709,11 @@ impl RegionMap {
             self.actor_spill,
             self.dead_letters,
             self.events,
+            self.instance_control,
+            self.instance_slots,
+            self.documents,
+            self.histograms,
+            self.journal_writes,
         ]
     }
 }
@@ -610,6 +758,7 @@ impl<'a> HeaderWriter<'a> {
             region_bytes: map.region_bytes as u64,
             header_bytes: HEADER_BYTES as u64,
             sections: map.section_count() as u64,
+            builtins: metrics::BUILTIN.len() as u64,
             ..record
         };
         let record: [u64; size_of::<HeaderRecord>() / WORD] = zerocopy::transmute!(record);
@@ -668,6 +817,11 @@ impl<'a> HeaderWriter<'a> {
     /// The runtime task's beat.
     pub fn runtime_beat(&self, mono_ns: u64) {
         self.beat(header::RUNTIME_BEAT, mono_ns);
+    }
+
+    /// The beat of the thread that polls.
+    pub fn poll_beat(&self, mono_ns: u64) {
+        self.beat(header::POLL_BEAT, mono_ns);
     }
 
     fn beat(&self, at: core::ops::Range<usize>, mono_ns: u64) {

@@ -11,7 +11,7 @@
 //! read, lapped, abandoned or (while a writer is on its way) pending; so with all writers at rest
 //! `read + lapped + abandoned = head`, unless one died on its way.
 
-use crate::records::DEAD_LETTER_WORDS;
+use crate::records::{DEAD_LETTER_WORDS, JOURNAL_WRITE_WORDS};
 use crate::seqlock::{READ_TRIES, Unreadable};
 use crate::sync::{AtomicU64, Ordering, fence, pause};
 use crate::words::{self, WORD, Words};
@@ -21,7 +21,10 @@ pub const SLOT_HEAD_WORDS: usize = 2;
 /// Bytes of a slot of the dead-letter ring.
 pub const DEAD_LETTER_SLOT_BYTES: usize = (SLOT_HEAD_WORDS + DEAD_LETTER_WORDS) * WORD;
 
-const _: () = assert!(DEAD_LETTER_SLOT_BYTES == 384);
+/// Bytes of a slot of the ring of journal writes.
+pub const JOURNAL_WRITE_SLOT_BYTES: usize = (SLOT_HEAD_WORDS + JOURNAL_WRITE_WORDS) * WORD;
+
+const _: () = assert!(DEAD_LETTER_SLOT_BYTES == 384 && JOURNAL_WRITE_SLOT_BYTES == 256);
 
 /// The ring of one section, for its writers.
 #[derive(Clone, Copy)]

@@ -193,7 +193,7 @@ impl<'a> Table<'a> {
         Self { control, slots, stride, spill, spill_used }
     }
 
-    fn slot(&self, index: usize) -> &'a [AtomicU64] {
+    pub(crate) fn slot(&self, index: usize) -> &'a [AtomicU64] {
         self.slots.get(index * self.stride..(index + 1) * self.stride).unwrap_or_default()
     }
 
@@ -461,6 +461,29 @@ impl<'a> Table<'a> {
         let Some((index, control)) = found else { return false };
         self.show_and_free(index, control, show);
         true
+    }
+
+    /// The slot of the newest spawn under this key, and its control word.
+    pub(crate) fn standing(&self, key: Key) -> Option<(usize, u64)> {
+        self.find(key, PLUS, true).map(|(index, control, _)| (index, control.0))
+    }
+
+    /// Whether a slot still has this control word.
+    pub(crate) fn stands(&self, index: usize, control: u64) -> bool {
+        self.control.get(index).is_some_and(|word| word.load(Ordering::Acquire) == control)
+    }
+
+    /// Takes an entry in hand, so that nobody else finds it; false if it is gone.
+    pub(crate) fn take_in_hand(&self, index: usize, control: u64) -> bool {
+        self.swap(index, Control(control), Control(control).with_state(BUSY))
+    }
+
+    /// Lets go of what [`Self::take_in_hand`] took: freed, or as it was.
+    pub(crate) fn let_go(&self, index: usize, control: u64, free: bool) {
+        if let Some(word) = self.control.get(index) {
+            let control = if free { Control(control).with_state(FREE).0 } else { control };
+            word.store(control, Ordering::Release);
+        }
     }
 
     /// Ends the life of an entry that is in hand.

@@ -342,7 +342,7 @@ fn a_spawn_leaves_the_stop_of_its_predecessor_alone() {
 fn overfull() -> Region {
     // Two buckets: whatever the key, they are its own.
     let region =
-        Region::new(&Capacities { actors: 8, lanes: 1, dead_letters: 1, events: 16, names: 1, metrics: 32 });
+        Region::new(&Capacities { actors: 8, lanes: 1, dead_letters: 1, events: 16, ..Capacities::LEAST });
     for number in 0..20 {
         let path = format!("/user/{number:02}");
         let placed = put(&region, &Actor { key: number, path: &path, ..Actor::default() });
@@ -590,8 +590,13 @@ fn a_snapshot_holds_the_tree_and_the_letters() {
     assert_eq!(put(&region, &child), Put::Slot);
     send(&region, 0);
     let reader = region.read();
-    let snapshot =
-        NodeSnapshot::of(reader.identity().node, "then".into(), reader.actors(), reader.dead_letters(100));
+    let snapshot = NodeSnapshot::of(
+        reader.identity().node,
+        "then".into(),
+        reader.actors(),
+        reader.dead_letters(100),
+        reader.subsystems(),
+    );
     assert_eq!((snapshot.node.as_str(), snapshot.generated_at.as_str()), ("node-1", "then"));
     assert_eq!((snapshot.actors.total, snapshot.dead_letters.len()), (2, 1));
     assert_eq!(snapshot.actors.roots[0].children[0].name, "b");

@@ -12,8 +12,8 @@ use atomscope_layout::dto::{ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, NodeSna
 use atomscope_layout::event::{EVENT_SLOT_BYTES, TelemetryEvent, encode};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::limits::{
-    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_EVENTS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
-    NAME_BYTES,
+    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{ACTOR_WORDS, ClockRecord, DEAD_LETTER_WORDS};
@@ -475,15 +475,27 @@ fn capacities() -> impl Strategy<Value = Capacities> {
         up_to(MAX_EVENTS),
         up_to(MAX_NAMES),
         MIN_METRICS..=MAX_METRICS,
+        up_to(MAX_INSTANCES),
+        up_to(MAX_HISTOGRAMS),
+        up_to(MAX_JOURNAL_WRITES),
+        256usize..=MAX_DOCUMENT_BYTES / 4,
     )
-        .prop_map(|(actors, lanes, dead_letters, events, names, metrics)| Capacities {
-            actors,
-            lanes,
-            dead_letters,
-            events,
-            names,
-            metrics,
-        })
+        .prop_map(
+            |(actors, lanes, dead_letters, events, names, metrics, instances, histograms, writes, bytes)| {
+                Capacities {
+                    actors,
+                    lanes,
+                    dead_letters,
+                    events,
+                    names,
+                    metrics,
+                    instances,
+                    document_bytes: bytes,
+                    histograms,
+                    journal_writes: writes,
+                }
+            },
+        )
 }
 
 proptest! {
@@ -512,9 +524,21 @@ proptest! {
         dead_letters in 1usize..50,
         events in 1usize..50,
         names in 1usize..50,
-        metrics in 32usize..90,
+        metrics in MIN_METRICS..200,
+        instances in 1usize..50,
+        document_bytes in 256usize..2000,
     ) {
-        let region = Region::new(&Capacities { actors, lanes, dead_letters, events, names, metrics });
+        let region = Region::new(&Capacities {
+            actors,
+            lanes,
+            dead_letters,
+            events,
+            names,
+            metrics,
+            instances,
+            document_bytes,
+            ..Capacities::LEAST
+        });
         let (map, record) = RegionMap::read(region.memory.reader()).unwrap();
         prop_assert_eq!(map, region.map);
         prop_assert_eq!(record.region_bytes, region.map.region_bytes as u64);
@@ -600,7 +624,7 @@ fn read_all(region: Words<'_>) {
     let (actors, letters) = (reader.actors(), reader.dead_letters(usize::MAX));
     assert!(actors.entries.len() <= reader.map().actor_slots.count);
     assert!(letters.recent.len() <= reader.map().dead_letters.count);
-    let _ = NodeSnapshot::of(String::new(), String::new(), actors, letters);
+    let _ = NodeSnapshot::of(String::new(), String::new(), actors, letters, reader.subsystems());
     let mut follower = Follower::from_first(&reader);
     let most = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
     for look in [follower.look(&reader), follower.last_look(&reader)] {

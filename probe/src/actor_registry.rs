@@ -38,7 +38,8 @@ pub struct ActorRegistry {
 impl ActorRegistry {
     /// A registry of its own, in private memory; the one of a node is [`crate::TelemetryExtension::actors`].
     pub fn new(bus: TelemetryBus) -> Self {
-        let region = Region::bare(Capacities { dead_letters: 1, events: 1, ..Capacities::default() });
+        let Capacities { actors, lanes, names, .. } = Capacities::default();
+        let region = Region::bare(Capacities { actors, lanes, names, ..Capacities::LEAST });
         Self { region, bus, settles: true }
     }
 

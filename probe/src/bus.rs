@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::{collections::VecDeque, sync::Weak, sync::atomic::AtomicUsize};
 
 pub use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::event::{EventKind, EventRecord};
 use atomscope_layout::limits::MAX_EVENTS;
-use atomscope_layout::region::MIN_METRICS;
 use atomscope_layout::{Capacities, event};
 #[cfg(feature = "atomr")]
 use atomscope_layout::{follow::Follower, follow::Look};
@@ -46,14 +46,7 @@ impl TelemetryBus {
     /// often, and as many of all others together (at least 16, and no more than is possible); the one of a node is [`crate::TelemetryExtension::bus`].
     pub fn new(capacity: usize) -> Self {
         let events = capacity.clamp(16, MOST_BARE_EVENTS);
-        Self::of(Region::bare(Capacities {
-            actors: 1,
-            lanes: 16,
-            dead_letters: 1,
-            events,
-            names: 256,
-            metrics: MIN_METRICS,
-        }))
+        Self::of(Region::bare(Capacities { lanes: 16, events, names: 256, ..Capacities::LEAST }))
     }
 
     pub(crate) fn of(region: Region) -> Self {
@@ -86,6 +79,19 @@ impl TelemetryBus {
         }
         let stamp = core.stamp(0);
         let cut = event::encode(&event, stamp, |name| core.intern(name), |record| core.publish(record));
+        if cut {
+            core.count_cut_text();
+        }
+    }
+}
+
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "what observes atomr tells of it"))]
+impl TelemetryBus {
+    /// Publishes an event of these numbers and texts, without making it up first.
+    pub(crate) fn tell(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
+        let core = self.core();
+        let (record, cut) = EventRecord::telling(kind, core.stamp(0), numbers, texts);
+        core.publish(&record);
         if cut {
             core.count_cut_text();
         }
@@ -304,8 +310,6 @@ impl Drop for Receiver {
 
 #[cfg(all(test, feature = "atomr"))]
 mod tests {
-    use atomscope_layout::event::{EventKind, EventRecord};
-
     use super::*;
 
     #[tokio::test]

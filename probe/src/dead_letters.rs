@@ -14,7 +14,6 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{
     DEAD_LETTER_HEAD_WORDS, DEAD_LETTER_WORDS, DeadLetterRecord as Record, dead_letter_flags,
 };
-use atomscope_layout::region::MIN_METRICS;
 use atomscope_layout::ring::Written;
 use zerocopy::FromZeros;
 
@@ -35,8 +34,7 @@ impl DeadLetterFeed {
     /// is [`crate::TelemetryExtension::dead_letters`].
     pub fn new(bus: TelemetryBus, capacity: usize) -> Self {
         let dead_letters = capacity.clamp(1, MAX_DEAD_LETTERS);
-        let capacities =
-            Capacities { actors: 1, lanes: 16, dead_letters, events: 1, names: 256, metrics: MIN_METRICS };
+        let capacities = Capacities { lanes: 16, dead_letters, names: 256, ..Capacities::LEAST };
         Self { region: Region::bare(capacities), bus }
     }
 

@@ -11,10 +11,16 @@ use atomscope_layout::{Capacities, RegionMap};
 use crate::actor_registry::ActorRegistry;
 use crate::bus::TelemetryBus;
 use crate::clock;
+use crate::cluster::ClusterProbe;
+use crate::ddata::DDataProbe;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
 use crate::exporters::Exporter;
+use crate::persistence::PersistenceProbe;
 use crate::region::{self, Region, warn};
+use crate::remote::RemoteProbe;
+use crate::sharding::ShardingProbe;
+use crate::streams::StreamsProbe;
 
 /// Bytes of a region that was not asked to be larger.
 const MOST_BYTES: usize = 16 << 20;
@@ -32,6 +38,18 @@ pub struct TelemetryExtension {
     pub actors: Arc<ActorRegistry>,
     /// Messages that found nobody.
     pub dead_letters: Arc<DeadLetterFeed>,
+    /// The cluster as this node sees it.
+    pub cluster: Arc<ClusterProbe>,
+    /// Shard regions.
+    pub sharding: Arc<ShardingProbe>,
+    /// Journals.
+    pub persistence: Arc<PersistenceProbe>,
+    /// Associations with other nodes.
+    pub remote: Arc<RemoteProbe>,
+    /// Streams that run.
+    pub streams: Arc<StreamsProbe>,
+    /// Distributed data.
+    pub ddata: Arc<DDataProbe>,
     region: Region,
     /// Whether a second installation was complained of.
     complained: AtomicBool,
@@ -79,6 +97,12 @@ impl TelemetryExtension {
             node,
             actors: Arc::new(ActorRegistry::of(region.clone(), bus.clone())),
             dead_letters: Arc::new(DeadLetterFeed::of(region.clone(), bus.clone())),
+            cluster: Arc::new(ClusterProbe::of(region.clone(), bus.clone())),
+            sharding: Arc::new(ShardingProbe::of(region.clone(), bus.clone())),
+            persistence: Arc::new(PersistenceProbe::of(region.clone(), bus.clone())),
+            remote: Arc::new(RemoteProbe::of(region.clone(), bus.clone())),
+            streams: Arc::new(StreamsProbe::of(region.clone(), bus.clone())),
+            ddata: Arc::new(DDataProbe::of(region.clone(), bus.clone())),
             bus,
             region,
             complained: AtomicBool::new(false),
@@ -131,7 +155,8 @@ impl TelemetryExtension {
         let generated_at = rfc3339(i128::from(clock::unix_ns()));
         let reader = self.region.core.reader();
         let letters = reader.map(|reader| reader.dead_letters(SNAPSHOT_DEAD_LETTERS)).unwrap_or_default();
-        NodeSnapshot::of(self.node.clone(), generated_at, self.actors.actors(), letters)
+        let subsystems = reader.map(|reader| reader.subsystems()).unwrap_or_default();
+        NodeSnapshot::of(self.node.clone(), generated_at, self.actors.actors(), letters, subsystems)
     }
 }
 

@@ -29,17 +29,33 @@
 pub mod actor_registry;
 pub mod bus;
 mod clock;
+#[cfg(feature = "atomr")]
+pub mod cluster;
+#[cfg(feature = "atomr")]
+pub mod ddata;
 pub mod dead_letters;
 mod error;
 #[cfg(feature = "atomr")]
 pub mod exporters;
 #[cfg(feature = "atomr")]
 mod extension;
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
+mod instances;
 mod lane;
+#[cfg(feature = "atomr")]
+pub mod persistence;
+#[allow(dead_code, reason = "what is polled depends on the features")]
+mod poller;
 mod region;
 #[cfg(target_os = "linux")]
 mod region_file;
+#[cfg(feature = "atomr")]
+pub mod remote;
 mod sampler;
+#[cfg(feature = "atomr")]
+pub mod sharding;
+#[cfg(feature = "atomr")]
+pub mod streams;
 mod text;
 #[cfg(feature = "atomr")]
 mod wake;
@@ -49,4 +65,4 @@ pub use atomscope_layout::{Capacities, LimitError, dto};
 pub use crate::error::CreateError;
 #[cfg(feature = "atomr")]
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
-pub use crate::region::{Counter, Gauge, Region, RegionBuilder};
+pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};

@@ -12,11 +12,13 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
+use std::time::Duration;
 
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventRecord};
+use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
 use atomscope_layout::names::{Interned, Interner};
@@ -32,7 +34,9 @@ use atomscope_layout::{Capacities, RegionMap};
 use crate::actor_registry::stop_event;
 use crate::clock::{self, Clock};
 use crate::error::CreateError;
+use crate::instances::Census;
 use crate::lane;
+use crate::poller::{POLL_INTERVAL, Poller};
 #[cfg(target_os = "linux")]
 use crate::region_file;
 use crate::sampler::Sampler;
@@ -69,6 +73,7 @@ pub struct RegionBuilder {
     capacities: Capacities,
     place: Option<Place>,
     previews: bool,
+    poll_interval: Duration,
 }
 
 /// Where a region that can be seen from outside is made.
@@ -120,10 +125,44 @@ impl RegionBuilder {
         self
     }
 
-    /// Counters and gauges, those of the probe included; 128 unless told, of which about 110 are the application's.
+    /// Counters, gauges and histograms, those of the probe included; 192 unless told, of which about 120 are the
+    /// application's.
     /// 256 bytes each, and 8 in every lane.
     pub fn metrics(mut self, capacity: usize) -> Self {
         self.capacities.metrics = capacity;
+        self
+    }
+
+    /// Associations, journals, persistence ids, shards and other things for which room is promised; 512 unless told. About
+    /// 780 bytes each. Persistence ids take at most half of them; keys, streams and shards a quarter each.
+    pub fn instances(mut self, capacity: usize) -> Self {
+        self.capacities.instances = capacity;
+        self
+    }
+
+    /// Bytes for the cluster's state, and as many for the shards' allocation; 32 KiB unless told, each kept twice. A
+    /// member takes about 80.
+    pub fn document_bytes(mut self, bytes: usize) -> Self {
+        self.capacities.document_bytes = bytes;
+        self
+    }
+
+    /// Histograms, one for each journal included; 16 unless told. 1,536 bytes each.
+    pub fn histograms(mut self, capacity: usize) -> Self {
+        self.capacities.histograms = capacity;
+        self
+    }
+
+    /// Journal writes kept; 128 unless told. 256 bytes each.
+    pub fn journal_writes(mut self, capacity: usize) -> Self {
+        self.capacities.journal_writes = capacity;
+        self
+    }
+
+    /// From one poll of the components that tell nothing by themselves to the next; a second unless told, and 10 ms at
+    /// least.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
         self
     }
 
@@ -149,6 +188,11 @@ impl RegionBuilder {
     /// Whether message previews that the application gives are kept; they are unless told.
     pub fn previews(mut self, keep: bool) -> Self {
         self.previews = keep;
+        self
+    }
+
+    fn with(mut self, capacities: Capacities) -> Self {
+        self.capacities = capacities;
         self
     }
 
@@ -190,8 +234,18 @@ impl RegionBuilder {
 }
 
 /// What a process has room for that has room for next to nothing.
-const SMALL: Capacities =
-    Capacities { actors: 256, lanes: 4, dead_letters: 32, events: 32, names: 128, metrics: 64 };
+const SMALL: Capacities = Capacities {
+    actors: 256,
+    lanes: 4,
+    dead_letters: 32,
+    events: 32,
+    names: 128,
+    metrics: 128,
+    instances: 64,
+    document_bytes: 4096,
+    histograms: 4,
+    journal_writes: 32,
+};
 
 /// Whether the environment turns the probe off.
 pub(crate) fn turned_off() -> bool {
@@ -216,12 +270,13 @@ impl Region {
             capacities: Capacities::default(),
             place: Some(Place::Named),
             previews: true,
+            poll_interval: POLL_INTERVAL,
         }
     }
 
     /// A region of its own for what is made on a bare bus: private, touched only where it is used, without beats.
     pub(crate) fn bare(capacities: Capacities) -> Self {
-        let builder = RegionBuilder { node: String::new(), capacities, place: None, previews: true };
+        let builder = Self::builder("").private().with(capacities);
         let core = Arc::new(Core::private_or_less(builder));
         Self { closer: Arc::new(Closer { core: core.clone(), sampler: None, pid: std::process::id() }), core }
     }
@@ -274,6 +329,20 @@ impl Region {
         Counter { metric: self.core.register(name, unit, Kind::Counter, help), region: self.clone() }
     }
 
+    /// Registers a histogram, or finds the one of that name; as [`Region::counter`].
+    ///
+    /// ```
+    /// use atomscope_probe::Region;
+    ///
+    /// let region = Region::builder("docs").actors(100).private().build()?;
+    /// let sizes = region.histogram("orders.size", "items", "Items in an order");
+    /// sizes.record(3);
+    /// # Ok::<(), atomscope_probe::CreateError>(())
+    /// ```
+    pub fn histogram(&self, name: &str, unit: &str, help: &str) -> Histogram {
+        Histogram { slot: self.core.register_histogram(name, unit, help), region: self.clone() }
+    }
+
     /// Registers a gauge, or finds the one of that name; as [`Region::counter`].
     pub fn gauge(&self, name: &str, unit: &str, help: &str) -> Gauge {
         Gauge { metric: self.core.register(name, unit, Kind::Gauge, help), region: self.clone() }
@@ -315,6 +384,21 @@ impl Gauge {
     }
 }
 
+/// How often a number was how big: buckets at most a quarter apart. Holds the region open.
+#[derive(Debug, Clone)]
+pub struct Histogram {
+    region: Region,
+    slot: u64,
+}
+
+impl Histogram {
+    /// Counts `value`: four locked adds; no lock, no allocation, no system call.
+    #[inline]
+    pub fn record(&self, value: u64) {
+        self.region.core.record_histogram(self.slot, value);
+    }
+}
+
 /// What is behind a region's handles.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -328,6 +412,13 @@ pub(crate) struct Core {
     pub(crate) previews: bool,
     name_keys: Vec<AtomicU64>,
     spill_used: AtomicU64,
+    /// Of the table of instances, which spills nothing.
+    no_spill: AtomicU64,
+    pins: Vec<AtomicU64>,
+    pub(crate) census: Mutex<Census>,
+    pub(crate) documents: Mutex<()>,
+    histograms: AtomicUsize,
+    pub(crate) poller: Poller,
     metrics: Mutex<Vec<(String, Kind)>>,
     settler: Mutex<Settler>,
     system_named: OnceLock<()>,
@@ -393,7 +484,8 @@ impl Core {
             created_unix_ns: clock::unix_ns(),
             actor_capacity: builder.capacities.actors as u64,
             flags: u64::from(builder.previews),
-            reserved: [0; 2],
+            builtins: 0,
+            reserved: 0,
         };
         let writer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
         HeaderWriter::new(memory.words()).prepare(
@@ -413,6 +505,12 @@ impl Core {
             previews: builder.previews,
             name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
             spill_used: AtomicU64::new(0),
+            no_spill: AtomicU64::new(0),
+            pins: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.instance_slots.count).collect(),
+            census: Mutex::default(),
+            documents: Mutex::default(),
+            histograms: AtomicUsize::new(0),
+            poller: Poller::new(builder.poll_interval),
             metrics: Mutex::new(
                 BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
             ),
@@ -435,7 +533,11 @@ impl Core {
         HeaderWriter::new(self.memory.words())
     }
 
-    fn section(&self, section: Section) -> &[AtomicU64] {
+    pub(crate) fn map(&self) -> &RegionMap {
+        &self.map
+    }
+
+    pub(crate) fn section(&self, section: Section) -> &[AtomicU64] {
         self.memory.words().get(section.range()).unwrap_or_default()
     }
 
@@ -457,6 +559,21 @@ impl Core {
             self.section(self.map.actor_spill),
             &self.spill_used,
         )
+    }
+
+    /// Associations, journals, shards and so on.
+    pub(crate) fn instances(&self) -> Instances<'_> {
+        let (control, slots) =
+            (self.section(self.map.instance_control), self.section(self.map.instance_slots));
+        Instances::new(
+            Table::new(control, slots, self.map.instance_slots.stride, &[], &self.no_spill),
+            &self.pins,
+        )
+    }
+
+    /// How many instances there is room for.
+    pub(crate) fn instance_room(&self) -> usize {
+        self.map.instance_slots.count / 2
     }
 
     pub(crate) fn dead_letters(&self) -> Ring<'_> {
@@ -556,6 +673,25 @@ impl Core {
         Ok(number)
     }
 
+    /// 1 + the number of the slot of the histogram of this name, which is registered if there is none; 0 where there is
+    /// no room. Takes a lock.
+    pub(crate) fn register_histogram(&self, name: &str, unit: &str, help: &str) -> u64 {
+        let Some(metric) = self.register(name, unit, Kind::Histogram, help) else { return 0 };
+        let Some(word) = self.section(self.map.counters).get(metric) else { return 0 };
+        let _one_at_a_time = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = word.load(Ordering::Relaxed);
+        if held != 0 {
+            return held;
+        }
+        let slot = self.histograms.fetch_add(1, Ordering::Relaxed);
+        if slot >= self.map.histograms.count {
+            warn(&format!("histogram `{name}` counts nothing: the region has {slot}; raise `histograms`"));
+            return 0;
+        }
+        word.store(slot as u64 + 1, Ordering::Relaxed);
+        slot as u64 + 1
+    }
+
     /// What the region holds, read in-process. Fails only in a forked child, which has none.
     pub(crate) fn reader(&self) -> Option<RegionReader<'_>> {
         RegionReader::open(self.memory.reader()).ok()
@@ -646,6 +782,7 @@ impl Closer {
             return;
         }
         self.core.wake_runtime();
+        self.core.poller.stop();
         if let Some(sampler) = &self.sampler {
             sampler.stop();
         }

@@ -438,9 +438,11 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
             write_json(out, &Line::Node { node: name, generated_at, actors, atomscope })?;
             node.actors.flat.iter().try_for_each(|actor| write_json(out, &Line::Actor(actor)))?;
             node.dead_letters.iter().try_for_each(|letter| write_json(out, &Line::DeadLetter(letter)))?;
-            metrics.iter().try_for_each(|MetricDump { name, unit, kind: metric_kind, help, value }| {
-                write_json(out, &Line::Metric { name, unit, metric_kind, help, value: *value })
-            })
+            metrics.iter().try_for_each(
+                |MetricDump { name, unit, kind: metric_kind, help, value, .. }| {
+                    write_json(out, &Line::Metric { name, unit, metric_kind, help, value: *value })
+                },
+            )
         }
         Format::Raw => Ok(()),
     })

@@ -79,7 +79,8 @@ impl Redactor {
 
     /// Replaces every name that may come from the application.
     pub fn redact(&self, snapshot: &mut Snapshot) {
-        let Snapshot { identity, actors, dead_letters, metrics, .. } = snapshot;
+        let Snapshot { identity, actors, dead_letters, metrics, subsystems, .. } = snapshot;
+        subsystems.rename(|name| self.name(name));
         identity.node = self.name(&identity.node);
         identity.system = identity.system.as_deref().map(|system| self.name(system));
         identity.program = self.name(&identity.program);

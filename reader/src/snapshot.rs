@@ -2,10 +2,13 @@
 //!
 //! Taken once per tick; whoever shows it never goes back to the region.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
 use atomscope_layout::decode::{ActorTotals, Actors, DeadLetters, Identity, rfc3339};
 use atomscope_layout::dto::NodeSnapshot;
+use atomscope_layout::histogram::Histogram;
 use atomscope_layout::metrics::{Kind, Metric};
 use atomscope_layout::region::header;
 use serde::Serialize;
@@ -41,8 +44,10 @@ pub struct Snapshot {
     pub at_rest: bool,
     /// Its newest dead letters.
     pub dead_letters: DeadLetters,
-    /// Its counters and gauges.
+    /// Its counters, gauges and histograms.
     pub metrics: Vec<Metric>,
+    /// What is told of its subsystems.
+    pub subsystems: Subsystems,
 }
 
 /// Nanoseconds since 1970, UTC.
@@ -75,6 +80,7 @@ impl Snapshot {
             at_rest,
             dead_letters: reader.dead_letters(DEAD_LETTERS),
             metrics: reader.metrics(),
+            subsystems: reader.subsystems(),
         };
         region.still_whole()?;
         Ok(snapshot)
@@ -147,6 +153,12 @@ impl Snapshot {
         let drift = self.drift();
         let generated_at = rfc3339(self.taken_unix_ns);
         let Self { identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, .. } = self;
+        let mut subsystems = self.subsystems;
+        let instances = std::mem::take(&mut subsystems.instances);
+        let mut by_domain = BTreeMap::new();
+        for entry in instances.entries {
+            by_domain.entry(entry.domain.name()).or_insert_with(Vec::new).push(entry);
+        }
         let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
         let atomscope = About {
             state: liveness.verdict.word(),
@@ -174,10 +186,15 @@ impl Snapshot {
                 unreadable: dead_letters.unreadable,
             },
             metrics: metrics.into_iter().map(MetricDump::from).collect(),
+            instances: by_domain,
+            hand_offs: std::mem::take(&mut subsystems.hand_offs),
+            instances_unreadable: instances.unreadable,
+            rows_left_out: subsystems.rows_left_out,
+            documents_unreadable: subsystems.documents_unreadable,
             dumped_at: dumped.map(|_| generated_at.clone()),
             redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
         };
-        let node = NodeSnapshot::of(identity.node, generated_at, actors, dead_letters);
+        let node = NodeSnapshot::of(identity.node, generated_at, actors, dead_letters, subsystems);
         Dump { node, atomscope }
     }
 }
@@ -225,6 +242,13 @@ pub struct About {
     pub dead_letters: DeadLetterTotals,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricDump>,
+    /// Associations, journals, shards and so on, by what they are.
+    pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
+    /// Hand-offs of shards: shard, from, to, state.
+    pub hand_offs: Vec<[String; 4]>,
+    pub instances_unreadable: u64,
+    pub rows_left_out: u64,
+    pub documents_unreadable: u64,
     /// RFC 3339; only of a dump, whose `state` and ages are those of that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dumped_at: Option<String>,
@@ -241,7 +265,7 @@ pub struct DeadLetterTotals {
     pub unreadable: u64,
 }
 
-/// A counter or gauge.
+/// A counter, gauge or histogram.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "those of Metric say it")]
 pub struct MetricDump {
@@ -250,6 +274,30 @@ pub struct MetricDump {
     pub kind: &'static str,
     pub help: String,
     pub value: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<HistogramDump>,
+}
+
+/// What a histogram comes to.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of Histogram say it")]
+pub struct HistogramDump {
+    pub sum: u64,
+    pub greatest: u64,
+    /// Not exceeded by half of the values; at most a quarter too great, as the others.
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    /// The least value of each bucket that holds something, and how many it holds.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+impl From<Histogram> for HistogramDump {
+    fn from(histogram: Histogram) -> Self {
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| histogram.quantile(share));
+        let Histogram { sum, greatest, buckets, .. } = histogram;
+        Self { sum, greatest, p50, p90, p99, buckets }
+    }
 }
 
 impl From<Metric> for MetricDump {
@@ -257,7 +305,9 @@ impl From<Metric> for MetricDump {
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
-        Self { name: metric.name, unit: metric.unit, kind, help: metric.help, value: metric.value }
+        let histogram = metric.histogram.map(HistogramDump::from);
+        Self { name: metric.name, unit: metric.unit, kind, help: metric.help, value: metric.value, histogram }
     }
 }

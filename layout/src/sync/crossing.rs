@@ -66,6 +66,11 @@ impl AtomicU64 {
         self.0.fetch_add(value, order)
     }
 
+    pub fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+        cross();
+        self.0.fetch_sub(value, order)
+    }
+
     pub fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
         cross();
         self.0.fetch_max(value, order)

@@ -41,7 +41,8 @@ pub const HEADER: HeaderRecord = HeaderRecord {
     created_unix_ns: 1_000_000_000_000_000_000,
     actor_capacity: 8,
     flags: 1,
-    reserved: [0; 2],
+    builtins: 0,
+    reserved: 0,
 };
 
 impl Region {
@@ -57,7 +58,14 @@ impl Region {
 
     /// Room for 8 actors and not much else.
     pub fn small() -> Self {
-        Self::new(&Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 16, names: 8, metrics: 40 })
+        Self::new(&Capacities {
+            actors: 8,
+            lanes: 2,
+            dead_letters: 4,
+            events: 16,
+            names: 8,
+            ..Capacities::LEAST
+        })
     }
 
     pub fn header(&self) -> HeaderWriter<'_> {

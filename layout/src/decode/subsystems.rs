@@ -1,0 +1,491 @@
+//! What a region tells of the node's subsystems.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::{Names, RegionReader, Texts, rfc3339};
+use crate::document::{self, Document};
+use crate::dto::{
+    ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, JournalInfo, JournalWriteInfo, PersistenceIdStat,
+    PersistenceSnapshot, ReachabilityRecord, RemoteAssociationInfo, RemoteSnapshot, ShardRegionInfo,
+    ShardingSnapshot, StreamGraphInfo, StreamsSnapshot,
+};
+use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
+use crate::instances::{
+    Domain, INSTANCE_WORDS, InstanceRecord, NUMBERS, What, association, graph, persistence_id,
+};
+use crate::metrics::Builtin;
+use crate::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
+use crate::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT};
+use crate::ring::{Found, RingReader};
+use crate::table::{Entry, Key, Sign, TableReader};
+use crate::words::Words;
+
+/// Kinds of rows of the document of the cluster's state.
+pub mod cluster_rows {
+    /// This node's address. One text.
+    pub const SELF: u16 = 1;
+    /// The leader's address. One text.
+    pub const LEADER: u16 = 2;
+    /// A member: address, status, roles. The number's low half is its up-number, bit 32 says that it is reachable.
+    pub const MEMBER: u16 = 3;
+    /// The address of a member that cannot be reached. One text.
+    pub const UNREACHABLE: u16 = 4;
+    /// A record of reachability: observer, subject, status.
+    pub const REACHABILITY: u16 = 5;
+    /// A node of the gossip's version vector; the number is its version. One text.
+    pub const VERSION: u16 = 6;
+    /// The bit of a member's number that says that it is reachable.
+    pub const REACHABLE_BIT: u64 = 1 << 32;
+}
+
+/// Kinds of rows of the document of the shards' allocation.
+pub mod sharding_rows {
+    /// A region; the number is how many shards it has. One text.
+    pub const REGION: u16 = 1;
+    /// A shard of the region before it. One text.
+    pub const SHARD: u16 = 2;
+    /// An allocation: shard, region.
+    pub const ALLOCATION: u16 = 3;
+    /// A hand-off: shard, from, to, state.
+    pub const HAND_OFF: u16 = 4;
+}
+
+/// An instance as it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceEntry {
+    /// What it is one of.
+    pub domain: Domain,
+    /// Its key.
+    pub key: Key,
+    /// Its name.
+    pub name: String,
+    /// The name of the instance that it belongs to.
+    pub owner: Option<String>,
+    /// When it was made: RFC 3339, UTC.
+    pub since: String,
+    /// Its numbers; see [`Domain::fields`].
+    pub numbers: [u64; NUMBERS],
+    /// The texts of those numbers that are names.
+    names: Vec<(usize, String)>,
+}
+
+impl InstanceEntry {
+    /// The text of a number that is a name; empty if there is none.
+    pub fn text(&self, field: usize) -> &str {
+        self.names.iter().find(|(at, _)| *at == field).map_or("", |(_, name)| name.as_str())
+    }
+}
+
+/// Name, owner, since, and a field for each number.
+impl Serialize for InstanceEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", &self.name)?;
+        if let Some(owner) = &self.owner {
+            map.serialize_entry("owner", owner)?;
+        }
+        map.serialize_entry("since", &self.since)?;
+        for (at, field) in self.domain.fields().iter().enumerate() {
+            let number = self.numbers[at];
+            match field.what {
+                What::Count | What::Level => map.serialize_entry(field.name, &number)?,
+                What::Name => map.serialize_entry(field.name, self.text(at))?,
+                What::Float => map.serialize_entry(field.name, &f64::from_bits(number))?,
+                What::Flag => map.serialize_entry(field.name, &flag(number))?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// What a flag says: unknown, no or yes.
+pub fn flag(number: u64) -> Option<bool> {
+    match number {
+        1 => Some(false),
+        2 => Some(true),
+        _ => None,
+    }
+}
+
+/// All instances, and how sure that is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InstanceList {
+    /// By domain, owner and name.
+    pub entries: Vec<InstanceEntry>,
+    /// Records that could not be read.
+    pub unreadable: u64,
+}
+
+impl InstanceList {
+    /// Those of one domain.
+    pub fn of(&self, domain: Domain) -> impl Iterator<Item = &InstanceEntry> {
+        self.entries.iter().filter(move |entry| entry.domain == domain)
+    }
+}
+
+/// The newest journal writes, and how sure that is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalWrites {
+    /// Oldest first.
+    pub recent: Vec<JournalWriteInfo>,
+    /// How many there ever were.
+    pub total: u64,
+    /// How many of those kept were given up by their writers or could not be read.
+    pub unreadable: u64,
+}
+
+impl Subsystems {
+    /// Puts `name` of each text that may come from the application in its place.
+    pub fn rename(&mut self, name: impl Fn(&str) -> String) {
+        let rename = |text: &mut String| *text = name(text);
+        let ClusterStateInfo {
+            self_address,
+            leader,
+            members,
+            unreachable,
+            reachability_records,
+            gossip_version,
+        } = &mut self.cluster;
+        self_address.iter_mut().chain(leader).chain(unreachable).for_each(rename);
+        for member in members {
+            rename(&mut member.address);
+            member.roles.iter_mut().for_each(rename);
+        }
+        for record in reachability_records {
+            rename(&mut record.observer);
+            rename(&mut record.subject);
+        }
+        gossip_version.iter_mut().for_each(|(node, _)| rename(node));
+        for region in &mut self.sharding.regions {
+            rename(&mut region.region_id);
+            region.shards.iter_mut().for_each(rename);
+        }
+        for (shard, region) in &mut self.sharding.allocations {
+            rename(shard);
+            rename(region);
+        }
+        self.hand_offs
+            .iter_mut()
+            .for_each(|[shard, from, to, _]| [shard, from, to].into_iter().for_each(rename));
+        for journal in &mut self.persistence.journals {
+            rename(&mut journal.name);
+            journal.persistence_ids.iter_mut().for_each(|id| rename(&mut id.persistence_id));
+        }
+        for write in &mut self.persistence.recent_writes {
+            rename(&mut write.journal);
+            rename(&mut write.persistence_id);
+        }
+        self.remote.associations.iter_mut().for_each(|association| rename(&mut association.remote_address));
+        self.streams.active.iter_mut().for_each(|graph| rename(&mut graph.name));
+        self.ddata.keys.iter_mut().for_each(rename);
+        for entry in &mut self.instances.entries {
+            rename(&mut entry.name);
+            entry.owner.iter_mut().for_each(rename);
+            let states = [Domain::Association, Domain::Shard].contains(&entry.domain);
+            entry.names.iter_mut().filter(|_| !states).for_each(|(_, text)| rename(text));
+        }
+    }
+}
+
+/// Everything that is told of the subsystems.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Subsystems {
+    /// The cluster.
+    pub cluster: ClusterStateInfo,
+    /// Shard regions and allocations.
+    pub sharding: ShardingSnapshot,
+    /// Hand-offs of shards: shard, from, to, state.
+    pub hand_offs: Vec<[String; 4]>,
+    /// Journals.
+    pub persistence: PersistenceSnapshot,
+    /// Associations.
+    pub remote: RemoteSnapshot,
+    /// Streams.
+    pub streams: StreamsSnapshot,
+    /// Distributed data.
+    pub ddata: DDataSnapshot,
+    /// All instances.
+    pub instances: InstanceList,
+    /// Rows that found no room in the documents.
+    pub rows_left_out: u64,
+    /// Documents that could not be read.
+    pub documents_unreadable: u64,
+}
+
+impl<'a> RegionReader<'a> {
+    /// Everything that is told of the subsystems. Costs a pass over the table of instances.
+    pub fn subsystems(&self) -> Subsystems {
+        let instances = self.instances();
+        let mut told = Subsystems {
+            remote: remote(&instances),
+            streams: self.streams(&instances),
+            ddata: self.ddata(&instances),
+            persistence: self.persistence(&instances),
+            ..Subsystems::default()
+        };
+        let (mut left_out, mut unreadable) = (0, 0);
+        let mut document = |number| match self.document(number) {
+            Ok(document) => {
+                let document = document.unwrap_or_default();
+                left_out += document.left_out;
+                document
+            }
+            Err(_) => {
+                unreadable += 1;
+                Document::default()
+            }
+        };
+        told.cluster = cluster(&document(CLUSTER_DOCUMENT));
+        (told.sharding, told.hand_offs) = sharding(&document(SHARDING_DOCUMENT));
+        (told.rows_left_out, told.documents_unreadable) = (left_out, unreadable);
+        Subsystems { instances, ..told }
+    }
+
+    /// The state of the cluster, as it was told last.
+    pub fn cluster(&self) -> ClusterStateInfo {
+        self.document(CLUSTER_DOCUMENT).ok().flatten().map(|document| cluster(&document)).unwrap_or_default()
+    }
+
+    /// The allocation of the shards, as it was told last.
+    pub fn sharding(&self) -> ShardingSnapshot {
+        let document = self.document(SHARDING_DOCUMENT).ok().flatten();
+        document.map(|document| sharding(&document).0).unwrap_or_default()
+    }
+
+    fn document(&self, number: usize) -> Result<Option<Document>, crate::seqlock::Unreadable> {
+        let (section, stride) = (self.section(self.map.documents), self.map.documents.stride);
+        match section.slice(number * stride..(number + 1) * stride) {
+            Some(words) => document::read(words),
+            None => Ok(None),
+        }
+    }
+
+    /// The histogram whose slot has the number `slot − 1`.
+    pub(super) fn histogram(&self, slot: u64) -> Option<Histogram> {
+        let (section, stride) = (self.section(self.map.histograms), self.map.histograms.stride);
+        let slot = usize::try_from(slot.checked_sub(1)?).ok()?;
+        if slot >= self.map.histograms.count {
+            return None;
+        }
+        section.slice(slot * stride..slot * stride + HISTOGRAM_WORDS).map(histogram::read)
+    }
+
+    /// All instances.
+    pub fn instances(&self) -> InstanceList {
+        let map = &self.map;
+        let table = TableReader::new(
+            self.section(map.instance_control),
+            self.section(map.instance_slots),
+            map.instance_slots.stride,
+            Words::new(&[]),
+        );
+        let mut names = Names::new(self.section(map.names), map.names.stride);
+        let clock = self.clock();
+        let mut list = InstanceList::default();
+        let mut owners = Vec::new();
+        let mut words = [0u64; INSTANCE_WORDS];
+        for slot in 0..table.len() {
+            match table.read(slot, &mut words) {
+                Ok(Entry::Free) => {}
+                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, &mut names) {
+                    Some((mut entry, since, owner)) => {
+                        entry.since = clock.map(|clock| rfc3339(clock.unix_ns(since))).unwrap_or_default();
+                        owners.push(owner);
+                        list.entries.push(entry);
+                    }
+                    None => list.unreadable += 1,
+                },
+                Ok(Entry::Held(Sign::Minus)) | Err(_) => list.unreadable += 1,
+            }
+        }
+        let by_key: HashMap<Key, String> =
+            list.entries.iter().map(|entry| (entry.key, entry.name.clone())).collect();
+        for (entry, owner) in list.entries.iter_mut().zip(owners) {
+            entry.owner = by_key.get(&owner).cloned();
+        }
+        list.entries.sort_by(|a, b| (a.domain, &a.owner, &a.name).cmp(&(b.domain, &b.owner, &b.name)));
+        list
+    }
+
+    /// The newest journal writes, at most `limit` of them.
+    pub fn journal_writes(&self, limit: usize) -> JournalWrites {
+        let section = self.section(self.map.journal_writes);
+        if section.is_empty() {
+            return JournalWrites::default();
+        }
+        let ring = RingReader::new(section, self.map.journal_writes.stride);
+        let clock = self.clock();
+        let total = ring.head();
+        let kept = total.min(ring.capacity()).min(limit as u64);
+        let mut writes = JournalWrites { total, ..JournalWrites::default() };
+        let mut words = [0u64; JOURNAL_WRITE_WORDS];
+        for ticket in total - kept..total {
+            let write = match ring.read(ticket, &mut words) {
+                Ok(Found::Record) => decode_journal_write(&words),
+                Ok(Found::Lapped) => continue,
+                Ok(Found::Abandoned | Found::Pending) | Err(_) => None,
+            };
+            match write {
+                Some((stamp, write)) => {
+                    let timestamp = clock.map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default();
+                    writes.recent.push(JournalWriteInfo { timestamp, ..write });
+                }
+                None => writes.unreadable += 1,
+            }
+        }
+        writes
+    }
+
+    /// Journals, persistence ids and the newest writes.
+    pub fn persistence(&self, instances: &InstanceList) -> PersistenceSnapshot {
+        let ids = |journal: &InstanceEntry| {
+            let ids =
+                instances.of(Domain::PersistenceId).filter(|id| id.owner.as_ref() == Some(&journal.name));
+            let stat = |id: &InstanceEntry| PersistenceIdStat {
+                persistence_id: id.name.clone(),
+                highest_sequence_nr: id.numbers[persistence_id::HIGHEST],
+                event_count: id.numbers[persistence_id::EVENTS],
+            };
+            ids.map(stat).collect()
+        };
+        let journals = instances.of(Domain::Journal);
+        PersistenceSnapshot {
+            journals: journals
+                .map(|journal| JournalInfo { name: journal.name.clone(), persistence_ids: ids(journal) })
+                .collect(),
+            total_events: self.builtin(Builtin::PersistenceEvents),
+            recent_writes: self.journal_writes(usize::MAX).recent,
+        }
+    }
+
+    /// Streams.
+    pub fn streams(&self, instances: &InstanceList) -> StreamsSnapshot {
+        let active = instances.of(Domain::Graph).map(|graph| StreamGraphInfo {
+            id: graph.numbers[graph::ID],
+            name: graph.name.clone(),
+            started_at: graph.since.clone(),
+        });
+        let mut active: Vec<_> = active.collect();
+        active.sort_by_key(|graph| graph.id);
+        // Ended ones first, so that no stream that runs is missed.
+        let total_finished = self.builtin(Builtin::StreamsFinished);
+        let total_started = self.builtin(Builtin::StreamsStarted);
+        StreamsSnapshot {
+            running_graphs: total_started.saturating_sub(total_finished),
+            total_started,
+            total_finished,
+            active,
+        }
+    }
+
+    /// Distributed data.
+    pub fn ddata(&self, instances: &InstanceList) -> DDataSnapshot {
+        let mut keys: Vec<_> = instances.of(Domain::Key).map(|key| key.name.clone()).collect();
+        keys.sort();
+        DDataSnapshot { keys, total_updates: self.builtin(Builtin::DDataUpdates) }
+    }
+}
+
+/// Associations.
+pub fn remote(instances: &InstanceList) -> RemoteSnapshot {
+    let info = |at: &InstanceEntry| RemoteAssociationInfo {
+        remote_address: at.name.clone(),
+        state: at.text(association::STATE).to_owned(),
+        inbound_bytes: at.numbers[association::BYTES_IN],
+        outbound_bytes: at.numbers[association::BYTES_OUT],
+    };
+    RemoteSnapshot { associations: instances.of(Domain::Association).map(info).collect() }
+}
+
+fn decode_instance(
+    words: &[u64; INSTANCE_WORDS],
+    names: &mut Names<'_>,
+) -> Option<(InstanceEntry, u64, Key)> {
+    let mut record = InstanceRecord::new_zeroed();
+    record.as_mut_bytes().copy_from_slice(words.as_bytes());
+    let domain = Domain::from_number(record.domain)?;
+    let name = Texts(&record.name).take(record.name_bytes)?.to_owned();
+    let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.what == What::Name);
+    let texts = fields.filter_map(|(at, _)| {
+        let id = u32::try_from(record.numbers[at]).ok().filter(|id| *id != 0)?;
+        Some((at, names.get(id).to_owned()))
+    });
+    let entry = InstanceEntry {
+        domain,
+        key: Key(record.key),
+        name,
+        owner: None,
+        since: String::new(),
+        numbers: record.numbers,
+        names: texts.collect(),
+    };
+    Some((entry, record.since, Key(record.owner)))
+}
+
+fn decode_journal_write(words: &[u64; JOURNAL_WRITE_WORDS]) -> Option<(u64, JournalWriteInfo)> {
+    let mut record = JournalWriteRecord::new_zeroed();
+    record.as_mut_bytes().copy_from_slice(words.as_bytes());
+    let mut texts = Texts(&record.text);
+    let write = JournalWriteInfo {
+        journal: texts.take(record.journal_bytes)?.to_owned(),
+        persistence_id: texts.take(record.persistence_id_bytes)?.to_owned(),
+        sequence_nr: record.sequence_nr,
+        timestamp: String::new(),
+    };
+    Some((record.stamp, write))
+}
+
+fn cluster(document: &Document) -> ClusterStateInfo {
+    let mut state = ClusterStateInfo::default();
+    for row in &document.rows {
+        let first = || row.text(0).to_owned();
+        match row.kind {
+            cluster_rows::SELF => state.self_address = Some(first()),
+            cluster_rows::LEADER => state.leader = Some(first()),
+            cluster_rows::MEMBER => state.members.push(ClusterMemberInfo {
+                address: first(),
+                status: row.text(1).to_owned(),
+                roles: row.texts.iter().skip(2).cloned().collect(),
+                reachable: row.number & cluster_rows::REACHABLE_BIT != 0,
+                up_number: row.number as u32 as i32,
+            }),
+            cluster_rows::UNREACHABLE => state.unreachable.push(first()),
+            cluster_rows::REACHABILITY => state.reachability_records.push(ReachabilityRecord {
+                observer: first(),
+                subject: row.text(1).to_owned(),
+                status: row.text(2).to_owned(),
+            }),
+            cluster_rows::VERSION => state.gossip_version.push((first(), row.number)),
+            _ => {}
+        }
+    }
+    state
+}
+
+fn sharding(document: &Document) -> (ShardingSnapshot, Vec<[String; 4]>) {
+    let mut snapshot = ShardingSnapshot::default();
+    let mut hand_offs = Vec::new();
+    for row in &document.rows {
+        let text = |at| row.text(at).to_owned();
+        match row.kind {
+            sharding_rows::REGION => snapshot.regions.push(ShardRegionInfo {
+                region_id: text(0),
+                shard_count: usize::try_from(row.number).unwrap_or(usize::MAX),
+                shards: Vec::new(),
+            }),
+            sharding_rows::SHARD => {
+                if let Some(region) = snapshot.regions.last_mut() {
+                    region.shards.push(text(0));
+                }
+            }
+            sharding_rows::ALLOCATION => snapshot.allocations.push((text(0), text(1))),
+            sharding_rows::HAND_OFF => hand_offs.push([0, 1, 2, 3].map(text)),
+            _ => {}
+        }
+    }
+    (snapshot, hand_offs)
+}

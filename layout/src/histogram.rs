@@ -1,0 +1,115 @@
+//! Histograms: how often a number was how big, in buckets that grow with it.
+//!
+//! ```text
+//!   ready │ name …  see crate::metrics      (the metric of kind *histogram* says which slot is its own)
+//!   slot: │ count │ sum │ greatest │ 0 × 5 │ bucket 0 │ … │ bucket 183 │
+//! ```
+//! Four buckets for each doubling: a bucket's bounds are at most a quarter apart. Numbers of 2⁴⁷ and more (39 hours in
+//! nanoseconds) count in the last.
+
+use crate::sync::{AtomicU64, Ordering};
+use crate::words::Words;
+
+/// Words of a slot.
+pub const HISTOGRAM_WORDS: usize = 192;
+/// Words before the buckets.
+pub const HISTOGRAM_HEAD_WORDS: usize = 8;
+/// Buckets.
+pub const BUCKETS: usize = HISTOGRAM_WORDS - HISTOGRAM_HEAD_WORDS;
+
+/// The bucket that `value` counts in.
+pub fn bucket_of(value: u64) -> usize {
+    let exponent = 63 - (value | 1).leading_zeros() as usize;
+    let bucket = match exponent {
+        0 | 1 => value as usize,
+        _ => 4 * (exponent - 1) + (value >> (exponent - 2) & 3) as usize,
+    };
+    bucket.min(BUCKETS - 1)
+}
+
+/// The least value that counts in `bucket`.
+pub fn least_of(bucket: usize) -> u64 {
+    match bucket {
+        0..4 => bucket as u64,
+        _ => (4 + bucket as u64 % 4) << (bucket / 4 - 1),
+    }
+}
+
+/// Counts `value`. Four locked adds; wait-free but for the greatest value, which few times is a loop of the processor's.
+pub fn record(slot: &[AtomicU64], value: u64) {
+    let [count, sum, greatest, ..] = slot else { return };
+    if let Some(bucket) = slot.get(HISTOGRAM_HEAD_WORDS + bucket_of(value)) {
+        bucket.fetch_add(1, Ordering::Relaxed);
+    }
+    sum.fetch_add(value, Ordering::Relaxed);
+    greatest.fetch_max(value, Ordering::Relaxed);
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A histogram as it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// How many values.
+    pub count: u64,
+    /// What they add up to.
+    pub sum: u64,
+    /// The greatest.
+    pub greatest: u64,
+    /// Buckets that hold something: the least value of each, and how many.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+/// Reads a slot. Values that come meanwhile may be in some of the numbers only.
+pub fn read(slot: Words<'_>) -> Histogram {
+    let buckets = (0..BUCKETS).map(|at| (least_of(at), slot.load(HISTOGRAM_HEAD_WORDS + at)));
+    Histogram {
+        count: slot.load(0),
+        sum: slot.load(1),
+        greatest: slot.load(2),
+        buckets: buckets.filter(|(_, count)| *count > 0).collect(),
+    }
+}
+
+impl Histogram {
+    /// A value that this share (0 to 1) of all values does not exceed: the end of its bucket, at most a quarter too
+    /// great. 0 if there are none.
+    pub fn quantile(&self, share: f64) -> u64 {
+        let all: u64 = self.buckets.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        let wanted = ((share * all as f64).ceil() as u64).clamp(1, all.max(1));
+        let mut seen = 0u64;
+        for (least, count) in &self.buckets {
+            seen = seen.saturating_add(*count);
+            if seen >= wanted {
+                return (least_of(bucket_of(*least) + 1).saturating_sub(1)).min(self.greatest);
+            }
+        }
+        0
+    }
+}
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bucket_starts_where_the_one_before_ends() {
+        for bucket in 0..BUCKETS {
+            assert_eq!(bucket_of(least_of(bucket)), bucket);
+            assert!(bucket == 0 || bucket_of(least_of(bucket) - 1) == bucket - 1, "{bucket}");
+        }
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn quantiles_are_at_most_a_quarter_too_great() {
+        let slot: Vec<_> = (0..HISTOGRAM_WORDS).map(|_| AtomicU64::new(0)).collect();
+        (1..=10_000).for_each(|value| record(&slot, value));
+        let histogram = read(Words::new(&slot));
+        assert_eq!((histogram.count, histogram.sum, histogram.greatest), (10_000, 50_005_000, 10_000));
+        for (share, exact) in [(0.5, 5_000), (0.9, 9_000), (0.99, 9_900), (1.0, 10_000)] {
+            let quantile = histogram.quantile(share);
+            assert!(quantile >= exact && quantile <= exact + exact / 4, "{share}: {quantile}");
+        }
+        assert_eq!(Histogram::default().quantile(0.5), 0);
+    }
+}

@@ -1,0 +1,192 @@
+//! Things of which a node has several: associations, journals, shards, each with its numbers in the region.
+//!
+//! What is known already is found and changed without a lock. What is new is made under one, which is held for some
+//! hundred nanoseconds: new things are rare beside what happens to them.
+
+use std::sync::PoisonError;
+
+use atomscope_layout::document::{self, Rows};
+use atomscope_layout::histogram::{self, HISTOGRAM_WORDS};
+use atomscope_layout::instances::{Domain, Instance, InstanceRecord};
+use atomscope_layout::limits::{JOURNAL_NAME_BYTES, JOURNAL_WRITE_TEXT_BYTES};
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::names::put_text;
+use atomscope_layout::records::{JOURNAL_WRITE_HEAD_WORDS, JOURNAL_WRITE_WORDS, JournalWriteRecord};
+use atomscope_layout::ring::{Ring, Written};
+use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::table::Key;
+use zerocopy::FromZeros;
+
+use crate::region::Core;
+
+/// How many instances of each domain there are. Behind the lock under which they are made and removed.
+#[derive(Debug, Default)]
+pub(crate) struct Census([usize; Domain::ALL.len()]);
+
+impl Census {
+    fn of(&mut self, domain: Domain) -> &mut usize {
+        &mut self.0[domain as usize - 1]
+    }
+}
+
+/// Which part of the promised room a domain may take: those that applications name without end leave room for others.
+fn share(domain: Domain, room: usize) -> usize {
+    match domain {
+        Domain::PersistenceId => room / 2,
+        Domain::Key | Domain::Graph | Domain::Shard => room / 4,
+        _ => room,
+    }
+    .max(1)
+}
+
+impl Core {
+    /// The key of an instance.
+    pub(crate) fn instance_key(&self, domain: Domain, owner: Option<Key>, name: &str) -> Key {
+        let Key([first, second]) = self.hasher.key(name);
+        let Key([owner_first, owner_second]) = owner.unwrap_or(Key([0; 2]));
+        // Odd multipliers: what differs before differs after.
+        let spread = |word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+        Key([
+            first ^ spread(owner_first ^ domain as u64),
+            second ^ spread(owner_second.wrapping_add(domain as u64)),
+        ])
+    }
+
+    /// Has `work` change the numbers of an instance, which is made if there is none. `None`, and counted, if there is no
+    /// room for it.
+    pub(crate) fn with_instance<T>(
+        &self,
+        domain: Domain,
+        owner: Option<Key>,
+        name: &str,
+        mut work: impl FnMut(&[AtomicU64]) -> T,
+    ) -> Option<T> {
+        let key = self.instance_key(domain, owner, name);
+        if let Some(done) = self.instances().with(key, &mut work) {
+            return Some(done);
+        }
+        let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = self.find_or_make(&mut census, domain, key, owner, name)?;
+        // Nobody removes it while this holds the lock.
+        Some(work(self.instances().numbers(instance)))
+    }
+
+    /// Has `work` change the numbers of an instance, if there is one.
+    pub(crate) fn with_known<T>(&self, key: Key, mut work: impl FnMut(&[AtomicU64]) -> T) -> Option<T> {
+        if let Some(done) = self.instances().with(key, &mut work) {
+            return Some(done);
+        }
+        let _census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = self.instances().find(key)?;
+        Some(work(self.instances().numbers(instance)))
+    }
+
+    /// How many instances of a domain there are.
+    pub(crate) fn instance_count(&self, domain: Domain) -> usize {
+        *self.census.lock().unwrap_or_else(PoisonError::into_inner).of(domain)
+    }
+
+    /// Makes an instance that is removed by nobody but who holds it, with [`Core::remove_instance`].
+    pub(crate) fn make_instance(
+        &self,
+        domain: Domain,
+        key: Key,
+        owner: Option<Key>,
+        name: &str,
+    ) -> Option<Instance> {
+        let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        self.find_or_make(&mut census, domain, key, owner, name)
+    }
+
+    fn find_or_make(
+        &self,
+        census: &mut Census,
+        domain: Domain,
+        key: Key,
+        owner: Option<Key>,
+        name: &str,
+    ) -> Option<Instance> {
+        if let Some(instance) = self.instances().find(key) {
+            return Some(instance);
+        }
+        let count = census.of(domain);
+        let room = share(domain, self.instance_room());
+        let made = (*count < room)
+            .then(|| {
+                let (record, cut) = InstanceRecord::new(key, owner, self.stamp(0), domain, name);
+                self.count(Builtin::TextsCut, u64::from(cut));
+                self.instances().make(&record)
+            })
+            .flatten();
+        match made {
+            Some(_) => *count += 1,
+            None => self.count(domain.unlisted(), 1),
+        }
+        made
+    }
+
+    /// Removes an instance; `last` is shown its numbers while nobody else can change them. False if there is none, or
+    /// somebody held on to it all the time.
+    pub(crate) fn remove_instance(
+        &self,
+        domain: Domain,
+        key: Key,
+        mut last: impl FnMut(&[AtomicU64]),
+    ) -> bool {
+        let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        let instances = self.instances();
+        let removed =
+            instances.find(key).is_some_and(|found| instances.remove(found, |numbers| last(numbers)));
+        if removed {
+            let count = census.of(domain);
+            *count = count.saturating_sub(1);
+        }
+        removed
+    }
+
+    /// Replaces a document. One writer at a time; not hot.
+    pub(crate) fn write_document(&self, number: usize, fill: impl FnOnce(&mut Rows<'_>)) {
+        let stamp = self.stamp(0);
+        let stride = self.map().documents.stride;
+        let words = self.section(self.map().documents).get(number * stride..(number + 1) * stride);
+        let _writing = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cut = 0;
+        let left_out = document::write(words.unwrap_or_default(), stamp, |rows| {
+            fill(rows);
+            cut = rows.cut;
+        });
+        self.count(Builtin::TextsCut, cut);
+        self.count(Builtin::DocumentRowsLeftOut, left_out);
+    }
+
+    /// Counts `value` in the histogram whose slot has the number `slot − 1`; 0 is none.
+    pub(crate) fn record_histogram(&self, slot: u64, value: u64) {
+        let (section, stride) = (self.section(self.map().histograms), self.map().histograms.stride);
+        let Some(start) =
+            usize::try_from(slot).ok().and_then(|slot| slot.checked_sub(1)?.checked_mul(stride))
+        else {
+            return;
+        };
+        if let Some(slot) = section.get(start..start + HISTOGRAM_WORDS) {
+            histogram::record(slot, value);
+        }
+    }
+
+    /// Notes a write of a journal among the newest.
+    pub(crate) fn note_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
+        let mut record = JournalWriteRecord::new_zeroed();
+        record.stamp = self.stamp(0);
+        record.sequence_nr = sequence_nr;
+        let (journal_bytes, journal_cut) = put_text(&mut record.text, JOURNAL_NAME_BYTES, journal);
+        let room = record.text.get_mut(journal_bytes..).unwrap_or_default();
+        let (id_bytes, id_cut) = put_text(room, JOURNAL_WRITE_TEXT_BYTES, persistence_id);
+        (record.journal_bytes, record.persistence_id_bytes) = (journal_bytes as u16, id_bytes as u16);
+        self.count(Builtin::TextsCut, u64::from(journal_cut) + u64::from(id_cut));
+        let words: &[u64; JOURNAL_WRITE_WORDS] = zerocopy::transmute_ref!(&record);
+        let used = JOURNAL_WRITE_HEAD_WORDS + (journal_bytes + id_bytes).div_ceil(8);
+        let ring = Ring::new(self.section(self.map().journal_writes), self.map().journal_writes.stride);
+        if ring.write(ring.ticket(), words.get(..used).unwrap_or(words)) == Written::Abandoned {
+            self.count(Builtin::JournalWritesAbandoned, 1);
+        }
+    }
+}
