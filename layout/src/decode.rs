@@ -3,33 +3,28 @@
 //! The same code serves the node itself (a snapshot in its own process) and every other program. It trusts nothing:
 //! what cannot be read is counted, not shown.
 
-use std::collections::HashMap;
+mod actors;
+pub mod subsystems;
+
+use core::ops::Range;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::dto::{ActorSnapshot, ActorStatus, DeadLetterRecord, NodeSnapshot, tree};
+use crate::dto::{ActorSnapshot, DeadLetterRecord, NodeSnapshot};
 use crate::error::OpenError;
-use crate::limits::PATH_CUT_MARK;
 use crate::metrics::{Builtin, Kind, Metric, read_descriptor};
 use crate::names::{read_cell, read_name};
-use crate::records::{
-    ACTOR_WORDS, ActorRecord, ClockRecord, DEAD_LETTER_WORDS, actor_flags, dead_letter_flags, live,
-};
+use crate::records::{ClockRecord, DEAD_LETTER_WORDS, dead_letter_flags};
 use crate::region::{HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::{Found, RingReader};
 use crate::seqlock;
-use crate::sync::{Ordering, fence, pause};
-use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::{WORD, Words};
 use crate::{event, lanes, records};
 
-pub mod subsystems;
+pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt};
 use subsystems::Subsystems;
-
-/// Passes over the actor table at most, where it is being settled at the time.
-const SCAN_TRIES: u32 = 8;
 
 /// A region that was opened for reading.
 #[derive(Debug, Clone, Copy)]
@@ -84,36 +79,6 @@ impl Identity {
 /// Turns stamps into times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock(ClockRecord);
-
-/// A live actor, with what does not fit its [`ActorStatus`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActorEntry {
-    /// What is told of it.
-    pub status: ActorStatus,
-    /// Hash of its path.
-    pub key: Key,
-    /// Hash of its parent's path.
-    pub parent_key: Option<Key>,
-    /// Whether the mailbox depth is known; if not it is 0.
-    pub depth_known: bool,
-    /// UTC nanoseconds of its spawn, by the node's clock.
-    pub spawned_unix_ns: Option<i128>,
-    stamp: u64,
-    parent_cut: bool,
-}
-
-/// All live actors, and how sure that is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Actors {
-    /// Those that can be listed, by path.
-    pub entries: Vec<ActorEntry>,
-    /// Live actors that cannot be listed, since the table was full around them.
-    pub unlisted: u64,
-    /// Records that could not be read.
-    pub unreadable: u64,
-    /// Stops that wait for their spawn.
-    pub waiting_stops: u64,
-}
 
 /// The newest dead letters, and how sure that is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -252,53 +217,6 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// All live actors. One pass over the table, or a few where the table is being settled meanwhile; an actor that
-    /// comes or goes during it may or may not be there.
-    pub fn actors(&self) -> Actors {
-        let clock = self.clock();
-        let mut names = Names::new(self.section(self.map.names), self.map.names.stride);
-        for attempt in 0..SCAN_TRIES {
-            let before = self.words.load(header::SETTLING);
-            fence(Ordering::Acquire);
-            if before & 1 == 0 || attempt + 1 == SCAN_TRIES {
-                let bag = self.scan(&mut names, clock.as_ref());
-                fence(Ordering::Acquire);
-                if self.words.load(header::SETTLING) == before || attempt + 1 == SCAN_TRIES {
-                    return bag.add_up();
-                }
-            }
-            (0..seqlock::READ_TRIES).for_each(pause);
-        }
-        Actors::default()
-    }
-
-    fn scan(&self, names: &mut Names<'_>, clock: Option<&Clock>) -> Bag {
-        let map = &self.map;
-        let table = TableReader::new(
-            self.section(map.actor_control),
-            self.section(map.actor_slots),
-            map.actor_slots.stride,
-            self.section(map.actor_spill),
-        );
-        let mut bag = Bag::default();
-        let mut words = [0u64; ACTOR_WORDS];
-        for slot in 0..table.len() {
-            match table.read(slot, &mut words) {
-                Ok(Entry::Free) => {}
-                Ok(Entry::Held(Sign::Minus)) => bag.stops.push(Key([words[0], words[1]])),
-                Ok(Entry::Held(Sign::Plus)) => match decode_actor(&words, names, clock) {
-                    Some(entry) => bag.add(entry),
-                    None => bag.unreadable += 1,
-                },
-                Err(_) => bag.unreadable += 1,
-            }
-        }
-        for (fingerprint, sign) in table.spilled() {
-            *bag.spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
-        }
-        bag
-    }
-
     /// How many dead letters there ever were.
     pub fn dead_letter_total(&self) -> u64 {
         self.dead_letter_ring().head()
@@ -311,7 +229,7 @@ impl<'a> RegionReader<'a> {
     /// The newest dead letters, at most `limit` of them.
     pub fn dead_letters(&self, limit: usize) -> DeadLetters {
         let ring = self.dead_letter_ring();
-        let mut names = Names::new(self.section(self.map.names), self.map.names.stride);
+        let mut names = Names::default();
         let clock = self.clock();
         let total = ring.head();
         let kept = total.min(ring.capacity());
@@ -320,10 +238,12 @@ impl<'a> RegionReader<'a> {
         for ticket in (total - kept..total).rev() {
             match ring.read(ticket, &mut words) {
                 Ok(Found::Record) if letters.recent.len() >= limit => {}
-                Ok(Found::Record) => match decode_dead_letter(ticket, &words, &mut names, clock.as_ref()) {
-                    Some(letter) => letters.recent.push(letter),
-                    None => letters.unreadable += 1,
-                },
+                Ok(Found::Record) => {
+                    match decode_dead_letter(ticket, &words, self, &mut names, clock.as_ref()) {
+                        Some(letter) => letters.recent.push(letter),
+                        None => letters.unreadable += 1,
+                    }
+                }
                 Ok(Found::Lapped) => letters.lapped += 1,
                 Ok(Found::Abandoned) => letters.abandoned += 1,
                 Ok(Found::Pending) | Err(_) => letters.unreadable += 1,
@@ -352,7 +272,7 @@ impl<'a> RegionReader<'a> {
         let names = self.section(self.map.names);
         event::decode(
             words,
-            |id| read_name(names, self.map.names.stride, id).unwrap_or_else(|| "?".to_owned()),
+            |id| read_name(names, self.map.names.stride, id).unwrap_or_else(|| NO_NAME.to_owned()),
             |stamp| self.clock().map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
         )
     }
@@ -363,7 +283,7 @@ impl NodeSnapshot {
     pub fn of(
         node: String,
         generated_at: String,
-        actors: Actors,
+        actors: impl Into<ActorSnapshot>,
         letters: DeadLetters,
         subsystems: Subsystems,
     ) -> Self {
@@ -371,7 +291,7 @@ impl NodeSnapshot {
         Self {
             node,
             generated_at,
-            actors: actors.into_snapshot(),
+            actors: actors.into(),
             dead_letters: letters.recent,
             cluster,
             sharding,
@@ -383,176 +303,48 @@ impl NodeSnapshot {
     }
 }
 
-impl Actors {
-    /// The list and the tree.
-    pub fn into_snapshot(self) -> ActorSnapshot {
-        let flat: Vec<ActorStatus> = self.entries.into_iter().map(|entry| entry.status).collect();
-        ActorSnapshot { total: flat.len() as u64 + self.unlisted, roots: tree(&flat), flat }
-    }
-}
+/// Names that were looked up before, by their numbers.
+#[derive(Debug, Clone, Default)]
+struct Names(Vec<Option<String>>);
 
-/// The entries of the table while they are added up.
-#[derive(Default)]
-struct Bag {
-    entries: Vec<ActorEntry>,
-    /// Of each key: its newest entry, and how many spawns are not yet matched by a stop.
-    keys: HashMap<Key, (usize, i64)>,
-    stops: Vec<Key>,
-    spilled: HashMap<u64, i64>,
-    unreadable: u64,
-}
+/// What stands for a name that the region does not hold.
+const NO_NAME: &str = "?";
 
-impl Bag {
-    fn add(&mut self, entry: ActorEntry) {
-        let at = self.entries.len();
-        let (newest, sum) = self.keys.entry(entry.key).or_insert((at, 0));
-        *sum += 1;
-        if self.entries.get(*newest).is_some_and(|held| held.stamp < entry.stamp) {
-            *newest = at;
+impl Names {
+    /// The name, looked up unless it was before.
+    fn learn(&mut self, reader: &RegionReader<'_>, id: u32) -> &str {
+        let (at, names) = (id as usize, reader.map.names);
+        if at <= names.count && self.0.get(at).is_none_or(Option::is_none) {
+            self.0.resize(self.0.len().max(at + 1), None);
+            self.0[at] = read_name(reader.section(names), names.stride, id);
         }
-        self.entries.push(entry);
+        self.get(id)
     }
 
-    fn add_up(mut self) -> Actors {
-        let mut waiting_stops = 0;
-        for key in core::mem::take(&mut self.stops) {
-            let in_table = self.keys.get_mut(&key).map(|(_, sum)| sum).filter(|sum| **sum > 0);
-            let spilled = self.spilled.get_mut(&key.fingerprint()).filter(|sum| **sum > 0);
-            match in_table.or(spilled) {
-                Some(sum) => *sum -= 1,
-                None => waiting_stops += 1,
-            }
-        }
-        let mut unlisted = 0;
-        if !self.spilled.is_empty() {
-            let prints: HashMap<u64, Key> = self.keys.keys().map(|key| (key.fingerprint(), *key)).collect();
-            for (fingerprint, mut sum) in core::mem::take(&mut self.spilled) {
-                let in_table = prints.get(&fingerprint).and_then(|key| self.keys.get_mut(key));
-                if let (true, Some((_, held))) = (sum < 0, in_table) {
-                    let matched = (-sum).min(*held);
-                    *held -= matched;
-                    sum += matched;
-                }
-                unlisted += sum.max(0) as u64;
-                waiting_stops += (-sum).max(0) as u64;
-            }
-        }
-        self.name_parents();
-        let shown = |at: usize, entry: &ActorEntry| {
-            // One entry a key: a predecessor whose stop has not come yet is not shown beside its successor.
-            self.keys.get(&entry.key).is_some_and(|(newest, sum)| *newest == at && *sum > 0)
-        };
-        let mut entries: Vec<ActorEntry> = self
-            .entries
-            .into_iter()
-            .enumerate()
-            .filter(|(at, entry)| shown(*at, entry))
-            .map(|(_, e)| e)
-            .collect();
-        entries.sort_unstable_by(|a, b| a.status.path.cmp(&b.status.path));
-        Actors { entries, unlisted, unreadable: self.unreadable, waiting_stops }
-    }
-
-    /// A parent of which the child's cut path holds too little goes by the path in its own entry.
-    fn name_parents(&mut self) {
-        for at in 0..self.entries.len() {
-            let parent = self.entries[at].parent_key.filter(|_| self.entries[at].parent_cut);
-            let Some(&(newest, _)) = parent.and_then(|key| self.keys.get(&key)) else { continue };
-            self.entries[at].status.parent = Some(self.entries[newest].status.path.clone());
-        }
-    }
-}
-
-/// Names that were looked up before.
-struct Names<'a> {
-    section: Words<'a>,
-    stride: usize,
-    known: HashMap<u32, Option<String>>,
-}
-
-impl<'a> Names<'a> {
-    fn new(section: Words<'a>, stride: usize) -> Self {
-        Self { section, stride, known: HashMap::new() }
-    }
-
-    /// The name, or `?` where the region holds none of that number.
-    fn get(&mut self, id: u32) -> &str {
-        let name = self.known.entry(id).or_insert_with(|| read_name(self.section, self.stride, id));
-        name.as_deref().unwrap_or("?")
+    /// The name, or `?` where the region held none of that number.
+    fn get(&self, id: u32) -> &str {
+        self.0.get(id as usize).and_then(Option::as_deref).unwrap_or(NO_NAME)
     }
 }
 
 /// Takes one text after the other off the front of a record's text.
-struct Texts<'a>(&'a [u8]);
+#[derive(Debug)]
+pub struct Texts<'a>(pub &'a [u8]);
 
 impl<'a> Texts<'a> {
-    fn take(&mut self, bytes: u16) -> Option<&'a str> {
+    /// The next one, if there are as many bytes and they are one.
+    pub fn take(&mut self, bytes: u16) -> Option<&'a str> {
         let (text, rest) = self.0.split_at_checked(bytes as usize)?;
         self.0 = rest;
         core::str::from_utf8(text).ok()
     }
 }
 
-fn decode_actor(
-    words: &[u64; ACTOR_WORDS],
-    names: &mut Names<'_>,
-    clock: Option<&Clock>,
-) -> Option<ActorEntry> {
-    let mut record = ActorRecord::new_zeroed();
-    record.as_mut_bytes().copy_from_slice(words.as_bytes());
-    let has = |flag| record.flags & flag != 0;
-    let mut texts = Texts(&record.text);
-    let path = texts.take(record.path_bytes)?;
-    let parent_key = has(actor_flags::PARENT).then_some(Key(record.parent_key));
-    let mut parent_cut = false;
-    let parent = if !has(actor_flags::PARENT) {
-        None
-    } else if has(actor_flags::PARENT_IS_PREFIX) {
-        let kept = if has(actor_flags::PATH_CUT) {
-            path.len().checked_sub(PATH_CUT_MARK.len() + 32)?
-        } else {
-            path.len()
-        };
-        parent_cut = record.parent_bytes as usize > kept;
-        Some(match path.get(..record.parent_bytes as usize) {
-            Some(text) if !parent_cut => text.to_owned(),
-            _ => format!("{}{PATH_CUT_MARK}{}", path.get(..kept)?, Key(record.parent_key)),
-        })
-    } else {
-        Some(texts.take(record.parent_bytes)?.to_owned())
-    };
-    let type_text = texts.take(record.type_bytes)?;
-    let actor_type = if record.type_id == 0 { type_text } else { names.get(record.type_id) };
-    let spawned_text = texts.take(record.spawned_bytes)?;
-    let host = has(actor_flags::HOST).then_some(texts.take(record.host_bytes)?);
-    let spawned_unix_ns = clock.map(|clock| clock.unix_ns(record.spawned));
-    let spawned_at = if has(actor_flags::SPAWNED_TEXT) {
-        spawned_text.to_owned()
-    } else {
-        spawned_unix_ns.map(rfc3339).unwrap_or_default()
-    };
-    Some(ActorEntry {
-        status: ActorStatus {
-            path: path.to_owned(),
-            parent,
-            actor_type: actor_type.to_owned(),
-            mailbox_depth: record.live[live::MAILBOX_DEPTH],
-            spawned_at,
-            host: host.map(str::to_owned),
-        },
-        key: Key(record.key),
-        parent_key,
-        depth_known: has(actor_flags::DEPTH),
-        spawned_unix_ns,
-        stamp: record.spawned,
-        parent_cut,
-    })
-}
-
 fn decode_dead_letter(
     ticket: u64,
     words: &[u64; DEAD_LETTER_WORDS],
-    names: &mut Names<'_>,
+    reader: &RegionReader<'_>,
+    names: &mut Names,
     clock: Option<&Clock>,
 ) -> Option<DeadLetterRecord> {
     let mut record = records::DeadLetterRecord::new_zeroed();
@@ -562,7 +354,10 @@ fn decode_dead_letter(
     let sender = texts.take(record.sender_bytes)?;
     let type_text = texts.take(record.type_bytes)?;
     let preview = texts.take(record.preview_bytes)?;
-    let message_type = if record.type_id == 0 { type_text } else { names.get(record.type_id) };
+    let message_type = match record.type_id {
+        0 => type_text,
+        id => names.learn(reader, id),
+    };
     Some(DeadLetterRecord {
         seq: ticket.wrapping_add(1),
         recipient: recipient.to_owned(),
@@ -595,5 +390,44 @@ impl Clock {
 
 /// RFC 3339 in UTC with nanoseconds; a time that no calendar has is the empty text.
 pub fn rfc3339(unix_ns: i128) -> String {
-    Timestamp::from_nanosecond(unix_ns).map(|time| format!("{time:.9}")).unwrap_or_default()
+    with_rfc3339(unix_ns, str::to_owned)
+}
+
+/// Hands the same to `take`, without an allocation where the time is one of the usual ones.
+fn with_rfc3339<T>(unix_ns: i128, take: impl FnOnce(&str) -> T) -> T {
+    match u64::try_from(unix_ns).map(usual_rfc3339) {
+        Ok(text) => take(core::str::from_utf8(&text).unwrap_or_default()),
+        Err(_) => {
+            take(&Timestamp::from_nanosecond(unix_ns).map(|time| format!("{time:.9}")).unwrap_or_default())
+        }
+    }
+}
+
+/// From 1970 to 2554, where a calendar is a few divisions: a snapshot of a million actors has a million of these.
+fn usual_rfc3339(unix_ns: u64) -> [u8; 30] {
+    let (second, ns) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
+    // Years begin in March here, so that the leap day is the last of its year; an era has 400 of them.
+    let days = second / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = 400 * era + year_of_era + u64::from(month <= 2);
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    let mut put = |digits: Range<usize>, mut value: u64| {
+        for digit in text[digits].iter_mut().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    };
+    put(0..4, year);
+    put(5..7, month);
+    put(8..10, day);
+    put(11..13, second / 3_600 % 24);
+    put(14..16, second / 60 % 60);
+    put(17..19, second % 60);
+    put(20..29, ns);
+    text
 }

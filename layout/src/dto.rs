@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::{ActorList, SpawnedAt};
+
 /// A live actor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
@@ -23,6 +25,18 @@ pub struct ActorStatus {
     pub host: Option<String>,
 }
 
+/// The same, borrowed.
+#[derive(Serialize)]
+pub(crate) struct ActorStatusRef<'a> {
+    pub path: &'a str,
+    pub parent: Option<&'a str>,
+    pub actor_type: &'a str,
+    pub mailbox_depth: u64,
+    pub spawned_at: SpawnedAt<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'a str>,
+}
+
 /// An actor with those below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
@@ -36,6 +50,18 @@ pub struct ActorTreeNode {
     pub children: Vec<ActorTreeNode>,
 }
 
+/// The same, borrowed.
+#[derive(Serialize)]
+pub(crate) struct ActorTreeNodeRef<'a, T> {
+    pub path: &'a str,
+    pub name: &'a str,
+    pub actor_type: &'a str,
+    pub mailbox_depth: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'a str>,
+    pub children: T,
+}
+
 /// All live actors, as a list and as a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
@@ -43,6 +69,14 @@ pub struct ActorSnapshot {
     pub total: u64,
     pub roots: Vec<ActorTreeNode>,
     pub flat: Vec<ActorStatus>,
+}
+
+/// The same, borrowed.
+#[derive(Serialize)]
+pub(crate) struct ActorSnapshotRef<'a, T> {
+    pub total: u64,
+    pub roots: T,
+    pub flat: &'a ActorList,
 }
 
 /// A message that found nobody.
@@ -250,65 +284,112 @@ pub const MAX_TREE_LEVELS: usize = 60;
 /// Joins actors to trees by their paths, in linear time. An actor whose parent is not among them is a root; so is one
 /// below [`MAX_TREE_LEVELS`], and one of each cycle (which only a hostile region can hold). Order is kept.
 pub fn tree(flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
-    let index: HashMap<&str, usize> = flat.iter().enumerate().map(|(i, s)| (s.path.as_str(), i)).collect();
-    let mut parents: Vec<Option<usize>> =
-        flat.iter().map(|s| s.parent.as_deref().and_then(|p| index.get(p).copied())).collect();
+    let index: HashMap<&str, u32> =
+        flat.iter().zip(0..).map(|(status, at)| (status.path.as_str(), at)).collect();
+    let parent = |status: &ActorStatus| status.parent.as_deref().and_then(|path| index.get(path).copied());
+    Forest::new(flat.iter().map(|status| parent(status).unwrap_or(NOBODY)).collect()).branches(flat)
+}
 
-    // Levels, found by walking up until a known one; the walk marks its way, so that a cycle is met and cut.
-    const UNKNOWN: usize = usize::MAX;
-    const ON_THE_WAY: usize = usize::MAX - 1;
-    let mut levels = vec![UNKNOWN; flat.len()];
-    let mut way = Vec::new();
-    for start in 0..flat.len() {
-        let mut at = start;
-        while levels[at] == UNKNOWN {
-            levels[at] = ON_THE_WAY;
-            way.push(at);
-            match parents[at] {
-                Some(up) if levels[up] != ON_THE_WAY => at = up,
-                Some(_) => parents[at] = None,
-                None => {}
+/// Stands for the parent of a root, and for whoever comes after the last.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// Who stands below whom, in numbers: as many trees as there are roots, 12 bytes an actor.
+#[derive(Debug, Clone)]
+pub struct Forest {
+    parents: Vec<u32>,
+    /// Of each actor, and at the end of nobody: the first below it.
+    first: Vec<u32>,
+    /// Of each actor: the next below the same parent.
+    next: Vec<u32>,
+}
+
+impl Forest {
+    /// Joins actors to those that `parents` says of each. Whoever is below [`MAX_TREE_LEVELS`] or would close a cycle
+    /// becomes a root.
+    pub(crate) fn new(mut parents: Vec<u32>) -> Self {
+        // Levels, found by walking up until a known one; the walk marks its way, so that a cycle is met and cut.
+        const UNKNOWN: u8 = u8::MAX;
+        const ON_THE_WAY: u8 = u8::MAX - 1;
+        const { assert!(MAX_TREE_LEVELS < ON_THE_WAY as usize) };
+        let mut levels = vec![UNKNOWN; parents.len()];
+        let mut way = Vec::new();
+        for start in 0..parents.len() {
+            let mut at = start;
+            while levels[at] == UNKNOWN {
+                levels[at] = ON_THE_WAY;
+                way.push(at);
+                match levels.get(parents[at] as usize) {
+                    Some(&ON_THE_WAY) => parents[at] = NOBODY,
+                    Some(_) => at = parents[at] as usize,
+                    None => {}
+                }
+            }
+            while let Some(at) = way.pop() {
+                levels[at] = match levels.get(parents[at] as usize) {
+                    Some(level) if usize::from(*level) + 1 < MAX_TREE_LEVELS => level + 1,
+                    _ => {
+                        parents[at] = NOBODY;
+                        0
+                    }
+                };
             }
         }
-        while let Some(at) = way.pop() {
-            levels[at] = match parents[at] {
-                Some(up) if levels[up] + 1 < MAX_TREE_LEVELS => levels[up] + 1,
-                _ => {
-                    parents[at] = None;
-                    0
-                }
-            };
+        let mut forest = Self { first: Vec::new(), next: Vec::new(), parents };
+        forest.order((0..forest.parents.len() as u32).rev());
+        forest
+    }
+
+    /// Puts those below each actor, and the roots, into another order; `last_first` is that order from its end.
+    pub(crate) fn order(&mut self, last_first: impl Iterator<Item = u32>) {
+        let Self { parents, first, next } = self;
+        let count = parents.len();
+        first.clear();
+        next.clear();
+        first.resize(count + 1, NOBODY);
+        next.resize(count, NOBODY);
+        for at in last_first {
+            let above = (parents[at as usize] as usize).min(count);
+            next[at as usize] = core::mem::replace(&mut first[above], at);
         }
     }
 
-    let mut nodes: Vec<Option<ActorTreeNode>> = flat
-        .iter()
-        .map(|s| {
-            Some(ActorTreeNode {
-                path: s.path.clone(),
-                name: s.path.rsplit('/').next().unwrap_or(&s.path).to_owned(),
-                actor_type: s.actor_type.clone(),
-                mailbox_depth: s.mailbox_depth,
-                host: s.host.clone(),
-                children: Vec::new(),
-            })
+    /// Those directly below an actor, or with `None` the roots.
+    pub fn below(&self, of: Option<u32>) -> impl Iterator<Item = u32> {
+        let above = of.map_or(self.parents.len(), |of| of as usize);
+        let known = |at: u32| (at != NOBODY).then_some(at);
+        core::iter::successors(self.first.get(above).copied().and_then(known), move |at| {
+            known(self.next[*at as usize])
         })
-        .collect();
-    // Deepest first, so that whoever is moved into its parent has all of its own; last first, so that a final
-    // reversal of each list restores the order.
-    let mut by_level: Vec<usize> = (0..flat.len()).rev().collect();
-    by_level.sort_by_key(|i| core::cmp::Reverse(levels[*i]));
-    let mut roots = Vec::new();
-    for at in by_level {
-        let Some(mut node) = nodes[at].take() else { continue };
-        node.children.reverse();
-        match parents[at].and_then(|up| nodes[up].as_mut()) {
-            Some(parent) => parent.children.push(node),
-            None => roots.push(node),
-        }
     }
-    roots.reverse();
-    roots
+
+    /// Whom an actor stands below.
+    pub fn above(&self, of: u32) -> Option<u32> {
+        self.parents.get(of as usize).copied().filter(|above| *above != NOBODY)
+    }
+
+    /// The trees of these actors.
+    pub(crate) fn branches(&self, flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
+        fn below(forest: &Forest, of: Option<u32>, flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
+            let node = |at: u32| {
+                let ActorStatus { path, actor_type, mailbox_depth, host, .. } = &flat[at as usize];
+                ActorTreeNode {
+                    path: path.clone(),
+                    name: last_element(path).to_owned(),
+                    actor_type: actor_type.clone(),
+                    mailbox_depth: *mailbox_depth,
+                    host: host.clone(),
+                    children: below(forest, Some(at), flat),
+                }
+            };
+            forest.below(of).map(node).collect()
+        }
+        below(self, None, flat)
+    }
+}
+
+/// The last element of a path.
+pub(crate) fn last_element(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, last)| last)
 }
 
 #[cfg(all(test, not(atomscope_loom)))]

@@ -531,6 +531,19 @@ impl<'a> TableReader<'a> {
 
     /// Copies the record in slot `index` into `out`. Bounded.
     pub fn read(&self, index: usize, out: &mut [u64]) -> Result<Entry, Unreadable> {
+        self.read_used(index, out, out.len(), |_| 0)
+    }
+
+    /// Copies the first `head` words of the record in slot `index`, and then those up to `used` of them. A torn head,
+    /// which `used` may be shown, is only copied again.
+    pub fn read_used(
+        &self,
+        index: usize,
+        out: &mut [u64],
+        head: usize,
+        used: impl Fn(&[u64]) -> usize,
+    ) -> Result<Entry, Unreadable> {
+        let head = head.min(out.len());
         for attempt in 0..READ_TRIES {
             let before = self.control.load(index);
             fence(Ordering::Acquire);
@@ -546,7 +559,11 @@ impl<'a> TableReader<'a> {
                 let Some(slot) = self.slots.slice(start..start + self.stride) else {
                     return Err(Unreadable::Corrupt);
                 };
-                slot.copy_to(out);
+                slot.copy_to(&mut out[..head]);
+                let end = used(out).min(out.len()).min(slot.len());
+                if let Some(rest) = slot.slice(head..end) {
+                    rest.copy_to(&mut out[head..]);
+                }
                 fence(Ordering::Acquire);
                 if self.control.load(index) == before {
                     return Ok(Entry::Held(sign));

@@ -7,8 +7,8 @@ mod support;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use atomscope_layout::decode::{Clock, RegionReader};
-use atomscope_layout::dto::{ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, NodeSnapshot, tree};
+use atomscope_layout::decode::{Clock, RegionReader, rfc3339};
+use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, NodeSnapshot, tree};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, TelemetryEvent, encode};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::limits::{
@@ -23,6 +23,7 @@ use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, Taken};
 use atomscope_layout::words::prefix;
 use atomscope_layout::{Capacities, OpenError, RegionMap, Words, lanes, seqlock};
+use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -624,7 +625,8 @@ fn read_all(region: Words<'_>) {
     let (actors, letters) = (reader.actors(), reader.dead_letters(usize::MAX));
     assert!(actors.entries.len() <= reader.map().actor_slots.count);
     assert!(letters.recent.len() <= reader.map().dead_letters.count);
-    let _ = NodeSnapshot::of(String::new(), String::new(), actors, letters, reader.subsystems());
+    let snapshot = NodeSnapshot::of(String::new(), String::new(), actors, letters, reader.subsystems());
+    assert_eq!(ActorSnapshot::from(&reader.actor_list().into_tree()), snapshot.actors);
     let mut follower = Follower::from_first(&reader);
     let most = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
     for look in [follower.look(&reader), follower.last_look(&reader)] {
@@ -783,6 +785,14 @@ fn status(path: String, parent: Option<String>) -> ActorStatus {
 }
 
 proptest! {
+    #[test]
+    fn a_time_is_the_text_that_the_calendar_says(unix_ns in any::<i64>(), second in 0..16_725_225_600i64) {
+        for unix_ns in [i128::from(unix_ns), i128::from(second) * 1_000_000_000, i128::from(unix_ns).pow(2)] {
+            let said = Timestamp::from_nanosecond(unix_ns).map(|time| format!("{time:.9}")).unwrap_or_default();
+            prop_assert_eq!(rfc3339(unix_ns), said);
+        }
+    }
+
     #[test]
     fn a_tree_is_that_of_the_incumbent(
         // Of each actor: which earlier one is its parent, or a path that nobody has, or none.

@@ -7,7 +7,7 @@ use atomr_core::actor::{ActorPath, SpawnObserver};
 use atomscope_layout::Capacities;
 use std::sync::Arc;
 
-use atomscope_layout::decode::Actors;
+use atomscope_layout::decode::ActorTree;
 use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
@@ -279,14 +279,14 @@ impl ActorRegistry {
 
     /// All live actors, as a list and as a tree. Allocates; costs a pass over the whole table.
     pub fn snapshot(&self) -> ActorSnapshot {
-        self.actors().into_snapshot()
+        (&self.tree()).into()
     }
 
-    pub(crate) fn actors(&self) -> Actors {
+    pub(crate) fn tree(&self) -> ActorTree {
         if self.settles {
             self.region.core.settle(|event| self.bus.core().publish(event));
         }
-        self.region.core.reader().map(|reader| reader.actors()).unwrap_or_default()
+        self.region.core.reader().map(|reader| reader.actor_list()).unwrap_or_default().into_tree()
     }
 }
 

@@ -156,7 +156,7 @@ impl TelemetryExtension {
         let reader = self.region.core.reader();
         let letters = reader.map(|reader| reader.dead_letters(SNAPSHOT_DEAD_LETTERS)).unwrap_or_default();
         let subsystems = reader.map(|reader| reader.subsystems()).unwrap_or_default();
-        NodeSnapshot::of(self.node.clone(), generated_at, self.actors.actors(), letters, subsystems)
+        NodeSnapshot::of(self.node.clone(), generated_at, self.actors.snapshot(), letters, subsystems)
     }
 }
 

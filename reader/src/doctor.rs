@@ -1,5 +1,6 @@
 //! `doctor`: why an attachment fails or is poor, and what to do.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anstyle::Style;

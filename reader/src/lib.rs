@@ -12,7 +12,7 @@
 //!
 //! let chosen = Search::default().one(&Who::Node("orders".into()))?;
 //! let snapshot = Snapshot::take(&chosen.region)?;
-//! println!("{}: {} actors", chosen.liveness.verdict, snapshot.actors.entries.len());
+//! println!("{}: {} actors", chosen.liveness.verdict, snapshot.actors.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

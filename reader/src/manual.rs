@@ -1,6 +1,6 @@
 //! `completions` and `man`: what follows from the command line's definition.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use atomscope::text::{clean, clean_path};

@@ -52,9 +52,15 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "atomscope: {text}");
 }
 
+/// Where results go. Its type is known to whoever writes to it, so that a write of a few bytes is only a copy.
+pub type Out<'a> = BufWriter<&'a mut dyn Write>;
+
+const BUFFER_BYTES: usize = 1 << 16;
+
 /// Writes to stdout. What is written shows up even where stdout is closed early or full: that is a failure then.
-pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+pub fn to_stdout(write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let mut out = Out::with_capacity(BUFFER_BYTES, &mut stdout);
     let done = write(&mut out).and_then(|()| out.flush());
     // What could not be written must not be tried again when the buffer is dropped.
     let _ = out.into_parts();
@@ -66,7 +72,7 @@ pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result
 pub fn to_file(
     path: &Path,
     region: &Region,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write: impl FnOnce(&mut Out<'_>) -> io::Result<()>,
 ) -> Result<(), Failure> {
     if path == Path::new("-") {
         return to_stdout(write);
@@ -97,7 +103,7 @@ fn refusing(path: &Path, why: &str) -> Failure {
     Failure::Failed(format!("cannot write to {}: {why}", clean_path(path)))
 }
 
-fn write_whole(path: &PathBuf, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn write_whole(path: &PathBuf, write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> io::Result<()> {
     if path.file_name().is_none() {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -111,8 +117,10 @@ fn write_whole(path: &PathBuf, write: impl FnOnce(&mut dyn Write) -> io::Result<
     part.persist(path).map_err(|error| error.error)
 }
 
-fn write_all<W: Write>(file: W, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<W> {
-    let mut out = BufWriter::with_capacity(1 << 16, file);
-    write(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)
+fn write_all<W: Write>(mut file: W, write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> io::Result<W> {
+    let mut out = Out::with_capacity(BUFFER_BYTES, &mut file);
+    let done = write(&mut out).and_then(|()| out.flush());
+    // As above.
+    let _ = out.into_parts();
+    done.map(|()| file)
 }

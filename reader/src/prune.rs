@@ -1,6 +1,7 @@
 //! `prune`: removes what dead nodes have left.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use atomscope::attach::Region;

@@ -9,7 +9,7 @@ use std::hash::Hasher as _;
 use std::ops::Range;
 
 use atomscope_layout::RegionMap;
-use atomscope_layout::decode::rfc3339;
+use atomscope_layout::decode::{Texts, rfc3339};
 use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{BUILTIN, Metric, describe, read_descriptor};
@@ -84,7 +84,8 @@ impl Redactor {
         identity.node = self.name(&identity.node);
         identity.system = identity.system.as_deref().map(|system| self.name(system));
         identity.program = self.name(&identity.program);
-        for actor in &mut actors.entries {
+        // Sorted by what comes out: the order of the names would tell something of them.
+        actors.rewrite(|actor| {
             let status = &mut actor.status;
             status.path = self.path(&status.path);
             status.parent = status.parent.as_deref().map(|parent| self.path(parent));
@@ -92,9 +93,7 @@ impl Redactor {
             status.host = status.host.as_deref().map(|host| self.name(host));
             // A time that the application gave as text may be any text.
             status.spawned_at = actor.spawned_unix_ns.map(rfc3339).unwrap_or_default();
-        }
-        // The order of the names would tell something of them.
-        actors.entries.sort_unstable_by(|a, b| a.status.path.cmp(&b.status.path));
+        });
         for letter in &mut dead_letters.recent {
             letter.recipient = self.path(&letter.recipient);
             letter.sender = letter.sender.as_deref().map(|sender| self.path(sender));
@@ -237,7 +236,7 @@ impl Redactor {
     fn actor(&self, words: [u64; ACTOR_WORDS]) -> Option<ActorRecord> {
         let from: ActorRecord = zerocopy::transmute!(words);
         let is_prefix = from.flags & actor_flags::PARENT_IS_PREFIX != 0;
-        let mut texts = Taking(&from.text);
+        let mut texts = Texts(&from.text);
         let path = texts.take(from.path_bytes)?;
         let parent = texts.take(if is_prefix { 0 } else { from.parent_bytes })?;
         let type_text = texts.take(from.type_bytes)?;
@@ -264,7 +263,7 @@ impl Redactor {
     fn letter(&self, words: [u64; DEAD_LETTER_WORDS]) -> DeadLetterRecord {
         let from: DeadLetterRecord = zerocopy::transmute!(words);
         let mut to = DeadLetterRecord { stamp: from.stamp, ..DeadLetterRecord::new_zeroed() };
-        let mut texts = Taking(&from.text);
+        let mut texts = Texts(&from.text);
         let mut take = |bytes| texts.take(bytes);
         let (Some(recipient), Some(sender), Some(type_text)) =
             (take(from.recipient_bytes), take(from.sender_bytes), take(from.type_bytes))
@@ -289,7 +288,7 @@ impl Redactor {
         };
         let is_spawn = matches!(part.event, TelemetryEvent::ActorSpawned(_));
         let is_prefix = is_spawn && from.flags & actor_flags::PARENT_IS_PREFIX != 0;
-        let mut rest = Taking(&from.text);
+        let mut rest = Texts(&from.text);
         let mut texts = [""; 5];
         for (at, text) in texts.iter_mut().enumerate() {
             let bytes = if at == 1 && is_prefix { 0 } else { from.text_bytes[at] };
@@ -350,17 +349,6 @@ struct PathParts {
     prefix_bytes: u16,
     /// Else the parent.
     parent: String,
-}
-
-/// Takes one text after the other off the front of a record's text.
-struct Taking<'a>(&'a [u8]);
-
-impl<'a> Taking<'a> {
-    fn take(&mut self, bytes: u16) -> Option<&'a str> {
-        let (text, rest) = self.0.split_at_checked(usize::from(bytes))?;
-        self.0 = rest;
-        std::str::from_utf8(text).ok()
-    }
 }
 
 /// Puts one text after the other into a record's text, cut where there is no more room.

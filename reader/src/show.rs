@@ -116,11 +116,11 @@ impl Summary {
 /// The types of the live actors: those with most messages waiting first, then those of most actors.
 fn types(snapshot: &Snapshot) -> Vec<TypeCount> {
     let mut types: HashMap<&str, (u64, Option<u64>)> = HashMap::new();
-    for entry in &snapshot.actors.entries {
-        let (actors, waiting) = types.entry(&entry.status.actor_type).or_default();
+    for actor in snapshot.actors.iter() {
+        let (actors, waiting) = types.entry(actor.actor_type()).or_default();
         *actors += 1;
-        if entry.depth_known {
-            *waiting = Some(waiting.unwrap_or(0).saturating_add(entry.status.mailbox_depth));
+        if let Some(depth) = actor.mailbox_depth() {
+            *waiting = Some(waiting.unwrap_or(0).saturating_add(depth));
         }
     }
     let mut types: Vec<_> = types

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{ActorTotals, Actors, DeadLetters, Identity, rfc3339};
-use atomscope_layout::dto::NodeSnapshot;
+use atomscope_layout::decode::{ActorList, ActorTotals, ActorTree, DeadLetters, Identity, rfc3339};
+use atomscope_layout::dto::{
+    ClusterStateInfo, DDataSnapshot, DeadLetterRecord, PersistenceSnapshot, RemoteSnapshot, ShardingSnapshot,
+    StreamsSnapshot,
+};
 use atomscope_layout::histogram::Histogram;
 use atomscope_layout::metrics::{Kind, Metric};
 use atomscope_layout::region::header;
@@ -37,7 +40,7 @@ pub struct Snapshot {
     /// How the node is.
     pub liveness: Liveness,
     /// Its live actors.
-    pub actors: Actors,
+    pub actors: ActorList,
     /// What was counted of them, before they were listed.
     pub totals: ActorTotals,
     /// Whether the counts were the same after they were listed: only then does [`Snapshot::drift`] mean anything.
@@ -64,7 +67,7 @@ impl Snapshot {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
         let totals = reader.actor_totals();
-        let actors = reader.actors();
+        let actors = reader.actor_list();
         let dumped = region.dumped().copied();
         let at_rest = dumped.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
         let version = region.words().load(header::VERSION);
@@ -93,7 +96,7 @@ impl Snapshot {
 
     /// Live actors by counting minus live actors in the table: 0 at rest, and of no meaning while actors come and go.
     pub fn drift(&self) -> i64 {
-        let tabled = (self.actors.entries.len() as u64)
+        let tabled = (self.actors.len() as u64)
             .saturating_add(self.actors.unlisted)
             .saturating_add(self.totals.untracked)
             .saturating_sub(self.actors.waiting_stops);
@@ -124,7 +127,7 @@ impl Snapshot {
             1 => notes.push(format!("1 {one}")),
             _ => notes.push(format!("{number} {many}")),
         };
-        let Actors { unlisted, unreadable, .. } = self.actors;
+        let ActorList { unlisted, unreadable, .. } = self.actors;
         count(unreadable, "actor record was unreadable", "actor records were unreadable");
         count(
             unlisted,
@@ -194,8 +197,20 @@ impl Snapshot {
             dumped_at: dumped.map(|_| generated_at.clone()),
             redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
         };
-        let node = NodeSnapshot::of(identity.node, generated_at, actors, dead_letters, subsystems);
-        Dump { node, atomscope }
+        let Subsystems { cluster, sharding, persistence, remote, streams, ddata, .. } = subsystems;
+        Dump {
+            node: identity.node,
+            generated_at,
+            actors: actors.into_tree(),
+            dead_letters: dead_letters.recent,
+            cluster,
+            sharding,
+            persistence,
+            remote,
+            streams,
+            ddata,
+            atomscope,
+        }
     }
 }
 
@@ -204,12 +219,23 @@ pub fn age(now_unix_ns: i128, unix_ns: i128) -> Duration {
     Duration::from_nanos(u64::try_from(now_unix_ns.saturating_sub(unix_ns).max(0)).unwrap_or(u64::MAX))
 }
 
-/// What `dump --format json` writes: the incumbent's snapshot, and one object beside its fields.
+/// What `dump --format json` writes: field for field the JSON of a [`NodeSnapshot`], which is never built, and one object
+/// beside them.
+///
+/// [`NodeSnapshot`]: atomscope_layout::dto::NodeSnapshot
 #[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of NodeSnapshot say it")]
 pub struct Dump {
-    /// Field for field the incumbent's.
-    #[serde(flatten)]
-    pub node: NodeSnapshot,
+    pub node: String,
+    pub generated_at: String,
+    pub actors: ActorTree,
+    pub dead_letters: Vec<DeadLetterRecord>,
+    pub cluster: ClusterStateInfo,
+    pub sharding: ShardingSnapshot,
+    pub persistence: PersistenceSnapshot,
+    pub remote: RemoteSnapshot,
+    pub streams: StreamsSnapshot,
+    pub ddata: DDataSnapshot,
     /// What it does not have.
     pub atomscope: About,
 }

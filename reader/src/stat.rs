@@ -54,7 +54,7 @@ impl Sample {
             at: Instant::now(),
             liveness,
             live: totals.live,
-            unreadable: reader.actors().unreadable,
+            unreadable: reader.actor_list().unreadable,
             counts: Counts {
                 spawned: totals.spawned,
                 stopped: totals.stopped,

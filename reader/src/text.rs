@@ -74,6 +74,10 @@ struct SafeFormatter;
 
 impl Formatter for SafeFormatter {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        // Almost all text is printable ASCII; whether it is can be seen of many bytes at once.
+        if text.bytes().fold(true, |is_plain, byte| is_plain & (b' '..=b'~').contains(&byte)) {
+            return writer.write_all(text.as_bytes());
+        }
         let mut rest = text;
         while let Some(at) = rest.find(is_unsafe) {
             let (before, from) = rest.split_at(at);

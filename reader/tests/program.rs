@@ -904,7 +904,7 @@ mod hostile {
         let place = Place::new();
         let lock = shop().live(&place);
         let region = Region::open(&lock.path, None, MAX_BYTES).unwrap();
-        assert_eq!(Snapshot::take(&region).unwrap().actors.entries.len(), 3);
+        assert_eq!(Snapshot::take(&region).unwrap().actors.len(), 3);
         lock.file.set_len(4096).unwrap();
         let error = Snapshot::take(&region).unwrap_err();
         assert!(matches!(error.why, Refusal::Shrunk), "{error}");

@@ -283,7 +283,7 @@ impl<'a> RegionReader<'a> {
             map.instance_slots.stride,
             Words::new(&[]),
         );
-        let mut names = Names::new(self.section(map.names), map.names.stride);
+        let mut names = Names::default();
         let clock = self.clock();
         let mut list = InstanceList::default();
         let mut owners = Vec::new();
@@ -291,7 +291,7 @@ impl<'a> RegionReader<'a> {
         for slot in 0..table.len() {
             match table.read(slot, &mut words) {
                 Ok(Entry::Free) => {}
-                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, &mut names) {
+                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, self, &mut names) {
                     Some((mut entry, since, owner)) => {
                         entry.since = clock.map(|clock| rfc3339(clock.unix_ns(since))).unwrap_or_default();
                         owners.push(owner);
@@ -403,7 +403,8 @@ pub fn remote(instances: &InstanceList) -> RemoteSnapshot {
 
 fn decode_instance(
     words: &[u64; INSTANCE_WORDS],
-    names: &mut Names<'_>,
+    reader: &RegionReader<'_>,
+    names: &mut Names,
 ) -> Option<(InstanceEntry, u64, Key)> {
     let mut record = InstanceRecord::new_zeroed();
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
@@ -412,7 +413,7 @@ fn decode_instance(
     let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.what == What::Name);
     let texts = fields.filter_map(|(at, _)| {
         let id = u32::try_from(record.numbers[at]).ok().filter(|id| *id != 0)?;
-        Some((at, names.get(id).to_owned()))
+        Some((at, names.learn(reader, id).to_owned()))
     });
     let entry = InstanceEntry {
         domain,

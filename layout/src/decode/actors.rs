@@ -1,0 +1,655 @@
+//! The live actors of a region: one block of text, and a row of fixed size for each.
+//!
+//! A scan copies the texts of all records into one block and never again; whoever shows an actor borrows from there.
+//! Rows are grouped by sorting, not by hashing: no region, however hostile, makes that slower than n log n.
+
+use core::cmp::Reverse;
+use core::fmt::{self, Write as _};
+use std::collections::HashMap;
+
+use serde::{Serialize, Serializer};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::{Clock, Names, RegionReader, with_rfc3339};
+use crate::dto::{
+    ActorSnapshot, ActorSnapshotRef, ActorStatus, ActorStatusRef, ActorTreeNodeRef, Forest, NOBODY,
+    last_element, tree,
+};
+use crate::limits::PATH_CUT_MARK;
+use crate::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
+use crate::region::header;
+use crate::seqlock;
+use crate::sync::{Ordering, fence, pause};
+use crate::table::{Entry, Key, Sign, TableReader};
+use crate::words;
+
+/// Passes over the actor table at most, where it is being settled at the time.
+const SCAN_TRIES: u32 = 8;
+/// Bytes of a text that [`ActorList::rewrite`] keeps: five of them are counted in 16 bits.
+const MAX_TEXT_BYTES: usize = 8 << 10;
+
+/// A live actor, with what does not fit its [`ActorStatus`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActorEntry {
+    /// What is told of it.
+    pub status: ActorStatus,
+    /// Hash of its path.
+    pub key: Key,
+    /// Hash of its parent's path.
+    pub parent_key: Option<Key>,
+    /// Whether the mailbox depth is known; if not it is 0.
+    pub depth_known: bool,
+    /// UTC nanoseconds of its spawn, by the node's clock.
+    pub spawned_unix_ns: Option<i128>,
+}
+
+/// All live actors, each with texts of its own, and how sure that is. [`ActorList`] holds the same in a third of the
+/// memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Actors {
+    /// Those that can be listed, by path.
+    pub entries: Vec<ActorEntry>,
+    /// Live actors that cannot be listed, since the table was full around them.
+    pub unlisted: u64,
+    /// Records that could not be read.
+    pub unreadable: u64,
+    /// Stops that wait for their spawn.
+    pub waiting_stops: u64,
+}
+
+/// All live actors in two blocks of memory, and how sure that is.
+#[derive(Debug, Clone, Default)]
+pub struct ActorList {
+    texts: String,
+    rows: Vec<Row>,
+    names: Names,
+    clock: Option<Clock>,
+    /// Live actors that cannot be listed, since the table was full around them.
+    pub unlisted: u64,
+    /// Records that could not be read.
+    pub unreadable: u64,
+    /// Stops that wait for their spawn.
+    pub waiting_stops: u64,
+}
+
+/// What is kept of a record beside its texts.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    key: Key,
+    /// Meaningless without [`actor_flags::PARENT`], as the two that follow.
+    parent_key: Key,
+    parent_at: usize,
+    parent_bytes: u16,
+    /// Where its texts end, counted from `at`: path, parent that is no prefix, type, spawn time, host.
+    ends: [u16; 5],
+    at: usize,
+    stamp: u64,
+    depth: u64,
+    type_id: u32,
+    flags: u32,
+}
+
+/// An actor of a list. Its texts are borrowed; looking at one costs nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor<'a> {
+    list: &'a ActorList,
+    row: &'a Row,
+}
+
+/// When an actor was spawned: what was given for it, or else nanoseconds since 1970, UTC. Becomes text where it is
+/// written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpawnedAt<'a> {
+    /// As the application gave it.
+    Text(&'a str),
+    /// By the node's clock; `None` without one, and then the text is empty.
+    At(Option<i128>),
+}
+
+/// A list by path, and who stands below whom. As JSON it is an [`ActorSnapshot`], written without being built.
+#[derive(Debug, Clone)]
+pub struct ActorTree {
+    actors: ActorList,
+    forest: Forest,
+}
+
+impl RegionReader<'_> {
+    /// All live actors. One pass over the table, or a few where the table is being settled meanwhile; an actor that
+    /// comes or goes during it may or may not be there.
+    pub fn actor_list(&self) -> ActorList {
+        let mut list = ActorList::default();
+        list.refresh(self);
+        list
+    }
+
+    /// The same, by path, each with texts of its own.
+    pub fn actors(&self) -> Actors {
+        let mut list = self.actor_list();
+        list.sort_by_path();
+        let ActorList { unlisted, unreadable, waiting_stops, .. } = list;
+        let entries = list.iter().map(|actor| actor.entry()).collect();
+        Actors { entries, unlisted, unreadable, waiting_stops }
+    }
+}
+
+impl Actors {
+    /// The list and the tree.
+    pub fn into_snapshot(self) -> ActorSnapshot {
+        let flat: Vec<ActorStatus> = self.entries.into_iter().map(|entry| entry.status).collect();
+        ActorSnapshot { total: flat.len() as u64 + self.unlisted, roots: tree(&flat), flat }
+    }
+}
+
+impl From<Actors> for ActorSnapshot {
+    fn from(actors: Actors) -> Self {
+        actors.into_snapshot()
+    }
+}
+
+impl ActorList {
+    /// Takes the list anew, in the order of the table, and in the memory that it has.
+    pub fn refresh(&mut self, reader: &RegionReader<'_>) {
+        self.clock = reader.clock();
+        for attempt in 0..SCAN_TRIES {
+            let before = reader.words.load(header::SETTLING);
+            fence(Ordering::Acquire);
+            let is_last = attempt + 1 == SCAN_TRIES;
+            if before & 1 == 0 || is_last {
+                let (stops, spilled) = self.scan(reader);
+                fence(Ordering::Acquire);
+                if reader.words.load(header::SETTLING) == before || is_last {
+                    return self.add_up(stops, spilled);
+                }
+            }
+            (0..seqlock::READ_TRIES).for_each(pause);
+        }
+    }
+
+    /// Copies all records; gives the stops, and what the spilled entries of each fingerprint add up to.
+    fn scan(&mut self, reader: &RegionReader<'_>) -> (Vec<Key>, HashMap<u64, i64>) {
+        self.texts.clear();
+        self.rows.clear();
+        self.names = Names::default();
+        self.unreadable = 0;
+        let map = &reader.map;
+        let table = TableReader::new(
+            reader.section(map.actor_control),
+            reader.section(map.actor_slots),
+            map.actor_slots.stride,
+            reader.section(map.actor_spill),
+        );
+        let (mut stops, mut spilled) = (Vec::new(), HashMap::new());
+        let mut words = [0u64; ACTOR_WORDS];
+        for slot in 0..table.len() {
+            match table.read_used(slot, &mut words, ACTOR_HEAD_WORDS, used_words) {
+                Ok(Entry::Free) => {}
+                Ok(Entry::Held(Sign::Minus)) => stops.push(Key([words[0], words[1]])),
+                Ok(Entry::Held(Sign::Plus)) => {
+                    let record: &ActorRecord = zerocopy::transmute_ref!(&words);
+                    match self.keep(record) {
+                        Some(()) if record.type_id != 0 => _ = self.names.learn(reader, record.type_id),
+                        Some(()) => {}
+                        None => self.unreadable += 1,
+                    }
+                }
+                Err(_) => self.unreadable += 1,
+            }
+        }
+        for (fingerprint, sign) in table.spilled() {
+            *spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
+        }
+        (stops, spilled)
+    }
+
+    /// Keeps a record, if it holds what a writer writes.
+    fn keep(&mut self, record: &ActorRecord) -> Option<()> {
+        let mut end = 0usize;
+        let ends = text_bytes(record).map(|bytes| {
+            end += usize::from(bytes);
+            end
+        });
+        let text = core::str::from_utf8(record.text.get(..end)?).ok()?;
+        if !ends.iter().all(|end| text.is_char_boundary(*end)) {
+            return None;
+        }
+        let path = &text[..ends[0]];
+        let has = |flag| record.flags & flag != 0;
+        let mut named_by_key = None;
+        if has(actor_flags::PARENT) && has(actor_flags::PARENT_IS_PREFIX) {
+            let kept = kept_bytes(record)?;
+            let bytes = usize::from(record.parent_bytes);
+            if bytes > kept || !path.is_char_boundary(bytes) {
+                named_by_key = Some(path.get(..kept)?);
+            }
+        }
+        let at = self.texts.len();
+        self.texts.push_str(text);
+        let (mut parent_at, mut parent_bytes) = (at + ends[0], record.parent_bytes);
+        if let Some(beginning) = named_by_key {
+            parent_at = self.texts.len();
+            let _ = write!(self.texts, "{beginning}{PATH_CUT_MARK}{}", Key(record.parent_key));
+            parent_bytes = (self.texts.len() - parent_at) as u16;
+        } else if has(actor_flags::PARENT_IS_PREFIX) {
+            parent_at = at;
+        }
+        self.rows.push(Row {
+            key: Key(record.key),
+            parent_key: Key(record.parent_key),
+            parent_at,
+            parent_bytes,
+            ends: ends.map(|end| end as u16),
+            at,
+            stamp: record.spawned,
+            depth: record.live[live::MAILBOX_DEPTH],
+            type_id: record.type_id,
+            flags: record.flags,
+        });
+        Some(())
+    }
+
+    /// Adds up the entries of each key and keeps the newest one of those that live: a predecessor whose stop has not
+    /// come yet is not shown beside its successor.
+    fn add_up(&mut self, mut stops: Vec<Key>, mut spilled: HashMap<u64, i64>) {
+        stops.sort_unstable();
+        let (mut stops, mut waiting_stops) = (stops.into_iter().peekable(), 0);
+        let mut unmatched = |key: Key, spilled: &mut HashMap<u64, i64>| match spilled
+            .get_mut(&key.fingerprint())
+            .filter(|sum| **sum > 0)
+        {
+            Some(sum) => *sum -= 1,
+            None => waiting_stops += 1,
+        };
+        let order = self.by_key();
+        let mut gone = Vec::new();
+        for group in order.chunk_by(|(_, a), (_, b)| self.row(*a).key == self.row(*b).key) {
+            let Some(((_, newest), older)) = group.split_last() else { continue };
+            let (key, mut sum) = (self.row(*newest).key, group.len() as i64);
+            while let Some(stop) = stops.next_if(|stop| *stop <= key) {
+                if stop == key && sum > 0 { sum -= 1 } else { unmatched(stop, &mut spilled) }
+            }
+            if let Some(left) = spilled.get_mut(&key.fingerprint()).filter(|left| **left < 0) {
+                let matched = sum.min(-*left);
+                sum -= matched;
+                *left += matched;
+            }
+            gone.extend(older.iter().map(|(_, row)| *row));
+            gone.extend((sum == 0).then_some(*newest));
+        }
+        stops.for_each(|stop| unmatched(stop, &mut spilled));
+        self.waiting_stops = waiting_stops + spilled.values().map(|sum| (-sum).max(0) as u64).sum::<u64>();
+        self.unlisted = spilled.values().map(|sum| (*sum).max(0) as u64).sum();
+        self.name_parents(&order);
+        gone.sort_unstable();
+        let (mut gone, mut number) = (gone.into_iter().peekable(), 0..);
+        self.rows.retain(|_| {
+            let number = number.next();
+            gone.next_if(|row| Some(*row) == number).is_none()
+        });
+    }
+
+    /// All rows, those of one key side by side with the newest last.
+    fn by_key(&self) -> Vec<(u64, u32)> {
+        let mut order: Vec<(u64, u32)> = self.rows.iter().map(|row| row.key.0[0]).zip(0..).collect();
+        let rest = |row: u32| {
+            let Row { key, stamp, .. } = self.row(row);
+            (key.0[1], *stamp, Reverse(row))
+        };
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
+        order
+    }
+
+    /// A parent of which the child's cut path holds too little goes by the path in its own entry.
+    fn name_parents(&mut self, order: &[(u64, u32)]) {
+        for at in 0..self.rows.len() {
+            let row = &self.rows[at];
+            if row.flags & actor_flags::PARENT == 0 || row.parent_at < row.at + usize::from(row.ends[4]) {
+                continue;
+            }
+            let key = row.parent_key;
+            let end = order
+                .partition_point(|(first, row)| (*first, self.row(*row).key.0[1]) <= (key.0[0], key.0[1]));
+            let newest = end.checked_sub(1).map(|at| *self.row(order[at].1)).filter(|row| row.key == key);
+            if let Some(Row { at: parent_at, ends: [parent_bytes, ..], .. }) = newest {
+                self.rows[at] = Row { parent_at, parent_bytes, ..self.rows[at] };
+            }
+        }
+    }
+
+    fn row(&self, number: u32) -> &Row {
+        &self.rows[number as usize]
+    }
+
+    /// Puts the list into the order of the paths.
+    pub fn sort_by_path(&mut self) {
+        let Some(first) = self.rows.first() else { return };
+        let path = |row: &Row| self.path(row).as_bytes();
+        let alike = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        let common =
+            self.rows.iter().fold(path(first), |common, row| &common[..alike(common, path(row))]).len();
+        // The sixteen bytes beyond what all have in common tell most paths apart, without a look at the texts.
+        let head = |row: &Row| {
+            let mut head = [0u8; 16];
+            head.iter_mut().zip(&path(row)[common..]).for_each(|(to, from)| *to = *from);
+            let head = u128::from_be_bytes(head);
+            [(head >> 64) as u64, head as u64]
+        };
+        let mut order: Vec<([u64; 2], u32)> = self.rows.iter().map(head).zip(0..).collect();
+        order.sort_unstable_by(|(a_head, a), (b_head, b)| {
+            let whole = |number: u32| (path(self.row(number)), number);
+            a_head.cmp(b_head).then_with(|| whole(*a).cmp(&whole(*b)))
+        });
+        // Rows first, then texts: far jumps of each kind overlap, and less is held twice at a time.
+        self.rows = order.iter().map(|(_, number)| *self.row(*number)).collect();
+        drop(order);
+        let mut texts = String::with_capacity(self.texts.len());
+        self.rows.iter_mut().for_each(|row| *row = row.moved(&self.texts, &mut texts));
+        self.texts = texts;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The actor of this number, if there are as many.
+    pub fn get(&self, number: u32) -> Option<Actor<'_>> {
+        self.rows.get(number as usize).map(|row| Actor { list: self, row })
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Actor<'_>> + Clone {
+        self.rows.iter().map(|row| Actor { list: self, row })
+    }
+
+    /// The list by path, with who stands below whom.
+    pub fn into_tree(mut self) -> ActorTree {
+        self.sort_by_path();
+        let parents = self.parents();
+        ActorTree { forest: Forest::new(parents), actors: self }
+    }
+
+    /// The row of each row's parent, of a list by path.
+    fn parents(&self) -> Vec<u32> {
+        // Those whose path is the beginning of the one in hand: in this order nobody else's can be.
+        let mut above: Vec<u32> = Vec::new();
+        let parent = |(row, number): (&Row, u32)| {
+            let path = self.path(row);
+            while above.last().is_some_and(|top| !path.starts_with(self.path(self.row(*top)))) {
+                above.pop();
+            }
+            let parent = self.parent(row);
+            let found = match parent {
+                None => None,
+                Some(parent) if parent.len() < path.len() && path.starts_with(parent) => {
+                    let is_it = |at: &&u32| self.path(self.row(**at)).len() == parent.len();
+                    above.iter().rev().find(is_it).copied()
+                }
+                Some(parent) => {
+                    let end = self.rows.partition_point(|row| self.path(row) <= parent);
+                    end.checked_sub(1).filter(|at| self.path(&self.rows[*at]) == parent).map(|at| at as u32)
+                }
+            };
+            above.push(number);
+            found.unwrap_or(NOBODY)
+        };
+        self.rows.iter().zip(0..).map(parent).collect()
+    }
+
+    /// Changes what is told of each actor, and sorts the list by the paths that come of it. A text is cut at 8 KiB.
+    pub fn rewrite(&mut self, mut change: impl FnMut(&mut ActorEntry)) {
+        let mut to = Self { texts: String::with_capacity(self.texts.len()), ..Self::default() };
+        to.rows.reserve_exact(self.rows.len());
+        for (actor, row) in self.iter().zip(&self.rows) {
+            let mut entry = actor.entry();
+            change(&mut entry);
+            let ActorStatus { path, parent, actor_type, mailbox_depth, spawned_at, host } = &entry.status;
+            let at = to.texts.len();
+            let texts = [Some(path), parent.as_ref(), Some(actor_type), Some(spawned_at), host.as_ref()];
+            let ends = texts.map(|text| {
+                to.texts.push_str(words::prefix(text.map_or("", String::as_str), MAX_TEXT_BYTES));
+                (to.texts.len() - at) as u16
+            });
+            let flag = |is_set, flag| if is_set { flag } else { 0 };
+            to.rows.push(Row {
+                parent_at: at + usize::from(ends[0]),
+                parent_bytes: ends[1] - ends[0],
+                ends,
+                at,
+                depth: *mailbox_depth,
+                type_id: 0,
+                flags: flag(parent.is_some(), actor_flags::PARENT)
+                    | flag(host.is_some(), actor_flags::HOST)
+                    | flag(entry.depth_known, actor_flags::DEPTH)
+                    | actor_flags::SPAWNED_TEXT,
+                ..*row
+            });
+        }
+        (self.texts, self.rows) = (to.texts, to.rows);
+        self.sort_by_path();
+    }
+
+    fn text(&self, row: &Row, which: usize) -> &str {
+        let start = which.checked_sub(1).map_or(0, |before| row.ends[before]);
+        &self.texts[row.at + usize::from(start)..row.at + usize::from(row.ends[which])]
+    }
+
+    fn path(&self, row: &Row) -> &str {
+        self.text(row, 0)
+    }
+
+    fn parent(&self, row: &Row) -> Option<&str> {
+        let has_one = row.flags & actor_flags::PARENT != 0;
+        has_one.then(|| &self.texts[row.parent_at..row.parent_at + usize::from(row.parent_bytes)])
+    }
+}
+
+impl Row {
+    /// The same, with its texts copied from one block to another.
+    fn moved(&self, from: &str, to: &mut String) -> Self {
+        let (end, parent_end) =
+            (self.at + usize::from(self.ends[4]), self.parent_at + usize::from(self.parent_bytes));
+        let at = to.len();
+        to.push_str(&from[self.at..end]);
+        let mut parent_at = at.wrapping_add(self.parent_at.wrapping_sub(self.at));
+        if self.flags & actor_flags::PARENT != 0 && (self.parent_at < self.at || parent_end > end) {
+            parent_at = to.len();
+            to.push_str(&from[self.parent_at..parent_end]);
+        }
+        Self { at, parent_at, ..*self }
+    }
+}
+
+impl<'a> Actor<'a> {
+    /// Its path.
+    pub fn path(&self) -> &'a str {
+        self.list.path(self.row)
+    }
+
+    /// The last element of its path.
+    pub fn name(&self) -> &'a str {
+        last_element(self.path())
+    }
+
+    /// Its parent's path.
+    pub fn parent(&self) -> Option<&'a str> {
+        self.list.parent(self.row)
+    }
+
+    /// The name of its type.
+    pub fn actor_type(&self) -> &'a str {
+        match self.row.type_id {
+            0 => self.list.text(self.row, 2),
+            id => self.list.names.get(id),
+        }
+    }
+
+    /// Messages in its mailbox, where that is known.
+    pub fn mailbox_depth(&self) -> Option<u64> {
+        (self.row.flags & actor_flags::DEPTH != 0).then_some(self.row.depth)
+    }
+
+    /// When it was spawned.
+    pub fn spawned_at(&self) -> SpawnedAt<'a> {
+        if self.row.flags & actor_flags::SPAWNED_TEXT != 0 {
+            return SpawnedAt::Text(self.list.text(self.row, 3));
+        }
+        SpawnedAt::At(self.spawned_unix_ns())
+    }
+
+    /// UTC nanoseconds of its spawn, by the node's clock.
+    pub fn spawned_unix_ns(&self) -> Option<i128> {
+        self.list.clock.map(|clock| clock.unix_ns(self.row.stamp))
+    }
+
+    /// The cluster host that the application says it lives on.
+    pub fn host(&self) -> Option<&'a str> {
+        (self.row.flags & actor_flags::HOST != 0).then(|| self.list.text(self.row, 4))
+    }
+
+    /// What is told of it, with texts of its own.
+    pub fn status(&self) -> ActorStatus {
+        ActorStatus {
+            path: self.path().to_owned(),
+            parent: self.parent().map(str::to_owned),
+            actor_type: self.actor_type().to_owned(),
+            mailbox_depth: self.row.depth,
+            spawned_at: self.spawned_at().to_string(),
+            host: self.host().map(str::to_owned),
+        }
+    }
+
+    /// The same, with what does not fit it.
+    pub fn entry(&self) -> ActorEntry {
+        ActorEntry {
+            status: self.status(),
+            key: self.row.key,
+            parent_key: (self.row.flags & actor_flags::PARENT != 0).then_some(self.row.parent_key),
+            depth_known: self.mailbox_depth().is_some(),
+            spawned_unix_ns: self.spawned_unix_ns(),
+        }
+    }
+}
+
+impl ActorTree {
+    /// Puts roots, and those below each actor, into this order of their numbers.
+    pub fn order(&mut self, order: &[u32]) {
+        self.forest.order(order.iter().rev().copied());
+    }
+
+    /// The actors, by path.
+    pub fn actors(&self) -> &ActorList {
+        &self.actors
+    }
+
+    /// Who stands below whom, by their numbers in the list.
+    pub fn forest(&self) -> &Forest {
+        &self.forest
+    }
+
+    /// Live actors, listed or not.
+    pub fn total(&self) -> u64 {
+        self.actors.len() as u64 + self.actors.unlisted
+    }
+}
+
+impl From<&ActorTree> for ActorSnapshot {
+    fn from(tree: &ActorTree) -> Self {
+        let flat: Vec<ActorStatus> = tree.actors.iter().map(|actor| actor.status()).collect();
+        Self { total: tree.total(), roots: tree.forest.branches(&flat), flat }
+    }
+}
+
+impl fmt::Display for SpawnedAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::At(None) => Ok(()),
+            Self::At(Some(unix_ns)) => with_rfc3339(*unix_ns, |text| f.write_str(text)),
+        }
+    }
+}
+
+impl Serialize for SpawnedAt<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::At(None) => serializer.serialize_str(""),
+            Self::At(Some(unix_ns)) => with_rfc3339(*unix_ns, |text| serializer.serialize_str(text)),
+        }
+    }
+}
+
+impl Serialize for Actor<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let status = ActorStatusRef {
+            path: self.path(),
+            parent: self.parent(),
+            actor_type: self.actor_type(),
+            mailbox_depth: self.row.depth,
+            spawned_at: self.spawned_at(),
+            host: self.host(),
+        };
+        status.serialize(serializer)
+    }
+}
+
+impl Serialize for ActorList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl Serialize for ActorTree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let roots = Below { tree: self, of: None };
+        ActorSnapshotRef { total: self.total(), roots, flat: &self.actors }.serialize(serializer)
+    }
+}
+
+/// The branches below an actor, or all roots.
+struct Below<'a> {
+    tree: &'a ActorTree,
+    of: Option<u32>,
+}
+
+impl Serialize for Below<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { tree, of } = *self;
+        serializer.collect_seq(tree.forest.below(of).map(|number| {
+            let actor = Actor { list: &tree.actors, row: tree.actors.row(number) };
+            ActorTreeNodeRef {
+                path: actor.path(),
+                name: actor.name(),
+                actor_type: actor.actor_type(),
+                mailbox_depth: actor.row.depth,
+                host: actor.host(),
+                children: Below { tree, of: Some(number) },
+            }
+        }))
+    }
+}
+
+/// Bytes of each text of a record: path, parent that is no prefix of it, type, spawn time, host.
+fn text_bytes(record: &ActorRecord) -> [u16; 5] {
+    let in_text = record.flags & (actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX) == actor_flags::PARENT;
+    let parent_bytes = if in_text { record.parent_bytes } else { 0 };
+    [record.path_bytes, parent_bytes, record.type_bytes, record.spawned_bytes, record.host_bytes]
+}
+
+/// Words of a record that hold anything, as its head says.
+fn used_words(words: &[u64]) -> usize {
+    let bytes = ActorRecord::ref_from_bytes(words.as_bytes())
+        .map_or(0, |record| text_bytes(record).into_iter().map(usize::from).sum());
+    ACTOR_HEAD_WORDS + bytes.div_ceil(words::WORD)
+}
+
+/// Bytes of a record's path that are the actor's own: without mark and key.
+fn kept_bytes(record: &ActorRecord) -> Option<usize> {
+    let is_cut = record.flags & actor_flags::PATH_CUT != 0;
+    usize::from(record.path_bytes).checked_sub(if is_cut { PATH_CUT_MARK.len() + 32 } else { 0 })
+}
