@@ -2,7 +2,14 @@
 
 use std::sync::atomic::Ordering;
 #[cfg(feature = "ddata")]
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Arc, Weak},
+};
+
+#[cfg(feature = "ddata")]
+use atomr_distributed_data::{DurableStore, Replicator};
 
 use atomscope_layout::Capacities;
 use atomscope_layout::event::EventKind;
@@ -52,11 +59,13 @@ impl DDataProbe {
 
     /// Brings the keys up to what a replicator has: those that it has not are forgotten.
     #[cfg(feature = "ddata")]
-    pub fn refresh_from(&self, replicator: &atomr_distributed_data::Replicator) {
+    pub fn refresh_from(&self, replicator: &Replicator) {
         let core = &self.region.core;
+        // What is listed is looked at first: a key that comes after that is not taken for one that is gone.
+        let listed = self.snapshot().keys;
         let fresh = replicator.keys();
-        let listed: HashSet<&str> = fresh.iter().map(String::as_str).collect();
-        for key in self.snapshot().keys.iter().filter(|key| !listed.contains(key.as_str())) {
+        let there: HashSet<&str> = fresh.iter().map(String::as_str).collect();
+        for key in listed.iter().filter(|key| !there.contains(key.as_str())) {
             core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {});
         }
         for key in &fresh {
@@ -64,13 +73,23 @@ impl DDataProbe {
         }
     }
 
-    /// Follows a replicator: its keys and their subscribers are asked for at each round of the poller. (Updates it tells
-    /// nobody in general: wrap its durable store, or note them with [`Self::record_update`].)
+    /// Follows a replicator: each round of the poller asks for its keys and their subscribers. Updates it tells nobody in
+    /// general; those that go through a [`ReplicatorActor`](atomr_distributed_data::ReplicatorActor) are seen by
+    /// [`Self::watch_store`].
+    ///
+    /// ```
+    /// use atomr_distributed_data::Replicator;
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let telemetry = TelemetryExtension::new("docs-ddata", 64);
+    /// let replicator = Replicator::new();
+    /// telemetry.ddata.attach(replicator.clone());
+    /// ```
     #[cfg(feature = "ddata")]
-    pub fn attach(self: &Arc<Self>, replicator: Arc<atomr_distributed_data::Replicator>) {
+    pub fn attach(self: &Arc<Self>, replicator: Arc<Replicator>) {
+        // A poll that held on to the probe would keep the region open for ever.
         let probe = Arc::downgrade(self);
         let poll = move |core: &Core| {
-            // A poll that held on to the region would keep it open for ever.
             let Some(probe) = probe.upgrade() else { return false };
             probe.refresh_from(&replicator);
             for key in replicator.keys() {
@@ -84,6 +103,26 @@ impl DDataProbe {
         crate::poller::poll(&self.region.core, Box::new(poll));
     }
 
+    /// A durable store that notes every update and deletion on its way to `inner`; for
+    /// [`ReplicatorActor::spawn_with`](atomr_distributed_data::ReplicatorActor::spawn_with). With nothing to store,
+    /// `inner` is a [`NoopDurableStore`](atomr_distributed_data::NoopDurableStore).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use atomr_distributed_data::NoopDurableStore;
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let telemetry = TelemetryExtension::new("docs-ddata", 64);
+    /// let store = telemetry.ddata.watch_store(Arc::new(NoopDurableStore));
+    /// // let replicator = ReplicatorActor::spawn_with(store);
+    /// # drop(store);
+    /// ```
+    #[cfg(feature = "ddata")]
+    pub fn watch_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
+        Arc::new(WatchedStore { inner, probe: Arc::downgrade(self) })
+    }
+
     /// How many keys are listed.
     pub fn key_count(&self) -> usize {
         self.region.core.instance_count(Domain::Key)
@@ -92,5 +131,47 @@ impl DDataProbe {
     /// All keys that are listed, in order, and how many updates there were. Allocates.
     pub fn snapshot(&self) -> DDataSnapshot {
         self.region.core.reader().map(|reader| reader.ddata(&reader.instances())).unwrap_or_default()
+    }
+}
+
+#[cfg(feature = "ddata")]
+struct WatchedStore {
+    inner: Arc<dyn DurableStore>,
+    probe: Weak<DDataProbe>,
+}
+
+#[cfg(feature = "ddata")]
+impl WatchedStore {
+    fn tell(&self, tell: impl FnOnce(&DDataProbe)) {
+        if let Some(probe) = self.probe.upgrade() {
+            tell(&probe);
+        }
+    }
+}
+
+/// What the store refuses is in the replicator all the same: it is noted whatever becomes of it.
+#[cfg(feature = "ddata")]
+impl DurableStore for WatchedStore {
+    fn persist(&self, key: &str, blob: &[u8]) -> io::Result<()> {
+        self.tell(|probe| probe.record_update(key));
+        self.inner.persist(key, blob)
+    }
+
+    fn persist_marker(&self, key: &str) -> io::Result<()> {
+        self.tell(|probe| probe.record_update(key));
+        self.inner.persist_marker(key)
+    }
+
+    fn delete_marker(&self, key: &str) -> io::Result<()> {
+        self.tell(|probe| probe.record_delete(key));
+        self.inner.delete_marker(key)
+    }
+
+    fn load(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+        self.inner.load(key)
+    }
+
+    fn keys(&self) -> io::Result<Vec<String>> {
+        self.inner.keys()
     }
 }

@@ -1,16 +1,30 @@
 //! The remote probe: associations with other nodes, their state, and the bytes that passed.
 
 use std::sync::atomic::Ordering;
+#[cfg(feature = "remote")]
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+#[cfg(feature = "remote")]
+use atomr_core::actor::Address;
+#[cfg(feature = "remote")]
+use atomr_remote::{EndpointManager, RemoteMetricsRow};
 
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::subsystems::remote;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, association};
+#[cfg(feature = "remote")]
+use atomscope_layout::metrics::Builtin;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 
 use crate::bus::TelemetryBus;
 use crate::dto::RemoteSnapshot;
+#[cfg(feature = "remote")]
+use crate::region::Core;
 use crate::region::Region;
 
 /// A node's associations.
@@ -74,6 +88,63 @@ impl RemoteProbe {
         self.region.core.remove_instance(Domain::Association, self.key(remote_address), |_| {});
     }
 
+    /// Follows the associations of an endpoint manager: each round of the poller asks for their states, bytes, messages
+    /// and errors, and for what the failure detector thinks of them. A new state is published as an event.
+    #[cfg(feature = "remote")]
+    pub fn attach(self: &Arc<Self>, manager: EndpointManager) {
+        // A poll that held on to the probe would keep the region open for ever.
+        let probe = Arc::downgrade(self);
+        let mut before = HashMap::new();
+        let poll = move |_: &Core| {
+            let Some(probe) = probe.upgrade() else { return false };
+            refresh_from_endpoint_manager(&probe, &manager);
+            probe.tell_changes(&manager, &mut before);
+            true
+        };
+        crate::poller::poll(&self.region.core, Box::new(poll));
+    }
+
+    /// What [`refresh_from_endpoint_manager`] leaves out: the incumbent knows nothing of it.
+    #[cfg(feature = "remote")]
+    fn tell_changes(&self, manager: &EndpointManager, before: &mut HashMap<String, (&'static str, u64)>) {
+        let core = &self.region.core;
+        let rows = manager.metrics().snapshot().per_address;
+        let rows: HashMap<&str, &RemoteMetricsRow> =
+            rows.iter().map(|row| (row.address.as_str(), row)).collect();
+        let detectors = manager.failure_detectors();
+        let watched: HashSet<String> = detectors.addresses().into_iter().collect();
+        let states = manager.peer_states();
+        for (address, state, attempts) in &states {
+            let available = match Address::parse(address) {
+                Some(parsed) if watched.contains(address) => 1 + u64::from(detectors.is_available(&parsed)),
+                _ => 0,
+            };
+            let quarantined = *state == "quarantined";
+            let row = rows.get(address.as_str());
+            self.with_known(address, |numbers| {
+                let set = |at: usize, value: u64| numbers[at].store(value, Ordering::Relaxed);
+                set(association::AVAILABLE, available);
+                set(association::QUARANTINED, 1 + u64::from(quarantined));
+                set(association::ATTEMPTS, (*attempts).into());
+                if let Some(row) = row {
+                    set(association::MESSAGES_IN, row.received_messages);
+                    set(association::MESSAGES_OUT, row.sent_messages);
+                    set(association::ERRORS, row.errors);
+                }
+            });
+            let errors = row.map_or(0, |row| row.errors);
+            let (last_state, last_errors) =
+                before.insert(address.clone(), (state, errors)).unwrap_or_default();
+            core.count(Builtin::RemoteErrors, errors.saturating_sub(last_errors));
+            if *state != last_state {
+                core.count(Builtin::Quarantines, u64::from(quarantined));
+                let bytes = row.map_or([0; 2], |row| [row.received_bytes, row.sent_bytes]);
+                self.bus.tell(EventKind::RemoteAssociation, bytes, &[address, state]);
+            }
+        }
+        before.retain(|known, _| states.iter().any(|(address, ..)| address == known));
+    }
+
     /// How many associations are listed.
     pub fn association_count(&self) -> usize {
         self.region.core.instance_count(Domain::Association)
@@ -82,5 +153,31 @@ impl RemoteProbe {
     /// All associations that are listed. Allocates.
     pub fn snapshot(&self) -> RemoteSnapshot {
         self.region.core.reader().map(|reader| remote(&reader.instances())).unwrap_or_default()
+    }
+}
+
+/// Brings the associations up to what an endpoint manager says: states, and bytes where any passed. Associations that it
+/// does not know are forgotten.
+#[cfg(feature = "remote")]
+pub fn refresh_from_endpoint_manager(probe: &RemoteProbe, manager: &EndpointManager) {
+    let core = &probe.region.core;
+    // What is listed is looked at first: an association that comes after that is not taken for one that is gone.
+    let listed = probe.snapshot().associations;
+    let states = manager.peer_states();
+    let there: HashSet<&str> = states.iter().map(|(address, ..)| address.as_str()).collect();
+    for gone in listed.iter().filter(|known| !there.contains(known.remote_address.as_str())) {
+        probe.remove(&gone.remote_address);
+    }
+    for (address, state, _) in &states {
+        let name = core.intern_static(state).into();
+        core.with_instance(Domain::Association, None, address, |numbers| {
+            numbers[association::STATE].store(name, Ordering::Relaxed);
+        });
+    }
+    for row in manager.metrics().snapshot().per_address {
+        probe.with_known(&row.address, |numbers| {
+            numbers[association::BYTES_IN].store(row.received_bytes, Ordering::Relaxed);
+            numbers[association::BYTES_OUT].store(row.sent_bytes, Ordering::Relaxed);
+        });
     }
 }

@@ -1,9 +1,16 @@
 //! The streams probe: which graphs run, and how many came and went.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "streams")]
+use std::sync::{Arc, Weak};
+
+#[cfg(feature = "streams")]
+use atomr_streams::{RunnableGraph, Source};
 
 use atomscope_layout::Capacities;
 use atomscope_layout::event::EventKind;
+#[cfg(feature = "streams")]
+use atomscope_layout::instances::Instance;
 use atomscope_layout::instances::{Domain, graph};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
@@ -71,6 +78,61 @@ impl StreamsProbe {
         known
     }
 
+    /// A source that is a graph of this name from now on until it is dropped, which a stream does when it has ended or
+    /// nobody wants more of it. Its elements are counted: two locked adds each. It has failed if it was dropped by a
+    /// panic.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use atomr_streams::{Sink, Source};
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let telemetry = TelemetryExtension::new("docs-streams", 64);
+    /// let numbers = telemetry.streams.watch("numbers", Source::from_iter(0..10));
+    /// assert_eq!(telemetry.streams.running(), 1);
+    /// assert_eq!(Sink::collect(numbers).await.len(), 10);
+    /// assert_eq!(telemetry.streams.running(), 0);
+    /// # }
+    /// ```
+    #[cfg(feature = "streams")]
+    pub fn watch<T: Send + 'static>(self: &Arc<Self>, name: &str, source: Source<T>) -> Source<T> {
+        let graph = Graph::start(self, name);
+        atomr_streams::monitor(source, move |_| graph.element())
+    }
+
+    /// The same for a source whose elements may be errors: it has failed if one was.
+    #[cfg(feature = "streams")]
+    pub fn watch_results<T: Send + 'static, E: Send + 'static>(
+        self: &Arc<Self>,
+        name: &str,
+        source: Source<Result<T, E>>,
+    ) -> Source<Result<T, E>> {
+        let mut graph = Graph::start(self, name);
+        atomr_streams::monitor(source, move |element| {
+            graph.failed |= element.is_err();
+            graph.element();
+        })
+    }
+
+    /// A runnable graph of this name: it runs from its start until its end, its panic, or the drop of its future.
+    #[cfg(feature = "streams")]
+    pub fn watch_graph<M: Send + 'static>(
+        self: &Arc<Self>,
+        name: &str,
+        graph: RunnableGraph<M>,
+    ) -> RunnableGraph<M> {
+        let (probe, name) = (Arc::downgrade(self), name.to_owned());
+        RunnableGraph::new(move || {
+            let running = probe.upgrade().map(|probe| Graph::start(&probe, &name));
+            async move {
+                let outcome = graph.run().await;
+                drop(running);
+                outcome
+            }
+        })
+    }
+
     /// How many run.
     pub fn running(&self) -> u64 {
         self.snapshot().running_graphs
@@ -79,5 +141,45 @@ impl StreamsProbe {
     /// The graphs that run, and how many came and went. Allocates.
     pub fn snapshot(&self) -> StreamsSnapshot {
         self.region.core.reader().map(|reader| reader.streams(&reader.instances())).unwrap_or_default()
+    }
+}
+
+/// A graph that runs until this is dropped.
+#[cfg(feature = "streams")]
+struct Graph {
+    probe: Weak<StreamsProbe>,
+    core: Arc<Core>,
+    id: u64,
+    instance: Option<Instance>,
+    failed: bool,
+}
+
+#[cfg(feature = "streams")]
+impl Graph {
+    fn start(probe: &Arc<StreamsProbe>, name: &str) -> Self {
+        let id = probe.start_graph(name);
+        let core = probe.region.core.clone();
+        // Nobody but this removes it: its number is given to nobody else.
+        let instance = core.instances().find(key_of(&core, id));
+        Self { probe: Arc::downgrade(probe), core, id, instance, failed: false }
+    }
+
+    fn element(&self) {
+        self.core.count(Builtin::StreamElements, 1);
+        if let Some(instance) = self.instance {
+            self.core.instances().numbers(instance)[graph::ELEMENTS].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(feature = "streams")]
+impl Drop for Graph {
+    fn drop(&mut self) {
+        let failed = self.failed || std::thread::panicking();
+        if let Some(probe) = self.probe.upgrade() {
+            if probe.end(self.id) && failed {
+                self.core.count(Builtin::StreamsFailed, 1);
+            }
+        }
     }
 }

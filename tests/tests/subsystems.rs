@@ -1,0 +1,303 @@
+//! Streams, distributed data and associations: real components, seen from outside the process, and what the incumbent
+//! says of the same calls.
+
+use std::time::Duration;
+
+use atomr_core::actor::ActorSystem;
+use atomr_core::prelude::Config;
+use atomr_distributed_data::{GCounter, GSet, NoopDurableStore, ReplicatorActor, WriteConsistency};
+use atomr_remote::{RemoteSettings, RemoteSystem};
+use atomr_streams::{RunnableGraph, Sink, Source};
+use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn telemetry(node: &str) -> Arc<TelemetryExtension> {
+    let region = Region::builder(node).actors(100).poll_interval(Duration::from_millis(20)).build().unwrap();
+    TelemetryExtension::with_region(region)
+}
+
+/// What another process sees.
+fn dump(telemetry: &TelemetryExtension) -> Value {
+    support::atomscope_json(["dump".as_ref(), telemetry.region().path().unwrap().as_os_str()])
+}
+
+fn metric(dump: &Value, name: &str) -> u64 {
+    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
+    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
+}
+
+/// An instance without its time.
+fn instance(dump: &Value, domain: &str, name: &str) -> Value {
+    let all = dump["atomscope"]["instances"][domain].as_array().unwrap();
+    let mut found = all.iter().find(|entry| entry["name"] == name).unwrap().clone();
+    found.as_object_mut().unwrap().remove("since");
+    found
+}
+
+async fn until(what: &str, telemetry: &TelemetryExtension, mut holds: impl FnMut(&Value) -> bool) -> Value {
+    for _ in 0..1000 {
+        let seen = dump(telemetry);
+        if holds(&seen) {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}; last seen {}", dump(telemetry))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_run_end_and_fail_are_told_apart() {
+    let telemetry = telemetry("streams");
+    let streams = &telemetry.streams;
+    assert_eq!(Sink::collect(streams.watch("finite", Source::from_iter(0..10))).await.len(), 10);
+    let first_two = Source::from_iter(0..10).take(2);
+    assert_eq!(Sink::collect(streams.watch("cancelled", first_two)).await.len(), 2);
+    let errors = Source::from_iter([Ok(1), Err("out of stock"), Ok(2)]);
+    assert_eq!(Sink::collect(streams.watch_results("erring", errors)).await.len(), 3);
+    let panics = streams.watch("panicking", Source::from_iter(0..3)).map(|element| assert!(element < 1));
+    tokio::spawn(Sink::collect(panics)).await.unwrap_err();
+    let graph = streams.watch_graph("graph", RunnableGraph::to_seq(Source::from_iter(0..4)));
+    assert_eq!(metric(&dump(&telemetry), "streams.started"), 4, "a graph starts when it runs");
+    assert_eq!(graph.run().await.len(), 4);
+
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let endless = tokio::spawn(Sink::collect(streams.watch("endless", Source::from_receiver(receiver))));
+    (0..7).for_each(|element| sender.send(element).unwrap());
+    let seen = until("seven elements passed", &telemetry, |seen| {
+        seen["atomscope"]["instances"]["graphs"][0]["elements"] == 7
+    })
+    .await;
+    assert_eq!(instance(&seen, "graphs", "endless"), json!({ "name": "endless", "id": 6, "elements": 7 }));
+    let running = &seen["streams"];
+    assert_eq!((&running["running_graphs"], &running["total_started"]), (&json!(1), &json!(6)));
+    assert_eq!(running["active"][0]["name"], "endless");
+    assert!(running["active"][0]["started_at"].as_str().unwrap().starts_with("20"));
+    assert_eq!(metric(&seen, "streams.failed"), 2, "the erring and the panicking one");
+    assert_eq!(metric(&seen, "streams.elements"), 10 + 2 + 3 + 2 + 7);
+
+    drop(sender);
+    endless.await.unwrap();
+    let seen = dump(&telemetry);
+    assert_eq!(
+        (&seen["streams"]["running_graphs"], &seen["streams"]["total_finished"]),
+        (&json!(0), &json!(6))
+    );
+    assert_eq!(seen["streams"]["active"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
+    let telemetry = telemetry("ddata");
+    let replicator = ReplicatorActor::spawn_with(telemetry.ddata.watch_store(Arc::new(NoopDurableStore)));
+    telemetry.ddata.attach(replicator.inner().clone());
+    for amount in 1..=5 {
+        let mut orders = GCounter::new();
+        orders.increment("n1", amount);
+        replicator.update("orders", orders, WriteConsistency::Local).await;
+    }
+    let mut cart = GSet::<String>::default();
+    cart.add("socks".into());
+    replicator.update("cart", cart.clone(), WriteConsistency::Local).await;
+    replicator.update("gone", cart.clone(), WriteConsistency::Local).await;
+    replicator.delete("gone").await;
+    // Past the store: only the poll sees this one.
+    replicator.inner().update("aside", cart);
+    let _watching = [(); 2].map(|()| replicator.inner().subscribe("orders", |_| {}));
+    let seen = until("the poller saw keys and subscribers", &telemetry, |seen| {
+        seen["ddata"]["keys"] == json!(["aside", "cart", "orders"])
+            && instance(seen, "keys", "orders")["subscribers"] == 2
+    })
+    .await;
+    assert_eq!(seen["ddata"]["total_updates"], 7);
+    assert_eq!(
+        instance(&seen, "keys", "orders"),
+        json!({ "name": "orders", "updates": 5, "subscribers": 2 })
+    );
+    assert_eq!(instance(&seen, "keys", "aside")["updates"], 0);
+    assert_eq!(metric(&seen, "ddata.deletes"), 1);
+    assert!(metric(&seen, "poll.rounds") > 0 && metric(&seen, "poll.time") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn associations_are_seen_with_what_passed_through_them() {
+    let start = async |name: &str| {
+        let system = ActorSystem::create(name, Config::reference()).await.unwrap();
+        let remote =
+            RemoteSystem::start(system, "127.0.0.1:0".parse().unwrap(), RemoteSettings::default()).await;
+        let remote = remote.unwrap();
+        remote.register_bincode::<u32>();
+        remote
+    };
+    let (here, there) = (start("here").await, start("there").await);
+    let telemetry = telemetry("remote");
+    telemetry.remote.attach(here.endpoint_manager().clone());
+    let address = there.local_address.to_string();
+    here.endpoint_manager().endpoint_for(&there.local_address).await.unwrap();
+    let path = format!("{address}/user/nobody");
+    let nobody = here.actor_selection::<u32>(&path).unwrap();
+    (0..20).for_each(|message| nobody.tell(message));
+    let seen = until("twenty messages went out", &telemetry, |seen| {
+        let all = seen["atomscope"]["instances"]["associations"].as_array();
+        all.is_some_and(|all| all.iter().any(|at| at["outbound_messages"].as_u64() >= Some(20)))
+    })
+    .await;
+    let metrics = here.endpoint_manager().metrics().snapshot().per_address;
+    let row = metrics.iter().find(|row| row.address == address).unwrap();
+    let association = instance(&seen, "associations", &address);
+    assert_eq!(association["outbound_messages"], row.sent_messages);
+    assert_eq!((&association["state"], &association["quarantined"]), (&json!("connected"), &json!(false)));
+    let listed = &seen["remote"]["associations"][0];
+    assert_eq!(
+        (&listed["remote_address"], &listed["outbound_bytes"]),
+        (&json!(address), &json!(row.sent_bytes))
+    );
+
+    // One that was never connected stays quarantined; see `atomr_facts.rs` for the other.
+    here.endpoint_manager().quarantine(&"akka.tcp://far@127.0.0.1:1".parse_address()).await;
+    let seen =
+        until("the quarantine was seen", &telemetry, |seen| metric(seen, "remote.quarantines") == 1).await;
+    let association = instance(&seen, "associations", "akka.tcp://far@127.0.0.1:1");
+    assert_eq!((&association["state"], &association["quarantined"]), (&json!("quarantined"), &json!(true)));
+    here.shutdown().await;
+    there.shutdown().await;
+}
+
+#[test]
+fn what_has_no_room_is_counted_and_the_rest_is_right() {
+    let region = Region::builder("narrow").actors(10).instances(16).build().unwrap();
+    let telemetry = TelemetryExtension::with_region(region);
+    for round in 0..3 {
+        (0..50).for_each(|key| telemetry.ddata.record_update(&format!("key-{key}")));
+        let seen = dump(&telemetry);
+        assert_eq!(seen["ddata"]["total_updates"], 50 * (round + 1));
+        // A quarter of the room is the keys'.
+        let keys = seen["atomscope"]["instances"]["keys"].as_array().unwrap();
+        assert_eq!((keys.len() as u64, metric(&seen, "ddata.unlisted")), (4, 46 * (round + 1)));
+        assert!(keys.iter().all(|key| key["updates"] == round + 1), "{keys:?}");
+    }
+    telemetry.remote.record_association("akka.tcp://other@far:1", "connected");
+    assert_eq!(dump(&telemetry)["remote"]["associations"][0]["state"], "connected");
+    telemetry.ddata.record_delete("key-0");
+    telemetry.ddata.record_update("late");
+    assert_eq!(instance(&dump(&telemetry), "keys", "late")["updates"], 1);
+}
+
+#[tokio::test]
+async fn a_component_that_is_polled_does_not_keep_the_region_open() {
+    let telemetry = telemetry("dropped");
+    telemetry.ddata.attach(atomr_distributed_data::Replicator::new());
+    let path = telemetry.region().path().unwrap().to_owned();
+    drop(telemetry);
+    support::wait_until("the region was closed", || !path.exists());
+}
+
+/// A program written against the incumbent's public face, twice: only the crate differs.
+macro_rules! program {
+    ($name:ident, $telemetry:ident) => {
+        mod $name {
+            use serde_json::{Value, json};
+            use $telemetry::bus::{TelemetryBus, TelemetryEvent};
+            use $telemetry::ddata::DDataProbe;
+            use $telemetry::remote::{RemoteProbe, refresh_from_endpoint_manager};
+            use $telemetry::streams::StreamsProbe;
+
+            fn remote(probe: &RemoteProbe) -> Value {
+                let mut all = probe.snapshot().associations;
+                all.sort_by(|a, b| a.remote_address.cmp(&b.remote_address));
+                json!([probe.association_count(), all])
+            }
+
+            fn streams(probe: &StreamsProbe) -> Value {
+                let mut told = probe.snapshot();
+                told.active.sort_by_key(|graph| graph.id);
+                for graph in &mut told.active {
+                    assert!(graph.started_at.starts_with("20"), "{}", graph.started_at);
+                    graph.started_at.clear();
+                }
+                json!([probe.running(), told])
+            }
+
+            pub async fn run(manager: &atomr_remote::EndpointManager) -> Vec<Value> {
+                let bus = TelemetryBus::new(64);
+                let mut events = bus.subscribe();
+                let mut seen = Vec::new();
+
+                let probe = RemoteProbe::new(bus.clone());
+                probe.record_association("akka://A@host:1", "active");
+                probe.record_association("akka://B@host:2", "pending");
+                probe.record_inbound_bytes("akka://A@host:1", 100);
+                probe.record_outbound_bytes("akka://A@host:1", 200);
+                probe.record_inbound_bytes("akka://unknown@host:9", 1);
+                probe.set_state("akka://B@host:2", "active");
+                probe.set_state("akka://unknown@host:9", "active");
+                seen.push(remote(&probe));
+                probe.record_association("akka://A@host:1", "again");
+                probe.remove("akka://B@host:2");
+                probe.remove("akka://unknown@host:9");
+                seen.push(remote(&probe));
+                refresh_from_endpoint_manager(&probe, manager);
+                seen.push(remote(&probe));
+
+                let probe = StreamsProbe::new(bus.clone());
+                let first = probe.start_graph("orders");
+                let second = probe.start_graph(String::from("orders"));
+                let third = probe.start_graph("");
+                seen.push(streams(&probe));
+                probe.finish_graph(second);
+                probe.finish_graph(second);
+                probe.finish_graph(77);
+                seen.push(json!([first, second, third]));
+                seen.push(streams(&probe));
+
+                let probe = DDataProbe::new(bus.clone());
+                for key in ["counter", "set", "counter", "ü"] {
+                    probe.record_update(key);
+                }
+                probe.record_delete("set");
+                probe.record_delete("unknown");
+                seen.push(json!([probe.key_count(), probe.snapshot()]));
+                let replicator = atomr_distributed_data::Replicator::new();
+                replicator.update("fresh", atomr_distributed_data::GSet::<String>::default());
+                probe.refresh_from(&replicator);
+                seen.push(json!([probe.key_count(), probe.snapshot()]));
+
+                drop(bus);
+                for _ in 0..11 {
+                    let event: TelemetryEvent = events.recv().await.unwrap();
+                    seen.push(json!([event.topic(), event]));
+                }
+                seen
+            }
+        }
+    };
+}
+
+program!(ours, atomscope_probe);
+program!(theirs, atomr_telemetry);
+
+#[tokio::test]
+async fn a_program_on_bare_probes_moves_by_changing_the_name_of_the_crate() {
+    let system = ActorSystem::create("parity", Config::reference()).await.unwrap();
+    let remote = RemoteSystem::start(system, "127.0.0.1:0".parse().unwrap(), RemoteSettings::default()).await;
+    let remote = remote.unwrap();
+    let manager = remote.endpoint_manager();
+    manager.quarantine(&"akka.tcp://far@127.0.0.1:1".parse_address()).await;
+    let (ours, theirs) = (ours::run(manager).await, theirs::run(manager).await);
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours, theirs);
+    }
+    remote.shutdown().await;
+}
+
+trait ParseAddress {
+    fn parse_address(&self) -> atomr_core::actor::Address;
+}
+
+impl ParseAddress for str {
+    fn parse_address(&self) -> atomr_core::actor::Address {
+        atomr_core::actor::Address::parse(self).unwrap()
+    }
+}
