@@ -19,7 +19,7 @@ use crate::records::{
 };
 use crate::region::{HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::{Found, RingReader};
-use crate::seqlock;
+use crate::seqlock::{self, Patience};
 use crate::sync::{Ordering, fence, pause};
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::{WORD, Words};
@@ -282,8 +282,9 @@ impl<'a> RegionReader<'a> {
         );
         let mut bag = Bag::default();
         let mut words = [0u64; ACTOR_WORDS];
+        let mut patience = Patience::for_a_pass();
         for slot in 0..table.len() {
-            match table.read(slot, &mut words) {
+            match table.read(slot, &mut words, &mut patience) {
                 Ok(Entry::Free) => {}
                 Ok(Entry::Held(Sign::Minus)) => bag.stops.push(Key([words[0], words[1]])),
                 Ok(Entry::Held(Sign::Plus)) => match decode_actor(&words, names, clock) {
@@ -308,7 +309,8 @@ impl<'a> RegionReader<'a> {
         RingReader::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
     }
 
-    /// The newest dead letters, at most `limit` of them.
+    /// The newest dead letters, at most `limit` of them. One pass over the ring; of those beyond the limit only what
+    /// became of them is looked at.
     pub fn dead_letters(&self, limit: usize) -> DeadLetters {
         let ring = self.dead_letter_ring();
         let mut names = Names::new(self.section(self.map.names), self.map.names.stride);
@@ -317,9 +319,12 @@ impl<'a> RegionReader<'a> {
         let kept = total.min(ring.capacity());
         let mut letters = DeadLetters { total, lapped: total - kept, ..DeadLetters::default() };
         let mut words = [0u64; DEAD_LETTER_WORDS];
+        let mut patience = Patience::for_a_pass();
         for ticket in (total - kept..total).rev() {
-            match ring.read(ticket, &mut words) {
-                Ok(Found::Record) if letters.recent.len() >= limit => {}
+            let is_wanted = letters.recent.len() < limit;
+            let out = if is_wanted { words.as_mut_slice() } else { &mut [] };
+            match ring.read(ticket, out, &mut patience) {
+                Ok(Found::Record) if !is_wanted => {}
                 Ok(Found::Record) => match decode_dead_letter(ticket, &words, &mut names, clock.as_ref()) {
                     Some(letter) => letters.recent.push(letter),
                     None => letters.unreadable += 1,
@@ -347,14 +352,12 @@ impl<'a> RegionReader<'a> {
         )
     }
 
-    /// Reads an event's record.
-    pub fn decode_event(&self, words: &[u64; event::EVENT_WORDS]) -> Option<event::Part> {
-        let names = self.section(self.map.names);
-        event::decode(
-            words,
-            |id| read_name(names, self.map.names.stride, id).unwrap_or_else(|| "?".to_owned()),
-            |stamp| self.clock().map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
-        )
+    /// What reads the records of events, with the clock as it is now.
+    pub fn event_decoder(&self) -> EventDecoder<'a> {
+        EventDecoder {
+            names: Names::new(self.section(self.map.names), self.map.names.stride),
+            clock: self.clock(),
+        }
     }
 }
 
@@ -479,6 +482,29 @@ impl<'a> Names<'a> {
     fn get(&mut self, id: u32) -> &str {
         let name = self.known.entry(id).or_insert_with(|| read_name(self.section, self.stride, id));
         name.as_deref().unwrap_or("?")
+    }
+}
+
+/// Reads events' records; for one pass over them.
+pub struct EventDecoder<'a> {
+    names: Names<'a>,
+    clock: Option<Clock>,
+}
+
+impl core::fmt::Debug for EventDecoder<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("EventDecoder")
+    }
+}
+
+impl EventDecoder<'_> {
+    /// Reads a record; `None` if it holds what no writer writes.
+    pub fn decode(&mut self, words: &[u64; event::EVENT_WORDS]) -> Option<event::Part> {
+        event::decode(
+            words,
+            |id| self.names.get(id).to_owned(),
+            |stamp| self.clock.map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
+        )
     }
 }
 

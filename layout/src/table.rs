@@ -26,8 +26,8 @@
 //! | PLUS, MINUS | nobody writes it; readers copy it between two looks at the control word. The live words are stored to by their owners at any time |
 
 use crate::limits::BUCKET_SLOTS;
-use crate::seqlock::{READ_TRIES, Unreadable};
-use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::seqlock::{Patience, READ_TRIES, Unreadable};
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, Words};
 
 /// Word of the record that holds the stamp by which entries of one key are told older from newer.
@@ -529,8 +529,8 @@ impl<'a> TableReader<'a> {
         self.control.is_empty()
     }
 
-    /// Copies the record in slot `index` into `out`. Bounded.
-    pub fn read(&self, index: usize, out: &mut [u64]) -> Result<Entry, Unreadable> {
+    /// Copies the record in slot `index` into `out`. Bounded; a whole pass by its `patience`.
+    pub fn read(&self, index: usize, out: &mut [u64], patience: &mut Patience) -> Result<Entry, Unreadable> {
         for attempt in 0..READ_TRIES {
             let before = self.control.load(index);
             fence(Ordering::Acquire);
@@ -552,7 +552,9 @@ impl<'a> TableReader<'a> {
                     return Ok(Entry::Held(sign));
                 }
             }
-            pause(attempt);
+            if !patience.again(attempt) {
+                break;
+            }
         }
         Err(Unreadable::Busy)
     }

@@ -19,6 +19,7 @@ use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_nam
 use atomscope_layout::records::{ACTOR_WORDS, ClockRecord, DEAD_LETTER_WORDS};
 use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
 use atomscope_layout::ring::{Found, Ring, RingReader, Written};
+use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, Taken};
 use atomscope_layout::words::prefix;
@@ -213,7 +214,7 @@ proptest! {
                 _ => Found::Pending,
             };
             let mut out = [0; 2];
-            prop_assert_eq!(reader.read(ticket, &mut out), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
             prop_assert!(wanted != Found::Record || out == [ticket, !ticket]);
         }
     }
@@ -229,7 +230,7 @@ proptest! {
             let mut out = [0; 2];
             let kept = ticket + slots as u64 >= count;
             let wanted = if kept { Found::Record } else { Found::Lapped };
-            prop_assert_eq!(reader.read(ticket, &mut out), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
             prop_assert!(!kept || out == [ticket, !ticket]);
         }
     }
@@ -245,7 +246,7 @@ proptest! {
         }
         let reader = RingReader::new(Words::new(&section), 3);
         let ends = (0..count).filter(|ticket| {
-            matches!(reader.read(*ticket, &mut [0]), Ok(Found::Record | Found::Lapped | Found::Abandoned))
+            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_pass()), Ok(Found::Record | Found::Lapped | Found::Abandoned))
         });
         prop_assert_eq!(ends.count() as u64, count);
     }
@@ -359,7 +360,10 @@ impl Bag {
         let (mut stamps, mut sums): (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) = Default::default();
         for index in 0..self.reader().len() {
             let mut out = [0; STRIDE];
-            let Entry::Held(sign) = self.reader().read(index, &mut out).unwrap() else { continue };
+            let Entry::Held(sign) = self.reader().read(index, &mut out, &mut Patience::for_a_pass()).unwrap()
+            else {
+                continue;
+            };
             let key = Key([out[0], out[1]]);
             *sums.entry(key.fingerprint()).or_default() += if sign == Sign::Plus { 1 } else { -1 };
             if sign == Sign::Plus {
