@@ -47,7 +47,8 @@ fn note(bytes: isize) {
     });
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came, and its answer is passed back.
+// SAFETY: every call is passed on to the system's allocator as it came, and its answer is passed back; what is done
+// beside that neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size() as isize);
