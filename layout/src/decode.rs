@@ -2,6 +2,11 @@
 //!
 //! The same code serves the node itself (a snapshot in its own process) and every other program. It trusts nothing:
 //! what cannot be read is counted, not shown.
+//!
+//! # Bounds
+//! Whatever a region holds, reading looks at each of its records a fixed number of times, waits for writers no longer than
+//! one [`Patience`] allows for each pass, and holds no more memory at a time than thirty times the region's size: no text
+//! is longer than its record, or than a name may be.
 
 use std::collections::HashMap;
 
