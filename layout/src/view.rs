@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     fn private_memory_takes_only_what_is_touched() {
         let resident = || {
             let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
