@@ -3,9 +3,7 @@
 #![allow(clippy::panic, reason = "nothing but tests comes here")]
 
 use atomscope_layout::decode::{Clock, RegionReader};
-use atomscope_layout::dto::{
-    ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff, MAX_TREE_LEVELS, NodeSnapshot,
-};
+use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff, MAX_TREE_LEVELS};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
@@ -113,6 +111,17 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     let _ = reader.clock().map(|clock: Clock| [0, 1, u64::MAX].map(|stamp| clock.unix_ns(stamp)));
     assert!(reader.metrics().len() <= reader.map().metrics.count);
     let _ = reader.actor_totals();
+    read_actors(&reader);
+    read_letters(&reader);
+    for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
+        let mut follower = begin(&reader);
+        look(&mut follower, &reader, false);
+        look(&mut follower, &reader, true);
+    }
+    Ok(())
+}
+
+fn read_actors(reader: &RegionReader<'_>) {
     let actors = reader.actors();
     let slots = reader.map().actor_slots.count as u64;
     assert!(actors.entries.len() as u64 + actors.unreadable <= slots);
@@ -122,6 +131,11 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
         let parent_bytes = status.parent.as_ref().map_or(0, String::len);
         assert!(parent_bytes <= ACTOR_TEXT_BYTES + PATH_CUT_MARK.len() + 32);
     }
+    let listed = actors.entries.len();
+    assert_eq!(count(&actors.into_snapshot().roots, 1), listed);
+}
+
+fn read_letters(reader: &RegionReader<'_>) {
     let kept = reader.map().dead_letters.count as u64 - 1;
     for limit in [0, 1, usize::MAX] {
         let letters = reader.dead_letters(limit);
@@ -134,16 +148,6 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
         assert!(told <= letters.total);
         assert!(limit < usize::MAX || told + letters.recent.len() as u64 == letters.total);
     }
-    let listed = actors.entries.len();
-    let node = NodeSnapshot::of(identity.node, String::new(), actors, reader.dead_letters(100));
-    assert_eq!(count(&node.actors.roots, 1), listed);
-    let begins = [Follower::from_first, Follower::from_oldest, Follower::from_now];
-    for begin in begins {
-        let mut follower = begin(&reader);
-        look(&mut follower, &reader, false);
-        look(&mut follower, &reader, true);
-    }
-    Ok(())
 }
 
 /// Takes a look, and checks its account.
@@ -251,7 +255,7 @@ pub fn actor(input: &[u8]) {
     store(&words[map.actor_slots.start..], &padded::<ACTOR_WORDS>(input));
     // In use by a spawn, whatever it was.
     words[map.actor_control.start].store(2, Ordering::Relaxed);
-    let _ = read_all(Words::new(&words));
+    RegionReader::open(Words::new(&words)).iter().for_each(read_actors);
 }
 
 /// The record of a dead letter.
@@ -260,7 +264,7 @@ pub fn dead_letter(input: &[u8]) {
     let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
     let ring = Ring::new(&words[map.dead_letters.range()], map.dead_letters.stride);
     let _ = ring.write(ring.ticket(), &padded::<DEAD_LETTER_WORDS>(input));
-    let _ = read_all(Words::new(&words));
+    RegionReader::open(Words::new(&words)).iter().for_each(read_letters);
 }
 
 /// The record of an event.
