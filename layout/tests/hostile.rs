@@ -31,6 +31,9 @@ use support::Region;
 use support::hostile::{TARGETS, atomic, filled, read_all, words_of};
 use zerocopy::IntoBytes;
 
+/// Sections of this version.
+const SECTIONS: usize = 13;
+
 /// Counts what this thread holds, and the most that it ever did.
 struct Counting;
 
@@ -114,7 +117,7 @@ fn every_word_of_a_region_may_hold_anything() {
 fn every_pair_of_fields_of_a_section_may_hold_anything() {
     let words = atomic(&words_of(&filled()));
     let bytes = words.len() as u64 * 8;
-    for entry in 0..8 {
+    for entry in 0..SECTIONS {
         let fields = &words[header::DIRECTORY.start + entry * SECTION_WORDS..][..4];
         let held: Vec<u64> = fields.iter().map(|word| word.load(Ordering::Relaxed)).collect();
         for (one, other) in [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)] {
@@ -134,7 +137,7 @@ fn every_pair_of_fields_of_a_section_may_hold_anything() {
 fn a_section_that_lies_where_another_does_is_refused_by_its_offset() {
     let words = atomic(&words_of(&filled()));
     let offset_of = |entry: usize| header::DIRECTORY.start + entry * SECTION_WORDS + 1;
-    for (entry, other) in (0..8).flat_map(|entry| (0..8).map(move |other| (entry, other))) {
+    for (entry, other) in (0..SECTIONS).flat_map(|entry| (0..SECTIONS).map(move |other| (entry, other))) {
         if entry == other {
             continue;
         }
@@ -151,11 +154,11 @@ fn a_section_that_lies_where_another_does_is_refused_by_its_offset() {
 
 #[test]
 fn a_section_that_is_not_there_is_named() {
-    for entry in 0..8 {
+    for entry in 0..SECTIONS {
         let words = atomic(&words_of(&filled()));
         words[header::DIRECTORY.start + entry * SECTION_WORDS].store(4711, Ordering::Relaxed);
         let error = read_bounded(&words).unwrap_err();
-        let OpenError::Corrupt { offset, what, found: 8 } = error else { panic!("{error}") };
+        let OpenError::Corrupt { offset, what, found: 13 } = error else { panic!("{error}") };
         assert_eq!(offset as usize, (header::RECORD.start + 2) * 8);
         assert!(what.starts_with("number of sections (none is that of the "), "{error}");
     }
@@ -207,7 +210,7 @@ fn other_magic_and_other_versions_are_refused_by_name() {
 /// reader does not know, more sections, and the known ones in another order.
 fn newer(words: &[u64], spare_words: usize) -> Vec<u64> {
     let directory = header::DIRECTORY.start;
-    let mut entries: Vec<[u64; SECTION_WORDS]> = (0..8)
+    let mut entries: Vec<[u64; SECTION_WORDS]> = (0..SECTIONS)
         .map(|entry| words[directory + entry * SECTION_WORDS..][..SECTION_WORDS].try_into().unwrap())
         .collect();
     entries.reverse();
@@ -229,9 +232,9 @@ fn newer(words: &[u64], spare_words: usize) -> Vec<u64> {
     new.resize(new.len().next_multiple_of(16), 0);
     let unknown = [99, new.len() as u64 * 8, 3, 1024, 1000, 0, 0, 0];
     new.extend([u64::MAX; 3 * 128]);
-    new[directory + 8 * SECTION_WORDS..][..SECTION_WORDS].copy_from_slice(&unknown);
+    new[directory + SECTIONS * SECTION_WORDS..][..SECTION_WORDS].copy_from_slice(&unknown);
     new[header::RECORD.start] = new.len() as u64 * 8;
-    new[header::RECORD.start + 2] = 9;
+    new[header::RECORD.start + 2] = SECTIONS as u64 + 1;
     new
 }
 
@@ -258,8 +261,14 @@ fn a_newer_minor_version_is_read_as_far_as_it_is_known() {
 
 #[test]
 fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
-    let capacities =
-        Capacities { actors: 20_000, dead_letters: 20_000, lanes: 4, events: 5_000, names: 4, metrics: 32 };
+    let capacities = Capacities {
+        actors: 20_000,
+        dead_letters: 20_000,
+        lanes: 4,
+        events: 5_000,
+        names: 4,
+        ..Capacities::LEAST
+    };
     let region = Region::new(&capacities);
     let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
     let control = region.section(region.map.actor_control);
@@ -333,8 +342,14 @@ fn a_head_that_runs_ahead_is_an_account_and_not_a_loop() {
 fn a_name_that_all_share_is_no_longer_than_a_name_may_be() {
     // Cells a megabyte apart, and one name that fills its cell.
     let (actors, name_words) = (64, 1 << 17);
-    let region =
-        Region::new(&Capacities { actors, lanes: 1, dead_letters: 1, events: 1, names: 1, metrics: 32 });
+    let region = Region::new(&Capacities {
+        actors,
+        lanes: 1,
+        dead_letters: 1,
+        events: 1,
+        names: 1,
+        ..Capacities::LEAST
+    });
     for number in 0..actors as u64 {
         let mut record = [0u64; ACTOR_WORDS];
         let key = Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number]);
@@ -420,8 +435,14 @@ fn many_actors_of_one_path_one_parent_or_in_a_ring_are_all_there() {
         ("below nobody", |number, all| number + all),
     ];
     for (how, parent) in parents {
-        let region =
-            Region::new(&Capacities { actors, lanes: 1, dead_letters: 1, events: 1, names: 1, metrics: 32 });
+        let region = Region::new(&Capacities {
+            actors,
+            lanes: 1,
+            dead_letters: 1,
+            events: 1,
+            names: 1,
+            ..Capacities::LEAST
+        });
         for number in 0..actors as u64 {
             let mut record = [0u64; ACTOR_WORDS];
             let key = Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number]);
@@ -450,8 +471,14 @@ fn names_that_a_terminal_would_act_on_are_only_text() {
         "\u{85}",
         "\u{9b}31m",
     ];
-    let region =
-        Region::new(&Capacities { actors: 8, lanes: 1, dead_letters: 8, events: 8, names: 8, metrics: 40 });
+    let region = Region::new(&Capacities {
+        actors: 8,
+        lanes: 1,
+        dead_letters: 8,
+        events: 8,
+        names: 8,
+        ..Capacities::LEAST
+    });
     for (number, text) in texts.iter().enumerate() {
         let Interned::New { id, .. } = region.names().intern_hashed(number as u64 + 1, text) else {
             panic!("full")
@@ -472,7 +499,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn a_section_may_hold_random_bytes(entry in 0usize..8, seed: u64, share in 1u64..=64) {
+    fn a_section_may_hold_random_bytes(entry in 0..SECTIONS, seed: u64, share in 1u64..=64) {
         let words = atomic(&words_of(&filled()));
         let field = |field: usize| {
             words[header::DIRECTORY.start + entry * SECTION_WORDS + field].load(Ordering::Relaxed) as usize
@@ -508,11 +535,11 @@ proptest! {
 #[test]
 fn a_directory_may_have_any_number_of_sections() {
     for sections in
-        [0, 1, 7, 8, 9, MAX_SECTIONS as u64 - 1, MAX_SECTIONS as u64, MAX_SECTIONS as u64 + 1, u64::MAX]
+        [0, 1, 8, 12, 13, 14, MAX_SECTIONS as u64 - 1, MAX_SECTIONS as u64, MAX_SECTIONS as u64 + 1, u64::MAX]
     {
         let words = atomic(&words_of(&filled()));
         words[header::RECORD.start + 2].store(sections, Ordering::Relaxed);
-        assert_eq!(read_bounded(&words).is_ok(), sections == 8, "{sections}");
+        assert_eq!(read_bounded(&words).is_ok(), sections == SECTIONS as u64, "{sections}");
     }
 }
 

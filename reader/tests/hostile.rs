@@ -28,7 +28,8 @@ const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{9b}2J\n\r\0\t\u{202e}\u{2066}\u{200b}\u
 
 /// A node all of whose texts are hostile.
 fn node() -> Node {
-    let capacities = Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 4, names: 4, metrics: 40 };
+    let capacities =
+        Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 4, names: 4, ..Capacities::LEAST };
     let node = Node::sized(HOSTILE, capacities, |_| {});
     node.header().set_system(HOSTILE);
     let top = format!("akka://{HOSTILE}/user");

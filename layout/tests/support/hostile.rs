@@ -20,7 +20,8 @@ use super::Region;
 
 /// A small region with something of everything in it; more actors than it has slots for.
 pub fn filled() -> Region {
-    let capacities = Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, metrics: 32 };
+    let capacities =
+        Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, ..Capacities::LEAST };
     let region = Region::new(&capacities);
     region.header().set_system("sys");
     let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
@@ -113,6 +114,7 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     let _ = reader.actor_totals();
     read_actors(&reader);
     read_letters(&reader);
+    let _ = reader.subsystems();
     for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
         let mut follower = begin(&reader);
         look(&mut follower, &reader, false);
