@@ -2,6 +2,11 @@
 //!
 //! The same code serves the node itself (a snapshot in its own process) and every other program. It trusts nothing:
 //! what cannot be read is counted, not shown.
+//!
+//! # Bounds
+//! Whatever a region holds, reading looks at each of its records a fixed number of times, waits for writers no longer than
+//! one [`Patience`] allows for each pass, and holds no more memory at a time than thirty times the region's size: no text
+//! is longer than its record, or than a name may be.
 
 mod actors;
 pub mod subsystems;
@@ -19,7 +24,7 @@ use crate::names::{read_cell, read_name};
 use crate::records::{ClockRecord, DEAD_LETTER_WORDS, dead_letter_flags};
 use crate::region::{HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::{Found, RingReader};
-use crate::seqlock;
+use crate::seqlock::{self, Patience};
 use crate::words::{WORD, Words};
 use crate::{event, lanes, records};
 
@@ -226,7 +231,8 @@ impl<'a> RegionReader<'a> {
         RingReader::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
     }
 
-    /// The newest dead letters, at most `limit` of them.
+    /// The newest dead letters, at most `limit` of them. One pass over the ring; of those beyond the limit only what
+    /// became of them is looked at.
     pub fn dead_letters(&self, limit: usize) -> DeadLetters {
         let ring = self.dead_letter_ring();
         let mut names = Names::default();
@@ -235,9 +241,12 @@ impl<'a> RegionReader<'a> {
         let kept = total.min(ring.capacity());
         let mut letters = DeadLetters { total, lapped: total - kept, ..DeadLetters::default() };
         let mut words = [0u64; DEAD_LETTER_WORDS];
+        let mut patience = Patience::for_a_pass();
         for ticket in (total - kept..total).rev() {
-            match ring.read(ticket, &mut words) {
-                Ok(Found::Record) if letters.recent.len() >= limit => {}
+            let is_wanted = letters.recent.len() < limit;
+            let out = if is_wanted { words.as_mut_slice() } else { &mut [] };
+            match ring.read(ticket, out, &mut patience) {
+                Ok(Found::Record) if !is_wanted => {}
                 Ok(Found::Record) => {
                     match decode_dead_letter(ticket, &words, self, &mut names, clock.as_ref()) {
                         Some(letter) => letters.recent.push(letter),
@@ -267,14 +276,9 @@ impl<'a> RegionReader<'a> {
         )
     }
 
-    /// Reads an event's record.
-    pub fn decode_event(&self, words: &[u64; event::EVENT_WORDS]) -> Option<event::Part> {
-        let names = self.section(self.map.names);
-        event::decode(
-            words,
-            |id| read_name(names, self.map.names.stride, id).unwrap_or_else(|| NO_NAME.to_owned()),
-            |stamp| self.clock().map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
-        )
+    /// What reads the records of events, with the clock as it is now.
+    pub fn event_decoder(&self) -> EventDecoder<'a> {
+        EventDecoder { reader: *self, names: Names::default(), clock: self.clock() }
     }
 }
 
@@ -324,6 +328,30 @@ impl Names {
     /// The name, or `?` where the region held none of that number.
     fn get(&self, id: u32) -> &str {
         self.0.get(id as usize).and_then(Option::as_deref).unwrap_or(NO_NAME)
+    }
+}
+
+/// Reads events' records; for one pass over them.
+pub struct EventDecoder<'a> {
+    reader: RegionReader<'a>,
+    names: Names,
+    clock: Option<Clock>,
+}
+
+impl core::fmt::Debug for EventDecoder<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("EventDecoder")
+    }
+}
+
+impl EventDecoder<'_> {
+    /// Reads a record; `None` if it holds what no writer writes.
+    pub fn decode(&mut self, words: &[u64; event::EVENT_WORDS]) -> Option<event::Part> {
+        event::decode(
+            words,
+            |id| self.names.learn(&self.reader, id).to_owned(),
+            |stamp| self.clock.map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
+        )
     }
 }
 

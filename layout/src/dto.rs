@@ -427,7 +427,7 @@ mod tests {
     #[test]
     fn a_cycle_and_a_bottomless_chain_lose_nobody_and_do_not_hang() {
         let mut flat = vec![status("a", Some("b")), status("b", Some("a")), status("c", Some("c"))];
-        for i in 0..10_000 {
+        for i in 0..if cfg!(miri) { 200 } else { 10_000 } {
             flat.push(status(&format!("n{i}"), Some(&format!("n{}", i + 1))));
         }
         let roots = tree(&flat);

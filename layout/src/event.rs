@@ -547,11 +547,13 @@ fn decode_change(record: &EventRecord, texts: &[&str; 5]) -> Option<ClusterMembe
 }
 
 impl Part {
-    /// Adds the next part of the same event; false if this is not that.
-    pub fn join(&mut self, next: Self) -> bool {
-        if (next.stamp, next.parts, next.part) != (self.stamp, self.parts, self.part + 1) {
-            return false;
-        }
+    /// Whether `next` is the next part of the same event.
+    pub fn goes_on_with(&self, next: &Self) -> bool {
+        !self.is_whole() && (next.stamp, next.parts, next.part) == (self.stamp, self.parts, self.part + 1)
+    }
+
+    /// Adds the part that this one goes on with.
+    pub fn join(&mut self, next: Self) {
         if let (TelemetryEvent::ClusterChanged(all), TelemetryEvent::ClusterChanged(more)) =
             (&mut self.event, next.event)
         {
@@ -561,8 +563,7 @@ impl Part {
             all.became_unreachable.extend(more.became_unreachable);
             all.became_reachable.extend(more.became_reachable);
         }
-        self.part += 1;
-        true
+        self.part = next.part;
     }
 
     /// Whether the event is all there.

@@ -13,12 +13,20 @@
 //! Of each lane, at any time between two looks: `read + lapped + abandoned + waiting = looked at`, where *waiting* are
 //! records whose writers have not finished; and what was looked at is the head as it was then, less where the following
 //! began.
+//!
+//! # Bounds
+//! Whatever a region holds, a look reads no more records than its rings have slots, however far their heads say that they
+//! are: all others are lapped. It waits for writers no longer than one [`Patience`] allows. What a follower keeps and
+//! hands out is bounded by the rings' size: an event takes at most thirty times its record (one that consists of nothing
+//! but a member's roles of one letter).
 
 use crate::decode::RegionReader;
 use crate::event::{EVENT_WORDS, Part, TelemetryEvent};
 use crate::ring::Found;
+use crate::seqlock::Patience;
 
-/// Partly read events that are kept at most; beyond that the oldest is given up.
+/// Partly read events that are kept at most, and of all of them together no more parts than there are slots; beyond that
+/// the oldest is given up.
 const MOST_PARTIAL: usize = 64;
 
 /// An event that was read.
@@ -175,8 +183,10 @@ impl Follower {
         // What was held back before lies below the first heads now.
         let mut horizon = self.held.iter().map(|held| held.event.stamp).max().unwrap_or(0);
         let mut words = [0u64; EVENT_WORDS];
+        let (mut decoder, mut patience) = (region.event_decoder(), Patience::for_a_pass());
         for at in 0..self.lanes.len() {
             let ring = region.event_lane(at);
+            let slots = ring.capacity().saturating_mul(self.lanes.len() as u64);
             // A head that a hostile region moves back is not followed.
             let end = second[at].max(self.lanes[at].next);
             let oldest = end.saturating_sub(ring.capacity());
@@ -197,9 +207,9 @@ impl Follower {
             lane.next = end;
             for ticket in waiting.into_iter().chain(new) {
                 let lane = &mut self.lanes[at];
-                match ring.read(ticket, &mut words) {
+                match ring.read(ticket, &mut words, &mut patience) {
                     Ok(Found::Record) => {
-                        let Some(part) = region.decode_event(&words) else {
+                        let Some(part) = decoder.decode(&words) else {
                             lane.account.abandoned += 1;
                             lane.lose(at, |loss| loss.unreadable += 1);
                             continue;
@@ -218,6 +228,7 @@ impl Follower {
                             look.losses.push(Loss { before: Some(part.stamp), ..loss });
                         }
                         self.add(at, part, if stopped { u64::MAX } else { part_stamp });
+                        self.forget_partial(slots);
                     }
                     Ok(Found::Lapped) => {
                         lane.account.lapped += 1;
@@ -248,8 +259,9 @@ impl Follower {
     fn add(&mut self, lane: usize, part: Part, until: u64) {
         let whole = if part.part > 0 {
             // Its other parts were lost if there is none that it joins.
-            let joins = |(from, begun): &mut (usize, Part)| *from == lane && begun.join(part.clone());
-            let Some(at) = self.partial.iter_mut().position(joins) else { return };
+            let goes_on = |(from, begun): &(usize, Part)| *from == lane && begun.goes_on_with(&part);
+            let Some(at) = self.partial.iter().position(goes_on) else { return };
+            self.partial[at].1.join(part);
             if !self.partial[at].1.is_whole() {
                 return;
             }
@@ -257,13 +269,19 @@ impl Follower {
         } else if part.is_whole() {
             part
         } else {
-            if self.partial.len() == MOST_PARTIAL {
-                self.partial.remove(0);
-            }
             self.partial.push((lane, part));
             return;
         };
         self.held.push(Held { until, event: Event { stamp: whole.stamp, lane, event: whole.event } });
+    }
+
+    /// Gives up the oldest of the partly read events where there are too many, or too many parts.
+    fn forget_partial(&mut self, most_parts: u64) {
+        let parts = |(_, begun): &(usize, Part)| u64::from(begun.part) + 1;
+        let mut kept: u64 = self.partial.iter().map(parts).sum();
+        while self.partial.len() > MOST_PARTIAL || kept > most_parts {
+            kept -= parts(&self.partial.remove(0));
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 //!   threads do. Every *writing* operation here is wait-free; where another writer is in the way it gives up and
 //!   counts that it did.
 //! - **Bounded**: the operation retries a fixed number of times, then says *unreadable*. Every *reading* operation
-//!   here is bounded; none spins, none writes.
+//!   here is bounded, and so is a pass over many records as a whole, in time and in memory, whatever bytes stand there;
+//!   none spins, none writes.
 //!
 //! # What this crate does not do
 //! It never stores a pointer in a region, never follows an offset without checking it, never panics on what a

@@ -136,10 +136,11 @@ impl Interner<'_> {
     }
 }
 
-/// The name with number `id`, or `None` as for [`read_cell`].
+/// The name with number `id`, or `None` as for [`read_cell`]. However far apart the cells lie, a name is no longer than
+/// [`NAME_BYTES`]: many records share it, and each reader of one gets a copy.
 pub fn read_name(section: Words<'_>, stride: usize, id: u32) -> Option<String> {
     let start = (id as usize).checked_sub(1)?.checked_mul(stride)?;
-    read_cell(section.slice(start..start.checked_add(stride)?)?)
+    read_cell(section.slice(start..start.checked_add(stride.min(CELL_WORDS))?)?)
 }
 
 #[cfg(all(test, atomscope_loom))]

@@ -398,10 +398,10 @@ pub struct RegionMap {
     pub journal_writes: Section,
 }
 
-/// What the layout demands of a section: id, name, bytes of a record, bounds of its count.
+/// What the layout demands of a section: id, how its absence is told, bytes of a record, bounds of its count.
 struct Rule {
     id: u64,
-    name: &'static str,
+    missing: &'static str,
     record_bytes: usize,
     least: usize,
     most: usize,
@@ -409,8 +409,8 @@ struct Rule {
     since: u32,
 }
 
-const fn rule(id: u64, name: &'static str, record_bytes: usize, least: usize, most: usize) -> Rule {
-    Rule { id, name, record_bytes, least, most, since: 0 }
+const fn rule(id: u64, missing: &'static str, record_bytes: usize, least: usize, most: usize) -> Rule {
+    Rule { id, missing, record_bytes, least, most, since: 0 }
 }
 
 impl Rule {
@@ -436,18 +436,37 @@ pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
 const RULES: [Rule; 13] = [
-    rule(1, "section counters", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
-    rule(2, "section metrics", size_of::<MetricRecord>(), FIRST_MIN_METRICS, MAX_METRICS),
-    rule(3, "section names", 256, 1, MAX_NAMES),
-    rule(4, "section actor control", BUCKET_BYTES, 2, MAX_BUCKETS),
-    rule(5, "section actor slots", size_of::<ActorRecord>(), 2 * BUCKET_SLOTS, MAX_BUCKETS * BUCKET_SLOTS),
-    rule(6, "section actor spill", BUCKET_BYTES, 1, MAX_BUCKETS),
-    rule(7, "section dead letters", ring::DEAD_LETTER_SLOT_BYTES, 2, MAX_DEAD_LETTERS + 1),
-    rule(8, "section events", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
-    rule(9, "section instance control", BUCKET_BYTES, 2, MAX_INSTANCES).since(1),
+    rule(1, "number of sections (none is that of the counters)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
+    rule(
+        2,
+        "number of sections (none is that of the metrics)",
+        size_of::<MetricRecord>(),
+        FIRST_MIN_METRICS,
+        MAX_METRICS,
+    ),
+    rule(3, "number of sections (none is that of the names)", 256, 1, MAX_NAMES),
+    rule(4, "number of sections (none is that of the actor control)", BUCKET_BYTES, 2, MAX_BUCKETS),
+    rule(
+        5,
+        "number of sections (none is that of the actor slots)",
+        size_of::<ActorRecord>(),
+        2 * BUCKET_SLOTS,
+        MAX_BUCKETS * BUCKET_SLOTS,
+    ),
+    rule(6, "number of sections (none is that of the actor spill)", BUCKET_BYTES, 1, MAX_BUCKETS),
+    rule(
+        7,
+        "number of sections (none is that of the dead letters)",
+        ring::DEAD_LETTER_SLOT_BYTES,
+        2,
+        MAX_DEAD_LETTERS + 1,
+    ),
+    rule(8, "number of sections (none is that of the events)", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
+    rule(9, "number of sections (none is that of the instance control)", BUCKET_BYTES, 2, MAX_INSTANCES)
+        .since(1),
     rule(
         10,
-        "section instance slots",
+        "number of sections (none is that of the instance slots)",
         size_of::<InstanceRecord>(),
         2 * BUCKET_SLOTS,
         MAX_INSTANCES * BUCKET_SLOTS,
@@ -455,14 +474,28 @@ const RULES: [Rule; 13] = [
     .since(1),
     rule(
         11,
-        "section documents",
+        "number of sections (none is that of the documents)",
         document::HEAD_WORDS * WORD + 2 * LEAST_DOCUMENT_BYTES,
         DOCUMENTS,
         DOCUMENTS,
     )
     .since(1),
-    rule(12, "section histograms", HISTOGRAM_WORDS * WORD, 1, MAX_HISTOGRAMS).since(1),
-    rule(13, "section journal writes", ring::JOURNAL_WRITE_SLOT_BYTES, 2, MAX_JOURNAL_WRITES + 1).since(1),
+    rule(
+        12,
+        "number of sections (none is that of the histograms)",
+        HISTOGRAM_WORDS * WORD,
+        1,
+        MAX_HISTOGRAMS,
+    )
+    .since(1),
+    rule(
+        13,
+        "number of sections (none is that of the journal writes)",
+        ring::JOURNAL_WRITE_SLOT_BYTES,
+        2,
+        MAX_JOURNAL_WRITES + 1,
+    )
+    .since(1),
 ];
 
 impl RegionMap {
@@ -535,7 +568,8 @@ impl RegionMap {
     }
 
     fn read_directory(region: Words<'_>, record: &HeaderRecord) -> Result<Self, OpenError> {
-        let mut found: [Option<Section>; RULES.len()] = [None; RULES.len()];
+        // With the word of its directory entry.
+        let mut found: [Option<(Section, usize)>; RULES.len()] = [None; RULES.len()];
         let mut taken: Vec<(u64, u64, usize)> = Vec::with_capacity(MAX_SECTIONS);
         for index in 0..record.sections as usize {
             let word = header::DIRECTORY.start + index * SECTION_WORDS;
@@ -578,11 +612,12 @@ impl RegionMap {
             if section.count < rule.least as u64 || section.count > rule.most as u64 {
                 return at(2, "section record count", section.count);
             }
-            found[position] = Some(Section {
+            let lies = Section {
                 start: section.offset_bytes as usize / WORD,
                 count: section.count as usize,
                 stride: section.stride_bytes as usize / WORD,
-            });
+            };
+            found[position] = Some((lies, word));
         }
         taken.sort_unstable();
         for pair in taken.windows(2) {
@@ -595,44 +630,38 @@ impl RegionMap {
             }
         }
         let mut sections = [Section { start: 0, count: 0, stride: 0 }; RULES.len()];
+        // Where there is no such section, what is wrong is told of the first entry.
+        let mut entries = [header::DIRECTORY.start; RULES.len()];
         let minor = region.load(header::VERSION) as u32;
-        for ((to, from), rule) in sections.iter_mut().zip(found).zip(&RULES) {
-            *to = match from {
-                Some(section) => section,
-                None if minor < rule.since => Section::default(),
+        for (((to, entry), from), rule) in sections.iter_mut().zip(&mut entries).zip(found).zip(&RULES) {
+            (*to, *entry) = match from {
+                Some(found) => found,
+                None if minor < rule.since => (Section::default(), *entry),
                 None => {
-                    let offset = (header::DIRECTORY.start * WORD) as u64;
-                    return Err(OpenError::Corrupt { offset, what: rule.name, found: 0 });
+                    let offset = ((header::RECORD.start + 2) * WORD) as u64;
+                    return Err(OpenError::Corrupt { offset, what: rule.missing, found: record.sections });
                 }
             };
         }
         let map = Self::of(record.region_bytes as usize, sections);
+        let [counters, _, _, _, actor_slots, _, _, events, _, instance_slots, ..] = entries;
+        let at = |entry: usize, field: usize, what, found: usize| {
+            Err(OpenError::Corrupt { offset: ((entry + field) * WORD) as u64, what, found: found as u64 })
+        };
         let tables = [
-            (map.actor_control, map.actor_slots, "number of actor slots"),
-            (map.instance_control, map.instance_slots, "number of instance slots"),
+            (map.actor_control, map.actor_slots, actor_slots, "number of actor slots"),
+            (map.instance_control, map.instance_slots, instance_slots, "number of instance slots"),
         ];
-        for (control, slots, what) in tables {
+        for (control, slots, entry, what) in tables {
             if slots.count != control.count * BUCKET_SLOTS {
-                return Err(OpenError::Corrupt {
-                    offset: (header::DIRECTORY.start * WORD) as u64,
-                    what,
-                    found: slots.count as u64,
-                });
+                return at(entry, 2, what, slots.count);
             }
         }
         if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
-            return Err(OpenError::Corrupt {
-                offset: (header::DIRECTORY.start * WORD) as u64,
-                what: "stride of an event lane in words",
-                found: map.events.stride as u64,
-            });
+            return at(events, 3, "stride of an event lane", map.events.stride * WORD);
         }
         if map.counters.stride < map.metrics.count {
-            return Err(OpenError::Corrupt {
-                offset: (header::DIRECTORY.start * WORD) as u64,
-                what: "stride of a counter lane in words",
-                found: map.counters.stride as u64,
-            });
+            return at(counters, 3, "stride of a counter lane", map.counters.stride * WORD);
         }
         Ok(map)
     }

@@ -12,8 +12,8 @@
 //! `read + lapped + abandoned = head`, unless one died on its way.
 
 use crate::records::{DEAD_LETTER_WORDS, JOURNAL_WRITE_WORDS};
-use crate::seqlock::{READ_TRIES, Unreadable};
-use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::seqlock::{Patience, READ_TRIES, Unreadable};
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words};
 
 /// Words of a slot before its record.
@@ -138,8 +138,8 @@ impl<'a> RingReader<'a> {
     }
 
     /// Copies the record of `ticket` (which must be below a head that was read) into `out`, or says where it went.
-    /// Bounded; `Unreadable` only where the section is none.
-    pub fn read(&self, ticket: u64, out: &mut [u64]) -> Result<Found, Unreadable> {
+    /// Bounded, a whole pass by its `patience`; `Unreadable` only where the section is none.
+    pub fn read(&self, ticket: u64, out: &mut [u64], patience: &mut Patience) -> Result<Found, Unreadable> {
         let start = (1 + (ticket % self.capacity()) as usize) * self.stride;
         let Some(slot) = self.words.slice(start..start + self.stride) else {
             return Err(Unreadable::Corrupt);
@@ -163,7 +163,9 @@ impl<'a> RingReader<'a> {
                 // writer is a whole round late; should it come yet and find the slot free, its record appears.
                 return Ok(Found::Abandoned);
             }
-            pause(attempt);
+            if !patience.again(attempt) {
+                break;
+            }
         }
         Ok(Found::Pending)
     }

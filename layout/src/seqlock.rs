@@ -14,6 +14,29 @@ use crate::words::{self, Words};
 /// How often a reader tries before it says *unreadable*. (Two show a loom model everything that more would.)
 pub const READ_TRIES: u32 = if cfg!(atomscope_loom) { 2 } else { 16 };
 
+/// What a reader spends on waiting for writers in one pass over many records, however many of them are in a writer's
+/// hand. There are never more records in hand than threads that write, but for those that dead threads have left; a
+/// damaged or hostile region may show them all so, and then most get a single look.
+#[derive(Debug)]
+pub struct Patience(u32);
+
+impl Patience {
+    /// Enough for 64 records that stay in hand throughout: 2 or 3 ms.
+    pub fn for_a_pass() -> Self {
+        Self(64 * READ_TRIES)
+    }
+
+    /// Waits before another try, if there may be one after number `attempt`, counted from 0.
+    pub fn again(&mut self, attempt: u32) -> bool {
+        if attempt + 1 >= READ_TRIES || self.0 == 0 {
+            return false;
+        }
+        self.0 -= 1;
+        pause(attempt);
+        true
+    }
+}
+
 /// Why a reader could not have the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {

@@ -26,8 +26,8 @@
 //! | PLUS, MINUS | nobody writes it; readers copy it between two looks at the control word. The live words are stored to by their owners at any time |
 
 use crate::limits::BUCKET_SLOTS;
-use crate::seqlock::{READ_TRIES, Unreadable};
-use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::seqlock::{Patience, READ_TRIES, Unreadable};
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, Words};
 
 /// Word of the record that holds the stamp by which entries of one key are told older from newer.
@@ -529,9 +529,9 @@ impl<'a> TableReader<'a> {
         self.control.is_empty()
     }
 
-    /// Copies the record in slot `index` into `out`. Bounded.
-    pub fn read(&self, index: usize, out: &mut [u64]) -> Result<Entry, Unreadable> {
-        self.read_used(index, out, out.len(), |_| 0)
+    /// Copies the record in slot `index` into `out`. Bounded; a whole pass by its `patience`.
+    pub fn read(&self, index: usize, out: &mut [u64], patience: &mut Patience) -> Result<Entry, Unreadable> {
+        self.read_used(index, out, out.len(), |_| 0, patience)
     }
 
     /// Copies the first `head` words of the record in slot `index`, and then those up to `used` of them. A torn head,
@@ -542,6 +542,7 @@ impl<'a> TableReader<'a> {
         out: &mut [u64],
         head: usize,
         used: impl Fn(&[u64]) -> usize,
+        patience: &mut Patience,
     ) -> Result<Entry, Unreadable> {
         let head = head.min(out.len());
         for attempt in 0..READ_TRIES {
@@ -569,7 +570,9 @@ impl<'a> TableReader<'a> {
                     return Ok(Entry::Held(sign));
                 }
             }
-            pause(attempt);
+            if !patience.again(attempt) {
+                break;
+            }
         }
         Err(Unreadable::Busy)
     }

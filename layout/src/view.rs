@@ -18,18 +18,20 @@ struct Memory {
     _keeper: Box<dyn Any + Send + Sync>,
 }
 
-// SAFETY: `start` points to `words` atomics that stay valid as long as `_keeper`, which is itself Send; atomics may be
-// used from any thread.
+// SAFETY: `start` points to `words` atomics that stay valid as long as `_keeper`, which moves along and is itself Send;
+// atomics may be used and let go of on any thread.
 unsafe impl Send for Memory {}
-// SAFETY: as above; all access through a shared reference is atomic.
+// SAFETY: a shared reference gives access to the atomics only, which any number of threads may use at a time; nobody gets
+// at `_keeper` through it, which is itself Sync.
 unsafe impl Sync for Memory {}
 
 impl Memory {
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: by the constructors' contracts `start` is non-null, aligned, and for as long as `self` lives valid for
-        // `words` atomics of one mapping or allocation, which cannot be longer than `isize::MAX` bytes, and whose bytes
-        // are initialised (zeroed, or a file's); any bytes are a valid atomic. They are only ever accessed as atomics,
-        // and the slice's lifetime is that of `self`.
+        // SAFETY: by the constructors' contracts `start` is non-null and aligned for atomics (where there are none, it is
+        // dangling, which is as good), and for as long as `self` lives valid for reads of `words` atomics that lie in one
+        // mapping or allocation, which cannot be longer than `isize::MAX` bytes or wrap around. Their bytes are
+        // initialised (zeroed, or a file's), and any bytes are a valid atomic. Whatever changes them meanwhile lies in
+        // the `UnsafeCell` of an atomic, and does so atomically. The slice's lifetime is that of `self`.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 }
@@ -40,14 +42,15 @@ struct Zeroed {
     layout: Layout,
 }
 
-// SAFETY: it owns its allocation and does nothing with it but free it.
+// SAFETY: it owns its allocation and does nothing with it but free it, which may happen on any thread.
 unsafe impl Send for Zeroed {}
 // SAFETY: a shared reference allows nothing.
 unsafe impl Sync for Zeroed {}
 
 impl Drop for Zeroed {
     fn drop(&mut self) {
-        // SAFETY: `start` was allocated with exactly this layout and is freed once, here.
+        // SAFETY: `start` was allocated by the same global allocator with exactly this layout, and is freed once, here;
+        // nothing uses it any more, as this is the keeper of the only `Memory` that has it.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
@@ -56,7 +59,7 @@ fn private(bytes: usize) -> Option<Memory> {
     let words = bytes.div_ceil(WORD).max(1);
     // No stricter alignment than an atomic's: the allocator would clear memory itself for that, and so touch it all.
     let layout = Layout::from_size_align(words.checked_mul(WORD)?, align_of::<AtomicU64>()).ok()?;
-    // SAFETY: the layout's size is not zero.
+    // SAFETY: the layout's size is not zero: it is that of one word at least.
     let start = unsafe { alloc_zeroed(layout) };
     let start = NonNull::new(start)?;
     // Zeroed bytes are valid atomics; the start is aligned for them; the keeper frees it no sooner than `Memory` is gone.
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     fn private_memory_takes_only_what_is_touched() {
         let resident = || {
             let statm = std::fs::read_to_string("/proc/self/statm").unwrap();

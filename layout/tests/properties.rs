@@ -8,17 +8,16 @@ mod support;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use atomscope_layout::decode::{Clock, RegionReader, rfc3339};
-use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, NodeSnapshot, tree};
-use atomscope_layout::event::{EVENT_SLOT_BYTES, TelemetryEvent, encode};
-use atomscope_layout::follow::Follower;
+use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
     MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
-use atomscope_layout::records::{ACTOR_WORDS, ClockRecord, DEAD_LETTER_WORDS};
+use atomscope_layout::records::ClockRecord;
 use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
 use atomscope_layout::ring::{Found, Ring, RingReader, Written};
+use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, Taken};
 use atomscope_layout::words::prefix;
@@ -27,7 +26,7 @@ use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use support::Region;
+use support::{Region, hostile};
 
 fn words(count: usize) -> Vec<AtomicU64> {
     (0..count).map(|_| AtomicU64::new(0)).collect()
@@ -214,7 +213,7 @@ proptest! {
                 _ => Found::Pending,
             };
             let mut out = [0; 2];
-            prop_assert_eq!(reader.read(ticket, &mut out), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
             prop_assert!(wanted != Found::Record || out == [ticket, !ticket]);
         }
     }
@@ -230,7 +229,7 @@ proptest! {
             let mut out = [0; 2];
             let kept = ticket + slots as u64 >= count;
             let wanted = if kept { Found::Record } else { Found::Lapped };
-            prop_assert_eq!(reader.read(ticket, &mut out), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
             prop_assert!(!kept || out == [ticket, !ticket]);
         }
     }
@@ -246,7 +245,7 @@ proptest! {
         }
         let reader = RingReader::new(Words::new(&section), 3);
         let ends = (0..count).filter(|ticket| {
-            matches!(reader.read(*ticket, &mut [0]), Ok(Found::Record | Found::Lapped | Found::Abandoned))
+            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_pass()), Ok(Found::Record | Found::Lapped | Found::Abandoned))
         });
         prop_assert_eq!(ends.count() as u64, count);
     }
@@ -360,7 +359,10 @@ impl Bag {
         let (mut stamps, mut sums): (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) = Default::default();
         for index in 0..self.reader().len() {
             let mut out = [0; STRIDE];
-            let Entry::Held(sign) = self.reader().read(index, &mut out).unwrap() else { continue };
+            let Entry::Held(sign) = self.reader().read(index, &mut out, &mut Patience::for_a_pass()).unwrap()
+            else {
+                continue;
+            };
             let key = Key([out[0], out[1]]);
             *sums.entry(key.fingerprint()).or_default() += if sign == Sign::Plus { 1 } else { -1 };
             if sign == Sign::Plus {
@@ -582,58 +584,13 @@ fn capacities_outside_the_limits_are_refused() {
 
 // ---- hostile regions
 
-/// A region with something of everything in it.
 fn populated() -> Vec<u64> {
-    let region = Region::small();
-    let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
-    for number in 1..=18u64 {
-        let key = Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number]);
-        let mut record = [0u64; ACTOR_WORDS];
-        (record[0], record[1], record[4]) = (key.0[0], key.0[1], number);
-        record[2] = (number / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        record[3] = number / 2;
-        record[5] = u64::from(id) | 0b11 << 32;
-        // A path of seven bytes, of which five are the parent's.
-        record[6] = 7 | 5 << 16;
-        record[16] = u64::from_le_bytes(*b"/user/a\0");
-        let _ = region.table().put(key, Sign::Plus, &record);
-    }
-    let _ = region.table().put_stop(Key([99, 99]), 1);
-    for stamp in 0..6 {
-        let ring = region.dead_letters();
-        let mut record = [0u64; DEAD_LETTER_WORDS];
-        (record[0], record[1], record[2]) = (stamp, u64::from(id), 5);
-        record[3] = u64::from_le_bytes(*b"/gone\0\0\0");
-        let _ = ring.write(ring.ticket(), &record);
-    }
-    for (number, lane) in region.section(region.map.events).chunks(region.map.events.stride).enumerate() {
-        let ring = Ring::new(lane, EVENT_SLOT_BYTES / 8);
-        for stamp in 0..3 * number as u64 {
-            let stopped = TelemetryEvent::ActorStopped { path: "/user/a".into() };
-            encode(&stopped, stamp, |_| 0, |record| ring.push(record.words()));
-        }
-    }
-    (0..region.memory.words().len()).map(|at| region.memory.reader().load(at)).collect()
+    hostile::words_of(&hostile::filled())
 }
 
-/// Everything that can be read of a region.
 fn read_all(region: Words<'_>) {
-    let Ok(reader) = RegionReader::open(region) else { return };
-    let _ = (reader.identity(), reader.state(), reader.process_beat(), reader.runtime_beat());
-    let _ = reader.clock().map(|clock| [0, 1, u64::MAX].map(|stamp| clock.unix_ns(stamp)));
-    let _ = (reader.metrics(), reader.actor_totals());
-    let (actors, letters) = (reader.actors(), reader.dead_letters(usize::MAX));
-    assert!(actors.entries.len() <= reader.map().actor_slots.count);
-    assert!(letters.recent.len() <= reader.map().dead_letters.count);
-    let snapshot = NodeSnapshot::of(String::new(), String::new(), actors, letters, reader.subsystems());
-    assert_eq!(ActorSnapshot::from(&reader.actor_list().into_tree()), snapshot.actors);
-    let mut follower = Follower::from_first(&reader);
-    let most = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
-    for look in [follower.look(&reader), follower.last_look(&reader)] {
-        assert!(look.events.len() as u64 <= most);
-    }
-    for account in follower.accounts() {
-        assert_eq!(account.read + account.lapped + account.abandoned + account.waiting, account.next);
+    if let (Ok(()), Ok(reader)) = (hostile::read_all(region), RegionReader::open(region)) {
+        assert_eq!(ActorSnapshot::from(&reader.actor_list().into_tree()), reader.actors().into_snapshot());
     }
 }
 

@@ -107,7 +107,7 @@ pub(crate) fn unix_ns() -> u64 {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[inline]
 fn counter() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction; a process that forbids it to itself (PR_SET_TSC) could not
+    // SAFETY: it touches no memory; every x86-64 processor has the instruction; a process that forbids it to itself (PR_SET_TSC) could not
     // have read the kernel's clocks either, which use it from user space.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
@@ -116,7 +116,8 @@ fn counter() -> u64 {
 #[inline]
 fn counter() -> u64 {
     let ticks;
-    // SAFETY: the kernel lets user space read the virtual counter; the instruction touches neither memory nor flags.
+    // SAFETY: the kernel lets user space read the virtual counter; the instruction touches neither memory nor the stack nor
+    // flags, and writes all of the one register that is its output.
     unsafe {
         core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
     };
@@ -131,8 +132,8 @@ fn counter() -> u64 {
 #[cfg(unix)]
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for one timespec for the length of the call; an unknown clock is an error that
-    // leaves it as it is.
+    // SAFETY: `time` is a valid, initialised place for one timespec for the length of the call, of which the kernel keeps
+    // no pointer; an unknown clock is an error that leaves it as it is.
     unsafe { libc::clock_gettime(clock, &mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }

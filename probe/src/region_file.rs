@@ -94,9 +94,10 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
         let slot = forks::register(start, bytes, lock)?;
         let index = slot.0;
         // SAFETY: `start` is page-aligned and maps `bytes` bytes for reads and writes; the mapping is part of the
-        // keeper, which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. Nothing
-        // else in this process has the address, and `Memory` accesses it only as atomics. After a fork the child has
-        // private memory at the same place.
+        // keeper, which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. What
+        // touched the pages did so before this, and is done; nothing else in this process has the address but the table
+        // of `forks`, which never reads or writes there, and `Memory` accesses it only as atomics. After a fork the child
+        // has private memory at the same place.
         let memory = unsafe { WriterMemory::mapped(start, bytes, Keeper { _slot: slot, _mapping: mapping }) };
         Ok((index, memory))
     };
@@ -203,7 +204,7 @@ fn map(path: &Path, bytes: usize, named: bool) -> Result<(Mapping, NonNull<u8>),
 /// Takes the blocks now, so that no later store can find the file system full and end in SIGBUS.
 fn reserve(file: &File, bytes: usize) -> io::Result<()> {
     loop {
-        // SAFETY: the descriptor is open for the length of the call, which touches no memory of ours.
+        // SAFETY: the descriptor is open for the length of the call, which takes and writes no pointer.
         match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) } {
             0 => return Ok(()),
             libc::EINTR => {}
@@ -221,10 +222,11 @@ fn touch(start: NonNull<u8>, bytes: usize) {
         return;
     }
     for page in (0..bytes).step_by(PAGE) {
-        // SAFETY: `page` is less than `bytes`, so that the sum stays inside the one mapping.
+        // SAFETY: `page` is less than `bytes`, so that the sum stays inside the one mapping, which is no longer than
+        // `isize::MAX` and does not wrap around.
         let word = unsafe { start.add(page) }.cast::<u64>();
-        // SAFETY: the word lies inside the mapping, which is page-aligned and valid for writes and as yet unknown to
-        // anyone else.
+        // SAFETY: the word starts a page of the mapping, and so is aligned; all of it lies inside, since the length is a
+        // multiple of a page; the mapping is valid for writes, and as yet unknown to anyone else. A `u64` needs no drop.
         unsafe { word.write_volatile(0) };
     }
 }
@@ -242,7 +244,8 @@ fn whole(kind: libc::c_int) -> libc::flock {
 
 fn set_lock(file: &File) -> io::Result<()> {
     let lock = whole(libc::F_WRLCK);
-    // SAFETY: the descriptor is open for the length of the call; `lock` is a valid flock that is only read.
+    // SAFETY: the descriptor is open for the length of the call; this command takes a pointer to a flock, which `lock` is,
+    // valid in every field; it is only read, and the kernel keeps no pointer.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -252,7 +255,8 @@ fn set_lock(file: &File) -> io::Result<()> {
 /// Whether a node holds the object's lock; an error where that cannot be known.
 fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = whole(libc::F_WRLCK);
-    // SAFETY: the descriptor is open for the length of the call; `lock` is a valid flock, written by the kernel.
+    // SAFETY: the descriptor is open for the length of the call; this command takes a pointer to a flock, which `lock` is,
+    // valid in every field and writable for the length of the call; the kernel keeps no pointer.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } {
         0 => Ok(lock.l_type != libc::F_UNLCK as libc::c_short),
         _ => Err(io::Error::last_os_error()),
@@ -501,9 +505,11 @@ mod forks {
             let start = slot.start.load(Ordering::Relaxed);
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
-            // SAFETY: the slot is active, so the range is a mapping of ours that no one has unmapped, and in a child just
-            // forked there is no other thread; what replaces it has the same length and allows the same accesses, so
-            // references into it stay valid. Should the kernel refuse, the old mapping stays.
+            // SAFETY: the slot is active, so the range is a mapping of ours that no one has unmapped, page-aligned and of
+            // its whole length; in a child just forked there is no other thread; what replaces it has the same length and
+            // allows the same accesses, so references into it stay valid. (Should the kernel have no memory even for
+            // this, no mapping may be left there, and the child's next access ends it; the parent's region is safe
+            // either way.)
             unsafe {
                 libc::mmap(
                     start as *mut libc::c_void,
@@ -515,7 +521,7 @@ mod forks {
                 )
             };
             let lock = slot.lock.swap(-1, Ordering::Relaxed);
-            // SAFETY: the descriptor belongs to this slot alone, and the child has its own copy of it.
+            // SAFETY: the descriptor belongs to this slot alone, which forgets it here, and the child has its own copy.
             unsafe { libc::close(lock) };
             slot.state.store(FORKED, Ordering::Relaxed);
         }
@@ -524,7 +530,8 @@ mod forks {
 
 /// Has `handler` called when the process exits in good order.
 pub(crate) fn at_exit(handler: extern "C" fn()) {
-    // SAFETY: the handler is a function of the right type that lives for ever; it does not unwind.
+    // SAFETY: the handler is a function of the right type that lives for ever; as an `extern "C"` function it cannot
+    // unwind into its caller.
     unsafe { libc::atexit(handler) };
 }
 

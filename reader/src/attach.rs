@@ -421,7 +421,8 @@ fn map(file: &File, bytes: u64) -> io::Result<Memory> {
     // SAFETY: `start` is aligned to 8 bytes, as mappings start on a page; it is valid for reads of `bytes` bytes until
     // `map` is dropped, since moving an `MmapRaw` does not move the mapping (should the file shrink, a read beyond its
     // end is a SIGBUS, which ends the process or is met by `on_sigbus`: no foreign memory is read); whoever changes the
-    // bytes is another process, as this one has them mapped read-only.
+    // bytes is another process, or a node of this very one, which does so with atomic stores; through this mapping, which
+    // is read-only, nobody does.
     Ok(Memory::Mapped(unsafe { ReaderMemory::mapped(start, bytes, (guard, map)) }, slot))
 }
 
@@ -475,7 +476,7 @@ pub fn guard_mappings() {
     if !BEFORE.load(Ordering::Acquire).is_null() {
         return;
     }
-    // SAFETY: it takes a number and gives one.
+    // SAFETY: it takes a number, a valid name or not, and gives one.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     if let Some(bytes) = usize::try_from(page_bytes).ok().filter(|bytes| *bytes > 0) {
         PAGE_BYTES.store(bytes, Ordering::Relaxed);
@@ -484,7 +485,7 @@ pub fn guard_mappings() {
     let [mut ours, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
     ours.sa_sigaction = on_sigbus as *const () as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: the signal is valid and `before` is writable.
+    // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
     let _ = unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut before) };
     // Never freed: the handler may run at any time from now on.
     BEFORE.store(Box::into_raw(Box::new(before)), Ordering::Release);
@@ -495,7 +496,8 @@ pub fn guard_mappings() {
 
 /// Puts a page of zeros where a guarded mapping has none any more; leaves everything else to whoever was there before.
 extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the kernel hands a handler with SA_SIGINFO a valid `siginfo_t`.
+    // SAFETY: the kernel hands a handler with SA_SIGINFO a pointer to a `siginfo_t` on its own stack: non-null, aligned,
+    // initialised, and left alone by everybody until the handler returns, which is longer than the reference lives.
     let info = unsafe { &*info };
     // SAFETY: for SIGBUS this field is the address; where a process sent the signal it is whatever it is, and no slot's
     // unless that process means us harm and has the right to do worse.

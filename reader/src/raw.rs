@@ -37,7 +37,7 @@ use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::EVENT_SLOT_BYTES;
 use atomscope_layout::region::{RegionMap, Section, header};
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
-use atomscope_layout::seqlock::READ_TRIES;
+use atomscope_layout::seqlock::{Patience, READ_TRIES};
 use atomscope_layout::sync::{AtomicU64, Ordering, fence, pause};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words};
@@ -235,7 +235,7 @@ fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
         }
     }
     let clock = header::CLOCK;
-    copying.guarded(clock.start, clock.start + 1..clock.end, being_written);
+    copying.guarded(clock.start, clock.start + 1..clock.end, being_written, &mut Patience::for_a_pass());
     copying.actors(map);
     copying.rings(map);
     memory
@@ -260,7 +260,13 @@ impl Copying<'_> {
     }
 
     /// Copies `range` as it was while the word `guard` stood still; if it never does, `torn` says what stands for it.
-    fn guarded(&self, guard: usize, range: std::ops::Range<usize>, torn: impl Fn(u64) -> u64) {
+    fn guarded(
+        &self,
+        guard: usize,
+        range: std::ops::Range<usize>,
+        torn: impl Fn(u64) -> u64,
+        patience: &mut Patience,
+    ) {
         for attempt in 0..READ_TRIES {
             let before = self.from.load(guard);
             fence(Ordering::Acquire);
@@ -269,7 +275,9 @@ impl Copying<'_> {
             if self.from.load(guard) == before {
                 return self.set(guard, before);
             }
-            pause(attempt);
+            if !patience.again(attempt) {
+                break;
+            }
         }
         self.set(guard, torn(self.from.load(guard)));
     }
@@ -279,8 +287,9 @@ impl Copying<'_> {
         for attempt in 0..SETTLING_TRIES {
             let before = self.from.load(header::SETTLING);
             fence(Ordering::Acquire);
+            let mut patience = Patience::for_a_pass();
             for (guard, slot) in control.range().zip(slots.range().step_by(slots.stride)) {
-                self.guarded(guard, slot..slot + slots.stride, |_| UNREADABLE);
+                self.guarded(guard, slot..slot + slots.stride, |_| UNREADABLE, &mut patience);
             }
             self.range(map.actor_spill.range());
             fence(Ordering::Acquire);
@@ -298,10 +307,11 @@ impl Copying<'_> {
             self.set(*head, self.from.load(*head));
         }
         fence(Ordering::Acquire);
+        let mut patience = Patience::for_a_pass();
         for (head, slots) in rings {
             for slot in slots.range().step_by(slots.stride) {
                 debug_assert!(slot > head);
-                self.guarded(slot, slot + 1..slot + slots.stride, being_written);
+                self.guarded(slot, slot + 1..slot + slots.stride, being_written, &mut patience);
             }
         }
     }

@@ -17,6 +17,7 @@ use atomscope_layout::names::{put_text, read_cell, write_cell};
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, DeadLetterRecord, actor_flags};
 use atomscope_layout::region::{Section, header};
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
+use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::Ordering;
 use atomscope_layout::table::{Entry, Key, Sign, TableReader};
 use atomscope_layout::view::WriterMemory;
@@ -150,8 +151,9 @@ impl Redactor {
             section(map.actor_spill),
         );
         let mut words = [0u64; ACTOR_WORDS];
+        let mut patience = Patience::for_a_pass();
         for (at, slot) in records(map.actor_slots).enumerate() {
-            let record = match table.read(at, &mut words) {
+            let record = match table.read(at, &mut words, &mut patience) {
                 Ok(Entry::Held(Sign::Plus)) => self.actor(words).unwrap_or(actor_unreadable()),
                 // All that a stop says: whose it is, and when.
                 Ok(Entry::Held(Sign::Minus)) => {

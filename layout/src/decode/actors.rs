@@ -180,8 +180,9 @@ impl ActorList {
         );
         let (mut stops, mut spilled) = (Vec::new(), HashMap::new());
         let mut words = [0u64; ACTOR_WORDS];
+        let mut patience = seqlock::Patience::for_a_pass();
         for slot in 0..table.len() {
-            match table.read_used(slot, &mut words, ACTOR_HEAD_WORDS, used_words) {
+            match table.read_used(slot, &mut words, ACTOR_HEAD_WORDS, used_words, &mut patience) {
                 Ok(Entry::Free) => {}
                 Ok(Entry::Held(Sign::Minus)) => stops.push(Key([words[0], words[1]])),
                 Ok(Entry::Held(Sign::Plus)) => {

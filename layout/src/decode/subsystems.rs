@@ -21,6 +21,7 @@ use crate::metrics::Builtin;
 use crate::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
 use crate::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT};
 use crate::ring::{Found, RingReader};
+use crate::seqlock::Patience;
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::Words;
 
@@ -288,8 +289,9 @@ impl<'a> RegionReader<'a> {
         let mut list = InstanceList::default();
         let mut owners = Vec::new();
         let mut words = [0u64; INSTANCE_WORDS];
+        let mut patience = Patience::for_a_pass();
         for slot in 0..table.len() {
-            match table.read(slot, &mut words) {
+            match table.read(slot, &mut words, &mut patience) {
                 Ok(Entry::Free) => {}
                 Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, self, &mut names) {
                     Some((mut entry, since, owner)) => {
@@ -323,8 +325,9 @@ impl<'a> RegionReader<'a> {
         let kept = total.min(ring.capacity()).min(limit as u64);
         let mut writes = JournalWrites { total, ..JournalWrites::default() };
         let mut words = [0u64; JOURNAL_WRITE_WORDS];
+        let mut patience = Patience::for_a_pass();
         for ticket in total - kept..total {
-            let write = match ring.read(ticket, &mut words) {
+            let write = match ring.read(ticket, &mut words, &mut patience) {
                 Ok(Found::Record) => decode_journal_write(&words),
                 Ok(Found::Lapped) => continue,
                 Ok(Found::Abandoned | Found::Pending) | Err(_) => None,

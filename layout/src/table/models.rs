@@ -40,7 +40,7 @@ const SHIPPED: Ops = Ops {
             },
         )
     },
-    read: |reader, index, out| reader.read(index, out),
+    read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_pass()),
 };
 
 fn record(key: Key, stamp: u64) -> [u64; STRIDE] {
@@ -143,7 +143,7 @@ impl Shared {
         let (mut sum, mut stamps) = (0, Vec::new());
         for index in 0..self.control.len() {
             let mut out = [0; STRIDE];
-            match self.reader().read(index, &mut out) {
+            match self.reader().read(index, &mut out, &mut Patience::for_a_pass()) {
                 Ok(Entry::Held(sign)) if [out[0], out[1]] == key.0 => match sign {
                     Sign::Plus => {
                         sum += 1;
@@ -399,7 +399,7 @@ fn settle_and_add_up(settle: fn(&HeaderWriter<'_>, &Table<'_>) -> Settled) -> Mo
             let mut sum = 0;
             for index in 0..s.control.len() {
                 let mut out = [0; STRIDE];
-                match s.reader().read(index, &mut out) {
+                match s.reader().read(index, &mut out, &mut Patience::for_a_pass()) {
                     Ok(Entry::Held(Sign::Plus)) => sum += 1,
                     Ok(Entry::Held(Sign::Minus)) => sum -= 1,
                     _ => {}

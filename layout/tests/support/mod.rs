@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "nothing but tests comes here")]
 
+pub mod hostile;
+
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::names::Interner;
 use atomscope_layout::records::ClockRecord;

@@ -1,0 +1,406 @@
+//! Regions that no writer leaves, and the whole reading side run on them. The property tests, the kept inputs of the
+//! fuzz targets (`tests/fuzz`) and these targets themselves all come through here.
+#![allow(clippy::panic, reason = "nothing but tests comes here")]
+
+use atomscope_layout::decode::{Clock, RegionReader};
+use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff, MAX_TREE_LEVELS};
+use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
+use atomscope_layout::follow::Follower;
+use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
+use atomscope_layout::metrics::{self, Kind, read_descriptor};
+use atomscope_layout::names::Interned;
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, METRIC_WORDS};
+use atomscope_layout::region::{HEADER_BYTES, header};
+use atomscope_layout::ring::Ring;
+use atomscope_layout::sync::{AtomicU64, Ordering};
+use atomscope_layout::table::{Key, Sign};
+use atomscope_layout::{Capacities, OpenError, RegionMap, Words};
+
+use super::Region;
+
+/// A small region with something of everything in it; more actors than it has slots for.
+pub fn filled() -> Region {
+    let capacities =
+        Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, ..Capacities::LEAST };
+    let region = Region::new(&capacities);
+    region.header().set_system("sys");
+    let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
+    for number in 1..=18u64 {
+        let mut record = [0u64; ACTOR_WORDS];
+        let key = key_of(number);
+        (record[0], record[1], record[4]) = (key.0[0], key.0[1], number);
+        [record[2], record[3]] = key_of(number / 2).0;
+        record[5] = u64::from(id) | 0b11 << 32;
+        // A path of seven bytes, of which five are the parent's.
+        record[6] = 7 | 5 << 16;
+        record[16] = u64::from_le_bytes(*b"/user/a\0");
+        let _ = region.table().put(key, Sign::Plus, &record);
+    }
+    let _ = region.table().put_stop(Key([99, 99]), 1);
+    for stamp in 0..6 {
+        let ring = region.dead_letters();
+        let mut record = [0u64; DEAD_LETTER_WORDS];
+        (record[0], record[1], record[2]) = (stamp, u64::from(id), 5);
+        record[3] = u64::from_le_bytes(*b"/gone\0\0\0");
+        let _ = ring.write(ring.ticket(), &record);
+    }
+    let number = metrics::BUILTIN.len();
+    let slots = region.section(region.map.metrics);
+    metrics::describe(
+        &slots[number * region.map.metrics.stride..],
+        "queue",
+        "jobs",
+        Kind::Gauge,
+        "Jobs that wait.",
+    );
+    for lane in 0..region.map.events.count {
+        (0..3 * lane as u64)
+            .for_each(|stamp| publish(region.memory.words(), &region.map, lane, stamp, stamp));
+    }
+    region
+}
+
+fn key_of(number: u64) -> Key {
+    Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number])
+}
+
+/// Its words.
+pub fn words_of(region: &Region) -> Vec<u64> {
+    let words = region.memory.reader();
+    (0..words.len()).map(|at| words.load(at)).collect()
+}
+
+/// Words that can be read as a region.
+pub fn atomic(words: &[u64]) -> Vec<AtomicU64> {
+    words.iter().copied().map(AtomicU64::new).collect()
+}
+
+/// Publishes one of several kinds of events in a lane of a region that was laid out as `map` says.
+pub fn publish(words: &[AtomicU64], map: &RegionMap, lane: usize, stamp: u64, which: u64) {
+    let start = map.events.start + lane % map.events.count * map.events.stride;
+    let ring = Ring::new(&words[start..start + map.events.stride], EVENT_SLOT_BYTES / 8);
+    let member = |number: u64| ClusterMemberInfo {
+        address: format!("akka://shop@10.0.0.{number}:25520"),
+        status: "up".into(),
+        roles: vec!["seed".into(), "orders".into()],
+        reachable: true,
+        up_number: number as i32,
+    };
+    let event = match which % 4 {
+        0 => TelemetryEvent::ActorStopped { path: "/user/a".into() },
+        1 => TelemetryEvent::MailboxSampled { path: "/user/a".into(), depth: stamp },
+        2 => TelemetryEvent::ClusterChanged(ClusterMembershipDiff {
+            added: vec![member(1), member(2)],
+            updated: Vec::new(),
+            removed: vec!["akka://shop@10.0.0.3:25520".into()],
+            became_unreachable: Vec::new(),
+            became_reachable: Vec::new(),
+        }),
+        _ => TelemetryEvent::StreamsGraphStarted { id: stamp, name: "orders".into() },
+    };
+    encode(&event, stamp, |_| 0, |record| ring.push(record.words()));
+}
+
+/// Reads everything that can be read of a region, and checks what must hold whatever stands there: nothing panics, no
+/// list is longer than its section, no text longer than its record allows, no tree deeper than it may be, and each
+/// record that the rings' heads tell of is accounted for.
+pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
+    let reader = RegionReader::open(region).inspect_err(|error| check_error(region, error))?;
+    let identity = reader.identity();
+    assert!(identity.node.len() <= 248 && identity.program.len() <= 504 && identity.writer.len() <= 120);
+    let _ = (reader.state(), reader.process_beat(), reader.runtime_beat());
+    let _ = reader.clock().map(|clock: Clock| [0, 1, u64::MAX].map(|stamp| clock.unix_ns(stamp)));
+    assert!(reader.metrics().len() <= reader.map().metrics.count);
+    let _ = reader.actor_totals();
+    read_actors(&reader);
+    read_letters(&reader);
+    let _ = reader.subsystems();
+    for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
+        let mut follower = begin(&reader);
+        look(&mut follower, &reader, false);
+        look(&mut follower, &reader, true);
+    }
+    Ok(())
+}
+
+fn read_actors(reader: &RegionReader<'_>) {
+    let actors = reader.actors();
+    let slots = reader.map().actor_slots.count as u64;
+    assert!(actors.entries.len() as u64 + actors.unreadable <= slots);
+    for entry in &actors.entries {
+        let status = &entry.status;
+        assert!(status.path.len() <= ACTOR_TEXT_BYTES && status.actor_type.len() <= NAME_BYTES);
+        let parent_bytes = status.parent.as_ref().map_or(0, String::len);
+        assert!(parent_bytes <= ACTOR_TEXT_BYTES + PATH_CUT_MARK.len() + 32);
+    }
+    let listed = actors.entries.len();
+    assert_eq!(count(&actors.into_snapshot().roots, 1), listed);
+}
+
+fn read_letters(reader: &RegionReader<'_>) {
+    let kept = reader.map().dead_letters.count as u64 - 1;
+    for limit in [0, 1, usize::MAX] {
+        let letters = reader.dead_letters(limit);
+        assert!(letters.recent.len() as u64 <= kept.min(limit as u64));
+        for letter in &letters.recent {
+            assert!(letter.recipient.len() + letter.message_preview.len() <= DEAD_LETTER_TEXT_BYTES);
+            assert!(letter.message_type.len() <= DEAD_LETTER_TEXT_BYTES);
+        }
+        let told = letters.lapped.checked_add(letters.abandoned + letters.unreadable).unwrap();
+        assert!(told <= letters.total);
+        assert!(limit < usize::MAX || told + letters.recent.len() as u64 == letters.total);
+    }
+}
+
+/// Takes a look, and checks its account.
+pub fn look(follower: &mut Follower, reader: &RegionReader<'_>, last: bool) {
+    let slots = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
+    let most = slots + follower.accounts().map(|account| account.waiting).sum::<u64>();
+    let held = u64::from(follower.holds_back()) * slots;
+    let look = if last { follower.last_look(reader) } else { follower.look(reader) };
+    assert!(look.events.len() as u64 <= most + held);
+    assert!(look.losses.len() as u64 <= most + follower.accounts().count() as u64);
+    assert!(look.events.is_sorted_by_key(|event| event.stamp));
+    for account in follower.accounts() {
+        let told = [account.read, account.lapped, account.abandoned, account.waiting];
+        assert_eq!(told.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)), Some(account.next));
+    }
+}
+
+/// A damaged field is told by where it is and what stands there.
+fn check_error(region: Words<'_>, error: &OpenError) {
+    assert!(!error.to_string().is_empty());
+    if let OpenError::Corrupt { offset, what, found } = error {
+        assert!(*offset < HEADER_BYTES as u64 && offset % 8 == 0, "{error}");
+        assert_eq!(region.load(*offset as usize / 8), *found, "{error}");
+        assert!(what.len() > 8, "{error}");
+    }
+}
+
+fn count(nodes: &[ActorTreeNode], level: usize) -> usize {
+    assert!(level <= MAX_TREE_LEVELS + 1);
+    nodes.iter().map(|node| 1 + count(&node.children, level + 1)).sum()
+}
+
+/// Changes of single words, ten bytes each: number of the word, value. Numbers beyond the region's words are left to
+/// `other`.
+fn changes(input: &[u8], words: &[AtomicU64], mut other: impl FnMut(u16, u64)) {
+    for change in input.chunks_exact(10) {
+        let at = u16::from_le_bytes([change[0], change[1]]);
+        let mut value = [0; 8];
+        value.copy_from_slice(&change[2..]);
+        let value = u64::from_le_bytes(value);
+        match words.get(usize::from(at)) {
+            Some(word) => word.store(value, Ordering::Relaxed),
+            None => other(at, value),
+        }
+    }
+}
+
+/// One change as [`changes`] reads it.
+pub fn change(at: u16, value: u64) -> [u8; 10] {
+    let mut bytes = [0; 10];
+    bytes[..2].copy_from_slice(&at.to_le_bytes());
+    bytes[2..].copy_from_slice(&value.to_le_bytes());
+    bytes
+}
+
+/// Where a change's number means something else than a word.
+pub const LENGTH: u16 = u16::MAX;
+
+/// A filled region with some words changed, and perhaps cut.
+pub fn region(input: &[u8]) {
+    let words = atomic(base());
+    let mut length = words.len();
+    changes(input, &words, |at, value| {
+        if at == LENGTH {
+            length = value as usize % (words.len() + 1);
+        }
+    });
+    let _ = read_all(Words::new(&words[..length]));
+}
+
+/// What [`follower`] does where a change's number means something else than a word.
+pub const LOOK: u16 = u16::MAX;
+pub const LAST_LOOK: u16 = u16::MAX - 1;
+pub const PUBLISH: u16 = u16::MAX - 2;
+pub const BEGIN: u16 = u16::MAX - 3;
+
+/// A region that is followed while it changes, by a writer that means well and one that does not.
+pub fn follower(input: &[u8]) {
+    let words = atomic(base());
+    let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
+    let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
+    let mut follower = Follower::from_oldest(&reader);
+    changes(input, &words, |at, value| {
+        // As a program does, that looks at the directory again each time.
+        let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
+        match at {
+            LOOK => look(&mut follower, &reader, false),
+            LAST_LOOK => look(&mut follower, &reader, true),
+            PUBLISH => publish(&words, &map, value as usize & 3, value >> 8, value >> 2),
+            BEGIN => {
+                let begins = [Follower::from_first, Follower::from_oldest, Follower::from_now];
+                follower = begins[value as usize % 3](&reader);
+            }
+            _ => {}
+        }
+    });
+    let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
+    look(&mut follower, &reader, true);
+}
+
+/// The record of an actor.
+pub fn actor(input: &[u8]) {
+    let words = atomic(base());
+    let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
+    store(&words[map.actor_slots.start..], &padded::<ACTOR_WORDS>(input));
+    // In use by a spawn, whatever it was.
+    words[map.actor_control.start].store(2, Ordering::Relaxed);
+    RegionReader::open(Words::new(&words)).iter().for_each(read_actors);
+}
+
+/// The record of a dead letter.
+pub fn dead_letter(input: &[u8]) {
+    let words = atomic(base());
+    let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
+    let ring = Ring::new(&words[map.dead_letters.range()], map.dead_letters.stride);
+    let _ = ring.write(ring.ticket(), &padded::<DEAD_LETTER_WORDS>(input));
+    RegionReader::open(Words::new(&words)).iter().for_each(read_letters);
+}
+
+/// The record of an event.
+pub fn event(input: &[u8]) {
+    let words = atomic(base());
+    let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
+    let Some(part) = reader.event_decoder().decode(&padded::<EVENT_WORDS>(input)) else { return };
+    assert!(part.part < part.parts);
+    assert!(TelemetryEvent::ALL_TOPICS.contains(&part.event.topic()));
+    let mut joined = part.clone();
+    let next = atomscope_layout::event::Part { part: part.part.saturating_add(1), ..part };
+    if joined.goes_on_with(&next) {
+        joined.join(next);
+        assert!(joined.part < joined.parts);
+    }
+}
+
+/// The descriptor of a metric.
+pub fn metric(input: &[u8]) {
+    let words = atomic(&padded::<METRIC_WORDS>(input));
+    let Some(metric) = read_descriptor(Words::new(&words)) else { return };
+    assert!(metric.name.len() + metric.unit.len() + metric.help.len() <= 240);
+}
+
+/// The words of a filled region; made once.
+fn base() -> &'static [u64] {
+    static BASE: std::sync::OnceLock<Vec<u64>> = std::sync::OnceLock::new();
+    BASE.get_or_init(|| words_of(&filled()))
+}
+
+fn store(to: &[AtomicU64], record: &[u64]) {
+    to.iter().zip(record).for_each(|(word, value)| word.store(*value, Ordering::Relaxed));
+}
+
+fn padded<const N: usize>(input: &[u8]) -> [u64; N] {
+    let mut words = [0; N];
+    for (word, bytes) in words.iter_mut().zip(input.chunks(8)) {
+        let mut value = [0; 8];
+        value[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_le_bytes(value);
+    }
+    words
+}
+
+/// A target, and inputs of it to begin with: what writers write, and some that were trouble once.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+/// Those of this crate.
+pub const TARGETS: [Target; 6] = [
+    ("region", region, region_seeds),
+    ("follower", follower, follower_seeds),
+    ("actor", actor, actor_seeds),
+    ("dead_letter", dead_letter, dead_letter_seeds),
+    ("event", event, event_seeds),
+    ("metric", metric, metric_seeds),
+];
+
+fn region_seeds() -> Vec<Vec<u8>> {
+    let map = filled().map;
+    let control = map.actor_control.start as u16;
+    let heads = [map.dead_letters.start as u16, map.events.start as u16];
+    let directory = header::DIRECTORY.start as u16;
+    vec![
+        Vec::new(),
+        [change(control, 1), change(control + 1, 3), change(control + 2, u64::MAX)].concat(),
+        heads.map(|head| change(head, u64::MAX)).concat(),
+        (0..8).flat_map(|entry| change(directory + 8 * entry + 1, 4096)).collect(),
+        [change(directory + 17, 1 << 20), change(directory + 19, 1 << 40)].concat(),
+        change(LENGTH, HEADER_BYTES as u64 / 8).to_vec(),
+        [change(header::SETTLING as u16, 1), change(header::CLOCK.start as u16, 1)].concat(),
+        change(header::VERSION as u16, 1 << 32 | 9).to_vec(),
+        change(header::VERSION as u16, 2 << 32).to_vec(),
+    ]
+}
+
+fn follower_seeds() -> Vec<Vec<u8>> {
+    let map = filled().map;
+    let heads = [0, 1].map(|lane| (map.events.start + lane * map.events.stride) as u16);
+    let tell = |which: u64, lane: u64, stamp: u64| change(PUBLISH, stamp << 8 | which << 2 | lane);
+    vec![
+        [change(LOOK, 0), tell(2, 1, 20), change(LOOK, 0), tell(0, 0, 21), change(LAST_LOOK, 0)].concat(),
+        [change(heads[0], u64::MAX), change(LOOK, 0), change(heads[0], 3), change(LOOK, 0)].concat(),
+        [change(heads[1], 1 << 40), change(LOOK, 0), change(LOOK, 0), tell(1, 1, 1)].concat(),
+        [change(BEGIN, 0), change(LOOK, 0), change(BEGIN, 2), tell(2, 2, 9), change(LOOK, 0)].concat(),
+    ]
+}
+
+fn actor_seeds() -> Vec<Vec<u8>> {
+    let map = filled().map;
+    let slot = &words_of(&filled())[map.actor_slots.start..][..ACTOR_WORDS];
+    let record = |flags: u32, lengths: [u16; 5], text: &str| -> Vec<u8> {
+        let mut record: ActorRecord = zerocopy::FromZeros::new_zeroed();
+        (record.flags, record.path_bytes, record.parent_bytes) = (flags, lengths[0], lengths[1]);
+        [record.type_bytes, record.spawned_bytes, record.host_bytes] = [lengths[2], lengths[3], lengths[4]];
+        record.text[..text.len()].copy_from_slice(text.as_bytes());
+        zerocopy::IntoBytes::as_bytes(&record).to_vec()
+    };
+    vec![
+        slot.iter().flat_map(|word| word.to_le_bytes()).collect(),
+        record(0b111_0001, [7, 5, 1, 3, 1], "/user/a/userTnowh"),
+        record(0b111, [40, 200, 0, 0, 0], "/us…#0123456789abcdef0123456789abcdef"),
+        record(0, [12, 0, 0, 0, 0], "\u{1b}[2J\u{202e}\u{200b}\n\0"),
+    ]
+}
+
+fn dead_letter_seeds() -> Vec<Vec<u8>> {
+    let map = filled().map;
+    let start = map.dead_letters.start + map.dead_letters.stride + 2;
+    let slot = &words_of(&filled())[start..][..DEAD_LETTER_WORDS];
+    vec![slot.iter().flat_map(|word| word.to_le_bytes()).collect()]
+}
+
+fn event_seeds() -> Vec<Vec<u8>> {
+    // One of each kind, all of whose five texts are one letter long.
+    let kinds = 1..=EventKind::DDataUpdated as u16;
+    let text = |kind: u16| -> Vec<u8> {
+        let head = [kind, 0, 1].map(u16::to_le_bytes).concat();
+        [[9; 8].as_slice(), &[0; 8], &[1, 0].repeat(5), &head, &[1; 16], b"abcde"].concat()
+    };
+    let changes = (0..6u8).map(|list| {
+        let mut member = text(EventKind::ClusterChanged as u16);
+        member[13] = list;
+        member
+    });
+    kinds.map(text).chain(changes).collect()
+}
+
+fn metric_seeds() -> Vec<Vec<u8>> {
+    let map = filled().map;
+    let words = words_of(&filled());
+    [0, metrics::BUILTIN.len()]
+        .map(|number| {
+            let slot = &words[map.metrics.start + number * map.metrics.stride..][..METRIC_WORDS];
+            slot.iter().flat_map(|word| word.to_le_bytes()).collect()
+        })
+        .to_vec()
+}

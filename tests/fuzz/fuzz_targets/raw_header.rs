@@ -1,0 +1,9 @@
+//! The header of a raw dump: the first eight bytes are the file's length, the others its beginning.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((length, start)) = input.split_first_chunk() else { return };
+    if let Some(Err(error)) = atomscope::raw::read_header(start, u64::from_le_bytes(*length)) {
+        assert!(!error.to_string().is_empty());
+    }
+});
