@@ -56,6 +56,7 @@ pub fn prune(place: &Place, args: &cli::Prune) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut unknown = 0;
     for Found { region, .. } in discovery.found {
+        let Some(dir) = &dir else { break };
         match region {
             Ok(glance) => {
                 let wanted = args.node.as_deref().is_none_or(|name| is_named(&glance, name));
@@ -66,11 +67,11 @@ pub fn prune(place: &Place, args: &cli::Prune) -> Result<(), Failure> {
                     unknown += 1;
                     continue;
                 }
-                rows.push(row(&glance, &dir, args.dry_run));
+                rows.push(row(&glance, dir, args.dry_run));
             }
             Err(error) if error.path.parent() == Some(search.dir()) && args.node.is_none() => {
                 match Unready::of(&error) {
-                    Some(unready) => rows.push(unready.row(&dir, args.dry_run)),
+                    Some(unready) => rows.push(unready.row(dir, args.dry_run)),
                     None => unknown += 1,
                 }
             }
@@ -183,13 +184,13 @@ fn is_unready(error: &AttachError) -> bool {
 struct Dir(File);
 
 impl Dir {
-    fn open(path: &Path) -> Result<Self, FindError> {
-        // A machine without shared memory has nothing there; the search has told of what should be there and is not.
-        let opened = File::open(path).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => File::open("/proc/self/fdinfo"),
-            _ => Err(error),
-        });
-        opened.map(Self).map_err(|error| FindError::Directory { dir: path.to_owned(), error })
+    /// `None` if it is not there. (What should be there and is not, the search has told of.)
+    fn open(path: &Path) -> Result<Option<Self>, FindError> {
+        match File::open(path) {
+            Ok(dir) => Ok(Some(Self(dir))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FindError::Directory { dir: path.to_owned(), error }),
+        }
     }
 
     /// Removes the file that `path` names in it, if `is_still_dead` says so of where it is; else says why not.

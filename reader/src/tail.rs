@@ -340,7 +340,7 @@ impl Source {
                 (
                     error.why.word(),
                     Some(error.why.to_string()),
-                    Some(Failure::Failed("not all could be followed to its end".into())),
+                    Some(Failure::Failed("not everything could be followed to its end".into())),
                 )
             }
             None => return Ok(None),
