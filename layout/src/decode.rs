@@ -126,13 +126,20 @@ impl<'a> RegionReader<'a> {
         Ok(Self { words, map, header })
     }
 
+    /// Opens what is there of a region of `bytes` bytes: at least its header. A section that is not all there reads as
+    /// empty.
+    pub fn open_part(words: Words<'a>, bytes: u64) -> Result<Self, OpenError> {
+        let (map, header) = RegionMap::read_part(words, bytes)?;
+        Ok(Self { words, map, header })
+    }
+
     /// Where everything lies.
     pub fn map(&self) -> &RegionMap {
         &self.map
     }
 
     fn section(&self, section: Section) -> Words<'a> {
-        // RegionMap::read has checked that every section lies inside the region.
+        // RegionMap::read has checked that every section lies inside the region; of a part it may still be missing.
         self.words.slice(section.range()).unwrap_or(Words::new(&[]))
     }
 
@@ -413,6 +420,11 @@ impl Clock {
         elapsed
             .saturating_add(i128::from(c.first_mono_ns))
             .saturating_add(i128::from(c.unix_minus_mono_ns as i64))
+    }
+
+    /// UTC nanoseconds since 1970 of a time of the node's monotonic clock, such as that of a beat.
+    pub fn unix_ns_of_mono(&self, mono_ns: u64) -> i128 {
+        i128::from(mono_ns) + i128::from(self.0.unix_minus_mono_ns as i64)
     }
 }
 

@@ -558,8 +558,12 @@ impl RegionMap {
     /// Reads and checks the header and the directory of a region. Everything that a [`RegionMap`] says of a region
     /// lies inside `region`.
     pub fn read(region: Words<'_>) -> Result<(Self, HeaderRecord), OpenError> {
+        Self::read_part(region, (region.len() * WORD) as u64)
+    }
+
+    /// The same of a region of `found` bytes, of which no more than [`HEADER_BYTES`] need be there.
+    pub fn read_part(region: Words<'_>, found: u64) -> Result<(Self, HeaderRecord), OpenError> {
         let record = HeaderRecord::read(region)?;
-        let found = (region.len() * WORD) as u64;
         if record.region_bytes > found {
             return Err(OpenError::Truncated { found, expected: record.region_bytes });
         }

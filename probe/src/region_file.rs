@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use atomscope_layout::decode::Identity;
 use atomscope_layout::region::HEADER_BYTES;
@@ -34,6 +35,8 @@ const SHM_DIR: &str = "/dev/shm";
 const KEEP_DEAD_PER_NODE: usize = 2;
 /// Bytes of dead regions that are kept of one user.
 const KEEP_DEAD_BYTES: u64 = 64 << 20;
+/// A region that is not published after this long never will be, if its process is gone.
+const MOST_TO_PUBLISH: Duration = Duration::from_secs(60);
 const PAGE: usize = 4096;
 
 /// The object, apart from its memory.
@@ -381,7 +384,8 @@ fn check_free(path: &Path) -> Result<(), CreateError> {
     }
 }
 
-/// Removes the oldest dead named regions of this user beyond what is kept for a look at them.
+/// Removes the oldest dead named regions of this user beyond what is kept for a look at them, and what those have left
+/// that died before theirs was published.
 pub(crate) fn remove_old_dead(node: &str) {
     let uid = effective_uid();
     let Ok(entries) = fs::read_dir(SHM_DIR) else { return };
@@ -393,19 +397,52 @@ pub(crate) fn remove_old_dead(node: &str) {
             let path = entry.path();
             let file = look(&path).ok()?;
             let meta = file.metadata().ok()?;
-            // One that has no identity yet may be just in the making; it is left alone.
-            let found = (meta.is_file() && meta.uid() == uid).then(|| read_identity(&file))??;
-            (!is_locked(&file).ok()?).then_some((found.header.created_unix_ns, meta.len(), found.node, path))
+            if !meta.is_file() || meta.uid() != uid || is_locked(&file).ok()? {
+                return None;
+            }
+            let Some(found) = read_identity(&file) else {
+                if is_left_unpublished(&path, &file, &meta) {
+                    remove(node, &path);
+                }
+                return None;
+            };
+            Some((found.header.created_unix_ns, meta.len(), found.node, path))
         })
         .collect();
     dead.sort_unstable_by_key(|(created, ..)| std::cmp::Reverse(*created));
     let mut keep = Keep::default();
     for (_, size, name, path) in &dead {
         if !keep.keeps(name, *size) {
-            tracing::info!(node, removed = %path.display(), "atomscope: removed an old dead region");
-            let _ = fs::remove_file(path);
+            remove(node, path);
         }
     }
+}
+
+fn remove(node: &str, path: &Path) {
+    tracing::info!(node, removed = %path.display(), "atomscope: removed an old dead region");
+    let _ = fs::remove_file(path);
+}
+
+/// Whether a region that nobody holds the lock of will never be published: it may be just in the making, but not for so
+/// long, nor while a process has the number that its name tells. (In another pid namespace that may be another's; then
+/// it stays for once.) What is no region at all, or one of another version, is none of these.
+fn is_left_unpublished(path: &Path, file: &File, meta: &fs::Metadata) -> bool {
+    let mut magic = [0; 8];
+    let published = meta.len() >= 8 && (file.read_exact_at(&mut magic, 0).is_err() || magic != [0; 8]);
+    let age = meta.modified().ok().and_then(|modified| modified.elapsed().ok());
+    let process = path.file_name().and_then(|name| process_of(name.to_str()?));
+    !published
+        && age.is_some_and(|age| age > MOST_TO_PUBLISH)
+        && process.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+/// The process that the name of a segment tells, exactly as [`create`] makes it.
+fn process_of(name: &str) -> Option<u32> {
+    let mut parts = name.strip_prefix("atomscope-")?.split('-');
+    let (uid, pid, random) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_random = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| number.to_string() == text);
+    (is_random && parts.next().is_none() && number(uid).is_some()).then(|| number(pid)).flatten()
 }
 
 /// Which dead regions are kept, asked of the newest first: the newest of each node whatever its size, and further ones
@@ -546,6 +583,19 @@ mod tests {
         assert!(keep.keeps("large", large), "the newest of a node is always kept");
         assert!(!keep.keeps("large", large));
         assert!(keep.keeps("small", 1));
+    }
+
+    #[test]
+    fn the_process_of_a_segment_is_that_of_an_exact_name_only() {
+        assert_eq!(process_of("atomscope-0-77-00ff00ff00ff00ff"), Some(77));
+        for name in [
+            "atomscope-0-77-00ff00ff00ff00f",
+            "atomscope-0-077-00ff00ff00ff00ff",
+            "atomscope-0-77-00ff00ff00ff00ff-1",
+            "atomscope-mine",
+        ] {
+            assert_eq!(process_of(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -1,17 +1,27 @@
 //! From a path to a region's words: opened without trust, mapped read-only, or copied if its node is dead.
 //!
-//! What is checked before a byte of it is believed: a regular file and no link, its owner the user that its header
-//! names, its reader that user or root, writable by nobody else, and not larger than is allowed. A raw dump
-//! ([`crate::raw`]) is nobody's region any more: any readable regular file will do.
+//! What is checked before a byte of it is believed: a regular file and no link, its reader its owner or root, writable
+//! by nobody else, not larger than is allowed, and its owner the user of the process that it names:
+//! ```text
+//!   the process lives, and is seen ──► it runs as the file's owner, or root of its user namespace is the owner
+//!   its number is another process's ─► refused if somebody holds the lock; else its node is dead
+//!   it is dead, or not to be seen ───► the header names the owner; of a file of one's own it need not
+//! ```
+//! The last line is for nodes in user namespaces: there a node writes into its header the number that its user has
+//! inside, which nobody can translate once it is dead. Nobody but that user or root could have made the file, so the
+//! user may read it; root, who may read everybody's, does not take its word and is told to become that user.
+//!
+//! A raw dump ([`crate::raw`]) is nobody's region any more: any readable regular file will do.
 #![allow(
     unsafe_code,
     reason = "mapping a file and asking the kernel for locks and clocks is not possible without"
 )]
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -19,8 +29,8 @@ use std::time::Duration;
 
 use atomscope_layout::OpenError;
 use atomscope_layout::decode::{Identity, RegionReader};
-use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC};
-use atomscope_layout::view::ReaderMemory;
+use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS};
+use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::{WORD, Words};
 use memmap2::MmapOptions;
 
@@ -38,18 +48,44 @@ pub struct Region {
     path: PathBuf,
     file: File,
     inode: Inode,
+    owner: u32,
     bytes: u64,
     memory: Memory,
     identity: Identity,
-    pid: Option<u32>,
+    process: Option<u32>,
     dumped: Option<Taken>,
+}
+
+/// What the header of a region and a few of its counters tell. It is read at one time, and nothing is kept open, mapped
+/// or in memory for it, however large the region is.
+#[derive(Debug, Clone)]
+pub struct Glance {
+    /// The path that it was looked at by.
+    pub path: PathBuf,
+    /// Which file it is.
+    pub inode: Inode,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// The user whose it is: by the kernel, or of a dump by its header.
+    pub user: u64,
+    /// Who made it.
+    pub identity: Identity,
+    /// The node's process as this program sees it, if it lives and can be seen.
+    pub process: Option<u32>,
+    /// How the node is.
+    pub liveness: Liveness,
+    /// Live actors by counting; `None` if they could not be counted.
+    pub live_actors: Option<u64>,
+    /// What was known of the node when it was dumped, if this is a dump.
+    pub dumped: Option<Taken>,
 }
 
 #[derive(Debug)]
 enum Memory {
     /// With its number among the guarded mappings, if it is one.
     Mapped(ReaderMemory, Option<usize>),
-    Copied(ReaderMemory),
+    /// Written once, before anybody sees it.
+    Copied(WriterMemory),
 }
 
 /// What tells two files apart, whatever their paths.
@@ -98,13 +134,45 @@ pub enum Refusal {
         /// This process.
         reader: u32,
     },
-    /// Planted by somebody else than its node.
-    #[error("it belongs to user {owner}, but says that user {claimed} wrote it: not trusted")]
+    /// Planted by somebody else than its node, or left by one in a user namespace.
+    #[error(
+        "it belongs to user {owner}, but says that user {claimed} wrote it: not trusted, unless it is read as user \
+         {owner}"
+    )]
     OwnerMismatch {
         /// The file's owner.
         owner: u32,
         /// What the header says.
         claimed: u64,
+    },
+    /// Names a process of another user.
+    #[error(
+        "it belongs to user {owner}, but says that process {pid} wrote it, which runs as user {user}: not trusted"
+    )]
+    OthersProcess {
+        /// The file's owner.
+        owner: u32,
+        /// What the header says.
+        pid: u32,
+        /// Whose that process is.
+        user: u32,
+    },
+    /// Names a process that started at another time.
+    #[error(
+        "it says that process {pid} wrote it, but that is another one by now, and yet some process holds its lock: not \
+         trusted"
+    )]
+    OtherProcess {
+        /// What the header says.
+        pid: u32,
+    },
+    /// Another user's file has several names.
+    #[error("it belongs to user {owner} and has {links} names (hard links): not trusted; remove all but one")]
+    HardLinks {
+        /// The file's owner.
+        owner: u32,
+        /// How many.
+        links: u64,
     },
     /// Others can change it.
     #[error(
@@ -122,6 +190,12 @@ pub enum Refusal {
         /// The limit.
         most: u64,
     },
+    /// More regions are mapped than can be guarded.
+    #[error("{} regions are being looked at already, and no more at a time can be guarded", GUARDED.len())]
+    TooMany,
+    /// Another region stands in the same file now.
+    #[error("the file was overwritten while it was read, so nothing that was read of it counts")]
+    Overwritten,
     /// Not published yet.
     #[error("its node is not ready: {}; try again", .verdict.why().unwrap_or_default())]
     NotReady {
@@ -142,7 +216,7 @@ impl Refusal {
         match self {
             Self::NotReady { verdict } => verdict.word(),
             Self::Layout(OpenError::Incompatible { .. }) => "incompatible",
-            Self::Layout(_) | Self::Shrunk => "corrupt",
+            Self::Layout(_) | Self::Shrunk | Self::Overwritten => "corrupt",
             _ => "refused",
         }
     }
@@ -182,94 +256,45 @@ impl Region {
     }
 
     fn open_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
-        let (file, through_link) = match open_file(path, false) {
-            // It may yet be a dump.
-            Err(Refusal::Link) => (open_file(path, true).map_err(|_| Refusal::Link)?, true),
-            opened => (opened?, false),
+        let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
+        let (memory, dumped) = match contents {
+            Contents::Dump { taken, bytes } => {
+                (Memory::copied(&file, raw::HEADER_BYTES, bytes)?, Some(taken))
+            }
+            Contents::Region { lock: Lock::Free, bytes } => (Memory::copied(&file, 0, bytes)?, None),
+            Contents::Region { .. } => (map(&file, meta.len())?, None),
         };
-        let meta = file.metadata().map_err(Refusal::System)?;
-        let kind = meta.file_type();
-        if !kind.is_file() {
-            return Err(Refusal::NotAFile(if kind.is_dir() { "a directory" } else { "a device or pipe" }));
-        }
-        let start = read_start(&file);
-        if let Some(taken) = start.as_ref().ok().and_then(|start| raw::read_header(start, meta.len())) {
-            return Self::open_dump(path, file, &meta, taken.map_err(Refusal::Layout)?, max_bytes);
-        }
-        if through_link {
-            return Err(Refusal::Link);
-        }
-        let reader = user();
-        if reader != 0 && reader != meta.uid() {
-            return Err(Refusal::OtherUser { owner: meta.uid(), reader });
-        }
-        let header = read_header(&start.map_err(Refusal::System)?);
-        // Only now: a node takes its lock before it publishes, so a published region without one is a dead node's.
-        let lock = query_lock(file.as_raw_fd());
-        if let Err(OpenError::NotReady) = header {
-            return Err(Refusal::NotReady { verdict: Verdict::NotReady { lock } });
-        }
-        let record = header.map_err(Refusal::Layout)?;
-        // Only a file that is a region at all is worth a word on who may write it.
-        if meta.mode() & 0o022 != 0 {
-            return Err(Refusal::Writable { mode: meta.mode() & 0o777 });
-        }
-        if record.uid != u64::from(meta.uid()) {
-            return Err(Refusal::OwnerMismatch { owner: meta.uid(), claimed: record.uid });
-        }
-        if meta.len() > max_bytes {
-            return Err(Refusal::TooLarge { bytes: meta.len(), most: max_bytes });
-        }
-        let memory = match lock {
-            Lock::Held | Lock::Unsupported => map(&file, meta.len()).map_err(Refusal::System)?,
-            Lock::Free => Memory::Copied(copy(&file, 0, meta.len()).map_err(Refusal::System)?),
-        };
-        let identity = RegionReader::open(memory.words()).map_err(Refusal::Layout)?.identity();
-        let HeaderRecord { pid: inner, pid_namespace, process_start_ticks, .. } = identity.header;
-        let pid = match lock {
-            // The number of a dead process may be another's by now.
-            Lock::Free => None,
-            _ => pid
-                .filter(|pid| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == process_start_ticks))
-                .or_else(|| process::translate(inner, pid_namespace, process_start_ticks)),
-        };
-        let (path, inode) = (path.to_owned(), Inode::of(&meta));
-        Ok(Self { path, file, inode, bytes: meta.len(), memory, identity, pid, dumped: None })
-    }
-
-    fn open_dump(
-        path: &Path,
-        file: File,
-        meta: &std::fs::Metadata,
-        taken: Taken,
-        max_bytes: u64,
-    ) -> Result<Self, Refusal> {
-        let bytes = meta.len().saturating_sub(raw::HEADER_BYTES);
-        if bytes > max_bytes {
-            return Err(Refusal::TooLarge { bytes, most: max_bytes });
-        }
-        let memory = Memory::Copied(copy(&file, raw::HEADER_BYTES, bytes).map_err(Refusal::System)?);
-        let identity = RegionReader::open(memory.words()).map_err(Refusal::Layout)?.identity();
-        let (path, inode) = (path.to_owned(), Inode::of(meta));
-        Ok(Self { path, file, inode, bytes: meta.len(), memory, identity, pid: None, dumped: Some(taken) })
+        let identity = memory.reader()?.identity();
+        let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
+        Ok(Self { path, file, inode, owner: meta.uid(), bytes, memory, identity, process, dumped })
     }
 
     /// The region, for decoding. Cheap: the header and the directory are checked again.
     pub fn reader(&self) -> Result<RegionReader<'_>, AttachError> {
-        let reader = RegionReader::open(self.memory.words());
+        let reader = self.memory.reader();
         self.still_whole()?;
-        reader.map_err(|error| self.refused(Refusal::Layout(error)))
+        reader.map_err(|error| self.refused(error))
     }
 
-    /// Whether all that was read so far was there. Only with [`guard_mappings`] is it worth asking; without, a file that
-    /// is cut while it is mapped ends the process.
+    /// Whether all that was read so far was there, and of this region. Only with [`guard_mappings`] is it worth asking;
+    /// without, a file that is cut while it is mapped ends the process.
     pub fn still_whole(&self) -> Result<(), AttachError> {
-        match self.memory {
-            Memory::Mapped(_, Some(slot)) if GUARDED[slot].faulted.load(Ordering::Relaxed) => {
-                Err(self.refused(Refusal::Shrunk))
-            }
+        let Memory::Mapped(memory, _) = &self.memory else { return Ok(()) };
+        // Within its last page a file can be cut without a fault.
+        let is_shorter = || self.file.metadata().is_ok_and(|meta| meta.len() < self.bytes);
+        if self.memory.has_faulted() || is_shorter() {
+            return Err(self.refused(Refusal::Shrunk));
+        }
+        // The header never changes once it is published. One that cannot be read is told by whoever reads it.
+        match HeaderRecord::read(memory.words()) {
+            Ok(header) if header != self.identity.header => Err(self.refused(Refusal::Overwritten)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the path that it was opened by still names it.
+    pub fn is_at_its_path(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|meta| Inode::of(&meta) == self.inode)
     }
 
     fn refused(&self, why: Refusal) -> AttachError {
@@ -301,13 +326,14 @@ impl Region {
         &self.identity
     }
 
+    /// The user whose it is: by the kernel, or of a dump by its header.
+    pub fn user(&self) -> u64 {
+        user_of(self.owner, &self.identity, self.dumped.as_ref())
+    }
+
     /// The node's process id as this program sees it, or as the node saw it where that cannot be known.
     pub fn pid(&self) -> u64 {
-        match (&self.dumped, self.pid) {
-            (Some(taken), _) => taken.pid,
-            (None, Some(pid)) => u64::from(pid),
-            (None, None) => self.identity.header.pid,
-        }
+        pid_of(self.process, &self.identity, self.dumped.as_ref())
     }
 
     /// What was known of the node when it was dumped, if this is a dump.
@@ -323,67 +349,327 @@ impl Region {
         }
     }
 
-    /// Whether `path` still names the file that this is, and nobody holds its lock: only then may it be unlinked.
-    pub fn is_still_dead_at(&self, path: &Path) -> bool {
-        let same = std::fs::symlink_metadata(path).is_ok_and(|meta| Inode::of(&meta) == self.inode);
-        same && self.lock() != Lock::Held && self.liveness().is_ok_and(|now| !now.verdict.is_alive())
-    }
-
     /// How the node is, now; of a dump, how it was then.
     pub fn liveness(&self) -> Result<Liveness, AttachError> {
         if let Some(taken) = &self.dumped {
             return Ok(taken.liveness);
         }
-        let reader = self.reader()?;
-        let header = self.identity.header;
         let lock = match self.memory {
             Memory::Mapped(..) => query_lock(self.file.as_raw_fd()),
             Memory::Copied(_) => Lock::Free,
         };
-        let same_boot =
-            (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten();
-        let seen =
-            self.pid.map(|pid| Stat::of(pid).ok().filter(|s| s.start_ticks == header.process_start_ticks));
-        // A process that is not found is gone only if its number would mean the same here.
-        let local = process::pid_namespace() == Some(header.pid_namespace);
-        let process = seen.or(local.then_some(None));
-        // The lock was asked for before the state is read: a node says that it closes before it lets go, so whoever
-        // sees it gone also sees its last word.
-        Ok(Facts {
-            state: reader.state(),
-            lock,
-            same_boot,
-            process,
-            process_beat: reader.process_beat(),
-            runtime_beat: reader.runtime_beat(),
-            now_mono_ns: monotonic_ns(),
-        }
-        .judge())
+        Ok(judge(&self.reader()?, &self.identity.header, lock, self.process))
     }
+
+    /// When the probe's thread beat last, in UTC nanoseconds since 1970 by the node's clock, if it ever did.
+    pub fn last_beat_unix_ns(&self) -> Option<i128> {
+        let reader = self.reader().ok()?;
+        let beat = reader.process_beat();
+        (beat.count > 0).then(|| reader.clock().map(|clock| clock.unix_ns_of_mono(beat.mono_ns))).flatten()
+    }
+}
+
+impl Glance {
+    /// Looks at the region in the file `path`, as [`Region::open`] would open it.
+    pub fn take(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachError> {
+        Self::take_inner(path, pid, max_bytes).map_err(|why| AttachError { path: path.to_owned(), why })
+    }
+
+    fn take_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
+        let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
+        let glance = |words: Words<'_>, reader: RegionReader<'_>, liveness, dumped: Option<Taken>| {
+            let identity = reader.identity();
+            let user = user_of(meta.uid(), &identity, dumped.as_ref());
+            let is_counted = words.len() >= reader.map().counters.range().end;
+            let live_actors = is_counted.then(|| reader.actor_totals().live);
+            let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
+            Self { path, inode, bytes, user, identity, process, liveness, live_actors, dumped }
+        };
+        match contents {
+            Contents::Dump { taken, bytes } => {
+                let memory = part(&file, raw::HEADER_BYTES, bytes)?;
+                let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
+                Ok(glance(memory.reader(), reader, taken.liveness, Some(taken)))
+            }
+            Contents::Region { lock: Lock::Free, bytes } => {
+                let memory = part(&file, 0, bytes)?;
+                let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
+                let liveness = judge(&reader, &reader.identity().header, Lock::Free, process);
+                Ok(glance(memory.reader(), reader, liveness, None))
+            }
+            // Of a mapping only what is looked at takes memory, and what is written meanwhile is seen in order.
+            Contents::Region { .. } => {
+                let memory = map(&file, meta.len())?;
+                let reader = memory.reader()?;
+                let liveness =
+                    judge(&reader, &reader.identity().header, query_lock(file.as_raw_fd()), process);
+                let glance = glance(memory.words(), reader, liveness, None);
+                if memory.has_faulted() { Err(Refusal::Shrunk) } else { Ok(glance) }
+            }
+        }
+    }
+
+    /// Attaches to it.
+    pub fn open(&self, max_bytes: u64) -> Result<Region, AttachError> {
+        Region::open(&self.path, self.process, max_bytes)
+    }
+
+    /// The node's process id as this program sees it, or as the node saw it where that cannot be known.
+    pub fn pid(&self) -> u64 {
+        pid_of(self.process, &self.identity, self.dumped.as_ref())
+    }
+
+    /// Whether the node lives: that of a dump may have, once.
+    pub fn is_alive(&self) -> bool {
+        self.dumped.is_none() && self.liveness.verdict.is_alive()
+    }
+}
+
+fn user_of(owner: u32, identity: &Identity, dumped: Option<&Taken>) -> u64 {
+    if dumped.is_some() { identity.header.uid } else { u64::from(owner) }
+}
+
+fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&Taken>) -> u64 {
+    match (dumped, process) {
+        (Some(taken), _) => taken.pid,
+        (None, Some(pid)) => u64::from(pid),
+        (None, None) => identity.header.pid,
+    }
+}
+
+/// The lock was asked for before the state is read here: a node says that it closes before it lets go, so whoever sees
+/// it gone also sees its last word.
+fn judge(reader: &RegionReader<'_>, header: &HeaderRecord, lock: Lock, process: Option<u32>) -> Liveness {
+    let same_boot =
+        (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten();
+    let seen = process.map(|pid| Stat::of(pid).ok().filter(|s| s.start_ticks == header.process_start_ticks));
+    // A process that is not found is gone only if its number would mean the same here.
+    let local = process::pid_namespace() == Some(header.pid_namespace);
+    Facts {
+        state: reader.state(),
+        lock,
+        same_boot,
+        process: seen.or(local.then_some(None)),
+        process_beat: reader.process_beat(),
+        runtime_beat: reader.runtime_beat(),
+        now_mono_ns: monotonic_ns(),
+    }
+    .judge()
+}
+
+/// A file that may be believed, as far as can be said before anything behind its header is read.
+struct Checked {
+    file: File,
+    meta: Metadata,
+    contents: Contents,
+    /// The process that it names, if it lives and can be seen.
+    process: Option<u32>,
+}
+
+enum Contents {
+    Dump { taken: Taken, bytes: u64 },
+    Region { lock: Lock, bytes: u64 },
+}
+
+impl Checked {
+    fn open(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
+        let (file, through_link) = match open_file(path, false) {
+            // It may yet be a dump.
+            Err(Refusal::Link) => (open_file(path, true).map_err(|_| Refusal::Link)?, true),
+            opened => (opened?, false),
+        };
+        let meta = file.metadata().map_err(Refusal::System)?;
+        is_file(&meta)?;
+        let start = read_start(&file);
+        if let Some(taken) = start.as_ref().ok().and_then(|start| raw::read_header(start, meta.len())) {
+            let taken = taken.map_err(Refusal::Layout)?;
+            let bytes = meta.len().saturating_sub(raw::HEADER_BYTES) / WORD as u64 * WORD as u64;
+            if bytes > max_bytes {
+                return Err(Refusal::TooLarge { bytes, most: max_bytes });
+            }
+            return Ok(Self { file, meta, contents: Contents::Dump { taken, bytes }, process: None });
+        }
+        if through_link {
+            return Err(Refusal::Link);
+        }
+        let (reader, owner) = (user(), meta.uid());
+        if reader != 0 && reader != owner {
+            return Err(Refusal::OtherUser { owner, reader });
+        }
+        let header = read_header(&start.map_err(Refusal::System)?);
+        // Only now: a node takes its lock before it publishes, so a published region without one is a dead node's.
+        let lock = query_lock(file.as_raw_fd());
+        if let Err(OpenError::NotReady) = header {
+            return Err(Refusal::NotReady { verdict: Verdict::NotReady { lock } });
+        }
+        let record = header.map_err(Refusal::Layout)?;
+        // Only a file that is a region at all is worth a word on who may write it.
+        if meta.mode() & 0o022 != 0 {
+            return Err(Refusal::Writable { mode: meta.mode() & 0o777 });
+        }
+        // A second name of a file of one's own can only be one's own doing, or do no harm.
+        if meta.nlink() > 1 && owner != reader {
+            return Err(Refusal::HardLinks { owner, links: meta.nlink() });
+        }
+        let process = writer(&record, &meta, lock, pid)?;
+        if meta.len() > max_bytes {
+            return Err(Refusal::TooLarge { bytes: meta.len(), most: max_bytes });
+        }
+        if record.region_bytes > meta.len() {
+            let (found, expected) = (meta.len(), record.region_bytes);
+            return Err(Refusal::Layout(OpenError::Truncated { found, expected }));
+        }
+        let contents = Contents::Region { lock, bytes: record.region_bytes };
+        Ok(Self { file, meta, contents, process })
+    }
+}
+
+/// The process that wrote a region, as this program sees it, if it lives; an error if the file cannot be its.
+fn writer(
+    record: &HeaderRecord,
+    meta: &Metadata,
+    lock: Lock,
+    pid: Option<u32>,
+) -> Result<Option<u32>, Refusal> {
+    let (owner, claimed) = (meta.uid(), record.uid);
+    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == record.process_start_ticks);
+    let named = pid
+        .filter(started)
+        .or_else(|| process::translate(record.pid, record.pid_namespace, record.process_start_ticks));
+    // A process that is gone by now is one that was not found.
+    if let Some((pid, users)) = named.and_then(|pid| process::users(pid).ok().map(|users| (pid, users))) {
+        // Who was root when the region was made may have become somebody else since. (That some user of the namespace is
+        // the owner would not do: outside of namespaces every user is.)
+        let was_root = claimed == 0 && process::root_of(pid) == Some(owner);
+        if !users.contains(&owner) && !was_root {
+            return Err(Refusal::OthersProcess { owner, pid, user: users[1] });
+        }
+        // The number of a dead process may be another's by now.
+        return Ok((lock != Lock::Free).then_some(pid));
+    }
+    let local = u32::try_from(record.pid).ok().filter(|_| process::is_ours(record.pid_namespace));
+    if let Some(pid) = local.filter(|pid| lock == Lock::Held && Stat::of(*pid).is_ok()) {
+        // In a time namespace of its own a process started at another time than here.
+        if !process::has_mapped(pid, meta.dev(), meta.ino()).unwrap_or(false) {
+            return Err(Refusal::OtherProcess { pid });
+        }
+    }
+    if claimed != u64::from(owner) && user() != owner {
+        return Err(Refusal::OwnerMismatch { owner, claimed });
+    }
+    Ok(None)
 }
 
 impl Memory {
     fn words(&self) -> Words<'_> {
         match self {
-            Self::Mapped(memory, _) | Self::Copied(memory) => memory.words(),
+            Self::Mapped(memory, _) => memory.words(),
+            Self::Copied(memory) => memory.reader(),
         }
     }
+
+    fn reader(&self) -> Result<RegionReader<'_>, Refusal> {
+        RegionReader::open(self.words()).map_err(|error| match self.has_faulted() {
+            true => Refusal::Shrunk,
+            false => Refusal::Layout(error),
+        })
+    }
+
+    fn has_faulted(&self) -> bool {
+        matches!(self, Self::Mapped(_, Some(slot)) if GUARDED[*slot].faulted.load(Ordering::Relaxed))
+    }
+
+    fn copied(file: &File, from: u64, bytes: u64) -> Result<Self, Refusal> {
+        let bytes =
+            usize::try_from(bytes).map_err(|_| Refusal::System(io::ErrorKind::FileTooLarge.into()))?;
+        let memory = private(bytes)?;
+        copy(file, from, 0..bytes, &memory)?;
+        Ok(Self::Copied(memory))
+    }
+}
+
+/// Memory of which only what is written takes room.
+fn private(bytes: usize) -> Result<WriterMemory, Refusal> {
+    WriterMemory::private(bytes).ok_or_else(|| Refusal::System(io::ErrorKind::OutOfMemory.into()))
+}
+
+/// Copies `range` of the region that starts at byte `from` of `file` into its place in `memory`. Zeros are not written:
+/// of a file that is mostly holes the copy is too.
+fn copy(file: &File, from: u64, range: Range<usize>, memory: &WriterMemory) -> Result<(), Refusal> {
+    let mut buffer = [0; 1 << 16];
+    let mut at = range.start;
+    while at < range.end {
+        let most = (range.end - at).min(buffer.len());
+        let mut read = 0;
+        while read < most {
+            match file.read_at(&mut buffer[read..most], from + (at + read) as u64) {
+                // It was longer a moment ago.
+                Ok(0) => return Err(Refusal::Shrunk),
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Refusal::System(error)),
+            }
+        }
+        let (words, _) = buffer[..most].as_chunks::<WORD>();
+        for (to, from) in memory.words()[at / WORD..].iter().zip(words) {
+            let word = u64::from_le_bytes(*from);
+            if word != 0 {
+                to.store(word, Ordering::Relaxed);
+            }
+        }
+        at += most;
+    }
+    Ok(())
+}
+
+/// Of the region of `bytes` bytes that starts at byte `from` of a file the header, and of each lane of its counters those
+/// that every node has.
+fn part(file: &File, from: u64, bytes: u64) -> Result<WriterMemory, Refusal> {
+    let head_bytes = usize::try_from(bytes).map_or(HEADER_BYTES, |bytes| bytes.min(HEADER_BYTES));
+    let head = private(head_bytes)?;
+    copy(file, from, 0..head_bytes, &head)?;
+    let reader = RegionReader::open_part(head.reader(), bytes).map_err(Refusal::Layout)?;
+    let counters = reader.map().counters;
+    // Where they do not fit into memory they are left out.
+    let Ok(memory) = private(counters.range().end * WORD) else { return Ok(head) };
+    copy(file, from, 0..HEADER_BYTES, &memory)?;
+    for lane in counters.range().step_by(counters.stride) {
+        copy(file, from, lane * WORD..(lane + MIN_METRICS) * WORD, &memory)?;
+    }
+    Ok(memory)
 }
 
 /// Opens for reading without waiting, following or being inherited. A link of `/proc/PID/fd` is no link in a
 /// directory that somebody could have planted: it is the file itself.
 fn open_file(path: &Path, follow: bool) -> Result<File, Refusal> {
     let through_proc = path.parent().is_some_and(|dir| dir.starts_with("/proc") && dir.ends_with("fd"));
-    let no_follow = if through_proc || follow { 0 } else { libc::O_NOFOLLOW };
+    let follow = follow || through_proc;
+    let no_follow = if follow { 0 } else { libc::O_NOFOLLOW };
+    // Whoever waits at the other end of a pipe would take this program for the one it waits for, and some devices act
+    // when they are opened. What cannot be looked at is said by the opening.
+    let meta = if follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
+    if let Some(meta) = meta.ok().filter(|meta| !meta.is_symlink()) {
+        is_file(&meta)?;
+    }
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY | no_follow;
     OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         match (error.kind(), error.raw_os_error()) {
             (io::ErrorKind::NotFound, _) => Refusal::Missing,
             (_, Some(libc::ELOOP)) => Refusal::Link,
-            (_, Some(libc::ENXIO)) => Refusal::NotAFile("a socket or a pipe"),
             _ => Refusal::System(error),
         }
     })
+}
+
+fn is_file(meta: &Metadata) -> Result<(), Refusal> {
+    let kind = meta.file_type();
+    match () {
+        () if kind.is_file() => Ok(()),
+        () if kind.is_dir() => Err(Refusal::NotAFile("a directory")),
+        () if kind.is_fifo() => Err(Refusal::NotAFile("a pipe")),
+        () if kind.is_socket() => Err(Refusal::NotAFile("a socket")),
+        () => Err(Refusal::NotAFile("a device")),
+    }
 }
 
 /// Reads no more than a header: most files that are no region are seen through without reading more of them.
@@ -405,18 +691,11 @@ fn read_header(start: &[u8]) -> Result<HeaderRecord, OpenError> {
     }
 }
 
-fn copy(file: &File, from: u64, bytes: u64) -> io::Result<ReaderMemory> {
-    let mut copy = Vec::with_capacity(usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?);
-    io::Seek::seek(&mut &*file, io::SeekFrom::Start(from))?;
-    io::Read::read_to_end(&mut io::Read::take(file, bytes), &mut copy)?;
-    Ok(ReaderMemory::copied(&copy))
-}
-
-fn map(file: &File, bytes: u64) -> io::Result<Memory> {
-    let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let map = MmapOptions::new().len(bytes).map_raw_read_only(file)?;
-    let start = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::InvalidData)?;
-    let guard = Guard::of(start.as_ptr() as usize, bytes);
+fn map(file: &File, bytes: u64) -> Result<Memory, Refusal> {
+    let bytes = usize::try_from(bytes).map_err(|_| Refusal::System(io::ErrorKind::FileTooLarge.into()))?;
+    let map = MmapOptions::new().len(bytes).map_raw_read_only(file).map_err(Refusal::System)?;
+    let start = NonNull::new(map.as_mut_ptr()).ok_or(Refusal::System(io::ErrorKind::InvalidData.into()))?;
+    let guard = Guard::of(start.as_ptr() as usize, bytes).ok_or(Refusal::TooMany)?;
     let slot = guard.0;
     // SAFETY: `start` is aligned to 8 bytes, as mappings start on a page; it is valid for reads of `bytes` bytes until
     // `map` is dropped, since moving an `MmapRaw` does not move the mapping (should the file shrink, a read beyond its
@@ -435,7 +714,7 @@ struct Guarded {
     faulted: AtomicBool,
 }
 
-/// More mappings than these at a time go unguarded.
+/// More mappings than these at a time are refused once mappings are guarded.
 static GUARDED: [Guarded; 256] = [const {
     Guarded { start: AtomicUsize::new(0), bytes: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
 }; 256];
@@ -448,15 +727,19 @@ static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut())
 struct Guard(Option<usize>);
 
 impl Guard {
-    fn of(start: usize, bytes: usize) -> Self {
+    /// `None` if it should be met and cannot.
+    fn of(start: usize, bytes: usize) -> Option<Self> {
+        if BEFORE.load(Ordering::Acquire).is_null() {
+            return Some(Self(None));
+        }
         let slot = GUARDED.iter().position(|slot| {
             slot.start.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         });
-        if let Some(slot) = slot {
+        slot.map(|slot| {
             GUARDED[slot].faulted.store(false, Ordering::Relaxed);
             GUARDED[slot].bytes.store(bytes, Ordering::Release);
-        }
-        Self(slot)
+            Self(Some(slot))
+        })
     }
 }
 

@@ -159,11 +159,12 @@ Examples:
     #[command(after_help = format!("\
 All lanes of a node are merged into one order, in which nothing comes before its cause. What was overwritten \
 before it was read is told, with how many, in which lane, and between which times. Events of several nodes come by \
-their clocks.
+their clocks, held back for a twentieth of a second so that those of one machine are in order. A node that is named \
+more than once is told once.
 
 --json writes one object a line: `kind` and its fields as in atomr_telemetry's TelemetryEvent, and topic, at, \
 stamp, lane, node, pid. Two kinds are no events: `lost` (lost = lapped + abandoned + unreadable, after, before) and \
-`ended` (state, why).
+`ended` (state, why; the state is corrupt where the file was cut or overwritten, which is a failure without --retry).
 
 Examples:
   atomscope tail shop
@@ -177,8 +178,9 @@ Examples:
     #[command(
         visible_alias = "gc",
         after_help = "\
-Only named segments of dead nodes are removed, your own, or as root everybody's; their locks are looked at again \
-right before. What a living node uses, a file that somebody named, a dump, or what cannot be judged is never touched.
+Only named segments of dead nodes are removed, your own, or as root everybody's; they are looked at again right \
+before. So is what a node left that died before it was ready, a minute later. What a living node uses, a file that \
+somebody named, a dump, or what cannot be judged is never touched.
 
 Examples:
   atomscope prune --dry-run
@@ -342,7 +344,7 @@ pub struct Tail {
     /// End after what is there.
     #[arg(long)]
     pub no_follow: bool,
-    /// Where a node is not there or has ended, wait for the next one of its name.
+    /// Where a node is not there or has ended, wait for the next one of its name, or in its file if one was named.
     #[arg(long, conflicts_with = "no_follow")]
     pub retry: bool,
     /// Write JSON, one object a line.

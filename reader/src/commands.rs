@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use atomscope::attach::{AttachError, Refusal, Region};
-use atomscope::find::{Chosen, FindError, Found, Search, Who, others_note};
-use atomscope::liveness::{Liveness, Verdict};
+use atomscope::attach::{AttachError, Glance, Refusal};
+use atomscope::find::{Chosen, Found, Search, Who, others_note};
+use atomscope::liveness::Verdict;
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
 use atomscope::snapshot::{self, About, Dump, MetricDump, Snapshot};
@@ -102,40 +102,39 @@ struct PsRow {
 impl PsRow {
     fn new(found: Found, now_unix_ns: i128) -> Self {
         let Found { pid, region } = found;
-        match region.and_then(|(region, liveness)| Self::readable(&region, liveness, now_unix_ns)) {
-            Ok(row) => row,
+        match region {
+            Ok(glance) => Self::readable(glance, now_unix_ns),
             Err(error) => Self::unreadable(pid, &error),
         }
     }
 
-    fn readable(region: &Region, liveness: Liveness, now_unix_ns: i128) -> Result<Self, AttachError> {
-        let reader = region.reader()?;
-        let (identity, actors) = (reader.identity(), reader.actor_totals().live);
-        region.still_whole()?;
+    fn readable(glance: Glance, now_unix_ns: i128) -> Self {
+        let (pid, is_alive) = (glance.pid(), glance.is_alive());
+        let Glance { path, bytes, user, identity, liveness, live_actors, dumped, .. } = glance;
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
-        let now_unix_ns = region.dumped().map_or(now_unix_ns, |taken| taken.unix_ns);
-        Ok(Self {
-            pid: Some(region.pid()),
+        let now_unix_ns = dumped.map_or(now_unix_ns, |taken| taken.unix_ns);
+        Self {
+            pid: Some(pid),
             node: Some(identity.node),
             system: identity.system,
             state: verdict.word(),
-            why: match region.dumped() {
+            why: match dumped {
                 Some(taken) => Some(format!("this is a dump, taken at {}", rfc3339(taken.unix_ns))),
                 None => verdict.why().map(str::to_owned),
             },
             age_s: Some(seconds(snapshot::age(now_unix_ns, created))),
             beat_age_s: liveness.newest_beat_age().map(seconds),
-            actors: Some(actors),
-            bytes: Some(region.bytes()),
-            path: region.path().to_string_lossy().into_owned(),
-            uid: Some(identity.header.uid),
+            actors: live_actors,
+            bytes: Some(bytes),
+            path: path.to_string_lossy().into_owned(),
+            uid: Some(user),
             program: Some(identity.program),
             writer_version: Some(identity.writer),
             created_at: Some(rfc3339(created)),
             style: style(verdict),
-            is_alive: verdict.is_alive() && region.dumped().is_none(),
-        })
+            is_alive,
+        }
     }
 
     fn unreadable(pid: Option<u64>, error: &AttachError) -> Self {
@@ -182,13 +181,10 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
             let discovery = search(place).all()?;
             (discovery.found, discovery.of_others)
         }
-        Some(path) => match search(place).one(&Who::File(path.clone())) {
-            Ok(Chosen { region, liveness, .. }) => {
-                (vec![Found { pid: Some(region.pid()), region: Ok((region, liveness)) }], 0)
-            }
-            Err(FindError::Attach(error)) => (vec![Found { pid: None, region: Err(error) }], 0),
-            Err(error) => return Err(error.into()),
-        },
+        Some(path) => {
+            let region = Glance::take(path, None, place.max_size);
+            (vec![Found { pid: region.as_ref().ok().map(Glance::pid), region }], 0)
+        }
     };
     let now = snapshot::now_unix_ns();
     // The one that was asked for, and a row alone would not say to a script that it could not be had.

@@ -4,13 +4,14 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anstyle::Style;
-use atomscope::attach::{FileSystem, Region};
+use atomscope::attach::{AttachError, FileSystem, Refusal, Region};
 use atomscope::find::{FindError, Found, Search, others_note};
 use atomscope::liveness::{Evidence, Lock, Verdict, Wedge};
 use atomscope::process;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::{Drops, Usage};
+use atomscope_layout::OpenError;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
@@ -20,6 +21,7 @@ use crate::cli::{self, Place};
 use crate::commands::{meant, search};
 use crate::human::{bytes, count, duration};
 use crate::output::{Failure, to_stdout};
+use crate::stat::life;
 use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
 
 /// How full something may be before a word is said.
@@ -97,6 +99,7 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
         match search.one(&meant(place, args.who)?) {
             Ok(chosen) => charts.push(examine(&chosen.region)),
             Err(error @ FindError::Directory { .. }) => return Err(error.into()),
+            Err(FindError::Attach(error)) => charts.push(refused(None, &error)),
             Err(error) => {
                 machine.add(Level::Problem, error.to_string(), None);
                 charts.push(machine);
@@ -119,13 +122,11 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
             machine.add(Level::Note, others_note(discovery.of_others), None);
         }
         charts.push(machine);
-        charts.extend(discovery.found.into_iter().map(|Found { pid, region }| match region {
-            Ok((region, _)) => examine(&region),
-            Err(error) => {
-                let path = Some(error.path.to_string_lossy().into_owned());
-                let mut chart = Chart { path, pid, ..Chart::default() };
-                chart.add(Level::Problem, error.to_string(), None);
-                chart
+        charts.extend(discovery.found.into_iter().map(|Found { pid, region }| {
+            // One at a time: a dead one is read into memory.
+            match region.and_then(|glance| glance.open(search.max_bytes)) {
+                Ok(region) => examine(&region),
+                Err(error) => refused(pid, &error),
             }
         }));
     }
@@ -156,6 +157,61 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// One that cannot be attached to. The error says what to do at once; this is how it comes about, and what else helps.
+fn refused(pid: Option<u64>, error: &AttachError) -> Chart {
+    let mut chart = Chart { path: Some(error.path.to_string_lossy().into_owned()), pid, ..Chart::default() };
+    let advice = match &error.why {
+        Refusal::OwnerMismatch { .. } => {
+            "a node in a user namespace that has died leaves such a region, for its own user to read: `setpriv --reuid`, \
+             `sudo -u` or `su` make you that user. If no such node was there, somebody planted it: `rm` removes it"
+        }
+        Refusal::OthersProcess { .. } => {
+            "a region is its process's only if that runs as the file's owner. Somebody planted it, or the node has \
+             changed its user since its start: then let it make its region after that"
+        }
+        Refusal::OtherProcess { .. } => {
+            "the node is dead, and a process that it started keeps its lock; or somebody planted it. Once nobody holds \
+             the lock it reads as dead; `fuser FILE` tells who has it open"
+        }
+        Refusal::HardLinks { .. } => {
+            "its owner may read it all the same. `find -samefile` finds the other names; nodes give a region only one"
+        }
+        Refusal::OtherUser { .. } => {
+            "regions are for their owner and root alone: previews of messages may be in them"
+        }
+        Refusal::System(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "regions are for their owner and root alone: previews of messages may be in them"
+        }
+        Refusal::Writable { .. } => {
+            "nodes make their regions with mode 600; whoever may write one may show you anything, or kill its node by \
+             cutting it short"
+        }
+        Refusal::Link => {
+            "in a directory that others may write to, a link may lead to a file that is not meant for you"
+        }
+        Refusal::NotAFile(_) => "a region is a regular file; nothing else was opened",
+        Refusal::TooLarge { .. } => {
+            "`--max-size 64G` allows it; a dead region of that size takes as much memory to read"
+        }
+        Refusal::NotReady { verdict: Verdict::NotReady { lock: Lock::Held } } => {
+            "a node needs less than a second to be ready, unless its machine is overloaded or it is stopped"
+        }
+        Refusal::NotReady { .. } => {
+            "if its node died, `atomscope prune` removes it a minute later, and so does the next node that starts"
+        }
+        Refusal::Layout(OpenError::Incompatible { .. }) => {
+            "`atomscope --version` tells which layouts it reads; ask the node's atomscope-probe for the other half"
+        }
+        Refusal::Layout(_) | Refusal::Shrunk | Refusal::Overwritten => {
+            "nodes never cut or reuse a region: something else wrote to the file, or it is an incomplete copy"
+        }
+        Refusal::TooMany => "name fewer nodes at a time",
+        Refusal::Missing | Refusal::System(_) => "",
+    };
+    chart.add(Level::Problem, error.to_string(), Some(advice).filter(|advice| !advice.is_empty()));
+    chart
 }
 
 /// Where regions are.
@@ -209,12 +265,15 @@ fn examine(region: &Region) -> Chart {
 fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     let identity = &snapshot.identity;
     let (major, minor) = snapshot.layout_version;
-    let text = format!(
+    let mut text = format!(
         "{} of user {}, layout {major}.{minor}, written by {}",
         bytes(region.bytes()),
-        identity.header.uid,
+        region.user(),
         clean(&identity.writer)
     );
+    if region.user() != identity.header.uid {
+        text += &format!("; in its own user namespace that user is {}", identity.header.uid);
+    }
     if minor > VERSION_MINOR {
         let advice = format!(
             "this program knows layout {VERSION_MAJOR}.{VERSION_MINOR}: a newer atomscope shows more"
@@ -391,8 +450,7 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
 fn cost(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     let Ok(reader) = region.reader() else { return };
     let (rounds, time_ns) = (reader.builtin(Builtin::SamplerRounds), reader.builtin(Builtin::SamplerTime));
-    let age = snapshot.age(i128::from(snapshot.identity.header.created_unix_ns));
-    let life = age.saturating_sub(snapshot.liveness.newest_beat_age().unwrap_or_default());
+    let life = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
     if rounds == 0 || life.is_zero() {
         return chart.add(Level::Note, "the probe's thread has made no round yet", None);
     }

@@ -16,7 +16,7 @@ use atomscope_layout::OpenError;
 use atomscope_layout::names::put_text;
 use atomscope_layout::region::header;
 
-use crate::attach::{AttachError, Inode, MAX_BYTES, Refusal, Region, user};
+use crate::attach::{AttachError, Glance, Inode, MAX_BYTES, Refusal, Region, user};
 use crate::liveness::Liveness;
 use crate::process;
 use crate::text::{clean, clean_os, clean_path};
@@ -86,8 +86,8 @@ impl Default for Search {
 pub struct Found {
     /// Its process, as far as the place where it was found tells.
     pub pid: Option<u64>,
-    /// The region and how its node is, or why it cannot be read.
-    pub region: Result<(Region, Liveness), AttachError>,
+    /// What its header tells, or why it cannot be read.
+    pub region: Result<Glance, AttachError>,
 }
 
 /// What a search came to.
@@ -195,6 +195,15 @@ pub fn others_note(count: usize) -> String {
 
 /// A region that was chosen, and what is to be said of the choice.
 #[derive(Debug)]
+pub struct Choice {
+    /// What its header tells.
+    pub glance: Glance,
+    /// Which one was taken, if there was a choice.
+    pub note: Option<String>,
+}
+
+/// The same, attached to.
+#[derive(Debug)]
 pub struct Chosen {
     /// The region.
     pub region: Region,
@@ -223,23 +232,25 @@ impl Search {
         self.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR))
     }
 
-    /// The one that is meant: live beats dead, newer beats older.
+    /// Attaches to the one that is meant.
     pub fn one(&self, who: &Who) -> Result<Chosen, FindError> {
+        let Choice { glance, note } = self.choose(who)?;
+        let region = glance.open(self.max_bytes)?;
+        let liveness = region.liveness()?;
+        Ok(Chosen { region, liveness, note })
+    }
+
+    /// The one that is meant: live beats dead, newer beats older. Of none more is read than its header.
+    pub fn choose(&self, who: &Who) -> Result<Choice, FindError> {
         match who {
-            Who::File(path) => self.file(path),
+            Who::File(path) => Ok(Choice { glance: Glance::take(path, None, self.max_bytes)?, note: None }),
             Who::Process { pid, system } => self.of_process(*pid, system.as_deref()),
             Who::Node(name) => self.of_node(name),
             Who::Only => self.only(),
         }
     }
 
-    fn file(&self, path: &Path) -> Result<Chosen, FindError> {
-        let region = Region::open(path, None, self.max_bytes)?;
-        let liveness = region.liveness()?;
-        Ok(Chosen { region, liveness, note: None })
-    }
-
-    fn of_process(&self, pid: u64, system: Option<&OsStr>) -> Result<Chosen, FindError> {
+    fn of_process(&self, pid: u64, system: Option<&OsStr>) -> Result<Choice, FindError> {
         let mut discovery = Discovery::default();
         self.look_in(self.dir(), &mut discovery)?;
         let local = u32::try_from(pid).ok();
@@ -250,12 +261,16 @@ impl Search {
             let theirs = PathBuf::from(format!("/proc/{local}/root{DEFAULT_DIR}"));
             let _ = self.look_in(&theirs, &mut discovery);
         }
-        let (readable, unreadable) = discovery.split(|found| found.pid == Some(pid));
-        let systems: Vec<_> = readable.iter().map(|(region, _)| system_name(region)).collect();
+        let (mut readable, unreadable) = discovery.split(|found| found.pid == Some(pid));
+        // A number that a process has in another namespace means that one only if it means none here.
+        if readable.iter().any(|glance| glance.process.is_some()) {
+            readable.retain(|glance| glance.process.is_some() || !glance.is_alive());
+        }
+        let systems: Vec<_> = readable.iter().map(system_name).collect();
         let wanted: Vec<_> = readable
             .into_iter()
-            .filter(|(region, _)| {
-                let name = region.identity().system.as_deref().unwrap_or_default();
+            .filter(|glance| {
+                let name = glance.identity.system.as_deref().unwrap_or_default();
                 system.is_none_or(|system| same_text(system, name, header::SYSTEM))
             })
             .collect();
@@ -280,11 +295,11 @@ impl Search {
         })
     }
 
-    fn of_node(&self, name: &OsStr) -> Result<Chosen, FindError> {
+    fn of_node(&self, name: &OsStr) -> Result<Choice, FindError> {
         let discovery = self.all()?;
         let of_others = discovery.of_others;
         let (readable, unreadable) = discovery.split(|_| true);
-        let named = readable.into_iter().filter(|(region, _)| is_named(region, name));
+        let named = readable.into_iter().filter(|glance| is_named(glance, name));
         choose(named.collect()).ok_or_else(|| FindError::NoNode {
             name: quoted(name),
             of_others,
@@ -292,7 +307,7 @@ impl Search {
         })
     }
 
-    fn only(&self) -> Result<Chosen, FindError> {
+    fn only(&self) -> Result<Choice, FindError> {
         let discovery = self.all()?;
         let of_others = discovery.of_others;
         let (readable, mut unreadable) = discovery.split(|_| true);
@@ -300,16 +315,15 @@ impl Search {
             return Err(unreadable.remove(0).into());
         }
         // Several living nodes are a question; so are several dead ones, unless one name was used again and again.
-        let living: Vec<_> =
-            readable.iter().filter(|(region, liveness)| is_alive(region, liveness)).collect();
-        let nodes: HashSet<_> = readable.iter().map(|(region, _)| &region.identity().node).collect();
+        let living: Vec<_> = readable.iter().filter(|glance| glance.is_alive()).collect();
+        let nodes: HashSet<_> = readable.iter().map(|glance| &glance.identity.node).collect();
         let several: Vec<_> = match living.len() {
             0 if nodes.len() > 1 => readable.iter().collect(),
             0 | 1 => Vec::new(),
             _ => living,
         };
         if !several.is_empty() {
-            return Err(FindError::Ambiguous(several.iter().map(|(region, _)| describe(region)).collect()));
+            return Err(FindError::Ambiguous(describe(&several)));
         }
         choose(readable).ok_or(FindError::Nothing { of_others, unreadable: unreadable.len() })
     }
@@ -326,7 +340,8 @@ impl Search {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             if name.as_bytes().starts_with(PREFIX.as_bytes()) {
-                self.add(&entry.path(), pid_in_name(&name), None, discovery);
+                let path = entry.path();
+                self.add(&path, Segment::of(&path).map(|segment| segment.pid), None, discovery);
             }
         }
         Ok(())
@@ -349,18 +364,23 @@ impl Search {
         }
         let user = user();
         if mapped_by.is_none() && user != 0 && meta.uid() != user {
-            discovery.of_others += 1;
+            // What is no file is no region, whoever put it there.
+            discovery.of_others += usize::from(meta.is_file());
             return;
         }
-        let region = Region::open(path, mapped_by, self.max_bytes)
-            .and_then(|region| region.liveness().map(|liveness| (region, liveness)));
+        let region = Glance::take(path, mapped_by, self.max_bytes);
         if let (Some(_), Err(AttachError { why, .. })) = (mapped_by, &region) {
             // Processes share many files that have nothing to do with us.
             let is_ours = match why {
                 Refusal::Layout(error) => {
                     !matches!(error, OpenError::NotARegion { .. } | OpenError::NotReady)
                 }
-                Refusal::Writable { .. } | Refusal::OwnerMismatch { .. } | Refusal::TooLarge { .. } => true,
+                Refusal::Writable { .. }
+                | Refusal::OwnerMismatch { .. }
+                | Refusal::OthersProcess { .. }
+                | Refusal::OtherProcess { .. }
+                | Refusal::HardLinks { .. }
+                | Refusal::TooLarge { .. } => true,
                 _ => false,
             };
             if !is_ours {
@@ -370,19 +390,18 @@ impl Search {
         if let Err(AttachError { why: Refusal::Missing, .. }) = region {
             return;
         }
-        let pid =
-            region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |(region, _)| Some(region.pid()));
+        let pid = region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |glance| Some(glance.pid()));
         discovery.found.push(Found { pid, region });
     }
 }
 
 impl Discovery {
     /// Those that `meant` is true of: what can be read, and why the rest cannot.
-    fn split(self, meant: impl Fn(&Found) -> bool) -> (Vec<(Region, Liveness)>, Vec<AttachError>) {
+    fn split(self, meant: impl Fn(&Found) -> bool) -> (Vec<Glance>, Vec<AttachError>) {
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
         for found in self.found.into_iter().filter(meant) {
             match found.region {
-                Ok(region) => readable.push(region),
+                Ok(glance) => readable.push(glance),
                 Err(error) => unreadable.push(error),
             }
         }
@@ -390,48 +409,68 @@ impl Discovery {
     }
 }
 
-/// The pid in `atomscope-<uid>-<pid>-<random>`.
-fn pid_in_name(name: &OsStr) -> Option<u64> {
-    name.to_str()?.strip_prefix(PREFIX)?.split('-').nth(1)?.parse().ok()
+/// What the name of a segment says, `atomscope-<uid>-<pid>-<random>`: the numbers that user and process have where the
+/// node lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// The node's effective user.
+    pub uid: u64,
+    /// Its process.
+    pub pid: u64,
 }
 
-/// Live beats dead, newer beats older.
-fn choose(mut candidates: Vec<(Region, Liveness)>) -> Option<Chosen> {
-    candidates.sort_by_key(|(region, liveness)| {
-        (is_alive(region, liveness), region.identity().header.created_unix_ns)
-    });
-    let (region, liveness) = candidates.pop()?;
-    let note = (!candidates.is_empty()).then(|| {
-        let others: Vec<_> = candidates
-            .iter()
-            .rev()
-            .map(|(region, liveness)| format!("{} ({})", describe(region), liveness.verdict.word()))
-            .collect();
-        format!("taking {} ({}), not {}", describe(&region), liveness.verdict.word(), others.join(", "))
-    });
-    Some(Chosen { region, liveness, note })
-}
-
-/// Whether the node lives: that of a dump may have, once.
-fn is_alive(region: &Region, liveness: &Liveness) -> bool {
-    region.dumped().is_none() && liveness.verdict.is_alive()
-}
-
-/// Node, process and system, in the form in which they can be asked for.
-fn describe(region: &Region) -> String {
-    let node = quoted(OsStr::new(&region.identity().node));
-    match region.identity().system {
-        Some(_) => format!("{node} {}/{}", region.pid(), system_name(region)),
-        None => format!("{node} {}", region.pid()),
+impl Segment {
+    /// Of the file `path`, if that is exactly such a name.
+    pub fn of(path: &Path) -> Option<Self> {
+        let mut parts = path.file_name()?.to_str()?.strip_prefix(PREFIX)?.split('-');
+        let mut part = || parts.next();
+        let (uid, pid, random) = (part()?, part()?, part()?);
+        let is_random = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok());
+        (is_random && parts.next().is_none())
+            .then(|| Some(Self { uid: number(uid)??, pid: number(pid)?? }))
+            .flatten()
     }
 }
 
-fn system_name(region: &Region) -> String {
-    region
-        .identity()
-        .system
-        .as_deref()
-        .map_or_else(|| "(none yet)".to_owned(), |name| clean(name).into_owned())
+/// Live beats dead, newer beats older.
+fn choose(mut candidates: Vec<Glance>) -> Option<Choice> {
+    candidates.sort_by_key(|glance| (glance.is_alive(), glance.identity.header.created_unix_ns));
+    candidates.reverse();
+    let note = (candidates.len() > 1).then(|| {
+        let described: Vec<_> = describe(&candidates.iter().collect::<Vec<_>>())
+            .into_iter()
+            .zip(&candidates)
+            .map(|(text, glance)| format!("{text} ({})", glance.liveness.verdict.word()))
+            .collect();
+        format!("taking {}, not {}", described[0], described[1..].join(", "))
+    });
+    Some(Choice { glance: candidates.into_iter().next()?, note })
+}
+
+/// Node, process and system of each, in the form in which they can be asked for; with the file of those that have all
+/// of that in common, as processes of several containers may.
+fn describe(glances: &[&Glance]) -> Vec<String> {
+    let texts: Vec<_> = glances
+        .iter()
+        .map(|glance| {
+            let node = quoted(OsStr::new(&glance.identity.node));
+            match glance.identity.system {
+                Some(_) => format!("{node} {}/{}", glance.pid(), system_name(glance)),
+                None => format!("{node} {}", glance.pid()),
+            }
+        })
+        .collect();
+    let is_shared = |text: &String| texts.iter().filter(|other| *other == text).count() > 1;
+    let with_file = |(text, glance): (&String, &&Glance)| match is_shared(text) {
+        true => format!("{text} in {}", clean_path(&glance.path)),
+        false => text.clone(),
+    };
+    texts.iter().zip(glances).map(with_file).collect()
+}
+
+fn system_name(glance: &Glance) -> String {
+    glance.identity.system.as_deref().map_or_else(|| "(none yet)".to_owned(), |name| clean(name).into_owned())
 }
 
 /// A name as it was given, with quotes where it would not be seen without.
@@ -441,8 +480,8 @@ fn quoted(name: &OsStr) -> String {
 }
 
 /// Whether `name` is that of the region's node.
-pub fn is_named(region: &Region, name: &OsStr) -> bool {
-    same_text(name, &region.identity().node, header::NODE)
+pub fn is_named(glance: &Glance, name: &OsStr) -> bool {
+    same_text(name, &glance.identity.node, header::NODE)
 }
 
 /// Whether `asked` is the name that `cell` of a header holds as `held`: names that do not fit are cut there.
@@ -508,8 +547,19 @@ mod tests {
     }
 
     #[test]
-    fn the_pid_in_a_segments_name_is_its_second_number() {
-        assert_eq!(pid_in_name(OsStr::new("atomscope-0-77-00ff00ff00ff00ff")), Some(77));
-        assert_eq!(pid_in_name(OsStr::new("atomscope-x")), None);
+    fn a_segments_name_tells_user_and_process_and_must_be_just_that() {
+        let segment = |name: &str| Segment::of(Path::new("/dev/shm").join(name).as_path());
+        assert_eq!(segment("atomscope-5-77-00ff00ff00ff00ff"), Some(Segment { uid: 5, pid: 77 }));
+        for name in [
+            "atomscope-x",
+            "atomscope-5-77-00ff00ff00ff00f",
+            "atomscope-5-77-00ff00ff00ff00fg",
+            "atomscope-5-77-00ff00ff00ff00ff-1",
+            "atomscope-5--00ff00ff00ff00ff",
+            "atomscope-5-+7-00ff00ff00ff00ff",
+            "xatomscope-5-77-00ff00ff00ff00ff",
+        ] {
+            assert_eq!(segment(name), None, "{name}");
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Where results go: stdout, or a file that appears whole or not at all; and what becomes of failures.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use atomscope::attach::{AttachError, Inode, Region};
-use atomscope::find::FindError;
+use atomscope::attach::{AttachError, Inode, Region, stop_on_signals, stopped};
+use atomscope::find::{FindError, Segment};
 use atomscope::text::{clean, clean_path};
+use atomscope_layout::region::MAGIC;
 
 /// Why a command ends before its end.
 #[derive(Debug)]
@@ -85,6 +86,12 @@ pub fn to_file(
         Ok(meta) if Inode::of(&meta) == region.inode() => {
             return Err(refusing(path, "it is the region that is being read; name another file"));
         }
+        Ok(meta) if meta.is_file() && is_region(path) => {
+            return Err(refusing(
+                path,
+                "it is a region, which a dump never takes the place of; name another file",
+            ));
+        }
         Ok(meta) if !meta.is_file() => {
             let device = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path);
             return device.and_then(|device| write_all(device, write).map(drop)).map_err(|e| failed(&e));
@@ -103,18 +110,47 @@ fn refusing(path: &Path, why: &str) -> Failure {
     Failure::Failed(format!("cannot write to {}: {why}", clean_path(path)))
 }
 
+/// Whether the regular file `path` is a region, or will be one. What may not be read is not known to be one.
+fn is_region(path: &Path) -> bool {
+    let mut start = [0; 8];
+    let read = File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
+    let word = u64::from_le_bytes(start);
+    read.is_ok() && word == MAGIC || word == 0 && Segment::of(path).is_some()
+}
+
 fn write_whole(path: &PathBuf, write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> io::Result<()> {
     if path.file_name().is_none() {
         return Err(io::ErrorKind::NotFound.into());
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Nobody would remove it after a signal.
+    stop_on_signals();
     // Made with mode 0600; removed when dropped unless it was renamed.
     let file = tempfile::Builder::new().prefix(".atomscope-").suffix(".part").tempfile_in(dir)?;
     let (file, part) = file.into_parts();
-    let file = write_all(file, write)?;
+    let file = write_all(Stoppable(file), write)?.0;
     // Some file systems find out only now that they are full.
     file.sync_all()?;
+    still_wanted()?;
     part.persist(path).map_err(|error| error.error)
+}
+
+/// Takes no more once a signal has asked this program to stop.
+struct Stoppable(File);
+
+impl Write for Stoppable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        still_wanted()?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn still_wanted() -> io::Result<()> {
+    if stopped() { Err(io::Error::other("interrupted; what was there before still is")) } else { Ok(()) }
 }
 
 fn write_all<W: Write>(mut file: W, write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> io::Result<W> {

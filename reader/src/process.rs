@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The part of `/proc/PID/stat` that tells one process from a later one of the same number, and whether it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +80,63 @@ pub fn innermost_pid(pid: u32) -> Option<u64> {
 /// `start_ticks`. Without a namespace (0) it is taken to be ours.
 pub fn translate(inner: u64, namespace: u64, start_ticks: u64) -> Option<u32> {
     let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == start_ticks);
-    if namespace == 0 || pid_namespace() == Some(namespace) {
+    if is_ours(namespace) {
         return u32::try_from(inner).ok().filter(started);
     }
-    all().into_iter().filter(started).find(|pid| innermost_pid(*pid) == Some(inner))
+    // Of two containers that started together the processes have the same numbers. Which namespace a process lives in
+    // may not be for us to know; then number and start have to do.
+    let there = |pid: &u32| match fs::metadata(format!("/proc/{pid}/ns/pid")) {
+        Ok(meta) => meta.ino() == namespace,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    all().into_iter().filter(started).find(|pid| innermost_pid(*pid) == Some(inner) && there(pid))
+}
+
+/// Whether a process id of pid namespace `namespace` means the same here. Without a namespace (0) it is taken to.
+pub fn is_ours(namespace: u64) -> bool {
+    namespace == 0 || pid_namespace() == Some(namespace)
+}
+
+/// The users that process `pid` acts as: real, effective, saved and that of its files. (The owner of `/proc/PID` is
+/// root's where a process may not be dumped, whoever it runs as.)
+pub fn users(pid: u32) -> io::Result<[u32; 4]> {
+    let status = fs::read(format!("/proc/{pid}/status"))?;
+    parse_users(&status).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The program's name stands in a line of its own, in which the kernel escapes line breaks.
+fn parse_users(status: &[u8]) -> Option<[u32; 4]> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    let mut users = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse);
+    let mut next = || users.next()?.ok();
+    Some([next()?, next()?, next()?, next()?])
+}
+
+/// Who root of the user namespace of process `pid` is here.
+pub fn root_of(pid: u32) -> Option<u32> {
+    parse_root(&fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?)
+}
+
+/// Each line of a map holds the first user inside, the first one outside, and how many.
+fn parse_root(map: &str) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace();
+        (numbers.next()? == "0").then(|| numbers.next()?.parse().ok()).flatten()
+    })
 }
 
 /// The user that process `pid` runs as.
 pub fn owner(pid: u32) -> io::Result<u32> {
-    fs::metadata(format!("/proc/{pid}")).map(|meta| meta.uid())
+    users(pid).map(|[_, effective, ..]| effective)
+}
+
+/// How long ago process `pid` started, as far as that can be known.
+pub fn age(pid: u32) -> Option<Duration> {
+    // The kernel tells every program of hundredths of a second, whatever its own ticks are.
+    let started = Duration::from_millis(Stat::of(pid).ok()?.start_ticks.checked_mul(10)?);
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime = Duration::try_from_secs_f64(uptime.split_ascii_whitespace().next()?.parse().ok()?).ok()?;
+    uptime.checked_sub(started)
 }
 
 /// The program's short name, as it is: it may hold anything.
@@ -106,9 +155,18 @@ pub fn shared_files(pid: u32) -> io::Result<Vec<PathBuf>> {
     Ok(mapped.into_iter().filter_map(|mapping| mapping.locate(pid)).collect())
 }
 
+/// Whether process `pid` has the file with this number on this device mapped shared and writable.
+pub fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
+    let maps = fs::read(format!("/proc/{pid}/maps"))?;
+    let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
+    Ok(mapped.any(|mapping| mapping.device == device && mapping.inode == inode))
+}
+
 /// A shared writable mapping of a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Mapping<'a> {
+    /// As `stat` gives it.
+    device: u64,
     inode: u64,
     path: &'a [u8],
 }
@@ -123,26 +181,39 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
         rest = after;
         Some(text)
     };
-    let (_, permissions, _, _, inode) = (field()?, field()?, field()?, field()?, field()?);
+    let (_, permissions, _, device, inode) = (field()?, field()?, field()?, field()?, field()?);
     let path = rest.trim_ascii_start();
     let shared_writable = permissions.get(1) == Some(&b'w') && permissions.get(3) == Some(&b's');
     let inode = std::str::from_utf8(inode).ok()?.parse().ok().filter(|inode| *inode != 0)?;
+    let (major, minor) = std::str::from_utf8(device).ok()?.split_once(':')?;
+    let number = |text| u32::from_str_radix(text, 16).ok();
+    let device = libc::makedev(number(major)?, number(minor)?);
     let is_file = path.starts_with(b"/") && !path.starts_with(b"/memfd:") && !path.starts_with(b"/SYSV");
-    (shared_writable && is_file).then_some(Mapping { inode, path })
+    (shared_writable && is_file).then_some(Mapping { device, inode, path })
 }
 
 impl Mapping<'_> {
     /// Where to open it: by its path as this process or that one sees it, else (it is unlinked, or another file has its
     /// name now) through one of that process's descriptors, of which a node keeps one for its lock.
     fn locate(&self, pid: u32) -> Option<PathBuf> {
-        let same = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.ino() == self.inode);
+        let is_file = |path: &PathBuf, same: &dyn Fn(&fs::Metadata) -> bool| {
+            fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.ino() == self.inode && same(&meta))
+        };
         let path = unescape(self.path);
-        let through_root = [format!("/proc/{pid}/root").as_bytes(), &path].concat();
-        let by_path = [path, through_root].map(|path| PathBuf::from(OsString::from_vec(path)));
-        by_path.into_iter().find(same).or_else(|| {
-            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-            descriptors.flatten().map(|entry| entry.path()).find(same)
-        })
+        let theirs =
+            PathBuf::from(OsString::from_vec([format!("/proc/{pid}/root").as_bytes(), &path].concat()));
+        let ours = PathBuf::from(OsString::from_vec(path));
+        let descriptors = || {
+            let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path())
+        };
+        // Two file systems, such as two /dev/shm, number their files alike.
+        let same = |path: &PathBuf| is_file(path, &|meta| meta.dev() == self.device);
+        let found = [ours, theirs.clone()].into_iter().find(same).or_else(|| descriptors().find(same));
+        // Some file systems, btrfs and overlays among them, show maps another device than stat. There the number has to
+        // do, but only among what that process itself sees under that name.
+        let nearly = |path: &PathBuf| is_file(path, &|meta| libc::major(meta.dev()) == 0);
+        found.or_else(|| Some(theirs).filter(nearly)).or_else(|| descriptors().find(nearly))
     }
 }
 
@@ -181,6 +252,7 @@ mod tests {
         let shared = b"7f00-7f01 rw-s 00000000 00:1a 99     /dev/shm/a b\\012c (deleted)";
         let mapping = parse_mapping(shared).unwrap();
         assert_eq!((mapping.inode, unescape(mapping.path)), (99, b"/dev/shm/a b\nc (deleted)".to_vec()));
+        assert_eq!(mapping.device, libc::makedev(0, 0x1a));
         for other in [
             &b"7f00-7f01 rw-p 00000000 00:1a 99 /lib/x.so"[..],
             b"7f00-7f01 r--s 00000000 00:1a 99 /dev/shm/a",
@@ -190,6 +262,19 @@ mod tests {
         ] {
             assert_eq!(parse_mapping(other), None);
         }
+    }
+
+    #[test]
+    fn users_and_the_root_of_a_namespace_are_the_kernels_word() {
+        let status = b"Name:\tUid: 9\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\n";
+        assert_eq!(parse_users(status), Some([1, 2, 3, 4]));
+        assert_eq!(parse_users(b"Uid:\t1\t2\n"), None);
+        assert_eq!(
+            parse_root("         1       7          9\n         0       1234          1\n"),
+            Some(1234)
+        );
+        assert_eq!(parse_root(""), None);
+        assert!(age(std::process::id()).unwrap() < Duration::from_secs(86_400));
     }
 
     #[test]

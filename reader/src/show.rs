@@ -16,6 +16,7 @@ use crate::cli::{self, Place};
 use crate::commands::{attach, seconds, style};
 use crate::human::{bytes, count, duration};
 use crate::output::{Failure, to_stdout};
+use crate::stat::life;
 use crate::table::{BAD, ODD, STRONG, Screen};
 
 /// Types that are listed for people.
@@ -66,7 +67,6 @@ impl Summary {
         let notes = snapshot.caveats();
         let types = types(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
-        let age = snapshot.age(created);
         let Snapshot {
             taken_unix_ns,
             dumped,
@@ -78,11 +78,8 @@ impl Summary {
             dead_letters,
             ..
         } = snapshot;
-        let uptime = if liveness.verdict.is_alive() {
-            Some(age)
-        } else {
-            liveness.newest_beat_age().map(|beat| age.saturating_sub(beat))
-        };
+        let is_known = liveness.verdict.is_alive() || region.last_beat_unix_ns().is_some();
+        let uptime = is_known.then(|| life(region, &liveness, taken_unix_ns));
         let mut newest_dead_letters = dead_letters.recent;
         newest_dead_letters.truncate(LETTERS);
         Ok(Self {

@@ -210,11 +210,8 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
         let row = match &before {
             Some(before) => Row::new(&sample, before.counts, sample.at.duration_since(before.at), false),
             None => {
-                let created = i128::from(region.identity().header.created_unix_ns);
-                let end = age(sample.at_unix_ns, created);
-                // A dead node's time ended with its last beat.
-                let beat = sample.liveness.newest_beat_age().filter(|_| !sample.liveness.verdict.is_alive());
-                Row::new(&sample, Counts::default(), end.saturating_sub(beat.unwrap_or_default()), true)
+                let life = life(region, &sample.liveness, sample.at_unix_ns);
+                Row::new(&sample, Counts::default(), life, true)
             }
         };
         let colour = style(sample.liveness.verdict);
@@ -232,6 +229,20 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// How long a node has lived: until now, or if it is dead until its last beat.
+pub fn life(region: &Region, liveness: &Liveness, now_unix_ns: i128) -> Duration {
+    let created = i128::from(region.identity().header.created_unix_ns);
+    let is_dead = !liveness.verdict.is_alive();
+    // Of an earlier boot the age of a beat is not known, but when it was.
+    match region.last_beat_unix_ns().filter(|_| is_dead) {
+        Some(last) => age(last, created),
+        None => {
+            let beat_age = liveness.newest_beat_age().filter(|_| is_dead);
+            age(now_unix_ns, created).saturating_sub(beat_age.unwrap_or_default())
+        }
+    }
 }
 
 fn wait_until(time: Instant) -> bool {

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
-use atomscope::attach::{Inode, Refusal, Region, stop_on_signals, wait};
-use atomscope::find::{FindError, Who};
+use atomscope::attach::{AttachError, Inode, Refusal, Region, stop_on_signals, wait};
+use atomscope::find::{Choice, FindError, Who};
 use atomscope::liveness::Verdict;
-use atomscope::text::{clean, write_json};
+use atomscope::text::{clean, clean_path, write_json};
 use atomscope_layout::decode::{Clock, rfc3339};
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
@@ -34,6 +35,8 @@ const LINES: usize = 10;
 #[derive(Debug)]
 struct Source {
     who: Who,
+    /// Where a successor may be too: the file that was asked for.
+    file: Option<PathBuf>,
     following: Option<Following>,
     /// When the region that was followed last was made.
     last: Option<u64>,
@@ -51,6 +54,16 @@ struct Following {
     clock: Option<Clock>,
     /// Nothing of before this time is asked for.
     since_unix_ns: Option<i128>,
+    /// It has been said that its file's name is gone.
+    is_unnamed: bool,
+    end: Option<End>,
+}
+
+/// Why there is nothing more to come of a node.
+#[derive(Debug)]
+enum End {
+    Ended(Verdict),
+    Failed(AttachError),
 }
 
 /// Something to be told, in its place.
@@ -90,11 +103,22 @@ impl Following {
         });
         let (node, pid) = (region.identity().node.clone(), region.pid());
         let clock = reader.clock();
-        Ok(Self { follower, verdict, node, pid, clock, since_unix_ns, region })
+        let (is_unnamed, end) = (false, None);
+        Ok(Self { follower, verdict, node, pid, clock, since_unix_ns, region, is_unnamed, end })
     }
 
-    /// What is new; and how the node has ended, if it has.
-    fn look(&mut self, source: usize, twice: bool) -> Result<(Vec<Item>, Option<Verdict>), Failure> {
+    /// What is new, until the end.
+    fn look(&mut self, source: usize, twice: bool) -> Vec<Item> {
+        if self.end.is_some() {
+            return Vec::new();
+        }
+        self.try_look(source, twice).unwrap_or_else(|error| {
+            self.end = Some(End::Failed(error));
+            Vec::new()
+        })
+    }
+
+    fn try_look(&mut self, source: usize, twice: bool) -> Result<Vec<Item>, AttachError> {
         // Before the look: what a node that is dead by then has published is all there.
         let verdict = self.region.liveness()?.verdict;
         let ended = !verdict.is_alive() || self.region.dumped().is_some();
@@ -110,8 +134,17 @@ impl Following {
             note(&format!("{}: the node is {verdict} now", self.title()));
         }
         self.verdict = verdict;
-        let items = looks.into_iter().flat_map(|look| self.items(source, look)).collect();
-        Ok((items, ended.then_some(verdict)))
+        if ended {
+            self.end = Some(End::Ended(verdict));
+        } else if !self.is_unnamed && !self.region.is_at_its_path() {
+            self.is_unnamed = true;
+            let file = clean_path(self.region.path());
+            note(&format!(
+                "{}: {file} is gone or another file now; its node lives and is followed",
+                self.title()
+            ));
+        }
+        Ok(looks.into_iter().flat_map(|look| self.items(source, look)).collect())
     }
 
     fn items(&self, source: usize, look: Look) -> Vec<Item> {
@@ -149,30 +182,29 @@ impl Following {
 pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
     let whos: Vec<Option<OsString>> =
         if args.who.is_empty() { vec![None] } else { args.who.iter().cloned().map(Some).collect() };
-    let several = whos.len() > 1;
     stop_on_signals();
-    let mut sources = Vec::new();
+    let mut sources: Vec<Source> = Vec::new();
     for who in whos {
-        sources.push(Source::new(place, who, &args)?);
+        let source = Source::new(place, who, &args)?;
+        match sources.iter().find(|other| other.is(&source)) {
+            Some(_) => note(&format!("{} is named more than once, and told once", source.who)),
+            None => sources.push(source),
+        }
     }
+    let several = sources.len() > 1;
     let form = Form { json: args.json, several, screen: Screen::stdout() };
     let (mut is_first, mut failure) = (true, None);
+    let mut held = Vec::new();
     let mut next_search = Instant::now() + SEARCH_EVERY;
     loop {
-        let (mut items, mut ends) = (Vec::new(), Vec::new());
+        let is_over = args.no_follow && is_first;
+        let holds_back = several && !is_over;
+        // What is held back of those is told after this look.
+        let ended_before: Vec<_> = sources.iter().map(Source::has_ended).collect();
+        let mut items = Vec::new();
         for (number, source) in sources.iter_mut().enumerate() {
-            let Some(following) = &mut source.following else { continue };
-            match following.look(number, is_first && args.no_follow) {
-                Ok((found, ended)) => {
-                    items.extend(found);
-                    ends.extend(ended.map(|verdict| (number, verdict)));
-                }
-                // The others go on.
-                Err(Failure::Failed(why)) => {
-                    note(&format!("{}: {why}", following.title()));
-                    (source.following, failure) = (None, Some(Failure::Failed(why)));
-                }
-                Err(other) => return Err(other),
+            if let Some(following) = &mut source.following {
+                items.extend(following.look(number, is_over));
             }
         }
         items.retain(|item| is_wanted(item, &args.topic));
@@ -181,14 +213,19 @@ pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
         if is_first {
             leave_newest(&mut items, args.lines.or(args.since.is_none().then_some(LINES)));
         }
+        if holds_back {
+            items = due(&mut held, items);
+        }
         form.write(&items, &sources)?;
-        let is_over = args.no_follow && is_first;
         is_first = false;
-        for (number, verdict) in ends {
-            sources[number].end(verdict, &args)?;
+        for (source, ended_before) in sources.iter_mut().zip(ended_before) {
+            if source.has_ended() && (ended_before || !holds_back) {
+                failure = source.end(&args)?.or(failure);
+            }
         }
         let is_idle = sources.iter().all(|source| source.following.is_none());
         if is_over || is_idle && !args.retry || !wait(EVERY) {
+            form.write(&held, &sources)?;
             return failure.map_or(Ok(()), Err);
         }
         if args.retry && Instant::now() >= next_search {
@@ -200,6 +237,20 @@ pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
             next_search = Instant::now() + SEARCH_EVERY;
         }
     }
+}
+
+/// Of what the look before has found and what this one has found all that nothing can come before any more; the rest is
+/// held back for one look. What happened before anything that the look before has seen is there for this one, whichever
+/// node it happened in.
+fn due(held: &mut Vec<Item>, found: Vec<Item>) -> Vec<Item> {
+    let mut due = std::mem::take(held);
+    let last = due.iter().map(|item| item.at_unix_ns).max();
+    let (before, after): (Vec<_>, _) =
+        found.into_iter().partition(|item| last.is_some_and(|last| item.at_unix_ns <= last));
+    due.extend(before);
+    due.sort_by_key(|item| item.at_unix_ns);
+    *held = after;
+    due
 }
 
 /// Whether it is of a topic that is asked for. Nobody knows of which topic something lost was.
@@ -225,20 +276,24 @@ fn leave_newest(items: &mut Vec<Item>, most: Option<usize>) {
 impl Source {
     fn new(place: &Place, who: Option<OsString>, args: &cli::Tail) -> Result<Self, Failure> {
         let meant = meant(place, who.clone())?;
-        if args.retry && matches!(meant, Who::Node(_) | Who::Only) {
-            match search(place).one(&meant) {
-                Err(error @ (FindError::NoNode { .. } | FindError::Nothing { .. })) => {
-                    note(&format!("{error}; waiting for it"));
-                    return Ok(Self { who: meant, following: None, last: None });
-                }
+        let file = match &meant {
+            Who::File(path) => Some(path.clone()),
+            _ => None,
+        };
+        if args.retry && !matches!(meant, Who::Process { .. }) {
+            let absent = match search(place).choose(&meant) {
+                Err(error @ (FindError::NoNode { .. } | FindError::Nothing { .. })) => Some(error),
                 Err(FindError::Attach(error))
                     if matches!(error.why, Refusal::NotReady { .. } | Refusal::Missing) =>
                 {
-                    note(&format!("{error}; waiting for it"));
-                    return Ok(Self { who: meant, following: None, last: None });
+                    Some(error.into())
                 }
                 Err(error) => return Err(error.into()),
-                Ok(_) => {}
+                Ok(_) => None,
+            };
+            if let Some(error) = absent {
+                note(&format!("{error}; waiting for it"));
+                return Ok(Self { who: meant, file, following: None, last: None });
             }
         }
         let chosen = attach(place, who)?;
@@ -252,23 +307,49 @@ impl Source {
         }
         let who = Who::Node(region.identity().node.clone().into());
         let following = Following::new(region, args.since, false)?;
-        Ok(Self { who, following: Some(following), last: Some(created) })
+        Ok(Self { who, file, following: Some(following), last: Some(created) })
     }
 
-    /// Says how the node has ended, and lets go of it.
-    fn end(&mut self, verdict: Verdict, args: &cli::Tail) -> Result<(), Failure> {
-        let Some(following) = self.following.take() else { return Ok(()) };
-        if following.region.dumped().is_some() {
-            return Ok(());
+    /// Whether both mean the same node, or wait for the same.
+    fn is(&self, other: &Self) -> bool {
+        match (self.inode(), other.inode()) {
+            (None, None) => self.who == other.who,
+            (one, another) => one == another,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.following.as_ref().is_some_and(|following| following.end.is_some())
+    }
+
+    /// Says how it has ended, and lets go of it; gives what makes the whole a failure.
+    fn end(&mut self, args: &cli::Tail) -> Result<Option<Failure>, Failure> {
+        let Some(following) = self.following.take() else { return Ok(None) };
+        if following.region.dumped().is_some() && !matches!(following.end, Some(End::Failed(_))) {
+            return Ok(None);
         }
         let waiting = if args.retry { "; waiting for its successor" } else { "" };
-        note(&format!("{} has ended: {verdict}{waiting}", following.title()));
+        let title = following.title();
+        let (state, why, failure) = match &following.end {
+            Some(End::Ended(verdict)) => {
+                note(&format!("{title} has ended: {verdict}{waiting}"));
+                (verdict.word(), verdict.why().map(str::to_owned), None)
+            }
+            Some(End::Failed(error)) => {
+                note(&format!("{title}: {error}{waiting}"));
+                (
+                    error.why.word(),
+                    Some(error.why.to_string()),
+                    Some(Failure::Failed("not everything could be followed to its end".into())),
+                )
+            }
+            None => return Ok(None),
+        };
         if args.json {
             let (node, pid) = (&following.node, following.pid);
-            let line = Line::Ended { node, pid, state: verdict.word(), why: verdict.why() };
-            to_stdout(|out| write_json(out, &line))?;
+            to_stdout(|out| write_json(out, &Line::Ended { node, pid, state, why: why.as_deref() }))?;
         }
-        Ok(())
+        Ok(failure.filter(|_| !args.retry))
     }
 
     fn inode(&self) -> Option<Inode> {
@@ -278,19 +359,24 @@ impl Source {
     /// Goes on with a node of the same name that was made later than the one that ended, and that no other source
     /// follows.
     fn find_successor(&mut self, place: &Place, followed: &[Inode]) {
-        // What cannot be found or read now may be there the next time.
-        let Ok(chosen) = search(place).one(&self.who) else { return };
-        let created = chosen.region.identity().header.created_unix_ns;
-        if !chosen.liveness.verdict.is_alive()
-            || self.last.is_some_and(|last| created <= last)
-            || followed.contains(&chosen.region.inode())
-        {
+        let search = search(place);
+        for who in self.file.clone().map(Who::File).into_iter().chain([self.who.clone()]) {
+            // What cannot be found or read now may be there the next time.
+            let Ok(Choice { glance, .. }) = search.choose(&who) else { continue };
+            let created = glance.identity.header.created_unix_ns;
+            if !glance.is_alive()
+                || self.last.is_some_and(|last| created <= last)
+                || followed.contains(&glance.inode)
+            {
+                continue;
+            }
+            let Ok(region) = glance.open(search.max_bytes) else { continue };
+            let Ok(following) = Following::new(region, None, true) else { continue };
+            note(&format!("following {}", following.title()));
+            self.who = Who::Node(following.node.clone().into());
+            (self.following, self.last) = (Some(following), Some(created));
             return;
         }
-        let Ok(following) = Following::new(chosen.region, None, true) else { return };
-        note(&format!("following {}", following.title()));
-        self.who = Who::Node(following.node.clone().into());
-        (self.following, self.last) = (Some(following), Some(created));
     }
 }
 
@@ -314,7 +400,7 @@ enum Line<'a> {
         node: &'a str,
         pid: u64,
         state: &'static str,
-        why: Option<&'static str>,
+        why: Option<&'a str>,
     },
 }
 
@@ -458,4 +544,27 @@ fn describe_change(change: &ClusterMembershipDiff) -> String {
         parts.extend(addresses.iter().map(|address| format!("{word} {address}")));
     }
     if parts.is_empty() { "nothing changed".to_owned() } else { parts.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(source: usize, at_unix_ns: i128) -> Item {
+        let loss = Loss { lane: 0, lapped: 0, abandoned: 0, unreadable: 0, after: None, before: None };
+        Item { at_unix_ns, source, what: What::Lost(Lost { loss, after: None, before: None }) }
+    }
+
+    fn times(items: &[Item]) -> Vec<(usize, i128)> {
+        items.iter().map(|item| (item.source, item.at_unix_ns)).collect()
+    }
+
+    #[test]
+    fn what_another_node_did_before_comes_first_even_if_it_is_seen_a_look_later() {
+        let mut held = Vec::new();
+        assert_eq!(times(&due(&mut held, vec![item(0, 3), item(0, 5)])), []);
+        assert_eq!(times(&due(&mut held, vec![item(1, 4), item(0, 6)])), [(0, 3), (1, 4), (0, 5)]);
+        assert_eq!(times(&due(&mut held, Vec::new())), [(0, 6)]);
+        assert!(due(&mut held, Vec::new()).is_empty() && held.is_empty());
+    }
 }

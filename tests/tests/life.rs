@@ -216,6 +216,30 @@ fn a_node_starts_beside_the_dead_region_of_its_predecessor_and_old_ones_are_remo
     assert_eq!(dump["atomscope"]["pid"], node.pid(), "live beats dead");
 }
 
+/// Nothing but `rm` removed them.
+#[test]
+fn what_died_before_it_was_published_is_removed_at_a_later_start() {
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    let leave = |pid: u32, number: u64, age: Duration| {
+        let path = std::path::PathBuf::from(format!("/dev/shm/atomscope-{uid}-{pid}-{number:016x}"));
+        std::fs::write(&path, [0; 8192]).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        path
+    };
+    // No process has such a number; this one's is taken.
+    let gone = 5_000_000 + std::process::id();
+    let old = Duration::from_secs(61);
+    let (goes, young, taken) =
+        (leave(gone, 1, old), leave(gone, 2, Duration::ZERO), leave(std::process::id(), 3, old));
+    let _node = Node::demo(["--node", "life-left"]);
+    let exist = [&goes, &young, &taken].map(|path| path.exists());
+    for path in [goes, young, taken] {
+        let _ = std::fs::remove_file(path);
+    }
+    assert_eq!(exist, [false, true, true]);
+}
+
 #[test]
 fn a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive() {
     if support::role().is_some() {

@@ -246,9 +246,9 @@ fn an_interrupt_and_a_reader_that_has_seen_enough_end_it_well() {
 fn with_retry_it_waits_for_a_successor_and_not_for_a_sibling() {
     let place = Place::new();
     let (first, first_lock) =
-        Node::with("n", |record| (record.pid, record.created_unix_ns) = (11, 20)).shared(&place);
+        Node::with("n", |record| (record.pid, record.created_unix_ns) = (5_000_011, 20)).shared(&place);
     let (sibling, _sibling_lock) =
-        Node::with("n", |record| (record.pid, record.created_unix_ns) = (12, 10)).shared(&place);
+        Node::with("n", |record| (record.pid, record.created_unix_ns) = (5_000_012, 10)).shared(&place);
     let [one, two] = [&first_lock, &_sibling_lock].map(|lock| lock.path.to_str().unwrap().to_owned());
     let mut running = Running::new(place.command(["tail", &one, &two, "--retry", "--json"]));
     first.stop_event(1, 1, "before");
@@ -256,7 +256,7 @@ fn with_retry_it_waits_for_a_successor_and_not_for_a_sibling() {
     drop(first_lock);
     assert_eq!(running.json()["kind"], "ended");
     let (next, _lock) =
-        Node::with("n", |record| (record.pid, record.created_unix_ns) = (13, 30)).shared(&place);
+        Node::with("n", |record| (record.pid, record.created_unix_ns) = (5_000_013, 30)).shared(&place);
     next.stop_event(1, 2, "of the successor");
     assert_eq!(running.json()["path"], "of the successor");
     sibling.stop_event(1, 3, "of the sibling");

@@ -1,0 +1,493 @@
+//! What comes from outside: files that others planted, cut, replaced or left, and regions larger than memory.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+#[allow(dead_code, reason = "another test needs the rest")]
+mod fixture;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use atomscope::attach::{MAX_BYTES, Refusal, Region, guard_mappings};
+use atomscope_layout::Capacities;
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::region::header;
+use serde_json::{Value, json};
+
+use crate::fixture::{Actor, EPOCH_NS, Locked, Node, Place, Ran, Running, SECOND, save, small, write};
+
+/// No process has such a number.
+const GONE: u64 = 5_000_000;
+/// Users that need not exist.
+const OWNER: u32 = 12_345;
+const OTHER: u32 = 12_346;
+
+fn gone(name: &str) -> Node {
+    Node::with(name, |record| record.pid = GONE)
+}
+
+/// `ps` of one file.
+#[track_caller]
+fn row(place: &Place, path: &Path) -> Value {
+    let rows = place.run(["ps", "--json"]).json();
+    let found = rows.as_array().unwrap().iter().find(|row| row["path"] == path.to_str().unwrap());
+    found.unwrap_or_else(|| panic!("{path:?} is not in {rows}")).clone()
+}
+
+#[track_caller]
+fn is_refused(place: &Place, path: &Path, why: &str) {
+    let row = row(place, path);
+    assert!(row["state"] == "refused" && row["why"].as_str().unwrap().contains(why), "{row}");
+    let ran = place.run(["prune"]);
+    assert!(ran.stderr.contains("cannot be judged"), "{ran:?}");
+    assert!(fs::symlink_metadata(path).is_ok());
+    let charts = place.run(["doctor", "--json"]).json();
+    let of_it = |finding: &&Value| finding["path"] == path.to_str().unwrap();
+    let finding = charts.as_array().unwrap().iter().find(of_it).unwrap();
+    assert!(finding["level"] == "problem" && finding["advice"].is_string(), "{finding}");
+}
+
+mod planted {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_and_never_waited_for() {
+        let place = Place::new();
+        let name = |number: u64| place.join(format!("atomscope-0-{GONE}-{number:016x}"));
+        let target = place.join("target");
+        write(&target, &gone("n").bytes());
+        symlink(&target, name(1)).unwrap();
+        fs::create_dir(name(2)).unwrap();
+        assert!(Command::new("mkfifo").arg(name(3)).status().unwrap().success());
+        let _socket = UnixListener::bind(name(4)).unwrap();
+        for (number, why) in [
+            (1, "it is a symbolic link"),
+            (2, "it is a directory"),
+            (3, "it is a pipe"),
+            (4, "it is a socket"),
+        ] {
+            is_refused(&place, &name(number), why);
+            let stderr = place.run(["dump".as_ref(), name(number).as_os_str()]).failed(1);
+            assert!(stderr.contains(why), "{stderr}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_refused() {
+        let place = Place::new();
+        for mode in [0o620, 0o602] {
+            let path = gone("n").dead(&place);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            is_refused(&place, &path, &format!("may write it (mode {mode:o})"));
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_region_that_names_a_process_of_another_start_is_dead_and_if_somebody_holds_its_lock_refused() {
+        let place = Place::new();
+        let node = Node::with("n", |record| record.process_start_ticks += 1);
+        let path = node.dead(&place);
+        assert_eq!(row(&place, &path)["state"], "crashed");
+        let lock = Locked::new(path);
+        is_refused(&place, &lock.path, "is another one by now");
+        // A process that has it mapped is its node all the same: clocks may differ between namespaces.
+        let _map = lock.map();
+        assert_eq!(row(&place, &lock.path)["state"], "live");
+    }
+
+    #[test]
+    fn a_second_name_of_ones_own_region_does_no_harm() {
+        let place = Place::new();
+        let path = gone("n").dead(&place);
+        fs::hard_link(&path, place.join("second")).unwrap();
+        assert_eq!(row(&place, &path)["state"], "crashed");
+    }
+
+    fn owned_by(place: &Place, node: &Node, user: u32) -> std::path::PathBuf {
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        let path = node.dead(place);
+        chown(&path, Some(user), Some(user)).unwrap();
+        path
+    }
+
+    fn run_as(place: &Place, user: u32, args: &[&str]) -> Ran {
+        let mut command = place.command(args);
+        command.uid(user).gid(user);
+        Ran::of(command)
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_region_that_names_another_users_process_is_refused() {
+        let place = Place::new();
+        // This process is root's, whatever the header says of the user.
+        for claimed in [u64::from(OWNER), 0] {
+            let node = Node::with("n", |record| record.uid = claimed);
+            let path = owned_by(&place, &node, OWNER);
+            let why = format!("says that process {} wrote it, which runs as user 0", std::process::id());
+            is_refused(&place, &path, &why);
+            let _lock = Locked::new(path.clone());
+            is_refused(&place, &path, &why);
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_process_of_the_files_owner_counts_whatever_user_the_header_names() {
+        let place = Place::new();
+        let mut child = Command::new("sleep").arg("600").uid(OWNER).spawn().unwrap();
+        let start = atomscope::process::Stat::of(child.id()).unwrap().start_ticks;
+        let node = Node::with("n", |record| {
+            (record.pid, record.process_start_ticks, record.uid) = (child.id().into(), start, 0);
+        });
+        let lock = Locked::new(owned_by(&place, &node, OWNER));
+        let found = row(&place, &lock.path);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((&found["state"], &found["uid"]), (&json!("live"), &json!(OWNER)));
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn what_a_dead_node_of_a_user_namespace_left_is_for_its_user_alone() {
+        let place = Place::new();
+        let node = Node::with("n", |record| (record.pid, record.uid) = (GONE, 0));
+        let path = owned_by(&place, &node, OWNER);
+        is_refused(&place, &path, "says that user 0 wrote it: not trusted, unless it is read as user 12345");
+        let rows = run_as(&place, OWNER, &["ps", "--json"]).json();
+        assert_eq!((&rows[0]["state"], &rows[0]["uid"]), (&json!("crashed"), &json!(OWNER)));
+        run_as(&place, OWNER, &["prune"]).ok();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn each_user_sees_and_prunes_their_own_and_root_everybodys() {
+        let place = Place::new();
+        let node = |user: u32| Node::with("n", |record| (record.pid, record.uid) = (GONE, user.into()));
+        // A name tells the user that its node was.
+        let leave = |user: u32, number: u64| {
+            let path = place.join(format!("atomscope-{user}-{GONE}-{number:016x}"));
+            fs::rename(owned_by(&place, &node(user), user), &path).unwrap();
+            path
+        };
+        let (theirs, others) = (leave(OWNER, 1), leave(OTHER, 2));
+        fs::create_dir(place.join("atomscope-x")).unwrap();
+        let ran = run_as(&place, OTHER, &["ps", "--json"]);
+        assert!(ran.stderr.contains("1 region of other users; run as root to see them"), "{ran:?}");
+        assert_eq!(ran.json()[0]["path"], others.to_str().unwrap());
+        run_as(&place, OTHER, &["prune"]).ok();
+        assert!(theirs.exists() && !others.exists());
+        let stderr = run_as(&place, OTHER, &["dump", theirs.to_str().unwrap()]).failed(1);
+        assert!(stderr.contains("Permission denied") && stderr.contains("as root"), "{stderr}");
+        place.run(["prune"]).ok();
+        assert!(!theirs.exists());
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn another_users_region_of_several_names_is_refused_but_to_its_owner() {
+        let place = Place::new();
+        let node = Node::with("n", |record| (record.pid, record.uid) = (GONE, OWNER.into()));
+        let path = owned_by(&place, &node, OWNER);
+        fs::hard_link(&path, place.join("second")).unwrap();
+        is_refused(&place, &path, "it belongs to user 12345 and has 2 names");
+        assert_eq!(run_as(&place, OWNER, &["ps", "--json"]).json()[0]["state"], "crashed");
+    }
+}
+
+mod left {
+    use super::*;
+
+    fn leave(place: &Place, pid: u64, bytes: &[u8], age: Duration) -> std::path::PathBuf {
+        let path = save(place, pid, bytes);
+        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_died_before_it_was_ready_is_pruned_and_what_may_yet_be_ready_is_not() {
+        let place = Place::new();
+        let (zeros, old) = (vec![0; 8192], 61 * SECOND);
+        let goes = [leave(&place, GONE, &zeros, old), leave(&place, GONE, &[], old)];
+        let mut newer = gone("n").bytes();
+        newer[12] = 9;
+        let odd = place.join("atomscope-left-behind");
+        write(&odd, &zeros);
+        File::options().write(true).open(&odd).unwrap().set_modified(SystemTime::now() - old).unwrap();
+        let stays = [
+            leave(&place, GONE, &zeros, Duration::ZERO),
+            leave(&place, 1, &zeros, old),
+            leave(&place, GONE, &newer, old),
+            leave(&place, GONE, b"Dear diary, nothing happened today.", old),
+            odd,
+        ];
+        let lock = Locked::new(leave(&place, GONE, &zeros, old));
+        let dry = place.run(["prune", "--dry-run"]);
+        assert!(dry.stderr.contains("would remove 2 dead regions") && goes[0].exists(), "{dry:?}");
+        let ran = place.run(["prune", "--json"]);
+        assert!(ran.stderr.contains("6 regions that cannot be judged were left alone"), "{ran:?}");
+        let rows = ran.json();
+        assert_eq!((&rows[0]["node"], &rows[0]["state"]), (&Value::Null, &json!("not ready")));
+        assert!(goes.iter().all(|path| !path.exists()), "{rows}");
+        assert!(stays.iter().chain([&lock.path]).all(|path| path.exists()), "{:?}", place.files());
+    }
+}
+
+mod large {
+    use super::*;
+
+    /// A dead region that says it has `bytes` bytes, nearly all of them holes.
+    fn sparse(place: &Place, name: &str, bytes: u64) -> std::path::PathBuf {
+        let node = gone(name);
+        node.actor(Actor { path: "akka://S/user/a", actor_type: "T", ..Actor::default() });
+        node.set(header::RECORD.start, bytes);
+        let path = node.dead(place);
+        File::options().write(true).open(&path).unwrap().set_len(bytes).unwrap();
+        path
+    }
+
+    fn with_little_memory(place: &Place, args: &[&str]) -> Ran {
+        let mut shell = Command::new("sh");
+        let binary = env!("CARGO_BIN_EXE_atomscope");
+        shell.args(["-c", "ulimit -v 300000; exec \"$0\" \"$@\"", binary]).args(args);
+        shell.env("ATOMSCOPE_DIR", place.path()).stdin(Stdio::null());
+        Ran::of(shell)
+    }
+
+    /// Each listing read all that dead nodes had left, and kept it.
+    #[test]
+    fn dead_regions_are_listed_by_their_headers_however_large_they_are() {
+        let place = Place::new();
+        let paths: Vec<_> = (0..4).map(|n| sparse(&place, &format!("n{n}"), 1 << 30)).collect();
+        let _lock = Node::new("live").live(&place);
+        let rows = with_little_memory(&place, &["ps", "--json"]).json();
+        let rows = rows.as_array().unwrap();
+        assert_eq!(rows.len(), 5);
+        assert!(rows[1..].iter().all(|row| row["state"] == "crashed" && row["actors"] == 1), "{rows:?}");
+        assert_eq!(with_little_memory(&place, &["dump"]).json()["node"], "live");
+        let stderr = with_little_memory(&place, &["dump", "n0"]).failed(1);
+        assert!(stderr.contains("out of memory"), "{stderr}");
+        with_little_memory(&place, &["prune"]).ok();
+        assert!(paths.iter().all(|path| !path.exists()));
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_it_says_or_larger_than_allowed_is_refused_unread() {
+        let place = Place::new();
+        let path = sparse(&place, "n", 5 << 30);
+        is_refused(&place, &path, "more than the 4294967296 that are allowed");
+        File::options().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
+        let found = with_little_memory(&place, &["ps", "--json"]).json();
+        assert!(found[0]["why"].as_str().unwrap().contains("truncated"), "{found}");
+    }
+
+    #[test]
+    fn mappings_that_cannot_be_guarded_are_refused() {
+        guard_mappings();
+        let place = Place::new();
+        let lock = Node::new("n").live(&place);
+        let open = || Region::open(&lock.path, None, MAX_BYTES);
+        let mut regions = Vec::new();
+        let refused = loop {
+            match open() {
+                Ok(region) => regions.push(region),
+                Err(error) => break error,
+            }
+            assert!(regions.len() <= 256);
+        };
+        assert!(matches!(refused.why, Refusal::TooMany), "{refused}");
+        regions.pop();
+        open().unwrap();
+    }
+}
+
+mod changed {
+    use super::*;
+
+    fn tail(place: &Place, path: &Path, retry: bool) -> Running {
+        let mut args = vec!["tail", "--json", path.to_str().unwrap()];
+        args.extend(retry.then_some("--retry"));
+        Running::new(place.command(args))
+    }
+
+    #[test]
+    fn a_region_that_is_cut_ends_tail_and_stat_with_the_reason() {
+        // All of it, all but the header, and less than a page, where no fault tells of it.
+        for left in [0, 4096, 20_000] {
+            let place = Place::new();
+            let (node, lock) = Node::new("n").shared(&place);
+            node.stop_event(1, 1, "before");
+            let mut tail = tail(&place, &lock.path, false);
+            assert_eq!(tail.json()["path"], "before");
+            let mut stat = Running::new(place.command(["stat", "n", "10ms"]));
+            assert!(!stat.line().is_empty() && !stat.line().is_empty());
+            let bytes = fs::metadata(&lock.path).unwrap().len();
+            lock.file.set_len(if left == 20_000 { bytes - 8 } else { left }).unwrap();
+            let ended = tail.json();
+            assert_eq!((&ended["kind"], &ended["state"]), (&json!("ended"), &json!("corrupt")));
+            for ran in [tail.end(), stat.end()] {
+                assert_eq!(ran.code, Some(1), "{ran:?}");
+                assert!(ran.stderr.contains("was cut short while it was read"), "{ran:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_that_is_written_over_with_another_ends_tail() {
+        let place = Place::new();
+        let (node, lock) = Node::new("n").shared(&place);
+        node.stop_event(1, 1, "before");
+        let mut tail = tail(&place, &lock.path, false);
+        assert_eq!(tail.json()["path"], "before");
+        let other = Node::with("other", |record| record.created_unix_ns += 1);
+        lock.file.write_all_at(&other.bytes(), 0).unwrap();
+        assert_eq!(tail.json()["state"], "corrupt");
+        let ran = tail.end();
+        assert!(ran.code == Some(1) && ran.stderr.contains("was overwritten while it was read"), "{ran:?}");
+    }
+
+    #[test]
+    fn with_retry_a_file_of_another_node_is_followed_once_the_first_has_ended_or_is_cut() {
+        for cut in [false, true] {
+            let place = Place::new();
+            let (node, lock) = Node::new("n").shared(&place);
+            let named = place.join("named.region");
+            fs::rename(&lock.path, &named).unwrap();
+            node.stop_event(1, 1, "before");
+            let mut tail = tail(&place, &named, true);
+            assert_eq!(tail.json()["path"], "before");
+            let (next, next_lock) =
+                Node::with("another name", |record| record.created_unix_ns += 1).shared(&place);
+            next.stop_event(1, 2, "of the next");
+            fs::rename(&next_lock.path, &named).unwrap();
+            // The first one lives, under no name.
+            node.stop_event(1, 3, "still");
+            assert_eq!(tail.json()["path"], "still");
+            if cut {
+                lock.file.set_len(0).unwrap();
+            }
+            drop(lock);
+            assert_eq!(tail.json()["kind"], "ended");
+            assert_eq!(tail.json()["path"], "of the next");
+            tail.signal("-INT");
+            let ran = tail.end();
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            assert!(ran.stderr.contains("is gone or another file now; its node lives"), "{ran:?}");
+        }
+    }
+
+    #[test]
+    fn a_region_that_is_cut_under_dump_is_dumped_whole_or_not_at_all() {
+        let capacities = Capacities { actors: 4096, ..small() };
+        let mut cut_while_read = 0;
+        for round in 0..40 {
+            let place = Place::new();
+            let lock = Node::sized("n", capacities, |_| {}).live(&place);
+            let format = ["json", "raw"][round % 2];
+            let mut command = place.command(["dump", "--format", format]);
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(round as u64 * 500));
+            lock.file.set_len(4096).unwrap();
+            let ran = child.wait_with_output().unwrap();
+            let stderr = String::from_utf8(ran.stderr).unwrap();
+            match ran.status.code() {
+                Some(0) => {}
+                Some(1) => {
+                    assert!(ran.stdout.is_empty(), "{stderr}");
+                    assert!(stderr.contains("cut short") || stderr.contains("truncated"), "{stderr}");
+                    cut_while_read += 1;
+                }
+                _ => panic!("{:?}: {stderr}", ran.status),
+            }
+        }
+        assert!(cut_while_read > 0);
+    }
+}
+
+mod written {
+    use super::*;
+
+    #[test]
+    fn a_dump_never_takes_the_place_of_a_region_but_may_take_a_dumps() {
+        let place = Place::new();
+        let _lock = Node::new("n").live(&place);
+        let dead = gone("dead").dead(&place);
+        let unready = save(&place, GONE, &[0; 8192]);
+        for region in [&dead, &unready] {
+            let before = fs::read(region).unwrap();
+            let stderr = place.run(["dump", "n", "-o", region.to_str().unwrap()]).failed(1);
+            assert!(stderr.contains("it is a region, which a dump never takes the place of"), "{stderr}");
+            assert!(fs::read(region).unwrap() == before);
+        }
+        let raw = place.join("n.raw");
+        for _ in 0..2 {
+            place.run(["dump", "n", "--format", "raw", "-o", raw.to_str().unwrap()]).ok();
+        }
+    }
+
+    #[test]
+    fn an_interrupted_dump_leaves_nothing_behind() {
+        let place = Place::new();
+        let node = Node::sized("n", Capacities { actors: 20_000, ..small() }, |_| {});
+        for number in 0..20_000 {
+            node.actor(Actor {
+                path: &format!("akka://S/user/{number}"),
+                actor_type: "T",
+                ..Actor::default()
+            });
+        }
+        let _lock = node.live(&place);
+        let files = place.files();
+        let out = place.join("out.json");
+        // It may be faster than the signal.
+        let stderr = loop {
+            let child =
+                place.command(["dump", "-o", out.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
+            while !place.files().iter().any(|name| name.ends_with(".part")) && !out.exists() {
+                std::thread::yield_now();
+            }
+            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+            let ran = child.wait_with_output().unwrap();
+            if ran.status.code() == Some(1) {
+                break String::from_utf8(ran.stderr).unwrap();
+            }
+            let _ = fs::remove_file(&out);
+        };
+        assert!(stderr.contains("interrupted"), "{stderr}");
+        assert_eq!(place.files(), files);
+    }
+
+    #[test]
+    fn a_node_that_is_named_twice_is_told_once() {
+        let place = Place::new();
+        let node = Node::new("shop");
+        node.stop_event(1, 1, "a");
+        let lock = node.live(&place);
+        let pid = std::process::id().to_string();
+        let ran = place.run(["tail", "shop", &pid, lock.path.to_str().unwrap(), "--no-follow"]);
+        assert!(ran.stderr.contains("node shop is named more than once, and told once"), "{ran:?}");
+        assert_eq!(ran.ok(), "2020-09-13T12:26:41.000000Z stopped     a\n");
+    }
+
+    /// They went on until now.
+    #[test]
+    fn averages_over_a_life_in_an_earlier_boot_end_with_its_last_beat() {
+        let place = Place::new();
+        let node = Node::with("n", |record| {
+            (record.boot_id, record.created_unix_ns) = ([1, 2], EPOCH_NS + 1_000_000_000);
+        });
+        node.header().process_beat(11_000_000_000);
+        node.count(Builtin::Spawned, 100);
+        let path = node.dead(&place);
+        let row = place.run(["stat", path.to_str().unwrap(), "--json"]).json();
+        assert_eq!((&row["interval_s"], &row["spawned_per_s"]), (&json!(10.0), &json!(10.0)));
+        assert_eq!(place.run(["show", "--json"]).json()["uptime_s"], 10.0);
+    }
+}

@@ -1,0 +1,263 @@
+//! Nodes and readers in namespaces of their own, as containers have them. What the kernel forbids here is skipped, and
+//! said.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use atomscope_tests::support::{self, Node, wait_until};
+use serde_json::Value;
+
+/// A user that need not exist, and another.
+const USER: u32 = 12_345;
+const OTHER: u32 = 12_346;
+
+/// A process of its own, in its own pid and mount namespace.
+const APART: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-proc", "--mount"];
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}
+
+/// `unshare` with these flags; who is not root needs a user namespace to make others.
+fn unshare(flags: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(flags);
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+}
+
+/// Whether such namespaces can be made here; says so if not.
+fn may_unshare(flags: &[&str]) -> bool {
+    let may = unshare(flags).arg("true").output().is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("skipped: this kernel or user may not `unshare {}`", flags.join(" "));
+    }
+    may
+}
+
+/// Has `script` run in the shell, and then become the program and arguments that are added.
+fn after(command: &mut Command, script: &str) {
+    command.args(["sh", "-c", &format!("{script} && exec \"$@\""), "sh"]);
+}
+
+/// The process that `unshare` has made, as it is numbered here.
+fn child_of(node: &Node) -> u32 {
+    let pid = node.pid();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.split_whitespace().next().expect("unshare has a child").parse().unwrap()
+}
+
+fn json(command: &mut Command) -> Value {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn state(pid: u32) -> String {
+    let rows = support::listed(pid);
+    rows.first().map_or("none".into(), |row| row["state"].as_str().unwrap().to_owned())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The workspace's programs, where any user may run them.
+struct Programs(tempfile::TempDir);
+
+impl Programs {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        for name in ["atomscope", "demo-node"] {
+            std::fs::copy(support::program(name), folder.path().join(name)).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn atomscope_as(&self, user: u32, arguments: &[&str]) -> Command {
+        let mut command = as_user(user);
+        command.arg(self.path("atomscope")).args(arguments);
+        command
+    }
+}
+
+fn as_user(user: u32) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user.to_string(), "--regid", &user.to_string(), "--clear-groups"]);
+    command
+}
+
+fn removed(pruned: &Value) -> Vec<&str> {
+    pruned.as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect()
+}
+
+/// It was refused: inside it is user 0, outside another one.
+#[test]
+fn a_node_in_a_user_namespace_is_seen_by_its_user() {
+    if !Command::new("unshare").args(["-Ur", "true"]).status().is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: this kernel or user may not make user namespaces");
+    }
+    let node = Node::start(Command::new("unshare").arg("-Ur").arg(support::program("demo-node")));
+    wait_until("it is live", || state(node.pid()) == "live");
+    let dump = support::atomscope_json(["dump", &node.who()]);
+    assert_eq!(dump["atomscope"]["pid"], node.pid());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_node_in_another_users_namespace_is_seen_by_root_and_once_dead_by_that_user() {
+    let programs = Programs::new();
+    let mut command = as_user(USER);
+    command.args(["unshare", "-Ur"]).arg(programs.path("demo-node")).args(["--node", "ns-user"]);
+    if !as_user(USER).args(["unshare", "-Ur", "true"]).status().unwrap().success() {
+        return eprintln!("skipped: this kernel lets users make no user namespaces");
+    }
+    let mut node = Node::start(&mut command);
+    wait_until("root sees it live", || state(node.pid()) == "live");
+    assert_eq!(support::listed(node.pid())[0]["uid"], USER);
+    let of_user = |arguments: &[&str]| json(&mut programs.atomscope_as(USER, arguments));
+    assert_eq!(of_user(&["dump", "ns-user"])["atomscope"]["pid"], node.pid());
+    // Somebody else is told whom to ask.
+    let refused = programs.atomscope_as(OTHER, &["dump", &node.who()]).output().unwrap();
+    assert!(said(&refused).contains("ptrace rights: run as user 12345 or as root"), "{refused:?}");
+
+    node.kill();
+    let region = node.region().to_str().unwrap().to_owned();
+    let refused = support::atomscope(["dump", "--region", &region]);
+    assert!(said(&refused).contains("unless it is read as user 12345"), "{refused:?}");
+    let pruned = support::atomscope_json(["prune", "--node", "ns-user", "--json"]);
+    assert!(removed(&pruned).is_empty(), "{pruned}");
+    assert_eq!(of_user(&["dump", "ns-user"])["atomscope"]["state"], "crashed");
+    let pruned = of_user(&["prune", "--node", "ns-user", "--json"]);
+    assert_eq!(removed(&pruned), [region]);
+    assert!(!node.region().exists());
+}
+
+#[test]
+fn a_node_in_namespaces_of_its_own_is_attached_to_by_its_pid_out_here() {
+    if !may_unshare(APART) {
+        return;
+    }
+    let mut command = unshare(&[APART, &["--user", "--map-root-user"]].concat());
+    if is_root() {
+        command = Command::new("unshare");
+        command.args(APART).args(["--user", "--map-root-user"]);
+    }
+    after(&mut command, "mount -t tmpfs tmpfs /dev/shm");
+    command.arg(support::program("demo-node")).args(["--node", "ns-apart"]);
+    let node = Node::start(&mut command);
+    let pid = child_of(&node);
+    assert!(!node.region().exists(), "its /dev/shm is its own");
+    wait_until("it is live", || state(pid) == "live");
+    let row = &support::listed(pid)[0];
+    assert!(row["path"].as_str().unwrap().starts_with(&format!("/proc/{pid}/")), "{row}");
+    let dump = support::atomscope_json(["dump", &pid.to_string()]);
+    assert_eq!((&dump["node"], &dump["atomscope"]["pid"]), (&"ns-apart".into(), &pid.into()));
+    assert_eq!(support::atomscope_json(["dump", "ns-apart"])["atomscope"]["pid"], pid);
+    // With its file system but not its processes.
+    if is_root() {
+        let mut inside = Command::new("nsenter");
+        inside.args(["--target", &pid.to_string(), "--mount"]).arg(support::program("atomscope"));
+        let rows = json(inside.args(["ps", "--json"]));
+        assert_eq!((&rows[0]["node"], &rows[0]["state"]), (&"ns-apart".into(), &"live".into()), "{rows}");
+    }
+}
+
+/// The other one was taken: its file has the same name and, on a file system as young, the same number.
+#[test]
+fn files_of_one_name_in_two_file_systems_are_told_apart() {
+    let flags = &["--mount"];
+    if !is_root() || !may_unshare(flags) {
+        return eprintln!("skipped: only root may enter another process's mount namespace");
+    }
+    let (demo, file) = (support::program("demo-node"), "/dev/shm/same.region");
+    // The second to have it is mapped under its name: it takes it from the first, that has ended.
+    let first = format!("{} --region {file} --seconds 0 >/dev/null", demo.display());
+    let start = |name: &str| {
+        let mut command = unshare(flags);
+        after(&mut command, &format!("mount -t tmpfs tmpfs /dev/shm && {first}"));
+        Node::start(command.arg(&demo).args(["--node", name, "--region", file]))
+    };
+    let (one, other) = (start("ns-one"), start("ns-other"));
+    let mut beside_one = Command::new("nsenter");
+    beside_one.args(["--target", &one.who(), "--mount"]).arg(support::program("atomscope"));
+    assert_eq!(json(beside_one.args(["dump", &other.who()]))["node"], "ns-other");
+}
+
+#[test]
+fn two_nodes_of_one_number_in_two_namespaces_are_told_apart_and_neither_is_pruned() {
+    if !may_unshare(APART) {
+        return;
+    }
+    let start = || {
+        let mut command = unshare(APART);
+        Node::start(command.arg(support::program("demo-node")).args(["--node", "ns-twins"]))
+    };
+    let mut nodes = [start(), start()];
+    let pids = [child_of(&nodes[0]), child_of(&nodes[1])];
+    let regions = [0, 1].map(|at: usize| nodes[at].region().to_str().unwrap().to_owned());
+    for (pid, region) in pids.iter().zip(&regions) {
+        wait_until("it is live", || state(*pid) == "live");
+        assert_eq!(&support::listed(*pid)[0]["path"], region);
+        assert_eq!(support::atomscope_json(["dump", &pid.to_string()])["atomscope"]["pid"], *pid);
+    }
+    // Where neither process is to be seen both are number 1, alive by their locks alone, and told apart by their files.
+    let third = |arguments: &[&str]| {
+        let mut command = unshare(APART);
+        command.arg(support::program("atomscope")).args(arguments).output().unwrap()
+    };
+    let rows: Value = serde_json::from_slice(&third(&["ps", "--json"]).stdout).unwrap();
+    for region in &regions {
+        let row = rows.as_array().unwrap().iter().find(|row| &row["path"] == region);
+        let row = row.unwrap_or_else(|| panic!("{region} is not in {rows}"));
+        assert_eq!((&row["state"], &row["pid"]), (&"live".into(), &1.into()));
+    }
+    let told = said(&third(&["show", "ns-twins"]));
+    assert!(regions.iter().all(|region| told.contains(region)), "{told}");
+    let prune = ["prune", "--node", "ns-twins", "--json"];
+    for output in [third(&prune), support::atomscope(prune)] {
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n", "{}", said(&output));
+    }
+    nodes[0].kill();
+    wait_until("the first has crashed", || {
+        support::atomscope_json(["ps", "--json", "--region", &regions[0]])[0]["state"] == "crashed"
+    });
+    assert_eq!(removed(&support::atomscope_json(prune)), [regions[0].as_str()]);
+    assert_eq!(state(pids[1]), "live");
+}
+
+#[test]
+fn a_sidecar_that_shares_a_volume_alone_sees_the_node_by_its_lock() {
+    if !may_unshare(APART) {
+        return;
+    }
+    let volume = tempfile::tempdir_in("/dev/shm").unwrap();
+    let script = format!("mount --bind {} /mnt && mount -t tmpfs tmpfs /dev/shm", volume.path().display());
+    let container = |program: &Path, arguments: &[&str]| {
+        let mut command = unshare(APART);
+        after(&mut command, &script);
+        command.arg(program).args(arguments.iter().map(OsStr::new));
+        command
+    };
+    let region = "/mnt/node.region";
+    let mut node = Node::start(&mut container(
+        &support::program("demo-node"),
+        &["--node", "ns-volume", "--region", region],
+    ));
+    let sidecar = |arguments: &[&str]| json(&mut container(&support::program("atomscope"), arguments));
+    let about = || sidecar(&["dump", region])["atomscope"].clone();
+    wait_until("it is live", || about()["state"] == "live");
+    assert_eq!(about()["liveness"], "lock");
+    assert_eq!(sidecar(&["ps", "--json", "--region", region])[0]["node"], "ns-volume");
+    node.kill();
+    wait_until("it has crashed", || about()["state"] == "crashed");
+}
