@@ -3,6 +3,7 @@
 
     atomscope_decode.py dump FILE             what `atomscope dump --format json FILE` prints
     atomscope_decode.py tail [-n N] FILE      what `atomscope tail --json --no-follow -n N FILE` prints
+    atomscope_decode.py tail --first FILE     the same of all that there ever was, as with `--since` of long ago
 
 Written from layout/LAYOUT.md alone, with the standard library alone: it is there to show that the page is enough. Names
 in quotes below are headings and tables of that page.
@@ -506,7 +507,7 @@ class Region:
             payload = {"key": texts[0]}
         return stamp, part, parts, name, topic, payload
 
-    def events(self):
+    def events(self, from_first):
         """All events of a region at rest, and what was lost, in the order in which they are told."""
         section, told = self.sections["events"], []
         for lane in range(section.count):
@@ -514,8 +515,10 @@ class Region:
             ring = Ring(self.words, offset, section.stride // EVENT_SLOT_BYTES - 1, EVENT_SLOT_BYTES)
             head = ring.head()
             last, loss, whole = None, collections.Counter(), None
-            unfinished = 0
-            for ticket in range(max(head - ring.slots, 0), head):
+            unfinished, oldest = 0, max(head - ring.slots, 0)
+            if from_first and oldest:
+                loss["lapped"] = oldest
+            for ticket in range(oldest, head):
                 found, record = ring.read(ticket, 240)
                 if found == "pending":
                     unfinished += 1
@@ -825,23 +828,29 @@ class Source:
             "atomscope": about,
         }
 
-    def tail(self, most):
+    def tail(self, most, from_first):
         about = {"node": self.region.words.text_cell(640, 256) or "", "pid": self.pid}
-        lines = [line | about for line in self.region.events()]
-        events = [at for at, line in enumerate(lines) if line["kind"] != "lost"]
-        first = len(lines) if most == 0 else events[-most] if len(events) >= most else 0
-        return lines[first:]
+        lines = [line | about for line in self.region.events(from_first)]
+        if most is not None:
+            events = [at for at, line in enumerate(lines) if line["kind"] != "lost"]
+            first = len(lines) if most == 0 else events[-most] if len(events) >= most else 0
+            lines = lines[first:]
+        state, why = VERDICTS[self.liveness[0]]
+        if state in ("closed", "crashed") and not self.raw:
+            lines.append({"kind": "ended", **about, "state": state, "why": why})
+        return lines
 
 
 def main():
     parser = argparse.ArgumentParser(description="Reads an atomscope region or raw dump.")
     parser.add_argument("what", choices=("dump", "tail"))
     parser.add_argument("file")
-    parser.add_argument("-n", type=int, default=10, metavar="N", help="events that tail prints at most")
+    parser.add_argument("-n", type=int, metavar="N", help="events that tail prints at most, from the newest on")
+    parser.add_argument("--first", action="store_true", help="count as lost what is no longer kept")
     arguments = parser.parse_args()
     try:
         source = Source(arguments.file)
-        lines = [source.dump()] if arguments.what == "dump" else source.tail(arguments.n)
+        lines = [source.dump()] if arguments.what == "dump" else source.tail(arguments.n, arguments.first)
     except (OSError, Refused) as why:
         sys.exit(f"{arguments.file}: {why}")
     for line in lines:
