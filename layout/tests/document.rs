@@ -7,6 +7,7 @@ mod support;
 
 use std::mem::{offset_of, size_of, size_of_val};
 
+use atomscope_layout::dto::MAX_TREE_LEVELS;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_EVENTS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
@@ -221,6 +222,8 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS),
         ("MAX_EVENTS", MAX_EVENTS),
     ];
+    // The tree's levels are no limit of a region, but of what is told of it.
+    assert!(DOCUMENT.contains(&format!("the {}st level", MAX_TREE_LEVELS + 1)));
     assert_eq!(
         numbers("## Conventions", &["limit", "value"]),
         limits.map(|(name, value)| (name.to_owned(), value))

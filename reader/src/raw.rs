@@ -341,5 +341,6 @@ mod tests {
             assert!(is_documented(&[&name, &number.to_string(), &name.to_lowercase()]), "{name}");
         }
         assert_eq!((AT_REST, REDACTED, HEADER_BYTES), (1, 2, 4096));
+        assert_eq!(crate::liveness::STALE, Duration::from_secs(3));
     }
 }

@@ -41,7 +41,8 @@ fn same(path: &str, ours: &Value, theirs: &Value) {
         (Value::Object(a), Value::Object(b)) => {
             let names = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
             let (mut left, mut right) = (names(a), names(b));
-            (left.sort(), right.sort());
+            left.sort();
+            right.sort();
             assert_eq!(left, right, "the fields of {path}");
             a.iter().for_each(|(name, value)| same(&format!("{path}.{name}"), value, &b[name]));
         }

@@ -588,6 +588,7 @@ fn killed() -> Region {
     // A spill word that was in hand while the table was settled.
     set(&region.section(region.map.actor_spill)[3], |_| self::key(7).fingerprint() | 1);
     set(&words[header::SETTLING], |_| 5);
+    set(&words[header::CLOCK.start], |sequence| sequence + 1);
     // A metric that was being described.
     let metrics = region.section(region.map.metrics);
     let stride = region.map.metrics.stride;
