@@ -30,6 +30,7 @@ MAX_TREE_LEVELS = 60
 MAX_DEAD_LETTERS_SHOWN = 100
 STALE_NS = 3_000_000_000
 NEVER = 2**64 - 1
+AFTER_ALL = 2**64
 READY = 1 << 63
 CUT_MARK = "…#"
 CUT_BYTES = 36
@@ -549,7 +550,7 @@ class Region:
                     whole = None
             loss["abandoned"] += unfinished
             if +loss:
-                told.append((NEVER, 1, lane, self.lost(lane, loss, last, None)))
+                told.append((AFTER_ALL, 0, lane, self.lost(lane, loss, last, None)))
         # Sorting is stable: what is equal stays in the order of its lanes, and of its tickets.
         told.sort(key=lambda line: line[:2])
         return [line for *_, line in told]
@@ -798,7 +799,7 @@ class Source:
             "process_beat_age_ms": None if process_age is None else process_age // 1_000_000,
             "runtime_beat_age_ms": None if runtime_age is None else runtime_age // 1_000_000,
             "totals": totals,
-            "drift": totals["live"] - tabled,
+            "drift": min(max(totals["live"] - tabled, -(2**63)), 2**63 - 1),
             "at_rest": at_rest,
             **counted,
             "dead_letters": letters,

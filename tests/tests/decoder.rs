@@ -173,6 +173,41 @@ fn the_region_of_a_running_node_says_the_same_to_both() {
 
 #[test]
 #[ignore = "needs python3"]
+fn the_region_of_a_busy_node_shows_the_decoder_no_torn_record() {
+    let folder = folder();
+    let (_node, region) = node(folder.path(), "decoder-busy", "0");
+    support::wait_until("letters went astray", || letters(&region) > 100);
+    let staff = [
+        ("orders", "OrderDesk"),
+        ("order-", "Order"),
+        ("fraud-check", "FraudCheck"),
+        ("invoice", "Invoice"),
+        ("payments", "PaymentGateway"),
+        ("charge-", "Charge"),
+        ("inventory", "Warehouse"),
+        ("shelf-", "Shelf"),
+        ("reservation-", "Reservation"),
+    ];
+    for _ in 0..5 {
+        let theirs = decoded_dump(&region);
+        let actors = theirs["actors"]["flat"].as_array().expect("a list");
+        assert!(!actors.is_empty());
+        for actor in actors {
+            let text = |field: &str| actor[field].as_str().unwrap_or_else(|| panic!("{field} of {actor}"));
+            let (parent, name) = text("path").rsplit_once('/').expect("a path");
+            let (_, job) =
+                staff.iter().find(|(mark, _)| name.starts_with(mark)).unwrap_or_else(|| panic!("{actor}"));
+            assert_eq!(
+                (text("parent"), text("actor_type").rsplit("::").next()),
+                (parent, Some(*job)),
+                "{actor}"
+            );
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs python3"]
 fn the_golden_regions_say_the_same_to_both() {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
     let folders =
