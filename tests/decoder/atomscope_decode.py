@@ -4,6 +4,7 @@
     atomscope_decode.py dump FILE             what `atomscope dump --format json FILE` prints
     atomscope_decode.py tail [-n N] FILE      what `atomscope tail --json --no-follow -n N FILE` prints
     atomscope_decode.py tail --first FILE     the same of all that there ever was, as with `--since` of long ago
+    atomscope_decode.py follow -n N FILE      the events of a living node, in N looks, and what became of each lane's
 
 Written from layout/LAYOUT.md alone, with the standard library alone: it is there to show that the page is enough. Names
 in quotes below are headings and tables of that page.
@@ -508,59 +509,6 @@ class Region:
             payload = {"key": texts[0]}
         return stamp, part, parts, name, topic, payload
 
-    def events(self, from_first):
-        """All events of a region at rest, and what was lost, in the order in which they are told."""
-        section, told = self.sections["events"], []
-        for lane in range(section.count):
-            offset = section.offset + lane * section.stride
-            ring = Ring(self.words, offset, section.stride // EVENT_SLOT_BYTES - 1, EVENT_SLOT_BYTES)
-            head = ring.head()
-            last, loss, whole = None, collections.Counter(), None
-            unfinished, oldest = 0, max(head - ring.slots, 0)
-            if from_first and oldest:
-                loss["lapped"] = oldest
-            for ticket in range(oldest, head):
-                found, record = ring.read(ticket, 240)
-                if found == "pending":
-                    unfinished += 1
-                    continue
-                if found != "read":
-                    loss[found] += 1
-                    continue
-                try:
-                    stamp, part, parts, kind, topic, payload = self.event(record)
-                except Unreadable:
-                    loss["unreadable"] += 1
-                    continue
-                if loss:
-                    told.append((stamp, 0, lane, self.lost(lane, loss, last, stamp)))
-                    loss = collections.Counter()
-                last = stamp
-                if part == 0:
-                    whole = (stamp, 0, parts, {"kind": kind, **payload})
-                elif whole and whole[:3] == (stamp, part - 1, parts):
-                    for field in MEMBERSHIP if kind == "cluster_changed" else ():
-                        whole[3][field].extend(payload[field])
-                    whole = (stamp, part, parts, whole[3])
-                else:
-                    continue
-                if part + 1 == parts:
-                    line = whole[3] | {"topic": topic, "at": self.time(stamp), "stamp": stamp, "lane": lane}
-                    told.append((stamp, 1, lane, line))
-                    whole = None
-            loss["abandoned"] += unfinished
-            if +loss:
-                told.append((AFTER_ALL, 0, lane, self.lost(lane, loss, last, None)))
-        # Sorting is stable: what is equal stays in the order of its lanes, and of its tickets.
-        told.sort(key=lambda line: line[:2])
-        return [line for *_, line in told]
-
-    def lost(self, lane, loss, after, before):
-        counts = {cause: loss[cause] for cause in ("lapped", "abandoned", "unreadable")}
-        times = {"after": after, "before": before}
-        times = {name: None if stamp is None else self.time(stamp) for name, stamp in times.items()}
-        return {"kind": "lost", "lane": lane, "lost": sum(counts.values()), **counts, **times}
-
 
 MEMBERSHIP = ("added", "updated", "removed", "became_unreachable", "became_reachable")
 EVENT_KINDS = {
@@ -635,6 +583,109 @@ class Ring:
                 return "abandoned", None
             pause(attempt)
         return "pending", None
+
+
+class Lane:
+    """What a follower knows of a lane of events."""
+
+    def __init__(self, ring, start):
+        self.ring, self.next = ring, start
+        self.waiting, self.partial = [], []
+        self.last, self.loss = None, collections.Counter()
+        self.account = collections.Counter()
+
+
+class Follower:
+    """ "Following the events"."""
+
+    def __init__(self, region, from_first):
+        self.region, self.lanes, self.held = region, [], []
+        section = region.sections["events"]
+        for lane in range(section.count):
+            offset = section.offset + lane * section.stride
+            ring = Ring(region.words, offset, section.stride // EVENT_SLOT_BYTES - 1, EVENT_SLOT_BYTES)
+            self.lanes.append(Lane(ring, 0 if from_first else max(ring.head() - ring.slots, 0)))
+
+    def look(self, is_last):
+        """What is new, in the order in which it is told; at the last look all that there is."""
+        self.region.clock = self.region.read_clock() or self.region.clock
+        first = [lane.ring.head() for lane in self.lanes]
+        second = [lane.ring.head() for lane in self.lanes]
+        told, horizon = [], max((line[0] for line in self.held), default=0)
+        beyond = []
+        for at, lane in enumerate(self.lanes):
+            oldest = max(second[at] - lane.ring.slots, 0)
+            waiting = [ticket for ticket in lane.waiting if ticket >= oldest]
+            self.lose(lane, "lapped", len(lane.waiting) - len(waiting) + max(oldest - lane.next, 0))
+            new = range(max(lane.next, oldest), second[at])
+            lane.next, lane.waiting, stops = max(lane.next, second[at]), [], False
+            for ticket in (*waiting, *new):
+                found, record = lane.ring.read(ticket, 240)
+                if found == "pending":
+                    lane.waiting.append(ticket)
+                    continue
+                try:
+                    event = self.region.event(record) if found == "read" else None
+                except Unreadable:
+                    found, event = "unreadable", None
+                if event is None:
+                    self.lose(lane, found, 1)
+                    continue
+                lane.account["read"] += 1
+                stamp, kind, is_sure = event[0], event[3], ticket < first[at]
+                if +lane.loss:
+                    told.append((stamp, 0, self.lost(at, stamp)))
+                lane.last = stamp
+                if is_sure:
+                    horizon = max(horizon, stamp)
+                stops |= not is_sure and kind == "actor_stopped"
+                if line := self.join(lane, event):
+                    times = {"at": self.region.time(stamp), "stamp": stamp, "lane": at}
+                    beyond.append((NEVER if stops else stamp, (stamp, 1, line | times)))
+            if is_last:
+                self.lose(lane, "abandoned", len(lane.waiting))
+                lane.waiting = []
+                if +lane.loss:
+                    told.append((AFTER_ALL, 0, self.lost(at, None)))
+        told += self.held + [line for until, line in beyond if is_last or until <= horizon]
+        self.held = [line for until, line in beyond if not is_last and until > horizon]
+        # Sorting is stable: what is equal stays in the order of its lanes, and of its tickets.
+        return [line for *_, line in sorted(told, key=lambda line: line[:2])]
+
+    def lose(self, lane, cause, count):
+        lane.loss[cause] += count
+        lane.account[cause] += count
+
+    def lost(self, at, before):
+        lane = self.lanes[at]
+        counts = {cause: lane.loss[cause] for cause in ("lapped", "abandoned", "unreadable")}
+        times = {"after": lane.last, "before": before}
+        times = {name: None if stamp is None else self.region.time(stamp) for name, stamp in times.items()}
+        lane.loss = collections.Counter()
+        return {"kind": "lost", "lane": at, "lost": sum(counts.values()), **counts, **times}
+
+    def join(self, lane, event):
+        """The whole event, if this was its last part."""
+        stamp, part, parts, kind, topic, payload = event
+        line = {"kind": kind, **payload, "topic": topic}
+        if part > 0:
+            begun = [known for known in lane.partial if known[0] == (stamp, part - 1, parts)]
+            if not begun:
+                return None
+            lane.partial.remove(begun[0])
+            line = begun[0][1]
+            for field in MEMBERSHIP if kind == "cluster_changed" else ():
+                line[field].extend(payload[field])
+        if part + 1 == parts:
+            return line
+        lane.partial.append(((stamp, part, parts), line))
+        return None
+
+    def accounts(self):
+        """Of each lane what became of its records."""
+        for at, lane in enumerate(self.lanes):
+            counts = {cause: lane.account[cause] for cause in ("read", "lapped", "abandoned", "unreadable")}
+            yield {"kind": "account", "lane": at, **counts, "waiting": len(lane.waiting), "next": lane.next}
 
 
 def trees(flat):
@@ -829,9 +880,16 @@ class Source:
             "atomscope": about,
         }
 
+    def follow(self, looks):
+        follower = Follower(self.region, from_first=True)
+        for _ in range(looks or 1):
+            yield from follower.look(is_last=False)
+            time.sleep(0.01)
+        yield from follower.accounts()
+
     def tail(self, most, from_first):
         about = {"node": self.region.words.text_cell(640, 256) or "", "pid": self.pid}
-        lines = [line | about for line in self.region.events(from_first)]
+        lines = [line | about for line in Follower(self.region, from_first).look(is_last=True)]
         if most is not None:
             events = [at for at, line in enumerate(lines) if line["kind"] != "lost"]
             first = len(lines) if most == 0 else events[-most] if len(events) >= most else 0
@@ -844,14 +902,19 @@ class Source:
 
 def main():
     parser = argparse.ArgumentParser(description="Reads an atomscope region or raw dump.")
-    parser.add_argument("what", choices=("dump", "tail"))
+    parser.add_argument("what", choices=("dump", "tail", "follow"))
     parser.add_argument("file")
-    parser.add_argument("-n", type=int, metavar="N", help="events that tail prints at most, from the newest on")
+    parser.add_argument("-n", type=int, metavar="N", help="events that tail prints at most, or looks of follow")
     parser.add_argument("--first", action="store_true", help="count as lost what is no longer kept")
     arguments = parser.parse_args()
     try:
         source = Source(arguments.file)
-        lines = [source.dump()] if arguments.what == "dump" else source.tail(arguments.n, arguments.first)
+        if arguments.what == "dump":
+            lines = [source.dump()]
+        elif arguments.what == "tail":
+            lines = source.tail(arguments.n, arguments.first)
+        else:
+            lines = source.follow(arguments.n)
     except (OSError, Refused) as why:
         sys.exit(f"{arguments.file}: {why}")
     for line in lines:

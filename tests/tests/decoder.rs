@@ -1,5 +1,6 @@
 //! The document of the layout is enough: a decoder written from it alone says the same as `atomscope`, of every field.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -204,6 +205,39 @@ fn the_region_of_a_busy_node_shows_the_decoder_no_torn_record() {
             );
         }
     }
+}
+
+/// Follows a new node from its first event on: how many stops it was told of, none before its spawn; 0 if the node was too
+/// fast for it.
+fn stops_followed(rate: &str) -> u64 {
+    let folder = folder();
+    let (_node, region) = node(folder.path(), "decoder-follow", rate);
+    let lines = decoded(["follow", "-n", "300", region.to_str().expect("a plain path")]);
+    for line in lines.iter().filter(|line| line["kind"] == "account") {
+        let count = |name: &str| line[name].as_u64().expect("a number");
+        let found = ["read", "lapped", "abandoned", "unreadable", "waiting"].map(count).iter().sum::<u64>();
+        assert_eq!(found, count("next"), "{line}");
+    }
+    if lines.iter().any(|line| line["kind"] == "lost") {
+        return 0;
+    }
+    let (mut live, mut stops) = (HashMap::new(), 0);
+    for line in lines {
+        let path = line["path"].as_str().unwrap_or_default().to_owned();
+        if line["kind"] == "actor_spawned" {
+            *live.entry(path).or_insert(0) += 1;
+        } else if line["kind"] == "actor_stopped" {
+            *live.get_mut(&path).filter(|count| **count > 0).unwrap_or_else(|| panic!("{line}")) -= 1;
+            stops += 1;
+        }
+    }
+    stops
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_decoder_follows_a_node_and_is_told_no_stop_before_its_spawn() {
+    support::wait_until("it kept up with a node that had some stops", || stops_followed("500") > 100);
 }
 
 #[test]
