@@ -2,6 +2,7 @@
 //! is made from its table. `ATOMSCOPE_BLESS=1` draws them anew.
 
 #![cfg(not(atomscope_loom))]
+#![allow(clippy::panic, reason = "nothing but tests comes here")]
 
 mod support;
 
