@@ -10,13 +10,15 @@ use std::mem::{offset_of, size_of, size_of_val};
 
 use atomscope_layout::dto::MAX_TREE_LEVELS;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
+use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
-    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_EVENTS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
-    PATH_CUT_MARK, SEPARATION_BYTES,
+    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
-    ActorRecord, ClockRecord, DeadLetterRecord, MetricRecord, actor_flags, dead_letter_flags, live,
+    ActorRecord, ClockRecord, DeadLetterRecord, JournalWriteRecord, MetricRecord, actor_flags,
+    dead_letter_flags, live,
 };
 use atomscope_layout::region::{
     HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR,
@@ -92,6 +94,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         created_unix_ns,
         actor_capacity,
         flags,
+        builtins,
         reserved,
     }));
     check(fields!(SectionRecord { id, offset_bytes, count, stride_bytes, record_bytes, reserved }));
@@ -122,6 +125,15 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         preview_bytes,
         text,
     }));
+    check(fields!(JournalWriteRecord {
+        stamp,
+        sequence_nr,
+        journal_bytes,
+        persistence_id_bytes,
+        reserved,
+        text,
+    }));
+    check(fields!(InstanceRecord { key, owner, since, domain, name_bytes, reserved, numbers, name }));
     let (heading, mut fields, bytes) =
         fields!(EventRecord { stamp, type_id, flags, text_bytes, kind, part, parts, numbers, text });
     let at = fields.iter().position(|(name, ..)| name == "text_bytes").unwrap();
@@ -149,6 +161,7 @@ fn the_header_is_documented_as_it_is() {
         words("system", header::SYSTEM),
         words("program", header::PROGRAM),
         words("writer", header::WRITER),
+        words("poll_beat", header::POLL_BEAT),
         words("directory", header::DIRECTORY),
     ];
     assert_eq!(documented("## The header"), fields);
@@ -171,7 +184,15 @@ fn numbers(heading: &str, columns: &[&str]) -> Vec<(String, usize)> {
 
 #[test]
 fn the_sections_are_documented_as_they_are() {
-    let capacities = Capacities { actors: 9, lanes: 3, dead_letters: 5, events: 7, names: 11, metrics: 40 };
+    let capacities = Capacities {
+        actors: 9,
+        lanes: 3,
+        dead_letters: 5,
+        events: 7,
+        names: 11,
+        metrics: 104,
+        ..Capacities::LEAST
+    };
     let map = RegionMap::for_capacities(&capacities).unwrap();
     let sections = [
         ("counters", map.counters),
@@ -182,6 +203,11 @@ fn the_sections_are_documented_as_they_are() {
         ("actor spill", map.actor_spill),
         ("dead letters", map.dead_letters),
         ("events", map.events),
+        ("instance control", map.instance_control),
+        ("instance slots", map.instance_slots),
+        ("documents", map.documents),
+        ("histograms", map.histograms),
+        ("journal writes", map.journal_writes),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -197,14 +223,15 @@ fn the_sections_are_documented_as_they_are() {
     // The least of everything is what the directory is held to.
     let least = |row: &Vec<String>| -> (usize, usize) { (row[2].parse().unwrap(), row[3].parse().unwrap()) };
     let least: Vec<_> = rows.iter().map(least).collect();
-    let smallest =
-        Capacities { actors: 1, lanes: 1, dead_letters: 1, events: 1, names: 1, metrics: MIN_METRICS };
-    let smallest = RegionMap::for_capacities(&smallest).unwrap();
+    let smallest = RegionMap::for_capacities(&Capacities::LEAST).unwrap();
     let found = smallest.directory().map(|entry| (entry.count as usize, entry.stride_bytes as usize));
     // A writer has a lane beside the shared one; a reader does not ask for it.
     let shared = |row: &Vec<String>| usize::from(["counters", "events"].contains(&row[1].as_str()));
     let found = found.into_iter().zip(&rows).map(|((count, stride), row)| (count - shared(row), stride));
-    assert_eq!(found.collect::<Vec<_>>(), least);
+    // The first two had to have room for fewer metrics in minor version 0.
+    let found: Vec<_> = found.collect();
+    assert_eq!(least[..2], [(1, 256), (32, 256)]);
+    assert_eq!(found[2..], least[2..]);
     assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES), (256, 384));
     let slot = table("## Rings", &["field", "offset", "bytes", "what"]);
     let offsets: Vec<_> = slot.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap())).collect();
@@ -222,6 +249,10 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_ACTORS", MAX_ACTORS),
         ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS),
         ("MAX_EVENTS", MAX_EVENTS),
+        ("MAX_INSTANCES", MAX_INSTANCES),
+        ("MAX_DOCUMENT_BYTES", MAX_DOCUMENT_BYTES),
+        ("MAX_HISTOGRAMS", MAX_HISTOGRAMS),
+        ("MAX_JOURNAL_WRITES", MAX_JOURNAL_WRITES),
     ];
     // The tree's levels are no limit of a region, but of what is told of it.
     assert!(DOCUMENT.contains(&format!("the {}st level", MAX_TREE_LEVELS + 1)));
@@ -297,12 +328,13 @@ fn the_built_in_metrics_are_documented_as_they_are() {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         [&number.to_string(), *name, *unit, kind, *help].map(str::to_owned).to_vec()
     });
     let told = table("### MetricRecord", &["number", "name", "unit", "kind", "help"]);
     assert_eq!(told, known.collect::<Vec<_>>());
-    assert_eq!((Kind::Counter as u64, Kind::Gauge as u64), (1, 2));
+    assert_eq!((Kind::Counter as u64, Kind::Gauge as u64, Kind::Histogram as u64), (1, 2, 3));
 }
 
 #[test]
@@ -335,6 +367,18 @@ fn control_and_spill_words_are_documented_as_they_are() {
         (2..).find(|number| table.put(key(*number), Sign::Plus, &key(*number).0) == Put::Spilled).unwrap();
     let word = spill.iter().map(|word| word.load(Ordering::Relaxed)).find(|word| *word != 0);
     assert_eq!(word, Some(spilled << 2 | state("PLUS")));
+}
+
+#[test]
+fn the_domains_of_instances_are_documented_as_they_are() {
+    let known = Domain::ALL.iter().map(|domain| {
+        let fields = domain.fields().iter();
+        let fields: Vec<_> =
+            fields.map(|f| format!("{} ({})", f.name, format!("{:?}", f.what).to_lowercase())).collect();
+        vec![domain.name().to_owned(), (*domain as u16).to_string(), fields.join(", ")]
+    });
+    let told = table("### InstanceRecord", &["domain", "number", "numbers"]);
+    assert_eq!(told, known.collect::<Vec<_>>());
 }
 
 /// Characters for a byte in a drawing.
@@ -408,7 +452,9 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### MetricRecord",
         "### ActorRecord",
         "### DeadLetterRecord",
+        "### JournalWriteRecord",
         "### EventRecord",
+        "### InstanceRecord",
         "### RawHeader",
     ] {
         let fields = documented(heading);

@@ -18,6 +18,7 @@ import collections
 import datetime
 import fcntl
 import json
+import math
 import mmap
 import os
 import struct
@@ -32,6 +33,8 @@ MAX_DEAD_LETTERS_SHOWN = 100
 STALE_NS = 3_000_000_000
 NEVER = 2**64 - 1
 AFTER_ALL = 2**64
+# Numbers of built-in metrics that came with 1.1.
+PERSISTENCE_EVENTS, STREAMS_STARTED, STREAMS_FINISHED, DDATA_UPDATES = 45, 55, 56, 59
 READY = 1 << 63
 CUT_MARK = "…#"
 CUT_BYTES = 36
@@ -64,7 +67,28 @@ SECTIONS = {
     "dead letters": (7, 2, 384),
     "events": (8, 1, 512),
 }
-DENSE = ("actor control", "actor spill")
+# Those that came with 1.1.
+LATER_SECTIONS = {
+    "instance control": (9, 2, 64),
+    "instance slots": (10, 16, 384),
+    "documents": (11, 2, 640),
+    "histograms": (12, 1, 1536),
+    "journal writes": (13, 2, 256),
+}
+DENSE = ("actor control", "actor spill", "instance control")
+# Of the domains of instances: the name, and what each number is.
+DOMAINS = {
+    1: ("associations", "state (name), inbound_bytes (count), outbound_bytes (count), inbound_messages (count), outbound_messages (count), errors (count), available (flag), quarantined (flag), attempts (level)"),
+    2: ("graphs", "id (level), elements (count)"),
+    3: ("journals", "events (count), writes (count), failures (count), replays (count), replayed_events (count), replay_failures (count), deletes (count), unlisted_events (count), rolled_up_ids (count), latency_histogram (level)"),
+    4: ("persistence_ids", "highest_sequence_nr (level), event_count (count)"),
+    5: ("shard_regions", "messages (count), shards (level), entities_started (count), forwarded (count), passivated (count)"),
+    6: ("shards", "messages (count), entities (level), hand_off (name)"),
+    7: ("keys", "updates (count), subscribers (level)"),
+    8: ("leases", "holder (name), acquired (count), denied (count), lost (count), released (count), held (flag)"),
+    9: ("workers", "busy_ns (count), parks (count)"),
+    10: ("node_metrics", "value (float), samples (count)"),
+}
 EVENT_SLOT_BYTES = 256
 
 
@@ -191,7 +215,9 @@ class Region:
             self.created_unix_ns,
             self.actor_capacity,
             self.flags,
-        ) = struct.unpack_from("<6Q16s4Q", words.copy(16, 112))
+            builtins,
+        ) = struct.unpack_from("<6Q16s5Q", words.copy(16, 112))
+        self.builtins = builtins or 18
         if header_bytes != HEADER_BYTES or self.region_bytes < HEADER_BYTES or self.region_bytes % 8:
             raise Refused("corrupt header")
         if self.section_count > 32:
@@ -210,7 +236,7 @@ class Region:
             if offset < HEADER_BYTES or offset % 128 or stride == 0 or stride % 8 or end > self.region_bytes:
                 raise Refused(f"corrupt section {number}")
             taken.append((offset, end))
-            for name, (known, least, least_stride) in SECTIONS.items():
+            for name, (known, least, least_stride) in (SECTIONS | LATER_SECTIONS).items():
                 if number != known:
                     continue
                 exact = name in DENSE and stride != least_stride
@@ -220,10 +246,13 @@ class Region:
         taken.sort()
         if any(end > start for (_, end), (start, _) in zip(taken, taken[1:])):
             raise Refused("sections overlap")
-        if missing := SECTIONS.keys() - found.keys():
+        if self.version[1] == 0:
+            found = {name: Section(0, 0, 0) for name in LATER_SECTIONS} | found
+        if missing := (SECTIONS | LATER_SECTIONS).keys() - found.keys():
             raise Refused(f"missing sections {missing}")
-        if found["actor slots"].count != found["actor control"].count * 8:
-            raise Refused("corrupt number of actor slots")
+        for table in ("actor", "instance"):
+            if found[f"{table} slots"].count != found[f"{table} control"].count * 8:
+                raise Refused(f"corrupt number of {table} slots")
         if found["events"].stride % EVENT_SLOT_BYTES:
             raise Refused("corrupt stride of events")
         if found["counters"].stride < found["metrics"].count * 8:
@@ -258,7 +287,8 @@ class Region:
         section, all_metrics = self.sections["metrics"], []
         for number in range(section.count):
             offset = section.offset + number * section.stride
-            kind = {READY | 1: "counter", READY | 2: "gauge"}.get(self.words.load(offset))
+            kinds = {READY | 1: "counter", READY | 2: "gauge", READY | 3: "histogram"}
+            kind = kinds.get(self.words.load(offset))
             if kind is None:
                 continue
             record = self.words.copy(offset, 256)
@@ -267,8 +297,178 @@ class Region:
             except Unreadable:
                 continue
             value = self.counter(number) if kind == "counter" else self.gauge(number)
-            all_metrics.append({"name": name, "unit": unit, "kind": kind, "help": text, "value": value})
+            metric = {"name": name, "unit": unit, "kind": kind, "help": text, "value": value}
+            if kind == "histogram":
+                if not 1 <= value <= self.sections["histograms"].count:
+                    continue
+                metric["value"], metric["histogram"] = self.histogram(value - 1)
+            all_metrics.append(metric)
         return all_metrics
+
+    def builtin(self, number):
+        return self.counter(number) if number < self.builtins else 0
+
+    def histogram(self, number):
+        section = self.sections["histograms"]
+        words = struct.unpack("<192Q", self.words.copy(section.offset + number * section.stride, 1536))
+        held = [(at, count) for at, count in enumerate(words[8:]) if count]
+        total = sum(count for _, count in held)
+
+        def quantile(share):
+            wanted, seen = max(math.ceil(share * total), 1), 0
+            for at, count in held:
+                seen += count
+                if seen >= wanted:
+                    return min(least(at + 1) - 1, words[2])
+            return 0
+
+        told = {"sum": words[1], "greatest": words[2], "p50": quantile(0.5), "p90": quantile(0.9)}
+        return words[0], told | {"p99": quantile(0.99), "buckets": [[least(at), count] for at, count in held]}
+
+    # "Instances" and "Documents".
+
+    def instances(self):
+        slots, entries, unreadable = self.sections["instance slots"], [], 0
+        for index in range(slots.count):
+            try:
+                held = self.slot(index, "instance", 384)
+                if held is None:
+                    continue
+                state, record = held
+                if state != PLUS:
+                    raise Unreadable
+                key, owner = struct.unpack_from("<2Q", record), struct.unpack_from("<2Q", record, 16)
+                since, domain, name_bytes = struct.unpack_from("<QHH", record, 32)
+                if domain not in DOMAINS:
+                    raise Unreadable
+                (name,) = take_texts(record[192:384], (name_bytes,))
+                numbers = struct.unpack_from("<16Q", record, 64)
+                entries.append((domain, key, owner, name, self.time(since), numbers))
+            except Unreadable:
+                unreadable += 1
+        names = {key: name for _, key, _, name, _, _ in entries}
+        told = []
+        for domain, _, owner, name, since, numbers in entries:
+            entry = {"name": name}
+            if owner in names:
+                entry["owner"] = names[owner]
+            entry["since"] = since
+            for field, number in zip(DOMAINS[domain][1].split(", "), numbers):
+                field, what = field.rstrip(")").split(" (")
+                if what == "name":
+                    number = self.name(number) if 0 < number < 2**32 else ""
+                elif what == "float":
+                    (number,) = struct.unpack("<d", struct.pack("<Q", number))
+                elif what == "flag":
+                    number = {1: False, 2: True}.get(number)
+                entry[field] = number
+            told.append((domain, entry))
+        # Of texts the bytes count; nothing comes before the empty text.
+        told.sort(key=lambda it: (it[0], "owner" in it[1], it[1].get("owner", "").encode(), it[1]["name"].encode()))
+        by_domain = {name: [entry for domain, entry in told if domain == number] for number, (name, _) in DOMAINS.items()}
+        return by_domain, unreadable
+
+    def document(self, number):
+        """Rows left out, and the rows: kind, number, texts."""
+        section = self.sections["documents"]
+        if section.count == 0:
+            return 0, []
+        offset, room = section.offset + number * section.stride, (section.stride - 128) // 16
+        for attempt in range(TRIES):
+            flips = self.words.load(offset)
+            if flips == 0:
+                return 0, []
+            copy = offset + 128 + flips % 2 * room * 8
+            used = min(self.words.load(copy), room)
+            words = self.words.copy(copy, used * 8)
+            if self.words.load(offset) == flips:
+                return rows_of(words)
+            pause(attempt)
+        raise Unreadable
+
+    def subsystems(self):
+        instances, unreadable = self.instances()
+        left_out, lost, rows = 0, 0, []
+        for number in (0, 1):
+            try:
+                left, found = self.document(number)
+                left_out += left
+                rows.append(found)
+            except Unreadable:
+                lost += 1
+                rows.append([])
+        started, finished = self.builtin(STREAMS_STARTED), self.builtin(STREAMS_FINISHED)
+        associations = ("name", "state", "inbound_bytes", "outbound_bytes")
+        graphs = [{"id": g["id"], "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
+        ids = instances["persistence_ids"]
+        journals = [
+            {
+                "name": journal["name"],
+                "persistence_ids": [
+                    {
+                        "persistence_id": entry["name"],
+                        "highest_sequence_nr": entry["highest_sequence_nr"],
+                        "event_count": entry["event_count"],
+                    }
+                    for entry in ids
+                    if entry.get("owner") == journal["name"]
+                ],
+            }
+            for journal in instances["journals"]
+        ]
+        sharding, hand_offs = sharding_of(rows[1])
+        told = {
+            "cluster": cluster_of(rows[0]),
+            "sharding": sharding,
+            "persistence": {
+                "journals": journals,
+                "total_events": self.builtin(PERSISTENCE_EVENTS),
+                "recent_writes": self.journal_writes(),
+            },
+            "remote": {
+                "associations": [
+                    {"remote_address" if name == "name" else name: entry[name] for name in associations}
+                    for entry in instances["associations"]
+                ]
+            },
+            "streams": {
+                "running_graphs": max(started - finished, 0),
+                "total_started": started,
+                "total_finished": finished,
+                "active": sorted(graphs, key=lambda graph: graph["id"]),
+            },
+            "ddata": {
+                "keys": sorted((entry["name"] for entry in instances["keys"]), key=str.encode),
+                "total_updates": self.builtin(DDATA_UPDATES),
+            },
+        }
+        about = {
+            "instances": {name: entries for name, entries in instances.items() if entries},
+            "hand_offs": hand_offs,
+            "instances_unreadable": unreadable,
+            "rows_left_out": left_out,
+            "documents_unreadable": lost,
+        }
+        return told, about
+
+    def journal_writes(self):
+        section = self.sections["journal writes"]
+        if section.count == 0:
+            return []
+        ring, writes = Ring(self.words, section.offset, section.count - 1, section.stride), []
+        head = ring.head()
+        for ticket in range(max(head - ring.slots, 0), head):
+            found, record = ring.read(ticket, 240)
+            if found != "read":
+                continue
+            stamp, sequence_nr, *lengths = struct.unpack_from("<2Q2H", record)
+            try:
+                journal, persistence_id = take_texts(record[24:240], lengths)
+            except Unreadable:
+                continue
+            write = {"journal": journal, "persistence_id": persistence_id, "sequence_nr": sequence_nr}
+            writes.append(write | {"timestamp": self.time(stamp)})
+        return writes
 
     def name(self, number):
         if number not in self.known_names:
@@ -307,16 +507,16 @@ class Region:
             pause(attempt)
         raise AssertionError("the last try always returns")
 
-    def slot(self, index):
+    def slot(self, index, table="actor", length=320):
         """State and record of a slot; None if it is free."""
-        control, slots = self.sections["actor control"], self.sections["actor slots"]
+        control, slots = self.sections[f"{table} control"], self.sections[f"{table} slots"]
         for attempt in range(TRIES):
             before = self.words.load(control.offset + index * 8)
             state = before & 0xF
             if state == FREE:
                 return None
             if state in (PLUS, MINUS):
-                record = self.words.copy(slots.offset + index * slots.stride, 320)
+                record = self.words.copy(slots.offset + index * slots.stride, length)
                 if self.words.load(control.offset + index * 8) == before:
                     return state, record
             elif state != BUSY:
@@ -510,6 +710,75 @@ class Region:
         return stamp, part, parts, name, topic, payload
 
 
+def least(bucket):
+    """The least value that counts in a bucket."""
+    return bucket if bucket < 4 else (4 + bucket % 4) << (bucket // 4 - 1)
+
+
+def rows_of(copy):
+    """The rows of a copy of a document."""
+    if len(copy) < 32:
+        raise Unreadable
+    used, left_out = struct.unpack_from("<2Q", copy)
+    if used * 8 != len(copy):
+        raise Unreadable
+    at, rows = 32, []
+    while at < len(copy):
+        if len(copy) - at < 16:
+            raise Unreadable
+        kind, count, length, number = struct.unpack_from("<HHIQ", copy, at)
+        lengths_end = 16 + (count + 3) // 4 * 8
+        if length < 2 or count > 64 or at + length * 8 > len(copy) or lengths_end > length * 8:
+            raise Unreadable
+        lengths = struct.unpack_from(f"<{count}H", copy, at + 16)
+        rows.append((kind, number, take_texts(copy[at + lengths_end : at + length * 8], lengths)))
+        at += length * 8
+    return left_out, rows
+
+
+def padded(texts, count):
+    return [*texts, *[""] * count][:count]
+
+
+def cluster_of(rows):
+    state = {"self_address": None, "leader": None, "members": [], "unreachable": []}
+    state |= {"reachability_records": [], "gossip_version": []}
+    for kind, number, texts in rows:
+        first, second, third = padded(texts, 3)
+        if kind in (1, 2):
+            state["self_address" if kind == 1 else "leader"] = first
+        elif kind == 3:
+            member = {"address": first, "status": second, "roles": texts[2:], "reachable": bool(number >> 32 & 1)}
+            state["members"].append(member | {"up_number": signed(number)})
+        elif kind == 4:
+            state["unreachable"].append(first)
+        elif kind == 5:
+            state["reachability_records"].append({"observer": first, "subject": second, "status": third})
+        elif kind == 6:
+            state["gossip_version"].append([first, number])
+    return state
+
+
+def sharding_of(rows):
+    state, hand_offs = {"regions": [], "allocations": []}, []
+    for kind, number, texts in rows:
+        four = padded(texts, 4)
+        if kind == 1:
+            state["regions"].append({"region_id": four[0], "shard_count": number, "shards": []})
+        elif kind == 2 and state["regions"]:
+            state["regions"][-1]["shards"].append(four[0])
+        elif kind == 3:
+            state["allocations"].append(four[:2])
+        elif kind == 4:
+            hand_offs.append(four)
+    return state, hand_offs
+
+
+def signed(number):
+    """The low 32 bits, signed."""
+    return struct.unpack("<i", struct.pack("<I", number & 0xFFFFFFFF))[0]
+
+
 MEMBERSHIP = ("added", "updated", "removed", "became_unreachable", "became_reachable")
 EVENT_KINDS = {
     1: ("actor_spawned", "actors"),
@@ -537,7 +806,7 @@ def membership(flags, texts, up_number, role_count):
             "status": texts[1],
             "roles": texts[2].split("\n")[: min(role_count, 200)] if role_count else [],
             "reachable": bool(flags & REACHABLE),
-            "up_number": struct.unpack("<i", struct.pack("<I", up_number & 0xFFFFFFFF))[0],
+            "up_number": signed(up_number),
         }
         change[MEMBERSHIP[which - 1]].append(member)
     elif which:
@@ -831,6 +1100,7 @@ class Source:
         actors = region.actors()
         at_rest = bool(self.flags & 1) and region.totals() == totals
         recent, letters = region.dead_letters()
+        subsystems, more = region.subsystems()
         generated_at = rfc3339(self.taken_unix_ns if self.raw else time.time_ns())
         verdict, evidence, process_age, runtime_age = self.liveness
         state, why = VERDICTS[verdict]
@@ -855,6 +1125,7 @@ class Source:
             **counted,
             "dead_letters": letters,
             "metrics": region.metrics(),
+            **more,
             "redacted": bool(self.flags & 2),
         }
         if self.raw:
@@ -864,19 +1135,7 @@ class Source:
             "generated_at": generated_at,
             "actors": {"total": len(flat) + counted["unlisted"], "roots": trees(flat), "flat": flat},
             "dead_letters": recent,
-            "cluster": {
-                "self_address": None,
-                "leader": None,
-                "members": [],
-                "unreachable": [],
-                "reachability_records": [],
-                "gossip_version": [],
-            },
-            "sharding": {"regions": [], "allocations": []},
-            "persistence": {"journals": [], "total_events": 0, "recent_writes": []},
-            "remote": {"associations": []},
-            "streams": {"running_graphs": 0, "total_started": 0, "total_finished": 0, "active": []},
-            "ddata": {"keys": [], "total_updates": 0},
+            **subsystems,
             "atomscope": about,
         }
 
