@@ -113,13 +113,7 @@ impl EventKind {
     }
 }
 
-/// An event, or one part of one.
-///
-/// ```text
-///  byte 0       8      12      16             26     28     30      32         48                240
-///       │ stamp │ type │ flags │ text lengths │ kind │ part │ parts │ numbers  │ texts            │
-///       │ 8     │ 4    │ 4     │ 5 × 2        │ 2    │ 2    │ 2     │ 2 × 8    │ 192              │
-/// ```
+/// An event, or one part of one. [`crate::region`] draws it, and says what each kind's texts and numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct EventRecord {
@@ -129,7 +123,7 @@ pub struct EventRecord {
     pub type_id: u32,
     /// Those of an actor record for a spawn ([`actor_flags`]), else [`event_flags`].
     pub flags: u32,
-    /// Bytes of each text; for a spawn as in an actor record, else in the order of the payload's fields.
+    /// Bytes of each text.
     pub text_bytes: [u16; 5],
     /// [`EventKind`].
     pub kind: u16,

@@ -2,6 +2,7 @@
 //!
 //! Each is a `#[repr(C)]` struct of whole words that turns into words and back without a copy of our own making
 //! (zerocopy), so that the writer fills a struct and the reader reads one; sizes and offsets are asserted literally.
+//! [`crate::region`] draws each of them.
 
 use core::mem::offset_of;
 
@@ -28,14 +29,8 @@ pub struct ClockRecord {
     pub unix_minus_mono_ns: u64,
 }
 
-/// A live actor (or, with only `key` meant, a stop that came before its spawn).
-///
-/// ```text
-///  byte 0        16           32      40     44     48             64            128                   320
-///       │ key    │ parent key │ stamp │ type │ flags│ text lengths │ live words  │ text: path, parent, │
-///       │ 16     │ 16         │ 8     │ 4    │ 4    │ 5 × 2, pad 6 │ 8 × 8       │ type, spawned, host │
-///                                                                    own line
-/// ```
+/// A live actor (or, with only `key` and `spawned` meant, a stop that came before its spawn). The live words have a
+/// cache line of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ActorRecord {

@@ -77,8 +77,9 @@ impl TelemetryBus {
         if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, core.previews) {
             letter.message_preview.clear();
         }
-        let stamp = core.stamp(0);
-        let cut = event::encode(&event, stamp, |name| core.intern(name), |record| core.publish(record));
+        let (stamp, lane) = (core.stamp(0), core.own_event_lane());
+        let cut =
+            event::encode(&event, stamp, |name| core.intern(name), |record| core.publish_in(lane, record));
         if cut {
             core.count_cut_text();
         }

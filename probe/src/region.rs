@@ -587,11 +587,21 @@ impl Core {
     /// Writes an event into the calling thread's lane.
     #[inline]
     pub(crate) fn publish(&self, record: &EventRecord) {
-        let events = self.map.events;
-        let lane = match lane::current() {
-            lane if (lane as usize) < events.count => lane,
+        self.publish_in(self.own_event_lane(), record);
+    }
+
+    /// The event lane that the calling thread may write to, now and until its end. (It may get one of its own later.)
+    #[inline]
+    pub(crate) fn own_event_lane(&self) -> u32 {
+        match lane::current() {
+            lane if (lane as usize) < self.map.events.count => lane,
             _ => OVERFLOW,
-        };
+        }
+    }
+
+    /// Writes an event, or a part of one, into such a lane. All parts of an event go into one.
+    #[inline]
+    pub(crate) fn publish_in(&self, lane: u32, record: &EventRecord) {
         let ring = self.event_lane(lane as usize);
         if lane != OVERFLOW {
             ring.push(record.words());

@@ -1,27 +1,7 @@
 //! Raw dumps: a region as it was, with what was known of its node, in one file that is read on any machine on any day.
 //!
-//! # The file
-//! All fields are 64-bit little-endian words.
-//! ```text
-//!  byte
-//!     0 ┌──────────────────┬──────────────────┐
-//!       │ magic ATOMSRAW   │ version          │   version = major << 32 | minor
-//!    16 ├──────────────────┼──────────────────┤
-//!       │ header bytes     │ region bytes     │   4096; the length of what follows the header
-//!    32 ├──────────────────┼──────────────────┤
-//!       │ taken            │ pid              │   nanoseconds since 1970, UTC; the node's process as the taker saw it
-//!    48 ├──────────────────┼──────────────────┤
-//!       │ verdict          │ evidence         │   numbers of the tables VERDICTS and EVIDENCES below
-//!    64 ├──────────────────┼──────────────────┤
-//!       │ process beat age │ runtime beat age │   nanoseconds when it was taken; 2⁶⁴ − 1: it never beat
-//!    80 ├──────────────────┴──────────────────┤
-//!       │ flags                               │   bit 0: no actor came or went meanwhile; bit 1: redacted
-//!    88 ├─────────────────────────────────────┤
-//!       │ reserved, zero                      │
-//!  4096 ├─────────────────────────────────────┤
-//!       │ the region, as `atomscope_layout::region` describes it
-//!       └─────────────────────────────────────┘
-//! ```
+//! What the file holds stands in `layout/LAYOUT.md`, under *Raw dumps*.
+//!
 //! # How a region is copied while its node writes to it
 //! What one word guards (an actor's record, a letter's, an event's, the clock) is copied between two equal looks at that
 //! word, a few times if need be, and then marked as unreadable. Heads of rings come before their slots, ready words
@@ -329,4 +309,48 @@ pub(crate) fn rings(map: &RegionMap) -> Vec<(usize, Section)> {
     });
     debug_assert!(stride > SLOT_HEAD_WORDS);
     std::iter::once(ring(start, count, stride)).chain(lanes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    /// Whether some table of the layout's document starts a row with these cells.
+    fn is_documented(cells: &[&str]) -> bool {
+        let row = format!("\n| {} |", cells.join(" | "));
+        include_str!("../../layout/LAYOUT.md").contains(&row)
+    }
+
+    #[test]
+    fn the_file_is_documented_as_it_is() {
+        macro_rules! fields {
+            ($($field:ident)+) => {{
+                let HeaderRecord { $($field),+ } = HeaderRecord::new_zeroed();
+                [$((stringify!($field), std::mem::offset_of!(HeaderRecord, $field), size_of_val(&$field))),+]
+            }};
+        }
+        let fields = fields!(magic version header_bytes region_bytes taken_unix_ns pid verdict evidence
+            process_beat_age_ns runtime_beat_age_ns flags);
+        for (name, offset, bytes) in fields {
+            let cells = [format!("`{name}`"), offset.to_string(), bytes.to_string()];
+            assert!(is_documented(&cells.each_ref().map(String::as_str)), "{name} at {offset}");
+        }
+        for (number, verdict) in VERDICTS {
+            let names =
+                ["Starting", "Live", "Wedged, stopped", "Wedged, no beat", "Wedged, runtime", "Stopping"];
+            let names = [&names[..], &["Closed", "Crashed"]].concat();
+            let (name, number) = (names[number as usize - 1], number.to_string());
+            let why = verdict.why().map_or(" ".to_owned(), |why| format!(" {why} "));
+            let row = format!("\n| {name} | {number} | {} |{why}|", verdict.word());
+            assert!(include_str!("../../layout/LAYOUT.md").contains(&row), "{row}");
+        }
+        for (number, evidence) in EVIDENCES {
+            let name = format!("{evidence:?}");
+            assert!(is_documented(&[&name, &number.to_string(), &name.to_lowercase()]), "{name}");
+        }
+        assert_eq!((AT_REST, REDACTED, HEADER_BYTES), (1, 2, 4096));
+        assert_eq!(crate::liveness::STALE, Duration::from_secs(3));
+    }
 }

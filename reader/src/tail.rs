@@ -69,7 +69,8 @@ enum End {
 /// Something to be told, in its place.
 #[derive(Debug)]
 struct Item {
-    at_unix_ns: i128,
+    /// `None` where the node's clock cannot be read: its stamps then have an order, and no time.
+    at_unix_ns: Option<i128>,
     source: usize,
     what: What,
 }
@@ -148,16 +149,16 @@ impl Following {
     }
 
     fn items(&self, source: usize, look: Look) -> Vec<Item> {
-        let unix_ns = |stamp| self.clock.map_or(i128::from(stamp), |clock| clock.unix_ns(stamp));
+        let unix_ns = |stamp| self.clock.map(|clock| clock.unix_ns(stamp));
         let mut items: Vec<_> = look
             .losses
             .into_iter()
             .map(|loss| {
-                let time = |stamp: Option<u64>| stamp.map(|stamp| rfc3339(unix_ns(stamp)));
+                let time = |stamp: Option<u64>| stamp.map(|stamp| time_text(unix_ns(stamp)));
                 let lost = Lost { loss, after: time(loss.after), before: time(loss.before) };
                 // Right before the event that follows it, or last if there is none.
                 let (at, order) = loss.before.map_or((u64::MAX, 1), |before| (before, 0));
-                (at, order, loss.before.map_or(i128::MAX, unix_ns), What::Lost(lost))
+                (at, order, loss.before.map_or(Some(i128::MAX), unix_ns), What::Lost(lost))
             })
             .chain(
                 look.events
@@ -169,7 +170,9 @@ impl Following {
         items
             .into_iter()
             .map(|(_, _, at_unix_ns, what)| Item { at_unix_ns, source, what })
-            .filter(|item| self.since_unix_ns.is_none_or(|since| item.at_unix_ns >= since))
+            .filter(|item| {
+                item.at_unix_ns.is_none_or(|at| self.since_unix_ns.is_none_or(|since| at >= since))
+            })
             .collect()
     }
 
@@ -177,6 +180,11 @@ impl Following {
     fn title(&self) -> String {
         format!("{} ({})", clean(&self.node), self.pid)
     }
+}
+
+/// As in JSON: empty where there is no time.
+fn time_text(unix_ns: Option<i128>) -> String {
+    unix_ns.map(rfc3339).unwrap_or_default()
 }
 
 pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
@@ -446,8 +454,8 @@ impl Form {
             What::Event(event) => {
                 let (word, colour, text) = describe(&event.event);
                 let (colour, dim) = (style(colour), style(Style::new().dimmed()));
-                let time = Timestamp::from_nanosecond(item.at_unix_ns).map(|time| format!("{time:.6}"));
-                let time = time.unwrap_or_else(|_| "-".to_owned());
+                let time = item.at_unix_ns.and_then(|unix_ns| Timestamp::from_nanosecond(unix_ns).ok());
+                let time = time.map_or_else(|| "-".to_owned(), |time| format!("{time:.6}"));
                 writeln!(out, "{dim}{time}{dim:#} {node}{colour}{word:<11}{colour:#} {}", clean(&text))
             }
             What::Lost(lost) => {
@@ -462,7 +470,7 @@ fn json(out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
     let (node, pid) = (from.node.as_str(), from.pid);
     match &item.what {
         What::Event(Event { stamp, lane, event }) => {
-            let (at, topic) = (&rfc3339(item.at_unix_ns), event.topic());
+            let (at, topic) = (&time_text(item.at_unix_ns), event.topic());
             write_json(out, &EventLine { event, topic, at, stamp: *stamp, lane: *lane, node, pid })
         }
         What::Lost(Lost { loss, after, before }) => {

@@ -352,6 +352,29 @@ impl Exporter for Recording {
 }
 
 #[test]
+fn an_event_of_many_parts_is_whole_whenever_its_thread_gets_a_lane() {
+    use atomscope_probe::dto::ClusterMembershipDiff;
+
+    let bus = TelemetryBus::new(4096);
+    let mut receiver = bus.subscribe();
+    let address = |at: usize| format!("akka://S@10.0.0.{at}:2552");
+    let change = TelemetryEvent::ClusterChanged(ClusterMembershipDiff {
+        added: Vec::new(),
+        updated: Vec::new(),
+        removed: (0..7).map(address).collect(),
+        became_unreachable: Vec::new(),
+        became_reachable: Vec::new(),
+    });
+    // A thread that has done little shares a lane with others, and at some time gets one of its own.
+    let publishing = bus.clone();
+    let published = change.clone();
+    std::thread::spawn(move || (0..40).for_each(|_| publishing.publish(published.clone()))).join().unwrap();
+    for number in 0..40 {
+        assert_eq!(receiver.try_recv(), Ok(change.clone()), "event {number}");
+    }
+}
+
+#[test]
 fn exporters_that_block_or_panic_harm_neither_the_node_nor_each_other() {
     struct Panicking(AtomicU64);
     impl Exporter for Panicking {

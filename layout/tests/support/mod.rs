@@ -47,6 +47,10 @@ pub const HEADER: HeaderRecord = HeaderRecord {
     reserved: 0,
 };
 
+/// Room for 8 actors and not much else.
+pub const SMALL: Capacities =
+    Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 16, names: 8, ..Capacities::LEAST };
+
 impl Region {
     pub fn new(capacities: &Capacities) -> Self {
         let map = RegionMap::for_capacities(capacities).unwrap();
@@ -58,16 +62,8 @@ impl Region {
         Self { memory, map, name_keys, spill_used: AtomicU64::new(0) }
     }
 
-    /// Room for 8 actors and not much else.
     pub fn small() -> Self {
-        Self::new(&Capacities {
-            actors: 8,
-            lanes: 2,
-            dead_letters: 4,
-            events: 16,
-            names: 8,
-            ..Capacities::LEAST
-        })
+        Self::new(&SMALL)
     }
 
     pub fn header(&self) -> HeaderWriter<'_> {

@@ -2,7 +2,7 @@
 
 use atomscope_layout::dto::DeadLetterRecord;
 use atomscope_layout::event::TelemetryEvent;
-use atomscope_layout::region::State;
+use atomscope_layout::region::{State, header};
 use serde_json::{Value, json};
 
 use crate::fixture::{Node, Place, Ran, Running};
@@ -76,6 +76,22 @@ fn json_holds_the_incumbents_fields_and_where_it_comes_from() {
             "lane": 2, "node": "n", "pid": std::process::id(),
         })
     );
+}
+
+#[test]
+fn events_of_a_node_that_died_while_it_told_its_clock_are_told_without_a_time() {
+    let place = Place::new();
+    let node = Node::new("n");
+    node.stop_event(1, 7, "/a");
+    node.set(header::CLOCK.start, 5);
+    node.dead(&place);
+    let line = place.run(["tail", "--since", "1h", "--json", "--no-follow"]).ok();
+    let line: Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&line["path"], &line["at"], &line["stamp"]),
+        (&json!("/a"), &json!(""), &json!(7_000_000_000_u64))
+    );
+    assert_eq!(place.run(["tail"]).ok(), "- stopped     /a\n");
 }
 
 #[test]

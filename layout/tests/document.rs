@@ -1,0 +1,474 @@
+//! `LAYOUT.md` and the code say the same: every table is held against the types and constants, every drawing of a record
+//! is made from its table. `ATOMSCOPE_BLESS=1` draws them anew.
+
+#![cfg(not(atomscope_loom))]
+#![allow(clippy::panic, reason = "nothing but tests comes here")]
+
+mod support;
+
+use std::mem::{offset_of, size_of, size_of_val};
+
+use atomscope_layout::dto::MAX_TREE_LEVELS;
+use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
+use atomscope_layout::instances::{Domain, InstanceRecord};
+use atomscope_layout::limits::{
+    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, PATH_CUT_MARK, SEPARATION_BYTES,
+};
+use atomscope_layout::metrics::{BUILTIN, Kind};
+use atomscope_layout::records::{
+    ActorRecord, ClockRecord, DeadLetterRecord, JournalWriteRecord, MetricRecord, actor_flags,
+    dead_letter_flags, live,
+};
+use atomscope_layout::region::{
+    HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR,
+    header,
+};
+use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
+use atomscope_layout::seqlock::READ_TRIES;
+use atomscope_layout::sync::Ordering;
+use atomscope_layout::table::{Key, Put, Sign, Taken};
+use atomscope_layout::{Capacities, RegionMap};
+use zerocopy::FromZeros;
+
+const DOCUMENT: &str = include_str!("../LAYOUT.md");
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/LAYOUT.md");
+
+/// What stands under a heading, up to the next one.
+fn chapter<'a>(document: &'a str, heading: &str) -> &'a str {
+    let start = document.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading `{heading}`"));
+    let body = &document[start + heading.len() + 2..];
+    &body[..body.find("\n#").map_or(body.len(), |end| end + 1)]
+}
+
+/// The cells of the table under `heading` whose first columns are called so, without their backquotes.
+fn table(heading: &str, columns: &[&str]) -> Vec<Vec<String>> {
+    let head = format!("| {} |", columns.join(" | "));
+    let mut lines =
+        chapter(DOCUMENT, heading).lines().skip_while(|line| !line.starts_with(&head[..head.len() - 1]));
+    assert!(lines.next().is_some(), "no table `{head}` under `{heading}`");
+    let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| {
+        let row = row.trim_matches('|').replace("\\|", "\u{0}");
+        row.split('|').map(|cell| cell.trim().trim_matches('`').replace('\u{0}', "|")).collect()
+    };
+    rows.map(cells).collect()
+}
+
+/// A field: its name, and where it lies.
+type Field = (String, usize, usize);
+
+/// The fields of the record under `heading`, as the document has them.
+fn documented(heading: &str) -> Vec<Field> {
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` under `{heading}`"));
+    let rows = table(heading, &["field", "offset", "bytes", "what"]);
+    rows.into_iter().map(|row| (row[0].clone(), number(&row[1]), number(&row[2]))).collect()
+}
+
+/// The fields of a record as the compiler lays them out; all of them, or it does not compile.
+macro_rules! fields {
+    ($record:ident { $($field:ident),+ $(,)? }) => {{
+        let $record { $($field),+ } = $record::new_zeroed();
+        let fields = [$((stringify!($field).to_owned(), offset_of!($record, $field), size_of_val(&$field))),+];
+        (format!("### {}", stringify!($record)), fields.to_vec(), size_of::<$record>())
+    }};
+}
+
+fn check((heading, fields, bytes): (String, Vec<Field>, usize)) {
+    assert_eq!(documented(&heading), fields, "under `{heading}`");
+    let end = fields.last().map(|(_, offset, bytes)| offset + bytes);
+    assert_eq!(end, Some(bytes), "under `{heading}`: the record has more than its fields");
+}
+
+#[test]
+fn each_record_is_documented_as_the_compiler_lays_it_out() {
+    check(fields!(HeaderRecord {
+        region_bytes,
+        header_bytes,
+        sections,
+        pid,
+        uid,
+        process_start_ticks,
+        boot_id,
+        pid_namespace,
+        created_unix_ns,
+        actor_capacity,
+        flags,
+        builtins,
+        reserved,
+    }));
+    check(fields!(SectionRecord { id, offset_bytes, count, stride_bytes, record_bytes, reserved }));
+    check(fields!(ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns }));
+    check(fields!(MetricRecord { ready, name_bytes, unit_bytes, help_bytes, reserved, text }));
+    check(fields!(ActorRecord {
+        key,
+        parent_key,
+        spawned,
+        type_id,
+        flags,
+        path_bytes,
+        parent_bytes,
+        type_bytes,
+        spawned_bytes,
+        host_bytes,
+        reserved,
+        live,
+        text,
+    }));
+    check(fields!(DeadLetterRecord {
+        stamp,
+        type_id,
+        flags,
+        recipient_bytes,
+        sender_bytes,
+        type_bytes,
+        preview_bytes,
+        text,
+    }));
+    check(fields!(JournalWriteRecord {
+        stamp,
+        sequence_nr,
+        journal_bytes,
+        persistence_id_bytes,
+        reserved,
+        text,
+    }));
+    check(fields!(InstanceRecord { key, owner, since, domain, name_bytes, reserved, numbers, name }));
+    let (heading, mut fields, bytes) =
+        fields!(EventRecord { stamp, type_id, flags, text_bytes, kind, part, parts, numbers, text });
+    let at = fields.iter().position(|(name, ..)| name == "text_bytes").unwrap();
+    let (name, offset, all) = fields.remove(at);
+    let each = (0..all / 2).map(|text| (format!("{name}[{text}]"), offset + 2 * text, 2));
+    fields.splice(at..at, each);
+    check((heading, fields, bytes));
+    assert_eq!(live::MAILBOX_DEPTH, 0);
+}
+
+#[test]
+fn the_header_is_documented_as_it_is() {
+    let words =
+        |name: &str, range: std::ops::Range<usize>| (name.to_owned(), range.start * 8, range.len() * 8);
+    let fields = [
+        words("magic", header::MAGIC..header::MAGIC + 1),
+        words("version", header::VERSION..header::VERSION + 1),
+        words("record", header::RECORD),
+        words("state", header::STATE..header::STATE + 1),
+        words("process_beat", header::PROCESS_BEAT),
+        words("settling", header::SETTLING..header::SETTLING + 1),
+        words("runtime_beat", header::RUNTIME_BEAT),
+        words("clock", header::CLOCK),
+        words("node", header::NODE),
+        words("system", header::SYSTEM),
+        words("program", header::PROGRAM),
+        words("writer", header::WRITER),
+        words("poll_beat", header::POLL_BEAT),
+        words("directory", header::DIRECTORY),
+    ];
+    assert_eq!(documented("## The header"), fields);
+    assert_eq!((HEADER_BYTES, SEPARATION_BYTES, READ_TRIES), (4096, 128, 16));
+    assert_eq!(MAGIC.to_le_bytes(), *b"ATOMSCPE");
+    assert!(DOCUMENT.contains(&format!("\nVersion {VERSION_MAJOR}.{VERSION_MINOR}. ")));
+    assert_eq!((CUT_MARK, PATH_CUT_MARK), ("…", "…#"));
+    let states = [State::Starting, State::Running, State::Stopping, State::Closed];
+    assert_eq!(
+        numbers("## How a node is", &["state", "number"]),
+        states.map(|s| (format!("{s:?}"), s as usize))
+    );
+}
+
+/// Names and numbers of a table of two such columns.
+fn numbers(heading: &str, columns: &[&str]) -> Vec<(String, usize)> {
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` under `{heading}`"));
+    table(heading, columns).into_iter().map(|row| (row[0].clone(), number(&row[1]))).collect()
+}
+
+#[test]
+fn the_sections_are_documented_as_they_are() {
+    let capacities = Capacities {
+        actors: 9,
+        lanes: 3,
+        dead_letters: 5,
+        events: 7,
+        names: 11,
+        metrics: 104,
+        ..Capacities::LEAST
+    };
+    let map = RegionMap::for_capacities(&capacities).unwrap();
+    let sections = [
+        ("counters", map.counters),
+        ("metrics", map.metrics),
+        ("names", map.names),
+        ("actor control", map.actor_control),
+        ("actor slots", map.actor_slots),
+        ("actor spill", map.actor_spill),
+        ("dead letters", map.dead_letters),
+        ("events", map.events),
+        ("instance control", map.instance_control),
+        ("instance slots", map.instance_slots),
+        ("documents", map.documents),
+        ("histograms", map.histograms),
+        ("journal writes", map.journal_writes),
+    ];
+    let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
+    assert_eq!(rows.len(), map.section_count());
+    for ((row, (name, section)), entry) in rows.iter().zip(sections).zip(map.directory()) {
+        assert_eq!((row[0].parse(), row[1].as_str()), (Ok(entry.id), name));
+        let stride = section.stride * 8;
+        assert_eq!((entry.offset_bytes, entry.stride_bytes), (section.start as u64 * 8, stride as u64));
+        match row[4].strip_prefix("multiple of ") {
+            Some(unit) => assert_eq!(stride % unit.parse::<usize>().unwrap(), 0, "{name}"),
+            None => assert_eq!(row[4].trim_start_matches("exactly "), stride.to_string(), "{name}"),
+        }
+    }
+    // The least of everything is what the directory is held to.
+    let least = |row: &Vec<String>| -> (usize, usize) { (row[2].parse().unwrap(), row[3].parse().unwrap()) };
+    let least: Vec<_> = rows.iter().map(least).collect();
+    let smallest = RegionMap::for_capacities(&Capacities::LEAST).unwrap();
+    let found = smallest.directory().map(|entry| (entry.count as usize, entry.stride_bytes as usize));
+    // A writer has a lane beside the shared one; a reader does not ask for it.
+    let shared = |row: &Vec<String>| usize::from(["counters", "events"].contains(&row[1].as_str()));
+    let found = found.into_iter().zip(&rows).map(|((count, stride), row)| (count - shared(row), stride));
+    // The first two had to have room for fewer metrics in minor version 0.
+    let found: Vec<_> = found.collect();
+    assert_eq!(least[..2], [(1, 256), (32, 256)]);
+    assert_eq!(found[2..], least[2..]);
+    assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES), (256, 384));
+    let slot = table("## Rings", &["field", "offset", "bytes", "what"]);
+    let offsets: Vec<_> = slot.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap())).collect();
+    assert_eq!(offsets, [("sequence", 0), ("mark", 8), ("record", SLOT_HEAD_WORDS * 8)]);
+}
+
+#[test]
+fn the_limits_are_documented_as_they_are() {
+    let limits = [
+        ("MAX_SECTIONS", MAX_SECTIONS),
+        ("MAX_LANES", MAX_LANES),
+        ("MAX_METRICS", MAX_METRICS),
+        ("MIN_METRICS", MIN_METRICS),
+        ("MAX_NAMES", MAX_NAMES),
+        ("MAX_ACTORS", MAX_ACTORS),
+        ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS),
+        ("MAX_EVENTS", MAX_EVENTS),
+        ("MAX_INSTANCES", MAX_INSTANCES),
+        ("MAX_DOCUMENT_BYTES", MAX_DOCUMENT_BYTES),
+        ("MAX_HISTOGRAMS", MAX_HISTOGRAMS),
+        ("MAX_JOURNAL_WRITES", MAX_JOURNAL_WRITES),
+    ];
+    // The tree's levels are no limit of a region, but of what is told of it.
+    assert!(DOCUMENT.contains(&format!("the {}st level", MAX_TREE_LEVELS + 1)));
+    assert_eq!(
+        numbers("## Conventions", &["limit", "value"]),
+        limits.map(|(name, value)| (name.to_owned(), value))
+    );
+}
+
+#[test]
+fn the_flags_are_documented_as_they_are() {
+    let flags = |heading, flags: &[(&str, u32)]| {
+        let bits = flags.iter().map(|(name, flag)| ((*name).to_owned(), flag.trailing_zeros() as usize));
+        assert_eq!(numbers(heading, &["flag", "bit"]), bits.collect::<Vec<_>>());
+    };
+    flags(
+        "### ActorRecord",
+        &[
+            ("PARENT", actor_flags::PARENT),
+            ("PARENT_IS_PREFIX", actor_flags::PARENT_IS_PREFIX),
+            ("PATH_CUT", actor_flags::PATH_CUT),
+            ("TEXT_CUT", actor_flags::TEXT_CUT),
+            ("SPAWNED_TEXT", actor_flags::SPAWNED_TEXT),
+            ("HOST", actor_flags::HOST),
+            ("DEPTH", actor_flags::DEPTH),
+        ],
+    );
+    let letter = [("SENDER", dead_letter_flags::SENDER), ("TEXT_CUT", dead_letter_flags::TEXT_CUT)];
+    flags("### DeadLetterRecord", &letter);
+    flags(
+        "### EventRecord",
+        &[
+            ("OPTIONAL", event_flags::OPTIONAL),
+            ("TEXT_CUT", event_flags::TEXT_CUT),
+            ("TIME_TEXT", event_flags::TIME_TEXT),
+            ("REACHABLE", event_flags::REACHABLE),
+            ("LIST_SHIFT", 1 << event_flags::LIST_SHIFT),
+        ],
+    );
+}
+
+#[test]
+fn the_kinds_of_events_are_documented_as_they_are() {
+    let kinds = [
+        EventKind::ActorSpawned,
+        EventKind::ActorStopped,
+        EventKind::MailboxSampled,
+        EventKind::DeadLetter,
+        EventKind::ClusterChanged,
+        EventKind::ShardingChanged,
+        EventKind::JournalWrite,
+        EventKind::RemoteAssociation,
+        EventKind::StreamsGraphStarted,
+        EventKind::StreamsGraphFinished,
+        EventKind::DDataUpdated,
+    ];
+    let snake = |name: String| {
+        let parts = name.char_indices().map(|(at, c)| match c.is_uppercase() && at > 0 {
+            true => format!("_{}", c.to_lowercase()),
+            false => c.to_lowercase().to_string(),
+        });
+        parts.collect::<String>()
+    };
+    let known = kinds
+        .map(|kind| vec![snake(format!("{kind:?}")), (kind as u16).to_string(), kind.topic().to_owned()]);
+    let told = table("### EventRecord", &["kind", "number", "topic"]);
+    assert_eq!(told.into_iter().map(|row| row[..3].to_vec()).collect::<Vec<_>>(), known);
+}
+
+#[test]
+fn the_built_in_metrics_are_documented_as_they_are() {
+    let known = BUILTIN.iter().enumerate().map(|(number, (name, unit, kind, help))| {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        [&number.to_string(), *name, *unit, kind, *help].map(str::to_owned).to_vec()
+    });
+    let told = table("### MetricRecord", &["number", "name", "unit", "kind", "help"]);
+    assert_eq!(told, known.collect::<Vec<_>>());
+    assert_eq!((Kind::Counter as u64, Kind::Gauge as u64, Kind::Histogram as u64), (1, 2, 3));
+}
+
+#[test]
+fn control_and_spill_words_are_documented_as_they_are() {
+    let region = support::Region::new(&Capacities { actors: 1, ..support::SMALL });
+    let key = |number: u64| Key([number << 2 | 3, number << 32 | 0xabcde]);
+    let state = |name: &str| {
+        let states = numbers("### Control word", &["state", "number"]);
+        states.into_iter().find_map(|(state, number)| (state == name).then_some(number as u64)).unwrap()
+    };
+    let part = |word: u64, name: &str| {
+        let fields = table("### Control word", &["field", "lowest bit", "bits"]);
+        let row = fields.into_iter().find(|row| row[0] == name).unwrap();
+        let [lowest, bits] = [&row[1], &row[2]].map(|number| number.parse::<u32>().unwrap());
+        word >> lowest & ((1 << bits) - 1)
+    };
+    let (table, control) = (region.table(), region.section(region.map.actor_control));
+    let held =
+        || -> Vec<u64> { control.iter().map(|w| w.load(Ordering::Relaxed)).filter(|w| *w != 0).collect() };
+    assert_eq!(table.put(key(1), Sign::Plus, &key(1).0), Put::Slot);
+    let parts = |word| ["state", "tag", "generation"].map(|name| part(word, name));
+    assert_eq!(parts(held()[0]), [state("PLUS"), 0xabcde, 1]);
+    assert!(table.update(key(1), |_| assert_eq!(parts(held()[0]), [state("BUSY"), 0xabcde, 2])));
+    assert_ne!(table.take(key(1), Sign::Plus), Taken::Nothing);
+    assert_eq!(parts(held()[0]), [state("FREE"), 0xabcde, 2]);
+    assert_eq!(table.put_stop(key(1), 7), Put::Slot);
+    assert_eq!(parts(held()[0]), [state("MINUS"), 0xabcde, 3]);
+    let spill = region.section(region.map.actor_spill);
+    let spilled =
+        (2..).find(|number| table.put(key(*number), Sign::Plus, &key(*number).0) == Put::Spilled).unwrap();
+    let word = spill.iter().map(|word| word.load(Ordering::Relaxed)).find(|word| *word != 0);
+    assert_eq!(word, Some(spilled << 2 | state("PLUS")));
+}
+
+#[test]
+fn the_domains_of_instances_are_documented_as_they_are() {
+    let known = Domain::ALL.iter().map(|domain| {
+        let fields = domain.fields().iter();
+        let fields: Vec<_> =
+            fields.map(|f| format!("{} ({})", f.name, format!("{:?}", f.what).to_lowercase())).collect();
+        vec![domain.name().to_owned(), (*domain as u16).to_string(), fields.join(", ")]
+    });
+    let told = table("### InstanceRecord", &["domain", "number", "numbers"]);
+    assert_eq!(told, known.collect::<Vec<_>>());
+}
+
+/// Characters for a byte in a drawing.
+const BYTE: usize = 8;
+
+/// The drawing of a record of these fields: a row for each word, or for each field of whole words.
+fn drawing(fields: &[Field], bytes: usize) -> String {
+    let mut rows: Vec<Vec<(usize, usize, String)>> = Vec::new();
+    let mut end = 0;
+    let mut put = |offset: usize, bytes: usize, label: String| match rows.last_mut() {
+        Some(row) if offset % 8 != 0 => row.push((offset, bytes, label)),
+        _ => rows.push(vec![(offset, bytes, label)]),
+    };
+    for (name, offset, bytes) in fields {
+        if *offset > end {
+            put(end, offset - end, format!("zero, {} bytes", offset - end));
+        }
+        let label = if *bytes > 8 { format!("{name}, {bytes} bytes") } else { name.clone() };
+        put(*offset, *bytes, label);
+        end = offset + bytes;
+    }
+    assert_eq!(end, bytes);
+    // The places in a row at which a line goes down; the row's both ends among them.
+    let borders = |row: &[(usize, usize, String)]| -> Vec<usize> {
+        let inner = row.iter().skip(1).map(|(offset, ..)| offset % 8 * BYTE);
+        [0].into_iter().chain(inner).chain([8 * BYTE]).collect()
+    };
+    let line = |above: &[usize], below: &[usize]| -> String {
+        let at = |place| match (place, above.contains(&place), below.contains(&place)) {
+            (0, false, _) => '┌',
+            (0, _, false) => '└',
+            (0, ..) => '├',
+            (p, false, _) if p == 8 * BYTE => '┐',
+            (p, _, false) if p == 8 * BYTE => '┘',
+            (p, ..) if p == 8 * BYTE => '┤',
+            (_, true, true) => '┼',
+            (_, true, false) => '┴',
+            (_, false, true) => '┬',
+            _ => '─',
+        };
+        (0..=8 * BYTE).map(at).collect()
+    };
+    let scale: String = (0..8).map(|byte| format!("{byte:<BYTE$}")).collect();
+    let mut text = format!("  byte {}\n", scale.trim_end());
+    let mut above = Vec::new();
+    for row in &rows {
+        let below = borders(row);
+        text += &format!("       {}\n{:>6} ", line(&above, &below), row[0].0);
+        let last = row.len() - 1;
+        for (at, (offset, _, label)) in row.iter().enumerate() {
+            let next = if at == last { 8 * BYTE } else { row[at + 1].0 % 8 * BYTE };
+            let width = next - offset % 8 * BYTE - 1;
+            // A label as wide as its field goes without the space before it.
+            let label = if label.len() < width { format!(" {label}") } else { label.clone() };
+            text += &format!("│{label:<width$}");
+        }
+        text += "│\n";
+        above = below;
+    }
+    text + &format!("       {}\n", line(&above, &[]))
+}
+
+#[test]
+fn each_drawing_of_a_record_shows_what_its_table_says() {
+    let mut document = DOCUMENT.to_owned();
+    for heading in [
+        "## The header",
+        "### HeaderRecord",
+        "### SectionRecord",
+        "### ClockRecord",
+        "### MetricRecord",
+        "### ActorRecord",
+        "### DeadLetterRecord",
+        "### JournalWriteRecord",
+        "### EventRecord",
+        "### InstanceRecord",
+        "### RawHeader",
+    ] {
+        let fields = documented(heading);
+        let bytes = fields.last().map(|(_, offset, bytes)| offset + bytes).unwrap();
+        let drawn = drawing(&fields, bytes);
+        let old = chapter(&document, heading);
+        let (before, rest) = old.split_once("```text\n").unwrap();
+        let (_, after) = rest.split_once("```\n").unwrap();
+        let new = format!("{before}```text\n{drawn}```\n{after}");
+        document = document.replacen(old, &new, 1);
+    }
+    if std::env::var_os("ATOMSCOPE_BLESS").is_some() {
+        std::fs::write(PATH, &document).unwrap();
+    } else {
+        assert!(document == DOCUMENT, "a drawing is out of date: ATOMSCOPE_BLESS=1 draws it anew");
+    }
+}

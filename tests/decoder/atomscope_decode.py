@@ -1,0 +1,1184 @@
+#!/usr/bin/env python3
+"""Reads an atomscope region, living or dead, or a raw dump of one, and prints what it holds as JSON.
+
+    atomscope_decode.py dump FILE             what `atomscope dump --format json FILE` prints
+    atomscope_decode.py tail [-n N] FILE      what `atomscope tail --json --no-follow -n N FILE` prints
+    atomscope_decode.py tail --first FILE     the same of all that there ever was, as with `--since` of long ago
+    atomscope_decode.py follow -n N FILE      the events of a living node, in N looks, and what became of each lane's
+
+Written from layout/LAYOUT.md alone, with the standard library alone: it is there to show that the page is enough. Names
+in quotes below are headings and tables of that page.
+
+The page asks for fences between loads, of which Python knows nothing. On x86-64 loads stay in order by themselves; on
+another processor have this read a dead region or a dump.
+"""
+
+import argparse
+import collections
+import datetime
+import fcntl
+import json
+import math
+import mmap
+import os
+import struct
+import sys
+import time
+
+HEADER_BYTES = 4096
+TRIES = 16
+TABLE_TRIES = 8
+MAX_TREE_LEVELS = 60
+MAX_DEAD_LETTERS_SHOWN = 100
+STALE_NS = 3_000_000_000
+NEVER = 2**64 - 1
+AFTER_ALL = 2**64
+# Numbers of built-in metrics that came with 1.1.
+PERSISTENCE_EVENTS, STREAMS_STARTED, STREAMS_FINISHED, DDATA_UPDATES = 45, 55, 56, 59
+READY = 1 << 63
+CUT_MARK = "…#"
+CUT_BYTES = 36
+
+FREE, BUSY, PLUS, MINUS = 0, 1, 2, 3
+STARTING, RUNNING, STOPPING, CLOSED = 1, 2, 3, 4
+PARENT, PARENT_IS_PREFIX, PATH_CUT, SPAWNED_TEXT, HOST = 1, 2, 4, 16, 32
+OPTIONAL, TIME_TEXT, REACHABLE, LIST_SHIFT = 1, 16, 32, 8
+
+VERDICTS = {
+    1: ("starting", None),
+    2: ("live", None),
+    3: ("wedged", "its process is stopped (SIGSTOP or a debugger)"),
+    4: ("wedged", "the probe's thread does not beat any more"),
+    5: ("wedged", "its async runtime is blocked"),
+    6: ("stopping", None),
+    7: ("closed", None),
+    8: ("crashed", "its process ended without closing the region"),
+}
+EVIDENCE = {1: "lock", 2: "process", 3: "heartbeat"}
+
+# Of the sections: id, least count, least stride; those whose stride is exactly that.
+SECTIONS = {
+    "counters": (1, 1, 256),
+    "metrics": (2, 32, 256),
+    "names": (3, 1, 256),
+    "actor control": (4, 2, 64),
+    "actor slots": (5, 16, 320),
+    "actor spill": (6, 1, 64),
+    "dead letters": (7, 2, 384),
+    "events": (8, 1, 512),
+}
+# Those that came with 1.1.
+LATER_SECTIONS = {
+    "instance control": (9, 2, 64),
+    "instance slots": (10, 16, 384),
+    "documents": (11, 2, 640),
+    "histograms": (12, 1, 1536),
+    "journal writes": (13, 2, 256),
+}
+DENSE = ("actor control", "actor spill", "instance control")
+# Of the domains of instances: the name, and what each number is.
+DOMAINS = {
+    1: ("associations", "state (name), inbound_bytes (count), outbound_bytes (count), inbound_messages (count), outbound_messages (count), errors (count), available (flag), quarantined (flag), attempts (level)"),
+    2: ("graphs", "id (level), elements (count)"),
+    3: ("journals", "events (count), writes (count), failures (count), replays (count), replayed_events (count), replay_failures (count), deletes (count), unlisted_events (count), rolled_up_ids (count), latency_histogram (level)"),
+    4: ("persistence_ids", "highest_sequence_nr (level), event_count (count)"),
+    5: ("shard_regions", "messages (count), shards (level), entities_started (count), forwarded (count), passivated (count)"),
+    6: ("shards", "messages (count), entities (level), hand_off (name)"),
+    7: ("keys", "updates (count), subscribers (level)"),
+    8: ("leases", "holder (name), acquired (count), denied (count), lost (count), released (count), held (flag)"),
+    9: ("workers", "busy_ns (count), parks (count)"),
+    10: ("node_metrics", "value (float), samples (count)"),
+}
+EVENT_SLOT_BYTES = 256
+
+
+class Refused(Exception):
+    """Why a file cannot be read as a region."""
+
+
+class Unreadable(Exception):
+    """A record holds what no writer writes, or its writer was at work at each try."""
+
+
+class Words:
+    """The words of a region. Each is loaded whole; the offsets are bytes."""
+
+    def __init__(self, buffer, start, length):
+        self.words = memoryview(buffer)[start : start + length // 8 * 8].cast("B").cast("Q")
+        self.bytes = len(self.words) * 8
+
+    def load(self, offset):
+        return self.words[offset // 8]
+
+    def copy(self, offset, length):
+        first = offset // 8
+        return struct.pack(f"<{length // 8}Q", *(self.words[at] for at in range(first, first + length // 8)))
+
+    def text_cell(self, offset, length):
+        """A text cell; None if it has no text."""
+        ready = self.load(offset)
+        size = ready & ~READY
+        if not ready & READY or size > length - 8:
+            return None
+        try:
+            return self.copy(offset + 8, (size + 7) // 8 * 8)[:size].decode()
+        except UnicodeDecodeError:
+            return None
+
+    def seqlock_cell(self, offset, length):
+        for attempt in range(TRIES):
+            before = self.load(offset)
+            if before & 1 == 0:
+                record = self.copy(offset + 8, length - 8)
+                if self.load(offset) == before:
+                    return record
+            pause(attempt)
+        raise Unreadable
+
+
+def pause(attempt):
+    time.sleep(0 if attempt < 4 else 0.0001 * attempt)
+
+
+def take_texts(text, lengths):
+    """Texts that follow each other."""
+    taken, at = [], 0
+    for length in lengths:
+        if at + length > len(text):
+            raise Unreadable
+        try:
+            taken.append(text[at : at + length].decode())
+        except UnicodeDecodeError:
+            raise Unreadable from None
+        at += length
+    return taken
+
+
+def key_text(key):
+    return f"{key[0]:016x}{key[1]:016x}"
+
+
+def fingerprint(key):
+    return key[0] & ~3
+
+
+def rfc3339(unix_ns):
+    seconds, ns = divmod(unix_ns, 1_000_000_000)
+    try:
+        when = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    except OverflowError:
+        return ""
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{ns:09}Z"
+
+
+class Clock:
+    """Makes stamps times."""
+
+    def __init__(self, record):
+        self.first, self.first_mono, self.last, self.last_mono, self.offset = struct.unpack("<4Qq", record)
+
+    def unix_ns(self, stamp):
+        since, ticks, ns = stamp - self.first, self.last - self.first, self.last_mono - self.first_mono
+        elapsed = since
+        if ticks > 0 and ns > 0:
+            elapsed = abs(since * ns) // ticks * (1 if since >= 0 else -1)
+        return elapsed + self.first_mono + self.offset
+
+
+Section = collections.namedtuple("Section", "offset count stride")
+
+
+class Region:
+    """A region, checked as "The header" and "SectionRecord" ask for."""
+
+    def __init__(self, words):
+        self.words = words
+        if words.bytes < HEADER_BYTES:
+            raise Refused("truncated")
+        magic = words.load(0)
+        if magic == 0:
+            raise Refused("not ready yet")
+        if struct.pack("<Q", magic) != b"ATOMSCPE":
+            raise Refused("no region")
+        self.version = (words.load(8) >> 32, words.load(8) & 0xFFFFFFFF)
+        if self.version[0] != 1:
+            raise Refused(f"incompatible: version {self.version[0]}.{self.version[1]}")
+        (
+            self.region_bytes,
+            header_bytes,
+            self.section_count,
+            self.pid,
+            self.uid,
+            self.start_ticks,
+            self.boot_id,
+            self.pid_namespace,
+            self.created_unix_ns,
+            self.actor_capacity,
+            self.flags,
+            builtins,
+        ) = struct.unpack_from("<6Q16s5Q", words.copy(16, 112))
+        self.builtins = builtins or 18
+        if header_bytes != HEADER_BYTES or self.region_bytes < HEADER_BYTES or self.region_bytes % 8:
+            raise Refused("corrupt header")
+        if self.section_count > 32:
+            raise Refused("corrupt section count")
+        if self.region_bytes > words.bytes:
+            raise Refused("truncated")
+        self.sections = self.directory()
+        self.known_names = {}
+        self.clock = self.read_clock()
+
+    def directory(self):
+        found, taken = {}, []
+        for at in range(self.section_count):
+            number, offset, count, stride = struct.unpack("<4Q", self.words.copy(2048 + at * 64, 32))
+            end = offset + count * stride
+            if offset < HEADER_BYTES or offset % 128 or stride == 0 or stride % 8 or end > self.region_bytes:
+                raise Refused(f"corrupt section {number}")
+            taken.append((offset, end))
+            for name, (known, least, least_stride) in (SECTIONS | LATER_SECTIONS).items():
+                if number != known:
+                    continue
+                exact = name in DENSE and stride != least_stride
+                if name in found or count < least or stride < least_stride or exact:
+                    raise Refused(f"corrupt section {name}")
+                found[name] = Section(offset, count, stride)
+        taken.sort()
+        if any(end > start for (_, end), (start, _) in zip(taken, taken[1:])):
+            raise Refused("sections overlap")
+        if self.version[1] == 0:
+            found = {name: Section(0, 0, 0) for name in LATER_SECTIONS} | found
+        if missing := (SECTIONS | LATER_SECTIONS).keys() - found.keys():
+            raise Refused(f"missing sections {missing}")
+        for table in ("actor", "instance"):
+            if found[f"{table} slots"].count != found[f"{table} control"].count * 8:
+                raise Refused(f"corrupt number of {table} slots")
+        if found["events"].stride % EVENT_SLOT_BYTES:
+            raise Refused("corrupt stride of events")
+        if found["counters"].stride < found["metrics"].count * 8:
+            raise Refused("corrupt stride of counters")
+        return found
+
+    # Header.
+
+    def read_clock(self):
+        try:
+            return Clock(self.words.seqlock_cell(512, 48))
+        except Unreadable:
+            return None
+
+    def time(self, stamp):
+        return rfc3339(self.clock.unix_ns(stamp)) if self.clock else ""
+
+    def beat(self, offset):
+        return self.words.load(offset), self.words.load(offset + 8)
+
+    # Counters, metrics, names.
+
+    def counter(self, number):
+        section = self.sections["counters"]
+        lanes = range(section.count)
+        return sum(self.words.load(section.offset + lane * section.stride + number * 8) for lane in lanes) % 2**64
+
+    def gauge(self, number):
+        return self.words.load(self.sections["counters"].offset + number * 8)
+
+    def metrics(self):
+        section, all_metrics = self.sections["metrics"], []
+        for number in range(section.count):
+            offset = section.offset + number * section.stride
+            kinds = {READY | 1: "counter", READY | 2: "gauge", READY | 3: "histogram"}
+            kind = kinds.get(self.words.load(offset))
+            if kind is None:
+                continue
+            record = self.words.copy(offset, 256)
+            try:
+                name, unit, text = take_texts(record[16:256], struct.unpack_from("<3H", record, 8))
+            except Unreadable:
+                continue
+            value = self.counter(number) if kind == "counter" else self.gauge(number)
+            metric = {"name": name, "unit": unit, "kind": kind, "help": text, "value": value}
+            if kind == "histogram":
+                if not 1 <= value <= self.sections["histograms"].count:
+                    continue
+                metric["value"], metric["histogram"] = self.histogram(value - 1)
+            all_metrics.append(metric)
+        return all_metrics
+
+    def builtin(self, number):
+        return self.counter(number) if number < self.builtins else 0
+
+    def histogram(self, number):
+        section = self.sections["histograms"]
+        words = struct.unpack("<192Q", self.words.copy(section.offset + number * section.stride, 1536))
+        held = [(at, count) for at, count in enumerate(words[8:]) if count]
+        total = sum(count for _, count in held)
+
+        def quantile(share):
+            wanted, seen = max(math.ceil(share * total), 1), 0
+            for at, count in held:
+                seen += count
+                if seen >= wanted:
+                    return min(least(at + 1) - 1, words[2])
+            return 0
+
+        told = {"sum": words[1], "greatest": words[2], "p50": quantile(0.5), "p90": quantile(0.9)}
+        return words[0], told | {"p99": quantile(0.99), "buckets": [[least(at), count] for at, count in held]}
+
+    # "Instances" and "Documents".
+
+    def instances(self):
+        slots, entries, unreadable = self.sections["instance slots"], [], 0
+        for index in range(slots.count):
+            try:
+                held = self.slot(index, "instance", 384)
+                if held is None:
+                    continue
+                state, record = held
+                if state != PLUS:
+                    raise Unreadable
+                key, owner = struct.unpack_from("<2Q", record), struct.unpack_from("<2Q", record, 16)
+                since, domain, name_bytes = struct.unpack_from("<QHH", record, 32)
+                if domain not in DOMAINS:
+                    raise Unreadable
+                (name,) = take_texts(record[192:384], (name_bytes,))
+                numbers = struct.unpack_from("<16Q", record, 64)
+                entries.append((domain, key, owner, name, self.time(since), numbers))
+            except Unreadable:
+                unreadable += 1
+        names = {key: name for _, key, _, name, _, _ in entries}
+        told = []
+        for domain, _, owner, name, since, numbers in entries:
+            entry = {"name": name}
+            if owner in names:
+                entry["owner"] = names[owner]
+            entry["since"] = since
+            for field, number in zip(DOMAINS[domain][1].split(", "), numbers):
+                field, what = field.rstrip(")").split(" (")
+                if what == "name":
+                    number = self.name(number) if 0 < number < 2**32 else ""
+                elif what == "float":
+                    (number,) = struct.unpack("<d", struct.pack("<Q", number))
+                elif what == "flag":
+                    number = {1: False, 2: True}.get(number)
+                entry[field] = number
+            told.append((domain, entry))
+        # Of texts the bytes count; nothing comes before the empty text.
+        told.sort(key=lambda it: (it[0], "owner" in it[1], it[1].get("owner", "").encode(), it[1]["name"].encode()))
+        by_domain = {name: [entry for domain, entry in told if domain == number] for number, (name, _) in DOMAINS.items()}
+        return by_domain, unreadable
+
+    def document(self, number):
+        """Rows left out, and the rows: kind, number, texts."""
+        section = self.sections["documents"]
+        if section.count == 0:
+            return 0, []
+        offset, room = section.offset + number * section.stride, (section.stride - 128) // 16
+        for attempt in range(TRIES):
+            flips = self.words.load(offset)
+            if flips == 0:
+                return 0, []
+            copy = offset + 128 + flips % 2 * room * 8
+            used = min(self.words.load(copy), room)
+            words = self.words.copy(copy, used * 8)
+            if self.words.load(offset) == flips:
+                return rows_of(words)
+            pause(attempt)
+        raise Unreadable
+
+    def subsystems(self):
+        instances, unreadable = self.instances()
+        left_out, lost, rows = 0, 0, []
+        for number in (0, 1):
+            try:
+                left, found = self.document(number)
+                left_out += left
+                rows.append(found)
+            except Unreadable:
+                lost += 1
+                rows.append([])
+        started, finished = self.builtin(STREAMS_STARTED), self.builtin(STREAMS_FINISHED)
+        associations = ("name", "state", "inbound_bytes", "outbound_bytes")
+        graphs = [{"id": g["id"], "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
+        ids = instances["persistence_ids"]
+        journals = [
+            {
+                "name": journal["name"],
+                "persistence_ids": [
+                    {
+                        "persistence_id": entry["name"],
+                        "highest_sequence_nr": entry["highest_sequence_nr"],
+                        "event_count": entry["event_count"],
+                    }
+                    for entry in ids
+                    if entry.get("owner") == journal["name"]
+                ],
+            }
+            for journal in instances["journals"]
+        ]
+        sharding, hand_offs = sharding_of(rows[1])
+        told = {
+            "cluster": cluster_of(rows[0]),
+            "sharding": sharding,
+            "persistence": {
+                "journals": journals,
+                "total_events": self.builtin(PERSISTENCE_EVENTS),
+                "recent_writes": self.journal_writes(),
+            },
+            "remote": {
+                "associations": [
+                    {"remote_address" if name == "name" else name: entry[name] for name in associations}
+                    for entry in instances["associations"]
+                ]
+            },
+            "streams": {
+                "running_graphs": max(started - finished, 0),
+                "total_started": started,
+                "total_finished": finished,
+                "active": sorted(graphs, key=lambda graph: graph["id"]),
+            },
+            "ddata": {
+                "keys": sorted((entry["name"] for entry in instances["keys"]), key=str.encode),
+                "total_updates": self.builtin(DDATA_UPDATES),
+            },
+        }
+        about = {
+            "instances": {name: entries for name, entries in instances.items() if entries},
+            "hand_offs": hand_offs,
+            "instances_unreadable": unreadable,
+            "rows_left_out": left_out,
+            "documents_unreadable": lost,
+        }
+        return told, about
+
+    def journal_writes(self):
+        section = self.sections["journal writes"]
+        if section.count == 0:
+            return []
+        ring, writes = Ring(self.words, section.offset, section.count - 1, section.stride), []
+        head = ring.head()
+        for ticket in range(max(head - ring.slots, 0), head):
+            found, record = ring.read(ticket, 240)
+            if found != "read":
+                continue
+            stamp, sequence_nr, *lengths = struct.unpack_from("<2Q2H", record)
+            try:
+                journal, persistence_id = take_texts(record[24:240], lengths)
+            except Unreadable:
+                continue
+            write = {"journal": journal, "persistence_id": persistence_id, "sequence_nr": sequence_nr}
+            writes.append(write | {"timestamp": self.time(stamp)})
+        return writes
+
+    def name(self, number):
+        if number not in self.known_names:
+            section, text = self.sections["names"], None
+            if 1 <= number <= section.count:
+                text = self.words.text_cell(section.offset + (number - 1) * section.stride, section.stride)
+            self.known_names[number] = "?" if text is None else text
+        return self.known_names[number]
+
+    def totals(self):
+        foreign, replaced = self.counter(3), self.counter(2)
+        stopped = max(self.counter(1) - foreign, 0)
+        untracked_stops, matched = self.counter(8), self.counter(9)
+        untracked_spawns = self.counter(7)
+        spawned = self.counter(0)
+        return {
+            "spawned": spawned,
+            "stopped": stopped,
+            "replaced": replaced,
+            "live": max(max(spawned - stopped, 0) - replaced, 0),
+            "foreign": foreign,
+            "untracked": max(max(untracked_spawns - untracked_stops, 0) - matched, 0),
+            "inexact": untracked_spawns > 0 or untracked_stops > 0,
+        }
+
+    # "Reading the table".
+
+    def actors(self):
+        for attempt in range(TABLE_TRIES):
+            is_last = attempt + 1 == TABLE_TRIES
+            before = self.words.load(272)
+            if before & 1 == 0 or is_last:
+                entries, unreadable, spilled = self.scan()
+                if self.words.load(272) == before or is_last:
+                    return self.add_up(entries, unreadable, spilled)
+            pause(attempt)
+        raise AssertionError("the last try always returns")
+
+    def slot(self, index, table="actor", length=320):
+        """State and record of a slot; None if it is free."""
+        control, slots = self.sections[f"{table} control"], self.sections[f"{table} slots"]
+        for attempt in range(TRIES):
+            before = self.words.load(control.offset + index * 8)
+            state = before & 0xF
+            if state == FREE:
+                return None
+            if state in (PLUS, MINUS):
+                record = self.words.copy(slots.offset + index * slots.stride, length)
+                if self.words.load(control.offset + index * 8) == before:
+                    return state, record
+            elif state != BUSY:
+                raise Unreadable
+            pause(attempt)
+        raise Unreadable
+
+    def scan(self):
+        entries, unreadable = [], 0
+        for index in range(self.sections["actor slots"].count):
+            try:
+                held = self.slot(index)
+                if held is None:
+                    continue
+                state, record = held
+                key = struct.unpack_from("<2Q", record)
+                entries.append((state, key, self.actor(record) if state == PLUS else None))
+            except Unreadable:
+                unreadable += 1
+        spill = self.sections["actor spill"]
+        spilled = collections.Counter()
+        for offset in range(spill.offset, spill.offset + spill.count * spill.stride, 8):
+            word = self.words.load(offset)
+            if word & 3 in (PLUS, MINUS):
+                spilled[word & ~3] += 1 if word & 3 == PLUS else -1
+        return entries, unreadable, spilled
+
+    def actor(self, record):
+        (
+            parent_first,
+            parent_second,
+            stamp,
+            type_id,
+            flags,
+            path_bytes,
+            parent_bytes,
+            type_bytes,
+            spawned_bytes,
+            host_bytes,
+        ) = struct.unpack_from("<3Q2I5H", record, 16)
+        (depth,) = struct.unpack_from("<Q", record, 64)
+        is_prefix = flags & PARENT and flags & PARENT_IS_PREFIX
+        in_text = parent_bytes if flags & PARENT and not is_prefix else 0
+        lengths = (path_bytes, in_text, type_bytes, spawned_bytes, host_bytes)
+        path, parent, type_name, spawned, host = take_texts(record[128:320], lengths)
+        parent_key, is_parent_cut = (parent_first, parent_second), False
+        if is_prefix:
+            parent, is_parent_cut = parent_of(path, flags, parent_bytes, parent_key)
+        status = {
+            "path": path,
+            "parent": parent if flags & PARENT else None,
+            "actor_type": self.name(type_id) if type_id else type_name,
+            "mailbox_depth": depth,
+            "spawned_at": spawned if flags & SPAWNED_TEXT else self.time(stamp),
+        }
+        if flags & HOST:
+            status["host"] = host
+        return {"status": status, "stamp": stamp, "cut_parent": parent_key if is_parent_cut else None}
+
+    def add_up(self, entries, unreadable, spilled):
+        sums, newest, waiting = collections.Counter(), {}, 0
+        for state, key, entry in entries:
+            if state == PLUS:
+                sums[key] += 1
+                if key not in newest or newest[key]["stamp"] < entry["stamp"]:
+                    newest[key] = entry
+        for state, key, _ in entries:
+            if state != MINUS:
+                continue
+            if sums[key] > 0:
+                sums[key] -= 1
+            elif spilled[fingerprint(key)] > 0:
+                spilled[fingerprint(key)] -= 1
+            else:
+                waiting += 1
+        by_print = {fingerprint(key): key for key in newest}
+        unlisted = 0
+        for found, total in spilled.items():
+            if total < 0 and found in by_print:
+                matched = min(-total, sums[by_print[found]])
+                sums[by_print[found]] -= matched
+                total += matched
+            unlisted += max(total, 0)
+            waiting += max(-total, 0)
+        for _, _, entry in entries:
+            if entry and entry["cut_parent"] in newest:
+                entry["status"]["parent"] = newest[entry["cut_parent"]]["status"]["path"]
+        flat = [newest[key]["status"] for key in newest if sums[key] > 0]
+        flat.sort(key=lambda status: status["path"].encode())
+        return {"flat": flat, "unlisted": unlisted, "unreadable": unreadable, "waiting_stops": waiting}
+
+    # "Rings".
+
+    def dead_letters(self):
+        section = self.sections["dead letters"]
+        ring = Ring(self.words, section.offset, section.count - 1, section.stride)
+        head = ring.head()
+        kept = min(head, ring.slots)
+        totals = {"total": head, "lapped": head - kept, "abandoned": 0, "unreadable": 0}
+        recent = []
+        for ticket in range(head - 1, head - kept - 1, -1):
+            found, record = ring.read(ticket, 368)
+            if found == "read":
+                if len(recent) < MAX_DEAD_LETTERS_SHOWN:
+                    try:
+                        recent.append(self.dead_letter(ticket, record))
+                    except Unreadable:
+                        totals["unreadable"] += 1
+            elif found == "pending":
+                totals["unreadable"] += 1
+            else:
+                totals[found] += 1
+        return recent, totals
+
+    def dead_letter(self, ticket, record):
+        stamp, type_id, flags, *lengths = struct.unpack_from("<Q2I4H", record)
+        recipient, sender, type_name, preview = take_texts(record[24:368], lengths)
+        return {
+            "seq": ticket + 1,
+            "recipient": recipient,
+            "sender": sender if flags & 1 else None,
+            "message_type": self.name(type_id) if type_id else type_name,
+            "message_preview": preview,
+            "timestamp": self.time(stamp),
+        }
+
+    def event(self, record):
+        """A record of an event: stamp, part, parts, kind, topic, payload."""
+        stamp, type_id, flags = struct.unpack_from("<Q2I", record)
+        lengths = list(struct.unpack_from("<5H", record, 16))
+        kind, part, parts, first, second = struct.unpack_from("<3H2Q", record, 26)
+        if kind not in EVENT_KINDS or part >= parts:
+            raise Unreadable
+        name, topic = EVENT_KINDS[kind]
+        parent_bytes = lengths[1]
+        is_prefix = flags & PARENT and flags & PARENT_IS_PREFIX
+        if name == "actor_spawned" and is_prefix:
+            lengths[1] = 0
+        texts = take_texts(record[48:240], lengths)
+        type_name = self.name(type_id) if type_id else texts[2]
+        if name == "actor_spawned":
+            parent = texts[1]
+            if is_prefix:
+                parent, _ = parent_of(texts[0], flags, parent_bytes, (first, second))
+            payload = {
+                "path": texts[0],
+                "parent": parent if flags & PARENT else None,
+                "actor_type": type_name,
+                "mailbox_depth": 0 if flags & PATH_CUT else first,
+                "spawned_at": texts[3] if flags & SPAWNED_TEXT else self.time(stamp),
+            }
+            if flags & HOST:
+                payload["host"] = texts[4]
+        elif name == "actor_stopped":
+            payload = {"path": texts[0]}
+        elif name == "mailbox_sampled":
+            payload = {"path": texts[0], "depth": first}
+        elif name == "dead_letter":
+            payload = {
+                "seq": first,
+                "recipient": texts[0],
+                "sender": texts[1] if flags & OPTIONAL else None,
+                "message_type": type_name,
+                "message_preview": texts[4],
+                "timestamp": texts[3] if flags & TIME_TEXT else self.time(stamp),
+            }
+        elif name == "cluster_changed":
+            payload = membership(flags, texts, first, second)
+        elif name == "sharding_changed":
+            payload = dict(zip(("region_id", "shard_id", "event"), texts))
+        elif name == "journal_write":
+            payload = {
+                "journal": texts[0],
+                "persistence_id": texts[1],
+                "sequence_nr": first,
+                "timestamp": texts[2] if flags & TIME_TEXT else self.time(stamp),
+            }
+        elif name == "remote_association":
+            payload = {
+                "remote_address": texts[0],
+                "state": texts[1],
+                "inbound_bytes": first,
+                "outbound_bytes": second,
+            }
+        elif name == "streams_graph_started":
+            payload = {"id": first, "name": texts[0]}
+        elif name == "streams_graph_finished":
+            payload = {"id": first}
+        else:
+            payload = {"key": texts[0]}
+        return stamp, part, parts, name, topic, payload
+
+
+def least(bucket):
+    """The least value that counts in a bucket."""
+    return bucket if bucket < 4 else (4 + bucket % 4) << (bucket // 4 - 1)
+
+
+def rows_of(copy):
+    """The rows of a copy of a document."""
+    if len(copy) < 32:
+        raise Unreadable
+    used, left_out = struct.unpack_from("<2Q", copy)
+    if used * 8 != len(copy):
+        raise Unreadable
+    at, rows = 32, []
+    while at < len(copy):
+        if len(copy) - at < 16:
+            raise Unreadable
+        kind, count, length, number = struct.unpack_from("<HHIQ", copy, at)
+        lengths_end = 16 + (count + 3) // 4 * 8
+        if length < 2 or count > 64 or at + length * 8 > len(copy) or lengths_end > length * 8:
+            raise Unreadable
+        lengths = struct.unpack_from(f"<{count}H", copy, at + 16)
+        rows.append((kind, number, take_texts(copy[at + lengths_end : at + length * 8], lengths)))
+        at += length * 8
+    return left_out, rows
+
+
+def padded(texts, count):
+    return [*texts, *[""] * count][:count]
+
+
+def cluster_of(rows):
+    state = {"self_address": None, "leader": None, "members": [], "unreachable": []}
+    state |= {"reachability_records": [], "gossip_version": []}
+    for kind, number, texts in rows:
+        first, second, third = padded(texts, 3)
+        if kind in (1, 2):
+            state["self_address" if kind == 1 else "leader"] = first
+        elif kind == 3:
+            member = {"address": first, "status": second, "roles": texts[2:], "reachable": bool(number >> 32 & 1)}
+            state["members"].append(member | {"up_number": signed(number)})
+        elif kind == 4:
+            state["unreachable"].append(first)
+        elif kind == 5:
+            state["reachability_records"].append({"observer": first, "subject": second, "status": third})
+        elif kind == 6:
+            state["gossip_version"].append([first, number])
+    return state
+
+
+def sharding_of(rows):
+    state, hand_offs = {"regions": [], "allocations": []}, []
+    for kind, number, texts in rows:
+        four = padded(texts, 4)
+        if kind == 1:
+            state["regions"].append({"region_id": four[0], "shard_count": number, "shards": []})
+        elif kind == 2 and state["regions"]:
+            state["regions"][-1]["shards"].append(four[0])
+        elif kind == 3:
+            state["allocations"].append(four[:2])
+        elif kind == 4:
+            hand_offs.append(four)
+    return state, hand_offs
+
+
+def signed(number):
+    """The low 32 bits, signed."""
+    return struct.unpack("<i", struct.pack("<I", number & 0xFFFFFFFF))[0]
+
+
+MEMBERSHIP = ("added", "updated", "removed", "became_unreachable", "became_reachable")
+EVENT_KINDS = {
+    1: ("actor_spawned", "actors"),
+    2: ("actor_stopped", "actors"),
+    3: ("mailbox_sampled", "actors"),
+    4: ("dead_letter", "dead_letters"),
+    5: ("cluster_changed", "cluster"),
+    6: ("sharding_changed", "sharding"),
+    7: ("journal_write", "persistence"),
+    8: ("remote_association", "remote"),
+    9: ("streams_graph_started", "streams"),
+    10: ("streams_graph_finished", "streams"),
+    11: ("d_data_updated", "ddata"),
+}
+
+
+def membership(flags, texts, up_number, role_count):
+    change = {name: [] for name in MEMBERSHIP}
+    which = flags >> LIST_SHIFT
+    if which > len(MEMBERSHIP):
+        raise Unreadable
+    if which in (1, 2):
+        member = {
+            "address": texts[0],
+            "status": texts[1],
+            "roles": texts[2].split("\n")[: min(role_count, 200)] if role_count else [],
+            "reachable": bool(flags & REACHABLE),
+            "up_number": signed(up_number),
+        }
+        change[MEMBERSHIP[which - 1]].append(member)
+    elif which:
+        change[MEMBERSHIP[which - 1]].append(texts[0])
+    return change
+
+
+def parent_of(path, flags, parent_bytes, parent_key):
+    """The path of a parent that is the start of its child's, and whether too little of it was kept."""
+    kept = path.encode()
+    if flags & PATH_CUT:
+        if len(kept) < CUT_BYTES:
+            raise Unreadable
+        kept = kept[:-CUT_BYTES]
+    try:
+        if parent_bytes <= len(kept):
+            return kept[:parent_bytes].decode(), False
+        return kept.decode() + CUT_MARK + key_text(parent_key), True
+    except UnicodeDecodeError:
+        raise Unreadable from None
+
+
+class Ring:
+    """A ring: its head, then its slots."""
+
+    def __init__(self, words, offset, slots, stride):
+        self.words, self.offset, self.slots, self.stride = words, offset, slots, stride
+
+    def head(self):
+        return self.words.load(self.offset)
+
+    def read(self, ticket, length):
+        slot = self.offset + (1 + ticket % self.slots) * self.stride
+        wanted = 2 * (ticket + 1)
+        for attempt in range(TRIES):
+            sequence = self.words.load(slot)
+            if sequence > wanted:
+                return "lapped", None
+            if sequence == wanted:
+                record = self.words.copy(slot + 16, length)
+                return ("read", record) if self.words.load(slot) == sequence else ("lapped", None)
+            if sequence != wanted - 1 and self.words.load(slot + 8) > ticket:
+                return "abandoned", None
+            pause(attempt)
+        return "pending", None
+
+
+class Lane:
+    """What a follower knows of a lane of events."""
+
+    def __init__(self, ring, start):
+        self.ring, self.next = ring, start
+        self.waiting, self.partial = [], []
+        self.last, self.loss = None, collections.Counter()
+        self.account = collections.Counter()
+
+
+class Follower:
+    """ "Following the events"."""
+
+    def __init__(self, region, from_first):
+        self.region, self.lanes, self.held = region, [], []
+        section = region.sections["events"]
+        for lane in range(section.count):
+            offset = section.offset + lane * section.stride
+            ring = Ring(region.words, offset, section.stride // EVENT_SLOT_BYTES - 1, EVENT_SLOT_BYTES)
+            self.lanes.append(Lane(ring, 0 if from_first else max(ring.head() - ring.slots, 0)))
+
+    def look(self, is_last):
+        """What is new, in the order in which it is told; at the last look all that there is."""
+        self.region.clock = self.region.read_clock() or self.region.clock
+        first = [lane.ring.head() for lane in self.lanes]
+        second = [lane.ring.head() for lane in self.lanes]
+        told, horizon = [], max((line[0] for line in self.held), default=0)
+        beyond = []
+        for at, lane in enumerate(self.lanes):
+            oldest = max(second[at] - lane.ring.slots, 0)
+            waiting = [ticket for ticket in lane.waiting if ticket >= oldest]
+            self.lose(lane, "lapped", len(lane.waiting) - len(waiting) + max(oldest - lane.next, 0))
+            new = range(max(lane.next, oldest), second[at])
+            lane.next, lane.waiting, stops = max(lane.next, second[at]), [], False
+            for ticket in (*waiting, *new):
+                found, record = lane.ring.read(ticket, 240)
+                if found == "pending":
+                    lane.waiting.append(ticket)
+                    continue
+                try:
+                    event = self.region.event(record) if found == "read" else None
+                except Unreadable:
+                    found, event = "unreadable", None
+                if event is None:
+                    self.lose(lane, found, 1)
+                    continue
+                lane.account["read"] += 1
+                stamp, kind, is_sure = event[0], event[3], ticket < first[at]
+                if +lane.loss:
+                    told.append((stamp, 0, self.lost(at, stamp)))
+                lane.last = stamp
+                if is_sure:
+                    horizon = max(horizon, stamp)
+                stops |= not is_sure and kind == "actor_stopped"
+                if line := self.join(lane, event):
+                    times = {"at": self.region.time(stamp), "stamp": stamp, "lane": at}
+                    beyond.append((NEVER if stops else stamp, (stamp, 1, line | times)))
+            if is_last:
+                self.lose(lane, "abandoned", len(lane.waiting))
+                lane.waiting = []
+                if +lane.loss:
+                    told.append((AFTER_ALL, 0, self.lost(at, None)))
+        told += self.held + [line for until, line in beyond if is_last or until <= horizon]
+        self.held = [line for until, line in beyond if not is_last and until > horizon]
+        # Sorting is stable: what is equal stays in the order of its lanes, and of its tickets.
+        return [line for *_, line in sorted(told, key=lambda line: line[:2])]
+
+    def lose(self, lane, cause, count):
+        lane.loss[cause] += count
+        lane.account[cause] += count
+
+    def lost(self, at, before):
+        lane = self.lanes[at]
+        counts = {cause: lane.loss[cause] for cause in ("lapped", "abandoned", "unreadable")}
+        times = {"after": lane.last, "before": before}
+        times = {name: None if stamp is None else self.region.time(stamp) for name, stamp in times.items()}
+        lane.loss = collections.Counter()
+        return {"kind": "lost", "lane": at, "lost": sum(counts.values()), **counts, **times}
+
+    def join(self, lane, event):
+        """The whole event, if this was its last part."""
+        stamp, part, parts, kind, topic, payload = event
+        line = {"kind": kind, **payload, "topic": topic}
+        if part > 0:
+            begun = [known for known in lane.partial if known[0] == (stamp, part - 1, parts)]
+            if not begun:
+                return None
+            lane.partial.remove(begun[0])
+            line = begun[0][1]
+            for field in MEMBERSHIP if kind == "cluster_changed" else ():
+                line[field].extend(payload[field])
+        if part + 1 == parts:
+            return line
+        lane.partial.append(((stamp, part, parts), line))
+        return None
+
+    def accounts(self):
+        """Of each lane what became of its records."""
+        for at, lane in enumerate(self.lanes):
+            counts = {cause: lane.account[cause] for cause in ("read", "lapped", "abandoned", "unreadable")}
+            yield {"kind": "account", "lane": at, **counts, "waiting": len(lane.waiting), "next": lane.next}
+
+
+def trees(flat):
+    """Joins actors to trees by their paths."""
+    index = {status["path"]: at for at, status in enumerate(flat)}
+    above = [index.get(status["parent"]) for status in flat]
+    levels = [None] * len(flat)
+    for start in range(len(flat)):
+        way, at = [], start
+        while at is not None and levels[at] is None:
+            levels[at] = -1
+            way.append(at)
+            if above[at] is not None and levels[above[at]] == -1:
+                above[at] = None
+            at = above[at]
+        for at in reversed(way):
+            level = 0 if above[at] is None else levels[above[at]] + 1
+            if level == MAX_TREE_LEVELS:
+                above[at], level = None, 0
+            levels[at] = level
+    nodes = []
+    for status in flat:
+        node = {"path": status["path"], "name": status["path"].rsplit("/", 1)[-1]}
+        node |= {name: status[name] for name in ("actor_type", "mailbox_depth", "host") if name in status}
+        nodes.append(node | {"children": []})
+    roots = []
+    for node, up in zip(nodes, above):
+        (roots if up is None else nodes[up]["children"]).append(node)
+    return roots
+
+
+# "How a node is".
+
+
+def lock_is_held(descriptor):
+    """Whether somebody holds the lock; None where there are no such locks."""
+    ask = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+    try:
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, ask)
+    except OSError:
+        return None
+    return struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK
+
+
+def process_of(region):
+    """State letter of the node's process: None if it is gone, `unseen` if it cannot be known."""
+    if region.pid_namespace != os.stat("/proc/self/ns/pid").st_ino:
+        return "unseen"
+    try:
+        with open(f"/proc/{region.pid}/stat", "rb") as file:
+            fields = file.read().rsplit(b")", 1)[1].split()
+    except OSError:
+        return None
+    return fields[0].decode() if int(fields[19]) == region.start_ticks else None
+
+
+def judge(region, lock, process, same_boot, state):
+    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+    def age(offset):
+        count, mono_ns = region.beat(offset)
+        known = count > 0 and (lock is True or same_boot is not False)
+        return max(now - mono_ns, 0) if known else None
+
+    process_age, runtime_age = age(256), age(384)
+    if lock is not None:
+        lives, evidence = lock, 1
+    elif process != "unseen":
+        lives, evidence = process is not None and process not in "ZX", 2
+    else:
+        lives = same_boot is not False and process_age is not None and process_age <= STALE_NS
+        evidence = 3
+    if state == CLOSED:
+        verdict = 7
+    elif not lives:
+        verdict = 8
+    elif process in ("T", "t"):
+        verdict = 3
+    elif process_age is not None and process_age > STALE_NS:
+        verdict = 4
+    elif state == STARTING:
+        verdict = 1
+    elif state == STOPPING:
+        verdict = 6
+    elif runtime_age is not None and runtime_age > STALE_NS:
+        verdict = 5
+    else:
+        verdict = 2
+    return verdict, evidence, process_age, runtime_age
+
+
+def liveness(region, descriptor):
+    lock = lock_is_held(descriptor)
+    state = region.words.load(128)
+    same_boot = None
+    if region.boot_id != bytes(16):
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                same_boot = bytes.fromhex(file.read().strip().replace("-", "")) == region.boot_id
+        except OSError:
+            pass
+    process = process_of(region) if lock is not False else "unseen"
+    return judge(region, lock, process, same_boot, state)
+
+
+class Source:
+    """A file: a region or a raw dump."""
+
+    def __init__(self, path):
+        self.file = open(path, "rb")
+        size = os.fstat(self.file.fileno()).st_size
+        start = self.file.read(88)
+        self.raw = start[:8] == b"ATOMSRAW"
+        if self.raw:
+            (
+                version,
+                header_bytes,
+                region_bytes,
+                self.taken_unix_ns,
+                self.pid,
+                verdict,
+                evidence,
+                *ages,
+                self.flags,
+            ) = struct.unpack("<10Q", start[8:])
+            if version >> 32 != 1 or header_bytes != HEADER_BYTES or region_bytes + HEADER_BYTES > size:
+                raise Refused("corrupt or incompatible dump")
+            if verdict not in VERDICTS or evidence not in EVIDENCE:
+                raise Refused("corrupt dump")
+            self.liveness = (verdict, evidence, *(None if age == NEVER else age for age in ages))
+            self.file.seek(HEADER_BYTES)
+            self.region = Region(Words(self.file.read(region_bytes), 0, region_bytes))
+        else:
+            self.flags = 1
+            mapped = mmap.mmap(self.file.fileno(), size, prot=mmap.PROT_READ) if size else b""
+            self.region = Region(Words(mapped, 0, size))
+            self.pid = self.region.pid
+            self.liveness = liveness(self.region, self.file.fileno())
+
+    def dump(self):
+        region = self.region
+        totals = region.totals()
+        actors = region.actors()
+        at_rest = bool(self.flags & 1) and region.totals() == totals
+        recent, letters = region.dead_letters()
+        subsystems, more = region.subsystems()
+        generated_at = rfc3339(self.taken_unix_ns if self.raw else time.time_ns())
+        verdict, evidence, process_age, runtime_age = self.liveness
+        state, why = VERDICTS[verdict]
+        flat, counted = actors.pop("flat"), actors
+        tabled = max(len(flat) + counted["unlisted"] + totals["untracked"] - counted["waiting_stops"], 0)
+        about = {
+            "state": state,
+            "why": why,
+            "liveness": EVIDENCE[evidence],
+            "pid": self.pid,
+            "uid": region.uid,
+            "system": region.words.text_cell(896, 256),
+            "program": region.words.text_cell(1152, 512) or "",
+            "writer_version": region.words.text_cell(1664, 128) or "",
+            "layout_version": f"{region.version[0]}.{region.version[1]}",
+            "created_at": rfc3339(region.created_unix_ns),
+            "process_beat_age_ms": None if process_age is None else process_age // 1_000_000,
+            "runtime_beat_age_ms": None if runtime_age is None else runtime_age // 1_000_000,
+            "totals": totals,
+            "drift": min(max(totals["live"] - tabled, -(2**63)), 2**63 - 1),
+            "at_rest": at_rest,
+            **counted,
+            "dead_letters": letters,
+            "metrics": region.metrics(),
+            **more,
+            "redacted": bool(self.flags & 2),
+        }
+        if self.raw:
+            about["dumped_at"] = generated_at
+        return {
+            "node": region.words.text_cell(640, 256) or "",
+            "generated_at": generated_at,
+            "actors": {"total": len(flat) + counted["unlisted"], "roots": trees(flat), "flat": flat},
+            "dead_letters": recent,
+            **subsystems,
+            "atomscope": about,
+        }
+
+    def follow(self, looks):
+        follower = Follower(self.region, from_first=True)
+        for _ in range(looks or 1):
+            yield from follower.look(is_last=False)
+            time.sleep(0.01)
+        yield from follower.accounts()
+
+    def tail(self, most, from_first):
+        about = {"node": self.region.words.text_cell(640, 256) or "", "pid": self.pid}
+        lines = [line | about for line in Follower(self.region, from_first).look(is_last=True)]
+        if most is not None:
+            events = [at for at, line in enumerate(lines) if line["kind"] != "lost"]
+            first = len(lines) if most == 0 else events[-most] if len(events) >= most else 0
+            lines = lines[first:]
+        state, why = VERDICTS[self.liveness[0]]
+        if state in ("closed", "crashed") and not self.raw:
+            lines.append({"kind": "ended", **about, "state": state, "why": why})
+        return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Reads an atomscope region or raw dump.")
+    parser.add_argument("what", choices=("dump", "tail", "follow"))
+    parser.add_argument("file")
+    parser.add_argument("-n", type=int, metavar="N", help="events that tail prints at most, or looks of follow")
+    parser.add_argument("--first", action="store_true", help="count as lost what is no longer kept")
+    arguments = parser.parse_args()
+    try:
+        source = Source(arguments.file)
+        if arguments.what == "dump":
+            lines = [source.dump()]
+        elif arguments.what == "tail":
+            lines = source.tail(arguments.n, arguments.first)
+        else:
+            lines = source.follow(arguments.n)
+    except (OSError, Refused) as why:
+        sys.exit(f"{arguments.file}: {why}")
+    for line in lines:
+        print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+//! The document of the layout is enough: a decoder written from it alone says the same as `atomscope`, of every field.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use atomscope_tests::support::{self, Node};
+use serde_json::Value;
+
+/// What the decoder prints: a value for each line.
+fn decoded<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<Value> {
+    let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/decoder/atomscope_decode.py");
+    let output = Command::new("python3").arg(decoder).args(arguments).output().expect("python3 can be run");
+    assert!(output.status.success(), "the decoder failed: {}", String::from_utf8_lossy(&output.stderr));
+    lines(&output.stdout)
+}
+
+fn lines(output: &[u8]) -> Vec<Value> {
+    String::from_utf8_lossy(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn dump(file: &Path) -> Value {
+    support::atomscope_json(["dump".as_ref(), file.as_os_str()])
+}
+
+fn decoded_dump(file: &Path) -> Value {
+    decoded(["dump".as_ref(), file.as_os_str()]).remove(0)
+}
+
+/// All events of a region at rest, by both.
+fn events(file: &Path) -> [Vec<Value>; 2] {
+    let file = file.to_str().expect("a plain path");
+    let told = support::atomscope(["tail", file, "--json", "--no-follow", "--since", "1970-01-01T00:00:00Z"]);
+    assert!(told.status.success(), "{told:?}");
+    [lines(&told.stdout), decoded(["tail", "--first", file])]
+}
+
+/// Fails with the first field that differs.
+fn same(path: &str, ours: &Value, theirs: &Value) {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
+            let (mut left, mut right) = (names(a), names(b));
+            left.sort();
+            right.sort();
+            assert_eq!(left, right, "the fields of {path}");
+            a.iter().for_each(|(name, value)| same(&format!("{path}.{name}"), value, &b[name]));
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            assert_eq!(a.len(), b.len(), "the length of {path}");
+            a.iter().zip(b).enumerate().for_each(|(at, (a, b))| same(&format!("{path}[{at}]"), a, b));
+        }
+        _ => assert_eq!(ours, theirs, "{path}"),
+    }
+}
+
+fn same_events(file: &Path) -> usize {
+    let [ours, theirs] = events(file);
+    same("tail", &Value::from(ours.clone()), &Value::from(theirs));
+    ours.len()
+}
+
+/// Takes out of a dump what two looks at the same region must find different, and gives it.
+fn take_times(dump: &mut Value) -> [Value; 3] {
+    let taken = dump["generated_at"].take();
+    let about = &mut dump["atomscope"];
+    [taken, about["process_beat_age_ms"].take(), about["runtime_beat_age_ms"].take()]
+}
+
+/// The decoder agrees with `atomscope` on a region at rest.
+fn same_at_rest(region: &Path) -> Value {
+    let (mut before, mut theirs, mut after) = (dump(region), decoded_dump(region), dump(region));
+    let times = [take_times(&mut before), take_times(&mut theirs), take_times(&mut after)];
+    // Time goes on between the looks: what the decoder saw lies between what `atomscope` saw.
+    for (at, time) in times[1].iter().enumerate() {
+        let (first, last) = (&times[0][at], &times[2][at]);
+        let is_between = match time {
+            Value::String(time) => first.as_str() <= Some(time) && Some(time.as_str()) <= last.as_str(),
+            Value::Number(age) => first.as_u64() <= age.as_u64() && age.as_u64() <= last.as_u64(),
+            time => time.is_null() && first.is_null() && last.is_null(),
+        };
+        assert!(is_between, "{time} is not between {first} and {last}");
+    }
+    same("dump", &before, &theirs);
+    same("dump", &before, &after);
+    before
+}
+
+/// A node whose region no other node's start removes.
+fn node(folder: &Path, name: &str, rate: &str) -> (Node, PathBuf) {
+    let region = folder.join(name);
+    let place = region.to_str().expect("a plain path");
+    let node = Node::demo(["--node", name, "--rate", rate, "--region", place]);
+    (node, region)
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").expect("a folder in memory")
+}
+
+fn letters(region: &Path) -> u64 {
+    dump(region)["atomscope"]["dead_letters"]["total"].as_u64().expect("a number")
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_raw_dump_of_a_busy_node_says_the_same_to_both() {
+    let folder = folder();
+    let (_node, region) = node(folder.path(), "decoder-raw", "0");
+    support::wait_until("more letters went astray than are kept", || letters(&region) > 1_100);
+    let file = folder.path().join("copy.raw");
+    let arguments = ["dump".as_ref(), region.as_os_str(), "--format".as_ref(), "raw".as_ref(), "-o".as_ref()];
+    assert!(support::atomscope(arguments.into_iter().chain([file.as_os_str()])).status.success());
+    let ours = dump(&file);
+    same("dump", &ours, &decoded_dump(&file));
+    assert_eq!(ours["atomscope"]["state"], "live");
+    assert!(!ours["actors"]["flat"].as_array().expect("a list").is_empty());
+    assert!(same_events(&file) > 1_000);
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_region_of_a_killed_node_says_the_same_to_both() {
+    let folder = folder();
+    let (mut node, region) = node(folder.path(), "decoder-killed", "0");
+    support::wait_until("letters went astray", || letters(&region) > 100);
+    node.kill();
+    assert_eq!(same_at_rest(&region)["atomscope"]["state"], "crashed");
+    assert!(same_events(&region) > 1_000);
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_region_of_a_stopped_node_says_the_same_to_both() {
+    let folder = folder();
+    let (node, region) = node(folder.path(), "decoder-stopped", "400");
+    support::wait_until("letters went astray", || letters(&region) > 0);
+    node.signal("STOP");
+    support::wait_until("it has stopped", || dump(&region)["atomscope"]["state"] == "wedged");
+    let why = same_at_rest(&region)["atomscope"]["why"].clone();
+    assert_eq!(why, "its process is stopped (SIGSTOP or a debugger)");
+    assert!(same_events(&region) > 100);
+}
+
+/// Takes out of a dump what changes in a node that has nothing to do: the sampler's own work, and the times of stamps,
+/// which get better with each beat.
+fn take_changes(dump: &mut Value) {
+    take_times(dump);
+    for metric in dump["atomscope"]["metrics"].as_array_mut().expect("a list") {
+        if metric["name"].as_str().is_some_and(|name| name.starts_with("sampler.")) {
+            metric["value"].take();
+        }
+    }
+    for actor in dump["actors"]["flat"].as_array_mut().expect("a list") {
+        actor["spawned_at"].take();
+    }
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_region_of_a_running_node_says_the_same_to_both() {
+    let folder = folder();
+    let (_node, region) = node(folder.path(), "decoder-live", "1");
+    support::wait_until("the node stands still for three looks in a row", || {
+        let mut looks = [dump(&region), decoded_dump(&region), dump(&region)];
+        looks.iter_mut().for_each(take_changes);
+        if looks[0] == looks[2] {
+            same("dump", &looks[0], &looks[1]);
+        }
+        looks[0] == looks[2] && looks[0]["atomscope"]["state"] == "live"
+    });
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_region_of_a_busy_node_shows_the_decoder_no_torn_record() {
+    let folder = folder();
+    let (_node, region) = node(folder.path(), "decoder-busy", "0");
+    support::wait_until("letters went astray", || letters(&region) > 100);
+    let staff = [
+        ("orders", "OrderDesk"),
+        ("order-", "Order"),
+        ("fraud-check", "FraudCheck"),
+        ("invoice", "Invoice"),
+        ("payments", "PaymentGateway"),
+        ("charge-", "Charge"),
+        ("inventory", "Warehouse"),
+        ("shelf-", "Shelf"),
+        ("reservation-", "Reservation"),
+    ];
+    for _ in 0..5 {
+        let theirs = decoded_dump(&region);
+        let actors = theirs["actors"]["flat"].as_array().expect("a list");
+        assert!(!actors.is_empty());
+        for actor in actors {
+            let text = |field: &str| actor[field].as_str().unwrap_or_else(|| panic!("{field} of {actor}"));
+            let (parent, name) = text("path").rsplit_once('/').expect("a path");
+            let (_, job) =
+                staff.iter().find(|(mark, _)| name.starts_with(mark)).unwrap_or_else(|| panic!("{actor}"));
+            assert_eq!(
+                (text("parent"), text("actor_type").rsplit("::").next()),
+                (parent, Some(*job)),
+                "{actor}"
+            );
+        }
+    }
+}
+
+/// Follows a new node from its first event on: how many stops it was told of, none before its spawn; 0 if the node was too
+/// fast for it.
+fn stops_followed(rate: &str) -> u64 {
+    let folder = folder();
+    let (_node, region) = node(folder.path(), "decoder-follow", rate);
+    let lines = decoded(["follow", "-n", "300", region.to_str().expect("a plain path")]);
+    for line in lines.iter().filter(|line| line["kind"] == "account") {
+        let count = |name: &str| line[name].as_u64().expect("a number");
+        let found = ["read", "lapped", "abandoned", "unreadable", "waiting"].map(count).iter().sum::<u64>();
+        assert_eq!(found, count("next"), "{line}");
+    }
+    if lines.iter().any(|line| line["kind"] == "lost") {
+        return 0;
+    }
+    let (mut live, mut stops) = (HashMap::new(), 0);
+    for line in lines {
+        let path = line["path"].as_str().unwrap_or_default().to_owned();
+        if line["kind"] == "actor_spawned" {
+            *live.entry(path).or_insert(0) += 1;
+        } else if line["kind"] == "actor_stopped" {
+            *live.get_mut(&path).filter(|count| **count > 0).unwrap_or_else(|| panic!("{line}")) -= 1;
+            stops += 1;
+        }
+    }
+    stops
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_decoder_follows_a_node_and_is_told_no_stop_before_its_spawn() {
+    support::wait_until("it kept up with a node that had some stops", || stops_followed("500") > 100);
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_golden_regions_say_the_same_to_both() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
+    let folders =
+        std::fs::read_dir(golden).expect("the golden regions").map(|entry| entry.expect("an entry").path());
+    let files =
+        folders.filter(|path| path.is_dir()).flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+    let files = files.map(|entry| entry.expect("an entry").path());
+    let regions: Vec<PathBuf> = files.filter(|path| path.extension() == Some("raw".as_ref())).collect();
+    assert!(!regions.is_empty());
+    for file in regions {
+        same(&file.display().to_string(), &dump(&file), &decoded_dump(&file));
+        same_events(&file);
+    }
+}
