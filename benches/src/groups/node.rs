@@ -1,0 +1,138 @@
+use async_trait::async_trait;
+use atomr_core::actor::{Actor, ActorRef, ActorSystem, Context as ActorContext, Props};
+use atomr_core::prelude::Config;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Context;
+use crate::Result;
+use crate::harness::{Cpu, Effort, Measured, Side, compare};
+use crate::record::{Row, Section, Unit, added_cpu};
+
+/// Lives as long as it takes to stop.
+struct Mayfly;
+
+#[async_trait]
+impl Actor for Mayfly {
+    type Msg = ();
+
+    async fn pre_start(&mut self, ctx: &mut ActorContext<Self>) {
+        ctx.stop_self();
+    }
+
+    async fn handle(&mut self, _: &mut ActorContext<Self>, (): ()) {}
+}
+
+/// Says when it has come to a letter that asks for that.
+struct Clerk;
+
+#[async_trait]
+impl Actor for Clerk {
+    type Msg = Option<oneshot::Sender<()>>;
+
+    async fn handle(&mut self, _: &mut ActorContext<Self>, letter: Self::Msg) {
+        if let Some(reply) = letter {
+            // Who asked waits for nothing else.
+            let _ = reply.send(());
+        }
+    }
+}
+
+/// A system with one of the probes, or none.
+struct Node {
+    system: ActorSystem,
+    clerk: ActorRef<Option<oneshot::Sender<()>>>,
+    named: AtomicU64,
+}
+
+impl Node {
+    fn new(runtime: &Runtime, name: &str, install: impl FnOnce(&ActorSystem)) -> Result<Self> {
+        let system = runtime.block_on(ActorSystem::create(name, Config::empty()))?;
+        let _runtime = runtime.enter();
+        install(&system);
+        let clerk = system.actor_of(Props::create(|| Clerk), "clerk")?;
+        Ok(Self { system, clerk, named: AtomicU64::new(0) })
+    }
+
+    /// Spawns so many actors, some at a time, and waits until they have stopped.
+    async fn mayflies(&self, count: u64) {
+        const AT_A_TIME: u64 = 256;
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(AT_A_TIME);
+            left -= now;
+            let first = self.named.fetch_add(now, Ordering::Relaxed);
+            let names = (first..first + now).map(|number| format!("mayfly-{number}"));
+            let flies: Vec<_> =
+                names.filter_map(|name| self.system.actor_of(Props::create(|| Mayfly), &name).ok()).collect();
+            for fly in flies {
+                while !fly.is_terminated() {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Sends so many messages and waits until the last was handled.
+    async fn letters(&self, count: u64) {
+        (1..count).for_each(|_| self.clerk.tell(None));
+        let (reply, replied) = oneshot::channel();
+        self.clerk.tell(Some(reply));
+        // An error is a clerk that is gone, which then shows as time that nothing took.
+        let _ = replied.await;
+    }
+}
+
+pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let bare = Node::new(&runtime, "bare", |_| {})?;
+    let ours = Node::new(&runtime, "ours", |system| {
+        atomscope_probe::TelemetryExtension::new("bench", 1024).install(system);
+    })?;
+    let theirs = Node::new(&runtime, "theirs", |system| {
+        atomr_telemetry::TelemetryExtension::new("bench", 1024).install(system);
+    })?;
+    let effort = Effort {
+        slice: Duration::from_millis(context.pick(10, 1)),
+        budget: 4 * context.effort.budget,
+        batches: 0,
+        ..context.effort
+    };
+    let nodes = [&ours, &theirs, &bare];
+
+    let mayflies = |node| {
+        let runtime = &runtime;
+        Side::new(move |_, operations| runtime.block_on(Node::mayflies(node, operations)))
+    };
+    let measured = compare(effort, 1, Cpu::Process, &nodes.map(mayflies))?;
+    rows("spawn + stop", &measured, section);
+    let letters = |node| {
+        let runtime = &runtime;
+        Side::new(move |_, operations| runtime.block_on(Node::letters(node, operations)))
+    };
+    let measured = compare(effort, 1, Cpu::Process, &nodes.map(letters))?;
+    rows("tell", &measured, section);
+    Ok(())
+}
+
+fn rows(work: &str, measured: &Measured, section: &mut Section) {
+    section.rows.push(
+        Row::of(format!("{work} in a node, wall"), measured)
+            .beside("atomr-telemetry", 1, measured)
+            .limit("no probe", 2, measured),
+    );
+    let [ours, theirs, bare] = [0, 1, 2].map(|side| measured.median(|round| round[side].cpu));
+    let mut row = Row::new(format!("{work} in a node, processor time"), Unit::Ns, ours)
+        .beside_number("atomr-telemetry", theirs);
+    row.limit = Some(crate::record::Beside { name: "no probe", value: bare, times: ours / bare, worst: None });
+    section.rows.push(row);
+    if work == "spawn + stop" {
+        let added = |side| measured.median(|round| added_cpu(round, side, 2));
+        let row = Row::new("processor time added to spawn + stop in a node", Unit::Ns, added(0))
+            .beside_number("atomr-telemetry", added(1));
+        section.rows.push(row.at_least(8.0).main());
+    }
+}
