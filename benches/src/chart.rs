@@ -22,16 +22,31 @@ struct Chart {
 
 const CHARTS: [Chart; 4] = [
     Chart { name: "actors", title: "Snapshot and JSON, against live actors", x: "live actors", is_log: true },
-    Chart { name: "threads", title: "Cost per operation, against threads that record", x: "threads", is_log: false },
-    Chart { name: "readers", title: "Cost of publishing an event, against readers", x: "readers", is_log: false },
-    Chart { name: "rate", title: "Cost of publishing an event to one reader, against their rate", x: "events per second", is_log: true },
+    Chart {
+        name: "threads",
+        title: "Cost per operation, against threads that record",
+        x: "threads",
+        is_log: false,
+    },
+    Chart {
+        name: "readers",
+        title: "Cost of publishing an event, against readers",
+        x: "readers",
+        is_log: false,
+    },
+    Chart {
+        name: "rate",
+        title: "Cost of publishing an event to one reader, against their rate",
+        x: "events per second",
+        is_log: true,
+    },
 ];
 
-const SIZE: (u32, u32) = (860, 440);
+const SIZE: (u32, u32) = (940, 460);
 /// Room at the right for the lines' names.
-const LABELS: u32 = 235;
+const LABELS: u32 = 290;
 /// Between two names, so that neither covers the other.
-const LABEL_HEIGHT: i32 = 17;
+const LABEL_HEIGHT: i32 = 18;
 const FONT: &str = "ui-sans-serif, system-ui, sans-serif";
 /// Greys and colours of middling lightness: the page behind may be white or black.
 const TEXT: RGBColor = RGBColor(0x76, 0x7d, 0x86);
@@ -67,9 +82,12 @@ fn lines<'a>(chart: &Chart, rows: impl Iterator<Item = &'a Row>) -> Vec<Line> {
         for point in row.points.iter().filter(|point| point.chart == chart.name) {
             let incumbent = row.incumbent.as_ref().map(|beside| (beside.name, INCUMBENT, beside.value));
             let limit = row.limit.as_ref().map(|beside| (beside.name, LIMIT, beside.value));
-            for (side, color, value) in [Some(("atomscope", OURS, row.ours)), incumbent, limit].into_iter().flatten() {
+            for (side, color, value) in
+                [Some(("atomscope", OURS, row.ours)), incumbent, limit].into_iter().flatten()
+            {
                 let line = lines.entry((point.line, side)).or_insert_with(|| {
-                    let name = if point.line.is_empty() { side.into() } else { format!("{}, {side}", point.line) };
+                    let name =
+                        if point.line.is_empty() { side.into() } else { format!("{}, {side}", point.line) };
                     Line { name, color, points: Vec::new() }
                 });
                 line.points.push((point.x, value));
@@ -96,7 +114,7 @@ fn draw_one(chart: &Chart, lines: &[Line], file: &Path) -> Result<(), Box<dyn Er
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     let text = |size: u32| (FONT, size).into_font().color(&TEXT);
     let mut plot = ChartBuilder::on(&root)
-        .caption(chart.title, text(18))
+        .caption(chart.title, text(22))
         .margin(12)
         .margin_right(LABELS)
         .x_label_area_size(44)
@@ -110,8 +128,8 @@ fn draw_one(chart: &Chart, lines: &[Line], file: &Path) -> Result<(), Box<dyn Er
         .light_line_style(TRANSPARENT)
         .bold_line_style(TEXT.mix(0.35))
         .axis_style(TEXT)
-        .label_style(text(14))
-        .axis_desc_style(text(14))
+        .label_style(text(17))
+        .axis_desc_style(text(17))
         .x_desc(chart.x)
         .x_label_formatter(&|x| count(if chart.is_log { 10f64.powf(*x) } else { *x }))
         .y_label_formatter(&|y| number(10f64.powf(*y), Unit::Ns).replace(".00 ", " ").replace(".0 ", " "))
@@ -123,7 +141,7 @@ fn draw_one(chart: &Chart, lines: &[Line], file: &Path) -> Result<(), Box<dyn Er
         plot.draw_series(points.iter().map(|point| Circle::new(*point, 3, line.color.filled())))?;
         if let (Some(end), Some((_, value))) = (points.last(), line.points.last()) {
             let (x, y) = plot.backend_coord(end);
-            labels.push((y, x, format!("{} {}", line.name, number(*value, Unit::Ns)), line.color));
+            labels.push((y, x, format!("{}: {}", line.name, number(*value, Unit::Ns)), line.color));
         }
     }
     drop(plot);
@@ -133,7 +151,7 @@ fn draw_one(chart: &Chart, lines: &[Line], file: &Path) -> Result<(), Box<dyn Er
     for (y, x, name, color) in labels {
         let y = y.max(free);
         free = y + LABEL_HEIGHT;
-        let style = (FONT, 14).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Center));
+        let style = (FONT, 17).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Center));
         root.draw(&Text::new(name, (x + 10, y), style))?;
     }
     root.present()?;

@@ -1,14 +1,15 @@
 //! The interleaving harness: what is compared takes turns.
 //!
 //! ```text
-//! round 1   ours │ incumbent │ limit │ ours      each a slice of about a millisecond
-//! round 2        incumbent │ limit │ ours │ ours …  the order moves on by one
+//! round 1   ours │ incumbent │ limit │ ours         each some milliseconds, after a warm-up of half as long
+//! round 2          incumbent │ limit │ ours │ ours   the order moves on by one
 //! ```
 //!
 //! A machine that slows down slows every side of a round, so a ratio is the median of the rounds' ratios. The first side
 //! has two turns a round: what they differ by is the spread, under which no difference means anything. Nothing is left
 //! out: every slice counts towards the medians, every batch towards the worst in a thousand.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -16,14 +17,17 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// Rounds that there are always, however long they take.
+const LEAST_ROUNDS: usize = 3;
+
 /// How long to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Rounds at most; an odd number.
+    /// Rounds at most.
     pub rounds: usize,
     /// How long a turn is to take.
     pub slice: Duration,
-    /// How long all rounds may take, where one operation is long; three rounds there are always.
+    /// How long all rounds may take, and then the batches; on a busy machine there are fewer.
     pub budget: Duration,
     /// Batches of each side of which the worst in a thousand is taken.
     pub batches: usize,
@@ -67,6 +71,9 @@ pub struct Measured {
     pub rounds: Vec<Vec<Sample>>,
     /// The first side's second turn against its first one.
     pub spread: f64,
+    /// Of several threads: the part of their turns in which all were at it, as a fraction. Far below 1 the machine was
+    /// busy, and the threads took turns where they should have met.
+    pub together: f64,
     /// Per side: nanoseconds per operation in the worst batch of a thousand, where there were so many.
     pub worst: Vec<Option<f64>>,
 }
@@ -123,7 +130,12 @@ struct Turn {
 }
 
 /// Compares `sides`, each run by `threads` threads at once.
-pub fn compare(effort: Effort, threads: usize, cpu: Cpu, sides: &[Side<'_>]) -> Result<Measured, Box<dyn Error>> {
+pub fn compare(
+    effort: Effort,
+    threads: usize,
+    cpu: Cpu,
+    sides: &[Side<'_>],
+) -> Result<Measured, Box<dyn Error>> {
     let arrived = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -133,8 +145,8 @@ pub fn compare(effort: Effort, threads: usize, cpu: Cpu, sides: &[Side<'_>]) -> 
                 let arrived = &arrived;
                 scope.spawn(move || {
                     for (done, turn) in turns.iter().enumerate() {
-                        start_together(arrived, (done + 1) * threads);
-                        if result.send(take(&sides[turn.side], thread, turn, cpu)).is_err() {
+                        let together = || start_together(arrived, (done + 1) * threads);
+                        if result.send(take(&sides[turn.side], thread, turn, cpu, together)).is_err() {
                             return;
                         }
                     }
@@ -142,18 +154,34 @@ pub fn compare(effort: Effort, threads: usize, cpu: Cpu, sides: &[Side<'_>]) -> 
                 (turn, results)
             })
             .collect();
+        let together = RefCell::new(Vec::new());
         let run = |turn: Turn| -> Result<Vec<Sample>, Box<dyn Error>> {
             for (turns, _) in &workers {
                 turns.send(turn)?;
             }
-            let mut samples = Vec::new();
-            for (_, results) in &workers {
-                samples.append(&mut results.recv()?);
-            }
-            Ok(samples)
+            let results = workers.iter().map(|(_, results)| results.recv());
+            let taken = results.collect::<Result<Vec<Taken>, _>>()?;
+            together.borrow_mut().push(together_part(&taken));
+            Ok(taken.into_iter().flat_map(|taken| taken.samples).collect())
         };
-        rounds(effort, sides.len(), run)
+        let measured = rounds(effort, sides.len(), run)?;
+        Ok(Measured { together: median(together.take()), ..measured })
     })
+}
+
+/// What a worker did.
+struct Taken {
+    samples: Vec<Sample>,
+    start: Instant,
+    end: Instant,
+}
+
+fn together_part(taken: &[Taken]) -> f64 {
+    let starts = || taken.iter().map(|taken| taken.start);
+    let ends = || taken.iter().map(|taken| taken.end);
+    let (Some(first), Some(start)) = (starts().min(), starts().max()) else { return 1.0 };
+    let (Some(end), Some(last)) = (ends().min(), ends().max()) else { return 1.0 };
+    end.saturating_duration_since(start).as_secs_f64() / (last - first).as_secs_f64().max(1e-9)
 }
 
 /// Threads that begin at different times would not be at it together. The wait is short, as all have been told.
@@ -166,15 +194,24 @@ fn start_together(arrived: &AtomicUsize, expected: usize) {
     }
 }
 
-fn take(side: &Side<'_>, thread: usize, turn: Turn, cpu: Cpu) -> Vec<Sample> {
-    let per_operation = turn.operations as f64;
-    if turn.batches > 1 {
-        let batch = |_| side.0(thread, turn.operations).as_nanos() as f64 / per_operation;
-        return (0..turn.batches).map(batch).map(|wall| Sample { wall, cpu: 0.0 }).collect();
+fn take(side: &Side<'_>, thread: usize, turn: Turn, cpu: Cpu, start_together: impl FnOnce()) -> Taken {
+    let operations = turn.operations as f64;
+    let wall = || side.0(thread, turn.operations).as_nanos() as f64 / operations;
+    // The caches are still the other side's; else who follows itself would win. A single long operation warms itself up.
+    let warm_up = if turn.batches > 1 { 4 * turn.operations } else { turn.operations / 2 };
+    if warm_up > 0 {
+        side.0(thread, warm_up);
     }
-    let before = cpu.now();
-    let wall = side.0(thread, turn.operations).as_nanos() as f64 / per_operation;
-    vec![Sample { wall, cpu: (cpu.now() - before) / per_operation }]
+    start_together();
+    let start = Instant::now();
+    let samples = if turn.batches > 1 {
+        (0..turn.batches).map(|_| Sample { wall: wall(), cpu: 0.0 }).collect()
+    } else {
+        let before = cpu.now();
+        let wall = wall();
+        vec![Sample { wall, cpu: (cpu.now() - before) / operations }]
+    };
+    Taken { samples, start, end: Instant::now() }
 }
 
 fn rounds(
@@ -182,7 +219,8 @@ fn rounds(
     sides: usize,
     run: impl Fn(Turn) -> Result<Vec<Sample>, Box<dyn Error>>,
 ) -> Result<Measured, Box<dyn Error>> {
-    let one_turn = |side, operations| run(Turn { side, operations, batches: 1 }).map(|samples| mean(&samples));
+    let one_turn =
+        |side, operations| run(Turn { side, operations, batches: 1 }).map(|samples| mean(&samples));
     // What a side takes for one operation says how many make a slice; it also warms it up.
     let mut operations = Vec::new();
     let mut estimates = Vec::new();
@@ -198,13 +236,10 @@ fn rounds(
         operations.push(((slice / each) as u64).max(1));
         estimates.push(each);
     }
-    let round: f64 = (0..=sides)
-        .map(|turn| if turn == sides { 0 } else { turn })
-        .map(|side| estimates[side] * operations[side] as f64)
-        .sum();
-    let count = ((effort.budget.as_nanos() as f64 / round) as usize).clamp(3, effort.rounds);
     let (mut all, mut again) = (Vec::new(), Vec::new());
-    for round in 0..count {
+    let start = Instant::now();
+    while all.len() < effort.rounds && (all.len() < LEAST_ROUNDS || start.elapsed() < effort.budget) {
+        let round = all.len();
         let mut samples = vec![Sample::default(); sides];
         let mut second = Sample::default();
         for turn in 0..=sides {
@@ -218,7 +253,7 @@ fn rounds(
         all.push(samples);
     }
     let worst = worst(effort, &estimates, run)?;
-    Ok(Measured { rounds: all, spread: (median(again) - 1.0).abs(), worst })
+    Ok(Measured { rounds: all, spread: (median(again) - 1.0).abs(), worst, together: 1.0 })
 }
 
 /// The worst batch in a thousand of each side. A batch is long beside the clock that times it and short beside a slice.
@@ -230,7 +265,11 @@ fn worst(
     const BATCH_NS: f64 = 10_000.0;
     const BATCHES_A_TURN: usize = 50;
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); estimates.len()];
+    let start = Instant::now();
     for _ in 0..effort.batches.div_ceil(BATCHES_A_TURN) {
+        if start.elapsed() > effort.budget {
+            break;
+        }
         for (side, each) in estimates.iter().enumerate().filter(|(_, each)| **each < BATCH_NS) {
             let operations = ((BATCH_NS / each) as u64).max(1);
             let batches = run(Turn { side, operations, batches: BATCHES_A_TURN })?;

@@ -110,6 +110,7 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
             seconds: 0.0,
         };
         (group.measure)(&context, &mut section)?;
+        section.doubt_busy_rows();
         section.seconds = start.elapsed().as_secs_f64();
         section.rows.iter().for_each(|row| println!("{}", row.line()));
         section.notes.iter().for_each(|note| println!("  {note}"));
@@ -130,16 +131,8 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
     Ok(())
 }
 
-const FULL: Effort = Effort {
-    rounds: 151,
-    slice: Duration::from_millis(1),
-    budget: Duration::from_secs(2),
-    batches: 4000,
-};
+const FULL: Effort =
+    Effort { rounds: 101, slice: Duration::from_millis(2), budget: Duration::from_secs(2), batches: 4000 };
 
-const QUICK: Effort = Effort {
-    rounds: 5,
-    slice: Duration::from_micros(200),
-    budget: Duration::from_millis(20),
-    batches: 1000,
-};
+const QUICK: Effort =
+    Effort { rounds: 5, slice: Duration::from_micros(200), budget: Duration::from_millis(20), batches: 1000 };

@@ -40,6 +40,8 @@ pub struct Row {
     pub spread: Option<f64>,
     /// The worst batch in a thousand of ours.
     pub worst: Option<f64>,
+    /// Of several threads: the part of the time in which all were at it.
+    pub together: f64,
     /// What was wanted.
     pub goals: Vec<Goal>,
     /// Whether the README shows it.
@@ -93,6 +95,7 @@ impl Row {
             limit: None,
             spread: None,
             worst: None,
+            together: 1.0,
             goals: Vec::new(),
             is_main: false,
             points: Vec::new(),
@@ -104,6 +107,7 @@ impl Row {
         Self {
             spread: Some(measured.spread),
             worst: measured.worst[0],
+            together: measured.together,
             ..Self::new(work, Unit::Ns, measured.wall(0))
         }
     }
@@ -167,7 +171,9 @@ impl Row {
         let beside = |beside: &Option<Beside>| {
             beside.as_ref().map_or("–".into(), |beside| format!("{} ({})", show(beside.value), beside.name))
         };
-        let times = |beside: &Option<Beside>| beside.as_ref().map_or("–".into(), |beside| significant(beside.times));
+        let times = |beside: &Option<Beside>| {
+            beside.as_ref().map_or("–".into(), |beside| significant(beside.times))
+        };
         let worst = match (self.worst, self.incumbent.as_ref().and_then(|incumbent| incumbent.worst)) {
             (Some(ours), Some(theirs)) => format!("{}, {}", show(ours), show(theirs)),
             (Some(ours), None) => show(ours),
@@ -207,6 +213,9 @@ impl Row {
         line
     }
 }
+
+/// Threads that are together for less than this part of the time do not show what it costs to meet.
+const TOGETHER: f64 = 0.8;
 
 /// Three significant digits.
 fn significant(value: f64) -> String {
@@ -252,6 +261,19 @@ pub struct Section {
     pub seconds: f64,
 }
 
+impl Section {
+    /// Notes which rows are of threads that the machine did not run at once.
+    pub fn doubt_busy_rows(&mut self) {
+        let doubtful = self.rows.iter().filter(|row| row.together < TOGETHER);
+        let percent = |row: &Row| format!("{:.0} % ({})", row.together * 100.0, row.work);
+        let list: Vec<_> = doubtful.map(percent).collect();
+        if !list.is_empty() {
+            self.notes
+                .push(format!("The machine was busy. Threads ran at once for only {}.", list.join(", ")));
+        }
+    }
+}
+
 /// Where and when it was measured.
 #[derive(Debug, Serialize)]
 pub struct Machine {
@@ -289,7 +311,8 @@ impl Machine {
             cores: cores(),
             kernel: read("/proc/sys/kernel/osrelease"),
             rustc: said("rustc", &["--version"]),
-            commit: said("git", &["rev-parse", "--short=12", "HEAD"]) + if is_dirty { ", changed" } else { "" },
+            commit: said("git", &["rev-parse", "--short=12", "HEAD"])
+                + if is_dirty { ", changed" } else { "" },
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         }
     }
@@ -347,7 +370,11 @@ impl Record {
         }
         for (row, goal) in missed {
             let [_, ours, incumbent, times, limit, ..] = row.cells();
-            let _ = writeln!(text, "- {}: {} wanted; ours {ours}, incumbent {incumbent}, × {times} less, limit {limit}", row.work, goal.text);
+            let _ = writeln!(
+                text,
+                "- {}: {} wanted; ours {ours}, incumbent {incumbent}, × {times} less, limit {limit}",
+                row.work, goal.text
+            );
         }
         for section in &self.sections {
             let _ = write!(text, "\n## {}\n\n", section.title);
@@ -387,10 +414,16 @@ impl Record {
     }
 
     /// Puts the main table between the README's marks.
-    pub fn cut_into_readme(&self, readme: &Path, folder: &str, chart: Option<&(String, &'static str)>) -> Result<(), Box<dyn Error>> {
+    pub fn cut_into_readme(
+        &self,
+        readme: &Path,
+        folder: &str,
+        chart: Option<&(String, &'static str)>,
+    ) -> Result<(), Box<dyn Error>> {
         let text = std::fs::read_to_string(readme)?;
         let marks = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
-        let (head, tail) = marks.ok_or_else(|| format!("{} has no marks {BEGIN} and {END}", readme.display()))?;
+        let (head, tail) =
+            marks.ok_or_else(|| format!("{} has no marks {BEGIN} and {END}", readme.display()))?;
         std::fs::write(readme, format!("{head}{BEGIN}\n{}{END}{tail}", self.readme_part(folder, chart)))?;
         Ok(())
     }
@@ -410,8 +443,13 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        let row = Row::new("counter add", Unit::Ns, 1.0).beside_number("prometheus", 8.0).at_least(6.0).at_least(9.0).main();
-        let section = Section { group: "counter", title: "Counters", rows: vec![row], notes: vec![], seconds: 0.0 };
+        let row = Row::new("counter add", Unit::Ns, 1.0)
+            .beside_number("prometheus", 8.0)
+            .at_least(6.0)
+            .at_least(9.0)
+            .main();
+        let section =
+            Section { group: "counter", title: "Counters", rows: vec![row], notes: vec![], seconds: 0.0 };
         Record { machine: Machine::here(), is_quick: true, sections: vec![section] }
     }
 

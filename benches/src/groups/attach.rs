@@ -20,7 +20,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                     drop(black_box(Region::open(path, None, u64::MAX).map(|region| Snapshot::take(&region))));
                 }
             }),
-            Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(Snapshot::take(&attached))))),
+            Side::new(|_, operations| {
+                (0..operations).for_each(|_| drop(black_box(Snapshot::take(&attached))))
+            }),
         ];
         let measured = compare(context.effort, 1, Cpu::Thread, &sides)?;
         section.rows.push(

@@ -33,7 +33,8 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 }
             }),
             Side::new(|_, operations| {
-                (0..operations).for_each(|_| labelled.with_label_values(&[black_box("order")]).inc_by(black_box(1)));
+                (0..operations)
+                    .for_each(|_| labelled.with_label_values(&[black_box("order")]).inc_by(black_box(1)));
             }),
         ];
         let measured = compare(context.effort, threads, Cpu::Thread, &sides)?;
@@ -53,10 +54,11 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             row = row.at_least(6.0).goal("≤ 1.2 × one thread", measured.wall(0) <= 1.2 * alone);
         }
         section.rows.push(row);
-        section.rows.push(
-            Row::of(of("counter add, beside one with a label"), &measured)
-                .beside("prometheus vec", 3, &measured),
-        );
+        section.rows.push(Row::of(of("counter add, beside one with a label"), &measured).beside(
+            "prometheus vec",
+            3,
+            &measured,
+        ));
     }
     Ok(())
 }

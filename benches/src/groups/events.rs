@@ -38,7 +38,9 @@ impl Readers {
         for _ in 0..count {
             let mut tail = Command::new(support::program("atomscope"));
             tail.args(["tail", "--json", "--region"]).arg(path);
-            readers.processes.push(tail.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+            readers
+                .processes
+                .push(tail.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
         }
         wait_until_mapped(&readers.processes.iter().collect::<Vec<_>>(), path);
         Ok(readers)
@@ -72,7 +74,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let copies = Copies::<128>::new(threads);
             let sides = [
                 Side::new(|_, operations| (0..operations).for_each(|id| twins.ours.bus.publish(ours(id)))),
-                Side::new(|_, operations| (0..operations).for_each(|id| twins.incumbent.bus.publish(incumbents(id)))),
+                Side::new(|_, operations| {
+                    (0..operations).for_each(|id| twins.incumbent.bus.publish(incumbents(id)))
+                }),
                 Side::new(|thread, operations| copies.run(thread, operations)),
             ];
             let measured = compare(context.effort, threads, Cpu::Thread, &sides)?;

@@ -54,15 +54,16 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         let mut command = Command::new(std::env::current_exe()?);
         let output = command.args(["weigh", side, &actors.to_string()]).output()?;
         let text = String::from_utf8(output.stdout)?;
-        let numbers = text.split_whitespace().map(str::parse).collect::<std::result::Result<Vec<f64>, _>>()?;
-        <[f64; 2]>::try_from(numbers)
-            .map_err(|_| format!("could not weigh {side}: {}", String::from_utf8_lossy(&output.stderr)).into())
+        let numbers =
+            text.split_whitespace().map(str::parse).collect::<std::result::Result<Vec<f64>, _>>()?;
+        <[f64; 2]>::try_from(numbers).map_err(|_| {
+            format!("could not weigh {side}: {}", String::from_utf8_lossy(&output.stderr)).into()
+        })
     };
     let ([node, reader], [their_node, their_reader]) = (weighed("ours")?, weighed("incumbent")?);
-    for (text, ours, theirs) in [
-        ("the node's, of a full table", node, their_node),
-        ("the reader's snapshot", reader, their_reader),
-    ] {
+    for (text, ours, theirs) in
+        [("the node's, of a full table", node, their_node), ("the reader's snapshot", reader, their_reader)]
+    {
         let row = Row::new(format!("memory per actor, {text}"), Unit::Bytes, ours);
         section.rows.push(row.beside_number("atomr-telemetry", theirs));
     }

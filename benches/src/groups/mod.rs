@@ -51,7 +51,11 @@ pub struct Group {
     pub measure: fn(&Context, &mut Section) -> Result<()>,
 }
 
-const fn group(name: &'static str, title: &'static str, measure: fn(&Context, &mut Section) -> Result<()>) -> Group {
+const fn group(
+    name: &'static str,
+    title: &'static str,
+    measure: fn(&Context, &mut Section) -> Result<()>,
+) -> Group {
     Group { name, title, measure }
 }
 

@@ -127,7 +127,8 @@ fn rows(work: &str, measured: &Measured, section: &mut Section) {
     let [ours, theirs, bare] = [0, 1, 2].map(|side| measured.median(|round| round[side].cpu));
     let mut row = Row::new(format!("{work} in a node, processor time"), Unit::Ns, ours)
         .beside_number("atomr-telemetry", theirs);
-    row.limit = Some(crate::record::Beside { name: "no probe", value: bare, times: ours / bare, worst: None });
+    row.limit =
+        Some(crate::record::Beside { name: "no probe", value: bare, times: ours / bare, worst: None });
     section.rows.push(row);
     if work == "spawn + stop" {
         let added = |side| measured.median(|round| added_cpu(round, side, 2));

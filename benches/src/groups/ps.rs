@@ -27,12 +27,21 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         while regions.len() < count {
             let number = regions.len();
             let file = folder.path().join(format!("atomscope-{number}"));
-            regions.push(Region::builder(format!("bench-{number}")).actors(100).events(16).lanes(2).file(file).build()?);
+            regions.push(
+                Region::builder(format!("bench-{number}"))
+                    .actors(100)
+                    .events(16)
+                    .lanes(2)
+                    .file(file)
+                    .build()?,
+            );
         }
         let measured = compare(context.effort, 1, Cpu::Thread, &[run("ps"), run("--version")])?;
-        section.rows.push(
-            Row::of(format!("ps of {count} regions"), &measured).limit("the program's start", 1, &measured),
-        );
+        section.rows.push(Row::of(format!("ps of {count} regions"), &measured).limit(
+            "the program's start",
+            1,
+            &measured,
+        ));
     }
     Ok(())
 }

@@ -86,9 +86,10 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 task.take().inspect(tokio::task::JoinHandle::abort);
             } else if task.is_none() {
                 let mut events = twins.incumbent.bus.subscribe();
-                *task = Some(tasks.spawn(async move {
-                    while !matches!(events.recv().await, Err(RecvError::Closed)) {}
-                }));
+                *task =
+                    Some(tasks.spawn(async move {
+                        while !matches!(events.recv().await, Err(RecvError::Closed)) {}
+                    }));
             }
             drop(task);
             support::wait_until("the subscriber is there, or gone", || {
@@ -108,11 +109,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     };
 
     let path = twins.ours.region().path().ok_or("the region is private")?;
-    for (rate, text, slice_ms, goal) in [
-        (10, "10 Hz", 100, Some(1.1)),
-        (1000, "1 kHz", 20, Some(1.3)),
-        (0, "a busy loop", 20, None),
-    ] {
+    for (rate, text, slice_ms, goal) in
+        [(10, "10 Hz", 100, Some(1.1)), (1000, "1 kHz", 20, Some(1.3)), (0, "a busy loop", 20, None)]
+    {
         let reader = Reader::start(path, rate)?;
         wait_until_mapped(&[&reader.0], path);
         let side = |signal| {

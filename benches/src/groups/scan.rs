@@ -14,7 +14,8 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     for actors in context.pick([10_000, 100_000], [1_000, 2_000]) {
         let twins = Twins::new(actors)?;
         populate(&*twins.ours.actors, actors);
-        let attached = Region::open(twins.ours.region().path().ok_or("the region is private")?, None, u64::MAX)?;
+        let attached =
+            Region::open(twins.ours.region().path().ok_or("the region is private")?, None, u64::MAX)?;
         let reader = attached.reader()?;
         let map = reader.map();
         let words = |section: atomscope_layout::region::Section| {
@@ -38,7 +39,11 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         // The same bytes from ordinary memory: the control words, and each record on its own.
         let memory = Mutex::new((vec![1u64; table.len()], vec![1u64; held * ACTOR_WORDS]));
         let sides = [
-            Side::new(|_, operations| (0..operations).for_each(|_| { black_box(scan()); })),
+            Side::new(|_, operations| {
+                (0..operations).for_each(|_| {
+                    black_box(scan());
+                })
+            }),
             Side::new(|_, operations| {
                 let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                 let (control, slots) = &*memory;

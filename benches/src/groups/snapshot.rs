@@ -15,16 +15,62 @@ const INCUMBENTS_MOST: usize = 10_000;
 /// and as many as it is asked for once.
 const INCUMBENTS_ONCE: usize = 100_000;
 
-const INCUMBENT: &str = "atomr-telemetry";
+fn ours(twins: &Twins) {
+    drop(black_box(twins.ours.snapshot()));
+}
+
+fn theirs(twins: &Twins) {
+    drop(black_box(twins.incumbent.snapshot()));
+}
+
+fn ours_as_json(twins: &Twins) {
+    drop(black_box(serde_json::to_vec(&twins.ours.snapshot())));
+}
+
+fn theirs_as_json(twins: &Twins) {
+    drop(black_box(serde_json::to_vec(&twins.incumbent.snapshot())));
+}
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
-    let mut per_actor = f64::NAN;
+    let mut ten_thousands = f64::NAN;
     for &actors in context.pick(&[1_000, 10_000, 100_000, 1_000_000][..], &[500, 1_000][..]) {
         let twins = Twins::new(actors)?;
         populate(&*twins.ours.actors, actors);
         if actors <= INCUMBENTS_ONCE {
             populate(&*twins.incumbent.actors, actors);
         }
+        let has_incumbent = actors <= INCUMBENTS_MOST;
+        let once = (!has_incumbent && actors <= INCUMBENTS_ONCE).then(|| {
+            let start = Instant::now();
+            theirs_as_json(&twins);
+            start.elapsed().as_nanos() as f64
+        });
+        let side = |work: fn(&Twins)| {
+            let twins = &twins;
+            Side::new(move |_, operations| (0..operations).for_each(|_| work(twins)))
+        };
+        let row = |work: &str, first: Side<'_>, incumbent: Side<'_>, limit: Option<Side<'_>>| {
+            let has_limit = limit.is_some();
+            let sides: Vec<_> =
+                [first].into_iter().chain(limit).chain(has_incumbent.then_some(incumbent)).collect();
+            let measured = compare(context.effort, 1, Cpu::Thread, &sides)?;
+            let mut row = Row::of(format!("{work} of {} k actors", actors as f64 / 1e3), &measured);
+            if has_incumbent {
+                row = row.beside("atomr-telemetry", sides.len() - 1, &measured);
+            }
+            if has_limit {
+                row = row.limit("memcpy of the JSON", 1, &measured);
+            }
+            Result::Ok(row)
+        };
+        let with_once = |row: Row| match once {
+            Some(once) => row.beside_number("atomr-telemetry, once", once),
+            None => row,
+        };
+        section.rows.push(row("in-process snapshot", side(ours), side(theirs), None)?);
+        let in_process = row("in-process snapshot + JSON", side(ours_as_json), side(theirs_as_json), None)?;
+        section.rows.push(with_once(in_process));
+
         let path = twins.ours.region().path().ok_or("the region is private")?;
         let attached = Region::open(path, None, u64::MAX)?;
         let dump = || -> Result<Vec<u8>> {
@@ -33,73 +79,20 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             Ok(out)
         };
         let json = dump()?;
-        let repeated = |work: &'static (dyn Fn(&Twins) + Sync)| {
-            let twins = &twins;
-            Side::new(move |_, operations| (0..operations).for_each(|_| work(twins)))
-        };
-        let has_incumbent = actors <= INCUMBENTS_MOST;
-        let beside = |mut sides: Vec<_>, incumbent: &'static (dyn Fn(&Twins) + Sync)| {
-            if has_incumbent {
-                sides.push(repeated(incumbent));
-            }
-            compare(context.effort, 1, Cpu::Thread, &sides)
-        };
-        let row = |text: &str, measured: &_| {
-            let row = Row::of(format!("{text} of {} k actors", actors as f64 / 1e3), measured);
-            if has_incumbent { row.beside(INCUMBENT, 1, measured) } else { row }
-        };
-
-        let measured = beside(
-            vec![repeated(&|twins| drop(black_box(twins.ours.snapshot())))],
-            &|twins| drop(black_box(twins.incumbent.snapshot())),
-        )?;
-        section.rows.push(row("in-process snapshot", &measured));
-
-        let theirs = |twins: &Twins| drop(black_box(serde_json::to_vec(&twins.incumbent.snapshot())));
-        let once = (!has_incumbent && actors <= INCUMBENTS_ONCE).then(|| {
-            let start = Instant::now();
-            theirs(&twins);
-            start.elapsed().as_nanos() as f64
-        });
-        let measured = beside(
-            vec![repeated(&|twins| drop(black_box(serde_json::to_vec(&twins.ours.snapshot()))))],
-            &|twins| drop(black_box(serde_json::to_vec(&twins.incumbent.snapshot()))),
-        )?;
-        let with_once = |row: Row| match once {
-            Some(once) => row.beside_number("atomr-telemetry, once", once),
-            None => row,
-        };
-        section.rows.push(with_once(row("in-process snapshot + JSON", &measured)));
-
-        // What the reader writes, copied: no JSON can be made faster.
-        let sides = vec![
-            Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(dump())))),
-            Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(json.clone())))),
-        ];
-        let measured = if has_incumbent {
-            let mut sides = sides;
-            sides.insert(1, repeated(&|twins| drop(black_box(serde_json::to_vec(&twins.incumbent.snapshot())))));
-            compare(context.effort, 1, Cpu::Thread, &sides)?
-        } else {
-            compare(context.effort, 1, Cpu::Thread, &sides)?
-        };
-        let mut row = with_once(row("a reader's snapshot + JSON", &measured))
-            .limit("memcpy of the JSON", if has_incumbent { 2 } else { 1 }, &measured)
-            .point("actors", "", actors as f64)
-            .main();
-        row = match actors {
-            10_000 => row.at_least(25.0),
-            100_000 => row.at_least(1000.0),
-            _ => row,
-        };
+        let reader = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(dump()))));
+        let copy = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(json.clone()))));
+        let row = row("a reader's snapshot + JSON", reader, side(theirs_as_json), Some(copy))?;
+        let row = with_once(row).point("actors", "", actors as f64).main();
         let each = row.ours / actors as f64;
-        if actors == 10_000 {
-            per_actor = each;
-        }
-        if actors == 1_000_000 {
-            row = row.goal("linear: ≤ 2 × as much per actor as of 10 k", each <= 2.0 * per_actor);
-        }
-        section.rows.push(row);
+        section.rows.push(match actors {
+            10_000 => {
+                ten_thousands = each;
+                row.at_least(25.0)
+            }
+            100_000 => row.at_least(1000.0),
+            1_000_000 => row.goal("linear: ≤ 2 × as much per actor as of 10 k", each <= 2.0 * ten_thousands),
+            _ => row,
+        });
     }
     Ok(())
 }

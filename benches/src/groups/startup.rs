@@ -40,7 +40,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             };
             (0..operations).map(one).sum()
         }),
-        Side::new(move |_, operations| (0..operations).for_each(|_| drop(std::hint::black_box(vec![1u8; bytes])))),
+        Side::new(move |_, operations| {
+            (0..operations).for_each(|_| drop(std::hint::black_box(vec![1u8; bytes])))
+        }),
     ];
     let measured = compare(Effort { batches: 0, ..context.effort }, 1, Cpu::Thread, &sides)?;
     let text = format!("a region for {} k actors, {} MiB, all pages touched", actors / 1000, bytes >> 20);
