@@ -171,9 +171,8 @@ impl Row {
         let beside = |beside: &Option<Beside>| {
             beside.as_ref().map_or("–".into(), |beside| format!("{} ({})", show(beside.value), beside.name))
         };
-        let times = |beside: &Option<Beside>| {
-            beside.as_ref().map_or("–".into(), |beside| significant(beside.times))
-        };
+        let times =
+            |beside: &Option<Beside>| beside.as_ref().map_or("–".into(), |beside| times(beside.times));
         let worst = match (self.worst, self.incumbent.as_ref().and_then(|incumbent| incumbent.worst)) {
             (Some(ours), Some(theirs)) => format!("{}, {}", show(ours), show(theirs)),
             (Some(ours), None) => show(ours),
@@ -224,6 +223,11 @@ fn significant(value: f64) -> String {
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// How many times; what is far below one as a fraction.
+fn times(value: f64) -> String {
+    if value > 0.0 && value < 0.1 { format!("1/{}", significant(1.0 / value)) } else { significant(value) }
 }
 
 /// With its unit, scaled for a human.

@@ -70,7 +70,10 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         ("spawn-stop-6", "spawn + stop, depth 6", "atomr-telemetry"),
         ("event", "event", "atomr-telemetry"),
         ("dead-letter", "dead letter", "atomr-telemetry"),
-    ] {
+    ]
+    .into_iter()
+    .take(context.pick(5, 1))
+    {
         // What a run does beside its operations is the same in both and falls out.
         let each = |side| -> Result<f64> {
             Ok((instructions(name, side, 2 * count)? - instructions(name, side, count)?) / count as f64)

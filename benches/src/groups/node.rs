@@ -1,19 +1,27 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorRef, ActorSystem, Context as ActorContext, Props};
 use atomr_core::prelude::Config;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
-
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
 
 use super::Context;
 use crate::Result;
 use crate::harness::{Cpu, Effort, Measured, Side, compare};
 use crate::record::{Row, Section, Unit, added_cpu};
 
-/// Lives as long as it takes to stop.
-struct Mayfly;
+/// Lives as long as it takes to stop. The last of some tells.
+struct Mayfly(Arc<Alive>);
+
+/// How many of them there are yet, and who waits for the last.
+#[derive(Default)]
+struct Alive {
+    count: AtomicU64,
+    none_left: Notify,
+}
 
 #[async_trait]
 impl Actor for Mayfly {
@@ -24,6 +32,12 @@ impl Actor for Mayfly {
     }
 
     async fn handle(&mut self, _: &mut ActorContext<Self>, (): ()) {}
+
+    async fn post_stop(&mut self, _: &mut ActorContext<Self>) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none_left.notify_one();
+        }
+    }
 }
 
 /// Says when it has come to a letter that asks for that.
@@ -49,35 +63,40 @@ struct Node {
 }
 
 impl Node {
-    fn new(runtime: &Runtime, name: &str, install: impl FnOnce(&ActorSystem)) -> Result<Self> {
+    fn new(runtime: &Runtime, name: &str, install: impl FnOnce(&ActorSystem)) -> Result<Arc<Self>> {
         let system = runtime.block_on(ActorSystem::create(name, Config::empty()))?;
         let _runtime = runtime.enter();
         install(&system);
         let clerk = system.actor_of(Props::create(|| Clerk), "clerk")?;
-        Ok(Self { system, clerk, named: AtomicU64::new(0) })
+        Ok(Arc::new(Self { system, clerk, named: AtomicU64::new(0) }))
     }
 
-    /// Spawns so many actors, some at a time, and waits until they have stopped.
-    async fn mayflies(&self, count: u64) {
+    /// Spawns so many actors, some at a time, and waits until they have stopped. Nothing spins: that would count too.
+    async fn mayflies(self: Arc<Self>, count: u64) {
         const AT_A_TIME: u64 = 256;
+        let alive = Arc::new(Alive::default());
         let mut left = count;
         while left > 0 {
             let now = left.min(AT_A_TIME);
             left -= now;
             let first = self.named.fetch_add(now, Ordering::Relaxed);
-            let names = (first..first + now).map(|number| format!("mayfly-{number}"));
-            let flies: Vec<_> =
-                names.filter_map(|name| self.system.actor_of(Props::create(|| Mayfly), &name).ok()).collect();
-            for fly in flies {
-                while !fly.is_terminated() {
-                    tokio::task::yield_now().await;
+            // One more than there are, so that none is the last before all have been spawned.
+            alive.count.store(now + 1, Ordering::Release);
+            for number in first..first + now {
+                let of_them = alive.clone();
+                let props = Props::create(move || Mayfly(of_them.clone()));
+                if self.system.actor_of(props, &format!("mayfly-{number}")).is_err() {
+                    alive.count.fetch_sub(1, Ordering::AcqRel);
                 }
+            }
+            if alive.count.fetch_sub(1, Ordering::AcqRel) != 1 {
+                alive.none_left.notified().await;
             }
         }
     }
 
     /// Sends so many messages and waits until the last was handled.
-    async fn letters(&self, count: u64) {
+    async fn letters(self: Arc<Self>, count: u64) {
         (1..count).for_each(|_| self.clerk.tell(None));
         let (reply, replied) = oneshot::channel();
         self.clerk.tell(Some(reply));
@@ -103,19 +122,24 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     };
     let nodes = [&ours, &theirs, &bare];
 
-    let mayflies = |node| {
-        let runtime = &runtime;
-        Side::new(move |_, operations| runtime.block_on(Node::mayflies(node, operations)))
-    };
+    let mayflies = |node| driven(&runtime, node, Node::mayflies);
     let measured = compare(effort, 1, Cpu::Process, &nodes.map(mayflies))?;
     rows("spawn + stop", &measured, section);
-    let letters = |node| {
-        let runtime = &runtime;
-        Side::new(move |_, operations| runtime.block_on(Node::letters(node, operations)))
-    };
+    let letters = |node| driven(&runtime, node, Node::letters);
     let measured = compare(effort, 1, Cpu::Process, &nodes.map(letters))?;
     rows("tell", &measured, section);
     Ok(())
+}
+
+/// Work that a task of the runtime drives: from a thread of its own each wake-up would cross threads.
+fn driven<'a, F>(runtime: &'a Runtime, node: &'a Arc<Node>, work: fn(Arc<Node>, u64) -> F) -> Side<'a>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Side::new(move |_, operations| {
+        // A task that panics has said so, and has taken no time.
+        let _ = runtime.block_on(runtime.spawn(work(node.clone(), operations)));
+    })
 }
 
 fn rows(work: &str, measured: &Measured, section: &mut Section) {

@@ -37,7 +37,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             );
         }
         let measured = compare(context.effort, 1, Cpu::Thread, &[run("ps"), run("--version")])?;
-        section.rows.push(Row::of(format!("ps of {count} regions"), &measured).limit(
+        section.rows.push(Row::of(format!("ps, regions there: {count}"), &measured).limit(
             "the program's start",
             1,
             &measured,
