@@ -20,6 +20,9 @@ use rustix::time::{ClockId, clock_gettime};
 /// Rounds that there are always, however long they take.
 const LEAST_ROUNDS: usize = 3;
 
+/// Longer than another program has the processor in one go, on a machine that is not busy beyond measure.
+const INTERRUPTION_NS: f64 = 100e6;
+
 /// How long to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
@@ -227,8 +230,15 @@ fn rounds(
     for side in 0..sides {
         let (mut count, slice) = (1, effort.slice.as_nanos() as f64);
         let each = loop {
-            let each = one_turn(side, count)?.wall.max(0.1);
-            if each * count as f64 * 4.0 >= slice {
+            let mut each = one_turn(side, count)?.wall.max(0.1);
+            let is_enough = |each: f64| each * count as f64 * 4.0 >= slice;
+            // It may only have been interrupted, and would have too few operations for all that follows.
+            for _ in 0..2 {
+                if is_enough(each) && each * (count as f64) < INTERRUPTION_NS {
+                    each = each.min(one_turn(side, count)?.wall.max(0.1));
+                }
+            }
+            if is_enough(each) {
                 break each;
             }
             count = ((slice / each) as u64).clamp(count + 1, count * 16);

@@ -106,7 +106,8 @@ impl Node {
 }
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // With a second worker, which of them runs an actor is chance, and costs more than what is measured.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let bare = Node::new(&runtime, "bare", |_| {})?;
     let ours = Node::new(&runtime, "ours", |system| {
         atomscope_probe::TelemetryExtension::new("bench", 1024).install(system);
