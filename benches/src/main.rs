@@ -125,7 +125,9 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
     std::fs::write(folder.join("record.json"), serde_json::to_string_pretty(&record)? + "\n")?;
     std::fs::write(folder.join("record.md"), record.markdown(&charts))?;
     if is_whole && out.is_none() {
-        record.cut_into_readme(&repository.join("README.md"), &dated, charts.first())?;
+        let readme = repository.join("README.md");
+        let text = record.cut_into(&std::fs::read_to_string(&readme)?, &dated, charts.first())?;
+        std::fs::write(readme, text)?;
     }
     println!("written to {}", folder.display());
     Ok(())

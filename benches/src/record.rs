@@ -1,8 +1,6 @@
 //! The dated record: rows, the machine they were measured on, and how they are written.
 
-use std::error::Error;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::Command;
 
 use serde::Serialize;
@@ -417,20 +415,22 @@ impl Record {
         text
     }
 
-    /// Puts the main table between the README's marks.
-    pub fn cut_into_readme(
+    /// The README with the main table between its marks.
+    pub fn cut_into(
         &self,
-        readme: &Path,
+        readme: &str,
         folder: &str,
         chart: Option<&(String, &'static str)>,
-    ) -> Result<(), Box<dyn Error>> {
-        let text = std::fs::read_to_string(readme)?;
-        let marks = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
-        let (head, tail) =
-            marks.ok_or_else(|| format!("{} has no marks {BEGIN} and {END}", readme.display()))?;
-        std::fs::write(readme, format!("{head}{BEGIN}\n{}{END}{tail}", self.readme_part(folder, chart)))?;
-        Ok(())
+    ) -> Result<String, String> {
+        let (head, tail) = around_marks(readme)?;
+        Ok(format!("{head}{BEGIN}\n{}{END}{tail}", self.readme_part(folder, chart)))
     }
+}
+
+/// What stands before and after the marks.
+pub fn around_marks(readme: &str) -> Result<(&str, &str), String> {
+    let around = readme.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+    around.ok_or_else(|| format!("the README lacks the marks {BEGIN} and {END}"))
 }
 
 /// What the README's table stands between.
@@ -467,18 +467,19 @@ mod tests {
 
     #[test]
     fn the_readmes_table_is_replaced_between_its_marks_and_nothing_else_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let readme = folder.path().join("README.md");
-        std::fs::write(&readme, format!("before\n{BEGIN}\nstale\n{END}\nafter\n")).unwrap();
+        let mut text = format!("before\n{BEGIN}\nstale\n{END}\nafter\n");
         for _ in 0..2 {
-            record().cut_into_readme(&readme, "benches/record/x", None).unwrap();
+            text = record().cut_into(&text, "benches/record/x", None).unwrap();
         }
-        let text = std::fs::read_to_string(&readme).unwrap();
         assert!(text.starts_with("before\n") && text.ends_with("\nafter\n"), "{text}");
         assert!(text.contains("| counter add | 1.00 ns | 8.00 ns (prometheus) | 8.00 |"), "{text}");
         assert!(!text.contains("stale"), "{text}");
-        std::fs::write(&readme, "no marks").unwrap();
-        assert!(record().cut_into_readme(&readme, "x", None).is_err());
+        assert!(record().cut_into("no marks", "x", None).is_err());
+    }
+
+    #[test]
+    fn the_readme_has_the_marks() {
+        around_marks(include_str!("../../README.md")).unwrap();
     }
 
     #[test]
@@ -487,5 +488,6 @@ mod tests {
         assert_eq!(number(25_900_000_000.0, Unit::Ns), "25.9 s");
         assert_eq!(number(1536.0, Unit::Bytes), "1.50 KiB");
         assert_eq!(number(1.06, Unit::Times), "× 1.06");
+        assert_eq!(times(1.0 / 2875.0), "1/2875");
     }
 }
