@@ -314,7 +314,7 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease"),
             rustc: said("rustc", &["--version"]),
             commit: said("git", &["rev-parse", "--short=12", "HEAD"])
-                + if is_dirty { ", changed" } else { "" },
+                + if is_dirty { " with changes" } else { "" },
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         }
     }
