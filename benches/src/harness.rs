@@ -70,6 +70,7 @@ pub struct Sample {
 /// What came of a comparison.
 #[derive(Debug)]
 pub struct Measured {
+    time: Time,
     /// Per round, per side: the first side's are the means of its two turns.
     pub rounds: Vec<Vec<Sample>>,
     /// The first side's second turn against its first one.
@@ -88,13 +89,13 @@ impl Measured {
     }
 
     /// A side's median, in nanoseconds.
-    pub fn wall(&self, side: usize) -> f64 {
-        self.median(|round| round[side].wall)
+    pub fn cost(&self, side: usize) -> f64 {
+        self.median(|round| self.time.of(&round[side]))
     }
 
-    /// How many times the first side another one takes.
-    pub fn ratio(&self, side: usize) -> f64 {
-        self.median(|round| round[side].wall / round[0].wall)
+    /// How many times the cost of side `of` is that of side `to`.
+    pub fn ratio(&self, of: usize, to: usize) -> f64 {
+        self.median(|round| self.time.of(&round[of]) / self.time.of(&round[to]))
     }
 }
 
@@ -104,24 +105,41 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Whose processor time counts.
+/// Which time a comparison goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cpu {
-    /// That of the thread that does the work.
+pub enum Time {
+    /// The clock on the wall, for work that waits or is only in part the side's.
+    Wall,
+    /// The processor time of the thread that does the work: what else runs on the machine does not count, a line of
+    /// cache that another thread holds does.
     Thread,
-    /// That of all threads.
+    /// The clock on the wall, and beside it the processor time of all threads of the process.
     Process,
 }
 
-impl Cpu {
-    fn now(self) -> f64 {
+impl Time {
+    fn cpu_now(self) -> f64 {
         let clock = match self {
-            Self::Thread => ClockId::ThreadCPUTime,
+            Self::Wall | Self::Thread => ClockId::ThreadCPUTime,
             Self::Process => ClockId::ProcessCPUTime,
         };
         let time = clock_gettime(clock);
         time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
     }
+
+    fn of(self, sample: &Sample) -> f64 {
+        match self {
+            Self::Thread => sample.cpu,
+            Self::Wall | Self::Process => sample.wall,
+        }
+    }
+}
+
+/// The processor time of work that is done only once, in nanoseconds.
+pub fn once(work: impl FnOnce()) -> f64 {
+    let before = Time::Thread.cpu_now();
+    work();
+    Time::Thread.cpu_now() - before
 }
 
 /// What a worker is to do next.
@@ -136,7 +154,7 @@ struct Turn {
 pub fn compare(
     effort: Effort,
     threads: usize,
-    cpu: Cpu,
+    time: Time,
     sides: &[Side<'_>],
 ) -> Result<Measured, Box<dyn Error>> {
     let arrived = AtomicUsize::new(0);
@@ -149,7 +167,7 @@ pub fn compare(
                 scope.spawn(move || {
                     for (done, turn) in turns.iter().enumerate() {
                         let together = || start_together(arrived, (done + 1) * threads);
-                        if result.send(take(&sides[turn.side], thread, turn, cpu, together)).is_err() {
+                        if result.send(take(&sides[turn.side], thread, turn, time, together)).is_err() {
                             return;
                         }
                     }
@@ -167,7 +185,7 @@ pub fn compare(
             together.borrow_mut().push(together_part(&taken));
             Ok(taken.into_iter().flat_map(|taken| taken.samples).collect())
         };
-        let measured = rounds(effort, sides.len(), run)?;
+        let measured = rounds(effort, time, sides.len(), run)?;
         Ok(Measured { together: median(together.take()), ..measured })
     })
 }
@@ -197,7 +215,7 @@ fn start_together(arrived: &AtomicUsize, expected: usize) {
     }
 }
 
-fn take(side: &Side<'_>, thread: usize, turn: Turn, cpu: Cpu, start_together: impl FnOnce()) -> Taken {
+fn take(side: &Side<'_>, thread: usize, turn: Turn, time: Time, start_together: impl FnOnce()) -> Taken {
     let operations = turn.operations as f64;
     let wall = || side.0(thread, turn.operations).as_nanos() as f64 / operations;
     // The caches are still the other side's; else who follows itself would win. A single long operation warms itself up.
@@ -210,15 +228,16 @@ fn take(side: &Side<'_>, thread: usize, turn: Turn, cpu: Cpu, start_together: im
     let samples = if turn.batches > 1 {
         (0..turn.batches).map(|_| Sample { wall: wall(), cpu: 0.0 }).collect()
     } else {
-        let before = cpu.now();
+        let before = time.cpu_now();
         let wall = wall();
-        vec![Sample { wall, cpu: (cpu.now() - before) / operations }]
+        vec![Sample { wall, cpu: (time.cpu_now() - before) / operations }]
     };
     Taken { samples, start, end: Instant::now() }
 }
 
 fn rounds(
     effort: Effort,
+    time: Time,
     sides: usize,
     run: impl Fn(Turn) -> Result<Vec<Sample>, Box<dyn Error>>,
 ) -> Result<Measured, Box<dyn Error>> {
@@ -258,12 +277,12 @@ fn rounds(
             let sample = one_turn(side, operations[side])?;
             if turn == sides { second = sample } else { samples[side] = sample }
         }
-        again.push(second.wall / samples[0].wall);
+        again.push(time.of(&second) / time.of(&samples[0]));
         samples[0] = mean(&[samples[0], second]);
         all.push(samples);
     }
     let worst = worst(effort, &estimates, run)?;
-    Ok(Measured { rounds: all, spread: (median(again) - 1.0).abs(), worst, together: 1.0 })
+    Ok(Measured { time, rounds: all, spread: (median(again) - 1.0).abs(), worst, together: 1.0 })
 }
 
 /// The worst batch in a thousand of each side. A batch is long beside the clock that times it and short beside a slice.

@@ -106,20 +106,20 @@ impl Row {
             spread: Some(measured.spread),
             worst: measured.worst[0],
             together: measured.together,
-            ..Self::new(work, Unit::Ns, measured.wall(0))
+            ..Self::new(work, Unit::Ns, measured.cost(0))
         }
     }
 
     /// Beside this side of the comparison.
     pub fn beside(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
-        let (value, times) = (measured.wall(side), measured.ratio(side));
+        let (value, times) = (measured.cost(side), measured.ratio(side, 0));
         self.incumbent = Some(Beside { name, value, times, worst: measured.worst[side] });
         self
     }
 
     /// Beside this side of the comparison, which nobody can beat.
     pub fn limit(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
-        let (value, times) = (measured.wall(side), measured.median(|round| round[0].wall / round[side].wall));
+        let (value, times) = (measured.cost(side), measured.ratio(0, side));
         self.limit = Some(Beside { name, value, times, worst: measured.worst[side] });
         self
     }
@@ -358,8 +358,9 @@ impl Record {
              {rustc}; load {load} at the beginning. Made by `cargo run --release -p atomscope-benches -- record`.\n\n\
              Every cell is a median over rounds in which the sides take turns, and a ratio the median of the rounds' \
              ratios. *Incumbent* is atomr-telemetry unless said otherwise; *× less* is its cost over ours, *× limit* ours \
-             over the limit. *Spread* is ours against ours in the same rounds. *Worst of 1000* is the 99.9th percentile \
-             over batches of 10 µs, ours and the incumbent's.\n",
+             over the limit. Where threads do the work themselves their processor time counts, else the clock on the \
+             wall. *Spread* is ours against ours in the same rounds. *Worst of 1000* is the 99.9th percentile \
+             over batches of 10 µs by the clock on the wall, ours and the incumbent's.\n",
             date = self.machine.date()
         );
         let missed: Vec<_> = self

@@ -5,7 +5,7 @@ use atomscope::snapshot::Snapshot;
 
 use super::{Context, Twins, populate};
 use crate::Result;
-use crate::harness::{Cpu, Side, compare};
+use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
@@ -24,7 +24,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 (0..operations).for_each(|_| drop(black_box(Snapshot::take(&attached))))
             }),
         ];
-        let measured = compare(context.effort, 1, Cpu::Thread, &sides)?;
+        let measured = compare(context.effort, 1, Time::Thread, &sides)?;
         section.rows.push(
             Row::of(format!("open, check and first snapshot, {:.1} k live", actors as f64 / 1e3), &measured)
                 .limit("the snapshot alone", 1, &measured),

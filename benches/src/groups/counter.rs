@@ -6,7 +6,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts};
 
 use super::{Context, thread_counts};
 use crate::Result;
-use crate::harness::{Cpu, Side, compare};
+use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
 /// A word of its own for each thread, apart from the others'.
@@ -37,7 +37,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                     .for_each(|_| labelled.with_label_values(&[black_box("order")]).inc_by(black_box(1)));
             }),
         ];
-        let measured = compare(context.effort, threads, Cpu::Thread, &sides)?;
+        let measured = compare(context.effort, threads, Time::Thread, &sides)?;
         let of = |text: &str| match threads {
             1 => text.to_owned(),
             _ => format!("{text}, {threads} threads"),
@@ -51,7 +51,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             alone = row.ours;
             row = row.at_least(6.0).at_most(2.0);
         } else {
-            row = row.at_least(6.0).goal("≤ 1.2 × one thread", measured.wall(0) <= 1.2 * alone);
+            row = row.at_least(6.0).goal("≤ 1.2 × one thread", measured.cost(0) <= 1.2 * alone);
         }
         section.rows.push(row);
         section.rows.push(Row::of(of("counter add, beside one with a label"), &measured).beside(

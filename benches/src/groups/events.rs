@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{Context, Copies, Twins, thread_counts, wait_until_mapped};
 use crate::Result;
-use crate::harness::{Cpu, Side, compare, median};
+use crate::harness::{Side, Time, compare, median};
 use crate::record::{Row, Section, Unit};
 
 /// Processes and tasks that read what is published, until dropped.
@@ -79,7 +79,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 }),
                 Side::new(|thread, operations| copies.run(thread, operations)),
             ];
-            let measured = compare(context.effort, threads, Cpu::Thread, &sides)?;
+            let measured = compare(context.effort, threads, Time::Thread, &sides)?;
             let threads_text = if threads == 1 { String::new() } else { format!(", {threads} threads") };
             let readers_text = match count {
                 0 => "nobody reads".into(),
@@ -94,7 +94,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 alone = row.ours;
                 row = row.point("readers", "", count as f64).main();
             } else {
-                row = row.goal("≤ 1.2 × one thread", measured.wall(0) <= 1.2 * alone);
+                row = row.goal("≤ 1.2 × one thread", measured.cost(0) <= 1.2 * alone);
             }
             if count == 0 {
                 row = row.point("threads", "event", threads as f64);
@@ -125,7 +125,7 @@ fn with_text(context: &Context, section: &mut Section) -> Result<()> {
         }),
         Side::new(|_, operations| (0..operations).for_each(|_| drop(std::hint::black_box(key.clone())))),
     ];
-    let measured = compare(context.effort, 1, Cpu::Thread, &sides)?;
+    let measured = compare(context.effort, 1, Time::Thread, &sides)?;
     let row = Row::of("event with 60 B of text, its making included", &measured)
         .beside("atomr-telemetry", 1, &measured)
         .limit("its making", 2, &measured);

@@ -2,7 +2,7 @@ use atomr_core::actor::DeadLetterObserver;
 
 use super::{Context, Copies, Twins, parent_at, paths, thread_counts};
 use crate::Result;
-use crate::harness::{Cpu, Side, compare};
+use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
@@ -21,7 +21,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 Side::new(|thread, operations| letters(&*twins.incumbent.dead_letters, thread, operations)),
                 Side::new(|thread, operations| copies.run(thread, operations)),
             ];
-            let measured = compare(context.effort, threads, Cpu::Thread, &sides)?;
+            let measured = compare(context.effort, threads, Time::Thread, &sides)?;
             let threads_text = if threads == 1 { String::new() } else { format!(", {threads} threads") };
             let mut row = Row::of(format!("dead letter, depth {depth}{threads_text}"), &measured)
                 .beside("atomr-telemetry", 1, &measured)

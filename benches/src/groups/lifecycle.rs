@@ -2,7 +2,7 @@ use atomr_core::actor::SpawnObserver;
 
 use super::{Context, Copies, Twins, parent_at, paths, thread_counts};
 use crate::Result;
-use crate::harness::{Cpu, Side, compare};
+use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
 /// What a spawn and a stop write at most: a record and two events.
@@ -29,7 +29,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                     Side::new(|thread, operations| pairs(&*twins.incumbent.actors, thread, operations)),
                     Side::new(|thread, operations| copies.run(thread, operations)),
                 ];
-                let measured = compare(context.effort, threads, Cpu::Thread, &sides)?;
+                let measured = compare(context.effort, threads, Time::Thread, &sides)?;
                 let threads_text = if threads == 1 { String::new() } else { format!(", {threads} threads") };
                 let text = format!("spawn + stop, depth {depth}, {} k live{threads_text}", live / 1000);
                 let mut row = Row::of(text, &measured)

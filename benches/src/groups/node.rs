@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Context;
 use crate::Result;
-use crate::harness::{Cpu, Effort, Measured, Side, compare};
+use crate::harness::{Effort, Measured, Side, Time, compare};
 use crate::record::{Row, Section, Unit, added_cpu};
 
 /// Lives as long as it takes to stop. The last of some tells.
@@ -124,10 +124,10 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let nodes = [&ours, &theirs, &bare];
 
     let mayflies = |node| driven(&runtime, node, Node::mayflies);
-    let measured = compare(effort, 1, Cpu::Process, &nodes.map(mayflies))?;
+    let measured = compare(effort, 1, Time::Process, &nodes.map(mayflies))?;
     rows("spawn + stop", &measured, section);
     let letters = |node| driven(&runtime, node, Node::letters);
-    let measured = compare(effort, 1, Cpu::Process, &nodes.map(letters))?;
+    let measured = compare(effort, 1, Time::Process, &nodes.map(letters))?;
     rows("tell", &measured, section);
     Ok(())
 }

@@ -5,7 +5,7 @@ use atomscope_tests::support;
 
 use super::Context;
 use crate::Result;
-use crate::harness::{Cpu, Side, compare};
+use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
@@ -36,7 +36,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                     .build()?,
             );
         }
-        let measured = compare(context.effort, 1, Cpu::Thread, &[run("ps"), run("--version")])?;
+        let measured = compare(context.effort, 1, Time::Wall, &[run("ps"), run("--version")])?;
         section.rows.push(Row::of(format!("ps, regions there: {count}"), &measured).limit(
             "the program's start",
             1,

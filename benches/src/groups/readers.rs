@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{Context, Twins, parent_at, paths, wait_until_mapped};
 use crate::Result;
-use crate::harness::{Cpu, Effort, Measured, Side, compare};
+use crate::harness::{Effort, Measured, Side, Time, compare};
 use crate::record::{Row, Section, Unit};
 
 const LIVE: usize = 1_000;
@@ -105,7 +105,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             })
         };
         let effort = slices(10);
-        slowed(&compare(effort, 1, Cpu::Thread, &[side(false), side(true)])?)
+        slowed(&compare(effort, 1, Time::Thread, &[side(false), side(true)])?)
     };
 
     let path = twins.ours.region().path().ok_or("the region is private")?;
@@ -121,7 +121,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 pairs(ours, operations);
             })
         };
-        let measured = compare(slices(slice_ms), 1, Cpu::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
+        let measured = compare(slices(slice_ms), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
         let mut row = Row::new(format!("spawn + stop, read at {text}"), Unit::Times, slowed(&measured))
             .beside_number("one subscriber", incumbents)
             .main();

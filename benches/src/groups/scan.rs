@@ -7,7 +7,7 @@ use atomscope_layout::table::{Entry, TableReader};
 
 use super::{Context, Twins, populate};
 use crate::Result;
-use crate::harness::{Cpu, Side, compare};
+use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
@@ -56,7 +56,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 }
             }),
         ];
-        let measured = compare(context.effort, 1, Cpu::Thread, &sides)?;
+        let measured = compare(context.effort, 1, Time::Thread, &sides)?;
         section.rows.push(
             Row::of(format!("scan of {} k actors, {} k slots", actors / 1000, table.len() / 1000), &measured)
                 .limit("memcpy", 1, &measured)

@@ -1,5 +1,4 @@
 use std::hint::black_box;
-use std::time::Instant;
 
 use atomscope::attach::Region;
 use atomscope::snapshot::Snapshot;
@@ -7,7 +6,7 @@ use atomscope::text::write_json;
 
 use super::{Context, Twins, populate};
 use crate::Result;
-use crate::harness::{Cpu, Side, compare};
+use crate::harness::{self, Side, Time, compare};
 use crate::record::{Row, Section};
 
 /// The incumbent's snapshot takes the square of the actors: as many as it is asked for again and again,
@@ -40,11 +39,8 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             populate(&*twins.incumbent.actors, actors);
         }
         let has_incumbent = actors <= INCUMBENTS_MOST;
-        let once = (!has_incumbent && actors <= INCUMBENTS_ONCE).then(|| {
-            let start = Instant::now();
-            theirs_as_json(&twins);
-            start.elapsed().as_nanos() as f64
-        });
+        let is_asked_once = !has_incumbent && actors <= INCUMBENTS_ONCE;
+        let once = is_asked_once.then(|| harness::once(|| theirs_as_json(&twins)));
         let side = |work: fn(&Twins)| {
             let twins = &twins;
             Side::new(move |_, operations| (0..operations).for_each(|_| work(twins)))
@@ -53,7 +49,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let has_limit = limit.is_some();
             let sides: Vec<_> =
                 [first].into_iter().chain(limit).chain(has_incumbent.then_some(incumbent)).collect();
-            let measured = compare(context.effort, 1, Cpu::Thread, &sides)?;
+            let measured = compare(context.effort, 1, Time::Thread, &sides)?;
             let mut row = Row::of(format!("{work} of {} k actors", actors as f64 / 1e3), &measured);
             if has_incumbent {
                 row = row.beside("atomr-telemetry", sides.len() - 1, &measured);

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::Context;
 use crate::Result;
-use crate::harness::{Cpu, Effort, Side, compare};
+use crate::harness::{Effort, Side, Time, compare};
 use crate::record::{Row, Section};
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
@@ -21,9 +21,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         installed(|system| Box::new(atomscope_probe::TelemetryExtension::new("bench", 1024).install(system))),
         installed(|system| Box::new(atomr_telemetry::TelemetryExtension::new("bench", 1024).install(system))),
     ];
-    let measured = compare(Effort { batches: 0, ..context.effort }, 1, Cpu::Thread, &sides)?;
+    let measured = compare(Effort { batches: 0, ..context.effort }, 1, Time::Wall, &sides)?;
     let row = Row::of("install, default size", &measured).beside("atomr-telemetry", 1, &measured);
-    let goal = measured.wall(0) <= 20e6;
+    let goal = measured.cost(0) <= 20e6;
     section.rows.push(row.goal("≤ 20 ms", goal).main());
 
     let actors = context.pick(1_000_000, 10_000);
@@ -44,7 +44,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             (0..operations).for_each(|_| drop(std::hint::black_box(vec![1u8; bytes])))
         }),
     ];
-    let measured = compare(Effort { batches: 0, ..context.effort }, 1, Cpu::Thread, &sides)?;
+    let measured = compare(Effort { batches: 0, ..context.effort }, 1, Time::Wall, &sides)?;
     let text = format!("a region for {} k actors, {} MiB, all pages touched", actors / 1000, bytes >> 20);
     section.rows.push(Row::of(text, &measured).limit("filling as much heap", 1, &measured));
     Ok(())
