@@ -1,115 +1,140 @@
-//! What recording costs, beside the incumbent and beside the limit, on the same work in the same run.
+//! What recording and reading cost, beside the incumbent and beside the limit, on the same work in the same run.
 //!
-//! `cargo run --release -p atomscope-benches` prints a table of medians and of their ratios. The two sides of a row
-//! take turns, so that a machine that slows down slows both; `spread` is the same side against itself.
+//! ```text
+//! cargo run --release -p atomscope-benches -- record                 all of it; writes benches/record/DATE and the README's table
+//! cargo run --release -p atomscope-benches -- record counter events  some groups, to the terminal only
+//! cargo run --release -p atomscope-benches -- record --quick         everything once, in less than a minute; the numbers mean little
+//! cargo run --release -p atomscope-benches -- list
+//! ```
+//!
+//! Some groups run this program again as another process: a reader, a node to be weighed, operations to be counted.
 
-use std::hint::black_box;
-use std::time::Instant;
+mod chart;
+mod groups;
+mod harness;
+mod record;
 
-use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
-use atomscope_probe::{Region, TelemetryExtension};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// Turns that each side gets.
-const TURNS: usize = 31;
+use atomscope_tests::support;
+use clap::{Parser, Subcommand};
 
-/// Nanoseconds per operation of `work`, which does `operations` of them.
-fn time(operations: u32, work: &mut dyn FnMut(u32)) -> f64 {
-    let start = Instant::now();
-    (0..operations).for_each(work);
-    start.elapsed().as_nanos() as f64 / f64::from(operations)
+use crate::groups::{Context, GROUPS};
+use crate::harness::Effort;
+use crate::record::{Machine, Record, Section};
+
+/// What the benchmarks come to.
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures what recording and reading cost, beside the incumbent and the limit")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure, and write the record if it is all of it.
+    Record {
+        /// Only these groups; nothing is written then, unless told where.
+        groups: Vec<String>,
+        /// Just try everything once; nothing is written then, unless told where.
+        #[arg(long)]
+        quick: bool,
+        /// Write the record into this folder and leave the README alone.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Name the groups.
+    List,
+    /// Take snapshots of a region until killed.
+    #[command(hide = true)]
+    Reader {
+        region: PathBuf,
+        /// Per second; 0 is as fast as possible.
+        rate: u64,
+    },
+    /// Say what so many live actors weigh.
+    #[command(hide = true)]
+    Weigh { side: String, actors: usize },
+    /// Do an operation so many times.
+    #[command(hide = true)]
+    Operations { name: String, side: String, count: u64 },
 }
 
-/// Prints one row: `ours` beside `other`.
-fn compare(name: &str, operations: u32, ours: &mut dyn FnMut(u32), label: &str, other: &mut dyn FnMut(u32)) {
-    time(operations, ours);
-    time(operations, other);
-    let (mut first, mut second, mut others) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        first.push(time(operations, ours));
-        others.push(time(operations, other));
-        second.push(time(operations, ours));
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::List => {
+            GROUPS.iter().for_each(|group| println!("{:<14} {}", group.name, group.title));
+            Ok(())
+        }
+        Command::Record { groups, quick, out } => record(&groups, quick, out),
+        Command::Reader { region, rate } => groups::readers::read(&region, rate),
+        Command::Weigh { side, actors } => groups::memory::weigh(&side, actors),
+        Command::Operations { name, side, count } => groups::instructions::operate(&name, &side, count),
     }
-    let (first, second, other) = (median(first), median(second), median(others));
-    let ours = first.min(second);
-    println!(
-        "{name:<32} {ours:>9.1} ns   {label:<12} {other:>9.1} ns   ratio {:>6.2}   spread {:>4.1} %",
-        other / ours,
-        (first / second - 1.0).abs() * 100.0
-    );
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let region = Region::builder("bench").build()?;
-    let counter = region.counter("bench.operations", "operations", "What this benchmark did");
-    let mut place = 0u64;
-    compare("counter add", 100_000, &mut |_| counter.add(black_box(1)), "plain store", &mut |_| {
-        place = black_box(black_box(place).wrapping_add(1));
-    });
+fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()> {
+    if let Some(unknown) = wanted.iter().find(|wanted| GROUPS.iter().all(|group| group.name != **wanted)) {
+        return Err(format!("there is no group {unknown}; `list` names them").into());
+    }
+    if cfg!(debug_assertions) && !is_quick {
+        return Err("this build is not optimised: add --release".into());
+    }
+    let machine = Machine::here();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let dated = format!("benches/record/{}", machine.date());
+    let is_whole = wanted.is_empty() && !is_quick;
+    let folder = out.clone().or_else(|| is_whole.then(|| repository.join(&dated)));
 
-    let ours = TelemetryExtension::with_region(region);
-    let incumbent = atomr_telemetry::TelemetryExtension::new("bench", 1024);
-    let user = ActorPath::root(Address::local("bench")).child("user");
-    for (depth, parent) in
-        [(3, user.child("orders")), (6, user.child("a").child("b").child("c").child("orders"))]
-    {
-        let paths: Vec<ActorPath> = (0..1024).map(|number| parent.child(format!("order-{number}"))).collect();
-        let of = |number: u32| &paths[number as usize % paths.len()];
-        let pair = |observer: &dyn SpawnObserver, number: u32| {
-            observer.on_spawn(of(number), Some(&parent), "bench::Order");
-            observer.on_stop(of(number));
+    let context = Context { effort: if is_quick { QUICK } else { FULL }, is_quick };
+    // Now, so that no group waits for the compiler.
+    support::program("atomscope");
+    let mut record = Record { machine, is_quick, sections: Vec::new() };
+    let begun = Instant::now();
+    for group in &GROUPS {
+        if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != group.name) {
+            continue;
+        }
+        println!("{}", group.title);
+        let start = Instant::now();
+        let mut section = Section {
+            group: group.name,
+            title: group.title,
+            rows: Vec::new(),
+            notes: Vec::new(),
+            seconds: 0.0,
         };
-        compare(
-            &format!("actor spawn + stop, depth {depth}"),
-            10_000,
-            &mut |number| pair(&*ours.actors, number),
-            "incumbent",
-            &mut |number| pair(&*incumbent.actors, number),
-        );
-        compare(
-            &format!("dead letter, depth {depth}"),
-            10_000,
-            &mut |number| ours.dead_letters.on_dead_letter(of(number), None, "bench::Letter"),
-            "incumbent",
-            &mut |number| incumbent.dead_letters.on_dead_letter(of(number), None, "bench::Letter"),
-        );
+        (group.measure)(&context, &mut section)?;
+        section.doubt_busy_rows();
+        section.seconds = start.elapsed().as_secs_f64();
+        section.rows.iter().for_each(|row| println!("{}", row.line()));
+        section.notes.iter().for_each(|note| println!("  {note}"));
+        println!("  [{:.1} s]", section.seconds);
+        record.sections.push(section);
     }
+    println!("{:.0} s in all", begun.elapsed().as_secs_f64());
 
-    let (ours_event, incumbents_event) = (
-        |id| atomscope_probe::bus::TelemetryEvent::StreamsGraphFinished { id },
-        |id| atomr_telemetry::bus::TelemetryEvent::StreamsGraphFinished { id },
-    );
-    compare(
-        "event publish, nobody listens",
-        100_000,
-        &mut |number| ours.bus.publish(ours_event(u64::from(number))),
-        "incumbent",
-        &mut |number| incumbent.bus.publish(incumbents_event(u64::from(number))),
-    );
-    let (_ours, _incumbents) = (ours.bus.subscribe(), incumbent.bus.subscribe());
-    compare(
-        "event publish, one subscriber",
-        100_000,
-        &mut |number| ours.bus.publish(ours_event(u64::from(number))),
-        "incumbent",
-        &mut |number| incumbent.bus.publish(incumbents_event(u64::from(number))),
-    );
-
-    let live: Vec<ActorPath> = (0..10_000).map(|number| user.child(format!("live-{number}"))).collect();
-    for path in &live {
-        ours.actors.on_spawn(path, Some(&user), "bench::Live");
-        incumbent.actors.on_spawn(path, Some(&user), "bench::Live");
+    let Some(folder) = folder else { return Ok(()) };
+    std::fs::create_dir_all(&folder)?;
+    let charts = chart::draw(&record.sections, &folder)?;
+    std::fs::write(folder.join("record.json"), serde_json::to_string_pretty(&record)? + "\n")?;
+    std::fs::write(folder.join("record.md"), record.markdown(&charts))?;
+    if is_whole && out.is_none() {
+        let readme = repository.join("README.md");
+        let text = record.cut_into(&std::fs::read_to_string(&readme)?, &dated, charts.first())?;
+        std::fs::write(readme, text)?;
     }
-    compare(
-        "snapshot of 10 k actors",
-        1,
-        &mut |_| drop(black_box(ours.snapshot())),
-        "incumbent",
-        &mut |_| drop(black_box(incumbent.snapshot())),
-    );
+    println!("written to {}", folder.display());
     Ok(())
 }
+
+const FULL: Effort =
+    Effort { rounds: 101, slice: Duration::from_millis(2), budget: Duration::from_secs(2), batches: 4000 };
+
+const QUICK: Effort =
+    Effort { rounds: 5, slice: Duration::from_micros(200), budget: Duration::from_millis(20), batches: 1000 };

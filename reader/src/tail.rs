@@ -560,11 +560,15 @@ mod tests {
 
     fn item(source: usize, at_unix_ns: i128) -> Item {
         let loss = Loss { lane: 0, lapped: 0, abandoned: 0, unreadable: 0, after: None, before: None };
-        Item { at_unix_ns, source, what: What::Lost(Lost { loss, after: None, before: None }) }
+        Item {
+            at_unix_ns: Some(at_unix_ns),
+            source,
+            what: What::Lost(Lost { loss, after: None, before: None }),
+        }
     }
 
     fn times(items: &[Item]) -> Vec<(usize, i128)> {
-        items.iter().map(|item| (item.source, item.at_unix_ns)).collect()
+        items.iter().map(|item| (item.source, item.at_unix_ns.unwrap())).collect()
     }
 
     #[test]

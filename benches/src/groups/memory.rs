@@ -1,0 +1,71 @@
+use std::hint::black_box;
+use std::process::Command;
+
+use atomscope::attach::Region as Attached;
+use atomscope::snapshot::Snapshot;
+use atomscope_probe::{Region, TelemetryExtension};
+
+use super::{Context, populate};
+use crate::Result;
+use crate::record::{Row, Section, Unit};
+
+/// Prints how many bytes the node takes for each of so many actors, and by how many this process grows for each that a
+/// reader has a snapshot of.
+pub fn weigh(side: &str, actors: usize) -> Result<()> {
+    let per_actor = |bytes: u64| bytes as f64 / actors as f64;
+    let (node, reader) = if side == "ours" {
+        // A region is there from the start, all of it. What it takes beside its actors is there with one as well.
+        let rest = Region::builder("bench").actors(1).build()?.bytes();
+        let telemetry = TelemetryExtension::with_region(Region::builder("bench").actors(actors).build()?);
+        populate(&*telemetry.actors, actors);
+        let region = telemetry.region();
+        let attached = Attached::open(region.path().ok_or("the region is private")?, None, u64::MAX)?;
+        let before = heap()?;
+        let snapshot = black_box(Snapshot::take(&attached)?);
+        let reader = heap()?.saturating_sub(before);
+        drop(snapshot);
+        ((region.bytes() - rest) as u64, reader)
+    } else {
+        let before = heap()?;
+        let telemetry = atomr_telemetry::TelemetryExtension::new("bench", 1024);
+        populate(&*telemetry.actors, actors);
+        let node = heap()?.saturating_sub(before);
+        let before = heap()?;
+        let snapshot = black_box(telemetry.snapshot());
+        let reader = heap()?.saturating_sub(before);
+        drop(snapshot);
+        (node, reader)
+    };
+    println!("{} {}", per_actor(node), per_actor(reader));
+    Ok(())
+}
+
+/// Bytes of this process that are in no file.
+fn heap() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+    Ok(kib.ok_or("/proc/self/status does not say how much memory this process has")?.parse::<u64>()? * 1024)
+}
+
+pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    // The incumbent's snapshot of more takes too long.
+    let actors = context.pick(10_000, 1_000);
+    let weighed = |side: &str| -> Result<[f64; 2]> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let output = command.args(["weigh", side, &actors.to_string()]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let numbers =
+            text.split_whitespace().map(str::parse).collect::<std::result::Result<Vec<f64>, _>>()?;
+        <[f64; 2]>::try_from(numbers).map_err(|_| {
+            format!("could not weigh {side}: {}", String::from_utf8_lossy(&output.stderr)).into()
+        })
+    };
+    let ([node, reader], [their_node, their_reader]) = (weighed("ours")?, weighed("incumbent")?);
+    for (text, ours, theirs) in
+        [("the node's, of a full table", node, their_node), ("the reader's snapshot", reader, their_reader)]
+    {
+        let row = Row::new(format!("memory per actor, {text}"), Unit::Bytes, ours);
+        section.rows.push(row.beside_number("atomr-telemetry", theirs));
+    }
+    Ok(())
+}

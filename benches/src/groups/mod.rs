@@ -1,0 +1,174 @@
+//! What is measured, a group a file, and what several groups need.
+
+mod attach;
+mod counter;
+mod events;
+pub mod instructions;
+mod letters;
+mod lifecycle;
+pub mod memory;
+mod node;
+mod ps;
+pub mod readers;
+mod scan;
+mod snapshot;
+mod startup;
+
+use std::path::Path;
+use std::process::Child;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atomr_core::actor::{ActorPath, Address, SpawnObserver};
+use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support;
+
+use crate::Result;
+use crate::harness::Effort;
+use crate::record::{Section, cores};
+
+/// How a group is to measure.
+pub struct Context {
+    /// For how long.
+    pub effort: Effort,
+    /// Whether it need only work.
+    pub is_quick: bool,
+}
+
+impl Context {
+    /// One number in earnest, another for a quick look.
+    pub fn pick<T>(&self, full: T, quick: T) -> T {
+        if self.is_quick { quick } else { full }
+    }
+}
+
+/// Measurements that belong together.
+pub struct Group {
+    /// By which it is asked for.
+    pub name: &'static str,
+    /// What it measures.
+    pub title: &'static str,
+    /// Adds the rows.
+    pub measure: fn(&Context, &mut Section) -> Result<()>,
+}
+
+const fn group(
+    name: &'static str,
+    title: &'static str,
+    measure: fn(&Context, &mut Section) -> Result<()>,
+) -> Group {
+    Group { name, title, measure }
+}
+
+/// All of them.
+pub const GROUPS: [Group; 14] = [
+    group("counter", "A counter", counter::measure),
+    group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
+    group("events", "An event published", events::measure),
+    group("rate", "An event published at a given rate, with one reader", events::at_rates),
+    group("letters", "A dead letter", letters::measure),
+    group("snapshot", "A snapshot of all actors", snapshot::measure),
+    group("scan", "A reader's pass over the actor table", scan::measure),
+    group("readers", "A writer slowed by an attached reader, in processor time", readers::measure),
+    group("node", "A real node", node::measure),
+    group("attach", "Attaching to a node", attach::measure),
+    group("ps", "The whole program `atomscope ps`, from start to end", ps::measure),
+    group("memory", "Memory per live actor", memory::measure),
+    group("startup", "Installing the probe", startup::measure),
+    group("instructions", "Instructions per operation, counted by callgrind", instructions::measure),
+];
+
+/// A node's telemetry, ours and the incumbent's, fed with the same.
+pub struct Twins {
+    pub ours: Arc<TelemetryExtension>,
+    pub incumbent: Arc<atomr_telemetry::TelemetryExtension>,
+}
+
+impl Twins {
+    /// With room for so many live actors.
+    pub fn new(actors: usize) -> Result<Self> {
+        let region = Region::builder("bench").actors(actors.max(16_384)).build()?;
+        Ok(Self {
+            ours: TelemetryExtension::with_region(region),
+            incumbent: atomr_telemetry::TelemetryExtension::new("bench", 1024),
+        })
+    }
+
+    /// Has both hold so many actors for good.
+    pub fn populate(&self, actors: usize) {
+        populate(&*self.ours.actors, actors);
+        populate(&*self.incumbent.actors, actors);
+    }
+}
+
+/// Waits until all these processes have mapped the region.
+pub fn wait_until_mapped(readers: &[&Child], region: &Path) {
+    let has_mapped = |reader: &&Child| {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", reader.id()));
+        maps.is_ok_and(|maps| region.to_str().is_some_and(|path| maps.contains(path)))
+    };
+    support::wait_until("the readers are attached", || readers.iter().all(has_mapped));
+}
+
+/// Actors below one another as in a real node: a hundred children to a parent.
+pub fn populate(observer: &dyn SpawnObserver, actors: usize) {
+    const CHILDREN: usize = 99;
+    let user = user();
+    let mut left = actors;
+    for desk in 0.. {
+        if left == 0 {
+            return;
+        }
+        let parent = user.child(format!("desk-{desk}"));
+        observer.on_spawn(&parent, Some(&user), "bench::Desk");
+        left -= 1;
+        for number in 0..CHILDREN.min(left) {
+            observer.on_spawn(&parent.child(format!("live-{number}")), Some(&parent), "bench::Live");
+        }
+        left -= CHILDREN.min(left);
+    }
+}
+
+/// Where the actors of an application live.
+pub fn user() -> ActorPath {
+    ActorPath::root(Address::local("bench")).child("user")
+}
+
+/// A parent whose children have paths of so many elements.
+pub fn parent_at(depth: usize) -> ActorPath {
+    (3..depth).fold(user(), |parent, level| parent.child(format!("level-{level}"))).child("orders")
+}
+
+/// Different paths below `parent` for each of some threads.
+pub fn paths(parent: &ActorPath, threads: usize) -> Vec<Vec<ActorPath>> {
+    let of = |thread| (0..1024).map(|number| parent.child(format!("order-{thread}-{number}"))).collect();
+    (0..threads).map(of).collect()
+}
+
+/// Numbers of threads up to as many as can run at once, and two in any case.
+pub fn thread_counts() -> impl Iterator<Item = usize> {
+    let most = cores().clamp(2, 8);
+    std::iter::successors(Some(1), |threads| Some(threads * 2)).take_while(move |threads| *threads <= most)
+}
+
+/// The limit of all recording: a plain copy of the same bytes into a ring that is as large as ours.
+pub struct Copies<const BYTES: usize> {
+    rings: Vec<Mutex<Vec<[u8; BYTES]>>>,
+}
+
+impl<const BYTES: usize> Copies<BYTES> {
+    /// For so many threads.
+    pub fn new(threads: usize) -> Self {
+        Self { rings: (0..threads).map(|_| Mutex::new(vec![[1; BYTES]; 1024])).collect() }
+    }
+
+    /// Copies so many times.
+    pub fn run(&self, thread: usize, operations: u64) {
+        let mut ring = self.rings[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let places = ring.len();
+        let record = [7; BYTES];
+        for number in 0..operations as usize {
+            ring[number % places].copy_from_slice(std::hint::black_box(&record));
+        }
+        std::hint::black_box(&*ring);
+    }
+}

@@ -1,0 +1,136 @@
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use atomr_core::actor::SpawnObserver;
+use atomscope::attach::Region;
+use atomscope::snapshot::Snapshot;
+use atomscope_tests::support;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Context, Twins, parent_at, paths, wait_until_mapped};
+use crate::Result;
+use crate::harness::{Effort, Measured, Side, Time, compare};
+use crate::record::{Row, Section, Unit};
+
+const LIVE: usize = 1_000;
+
+/// Takes snapshots of the region, so many a second, until it is gone or this process is killed.
+pub fn read(region: &Path, rate: u64) -> Result<()> {
+    let region = Region::open(region, None, u64::MAX)?;
+    let interval = if rate == 0 { Duration::ZERO } else { Duration::from_secs(1) / rate as u32 };
+    let mut next = Instant::now();
+    loop {
+        let snapshot = Snapshot::take(&region)?;
+        if !snapshot.liveness.verdict.is_alive() {
+            return Ok(());
+        }
+        std::hint::black_box(snapshot);
+        next = (next + interval).max(Instant::now() - interval);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// A reader that is stopped and goes on as it is told, and killed when dropped.
+struct Reader(Child);
+
+impl Reader {
+    fn start(region: &Path, rate: u64) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("reader").arg(region).arg(rate.to_string()).stdin(Stdio::null());
+        Ok(Self(command.spawn()?))
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Where it has ended, the comparison shows no difference, and its own message says why.
+        if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    let twins = Twins::new(0)?;
+    twins.populate(LIVE);
+    let parent = parent_at(3);
+    let paths = paths(&parent, 1);
+    let pairs = |observer: &dyn SpawnObserver, operations: u64| {
+        for path in paths[0].iter().cycle().take(operations as usize) {
+            observer.on_spawn(path, Some(&parent), "bench::Order");
+            observer.on_stop(path);
+        }
+    };
+    let slices = |ms| Effort {
+        slice: Duration::from_millis(context.pick(ms, 1)),
+        budget: 3 * context.effort.budget,
+        batches: 0,
+        ..context.effort
+    };
+    let slowed = |measured: &Measured| measured.median(|round| round[1].cpu / round[0].cpu);
+
+    let incumbents = {
+        let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+        let task = Mutex::new(None);
+        let subscribed = |is_wanted: bool| {
+            let mut task = task.lock().unwrap_or_else(PoisonError::into_inner);
+            if !is_wanted {
+                task.take().inspect(tokio::task::JoinHandle::abort);
+            } else if task.is_none() {
+                let mut events = twins.incumbent.bus.subscribe();
+                *task =
+                    Some(tasks.spawn(async move {
+                        while !matches!(events.recv().await, Err(RecvError::Closed)) {}
+                    }));
+            }
+            drop(task);
+            support::wait_until("the subscriber is there, or gone", || {
+                (twins.incumbent.bus.receiver_count() > 0) == is_wanted
+            });
+        };
+        let side = |is_wanted| {
+            let subscribed = &subscribed;
+            let (pairs, incumbent) = (&pairs, &*twins.incumbent.actors);
+            Side::new(move |_, operations| {
+                subscribed(is_wanted);
+                pairs(incumbent, operations);
+            })
+        };
+        let effort = slices(10);
+        slowed(&compare(effort, 1, Time::Thread, &[side(false), side(true)])?)
+    };
+
+    let path = twins.ours.region().path().ok_or("the region is private")?;
+    for (rate, text, slice_ms, goal) in
+        [(10, "10 Hz", 100, Some(1.1)), (1000, "1 kHz", 20, Some(1.3)), (0, "a busy loop", 20, None)]
+    {
+        let reader = Reader::start(path, rate)?;
+        wait_until_mapped(&[&reader.0], path);
+        let side = |signal| {
+            let (pairs, reader, ours) = (&pairs, &reader, &*twins.ours.actors);
+            Side::new(move |_, operations| {
+                reader.signal(signal);
+                pairs(ours, operations);
+            })
+        };
+        let measured = compare(slices(slice_ms), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
+        let mut row = Row::new(format!("spawn + stop, read at {text}"), Unit::Times, slowed(&measured))
+            .beside_number("one subscriber", incumbents)
+            .main();
+        row.spread = Some(measured.spread);
+        if let Some(most) = goal {
+            let is = row.ours;
+            row = row.goal(format!("≤ {most}"), is <= most);
+        }
+        section.rows.push(row);
+    }
+    Ok(())
+}

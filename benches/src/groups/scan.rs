@@ -1,0 +1,67 @@
+use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
+
+use atomscope::attach::Region;
+use atomscope_layout::records::ACTOR_WORDS;
+use atomscope_layout::table::{Entry, TableReader};
+
+use super::{Context, Twins, populate};
+use crate::Result;
+use crate::harness::{Side, Time, compare};
+use crate::record::{Row, Section};
+
+pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    for actors in context.pick([10_000, 100_000], [1_000, 2_000]) {
+        let twins = Twins::new(actors)?;
+        populate(&*twins.ours.actors, actors);
+        let attached =
+            Region::open(twins.ours.region().path().ok_or("the region is private")?, None, u64::MAX)?;
+        let reader = attached.reader()?;
+        let map = reader.map();
+        let words = |section: atomscope_layout::region::Section| {
+            attached.words().slice(section.range()).ok_or("a section lies outside the region")
+        };
+        let table = TableReader::new(
+            words(map.actor_control)?,
+            words(map.actor_slots)?,
+            map.actor_slots.stride,
+            words(map.actor_spill)?,
+        );
+        let scan = || {
+            let (mut record, mut held) = ([0u64; ACTOR_WORDS], 0);
+            for slot in 0..table.len() {
+                held += usize::from(matches!(table.read(slot, &mut record), Ok(Entry::Held(_))));
+                black_box(&record);
+            }
+            held
+        };
+        let held = scan();
+        // The same bytes from ordinary memory: the control words, and each record on its own.
+        let memory = Mutex::new((vec![1u64; table.len()], vec![1u64; held * ACTOR_WORDS]));
+        let sides = [
+            Side::new(|_, operations| {
+                (0..operations).for_each(|_| {
+                    black_box(scan());
+                })
+            }),
+            Side::new(|_, operations| {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                let (control, slots) = &*memory;
+                for _ in 0..operations {
+                    let mut record = [0u64; ACTOR_WORDS];
+                    for chunk in control.chunks_exact(ACTOR_WORDS).chain(slots.chunks_exact(ACTOR_WORDS)) {
+                        record.copy_from_slice(chunk);
+                        black_box(&record);
+                    }
+                }
+            }),
+        ];
+        let measured = compare(context.effort, 1, Time::Thread, &sides)?;
+        section.rows.push(
+            Row::of(format!("scan of {} k actors, {} k slots", actors / 1000, table.len() / 1000), &measured)
+                .limit("memcpy", 1, &measured)
+                .at_most(2.2),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+use std::hint::black_box;
+
+use atomscope::attach::Region;
+use atomscope::snapshot::Snapshot;
+use atomscope::text::write_json;
+
+use super::{Context, Twins, populate};
+use crate::Result;
+use crate::harness::{self, Side, Time, compare};
+use crate::record::{Row, Section};
+
+/// The incumbent's snapshot takes the square of the actors: as many as it is asked for again and again,
+const INCUMBENTS_MOST: usize = 10_000;
+/// and as many as it is asked for once.
+const INCUMBENTS_ONCE: usize = 100_000;
+
+fn ours(twins: &Twins) {
+    drop(black_box(twins.ours.snapshot()));
+}
+
+fn theirs(twins: &Twins) {
+    drop(black_box(twins.incumbent.snapshot()));
+}
+
+fn ours_as_json(twins: &Twins) {
+    drop(black_box(serde_json::to_vec(&twins.ours.snapshot())));
+}
+
+fn theirs_as_json(twins: &Twins) {
+    drop(black_box(serde_json::to_vec(&twins.incumbent.snapshot())));
+}
+
+pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    let mut ten_thousands = f64::NAN;
+    for &actors in context.pick(&[1_000, 10_000, 100_000, 1_000_000][..], &[500, 1_000][..]) {
+        let twins = Twins::new(actors)?;
+        populate(&*twins.ours.actors, actors);
+        if actors <= INCUMBENTS_ONCE {
+            populate(&*twins.incumbent.actors, actors);
+        }
+        let has_incumbent = actors <= INCUMBENTS_MOST;
+        let is_asked_once = !has_incumbent && actors <= INCUMBENTS_ONCE;
+        let once = is_asked_once.then(|| harness::once(|| theirs_as_json(&twins)));
+        let side = |work: fn(&Twins)| {
+            let twins = &twins;
+            Side::new(move |_, operations| (0..operations).for_each(|_| work(twins)))
+        };
+        let row = |work: &str, first: Side<'_>, incumbent: Side<'_>, limit: Option<Side<'_>>| {
+            let has_limit = limit.is_some();
+            let sides: Vec<_> =
+                [first].into_iter().chain(limit).chain(has_incumbent.then_some(incumbent)).collect();
+            let measured = compare(context.effort, 1, Time::Thread, &sides)?;
+            let mut row = Row::of(format!("{work} of {} k actors", actors as f64 / 1e3), &measured);
+            if has_incumbent {
+                row = row.beside("atomr-telemetry", sides.len() - 1, &measured);
+            }
+            if has_limit {
+                row = row.limit("memcpy of the JSON", 1, &measured);
+            }
+            Result::Ok(row)
+        };
+        let with_once = |row: Row| match once {
+            Some(once) => row.beside_number("atomr-telemetry, once", once),
+            None => row,
+        };
+        section.rows.push(row("in-process snapshot", side(ours), side(theirs), None)?);
+        let in_process = row("in-process snapshot + JSON", side(ours_as_json), side(theirs_as_json), None)?;
+        section.rows.push(with_once(in_process));
+
+        let path = twins.ours.region().path().ok_or("the region is private")?;
+        let attached = Region::open(path, None, u64::MAX)?;
+        let dump = || -> Result<Vec<u8>> {
+            let mut out = Vec::new();
+            write_json(&mut out, &Snapshot::take(&attached)?.into_dump(false))?;
+            Ok(out)
+        };
+        let json = dump()?;
+        let reader = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(dump()))));
+        let copy = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(json.clone()))));
+        let row = row("a reader's snapshot + JSON", reader, side(theirs_as_json), Some(copy))?;
+        let row = with_once(row).point("actors", "", actors as f64).main();
+        let each = row.ours / actors as f64;
+        section.rows.push(match actors {
+            10_000 => {
+                ten_thousands = each;
+                row.at_least(25.0)
+            }
+            100_000 => row.at_least(1000.0),
+            1_000_000 => row.goal("linear: ≤ 2 × as much per actor as of 10 k", each <= 2.0 * ten_thousands),
+            _ => row,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,494 @@
+//! The dated record: rows, the machine they were measured on, and how they are written.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use serde::Serialize;
+
+use crate::harness::{Measured, Sample};
+
+/// What a row's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Nanoseconds.
+    Ns,
+    /// Bytes.
+    Bytes,
+    /// Instructions of the processor.
+    Instructions,
+    /// How many times another number.
+    Times,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// The work that was done.
+    pub work: String,
+    /// Of the numbers.
+    pub unit: Unit,
+    /// What it costs with us.
+    pub ours: f64,
+    /// Beside whom, and what it costs there.
+    pub incumbent: Option<Beside>,
+    /// What cannot be beaten, and what that costs.
+    pub limit: Option<Beside>,
+    /// Ours against ours, as a fraction.
+    pub spread: Option<f64>,
+    /// The worst batch in a thousand of ours.
+    pub worst: Option<f64>,
+    /// Of several threads: the part of the time in which all were at it.
+    pub together: f64,
+    /// What was wanted.
+    pub goals: Vec<Goal>,
+    /// Whether the README shows it.
+    pub is_main: bool,
+    /// Where it stands in a chart.
+    #[serde(skip)]
+    pub points: Vec<Point>,
+}
+
+/// What a row's work is measured beside.
+#[derive(Debug, Clone, Serialize)]
+pub struct Beside {
+    /// Its name.
+    pub name: &'static str,
+    /// What the same work costs there.
+    pub value: f64,
+    /// How many times the cheaper of both the dearer is: the incumbent over ours, ours over the limit.
+    pub times: f64,
+    /// The worst batch in a thousand.
+    pub worst: Option<f64>,
+}
+
+/// Something that was wanted of a row.
+#[derive(Debug, Clone, Serialize)]
+pub struct Goal {
+    /// In words.
+    pub text: String,
+    /// Whether it was reached.
+    pub reached: bool,
+}
+
+/// A row's place in a chart: its sides become lines.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    /// Which chart.
+    pub chart: &'static str,
+    /// Which of its lines, where it has several works.
+    pub line: &'static str,
+    /// Where.
+    pub x: f64,
+}
+
+impl Row {
+    /// A row of one number.
+    pub fn new(work: impl Into<String>, unit: Unit, ours: f64) -> Self {
+        Self {
+            work: work.into(),
+            unit,
+            ours,
+            incumbent: None,
+            limit: None,
+            spread: None,
+            worst: None,
+            together: 1.0,
+            goals: Vec::new(),
+            is_main: false,
+            points: Vec::new(),
+        }
+    }
+
+    /// A comparison, of which the first side is ours.
+    pub fn of(work: impl Into<String>, measured: &Measured) -> Self {
+        Self {
+            spread: Some(measured.spread),
+            worst: measured.worst[0],
+            together: measured.together,
+            ..Self::new(work, Unit::Ns, measured.cost(0))
+        }
+    }
+
+    /// Beside this side of the comparison.
+    pub fn beside(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
+        let (value, times) = (measured.cost(side), measured.ratio(side, 0));
+        self.incumbent = Some(Beside { name, value, times, worst: measured.worst[side] });
+        self
+    }
+
+    /// Beside this side of the comparison, which nobody can beat.
+    pub fn limit(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
+        let (value, times) = (measured.cost(side), measured.ratio(0, side));
+        self.limit = Some(Beside { name, value, times, worst: measured.worst[side] });
+        self
+    }
+
+    /// Beside a number that was measured elsewhere in the same run.
+    pub fn beside_number(mut self, name: &'static str, value: f64) -> Self {
+        self.incumbent = Some(Beside { name, value, times: value / self.ours, worst: None });
+        self
+    }
+
+    /// Ours is to be at least so many times cheaper than the incumbent.
+    pub fn at_least(self, times: f64) -> Self {
+        match self.incumbent.as_ref().map(|incumbent| incumbent.times) {
+            Some(is) => self.goal(format!("≥ {times} × less"), is >= times),
+            None => self,
+        }
+    }
+
+    /// Ours is to be at most so many times the limit.
+    pub fn at_most(self, times: f64) -> Self {
+        match self.limit.as_ref().map(|limit| (limit.name, limit.times)) {
+            Some((name, is)) => self.goal(format!("≤ {times} × {name}"), is <= times),
+            None => self,
+        }
+    }
+
+    /// Something else is wanted of it.
+    pub fn goal(mut self, text: impl Into<String>, reached: bool) -> Self {
+        self.goals.push(Goal { text: text.into(), reached });
+        self
+    }
+
+    /// The README shows it.
+    pub fn main(mut self) -> Self {
+        self.is_main = true;
+        self
+    }
+
+    /// It stands in a chart.
+    pub fn point(mut self, chart: &'static str, line: &'static str, x: f64) -> Self {
+        self.points.push(Point { chart, line, x });
+        self
+    }
+
+    fn cells(&self) -> [String; 8] {
+        let show = |value: f64| number(value, self.unit);
+        let beside = |beside: &Option<Beside>| {
+            beside.as_ref().map_or("–".into(), |beside| format!("{} ({})", show(beside.value), beside.name))
+        };
+        let times =
+            |beside: &Option<Beside>| beside.as_ref().map_or("–".into(), |beside| times(beside.times));
+        let worst = match (self.worst, self.incumbent.as_ref().and_then(|incumbent| incumbent.worst)) {
+            (Some(ours), Some(theirs)) => format!("{}, {}", show(ours), show(theirs)),
+            (Some(ours), None) => show(ours),
+            _ => "–".into(),
+        };
+        [
+            self.work.clone(),
+            show(self.ours),
+            beside(&self.incumbent),
+            times(&self.incumbent),
+            beside(&self.limit),
+            times(&self.limit),
+            self.spread.map_or("–".into(), |spread| format!("{:.1} %", spread * 100.0)),
+            worst,
+        ]
+    }
+
+    fn goals_cell(&self) -> String {
+        let goal = |goal: &Goal| format!("{} {}", goal.text, if goal.reached { "✓" } else { "**missed**" });
+        self.goals.iter().map(goal).collect::<Vec<_>>().join("; ")
+    }
+
+    /// As one line for a terminal.
+    pub fn line(&self) -> String {
+        let [work, ours, incumbent, times, limit, times_limit, spread, worst] = self.cells();
+        let mut line = format!("  {work:<58} {ours:>10}");
+        for (label, beside, times) in [("incumbent", incumbent, times), ("limit", limit, times_limit)] {
+            if beside != "–" {
+                let _ = write!(line, "   {label} {beside} × {times}");
+            }
+        }
+        for (label, text) in [("spread", spread), ("worst", worst), ("goal", self.goals_cell())] {
+            if text != "–" && !text.is_empty() {
+                let _ = write!(line, "   {label} {text}");
+            }
+        }
+        line
+    }
+}
+
+/// Threads that are together for less than this part of the time do not show what it costs to meet.
+const TOGETHER: f64 = 0.8;
+
+/// Three significant digits.
+fn significant(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// How many times; what is far below one as a fraction.
+fn times(value: f64) -> String {
+    if value > 0.0 && value < 0.1 { format!("1/{}", significant(1.0 / value)) } else { significant(value) }
+}
+
+/// With its unit, scaled for a human.
+pub fn number(value: f64, unit: Unit) -> String {
+    let scaled = |units: [&str; 4], step: f64| {
+        let mut value = value;
+        for unit in &units[..3] {
+            if value.abs() < step {
+                return format!("{} {unit}", significant(value));
+            }
+            value /= step;
+        }
+        format!("{} {}", significant(value), units[3])
+    };
+    match unit {
+        Unit::Ns => scaled(["ns", "µs", "ms", "s"], 1000.0),
+        Unit::Bytes => scaled(["B", "KiB", "MiB", "GiB"], 1024.0),
+        Unit::Instructions => format!("{value:.0}"),
+        Unit::Times => format!("× {}", significant(value)),
+    }
+}
+
+/// A group of rows that are measured together.
+#[derive(Debug, Serialize)]
+pub struct Section {
+    /// The name by which it can be run alone.
+    pub group: &'static str,
+    /// What it measures.
+    pub title: &'static str,
+    /// What came of it.
+    pub rows: Vec<Row>,
+    /// Why something was left out.
+    pub notes: Vec<String>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+impl Section {
+    /// Notes which rows are of threads that the machine did not run at once.
+    pub fn doubt_busy_rows(&mut self) {
+        let doubtful = self.rows.iter().filter(|row| row.together < TOGETHER);
+        let percent = |row: &Row| format!("{:.0} % ({})", row.together * 100.0, row.work);
+        let list: Vec<_> = doubtful.map(percent).collect();
+        if !list.is_empty() {
+            self.notes
+                .push(format!("The machine was busy. Threads ran at once for only {}.", list.join(", ")));
+        }
+    }
+}
+
+/// Where and when it was measured.
+#[derive(Debug, Serialize)]
+pub struct Machine {
+    /// UTC, RFC 3339.
+    pub at: String,
+    /// Its processor.
+    pub cpu: String,
+    /// How many of them.
+    pub cores: usize,
+    /// The kernel.
+    pub kernel: String,
+    /// The compiler.
+    pub rustc: String,
+    /// Of this repository.
+    pub commit: String,
+    /// Runnable threads on the machine when it began: more than the cores, and the numbers are those of a busy machine.
+    pub load: String,
+}
+
+impl Machine {
+    /// This one.
+    pub fn here() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let said = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output();
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+            text.unwrap_or_default()
+        };
+        let cpus = read("/proc/cpuinfo");
+        let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let is_dirty = !said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty();
+        Self {
+            at: format!("{:.0}", jiff::Timestamp::now()),
+            cpu: model.map_or(std::env::consts::ARCH, |(_, name)| name).to_owned(),
+            cores: cores(),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            rustc: said("rustc", &["--version"]),
+            commit: said("git", &["rev-parse", "--short=12", "HEAD"])
+                + if is_dirty { " with changes" } else { "" },
+            load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The date alone.
+    pub fn date(&self) -> &str {
+        self.at.split('T').next().unwrap_or_default()
+    }
+}
+
+/// How many threads can run at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub struct Record {
+    /// Where and when.
+    pub machine: Machine,
+    /// Whether it was a quick look, whose numbers mean little.
+    pub is_quick: bool,
+    /// What came of it.
+    pub sections: Vec<Section>,
+}
+
+const HEAD: &str = "| work | ours | incumbent | × less | limit | × limit | spread | worst of 1000 | goal |\n\
+                    |---|--:|--:|--:|--:|--:|--:|--:|---|\n";
+
+impl Record {
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.sections.iter().flat_map(|section| &section.rows)
+    }
+
+    /// The record as Markdown, with the charts that lie beside it.
+    pub fn markdown(&self, charts: &[(String, &'static str)]) -> String {
+        let Machine { at, cpu, cores, kernel, rustc, commit, load } = &self.machine;
+        let quick = if self.is_quick { "A quick look: the numbers mean little.\n\n" } else { "" };
+        let mut text = format!(
+            "# What it costs, {date}\n\n{quick}Measured {at} at commit {commit} on {cores} × {cpu}, Linux {kernel}, \
+             {rustc}; load {load} at the beginning. Made by `cargo run --release -p atomscope-benches -- record`.\n\n\
+             Every cell is a median over rounds in which the sides take turns, and a ratio the median of the rounds' \
+             ratios. *Incumbent* is atomr-telemetry unless said otherwise; *× less* is its cost over ours, *× limit* ours \
+             over the limit. Where threads do the work themselves their processor time counts, else the clock on the \
+             wall. *Spread* is ours against ours in the same rounds. *Worst of 1000* is the 99.9th percentile \
+             over batches of 10 µs by the clock on the wall, ours and the incumbent's.\n",
+            date = self.machine.date()
+        );
+        let missed: Vec<_> = self
+            .rows()
+            .flat_map(|row| row.goals.iter().filter(|goal| !goal.reached).map(move |goal| (row, goal)))
+            .collect();
+        text.push_str("\n## Goals missed\n\n");
+        if missed.is_empty() {
+            text.push_str("None.\n");
+        }
+        for (row, goal) in missed {
+            let [_, ours, incumbent, times, limit, ..] = row.cells();
+            let _ = writeln!(
+                text,
+                "- {}: {} wanted; ours {ours}, incumbent {incumbent}, × {times} less, limit {limit}",
+                row.work, goal.text
+            );
+        }
+        for section in &self.sections {
+            let _ = write!(text, "\n## {}\n\n", section.title);
+            if !section.rows.is_empty() {
+                text.push_str(HEAD);
+            }
+            for row in &section.rows {
+                let _ = writeln!(text, "| {} | {} |", row.cells().join(" | "), row.goals_cell());
+            }
+            for note in &section.notes {
+                let _ = write!(text, "\n{note}\n");
+            }
+        }
+        for (file, title) in charts {
+            let _ = write!(text, "\n![{title}]({file})\n");
+        }
+        text
+    }
+
+    /// What the README shows.
+    fn readme_part(&self, folder: &str, chart: Option<&(String, &'static str)>) -> String {
+        let mut text = String::from("| work | ours | incumbent | × less |\n|---|--:|--:|--:|\n");
+        for row in self.rows().filter(|row| row.is_main) {
+            let [work, ours, incumbent, times, ..] = row.cells();
+            let _ = writeln!(text, "| {work} | {ours} | {incumbent} | {times} |");
+        }
+        if let Some((file, title)) = chart {
+            let _ = write!(text, "\n![{title}]({folder}/{file})\n");
+        }
+        let Machine { cpu, cores, .. } = &self.machine;
+        let _ = write!(
+            text,
+            "\nMeasured on {cores} × {cpu}; [all of it]({folder}/record.md), with the spread, the limits and the goals \
+             that were missed.\n"
+        );
+        text
+    }
+
+    /// The README with the main table between its marks.
+    pub fn cut_into(
+        &self,
+        readme: &str,
+        folder: &str,
+        chart: Option<&(String, &'static str)>,
+    ) -> Result<String, String> {
+        let (head, tail) = around_marks(readme)?;
+        Ok(format!("{head}{BEGIN}\n{}{END}{tail}", self.readme_part(folder, chart)))
+    }
+}
+
+/// What stands before and after the marks.
+pub fn around_marks(readme: &str) -> Result<(&str, &str), String> {
+    let around = readme.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+    around.ok_or_else(|| format!("the README lacks the marks {BEGIN} and {END}"))
+}
+
+/// What the README's table stands between.
+const BEGIN: &str = "<!-- measured: written by the benchmark, not by hand -->";
+const END: &str = "<!-- measured: end -->";
+
+/// Of a round: how much more processor time one side takes than another.
+pub fn added_cpu(round: &[Sample], side: usize, base: usize) -> f64 {
+    round[side].cpu - round[base].cpu
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let row = Row::new("counter add", Unit::Ns, 1.0)
+            .beside_number("prometheus", 8.0)
+            .at_least(6.0)
+            .at_least(9.0)
+            .main();
+        let section =
+            Section { group: "counter", title: "Counters", rows: vec![row], notes: vec![], seconds: 0.0 };
+        Record { machine: Machine::here(), is_quick: true, sections: vec![section] }
+    }
+
+    #[test]
+    fn a_missed_goal_is_listed_and_a_reached_one_is_not() {
+        let text = record().markdown(&[]);
+        assert!(text.contains("- counter add: ≥ 9 × less wanted"), "{text}");
+        assert!(!text.contains("- counter add: ≥ 6"), "{text}");
+        assert!(text.contains("≥ 6 × less ✓; ≥ 9 × less **missed**"), "{text}");
+    }
+
+    #[test]
+    fn the_readmes_table_is_replaced_between_its_marks_and_nothing_else_is() {
+        let mut text = format!("before\n{BEGIN}\nstale\n{END}\nafter\n");
+        for _ in 0..2 {
+            text = record().cut_into(&text, "benches/record/x", None).unwrap();
+        }
+        assert!(text.starts_with("before\n") && text.ends_with("\nafter\n"), "{text}");
+        assert!(text.contains("| counter add | 1.00 ns | 8.00 ns (prometheus) | 8.00 |"), "{text}");
+        assert!(!text.contains("stale"), "{text}");
+        assert!(record().cut_into("no marks", "x", None).is_err());
+    }
+
+    #[test]
+    fn the_readme_has_the_marks() {
+        around_marks(include_str!("../../README.md")).unwrap();
+    }
+
+    #[test]
+    fn numbers_are_scaled_for_a_human() {
+        assert_eq!(number(2.345, Unit::Ns), "2.35 ns");
+        assert_eq!(number(25_900_000_000.0, Unit::Ns), "25.9 s");
+        assert_eq!(number(1536.0, Unit::Bytes), "1.50 KiB");
+        assert_eq!(number(1.06, Unit::Times), "× 1.06");
+        assert_eq!(times(1.0 / 2875.0), "1/2875");
+    }
+}
