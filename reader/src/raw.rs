@@ -217,6 +217,8 @@ fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     let clock = header::CLOCK;
     copying.guarded(clock.start, clock.start + 1..clock.end, being_written, &mut Patience::for_a_pass());
     copying.actors(map);
+    copying.table(map.instance_control, map.instance_slots);
+    copying.documents(map);
     copying.rings(map);
     memory
 }
@@ -262,15 +264,26 @@ impl Copying<'_> {
         self.set(guard, torn(self.from.load(guard)));
     }
 
+    fn table(&self, control: Section, slots: Section) {
+        let mut patience = Patience::for_a_pass();
+        for (guard, slot) in control.range().zip(records(slots)) {
+            self.guarded(guard, slot, |_| UNREADABLE, &mut patience);
+        }
+    }
+
+    /// A document that is replaced all the time is left out, as if there were none.
+    fn documents(&self, map: &RegionMap) {
+        let mut patience = Patience::for_a_pass();
+        for document in records(map.documents) {
+            self.guarded(document.start, document.start + 1..document.end, |_| 0, &mut patience);
+        }
+    }
+
     fn actors(&self, map: &RegionMap) {
-        let (control, slots) = (map.actor_control, map.actor_slots);
         for attempt in 0..SETTLING_TRIES {
             let before = self.from.load(header::SETTLING);
             fence(Ordering::Acquire);
-            let mut patience = Patience::for_a_pass();
-            for (guard, slot) in control.range().zip(slots.range().step_by(slots.stride)) {
-                self.guarded(guard, slot..slot + slots.stride, |_| UNREADABLE, &mut patience);
-            }
+            self.table(map.actor_control, map.actor_slots);
             self.range(map.actor_spill.range());
             fence(Ordering::Acquire);
             self.set(header::SETTLING, before);
@@ -283,32 +296,61 @@ impl Copying<'_> {
 
     fn rings(&self, map: &RegionMap) {
         let rings = rings(map);
-        for (head, _) in &rings {
-            self.set(*head, self.from.load(*head));
+        for ring in &rings {
+            self.set(ring.head, self.from.load(ring.head));
         }
         fence(Ordering::Acquire);
         let mut patience = Patience::for_a_pass();
-        for (head, slots) in rings {
-            for slot in slots.range().step_by(slots.stride) {
-                debug_assert!(slot > head);
-                self.guarded(slot, slot + 1..slot + slots.stride, being_written, &mut patience);
+        for ring in rings {
+            for slot in records(ring.slots) {
+                debug_assert!(slot.start > ring.head);
+                self.guarded(slot.start, slot.start + 1..slot.end, being_written, &mut patience);
             }
         }
     }
 }
 
-/// Of the dead letters and of each event lane: the word of its head, and its slots.
-pub(crate) fn rings(map: &RegionMap) -> Vec<(usize, Section)> {
-    let ring = |start: usize, slots: usize, stride: usize| {
-        (start, Section { start: start + stride, count: slots.saturating_sub(1), stride })
+/// A ring of a region.
+pub(crate) struct RingAt {
+    /// What its records are.
+    pub(crate) of: RingOf,
+    /// The word of its head.
+    pub(crate) head: usize,
+    /// Its slots.
+    pub(crate) slots: Section,
+}
+
+/// What the records of a ring are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RingOf {
+    DeadLetters,
+    Events,
+    JournalWrites,
+}
+
+/// All rings of a region.
+pub(crate) fn rings(map: &RegionMap) -> Vec<RingAt> {
+    let ring = |of, start: usize, slots: usize, stride: usize| {
+        debug_assert!(stride == 0 || stride > SLOT_HEAD_WORDS);
+        let slots = Section { start: start + stride, count: slots.saturating_sub(1), stride };
+        RingAt { of, head: start, slots }
+    };
+    let of_section = |of, section: Section| {
+        (!section.is_empty()).then(|| ring(of, section.start, section.count, section.stride))
     };
     let slot_words = EVENT_SLOT_BYTES / WORD;
-    let Section { start, count, stride } = map.dead_letters;
     let lanes = (0..map.events.count).map(|lane| {
-        ring(map.events.start + lane * map.events.stride, map.events.stride / slot_words, slot_words)
+        let start = map.events.start + lane * map.events.stride;
+        ring(RingOf::Events, start, map.events.stride / slot_words, slot_words)
     });
-    debug_assert!(stride > SLOT_HEAD_WORDS);
-    std::iter::once(ring(start, count, stride)).chain(lanes).collect()
+    let letters = of_section(RingOf::DeadLetters, map.dead_letters);
+    let writes = of_section(RingOf::JournalWrites, map.journal_writes);
+    letters.into_iter().chain(writes).chain(lanes).collect()
+}
+
+/// The words of each record of a section.
+pub(crate) fn records(section: Section) -> impl Iterator<Item = std::ops::Range<usize>> {
+    section.range().step_by(section.stride.max(1)).map(move |start| start..start + section.stride)
 }
 
 #[cfg(test)]

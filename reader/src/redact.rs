@@ -9,16 +9,22 @@ use std::hash::Hasher as _;
 use std::ops::Range;
 
 use atomscope_layout::RegionMap;
+use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
 use atomscope_layout::decode::{Texts, rfc3339};
+use atomscope_layout::document;
 use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
+use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{BUILTIN, Metric, describe, read_descriptor};
 use atomscope_layout::names::{put_text, read_cell, write_cell};
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, DeadLetterRecord, actor_flags};
-use atomscope_layout::region::{Section, header};
+use atomscope_layout::records::{
+    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, DeadLetterRecord, JOURNAL_WRITE_WORDS, JournalWriteRecord,
+    actor_flags,
+};
+use atomscope_layout::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT, Section, header};
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::Patience;
-use atomscope_layout::sync::Ordering;
+use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Sign, TableReader};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{self, Words};
@@ -26,7 +32,7 @@ use siphasher::sip::SipHasher24;
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24Wide};
 use zerocopy::FromZeros as _;
 
-use crate::raw;
+use crate::raw::{self, RingOf, records};
 use crate::snapshot::Snapshot;
 
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -131,9 +137,10 @@ impl Redactor {
         };
         [header::MAGIC..header::RECORD.end, header::STATE..header::STATE + 1, header::PROCESS_BEAT]
             .into_iter()
-            .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::CLOCK])
+            .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
+            .chain([header::CLOCK])
             .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.actor_control.range()])
-            .chain([map.actor_spill.range()])
+            .chain([map.actor_spill.range(), map.instance_control.range(), map.histograms.range()])
             .for_each(copy);
         [header::NODE, header::SYSTEM, header::PROGRAM].into_iter().for_each(cell);
         records(map.names).for_each(cell);
@@ -165,26 +172,90 @@ impl Redactor {
             let record: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
             words::store(&to[slot], &record);
         }
-        for (ring, (head, slots)) in raw::rings(map).into_iter().enumerate() {
-            copy(head..head + 1);
-            for slot in records(slots) {
+        self.instances(from, to, map);
+        for (number, document) in records(map.documents).enumerate() {
+            let Some(Ok(Some(found))) = from.slice(document.clone()).map(document::read) else { continue };
+            document::write(&to[document], found.stamp, |rows| {
+                for row in &found.rows {
+                    let texts: Vec<String> = (row.texts.iter().enumerate())
+                        .map(
+                            |(at, text)| {
+                                if is_state(number, row.kind, at) { text.clone() } else { self.name(text) }
+                            },
+                        )
+                        .collect();
+                    rows.push(row.kind, row.number, texts.iter().map(String::as_str));
+                }
+            });
+        }
+        for ring in raw::rings(map) {
+            copy(ring.head..ring.head + 1);
+            for slot in records(ring.slots) {
                 copy(slot.start..slot.start + SLOT_HEAD_WORDS);
                 let room = slot.start + SLOT_HEAD_WORDS..slot.end;
                 let Some(found) = from.slice(room.clone()) else { continue };
-                if ring == 0 {
-                    let mut words = [0u64; DEAD_LETTER_WORDS];
-                    found.copy_to(&mut words);
-                    let letter: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(self.letter(words));
-                    words::store(&to[room], &letter);
-                } else {
-                    let mut words = [0u64; EVENT_WORDS];
-                    found.copy_to(&mut words);
-                    let event: [u64; EVENT_WORDS] = zerocopy::transmute!(self.event(words));
-                    words::store(&to[room], &event);
+                match ring.of {
+                    RingOf::DeadLetters => {
+                        let mut words = [0u64; DEAD_LETTER_WORDS];
+                        found.copy_to(&mut words);
+                        let letter: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(self.letter(words));
+                        words::store(&to[room], &letter);
+                    }
+                    RingOf::Events => {
+                        let mut words = [0u64; EVENT_WORDS];
+                        found.copy_to(&mut words);
+                        let event: [u64; EVENT_WORDS] = zerocopy::transmute!(self.event(words));
+                        words::store(&to[room], &event);
+                    }
+                    RingOf::JournalWrites => {
+                        let mut words = [0u64; JOURNAL_WRITE_WORDS];
+                        found.copy_to(&mut words);
+                        let write: [u64; JOURNAL_WRITE_WORDS] =
+                            zerocopy::transmute!(self.journal_write(words));
+                        words::store(&to[room], &write);
+                    }
                 }
             }
         }
         memory
+    }
+
+    fn instances(&self, from: Words<'_>, to: &[AtomicU64], map: &RegionMap) {
+        let section = |section: Section| from.slice(section.range()).unwrap_or(Words::new(&[]));
+        let (control, slots) = (section(map.instance_control), section(map.instance_slots));
+        let table = TableReader::new(control, slots, map.instance_slots.stride, Words::new(&[]));
+        let mut words = [0u64; INSTANCE_WORDS];
+        let mut patience = Patience::for_a_pass();
+        for (at, slot) in records(map.instance_slots).enumerate() {
+            let Ok(Entry::Held(Sign::Plus)) = table.read(at, &mut words, &mut patience) else { continue };
+            let mut record: InstanceRecord = zerocopy::transmute!(words);
+            let name = Texts(&record.name).take(record.name_bytes).map(|name| self.name(name));
+            record.name = InstanceRecord::new_zeroed().name;
+            record.name_bytes = match name {
+                Some(name) => Putting { room: &mut record.name, used: 0 }.put(&name),
+                None => u16::MAX,
+            };
+            record.reserved = InstanceRecord::new_zeroed().reserved;
+            let record: [u64; INSTANCE_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
+    }
+
+    fn journal_write(&self, words: [u64; JOURNAL_WRITE_WORDS]) -> JournalWriteRecord {
+        let from: JournalWriteRecord = zerocopy::transmute!(words);
+        let JournalWriteRecord { stamp, sequence_nr, .. } = from;
+        let mut to = JournalWriteRecord { stamp, sequence_nr, ..JournalWriteRecord::new_zeroed() };
+        let mut texts = Texts(&from.text);
+        let (Some(journal), Some(id)) =
+            (texts.take(from.journal_bytes), texts.take(from.persistence_id_bytes))
+        else {
+            to.journal_bytes = u16::MAX;
+            return to;
+        };
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        to.journal_bytes = putting.put(&self.name(journal));
+        to.persistence_id_bytes = putting.put(&self.name(id));
+        to
     }
 
     /// The pseudonym of a path as a record keeps it: of a longer one the beginning, and a hash of all of it.
@@ -333,14 +404,20 @@ impl Redactor {
     }
 }
 
+/// Whether a text of a row of document `number` is a state, which is no name.
+fn is_state(number: usize, kind: u16, at: usize) -> bool {
+    match number {
+        CLUSTER_DOCUMENT => {
+            [(cluster_rows::MEMBER, 1), (cluster_rows::REACHABILITY, 2)].contains(&(kind, at))
+        }
+        SHARDING_DOCUMENT => (kind, at) == (sharding_rows::HAND_OFF, 3),
+        _ => false,
+    }
+}
+
 /// A record that nobody can read: its path is longer than its text.
 fn actor_unreadable() -> ActorRecord {
     ActorRecord { path_bytes: u16::MAX, ..ActorRecord::new_zeroed() }
-}
-
-/// The words of each record of a section.
-fn records(section: Section) -> impl Iterator<Item = Range<usize>> {
-    section.range().step_by(section.stride).map(move |start| start..start + section.stride)
 }
 
 #[derive(Default)]

@@ -193,6 +193,86 @@ async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     support::wait_until("the region was closed", || !path.exists());
 }
 
+/// Something of everything, all of it named `secret`.
+fn tell_secrets(telemetry: &TelemetryExtension) {
+    use atomscope_probe::dto::{
+        ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord, ShardRegionInfo, ShardingSnapshot,
+    };
+    telemetry.cluster.update(ClusterStateInfo {
+        self_address: Some("secret-self".into()),
+        leader: Some("secret-leader".into()),
+        members: vec![ClusterMemberInfo {
+            address: "secret-member".into(),
+            status: "Up".into(),
+            roles: vec!["secret-role".into()],
+            reachable: true,
+            up_number: -1,
+        }],
+        unreachable: vec!["secret-unreachable".into()],
+        reachability_records: vec![ReachabilityRecord {
+            observer: "secret-observer".into(),
+            subject: "secret-subject".into(),
+            status: "terminated".into(),
+        }],
+        gossip_version: vec![("secret-node".into(), 7)],
+    });
+    telemetry.sharding.set_snapshot(ShardingSnapshot {
+        regions: vec![ShardRegionInfo {
+            region_id: "secret-region".into(),
+            shard_count: 1,
+            shards: vec!["secret-shard".into()],
+        }],
+        allocations: vec![("secret-shard".into(), "secret-elsewhere".into())],
+    });
+    telemetry.sharding.record_shard_event("secret-region", "secret-shard", "started");
+    telemetry.persistence.record_write("secret-journal", "secret-id", 41);
+    telemetry.remote.record_association("secret-remote", "connected");
+    telemetry.streams.start_graph("secret-graph");
+    telemetry.ddata.record_update("secret-key");
+}
+
+#[test]
+fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
+    let telemetry = telemetry("told");
+    tell_secrets(&telemetry);
+    let folder = tempfile::tempdir().unwrap();
+    let region = telemetry.region().path().unwrap().to_str().unwrap();
+    let write = |file: &str, more: &[&str]| {
+        let path = folder.path().join(file).to_str().unwrap().to_owned();
+        let written = support::atomscope([&["dump", region, "-o", &path][..], more].concat());
+        assert!(written.status.success(), "{written:?}");
+        path
+    };
+    let told = |seen: &Value| {
+        let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata"];
+        let about = &seen["atomscope"];
+        json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]])
+    };
+    let raw = write("raw", &["--format", "raw"]);
+    let read = |path: &str| support::atomscope_json(["dump", "--region", path]);
+    let live = dump(&telemetry);
+    assert_eq!(told(&read(&raw)), told(&live));
+    assert_eq!(
+        (&live["cluster"]["members"][0]["up_number"], metric(&live, "cluster.changes")),
+        (&json!(-1), 1)
+    );
+
+    for format in ["json", "ndjson", "raw"] {
+        let bytes = std::fs::read(write(format, &["--redact", "--format", format])).unwrap();
+        assert!(!bytes.windows(6).any(|window| window.eq_ignore_ascii_case(b"secret")), "{format}");
+    }
+    // What is no name is there all the same.
+    let redacted = read(&write("raw-redacted", &["--redact", "--format", "raw"]));
+    assert_eq!(redacted["cluster"]["members"][0]["status"], "Up");
+    assert_eq!(redacted["cluster"]["reachability_records"][0]["status"], "terminated");
+    assert_eq!(redacted["cluster"]["gossip_version"][0][1], 7);
+    assert_eq!(redacted["persistence"]["recent_writes"][0]["sequence_nr"], 41);
+    let (shard, allocated) =
+        (&redacted["sharding"]["regions"][0]["shards"][0], &redacted["sharding"]["allocations"]);
+    assert_eq!(shard, &allocated[0][0], "the same name has the same pseudonym");
+    assert_eq!(redacted["atomscope"]["unreadable"], 0);
+}
+
 /// A program written against the incumbent's public face, twice: only the crate differs.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {

@@ -3,6 +3,7 @@ use std::sync::{Mutex, PoisonError};
 
 use atomscope::attach::Region;
 use atomscope_layout::records::ACTOR_WORDS;
+use atomscope_layout::seqlock::Patience;
 use atomscope_layout::table::{Entry, TableReader};
 
 use super::{Context, Twins, populate};
@@ -29,8 +30,10 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         );
         let scan = || {
             let (mut record, mut held) = ([0u64; ACTOR_WORDS], 0);
+            let mut patience = Patience::for_a_pass();
             for slot in 0..table.len() {
-                held += usize::from(matches!(table.read(slot, &mut record), Ok(Entry::Held(_))));
+                held +=
+                    usize::from(matches!(table.read(slot, &mut record, &mut patience), Ok(Entry::Held(_))));
                 black_box(&record);
             }
             held
