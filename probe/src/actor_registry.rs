@@ -20,7 +20,9 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::region::Region;
-use crate::text::{PathText, Pieces, Texts};
+#[cfg(feature = "atomr")]
+use crate::text::is_above;
+use crate::text::{Pieces, Texts};
 
 /// Looks at most at a record that another thread has in hand: far longer than a change takes, unless its thread has lost
 /// its processor.
@@ -250,11 +252,9 @@ impl ActorRegistry {
     /// An event that tells of a path, and the path's key.
     fn path_event(&self, path: &(impl Pieces + ?Sized), kind: EventKind) -> (Key, EventRecord) {
         let mut event = EventRecord::new(kind);
-        let mut text = PathText::new(event.text.get_mut(..ACTOR_PATH_BYTES).unwrap_or_default());
-        let key = self.region.core.hasher.key_and_text(path, &mut text);
-        let (bytes, cut) = text.finish(|| key);
-        event.text_bytes[0] = bytes as u16;
-        event.flags = if cut { event_flags::TEXT_CUT } else { 0 };
+        let (key, text) = self.region.core.hasher.key_and_text(path);
+        event.text_bytes[0] = Texts::new(&mut event.text).put_joined(&text);
+        event.flags = if text.cut { event_flags::TEXT_CUT } else { 0 };
         (key, event)
     }
 
@@ -319,14 +319,12 @@ impl SpawnObserver for ActorRegistry {
         let core = &self.region.core;
         core.count(Builtin::Spawned, 1);
         let mut record = ActorRecord::new_zeroed();
-        let mut text = PathText::new(record.text.get_mut(..ACTOR_PATH_BYTES).unwrap_or_default());
-        let (key, above_key, above_bytes) = core.hasher.path_and_parent(path, &mut text);
-        let (used, path_cut) = text.finish(|| key);
+        let (key, text, above_key, above_bytes) = core.hasher.path_and_parent(path);
         record.key = key.0;
-        record.path_bytes = used as u16;
+        record.path_bytes = text.bytes as u16;
         let mut texts = Texts::new(&mut record.text);
-        texts.end(used, path_cut);
-        if path_cut {
+        texts.put_joined(&text);
+        if text.cut {
             record.flags |= actor_flags::PATH_CUT;
         }
         if let Some(parent) = parent {
@@ -372,10 +370,4 @@ impl SpawnObserver for ActorRegistry {
     fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
         self.set_depth(path, depth);
     }
-}
-
-#[cfg(feature = "atomr")]
-fn is_above(parent: &ActorPath, path: &ActorPath) -> bool {
-    path.elements.split_last().is_some_and(|(_, above)| above == parent.elements.as_slice())
-        && parent.address == path.address
 }

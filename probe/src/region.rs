@@ -34,13 +34,13 @@ use atomscope_layout::{Capacities, RegionMap};
 use crate::actor_registry::stop_event;
 use crate::clock::{self, Clock};
 use crate::error::CreateError;
+use crate::hash::PathHasher;
 use crate::instances::Census;
 use crate::lane;
 use crate::poller::{POLL_INTERVAL, Poller};
 #[cfg(target_os = "linux")]
 use crate::region_file;
 use crate::sampler::Sampler;
-use crate::text::PathHasher;
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
