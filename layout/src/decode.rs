@@ -536,7 +536,7 @@ fn decode_actor(
             path: path.to_owned(),
             parent,
             actor_type: actor_type.to_owned(),
-            mailbox_depth: record.live[live::MAILBOX_DEPTH],
+            mailbox_depth: if has(actor_flags::DEPTH) { record.live[live::MAILBOX_DEPTH] } else { 0 },
             spawned_at,
             host: host.map(str::to_owned),
         },

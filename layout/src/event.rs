@@ -18,6 +18,7 @@ use crate::names::put_text;
 use crate::records::actor_flags;
 use crate::ring::SLOT_HEAD_WORDS;
 use crate::table::Key;
+use crate::words::{halves, quarters};
 
 /// Something that happened to a node. The JSON is the incumbent's: the fields of the payload beside `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,6 +225,35 @@ impl EventRecord {
             bytes[1] = 0;
         }
         bytes
+    }
+}
+
+/// An event without its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "those of EventRecord")]
+pub struct EventHead {
+    pub kind: EventKind,
+    pub stamp: u64,
+    pub type_id: u32,
+    pub flags: u32,
+    pub text_bytes: [u16; 5],
+    pub numbers: [u64; 2],
+}
+
+impl EventHead {
+    /// As an event of one part has it before its texts. Put together word by word: a processor that has just stored a
+    /// record's narrow fields must wait before it can load their words.
+    #[inline]
+    pub fn words(&self) -> [u64; EVENT_HEAD_WORDS] {
+        let ([a, b, c, d, e], [first, second]) = (self.text_bytes, self.numbers);
+        [
+            self.stamp,
+            halves(self.type_id, self.flags),
+            quarters([a, b, c, d]),
+            quarters([e, self.kind as u16, 0, 1]),
+            first,
+            second,
+        ]
     }
 }
 
@@ -568,5 +598,26 @@ impl Part {
     /// Whether the event is all there.
     pub fn is_whole(&self) -> bool {
         self.part + 1 == self.parts
+    }
+}
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_the_words_that_a_record_begins_with() {
+        let record = EventRecord {
+            stamp: 1 << 60 | 7,
+            type_id: 0x1234_5678,
+            flags: 0x9abc_def0,
+            text_bytes: [1, 2 << 8, 3, 4, 5 << 8],
+            numbers: [u64::MAX, 9],
+            ..EventRecord::new(EventKind::DeadLetter)
+        };
+        let EventRecord { stamp, type_id, flags, text_bytes, numbers, .. } = record;
+        let head = EventHead { kind: EventKind::DeadLetter, stamp, type_id, flags, text_bytes, numbers };
+        let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
+        assert_eq!(head.words().as_slice(), &words[..EVENT_HEAD_WORDS]);
     }
 }

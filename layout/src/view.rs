@@ -25,6 +25,7 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
+    #[inline]
     fn words(&self) -> &[AtomicU64] {
         // SAFETY: by the constructors' contracts `start` is non-null, aligned, and for as long as `self` lives valid for
         // `words` atomics of one mapping or allocation, which cannot be longer than `isize::MAX` bytes, and whose bytes
@@ -92,6 +93,7 @@ impl WriterMemory {
     }
 
     /// The words, for the writer.
+    #[inline]
     pub fn words(&self) -> &[AtomicU64] {
         self.0.words()
     }

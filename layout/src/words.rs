@@ -56,10 +56,43 @@ impl core::fmt::Debug for Words<'_> {
 }
 
 /// Stores `record` into the first words of `to`, relaxed; what does not fit is not written.
+#[inline]
 pub fn store(to: &[AtomicU64], record: &[u64]) {
-    for (word, value) in to.iter().zip(record) {
-        word.store(*value, Ordering::Relaxed);
+    // Two at a time: the loop around a store costs as much as it does.
+    for (words, values) in to.chunks_exact(2).zip(record.chunks_exact(2)) {
+        if let ([one, other], [value, next]) = (words, values) {
+            one.store(*value, Ordering::Relaxed);
+            other.store(*next, Ordering::Relaxed);
+        }
     }
+    let last = to.len().min(record.len());
+    if let (true, Some(at)) = (last % 2 == 1, last.checked_sub(1)) {
+        if let (Some(word), Some(value)) = (to.get(at), record.get(at)) {
+            word.store(*value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The same for a record that comes in two parts, one after the other.
+#[inline]
+pub fn store_parts<const HEAD_WORDS: usize>(to: &[AtomicU64], head: &[u64; HEAD_WORDS], rest: &[u64]) {
+    if let Some((room, after)) = to.split_first_chunk::<HEAD_WORDS>() {
+        store(room, head);
+        store(after, rest);
+    }
+}
+
+/// Four 16-bit numbers as a word, the first lowest.
+#[inline]
+pub const fn quarters(numbers: [u16; 4]) -> u64 {
+    let [a, b, c, d] = numbers;
+    a as u64 | (b as u64) << 16 | (c as u64) << 32 | (d as u64) << 48
+}
+
+/// Two 32-bit numbers as a word, the first lower.
+#[inline]
+pub const fn halves(lower: u32, upper: u32) -> u64 {
+    lower as u64 | (upper as u64) << 32
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between two characters.
@@ -86,6 +119,20 @@ mod tests {
         let words = [AtomicU64::new(7), AtomicU64::new(8)];
         assert!(Words::new(&words).slice(1..3).is_none());
         assert_eq!(Words::new(&words).slice(1..2).map(|w| w.load(0)), Some(8));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_stored() {
+        for (room, record) in (0..6).flat_map(|room| (0..6).map(move |record| (room, record))) {
+            let words: Vec<AtomicU64> = (0..room).map(|_| AtomicU64::new(0)).collect();
+            let values: Vec<u64> = (1..=record).collect();
+            store(&words, &values);
+            let stored: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+            assert_eq!(
+                stored,
+                (1..=room as u64).map(|at| if at <= record { at } else { 0 }).collect::<Vec<_>>()
+            );
+        }
     }
 
     #[test]

@@ -24,11 +24,11 @@ use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
 use atomscope_layout::names::{Interned, Interner};
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
-use atomscope_layout::ring::{Ring, Written};
+use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
-use atomscope_layout::words::{WORD, Words};
+use atomscope_layout::words::{WORD, Words, store};
 use atomscope_layout::{Capacities, RegionMap};
 
 use crate::actor_registry::stop_event;
@@ -537,10 +537,12 @@ impl Core {
         &self.map
     }
 
+    #[inline]
     pub(crate) fn section(&self, section: Section) -> &[AtomicU64] {
         self.memory.words().get(section.range()).unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn lanes(&self) -> Lanes<'_> {
         Lanes::new(self.section(self.map.counters), self.map.counters.stride)
     }
@@ -551,11 +553,12 @@ impl Core {
         self.lanes().add(lane::current(), metric as usize, n);
     }
 
+    #[inline]
     pub(crate) fn table(&self) -> Table<'_> {
         Table::new(
             self.section(self.map.actor_control),
             self.section(self.map.actor_slots),
-            self.map.actor_slots.stride,
+            ACTOR_WORDS,
             self.section(self.map.actor_spill),
             &self.spill_used,
         )
@@ -577,7 +580,7 @@ impl Core {
     }
 
     pub(crate) fn dead_letters(&self) -> Ring<'_> {
-        Ring::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
+        Ring::new(self.section(self.map.dead_letters), DEAD_LETTER_SLOT_BYTES / WORD)
     }
 
     pub(crate) fn dead_letter_capacity(&self) -> usize {
@@ -585,21 +588,30 @@ impl Core {
     }
 
     /// Writes an event into the calling thread's lane.
-    #[inline]
     pub(crate) fn publish(&self, record: &EventRecord) {
-        let events = self.map.events;
-        let lane = match lane::current() {
-            lane if (lane as usize) < events.count => lane,
-            _ => OVERFLOW,
-        };
-        let ring = self.event_lane(lane as usize);
-        if lane != OVERFLOW {
-            ring.push(record.words());
-        } else if ring.write(ring.ticket(), record.words()) == Written::Abandoned {
+        self.publish_with(|room| store(room, record.words()));
+    }
+
+    /// The same; `write` stores the record's words.
+    #[inline]
+    pub(crate) fn publish_with(&self, write: impl FnOnce(&[AtomicU64])) {
+        let lane = lane::current();
+        if lane != OVERFLOW && (lane as usize) < self.map.events.count {
+            self.event_lane(lane as usize).push_with(write);
+        } else {
+            self.publish_shared(write);
+        }
+    }
+
+    #[cold]
+    fn publish_shared(&self, write: impl FnOnce(&[AtomicU64])) {
+        let ring = self.event_lane(OVERFLOW as usize);
+        if ring.write_with(ring.ticket(), write) == Written::Abandoned {
             self.count(Builtin::EventsAbandoned, 1);
         }
     }
 
+    #[inline]
     pub(crate) fn event_lane(&self, lane: usize) -> Ring<'_> {
         let events = self.map.events;
         let start = events.start + lane * events.stride;

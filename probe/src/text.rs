@@ -113,7 +113,19 @@ pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core:
 #[inline]
 fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
-    one.len() == other.len() && if one.len() < WORD { short(one) == short(other) } else { one == other }
+    one.len() == other.len()
+        && match (
+            one.first_chunk::<4>(),
+            other.first_chunk::<4>(),
+            one.last_chunk::<4>(),
+            other.last_chunk::<4>(),
+        ) {
+            (Some(first), Some(others), Some(last), Some(others_last)) if one.len() <= WORD => {
+                first == others && last == others_last
+            }
+            (None, ..) => short(one) == short(other),
+            _ => one == other,
+        }
 }
 
 /// Words of a path that are kept; and one more, since it is hashed two words at a time.
@@ -126,20 +138,52 @@ const _: () = {
     assert!(DEAD_LETTER_PATH_BYTES == ACTOR_PATH_BYTES);
 };
 
-/// The start of a text as words: eight bytes each, zeros behind the last. And how long the text is.
-struct Joined {
+/// The text of a path, as it goes into records: in words of eight bytes, zeros behind the end. It is filled where it
+/// lies, since moving it takes as long as putting it together.
+pub(crate) struct PathText {
     words: [u64; WORDS],
     /// The word that is being filled.
     last: u64,
-    bytes: usize,
+    /// Bytes of it.
+    pub(crate) bytes: usize,
+    /// It was too long, and ends in `…#` and its key.
+    pub(crate) cut: bool,
 }
 
-impl Joined {
+impl PathText {
     #[inline]
-    fn of(path: &(impl Pieces + ?Sized)) -> Self {
-        let mut joined = Self { words: [0; WORDS], last: 0, bytes: 0 };
-        path.each(&mut joined);
-        joined
+    pub(crate) fn new() -> Self {
+        Self { words: [0; WORDS], last: 0, bytes: 0, cut: false }
+    }
+
+    /// Its words, in pairs.
+    #[inline]
+    pub(crate) fn words(&self) -> &[u64] {
+        self.words.get(..2 * self.bytes.div_ceil(2 * WORD)).unwrap_or_default()
+    }
+
+    fn text(&self) -> &[u8] {
+        self.words.as_bytes().get(..self.bytes).unwrap_or_default()
+    }
+
+    /// Puts a path together; false if there is more of it than is kept.
+    #[inline]
+    fn join(&mut self, path: &(impl Pieces + ?Sized)) -> bool {
+        path.each(self);
+        if let Some(word) = self.words.get_mut(self.bytes / WORD) {
+            *word = self.last;
+        }
+        self.bytes <= ACTOR_PATH_BYTES
+    }
+
+    /// Ends a text that is too long.
+    #[cold]
+    fn cut_off(&mut self, key: Key) {
+        let whole = self.words;
+        self.words = [0; WORDS];
+        let room = self.words.as_mut_bytes().get_mut(..ACTOR_PATH_BYTES).unwrap_or_default();
+        self.bytes = cut_path(whole.as_bytes(), room, key);
+        self.cut = true;
     }
 
     /// Appends `bytes` bytes, 1 to 8; those of `value` beyond them are zero.
@@ -147,15 +191,12 @@ impl Joined {
     fn put(&mut self, value: u64, bytes: usize) {
         let shift = self.bytes % WORD * 8;
         self.last |= value << shift;
-        if let Some(word) = self.words.get_mut(self.bytes / WORD) {
-            *word = self.last;
-        }
         if shift + bytes * 8 >= 64 {
-            // In two steps, since all of it may be gone.
-            self.last = value >> 1 >> (63 - shift);
-            if let Some(word) = self.words.get_mut(self.bytes / WORD + 1) {
+            if let Some(word) = self.words.get_mut(self.bytes / WORD) {
                 *word = self.last;
             }
+            // In two steps, since all of it may be gone.
+            self.last = value >> 1 >> (63 - shift);
         }
         self.bytes += bytes;
     }
@@ -178,7 +219,7 @@ impl Joined {
     }
 }
 
-impl Joins for Joined {
+impl Joins for PathText {
     #[inline]
     fn piece(&mut self, piece: &str) {
         self.rest(piece.as_bytes(), 0);
@@ -251,39 +292,6 @@ fn key_of_long(hasher: PathHasher, path: &(impl Pieces + ?Sized)) -> Key {
     hasher.end(stream.lanes, stream.bytes)
 }
 
-/// The text of a path, as it goes into records: in whole words, zeros behind the end.
-pub(crate) struct PathText {
-    words: [u64; WORDS],
-    /// Bytes of it.
-    pub(crate) bytes: usize,
-    /// It was too long, and ends in `…#` and its key.
-    pub(crate) cut: bool,
-}
-
-impl PathText {
-    #[inline]
-    pub(crate) fn words(&self) -> &[u64] {
-        self.words.get(..self.bytes.div_ceil(WORD)).unwrap_or_default()
-    }
-
-    pub(crate) fn text(&self) -> &[u8] {
-        self.words.as_bytes().get(..self.bytes).unwrap_or_default()
-    }
-
-    #[inline]
-    fn whole(joined: &Joined) -> Self {
-        Self { words: joined.words, bytes: joined.bytes, cut: false }
-    }
-
-    #[cold]
-    fn cut(joined: &Joined, key: Key) -> Self {
-        let mut words = [0; WORDS];
-        let room = words.as_mut_bytes().get_mut(..ACTOR_PATH_BYTES).unwrap_or_default();
-        let bytes = cut_path(joined.words.as_bytes(), room, key);
-        Self { words, bytes, cut: true }
-    }
-}
-
 /// Writes as much of a path as fits, `…#` and its key; gives the bytes used.
 fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
     let mut kept = to.len().saturating_sub(PATH_CUT_MARK.len() + 32);
@@ -302,11 +310,7 @@ fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
 impl PathHasher {
     /// The key of a path.
     pub(crate) fn key(self, path: &(impl Pieces + ?Sized)) -> Key {
-        let joined = Joined::of(path);
-        if joined.bytes > ACTOR_PATH_BYTES {
-            return key_of_long(self, path);
-        }
-        self.end(self.blocks(self.start(), &joined, 0), joined.bytes)
+        self.key_and_text(path, &mut PathText::new())
     }
 
     /// A hash for interning.
@@ -314,32 +318,30 @@ impl PathHasher {
         self.key(text).0[0]
     }
 
-    /// The text of a path; its key too where that is asked for.
+    /// The text of a path, into an empty one.
     #[inline]
-    pub(crate) fn text(self, path: &(impl Pieces + ?Sized)) -> PathText {
-        let joined = Joined::of(path);
-        if joined.bytes > ACTOR_PATH_BYTES {
-            return PathText::cut(&joined, key_of_long(self, path));
+    pub(crate) fn text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) {
+        if !text.join(path) {
+            text.cut_off(key_of_long(self, path));
         }
-        PathText::whole(&joined)
     }
 
-    /// The key of a path, and its text.
+    /// The key of a path; its text goes into an empty one.
     #[inline]
-    pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized)) -> (Key, PathText) {
-        let joined = Joined::of(path);
-        if joined.bytes > ACTOR_PATH_BYTES {
+    pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) -> Key {
+        if !text.join(path) {
             let key = key_of_long(self, path);
-            return (key, PathText::cut(&joined, key));
+            text.cut_off(key);
+            return key;
         }
-        (self.end(self.blocks(self.start(), &joined, 0), joined.bytes), PathText::whole(&joined))
+        self.end(self.blocks(self.start(), text, 0), text.bytes)
     }
 
     /// Takes in what was put together, from block `from` on.
     #[inline]
-    fn blocks(self, mut lanes: Lanes, joined: &Joined, from: usize) -> Lanes {
-        let pairs = joined.words.chunks_exact(2).take(joined.bytes.div_ceil(2 * WORD)).skip(from);
-        for pair in pairs {
+    fn blocks(self, mut lanes: Lanes, text: &PathText, from: usize) -> Lanes {
+        let pairs = text.words.get(2 * from..2 * text.bytes.div_ceil(2 * WORD)).unwrap_or_default();
+        for pair in pairs.chunks_exact(2) {
             if let [x, y] = pair {
                 lanes = self.block(lanes, *x, *y);
             }
@@ -347,35 +349,39 @@ impl PathHasher {
         lanes
     }
 
-    /// The key of a path, its text, its parent's key and the length of the parent's path: that is the path without its
-    /// last element.
+    /// The key of a path, its parent's key and the length of the parent's path, which is the path without its last
+    /// element; the path's text goes into an empty one.
     #[cfg(feature = "atomr")]
     #[inline]
-    pub(crate) fn path_and_parent(self, path: &atomr_core::actor::ActorPath) -> (Key, PathText, Key, usize) {
-        let joined = Joined::of(path);
+    pub(crate) fn path_and_parent(
+        self,
+        path: &atomr_core::actor::ActorPath,
+        text: &mut PathText,
+    ) -> (Key, Key, usize) {
+        let fits = text.join(path);
         let last = path.elements.last().map_or(0, |last| last.as_str().len());
         // The root's own path ends in the slash that the path of an actor just below it goes on from.
         let slash = usize::from(path.elements.len() > 1);
-        let parent_bytes = joined.bytes - last - slash;
-        if joined.bytes > ACTOR_PATH_BYTES {
+        let parent_bytes = text.bytes - last - slash;
+        if !fits {
             let key = key_of_long(self, path);
-            return (key, PathText::cut(&joined, key), self.key(&Above(path)), parent_bytes);
+            text.cut_off(key);
+            return (key, self.key(&Above(path)), parent_bytes);
         }
         // The parent's path is the start of this one, and so is its hash up to the block that it ends in.
         let (full, rest) = (parent_bytes / (2 * WORD), parent_bytes % (2 * WORD));
         let mut shared = self.start();
-        let mut pairs = joined.words.chunks_exact(2);
-        for pair in pairs.by_ref().take(full) {
+        for pair in text.words.get(..2 * full).unwrap_or_default().chunks_exact(2) {
             if let [x, y] = pair {
                 shared = self.block(shared, *x, *y);
             }
         }
         let mut above = shared;
-        if let (Some([x, y]), true) = (pairs.next(), rest > 0) {
+        if let (Some([x, y, ..]), true) = (text.words.get(2 * full..), rest > 0) {
             above = self.block(above, x & low_bytes(rest), y & low_bytes(rest.saturating_sub(WORD)));
         }
-        let key = self.end(self.blocks(shared, &joined, full), joined.bytes);
-        (key, PathText::whole(&joined), self.end(above, parent_bytes), parent_bytes)
+        let key = self.end(self.blocks(shared, text, full), text.bytes);
+        (key, self.end(above, parent_bytes), parent_bytes)
     }
 }
 
@@ -410,7 +416,8 @@ impl<'a> Texts<'a> {
         let room = self.buffer.get_mut(self.used..).unwrap_or_default();
         let max = max.min(room.len());
         let room = room.get_mut(..max).unwrap_or_default();
-        let text = hasher.text(path);
+        let mut text = PathText::new();
+        hasher.text(path, &mut text);
         let (used, cut) = match room.get_mut(..text.bytes) {
             Some(to) => {
                 to.copy_from_slice(text.text());
@@ -490,7 +497,8 @@ mod tests {
     fn one_pass_gives_path_parent_and_text() {
         let hasher = PathHasher::new();
         for path in paths() {
-            let (key, text, parent_key, parent_bytes) = hasher.path_and_parent(&path);
+            let mut text = PathText::new();
+            let (key, parent_key, parent_bytes) = hasher.path_and_parent(&path, &mut text);
             assert_eq!(key, hasher.key(&path));
             let whole = path.to_string();
             let shown = core::str::from_utf8(text.text()).unwrap();
