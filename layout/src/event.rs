@@ -17,8 +17,9 @@ use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
 use crate::names::put_text;
 use crate::records::actor_flags;
 use crate::ring::SLOT_HEAD_WORDS;
+use crate::sync::AtomicU64;
 use crate::table::Key;
-use crate::words::{halves, quarters};
+use crate::words::{self, halves, quarters};
 
 /// Something that happened to a node. The JSON is the incumbent's: the fields of the payload beside `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -290,6 +291,46 @@ impl<'a> Filling<'a> {
     /// Leaves the next text out.
     fn skip(&mut self) {
         self.next += 1;
+    }
+}
+
+/// An event of at most one text, which fits: to be written where it belongs, with nothing in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'a> {
+    numbers: [u64; 2],
+    kind: EventKind,
+    text: &'a str,
+}
+
+impl<'a> Plain<'a> {
+    /// The event, if it is one of that kind; [`encode`] writes the same, and all others.
+    #[inline]
+    pub fn of(event: &'a TelemetryEvent) -> Option<Self> {
+        let (kind, number, text) = match event {
+            TelemetryEvent::ActorStopped { path } => (EventKind::ActorStopped, 0, path.as_str()),
+            TelemetryEvent::MailboxSampled { path, depth } => {
+                (EventKind::MailboxSampled, *depth, path.as_str())
+            }
+            TelemetryEvent::StreamsGraphStarted { id, name } => {
+                (EventKind::StreamsGraphStarted, *id, name.as_str())
+            }
+            TelemetryEvent::StreamsGraphFinished { id } => (EventKind::StreamsGraphFinished, *id, ""),
+            TelemetryEvent::DDataUpdated { key } => (EventKind::DDataUpdated, 0, key.as_str()),
+            _ => return None,
+        };
+        (text.len() <= ACTOR_TEXT_BYTES).then_some(Self { kind, numbers: [number, 0], text })
+    }
+
+    /// Stores the record's words, relaxed.
+    #[inline]
+    pub fn store(&self, stamp: u64, room: &[AtomicU64]) {
+        let Self { kind, numbers, text } = *self;
+        let text_bytes = [text.len() as u16, 0, 0, 0, 0];
+        let head = EventHead { kind, stamp, type_id: 0, flags: 0, text_bytes, numbers };
+        if let Some((room, rest)) = room.split_first_chunk::<EVENT_HEAD_WORDS>() {
+            words::store(room, &head.words());
+            words::store_text(rest, text);
+        }
     }
 }
 
@@ -604,6 +645,40 @@ impl Part {
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests {
     use super::*;
+    use crate::sync::Ordering;
+
+    #[test]
+    fn a_plain_event_is_written_as_any_other() {
+        let texts = (0..=ACTOR_TEXT_BYTES + 1).map(|bytes| "é".repeat(bytes / 2) + &"x"[..bytes % 2]);
+        let events = texts.flat_map(|text| {
+            [
+                TelemetryEvent::ActorStopped { path: text.clone() },
+                TelemetryEvent::MailboxSampled { path: text.clone(), depth: 7 },
+                TelemetryEvent::StreamsGraphStarted { id: 8, name: text.clone() },
+                TelemetryEvent::StreamsGraphFinished { id: 9 },
+                TelemetryEvent::DDataUpdated { key: text },
+            ]
+        });
+        for event in events {
+            let Some(plain) = Plain::of(&event) else {
+                assert!(encode(&event, 5, |_| 0, |_| ()), "{event:?} would not have been cut");
+                continue;
+            };
+            let room: Vec<AtomicU64> = (0..EVENT_WORDS).map(|_| AtomicU64::new(0)).collect();
+            plain.store(5, &room);
+            let written: Vec<u64> = room.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+            let cut = encode(
+                &event,
+                5,
+                |_| 0,
+                |record| {
+                    let words: &[u64; EVENT_WORDS] = zerocopy::transmute_ref!(record);
+                    assert_eq!(written, words);
+                },
+            );
+            assert!(!cut);
+        }
+    }
 
     #[test]
     fn a_head_has_the_words_that_a_record_begins_with() {

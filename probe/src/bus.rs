@@ -78,6 +78,9 @@ impl TelemetryBus {
             letter.message_preview.clear();
         }
         let stamp = core.stamp(0);
+        if let Some(plain) = event::Plain::of(&event) {
+            return core.publish_with(|room| plain.store(stamp, room));
+        }
         let cut = event::encode(&event, stamp, |name| core.intern(name), |record| core.publish(record));
         if cut {
             core.count_cut_text();

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
@@ -362,7 +363,7 @@ impl Counter {
     #[inline]
     pub fn add(&self, n: u64) {
         if let Some(metric) = self.metric {
-            self.region.core.lanes().add(lane::current(), metric, n);
+            self.region.core.add(metric, n);
         }
     }
 }
@@ -404,6 +405,8 @@ impl Histogram {
 pub(crate) struct Core {
     memory: WriterMemory,
     map: RegionMap,
+    /// The words of the map's counters: they are asked for most.
+    counters: Range<usize>,
     #[cfg(target_os = "linux")]
     object: Option<region_file::Object>,
     clock: Clock,
@@ -497,6 +500,7 @@ impl Core {
         Self {
             memory,
             map,
+            counters: map.counters.range(),
             #[cfg(target_os = "linux")]
             object: None,
             clock,
@@ -544,13 +548,35 @@ impl Core {
 
     #[inline]
     pub(crate) fn lanes(&self) -> Lanes<'_> {
-        Lanes::new(self.section(self.map.counters), self.map.counters.stride)
+        let words = self.memory.words().get(self.counters.clone()).unwrap_or_default();
+        Lanes::new(words, self.map.counters.stride)
     }
 
     /// Adds `n` to a built-in counter.
     #[inline]
     pub(crate) fn count(&self, metric: Builtin, n: u64) {
-        self.lanes().add(lane::current(), metric as usize, n);
+        self.add(metric as usize, n);
+    }
+
+    #[inline]
+    fn add(&self, metric: usize, n: u64) {
+        let words = self.memory.words().get(self.counters.clone());
+        let added = match (lane::held(), words) {
+            (Some(lane), Some(words)) => {
+                Lanes::new(words, self.map.counters.stride).add_to_own(lane, metric, n)
+            }
+            _ => false,
+        };
+        if !added {
+            self.add_without_lane(metric, n);
+        }
+    }
+
+    /// What is left of an addition, and of a thread's first steps, in one call that needs nothing of the caller's.
+    #[cold]
+    #[inline(never)]
+    fn add_without_lane(&self, metric: usize, n: u64) {
+        self.lanes().add(lane::current(), metric, n);
     }
 
     #[inline]
@@ -595,16 +621,20 @@ impl Core {
     /// The same; `write` stores the record's words.
     #[inline]
     pub(crate) fn publish_with(&self, write: impl FnOnce(&[AtomicU64])) {
-        let lane = lane::current();
-        if lane != OVERFLOW && (lane as usize) < self.map.events.count {
-            self.event_lane(lane as usize).push_with(write);
-        } else {
-            self.publish_shared(write);
+        match lane::held() {
+            Some(lane) if (lane as usize) < self.map.events.count => {
+                self.event_lane(lane as usize).push_with(write);
+            }
+            _ => self.publish_without_lane(write),
         }
     }
 
     #[cold]
-    fn publish_shared(&self, write: impl FnOnce(&[AtomicU64])) {
+    fn publish_without_lane(&self, write: impl FnOnce(&[AtomicU64])) {
+        let lane = lane::current();
+        if lane != OVERFLOW && (lane as usize) < self.map.events.count {
+            return self.event_lane(lane as usize).push_with(write);
+        }
         let ring = self.event_lane(OVERFLOW as usize);
         if ring.write_with(ring.ticket(), write) == Written::Abandoned {
             self.count(Builtin::EventsAbandoned, 1);

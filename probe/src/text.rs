@@ -3,7 +3,7 @@
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, DEAD_LETTER_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::names::put_text;
 use atomscope_layout::table::Key;
-use atomscope_layout::words::WORD;
+use atomscope_layout::words::{Join, WORD, short};
 use zerocopy::IntoBytes;
 
 use crate::hash::{Lanes, PathHasher};
@@ -142,8 +142,6 @@ const _: () = {
 /// lies, since moving it takes as long as putting it together.
 pub(crate) struct PathText {
     words: [u64; WORDS],
-    /// The word that is being filled.
-    last: u64,
     /// Bytes of it.
     pub(crate) bytes: usize,
     /// It was too long, and ends in `…#` and its key.
@@ -153,7 +151,7 @@ pub(crate) struct PathText {
 impl PathText {
     #[inline]
     pub(crate) fn new() -> Self {
-        Self { words: [0; WORDS], last: 0, bytes: 0, cut: false }
+        Self { words: [0; WORDS], bytes: 0, cut: false }
     }
 
     /// Its words, in pairs.
@@ -169,10 +167,11 @@ impl PathText {
     /// Puts a path together; false if there is more of it than is kept.
     #[inline]
     fn join(&mut self, path: &(impl Pieces + ?Sized)) -> bool {
-        path.each(self);
-        if let Some(word) = self.words.get_mut(self.bytes / WORD) {
-            *word = self.last;
-        }
+        let mut joining = Joining { join: Join::default(), words: &mut self.words };
+        path.each(&mut joining);
+        self.bytes = joining.join.bytes();
+        let (join, mut to) = joining.to();
+        join.end(&mut to);
         self.bytes <= ACTOR_PATH_BYTES
     }
 
@@ -185,69 +184,44 @@ impl PathText {
         self.bytes = cut_path(whole.as_bytes(), room, key);
         self.cut = true;
     }
+}
 
-    /// Appends `bytes` bytes, 1 to 8; those of `value` beyond them are zero.
+/// What is put together, in place.
+struct Joining<'a> {
+    join: Join,
+    words: &'a mut [u64; WORDS],
+}
+
+impl Joining<'_> {
     #[inline]
-    fn put(&mut self, value: u64, bytes: usize) {
-        let shift = self.bytes % WORD * 8;
-        self.last |= value << shift;
-        if shift + bytes * 8 >= 64 {
-            if let Some(word) = self.words.get_mut(self.bytes / WORD) {
-                *word = self.last;
+    fn to(&mut self) -> (&mut Join, impl FnMut(usize, u64)) {
+        let words = &mut *self.words;
+        let store = |at: usize, value| {
+            if let Some(word) = words.get_mut(at) {
+                *word = value;
             }
-            // In two steps, since all of it may be gone.
-            self.last = value >> 1 >> (63 - shift);
-        }
-        self.bytes += bytes;
-    }
-
-    /// Appends `bytes` of which all but the first `done` are still to come.
-    #[inline]
-    fn rest(&mut self, bytes: &[u8], done: usize) {
-        let mut rest = bytes.get(done..).unwrap_or_default();
-        while let Some((chunk, after)) = rest.split_first_chunk::<WORD>() {
-            self.put(u64::from_le_bytes(*chunk), WORD);
-            rest = after;
-        }
-        if !rest.is_empty() {
-            let value = match bytes.last_chunk::<WORD>() {
-                Some(chunk) => u64::from_le_bytes(*chunk) >> (64 - 8 * rest.len()),
-                None => short(rest),
-            };
-            self.put(value, rest.len());
-        }
+        };
+        (&mut self.join, store)
     }
 }
 
-impl Joins for PathText {
+impl Joins for Joining<'_> {
     #[inline]
     fn piece(&mut self, piece: &str) {
-        self.rest(piece.as_bytes(), 0);
+        let (join, mut to) = self.to();
+        join.rest(piece.as_bytes(), 0, &mut to);
     }
 
     #[inline]
     fn element(&mut self, piece: &str) {
+        let (join, mut to) = self.to();
         let bytes = piece.as_bytes();
         if let Some(chunk) = bytes.first_chunk::<WORD>() {
-            self.put(u64::from_le_bytes(*chunk) << 8 | u64::from(b'/'), WORD);
-            self.rest(bytes, WORD - 1);
+            join.put(u64::from_le_bytes(*chunk) << 8 | u64::from(b'/'), WORD, &mut to);
+            join.rest(bytes, WORD - 1, &mut to);
         } else {
-            self.put(short(bytes) << 8 | u64::from(b'/'), bytes.len() + 1);
+            join.put(short(bytes) << 8 | u64::from(b'/'), bytes.len() + 1, &mut to);
         }
-    }
-}
-
-/// Fewer than eight bytes as a word.
-#[inline]
-fn short(bytes: &[u8]) -> u64 {
-    let at = |index: usize| bytes.get(index).map_or(0, |byte| u64::from(*byte) << (8 * index));
-    // Bytes that are taken twice are the same.
-    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first))
-                | u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4))
-        }
-        _ => at(0) | at(1) | at(2),
     }
 }
 
