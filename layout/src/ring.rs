@@ -190,3 +190,21 @@ impl<'a> RingReader<'a> {
 
 #[cfg(all(test, atomscope_loom))]
 mod models;
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::counting::steps_of;
+
+    #[test]
+    fn a_push_takes_as_many_steps_in_a_long_ring_as_in_a_short_one() {
+        for slots in [1, 2, 3, 64, 100, 1024] {
+            let words: Vec<AtomicU64> = (0..(slots + 1) * 8).map(|_| AtomicU64::new(0)).collect();
+            let ring = Ring::new(&words, 8);
+            for _ in 0..2 * slots + 1 {
+                // The head; the sequence twice and the record; the head again.
+                assert_eq!(steps_of(|| ring.push(&[1, 2, 3])), 1 + 2 + 3 + 1);
+            }
+        }
+    }
+}

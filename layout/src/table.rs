@@ -791,3 +791,109 @@ impl<'a> TableReader<'a> {
 
 #[cfg(all(test, atomscope_loom))]
 mod models;
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::counting::steps_of;
+
+    const STRIDE: usize = 12;
+    /// Control words that one look at a key's two buckets loads.
+    const LOOK: u64 = 2 * BUCKET_SLOTS as u64;
+
+    struct Held {
+        control: Vec<AtomicU64>,
+        slots: Vec<AtomicU64>,
+        spill: Vec<AtomicU64>,
+        spill_used: AtomicU64,
+    }
+
+    impl Held {
+        fn new(buckets: usize) -> Self {
+            let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+            Self {
+                control: words(buckets * BUCKET_SLOTS),
+                slots: words(buckets * BUCKET_SLOTS * STRIDE),
+                spill: words(BUCKET_SLOTS),
+                spill_used: AtomicU64::new(0),
+            }
+        }
+
+        fn table(&self) -> Table<'_> {
+            Table::new(&self.control, &self.slots, STRIDE, &self.spill, &self.spill_used)
+        }
+
+        /// Spawns an actor the usual way, or the other; gives the steps, and whether it was the usual way.
+        fn spawn(&self, key: Key) -> (u64, bool) {
+            let (table, record, mut usual) = (self.table(), [key.0[0], key.0[1], 0, 0, 1, 0, 0, 0], false);
+            let steps = steps_of(|| match table.arrive(key) {
+                Some(arrival) => {
+                    usual = true;
+                    arrival.publish(&record, 8, &[7; 4]);
+                }
+                None => {
+                    let _ = table.take(key, Sign::Minus);
+                    let _ = table.put(key, Sign::Plus, &record);
+                }
+            });
+            (steps, usual)
+        }
+
+        fn stop(&self, key: Key) -> (u64, Taken) {
+            let mut taken = Taken::Nothing;
+            let steps = steps_of(|| taken = self.table().take(key, Sign::Plus));
+            (steps, taken)
+        }
+    }
+
+    fn key(number: u64) -> Key {
+        let mixed = |seed: u64| {
+            (number + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(seed | 1)
+        };
+        Key([mixed(0xd6e8_feb8_6659_fd93), mixed(0xa076_1d64_78bd_642f)])
+    }
+
+    #[test]
+    fn a_usual_spawn_and_stop_take_as_many_steps_among_many_actors_as_among_few() {
+        let held = Held::new(256);
+        let mut live = 0;
+        for actors in [1, 16, 128, 256, 512, 1024] {
+            for number in live..actors {
+                let _ = held.spawn(key(number));
+            }
+            live = actors;
+            for number in (0..64).map(|number| key(1 << 32 | number)) {
+                let (steps, usual) = held.spawn(number);
+                // Whether anything is spilled; the look; the free word again, its swap, the record, its publication.
+                assert!(usual && steps <= 1 + LOOK + 2 + 12 + 1, "{steps} steps among {actors}");
+                let (steps, taken) = held.stop(number);
+                // The look, up to the spawn; key and stamp; the swap.
+                assert!(taken != Taken::Nothing && steps <= LOOK + 3 + 1, "{steps} steps among {actors}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_bounded_too() {
+        let held = Held::new(256);
+        let path = key(1);
+        // More entries of one path than there is room for, then as many stops, and some that find nothing.
+        for _ in 0..3 * LOOK {
+            let (steps, _) = held.spawn(path);
+            assert!(steps <= 16 * LOOK, "{steps} steps to spawn");
+        }
+        for _ in 0..4 * LOOK {
+            let (steps, _) = held.stop(path);
+            assert!(steps <= 16 * LOOK, "{steps} steps to stop");
+        }
+    }
+
+    #[test]
+    fn a_slot_whose_tenant_has_gone_does_not_look_like_a_path_s_own() {
+        let held = Held::new(4);
+        for _ in 0..100 {
+            assert!(held.spawn(key(1)).1, "a path that comes again and again is a usual spawn each time");
+            assert!(matches!(held.stop(key(1)).1, Taken::Entry { stamp: 1 }));
+        }
+    }
+}

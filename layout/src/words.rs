@@ -214,8 +214,8 @@ mod tests {
                 assert_eq!(at, words.len());
                 words.push(word);
             };
-            join.rest(text[..one].as_bytes(), 0, &mut to);
-            join.rest(text[..two].as_bytes(), 0, &mut to);
+            join.rest(&text.as_bytes()[..one], 0, &mut to);
+            join.rest(&text.as_bytes()[..two], 0, &mut to);
             join.end(&mut to);
             let mut bytes = format!("{}{}", &text[..one], &text[..two]).into_bytes();
             assert_eq!(join.bytes(), bytes.len());
