@@ -11,7 +11,9 @@ use atomscope_layout::decode::Actors;
 use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
-use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorHead, ActorRecord, actor_flags, live};
+#[cfg(feature = "atomr")]
+use atomscope_layout::records::ActorHead;
+use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
 use atomscope_layout::table::{Key, Put, Sign, Taken};
 use atomscope_layout::words::{Words, store, store_parts};

@@ -8,20 +8,27 @@ use atomr_core::actor::{ActorPath, DeadLetterObserver};
 use atomscope_layout::Capacities;
 use std::sync::Arc;
 
-use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
+#[cfg(feature = "atomr")]
+use atomscope_layout::event::EventHead;
+use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{DEAD_LETTER_PATH_BYTES, DEAD_LETTER_TEXT_BYTES, MAX_DEAD_LETTERS};
 use atomscope_layout::metrics::Builtin;
+#[cfg(feature = "atomr")]
+use atomscope_layout::records::DeadLetterHead;
 use atomscope_layout::records::{
-    DEAD_LETTER_HEAD_WORDS, DEAD_LETTER_WORDS, DeadLetterHead, DeadLetterRecord as Record, dead_letter_flags,
+    DEAD_LETTER_HEAD_WORDS, DEAD_LETTER_WORDS, DeadLetterRecord as Record, dead_letter_flags,
 };
 use atomscope_layout::ring::Written;
+#[cfg(feature = "atomr")]
 use atomscope_layout::words::store_parts;
 use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
 use crate::dto::DeadLetterRecord;
 use crate::region::Region;
-use crate::text::{PathText, Pieces, Texts};
+#[cfg(feature = "atomr")]
+use crate::text::PathText;
+use crate::text::{Pieces, Texts};
 
 /// The newest dead letters, and how many there ever were.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ pub(crate) trait Joins {
     fn piece(&mut self, piece: &str);
 
     /// A slash, then this.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only atomr's paths come in elements"))]
     #[inline]
     fn element(&mut self, piece: &str) {
         self.piece("/");
@@ -403,6 +404,7 @@ impl<'a> Texts<'a> {
     }
 
     /// Puts a path that was put together elsewhere; gives the bytes used.
+    #[cfg(feature = "atomr")]
     pub(crate) fn put_joined(&mut self, path: &PathText) -> u16 {
         let to = self.buffer.get_mut(self.used..).and_then(|room| room.get_mut(..path.bytes));
         if let Some(to) = to {
