@@ -17,7 +17,9 @@ use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
 use crate::names::put_text;
 use crate::records::actor_flags;
 use crate::ring::SLOT_HEAD_WORDS;
+use crate::sync::AtomicU64;
 use crate::table::Key;
+use crate::words::{self, halves, quarters};
 
 /// Something that happened to a node. The JSON is the incumbent's: the fields of the payload beside `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +223,35 @@ impl EventRecord {
     }
 }
 
+/// An event without its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "those of EventRecord")]
+pub struct EventHead {
+    pub kind: EventKind,
+    pub stamp: u64,
+    pub type_id: u32,
+    pub flags: u32,
+    pub text_bytes: [u16; 5],
+    pub numbers: [u64; 2],
+}
+
+impl EventHead {
+    /// As an event of one part has it before its texts. Put together word by word: a processor that has just stored a
+    /// record's narrow fields must wait before it can load their words.
+    #[inline]
+    pub fn words(&self) -> [u64; EVENT_HEAD_WORDS] {
+        let ([a, b, c, d, e], [first, second]) = (self.text_bytes, self.numbers);
+        [
+            self.stamp,
+            halves(self.type_id, self.flags),
+            quarters([a, b, c, d]),
+            quarters([e, self.kind as u16, 0, 1]),
+            first,
+            second,
+        ]
+    }
+}
+
 /// Puts an event's texts into a record.
 struct Filling<'a> {
     record: &'a mut EventRecord,
@@ -254,6 +285,46 @@ impl<'a> Filling<'a> {
     /// Leaves the next text out.
     fn skip(&mut self) {
         self.next += 1;
+    }
+}
+
+/// An event of at most one text, which fits: to be written where it belongs, with nothing in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'a> {
+    numbers: [u64; 2],
+    kind: EventKind,
+    text: &'a str,
+}
+
+impl<'a> Plain<'a> {
+    /// The event, if it is one of that kind; [`encode`] writes the same, and all others.
+    #[inline]
+    pub fn of(event: &'a TelemetryEvent) -> Option<Self> {
+        let (kind, number, text) = match event {
+            TelemetryEvent::ActorStopped { path } => (EventKind::ActorStopped, 0, path.as_str()),
+            TelemetryEvent::MailboxSampled { path, depth } => {
+                (EventKind::MailboxSampled, *depth, path.as_str())
+            }
+            TelemetryEvent::StreamsGraphStarted { id, name } => {
+                (EventKind::StreamsGraphStarted, *id, name.as_str())
+            }
+            TelemetryEvent::StreamsGraphFinished { id } => (EventKind::StreamsGraphFinished, *id, ""),
+            TelemetryEvent::DDataUpdated { key } => (EventKind::DDataUpdated, 0, key.as_str()),
+            _ => return None,
+        };
+        (text.len() <= ACTOR_TEXT_BYTES).then_some(Self { kind, numbers: [number, 0], text })
+    }
+
+    /// Stores the record's words, relaxed.
+    #[inline]
+    pub fn store(&self, stamp: u64, room: &[AtomicU64]) {
+        let Self { kind, numbers, text } = *self;
+        let text_bytes = [text.len() as u16, 0, 0, 0, 0];
+        let head = EventHead { kind, stamp, type_id: 0, flags: 0, text_bytes, numbers };
+        if let Some((room, rest)) = room.split_first_chunk::<EVENT_HEAD_WORDS>() {
+            words::store(room, &head.words());
+            words::store_text(rest, text);
+        }
     }
 }
 
@@ -563,5 +634,60 @@ impl Part {
     /// Whether the event is all there.
     pub fn is_whole(&self) -> bool {
         self.part + 1 == self.parts
+    }
+}
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Ordering;
+
+    #[test]
+    fn a_plain_event_is_written_as_any_other() {
+        let texts = (0..=ACTOR_TEXT_BYTES + 1).map(|bytes| "é".repeat(bytes / 2) + &"x"[..bytes % 2]);
+        let events = texts.flat_map(|text| {
+            [
+                TelemetryEvent::ActorStopped { path: text.clone() },
+                TelemetryEvent::MailboxSampled { path: text.clone(), depth: 7 },
+                TelemetryEvent::StreamsGraphStarted { id: 8, name: text.clone() },
+                TelemetryEvent::StreamsGraphFinished { id: 9 },
+                TelemetryEvent::DDataUpdated { key: text },
+            ]
+        });
+        for event in events {
+            let Some(plain) = Plain::of(&event) else {
+                assert!(encode(&event, 5, |_| 0, |_| ()), "{event:?} would not have been cut");
+                continue;
+            };
+            let room: Vec<AtomicU64> = (0..EVENT_WORDS).map(|_| AtomicU64::new(0)).collect();
+            plain.store(5, &room);
+            let written: Vec<u64> = room.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+            let cut = encode(
+                &event,
+                5,
+                |_| 0,
+                |record| {
+                    let words: &[u64; EVENT_WORDS] = zerocopy::transmute_ref!(record);
+                    assert_eq!(written, words);
+                },
+            );
+            assert!(!cut);
+        }
+    }
+
+    #[test]
+    fn a_head_has_the_words_that_a_record_begins_with() {
+        let record = EventRecord {
+            stamp: 1 << 60 | 7,
+            type_id: 0x1234_5678,
+            flags: 0x9abc_def0,
+            text_bytes: [1, 2 << 8, 3, 4, 5 << 8],
+            numbers: [u64::MAX, 9],
+            ..EventRecord::new(EventKind::DeadLetter)
+        };
+        let EventRecord { stamp, type_id, flags, text_bytes, numbers, .. } = record;
+        let head = EventHead { kind: EventKind::DeadLetter, stamp, type_id, flags, text_bytes, numbers };
+        let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
+        assert_eq!(head.words().as_slice(), &words[..EVENT_HEAD_WORDS]);
     }
 }

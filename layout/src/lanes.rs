@@ -25,6 +25,7 @@ pub struct Lanes<'a> {
 
 impl<'a> Lanes<'a> {
     /// `words` is the counter section, `stride` the words from one lane to the next.
+    #[inline]
     pub fn new(words: &'a [AtomicU64], stride: usize) -> Self {
         Self { words, stride }
     }
@@ -33,10 +34,24 @@ impl<'a> Lanes<'a> {
     /// region does not have is overflow.
     #[inline]
     pub fn add(&self, lane: u32, metric: usize, n: u64) {
+        if !self.add_to_own(lane, metric, n) {
+            self.add_to_overflow(metric, n);
+        }
+    }
+
+    /// The same, where this region has the lane and it is not [`OVERFLOW`]; else does nothing and gives false.
+    #[inline]
+    pub fn add_to_own(&self, lane: u32, metric: usize, n: u64) -> bool {
         let own = if lane == OVERFLOW { None } else { self.word(lane, metric) };
-        if let Some(word) = own {
+        own.is_some_and(|word| {
             word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-        } else if let Some(word) = self.word(OVERFLOW, metric) {
+            true
+        })
+    }
+
+    #[cold]
+    fn add_to_overflow(&self, metric: usize, n: u64) {
+        if let Some(word) = self.word(OVERFLOW, metric) {
             word.fetch_add(n, Ordering::Relaxed);
         }
     }
@@ -49,6 +64,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
+    #[inline]
     fn word(&self, lane: u32, metric: usize) -> Option<&'a AtomicU64> {
         debug_assert!(metric < self.stride);
         self.words.get(lane as usize * self.stride + metric)

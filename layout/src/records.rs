@@ -9,6 +9,7 @@ use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, JOURNAL_WRITE_TEXT_BYTES, METRIC_TEXT_BYTES};
+use crate::words::{halves, quarters};
 
 /// What makes a stamp a time. One seqlock cell in the header.
 ///
@@ -57,10 +58,36 @@ pub struct ActorRecord {
     pub host_bytes: u16,
     /// Zero.
     pub reserved: [u16; 3],
-    /// Words that change while the record stands: see [`live`]. Zeroed when the slot is taken.
+    /// Words that change while the record stands: see [`live`]. One without its flag means nothing, and may be an earlier
+    /// actor's.
     pub live: [u64; 8],
     /// The texts, one after the other, in the order of their lengths.
     pub text: [u8; ACTOR_TEXT_BYTES],
+}
+
+/// The usual actor's record without its live words and its text: its type has a number, its parent's path is the start of its own, and there
+/// is nothing else to be said of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "those of ActorRecord")]
+pub struct ActorHead {
+    pub key: [u64; 2],
+    pub parent_key: [u64; 2],
+    pub spawned: u64,
+    pub type_id: u32,
+    pub flags: u32,
+    pub path_bytes: u16,
+    pub parent_bytes: u16,
+}
+
+impl ActorHead {
+    /// As the record has it before its live words; put together word by word, as [`crate::event::EventHead`].
+    #[inline]
+    pub fn words(&self) -> [u64; ACTOR_LIVE_WORD] {
+        let ([k0, k1], [p0, p1]) = (self.key, self.parent_key);
+        let kind = halves(self.type_id, self.flags);
+        let lengths = quarters([self.path_bytes, self.parent_bytes, 0, 0]);
+        [k0, k1, p0, p1, self.spawned, kind, lengths, 0]
+    }
 }
 
 /// Flags of an [`ActorRecord`].
@@ -83,7 +110,7 @@ pub mod actor_flags {
 
 /// Indices of [`ActorRecord::live`].
 pub mod live {
-    /// Messages waiting in the mailbox when it was last looked at.
+    /// Messages waiting in the mailbox when it was last looked at, with [`super::actor_flags::DEPTH`].
     pub const MAILBOX_DEPTH: usize = 0;
 }
 
@@ -107,6 +134,23 @@ pub struct DeadLetterRecord {
     pub preview_bytes: u16,
     /// The texts, one after the other, in the order of their lengths.
     pub text: [u8; DEAD_LETTER_TEXT_BYTES],
+}
+
+/// The usual dead letter without its text: its type has a number, and only its recipient is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "those of DeadLetterRecord")]
+pub struct DeadLetterHead {
+    pub stamp: u64,
+    pub type_id: u32,
+    pub recipient_bytes: u16,
+}
+
+impl DeadLetterHead {
+    /// As the record has it before its text; put together word by word, as [`crate::event::EventHead`].
+    #[inline]
+    pub fn words(&self) -> [u64; DEAD_LETTER_HEAD_WORDS] {
+        [self.stamp, halves(self.type_id, 0), quarters([self.recipient_bytes, 0, 0, 0])]
+    }
 }
 
 /// Flags of a [`DeadLetterRecord`].
@@ -163,6 +207,8 @@ pub const JOURNAL_WRITE_WORDS: usize = size_of::<JournalWriteRecord>() / 8;
 pub const JOURNAL_WRITE_HEAD_WORDS: usize = offset_of!(JournalWriteRecord, text) / 8;
 /// Words of a [`MetricRecord`].
 pub const METRIC_WORDS: usize = size_of::<MetricRecord>() / 8;
+/// Words of an actor record before its live words.
+pub const ACTOR_LIVE_WORD: usize = offset_of!(ActorRecord, live) / 8;
 /// Words of an actor record before its text.
 pub const ACTOR_HEAD_WORDS: usize = offset_of!(ActorRecord, text) / 8;
 /// Words of a dead letter before its text.
@@ -190,3 +236,38 @@ const _: () = {
     assert!(offset_of!(MetricRecord, name_bytes) == 8);
     assert!(offset_of!(MetricRecord, text) == 16);
 };
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    #[test]
+    fn a_head_has_the_words_that_a_record_begins_with() {
+        let head = ActorHead {
+            key: [1, 2],
+            parent_key: [3, 4],
+            spawned: 5,
+            type_id: 6,
+            flags: 7,
+            path_bytes: 8,
+            parent_bytes: 9,
+        };
+        let ActorHead { key, parent_key, spawned, type_id, flags, path_bytes, parent_bytes } = head;
+        let empty = ActorRecord::new_zeroed();
+        let record =
+            ActorRecord { key, parent_key, spawned, type_id, flags, path_bytes, parent_bytes, ..empty };
+        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+        assert_eq!(head.words().as_slice(), &words[..ACTOR_LIVE_WORD]);
+    }
+
+    #[test]
+    fn a_dead_letters_head_has_the_words_that_its_record_begins_with() {
+        let head = DeadLetterHead { stamp: 1, type_id: 2, recipient_bytes: 3 };
+        let DeadLetterHead { stamp, type_id, recipient_bytes } = head;
+        let record = DeadLetterRecord { stamp, type_id, recipient_bytes, ..DeadLetterRecord::new_zeroed() };
+        let words: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(record);
+        assert_eq!(head.words().as_slice(), &words[..DEAD_LETTER_HEAD_WORDS]);
+    }
+}

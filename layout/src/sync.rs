@@ -4,10 +4,15 @@
 #[cfg(atomscope_loom)]
 pub mod crossing;
 
-#[cfg(not(atomscope_loom))]
+#[cfg(all(test, not(atomscope_loom)))]
+pub mod counting;
+
+#[cfg(not(any(test, atomscope_loom)))]
 pub use core::sync::atomic::AtomicU64;
 #[cfg(not(atomscope_loom))]
 pub use core::sync::atomic::{Ordering, fence};
+#[cfg(all(test, not(atomscope_loom)))]
+pub use counting::AtomicU64;
 #[cfg(atomscope_loom)]
 pub use crossing::AtomicU64;
 #[cfg(atomscope_loom)]

@@ -6,7 +6,7 @@
 //! live when its entries add up to one. In the usual order only +1 entries exist.
 //!
 //! ```text
-//!   control word:  generation (40) │ tag (20) │ state (4)
+//!   control word:  generation (40) │ tag (20) │ changing (1) │ later (1) │ state (2)
 //!
 //!              ┌──────────────── put: compare-and-swap, generation + 1 ─────────────┐
 //!              │                                                                    ▼
@@ -16,6 +16,10 @@
 //!                                                                 │ update         ▲
 //!                                                                 └────────────────┘ generation + 1
 //! ```
+//! *Later* marks a PLUS that was put while another of its key stood or may have: only there can a stop that saw one entry
+//! have overlooked an older one, and only there it looks again. *Changing* marks a BUSY that stands all the while and is
+//! PLUS again in a moment: a stop that meets it cannot tell whether that is its own actor, and leaves its mark.
+//!
 //! A key has two buckets of eight slots. An entry that finds both full is *spilled*: only a hash word with a sign
 //! stays of it. One that finds no room there either is the caller's to count.
 //!
@@ -48,6 +52,7 @@ impl core::fmt::Display for Key {
 
 impl Key {
     /// The bits by which a spilled entry is known, in place: all but two of the first word.
+    #[inline]
     pub fn fingerprint(self) -> u64 {
         self.0[0] & !SIGN_BITS
     }
@@ -56,6 +61,7 @@ impl Key {
         self.0[1] & TAG_MASK
     }
 
+    #[inline]
     fn buckets(self, count: usize) -> [usize; 2] {
         fingerprint_buckets(self.fingerprint(), count)
     }
@@ -66,6 +72,7 @@ impl Key {
 }
 
 /// Both buckets follow from the fingerprint alone, so that a spilled stop can find a spawn in the table.
+#[inline]
 fn fingerprint_buckets(fingerprint: u64, count: usize) -> [usize; 2] {
     let first = scale(fingerprint >> 32, count);
     let second = scale(fingerprint & 0xffff_ffff, count);
@@ -73,6 +80,7 @@ fn fingerprint_buckets(fingerprint: u64, count: usize) -> [usize; 2] {
 }
 
 /// Spreads 32 random bits over 0..count.
+#[inline]
 fn scale(bits: u64, count: usize) -> usize {
     ((bits * count as u64) >> 32) as usize
 }
@@ -86,7 +94,11 @@ pub enum Sign {
     Minus,
 }
 
-const STATE_MASK: u64 = 0xf;
+const STATE_MASK: u64 = 3;
+const LATER: u64 = 1 << 2;
+const CHANGING: u64 = 1 << 3;
+/// State and marks.
+const LOW_MASK: u64 = 0xf;
 const TAG_MASK: u64 = (1 << 20) - 1;
 const SIGN_BITS: u64 = 3;
 
@@ -108,13 +120,94 @@ impl Control {
         self.0 >> 4 & TAG_MASK
     }
 
+    fn is_later(self) -> bool {
+        self.0 & LATER != 0
+    }
+
+    fn is_changing(self) -> bool {
+        self.0 & CHANGING != 0
+    }
+
+    /// The same with another state, and with marks where that holds any.
     fn with_state(self, state: u64) -> Self {
-        Self(self.0 & !STATE_MASK | state)
+        Self(self.0 & !LOW_MASK | state)
+    }
+
+    /// The same without a tenant. Its tag goes too, so that a look for the next one does not stop here.
+    fn freed(self) -> Self {
+        Self(self.0 & !(TAG_MASK << 4 | LOW_MASK))
     }
 
     fn next_generation(self, tag: u64, state: u64) -> Self {
         Self((self.0 >> 24).wrapping_add(1) << 24 | tag << 4 | state)
     }
+}
+
+/// The states of a bucket's words, two bits each, the first word's highest; `None` if one is of this key's tag.
+#[inline]
+fn states_without(key: Key, words: &[AtomicU64; BUCKET_SLOTS]) -> Option<u32> {
+    let mut states = 0;
+    for word in words {
+        let control = Control(word.load(Ordering::Acquire));
+        if control.tag() == key.tag() && control.state() != FREE {
+            return None;
+        }
+        states = states << 2 | control.state() as u32;
+    }
+    Some(states)
+}
+
+/// A bit for each word of a bucket that is not free, the lower of the two for its state.
+#[inline]
+fn taken(states: u32) -> u32 {
+    (states | states >> 1) & 0x5555_5555
+}
+
+/// How many words of a bucket are not free.
+#[inline]
+fn used(states: u32) -> u32 {
+    taken(states).count_ones()
+}
+
+/// The number of the first free word of a bucket.
+#[inline]
+fn first_free(states: u32) -> Option<usize> {
+    const ALL: u32 = ((1u64 << (2 * BUCKET_SLOTS)) - 1) as u32 & 0x5555_5555;
+    let free = !taken(states) & ALL;
+    // Of all 32 bits; the first word's are the highest of those in use.
+    let before = free.leading_zeros().checked_sub(32 - 2 * BUCKET_SLOTS as u32)?;
+    (free != 0).then_some(before as usize / 2)
+}
+
+/// A slot that [`Table::arrive`] has taken in hand.
+#[derive(Debug)]
+#[must_use = "the slot is in hand until its record is published"]
+pub struct Arrival<'a> {
+    word: &'a AtomicU64,
+    busy: Control,
+    slot: &'a [AtomicU64],
+}
+
+impl Arrival<'_> {
+    /// Writes the record's first words and those from word `text_at` on, and publishes it. All others keep what they had.
+    #[inline]
+    pub fn publish<const HEAD_WORDS: usize>(self, head: &[u64; HEAD_WORDS], text_at: usize, text: &[u64]) {
+        if let (Some(room), Some(rest)) = (self.slot.first_chunk::<HEAD_WORDS>(), self.slot.get(text_at..)) {
+            words::store(room, head);
+            words::store(rest, text);
+        }
+        self.word.store(self.busy.with_state(PLUS).0, Ordering::Release);
+    }
+}
+
+/// The oldest spawn of a key.
+enum Oldest {
+    /// None stands.
+    None,
+    /// One is being changed, which may be it.
+    InHand,
+    /// This one, with its stamp. Whoever acts on it must swap the control word that comes with it.
+    Found(usize, Control, u64),
 }
 
 fn state_of(sign: Sign) -> u64 {
@@ -183,6 +276,7 @@ impl<'a> Table<'a> {
     /// The table over these sections; `stride` is the words from one slot to the next. `spill_used` is a word of the
     /// writer's own, 0 until the first entry is spilled: while it is 0 nobody looks at the spill words. (Whoever sees
     /// it late misses an entry there, which only leaves a pair to settle.)
+    #[inline]
     pub fn new(
         control: &'a [AtomicU64],
         slots: &'a [AtomicU64],
@@ -193,10 +287,12 @@ impl<'a> Table<'a> {
         Self { control, slots, stride, spill, spill_used }
     }
 
+    #[inline]
     pub(crate) fn slot(&self, index: usize) -> &'a [AtomicU64] {
         self.slots.get(index * self.stride..(index + 1) * self.stride).unwrap_or_default()
     }
 
+    #[inline]
     fn buckets(&self, key: Key) -> [usize; 2] {
         key.buckets(self.control.len() / BUCKET_SLOTS)
     }
@@ -207,17 +303,51 @@ impl<'a> Table<'a> {
         words.iter().enumerate().map(move |(at, word)| (start + at, word))
     }
 
-    /// The entry of this key and state with the least or greatest stamp. What it says held at some time during the
-    /// look; whoever acts on it must swap the control word that comes with it.
-    fn find(&self, key: Key, state: u64, newest: bool) -> Option<(usize, Control, u64)> {
+    /// The control words of a bucket.
+    #[inline]
+    fn words(&self, bucket: usize) -> Option<&'a [AtomicU64; BUCKET_SLOTS]> {
+        self.control.get(bucket * BUCKET_SLOTS..)?.first_chunk()
+    }
+
+    /// The usual spawn: where nothing of its key is in the table, in one pass, a slot for it. `None` where there is
+    /// something, or no slot could be had at once: then [`Self::take`] and [`Self::put`] find out more. Until it is
+    /// published the slot is in hand.
+    #[inline]
+    pub fn arrive(&self, key: Key) -> Option<Arrival<'a>> {
+        if self.spill_used.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let [first, second] = self.buckets(key);
+        let (one, other) = (self.words(first)?, self.words(second)?);
+        let (taken, taken_of_other) = (states_without(key, one)?, states_without(key, other)?);
+        let (bucket, words, taken) = if used(taken_of_other) < used(taken) {
+            (second, other, taken_of_other)
+        } else {
+            (first, one, taken)
+        };
+        let at = first_free(taken)?;
+        let (word, index) = (words.get(at)?, bucket * BUCKET_SLOTS + at);
+        let control = Control(word.load(Ordering::Relaxed));
+        let busy = control.next_generation(key.tag(), BUSY);
+        let claimed = control.state() == FREE
+            && word.compare_exchange(control.0, busy.0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        fence(Ordering::Release);
+        claimed.then(|| Arrival { word, busy, slot: self.slot(index) })
+    }
+
+    /// The entry of this key and state with the least or greatest stamp, and whether one of its tag is being changed. What
+    /// it says held at some time during the look; whoever acts on it must swap the control word that comes with it.
+    fn find(&self, key: Key, state: u64, newest: bool) -> (Option<(usize, Control, u64)>, bool) {
         let mut best: Option<(usize, Control, u64)> = None;
+        let mut changing = false;
         for bucket in self.buckets(key) {
             for (index, word) in self.bucket(bucket) {
                 let control = Control(word.load(Ordering::Acquire));
-                if control.state() != state || control.tag() != key.tag() {
+                if control.tag() != key.tag() {
                     continue;
                 }
-                if self.key(index) != Some(key) {
+                changing |= control.is_changing();
+                if control.state() != state || self.key(index) != Some(key) {
                     continue;
                 }
                 let Some(stamp) = self.slot(index).get(STAMP_WORD) else { continue };
@@ -227,32 +357,106 @@ impl<'a> Table<'a> {
                 }
             }
         }
-        best
+        (best, changing)
+    }
+
+    /// The oldest spawn of this key. A look that took long may have passed by the slot of an actor before that actor came,
+    /// and then have met its successor, which is marked for that: another look sees the older one too.
+    fn oldest(&self, key: Key) -> Oldest {
+        let mut seen = None;
+        // Each further look is another thread's doing; there are never more than two buckets of entries.
+        for _ in 0..2 * BUCKET_SLOTS {
+            match self.find(key, PLUS, false) {
+                (_, true) => return Oldest::InHand,
+                (None, _) => return Oldest::None,
+                (Some((index, control, stamp)), _)
+                    if !control.is_later() || seen == Some((index, control)) =>
+                {
+                    return Oldest::Found(index, control, stamp);
+                }
+                (Some((index, control, _)), _) => seen = Some((index, control)),
+            }
+        }
+        Oldest::InHand
     }
 
     /// The stamp of the newest spawn under this key, if one stands: a later spawn must be stamped after it.
     pub fn newest_spawn(&self, key: Key) -> Option<u64> {
-        self.find(key, PLUS, true).map(|(_, _, stamp)| stamp)
+        self.find(key, PLUS, true).0.map(|(_, _, stamp)| stamp)
     }
 
     /// Takes the oldest entry of this key and sign out of the bag. A stop is not taken while an earlier spawn of its key
     /// may stand: it is that one's, and the two are left to [`Table::settle`]. (A spawn that took it would leave the
-    /// earlier one's record to stand for its own.)
+    /// earlier one's record to stand for its own.) A spawn is not taken while one of its key is being changed.
+    #[inline]
     pub fn take(&self, key: Key, sign: Sign) -> Taken {
-        let is_anothers = || sign == Sign::Minus && self.may_stand(key);
+        match sign {
+            Sign::Plus => match self.take_only(key) {
+                Some(stamp) => Taken::Entry { stamp },
+                None => self.take_plus(key),
+            },
+            Sign::Minus => self.take_minus(key),
+        }
+    }
+
+    /// The usual stop: takes the first spawn of this key that was put when no other stood; gives its stamp. (No other is
+    /// known to be older. Of two that came at the same time either will do.)
+    #[inline]
+    fn take_only(&self, key: Key) -> Option<u64> {
+        for bucket in self.buckets(key) {
+            for (at, word) in self.words(bucket)?.iter().enumerate() {
+                let control = Control(word.load(Ordering::Acquire));
+                if (control.0 ^ (key.tag() << 4 | PLUS)) & (TAG_MASK << 4 | LOW_MASK) != 0 {
+                    continue;
+                }
+                let slot = self.slot(bucket * BUCKET_SLOTS + at);
+                let [first, second, _, _, stamp] = slot.first_chunk::<MINUS_WORDS>()?;
+                let held = Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]);
+                let stamp = stamp.load(Ordering::Relaxed);
+                if held == key
+                    && word
+                        .compare_exchange(control.0, control.freed().0, Ordering::AcqRel, Ordering::Relaxed)
+                        .is_ok()
+                {
+                    return Some(stamp);
+                }
+            }
+        }
+        None
+    }
+
+    #[cold]
+    fn take_plus(&self, key: Key) -> Taken {
         // Each failure means that another thread had that entry; there are never more than two buckets of them.
         for _ in 0..2 * BUCKET_SLOTS {
-            let Some((index, control, stamp)) = self.find(key, state_of(sign), false) else { break };
-            if is_anothers() {
+            match self.oldest(key) {
+                Oldest::Found(index, control, stamp) => {
+                    if self.swap(index, control, control.freed()) {
+                        return Taken::Entry { stamp };
+                    }
+                }
+                Oldest::InHand => return Taken::Nothing,
+                Oldest::None => break,
+            }
+        }
+        let spilled = self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Plus);
+        if spilled { Taken::Spilled } else { Taken::Nothing }
+    }
+
+    #[cold]
+    fn take_minus(&self, key: Key) -> Taken {
+        for _ in 0..2 * BUCKET_SLOTS {
+            let (Some((index, control, stamp)), _) = self.find(key, MINUS, false) else { break };
+            if self.may_stand(key) {
                 return Taken::Nothing;
             }
-            if self.swap(index, control, control.with_state(FREE)) {
+            if self.swap(index, control, control.freed()) {
                 return Taken::Entry { stamp };
             }
         }
         if self.spill_used.load(Ordering::Relaxed) != 0
-            && !is_anothers()
-            && self.take_spilled(self.spill_group(key), key.fingerprint(), sign)
+            && !self.may_stand(key)
+            && self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Minus)
         {
             return Taken::Spilled;
         }
@@ -279,6 +483,7 @@ impl<'a> Table<'a> {
         Some(Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]))
     }
 
+    #[inline]
     fn swap(&self, index: usize, from: Control, to: Control) -> bool {
         self.control.get(index).is_some_and(|word| {
             word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -305,12 +510,13 @@ impl<'a> Table<'a> {
     /// Puts an entry into the bag. `record` holds the record's words from the first; words of the slot beyond it keep
     /// what they had.
     pub fn put(&self, key: Key, sign: Sign, record: &[u64]) -> Put {
+        let mark = if sign == Sign::Plus && self.may_stand(key) { LATER } else { 0 };
         if let Some((index, busy)) = self.claim(key) {
             let slot = self.slot(index);
             fence(Ordering::Release);
             words::store(slot, record);
             if let Some(word) = self.control.get(index) {
-                word.store(busy.with_state(state_of(sign)).0, Ordering::Release);
+                word.store(busy.with_state(state_of(sign) | mark).0, Ordering::Release);
             }
             return Put::Slot;
         }
@@ -355,15 +561,16 @@ impl<'a> Table<'a> {
     /// Lets `change` rewrite the newest spawn of this key in place. False if there is none or another thread has it.
     /// A stop that comes meanwhile leaves its mark, and is settled later.
     pub fn update(&self, key: Key, change: impl FnOnce(&[AtomicU64])) -> bool {
-        let Some((index, control, _)) = self.find(key, PLUS, true) else { return false };
-        let busy = control.next_generation(control.tag(), BUSY);
+        let (Some((index, control, _)), _) = self.find(key, PLUS, true) else { return false };
+        let later = control.0 & LATER;
+        let busy = control.next_generation(control.tag(), BUSY | CHANGING | later);
         if !self.swap(index, control, busy) {
             return false;
         }
         fence(Ordering::Release);
         change(self.slot(index));
         if let Some(word) = self.control.get(index) {
-            word.store(busy.with_state(PLUS).0, Ordering::Release);
+            word.store(busy.with_state(PLUS | later).0, Ordering::Release);
         }
         true
     }
@@ -393,17 +600,19 @@ impl<'a> Table<'a> {
                 continue;
             }
             let Some(key) = self.key(index) else { continue };
-            let outcome = if self.take_showing(key, &mut stopped) {
+            let taken = self.take_showing(key, &mut stopped);
+            let outcome = if taken == Some(true) {
                 settled.pairs += 1;
                 FREE
-            } else if expire(key.fingerprint()) {
+            } else if taken.is_some() && expire(key.fingerprint()) {
                 settled.expired += 1;
                 FREE
             } else {
                 settled.waiting += 1;
                 MINUS
             };
-            word.store(control.with_state(outcome).0, Ordering::Release);
+            let left = if outcome == FREE { control.freed() } else { control };
+            word.store(left.0, Ordering::Release);
         }
         for group in 0..self.spill.len() / BUCKET_SLOTS {
             for word in self.spill_words(group) {
@@ -435,17 +644,21 @@ impl<'a> Table<'a> {
         settled
     }
 
-    /// Takes the oldest spawn of this key, and shows its record while it is in hand.
-    fn take_showing(&self, key: Key, show: impl FnOnce(&[AtomicU64])) -> bool {
+    /// Takes the oldest spawn of this key, and shows its record while it is in hand. `None` where that must wait.
+    fn take_showing(&self, key: Key, show: impl FnOnce(&[AtomicU64])) -> Option<bool> {
         for _ in 0..2 * BUCKET_SLOTS {
-            let Some((index, control, _)) = self.find(key, PLUS, false) else { break };
-            if self.swap(index, control, control.with_state(BUSY)) {
-                self.show_and_free(index, control, show);
-                return true;
+            match self.oldest(key) {
+                Oldest::Found(index, control, _) => {
+                    if self.swap(index, control, control.with_state(BUSY)) {
+                        self.show_and_free(index, control, show);
+                        return Some(true);
+                    }
+                }
+                Oldest::InHand => return None,
+                Oldest::None => break,
             }
         }
-        self.spill_used.load(Ordering::Relaxed) != 0
-            && self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Plus)
+        Some(self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Plus))
     }
 
     fn take_by_fingerprint(&self, fingerprint: u64, show: impl FnOnce(&[AtomicU64])) -> bool {
@@ -465,7 +678,7 @@ impl<'a> Table<'a> {
 
     /// The slot of the newest spawn under this key, and its control word.
     pub(crate) fn standing(&self, key: Key) -> Option<(usize, u64)> {
-        self.find(key, PLUS, true).map(|(index, control, _)| (index, control.0))
+        self.find(key, PLUS, true).0.map(|(index, control, _)| (index, control.0))
     }
 
     /// Whether a slot still has this control word.
@@ -481,7 +694,7 @@ impl<'a> Table<'a> {
     /// Lets go of what [`Self::take_in_hand`] took: freed, or as it was.
     pub(crate) fn let_go(&self, index: usize, control: u64, free: bool) {
         if let Some(word) = self.control.get(index) {
-            let control = if free { Control(control).with_state(FREE).0 } else { control };
+            let control = if free { Control(control).freed().0 } else { control };
             word.store(control, Ordering::Release);
         }
     }
@@ -490,7 +703,7 @@ impl<'a> Table<'a> {
     fn show_and_free(&self, index: usize, control: Control, show: impl FnOnce(&[AtomicU64])) {
         show(self.slot(index));
         if let Some(word) = self.control.get(index) {
-            word.store(control.with_state(FREE).0, Ordering::Release);
+            word.store(control.freed().0, Ordering::Release);
         }
     }
 }
@@ -548,12 +761,17 @@ impl<'a> TableReader<'a> {
         for attempt in 0..READ_TRIES {
             let before = self.control.load(index);
             fence(Ordering::Acquire);
-            let sign = match Control(before).state() {
+            let control = Control(before);
+            let sign = match control.state() {
+                // Marks that nobody makes.
+                FREE | MINUS if control.is_later() || control.is_changing() => {
+                    return Err(Unreadable::Corrupt);
+                }
+                PLUS if control.is_changing() => return Err(Unreadable::Corrupt),
                 FREE => return Ok(Entry::Free),
                 PLUS => Some(Sign::Plus),
                 MINUS => Some(Sign::Minus),
-                BUSY => None,
-                _ => return Err(Unreadable::Corrupt),
+                _ => None,
             };
             if let Some(sign) = sign {
                 let start = index * self.stride;
@@ -593,3 +811,109 @@ impl<'a> TableReader<'a> {
 
 #[cfg(all(test, atomscope_loom))]
 mod models;
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::counting::steps_of;
+
+    const STRIDE: usize = 12;
+    /// Control words that one look at a key's two buckets loads.
+    const LOOK: u64 = 2 * BUCKET_SLOTS as u64;
+
+    struct Held {
+        control: Vec<AtomicU64>,
+        slots: Vec<AtomicU64>,
+        spill: Vec<AtomicU64>,
+        spill_used: AtomicU64,
+    }
+
+    impl Held {
+        fn new(buckets: usize) -> Self {
+            let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+            Self {
+                control: words(buckets * BUCKET_SLOTS),
+                slots: words(buckets * BUCKET_SLOTS * STRIDE),
+                spill: words(BUCKET_SLOTS),
+                spill_used: AtomicU64::new(0),
+            }
+        }
+
+        fn table(&self) -> Table<'_> {
+            Table::new(&self.control, &self.slots, STRIDE, &self.spill, &self.spill_used)
+        }
+
+        /// Spawns an actor the usual way, or the other; gives the steps, and whether it was the usual way.
+        fn spawn(&self, key: Key) -> (u64, bool) {
+            let (table, record, mut usual) = (self.table(), [key.0[0], key.0[1], 0, 0, 1, 0, 0, 0], false);
+            let steps = steps_of(|| match table.arrive(key) {
+                Some(arrival) => {
+                    usual = true;
+                    arrival.publish(&record, 8, &[7; 4]);
+                }
+                None => {
+                    let _ = table.take(key, Sign::Minus);
+                    let _ = table.put(key, Sign::Plus, &record);
+                }
+            });
+            (steps, usual)
+        }
+
+        fn stop(&self, key: Key) -> (u64, Taken) {
+            let mut taken = Taken::Nothing;
+            let steps = steps_of(|| taken = self.table().take(key, Sign::Plus));
+            (steps, taken)
+        }
+    }
+
+    fn key(number: u64) -> Key {
+        let mixed = |seed: u64| {
+            (number + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(seed | 1)
+        };
+        Key([mixed(0xd6e8_feb8_6659_fd93), mixed(0xa076_1d64_78bd_642f)])
+    }
+
+    #[test]
+    fn a_usual_spawn_and_stop_take_as_many_steps_among_many_actors_as_among_few() {
+        let held = Held::new(256);
+        let mut live = 0;
+        for actors in [1, 16, 128, 256, 512, 1024] {
+            for number in live..actors {
+                let _ = held.spawn(key(number));
+            }
+            live = actors;
+            for number in (0..64).map(|number| key(1 << 32 | number)) {
+                let (steps, usual) = held.spawn(number);
+                // Whether anything is spilled; the look; the free word again, its swap, the record, its publication.
+                assert!(usual && steps <= 1 + LOOK + 2 + 12 + 1, "{steps} steps among {actors}");
+                let (steps, taken) = held.stop(number);
+                // The look, up to the spawn; key and stamp; the swap.
+                assert!(taken != Taken::Nothing && steps <= LOOK + 3 + 1, "{steps} steps among {actors}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_bounded_too() {
+        let held = Held::new(256);
+        let path = key(1);
+        // More entries of one path than there is room for, then as many stops, and some that find nothing.
+        for _ in 0..3 * LOOK {
+            let (steps, _) = held.spawn(path);
+            assert!(steps <= 16 * LOOK, "{steps} steps to spawn");
+        }
+        for _ in 0..4 * LOOK {
+            let (steps, _) = held.stop(path);
+            assert!(steps <= 16 * LOOK, "{steps} steps to stop");
+        }
+    }
+
+    #[test]
+    fn a_slot_whose_tenant_has_gone_does_not_look_like_a_path_s_own() {
+        let held = Held::new(4);
+        for _ in 0..100 {
+            assert!(held.spawn(key(1)).1, "a path that comes again and again is a usual spawn each time");
+            assert!(matches!(held.stop(key(1)).1, Taken::Entry { stamp: 1 }));
+        }
+    }
+}

@@ -26,6 +26,7 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
+    #[inline]
     fn words(&self) -> &[AtomicU64] {
         // SAFETY: by the constructors' contracts `start` is non-null and aligned for atomics (where there are none, it is
         // dangling, which is as good), and for as long as `self` lives valid for reads of `words` atomics that lie in one
@@ -95,6 +96,7 @@ impl WriterMemory {
     }
 
     /// The words, for the writer.
+    #[inline]
     pub fn words(&self) -> &[AtomicU64] {
         self.0.words()
     }

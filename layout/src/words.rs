@@ -56,10 +56,127 @@ impl core::fmt::Debug for Words<'_> {
 }
 
 /// Stores `record` into the first words of `to`, relaxed; what does not fit is not written.
+#[inline]
 pub fn store(to: &[AtomicU64], record: &[u64]) {
-    for (word, value) in to.iter().zip(record) {
-        word.store(*value, Ordering::Relaxed);
+    // Two at a time: the loop around a store costs as much as it does.
+    for (words, values) in to.chunks_exact(2).zip(record.chunks_exact(2)) {
+        if let ([one, other], [value, next]) = (words, values) {
+            one.store(*value, Ordering::Relaxed);
+            other.store(*next, Ordering::Relaxed);
+        }
     }
+    let last = to.len().min(record.len());
+    if let (true, Some(at)) = (last % 2 == 1, last.checked_sub(1)) {
+        if let (Some(word), Some(value)) = (to.get(at), record.get(at)) {
+            word.store(*value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The same for a record that comes in two parts, one after the other.
+#[inline]
+pub fn store_parts<const HEAD_WORDS: usize>(to: &[AtomicU64], head: &[u64; HEAD_WORDS], rest: &[u64]) {
+    if let Some((room, after)) = to.split_first_chunk::<HEAD_WORDS>() {
+        store(room, head);
+        store(after, rest);
+    }
+}
+
+/// Stores a text into the first words of `to`, the last filled up with zeros; what does not fit is not written.
+#[inline]
+pub fn store_text(to: &[AtomicU64], text: &str) {
+    let mut chunks = text.as_bytes().chunks_exact(WORD);
+    let mut words = to.iter();
+    for (chunk, word) in chunks.by_ref().zip(words.by_ref()) {
+        if let Some(chunk) = chunk.first_chunk() {
+            word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+        }
+    }
+    if let (false, Some(word)) = (chunks.remainder().is_empty(), words.next()) {
+        word.store(short(chunks.remainder()), Ordering::Relaxed);
+    }
+}
+
+/// Texts on their way into words, one right after the other: eight bytes to a word, zeros behind the last. What is full is
+/// given to `to`, with its number; so the bytes go from where they are to where they belong, and no call for each piece.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Join {
+    /// The word that is being filled.
+    last: u64,
+    bytes: usize,
+}
+
+impl Join {
+    /// Bytes so far.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends `bytes` bytes, 1 to 8; those of `value` beyond them are zero.
+    #[inline]
+    pub fn put(&mut self, value: u64, bytes: usize, to: &mut impl FnMut(usize, u64)) {
+        let shift = self.bytes % WORD * 8;
+        self.last |= value << shift;
+        if shift + bytes * 8 >= 64 {
+            to(self.bytes / WORD, self.last);
+            // In two steps, since all of it may be gone.
+            self.last = value >> 1 >> (63 - shift);
+        }
+        self.bytes += bytes;
+    }
+
+    /// Appends `text` but for its first `done` bytes, which the caller has put.
+    #[inline]
+    pub fn rest(&mut self, text: &[u8], done: usize, to: &mut impl FnMut(usize, u64)) {
+        let mut rest = text.get(done..).unwrap_or_default();
+        while let Some((chunk, after)) = rest.split_first_chunk::<WORD>() {
+            self.put(u64::from_le_bytes(*chunk), WORD, to);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            let value = match text.last_chunk::<WORD>() {
+                Some(chunk) => u64::from_le_bytes(*chunk) >> (64 - 8 * rest.len()),
+                None => short(rest),
+            };
+            self.put(value, rest.len(), to);
+        }
+    }
+
+    /// Gives what is left: nothing, or a word filled up with zeros.
+    #[inline]
+    pub fn end(self, to: &mut impl FnMut(usize, u64)) {
+        if self.bytes % WORD > 0 {
+            to(self.bytes / WORD, self.last);
+        }
+    }
+}
+
+/// Fewer than eight bytes as a word.
+#[inline]
+pub fn short(bytes: &[u8]) -> u64 {
+    let at = |index: usize| bytes.get(index).map_or(0, |byte| u64::from(*byte) << (8 * index));
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        // Bytes that are taken twice are the same.
+        (Some(first), Some(last)) => {
+            let last = u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
+            u64::from(u32::from_le_bytes(*first)) | last
+        }
+        _ => at(0) | at(1) | at(2),
+    }
+}
+
+/// Four 16-bit numbers as a word, the first lowest.
+#[inline]
+pub const fn quarters(numbers: [u16; 4]) -> u64 {
+    let [a, b, c, d] = numbers;
+    a as u64 | (b as u64) << 16 | (c as u64) << 32 | (d as u64) << 48
+}
+
+/// Two 32-bit numbers as a word, the first lower.
+#[inline]
+pub const fn halves(lower: u32, upper: u32) -> u64 {
+    lower as u64 | (upper as u64) << 32
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between two characters.
@@ -86,6 +203,40 @@ mod tests {
         let words = [AtomicU64::new(7), AtomicU64::new(8)];
         assert!(Words::new(&words).slice(1..3).is_none());
         assert_eq!(Words::new(&words).slice(1..2).map(|w| w.load(0)), Some(8));
+    }
+
+    #[test]
+    fn texts_are_joined_as_their_bytes_are() {
+        let text = "abcdefghijklmnopqrstuvwxyz";
+        for (one, two) in (0..26).flat_map(|one| (0..26).map(move |two| (one, two))) {
+            let (mut join, mut words) = (Join::default(), vec![]);
+            let mut to = |at: usize, word: u64| {
+                assert_eq!(at, words.len());
+                words.push(word);
+            };
+            join.rest(&text.as_bytes()[..one], 0, &mut to);
+            join.rest(&text.as_bytes()[..two], 0, &mut to);
+            join.end(&mut to);
+            let mut bytes = format!("{}{}", &text[..one], &text[..two]).into_bytes();
+            assert_eq!(join.bytes(), bytes.len());
+            bytes.resize(bytes.len().next_multiple_of(WORD), 0);
+            let joined: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+            assert_eq!(joined, bytes);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_stored() {
+        for (room, record) in (0..6).flat_map(|room| (0..6).map(move |record| (room, record))) {
+            let words: Vec<AtomicU64> = (0..room).map(|_| AtomicU64::new(0)).collect();
+            let values: Vec<u64> = (1..=record).collect();
+            store(&words, &values);
+            let stored: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+            assert_eq!(
+                stored,
+                (1..=room as u64).map(|at| if at <= record { at } else { 0 }).collect::<Vec<_>>()
+            );
+        }
     }
 
     #[test]

@@ -8,18 +8,22 @@ use atomscope_layout::Capacities;
 use std::sync::Arc;
 
 use atomscope_layout::decode::ActorTree;
-use atomscope_layout::event::{EventKind, EventRecord, event_flags};
+use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
+#[cfg(feature = "atomr")]
+use atomscope_layout::records::ActorHead;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
 use atomscope_layout::table::{Key, Put, Sign, Taken};
-use atomscope_layout::words::{Words, store};
+use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::region::Region;
+#[cfg(feature = "atomr")]
+use crate::text::is_above;
 use crate::text::{PathText, Pieces, Texts};
 
 /// Looks at most at a record that another thread has in hand: far longer than a change takes, unless its thread has lost
@@ -138,9 +142,19 @@ impl ActorRegistry {
         self.bus.core().publish(&event);
     }
 
-    fn tell_stop(&self, mut event: EventRecord, spawned: u64) {
-        event.stamp = self.region.core.stamp(spawned);
-        self.bus.core().publish(&event);
+    #[inline]
+    fn tell_stop(&self, path: &PathText, spawned: u64) {
+        self.tell(EventKind::ActorStopped, path, 0, spawned);
+    }
+
+    /// Publishes what is told with a path, and perhaps a number.
+    #[inline]
+    fn tell(&self, kind: EventKind, path: &PathText, number: u64, cause: u64) {
+        let flags = if path.cut { event_flags::TEXT_CUT } else { 0 };
+        let stamp = self.region.core.stamp(cause);
+        let text_bytes = [path.bytes as u16, 0, 0, 0, 0];
+        let head = EventHead { kind, stamp, type_id: 0, flags, text_bytes, numbers: [number, 0] }.words();
+        self.bus.core().publish_with(|room| store_parts(room, &head, path.words()));
     }
 
     fn put(&self, key: Key, record: &ActorRecord, text_bytes: usize) {
@@ -181,25 +195,27 @@ impl ActorRegistry {
     /// Notes a stop. Unknown paths are left alone.
     pub fn record_stop(&self, path: &str) {
         let core = &self.region.core;
-        let (key, event) = self.path_event(path, EventKind::ActorStopped);
+        let mut text = PathText::new();
+        let key = core.hasher.key_and_text(path, &mut text);
         match self.take_spawn(key) {
-            Taken::Entry { stamp } => self.tell_stop(event, stamp),
-            Taken::Spilled => self.tell_stop(event, 0),
+            Taken::Entry { stamp } => self.tell_stop(&text, stamp),
+            Taken::Spilled => self.tell_stop(&text, 0),
             // In the hand of a thread that has lost its processor: it waits as one that came before its spawn.
-            Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, event),
+            Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, &text),
             Taken::Nothing => return,
         }
         core.count(Builtin::Stopped, 1);
     }
 
     /// Leaves a stop's mark: whoever brings it together with its spawn tells of it.
-    fn early_stop(&self, key: Key, event: EventRecord) {
+    #[cold]
+    fn early_stop(&self, key: Key, path: &PathText) {
         let core = &self.region.core;
         match core.table().put_stop(key, core.stamp(0)) {
             Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
             Put::Refused => {
                 core.count(Builtin::UntrackedStops, 1);
-                self.tell_stop(event, 0);
+                self.tell_stop(path, 0);
             }
         }
     }
@@ -240,22 +256,10 @@ impl ActorRegistry {
 
     fn set_depth(&self, path: &(impl Pieces + ?Sized), depth: u64) {
         let core = &self.region.core;
-        let (key, mut event) = self.path_event(path, EventKind::MailboxSampled);
+        let mut text = PathText::new();
+        let key = core.hasher.key_and_text(path, &mut text);
         self.update(key, |slot| set_depth(slot, depth));
-        event.numbers[0] = depth;
-        event.stamp = core.stamp(0);
-        self.bus.core().publish(&event);
-    }
-
-    /// An event that tells of a path, and the path's key.
-    fn path_event(&self, path: &(impl Pieces + ?Sized), kind: EventKind) -> (Key, EventRecord) {
-        let mut event = EventRecord::new(kind);
-        let mut text = PathText::new(event.text.get_mut(..ACTOR_PATH_BYTES).unwrap_or_default());
-        let key = self.region.core.hasher.key_and_text(path, &mut text);
-        let (bytes, cut) = text.finish(|| key);
-        event.text_bytes[0] = bytes as u16;
-        event.flags = if cut { event_flags::TEXT_CUT } else { 0 };
-        (key, event)
+        self.tell(EventKind::MailboxSampled, &text, depth, 0);
     }
 
     /// Actors spawned since the registry was made.
@@ -316,31 +320,74 @@ pub(crate) fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
 /// Hot: called for every actor, under the guardian's lock for top-level ones. The two may come in any order.
 impl SpawnObserver for ActorRegistry {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
-        let core = &self.region.core;
+        let core = &*self.region.core;
         core.count(Builtin::Spawned, 1);
+        let mut text = PathText::new();
+        let (key, parent_key, parent_bytes) = core.hasher.path_and_parent(path, &mut text);
+        let type_id = core.intern_static(actor_type);
+        let is_usual = !text.cut
+            && type_id != 0
+            && core::ptr::eq(core, &**self.bus.core())
+            && parent.is_some_and(|parent| is_above(parent, path));
+        let arrival = if is_usual { core.table().arrive(key) } else { None };
+        let Some(arrival) = arrival else { return self.unusual_spawn(path, parent, actor_type, type_id) };
+        let stamp = core.stamp(0);
+        let (path_bytes, parent_bytes) = (text.bytes as u16, parent_bytes as u16);
+        let flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
+        // Before the record can be found in the table, so that its stop is told later.
+        let text_bytes = [path_bytes, parent_bytes, 0, 0, 0];
+        let kind = EventKind::ActorSpawned;
+        let event = EventHead { kind, stamp, type_id, flags, text_bytes, numbers: [0; 2] }.words();
+        core.publish_with(|room| store_parts(room, &event, text.words()));
+        let (key, parent_key) = (key.0, parent_key.0);
+        let head = ActorHead { key, parent_key, spawned: stamp, type_id, flags, path_bytes, parent_bytes };
+        arrival.publish(&head.words(), ACTOR_HEAD_WORDS, text.words());
+    }
+
+    fn on_stop(&self, path: &ActorPath) {
+        let core = &*self.region.core;
+        core.count(Builtin::Stopped, 1);
+        let mut text = PathText::new();
+        let key = core.hasher.key_and_text(path, &mut text);
+        match core.table().take(key, Sign::Plus) {
+            Taken::Entry { stamp } => self.tell_stop(&text, stamp),
+            Taken::Spilled => self.tell_stop(&text, 0),
+            Taken::Nothing => self.early_stop(key, &text),
+        }
+    }
+
+    fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
+        self.set_depth(path, depth);
+    }
+}
+
+#[cfg(feature = "atomr")]
+impl ActorRegistry {
+    /// A spawn of which something is out of the ordinary: another entry of its path, a long path, a bus of its own.
+    #[cold]
+    fn unusual_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &str, type_id: u32) {
+        let core = &self.region.core;
+        let mut text = PathText::new();
+        let (key, parent_key, parent_bytes) = core.hasher.path_and_parent(path, &mut text);
         let mut record = ActorRecord::new_zeroed();
-        let mut text = PathText::new(record.text.get_mut(..ACTOR_PATH_BYTES).unwrap_or_default());
-        let (key, above_key, above_bytes) = core.hasher.path_and_parent(path, &mut text);
-        let (used, path_cut) = text.finish(|| key);
         record.key = key.0;
-        record.path_bytes = used as u16;
         let mut texts = Texts::new(&mut record.text);
-        texts.end(used, path_cut);
-        if path_cut {
+        record.path_bytes = texts.put_joined(&text);
+        if text.cut {
             record.flags |= actor_flags::PATH_CUT;
         }
         if let Some(parent) = parent {
             record.flags |= actor_flags::PARENT;
             if is_above(parent, path) {
                 record.flags |= actor_flags::PARENT_IS_PREFIX;
-                record.parent_key = above_key.0;
-                record.parent_bytes = u16::try_from(above_bytes).unwrap_or(u16::MAX);
+                record.parent_key = parent_key.0;
+                record.parent_bytes = u16::try_from(parent_bytes).unwrap_or(u16::MAX);
             } else {
                 record.parent_key = core.hasher.key(parent).0;
                 record.parent_bytes = texts.put_path(parent, ACTOR_PATH_BYTES, core.hasher);
             }
         }
-        record.type_id = core.intern_static(actor_type);
+        record.type_id = type_id;
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES);
         }
@@ -354,28 +401,7 @@ impl SpawnObserver for ActorRegistry {
         } else {
             // Its stop was here first: the actor has come and gone.
             core.count(Builtin::EarlyStopsDone, 1);
-            self.tell_stop(stop_event(&record, 0), record.spawned);
+            self.tell_stop(&text, record.spawned);
         }
     }
-
-    fn on_stop(&self, path: &ActorPath) {
-        let core = &self.region.core;
-        core.count(Builtin::Stopped, 1);
-        let (key, event) = self.path_event(path, EventKind::ActorStopped);
-        match core.table().take(key, Sign::Plus) {
-            Taken::Entry { stamp } => self.tell_stop(event, stamp),
-            Taken::Spilled => self.tell_stop(event, 0),
-            Taken::Nothing => self.early_stop(key, event),
-        }
-    }
-
-    fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
-        self.set_depth(path, depth);
-    }
-}
-
-#[cfg(feature = "atomr")]
-fn is_above(parent: &ActorPath, path: &ActorPath) -> bool {
-    path.elements.split_last().is_some_and(|(_, above)| above == parent.elements.as_slice())
-        && parent.address == path.address
 }

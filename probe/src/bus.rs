@@ -77,9 +77,15 @@ impl TelemetryBus {
         if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, core.previews) {
             letter.message_preview.clear();
         }
-        let (stamp, lane) = (core.stamp(0), core.own_event_lane());
-        let cut =
-            event::encode(&event, stamp, |name| core.intern(name), |record| core.publish_in(lane, record));
+        let stamp = core.stamp(0);
+        if let Some(plain) = event::Plain::of(&event) {
+            return core.publish_with(|room| plain.store(stamp, room));
+        }
+        let lane = core.own_event_lane();
+        let publish = |record: &EventRecord| {
+            core.publish_in(lane, |room| atomscope_layout::words::store(room, record.words()))
+        };
+        let cut = event::encode(&event, stamp, |name| core.intern(name), publish);
         if cut {
             core.count_cut_text();
         }

@@ -8,18 +8,26 @@ use atomr_core::actor::{ActorPath, DeadLetterObserver};
 use atomscope_layout::Capacities;
 use std::sync::Arc;
 
+#[cfg(feature = "atomr")]
+use atomscope_layout::event::EventHead;
 use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{DEAD_LETTER_PATH_BYTES, DEAD_LETTER_TEXT_BYTES, MAX_DEAD_LETTERS};
 use atomscope_layout::metrics::Builtin;
+#[cfg(feature = "atomr")]
+use atomscope_layout::records::DeadLetterHead;
 use atomscope_layout::records::{
     DEAD_LETTER_HEAD_WORDS, DEAD_LETTER_WORDS, DeadLetterRecord as Record, dead_letter_flags,
 };
 use atomscope_layout::ring::Written;
+#[cfg(feature = "atomr")]
+use atomscope_layout::words::store_parts;
 use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
 use crate::dto::DeadLetterRecord;
 use crate::region::Region;
+#[cfg(feature = "atomr")]
+use crate::text::PathText;
 use crate::text::{Pieces, Texts};
 
 /// The newest dead letters, and how many there ever were.
@@ -51,6 +59,7 @@ impl DeadLetterFeed {
         self.write(recipient.as_str(), sender.as_deref(), type_id, &message_type, preview);
     }
 
+    #[cold]
     fn write<P: Pieces + ?Sized>(
         &self,
         recipient: &P,
@@ -147,7 +156,26 @@ impl DeadLetterFeed {
 /// Hot: called on the sender's thread.
 impl DeadLetterObserver for DeadLetterFeed {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
-        let type_id = self.region.core.intern_static(message_type);
-        self.write(recipient, sender, type_id, message_type, "");
+        let core = &*self.region.core;
+        let type_id = core.intern_static(message_type);
+        let mut text = PathText::new();
+        core.hasher.text(recipient, &mut text);
+        // atomr never knows the sender.
+        let is_usual =
+            sender.is_none() && type_id != 0 && !text.cut && core::ptr::eq(core, &**self.bus.core());
+        if !is_usual {
+            return self.write(recipient, sender, type_id, message_type, "");
+        }
+        let ring = core.dead_letters();
+        let ticket = ring.ticket();
+        let (stamp, recipient_bytes) = (core.stamp(0), text.bytes as u16);
+        let head = DeadLetterHead { stamp, type_id, recipient_bytes }.words();
+        if ring.write_with(ticket, |room| store_parts(room, &head, text.words())) == Written::Abandoned {
+            core.count(Builtin::DeadLettersAbandoned, 1);
+        }
+        let (kind, numbers) = (EventKind::DeadLetter, [ticket.wrapping_add(1), 0]);
+        let text_bytes = [recipient_bytes, 0, 0, 0, 0];
+        let event = EventHead { kind, stamp, type_id, flags: 0, text_bytes, numbers }.words();
+        core.publish_with(|room| store_parts(room, &event, text.words()));
     }
 }

@@ -41,11 +41,17 @@ impl Drop for Guard {
     }
 }
 
+/// The lane that the calling thread holds, if it holds one.
+#[inline]
+pub(crate) fn held() -> Option<u32> {
+    let state = LANE.get();
+    (state & HELD != 0).then_some(state & !HELD)
+}
+
 /// The lane that the calling thread may count in.
 #[inline]
 pub(crate) fn current() -> u32 {
-    let state = LANE.get();
-    if state & HELD != 0 { state & !HELD } else { ask(state) }
+    held().unwrap_or_else(|| ask(LANE.get()))
 }
 
 #[cold]

@@ -39,6 +39,7 @@ mod error;
 pub mod exporters;
 #[cfg(feature = "atomr")]
 mod extension;
+mod hash;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
 mod instances;
 mod lane;

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
@@ -24,23 +25,23 @@ use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
 use atomscope_layout::names::{Interned, Interner};
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
-use atomscope_layout::ring::{Ring, Written};
+use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
-use atomscope_layout::words::{WORD, Words};
+use atomscope_layout::words::{WORD, Words, store};
 use atomscope_layout::{Capacities, RegionMap};
 
 use crate::actor_registry::stop_event;
 use crate::clock::{self, Clock};
 use crate::error::CreateError;
+use crate::hash::PathHasher;
 use crate::instances::Census;
 use crate::lane;
 use crate::poller::{POLL_INTERVAL, Poller};
 #[cfg(target_os = "linux")]
 use crate::region_file;
 use crate::sampler::Sampler;
-use crate::text::PathHasher;
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
@@ -362,7 +363,7 @@ impl Counter {
     #[inline]
     pub fn add(&self, n: u64) {
         if let Some(metric) = self.metric {
-            self.region.core.lanes().add(lane::current(), metric, n);
+            self.region.core.add(metric, n);
         }
     }
 }
@@ -404,6 +405,8 @@ impl Histogram {
 pub(crate) struct Core {
     memory: WriterMemory,
     map: RegionMap,
+    /// The words of the map's counters: they are asked for most.
+    counters: Range<usize>,
     #[cfg(target_os = "linux")]
     object: Option<region_file::Object>,
     clock: Clock,
@@ -497,6 +500,7 @@ impl Core {
         Self {
             memory,
             map,
+            counters: map.counters.range(),
             #[cfg(target_os = "linux")]
             object: None,
             clock,
@@ -537,25 +541,50 @@ impl Core {
         &self.map
     }
 
+    #[inline]
     pub(crate) fn section(&self, section: Section) -> &[AtomicU64] {
         self.memory.words().get(section.range()).unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn lanes(&self) -> Lanes<'_> {
-        Lanes::new(self.section(self.map.counters), self.map.counters.stride)
+        let words = self.memory.words().get(self.counters.clone()).unwrap_or_default();
+        Lanes::new(words, self.map.counters.stride)
     }
 
     /// Adds `n` to a built-in counter.
     #[inline]
     pub(crate) fn count(&self, metric: Builtin, n: u64) {
-        self.lanes().add(lane::current(), metric as usize, n);
+        self.add(metric as usize, n);
     }
 
+    #[inline]
+    fn add(&self, metric: usize, n: u64) {
+        let words = self.memory.words().get(self.counters.clone());
+        let added = match (lane::held(), words) {
+            (Some(lane), Some(words)) => {
+                Lanes::new(words, self.map.counters.stride).add_to_own(lane, metric, n)
+            }
+            _ => false,
+        };
+        if !added {
+            self.add_without_lane(metric, n);
+        }
+    }
+
+    /// What is left of an addition, and of a thread's first steps, in one call that needs nothing of the caller's.
+    #[cold]
+    #[inline(never)]
+    fn add_without_lane(&self, metric: usize, n: u64) {
+        self.lanes().add(lane::current(), metric, n);
+    }
+
+    #[inline]
     pub(crate) fn table(&self) -> Table<'_> {
         Table::new(
             self.section(self.map.actor_control),
             self.section(self.map.actor_slots),
-            self.map.actor_slots.stride,
+            ACTOR_WORDS,
             self.section(self.map.actor_spill),
             &self.spill_used,
         )
@@ -577,7 +606,7 @@ impl Core {
     }
 
     pub(crate) fn dead_letters(&self) -> Ring<'_> {
-        Ring::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
+        Ring::new(self.section(self.map.dead_letters), DEAD_LETTER_SLOT_BYTES / WORD)
     }
 
     pub(crate) fn dead_letter_capacity(&self) -> usize {
@@ -585,13 +614,27 @@ impl Core {
     }
 
     /// Writes an event into the calling thread's lane.
-    #[inline]
     pub(crate) fn publish(&self, record: &EventRecord) {
-        self.publish_in(self.own_event_lane(), record);
+        self.publish_with(|room| store(room, record.words()));
+    }
+
+    /// The same; `write` stores the record's words.
+    #[inline]
+    pub(crate) fn publish_with(&self, write: impl FnOnce(&[AtomicU64])) {
+        match lane::held() {
+            Some(lane) if (lane as usize) < self.map.events.count => {
+                self.event_lane(lane as usize).push_with(write);
+            }
+            _ => self.publish_without_lane(write),
+        }
+    }
+
+    #[cold]
+    fn publish_without_lane(&self, write: impl FnOnce(&[AtomicU64])) {
+        self.publish_in(self.own_event_lane(), write);
     }
 
     /// The event lane that the calling thread may write to, now and until its end. (It may get one of its own later.)
-    #[inline]
     pub(crate) fn own_event_lane(&self) -> u32 {
         match lane::current() {
             lane if (lane as usize) < self.map.events.count => lane,
@@ -600,16 +643,17 @@ impl Core {
     }
 
     /// Writes an event, or a part of one, into such a lane. All parts of an event go into one.
-    #[inline]
-    pub(crate) fn publish_in(&self, lane: u32, record: &EventRecord) {
+    pub(crate) fn publish_in(&self, lane: u32, write: impl FnOnce(&[AtomicU64])) {
         let ring = self.event_lane(lane as usize);
         if lane != OVERFLOW {
-            ring.push(record.words());
-        } else if ring.write(ring.ticket(), record.words()) == Written::Abandoned {
+            return ring.push_with(write);
+        }
+        if ring.write_with(ring.ticket(), write) == Written::Abandoned {
             self.count(Builtin::EventsAbandoned, 1);
         }
     }
 
+    #[inline]
     pub(crate) fn event_lane(&self, lane: usize) -> Ring<'_> {
         let events = self.map.events;
         let start = events.start + lane * events.stride;

@@ -1,125 +1,87 @@
-//! Paths and other texts on their way into records: copied piece by piece and hashed, never formatted.
+//! Paths and other texts on their way into records: put together in words and hashed, never formatted.
 
-use std::hash::Hasher as _;
-
-use atomscope_layout::limits::PATH_CUT_MARK;
+use atomscope_layout::limits::{ACTOR_PATH_BYTES, DEAD_LETTER_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::names::put_text;
 use atomscope_layout::table::Key;
-use siphasher::sip128::{Hasher128, SipHasher13};
+use atomscope_layout::words::{Join, WORD, short};
+use zerocopy::IntoBytes;
 
-/// Hashes paths with a key of its own, so that nobody outside can choose names that collide.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PathHasher([u64; 2]);
+use crate::hash::{Lanes, PathHasher};
 
 /// A text that comes in pieces, which together are what `Display` would write.
 pub(crate) trait Pieces {
-    fn each(&self, piece: &mut impl FnMut(&str));
+    fn each(&self, to: &mut impl Joins);
+}
+
+/// What pieces of a text are given to.
+pub(crate) trait Joins {
+    fn piece(&mut self, piece: &str);
+
+    /// A slash, then this.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only atomr's paths come in elements"))]
+    #[inline]
+    fn element(&mut self, piece: &str) {
+        self.piece("/");
+        self.piece(piece);
+    }
 }
 
 impl Pieces for str {
-    fn each(&self, piece: &mut impl FnMut(&str)) {
-        piece(self);
+    #[inline]
+    fn each(&self, to: &mut impl Joins) {
+        to.piece(self);
     }
 }
 
 #[cfg(feature = "atomr")]
 impl Pieces for atomr_core::actor::ActorPath {
-    fn each(&self, piece: &mut impl FnMut(&str)) {
-        address(&self.address, piece);
-        if self.elements.is_empty() {
-            piece("/");
-        }
-        elements(&self.elements, piece);
+    #[inline]
+    fn each(&self, to: &mut impl Joins) {
+        each(self, &self.elements, to);
     }
 }
 
+/// The pieces of the path with these elements.
 #[cfg(feature = "atomr")]
-fn elements(elements: &[atomr_core::actor::PathElement], piece: &mut impl FnMut(&str)) {
-    for element in elements {
-        piece("/");
-        piece(element.as_str());
+#[inline]
+fn each(
+    path: &atomr_core::actor::ActorPath,
+    elements: &[atomr_core::actor::PathElement],
+    to: &mut impl Joins,
+) {
+    let address = &path.address;
+    if address.protocol.as_bytes() == b"akka" {
+        // As every local path begins.
+        to.piece("akka://");
+    } else {
+        to.piece(&address.protocol);
+        to.piece("://");
     }
-}
-
-#[cfg(feature = "atomr")]
-fn address(address: &atomr_core::actor::Address, piece: &mut impl FnMut(&str)) {
-    piece(&address.protocol);
-    piece("://");
-    piece(&address.system);
+    to.piece(&address.system);
     if let (Some(host), Some(port)) = (&address.host, address.port) {
-        piece("@");
-        piece(host);
-        piece(":");
-        let (mut digits, mut rest) = ([b'0'; 5], port);
-        let mut at = digits.len();
-        while at == digits.len() || rest > 0 {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        piece(core::str::from_utf8(&digits[at..]).unwrap_or_default());
+        host_and_port(host, port, to);
+    }
+    if elements.is_empty() {
+        to.piece("/");
+    }
+    for element in elements {
+        to.element(element.as_str());
     }
 }
 
-impl PathHasher {
-    /// A hasher that nobody else has.
-    pub(crate) fn new() -> Self {
-        // The standard library's own source of per-map keys.
-        let random = || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        Self([random(), random()])
+#[cfg(feature = "atomr")]
+fn host_and_port(host: &str, port: u16, to: &mut impl Joins) {
+    to.piece("@");
+    to.piece(host);
+    to.piece(":");
+    let (mut digits, mut rest) = ([b'0'; 5], port);
+    let mut at = digits.len();
+    while at == digits.len() || rest > 0 {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
-
-    fn start(self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0[0], self.0[1])
-    }
-
-    /// The key of a path.
-    pub(crate) fn key(self, path: &(impl Pieces + ?Sized)) -> Key {
-        let mut buffer = [0; 256];
-        self.key_and_text(path, &mut PathText::new(&mut buffer))
-    }
-
-    /// The key of a path, whose text goes to `text`.
-    pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText<'_>) -> Key {
-        path.each(&mut |piece| text.push(piece));
-        let mut hasher = self.start();
-        // Bytes that lie together are hashed several times as fast as pieces of a few bytes each.
-        match text.all() {
-            Some(bytes) => hasher.write(bytes),
-            None => path.each(&mut |piece| hasher.write(piece.as_bytes())),
-        }
-        finish(&hasher)
-    }
-
-    /// A hash for interning.
-    pub(crate) fn hash(self, text: &str) -> u64 {
-        let mut hasher = self.start();
-        hasher.write(text.as_bytes());
-        finish(&hasher).0[0]
-    }
-
-    /// The key of `path`, that of its parent and the length of the parent's path; its text goes to `text`. The parent's
-    /// path is the path without its last element.
-    #[cfg(feature = "atomr")]
-    pub(crate) fn path_and_parent(
-        self,
-        path: &atomr_core::actor::ActorPath,
-        text: &mut PathText<'_>,
-    ) -> (Key, Key, usize) {
-        path.each(&mut |piece| text.push(piece));
-        let last = path.elements.last().map_or(0, |last| last.as_str().len());
-        // The root's own path ends in the slash that the path of an actor just below it goes on from.
-        let slash = usize::from(path.elements.len() > 1);
-        let parent_bytes = text.whole - last - slash;
-        let mut hasher = self.start();
-        let Some((above, below)) = text.all().and_then(|bytes| bytes.split_at_checked(parent_bytes)) else {
-            return (self.key(path), self.key(&Above(path)), parent_bytes);
-        };
-        hasher.write(above);
-        let parent_key = finish(&hasher);
-        hasher.write(below);
-        (finish(&hasher), parent_key, parent_bytes)
-    }
+    to.piece(core::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 /// The path of the parent of a path.
@@ -128,73 +90,281 @@ struct Above<'a>(&'a atomr_core::actor::ActorPath);
 
 #[cfg(feature = "atomr")]
 impl Pieces for Above<'_> {
-    fn each(&self, piece: &mut impl FnMut(&str)) {
-        address(&self.0.address, piece);
-        match self.0.elements.split_last() {
-            Some((_, above)) if !above.is_empty() => elements(above, piece),
-            _ => piece("/"),
+    fn each(&self, to: &mut impl Joins) {
+        each(self.0, self.0.elements.split_last().map_or(&[], |(_, above)| above), to);
+    }
+}
+
+/// Whether `parent` is the path of `path` without its last element.
+#[cfg(feature = "atomr")]
+#[inline]
+pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core::actor::ActorPath) -> bool {
+    let (one, other) = (&parent.address, &path.address);
+    path.elements.split_last().is_some_and(|(_, above)| {
+        above.len() == parent.elements.len()
+            && above.iter().zip(&parent.elements).all(|(one, other)| same(one.as_str(), other.as_str()))
+    }) && same(&one.protocol, &other.protocol)
+        && same(&one.system, &other.system)
+        && (one.host.is_none() && other.host.is_none() || one.host == other.host)
+        && one.port == other.port
+}
+
+/// Whether two texts, mostly short, are the same: without a call for each of them.
+#[cfg(feature = "atomr")]
+#[inline]
+fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    one.len() == other.len()
+        && match (
+            one.first_chunk::<4>(),
+            other.first_chunk::<4>(),
+            one.last_chunk::<4>(),
+            other.last_chunk::<4>(),
+        ) {
+            (Some(first), Some(others), Some(last), Some(others_last)) if one.len() <= WORD => {
+                first == others && last == others_last
+            }
+            (None, ..) => short(one) == short(other),
+            _ => one == other,
         }
+}
+
+/// Words of a path that are kept; and one more, since it is hashed two words at a time.
+const PATH_WORDS: usize = ACTOR_PATH_BYTES / WORD;
+const WORDS: usize = PATH_WORDS.next_multiple_of(2);
+
+const _: () = {
+    assert!(ACTOR_PATH_BYTES % WORD == 0);
+    // A dead letter's paths are put together in the same way.
+    assert!(DEAD_LETTER_PATH_BYTES == ACTOR_PATH_BYTES);
+};
+
+/// The text of a path, as it goes into records: in words of eight bytes, zeros behind the end. It is filled where it
+/// lies, since moving it takes as long as putting it together.
+pub(crate) struct PathText {
+    words: [u64; WORDS],
+    /// Bytes of it.
+    pub(crate) bytes: usize,
+    /// It was too long, and ends in `…#` and its key.
+    pub(crate) cut: bool,
+}
+
+impl PathText {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self { words: [0; WORDS], bytes: 0, cut: false }
+    }
+
+    /// Its words, in pairs.
+    #[inline]
+    pub(crate) fn words(&self) -> &[u64] {
+        self.words.get(..2 * self.bytes.div_ceil(2 * WORD)).unwrap_or_default()
+    }
+
+    fn text(&self) -> &[u8] {
+        self.words.as_bytes().get(..self.bytes).unwrap_or_default()
+    }
+
+    /// Puts a path together; false if there is more of it than is kept.
+    #[inline]
+    fn join(&mut self, path: &(impl Pieces + ?Sized)) -> bool {
+        let mut joining = Joining { join: Join::default(), words: &mut self.words };
+        path.each(&mut joining);
+        self.bytes = joining.join.bytes();
+        let (join, mut to) = joining.to();
+        join.end(&mut to);
+        self.bytes <= ACTOR_PATH_BYTES
+    }
+
+    /// Ends a text that is too long.
+    #[cold]
+    fn cut_off(&mut self, key: Key) {
+        let whole = self.words;
+        self.words = [0; WORDS];
+        let room = self.words.as_mut_bytes().get_mut(..ACTOR_PATH_BYTES).unwrap_or_default();
+        self.bytes = cut_path(whole.as_bytes(), room, key);
+        self.cut = true;
     }
 }
 
-fn finish(hasher: &SipHasher13) -> Key {
-    let hash = hasher.finish128();
-    Key([hash.h1, hash.h2])
+/// What is put together, in place.
+struct Joining<'a> {
+    join: Join,
+    words: &'a mut [u64; WORDS],
 }
 
-/// The text of a path while it is put together: as much of it as is kept, and how long it is as a whole.
-pub(crate) struct PathText<'a> {
-    buffer: &'a mut [u8],
-    used: usize,
-    whole: usize,
-}
-
-impl<'a> PathText<'a> {
-    /// Keeps at most as many bytes as `buffer` has.
-    pub(crate) fn new(buffer: &'a mut [u8]) -> Self {
-        Self { buffer, used: 0, whole: 0 }
+impl Joining<'_> {
+    #[inline]
+    fn to(&mut self) -> (&mut Join, impl FnMut(usize, u64)) {
+        let words = &mut *self.words;
+        let store = |at: usize, value| {
+            if let Some(word) = words.get_mut(at) {
+                *word = value;
+            }
+        };
+        (&mut self.join, store)
     }
+}
 
-    /// The whole path, if it fits.
-    fn all(&self) -> Option<&[u8]> {
-        if self.whole == self.used { self.buffer.get(..self.used) } else { None }
+impl Joins for Joining<'_> {
+    #[inline]
+    fn piece(&mut self, piece: &str) {
+        let (join, mut to) = self.to();
+        join.rest(piece.as_bytes(), 0, &mut to);
     }
 
     #[inline]
-    fn push(&mut self, piece: &str) {
-        let room = self.buffer.get_mut(self.used..).unwrap_or_default();
-        let fits = piece.len().min(room.len());
-        if let (Some(to), Some(from)) = (room.get_mut(..fits), piece.as_bytes().get(..fits)) {
-            to.copy_from_slice(from);
+    fn element(&mut self, piece: &str) {
+        let (join, mut to) = self.to();
+        let bytes = piece.as_bytes();
+        if let Some(chunk) = bytes.first_chunk::<WORD>() {
+            join.put(u64::from_le_bytes(*chunk) << 8 | u64::from(b'/'), WORD, &mut to);
+            join.rest(bytes, WORD - 1, &mut to);
+        } else {
+            join.put(short(bytes) << 8 | u64::from(b'/'), bytes.len() + 1, &mut to);
         }
-        self.used += fits;
-        self.whole += piece.len();
+    }
+}
+
+/// A text of any length on its way into its hash.
+struct Stream {
+    hasher: PathHasher,
+    lanes: Lanes,
+    block: [u8; 2 * WORD],
+    bytes: usize,
+}
+
+impl Stream {
+    fn take_in(&mut self) {
+        let (x, y) = (self.block.first_chunk(), self.block.last_chunk());
+        let word = |bytes: Option<&[u8; WORD]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        self.lanes = self.hasher.block(self.lanes, word(x), word(y));
+        self.block = [0; 2 * WORD];
+    }
+}
+
+impl Joins for Stream {
+    fn piece(&mut self, piece: &str) {
+        for byte in piece.bytes() {
+            let at = self.bytes % self.block.len();
+            self.block[at] = byte;
+            self.bytes += 1;
+            if at + 1 == self.block.len() {
+                self.take_in();
+            }
+        }
+    }
+}
+
+/// The key of a text too long to be put together.
+#[cold]
+fn key_of_long(hasher: PathHasher, path: &(impl Pieces + ?Sized)) -> Key {
+    let mut stream = Stream { hasher, lanes: hasher.start(), block: [0; 2 * WORD], bytes: 0 };
+    path.each(&mut stream);
+    if stream.bytes % stream.block.len() > 0 {
+        stream.take_in();
+    }
+    hasher.end(stream.lanes, stream.bytes)
+}
+
+/// Writes as much of a path as fits, `…#` and its key; gives the bytes used.
+fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
+    let mut kept = to.len().saturating_sub(PATH_CUT_MARK.len() + 32);
+    while kept > 0 && path.get(kept).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        kept -= 1;
+    }
+    let digits = key.0.into_iter().flat_map(|half| (0..16).rev().map(move |at| half >> (4 * at) & 0xf));
+    let digits = digits.map(|digit| b"0123456789abcdef"[digit as usize]);
+    let all = path.iter().copied().take(kept).chain(PATH_CUT_MARK.bytes()).chain(digits);
+    to.iter_mut().zip(all).fold(0, |bytes, (to, from)| {
+        *to = from;
+        bytes + 1
+    })
+}
+
+impl PathHasher {
+    /// The key of a path.
+    pub(crate) fn key(self, path: &(impl Pieces + ?Sized)) -> Key {
+        self.key_and_text(path, &mut PathText::new())
     }
 
-    /// Ends the text: a path that was too long ends in `…#` and its key. Gives the bytes used and whether it was cut.
-    pub(crate) fn finish(self, key: impl FnOnce() -> Key) -> (usize, bool) {
-        if self.whole <= self.buffer.len() {
-            return (self.used, false);
-        }
-        let mut kept = self.buffer.len().saturating_sub(PATH_CUT_MARK.len() + 32);
-        while kept > 0 && self.buffer.get(kept).is_some_and(|byte| byte & 0xc0 == 0x80) {
-            kept -= 1;
-        }
-        let Key(halves) = key();
-        let digits = halves.into_iter().flat_map(|half| (0..16).rev().map(move |at| half >> (4 * at) & 0xf));
-        let digits = digits.map(|digit| b"0123456789abcdef"[digit as usize]);
-        let mut used = kept;
-        let tail = self.buffer.get_mut(kept..).unwrap_or_default();
-        for (to, from) in tail.iter_mut().zip(PATH_CUT_MARK.bytes().chain(digits)) {
-            *to = from;
-            used += 1;
-        }
-        // What the kept bytes left of a split character must not stay behind the end.
-        if let Some(rest) = self.buffer.get_mut(used..) {
-            rest.fill(0);
-        }
-        (used, true)
+    /// A hash for interning.
+    pub(crate) fn hash(self, text: &str) -> u64 {
+        self.key(text).0[0]
     }
+
+    /// The text of a path, into an empty one.
+    #[inline]
+    pub(crate) fn text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) {
+        if !text.join(path) {
+            text.cut_off(key_of_long(self, path));
+        }
+    }
+
+    /// The key of a path; its text goes into an empty one.
+    #[inline]
+    pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) -> Key {
+        if !text.join(path) {
+            let key = key_of_long(self, path);
+            text.cut_off(key);
+            return key;
+        }
+        self.end(self.blocks(self.start(), text, 0), text.bytes)
+    }
+
+    /// Takes in what was put together, from block `from` on.
+    #[inline]
+    fn blocks(self, mut lanes: Lanes, text: &PathText, from: usize) -> Lanes {
+        let pairs = text.words.get(2 * from..2 * text.bytes.div_ceil(2 * WORD)).unwrap_or_default();
+        for pair in pairs.chunks_exact(2) {
+            if let [x, y] = pair {
+                lanes = self.block(lanes, *x, *y);
+            }
+        }
+        lanes
+    }
+
+    /// The key of a path, its parent's key and the length of the parent's path, which is the path without its last
+    /// element; the path's text goes into an empty one.
+    #[cfg(feature = "atomr")]
+    #[inline]
+    pub(crate) fn path_and_parent(
+        self,
+        path: &atomr_core::actor::ActorPath,
+        text: &mut PathText,
+    ) -> (Key, Key, usize) {
+        let fits = text.join(path);
+        let last = path.elements.last().map_or(0, |last| last.as_str().len());
+        // The root's own path ends in the slash that the path of an actor just below it goes on from.
+        let slash = usize::from(path.elements.len() > 1);
+        let parent_bytes = text.bytes - last - slash;
+        if !fits {
+            let key = key_of_long(self, path);
+            text.cut_off(key);
+            return (key, self.key(&Above(path)), parent_bytes);
+        }
+        // The parent's path is the start of this one, and so is its hash up to the block that it ends in.
+        let (full, rest) = (parent_bytes / (2 * WORD), parent_bytes % (2 * WORD));
+        let mut shared = self.start();
+        for pair in text.words.get(..2 * full).unwrap_or_default().chunks_exact(2) {
+            if let [x, y] = pair {
+                shared = self.block(shared, *x, *y);
+            }
+        }
+        let mut above = shared;
+        if let (Some([x, y, ..]), true) = (text.words.get(2 * full..), rest > 0) {
+            above = self.block(above, x & low_bytes(rest), y & low_bytes(rest.saturating_sub(WORD)));
+        }
+        let key = self.end(self.blocks(shared, text, full), text.bytes);
+        (key, self.end(above, parent_bytes), parent_bytes)
+    }
+}
+
+/// The mask of the first so many bytes of a word.
+#[cfg(feature = "atomr")]
+#[inline]
+fn low_bytes(bytes: usize) -> u64 {
+    if bytes >= WORD { u64::MAX } else { (1 << (8 * bytes)) - 1 }
 }
 
 /// Puts texts one after the other into a record's text, and remembers whether any was cut.
@@ -220,10 +390,28 @@ impl<'a> Texts<'a> {
     pub(crate) fn put_path(&mut self, path: &(impl Pieces + ?Sized), max: usize, hasher: PathHasher) -> u16 {
         let room = self.buffer.get_mut(self.used..).unwrap_or_default();
         let max = max.min(room.len());
-        let mut text = PathText::new(room.get_mut(..max).unwrap_or_default());
-        path.each(&mut |piece| text.push(piece));
-        let (used, cut) = text.finish(|| hasher.key(path));
+        let room = room.get_mut(..max).unwrap_or_default();
+        let mut text = PathText::new();
+        hasher.text(path, &mut text);
+        let (used, cut) = match room.get_mut(..text.bytes) {
+            Some(to) => {
+                to.copy_from_slice(text.text());
+                (text.bytes, text.cut)
+            }
+            None => (cut_path(text.text(), room, hasher.key(path)), true),
+        };
         self.end(used, cut)
+    }
+
+    /// Puts a path that was put together elsewhere; gives the bytes used.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn put_joined(&mut self, path: &PathText) -> u16 {
+        let to = self.buffer.get_mut(self.used..).and_then(|room| room.get_mut(..path.bytes));
+        if let Some(to) = to {
+            to.copy_from_slice(path.text());
+            return self.end(path.bytes, path.cut);
+        }
+        self.end(0, true)
     }
 
     /// Takes note of text that was put at the start by other means.
@@ -245,6 +433,12 @@ mod tests {
 
     use super::*;
 
+    impl Joins for String {
+        fn piece(&mut self, piece: &str) {
+            self.push_str(piece);
+        }
+    }
+
     fn paths() -> Vec<ActorPath> {
         let local = ActorPath::root(Address::local("Sys"));
         let remote = ActorPath::root(Address::remote("akka.tcp", "Sys", "höst", 2552));
@@ -254,6 +448,13 @@ mod tests {
         all.push(local.child("user").child("ünï").child("c"));
         all.push(remote.child("user"));
         all.push(local.child("user").child("x".repeat(10_000)));
+        // Every way in which pieces can lie across words, and each side of what is kept.
+        all.extend((0..20).flat_map(|one| (0..20).map(move |two| (one, two))).map(|(one, two)| {
+            ActorPath::root(Address::local("S"))
+                .child("abcdefghijklmnopqrst"[..one].to_owned())
+                .child("é".repeat(two))
+        }));
+        all.extend((100..160).map(|long| local.child("user").child("y".repeat(long))));
         all
     }
 
@@ -262,7 +463,7 @@ mod tests {
         let hasher = PathHasher::new();
         for path in paths() {
             let mut text = String::new();
-            path.each(&mut |piece| text.push_str(piece));
+            path.each(&mut text);
             assert_eq!(text, path.to_string());
             assert_eq!(hasher.key(&path), hasher.key(text.as_str()));
         }
@@ -272,14 +473,12 @@ mod tests {
     fn one_pass_gives_path_parent_and_text() {
         let hasher = PathHasher::new();
         for path in paths() {
-            let mut buffer = [0; 152];
-            let mut text = PathText::new(&mut buffer);
+            let mut text = PathText::new();
             let (key, parent_key, parent_bytes) = hasher.path_and_parent(&path, &mut text);
-            let (used, cut) = text.finish(|| key);
             assert_eq!(key, hasher.key(&path));
             let whole = path.to_string();
-            let shown = core::str::from_utf8(&buffer[..used]).unwrap();
-            if cut {
+            let shown = core::str::from_utf8(text.text()).unwrap();
+            if text.cut {
                 assert!(whole.len() > 152 && shown.ends_with(&format!("…#{key}")), "{shown}");
             } else {
                 assert_eq!(shown, whole);
@@ -300,6 +499,29 @@ mod tests {
             let used = texts.put_path(name.as_str(), 152, PathHasher::new()) as usize;
             assert!(texts.cut);
             assert!(core::str::from_utf8(&buffer[..used]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_text_has_one_key_however_it_comes() {
+        let hasher = PathHasher::new();
+        for path in paths() {
+            assert_eq!(key_of_long(hasher, &path), hasher.key(path.to_string().as_str()));
+        }
+    }
+
+    #[test]
+    fn a_parent_is_the_same_path_without_the_last_element() {
+        for path in paths() {
+            if let Some(parent) = path.parent() {
+                assert!(is_above(&parent, &path));
+                assert!(!is_above(&path, &path));
+                let elsewhere = Address::remote("akka", "Sys", "h", 1);
+                assert!(!is_above(&ActorPath { address: elsewhere, ..parent.clone() }, &path));
+                let mut other = parent.child("x");
+                other.elements.swap_remove(0);
+                assert_eq!(is_above(&other, &path), other.elements == parent.elements);
+            }
         }
     }
 }

@@ -241,7 +241,8 @@ impl ActorList {
             ends: ends.map(|end| end as u16),
             at,
             stamp: record.spawned,
-            depth: record.live[live::MAILBOX_DEPTH],
+            // Without the flag the word is what an earlier tenant of the slot left.
+            depth: if has(actor_flags::DEPTH) { record.live[live::MAILBOX_DEPTH] } else { 0 },
             type_id: record.type_id,
             flags: record.flags,
         });

@@ -1,0 +1,67 @@
+//! The standard library's atomics, which count what is done with them: so that a test can say how many steps a hot path
+//! takes, where time would not be the same twice.
+
+use core::sync::atomic::{AtomicU64 as Inner, Ordering};
+use std::cell::Cell;
+
+std::thread_local! {
+    static STEPS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Loads, stores and read-modify-writes that this thread does in `work`.
+pub fn steps_of(work: impl FnOnce()) -> u64 {
+    let before = STEPS.get();
+    work();
+    STEPS.get() - before
+}
+
+fn step() {
+    STEPS.set(STEPS.get() + 1);
+}
+
+/// A word.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct AtomicU64(Inner);
+
+#[allow(missing_docs, reason = "they are the standard library's")]
+impl AtomicU64 {
+    pub const fn new(value: u64) -> Self {
+        Self(Inner::new(value))
+    }
+
+    pub fn load(&self, order: Ordering) -> u64 {
+        step();
+        self.0.load(order)
+    }
+
+    pub fn store(&self, value: u64, order: Ordering) {
+        step();
+        self.0.store(value, order);
+    }
+
+    pub fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        step();
+        self.0.fetch_add(value, order)
+    }
+
+    pub fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+        step();
+        self.0.fetch_sub(value, order)
+    }
+
+    pub fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
+        step();
+        self.0.fetch_and(value, order)
+    }
+
+    pub fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+        step();
+        self.0.fetch_max(value, order)
+    }
+
+    pub fn compare_exchange(&self, from: u64, to: u64, done: Ordering, failed: Ordering) -> Result<u64, u64> {
+        step();
+        self.0.compare_exchange(from, to, done, failed)
+    }
+}
