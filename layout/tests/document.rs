@@ -355,13 +355,18 @@ fn control_and_spill_words_are_documented_as_they_are() {
     let held =
         || -> Vec<u64> { control.iter().map(|w| w.load(Ordering::Relaxed)).filter(|w| *w != 0).collect() };
     assert_eq!(table.put(key(1), Sign::Plus, &key(1).0), Put::Slot);
-    let parts = |word| ["state", "tag", "generation"].map(|name| part(word, name));
-    assert_eq!(parts(held()[0]), [state("PLUS"), 0xabcde, 1]);
-    assert!(table.update(key(1), |_| assert_eq!(parts(held()[0]), [state("BUSY"), 0xabcde, 2])));
-    assert_ne!(table.take(key(1), Sign::Plus), Taken::Nothing);
-    assert_eq!(parts(held()[0]), [state("FREE"), 0xabcde, 2]);
+    let parts = |word| ["state", "later", "changing", "tag", "generation"].map(|name| part(word, name));
+    assert_eq!(parts(held()[0]), [state("PLUS"), 0, 0, 0xabcde, 1]);
+    assert!(table.update(key(1), |_| assert_eq!(parts(held()[0]), [state("BUSY"), 0, 1, 0xabcde, 2])));
+    assert_eq!(table.put(key(1), Sign::Plus, &key(1).0), Put::Slot);
+    assert_eq!(parts(held()[1]), [state("PLUS"), 1, 0, 0xabcde, 1]);
+    for _ in 0..2 {
+        assert_ne!(table.take(key(1), Sign::Plus), Taken::Nothing);
+    }
+    assert_eq!(parts(held()[0]), [state("FREE"), 0, 0, 0, 2]);
     assert_eq!(table.put_stop(key(1), 7), Put::Slot);
-    assert_eq!(parts(held()[0]), [state("MINUS"), 0xabcde, 3]);
+    let minus = held().into_iter().find(|word| part(*word, "tag") != 0).unwrap();
+    assert_eq!(parts(minus)[..4], [state("MINUS"), 0, 0, 0xabcde]);
     let spill = region.section(region.map.actor_spill);
     let spilled =
         (2..).find(|number| table.put(key(*number), Sign::Plus, &key(*number).0) == Put::Spilled).unwrap();

@@ -322,6 +322,7 @@ impl Redactor {
             // A time that the application gave as text may be any text; the stamp stays.
             spawned_bytes: 0,
             reserved: [0; 3],
+            live: if from.flags & actor_flags::DEPTH != 0 { from.live } else { [0; 8] },
             text: ActorRecord::new_zeroed().text,
             ..from
         };

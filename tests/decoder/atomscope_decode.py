@@ -41,7 +41,7 @@ CUT_BYTES = 36
 
 FREE, BUSY, PLUS, MINUS = 0, 1, 2, 3
 STARTING, RUNNING, STOPPING, CLOSED = 1, 2, 3, 4
-PARENT, PARENT_IS_PREFIX, PATH_CUT, SPAWNED_TEXT, HOST = 1, 2, 4, 16, 32
+PARENT, PARENT_IS_PREFIX, PATH_CUT, SPAWNED_TEXT, HOST, DEPTH = 1, 2, 4, 16, 32, 64
 OPTIONAL, TIME_TEXT, REACHABLE, LIST_SHIFT = 1, 16, 32, 8
 
 VERDICTS = {
@@ -512,15 +512,15 @@ class Region:
         control, slots = self.sections[f"{table} control"], self.sections[f"{table} slots"]
         for attempt in range(TRIES):
             before = self.words.load(control.offset + index * 8)
-            state = before & 0xF
+            state, later, changing = before & 3, before >> 2 & 1, before >> 3 & 1
+            if state in (FREE, MINUS) and (later or changing) or state == PLUS and changing:
+                raise Unreadable
             if state == FREE:
                 return None
             if state in (PLUS, MINUS):
                 record = self.words.copy(slots.offset + index * slots.stride, length)
                 if self.words.load(control.offset + index * 8) == before:
                     return state, record
-            elif state != BUSY:
-                raise Unreadable
             pause(attempt)
         raise Unreadable
 
@@ -569,7 +569,7 @@ class Region:
             "path": path,
             "parent": parent if flags & PARENT else None,
             "actor_type": self.name(type_id) if type_id else type_name,
-            "mailbox_depth": depth,
+            "mailbox_depth": depth if flags & DEPTH else 0,
             "spawned_at": spawned if flags & SPAWNED_TEXT else self.time(stamp),
         }
         if flags & HOST:

@@ -348,6 +348,8 @@ fn typical() -> Region {
         (0..3).for_each(|lane| counters(&region).add(lane, number, 1 << (20 * lane)));
     }
 
+    region::subsystems::fill(&region, 92);
+
     let diff = ClusterMembershipDiff {
         added: vec![member(1, &["a", "b"], true), member(2, &[], false)],
         updated: vec![member(3, &[""], true)],

@@ -232,7 +232,7 @@ impl<'a> RegionReader<'a> {
         let mut document = |number| match self.document(number) {
             Ok(document) => {
                 let document = document.unwrap_or_default();
-                left_out += document.left_out;
+                left_out = document.left_out.saturating_add(left_out);
                 document
             }
             Err(_) => {

@@ -53,6 +53,7 @@ pub fn filled() -> Region {
         Kind::Gauge,
         "Jobs that wait.",
     );
+    super::subsystems::fill(&region, number + 1);
     for lane in 0..region.map.events.count {
         (0..3 * lane as u64)
             .for_each(|stamp| publish(region.memory.words(), &region.map, lane, stamp, stamp));

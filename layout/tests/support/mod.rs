@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "nothing but tests comes here")]
 
 pub mod hostile;
+pub mod subsystems;
 
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::names::Interner;
