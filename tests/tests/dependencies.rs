@@ -66,7 +66,7 @@ fn packages(metadata: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
 fn is_allowed(licence: &str) -> bool {
     licence.split(" AND ").all(|part| {
         let part = part.trim_start_matches('(').trim_end_matches(')').replace('/', " OR ");
-        part.split(" OR ").any(|licence| LICENCES.contains(&licence))
+        part.split(" OR ").any(|licence| LICENCES.contains(&licence.trim()))
     })
 }
 
