@@ -89,7 +89,8 @@ impl RemoteProbe {
     }
 
     /// Follows the associations of an endpoint manager: each round of the poller asks for their states, bytes, messages
-    /// and errors, and for what the failure detector thinks of them. A new state is published as an event.
+    /// and errors, and for what the failure detector thinks of them. A new state is published as an event. What is there
+    /// for less than a round may be missed: atomr may take a peer that was quarantined for idle again at once.
     #[cfg(feature = "remote")]
     pub fn attach(self: &Arc<Self>, manager: EndpointManager) {
         // A poll that held on to the probe would keep the region open for ever.

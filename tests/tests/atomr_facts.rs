@@ -274,20 +274,3 @@ async fn a_stopped_childs_name_is_taken_for_its_parents_life() {
     log.until("stop akka://facts/user/p/c").await;
     assert!(!spawned().await);
 }
-
-/// So `remote.quarantines` misses most of them: it is only asked for now and then.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connected_peer_that_is_quarantined_is_idle_again_at_once() {
-    use atomr_remote::{AssociationState, RemoteSettings, RemoteSystem};
-    let start = async |name: &str| {
-        let system = ActorSystem::create(name, Config::empty()).await.unwrap();
-        RemoteSystem::start(system, "127.0.0.1:0".parse().unwrap(), RemoteSettings::default()).await.unwrap()
-    };
-    let (here, there) = (start("here").await, start("there").await);
-    let (manager, peer) = (here.endpoint_manager(), &there.local_address);
-    manager.endpoint_for(peer).await.unwrap();
-    manager.quarantine(peer).await;
-    while manager.peer_state(peer) != Some(AssociationState::Idle) {
-        tokio::task::yield_now().await;
-    }
-}

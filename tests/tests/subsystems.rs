@@ -154,7 +154,7 @@ async fn associations_are_seen_with_what_passed_through_them() {
         (&json!(address), &json!(row.sent_bytes))
     );
 
-    // One that was never connected stays quarantined; see `atomr_facts.rs` for the other.
+    // One that was never connected: atomr may take another for idle again at once.
     here.endpoint_manager().quarantine(&"akka.tcp://far@127.0.0.1:1".parse_address()).await;
     let seen =
         until("the quarantine was seen", &telemetry, |seen| metric(seen, "remote.quarantines") == 1).await;
