@@ -1,0 +1,251 @@
+//! The lease probe: which leases there are, who holds them, and how often they were had and lost.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use atomr_coordination::{Lease, LeaseError};
+use atomscope_layout::instances::{Domain, lease};
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::sync::AtomicU64;
+
+use crate::region::{Core, Region};
+use crate::watched::{Boxed, Watched};
+
+/// Leases that this node asks for.
+#[derive(Debug)]
+pub struct LeaseProbe {
+    region: Region,
+    /// By name: all wrappers of one lease know together who of this node holds it.
+    known: Mutex<HashMap<String, Weak<Known>>>,
+}
+
+impl LeaseProbe {
+    pub(crate) fn of(region: Region) -> Self {
+        Self { region, known: Mutex::default() }
+    }
+
+    /// Puts itself around a lease: what it answers from now on through the wrapper is seen under this name, for as long as
+    /// there is a wrapper of that name. Takes a lock; not for hot paths.
+    ///
+    /// A lease is *lost* when who held it here learns from an answer of the lease that somebody else does, or nobody.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atomr_coordination::{InMemoryLease, Lease};
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let telemetry = TelemetryExtension::new("shop-1", 1024);
+    /// let leader = telemetry.leases.wrap("leader", InMemoryLease::new());
+    /// assert!(leader.acquire("shop-1").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wrap<L: Lease + ?Sized>(&self, name: &str, lease: Arc<L>) -> Arc<ProbedLease<L>> {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let known =
+                Known { core: self.region.core.clone(), name: name.to_owned(), held: Mutex::default() };
+            known.change(|numbers| numbers[lease::HELD].store(NO, Ordering::Relaxed));
+            let known = Arc::new(known);
+            all.retain(|_, known| known.strong_count() > 0);
+            all.insert(name.to_owned(), Arc::downgrade(&known));
+            known
+        });
+        Arc::new(ProbedLease { known, inner: lease })
+    }
+}
+
+const NO: u64 = 1;
+const YES: u64 = 2;
+
+/// What is known of a lease.
+#[derive(Debug)]
+struct Known {
+    core: Arc<Core>,
+    name: String,
+    held: Mutex<Held>,
+}
+
+/// Who holds a lease here.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    /// The hash of the owner's name; 0 if nobody of this node holds it.
+    by: u64,
+    /// How often that has changed: an answer that is older than the last change says nothing of a loss.
+    changes: u64,
+}
+
+impl Held {
+    fn set(&mut self, by: u64) {
+        *self = Self { by, changes: self.changes.wrapping_add(1) };
+    }
+}
+
+impl Known {
+    fn change(&self, work: impl FnMut(&[AtomicU64])) {
+        self.core.with_instance(Domain::Lease, None, &self.name, work);
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hash(&self, owner: &str) -> u64 {
+        self.core.hasher.hash(owner) | 1
+    }
+
+    fn acquired(&self, owner: &str, outcome: &Result<bool, LeaseError>) {
+        let mut held = self.held();
+        let by = self.hash(owner);
+        match outcome {
+            Ok(true) if held.by == by => {
+                self.change(|numbers| drop(numbers[lease::RENEWED].fetch_add(1, Ordering::Relaxed)));
+            }
+            Ok(true) => {
+                held.set(by);
+                self.core.count(Builtin::LeasesAcquired, 1);
+                let holder = u64::from(self.core.intern(owner));
+                self.change(|numbers| {
+                    numbers[lease::ACQUIRED].fetch_add(1, Ordering::Relaxed);
+                    numbers[lease::HOLDER].store(holder, Ordering::Relaxed);
+                    numbers[lease::HELD].store(YES, Ordering::Relaxed);
+                });
+            }
+            Ok(false) | Err(_) => {
+                self.core.count(Builtin::LeasesDenied, 1);
+                self.change(|numbers| drop(numbers[lease::DENIED].fetch_add(1, Ordering::Relaxed)));
+                if held.by == by {
+                    self.lost(&mut held);
+                }
+                if let Err(LeaseError::AlreadyHeld(holder)) = outcome {
+                    self.holder_is(Some(holder));
+                }
+            }
+        }
+    }
+
+    fn released(&self, owner: &str, outcome: &Result<(), LeaseError>) {
+        let mut held = self.held();
+        let was_held = held.by == self.hash(owner);
+        if outcome.is_ok() {
+            self.change(|numbers| {
+                numbers[lease::RELEASED].fetch_add(1, Ordering::Relaxed);
+                if was_held {
+                    numbers[lease::HOLDER].store(0, Ordering::Relaxed);
+                    numbers[lease::HELD].store(NO, Ordering::Relaxed);
+                }
+            });
+            if was_held {
+                held.set(0);
+            }
+        } else if was_held {
+            self.lost(&mut held);
+        }
+    }
+
+    /// What the lease answered to who asked when things were as `then`.
+    fn checked(&self, then: Held, holder: Option<&str>) {
+        let mut held = self.held();
+        if *held != then {
+            return;
+        }
+        if held.by != 0 && holder.map(|holder| self.hash(holder)) != Some(held.by) {
+            self.lost(&mut held);
+        }
+        self.holder_is(holder);
+    }
+
+    fn lost(&self, held: &mut Held) {
+        held.set(0);
+        self.core.count(Builtin::LeasesLost, 1);
+        self.change(|numbers| {
+            numbers[lease::LOST].fetch_add(1, Ordering::Relaxed);
+            numbers[lease::HOLDER].store(0, Ordering::Relaxed);
+            numbers[lease::HELD].store(NO, Ordering::Relaxed);
+        });
+    }
+
+    fn holder_is(&self, holder: Option<&str>) {
+        let holder = holder.map_or(0, |holder| u64::from(self.core.intern(holder)));
+        self.change(|numbers| numbers[lease::HOLDER].store(holder, Ordering::Relaxed));
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        let key = self.core.instance_key(Domain::Lease, None, &self.name);
+        self.core.remove_instance(Domain::Lease, key, |_| {});
+    }
+}
+
+/// A lease whose answers are seen; made by [`LeaseProbe::wrap`].
+///
+/// Each call costs one small allocation, for the future that sees its end, and takes a lock of the wrapper's own for some
+/// hundred nanoseconds.
+pub struct ProbedLease<L: ?Sized> {
+    known: Arc<Known>,
+    inner: Arc<L>,
+}
+
+impl<L: ?Sized> fmt::Debug for ProbedLease<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbedLease").field("name", &self.known.name).finish_non_exhaustive()
+    }
+}
+
+impl<L: ?Sized> ProbedLease<L> {
+    /// The lease itself.
+    pub fn inner(&self) -> &Arc<L> {
+        &self.inner
+    }
+}
+
+impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
+    fn acquire<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        owner: &'life1 str,
+    ) -> Boxed<'async_trait, Result<bool, LeaseError>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        Watched::boxed(self.inner.acquire(owner), move |outcome| {
+            if let Some(outcome) = outcome {
+                self.known.acquired(owner, outcome);
+            }
+        })
+    }
+
+    fn release<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        owner: &'life1 str,
+    ) -> Boxed<'async_trait, Result<(), LeaseError>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        Watched::boxed(self.inner.release(owner), move |outcome| {
+            if let Some(outcome) = outcome {
+                self.known.released(owner, outcome);
+            }
+        })
+    }
+
+    fn check_lease<'life0, 'async_trait>(&'life0 self) -> Boxed<'async_trait, Option<String>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let then = *self.known.held();
+        Watched::boxed(self.inner.check_lease(), move |outcome| {
+            if let Some(holder) = outcome {
+                self.known.checked(then, holder.as_deref());
+            }
+        })
+    }
+}
