@@ -26,8 +26,9 @@ impl LeaseProbe {
         Self { region, known: Mutex::default() }
     }
 
-    /// Puts itself around a lease: what it answers from now on through the wrapper is seen under this name, for as long as
-    /// there is a wrapper of that name. Takes a lock; not for hot paths.
+    /// Puts itself around a lease: what it answers from now on through the wrapper is seen under this name. What is
+    /// known of a lease goes when another is wrapped and there is no wrapper of that name any more. Takes a lock; not for
+    /// hot paths.
     ///
     /// A lease is *lost* when who held it here learns from an answer of the lease that somebody else does, or nobody.
     ///
@@ -46,11 +47,18 @@ impl LeaseProbe {
     pub fn wrap<L: Lease + ?Sized>(&self, name: &str, lease: Arc<L>) -> Arc<ProbedLease<L>> {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let known =
-                Known { core: self.region.core.clone(), name: name.to_owned(), held: Mutex::default() };
+            let core = &self.region.core;
+            all.retain(|other, known| {
+                let stays = other == name || known.strong_count() > 0;
+                if !stays {
+                    let key = core.instance_key(Domain::Lease, None, other);
+                    core.remove_instance(Domain::Lease, key, |_| {});
+                }
+                stays
+            });
+            let known = Known { core: core.clone(), name: name.to_owned(), held: Mutex::default() };
             known.change(|numbers| numbers[lease::HELD].store(NO, Ordering::Relaxed));
             let known = Arc::new(known);
-            all.retain(|_, known| known.strong_count() > 0);
             all.insert(name.to_owned(), Arc::downgrade(&known));
             known
         });
@@ -89,6 +97,12 @@ impl Known {
         self.core.with_instance(Domain::Lease, None, &self.name, work);
     }
 
+    fn add(&self, number: usize) {
+        self.change(|numbers| {
+            numbers[number].fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,12 +111,13 @@ impl Known {
         self.core.hasher.hash(owner) | 1
     }
 
-    fn acquired(&self, owner: &str, outcome: &Result<bool, LeaseError>) {
+    /// What came of asking for it when things were as `then`.
+    fn acquired(&self, then: Held, owner: &str, outcome: &Result<bool, LeaseError>) {
         let mut held = self.held();
         let by = self.hash(owner);
         match outcome {
             Ok(true) if held.by == by => {
-                self.change(|numbers| drop(numbers[lease::RENEWED].fetch_add(1, Ordering::Relaxed)));
+                self.add(lease::RENEWED);
             }
             Ok(true) => {
                 held.set(by);
@@ -116,12 +131,11 @@ impl Known {
             }
             Ok(false) | Err(_) => {
                 self.core.count(Builtin::LeasesDenied, 1);
-                self.change(|numbers| drop(numbers[lease::DENIED].fetch_add(1, Ordering::Relaxed)));
-                if held.by == by {
-                    self.lost(&mut held);
-                }
+                self.add(lease::DENIED);
                 if let Err(LeaseError::AlreadyHeld(holder)) = outcome {
-                    self.holder_is(Some(holder));
+                    self.holder_is(&mut held, then, Some(holder));
+                } else if held.by == by {
+                    self.lost(&mut held);
                 }
             }
         }
@@ -146,16 +160,16 @@ impl Known {
         }
     }
 
-    /// What the lease answered to who asked when things were as `then`.
-    fn checked(&self, then: Held, holder: Option<&str>) {
-        let mut held = self.held();
+    /// The lease says who holds it, to who asked when things were as `then`.
+    fn holder_is(&self, held: &mut Held, then: Held, holder: Option<&str>) {
         if *held != then {
             return;
         }
         if held.by != 0 && holder.map(|holder| self.hash(holder)) != Some(held.by) {
-            self.lost(&mut held);
+            self.lost(held);
         }
-        self.holder_is(holder);
+        let holder = holder.map_or(0, |holder| u64::from(self.core.intern(holder)));
+        self.change(|numbers| numbers[lease::HOLDER].store(holder, Ordering::Relaxed));
     }
 
     fn lost(&self, held: &mut Held) {
@@ -166,18 +180,6 @@ impl Known {
             numbers[lease::HOLDER].store(0, Ordering::Relaxed);
             numbers[lease::HELD].store(NO, Ordering::Relaxed);
         });
-    }
-
-    fn holder_is(&self, holder: Option<&str>) {
-        let holder = holder.map_or(0, |holder| u64::from(self.core.intern(holder)));
-        self.change(|numbers| numbers[lease::HOLDER].store(holder, Ordering::Relaxed));
-    }
-}
-
-impl Drop for Known {
-    fn drop(&mut self) {
-        let key = self.core.instance_key(Domain::Lease, None, &self.name);
-        self.core.remove_instance(Domain::Lease, key, |_| {});
     }
 }
 
@@ -213,9 +215,10 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         'life1: 'async_trait,
         Self: 'async_trait,
     {
+        let then = *self.known.held();
         Watched::boxed(self.inner.acquire(owner), move |outcome| {
             if let Some(outcome) = outcome {
-                self.known.acquired(owner, outcome);
+                self.known.acquired(then, owner, outcome);
             }
         })
     }
@@ -244,7 +247,7 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         let then = *self.known.held();
         Watched::boxed(self.inner.check_lease(), move |outcome| {
             if let Some(holder) = outcome {
-                self.known.checked(then, holder.as_deref());
+                self.known.holder_is(&mut self.known.held(), then, holder.as_deref());
             }
         })
     }

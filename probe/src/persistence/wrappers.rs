@@ -144,6 +144,12 @@ impl<J: ?Sized> ProbedJournal<J> {
         self.core.with_instance_of(Domain::Journal, self.key, None, &self.name, work);
     }
 
+    fn add(&self, number: usize) {
+        self.count(|numbers| {
+            numbers[number].fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
     fn has_written(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
         let Some(outcome) = outcome else { return self.given_up() };
         let took_ns = self.core.elapsed_ns(since);
@@ -191,7 +197,7 @@ impl<J: ?Sized> ProbedJournal<J> {
     }
 
     fn given_up(&self) {
-        self.count(|numbers| drop(numbers[journal_numbers::GIVEN_UP].fetch_add(1, Ordering::Relaxed)));
+        self.add(journal_numbers::GIVEN_UP);
     }
 }
 
@@ -224,7 +230,7 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
         let deleted = self.inner.delete_messages_to(persistence_id, to_sequence_nr);
         Watched::boxed(deleted, |outcome| {
             if let Some(Ok(())) = outcome {
-                self.count(|numbers| drop(numbers[journal_numbers::DELETES].fetch_add(1, Ordering::Relaxed)));
+                self.add(journal_numbers::DELETES);
             }
         })
     }
@@ -295,7 +301,7 @@ struct Run {
 
 impl Run {
     fn name(&self) -> &str {
-        self.name.get(..self.name_bytes).and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
+        self.name.get(..self.name_bytes).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default()
     }
 }
 
