@@ -312,6 +312,8 @@ impl Drop for Receiver {
 
 #[cfg(all(test, feature = "atomr"))]
 mod tests {
+    use atomscope_layout::event::EventRecord;
+
     use super::*;
 
     #[tokio::test]

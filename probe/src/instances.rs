@@ -216,3 +216,28 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::region::Region;
+
+    #[test]
+    fn what_finds_no_room_and_what_is_known_take_no_lock() {
+        let region = Region::builder("full").actors(1).instances(8).private().build().unwrap();
+        let core = region.core.clone();
+        let note = |core: &Core, name: &str| core.with_instance(Domain::PersistenceId, None, name, |_| {});
+        let ids = ["a", "b", "c", "d", "e", "f"];
+        let listed = ids.iter().filter(|id| note(&core, id).is_some()).count();
+        assert_eq!(listed, 4, "half of the room");
+        let _locked = region.core.census.change();
+        let (answer, answered) = mpsc::channel();
+        std::thread::spawn(move || answer.send(ids.map(|id| note(&core, id).is_some())));
+        let found = answered.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(found, [true, true, true, true, false, false]);
+        assert_eq!(region.core.reader().unwrap().builtin(Builtin::PersistenceIdsUnlisted), 4);
+    }
+}

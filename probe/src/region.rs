@@ -533,8 +533,8 @@ impl Core {
         None
     }
 
-    /// Whether nobody outside the process can see the region.
     #[cfg(feature = "atomr")]
+    /// Whether nobody outside the process can see the region.
     pub(crate) fn is_private(&self) -> bool {
         self.file().is_none()
     }
@@ -677,6 +677,7 @@ impl Core {
         lane::stamp(self.clock.ticks(), cause)
     }
 
+    #[cfg(feature = "persistence")]
     /// The time since a count of [`Core::ticks`] was taken. As fine as the clock of the hot paths.
     pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
         let ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, .. } = self.first_sighting;
@@ -685,15 +686,17 @@ impl Core {
                 (0, _) | (_, 0) => 1.0,
                 (ns, ticks) => ns as f64 / ticks as f64,
             };
-        (self.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
+        (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
     }
 
+    #[cfg(feature = "persistence")]
     /// The clock of the hot paths.
     #[inline]
     pub(crate) fn ticks(&self) -> u64 {
         self.clock.ticks()
     }
 
+    #[cfg(feature = "atomr")]
     /// Sets a built-in gauge.
     pub(crate) fn set(&self, metric: Builtin, value: u64) {
         self.lanes().set(metric as usize, value);
