@@ -23,6 +23,7 @@ use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 
 use crate::bus::TelemetryBus;
+use crate::clock;
 use crate::dto::{JournalInfo, PersistenceIdStat, PersistenceSnapshot};
 use crate::poller;
 use crate::region::{Core, Region};
@@ -34,6 +35,8 @@ mod wrappers;
 
 /// Of the persistence ids that are listed, the part that gives way to others in one round at most.
 const GIVE_WAY: usize = 8;
+/// A look at all instances is followed by a rest of so many times its length: a large region is looked at rarely.
+const REST: u64 = 50;
 
 /// What a journal can be asked for.
 #[async_trait]
@@ -187,6 +190,7 @@ fn written(core: &Core, bus: &Core, journal: Named<'_>, id: Named<'_>, first: u6
 #[derive(Debug, Default)]
 struct Seen {
     refused: u64,
+    rests_until_ns: u64,
     events: HashMap<Key, u64>,
 }
 
@@ -194,8 +198,8 @@ impl Seen {
     /// Looks at the ids only if any was refused since the last look.
     fn make_room(&mut self, core: &Core) {
         let Some(reader) = core.reader() else { return };
-        let refused = reader.builtin(Builtin::PersistenceIdsUnlisted);
-        if refused == self.refused {
+        let (refused, start) = (reader.builtin(Builtin::PersistenceIdsUnlisted), clock::mono_ns());
+        if refused == self.refused || start < self.rests_until_ns {
             return;
         }
         self.refused = refused;
@@ -215,6 +219,8 @@ impl Seen {
             self.events.remove(&key);
             core.remove_instance(Domain::PersistenceId, key, |id| roll_up(core, journal, id));
         }
+        let end = clock::mono_ns();
+        self.rests_until_ns = end.saturating_add(REST.saturating_mul(end.saturating_sub(start)));
     }
 }
 

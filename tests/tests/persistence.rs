@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use atomr_core::actor::ActorSystem;
@@ -207,6 +207,51 @@ async fn what_was_replayed_is_known_though_this_node_never_wrote_it() {
         json!([{ "name": "old", "persistence_ids":
             [{ "persistence_id": "old", "highest_sequence_nr": 9, "event_count": 0 }] }])
     );
+}
+
+/// Takes its time: an event's number is how long in milliseconds.
+struct Slow;
+
+#[async_trait]
+impl Journal for Slow {
+    async fn write_messages(&self, messages: Vec<PersistentRepr>) -> Result<(), JournalError> {
+        tokio::time::sleep(Duration::from_millis(messages[0].sequence_nr)).await;
+        Ok(())
+    }
+    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
+        Ok(())
+    }
+    async fn replay_messages(
+        &self,
+        _: &str,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> Result<Vec<PersistentRepr>, JournalError> {
+        Ok(Vec::new())
+    }
+    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn a_writes_latency_lies_between_what_it_waited_for_and_what_its_caller_waited() {
+    let telemetry = TelemetryExtension::new("slow-1", 64);
+    let journal = telemetry.persistence.wrap_journal("slow", Arc::new(Slow));
+    let start = Instant::now();
+    for waits_ms in [30, 60] {
+        journal.write_messages(vec![event("a", waits_ms)]).await.unwrap();
+    }
+    let waited_ns = start.elapsed().as_nanos() as u64;
+    let dump = dump(&telemetry);
+    let latency = metric(&dump, "persistence.write_latency.slow");
+    assert_eq!(latency["value"], 2);
+    let [sum, greatest] = ["sum", "greatest"].map(|field| latency["histogram"][field].as_u64().unwrap());
+    // The clock may be one of some milliseconds.
+    let tick_ns = 10_000_000;
+    assert!((90_000_000 - 2 * tick_ns..=waited_ns + 2 * tick_ns).contains(&sum), "{sum} of {waited_ns}");
+    assert!((60_000_000 - tick_ns..=sum).contains(&greatest), "{greatest} of {sum}");
 }
 
 /// Never ends, or panics.
