@@ -132,12 +132,16 @@ struct Account<J, S> {
     done: Done,
 }
 
+/// One coin was paid in.
+#[derive(Clone)]
+struct Coin;
+
 /// The event-sourced part.
 struct Coins(String);
 
 impl Eventsourced for Coins {
     type Command = u64;
-    type Event = ();
+    type Event = Coin;
     type State = u64;
     type Error = Infallible;
 
@@ -145,20 +149,20 @@ impl Eventsourced for Coins {
         self.0.clone()
     }
 
-    fn command_to_events(&self, _: &u64, coins: u64) -> Result<Vec<()>, Infallible> {
-        Ok((0..coins).map(|_| ()).collect())
+    fn command_to_events(&self, _: &u64, coins: u64) -> Result<Vec<Coin>, Infallible> {
+        Ok((0..coins).map(|_| Coin).collect())
     }
 
-    fn apply_event(balance: &mut u64, (): &()) {
+    fn apply_event(balance: &mut u64, _: &Coin) {
         *balance += 1;
     }
 
-    fn encode_event((): &()) -> Result<Vec<u8>, String> {
+    fn encode_event(_: &Coin) -> Result<Vec<u8>, String> {
         Ok(Vec::new())
     }
 
-    fn decode_event(_: &[u8]) -> Result<(), String> {
-        Ok(())
+    fn decode_event(_: &[u8]) -> Result<Coin, String> {
+        Ok(Coin)
     }
 }
 
