@@ -78,18 +78,43 @@ struct Known {
 }
 
 /// Who holds a lease here.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+///
+/// Answers are seen later than they are given, and in another order. What one says of its own asker is true; what it says
+/// of others is so only if nobody asked for the lease, or gave it back, from before the call until its answer is seen.
+#[derive(Debug, Default)]
 struct Held {
     /// The hash of the owner's name; 0 if nobody of this node holds it.
     by: u64,
-    /// How often that has changed: an answer that is older than the last change says nothing of a loss.
-    changes: u64,
+    /// Acquisitions and releases whose answer is not seen yet.
+    under_way: u64,
+    /// How many of them there ever were.
+    begun: u64,
 }
 
 impl Held {
-    fn set(&mut self, by: u64) {
-        *self = Self { by, changes: self.changes.wrapping_add(1) };
+    /// What there is to compare with at the end of a call that begins now.
+    fn now(&self) -> Asked {
+        Asked { alone: self.under_way == 0, begun: self.begun }
     }
+
+    fn begin(&mut self) -> Asked {
+        let alone = self.under_way == 0;
+        self.under_way += 1;
+        self.begun += 1;
+        Asked { alone, begun: self.begun }
+    }
+
+    fn is_undisturbed_since(&self, asked: Asked) -> bool {
+        asked.alone && self.begun == asked.begun
+    }
+}
+
+/// How things were when a call began.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// Whether no acquisition or release was under way.
+    alone: bool,
+    begun: u64,
 }
 
 impl Known {
@@ -111,16 +136,17 @@ impl Known {
         self.core.hasher.hash(owner) | 1
     }
 
-    /// What came of asking for it when things were as `then`.
-    fn acquired(&self, then: Held, owner: &str, outcome: &Result<bool, LeaseError>) {
+    fn acquired(&self, asked: Asked, owner: &str, outcome: Option<&Result<bool, LeaseError>>) {
         let mut held = self.held();
+        held.under_way -= 1;
+        let Some(outcome) = outcome else { return };
         let by = self.hash(owner);
         match outcome {
             Ok(true) if held.by == by => {
                 self.add(lease::RENEWED);
             }
             Ok(true) => {
-                held.set(by);
+                held.by = by;
                 self.core.count(Builtin::LeasesAcquired, 1);
                 let holder = u64::from(self.core.intern(owner));
                 self.change(|numbers| {
@@ -132,17 +158,20 @@ impl Known {
             Ok(false) | Err(_) => {
                 self.core.count(Builtin::LeasesDenied, 1);
                 self.add(lease::DENIED);
-                if let Err(LeaseError::AlreadyHeld(holder)) = outcome {
-                    self.holder_is(&mut held, then, Some(holder));
-                } else if held.by == by {
+                if held.by == by {
                     self.lost(&mut held);
+                }
+                if let Err(LeaseError::AlreadyHeld(holder)) = outcome {
+                    self.holder_is(&mut held, asked, Some(holder));
                 }
             }
         }
     }
 
-    fn released(&self, owner: &str, outcome: &Result<(), LeaseError>) {
+    fn released(&self, owner: &str, outcome: Option<&Result<(), LeaseError>>) {
         let mut held = self.held();
+        held.under_way -= 1;
+        let Some(outcome) = outcome else { return };
         let was_held = held.by == self.hash(owner);
         if outcome.is_ok() {
             self.change(|numbers| {
@@ -153,16 +182,16 @@ impl Known {
                 }
             });
             if was_held {
-                held.set(0);
+                held.by = 0;
             }
         } else if was_held {
             self.lost(&mut held);
         }
     }
 
-    /// The lease says who holds it, to who asked when things were as `then`.
-    fn holder_is(&self, held: &mut Held, then: Held, holder: Option<&str>) {
-        if *held != then {
+    /// The lease says who holds it.
+    fn holder_is(&self, held: &mut Held, asked: Asked, holder: Option<&str>) {
+        if !held.is_undisturbed_since(asked) {
             return;
         }
         if held.by != 0 && holder.map(|holder| self.hash(holder)) != Some(held.by) {
@@ -173,7 +202,7 @@ impl Known {
     }
 
     fn lost(&self, held: &mut Held) {
-        held.set(0);
+        held.by = 0;
         self.core.count(Builtin::LeasesLost, 1);
         self.change(|numbers| {
             numbers[lease::LOST].fetch_add(1, Ordering::Relaxed);
@@ -215,12 +244,9 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         'life1: 'async_trait,
         Self: 'async_trait,
     {
-        let then = *self.known.held();
-        Watched::boxed(self.inner.acquire(owner), move |outcome| {
-            if let Some(outcome) = outcome {
-                self.known.acquired(then, owner, outcome);
-            }
-        })
+        let acquired = self.inner.acquire(owner);
+        let asked = self.known.held().begin();
+        Watched::boxed(acquired, move |outcome| self.known.acquired(asked, owner, outcome))
     }
 
     fn release<'life0, 'life1, 'async_trait>(
@@ -232,11 +258,9 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         'life1: 'async_trait,
         Self: 'async_trait,
     {
-        Watched::boxed(self.inner.release(owner), move |outcome| {
-            if let Some(outcome) = outcome {
-                self.known.released(owner, outcome);
-            }
-        })
+        let released = self.inner.release(owner);
+        self.known.held().begin();
+        Watched::boxed(released, move |outcome| self.known.released(owner, outcome))
     }
 
     fn check_lease<'life0, 'async_trait>(&'life0 self) -> Boxed<'async_trait, Option<String>>
@@ -244,10 +268,10 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let then = *self.known.held();
+        let asked = self.known.held().now();
         Watched::boxed(self.inner.check_lease(), move |outcome| {
             if let Some(holder) = outcome {
-                self.known.holder_is(&mut self.known.held(), then, holder.as_deref());
+                self.known.holder_is(&mut self.known.held(), asked, holder.as_deref());
             }
         })
     }

@@ -10,6 +10,14 @@ pub struct Contended {
     pub denied: u64,
 }
 
+impl Contended {
+    /// Takes over what came of it beside this.
+    pub fn add(&mut self, other: Self) {
+        self.acquired += other.acquired;
+        self.denied += other.denied;
+    }
+}
+
 /// Asks for a lease so many times, holds it for a moment whenever it is granted, and gives it back.
 ///
 /// # Panics

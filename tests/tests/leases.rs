@@ -1,8 +1,11 @@
 //! Leases as they are seen from outside.
 
-use atomr_coordination::{InMemoryLease, Lease, LeaseRegistry};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use atomr_coordination::{InMemoryLease, Lease, LeaseError, LeaseRegistry};
 use atomscope_probe::TelemetryExtension;
-use atomscope_tests::lease_workload::contend;
+use atomscope_tests::lease_workload::{Contended, contend};
 use atomscope_tests::support;
 use serde_json::{Value, json};
 
@@ -72,27 +75,62 @@ async fn a_lease_is_followed_from_its_acquisition_to_its_loss() {
     assert_eq!(total(&telemetry, "leases.acquired"), 6);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_holders_that_contend_for_a_lease_are_counted_exactly() {
-    const ROUNDS: u64 = 3000;
-    let telemetry = TelemetryExtension::new("leases-2", 64);
-    let registry = LeaseRegistry::new();
-    let wrap = || telemetry.leases.wrap("shard-1", registry.get_or_create("shard-1"));
-    // Each has a wrapper of its own; together they know who holds it.
-    let (first, second) = (wrap(), wrap());
-    let contenders = [(first.clone(), "north"), (second.clone(), "south")]
-        .map(|(lease, owner)| tokio::spawn(async move { contend(&*lease, owner, ROUNDS).await }));
-    let [mut acquired, mut denied] = [0; 2];
-    for contender in contenders {
-        let done = contender.await.unwrap();
-        (acquired, denied) = (acquired + done.acquired, denied + done.denied);
+/// Answers late: others ask, and are answered, between what is done and its being seen.
+struct Late(Arc<InMemoryLease>);
+
+#[async_trait]
+impl Lease for Late {
+    async fn acquire(&self, owner: &str) -> Result<bool, LeaseError> {
+        let answer = self.0.acquire(owner).await;
+        tokio::task::yield_now().await;
+        answer
     }
-    assert!(acquired > 0);
-    let expected = json!([{ "name": "shard-1", "holder": "", "acquired": acquired, "denied": denied, "lost": 0,
-        "released": acquired, "held": false, "renewed": 0 }]);
-    assert_eq!(leases(&telemetry), expected);
-    assert_eq!(total(&telemetry, "leases.acquired"), acquired);
-    assert_eq!(total(&telemetry, "leases.denied"), denied);
+
+    async fn release(&self, owner: &str) -> Result<(), LeaseError> {
+        let answer = self.0.release(owner).await;
+        tokio::task::yield_now().await;
+        answer
+    }
+
+    async fn check_lease(&self) -> Option<String> {
+        let answer = self.0.check_lease().await;
+        tokio::task::yield_now().await;
+        answer
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holders_that_contend_for_a_lease_are_counted_exactly() {
+    const ROUNDS: u64 = 1000;
+    for holders in [&["north", "south"][..], &["north", "south", "east", "west"]] {
+        let telemetry = TelemetryExtension::new("leases-2", 64);
+        let registry = LeaseRegistry::new();
+        // Each has a wrapper of its own; together they know who holds it.
+        let wrap = || telemetry.leases.wrap("shard-1", Arc::new(Late(registry.get_or_create("shard-1"))));
+        let _kept = wrap();
+        let contenders = holders.iter().map(|owner| {
+            let lease = wrap();
+            tokio::spawn(async move {
+                let mut done = Contended::default();
+                for _ in 0..ROUNDS {
+                    done.add(contend(&*lease, owner, 1).await);
+                    lease.check_lease().await;
+                }
+                done
+            })
+        });
+        let mut done = Contended::default();
+        for contender in contenders.collect::<Vec<_>>() {
+            done.add(contender.await.unwrap());
+        }
+        let Contended { acquired, denied } = done;
+        assert!(acquired > 0 && denied > 0, "{done:?}");
+        let expected = json!([{ "name": "shard-1", "holder": "", "acquired": acquired, "denied": denied,
+            "lost": 0, "released": acquired, "held": false, "renewed": 0 }]);
+        assert_eq!(leases(&telemetry), expected);
+        assert_eq!(total(&telemetry, "leases.acquired"), acquired);
+        assert_eq!(total(&telemetry, "leases.denied"), denied);
+    }
 }
 
 #[tokio::test]
