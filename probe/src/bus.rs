@@ -8,8 +8,8 @@ use std::sync::Arc;
 #[cfg(feature = "atomr")]
 use std::{collections::VecDeque, sync::Weak, sync::atomic::AtomicUsize};
 
-use atomscope_layout::event::EventKind;
 pub use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::event::{EventKind, EventRecord};
 use atomscope_layout::limits::MAX_EVENTS;
 use atomscope_layout::{Capacities, event};
 #[cfg(feature = "atomr")]
@@ -312,8 +312,6 @@ impl Drop for Receiver {
 
 #[cfg(all(test, feature = "atomr"))]
 mod tests {
-    use atomscope_layout::event::EventRecord;
-
     use super::*;
 
     #[tokio::test]
