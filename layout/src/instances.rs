@@ -133,15 +133,15 @@ domains! {
     Journal = 3, "journals", journal, JournalsUnlisted {
         /// Events written.
         EVENTS = 0, "events", "events", Count;
-        /// Writes, each of one or more events.
+        /// Writes that ended, well or not.
         WRITES = 1, "writes", "writes", Count;
-        /// Writes that failed.
+        /// Of those, writes that failed. What the journal wrote of them nobody knows, and none of it is counted.
         FAILURES = 2, "failures", "writes", Count;
-        /// Replays.
+        /// Replays that ended, well or not.
         REPLAYS = 3, "replays", "replays", Count;
         /// Events replayed.
         REPLAYED = 4, "replayed_events", "events", Count;
-        /// Replays that failed.
+        /// Of those, replays that failed.
         REPLAY_FAILURES = 5, "replay_failures", "replays", Count;
         /// Deletions.
         DELETES = 6, "deletes", "deletions", Count;
@@ -151,12 +151,14 @@ domains! {
         ROLLED_UP = 8, "rolled_up_ids", "ids", Count;
         /// 1 + the number of the histogram of the time that its writes took, 0 = none.
         LATENCY = 9, "latency_histogram", "", Level;
+        /// Writes and replays whose caller went away, or that panicked, before they ended.
+        GIVEN_UP = 10, "given_up", "calls", Count;
     }
     /// A persistence id; its owner is its journal.
     PersistenceId = 4, "persistence_ids", persistence_id, PersistenceIdsUnlisted {
-        /// The highest sequence number written.
+        /// The highest sequence number written or replayed.
         HIGHEST = 0, "highest_sequence_nr", "", Level;
-        /// Events.
+        /// Events written since it is listed.
         EVENTS = 1, "event_count", "events", Count;
     }
     /// A shard region.
@@ -202,6 +204,8 @@ domains! {
         RELEASED = 4, "released", "times", Count;
         /// Whether it is held here.
         HELD = 5, "held", "", Flag;
+        /// Times it was acquired here by who held it already.
+        RENEWED = 6, "renewed", "times", Count;
     }
     /// A worker thread of the async runtime.
     Worker = 9, "workers", worker, WorkersUnlisted {

@@ -96,12 +96,7 @@ impl TelemetryBus {
 impl TelemetryBus {
     /// Publishes an event of these numbers and texts, without making it up first.
     pub(crate) fn tell(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
-        let core = self.core();
-        let (record, cut) = EventRecord::telling(kind, core.stamp(0), numbers, texts);
-        core.publish(&record);
-        if cut {
-            core.count_cut_text();
-        }
+        self.core().tell(kind, numbers, texts);
     }
 }
 

@@ -16,9 +16,12 @@ use crate::ddata::DDataProbe;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
 use crate::exporters::Exporter;
+#[cfg(feature = "leases")]
+use crate::leases::LeaseProbe;
 use crate::persistence::PersistenceProbe;
 use crate::region::{self, Region, warn};
 use crate::remote::RemoteProbe;
+use crate::runtime;
 use crate::sharding::ShardingProbe;
 use crate::streams::StreamsProbe;
 
@@ -50,9 +53,14 @@ pub struct TelemetryExtension {
     pub streams: Arc<StreamsProbe>,
     /// Distributed data.
     pub ddata: Arc<DDataProbe>,
+    /// Leases.
+    #[cfg(feature = "leases")]
+    pub leases: Arc<LeaseProbe>,
     region: Region,
     /// Whether a second installation was complained of.
     complained: AtomicBool,
+    /// Whether a runtime is watched.
+    watches_runtime: AtomicBool,
 }
 
 impl TelemetryExtension {
@@ -103,14 +111,17 @@ impl TelemetryExtension {
             remote: Arc::new(RemoteProbe::of(region.clone(), bus.clone())),
             streams: Arc::new(StreamsProbe::of(region.clone(), bus.clone())),
             ddata: Arc::new(DDataProbe::of(region.clone(), bus.clone())),
+            #[cfg(feature = "leases")]
+            leases: Arc::new(LeaseProbe::of(region.clone())),
             bus,
             region,
             complained: AtomicBool::new(false),
+            watches_runtime: AtomicBool::new(false),
         })
     }
 
-    /// Installs the hooks on `system` and names it in the region. Inside a tokio runtime its beat is started too. To
-    /// be installed on one system only: a second is an error that is said once, and changes nothing.
+    /// Installs the hooks on `system` and names it in the region. Inside a tokio runtime its beat is started too,
+    /// and its workers and tasks are watched. To be installed on one system only: a second is an error that is said once, and changes nothing.
     pub fn install(self: Arc<Self>, system: &ActorSystem) -> Arc<Self> {
         if region::turned_off() {
             system.extensions().register(TelemetryHandle(self.clone()));
@@ -129,10 +140,30 @@ impl TelemetryExtension {
             return self;
         }
         region::start_runtime_beat(&self.region.core);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.watch_runtime(&runtime);
+        }
+        self.persistence.make_room();
         system.extensions().register(TelemetryHandle(self.clone()));
         system.set_spawn_observer(self.actors.clone());
         system.set_dead_letter_observer(self.dead_letters.clone());
         self
+    }
+
+    /// Has the workers, tasks and common queue of this runtime seen, which the poller asks for once per round. One runtime
+    /// for each node: the first stays. [`Self::install`] does it where there is a current one.
+    ///
+    /// ```
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// TelemetryExtension::new("shop-1", 1024).watch_runtime(runtime.handle());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn watch_runtime(&self, runtime: &tokio::runtime::Handle) {
+        if !self.watches_runtime.swap(true, Ordering::Relaxed) {
+            runtime::watch(&self.region.core, runtime.clone());
+        }
     }
 
     /// The extension that is installed on `system`.

@@ -3,7 +3,8 @@
 //! What is known already is found and changed without a lock. What is new is made under one, which is held for some
 //! hundred nanoseconds: new things are rare beside what happens to them.
 
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atomscope_layout::document::{self, Rows};
 use atomscope_layout::histogram::{self, HISTOGRAM_WORDS};
@@ -19,13 +20,24 @@ use zerocopy::FromZeros;
 
 use crate::region::Core;
 
-/// How many instances of each domain there are. Behind the lock under which they are made and removed.
+/// How many instances of each domain there are, and the lock under which they are made and removed. The counts change
+/// under the lock only; that a domain is full is seen without it.
 #[derive(Debug, Default)]
-pub(crate) struct Census([usize; Domain::ALL.len()]);
+pub(crate) struct Census {
+    changing: Mutex<()>,
+    counts: [AtomicUsize; Domain::ALL.len()],
+}
+
+/// The lock of the [`Census`], held.
+type Changing<'a> = MutexGuard<'a, ()>;
 
 impl Census {
-    fn of(&mut self, domain: Domain) -> &mut usize {
-        &mut self.0[domain as usize - 1]
+    fn change(&self) -> Changing<'_> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, domain: Domain) -> &AtomicUsize {
+        &self.counts[domain as usize - 1]
     }
 }
 
@@ -59,14 +71,30 @@ impl Core {
         domain: Domain,
         owner: Option<Key>,
         name: &str,
+        work: impl FnMut(&[AtomicU64]) -> T,
+    ) -> Option<T> {
+        self.with_instance_of(domain, self.instance_key(domain, owner, name), owner, name, work)
+    }
+
+    /// The same for who has the key at hand. No lock where the domain is full: what has no room may come as often as
+    /// what has. (What is just being removed counts as having none, then.)
+    pub(crate) fn with_instance_of<T>(
+        &self,
+        domain: Domain,
+        key: Key,
+        owner: Option<Key>,
+        name: &str,
         mut work: impl FnMut(&[AtomicU64]) -> T,
     ) -> Option<T> {
-        let key = self.instance_key(domain, owner, name);
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
         }
-        let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
-        let instance = self.find_or_make(&mut census, domain, key, owner, name)?;
+        if self.census.of(domain).load(Ordering::Relaxed) >= share(domain, self.instance_room()) {
+            self.count(domain.unlisted(), 1);
+            return None;
+        }
+        let changing = self.census.change();
+        let instance = self.find_or_make(&changing, domain, key, owner, name)?;
         // Nobody removes it while this holds the lock.
         Some(work(self.instances().numbers(instance)))
     }
@@ -76,14 +104,14 @@ impl Core {
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
         }
-        let _census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.census.change();
         let instance = self.instances().find(key)?;
         Some(work(self.instances().numbers(instance)))
     }
 
     /// How many instances of a domain there are.
     pub(crate) fn instance_count(&self, domain: Domain) -> usize {
-        *self.census.lock().unwrap_or_else(PoisonError::into_inner).of(domain)
+        self.census.of(domain).load(Ordering::Relaxed)
     }
 
     /// Makes an instance that is removed by nobody but who holds it, with [`Core::remove_instance`].
@@ -94,13 +122,12 @@ impl Core {
         owner: Option<Key>,
         name: &str,
     ) -> Option<Instance> {
-        let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
-        self.find_or_make(&mut census, domain, key, owner, name)
+        self.find_or_make(&self.census.change(), domain, key, owner, name)
     }
 
     fn find_or_make(
         &self,
-        census: &mut Census,
+        _changing: &Changing<'_>,
         domain: Domain,
         key: Key,
         owner: Option<Key>,
@@ -109,9 +136,9 @@ impl Core {
         if let Some(instance) = self.instances().find(key) {
             return Some(instance);
         }
-        let count = census.of(domain);
+        let count = self.census.of(domain);
         let room = share(domain, self.instance_room());
-        let made = (*count < room)
+        let made = (count.load(Ordering::Relaxed) < room)
             .then(|| {
                 let (record, cut) = InstanceRecord::new(key, owner, self.stamp(0), domain, name);
                 self.count(Builtin::TextsCut, u64::from(cut));
@@ -119,7 +146,7 @@ impl Core {
             })
             .flatten();
         match made {
-            Some(_) => *count += 1,
+            Some(_) => drop(count.fetch_add(1, Ordering::Relaxed)),
             None => self.count(domain.unlisted(), 1),
         }
         made
@@ -133,13 +160,12 @@ impl Core {
         key: Key,
         mut last: impl FnMut(&[AtomicU64]),
     ) -> bool {
-        let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.census.change();
         let instances = self.instances();
         let removed =
             instances.find(key).is_some_and(|found| instances.remove(found, |numbers| last(numbers)));
         if removed {
-            let count = census.of(domain);
-            *count = count.saturating_sub(1);
+            self.census.of(domain).fetch_sub(1, Ordering::Relaxed);
         }
         removed
     }
@@ -188,5 +214,30 @@ impl Core {
         if ring.write(ring.ticket(), words.get(..used).unwrap_or(words)) == Written::Abandoned {
             self.count(Builtin::JournalWritesAbandoned, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::region::Region;
+
+    #[test]
+    fn what_finds_no_room_and_what_is_known_take_no_lock() {
+        let region = Region::builder("full").actors(1).instances(8).private().build().unwrap();
+        let core = region.core.clone();
+        let note = |core: &Core, name: &str| core.with_instance(Domain::PersistenceId, None, name, |_| {});
+        let ids = ["a", "b", "c", "d", "e", "f"];
+        let listed = ids.iter().filter(|id| note(&core, id).is_some()).count();
+        assert_eq!(listed, 4, "half of the room");
+        let _locked = region.core.census.change();
+        let (answer, answered) = mpsc::channel();
+        std::thread::spawn(move || answer.send(ids.map(|id| note(&core, id).is_some())));
+        let found = answered.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(found, [true, true, true, true, false, false]);
+        assert_eq!(region.core.reader().unwrap().builtin(Builtin::PersistenceIdsUnlisted), 4);
     }
 }

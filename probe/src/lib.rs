@@ -43,6 +43,8 @@ mod hash;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
 mod instances;
 mod lane;
+#[cfg(feature = "leases")]
+pub mod leases;
 #[cfg(feature = "atomr")]
 pub mod persistence;
 #[allow(dead_code, reason = "what is polled depends on the features")]
@@ -52,6 +54,8 @@ mod region;
 mod region_file;
 #[cfg(feature = "atomr")]
 pub mod remote;
+#[cfg(feature = "atomr")]
+mod runtime;
 mod sampler;
 #[cfg(feature = "atomr")]
 pub mod sharding;
@@ -60,6 +64,8 @@ pub mod streams;
 mod text;
 #[cfg(feature = "atomr")]
 mod wake;
+#[cfg(any(feature = "leases", feature = "persistence"))]
+mod watched;
 
 pub use atomscope_layout::{Capacities, LimitError, dto};
 

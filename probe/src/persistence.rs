@@ -1,6 +1,17 @@
 //! The persistence probe: what journals write, and up to where each persistence id has come.
+//!
+//! ```text
+//!   actor ──► ProbedJournal ──► journal           poller ──► RecoveryPermitter: how many recover
+//!                 │ when it has ended                 └────► ids that do little, if others found no room
+//!                 ▼
+//!   journal's numbers, id's numbers, newest writes, latency
+//! ```
+//! Persistence ids take at most half of the room of all instances. While others are refused, each round of the poller
+//! gives up the eighth of them that did least since the round before: their events go over to their journal, so that the
+//! events of the listed ids and the journal's `unlisted_events` always add up to the journal's events.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -8,10 +19,24 @@ use atomscope_layout::Capacities;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, journal as journal_numbers, persistence_id as id_numbers};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::table::Key;
 
 use crate::bus::TelemetryBus;
+use crate::clock;
 use crate::dto::{JournalInfo, PersistenceIdStat, PersistenceSnapshot};
-use crate::region::Region;
+use crate::poller;
+use crate::region::{Core, Region};
+#[cfg(feature = "persistence")]
+pub use wrappers::{InMemoryJournalAdmin, ProbedJournal, ProbedSnapshotStore};
+
+#[cfg(feature = "persistence")]
+mod wrappers;
+
+/// Of the persistence ids that are listed, the part that gives way to others in one round at most.
+const GIVE_WAY: usize = 8;
+/// A look at all instances is followed by a rest of so many times its length: a large region is looked at rarely.
+const REST: u64 = 50;
 
 /// What a journal can be asked for.
 #[async_trait]
@@ -42,6 +67,9 @@ pub struct PersistenceProbe {
     region: Region,
     bus: TelemetryBus,
     admins: RwLock<Vec<Arc<dyn JournalAdmin>>>,
+    #[cfg(feature = "persistence")]
+    permitters: RwLock<Vec<atomr_persistence::RecoveryPermitter>>,
+    makes_room: AtomicBool,
 }
 
 impl std::fmt::Debug for PersistenceProbe {
@@ -59,7 +87,14 @@ impl PersistenceProbe {
     }
 
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus, admins: RwLock::default() }
+        Self {
+            region,
+            bus,
+            admins: RwLock::default(),
+            #[cfg(feature = "persistence")]
+            permitters: RwLock::default(),
+            makes_room: AtomicBool::new(false),
+        }
     }
 
     /// Has [`Self::snapshot_async`] ask this journal.
@@ -71,20 +106,23 @@ impl PersistenceProbe {
     /// takes a lock for a moment.
     pub fn record_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
         let core = &self.region.core;
-        core.count(Builtin::PersistenceEvents, 1);
-        let owner = core.instance_key(Domain::Journal, None, journal);
-        let listed = core.with_instance(Domain::PersistenceId, Some(owner), persistence_id, |numbers| {
-            numbers[id_numbers::EVENTS].fetch_add(1, Ordering::Relaxed);
-            numbers[id_numbers::HIGHEST].fetch_max(sequence_nr, Ordering::Relaxed);
-        });
-        core.with_instance(Domain::Journal, None, journal, |numbers| {
-            numbers[journal_numbers::EVENTS].fetch_add(1, Ordering::Relaxed);
-            if listed.is_none() {
-                numbers[journal_numbers::UNLISTED_EVENTS].fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        core.note_write(journal, persistence_id, sequence_nr);
-        self.bus.tell(EventKind::JournalWrite, [sequence_nr, 0], &[journal, persistence_id]);
+        let journal = Named { key: core.instance_key(Domain::Journal, None, journal), name: journal };
+        let id_key = core.instance_key(Domain::PersistenceId, Some(journal.key), persistence_id);
+        written(core, self.bus.core(), journal, Named { key: id_key, name: persistence_id }, sequence_nr, 1);
+    }
+
+    /// Has the ids that do least give way to those that are refused, from the next round of the poller on.
+    pub(crate) fn make_room(&self) {
+        if !self.makes_room.swap(true, Ordering::Relaxed) {
+            let mut seen = Seen::default();
+            poller::poll(
+                &self.region.core,
+                Box::new(move |core| {
+                    seen.make_room(core);
+                    true
+                }),
+            );
+        }
     }
 
     /// Events written.
@@ -118,4 +156,80 @@ impl PersistenceProbe {
         }
         PersistenceSnapshot { journals, ..self.snapshot() }
     }
+}
+
+/// An instance's key beside its name.
+#[derive(Debug, Clone, Copy)]
+struct Named<'a> {
+    key: Key,
+    name: &'a str,
+}
+
+/// Notes `count` events of a persistence id, with the numbers from `first` on, in `core`, and tells them on `bus`.
+fn written(core: &Core, bus: &Core, journal: Named<'_>, id: Named<'_>, first: u64, count: u64) {
+    let Some(last) = first.checked_add(count.saturating_sub(1)).filter(|_| count > 0) else { return };
+    core.count(Builtin::PersistenceEvents, count);
+    let listed =
+        core.with_instance_of(Domain::PersistenceId, id.key, Some(journal.key), id.name, |numbers| {
+            numbers[id_numbers::EVENTS].fetch_add(count, Ordering::Relaxed);
+            numbers[id_numbers::HIGHEST].fetch_max(last, Ordering::Relaxed);
+        });
+    core.with_instance_of(Domain::Journal, journal.key, None, journal.name, |numbers| {
+        numbers[journal_numbers::EVENTS].fetch_add(count, Ordering::Relaxed);
+        if listed.is_none() {
+            numbers[journal_numbers::UNLISTED_EVENTS].fetch_add(count, Ordering::Relaxed);
+        }
+    });
+    for sequence_nr in first..=last {
+        core.note_write(journal.name, id.name, sequence_nr);
+        bus.tell(EventKind::JournalWrite, [sequence_nr, 0], &[journal.name, id.name]);
+    }
+}
+
+/// What was seen of the persistence ids at the last look at them.
+#[derive(Debug, Default)]
+struct Seen {
+    refused: u64,
+    rests_until_ns: u64,
+    events: HashMap<Key, u64>,
+}
+
+impl Seen {
+    /// Looks at the ids only if any was refused since the last look.
+    fn make_room(&mut self, core: &Core) {
+        let Some(reader) = core.reader() else { return };
+        let (refused, start) = (reader.builtin(Builtin::PersistenceIdsUnlisted), clock::mono_ns());
+        if refused == self.refused || start < self.rests_until_ns {
+            return;
+        }
+        self.refused = refused;
+        let instances = reader.instances();
+        let ids = || instances.of(Domain::PersistenceId);
+        // Only of those that were there at the last look it is known what they did since.
+        let mut known: Vec<_> = ids()
+            .filter_map(|id| {
+                let events = id.numbers[id_numbers::EVENTS];
+                Some((events.saturating_sub(*self.events.get(&id.key)?), id.key, id.owner_key))
+            })
+            .collect();
+        known.sort_unstable_by_key(|(done, key, _)| (*done, *key));
+        self.events = ids().map(|id| (id.key, id.numbers[id_numbers::EVENTS])).collect();
+        known.truncate((self.events.len() / GIVE_WAY).max(1));
+        for (_, key, journal) in known {
+            self.events.remove(&key);
+            core.remove_instance(Domain::PersistenceId, key, |id| roll_up(core, journal, id));
+        }
+        let end = clock::mono_ns();
+        self.rests_until_ns = end.saturating_add(REST.saturating_mul(end.saturating_sub(start)));
+    }
+}
+
+/// Adds the events of an id that gives way to those of its journal that are listed nowhere.
+fn roll_up(core: &Core, journal: Key, id: &[AtomicU64]) {
+    // Not by way of the lock that is held here. Nobody removes a journal.
+    core.instances().with(journal, |journal| {
+        let events = id[id_numbers::EVENTS].load(Ordering::Relaxed);
+        journal[journal_numbers::UNLISTED_EVENTS].fetch_add(events, Ordering::Relaxed);
+        journal[journal_numbers::ROLLED_UP].fetch_add(1, Ordering::Relaxed);
+    });
 }

@@ -11,7 +11,7 @@ use atomscope_layout::metrics::Builtin;
 
 use crate::clock;
 use crate::lane;
-use crate::region::{Core, warn};
+use crate::region::{Core, turned_off, warn};
 
 /// From one round to the next, unless told otherwise.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,8 +54,12 @@ impl Poller {
     }
 }
 
-/// Polls `poll` from now on, first at once. The poll may hold the component, but not the actor system.
+/// Polls `poll` from now on, first at once. The poll may hold the component, but not the actor system. Where the
+/// environment turns the probe off nothing is polled.
 pub(crate) fn poll(core: &Arc<Core>, mut poll: Poll) {
+    if turned_off() {
+        return;
+    }
     // The first look is made here, so that what is attached is there at once.
     if !round(core, &mut poll) {
         return;

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use atomscope_layout::decode::RegionReader;
-use atomscope_layout::event::{EVENT_SLOT_BYTES, EventRecord};
+use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
@@ -418,7 +418,7 @@ pub(crate) struct Core {
     /// Of the table of instances, which spills nothing.
     no_spill: AtomicU64,
     pins: Vec<AtomicU64>,
-    pub(crate) census: Mutex<Census>,
+    pub(crate) census: Census,
     pub(crate) documents: Mutex<()>,
     histograms: AtomicUsize,
     pub(crate) poller: Poller,
@@ -511,7 +511,7 @@ impl Core {
             spill_used: AtomicU64::new(0),
             no_spill: AtomicU64::new(0),
             pins: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.instance_slots.count).collect(),
-            census: Mutex::default(),
+            census: Census::default(),
             documents: Mutex::default(),
             histograms: AtomicUsize::new(0),
             poller: Poller::new(builder.poll_interval),
@@ -531,6 +531,12 @@ impl Core {
         return self.object.as_ref().map(|object| object.path.as_path());
         #[cfg(not(target_os = "linux"))]
         None
+    }
+
+    #[cfg(feature = "atomr")]
+    /// Whether nobody outside the process can see the region.
+    pub(crate) fn is_private(&self) -> bool {
+        self.file().is_none()
     }
 
     pub(crate) fn header(&self) -> HeaderWriter<'_> {
@@ -669,6 +675,40 @@ impl Core {
     #[inline]
     pub(crate) fn stamp(&self, cause: u64) -> u64 {
         lane::stamp(self.clock.ticks(), cause)
+    }
+
+    #[cfg(feature = "persistence")]
+    /// The time since a count of [`Core::ticks`] was taken. As fine as the clock of the hot paths.
+    pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
+        let ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, .. } = self.first_sighting;
+        let ns_per_tick =
+            match (last_mono_ns.saturating_sub(first_mono_ns), last_ticks.saturating_sub(first_ticks)) {
+                (0, _) | (_, 0) => 1.0,
+                (ns, ticks) => ns as f64 / ticks as f64,
+            };
+        (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
+    }
+
+    #[cfg(feature = "persistence")]
+    /// The clock of the hot paths.
+    #[inline]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.clock.ticks()
+    }
+
+    #[cfg(feature = "atomr")]
+    /// Sets a built-in gauge.
+    pub(crate) fn set(&self, metric: Builtin, value: u64) {
+        self.lanes().set(metric as usize, value);
+    }
+
+    /// Publishes an event of these numbers and texts, without making it up first.
+    pub(crate) fn tell(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
+        let (record, cut) = EventRecord::telling(kind, self.stamp(0), numbers, texts);
+        self.publish(&record);
+        if cut {
+            self.count_cut_text();
+        }
     }
 
     fn interner(&self) -> Interner<'_> {
@@ -924,7 +964,7 @@ fn pid_namespace() -> Option<u64> {
 #[cfg(feature = "atomr")]
 pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    if core.file().is_none() {
+    if core.is_private() {
         return;
     }
     core.header().runtime_beat(clock::mono_ns());

@@ -304,15 +304,18 @@ pub struct Stat {
     /// Write comma-separated values.
     #[arg(long)]
     pub csv: bool,
+    /// Show what the process takes of its machine too, as JSON and comma-separated values always do.
+    #[arg(long)]
+    pub process: bool,
 }
 
 impl Stat {
     /// With what stands in its place: `stat 1s 5` names no node.
     pub fn shifted(self) -> Result<Self, Failure> {
         let is_interval = |text: &OsString| text.to_str().is_some_and(|text| parse_interval(text).is_ok());
-        let Self { who: Some(first), interval, count, json, csv } = self else { return Ok(self) };
+        let Self { who: Some(first), interval, count, json, csv, process } = self else { return Ok(self) };
         if !is_interval(&first) || interval.as_ref().is_some_and(is_interval) {
-            return Ok(Self { who: Some(first), interval, count, json, csv });
+            return Ok(Self { who: Some(first), interval, count, json, csv, process });
         }
         if count.is_some() {
             let interval = interval.unwrap_or_default();
@@ -324,7 +327,7 @@ impl Stat {
             })
         };
         let count = interval.map(number).transpose()?;
-        Ok(Self { who: None, interval: Some(first), count, json, csv })
+        Ok(Self { who: None, interval: Some(first), count, json, csv, process })
     }
 }
 

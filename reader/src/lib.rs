@@ -30,3 +30,4 @@ pub mod redact;
 pub mod snapshot;
 pub mod text;
 pub mod usage;
+pub mod vitals;

@@ -8,6 +8,7 @@ use atomscope::attach::Region;
 use atomscope::snapshot::{self, Snapshot};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
+use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTotals, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use serde::Serialize;
@@ -45,6 +46,7 @@ struct Summary {
     uptime_s: Option<f64>,
     process_beat_age_s: Option<f64>,
     runtime_beat_age_s: Option<f64>,
+    process: Option<Vitals>,
     actors: ActorTotals,
     types: Vec<TypeCount>,
     dead_letters: u64,
@@ -76,6 +78,7 @@ impl Summary {
             liveness,
             totals,
             dead_letters,
+            process,
             ..
         } = snapshot;
         let is_known = liveness.verdict.is_alive() || region.last_beat_unix_ns().is_some();
@@ -100,6 +103,7 @@ impl Summary {
             uptime_s: uptime.map(seconds),
             process_beat_age_s: liveness.process_beat_age.map(seconds),
             runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
+            process,
             actors: totals,
             types,
             dead_letters: dead_letters.total,
@@ -213,6 +217,11 @@ impl Page<'_> {
             beat(summary.runtime_beat_age_s)
         ))?;
 
+        if let Some(process) = &summary.process {
+            self.title = "Takes";
+            self.plain(&takes(process))?;
+        }
+
         self.title = "Actors";
         self.plain(&format!(
             "{} live ({} spawned, {} stopped)",
@@ -278,6 +287,22 @@ impl Page<'_> {
         }
         Ok(())
     }
+}
+
+/// What a process takes of its machine, in one line.
+fn takes(process: &Vitals) -> String {
+    let Vitals { cpu_user_s, cpu_system_s, memory_bytes, memory_peak_bytes, threads, .. } = process;
+    let files = match (process.open_files, process.open_files_limit) {
+        (None, _) => String::new(),
+        (Some(files), None) => format!(", {} open", count(files, "file", "files")),
+        (Some(files), Some(limit)) => format!(", {files} of {} open", count(limit, "file", "files")),
+    };
+    format!(
+        "processor {cpu_user_s:.1} s and {cpu_system_s:.1} s in the kernel, memory {} (at most {}), {}{files}",
+        bytes(*memory_bytes),
+        bytes(*memory_peak_bytes),
+        count(*threads, "thread", "threads")
+    )
 }
 
 /// The time of what is told of a region: now, or when it was dumped.

@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::attach::{AttachError, Region};
 use crate::liveness::{Evidence, Liveness};
 use crate::raw::Taken;
+use crate::vitals::Vitals;
 
 /// Dead letters that a snapshot holds at most: as many as the incumbent's.
 pub const DEAD_LETTERS: usize = 100;
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub metrics: Vec<Metric>,
     /// What is told of its subsystems.
     pub subsystems: Subsystems,
+    /// What the kernel says of its process, if that is to be seen from here.
+    pub process: Option<Vitals>,
 }
 
 /// Nanoseconds since 1970, UTC.
@@ -84,6 +87,7 @@ impl Snapshot {
             dead_letters: reader.dead_letters(DEAD_LETTERS),
             metrics: reader.metrics(),
             subsystems: reader.subsystems(),
+            process: Vitals::of(region, &liveness),
         };
         region.still_whole()?;
         Ok(snapshot)
@@ -155,7 +159,9 @@ impl Snapshot {
     pub fn into_dump(self, redacted: bool) -> Dump {
         let drift = self.drift();
         let generated_at = rfc3339(self.taken_unix_ns);
-        let Self { identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, .. } = self;
+        let Self {
+            identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, process, ..
+        } = self;
         let mut subsystems = self.subsystems;
         let instances = std::mem::take(&mut subsystems.instances);
         let mut by_domain = BTreeMap::new();
@@ -176,6 +182,7 @@ impl Snapshot {
             created_at: rfc3339(i128::from(identity.header.created_unix_ns)),
             process_beat_age_ms: ms(liveness.process_beat_age),
             runtime_beat_age_ms: ms(liveness.runtime_beat_age),
+            process,
             totals,
             drift,
             at_rest,
@@ -258,6 +265,8 @@ pub struct About {
     pub created_at: String,
     pub process_beat_age_ms: Option<u64>,
     pub runtime_beat_age_ms: Option<u64>,
+    /// Only of a live process of this machine.
+    pub process: Option<Vitals>,
     pub totals: ActorTotals,
     pub drift: i64,
     /// Whether no actor came or went while they were listed.

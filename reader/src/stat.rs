@@ -7,6 +7,7 @@ use atomscope::attach::{AttachError, Region, stop_on_signals, wait};
 use atomscope::liveness::Liveness;
 use atomscope::snapshot::{age, now_unix_ns};
 use atomscope::text::write_json;
+use atomscope::vitals::Vitals;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::metrics::Builtin;
 use serde::Serialize;
@@ -28,6 +29,7 @@ struct Sample {
     live: u64,
     unreadable: u64,
     counts: Counts,
+    process: Option<Vitals>,
 }
 
 /// What only grows.
@@ -62,6 +64,7 @@ impl Sample {
                 events: events.fold(0, u64::saturating_add),
                 lost: lost.map(|metric| reader.builtin(metric)).iter().fold(0, |a, b| a.saturating_add(*b)),
             },
+            process: Vitals::of(region, &liveness),
         };
         region.still_whole()?;
         Ok(sample)
@@ -87,10 +90,22 @@ struct Row {
     beat_age_s: Option<f64>,
     state: &'static str,
     why: Option<&'static str>,
+    /// Of one processor; the same interval.
+    cpu_percent: Option<f64>,
+    memory_bytes: Option<u64>,
+    threads: Option<u64>,
+    open_files: Option<u64>,
 }
 
 impl Row {
-    fn new(sample: &Sample, before: Counts, interval: Duration, since_start: bool) -> Self {
+    /// `cpu_before` is the processor time that the process had taken at the interval's start.
+    fn new(
+        sample: &Sample,
+        before: Counts,
+        cpu_before: Option<f64>,
+        interval: Duration,
+        since_start: bool,
+    ) -> Self {
         let Counts { spawned, stopped, dead_letters, events, lost } = sample.counts;
         let rate = |now: u64, then: u64| {
             let rate = now.saturating_sub(then) as f64 / interval.as_secs_f64().max(1e-9);
@@ -110,6 +125,13 @@ impl Row {
             beat_age_s: sample.liveness.newest_beat_age().map(seconds),
             state: sample.liveness.verdict.word(),
             why: sample.liveness.verdict.why(),
+            cpu_percent: sample.process.zip(cpu_before).map(|(process, before)| {
+                let share = (process.cpu_s() - before).max(0.0) / interval.as_secs_f64().max(1e-9);
+                (share * 1000.0).round() / 10.0
+            }),
+            memory_bytes: sample.process.map(|process| process.memory_bytes),
+            threads: sample.process.map(|process| process.threads),
+            open_files: sample.process.and_then(|process| process.open_files),
         }
     }
 }
@@ -127,9 +149,14 @@ const COLUMNS: [(&str, usize); 9] = [
     ("STATE", 0),
 ];
 
+/// The columns before the last one that `--process` asks for.
+const PROCESS_COLUMNS: [(&str, usize); 4] =
+    [("CPU(%)", 7), ("MEMORY(MiB)", 11), ("THREADS", 7), ("FILES", 6)];
+
 #[derive(Debug)]
 enum Form {
-    Columns(Screen),
+    /// Where to, and whether with [`PROCESS_COLUMNS`].
+    Columns(Screen, bool),
     Json,
     Csv,
 }
@@ -143,28 +170,37 @@ impl Form {
                     writeln!(
                         out,
                         "at,interval_s,since_start,actors,spawned_per_s,stopped_per_s,dead_letters_per_s,\
-                         events_per_s,lost,unreadable,beat_age_s,state"
+                         events_per_s,lost,unreadable,beat_age_s,state,cpu_percent,memory_bytes,threads,open_files"
                     )?;
                 }
                 let Row { at, interval_s, since_start, actors, .. } = row;
                 let Row { spawned_per_s, stopped_per_s, dead_letters_per_s, events_per_s, .. } = row;
                 let beat = row.beat_age_s.map(|age| age.to_string()).unwrap_or_default();
                 let Row { lost, unreadable, state, .. } = row;
+                let cell = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+                let cpu = row.cpu_percent.map(|percent| percent.to_string()).unwrap_or_default();
+                let [memory, threads, files] = [row.memory_bytes, row.threads, row.open_files].map(cell);
                 writeln!(
                     out,
                     "{at},{interval_s},{since_start},{actors},{spawned_per_s},{stopped_per_s},\
-                     {dead_letters_per_s},{events_per_s},{lost},{unreadable},{beat},{state}"
+                     {dead_letters_per_s},{events_per_s},{lost},{unreadable},{beat},{state},{cpu},{memory},{threads},\
+                     {files}"
                 )
             }
-            Self::Columns(screen) => {
+            Self::Columns(screen, process) => {
                 let plain = anstyle::Style::new();
                 let (strong, colour) = if screen.colours { (STRONG, colour) } else { (plain, plain) };
+                let (columns, last) = COLUMNS.split_at(COLUMNS.len() - 1);
+                let extra = if *process { PROCESS_COLUMNS.as_slice() } else { &[] };
+                let columns = [columns, extra].concat();
                 if number == 0 || screen.columns.is_some() && number.is_multiple_of(HEADER_EVERY) {
-                    let titles = COLUMNS.map(|(title, width)| format!("{title:>width$}"));
+                    let titles: Vec<_> =
+                        columns.iter().chain(last).map(|(title, width)| format!("{title:>width$}")).collect();
                     writeln!(out, "{strong}{}{strong:#}", titles.join("  "))?;
                 }
                 let tenths = |rate: f64| format!("{rate:.1}");
-                let cells = [
+                let or_dash = |text: Option<String>| text.unwrap_or("-".to_owned());
+                let mut cells = vec![
                     row.actors.to_string(),
                     tenths(row.spawned_per_s),
                     tenths(row.stopped_per_s),
@@ -172,10 +208,19 @@ impl Form {
                     tenths(row.events_per_s),
                     row.lost.to_string(),
                     row.unreadable.to_string(),
-                    row.beat_age_s.map_or("-".to_owned(), tenths),
+                    or_dash(row.beat_age_s.map(tenths)),
                 ];
+                if *process {
+                    let mib = |bytes: u64| tenths(bytes as f64 / f64::from(1 << 20));
+                    cells.extend([
+                        or_dash(row.cpu_percent.map(tenths)),
+                        or_dash(row.memory_bytes.map(mib)),
+                        or_dash(row.threads.map(|threads| threads.to_string())),
+                        or_dash(row.open_files.map(|files| files.to_string())),
+                    ]);
+                }
                 let cells: Vec<_> =
-                    cells.iter().zip(COLUMNS).map(|(cell, (_, width))| format!("{cell:>width$}")).collect();
+                    cells.iter().zip(&columns).map(|(cell, (_, width))| format!("{cell:>width$}")).collect();
                 let since = if row.since_start { " (averages since the node's start)" } else { "" };
                 writeln!(out, "{}  {colour}{}{colour:#}{since}", cells.join("  "), row.state)
             }
@@ -184,7 +229,7 @@ impl Form {
 }
 
 pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
-    let cli::Stat { who, interval, count, json, csv } = args.shifted()?;
+    let cli::Stat { who, interval, count, json, csv, process } = args.shifted()?;
     let interval = interval.map_or(Ok(Duration::from_secs(1)), |text| {
         parse_interval(&text.to_string_lossy()).map_err(Failure::Usage)
     })?;
@@ -192,7 +237,7 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
     let form = match (json, csv) {
         (true, _) => Form::Json,
         (_, true) => Form::Csv,
-        _ => Form::Columns(Screen::stdout()),
+        _ => Form::Columns(Screen::stdout(), process),
     };
     stop_on_signals();
     let chosen = attach(place, who)?;
@@ -208,10 +253,13 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
     for number in 0..count {
         let sample = Sample::take(region)?;
         let row = match &before {
-            Some(before) => Row::new(&sample, before.counts, sample.at.duration_since(before.at), false),
+            Some(before) => {
+                let cpu_before = before.process.map(|process| process.cpu_s());
+                Row::new(&sample, before.counts, cpu_before, sample.at.duration_since(before.at), false)
+            }
             None => {
                 let life = life(region, &sample.liveness, sample.at_unix_ns);
-                Row::new(&sample, Counts::default(), life, true)
+                Row::new(&sample, Counts::default(), Some(0.0), life, true)
             }
         };
         let colour = style(sample.liveness.verdict);

@@ -80,12 +80,12 @@ DENSE = ("actor control", "actor spill", "instance control")
 DOMAINS = {
     1: ("associations", "state (name), inbound_bytes (count), outbound_bytes (count), inbound_messages (count), outbound_messages (count), errors (count), available (flag), quarantined (flag), attempts (level)"),
     2: ("graphs", "id (level), elements (count)"),
-    3: ("journals", "events (count), writes (count), failures (count), replays (count), replayed_events (count), replay_failures (count), deletes (count), unlisted_events (count), rolled_up_ids (count), latency_histogram (level)"),
+    3: ("journals", "events (count), writes (count), failures (count), replays (count), replayed_events (count), replay_failures (count), deletes (count), unlisted_events (count), rolled_up_ids (count), latency_histogram (level), given_up (count)"),
     4: ("persistence_ids", "highest_sequence_nr (level), event_count (count)"),
     5: ("shard_regions", "messages (count), shards (level), entities_started (count), forwarded (count), passivated (count)"),
     6: ("shards", "messages (count), entities (level), hand_off (name)"),
     7: ("keys", "updates (count), subscribers (level)"),
-    8: ("leases", "holder (name), acquired (count), denied (count), lost (count), released (count), held (flag)"),
+    8: ("leases", "holder (name), acquired (count), denied (count), lost (count), released (count), held (flag), renewed (count)"),
     9: ("workers", "busy_ns (count), parks (count)"),
     10: ("node_metrics", "value (float), samples (count)"),
 }
@@ -348,7 +348,8 @@ class Region:
                 unreadable += 1
         names = {key: name for _, key, _, name, _, _ in entries}
         told = []
-        for domain, _, owner, name, since, numbers in entries:
+        keys = {}
+        for domain, key, owner, name, since, numbers in entries:
             entry = {"name": name}
             if owner in names:
                 entry["owner"] = names[owner]
@@ -363,10 +364,11 @@ class Region:
                     number = {1: False, 2: True}.get(number)
                 entry[field] = number
             told.append((domain, entry))
+            keys[id(entry)] = key, owner
         # Of texts the bytes count; nothing comes before the empty text.
         told.sort(key=lambda it: (it[0], "owner" in it[1], it[1].get("owner", "").encode(), it[1]["name"].encode()))
         by_domain = {name: [entry for domain, entry in told if domain == number] for number, (name, _) in DOMAINS.items()}
-        return by_domain, unreadable
+        return by_domain, keys, unreadable
 
     def document(self, number):
         """Rows left out, and the rows: kind, number, texts."""
@@ -387,7 +389,7 @@ class Region:
         raise Unreadable
 
     def subsystems(self):
-        instances, unreadable = self.instances()
+        instances, keys, unreadable = self.instances()
         left_out, lost, rows = 0, 0, []
         for number in (0, 1):
             try:
@@ -411,7 +413,7 @@ class Region:
                         "event_count": entry["event_count"],
                     }
                     for entry in ids
-                    if entry.get("owner") == journal["name"]
+                    if keys[id(entry)][1] == keys[id(journal)][0]
                 ],
             }
             for journal in instances["journals"]
@@ -1119,6 +1121,8 @@ class Source:
             "created_at": rfc3339(region.created_unix_ns),
             "process_beat_age_ms": None if process_age is None else process_age // 1_000_000,
             "runtime_beat_age_ms": None if runtime_age is None else runtime_age // 1_000_000,
+            # The kernel's to say, and not the region's.
+            "process": None,
             "totals": totals,
             "drift": min(max(totals["live"] - tabled, -(2**63)), 2**63 - 1),
             "at_rest": at_rest,

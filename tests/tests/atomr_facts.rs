@@ -6,10 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use atomr_coordination::{InMemoryLease, Lease, LeaseError};
 use atomr_core::actor::{
     Actor, ActorPath, ActorRef, ActorSystem, Context, DeadLetterObserver, Props, SpawnObserver,
 };
 use atomr_core::prelude::Config;
+use atomr_persistence::{
+    InMemoryJournal, InMemorySnapshotStore, Journal, JournalError, PersistentRepr, RecoveryPermitter,
+    SnapshotMetadata, SnapshotStore,
+};
 use tokio::sync::oneshot;
 
 /// Writes down every hook.
@@ -273,4 +278,43 @@ async fn a_stopped_childs_name_is_taken_for_its_parents_life() {
     assert!(spawned().await);
     log.until("stop akka://facts/user/p/c").await;
     assert!(!spawned().await);
+}
+
+fn journal_event(sequence_nr: u64) -> PersistentRepr {
+    PersistentRepr { persistence_id: "a".into(), sequence_nr, ..PersistentRepr::default() }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_half_way_leaves_the_events_before_it_in_the_journal() {
+    let journal = InMemoryJournal::new();
+    let failed = journal.write_messages([1, 2, 7].map(journal_event).to_vec()).await;
+    assert!(matches!(failed, Err(JournalError::SequenceOutOfOrder { expected: 3, got: 7 })));
+    assert_eq!(journal.event_count("a"), 2);
+}
+
+#[tokio::test]
+async fn a_snapshot_store_has_no_way_to_say_that_it_failed() {
+    let store = InMemorySnapshotStore::new();
+    let meta = SnapshotMetadata { persistence_id: "a".into(), sequence_nr: 1, timestamp: 0 };
+    let () = store.save(meta, vec![1]).await;
+    assert!(store.load("a").await.is_some());
+    assert!(store.load("b").await.is_none(), "none is what there is none of, and no failure");
+}
+
+#[test]
+fn a_permitter_says_how_many_recoveries_may_run_and_how_many_do() {
+    let permitter = RecoveryPermitter::new(3);
+    let same = permitter.clone();
+    let _running = permitter.try_acquire().unwrap();
+    assert_eq!((same.capacity(), same.in_flight()), (3, 1), "clones are one permitter");
+}
+
+#[tokio::test]
+async fn a_lease_is_granted_again_to_its_holder_and_tells_others_who_that_is() {
+    let lease = InMemoryLease::new();
+    assert!(lease.acquire("a").await.unwrap());
+    assert!(lease.acquire("a").await.unwrap());
+    assert!(matches!(lease.acquire("b").await, Err(LeaseError::AlreadyHeld(holder)) if holder == "a"));
+    assert!(matches!(lease.release("b").await, Err(LeaseError::NotHeld)));
+    assert_eq!(lease.check_lease().await.as_deref(), Some("a"));
 }

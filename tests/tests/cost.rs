@@ -4,15 +4,21 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Waker};
 
+use async_trait::async_trait;
+use atomr_coordination::{Lease, LeaseError};
 use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
+use atomr_persistence::{Journal, JournalError, PersistentRepr, SnapshotMetadata, SnapshotStore};
 use atomscope_probe::bus::TelemetryEvent;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::{Counter, Gauge, Region, TelemetryExtension};
 use atomscope_tests::support;
+use serde_json::json;
 
 /// Counts what the threads allocate that asked for it.
 struct Counting;
@@ -284,4 +290,165 @@ fn the_system_call_filter_kills() {
     }
     let ended = support::again("the_system_call_filter_kills", "work").output().unwrap();
     assert!(!ended.status.success());
+}
+
+/// Writes of persistence ids of which half have found no room.
+struct Written {
+    telemetry: Arc<TelemetryExtension>,
+    ids: Vec<String>,
+}
+
+impl Written {
+    fn new(node: &str) -> Self {
+        let region = Region::builder(node).actors(16).lanes(2).instances(64).build().unwrap();
+        Self {
+            telemetry: TelemetryExtension::with_region(region),
+            ids: (0..64).map(|id| format!("account-{id}")).collect(),
+        }
+    }
+
+    fn run(&self, rounds: usize) {
+        for round in 0..rounds {
+            self.telemetry.persistence.record_write("cost", &self.ids[round % self.ids.len()], round as u64);
+        }
+    }
+}
+
+#[test]
+fn recording_journal_writes_allocates_nothing() {
+    let _alone = COUNTING.lock().unwrap();
+    let work = Written::new("cost-journal-allocations");
+    let ready = Barrier::new(THREADS);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                work.run(256);
+                ready.wait();
+                WATCHED.set(true);
+                work.run(OPERATIONS / THREADS / 4);
+                WATCHED.set(false);
+            });
+        }
+    });
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(work.telemetry.persistence.total_events() as usize, OPERATIONS / 4 + THREADS * 256);
+}
+
+#[test]
+fn recording_journal_writes_makes_no_system_call() {
+    if support::role().is_some() {
+        let work = Written::new("cost-journal-system-calls");
+        println!("ready region={}", work.telemetry.region().path().unwrap().display());
+        without_system_calls(|| work.run(256), || work.run(OPERATIONS / THREADS / 4));
+    }
+    let mut child =
+        support::Node::start(&mut support::again("recording_journal_writes_makes_no_system_call", "go"));
+    let status = child.wait();
+    assert!(status.success(), "a system call killed the process: {status}");
+    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);
+    let journal = &dump["atomscope"]["instances"]["journals"][0];
+    assert_eq!(journal["events"], OPERATIONS / 4 + THREADS * 256);
+    let ids = dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap();
+    assert_eq!(ids.len(), 32);
+    let listed: u64 = ids.iter().map(|id| id["event_count"].as_u64().unwrap()).sum();
+    assert_eq!(json!(listed + journal["unlisted_events"].as_u64().unwrap()), journal["events"]);
+}
+
+/// A journal, snapshot store and lease that do nothing.
+struct Nothing;
+
+#[async_trait]
+impl Journal for Nothing {
+    async fn write_messages(&self, _: Vec<PersistentRepr>) -> Result<(), JournalError> {
+        Ok(())
+    }
+    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
+        Ok(())
+    }
+    async fn replay_messages(
+        &self,
+        _: &str,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> Result<Vec<PersistentRepr>, JournalError> {
+        Ok(Vec::new())
+    }
+    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl SnapshotStore for Nothing {
+    async fn save(&self, _: SnapshotMetadata, _: Vec<u8>) {}
+    async fn load(&self, _: &str) -> Option<(SnapshotMetadata, Vec<u8>)> {
+        None
+    }
+    async fn delete(&self, _: &str, _: u64) {}
+}
+
+#[async_trait]
+impl Lease for Nothing {
+    async fn acquire(&self, _: &str) -> Result<bool, LeaseError> {
+        Ok(true)
+    }
+    async fn release(&self, _: &str) -> Result<(), LeaseError> {
+        Ok(())
+    }
+    async fn check_lease(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What a future allocates that is ready at once, the making included.
+fn allocations<T>(call: impl AsyncFnOnce() -> T) -> u64 {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let mut context = Context::from_waker(Waker::noop());
+    WATCHED.set(true);
+    let done = pin!(call()).poll(&mut context).is_ready();
+    WATCHED.set(false);
+    assert!(done);
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn a_wrapper_adds_one_allocation_to_a_call_whose_end_it_sees_and_none_to_others() {
+    let _alone = COUNTING.lock().unwrap();
+    let telemetry = TelemetryExtension::new("cost-wrappers", 64);
+    let journal = telemetry.persistence.wrap_journal("cost", Arc::new(Nothing));
+    let store = telemetry.persistence.wrap_snapshot_store(Arc::new(Nothing));
+    let lease = telemetry.leases.wrap("cost", Arc::new(Nothing));
+    let events = |ids: &[&str]| -> Vec<_> {
+        let event = |id: &&str| PersistentRepr { persistence_id: (*id).into(), ..PersistentRepr::default() };
+        ids.iter()
+            .map(event)
+            .enumerate()
+            .map(|(at, event)| PersistentRepr { sequence_nr: at as u64, ..event })
+            .collect()
+    };
+    let meta = SnapshotMetadata { persistence_id: "a".into(), sequence_nr: 1, timestamp: 0 };
+    // The second time all is known.
+    for time in 0..2 {
+        let one = events(&["a"; 9]);
+        let many = events(&["a", "b", "c"]);
+        let meta = meta.clone();
+        let counted = [
+            allocations(async || journal.write_messages(one).await.unwrap()),
+            allocations(async || journal.replay_messages("a", 0, 1, 2).await.unwrap()),
+            allocations(async || journal.delete_messages_to("a", 0).await.unwrap()),
+            allocations(async || journal.highest_sequence_nr("a", 0).await.unwrap()),
+            allocations(async || store.save(meta, Vec::new()).await),
+            allocations(async || store.load("a").await),
+            allocations(async || store.delete("a", 0).await),
+            allocations(async || lease.acquire("a").await.unwrap()),
+            allocations(async || lease.check_lease().await),
+            allocations(async || journal.write_messages(many).await.unwrap()),
+        ];
+        // One each is the component's own.
+        if time > 0 {
+            assert_eq!(counted, [2, 2, 2, 1, 2, 2, 1, 2, 2, 3]);
+        }
+    }
 }

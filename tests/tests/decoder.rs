@@ -65,6 +65,8 @@ fn same_events(file: &Path) -> usize {
 fn take_times(dump: &mut Value) -> [Value; 3] {
     let taken = dump["generated_at"].take();
     let about = &mut dump["atomscope"];
+    // The kernel's to say; a decoder of regions does not know it.
+    about["process"].take();
     [taken, about["process_beat_age_ms"].take(), about["runtime_beat_age_ms"].take()]
 }
 

@@ -66,6 +66,8 @@ pub struct InstanceEntry {
     pub name: String,
     /// The name of the instance that it belongs to.
     pub owner: Option<String>,
+    /// The key of that instance; zeros if there is none.
+    pub owner_key: Key,
     /// When it was made: RFC 3339, UTC.
     pub since: String,
     /// Its numbers; see [`Domain::fields`].
@@ -287,16 +289,14 @@ impl<'a> RegionReader<'a> {
         let mut names = Names::default();
         let clock = self.clock();
         let mut list = InstanceList::default();
-        let mut owners = Vec::new();
         let mut words = [0u64; INSTANCE_WORDS];
         let mut patience = Patience::for_a_pass();
         for slot in 0..table.len() {
             match table.read(slot, &mut words, &mut patience) {
                 Ok(Entry::Free) => {}
                 Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, self, &mut names) {
-                    Some((mut entry, since, owner)) => {
+                    Some((mut entry, since)) => {
                         entry.since = clock.map(|clock| rfc3339(clock.unix_ns(since))).unwrap_or_default();
-                        owners.push(owner);
                         list.entries.push(entry);
                     }
                     None => list.unreadable += 1,
@@ -306,8 +306,8 @@ impl<'a> RegionReader<'a> {
         }
         let by_key: HashMap<Key, String> =
             list.entries.iter().map(|entry| (entry.key, entry.name.clone())).collect();
-        for (entry, owner) in list.entries.iter_mut().zip(owners) {
-            entry.owner = by_key.get(&owner).cloned();
+        for entry in &mut list.entries {
+            entry.owner = by_key.get(&entry.owner_key).cloned();
         }
         list.entries.sort_by(|a, b| (a.domain, &a.owner, &a.name).cmp(&(b.domain, &b.owner, &b.name)));
         list
@@ -346,8 +346,7 @@ impl<'a> RegionReader<'a> {
     /// Journals, persistence ids and the newest writes.
     pub fn persistence(&self, instances: &InstanceList) -> PersistenceSnapshot {
         let ids = |journal: &InstanceEntry| {
-            let ids =
-                instances.of(Domain::PersistenceId).filter(|id| id.owner.as_ref() == Some(&journal.name));
+            let ids = instances.of(Domain::PersistenceId).filter(|id| id.owner_key == journal.key);
             let stat = |id: &InstanceEntry| PersistenceIdStat {
                 persistence_id: id.name.clone(),
                 highest_sequence_nr: id.numbers[persistence_id::HIGHEST],
@@ -408,7 +407,7 @@ fn decode_instance(
     words: &[u64; INSTANCE_WORDS],
     reader: &RegionReader<'_>,
     names: &mut Names,
-) -> Option<(InstanceEntry, u64, Key)> {
+) -> Option<(InstanceEntry, u64)> {
     let mut record = InstanceRecord::new_zeroed();
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
     let domain = Domain::from_number(record.domain)?;
@@ -423,11 +422,12 @@ fn decode_instance(
         key: Key(record.key),
         name,
         owner: None,
+        owner_key: Key(record.owner),
         since: String::new(),
         numbers: record.numbers,
         names: texts.collect(),
     };
-    Some((entry, record.since, Key(record.owner)))
+    Some((entry, record.since))
 }
 
 fn decode_journal_write(words: &[u64; JOURNAL_WRITE_WORDS]) -> Option<(u64, JournalWriteInfo)> {

@@ -1,0 +1,440 @@
+//! What goes around a journal and a snapshot store of atomr's.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use atomr_persistence::{
+    InMemoryJournal, Journal, JournalError, PersistentRepr, RecoveryPermitter, SnapshotMetadata,
+    SnapshotStore,
+};
+use atomscope_layout::instances::{
+    Domain, INSTANCE_TEXT_BYTES, journal as journal_numbers, persistence_id as id_numbers,
+};
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::names::put_text;
+use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::table::Key;
+
+use super::{JournalAdmin, Named, PersistenceProbe, written};
+use crate::poller;
+use crate::region::Core;
+use crate::watched::{Boxed, Watched};
+
+impl PersistenceProbe {
+    /// Puts itself around a journal: what it writes, replays and deletes from now on through the wrapper is seen under
+    /// this name. Takes a lock; not for hot paths. What a call costs is said at [`ProbedJournal`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atomr_persistence::{InMemoryJournal, Journal, PersistentRepr};
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let telemetry = TelemetryExtension::new("shop-1", 1024);
+    /// let journal = telemetry.persistence.wrap_journal("orders", InMemoryJournal::new());
+    /// // It is a journal: hand it to `Eventsourced::handle_command` and `Eventsourced::recover`.
+    /// let placed = PersistentRepr { persistence_id: "order-42".into(), sequence_nr: 1, ..PersistentRepr::default() };
+    /// journal.write_messages(vec![placed]).await?;
+    /// assert_eq!(telemetry.persistence.total_events(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wrap_journal<J: Journal + ?Sized>(&self, name: &str, journal: Arc<J>) -> Arc<ProbedJournal<J>> {
+        let core = self.region.core.clone();
+        let key = core.instance_key(Domain::Journal, None, name);
+        let latency = core.register_histogram(
+            &format!("persistence.write_latency.{name}"),
+            "nanoseconds",
+            "Time that its writes took",
+        );
+        core.with_instance_of(Domain::Journal, key, None, name, |numbers| {
+            numbers[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
+        });
+        self.make_room();
+        Arc::new(ProbedJournal {
+            inner: journal,
+            name: name.to_owned(),
+            key,
+            latency,
+            bus: self.bus.core().clone(),
+            core,
+        })
+    }
+
+    /// Puts itself around a snapshot store: what is saved and loaded from now on through the wrapper is counted.
+    ///
+    /// ```
+    /// use atomr_persistence::InMemorySnapshotStore;
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let telemetry = TelemetryExtension::new("shop-1", 1024);
+    /// let snapshots = telemetry.persistence.wrap_snapshot_store(InMemorySnapshotStore::new());
+    /// ```
+    pub fn wrap_snapshot_store<S: SnapshotStore + ?Sized>(
+        &self,
+        store: Arc<S>,
+    ) -> Arc<ProbedSnapshotStore<S>> {
+        Arc::new(ProbedSnapshotStore { inner: store, core: self.region.core.clone() })
+    }
+
+    /// Follows a permitter: at each round of the poller it is asked how many recoveries may run, and how many do. Several
+    /// are added up.
+    ///
+    /// ```
+    /// use atomr_persistence::RecoveryPermitter;
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let telemetry = TelemetryExtension::new("shop-1", 1024);
+    /// let permitter = RecoveryPermitter::new(16);
+    /// telemetry.persistence.watch_recovery(&permitter);
+    /// ```
+    pub fn watch_recovery(self: &Arc<Self>, permitter: &RecoveryPermitter) {
+        let mut permitters = self.permitters.write().unwrap_or_else(PoisonError::into_inner);
+        permitters.push(permitter.clone());
+        if permitters.len() > 1 {
+            return;
+        }
+        drop(permitters);
+        let probe = Arc::downgrade(self);
+        let poll = move |core: &Core| {
+            // A poll that held on to the region would keep it open for ever.
+            let Some(probe) = probe.upgrade() else { return false };
+            let permitters = probe.permitters.read().unwrap_or_else(PoisonError::into_inner);
+            core.set(Builtin::RecoveryPermits, permitters.iter().map(|at| at.capacity() as u64).sum());
+            core.set(Builtin::RecoveriesRunning, permitters.iter().map(|at| at.in_flight() as u64).sum());
+            true
+        };
+        poller::poll(&self.region.core, Box::new(poll));
+    }
+}
+
+/// A journal whose calls are seen; made by [`PersistenceProbe::wrap_journal`].
+///
+/// A write costs one allocation, for the future that sees its end, and for each of its events about as much as
+/// [`PersistenceProbe::record_write`]; a write of events of several persistence ids costs another. Replays and deletions
+/// cost one allocation. What has nothing to be seen (`highest_sequence_nr`, `events_by_tag`, `all_persistence_ids`) is
+/// handed on as it is. No system call; a persistence id that was not known takes a lock for a moment.
+///
+/// The time of a write runs from the call to the end of its future, by the clock of the hot paths: the processor's
+/// counter, or where that is not to be had one of some milliseconds.
+pub struct ProbedJournal<J: ?Sized> {
+    name: String,
+    key: Key,
+    latency: u64,
+    core: Arc<Core>,
+    bus: Arc<Core>,
+    inner: Arc<J>,
+}
+
+impl<J: ?Sized> fmt::Debug for ProbedJournal<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbedJournal").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<J: ?Sized> ProbedJournal<J> {
+    /// The journal itself.
+    pub fn inner(&self) -> &Arc<J> {
+        &self.inner
+    }
+
+    fn count(&self, work: impl FnMut(&[AtomicU64])) {
+        self.core.with_instance_of(Domain::Journal, self.key, None, &self.name, work);
+    }
+
+    fn add(&self, number: usize) {
+        self.count(|numbers| {
+            numbers[number].fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    fn has_written(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
+        let Some(outcome) = outcome else { return self.given_up() };
+        let took_ns = self.core.elapsed_ns(since);
+        if outcome.is_ok() {
+            let journal = Named { key: self.key, name: &self.name };
+            for run in runs.iter() {
+                let id = Named { key: run.id, name: run.name() };
+                written(&self.core, &self.bus, journal, id, run.first, run.count);
+            }
+        } else {
+            self.core.count(Builtin::PersistenceFailures, 1);
+        }
+        self.count(|numbers| {
+            numbers[journal_numbers::WRITES].fetch_add(1, Ordering::Relaxed);
+            numbers[journal_numbers::FAILURES].fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
+        });
+        self.core.record_histogram(self.latency, took_ns);
+    }
+
+    fn has_replayed(
+        &self,
+        persistence_id: &str,
+        outcome: Option<&Result<Vec<PersistentRepr>, JournalError>>,
+    ) {
+        let Some(outcome) = outcome else { return self.given_up() };
+        let events = outcome.as_deref().unwrap_or_default();
+        if let Some(highest) = events.last().map(|event| event.sequence_nr) {
+            let key = self.core.instance_key(Domain::PersistenceId, Some(self.key), persistence_id);
+            self.core.with_instance_of(
+                Domain::PersistenceId,
+                key,
+                Some(self.key),
+                persistence_id,
+                |numbers| {
+                    numbers[id_numbers::HIGHEST].fetch_max(highest, Ordering::Relaxed);
+                },
+            );
+        }
+        self.count(|numbers| {
+            numbers[journal_numbers::REPLAYS].fetch_add(1, Ordering::Relaxed);
+            numbers[journal_numbers::REPLAYED].fetch_add(events.len() as u64, Ordering::Relaxed);
+            numbers[journal_numbers::REPLAY_FAILURES]
+                .fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
+        });
+    }
+
+    fn given_up(&self) {
+        self.add(journal_numbers::GIVEN_UP);
+    }
+}
+
+// Written out as `#[async_trait]` would have it, since that would put a box around each future that is handed on.
+impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
+    fn write_messages<'life0, 'async_trait>(
+        &'life0 self,
+        messages: Vec<PersistentRepr>,
+    ) -> Boxed<'async_trait, Result<(), JournalError>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let runs = Runs::of(&self.core, self.key, &messages);
+        let since = self.core.ticks();
+        let written = self.inner.write_messages(messages);
+        Watched::boxed(written, move |outcome| self.has_written(&runs, since, outcome))
+    }
+
+    fn delete_messages_to<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        persistence_id: &'life1 str,
+        to_sequence_nr: u64,
+    ) -> Boxed<'async_trait, Result<(), JournalError>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        let deleted = self.inner.delete_messages_to(persistence_id, to_sequence_nr);
+        Watched::boxed(deleted, |outcome| {
+            if let Some(Ok(())) = outcome {
+                self.add(journal_numbers::DELETES);
+            }
+        })
+    }
+
+    fn replay_messages<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        persistence_id: &'life1 str,
+        from_sequence_nr: u64,
+        to_sequence_nr: u64,
+        max: u64,
+    ) -> Boxed<'async_trait, Result<Vec<PersistentRepr>, JournalError>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        let replayed = self.inner.replay_messages(persistence_id, from_sequence_nr, to_sequence_nr, max);
+        Watched::boxed(replayed, move |outcome| self.has_replayed(persistence_id, outcome))
+    }
+
+    fn highest_sequence_nr<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        persistence_id: &'life1 str,
+        from_sequence_nr: u64,
+    ) -> Boxed<'async_trait, Result<u64, JournalError>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.inner.highest_sequence_nr(persistence_id, from_sequence_nr)
+    }
+
+    fn events_by_tag<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        tag: &'life1 str,
+        from_offset: u64,
+        max: u64,
+    ) -> Boxed<'async_trait, Result<Vec<PersistentRepr>, JournalError>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.inner.events_by_tag(tag, from_offset, max)
+    }
+
+    fn all_persistence_ids<'life0, 'async_trait>(
+        &'life0 self,
+    ) -> Boxed<'async_trait, Result<Vec<String>, JournalError>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.inner.all_persistence_ids()
+    }
+}
+
+/// Events of one persistence id with consecutive numbers: what has to be known of a write when it has ended, and the
+/// journal has the events.
+struct Run {
+    id: Key,
+    first: u64,
+    count: u64,
+    name: [u8; INSTANCE_TEXT_BYTES],
+    name_bytes: usize,
+}
+
+impl Run {
+    fn name(&self) -> &str {
+        self.name.get(..self.name_bytes).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default()
+    }
+}
+
+/// The runs of a write: most have one, and allocate nothing.
+struct Runs {
+    first: Option<Run>,
+    more: Vec<Run>,
+}
+
+impl Runs {
+    fn of(core: &Core, journal: Key, messages: &[PersistentRepr]) -> Self {
+        let follows = |one: &PersistentRepr, next: &PersistentRepr| {
+            one.sequence_nr.checked_add(1) == Some(next.sequence_nr)
+                && one.persistence_id == next.persistence_id
+        };
+        let mut runs = messages.chunk_by(follows).filter_map(|run| {
+            let first = run.first()?;
+            let mut name = [0; INSTANCE_TEXT_BYTES];
+            let (name_bytes, cut) = put_text(&mut name, INSTANCE_TEXT_BYTES, &first.persistence_id);
+            core.count(Builtin::TextsCut, u64::from(cut));
+            let id = core.instance_key(Domain::PersistenceId, Some(journal), &first.persistence_id);
+            Some(Run { id, first: first.sequence_nr, count: run.len() as u64, name, name_bytes })
+        });
+        Self { first: runs.next(), more: runs.collect() }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.first.iter().chain(&self.more)
+    }
+}
+
+/// A snapshot store whose calls are counted; made by [`PersistenceProbe::wrap_snapshot_store`].
+///
+/// A save or load costs one small allocation, for the future that sees its end; no system call. The trait of atomr's gives
+/// a store no way to say that it failed: what counts as a failure is a call that panics, or that its caller gives up.
+pub struct ProbedSnapshotStore<S: ?Sized> {
+    core: Arc<Core>,
+    inner: Arc<S>,
+}
+
+impl<S: ?Sized> fmt::Debug for ProbedSnapshotStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbedSnapshotStore").finish_non_exhaustive()
+    }
+}
+
+impl<S: ?Sized> ProbedSnapshotStore<S> {
+    /// The store itself.
+    pub fn inner(&self) -> &Arc<S> {
+        &self.inner
+    }
+}
+
+impl<S: SnapshotStore + ?Sized> SnapshotStore for ProbedSnapshotStore<S> {
+    fn save<'life0, 'async_trait>(
+        &'life0 self,
+        meta: SnapshotMetadata,
+        payload: Vec<u8>,
+    ) -> Boxed<'async_trait, ()>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Watched::boxed(self.inner.save(meta, payload), |outcome| {
+            let metric = outcome.map_or(Builtin::SnapshotFailures, |()| Builtin::SnapshotsSaved);
+            self.core.count(metric, 1);
+        })
+    }
+
+    fn load<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        persistence_id: &'life1 str,
+    ) -> Boxed<'async_trait, Option<(SnapshotMetadata, Vec<u8>)>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        Watched::boxed(self.inner.load(persistence_id), |outcome| match outcome {
+            Some(Some(_)) => self.core.count(Builtin::SnapshotsLoaded, 1),
+            Some(None) => {}
+            None => self.core.count(Builtin::SnapshotFailures, 1),
+        })
+    }
+
+    fn delete<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        persistence_id: &'life1 str,
+        to_sequence_nr: u64,
+    ) -> Boxed<'async_trait, ()>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.inner.delete(persistence_id, to_sequence_nr)
+    }
+}
+
+/// What [`InMemoryJournal`] can be asked for.
+pub struct InMemoryJournalAdmin {
+    name: String,
+    inner: Arc<InMemoryJournal>,
+}
+
+impl fmt::Debug for InMemoryJournalAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemoryJournalAdmin").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl InMemoryJournalAdmin {
+    /// Answers for `journal` under this name.
+    pub fn new(name: impl Into<String>, journal: Arc<InMemoryJournal>) -> Self {
+        Self { name: name.into(), inner: journal }
+    }
+}
+
+#[async_trait]
+impl JournalAdmin for InMemoryJournalAdmin {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn list_persistence_ids(&self) -> Vec<String> {
+        self.inner.list_persistence_ids()
+    }
+
+    async fn highest_sequence_nr_for(&self, persistence_id: &str) -> u64 {
+        self.inner.highest_sequence_nr(persistence_id, 0).await.unwrap_or(0)
+    }
+
+    async fn event_count_for(&self, persistence_id: &str) -> u64 {
+        self.inner.event_count(persistence_id)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a node's process takes of its machine, as the kernel says it: processor time, memory, threads, open files.
+//!
+//! None of it is in the region: a process that hangs could not write it, and the kernel says it of any process.
+
+use std::fs;
+
+use serde::Serialize;
+
+use crate::attach::Region;
+use crate::liveness::Liveness;
+
+/// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Open files that are counted one by one at most, where the kernel does not say how many there are.
+const MOST_FILES: usize = 1 << 16;
+
+/// What a process takes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Vitals {
+    /// Processor time of all its threads outside the kernel.
+    pub cpu_user_s: f64,
+    /// The same inside the kernel.
+    pub cpu_system_s: f64,
+    /// Memory that it has resident, its region included as far as it was touched.
+    pub memory_bytes: u64,
+    /// The most that this ever was.
+    pub memory_peak_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Open files; needs the same user or ptrace rights.
+    pub open_files: Option<u64>,
+    /// How many it may open; `None` if that is not limited.
+    pub open_files_limit: Option<u64>,
+}
+
+impl Vitals {
+    /// Of the process of a region, if that lives on this machine and can be seen from here. A few small files are read.
+    pub fn of(region: &Region, liveness: &Liveness) -> Option<Self> {
+        if region.dumped().is_some() || !liveness.verdict.is_alive() {
+            return None;
+        }
+        Self::of_process(u32::try_from(region.pid()).ok()?, region.identity().header.process_start_ticks)
+    }
+
+    /// Of the process of this number, if it started then: another one may have its number by now.
+    fn of_process(pid: u32, start_ticks: u64) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+        let limits = fs::read(format!("/proc/{pid}/limits")).unwrap_or_default();
+        let vitals = Self::parse(&stat, &status, start_ticks)?;
+        Some(Self { open_files: open_files(pid), open_files_limit: files_limit(&limits), ..vitals })
+    }
+
+    fn parse(stat: &[u8], status: &[u8], start_ticks: u64) -> Option<Self> {
+        // The program's name stands in parentheses and may hold anything; the state, field 3, follows the last one.
+        let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+        let fields: Vec<_> =
+            std::str::from_utf8(stat.get(name_end + 1..)?).ok()?.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        if field(22)? != start_ticks {
+            return None;
+        }
+        let status = String::from_utf8_lossy(status);
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_start_matches(':').trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        };
+        Some(Self {
+            cpu_user_s: field(14)? as f64 / TICKS_PER_SECOND,
+            cpu_system_s: field(15)? as f64 / TICKS_PER_SECOND,
+            memory_bytes: kib("VmRSS")?.saturating_mul(1024),
+            memory_peak_bytes: kib("VmHWM")?.saturating_mul(1024),
+            threads: field(20)?,
+            open_files: None,
+            open_files_limit: None,
+        })
+    }
+
+    /// Processor time altogether.
+    pub fn cpu_s(&self) -> f64 {
+        self.cpu_user_s + self.cpu_system_s
+    }
+}
+
+/// Newer kernels say it as the size of the folder; in others the entries are counted.
+fn open_files(pid: u32) -> Option<u64> {
+    let folder = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&folder).ok()?;
+    match fs::metadata(&folder).ok()?.len() {
+        0 => Some(entries.take(MOST_FILES).count() as u64),
+        files => Some(files),
+    }
+}
+
+/// `Max open files  SOFT  HARD  files`.
+fn files_limit(limits: &[u8]) -> Option<u64> {
+    let limits = String::from_utf8_lossy(limits);
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &[u8] = b"42 (a) b (c)) S 1 1 1 0 -1 4194560 1 0 0 0 250 30 0 0 20 0 9 0 7777 1 1";
+
+    #[test]
+    fn fields_are_those_of_the_manual_whatever_the_name_holds() {
+        let status = b"Name:\ta\nVmPeak:\t9 kB\nVmHWM:\t    300 kB\nVmRSS:\t    200 kB\nThreads:\t9\n";
+        let vitals = Vitals::parse(STAT, status, 7777).unwrap();
+        assert_eq!((vitals.cpu_user_s, vitals.cpu_system_s, vitals.threads), (2.5, 0.3, 9));
+        assert_eq!((vitals.memory_bytes, vitals.memory_peak_bytes), (200 << 10, 300 << 10));
+        assert_eq!(Vitals::parse(STAT, status, 7778), None, "another process has the number now");
+        assert_eq!(Vitals::parse(STAT, b"Name:\tkthread\n", 7777), None);
+        assert_eq!(Vitals::parse(b"42 (a", status, 7777), None);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let limits = b"Limit   Soft Limit  Hard Limit  Units\nMax open files            1024  4096  files\n";
+        assert_eq!(files_limit(limits), Some(1024));
+        assert_eq!(files_limit(b"Max open files            unlimited  unlimited  files\n"), None);
+        assert_eq!(files_limit(b""), None);
+    }
+
+    #[test]
+    fn this_process_takes_something() {
+        let pid = std::process::id();
+        let start_ticks = crate::process::Stat::of(pid).unwrap().start_ticks;
+        let vitals = Vitals::of_process(pid, start_ticks).unwrap();
+        assert!(vitals.memory_bytes > 0 && vitals.memory_bytes <= vitals.memory_peak_bytes, "{vitals:?}");
+        assert!(vitals.threads >= 1 && vitals.open_files.is_some_and(|files| files >= 3), "{vitals:?}");
+        assert_eq!(Vitals::of_process(pid, start_ticks + 1), None);
+    }
+}
