@@ -13,7 +13,7 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::names::put_text;
 use atomscope_layout::records::{JOURNAL_WRITE_HEAD_WORDS, JOURNAL_WRITE_WORDS, JournalWriteRecord};
 use atomscope_layout::ring::{Ring, Written};
-use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::Key;
 use zerocopy::FromZeros;
 
@@ -37,6 +37,10 @@ fn share(domain: Domain, room: usize) -> usize {
         _ => room,
     }
     .max(1)
+}
+
+fn domain_bit(domain: Domain) -> u64 {
+    1 << domain as u64
 }
 
 impl Core {
@@ -64,6 +68,11 @@ impl Core {
         let key = self.instance_key(domain, owner, name);
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
+        }
+        if self.full_domains.load(Ordering::Relaxed) & domain_bit(domain) != 0 {
+            // It would find no room: no lock for every message of such a thing.
+            self.count(domain.unlisted(), 1);
+            return None;
         }
         let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
         let instance = self.find_or_make(&mut census, domain, key, owner, name)?;
@@ -120,7 +129,12 @@ impl Core {
             .flatten();
         match made {
             Some(_) => *count += 1,
-            None => self.count(domain.unlisted(), 1),
+            None => {
+                if *count >= room {
+                    self.full_domains.fetch_or(domain_bit(domain), Ordering::Relaxed);
+                }
+                self.count(domain.unlisted(), 1);
+            }
         }
         made
     }
@@ -140,6 +154,7 @@ impl Core {
         if removed {
             let count = census.of(domain);
             *count = count.saturating_sub(1);
+            self.full_domains.fetch_and(!domain_bit(domain), Ordering::Relaxed);
         }
         removed
     }

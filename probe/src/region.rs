@@ -419,6 +419,8 @@ pub(crate) struct Core {
     no_spill: AtomicU64,
     pins: Vec<AtomicU64>,
     pub(crate) census: Mutex<Census>,
+    /// Domains of instances that have been found full, a bit each.
+    pub(crate) full_domains: AtomicU64,
     pub(crate) documents: Mutex<()>,
     histograms: AtomicUsize,
     pub(crate) poller: Poller,
@@ -512,6 +514,7 @@ impl Core {
             no_spill: AtomicU64::new(0),
             pins: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.instance_slots.count).collect(),
             census: Mutex::default(),
+            full_domains: AtomicU64::new(0),
             documents: Mutex::default(),
             histograms: AtomicUsize::new(0),
             poller: Poller::new(builder.poll_interval),
