@@ -163,25 +163,37 @@ domains! {
     }
     /// A shard region.
     ShardRegion = 5, "shard_regions", shard_region, ShardRegionsUnlisted {
-        /// Messages for its entities.
+        /// Messages that its entities were given.
         MESSAGES = 0, "messages", "messages", Count;
         /// Shards here.
         SHARDS = 1, "shards", "shards", Level;
-        /// Entities made here so far, as its handler factory was called.
+        /// Different entities that were given messages here.
         ENTITIES_STARTED = 2, "entities_started", "entities", Count;
         /// Messages forwarded to another region.
         FORWARDED = 3, "forwarded", "messages", Count;
         /// Entities passivated.
         PASSIVATED = 4, "passivated", "entities", Count;
+        /// Messages that came to it, whosever they were. What was neither given to an entity nor forwarded was dropped.
+        RECEIVED = 5, "received", "messages", Count;
+        /// Entities that its passivation trackers follow.
+        ACTIVE = 6, "active_entities", "entities", Level;
+        /// Messages of entities for which there was no room among the counted ones. Unless 0, there are more entities.
+        UNCOUNTED = 7, "uncounted_messages", "messages", Count;
     }
-    /// A shard; its owner is its region.
+    /// A shard; its owner is its region, which need not be the one that has it.
     Shard = 6, "shards", shard, ShardsUnlisted {
-        /// Messages for its entities.
+        /// Messages that its entities were given here.
         MESSAGES = 0, "messages", "messages", Count;
-        /// Different entities seen.
+        /// Different entities that were given messages here.
         ENTITIES = 1, "entities", "entities", Level;
         /// State of its hand-off, if there is one.
         HAND_OFF = 2, "hand_off", "", Name;
+        /// Messages for it that came to the region.
+        RECEIVED = 3, "received", "messages", Count;
+        /// Messages of entities for which there was no room among the counted ones. Unless 0, there are more entities.
+        UNCOUNTED = 4, "uncounted_messages", "messages", Count;
+        /// Entities for which its hand-off waits.
+        REMAINING = 5, "remaining_entities", "entities", Level;
     }
     /// A key of the distributed data.
     Key = 7, "keys", key, KeysUnlisted {
@@ -220,6 +232,8 @@ domains! {
         VALUE = 0, "value", "", Float;
         /// Samples so far.
         SAMPLES = 1, "samples", "samples", Count;
+        /// The time that the node gave its last sample, in a unit of its own.
+        TIMESTAMP = 2, "timestamp", "", Level;
     }
 }
 

@@ -123,27 +123,27 @@ builtin! {
     ClusterChanges = "cluster.changes", "changes", Counter;
     /// Gossip sent to other members.
     GossipSent = "cluster.gossip_sent", "messages", Counter;
-    /// Gossip that could not be sent.
-    GossipFailed = "cluster.gossip_failed", "messages", Counter;
+    /// Gossip that came from other members.
+    GossipReceived = "cluster.gossip_received", "messages", Counter;
     /// Times the downing strategy was asked.
     DowningAsked = "cluster.downing_asked", "times", Counter;
-    /// Times the downing strategy decided to down somebody.
+    /// Times the downing strategy did not decide that all should stay.
     DowningDecisions = "cluster.downing_decisions", "decisions", Counter;
     /// Times the quorum was lost.
     QuorumLost = "cluster.quorum_lost", "times", Counter;
     /// Times the quorum was regained.
     QuorumRegained = "cluster.quorum_regained", "times", Counter;
-    /// Shards allocated to a region.
+    /// Times the allocation strategy chose a region for a shard.
     ShardAllocations = "sharding.allocations", "shards", Counter;
-    /// Rebalances that moved at least one shard.
+    /// Times the allocation strategy wanted shards moved.
     Rebalances = "sharding.rebalances", "rebalances", Counter;
-    /// Shards that were to move in rebalances.
+    /// Shards that it wanted moved, each time it was asked.
     ShardsRebalanced = "sharding.rebalanced_shards", "shards", Counter;
-    /// Hand-offs of shards that began.
+    /// Hand-offs of shards that were seen to begin; two between two polls may be seen as one.
     HandOffsStarted = "sharding.hand_offs_started", "hand-offs", Counter;
-    /// Hand-offs of shards that were completed.
+    /// Hand-offs of shards that were seen completed, likewise.
     HandOffsDone = "sharding.hand_offs_done", "hand-offs", Counter;
-    /// Messages for entities of shard regions.
+    /// Messages that entities of shard regions were given.
     ShardMessages = "sharding.messages", "messages", Counter;
     /// Events written to journals.
     PersistenceEvents = "persistence.events", "events", Counter;

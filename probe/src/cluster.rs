@@ -1,7 +1,10 @@
 //! The cluster probe: members, who can be reached, who leads, and every change of that.
 
+#[cfg(feature = "cluster")]
+mod attached;
+
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::subsystems::cluster_rows;
@@ -13,13 +16,16 @@ use crate::bus::{TelemetryBus, TelemetryEvent};
 use crate::dto::{ClusterMemberInfo, ClusterMembershipDiff, ClusterStateInfo};
 use crate::region::Region;
 
+#[cfg(feature = "cluster")]
+pub use self::attached::{ProbedDowning, from_cluster_state, from_gossip};
+
 /// The cluster as this node sees it.
 #[derive(Debug)]
 pub struct ClusterProbe {
     region: Region,
     bus: TelemetryBus,
-    /// One writer at a time; the state itself is in the region.
-    changing: Mutex<()>,
+    /// What was told last. The region may have had no room for all of it, and what changed is told by the whole.
+    state: Mutex<ClusterStateInfo>,
 }
 
 impl ClusterProbe {
@@ -30,50 +36,60 @@ impl ClusterProbe {
     }
 
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus, changing: Mutex::default() }
+        Self { region, bus, state: Mutex::default() }
     }
 
     /// Notes this node's address.
     pub fn set_self_address(&self, addr: impl Into<String>) {
-        let addr = addr.into();
-        self.change(|state| state.self_address = Some(addr));
+        let mut state = self.state();
+        state.self_address = Some(addr.into());
+        self.write(&state);
     }
 
     /// Notes who leads.
     pub fn set_leader(&self, leader: Option<String>) {
-        self.change(|state| state.leader = leader);
+        let mut state = self.state();
+        state.leader = leader;
+        self.write(&state);
     }
 
-    /// Replaces the whole state, and publishes how it differs from the one before.
+    /// Replaces the whole state, the node's own address and the leader included, and publishes how its members differ
+    /// from those before.
     pub fn update(&self, next: ClusterStateInfo) {
-        let before = self.change(|state| std::mem::replace(state, next.clone()));
-        if let Some(diff) = difference(&before, &next) {
+        let mut state = self.state();
+        if *state == next {
+            return;
+        }
+        let before = std::mem::replace(&mut *state, next);
+        self.write(&state);
+        if let Some(diff) = difference(&before, &state) {
             self.region.core.count(Builtin::ClusterChanges, 1);
             self.bus.publish(TelemetryEvent::ClusterChanged(diff));
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut ClusterStateInfo) -> T) -> T {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.snapshot();
-        let changed = change(&mut state);
-        self.region.core.write_document(CLUSTER_DOCUMENT, |rows| write(&state, rows));
-        changed
+    fn state(&self) -> MutexGuard<'_, ClusterStateInfo> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state as it was told last. Allocates.
+    /// Whoever writes holds the state, so that what is written last is what was told last.
+    fn write(&self, state: &ClusterStateInfo) {
+        self.region.core.write_document(CLUSTER_DOCUMENT, |rows| write(state, rows));
+    }
+
+    /// The state as it was told last, whole. Allocates.
     pub fn snapshot(&self) -> ClusterStateInfo {
-        self.region.core.reader().map(|reader| reader.cluster()).unwrap_or_default()
+        self.state().clone()
     }
 
     /// How many members there are.
     pub fn member_count(&self) -> usize {
-        self.snapshot().members.len()
+        self.state().members.len()
     }
 
     /// How many of them cannot be reached.
     pub fn unreachable_count(&self) -> usize {
-        self.snapshot().unreachable.len()
+        self.state().unreachable.len()
     }
 }
 

@@ -12,6 +12,8 @@ use crate::actor_registry::ActorRegistry;
 use crate::bus::TelemetryBus;
 use crate::clock;
 use crate::cluster::ClusterProbe;
+#[cfg(feature = "cluster-metrics")]
+use crate::cluster_metrics::ClusterMetricsProbe;
 use crate::ddata::DDataProbe;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
@@ -43,6 +45,9 @@ pub struct TelemetryExtension {
     pub dead_letters: Arc<DeadLetterFeed>,
     /// The cluster as this node sees it.
     pub cluster: Arc<ClusterProbe>,
+    /// Metrics of the cluster's nodes.
+    #[cfg(feature = "cluster-metrics")]
+    pub cluster_metrics: Arc<ClusterMetricsProbe>,
     /// Shard regions.
     pub sharding: Arc<ShardingProbe>,
     /// Journals.
@@ -106,6 +111,8 @@ impl TelemetryExtension {
             actors: Arc::new(ActorRegistry::of(region.clone(), bus.clone())),
             dead_letters: Arc::new(DeadLetterFeed::of(region.clone(), bus.clone())),
             cluster: Arc::new(ClusterProbe::of(region.clone(), bus.clone())),
+            #[cfg(feature = "cluster-metrics")]
+            cluster_metrics: Arc::new(ClusterMetricsProbe::of(region.clone())),
             sharding: Arc::new(ShardingProbe::of(region.clone(), bus.clone())),
             persistence: Arc::new(PersistenceProbe::of(region.clone(), bus.clone())),
             remote: Arc::new(RemoteProbe::of(region.clone(), bus.clone())),

@@ -31,6 +31,8 @@ pub mod bus;
 mod clock;
 #[cfg(feature = "atomr")]
 pub mod cluster;
+#[cfg(feature = "cluster-metrics")]
+pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;

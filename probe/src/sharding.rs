@@ -1,5 +1,12 @@
 //! The sharding probe: shard regions, their shards, and where each shard is allocated.
 
+#[cfg(feature = "sharding")]
+mod attached;
+#[cfg(feature = "sharding")]
+mod entities;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::subsystems::sharding_rows;
 use atomscope_layout::event::EventKind;
@@ -9,11 +16,37 @@ use crate::bus::TelemetryBus;
 use crate::dto::ShardingSnapshot;
 use crate::region::Region;
 
+#[cfg(feature = "sharding")]
+pub use self::attached::{
+    Coordinator, EntityHandler, Forwarder, HandlerFactory, ProbedExtractor, ProbedStrategy,
+    coordinator_allocations, region_info,
+};
+
 /// What is known of a node's shard regions.
 #[derive(Debug)]
 pub struct ShardingProbe {
     region: Region,
     bus: TelemetryBus,
+    /// What was told last. The region may have had no room for all of it.
+    told: Mutex<Told>,
+    #[cfg(feature = "sharding")]
+    attached: attached::Attached,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    snapshot: ShardingSnapshot,
+    hand_offs: Vec<HandOff>,
+}
+
+/// A hand-off of a shard.
+#[derive(Debug, PartialEq, Eq)]
+struct HandOff {
+    shard: String,
+    from: String,
+    /// Empty until that is known.
+    to: String,
+    state: &'static str,
 }
 
 impl ShardingProbe {
@@ -27,27 +60,49 @@ impl ShardingProbe {
     }
 
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus }
+        Self {
+            region,
+            bus,
+            told: Mutex::default(),
+            #[cfg(feature = "sharding")]
+            attached: attached::Attached::default(),
+        }
     }
 
-    /// Replaces what is told of regions and allocations. What finds no room is left out and counted.
+    /// Replaces what is told of regions and allocations. What finds no room is left out and counted. What is attached is
+    /// told over it at the poller's next round.
     pub fn set_snapshot(&self, snap: ShardingSnapshot) {
+        let mut told = self.told();
+        told.snapshot = snap;
+        self.write(&told);
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever writes holds what is told, so that what is written last is what was told last.
+    fn write(&self, told: &Told) {
+        let Told { snapshot: ShardingSnapshot { regions, allocations }, hand_offs } = told;
         self.region.core.write_document(SHARDING_DOCUMENT, |rows| {
-            for region in &snap.regions {
+            for region in regions {
                 rows.push(sharding_rows::REGION, region.shard_count as u64, [region.region_id.as_str()]);
                 for shard in &region.shards {
                     rows.push(sharding_rows::SHARD, 0, [shard.as_str()]);
                 }
             }
-            for (shard, region) in &snap.allocations {
+            for (shard, region) in allocations {
                 rows.push(sharding_rows::ALLOCATION, 0, [shard.as_str(), region.as_str()]);
+            }
+            for HandOff { shard, from, to, state } in hand_offs {
+                rows.push(sharding_rows::HAND_OFF, 0, [shard.as_str(), from, to, state]);
             }
         });
     }
 
-    /// What was told last. Allocates.
+    /// What was told last, whole. Allocates.
     pub fn snapshot(&self) -> ShardingSnapshot {
-        self.region.core.reader().map(|reader| reader.sharding()).unwrap_or_default()
+        self.told().snapshot.clone()
     }
 
     /// Publishes what happened to a shard.

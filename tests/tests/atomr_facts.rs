@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atomr_coordination::{InMemoryLease, Lease, LeaseError};
 use atomr_core::actor::{
-    Actor, ActorPath, ActorRef, ActorSystem, Context, DeadLetterObserver, Props, SpawnObserver,
+    Actor, ActorPath, ActorRef, ActorSystem, Address, Context, DeadLetterObserver, Props, SpawnObserver,
 };
 use atomr_core::prelude::Config;
 use atomr_persistence::{
@@ -317,4 +317,93 @@ async fn a_lease_is_granted_again_to_its_holder_and_tells_others_who_that_is() {
     assert!(matches!(lease.acquire("b").await, Err(LeaseError::AlreadyHeld(holder)) if holder == "a"));
     assert!(matches!(lease.release("b").await, Err(LeaseError::NotHeld)));
     assert_eq!(lease.check_lease().await.as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn a_cluster_daemon_takes_no_news_of_reachability_and_so_never_asks_its_downing_strategy() {
+    use atomr_cluster::{
+        DaemonConfig, DowningDecision, DowningStrategy, GossipPdu, InProcessClusterTransport,
+        InProcessRegistry, Member, MembershipState, SbrRuntime, VectorClock, spawn_daemon_with_sbr,
+    };
+    struct Asked(Arc<AtomicBool>);
+    impl DowningStrategy for Asked {
+        fn decide(&self, _: &[&Member], _: &[&Member]) -> DowningDecision {
+            self.0.store(true, Ordering::SeqCst);
+            DowningDecision::Stay
+        }
+    }
+    let (own, other) = (Address::local("own"), Address::local("other"));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let bus = atomr_cluster::ClusterEventBus::new();
+    let log = told.clone();
+    let _listening = bus.subscribe(move |event| log.lock().unwrap().push(format!("{event:?}")));
+    let asked = Arc::new(AtomicBool::new(false));
+    let daemon = spawn_daemon_with_sbr(
+        own.clone(),
+        Arc::new(InProcessClusterTransport::new(own.clone(), InProcessRegistry::new())),
+        bus,
+        DaemonConfig { gossip_interval: Duration::from_secs(3600) },
+        Some(SbrRuntime::new(Asked(asked.clone()), Duration::ZERO)),
+    );
+    let mut state = MembershipState::new();
+    let mut up = Member::new(other.clone(), vec![]);
+    up.status = atomr_cluster::MemberStatus::Up;
+    state.add_or_update(up);
+    state.reachability.unreachable(own.clone(), other.clone());
+    let mut version = VectorClock::new();
+    version.tick("other");
+    daemon.apply_gossip(GossipPdu::Envelope { from: other.to_string(), version, state });
+    (0..5).for_each(|_| daemon.tick());
+    while daemon.snapshot().version.versions.get(&own.to_string()).is_none_or(|ticks| *ticks < 6) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let state = daemon.snapshot().state;
+    assert_eq!((state.member_count(), state.reachability.records.len()), (1, 0));
+    assert!(!asked.load(Ordering::SeqCst));
+    // Nor does the event bus say that there is a member.
+    let told = told.lock().unwrap().join("\n");
+    assert!(!told.contains("Member"), "{told}");
+}
+
+#[test]
+fn a_shard_region_has_each_shards_handler_made_once_within_its_first_delivery() {
+    use atomr_cluster_sharding::{MessageExtractor, ShardCoordinator, ShardRegion};
+    type Steps = Arc<Mutex<Vec<(&'static str, std::thread::ThreadId)>>>;
+    fn step(steps: &Steps, what: &'static str) {
+        steps.lock().unwrap().push((what, std::thread::current().id()));
+    }
+    struct Noting(Steps);
+    impl MessageExtractor for Noting {
+        type Message = u64;
+        fn entity_id(&self, _: &u64) -> String {
+            step(&self.0, "entity");
+            "e".into()
+        }
+        fn shard_id(&self, shard: &u64) -> String {
+            step(&self.0, "shard");
+            shard.to_string()
+        }
+    }
+    let steps = Steps::default();
+    let noted = steps.clone();
+    let handlers = Arc::new(move || {
+        step(&noted, "factory");
+        let noted = noted.clone();
+        Box::new(move |_: &str, _: u64| step(&noted, "handler")) as _
+    });
+    let coordinator = Arc::new(ShardCoordinator::new());
+    let region = ShardRegion::new("r", Arc::new(Noting(steps.clone())), coordinator.clone(), handlers);
+    region.deliver(1);
+    region.deliver(1);
+    coordinator.allocate("2", "elsewhere");
+    region.deliver(2);
+    let steps = steps.lock().unwrap();
+    let names: Vec<_> = steps.iter().map(|(what, _)| *what).collect();
+    // The third message is dropped: there is no forwarder.
+    let first = ["shard", "entity", "factory", "handler"];
+    assert_eq!(names, [&first[..], &["shard", "entity", "handler"], &["shard", "entity"]].concat());
+    assert!(steps.iter().all(|(_, thread)| *thread == std::thread::current().id()));
+    // A shard that has moved stays with its region for good.
+    coordinator.rebalance("1", "elsewhere");
+    assert_eq!(region.shard_ids(), ["1"]);
 }

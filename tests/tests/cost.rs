@@ -11,11 +11,15 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 
 use async_trait::async_trait;
+use atomr_cluster::{DowningStrategy, GossipPdu, GossipTransport, NoSbr, QuorumObserver, VectorClock};
+use atomr_cluster_sharding::MessageExtractor;
 use atomr_coordination::{Lease, LeaseError};
 use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
 use atomr_persistence::{Journal, JournalError, PersistentRepr, SnapshotMetadata, SnapshotStore};
 use atomscope_probe::bus::TelemetryEvent;
+use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
+use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
 use atomscope_probe::{Counter, Gauge, Region, TelemetryExtension};
 use atomscope_tests::support;
 use serde_json::json;
@@ -79,6 +83,79 @@ struct Work {
     paths: Vec<ActorPath>,
     counter: Counter,
     gauge: Gauge,
+    sharded: Sharded,
+}
+
+/// What is put around the parts of shard regions and of a cluster.
+struct Sharded {
+    extractor: ProbedExtractor<Mute>,
+    /// Of a shard for which there is no room.
+    unlisted: ProbedExtractor<Mute>,
+    handler: EntityHandler<usize>,
+    forwarder: Forwarder<usize>,
+    downing: ProbedDowning<NoSbr>,
+    gossip: Arc<dyn GossipTransport>,
+    quorum: Arc<dyn QuorumObserver>,
+    other: Address,
+}
+
+/// Allocates nothing itself, since its ids are empty.
+struct Mute;
+
+impl MessageExtractor for Mute {
+    type Message = usize;
+
+    fn entity_id(&self, _: &usize) -> String {
+        String::new()
+    }
+
+    fn shard_id(&self, _: &usize) -> String {
+        String::new()
+    }
+}
+
+struct Nowhere;
+
+impl GossipTransport for Nowhere {
+    fn send(&self, _: &Address, _: GossipPdu) {}
+}
+
+impl Sharded {
+    fn new(telemetry: &TelemetryExtension) -> Self {
+        let TelemetryExtension { sharding, cluster, .. } = telemetry;
+        let handlers = sharding.wrap_handlers("r", Arc::new(|| Box::new(|_: &str, _: usize| {}) as _));
+        let extractor = sharding.wrap_extractor("r", Arc::new(Mute));
+        // The handler is that of the shard of which this is a message.
+        extractor.shard_id(&0);
+        let handler = handlers();
+        let others = (0..200).map(|region| sharding.wrap_extractor(&region.to_string(), Arc::new(Mute)));
+        let unlisted = others.fold(None, |_, other| {
+            drop(other.shard_id(&0));
+            Some(other)
+        });
+        let unlisted = unlisted.unwrap();
+        Self {
+            handler,
+            unlisted,
+            forwarder: sharding.wrap_forwarder("r", Arc::new(|_: &str, _: usize| {})),
+            downing: cluster.wrap_downing(NoSbr),
+            gossip: cluster.wrap_transport(Arc::new(Nowhere)),
+            quorum: cluster.quorum_observer(None),
+            other: Address::local("other"),
+            extractor,
+        }
+    }
+
+    fn once(&self, round: usize, entity: &str) {
+        self.extractor.shard_id(&round);
+        self.extractor.entity_id(&round);
+        self.unlisted.shard_id(&round);
+        (self.handler)(entity, round);
+        (self.forwarder)("q", round);
+        self.downing.decide(&[], &[]);
+        self.gossip.send(&self.other, GossipPdu::Status { from: String::new(), version: VectorClock::new() });
+        self.quorum.on_quorum_lost();
+    }
 }
 
 impl Work {
@@ -93,13 +170,8 @@ impl Work {
         let paths = (0..64).flat_map(|i| {
             [parent.child(format!("a-{i}")), deep.child(format!("b-{i}")), long.child(format!("c-{i}"))]
         });
-        Self {
-            telemetry: TelemetryExtension::with_region(region),
-            paths: paths.collect(),
-            parent,
-            counter,
-            gauge,
-        }
+        let telemetry = TelemetryExtension::with_region(region);
+        Self { sharded: Sharded::new(&telemetry), telemetry, paths: paths.collect(), parent, counter, gauge }
     }
 
     fn once(&self, round: usize) {
@@ -125,6 +197,7 @@ impl Work {
         }
         self.telemetry.dead_letters.on_dead_letter(path, Some(&self.parent), "cost::Letter");
         self.telemetry.bus.publish(TelemetryEvent::StreamsGraphFinished { id: round as u64 });
+        self.sharded.once(round, path.name());
         self.counter.add(1);
         self.gauge.set(round as u64);
     }
@@ -281,6 +354,8 @@ fn recording_beside_readers_makes_no_system_call(readers: usize) {
     assert_eq!(metric("test.operations"), rounds);
     assert_eq!(dump["atomscope"]["dead_letters"]["total"], rounds);
     assert!(metric("actors.spawned") > rounds);
+    assert_eq!(metric("sharding.messages"), rounds);
+    assert!(metric("sharding.unlisted_shards") > rounds);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! The same face as the incumbent's: a program moves by changing the crate's name, and what it tells reads the same.
 
 use std::process::Command;
+use std::sync::Arc;
 
+use atomr_cluster::{Gossip, Member, MemberStatus};
+use atomr_cluster_sharding::{ShardCoordinator, ShardRegion};
+use atomr_core::actor::Address;
 use atomscope_tests::support::{self, Node};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A program written against the incumbent's public face, twice: only the crate differs.
 macro_rules! program {
@@ -242,6 +246,101 @@ fn sort_by_path(nodes: &mut Value) {
         .iter_mut()
         .filter(|node| node.get("children").is_some())
         .for_each(|n| sort_by_path(&mut n["children"]));
+}
+
+/// The same calls to a cluster probe and a sharding probe of either crate, and what they say of them and publish.
+macro_rules! clustered {
+    ($telemetry:ident) => {{
+        use $telemetry::bus::TelemetryBus;
+        use $telemetry::cluster::{ClusterProbe, from_cluster_state, from_gossip};
+        use $telemetry::dto::{ShardRegionInfo, ShardingSnapshot};
+        use $telemetry::sharding::{ShardingProbe, coordinator_allocations, region_info};
+
+        let mut seen = Vec::new();
+        let bus = TelemetryBus::new(256);
+        let mut events = bus.subscribe();
+        let cluster = ClusterProbe::new(bus.clone());
+        let mut see = |cluster: &ClusterProbe| {
+            seen.push(json!([cluster.snapshot(), cluster.member_count(), cluster.unreachable_count()]));
+        };
+        see(&cluster);
+        cluster.set_self_address("akka://own");
+        cluster.set_leader(Some("akka://leader".into()));
+        see(&cluster);
+        let mut gossip = Gossip::new();
+        gossip.tick("b");
+        gossip.tick("a");
+        for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+            let mut member = Member::new(Address::local(name), vec![format!("role-{name}"), "all".into()]);
+            member.up_number = number as i32 - 1;
+            gossip.state.add_or_update(member);
+        }
+        cluster.update_from_gossip(&gossip);
+        see(&cluster);
+        cluster.update_from_gossip(&gossip);
+        gossip.state.reachability.unreachable(Address::local("a"), Address::local("b"));
+        gossip.state.members[0].status = MemberStatus::Leaving;
+        gossip.state.members.remove(2);
+        cluster.update_from_state(&gossip.state);
+        see(&cluster);
+        cluster.set_leader(None);
+        gossip.state.reachability.terminated(Address::local("a"), Address::local("b"));
+        cluster.update_from_state(&gossip.state);
+        gossip.state.reachability.records.clear();
+        gossip.state.reachability.reachable(Address::local("a"), Address::local("b"));
+        cluster.update_from_state(&gossip.state);
+        see(&cluster);
+        seen.push(json!([from_gossip(&gossip), from_cluster_state(&gossip.state)]));
+
+        let sharding = ShardingProbe::new(bus);
+        let coordinator = Arc::new(ShardCoordinator::new());
+        let region = ShardRegion::new(
+            "r1",
+            Arc::new(OneShard),
+            coordinator.clone(),
+            Arc::new(|| Box::new(|_: &str, _: ()| {})),
+        );
+        seen.push(json!([sharding.snapshot(), region_info(&region), coordinator_allocations(&coordinator)]));
+        region.deliver(());
+        seen.push(json!([region_info(&region), coordinator_allocations(&coordinator)]));
+        sharding.refresh_from(&[&region], &coordinator);
+        seen.push(json!(sharding.snapshot()));
+        sharding.set_snapshot(ShardingSnapshot {
+            regions: vec![ShardRegionInfo {
+                region_id: "r".into(),
+                shard_count: 9,
+                shards: vec!["z".into(), "a".into()],
+            }],
+            allocations: vec![("z".into(), "r".into()), ("a".into(), "q".into())],
+        });
+        seen.push(json!(sharding.snapshot()));
+        sharding.record_shard_event("r", "s", "anything");
+        while let Ok(event) = events.try_recv() {
+            seen.push(json!(event));
+        }
+        seen
+    }};
+}
+
+struct OneShard;
+
+impl atomr_cluster_sharding::MessageExtractor for OneShard {
+    type Message = ();
+    fn entity_id(&self, (): &()) -> String {
+        "e".into()
+    }
+    fn shard_id(&self, (): &()) -> String {
+        "s".into()
+    }
+}
+
+#[test]
+fn cluster_and_sharding_probes_say_and_publish_what_the_incumbents_do() {
+    let (ours, theirs) = (clustered!(atomscope_probe), clustered!(atomr_telemetry));
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(ours.len(), theirs.len());
 }
 
 #[test]

@@ -248,17 +248,6 @@ impl<'a> RegionReader<'a> {
         Subsystems { instances, ..told }
     }
 
-    /// The state of the cluster, as it was told last.
-    pub fn cluster(&self) -> ClusterStateInfo {
-        self.document(CLUSTER_DOCUMENT).ok().flatten().map(|document| cluster(&document)).unwrap_or_default()
-    }
-
-    /// The allocation of the shards, as it was told last.
-    pub fn sharding(&self) -> ShardingSnapshot {
-        let document = self.document(SHARDING_DOCUMENT).ok().flatten();
-        document.map(|document| sharding(&document).0).unwrap_or_default()
-    }
-
     fn document(&self, number: usize) -> Result<Option<Document>, crate::seqlock::Unreadable> {
         let (section, stride) = (self.section(self.map.documents), self.map.documents.stride);
         match section.slice(number * stride..(number + 1) * stride) {

@@ -18,6 +18,9 @@ use zerocopy::FromZeros as _;
 
 use super::Region;
 
+/// An instance: domain, the owner's number, name, and numbers by place.
+type Told<'a> = (Domain, Option<u64>, &'static str, &'a [(usize, u64)]);
+
 /// Keys of different buckets and tags.
 fn key_of(number: u64) -> Key {
     Key([number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15)])
@@ -35,7 +38,7 @@ pub fn fill(region: &Region, number: usize) {
         Interned::Known(id) | Interned::New { id, .. } => u64::from(id),
         Interned::Full => u64::MAX,
     };
-    let all: [(Domain, Option<u64>, &str, &[(usize, u64)]); 11] = [
+    let all: [Told<'_>; 11] = [
         (
             Domain::Association,
             None,

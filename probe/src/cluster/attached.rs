@@ -1,0 +1,206 @@
+//! What atomr's cluster is asked for, and what is put around its parts.
+
+use std::sync::Arc;
+
+use atomr_cluster::{
+    ClusterDaemonHandle, DaemonSnapshot, DowningDecision, DowningStrategy, Gossip, GossipPdu,
+    GossipTransport, Member, MembershipState, QuorumObserver, ReachabilityStatus,
+};
+use atomr_core::actor::Address;
+use atomscope_layout::metrics::Builtin;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::ClusterProbe;
+use crate::dto::{ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord};
+use crate::region::Core;
+
+impl ClusterProbe {
+    /// Replaces the state by that of a gossip. It names neither the node itself nor a leader; [`Self::attach`] does.
+    pub fn update_from_gossip(&self, gossip: &Gossip) {
+        self.update(from_gossip(gossip));
+    }
+
+    /// Replaces the state by a membership, which besides has no version.
+    pub fn update_from_state(&self, state: &MembershipState) {
+        self.update(from_cluster_state(state));
+    }
+
+    /// Has a cluster daemon asked for its state at each round of the poller: who the node is, who leads, the members, and
+    /// the version of the gossip. What changes and changes back between two rounds is not seen. (The daemon's event bus is
+    /// no help: it tells nothing of what comes by gossip.)
+    ///
+    /// The daemon is held weakly. To shut it down, take it out of its `Arc` with `Arc::into_inner`, when the poll has let
+    /// go of it, or drop it. What was told last stays then.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use atomr_cluster::{ClusterEventBus, DaemonConfig, InProcessClusterTransport, InProcessRegistry, spawn_daemon};
+    /// use atomr_core::actor::Address;
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let telemetry = TelemetryExtension::new("shop-1", 1024);
+    /// let own = Address::local("shop-1");
+    /// let transport = Arc::new(InProcessClusterTransport::new(own.clone(), InProcessRegistry::new()));
+    /// let transport = telemetry.cluster.wrap_transport(transport);
+    /// let daemon = Arc::new(spawn_daemon(own, transport, ClusterEventBus::new(), DaemonConfig::default()));
+    /// telemetry.cluster.attach(&daemon);
+    /// assert_eq!(telemetry.cluster.snapshot().self_address.as_deref(), Some("akka://shop-1"));
+    /// # }
+    /// ```
+    pub fn attach(self: &Arc<Self>, daemon: &Arc<ClusterDaemonHandle>) {
+        let own = daemon.address().clone();
+        let daemon = Arc::downgrade(daemon);
+        self.attach_with(&own, move || daemon.upgrade().map(|daemon| daemon.snapshot()));
+    }
+
+    /// The same for a daemon that cannot be held in an `Arc`, or whose state lacks what the application knows better:
+    /// `ask` gives the state, or `None` when there will be no more. (No daemon of atomr's ever records by itself that a
+    /// member cannot be reached.) It must hold neither the actor system nor the telemetry.
+    pub fn attach_with(
+        self: &Arc<Self>,
+        own: &Address,
+        mut ask: impl FnMut() -> Option<DaemonSnapshot> + Send + 'static,
+    ) {
+        let probe = Arc::downgrade(self);
+        let own = own.to_string();
+        let poll = move |_: &Core| {
+            // A poll that held on to the region would keep it open for ever.
+            let Some(probe) = probe.upgrade() else { return false };
+            let Some(DaemonSnapshot { state, leader, version }) = ask() else { return false };
+            probe.update(ClusterStateInfo {
+                self_address: Some(own.clone()),
+                leader: leader.map(|leader| leader.to_string()),
+                ..from_gossip(&Gossip { version, state })
+            });
+            true
+        };
+        crate::poller::poll(&self.region.core, Box::new(poll));
+    }
+
+    /// A transport that counts the gossip sent through it.
+    pub fn wrap_transport(&self, inner: Arc<dyn GossipTransport>) -> Arc<dyn GossipTransport> {
+        Arc::new(ProbedGossip { inner, core: self.region.core.clone() })
+    }
+
+    /// An inbox for gossip that counts what comes, and hands it on: for a transport, in place of
+    /// `ClusterDaemonHandle::gossip_inbox`. To be called within a tokio runtime, on which a task does it.
+    pub fn wrap_gossip_inbox(&self, inbox: UnboundedSender<GossipPdu>) -> UnboundedSender<GossipPdu> {
+        let core = self.region.core.clone();
+        let (sender, mut receiver) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(pdu) = receiver.recv().await {
+                core.count(Builtin::GossipReceived, 1);
+                if inbox.send(pdu).is_err() {
+                    return;
+                }
+            }
+        });
+        sender
+    }
+
+    /// A downing strategy that counts how often it is asked, and how often it does not say that all should stay.
+    pub fn wrap_downing<S: DowningStrategy>(&self, inner: S) -> ProbedDowning<S> {
+        ProbedDowning { inner, core: self.region.core.clone() }
+    }
+
+    /// An observer that counts how often the quorum is lost and regained, and passes that on to `inner`, if there is one.
+    pub fn quorum_observer(&self, inner: Option<Arc<dyn QuorumObserver>>) -> Arc<dyn QuorumObserver> {
+        Arc::new(ProbedQuorum { inner, core: self.region.core.clone() })
+    }
+}
+
+/// What a membership says. It names neither the node itself nor a leader, and has no version.
+pub fn from_cluster_state(state: &MembershipState) -> ClusterStateInfo {
+    let members: Vec<_> = state
+        .members
+        .iter()
+        .map(|member| ClusterMemberInfo {
+            address: member.address.to_string(),
+            status: format!("{:?}", member.status),
+            roles: member.roles.clone(),
+            reachable: state.reachability.is_reachable(&member.address),
+            up_number: member.up_number,
+        })
+        .collect();
+    let unreachable = members.iter().filter(|member| !member.reachable).map(|member| member.address.clone());
+    let records = state.reachability.records.iter().map(|((observer, subject), status)| ReachabilityRecord {
+        observer: observer.to_string(),
+        subject: subject.to_string(),
+        status: match status {
+            ReachabilityStatus::Reachable => "reachable".into(),
+            ReachabilityStatus::Unreachable => "unreachable".into(),
+            ReachabilityStatus::Terminated => "terminated".into(),
+            _ => "unknown".into(),
+        },
+    });
+    let mut reachability_records: Vec<_> = records.collect();
+    // They come out of a hash map: in order, the same state reads the same each time.
+    reachability_records.sort_by(|a, b| (&a.observer, &a.subject).cmp(&(&b.observer, &b.subject)));
+    ClusterStateInfo {
+        unreachable: unreachable.collect(),
+        members,
+        reachability_records,
+        ..ClusterStateInfo::default()
+    }
+}
+
+/// What a gossip says: a membership, and its version.
+pub fn from_gossip(gossip: &Gossip) -> ClusterStateInfo {
+    let versions = gossip.version.versions.iter();
+    ClusterStateInfo {
+        gossip_version: versions.map(|(node, version)| (node.clone(), *version)).collect(),
+        ..from_cluster_state(&gossip.state)
+    }
+}
+
+struct ProbedGossip {
+    inner: Arc<dyn GossipTransport>,
+    core: Arc<Core>,
+}
+
+impl GossipTransport for ProbedGossip {
+    fn send(&self, target: &Address, pdu: GossipPdu) {
+        self.core.count(Builtin::GossipSent, 1);
+        self.inner.send(target, pdu);
+    }
+}
+
+/// What [`ClusterProbe::wrap_downing`] makes.
+#[derive(Debug)]
+pub struct ProbedDowning<S> {
+    inner: S,
+    core: Arc<Core>,
+}
+
+impl<S: DowningStrategy> DowningStrategy for ProbedDowning<S> {
+    fn decide(&self, reachable: &[&Member], unreachable: &[&Member]) -> DowningDecision {
+        self.core.count(Builtin::DowningAsked, 1);
+        let decision = self.inner.decide(reachable, unreachable);
+        self.core.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
+        decision
+    }
+}
+
+struct ProbedQuorum {
+    inner: Option<Arc<dyn QuorumObserver>>,
+    core: Arc<Core>,
+}
+
+impl QuorumObserver for ProbedQuorum {
+    fn on_quorum_lost(&self) {
+        self.core.count(Builtin::QuorumLost, 1);
+        if let Some(inner) = &self.inner {
+            inner.on_quorum_lost();
+        }
+    }
+
+    fn on_quorum_regained(&self) {
+        self.core.count(Builtin::QuorumRegained, 1);
+        if let Some(inner) = &self.inner {
+            inner.on_quorum_regained();
+        }
+    }
+}
