@@ -173,6 +173,26 @@ impl TelemetryExtension {
         }
     }
 
+    /// What installs a new extension on the system that it is given: the one line for a hosting builder.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atomr_hosting::ActorSystemBuilder;
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// let hosted =
+    ///     ActorSystemBuilder::new("shop").on_start(TelemetryExtension::on_start("shop-1", 1024)).build().await?;
+    /// let telemetry = TelemetryExtension::from_system(&hosted.system).ok_or("it is installed")?;
+    /// assert_eq!(telemetry.node, "shop-1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_start(node: impl Into<String>, capacity: usize) -> impl FnOnce(&ActorSystem) + Send + 'static {
+        let node = node.into();
+        move |system| drop(Self::new(node, capacity).install(system))
+    }
+
     /// The extension that is installed on `system`.
     pub fn from_system(system: &ActorSystem) -> Option<Arc<Self>> {
         system.extensions().get::<TelemetryHandle>().map(|handle| handle.0.clone())

@@ -22,7 +22,7 @@ pub async fn run(
     telemetry: &Arc<TelemetryExtension>,
     pause: Duration,
     stop: impl Future<Output = ()>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     tokio::select! {
         biased;
         () = stop => Ok(()),
@@ -84,8 +84,11 @@ impl Actor for Dock {
 
 /// Parcels go to another warehouse, a node of its own behind a TCP connection on the loopback interface; one that was
 /// found cheating is quarantined.
-async fn associations(telemetry: &Arc<TelemetryExtension>, pause: Duration) -> Result<(), Box<dyn Error>> {
-    let start = async |name: &str| -> Result<RemoteSystem, Box<dyn Error>> {
+async fn associations(
+    telemetry: &Arc<TelemetryExtension>,
+    pause: Duration,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let start = async |name: &str| -> Result<RemoteSystem, Box<dyn Error + Send + Sync>> {
         let system = ActorSystem::create(name, Config::reference()).await?;
         let remote = RemoteSystem::start(system, "127.0.0.1:0".parse()?, RemoteSettings::default()).await?;
         remote.register_bincode::<u64>();

@@ -1,15 +1,20 @@
-//! A real atomr node that the probe makes visible: the workload of [`atomscope_tests::workload`] until it is killed.
+//! A real atomr node that the probe makes visible, until it is killed: the shop of [`atomscope_tests::workload`], and
+//! beside it everything else that a node may be made of, each for real.
 //!
 //! Prints one line when it is up: `ready node=NAME pid=PID region=PATH`.
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use atomr_coordination::{InMemoryLease, Lease as _};
 use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
+use atomr_persistence::{InMemoryJournal, InMemorySnapshotStore, RecoveryPermitter};
 use atomscope_probe::{Region, TelemetryExtension};
-use atomscope_tests::workload;
+use atomscope_tests::persistence_workload::{self, Bank, Flaky};
+use atomscope_tests::{cluster_workload, lease_workload, service_workload, sharding_workload, workload};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,6 +36,9 @@ struct Arguments {
     /// Run without the probe
     #[arg(long)]
     no_probe: bool,
+    /// Run the shop alone: no cluster, shards, journals, streams, distributed data, other nodes and leases beside it
+    #[arg(long)]
+    shop_alone: bool,
 }
 
 #[tokio::main]
@@ -53,11 +61,74 @@ async fn main() -> Result<(), Box<dyn Error>> {
         std::process::id(),
         place.map_or("none".into(), |path| path.display().to_string())
     );
+    let beside = telemetry.clone().filter(|_| !arguments.shop_alone).map(|telemetry| {
+        let system = system.clone();
+        tokio::spawn(
+            async move { beside_the_shop(&system, &telemetry).await.map_err(|error| error.to_string()) },
+        )
+    });
     workload::run(&system, arguments.rate, until_told(arguments.seconds)).await?;
+    if let Some(beside) = beside {
+        beside.abort();
+        if let Ok(ended) = beside.await {
+            ended?;
+        }
+    }
     if let Some(telemetry) = &telemetry {
         telemetry.region().stopping();
     }
     system.terminate().await;
+    Ok(())
+}
+
+/// Everything but the shop, in steps of a tenth of a second: clusters that lose a member, shards that move, accounts in a
+/// journal that now and then fails, leases that two want, streams, distributed data, and another node behind TCP.
+async fn beside_the_shop(
+    system: &ActorSystem,
+    telemetry: &Arc<TelemetryExtension>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let never = std::future::pending::<()>;
+    let TelemetryExtension { persistence, leases, .. } = &**telemetry;
+    let journal = Flaky::new(InMemoryJournal::new(), 20);
+    let bank = Bank {
+        journal: persistence.wrap_journal("accounts", journal),
+        snapshots: persistence.wrap_snapshot_store(InMemorySnapshotStore::new()),
+        snapshot_every: 10,
+    };
+    let permitter = RecoveryPermitter::new(4);
+    persistence.watch_recovery(&permitter);
+    let recoveries = async {
+        loop {
+            let _recovering = permitter.acquire().await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let leader = InMemoryLease::new();
+    let (ours, theirs) = (leases.wrap("leader", leader.clone()), leader);
+    let contenders = async {
+        loop {
+            lease_workload::contend(&*ours, "demo", 1).await;
+            if theirs.acquire("another").await.is_ok() {
+                lease_workload::contend(&*ours, "demo", 1).await;
+                drop(theirs.release("another").await);
+            }
+            // Held, and taken away.
+            if ours.acquire("demo").await.is_ok() {
+                drop(theirs.release("demo").await);
+                drop(ours.release("demo").await);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = cluster_workload::run(telemetry, PAUSE, never()) => {}
+        () = sharding_workload::run(telemetry, PAUSE, never()) => {}
+        () = persistence_workload::run(system, &bank, 5, never()) => {}
+        () = recoveries => {}
+        () = contenders => {}
+        ended = service_workload::run(telemetry, PAUSE, never()) => ended?,
+    }
     Ok(())
 }
 
