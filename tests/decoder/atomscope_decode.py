@@ -82,12 +82,12 @@ DOMAINS = {
     2: ("graphs", "id (level), elements (count)"),
     3: ("journals", "events (count), writes (count), failures (count), replays (count), replayed_events (count), replay_failures (count), deletes (count), unlisted_events (count), rolled_up_ids (count), latency_histogram (level), given_up (count)"),
     4: ("persistence_ids", "highest_sequence_nr (level), event_count (count)"),
-    5: ("shard_regions", "messages (count), shards (level), entities_started (count), forwarded (count), passivated (count)"),
-    6: ("shards", "messages (count), entities (level), hand_off (name)"),
+    5: ("shard_regions", "messages (count), shards (level), entities_started (count), forwarded (count), passivated (count), received (count), active_entities (level), uncounted_messages (count)"),
+    6: ("shards", "messages (count), entities (level), hand_off (name), received (count), uncounted_messages (count), remaining_entities (level)"),
     7: ("keys", "updates (count), subscribers (level)"),
     8: ("leases", "holder (name), acquired (count), denied (count), lost (count), released (count), held (flag), renewed (count)"),
     9: ("workers", "busy_ns (count), parks (count)"),
-    10: ("node_metrics", "value (float), samples (count)"),
+    10: ("node_metrics", "value (float), samples (count), timestamp (level)"),
 }
 EVENT_SLOT_BYTES = 256
 
