@@ -144,6 +144,7 @@ The first line holds averages since the node's start, or of a dead node over its
   LOST         letters and events given up by their writers, in the interval
   UNREADABLE   records of actors that cannot be read now
   BEAT(s)      age of the node's newest beat
+  CPU(%)       --process: of one processor, in the interval; then memory, threads, open files
   STATE        as `atomscope ps` explains it
 
 INTERVAL is a number and ms, s or m. COUNT lines are written, without it lines until interrupted.
