@@ -124,7 +124,8 @@ async fn holders_that_contend_for_a_lease_are_counted_exactly() {
             done.add(contender.await.unwrap());
         }
         let Contended { acquired, denied } = done;
-        assert!(acquired > 0 && denied > 0, "{done:?}");
+        // Two may take turns so evenly that neither is ever denied.
+        assert!(acquired > 0 && (denied > 0 || holders.len() == 2), "{done:?}");
         let expected = json!([{ "name": "shard-1", "holder": "", "acquired": acquired, "denied": denied,
             "lost": 0, "released": acquired, "held": false, "renewed": 0 }]);
         assert_eq!(leases(&telemetry), expected);
