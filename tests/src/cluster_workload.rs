@@ -155,6 +155,21 @@ impl Cluster {
         downed
     }
 
+    /// For a moment the watched node hears of nobody: the resolver sees it on the losing side, and then that it was
+    /// nothing.
+    pub fn blink(&mut self) {
+        let own = self.watched().address.clone();
+        for other in self.nodes.iter().skip(1) {
+            self.reachability().unreachable(own.clone(), other.address.clone());
+        }
+        // The first look only notices; what it says at the second is not done.
+        for _ in 0..2 {
+            let _ = self.resolver.tick(&self.state().state, Instant::now());
+        }
+        self.forget_the_lost();
+        let _ = self.resolver.tick(&self.state().state, Instant::now());
+    }
+
     /// Forgets what was noted of nodes that could not be reached.
     pub fn forget_the_lost(&self) {
         *self.reachability() = Reachability::new();
@@ -259,10 +274,11 @@ pub async fn run(telemetry: &Arc<TelemetryExtension>, pause: Duration, stop: imp
         loop {
             let mut cluster = Cluster::start(telemetry).await;
             cluster.join().await;
-            for _ in 0..20 {
+            for _ in 0..15 {
                 cluster.tick().await;
                 pause().await;
             }
+            cluster.blink();
             cluster.lose("b");
             pause().await;
             cluster.resolve().await;

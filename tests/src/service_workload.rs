@@ -82,8 +82,8 @@ impl Actor for Dock {
     async fn handle(&mut self, _: &mut Context<Self>, _: u64) {}
 }
 
-/// Parcels go to another warehouse, a node of its own behind a TCP connection on the loopback interface; one that was
-/// found cheating is quarantined.
+/// Parcels go to another warehouse and come back, a node of its own behind a TCP connection on the loopback interface; one
+/// that was found cheating is quarantined, and one has closed down.
 async fn associations(
     telemetry: &Arc<TelemetryExtension>,
     pause: Duration,
@@ -92,16 +92,23 @@ async fn associations(
         let system = ActorSystem::create(name, Config::reference()).await?;
         let remote = RemoteSystem::start(system, "127.0.0.1:0".parse()?, RemoteSettings::default()).await?;
         remote.register_bincode::<u64>();
+        remote.expose_actor(remote.system.actor_of(Props::create(|| Dock), "dock")?);
         Ok(remote)
     };
     let (here, there) = (start("here").await?, start("there").await?);
-    there.expose_actor(there.system.actor_of(Props::create(|| Dock), "dock")?);
     telemetry.remote.attach(here.endpoint_manager().clone());
-    here.endpoint_manager().quarantine(&Address::remote("akka.tcp", "cheats", "127.0.0.1", 1)).await;
-    let dock = here.actor_selection::<u64>(&format!("{}/user/dock", there.local_address));
-    let dock = dock.ok_or("the other warehouse has no dock")?;
+    let gone = |name: &str| Address::remote("akka.tcp", name, "127.0.0.1", 1);
+    here.endpoint_manager().quarantine(&gone("cheats")).await;
+    let dock = |from: &RemoteSystem, at: &Address| from.actor_selection::<u64>(&format!("{at}/user/dock"));
+    let docks = [
+        dock(&here, &there.local_address),
+        dock(&there, &here.local_address),
+        dock(&here, &gone("closed-down")),
+    ];
     loop {
-        (0..10).for_each(|parcel| dock.tell(parcel));
+        for dock in docks.iter().flatten() {
+            (0..10).for_each(|parcel| dock.tell(parcel));
+        }
         tokio::time::sleep(pause).await;
     }
 }

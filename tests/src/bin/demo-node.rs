@@ -11,7 +11,7 @@ use std::time::Duration;
 use atomr_coordination::{InMemoryLease, Lease as _};
 use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
-use atomr_persistence::{InMemoryJournal, InMemorySnapshotStore, RecoveryPermitter};
+use atomr_persistence::{InMemoryJournal, InMemorySnapshotStore, Journal as _, RecoveryPermitter};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::persistence_workload::{self, Bank, Flaky};
 use atomscope_tests::{cluster_workload, lease_workload, service_workload, sharding_workload, workload};
@@ -104,6 +104,12 @@ async fn beside_the_shop(
             tokio::time::sleep(PAUSE).await;
         }
     };
+    let old_events = async {
+        loop {
+            tokio::time::sleep(10 * PAUSE).await;
+            drop(bank.journal.delete_messages_to("account-0", 1).await);
+        }
+    };
     let leader = InMemoryLease::new();
     let (ours, theirs) = (leases.wrap("leader", leader.clone()), leader);
     let contenders = async {
@@ -115,10 +121,11 @@ async fn beside_the_shop(
             }
             // Held, and taken away.
             if ours.acquire("demo").await.is_ok() {
+                tokio::time::sleep(PAUSE).await;
+                drop(ours.acquire("demo").await);
                 drop(theirs.release("demo").await);
                 drop(ours.release("demo").await);
             }
-            tokio::time::sleep(PAUSE).await;
         }
     };
     tokio::select! {
@@ -126,6 +133,7 @@ async fn beside_the_shop(
         () = sharding_workload::run(telemetry, PAUSE, never()) => {}
         () = persistence_workload::run(system, &bank, 5, never()) => {}
         () = recoveries => {}
+        () = old_events => {}
         () = contenders => {}
         ended = service_workload::run(telemetry, PAUSE, never()) => ended?,
     }
