@@ -1,5 +1,6 @@
 //! The event road and raw dumps on real nodes: followed past their death, copied under load, read on another day.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -133,4 +134,53 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
     let dump = support::atomscope_json(["dump".as_ref(), raw.as_os_str()]);
     assert!(dump["actors"]["flat"].as_array().unwrap().len() > 5);
     assert!(!dump["dead_letters"].as_array().unwrap().is_empty());
+}
+
+/// What is zero in a node that is well, has room for everything and is asked for nothing odd.
+const WELL: [&str; 18] = [
+    "actors.early_stops",
+    "actors.early_stops_done",
+    "actors.foreign",
+    "actors.replaced",
+    "actors.spilled",
+    "actors.untracked_matched",
+    "actors.untracked_spawns",
+    "actors.untracked_stops",
+    "actors.updates_missed",
+    "dead_letters.abandoned",
+    "documents.left_out",
+    "events.abandoned",
+    "events.untold",
+    "names.full",
+    "persistence.snapshot_failures",
+    "persistence.writes_abandoned",
+    "poll.given_up",
+    "runtime.queue",
+];
+
+#[test]
+fn the_demo_node_has_every_number_that_can_be_other_than_zero() {
+    let node = Node::demo(["--node", "road-everything"]);
+    let (mut seen, mut domains) = (BTreeSet::new(), BTreeSet::new());
+    let (mut members, mut hand_offs) = (0, 0);
+    let mut last = Vec::new();
+    // A number may be other than zero for a moment only.
+    support::wait_until("everything was other than zero", || {
+        let dump = support::atomscope_json(["dump", &node.who()]);
+        let about = &dump["atomscope"];
+        let zero = |metric: &&Value| {
+            let name = metric["name"].as_str().unwrap();
+            let expected = WELL.contains(&name) || name.contains("unlisted");
+            if metric["value"] != 0 {
+                seen.insert(name.to_owned());
+            }
+            !expected && !seen.contains(name)
+        };
+        last = about["metrics"].as_array().unwrap().iter().filter(zero).map(|m| m["name"].clone()).collect();
+        domains.extend(about["instances"].as_object().unwrap().keys().cloned());
+        members = members.max(dump["cluster"]["members"].as_array().unwrap().len());
+        hand_offs = hand_offs.max(about["hand_offs"].as_array().unwrap().len());
+        last.is_empty() && domains.len() == 10 && members == 3 && hand_offs > 0
+    });
+    assert!(last.is_empty(), "{last:?}");
 }
