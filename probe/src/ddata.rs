@@ -73,9 +73,9 @@ impl DDataProbe {
         }
     }
 
-    /// Follows a replicator: each round of the poller asks for its keys and their subscribers. Updates it tells nobody in
+    /// Follows a replicator, as long as it is there: each round of the poller asks for its keys and their subscribers. Updates it tells nobody in
     /// general; those that go through a [`ReplicatorActor`](atomr_distributed_data::ReplicatorActor) are seen by
-    /// [`Self::watch_store`].
+    /// [`Self::wrap_store`].
     ///
     /// ```
     /// use atomr_distributed_data::Replicator;
@@ -83,14 +83,16 @@ impl DDataProbe {
     ///
     /// let telemetry = TelemetryExtension::new("docs-ddata", 64);
     /// let replicator = Replicator::new();
-    /// telemetry.ddata.attach(replicator.clone());
+    /// telemetry.ddata.attach(&replicator);
     /// ```
     #[cfg(feature = "ddata")]
-    pub fn attach(self: &Arc<Self>, replicator: Arc<Replicator>) {
+    pub fn attach(self: &Arc<Self>, replicator: &Arc<Replicator>) {
         // A poll that held on to the probe would keep the region open for ever.
-        let probe = Arc::downgrade(self);
+        let (probe, replicator) = (Arc::downgrade(self), Arc::downgrade(replicator));
         let poll = move |core: &Core| {
-            let Some(probe) = probe.upgrade() else { return false };
+            let (Some(probe), Some(replicator)) = (probe.upgrade(), replicator.upgrade()) else {
+                return false;
+            };
             probe.refresh_from(&replicator);
             for key in replicator.keys() {
                 let subscribers = replicator.subscriber_count(&key) as u64;
@@ -114,12 +116,12 @@ impl DDataProbe {
     /// use atomscope_probe::TelemetryExtension;
     ///
     /// let telemetry = TelemetryExtension::new("docs-ddata", 64);
-    /// let store = telemetry.ddata.watch_store(Arc::new(NoopDurableStore));
+    /// let store = telemetry.ddata.wrap_store(Arc::new(NoopDurableStore));
     /// // let replicator = ReplicatorActor::spawn_with(store);
     /// # drop(store);
     /// ```
     #[cfg(feature = "ddata")]
-    pub fn watch_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
+    pub fn wrap_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
         Arc::new(WatchedStore { inner, probe: Arc::downgrade(self) })
     }
 

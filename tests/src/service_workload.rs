@@ -56,8 +56,8 @@ async fn streams(telemetry: &Arc<TelemetryExtension>, pause: Duration) {
 
 /// Visits are counted, carts come and go.
 async fn distributed_data(telemetry: &Arc<TelemetryExtension>, pause: Duration) {
-    let replicator = ReplicatorActor::spawn_with(telemetry.ddata.watch_store(Arc::new(NoopDurableStore)));
-    telemetry.ddata.attach(replicator.inner().clone());
+    let replicator = ReplicatorActor::spawn_with(telemetry.ddata.wrap_store(Arc::new(NoopDurableStore)));
+    telemetry.ddata.attach(replicator.inner());
     let _watching = replicator.inner().subscribe("visits", |_| {});
     for round in 1u64.. {
         let mut visits = GCounter::new();

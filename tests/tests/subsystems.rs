@@ -90,8 +90,8 @@ async fn streams_that_run_end_and_fail_are_told_apart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
     let telemetry = telemetry("ddata");
-    let replicator = ReplicatorActor::spawn_with(telemetry.ddata.watch_store(Arc::new(NoopDurableStore)));
-    telemetry.ddata.attach(replicator.inner().clone());
+    let replicator = ReplicatorActor::spawn_with(telemetry.ddata.wrap_store(Arc::new(NoopDurableStore)));
+    telemetry.ddata.attach(replicator.inner());
     for amount in 1..=5 {
         let mut orders = GCounter::new();
         orders.increment("n1", amount);
@@ -187,7 +187,8 @@ fn what_has_no_room_is_counted_and_the_rest_is_right() {
 #[tokio::test]
 async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     let telemetry = telemetry("dropped");
-    telemetry.ddata.attach(atomr_distributed_data::Replicator::new());
+    let replicator = atomr_distributed_data::Replicator::new();
+    telemetry.ddata.attach(&replicator);
     let path = telemetry.region().path().unwrap().to_owned();
     drop(telemetry);
     support::wait_until("the region was closed", || !path.exists());
