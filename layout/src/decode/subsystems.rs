@@ -334,20 +334,21 @@ impl<'a> RegionReader<'a> {
 
     /// Journals, persistence ids and the newest writes.
     pub fn persistence(&self, instances: &InstanceList) -> PersistenceSnapshot {
-        let ids = |journal: &InstanceEntry| {
-            let ids = instances.of(Domain::PersistenceId).filter(|id| id.owner_key == journal.key);
-            let stat = |id: &InstanceEntry| PersistenceIdStat {
+        let mut ids: HashMap<Key, Vec<PersistenceIdStat>> = HashMap::new();
+        for id in instances.of(Domain::PersistenceId) {
+            ids.entry(id.owner_key).or_default().push(PersistenceIdStat {
                 persistence_id: id.name.clone(),
                 highest_sequence_nr: id.numbers[persistence_id::HIGHEST],
                 event_count: id.numbers[persistence_id::EVENTS],
-            };
-            ids.map(stat).collect()
+            });
+        }
+        // Each id once, also where several journals are of one key.
+        let journal = |journal: &InstanceEntry| JournalInfo {
+            name: journal.name.clone(),
+            persistence_ids: ids.remove(&journal.key).unwrap_or_default(),
         };
-        let journals = instances.of(Domain::Journal);
         PersistenceSnapshot {
-            journals: journals
-                .map(|journal| JournalInfo { name: journal.name.clone(), persistence_ids: ids(journal) })
-                .collect(),
+            journals: instances.of(Domain::Journal).map(journal).collect(),
             total_events: self.builtin(Builtin::PersistenceEvents),
             recent_writes: self.journal_writes(usize::MAX).recent,
         }
