@@ -184,6 +184,16 @@ fn what_has_no_room_is_counted_and_the_rest_is_right() {
     assert_eq!(instance(&dump(&telemetry), "keys", "late")["updates"], 1);
 }
 
+#[test]
+fn what_a_replicator_no_longer_has_is_forgotten_however_long_its_name_is() {
+    let telemetry = telemetry("long");
+    telemetry.ddata.record_update(&"k".repeat(1000));
+    let listed = telemetry.ddata.snapshot().keys;
+    assert!(listed.len() == 1 && listed[0].len() < 1000, "{listed:?}");
+    telemetry.ddata.refresh_from(&atomr_distributed_data::Replicator::new());
+    assert_eq!(telemetry.ddata.key_count(), 0);
+}
+
 #[tokio::test]
 async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     let telemetry = telemetry("dropped");
