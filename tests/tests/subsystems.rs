@@ -195,6 +195,22 @@ fn what_a_replicator_no_longer_has_is_forgotten_however_long_its_name_is() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_watched_is_ended_by_nobody_else() {
+    let telemetry = telemetry("watched");
+    let streams = &telemetry.streams;
+    let watched = streams.watch("watched", Source::from_iter(0..3));
+    let by_hand = streams.start_graph("by hand");
+    for graph in streams.snapshot().active {
+        streams.finish_graph(graph.id);
+    }
+    let running = streams.snapshot();
+    assert_eq!((running.running_graphs, &*running.active[0].name), (1, "watched"));
+    assert_ne!(running.active[0].id, by_hand);
+    assert_eq!(Sink::collect(watched).await.len(), 3);
+    assert_eq!((streams.running(), streams.snapshot().total_finished), (0, 2));
+}
+
+#[tokio::test]
 async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     let telemetry = telemetry("dropped");
     telemetry.ddata.attach(atomr_distributed_data::Replicator::new());
