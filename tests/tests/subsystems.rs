@@ -210,6 +210,31 @@ async fn a_stream_that_is_watched_is_ended_by_nobody_else() {
     assert_eq!((streams.running(), streams.snapshot().total_finished), (0, 2));
 }
 
+#[test]
+fn members_that_find_no_room_are_not_told_as_new_ones_again_and_again() {
+    use atomscope_probe::dto::{ClusterMemberInfo, ClusterStateInfo};
+    let telemetry = telemetry("crowded");
+    let member = |number| ClusterMemberInfo {
+        address: format!("akka.tcp://shop@host-{number}:2552"),
+        status: "Up".into(),
+        roles: vec!["r".repeat(600)],
+        reachable: true,
+        up_number: number,
+    };
+    let state = ClusterStateInfo { members: (0..200).map(member).collect(), ..ClusterStateInfo::default() };
+    let mut events = telemetry.bus.subscribe();
+    telemetry.cluster.update(state.clone());
+    events.try_recv().unwrap();
+    telemetry.cluster.update(state);
+    events.try_recv().unwrap_err();
+    telemetry.cluster.set_leader(None);
+    let seen = dump(&telemetry);
+    let (told, left_out) =
+        (seen["cluster"]["members"].as_array().unwrap().len(), &seen["atomscope"]["rows_left_out"]);
+    assert_eq!(left_out.as_u64().unwrap() + told as u64, 200);
+    assert_eq!(telemetry.cluster.member_count(), 200);
+}
+
 #[tokio::test]
 async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     let telemetry = telemetry("dropped");
