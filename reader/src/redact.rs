@@ -176,6 +176,7 @@ impl Redactor {
         for (number, document) in records(map.documents).enumerate() {
             let Some(Ok(Some(found))) = from.slice(document.clone()).map(document::read) else { continue };
             document::write(&to[document], found.stamp, |rows| {
+                rows.leave_out(found.left_out);
                 for row in &found.rows {
                     let texts: Vec<String> = (row.texts.iter().enumerate())
                         .map(

@@ -235,6 +235,49 @@ fn members_that_find_no_room_are_not_told_as_new_ones_again_and_again() {
     assert_eq!(telemetry.cluster.member_count(), 200);
 }
 
+#[test]
+fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other() {
+    use atomscope_probe::dto::{ClusterStateInfo, ShardingSnapshot};
+    let telemetry = telemetry("ordered");
+    for number in 10..26 {
+        let name = format!("name-{number}");
+        telemetry.ddata.record_update(&name);
+        telemetry.remote.record_association(&name, "connected");
+        telemetry.persistence.record_write("journal", &name, 1);
+    }
+    let unreachable = vec!["u".repeat(500); 100];
+    telemetry.cluster.update(ClusterStateInfo { unreachable, ..ClusterStateInfo::default() });
+    telemetry.sharding.set_snapshot(ShardingSnapshot::default());
+    let folder = tempfile::tempdir().unwrap();
+    let region = telemetry.region().path().unwrap().as_os_str();
+    let raw = folder.path().join("raw");
+    let written = [
+        "dump".as_ref(),
+        region,
+        "--redact".as_ref(),
+        "--format=raw".as_ref(),
+        "-o".as_ref(),
+        raw.as_os_str(),
+    ];
+    assert!(support::atomscope(written).status.success());
+    let (plain, redacted) =
+        (dump(&telemetry), support::atomscope_json(["dump".as_ref(), region, "--redact".as_ref()]));
+    let is_sorted = |list: &Value, name: &str| {
+        let list: Vec<_> =
+            list.as_array().unwrap().iter().map(|entry| entry.get(name).unwrap_or(entry)).collect();
+        assert_eq!(list.len(), 16);
+        list.is_sorted_by_key(|text| text.as_str())
+    };
+    assert!(is_sorted(&redacted["ddata"]["keys"], ""));
+    assert!(is_sorted(&redacted["remote"]["associations"], "remote_address"));
+    assert!(is_sorted(&redacted["persistence"]["journals"][0]["persistence_ids"], "persistence_id"));
+    assert!(is_sorted(&redacted["atomscope"]["instances"]["keys"], "name"));
+    let left_out = |dump: &Value| dump["atomscope"]["rows_left_out"].as_u64().unwrap();
+    assert!(left_out(&plain) > 0);
+    assert_eq!(left_out(&redacted), left_out(&plain));
+    assert_eq!(left_out(&support::atomscope_json(["dump".as_ref(), raw.as_os_str()])), left_out(&plain));
+}
+
 #[tokio::test]
 async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     let telemetry = telemetry("dropped");

@@ -128,6 +128,10 @@ impl InstanceList {
     pub fn of(&self, domain: Domain) -> impl Iterator<Item = &InstanceEntry> {
         self.entries.iter().filter(move |entry| entry.domain == domain)
     }
+
+    fn sort(&mut self) {
+        self.entries.sort_by(|a, b| (a.domain, &a.owner, &a.name).cmp(&(b.domain, &b.owner, &b.name)));
+    }
 }
 
 /// The newest journal writes, and how sure that is.
@@ -190,6 +194,14 @@ impl Subsystems {
             entry.owner.iter_mut().for_each(rename);
             let states = [Domain::Association, Domain::Shard].contains(&entry.domain);
             entry.names.iter_mut().filter(|_| !states).for_each(|(_, text)| rename(text));
+        }
+        // What is sorted by name is sorted by what comes out: the order of the names would tell something of them.
+        self.instances.sort();
+        self.ddata.keys.sort();
+        self.remote.associations.sort_by(|a, b| a.remote_address.cmp(&b.remote_address));
+        self.persistence.journals.sort_by(|a, b| a.name.cmp(&b.name));
+        for journal in &mut self.persistence.journals {
+            journal.persistence_ids.sort_by(|a, b| a.persistence_id.cmp(&b.persistence_id));
         }
     }
 }
@@ -298,7 +310,7 @@ impl<'a> RegionReader<'a> {
         for entry in &mut list.entries {
             entry.owner = by_key.get(&entry.owner_key).cloned();
         }
-        list.entries.sort_by(|a, b| (a.domain, &a.owner, &a.name).cmp(&(b.domain, &b.owner, &b.name)));
+        list.sort();
         list
     }
 
