@@ -174,7 +174,15 @@ impl Redactor {
         }
         self.instances(from, to, map);
         for (number, document) in records(map.documents).enumerate() {
-            let Some(Ok(Some(found))) = from.slice(document.clone()).map(document::read) else { continue };
+            let found = match from.slice(document.clone()).map(document::read) {
+                Some(Ok(Some(found))) => found,
+                Some(Ok(None)) | None => continue,
+                Some(Err(_)) => {
+                    // Written once, and of no words: it stays one that cannot be read.
+                    to[document.start].store(1, Ordering::Relaxed);
+                    continue;
+                }
+            };
             document::write(&to[document], found.stamp, |rows| {
                 rows.leave_out(found.left_out);
                 for row in &found.rows {

@@ -8,6 +8,10 @@ use atomr_core::prelude::Config;
 use atomr_distributed_data::{GCounter, GSet, NoopDurableStore, ReplicatorActor, WriteConsistency};
 use atomr_remote::{RemoteSettings, RemoteSystem};
 use atomr_streams::{RunnableGraph, Sink, Source};
+use atomscope_layout::Words;
+use atomscope_layout::decode::RegionReader;
+use atomscope_layout::document::HEAD_WORDS;
+use atomscope_layout::sync::AtomicU64;
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::support;
 use serde_json::{Value, json};
@@ -276,6 +280,30 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     assert!(left_out(&plain) > 0);
     assert_eq!(left_out(&redacted), left_out(&plain));
     assert_eq!(left_out(&support::atomscope_json(["dump".as_ref(), raw.as_os_str()])), left_out(&plain));
+    let shown = |file: &std::path::Path| {
+        String::from_utf8(support::atomscope(["show".as_ref(), file.as_os_str()]).stdout).unwrap()
+    };
+    assert!(shown(&raw).contains("rows of the cluster's state or its shards' allocation found no room"));
+
+    // As if its writer had been something else.
+    let mut file = std::fs::read(&raw).unwrap();
+    let (_, region) = file.split_at_mut(4096);
+    let words = region.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word)));
+    let words: Vec<_> = words.collect();
+    let documents = RegionReader::open(Words::new(&words)).unwrap().map().documents;
+    for word in &mut region.as_chunks_mut().0[documents.range()][HEAD_WORDS..documents.stride] {
+        *word = [0xff; 8];
+    }
+    std::fs::write(&raw, file).unwrap();
+    let again = folder.path().join("again.raw");
+    let arguments =
+        ["dump".as_ref(), raw.as_os_str(), "--redact".as_ref(), "--format=raw".as_ref(), "-o".as_ref()];
+    assert!(support::atomscope(arguments.into_iter().chain([again.as_os_str()])).status.success());
+    for file in [raw, again] {
+        let dump = support::atomscope_json(["dump".as_ref(), file.as_os_str()]);
+        assert_eq!(dump["atomscope"]["documents_unreadable"], 1, "{}", file.display());
+        assert!(shown(&file).contains("1 of the cluster's state and its shards' allocation was unreadable"));
+    }
 }
 
 #[tokio::test]
@@ -337,10 +365,22 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         assert!(written.status.success(), "{written:?}");
         path
     };
+    // Without times: the node's clock is measured anew between the dumps.
+    fn timeless(mut seen: Value) -> Value {
+        match &mut seen {
+            Value::Object(fields) => {
+                fields.retain(|name, _| !["since", "started_at", "timestamp"].contains(&name.as_str()));
+                fields.values_mut().for_each(|field| *field = timeless(field.take()));
+            }
+            Value::Array(all) => all.iter_mut().for_each(|one| *one = timeless(one.take())),
+            _ => {}
+        }
+        seen
+    }
     let told = |seen: &Value| {
         let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata"];
         let about = &seen["atomscope"];
-        json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]])
+        timeless(json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]]))
     };
     let raw = write("raw", &["--format", "raw"]);
     let read = |path: &str| support::atomscope_json(["dump", "--region", path]);
