@@ -1,6 +1,7 @@
 //! Streams, distributed data and associations: real components, seen from outside the process, and what the incumbent
 //! says of the same calls.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use atomr_core::actor::ActorSystem;
@@ -11,7 +12,7 @@ use atomr_streams::{RunnableGraph, Sink, Source};
 use atomscope_layout::Words;
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::document::HEAD_WORDS;
-use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::support;
 use serde_json::{Value, json};
@@ -284,6 +285,17 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
         String::from_utf8(support::atomscope(["show".as_ref(), file.as_os_str()]).stdout).unwrap()
     };
     assert!(shown(&raw).contains("rows of the cluster's state or its shards' allocation found no room"));
+
+    // Nor are the hashes of names there.
+    let words = |path: &std::path::Path| -> Vec<AtomicU64> {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word))).collect()
+    };
+    let (live, copied) = (words(region.as_ref()), words(&raw));
+    let instances = RegionReader::open(Words::new(&live)).unwrap().instances().entries;
+    assert!(instances.len() >= 3 * 16);
+    let copied: HashSet<u64> = copied.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+    assert!(instances.iter().flat_map(|instance| instance.key.0).all(|word| !copied.contains(&word)));
 
     // As if its writer had been something else.
     let mut file = std::fs::read(&raw).unwrap();
