@@ -66,6 +66,11 @@ pub struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Counts so many that were left out before.
+    pub fn leave_out(&mut self, rows: u64) {
+        self.left_out = self.left_out.saturating_add(rows);
+    }
+
     /// Adds a row. One that does not fit is left out and counted, as are the texts beyond [`ROW_TEXTS`]; a text that is
     /// too long is cut visibly.
     pub fn push<'t>(&mut self, kind: u16, number: u64, texts: impl IntoIterator<Item = &'t str> + Clone) {

@@ -143,6 +143,16 @@ impl Control {
     }
 }
 
+/// A control word of the same state and generation whose tag is that of another key, or none.
+pub fn retagged(control: u64, key: Option<Key>) -> u64 {
+    control & !(TAG_MASK << 4) | key.map_or(0, Key::tag) << 4
+}
+
+/// A spill word of the same sign for another key.
+pub fn respilled(held: u64, key: impl FnOnce(u64) -> u64) -> u64 {
+    if held == 0 { 0 } else { key(held & !SIGN_BITS) & !SIGN_BITS | held & SIGN_BITS }
+}
+
 /// The states of a bucket's words, two bits each, the first word's highest; `None` if one is of this key's tag.
 #[inline]
 fn states_without(key: Key, words: &[AtomicU64; BUCKET_SLOTS]) -> Option<u32> {

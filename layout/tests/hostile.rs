@@ -17,6 +17,7 @@ use std::path::Path;
 use atomscope_layout::decode::{Actors, RegionReader};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, TelemetryEvent};
 use atomscope_layout::follow::Follower;
+use atomscope_layout::instances::{Domain, INSTANCE_WORDS, InstanceRecord};
 use atomscope_layout::limits::{MAX_SECTIONS, NAME_BYTES};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::ACTOR_WORDS;
@@ -24,7 +25,7 @@ use atomscope_layout::region::{HEADER_BYTES, SECTION_WORDS, VERSION_MAJOR, heade
 use atomscope_layout::ring::{Found, Ring, RingReader};
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Put, Sign};
+use atomscope_layout::table::{Key, Put, Sign, Table};
 use atomscope_layout::{Capacities, OpenError, Words};
 use proptest::prelude::*;
 use support::Region;
@@ -457,6 +458,32 @@ fn many_actors_of_one_path_one_parent_or_in_a_ring_are_all_there() {
         assert_eq!(read_bounded(region.memory.words()), Ok(()), "{how}");
         assert_eq!(region.read().actors().into_snapshot().total, actors as u64, "{how}");
     }
+}
+
+#[test]
+fn journals_of_one_key_do_not_each_list_what_belongs_to_all() {
+    let (journals, ids) = (1000, 1000);
+    let region = Region::new(&Capacities { instances: 4 * (journals + ids), ..Capacities::LEAST });
+    let (slots, no_spill) = (region.map.instance_slots, AtomicU64::new(0));
+    let control = region.section(region.map.instance_control);
+    let table = Table::new(control, region.section(slots), slots.stride, &[], &no_spill);
+    let key = |number: usize| {
+        let number = number as u64 + 1;
+        Key([number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15)])
+    };
+    for number in 0..journals + ids {
+        let is_journal = number < journals;
+        let (domain, owner) =
+            if is_journal { (Domain::Journal, None) } else { (Domain::PersistenceId, Some(key(0))) };
+        let of = if is_journal { key(0) } else { key(number) };
+        let (record, _) = InstanceRecord::new(of, owner, 0, domain, "same");
+        let words: &[u64; INSTANCE_WORDS] = zerocopy::transmute_ref!(&record);
+        assert_eq!(table.put(key(number), Sign::Plus, words), Put::Slot);
+    }
+    assert_eq!(read_bounded(region.memory.words()), Ok(()));
+    let told = region.read().subsystems().persistence.journals;
+    assert_eq!(told.len(), journals);
+    assert_eq!(told.iter().map(|journal| journal.persistence_ids.len()).sum::<usize>(), ids);
 }
 
 #[test]

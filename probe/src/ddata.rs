@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 #[cfg(feature = "ddata")]
 use std::{
-    collections::HashSet,
     io,
     sync::{Arc, Weak},
 };
@@ -62,11 +61,13 @@ impl DDataProbe {
     pub fn refresh_from(&self, replicator: &Replicator) {
         let core = &self.region.core;
         // What is listed is looked at first: a key that comes after that is not taken for one that is gone.
-        let listed = self.snapshot().keys;
+        let mut gone = core.instance_keys(Domain::Key);
         let fresh = replicator.keys();
-        let there: HashSet<&str> = fresh.iter().map(String::as_str).collect();
-        for key in listed.iter().filter(|key| !there.contains(key.as_str())) {
-            core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {});
+        for key in &fresh {
+            gone.remove(&core.instance_key(Domain::Key, None, key));
+        }
+        for key in gone {
+            core.remove_instance(Domain::Key, key, |_| {});
         }
         for key in &fresh {
             core.with_instance(Domain::Key, None, key, |_| {});

@@ -109,6 +109,13 @@ impl Core {
         Some(work(self.instances().numbers(instance)))
     }
 
+    /// The keys of all instances of a domain. Allocates.
+    #[cfg(any(feature = "ddata", feature = "remote"))]
+    pub(crate) fn instance_keys(&self, domain: Domain) -> std::collections::HashSet<Key> {
+        let list = self.reader().map(|reader| reader.instances()).unwrap_or_default();
+        list.of(domain).map(|instance| instance.key).collect()
+    }
+
     /// How many instances of a domain there are.
     pub(crate) fn instance_count(&self, domain: Domain) -> usize {
         self.census.of(domain).load(Ordering::Relaxed)

@@ -92,7 +92,8 @@ fn round(core: &Core, poll: &mut Poll) -> bool {
 fn run(core: &Weak<Core>, interval: Duration) {
     let mut next = Instant::now();
     loop {
-        next = (next + interval).max(Instant::now());
+        // Also after a round that took longer than the interval it rests, and sees whether it is to end.
+        next = (next + interval).max(Instant::now() + LEAST_INTERVAL);
         while let Some(rest) = next.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
             thread::park_timeout(rest);
             if core.upgrade().is_none_or(|core| core.poller.stopped.load(Ordering::Relaxed)) {
@@ -109,5 +110,37 @@ fn run(core: &Weak<Core>, interval: Duration) {
         core.poller.polls.lock().unwrap_or_else(PoisonError::into_inner).append(&mut polls);
         core.count(Builtin::PollRounds, 1);
         core.count(Builtin::PollTime, clock::mono_ns().wrapping_sub(start));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::region::Region;
+
+    #[test]
+    fn the_poller_ends_with_the_region_also_where_a_round_takes_longer_than_its_interval() {
+        let region = Region::builder("slow").private().poll_interval(LEAST_INTERVAL).build().unwrap();
+        let rounds = Arc::new(AtomicU64::new(0));
+        let (seen, counting) = (|| rounds.load(Ordering::Relaxed), rounds.clone());
+        let slow = move |_: &Core| {
+            counting.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(2 * LEAST_INTERVAL);
+            true
+        };
+        // The thread has a weak handle until it ends.
+        let handles = Arc::weak_count(&region.core);
+        poll(&region.core, Box::new(slow));
+        while seen() < 3 {
+            thread::yield_now();
+        }
+        region.close();
+        let closed_at = seen();
+        while Arc::weak_count(&region.core) > handles {
+            assert!(seen() <= closed_at + 2, "it goes on");
+            thread::yield_now();
+        }
     }
 }

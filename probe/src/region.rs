@@ -772,18 +772,20 @@ impl Core {
     pub(crate) fn register_histogram(&self, name: &str, unit: &str, help: &str) -> u64 {
         let Some(metric) = self.register(name, unit, Kind::Histogram, help) else { return 0 };
         let Some(word) = self.section(self.map.counters).get(metric) else { return 0 };
-        let _one_at_a_time = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        let one_at_a_time = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
         let held = word.load(Ordering::Relaxed);
         if held != 0 {
             return held;
         }
-        let slot = self.histograms.fetch_add(1, Ordering::Relaxed);
-        if slot >= self.map.histograms.count {
-            warn(&format!("histogram `{name}` counts nothing: the region has {slot}; raise `histograms`"));
-            return 0;
+        let slot = self.histograms.load(Ordering::Relaxed);
+        if slot < self.map.histograms.count {
+            self.histograms.store(slot + 1, Ordering::Relaxed);
+            word.store(slot as u64 + 1, Ordering::Relaxed);
+            return slot as u64 + 1;
         }
-        word.store(slot as u64 + 1, Ordering::Relaxed);
-        slot as u64 + 1
+        drop(one_at_a_time);
+        warn(&format!("histogram `{name}` counts nothing: the region has {slot}; raise `histograms`"));
+        0
     }
 
     /// What the region holds, read in-process. Fails only in a forked child, which has none.
@@ -980,4 +982,43 @@ pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::span;
+
+    use super::*;
+
+    /// Listens to warnings, and looks whether it could register a metric meanwhile.
+    struct Listening(Region, Arc<Mutex<Vec<bool>>>);
+
+    impl tracing::Subscriber for Listening {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.1.lock().unwrap().push(self.0.core.metrics.try_lock().is_ok());
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn whoever_listens_to_warnings_may_count_them_in_the_region() {
+        let region = Region::builder("full").private().histograms(1).build().unwrap();
+        let heard = Arc::<Mutex<Vec<bool>>>::default();
+        tracing::subscriber::with_default(Listening(region.clone(), heard.clone()), || {
+            for name in ["first", "second", "second"] {
+                region.histogram(name, "items", "");
+            }
+            region.counter("first", "items", "");
+        });
+        assert_eq!(*heard.lock().unwrap(), [true; 3]);
+    }
 }

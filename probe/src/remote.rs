@@ -163,11 +163,13 @@ impl RemoteProbe {
 pub fn refresh_from_endpoint_manager(probe: &RemoteProbe, manager: &EndpointManager) {
     let core = &probe.region.core;
     // What is listed is looked at first: an association that comes after that is not taken for one that is gone.
-    let listed = probe.snapshot().associations;
+    let mut gone = core.instance_keys(Domain::Association);
     let states = manager.peer_states();
-    let there: HashSet<&str> = states.iter().map(|(address, ..)| address.as_str()).collect();
-    for gone in listed.iter().filter(|known| !there.contains(known.remote_address.as_str())) {
-        probe.remove(&gone.remote_address);
+    for (address, ..) in &states {
+        gone.remove(&probe.key(address));
+    }
+    for key in gone {
+        core.remove_instance(Domain::Association, key, |_| {});
     }
     for (address, state, _) in &states {
         let name = core.intern_static(state).into();

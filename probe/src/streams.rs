@@ -9,9 +9,7 @@ use atomr_streams::{RunnableGraph, Source};
 
 use atomscope_layout::Capacities;
 use atomscope_layout::event::EventKind;
-#[cfg(feature = "streams")]
-use atomscope_layout::instances::Instance;
-use atomscope_layout::instances::{Domain, graph};
+use atomscope_layout::instances::{Domain, Instance, graph};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
@@ -29,8 +27,18 @@ pub struct StreamsProbe {
     unlisted: AtomicU64,
 }
 
-fn key_of(core: &Core, id: u64) -> Key {
-    core.instance_key(Domain::Graph, Some(Key([id, 0])), "")
+/// Who ends a graph. A number that was given to one of them is nothing to the other.
+#[derive(Debug, Clone, Copy)]
+enum EndedBy {
+    /// [`StreamsProbe::finish_graph`].
+    Hand = 0,
+    /// The drop of what is watched, which writes to its slot until then.
+    #[cfg(feature = "streams")]
+    Drop = 1,
+}
+
+fn key_of(core: &Core, id: u64, by: EndedBy) -> Key {
+    core.instance_key(Domain::Graph, Some(Key([id, by as u64])), "")
 }
 
 impl StreamsProbe {
@@ -45,28 +53,34 @@ impl StreamsProbe {
 
     /// Notes the start of a graph, and gives its number. Takes a lock for a moment; no system call of its own.
     pub fn start_graph(&self, name: impl Into<String>) -> u64 {
-        let (name, core) = (name.into(), &self.region.core);
+        self.start(&name.into(), EndedBy::Hand).0
+    }
+
+    fn start(&self, name: &str, by: EndedBy) -> (u64, Option<Instance>) {
+        let core = &self.region.core;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         core.count(Builtin::StreamsStarted, 1);
-        match core.make_instance(Domain::Graph, key_of(core, id), None, &name) {
+        let made = core.make_instance(Domain::Graph, key_of(core, id, by), None, name);
+        match made {
             Some(made) => core.instances().numbers(made)[graph::ID].store(id, Ordering::Relaxed),
             None => {
                 self.unlisted.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.bus.tell(EventKind::StreamsGraphStarted, [id, 0], &[&name]);
-        id
+        self.bus.tell(EventKind::StreamsGraphStarted, [id, 0], &[name]);
+        (id, made)
     }
 
-    /// Notes that a graph has ended. Unknown ones are left alone. (Of graphs that found no room to be listed only their
-    /// number is known, so that one of them may be told to have ended twice.)
+    /// Notes that a graph has ended. Unknown ones are left alone, and those that are watched: they end by themselves. (Of
+    /// graphs that found no room to be listed only their number is known, so that one of them may be told to have ended
+    /// twice.)
     pub fn finish_graph(&self, id: u64) {
-        self.end(id);
+        self.end(id, EndedBy::Hand);
     }
 
-    fn end(&self, id: u64) -> bool {
+    fn end(&self, id: u64, by: EndedBy) -> bool {
         let core = &self.region.core;
-        let known = core.remove_instance(Domain::Graph, key_of(core, id), |_| {}) || {
+        let known = core.remove_instance(Domain::Graph, key_of(core, id, by), |_| {}) || {
             let started = (1..self.next_id.load(Ordering::Relaxed)).contains(&id);
             let one_less = |count: u64| count.checked_sub(1);
             started && self.unlisted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
@@ -157,11 +171,9 @@ struct Graph {
 #[cfg(feature = "streams")]
 impl Graph {
     fn start(probe: &Arc<StreamsProbe>, name: &str) -> Self {
-        let id = probe.start_graph(name);
-        let core = probe.region.core.clone();
-        // Nobody but this removes it: its number is given to nobody else.
-        let instance = core.instances().find(key_of(&core, id));
-        Self { probe: Arc::downgrade(probe), core, id, instance, failed: false }
+        // Nobody but this removes it.
+        let (id, instance) = probe.start(name, EndedBy::Drop);
+        Self { probe: Arc::downgrade(probe), core: probe.region.core.clone(), id, instance, failed: false }
     }
 
     fn element(&self) {
@@ -177,7 +189,7 @@ impl Drop for Graph {
     fn drop(&mut self) {
         let failed = self.failed || std::thread::panicking();
         if let Some(probe) = self.probe.upgrade() {
-            if probe.end(self.id) && failed {
+            if probe.end(self.id, EndedBy::Drop) && failed {
                 self.core.count(Builtin::StreamsFailed, 1);
             }
         }

@@ -37,7 +37,7 @@ const VERSION_MINOR: u32 = 0;
 /// A beat that never was.
 const NEVER: u64 = u64::MAX;
 /// A control word in a state that no writer knows: whoever reads it counts the slot as unreadable.
-const UNREADABLE: u64 = u64::MAX;
+pub(crate) const UNREADABLE: u64 = u64::MAX;
 /// Passes over an actor table that is being settled.
 const SETTLING_TRIES: u32 = 8;
 

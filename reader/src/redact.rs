@@ -25,7 +25,7 @@ use atomscope_layout::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT, Section, hea
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Entry, Key, Sign, TableReader};
+use atomscope_layout::table::{Entry, Key, Sign, TableReader, respilled, retagged};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{self, Words};
 use siphasher::sip::SipHasher24;
@@ -120,6 +120,31 @@ impl Redactor {
         }
     }
 
+    /// What stands for the key of an actor or instance: hashes of names tell of them to whoever learned the node's own keys.
+    fn key(&self, key: [u64; 2]) -> [u64; 2] {
+        let [first, second] = key;
+        if key == [0; 2] {
+            key
+        } else {
+            [self.fingerprint(Key(key).fingerprint()), self.word(&[first, second])]
+        }
+    }
+
+    fn fingerprint(&self, fingerprint: u64) -> u64 {
+        Key([self.word(&[fingerprint]), 0]).fingerprint()
+    }
+
+    fn word(&self, words: &[u64]) -> u64 {
+        let mut hasher = self.0;
+        words.iter().for_each(|word| hasher.write_u64(*word));
+        hasher.finish()
+    }
+
+    /// What stands for the control word of a slot in whose place this key is, if one is.
+    fn control(&self, control: u64, key: Option<[u64; 2]>) -> u64 {
+        if control == raw::UNREADABLE { control } else { retagged(control, key.map(Key)) }
+    }
+
     /// A copy of a region in which every text that is shown is a pseudonym. Nothing else is taken over but numbers: what
     /// stands in free slots, behind texts, between records, in sections of newer versions is left out. Records that
     /// cannot be read stay unreadable, and empty.
@@ -139,9 +164,12 @@ impl Redactor {
             .into_iter()
             .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
             .chain([header::CLOCK])
-            .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.actor_control.range()])
-            .chain([map.actor_spill.range(), map.instance_control.range(), map.histograms.range()])
+            .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.histograms.range()])
             .for_each(copy);
+        for at in map.actor_spill.range() {
+            let held = respilled(from.load(at), |fingerprint| self.fingerprint(fingerprint));
+            to[at].store(held, Ordering::Relaxed);
+        }
         [header::NODE, header::SYSTEM, header::PROGRAM].into_iter().for_each(cell);
         records(map.names).for_each(cell);
         for slot in records(map.metrics) {
@@ -159,23 +187,35 @@ impl Redactor {
         );
         let mut words = [0u64; ACTOR_WORDS];
         let mut patience = Patience::for_a_pass();
-        for (at, slot) in records(map.actor_slots).enumerate() {
+        for ((at, control), slot) in map.actor_control.range().enumerate().zip(records(map.actor_slots)) {
             let record = match table.read(at, &mut words, &mut patience) {
                 Ok(Entry::Held(Sign::Plus)) => self.actor(words).unwrap_or(actor_unreadable()),
                 // All that a stop says: whose it is, and when.
                 Ok(Entry::Held(Sign::Minus)) => {
                     let ActorRecord { key, parent_key, spawned, .. } = zerocopy::transmute!(words);
+                    let (key, parent_key) = (self.key(key), self.key(parent_key));
                     ActorRecord { key, parent_key, spawned, ..ActorRecord::new_zeroed() }
                 }
                 Ok(Entry::Free) | Err(_) => ActorRecord::new_zeroed(),
             };
+            let key = Some(record.key).filter(|key| *key != [0; 2]);
+            to[control].store(self.control(from.load(control), key), Ordering::Relaxed);
             let record: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
             words::store(&to[slot], &record);
         }
         self.instances(from, to, map);
         for (number, document) in records(map.documents).enumerate() {
-            let Some(Ok(Some(found))) = from.slice(document.clone()).map(document::read) else { continue };
+            let found = match from.slice(document.clone()).map(document::read) {
+                Some(Ok(Some(found))) => found,
+                Some(Ok(None)) | None => continue,
+                Some(Err(_)) => {
+                    // Written once, and of no words: it stays one that cannot be read.
+                    to[document.start].store(1, Ordering::Relaxed);
+                    continue;
+                }
+            };
             document::write(&to[document], found.stamp, |rows| {
+                rows.leave_out(found.left_out);
                 for row in &found.rows {
                     let texts: Vec<String> = (row.texts.iter().enumerate())
                         .map(
@@ -226,9 +266,16 @@ impl Redactor {
         let table = TableReader::new(control, slots, map.instance_slots.stride, Words::new(&[]));
         let mut words = [0u64; INSTANCE_WORDS];
         let mut patience = Patience::for_a_pass();
-        for (at, slot) in records(map.instance_slots).enumerate() {
-            let Ok(Entry::Held(Sign::Plus)) = table.read(at, &mut words, &mut patience) else { continue };
+        for ((at, word), slot) in map.instance_control.range().enumerate().zip(records(map.instance_slots)) {
+            let entry = table.read(at, &mut words, &mut patience);
             let mut record: InstanceRecord = zerocopy::transmute!(words);
+            (record.key, record.owner) = (self.key(record.key), self.key(record.owner));
+            let is_held = entry == Ok(Entry::Held(Sign::Plus));
+            let control = self.control(from.load(word), is_held.then_some(record.key));
+            to[word].store(control, Ordering::Relaxed);
+            if !is_held {
+                continue;
+            }
             let name = Texts(&record.name).take(record.name_bytes).map(|name| self.name(name));
             record.name = InstanceRecord::new_zeroed().name;
             record.name_bytes = match name {
@@ -318,6 +365,8 @@ impl Redactor {
         let parts = self.place(from.flags, path, Some(parent), from.parent_bytes);
         let kept = actor_flags::HOST | actor_flags::DEPTH;
         let mut to = ActorRecord {
+            key: self.key(from.key),
+            parent_key: self.key(from.parent_key),
             flags: from.flags & kept | parts.flags,
             // A time that the application gave as text may be any text; the stamp stays.
             spawned_bytes: 0,

@@ -145,6 +145,22 @@ impl Snapshot {
         );
         let letters = &self.dead_letters;
         count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");
+        let Subsystems { instances, rows_left_out, documents_unreadable, .. } = &self.subsystems;
+        count(
+            instances.unreadable,
+            "record of a subsystem was unreadable",
+            "records of subsystems were unreadable",
+        );
+        count(
+            *documents_unreadable,
+            "of the cluster's state and its shards' allocation was unreadable",
+            "of the cluster's state and its shards' allocation were unreadable",
+        );
+        count(
+            *rows_left_out,
+            "row of the cluster's state or its shards' allocation found no room",
+            "rows of the cluster's state or its shards' allocation found no room",
+        );
         if self.totals.inexact {
             notes.push("the list may miss some actors for good: the table has been full".into());
         }

@@ -1,6 +1,7 @@
 //! Streams, distributed data and associations: real components, seen from outside the process, and what the incumbent
 //! says of the same calls.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use atomr_core::actor::ActorSystem;
@@ -8,6 +9,10 @@ use atomr_core::prelude::Config;
 use atomr_distributed_data::{GCounter, GSet, NoopDurableStore, ReplicatorActor, WriteConsistency};
 use atomr_remote::{RemoteSettings, RemoteSystem};
 use atomr_streams::{RunnableGraph, Sink, Source};
+use atomscope_layout::Words;
+use atomscope_layout::decode::RegionReader;
+use atomscope_layout::document::HEAD_WORDS;
+use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::support;
 use serde_json::{Value, json};
@@ -184,6 +189,135 @@ fn what_has_no_room_is_counted_and_the_rest_is_right() {
     assert_eq!(instance(&dump(&telemetry), "keys", "late")["updates"], 1);
 }
 
+#[test]
+fn what_a_replicator_no_longer_has_is_forgotten_however_long_its_name_is() {
+    let telemetry = telemetry("long");
+    telemetry.ddata.record_update(&"k".repeat(1000));
+    let listed = telemetry.ddata.snapshot().keys;
+    assert!(listed.len() == 1 && listed[0].len() < 1000, "{listed:?}");
+    telemetry.ddata.refresh_from(&atomr_distributed_data::Replicator::new());
+    assert_eq!(telemetry.ddata.key_count(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_watched_is_ended_by_nobody_else() {
+    let telemetry = telemetry("watched");
+    let streams = &telemetry.streams;
+    let watched = streams.watch("watched", Source::from_iter(0..3));
+    let by_hand = streams.start_graph("by hand");
+    for graph in streams.snapshot().active {
+        streams.finish_graph(graph.id);
+    }
+    let running = streams.snapshot();
+    assert_eq!((running.running_graphs, &*running.active[0].name), (1, "watched"));
+    assert_ne!(running.active[0].id, by_hand);
+    assert_eq!(Sink::collect(watched).await.len(), 3);
+    assert_eq!((streams.running(), streams.snapshot().total_finished), (0, 2));
+}
+
+#[test]
+fn members_that_find_no_room_are_not_told_as_new_ones_again_and_again() {
+    use atomscope_probe::dto::{ClusterMemberInfo, ClusterStateInfo};
+    let telemetry = telemetry("crowded");
+    let member = |number| ClusterMemberInfo {
+        address: format!("akka.tcp://shop@host-{number}:2552"),
+        status: "Up".into(),
+        roles: vec!["r".repeat(600)],
+        reachable: true,
+        up_number: number,
+    };
+    let state = ClusterStateInfo { members: (0..200).map(member).collect(), ..ClusterStateInfo::default() };
+    let mut events = telemetry.bus.subscribe();
+    telemetry.cluster.update(state.clone());
+    events.try_recv().unwrap();
+    telemetry.cluster.update(state);
+    events.try_recv().unwrap_err();
+    telemetry.cluster.set_leader(None);
+    let seen = dump(&telemetry);
+    let (told, left_out) =
+        (seen["cluster"]["members"].as_array().unwrap().len(), &seen["atomscope"]["rows_left_out"]);
+    assert_eq!(left_out.as_u64().unwrap() + told as u64, 200);
+    assert_eq!(telemetry.cluster.member_count(), 200);
+}
+
+#[test]
+fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other() {
+    use atomscope_probe::dto::{ClusterStateInfo, ShardingSnapshot};
+    let telemetry = telemetry("ordered");
+    for number in 10..26 {
+        let name = format!("name-{number}");
+        telemetry.ddata.record_update(&name);
+        telemetry.remote.record_association(&name, "connected");
+        telemetry.persistence.record_write("journal", &name, 1);
+    }
+    let unreachable = vec!["u".repeat(500); 100];
+    telemetry.cluster.update(ClusterStateInfo { unreachable, ..ClusterStateInfo::default() });
+    telemetry.sharding.set_snapshot(ShardingSnapshot::default());
+    let folder = tempfile::tempdir().unwrap();
+    let region = telemetry.region().path().unwrap().as_os_str();
+    let raw = folder.path().join("raw");
+    let written = [
+        "dump".as_ref(),
+        region,
+        "--redact".as_ref(),
+        "--format=raw".as_ref(),
+        "-o".as_ref(),
+        raw.as_os_str(),
+    ];
+    assert!(support::atomscope(written).status.success());
+    let (plain, redacted) =
+        (dump(&telemetry), support::atomscope_json(["dump".as_ref(), region, "--redact".as_ref()]));
+    let is_sorted = |list: &Value, name: &str| {
+        let list: Vec<_> =
+            list.as_array().unwrap().iter().map(|entry| entry.get(name).unwrap_or(entry)).collect();
+        assert_eq!(list.len(), 16);
+        list.is_sorted_by_key(|text| text.as_str())
+    };
+    assert!(is_sorted(&redacted["ddata"]["keys"], ""));
+    assert!(is_sorted(&redacted["remote"]["associations"], "remote_address"));
+    assert!(is_sorted(&redacted["persistence"]["journals"][0]["persistence_ids"], "persistence_id"));
+    assert!(is_sorted(&redacted["atomscope"]["instances"]["keys"], "name"));
+    let left_out = |dump: &Value| dump["atomscope"]["rows_left_out"].as_u64().unwrap();
+    assert!(left_out(&plain) > 0);
+    assert_eq!(left_out(&redacted), left_out(&plain));
+    assert_eq!(left_out(&support::atomscope_json(["dump".as_ref(), raw.as_os_str()])), left_out(&plain));
+    let shown = |file: &std::path::Path| {
+        String::from_utf8(support::atomscope(["show".as_ref(), file.as_os_str()]).stdout).unwrap()
+    };
+    assert!(shown(&raw).contains("rows of the cluster's state or its shards' allocation found no room"));
+
+    // Nor are the hashes of names there.
+    let words = |path: &std::path::Path| -> Vec<AtomicU64> {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word))).collect()
+    };
+    let (live, copied) = (words(region.as_ref()), words(&raw));
+    let instances = RegionReader::open(Words::new(&live)).unwrap().instances().entries;
+    assert!(instances.len() >= 3 * 16);
+    let copied: HashSet<u64> = copied.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+    assert!(instances.iter().flat_map(|instance| instance.key.0).all(|word| !copied.contains(&word)));
+
+    // As if its writer had been something else.
+    let mut file = std::fs::read(&raw).unwrap();
+    let (_, region) = file.split_at_mut(4096);
+    let words = region.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word)));
+    let words: Vec<_> = words.collect();
+    let documents = RegionReader::open(Words::new(&words)).unwrap().map().documents;
+    for word in &mut region.as_chunks_mut().0[documents.range()][HEAD_WORDS..documents.stride] {
+        *word = [0xff; 8];
+    }
+    std::fs::write(&raw, file).unwrap();
+    let again = folder.path().join("again.raw");
+    let arguments =
+        ["dump".as_ref(), raw.as_os_str(), "--redact".as_ref(), "--format=raw".as_ref(), "-o".as_ref()];
+    assert!(support::atomscope(arguments.into_iter().chain([again.as_os_str()])).status.success());
+    for file in [raw, again] {
+        let dump = support::atomscope_json(["dump".as_ref(), file.as_os_str()]);
+        assert_eq!(dump["atomscope"]["documents_unreadable"], 1, "{}", file.display());
+        assert!(shown(&file).contains("1 of the cluster's state and its shards' allocation was unreadable"));
+    }
+}
+
 #[tokio::test]
 async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     let telemetry = telemetry("dropped");
@@ -244,10 +378,22 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         assert!(written.status.success(), "{written:?}");
         path
     };
+    // Without times: the node's clock is measured anew between the dumps.
+    fn timeless(mut seen: Value) -> Value {
+        match &mut seen {
+            Value::Object(fields) => {
+                fields.retain(|name, _| !["since", "started_at", "timestamp"].contains(&name.as_str()));
+                fields.values_mut().for_each(|field| *field = timeless(field.take()));
+            }
+            Value::Array(all) => all.iter_mut().for_each(|one| *one = timeless(one.take())),
+            _ => {}
+        }
+        seen
+    }
     let told = |seen: &Value| {
         let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata"];
         let about = &seen["atomscope"];
-        json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]])
+        timeless(json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]]))
     };
     let raw = write("raw", &["--format", "raw"]);
     let read = |path: &str| support::atomscope_json(["dump", "--region", path]);

@@ -128,6 +128,10 @@ impl InstanceList {
     pub fn of(&self, domain: Domain) -> impl Iterator<Item = &InstanceEntry> {
         self.entries.iter().filter(move |entry| entry.domain == domain)
     }
+
+    fn sort(&mut self) {
+        self.entries.sort_by(|a, b| (a.domain, &a.owner, &a.name).cmp(&(b.domain, &b.owner, &b.name)));
+    }
 }
 
 /// The newest journal writes, and how sure that is.
@@ -190,6 +194,14 @@ impl Subsystems {
             entry.owner.iter_mut().for_each(rename);
             let states = [Domain::Association, Domain::Shard].contains(&entry.domain);
             entry.names.iter_mut().filter(|_| !states).for_each(|(_, text)| rename(text));
+        }
+        // What is sorted by name is sorted by what comes out: the order of the names would tell something of them.
+        self.instances.sort();
+        self.ddata.keys.sort();
+        self.remote.associations.sort_by(|a, b| a.remote_address.cmp(&b.remote_address));
+        self.persistence.journals.sort_by(|a, b| a.name.cmp(&b.name));
+        for journal in &mut self.persistence.journals {
+            journal.persistence_ids.sort_by(|a, b| a.persistence_id.cmp(&b.persistence_id));
         }
     }
 }
@@ -298,7 +310,7 @@ impl<'a> RegionReader<'a> {
         for entry in &mut list.entries {
             entry.owner = by_key.get(&entry.owner_key).cloned();
         }
-        list.entries.sort_by(|a, b| (a.domain, &a.owner, &a.name).cmp(&(b.domain, &b.owner, &b.name)));
+        list.sort();
         list
     }
 
@@ -334,20 +346,21 @@ impl<'a> RegionReader<'a> {
 
     /// Journals, persistence ids and the newest writes.
     pub fn persistence(&self, instances: &InstanceList) -> PersistenceSnapshot {
-        let ids = |journal: &InstanceEntry| {
-            let ids = instances.of(Domain::PersistenceId).filter(|id| id.owner_key == journal.key);
-            let stat = |id: &InstanceEntry| PersistenceIdStat {
+        let mut ids: HashMap<Key, Vec<PersistenceIdStat>> = HashMap::new();
+        for id in instances.of(Domain::PersistenceId) {
+            ids.entry(id.owner_key).or_default().push(PersistenceIdStat {
                 persistence_id: id.name.clone(),
                 highest_sequence_nr: id.numbers[persistence_id::HIGHEST],
                 event_count: id.numbers[persistence_id::EVENTS],
-            };
-            ids.map(stat).collect()
+            });
+        }
+        // Each id once, also where several journals are of one key.
+        let journal = |journal: &InstanceEntry| JournalInfo {
+            name: journal.name.clone(),
+            persistence_ids: ids.remove(&journal.key).unwrap_or_default(),
         };
-        let journals = instances.of(Domain::Journal);
         PersistenceSnapshot {
-            journals: journals
-                .map(|journal| JournalInfo { name: journal.name.clone(), persistence_ids: ids(journal) })
-                .collect(),
+            journals: instances.of(Domain::Journal).map(journal).collect(),
             total_events: self.builtin(Builtin::PersistenceEvents),
             recent_writes: self.journal_writes(usize::MAX).recent,
         }
