@@ -9,6 +9,7 @@ use atomscope_layout::event::EVENT_SLOT_BYTES;
 use atomscope_layout::{Capacities, RegionMap};
 
 use crate::actor_registry::ActorRegistry;
+use crate::beside::Graphs;
 use crate::bus::TelemetryBus;
 use crate::clock;
 use crate::cluster::ClusterProbe;
@@ -62,6 +63,7 @@ pub struct TelemetryExtension {
     #[cfg(feature = "leases")]
     pub leases: Arc<LeaseProbe>,
     region: Region,
+    pub(crate) graphs: Graphs,
     /// Whether a second installation was complained of.
     complained: AtomicBool,
     /// Whether a runtime is watched.
@@ -122,6 +124,7 @@ impl TelemetryExtension {
             leases: Arc::new(LeaseProbe::of(region.clone())),
             bus,
             region,
+            graphs: Graphs::default(),
             complained: AtomicBool::new(false),
             watches_runtime: AtomicBool::new(false),
         })

@@ -27,6 +27,8 @@
 //! `ATOMSCOPE=off` in the environment: nothing is shared and no hook is installed.
 
 pub mod actor_registry;
+#[cfg(feature = "atomr")]
+mod beside;
 pub mod bus;
 mod clock;
 #[cfg(feature = "atomr")]

@@ -1,0 +1,117 @@
+//! Beside another telemetry: atomr has one place for each hook, so ours tells the other what it is told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atomr_core::actor::{ActorPath, ActorSystem, DeadLetterObserver, SpawnObserver};
+
+use crate::bus::TelemetryEvent;
+use crate::dto::{ClusterMembershipDiff, ClusterStateInfo};
+use crate::extension::TelemetryExtension;
+
+/// Tells two observers, ours first.
+struct Both<A, B: ?Sized>(Arc<A>, Arc<B>);
+
+impl<A: SpawnObserver> SpawnObserver for Both<A, dyn SpawnObserver> {
+    fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
+        self.0.on_spawn(path, parent, actor_type);
+        self.1.on_spawn(path, parent, actor_type);
+    }
+
+    fn on_stop(&self, path: &ActorPath) {
+        self.0.on_stop(path);
+        self.1.on_stop(path);
+    }
+
+    fn on_mailbox_depth(&self, path: &ActorPath, depth: u64) {
+        self.0.on_mailbox_depth(path, depth);
+        self.1.on_mailbox_depth(path, depth);
+    }
+}
+
+impl<A: DeadLetterObserver> DeadLetterObserver for Both<A, dyn DeadLetterObserver> {
+    fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
+        self.0.on_dead_letter(recipient, sender, message_type);
+        self.1.on_dead_letter(recipient, sender, message_type);
+    }
+}
+
+/// The graphs that another telemetry has told of: its numbers, and ours.
+pub(crate) type Graphs = Mutex<HashMap<u64, u64>>;
+
+impl TelemetryExtension {
+    /// As [`Self::install`], where the hooks belong to somebody else already: who is told of everything after this is. With
+    /// `atomr-telemetry`, install that first, and give its `actors` and `dead_letters` here:
+    ///
+    /// ```ignore
+    /// let theirs = atomr_telemetry::TelemetryExtension::new("shop-1", 1024).install(&system);
+    /// let ours = atomscope_probe::TelemetryExtension::new("shop-1", 1024)
+    ///     .install_beside(&system, theirs.actors.clone(), theirs.dead_letters.clone());
+    /// ```
+    ///
+    /// What its other probes are fed comes by an exporter of its own that hands each event to [`Self::take_over`].
+    pub fn install_beside(
+        self: Arc<Self>,
+        system: &ActorSystem,
+        spawns: Arc<dyn SpawnObserver>,
+        dead_letters: Arc<dyn DeadLetterObserver>,
+    ) -> Arc<Self> {
+        let (actors, letters) = (self.actors.clone(), self.dead_letters.clone());
+        let installed = self.install(system);
+        // Where ours was not installed the hooks stay the other's.
+        let is_ours = Self::from_system(system).is_some_and(|found| Arc::ptr_eq(&found, &installed));
+        if is_ours && !crate::region::turned_off() {
+            system.set_spawn_observer(Arc::new(Both(actors, spawns)));
+            system.set_dead_letter_observer(Arc::new(Both(letters, dead_letters)));
+        }
+        installed
+    }
+
+    /// Notes what an event of another telemetry tells of. What the hooks tell (actors, dead letters) is left alone. Not for
+    /// hot paths.
+    pub fn take_over(&self, event: TelemetryEvent) {
+        match event {
+            TelemetryEvent::ActorSpawned(_)
+            | TelemetryEvent::ActorStopped { .. }
+            | TelemetryEvent::MailboxSampled { .. }
+            | TelemetryEvent::DeadLetter(_) => {}
+            TelemetryEvent::ClusterChanged(change) => {
+                let mut state = self.cluster.snapshot();
+                apply(&mut state, change);
+                self.cluster.update(state);
+            }
+            TelemetryEvent::ShardingChanged(change) => {
+                self.sharding.record_shard_event(&change.region_id, &change.shard_id, &change.event);
+            }
+            TelemetryEvent::JournalWrite(write) => {
+                self.persistence.record_write(&write.journal, &write.persistence_id, write.sequence_nr);
+            }
+            TelemetryEvent::RemoteAssociation(association) => {
+                self.remote.record_association(&association.remote_address, &association.state);
+            }
+            TelemetryEvent::StreamsGraphStarted { id, name } => {
+                let ours = self.streams.start_graph(name);
+                self.graphs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, ours);
+            }
+            TelemetryEvent::StreamsGraphFinished { id } => {
+                let ours = self.graphs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                ours.into_iter().for_each(|ours| self.streams.finish_graph(ours));
+            }
+            TelemetryEvent::DDataUpdated { key } => self.ddata.record_update(&key),
+        }
+    }
+}
+
+/// Brings a state up to a change of it.
+fn apply(state: &mut ClusterStateInfo, change: ClusterMembershipDiff) {
+    let ClusterMembershipDiff { added, updated, removed, became_unreachable, became_reachable } = change;
+    state.members.retain(|member| !removed.contains(&member.address));
+    for new in added.into_iter().chain(updated) {
+        match state.members.iter_mut().find(|member| member.address == new.address) {
+            Some(known) => *known = new,
+            None => state.members.push(new),
+        }
+    }
+    state.unreachable.retain(|address| !became_reachable.contains(address));
+    state.unreachable.extend(became_unreachable);
+}
