@@ -191,6 +191,8 @@ builtin! {
     RuntimeQueue = "runtime.queue", "tasks", Gauge;
     /// Samples of the cluster nodes' metrics.
     NodeMetricSamples = "cluster.metric_samples", "samples", Counter;
+    /// Time from one round of the probe's poller to the next; 0 while nothing is polled.
+    PollInterval = "poll.interval", "nanoseconds", Gauge;
 }
 
 const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);

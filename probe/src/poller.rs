@@ -70,6 +70,8 @@ pub(crate) fn poll(core: &Arc<Core>, mut poll: Poll) {
         return;
     }
     core.header().poll_beat(clock::mono_ns());
+    let interval_ns = core.poller.interval.as_nanos().try_into().unwrap_or(u64::MAX);
+    core.lanes().set(Builtin::PollInterval as usize, interval_ns);
     let (weak, interval) = (Arc::downgrade(core), core.poller.interval);
     let run = move || {
         lane::stay_in_overflow();

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use crate::output::Failure;
+use crate::subsystems::Part;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let program = env!("CARGO_PKG_VERSION");
@@ -52,6 +53,24 @@ Examples:
 {EXIT_HELP}"
     )
 });
+
+/// What the commands that list one subsystem's things say alike.
+fn listing_help(what: &str, examples: &[&str]) -> String {
+    let examples = examples.iter().map(|example| format!("  {example}\n")).collect::<String>();
+    format!(
+        "\
+{what}
+
+`-` is what is not known; AGE(s) is the time since it was listed. --sort puts numbers from the greatest and texts from A \
+to Z; what has no such column stays in its order. --json writes one object: the lists by their names, with the \
+fields of `atomscope dump`, in bytes and nanoseconds. What found no room and what cannot be read is said below. A node \
+that tells nothing of it says so.
+
+Examples:
+{examples}
+{WHO_HELP}"
+    )
+}
 
 /// See inside running actor nodes from outside, without slowing them.
 #[derive(Debug, Parser)]
@@ -110,7 +129,7 @@ Examples:
     #[command(after_help = format!("\
 `json` is one object: the fields of atomr_telemetry's NodeSnapshot, and beside them `atomscope`, which says how \
 the node is, how old and how complete the data are, and holds all counters. `ndjson` is the same, one object a line, \
-each with its `kind`: node, actor, dead_letter, metric. `raw` is a copy of everything that the node keeps, which \
+each with its `kind`: node, actor, dead_letter, metric, cluster, sharding, instance, journal_write. `raw` is a copy of everything that the node keeps, which \
 every command reads again by its name, elsewhere and later: it says how the node was and when.
 
 Examples:
@@ -121,9 +140,10 @@ Examples:
 
 {WHO_HELP}"))]
     Dump(Dump),
-    /// Show a node at a glance: how it is, its actors, dead letters and events, how full it is.
+    /// Show a node at a glance: how it is, its actors, dead letters, subsystems and events, how full it is.
     #[command(after_help = format!("\
-Of the types of actors those with the most messages waiting come first, then those of most actors.
+Of the types of actors those with the most messages waiting come first, then those of most actors. Of the \
+subsystems (cluster, sharding and so on) those in use have a line each.
 
 Examples:
   atomscope show shop
@@ -132,6 +152,114 @@ Examples:
 
 {WHO_HELP}"))]
     Show(Show),
+    /// Show the cluster as a node sees it: members, reachability, gossip, metrics of its nodes.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Cluster.sorts()))),
+        after_help = listing_help(
+            "IS says which member is the node itself (self) and which the leader.",
+            &[
+                "atomscope cluster shop",
+                "atomscope cluster --json | jq -r '.members[] | select(.reachable | not).address'",
+            ]
+        )
+    )]
+    Cluster(Listing),
+    /// List the shard regions of a node, its shards, allocations and hand-offs.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Sharding.sorts()))),
+        after_help = listing_help(
+            "A shard's OWNER is its region. ALLOCATED and HANDED_OFF are what the coordinator says of shards.",
+            &[
+                "atomscope sharding shop --sort messages --limit 20",
+                "atomscope sharding shop --filter orders",
+            ]
+        )
+    )]
+    Sharding(Listing),
+    /// List the journals of a node, its persistence ids and newest writes.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Persistence.sorts()))),
+        after_help = listing_help(
+            "WRITE_P50(ms) and WRITE_P99(ms) are times that half and 99 % of a journal's writes did not exceed, at most a quarter too great. An id's OWNER is its journal. Without --limit the newest five writes are shown.",
+            &[
+                "atomscope persistence shop --sort event_count --limit 20",
+                "atomscope persistence --json | jq '.journals[].write_p99_ns'",
+            ]
+        )
+    )]
+    Persistence(Listing),
+    /// List the associations of a node with other nodes.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Remote.sorts()))),
+        after_help = listing_help(
+            "INBOUND and OUTBOUND are what passed so far; `atomscope stat --metric associations.inbound_bytes` tells how fast.",
+            &[
+                "atomscope remote shop",
+                "atomscope remote shop --sort outbound_bytes --limit 5",
+            ]
+        )
+    )]
+    Remote(Listing),
+    /// List the streams that run in a node.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Streams.sorts()))),
+        after_help = listing_help(
+            "ID is the number of a stream, in the order in which they started.",
+            &[
+                "atomscope streams shop --sort elements",
+                "atomscope streams --json | jq '.graphs | length'",
+            ]
+        )
+    )]
+    Streams(Listing),
+    /// List the keys of the distributed data of a node.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::DData.sorts()))),
+        after_help = listing_help(
+            "UPDATES are those that were seen at this node.",
+            &[
+                "atomscope ddata shop --sort updates --limit 10",
+                "atomscope ddata shop --filter cart",
+            ]
+        )
+    )]
+    Ddata(Listing),
+    /// List the leases of a node, and who holds them.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Leases.sorts()))),
+        after_help = listing_help(
+            "HOLDER is who holds it as far as this node knows; HELD says whether it is held here.",
+            &[
+                "atomscope leases shop",
+                "atomscope leases --json | jq '.leases[] | select(.held)'",
+            ]
+        )
+    )]
+    Leases(Listing),
+    /// List the worker threads of a node's async runtime, with its tasks and queue.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Runtime.sorts()))),
+        after_help = listing_help(
+            "BUSY(ms) is the time that a worker spent on tasks so far.",
+            &[
+                "atomscope runtime shop",
+                "atomscope runtime shop --sort busy_ns",
+            ]
+        )
+    )]
+    Runtime(Listing),
+    /// List all counters, gauges and histograms of a node, those of the application too.
+    #[command(
+        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Metrics.sorts()))),
+        after_help = listing_help(
+            "VALUE is in UNIT; that of a histogram is the number of its values, of which P50, P99 and GREATEST tell how great they are. `atomscope stat --metric NAME` tells how fast a counter grows.",
+            &[
+                "atomscope metrics shop --filter orders",
+                "atomscope metrics --json | jq '.metrics[] | select(.value > 0).name'",
+            ]
+        )
+    )]
+    Metrics(Listing),
     /// Show a node's rates, a line at an interval.
     #[command(after_help = format!("\
 The first line holds averages since the node's start, or of a dead node over its life. It ends when the node does.
@@ -147,12 +275,17 @@ The first line holds averages since the node's start, or of a dead node over its
   CPU(%)       --process: of one processor, in the interval; then memory, threads, open files
   STATE        as `atomscope ps` explains it
 
+--metric adds a column: of what only grows, such as persistence.events, how much comes a second, of the rest its \
+value; bytes are shown in KiB, nanoseconds in ms. `atomscope metrics` lists the names. DOMAIN.FIELD is the sum over \
+the things of a domain in `atomscope dump`, such as associations.inbound_bytes.
+
 INTERVAL is a number and ms, s or m. COUNT lines are written, without it lines until interrupted.
 
 Examples:
   atomscope stat shop
   atomscope stat 4711 500ms 20
   atomscope stat shop 1m --csv >> shop.csv
+  atomscope stat shop --metric persistence.events --metric sharding.messages --metric runtime.queue
 
 {WHO_HELP}"))]
     Stat(Stat),
@@ -192,7 +325,7 @@ Examples:
     /// Say why a node cannot be seen or is seen badly, and what to do.
     #[command(after_help = format!("\
 Looks at every region that can be found, or at that of WHO: who owns it and may read it, versions, locks, beats, \
-how full it is and what was left out of it, what the probe's thread costs. Findings are no failure.
+how full it is and what was left out of it, what the probe's threads cost, whether what is polled answers. Findings are no failure.
 
 Examples:
   atomscope doctor
@@ -243,6 +376,27 @@ pub struct Actors {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Write a JSON array of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Listing {
+    /// Which node: a pid, a file, or a name.
+    pub who: Option<OsString>,
+    /// Order by this column.
+    #[arg(long, value_name = "COLUMN")]
+    pub sort: Option<String>,
+    /// Turn the order round.
+    #[arg(long)]
+    pub reverse: bool,
+    /// Only what has this text in its name or another of its texts.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// At most this many of each kind.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Write a JSON object of arrays.
     #[arg(long)]
     pub json: bool,
 }
@@ -308,16 +462,20 @@ pub struct Stat {
     /// Show what the process takes of its machine too, as JSON and comma-separated values always do.
     #[arg(long)]
     pub process: bool,
+    /// Tell this metric too; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub metric: Vec<String>,
 }
 
 impl Stat {
     /// With what stands in its place: `stat 1s 5` names no node.
     pub fn shifted(self) -> Result<Self, Failure> {
         let is_interval = |text: &OsString| text.to_str().is_some_and(|text| parse_interval(text).is_ok());
-        let Self { who: Some(first), interval, count, json, csv, process } = self else { return Ok(self) };
-        if !is_interval(&first) || interval.as_ref().is_some_and(is_interval) {
-            return Ok(Self { who: Some(first), interval, count, json, csv, process });
+        let Some(first) = self.who.clone() else { return Ok(self) };
+        if !is_interval(&first) || self.interval.as_ref().is_some_and(is_interval) {
+            return Ok(self);
         }
+        let Self { interval, count, .. } = self;
         if count.is_some() {
             let interval = interval.unwrap_or_default();
             return Err(Failure::Usage(format!("{} is no interval: try 1s", clean_os(&interval))));
@@ -328,7 +486,7 @@ impl Stat {
             })
         };
         let count = interval.map(number).transpose()?;
-        Ok(Self { who: None, interval: Some(first), count, json, csv, process })
+        Ok(Self { who: None, interval: Some(first), count, ..self })
     }
 }
 

@@ -12,23 +12,35 @@ use atomscope::find::{Chosen, Found, Search, Who, others_note};
 use atomscope::liveness::Verdict;
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
-use atomscope::snapshot::{self, About, Dump, MetricDump, Snapshot};
+use atomscope::snapshot::{self, About, Dump, HistogramDump, MetricDump, Snapshot};
 use atomscope::text::write_json;
+use atomscope_layout::decode::subsystems::InstanceEntry;
 use atomscope_layout::decode::{Actor, ActorList, SpawnedAt, rfc3339};
-use atomscope_layout::dto::{DeadLetterRecord, Forest};
+use atomscope_layout::dto::{ClusterStateInfo, DeadLetterRecord, Forest, JournalWriteInfo, ShardingSnapshot};
 use serde::{Serialize, Serializer};
 
 use crate::cli::{self, Cli, Command, Format, Place, Sort};
 use crate::output::{Failure, note, to_file, to_stdout};
+use crate::subsystems::{self, Part};
 use crate::table::{self, Cell, Screen, Side, Table};
 use crate::{doctor, manual, prune, show, stat, tail};
 
 pub fn run(cli: Cli) -> Result<(), Failure> {
+    let list = |part, args| subsystems::list(&cli.place, part, args);
     match cli.command {
         Command::Ps(args) => ps(&cli.place, &args),
         Command::Actors(args) => actors(&cli.place, args),
         Command::Dump(args) => dump(&cli.place, args),
         Command::Show(args) => show::show(&cli.place, args),
+        Command::Cluster(args) => list(Part::Cluster, args),
+        Command::Sharding(args) => list(Part::Sharding, args),
+        Command::Persistence(args) => list(Part::Persistence, args),
+        Command::Remote(args) => list(Part::Remote, args),
+        Command::Streams(args) => list(Part::Streams, args),
+        Command::Ddata(args) => list(Part::DData, args),
+        Command::Leases(args) => list(Part::Leases, args),
+        Command::Runtime(args) => list(Part::Runtime, args),
+        Command::Metrics(args) => list(Part::Metrics, args),
         Command::Stat(args) => stat::stat(&cli.place, args),
         Command::Tail(args) => tail::tail(&cli.place, args),
         Command::Prune(args) => prune::prune(&cli.place, &args),
@@ -443,7 +455,7 @@ fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
 }
 
 /// Adds everything below `row`, each by the last element of its path, behind the lines that join it to its parent.
-fn draw_children(row: &ActorRow<'_>, lines: &str, table: &mut Table<5>) {
+fn draw_children(row: &ActorRow<'_>, lines: &str, table: &mut Table<[Cell; 5]>) {
     let Some(children) = &row.children else { return };
     for (child, at) in children.iter().zip(1..) {
         let (joint, beyond) =
@@ -458,10 +470,35 @@ fn draw_children(row: &ActorRow<'_>, lines: &str, table: &mut Table<5>) {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Line<'a> {
-    Node { node: &'a str, generated_at: &'a str, actors: u64, atomscope: &'a About },
+    Node {
+        node: &'a str,
+        generated_at: &'a str,
+        actors: u64,
+        atomscope: &'a About,
+    },
     Actor(Actor<'a>),
     DeadLetter(&'a DeadLetterRecord),
-    Metric { name: &'a str, unit: &'a str, metric_kind: &'a str, help: &'a str, value: u64 },
+    Metric {
+        name: &'a str,
+        unit: &'a str,
+        metric_kind: &'a str,
+        help: &'a str,
+        value: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        histogram: Option<&'a HistogramDump>,
+    },
+    Cluster(&'a ClusterStateInfo),
+    Sharding {
+        #[serde(flatten)]
+        sharding: &'a ShardingSnapshot,
+        hand_offs: &'a [[String; 4]],
+    },
+    Instance {
+        domain: &'a str,
+        #[serde(flatten)]
+        instance: &'a InstanceEntry,
+    },
+    JournalWrite(&'a JournalWriteInfo),
 }
 
 fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
@@ -495,15 +532,29 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
         Format::Json => write_json(out, &dump),
         Format::Ndjson => {
             let metrics = std::mem::take(&mut dump.atomscope.metrics);
+            let instances = std::mem::take(&mut dump.atomscope.instances);
+            let hand_offs = std::mem::take(&mut dump.atomscope.hand_offs);
             let Dump { node, generated_at, actors, dead_letters, atomscope, .. } = &dump;
+            let Dump { cluster, sharding, persistence, .. } = &dump;
             write_json(out, &Line::Node { node, generated_at, actors: actors.total(), atomscope })?;
             actors.actors().iter().try_for_each(|actor| write_json(out, &Line::Actor(actor)))?;
             dead_letters.iter().try_for_each(|letter| write_json(out, &Line::DeadLetter(letter)))?;
-            metrics.iter().try_for_each(
-                |MetricDump { name, unit, kind: metric_kind, help, value, .. }| {
-                    write_json(out, &Line::Metric { name, unit, metric_kind, help, value: *value })
-                },
-            )
+            for MetricDump { name, unit, kind: metric_kind, help, value, histogram } in &metrics {
+                let (value, histogram) = (*value, histogram.as_ref());
+                write_json(out, &Line::Metric { name, unit, metric_kind, help, value, histogram })?;
+            }
+            if *cluster != ClusterStateInfo::default() {
+                write_json(out, &Line::Cluster(cluster))?;
+            }
+            if *sharding != ShardingSnapshot::default() || !hand_offs.is_empty() {
+                write_json(out, &Line::Sharding { sharding, hand_offs: &hand_offs })?;
+            }
+            for (domain, entries) in &instances {
+                for instance in entries {
+                    write_json(out, &Line::Instance { domain, instance })?;
+                }
+            }
+            persistence.recent_writes.iter().try_for_each(|write| write_json(out, &Line::JournalWrite(write)))
         }
         Format::Raw => Ok(()),
     })

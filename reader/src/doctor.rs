@@ -13,7 +13,8 @@ use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::{Drops, Usage};
 use atomscope_layout::OpenError;
 use atomscope_layout::decode::rfc3339;
-use atomscope_layout::metrics::Builtin;
+use atomscope_layout::instances::{Domain, journal};
+use atomscope_layout::metrics::{BUILTIN, Builtin};
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
 use serde::Serialize;
 
@@ -254,6 +255,7 @@ fn examine(region: &Region) -> Chart {
             access(&mut chart, region, &snapshot);
             health(&mut chart, region, &snapshot);
             room(&mut chart, &snapshot, &usage);
+            subsystems(&mut chart, &snapshot, &usage);
             cost(&mut chart, region, &snapshot);
         }
         Err(error) => chart.add(Level::Problem, error.to_string(), None),
@@ -426,14 +428,27 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
     if *drops == Drops::default() {
         chart.good("nothing was left out for want of room");
     }
-    // Of these three more was said above.
-    let rest = Drops { actors_spilled: 0, actors_untracked: 0, names_full: 0, ..*drops };
+    // Of these more is said elsewhere.
+    let rest = Drops {
+        actors_spilled: 0,
+        actors_untracked: 0,
+        names_full: 0,
+        instances_unlisted: 0,
+        rows_left_out: 0,
+        polls_given_up: 0,
+        ..*drops
+    };
     for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
         chart.add(Level::Note, format!("{number} {what}"), None);
     }
     for (number, what) in [
         (snapshot.actors.unreadable, "records of actors cannot be read"),
         (snapshot.dead_letters.unreadable, "dead letters cannot be read"),
+        (snapshot.subsystems.instances.unreadable, "records of subsystems cannot be read"),
+        (
+            snapshot.subsystems.documents_unreadable,
+            "of the cluster's state and the shards' allocation cannot be read",
+        ),
     ] {
         if number > 0 {
             let advice = "a node that died left them half written; of a living one look again";
@@ -443,6 +458,61 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
     if snapshot.at_rest && snapshot.drift() != 0 {
         let text = format!("the counts and the list of live actors differ by {:+}", snapshot.drift());
         chart.add(Level::Warning, text, None);
+    }
+}
+
+/// What is polled, and what of the subsystems found no room.
+fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
+    let drops = &usage.drops;
+    if let Some(poll) = snapshot.poll {
+        let beat = format!("the poller's round began {} ago", duration(poll.beat_age));
+        if poll.is_stuck {
+            let advice = "a component that the probe asks does not answer, so that what is told of cluster, sharding and \
+                          the like is old; the node itself goes on. A debugger shows what thread `atomscope-poll` \
+                          waits for";
+            let text = format!("{beat} and does not end; a round is due every {}", duration(poll.interval));
+            chart.add(Level::Warning, text, Some(advice));
+        } else {
+            chart.good(beat);
+        }
+    }
+    if drops.polls_given_up > 0 {
+        let text =
+            format!("{} given up: they panicked", count(drops.polls_given_up, "poll was", "polls were"));
+        let advice = "what they told is as it was then; the node's stderr has the panic";
+        chart.add(Level::Warning, text, Some(advice));
+    }
+    let Usage { instances, histograms, .. } = usage;
+    if instances.used > 0 || drops.instances_unlisted > 0 {
+        let text = format!("{} of {} instances of subsystems are listed", instances.used, instances.room);
+        chart.good(text);
+    }
+    for domain in Domain::ALL {
+        let name = BUILTIN[domain.unlisted() as usize].0;
+        let unlisted = snapshot.metrics.iter().find(|metric| metric.name == name);
+        if let Some(number) = unlisted.map(|metric| metric.value).filter(|number| *number > 0) {
+            let text =
+                format!("{number} times there was no room for more {}", domain.name().replace('_', " "));
+            chart.add(Level::Warning, text, Some("build the region with more `instances`"));
+        }
+    }
+    let rolled_up = snapshot.subsystems.instances.of(Domain::Journal);
+    let rolled_up =
+        rolled_up.fold(0u64, |sum, journal| sum.saturating_add(journal.numbers[journal::ROLLED_UP]));
+    if rolled_up > 0 {
+        let text = format!("{rolled_up} times a persistence id gave way to a more active one");
+        chart.add(Level::Note, text, Some("more `instances` list more of them; all are counted"));
+    }
+    if drops.rows_left_out > 0 {
+        let text = format!(
+            "{} of the cluster's state or the shards' allocation found no room",
+            count(drops.rows_left_out, "row", "rows")
+        );
+        chart.add(Level::Warning, text, Some("build the region with a larger `document_bytes`"));
+    }
+    if histograms.room > 0 && histograms.used >= histograms.room {
+        let text = format!("all {} histograms are used: further ones count nothing", histograms.room);
+        chart.add(Level::Warning, text, Some("build the region with more `histograms`"));
     }
 }
 
@@ -464,6 +534,13 @@ fn cost(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     if percent > SAMPLER_PERCENT {
         chart.add(Level::Warning, text, Some("please report it: it should be far less"));
     } else {
+        chart.good(text);
+    }
+    let rounds = reader.builtin(Builtin::PollRounds);
+    if rounds > 0 {
+        let time = Duration::from_nanos(reader.builtin(Builtin::PollTime));
+        let text = format!("the poller took {} for {}", duration(time), count(rounds, "round", "rounds"));
+        // Time by the clock, in which it may only have waited for a component.
         chart.good(text);
     }
 }

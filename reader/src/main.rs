@@ -7,8 +7,10 @@ mod human;
 mod manual;
 mod output;
 mod prune;
+mod rates;
 mod show;
 mod stat;
+mod subsystems;
 mod table;
 mod tail;
 

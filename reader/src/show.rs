@@ -11,13 +11,14 @@ use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTotals, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::cli::{self, Place};
 use crate::commands::{attach, seconds, style};
 use crate::human::{bytes, count, duration};
 use crate::output::{Failure, to_stdout};
 use crate::stat::life;
+use crate::subsystems;
 use crate::table::{BAD, ODD, STRONG, Screen};
 
 /// Types that are listed for people.
@@ -51,6 +52,9 @@ struct Summary {
     types: Vec<TypeCount>,
     dead_letters: u64,
     newest_dead_letters: Vec<DeadLetterRecord>,
+    /// Those in use, by their commands' names.
+    #[serde(serialize_with = "by_name")]
+    subsystems: Vec<subsystems::Summary>,
     usage: Usage,
     notes: Vec<String>,
 }
@@ -68,6 +72,7 @@ impl Summary {
         let usage = Usage::take(region, &snapshot)?;
         let notes = snapshot.caveats();
         let types = types(&snapshot);
+        let subsystems = subsystems::summaries(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
             taken_unix_ns,
@@ -108,10 +113,15 @@ impl Summary {
             types,
             dead_letters: dead_letters.total,
             newest_dead_letters,
+            subsystems,
             usage,
             notes,
         })
     }
+}
+
+fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
 }
 
 /// The types of the live actors: those with most messages waiting first, then those of most actors.
@@ -250,6 +260,11 @@ impl Page<'_> {
                 clean(&letter.message_type),
                 clean(&letter.recipient)
             ))?;
+        }
+
+        for subsystem in &summary.subsystems {
+            self.title = subsystem.title;
+            self.plain(&subsystem.line)?;
         }
 
         self.title = "Events";

@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{ActorList, ActorTotals, ActorTree, DeadLetters, Identity, rfc3339};
+use atomscope_layout::decode::{ActorList, ActorTotals, ActorTree, Beat, DeadLetters, Identity, rfc3339};
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, PersistenceSnapshot, RemoteSnapshot, ShardingSnapshot,
     StreamsSnapshot,
 };
 use atomscope_layout::histogram::Histogram;
-use atomscope_layout::metrics::{Kind, Metric};
+use atomscope_layout::metrics::{Builtin, Kind, Metric};
 use atomscope_layout::region::header;
 use serde::Serialize;
 
 use crate::attach::{AttachError, Region};
-use crate::liveness::{Evidence, Liveness};
+use crate::liveness::{Evidence, Liveness, STALE};
 use crate::raw::Taken;
 use crate::vitals::Vitals;
 
@@ -54,6 +54,32 @@ pub struct Snapshot {
     pub subsystems: Subsystems,
     /// What the kernel says of its process, if that is to be seen from here.
     pub process: Option<Vitals>,
+    /// How the thread is that polls components; `None` if nothing is polled.
+    pub poll: Option<Poll>,
+}
+
+/// How the node's poller is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Poll {
+    /// When its round began.
+    pub beat_age: Duration,
+    /// From one round to the next.
+    pub interval: Duration,
+    /// Whether its round does not end, though the probe's thread goes on.
+    pub is_stuck: bool,
+}
+
+impl Poll {
+    /// By the beat of the probe's thread, which is of the same clock: that of a dump may be another machine's.
+    fn of(poll: Beat, process: Beat, interval_ns: u64, liveness: &Liveness) -> Option<Self> {
+        let behind = Duration::from_nanos(process.mono_ns.saturating_sub(poll.mono_ns));
+        let process_age = liveness.process_beat_age.filter(|_| poll.count > 0)?;
+        let interval = Duration::from_nanos(interval_ns);
+        let is_beating = liveness.verdict.is_alive() && process_age <= STALE;
+        // It beats when a round begins; the next one waits for the interval, and the end of this one.
+        let is_stuck = is_beating && behind > interval.saturating_add(STALE);
+        Some(Self { beat_age: process_age.saturating_add(behind), interval, is_stuck })
+    }
 }
 
 /// Nanoseconds since 1970, UTC.
@@ -88,6 +114,12 @@ impl Snapshot {
             metrics: reader.metrics(),
             subsystems: reader.subsystems(),
             process: Vitals::of(region, &liveness),
+            poll: Poll::of(
+                reader.poll_beat(),
+                reader.process_beat(),
+                reader.builtin(Builtin::PollInterval),
+                &liveness,
+            ),
         };
         region.still_whole()?;
         Ok(snapshot)
@@ -125,6 +157,12 @@ impl Snapshot {
             Evidence::Lock => {}
             Evidence::Process => notes.push("no lock to go by: judged by its process and the boot id".into()),
             Evidence::Heartbeat => notes.push("no lock and no process to go by: judged by its beats".into()),
+        }
+        if let Some(poll) = self.poll.filter(|poll| poll.is_stuck) {
+            notes.push(format!(
+                "what is polled of cluster, sharding and the like is {:.1} s old: a component does not answer",
+                poll.beat_age.as_secs_f64()
+            ));
         }
         let mut count = |number: u64, one: &str, many: &str| match number {
             0 => {}
@@ -199,6 +237,8 @@ impl Snapshot {
             process_beat_age_ms: ms(liveness.process_beat_age),
             runtime_beat_age_ms: ms(liveness.runtime_beat_age),
             process,
+            poll_beat_age_ms: ms(self.poll.map(|poll| poll.beat_age)),
+            poll_stuck: self.poll.is_some_and(|poll| poll.is_stuck),
             totals,
             drift,
             at_rest,
@@ -283,6 +323,9 @@ pub struct About {
     pub runtime_beat_age_ms: Option<u64>,
     /// Only of a live process of this machine.
     pub process: Option<Vitals>,
+    pub poll_beat_age_ms: Option<u64>,
+    /// Whether the poller's round does not end.
+    pub poll_stuck: bool,
     pub totals: ActorTotals,
     pub drift: i64,
     /// Whether no actor came or went while they were listed.

@@ -11,10 +11,12 @@ use atomscope::vitals::Vitals;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::metrics::Builtin;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::cli::{self, Place, parse_interval};
 use crate::commands::{attach, seconds, style};
 use crate::output::{Failure, note, to_stdout};
+use crate::rates::{Asked, Rates};
 use crate::table::{STRONG, Screen};
 
 /// Lines after which a terminal is told the columns again.
@@ -95,6 +97,9 @@ struct Row {
     memory_bytes: Option<u64>,
     threads: Option<u64>,
     open_files: Option<u64>,
+    /// What was asked for by name.
+    #[serde(flatten)]
+    metrics: Rates,
 }
 
 impl Row {
@@ -105,6 +110,7 @@ impl Row {
         cpu_before: Option<f64>,
         interval: Duration,
         since_start: bool,
+        metrics: Rates,
     ) -> Self {
         let Counts { spawned, stopped, dead_letters, events, lost } = sample.counts;
         let rate = |now: u64, then: u64| {
@@ -132,6 +138,7 @@ impl Row {
             memory_bytes: sample.process.map(|process| process.memory_bytes),
             threads: sample.process.map(|process| process.threads),
             open_files: sample.process.and_then(|process| process.open_files),
+            metrics,
         }
     }
 }
@@ -170,7 +177,8 @@ impl Form {
                     writeln!(
                         out,
                         "at,interval_s,since_start,actors,spawned_per_s,stopped_per_s,dead_letters_per_s,\
-                         events_per_s,lost,unreadable,beat_age_s,state,cpu_percent,memory_bytes,threads,open_files"
+                         events_per_s,lost,unreadable,beat_age_s,state,cpu_percent,memory_bytes,threads,open_files{}",
+                        row.metrics.csv_names()
                     )?;
                 }
                 let Row { at, interval_s, since_start, actors, .. } = row;
@@ -184,7 +192,8 @@ impl Form {
                     out,
                     "{at},{interval_s},{since_start},{actors},{spawned_per_s},{stopped_per_s},\
                      {dead_letters_per_s},{events_per_s},{lost},{unreadable},{beat},{state},{cpu},{memory},{threads},\
-                     {files}"
+                     {files}{}",
+                    row.metrics.csv()
                 )
             }
             Self::Columns(screen, process) => {
@@ -192,11 +201,17 @@ impl Form {
                 let (strong, colour) = if screen.colours { (STRONG, colour) } else { (plain, plain) };
                 let (columns, last) = COLUMNS.split_at(COLUMNS.len() - 1);
                 let extra = if *process { PROCESS_COLUMNS.as_slice() } else { &[] };
-                let columns = [columns, extra].concat();
+                let owned = |(title, width): &(&str, usize)| ((*title).to_owned(), *width);
+                let mut columns: Vec<_> = columns.iter().chain(extra).map(owned).collect();
+                columns.extend(row.metrics.columns());
+                columns.extend(last.iter().map(owned));
+                let pad = |text: &str, width: usize| {
+                    format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
+                };
                 if number == 0 || screen.columns.is_some() && number.is_multiple_of(HEADER_EVERY) {
-                    let titles: Vec<_> =
-                        columns.iter().chain(last).map(|(title, width)| format!("{title:>width$}")).collect();
-                    writeln!(out, "{strong}{}{strong:#}", titles.join("  "))?;
+                    let titles = columns.iter().map(|(title, width)| pad(title, *width));
+                    let titles = titles.collect::<Vec<_>>().join("  ");
+                    writeln!(out, "{strong}{titles}{strong:#}")?;
                 }
                 let tenths = |rate: f64| format!("{rate:.1}");
                 let or_dash = |text: Option<String>| text.unwrap_or("-".to_owned());
@@ -219,8 +234,9 @@ impl Form {
                         or_dash(row.open_files.map(|files| files.to_string())),
                     ]);
                 }
+                cells.extend(row.metrics.cells());
                 let cells: Vec<_> =
-                    cells.iter().zip(&columns).map(|(cell, (_, width))| format!("{cell:>width$}")).collect();
+                    cells.iter().zip(&columns).map(|(cell, (_, width))| pad(cell, *width)).collect();
                 let since = if row.since_start { " (averages since the node's start)" } else { "" };
                 writeln!(out, "{}  {colour}{}{colour:#}{since}", cells.join("  "), row.state)
             }
@@ -229,7 +245,7 @@ impl Form {
 }
 
 pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
-    let cli::Stat { who, interval, count, json, csv, process } = args.shifted()?;
+    let cli::Stat { who, interval, count, json, csv, process, metric } = args.shifted()?;
     let interval = interval.map_or(Ok(Duration::from_secs(1)), |text| {
         parse_interval(&text.to_string_lossy()).map_err(Failure::Usage)
     })?;
@@ -249,17 +265,22 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
             rfc3339(taken.unix_ns)
         ));
     }
-    let mut before: Option<Sample> = None;
+    let asked = Asked::find(region, metric)?;
+    let mut before: Option<(Sample, Vec<Option<u64>>)> = None;
     for number in 0..count {
         let sample = Sample::take(region)?;
+        let values = asked.values(region)?;
         let row = match &before {
-            Some(before) => {
+            Some((before, values_before)) => {
                 let cpu_before = before.process.map(|process| process.cpu_s());
-                Row::new(&sample, before.counts, cpu_before, sample.at.duration_since(before.at), false)
+                let interval = sample.at.duration_since(before.at);
+                let rates = asked.rates(&values, values_before, interval);
+                Row::new(&sample, before.counts, cpu_before, interval, false, rates)
             }
             None => {
                 let life = life(region, &sample.liveness, sample.at_unix_ns);
-                Row::new(&sample, Counts::default(), Some(0.0), life, true)
+                let rates = asked.rates(&values, &[], life);
+                Row::new(&sample, Counts::default(), Some(0.0), life, true, rates)
             }
         };
         let colour = style(sample.liveness.verdict);
@@ -271,8 +292,9 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
             note(&format!("the node has ended: {}", sample.liveness.verdict));
             return Ok(());
         }
-        before = Some(sample);
-        if number + 1 < count && !wait_until(sample.at + interval) {
+        let next = sample.at + interval;
+        before = Some((sample, values));
+        if number + 1 < count && !wait_until(next) {
             return Ok(());
         }
     }

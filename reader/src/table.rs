@@ -70,45 +70,48 @@ pub enum Side {
 
 /// A table in the making.
 #[derive(Debug)]
-pub struct Table<const N: usize> {
-    columns: [(&'static str, Side); N],
-    rows: Vec<[Cell; N]>,
+pub struct Table<R> {
+    columns: Vec<(String, Side)>,
+    rows: Vec<R>,
 }
 
 /// Columns are never cut to less than this.
 const LEAST_WIDTH: usize = 8;
 const GAP: &str = "  ";
 
-impl<const N: usize> Table<N> {
-    pub fn new(columns: [(&'static str, Side); N]) -> Self {
+impl<R: AsRef<[Cell]>> Table<R> {
+    /// Without rows; each is to have a cell for each column.
+    pub fn new<T: Into<String>>(columns: impl IntoIterator<Item = (T, Side)>) -> Self {
+        let columns = columns.into_iter().map(|(title, side)| (title.into(), side)).collect();
         Self { columns, rows: Vec::new() }
     }
 
-    pub fn row(&mut self, row: [Cell; N]) {
+    pub fn row(&mut self, row: R) {
         self.rows.push(row);
     }
 
     pub fn write(&self, out: &mut (impl Write + ?Sized), screen: Screen) -> io::Result<()> {
-        let mut widths = self.columns.map(|(title, _)| title.width());
+        let last = self.columns.len().saturating_sub(1);
+        let mut widths: Vec<_> = self.columns.iter().map(|(title, _)| title.width()).collect();
         for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
+            for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
                 *width = cell.text.width().max(*width);
             }
         }
         if let Some(columns) = screen.columns {
-            shrink(&mut widths, columns.saturating_sub(GAP.len() * (N - 1)));
+            shrink(&mut widths, columns.saturating_sub(GAP.len() * last));
         }
-        let title = self.columns.map(|(title, _)| Cell::text(title).style(STRONG));
-        for row in std::iter::once(&title).chain(&self.rows) {
-            for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
-                let text = cut(&cell.text, width);
+        let titles: Vec<_> = self.columns.iter().map(|(title, _)| Cell::text(title).style(STRONG)).collect();
+        for row in std::iter::once(titles.as_slice()).chain(self.rows.iter().map(R::as_ref)) {
+            for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let text = cut(&cell.text, *width);
                 let room = " ".repeat(width.saturating_sub(text.width()));
                 let (before, after) = match self.columns[at].1 {
                     Side::Right => (room.as_str(), ""),
-                    Side::Left if at + 1 == N => ("", ""),
+                    Side::Left if at == last => ("", ""),
                     Side::Left => ("", room.as_str()),
                 };
-                let gap = if at == 0 || at + 1 == N && text.is_empty() { "" } else { GAP };
+                let gap = if at == 0 || at == last && text.is_empty() { "" } else { GAP };
                 let style = if screen.colours { cell.style } else { Style::new() };
                 write!(out, "{gap}{before}{style}{text}{style:#}{after}")?;
             }

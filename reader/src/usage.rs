@@ -1,5 +1,6 @@
 //! How full a region is, and what was left out of it for want of room.
 
+use atomscope_layout::instances::Domain;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::names::read_cell;
 use atomscope_layout::region::Section;
@@ -35,6 +36,10 @@ pub struct Usage {
     pub names: Level,
     /// Metrics that have a descriptor.
     pub metrics: Level,
+    /// Associations, journals, shards and the like that are listed.
+    pub instances: Level,
+    /// Histograms.
+    pub histograms: Level,
     /// Dead letters that are kept.
     pub dead_letters: Level,
     /// Lanes that some thread has counted or published in, beside the shared one.
@@ -63,11 +68,17 @@ pub struct Drops {
     pub events_abandoned: u64,
     pub events_untold: u64,
     pub updates_missed: u64,
+    /// Of instances of every kind.
+    pub instances_unlisted: u64,
+    /// Of the documents as they are now.
+    pub rows_left_out: u64,
+    pub journal_writes_abandoned: u64,
+    pub polls_given_up: u64,
 }
 
 impl Drops {
     /// Each with a word on it.
-    pub fn list(&self) -> [(u64, &'static str); 8] {
+    pub fn list(&self) -> [(u64, &'static str); 12] {
         [
             (self.actors_spilled, "actors counted but not listed (table full around them)"),
             (self.actors_untracked, "actors not kept at all (table full)"),
@@ -77,6 +88,10 @@ impl Drops {
             (self.events_abandoned, "events of the shared lane given up by their writers"),
             (self.events_untold, "stops that no event tells of"),
             (self.updates_missed, "updates of actors that came too late"),
+            (self.instances_unlisted, "notes of journals, shards and the like that are not listed (no room)"),
+            (self.rows_left_out, "rows of the cluster's state and the shards' allocation (no room)"),
+            (self.journal_writes_abandoned, "journal writes given up by their writers"),
+            (self.polls_given_up, "components not polled any more: their polls panicked"),
         ]
     }
 }
@@ -105,6 +120,7 @@ impl Usage {
         let actors = &snapshot.actors;
         let held =
             (actors.len() as u64).saturating_add(actors.unreadable).saturating_add(actors.waiting_stops);
+        let instances = &snapshot.subsystems.instances;
         let letters = map.dead_letters.count.saturating_sub(1) as u64;
         let of = |metric| reader.builtin(metric);
         let usage = Self {
@@ -112,6 +128,15 @@ impl Usage {
             actor_slots: Level { used: held, room: map.actor_slots() as u64 },
             names: cells(map.names),
             metrics: Level { used: snapshot.metrics.len() as u64, room: map.metrics.count as u64 },
+            instances: Level {
+                used: instances.entries.len() as u64 + instances.unreadable,
+                // There are at least twice as many slots as instances for which room is promised.
+                room: map.instance_slots.count as u64 / 2,
+            },
+            histograms: Level {
+                used: snapshot.metrics.iter().filter(|metric| metric.histogram.is_some()).count() as u64,
+                room: map.histograms.count as u64,
+            },
             dead_letters: Level { used: snapshot.dead_letters.total.min(letters), room: letters },
             lanes: Level { used: used.count() as u64, room: map.counters.count.saturating_sub(1) as u64 },
             events_kept_per_lane: reader.event_lane(0).capacity(),
@@ -127,6 +152,12 @@ impl Usage {
                 events_abandoned: of(Builtin::EventsAbandoned),
                 events_untold: of(Builtin::EventsUntold),
                 updates_missed: of(Builtin::UpdatesMissed),
+                instances_unlisted: Domain::ALL
+                    .iter()
+                    .fold(0, |sum, domain| sum.saturating_add(of(domain.unlisted()))),
+                rows_left_out: snapshot.subsystems.rows_left_out,
+                journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
+                polls_given_up: of(Builtin::PollsGivenUp),
             },
         };
         region.still_whole()?;

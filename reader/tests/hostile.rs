@@ -18,6 +18,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::{is_unsafe, write_json};
 use atomscope::usage::Usage;
 use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::instances::Domain;
 use atomscope_layout::region::{SECTION_WORDS, State, header};
 use atomscope_layout::{Capacities, RegionMap, metrics};
 
@@ -28,8 +29,15 @@ const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{9b}2J\n\r\0\t\u{202e}\u{2066}\u{200b}\u
 
 /// A node all of whose texts are hostile.
 fn node() -> Node {
-    let capacities =
-        Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 4, names: 4, ..Capacities::LEAST };
+    let capacities = Capacities {
+        actors: 8,
+        lanes: 2,
+        dead_letters: 4,
+        events: 4,
+        names: 4,
+        instances: 16,
+        ..Capacities::LEAST
+    };
     let node = Node::sized(HOSTILE, capacities, |_| {});
     node.header().set_system(HOSTILE);
     let top = format!("akka://{HOSTILE}/user");
@@ -45,7 +53,9 @@ fn node() -> Node {
         ..actor
     });
     (0..3).for_each(|_| node.letter(&top, Some(HOSTILE), HOSTILE, HOSTILE));
-    node.metric(metrics::BUILTIN.len(), HOSTILE, HOSTILE, HOSTILE);
+    node.fill();
+    Domain::ALL.iter().for_each(|domain| node.instance(*domain, HOSTILE, &[(0, u64::MAX)]));
+    node.metric(metrics::BUILTIN.len() + 1, HOSTILE, HOSTILE, HOSTILE);
     for (at_s, lane) in [(1, 0), (2, 1), (3, 2)] {
         node.stop_event(lane, at_s, &top);
         node.event(lane, at_s, &TelemetryEvent::DDataUpdated { key: HOSTILE.into() });
@@ -109,6 +119,13 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
         range("spilled", map.actor_spill.range(), u64::MAX),
         range("letters", map.dead_letters.range(), 9),
         range("events", map.events.range(), 9),
+        range("instances' control words", map.instance_control.range(), u64::MAX),
+        range("instances' control words", map.instance_control.range(), 2),
+        range("instances", map.instance_slots.range(), u64::MAX),
+        range("documents", map.documents.range(), u64::MAX),
+        range("documents", map.documents.range(), 1),
+        range("histograms", map.histograms.range(), u64::MAX),
+        range("journal writes", map.journal_writes.range(), u64::MAX),
         cut("to nothing", 0),
         cut("in the header", 100),
         cut("in the directory", header::DIRECTORY.start + 9),
@@ -152,7 +169,7 @@ fn run(place: &Place, args: &[OsString]) -> Ran {
 fn run_all(place: &Place, path: &Path, readable: Option<bool>, what: &str) {
     let out = path.with_extension("out");
     let who = path.as_os_str();
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 20] = [
         &["show"],
         &["show", "--json"],
         &["actors"],
@@ -168,6 +185,9 @@ fn run_all(place: &Place, path: &Path, readable: Option<bool>, what: &str) {
         &["dump", "--format", "ndjson"],
         &["dump", "--format", "raw", "-o", "OUT"],
         &["dump", "--format", "raw", "--redact", "-o", "OUT"],
+        &["cluster", "--sort", "age"],
+        &["persistence", "--json"],
+        &["metrics", "--sort", "p99"],
         &["doctor"],
         &["doctor", "--json"],
     ];

@@ -15,7 +15,7 @@ use crate::dto::{
 };
 use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
 use crate::instances::{
-    Domain, INSTANCE_WORDS, InstanceRecord, NUMBERS, What, association, graph, persistence_id,
+    Domain, INSTANCE_WORDS, InstanceRecord, NUMBERS, What, association, graph, journal, persistence_id,
 };
 use crate::metrics::Builtin;
 use crate::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
@@ -70,8 +70,12 @@ pub struct InstanceEntry {
     pub owner_key: Key,
     /// When it was made: RFC 3339, UTC.
     pub since: String,
+    /// The same in nanoseconds since 1970; `None` if the node's clock cannot be read.
+    pub since_unix_ns: Option<i128>,
     /// Its numbers; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
+    /// Of a journal, how long its writes took, in nanoseconds.
+    pub latency: Option<Histogram>,
     /// The texts of those numbers that are names.
     names: Vec<(usize, String)>,
 }
@@ -297,7 +301,8 @@ impl<'a> RegionReader<'a> {
                 Ok(Entry::Free) => {}
                 Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, self, &mut names) {
                     Some((mut entry, since)) => {
-                        entry.since = clock.map(|clock| rfc3339(clock.unix_ns(since))).unwrap_or_default();
+                        entry.since_unix_ns = clock.map(|clock| clock.unix_ns(since));
+                        entry.since = entry.since_unix_ns.map(rfc3339).unwrap_or_default();
                         list.entries.push(entry);
                     }
                     None => list.unreadable += 1,
@@ -426,6 +431,11 @@ fn decode_instance(
         owner: None,
         owner_key: Key(record.owner),
         since: String::new(),
+        since_unix_ns: None,
+        latency: match domain {
+            Domain::Journal => reader.histogram(record.numbers[journal::LATENCY]),
+            _ => None,
+        },
         numbers: record.numbers,
         names: texts.collect(),
     };

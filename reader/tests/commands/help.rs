@@ -5,8 +5,28 @@ use std::path::Path;
 
 use crate::fixture::{Place, Ran, program};
 
-const COMMANDS: [&str; 11] =
-    ["", "ps", "actors", "show", "stat", "tail", "dump", "prune", "doctor", "completions", "man"];
+const COMMANDS: [&str; 20] = [
+    "",
+    "ps",
+    "actors",
+    "show",
+    "cluster",
+    "sharding",
+    "persistence",
+    "remote",
+    "streams",
+    "ddata",
+    "leases",
+    "runtime",
+    "metrics",
+    "stat",
+    "tail",
+    "dump",
+    "prune",
+    "doctor",
+    "completions",
+    "man",
+];
 
 #[test]
 fn the_help_of_every_command_is_as_it_was_approved() {

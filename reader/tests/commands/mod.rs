@@ -6,4 +6,5 @@ mod prune;
 mod raw;
 mod show;
 mod stat;
+mod subsystems;
 mod tail;

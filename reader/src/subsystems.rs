@@ -1,0 +1,858 @@
+//! `cluster`, `sharding` and so on: what is told of one subsystem of a node, as lists that are all of one form.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::io::{self, Write as _};
+
+use atomscope::snapshot::{Snapshot, age};
+use atomscope::text::{clean, write_json};
+use atomscope_layout::decode::rfc3339;
+use atomscope_layout::decode::subsystems::{InstanceEntry, flag};
+use atomscope_layout::histogram::Histogram;
+use atomscope_layout::instances::{Domain, What, association, journal, key, lease, shard_region};
+use atomscope_layout::metrics::{BUILTIN, Builtin, Kind, Metric};
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
+
+use crate::cli::{self, Place};
+use crate::commands::{attach, seconds};
+use crate::human::{bytes, count};
+use crate::output::{Failure, note, to_stdout};
+use crate::table::{Cell, Screen, Side, Table};
+
+/// Journal writes that are shown to people, unless they ask for more or fewer.
+const WRITES: usize = 5;
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Cluster,
+    Sharding,
+    Persistence,
+    Remote,
+    Streams,
+    DData,
+    Leases,
+    Runtime,
+    Metrics,
+}
+
+/// A value of a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    Number(u64),
+    /// One without a unit, whatever that of its list or row.
+    Count(u64),
+    Signed(i32),
+    Float(f64),
+    Flag(bool),
+    Text(String),
+    Texts(Vec<String>),
+    Unknown,
+}
+
+impl Value {
+    fn text(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+
+    fn of<T>(value: Option<T>, known: impl FnOnce(T) -> Self) -> Self {
+        value.map_or(Self::Unknown, known)
+    }
+
+    fn is_unknown(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Text(text) => text.is_empty(),
+            Self::Float(number) => !number.is_finite(),
+            _ => false,
+        }
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        match self {
+            Self::Text(own) => own.contains(text),
+            Self::Texts(own) => own.iter().any(|own| own.contains(text)),
+            _ => false,
+        }
+    }
+
+    /// Texts from A to Z, numbers from the greatest, what is unknown at the end whichever way round.
+    fn compare(&self, other: &Self, reverse: bool) -> Ordering {
+        let order = match (self, other) {
+            (Self::Number(a) | Self::Count(a), Self::Number(b) | Self::Count(b)) => b.cmp(a),
+            (Self::Signed(a), Self::Signed(b)) => b.cmp(a),
+            (Self::Float(a), Self::Float(b)) => b.total_cmp(a),
+            (Self::Flag(a), Self::Flag(b)) => b.cmp(a),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Texts(a), Self::Texts(b)) => a.cmp(b),
+            _ => Ordering::Equal,
+        };
+        let turned = if reverse { order.reverse() } else { order };
+        match (self.is_unknown(), other.is_unknown()) {
+            (false, false) => turned,
+            (a, b) => a.cmp(&b),
+        }
+    }
+
+    fn cell(&self, unit: &str) -> Cell {
+        let known: Cow<'_, str> = match self {
+            _ if self.is_unknown() => "-".into(),
+            Self::Number(number) => match unit {
+                "bytes" => format!("{:.1}", *number as f64 / 1024.0).into(),
+                "nanoseconds" => format!("{:.3}", *number as f64 / 1e6).into(),
+                _ => number.to_string().into(),
+            },
+            Self::Count(number) => number.to_string().into(),
+            Self::Signed(number) => number.to_string().into(),
+            Self::Float(number) if unit == "s" => format!("{number:.1}").into(),
+            Self::Float(number) => number.to_string().into(),
+            Self::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
+            Self::Text(text) => text.into(),
+            Self::Texts(texts) => texts.join(",").into(),
+            Self::Unknown => "-".into(),
+        };
+        Cell::text(&known)
+    }
+}
+
+/// What is in one place of all rows.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    name: &'static str,
+    /// Of its numbers; `bytes` and `nanoseconds` are shown as KiB and ms.
+    unit: &'static str,
+    side: Side,
+    /// Whether people are shown it.
+    is_shown: bool,
+}
+
+const fn text(name: &'static str) -> Column {
+    Column { name, unit: "", side: Side::Left, is_shown: true }
+}
+
+const fn number(name: &'static str, unit: &'static str) -> Column {
+    Column { name, unit, side: Side::Right, is_shown: true }
+}
+
+impl Column {
+    /// `INBOUND(KiB)` for `inbound_bytes`, `EVENTS` for `events` in events.
+    fn title(&self) -> String {
+        let Self { name, unit, .. } = *self;
+        if name == unit {
+            return name.to_uppercase();
+        }
+        let stem = ["_bytes", "_ns", "_s"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let stem = name.strip_suffix(unit).and_then(|name| name.strip_suffix('_')).or(stem).unwrap_or(name);
+        match shown_unit(unit) {
+            "" => name.to_uppercase(),
+            unit => format!("{}({unit})", stem.to_uppercase()),
+        }
+    }
+}
+
+/// The unit in which people are shown a number.
+fn shown_unit(unit: &str) -> &str {
+    match unit {
+        "bytes" => "KiB",
+        "nanoseconds" => "ms",
+        unit => unit,
+    }
+}
+
+/// Things of one kind.
+#[derive(Debug)]
+struct List {
+    /// In JSON, and of what was left out.
+    name: &'static str,
+    /// Above the first column.
+    title: &'static str,
+    columns: Vec<Column>,
+    rows: Vec<Vec<Value>>,
+    /// Rows that people are shown unless they say how many.
+    few: usize,
+    /// Whether it is as it is, whatever is asked for.
+    is_fixed: bool,
+}
+
+impl List {
+    fn new(
+        name: &'static str,
+        title: &'static str,
+        columns: impl IntoIterator<Item = Column>,
+        rows: impl IntoIterator<Item = Vec<Value>>,
+    ) -> Self {
+        let (columns, rows) = (columns.into_iter().collect(), rows.into_iter().collect());
+        Self { name, title, columns, rows, few: usize::MAX, is_fixed: false }
+    }
+
+    fn column(&self, name: &str) -> Option<usize> {
+        match name {
+            "name" => Some(0),
+            "age" => self.column("age_s"),
+            _ => self.columns.iter().position(|column| column.name == name),
+        }
+    }
+
+    /// Leaves the rows that are asked for; says how many that were found are left out.
+    fn select(&mut self, args: &cli::Listing) -> usize {
+        if self.is_fixed {
+            return 0;
+        }
+        if let Some(filter) = &args.filter {
+            self.rows.retain(|row| row.iter().any(|value| value.contains(filter)));
+        }
+        if let Some(at) = args.sort.as_deref().and_then(|name| self.column(name)) {
+            self.rows.sort_by(|a, b| a[at].compare(&b[at], args.reverse));
+        } else if args.reverse {
+            self.rows.reverse();
+        }
+        let few = if args.json { usize::MAX } else { self.few };
+        let found = self.rows.len();
+        self.rows.truncate(args.limit.unwrap_or(few));
+        found - self.rows.len()
+    }
+
+    fn write(&self, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
+        let shown = || self.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
+        let titles = shown()
+            .map(|(at, column)| (if at == 0 { self.title.to_owned() } else { column.title() }, column.side));
+        let mut table = Table::new(titles);
+        // Of a metric, a row says the unit.
+        let units = self.columns.iter().position(|column| column.name == "unit");
+        for row in &self.rows {
+            let unit = units.map_or("", |at| match &row[at] {
+                Value::Text(unit) => unit,
+                _ => "",
+            });
+            let cells = shown().map(|(at, column)| match (column.name, column.side) {
+                ("unit", _) => Cell::known(Some(shown_unit(unit)).filter(|unit| !unit.is_empty())),
+                (_, Side::Right) if column.unit.is_empty() => row[at].cell(unit),
+                _ => row[at].cell(column.unit),
+            });
+            table.row(cells.collect::<Vec<_>>());
+        }
+        table.write(out, screen)
+    }
+}
+
+/// An object for each row.
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Row<'a>(&'a [Column], &'a [Value]);
+        impl Serialize for Row<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.iter().map(|column| column.name).zip(self.1))
+            }
+        }
+        serializer.collect_seq(self.rows.iter().map(|row| Row(&self.columns, row)))
+    }
+}
+
+/// The heading of an instance's name.
+fn heading(domain: Domain) -> &'static str {
+    match domain {
+        Domain::Association => "ASSOCIATION",
+        Domain::Graph => "STREAM",
+        Domain::Journal => "JOURNAL",
+        Domain::PersistenceId => "PERSISTENCE_ID",
+        Domain::ShardRegion => "REGION",
+        Domain::Shard => "SHARD",
+        Domain::Key => "KEY",
+        Domain::Lease => "LEASE",
+        Domain::Worker => "WORKER",
+        Domain::NodeMetric => "NODE_METRIC",
+    }
+}
+
+/// What the instances of a domain belong to.
+fn owner(domain: Domain) -> Option<Domain> {
+    match domain {
+        Domain::PersistenceId => Some(Domain::Journal),
+        Domain::Shard => Some(Domain::ShardRegion),
+        _ => None,
+    }
+}
+
+/// A list of a domain's instances, with all their numbers.
+fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> List {
+    // Of a histogram the number says nothing to anybody; what is in it stands there instead.
+    let is_latency = |at: usize| domain == Domain::Journal && at == journal::LATENCY;
+    let owned = owner(domain).is_some();
+    let mut columns = vec![text("name")];
+    columns.extend(owned.then_some(text("owner")));
+    let fields = domain.fields().iter().enumerate().filter(|(at, _)| !is_latency(*at));
+    columns.extend(fields.map(|(_, field)| match field.what {
+        What::Name | What::Flag => text(field.name),
+        What::Count | What::Level | What::Float => number(field.name, field.unit),
+    }));
+    let latencies = ["write_p50_ns", "write_p99_ns", "write_greatest_ns"];
+    if domain == Domain::Journal {
+        columns.extend(latencies.map(|name| number(name, "nanoseconds")));
+    }
+    columns.push(number("age_s", "s"));
+    columns.push(Column { is_shown: false, ..text("since") });
+    let row = |entry: &&InstanceEntry| {
+        let mut row = vec![Value::text(&entry.name)];
+        row.extend(owned.then(|| Value::of(entry.owner.clone(), Value::Text)));
+        let fields = domain.fields().iter().enumerate().filter(|(at, _)| !is_latency(*at));
+        row.extend(fields.map(|(at, field)| {
+            let number = entry.numbers[at];
+            match field.what {
+                What::Count | What::Level => Value::Number(number),
+                What::Name => Value::text(entry.text(at)),
+                What::Float => Value::Float(f64::from_bits(number)),
+                What::Flag => Value::of(flag(number), Value::Flag),
+            }
+        }));
+        if domain == Domain::Journal {
+            let latency = entry.latency.as_ref().filter(|latency| latency.count > 0);
+            let of = |take: fn(&Histogram) -> u64| Value::of(latency, |latency| Value::Number(take(latency)));
+            row.extend([of(|all| all.quantile(0.5)), of(|all| all.quantile(0.99)), of(|all| all.greatest)]);
+        }
+        row.push(Value::of(entry.since_unix_ns, |ns| Value::Float(seconds(age(now_unix_ns, ns)))));
+        row.push(Value::text(&entry.since));
+        row
+    };
+    List::new(domain.name(), heading(domain), columns, entries.iter().map(row))
+}
+
+/// Some metrics.
+fn metrics<'a>(metrics: impl IntoIterator<Item = &'a Metric>) -> List {
+    let columns = [text("name"), number("value", ""), text("unit")];
+    let rows = metrics.into_iter().map(|metric| {
+        let value = match metric.kind {
+            Kind::Counter | Kind::Gauge => Value::Number(metric.value),
+            Kind::Histogram => Value::Count(metric.value),
+        };
+        vec![Value::text(&metric.name), value, Value::text(&metric.unit)]
+    });
+    List::new("metrics", "METRIC", columns, rows)
+}
+
+/// All metrics, with all that is told of them.
+fn all_metrics(snapshot: Option<&Snapshot>) -> List {
+    let mut list = metrics(snapshot.iter().flat_map(|snapshot| &snapshot.metrics));
+    let quantiles = ["p50", "p99", "greatest"].map(|name| number(name, ""));
+    list.columns.push(text("kind"));
+    list.columns.extend(quantiles);
+    list.columns.push(text("help"));
+    for (row, metric) in list.rows.iter_mut().zip(snapshot.iter().flat_map(|snapshot| &snapshot.metrics)) {
+        let of = |take: fn(&Histogram) -> u64| {
+            let some = metric.histogram.as_ref().filter(|histogram| histogram.count > 0);
+            Value::of(some, |histogram| Value::Number(take(histogram)))
+        };
+        row.push(Value::text(kind(metric.kind)));
+        row.extend([of(|all| all.quantile(0.5)), of(|all| all.quantile(0.99)), of(|all| all.greatest)]);
+        row.push(Value::text(&metric.help));
+    }
+    list
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    }
+}
+
+impl Part {
+    /// As its command and its metrics are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Sharding => "sharding",
+            Self::Persistence => "persistence",
+            Self::Remote => "remote",
+            Self::Streams => "streams",
+            Self::DData => "ddata",
+            Self::Leases => "leases",
+            Self::Runtime => "runtime",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// What a node has that uses it, in words.
+    fn thing(self) -> &'static str {
+        match self {
+            Self::Cluster => "a cluster",
+            Self::Sharding => "shards",
+            Self::Persistence => "journals or snapshots",
+            Self::Remote => "associations with other nodes",
+            Self::Streams => "streams",
+            Self::DData => "distributed data",
+            Self::Leases => "leases",
+            Self::Runtime => "its async runtime's threads and tasks",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    fn domains(self) -> &'static [Domain] {
+        match self {
+            Self::Cluster => &[Domain::NodeMetric],
+            Self::Sharding => &[Domain::ShardRegion, Domain::Shard],
+            Self::Persistence => &[Domain::Journal, Domain::PersistenceId],
+            Self::Remote => &[Domain::Association],
+            Self::Streams => &[Domain::Graph],
+            Self::DData => &[Domain::Key],
+            Self::Leases => &[Domain::Lease],
+            Self::Runtime => &[Domain::Worker],
+            Self::Metrics => &[],
+        }
+    }
+
+    /// Names of the columns that its lists can be sorted by.
+    pub fn sorts(self) -> Vec<&'static str> {
+        let mut names = vec!["name", "age"];
+        for list in self.lists(None).iter().filter(|list| !list.is_fixed) {
+            for column in list.columns.iter().filter(|column| column.is_shown && column.name != "age_s") {
+                if !names.contains(&column.name) {
+                    names.push(column.name);
+                }
+            }
+        }
+        if self == Self::Metrics {
+            names.retain(|name| !["age", "help"].contains(name));
+        }
+        names
+    }
+
+    /// Its built-in metrics.
+    fn metrics(self, snapshot: Option<&Snapshot>) -> impl Iterator<Item = &Metric> {
+        let is_ours = move |name: &str| {
+            let rest = name.strip_prefix(self.name()).is_some_and(|rest| rest.starts_with('.'));
+            rest && BUILTIN.iter().any(|(builtin, ..)| *builtin == name)
+        };
+        let all = snapshot.map_or(&[][..], |snapshot| &snapshot.metrics);
+        all.iter().filter(move |metric| is_ours(&metric.name))
+    }
+
+    /// Whether anything is told of it.
+    fn is_in_use(self, snapshot: &Snapshot) -> bool {
+        self == Self::Metrics
+            || self.metrics(Some(snapshot)).any(|metric| metric.value > 0)
+            || self.lists(Some(snapshot)).iter().any(|list| !list.is_fixed && !list.rows.is_empty())
+    }
+
+    /// Everything that is told of it; of no snapshot the same without rows.
+    fn lists(self, snapshot: Option<&Snapshot>) -> Vec<List> {
+        if self == Self::Metrics {
+            return vec![all_metrics(snapshot)];
+        }
+        let now = snapshot.map_or(0, |snapshot| snapshot.taken_unix_ns);
+        let told = snapshot.map(|snapshot| &snapshot.subsystems);
+        let entries = |domain| told.iter().flat_map(|told| told.instances.of(domain)).collect::<Vec<_>>();
+        let of_domains = self.domains().iter().map(|domain| instances(*domain, &entries(*domain), now));
+        let mut lists = Vec::new();
+        match self {
+            Self::Cluster => {
+                let cluster = told.map(|told| &told.cluster);
+                let members = cluster.iter().flat_map(|cluster| &cluster.members).map(|member| {
+                    let is =
+                        |address: Option<&String>, what| (address == Some(&member.address)).then_some(what);
+                    let leader = is(cluster.and_then(|cluster| cluster.leader.as_ref()), "leader");
+                    let own = is(cluster.and_then(|cluster| cluster.self_address.as_ref()), "self");
+                    vec![
+                        Value::text(&member.address),
+                        Value::text(&member.status),
+                        Value::Flag(member.reachable),
+                        Value::Signed(member.up_number),
+                        Value::Texts(member.roles.clone()),
+                        Value::Texts(own.into_iter().chain(leader).map(str::to_owned).collect()),
+                    ]
+                });
+                let columns = [
+                    text("address"),
+                    text("status"),
+                    text("reachable"),
+                    number("up_number", ""),
+                    text("roles"),
+                    text("is"),
+                ];
+                lists.push(List::new("members", "MEMBER", columns, members));
+                let unreachable = cluster.iter().flat_map(|cluster| &cluster.unreachable);
+                let rows = unreachable.map(|address| vec![Value::text(address)]);
+                lists.push(List::new("unreachable", "UNREACHABLE", [text("address")], rows));
+                let records = cluster.iter().flat_map(|cluster| &cluster.reachability_records);
+                let rows = records.map(|record| {
+                    [&record.observer, &record.subject, &record.status].map(|t| Value::text(t))
+                });
+                let columns = [text("observer"), text("subject"), text("status")];
+                let rows = rows.map(Vec::from);
+                lists.push(List::new("reachability_records", "OBSERVER", columns, rows));
+                let versions = cluster.iter().flat_map(|cluster| &cluster.gossip_version);
+                let rows = versions.map(|(node, version)| vec![Value::text(node), Value::Number(*version)]);
+                let columns = [text("node"), number("version", "")];
+                lists.push(List::new("gossip_version", "GOSSIP_OF", columns, rows));
+                lists.extend(of_domains);
+            }
+            Self::Sharding => {
+                lists.extend(of_domains);
+                let sharding = told.map(|told| &told.sharding);
+                let regions = sharding.iter().flat_map(|sharding| &sharding.regions).map(|region| {
+                    vec![
+                        Value::text(&region.region_id),
+                        Value::Number(region.shard_count as u64),
+                        Value::Texts(region.shards.clone()),
+                    ]
+                });
+                let columns = [text("region_id"), number("shard_count", "shards"), text("shards")];
+                lists.push(List::new("regions", "REGION_OF_SHARDS", columns, regions));
+                let allocations = sharding.iter().flat_map(|sharding| &sharding.allocations);
+                let rows = allocations.map(|(shard, region)| vec![Value::text(shard), Value::text(region)]);
+                lists.push(List::new("allocations", "ALLOCATED", [text("shard"), text("region")], rows));
+                let hand_offs = told.iter().flat_map(|told| &told.hand_offs);
+                let rows = hand_offs.map(|texts| texts.iter().map(|text| Value::text(text)).collect());
+                let columns = [text("shard"), text("from"), text("to"), text("state")];
+                lists.push(List::new("hand_offs", "HANDED_OFF", columns, rows));
+            }
+            Self::Persistence => {
+                lists.extend(of_domains);
+                let writes = told.iter().flat_map(|told| told.persistence.recent_writes.iter().rev());
+                let rows = writes.map(|write| {
+                    vec![
+                        Value::text(&write.timestamp),
+                        Value::text(&write.journal),
+                        Value::text(&write.persistence_id),
+                        Value::Number(write.sequence_nr),
+                    ]
+                });
+                let columns =
+                    [text("timestamp"), text("journal"), text("persistence_id"), number("sequence_nr", "")];
+                let writes = List::new("recent_writes", "NEWEST_WRITES", columns, rows);
+                lists.push(List { few: WRITES, ..writes });
+            }
+            _ => lists.extend(of_domains),
+        }
+        lists.push(List { is_fixed: true, ..metrics(self.metrics(snapshot)) });
+        lists
+    }
+}
+
+/// A subsystem in one line, and as fields.
+#[derive(Debug)]
+pub struct Summary {
+    pub part: Part,
+    /// What stands before the line.
+    pub title: &'static str,
+    /// For people; safe to print.
+    pub line: String,
+    facts: Vec<(&'static str, Value)>,
+}
+
+impl Serialize for Summary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.facts.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// The subsystems that are in use, each in a line.
+pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {
+    let all = [
+        Part::Cluster,
+        Part::Sharding,
+        Part::Persistence,
+        Part::Remote,
+        Part::Streams,
+        Part::DData,
+        Part::Leases,
+        Part::Runtime,
+    ];
+    all.into_iter().filter(|part| part.is_in_use(snapshot)).map(|part| summary(part, snapshot)).collect()
+}
+
+fn summary(part: Part, snapshot: &Snapshot) -> Summary {
+    let told = &snapshot.subsystems;
+    let metric = |metric: Builtin| {
+        let name = BUILTIN[metric as usize].0;
+        snapshot.metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.value)
+    };
+    let entries = |domain| told.instances.of(domain);
+    let sum =
+        |domain, at: usize| entries(domain).fold(0u64, |sum, entry| sum.saturating_add(entry.numbers[at]));
+    let number = |name, number: u64| (name, Value::Number(number));
+    let length = |domain| entries(domain).count() as u64;
+    let (title, line, facts) = match part {
+        Part::Cluster => {
+            let cluster = &told.cluster;
+            let members = cluster.members.len() as u64;
+            let up = cluster.members.iter().filter(|member| member.status.eq_ignore_ascii_case("up"));
+            let (up, unreachable) = (up.count() as u64, cluster.unreachable.len() as u64);
+            let leader = cluster.leader.as_deref().map_or("no leader".to_owned(), |leader| {
+                let own = if cluster.self_address.as_deref() == Some(leader) { " (this node)" } else { "" };
+                format!("leader {}{own}", clean(leader))
+            });
+            let line = format!(
+                "{}, {up} up, {unreachable} unreachable, {leader}",
+                count(members, "member", "members")
+            );
+            let address = |address: &Option<String>| Value::of(address.clone(), Value::Text);
+            let facts = vec![
+                number("members", members),
+                number("up", up),
+                number("unreachable", unreachable),
+                ("leader", address(&cluster.leader)),
+                ("self_address", address(&cluster.self_address)),
+            ];
+            ("Cluster", line, facts)
+        }
+        Part::Sharding => {
+            let regions = length(Domain::ShardRegion).max(told.sharding.regions.len() as u64);
+            let told_shards = told.sharding.regions.iter().map(|region| region.shard_count as u64);
+            let shards =
+                sum(Domain::ShardRegion, shard_region::SHARDS).max(told_shards.fold(0, u64::saturating_add));
+            let (allocations, hand_offs) =
+                (told.sharding.allocations.len() as u64, told.hand_offs.len() as u64);
+            let messages = metric(Builtin::ShardMessages);
+            let line = format!(
+                "{}, {}, {}, {}, {}",
+                count(regions, "region", "regions"),
+                count(shards, "shard", "shards"),
+                count(allocations, "allocation", "allocations"),
+                count(hand_offs, "hand-off", "hand-offs"),
+                count(messages, "message", "messages")
+            );
+            let facts = vec![
+                number("regions", regions),
+                number("shards", shards),
+                number("allocations", allocations),
+                number("hand_offs", hand_offs),
+                number("messages", messages),
+            ];
+            ("Sharding", line, facts)
+        }
+        Part::Persistence => {
+            let journals = length(Domain::Journal);
+            let (events, failures) =
+                (metric(Builtin::PersistenceEvents), metric(Builtin::PersistenceFailures));
+            let latencies = entries(Domain::Journal).filter_map(|journal| journal.latency.as_ref());
+            let p99 = latencies.filter(|all| all.count > 0).map(|all| all.quantile(0.99)).max();
+            let slowest = p99.map(|ns| format!(", 99 % of writes within {:.3} ms", ns as f64 / 1e6));
+            let line = format!(
+                "{}, {}, {}{}",
+                count(journals, "journal", "journals"),
+                count(events, "event", "events"),
+                count(failures, "failed write", "failed writes"),
+                slowest.unwrap_or_default()
+            );
+            let facts = vec![
+                number("journals", journals),
+                number("persistence_ids", length(Domain::PersistenceId)),
+                number("events", events),
+                number("failures", failures),
+                ("write_p99_ns", Value::of(p99, Value::Number)),
+            ];
+            ("Persistence", line, facts)
+        }
+        Part::Remote => {
+            let associations = length(Domain::Association);
+            let mut states: Vec<(&str, u64)> = Vec::new();
+            for entry in entries(Domain::Association) {
+                let state = Some(entry.text(association::STATE)).filter(|state| !state.is_empty());
+                let state = state.unwrap_or("in no known state");
+                match states.iter_mut().find(|(known, _)| *known == state) {
+                    Some((_, number)) => *number += 1,
+                    None => states.push((state, 1)),
+                }
+            }
+            states.sort_by(|a, b| (b.1, a.0).cmp(&(a.1, b.0)));
+            let states: Vec<_> = states
+                .iter()
+                .take(STATES)
+                .map(|(state, number)| format!("{number} {}", clean(state)))
+                .collect();
+            let (inbound, outbound) = (
+                sum(Domain::Association, association::BYTES_IN),
+                sum(Domain::Association, association::BYTES_OUT),
+            );
+            let errors = metric(Builtin::RemoteErrors);
+            let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+            let line = format!(
+                "{}{states}, {} in, {} out, {}",
+                count(associations, "association", "associations"),
+                bytes(inbound),
+                bytes(outbound),
+                count(errors, "error", "errors")
+            );
+            let facts = vec![
+                number("associations", associations),
+                number("inbound_bytes", inbound),
+                number("outbound_bytes", outbound),
+                number("errors", errors),
+            ];
+            ("Remote", line, facts)
+        }
+        Part::Streams => {
+            let (running, failed) = (told.streams.running_graphs, metric(Builtin::StreamsFailed));
+            let (started, elements) = (told.streams.total_started, metric(Builtin::StreamElements));
+            let line = format!(
+                "{running} running, {started} started so far, {failed} failed, {}",
+                count(elements, "element", "elements")
+            );
+            let facts = vec![
+                number("running", running),
+                number("started", started),
+                number("failed", failed),
+                number("elements", elements),
+            ];
+            ("Streams", line, facts)
+        }
+        Part::DData => {
+            let (keys, updates) = (length(Domain::Key), told.ddata.total_updates);
+            let subscribers = sum(Domain::Key, key::SUBSCRIBERS);
+            let line = format!(
+                "{}, {}, {}",
+                count(keys, "key", "keys"),
+                count(updates, "update", "updates"),
+                count(subscribers, "subscriber", "subscribers")
+            );
+            let facts =
+                vec![number("keys", keys), number("updates", updates), number("subscribers", subscribers)];
+            ("Shared data", line, facts)
+        }
+        Part::Leases => {
+            let held = entries(Domain::Lease).filter(|entry| flag(entry.numbers[lease::HELD]) == Some(true));
+            let (held, all) = (held.count() as u64, length(Domain::Lease));
+            let (denied, lost) = (metric(Builtin::LeasesDenied), metric(Builtin::LeasesLost));
+            let line = format!("{held} of {all} held here, {denied} times denied, {lost} times lost");
+            let facts = vec![
+                number("leases", all),
+                number("held", held),
+                number("denied", denied),
+                number("lost", lost),
+            ];
+            ("Leases", line, facts)
+        }
+        Part::Runtime => {
+            let workers = metric(Builtin::RuntimeWorkers).max(length(Domain::Worker));
+            let (tasks, queue) = (metric(Builtin::RuntimeTasks), metric(Builtin::RuntimeQueue));
+            let line = format!(
+                "{}, {}, {queue} in the common queue",
+                count(workers, "worker", "workers"),
+                count(tasks, "task", "tasks")
+            );
+            let facts = vec![number("workers", workers), number("tasks", tasks), number("queue", queue)];
+            ("Runtime", line, facts)
+        }
+        Part::Metrics => {
+            let all = snapshot.metrics.len() as u64;
+            ("Metrics", count(all, "metric", "metrics"), vec![number("metrics", all)])
+        }
+    };
+    Summary { part, title, line, facts }
+}
+
+/// States of associations that a line names.
+const STATES: usize = 4;
+
+/// What was left out of what is told, and what cannot be read, in sentences.
+fn gaps(part: Part, snapshot: &Snapshot) -> Vec<String> {
+    let told = &snapshot.subsystems;
+    let mut gaps = Vec::new();
+    let mut gap = |number: u64, what: &str| {
+        if number > 0 {
+            gaps.push(format!("{number} {what}"));
+        }
+    };
+    for domain in part.domains() {
+        let name = BUILTIN[domain.unlisted() as usize].0;
+        let unlisted = snapshot.metrics.iter().find(|metric| metric.name == name);
+        let what = format!(
+            "times there was no room for more {}: a region with more `instances` lists them",
+            domain.name().replace('_', " ")
+        );
+        gap(unlisted.map_or(0, |metric| metric.value), &what);
+    }
+    if part == Part::Persistence {
+        let sum = |at: usize| {
+            told.instances
+                .of(Domain::Journal)
+                .fold(0u64, |sum, journal| sum.saturating_add(journal.numbers[at]))
+        };
+        gap(
+            sum(journal::ROLLED_UP),
+            "persistence ids are not listed any more: they gave way to more active ones",
+        );
+        gap(sum(journal::UNLISTED_EVENTS), "events are of persistence ids that are not listed");
+    }
+    if [Part::Cluster, Part::Sharding].contains(&part) {
+        gap(
+            told.rows_left_out,
+            "rows of the cluster's state or of the shards' allocation found no room: a region with a larger \
+             `document_bytes` holds them",
+        );
+        gap(told.documents_unreadable, "of the cluster's state and the shards' allocation cannot be read");
+    }
+    if part != Part::Metrics {
+        gap(told.instances.unreadable, "records of subsystems cannot be read");
+    }
+    gaps
+}
+
+/// What `--json` writes.
+struct Told<'a> {
+    snapshot: &'a Snapshot,
+    summary: Option<&'a Summary>,
+    lists: &'a [List],
+    gaps: &'a [String],
+}
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { snapshot, summary, lists, gaps } = self;
+        let told = &snapshot.subsystems;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("node", &snapshot.identity.node)?;
+        map.serialize_entry("generated_at", &rfc3339(snapshot.taken_unix_ns))?;
+        map.serialize_entry("state", snapshot.liveness.verdict.word())?;
+        map.serialize_entry("summary", summary)?;
+        for list in *lists {
+            map.serialize_entry(list.name, list)?;
+        }
+        map.serialize_entry("instances_unreadable", &told.instances.unreadable)?;
+        map.serialize_entry("rows_left_out", &told.rows_left_out)?;
+        map.serialize_entry("documents_unreadable", &told.documents_unreadable)?;
+        map.serialize_entry("gaps", gaps)?;
+        map.end()
+    }
+}
+
+pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure> {
+    let chosen = attach(place, args.who.clone())?;
+    let snapshot = Snapshot::take(&chosen.region)?;
+    let gaps = gaps(part, &snapshot);
+    let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
+    let mut lists = part.lists(Some(&snapshot));
+    let left_out: Vec<_> = lists.iter_mut().map(|list| list.select(&args)).collect();
+    if args.json {
+        let told = Told { snapshot: &snapshot, summary: summary.as_ref(), lists: &lists, gaps: &gaps };
+        to_stdout(|out| write_json(out, &told))?;
+    } else {
+        let screen = Screen::stdout();
+        to_stdout(|out| match &summary {
+            None => {
+                writeln!(out, "node {} tells nothing of {}", clean(&snapshot.identity.node), part.thing())
+            }
+            Some(summary) => {
+                if part != Part::Metrics {
+                    writeln!(out, "{}", summary.line)?;
+                }
+                let shown = lists.iter().filter(|list| !list.rows.is_empty());
+                shown.zip(0..).try_for_each(|(list, at)| {
+                    if at > 0 || part != Part::Metrics {
+                        writeln!(out)?;
+                    }
+                    list.write(out, screen)
+                })
+            }
+        })?;
+    }
+    for (list, left_out) in lists.iter().zip(left_out).filter(|(_, left_out)| *left_out > 0) {
+        note(&format!("{left_out} more {}; a larger --limit shows them", list.name.replace('_', " ")));
+    }
+    gaps.iter().for_each(|gap| note(gap));
+    snapshot.caveats().iter().for_each(|caveat| note(caveat));
+    Ok(())
+}

@@ -1,0 +1,328 @@
+//! `cluster`, `sharding` and so on: what is told of one subsystem.
+
+use std::path::Path;
+
+use atomscope_layout::instances::{Domain, association, key};
+use atomscope_layout::metrics::Builtin;
+use serde_json::{Value, json};
+
+use crate::fixture::{Node, Place, SECOND};
+use crate::words;
+
+const PARTS: [&str; 8] =
+    ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
+
+fn full() -> Node {
+    let node = Node::roomy("shop");
+    node.fill();
+    node
+}
+
+/// Whether some line of `stdout` consists of these words.
+#[track_caller]
+fn has_row(stdout: &str, row: &str) {
+    let row: Vec<_> = row.split_whitespace().collect();
+    assert!(words(stdout).contains(&row), "{row:?}\n{stdout}");
+}
+
+#[test]
+fn every_subsystem_is_listed_with_units_and_dashes() {
+    let place = Place::new();
+    let node = full();
+    node.count(Builtin::PersistenceEvents, 3);
+    let _lock = node.live(&place);
+    let expected: [(&str, &[&str]); 8] = [
+        (
+            "cluster",
+            &["2 members, 1 up, 1 unreachable, leader b", "b Down no -1 leader", "UNREACHABLE", "a 3"],
+        ),
+        ("sharding", &["ALLOCATED REGION", "s r q done", "r 2 s"]),
+        ("persistence", &["JOURNAL PERSISTENCE_ID SEQUENCE_NR", "persistence.events 3 events"]),
+        ("remote", &["remote.errors 0 errors"]),
+        ("streams", &["STREAM ID ELEMENTS AGE(s)"]),
+        ("ddata", &["KEY UPDATES SUBSCRIBERS AGE(s)"]),
+        ("leases", &["0 of 1 held here, 0 times denied, 0 times lost"]),
+        ("runtime", &["1 worker, 0 tasks, 0 in the common queue"]),
+    ];
+    for (part, rows) in expected {
+        let stdout = place.run([part]).ok();
+        for row in rows {
+            let is_there = words(&stdout).iter().any(|line| line.join(" ").contains(row));
+            assert!(is_there, "{part}: {row}\n{stdout}");
+        }
+        assert!(!stdout.contains('\u{1b}'), "{stdout:?}");
+    }
+    let remote = place.run(["remote"]).ok();
+    for text in ["INBOUND(KiB)", "OUTBOUND(messages)", "akka.tcp://there@höst:1", "up", "yes", "no"] {
+        assert!(remote.contains(text), "{text}\n{remote}");
+    }
+    assert!(place.run(["persistence"]).ok().contains("WRITE_P99(ms)"));
+}
+
+#[test]
+fn json_has_the_fields_of_the_dump() {
+    let place = Place::new();
+    let _lock = full().live(&place);
+    let dump = place.run(["dump"]).json();
+    for part in PARTS {
+        let told = place.run([part, "--json"]).json();
+        assert_eq!(told["node"], "shop");
+        assert!(told["summary"].is_object(), "{told}");
+        for (domain, entries) in dump["atomscope"]["instances"].as_object().unwrap() {
+            let Some(listed) = told.get(domain) else { continue };
+            for (entry, listed) in entries.as_array().unwrap().iter().zip(listed.as_array().unwrap()) {
+                for (field, value) in entry.as_object().unwrap() {
+                    assert!(
+                        field == "latency_histogram" || listed[field] == *value,
+                        "{part} {domain} {field}: {listed}"
+                    );
+                }
+            }
+        }
+    }
+    let cluster = place.run(["cluster", "--json"]).json();
+    assert_eq!(cluster["members"][0]["address"], dump["cluster"]["members"][0]["address"]);
+    assert_eq!(cluster["members"][0]["is"], json!(["self"]));
+    assert_eq!(cluster["rows_left_out"], 2);
+    let sharding = place.run(["sharding", "--json"]).json();
+    assert_eq!(sharding["hand_offs"], json!([{"shard": "s", "from": "r", "to": "q", "state": "done"}]));
+    let persistence = place.run(["persistence", "--json"]).json();
+    assert_eq!(persistence["recent_writes"].as_array().unwrap().len(), 3);
+    assert_eq!(persistence["journals"][0]["write_greatest_ns"], u64::MAX);
+}
+
+#[test]
+fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
+    let place = Place::new();
+    let node = Node::roomy("n");
+    for (name, updates) in [("a", 2), ("cart-1", 9), ("cart-2", 4)] {
+        node.instance(Domain::Key, name, &[(key::UPDATES, updates)]);
+    }
+    let _lock = node.live(&place);
+    let names = |args: &[&str]| -> Vec<String> {
+        let told = place.run([&["ddata", "--json"], args].concat()).json();
+        let keys = told["keys"].as_array().unwrap();
+        keys.iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&[]), ["a", "cart-1", "cart-2"]);
+    assert_eq!(names(&["--sort", "updates"]), ["cart-1", "cart-2", "a"]);
+    assert_eq!(names(&["--sort", "updates", "--reverse", "--limit", "1"]), ["a"]);
+    assert_eq!(names(&["--sort", "name", "--reverse"]), ["cart-2", "cart-1", "a"]);
+    assert_eq!(names(&["--filter", "cart"]), ["cart-1", "cart-2"]);
+    let ran = place.run(["ddata", "--limit", "1"]);
+    assert!(ran.stderr.contains("2 more keys; a larger --limit shows them"), "{ran:?}");
+    assert!(
+        place.run(["ddata", "--sort", "bytes"]).failed(2).contains("possible values: name, age, updates")
+    );
+}
+
+#[test]
+fn what_was_left_out_and_what_is_unreadable_is_said_below() {
+    let place = Place::new();
+    let node = full();
+    node.count(Builtin::ShardsUnlisted, 5);
+    let slot = node.map.instance_slots;
+    (0..slot.count).for_each(|at| node.set(slot.start + at * slot.stride + 5, 0xffff));
+    let _lock = node.live(&place);
+    let ran = place.run(["sharding"]);
+    for text in [
+        "5 times there was no room for more shards: a region with more `instances` lists them",
+        "2 rows of the cluster's state or of the shards' allocation found no room",
+        "11 records of subsystems cannot be read",
+    ] {
+        assert!(ran.stderr.contains(text), "{text}: {ran:?}");
+    }
+    let told = place.run(["sharding", "--json"]).json();
+    assert_eq!((&told["instances_unreadable"], &told["shards"]), (&json!(11), &json!([])));
+    let shown = place.run(["show"]).ok();
+    assert!(shown.contains("Left out: 5 notes of journals, shards and the like"), "{shown}");
+}
+
+#[test]
+fn a_node_without_a_subsystem_says_so_in_a_line() {
+    let place = Place::new();
+    let _lock = Node::new("n").live(&place);
+    for part in PARTS {
+        let ran = place.run([part]);
+        let stdout = ran.ok();
+        assert!(stdout.starts_with("node n tells nothing of ") && stdout.lines().count() == 1, "{stdout}");
+        let told = place.run([part, "--json"]).json();
+        assert_eq!(told["summary"], Value::Null);
+    }
+    let shown = place.run(["show"]).ok();
+    assert!(!shown.contains("Cluster:") && !shown.contains("Runtime:"), "{shown}");
+    assert_eq!(place.run(["show", "--json"]).json()["subsystems"], json!({}));
+}
+
+#[test]
+fn regions_of_an_older_layout_dead_ones_and_dumps_are_listed_too() {
+    let place = Place::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    for (file, says) in [("1.0/typical.raw", "tells nothing of"), ("1.1/typical.raw", "AGE(s)")] {
+        for part in PARTS {
+            let stdout = place.run([part.as_ref(), golden.join(file).as_os_str()]).ok();
+            assert!(stdout.contains(says), "{file} {part}: {stdout}");
+        }
+    }
+    let path = full().dead(&place);
+    let raw = place.join("n.raw");
+    let dump = ["dump".as_ref(), "--format".as_ref(), "raw".as_ref(), "-o".as_ref(), raw.as_os_str()];
+    place.run(dump).ok();
+    for part in PARTS {
+        let of = |path: &Path| {
+            let ran = place.run([part.as_ref(), path.as_os_str()]);
+            (ran.stderr.contains("dead") || ran.stderr.contains("crashed"), ran.ok())
+        };
+        let ((dead, listed), (dumped, of_dump)) = (of(&path), of(&raw));
+        assert!(dead && dumped, "{part}");
+        // But for the ages, which a dump keeps as they were.
+        let first = |text: &str| {
+            words(text).iter().map(|row| row.first().map(|&word| word.to_owned())).collect::<Vec<_>>()
+        };
+        assert_eq!(first(&listed), first(&of_dump), "{part}");
+    }
+}
+
+#[test]
+fn hostile_names_are_written_out() {
+    const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{202e}\u{9b}2J\nend";
+    let place = Place::new();
+    let node = Node::roomy("n");
+    for domain in Domain::ALL {
+        node.instance(*domain, HOSTILE, &[(association::STATE, u64::MAX)]);
+    }
+    let _lock = node.live(&place);
+    for part in PARTS {
+        for args in [&[part][..], &[part, "--json"]] {
+            let ran = place.run(args);
+            let is_harmless = |text: &str| !text.chars().any(|c| c != '\n' && atomscope::text::is_unsafe(c));
+            assert!(is_harmless(&ran.stderr) && is_harmless(&ran.stdout), "{ran:?}");
+            let stdout = ran.ok();
+            assert!(part == "cluster" || stdout.contains("202e"), "{part}: {stdout}");
+        }
+    }
+}
+
+#[test]
+fn show_has_a_line_of_each_that_is_in_use() {
+    let place = Place::new();
+    let node = full();
+    node.count(Builtin::StreamsStarted, 2);
+    node.count(Builtin::StreamsFailed, 1);
+    let _lock = node.live(&place);
+    let shown = place.run(["show"]).ok();
+    for line in [
+        "      Cluster: 2 members, 1 up, 1 unreachable, leader b\n",
+        "     Sharding: 1 region, 2 shards, 1 allocation, 1 hand-off, 0 messages\n",
+        "      Streams: 2 running, 2 started so far, 1 failed, 0 elements\n",
+        "       Leases: 0 of 1 held here, 0 times denied, 0 times lost\n",
+    ] {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    let json = place.run(["show", "--json"]).json();
+    assert_eq!(json["subsystems"]["cluster"]["leader"], "b");
+    assert_eq!(json["subsystems"]["streams"]["failed"], 1);
+}
+
+#[test]
+fn ndjson_has_a_line_of_each_instance_and_write_and_the_numbers_of_histograms() {
+    let place = Place::new();
+    let _lock = full().live(&place);
+    let stdout = place.run(["dump", "--format", "ndjson"]).ok();
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!((of("instance").len(), of("journal_write").len()), (11, 3));
+    assert_eq!((of("cluster").len(), of("sharding").len()), (1, 1));
+    assert_eq!(of("sharding")[0]["hand_offs"][0][3], "done");
+    let journal = of("instance").into_iter().find(|line| line["domain"] == "journals").unwrap();
+    assert_eq!((&journal["name"], &journal["events"]), (&json!("j"), &json!(3)));
+    let histogram = of("metric").into_iter().find(|line| line["name"] == "j.latency").unwrap();
+    assert_eq!((&histogram["value"], &histogram["histogram"]["greatest"]), (&json!(7), &json!(u64::MAX)));
+    assert!(of("metric").iter().filter(|line| line.get("histogram").is_some()).count() == 1);
+}
+
+#[test]
+fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
+    let place = Place::new();
+    let node = Node::roomy("n");
+    node.count(Builtin::PersistenceEvents, 7);
+    node.count(Builtin::RuntimeQueue, 4);
+    for name in ["a", "b"] {
+        node.instance(Domain::Association, name, &[(association::BYTES_IN, 4096)]);
+    }
+    let lock = node.live(&place);
+    let asked = [
+        "--metric",
+        "persistence.events",
+        "--metric",
+        "runtime.queue",
+        "--metric",
+        "associations.inbound_bytes",
+    ];
+    let row = place.run([&["stat", "n", "1ms", "1", "--json"], &asked[..]].concat()).json();
+    assert_eq!(row["metrics"]["runtime.queue"], 4.0);
+    assert!(row["metrics"]["persistence.events_per_s"].is_number(), "{row}");
+    let table = place.run([&["stat", "n", "1ms", "1"], &asked[..]].concat()).ok();
+    assert!(table.contains("associations.inbound_bytes(KiB/s)  STATE"), "{table}");
+    let csv = place.run([&["stat", "n", "1ms", "2", "--csv"], &asked[..]].concat()).ok();
+    let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(columns, [19, 19, 19], "{csv}");
+    let failed = place.run(["stat", "--metric", "no.such"]).failed(1);
+    assert!(failed.contains("`atomscope metrics` lists those"), "{failed}");
+    drop(lock);
+    let metrics = place.run(["metrics", "--filter", "runtime.queue"]).ok();
+    has_row(&metrics, "METRIC VALUE UNIT KIND P50 P99 GREATEST HELP");
+}
+
+#[test]
+fn a_poll_that_does_not_end_is_a_finding_and_a_caveat_and_no_wedge() {
+    let place = Place::new();
+    let node = full();
+    node.beat(SECOND / 10);
+    node.poll_beat(20 * SECOND);
+    let lock = node.live(&place);
+    let shown = place.run(["show"]).ok();
+    assert!(shown.starts_with("● shop - live\n"), "{shown}");
+    assert!(shown.contains("s old: a component does not answer"), "{shown}");
+    let doctor = place.run(["doctor"]).ok();
+    assert!(
+        doctor.contains("warning  the poller's round began 20") && doctor.contains("atomscope-poll"),
+        "{doctor}"
+    );
+    assert_eq!(place.run(["dump"]).json()["atomscope"]["poll_stuck"], true);
+    drop(lock);
+    // Not if rounds are that far apart, nor if the whole process stands still, nor if nothing is polled.
+    for (interval_s, process, polls) in
+        [(30u64, SECOND / 10, true), (0, 20 * SECOND, true), (0, SECOND / 10, false)]
+    {
+        let place = Place::new();
+        let node = Node::new("n");
+        node.count(Builtin::PollInterval, interval_s * 1_000_000_000);
+        node.beat(process);
+        if polls {
+            node.poll_beat(20 * SECOND);
+        }
+        let _lock = node.live(&place);
+        let about = place.run(["dump"]).json();
+        assert_eq!(about["atomscope"]["poll_stuck"], false, "{interval_s} {process:?} {polls}");
+    }
+}
+
+#[test]
+fn doctor_says_what_found_no_room_and_which_room_to_raise() {
+    let place = Place::new();
+    let node = full();
+    node.count(Builtin::PersistenceIdsUnlisted, 6);
+    node.count(Builtin::PollsGivenUp, 1);
+    let _lock = node.live(&place);
+    let doctor = place.run(["doctor"]).ok();
+    for text in [
+        "warning  6 times there was no room for more persistence ids\n           build the region with more `instances`",
+        "warning  2 rows of the cluster's state or the shards' allocation found no room",
+        "warning  all 1 histograms are used",
+        "warning  1 poll was given up",
+        "good  11 of 16 instances of subsystems are listed",
+    ] {
+        assert!(doctor.contains(text), "{text}\n{doctor}");
+    }
+}
