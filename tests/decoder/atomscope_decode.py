@@ -38,6 +38,7 @@ PERSISTENCE_EVENTS, STREAMS_STARTED, STREAMS_FINISHED, DDATA_UPDATES = 45, 55, 5
 READY = 1 << 63
 CUT_MARK = "…#"
 CUT_BYTES = 36
+POLL_INTERVAL = 68
 
 FREE, BUSY, PLUS, MINUS = 0, 1, 2, 3
 STARTING, RUNNING, STOPPING, CLOSED = 1, 2, 3, 4
@@ -1106,6 +1107,13 @@ class Source:
         generated_at = rfc3339(self.taken_unix_ns if self.raw else time.time_ns())
         verdict, evidence, process_age, runtime_age = self.liveness
         state, why = VERDICTS[verdict]
+        (polls, polled), (_, beaten) = region.beat(1792), region.beat(256)
+        poll_age, is_stuck = None, False
+        if polls and process_age is not None:
+            behind = max(beaten - polled, 0)
+            poll_age = min(process_age + behind, 2**64 - 1)
+            is_beating = state in ("starting", "live", "wedged", "stopping") and process_age <= STALE_NS
+            is_stuck = is_beating and behind > region.builtin(POLL_INTERVAL) + STALE_NS
         flat, counted = actors.pop("flat"), actors
         tabled = max(len(flat) + counted["unlisted"] + totals["untracked"] - counted["waiting_stops"], 0)
         about = {
@@ -1121,6 +1129,8 @@ class Source:
             "created_at": rfc3339(region.created_unix_ns),
             "process_beat_age_ms": None if process_age is None else process_age // 1_000_000,
             "runtime_beat_age_ms": None if runtime_age is None else runtime_age // 1_000_000,
+            "poll_beat_age_ms": None if poll_age is None else poll_age // 1_000_000,
+            "poll_stuck": is_stuck,
             # The kernel's to say, and not the region's.
             "process": None,
             "totals": totals,
