@@ -67,7 +67,8 @@ fn take_times(dump: &mut Value) -> [Value; 4] {
     let about = &mut dump["atomscope"];
     // The kernel's to say; a decoder of regions does not know it.
     about["process"].take();
-    let [process, runtime, poll] = ["process", "runtime", "poll"].map(|of| about[format!("{of}_beat_age_ms")].take());
+    let [process, runtime, poll] =
+        ["process", "runtime", "poll"].map(|of| about[format!("{of}_beat_age_ms")].take());
     [taken, process, runtime, poll]
 }
 
@@ -153,7 +154,10 @@ fn the_region_of_a_stopped_node_says_the_same_to_both() {
 fn take_changes(dump: &mut Value) {
     take_times(dump);
     for metric in dump["atomscope"]["metrics"].as_array_mut().expect("a list") {
-        if metric["name"].as_str().is_some_and(|name| name.starts_with("sampler.") || name.starts_with("poll.")) {
+        if metric["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("sampler.") || name.starts_with("poll."))
+        {
             metric["value"].take();
         }
     }
