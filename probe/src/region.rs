@@ -719,6 +719,15 @@ impl Core {
     /// The number of a name that lives as long as the program, or 0 where there is no room for it.
     #[inline]
     pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
+        match atomscope_layout::names::known_static(&self.name_keys, name) {
+            Some(id) => id,
+            None => self.intern_new(name),
+        }
+    }
+
+    #[cfg(feature = "atomr")]
+    #[cold]
+    fn intern_new(&self, name: &'static str) -> u32 {
         self.interned(self.interner().intern_static(name))
     }
 
