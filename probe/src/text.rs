@@ -128,11 +128,10 @@ impl Pieces for Above<'_> {
 #[inline]
 pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core::actor::ActorPath) -> bool {
     let (one, other) = (&parent.address, &path.address);
-    path.elements.split_last().is_some_and(|(_, above)| {
-        above.len() == parent.elements.len()
-            && above.iter().zip(&parent.elements).all(|(one, other)| same(one.as_str(), other.as_str()))
-    }) && same(&one.protocol, &other.protocol)
+    path.elements.len() == parent.elements.len() + 1
+        && parent.elements.iter().zip(&path.elements).all(|(one, other)| same(one.as_str(), other.as_str()))
         && same(&one.system, &other.system)
+        && same(&one.protocol, &other.protocol)
         && (one.host.is_none() && other.host.is_none() || one.host == other.host)
         && one.port == other.port
 }
@@ -143,18 +142,19 @@ pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core:
 fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     one.len() == other.len()
-        && match (
-            one.first_chunk::<4>(),
-            other.first_chunk::<4>(),
-            one.last_chunk::<4>(),
-            other.last_chunk::<4>(),
-        ) {
-            (Some(first), Some(others), Some(last), Some(others_last)) if one.len() <= WORD => {
-                first == others && last == others_last
-            }
-            (None, ..) => short(one) == short(other),
+        && match one.len() {
+            // Bytes that are looked at twice are the same.
+            4..=8 => ends::<4>(one) == ends::<4>(other),
+            9..=16 => ends::<8>(one) == ends::<8>(other),
             _ => one == other,
         }
+}
+
+/// The first and the last bytes.
+#[cfg(feature = "atomr")]
+#[inline]
+fn ends<const BYTES: usize>(text: &[u8]) -> Option<([u8; BYTES], [u8; BYTES])> {
+    Some((*text.first_chunk()?, *text.last_chunk()?))
 }
 
 /// Words of a path that are kept; and one more, since it is hashed two words at a time.
