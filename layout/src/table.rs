@@ -407,7 +407,7 @@ impl<'a> Table<'a> {
 
     /// The usual stop: takes the first spawn of this key that was put when no other stood; gives its stamp. (No other is
     /// known to be older. Of two that came at the same time either will do.)
-    #[inline]
+    #[inline(always)]
     fn take_only(&self, key: Key) -> Option<u64> {
         for bucket in self.buckets(key) {
             for (at, word) in self.words(bucket)?.iter().enumerate() {

@@ -148,7 +148,7 @@ impl ActorRegistry {
     }
 
     /// Publishes what is told with a path, and perhaps a number.
-    #[inline]
+    #[inline(always)]
     fn tell(&self, kind: EventKind, path: &PathText, number: u64, cause: u64) {
         let flags = if path.cut { event_flags::TEXT_CUT } else { 0 };
         let stamp = self.region.core.stamp(cause);

@@ -304,7 +304,7 @@ impl PathHasher {
     }
 
     /// The key of a path; its text goes into an empty one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) -> Key {
         if !text.join(path) {
             let key = key_of_long(self, path);
@@ -323,7 +323,8 @@ impl PathHasher {
     /// The key of a path, its parent's key and the length of the parent's path, which is the path without its last
     /// element; the path's text goes into an empty one.
     #[cfg(feature = "atomr")]
-    #[inline]
+    // For one hot caller and one cold one.
+    #[inline(always)]
     pub(crate) fn path_and_parent(
         self,
         path: &atomr_core::actor::ActorPath,
