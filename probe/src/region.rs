@@ -20,7 +20,7 @@ use std::time::Duration;
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
-use atomscope_layout::lanes::{Lanes, OVERFLOW};
+use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
 use atomscope_layout::names::{Interned, Interner};
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
@@ -566,15 +566,14 @@ impl Core {
 
     #[inline]
     fn add(&self, metric: usize, n: u64) {
-        let words = self.memory.words().get(self.counters.clone());
-        let added = match (lane::held(), words) {
-            (Some(lane), Some(words)) => {
-                Lanes::new(words, self.map.counters.stride).add_to_own(lane, metric, n)
-            }
-            _ => false,
-        };
-        if !added {
-            self.add_without_lane(metric, n);
+        let Section { start, count, stride } = self.map.counters;
+        debug_assert!(metric < stride);
+        // A thread without a lane has one beyond all of them, and none that is held is the one that all share.
+        let lane = lane::held_or_beyond();
+        let word = self.memory.words().get(start + lane * stride + metric);
+        match word {
+            Some(word) if lane < count => lanes::add_to_own(word, n),
+            _ => self.add_without_lane(metric, n),
         }
     }
 
