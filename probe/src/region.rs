@@ -673,7 +673,20 @@ impl Core {
     /// A stamp for something that happens now, and after `cause`.
     #[inline]
     pub(crate) fn stamp(&self, cause: u64) -> u64 {
-        lane::stamp(self.clock.ticks(), cause)
+        self.stamp_at(self.ticks(), cause)
+    }
+
+    /// The clock, for a stamp that is given in a moment. A hook asks it first: reading it takes long, and then goes on
+    /// beside what follows, where after a swap of the table's everything would wait for it.
+    #[inline]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.clock.ticks()
+    }
+
+    /// A stamp for something that happened at `ticks` or since, and after `cause`.
+    #[inline]
+    pub(crate) fn stamp_at(&self, ticks: u64, cause: u64) -> u64 {
+        lane::stamp(ticks, cause)
     }
 
     #[cfg(feature = "persistence")]
@@ -686,13 +699,6 @@ impl Core {
                 (ns, ticks) => ns as f64 / ticks as f64,
             };
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
-    }
-
-    #[cfg(feature = "persistence")]
-    /// The clock of the hot paths.
-    #[inline]
-    pub(crate) fn ticks(&self) -> u64 {
-        self.clock.ticks()
     }
 
     #[cfg(feature = "atomr")]
