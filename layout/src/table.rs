@@ -882,7 +882,9 @@ mod tests {
     #[test]
     fn the_emptier_bucket_is_the_one_with_fewer_taken_words() {
         let states = |bits: u32, state: u32| {
-            (0..BUCKET_SLOTS as u32).filter(|at| bits >> at & 1 == 1).fold(0, |all, at| all | state << (2 * at))
+            (0..BUCKET_SLOTS as u32)
+                .filter(|at| bits >> at & 1 == 1)
+                .fold(0, |all, at| all | state << (2 * at))
         };
         for (one, other) in (0..256u32).flat_map(|one| (0..256u32).map(move |other| (one, other))) {
             let state = 1 + (one + other) % 3;
