@@ -42,6 +42,8 @@ pub struct Row {
     pub together: f64,
     /// What was wanted.
     pub goals: Vec<Goal>,
+    /// What stands in the way of more.
+    pub bound: Option<&'static str>,
     /// Whether the README shows it.
     pub is_main: bool,
     /// Where it stands in a chart.
@@ -95,6 +97,7 @@ impl Row {
             worst: None,
             together: 1.0,
             goals: Vec::new(),
+            bound: None,
             is_main: false,
             points: Vec::new(),
         }
@@ -144,6 +147,12 @@ impl Row {
             Some((name, is)) => self.goal(format!("≤ {times} × {name}"), is <= times),
             None => self,
         }
+    }
+
+    /// What stands in the way of more: the record says so where a goal is missed.
+    pub fn bound_by(mut self, what: &'static str) -> Self {
+        self.bound = Some(what);
+        self
     }
 
     /// Something else is wanted of it.
@@ -375,8 +384,10 @@ impl Record {
             let [_, ours, incumbent, times, limit, ..] = row.cells();
             let _ = writeln!(
                 text,
-                "- {}: {} wanted; ours {ours}, incumbent {incumbent}, × {times} less, limit {limit}",
-                row.work, goal.text
+                "- {}: {} wanted; ours {ours}, incumbent {incumbent}, × {times} less, limit {limit}{}",
+                row.work,
+                goal.text,
+                row.bound.map_or(String::new(), |bound| format!(". Bound by {bound}"))
             );
         }
         for section in &self.sections {
@@ -452,6 +463,7 @@ mod tests {
             .beside_number("prometheus", 8.0)
             .at_least(6.0)
             .at_least(9.0)
+            .bound_by("the store before")
             .main();
         let section =
             Section { group: "counter", title: "Counters", rows: vec![row], notes: vec![], seconds: 0.0 };
@@ -462,6 +474,7 @@ mod tests {
     fn a_missed_goal_is_listed_and_a_reached_one_is_not() {
         let text = record().markdown(&[]);
         assert!(text.contains("- counter add: ≥ 9 × less wanted"), "{text}");
+        assert!(text.contains(". Bound by the store before\n"), "{text}");
         assert!(!text.contains("- counter add: ≥ 6"), "{text}");
         assert!(text.contains("≥ 6 × less ✓; ≥ 9 × less **missed**"), "{text}");
     }

@@ -34,19 +34,10 @@ impl<'a> Lanes<'a> {
     /// region does not have is overflow.
     #[inline]
     pub fn add(&self, lane: u32, metric: usize, n: u64) {
-        if !self.add_to_own(lane, metric, n) {
-            self.add_to_overflow(metric, n);
+        match self.word(lane, metric) {
+            Some(word) if lane != OVERFLOW => add_to_own(word, n),
+            _ => self.add_to_overflow(metric, n),
         }
-    }
-
-    /// The same, where this region has the lane and it is not [`OVERFLOW`]; else does nothing and gives false.
-    #[inline]
-    pub fn add_to_own(&self, lane: u32, metric: usize, n: u64) -> bool {
-        let own = if lane == OVERFLOW { None } else { self.word(lane, metric) };
-        own.is_some_and(|word| {
-            word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-            true
-        })
     }
 
     #[cold]
@@ -75,6 +66,12 @@ impl core::fmt::Debug for Lanes<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Lanes({} lanes)", self.words.len() / self.stride.max(1))
     }
+}
+
+/// Adds `n` to a word of the lane that the calling thread holds. Wait-free.
+#[inline]
+pub fn add_to_own(word: &AtomicU64, n: u64) {
+    word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }
 
 /// The value of counter `metric`: the sum over the lanes.

@@ -88,14 +88,36 @@ pub enum Interned {
     Full,
 }
 
+/// The key of a text that lives as long as the program; never 0.
+#[inline]
+fn static_key(text: &'static str) -> u64 {
+    // User space ends below bit 47 on the 64-bit systems that map what is not asked for by address.
+    let address = text.as_ptr() as usize as u64 & ((1 << 48) - 1);
+    ((text.len() as u64 & 0x7fff) << 48 | address).max(1)
+}
+
+/// Where a key is looked for first.
+#[inline]
+fn home(key: u64, count: usize) -> usize {
+    // Fibonacci hashing; the high half is the well-mixed one.
+    let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    ((mixed * count as u64) >> 32) as usize
+}
+
+/// The number that [`Interner::intern_static`] gives this text, if it has one already and stands where it is looked for
+/// first, as most do.
+#[inline]
+pub fn known_static(keys: &[AtomicU64], text: &'static str) -> Option<u32> {
+    let key = static_key(text);
+    let home = home(key, keys.len());
+    (keys.get(home)?.load(Ordering::Relaxed) == key).then_some(home as u32 + 1)
+}
+
 impl Interner<'_> {
     /// The number of `text`, known by its address: for texts that live as long as the program. The same text at two
     /// addresses gets two numbers. Wait-free.
-    #[inline]
     pub fn intern_static(&self, text: &'static str) -> Interned {
-        // User space ends below bit 47 on the 64-bit systems that map what is not asked for by address.
-        let address = text.as_ptr() as usize as u64 & ((1 << 48) - 1);
-        self.intern((text.len() as u64 & 0x7fff) << 48 | address, text)
+        self.intern(static_key(text), text)
     }
 
     /// The number of `text`, known by `hash`, a good 64-bit hash of it. Wait-free.
@@ -108,11 +130,9 @@ impl Interner<'_> {
         if count == 0 {
             return Interned::Full;
         }
-        let key = key.max(1);
-        // Fibonacci hashing; the high half is the well-mixed one.
-        let home = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % count;
+        let home = home(key, count);
         for step in 0..PROBES.min(count) {
-            let index = (home + step) % count;
+            let index = if home + step < count { home + step } else { home + step - count };
             let Some(slot) = self.keys.get(index) else { return Interned::Full };
             let held = slot.load(Ordering::Relaxed);
             let id = index as u32 + 1;

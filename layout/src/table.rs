@@ -173,11 +173,17 @@ fn taken(states: u32) -> u32 {
     (states | states >> 1) & 0x5555_5555
 }
 
-/// How many words of a bucket are not free.
+/// Whether fewer words of the other bucket are taken: both counted at once, each in a half of one word.
 #[inline]
-fn used(states: u32) -> u32 {
-    taken(states).count_ones()
+fn is_emptier(other: u32, than: u32) -> bool {
+    let bits = taken(than) | taken(other) << 16;
+    let in_four = (bits & 0x3333_3333) + (bits >> 2 & 0x3333_3333);
+    let in_eight = (in_four + (in_four >> 4)) & 0x0f0f_0f0f;
+    let counts = in_eight + (in_eight >> 8);
+    (counts >> 16 & 0xff) < (counts & 0xff)
 }
+
+const _: () = assert!(2 * BUCKET_SLOTS <= 16);
 
 /// The number of the first free word of a bucket.
 #[inline]
@@ -330,7 +336,7 @@ impl<'a> Table<'a> {
         let [first, second] = self.buckets(key);
         let (one, other) = (self.words(first)?, self.words(second)?);
         let (taken, taken_of_other) = (states_without(key, one)?, states_without(key, other)?);
-        let (bucket, words, taken) = if used(taken_of_other) < used(taken) {
+        let (bucket, words, taken) = if is_emptier(taken_of_other, taken) {
             (second, other, taken_of_other)
         } else {
             (first, one, taken)
@@ -411,7 +417,7 @@ impl<'a> Table<'a> {
 
     /// The usual stop: takes the first spawn of this key that was put when no other stood; gives its stamp. (No other is
     /// known to be older. Of two that came at the same time either will do.)
-    #[inline]
+    #[inline(always)]
     fn take_only(&self, key: Key) -> Option<u64> {
         for bucket in self.buckets(key) {
             for (at, word) in self.words(bucket)?.iter().enumerate() {
@@ -881,6 +887,20 @@ mod tests {
             (number + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(seed | 1)
         };
         Key([mixed(0xd6e8_feb8_6659_fd93), mixed(0xa076_1d64_78bd_642f)])
+    }
+
+    #[test]
+    fn the_emptier_bucket_is_the_one_with_fewer_taken_words() {
+        let states = |bits: u32, state: u32| {
+            (0..BUCKET_SLOTS as u32)
+                .filter(|at| bits >> at & 1 == 1)
+                .fold(0, |all, at| all | state << (2 * at))
+        };
+        for (one, other) in (0..256u32).flat_map(|one| (0..256u32).map(move |other| (one, other))) {
+            let state = 1 + (one + other) % 3;
+            let is = is_emptier(states(other, state), states(one, PLUS as u32));
+            assert_eq!(is, other.count_ones() < one.count_ones(), "{one:b} and {other:b}");
+        }
     }
 
     #[test]

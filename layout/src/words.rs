@@ -97,41 +97,44 @@ pub fn store_text(to: &[AtomicU64], text: &str) {
     }
 }
 
-/// Texts on their way into words, one right after the other: eight bytes to a word, zeros behind the last. What is full is
-/// given to `to`, with its number; so the bytes go from where they are to where they belong, and no call for each piece.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Join {
+/// Texts on their way into words that are zero, one right after the other: eight bytes to a word. So the bytes go from where
+/// they are to where they belong, without a call for each piece. What does not fit is counted, and not written.
+#[derive(Debug)]
+pub struct Join<'a, const WORDS: usize> {
+    words: &'a mut [u64; WORDS],
     /// The word that is being filled.
     last: u64,
     bytes: usize,
 }
 
-impl Join {
-    /// Bytes so far.
+impl<'a, const WORDS: usize> Join<'a, WORDS> {
+    /// Nothing yet.
     #[inline]
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    pub fn new(words: &'a mut [u64; WORDS]) -> Self {
+        Self { words, last: 0, bytes: 0 }
     }
 
     /// Appends `bytes` bytes, 1 to 8; those of `value` beyond them are zero.
     #[inline]
-    pub fn put(&mut self, value: u64, bytes: usize, to: &mut impl FnMut(usize, u64)) {
+    pub fn put(&mut self, value: u64, bytes: usize) {
         let shift = self.bytes % WORD * 8;
-        self.last |= value << shift;
-        if shift + bytes * 8 >= 64 {
-            to(self.bytes / WORD, self.last);
-            // In two steps, since all of it may be gone.
-            self.last = value >> 1 >> (63 - shift);
+        let filled = self.last | value << shift;
+        // Full or not: nobody can tell beforehand, a processor neither.
+        if let Some(word) = self.words.get_mut(self.bytes / WORD) {
+            *word = filled;
         }
+        // In two steps, since all of it may be gone.
+        let over = value >> 1 >> (63 - shift);
+        self.last = if shift + bytes * 8 >= 64 { over } else { filled };
         self.bytes += bytes;
     }
 
     /// Appends `text` but for its first `done` bytes, which the caller has put.
     #[inline]
-    pub fn rest(&mut self, text: &[u8], done: usize, to: &mut impl FnMut(usize, u64)) {
+    pub fn rest(&mut self, text: &[u8], done: usize) {
         let mut rest = text.get(done..).unwrap_or_default();
         while let Some((chunk, after)) = rest.split_first_chunk::<WORD>() {
-            self.put(u64::from_le_bytes(*chunk), WORD, to);
+            self.put(u64::from_le_bytes(*chunk), WORD);
             rest = after;
         }
         if !rest.is_empty() {
@@ -139,16 +142,17 @@ impl Join {
                 Some(chunk) => u64::from_le_bytes(*chunk) >> (64 - 8 * rest.len()),
                 None => short(rest),
             };
-            self.put(value, rest.len(), to);
+            self.put(value, rest.len());
         }
     }
 
-    /// Gives what is left: nothing, or a word filled up with zeros.
+    /// Ends it; gives the bytes of all of them.
     #[inline]
-    pub fn end(self, to: &mut impl FnMut(usize, u64)) {
-        if self.bytes % WORD > 0 {
-            to(self.bytes / WORD, self.last);
+    pub fn end(self) -> usize {
+        if let (true, Some(word)) = (self.bytes % WORD > 0, self.words.get_mut(self.bytes / WORD)) {
+            *word = self.last;
         }
+        self.bytes
     }
 }
 
@@ -209,19 +213,21 @@ mod tests {
     fn texts_are_joined_as_their_bytes_are() {
         let text = "abcdefghijklmnopqrstuvwxyz";
         for (one, two) in (0..26).flat_map(|one| (0..26).map(move |two| (one, two))) {
-            let (mut join, mut words) = (Join::default(), vec![]);
-            let mut to = |at: usize, word: u64| {
-                assert_eq!(at, words.len());
-                words.push(word);
-            };
-            join.rest(&text.as_bytes()[..one], 0, &mut to);
-            join.rest(&text.as_bytes()[..two], 0, &mut to);
-            join.end(&mut to);
             let mut bytes = format!("{}{}", &text[..one], &text[..two]).into_bytes();
-            assert_eq!(join.bytes(), bytes.len());
-            bytes.resize(bytes.len().next_multiple_of(WORD), 0);
+            // Room for all of it, and for some.
+            let (mut words, mut few) = ([0; 7], [0; 3]);
+            let mut join = Join::new(&mut words);
+            join.rest(&text.as_bytes()[..one], 0);
+            join.rest(&text.as_bytes()[..two], 0);
+            assert_eq!(join.end(), bytes.len());
+            let mut join = Join::new(&mut few);
+            join.rest(&text.as_bytes()[..one], 0);
+            join.rest(&text.as_bytes()[..two], 0);
+            assert_eq!(join.end(), bytes.len());
+            bytes.resize(words.len() * WORD, 0);
             let joined: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
             assert_eq!(joined, bytes);
+            assert_eq!(few, words[..few.len()]);
         }
     }
 

@@ -143,15 +143,14 @@ impl ActorRegistry {
     }
 
     #[inline]
-    fn tell_stop(&self, path: &PathText, spawned: u64) {
-        self.tell(EventKind::ActorStopped, path, 0, spawned);
+    fn tell_stop(&self, path: &PathText, stamp: u64) {
+        self.tell(EventKind::ActorStopped, path, 0, stamp);
     }
 
     /// Publishes what is told with a path, and perhaps a number.
-    #[inline]
-    fn tell(&self, kind: EventKind, path: &PathText, number: u64, cause: u64) {
+    #[inline(always)]
+    fn tell(&self, kind: EventKind, path: &PathText, number: u64, stamp: u64) {
         let flags = if path.cut { event_flags::TEXT_CUT } else { 0 };
-        let stamp = self.region.core.stamp(cause);
         let text_bytes = [path.bytes as u16, 0, 0, 0, 0];
         let head = EventHead { kind, stamp, type_id: 0, flags, text_bytes, numbers: [number, 0] }.words();
         self.bus.core().publish_with(|room| store_parts(room, &head, path.words()));
@@ -198,8 +197,8 @@ impl ActorRegistry {
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
         match self.take_spawn(key) {
-            Taken::Entry { stamp } => self.tell_stop(&text, stamp),
-            Taken::Spilled => self.tell_stop(&text, 0),
+            Taken::Entry { stamp } => self.tell_stop(&text, core.stamp(stamp)),
+            Taken::Spilled => self.tell_stop(&text, core.stamp(0)),
             // In the hand of a thread that has lost its processor: it waits as one that came before its spawn.
             Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, &text),
             Taken::Nothing => return,
@@ -215,7 +214,7 @@ impl ActorRegistry {
             Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
             Put::Refused => {
                 core.count(Builtin::UntrackedStops, 1);
-                self.tell_stop(path, 0);
+                self.tell_stop(path, core.stamp(0));
             }
         }
     }
@@ -259,7 +258,7 @@ impl ActorRegistry {
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
         self.update(key, |slot| set_depth(slot, depth));
-        self.tell(EventKind::MailboxSampled, &text, depth, 0);
+        self.tell(EventKind::MailboxSampled, &text, depth, core.stamp(0));
     }
 
     /// Actors spawned since the registry was made.
@@ -321,6 +320,7 @@ pub(crate) fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
 impl SpawnObserver for ActorRegistry {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
         let core = &*self.region.core;
+        let ticks = core.ticks();
         core.count(Builtin::Spawned, 1);
         let mut text = PathText::new();
         let (key, parent_key, parent_bytes) = core.hasher.path_and_parent(path, &mut text);
@@ -331,7 +331,7 @@ impl SpawnObserver for ActorRegistry {
             && parent.is_some_and(|parent| is_above(parent, path));
         let arrival = if is_usual { core.table().arrive(key) } else { None };
         let Some(arrival) = arrival else { return self.unusual_spawn(path, parent, actor_type, type_id) };
-        let stamp = core.stamp(0);
+        let stamp = core.stamp_at(ticks, 0);
         let (path_bytes, parent_bytes) = (text.bytes as u16, parent_bytes as u16);
         let flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
         // Before the record can be found in the table, so that its stop is told later.
@@ -346,12 +346,13 @@ impl SpawnObserver for ActorRegistry {
 
     fn on_stop(&self, path: &ActorPath) {
         let core = &*self.region.core;
+        let ticks = core.ticks();
         core.count(Builtin::Stopped, 1);
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
         match core.table().take(key, Sign::Plus) {
-            Taken::Entry { stamp } => self.tell_stop(&text, stamp),
-            Taken::Spilled => self.tell_stop(&text, 0),
+            Taken::Entry { stamp } => self.tell_stop(&text, core.stamp_at(ticks, stamp)),
+            Taken::Spilled => self.tell_stop(&text, core.stamp_at(ticks, 0)),
             Taken::Nothing => self.early_stop(key, &text),
         }
     }
@@ -401,7 +402,7 @@ impl ActorRegistry {
         } else {
             // Its stop was here first: the actor has come and gone.
             core.count(Builtin::EarlyStopsDone, 1);
-            self.tell_stop(&text, record.spawned);
+            self.tell_stop(&text, core.stamp(record.spawned));
         }
     }
 }

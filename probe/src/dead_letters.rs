@@ -157,6 +157,7 @@ impl DeadLetterFeed {
 impl DeadLetterObserver for DeadLetterFeed {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
         let core = &*self.region.core;
+        let ticks = core.ticks();
         let type_id = core.intern_static(message_type);
         let mut text = PathText::new();
         core.hasher.text(recipient, &mut text);
@@ -168,7 +169,7 @@ impl DeadLetterObserver for DeadLetterFeed {
         }
         let ring = core.dead_letters();
         let ticket = ring.ticket();
-        let (stamp, recipient_bytes) = (core.stamp(0), text.bytes as u16);
+        let (stamp, recipient_bytes) = (core.stamp_at(ticks, 0), text.bytes as u16);
         let head = DeadLetterHead { stamp, type_id, recipient_bytes }.words();
         if ring.write_with(ticket, |room| store_parts(room, &head, text.words())) == Written::Abandoned {
             core.count(Builtin::DeadLettersAbandoned, 1);

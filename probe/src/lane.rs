@@ -48,6 +48,12 @@ pub(crate) fn held() -> Option<u32> {
     (state & HELD != 0).then_some(state & !HELD)
 }
 
+/// The same, or a number beyond any lane's.
+#[inline]
+pub(crate) fn held_or_beyond() -> usize {
+    (LANE.get() ^ HELD) as usize
+}
+
 /// The lane that the calling thread may count in.
 #[inline]
 pub(crate) fn current() -> u32 {

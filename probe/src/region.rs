@@ -20,7 +20,7 @@ use std::time::Duration;
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
-use atomscope_layout::lanes::{Lanes, OVERFLOW};
+use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
 use atomscope_layout::names::{Interned, Interner};
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
@@ -566,15 +566,14 @@ impl Core {
 
     #[inline]
     fn add(&self, metric: usize, n: u64) {
-        let words = self.memory.words().get(self.counters.clone());
-        let added = match (lane::held(), words) {
-            (Some(lane), Some(words)) => {
-                Lanes::new(words, self.map.counters.stride).add_to_own(lane, metric, n)
-            }
-            _ => false,
-        };
-        if !added {
-            self.add_without_lane(metric, n);
+        let Section { start, count, stride } = self.map.counters;
+        debug_assert!(metric < stride);
+        // A thread without a lane has one beyond all of them, and none that is held is the one that all share.
+        let lane = lane::held_or_beyond();
+        let word = self.memory.words().get(start + lane * stride + metric);
+        match word {
+            Some(word) if lane < count => lanes::add_to_own(word, n),
+            _ => self.add_without_lane(metric, n),
         }
     }
 
@@ -674,7 +673,20 @@ impl Core {
     /// A stamp for something that happens now, and after `cause`.
     #[inline]
     pub(crate) fn stamp(&self, cause: u64) -> u64 {
-        lane::stamp(self.clock.ticks(), cause)
+        self.stamp_at(self.ticks(), cause)
+    }
+
+    /// The clock, for a stamp that is given in a moment. A hook asks it first: reading it takes long, and then goes on
+    /// beside what follows, where after a swap of the table's everything would wait for it.
+    #[inline]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.clock.ticks()
+    }
+
+    /// A stamp for something that happened at `ticks` or since, and after `cause`.
+    #[inline]
+    pub(crate) fn stamp_at(&self, ticks: u64, cause: u64) -> u64 {
+        lane::stamp(ticks, cause)
     }
 
     #[cfg(feature = "persistence")]
@@ -687,13 +699,6 @@ impl Core {
                 (ns, ticks) => ns as f64 / ticks as f64,
             };
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
-    }
-
-    #[cfg(feature = "persistence")]
-    /// The clock of the hot paths.
-    #[inline]
-    pub(crate) fn ticks(&self) -> u64 {
-        self.clock.ticks()
     }
 
     #[cfg(feature = "atomr")]
@@ -719,6 +724,15 @@ impl Core {
     /// The number of a name that lives as long as the program, or 0 where there is no room for it.
     #[inline]
     pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
+        match atomscope_layout::names::known_static(&self.name_keys, name) {
+            Some(id) => id,
+            None => self.intern_new(name),
+        }
+    }
+
+    #[cfg(feature = "atomr")]
+    #[cold]
+    fn intern_new(&self, name: &'static str) -> u32 {
         self.interned(self.interner().intern_static(name))
     }
 

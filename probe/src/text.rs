@@ -3,7 +3,9 @@
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, DEAD_LETTER_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::names::put_text;
 use atomscope_layout::table::Key;
-use atomscope_layout::words::{Join, WORD, short};
+#[cfg(feature = "atomr")]
+use atomscope_layout::words::short;
+use atomscope_layout::words::{Join, WORD};
 use zerocopy::IntoBytes;
 
 use crate::hash::{Lanes, PathHasher};
@@ -11,19 +13,18 @@ use crate::hash::{Lanes, PathHasher};
 /// A text that comes in pieces, which together are what `Display` would write.
 pub(crate) trait Pieces {
     fn each(&self, to: &mut impl Joins);
+
+    /// Puts the text together in words that are zero; gives its bytes, of which there may be more than room.
+    fn join(&self, words: &mut [u64; WORDS]) -> usize {
+        let mut joining = Joining(Join::new(words));
+        self.each(&mut joining);
+        joining.0.end()
+    }
 }
 
 /// What pieces of a text are given to.
 pub(crate) trait Joins {
     fn piece(&mut self, piece: &str);
-
-    /// A slash, then this.
-    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only atomr's paths come in elements"))]
-    #[inline]
-    fn element(&mut self, piece: &str) {
-        self.piece("/");
-        self.piece(piece);
-    }
 }
 
 impl Pieces for str {
@@ -39,6 +40,37 @@ impl Pieces for atomr_core::actor::ActorPath {
     fn each(&self, to: &mut impl Joins) {
         each(self, &self.elements, to);
     }
+
+    /// As every local actor's path: in one go, with nothing kept in memory that fits registers.
+    #[inline]
+    fn join(&self, words: &mut [u64; WORDS]) -> usize {
+        let address = &self.address;
+        if address.protocol.as_bytes() != b"akka" || address.host.is_some() || self.elements.is_empty() {
+            return unusual(self, words);
+        }
+        let mut join = Join::new(words);
+        join.put(u64::from_le_bytes(*b"akka://\0"), 7);
+        join.rest(address.system.as_bytes(), 0);
+        for element in &self.elements {
+            let bytes = element.as_str().as_bytes();
+            if let Some(chunk) = bytes.first_chunk::<WORD>() {
+                join.put(u64::from_le_bytes(*chunk) << 8 | u64::from(b'/'), WORD);
+                join.rest(bytes, WORD - 1);
+            } else {
+                join.put(short(bytes) << 8 | u64::from(b'/'), bytes.len() + 1);
+            }
+        }
+        join.end()
+    }
+}
+
+/// The path of a root or of another node's actor.
+#[cfg(feature = "atomr")]
+#[cold]
+fn unusual(path: &atomr_core::actor::ActorPath, words: &mut [u64; WORDS]) -> usize {
+    let mut joining = Joining(Join::new(words));
+    path.each(&mut joining);
+    joining.0.end()
 }
 
 /// The pieces of the path with these elements.
@@ -50,13 +82,8 @@ fn each(
     to: &mut impl Joins,
 ) {
     let address = &path.address;
-    if address.protocol.as_bytes() == b"akka" {
-        // As every local path begins.
-        to.piece("akka://");
-    } else {
-        to.piece(&address.protocol);
-        to.piece("://");
-    }
+    to.piece(&address.protocol);
+    to.piece("://");
     to.piece(&address.system);
     if let (Some(host), Some(port)) = (&address.host, address.port) {
         host_and_port(host, port, to);
@@ -65,7 +92,8 @@ fn each(
         to.piece("/");
     }
     for element in elements {
-        to.element(element.as_str());
+        to.piece("/");
+        to.piece(element.as_str());
     }
 }
 
@@ -100,11 +128,10 @@ impl Pieces for Above<'_> {
 #[inline]
 pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core::actor::ActorPath) -> bool {
     let (one, other) = (&parent.address, &path.address);
-    path.elements.split_last().is_some_and(|(_, above)| {
-        above.len() == parent.elements.len()
-            && above.iter().zip(&parent.elements).all(|(one, other)| same(one.as_str(), other.as_str()))
-    }) && same(&one.protocol, &other.protocol)
+    path.elements.len() == parent.elements.len() + 1
+        && parent.elements.iter().zip(&path.elements).all(|(one, other)| same(one.as_str(), other.as_str()))
         && same(&one.system, &other.system)
+        && same(&one.protocol, &other.protocol)
         && (one.host.is_none() && other.host.is_none() || one.host == other.host)
         && one.port == other.port
 }
@@ -115,18 +142,19 @@ pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core:
 fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     one.len() == other.len()
-        && match (
-            one.first_chunk::<4>(),
-            other.first_chunk::<4>(),
-            one.last_chunk::<4>(),
-            other.last_chunk::<4>(),
-        ) {
-            (Some(first), Some(others), Some(last), Some(others_last)) if one.len() <= WORD => {
-                first == others && last == others_last
-            }
-            (None, ..) => short(one) == short(other),
+        && match one.len() {
+            // Bytes that are looked at twice are the same.
+            4..=8 => ends::<4>(one) == ends::<4>(other),
+            9..=16 => ends::<8>(one) == ends::<8>(other),
             _ => one == other,
         }
+}
+
+/// The first and the last bytes.
+#[cfg(feature = "atomr")]
+#[inline]
+fn ends<const BYTES: usize>(text: &[u8]) -> Option<([u8; BYTES], [u8; BYTES])> {
+    Some((*text.first_chunk()?, *text.last_chunk()?))
 }
 
 /// Words of a path that are kept; and one more, since it is hashed two words at a time.
@@ -155,10 +183,17 @@ impl PathText {
         Self { words: [0; WORDS], bytes: 0, cut: false }
     }
 
-    /// Its words, in pairs.
+    /// Its words, two by two.
+    #[inline]
+    fn pairs(&self) -> &[[u64; 2]] {
+        let pairs: &[[u64; 2]; WORDS / 2] = zerocopy::transmute_ref!(&self.words);
+        pairs.get(..self.bytes.div_ceil(2 * WORD)).unwrap_or_default()
+    }
+
+    /// Its words, an even number.
     #[inline]
     pub(crate) fn words(&self) -> &[u64] {
-        self.words.get(..2 * self.bytes.div_ceil(2 * WORD)).unwrap_or_default()
+        self.pairs().as_flattened()
     }
 
     fn text(&self) -> &[u8] {
@@ -168,11 +203,7 @@ impl PathText {
     /// Puts a path together; false if there is more of it than is kept.
     #[inline]
     fn join(&mut self, path: &(impl Pieces + ?Sized)) -> bool {
-        let mut joining = Joining { join: Join::default(), words: &mut self.words };
-        path.each(&mut joining);
-        self.bytes = joining.join.bytes();
-        let (join, mut to) = joining.to();
-        join.end(&mut to);
+        self.bytes = path.join(&mut self.words);
         self.bytes <= ACTOR_PATH_BYTES
     }
 
@@ -188,41 +219,12 @@ impl PathText {
 }
 
 /// What is put together, in place.
-struct Joining<'a> {
-    join: Join,
-    words: &'a mut [u64; WORDS],
-}
-
-impl Joining<'_> {
-    #[inline]
-    fn to(&mut self) -> (&mut Join, impl FnMut(usize, u64)) {
-        let words = &mut *self.words;
-        let store = |at: usize, value| {
-            if let Some(word) = words.get_mut(at) {
-                *word = value;
-            }
-        };
-        (&mut self.join, store)
-    }
-}
+struct Joining<'a>(Join<'a, WORDS>);
 
 impl Joins for Joining<'_> {
     #[inline]
     fn piece(&mut self, piece: &str) {
-        let (join, mut to) = self.to();
-        join.rest(piece.as_bytes(), 0, &mut to);
-    }
-
-    #[inline]
-    fn element(&mut self, piece: &str) {
-        let (join, mut to) = self.to();
-        let bytes = piece.as_bytes();
-        if let Some(chunk) = bytes.first_chunk::<WORD>() {
-            join.put(u64::from_le_bytes(*chunk) << 8 | u64::from(b'/'), WORD, &mut to);
-            join.rest(bytes, WORD - 1, &mut to);
-        } else {
-            join.put(short(bytes) << 8 | u64::from(b'/'), bytes.len() + 1, &mut to);
-        }
+        self.0.rest(piece.as_bytes(), 0);
     }
 }
 
@@ -302,32 +304,27 @@ impl PathHasher {
     }
 
     /// The key of a path; its text goes into an empty one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) -> Key {
         if !text.join(path) {
             let key = key_of_long(self, path);
             text.cut_off(key);
             return key;
         }
-        self.end(self.blocks(self.start(), text, 0), text.bytes)
+        self.end(self.blocks(self.start(), text.pairs()), text.bytes)
     }
 
-    /// Takes in what was put together, from block `from` on.
+    /// Takes in so many pairs of words.
     #[inline]
-    fn blocks(self, mut lanes: Lanes, text: &PathText, from: usize) -> Lanes {
-        let pairs = text.words.get(2 * from..2 * text.bytes.div_ceil(2 * WORD)).unwrap_or_default();
-        for pair in pairs.chunks_exact(2) {
-            if let [x, y] = pair {
-                lanes = self.block(lanes, *x, *y);
-            }
-        }
-        lanes
+    fn blocks(self, lanes: Lanes, pairs: &[[u64; 2]]) -> Lanes {
+        pairs.iter().fold(lanes, |lanes, [x, y]| self.block(lanes, *x, *y))
     }
 
     /// The key of a path, its parent's key and the length of the parent's path, which is the path without its last
     /// element; the path's text goes into an empty one.
     #[cfg(feature = "atomr")]
-    #[inline]
+    // For one hot caller and one cold one.
+    #[inline(always)]
     pub(crate) fn path_and_parent(
         self,
         path: &atomr_core::actor::ActorPath,
@@ -345,26 +342,17 @@ impl PathHasher {
         }
         // The parent's path is the start of this one, and so is its hash up to the block that it ends in.
         let (full, rest) = (parent_bytes / (2 * WORD), parent_bytes % (2 * WORD));
-        let mut shared = self.start();
-        for pair in text.words.get(..2 * full).unwrap_or_default().chunks_exact(2) {
-            if let [x, y] = pair {
-                shared = self.block(shared, *x, *y);
-            }
-        }
+        let (shared, own) = text.pairs().split_at_checked(full).unwrap_or_default();
+        let shared = self.blocks(self.start(), shared);
         let mut above = shared;
-        if let (Some([x, y, ..]), true) = (text.words.get(2 * full..), rest > 0) {
-            above = self.block(above, x & low_bytes(rest), y & low_bytes(rest.saturating_sub(WORD)));
+        if let (Some([x, y]), true) = (own.first(), rest > 0) {
+            let mask = (1 << (8 * (rest % WORD))) - 1;
+            let (x, y) = if rest < WORD { (x & mask, 0) } else { (*x, y & mask) };
+            above = self.block(above, x, y);
         }
-        let key = self.end(self.blocks(shared, text, full), text.bytes);
+        let key = self.end(self.blocks(shared, own), text.bytes);
         (key, self.end(above, parent_bytes), parent_bytes)
     }
-}
-
-/// The mask of the first so many bytes of a word.
-#[cfg(feature = "atomr")]
-#[inline]
-fn low_bytes(bytes: usize) -> u64 {
-    if bytes >= WORD { u64::MAX } else { (1 << (8 * bytes)) - 1 }
 }
 
 /// Puts texts one after the other into a record's text, and remembers whether any was cut.
