@@ -45,6 +45,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         let mut row = Row::of(of("counter add"), &measured)
             .beside("prometheus", 1, &measured)
             .limit("plain store", 2, &measured)
+            .bound_by(
+                "the load of what the addition before has stored, at an address that is worked out each time",
+            )
             .point("threads", "counter", threads as f64)
             .main();
         if threads == 1 {
