@@ -101,6 +101,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes there")]
     fn quantiles_are_at_most_a_quarter_too_great() {
         let slot: Vec<_> = (0..HISTOGRAM_WORDS).map(|_| AtomicU64::new(0)).collect();
         (1..=10_000).for_each(|value| record(&slot, value));

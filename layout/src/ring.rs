@@ -199,6 +199,7 @@ mod tests {
     use crate::sync::counting::steps_of;
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes there")]
     fn a_push_takes_as_many_steps_in_a_long_ring_as_in_a_short_one() {
         for slots in [1, 2, 3, 64, 100, 1024] {
             let words: Vec<AtomicU64> = (0..(slots + 1) * 8).map(|_| AtomicU64::new(0)).collect();

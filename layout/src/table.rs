@@ -904,6 +904,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes there")]
     fn a_usual_spawn_and_stop_take_as_many_steps_among_many_actors_as_among_few() {
         let held = Held::new(256);
         let mut live = 0;
