@@ -8,6 +8,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The fields of `/proc/PID/stat` from the third on, the state. The second, the program's name, stands in parentheses and
+/// may hold anything, parentheses too.
+pub(crate) fn stat_fields(stat: &[u8]) -> Option<Vec<&str>> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
+    Some(fields.split_ascii_whitespace().collect())
+}
+
 /// The part of `/proc/PID/stat` that tells one process from a later one of the same number, and whether it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -24,13 +32,11 @@ impl Stat {
         Self::parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
-    /// The program's name stands in parentheses and may hold anything, parentheses too; the fields follow the last one.
+    /// The state is field 3, the start field 22.
     fn parse(stat: &[u8]) -> Option<Self> {
-        let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?.split_ascii_whitespace();
-        let state = *fields.next()?.as_bytes().first()?;
-        // The state is field 3, the start field 22.
-        let start_ticks = fields.nth(22 - 4)?.parse().ok()?;
+        let fields = stat_fields(stat)?;
+        let state = *fields.first()?.as_bytes().first()?;
+        let start_ticks = fields.get(22 - 3)?.parse().ok()?;
         Some(Self { state, start_ticks })
     }
 

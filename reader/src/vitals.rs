@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::attach::Region;
 use crate::liveness::Liveness;
+use crate::process::stat_fields;
 
 /// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -52,10 +53,7 @@ impl Vitals {
     }
 
     fn parse(stat: &[u8], status: &[u8], start_ticks: u64) -> Option<Self> {
-        // The program's name stands in parentheses and may hold anything; the state, field 3, follows the last one.
-        let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-        let fields: Vec<_> =
-            std::str::from_utf8(stat.get(name_end + 1..)?).ok()?.split_ascii_whitespace().collect();
+        let fields = stat_fields(stat)?;
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         if field(22)? != start_ticks {
             return None;
