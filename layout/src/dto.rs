@@ -362,6 +362,11 @@ impl Forest {
         })
     }
 
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        (self.parents.capacity() + self.first.capacity() + self.next.capacity()) * size_of::<u32>()
+    }
+
     /// Whom an actor stands below.
     pub fn above(&self, of: u32) -> Option<u32> {
         self.parents.get(of as usize).copied().filter(|above| *above != NOBODY)

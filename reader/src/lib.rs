@@ -25,6 +25,7 @@ pub mod attach;
 pub mod find;
 pub mod liveness;
 pub mod process;
+pub mod query;
 pub mod raw;
 pub mod redact;
 pub mod snapshot;

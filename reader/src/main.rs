@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod doctor;
 mod human;
+mod list;
 mod manual;
 mod output;
 mod prune;

@@ -1,8 +1,6 @@
 //! `cluster`, `sharding` and so on: what is told of one subsystem of a node, as lists that are all of one form.
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use atomscope::snapshot::{Snapshot, age};
 use atomscope::text::{clean, write_json};
@@ -17,8 +15,9 @@ use serde::ser::{SerializeMap as _, Serializer};
 use crate::cli::{self, Place};
 use crate::commands::{attach, seconds};
 use crate::human::{bytes, count};
+use crate::list::{Column, List, Value, number, text};
 use crate::output::{Failure, note, to_stdout};
-use crate::table::{Cell, Screen, Side, Table};
+use crate::table::Screen;
 
 /// Journal writes that are shown to people, unless they ask for more or fewer.
 const WRITES: usize = 5;
@@ -35,219 +34,6 @@ pub enum Part {
     Leases,
     Runtime,
     Metrics,
-}
-
-/// A value of a list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Value {
-    Number(u64),
-    /// One without a unit, whatever that of its list or row.
-    Count(u64),
-    Signed(i32),
-    Float(f64),
-    Flag(bool),
-    Text(String),
-    Texts(Vec<String>),
-    Unknown,
-}
-
-impl Value {
-    fn text(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-
-    fn of<T>(value: Option<T>, known: impl FnOnce(T) -> Self) -> Self {
-        value.map_or(Self::Unknown, known)
-    }
-
-    fn is_unknown(&self) -> bool {
-        match self {
-            Self::Unknown => true,
-            Self::Text(text) => text.is_empty(),
-            Self::Float(number) => !number.is_finite(),
-            _ => false,
-        }
-    }
-
-    fn contains(&self, text: &str) -> bool {
-        match self {
-            Self::Text(own) => own.contains(text),
-            Self::Texts(own) => own.iter().any(|own| own.contains(text)),
-            _ => false,
-        }
-    }
-
-    /// Texts from A to Z, numbers from the greatest, what is unknown at the end whichever way round.
-    fn compare(&self, other: &Self, reverse: bool) -> Ordering {
-        let order = match (self, other) {
-            (Self::Number(a) | Self::Count(a), Self::Number(b) | Self::Count(b)) => b.cmp(a),
-            (Self::Signed(a), Self::Signed(b)) => b.cmp(a),
-            (Self::Float(a), Self::Float(b)) => b.total_cmp(a),
-            (Self::Flag(a), Self::Flag(b)) => b.cmp(a),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (Self::Texts(a), Self::Texts(b)) => a.cmp(b),
-            _ => Ordering::Equal,
-        };
-        let turned = if reverse { order.reverse() } else { order };
-        match (self.is_unknown(), other.is_unknown()) {
-            (false, false) => turned,
-            (a, b) => a.cmp(&b),
-        }
-    }
-
-    fn cell(&self, unit: &str) -> Cell {
-        let known: Cow<'_, str> = match self {
-            _ if self.is_unknown() => "-".into(),
-            Self::Number(number) => match unit {
-                "bytes" => format!("{:.1}", *number as f64 / 1024.0).into(),
-                "nanoseconds" => format!("{:.3}", *number as f64 / 1e6).into(),
-                _ => number.to_string().into(),
-            },
-            Self::Count(number) => number.to_string().into(),
-            Self::Signed(number) => number.to_string().into(),
-            Self::Float(number) if unit == "s" => format!("{number:.1}").into(),
-            Self::Float(number) => number.to_string().into(),
-            Self::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
-            Self::Text(text) => text.into(),
-            Self::Texts(texts) => texts.join(",").into(),
-            Self::Unknown => "-".into(),
-        };
-        Cell::text(&known)
-    }
-}
-
-/// What is in one place of all rows.
-#[derive(Debug, Clone, Copy)]
-struct Column {
-    name: &'static str,
-    /// Of its numbers; `bytes` and `nanoseconds` are shown as KiB and ms.
-    unit: &'static str,
-    side: Side,
-    /// Whether people are shown it.
-    is_shown: bool,
-}
-
-const fn text(name: &'static str) -> Column {
-    Column { name, unit: "", side: Side::Left, is_shown: true }
-}
-
-const fn number(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit, side: Side::Right, is_shown: true }
-}
-
-impl Column {
-    /// `INBOUND(KiB)` for `inbound_bytes`, `EVENTS` for `events` in events.
-    fn title(&self) -> String {
-        let Self { name, unit, .. } = *self;
-        if name == unit {
-            return name.to_uppercase();
-        }
-        let stem = ["_bytes", "_ns", "_s"].iter().find_map(|suffix| name.strip_suffix(suffix));
-        let stem = name.strip_suffix(unit).and_then(|name| name.strip_suffix('_')).or(stem).unwrap_or(name);
-        match shown_unit(unit) {
-            "" => name.to_uppercase(),
-            unit => format!("{}({unit})", stem.to_uppercase()),
-        }
-    }
-}
-
-/// The unit in which people are shown a number.
-fn shown_unit(unit: &str) -> &str {
-    match unit {
-        "bytes" => "KiB",
-        "nanoseconds" => "ms",
-        unit => unit,
-    }
-}
-
-/// Things of one kind.
-#[derive(Debug)]
-struct List {
-    /// In JSON, and of what was left out.
-    name: &'static str,
-    /// Above the first column.
-    title: &'static str,
-    columns: Vec<Column>,
-    rows: Vec<Vec<Value>>,
-    /// Rows that people are shown unless they say how many.
-    few: usize,
-    /// Whether it is as it is, whatever is asked for.
-    is_fixed: bool,
-}
-
-impl List {
-    fn new(
-        name: &'static str,
-        title: &'static str,
-        columns: impl IntoIterator<Item = Column>,
-        rows: impl IntoIterator<Item = Vec<Value>>,
-    ) -> Self {
-        let (columns, rows) = (columns.into_iter().collect(), rows.into_iter().collect());
-        Self { name, title, columns, rows, few: usize::MAX, is_fixed: false }
-    }
-
-    fn column(&self, name: &str) -> Option<usize> {
-        match name {
-            "name" => Some(0),
-            "age" => self.column("age_s"),
-            _ => self.columns.iter().position(|column| column.name == name),
-        }
-    }
-
-    /// Leaves the rows that are asked for; says how many that were found are left out.
-    fn select(&mut self, args: &cli::Listing) -> usize {
-        if self.is_fixed {
-            return 0;
-        }
-        if let Some(filter) = &args.filter {
-            self.rows.retain(|row| row.iter().any(|value| value.contains(filter)));
-        }
-        if let Some(at) = args.sort.as_deref().and_then(|name| self.column(name)) {
-            self.rows.sort_by(|a, b| a[at].compare(&b[at], args.reverse));
-        } else if args.reverse {
-            self.rows.reverse();
-        }
-        let few = if args.json { usize::MAX } else { self.few };
-        let found = self.rows.len();
-        self.rows.truncate(args.limit.unwrap_or(few));
-        found - self.rows.len()
-    }
-
-    fn write(&self, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
-        let shown = || self.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
-        let titles = shown()
-            .map(|(at, column)| (if at == 0 { self.title.to_owned() } else { column.title() }, column.side));
-        let mut table = Table::new(titles);
-        // Of a metric, a row says the unit.
-        let units = self.columns.iter().position(|column| column.name == "unit");
-        for row in &self.rows {
-            let unit = units.map_or("", |at| match &row[at] {
-                Value::Text(unit) => unit,
-                _ => "",
-            });
-            let cells = shown().map(|(at, column)| match (column.name, column.side) {
-                ("unit", _) => Cell::known(Some(shown_unit(unit)).filter(|unit| !unit.is_empty())),
-                (_, Side::Right) if column.unit.is_empty() => row[at].cell(unit),
-                _ => row[at].cell(column.unit),
-            });
-            table.row(cells.collect::<Vec<_>>());
-        }
-        table.write(out, screen)
-    }
-}
-
-/// An object for each row.
-impl Serialize for List {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Row<'a>(&'a [Column], &'a [Value]);
-        impl Serialize for Row<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_map(self.0.iter().map(|column| column.name).zip(self.1))
-            }
-        }
-        serializer.collect_seq(self.rows.iter().map(|row| Row(&self.columns, row)))
-    }
 }
 
 /// The heading of an instance's name.
@@ -300,7 +86,8 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> L
         row.extend(fields.map(|(at, field)| {
             let number = entry.numbers[at];
             match field.what {
-                What::Count | What::Level => Value::Number(number),
+                What::Count => Value::Total(number),
+                What::Level => Value::Number(number),
                 What::Name => Value::text(entry.text(at)),
                 What::Float => Value::Float(f64::from_bits(number)),
                 What::Flag => Value::of(flag(number), Value::Flag),
@@ -323,7 +110,8 @@ fn metrics<'a>(metrics: impl IntoIterator<Item = &'a Metric>) -> List {
     let columns = [text("name"), number("value", ""), text("unit")];
     let rows = metrics.into_iter().map(|metric| {
         let value = match metric.kind {
-            Kind::Counter | Kind::Gauge => Value::Number(metric.value),
+            Kind::Counter => Value::Total(metric.value),
+            Kind::Gauge => Value::Number(metric.value),
             Kind::Histogram => Value::Count(metric.value),
         };
         vec![Value::text(&metric.name), value, Value::text(&metric.unit)]

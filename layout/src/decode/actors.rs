@@ -358,6 +358,11 @@ impl ActorList {
         self.rows.is_empty()
     }
 
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.texts.capacity() + self.rows.capacity() * size_of::<Row>()
+    }
+
     /// The actor of this number, if there are as many.
     pub fn get(&self, number: u32) -> Option<Actor<'_>> {
         self.rows.get(number as usize).map(|row| Actor { list: self, row })
@@ -467,6 +472,11 @@ impl Row {
 }
 
 impl<'a> Actor<'a> {
+    /// Hash of its path.
+    pub fn key(&self) -> Key {
+        self.row.key
+    }
+
     /// Its path.
     pub fn path(&self) -> &'a str {
         self.list.path(self.row)
@@ -551,6 +561,11 @@ impl ActorTree {
     /// Who stands below whom, by their numbers in the list.
     pub fn forest(&self) -> &Forest {
         &self.forest
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.actors.bytes() + self.forest.bytes()
     }
 
     /// Live actors, listed or not.

@@ -1,0 +1,626 @@
+//! What is asked of rows: a regular expression over their texts, or conditions on their fields.
+//!
+//! ```text
+//!   query      = "" | ["~"] regex | "!" query | condition
+//!   condition  = conjunction { "or" conjunction }
+//!   conjunction = term { "and" term }
+//!   term       = ("not" | "!") term | "(" condition ")" | field operator value
+//!   operator   = ">" | ">=" | "<" | "<=" | "=" | "!=" | "~" | "!~"
+//!   value      = number [unit] | word | "'" text "'" | '"' text '"' | "-"
+//! ```
+//! It is a condition if it begins with a word and an operator; `~` before it says that it is a regular expression all the
+//! same. Expressions without a capital letter match both cases. A number takes the unit that the field is shown in, unless
+//! it has one: `us ms s m h d`, `B K M G T` (powers of 1024), of plain numbers `k M G T` (powers of 1000). `-` is what is not
+//! known, which fulfils no condition but that it is equal to `-`.
+//!
+//! The text is a person's; it is bounded, and so is the time that a match takes, linear in what is looked at.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+
+/// Bytes of a query at most.
+pub const MAX_BYTES: usize = 4096;
+/// Parentheses and negations in each other at most.
+const MAX_NESTED: usize = 64;
+/// Bytes that a compiled expression takes at most.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Numbers. Those without a unit in a query count as so many of the field's own.
+    Number {
+        /// The unit that they are held in.
+        unit: Unit,
+        /// How many of those the unit is that the field is shown in.
+        shown: f64,
+    },
+    /// Texts.
+    Text,
+    /// Yes or no.
+    Flag,
+}
+
+/// The units that a number may be held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A plain number of something.
+    Plain,
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+/// A field that can be asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Its name, as it stands in a query.
+    pub name: Cow<'static, str>,
+    /// What it holds.
+    pub kind: Kind,
+}
+
+impl Field {
+    /// A field of this name.
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
+        Self { name: name.into(), kind }
+    }
+}
+
+/// What a row has in a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Datum<'a> {
+    /// In the unit that the field is held in.
+    Number(f64),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// Yes or no.
+    Flag(bool),
+    /// Not known.
+    Unknown,
+}
+
+/// What can be asked.
+pub trait Row {
+    /// What it has in the field of this place.
+    fn datum(&self, field: usize) -> Datum<'_>;
+    /// Whether any of its texts is one of which `is_wanted` is true.
+    fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool;
+}
+
+/// A query, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Query(Node);
+
+#[derive(Debug, Clone)]
+enum Node {
+    Anything,
+    AnyText(Regex),
+    Number { field: usize, operator: Operator, than: f64 },
+    Text { field: usize, is: bool, text: String },
+    Matches { field: usize, does: bool, regex: Regex },
+    Flag { field: usize, is: bool },
+    Unknown { field: usize, is: bool },
+    Not(Box<Node>),
+    All(Vec<Node>),
+    Any(Vec<Node>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Greater,
+    AtLeast,
+    Less,
+    AtMost,
+    Equal,
+    NotEqual,
+    Matches,
+    MatchesNot,
+}
+
+/// Longer ones first.
+const OPERATORS: [(&str, Operator); 8] = [
+    (">=", Operator::AtLeast),
+    ("<=", Operator::AtMost),
+    ("!=", Operator::NotEqual),
+    ("!~", Operator::MatchesNot),
+    (">", Operator::Greater),
+    ("<", Operator::Less),
+    ("=", Operator::Equal),
+    ("~", Operator::Matches),
+];
+
+/// Why a text is no query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryError {
+    /// The byte of the text at which it was found.
+    pub at: usize,
+    /// A sentence.
+    pub what: String,
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for QueryError {}
+
+impl Query {
+    /// Takes a text apart, which may ask for these fields.
+    ///
+    /// ```
+    /// use atomscope::query::{Field, Kind, Query, Unit};
+    ///
+    /// let depth = Field::new("depth", Kind::Number { unit: Unit::Plain, shown: 1.0 });
+    /// let fields = [depth, Field::new("class", Kind::Text)];
+    /// assert!(Query::parse("depth > 100 and class ~ Order", &fields).is_ok());
+    /// assert!(Query::parse("!Order.*Worker", &fields).is_ok());
+    /// let error = Query::parse("size > 100", &fields).unwrap_err();
+    /// assert!(error.to_string().contains("no field size"), "{error}");
+    /// ```
+    pub fn parse(text: &str, fields: &[Field]) -> Result<Self, QueryError> {
+        if text.len() > MAX_BYTES {
+            let what = format!("it has {} bytes, more than {MAX_BYTES}", text.len());
+            return Err(QueryError { at: MAX_BYTES, what });
+        }
+        let mut parser = Parser { text, at: 0, fields, nested: 0 };
+        parser.spaces();
+        if parser.is_condition() {
+            let node = parser.condition()?;
+            parser.spaces();
+            if parser.at < text.len() {
+                return Err(parser.error("`and`, `or` or the end is wanted here"));
+            }
+            return Ok(Self(node));
+        }
+        parser.pattern().map(Self)
+    }
+
+    /// Whether it is fulfilled by everything.
+    pub fn is_anything(&self) -> bool {
+        matches!(self.0, Node::Anything)
+    }
+
+    /// Whether `row` fulfils it.
+    pub fn matches(&self, row: &impl Row) -> bool {
+        self.0.matches(row)
+    }
+}
+
+impl Node {
+    fn matches(&self, row: &impl Row) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::AnyText(regex) => row.any_text(&mut |text| regex.is_match(text)),
+            Self::Number { field, operator, than } => match row.datum(*field) {
+                Datum::Number(number) => match operator {
+                    Operator::Greater => number > *than,
+                    Operator::AtLeast => number >= *than,
+                    Operator::Less => number < *than,
+                    Operator::AtMost => number <= *than,
+                    Operator::Equal => number == *than,
+                    Operator::NotEqual => number != *than,
+                    Operator::Matches | Operator::MatchesNot => false,
+                },
+                _ => false,
+            },
+            Self::Text { field, is, text } => match row.datum(*field) {
+                Datum::Text(own) => (own == text.as_str()) == *is,
+                _ => false,
+            },
+            Self::Matches { field, does, regex } => match row.datum(*field) {
+                Datum::Text(own) => regex.is_match(&own) == *does,
+                _ => false,
+            },
+            Self::Flag { field, is } => row.datum(*field) == Datum::Flag(*is),
+            Self::Unknown { field, is } => (row.datum(*field) == Datum::Unknown) == *is,
+            Self::Not(node) => !node.matches(row),
+            Self::All(nodes) => nodes.iter().all(|node| node.matches(row)),
+            Self::Any(nodes) => nodes.iter().any(|node| node.matches(row)),
+        }
+    }
+}
+
+/// An expression that matches both cases unless it has a capital letter.
+fn regex(pattern: &str, at: usize) -> Result<Regex, QueryError> {
+    let is_lower = !pattern.chars().any(char::is_uppercase);
+    let built = RegexBuilder::new(pattern).case_insensitive(is_lower).size_limit(MAX_REGEX_BYTES).build();
+    built.map_err(|error| {
+        // Of several lines the last one says what is wrong.
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+        QueryError { at, what: format!("`{pattern}` is no regular expression: {last}") }
+    })
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    fields: &'a [Field],
+    nested: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn spaces(&mut self) {
+        self.at += self.rest().len() - self.rest().trim_start().len();
+    }
+
+    fn error(&self, what: impl Into<String>) -> QueryError {
+        QueryError { at: self.at, what: what.into() }
+    }
+
+    /// The word that stands here, of the letters that a field's name may have.
+    fn word(&self) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(|c: char| !c.is_alphanumeric() && !"_.".contains(c)).unwrap_or(rest.len());
+        &rest[..end]
+    }
+
+    fn takes(&mut self, symbol: &str) -> bool {
+        let is_here = self.rest().starts_with(symbol);
+        if is_here {
+            self.at += symbol.len();
+        }
+        is_here
+    }
+
+    fn takes_word(&mut self, word: &str) -> bool {
+        let is_here = self.word() == word;
+        if is_here {
+            self.at += word.len();
+        }
+        is_here
+    }
+
+    fn operator(&mut self) -> Option<Operator> {
+        OPERATORS.iter().find(|(symbol, _)| self.takes(symbol)).map(|(_, operator)| *operator)
+    }
+
+    /// Whether a word and an operator stand here, behind parentheses and negations.
+    fn is_condition(&self) -> bool {
+        let mut ahead = Self { ..*self };
+        while ahead.takes("(") || ahead.takes("!") || ahead.word() == "not" && ahead.takes("not ") {
+            ahead.spaces();
+        }
+        let word = ahead.word();
+        ahead.at += word.len();
+        ahead.spaces();
+        !word.is_empty() && ahead.operator().is_some()
+    }
+
+    /// A regular expression, to the end.
+    fn pattern(&mut self) -> Result<Node, QueryError> {
+        if self.takes("!") {
+            return Ok(Node::Not(Box::new(self.pattern()?)));
+        }
+        if self.takes("~") {
+            self.spaces();
+        }
+        match self.rest().trim_end() {
+            "" => Ok(Node::Anything),
+            pattern => regex(pattern, self.at).map(Node::AnyText),
+        }
+    }
+
+    fn condition(&mut self) -> Result<Node, QueryError> {
+        self.several("or", Node::Any, Self::conjunction)
+    }
+
+    fn conjunction(&mut self) -> Result<Node, QueryError> {
+        self.several("and", Node::All, Self::term)
+    }
+
+    fn several(
+        &mut self,
+        word: &str,
+        join: impl FnOnce(Vec<Node>) -> Node,
+        part: impl Fn(&mut Self) -> Result<Node, QueryError>,
+    ) -> Result<Node, QueryError> {
+        let first = part(self)?;
+        let mut nodes = vec![first];
+        loop {
+            self.spaces();
+            if !self.takes_word(word) {
+                return Ok(if nodes.len() == 1 { nodes.remove(0) } else { join(nodes) });
+            }
+            nodes.push(part(self)?);
+        }
+    }
+
+    fn term(&mut self) -> Result<Node, QueryError> {
+        self.spaces();
+        self.nested += 1;
+        if self.nested > MAX_NESTED {
+            return Err(self.error("too many parentheses and negations in each other"));
+        }
+        let node = if self.takes("!") || self.takes_word("not") {
+            Node::Not(Box::new(self.term()?))
+        } else if self.takes("(") {
+            let inner = self.condition()?;
+            self.spaces();
+            if !self.takes(")") {
+                return Err(self.error("`)` is wanted here"));
+            }
+            inner
+        } else {
+            self.comparison()?
+        };
+        self.nested -= 1;
+        Ok(node)
+    }
+
+    fn comparison(&mut self) -> Result<Node, QueryError> {
+        let (name, start) = (self.word(), self.at);
+        if name.is_empty() {
+            return Err(self.error(format!("a field is wanted here: {}", self.names())));
+        }
+        let Some(field) = self.fields.iter().position(|field| field.name == name) else {
+            let what = format!(
+                "there is no field {name}, but {}; `~ {}` looks for it as text",
+                self.names(),
+                self.text.trim()
+            );
+            return Err(self.error(what));
+        };
+        self.at += name.len();
+        self.spaces();
+        let Some(operator) = self.operator() else {
+            return Err(self.error(format!("one of > >= < <= = != ~ !~ is wanted after {name}")));
+        };
+        self.spaces();
+        let value_at = self.at;
+        let (value, is_quoted) = self.value()?;
+        let fail = |what: String| Err(QueryError { at: value_at, what });
+        let is = operator == Operator::Equal;
+        let equates = is || operator == Operator::NotEqual;
+        if value == "-" && !is_quoted && equates {
+            return Ok(Node::Unknown { field, is });
+        }
+        match self.fields[field].kind {
+            Kind::Number { .. } if matches!(operator, Operator::Matches | Operator::MatchesNot) => {
+                Err(QueryError {
+                    at: start,
+                    what: format!("{name} is a number: > >= < <= = and != ask of it"),
+                })
+            }
+            Kind::Number { unit, shown } => match number(&value, unit, shown) {
+                Some(than) => Ok(Node::Number { field, operator, than }),
+                None => fail(format!("{name} is a number, and `{value}` is none{}", hint(unit))),
+            },
+            Kind::Text => match operator {
+                Operator::Matches | Operator::MatchesNot => {
+                    let does = operator == Operator::Matches;
+                    regex(&value, value_at).map(|regex| Node::Matches { field, does, regex })
+                }
+                _ if equates => Ok(Node::Text { field, is, text: value }),
+                _ => Err(QueryError {
+                    at: start,
+                    what: format!("{name} is a text: =, !=, ~ and !~ ask of it"),
+                }),
+            },
+            Kind::Flag => match value.as_str() {
+                "yes" | "true" if equates => Ok(Node::Flag { field, is }),
+                "no" | "false" if equates => Ok(Node::Flag { field, is: !is }),
+                _ => fail(format!("{name} is yes or no: `{name} = yes` asks for it")),
+            },
+        }
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<_> = self.fields.iter().map(|field| field.name.as_ref()).collect();
+        names.join(", ")
+    }
+
+    /// A value, and whether it stood in quotes. One without ends at a space, or at a parenthesis that it did not open.
+    fn value(&mut self) -> Result<(String, bool), QueryError> {
+        let rest = self.rest();
+        if let Some(quote) = rest.chars().next().filter(|c| ['"', '\''].contains(c)) {
+            let Some(end) = rest[1..].find(quote) else {
+                return Err(self.error(format!("the text that begins here has no {quote} at its end")));
+            };
+            self.at += end + 2;
+            return Ok((rest[1..=end].to_owned(), true));
+        }
+        let mut open = 0usize;
+        let ends = |c: char| {
+            match c {
+                '(' => open += 1,
+                ')' if open == 0 => return true,
+                ')' => open -= 1,
+                _ => {}
+            }
+            c.is_whitespace()
+        };
+        let end = rest.find(ends).unwrap_or(rest.len());
+        if end == 0 {
+            return Err(self.error("a value is wanted here"));
+        }
+        self.at += end;
+        Ok((rest[..end].to_owned(), false))
+    }
+}
+
+fn hint(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Plain => "; 100, 2.5 and 10k are",
+        Unit::Bytes => "; 100, 64K and 1.5M are",
+        Unit::Seconds | Unit::Nanoseconds => "; 100, 250ms and 1.5h are",
+    }
+}
+
+/// The number in the unit that the field is held in.
+fn number(text: &str, unit: Unit, shown: f64) -> Option<f64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
+    let (digits, suffix) = text.split_at(digits);
+    let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite())?;
+    if suffix.is_empty() {
+        return Some(number * shown);
+    }
+    let seconds = match suffix {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => f64::NAN,
+    };
+    let power = |letters: [&str; 4]| letters.iter().position(|letter| *letter == suffix);
+    let factor = match unit {
+        Unit::Seconds => seconds,
+        Unit::Nanoseconds => seconds * 1e9,
+        Unit::Bytes if suffix == "B" => 1.0,
+        Unit::Bytes => {
+            let power = power(["K", "M", "G", "T"]).or_else(|| power(["KiB", "MiB", "GiB", "TiB"]));
+            1024f64.powi(power.or_else(|| power_of_small(suffix))? as i32 + 1)
+        }
+        Unit::Plain => 1000f64.powi(power(["k", "M", "G", "T"])? as i32 + 1),
+    };
+    (!factor.is_nan()).then_some(number * factor)
+}
+
+/// `k` for `K`.
+fn power_of_small(suffix: &str) -> Option<usize> {
+    (suffix == "k").then_some(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Path, class, depth, age in seconds, bytes, whether it is reachable.
+    struct Actor<'a>(&'a str, &'a str, Option<u64>, f64, u64, Option<bool>);
+
+    impl Row for Actor<'_> {
+        fn datum(&self, field: usize) -> Datum<'_> {
+            match field {
+                0 => Datum::Text(self.0.into()),
+                1 => Datum::Text(self.1.into()),
+                2 => self.2.map_or(Datum::Unknown, |depth| Datum::Number(depth as f64)),
+                3 => Datum::Number(self.3),
+                4 => Datum::Number(self.4 as f64),
+                _ => self.5.map_or(Datum::Unknown, Datum::Flag),
+            }
+        }
+
+        fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
+            is_wanted(self.0) || is_wanted(self.1)
+        }
+    }
+
+    fn fields() -> Vec<Field> {
+        let number = |unit, shown| Kind::Number { unit, shown };
+        vec![
+            Field::new("path", Kind::Text),
+            Field::new("class", Kind::Text),
+            Field::new("depth", number(Unit::Plain, 1.0)),
+            Field::new("age", number(Unit::Seconds, 1.0)),
+            Field::new("inbound", number(Unit::Bytes, 1024.0)),
+            Field::new("reachable", Kind::Flag),
+        ]
+    }
+
+    const CHECKOUT: Actor<'_> =
+        Actor("akka://Shop/user/checkout", "shop::Checkout", Some(150), 90.0, 3 << 20, Some(true));
+    const AUDIT: Actor<'_> = Actor("akka://Shop/user/audit", "shop::Audit(1)", None, 7200.0, 0, None);
+
+    fn found(text: &str) -> (bool, bool) {
+        let query = Query::parse(text, &fields()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        (query.matches(&CHECKOUT), query.matches(&AUDIT))
+    }
+
+    #[test]
+    fn a_plain_word_is_looked_for_in_all_texts_and_an_exclamation_mark_inverts() {
+        assert_eq!(found(""), (true, true));
+        assert_eq!(found("check"), (true, false));
+        assert_eq!(found("!check"), (false, true));
+        assert_eq!(found("shop::(audit|x)"), (false, true));
+        assert_eq!(found("AUDIT"), (false, false), "a capital letter means that case");
+        assert_eq!(found("~ depth > 3"), (false, false), "this is text");
+        assert_eq!(found("user/.*t$"), (true, true));
+    }
+
+    #[test]
+    fn conditions_compare_numbers_in_the_units_that_are_shown_or_given() {
+        assert_eq!(found("depth > 100 and class ~ Check"), (true, false));
+        assert_eq!(found("depth>=150"), (true, false));
+        assert_eq!(found("depth < 0.15k"), (false, false));
+        assert_eq!(found("age > 90"), (false, true));
+        assert_eq!(found("age >= 1.5m and age < 2h"), (true, false));
+        assert_eq!(found("age = 7200 or age=90"), (true, true));
+        assert_eq!(found("inbound = 3072"), (true, false), "KiB are what is shown");
+        assert_eq!(found("inbound >= 3M"), (true, false));
+        assert_eq!(found("inbound > 3145727B"), (true, false));
+    }
+
+    #[test]
+    fn texts_flags_and_what_is_unknown_are_asked_for_by_what_they_are() {
+        assert_eq!(found("class = shop::Audit(1)"), (false, true));
+        assert_eq!(found("(class = shop::Checkout)"), (true, false));
+        assert_eq!(found("class !~ audit"), (true, false));
+        assert_eq!(found("path ~ 'user/(check|audit)'"), (true, true));
+        assert_eq!(found("reachable = yes"), (true, false));
+        assert_eq!(found("reachable != no"), (true, false), "what is unknown fulfils no condition");
+        assert_eq!(found("depth = -"), (false, true));
+        assert_eq!(found("depth != -"), (true, false));
+        assert_eq!(found("not (depth > 100 or age > 1h) or class ~ audit and not path ~ x"), (false, true));
+        assert_eq!(found("!depth > 100"), (false, true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_what_to_try() {
+        for (text, at, says) in [
+            ("size > 3", 0, "no field size"),
+            ("depth > many", 8, "`many` is none; 100, 2.5 and 10k are"),
+            ("depth >", 7, "a value is wanted"),
+            ("depth > 3 or", 12, "a field is wanted"),
+            ("depth > 3 class ~ x", 10, "`and`, `or` or the end"),
+            ("(depth > 3", 10, "`)` is wanted"),
+            ("depth ~ 3", 0, "is a number"),
+            ("class > x", 0, "is a text"),
+            ("class ~ [", 8, "no regular expression"),
+            ("reachable = 3", 12, "yes or no"),
+            ("class = 'x", 8, "has no ' at its end"),
+            ("depth > 3x", 8, "is none"),
+            ("[", 0, "no regular expression"),
+        ] {
+            let error = Query::parse(text, &fields()).map(|_| ()).unwrap_err();
+            assert_eq!(error.at, at, "{text}: {error}");
+            assert!(error.what.contains(says), "{text}: {error}");
+        }
+        let deep = "(".repeat(1000) + "depth > 1";
+        assert!(Query::parse(&deep, &fields()).unwrap_err().what.contains("too many"));
+        assert!(Query::parse(&"x".repeat(5000), &fields()).is_err());
+        assert!(Query::parse("a{1000}{1000}{1000}", &fields()).is_err());
+    }
+
+    #[test]
+    fn whatever_is_typed_is_an_answer_and_never_a_crash() {
+        let parts =
+            ["depth", " ", ">", "(", ")", "!", "not ", "and", "'", "\"", "~", "=", "é", "-", "3", "\\"];
+        let mut number = 12_345u64;
+        for _ in 0..500 {
+            let mut text = String::new();
+            for _ in 0..8 {
+                number =
+                    number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text += parts[(number >> 33) as usize % parts.len()];
+                if let Ok(query) = Query::parse(&text, &fields()) {
+                    let _ = (query.matches(&CHECKOUT), query.matches(&AUDIT));
+                }
+            }
+        }
+    }
+}
