@@ -57,6 +57,13 @@ pub struct Loss {
     pub before: Option<u64>,
 }
 
+impl Loss {
+    /// How many records were missed.
+    pub fn all(&self) -> u64 {
+        self.lapped.saturating_add(self.abandoned).saturating_add(self.unreadable)
+    }
+}
+
 /// What one look brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {

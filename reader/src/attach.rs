@@ -849,20 +849,26 @@ pub fn survive_file_size_limit() {
     let _ = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Set by the first SIGINT or SIGTERM after [`stop_on_signals`].
+/// Set by the first signal after [`stop_on_signals`].
 static STOP: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn on_stop(_signal: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
 }
 
-/// From now on the first SIGINT or SIGTERM makes [`stopped`] true, and only a second one ends this process. For programs.
+/// From now on the first SIGINT, SIGTERM or SIGHUP makes [`stopped`] true, and only a second one ends this process. A
+/// SIGHUP that is ignored, as under `nohup`, stays so. For programs.
 pub fn stop_on_signals() {
     // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let [mut action, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_stop as *const () as usize;
     action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
+        let _ = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut before) };
+        if signal == libc::SIGHUP && before.sa_sigaction == libc::SIG_IGN {
+            continue;
+        }
         // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
         // SA_SIGINFO, and does nothing but an atomic store.
         let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use crate::output::Failure;
 use crate::subsystems::Part;
+use crate::top::view::View;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let program = env!("CARGO_PKG_VERSION");
@@ -45,6 +46,7 @@ Examples:
   atomscope dump 4711 -o shop.json      everything that is told of the node in process 4711
   atomscope dump shop | jq .atomscope   how sure that is
   atomscope tail shop                   what happens in it, as it happens
+  atomscope top shop                    a screen that shows it live
   atomscope stat shop 1s                its rates, a line a second
   atomscope doctor                      why something cannot be seen, and what to do
 
@@ -83,7 +85,7 @@ pub struct Cli {
 }
 
 /// Where to look.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Place {
     /// Look at the region in this file.
     #[arg(long, global = true, value_name = "PATH", help_heading = PLACE)]
@@ -152,6 +154,28 @@ Examples:
 
 {WHO_HELP}"))]
     Show(Show),
+    /// Show a node live, on a screen that keys steer: its vital signs, actors, events, subsystems, and its last minutes.
+    #[command(after_help = format!("\
+Where there are several nodes it begins with a list of them; Enter looks at one. `?` tells all keys. A node that hangs, or \
+has died, and a dump are shown as they are, and the screen says so.
+
+  1 Overview  2 Actors  3 Letters  4 Events  5 Cluster  6 Sharding  7 Persistence  8 Remote  9 Streams
+  0 Data  L Leases  R Runtime  M Metrics  S Self  N Nodes
+
+  /        filter: a regular expression, `!` before it inverts, or conditions on columns
+  < >      sort by another column, r turns the order round
+  [ ]      into the past and back; p freezes the screen
+  w        write a snapshot to a file
+  Esc      back; q quits
+
+Examples:
+  atomscope top
+  atomscope top shop --view actors --filter 'depth > 100 and class ~ Order'
+  atomscope top shop.raw
+  atomscope top 4711 --interval 250ms
+
+{WHO_HELP}"))]
+    Top(Top),
     /// Show the cluster as a node sees it: members, reachability, gossip, metrics of its nodes.
     #[command(
         mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Cluster.sorts()))),
@@ -442,6 +466,24 @@ pub struct Show {
     /// Write a JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Which node: a pid, a file, or a name.
+    pub who: Option<OsString>,
+    /// Between two looks, such as 500ms, 1s or 5m.
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// Begin with this view.
+    #[arg(long, value_enum, default_value_t = View::Overview)]
+    pub view: View,
+    /// Begin with this filter in that view.
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Memory for the past at most; K, M and G are powers of 1024. What does not fit gets coarse from its old end.
+    #[arg(long, value_name = "BYTES", default_value = "128M", value_parser = parse_size)]
+    pub history: u64,
 }
 
 #[derive(Debug, Args)]

@@ -20,10 +20,10 @@ use atomscope_layout::dto::{ClusterStateInfo, DeadLetterRecord, Forest, JournalW
 use serde::{Serialize, Serializer};
 
 use crate::cli::{self, Cli, Command, Format, Place, Sort};
-use crate::output::{Failure, note, to_file, to_stdout};
+use crate::output::{Failure, Out, note, to_file, to_stdout};
 use crate::subsystems::{self, Part};
 use crate::table::{self, Cell, Screen, Side, Table};
-use crate::{doctor, manual, prune, show, stat, tail};
+use crate::{doctor, manual, prune, show, stat, tail, top};
 
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let list = |part, args| subsystems::list(&cli.place, part, args);
@@ -32,6 +32,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Actors(args) => actors(&cli.place, args),
         Command::Dump(args) => dump(&cli.place, args),
         Command::Show(args) => show::show(&cli.place, args),
+        Command::Top(args) => top::top(&cli.place, args),
         Command::Cluster(args) => list(Part::Cluster, args),
         Command::Sharding(args) => list(Part::Sharding, args),
         Command::Persistence(args) => list(Part::Persistence, args),
@@ -89,18 +90,18 @@ pub fn seconds(age: Duration) -> f64 {
 }
 
 /// A region in a listing.
-#[derive(Debug, Serialize)]
-struct PsRow {
-    pid: Option<u64>,
-    node: Option<String>,
-    system: Option<String>,
-    state: &'static str,
-    why: Option<String>,
-    age_s: Option<f64>,
-    beat_age_s: Option<f64>,
-    actors: Option<u64>,
-    bytes: Option<u64>,
-    path: String,
+#[derive(Debug, Clone, Serialize)]
+pub struct PsRow {
+    pub pid: Option<u64>,
+    pub node: Option<String>,
+    pub system: Option<String>,
+    pub state: &'static str,
+    pub why: Option<String>,
+    pub age_s: Option<f64>,
+    pub beat_age_s: Option<f64>,
+    pub actors: Option<u64>,
+    pub bytes: Option<u64>,
+    pub path: String,
     uid: Option<u64>,
     program: Option<String>,
     writer_version: Option<String>,
@@ -109,6 +110,9 @@ struct PsRow {
     style: anstyle::Style,
     #[serde(skip)]
     is_alive: bool,
+    /// What can be attached to.
+    #[serde(skip)]
+    pub glance: Option<Glance>,
 }
 
 impl PsRow {
@@ -122,7 +126,7 @@ impl PsRow {
 
     fn readable(glance: Glance, now_unix_ns: i128) -> Self {
         let (pid, is_alive) = (glance.pid(), glance.is_alive());
-        let Glance { path, bytes, user, identity, liveness, live_actors, dumped, .. } = glance;
+        let Glance { path, bytes, user, identity, liveness, live_actors, dumped, .. } = glance.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
         let now_unix_ns = dumped.map_or(now_unix_ns, |taken| taken.unix_ns);
@@ -146,6 +150,7 @@ impl PsRow {
             created_at: Some(rfc3339(created)),
             style: style(verdict),
             is_alive,
+            glance: Some(glance),
         }
     }
 
@@ -167,6 +172,7 @@ impl PsRow {
             created_at: None,
             style: table::BAD,
             is_alive: false,
+            glance: None,
         }
     }
 
@@ -187,7 +193,8 @@ impl PsRow {
     }
 }
 
-fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
+/// All regions that can be found, the living first, and how many are of other users.
+pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, usize), Failure> {
     let (found, of_others) = match &place.region {
         None => {
             let discovery = search(place).all()?;
@@ -199,10 +206,8 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
         }
     };
     let now = snapshot::now_unix_ns();
-    // The one that was asked for, and a row alone would not say to a script that it could not be had.
-    let is_refused = place.region.is_some() && found.iter().all(|found| found.region.is_err());
     let mut rows: Vec<PsRow> = found.into_iter().map(|found| PsRow::new(found, now)).collect();
-    // The living first, by name; of one name the newest first.
+    // By name; of one name the newest first.
     rows.sort_by(|a, b| {
         (b.is_alive, a.node.is_none(), &a.node, &b.created_at, a.pid).cmp(&(
             a.is_alive,
@@ -212,6 +217,13 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
             b.pid,
         ))
     });
+    Ok((rows, of_others))
+}
+
+fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
+    let (rows, of_others) = nodes(place)?;
+    // The one that was asked for, and a row alone would not say to a script that it could not be had.
+    let is_refused = place.region.is_some() && rows.iter().all(|row| row.glance.is_none());
     if args.json {
         to_stdout(|out| write_json(out, &rows))?;
     } else {
@@ -422,9 +434,8 @@ fn first(all: impl Iterator<Item = u32>, most: usize, compare: impl Fn(&u32, &u3
     held
 }
 
-/// Leaves of a tree the first `most` of those shown and those above them, parents before their children; says how many
-/// are left out.
-fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
+/// Shows whoever is above one that is shown.
+pub fn show_above(forest: &Forest, is_shown: &mut [bool]) {
     for number in 0..is_shown.len() as u32 {
         let mut above = forest.above(number).filter(|_| is_shown[number as usize]);
         while let Some(at) = above.filter(|at| !is_shown[*at as usize]) {
@@ -432,6 +443,12 @@ fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
             above = forest.above(at);
         }
     }
+}
+
+/// Leaves of a tree the first `most` of those shown and those above them, parents before their children; says how many
+/// are left out.
+fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
+    show_above(forest, is_shown);
     fn keep(forest: &Forest, below: Option<u32>, is_shown: &mut [bool], kept: &mut Vec<u32>, most: usize) {
         for number in forest.below(below) {
             if kept.len() >= most {
@@ -527,8 +544,13 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
     if let Some(redactor) = redactor {
         redactor.redact(&mut snapshot);
     }
-    let mut dump = snapshot.into_dump(args.redact);
-    to_file(&args.output, &chosen.region, |out| match args.format {
+    let dump = snapshot.into_dump(args.redact);
+    to_file(&args.output, &chosen.region, |out| write_dump(dump, args.format, out))
+}
+
+/// A raw dump is none of a snapshot: of that nothing is written.
+pub fn write_dump(mut dump: Dump, format: Format, out: &mut Out<'_>) -> io::Result<()> {
+    match format {
         Format::Json => write_json(out, &dump),
         Format::Ndjson => {
             let metrics = std::mem::take(&mut dump.atomscope.metrics);
@@ -557,7 +579,7 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
             persistence.recent_writes.iter().try_for_each(|write| write_json(out, &Line::JournalWrite(write)))
         }
         Format::Raw => Ok(()),
-    })
+    }
 }
 
 #[cfg(test)]

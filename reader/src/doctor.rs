@@ -34,9 +34,9 @@ const SAMPLER_PERCENT: f64 = 1.0;
 /// Free shared memory below which the next node may not get its region.
 const LEAST_FREE_BYTES: u64 = 16 << 20;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Level {
+pub enum Level {
     /// As it should be.
     Good,
     /// Worth knowing.
@@ -48,16 +48,16 @@ enum Level {
 }
 
 /// One thing that was found.
-#[derive(Debug, Serialize)]
-struct Finding {
-    level: Level,
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    pub level: Level,
     /// The region that it is about, if it is about one.
     path: Option<String>,
     pid: Option<u64>,
     node: Option<String>,
-    finding: String,
+    pub finding: String,
     /// What to do.
-    advice: Option<String>,
+    pub advice: Option<String>,
 }
 
 /// The findings about one region, or about the machine.
@@ -70,6 +70,15 @@ struct Chart {
 }
 
 impl Chart {
+    fn of(region: &Region) -> Self {
+        Self {
+            path: Some(region.path().to_string_lossy().into_owned()),
+            pid: Some(region.pid()),
+            node: Some(region.identity().node.clone()),
+            findings: Vec::new(),
+        }
+    }
+
     fn add(&mut self, level: Level, finding: impl Into<String>, advice: Option<&str>) {
         let Self { path, pid, node, .. } = self;
         let (path, pid, node) = (path.clone(), *pid, node.clone());
@@ -241,26 +250,31 @@ fn machine(search: &Search) -> Chart {
 }
 
 fn examine(region: &Region) -> Chart {
-    let identity = region.identity();
-    let mut chart = Chart {
-        path: Some(region.path().to_string_lossy().into_owned()),
-        pid: Some(region.pid()),
-        node: Some(identity.node.clone()),
-        findings: Vec::new(),
-    };
     let taken =
         Snapshot::take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
     match taken {
-        Ok((snapshot, usage)) => {
-            access(&mut chart, region, &snapshot);
-            health(&mut chart, region, &snapshot);
-            room(&mut chart, &snapshot, &usage);
-            subsystems(&mut chart, &snapshot, &usage);
-            cost(&mut chart, region, &snapshot);
+        Ok((snapshot, usage)) => look_at(region, &snapshot, &usage),
+        Err(error) => {
+            let mut chart = Chart::of(region);
+            chart.add(Level::Problem, error.to_string(), None);
+            chart
         }
-        Err(error) => chart.add(Level::Problem, error.to_string(), None),
     }
+}
+
+fn look_at(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Chart {
+    let mut chart = Chart::of(region);
+    access(&mut chart, region, snapshot);
+    health(&mut chart, region, snapshot);
+    room(&mut chart, snapshot, usage);
+    subsystems(&mut chart, snapshot, usage);
+    cost(&mut chart, region, snapshot);
     chart
+}
+
+/// What is found of a node of which `snapshot` and `usage` were taken.
+pub fn findings(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Vec<Finding> {
+    look_at(region, snapshot, usage).findings
 }
 
 /// Who may see it, and what it is.

@@ -250,6 +250,21 @@ impl Search {
         }
     }
 
+    /// The first living region of those that are meant that was made later than `last`, and is none of `known`.
+    pub fn successor(
+        &self,
+        meant: impl IntoIterator<Item = Who>,
+        last: Option<u64>,
+        known: &[Inode],
+    ) -> Option<Glance> {
+        // What cannot be found or read now may be there the next time.
+        let chosen = meant.into_iter().filter_map(|who| self.choose(&who).ok());
+        chosen.map(|choice| choice.glance).find(|glance| {
+            let is_later = last.is_none_or(|last| glance.identity.header.created_unix_ns > last);
+            glance.is_alive() && is_later && !known.contains(&glance.inode)
+        })
+    }
+
     fn of_process(&self, pid: u64, system: Option<&OsStr>) -> Result<Choice, FindError> {
         let mut discovery = Discovery::default();
         self.look_in(self.dir(), &mut discovery)?;

@@ -14,6 +14,7 @@ mod stat;
 mod subsystems;
 mod table;
 mod tail;
+mod top;
 
 use std::io::Write as _;
 use std::process::ExitCode;

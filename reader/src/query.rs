@@ -183,6 +183,11 @@ impl Query {
         parser.pattern().map(Self)
     }
 
+    /// The one that everything fulfils.
+    pub fn anything() -> Self {
+        Self(Node::Anything)
+    }
+
     /// Whether it is fulfilled by everything.
     pub fn is_anything(&self) -> bool {
         matches!(self.0, Node::Anything)

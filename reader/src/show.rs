@@ -9,7 +9,7 @@ use atomscope::snapshot::{self, Snapshot};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{ActorTotals, rfc3339};
+use atomscope_layout::decode::{ActorList, ActorTotals, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use serde::{Serialize, Serializer};
 
@@ -59,19 +59,25 @@ struct Summary {
     notes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct TypeCount {
-    actor_type: String,
-    actors: u64,
+#[derive(Debug, Clone, Serialize)]
+pub struct TypeCount {
+    pub actor_type: String,
+    pub actors: u64,
     /// Messages in their mailboxes; `None` where no depth is known.
-    waiting: Option<u64>,
+    pub waiting: Option<u64>,
+    /// Those in the fullest of them.
+    #[serde(skip)]
+    pub deepest: Option<u64>,
+    /// When the oldest of them was spawned, in UTC nanoseconds since 1970.
+    #[serde(skip)]
+    pub oldest_unix_ns: Option<i128>,
 }
 
 impl Summary {
     fn new(region: &Region, snapshot: Snapshot) -> Result<Self, Failure> {
         let usage = Usage::take(region, &snapshot)?;
         let notes = snapshot.caveats();
-        let types = types(&snapshot);
+        let types = types(&snapshot.actors);
         let subsystems = subsystems::summaries(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
@@ -125,19 +131,24 @@ fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<
 }
 
 /// The types of the live actors: those with most messages waiting first, then those of most actors.
-fn types(snapshot: &Snapshot) -> Vec<TypeCount> {
-    let mut types: HashMap<&str, (u64, Option<u64>)> = HashMap::new();
-    for actor in snapshot.actors.iter() {
-        let (actors, waiting) = types.entry(actor.actor_type()).or_default();
-        *actors += 1;
+pub fn types(actors: &ActorList) -> Vec<TypeCount> {
+    let mut types: HashMap<&str, TypeCount> = HashMap::new();
+    for actor in actors.iter() {
+        let of = types.entry(actor.actor_type()).or_insert_with(|| TypeCount {
+            actor_type: actor.actor_type().to_owned(),
+            actors: 0,
+            waiting: None,
+            deepest: None,
+            oldest_unix_ns: None,
+        });
+        of.actors += 1;
         if let Some(depth) = actor.mailbox_depth() {
-            *waiting = Some(waiting.unwrap_or(0).saturating_add(depth));
+            of.waiting = Some(of.waiting.unwrap_or(0).saturating_add(depth));
+            of.deepest = of.deepest.max(Some(depth));
         }
+        of.oldest_unix_ns = [of.oldest_unix_ns, actor.spawned_unix_ns()].into_iter().flatten().min();
     }
-    let mut types: Vec<_> = types
-        .into_iter()
-        .map(|(name, (actors, waiting))| TypeCount { actor_type: name.to_owned(), actors, waiting })
-        .collect();
+    let mut types: Vec<_> = types.into_values().collect();
     types.sort_by(|a, b| {
         (b.waiting.unwrap_or(0), b.actors, &a.actor_type).cmp(&(
             a.waiting.unwrap_or(0),
@@ -305,7 +316,7 @@ impl Page<'_> {
 }
 
 /// What a process takes of its machine, in one line.
-fn takes(process: &Vitals) -> String {
+pub fn takes(process: &Vitals) -> String {
     let Vitals { cpu_user_s, cpu_system_s, memory_bytes, memory_peak_bytes, threads, .. } = process;
     let files = match (process.open_files, process.open_files_limit) {
         (None, _) => String::new(),

@@ -8,7 +8,7 @@ use atomscope::liveness::Liveness;
 use atomscope::snapshot::{age, now_unix_ns};
 use atomscope::text::write_json;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::rfc3339;
+use atomscope_layout::decode::{ActorTotals, RegionReader, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
@@ -35,14 +35,29 @@ struct Sample {
 }
 
 /// What only grows.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    spawned: u64,
-    stopped: u64,
-    dead_letters: u64,
-    events: u64,
-    /// Records that found no room or gave way.
-    lost: u64,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub spawned: u64,
+    pub stopped: u64,
+    pub dead_letters: u64,
+    pub events: u64,
+    /// Letters and events that were given up by their writers, and stops that no event tells of.
+    pub lost: u64,
+}
+
+impl Counts {
+    /// As they are, but for those of the actors, which `totals` holds.
+    pub fn read(reader: &RegionReader<'_>, totals: &ActorTotals) -> Self {
+        let events = (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head());
+        let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::EventsUntold];
+        Self {
+            spawned: totals.spawned,
+            stopped: totals.stopped,
+            dead_letters: reader.dead_letter_total(),
+            events: events.fold(0, u64::saturating_add),
+            lost: lost.map(|metric| reader.builtin(metric)).iter().fold(0, |a, b| a.saturating_add(*b)),
+        }
+    }
 }
 
 impl Sample {
@@ -51,21 +66,13 @@ impl Sample {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
         let totals = reader.actor_totals();
-        let events = (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head());
-        let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::EventsUntold];
         let sample = Self {
             at_unix_ns: region.dumped().map_or_else(now_unix_ns, |taken| taken.unix_ns),
             at: Instant::now(),
             liveness,
             live: totals.live,
             unreadable: reader.actor_list().unreadable,
-            counts: Counts {
-                spawned: totals.spawned,
-                stopped: totals.stopped,
-                dead_letters: reader.dead_letter_total(),
-                events: events.fold(0, u64::saturating_add),
-                lost: lost.map(|metric| reader.builtin(metric)).iter().fold(0, |a, b| a.saturating_add(*b)),
-            },
+            counts: Counts::read(&reader, &totals),
             process: Vitals::of(region, &liveness),
         };
         region.still_whole()?;

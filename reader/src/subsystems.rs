@@ -163,7 +163,7 @@ impl Part {
     }
 
     /// What a node has that uses it, in words.
-    fn thing(self) -> &'static str {
+    pub fn thing(self) -> &'static str {
         match self {
             Self::Cluster => "a cluster",
             Self::Sharding => "shards",
@@ -218,14 +218,14 @@ impl Part {
     }
 
     /// Whether anything is told of it.
-    fn is_in_use(self, snapshot: &Snapshot) -> bool {
+    pub fn is_in_use(self, snapshot: &Snapshot) -> bool {
         self == Self::Metrics
             || self.metrics(Some(snapshot)).any(|metric| metric.value > 0)
             || self.lists(Some(snapshot)).iter().any(|list| !list.is_fixed && !list.rows.is_empty())
     }
 
     /// Everything that is told of it; of no snapshot the same without rows.
-    fn lists(self, snapshot: Option<&Snapshot>) -> Vec<List> {
+    pub fn lists(self, snapshot: Option<&Snapshot>) -> Vec<List> {
         if self == Self::Metrics {
             return vec![all_metrics(snapshot)];
         }
@@ -351,7 +351,7 @@ pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {
     all.into_iter().filter(|part| part.is_in_use(snapshot)).map(|part| summary(part, snapshot)).collect()
 }
 
-fn summary(part: Part, snapshot: &Snapshot) -> Summary {
+pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
     let told = &snapshot.subsystems;
     let metric = |metric: Builtin| {
         let name = BUILTIN[metric as usize].0;
@@ -536,7 +536,7 @@ fn summary(part: Part, snapshot: &Snapshot) -> Summary {
 const STATES: usize = 4;
 
 /// What was left out of what is told, and what cannot be read, in sentences.
-fn gaps(part: Part, snapshot: &Snapshot) -> Vec<String> {
+pub fn gaps(part: Part, snapshot: &Snapshot) -> Vec<String> {
     let told = &snapshot.subsystems;
     let mut gaps = Vec::new();
     let mut gap = |number: u64, what: &str| {

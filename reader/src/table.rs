@@ -122,7 +122,7 @@ impl<R: AsRef<[Cell]>> Table<R> {
 }
 
 /// Takes from the widest until all fit, or nothing more can be had.
-fn shrink(widths: &mut [usize], room: usize) {
+pub fn shrink(widths: &mut [usize], room: usize) {
     loop {
         let excess = widths.iter().sum::<usize>().saturating_sub(room);
         let next = widths.iter().copied().filter(|w| Some(w) != widths.iter().max()).max();
@@ -137,7 +137,7 @@ fn shrink(widths: &mut [usize], room: usize) {
 }
 
 /// The text in at most `width` columns: of a longer one the middle is left out, since both ends of a path tell.
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use atomscope::attach::{AttachError, Inode, Refusal, Region, stop_on_signals, wait};
-use atomscope::find::{Choice, FindError, Who};
+use atomscope::find::{FindError, Who};
 use atomscope::liveness::Verdict;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope_layout::decode::{Clock, rfc3339};
@@ -368,23 +368,14 @@ impl Source {
     /// follows.
     fn find_successor(&mut self, place: &Place, followed: &[Inode]) {
         let search = search(place);
-        for who in self.file.clone().map(Who::File).into_iter().chain([self.who.clone()]) {
-            // What cannot be found or read now may be there the next time.
-            let Ok(Choice { glance, .. }) = search.choose(&who) else { continue };
-            let created = glance.identity.header.created_unix_ns;
-            if !glance.is_alive()
-                || self.last.is_some_and(|last| created <= last)
-                || followed.contains(&glance.inode)
-            {
-                continue;
-            }
-            let Ok(region) = glance.open(search.max_bytes) else { continue };
-            let Ok(following) = Following::new(region, None, true) else { continue };
-            note(&format!("following {}", following.title()));
-            self.who = Who::Node(following.node.clone().into());
-            (self.following, self.last) = (Some(following), Some(created));
-            return;
-        }
+        let meant = self.file.clone().map(Who::File).into_iter().chain([self.who.clone()]);
+        let Some(glance) = search.successor(meant, self.last, followed) else { return };
+        let created = glance.identity.header.created_unix_ns;
+        let Ok(region) = glance.open(search.max_bytes) else { return };
+        let Ok(following) = Following::new(region, None, true) else { return };
+        note(&format!("following {}", following.title()));
+        self.who = Who::Node(following.node.clone().into());
+        (self.following, self.last) = (Some(following), Some(created));
     }
 }
 
@@ -475,7 +466,7 @@ fn json(out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
         }
         What::Lost(Lost { loss, after, before }) => {
             let Loss { lane, lapped, abandoned, unreadable, .. } = *loss;
-            let lost = lapped.saturating_add(abandoned).saturating_add(unreadable);
+            let lost = loss.all();
             let (after, before) = (after.as_deref(), before.as_deref());
             write_json(
                 out,
@@ -487,23 +478,27 @@ fn json(out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
 
 /// How many, of which lane, why, and between which times.
 fn describe_loss(lost: &Lost) -> String {
-    let Loss { lane, lapped, abandoned, unreadable, .. } = lost.loss;
-    let all = lapped.saturating_add(abandoned).saturating_add(unreadable);
-    let causes =
-        [(lapped, "overwritten"), (abandoned, "given up by their writers"), (unreadable, "unreadable")];
-    let causes: Vec<_> =
-        causes.iter().filter(|(n, _)| *n > 0).map(|(number, cause)| format!("{number} {cause}")).collect();
     let when = match (&lost.after, &lost.before) {
         (Some(after), Some(before)) => format!("between {after} and {before}"),
         (Some(after), None) => format!("after {after}"),
         (None, Some(before)) => format!("before {before}"),
         (None, None) => "all there was".to_owned(),
     };
-    format!("{} of lane {lane} lost: {}; {when}", count(all, "event", "events"), causes.join(", "))
+    format!("{}; {when}", count_loss(&lost.loss))
+}
+
+/// How many, of which lane, and why.
+pub fn count_loss(loss: &Loss) -> String {
+    let Loss { lane, lapped, abandoned, unreadable, .. } = *loss;
+    let causes =
+        [(lapped, "overwritten"), (abandoned, "given up by their writers"), (unreadable, "unreadable")];
+    let causes: Vec<_> =
+        causes.iter().filter(|(n, _)| *n > 0).map(|(number, cause)| format!("{number} {cause}")).collect();
+    format!("{} of lane {lane} lost: {}", count(loss.all(), "event", "events"), causes.join(", "))
 }
 
 /// A word, its colour, and the rest.
-fn describe(event: &TelemetryEvent) -> (&'static str, Style, String) {
+pub fn describe(event: &TelemetryEvent) -> (&'static str, Style, String) {
     let plain = Style::new();
     match event {
         TelemetryEvent::ActorSpawned(actor) => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::attach::Region;
 use crate::liveness::Liveness;
-use crate::process::stat_fields;
+use crate::process::{Stat, stat_fields};
 
 /// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -41,6 +41,12 @@ impl Vitals {
             return None;
         }
         Self::of_process(u32::try_from(region.pid()).ok()?, region.identity().header.process_start_ticks)
+    }
+
+    /// Of this very process.
+    pub fn own() -> Option<Self> {
+        let pid = std::process::id();
+        Self::of_process(pid, Stat::of(pid).ok()?.start_ticks)
     }
 
     /// Of the process of this number, if it started then: another one may have its number by now.
@@ -124,11 +130,10 @@ mod tests {
 
     #[test]
     fn this_process_takes_something() {
-        let pid = std::process::id();
-        let start_ticks = crate::process::Stat::of(pid).unwrap().start_ticks;
-        let vitals = Vitals::of_process(pid, start_ticks).unwrap();
+        let vitals = Vitals::own().unwrap();
         assert!(vitals.memory_bytes > 0 && vitals.memory_bytes <= vitals.memory_peak_bytes, "{vitals:?}");
         assert!(vitals.threads >= 1 && vitals.open_files.is_some_and(|files| files >= 3), "{vitals:?}");
-        assert_eq!(Vitals::of_process(pid, start_ticks + 1), None);
+        let pid = std::process::id();
+        assert_eq!(Vitals::of_process(pid, Stat::of(pid).unwrap().start_ticks + 1), None);
     }
 }

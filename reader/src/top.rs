@@ -1,0 +1,226 @@
+//! `top`: a screen that is kept open.
+//!
+//! ```text
+//!   keys ────────┐
+//!                ├─ News ─► state ─► sheet ─► buffer ─► terminal
+//!   collector ───┘            │
+//!       ▲────── Order ────────┘
+//! ```
+//! Three threads: this one keeps the state and draws it, one waits for keys, one looks at the node ([`collect`]). Nothing
+//! that is drawn is read from a region while it is drawn.
+
+pub mod app;
+pub mod collect;
+pub mod draw;
+pub mod history;
+pub mod keys;
+pub mod sheet;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use atomscope::attach::{Glance, stop_on_signals, stopped};
+use atomscope::find::FindError;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
+use ratatui::{DefaultTerminal, Terminal};
+use rustix::process::{Signal, getpid, kill_process};
+
+use self::app::{App, Do};
+use self::collect::{Collector, News, Order};
+use self::draw::{Theme, draw, grows_older};
+use crate::cli::{self, Place};
+use crate::commands::{meant, search};
+use crate::output::Failure;
+use crate::table::Screen;
+
+/// How soon a signal, or a thread that has ended, is noticed.
+const NOTICE: Duration = Duration::from_millis(100);
+/// News that wait at most; whoever has more waits.
+const MOST_NEWS: usize = 64;
+
+/// The node that is meant; `None` if the list of nodes is to be shown.
+fn choose(place: &Place, who: Option<OsString>) -> Result<(Option<Glance>, Option<String>), Failure> {
+    match search(place).choose(&meant(place, who)?) {
+        Ok(choice) => Ok((Some(choice.glance), choice.note)),
+        Err(FindError::Nothing { .. } | FindError::Ambiguous(_)) => Ok((None, None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
+    let (glance, note) = choose(place, args.who)?;
+    if !io::stdout().is_terminal() {
+        let why = "stdout is no terminal, which `top` needs; `atomscope show` and `atomscope stat` write to anything";
+        return Err(Failure::Failed(why.to_owned()));
+    }
+    let mut app = App::new(args.view, args.interval, args.history as usize, glance.is_some());
+    if let Some(filter) = &args.filter {
+        app.set_filter(filter);
+    }
+    if let Some(note) = note {
+        app.say(note, false);
+    }
+    stop_on_signals();
+    let theme = Theme { colours: Screen::stdout().colours };
+    let (news, heard) = sync_channel(MOST_NEWS);
+    let (orders, taken) = channel();
+    let is_waiting = Arc::new(AtomicBool::new(false));
+    let collector = Collector {
+        place: place.clone(),
+        orders: taken,
+        news: news.clone(),
+        is_waiting: Arc::clone(&is_waiting),
+        interval: args.interval,
+    };
+    // The terminal first: it is given back by whatever panics from here on.
+    let terminal = ratatui::try_init().map_err(|error| unusable(&error))?;
+    if glance.is_none() {
+        let _ = orders.send(Order::Nodes(true));
+    }
+    let collecting = thread::Builder::new().name("collector".into()).spawn(move || collector.run(glance));
+    let reading = thread::Builder::new().name("keys".into()).spawn(move || read_keys(&news));
+    let ended = match (collecting, reading) {
+        (Ok(collecting), Ok(_)) => {
+            let is_collecting = || !collecting.is_finished();
+            Loop { app, theme, heard, orders, is_waiting, terminal }.run(&is_collecting)
+        }
+        (Err(error), _) | (_, Err(error)) => Err(unusable(&error)),
+    };
+    // A terminal that is gone need not be given back.
+    let _ = ratatui::try_restore();
+    ended
+}
+
+fn unusable(error: &io::Error) -> Failure {
+    Failure::Failed(format!("the terminal cannot be used: {error}"))
+}
+
+/// Hands on what comes of the terminal, until there is nothing more.
+fn read_keys(news: &SyncSender<News>) {
+    while let Ok(input) = event::read() {
+        if news.send(News::Input(input)).is_err() {
+            return;
+        }
+    }
+    let _ = news.send(News::NoInput);
+}
+
+struct Loop {
+    app: App,
+    theme: Theme,
+    heard: Receiver<News>,
+    orders: Sender<Order>,
+    is_waiting: Arc<AtomicBool>,
+    terminal: DefaultTerminal,
+}
+
+/// Whether the screen is to be shown any longer.
+#[derive(PartialEq, Eq)]
+enum Go {
+    On,
+    Out,
+}
+
+impl Loop {
+    fn run(mut self, is_collecting: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let mut drawn = None;
+        loop {
+            if drawn.is_none_or(|drawn| grows_older(&self.app, drawn)) {
+                if let Err(error) = self.draw() {
+                    return gone(&error);
+                }
+                drawn = Some(Instant::now());
+            }
+            match self.heard.recv_timeout(NOTICE) {
+                Ok(first) => {
+                    drawn = None;
+                    // Whatever has come meanwhile is drawn at once.
+                    for news in std::iter::once(first).chain(self.heard.try_iter().collect::<Vec<_>>()) {
+                        if self.hear(news) == Go::Out {
+                            return Ok(());
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if stopped() {
+                return Ok(());
+            }
+            if !is_collecting() {
+                return Err(Failure::Failed(
+                    "the thread that looks at the node has ended; please report it".into(),
+                ));
+            }
+        }
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        #[cfg(debug_assertions)]
+        assert!(std::env::var_os("ATOMSCOPE_TEST_PANIC").is_none(), "a panic was asked for");
+        let Self { app, theme, terminal, .. } = self;
+        app.refresh();
+        terminal.draw(|frame| draw(frame, app, *theme)).map(drop)
+    }
+
+    fn hear(&mut self, news: News) -> Go {
+        match news {
+            News::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
+                for to_do in self.app.press(&key) {
+                    match to_do {
+                        Do::Order(order) => _ = self.orders.send(order),
+                        Do::Quit => return Go::Out,
+                        Do::Suspend => self.suspend(),
+                        Do::Redraw => _ = self.terminal.clear(),
+                    }
+                }
+                // The next key may act on what this one has changed.
+                self.app.refresh();
+            }
+            // Another size is seen when it is drawn.
+            News::Input(Input::Resize(..)) => self.app.widths.clear(),
+            News::Input(_) => {}
+            News::NoInput => return Go::Out,
+            News::Tick(..) => {
+                self.is_waiting.store(false, Ordering::Relaxed);
+                self.app.hear(news);
+            }
+            _ => self.app.hear(news),
+        }
+        Go::On
+    }
+
+    /// Gives the terminal back to the shell until it says to go on.
+    fn suspend(&mut self) {
+        let _ = ratatui::try_restore();
+        let _ = kill_process(getpid(), Signal::TSTP);
+        // Here it was told to go on.
+        if let Ok(terminal) = reclaim() {
+            self.terminal = terminal;
+        }
+        let _ = self.terminal.clear();
+    }
+}
+
+fn reclaim() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    ratatui::try_init()
+}
+
+/// A terminal that is gone is no failure, as a reader that has gone is none.
+fn gone(error: &io::Error) -> Result<(), Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ if error.raw_os_error() == Some(libc::EIO) => Ok(()),
+        _ => Err(unusable(error)),
+    }
+}

@@ -1,0 +1,680 @@
+//! The screen's state, and how news and keys change it. It owns all that is drawn, and touches nothing else.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atomscope::attach::Glance;
+use atomscope_layout::decode::rfc3339;
+use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::table::Key;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tui_input::{Input, InputRequest};
+
+use super::collect::{EventRow, News, Order, Tick};
+use super::history::{EventLog, History, Points};
+use super::keys::{self, Action};
+use super::sheet::{Asked, Baseline, Fold, Ident, Mode, Rows, Sheet, Sort, Source, sheet};
+use super::view::View;
+use crate::commands::PsRow;
+
+/// What an interval can be, in milliseconds.
+const INTERVALS_MS: [u64; 10] = [100, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000];
+/// Steps that the key for many goes into the past.
+const FAR: usize = 10;
+/// How long a message is shown.
+const MESSAGE_FOR: Duration = Duration::from_secs(8);
+
+/// What there is to do beside the screen.
+#[derive(Debug)]
+pub enum Do {
+    Order(Order),
+    Quit,
+    Suspend,
+    Redraw,
+}
+
+/// A place in a view.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// The selected row, and what is seen first.
+    pub cursor: usize,
+    pub first: usize,
+    /// The same row at the next look.
+    ident: Option<Ident>,
+    pub list: usize,
+    pub filter: String,
+    sorts: HashMap<&'static str, Sort>,
+}
+
+/// What is typed into.
+#[derive(Debug)]
+pub enum Prompt {
+    /// With the filter that was there before.
+    Filter(Input, String),
+    Save(Input),
+}
+
+/// What lies over a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    Help,
+    Detail,
+}
+
+/// What is said for a while.
+#[derive(Debug)]
+pub struct Message {
+    pub text: String,
+    pub is_bad: bool,
+    until: Instant,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct App {
+    pub interval: Duration,
+    /// The newest look.
+    newest: Option<Arc<Tick>>,
+    /// What is shown instead of it: the past, or what was there when the screen was frozen.
+    held: Option<Arc<Tick>>,
+    pub is_frozen: bool,
+    pub history: History,
+    pub points: Points,
+    pub events: EventLog,
+    baseline: Option<Baseline>,
+    /// When totals were reset.
+    pub reset_at: Option<i128>,
+    pub nodes: Vec<PsRow>,
+    pub of_others: usize,
+    /// Whether a node is looked at, and not only the list of nodes.
+    pub is_watching: bool,
+    /// Why there are no more looks.
+    pub lost: Option<String>,
+    pub successor: Option<Glance>,
+    pub view: View,
+    places: HashMap<View, Place>,
+    pub mode: Mode,
+    folded: HashSet<Key>,
+    pub topic: Option<&'static str>,
+    pub follows: bool,
+    pub shows_rates: bool,
+    pub hides_zeros: bool,
+    pub over: Option<Over>,
+    /// Lines of what lies over the view that are out of sight above.
+    pub over_first: usize,
+    pub prompt: Option<Prompt>,
+    pub message: Option<Message>,
+    pub sheet: Sheet,
+    is_stale: bool,
+    /// Rows that the screen has room for; drawing says it.
+    pub page: usize,
+    /// Widths that columns have had, so that they do not jump.
+    pub widths: HashMap<(View, &'static str), Vec<usize>>,
+}
+
+impl App {
+    pub fn new(view: View, interval: Duration, history_bytes: usize, is_watching: bool) -> Self {
+        Self {
+            interval,
+            newest: None,
+            held: None,
+            is_frozen: false,
+            history: History::new(history_bytes),
+            points: Points::default(),
+            events: EventLog::default(),
+            baseline: None,
+            reset_at: None,
+            nodes: Vec::new(),
+            of_others: 0,
+            is_watching,
+            lost: None,
+            successor: None,
+            view: if is_watching { view } else { View::Nodes },
+            places: HashMap::new(),
+            mode: Mode::default(),
+            folded: HashSet::new(),
+            topic: None,
+            follows: true,
+            shows_rates: true,
+            hides_zeros: false,
+            over: None,
+            over_first: 0,
+            prompt: None,
+            message: None,
+            sheet: Sheet::default(),
+            is_stale: true,
+            page: 1,
+            widths: HashMap::new(),
+        }
+    }
+
+    /// What is shown.
+    pub fn tick(&self) -> Option<&Arc<Tick>> {
+        self.held.as_ref().or(self.newest.as_ref())
+    }
+
+    /// Whether that is not the newest there is, or will not become so.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether that is of before the newest look.
+    pub fn shows_past(&self) -> bool {
+        self.held.is_some() && !self.is_frozen
+    }
+
+    pub fn source(&self) -> Source<'_> {
+        let until_unix_ns = self.held.as_ref().map(|tick| tick.snapshot.taken_unix_ns);
+        Source {
+            tick: self.tick().map(|tick| &**tick),
+            events: &self.events,
+            until_unix_ns,
+            nodes: &self.nodes,
+        }
+    }
+
+    pub fn place(&self) -> Option<&Place> {
+        self.places.get(&self.view)
+    }
+
+    fn place_mut(&mut self) -> &mut Place {
+        self.places.entry(self.view).or_default()
+    }
+
+    /// Takes a filter as if it had been typed.
+    pub fn set_filter(&mut self, filter: &str) {
+        self.place_mut().filter = filter.to_owned();
+        self.is_stale = true;
+    }
+
+    pub fn say(&mut self, text: impl Into<String>, is_bad: bool) {
+        self.message = Some(Message { text: text.into(), is_bad, until: Instant::now() + MESSAGE_FOR });
+    }
+
+    /// What the collector says.
+    pub fn hear(&mut self, news: News) {
+        match news {
+            News::Tick(tick, events) => self.take(*tick, events),
+            News::Lost(why) => self.lost = Some(why),
+            News::Nodes(Ok((nodes, of_others))) => {
+                (self.nodes, self.of_others) = (nodes, of_others);
+                self.is_stale |= self.view == View::Nodes;
+            }
+            News::Nodes(Err(why)) => self.say(why, true),
+            News::Successor(glance) => self.successor = Some(*glance),
+            News::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
+            News::Saved(Err(why)) => self.say(why, true),
+            News::Input(_) | News::NoInput => {}
+        }
+    }
+
+    fn take(&mut self, tick: Tick, events: Vec<EventRow>) {
+        let tick = Arc::new(tick);
+        self.lost = None;
+        self.points.push(tick.at, tick.point);
+        self.history.push(Arc::clone(&tick));
+        self.newest = Some(tick);
+        events.into_iter().for_each(|event| self.events.push(event));
+        self.is_stale |= self.held.is_none() && self.view != View::Nodes;
+    }
+
+    /// Forgets the node that was looked at.
+    fn watch(&mut self, glance: Glance) -> Do {
+        (self.newest, self.held, self.is_frozen) = (None, None, false);
+        self.history.clear();
+        self.points.clear();
+        self.events = EventLog::default();
+        (self.baseline, self.reset_at, self.lost, self.successor) = (None, None, None, None);
+        self.folded.clear();
+        self.is_watching = true;
+        self.is_stale = true;
+        Do::Order(Order::Watch(Box::new(glance)))
+    }
+
+    fn go(&mut self, view: View) -> Vec<Do> {
+        if !self.is_watching && view != View::Nodes {
+            self.say("no node is chosen: Enter looks at the selected one", true);
+            return Vec::new();
+        }
+        let (was, is) = (self.view == View::Nodes, view == View::Nodes);
+        (self.view, self.over, self.is_stale) = (view, None, true);
+        if was == is { Vec::new() } else { vec![Do::Order(Order::Nodes(is))] }
+    }
+
+    /// Makes the sheet anew where something of it has changed, and keeps the selected row.
+    pub fn refresh(&mut self) {
+        if self.message.as_ref().is_some_and(|message| message.until < Instant::now()) {
+            self.message = None;
+        }
+        if !std::mem::take(&mut self.is_stale) {
+            return;
+        }
+        let place = self.places.entry(self.view).or_default();
+        let (list, filter) = (place.list, place.filter.clone());
+        let sorts = place.sorts.clone();
+        let made = sheet(
+            &Asked {
+                view: self.view,
+                mode: self.mode,
+                list,
+                sorts: &sorts,
+                filter: &filter,
+                folded: &self.folded,
+                shows_rates: self.shows_rates,
+                hides_zeros: self.hides_zeros,
+                topic: self.topic,
+                baseline: self.baseline.as_ref(),
+            },
+            self.source(),
+        );
+        let tick = self.tick().cloned();
+        let place = self.places.entry(self.view).or_default();
+        let found = place.ident.as_ref().and_then(|ident| made.find(ident, tick.as_deref()));
+        if let Some(at) = found {
+            // Where it was on the screen.
+            place.first = (place.first + at).saturating_sub(place.cursor);
+            place.cursor = at;
+        }
+        self.sheet = made;
+        if self.view == View::Events && self.follows {
+            self.place_mut().cursor = usize::MAX;
+        }
+        self.select();
+    }
+
+    /// Keeps the cursor among the rows, and remembers what is there.
+    fn select(&mut self) {
+        let (rows, page) = (self.sheet.len(), self.page.max(1));
+        let tick = self.tick().cloned();
+        let place = self.places.entry(self.view).or_default();
+        place.cursor = place.cursor.min(rows.saturating_sub(1));
+        place.first = place.first.clamp(place.cursor.saturating_sub(page - 1), place.cursor);
+        place.first = place.first.min(rows.saturating_sub(page));
+        place.ident = self.sheet.ident(place.cursor, tick.as_deref());
+    }
+
+    /// Drawing says how many rows there is room for.
+    pub fn set_page(&mut self, rows: usize) {
+        if self.page != rows {
+            self.page = rows;
+            self.select();
+        }
+    }
+
+    fn move_by(&mut self, rows: isize) {
+        if self.over.is_some() || self.view == View::Overview {
+            self.over_first = self.over_first.saturating_add_signed(rows);
+            return;
+        }
+        let place = self.place_mut();
+        place.cursor = place.cursor.saturating_add_signed(rows);
+        self.select();
+        if self.view == View::Events {
+            self.follows = self.place().is_some_and(|place| place.cursor + 1 >= self.sheet.len());
+        }
+    }
+
+    /// What a key does.
+    pub fn press(&mut self, key: &KeyEvent) -> Vec<Do> {
+        if self.prompt.is_some() && keys::action(key) != Some(Action::Suspend) {
+            return self.type_in(key);
+        }
+        let Some(action) = keys::action(key) else { return Vec::new() };
+        if self.message.is_some() {
+            self.message = None;
+        }
+        self.act(action)
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Do> {
+        let page = self.page.max(2) as isize - 1;
+        match action {
+            Action::Quit => return vec![Do::Quit],
+            Action::Suspend => return vec![Do::Suspend],
+            Action::Redraw => return vec![Do::Redraw, Do::Order(Order::Now)],
+            Action::Help => {
+                self.over = if self.over == Some(Over::Help) { None } else { Some(Over::Help) };
+                self.over_first = 0;
+            }
+            Action::Go(view) => return self.go(view),
+            Action::NextView | Action::PreviousView => {
+                let at = View::ALL.iter().position(|view| *view == self.view).unwrap_or_default();
+                let step = if action == Action::NextView { 1 } else { View::ALL.len() - 1 };
+                return self.go(View::ALL[(at + step) % View::ALL.len()]);
+            }
+            Action::Up => self.move_by(-1),
+            Action::Down => self.move_by(1),
+            Action::PageUp => self.move_by(-page),
+            Action::PageDown => self.move_by(page),
+            Action::First => self.move_by(isize::MIN),
+            Action::Last => self.move_by(isize::MAX),
+            Action::Left => self.sideways(false),
+            Action::Right => self.sideways(true),
+            Action::Open => return self.open(),
+            Action::Back => return self.back(),
+            Action::Filter if self.view != View::Overview => {
+                let before = self.place_mut().filter.clone();
+                self.over = None;
+                self.prompt = Some(Prompt::Filter(Input::new(before.clone()), before));
+            }
+            Action::SortNext => self.sort_by(1),
+            Action::SortPrevious => self.sort_by(-1),
+            Action::Reverse => self.reverse(),
+            Action::Mode if self.view == View::Actors => {
+                let at = Mode::ALL.iter().position(|mode| *mode == self.mode).unwrap_or_default();
+                self.set_mode(Mode::ALL[(at + 1) % Mode::ALL.len()]);
+            }
+            Action::Fold if self.view == View::Events => self.freeze(),
+            Action::Fold => self.fold(None),
+            Action::FoldAll => self.fold_all(),
+            Action::Topic if self.view == View::Events => {
+                let topics = TelemetryEvent::ALL_TOPICS;
+                self.topic = match self.topic {
+                    None => topics.first().copied(),
+                    Some(topic) => {
+                        let at = topics.iter().position(|known| *known == topic);
+                        at.and_then(|at| topics.get(at + 1)).copied()
+                    }
+                };
+                self.is_stale = true;
+            }
+            Action::Follow if self.view == View::Events => {
+                self.follows = !self.follows;
+                self.is_stale = true;
+            }
+            Action::Freeze => self.freeze(),
+            Action::Rates => {
+                self.shows_rates = !self.shows_rates;
+                self.is_stale = true;
+                self.say(if self.shows_rates { "rates, per second" } else { "totals" }, false);
+            }
+            Action::Reset => self.reset(),
+            Action::Slower | Action::Faster => return self.set_interval(action == Action::Slower),
+            Action::Zeros => {
+                self.hides_zeros = !self.hides_zeros;
+                self.is_stale = true;
+                let text = if self.hides_zeros { "rows that are all zeros are hidden" } else { "all rows" };
+                self.say(text, false);
+            }
+            Action::Save => self.ask_where(),
+            Action::Past => self.step(1, true),
+            Action::FarPast => self.step(FAR, true),
+            Action::Future => self.step(1, false),
+            Action::FarFuture => self.step(usize::MAX, false),
+            Action::Successor => match self.successor.take() {
+                Some(glance) => {
+                    let mut to_do = vec![self.watch(glance)];
+                    if self.view == View::Nodes {
+                        to_do.extend(self.go(View::Overview));
+                    }
+                    return to_do;
+                }
+                None => self.say("this node has no successor, as far as can be seen", true),
+            },
+            Action::Filter | Action::Mode | Action::Topic | Action::Follow => {
+                self.say("that key does nothing in this view; ? says which do", true);
+            }
+        }
+        Vec::new()
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.is_stale = true;
+    }
+
+    /// In a tree folds and unfolds; elsewhere goes to another list.
+    fn sideways(&mut self, right: bool) {
+        if self.view == View::Actors {
+            if self.mode == Mode::Tree {
+                self.fold(Some(right));
+            }
+            return;
+        }
+        let (lists, at) = (self.sheet.lists.len(), self.sheet.list);
+        if lists > 1 {
+            let place = self.place_mut();
+            place.list = if right { (at + 1) % lists } else { (at + lists - 1) % lists };
+            (place.cursor, place.first, place.ident) = (0, 0, None);
+            self.is_stale = true;
+        }
+    }
+
+    /// Folds or unfolds what is selected, or turns it round; folding what has nothing to fold goes up.
+    fn fold(&mut self, unfold: Option<bool>) {
+        let Some(cursor) = self.place().map(|place| place.cursor) else { return };
+        let (Rows::Actors(rows), Some(tick)) = (&self.sheet.rows, self.tick()) else { return };
+        let Some(branch) = rows.get(cursor).copied().filter(|branch| branch.level.is_some()) else { return };
+        let Some(key) = tick.actors.actors().get(branch.number).map(|actor| actor.key()) else { return };
+        match (branch.fold, unfold) {
+            (Fold::Open, Some(false) | None) => _ = self.folded.insert(key),
+            (Fold::Folded, Some(true) | None) => _ = self.folded.remove(&key),
+            (Fold::Leaf | Fold::Folded, Some(false)) => {
+                let above = tick.actors.forest().above(branch.number);
+                if let Some(at) = above.and_then(|above| rows.iter().position(|row| row.number == above)) {
+                    self.place_mut().cursor = at;
+                    self.select();
+                }
+                return;
+            }
+            _ => return,
+        }
+        self.is_stale = true;
+    }
+
+    fn fold_all(&mut self) {
+        let Some(tick) = self.tick().cloned() else { return };
+        if self.folded.is_empty() {
+            let forest = tick.actors.forest();
+            let has_some = |number: &u32| forest.below(Some(*number)).next().is_some();
+            let numbers = (0..tick.actors.actors().len() as u32).filter(has_some);
+            self.folded =
+                numbers.filter_map(|number| Some(tick.actors.actors().get(number)?.key())).collect();
+        } else {
+            self.folded.clear();
+        }
+        self.is_stale = true;
+    }
+
+    fn open(&mut self) -> Vec<Do> {
+        match self.over {
+            Some(_) => self.over = None,
+            None if self.view == View::Nodes => return self.open_node(),
+            None if self.view == View::Overview || self.sheet.len() == 0 => {}
+            None => (self.over, self.over_first) = (Some(Over::Detail), 0),
+        }
+        Vec::new()
+    }
+
+    fn open_node(&mut self) -> Vec<Do> {
+        let cursor = self.place().map_or(0, |place| place.cursor);
+        let Some(Ident::Texts(texts)) = self.sheet.ident(cursor, None) else { return Vec::new() };
+        // The file tells it from all others.
+        let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.path)).cloned();
+        match chosen.map(|row| (row.glance, row.why)) {
+            Some((Some(glance), _)) => {
+                let mut to_do = vec![self.watch(glance)];
+                to_do.extend(self.go(View::Overview));
+                to_do
+            }
+            Some((None, why)) => {
+                self.say(format!("it cannot be looked at: {}", why.unwrap_or_default()), true);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// One thing at a time, the nearest first.
+    fn back(&mut self) -> Vec<Do> {
+        if self.over.take().is_some() {
+            return Vec::new();
+        }
+        if self.is_held() {
+            self.step(usize::MAX, false);
+            return Vec::new();
+        }
+        if !self.place_mut().filter.is_empty() {
+            self.place_mut().filter.clear();
+            self.is_stale = true;
+            return Vec::new();
+        }
+        if self.view != View::Nodes {
+            return self.go(View::Nodes);
+        }
+        if self.is_watching { self.go(View::Overview) } else { Vec::new() }
+    }
+
+    fn sort_by(&mut self, step: isize) {
+        let shown: Vec<&'static str> =
+            self.sheet.columns.iter().filter(|column| column.is_shown).map(|column| column.name).collect();
+        if shown.is_empty() || self.view == View::Events {
+            self.say("this view has an order of its own", true);
+            return;
+        }
+        let name = self.sheet.name;
+        let place = self.place_mut();
+        let at = place.sorts.get(name).and_then(|sort| shown.iter().position(|shown| *shown == sort.column));
+        // Before the first there is the order that the list has by itself.
+        let next = at.map_or(0, |at| at as isize + 1) + step;
+        match next.rem_euclid(shown.len() as isize + 1) {
+            0 => _ = place.sorts.remove(name),
+            next => {
+                _ = place.sorts.insert(name, Sort { column: shown[next as usize - 1], reverse: false });
+            }
+        }
+        place.ident = None;
+        (place.cursor, place.first) = (0, 0);
+        self.is_stale = true;
+    }
+
+    fn reverse(&mut self) {
+        let name = self.sheet.name;
+        let first = self.sheet.columns.first().map(|column| column.name);
+        let Some(first) = first.filter(|_| self.view != View::Events) else { return };
+        let place = self.place_mut();
+        let sort = place.sorts.entry(name).or_insert(Sort { column: first, reverse: false });
+        sort.reverse = !sort.reverse;
+        (place.cursor, place.first, place.ident) = (0, 0, None);
+        self.is_stale = true;
+    }
+
+    fn freeze(&mut self) {
+        if self.is_held() {
+            return self.step(usize::MAX, false);
+        }
+        self.held = self.newest.clone();
+        self.is_frozen = self.held.is_some();
+        self.is_stale = true;
+    }
+
+    /// Steps into the past, or out of it.
+    fn step(&mut self, steps: usize, back: bool) {
+        for _ in 0..steps {
+            let Some(at) = self.tick().map(|tick| tick.at) else { return };
+            let next = if back { self.history.before(at) } else { self.history.after(at) };
+            match next.cloned() {
+                None if back => {
+                    self.say("there is nothing kept of before that", true);
+                    break;
+                }
+                Some(tick)
+                    if back
+                        || steps != usize::MAX && self.history.newest().is_some_and(|n| n.at != tick.at) =>
+                {
+                    (self.held, self.is_frozen) = (Some(tick), false);
+                }
+                _ => {
+                    (self.held, self.is_frozen) = (None, false);
+                    break;
+                }
+            }
+        }
+        self.is_stale = true;
+    }
+
+    fn reset(&mut self) {
+        self.is_stale = true;
+        if self.baseline.take().is_some() {
+            self.reset_at = None;
+            return self.say("totals count from the node's start", false);
+        }
+        let Some(tick) = self.tick().cloned() else { return };
+        self.baseline =
+            Some(Baseline { snapshot: Arc::clone(&tick.snapshot), classes: Arc::clone(&tick.classes) });
+        self.reset_at = Some(tick.snapshot.taken_unix_ns);
+        self.shows_rates = false;
+        self.say("totals count from now on; z once more: from the node's start", false);
+    }
+
+    fn set_interval(&mut self, longer: bool) -> Vec<Do> {
+        let now = self.interval.as_millis() as u64;
+        let next = if longer {
+            INTERVALS_MS.iter().find(|ms| **ms > now)
+        } else {
+            INTERVALS_MS.iter().rev().find(|ms| **ms < now)
+        };
+        let Some(ms) = next else { return Vec::new() };
+        self.interval = Duration::from_millis(*ms);
+        vec![Do::Order(Order::Every(self.interval))]
+    }
+
+    fn ask_where(&mut self) {
+        let Some(tick) = self.tick() else { return self.say("there is nothing to write yet", true) };
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        let node: String = tick.snapshot.identity.node.chars().take(64).map(plain).collect();
+        let time = rfc3339(tick.snapshot.taken_unix_ns).replace(['-', ':'], "");
+        let time = time.get(..15).unwrap_or_default();
+        let ending = if self.is_held() { "json" } else { "raw" };
+        self.over = None;
+        self.prompt = Some(Prompt::Save(Input::new(format!("{node}-{time}Z.{ending}"))));
+    }
+
+    fn type_in(&mut self, key: &KeyEvent) -> Vec<Do> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let is_end = key.code == KeyCode::Esc || control && key.code == KeyCode::Char('c');
+        let Some(prompt) = &mut self.prompt else { return Vec::new() };
+        let (Prompt::Filter(input, _) | Prompt::Save(input)) = prompt;
+        if !is_end && key.code != KeyCode::Enter {
+            if let Some(request) = request(key) {
+                input.handle(request);
+            }
+            if let Prompt::Filter(input, _) = prompt {
+                let filter = input.value().to_owned();
+                self.set_filter(&filter);
+            }
+            return Vec::new();
+        }
+        match self.prompt.take() {
+            Some(Prompt::Filter(_, before)) if is_end => self.set_filter(&before),
+            Some(Prompt::Save(input)) if !is_end && !input.value().trim().is_empty() => {
+                let past = if self.is_held() { self.tick().cloned() } else { None };
+                return vec![Do::Order(Order::Save(PathBuf::from(input.value().trim()), past))];
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+}
+
+/// What a key does to a line of text.
+fn request(key: &KeyEvent) -> Option<InputRequest> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    Some(match key.code {
+        KeyCode::Char('u') if control => InputRequest::DeleteLine,
+        KeyCode::Char('w') if control => InputRequest::DeletePrevWord,
+        KeyCode::Char('k') if control => InputRequest::DeleteTillEnd,
+        KeyCode::Char('a') if control => InputRequest::GoToStart,
+        KeyCode::Char('e') if control => InputRequest::GoToEnd,
+        KeyCode::Char(c) if !control => InputRequest::InsertChar(c),
+        KeyCode::Backspace => InputRequest::DeletePrevChar,
+        KeyCode::Delete => InputRequest::DeleteNextChar,
+        KeyCode::Left => InputRequest::GoToPrevChar,
+        KeyCode::Right => InputRequest::GoToNextChar,
+        KeyCode::Home => InputRequest::GoToStart,
+        KeyCode::End => InputRequest::GoToEnd,
+        _ => return None,
+    })
+}

@@ -1,0 +1,480 @@
+//! Collection: a thread that looks at the node once per tick and hands on what it saw, owned. It alone touches regions
+//! and the file system; the screen draws from what it was handed.
+//!
+//! ```text
+//!   screen ── Order ──► collector ── News ──► screen
+//! ```
+//! A tick is skipped where the screen has not taken the one before, so that no more than one waits.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use atomscope::attach::{AttachError, Glance, Inode, Region};
+use atomscope::find::Who;
+use atomscope::raw::RawDump;
+use atomscope::snapshot::Snapshot;
+use atomscope::text::clean_path;
+use atomscope::usage::Usage;
+use atomscope::vitals::Vitals;
+use atomscope_layout::decode::{ActorTree, Clock};
+use atomscope_layout::dto::Forest;
+use atomscope_layout::follow::{Follower, Look};
+use atomscope_layout::instances::{Domain, worker};
+use ratatui::crossterm::event::Event as Input;
+
+use crate::cli::{Format, Place};
+use crate::commands::{self, PsRow, search};
+use crate::doctor::{Finding, findings};
+use crate::output::{Failure, to_file};
+use crate::show::{TypeCount, types};
+use crate::stat::{Counts, life};
+use crate::subsystems::{Summary, summaries};
+use crate::tail::{count_loss, describe};
+
+/// Between two looks for the successor of a node that has ended.
+const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
+
+/// What the collector is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Look at this node from now on.
+    Watch(Box<Glance>),
+    /// Look that often.
+    Every(Duration),
+    /// Look at once.
+    Now,
+    /// Whether to list the nodes of this machine with each look.
+    Nodes(bool),
+    /// Write what is there now, or what was at that tick, to a file.
+    Save(PathBuf, Option<Arc<Tick>>),
+}
+
+/// What the screen is told.
+#[derive(Debug)]
+pub enum News {
+    /// Something of the terminal.
+    Input(Input),
+    /// Nothing more can come of the terminal.
+    NoInput,
+    /// A look at the node, and what has happened since the one before.
+    Tick(Box<Tick>, Vec<EventRow>),
+    /// The node cannot be looked at any more, or not at all.
+    Lost(String),
+    /// The nodes of this machine, and how many regions of other users there are; or why they are not known.
+    Nodes(Result<(Vec<PsRow>, usize), String>),
+    /// A node of the same name that was made later than the one that has ended.
+    Successor(Box<Glance>),
+    /// What was written, or why not.
+    Saved(Result<String, String>),
+}
+
+/// A node at one time, with what is made of it once.
+#[derive(Debug)]
+pub struct Tick {
+    /// When, by a clock that never jumps.
+    pub at: Instant,
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// Without its actors.
+    pub snapshot: Arc<Snapshot>,
+    /// The look before, and the seconds since then.
+    pub before: Option<(Arc<Snapshot>, f64)>,
+    pub actors: ActorTree,
+    /// Of each actor, how many are below it.
+    pub below: Vec<u32>,
+    pub classes: Arc<Vec<TypeCount>>,
+    /// Those of the look before.
+    pub classes_before: Option<Arc<Vec<TypeCount>>>,
+    /// The subsystems in use, each in a line.
+    pub summaries: Vec<Summary>,
+    pub usage: Usage,
+    pub caveats: Vec<String>,
+    pub findings: Vec<Finding>,
+    pub uptime: Duration,
+    pub point: Point,
+    /// What this program takes.
+    pub own: Option<Vitals>,
+    /// How long it took to look.
+    pub took: Duration,
+}
+
+impl Tick {
+    /// Whether there will be no other of this node.
+    pub fn is_last(&self) -> bool {
+        self.snapshot.dumped.is_some() || !self.snapshot.liveness.verdict.is_alive()
+    }
+
+    /// Bytes of memory that it takes, nearly.
+    pub fn bytes_held(&self) -> usize {
+        /// What an instance, a metric or a row takes beside its name.
+        const EACH: usize = 512;
+        let told = &self.snapshot.subsystems;
+        let things = told.instances.entries.len()
+            + self.snapshot.metrics.len()
+            + self.snapshot.dead_letters.recent.len()
+            + told.cluster.members.len()
+            + told.sharding.allocations.len()
+            + told.persistence.recent_writes.len()
+            + self.classes.len();
+        self.actors.bytes() + self.below.capacity() * size_of::<u32>() + things * EACH + (16 << 10)
+    }
+}
+
+/// The numbers of a tick of which lines are drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Point {
+    pub counts: Counts,
+    pub live: u64,
+    pub spawned_per_s: f64,
+    pub stopped_per_s: f64,
+    pub dead_letters_per_s: f64,
+    pub events_per_s: f64,
+    /// Of all workers' time, how much they spent on tasks.
+    pub busy_percent: Option<f64>,
+    /// Of one processor.
+    pub cpu_percent: Option<f64>,
+    pub memory_bytes: Option<u64>,
+    /// Whether the rates are averages since the node's start.
+    pub is_average: bool,
+}
+
+/// Something that happened, or was missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// UTC, where the node's clock can be read.
+    pub at_unix_ns: Option<i128>,
+    /// Empty of what was missed.
+    pub topic: &'static str,
+    pub word: &'static str,
+    pub text: String,
+    /// How many were missed.
+    pub lost: u64,
+}
+
+impl EventRow {
+    /// What a look brought, in order.
+    pub fn of(look: Look, clock: Option<Clock>) -> Vec<Self> {
+        let time = |stamp| clock.map(|clock| clock.unix_ns(stamp));
+        let losses = look.losses.into_iter().map(|loss| {
+            let (stamp, at_unix_ns) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
+            let (text, lost) = (count_loss(&loss), loss.all());
+            ((stamp, 0), Self { at_unix_ns, topic: "", word: "lost", text, lost })
+        });
+        let events = look.events.into_iter().map(|event| {
+            let (word, _, text) = describe(&event.event);
+            let (topic, at_unix_ns) = (event.event.topic(), time(event.stamp));
+            ((event.stamp, 1), Self { at_unix_ns, topic, word, text, lost: 0 })
+        });
+        let mut rows: Vec<_> = losses.chain(events).collect();
+        rows.sort_by_key(|(order, _)| *order);
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+/// What is kept of the look before.
+#[derive(Debug)]
+struct Before {
+    at: Instant,
+    snapshot: Arc<Snapshot>,
+    classes: Arc<Vec<TypeCount>>,
+    counts: Counts,
+}
+
+/// A node that is being looked at.
+#[derive(Debug)]
+pub struct Watched {
+    region: Region,
+    follower: Follower,
+    before: Option<Before>,
+    has_ended: bool,
+}
+
+impl Watched {
+    /// Attaches to it.
+    pub fn open(glance: &Glance, place: &Place) -> Result<Self, AttachError> {
+        Self::of(glance.open(place.max_size)?)
+    }
+
+    /// Looks at this region from now on.
+    pub fn of(region: Region) -> Result<Self, AttachError> {
+        let follower = Follower::from_oldest(&region.reader()?);
+        Ok(Self { region, follower, before: None, has_ended: false })
+    }
+
+    /// Looks at it.
+    pub fn look(&mut self) -> Result<(Tick, Vec<EventRow>), AttachError> {
+        let at = Instant::now();
+        let region = &self.region;
+        let mut snapshot = Snapshot::take(region)?;
+        // Before the events: what a node that is dead by now has published is all there.
+        let is_last = region.dumped().is_some() || !snapshot.liveness.verdict.is_alive();
+        let reader = region.reader()?;
+        let look = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
+        let events = EventRow::of(look, reader.clock());
+        let counts = Counts::read(&reader, &snapshot.totals);
+        let usage = Usage::take(region, &snapshot)?;
+        let caveats = snapshot.caveats();
+        let findings = findings(region, &snapshot, &usage);
+        let uptime = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
+        let summaries = summaries(&snapshot);
+        let classes = Arc::new(types(&snapshot.actors));
+        let actors = std::mem::take(&mut snapshot.actors).into_tree();
+        let below = below(actors.forest(), actors.actors().len());
+        region.still_whole()?;
+        let point = point(&snapshot, counts, self.before.as_ref(), at, uptime);
+        let snapshot = Arc::new(snapshot);
+        let before = self.before.replace(Before {
+            at,
+            snapshot: Arc::clone(&snapshot),
+            classes: Arc::clone(&classes),
+            counts,
+        });
+        self.has_ended = is_last;
+        let tick = Tick {
+            at,
+            path: region.path().to_owned(),
+            bytes: region.bytes(),
+            classes_before: before.as_ref().map(|before| Arc::clone(&before.classes)),
+            before: before.map(|before| (before.snapshot, (at - before.at).as_secs_f64())),
+            snapshot,
+            actors,
+            below,
+            classes,
+            summaries,
+            usage,
+            caveats,
+            findings,
+            uptime,
+            point,
+            own: Vitals::own(),
+            took: at.elapsed(),
+        };
+        Ok((tick, events))
+    }
+}
+
+/// How many are below each actor of a forest.
+fn below(forest: &Forest, actors: usize) -> Vec<u32> {
+    let mut below = vec![0u32; actors];
+    // Those below before the ones above them.
+    let mut order: Vec<u32> = forest.below(None).collect();
+    let mut at = 0;
+    while let Some(number) = order.get(at).copied() {
+        order.extend(forest.below(Some(number)));
+        at += 1;
+    }
+    for number in order.into_iter().rev() {
+        if let Some(above) = forest.above(number) {
+            below[above as usize] += below[number as usize] + 1;
+        }
+    }
+    below
+}
+
+fn point(
+    snapshot: &Snapshot,
+    counts: Counts,
+    before: Option<&Before>,
+    at: Instant,
+    uptime: Duration,
+) -> Point {
+    let then = before.map_or(Counts::default(), |before| before.counts);
+    let seconds = before.map_or(uptime, |before| at - before.at).as_secs_f64().max(1e-9);
+    let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+    let cpu_s = |snapshot: &Snapshot| snapshot.process.map(|process| process.cpu_s());
+    let cpu_before = before.map_or(Some(0.0), |before| cpu_s(&before.snapshot));
+    let cpu = cpu_s(snapshot).zip(cpu_before).map(|(now, then)| (now - then).max(0.0) / seconds * 100.0);
+    Point {
+        counts,
+        live: snapshot.totals.live,
+        spawned_per_s: rate(counts.spawned, then.spawned),
+        stopped_per_s: rate(counts.stopped, then.stopped),
+        dead_letters_per_s: rate(counts.dead_letters, then.dead_letters),
+        events_per_s: rate(counts.events, then.events),
+        busy_percent: busy(snapshot, before.map(|before| &*before.snapshot), seconds),
+        cpu_percent: cpu,
+        memory_bytes: snapshot.process.map(|process| process.memory_bytes),
+        is_average: before.is_none(),
+    }
+}
+
+/// Of the time of all workers, how much they spent on tasks.
+fn busy(snapshot: &Snapshot, before: Option<&Snapshot>, seconds: f64) -> Option<f64> {
+    fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
+        let all = snapshot.subsystems.instances.of(Domain::Worker);
+        all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
+    }
+    let then: HashMap<&str, u64> = before.into_iter().flat_map(workers).collect();
+    let (mut count, mut busy_ns) = (0u32, 0u64);
+    for (name, ns) in workers(snapshot) {
+        let since = if before.is_some() { *then.get(name)? } else { 0 };
+        (count, busy_ns) = (count + 1, busy_ns.saturating_add(ns.saturating_sub(since)));
+    }
+    // The poller looks at workers about as often as this does, so that one interval may hold two of its looks.
+    (count > 0).then(|| (busy_ns as f64 / 1e9 / seconds / f64::from(count) * 100.0).min(100.0))
+}
+
+/// The collecting thread.
+#[derive(Debug)]
+pub struct Collector {
+    pub place: Place,
+    pub orders: Receiver<Order>,
+    pub news: SyncSender<News>,
+    /// Set while the screen has a tick that it has not taken.
+    pub is_waiting: Arc<AtomicBool>,
+    pub interval: Duration,
+}
+
+/// Nobody listens any more.
+struct Gone;
+
+impl Collector {
+    /// Collects until nobody gives orders, or listens, any more.
+    pub fn run(self, watched: Option<Glance>) {
+        let (mut watched, mut lists_nodes) = (watched.map(|glance| (glance, None)), false);
+        let _ = self.go_on(&mut watched, &mut lists_nodes);
+    }
+
+    fn go_on(
+        mut self,
+        watched: &mut Option<(Glance, Option<Watched>)>,
+        lists_nodes: &mut bool,
+    ) -> Result<(), Gone> {
+        let mut next = Instant::now();
+        let mut next_search = next;
+        loop {
+            let now = Instant::now();
+            match self.orders.recv_timeout(next.saturating_duration_since(now)) {
+                Ok(Order::Watch(glance)) => {
+                    *watched = Some((*glance, None));
+                    next = now;
+                }
+                Ok(Order::Every(interval)) => {
+                    next = next.min(now + interval);
+                    self.interval = interval;
+                }
+                Ok(Order::Now) => next = now,
+                Ok(Order::Nodes(wanted)) => {
+                    *lists_nodes = wanted;
+                    next = if wanted { now } else { next };
+                }
+                Ok(Order::Save(path, tick)) => {
+                    let region = watched.as_ref().and_then(|(_, watched)| watched.as_ref());
+                    let saved = save(&path, region.map(|watched| &watched.region), tick);
+                    self.tell(News::Saved(saved))?;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some((glance, region)) = watched {
+                        self.look(glance, region)?;
+                        let has_ended = region.as_ref().is_none_or(|region| region.has_ended);
+                        if has_ended && glance.dumped.is_none() && now >= next_search {
+                            self.search(glance)?;
+                            next_search = now + SUCCESSOR_EVERY;
+                        }
+                    }
+                    if *lists_nodes {
+                        let nodes = commands::nodes(&self.place).map_err(sentence);
+                        self.tell(News::Nodes(nodes))?;
+                    }
+                    // What took longer than the interval is not caught up with.
+                    next = (next + self.interval).max(now);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, news: News) -> Result<(), Gone> {
+        self.news.send(news).map_err(|_| Gone)
+    }
+
+    fn look(&self, glance: &Glance, watched: &mut Option<Watched>) -> Result<(), Gone> {
+        let opens = watched.is_none();
+        if watched.as_ref().is_some_and(|watched| watched.has_ended)
+            || self.is_waiting.load(Ordering::Relaxed)
+        {
+            return Ok(());
+        }
+        let look = match watched {
+            Some(watched) => watched.look(),
+            None => Watched::open(glance, &self.place).and_then(|new| watched.insert(new).look()),
+        };
+        match look {
+            Ok((tick, events)) => {
+                self.is_waiting.store(true, Ordering::Relaxed);
+                self.tell(News::Tick(Box::new(tick), events))
+            }
+            Err(error) => {
+                // What was there is kept, so that it is not opened again and again.
+                if let Some(watched) = watched {
+                    watched.has_ended = true;
+                }
+                let hint = if opens { "; Esc shows the other nodes" } else { "" };
+                self.tell(News::Lost(format!("{error}{hint}")))
+            }
+        }
+    }
+
+    fn search(&self, ended: &Glance) -> Result<(), Gone> {
+        let header = &ended.identity.header;
+        let meant = [Who::File(ended.path.clone()), Who::Node(ended.identity.node.clone().into())];
+        let known: [Inode; 1] = [ended.inode];
+        match search(&self.place).successor(meant, Some(header.created_unix_ns), &known) {
+            Some(found) => self.tell(News::Successor(Box::new(found))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a failure says.
+pub fn sentence(failure: Failure) -> String {
+    match failure {
+        Failure::Usage(why) | Failure::Failed(why) => why,
+        Failure::Enough => "nobody reads it".to_owned(),
+    }
+}
+
+/// Writes what there is now, or was at `tick`, in the form that the file's name ends in.
+fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result<String, String> {
+    let Some(region) = region else { return Err("there is no node to save".to_owned()) };
+    if path.exists() {
+        return Err(format!("{} is there already; name another file", clean_path(path)));
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let format = match ending {
+        "raw" => Format::Raw,
+        "json" => Format::Json,
+        "ndjson" => Format::Ndjson,
+        _ => {
+            return Err(
+                "a file's name ends in .raw, .json or .ndjson here, which says what is written".to_owned()
+            );
+        }
+    };
+    let written = match (format, tick) {
+        (Format::Raw, Some(_)) => {
+            return Err("only the present can be saved as .raw: go there with ] or save .json".to_owned());
+        }
+        (Format::Raw, None) => RawDump::take(region)
+            .map_err(Failure::from)
+            .and_then(|dump| to_file(path, region, |out| dump.write(out))),
+        (_, tick) => {
+            let snapshot = match tick {
+                Some(tick) => {
+                    let actors = tick.actors.actors().clone();
+                    Ok(Snapshot { actors, ..(*tick.snapshot).clone() })
+                }
+                None => Snapshot::take(region).map_err(Failure::from),
+            };
+            snapshot.and_then(|snapshot| {
+                let dump = snapshot.into_dump(false);
+                to_file(path, region, |out| commands::write_dump(dump, format, out))
+            })
+        }
+    };
+    written.map(|()| clean_path(path)).map_err(sentence)
+}

@@ -1,0 +1,829 @@
+//! Drawing: from the screen's state to a buffer of cells, and nothing else. Whatever a region or a file's name may hold
+//! is made safe to print here.
+
+use std::time::{Duration, Instant};
+
+use atomscope::liveness::Verdict;
+use atomscope::snapshot::now_unix_ns;
+use atomscope::text::clean;
+use atomscope_layout::decode::rfc3339;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph, RenderDirection, Sparkline};
+use tui_input::Input;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::app::{App, Over, Prompt};
+use super::collect::{Point, Tick};
+use super::keys::{FILTER_HELP, KEYS};
+use super::sheet::{Mode, Sort, detail};
+use super::view::View;
+use crate::doctor::Level;
+use crate::human::{bytes, count, duration};
+use crate::list::{Column, Value, unit_of_row};
+use crate::show::takes;
+use crate::table::{Side, cut, shrink};
+
+/// Text columns are not cut to less than this; if that does not help, the last columns are left out.
+const LEAST_TEXT: usize = 10;
+const GAP: usize = 2;
+/// Two things stand side by side from this width on.
+const WIDE: u16 = 120;
+/// Lines above a list at most.
+const MOST_LINES: usize = 4;
+/// Classes that the overview lists.
+const CLASSES: usize = 8;
+
+/// The colours, which are the terminal's own, so that they suit a light and a dark one; or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Theme {
+    pub colours: bool,
+}
+
+impl Theme {
+    fn colour(self, colour: Color) -> Style {
+        if self.colours { Style::new().fg(colour) } else { Style::new() }
+    }
+
+    fn good(self) -> Style {
+        self.colour(Color::Green)
+    }
+
+    fn odd(self) -> Style {
+        self.colour(Color::Yellow)
+    }
+
+    fn bad(self) -> Style {
+        self.colour(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    fn accent(self) -> Style {
+        self.colour(Color::Cyan)
+    }
+
+    fn dim(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    fn chosen(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    fn verdict(self, verdict: Verdict) -> Style {
+        match verdict {
+            Verdict::Live => self.good(),
+            Verdict::Crashed | Verdict::Wedged(_) => self.bad(),
+            Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => self.odd(),
+        }
+    }
+}
+
+/// Draws everything.
+pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
+    let area = frame.area();
+    let rows = area.height;
+    let heights = match rows {
+        0..2 => [0, 0, 0, rows, 0],
+        2..3 => [1, 0, 0, 1, 0],
+        3..8 => [1, 0, 0, rows - 2, 1],
+        _ => [1, 1, 1, rows - 4, 1],
+    };
+    let [banner_at, truth_at, tabs_at, body, foot] =
+        Layout::vertical(heights.map(Constraint::Length)).areas(area);
+    frame.render_widget(banner(app, theme, banner_at.width.into()), banner_at);
+    frame.render_widget(truth(app, theme), truth_at);
+    frame.render_widget(tabs(app, theme, tabs_at.width.into()), tabs_at);
+    match app.over {
+        Some(Over::Help) => help(frame, body, app, theme),
+        _ if app.view == View::Overview => overview(frame, body, app, theme),
+        over => {
+            let (list, pane) = match over {
+                Some(Over::Detail) => split(body),
+                _ => (body, None),
+            };
+            listing(frame, list, app, theme);
+            if let Some(pane) = pane {
+                details(frame, pane, app, theme);
+            }
+        }
+    }
+    footer(frame, foot, app, theme);
+}
+
+/// A pane beside the list where there is room, else below it, else in its place.
+fn split(body: Rect) -> (Rect, Option<Rect>) {
+    let halves = |layout: Layout| {
+        let [list, pane] = layout.areas(body);
+        (list, Some(pane))
+    };
+    match (body.width, body.height) {
+        (WIDE.., _) => halves(Layout::horizontal([Constraint::Percentage(58), Constraint::Percentage(42)])),
+        (_, 12..) => halves(Layout::vertical([Constraint::Percentage(45), Constraint::Percentage(55)])),
+        _ => (Rect { height: 0, ..body }, Some(body)),
+    }
+}
+
+fn safe(text: &str) -> String {
+    clean(text).into_owned()
+}
+
+fn time_of_day(unix_ns: i128) -> String {
+    rfc3339(unix_ns).get(11..19).unwrap_or_default().to_owned() + "Z"
+}
+
+/// Which node, how it is, and how old what is shown.
+fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    let mut spans = Vec::new();
+    let plain = |text: String| Span::raw(text);
+    let Some(tick) = app.tick().filter(|_| app.is_watching) else {
+        let text = match (&app.lost, app.is_watching) {
+            (Some(why), true) => Span::styled(safe(why), theme.bad()),
+            (None, true) => plain("atomscope top: waiting for the node".into()),
+            _ => Span::styled("atomscope top: choose a node", theme.strong()),
+        };
+        return Line::from(text);
+    };
+    let snapshot = &tick.snapshot;
+    let verdict = snapshot.liveness.verdict;
+    let style = theme.verdict(verdict);
+    if app.is_held() {
+        let what = if app.is_frozen { "FROZEN" } else { "PAST" };
+        let ago = now_unix_ns().saturating_sub(snapshot.taken_unix_ns).max(0);
+        let ago = duration(Duration::from_nanos(u64::try_from(ago).unwrap_or(u64::MAX)));
+        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken_unix_ns));
+        spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
+        spans.push(plain(" ".into()));
+    }
+    spans.push(Span::styled("● ", style));
+    spans.push(Span::styled(safe(&snapshot.identity.node), theme.strong()));
+    spans.push(plain(" ".into()));
+    let why = verdict.why().map(|why| format!(": {why}")).unwrap_or_default();
+    let state = match snapshot.dumped {
+        Some(taken) => format!("dump of a {} node, taken {}{why}", verdict.word(), rfc3339(taken.unix_ns)),
+        None => format!("{}{why}", verdict.word()),
+    };
+    spans.push(Span::styled(state, style));
+    if let Some(why) = &app.lost {
+        spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
+    }
+    // How old it is comes before what could be cut off.
+    let beat = snapshot.liveness.newest_beat_age();
+    let age = match (tick.is_last(), snapshot.dumped.is_some()) {
+        (_, true) => String::new(),
+        (true, _) => {
+            let at = beat.map_or(String::new(), |age| {
+                let age = age.saturating_add(tick.at.elapsed());
+                format!(", whose last beat was {} ago", duration(age))
+            });
+            format!("; this is its last state{at}")
+        }
+        _ => {
+            let looked = tick.at.elapsed();
+            let beat = beat.filter(|_| matches!(verdict, Verdict::Wedged(_)));
+            let beat = beat.map(|age| format!(", last beat {} ago", duration(age.saturating_add(looked))));
+            format!("; seen {} ago{}", duration(looked), beat.unwrap_or_default())
+        }
+    };
+    spans.push(plain(age));
+    if let (Some(successor), false) = (&app.successor, app.is_held()) {
+        let text = format!("; {} runs as its successor: s goes there", successor.pid());
+        spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
+    }
+    let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
+    spans.push(plain(format!(
+        "; pid {}{}, up {}, {} actors",
+        snapshot.pid,
+        system.unwrap_or_default(),
+        duration(tick.uptime),
+        snapshot.totals.live
+    )));
+    let right = format!(" every {} ", duration(app.interval));
+    let used: usize = spans.iter().map(|span| span.content.width()).sum();
+    if !tick.is_last() && used + right.width() <= width {
+        spans.push(plain(" ".repeat(width - used - right.width())));
+        spans.push(Span::styled(right, theme.dim()));
+    }
+    Line::from(spans)
+}
+
+/// What is lost, unreadable and left out, in one line; the rest is in the view of the telemetry itself.
+fn truth(app: &App, theme: Theme) -> Line<'static> {
+    let Some(tick) = app.tick().filter(|_| app.is_watching) else {
+        let others = app.of_others;
+        let text = if others > 0 { atomscope::find::others_note(others) } else { String::new() };
+        return Line::styled(text, theme.dim());
+    };
+    let told = &tick.snapshot.subsystems;
+    let unreadable = tick.actors.actors().unreadable
+        + tick.snapshot.dead_letters.unreadable
+        + told.instances.unreadable
+        + told.documents_unreadable;
+    let left_out = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
+    let numbers = [
+        (app.events.lost, "events lost here"),
+        (tick.point.counts.lost, "given up by the node"),
+        (unreadable, "records unreadable"),
+        (left_out, "things left out"),
+    ];
+    let mut spans = Vec::new();
+    for (number, what) in numbers {
+        let style = if number > 0 { theme.odd().add_modifier(Modifier::BOLD) } else { theme.dim() };
+        spans.push(Span::styled(format!("{number} {what}"), style));
+        spans.push(Span::styled("  ", theme.dim()));
+    }
+    // How the node is, the line above has said.
+    let caveats = tick
+        .caveats
+        .iter()
+        .filter(|caveat| !caveat.starts_with("the node is") && !caveat.starts_with("this is a dump"));
+    for caveat in caveats {
+        spans.push(Span::styled(format!("{}  ", safe(caveat)), theme.odd()));
+    }
+    Line::from(spans)
+}
+
+/// All views as far as there is room, the one that is shown among them.
+fn tabs(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    let names = View::ALL.map(|view| format!(" {} {} ", view.key(), view.title()));
+    let at = View::ALL.iter().position(|view| *view == app.view).unwrap_or_default();
+    let widths = |range: std::ops::Range<usize>| names[range].iter().map(|name| name.width()).sum::<usize>();
+    let mut first = 0;
+    // Room for a mark at each end.
+    while first < at && widths(first..at + 1) + 2 > width {
+        first += 1;
+    }
+    let mut spans = vec![Span::styled(if first > 0 { "‹" } else { "" }, theme.dim())];
+    let mut used = 1;
+    for (view, name) in View::ALL.into_iter().zip(names).skip(first) {
+        used += name.width();
+        if used + 1 > width && view != app.view {
+            spans.push(Span::styled("›", theme.dim()));
+            break;
+        }
+        let is_in_use = app.tick().is_none_or(|tick| view.is_in_use(tick));
+        let style = match view {
+            _ if view == app.view => theme.chosen().add_modifier(Modifier::BOLD),
+            View::Nodes => Style::new(),
+            _ if !is_in_use || !app.is_watching => theme.dim(),
+            _ => Style::new(),
+        };
+        spans.push(Span::styled(name, style));
+    }
+    Line::from(spans)
+}
+
+fn footer(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    if area.height == 0 {
+        return;
+    }
+    let line = match (&app.prompt, &app.message) {
+        (Some(Prompt::Filter(input, _)), _) => {
+            prompt(frame, area, "Filter: ", input, app.sheet.error.as_deref(), theme)
+        }
+        (Some(Prompt::Save(input)), _) => {
+            prompt(frame, area, "Write to (.raw .json .ndjson): ", input, None, theme)
+        }
+        (None, Some(message)) => {
+            Line::styled(safe(&message.text), if message.is_bad { theme.bad() } else { theme.good() })
+        }
+        (None, None) => hints(app, theme),
+    };
+    frame.render_widget(line, area);
+}
+
+fn prompt(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    title: &'static str,
+    input: &Input,
+    error: Option<&str>,
+    theme: Theme,
+) -> Line<'static> {
+    let room = usize::from(area.width).saturating_sub(title.width() + 1).max(1);
+    // What is typed may be pasted, and hold anything.
+    let scroll = input.visual_scroll(room);
+    let mut passed = 0;
+    let text: String = input
+        .value()
+        .chars()
+        .skip_while(|c| {
+            let is_left_out = passed < scroll;
+            passed += c.width().unwrap_or(0);
+            is_left_out
+        })
+        .map(|c| if atomscope::text::is_unsafe(c) { '·' } else { c })
+        .collect();
+    let x = title.width() + input.visual_cursor().saturating_sub(scroll);
+    let x = u16::try_from(x).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+    frame.set_cursor_position(Position::new(area.x + x, area.y));
+    let mut spans = vec![Span::styled(title, theme.strong()), Span::raw(text)];
+    if let Some(error) = error {
+        spans.push(Span::styled(format!("   {}", safe(error)), theme.bad()));
+    }
+    Line::from(spans)
+}
+
+fn hints(app: &App, theme: Theme) -> Line<'static> {
+    let mut hints: Vec<(&str, &str)> = match app.over {
+        Some(_) => vec![("Esc", "back"), ("↑↓", "scroll")],
+        None => match app.view {
+            View::Nodes => vec![("Enter", "look at it"), ("/", "filter")],
+            View::Overview => vec![("2", "actors")],
+            View::Actors if app.mode == Mode::Tree => {
+                vec![
+                    ("Enter", "more"),
+                    ("/", "filter"),
+                    ("Space", "fold"),
+                    ("t", "list, classes"),
+                    ("< >", "sort"),
+                ]
+            }
+            View::Actors => {
+                vec![("Enter", "more"), ("/", "filter"), ("t", "tree, list, classes"), ("< >", "sort")]
+            }
+            View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow"), ("Space", "freeze")],
+            _ => vec![
+                ("Enter", "more"),
+                ("/", "filter"),
+                ("← →", "lists"),
+                ("< >", "sort"),
+                ("v", "rates, totals"),
+            ],
+        },
+    };
+    hints.extend([("[ ]", "past"), ("p", "freeze"), ("w", "save"), ("?", "help"), ("q", "quit")]);
+    let spans = hints.into_iter().flat_map(|(key, what)| {
+        [Span::styled(format!(" {key} "), theme.chosen()), Span::raw(format!(" {what}  "))]
+    });
+    Line::from(spans.collect::<Vec<_>>())
+}
+
+/// A list with what stands above it.
+fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    if area.height == 0 {
+        return;
+    }
+    let lines = app.sheet.lines.len().min(MOST_LINES).min(usize::from(area.height / 4));
+    let has_bar = area.height >= 5;
+    let bar_height = u16::from(has_bar);
+    let heights = [lines as u16, bar_height].map(Constraint::Length);
+    let [above, bar_at, rows] = Layout::vertical([heights[0], heights[1], Constraint::Fill(1)]).areas(area);
+    let text: Vec<_> = app.sheet.lines.iter().take(lines).map(|line| Line::raw(safe(line))).collect();
+    frame.render_widget(Paragraph::new(text), above);
+    app.set_page(usize::from(rows.height.saturating_sub(1)).max(1));
+    if has_bar {
+        frame.render_widget(bar(app, theme, bar_at.width.into()), bar_at);
+    }
+    if app.sheet.len() == 0 {
+        let text = app.sheet.error.clone().unwrap_or_else(|| app.sheet.nothing.clone());
+        let lines = wrapped(&safe(&text), rows.width.into());
+        return frame.render_widget(Paragraph::new(lines).style(theme.dim()), rows);
+    }
+    table(frame, rows, app, theme);
+}
+
+/// Which lists there are, and how the one that is seen was chosen.
+fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    let sheet = &app.sheet;
+    let filter = app.place().map(|place| place.filter.as_str()).unwrap_or_default();
+    let mut notes = Vec::new();
+    if !filter.is_empty() {
+        let is_wrong = sheet.error.is_some() && app.prompt.is_none();
+        let text = if is_wrong { sheet.error.clone().unwrap_or_default() } else { format!("/{filter}") };
+        notes.push(Span::styled(
+            safe(&cut(&safe(&text), width / 2)),
+            if is_wrong { theme.bad() } else { theme.accent() },
+        ));
+    }
+    if app.hides_zeros {
+        notes.push(Span::styled("zeros hidden", theme.accent()));
+    }
+    if sheet.columns.iter().any(|column| column.side == Side::Right)
+        && app.view != View::Nodes
+        && app.view != View::Own
+    {
+        let is_last = app.tick().is_none_or(|tick| tick.is_last());
+        let text = match app.reset_at {
+            _ if app.shows_rates && !is_last => "rates".to_owned(),
+            Some(at) => format!("totals since {}", time_of_day(at)),
+            None => "totals".to_owned(),
+        };
+        notes.push(Span::styled(text, theme.dim()));
+    }
+    if app.view == View::Events {
+        notes.push(Span::styled(if app.follows { "following" } else { "not following" }, theme.dim()));
+    }
+    let at = app.place().map_or(0, |place| place.cursor) + usize::from(sheet.len() > 0);
+    let of = if sheet.found > sheet.len() { format!(" of {}", sheet.found) } else { String::new() };
+    notes.push(Span::raw(format!("{at}/{}{of}", sheet.len())));
+    let mut right: Vec<Span<'static>> = Vec::new();
+    for note in notes {
+        right.push(Span::raw("  "));
+        right.push(note);
+    }
+    let right_width: usize = right.iter().map(|span| span.content.width()).sum();
+    let room = width.saturating_sub(right_width);
+    let mut spans = Vec::new();
+    let mut used = 0;
+    let first = match sheet.lists.iter().take(sheet.list + 1).map(|(name, _)| name.len() + 8).sum::<usize>() {
+        wide if wide > room => sheet.list,
+        _ => 0,
+    };
+    for (number, (name, length)) in sheet.lists.iter().enumerate().skip(first) {
+        let text = format!(" {name} {length} ");
+        if used + text.width() > room {
+            break;
+        }
+        used += text.width();
+        let style = match number {
+            _ if number == sheet.list => theme.chosen(),
+            _ if *length == 0 => theme.dim(),
+            _ => Style::new(),
+        };
+        spans.push(Span::styled(text, style));
+    }
+    spans.push(Span::raw(" ".repeat(room.saturating_sub(used))));
+    spans.extend(right);
+    Line::from(spans)
+}
+
+fn title(column: &Column, at: usize, heading: &str, sort: Option<Sort>) -> String {
+    let text = if at == 0 { heading.to_owned() } else { column.title() };
+    match sort.filter(|sort| sort.column == column.name) {
+        // Numbers come from the greatest unless turned round, texts from A to Z.
+        Some(sort) => text + if sort.reverse == (column.side == Side::Right) { "▲" } else { "▼" },
+        None => text,
+    }
+}
+
+/// The rows that are seen, in columns of which as many are shown as there is room for.
+fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    let (first, cursor) = app.place().map_or((0, 0), |place| (place.first, place.cursor));
+    let seen = usize::from(area.height.saturating_sub(1)).max(usize::from(area.height == 1));
+    let sheet = &app.sheet;
+    let columns: Vec<(usize, &Column)> =
+        sheet.columns.iter().enumerate().filter(|(_, column)| column.is_shown).collect();
+    let end = sheet.len().min(first.saturating_add(seen));
+    let rows: Vec<Vec<String>> = (first..end)
+        .map(|at| {
+            let row = sheet.row(at, app.source());
+            let unit = unit_of_row(&sheet.columns, &row);
+            let shown = |(at, column): &(usize, &Column)| {
+                let value = row.get(*at).unwrap_or(&Value::Unknown);
+                safe(&column.shown(value, unit))
+            };
+            columns.iter().map(shown).collect()
+        })
+        .collect();
+    let titles: Vec<String> =
+        columns.iter().map(|(at, column)| title(column, *at, sheet.heading, sheet.sort)).collect();
+    // A column keeps the width that it has had.
+    let before = app.widths.get(&(app.view, sheet.name));
+    let mut natural: Vec<usize> = titles.iter().map(|title| title.width()).collect();
+    for row in &rows {
+        natural.iter_mut().zip(row).for_each(|(width, text)| *width = text.width().max(*width));
+    }
+    if let Some(before) = before.filter(|before| before.len() == natural.len()) {
+        natural.iter_mut().zip(before).for_each(|(width, before)| *width = (*before).max(*width));
+    }
+    let is_sorted_by = |at: usize| sheet.sort.is_some_and(|sort| columns[at].1.name == sort.column);
+    let kept = fit(&columns, &natural, area.width.into(), is_sorted_by);
+    let mut lines = Vec::new();
+    let draw_row = |texts: &[String], style: &dyn Fn(usize) -> Style| {
+        let mut spans = Vec::new();
+        for (nth, (at, width)) in kept.iter().enumerate() {
+            let text = cut(&texts[*at], *width);
+            let room = " ".repeat(width.saturating_sub(text.width()));
+            let gap = if nth == 0 { "" } else { "  " };
+            let padded = match columns[*at].1.side {
+                Side::Right => format!("{gap}{room}{text}"),
+                Side::Left => format!("{gap}{text}{room}"),
+            };
+            spans.push(Span::styled(padded, style(*at)));
+        }
+        Line::from(spans)
+    };
+    if area.height > 1 {
+        lines.push(draw_row(&titles, &|_| theme.strong().add_modifier(Modifier::UNDERLINED)));
+    }
+    for (row, at) in rows.iter().zip(first..) {
+        let line = draw_row(row, &|column| tone(columns[column].1.name, &row[column], theme));
+        lines.push(if at == cursor { line.style(theme.chosen()) } else { line });
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+    app.widths.insert((app.view, app.sheet.name), natural);
+}
+
+/// Which columns are shown, and how wide.
+fn fit(
+    columns: &[(usize, &Column)],
+    natural: &[usize],
+    width: usize,
+    is_sorted_by: impl Fn(usize) -> bool,
+) -> Vec<(usize, usize)> {
+    let least = |at: usize| match columns[at].1.side {
+        Side::Right => natural[at],
+        Side::Left => natural[at].min(LEAST_TEXT),
+    };
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let needed = |kept: &[usize]| kept.iter().map(|at| least(*at) + GAP).sum::<usize>().saturating_sub(GAP);
+    while kept.len() > 1 && needed(&kept) > width {
+        // The first tells what it is, and by what it is sorted should be seen too.
+        let last = (1..kept.len()).rev().find(|nth| !is_sorted_by(kept[*nth])).unwrap_or(kept.len() - 1);
+        kept.remove(last);
+    }
+    let gaps = GAP * kept.len().saturating_sub(1);
+    let is_right = |at: &usize| columns[*at].1.side == Side::Right;
+    let rights: usize = kept.iter().filter(|at| is_right(at)).map(|at| natural[*at]).sum();
+    let mut texts: Vec<usize> = kept.iter().filter(|at| !is_right(at)).map(|at| natural[*at]).collect();
+    shrink(&mut texts, width.saturating_sub(gaps + rights));
+    let mut texts = texts.into_iter();
+    let of = |at: usize| if is_right(&at) { natural[at] } else { texts.next().unwrap_or(LEAST_TEXT) };
+    kept.iter().copied().map(of).zip(&kept).map(|(wide, at)| (*at, wide.min(width))).collect()
+}
+
+/// The colour of what wants a look.
+fn tone(column: &str, text: &str, theme: Theme) -> Style {
+    match (column, text) {
+        ("state", "live") | ("event", "spawned") => theme.good(),
+        ("state", "wedged" | "crashed" | "corrupt" | "refused" | "incompatible") => theme.bad(),
+        ("state", "closed" | "starting" | "stopping" | "not ready") => theme.odd(),
+        ("event", "lost") | ("reachable" | "available", "no") | ("quarantined", "yes") => theme.bad(),
+        ("event", "dead letter") => theme.odd(),
+        ("event", "cluster" | "sharding") => theme.accent(),
+        ("failures" | "errors" | "lost" | "given_up", number)
+            if !number.starts_with('0') && number != "-" =>
+        {
+            theme.odd()
+        }
+        ("time" | "timestamp", _) => theme.dim(),
+        _ => Style::new(),
+    }
+}
+
+/// A text in lines of at most so many columns; broken at spaces where there are some.
+fn wrapped(text: &str, width: usize) -> Vec<Line<'static>> {
+    let width = width.max(1);
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        if used > 0 && used + word.trim_end().width() > width {
+            lines.push(Line::raw(std::mem::take(&mut line)));
+            used = 0;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used + wide > width && used > 0 {
+                lines.push(Line::raw(std::mem::take(&mut line)));
+                used = 0;
+            }
+            line.push(c);
+            used += wide;
+        }
+    }
+    lines.push(Line::raw(line));
+    lines
+}
+
+/// Lines of which only some are seen, from `first` on as far as that goes.
+fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, first: &mut usize) {
+    *first = (*first).min(lines.len().saturating_sub(area.height.into()));
+    let seen: Vec<_> = lines.into_iter().skip(*first).take(area.height.into()).collect();
+    frame.render_widget(Paragraph::new(seen), area);
+}
+
+fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    let cursor = app.place().map_or(0, |place| place.cursor);
+    let pairs = detail(&app.sheet, cursor, app.source());
+    let borders = if area.width >= WIDE / 3 && area.x > 0 { Borders::LEFT } else { Borders::TOP };
+    let block = Block::new().borders(borders).title(Span::styled(" Esc closes this ", theme.dim()));
+    let inner = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    let mut lines = Vec::new();
+    for (title, text) in pairs {
+        if !title.is_empty() {
+            lines.push(Line::styled(safe(&title), theme.accent()));
+        }
+        for line in wrapped(&safe(&text), usize::from(inner.width).saturating_sub(2)) {
+            let mut spans = vec![Span::raw("  ")];
+            spans.extend(line.spans);
+            lines.push(Line::from(spans));
+        }
+    }
+    scrolled(frame, inner, lines, &mut app.over_first);
+}
+
+fn help(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    const KEYS_WIDTH: usize = 12;
+    let mut blocks: Vec<Vec<Line<'static>>> = KEYS
+        .iter()
+        .map(|group| {
+            let title = Line::styled(group.title, theme.strong());
+            let bindings = group.bindings.iter().map(|binding| {
+                let keys: Vec<_> = binding.keys.iter().map(|key| key.name()).collect();
+                let keys = keys.join(" ");
+                let room = " ".repeat(KEYS_WIDTH.saturating_sub(keys.width()));
+                Line::from(vec![
+                    Span::raw(" "),
+                    Span::styled(keys, theme.accent()),
+                    Span::raw(format!("{room} {}", binding.help)),
+                ])
+            });
+            std::iter::once(title).chain(bindings).chain([Line::raw("")]).collect()
+        })
+        .collect();
+    let views = View::ALL.map(|view| {
+        let name = format!("{:<11} ", view.title());
+        let key = Span::styled(format!(" {} ", view.key()), theme.accent());
+        Line::from(vec![key, Span::raw(name), Span::raw(view.help())])
+    });
+    let title = Line::styled("Views", theme.strong());
+    blocks.push(std::iter::once(title).chain(views).chain([Line::raw("")]).collect());
+    let mut filter = vec![Line::styled("Filters", theme.strong())];
+    filter.extend(FILTER_HELP.iter().map(|line| Line::raw(format!(" {line}"))));
+    let sides = if area.width >= WIDE {
+        let views = blocks.split_off(3);
+        vec![blocks.concat(), [views.concat(), filter].concat()]
+    } else {
+        vec![[blocks.concat(), filter].concat()]
+    };
+    let most = sides.iter().map(Vec::len).max().unwrap_or(0);
+    app.over_first = app.over_first.min(most.saturating_sub(area.height.into()));
+    let areas = Layout::horizontal(sides.iter().map(|_| Constraint::Fill(1))).split(area);
+    for (lines, area) in sides.into_iter().zip(areas.iter()) {
+        let mut first = app.over_first;
+        scrolled(frame, *area, lines, &mut first);
+    }
+}
+
+/// A line of the overview's vital signs.
+struct Vital {
+    title: &'static str,
+    value: String,
+    of: fn(&Point) -> Option<f64>,
+}
+
+fn vitals(tick: &Tick) -> Vec<Vital> {
+    let point = &tick.point;
+    let rate = |rate: f64| format!("{rate:.1}/s");
+    let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let percent = |percent: Option<f64>| known(percent.map(|percent| format!("{percent:.1} %")));
+    let vital = |title, value, of| Vital { title, value, of };
+    vec![
+        vital("actors", point.live.to_string(), |p| Some(p.live as f64)),
+        vital("spawned", rate(point.spawned_per_s), |p| (!p.is_average).then_some(p.spawned_per_s)),
+        vital("stopped", rate(point.stopped_per_s), |p| (!p.is_average).then_some(p.stopped_per_s)),
+        vital("dead letters", rate(point.dead_letters_per_s), |p| {
+            (!p.is_average).then_some(p.dead_letters_per_s)
+        }),
+        vital("events", rate(point.events_per_s), |p| (!p.is_average).then_some(p.events_per_s)),
+        vital("runtime busy", percent(point.busy_percent), |p| p.busy_percent.filter(|_| !p.is_average)),
+        vital("processor", percent(point.cpu_percent), |p| p.cpu_percent.filter(|_| !p.is_average)),
+        vital("memory", known(point.memory_bytes.map(bytes)), |p| p.memory_bytes.map(|bytes| bytes as f64)),
+    ]
+}
+
+fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    let Some(tick) = app.tick().cloned() else {
+        let text = app.lost.clone().unwrap_or_else(|| "Waiting for the first look at the node.".to_owned());
+        let lines = wrapped(&safe(&text), area.width.into());
+        return frame.render_widget(Paragraph::new(lines), area);
+    };
+    let is_wide = area.width >= WIDE;
+    let (left, right) = if is_wide {
+        let [left, right] =
+            Layout::horizontal([Constraint::Percentage(45), Constraint::Percentage(55)]).areas(area);
+        (left, Some(Rect { x: right.x + 2, width: right.width - 2, ..right }))
+    } else {
+        (area, None)
+    };
+    let vitals = vitals(&tick);
+    // Where little can be seen, what is wrong comes before how it came to that.
+    let shown = if is_wide { vitals.len() } else { vitals.len().min(usize::from(area.height / 2)) };
+    let [lines_at, rest] =
+        Layout::vertical([Constraint::Length(shown as u16 + 1), Constraint::Fill(1)]).areas(left);
+    sparklines(frame, lines_at, app, &tick, &vitals[..shown], theme);
+    let width = usize::from(right.map_or(rest.width, |right| right.width));
+    let mut told = findings(&tick, width, theme);
+    told.extend(subsystems(&tick, width, theme));
+    let classes = classes(&tick, rest.width.into(), theme);
+    match right {
+        Some(right) => {
+            frame.render_widget(Paragraph::new(classes), rest);
+            scrolled(frame, right, told, &mut app.over_first);
+        }
+        None => {
+            told.extend(classes);
+            scrolled(frame, rest, told, &mut app.over_first);
+        }
+    }
+}
+
+fn sparklines(frame: &mut Frame<'_>, area: Rect, app: &App, tick: &Tick, vitals: &[Vital], theme: Theme) {
+    const TITLE: u16 = 14;
+    const VALUE: u16 = 12;
+    for (vital, nth) in vitals.iter().zip(0..) {
+        if nth >= area.height {
+            return;
+        }
+        let row = Rect { y: area.y + nth, height: 1, ..area };
+        let [title, value, line] =
+            Layout::horizontal([Constraint::Length(TITLE), Constraint::Length(VALUE), Constraint::Fill(1)])
+                .areas(row);
+        frame.render_widget(Span::styled(vital.title, theme.dim()), title);
+        let text = Line::styled(vital.value.clone(), theme.strong());
+        frame.render_widget(text.right_aligned(), Rect { width: value.width.saturating_sub(1), ..value });
+        let points: Vec<Option<f64>> =
+            app.points.until(tick.at).take(line.width.into()).map(|point| (vital.of)(point)).collect();
+        let greatest = points.iter().flatten().copied().fold(0.0, f64::max);
+        // In thousandths of the greatest, as a line is drawn of whole numbers.
+        let data = points.iter().map(|point| {
+            point.map(|value| if greatest > 0.0 { (value / greatest * 1000.0).round() as u64 } else { 0 })
+        });
+        let line_of = Sparkline::default()
+            .data(data.collect::<Vec<_>>())
+            .max(1000)
+            .direction(RenderDirection::RightToLeft)
+            .absent_value_symbol(" ")
+            .style(theme.accent());
+        frame.render_widget(line_of, line);
+    }
+}
+
+/// What is wrong, the worst first.
+fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("Health", theme.strong())];
+    let mut findings: Vec<_> =
+        tick.findings.iter().filter(|finding| finding.level >= Level::Warning).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    for finding in &findings {
+        let (mark, style) = match finding.level {
+            Level::Problem => ("✗ ", theme.bad()),
+            _ => ("! ", theme.odd()),
+        };
+        for (line, nth) in wrapped(&safe(&finding.finding), width.saturating_sub(4)).into_iter().zip(0..) {
+            let mark = if nth == 0 { mark } else { "  " };
+            lines.push(Line::from(vec![Span::raw(" "), Span::styled(format!("{mark}{line}"), style)]));
+        }
+        if let Some(advice) = &finding.advice {
+            let advice = wrapped(&safe(advice), width.saturating_sub(4));
+            lines.extend(advice.into_iter().map(|line| Line::styled(format!("   {line}"), theme.dim())));
+        }
+    }
+    if findings.is_empty() {
+        lines.push(Line::styled(" nothing found that wants a look", theme.good()));
+    }
+    lines.push(Line::raw(""));
+    lines
+}
+
+fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("What it runs", theme.strong())];
+    let mut add = |title: &str, text: &str| {
+        for (line, nth) in wrapped(text, width.saturating_sub(14)).into_iter().zip(0..) {
+            let title = if nth == 0 { title } else { "" };
+            lines.push(Line::from(vec![
+                Span::styled(format!(" {title:<12} "), theme.dim()),
+                Span::raw(line.to_string()),
+            ]));
+        }
+    };
+    let letters = tick.snapshot.dead_letters.total;
+    add("Dead letters", &letters.to_string());
+    tick.summaries.iter().for_each(|summary| add(summary.title, &summary.line));
+    if let Some(process) = &tick.snapshot.process {
+        add("Takes", &takes(process));
+    }
+    lines.push(Line::raw(""));
+    lines
+}
+
+fn classes(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("Actors by class", theme.strong())];
+    for of in tick.classes.iter().take(CLASSES) {
+        let waiting = of.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
+        let text = format!("{:>8} {}{}", of.actors, safe(&of.actor_type), waiting.unwrap_or_default());
+        lines.push(Line::raw(cut(&text, width)));
+    }
+    if let Some(more) = tick.classes.len().checked_sub(CLASSES).filter(|more| *more > 0) {
+        lines.push(Line::styled(
+            format!("         and {}", count(more as u64, "more class", "more classes")),
+            theme.dim(),
+        ));
+    }
+    if tick.classes.is_empty() {
+        lines.push(Line::styled(" none lives", theme.dim()));
+    }
+    lines
+}
+
+/// Whether the screen says how old something is, so that it wants drawing though nothing has happened.
+pub fn grows_older(app: &App, drawn: Instant) -> bool {
+    drawn.elapsed() >= Duration::from_secs(1) && app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none())
+}

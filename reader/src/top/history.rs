@@ -1,0 +1,194 @@
+//! What is kept of the past, in bounded memory: whole ticks, fewer the longer ago; points for lines; events.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::collect::{EventRow, Point, Tick};
+
+/// Ticks older than this are forgotten, however much room there is.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+/// Points that are kept: as many as the widest screen has columns, and more.
+const MAX_POINTS: usize = 1024;
+/// Events that are kept at most.
+const MAX_EVENTS: usize = 20_000;
+/// Bytes of their texts at most.
+const MAX_EVENT_BYTES: usize = 16 << 20;
+
+/// Ticks of the past, the oldest first.
+#[derive(Debug)]
+pub struct History {
+    ticks: VecDeque<Arc<Tick>>,
+    bytes: usize,
+    most_bytes: usize,
+}
+
+impl History {
+    pub fn new(most_bytes: usize) -> Self {
+        Self { ticks: VecDeque::new(), bytes: 0, most_bytes }
+    }
+
+    pub fn push(&mut self, tick: Arc<Tick>) {
+        let now = tick.at;
+        self.bytes += tick.bytes_held();
+        self.ticks.push_back(tick);
+        while self.ticks.len() > 1 && self.ticks.front().is_some_and(|tick| now - tick.at > MAX_AGE) {
+            self.remove(0);
+        }
+        while self.bytes > self.most_bytes && self.ticks.len() > 1 {
+            let times: Vec<_> = self.ticks.iter().map(|tick| tick.at).collect();
+            self.remove(least_missed(&times));
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        if let Some(tick) = self.ticks.remove(at) {
+            self.bytes -= tick.bytes_held();
+        }
+    }
+
+    pub fn clear(&mut self) {
+        (self.ticks, self.bytes) = (VecDeque::new(), 0);
+    }
+
+    /// The newest one that is older than `at`.
+    pub fn before(&self, at: Instant) -> Option<&Arc<Tick>> {
+        self.ticks.iter().rev().find(|tick| tick.at < at)
+    }
+
+    /// The oldest one that is newer than `at`.
+    pub fn after(&self, at: Instant) -> Option<&Arc<Tick>> {
+        self.ticks.iter().find(|tick| tick.at > at)
+    }
+
+    pub fn newest(&self) -> Option<&Arc<Tick>> {
+        self.ticks.back()
+    }
+
+    pub fn len(&self) -> usize {
+        self.ticks.len()
+    }
+
+    /// Bytes of memory, nearly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// From the oldest to the newest.
+    pub fn span(&self) -> Duration {
+        let ends = self.ticks.front().zip(self.ticks.back());
+        ends.map_or(Duration::ZERO, |(first, last)| last.at - first.at)
+    }
+}
+
+/// Of ascending times the one whose absence makes the least gap for its age, so that the last minute stays fine and what
+/// was before that gets coarse. Never the newest; the oldest only where there is no other.
+fn least_missed(times: &[Instant]) -> usize {
+    let Some(newest) = times.last() else { return 0 };
+    let gap = |at: usize| {
+        let gap = (times[at + 1] - times[at - 1]).as_secs_f64();
+        gap / (*newest - times[at]).as_secs_f64().max(1e-3)
+    };
+    (1..times.len().saturating_sub(1)).min_by(|a, b| gap(*a).total_cmp(&gap(*b))).unwrap_or(0)
+}
+
+/// Points of the past, the oldest first.
+#[derive(Debug, Default)]
+pub struct Points(VecDeque<(Instant, Point)>);
+
+impl Points {
+    pub fn push(&mut self, at: Instant, point: Point) {
+        if self.0.len() == MAX_POINTS {
+            self.0.pop_front();
+        }
+        self.0.push_back((at, point));
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Those until `at`, the newest first.
+    pub fn until(&self, at: Instant) -> impl Iterator<Item = &Point> {
+        self.0.iter().rev().filter(move |(of, _)| *of <= at).map(|(_, point)| point)
+    }
+}
+
+/// Events, the oldest first, each with a number that stays its own.
+#[derive(Debug, Default)]
+pub struct EventLog {
+    rows: VecDeque<EventRow>,
+    /// The number of the first one that is kept.
+    first: u64,
+    bytes: usize,
+    /// How many were missed, since the node is looked at.
+    pub lost: u64,
+}
+
+impl EventLog {
+    pub fn push(&mut self, row: EventRow) {
+        self.lost = self.lost.saturating_add(row.lost);
+        self.bytes += row.text.len();
+        self.rows.push_back(row);
+        while self.rows.len() > MAX_EVENTS || self.bytes > MAX_EVENT_BYTES {
+            let Some(gone) = self.rows.pop_front() else { return };
+            self.bytes -= gone.text.len();
+            self.first += 1;
+        }
+    }
+
+    /// How many no longer are kept here, though they were read.
+    pub fn forgotten(&self) -> u64 {
+        self.first
+    }
+
+    pub fn get(&self, number: u64) -> Option<&EventRow> {
+        self.rows.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &EventRow)> {
+        self.rows.iter().enumerate().map(|(at, row)| (self.first + at as u64, row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_the_past_reaches_far_back_and_is_fine_where_it_is_new() {
+        let start = Instant::now();
+        let mut times = Vec::new();
+        // Ten minutes of one tick a second, of which twenty are kept.
+        for second in 0..600 {
+            times.push(start + Duration::from_secs(second));
+            if times.len() > 20 {
+                times.remove(least_missed(&times));
+            }
+        }
+        let ages: Vec<_> = times.iter().map(|at| 599 - (*at - start).as_secs()).collect();
+        assert_eq!(ages.last(), Some(&0));
+        assert!(ages.first().is_some_and(|age| *age >= 300), "{ages:?}");
+        assert!(ages.contains(&1) && ages.contains(&2), "{ages:?}");
+        let gaps: Vec<_> = ages.windows(2).map(|ages| (ages[0] - ages[1]) as f64 / ages[0] as f64).collect();
+        assert!(gaps[1..15].iter().all(|gap| *gap < 0.75), "{ages:?}");
+    }
+
+    #[test]
+    fn of_two_the_older_one_goes() {
+        let now = Instant::now();
+        assert_eq!(least_missed(&[now, now + Duration::from_secs(1)]), 0);
+    }
+
+    #[test]
+    fn events_are_bounded_by_number_and_bytes_and_what_goes_is_counted() {
+        let row =
+            |text: String| EventRow { at_unix_ns: None, topic: "actors", word: "spawned", text, lost: 0 };
+        let mut log = EventLog::default();
+        (0..MAX_EVENTS + 5).for_each(|_| log.push(row("x".into())));
+        assert_eq!((log.iter().count(), log.forgotten()), (MAX_EVENTS, 5));
+        assert!(log.get(4).is_none() && log.get(5).is_some());
+        log.push(row("x".repeat(MAX_EVENT_BYTES)));
+        assert_eq!(log.iter().count(), 1);
+    }
+}
