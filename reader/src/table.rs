@@ -121,18 +121,23 @@ impl<R: AsRef<[Cell]>> Table<R> {
     }
 }
 
-/// Takes from the widest until all fit, or nothing more can be had.
+/// Takes from the widest, all alike, until all fit or nothing more can be had.
 pub fn shrink(widths: &mut [usize], room: usize) {
     loop {
         let excess = widths.iter().sum::<usize>().saturating_sub(room);
-        let next = widths.iter().copied().filter(|w| Some(w) != widths.iter().max()).max();
-        let Some(widest) = widths.iter_mut().max() else { return };
-        // Down to the second widest at once.
-        let step = excess.min(widest.saturating_sub(next.unwrap_or(0).max(LEAST_WIDTH)).max(1));
-        if excess == 0 || *widest <= LEAST_WIDTH {
+        let widest = widths.iter().copied().max().unwrap_or(0);
+        if excess == 0 || widest <= LEAST_WIDTH {
             return;
         }
-        *widest -= step;
+        let next = widths.iter().copied().filter(|width| *width != widest).max().unwrap_or(0);
+        let (mut excess, alike) = (excess, widths.iter().filter(|width| **width == widest).count());
+        // Down to the second widest at once.
+        let step = excess.div_ceil(alike).min(widest - next.max(LEAST_WIDTH)).max(1);
+        for width in widths.iter_mut().filter(|width| **width == widest) {
+            let step = step.min(excess);
+            *width -= step;
+            excess -= step;
+        }
     }
 }
 
@@ -153,6 +158,20 @@ pub fn cut(text: &str, width: usize) -> String {
     let head: String = text.chars().take_while(fits(room - tail_room)).collect();
     let tail: Vec<char> = text.chars().rev().take_while(fits(tail_room)).collect();
     head + "…" + &tail.into_iter().rev().collect::<String>()
+}
+
+/// The text in at most `width` columns: of a longer one the beginning is left out, as of a type's name.
+pub fn cut_front(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let fits = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= width
+    };
+    let tail: Vec<char> = text.chars().rev().take_while(fits).collect();
+    std::iter::once('…').chain(tail.into_iter().rev()).collect()
 }
 
 #[cfg(test)]
@@ -182,6 +201,23 @@ mod tests {
         let text = shown(Screen { columns: Some(30), colours: false });
         assert!(text.lines().all(|line| line.width() <= 30), "{text}");
         assert!(text.contains("/a/rath…a/file"), "{text}");
+    }
+
+    #[test]
+    fn columns_of_one_width_give_way_alike() {
+        let mut widths = [50, 39, 4, 39];
+        shrink(&mut widths, 64);
+        assert_eq!(widths, [20, 20, 4, 20]);
+        let mut widths = [50, 39];
+        shrink(&mut widths, 48);
+        assert_eq!(widths, [24, 24]);
+    }
+
+    #[test]
+    fn of_a_types_name_the_end_is_left() {
+        assert_eq!(cut_front("shop::orders::Worker", 10), "…s::Worker");
+        assert_eq!(cut_front("漢漢漢", 4), "…漢");
+        assert_eq!(cut_front("short", 10), "short");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atomscope::attach::Glance;
+use atomscope::liveness::Verdict;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::table::Key;
@@ -155,14 +156,16 @@ impl App {
         self.held.as_ref().or(self.newest.as_ref())
     }
 
+    /// How the node is now, if that is not what is shown.
+    pub fn verdict_now(&self) -> Option<Verdict> {
+        let [now, shown] =
+            [self.newest.as_ref()?, self.held.as_ref()?].map(|tick| tick.snapshot.liveness.verdict);
+        (now != shown).then_some(now)
+    }
+
     /// Whether that is not the newest there is, or will not become so.
     pub fn is_held(&self) -> bool {
         self.held.is_some()
-    }
-
-    /// Whether that is of before the newest look.
-    pub fn shows_past(&self) -> bool {
-        self.held.is_some() && !self.is_frozen
     }
 
     pub fn source(&self) -> Source<'_> {
@@ -172,6 +175,7 @@ impl App {
             events: &self.events,
             until_unix_ns,
             nodes: &self.nodes,
+            past: self.history.extent(),
         }
     }
 
@@ -270,12 +274,21 @@ impl App {
             self.source(),
         );
         let tick = self.tick().cloned();
+        let is_open = self.over == Some(Over::Detail);
         let place = self.places.entry(self.view).or_default();
-        let found = place.ident.as_ref().and_then(|ident| made.find(ident, tick.as_deref()));
-        if let Some(at) = found {
-            // Where it was on the screen.
-            place.first = (place.first + at).saturating_sub(place.cursor);
-            place.cursor = at;
+        // Whoever stands at the top stays there, whatever comes.
+        let ident = place.ident.as_ref().filter(|_| place.cursor > 0 || is_open);
+        match ident.map(|ident| made.find(ident, tick.as_deref())) {
+            Some(Some(at)) => {
+                // Where it was on the screen.
+                place.first = (place.first + at).saturating_sub(place.cursor);
+                place.cursor = at;
+            }
+            Some(None) if is_open => {
+                self.over = None;
+                self.say("what was selected is gone", true);
+            }
+            _ => {}
         }
         self.sheet = made;
         if self.view == View::Events && self.follows {

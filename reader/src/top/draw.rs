@@ -24,10 +24,12 @@ use crate::doctor::Level;
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, Value, unit_of_row};
 use crate::show::takes;
-use crate::table::{Side, cut, shrink};
+use crate::table::{Side, cut, cut_front, shrink};
 
-/// Text columns are not cut to less than this; if that does not help, the last columns are left out.
-const LEAST_TEXT: usize = 10;
+/// The first column and other columns of text are not cut to less than this; if that does not help, the last columns are
+/// left out.
+const LEAST_FIRST: usize = 24;
+const LEAST_TEXT: usize = 12;
 const GAP: usize = 2;
 /// Two things stand side by side from this width on.
 const WIDE: u16 = 120;
@@ -169,13 +171,21 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         None => format!("{}{why}", verdict.word()),
     };
     spans.push(Span::styled(state, style));
+    if let Some(now) = app.verdict_now() {
+        spans.push(Span::styled(format!("; now it is {now}"), theme.verdict(now)));
+    }
     if let Some(why) = &app.lost {
         spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
+    }
+    if let (Some(successor), false) = (&app.successor, app.is_held()) {
+        let text = format!("; s goes to its successor, pid {}", successor.pid());
+        spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
     }
     // How old it is comes before what could be cut off.
     let beat = snapshot.liveness.newest_beat_age();
     let age = match (tick.is_last(), snapshot.dumped.is_some()) {
         (_, true) => String::new(),
+        _ if app.is_held() => String::new(),
         (true, _) => {
             let at = beat.map_or(String::new(), |age| {
                 let age = age.saturating_add(tick.at.elapsed());
@@ -191,10 +201,6 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         }
     };
     spans.push(plain(age));
-    if let (Some(successor), false) = (&app.successor, app.is_held()) {
-        let text = format!("; {} runs as its successor: s goes there", successor.pid());
-        spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
-    }
     let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
     spans.push(plain(format!(
         "; pid {}{}, up {}, {} actors",
@@ -498,7 +504,9 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     let draw_row = |texts: &[String], style: &dyn Fn(usize) -> Style| {
         let mut spans = Vec::new();
         for (nth, (at, width)) in kept.iter().enumerate() {
-            let text = cut(&texts[*at], *width);
+            // Of a type the last part tells which it is.
+            let is_type = ["class", "message"].contains(&columns[*at].1.name);
+            let text = if is_type { cut_front(&texts[*at], *width) } else { cut(&texts[*at], *width) };
             let room = " ".repeat(width.saturating_sub(text.width()));
             let gap = if nth == 0 { "" } else { "  " };
             let padded = match columns[*at].1.side {
@@ -529,7 +537,7 @@ fn fit(
 ) -> Vec<(usize, usize)> {
     let least = |at: usize| match columns[at].1.side {
         Side::Right => natural[at],
-        Side::Left => natural[at].min(LEAST_TEXT),
+        Side::Left => natural[at].min(if at == 0 { LEAST_FIRST } else { LEAST_TEXT }),
     };
     let mut kept: Vec<usize> = (0..columns.len()).collect();
     let needed = |kept: &[usize]| kept.iter().map(|at| least(*at) + GAP).sum::<usize>().saturating_sub(GAP);
@@ -645,8 +653,13 @@ fn help(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     });
     let title = Line::styled("Views", theme.strong());
     blocks.push(std::iter::once(title).chain(views).chain([Line::raw("")]).collect());
+    let side_width = usize::from(if area.width >= WIDE { area.width / 2 } else { area.width });
     let mut filter = vec![Line::styled("Filters", theme.strong())];
-    filter.extend(FILTER_HELP.iter().map(|line| Line::raw(format!(" {line}"))));
+    for (what, means) in FILTER_HELP {
+        filter.push(Line::styled(format!(" {what}"), theme.accent()));
+        let means = wrapped(means, side_width.saturating_sub(5));
+        filter.extend(means.into_iter().map(|line| Line::raw(format!("    {line}"))));
+    }
     let sides = if area.width >= WIDE {
         let views = blocks.split_off(3);
         vec![blocks.concat(), [views.concat(), filter].concat()]

@@ -65,19 +65,11 @@ impl History {
         self.ticks.back()
     }
 
-    pub fn len(&self) -> usize {
-        self.ticks.len()
-    }
-
-    /// Bytes of memory, nearly.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// From the oldest to the newest.
-    pub fn span(&self) -> Duration {
+    /// How many there are, the time from the first to the last, and the bytes that they take, nearly.
+    pub fn extent(&self) -> (usize, Duration, usize) {
         let ends = self.ticks.front().zip(self.ticks.back());
-        ends.map_or(Duration::ZERO, |(first, last)| last.at - first.at)
+        let span = ends.map_or(Duration::ZERO, |(first, last)| last.at - first.at);
+        (self.ticks.len(), span, self.bytes)
     }
 }
 
@@ -137,11 +129,6 @@ impl EventLog {
         }
     }
 
-    /// How many no longer are kept here, though they were read.
-    pub fn forgotten(&self) -> u64 {
-        self.first
-    }
-
     pub fn get(&self, number: u64) -> Option<&EventRow> {
         self.rows.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
@@ -186,7 +173,7 @@ mod tests {
             |text: String| EventRow { at_unix_ns: None, topic: "actors", word: "spawned", text, lost: 0 };
         let mut log = EventLog::default();
         (0..MAX_EVENTS + 5).for_each(|_| log.push(row("x".into())));
-        assert_eq!((log.iter().count(), log.forgotten()), (MAX_EVENTS, 5));
+        assert_eq!((log.iter().count(), log.first), (MAX_EVENTS, 5));
         assert!(log.get(4).is_none() && log.get(5).is_some());
         log.push(row("x".repeat(MAX_EVENT_BYTES)));
         assert_eq!(log.iter().count(), 1);

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use atomscope::query::{Datum, Field, Kind, Query, Row, Unit};
 use atomscope::snapshot::{Snapshot, age};
@@ -15,6 +17,7 @@ use super::collect::{EventRow, Tick};
 use super::history::EventLog;
 use super::view::View;
 use crate::commands::{PsRow, seconds};
+use crate::human::{bytes, count, duration};
 use crate::list::{Column, List, Value, number, text, unit_of_row};
 use crate::show::TypeCount;
 use crate::subsystems::{gaps, summary};
@@ -69,8 +72,8 @@ pub struct Asked<'a> {
 /// A time from which totals are counted.
 #[derive(Debug)]
 pub struct Baseline {
-    pub snapshot: std::sync::Arc<Snapshot>,
-    pub classes: std::sync::Arc<Vec<TypeCount>>,
+    pub snapshot: Arc<Snapshot>,
+    pub classes: Arc<Vec<TypeCount>>,
 }
 
 /// What there is to be listed.
@@ -81,6 +84,8 @@ pub struct Source<'a> {
     /// Events after this time are not shown: the past is.
     pub until_unix_ns: Option<i128>,
     pub nodes: &'a [PsRow],
+    /// Looks that are kept, seconds from the first to the last, bytes that they take.
+    pub past: (usize, Duration, usize),
 }
 
 /// A view's lists, one of which is seen.
@@ -223,8 +228,23 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
         }
         (View::Events, Some(_)) => events(asked, source),
         (View::Own, Some(tick)) => {
-            let lists = own(tick);
-            of_lists(asked, lists, tick.caveats.clone(), "")
+            let region = format!(
+                "The region is {} ({}), layout {}.{}, written by {}.",
+                tick.path.display(),
+                bytes(tick.bytes),
+                tick.snapshot.layout_version.0,
+                tick.snapshot.layout_version.1,
+                tick.snapshot.identity.writer
+            );
+            let (looks, span, held) = source.past;
+            let past = format!(
+                "Of the past {} of {} are kept here, in {}.",
+                count(looks as u64, "look", "looks"),
+                duration(span),
+                bytes(held as u64)
+            );
+            let lines = [region, past].into_iter().chain(tick.caveats.iter().cloned()).collect();
+            of_lists(asked, own(tick), lines, "")
         }
         (view, Some(tick)) => {
             let Some(part) = view.part() else { return Sheet::default() };
@@ -895,9 +915,8 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             pair("age (s)", dash(row.age_s().map(|age| format!("{age:.1}"))));
             pair("host", dash(actor.host().map(str::to_owned)));
             let path = actor.path();
-            let about = source.events.iter().rev().filter(|(_, event)| {
-                event.text.split([' ', ':']).any(|word| word == path) || event.text.starts_with(path)
-            });
+            let is_it = |word: &str| word.trim_end_matches(':') == path;
+            let about = source.events.iter().rev().filter(|(_, event)| event.text.split(' ').any(is_it));
             for (at, (_, event)) in about.take(10).enumerate() {
                 let [time, ..] =
                     event_row(event).try_into().unwrap_or([Value::Unknown, Value::Unknown, Value::Unknown]);
