@@ -315,7 +315,7 @@ impl NodeSnapshot {
 }
 
 /// Names that were looked up before, by their numbers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Names(Vec<Option<String>>);
 
 /// What stands for a name that the region does not hold.

@@ -590,7 +590,9 @@ fn populated() -> Vec<u64> {
 
 fn read_all(region: Words<'_>) {
     if let (Ok(()), Ok(reader)) = (hostile::read_all(region), RegionReader::open(region)) {
-        assert_eq!(ActorSnapshot::from(&reader.actor_list().into_tree()), reader.actors().into_snapshot());
+        let list = reader.actor_list();
+        assert_eq!(ActorSnapshot::from(&list.to_tree()), reader.actors().into_snapshot());
+        assert_eq!(ActorSnapshot::from(&list.into_tree()), reader.actors().into_snapshot());
     }
 }
 

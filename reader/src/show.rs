@@ -9,7 +9,7 @@ use atomscope::snapshot::{self, Snapshot};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{ActorList, ActorTotals, rfc3339};
+use atomscope_layout::decode::{Actor, ActorList, ActorTotals, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use serde::{Serialize, Serializer};
 
@@ -132,23 +132,49 @@ fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<
 
 /// The types of the live actors: those with most messages waiting first, then those of most actors.
 pub fn types(actors: &ActorList) -> Vec<TypeCount> {
-    let mut types: HashMap<&str, TypeCount> = HashMap::new();
+    /// Numbers of names beyond this are looked up by the name: a hostile region may hold any.
+    const MOST_IDS: usize = 1 << 16;
+    let mut types: Vec<TypeCount> = Vec::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    let mut oldest: Vec<Actor<'_>> = Vec::new();
+    // One more than the place of each number's type, so that most actors need no look at their type's name.
+    let mut by_id: Vec<usize> = Vec::new();
     for actor in actors.iter() {
-        let of = types.entry(actor.actor_type()).or_insert_with(|| TypeCount {
-            actor_type: actor.actor_type().to_owned(),
-            actors: 0,
-            waiting: None,
-            deepest: None,
-            oldest_unix_ns: None,
+        let id = actor.type_id().map(|id| id as usize).filter(|id| *id < MOST_IDS);
+        let known = id.and_then(|id| by_id.get(id)?.checked_sub(1));
+        let at = known.unwrap_or_else(|| {
+            let name = actor.actor_type();
+            let at = *by_name.entry(name).or_insert_with(|| {
+                types.push(TypeCount {
+                    actor_type: name.to_owned(),
+                    actors: 0,
+                    waiting: None,
+                    deepest: None,
+                    oldest_unix_ns: None,
+                });
+                types.len() - 1
+            });
+            if let Some(id) = id {
+                by_id.resize(by_id.len().max(id + 1), 0);
+                by_id[id] = at + 1;
+            }
+            at
         });
+        let of = &mut types[at];
         of.actors += 1;
         if let Some(depth) = actor.mailbox_depth() {
             of.waiting = Some(of.waiting.unwrap_or(0).saturating_add(depth));
             of.deepest = of.deepest.max(Some(depth));
         }
-        of.oldest_unix_ns = [of.oldest_unix_ns, actor.spawned_unix_ns()].into_iter().flatten().min();
+        match oldest.get_mut(at) {
+            Some(oldest) if actor.spawn_stamp() < oldest.spawn_stamp() => *oldest = actor,
+            Some(_) => {}
+            None => oldest.push(actor),
+        }
     }
-    let mut types: Vec<_> = types.into_values().collect();
+    for (of, oldest) in types.iter_mut().zip(oldest) {
+        of.oldest_unix_ns = oldest.spawned_unix_ns();
+    }
     types.sort_by(|a, b| {
         (b.waiting.unwrap_or(0), b.actors, &a.actor_type).cmp(&(
             a.waiting.unwrap_or(0),

@@ -93,10 +93,15 @@ pub fn now_unix_ns() -> i128 {
 impl Snapshot {
     /// Takes one. One pass over each table; no writer notices.
     pub fn take(region: &Region) -> Result<Self, AttachError> {
+        Self::take_into(region, ActorList::default())
+    }
+
+    /// The same, in the memory of an older list of actors.
+    pub fn take_into(region: &Region, mut actors: ActorList) -> Result<Self, AttachError> {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
         let totals = reader.actor_totals();
-        let actors = reader.actor_list();
+        actors.refresh(&reader);
         let dumped = region.dumped().copied();
         let at_rest = dumped.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
         let version = region.words().load(header::VERSION);

@@ -73,7 +73,7 @@ pub struct ActorList {
 }
 
 /// What is kept of a record beside its texts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
     key: Key,
     /// Meaningless without [`actor_flags::PARENT`], as the two that follow.
@@ -323,7 +323,21 @@ impl ActorList {
 
     /// Puts the list into the order of the paths.
     pub fn sort_by_path(&mut self) {
-        let Some(first) = self.rows.first() else { return };
+        if self.rows.is_empty() {
+            return;
+        }
+        let order = self.path_order();
+        // Rows first, then texts: far jumps of each kind overlap, and less is held twice at a time.
+        self.rows = order.iter().map(|number| *self.row(*number)).collect();
+        drop(order);
+        let mut texts = String::with_capacity(self.texts.len());
+        self.rows.iter_mut().for_each(|row| *row = row.moved(&self.texts, &mut texts));
+        self.texts = texts;
+    }
+
+    /// The numbers of all actors in the order of their paths.
+    fn path_order(&self) -> Vec<u32> {
+        let Some(first) = self.rows.first() else { return Vec::new() };
         let path = |row: &Row| self.path(row).as_bytes();
         let alike = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
         let common =
@@ -340,12 +354,17 @@ impl ActorList {
             let whole = |number: u32| (path(self.row(number)), number);
             a_head.cmp(b_head).then_with(|| whole(*a).cmp(&whole(*b)))
         });
-        // Rows first, then texts: far jumps of each kind overlap, and less is held twice at a time.
-        self.rows = order.iter().map(|(_, number)| *self.row(*number)).collect();
-        drop(order);
-        let mut texts = String::with_capacity(self.texts.len());
-        self.rows.iter_mut().for_each(|row| *row = row.moved(&self.texts, &mut texts));
-        self.texts = texts;
+        order.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// Whether the same is told of the same actors in the same order. The clock, by which stamps become times, may be
+    /// another.
+    pub fn tells_the_same(&self, other: &Self) -> bool {
+        let counts = |of: &Self| (of.unlisted, of.unreadable, of.waiting_stops);
+        counts(self) == counts(other)
+            && self.rows == other.rows
+            && self.texts == other.texts
+            && self.names == other.names
     }
 
     /// How many there are.
@@ -371,6 +390,19 @@ impl ActorList {
     /// One after the other.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Actor<'_>> + Clone {
         self.rows.iter().map(|row| Actor { list: self, row })
+    }
+
+    /// A copy of the list by path, with who stands below whom. The list's own memory is left for another
+    /// [`ActorList::refresh`].
+    pub fn to_tree(&self) -> ActorTree {
+        let Self { names, clock, unlisted, unreadable, waiting_stops, .. } = self;
+        let mut texts = String::with_capacity(self.texts.len());
+        let moved = |number: u32| self.row(number).moved(&self.texts, &mut texts);
+        let rows = self.path_order().into_iter().map(moved).collect();
+        let (unlisted, unreadable, waiting_stops) = (*unlisted, *unreadable, *waiting_stops);
+        let actors =
+            Self { texts, rows, names: names.clone(), clock: *clock, unlisted, unreadable, waiting_stops };
+        ActorTree { forest: Forest::new(actors.parents()), actors }
     }
 
     /// The list by path, with who stands below whom.
@@ -500,6 +532,12 @@ impl<'a> Actor<'a> {
         }
     }
 
+    /// The number of its type's name among those that the region holds, by which actors of one list can be grouped;
+    /// `None` if the record holds the name itself.
+    pub fn type_id(&self) -> Option<u32> {
+        Some(self.row.type_id).filter(|id| *id != 0)
+    }
+
     /// Messages in its mailbox, where that is known.
     pub fn mailbox_depth(&self) -> Option<u64> {
         (self.row.flags & actor_flags::DEPTH != 0).then_some(self.row.depth)
@@ -511,6 +549,11 @@ impl<'a> Actor<'a> {
             return SpawnedAt::Text(self.list.text(self.row, 3));
         }
         SpawnedAt::At(self.spawned_unix_ns())
+    }
+
+    /// When it was spawned, in the node's own ticks: less for whoever was spawned earlier.
+    pub fn spawn_stamp(&self) -> u64 {
+        self.row.stamp
     }
 
     /// UTC nanoseconds of its spawn, by the node's clock.

@@ -20,7 +20,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::clean_path;
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{ActorTree, Clock};
+use atomscope_layout::decode::{ActorList, ActorTree, Clock};
 use atomscope_layout::dto::Forest;
 use atomscope_layout::follow::{Follower, Look};
 use atomscope_layout::instances::{Domain, worker};
@@ -83,9 +83,10 @@ pub struct Tick {
     pub snapshot: Arc<Snapshot>,
     /// The look before, and the seconds since then.
     pub before: Option<(Arc<Snapshot>, f64)>,
-    pub actors: ActorTree,
+    /// The same as that of the look before while nothing changes.
+    pub actors: Arc<ActorTree>,
     /// Of each actor, how many are below it.
-    pub below: Vec<u32>,
+    pub below: Arc<Vec<u32>>,
     pub classes: Arc<Vec<TypeCount>>,
     /// Those of the look before.
     pub classes_before: Option<Arc<Vec<TypeCount>>>,
@@ -108,8 +109,8 @@ impl Tick {
         self.snapshot.dumped.is_some() || !self.snapshot.liveness.verdict.is_alive()
     }
 
-    /// Bytes of memory that it takes, nearly.
-    pub fn bytes_held(&self) -> usize {
+    /// Bytes of memory that it takes beside its actors, nearly.
+    pub fn bytes_beside(&self) -> usize {
         /// What an instance, a metric or a row takes beside its name.
         const EACH: usize = 512;
         let told = &self.snapshot.subsystems;
@@ -120,7 +121,12 @@ impl Tick {
             + told.sharding.allocations.len()
             + told.persistence.recent_writes.len()
             + self.classes.len();
-        self.actors.bytes() + self.below.capacity() * size_of::<u32>() + things * EACH + (16 << 10)
+        things * EACH + (16 << 10)
+    }
+
+    /// Bytes of memory that its actors take.
+    pub fn actors_bytes(&self) -> usize {
+        self.actors.bytes() + self.below.capacity() * size_of::<u32>()
     }
 }
 
@@ -180,6 +186,8 @@ impl EventRow {
 struct Before {
     at: Instant,
     snapshot: Arc<Snapshot>,
+    actors: Arc<ActorTree>,
+    below: Arc<Vec<u32>>,
     classes: Arc<Vec<TypeCount>>,
     counts: Counts,
 }
@@ -191,6 +199,10 @@ pub struct Watched {
     follower: Follower,
     before: Option<Before>,
     has_ended: bool,
+    /// The actors of the look before, in the order of the table.
+    actors: ActorList,
+    /// Memory for the next list.
+    spare: ActorList,
 }
 
 impl Watched {
@@ -202,14 +214,21 @@ impl Watched {
     /// Looks at this region from now on.
     pub fn of(region: Region) -> Result<Self, AttachError> {
         let follower = Follower::from_oldest(&region.reader()?);
-        Ok(Self { region, follower, before: None, has_ended: false })
+        Ok(Self {
+            region,
+            follower,
+            before: None,
+            has_ended: false,
+            actors: ActorList::default(),
+            spare: ActorList::default(),
+        })
     }
 
     /// Looks at it.
     pub fn look(&mut self) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let at = Instant::now();
         let region = &self.region;
-        let mut snapshot = Snapshot::take(region)?;
+        let mut snapshot = Snapshot::take_into(region, std::mem::take(&mut self.spare))?;
         // Before the events: what a node that is dead by now has published is all there.
         let is_last = region.dumped().is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
@@ -221,15 +240,25 @@ impl Watched {
         let findings = findings(region, &snapshot, &usage);
         let uptime = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
         let summaries = summaries(&snapshot);
-        let classes = Arc::new(types(&snapshot.actors));
-        let actors = std::mem::take(&mut snapshot.actors).into_tree();
-        let below = below(actors.forest(), actors.actors().len());
+        let last = self.before.as_ref().filter(|_| snapshot.actors.tells_the_same(&self.actors));
+        let (actors, below, classes) = match last {
+            // What has not changed is neither sorted again nor kept twice.
+            Some(last) => (Arc::clone(&last.actors), Arc::clone(&last.below), Arc::clone(&last.classes)),
+            None => {
+                let actors = snapshot.actors.to_tree();
+                let below = below(actors.forest(), actors.actors().len());
+                (Arc::new(actors), Arc::new(below), Arc::new(types(&snapshot.actors)))
+            }
+        };
+        self.spare = std::mem::replace(&mut self.actors, std::mem::take(&mut snapshot.actors));
         region.still_whole()?;
         let point = point(&snapshot, counts, self.before.as_ref(), at, uptime);
         let snapshot = Arc::new(snapshot);
         let before = self.before.replace(Before {
             at,
             snapshot: Arc::clone(&snapshot),
+            actors: Arc::clone(&actors),
+            below: Arc::clone(&below),
             classes: Arc::clone(&classes),
             counts,
         });

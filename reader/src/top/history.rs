@@ -19,36 +19,39 @@ const MAX_EVENT_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct History {
     ticks: VecDeque<Arc<Tick>>,
-    bytes: usize,
     most_bytes: usize,
 }
 
 impl History {
     pub fn new(most_bytes: usize) -> Self {
-        Self { ticks: VecDeque::new(), bytes: 0, most_bytes }
+        Self { ticks: VecDeque::new(), most_bytes }
     }
 
     pub fn push(&mut self, tick: Arc<Tick>) {
         let now = tick.at;
-        self.bytes += tick.bytes_held();
         self.ticks.push_back(tick);
         while self.ticks.len() > 1 && self.ticks.front().is_some_and(|tick| now - tick.at > MAX_AGE) {
-            self.remove(0);
+            self.ticks.pop_front();
         }
-        while self.bytes > self.most_bytes && self.ticks.len() > 1 {
+        while self.ticks.len() > 1 && self.bytes() > self.most_bytes {
             let times: Vec<_> = self.ticks.iter().map(|tick| tick.at).collect();
-            self.remove(least_missed(&times));
-        }
-    }
-
-    fn remove(&mut self, at: usize) {
-        if let Some(tick) = self.ticks.remove(at) {
-            self.bytes -= tick.bytes_held();
+            self.ticks.remove(least_missed(&times));
         }
     }
 
     pub fn clear(&mut self) {
-        (self.ticks, self.bytes) = (VecDeque::new(), 0);
+        self.ticks.clear();
+    }
+
+    /// Bytes of memory, nearly. Ticks between which nothing changed have their actors in common.
+    fn bytes(&self) -> usize {
+        let mut last: Option<&Arc<Tick>> = None;
+        let of = |tick| {
+            let before = last.replace(tick);
+            let is_same = before.is_some_and(|before| Arc::ptr_eq(&before.actors, &tick.actors));
+            tick.bytes_beside() + if is_same { 0 } else { tick.actors_bytes() }
+        };
+        self.ticks.iter().map(of).sum()
     }
 
     /// The newest one that is older than `at`.
@@ -69,7 +72,7 @@ impl History {
     pub fn extent(&self) -> (usize, Duration, usize) {
         let ends = self.ticks.front().zip(self.ticks.back());
         let span = ends.map_or(Duration::ZERO, |(first, last)| last.at - first.at);
-        (self.ticks.len(), span, self.bytes)
+        (self.ticks.len(), span, self.bytes())
     }
 }
 

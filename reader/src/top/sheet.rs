@@ -609,10 +609,8 @@ fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
         "host" => of_texts(&|actor| actor.host().map(str::to_owned)),
         "depth" => all.iter().map(|actor| actor.mailbox_depth().map(greatest_first)).collect(),
         "below" => tick.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
-        "age_s" => all
-            .iter()
-            .map(|actor| actor.spawned_unix_ns().map(|ns| ns.clamp(0, u64::MAX.into()) as u64))
-            .collect(),
+        // Of a spawn that is no time of a clock that can be read, the order is known all the same.
+        "age_s" => all.iter().map(|actor| Some(actor.spawn_stamp())).collect(),
         _ => return None,
     };
     let turned = |rank: u64| if sort.reverse { u64::MAX - rank } else { rank };
