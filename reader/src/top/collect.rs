@@ -224,11 +224,26 @@ impl Watched {
         })
     }
 
+    /// Goes on with another region of the same node.
+    #[cfg(test)]
+    pub fn go_on_in(&mut self, region: Region) {
+        self.region = region;
+    }
+
     /// Looks at it.
     pub fn look(&mut self) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let at = Instant::now();
+        let snapshot = Snapshot::take_into(&self.region, std::mem::take(&mut self.spare))?;
+        self.tick(snapshot, at)
+    }
+
+    /// What is made of a snapshot that was taken at a time.
+    pub fn tick(
+        &mut self,
+        mut snapshot: Snapshot,
+        at: Instant,
+    ) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let region = &self.region;
-        let mut snapshot = Snapshot::take_into(region, std::mem::take(&mut self.spare))?;
         // Before the events: what a node that is dead by now has published is all there.
         let is_last = region.dumped().is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;

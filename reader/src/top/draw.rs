@@ -232,16 +232,16 @@ fn truth(app: &App, theme: Theme) -> Line<'static> {
         + told.documents_unreadable;
     let left_out = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
     let numbers = [
-        (app.events.lost, "events lost here"),
-        (tick.point.counts.lost, "given up by the node"),
-        (unreadable, "records unreadable"),
-        (left_out, "things left out"),
+        (app.events.lost, "events lost"),
+        (tick.point.counts.lost, "given up"),
+        (unreadable, "unreadable"),
+        (left_out, "left out"),
     ];
     let mut spans = Vec::new();
     for (number, what) in numbers {
         let style = if number > 0 { theme.odd().add_modifier(Modifier::BOLD) } else { theme.dim() };
-        spans.push(Span::styled(format!("{number} {what}"), style));
-        spans.push(Span::styled("  ", theme.dim()));
+        spans.push(Span::styled(format!("{what} {number}"), style));
+        spans.push(Span::raw("  "));
     }
     // How the node is, the line above has said.
     let caveats = tick

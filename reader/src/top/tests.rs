@@ -1,1 +1,890 @@
+//! The screen on a buffer, from regions that were recorded or made by hand. `ATOMSCOPE_BLESS=1` takes the screens as they
+//! are now.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+#[path = "../../tests/fixture/region.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod region;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use atomscope::attach::{Glance, MAX_BYTES, Region};
+use atomscope::liveness::{Evidence, Liveness, Verdict, Wedge};
+use atomscope::snapshot::Snapshot;
+use atomscope::text::is_unsafe;
+use atomscope::vitals::Vitals;
+use atomscope_layout::Capacities;
+use atomscope_layout::dto::ActorStatus;
+use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::metrics::Builtin;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::style::{Color, Modifier};
+
+use self::region::{Actor, EPOCH_NS, Node, small};
+use super::app::{App, Do, Prompt};
+use super::collect::{News, Order, Watched};
+use super::draw::{Theme, draw};
+use super::keys::KEYS;
+use super::sheet::Mode;
+use super::view::View;
+use crate::cli::Place;
+use crate::commands;
+
+/// When everything here is seen: so long after the node's start.
+const SEEN_NS: u64 = EPOCH_NS + 100 * 1_000_000_000;
+const HISTORY: usize = 64 << 20;
+/// Where regions are said to be, wherever they are.
+const SAID: &str = "/dev/shm/atomscope-0-4711-0123456789abcdef";
+
+const LIVE: Liveness = Liveness {
+    verdict: Verdict::Live,
+    evidence: Evidence::Lock,
+    process_beat_age: Some(Duration::from_millis(100)),
+    runtime_beat_age: Some(Duration::from_millis(200)),
+};
+
+/// Beats stopped this long ago.
+fn stale(verdict: Verdict) -> Liveness {
+    let age = Some(Duration::from_secs(12));
+    Liveness { verdict, process_beat_age: age, runtime_beat_age: age, ..LIVE }
+}
+
+/// A directory for the files of regions.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn save(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    fn open(&self, node: &Node) -> Region {
+        let path = self.save("region", &node.bytes());
+        let region = Region::open(&path, None, MAX_BYTES).unwrap();
+        fs::remove_file(path).unwrap();
+        region
+    }
+}
+
+/// A node that is looked at again and again, and the screen that shows it.
+struct Screen {
+    app: App,
+    files: Files,
+    watched: Option<Watched>,
+    start: Instant,
+    looks: u32,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, true);
+        Self { app, files: Files::new(), watched: None, start: Instant::now(), looks: 0 }
+    }
+
+    /// Looks at the node as it is now, a second after the look before.
+    fn look(&mut self, node: &Node, liveness: Liveness) {
+        let region = self.files.open(node);
+        let snapshot = Snapshot::take(&region).unwrap();
+        let process = Vitals {
+            cpu_user_s: 3.5 + f64::from(self.looks) / 4.0,
+            cpu_system_s: 0.5,
+            memory_bytes: 40 << 20,
+            memory_peak_bytes: 48 << 20,
+            threads: 5,
+            open_files: Some(17),
+            open_files_limit: Some(1024),
+        };
+        let snapshot = Snapshot {
+            taken_unix_ns: i128::from(SEEN_NS) + i128::from(self.looks) * 1_000_000_000,
+            pid: 4711,
+            liveness,
+            process: liveness.verdict.is_alive().then_some(process),
+            ..snapshot
+        };
+        match &mut self.watched {
+            Some(watched) => watched.go_on_in(region),
+            None => self.watched = Some(Watched::of(region).unwrap()),
+        }
+        let at = self.start + Duration::from_secs(self.looks.into());
+        self.looks += 1;
+        let (mut tick, events) = self.watched.as_mut().unwrap().tick(snapshot, at).unwrap();
+        // What depends on this machine.
+        let dir = self.files.0.path().join("region").to_string_lossy().into_owned();
+        tick.path = SAID.into();
+        tick.findings.retain(|finding| !finding.finding.contains("lies on a disk"));
+        for finding in &mut tick.findings {
+            finding.finding = finding.finding.replace(&dir, SAID);
+            finding.advice = finding.advice.take().map(|advice| advice.replace(&dir, SAID));
+        }
+        (tick.own, tick.took) = (None, Duration::from_millis(2));
+        // However long the test has taken, it has just been looked.
+        if liveness.verdict.is_alive() {
+            tick.at = Instant::now();
+        }
+        self.app.hear(News::Tick(Box::new(tick), events));
+    }
+
+    fn of_dump(path: &Path) -> Self {
+        let mut screen = Self::new();
+        let mut watched = Watched::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
+        let (mut tick, events) = watched.look().unwrap();
+        tick.path = SAID.into();
+        (tick.own, tick.took) = (None, Duration::from_millis(2));
+        screen.app.hear(News::Tick(Box::new(tick), events));
+        screen
+    }
+
+    fn press(&mut self, keys: &str) -> Vec<Do> {
+        let code = |c| match c {
+            '⏎' => KeyCode::Enter,
+            '⎋' => KeyCode::Esc,
+            '↑' => KeyCode::Up,
+            '↓' => KeyCode::Down,
+            '←' => KeyCode::Left,
+            '→' => KeyCode::Right,
+            '⇥' => KeyCode::Tab,
+            '⌫' => KeyCode::Backspace,
+            c => KeyCode::Char(c),
+        };
+        let mut all = Vec::new();
+        for c in keys.chars() {
+            all.extend(self.app.press(&KeyEvent::new(code(c), KeyModifiers::NONE)));
+            self.app.refresh();
+        }
+        all
+    }
+
+    fn buffer(&mut self, width: u16, height: u16, colours: bool) -> Buffer {
+        self.app.refresh();
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        // Twice: only drawing says how much room there is.
+        for _ in 0..2 {
+            terminal.draw(|frame| draw(frame, &mut self.app, Theme { colours })).unwrap();
+        }
+        terminal.backend().buffer().clone()
+    }
+
+    fn text(&mut self, width: u16, height: u16) -> String {
+        let buffer = self.buffer(width, height, true);
+        let lines = buffer.content().chunks(width.into()).map(|row| {
+            let line: String = row.iter().map(|cell| cell.symbol()).collect();
+            line.trim_end().to_owned() + "\n"
+        });
+        lines.collect()
+    }
+
+    /// All views, one below the other.
+    fn views(&mut self, views: &[View], width: u16, height: u16) -> String {
+        let mut all = String::new();
+        for view in views {
+            self.press(&view.key().to_string());
+            all += &format!("=== {} at {width} × {height}\n{}", view.title(), self.text(width, height));
+        }
+        all
+    }
+}
+
+fn roomy() -> Capacities {
+    Capacities {
+        actors: 64,
+        instances: 16,
+        document_bytes: 256,
+        journal_writes: 4,
+        dead_letters: 8,
+        events: 64,
+        ..small()
+    }
+}
+
+/// A shop of a desk with orders, and something of everything that a node may have.
+fn shop() -> Node {
+    let node = Node::sized("shop", roomy(), |record| record.pid = 4711);
+    node.header().set_system("Shop");
+    node.fill();
+    let user = "akka://Shop/user";
+    let desk = "akka://Shop/user/desk";
+    node.actor(Actor { path: desk, parent: Some(user), actor_type: "shop::Desk", ..Actor::default() });
+    for (number, depth) in [(1, 0), (2, 150), (3, 7)] {
+        node.actor(Actor {
+            path: &format!("{desk}/order-{number}"),
+            parent: Some(desk),
+            actor_type: "shop::orders::Order",
+            depth: Some(depth),
+            spawned_s: 10 * number,
+            ..Actor::default()
+        });
+    }
+    node.actor(Actor {
+        path: "akka://Shop/user/audit",
+        parent: Some(user),
+        actor_type: "shop::Audit",
+        host: Some("node-a"),
+        spawned_s: 30,
+        ..Actor::default()
+    });
+    node.letter("akka://Shop/user/gone", None, "shop::orders::Cancel", "Cancel { order: 1 }");
+    node.event(0, 40, &spawned("akka://Shop/user/desk/order-3", "shop::orders::Order"));
+    node.stop_event(1, 41, "akka://Shop/user/desk/order-0");
+    node.count(Builtin::Stopped, 1);
+    node.count(Builtin::Spawned, 1);
+    node
+}
+
+fn spawned(path: &str, actor_type: &str) -> TelemetryEvent {
+    TelemetryEvent::ActorSpawned(ActorStatus {
+        path: path.into(),
+        parent: None,
+        actor_type: actor_type.into(),
+        mailbox_depth: 0,
+        spawned_at: String::new(),
+        host: None,
+    })
+}
+
+/// The same a second later: it has worked.
+fn busy_shop() -> Node {
+    let node = shop();
+    node.actor(Actor {
+        path: "akka://Shop/user/desk/order-4",
+        parent: Some("akka://Shop/user/desk"),
+        actor_type: "shop::orders::Order",
+        depth: Some(2),
+        spawned_s: 99,
+        ..Actor::default()
+    });
+    node.event(0, 101, &spawned("akka://Shop/user/desk/order-4", "shop::orders::Order"));
+    node.letter("akka://Shop/user/gone", Some("akka://Shop/user/desk"), "shop::orders::Cancel", "");
+    node.count(Builtin::PersistenceEvents, 40);
+    node
+}
+
+fn live_shop() -> Screen {
+    let mut screen = Screen::new();
+    screen.look(&shop(), LIVE);
+    screen.look(&busy_shop(), LIVE);
+    screen
+}
+
+const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{9b}31m\u{202e}abc\u{200b}漢🦀\r\n\t\u{7f}";
+
+fn hostile() -> Screen {
+    let node = Node::sized(HOSTILE, roomy(), |record| record.pid = 4711);
+    node.header().set_system(HOSTILE);
+    for number in 0..3 {
+        node.actor(Actor {
+            path: &format!("{HOSTILE}/{number}"),
+            parent: Some(HOSTILE),
+            actor_type: HOSTILE,
+            host: Some(HOSTILE),
+            spawned_text: Some(HOSTILE),
+            ..Actor::default()
+        });
+    }
+    node.letter(HOSTILE, Some(HOSTILE), HOSTILE, HOSTILE);
+    node.event(0, 40, &spawned(HOSTILE, HOSTILE));
+    let mut screen = Screen::new();
+    screen.look(&node, LIVE);
+    screen
+}
+
+fn crowd(actors: usize) -> Node {
+    let node = Node::sized("crowd", Capacities { actors, ..small() }, |record| record.pid = 4711);
+    for team in 0..actors / 1000 {
+        let parent = format!("akka://crowd/user/team-{team}");
+        node.actor(Actor { path: &parent, actor_type: "crowd::Team", ..Actor::default() });
+        for member in 1..1000 {
+            node.actor(Actor {
+                path: &format!("{parent}/member-{member}"),
+                parent: Some(&parent),
+                actor_type: "crowd::Member",
+                depth: Some((team * 1000 + member) as u64),
+                ..Actor::default()
+            });
+        }
+    }
+    node
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
+}
+
+/// Compares with what was approved, but for how long the test itself has taken.
+fn approve(name: &str, screens: &str) {
+    let times = regex::Regex::new(r"(seen|looks of) \d\.\d s").unwrap();
+    let screens = &*times.replace_all(screens, "$1 0.0 s");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
+    if std::env::var_os("ATOMSCOPE_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, screens).unwrap();
+    }
+    let approved = fs::read_to_string(&path).unwrap_or_default();
+    for (now, before) in screens.lines().zip(approved.lines()) {
+        assert_eq!(now, before, "{}: run with ATOMSCOPE_BLESS=1 to approve", path.display());
+    }
+    assert_eq!(screens.lines().count(), approved.lines().count(), "{}", path.display());
+}
+
+const WIDTHS: [u16; 3] = [60, 120, 200];
+const FEW: [View; 5] = [View::Overview, View::Actors, View::DeadLetters, View::Events, View::Own];
+
+/// All but the list of nodes, which is not the node's.
+fn all_views() -> Vec<View> {
+    View::ALL.into_iter().filter(|view| *view != View::Nodes).collect()
+}
+
+mod screens {
+    use super::*;
+
+    #[test]
+    fn of_a_node_that_lives_are_as_they_were_approved() {
+        for width in WIDTHS {
+            approve(&format!("live-{width}"), &live_shop().views(&all_views(), width, 18));
+        }
+    }
+
+    #[test]
+    fn of_a_recorded_node_are_as_they_were_approved() {
+        for width in WIDTHS {
+            let screens = Screen::of_dump(&golden("1.1/typical.raw")).views(&all_views(), width, 18);
+            approve(&format!("recorded-{width}"), &screens);
+        }
+    }
+
+    #[test]
+    fn of_a_node_that_has_nothing_are_as_they_were_approved() {
+        for width in WIDTHS {
+            let mut screen = Screen::new();
+            screen.look(&Node::with("empty", |record| record.pid = 4711), LIVE);
+            approve(&format!("empty-{width}"), &screen.views(&all_views(), width, 10));
+        }
+    }
+
+    #[test]
+    fn of_a_node_that_hangs_or_has_died_say_so() {
+        let cases = [
+            ("wedged", Verdict::Wedged(Wedge::RuntimeBlocked), "its async runtime is blocked"),
+            ("crashed", Verdict::Crashed, "its process ended without closing the region"),
+            ("closed", Verdict::Closed, "this is its last state"),
+        ];
+        for (name, verdict, says) in cases {
+            for width in WIDTHS {
+                let mut screen = Screen::new();
+                screen.look(&shop(), LIVE);
+                screen.look(&busy_shop(), stale(verdict));
+                // The look of a node that has ended gets older, however little.
+                let screens = screen.views(&FEW, width, 18);
+                if width >= 120 {
+                    assert!(screens.contains(says), "{screens}");
+                }
+                let is_moving = |line: &&str| !line.contains("last beat");
+                let still: Vec<_> = screens.lines().filter(is_moving).collect();
+                approve(&format!("{name}-{width}"), &(still.join("\n") + "\n"));
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_hundred_thousand_actors_are_as_they_were_approved() {
+        let node = crowd(100_000);
+        for width in WIDTHS {
+            let mut screen = Screen::new();
+            screen.look(&node, LIVE);
+            let mut screens = screen.views(&[View::Overview, View::Actors], width, 12);
+            for keys in ["*", "t", ">>>", "t", "/member-99", "⏎"] {
+                screen.press(keys);
+                screens += &format!("=== {keys}\n{}", screen.text(width, 12));
+            }
+            approve(&format!("crowd-{width}"), &screens);
+        }
+    }
+
+    #[test]
+    fn of_hostile_names_hold_nothing_that_a_terminal_would_act_on() {
+        for width in WIDTHS {
+            let mut screen = hostile();
+            approve(&format!("hostile-{width}"), &screen.views(&FEW, width, 18));
+            for view in View::ALL {
+                screen.press(&view.key().to_string());
+                for keys in ["", "⏎", "⎋?", "⎋w", "⎋"] {
+                    screen.press(keys);
+                    let buffer = screen.buffer(width, 20, true);
+                    for cell in buffer.content() {
+                        assert!(!cell.symbol().contains(is_unsafe), "{view:?} {keys}: {:?}", cell.symbol());
+                    }
+                }
+            }
+            screen.press("2/");
+            screen.app.press(&KeyEvent::new(KeyCode::Char('\u{202e}'), KeyModifiers::NONE));
+            let buffer = screen.buffer(width, 20, true);
+            assert!(buffer.content().iter().all(|cell| !cell.symbol().contains(is_unsafe)));
+        }
+    }
+
+    #[test]
+    fn of_every_recorded_region_can_be_drawn_in_any_size() {
+        for name in ["1.0/typical", "1.0/killed", "1.0/crowded", "1.1/killed", "1.1/crowded", "1.1/typical"] {
+            let mut screen = Screen::of_dump(&golden(&format!("{name}.raw")));
+            for view in View::ALL {
+                screen.press(&view.key().to_string());
+                for (width, height) in [(1, 1), (10, 3), (3, 10), (20, 8), (59, 4), (80, 20)] {
+                    screen.text(width, height);
+                    screen.press("⏎");
+                    screen.text(width, height);
+                    screen.press("⎋");
+                    screen.press("?");
+                    screen.text(width, height);
+                    screen.press("?/x");
+                    screen.text(width, height);
+                    screen.press("⎋");
+                    screen.press(&view.key().to_string());
+                }
+            }
+            screen.text(300, 90);
+        }
+    }
+
+    #[test]
+    fn of_a_list_of_nodes_say_how_each_is_and_what_can_be_done() {
+        let files = Files::new();
+        files.save("atomscope-0-4711-0123456789abcdef", &shop().bytes());
+        files.save("atomscope-0-4712-0123456789abcdef", b"not a region, by far");
+        let place = Place { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let (mut rows, _) = commands::nodes(&place).unwrap();
+        let dir = files.0.path().to_string_lossy().into_owned();
+        for row in &mut rows {
+            (row.age_s, row.beat_age_s) = (row.age_s.map(|_| 60.0), row.beat_age_s.map(|_| 0.1));
+            row.path = row.path.replace(&dir, "/dev/shm");
+            row.why = row.why.take().map(|why| why.replace(&dir, "/dev/shm"));
+        }
+        for width in WIDTHS {
+            let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, false);
+            app.hear(News::Nodes(Ok((rows.clone(), 3))));
+            let mut screen = Screen { app, ..Screen::new() };
+            let mut screens = screen.views(&[View::Nodes], width, 10);
+            assert!(screen.press("2").is_empty());
+            assert!(screen.text(width, 10).contains("no node is chosen"), "{}", screen.text(width, 10));
+            assert!(screen.press("G⏎").is_empty(), "what is no region is not looked at");
+            screens += &screen.text(width, 10);
+            approve(&format!("nodes-{width}"), &screens);
+            let to_do = screen.press("g⏎");
+            assert!(matches!(&to_do[0], Do::Order(Order::Watch(glance)) if glance.identity.node == "shop"));
+            assert_eq!(screen.app.view, View::Overview);
+        }
+        let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, false);
+        app.hear(News::Nodes(Ok((Vec::new(), 0))));
+        let mut screen = Screen { app, ..Screen::new() };
+        assert!(screen.text(100, 12).contains("There is no node on this machine"));
+    }
+
+    #[test]
+    fn without_colours_have_none_and_with_them_only_the_terminals_own() {
+        let mut screen = live_shop();
+        for view in View::ALL {
+            screen.press(&view.key().to_string());
+            let plain = screen.buffer(120, 20, false);
+            assert!(plain.content().iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset)));
+            for cell in screen.buffer(120, 20, true).content() {
+                let is_own =
+                    matches!(cell.fg, Color::Reset | Color::Red | Color::Green | Color::Yellow | Color::Cyan);
+                assert!(is_own && cell.bg == Color::Reset, "{view:?}: {cell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn dim_the_views_of_what_a_node_does_not_use() {
+        let mut screen = Screen::new();
+        screen.look(&Node::with("empty", |record| record.pid = 4711), LIVE);
+        let buffer = screen.buffer(200, 20, true);
+        let modifier = |title: &str| {
+            let line: Vec<_> = buffer.content()[400..600].iter().collect();
+            let text: String = line.iter().map(|cell| cell.symbol()).collect();
+            line[text.find(title).unwrap()].modifier
+        };
+        assert!(modifier("Sharding").contains(Modifier::DIM));
+        assert!(!modifier("Actors").contains(Modifier::DIM));
+    }
+}
+
+mod keys {
+    use super::*;
+
+    fn first_column(screen: &mut Screen) -> Vec<String> {
+        let source = screen.app.source();
+        (0..screen.app.sheet.len())
+            .map(|at| screen.app.sheet.row(at, source)[0].shown("").into_owned())
+            .collect()
+    }
+
+    fn names(screen: &mut Screen) -> Vec<String> {
+        let all = first_column(screen);
+        all.into_iter().map(|path| path.rsplit(['/', ' ']).next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_help_tells_every_key_and_every_view() {
+        let mut screen = live_shop();
+        screen.press("?");
+        let help = screen.text(140, 60);
+        for binding in KEYS.iter().flat_map(|group| group.bindings) {
+            for key in binding.keys {
+                assert!(help.contains(&key.name()), "{}: {help}", key.name());
+            }
+            assert!(help.contains(binding.help), "{}: {help}", binding.help);
+        }
+        View::ALL.iter().for_each(|view| assert!(help.contains(view.help()), "{view:?}"));
+        // Where there is not enough room it can be scrolled to its end.
+        screen.press("G");
+        let end = screen.text(60, 20);
+        assert!(end.contains("fulfils no"), "{end}");
+        screen.press("⎋");
+        assert!(screen.app.over.is_none());
+    }
+
+    #[test]
+    fn a_tree_folds_and_the_selection_stays_with_its_actor() {
+        let mut screen = live_shop();
+        screen.press("2");
+        screen.text(120, 20);
+        assert_eq!(names(&mut screen), ["audit", "desk", "order-1", "order-2", "order-3", "order-4"]);
+        screen.press("↓ ");
+        assert_eq!(names(&mut screen), ["audit", "desk"]);
+        assert!(screen.text(120, 20).contains("▸ akka://Shop/user/desk"));
+        screen.press("→↓↓");
+        assert_eq!(screen.app.place().unwrap().cursor, 3);
+        // Another order comes before it, and goes.
+        screen.look(&shop(), LIVE);
+        screen.app.refresh();
+        let node = shop();
+        node.actor(Actor { path: "akka://Shop/user/aaa", actor_type: "A", ..Actor::default() });
+        screen.look(&node, LIVE);
+        screen.app.refresh();
+        assert_eq!(screen.app.place().unwrap().cursor, 4, "order-2 is one further down");
+        screen.press("←");
+        assert_eq!(screen.app.place().unwrap().cursor, 2, "from a leaf to who is above it");
+        screen.press("*");
+        assert_eq!(names(&mut screen), ["aaa", "audit", "desk"]);
+    }
+
+    #[test]
+    fn a_filter_leaves_what_fulfils_it_and_who_is_above_that() {
+        let mut screen = live_shop();
+        screen.press("2/depth > 100 and class ~ Order⏎");
+        assert_eq!(names(&mut screen), ["desk", "order-2"]);
+        screen.press("t");
+        assert_eq!(names(&mut screen), ["order-2"]);
+        let text = screen.text(120, 20);
+        assert!(text.contains("/depth > 100 and class ~ Order") && text.contains("1/1 of 6"), "{text}");
+        screen.press("/ and");
+        assert!(
+            screen.text(120, 20).contains("a field is wanted here"),
+            "what is wrong is said while it is typed"
+        );
+        screen.press("⎋");
+        assert_eq!(names(&mut screen), ["order-2"], "the filter of before is back");
+        screen.press("⎋");
+        assert_eq!(names(&mut screen).len(), 6);
+        screen.press("/!order⏎");
+        assert_eq!(names(&mut screen), ["audit", "desk"]);
+        screen.press("⎋/xyz⏎");
+        assert!(screen.text(120, 20).contains("None of 6 is shown"));
+    }
+
+    #[test]
+    fn a_list_is_sorted_by_each_column_and_turned_round() {
+        let mut screen = live_shop();
+        screen.press("2t");
+        screen.press(">>>");
+        assert_eq!(screen.app.sheet.sort.unwrap().column, "depth");
+        assert_eq!(names(&mut screen)[..3], ["order-2", "order-3", "order-4"]);
+        assert!(screen.text(120, 20).contains("DEPTH(msgs)▼"));
+        screen.press("r");
+        assert_eq!(names(&mut screen), ["order-1", "order-4", "order-3", "order-2", "audit", "desk"]);
+        screen.press(">>");
+        assert_eq!(screen.app.sheet.sort.unwrap().column, "age_s");
+        assert_eq!(names(&mut screen), ["desk", "order-1", "order-2", "audit", "order-3", "order-4"]);
+        screen.press("<<<");
+        assert_eq!(screen.app.sheet.sort.unwrap().column, "class");
+        assert_eq!(names(&mut screen)[..2], ["audit", "desk"]);
+        screen.press("<r");
+        assert_eq!(names(&mut screen)[0], "order-4");
+        // In a tree it is the order of those side by side.
+        screen.press("tt>>");
+        assert_eq!(screen.app.mode, Mode::Tree);
+        assert_eq!(names(&mut screen), ["audit", "desk", "order-2", "order-3", "order-4", "order-1"]);
+    }
+
+    #[test]
+    fn rates_are_what_came_since_the_look_before_and_totals_can_begin_anew() {
+        let mut screen = live_shop();
+        let value = |screen: &mut Screen, name: &str| {
+            let source = screen.app.source();
+            let rows = (0..screen.app.sheet.len()).map(|at| screen.app.sheet.row(at, source));
+            let row = rows.into_iter().find(|row| row[0].shown("") == name).unwrap();
+            row[1].shown("").into_owned()
+        };
+        screen.press("M");
+        assert_eq!(value(&mut screen, "persistence.events"), "40.0/s");
+        screen.press("v");
+        assert_eq!(value(&mut screen, "persistence.events"), "40");
+        screen.press("z");
+        assert_eq!(value(&mut screen, "persistence.events"), "0");
+        let node = busy_shop();
+        node.count(Builtin::PersistenceEvents, 2);
+        screen.look(&node, LIVE);
+        screen.app.refresh();
+        assert_eq!(value(&mut screen, "persistence.events"), "2");
+        assert!(screen.text(120, 30).contains("totals since 12:"), "{}", screen.text(120, 30));
+        screen.press("z");
+        assert_eq!(value(&mut screen, "persistence.events"), "42");
+        // Of a node that has ended there is no rate any more.
+        screen.press("v");
+        screen.look(&node, stale(Verdict::Crashed));
+        screen.app.refresh();
+        assert_eq!(value(&mut screen, "persistence.events"), "42");
+    }
+
+    #[test]
+    fn rows_of_zeros_can_be_hidden() {
+        let mut screen = live_shop();
+        screen.press("Mi");
+        let all = first_column(&mut screen);
+        assert!(
+            all.contains(&"persistence.events".to_owned()) && !all.contains(&"actors.foreign".to_owned())
+        );
+        screen.press("2");
+        assert_eq!(names(&mut screen), ["desk", "order-2", "order-3", "order-4"]);
+    }
+
+    #[test]
+    fn the_past_can_be_gone_through_and_says_that_it_is_past() {
+        let mut screen = Screen::new();
+        let mut node = shop();
+        for number in 0..5 {
+            node = shop();
+            (0..number).for_each(|n| {
+                let path = format!("akka://Shop/user/new-{n}");
+                node.actor(Actor { path: &path, actor_type: "N", ..Actor::default() });
+            });
+            screen.look(&node, LIVE);
+        }
+        screen.press("2[[");
+        let text = screen.text(120, 20);
+        assert!(
+            text.contains("PAST 12:28:22Z") && text.contains("new-1") && !text.contains("new-2"),
+            "{text}"
+        );
+        // Whatever comes meanwhile does not take it away.
+        screen.look(&node, stale(Verdict::Crashed));
+        let text = screen.text(200, 20);
+        assert!(
+            text.contains("PAST") && text.contains("now it is crashed") && !text.contains("new-2"),
+            "{text}"
+        );
+        screen.press("]");
+        assert!(screen.text(120, 20).contains("new-2"));
+        screen.press("[[[[[[[[[[");
+        assert!(screen.text(120, 20).contains("nothing kept of before"));
+        screen.press("}");
+        let text = screen.text(120, 20);
+        assert!(!text.contains("PAST") && text.contains("new-3") && text.contains("crashed"), "{text}");
+    }
+
+    #[test]
+    fn events_of_after_the_past_that_is_shown_are_not_there() {
+        let mut screen = live_shop();
+        screen.press("4");
+        assert!(screen.text(120, 20).contains("order-4"));
+        screen.press("[");
+        assert!(!screen.text(120, 20).contains("order-4"), "it was spawned in the second of the last look");
+    }
+
+    #[test]
+    fn a_frozen_screen_stays_and_escape_lets_it_go_on() {
+        let mut screen = live_shop();
+        screen.press("2p");
+        screen.look(&shop(), LIVE);
+        let text = screen.text(120, 20);
+        assert!(text.contains("FROZEN") && text.contains("order-4"), "{text}");
+        screen.press("⎋");
+        let text = screen.text(120, 20);
+        assert!(!text.contains("FROZEN") && !text.contains("order-4"), "{text}");
+    }
+
+    #[test]
+    fn events_follow_until_one_goes_up_and_are_told_by_topic() {
+        let mut screen = live_shop();
+        screen.press("4");
+        assert_eq!(screen.app.sheet.len(), 3);
+        assert!(screen.text(120, 20).contains("following"));
+        screen.press("↑");
+        assert!(screen.text(120, 20).contains("not following"));
+        screen.press("f");
+        assert_eq!(screen.app.place().unwrap().cursor, 2);
+        screen.press("o");
+        assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
+        screen.press("o");
+        assert!(screen.text(120, 20).contains("None of 3 events is of topic dead_letters"));
+        screen.press("ooooooo");
+        assert_eq!((screen.app.topic, screen.app.sheet.len()), (None, 3));
+        screen.press("/event = stopped⏎");
+        assert_eq!(screen.app.sheet.len(), 1);
+    }
+
+    #[test]
+    fn lost_events_are_on_the_screen() {
+        let mut screen = live_shop();
+        let node = busy_shop();
+        for second in 0..200 {
+            node.stop_event(0, 102 + second, "akka://Shop/user/x");
+        }
+        screen.look(&node, LIVE);
+        let lost = screen.app.events.lost;
+        assert!(lost > 100, "{lost}");
+        screen.press("4/lost⏎");
+        let text = screen.text(160, 20);
+        assert!(text.contains(&format!("events lost {lost} ")) && text.contains("overwritten"), "{text}");
+    }
+
+    #[test]
+    fn a_row_can_be_looked_at_whole_and_is_never_changed_for_another() {
+        for (width, height) in [(160, 40), (80, 40), (80, 10)] {
+            let mut screen = live_shop();
+            screen.press("2G⏎");
+            let text = screen.text(width, height);
+            assert!(text.contains("akka://Shop/user/desk/order-4"), "{text}");
+            if height > 20 {
+                assert!(text.contains("newest events") && text.contains("spawned akka"), "{text}");
+            }
+            screen.look(&shop(), LIVE);
+            let text = screen.text(width, height);
+            assert!(text.contains("what was selected is gone") && screen.app.over.is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_lists_of_a_view_are_beside_it() {
+        let mut screen = live_shop();
+        screen.press("7");
+        assert_eq!(screen.app.sheet.name, "journals");
+        screen.press("→");
+        assert_eq!(screen.app.sheet.name, "persistence_ids");
+        screen.press("←←");
+        assert_eq!(screen.app.sheet.name, "metrics");
+        screen.press("⏎");
+        assert!(screen.text(160, 40).contains("metric"));
+    }
+
+    #[test]
+    fn the_interval_goes_up_and_down_within_bounds() {
+        let mut screen = live_shop();
+        let to_do = screen.press("+");
+        assert!(matches!(to_do[..], [Do::Order(Order::Every(two))] if two == Duration::from_secs(2)));
+        let to_do = screen.press("-----------");
+        assert_eq!(screen.app.interval, Duration::from_millis(100));
+        assert_eq!(to_do.len(), 4);
+    }
+
+    #[test]
+    fn a_snapshot_is_saved_of_what_is_shown() {
+        let mut screen = live_shop();
+        screen.press("w");
+        let Some(Prompt::Save(input)) = &screen.app.prompt else { panic!("no prompt") };
+        assert_eq!(input.value(), "shop-20200913T122821Z.raw");
+        let to_do = screen.press("⏎");
+        assert!(
+            matches!(&to_do[..], [Do::Order(Order::Save(path, None))] if path.ends_with("shop-20200913T122821Z.raw"))
+        );
+        screen.press("[w");
+        assert!(screen.text(120, 20).contains("shop-20200913T122820Z.json"));
+        let to_do = screen.press("⏎");
+        assert!(matches!(&to_do[..], [Do::Order(Order::Save(_, Some(_)))]));
+        screen.app.hear(News::Saved(Err("no room".into())));
+        assert!(screen.text(120, 20).contains("no room"));
+        screen.press("w⎋");
+        assert!(screen.app.prompt.is_none());
+    }
+
+    #[test]
+    fn escape_goes_back_one_thing_at_a_time_and_at_last_to_the_nodes() {
+        let mut screen = live_shop();
+        screen.press("2/order⏎G⏎");
+        assert!(screen.app.over.is_some());
+        screen.press("⎋");
+        assert!(screen.app.over.is_none() && screen.app.place().unwrap().filter == "order");
+        screen.press("⎋");
+        assert!(screen.app.place().unwrap().filter.is_empty());
+        let to_do = screen.press("⎋");
+        assert!(screen.app.view == View::Nodes && matches!(to_do[..], [Do::Order(Order::Nodes(true))]));
+        let to_do = screen.press("⎋");
+        assert!(screen.app.view == View::Overview && matches!(to_do[..], [Do::Order(Order::Nodes(false))]));
+    }
+
+    #[test]
+    fn tab_goes_through_all_views() {
+        let mut screen = live_shop();
+        for view in View::ALL.into_iter().skip(1).chain([View::Overview]) {
+            screen.press("⇥");
+            assert_eq!(screen.app.view, view);
+        }
+    }
+
+    #[test]
+    fn a_successor_is_offered_and_gone_to() {
+        let mut screen = live_shop();
+        screen.look(&busy_shop(), stale(Verdict::Crashed));
+        assert!(screen.press("s").is_empty());
+        let files = Files::new();
+        let path = files.save("atomscope-0-4712-0123456789abcdef", &shop().bytes());
+        screen.app.hear(News::Successor(Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())));
+        let text = screen.text(200, 20);
+        assert!(text.contains("s goes to its successor, pid 4711"), "{text}");
+        let to_do = screen.press("s");
+        assert!(matches!(to_do[..], [Do::Order(Order::Watch(_))]));
+        assert!(screen.text(120, 20).contains("waiting for the node"), "nothing of the old one is shown");
+    }
+
+    #[test]
+    fn a_region_that_breaks_is_shown_as_it_was_with_the_reason() {
+        let mut screen = live_shop();
+        screen.app.hear(News::Lost("cannot attach to /x: the file was cut short".into()));
+        screen.press("2");
+        let text = screen.text(160, 20);
+        assert!(text.contains("the file was cut short") && text.contains("order-4"), "{text}");
+    }
+}
+
+#[test]
+fn the_past_is_bounded_and_what_has_not_changed_is_held_once() {
+    let node = crowd(2000);
+    let mut screen = Screen::new();
+    screen.app = App::new(View::Actors, Duration::from_secs(1), 4 << 20, true);
+    (0..40).for_each(|_| screen.look(&node, LIVE));
+    let (looks, _, bytes) = screen.app.history.extent();
+    assert!(looks == 40 && bytes < 4 << 20, "{looks} looks in {bytes} bytes");
+    for number in 0..40 {
+        node.actor(Actor {
+            path: &format!("akka://crowd/user/{number}"),
+            actor_type: "N",
+            ..Actor::default()
+        });
+        screen.look(&node, LIVE);
+        let (_, _, bytes) = screen.app.history.extent();
+        assert!(bytes < 4 << 20, "{bytes} bytes");
+    }
+    let (looks, ..) = screen.app.history.extent();
+    assert!(looks > 2, "{looks}");
+}
