@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{Glance, stop_on_signals, stopped};
 use atomscope::find::FindError;
+use crossterm::event::{self, Event as Input, KeyEventKind};
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
 use ratatui::{DefaultTerminal, Terminal};
 use rustix::process::{Signal, getpid, kill_process};
 

@@ -7,4 +7,5 @@ pub mod service_workload;
 pub mod sharding_workload;
 pub mod storms;
 pub mod support;
+pub mod terminal;
 pub mod workload;

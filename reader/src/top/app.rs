@@ -10,7 +10,7 @@ use atomscope::liveness::Verdict;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::table::Key;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::collect::{EventRow, News, Order, Tick};

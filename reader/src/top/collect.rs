@@ -24,7 +24,7 @@ use atomscope_layout::decode::{ActorList, ActorTree, Clock};
 use atomscope_layout::dto::Forest;
 use atomscope_layout::follow::{Follower, Look};
 use atomscope_layout::instances::{Domain, worker};
-use ratatui::crossterm::event::Event as Input;
+use crossterm::event::Event as Input;
 
 use crate::cli::{Format, Place};
 use crate::commands::{self, PsRow, search};

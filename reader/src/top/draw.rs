@@ -163,7 +163,9 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         spans.push(plain(" ".into()));
     }
     spans.push(Span::styled("● ", style));
-    spans.push(Span::styled(safe(&snapshot.identity.node), theme.strong()));
+    // However long the name, how the node is must be seen.
+    let node = cut(&safe(&snapshot.identity.node), (width / 3).max(8));
+    spans.push(Span::styled(node, theme.strong()));
     spans.push(plain(" ".into()));
     let why = verdict.why().map(|why| format!(": {why}")).unwrap_or_default();
     let state = match snapshot.dumped {
@@ -363,7 +365,10 @@ fn hints(app: &App, theme: Theme) -> Line<'static> {
             ],
         },
     };
-    hints.extend([("[ ]", "past"), ("p", "freeze"), ("w", "save"), ("?", "help"), ("q", "quit")]);
+    if app.view != View::Nodes {
+        hints.extend([("[ ]", "past"), ("p", "freeze"), ("w", "save")]);
+    }
+    hints.extend([("?", "help"), ("q", "quit")]);
     let spans = hints.into_iter().flat_map(|(key, what)| {
         [Span::styled(format!(" {key} "), theme.chosen()), Span::raw(format!(" {what}  "))]
     });
@@ -684,7 +689,9 @@ struct Vital {
 
 fn vitals(tick: &Tick) -> Vec<Vital> {
     let point = &tick.point;
-    let rate = |rate: f64| format!("{rate:.1}/s");
+    // The first look has only averages since the node's start.
+    let average = if point.is_average { "⌀ " } else { "" };
+    let rate = |rate: f64| format!("{average}{rate:.1}/s");
     let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let percent = |percent: Option<f64>| known(percent.map(|percent| format!("{percent:.1} %")));
     let vital = |title, value, of| Vital { title, value, of };

@@ -1,6 +1,6 @@
 //! The keys: one table that says what each does, by which they are read and of which the help is made.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::view::View;
 

@@ -221,8 +221,9 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
             let letters = &tick.snapshot.dead_letters;
             let more = letters.lapped.saturating_add(letters.abandoned).saturating_add(letters.unreadable);
             let line = format!(
-                "{} dead letters so far, {:.1}/s; {more} of them are overwritten or cannot be read",
-                letters.total, tick.point.dead_letters_per_s
+                "{} so far, {:.1}/s; {more} of them are overwritten or cannot be read",
+                count(letters.total, "dead letter", "dead letters"),
+                tick.point.dead_letters_per_s
             );
             of_lists(asked, vec![dead_letters(&tick.snapshot)], vec![line], "No message was undeliverable.")
         }
@@ -756,9 +757,8 @@ fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
         }
     }
     let topic = asked.topic.unwrap_or("all topics");
-    let EventLog { lost, .. } = source.events;
-    let line =
-        format!("{topic}; {lost} events were lost before they could be read since this screen was opened");
+    let lost = count(source.events.lost, "event was", "events were");
+    let line = format!("{topic}; {lost} lost before they could be read, since this screen was opened");
     let nothing = match (found, asked.topic, asked.filter) {
         (0, ..) => "Nothing has happened yet.".to_owned(),
         (_, Some(topic), "") => {

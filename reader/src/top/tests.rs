@@ -20,10 +20,10 @@ use atomscope_layout::Capacities;
 use atomscope_layout::dto::ActorStatus;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::metrics::Builtin;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};

@@ -1,0 +1,280 @@
+//! `atomscope top` on a real terminal, on real nodes, driven by keys.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Command;
+
+use atomscope_tests::support::{Node, atomscope, atomscope_json, program, wait_until};
+use atomscope_tests::terminal::Terminal;
+
+const SIZE: [u16; 2] = [150, 40];
+const ESCAPE: &str = "\x1b";
+const ENTER: &str = "\r";
+const DOWN: &str = "\x1b[B";
+const CONTROL_U: &str = "\x15";
+
+fn top<const N: usize>(arguments: [&str; N]) -> Terminal {
+    Terminal::start(&program("atomscope"), [&["top"], &arguments[..]].concat(), &[], SIZE)
+}
+
+/// The same below a shell, which says how it ended and how it left the terminal.
+fn top_in_shell(who: &str, environment: &[(&str, &str)]) -> Terminal {
+    let script = "\"$0\" top \"$1\"; echo ended=$?; stty -a; exec sleep 0.1";
+    let program = program("atomscope");
+    let program = program.to_str().expect("a path that is UTF-8");
+    Terminal::start(Path::new("/bin/sh"), ["-c", script, program, who], environment, SIZE)
+}
+
+/// Process id of the program below a shell.
+fn child_of(shell: &Terminal) -> String {
+    let path = format!("/proc/{0}/task/{0}/children", shell.pid());
+    std::fs::read_to_string(path).expect("the shell's children").trim().to_owned()
+}
+
+#[test]
+fn a_live_node_is_seen_in_every_view_and_whatever_size_the_terminal_is_given() {
+    let node = Node::demo(["--node", "top-views"]);
+    let terminal = top([&node.who()]);
+    terminal.wait_for("● top-views live");
+    terminal.wait_for("What it runs");
+    for (key, seen) in [
+        ("2", "akka://shop/user/orders"),
+        ("3", "RECIPIENT"),
+        ("4", "following"),
+        ("5", "akka.tcp://shop@a:2552"),
+        ("6", "carts-1"),
+        ("7", "accounts"),
+        ("8", "ASSOCIATION"),
+        ("9", "prices"),
+        ("0", "visits"),
+        ("L", "leader"),
+        ("R", "WORKER"),
+        ("M", "actors.spawned"),
+        ("S", "actor slots"),
+        ("N", "top-views"),
+        ("1", "Actors by class"),
+    ] {
+        terminal.press(key);
+        terminal.wait_for(seen);
+    }
+    for size in [[60, 20], [10, 3], [1, 1], [200, 50], [80, 24]] {
+        terminal.resize(size);
+        terminal.press("2");
+        if size[0] >= 60 {
+            terminal.wait_for("PATH");
+        }
+        terminal.press("1");
+    }
+    terminal.wait_for("runtime busy");
+    terminal.press("?");
+    terminal.wait_for("one row up");
+    terminal.press(ESCAPE);
+    terminal.wait_for("Health");
+}
+
+#[test]
+fn actors_are_folded_filtered_sorted_and_looked_at() {
+    let node = Node::demo(["--node", "top-actors", "--shop-alone"]);
+    let terminal = top([&node.who(), "--view", "actors"]);
+    terminal.wait_for("▾ akka://shop/user/orders");
+    terminal.press("*");
+    terminal.wait_until("all is folded", |screen| {
+        screen.contains("▸ akka://shop/user/orders") && !screen.contains('▾')
+    });
+    terminal.press("*");
+    terminal.press("/class ~ Desk");
+    terminal.wait_until("the desk is alone", |screen| {
+        screen.contains("workload::OrderDesk") && !screen.contains("Warehouse")
+    });
+    terminal.press(ENTER);
+    terminal.press(ENTER);
+    let text = terminal.wait_for("mailbox depth (msgs)");
+    assert!(text.contains("akka://shop/user/orders"), "{text}");
+    terminal.press(ESCAPE);
+    terminal.wait_until("the detail is closed", |screen| !screen.contains("mailbox depth"));
+    terminal.press(ESCAPE);
+    terminal.wait_for("Warehouse");
+    terminal.press("/size > 3");
+    terminal.wait_for("there is no field size");
+    terminal.press(ESCAPE);
+    // What follows an escape at once would be taken for one key with it.
+    terminal.wait_until("the filter is given up", |screen| !screen.contains("Filter:"));
+    terminal.press("t");
+    terminal.press(">>>>");
+    terminal.wait_for("BELOW(actors)▼");
+    terminal.press("t");
+    terminal.wait_for("GROWN(/s)");
+}
+
+#[test]
+fn the_past_the_frozen_and_what_is_saved_are_what_they_say() {
+    let node = Node::demo(["--node", "top-past"]);
+    let terminal = top([&node.who(), "--interval", "100ms"]);
+    // Some looks later.
+    terminal.press("S");
+    terminal.wait_until("there is a past", |screen| {
+        let looks = screen.split_once("Of the past ").and_then(|(_, rest)| rest.split(' ').next());
+        looks.and_then(|looks| looks.parse::<u64>().ok()).is_some_and(|looks| looks > 5)
+    });
+    terminal.press("[[");
+    terminal.wait_for(" PAST ");
+    let folder = tempfile::tempdir().expect("a folder");
+    let past = folder.path().join("past.json");
+    terminal.press("w");
+    terminal.press(CONTROL_U);
+    terminal.press(past.to_str().expect("UTF-8"));
+    terminal.press(ENTER);
+    terminal.wait_for("written to");
+    let dump: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&past).expect("it is there")).expect("JSON");
+    assert_eq!(dump["node"], "top-past");
+    assert!(dump["actors"]["total"].as_u64().is_some_and(|actors| actors > 0));
+    terminal.press("}");
+    terminal.wait_until("it is now", |screen| !screen.contains(" PAST "));
+    terminal.press("p");
+    terminal.wait_for(" FROZEN ");
+    terminal.press("p");
+    let now = folder.path().join("now.raw");
+    terminal.press("w");
+    terminal.press(CONTROL_U);
+    terminal.press(now.to_str().expect("UTF-8"));
+    terminal.press(ENTER);
+    terminal.wait_for("written to");
+    let shown = atomscope_json(["show", now.to_str().expect("UTF-8"), "--json"]);
+    assert_eq!((&shown["node"], &shown["state"]), (&"top-past".into(), &"live".into()));
+    // Nothing is written over.
+    terminal.press("w");
+    terminal.press(CONTROL_U);
+    terminal.press(now.to_str().expect("UTF-8"));
+    terminal.press(ENTER);
+    terminal.wait_for("is there already");
+    let dump = top([now.to_str().expect("UTF-8"), "--view", "persistence"]);
+    dump.wait_for("dump of a live node");
+    dump.wait_for("accounts");
+}
+
+#[test]
+fn a_node_that_is_stopped_killed_and_started_again_is_told_apart() {
+    let mut node = Node::demo(["--node", "top-life"]);
+    let terminal = top(["top-life", "--view", "actors", "--interval", "250ms"]);
+    terminal.wait_for("● top-life live");
+    terminal.wait_for("akka://shop/user");
+    node.signal("STOP");
+    terminal.wait_for("wedged: its process is stopped");
+    node.signal("CONT");
+    terminal.wait_for("● top-life live");
+    node.kill();
+    let text = terminal.wait_for("● top-life crashed");
+    assert!(text.contains("last state") && text.contains("akka://shop/user"), "{text}");
+    let next = Node::demo(["--node", "top-life"]);
+    terminal.wait_for(&format!("s goes to its successor, pid {}", next.pid()));
+    terminal.press("s");
+    terminal.wait_for(&format!("pid {}", next.pid()));
+    terminal.wait_for("● top-life live");
+    // One that ends in good order is no crash.
+    next.signal("TERM");
+    terminal.wait_for("● top-life closed");
+}
+
+#[test]
+fn of_several_nodes_there_is_a_list_to_choose_from() {
+    // Of files on a disk nodes want to be told that they are wanted.
+    let folder = tempfile::tempdir_in("/dev/shm").expect("a folder");
+    let region = |name: &str| folder.path().join(format!("atomscope-0-{name}-0123456789abcdef"));
+    let [one, two] = ["1", "2"].map(|number| {
+        let path = region(number);
+        let node = format!("top-list-{number}");
+        Node::demo(["--node", &node, "--shop-alone", "--region", path.to_str().expect("UTF-8")])
+    });
+    let terminal = top(["--dir", folder.path().to_str().expect("UTF-8")]);
+    let text = terminal.wait_for("top-list-2");
+    assert!(text.contains("choose a node") && text.contains("top-list-1"), "{text}");
+    terminal.press(DOWN);
+    terminal.press(ENTER);
+    terminal.wait_for("● top-list-2 live");
+    terminal.wait_for(&format!("pid {}", two.pid()));
+    terminal.press(ESCAPE);
+    terminal.wait_for("top-list-1");
+    terminal.press("g");
+    terminal.press(ENTER);
+    terminal.wait_for(&format!("pid {}", one.pid()));
+}
+
+#[test]
+fn the_terminal_is_given_back_however_it_ends() {
+    let node = Node::demo(["--node", "top-ends", "--shop-alone"]);
+    for how in ["q", "\x03", "TERM", "HUP", "INT", "panic"] {
+        // What was built without debug assertions cannot be asked to panic.
+        if how == "panic" && !cfg!(debug_assertions) {
+            continue;
+        }
+        let environment: &[_] = if how == "panic" { &[("ATOMSCOPE_TEST_PANIC", "1")] } else { &[] };
+        let mut shell = top_in_shell(&node.who(), environment);
+        if how != "panic" {
+            shell.wait_for("● top-ends live");
+            assert!(shell.is_taken() && shell.hides_cursor());
+            match how {
+                "q" | "\x03" => shell.press(how),
+                signal => {
+                    let sent = Command::new("kill").args(["-s", signal, &child_of(&shell)]).status();
+                    assert!(sent.expect("kill can be run").success());
+                }
+            }
+        }
+        shell.wait();
+        let text = shell.text();
+        let code = if how == "panic" { 101 } else { 0 };
+        assert!(text.contains(&format!("ended={code}")), "{how:?}: {text}");
+        assert!(
+            text.contains(" icanon") && text.contains(" echo ") && !text.contains("-icanon"),
+            "{how:?}: {text}"
+        );
+        assert!(!shell.is_taken() && !shell.hides_cursor(), "{how:?}: {text}");
+        assert_eq!(text.contains("a panic was asked for"), how == "panic", "{text}");
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_it() {
+    let node = Node::demo(["--node", "top-gone", "--shop-alone"]);
+    let (mut pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
+    pty.resize(pty_process::Size::new(24, 80)).expect("it can be resized");
+    let command = pty_process::blocking::Command::new(program("atomscope")).args(["top", &node.who()]);
+    let mut child = command.env("TERM", "xterm").spawn(pts).expect("it can be started");
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("live") {
+        let mut bytes = [0; 4096];
+        let read = pty.read(&mut bytes).expect("it writes");
+        seen.extend_from_slice(&bytes[..read]);
+    }
+    drop(pty);
+    wait_until("it ends", || child.try_wait().expect("it can be waited for").is_some());
+}
+
+#[test]
+fn without_colours_none_is_written() {
+    let node = Node::demo(["--node", "top-plain", "--shop-alone"]);
+    let is_coloured = |environment: &[(&str, &str)]| {
+        let arguments = ["top", &node.who(), "--view", "events"];
+        let mut terminal = Terminal::start(&program("atomscope"), arguments, environment, SIZE);
+        terminal.wait_for("following");
+        terminal.wait_for("spawned");
+        terminal.press("q");
+        terminal.wait();
+        let written = String::from_utf8_lossy(&terminal.written()).into_owned();
+        ["38;5;", "\x1b[31m", "\x1b[32m"].iter().any(|colour| written.contains(colour))
+    };
+    assert!(is_coloured(&[]));
+    assert!(!is_coloured(&[("NO_COLOR", "1")]), "colours are written");
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_use_instead() {
+    let node = Node::demo(["--node", "top-pipe", "--shop-alone"]);
+    let output = atomscope(["top", &node.who()]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{error}");
+    assert!(error.contains("stdout is no terminal") && error.contains("atomscope show"), "{error}");
+    assert_eq!(atomscope(["top", "there-is-no-such-node"]).status.code(), Some(1));
+    assert_eq!(atomscope(["top", "--interval", "often"]).status.code(), Some(2));
+}
