@@ -457,6 +457,36 @@ mod screens {
     }
 
     #[test]
+    fn of_damaged_regions_can_be_drawn() {
+        const EDGES: [u64; 6] = [0, 1, u64::MAX, 1 << 63, 0xffff_ffff, 0x0001_0001_0001_0001];
+        let bytes = busy_shop().bytes();
+        let words = bytes.len() / 8;
+        let mut seen = 0;
+        // Every word of the region's beginning, and each so many of the rest.
+        for at in (0..512).chain((512..words).step_by(37)) {
+            let mut bytes = bytes.clone();
+            let edge = EDGES[at % EDGES.len()];
+            bytes[at * 8..at * 8 + 8].copy_from_slice(&edge.to_le_bytes());
+            let mut screen = Screen::new();
+            let path = screen.files.save("damaged", &bytes);
+            let watched = Region::open(&path, None, MAX_BYTES).and_then(Watched::of);
+            let Ok(mut watched) = watched else { continue };
+            for _ in 0..2 {
+                if let Ok((tick, events)) = watched.look() {
+                    screen.app.hear(News::Tick(Box::new(tick), events));
+                    seen += 1;
+                }
+            }
+            for keys in ["1", "2", "3", "4", "5", "S"] {
+                screen.press(keys);
+                let buffer = screen.buffer(100, 16, false);
+                assert!(buffer.content().iter().all(|cell| !cell.symbol().contains(is_unsafe)), "word {at}");
+            }
+        }
+        assert!(seen > 500, "{seen}");
+    }
+
+    #[test]
     fn of_a_list_of_nodes_say_how_each_is_and_what_can_be_done() {
         let files = Files::new();
         files.save("atomscope-0-4711-0123456789abcdef", &shop().bytes());
