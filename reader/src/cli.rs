@@ -159,8 +159,8 @@ Examples:
 Where there are several nodes it begins with a list of them; Enter looks at one. `?` tells all keys. A node that hangs, or \
 has died, and a dump are shown as they are, and the screen says so.
 
-  1 Overview  2 Actors  3 Letters  4 Events  5 Cluster  6 Sharding  7 Persistence  8 Remote  9 Streams
-  0 Data  L Leases  R Runtime  M Metrics  S Self  N Nodes
+  1 Overview  2 Actors    3 Letters  4 Events   5 Cluster  6 Sharding  7 Persistence  8 Remote
+  9 Streams   0 Data      L Leases   R Runtime  M Metrics  S Self      N Nodes
 
   /        filter: a regular expression, `!` before it inverts, or conditions on columns
   < >      sort by another column, r turns the order round

@@ -65,7 +65,7 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
     }
     let mut app = App::new(args.view, args.interval, args.history as usize, glance.is_some());
     if let Some(filter) = &args.filter {
-        app.set_filter(filter);
+        app.set_filter(args.view, filter);
     }
     if let Some(note) = note {
         app.say(note, false);

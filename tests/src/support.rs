@@ -21,7 +21,7 @@ pub fn program(name: &str) -> PathBuf {
     let folder = FOLDER.get_or_init(|| {
         let own = std::env::current_exe().expect("the path of the running program");
         let mut folder = own.parent().expect("a folder").to_path_buf();
-        if folder.ends_with("deps") {
+        if folder.ends_with("deps") || folder.ends_with("examples") {
             folder.pop();
         }
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -121,7 +121,7 @@ impl Terminal {
                 return text;
             }
             assert!(Instant::now() < deadline, "waited in vain until {what}:\n{text}");
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 

@@ -13,6 +13,7 @@ pub mod readers;
 mod scan;
 mod snapshot;
 mod startup;
+mod top;
 
 use std::path::Path;
 use std::process::Child;
@@ -60,7 +61,7 @@ const fn group(
 }
 
 /// All of them.
-pub const GROUPS: [Group; 14] = [
+pub const GROUPS: [Group; 15] = [
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
     group("events", "An event published", events::measure),
@@ -72,6 +73,7 @@ pub const GROUPS: [Group; 14] = [
     group("node", "A real node", node::measure),
     group("attach", "Attaching to a node", attach::measure),
     group("ps", "The whole program `atomscope ps`, from start to end", ps::measure),
+    group("top", "The screen of `atomscope top`, on a terminal", top::measure),
     group("memory", "Memory per live actor", memory::measure),
     group("startup", "Installing the probe", startup::measure),
     group("instructions", "Instructions per operation, counted by callgrind", instructions::measure),

@@ -95,6 +95,8 @@ pub struct App {
     pub lost: Option<String>,
     pub successor: Option<Glance>,
     pub view: View,
+    /// Where one begins with a node.
+    home: View,
     places: HashMap<View, Place>,
     pub mode: Mode,
     folded: HashSet<Key>,
@@ -133,6 +135,7 @@ impl App {
             lost: None,
             successor: None,
             view: if is_watching { view } else { View::Nodes },
+            home: if view == View::Nodes { View::Overview } else { view },
             places: HashMap::new(),
             mode: Mode::default(),
             folded: HashSet::new(),
@@ -188,8 +191,8 @@ impl App {
     }
 
     /// Takes a filter as if it had been typed.
-    pub fn set_filter(&mut self, filter: &str) {
-        self.place_mut().filter = filter.to_owned();
+    pub fn set_filter(&mut self, view: View, filter: &str) {
+        self.places.entry(view).or_default().filter = filter.to_owned();
         self.is_stale = true;
     }
 
@@ -331,6 +334,13 @@ impl App {
 
     /// What a key does.
     pub fn press(&mut self, key: &KeyEvent) -> Vec<Do> {
+        // A key right after Esc comes as one with Alt.
+        if let (KeyCode::Char(_), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT)) {
+            let mut to_do = self.press(&KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
+            self.refresh();
+            to_do.extend(self.press(&KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT)));
+            return to_do;
+        }
         if self.prompt.is_some() && keys::action(key) != Some(Action::Suspend) {
             return self.type_in(key);
         }
@@ -420,7 +430,7 @@ impl App {
                 Some(glance) => {
                     let mut to_do = vec![self.watch(glance)];
                     if self.view == View::Nodes {
-                        to_do.extend(self.go(View::Overview));
+                        to_do.extend(self.go(self.home));
                     }
                     return to_do;
                 }
@@ -509,7 +519,7 @@ impl App {
         match chosen.map(|row| (row.glance, row.why)) {
             Some((Some(glance), _)) => {
                 let mut to_do = vec![self.watch(glance)];
-                to_do.extend(self.go(View::Overview));
+                to_do.extend(self.go(self.home));
                 to_do
             }
             Some((None, why)) => {
@@ -537,7 +547,7 @@ impl App {
         if self.view != View::Nodes {
             return self.go(View::Nodes);
         }
-        if self.is_watching { self.go(View::Overview) } else { Vec::new() }
+        if self.is_watching { self.go(self.home) } else { Vec::new() }
     }
 
     fn sort_by(&mut self, step: isize) {
@@ -656,12 +666,12 @@ impl App {
             }
             if let Prompt::Filter(input, _) = prompt {
                 let filter = input.value().to_owned();
-                self.set_filter(&filter);
+                self.set_filter(self.view, &filter);
             }
             return Vec::new();
         }
         match self.prompt.take() {
-            Some(Prompt::Filter(_, before)) if is_end => self.set_filter(&before),
+            Some(Prompt::Filter(_, before)) if is_end => self.set_filter(self.view, &before),
             Some(Prompt::Save(input)) if !is_end && !input.value().trim().is_empty() => {
                 let past = if self.is_held() { self.tick().cloned() } else { None };
                 return vec![Do::Order(Order::Save(PathBuf::from(input.value().trim()), past))];

@@ -35,6 +35,8 @@ use crate::stat::{Counts, life};
 use crate::subsystems::{Summary, summaries};
 use crate::tail::{count_loss, describe};
 
+/// Two sightings of the poller's beat that are no further apart are of one beat.
+const SAME_ROUND: Duration = Duration::from_millis(5);
 /// Between two looks for the successor of a node that has ended.
 const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
 
@@ -190,6 +192,7 @@ struct Before {
     below: Arc<Vec<u32>>,
     classes: Arc<Vec<TypeCount>>,
     counts: Counts,
+    busy_percent: Option<f64>,
 }
 
 /// A node that is being looked at.
@@ -276,6 +279,7 @@ impl Watched {
             below: Arc::clone(&below),
             classes: Arc::clone(&classes),
             counts,
+            busy_percent: point.busy_percent,
         });
         self.has_ended = is_last;
         let tick = Tick {
@@ -339,27 +343,39 @@ fn point(
         stopped_per_s: rate(counts.stopped, then.stopped),
         dead_letters_per_s: rate(counts.dead_letters, then.dead_letters),
         events_per_s: rate(counts.events, then.events),
-        busy_percent: busy(snapshot, before.map(|before| &*before.snapshot), seconds),
+        busy_percent: busy(snapshot, before, at, uptime),
         cpu_percent: cpu,
         memory_bytes: snapshot.process.map(|process| process.memory_bytes),
         is_average: before.is_none(),
     }
 }
 
-/// Of the time of all workers, how much they spent on tasks.
-fn busy(snapshot: &Snapshot, before: Option<&Snapshot>, seconds: f64) -> Option<f64> {
+/// Of the time of all workers, how much they spent on tasks. The poller asks for that, so it is over the time between two
+/// of its rounds; while there was none since the look before, it is what it was.
+fn busy(snapshot: &Snapshot, before: Option<&Before>, at: Instant, uptime: Duration) -> Option<f64> {
     fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
         let all = snapshot.subsystems.instances.of(Domain::Worker);
         all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
     }
-    let then: HashMap<&str, u64> = before.into_iter().flat_map(workers).collect();
+    let asked = |snapshot: &Snapshot, at: Instant| at.checked_sub(snapshot.poll?.beat_age);
+    let seconds = match before {
+        None => uptime.as_secs_f64(),
+        Some(before) => {
+            let since = asked(snapshot, at)?.saturating_duration_since(asked(&before.snapshot, before.at)?);
+            if since < SAME_ROUND {
+                return before.busy_percent;
+            }
+            since.as_secs_f64()
+        }
+    };
+    let then: HashMap<&str, u64> = before.into_iter().flat_map(|before| workers(&before.snapshot)).collect();
     let (mut count, mut busy_ns) = (0u32, 0u64);
     for (name, ns) in workers(snapshot) {
         let since = if before.is_some() { *then.get(name)? } else { 0 };
         (count, busy_ns) = (count + 1, busy_ns.saturating_add(ns.saturating_sub(since)));
     }
-    // The poller looks at workers about as often as this does, so that one interval may hold two of its looks.
-    (count > 0).then(|| (busy_ns as f64 / 1e9 / seconds / f64::from(count) * 100.0).min(100.0))
+    let share = busy_ns as f64 / 1e9 / seconds.max(1e-9) / f64::from(count);
+    (count > 0).then(|| (share * 100.0).min(100.0))
 }
 
 /// The collecting thread.

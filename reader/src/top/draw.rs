@@ -167,42 +167,38 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let node = cut(&safe(&snapshot.identity.node), (width / 3).max(8));
     spans.push(Span::styled(node, theme.strong()));
     spans.push(plain(" ".into()));
-    let why = verdict.why().map(|why| format!(": {why}")).unwrap_or_default();
     let state = match snapshot.dumped {
-        Some(taken) => format!("dump of a {} node, taken {}{why}", verdict.word(), rfc3339(taken.unix_ns)),
-        None => format!("{}{why}", verdict.word()),
+        Some(taken) => format!("dump of a {} node, taken {}", verdict.word(), rfc3339(taken.unix_ns)),
+        None => verdict.word().to_owned(),
     };
     spans.push(Span::styled(state, style));
+    // How old it is, and what to do, come before what could be cut off.
+    let looked = tick.at.elapsed();
+    let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(looked)));
+    let age = match verdict {
+        _ if snapshot.dumped.is_some() || app.is_held() => None,
+        Verdict::Wedged(_) | Verdict::Crashed | Verdict::Closed => {
+            beat.map(|age| format!(", last beat {age} ago"))
+        }
+        _ => Some(format!(", seen {} ago", duration(looked))),
+    };
+    spans.push(plain(age.unwrap_or_default()));
+    if let (Some(successor), false) = (&app.successor, app.is_held()) {
+        let text = format!("; s goes to its successor, pid {}", successor.pid());
+        spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
+    }
     if let Some(now) = app.verdict_now() {
         spans.push(Span::styled(format!("; now it is {now}"), theme.verdict(now)));
     }
     if let Some(why) = &app.lost {
         spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
     }
-    if let (Some(successor), false) = (&app.successor, app.is_held()) {
-        let text = format!("; s goes to its successor, pid {}", successor.pid());
-        spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
+    if let Some(why) = verdict.why() {
+        spans.push(Span::styled(format!(": {why}"), style));
     }
-    // How old it is comes before what could be cut off.
-    let beat = snapshot.liveness.newest_beat_age();
-    let age = match (tick.is_last(), snapshot.dumped.is_some()) {
-        (_, true) => String::new(),
-        _ if app.is_held() => String::new(),
-        (true, _) => {
-            let at = beat.map_or(String::new(), |age| {
-                let age = age.saturating_add(tick.at.elapsed());
-                format!(", whose last beat was {} ago", duration(age))
-            });
-            format!("; this is its last state{at}")
-        }
-        _ => {
-            let looked = tick.at.elapsed();
-            let beat = beat.filter(|_| matches!(verdict, Verdict::Wedged(_)));
-            let beat = beat.map(|age| format!(", last beat {} ago", duration(age.saturating_add(looked))));
-            format!("; seen {} ago{}", duration(looked), beat.unwrap_or_default())
-        }
-    };
-    spans.push(plain(age));
+    if tick.is_last() && snapshot.dumped.is_none() && !app.is_held() {
+        spans.push(plain("; this is its last state".to_owned()));
+    }
     let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
     spans.push(plain(format!(
         "; pid {}{}, up {}, {} actors",
@@ -211,7 +207,11 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         duration(tick.uptime),
         snapshot.totals.live
     )));
-    let right = format!(" every {} ", duration(app.interval));
+    let interval = match app.interval.as_millis() {
+        ms @ ..1000 => format!("{ms} ms"),
+        _ => duration(app.interval),
+    };
+    let right = format!(" every {interval} ");
     let used: usize = spans.iter().map(|span| span.content.width()).sum();
     if !tick.is_last() && used + right.width() <= width {
         spans.push(plain(" ".repeat(width - used - right.width())));
@@ -618,13 +618,16 @@ fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     let inner = block.inner(area);
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
+    let widest = pairs.iter().map(|(title, _)| safe(title).width()).max().unwrap_or(0);
+    let title_width = widest.min(usize::from(inner.width) / 2) + 1;
     let mut lines = Vec::new();
     for (title, text) in pairs {
-        if !title.is_empty() {
-            lines.push(Line::styled(safe(&title), theme.accent()));
-        }
-        for line in wrapped(&safe(&text), usize::from(inner.width).saturating_sub(2)) {
-            let mut spans = vec![Span::raw("  ")];
+        let title = cut(&safe(&title), title_width - 1);
+        let room = " ".repeat(title_width - title.width());
+        let text = wrapped(&safe(&text), usize::from(inner.width).saturating_sub(title_width));
+        for (line, nth) in text.into_iter().zip(0..) {
+            let before = if nth == 0 { format!("{title}{room}") } else { " ".repeat(title_width) };
+            let mut spans = vec![Span::styled(before, theme.accent())];
             spans.extend(line.spans);
             lines.push(Line::from(spans));
         }

@@ -58,10 +58,9 @@ pub enum Key {
 impl Key {
     fn is(self, event: &KeyEvent) -> bool {
         let control = event.modifiers.contains(KeyModifiers::CONTROL);
-        let alt = event.modifiers.contains(KeyModifiers::ALT);
         match self {
-            Self::Char(c) => event.code == KeyCode::Char(c) && !control && !alt,
-            Self::Control(c) => event.code == KeyCode::Char(c) && control && !alt,
+            Self::Char(c) => event.code == KeyCode::Char(c) && !control,
+            Self::Control(c) => event.code == KeyCode::Char(c) && control,
             Self::Code(code) => event.code == code,
         }
     }

@@ -797,7 +797,7 @@ mod keys {
             let text = screen.text(width, height);
             assert!(text.contains("akka://Shop/user/desk/order-4"), "{text}");
             if height > 20 {
-                assert!(text.contains("newest events") && text.contains("spawned akka"), "{text}");
+                assert!(text.contains("newest events") && text.contains("12:28:21.000 spawned"), "{text}");
             }
             screen.look(&shop(), LIVE);
             let text = screen.text(width, height);
@@ -861,6 +861,16 @@ mod keys {
         assert!(screen.app.view == View::Nodes && matches!(to_do[..], [Do::Order(Order::Nodes(true))]));
         let to_do = screen.press("⎋");
         assert!(screen.app.view == View::Overview && matches!(to_do[..], [Do::Order(Order::Nodes(false))]));
+    }
+
+    #[test]
+    fn a_key_right_after_escape_counts_as_both() {
+        let mut screen = live_shop();
+        screen.press("2/order");
+        screen.app.press(&KeyEvent::new(KeyCode::Char('t'), KeyModifiers::ALT));
+        screen.app.refresh();
+        assert!(screen.app.prompt.is_none() && screen.app.place().unwrap().filter.is_empty());
+        assert_eq!(screen.app.mode, Mode::Flat);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use crate::fixture::{Place, Ran, program};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "",
     "ps",
     "actors",
     "show",
+    "top",
     "cluster",
     "sharding",
     "persistence",
