@@ -17,7 +17,7 @@ type Asked = (&'static str, &'static [(&'static str, &'static str)]);
 
 const ASKED: [Asked; 3] = [
     ("the next row", &[("j", " 2/"), ("k", " 1/")]),
-    ("another order", &[(">", "CLASS▼"), (">", "MSGS)▼"), ("<", "CLASS▼"), ("<", "PATH ")]),
+    ("another order", &[(">", "PATH▲"), (">", "CLASS▲"), ("<", "PATH▲"), ("<", "PATH  ")]),
     ("a letter of a filter", &[("9", "Filter: 9"), ("9", "Filter: 99"), ("\x7f\x7f", "Filter:  ")]),
 ];
 
