@@ -880,6 +880,13 @@ pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
+/// Stops this process, as a terminal's suspend key does, until it is told to go on. What was done before is done by then:
+/// the signal is this very thread's. For programs.
+pub fn suspend() {
+    // SAFETY: the signal is valid; no handler of ours runs.
+    let _ = unsafe { libc::raise(libc::SIGTSTP) };
+}
+
 /// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.
 pub fn wait(time: Duration) -> bool {
     let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };

@@ -21,19 +21,20 @@ pub mod view;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Stdout};
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{Glance, stop_on_signals, stopped};
+use atomscope::attach::{Glance, stop_on_signals, stopped, suspend};
 use atomscope::find::FindError;
 use crossterm::event::{self, Event as Input, KeyEventKind};
-use ratatui::backend::CrosstermBackend;
-use ratatui::{DefaultTerminal, Terminal};
-use rustix::process::{Signal, getpid, kill_process};
+use crossterm::execute;
+use crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
+use ratatui::DefaultTerminal;
+use ratatui::layout::{Position, Rect};
 
 use self::app::{App, Do};
 use self::collect::{Collector, News, Order};
@@ -181,7 +182,7 @@ impl Loop {
                         Do::Order(order) => _ = self.orders.send(order),
                         Do::Quit => return Go::Out,
                         Do::Suspend => self.suspend(),
-                        Do::Redraw => _ = self.terminal.clear(),
+                        Do::Redraw => self.draw_anew(),
                     }
                 }
                 // The next key may act on what this one has changed.
@@ -203,17 +204,20 @@ impl Loop {
     /// Gives the terminal back to the shell until it says to go on.
     fn suspend(&mut self) {
         let _ = ratatui::try_restore();
-        let _ = kill_process(getpid(), Signal::TSTP);
+        suspend();
         // Here it was told to go on.
-        if let Ok(terminal) = reclaim() {
-            self.terminal = terminal;
-        }
-        let _ = self.terminal.clear();
+        let _ = enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen));
+        self.draw_anew();
+        let _ = self.orders.send(Order::Now);
     }
-}
 
-fn reclaim() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
-    ratatui::try_init()
+    /// Has the next drawing draw everything. (Ratatui's own `clear` asks where the cursor is; the answer would come to the
+    /// thread that waits for keys.)
+    fn draw_anew(&mut self) {
+        if let Ok(size) = self.terminal.size() {
+            let _ = self.terminal.resize(Rect::from((Position::ORIGIN, size)));
+        }
+    }
 }
 
 /// A terminal that is gone is no failure, as a reader that has gone is none.

@@ -233,6 +233,37 @@ fn the_terminal_is_given_back_however_it_ends() {
 }
 
 #[test]
+fn it_can_be_suspended_and_goes_on_where_it_was() {
+    let node = Node::demo(["--node", "top-rests", "--shop-alone"]);
+    let script = "set -m; \"$0\" top \"$1\"; echo stopped=$?; fg >/dev/null; echo ended=$?; exec sleep 0.1";
+    let atomscope = program("atomscope");
+    let program = atomscope.to_str().expect("a path that is UTF-8");
+    let arguments = ["-c", script, program, &node.who()];
+    let mut shell = Terminal::start(Path::new("/bin/sh"), arguments, &[], SIZE);
+    shell.wait_for("● top-rests live");
+    shell.press("2");
+    shell.wait_for("akka://shop/user");
+    // Everything is drawn anew by this key.
+    let before = shell.written().len();
+    shell.press("\x0c");
+    let is_whole = |written: &[u8]| String::from_utf8_lossy(written).contains("BELOW(actors)");
+    wait_until("all is drawn anew", || is_whole(&shell.written()[before..]));
+    let before = shell.written().len();
+    shell.press("\x1a");
+    wait_until("the shell has it", || {
+        String::from_utf8_lossy(&shell.written()[before..]).contains("stopped=")
+    });
+    shell.wait_for("● top-rests live");
+    shell.wait_for("akka://shop/user");
+    assert!(shell.is_taken());
+    shell.press("q");
+    shell.wait();
+    assert!(shell.text().contains("ended=0"), "{}", shell.text());
+    // Where the cursor is is never asked for: the answer would be taken for keys, and waited for in vain.
+    assert!(!String::from_utf8_lossy(&shell.written()).contains("\x1b[6n"));
+}
+
+#[test]
 fn a_terminal_that_is_closed_ends_it() {
     let node = Node::demo(["--node", "top-gone", "--shop-alone"]);
     let (mut pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
