@@ -91,6 +91,8 @@ pub struct App {
     pub of_others: usize,
     /// Whether a node is looked at, and not only the list of nodes.
     pub is_watching: bool,
+    /// Of the node that is looked at: how many there were before.
+    number: u64,
     /// Why there are no more looks.
     pub lost: Option<String>,
     pub successor: Option<Glance>,
@@ -132,6 +134,7 @@ impl App {
             nodes: Vec::new(),
             of_others: 0,
             is_watching,
+            number: 0,
             lost: None,
             successor: None,
             view: if is_watching { view } else { View::Nodes },
@@ -203,14 +206,17 @@ impl App {
     /// What the collector says.
     pub fn hear(&mut self, news: News) {
         match news {
-            News::Tick(tick, events) => self.take(*tick, events),
-            News::Lost(why) => self.lost = Some(why),
+            // Of a node that was looked at before nothing is wanted any more.
+            News::Tick(number, ..) | News::Lost(number, _) | News::Successor(number, _)
+                if number != self.number => {}
+            News::Tick(_, tick, events) => self.take(*tick, events),
+            News::Lost(_, why) => self.lost = Some(why),
             News::Nodes(Ok((nodes, of_others))) => {
                 (self.nodes, self.of_others) = (nodes, of_others);
                 self.is_stale |= self.view == View::Nodes;
             }
             News::Nodes(Err(why)) => self.say(why, true),
-            News::Successor(glance) => self.successor = Some(*glance),
+            News::Successor(_, glance) => self.successor = Some(*glance),
             News::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
             News::Saved(Err(why)) => self.say(why, true),
             News::Input(_) | News::NoInput => {}
@@ -237,7 +243,8 @@ impl App {
         self.folded.clear();
         self.is_watching = true;
         self.is_stale = true;
-        Do::Order(Order::Watch(Box::new(glance)))
+        self.number += 1;
+        Do::Order(Order::Watch(self.number, Box::new(glance)))
     }
 
     fn go(&mut self, view: View) -> Vec<Do> {

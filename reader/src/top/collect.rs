@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{AttachError, Glance, Inode, Region};
+use atomscope::attach::{AttachError, Glance, Region};
 use atomscope::find::Who;
 use atomscope::raw::RawDump;
 use atomscope::snapshot::Snapshot;
@@ -43,8 +43,8 @@ const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
 /// What the collector is told.
 #[derive(Debug)]
 pub enum Order {
-    /// Look at this node from now on.
-    Watch(Box<Glance>),
+    /// Look at this node from now on. The number is that of what is told of it.
+    Watch(u64, Box<Glance>),
     /// Look that often.
     Every(Duration),
     /// Look at once.
@@ -62,14 +62,14 @@ pub enum News {
     Input(Input),
     /// Nothing more can come of the terminal.
     NoInput,
-    /// A look at the node, and what has happened since the one before.
-    Tick(Box<Tick>, Vec<EventRow>),
-    /// The node cannot be looked at any more, or not at all.
-    Lost(String),
+    /// A look at the node of this number, and what has happened since the one before.
+    Tick(u64, Box<Tick>, Vec<EventRow>),
+    /// The node of this number cannot be looked at any more, or not at all.
+    Lost(u64, String),
     /// The nodes of this machine, and how many regions of other users there are; or why they are not known.
     Nodes(Result<(Vec<PsRow>, usize), String>),
-    /// A node of the same name that was made later than the one that has ended.
-    Successor(Box<Glance>),
+    /// A node of the same name that was made later than the one of this number, which has ended.
+    Successor(u64, Box<Glance>),
     /// What was written, or why not.
     Saved(Result<String, String>),
 }
@@ -389,29 +389,33 @@ pub struct Collector {
     pub interval: Duration,
 }
 
+/// The node that is meant, and its region once it could be opened.
+#[derive(Debug)]
+struct Target {
+    number: u64,
+    glance: Glance,
+    watched: Option<Watched>,
+}
+
 /// Nobody listens any more.
 struct Gone;
 
 impl Collector {
-    /// Collects until nobody gives orders, or listens, any more.
-    pub fn run(self, watched: Option<Glance>) {
-        let (mut watched, mut lists_nodes) = (watched.map(|glance| (glance, None)), false);
-        let _ = self.go_on(&mut watched, &mut lists_nodes);
+    /// Collects until nobody gives orders, or listens, any more. The first node has the number 0.
+    pub fn run(self, first: Option<Glance>) {
+        let _ = self.go_on(first.map(|glance| Target { number: 0, glance, watched: None }));
     }
 
-    fn go_on(
-        mut self,
-        watched: &mut Option<(Glance, Option<Watched>)>,
-        lists_nodes: &mut bool,
-    ) -> Result<(), Gone> {
+    fn go_on(mut self, mut target: Option<Target>) -> Result<(), Gone> {
+        let mut lists_nodes = false;
         let mut next = Instant::now();
         let mut next_search = next;
         loop {
             let now = Instant::now();
             match self.orders.recv_timeout(next.saturating_duration_since(now)) {
-                Ok(Order::Watch(glance)) => {
-                    *watched = Some((*glance, None));
-                    next = now;
+                Ok(Order::Watch(number, glance)) => {
+                    target = Some(Target { number, glance: *glance, watched: None });
+                    (next, next_search) = (now, now);
                 }
                 Ok(Order::Every(interval)) => {
                     next = next.min(now + interval);
@@ -419,25 +423,25 @@ impl Collector {
                 }
                 Ok(Order::Now) => next = now,
                 Ok(Order::Nodes(wanted)) => {
-                    *lists_nodes = wanted;
+                    lists_nodes = wanted;
                     next = if wanted { now } else { next };
                 }
                 Ok(Order::Save(path, tick)) => {
-                    let region = watched.as_ref().and_then(|(_, watched)| watched.as_ref());
-                    let saved = save(&path, region.map(|watched| &watched.region), tick);
+                    let watched = target.as_ref().and_then(|target| target.watched.as_ref());
+                    let saved = save(&path, watched.map(|watched| &watched.region), tick);
                     self.tell(News::Saved(saved))?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some((glance, region)) = watched {
-                        self.look(glance, region)?;
-                        let has_ended = region.as_ref().is_none_or(|region| region.has_ended);
-                        if has_ended && glance.dumped.is_none() && now >= next_search {
-                            self.search(glance)?;
+                    if let Some(target) = &mut target {
+                        self.look(target)?;
+                        let has_ended = target.watched.as_ref().is_none_or(|watched| watched.has_ended);
+                        if has_ended && target.glance.dumped.is_none() && now >= next_search {
+                            self.search(target)?;
                             next_search = now + SUCCESSOR_EVERY;
                         }
                     }
-                    if *lists_nodes {
+                    if lists_nodes {
                         let nodes = commands::nodes(&self.place).map_err(sentence);
                         self.tell(News::Nodes(nodes))?;
                     }
@@ -452,11 +456,10 @@ impl Collector {
         self.news.send(news).map_err(|_| Gone)
     }
 
-    fn look(&self, glance: &Glance, watched: &mut Option<Watched>) -> Result<(), Gone> {
-        let opens = watched.is_none();
-        if watched.as_ref().is_some_and(|watched| watched.has_ended)
-            || self.is_waiting.load(Ordering::Relaxed)
-        {
+    fn look(&self, target: &mut Target) -> Result<(), Gone> {
+        let Target { number, glance, watched } = target;
+        let has_ended = watched.as_ref().is_some_and(|watched| watched.has_ended);
+        if has_ended || self.is_waiting.load(Ordering::Relaxed) {
             return Ok(());
         }
         let look = match watched {
@@ -466,25 +469,24 @@ impl Collector {
         match look {
             Ok((tick, events)) => {
                 self.is_waiting.store(true, Ordering::Relaxed);
-                self.tell(News::Tick(Box::new(tick), events))
+                self.tell(News::Tick(*number, Box::new(tick), events))
             }
             Err(error) => {
-                // What was there is kept, so that it is not opened again and again.
+                // A region that broke is not opened again: what was seen of it is kept.
                 if let Some(watched) = watched {
                     watched.has_ended = true;
                 }
-                let hint = if opens { "; Esc shows the other nodes" } else { "" };
-                self.tell(News::Lost(format!("{error}{hint}")))
+                self.tell(News::Lost(*number, error.to_string()))
             }
         }
     }
 
-    fn search(&self, ended: &Glance) -> Result<(), Gone> {
-        let header = &ended.identity.header;
-        let meant = [Who::File(ended.path.clone()), Who::Node(ended.identity.node.clone().into())];
-        let known: [Inode; 1] = [ended.inode];
-        match search(&self.place).successor(meant, Some(header.created_unix_ns), &known) {
-            Some(found) => self.tell(News::Successor(Box::new(found))),
+    fn search(&self, ended: &Target) -> Result<(), Gone> {
+        let Target { number, glance, .. } = ended;
+        let meant = [Who::File(glance.path.clone()), Who::Node(glance.identity.node.clone().into())];
+        let last = glance.identity.header.created_unix_ns;
+        match search(&self.place).successor(meant, Some(last), &[glance.inode]) {
+            Some(found) => self.tell(News::Successor(*number, Box::new(found))),
             None => Ok(()),
         }
     }

@@ -200,8 +200,9 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         spans.push(plain("; this is its last state".to_owned()));
     }
     let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
+    let up = if verdict.is_alive() { "up" } else { "lived" };
     spans.push(plain(format!(
-        "; pid {}{}, up {}, {} actors",
+        "; pid {}{}, {up} {}, {} actors",
         snapshot.pid,
         system.unwrap_or_default(),
         duration(tick.uptime),

@@ -133,7 +133,7 @@ impl Screen {
         if liveness.verdict.is_alive() {
             tick.at = Instant::now();
         }
-        self.app.hear(News::Tick(Box::new(tick), events));
+        self.app.hear(News::Tick(0, Box::new(tick), events));
     }
 
     fn of_dump(path: &Path) -> Self {
@@ -142,7 +142,7 @@ impl Screen {
         let (mut tick, events) = watched.look().unwrap();
         tick.path = SAID.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
-        screen.app.hear(News::Tick(Box::new(tick), events));
+        screen.app.hear(News::Tick(0, Box::new(tick), events));
         screen
     }
 
@@ -212,6 +212,8 @@ fn roomy() -> Capacities {
 fn shop() -> Node {
     let node = Node::sized("shop", roomy(), |record| record.pid = 4711);
     node.header().set_system("Shop");
+    // How long a dead one has lived goes by its last beat.
+    node.header().process_beat(99 * 1_000_000_000);
     node.fill();
     let user = "akka://Shop/user";
     let desk = "akka://Shop/user/desk";
@@ -471,7 +473,7 @@ mod screens {
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
                 if let Ok((tick, events)) = watched.look() {
-                    screen.app.hear(News::Tick(Box::new(tick), events));
+                    screen.app.hear(News::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
             }
@@ -508,7 +510,9 @@ mod screens {
             screens += &screen.text(width, 10);
             approve(&format!("nodes-{width}"), &screens);
             let to_do = screen.press("g⏎");
-            assert!(matches!(&to_do[0], Do::Order(Order::Watch(glance)) if glance.identity.node == "shop"));
+            assert!(
+                matches!(&to_do[0], Do::Order(Order::Watch(1, glance)) if glance.identity.node == "shop")
+            );
             assert_eq!(screen.app.view, View::Overview);
         }
         let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, false);
@@ -887,18 +891,21 @@ mod keys {
         assert!(screen.press("s").is_empty());
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &shop().bytes());
-        screen.app.hear(News::Successor(Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())));
+        screen.app.hear(News::Successor(0, Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())));
         let text = screen.text(200, 20);
         assert!(text.contains("s goes to its successor, pid 4711"), "{text}");
         let to_do = screen.press("s");
-        assert!(matches!(to_do[..], [Do::Order(Order::Watch(_))]));
+        assert!(matches!(to_do[..], [Do::Order(Order::Watch(1, _))]));
         assert!(screen.text(120, 20).contains("waiting for the node"), "nothing of the old one is shown");
+        // Nor is what was on its way.
+        screen.look(&busy_shop(), LIVE);
+        assert!(screen.text(120, 20).contains("waiting for the node"));
     }
 
     #[test]
     fn a_region_that_breaks_is_shown_as_it_was_with_the_reason() {
         let mut screen = live_shop();
-        screen.app.hear(News::Lost("cannot attach to /x: the file was cut short".into()));
+        screen.app.hear(News::Lost(0, "cannot attach to /x: the file was cut short".into()));
         screen.press("2");
         let text = screen.text(160, 20);
         assert!(text.contains("the file was cut short") && text.contains("order-4"), "{text}");
