@@ -23,6 +23,8 @@ pub enum Value {
     Count(u64),
     /// How much of what only grows comes in a second; the unit is that of its list or row.
     Rate(f64),
+    /// The same of what has no unit.
+    CountRate(f64),
     Signed(i32),
     Float(f64),
     Flag(bool),
@@ -57,19 +59,35 @@ impl Value {
         }
     }
 
+    /// As a number, if it is one or a flag.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) | Self::Total(number) | Self::Count(number) => Some(*number as f64),
+            Self::Rate(number) | Self::CountRate(number) | Self::Float(number) => Some(*number),
+            Self::Signed(number) => Some(f64::from(*number)),
+            Self::Flag(flag) => Some(f64::from(u8::from(*flag))),
+            Self::Text(_) | Self::Texts(_) | Self::Unknown => None,
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Text(_) => 1,
+            Self::Texts(_) => 2,
+            _ => 0,
+        }
+    }
+
     /// Texts from A to Z, numbers from the greatest, what is unknown at the end whichever way round.
     pub fn compare(&self, other: &Self, reverse: bool) -> Ordering {
+        // Of several kinds in one column, as rates stand beside levels, all numbers are in one order.
         let order = match (self, other) {
-            (
-                Self::Number(a) | Self::Total(a) | Self::Count(a),
-                Self::Number(b) | Self::Total(b) | Self::Count(b),
-            ) => b.cmp(a),
-            (Self::Signed(a), Self::Signed(b)) => b.cmp(a),
-            (Self::Float(a), Self::Float(b)) | (Self::Rate(a), Self::Rate(b)) => b.total_cmp(a),
-            (Self::Flag(a), Self::Flag(b)) => b.cmp(a),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::Texts(a), Self::Texts(b)) => a.cmp(b),
-            _ => Ordering::Equal,
+            _ => match (self.number(), other.number()) {
+                (Some(a), Some(b)) => b.total_cmp(&a),
+                _ => self.kind().cmp(&other.kind()),
+            },
         };
         let turned = if reverse { order.reverse() } else { order };
         match (self.is_unknown(), other.is_unknown()) {
@@ -93,6 +111,7 @@ impl Value {
                 _ => format!("{rate:.1}/s").into(),
             },
             Self::Count(number) => number.to_string().into(),
+            Self::CountRate(rate) => format!("{rate:.1}/s").into(),
             Self::Signed(number) => number.to_string().into(),
             Self::Float(number) if unit == "s" => format!("{number:.1}").into(),
             Self::Float(number) => number.to_string().into(),

@@ -295,7 +295,7 @@ impl<'a> Parser<'a> {
     /// Whether a word and an operator stand here, behind parentheses and negations.
     fn is_condition(&self) -> bool {
         let mut ahead = Self { ..*self };
-        while ahead.takes("(") || ahead.takes("!") || ahead.word() == "not" && ahead.takes("not ") {
+        while ahead.takes("(") || ahead.takes("!") || ahead.takes_word("not") {
             ahead.spaces();
         }
         let word = ahead.word();
@@ -582,6 +582,8 @@ mod tests {
         assert_eq!(found("depth != -"), (true, false));
         assert_eq!(found("not (depth > 100 or age > 1h) or class ~ audit and not path ~ x"), (false, true));
         assert_eq!(found("!depth > 100"), (false, true));
+        assert_eq!(found("not(depth > 100)"), (false, true));
+        assert_eq!(found("not audit"), (false, false), "that is text");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Snapshot {
 pub struct Poll {
     /// When its round began.
     pub beat_age: Duration,
+    /// The same by the node's monotonic clock, in nanoseconds.
+    pub beat_mono_ns: u64,
     /// From one round to the next.
     pub interval: Duration,
     /// Whether its round does not end, though the probe's thread goes on.
@@ -78,7 +80,8 @@ impl Poll {
         let is_beating = liveness.verdict.is_alive() && process_age <= STALE;
         // It beats when a round begins; the next one waits for the interval, and the end of this one.
         let is_stuck = is_beating && behind > interval.saturating_add(STALE);
-        Some(Self { beat_age: process_age.saturating_add(behind), interval, is_stuck })
+        let beat_mono_ns = poll.mono_ns;
+        Some(Self { beat_age: process_age.saturating_add(behind), beat_mono_ns, interval, is_stuck })
     }
 }
 

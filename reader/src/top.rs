@@ -39,6 +39,7 @@ use ratatui::layout::{Position, Rect};
 use self::app::{App, Do};
 use self::collect::{Collector, News, Order};
 use self::draw::{Theme, draw, grows_older};
+use self::view::View;
 use crate::cli::{self, Place};
 use crate::commands::{meant, search};
 use crate::output::Failure;
@@ -64,7 +65,7 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
         let why = "stdout is no terminal, which `top` needs; `atomscope show` and `atomscope stat` write to anything";
         return Err(Failure::Failed(why.to_owned()));
     }
-    let mut app = App::new(args.view, args.interval, args.history as usize, glance.is_some());
+    let mut app = App::new(args.view, args.interval, args.history as usize, glance.as_ref());
     if let Some(filter) = &args.filter {
         app.set_filter(args.view, filter);
     }
@@ -85,7 +86,7 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
     };
     // The terminal first: it is given back by whatever panics from here on.
     let terminal = ratatui::try_init().map_err(|error| unusable(&error))?;
-    if glance.is_none() {
+    if app.view == View::Nodes {
         let _ = orders.send(Order::Nodes(true));
     }
     let collecting = thread::Builder::new().name("collector".into()).spawn(move || collector.run(glance));
@@ -177,6 +178,8 @@ impl Loop {
     fn hear(&mut self, news: News) -> Go {
         match news {
             News::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
+                // A look may have come right before it: what a key is about is what is there now.
+                self.app.refresh();
                 for to_do in self.app.press(&key) {
                     match to_do {
                         Do::Order(order) => _ = self.orders.send(order),

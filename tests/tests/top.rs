@@ -196,6 +196,8 @@ fn of_several_nodes_there_is_a_list_to_choose_from() {
     terminal.press("g");
     terminal.press(ENTER);
     terminal.wait_for(&format!("pid {}", one.pid()));
+    let list = top(["top-list-1", "--dir", folder.path().to_str().expect("UTF-8"), "--view", "nodes"]);
+    list.wait_for("top-list-2");
 }
 
 #[test]

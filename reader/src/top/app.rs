@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atomscope::attach::Glance;
+use atomscope::attach::{Glance, Inode};
 use atomscope::liveness::Verdict;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
@@ -16,7 +16,7 @@ use tui_input::{Input, InputRequest};
 use super::collect::{EventRow, News, Order, Tick};
 use super::history::{EventLog, History, Points};
 use super::keys::{self, Action};
-use super::sheet::{Asked, Baseline, Fold, Ident, Mode, Rows, Sheet, Sort, Source, sheet};
+use super::sheet::{Asked, Baseline, Fold, Ident, Mode, OWN_ORDER, Rows, Sheet, Sort, Source, sheet};
 use super::view::View;
 use crate::commands::PsRow;
 
@@ -80,17 +80,18 @@ pub struct App {
     newest: Option<Arc<Tick>>,
     /// What is shown instead of it: the past, or what was there when the screen was frozen.
     held: Option<Arc<Tick>>,
+    /// The events that there were by the time that it was: those that are shown must not go away.
+    held_events: Option<EventLog>,
     pub is_frozen: bool,
     pub history: History,
     pub points: Points,
     pub events: EventLog,
     baseline: Option<Baseline>,
-    /// When totals were reset.
-    pub reset_at: Option<i128>,
     pub nodes: Vec<PsRow>,
     pub of_others: usize,
     /// Whether a node is looked at, and not only the list of nodes.
     pub is_watching: bool,
+    inode: Option<Inode>,
     /// Of the node that is looked at: how many there were before.
     number: u64,
     /// Why there are no more looks.
@@ -120,20 +121,22 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(view: View, interval: Duration, history_bytes: usize, is_watching: bool) -> Self {
+    pub fn new(view: View, interval: Duration, history_bytes: usize, node: Option<&Glance>) -> Self {
+        let is_watching = node.is_some();
         Self {
             interval,
             newest: None,
             held: None,
+            held_events: None,
             is_frozen: false,
             history: History::new(history_bytes),
             points: Points::default(),
             events: EventLog::default(),
             baseline: None,
-            reset_at: None,
             nodes: Vec::new(),
             of_others: 0,
             is_watching,
+            inode: node.map(|glance| glance.inode),
             number: 0,
             lost: None,
             successor: None,
@@ -174,14 +177,24 @@ impl App {
         self.held.is_some()
     }
 
+    /// The events that belong to what is shown.
+    pub fn shown_events(&self) -> &EventLog {
+        self.held_events.as_ref().unwrap_or(&self.events)
+    }
+
+    /// When totals were reset, if what is shown is not of before that.
+    pub fn reset_at(&self) -> Option<i128> {
+        let shown = self.tick()?.snapshot.taken_unix_ns;
+        self.baseline.as_ref().map(|baseline| baseline.snapshot.taken_unix_ns).filter(|at| *at <= shown)
+    }
+
     pub fn source(&self) -> Source<'_> {
         let until_unix_ns = self.held.as_ref().map(|tick| tick.snapshot.taken_unix_ns);
         Source {
             tick: self.tick().map(|tick| &**tick),
-            events: &self.events,
+            events: self.shown_events(),
             until_unix_ns,
             nodes: &self.nodes,
-            past: self.history.extent(),
         }
     }
 
@@ -235,11 +248,14 @@ impl App {
 
     /// Forgets the node that was looked at.
     fn watch(&mut self, glance: Glance) -> Do {
-        (self.newest, self.held, self.is_frozen) = (None, None, false);
+        (self.newest, self.is_frozen) = (None, false);
+        (self.held, self.held_events) = (None, None);
+        self.widths.clear();
+        self.inode = Some(glance.inode);
         self.history.clear();
         self.points.clear();
         self.events = EventLog::default();
-        (self.baseline, self.reset_at, self.lost, self.successor) = (None, None, None, None);
+        (self.baseline, self.lost, self.successor) = (None, None, None);
         self.folded.clear();
         self.is_watching = true;
         self.is_stale = true;
@@ -279,7 +295,8 @@ impl App {
                 shows_rates: self.shows_rates,
                 hides_zeros: self.hides_zeros,
                 topic: self.topic,
-                baseline: self.baseline.as_ref(),
+                baseline: self.baseline.as_ref().filter(|_| self.reset_at().is_some()),
+                past: (self.view == View::Own).then(|| self.history.extent()),
             },
             self.source(),
         );
@@ -301,7 +318,7 @@ impl App {
             _ => {}
         }
         self.sheet = made;
-        if self.view == View::Events && self.follows {
+        if self.view == View::Events && self.follows && self.over != Some(Over::Detail) {
             self.place_mut().cursor = usize::MAX;
         }
         self.select();
@@ -342,7 +359,10 @@ impl App {
     /// What a key does.
     pub fn press(&mut self, key: &KeyEvent) -> Vec<Do> {
         // A key right after Esc comes as one with Alt.
-        if let (KeyCode::Char(_), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT)) {
+        let is_of_line = self.prompt.is_some() && request(key).is_some();
+        if let (KeyCode::Char(_), true, false) =
+            (key.code, key.modifiers.contains(KeyModifiers::ALT), is_of_line)
+        {
             let mut to_do = self.press(&KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
             self.refresh();
             to_do.extend(self.press(&KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT)));
@@ -524,6 +544,10 @@ impl App {
         // The file tells it from all others.
         let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.path)).cloned();
         match chosen.map(|row| (row.glance, row.why)) {
+            // What is known of it is kept.
+            Some((Some(glance), _)) if Some(glance.inode) == self.inode && self.lost.is_none() => {
+                self.go(self.home)
+            }
             Some((Some(glance), _)) => {
                 let mut to_do = vec![self.watch(glance)];
                 to_do.extend(self.go(self.home));
@@ -540,6 +564,7 @@ impl App {
     /// One thing at a time, the nearest first.
     fn back(&mut self) -> Vec<Do> {
         if self.over.take().is_some() {
+            self.is_stale = true;
             return Vec::new();
         }
         if self.is_held() {
@@ -582,11 +607,15 @@ impl App {
 
     fn reverse(&mut self) {
         let name = self.sheet.name;
-        let first = self.sheet.columns.first().map(|column| column.name);
-        let Some(first) = first.filter(|_| self.view != View::Events) else { return };
+        if self.view == View::Events || self.view == View::Overview {
+            return self.say("this view has an order of its own", true);
+        }
         let place = self.place_mut();
-        let sort = place.sorts.entry(name).or_insert(Sort { column: first, reverse: false });
+        let sort = place.sorts.entry(name).or_insert(Sort { column: OWN_ORDER, reverse: false });
         sort.reverse = !sort.reverse;
+        if *sort == (Sort { column: OWN_ORDER, reverse: false }) {
+            place.sorts.remove(name);
+        }
         (place.cursor, place.first, place.ident) = (0, 0, None);
         self.is_stale = true;
     }
@@ -595,9 +624,19 @@ impl App {
         if self.is_held() {
             return self.step(usize::MAX, false);
         }
-        self.held = self.newest.clone();
+        self.hold(self.newest.clone());
         self.is_frozen = self.held.is_some();
         self.is_stale = true;
+    }
+
+    /// Shows this look, or with `None` the newest.
+    fn hold(&mut self, tick: Option<Arc<Tick>>) {
+        self.held_events = match (&tick, self.held_events.take()) {
+            (None, _) => None,
+            (Some(_), Some(events)) => Some(events),
+            (Some(_), None) => Some(self.events.clone()),
+        };
+        (self.held, self.is_frozen) = (tick, false);
     }
 
     /// Steps into the past, or out of it.
@@ -614,10 +653,10 @@ impl App {
                     if back
                         || steps != usize::MAX && self.history.newest().is_some_and(|n| n.at != tick.at) =>
                 {
-                    (self.held, self.is_frozen) = (Some(tick), false);
+                    self.hold(Some(tick));
                 }
                 _ => {
-                    (self.held, self.is_frozen) = (None, false);
+                    self.hold(None);
                     break;
                 }
             }
@@ -628,15 +667,14 @@ impl App {
     fn reset(&mut self) {
         self.is_stale = true;
         if self.baseline.take().is_some() {
-            self.reset_at = None;
             return self.say("totals count from the node's start", false);
         }
         let Some(tick) = self.tick().cloned() else { return };
         self.baseline =
             Some(Baseline { snapshot: Arc::clone(&tick.snapshot), classes: Arc::clone(&tick.classes) });
-        self.reset_at = Some(tick.snapshot.taken_unix_ns);
         self.shows_rates = false;
-        self.say("totals count from now on; z once more: from the node's start", false);
+        let when = if self.is_held() { "the time that is shown" } else { "now" };
+        self.say(format!("totals count from {when} on; z once more: from the node's start"), false);
     }
 
     fn set_interval(&mut self, longer: bool) -> Vec<Do> {
@@ -651,13 +689,18 @@ impl App {
         vec![Do::Order(Order::Every(self.interval))]
     }
 
+    /// Whether it is a look that is saved, as the region is another by now or broken.
+    fn saves_look(&self) -> bool {
+        self.is_held() || self.lost.is_some()
+    }
+
     fn ask_where(&mut self) {
         let Some(tick) = self.tick() else { return self.say("there is nothing to write yet", true) };
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         let node: String = tick.snapshot.identity.node.chars().take(64).map(plain).collect();
         let time = rfc3339(tick.snapshot.taken_unix_ns).replace(['-', ':'], "");
         let time = time.get(..15).unwrap_or_default();
-        let ending = if self.is_held() { "json" } else { "raw" };
+        let ending = if self.saves_look() { "json" } else { "raw" };
         self.over = None;
         self.prompt = Some(Prompt::Save(Input::new(format!("{node}-{time}Z.{ending}"))));
     }
@@ -680,7 +723,7 @@ impl App {
         match self.prompt.take() {
             Some(Prompt::Filter(_, before)) if is_end => self.set_filter(self.view, &before),
             Some(Prompt::Save(input)) if !is_end && !input.value().trim().is_empty() => {
-                let past = if self.is_held() { self.tick().cloned() } else { None };
+                let past = if self.saves_look() { self.tick().cloned() } else { None };
                 return vec![Do::Order(Order::Save(PathBuf::from(input.value().trim()), past))];
             }
             _ => {}
@@ -692,7 +735,12 @@ impl App {
 /// What a key does to a line of text.
 fn request(key: &KeyEvent) -> Option<InputRequest> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alt = key.modifiers.contains(KeyModifiers::ALT);
     Some(match key.code {
+        KeyCode::Char('b') if alt => InputRequest::GoToPrevWord,
+        KeyCode::Char('f') if alt => InputRequest::GoToNextWord,
+        KeyCode::Char('d') if alt => InputRequest::DeleteNextWord,
+        KeyCode::Char(_) if alt => return None,
         KeyCode::Char('u') if control => InputRequest::DeleteLine,
         KeyCode::Char('w') if control => InputRequest::DeletePrevWord,
         KeyCode::Char('k') if control => InputRequest::DeleteTillEnd,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{AttachError, Glance, Region};
 use atomscope::find::Who;
+use atomscope::liveness::{Verdict, Wedge};
 use atomscope::raw::RawDump;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::clean_path;
@@ -35,8 +36,6 @@ use crate::stat::{Counts, life};
 use crate::subsystems::{Summary, summaries};
 use crate::tail::{count_loss, describe};
 
-/// Two sightings of the poller's beat that are no further apart are of one beat.
-const SAME_ROUND: Duration = Duration::from_millis(5);
 /// Between two looks for the successor of a node that has ended.
 const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
 
@@ -103,27 +102,14 @@ pub struct Tick {
     pub own: Option<Vitals>,
     /// How long it took to look.
     pub took: Duration,
+    /// Bytes of memory that it takes beside its actors, nearly.
+    pub beside_bytes: usize,
 }
 
 impl Tick {
     /// Whether there will be no other of this node.
     pub fn is_last(&self) -> bool {
         self.snapshot.dumped.is_some() || !self.snapshot.liveness.verdict.is_alive()
-    }
-
-    /// Bytes of memory that it takes beside its actors, nearly.
-    pub fn bytes_beside(&self) -> usize {
-        /// What an instance, a metric or a row takes beside its name.
-        const EACH: usize = 512;
-        let told = &self.snapshot.subsystems;
-        let things = told.instances.entries.len()
-            + self.snapshot.metrics.len()
-            + self.snapshot.dead_letters.recent.len()
-            + told.cluster.members.len()
-            + told.sharding.allocations.len()
-            + told.persistence.recent_writes.len()
-            + self.classes.len();
-        things * EACH + (16 << 10)
     }
 
     /// Bytes of memory that its actors take.
@@ -271,6 +257,7 @@ impl Watched {
         self.spare = std::mem::replace(&mut self.actors, std::mem::take(&mut snapshot.actors));
         region.still_whole()?;
         let point = point(&snapshot, counts, self.before.as_ref(), at, uptime);
+        let beside_bytes = told_bytes(&snapshot) + classes.len() * EACH_BYTES;
         let snapshot = Arc::new(snapshot);
         let before = self.before.replace(Before {
             at,
@@ -300,9 +287,49 @@ impl Watched {
             point,
             own: Vitals::own(),
             took: at.elapsed(),
+            beside_bytes,
         };
         Ok((tick, events))
     }
+}
+
+/// What a thing takes beside its texts, and what a look takes beside its things, roughly.
+const EACH_BYTES: usize = 256;
+const LOOK_BYTES: usize = 16 << 10;
+
+/// Bytes of memory that a snapshot takes beside its actors, nearly: no text is left out, as a region may hold very long ones.
+pub fn told_bytes(snapshot: &Snapshot) -> usize {
+    let told = &snapshot.subsystems;
+    let (cluster, sharding) = (&told.cluster, &told.sharding);
+    let (mut things, mut bytes) = (0usize, LOOK_BYTES);
+    let mut add = |texts: &[&str]| {
+        things += 1;
+        bytes += texts.iter().map(|text| text.len()).sum::<usize>();
+    };
+    cluster.members.iter().for_each(|member| {
+        add(&[&member.address, &member.status]);
+        member.roles.iter().for_each(|role| add(&[role]));
+    });
+    cluster.unreachable.iter().for_each(|address| add(&[address]));
+    cluster.reachability_records.iter().for_each(|of| add(&[&of.observer, &of.subject, &of.status]));
+    cluster.gossip_version.iter().for_each(|(node, _)| add(&[node]));
+    sharding.regions.iter().for_each(|region| {
+        add(&[&region.region_id]);
+        region.shards.iter().for_each(|shard| add(&[shard]));
+    });
+    sharding.allocations.iter().for_each(|(shard, region)| add(&[shard, region]));
+    told.hand_offs.iter().for_each(|of| add(&of.each_ref().map(String::as_str)));
+    // Once as an instance, and once as what the incumbent's JSON has of it.
+    told.instances.entries.iter().for_each(|entry| {
+        add(&[&entry.name, &entry.name]);
+        add(&[entry.owner.as_deref().unwrap_or_default()]);
+    });
+    told.persistence.recent_writes.iter().for_each(|write| add(&[&write.journal, &write.persistence_id]));
+    snapshot.metrics.iter().for_each(|metric| add(&[&metric.name, &metric.help]));
+    snapshot.dead_letters.recent.iter().for_each(|letter| {
+        add(&[&letter.recipient, &letter.message_type, &letter.message_preview]);
+    });
+    bytes + things * EACH_BYTES
 }
 
 /// How many are below each actor of a forest.
@@ -343,7 +370,7 @@ fn point(
         stopped_per_s: rate(counts.stopped, then.stopped),
         dead_letters_per_s: rate(counts.dead_letters, then.dead_letters),
         events_per_s: rate(counts.events, then.events),
-        busy_percent: busy(snapshot, before, at, uptime),
+        busy_percent: busy(snapshot, before, uptime),
         cpu_percent: cpu,
         memory_bytes: snapshot.process.map(|process| process.memory_bytes),
         is_average: before.is_none(),
@@ -352,20 +379,23 @@ fn point(
 
 /// Of the time of all workers, how much they spent on tasks. The poller asks for that, so it is over the time between two
 /// of its rounds; while there was none since the look before, it is what it was.
-fn busy(snapshot: &Snapshot, before: Option<&Before>, at: Instant, uptime: Duration) -> Option<f64> {
+fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Duration) -> Option<f64> {
     fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
         let all = snapshot.subsystems.instances.of(Domain::Worker);
         all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
     }
-    let asked = |snapshot: &Snapshot, at: Instant| at.checked_sub(snapshot.poll?.beat_age);
+    let verdict = snapshot.liveness.verdict;
+    let goes_on =
+        verdict.is_alive() && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::ProcessStale));
+    let poll = snapshot.poll.filter(|poll| !poll.is_stuck && goes_on)?;
     let seconds = match before {
         None => uptime.as_secs_f64(),
         Some(before) => {
-            let since = asked(snapshot, at)?.saturating_duration_since(asked(&before.snapshot, before.at)?);
-            if since < SAME_ROUND {
+            let since = poll.beat_mono_ns.saturating_sub(before.snapshot.poll?.beat_mono_ns);
+            if since == 0 {
                 return before.busy_percent;
             }
-            since.as_secs_f64()
+            Duration::from_nanos(since).as_secs_f64()
         }
     };
     let then: HashMap<&str, u64> = before.into_iter().flat_map(|before| workers(&before.snapshot)).collect();

@@ -18,7 +18,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use super::app::{App, Over, Prompt};
 use super::collect::{Point, Tick};
 use super::keys::{FILTER_HELP, KEYS};
-use super::sheet::{Mode, Sort, detail};
+use super::sheet::{Mode, OWN_ORDER, Sort, detail};
 use super::view::View;
 use crate::doctor::Level;
 use crate::human::{bytes, count, duration};
@@ -235,7 +235,7 @@ fn truth(app: &App, theme: Theme) -> Line<'static> {
         + told.documents_unreadable;
     let left_out = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
     let numbers = [
-        (app.events.lost, "events lost"),
+        (app.shown_events().lost, "events lost"),
         (tick.point.counts.lost, "given up"),
         (unreadable, "unreadable"),
         (left_out, "left out"),
@@ -339,7 +339,10 @@ fn prompt(
 }
 
 fn hints(app: &App, theme: Theme) -> Line<'static> {
-    let mut hints: Vec<(&str, &str)> = match app.over {
+    // What one must know comes first: the rest may be cut off.
+    let mut hints: Vec<(&str, &str)> = vec![("?", "help"), ("q", "quit")];
+    hints.extend(app.is_held().then_some(("}", "to now")));
+    let here: Vec<(&str, &str)> = match app.over {
         Some(_) => vec![("Esc", "back"), ("↑↓", "scroll")],
         None => match app.view {
             View::Nodes => vec![("Enter", "look at it"), ("/", "filter")],
@@ -366,10 +369,10 @@ fn hints(app: &App, theme: Theme) -> Line<'static> {
             ],
         },
     };
+    hints.extend(here);
     if app.view != View::Nodes {
         hints.extend([("[ ]", "past"), ("p", "freeze"), ("w", "save")]);
     }
-    hints.extend([("?", "help"), ("q", "quit")]);
     let spans = hints.into_iter().flat_map(|(key, what)| {
         [Span::styled(format!(" {key} "), theme.chosen()), Span::raw(format!(" {what}  "))]
     });
@@ -393,7 +396,9 @@ fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         frame.render_widget(bar(app, theme, bar_at.width.into()), bar_at);
     }
     if app.sheet.len() == 0 {
-        let text = app.sheet.error.clone().unwrap_or_else(|| app.sheet.nothing.clone());
+        // Of a node that could not be looked at there is nothing but why.
+        let why = app.lost.clone().filter(|_| app.tick().is_none() && app.view != View::Nodes);
+        let text = why.or(app.sheet.error.clone()).unwrap_or_else(|| app.sheet.nothing.clone());
         let lines = wrapped(&safe(&text), rows.width.into());
         return frame.render_widget(Paragraph::new(lines).style(theme.dim()), rows);
     }
@@ -416,17 +421,23 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if app.hides_zeros {
         notes.push(Span::styled("zeros hidden", theme.accent()));
     }
-    if sheet.columns.iter().any(|column| column.side == Side::Right)
-        && app.view != View::Nodes
-        && app.view != View::Own
-    {
+    if app.view == View::Actors || app.view.part().is_some() {
         let is_last = app.tick().is_none_or(|tick| tick.is_last());
-        let text = match app.reset_at {
+        let text = match app.reset_at() {
             _ if app.shows_rates && !is_last => "rates".to_owned(),
             Some(at) => format!("totals since {}", time_of_day(at)),
             None => "totals".to_owned(),
         };
         notes.push(Span::styled(text, theme.dim()));
+    }
+    if app.sheet.sort.is_some_and(|sort| sort.column == OWN_ORDER) {
+        notes.push(Span::styled("turned round", theme.accent()));
+    }
+    // At shorter intervals than this what is polled comes in steps.
+    let poll = app.tick().and_then(|tick| tick.snapshot.poll).filter(|poll| poll.interval > app.interval);
+    if let Some(poll) = poll.filter(|_| app.view.part().is_some()) {
+        let text = format!("some of it polled every {}", duration(poll.interval));
+        notes.push(Span::styled(text, theme.odd()));
     }
     if app.view == View::Events {
         notes.push(Span::styled(if app.follows { "following" } else { "not following" }, theme.dim()));
@@ -478,13 +489,13 @@ fn title(column: &Column, at: usize, heading: &str, sort: Option<Sort>) -> Strin
 fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     let (first, cursor) = app.place().map_or((0, 0), |place| (place.first, place.cursor));
     let seen = usize::from(area.height.saturating_sub(1)).max(usize::from(area.height == 1));
-    let sheet = &app.sheet;
+    let (sheet, source) = (&app.sheet, app.source());
     let columns: Vec<(usize, &Column)> =
         sheet.columns.iter().enumerate().filter(|(_, column)| column.is_shown).collect();
     let end = sheet.len().min(first.saturating_add(seen));
     let rows: Vec<Vec<String>> = (first..end)
         .map(|at| {
-            let row = sheet.row(at, app.source());
+            let row = sheet.row(at, source);
             let unit = unit_of_row(&sheet.columns, &row);
             let shown = |(at, column): &(usize, &Column)| {
                 let value = row.get(*at).unwrap_or(&Value::Unknown);
@@ -849,5 +860,6 @@ fn classes(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
 
 /// Whether the screen says how old something is, so that it wants drawing though nothing has happened.
 pub fn grows_older(app: &App, drawn: Instant) -> bool {
-    drawn.elapsed() >= Duration::from_secs(1) && app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none())
+    let moves = app.message.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none());
+    drawn.elapsed() >= Duration::from_secs(1) && moves
 }

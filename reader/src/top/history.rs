@@ -49,7 +49,11 @@ impl History {
         let of = |tick| {
             let before = last.replace(tick);
             let is_same = before.is_some_and(|before| Arc::ptr_eq(&before.actors, &tick.actors));
-            tick.bytes_beside() + if is_same { 0 } else { tick.actors_bytes() }
+            // Of the look before it keeps what rates are made of, even where that look itself was let go.
+            let is_beside =
+                before.zip(tick.before.as_ref()).is_some_and(|(a, (b, _))| Arc::ptr_eq(&a.snapshot, b));
+            let kept = if is_beside { 1 } else { 2 };
+            tick.beside_bytes * kept + if is_same { 0 } else { tick.actors_bytes() }
         };
         self.ticks.iter().map(of).sum()
     }
@@ -110,7 +114,7 @@ impl Points {
 }
 
 /// Events, the oldest first, each with a number that stays its own.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct EventLog {
     rows: VecDeque<EventRow>,
     /// The number of the first one that is kept.
@@ -130,6 +134,11 @@ impl EventLog {
             self.bytes -= gone.text.len();
             self.first += 1;
         }
+    }
+
+    /// The first one that is kept, if there were others before it.
+    pub fn cut_at(&self) -> Option<&EventRow> {
+        self.rows.front().filter(|_| self.first > 0)
     }
 
     pub fn get(&self, number: u64) -> Option<&EventRow> {

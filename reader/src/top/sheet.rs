@@ -44,9 +44,13 @@ impl Mode {
     }
 }
 
+/// Stands for the order that a list has by itself.
+pub const OWN_ORDER: &str = "";
+
 /// The order that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
+    /// Or [`OWN_ORDER`].
     pub column: &'static str,
     pub reverse: bool,
 }
@@ -67,6 +71,8 @@ pub struct Asked<'a> {
     pub topic: Option<&'static str>,
     /// Totals are counted from there.
     pub baseline: Option<&'a Baseline>,
+    /// Looks that are kept, the time from the first to the last, bytes that they take; where that is shown.
+    pub past: Option<(usize, Duration, usize)>,
 }
 
 /// A time from which totals are counted.
@@ -84,8 +90,6 @@ pub struct Source<'a> {
     /// Events after this time are not shown: the past is.
     pub until_unix_ns: Option<i128>,
     pub nodes: &'a [PsRow],
-    /// Looks that are kept, seconds from the first to the last, bytes that they take.
-    pub past: (usize, Duration, usize),
 }
 
 /// A view's lists, one of which is seen.
@@ -219,13 +223,19 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
         (View::Actors, Some(tick)) => actors(asked, tick),
         (View::DeadLetters, Some(tick)) => {
             let letters = &tick.snapshot.dead_letters;
-            let more = letters.lapped.saturating_add(letters.abandoned).saturating_add(letters.unreadable);
             let line = format!(
-                "{} so far, {:.1}/s; {more} of them are overwritten or cannot be read",
+                "{} so far, {:.1}/s; the newest {} of {} that are kept are listed, {} cannot be read",
                 count(letters.total, "dead letter", "dead letters"),
-                tick.point.dead_letters_per_s
+                tick.point.dead_letters_per_s,
+                letters.recent.len(),
+                tick.usage.dead_letters.used,
+                letters.abandoned.saturating_add(letters.unreadable)
             );
-            of_lists(asked, vec![dead_letters(&tick.snapshot)], vec![line], "No message was undeliverable.")
+            let nothing = match letters.total {
+                0 => "No message was undeliverable.",
+                _ => "None of the dead letters that are kept can be read.",
+            };
+            of_lists(asked, vec![dead_letters(&tick.snapshot)], vec![line], nothing)
         }
         (View::Events, Some(_)) => events(asked, source),
         (View::Own, Some(tick)) => {
@@ -237,7 +247,7 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
                 tick.snapshot.layout_version.1,
                 tick.snapshot.identity.writer
             );
-            let (looks, span, held) = source.past;
+            let (looks, span, held) = asked.past.unwrap_or_default();
             let past = format!(
                 "Of the past {} of {} are kept here, in {}.",
                 count(looks as u64, "look", "looks"),
@@ -288,7 +298,10 @@ fn since(list: &mut List, then: Option<&List>, seconds: Option<f64>, is_rate: bo
             };
             let came = now.saturating_sub(earlier);
             *value = match (is_rate, seconds) {
-                (true, Some(seconds)) => Value::Rate(came as f64 / seconds.max(1e-9)),
+                (true, Some(seconds)) => {
+                    let rate = came as f64 / seconds.max(1e-9);
+                    if matches!(value, Value::Count(_)) { Value::CountRate(rate) } else { Value::Rate(rate) }
+                }
                 // There was no look before.
                 (true, None) => Value::Unknown,
                 (false, _) if matches!(value, Value::Count(_)) => Value::Count(came),
@@ -307,12 +320,14 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
     let fields = Fields::of(&list);
     let (query, error) = parse(asked.filter, &fields.fields);
     list.rows.retain(|row| query.matches(&ListRow { columns: &list.columns, fields: &fields.places, row }));
-    if asked.hides_zeros {
+    if asked.hides_zeros && asked.view != View::Nodes {
         list.rows.retain(|row| !is_idle(row));
     }
     let sort = asked.sorts.get(list.name).copied();
     if let Some((sort, at)) = sort.and_then(|sort| Some((sort, list.column(sort.column)?))) {
         list.rows.sort_by(|a, b| a[at].compare(&b[at], sort.reverse));
+    } else if sort.is_some_and(|sort| sort.reverse) {
+        list.rows.reverse();
     }
     let nothing = match found {
         0 => nothing.to_owned(),
@@ -335,15 +350,22 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
 }
 
 fn hidden(found: usize, asked: &Asked<'_>) -> String {
-    let zeros = if asked.hides_zeros { " (i shows what is all zeros)" } else { "" };
-    format!("None of {found} is shown: the filter leaves none{zeros}. Esc takes it away.")
+    match (asked.filter, asked.hides_zeros) {
+        ("", _) => format!("All {found} are zeros, which are hidden: i shows them."),
+        (_, false) => format!("None of {found} is shown: the filter leaves none. Esc takes it away."),
+        (_, true) => {
+            format!(
+                "None of {found} is shown: the filter, which Esc takes away, and hidden zeros (i) leave none."
+            )
+        }
+    }
 }
 
 /// Whether all its numbers are zero, of which it has some.
 fn is_idle(row: &[Value]) -> bool {
     let mut numbers = row.iter().filter_map(|value| match value {
         Value::Number(number) | Value::Total(number) | Value::Count(number) => Some(*number as f64),
-        Value::Rate(rate) => Some(*rate),
+        Value::Rate(rate) | Value::CountRate(rate) => Some(*rate),
         _ => None,
     });
     numbers.next().is_some_and(|first| first == 0.0) && numbers.all(|number| number == 0.0)
@@ -386,7 +408,8 @@ impl Fields {
             of.add(column.name.to_owned(), kind(false), at);
         }
         if !list.columns.is_empty() {
-            of.add("name".to_owned(), Kind::Text, 0);
+            let first = of.fields.first().map_or(Kind::Text, |field| field.kind);
+            of.add("name".to_owned(), first, 0);
         }
         of
     }
@@ -412,15 +435,10 @@ impl Row for ListRow<'_> {
         };
         match value {
             _ if value.is_unknown() => Datum::Unknown,
-            Value::Number(number) | Value::Total(number) | Value::Count(number) => {
-                Datum::Number(*number as f64)
-            }
-            Value::Rate(number) | Value::Float(number) => Datum::Number(*number),
-            Value::Signed(number) => Datum::Number(f64::from(*number)),
             Value::Flag(flag) => Datum::Flag(*flag),
             Value::Text(text) => Datum::Text(text.into()),
             Value::Texts(texts) => Datum::Text(texts.join(",").into()),
-            Value::Unknown => Datum::Unknown,
+            number => number.number().map_or(Datum::Unknown, Datum::Number),
         }
     }
 
@@ -548,7 +566,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     let all = tick.actors.actors();
     let is_wanted = |number: u32| {
         ActorRow::of(tick, number).is_some_and(|row| {
-            let is_idle = asked.hides_zeros && row.actor.mailbox_depth().unwrap_or(0) == 0;
+            let is_idle = asked.hides_zeros && row.actor.mailbox_depth() == Some(0);
             !is_idle && query.matches(&row)
         })
     };
@@ -604,8 +622,8 @@ fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
     };
     let greatest_first = |number: u64| u64::MAX - number;
     let ranks: Vec<Option<u64>> = match sort.column {
-        "path" if !sort.reverse => return None,
-        "path" => (0..count).map(Some).collect(),
+        "path" | OWN_ORDER if !sort.reverse => return None,
+        "path" | OWN_ORDER => (0..count).map(Some).collect(),
         "class" => of_texts(&|actor| Some(actor.actor_type().to_owned())),
         "host" => of_texts(&|actor| actor.host().map(str::to_owned)),
         "depth" => all.iter().map(|actor| actor.mailbox_depth().map(greatest_first)).collect(),
@@ -705,7 +723,7 @@ fn seconds_since(now_unix_ns: i128, unix_ns: i128) -> f64 {
 fn dead_letters(snapshot: &Snapshot) -> List {
     let rows = snapshot.dead_letters.recent.iter().map(|letter| {
         vec![
-            Value::Text(letter.seq.to_string()),
+            Value::Number(letter.seq),
             Value::text(letter.timestamp.get(11..23).unwrap_or(&letter.timestamp)),
             Value::text(&letter.message_type),
             Value::text(&letter.recipient),
@@ -713,8 +731,14 @@ fn dead_letters(snapshot: &Snapshot) -> List {
             Value::text(&letter.message_preview),
         ]
     });
-    let columns =
-        [text("number"), text("time"), text("message"), text("recipient"), text("sender"), text("preview")];
+    let columns = [
+        number("number", ""),
+        text("time"),
+        text("message"),
+        text("recipient"),
+        text("sender"),
+        text("preview"),
+    ];
     List::new("dead_letters", "NUMBER", columns, rows)
 }
 
@@ -759,7 +783,12 @@ fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     let topic = asked.topic.unwrap_or("all topics");
     let lost = count(source.events.lost, "event was", "events were");
     let line = format!("{topic}; {lost} lost before they could be read, since this screen was opened");
+    let cut = source.events.cut_at().and_then(|event| event.at_unix_ns).map(rfc3339);
+    let cut = cut.as_deref().and_then(|time| time.get(11..19));
+    let cut = cut.map(|time| format!("; of before {time}Z none are kept here")).unwrap_or_default();
+    let line = line + &cut;
     let nothing = match (found, asked.topic, asked.filter) {
+        (0, ..) if !cut.is_empty() => "Of that time no events are kept here any more.".to_owned(),
         (0, ..) => "Nothing has happened yet.".to_owned(),
         (_, Some(topic), "") => {
             format!("None of {found} events is of topic {topic}; o goes to the next topic.")
@@ -868,7 +897,7 @@ fn nodes(nodes: &[PsRow]) -> List {
     let rows = nodes.iter().map(|row| {
         vec![
             Value::of(row.node.as_deref(), Value::text),
-            Value::of(row.pid, |pid| Value::Text(pid.to_string())),
+            Value::of(row.pid, Value::Number),
             Value::of(row.system.as_deref(), Value::text),
             Value::text(row.state),
             Value::of(row.actors, Value::Number),
@@ -880,7 +909,7 @@ fn nodes(nodes: &[PsRow]) -> List {
     });
     let columns = [
         text("node"),
-        text("pid"),
+        number("pid", ""),
         text("system"),
         text("state"),
         number("actors", "actors"),
@@ -914,7 +943,10 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             pair("host", dash(actor.host().map(str::to_owned)));
             let path = actor.path();
             let is_it = |word: &str| word.trim_end_matches(':') == path;
-            let about = source.events.iter().rev().filter(|(_, event)| event.text.split(' ').any(is_it));
+            let is_then =
+                |event: &EventRow| source.until_unix_ns.is_none_or(|until| event.at_unix_ns <= Some(until));
+            let about = source.events.iter().rev().filter(|(_, event)| is_then(event));
+            let about = about.filter(|(_, event)| event.text.split(' ').any(is_it));
             for (at, (_, event)) in about.take(10).enumerate() {
                 let [time, ..] =
                     event_row(event).try_into().unwrap_or([Value::Unknown, Value::Unknown, Value::Unknown]);

@@ -28,13 +28,15 @@ use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};
 use super::app::{App, Do, Prompt};
-use super::collect::{News, Order, Watched};
+use super::collect::{EventRow, News, Order, Watched};
 use super::draw::{Theme, draw};
+use super::history::History;
 use super::keys::KEYS;
 use super::sheet::Mode;
 use super::view::View;
 use crate::cli::Place;
 use crate::commands;
+use crate::list::Value;
 
 /// When everything here is seen: so long after the node's start.
 const SEEN_NS: u64 = EPOCH_NS + 100 * 1_000_000_000;
@@ -89,8 +91,11 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, true);
-        Self { app, files: Files::new(), watched: None, start: Instant::now(), looks: 0 }
+        let files = Files::new();
+        let path = files.save("first", &Node::new("first").bytes());
+        let glance = Glance::take(&path, None, MAX_BYTES).unwrap();
+        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
+        Self { app, files, watched: None, start: Instant::now(), looks: 0 }
     }
 
     /// Looks at the node as it is now, a second after the look before.
@@ -500,7 +505,7 @@ mod screens {
             row.why = row.why.take().map(|why| why.replace(&dir, "/dev/shm"));
         }
         for width in WIDTHS {
-            let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, false);
+            let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
             app.hear(News::Nodes(Ok((rows.clone(), 3))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
@@ -515,7 +520,7 @@ mod screens {
             );
             assert_eq!(screen.app.view, View::Overview);
         }
-        let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, false);
+        let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
         app.hear(News::Nodes(Ok((Vec::new(), 0))));
         let mut screen = Screen { app, ..Screen::new() };
         assert!(screen.text(100, 12).contains("There is no node on this machine"));
@@ -698,7 +703,58 @@ mod keys {
             all.contains(&"persistence.events".to_owned()) && !all.contains(&"actors.foreign".to_owned())
         );
         screen.press("2");
-        assert_eq!(names(&mut screen), ["desk", "order-2", "order-3", "order-4"]);
+        // What is not known is no zero.
+        assert_eq!(names(&mut screen), ["audit", "desk", "order-2", "order-3", "order-4"]);
+    }
+
+    #[test]
+    fn every_list_can_be_sorted_by_every_column_both_ways() {
+        for keys in ["", "v"] {
+            let mut screen = live_shop();
+            screen.press(keys);
+            for view in all_views() {
+                screen.press(&view.key().to_string());
+                for _ in 0..screen.app.sheet.lists.len().max(1) {
+                    for _ in 0..screen.app.sheet.columns.len() + 1 {
+                        screen.press(">");
+                        screen.press("rr");
+                        let sheet = &screen.app.sheet;
+                        let Some(sort) = sheet.sort.filter(|_| view != View::Actors) else { continue };
+                        let at = sheet.columns.iter().position(|column| column.name == sort.column).unwrap();
+                        let source = screen.app.source();
+                        let rows: Vec<_> = (0..sheet.len()).map(|row| sheet.row(row, source)).collect();
+                        let numbers = rows.iter().filter_map(|row| row[at].number());
+                        assert!(numbers.is_sorted_by(|a, b| a >= b), "{view:?} by {}: {rows:?}", sort.column);
+                    }
+                    screen.press("→");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_that_a_list_has_by_itself_can_be_turned_round() {
+        let mut screen = live_shop();
+        screen.press("3");
+        assert_eq!(first_column(&mut screen), ["2", "1"]);
+        screen.press("r");
+        assert_eq!(first_column(&mut screen), ["1", "2"]);
+        assert!(screen.text(120, 20).contains("turned round"));
+        screen.press("r");
+        assert_eq!(first_column(&mut screen), ["2", "1"]);
+        screen.press("/number > 1⏎");
+        assert_eq!(first_column(&mut screen), ["2"]);
+        screen.press("2tr");
+        assert_eq!(names(&mut screen)[0], "order-4");
+    }
+
+    #[test]
+    fn a_rate_of_a_histograms_values_has_no_unit() {
+        let mut screen = live_shop();
+        screen.press("M/kind = histogram⏎");
+        let source = screen.app.source();
+        assert!(matches!(screen.app.sheet.row(0, source)[1], Value::CountRate(_)));
+        assert!(screen.text(120, 20).contains("0.0/s"));
     }
 
     #[test]
@@ -774,6 +830,71 @@ mod keys {
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (None, 3));
         screen.press("/event = stopped⏎");
         assert_eq!(screen.app.sheet.len(), 1);
+    }
+
+    #[test]
+    fn events_of_a_frozen_screen_do_not_go_away() {
+        let mut screen = live_shop();
+        screen.press("4p");
+        let before = screen.text(120, 20);
+        let at_unix_ns = Some(i128::from(SEEN_NS));
+        for _ in 0..21_000 {
+            let (text, lost) = ("akka://Shop/user/x".to_owned(), 0);
+            screen.app.events.push(EventRow { at_unix_ns, topic: "actors", word: "stopped", text, lost });
+        }
+        screen.look(&busy_shop(), LIVE);
+        let shown = |text: &str| text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(shown(&screen.text(120, 20)), shown(&before));
+        screen.press("o");
+        assert_eq!(screen.app.sheet.len(), 3);
+        screen.press("oooooooo}");
+        let text = screen.text(160, 20);
+        assert!(text.contains("none are kept here"), "what was let go is said: {text}");
+    }
+
+    #[test]
+    fn an_event_that_is_looked_at_whole_stays() {
+        let mut screen = live_shop();
+        screen.press("4⏎");
+        let node = busy_shop();
+        node.stop_event(0, 102, "akka://Shop/user/new");
+        screen.look(&node, LIVE);
+        let text = screen.text(160, 30);
+        assert_eq!(screen.app.place().unwrap().cursor, 2, "{text}");
+        screen.press("⎋");
+        assert_eq!(screen.app.place().unwrap().cursor, 3);
+    }
+
+    #[test]
+    fn totals_of_before_a_reset_are_not_counted_from_it() {
+        let mut screen = live_shop();
+        screen.press("Mvz[/persistence.events⏎");
+        let text = screen.text(120, 20);
+        assert!(text.contains("totals ") && !text.contains("totals since"), "{text}");
+        screen.press("}");
+        assert!(screen.text(120, 20).contains("totals since"));
+    }
+
+    #[test]
+    fn the_node_that_is_looked_at_is_not_begun_anew() {
+        let mut screen = live_shop();
+        let path = screen.files.0.path().join("first");
+        let place = Place { region: Some(path), dir: None, max_size: MAX_BYTES };
+        screen.press("N");
+        screen.app.hear(News::Nodes(Ok(commands::nodes(&place).unwrap())));
+        screen.app.refresh();
+        let to_do = screen.press("⏎");
+        assert!(matches!(to_do[..], [Do::Order(Order::Nodes(false))]), "{to_do:?}");
+        assert_eq!((screen.app.view, screen.app.history.extent().0), (View::Overview, 2));
+    }
+
+    #[test]
+    fn words_of_a_filter_are_gone_over_with_alt() {
+        let mut screen = live_shop();
+        screen.press("2/two words");
+        screen.app.press(&KeyEvent::new(KeyCode::Char('b'), KeyModifiers::ALT));
+        screen.press("x");
+        assert_eq!(screen.app.place().unwrap().filter, "two xwords");
     }
 
     #[test]
@@ -916,7 +1037,7 @@ mod keys {
 fn the_past_is_bounded_and_what_has_not_changed_is_held_once() {
     let node = crowd(2000);
     let mut screen = Screen::new();
-    screen.app = App::new(View::Actors, Duration::from_secs(1), 4 << 20, true);
+    screen.app.history = History::new(4 << 20);
     (0..40).for_each(|_| screen.look(&node, LIVE));
     let (looks, _, bytes) = screen.app.history.extent();
     assert!(looks == 40 && bytes < 4 << 20, "{looks} looks in {bytes} bytes");
