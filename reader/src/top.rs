@@ -85,7 +85,11 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
         interval: args.interval,
     };
     // The terminal first: it is given back by whatever panics from here on.
-    let terminal = ratatui::try_init().map_err(|error| unusable(&error))?;
+    let terminal = ratatui::try_init().map_err(|error| {
+        // It may have been taken half.
+        let _ = ratatui::try_restore();
+        unusable(&error)
+    })?;
     if app.view == View::Nodes {
         let _ = orders.send(Order::Nodes(true));
     }
@@ -168,6 +172,7 @@ impl Loop {
     }
 
     fn draw(&mut self) -> io::Result<()> {
+        // So that a test can see what a panic leaves.
         #[cfg(debug_assertions)]
         assert!(std::env::var_os("ATOMSCOPE_TEST_PANIC").is_none(), "a panic was asked for");
         let Self { app, theme, terminal, .. } = self;
