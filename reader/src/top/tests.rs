@@ -19,6 +19,7 @@ use atomscope::vitals::Vitals;
 use atomscope_layout::Capacities;
 use atomscope_layout::dto::ActorStatus;
 use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::instances::{Domain, worker};
 use atomscope_layout::metrics::Builtin;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
@@ -1031,6 +1032,27 @@ mod keys {
         let text = screen.text(160, 20);
         assert!(text.contains("the file was cut short") && text.contains("order-4"), "{text}");
     }
+}
+
+#[test]
+fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
+    let polled = |at_s: u64, busy_ms: u64| {
+        let node = shop();
+        node.header().poll_beat(at_s * 1_000_000_000);
+        node.instance(Domain::Worker, "another", &[(worker::BUSY_NS, busy_ms * 1_000_000)]);
+        node
+    };
+    let mut screen = Screen::new();
+    let mut busy = |node: &Node, liveness| {
+        screen.look(node, liveness);
+        screen.app.tick().unwrap().point.busy_percent
+    };
+    assert!(busy(&polled(96, 0), LIVE).is_some(), "an average over its life");
+    // A second of two workers, whatever the interval between the looks.
+    assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0));
+    assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0), "not asked anew");
+    assert_eq!(busy(&polled(99, 1500), LIVE), Some(25.0));
+    assert_eq!(busy(&polled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
 }
 
 #[test]
