@@ -497,7 +497,8 @@ impl<'a> ActorRow<'a> {
     }
 
     fn age_s(&self) -> Option<f64> {
-        self.actor.spawned_unix_ns().map(|ns| seconds(age(self.tick.snapshot.taken_unix_ns, ns)))
+        let now = self.tick.snapshot.taken_unix_ns;
+        self.actor.spawned_unix_ns().map(|ns| seconds_since(now, ns))
     }
 }
 
