@@ -24,6 +24,17 @@ pub enum Kind {
     Histogram = 3,
 }
 
+impl Kind {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 /// A metric as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metric {

@@ -14,7 +14,7 @@ use atomscope::usage::{Drops, Usage};
 use atomscope_layout::OpenError;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::instances::{Domain, journal};
-use atomscope_layout::metrics::{BUILTIN, Builtin};
+use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
 use serde::Serialize;
 
@@ -502,9 +502,8 @@ fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
         chart.good(text);
     }
     for domain in Domain::ALL {
-        let name = BUILTIN[domain.unlisted() as usize].0;
-        let unlisted = snapshot.metrics.iter().find(|metric| metric.name == name);
-        if let Some(number) = unlisted.map(|metric| metric.value).filter(|number| *number > 0) {
+        let number = snapshot.builtin(domain.unlisted());
+        if number > 0 {
             let text =
                 format!("{number} times there was no room for more {}", domain.name().replace('_', " "));
             chart.add(Level::Warning, text, Some("build the region with more `instances`"));

@@ -12,7 +12,7 @@ use atomscope_layout::dto::{
     StreamsSnapshot,
 };
 use atomscope_layout::histogram::Histogram;
-use atomscope_layout::metrics::{Builtin, Kind, Metric};
+use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
 use atomscope_layout::region::header;
 use serde::Serialize;
 
@@ -131,6 +131,12 @@ impl Snapshot {
         };
         region.still_whole()?;
         Ok(snapshot)
+    }
+
+    /// The value of a built-in metric; 0 of a node that is older than the metric.
+    pub fn builtin(&self, metric: Builtin) -> u64 {
+        let name = BUILTIN[metric as usize].0;
+        self.metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.value)
     }
 
     /// How long ago something was that the node dates `unix_ns`; never negative, since the clocks may differ a little.
@@ -404,12 +410,8 @@ impl From<Histogram> for HistogramDump {
 
 impl From<Metric> for MetricDump {
     fn from(metric: Metric) -> Self {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
         let histogram = metric.histogram.map(HistogramDump::from);
+        let kind = metric.kind.name();
         Self { name: metric.name, unit: metric.unit, kind, help: metric.help, value: metric.value, histogram }
     }
 }

@@ -60,6 +60,30 @@ impl Counts {
     }
 }
 
+/// What some counts grow by in a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PerSecond {
+    pub spawned: f64,
+    pub stopped: f64,
+    pub dead_letters: f64,
+    pub events: f64,
+}
+
+impl Counts {
+    /// On average over an interval, at whose start they were `before`.
+    pub fn per_second(&self, before: &Self, interval: Duration) -> PerSecond {
+        let rate = |of: fn(&Self) -> u64| {
+            of(self).saturating_sub(of(before)) as f64 / interval.as_secs_f64().max(1e-9)
+        };
+        PerSecond {
+            spawned: rate(|counts| counts.spawned),
+            stopped: rate(|counts| counts.stopped),
+            dead_letters: rate(|counts| counts.dead_letters),
+            events: rate(|counts| counts.events),
+        }
+    }
+}
+
 impl Sample {
     fn take(region: &Region) -> Result<Self, AttachError> {
         // Before the counts: those of a node that was dead by then are its last ones.
@@ -119,29 +143,26 @@ impl Row {
         since_start: bool,
         metrics: Rates,
     ) -> Self {
-        let Counts { spawned, stopped, dead_letters, events, lost } = sample.counts;
-        let rate = |now: u64, then: u64| {
-            let rate = now.saturating_sub(then) as f64 / interval.as_secs_f64().max(1e-9);
-            (rate * 10.0).round() / 10.0
-        };
+        let rates = sample.counts.per_second(&before, interval);
+        let tenths = |number: f64| (number * 10.0).round() / 10.0;
         Self {
             at: rfc3339(sample.at_unix_ns),
             interval_s: seconds(interval),
             since_start,
             actors: sample.live,
-            spawned_per_s: rate(spawned, before.spawned),
-            stopped_per_s: rate(stopped, before.stopped),
-            dead_letters_per_s: rate(dead_letters, before.dead_letters),
-            events_per_s: rate(events, before.events),
-            lost: lost.saturating_sub(before.lost),
+            spawned_per_s: tenths(rates.spawned),
+            stopped_per_s: tenths(rates.stopped),
+            dead_letters_per_s: tenths(rates.dead_letters),
+            events_per_s: tenths(rates.events),
+            lost: sample.counts.lost.saturating_sub(before.lost),
             unreadable: sample.unreadable,
             beat_age_s: sample.liveness.newest_beat_age().map(seconds),
             state: sample.liveness.verdict.word(),
             why: sample.liveness.verdict.why(),
-            cpu_percent: sample.process.zip(cpu_before).map(|(process, before)| {
-                let share = (process.cpu_s() - before).max(0.0) / interval.as_secs_f64().max(1e-9);
-                (share * 1000.0).round() / 10.0
-            }),
+            cpu_percent: sample
+                .process
+                .zip(cpu_before)
+                .map(|(process, before)| tenths(process.cpu_percent(before, interval))),
             memory_bytes: sample.process.map(|process| process.memory_bytes),
             threads: sample.process.map(|process| process.threads),
             open_files: sample.process.and_then(|process| process.open_files),

@@ -131,19 +131,11 @@ fn all_metrics(snapshot: Option<&Snapshot>) -> List {
             let some = metric.histogram.as_ref().filter(|histogram| histogram.count > 0);
             Value::of(some, |histogram| Value::Number(take(histogram)))
         };
-        row.push(Value::text(kind(metric.kind)));
+        row.push(Value::text(metric.kind.name()));
         row.extend([of(|all| all.quantile(0.5)), of(|all| all.quantile(0.99)), of(|all| all.greatest)]);
         row.push(Value::text(&metric.help));
     }
     list
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
-    }
 }
 
 impl Part {
@@ -353,10 +345,7 @@ pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {
 
 pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
     let told = &snapshot.subsystems;
-    let metric = |metric: Builtin| {
-        let name = BUILTIN[metric as usize].0;
-        snapshot.metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.value)
-    };
+    let metric = |metric| snapshot.builtin(metric);
     let entries = |domain| told.instances.of(domain);
     let sum =
         |domain, at: usize| entries(domain).fold(0u64, |sum, entry| sum.saturating_add(entry.numbers[at]));
@@ -545,13 +534,11 @@ pub fn gaps(part: Part, snapshot: &Snapshot) -> Vec<String> {
         }
     };
     for domain in part.domains() {
-        let name = BUILTIN[domain.unlisted() as usize].0;
-        let unlisted = snapshot.metrics.iter().find(|metric| metric.name == name);
         let what = format!(
             "times there was no room for more {}: a region with more `instances` lists them",
             domain.name().replace('_', " ")
         );
-        gap(unlisted.map_or(0, |metric| metric.value), &what);
+        gap(snapshot.builtin(domain.unlisted()), &what);
     }
     if part == Part::Persistence {
         let sum = |at: usize| {

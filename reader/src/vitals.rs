@@ -3,6 +3,7 @@
 //! None of it is in the region: a process that hangs could not write it, and the kernel says it of any process.
 
 use std::fs;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -83,6 +84,11 @@ impl Vitals {
     /// Processor time altogether.
     pub fn cpu_s(&self) -> f64 {
         self.cpu_user_s + self.cpu_system_s
+    }
+
+    /// How much of one processor that is, in percent, over an interval at whose start it was `before_s`.
+    pub fn cpu_percent(&self, before_s: f64, interval: Duration) -> f64 {
+        (self.cpu_s() - before_s).max(0.0) / interval.as_secs_f64().max(1e-9) * 100.0
     }
 }
 

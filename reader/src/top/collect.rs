@@ -32,7 +32,7 @@ use crate::commands::{self, PsRow, search};
 use crate::doctor::{Finding, findings};
 use crate::output::{Failure, to_file};
 use crate::show::{TypeCount, types};
-use crate::stat::{Counts, life};
+use crate::stat::{Counts, PerSecond, life};
 use crate::subsystems::{Summary, summaries};
 use crate::tail::{count_loss, describe};
 
@@ -123,10 +123,7 @@ impl Tick {
 pub struct Point {
     pub counts: Counts,
     pub live: u64,
-    pub spawned_per_s: f64,
-    pub stopped_per_s: f64,
-    pub dead_letters_per_s: f64,
-    pub events_per_s: f64,
+    pub rates: PerSecond,
     /// Of all workers' time, how much they spent on tasks.
     pub busy_percent: Option<f64>,
     /// Of one processor.
@@ -358,20 +355,15 @@ fn point(
     uptime: Duration,
 ) -> Point {
     let then = before.map_or(Counts::default(), |before| before.counts);
-    let seconds = before.map_or(uptime, |before| at - before.at).as_secs_f64().max(1e-9);
-    let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-    let cpu_s = |snapshot: &Snapshot| snapshot.process.map(|process| process.cpu_s());
-    let cpu_before = before.map_or(Some(0.0), |before| cpu_s(&before.snapshot));
-    let cpu = cpu_s(snapshot).zip(cpu_before).map(|(now, then)| (now - then).max(0.0) / seconds * 100.0);
+    let interval = before.map_or(uptime, |before| at - before.at);
+    let cpu_before =
+        before.map_or(Some(0.0), |before| before.snapshot.process.map(|process| process.cpu_s()));
     Point {
         counts,
         live: snapshot.totals.live,
-        spawned_per_s: rate(counts.spawned, then.spawned),
-        stopped_per_s: rate(counts.stopped, then.stopped),
-        dead_letters_per_s: rate(counts.dead_letters, then.dead_letters),
-        events_per_s: rate(counts.events, then.events),
+        rates: counts.per_second(&then, interval),
         busy_percent: busy(snapshot, before, uptime),
-        cpu_percent: cpu,
+        cpu_percent: snapshot.process.zip(cpu_before).map(|(now, before)| now.cpu_percent(before, interval)),
         memory_bytes: snapshot.process.map(|process| process.memory_bytes),
         is_average: before.is_none(),
     }

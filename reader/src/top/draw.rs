@@ -712,12 +712,12 @@ fn vitals(tick: &Tick) -> Vec<Vital> {
     let vital = |title, value, of| Vital { title, value, of };
     vec![
         vital("actors", point.live.to_string(), |p| Some(p.live as f64)),
-        vital("spawned", rate(point.spawned_per_s), |p| (!p.is_average).then_some(p.spawned_per_s)),
-        vital("stopped", rate(point.stopped_per_s), |p| (!p.is_average).then_some(p.stopped_per_s)),
-        vital("dead letters", rate(point.dead_letters_per_s), |p| {
-            (!p.is_average).then_some(p.dead_letters_per_s)
+        vital("spawned", rate(point.rates.spawned), |p| (!p.is_average).then_some(p.rates.spawned)),
+        vital("stopped", rate(point.rates.stopped), |p| (!p.is_average).then_some(p.rates.stopped)),
+        vital("dead letters", rate(point.rates.dead_letters), |p| {
+            (!p.is_average).then_some(p.rates.dead_letters)
         }),
-        vital("events", rate(point.events_per_s), |p| (!p.is_average).then_some(p.events_per_s)),
+        vital("events", rate(point.rates.events), |p| (!p.is_average).then_some(p.rates.events)),
         vital("runtime busy", percent(point.busy_percent), |p| p.busy_percent.filter(|_| !p.is_average)),
         vital("processor", percent(point.cpu_percent), |p| p.cpu_percent.filter(|_| !p.is_average)),
         vital("memory", known(point.memory_bytes.map(bytes)), |p| p.memory_bytes.map(|bytes| bytes as f64)),

@@ -226,7 +226,7 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
             let line = format!(
                 "{} so far, {:.1}/s; the newest {} of {} that are kept are listed, {} cannot be read",
                 count(letters.total, "dead letter", "dead letters"),
-                tick.point.dead_letters_per_s,
+                tick.point.rates.dead_letters,
                 letters.recent.len(),
                 tick.usage.dead_letters.used,
                 letters.abandoned.saturating_add(letters.unreadable)
@@ -848,13 +848,9 @@ fn own(tick: &Tick) -> Vec<List> {
     let rows = rows.map(|(number, what)| vec![Value::text(what), Value::Number(number)]);
     let drops = List::new("left_out", "WHAT", [text("what"), number("number", "")], rows);
 
-    let builtin = |metric: Builtin| {
-        let name = atomscope_layout::metrics::BUILTIN[metric as usize].0;
-        tick.snapshot.metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.value)
-    };
     let life_ns = (tick.uptime.as_nanos() as f64).max(1.0);
     let cost = |name: &str, rounds: Builtin, time: Builtin| {
-        let (rounds, ns) = (builtin(rounds), builtin(time));
+        let (rounds, ns) = (tick.snapshot.builtin(rounds), tick.snapshot.builtin(time));
         let share = ns as f64 / life_ns * 100.0;
         vec![
             Value::text(name),
