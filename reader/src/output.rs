@@ -125,8 +125,9 @@ fn write_whole(path: &PathBuf, write: impl FnOnce(&mut Out<'_>) -> io::Result<()
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Nobody would remove it after a signal.
     stop_on_signals();
-    // Made with mode 0600; removed when dropped unless it was renamed.
-    let file = tempfile::Builder::new().prefix(".atomscope-").suffix(".part").tempfile_in(dir)?;
+    // Removed when dropped unless it was renamed. Opened here, for an error that names no file but the one that was asked for.
+    let open = |part: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
+    let file = tempfile::Builder::new().prefix(".atomscope-").suffix(".part").make_in(dir, open)?;
     let (file, part) = file.into_parts();
     let file = write_all(Stoppable(file), write)?.0;
     // Some file systems find out only now that they are full.

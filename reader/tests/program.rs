@@ -527,6 +527,8 @@ mod dumps {
         ] {
             let stderr = place.run(["dump", "-o", out]).failed(1);
             assert!(stderr.contains(why), "{out}: {stderr}");
+            // It is of the file that was asked for, not of one that only this program knows.
+            assert!(!stderr.contains(".part"), "{out}: {stderr}");
             assert_eq!(place.files(), before);
         }
         assert_eq!(fs::read(region).unwrap(), bytes);

@@ -90,11 +90,13 @@ impl Theme {
 pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
     let area = frame.area();
     let rows = area.height;
+    let foot_lines = footer(app, theme, area.width.into());
+    let foot = (foot_lines.len() as u16).clamp(1, (rows / 4).max(1));
     let heights = match rows {
         0..2 => [0, 0, 0, rows, 0],
         2..3 => [1, 0, 0, 1, 0],
-        3..8 => [1, 0, 0, rows - 2, 1],
-        _ => [1, 1, 1, rows - 4, 1],
+        3..8 => [1, 0, 0, rows - 1 - foot, foot],
+        _ => [1, 1, 1, rows - 3 - foot, foot],
     };
     let [banner_at, truth_at, tabs_at, body, foot] =
         Layout::vertical(heights.map(Constraint::Length)).areas(area);
@@ -115,7 +117,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
             }
         }
     }
-    footer(frame, foot, app, theme);
+    frame.render_widget(Paragraph::new(foot_lines), foot);
+    place_cursor(frame, foot, app);
 }
 
 /// A pane beside the list where there is room, else below it, else in its place.
@@ -287,36 +290,51 @@ fn tabs(app: &App, theme: Theme, width: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-fn footer(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
-    if area.height == 0 {
-        return;
-    }
-    let line = match (&app.prompt, &app.message) {
-        (Some(Prompt::Filter(input, _)), _) => {
-            prompt(frame, area, "Filter: ", input, app.sheet.error.as_deref(), theme)
-        }
-        (Some(Prompt::Save(input)), _) => {
-            prompt(frame, area, "Write to (.raw .json .ndjson): ", input, None, theme)
-        }
-        (None, Some(message)) => {
-            Line::styled(safe(&message.text), if message.is_bad { theme.bad() } else { theme.good() })
-        }
-        (None, None) => hints(app, theme),
+/// What is typed, what is said, or what keys there are: one line, or more for what is too long for one.
+fn footer(app: &App, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let said = |text: &str, style: Style| {
+        let lines = wrapped(&safe(text), width.max(1)).into_iter();
+        lines.map(|line| line.style(style)).collect::<Vec<_>>()
     };
-    frame.render_widget(line, area);
+    match (&app.prompt, &app.message) {
+        (Some(prompt), _) => {
+            let mut line = typed(prompt, theme, width);
+            let error = app.sheet.error.as_deref().filter(|_| matches!(prompt, Prompt::Filter(..)));
+            let Some(error) = error else { return vec![line] };
+            let beside = format!("   {}", safe(error));
+            if line.width() + beside.width() <= width {
+                line.push_span(Span::styled(beside, theme.bad()));
+                vec![line]
+            } else {
+                [vec![line], said(error, theme.bad())].concat()
+            }
+        }
+        (None, Some(message)) => said(&message.text, if message.is_bad { theme.bad() } else { theme.good() }),
+        (None, None) => vec![hints(app, theme)],
+    }
 }
 
-fn prompt(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    title: &'static str,
-    input: &Input,
-    error: Option<&str>,
-    theme: Theme,
-) -> Line<'static> {
-    let room = usize::from(area.width).saturating_sub(title.width() + 1).max(1);
+/// The title of a prompt, what was typed, and the first column of that which is seen.
+fn prompt(prompt: &Prompt, width: usize) -> (&'static str, &Input, usize) {
+    let (title, input) = match prompt {
+        Prompt::Filter(input, _) => ("Filter: ", input),
+        Prompt::Save(input) => ("Write to (.raw .json .ndjson): ", input),
+    };
+    let room = width.saturating_sub(title.width() + 1).max(1);
+    (title, input, input.visual_scroll(room))
+}
+
+fn place_cursor(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    let Some(of) = app.prompt.as_ref().filter(|_| area.height > 0) else { return };
+    let (title, input, scroll) = prompt(of, area.width.into());
+    let x = title.width() + input.visual_cursor().saturating_sub(scroll);
+    let x = u16::try_from(x).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+    frame.set_cursor_position(Position::new(area.x + x, area.y));
+}
+
+fn typed(of: &Prompt, theme: Theme, width: usize) -> Line<'static> {
+    let (title, input, scroll) = prompt(of, width);
     // What is typed may be pasted, and hold anything.
-    let scroll = input.visual_scroll(room);
     let mut passed = 0;
     let text: String = input
         .value()
@@ -328,14 +346,7 @@ fn prompt(
         })
         .map(|c| if atomscope::text::is_unsafe(c) { '·' } else { c })
         .collect();
-    let x = title.width() + input.visual_cursor().saturating_sub(scroll);
-    let x = u16::try_from(x).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
-    frame.set_cursor_position(Position::new(area.x + x, area.y));
-    let mut spans = vec![Span::styled(title, theme.strong()), Span::raw(text)];
-    if let Some(error) = error {
-        spans.push(Span::styled(format!("   {}", safe(error)), theme.bad()));
-    }
-    Line::from(spans)
+    Line::from(vec![Span::styled(title, theme.strong()), Span::raw(text)])
 }
 
 fn hints(app: &App, theme: Theme) -> Line<'static> {

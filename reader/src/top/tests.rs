@@ -973,6 +973,22 @@ mod keys {
     }
 
     #[test]
+    fn a_message_that_is_longer_than_a_line_is_seen_whole() {
+        let mut screen = live_shop();
+        let words: Vec<_> = (0..20).map(|number| format!("word-{number}")).collect();
+        screen.app.say(words.join(" "), true);
+        let text = screen.text(60, 20);
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        assert!(!screen.text(60, 3).contains("word-19"));
+        screen.press("x2/nothing_has_this > 5");
+        let error = screen.app.sheet.error.clone().unwrap();
+        assert!(error.len() > 60, "{error}");
+        let text = screen.text(60, 20);
+        let seen = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(seen.contains("Filter: nothing_has_this > 5") && seen.contains(&error), "{error}: {text}");
+    }
+
+    #[test]
     fn escape_goes_back_one_thing_at_a_time_and_at_last_to_the_nodes() {
         let mut screen = live_shop();
         screen.press("2/order⏎G⏎");
