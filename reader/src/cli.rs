@@ -30,6 +30,22 @@ WHO:
   (left out)      the only one there is
   Live beats dead and newer beats older; if there was a choice, stderr says which was taken.";
 
+/// What the help says of filters: examples, and what they mean.
+pub const FILTER_HELP: &[(&str, &str)] = &[
+    ("order", "a regular expression over texts; a capital letter means that case"),
+    ("!order", "rows without it"),
+    ("depth > 100 and class ~ Order", "conditions: > >= < <= = != ~ !~, and, or, not, parentheses"),
+    ("age > 5m or inbound >= 1.5M", "units us ms s m h d, K M G T; without one, that of the column"),
+    ("depth = -", "what is not known, which fulfils no other condition"),
+];
+
+/// The same below a command's help.
+fn filter_help() -> String {
+    let widest = FILTER_HELP.iter().map(|(filter, _)| filter.len()).max().unwrap_or(0);
+    let lines = FILTER_HELP.iter().map(|(filter, means)| format!("  {filter:widest$}  {means}\n"));
+    format!("Filters:\n{}", lines.collect::<String>())
+}
+
 const PLACE: &str = "Where to look";
 
 const EXIT_HELP: &str = "\
@@ -70,7 +86,9 @@ that tells nothing of it says so.
 
 Examples:
 {examples}
-{WHO_HELP}"
+{}
+{WHO_HELP}",
+        filter_help()
     )
 }
 
@@ -123,9 +141,11 @@ Depth is the number of messages waiting, `-` where it is not known.
 Examples:
   atomscope actors shop --sort age --limit 20
   atomscope actors shop --tree --filter checkout
+  atomscope actors shop --filter 'age > 5m and not class ~ Order'
   atomscope actors --json | jq 'map(.actor_type) | group_by(.) | map({{(.[0]): length}})'
 
-{WHO_HELP}"))]
+{}
+{WHO_HELP}", filter_help()))]
     Actors(Actors),
     /// Write everything that is told of a node.
     #[command(after_help = format!("\
@@ -195,7 +215,7 @@ Examples:
             "A shard's OWNER is its region. ALLOCATED and HANDED_OFF are what the coordinator says of shards.",
             &[
                 "atomscope sharding shop --sort messages --limit 20",
-                "atomscope sharding shop --filter orders",
+                "atomscope sharding shop --filter 'entities > 100 and owner ~ carts'",
             ]
         )
     )]
@@ -393,8 +413,9 @@ pub struct Actors {
     /// Turn the order round.
     #[arg(long)]
     pub reverse: bool,
-    /// Only actors whose path or type contains this text (in a tree, with those above them).
-    #[arg(long, value_name = "TEXT")]
+    /// Only actors that fulfil this, in a tree with those above them: a regular expression over their texts, `!` before it
+    /// inverts, or conditions on path, name, parent, class, depth, age and host; see below.
+    #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
     /// At most this many.
     #[arg(long, value_name = "N")]
@@ -414,8 +435,8 @@ pub struct Listing {
     /// Turn the order round.
     #[arg(long)]
     pub reverse: bool,
-    /// Only what has this text in its name or another of its texts.
-    #[arg(long, value_name = "TEXT")]
+    /// Only what fulfils this: a regular expression over its texts, `!` before it inverts, or conditions on its columns; see below.
+    #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
     /// At most this many of each kind.
     #[arg(long, value_name = "N")]

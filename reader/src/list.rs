@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io;
 
+use atomscope::query::{Datum, Field, Kind, Query, QueryError, Row, Unit};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -47,14 +48,6 @@ impl Value {
             Self::Unknown => true,
             Self::Text(text) => text.is_empty(),
             Self::Float(number) => !number.is_finite(),
-            _ => false,
-        }
-    }
-
-    fn contains(&self, text: &str) -> bool {
-        match self {
-            Self::Text(own) => own.contains(text),
-            Self::Texts(own) => own.iter().any(|own| own.contains(text)),
             _ => false,
         }
     }
@@ -132,16 +125,23 @@ pub struct Column {
     pub side: Side,
     /// Whether people are shown it.
     pub is_shown: bool,
+    /// Whether it is of yes and no.
+    pub is_flag: bool,
 }
 
 /// A column of texts.
 pub const fn text(name: &'static str) -> Column {
-    Column { name, unit: "", side: Side::Left, is_shown: true }
+    Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false }
+}
+
+/// A column of yes and no.
+pub const fn flag(name: &'static str) -> Column {
+    Column { is_flag: true, ..text(name) }
 }
 
 /// A column of numbers.
 pub const fn number(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit, side: Side::Right, is_shown: true }
+    Column { name, unit, side: Side::Right, is_shown: true, is_flag: false }
 }
 
 impl Column {
@@ -221,13 +221,24 @@ impl List {
         }
     }
 
+    /// Leaves the rows that fulfil a query.
+    pub fn filter(&mut self, query: &str) -> Result<(), QueryError> {
+        let mut fields = Fields::default();
+        fields.add_those_of(self);
+        let query = Query::parse(query, &fields.fields)?;
+        let (columns, fields) = (&self.columns, &fields.columns);
+        self.rows.retain(|row| query.matches(&ListRow { columns, fields, row }));
+        Ok(())
+    }
+
     /// Leaves the rows that are asked for; says how many that were found are left out.
     pub fn select(&mut self, args: &cli::Listing) -> usize {
         if self.is_fixed {
             return 0;
         }
-        if let Some(filter) = &args.filter {
-            self.rows.retain(|row| row.iter().any(|value| value.contains(filter)));
+        // What has none of the fields that are asked for is not what is meant.
+        if args.filter.as_deref().is_some_and(|filter| self.filter(filter).is_err()) {
+            self.rows.clear();
         }
         if let Some(at) = args.sort.as_deref().and_then(|name| self.column(name)) {
             self.rows.sort_by(|a, b| a[at].compare(&b[at], args.reverse));
@@ -252,6 +263,82 @@ impl List {
             );
         }
         table.write(out, screen)
+    }
+}
+
+/// What can be asked of the rows of lists: fields, and the column of each.
+#[derive(Debug, Default)]
+pub struct Fields {
+    pub fields: Vec<Field>,
+    columns: Vec<usize>,
+}
+
+impl Fields {
+    /// Adds those of a list, but for those whose names are there already.
+    pub fn add_those_of(&mut self, list: &List) {
+        for (at, column) in list.columns.iter().enumerate() {
+            let kind = |shown: bool| match (column.side, column.unit) {
+                (Side::Left, _) if column.is_flag => Kind::Flag,
+                (Side::Left, _) => Kind::Text,
+                (Side::Right, "bytes") => {
+                    Kind::Number { unit: Unit::Bytes, shown: if shown { 1024.0 } else { 1.0 } }
+                }
+                (Side::Right, "nanoseconds") => {
+                    Kind::Number { unit: Unit::Nanoseconds, shown: if shown { 1e6 } else { 1.0 } }
+                }
+                (Side::Right, "s") => Kind::Number { unit: Unit::Seconds, shown: 1.0 },
+                (Side::Right, _) => Kind::Number { unit: Unit::Plain, shown: 1.0 },
+            };
+            // As it is titled, in the unit of the title; as it stands in JSON, in the unit of JSON.
+            let title = column.title();
+            let title = title.split('(').next().unwrap_or_default().to_lowercase();
+            self.add(title, kind(true), at);
+            self.add(column.name.to_owned(), kind(false), at);
+        }
+        if !list.columns.is_empty() {
+            let first = self.fields.first().map_or(Kind::Text, |field| field.kind);
+            self.add("name".to_owned(), first, 0);
+        }
+    }
+
+    fn add(&mut self, name: String, kind: Kind, at: usize) {
+        if !name.is_empty() && self.fields.iter().all(|field| field.name != name) {
+            self.fields.push(Field::new(name, kind));
+            self.columns.push(at);
+        }
+    }
+}
+
+/// A row that can be asked.
+struct ListRow<'a> {
+    columns: &'a [Column],
+    /// The column of each field.
+    fields: &'a [usize],
+    row: &'a [Value],
+}
+
+impl Row for ListRow<'_> {
+    fn datum(&self, field: usize) -> Datum<'_> {
+        let Some(value) = self.fields.get(field).and_then(|at| self.row.get(*at)) else {
+            return Datum::Unknown;
+        };
+        match value {
+            _ if value.is_unknown() => Datum::Unknown,
+            Value::Flag(flag) => Datum::Flag(*flag),
+            Value::Text(text) => Datum::Text(text.into()),
+            Value::Texts(texts) => Datum::Text(texts.join(",").into()),
+            number => number.number().map_or(Datum::Unknown, Datum::Number),
+        }
+    }
+
+    fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
+        self.columns.iter().zip(self.row).filter(|(column, _)| column.is_shown).any(
+            |(_, value)| match value {
+                Value::Text(text) => is_wanted(text),
+                Value::Texts(texts) => texts.iter().any(|text| is_wanted(text)),
+                _ => false,
+            },
+        )
     }
 }
 

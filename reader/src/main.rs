@@ -1,5 +1,6 @@
 //! The program `atomscope`.
 
+mod actors;
 mod cli;
 mod commands;
 mod doctor;

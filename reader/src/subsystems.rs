@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use atomscope::query::Query;
 use atomscope::snapshot::{Snapshot, age};
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::rfc3339;
@@ -15,7 +16,7 @@ use serde::ser::{SerializeMap as _, Serializer};
 use crate::cli::{self, Place};
 use crate::commands::{attach, seconds};
 use crate::human::{bytes, count};
-use crate::list::{Column, List, Value, number, text};
+use crate::list::{self, Column, Fields, List, Value, number, text};
 use crate::output::{Failure, note, to_stdout};
 use crate::table::Screen;
 
@@ -70,7 +71,8 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> L
     columns.extend(owned.then_some(text("owner")));
     let fields = domain.fields().iter().enumerate().filter(|(at, _)| !is_latency(*at));
     columns.extend(fields.map(|(_, field)| match field.what {
-        What::Name | What::Flag => text(field.name),
+        What::Name => text(field.name),
+        What::Flag => list::flag(field.name),
         What::Count | What::Level | What::Float => number(field.name, field.unit),
     }));
     let latencies = ["write_p50_ns", "write_p99_ns", "write_greatest_ns"];
@@ -246,7 +248,7 @@ impl Part {
                 let columns = [
                     text("address"),
                     text("status"),
-                    text("reachable"),
+                    list::flag("reachable"),
                     number("up_number", ""),
                     text("roles"),
                     text("is"),
@@ -595,6 +597,13 @@ impl Serialize for Told<'_> {
 }
 
 pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure> {
+    if let Some(filter) = &args.filter {
+        let mut fields = Fields::default();
+        let lists = part.lists(None).into_iter().filter(|list| !list.is_fixed);
+        lists.for_each(|list| fields.add_those_of(&list));
+        let query = Query::parse(filter, &fields.fields);
+        query.map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
+    }
     let chosen = attach(place, args.who.clone())?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let gaps = gaps(part, &snapshot);

@@ -301,6 +301,22 @@ mod listing {
         assert_eq!(types(&place, &["--filter", "checkout"]), ["Checkout", "Payer"]);
         assert_eq!(types(&place, &["--filter", "nobody"]), [""; 0]);
         assert_eq!(types(&place, &["--tree", "--filter", "Payer"]), ["Checkout"]);
+        assert_eq!(types(&place, &["--tree", "--filter", "class ~ Payer"]), ["Checkout"]);
+    }
+
+    #[test]
+    fn a_filter_asks_as_the_screens_does() {
+        let place = Place::new();
+        let _lock = shop().live(&place);
+        assert_eq!(types(&place, &["--filter", "!checkout"]), ["Audit"]);
+        assert_eq!(types(&place, &["--filter", "PAYER"]), [""; 0]);
+        assert_eq!(types(&place, &["--filter", "class ~ ::(Pay|Aud)"]), ["Audit", "Payer"]);
+        assert_eq!(types(&place, &["--filter", "depth = -"]), ["Payer"]);
+        assert_eq!(types(&place, &["--filter", "parent ~ checkout or name ~ audit"]), ["Audit", "Payer"]);
+        for wrong in ["size > 3", "depth > many", "(", "depth > 1 and"] {
+            let stderr = place.run(["actors", "--filter", wrong]).failed(2);
+            assert!(stderr.contains("--filter: "), "{wrong}: {stderr}");
+        }
     }
 
     #[test]

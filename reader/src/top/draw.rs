@@ -17,9 +17,10 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::app::{App, Over, Prompt};
 use super::collect::{Point, Tick};
-use super::keys::{FILTER_HELP, KEYS};
+use super::keys::KEYS;
 use super::sheet::{Mode, OWN_ORDER, Sort, detail};
 use super::view::View;
+use crate::cli::FILTER_HELP;
 use crate::doctor::Level;
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, Value, unit_of_row};

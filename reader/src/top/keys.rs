@@ -180,18 +180,6 @@ pub fn action(event: &KeyEvent) -> Option<Action> {
     bound.map(|binding| binding.action).or_else(view)
 }
 
-/// What the help says of filters: examples, and what they mean.
-pub const FILTER_HELP: &[(&str, &str)] = &[
-    ("order", "rows with this in a text; a regular expression, in which a capital letter means that case"),
-    ("!order", "rows without it"),
-    (
-        "depth > 100 and class ~ Order",
-        "conditions on columns by their names: > >= < <= = != ~ !~, joined by and, or, not and parentheses",
-    ),
-    ("age > 5m or inbound >= 1.5M", "units are us ms s m h d and K M G T; without one, that of the column"),
-    ("depth = -", "what is not known, which fulfils no other condition"),
-];
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

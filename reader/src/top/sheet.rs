@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use atomscope::query::{Datum, Field, Kind, Query, Row, Unit};
+use atomscope::query::{Datum, Field, Kind, Query, Row};
 use atomscope::snapshot::{Snapshot, age};
 use atomscope_layout::decode::{Actor, rfc3339};
 use atomscope_layout::metrics::Builtin;
@@ -16,12 +16,12 @@ use atomscope_layout::table::Key;
 use super::collect::{EventRow, Tick};
 use super::history::EventLog;
 use super::view::View;
+use crate::actors::{Listed, show_above};
 use crate::commands::{PsRow, seconds};
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, List, Value, number, text, unit_of_row};
 use crate::show::TypeCount;
 use crate::subsystems::{gaps, summary};
-use crate::table::Side;
 
 /// How the actors are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -317,9 +317,7 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
     let at = asked.list.min(lists.len().saturating_sub(1));
     let Some(mut list) = lists.into_iter().nth(at) else { return Sheet::default() };
     let found = list.rows.len();
-    let fields = Fields::of(&list);
-    let (query, error) = parse(asked.filter, &fields.fields);
-    list.rows.retain(|row| query.matches(&ListRow { columns: &list.columns, fields: &fields.places, row }));
+    let error = list.filter(asked.filter).err().map(|error| error.to_string());
     if asked.hides_zeros && asked.view != View::Nodes {
         list.rows.retain(|row| !is_idle(row));
     }
@@ -378,82 +376,7 @@ fn parse(filter: &str, fields: &[Field]) -> (Query, Option<String>) {
     }
 }
 
-/// The fields of a list, and the column of each.
-struct Fields {
-    fields: Vec<Field>,
-    places: Vec<usize>,
-}
-
-impl Fields {
-    fn of(list: &List) -> Self {
-        let mut of = Self { fields: Vec::new(), places: Vec::new() };
-        for (at, column) in list.columns.iter().enumerate() {
-            let is_flag = list.rows.iter().any(|row| matches!(row[at], Value::Flag(_)));
-            let kind = |shown: bool| match (column.side, column.unit) {
-                (Side::Left, _) if is_flag => Kind::Flag,
-                (Side::Left, _) => Kind::Text,
-                (Side::Right, "bytes") => {
-                    Kind::Number { unit: Unit::Bytes, shown: if shown { 1024.0 } else { 1.0 } }
-                }
-                (Side::Right, "nanoseconds") => {
-                    Kind::Number { unit: Unit::Nanoseconds, shown: if shown { 1e6 } else { 1.0 } }
-                }
-                (Side::Right, "s") => Kind::Number { unit: Unit::Seconds, shown: 1.0 },
-                (Side::Right, _) => Kind::Number { unit: Unit::Plain, shown: 1.0 },
-            };
-            // As it is titled, in the unit of the title; as it stands in JSON, in the unit of JSON.
-            let title = column.title();
-            let title = title.split('(').next().unwrap_or_default().to_lowercase();
-            of.add(title, kind(true), at);
-            of.add(column.name.to_owned(), kind(false), at);
-        }
-        if !list.columns.is_empty() {
-            let first = of.fields.first().map_or(Kind::Text, |field| field.kind);
-            of.add("name".to_owned(), first, 0);
-        }
-        of
-    }
-
-    fn add(&mut self, name: String, kind: Kind, at: usize) {
-        if !name.is_empty() && self.fields.iter().all(|field| field.name != name) {
-            self.fields.push(Field::new(name, kind));
-            self.places.push(at);
-        }
-    }
-}
-
-struct ListRow<'a> {
-    columns: &'a [Column],
-    fields: &'a [usize],
-    row: &'a [Value],
-}
-
-impl Row for ListRow<'_> {
-    fn datum(&self, field: usize) -> Datum<'_> {
-        let Some(value) = self.fields.get(field).and_then(|at| self.row.get(*at)) else {
-            return Datum::Unknown;
-        };
-        match value {
-            _ if value.is_unknown() => Datum::Unknown,
-            Value::Flag(flag) => Datum::Flag(*flag),
-            Value::Text(text) => Datum::Text(text.into()),
-            Value::Texts(texts) => Datum::Text(texts.join(",").into()),
-            number => number.number().map_or(Datum::Unknown, Datum::Number),
-        }
-    }
-
-    fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
-        self.columns.iter().zip(self.row).filter(|(column, _)| column.is_shown).any(
-            |(_, value)| match value {
-                Value::Text(text) => is_wanted(text),
-                Value::Texts(texts) => texts.iter().any(|text| is_wanted(text)),
-                _ => false,
-            },
-        )
-    }
-}
-
-/// The columns of actors, and the fields that a filter may ask for, which are these and the parent.
+/// The columns of actors.
 const ACTOR_COLUMNS: [Column; 6] = [
     text("path"),
     text("class"),
@@ -463,71 +386,14 @@ const ACTOR_COLUMNS: [Column; 6] = [
     text("host"),
 ];
 
-struct ActorRow<'a> {
-    tick: &'a Tick,
-    number: u32,
-    actor: Actor<'a>,
-}
-
-impl<'a> ActorRow<'a> {
-    fn of(tick: &'a Tick, number: u32) -> Option<Self> {
-        Some(Self { tick, number, actor: tick.actors.actors().get(number)? })
-    }
-
-    fn fields() -> Vec<Field> {
-        let plain = Kind::Number { unit: Unit::Plain, shown: 1.0 };
-        let age = Kind::Number { unit: Unit::Seconds, shown: 1.0 };
-        [
-            ("path", Kind::Text),
-            ("class", Kind::Text),
-            ("depth", plain),
-            ("below", plain),
-            ("age", age),
-            ("host", Kind::Text),
-            ("parent", Kind::Text),
-            ("name", Kind::Text),
-            ("type", Kind::Text),
-        ]
-        .map(|(name, kind)| Field::new(name, kind))
-        .into()
-    }
-
-    fn below(&self) -> u32 {
-        self.tick.below.get(self.number as usize).copied().unwrap_or_default()
-    }
-
-    fn age_s(&self) -> Option<f64> {
-        let now = self.tick.snapshot.taken_unix_ns;
-        self.actor.spawned_unix_ns().map(|ns| seconds_since(now, ns))
-    }
-}
-
-impl Row for ActorRow<'_> {
-    fn datum(&self, field: usize) -> Datum<'_> {
-        let number = |number: Option<f64>| number.map_or(Datum::Unknown, Datum::Number);
-        let text =
-            |text: Option<&'_ str>| text.map_or(Datum::Unknown, |text| Datum::Text(text.to_owned().into()));
-        match field {
-            0 => Datum::Text(self.actor.path().into()),
-            1 | 8 => Datum::Text(self.actor.actor_type().into()),
-            2 => number(self.actor.mailbox_depth().map(|depth| depth as f64)),
-            3 => number(Some(f64::from(self.below()))),
-            4 => number(self.age_s()),
-            5 => text(self.actor.host()),
-            6 => text(self.actor.parent()),
-            _ => Datum::Text(self.actor.name().into()),
-        }
-    }
-
-    fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
-        is_wanted(self.actor.path())
-            || is_wanted(self.actor.actor_type())
-            || self.actor.host().is_some_and(is_wanted)
-    }
+fn listed(tick: &Tick, number: u32) -> Option<Listed<'_>> {
+    let below = tick.below.get(number as usize).copied();
+    let actor = tick.actors.actors().get(number)?;
+    Some(Listed { actor, taken_unix_ns: tick.snapshot.taken_unix_ns, below })
 }
 
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
-    let row = ActorRow::of(tick, branch.number)?;
+    let row = listed(tick, branch.number)?;
     let actor = row.actor;
     let name = match branch.level {
         None => actor.path().to_owned(),
@@ -546,7 +412,7 @@ fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
         Value::Text(name),
         Value::text(actor.actor_type()),
         Value::of(actor.mailbox_depth(), Value::Number),
-        Value::Number(u64::from(row.below())),
+        Value::of(row.below, |below| Value::Number(below.into())),
         Value::of(row.age_s(), Value::Float),
         Value::of(actor.host(), Value::text),
     ])
@@ -563,10 +429,10 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
         let of = of_lists(asked, vec![classes(asked, tick)], Vec::new(), "There is no live actor.");
         return Sheet { lists, list, ..of };
     }
-    let (query, error) = parse(asked.filter, &ActorRow::fields());
+    let (query, error) = parse(asked.filter, &Listed::fields(true));
     let all = tick.actors.actors();
     let is_wanted = |number: u32| {
-        ActorRow::of(tick, number).is_some_and(|row| {
+        listed(tick, number).is_some_and(|row| {
             let is_idle = asked.hides_zeros && row.actor.mailbox_depth() == Some(0);
             !is_idle && query.matches(&row)
         })
@@ -584,7 +450,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     } else {
         let shown = (!is_all).then(|| {
             let mut shown: Vec<bool> = (0..all.len() as u32).map(is_wanted).collect();
-            crate::commands::show_above(tick.actors.forest(), &mut shown);
+            show_above(tick.actors.forest(), &mut shown);
             shown
         });
         let ranks = sort.and_then(|sort| ranks(tick, sort));
@@ -924,8 +790,7 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
     let mut pair = |title: &str, text: String| pairs.push((title.to_owned(), text));
     match &sheet.rows {
         Rows::Actors(rows) => {
-            let Some(row) = rows.get(at).zip(source.tick).and_then(|(b, tick)| ActorRow::of(tick, b.number))
-            else {
+            let Some(row) = rows.get(at).zip(source.tick).and_then(|(b, tick)| listed(tick, b.number)) else {
                 return pairs;
             };
             let actor = row.actor;
@@ -934,7 +799,7 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             pair("class", actor.actor_type().to_owned());
             pair("parent", dash(actor.parent().map(str::to_owned)));
             pair("mailbox depth (msgs)", dash(actor.mailbox_depth().map(|depth| depth.to_string())));
-            pair("actors below it", row.below().to_string());
+            pair("actors below it", row.below.unwrap_or_default().to_string());
             pair("spawned at", actor.spawned_at().to_string());
             pair("age (s)", dash(row.age_s().map(|age| format!("{age:.1}"))));
             pair("host", dash(actor.host().map(str::to_owned)));

@@ -109,6 +109,10 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     assert_eq!(names(&["--sort", "updates", "--reverse", "--limit", "1"]), ["a"]);
     assert_eq!(names(&["--sort", "name", "--reverse"]), ["cart-2", "cart-1", "a"]);
     assert_eq!(names(&["--filter", "cart"]), ["cart-1", "cart-2"]);
+    assert_eq!(names(&["--filter", "!cart"]), ["a"]);
+    assert_eq!(names(&["--filter", "updates >= 1 and name ~ ^cart"]), ["cart-1", "cart-2"]);
+    let stderr = place.run(["ddata", "--filter", "bytes > 1"]).failed(2);
+    assert!(stderr.contains("--filter: ") && stderr.contains("updates"), "{stderr}");
     let ran = place.run(["ddata", "--limit", "1"]);
     assert!(ran.stderr.contains("2 more keys; a larger --limit shows them"), "{ran:?}");
     assert!(
