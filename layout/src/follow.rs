@@ -161,6 +161,16 @@ impl Follower {
         !self.held.is_empty()
     }
 
+    /// Of the lane that is fullest of events that were not looked at yet, how full it is: from 1 on some are lost. Reads a
+    /// word of each lane.
+    pub fn fill(&self, region: &RegionReader<'_>) -> f64 {
+        let fills = self.lanes.iter().enumerate().map(|(at, lane)| {
+            let ring = region.event_lane(at);
+            ring.head().saturating_sub(lane.next) as f64 / ring.capacity().max(1) as f64
+        });
+        fills.fold(0.0, f64::max)
+    }
+
     /// Takes everything that has been published. One pass over what is new, at most a whole ring per lane.
     pub fn look(&mut self, region: &RegionReader<'_>) -> Look {
         self.take(region, false)

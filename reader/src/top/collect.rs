@@ -27,6 +27,7 @@ use atomscope_layout::follow::{Follower, Look};
 use atomscope_layout::instances::{Domain, worker};
 use crossterm::event::Event as Input;
 
+use super::history::MAX_EVENTS;
 use crate::cli::{Format, Place};
 use crate::commands::{self, PsRow, search};
 use crate::doctor::{Finding, findings};
@@ -38,6 +39,10 @@ use crate::tail::{count_loss, describe};
 
 /// Between two looks for the successor of a node that has ended.
 const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
+/// How often it is seen, between two looks at a node, whether it publishes events faster than they would be read.
+const READ_AHEAD_EVERY: Duration = Duration::from_millis(100);
+/// How full a lane of events is that is read ahead.
+const READ_AHEAD_FROM: f64 = 0.25;
 
 /// What the collector is told.
 #[derive(Debug)]
@@ -185,6 +190,8 @@ pub struct Watched {
     follower: Follower,
     before: Option<Before>,
     has_ended: bool,
+    /// What happened since the last tick, as far as it was read before it would have been lost.
+    events: Vec<EventRow>,
     /// The actors of the look before, in the order of the table.
     actors: ActorList,
     /// Memory for the next list.
@@ -205,6 +212,7 @@ impl Watched {
             follower,
             before: None,
             has_ended: false,
+            events: Vec::new(),
             actors: ActorList::default(),
             spare: ActorList::default(),
         })
@@ -214,6 +222,15 @@ impl Watched {
     #[cfg(test)]
     pub fn go_on_in(&mut self, region: Region) {
         self.region = region;
+    }
+
+    /// Between two ticks: reads the events of which some may be lost by the next one.
+    pub fn read_ahead(&mut self) {
+        let Ok(reader) = self.region.reader() else { return };
+        if self.events.len() < MAX_EVENTS && self.follower.fill(&reader) > READ_AHEAD_FROM {
+            let look = self.follower.look(&reader);
+            self.events.extend(EventRow::of(look, reader.clock()));
+        }
     }
 
     /// Looks at it.
@@ -234,7 +251,8 @@ impl Watched {
         let is_last = region.dumped().is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
         let look = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
-        let events = EventRow::of(look, reader.clock());
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(EventRow::of(look, reader.clock()));
         let counts = Counts::read(&reader, &snapshot.totals);
         let usage = Usage::take(region, &snapshot)?;
         let caveats = snapshot.caveats();
@@ -434,7 +452,11 @@ impl Collector {
         let mut next_search = next;
         loop {
             let now = Instant::now();
-            match self.orders.recv_timeout(next.saturating_duration_since(now)) {
+            let watched = target.as_ref().and_then(|target| target.watched.as_ref());
+            let reads_ahead =
+                watched.is_some_and(|watched| !watched.has_ended) && now + READ_AHEAD_EVERY < next;
+            let wait = if reads_ahead { READ_AHEAD_EVERY } else { next.saturating_duration_since(now) };
+            match self.orders.recv_timeout(wait) {
                 Ok(Order::Watch(number, glance)) => {
                     target = Some(Target { number, glance: *glance, watched: None });
                     (next, next_search) = (now, now);
@@ -454,6 +476,10 @@ impl Collector {
                     self.tell(News::Saved(saved))?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if reads_ahead => {
+                    // Of a region that breaks the next look tells.
+                    target.iter_mut().flat_map(|target| &mut target.watched).for_each(Watched::read_ahead);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(target) = &mut target {
                         self.look(target)?;

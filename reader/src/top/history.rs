@@ -11,7 +11,7 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 /// Points that are kept: as many as the widest screen has columns, and more.
 const MAX_POINTS: usize = 1024;
 /// Events that are kept at most.
-const MAX_EVENTS: usize = 20_000;
+pub const MAX_EVENTS: usize = 20_000;
 /// Bytes of their texts at most.
 const MAX_EVENT_BYTES: usize = 16 << 20;
 

@@ -99,6 +99,13 @@ impl Screen {
         Self { app, files, watched: None, start: Instant::now(), looks: 0 }
     }
 
+    /// Reads the events that there are between two looks.
+    fn read_ahead(&mut self, node: &Node) {
+        let watched = self.watched.as_mut().unwrap();
+        watched.go_on_in(self.files.open(node));
+        watched.read_ahead();
+    }
+
     /// Looks at the node as it is now, a second after the look before.
     fn look(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
@@ -911,6 +918,20 @@ mod keys {
         screen.press("4/lost⏎");
         let text = screen.text(160, 20);
         assert!(text.contains(&format!("events lost {lost} ")) && text.contains("overwritten"), "{text}");
+    }
+
+    #[test]
+    fn events_that_come_faster_than_looks_are_read_ahead() {
+        let mut screen = live_shop();
+        let node = busy_shop();
+        for round in 0..20 {
+            (0..8).for_each(|at| node.stop_event(0, 102 + 8 * round + at, "akka://Shop/user/x"));
+            screen.read_ahead(&node);
+        }
+        screen.look(&node, LIVE);
+        assert_eq!(screen.app.events.lost, 0);
+        let stops = screen.app.events.iter().filter(|(_, event)| event.word == "stopped").count();
+        assert!(stops >= 160, "{stops}");
     }
 
     #[test]
