@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::cli::{self, Place, Sort};
 use crate::commands::{attach, seconds};
+use crate::list::not_known;
 use crate::output::{Failure, note, to_stdout};
 use crate::table::{Cell, Screen, Side, Table};
 
@@ -156,13 +157,16 @@ impl Serialize for Rows<'_> {
 }
 
 pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
-    let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &Listed::fields(false));
+    let fields = Listed::fields(false);
+    let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
     let query = query.map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
     let chosen = attach(place, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, taken_unix_ns, .. } = snapshot;
-    let matches = |actor| query.matches(&Listed { actor, taken_unix_ns, below: None });
+    let matches = |actor: Actor<'_>| query.matches(&Listed { actor, taken_unix_ns, below: None });
+    let listed = actors.iter().map(|actor| Listed { actor, taken_unix_ns, below: None });
+    let unknown = query.unknown_in_all(&fields, listed);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| compare(a, b, args.sort, args.reverse);
     let most = args.limit.unwrap_or(usize::MAX);
     let left_out = if args.tree {
@@ -189,6 +193,9 @@ pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
     };
     if left_out > 0 {
         note(&format!("{left_out} more actors; a larger --limit shows them"));
+    }
+    if !unknown.is_empty() {
+        note(&format!("{} of any of the actors", not_known(&unknown)));
     }
     caveats.iter().for_each(|caveat| note(caveat));
     Ok(())

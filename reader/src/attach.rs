@@ -235,6 +235,9 @@ fn layout_hint(error: &OpenError) -> &'static str {
         OpenError::Truncated { .. } | OpenError::Corrupt { .. } => {
             "; it was damaged, or is still being copied"
         }
+        OpenError::NotARegion { found } if b"{[".contains(&found.to_le_bytes()[0]) => {
+            "; it may be JSON, which is for scripts: of dumps, those of `--format raw` can be looked at"
+        }
         OpenError::NotReady | OpenError::NotARegion { .. } => "",
     }
 }

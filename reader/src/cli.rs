@@ -499,7 +499,7 @@ pub struct Top {
     /// Begin with this view.
     #[arg(long, value_enum, default_value_t = View::Overview)]
     pub view: View,
-    /// Begin with this filter in that view.
+    /// Begin with this filter in that view; of the actors if no view is named.
     #[arg(long, value_name = "FILTER")]
     pub filter: Option<String>,
     /// Memory for the past at most; K, M and G are powers of 1024. What does not fit gets coarse from its old end.

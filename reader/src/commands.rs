@@ -306,14 +306,14 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
                 .redacted(&redactor)
                 .map_err(|error| AttachError { path, why: Refusal::Layout(error) })?;
         }
-        return to_file(&args.output, &chosen.region, |out| dump.write(out));
+        return to_file(&args.output, Some(&chosen.region), |out| dump.write(out));
     }
     let mut snapshot = Snapshot::take(&chosen.region)?;
     if let Some(redactor) = redactor {
         redactor.redact(&mut snapshot);
     }
     let dump = snapshot.into_dump(args.redact);
-    to_file(&args.output, &chosen.region, |out| write_dump(dump, args.format, out))
+    to_file(&args.output, Some(&chosen.region), |out| write_dump(dump, args.format, out))
 }
 
 /// A raw dump is none of a snapshot: of that nothing is written.

@@ -154,10 +154,16 @@ pub enum FindError {
         systems: Vec<String>,
     },
     /// No node of that name.
-    #[error("there is no node {name}{others}", others = others_hint(*.of_others, *.unreadable))]
+    #[error(
+        "there is no node {name}{file}{others}",
+        file = if *.is_file { "; the file of that name is meant by a path with a `/`, such as ./FILE" } else { "" },
+        others = others_hint(*.of_others, *.unreadable)
+    )]
     NoNode {
         /// What was asked for.
         name: String,
+        /// Whether there is a file of that name.
+        is_file: bool,
         /// Regions of other users.
         of_others: usize,
         /// Regions that cannot be read.
@@ -317,6 +323,7 @@ impl Search {
         let named = readable.into_iter().filter(|glance| is_named(glance, name));
         choose(named.collect()).ok_or_else(|| FindError::NoNode {
             name: quoted(name),
+            is_file: Path::new(name).is_file(),
             of_others,
             unreadable: unreadable.len(),
         })

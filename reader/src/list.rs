@@ -145,6 +145,19 @@ pub const fn number(name: &'static str, unit: &'static str) -> Column {
 }
 
 impl Column {
+    /// What a query takes it for, in the unit that is shown or the one that it is held in.
+    fn kind(&self, shown: bool) -> Kind {
+        let of = |unit, factor| Kind::Number { unit, shown: if shown { factor } else { 1.0 } };
+        match (self.side, self.unit) {
+            (Side::Left, _) if self.is_flag => Kind::Flag,
+            (Side::Left, _) => Kind::Text,
+            (Side::Right, "bytes") => of(Unit::Bytes, 1024.0),
+            (Side::Right, "nanoseconds") => of(Unit::Nanoseconds, 1e6),
+            (Side::Right, "s") => of(Unit::Seconds, 1.0),
+            (Side::Right, _) => of(Unit::Plain, 1.0),
+        }
+    }
+
     /// A value of this column for people; `row_unit` is that of its row, if its numbers have none of their own.
     pub fn shown<'a>(&self, value: &'a Value, row_unit: &'a str) -> Cow<'a, str> {
         match (self.name, self.side) {
@@ -187,6 +200,11 @@ pub fn shown_unit(unit: &str) -> &str {
     }
 }
 
+/// `depth is not known`, of fields that somebody asks for.
+pub fn not_known(names: &[String]) -> String {
+    format!("{} {} not known", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
+}
+
 /// Things of one kind.
 #[derive(Debug)]
 pub struct List {
@@ -221,24 +239,38 @@ impl List {
         }
     }
 
-    /// Leaves the rows that fulfil a query.
-    pub fn filter(&mut self, query: &str) -> Result<(), QueryError> {
-        let mut fields = Fields::default();
-        fields.add_those_of(self);
-        let query = Query::parse(query, &fields.fields)?;
-        let (columns, fields) = (&self.columns, &fields.columns);
-        self.rows.retain(|row| query.matches(&ListRow { columns, fields, row }));
-        Ok(())
+    /// Leaves the rows that fulfil a query. Where these are none, names the fields that are asked for and that no row knows
+    /// anything of.
+    pub fn filter(&mut self, query: &str) -> Result<Vec<String>, QueryError> {
+        let mut of = Fields::default();
+        of.add_those_of(self);
+        let query = Query::parse(query, &of.fields)?;
+        let (columns, fields) = (&self.columns, &of.columns);
+        let as_row = |row| ListRow { columns, fields, row };
+        let is_found: Vec<bool> = self.rows.iter().map(|row| query.matches(&as_row(row))).collect();
+        let unknown = match is_found.contains(&true) {
+            true => Vec::new(),
+            false => query.unknown_in_all(&of.fields, self.rows.iter().map(|row| as_row(row))),
+        };
+        let mut is_found = is_found.into_iter();
+        self.rows.retain(|_| is_found.next().unwrap_or_default());
+        Ok(unknown)
     }
 
-    /// Leaves the rows that are asked for; says how many that were found are left out.
-    pub fn select(&mut self, args: &cli::Listing) -> usize {
+    /// Leaves the rows that are asked for; says in sentences why there are not more.
+    pub fn select(&mut self, args: &cli::Listing) -> Vec<String> {
+        let mut notes = Vec::new();
         if self.is_fixed {
-            return 0;
+            return notes;
         }
-        // What has none of the fields that are asked for is not what is meant.
-        if args.filter.as_deref().is_some_and(|filter| self.filter(filter).is_err()) {
-            self.rows.clear();
+        let things = self.name.replace('_', " ");
+        match args.filter.as_deref().map(|filter| self.filter(filter)) {
+            // What has none of the fields that are asked for is not what is meant.
+            Some(Err(_)) => self.rows.clear(),
+            Some(Ok(unknown)) if !unknown.is_empty() => {
+                notes.push(format!("{} of any of the {things}", not_known(&unknown)));
+            }
+            _ => {}
         }
         if let Some(at) = args.sort.as_deref().and_then(|name| self.column(name)) {
             self.rows.sort_by(|a, b| a[at].compare(&b[at], args.reverse));
@@ -248,7 +280,11 @@ impl List {
         let few = if args.json { usize::MAX } else { self.few };
         let found = self.rows.len();
         self.rows.truncate(args.limit.unwrap_or(few));
-        found - self.rows.len()
+        let left_out = found - self.rows.len();
+        if left_out > 0 {
+            notes.push(format!("{left_out} more {things}; a larger --limit shows them"));
+        }
+        notes
     }
 
     pub fn write(&self, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
@@ -277,27 +313,16 @@ impl Fields {
     /// Adds those of a list, but for those whose names are there already.
     pub fn add_those_of(&mut self, list: &List) {
         for (at, column) in list.columns.iter().enumerate() {
-            let kind = |shown: bool| match (column.side, column.unit) {
-                (Side::Left, _) if column.is_flag => Kind::Flag,
-                (Side::Left, _) => Kind::Text,
-                (Side::Right, "bytes") => {
-                    Kind::Number { unit: Unit::Bytes, shown: if shown { 1024.0 } else { 1.0 } }
-                }
-                (Side::Right, "nanoseconds") => {
-                    Kind::Number { unit: Unit::Nanoseconds, shown: if shown { 1e6 } else { 1.0 } }
-                }
-                (Side::Right, "s") => Kind::Number { unit: Unit::Seconds, shown: 1.0 },
-                (Side::Right, _) => Kind::Number { unit: Unit::Plain, shown: 1.0 },
-            };
             // As it is titled, in the unit of the title; as it stands in JSON, in the unit of JSON.
             let title = column.title();
             let title = title.split('(').next().unwrap_or_default().to_lowercase();
-            self.add(title, kind(true), at);
-            self.add(column.name.to_owned(), kind(false), at);
+            self.add(title, column.kind(true), at);
+            self.add(column.name.to_owned(), column.kind(false), at);
         }
-        if !list.columns.is_empty() {
-            let first = self.fields.first().map_or(Kind::Text, |field| field.kind);
-            self.add("name".to_owned(), first, 0);
+        if let Some(first) = list.columns.first() {
+            // As the first column is titled, and as it can be called in every list.
+            self.add(list.title.to_lowercase(), first.kind(true), 0);
+            self.add("name".to_owned(), first.kind(true), 0);
         }
     }
 

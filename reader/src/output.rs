@@ -69,10 +69,10 @@ pub fn to_stdout(write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> Result<(
 }
 
 /// Writes to `path`, or to stdout if that is `-`. A file is written beside its place under another name and then renamed,
-/// with mode 0600: on failure there is what was there before. A device or pipe is written to as it stands.
+/// with mode 0600: on failure there is what was there before. The region that is read is never written to. A device or pipe is written to as it stands.
 pub fn to_file(
     path: &Path,
-    region: &Region,
+    region: Option<&Region>,
     write: impl FnOnce(&mut Out<'_>) -> io::Result<()>,
 ) -> Result<(), Failure> {
     if path == Path::new("-") {
@@ -83,7 +83,7 @@ pub fn to_file(
         Ok(meta) if meta.is_dir() => {
             return Err(refusing(path, "it is a directory; name a file in it"));
         }
-        Ok(meta) if Inode::of(&meta) == region.inode() => {
+        Ok(meta) if region.is_some_and(|region| Inode::of(&meta) == region.inode()) => {
             return Err(refusing(path, "it is the region that is being read; name another file"));
         }
         Ok(meta) if meta.is_file() && is_region(path) => {

@@ -5,11 +5,11 @@
 //!   condition  = conjunction { "or" conjunction }
 //!   conjunction = term { "and" term }
 //!   term       = ("not" | "!") term | "(" condition ")" | field operator value
-//!   operator   = ">" | ">=" | "<" | "<=" | "=" | "!=" | "~" | "!~"
+//!   operator   = ">" | ">=" | "<" | "<=" | "=" | "==" | "!=" | "~" | "!~"
 //!   value      = number [unit] | word | "'" text "'" | '"' text '"' | "-"
 //! ```
 //! It is a condition if it begins with a word and an operator; `~` before it says that it is a regular expression all the
-//! same. Expressions without a capital letter match both cases. A number takes the unit that the field is shown in, unless
+//! same. Names of fields, `and`, `or` and `not` may be in capitals. Expressions without a capital letter match both cases. A number takes the unit that the field is shown in, unless
 //! it has one: `us ms s m h d`, `B K M G T` (powers of 1024), of plain numbers `k M G T` (powers of 1000). `-` is what is not
 //! known, which fulfils no condition but that it is equal to `-`.
 //!
@@ -93,6 +93,16 @@ pub trait Row {
     fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool;
 }
 
+impl<R: Row + ?Sized> Row for &R {
+    fn datum(&self, field: usize) -> Datum<'_> {
+        (**self).datum(field)
+    }
+
+    fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
+        (**self).any_text(is_wanted)
+    }
+}
+
 /// A query, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Query(Node);
@@ -124,13 +134,14 @@ enum Operator {
 }
 
 /// Longer ones first.
-const OPERATORS: [(&str, Operator); 8] = [
+const OPERATORS: [(&str, Operator); 9] = [
     (">=", Operator::AtLeast),
     ("<=", Operator::AtMost),
     ("!=", Operator::NotEqual),
     ("!~", Operator::MatchesNot),
     (">", Operator::Greater),
     ("<", Operator::Less),
+    ("==", Operator::Equal),
     ("=", Operator::Equal),
     ("~", Operator::Matches),
 ];
@@ -193,6 +204,22 @@ impl Query {
         matches!(self.0, Node::Anything)
     }
 
+    /// The names of those of its fields that none of these rows knows anything of; none if there are no rows.
+    pub fn unknown_in_all<R: Row>(&self, fields: &[Field], rows: impl IntoIterator<Item = R>) -> Vec<String> {
+        let mut asked = Vec::new();
+        self.0.add_fields(&mut asked);
+        let mut has_rows = false;
+        for row in rows {
+            has_rows = true;
+            asked.retain(|field| row.datum(*field) == Datum::Unknown);
+            if asked.is_empty() {
+                break;
+            }
+        }
+        let names = asked.iter().filter_map(|field| fields.get(*field)).map(|field| field.name.to_string());
+        if has_rows { names.collect() } else { Vec::new() }
+    }
+
     /// Whether `row` fulfils it.
     pub fn matches(&self, row: &impl Row) -> bool {
         self.0.matches(row)
@@ -200,6 +227,23 @@ impl Query {
 }
 
 impl Node {
+    /// Adds the fields that are compared with something, each once.
+    fn add_fields(&self, asked: &mut Vec<usize>) {
+        match self {
+            Self::Anything | Self::AnyText(_) | Self::Unknown { .. } => {}
+            Self::Number { field, .. }
+            | Self::Text { field, .. }
+            | Self::Matches { field, .. }
+            | Self::Flag { field, .. } => {
+                if !asked.contains(field) {
+                    asked.push(*field);
+                }
+            }
+            Self::Not(node) => node.add_fields(asked),
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().for_each(|node| node.add_fields(asked)),
+        }
+    }
+
     fn matches(&self, row: &impl Row) -> bool {
         match self {
             Self::Anything => true,
@@ -281,7 +325,7 @@ impl<'a> Parser<'a> {
     }
 
     fn takes_word(&mut self, word: &str) -> bool {
-        let is_here = self.word() == word;
+        let is_here = self.word().eq_ignore_ascii_case(word);
         if is_here {
             self.at += word.len();
         }
@@ -307,6 +351,7 @@ impl<'a> Parser<'a> {
     /// A regular expression, to the end.
     fn pattern(&mut self) -> Result<Node, QueryError> {
         if self.takes("!") {
+            self.spaces();
             return Ok(Node::Not(Box::new(self.pattern()?)));
         }
         if self.takes("~") {
@@ -370,7 +415,7 @@ impl<'a> Parser<'a> {
         if name.is_empty() {
             return Err(self.error(format!("a field is wanted here: {}", self.names())));
         }
-        let Some(field) = self.fields.iter().position(|field| field.name == name) else {
+        let Some(field) = self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name)) else {
             let what = format!(
                 "there is no field {name}, but {}; `~ {}` looks for it as text",
                 self.names(),
@@ -491,7 +536,9 @@ fn number(text: &str, unit: Unit, shown: f64) -> Option<f64> {
             let power = power(["K", "M", "G", "T"]).or_else(|| power(["KiB", "MiB", "GiB", "TiB"]));
             1024f64.powi(power.or_else(|| power_of_small(suffix))? as i32 + 1)
         }
-        Unit::Plain => 1000f64.powi(power(["k", "M", "G", "T"])? as i32 + 1),
+        Unit::Plain => {
+            1000f64.powi(power(["K", "M", "G", "T"]).or_else(|| power_of_small(suffix))? as i32 + 1)
+        }
     };
     (!factor.is_nan()).then_some(number * factor)
 }
@@ -551,6 +598,7 @@ mod tests {
         assert_eq!(found(""), (true, true));
         assert_eq!(found("check"), (true, false));
         assert_eq!(found("!check"), (false, true));
+        assert_eq!(found("! check"), (false, true));
         assert_eq!(found("shop::(audit|x)"), (false, true));
         assert_eq!(found("AUDIT"), (false, false), "a capital letter means that case");
         assert_eq!(found("~ depth > 3"), (false, false), "this is text");
@@ -561,6 +609,8 @@ mod tests {
     fn conditions_compare_numbers_in_the_units_that_are_shown_or_given() {
         assert_eq!(found("depth > 100 and class ~ Check"), (true, false));
         assert_eq!(found("depth>=150"), (true, false));
+        assert_eq!(found("Depth == 150 AND NOT CLASS ~ audit"), (true, false));
+        assert_eq!(found("depth < 0.15K"), (false, false));
         assert_eq!(found("depth < 0.15k"), (false, false));
         assert_eq!(found("age > 90"), (false, true));
         assert_eq!(found("age >= 1.5m and age < 2h"), (true, false));
@@ -584,6 +634,19 @@ mod tests {
         assert_eq!(found("!depth > 100"), (false, true));
         assert_eq!(found("not(depth > 100)"), (false, true));
         assert_eq!(found("not audit"), (false, false), "that is text");
+    }
+
+    #[test]
+    fn what_is_asked_for_and_nobody_knows_is_named() {
+        let unknown = |text: &str, actors: &[Actor<'_>]| {
+            let query = Query::parse(text, &fields()).unwrap();
+            query.unknown_in_all(&fields(), actors)
+        };
+        assert_eq!(unknown("depth > 100 or reachable = no", &[AUDIT]), ["depth", "reachable"]);
+        assert_eq!(unknown("depth > 100 or reachable = no", &[AUDIT, CHECKOUT]), [""; 0]);
+        assert_eq!(unknown("not (depth > 1) and class ~ x", &[AUDIT]), ["depth"]);
+        assert_eq!(unknown("depth = -", &[AUDIT]), [""; 0]);
+        assert_eq!(unknown("depth > 1", &[]), [""; 0]);
     }
 
     #[test]

@@ -526,6 +526,56 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
 /// States of associations that a line names.
 const STATES: usize = 4;
 
+/// Names that a sentence has at most.
+const NAMED: usize = 3;
+
+/// What of a node's subsystems wants a look, in sentences: how they are, and what has failed since the look before.
+/// Names are as they are, not safe to print.
+pub fn worries(snapshot: &Snapshot, before: Option<&Snapshot>) -> Vec<String> {
+    let mut worries = Vec::new();
+    let cluster = &snapshot.subsystems.cluster;
+    if !cluster.unreachable.is_empty() {
+        let (one, many) = ("cluster member is unreachable", "cluster members are unreachable");
+        let number = count(cluster.unreachable.len() as u64, one, many);
+        worries.push(format!("{number}: {}", some_of(cluster.unreachable.iter().map(String::as_str))));
+    }
+    if cluster.leader.is_none() && !cluster.members.is_empty() {
+        worries.push("the cluster has no leader".to_owned());
+    }
+    let quarantined: Vec<&str> = snapshot
+        .subsystems
+        .instances
+        .of(Domain::Association)
+        .filter(|entry| flag(entry.numbers[association::QUARANTINED]) == Some(true))
+        .map(|entry| entry.name.as_str())
+        .collect();
+    if !quarantined.is_empty() {
+        let (one, many) = ("association is quarantined", "associations are quarantined");
+        let number = count(quarantined.len() as u64, one, many);
+        worries.push(format!("{number}: {}", some_of(quarantined.into_iter())));
+    }
+    for (metric, one, many) in [
+        (Builtin::PersistenceFailures, "journal write failed", "journal writes failed"),
+        (Builtin::SnapshotFailures, "snapshot failed", "snapshots failed"),
+        (Builtin::StreamsFailed, "stream failed", "streams failed"),
+        (Builtin::RemoteErrors, "error between nodes", "errors between nodes"),
+        (Builtin::LeasesLost, "lease was lost", "leases were lost"),
+    ] {
+        let new = before.map_or(0, |before| snapshot.builtin(metric).saturating_sub(before.builtin(metric)));
+        if new > 0 {
+            worries.push(format!("{} since the look before", count(new, one, many)));
+        }
+    }
+    worries
+}
+
+/// The first few of these names.
+fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let names = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{names} and {more} more") } else { names }
+}
+
 /// What was left out of what is told, and what cannot be read, in sentences.
 pub fn gaps(part: Part, snapshot: &Snapshot) -> Vec<String> {
     let told = &snapshot.subsystems;
@@ -609,7 +659,7 @@ pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure
     let gaps = gaps(part, &snapshot);
     let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
     let mut lists = part.lists(Some(&snapshot));
-    let left_out: Vec<_> = lists.iter_mut().map(|list| list.select(&args)).collect();
+    let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&args)).collect();
     if args.json {
         let told = Told { snapshot: &snapshot, summary: summary.as_ref(), lists: &lists, gaps: &gaps };
         to_stdout(|out| write_json(out, &told))?;
@@ -633,10 +683,7 @@ pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure
             }
         })?;
     }
-    for (list, left_out) in lists.iter().zip(left_out).filter(|(_, left_out)| *left_out > 0) {
-        note(&format!("{left_out} more {}; a larger --limit shows them", list.name.replace('_', " ")));
-    }
-    gaps.iter().for_each(|gap| note(gap));
+    notes.iter().chain(&gaps).for_each(|text| note(text));
     snapshot.caveats().iter().for_each(|caveat| note(caveat));
     Ok(())
 }

@@ -65,9 +65,16 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
         let why = "stdout is no terminal, which `top` needs; `atomscope show` and `atomscope stat` write to anything";
         return Err(Failure::Failed(why.to_owned()));
     }
-    let mut app = App::new(args.view, args.interval, args.history as usize, glance.as_ref());
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        let why = "the terminal is said to be dumb (TERM), and `top` needs one that can place its cursor; `atomscope show` \
+                   and `atomscope stat` write to anything";
+        return Err(Failure::Failed(why.to_owned()));
+    }
+    // The overview has no rows to filter.
+    let view = if args.filter.is_some() && args.view == View::Overview { View::Actors } else { args.view };
+    let mut app = App::new(view, args.interval, args.history as usize, glance.as_ref());
     if let Some(filter) = &args.filter {
-        app.set_filter(args.view, filter);
+        app.set_filter(view, filter);
     }
     if let Some(note) = note {
         app.say(note, false);
@@ -183,8 +190,11 @@ impl Loop {
     fn hear(&mut self, news: News) -> Go {
         match news {
             News::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
-                // A look may have come right before it: what a key is about is what is there now.
-                self.app.refresh();
+                // A look may have come right before it: what a key is about is what is there now. What is typed is about
+                // nothing, and may be much.
+                if self.app.prompt.is_none() {
+                    self.app.refresh();
+                }
                 for to_do in self.app.press(&key) {
                     match to_do {
                         Do::Order(order) => _ = self.orders.send(order),
@@ -194,7 +204,9 @@ impl Loop {
                     }
                 }
                 // The next key may act on what this one has changed.
-                self.app.refresh();
+                if self.app.prompt.is_none() {
+                    self.app.refresh();
+                }
             }
             // Another size is seen when it is drawn.
             News::Input(Input::Resize(..)) => self.app.widths.clear(),

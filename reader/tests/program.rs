@@ -551,6 +551,21 @@ mod dumps {
     }
 
     #[test]
+    fn a_dump_for_scripts_that_is_looked_at_is_told_from_a_raw_one() {
+        let place = Place::new();
+        let _lock = shop().live(&place);
+        let out = place.join("shop.json");
+        place.run([OsStr::new("dump"), OsStr::new("-o"), out.as_os_str()]).ok();
+        let stderr = place.run([OsStr::new("show"), out.as_os_str()]).failed(1);
+        assert!(stderr.contains("it may be JSON") && stderr.contains("--format raw"), "{stderr}");
+        let mut command = place.command(["show", "shop.json"]);
+        command.current_dir(place.path());
+        let stderr = Ran::of(command).failed(1);
+        assert!(stderr.contains("there is no node shop.json; the file of that name"), "{stderr}");
+        assert!(!place.run(["show", "nobody.json"]).failed(1).contains("the file of that name"));
+    }
+
+    #[test]
     fn running_out_of_room_half_way_leaves_what_was_there_before() {
         let place = Place::new();
         let _lock = many().live(&place);

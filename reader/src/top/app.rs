@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{Glance, Inode};
+use atomscope::attach::Glance;
 use atomscope::liveness::Verdict;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
@@ -19,6 +19,7 @@ use super::keys::{self, Action};
 use super::sheet::{Asked, Baseline, Fold, Ident, Mode, OWN_ORDER, Rows, Sheet, Sort, Source, sheet};
 use super::view::View;
 use crate::commands::PsRow;
+use crate::human::duration;
 
 /// What an interval can be, in milliseconds.
 const INTERVALS_MS: [u64; 10] = [100, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000];
@@ -44,6 +45,8 @@ pub struct Place {
     pub first: usize,
     /// The same row at the next look.
     ident: Option<Ident>,
+    /// The actor that was selected last, to be found again after a list of something else.
+    actor: Option<Ident>,
     pub list: usize,
     pub filter: String,
     sorts: HashMap<&'static str, Sort>,
@@ -72,6 +75,16 @@ pub struct Message {
     until: Instant,
 }
 
+/// What is kept of a node while another one is looked at.
+#[derive(Debug)]
+struct Kept {
+    glance: Glance,
+    newest: Arc<Tick>,
+    history: History,
+    points: Points,
+    events: EventLog,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub struct App {
@@ -91,7 +104,12 @@ pub struct App {
     pub of_others: usize,
     /// Whether a node is looked at, and not only the list of nodes.
     pub is_watching: bool,
-    inode: Option<Inode>,
+    glance: Option<Glance>,
+    /// Whether it had ended when it was looked at last, so that nothing but what is kept of it is shown.
+    is_kept: bool,
+    /// The node that was looked at before it.
+    kept: Option<Kept>,
+    history_bytes: usize,
     /// Of the node that is looked at: how many there were before.
     number: u64,
     /// Why there are no more looks.
@@ -100,6 +118,10 @@ pub struct App {
     pub view: View,
     /// Where one begins with a node.
     home: View,
+    /// Where one was before the list of nodes.
+    from: View,
+    /// Whether the node that is looked at is to be found in the list of nodes.
+    seeks: bool,
     places: HashMap<View, Place>,
     pub mode: Mode,
     folded: HashSet<Key>,
@@ -111,6 +133,8 @@ pub struct App {
     /// Lines of what lies over the view that are out of sight above.
     pub over_first: usize,
     pub prompt: Option<Prompt>,
+    /// The file that is being written, as it was typed.
+    saving: String,
     pub message: Option<Message>,
     pub sheet: Sheet,
     is_stale: bool,
@@ -123,6 +147,7 @@ pub struct App {
 impl App {
     pub fn new(view: View, interval: Duration, history_bytes: usize, node: Option<&Glance>) -> Self {
         let is_watching = node.is_some();
+        let home = if view == View::Nodes { View::Overview } else { view };
         Self {
             interval,
             newest: None,
@@ -136,12 +161,17 @@ impl App {
             nodes: Vec::new(),
             of_others: 0,
             is_watching,
-            inode: node.map(|glance| glance.inode),
+            glance: node.cloned(),
+            is_kept: false,
+            kept: None,
+            history_bytes,
             number: 0,
             lost: None,
             successor: None,
             view: if is_watching { view } else { View::Nodes },
-            home: if view == View::Nodes { View::Overview } else { view },
+            home,
+            from: home,
+            seeks: true,
             places: HashMap::new(),
             mode: Mode::default(),
             folded: HashSet::new(),
@@ -152,6 +182,7 @@ impl App {
             over: None,
             over_first: 0,
             prompt: None,
+            saving: String::new(),
             message: None,
             sheet: Sheet::default(),
             is_stale: true,
@@ -195,6 +226,15 @@ impl App {
             events: self.shown_events(),
             until_unix_ns,
             nodes: &self.nodes,
+            watched: self.glance.as_ref().filter(|_| self.is_watching).map(|glance| glance.inode),
+        }
+    }
+
+    /// Between two looks, for people.
+    pub fn interval_text(&self) -> String {
+        match self.interval.as_millis() {
+            ms @ ..1000 => format!("{ms} ms"),
+            _ => duration(self.interval),
         }
     }
 
@@ -231,7 +271,11 @@ impl App {
             News::Nodes(Err(why)) => self.say(why, true),
             News::Successor(_, glance) => self.successor = Some(*glance),
             News::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
-            News::Saved(Err(why)) => self.say(why, true),
+            News::Saved(Err(why)) => {
+                self.say(why, true);
+                // What was typed is there to be mended.
+                self.prompt.get_or_insert(Prompt::Save(Input::new(std::mem::take(&mut self.saving))));
+            }
             News::Input(_) | News::NoInput => {}
         }
     }
@@ -246,21 +290,35 @@ impl App {
         self.is_stale |= self.held.is_none() && self.view != View::Nodes;
     }
 
-    /// Forgets the node that was looked at.
+    /// Looks at another node. Of the one before, its past is kept; of two before, nothing.
     fn watch(&mut self, glance: Glance) -> Do {
-        (self.newest, self.is_frozen) = (None, false);
-        (self.held, self.held_events) = (None, None);
-        self.widths.clear();
-        self.inode = Some(glance.inode);
-        self.history.clear();
-        self.points.clear();
-        self.events = EventLog::default();
+        let again = self.kept.take().filter(|kept| kept.glance.inode == glance.inode);
+        let history = std::mem::replace(&mut self.history, History::new(self.history_bytes));
+        let (points, events) = (std::mem::take(&mut self.points), std::mem::take(&mut self.events));
+        let left = self.glance.take().zip(self.newest.take());
+        self.kept = left.map(|(glance, newest)| Kept { glance, newest, history, points, events });
+        (self.held, self.held_events, self.is_frozen) = (None, None, false);
         (self.baseline, self.lost, self.successor) = (None, None, None);
+        self.is_kept = false;
+        if let Some(again) = again {
+            (self.history, self.points) = (again.history, again.points);
+            // Of a node that goes on, the events that there are are read anew.
+            if again.newest.is_last() {
+                (self.newest, self.events, self.is_kept) = (Some(again.newest), again.events, true);
+            }
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.history.limit(self.history_bytes / 2);
+            self.history.limit(self.history_bytes / 2);
+        }
+        self.widths.clear();
         self.folded.clear();
         self.is_watching = true;
         self.is_stale = true;
         self.number += 1;
-        Do::Order(Order::Watch(self.number, Box::new(glance)))
+        let order = Order::Watch(self.number, (!self.is_kept).then(|| Box::new(glance.clone())));
+        self.glance = Some(glance);
+        Do::Order(order)
     }
 
     fn go(&mut self, view: View) -> Vec<Do> {
@@ -269,6 +327,9 @@ impl App {
             return Vec::new();
         }
         let (was, is) = (self.view == View::Nodes, view == View::Nodes);
+        if is && !was {
+            (self.from, self.seeks) = (self.view, true);
+        }
         (self.view, self.over, self.is_stale) = (view, None, true);
         if was == is { Vec::new() } else { vec![Do::Order(Order::Nodes(is))] }
     }
@@ -303,8 +364,21 @@ impl App {
         let tick = self.tick().cloned();
         let is_open = self.over == Some(Over::Detail);
         let place = self.places.entry(self.view).or_default();
-        // Whoever stands at the top stays there, whatever comes.
-        let ident = place.ident.as_ref().filter(|_| place.cursor > 0 || is_open);
+        if self.view == View::Nodes && self.seeks && made.len() > 0 {
+            self.seeks = false;
+            let watched = self.glance.as_ref().filter(|_| self.is_watching).map(|glance| glance.inode);
+            let inode = |row: &PsRow| row.glance.as_ref().map(|glance| glance.inode);
+            let row = self.nodes.iter().find(|row| watched.is_some() && inode(row) == watched);
+            let row = row.map(|row| &row.path);
+            let idents = (0..made.len()).map(|at| made.ident(at, None));
+            let found = row.and_then(|path| {
+                idents.flatten().find(|of| matches!(of, Ident::Texts(texts) if texts.last() == Some(path)))
+            });
+            place.ident = found.or(place.ident.take());
+        }
+        // Whoever stands at the top stays there, whatever comes; but a node is not to be taken for another one.
+        let stays = place.cursor > 0 || is_open || self.view == View::Nodes;
+        let ident = place.ident.as_ref().filter(|_| stays);
         match ident.map(|ident| made.find(ident, tick.as_deref())) {
             Some(Some(at)) => {
                 // Where it was on the screen.
@@ -333,6 +407,9 @@ impl App {
         place.first = place.first.clamp(place.cursor.saturating_sub(page - 1), place.cursor);
         place.first = place.first.min(rows.saturating_sub(page));
         place.ident = self.sheet.ident(place.cursor, tick.as_deref());
+        if let Some(Ident::Actor(_)) = place.ident {
+            place.actor = place.ident.clone();
+        }
     }
 
     /// Drawing says how many rows there is room for.
@@ -344,10 +421,13 @@ impl App {
     }
 
     fn move_by(&mut self, rows: isize) {
-        if self.over.is_some() || self.view == View::Overview {
+        // Beside a row that is seen whole, the next row is gone to by steps, and its lines by pages.
+        let is_row = self.over == Some(Over::Detail) && rows.unsigned_abs() == 1;
+        if self.view == View::Overview || self.over.is_some() && !is_row {
             self.over_first = self.over_first.saturating_add_signed(rows);
             return;
         }
+        self.over_first = 0;
         let place = self.place_mut();
         place.cursor = place.cursor.saturating_add_signed(rows);
         self.select();
@@ -372,6 +452,9 @@ impl App {
             return self.type_in(key);
         }
         let Some(action) = keys::action(key) else { return Vec::new() };
+        // As in any pager.
+        let is_q = key.code == KeyCode::Char('q') && self.over == Some(Over::Help);
+        let action = if is_q { Action::Back } else { action };
         if self.message.is_some() {
             self.message = None;
         }
@@ -380,6 +463,13 @@ impl App {
 
     fn act(&mut self, action: Action) -> Vec<Do> {
         let page = self.page.max(2) as isize - 1;
+        use Action::{FarFuture, FarPast, Freeze, Future, Past, Rates, Reset, Save, Zeros};
+        let is_of_node =
+            matches!(action, Save | Freeze | Rates | Reset | Zeros | Past | FarPast | Future | FarFuture);
+        if is_of_node && self.view == View::Nodes {
+            self.say("that key is for the views of a node; Enter looks at the selected one", true);
+            return Vec::new();
+        }
         match action {
             Action::Quit => return vec![Do::Quit],
             Action::Suspend => return vec![Do::Suspend],
@@ -435,6 +525,9 @@ impl App {
                 self.is_stale = true;
             }
             Action::Freeze => self.freeze(),
+            Action::Rates if self.tick().is_some_and(|tick| tick.is_last()) => {
+                self.say("totals: nothing comes of this node any more, so that there are no rates", false);
+            }
             Action::Rates => {
                 self.shows_rates = !self.shows_rates;
                 self.is_stale = true;
@@ -453,16 +546,24 @@ impl App {
             Action::FarPast => self.step(FAR, true),
             Action::Future => self.step(1, false),
             Action::FarFuture => self.step(usize::MAX, false),
-            Action::Successor => match self.successor.take() {
-                Some(glance) => {
-                    let mut to_do = vec![self.watch(glance)];
-                    if self.view == View::Nodes {
-                        to_do.extend(self.go(self.home));
+            Action::Successor => {
+                let before = || self.kept.as_ref().map(|kept| kept.glance.clone());
+                match self.successor.clone().or_else(before) {
+                    Some(glance) => {
+                        let mut to_do = vec![self.watch(glance)];
+                        if self.view == View::Nodes {
+                            to_do.extend(self.go(self.from));
+                        }
+                        return to_do;
                     }
-                    return to_do;
+                    None => {
+                        self.say(
+                            "no successor of this node is to be seen, and none was looked at before it",
+                            true,
+                        );
+                    }
                 }
-                None => self.say("this node has no successor, as far as can be seen", true),
-            },
+            }
             Action::Filter | Action::Mode | Action::Topic | Action::Follow => {
                 self.say("that key does nothing in this view; ? says which do", true);
             }
@@ -471,8 +572,11 @@ impl App {
     }
 
     fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
-        self.is_stale = true;
+        (self.mode, self.over, self.is_stale) = (mode, None, true);
+        let place = self.place_mut();
+        if let (true, Some(actor)) = (mode != Mode::Classes, place.actor.clone()) {
+            (place.ident, place.cursor) = (Some(actor), place.cursor.max(1));
+        }
     }
 
     /// In a tree folds and unfolds; elsewhere goes to another list.
@@ -522,6 +626,16 @@ impl App {
             let numbers = (0..tick.actors.actors().len() as u32).filter(has_some);
             self.folded =
                 numbers.filter_map(|number| Some(tick.actors.actors().get(number)?.key())).collect();
+            // Of the selected one only the root above it is left.
+            let place = self.places.entry(self.view).or_default();
+            if let (Rows::Actors(rows), true) = (&self.sheet.rows, self.mode == Mode::Tree) {
+                let mut root = rows.get(place.cursor).map(|branch| branch.number);
+                while let Some(above) = root.and_then(|number| forest.above(number)) {
+                    root = Some(above);
+                }
+                let key = root.and_then(|number| tick.actors.actors().get(number)).map(|actor| actor.key());
+                (place.ident, place.cursor) = (key.map(Ident::Actor), place.cursor.max(1));
+            }
         } else {
             self.folded.clear();
         }
@@ -538,6 +652,10 @@ impl App {
         Vec::new()
     }
 
+    fn is_looked_at(&self, glance: &Glance) -> bool {
+        self.is_watching && self.glance.as_ref().is_some_and(|watched| watched.inode == glance.inode)
+    }
+
     fn open_node(&mut self) -> Vec<Do> {
         let cursor = self.place().map_or(0, |place| place.cursor);
         let Some(Ident::Texts(texts)) = self.sheet.ident(cursor, None) else { return Vec::new() };
@@ -545,8 +663,8 @@ impl App {
         let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.path)).cloned();
         match chosen.map(|row| (row.glance, row.why)) {
             // What is known of it is kept.
-            Some((Some(glance), _)) if Some(glance.inode) == self.inode && self.lost.is_none() => {
-                self.go(self.home)
+            Some((Some(glance), _)) if self.is_looked_at(&glance) && self.lost.is_none() => {
+                self.go(self.from)
             }
             Some((Some(glance), _)) => {
                 let mut to_do = vec![self.watch(glance)];
@@ -579,7 +697,7 @@ impl App {
         if self.view != View::Nodes {
             return self.go(View::Nodes);
         }
-        if self.is_watching { self.go(self.home) } else { Vec::new() }
+        if self.is_watching { self.go(self.from) } else { Vec::new() }
     }
 
     fn sort_by(&mut self, step: isize) {
@@ -600,9 +718,16 @@ impl App {
                 _ = place.sorts.insert(name, Sort { column: shown[next as usize - 1], reverse: false });
             }
         }
-        place.ident = None;
-        (place.cursor, place.first) = (0, 0);
+        self.begin_again();
+    }
+
+    /// To the first row of another order, but for a row that is seen whole.
+    fn begin_again(&mut self) {
         self.is_stale = true;
+        if self.over.is_none() {
+            let place = self.place_mut();
+            (place.cursor, place.first, place.ident) = (0, 0, None);
+        }
     }
 
     fn reverse(&mut self) {
@@ -616,8 +741,7 @@ impl App {
         if *sort == (Sort { column: OWN_ORDER, reverse: false }) {
             place.sorts.remove(name);
         }
-        (place.cursor, place.first, place.ident) = (0, 0, None);
-        self.is_stale = true;
+        self.begin_again();
     }
 
     fn freeze(&mut self) {
@@ -686,12 +810,13 @@ impl App {
         };
         let Some(ms) = next else { return Vec::new() };
         self.interval = Duration::from_millis(*ms);
+        self.say(format!("a look every {}", self.interval_text()), false);
         vec![Do::Order(Order::Every(self.interval))]
     }
 
     /// Whether it is a look that is saved, as the region is another by now or broken.
     fn saves_look(&self) -> bool {
-        self.is_held() || self.lost.is_some()
+        self.is_held() || self.lost.is_some() || self.is_kept
     }
 
     fn ask_where(&mut self) {
@@ -724,7 +849,8 @@ impl App {
             Some(Prompt::Filter(_, before)) if is_end => self.set_filter(self.view, &before),
             Some(Prompt::Save(input)) if !is_end && !input.value().trim().is_empty() => {
                 let past = if self.saves_look() { self.tick().cloned() } else { None };
-                return vec![Do::Order(Order::Save(PathBuf::from(input.value().trim()), past))];
+                self.saving = input.value().trim().to_owned();
+                return vec![Do::Order(Order::Save(PathBuf::from(&self.saving), past))];
             }
             _ => {}
         }

@@ -34,7 +34,7 @@ use crate::doctor::{Finding, findings};
 use crate::output::{Failure, to_file};
 use crate::show::{TypeCount, types};
 use crate::stat::{Counts, PerSecond, life};
-use crate::subsystems::{Summary, summaries};
+use crate::subsystems::{Summary, summaries, worries};
 use crate::tail::{count_loss, describe};
 
 /// Between two looks for the successor of a node that has ended.
@@ -47,8 +47,8 @@ const READ_AHEAD_FROM: f64 = 0.25;
 /// What the collector is told.
 #[derive(Debug)]
 pub enum Order {
-    /// Look at this node from now on. The number is that of what is told of it.
-    Watch(u64, Box<Glance>),
+    /// Look at this node from now on, or at none. The number is that of what is told of it.
+    Watch(u64, Option<Box<Glance>>),
     /// Look that often.
     Every(Duration),
     /// Look at once.
@@ -101,6 +101,8 @@ pub struct Tick {
     pub usage: Usage,
     pub caveats: Vec<String>,
     pub findings: Vec<Finding>,
+    /// What of its subsystems wants a look.
+    pub worries: Vec<String>,
     pub uptime: Duration,
     pub point: Point,
     /// What this program takes.
@@ -136,6 +138,15 @@ pub struct Point {
     pub memory_bytes: Option<u64>,
     /// Whether the rates are averages since the node's start.
     pub is_average: bool,
+    /// Whether there will be no more: the node has ended, or it is a dump.
+    pub is_last: bool,
+}
+
+impl Point {
+    /// What comes in a second by now; of what goes on no longer nothing does.
+    pub fn rates(&self) -> Option<&PerSecond> {
+        (!self.is_average && !self.is_last).then_some(&self.rates)
+    }
 }
 
 /// Something that happened, or was missed.
@@ -250,7 +261,12 @@ impl Watched {
         // Before the events: what a node that is dead by now has published is all there.
         let is_last = region.dumped().is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
-        let look = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
+        let mut look = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
+        if self.before.is_none() {
+            // What was overwritten while the old ones were read was there before anybody looked.
+            look.losses.iter_mut().for_each(|loss| loss.lapped = 0);
+            look.losses.retain(|loss| loss.all() > 0);
+        }
         let mut events = std::mem::take(&mut self.events);
         events.extend(EventRow::of(look, reader.clock()));
         let counts = Counts::read(&reader, &snapshot.totals);
@@ -259,6 +275,7 @@ impl Watched {
         let findings = findings(region, &snapshot, &usage);
         let uptime = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
         let summaries = summaries(&snapshot);
+        let worries = worries(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
         let last = self.before.as_ref().filter(|_| snapshot.actors.tells_the_same(&self.actors));
         let (actors, below, classes) = match last {
             // What has not changed is neither sorted again nor kept twice.
@@ -298,6 +315,7 @@ impl Watched {
             usage,
             caveats,
             findings,
+            worries,
             uptime,
             point,
             own: Vitals::own(),
@@ -384,6 +402,7 @@ fn point(
         cpu_percent: snapshot.process.zip(cpu_before).map(|(now, before)| now.cpu_percent(before, interval)),
         memory_bytes: snapshot.process.map(|process| process.memory_bytes),
         is_average: before.is_none(),
+        is_last: snapshot.dumped.is_some() || !snapshot.liveness.verdict.is_alive(),
     }
 }
 
@@ -458,7 +477,7 @@ impl Collector {
             let wait = if reads_ahead { READ_AHEAD_EVERY } else { next.saturating_duration_since(now) };
             match self.orders.recv_timeout(wait) {
                 Ok(Order::Watch(number, glance)) => {
-                    target = Some(Target { number, glance: *glance, watched: None });
+                    target = glance.map(|glance| Target { number, glance: *glance, watched: None });
                     (next, next_search) = (now, now);
                 }
                 Ok(Order::Every(interval)) => {
@@ -550,7 +569,9 @@ pub fn sentence(failure: Failure) -> String {
 
 /// Writes what there is now, or was at `tick`, in the form that the file's name ends in.
 fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result<String, String> {
-    let Some(region) = region else { return Err("there is no node to save".to_owned()) };
+    // A shell would have done so.
+    let home = path.strip_prefix("~").ok().zip(std::env::home_dir()).map(|(rest, home)| home.join(rest));
+    let path = home.as_deref().unwrap_or(path);
     if path.exists() {
         return Err(format!("{} is there already; name another file", clean_path(path)));
     }
@@ -565,20 +586,26 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
             );
         }
     };
+    let nothing = || Failure::Failed("there is no node to save".to_owned());
     let written = match (format, tick) {
         (Format::Raw, Some(_)) => {
-            return Err("only the present can be saved as .raw: go there with ] or save .json".to_owned());
+            return Err(
+                "only what is there now can be saved as .raw: go there with } or save .json".to_owned()
+            );
         }
-        (Format::Raw, None) => RawDump::take(region)
-            .map_err(Failure::from)
-            .and_then(|dump| to_file(path, region, |out| dump.write(out))),
+        (Format::Raw, None) => region.ok_or_else(nothing).and_then(|open| {
+            let dump = RawDump::take(open)?;
+            to_file(path, region, |out| dump.write(out))
+        }),
         (_, tick) => {
             let snapshot = match tick {
                 Some(tick) => {
                     let actors = tick.actors.actors().clone();
                     Ok(Snapshot { actors, ..(*tick.snapshot).clone() })
                 }
-                None => Snapshot::take(region).map_err(Failure::from),
+                None => region
+                    .ok_or_else(nothing)
+                    .and_then(|region| Snapshot::take(region).map_err(Failure::from)),
             };
             snapshot.and_then(|snapshot| {
                 let dump = snapshot.into_dump(false);

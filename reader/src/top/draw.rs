@@ -25,6 +25,7 @@ use crate::doctor::Level;
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, Value, unit_of_row};
 use crate::show::takes;
+use crate::stat::PerSecond;
 use crate::table::{Side, cut, cut_front, shrink};
 
 /// The first column and other columns of text are not cut to less than this; if that does not help, the last columns are
@@ -166,7 +167,8 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
         spans.push(plain(" ".into()));
     }
-    spans.push(Span::styled("● ", style));
+    let is_lost = app.lost.is_some() && !app.is_held();
+    spans.push(Span::styled("● ", if is_lost { theme.bad() } else { style }));
     // However long the name, how the node is must be seen.
     let node = cut(&safe(&snapshot.identity.node), (width / 3).max(8));
     spans.push(Span::styled(node, theme.strong()));
@@ -175,7 +177,13 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         Some(taken) => format!("dump of a {} node, taken {}", verdict.word(), rfc3339(taken.unix_ns)),
         None => verdict.word().to_owned(),
     };
-    spans.push(Span::styled(state, style));
+    match &app.lost {
+        // How it is nobody knows any more.
+        Some(why) if !app.is_held() => {
+            spans.push(Span::styled(format!("was {state}; {}", safe(why)), theme.bad()));
+        }
+        _ => spans.push(Span::styled(state, style)),
+    }
     // How old it is, and what to do, come before what could be cut off.
     let looked = tick.at.elapsed();
     let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(looked)));
@@ -194,7 +202,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if let Some(now) = app.verdict_now() {
         spans.push(Span::styled(format!("; now it is {now}"), theme.verdict(now)));
     }
-    if let Some(why) = &app.lost {
+    if let Some(why) = app.lost.as_ref().filter(|_| app.is_held()) {
         spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
     }
     if let Some(why) = verdict.why() {
@@ -212,11 +220,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         duration(tick.uptime),
         snapshot.totals.live
     )));
-    let interval = match app.interval.as_millis() {
-        ms @ ..1000 => format!("{ms} ms"),
-        _ => duration(app.interval),
-    };
-    let right = format!(" every {interval} ");
+    let right = format!(" every {} ", app.interval_text());
     let used: usize = spans.iter().map(|span| span.content.width()).sum();
     if !tick.is_last() && used + right.width() <= width {
         spans.push(plain(" ".repeat(width - used - right.width())));
@@ -300,7 +304,11 @@ fn footer(app: &App, theme: Theme, width: usize) -> Vec<Line<'static>> {
     match (&app.prompt, &app.message) {
         (Some(prompt), _) => {
             let mut line = typed(prompt, theme, width);
-            let error = app.sheet.error.as_deref().filter(|_| matches!(prompt, Prompt::Filter(..)));
+            let error = match prompt {
+                Prompt::Filter(..) => app.sheet.error.as_deref(),
+                // Why the file that was named before could not be written.
+                Prompt::Save(_) => app.message.as_ref().filter(|of| of.is_bad).map(|of| of.text.as_str()),
+            };
             let Some(error) = error else { return vec![line] };
             let beside = format!("   {}", safe(error));
             if line.width() + beside.width() <= width {
@@ -355,10 +363,11 @@ fn hints(app: &App, theme: Theme) -> Line<'static> {
     let mut hints: Vec<(&str, &str)> = vec![("?", "help"), ("q", "quit")];
     hints.extend(app.is_held().then_some(("}", "to now")));
     let here: Vec<(&str, &str)> = match app.over {
-        Some(_) => vec![("Esc", "back"), ("↑↓", "scroll")],
+        Some(Over::Help) => vec![("Esc", "back"), ("↑↓", "scroll")],
+        Some(Over::Detail) => vec![("Esc", "back"), ("↑↓", "other rows"), ("PgUp PgDn", "scroll")],
         None => match app.view {
             View::Nodes => vec![("Enter", "look at it"), ("/", "filter")],
-            View::Overview => vec![("2", "actors")],
+            View::Overview => vec![("2", "actors"), ("↑↓", "scroll")],
             View::Actors if app.mode == Mode::Tree => {
                 vec![
                     ("Enter", "more"),
@@ -371,14 +380,14 @@ fn hints(app: &App, theme: Theme) -> Line<'static> {
             View::Actors => {
                 vec![("Enter", "more"), ("/", "filter"), ("t", "tree, list, classes"), ("< >", "sort")]
             }
-            View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow"), ("Space", "freeze")],
-            _ => vec![
-                ("Enter", "more"),
-                ("/", "filter"),
-                ("← →", "lists"),
-                ("< >", "sort"),
-                ("v", "rates, totals"),
-            ],
+            View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow")],
+            view => {
+                let lists = (app.sheet.lists.len() > 1).then_some(("← →", "lists"));
+                let rates = view.part().map(|_| ("v", "rates, totals"));
+                let all =
+                    [Some(("Enter", "more")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
+                all.into_iter().flatten().collect()
+            }
         },
     };
     hints.extend(here);
@@ -423,8 +432,12 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let filter = app.place().map(|place| place.filter.as_str()).unwrap_or_default();
     let mut notes = Vec::new();
     if !filter.is_empty() {
-        let is_wrong = sheet.error.is_some() && app.prompt.is_none();
-        let text = if is_wrong { sheet.error.clone().unwrap_or_default() } else { format!("/{filter}") };
+        let is_wrong = sheet.error.is_some();
+        let text = match &sheet.error {
+            Some(error) if app.prompt.is_none() => format!("all are shown: {error}"),
+            Some(_) => format!("/{filter} is none yet: all are shown"),
+            None => format!("/{filter}"),
+        };
         notes.push(Span::styled(
             safe(&cut(&safe(&text), width / 2)),
             if is_wrong { theme.bad() } else { theme.accent() },
@@ -717,19 +730,20 @@ struct Vital {
 fn vitals(tick: &Tick) -> Vec<Vital> {
     let point = &tick.point;
     // The first look has only averages since the node's start.
-    let average = if point.is_average { "⌀ " } else { "" };
-    let rate = |rate: f64| format!("{average}{rate:.1}/s");
+    let rate = |of: fn(&PerSecond) -> f64| match point.rates() {
+        Some(rates) => format!("{:.1}/s", of(rates)),
+        None if point.is_average => format!("⌀ {:.1}/s", of(&point.rates)),
+        None => "-".to_owned(),
+    };
     let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let percent = |percent: Option<f64>| known(percent.map(|percent| format!("{percent:.1} %")));
     let vital = |title, value, of| Vital { title, value, of };
     vec![
         vital("actors", point.live.to_string(), |p| Some(p.live as f64)),
-        vital("spawned", rate(point.rates.spawned), |p| (!p.is_average).then_some(p.rates.spawned)),
-        vital("stopped", rate(point.rates.stopped), |p| (!p.is_average).then_some(p.rates.stopped)),
-        vital("dead letters", rate(point.rates.dead_letters), |p| {
-            (!p.is_average).then_some(p.rates.dead_letters)
-        }),
-        vital("events", rate(point.rates.events), |p| (!p.is_average).then_some(p.rates.events)),
+        vital("spawned", rate(|rates| rates.spawned), |p| p.rates().map(|rates| rates.spawned)),
+        vital("stopped", rate(|rates| rates.stopped), |p| p.rates().map(|rates| rates.stopped)),
+        vital("dead letters", rate(|rates| rates.dead_letters), |p| p.rates().map(|r| r.dead_letters)),
+        vital("events", rate(|rates| rates.events), |p| p.rates().map(|rates| rates.events)),
         vital("runtime busy", percent(point.busy_percent), |p| p.busy_percent.filter(|_| !p.is_average)),
         vital("processor", percent(point.cpu_percent), |p| p.cpu_percent.filter(|_| !p.is_average)),
         vital("memory", known(point.memory_bytes.map(bytes)), |p| p.memory_bytes.map(|bytes| bytes as f64)),
@@ -759,7 +773,8 @@ fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     let width = usize::from(right.map_or(rest.width, |right| right.width));
     let mut told = findings(&tick, width, theme);
     told.extend(subsystems(&tick, width, theme));
-    let classes = classes(&tick, rest.width.into(), theme);
+    let most = if is_wide { usize::from(rest.height.saturating_sub(2)).max(1) } else { CLASSES };
+    let classes = classes(&tick, rest.width.into(), most, theme);
     match right {
         Some(right) => {
             frame.render_widget(Paragraph::new(classes), rest);
@@ -823,7 +838,13 @@ fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
             lines.extend(advice.into_iter().map(|line| Line::styled(format!("   {line}"), theme.dim())));
         }
     }
-    if findings.is_empty() {
+    for worry in &tick.worries {
+        for (line, nth) in wrapped(&safe(worry), width.saturating_sub(4)).into_iter().zip(0..) {
+            let mark = if nth == 0 { "! " } else { "  " };
+            lines.push(Line::styled(format!(" {mark}{line}"), theme.odd()));
+        }
+    }
+    if findings.is_empty() && tick.worries.is_empty() {
         lines.push(Line::styled(" nothing found that wants a look", theme.good()));
     }
     lines.push(Line::raw(""));
@@ -851,14 +872,14 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-fn classes(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
+fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("Actors by class", theme.strong())];
-    for of in tick.classes.iter().take(CLASSES) {
+    for of in tick.classes.iter().take(most) {
         let waiting = of.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
         let text = format!("{:>8} {}{}", of.actors, safe(&of.actor_type), waiting.unwrap_or_default());
         lines.push(Line::raw(cut(&text, width)));
     }
-    if let Some(more) = tick.classes.len().checked_sub(CLASSES).filter(|more| *more > 0) {
+    if let Some(more) = tick.classes.len().checked_sub(most).filter(|more| *more > 0) {
         lines.push(Line::styled(
             format!("         and {}", count(more as u64, "more class", "more classes")),
             theme.dim(),

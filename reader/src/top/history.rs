@@ -33,14 +33,20 @@ impl History {
         while self.ticks.len() > 1 && self.ticks.front().is_some_and(|tick| now - tick.at > MAX_AGE) {
             self.ticks.pop_front();
         }
+        self.thin();
+    }
+
+    /// From now on in so many bytes.
+    pub fn limit(&mut self, most_bytes: usize) {
+        self.most_bytes = most_bytes;
+        self.thin();
+    }
+
+    fn thin(&mut self) {
         while self.ticks.len() > 1 && self.bytes() > self.most_bytes {
             let times: Vec<_> = self.ticks.iter().map(|tick| tick.at).collect();
             self.ticks.remove(least_missed(&times));
         }
-    }
-
-    pub fn clear(&mut self) {
-        self.ticks.clear();
     }
 
     /// Bytes of memory, nearly. Ticks between which nothing changed have their actors in common.
@@ -101,10 +107,6 @@ impl Points {
             self.0.pop_front();
         }
         self.0.push_back((at, point));
-    }
-
-    pub fn clear(&mut self) {
-        self.0.clear();
     }
 
     /// Those until `at`, the newest first.

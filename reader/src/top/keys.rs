@@ -159,7 +159,7 @@ pub const KEYS: &[Group] = &[
         title: "Do",
         bindings: &[
             bind(&[Char('w')], A::Save, "write a snapshot to a file"),
-            bind(&[Char('s')], A::Successor, "look at the successor of a node that has ended"),
+            bind(&[Char('s')], A::Successor, "a node's successor; else back to the one before"),
             bind(&[Code(C::Tab)], A::NextView, "the next view"),
             bind(&[Code(C::BackTab)], A::PreviousView, "the view before"),
             bind(&[Char('?'), Code(C::F(1))], A::Help, "this help"),

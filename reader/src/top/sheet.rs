@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use atomscope::attach::Inode;
 use atomscope::query::{Datum, Field, Kind, Query, Row};
 use atomscope::snapshot::{Snapshot, age};
 use atomscope_layout::decode::{Actor, rfc3339};
@@ -19,7 +20,7 @@ use super::view::View;
 use crate::actors::{Listed, show_above};
 use crate::commands::{PsRow, seconds};
 use crate::human::{bytes, count, duration};
-use crate::list::{Column, List, Value, number, text, unit_of_row};
+use crate::list::{Column, List, Value, not_known, number, text, unit_of_row};
 use crate::show::TypeCount;
 use crate::subsystems::{gaps, summary};
 
@@ -90,6 +91,8 @@ pub struct Source<'a> {
     /// Events after this time are not shown: the past is.
     pub until_unix_ns: Option<i128>,
     pub nodes: &'a [PsRow],
+    /// The one of them that is looked at.
+    pub watched: Option<Inode>,
 }
 
 /// A view's lists, one of which is seen.
@@ -212,7 +215,7 @@ fn list_ident(columns: &[Column], row: &[Value]) -> Vec<String> {
 /// Makes what was asked for.
 pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     match (asked.view, source.tick) {
-        (View::Nodes, _) => of_lists(asked, vec![nodes(source.nodes)], Vec::new(), {
+        (View::Nodes, _) => of_lists(asked, vec![nodes(source)], Vec::new(), {
             "There is no node on this machine that you may look at. Is one running, with the probe, as this user? \
              `atomscope doctor` says more. This list goes on looking."
         }),
@@ -223,10 +226,11 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
         (View::Actors, Some(tick)) => actors(asked, tick),
         (View::DeadLetters, Some(tick)) => {
             let letters = &tick.snapshot.dead_letters;
+            let rate = tick.point.rates().map(|rates| format!(", {:.1}/s", rates.dead_letters));
+            let rate = rate.unwrap_or_default();
             let line = format!(
-                "{} so far, {:.1}/s; the newest {} of {} that are kept are listed, {} cannot be read",
+                "{} so far{rate}; the newest {} of {} that are kept are listed, {} cannot be read",
                 count(letters.total, "dead letter", "dead letters"),
-                tick.point.rates.dead_letters,
                 letters.recent.len(),
                 tick.usage.dead_letters.used,
                 letters.abandoned.saturating_add(letters.unreadable)
@@ -271,12 +275,18 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
                 since(list, then.get(at), seconds, asked.shows_rates && !tick.is_last());
             }
             let mut lines = Vec::new();
-            if view.is_in_use(tick) && view != View::Metrics {
+            let is_in_use = view.is_in_use(tick);
+            if is_in_use && view != View::Metrics {
                 lines.push(summary(part, &tick.snapshot).line);
             }
             lines.extend(gaps(part, &tick.snapshot));
             let node = &tick.snapshot.identity.node;
-            of_lists(asked, lists, lines, &format!("Node {node} tells nothing of {}.", part.thing()))
+            // Of what is in use, an empty list says that there is none.
+            let nothing = match lists.get(asked.list.min(lists.len().saturating_sub(1))) {
+                Some(list) if is_in_use => format!("{}: none.", list.name.replace('_', " ")),
+                _ => format!("Node {node} tells nothing of {}.", part.thing()),
+            };
+            of_lists(asked, lists, lines, &nothing)
         }
     }
 }
@@ -317,7 +327,10 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
     let at = asked.list.min(lists.len().saturating_sub(1));
     let Some(mut list) = lists.into_iter().nth(at) else { return Sheet::default() };
     let found = list.rows.len();
-    let error = list.filter(asked.filter).err().map(|error| error.to_string());
+    let (unknown, error) = match list.filter(asked.filter) {
+        Ok(unknown) => (unknown, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
     if asked.hides_zeros && asked.view != View::Nodes {
         list.rows.retain(|row| !is_idle(row));
     }
@@ -329,7 +342,7 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
     }
     let nothing = match found {
         0 => nothing.to_owned(),
-        _ => hidden(found, asked),
+        _ => hidden(found, asked, &unknown),
     };
     let nothing = if nothing.is_empty() { "Nothing here.".to_owned() } else { nothing };
     Sheet {
@@ -347,7 +360,11 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
     }
 }
 
-fn hidden(found: usize, asked: &Asked<'_>) -> String {
+/// Why none of what was found is shown. Nobody is to believe that there is none of what is only not known.
+fn hidden(found: usize, asked: &Asked<'_>, unknown: &[String]) -> String {
+    if !unknown.is_empty() {
+        return format!("{} of any of {found}: none is shown.", not_known(unknown));
+    }
     match (asked.filter, asked.hides_zeros) {
         ("", _) => format!("All {found} are zeros, which are hidden: i shows them."),
         (_, false) => format!("None of {found} is shown: the filter leaves none. Esc takes it away."),
@@ -429,7 +446,8 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
         let of = of_lists(asked, vec![classes(asked, tick)], Vec::new(), "There is no live actor.");
         return Sheet { lists, list, ..of };
     }
-    let (query, error) = parse(asked.filter, &Listed::fields(true));
+    let fields = Listed::fields(true);
+    let (query, error) = parse(asked.filter, &fields);
     let all = tick.actors.actors();
     let is_wanted = |number: u32| {
         listed(tick, number).is_some_and(|row| {
@@ -458,7 +476,11 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     };
     let nothing = match all.len() {
         0 => "There is no live actor.".to_owned(),
-        found => hidden(found, asked),
+        found if rows.is_empty() => {
+            let all = (0..found as u32).filter_map(|number| listed(tick, number));
+            hidden(found, asked, &query.unknown_in_all(&fields, all))
+        }
+        _ => String::new(),
     };
     Sheet {
         lines: Vec::new(),
@@ -660,7 +682,7 @@ fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
         (_, Some(topic), "") => {
             format!("None of {found} events is of topic {topic}; o goes to the next topic.")
         }
-        _ => hidden(found, asked),
+        _ => hidden(found, asked, &[]),
     };
     Sheet {
         lines: vec![line],
@@ -756,8 +778,12 @@ fn own(tick: &Tick) -> Vec<List> {
 }
 
 /// The nodes of this machine.
-fn nodes(nodes: &[PsRow]) -> List {
-    let rows = nodes.iter().map(|row| {
+fn nodes(source: Source<'_>) -> List {
+    let rows = source.nodes.iter().map(|row| {
+        let inode = row.glance.as_ref().map(|glance| glance.inode);
+        let is_watched = source.watched.is_some() && inode == source.watched;
+        let notes = is_watched.then_some("looked at here").into_iter().chain(row.why.as_deref());
+        let note = notes.collect::<Vec<_>>().join("; ");
         vec![
             Value::of(row.node.as_deref(), Value::text),
             Value::of(row.pid, Value::Number),
@@ -767,7 +793,7 @@ fn nodes(nodes: &[PsRow]) -> List {
             Value::of(row.beat_age_s, Value::Float),
             Value::of(row.age_s, Value::Float),
             Value::text(&row.path),
-            Value::of(row.why.as_deref(), Value::text),
+            Value::Text(note),
         ]
     });
     let columns = [

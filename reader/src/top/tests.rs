@@ -524,7 +524,7 @@ mod screens {
             approve(&format!("nodes-{width}"), &screens);
             let to_do = screen.press("g⏎");
             assert!(
-                matches!(&to_do[0], Do::Order(Order::Watch(1, glance)) if glance.identity.node == "shop")
+                matches!(&to_do[0], Do::Order(Order::Watch(1, Some(glance))) if glance.identity.node == "shop")
             );
             assert_eq!(screen.app.view, View::Overview);
         }
@@ -622,6 +622,61 @@ mod keys {
         assert_eq!(screen.app.place().unwrap().cursor, 2, "from a leaf to who is above it");
         screen.press("*");
         assert_eq!(names(&mut screen), ["aaa", "audit", "desk"]);
+        screen.press("*↓*");
+        assert_eq!(screen.app.place().unwrap().cursor, 2, "of order-1 the desk is left");
+    }
+
+    #[test]
+    fn an_actor_stays_selected_from_one_form_of_the_list_to_the_next() {
+        let mut screen = live_shop();
+        screen.press("2↓↓↓");
+        let selected = |screen: &mut Screen| {
+            let at = screen.app.place().unwrap().cursor;
+            names(screen)[at].clone()
+        };
+        assert_eq!(selected(&mut screen), "order-2");
+        screen.press("t");
+        assert_eq!((screen.app.mode, &*selected(&mut screen)), (Mode::Flat, "order-2"));
+        screen.press("t↓t");
+        assert_eq!((screen.app.mode, &*selected(&mut screen)), (Mode::Tree, "order-2"));
+    }
+
+    #[test]
+    fn what_is_only_not_known_is_not_said_to_be_none() {
+        let node = Node::new("mute");
+        node.actor(Actor { path: "akka://Shop/user/a", actor_type: "A", depth: None, ..Actor::default() });
+        let mut screen = Screen::new();
+        screen.look(&node, LIVE);
+        for mode in [Mode::Tree, Mode::Flat] {
+            screen.press("2/depth > 100⏎");
+            assert_eq!(screen.app.mode, mode);
+            assert!(
+                screen.text(120, 20).contains("depth is not known of any of 1"),
+                "{}",
+                screen.text(120, 20)
+            );
+            screen.press("⎋t");
+        }
+        // Nor is none said to be not known.
+        let mut screen = live_shop();
+        screen.press("5→→");
+        assert_eq!(screen.app.sheet.name, "reachability_records");
+        assert!(screen.text(120, 20).contains("reachability records: none."), "{}", screen.text(120, 20));
+    }
+
+    #[test]
+    fn the_overview_says_what_of_the_subsystems_is_wrong() {
+        let mut screen = live_shop();
+        assert!(screen.text(120, 40).contains("! 1 cluster member is unreachable: b"));
+        let node = busy_shop();
+        node.count(Builtin::PersistenceFailures, 3);
+        node.count(Builtin::RemoteErrors, 1);
+        screen.look(&node, LIVE);
+        let text = screen.text(120, 40);
+        assert!(text.contains("! 3 journal writes failed since the look before"), "{text}");
+        assert!(text.contains("! 1 error between nodes since the look before"), "{text}");
+        screen.look(&node, LIVE);
+        assert!(!screen.text(120, 40).contains("since the look before"));
     }
 
     #[test]
@@ -994,6 +1049,87 @@ mod keys {
     }
 
     #[test]
+    fn a_file_that_cannot_be_written_can_be_named_again() {
+        let mut screen = live_shop();
+        screen.press("wx⏎");
+        screen.app.hear(News::Saved(Err("no room".into())));
+        let Some(Prompt::Save(input)) = &screen.app.prompt else { panic!("no prompt") };
+        assert_eq!(input.value(), "shop-20200913T122821Z.rawx");
+        assert!(screen.text(120, 20).contains("no room"));
+        screen.press("⌫⏎");
+        screen.app.hear(News::Saved(Ok("shop.raw".into())));
+        assert!(screen.app.prompt.is_none() && screen.text(120, 20).contains("written to shop.raw"));
+    }
+
+    #[test]
+    fn a_node_is_never_taken_for_another_that_comes_to_its_place() {
+        let files = Files::new();
+        let save = |name: &str, file: &str| files.save(file, &Node::new(name).bytes());
+        let path = save("shop", "atomscope-0-4711-0123456789abcdef");
+        save("zoo", "atomscope-0-4712-0123456789abcdef");
+        let place = Place { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let glance = Glance::take(&path, None, MAX_BYTES).unwrap();
+        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
+        let mut screen = Screen { app, ..Screen::new() };
+        screen.look(&shop(), LIVE);
+        screen.press("7N");
+        let selected = |screen: &mut Screen| {
+            screen.app.hear(News::Nodes(Ok(commands::nodes(&place).unwrap())));
+            screen.app.refresh();
+            screen.text(160, 20).lines().find(|line| line.contains("looked at here")).map(str::to_owned)
+        };
+        assert!(selected(&mut screen).is_some_and(|line| line.contains("shop")));
+        let cursor = screen.app.place().unwrap().cursor;
+        save("aaa", "atomscope-0-4713-0123456789abcdef");
+        selected(&mut screen);
+        assert_eq!(screen.app.place().unwrap().cursor, cursor + 1);
+        // What is of a node has no effect beside it.
+        assert!(screen.press("w[pz").is_empty() && screen.app.prompt.is_none() && !screen.app.is_held());
+        screen.press("⎋");
+        assert_eq!(screen.app.view, View::Persistence, "back to where one was");
+    }
+
+    #[test]
+    fn the_past_of_a_node_is_kept_while_another_is_looked_at() {
+        let mut screen = live_shop();
+        screen.look(&busy_shop(), stale(Verdict::Crashed));
+        let (looks, ..) = screen.app.history.extent();
+        let events = screen.app.events.iter().count();
+        let files = Files::new();
+        let path = files.save("atomscope-0-4712-0123456789abcdef", &Node::new("next").bytes());
+        screen.app.hear(News::Successor(0, Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())));
+        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(1, Some(_)))]));
+        assert!(screen.app.tick().is_none() && screen.app.history.extent().0 == 0);
+        // Nothing comes of a node that has ended: it is not looked at again.
+        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(2, None))]));
+        assert_eq!((screen.app.history.extent().0, screen.app.events.iter().count()), (looks, events));
+        assert!(screen.text(120, 20).contains("● shop crashed"), "{}", screen.text(120, 20));
+        screen.press("[");
+        assert!(screen.text(120, 20).contains("PAST"));
+        screen.press("}w");
+        assert!(screen.text(120, 20).contains(".json"), "what is kept is no region");
+    }
+
+    #[test]
+    fn what_is_seen_whole_goes_with_the_order_and_to_the_next_row() {
+        let mut screen = live_shop();
+        screen.press("2t↓↓⏎");
+        let pane = |screen: &mut Screen, name: &str| {
+            let text = screen.text(160, 40);
+            assert!(text.contains(&format!("akka://Shop/user/desk/{name}\n")), "{name}: {text}");
+        };
+        pane(&mut screen, "order-1");
+        screen.press(">>>r");
+        pane(&mut screen, "order-1");
+        screen.press("↓");
+        pane(&mut screen, "order-4");
+        screen.press("t");
+        assert!(screen.app.over.is_none() && !screen.text(160, 40).contains("is gone"));
+        screen.press("?q");
+        assert!(screen.app.over.is_none(), "q leaves the help, not the screen");
+    }
+
+    #[test]
     fn a_message_that_is_longer_than_a_line_is_seen_whole() {
         let mut screen = live_shop();
         let words: Vec<_> = (0..20).map(|number| format!("word-{number}")).collect();
@@ -1021,7 +1157,7 @@ mod keys {
         let to_do = screen.press("⎋");
         assert!(screen.app.view == View::Nodes && matches!(to_do[..], [Do::Order(Order::Nodes(true))]));
         let to_do = screen.press("⎋");
-        assert!(screen.app.view == View::Overview && matches!(to_do[..], [Do::Order(Order::Nodes(false))]));
+        assert!(screen.app.view == View::Actors && matches!(to_do[..], [Do::Order(Order::Nodes(false))]));
     }
 
     #[test]
@@ -1068,6 +1204,7 @@ mod keys {
         screen.press("2");
         let text = screen.text(160, 20);
         assert!(text.contains("the file was cut short") && text.contains("order-4"), "{text}");
+        assert!(text.contains("shop was live; cannot attach"), "how it is nobody knows: {text}");
     }
 }
 
