@@ -169,6 +169,14 @@ fn a_node_that_is_stopped_killed_and_started_again_is_told_apart() {
     terminal.press("s");
     terminal.wait_for(&format!("pid {}", next.pid()));
     terminal.wait_for("● top-life live");
+    // And back, to the last minutes of the one that has died.
+    terminal.press("s");
+    terminal.wait_for("● top-life crashed");
+    terminal.press("[");
+    terminal.wait_for("PAST");
+    terminal.press("}s");
+    terminal.wait_for(&format!("pid {}", next.pid()));
+    terminal.wait_for("● top-life live");
     // One that ends in good order is no crash.
     next.signal("TERM");
     terminal.wait_for("● top-life closed");
