@@ -824,7 +824,10 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             pair("path", actor.path().to_owned());
             pair("class", actor.actor_type().to_owned());
             pair("parent", dash(actor.parent().map(str::to_owned)));
-            pair("mailbox depth (msgs)", dash(actor.mailbox_depth().map(|depth| depth.to_string())));
+            let depth = actor.mailbox_depth().map(|depth| depth.to_string());
+            let depth = depth
+                .unwrap_or_else(|| "- (atomr tells it to nobody; the application may report it)".to_owned());
+            pair("mailbox depth (msgs)", depth);
             pair("actors below it", row.below.unwrap_or_default().to_string());
             pair("spawned at", actor.spawned_at().to_string());
             pair("age (s)", dash(row.age_s().map(|age| format!("{age:.1}"))));
