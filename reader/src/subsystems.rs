@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use atomscope::query::Query;
+use atomscope::query::{Query, QueryError};
 use atomscope::snapshot::{Snapshot, age};
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::rfc3339;
@@ -646,13 +646,28 @@ impl Serialize for Told<'_> {
     }
 }
 
+/// Whether some list can be asked this; if none can, why not, with the fields of them all.
+fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
+    let lists = || lists.iter().filter(|list| !list.is_fixed);
+    let mut all = Fields::default();
+    lists().for_each(|list| all.add_those_of(list));
+    let refused = |list: &List| {
+        let mut own = Fields::default();
+        own.add_those_of(list);
+        Query::parse(filter, &own.fields).err()
+    };
+    match lists().map(refused).collect::<Option<Vec<_>>>() {
+        Some(refusals) => match (Query::parse(filter, &all.fields), refusals.into_iter().next()) {
+            (Err(error), _) | (Ok(_), Some(error)) => Err(error),
+            (Ok(_), None) => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
 pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
-        let mut fields = Fields::default();
-        let lists = part.lists(None).into_iter().filter(|list| !list.is_fixed);
-        lists.for_each(|list| fields.add_those_of(&list));
-        let query = Query::parse(filter, &fields.fields);
-        query.map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
+        check(filter, &part.lists(None)).map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
     }
     let chosen = attach(place, args.who.clone())?;
     let snapshot = Snapshot::take(&chosen.region)?;

@@ -111,6 +111,12 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     assert_eq!(names(&["--filter", "cart"]), ["cart-1", "cart-2"]);
     assert_eq!(names(&["--filter", "!cart"]), ["a"]);
     assert_eq!(names(&["--filter", "updates >= 1 and name ~ ^cart"]), ["cart-1", "cart-2"]);
+    // Each of these can be asked of one of several lists, whatever the others have under that name; both at once of none.
+    for fits in ["shards ~ x", "shards >= 0", "entities > 100", "to = b"] {
+        place.run(["sharding", "--filter", fits]).ok();
+    }
+    let stderr = place.run(["sharding", "--filter", "shards >= 0 and to = b"]).failed(2);
+    assert!(stderr.contains("there is no field to"), "{stderr}");
     let stderr = place.run(["ddata", "--filter", "bytes > 1"]).failed(2);
     assert!(stderr.contains("--filter: ") && stderr.contains("updates"), "{stderr}");
     let ran = place.run(["ddata", "--limit", "1"]);
