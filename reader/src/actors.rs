@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use atomscope::query::{Datum, Field, Kind, Query, Row, Unit};
 use atomscope::snapshot::{Snapshot, age};
-use atomscope::text::write_json;
+use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::{Actor, ActorList, SpawnedAt};
 use atomscope_layout::dto::Forest;
 use serde::{Serialize, Serializer};
@@ -159,7 +159,7 @@ impl Serialize for Rows<'_> {
 pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
     let fields = Listed::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
-    let query = query.map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
+    let query = query.map_err(|error| Failure::Usage(format!("--filter: {}", clean(&error.to_string()))))?;
     let chosen = attach(place, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();

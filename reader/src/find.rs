@@ -323,7 +323,8 @@ impl Search {
         let named = readable.into_iter().filter(|glance| is_named(glance, name));
         choose(named.collect()).ok_or_else(|| FindError::NoNode {
             name: quoted(name),
-            is_file: Path::new(name).is_file(),
+            // A node's own name is never looked for elsewhere.
+            is_file: !name.as_bytes().contains(&b'/') && Path::new(name).is_file(),
             of_others,
             unreadable: unreadable.len(),
         })

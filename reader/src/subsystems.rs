@@ -667,7 +667,8 @@ fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
 
 pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
-        check(filter, &part.lists(None)).map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
+        check(filter, &part.lists(None))
+            .map_err(|error| Failure::Usage(format!("--filter: {}", clean(&error.to_string()))))?;
     }
     let chosen = attach(place, args.who.clone())?;
     let snapshot = Snapshot::take(&chosen.region)?;

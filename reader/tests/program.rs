@@ -317,6 +317,10 @@ mod listing {
             let stderr = place.run(["actors", "--filter", wrong]).failed(2);
             assert!(stderr.contains("--filter: "), "{wrong}: {stderr}");
         }
+        for command in ["actors", "leases"] {
+            let stderr = place.run([command, "--filter", "[\u{1b}]0;x\u{7}\u{1b}[2J"]).failed(2);
+            assert!(!stderr.contains(['\u{1b}', '\u{7}']), "{stderr}");
+        }
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub struct Message {
 #[derive(Debug)]
 struct Kept {
     glance: Glance,
+    successor: Option<Glance>,
     newest: Arc<Tick>,
     history: History,
     points: Points,
@@ -133,8 +134,8 @@ pub struct App {
     /// Lines of what lies over the view that are out of sight above.
     pub over_first: usize,
     pub prompt: Option<Prompt>,
-    /// The file that is being written, as it was typed.
-    saving: String,
+    /// The file that is being written, as it was typed, and the number of its node.
+    saving: (u64, String),
     pub message: Option<Message>,
     pub sheet: Sheet,
     is_stale: bool,
@@ -182,7 +183,7 @@ impl App {
             over: None,
             over_first: 0,
             prompt: None,
-            saving: String::new(),
+            saving: Default::default(),
             message: None,
             sheet: Sheet::default(),
             is_stale: true,
@@ -273,8 +274,11 @@ impl App {
             News::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
             News::Saved(Err(why)) => {
                 self.say(why, true);
-                // What was typed is there to be mended.
-                self.prompt.get_or_insert(Prompt::Save(Input::new(std::mem::take(&mut self.saving))));
+                // What was typed is there to be mended, if it is about the same node.
+                let (number, file) = std::mem::take(&mut self.saving);
+                if number == self.number && self.view != View::Nodes && self.prompt.is_none() {
+                    self.prompt = Some(Prompt::Save(Input::new(file)));
+                }
             }
             News::Input(_) | News::NoInput => {}
         }
@@ -292,20 +296,23 @@ impl App {
 
     /// Looks at another node. Of the one before, its past is kept; of two before, nothing.
     fn watch(&mut self, glance: Glance) -> Do {
-        let again = self.kept.take().filter(|kept| kept.glance.inode == glance.inode);
+        let again = self.kept.take().filter(|kept| is_same(&kept.glance, &glance));
         let history = std::mem::replace(&mut self.history, History::new(self.history_bytes));
         let (points, events) = (std::mem::take(&mut self.points), std::mem::take(&mut self.events));
         let left = self.glance.take().zip(self.newest.take());
-        self.kept = left.map(|(glance, newest)| Kept { glance, newest, history, points, events });
+        let successor = self.successor.take();
+        self.kept = left.map(|(glance, newest)| Kept { glance, successor, newest, history, points, events });
         (self.held, self.held_events, self.is_frozen) = (None, None, false);
-        (self.baseline, self.lost, self.successor) = (None, None, None);
-        self.is_kept = false;
+        (self.baseline, self.lost, self.is_kept) = (None, None, false);
+        // Nothing of one node is to be taken for another's.
+        self.close();
+        self.places.values_mut().for_each(|place| (place.ident, place.actor) = (None, None));
         if let Some(again) = again {
-            (self.history, self.points) = (again.history, again.points);
+            self.is_kept = again.newest.is_last();
+            (self.history, self.points, self.successor) = (again.history, again.points, again.successor);
+            self.newest = Some(again.newest);
             // Of a node that goes on, the events that there are are read anew.
-            if again.newest.is_last() {
-                (self.newest, self.events, self.is_kept) = (Some(again.newest), again.events, true);
-            }
+            self.events = if self.is_kept { again.events } else { EventLog::after_others() };
         }
         if let Some(kept) = &mut self.kept {
             kept.history.limit(self.history_bytes / 2);
@@ -321,6 +328,11 @@ impl App {
         Do::Order(order)
     }
 
+    /// Takes away what lies over the view.
+    fn close(&mut self) {
+        (self.over, self.over_first) = (None, 0);
+    }
+
     fn go(&mut self, view: View) -> Vec<Do> {
         if !self.is_watching && view != View::Nodes {
             self.say("no node is chosen: Enter looks at the selected one", true);
@@ -330,7 +342,8 @@ impl App {
         if is && !was {
             (self.from, self.seeks) = (self.view, true);
         }
-        (self.view, self.over, self.is_stale) = (view, None, true);
+        self.close();
+        (self.view, self.is_stale) = (view, true);
         if was == is { Vec::new() } else { vec![Do::Order(Order::Nodes(is))] }
     }
 
@@ -365,7 +378,6 @@ impl App {
         let is_open = self.over == Some(Over::Detail);
         let place = self.places.entry(self.view).or_default();
         if self.view == View::Nodes && self.seeks && made.len() > 0 {
-            self.seeks = false;
             let watched = self.glance.as_ref().filter(|_| self.is_watching).map(|glance| glance.inode);
             let inode = |row: &PsRow| row.glance.as_ref().map(|glance| glance.inode);
             let row = self.nodes.iter().find(|row| watched.is_some() && inode(row) == watched);
@@ -374,7 +386,9 @@ impl App {
             let found = row.and_then(|path| {
                 idents.flatten().find(|of| matches!(of, Ident::Texts(texts) if texts.last() == Some(path)))
             });
-            place.ident = found.or(place.ident.take());
+            if found.is_some() {
+                (self.seeks, place.ident) = (false, found);
+            }
         }
         // Whoever stands at the top stays there, whatever comes; but a node is not to be taken for another one.
         let stays = place.cursor > 0 || is_open || self.view == View::Nodes;
@@ -420,20 +434,28 @@ impl App {
         }
     }
 
+    /// To another row; or over the lines of what has none.
     fn move_by(&mut self, rows: isize) {
-        // Beside a row that is seen whole, the next row is gone to by steps, and its lines by pages.
-        let is_row = self.over == Some(Over::Detail) && rows.unsigned_abs() == 1;
-        if self.view == View::Overview || self.over.is_some() && !is_row {
-            self.over_first = self.over_first.saturating_add_signed(rows);
-            return;
+        // Beside a row that is seen whole, too.
+        if self.view == View::Overview || self.over == Some(Over::Help) {
+            return self.scroll(rows);
         }
-        self.over_first = 0;
+        (self.over_first, self.seeks) = (0, false);
         let place = self.place_mut();
         place.cursor = place.cursor.saturating_add_signed(rows);
         self.select();
         if self.view == View::Events {
             self.follows = self.place().is_some_and(|place| place.cursor + 1 >= self.sheet.len());
         }
+    }
+
+    fn scroll(&mut self, lines: isize) {
+        self.over_first = self.over_first.saturating_add_signed(lines);
+    }
+
+    /// By more than a row: of one that is seen whole, over its lines.
+    fn leap(&mut self, rows: isize) {
+        if self.over == Some(Over::Detail) { self.scroll(rows) } else { self.move_by(rows) }
     }
 
     /// What a key does.
@@ -486,10 +508,10 @@ impl App {
             }
             Action::Up => self.move_by(-1),
             Action::Down => self.move_by(1),
-            Action::PageUp => self.move_by(-page),
-            Action::PageDown => self.move_by(page),
-            Action::First => self.move_by(isize::MIN),
-            Action::Last => self.move_by(isize::MAX),
+            Action::PageUp => self.leap(-page),
+            Action::PageDown => self.leap(page),
+            Action::First => self.leap(isize::MIN),
+            Action::Last => self.leap(isize::MAX),
             Action::Left => self.sideways(false),
             Action::Right => self.sideways(true),
             Action::Open => return self.open(),
@@ -508,7 +530,7 @@ impl App {
             }
             Action::Fold if self.view == View::Events => self.freeze(),
             Action::Fold => self.fold(None),
-            Action::FoldAll => self.fold_all(),
+            Action::FoldAll if self.view == View::Actors && self.mode == Mode::Tree => self.fold_all(),
             Action::Topic if self.view == View::Events => {
                 let topics = TelemetryEvent::ALL_TOPICS;
                 self.topic = match self.topic {
@@ -564,7 +586,7 @@ impl App {
                     }
                 }
             }
-            Action::Filter | Action::Mode | Action::Topic | Action::Follow => {
+            Action::Filter | Action::Mode | Action::FoldAll | Action::Topic | Action::Follow => {
                 self.say("that key does nothing in this view; ? says which do", true);
             }
         }
@@ -628,7 +650,7 @@ impl App {
                 numbers.filter_map(|number| Some(tick.actors.actors().get(number)?.key())).collect();
             // Of the selected one only the root above it is left.
             let place = self.places.entry(self.view).or_default();
-            if let (Rows::Actors(rows), true) = (&self.sheet.rows, self.mode == Mode::Tree) {
+            if let Rows::Actors(rows) = &self.sheet.rows {
                 let mut root = rows.get(place.cursor).map(|branch| branch.number);
                 while let Some(above) = root.and_then(|number| forest.above(number)) {
                     root = Some(above);
@@ -653,7 +675,7 @@ impl App {
     }
 
     fn is_looked_at(&self, glance: &Glance) -> bool {
-        self.is_watching && self.glance.as_ref().is_some_and(|watched| watched.inode == glance.inode)
+        self.is_watching && self.glance.as_ref().is_some_and(|watched| is_same(watched, glance))
     }
 
     fn open_node(&mut self) -> Vec<Do> {
@@ -681,11 +703,12 @@ impl App {
 
     /// One thing at a time, the nearest first.
     fn back(&mut self) -> Vec<Do> {
-        if self.over.take().is_some() {
+        if self.over.is_some() {
+            self.close();
             self.is_stale = true;
             return Vec::new();
         }
-        if self.is_held() {
+        if self.is_held() && self.view != View::Nodes {
             self.step(usize::MAX, false);
             return Vec::new();
         }
@@ -849,13 +872,19 @@ impl App {
             Some(Prompt::Filter(_, before)) if is_end => self.set_filter(self.view, &before),
             Some(Prompt::Save(input)) if !is_end && !input.value().trim().is_empty() => {
                 let past = if self.saves_look() { self.tick().cloned() } else { None };
-                self.saving = input.value().trim().to_owned();
-                return vec![Do::Order(Order::Save(PathBuf::from(&self.saving), past))];
+                let file = input.value().trim();
+                self.saving = (self.number, file.to_owned());
+                return vec![Do::Order(Order::Save(PathBuf::from(file), past))];
             }
             _ => {}
         }
         Vec::new()
     }
+}
+
+/// Whether that is the same node, and not another one in its file.
+fn is_same(one: &Glance, other: &Glance) -> bool {
+    (one.inode, &one.identity.header) == (other.inode, &other.identity.header)
 }
 
 /// What a key does to a line of text.

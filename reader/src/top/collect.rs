@@ -27,7 +27,7 @@ use atomscope_layout::follow::{Follower, Look};
 use atomscope_layout::instances::{Domain, worker};
 use crossterm::event::Event as Input;
 
-use super::history::MAX_EVENTS;
+use super::history::{MAX_EVENT_BYTES, MAX_EVENTS};
 use crate::cli::{Format, Place};
 use crate::commands::{self, PsRow, search};
 use crate::doctor::{Finding, findings};
@@ -238,7 +238,9 @@ impl Watched {
     /// Between two ticks: reads the events of which some may be lost by the next one.
     pub fn read_ahead(&mut self) {
         let Ok(reader) = self.region.reader() else { return };
-        if self.events.len() < MAX_EVENTS && self.follower.fill(&reader) > READ_AHEAD_FROM {
+        let bytes: usize = self.events.iter().map(|event| event.text.len()).sum();
+        let has_room = self.events.len() < MAX_EVENTS && bytes < MAX_EVENT_BYTES;
+        if has_room && self.follower.fill(&reader) > READ_AHEAD_FROM {
             let look = self.follower.look(&reader);
             self.events.extend(EventRow::of(look, reader.clock()));
         }
@@ -531,7 +533,12 @@ impl Collector {
         }
         let look = match watched {
             Some(watched) => watched.look(),
-            None => Watched::open(glance, &self.place).and_then(|new| watched.insert(new).look()),
+            None => match Watched::open(glance, &self.place) {
+                Ok(new) if new.region.identity().header != glance.identity.header => {
+                    return self.tell(News::Lost(*number, "another node is in its place by now".to_owned()));
+                }
+                opened => opened.and_then(|new| watched.insert(new).look()),
+            },
         };
         match look {
             Ok((tick, events)) => {
@@ -590,7 +597,7 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
     let written = match (format, tick) {
         (Format::Raw, Some(_)) => {
             return Err(
-                "only what is there now can be saved as .raw: go there with } or save .json".to_owned()
+                "what is shown is no longer the region, which .raw is: name a .json or .ndjson".to_owned()
             );
         }
         (Format::Raw, None) => region.ok_or_else(nothing).and_then(|open| {

@@ -361,7 +361,7 @@ fn typed(of: &Prompt, theme: Theme, width: usize) -> Line<'static> {
 fn hints(app: &App, theme: Theme) -> Line<'static> {
     // What one must know comes first: the rest may be cut off.
     let mut hints: Vec<(&str, &str)> = vec![("?", "help"), ("q", "quit")];
-    hints.extend(app.is_held().then_some(("}", "to now")));
+    hints.extend((app.is_held() && app.view != View::Nodes).then_some(("}", "to now")));
     let here: Vec<(&str, &str)> = match app.over {
         Some(Over::Help) => vec![("Esc", "back"), ("↑↓", "scroll")],
         Some(Over::Detail) => vec![("Esc", "back"), ("↑↓", "other rows"), ("PgUp PgDn", "scroll")],
@@ -629,6 +629,9 @@ fn wrapped(text: &str, width: usize) -> Vec<Line<'static>> {
         for c in word.chars() {
             let wide = c.width().unwrap_or(0);
             if used + wide > width && used > 0 {
+                if c == ' ' {
+                    continue;
+                }
                 lines.push(Line::raw(std::mem::take(&mut line)));
                 used = 0;
             }

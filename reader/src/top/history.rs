@@ -13,7 +13,7 @@ const MAX_POINTS: usize = 1024;
 /// Events that are kept at most.
 pub const MAX_EVENTS: usize = 20_000;
 /// Bytes of their texts at most.
-const MAX_EVENT_BYTES: usize = 16 << 20;
+pub const MAX_EVENT_BYTES: usize = 16 << 20;
 
 /// Ticks of the past, the oldest first.
 #[derive(Debug)]
@@ -39,7 +39,14 @@ impl History {
     /// From now on in so many bytes.
     pub fn limit(&mut self, most_bytes: usize) {
         self.most_bytes = most_bytes;
-        self.thin();
+        // One by one would take long where very many must go.
+        while self.ticks.len() > 1 && self.bytes() > self.most_bytes {
+            let mut left = self.ticks.len();
+            self.ticks.retain(|_| {
+                left -= 1;
+                left.is_multiple_of(2)
+            });
+        }
     }
 
     fn thin(&mut self) {
@@ -127,6 +134,11 @@ pub struct EventLog {
 }
 
 impl EventLog {
+    /// Of a node that was looked at before: there were events that are not here.
+    pub fn after_others() -> Self {
+        Self { first: 1, ..Self::default() }
+    }
+
     pub fn push(&mut self, row: EventRow) {
         self.lost = self.lost.saturating_add(row.lost);
         self.bytes += row.text.len();
@@ -138,9 +150,14 @@ impl EventLog {
         }
     }
 
+    /// Whether there were others, before those that are kept.
+    pub fn is_cut(&self) -> bool {
+        self.first > 0
+    }
+
     /// The first one that is kept, if there were others before it.
     pub fn cut_at(&self) -> Option<&EventRow> {
-        self.rows.front().filter(|_| self.first > 0)
+        self.rows.front().filter(|_| self.is_cut())
     }
 
     pub fn get(&self, number: u64) -> Option<&EventRow> {

@@ -671,13 +671,13 @@ fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     }
     let topic = asked.topic.unwrap_or("all topics");
     let lost = count(source.events.lost, "event was", "events were");
-    let line = format!("{topic}; {lost} lost before they could be read, since this screen was opened");
+    let line = format!("{topic}; {lost} lost before they could be read, while it was looked at");
     let cut = source.events.cut_at().and_then(|event| event.at_unix_ns).map(rfc3339);
     let cut = cut.as_deref().and_then(|time| time.get(11..19));
     let cut = cut.map(|time| format!("; of before {time}Z none are kept here")).unwrap_or_default();
     let line = line + &cut;
     let nothing = match (found, asked.topic, asked.filter) {
-        (0, ..) if !cut.is_empty() => "Of that time no events are kept here any more.".to_owned(),
+        (0, ..) if source.events.is_cut() => "Of that time no events are kept here any more.".to_owned(),
         (0, ..) => "Nothing has happened yet.".to_owned(),
         (_, Some(topic), "") => {
             format!("None of {found} events is of topic {topic}; o goes to the next topic.")

@@ -1111,6 +1111,37 @@ mod keys {
     }
 
     #[test]
+    fn a_node_that_ended_while_another_was_looked_at_still_has_its_past() {
+        let mut screen = live_shop();
+        let files = Files::new();
+        let glance = |name: &str, file: &str| {
+            let path = files.save(file, &Node::new(name).bytes());
+            Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())
+        };
+        screen.press("2G⏎");
+        screen.app.hear(News::Successor(0, glance("next", "atomscope-0-4712-0123456789abcdef")));
+        screen.press("s");
+        assert!(screen.app.over.is_none(), "what was seen whole is of the node before");
+        // It is gone by the time that one goes back.
+        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(2, Some(_)))]));
+        screen.app.hear(News::Lost(2, "cannot attach to /x: it is gone".into()));
+        let text = screen.text(120, 20);
+        assert!(text.contains("shop was live; cannot attach") && text.contains("order-4"), "{text}");
+        screen.press("[");
+        assert!(screen.text(120, 20).contains("PAST"));
+        screen.press("4");
+        assert!(!screen.text(120, 20).contains("Nothing has happened yet"), "{}", screen.text(120, 20));
+        // Its successor is remembered, too; and nothing is lost by going there and back again.
+        screen.press("}");
+        assert!(screen.text(200, 20).contains("s goes to its successor"));
+        assert!(matches!(
+            screen.press("ss")[..],
+            [Do::Order(Order::Watch(3, Some(_))), Do::Order(Order::Watch(4, Some(_)))]
+        ));
+        assert_eq!(screen.app.history.extent().0, 2);
+    }
+
+    #[test]
     fn what_is_seen_whole_goes_with_the_order_and_to_the_next_row() {
         let mut screen = live_shop();
         screen.press("2t↓↓⏎");
