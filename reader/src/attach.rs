@@ -373,6 +373,11 @@ impl Region {
 }
 
 impl Glance {
+    /// Whether that is the same node, and not another one in its file.
+    pub fn is_of_same_node(&self, other: &Self) -> bool {
+        (self.inode, &self.identity.header) == (other.inode, &other.identity.header)
+    }
+
     /// Looks at the region in the file `path`, as [`Region::open`] would open it.
     pub fn take(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachError> {
         Self::take_inner(path, pid, max_bytes).map_err(|why| AttachError { path: path.to_owned(), why })

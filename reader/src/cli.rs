@@ -435,7 +435,8 @@ pub struct Listing {
     /// Turn the order round.
     #[arg(long)]
     pub reverse: bool,
-    /// Only what fulfils this: a regular expression over its texts, `!` before it inverts, or conditions on its columns; see below.
+    /// Only what fulfils this: a regular expression over its texts, `!` before it inverts, or conditions on its columns; see
+    /// below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
     /// At most this many of each kind.

@@ -69,7 +69,8 @@ pub fn to_stdout(write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> Result<(
 }
 
 /// Writes to `path`, or to stdout if that is `-`. A file is written beside its place under another name and then renamed,
-/// with mode 0600: on failure there is what was there before. The region that is read is never written to. A device or pipe is written to as it stands.
+/// with mode 0600: on failure there is what was there before. The region that is read is never written to. A device or pipe
+/// is written to as it stands.
 pub fn to_file(
     path: &Path,
     region: Option<&Region>,
@@ -125,7 +126,8 @@ fn write_whole(path: &PathBuf, write: impl FnOnce(&mut Out<'_>) -> io::Result<()
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Nobody would remove it after a signal.
     stop_on_signals();
-    // Removed when dropped unless it was renamed. Opened here, for an error that names no file but the one that was asked for.
+    // Removed when dropped unless it was renamed. Opened here, for an error that names no file but the one that was asked
+    // for.
     let open = |part: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
     let file = tempfile::Builder::new().prefix(".atomscope-").suffix(".part").make_in(dir, open)?;
     let (file, part) = file.into_parts();

@@ -9,9 +9,9 @@
 //!   value      = number [unit] | word | "'" text "'" | '"' text '"' | "-"
 //! ```
 //! It is a condition if it begins with a word and an operator; `~` before it says that it is a regular expression all the
-//! same. Names of fields, `and`, `or` and `not` may be in capitals. Expressions without a capital letter match both cases. A number takes the unit that the field is shown in, unless
-//! it has one: `us ms s m h d`, `B K M G T` (powers of 1024), of plain numbers `k M G T` (powers of 1000). `-` is what is not
-//! known, which fulfils no condition but that it is equal to `-`.
+//! same. Names of fields, `and`, `or` and `not` may be in capitals. Expressions without a capital letter match both cases. A
+//! number takes the unit that the field is shown in, unless it has one: `us ms s m h d`, `B K M G T` (powers of 1024), of plain
+//! numbers `K M G T` (powers of 1000). `-` is what is not known, which fulfils no condition but that it is equal to `-`.
 //!
 //! The text is a person's; it is bounded, and so is the time that a match takes, linear in what is looked at.
 
@@ -91,16 +91,6 @@ pub trait Row {
     fn datum(&self, field: usize) -> Datum<'_>;
     /// Whether any of its texts is one of which `is_wanted` is true.
     fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool;
-}
-
-impl<R: Row + ?Sized> Row for &R {
-    fn datum(&self, field: usize) -> Datum<'_> {
-        (**self).datum(field)
-    }
-
-    fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
-        (**self).any_text(is_wanted)
-    }
 }
 
 /// A query, ready to be asked.
@@ -553,6 +543,7 @@ mod tests {
     use super::*;
 
     /// Path, class, depth, age in seconds, bytes, whether it is reachable.
+    #[derive(Clone, Copy)]
     struct Actor<'a>(&'a str, &'a str, Option<u64>, f64, u64, Option<bool>);
 
     impl Row for Actor<'_> {
@@ -640,7 +631,7 @@ mod tests {
     fn what_is_asked_for_and_nobody_knows_is_named() {
         let unknown = |text: &str, actors: &[Actor<'_>]| {
             let query = Query::parse(text, &fields()).unwrap();
-            query.unknown_in_all(&fields(), actors)
+            query.unknown_in_all(&fields(), actors.iter().copied())
         };
         assert_eq!(unknown("depth > 100 or reachable = no", &[AUDIT]), ["depth", "reachable"]);
         assert_eq!(unknown("depth > 100 or reachable = no", &[AUDIT, CHECKOUT]), [""; 0]);

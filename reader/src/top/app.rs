@@ -227,7 +227,7 @@ impl App {
             events: self.shown_events(),
             until_unix_ns,
             nodes: &self.nodes,
-            watched: self.glance.as_ref().filter(|_| self.is_watching).map(|glance| glance.inode),
+            watched: self.watched(),
         }
     }
 
@@ -296,7 +296,7 @@ impl App {
 
     /// Looks at another node. Of the one before, its past is kept; of two before, nothing.
     fn watch(&mut self, glance: Glance) -> Do {
-        let again = self.kept.take().filter(|kept| is_same(&kept.glance, &glance));
+        let again = self.kept.take().filter(|kept| kept.glance.is_of_same_node(&glance));
         let history = std::mem::replace(&mut self.history, History::new(self.history_bytes));
         let (points, events) = (std::mem::take(&mut self.points), std::mem::take(&mut self.events));
         let left = self.glance.take().zip(self.newest.take());
@@ -376,19 +376,15 @@ impl App {
         );
         let tick = self.tick().cloned();
         let is_open = self.over == Some(Over::Detail);
+        let sought = self.source().watched_row().filter(|_| self.view == View::Nodes && self.seeks);
+        let sought = sought.and_then(|row| {
+            let idents = (0..made.len()).filter_map(|at| made.ident(at, None));
+            let is_it = |of: &Ident| matches!(of, Ident::Texts(texts) if texts.last() == Some(&row.path));
+            idents.into_iter().find(is_it)
+        });
         let place = self.places.entry(self.view).or_default();
-        if self.view == View::Nodes && self.seeks && made.len() > 0 {
-            let watched = self.glance.as_ref().filter(|_| self.is_watching).map(|glance| glance.inode);
-            let inode = |row: &PsRow| row.glance.as_ref().map(|glance| glance.inode);
-            let row = self.nodes.iter().find(|row| watched.is_some() && inode(row) == watched);
-            let row = row.map(|row| &row.path);
-            let idents = (0..made.len()).map(|at| made.ident(at, None));
-            let found = row.and_then(|path| {
-                idents.flatten().find(|of| matches!(of, Ident::Texts(texts) if texts.last() == Some(path)))
-            });
-            if found.is_some() {
-                (self.seeks, place.ident) = (false, found);
-            }
+        if sought.is_some() {
+            (self.seeks, place.ident) = (false, sought);
         }
         // Whoever stands at the top stays there, whatever comes; but a node is not to be taken for another one.
         let stays = place.cursor > 0 || is_open || self.view == View::Nodes;
@@ -674,8 +670,9 @@ impl App {
         Vec::new()
     }
 
-    fn is_looked_at(&self, glance: &Glance) -> bool {
-        self.is_watching && self.glance.as_ref().is_some_and(|watched| is_same(watched, glance))
+    /// The node that is looked at.
+    fn watched(&self) -> Option<&Glance> {
+        self.glance.as_ref().filter(|_| self.is_watching)
     }
 
     fn open_node(&mut self) -> Vec<Do> {
@@ -685,7 +682,10 @@ impl App {
         let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.path)).cloned();
         match chosen.map(|row| (row.glance, row.why)) {
             // What is known of it is kept.
-            Some((Some(glance), _)) if self.is_looked_at(&glance) && self.lost.is_none() => {
+            Some((Some(glance), _))
+                if self.watched().is_some_and(|watched| watched.is_of_same_node(&glance))
+                    && self.lost.is_none() =>
+            {
                 self.go(self.from)
             }
             Some((Some(glance), _)) => {
@@ -880,11 +880,6 @@ impl App {
         }
         Vec::new()
     }
-}
-
-/// Whether that is the same node, and not another one in its file.
-fn is_same(one: &Glance, other: &Glance) -> bool {
-    (one.inode, &one.identity.header) == (other.inode, &other.identity.header)
 }
 
 /// What a key does to a line of text.

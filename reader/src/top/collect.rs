@@ -116,7 +116,7 @@ pub struct Tick {
 impl Tick {
     /// Whether there will be no other of this node.
     pub fn is_last(&self) -> bool {
-        self.snapshot.dumped.is_some() || !self.snapshot.liveness.verdict.is_alive()
+        self.point.is_last
     }
 
     /// Bytes of memory that its actors take.
@@ -238,9 +238,9 @@ impl Watched {
     /// Between two ticks: reads the events of which some may be lost by the next one.
     pub fn read_ahead(&mut self) {
         let Ok(reader) = self.region.reader() else { return };
-        let bytes: usize = self.events.iter().map(|event| event.text.len()).sum();
-        let has_room = self.events.len() < MAX_EVENTS && bytes < MAX_EVENT_BYTES;
-        if has_room && self.follower.fill(&reader) > READ_AHEAD_FROM {
+        let bytes = || self.events.iter().map(|event| event.text.len()).sum::<usize>();
+        let has_room = || self.events.len() < MAX_EVENTS && bytes() < MAX_EVENT_BYTES;
+        if self.follower.fill(&reader) > READ_AHEAD_FROM && has_room() {
             let look = self.follower.look(&reader);
             self.events.extend(EventRow::of(look, reader.clock()));
         }
@@ -261,7 +261,7 @@ impl Watched {
     ) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let region = &self.region;
         // Before the events: what a node that is dead by now has published is all there.
-        let is_last = region.dumped().is_some() || !snapshot.liveness.verdict.is_alive();
+        let is_last = snapshot.dumped.is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
         let mut look = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
         if self.before.is_none() {
@@ -290,7 +290,7 @@ impl Watched {
         };
         self.spare = std::mem::replace(&mut self.actors, std::mem::take(&mut snapshot.actors));
         region.still_whole()?;
-        let point = point(&snapshot, counts, self.before.as_ref(), at, uptime);
+        let point = point(&snapshot, counts, self.before.as_ref(), at, uptime, is_last);
         let beside_bytes = told_bytes(&snapshot) + classes.len() * EACH_BYTES;
         let snapshot = Arc::new(snapshot);
         let before = self.before.replace(Before {
@@ -391,6 +391,7 @@ fn point(
     before: Option<&Before>,
     at: Instant,
     uptime: Duration,
+    is_last: bool,
 ) -> Point {
     let then = before.map_or(Counts::default(), |before| before.counts);
     let interval = before.map_or(uptime, |before| at - before.at);
@@ -404,7 +405,7 @@ fn point(
         cpu_percent: snapshot.process.zip(cpu_before).map(|(now, before)| now.cpu_percent(before, interval)),
         memory_bytes: snapshot.process.map(|process| process.memory_bytes),
         is_average: before.is_none(),
-        is_last: snapshot.dumped.is_some() || !snapshot.liveness.verdict.is_alive(),
+        is_last,
     }
 }
 

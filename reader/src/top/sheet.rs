@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use atomscope::attach::Inode;
+use atomscope::attach::Glance;
 use atomscope::query::{Datum, Field, Kind, Query, Row};
 use atomscope::snapshot::{Snapshot, age};
 use atomscope_layout::decode::{Actor, rfc3339};
@@ -92,7 +92,17 @@ pub struct Source<'a> {
     pub until_unix_ns: Option<i128>,
     pub nodes: &'a [PsRow],
     /// The one of them that is looked at.
-    pub watched: Option<Inode>,
+    pub watched: Option<&'a Glance>,
+}
+
+impl<'a> Source<'a> {
+    /// It among them.
+    pub fn watched_row(&self) -> Option<&'a PsRow> {
+        let watched = self.watched?;
+        self.nodes
+            .iter()
+            .find(|row| row.glance.as_ref().is_some_and(|glance| glance.is_of_same_node(watched)))
+    }
 }
 
 /// A view's lists, one of which is seen.
@@ -779,9 +789,9 @@ fn own(tick: &Tick) -> Vec<List> {
 
 /// The nodes of this machine.
 fn nodes(source: Source<'_>) -> List {
+    let watched = source.watched_row();
     let rows = source.nodes.iter().map(|row| {
-        let inode = row.glance.as_ref().map(|glance| glance.inode);
-        let is_watched = source.watched.is_some() && inode == source.watched;
+        let is_watched = watched.is_some_and(|watched| std::ptr::eq(watched, row));
         let notes = is_watched.then_some("looked at here").into_iter().chain(row.why.as_deref());
         let note = notes.collect::<Vec<_>>().join("; ");
         vec![
