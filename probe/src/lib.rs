@@ -73,7 +73,7 @@ mod watched;
 
 pub use atomscope_layout::{Capacities, LimitError, dto};
 
-pub use crate::error::CreateError;
+pub use crate::error::{CreateError, RoomTaken};
 #[cfg(feature = "atomr")]
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};

@@ -168,7 +168,11 @@ impl RegionBuilder {
     }
 
     /// Puts the region into this file instead of a named segment: for containers that share a volume. It must be on a
-    /// tmpfs. The file stays after the node's end.
+    /// tmpfs. The file stays after the node's end, when it is found by its path alone: `atomscope show PATH`.
+    ///
+    /// Its directory is made, for this user alone, if just that one is missing. One that systemd makes
+    /// (`RuntimeDirectory=`) goes with the service, and what a crash has left in it, unless
+    /// `RuntimeDirectoryPreserve=yes` says otherwise.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.place = Some(Place::File { path: path.into(), allow_disk: false });
         self
@@ -461,9 +465,12 @@ impl Core {
         region_file::remove_old_dead(&builder.node);
         let (memory, mut object) = region_file::create(place, map.region_bytes)?;
         let mut core = Self::over(memory, builder, map);
-        object.publish()?;
-        core.object = Some(object);
+        // A user's file gets its name only now, complete: whoever is killed before that leaves nothing.
         core.header().publish();
+        if let Some(memory) = object.publish(map.region_bytes)? {
+            core.memory = memory;
+        }
+        core.object = Some(object);
         Ok(core)
     }
 
@@ -481,7 +488,7 @@ impl Core {
             sections: 0,
             pid: u64::from(std::process::id()),
             uid: own_uid(),
-            process_start_ticks: process_start_ticks().unwrap_or(0),
+            process_start_ticks: process_start_ticks("self").unwrap_or(0),
             boot_id: boot_id().unwrap_or_default(),
             pid_namespace: pid_namespace().unwrap_or(0),
             created_unix_ns: clock::unix_ns(),
@@ -951,15 +958,15 @@ fn own_uid() -> u64 {
     0
 }
 
-/// Field 22 of `/proc/self/stat`; the second field is in parentheses and may hold anything.
-fn process_start_ticks() -> Option<u64> {
-    let stat = std::fs::read("/proc/self/stat").ok()?;
+/// Field 22 of `/proc/PID/stat`; the second field is in parentheses and may hold anything.
+pub(crate) fn process_start_ticks(pid: &str) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// The 16 bytes of the boot id's UUID, in the order of its text.
-fn boot_id() -> Option<[u64; 2]> {
+pub(crate) fn boot_id() -> Option<[u64; 2]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: Vec<u8> = text.trim().bytes().filter(|byte| *byte != b'-').collect();
     let mut bytes = [0u8; 16];
@@ -970,7 +977,7 @@ fn boot_id() -> Option<[u64; 2]> {
     Some([u64::from_le_bytes(first.try_into().ok()?), u64::from_le_bytes(second.try_into().ok()?)])
 }
 
-fn pid_namespace() -> Option<u64> {
+pub(crate) fn pid_namespace() -> Option<u64> {
     let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
