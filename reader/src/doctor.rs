@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use atomscope::attach::{AttachError, FileSystem, Refusal, Region};
-use atomscope::find::{FindError, Found, Search, others_note};
+use atomscope::find::{FindError, Found, Search, Segment, others_note};
 use atomscope::liveness::{Evidence, Lock, Verdict, Wedge};
 use atomscope::process;
 use atomscope::snapshot::Snapshot;
@@ -326,6 +326,7 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
         ),
         Lock::Held | Lock::Free => chart.good("locks work there"),
     }
+    name(chart, region, snapshot);
     if FileSystem::of(region.path()).is_ok_and(|found| !found.is_memory) {
         chart.add(
             Level::Warning,
@@ -333,6 +334,36 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
             Some("name a file on a tmpfs, or none"),
         );
     }
+}
+
+/// Whether its file will be found once its node is dead.
+fn name(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
+    if !snapshot.liveness.verdict.is_alive() {
+        return;
+    }
+    let Some(name) = region.unlinked_from() else {
+        // A path through its process tells nobody else where it is.
+        if Segment::of(region.path()).is_none() && !region.path().starts_with("/proc") {
+            let text =
+                "its node was told to use this file: once the node is dead, it is found by its path alone";
+            let advice =
+                format!("`atomscope show {}` then, or any command with that path", clean_path(region.path()));
+            chart.add(Level::Note, text, Some(&advice));
+        }
+        return;
+    };
+    let what = match std::fs::symlink_metadata(&name) {
+        Ok(_) => "another file has its name",
+        Err(_) => "its file was deleted",
+    };
+    chart.add(
+        Level::Warning,
+        format!("{what}, {}: if its node crashes, nothing is left to look at", clean_path(&name)),
+        Some(
+            "a node makes a new file when it starts again. What deletes files there? Clean-ups of temporary files do, \
+             and `RemoveIPC=` of systemd-logind in /dev/shm",
+        ),
+    );
 }
 
 /// How the node is.
