@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cluster")]
 mod attached;
+#[cfg(feature = "quorum")]
+mod quorum;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -9,3 +9,8 @@ pub mod storms;
 pub mod support;
 pub mod terminal;
 pub mod workload;
+
+/// The README's examples, which compile as they are printed.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use atomr_cluster::{
     ClusterDaemonHandle, DaemonSnapshot, DowningDecision, DowningStrategy, Gossip, GossipPdu,
-    GossipTransport, Member, MembershipState, QuorumObserver, ReachabilityStatus,
+    GossipTransport, Member, MembershipState, ReachabilityStatus,
 };
 use atomr_core::actor::Address;
 use atomscope_layout::metrics::Builtin;
@@ -105,11 +105,6 @@ impl ClusterProbe {
     pub fn wrap_downing<S: DowningStrategy>(&self, inner: S) -> ProbedDowning<S> {
         ProbedDowning { inner, core: self.region.core.clone() }
     }
-
-    /// An observer that counts how often the quorum is lost and regained, and passes that on to `inner`, if there is one.
-    pub fn quorum_observer(&self, inner: Option<Arc<dyn QuorumObserver>>) -> Arc<dyn QuorumObserver> {
-        Arc::new(ProbedQuorum { inner, core: self.region.core.clone() })
-    }
 }
 
 /// What a membership says. It names neither the node itself nor a leader, and has no version.
@@ -181,26 +176,5 @@ impl<S: DowningStrategy> DowningStrategy for ProbedDowning<S> {
         let decision = self.inner.decide(reachable, unreachable);
         self.core.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
         decision
-    }
-}
-
-struct ProbedQuorum {
-    inner: Option<Arc<dyn QuorumObserver>>,
-    core: Arc<Core>,
-}
-
-impl QuorumObserver for ProbedQuorum {
-    fn on_quorum_lost(&self) {
-        self.core.count(Builtin::QuorumLost, 1);
-        if let Some(inner) = &self.inner {
-            inner.on_quorum_lost();
-        }
-    }
-
-    fn on_quorum_regained(&self) {
-        self.core.count(Builtin::QuorumRegained, 1);
-        if let Some(inner) = &self.inner {
-            inner.on_quorum_regained();
-        }
     }
 }
