@@ -323,6 +323,17 @@ pub(crate) fn most_events(capacities: Capacities, bytes: usize) -> usize {
     capacities.events + free / ((capacities.lanes + 1) * EVENT_SLOT_BYTES)
 }
 
+/// Whether it is time to look for dead regions. A process that makes many looks once a second: none of its own dies
+/// meanwhile.
+#[cfg(target_os = "linux")]
+fn looks_for_dead() -> bool {
+    const REST_NS: u64 = 1_000_000_000;
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let (last, now) = (LAST.load(Ordering::Relaxed), clock::mono_ns());
+    let is_time = last == 0 || now.saturating_sub(last) >= REST_NS;
+    is_time && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 /// Whether the environment turns the probe off.
 pub(crate) fn turned_off() -> bool {
     std::env::var_os("ATOMSCOPE").is_some_and(|value| value.eq_ignore_ascii_case("off"))
@@ -556,7 +567,9 @@ impl Core {
     /// A shared region that nobody takes for one before its header is published.
     #[cfg(target_os = "linux")]
     fn shared(builder: &RegionBuilder, map: RegionMap, place: &Place) -> Result<Self, CreateError> {
-        region_file::remove_old_dead(&builder.node);
+        if looks_for_dead() {
+            region_file::remove_old_dead(&builder.node);
+        }
         let (memory, mut object) = region_file::create(place, map.region_bytes)?;
         let mut core = Self::over(memory, builder, map);
         object.publish()?;
