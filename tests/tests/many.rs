@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use atomr_core::actor::{ActorSystem, Address};
@@ -223,56 +223,68 @@ fn a_component_that_is_being_asked_does_not_keep_the_region_open() {
     drop(answer);
 }
 
+/// As little as there can be, since many are made.
+fn small(node: &str) -> Region {
+    let builder = Region::builder(node).actors(1).lanes(1).dead_letters(1).events(1).names(1);
+    builder.instances(1).histograms(1).journal_writes(1).document_bytes(4096).build().unwrap()
+}
+
 #[test]
 fn whoever_closes_a_region_finds_it_closed_when_that_returns() {
-    for _ in 0..300 {
-        let region = Region::builder("twice").actors(1).build().unwrap();
+    for _ in 0..500 {
+        let region = small("twice");
         let path = region.path().unwrap().to_owned();
-        let barrier = Barrier::new(3);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    barrier.wait();
-                    region.close();
-                    assert!(!path.exists());
-                });
+        let ready = AtomicUsize::new(0);
+        let close = || {
+            ready.fetch_add(1, Ordering::Relaxed);
+            while ready.load(Ordering::Relaxed) < 2 {
+                std::hint::spin_loop();
             }
+            region.close();
+            assert!(!path.exists());
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(close);
+            close();
         });
     }
 }
 
+const THREADS: usize = 8;
+const REGIONS: usize = 12;
+
 #[test]
-fn a_process_that_exits_while_a_thread_drops_its_regions_has_not_crashed() {
-    const REGIONS: usize = 8;
-    if let Some(spins) = support::role() {
-        let spins: usize = spins.parse().unwrap();
-        let regions: Vec<_> = (0..REGIONS)
-            .map(|number| Region::builder(format!("exits-{number}")).actors(1).build().unwrap())
-            .collect();
+fn a_process_that_exits_while_threads_drop_its_regions_has_not_crashed() {
+    if let Some(dropped_before) = support::role() {
+        let dropped_before: usize = dropped_before.parse().unwrap();
         static DROPPED: AtomicUsize = AtomicUsize::new(0);
-        std::thread::spawn(move || {
-            for region in regions {
-                drop(region);
-                DROPPED.fetch_add(1, Ordering::Relaxed);
-            }
-            loop {
-                std::thread::park();
-            }
-        });
-        while DROPPED.load(Ordering::Relaxed) < spins % REGIONS {
+        for thread in 0..THREADS {
+            let regions: Vec<_> =
+                (0..REGIONS).map(|number| small(&format!("exits-{thread}-{number}"))).collect();
+            std::thread::spawn(move || {
+                while DROPPED.load(Ordering::Relaxed) == 0 {
+                    std::hint::spin_loop();
+                }
+                for region in regions {
+                    drop(region);
+                    DROPPED.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        DROPPED.store(1, Ordering::Relaxed);
+        while DROPPED.load(Ordering::Relaxed) < dropped_before {
             std::hint::spin_loop();
         }
-        (0..spins * 7).for_each(|_| std::hint::spin_loop());
         // As `main` does at its end, but without the test harness's answer.
         std::process::exit(0);
     }
-    let name = "a_process_that_exits_while_a_thread_drops_its_regions_has_not_crashed";
-    for spins in 0..150 {
-        let mut child = support::again(name, &spins.to_string());
+    let name = "a_process_that_exits_while_threads_drop_its_regions_has_not_crashed";
+    for round in 0..100 {
+        let mut child = support::again(name, &(1 + round % (THREADS * REGIONS / 2)).to_string());
         let mut child = child.stdout(std::process::Stdio::null()).spawn().unwrap();
         let pid = child.id();
         assert!(child.wait().unwrap().success());
-        assert_eq!(segments(pid).0, 0, "round {spins}: a region is left, and looks crashed");
+        assert_eq!(segments(pid).0, 0, "round {round}: a region is left, and looks crashed");
     }
 }
 
