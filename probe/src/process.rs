@@ -10,13 +10,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread::Thread;
+#[cfg(target_os = "linux")]
 use std::time::Instant;
 
 use crossbeam_utils::atomic::AtomicCell;
 
 use crate::error::CreateError;
 use crate::poller::Polled;
-use crate::region::{CLOSING_TAKES, Core, warn};
+#[cfg(target_os = "linux")]
+use crate::region::CLOSING_TAKES;
+use crate::region::{Core, warn};
 #[cfg(target_os = "linux")]
 use crate::region_file;
 
@@ -164,12 +167,10 @@ impl Process {
 /// Has what is open closed when the process ends in good order.
 fn close_at_exit() {
     static IS_TOLD: AtomicBool = AtomicBool::new(false);
-    #[cfg(target_os = "linux")]
     if !IS_TOLD.swap(true, Ordering::Relaxed) {
+        #[cfg(target_os = "linux")]
         region_file::at_exit(close_all);
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = &IS_TOLD;
 }
 
 #[cfg(target_os = "linux")]

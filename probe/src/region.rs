@@ -44,7 +44,7 @@ use crate::lane;
 use crate::poller::{POLL_INTERVAL, Poller};
 use crate::process;
 #[cfg(target_os = "linux")]
-use crate::region_file;
+use crate::region_file::{self, open_regions, room};
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
@@ -55,11 +55,9 @@ const STOP_WAITS_ROUNDS: u64 = 40;
 pub(crate) const CLOSING_TAKES: Duration = Duration::from_secs(1);
 
 /// Live regions of a process from which on one that was not asked to be larger is a [`CROWDED`] one.
-#[cfg(target_os = "linux")]
 const CROWD: usize = 8;
 /// Of the room that is left for named segments, the part that one of several regions of a process takes at most, unless it
 /// was asked to be that large.
-#[cfg(target_os = "linux")]
 const SHARE_OF_ROOM: u64 = 4;
 
 /// A region of this process, and the way to count in it.
@@ -230,15 +228,14 @@ impl RegionBuilder {
     }
 
     /// What a shared region gets: less than is usual where it is one of many and nobody asked for more.
-    #[cfg(target_os = "linux")]
     fn shared_capacities(&self) -> Capacities {
-        let open = region_file::open_regions();
+        let open = open_regions();
         if self.is_sized || open == 0 {
             return self.capacities;
         }
         let bytes = RegionMap::footprint(&self.capacities).map_or(u64::MAX, |bytes| bytes as u64);
         let fits = |room: u64| bytes <= room / SHARE_OF_ROOM;
-        if open < CROWD && region_file::room().is_none_or(fits) {
+        if open < CROWD && room().is_none_or(fits) {
             return self.capacities;
         }
         tracing::info!(node = self.node, "atomscope: a small region, since the process has {open} others");
@@ -252,7 +249,6 @@ impl RegionBuilder {
     /// See [`CreateError`].
     pub fn build(mut self) -> Result<Region, CreateError> {
         let place = self.place.clone().filter(|_| !turned_off());
-        #[cfg(target_os = "linux")]
         if place.is_some() {
             self.capacities = self.shared_capacities();
         }
@@ -1071,6 +1067,16 @@ impl Drop for Closer {
     fn drop(&mut self) {
         self.0.close();
     }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_regions() -> usize {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn room() -> Option<u64> {
+    None
 }
 
 #[cfg(target_os = "linux")]

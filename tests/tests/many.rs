@@ -326,3 +326,25 @@ fn a_forked_child_beats_and_polls_for_regions_of_its_own() {
     });
     let _ = Command::new("kill").args(["-s", "KILL", "--", &format!("-{}", node.pid())]).status();
 }
+
+#[test]
+fn a_daemon_that_closes_descriptors_it_does_not_know_is_alive_and_keeps_those_that_it_opens_later() {
+    let name =
+        "a_daemon_that_closes_descriptors_it_does_not_know_is_alive_and_keeps_those_that_it_opens_later";
+    let program = support::program("atomscope");
+    if support::role().is_none() {
+        return assert_success(&support::again(name, "daemon").output().unwrap());
+    }
+    let region = small("daemon");
+    let path = region.path().unwrap().to_owned();
+    // SAFETY: nothing that this test uses after it has a descriptor beyond the standard ones, but the probe.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    let later: Vec<_> = (0..16).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    let listed = Command::new(program).args(["ps", "--json"]).output().unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let own = listed.as_array().unwrap().iter().find(|node| node["pid"] == std::process::id()).unwrap();
+    assert_eq!(own["state"], "starting");
+    region.close();
+    assert!(!path.exists());
+    assert!(later.iter().all(|file| file.metadata().is_ok()), "one was closed as the region's");
+}
