@@ -38,7 +38,6 @@ const KEEP_DEAD_PER_NODE: usize = 2;
 const KEEP_DEAD_BYTES: u64 = 64 << 20;
 /// A region that is not published after this long never will be, if its process is gone.
 const MOST_TO_PUBLISH: Duration = Duration::from_secs(60);
-const PAGE: usize = 4096;
 
 /// The object, apart from its memory.
 #[derive(Debug)]
@@ -163,7 +162,7 @@ fn make(path: &Path, named: bool) -> io::Result<File> {
     #[cfg(feature = "shm")]
     if named {
         let name = format!("/{}", path.file_name().unwrap_or_default().to_string_lossy());
-        let segment = shared_memory::ShmemConf::new().size(PAGE).os_id(name).create();
+        let segment = shared_memory::ShmemConf::new().size(1).os_id(name).create();
         // Its handle goes at once, and the segment stays: the handle would keep a second descriptor, which cannot be had.
         segment.map_err(io::Error::other)?.set_owner(false);
         return open.open(path).inspect_err(|_| drop(fs::remove_file(path)));
