@@ -6,7 +6,7 @@ mod attached;
 mod quorum;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::subsystems::cluster_rows;
@@ -27,7 +27,7 @@ pub struct ClusterProbe {
     region: Region,
     bus: TelemetryBus,
     /// What was told last. The region may have had no room for all of it, and what changed is told by the whole.
-    state: Mutex<ClusterStateInfo>,
+    state: Arc<Mutex<ClusterStateInfo>>,
 }
 
 impl ClusterProbe {
@@ -38,7 +38,13 @@ impl ClusterProbe {
     }
 
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus, state: Mutex::default() }
+        Self { region, bus, state: Arc::default() }
+    }
+
+    /// See [`Region::not_held`].
+    #[cfg(feature = "cluster")]
+    fn not_held(&self) -> Self {
+        Self { region: self.region.not_held(), bus: self.bus.not_held(), state: self.state.clone() }
     }
 
     /// Notes this node's address.

@@ -45,10 +45,10 @@ impl ClusterMetricsProbe {
     /// Has what was gathered asked for at each round of the poller, until nobody else holds it. A sample that is replaced
     /// by the next one between two rounds is not seen.
     pub fn attach(self: &Arc<Self>, metrics: &Arc<ClusterMetrics>) {
-        let (probe, metrics) = (Arc::downgrade(self), Arc::downgrade(metrics));
+        let (held, noting, metrics) = (Arc::downgrade(self), self.noting.clone(), Arc::downgrade(metrics));
         let poll = move |core: &Core| {
-            let (Some(probe), Some(metrics)) = (probe.upgrade(), metrics.upgrade()) else { return false };
-            metrics.snapshot().iter().for_each(|sample| probe.noting.note(core, sample));
+            let Some(metrics) = metrics.upgrade().filter(|_| held.strong_count() > 0) else { return false };
+            metrics.snapshot().iter().for_each(|sample| noting.note(core, sample));
             true
         };
         crate::poller::poll(&self.region.core, Box::new(poll));

@@ -2,10 +2,7 @@
 
 use std::sync::atomic::Ordering;
 #[cfg(feature = "ddata")]
-use std::{
-    io,
-    sync::{Arc, Weak},
-};
+use std::{io, sync::Arc};
 
 #[cfg(feature = "ddata")]
 use atomr_distributed_data::{DurableStore, Replicator};
@@ -36,6 +33,12 @@ impl DDataProbe {
 
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
         Self { region, bus }
+    }
+
+    /// See [`Region::not_held`].
+    #[cfg(feature = "ddata")]
+    fn not_held(&self) -> Self {
+        Self::of(self.region.not_held(), self.bus.not_held())
     }
 
     /// Notes an update. No allocation, no system call; a key that was not known takes a lock for a moment.
@@ -88,10 +91,9 @@ impl DDataProbe {
     /// ```
     #[cfg(feature = "ddata")]
     pub fn attach(self: &Arc<Self>, replicator: &Arc<Replicator>) {
-        // A poll that held on to the probe would keep the region open for ever.
-        let (probe, replicator) = (Arc::downgrade(self), Arc::downgrade(replicator));
+        let (held, probe, replicator) = (Arc::downgrade(self), self.not_held(), Arc::downgrade(replicator));
         let poll = move |core: &Core| {
-            let (Some(probe), Some(replicator)) = (probe.upgrade(), replicator.upgrade()) else {
+            let Some(replicator) = replicator.upgrade().filter(|_| held.strong_count() > 0) else {
                 return false;
             };
             probe.refresh_from(&replicator);
@@ -123,7 +125,7 @@ impl DDataProbe {
     /// ```
     #[cfg(feature = "ddata")]
     pub fn wrap_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
-        Arc::new(WatchedStore { inner, probe: Arc::downgrade(self) })
+        Arc::new(WatchedStore { inner, probe: self.not_held() })
     }
 
     /// How many keys are listed.
@@ -140,33 +142,24 @@ impl DDataProbe {
 #[cfg(feature = "ddata")]
 struct WatchedStore {
     inner: Arc<dyn DurableStore>,
-    probe: Weak<DDataProbe>,
-}
-
-#[cfg(feature = "ddata")]
-impl WatchedStore {
-    fn tell(&self, tell: impl FnOnce(&DDataProbe)) {
-        if let Some(probe) = self.probe.upgrade() {
-            tell(&probe);
-        }
-    }
+    probe: DDataProbe,
 }
 
 /// What the store refuses is in the replicator all the same: it is noted whatever becomes of it.
 #[cfg(feature = "ddata")]
 impl DurableStore for WatchedStore {
     fn persist(&self, key: &str, blob: &[u8]) -> io::Result<()> {
-        self.tell(|probe| probe.record_update(key));
+        self.probe.record_update(key);
         self.inner.persist(key, blob)
     }
 
     fn persist_marker(&self, key: &str) -> io::Result<()> {
-        self.tell(|probe| probe.record_update(key));
+        self.probe.record_update(key);
         self.inner.persist_marker(key)
     }
 
     fn delete_marker(&self, key: &str) -> io::Result<()> {
-        self.tell(|probe| probe.record_delete(key));
+        self.probe.record_delete(key);
         self.inner.delete_marker(key)
     }
 

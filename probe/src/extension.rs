@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomr_core::actor::ActorSystem;
+use atomscope_layout::Capacities;
 use atomscope_layout::decode::rfc3339;
-use atomscope_layout::event::EVENT_SLOT_BYTES;
-use atomscope_layout::{Capacities, RegionMap};
 
 use crate::actor_registry::ActorRegistry;
 use crate::beside::Graphs;
@@ -28,8 +27,6 @@ use crate::runtime;
 use crate::sharding::ShardingProbe;
 use crate::streams::StreamsProbe;
 
-/// Bytes of a region that was not asked to be larger.
-const MOST_BYTES: usize = 16 << 20;
 /// Dead letters in a snapshot at most.
 const SNAPSHOT_DEAD_LETTERS: usize = 100;
 
@@ -73,21 +70,20 @@ pub struct TelemetryExtension {
 impl TelemetryExtension {
     /// Makes a node visible: its region is made and published here, and *starting* until [`Self::install`].
     ///
-    /// `capacity` is the least number of recent events that are kept per thread, as far as the region stays within 16 MiB.
-    /// Never fails: where the region cannot be shared it is private, and one warning says why. [`Self::with_region`] takes
+    /// `capacity` is the least number of recent events that are kept per thread, as far as the region stays within 16 MiB;
+    /// from the ninth live region of a process on, within 2 MiB. Never fails: where the region cannot be shared it is private, and one warning says why. [`Self::with_region`] takes
     /// a region with other capacities or in another place.
     pub fn new(node: impl Into<String>, capacity: usize) -> Arc<Self> {
         let node = node.into();
-        let default = Capacities::default();
-        let fits = RegionMap::footprint(&default).map_or(0, |bytes| MOST_BYTES.saturating_sub(bytes));
-        let most = default.events + fits / ((default.lanes + 1) * EVENT_SLOT_BYTES);
-        if capacity > most {
+        let most = region::most_events(Capacities::default(), region::DEFAULT_BYTES);
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        if capacity > most && !IS_TOLD.swap(true, Ordering::Relaxed) {
             warn(&format!(
                 "node `{node}`: {most} events are kept per thread instead of {capacity}, so that the region stays \
                  within 16 MiB; `Region::builder` goes beyond"
             ));
         }
-        let region = Region::builder(&node).events(capacity.clamp(default.events, most)).build_or_private();
+        let region = Region::builder(&node).events_that_fit(capacity).build_or_private();
         Self::over(node, region)
     }
 

@@ -53,6 +53,7 @@ pub mod leases;
 pub mod persistence;
 #[allow(dead_code, reason = "what is polled depends on the features")]
 mod poller;
+mod process;
 mod region;
 #[cfg(target_os = "linux")]
 mod region_file;

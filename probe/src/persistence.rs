@@ -68,7 +68,7 @@ pub struct PersistenceProbe {
     bus: TelemetryBus,
     admins: RwLock<Vec<Arc<dyn JournalAdmin>>>,
     #[cfg(feature = "persistence")]
-    permitters: RwLock<Vec<atomr_persistence::RecoveryPermitter>>,
+    permitters: Arc<RwLock<Vec<atomr_persistence::RecoveryPermitter>>>,
     makes_room: AtomicBool,
 }
 
@@ -92,7 +92,7 @@ impl PersistenceProbe {
             bus,
             admins: RwLock::default(),
             #[cfg(feature = "persistence")]
-            permitters: RwLock::default(),
+            permitters: Arc::default(),
             makes_room: AtomicBool::new(false),
         }
     }

@@ -1,21 +1,24 @@
 //! A region and its life: made, published, beaten, settled, closed.
 //!
-//! [`Region`] is the handle that a program holds; all handles together keep the region alive, and the last one's drop
-//! closes it. [`Core`] is what the hot paths, the sampler and the beats work on; it never closes anything.
+//! [`Region`] is the handle that a program holds; all handles together keep the region open, and the last one's drop
+//! closes it. [`Core`] is what the hot paths, the threads of [`crate::process`] and the beats work on: it keeps the memory,
+//! not the region open.
 //!
 //! ```text
-//!   RegionBuilder ──► Core (memory, map, clock, names) ◄── sampler thread, runtime beat: until `stop`
+//!   RegionBuilder ──► Core (memory, map, clock, names) ◄── sampler, pollers, runtime beat: until it is closed
 //!                      ▲
-//!                   Closer (closes once) ◄── Region, Region, … (registry, feed, extension)
+//!                   Closer ◄── Region, Region, … (registry, feed, extension)
 //! ```
+//! Closing is: state *closed*, name taken away, lock let go of. One thread does it; whoever else closes (another `close`,
+//! the last drop, the process's exit) waits until that is done, [`CLOSING_TAKES`] at most.
 
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
@@ -39,13 +42,23 @@ use crate::hash::PathHasher;
 use crate::instances::Census;
 use crate::lane;
 use crate::poller::{POLL_INTERVAL, Poller};
+use crate::process;
 #[cfg(target_os = "linux")]
-use crate::region_file;
-use crate::sampler::Sampler;
+use crate::region_file::{self, open_regions, room};
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
 const STOP_WAITS_ROUNDS: u64 = 40;
+
+/// The longest that a region's closing by another thread is waited for; it takes some microseconds, unless that thread
+/// has no processor.
+pub(crate) const CLOSING_TAKES: Duration = Duration::from_secs(1);
+
+/// Live regions of a process from which on one that was not asked to be larger is a [`CROWDED`] one.
+const CROWD: usize = 8;
+/// Of the room that is left for named segments, the part that one of several regions of a process takes at most, unless it
+/// was asked to be that large.
+const SHARE_OF_ROOM: u64 = 4;
 
 /// A region of this process, and the way to count in it.
 ///
@@ -53,7 +66,9 @@ const STOP_WAITS_ROUNDS: u64 = 40;
 #[derive(Debug, Clone)]
 pub struct Region {
     pub(crate) core: Arc<Core>,
-    closer: Arc<Closer>,
+    /// None in what the probe's own threads and wrappers have, which hold nothing open.
+    #[expect(dead_code, reason = "kept for its drop")]
+    closer: Option<Arc<Closer>>,
 }
 
 /// How a region is to be made. Every knob there is; [`RegionBuilder::build`] says what is wrong with them.
@@ -72,6 +87,8 @@ pub struct Region {
 pub struct RegionBuilder {
     node: String,
     capacities: Capacities,
+    /// Whether the capacities are the user's.
+    is_sized: bool,
     place: Option<Place>,
     previews: bool,
     poll_interval: Duration,
@@ -98,31 +115,31 @@ pub(crate) enum Place {
 impl RegionBuilder {
     /// Live actors for which room is promised; 16,384 unless told. About 670 bytes each.
     pub fn actors(mut self, capacity: usize) -> Self {
-        self.capacities.actors = capacity;
+        self.sized().actors = capacity;
         self
     }
 
     /// Threads that count without a locked instruction; 16 unless told. Further ones share a lane.
     pub fn lanes(mut self, capacity: usize) -> Self {
-        self.capacities.lanes = capacity;
+        self.sized().lanes = capacity;
         self
     }
 
     /// Dead letters kept; 1,024 unless told. 384 bytes each.
     pub fn dead_letters(mut self, capacity: usize) -> Self {
-        self.capacities.dead_letters = capacity;
+        self.sized().dead_letters = capacity;
         self
     }
 
     /// Events kept per lane; 1,024 unless told. 256 bytes each, in every lane and in the one that the other threads share.
     pub fn events(mut self, capacity: usize) -> Self {
-        self.capacities.events = capacity;
+        self.sized().events = capacity;
         self
     }
 
     /// Different type names kept; 1,024 unless told. 256 bytes each.
     pub fn names(mut self, capacity: usize) -> Self {
-        self.capacities.names = capacity;
+        self.sized().names = capacity;
         self
     }
 
@@ -130,33 +147,33 @@ impl RegionBuilder {
     /// application's.
     /// 256 bytes each, and 8 in every lane.
     pub fn metrics(mut self, capacity: usize) -> Self {
-        self.capacities.metrics = capacity;
+        self.sized().metrics = capacity;
         self
     }
 
     /// Associations, journals, persistence ids, shards and other things for which room is promised; 512 unless told. About
     /// 780 bytes each. Persistence ids take at most half of them; keys, streams and shards a quarter each.
     pub fn instances(mut self, capacity: usize) -> Self {
-        self.capacities.instances = capacity;
+        self.sized().instances = capacity;
         self
     }
 
     /// Bytes for the cluster's state, and as many for the shards' allocation; 32 KiB unless told, each kept twice. A
     /// member takes about 80.
     pub fn document_bytes(mut self, bytes: usize) -> Self {
-        self.capacities.document_bytes = bytes;
+        self.sized().document_bytes = bytes;
         self
     }
 
     /// Histograms, one for each journal included; 16 unless told. 1,536 bytes each.
     pub fn histograms(mut self, capacity: usize) -> Self {
-        self.capacities.histograms = capacity;
+        self.sized().histograms = capacity;
         self
     }
 
     /// Journal writes kept; 128 unless told. 256 bytes each.
     pub fn journal_writes(mut self, capacity: usize) -> Self {
-        self.capacities.journal_writes = capacity;
+        self.sized().journal_writes = capacity;
         self
     }
 
@@ -193,19 +210,52 @@ impl RegionBuilder {
     }
 
     fn with(mut self, capacities: Capacities) -> Self {
-        self.capacities = capacities;
+        *self.sized() = capacities;
         self
+    }
+
+    fn sized(&mut self) -> &mut Capacities {
+        self.is_sized = true;
+        &mut self.capacities
+    }
+
+    /// Events per lane, as far as the region stays within its default size.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "for the extension"))]
+    pub(crate) fn events_that_fit(mut self, wanted: usize) -> Self {
+        let Capacities { events, .. } = Capacities::default();
+        self.capacities.events = wanted.clamp(events, most_events(Capacities::default(), DEFAULT_BYTES));
+        self
+    }
+
+    /// What a shared region gets: less than is usual where it is one of many and nobody asked for more.
+    fn shared_capacities(&self) -> Capacities {
+        let open = open_regions();
+        if self.is_sized || open == 0 {
+            return self.capacities;
+        }
+        let bytes = RegionMap::footprint(&self.capacities).map_or(u64::MAX, |bytes| bytes as u64);
+        let fits = |room: u64| bytes <= room / SHARE_OF_ROOM;
+        if open < CROWD && room().is_none_or(fits) {
+            return self.capacities;
+        }
+        tracing::info!(node = self.node, "atomscope: a small region, since the process has {open} others");
+        let events = self.capacities.events.clamp(CROWDED.events, most_events(CROWDED, CROWDED_BYTES));
+        Capacities { events, ..CROWDED }
     }
 
     /// Makes the region and publishes it, or says why not. Nothing is left behind then.
     ///
     /// # Errors
     /// See [`CreateError`].
-    pub fn build(self) -> Result<Region, CreateError> {
+    pub fn build(mut self) -> Result<Region, CreateError> {
+        let place = self.place.clone().filter(|_| !turned_off());
+        if place.is_some() {
+            self.capacities = self.shared_capacities();
+        }
         let map = RegionMap::for_capacities(&self.capacities)?;
-        let core = match &self.place {
-            Some(place) if !turned_off() => Core::shared(&self, map, place)?,
-            _ => {
+        let core = match place {
+            Some(place) => Core::shared(&self, map, &place)?,
+            None => {
                 Core::private(&self, map).ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?
             }
         };
@@ -216,10 +266,7 @@ impl RegionBuilder {
     pub fn build_or_private(self) -> Region {
         let mut fallback = self.clone().private();
         self.build().unwrap_or_else(|why| {
-            warn(&format!(
-                "node `{}`: its telemetry cannot be seen from outside the process, only in-process: {why}",
-                fallback.node
-            ));
+            process::this().tell_private(&fallback.node, &why);
             // Private memory counts against the same limit, as far as it is touched.
             let most = match why {
                 CreateError::MemoryLimit { available, .. } => available / 2,
@@ -248,6 +295,41 @@ const SMALL: Capacities = Capacities {
     journal_writes: 32,
 };
 
+/// Bytes of a region that was not asked to be larger.
+pub(crate) const DEFAULT_BYTES: usize = 16 << 20;
+
+/// What a region gets that is one of many in its process and was not asked to be larger: less than [`CROWDED_BYTES`].
+const CROWDED: Capacities = Capacities {
+    actors: 1024,
+    lanes: 8,
+    dead_letters: 128,
+    events: 128,
+    names: 256,
+    metrics: 192,
+    instances: 128,
+    document_bytes: 8 << 10,
+    histograms: 8,
+    journal_writes: 64,
+};
+const CROWDED_BYTES: usize = 3 << 19;
+
+/// Events per lane at most with which a region of these other capacities takes no more than that.
+pub(crate) fn most_events(capacities: Capacities, bytes: usize) -> usize {
+    let free = RegionMap::footprint(&capacities).map_or(0, |taken| bytes.saturating_sub(taken));
+    capacities.events + free / ((capacities.lanes + 1) * EVENT_SLOT_BYTES)
+}
+
+/// Whether it is time to look for dead regions. A process that makes many looks once a second: none of its own dies
+/// meanwhile.
+#[cfg(target_os = "linux")]
+fn looks_for_dead() -> bool {
+    const REST_NS: u64 = 1_000_000_000;
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let (last, now) = (LAST.load(Ordering::Relaxed), clock::mono_ns());
+    let is_time = last == 0 || now.saturating_sub(last) >= REST_NS;
+    is_time && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 /// Whether the environment turns the probe off.
 pub(crate) fn turned_off() -> bool {
     std::env::var_os("ATOMSCOPE").is_some_and(|value| value.eq_ignore_ascii_case("off"))
@@ -269,6 +351,7 @@ impl Region {
         RegionBuilder {
             node: node.into(),
             capacities: Capacities::default(),
+            is_sized: false,
             place: Some(Place::Named),
             previews: true,
             poll_interval: POLL_INTERVAL,
@@ -278,18 +361,31 @@ impl Region {
     /// A region of its own for what is made on a bare bus: private, touched only where it is used, without beats.
     pub(crate) fn bare(capacities: Capacities) -> Self {
         let builder = Self::builder("").private().with(capacities);
-        let core = Arc::new(Core::private_or_less(builder));
-        Self { closer: Arc::new(Closer { core: core.clone(), sampler: None, pid: std::process::id() }), core }
+        Self::of(Arc::new(Core::private_or_less(builder)))
+    }
+
+    fn of(core: Arc<Core>) -> Self {
+        Self { closer: Some(Arc::new(Closer(core.clone()))), core }
     }
 
     fn start(core: Core) -> Self {
-        let core = Arc::new(core);
-        let sampler = (!turned_off()).then(|| Sampler::start(core.clone())).flatten();
-        let closer = Arc::new(Closer { core: core.clone(), sampler, pid: std::process::id() });
-        if let Some(mut open) = open_regions() {
-            open.push(Arc::downgrade(&closer));
+        let region = Self::of(Arc::new(core));
+        let core = &region.core;
+        if !turned_off() {
+            process::this().open(core);
         }
-        Self { core, closer }
+        core.header().publish();
+        if !turned_off() {
+            core.sample();
+        }
+        region
+    }
+
+    /// The same region for something that must not hold it open: what a thread of the probe works with, or a wrapper that
+    /// a component keeps.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "for what is attached"))]
+    pub(crate) fn not_held(&self) -> Self {
+        Self { core: self.core.clone(), closer: None }
     }
 
     /// Where the region can be found, or `None` if it is private.
@@ -318,10 +414,12 @@ impl Region {
         self.core.header().set_state(State::Stopping);
     }
 
-    /// Closes the region in good order: it is marked as closed, and a named segment's name is taken away. What is
-    /// recorded after that is lost. Happens by itself when the last handle is dropped and at the process's exit.
+    /// Closes the region in good order: it is marked as closed, a named segment's name is taken away, and the lock is let
+    /// go of, so that the next region may have the same file. All this is done when the call returns, also where another
+    /// thread has begun it, which is waited for (a second at most). What is recorded after that is lost. Happens by itself
+    /// when the last handle is dropped and at the process's exit.
     pub fn close(&self) {
-        self.closer.close();
+        self.core.close();
     }
 
     /// Registers a counter, or finds the one of that name. Takes a lock; not for hot paths. Where there is no room
@@ -425,7 +523,13 @@ pub(crate) struct Core {
     metrics: Mutex<Vec<(String, Kind)>>,
     settler: Mutex<Settler>,
     system_named: OnceLock<()>,
-    closed: AtomicBool,
+    /// Beats until now, as far as [`Core::touch_later`] needs to know.
+    young: AtomicUsize,
+    pid: u32,
+    /// The thread that closes the region; 0 before.
+    closer: AtomicUsize,
+    /// Whether it is done.
+    is_closed: AtomicBool,
     #[cfg(feature = "atomr")]
     wake_runtime: Arc<tokio::sync::Notify>,
 }
@@ -456,14 +560,16 @@ impl Core {
         Self::private(&builder, map).unwrap_or_else(|| Self::over(WriterMemory::none(), &builder, map))
     }
 
+    /// A shared region that nobody takes for one before its header is published.
     #[cfg(target_os = "linux")]
     fn shared(builder: &RegionBuilder, map: RegionMap, place: &Place) -> Result<Self, CreateError> {
-        region_file::remove_old_dead(&builder.node);
+        if looks_for_dead() {
+            region_file::remove_old_dead(&builder.node);
+        }
         let (memory, mut object) = region_file::create(place, map.region_bytes)?;
         let mut core = Self::over(memory, builder, map);
         object.publish()?;
         core.object = Some(object);
-        core.header().publish();
         Ok(core)
     }
 
@@ -520,7 +626,10 @@ impl Core {
             ),
             settler: Mutex::new(Settler::default()),
             system_named: OnceLock::new(),
-            closed: AtomicBool::new(false),
+            young: AtomicUsize::new(0),
+            pid: std::process::id(),
+            closer: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
             #[cfg(feature = "atomr")]
             wake_runtime: Arc::default(),
         }
@@ -818,6 +927,22 @@ impl Core {
         self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
     }
 
+    /// Brings every page of a shared region into the process's page table, so that no later store faults. At the second beat:
+    /// it takes some milliseconds, which a system that lives no longer than a test need not pay. Page by page, since the
+    /// host's threads may want the table too.
+    pub(crate) fn touch_later(&self) {
+        const PAGE: usize = 4096;
+        if self.file().is_none() || self.young.load(Ordering::Relaxed) > 1 {
+            return;
+        }
+        if self.young.fetch_add(1, Ordering::Relaxed) == 1 {
+            for word in self.memory.words().iter().step_by(PAGE / WORD) {
+                // Changes nothing, whoever else writes.
+                word.fetch_add(0, Ordering::Relaxed);
+            }
+        }
+    }
+
     #[cfg(feature = "atomr")]
     fn wake_runtime(&self) {
         self.wake_runtime.notify_one();
@@ -873,72 +998,85 @@ impl Core {
     }
 }
 
-/// Closes a region once: by the last handle's drop, by request, or at exit.
-#[derive(Debug)]
-struct Closer {
-    core: Arc<Core>,
-    sampler: Option<Sampler>,
-    pid: u32,
+thread_local! {
+    /// Its address tells this thread from the others, also while the thread ends.
+    static HERE: u8 = const { 0 };
 }
 
-impl Closer {
-    fn close(&self) {
+fn this_thread() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+impl Core {
+    /// Whether this is the process that made the region, and no fork of it.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.pid == std::process::id()
+    }
+
+    /// Whether the region is closed, or is so in a moment.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closer.load(Ordering::Relaxed) != 0
+    }
+
+    /// Closes the region; returns when it is closed.
+    pub(crate) fn close(&self) {
+        self.begin_to_close();
+        self.await_close(Instant::now() + CLOSING_TAKES);
+    }
+
+    /// Closes the region unless another thread does.
+    pub(crate) fn begin_to_close(&self) {
         // In a forked child the region is its parent's, and locks that another thread held at the fork stay held: those of
         // the runtime's wakers too.
-        if self.pid != std::process::id() {
+        if !self.is_of_this_process() {
             return;
         }
-        if self.core.closed.swap(true, Ordering::Relaxed) {
+        let (none, this) = (0, this_thread());
+        if self.closer.compare_exchange(none, this, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        self.core.wake_runtime();
-        self.core.poller.stop();
-        if let Some(sampler) = &self.sampler {
-            sampler.stop();
-        }
-        self.core.header().set_state(State::Closed);
+        self.header().set_state(State::Closed);
         #[cfg(target_os = "linux")]
-        if let Some(object) = &self.core.object {
-            object.unlink();
+        if let Some(object) = &self.object {
+            object.close();
+        }
+        self.is_closed.store(true, Ordering::Release);
+        // What follows may call and wait for others.
+        process::this().forget(self);
+        self.wake_runtime();
+    }
+
+    /// Waits until the region is closed by whoever does it. Without a lock: the thread that closes may be the one that waits,
+    /// in a signal handler.
+    pub(crate) fn await_close(&self, until: Instant) {
+        while !self.is_closed.load(Ordering::Acquire)
+            && self.is_of_this_process()
+            && self.closer.load(Ordering::Relaxed) != this_thread()
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_micros(20));
         }
     }
 }
+
+/// The last handle's drop closes the region.
+#[derive(Debug)]
+struct Closer(Arc<Core>);
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
 
-/// The regions to close at exit. `None` where the list cannot be had: in a forked child whose parent held it at the time
-/// nobody will ever give it back.
-fn open_regions() -> Option<std::sync::MutexGuard<'static, Vec<Weak<Closer>>>> {
-    static OPEN: OnceLock<Mutex<Vec<Weak<Closer>>>> = OnceLock::new();
-    let open = OPEN.get_or_init(|| {
-        #[cfg(target_os = "linux")]
-        region_file::at_exit(close_all);
-        Mutex::default()
-    });
-    for _ in 0..1000 {
-        match open.try_lock() {
-            Ok(mut open) => {
-                open.retain(|closer| closer.strong_count() > 0);
-                return Some(open);
-            }
-            Err(TryLockError::Poisoned(open)) => return Some(open.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    }
+#[cfg(not(target_os = "linux"))]
+fn open_regions() -> usize {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn room() -> Option<u64> {
     None
-}
-
-#[cfg(target_os = "linux")]
-extern "C" fn close_all() {
-    // A panic here would abort a process that is ending in good order.
-    let _ = std::panic::catch_unwind(|| {
-        let open = open_regions().map(|mut open| std::mem::take(&mut *open)).unwrap_or_default();
-        open.iter().filter_map(Weak::upgrade).for_each(|closer| closer.close());
-    });
 }
 
 #[cfg(target_os = "linux")]
@@ -989,9 +1127,7 @@ pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
         loop {
             wake.notified().await;
             match core.upgrade() {
-                Some(core) if !core.closed.load(Ordering::Relaxed) => {
-                    core.header().runtime_beat(clock::mono_ns())
-                }
+                Some(core) if !core.is_closing() => core.header().runtime_beat(clock::mono_ns()),
                 _ => return,
             }
         }
@@ -1021,6 +1157,17 @@ mod tests {
         }
         fn enter(&self, _: &span::Id) {}
         fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn the_small_region_leaves_room_for_what_is_asked_and_the_default_one_is_no_larger_than_told() {
+        for (capacities, bytes) in [(CROWDED, CROWDED_BYTES), (Capacities::default(), DEFAULT_BYTES)] {
+            let most = Capacities { events: most_events(capacities, bytes), ..capacities };
+            assert!(
+                most.events > capacities.events && RegionMap::footprint(&most).unwrap() <= bytes,
+                "{most:?}"
+            );
+        }
     }
 
     #[test]

@@ -2,24 +2,25 @@
 //!
 //! Order of events, so that no reader and no other process ever sees half of it:
 //! ```text
-//!   limits asked ─► object made exclusively ─► mapped ─► known to fork ─► blocks reserved ─► pages touched ─► locked
+//!   limits asked ─► object made exclusively ─► mapped ─► known to fork ─► blocks reserved ─► locked
 //!                                                                        (region.rs:)  written ─► published
 //! ```
-//! The lock is how others know that the node is alive: an open-file-description lock on byte 0 through a descriptor
-//! that is used for nothing else. It goes with the last copy of that descriptor, and so with the process.
+//! The lock is how others know that the node is alive: an open-file-description lock on byte 0 through the one descriptor
+//! of the object, which is mapped through it too. It goes when the region closes, or with the last copy of both descriptor
+//! and mapping, and so with the process; a program that closes descriptors it does not know keeps it.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "mapping, locking and forking have no safe interface")]
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use atomscope_layout::decode::Identity;
@@ -37,7 +38,6 @@ const KEEP_DEAD_PER_NODE: usize = 2;
 const KEEP_DEAD_BYTES: u64 = 64 << 20;
 /// A region that is not published after this long never will be, if its process is gone.
 const MOST_TO_PUBLISH: Duration = Duration::from_secs(60);
-const PAGE: usize = 4096;
 
 /// The object, apart from its memory.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ pub(crate) struct Object {
     /// What it is called until it is published, if not that.
     temporary: Option<PathBuf>,
     named: bool,
-    slot: usize,
+    slot: &'static forks::Shared,
 }
 
-/// Makes an object of `bytes` bytes, reserved, touched and locked, and maps it. Until [`Object::publish`] no reader
+/// Makes an object of `bytes` bytes, reserved and locked, and maps it. Until [`Object::publish`] no reader
 /// takes it for a region.
 pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
     let (dir, target) = match place {
@@ -81,34 +81,27 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
     };
     let named = matches!(place, Place::Named);
     let made = temporary.as_ref().unwrap_or(&path);
-    let (mapping, start) = map(made, bytes, named)?;
-    let mut object = Object { path: path.clone(), temporary: temporary.clone(), named, slot: 0 };
-    let fill = || -> Result<(usize, WriterMemory), CreateError> {
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-            .open(made)
-            .map_err(|source| system("open", made, source))?;
-        reserve(&lock, bytes).map_err(|source| system("reserve the blocks of", made, source))?;
-        touch(start, bytes);
+    let file = make(made, named).map_err(|source| system("create", made, source))?;
+    let fill = || -> Result<(&'static forks::Shared, WriterMemory), CreateError> {
+        file.set_len(bytes as u64).map_err(|source| system("size", made, source))?;
+        reserve(&file, bytes).map_err(|source| system("reserve the blocks of", made, source))?;
+        let mapping = memmap2::MmapRaw::map_raw(&file).map_err(|source| system("map", made, source))?;
+        let start = NonNull::new(mapping.as_mut_ptr())
+            .ok_or_else(|| system("map", made, io::ErrorKind::InvalidData.into()))?;
         // A file system without locks leaves the beats as the only sign of life; readers say so.
-        let _ = set_lock(&lock);
-        let slot = forks::register(start, bytes, lock)?;
-        let index = slot.0;
+        let _ = set_lock(&file, libc::F_WRLCK);
+        let slot = forks::register(start, bytes, file);
+        let shared = slot.0;
         // SAFETY: `start` is page-aligned and maps `bytes` bytes for reads and writes; the mapping is part of the
-        // keeper, which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. What
-        // touched the pages did so before this, and is done; nothing else in this process has the address but the table
+        // keeper, which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. Nothing
+        // else in this process has the address but the table
         // of `forks`, which never reads or writes there, and `Memory` accesses it only as atomics. After a fork the child
         // has private memory at the same place.
         let memory = unsafe { WriterMemory::mapped(start, bytes, Keeper { _slot: slot, _mapping: mapping }) };
-        Ok((index, memory))
+        Ok((shared, memory))
     };
     match fill() {
-        Ok((slot, memory)) => {
-            object.slot = slot;
-            Ok((memory, object))
-        }
+        Ok((slot, memory)) => Ok((memory, Object { path, temporary, named, slot })),
         Err(error) => {
             let _ = fs::remove_file(made);
             Err(error)
@@ -136,14 +129,19 @@ impl Object {
 
     /// Whether this process is a fork of the one that made the object, and has nothing to do with it any more.
     pub(crate) fn forked(&self) -> bool {
-        forks::forked(self.slot)
+        self.slot.forked()
     }
 
-    /// Takes a named segment's name away; a file of the user's choice stays.
-    pub(crate) fn unlink(&self) {
-        if self.named && !self.forked() {
+    /// Takes a named segment's name away (a file of the user's choice stays), then lets go of the lock and the
+    /// descriptor. The mapping stays for those who still have it.
+    pub(crate) fn close(&self) {
+        if self.forked() {
+            return;
+        }
+        if self.named {
             let _ = fs::remove_file(&self.path);
         }
+        self.slot.let_go();
     }
 }
 
@@ -154,54 +152,23 @@ fn system(doing: &'static str, path: &Path, source: io::Error) -> CreateError {
 /// What keeps the memory in place. The slot goes first: a fork must not map over what is no longer ours.
 struct Keeper {
     _slot: forks::Slot,
-    _mapping: Mapping,
+    _mapping: memmap2::MmapRaw,
 }
 
-enum Mapping {
-    #[cfg(feature = "shm")]
-    Segment(#[expect(dead_code, reason = "kept for its drop")] shared_memory::Shmem),
-    File(#[expect(dead_code, reason = "kept for its drop")] memmap2::MmapRaw),
-}
-
-// SAFETY: `Shmem` is not Send only because it holds the mapping's address; it is not used here but to be dropped, which
-// unmaps and closes and may happen on any thread. `MmapRaw` is Send itself.
-unsafe impl Send for Mapping {}
-// SAFETY: nothing can be done through a shared reference.
-unsafe impl Sync for Mapping {}
-
-/// Makes the object exclusively, mode 0600, and maps it.
-fn map(path: &Path, bytes: usize, named: bool) -> Result<(Mapping, NonNull<u8>), CreateError> {
+/// Makes the object exclusively, mode 0600.
+fn make(path: &Path, named: bool) -> io::Result<File> {
+    let mut open = OpenOptions::new();
+    open.read(true).write(true).mode(0o600).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
     #[cfg(feature = "shm")]
     if named {
         let name = format!("/{}", path.file_name().unwrap_or_default().to_string_lossy());
-        let mut segment = shared_memory::ShmemConf::new()
-            .size(bytes)
-            .os_id(name)
-            .create()
-            .map_err(|error| system("create", path, io::Error::other(error)))?;
-        // Whether it is unlinked is decided in `Object`, by what became of the node.
-        segment.set_owner(false);
-        let start = NonNull::new(segment.as_ptr())
-            .ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
-        return Ok((Mapping::Segment(segment), start));
+        let segment = shared_memory::ShmemConf::new().size(1).os_id(name).create();
+        // Its handle goes at once, and the segment stays: the handle would keep a second descriptor, which cannot be had.
+        segment.map_err(io::Error::other)?.set_owner(false);
+        return open.open(path).inspect_err(|_| drop(fs::remove_file(path)));
     }
     let _ = named;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(|source| system("create", path, source))?;
-    let mapped = file.set_len(bytes as u64).and_then(|()| memmap2::MmapRaw::map_raw(&file));
-    let mapping = mapped.map_err(|source| {
-        let _ = fs::remove_file(path);
-        system("map", path, source)
-    })?;
-    let start = NonNull::new(mapping.as_mut_ptr())
-        .ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
-    Ok((Mapping::File(mapping), start))
+    open.create_new(true).open(path)
 }
 
 /// Takes the blocks now, so that no later store can find the file system full and end in SIGBUS.
@@ -216,24 +183,6 @@ fn reserve(file: &File, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// Brings every page into the process's page table, so that no later store faults.
-fn touch(start: NonNull<u8>, bytes: usize) {
-    // SAFETY: the range is one mapping of ours, and populating it changes no byte; a kernel that does not know the
-    // advice says EINVAL.
-    let told = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
-    if told == 0 {
-        return;
-    }
-    for page in (0..bytes).step_by(PAGE) {
-        // SAFETY: `page` is less than `bytes`, so that the sum stays inside the one mapping, which is no longer than
-        // `isize::MAX` and does not wrap around.
-        let word = unsafe { start.add(page) }.cast::<u64>();
-        // SAFETY: the word starts a page of the mapping, and so is aligned; all of it lies inside, since the length is a
-        // multiple of a page; the mapping is valid for writes, and as yet unknown to anyone else. A `u64` needs no drop.
-        unsafe { word.write_volatile(0) };
-    }
-}
-
 /// A lock of the whole object, of this type. Byte 0 stands for it.
 fn whole(kind: libc::c_int) -> libc::flock {
     libc::flock {
@@ -245,8 +194,9 @@ fn whole(kind: libc::c_int) -> libc::flock {
     }
 }
 
-fn set_lock(file: &File) -> io::Result<()> {
-    let lock = whole(libc::F_WRLCK);
+/// Takes the lock, or lets go of it.
+fn set_lock(file: &impl AsRawFd, kind: libc::c_int) -> io::Result<()> {
+    let lock = whole(kind);
     // SAFETY: the descriptor is open for the length of the call; this command takes a pointer to a flock, which `lock` is,
     // valid in every field; it is only read, and the kernel keeps no pointer.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } {
@@ -275,6 +225,7 @@ pub(crate) fn effective_uid() -> u32 {
 // ---- limits -------------------------------------------------------------------------------------------------------
 
 fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
+    check_descriptors()?;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for one rlimit for the length of the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } == 0
@@ -295,6 +246,31 @@ fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
         return Err(CreateError::NoSpace { dir: dir.to_path_buf(), needed, available });
     }
     check_control_groups(needed)
+}
+
+/// Half of the descriptors that the process may have stay the application's.
+fn check_descriptors() -> Result<(), CreateError> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for one rlimit for the length of the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Ok(());
+    }
+    let most = usize::try_from(limit.rlim_cur / 2).unwrap_or(usize::MAX);
+    if forks::open() < most { Ok(()) } else { Err(CreateError::TooMany { most }) }
+}
+
+/// Shared regions that this process has open.
+pub(crate) fn open_regions() -> usize {
+    forks::open()
+}
+
+/// Bytes that a named segment can still take, if the file system has a bound.
+pub(crate) fn room() -> Option<u64> {
+    let path = c_path(Path::new(SHM_DIR)).ok()?;
+    let mut room: libc::statvfs = zeroed_statvfs();
+    // SAFETY: `path` is a terminated string and `room` a valid place for one statvfs for the length of the call.
+    let told = unsafe { libc::statvfs(path.as_ptr(), &mut room) };
+    (told == 0 && room.f_blocks > 0).then(|| room.f_bavail.saturating_mul(room.f_frsize))
 }
 
 fn zeroed_statvfs() -> libc::statvfs {
@@ -471,71 +447,162 @@ impl Keep {
 /// What a forked child must not keep: the mapping, through which it would write into its parent's region, and the
 /// descriptor, which would hold its parent's lock beyond the parent's death.
 mod forks {
-    use super::{AtomicI32, AtomicUsize, CreateError, File, IntoRawFd, NonNull, Once, Ordering};
+    use super::{
+        AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, BorrowedFd, File, IntoRawFd, MetadataExt, NonNull,
+        Once, Ordering, RawFd, set_lock,
+    };
 
-    const MOST: usize = 256;
     const EMPTY: i32 = 0;
     const FILLING: i32 = 1;
     const ACTIVE: i32 = 2;
     const FORKED: i32 = 3;
+    const NO_DESCRIPTOR: RawFd = -1;
 
-    struct Shared {
+    /// What a child needs to know of one region.
+    #[derive(Debug)]
+    pub(super) struct Shared {
         state: AtomicI32,
         start: AtomicUsize,
         bytes: AtomicUsize,
         lock: AtomicI32,
+        /// Device and number of the object.
+        inode: [AtomicU64; 2],
     }
 
-    static SLOTS: [Shared; MOST] = [const {
-        Shared {
-            state: AtomicI32::new(EMPTY),
-            start: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            lock: AtomicI32::new(-1),
+    /// Some of them. A full chunk is followed by another, which stays for good: a child just forked can read them all
+    /// without a lock.
+    struct Chunk {
+        slots: [Shared; 64],
+        next: AtomicPtr<Chunk>,
+    }
+
+    static FIRST: Chunk = Chunk::new();
+    static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+    impl Chunk {
+        const fn new() -> Self {
+            Self { slots: [const { Shared::new() }; 64], next: AtomicPtr::new(std::ptr::null_mut()) }
         }
-    }; MOST];
+
+        fn next(&self) -> Option<&'static Chunk> {
+            let next = NonNull::new(self.next.load(Ordering::Acquire))?;
+            // SAFETY: what is stored in `next` came from a box that was given up for good, so that it is aligned, points to
+            // an initialised chunk and stays valid; it was stored with release, which the load above acquires. A chunk is
+            // only ever used through shared references: all that changes in it are atomics.
+            Some(unsafe { next.as_ref() })
+        }
+
+        /// The chunk behind this one, made if there is none.
+        fn next_or_new(&self) -> &'static Chunk {
+            if self.next().is_none() {
+                let new = Box::into_raw(Box::new(Self::new()));
+                let null = std::ptr::null_mut();
+                let put = self.next.compare_exchange(null, new, Ordering::AcqRel, Ordering::Relaxed);
+                if put.is_err() {
+                    // SAFETY: `new` came from a box just now, and was stored nowhere.
+                    drop(unsafe { Box::from_raw(new) });
+                }
+            }
+            self.next().unwrap_or(&FIRST)
+        }
+    }
+
+    impl Shared {
+        const fn new() -> Self {
+            Self {
+                state: AtomicI32::new(EMPTY),
+                start: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+                lock: AtomicI32::new(NO_DESCRIPTOR),
+                inode: [const { AtomicU64::new(0) }; 2],
+            }
+        }
+
+        pub(super) fn forked(&self) -> bool {
+            self.state.load(Ordering::Relaxed) == FORKED
+        }
+
+        /// Lets go of the lock and of the descriptor, unless somebody has closed that behind our back and the number is
+        /// another file's by now.
+        pub(super) fn let_go(&self) {
+            let lock = self.lock.swap(NO_DESCRIPTOR, Ordering::Relaxed);
+            if lock == NO_DESCRIPTOR {
+                return;
+            }
+            OPEN.fetch_sub(1, Ordering::Relaxed);
+            let inode = self.inode.each_ref().map(|part| part.load(Ordering::Relaxed));
+            // SAFETY: stat is a struct of integers, for which zero is a value.
+            let mut found: libc::stat = unsafe { std::mem::zeroed() };
+            // SAFETY: `found` is a valid place for one stat for the length of the call; a number that is no descriptor is an
+            // error.
+            let told = unsafe { libc::fstat(lock, &mut found) };
+            if told != 0 || [found.st_dev, found.st_ino] != inode {
+                return;
+            }
+            // SAFETY: the descriptor was given to this slot by `register` and taken out of it above, so that nobody else of
+            // the probe uses or closes it; it is open, as was just seen, and no `-1`.
+            let file = unsafe { BorrowedFd::borrow_raw(lock) };
+            // The mapping holds the same open file: closing the descriptor alone would leave the lock.
+            let _ = set_lock(&file, libc::F_UNLCK);
+            // SAFETY: as above; it is not used after this.
+            unsafe { libc::close(lock) };
+        }
+    }
+
+    fn all() -> impl Iterator<Item = &'static Shared> {
+        std::iter::successors(Some(&FIRST), |chunk| chunk.next()).flat_map(|chunk| &chunk.slots)
+    }
+
+    /// Regions whose descriptor is open.
+    pub(super) fn open() -> usize {
+        OPEN.load(Ordering::Relaxed)
+    }
 
     /// An entry of the table; dropping it closes the lock's descriptor.
-    pub(super) struct Slot(pub(super) usize);
+    pub(super) struct Slot(pub(super) &'static Shared);
 
-    pub(super) fn register(start: NonNull<u8>, bytes: usize, lock: File) -> Result<Slot, CreateError> {
+    pub(super) fn register(start: NonNull<u8>, bytes: usize, lock: File) -> Slot {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(|| {
             // SAFETY: the handler is a function of the right type that lives for ever, and does only what is allowed
             // between fork and exec: atomics, mmap and close.
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         });
-        for (index, slot) in SLOTS.iter().enumerate() {
-            if slot.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                slot.start.store(start.as_ptr() as usize, Ordering::Relaxed);
-                slot.bytes.store(bytes, Ordering::Relaxed);
-                slot.lock.store(lock.into_raw_fd(), Ordering::Relaxed);
-                slot.state.store(ACTIVE, Ordering::Release);
-                return Ok(Slot(index));
-            }
-        }
-        Err(CreateError::TooMany { most: MOST })
+        let slot = claim();
+        let inode = lock.metadata().map_or([0; 2], |meta| [meta.dev(), meta.ino()]);
+        slot.start.store(start.as_ptr() as usize, Ordering::Relaxed);
+        slot.bytes.store(bytes, Ordering::Relaxed);
+        slot.inode.iter().zip(inode).for_each(|(part, value)| part.store(value, Ordering::Relaxed));
+        slot.lock.store(lock.into_raw_fd(), Ordering::Relaxed);
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        slot.state.store(ACTIVE, Ordering::Release);
+        Slot(slot)
     }
 
-    pub(super) fn forked(index: usize) -> bool {
-        SLOTS.get(index).is_some_and(|slot| slot.state.load(Ordering::Relaxed) == FORKED)
+    fn claim() -> &'static Shared {
+        let mut chunk = &FIRST;
+        loop {
+            let free = chunk.slots.iter().find(|slot| {
+                slot.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            });
+            match free {
+                Some(slot) => return slot,
+                None => chunk = chunk.next_or_new(),
+            }
+        }
     }
 
     impl Drop for Slot {
         fn drop(&mut self) {
-            let Some(slot) = SLOTS.get(self.0) else { return };
-            let lock = slot.lock.swap(-1, Ordering::Relaxed);
-            slot.state.store(EMPTY, Ordering::Release);
-            if lock >= 0 {
-                // SAFETY: the descriptor was given to this slot by `register` and taken out of it above, so that nobody
-                // else closes it.
-                unsafe { libc::close(lock) };
-            }
+            self.0.let_go();
+            self.0.state.store(EMPTY, Ordering::Release);
         }
     }
 
     extern "C" fn in_child() {
-        for slot in &SLOTS {
+        // Of the child's own regions there are none yet.
+        OPEN.store(0, Ordering::Relaxed);
+        for slot in all() {
             if slot.state.load(Ordering::Acquire) != ACTIVE {
                 continue;
             }
@@ -557,9 +624,11 @@ mod forks {
                     0,
                 )
             };
-            let lock = slot.lock.swap(-1, Ordering::Relaxed);
-            // SAFETY: the descriptor belongs to this slot alone, which forgets it here, and the child has its own copy.
-            unsafe { libc::close(lock) };
+            let lock = slot.lock.swap(NO_DESCRIPTOR, Ordering::Relaxed);
+            if lock != NO_DESCRIPTOR {
+                // SAFETY: the descriptor belongs to this slot alone, which forgets it here, and the child has its own copy.
+                unsafe { libc::close(lock) };
+            }
             slot.state.store(FORKED, Ordering::Relaxed);
         }
     }

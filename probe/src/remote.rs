@@ -44,6 +44,12 @@ impl RemoteProbe {
         Self { region, bus }
     }
 
+    /// See [`Region::not_held`].
+    #[cfg(feature = "remote")]
+    fn not_held(&self) -> Self {
+        Self::of(self.region.not_held(), self.bus.not_held())
+    }
+
     fn key(&self, remote_address: &str) -> Key {
         self.region.core.instance_key(Domain::Association, None, remote_address)
     }
@@ -93,11 +99,12 @@ impl RemoteProbe {
     /// for less than a round may be missed: atomr may take a peer that was quarantined for idle again at once.
     #[cfg(feature = "remote")]
     pub fn attach(self: &Arc<Self>, manager: EndpointManager) {
-        // A poll that held on to the probe would keep the region open for ever.
-        let probe = Arc::downgrade(self);
+        let (held, probe) = (Arc::downgrade(self), self.not_held());
         let mut before = HashMap::new();
         let poll = move |_: &Core| {
-            let Some(probe) = probe.upgrade() else { return false };
+            if held.strong_count() == 0 {
+                return false;
+            }
             refresh_from_endpoint_manager(&probe, &manager);
             probe.tell_changes(&manager, &mut before);
             true

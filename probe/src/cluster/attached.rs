@@ -64,11 +64,12 @@ impl ClusterProbe {
         own: &Address,
         mut ask: impl FnMut() -> Option<DaemonSnapshot> + Send + 'static,
     ) {
-        let probe = Arc::downgrade(self);
+        let (held, probe) = (Arc::downgrade(self), self.not_held());
         let own = own.to_string();
         let poll = move |_: &Core| {
-            // A poll that held on to the region would keep it open for ever.
-            let Some(probe) = probe.upgrade() else { return false };
+            if held.strong_count() == 0 {
+                return false;
+            }
             let Some(DaemonSnapshot { state, leader, version }) = ask() else { return false };
             probe.update(ClusterStateInfo {
                 self_address: Some(own.clone()),

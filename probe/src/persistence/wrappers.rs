@@ -97,11 +97,12 @@ impl PersistenceProbe {
             return;
         }
         drop(permitters);
-        let probe = Arc::downgrade(self);
+        let (held, permitters) = (Arc::downgrade(self), self.permitters.clone());
         let poll = move |core: &Core| {
-            // A poll that held on to the region would keep it open for ever.
-            let Some(probe) = probe.upgrade() else { return false };
-            let permitters = probe.permitters.read().unwrap_or_else(PoisonError::into_inner);
+            if held.strong_count() == 0 {
+                return false;
+            }
+            let permitters = permitters.read().unwrap_or_else(PoisonError::into_inner);
             core.set(Builtin::RecoveryPermits, permitters.iter().map(|at| at.capacity() as u64).sum());
             core.set(Builtin::RecoveriesRunning, permitters.iter().map(|at| at.in_flight() as u64).sum());
             true

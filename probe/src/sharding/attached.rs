@@ -225,10 +225,11 @@ impl ShardingProbe {
             self.ask_all();
             return;
         }
-        let probe = Arc::downgrade(self);
-        // A poll that held on to the region would keep it open for ever.
+        let (held, probe) = (Arc::downgrade(self), self.not_held());
         let poll = move |_: &Core| {
-            let Some(probe) = probe.upgrade() else { return false };
+            if held.strong_count() == 0 {
+                return false;
+            }
             probe.ask_all();
             probe.is_anything_left()
         };
