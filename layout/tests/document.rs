@@ -21,8 +21,8 @@ use atomscope_layout::records::{
     dead_letter_flags, live,
 };
 use atomscope_layout::region::{
-    Condition, HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR,
-    header,
+    Condition, HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR,
+    VERSION_MINOR, header,
 };
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;

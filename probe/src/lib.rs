@@ -44,11 +44,14 @@ pub mod exporters;
 #[cfg(feature = "atomr")]
 mod extension;
 mod hash;
+#[cfg(feature = "atomr")]
+mod hooks;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
 mod instances;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+mod per_process;
 #[cfg(feature = "atomr")]
 pub mod persistence;
 #[allow(dead_code, reason = "what is polled depends on the features")]

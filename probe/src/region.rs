@@ -38,6 +38,7 @@ use crate::error::CreateError;
 use crate::hash::PathHasher;
 use crate::instances::Census;
 use crate::lane;
+use crate::per_process::PerProcess;
 use crate::poller::{POLL_INTERVAL, Poller};
 #[cfg(target_os = "linux")]
 use crate::region_file;
@@ -46,6 +47,9 @@ use crate::sampler::Sampler;
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
 const STOP_WAITS_ROUNDS: u64 = 40;
+
+/// The longest interval of polls: one that any clock can be set forward by.
+const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A region of this process, and the way to count in it.
 ///
@@ -160,10 +164,10 @@ impl RegionBuilder {
         self
     }
 
-    /// From one poll of the components that tell nothing by themselves to the next; a second unless told, and 10 ms at
-    /// least.
+    /// From one poll of the components that tell nothing by themselves to the next; a second unless told, 10 ms at least,
+    /// and a year at most.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
+        self.poll_interval = interval.min(LONGEST_POLL_INTERVAL);
         self
     }
 
@@ -425,9 +429,9 @@ pub(crate) struct Core {
     metrics: Mutex<Vec<(String, Kind)>>,
     settler: Mutex<Settler>,
     system_named: OnceLock<()>,
-    closed: AtomicBool,
+    pub(crate) closed: AtomicBool,
     #[cfg(feature = "atomr")]
-    wake_runtime: Arc<tokio::sync::Notify>,
+    pub(crate) wake_runtime: Arc<tokio::sync::Notify>,
 }
 
 /// Since which round each waiting stop waits. Only the sampler looks here.
@@ -910,15 +914,21 @@ impl Drop for Closer {
     }
 }
 
-/// The regions to close at exit. `None` where the list cannot be had: in a forked child whose parent held it at the time
-/// nobody will ever give it back.
+type Open = Mutex<Vec<Weak<Closer>>>;
+
+/// The regions to close at exit. A forked child has none of its parent's.
+static OPEN: PerProcess<Open> = PerProcess::new();
+
+/// The list of open regions. `None` where it cannot be had, since a thread that holds it does not get on.
 fn open_regions() -> Option<std::sync::MutexGuard<'static, Vec<Weak<Closer>>>> {
-    static OPEN: OnceLock<Mutex<Vec<Weak<Closer>>>> = OnceLock::new();
-    let open = OPEN.get_or_init(|| {
+    lock_open(OPEN.get_or_init(|| {
         #[cfg(target_os = "linux")]
         region_file::at_exit(close_all);
         Mutex::default()
-    });
+    }))
+}
+
+fn lock_open(open: &'static Open) -> Option<std::sync::MutexGuard<'static, Vec<Weak<Closer>>>> {
     for _ in 0..1000 {
         match open.try_lock() {
             Ok(mut open) => {
@@ -936,7 +946,8 @@ fn open_regions() -> Option<std::sync::MutexGuard<'static, Vec<Weak<Closer>>>> {
 extern "C" fn close_all() {
     // A panic here would abort a process that is ending in good order.
     let _ = std::panic::catch_unwind(|| {
-        let open = open_regions().map(|mut open| std::mem::take(&mut *open)).unwrap_or_default();
+        let open =
+            OPEN.get().and_then(lock_open).map(|mut open| std::mem::take(&mut *open)).unwrap_or_default();
         open.iter().filter_map(Weak::upgrade).for_each(|closer| closer.close());
     });
 }
@@ -975,29 +986,6 @@ fn pid_namespace() -> Option<u64> {
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
-/// timer of the runtime for that.
-#[cfg(feature = "atomr")]
-pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    if core.is_private() {
-        return;
-    }
-    core.header().runtime_beat(clock::mono_ns());
-    let (wake, core) = (core.wake_runtime.clone(), Arc::downgrade(core));
-    runtime.spawn(async move {
-        loop {
-            wake.notified().await;
-            match core.upgrade() {
-                Some(core) if !core.closed.load(Ordering::Relaxed) => {
-                    core.header().runtime_beat(clock::mono_ns())
-                }
-                _ => return,
-            }
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use tracing::span;
@@ -1021,6 +1009,12 @@ mod tests {
         }
         fn enter(&self, _: &span::Id) {}
         fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn the_longest_interval_of_polls_can_be_waited_for() {
+        let interval = Region::builder("slow").poll_interval(Duration::MAX).poll_interval;
+        assert!(std::time::Instant::now().checked_add(interval).is_some());
     }
 
     #[test]

@@ -470,15 +470,22 @@ mod tests {
             Facts { same_boot: None, ..unseen },
             Facts { process: Some(None), ..unseen },
         ] {
-            assert_eq!((verdict(dead), dead.judge().evidence), (Verdict::Crashed, Evidence::Lock), "{dead:?}");
+            assert_eq!(
+                (verdict(dead), dead.judge().evidence),
+                (Verdict::Crashed, Evidence::Lock),
+                "{dead:?}"
+            );
             assert!(dead.judge().notes.is_empty());
         }
     }
 
     #[test]
     fn a_node_whose_runtime_was_dropped_is_stopping_and_never_blocked() {
-        let dropped =
-            Facts { conditions: [Condition::RuntimeDropped].into_iter().collect(), runtime_beat: beat(9), ..well() };
+        let dropped = Facts {
+            conditions: [Condition::RuntimeDropped].into_iter().collect(),
+            runtime_beat: beat(9),
+            ..well()
+        };
         assert_eq!(dropped.judge().to_string(), "stopping: its async runtime was dropped");
         let crashed = Facts { process: Some(None), lock: Lock::Free, ..dropped };
         assert_eq!(verdict(crashed), Verdict::Crashed);
@@ -498,9 +505,11 @@ mod tests {
 
     #[test]
     fn a_hook_that_was_replaced_is_told_whatever_the_verdict() {
-        let conditions = [Condition::SpawnHookReplaced, Condition::DeadLetterHookReplaced].into_iter().collect();
+        let conditions =
+            [Condition::SpawnHookReplaced, Condition::DeadLetterHookReplaced].into_iter().collect();
         let blind = Facts { conditions, ..well() };
-        for facts in [blind, Facts { runtime_beat: beat(9), ..blind }, Facts { state: Some(State::Closed), ..blind }]
+        for facts in
+            [blind, Facts { runtime_beat: beat(9), ..blind }, Facts { state: Some(State::Closed), ..blind }]
         {
             let notes = facts.judge().notes;
             assert!(notes.has(Note::SpawnHookReplaced) && notes.has(Note::DeadLetterHookReplaced));
