@@ -54,6 +54,9 @@ const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A region of this process, and the way to count in it.
 ///
 /// Cloning is cheap; the last clone's drop closes the region.
+///
+/// Nothing may be recorded in a signal handler, and a program that closes all its descriptors does so before it makes a
+/// region; the crate's documentation says why.
 #[derive(Debug, Clone)]
 pub struct Region {
     pub(crate) core: Arc<Core>,

@@ -922,9 +922,10 @@ pub fn suspend() {
 /// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.
 pub fn wait(time: Duration) -> bool {
     let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    let end = std::time::Instant::now() + time;
+    // A time that no clock can be set forward by has no end.
+    let end = std::time::Instant::now().checked_add(time);
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(std::time::Instant::now()));
         if stopped() {
             return false;
         }
