@@ -22,7 +22,7 @@ use crate::error::OpenError;
 use crate::metrics::{Builtin, Kind, Metric, read_descriptor};
 use crate::names::{read_cell, read_name};
 use crate::records::{ClockRecord, DEAD_LETTER_WORDS, dead_letter_flags};
-use crate::region::{HeaderRecord, RegionMap, Section, State, header};
+use crate::region::{Condition, HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::{Found, RingReader};
 use crate::seqlock::{self, Patience};
 use crate::words::{WORD, Words};
@@ -46,6 +46,23 @@ pub struct Beat {
     pub count: u64,
     /// Monotonic nanoseconds of the last one.
     pub mono_ns: u64,
+}
+
+/// The conditions that hold. Bits that are not known are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conditions(u64);
+
+impl Conditions {
+    /// Whether `condition` holds.
+    pub fn has(self, condition: Condition) -> bool {
+        self.0 & condition.bit() != 0
+    }
+}
+
+impl FromIterator<Condition> for Conditions {
+    fn from_iter<I: IntoIterator<Item = Condition>>(conditions: I) -> Self {
+        Self(conditions.into_iter().fold(0, |bits, condition| bits | condition.bit()))
+    }
 }
 
 /// Who made a region.
@@ -153,6 +170,11 @@ impl<'a> RegionReader<'a> {
         State::from_word(self.words.load(header::STATE))
     }
 
+    /// What became of what the probe was installed on.
+    pub fn conditions(&self) -> Conditions {
+        Conditions(self.words.load(header::CONDITIONS))
+    }
+
     /// The beat of the probe's own thread.
     pub fn process_beat(&self) -> Beat {
         self.beat(header::PROCESS_BEAT.start)
@@ -227,6 +249,15 @@ impl<'a> RegionReader<'a> {
             untracked: untracked_spawns.saturating_sub(untracked_stops).saturating_sub(matched),
             inexact: untracked_spawns > 0 || untracked_stops > 0,
         }
+    }
+
+    /// Whether actors were spawned and all of them have stopped. False where that is not certain: while a stop waits for
+    /// its spawn, and once stops of actors have come that are older than the probe, since others of those may live.
+    pub fn no_actor_is_left(&self) -> bool {
+        let ActorTotals { spawned, live, foreign, inexact, .. } = self.actor_totals();
+        // A stop is counted before it is known to be early.
+        let waits = self.builtin(Builtin::EarlyStops) != self.builtin(Builtin::EarlyStopsDone);
+        spawned > 0 && live == 0 && foreign == 0 && !inexact && !waits
     }
 
     /// How many dead letters there ever were.

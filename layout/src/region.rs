@@ -144,6 +144,31 @@ impl State {
     }
 }
 
+/// What became of what the probe was installed on. The conditions' word of the header has a bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Condition {
+    /// The async runtime of the node was dropped, or is being dropped.
+    RuntimeDropped = 0,
+    /// The actor system was dropped.
+    SystemDropped = 1,
+    /// The living actor system has another spawn observer than the probe's.
+    SpawnHookReplaced = 2,
+    /// The living actor system has another dead-letter observer than the probe's.
+    DeadLetterHookReplaced = 3,
+}
+
+impl Condition {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] =
+        [Self::RuntimeDropped, Self::SystemDropped, Self::SpawnHookReplaced, Self::DeadLetterHookReplaced];
+
+    /// Its bit in the conditions' word.
+    pub fn bit(self) -> u64 {
+        1 << self as u64
+    }
+}
+
 /// Word indices of the header's fields.
 pub mod header {
     use core::ops::Range;
@@ -158,6 +183,8 @@ pub mod header {
     pub const RECORD: Range<usize> = 2..16;
     /// [`super::State`].
     pub const STATE: usize = 16;
+    /// A bit for each [`super::Condition`] that holds.
+    pub const CONDITIONS: usize = 17;
     /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
     /// Odd while the actor table is being settled.
@@ -740,6 +767,20 @@ impl<'a> HeaderWriter<'a> {
         }
     }
 
+    /// Says that `condition` holds from now on.
+    pub fn raise(&self, condition: Condition) {
+        if let Some(word) = self.0.get(header::CONDITIONS) {
+            word.fetch_or(condition.bit(), Ordering::Release);
+        }
+    }
+
+    /// Says that `condition` does not hold any more.
+    pub fn withdraw(&self, condition: Condition) {
+        if let Some(word) = self.0.get(header::CONDITIONS) {
+            word.fetch_and(!condition.bit(), Ordering::Release);
+        }
+    }
+
     /// Names the actor system. Once.
     pub fn set_system(&self, name: &str) {
         names::write_cell(self.words(header::SYSTEM), name);
@@ -764,6 +805,11 @@ impl<'a> HeaderWriter<'a> {
     /// The runtime task's beat.
     pub fn runtime_beat(&self, mono_ns: u64) {
         self.beat(header::RUNTIME_BEAT, mono_ns);
+    }
+
+    /// Forgets the runtime's beats, as if none was ever started.
+    pub fn no_runtime_beat(&self) {
+        self.store(header::RUNTIME_BEAT.start, 0, Ordering::Relaxed);
     }
 
     /// The beat of the thread that polls.

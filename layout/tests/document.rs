@@ -21,8 +21,8 @@ use atomscope_layout::records::{
     dead_letter_flags, live,
 };
 use atomscope_layout::region::{
-    HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR,
-    header,
+    Condition, HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR,
+    VERSION_MINOR, header,
 };
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;
@@ -153,6 +153,7 @@ fn the_header_is_documented_as_it_is() {
         words("version", header::VERSION..header::VERSION + 1),
         words("record", header::RECORD),
         words("state", header::STATE..header::STATE + 1),
+        words("conditions", header::CONDITIONS..header::CONDITIONS + 1),
         words("process_beat", header::PROCESS_BEAT),
         words("settling", header::SETTLING..header::SETTLING + 1),
         words("runtime_beat", header::RUNTIME_BEAT),
@@ -173,6 +174,10 @@ fn the_header_is_documented_as_it_is() {
     assert_eq!(
         numbers("## How a node is", &["state", "number"]),
         states.map(|s| (format!("{s:?}"), s as usize))
+    );
+    assert_eq!(
+        numbers("## How a node is", &["condition", "bit"]),
+        Condition::ALL.map(|c| (format!("{c:?}"), c.bit().trailing_zeros() as usize))
     );
 }
 

@@ -6,10 +6,11 @@
 //! beat, as two sightings beside the monotonic clock.
 #![allow(unsafe_code, reason = "the processor's counter and the kernel's clocks have no safe interface")]
 
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomscope_layout::records::ClockRecord;
+
+use crate::per_process::PerProcess;
 
 /// Where ticks come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ const FIRST_SIGHTINGS_APART: Duration = Duration::from_millis(1);
 impl Clock {
     /// The process's clock, and its first two sightings: made once, and so soon far from any later one.
     pub(crate) fn of_process() -> (Self, ClockRecord) {
-        static CLOCK: OnceLock<(Clock, ClockRecord)> = OnceLock::new();
+        static CLOCK: PerProcess<(Clock, ClockRecord)> = PerProcess::new();
         let (clock, first) = *CLOCK.get_or_init(|| {
             let clock = Self::choose();
             (clock, clock.first_sighting())

@@ -18,6 +18,7 @@ use crate::ddata::DDataProbe;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
 use crate::exporters::Exporter;
+use crate::hooks;
 #[cfg(feature = "leases")]
 use crate::leases::LeaseProbe;
 use crate::persistence::PersistenceProbe;
@@ -127,8 +128,21 @@ impl TelemetryExtension {
     }
 
     /// Installs the hooks on `system` and names it in the region. Inside a tokio runtime its beat is started too,
-    /// and its workers and tasks are watched. To be installed on one system only: a second is an error that is said once, and changes nothing.
+    /// and its workers and tasks are watched: install it in the runtime that the actors run on. To be installed on one
+    /// system only: a second is an error that is said once, and changes nothing, also after the first was dropped.
+    ///
+    /// atomr has one place for each observer. One that is set after this takes the place of the probe's, which then sees
+    /// no more; readers and one warning say so. [`Self::install_beside`] tells both.
     pub fn install(self: Arc<Self>, system: &ActorSystem) -> Arc<Self> {
+        self.install_with(system, |region, actors, letters| hooks::install(region, system, actors, letters))
+    }
+
+    /// The same, where `hook` is told what to install.
+    pub(crate) fn install_with(
+        self: Arc<Self>,
+        system: &ActorSystem,
+        hook: impl FnOnce(&Region, ActorRegistry, DeadLetterFeed),
+    ) -> Arc<Self> {
         if region::turned_off() {
             system.extensions().register(TelemetryHandle(self.clone()));
             return self;
@@ -145,14 +159,16 @@ impl TelemetryExtension {
             ));
             return self;
         }
-        region::start_runtime_beat(&self.region.core);
+        runtime::start_beat(&self.region.core);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.watch_runtime(&runtime);
         }
         self.persistence.make_room();
         system.extensions().register(TelemetryHandle(self.clone()));
-        system.set_spawn_observer(self.actors.clone());
-        system.set_dead_letter_observer(self.dead_letters.clone());
+        // The hooks are reached from the system without a step through another handle.
+        let actors = ActorRegistry::of(self.region.clone(), self.bus.clone());
+        let letters = DeadLetterFeed::of(self.region.clone(), self.bus.clone());
+        hook(&self.region, actors, letters);
         self
     }
 

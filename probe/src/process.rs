@@ -13,9 +13,8 @@ use std::thread::Thread;
 #[cfg(target_os = "linux")]
 use std::time::Instant;
 
-use crossbeam_utils::atomic::AtomicCell;
-
 use crate::error::CreateError;
+use crate::per_process::PerProcess;
 use crate::poller::Polled;
 #[cfg(target_os = "linux")]
 use crate::region::CLOSING_TAKES;
@@ -24,8 +23,8 @@ use crate::region::{Core, warn};
 use crate::region_file;
 
 /// What one process has; a forked child has another.
+#[derive(Default)]
 pub(crate) struct Process {
-    pid: u32,
     state: Mutex<State>,
     /// Told when a poller may have something else to do than what it waits for.
     pub(crate) polls_changed: Condvar,
@@ -57,36 +56,11 @@ struct Private {
     latest: String,
 }
 
-/// The process that asked last.
-#[derive(Clone, Copy)]
-struct Latest(Option<&'static Process>);
-
-impl PartialEq for Latest {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.map(std::ptr::from_ref) == other.0.map(std::ptr::from_ref)
-    }
-}
-
-impl Eq for Latest {}
-
-/// A forked child finds its parent's here, and replaces it. No lock: another thread may hold that at the fork, and then
-/// nobody gives it back in the child.
-static LATEST: AtomicCell<Latest> = AtomicCell::new(Latest(None));
-const _: () = assert!(AtomicCell::<Latest>::is_lock_free());
+static PROCESS: PerProcess<Process> = PerProcess::new();
 
 /// What this process has.
 pub(crate) fn this() -> &'static Process {
-    let pid = std::process::id();
-    loop {
-        let latest = LATEST.load();
-        if let Some(process) = latest.0.filter(|process| process.pid == pid) {
-            return process;
-        }
-        // A few hundred bytes that stay, for each process that has a region.
-        let new = Process { pid, state: Mutex::default(), polls_changed: Condvar::new() };
-        // Whoever comes second finds the first one's.
-        let _ = LATEST.compare_exchange(latest, Latest(Some(Box::leak(Box::new(new)))));
-    }
+    PROCESS.get_or_init(Process::default)
 }
 
 impl Process {
@@ -178,9 +152,7 @@ extern "C" fn close_all() {
     // A panic here would abort a process that is ending in good order.
     let _ = std::panic::catch_unwind(|| {
         // A forked child may have made none.
-        let Some(process) = LATEST.load().0.filter(|process| process.pid == std::process::id()) else {
-            return;
-        };
+        let Some(process) = PROCESS.get() else { return };
         let Some(mut state) = process.lock_or_give_up() else { return };
         state.is_ending = true;
         // Whoever drops the last handle right now has its core until the region is closed.

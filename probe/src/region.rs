@@ -59,10 +59,15 @@ const CROWD: usize = 8;
 /// Of the room that is left for named segments, the part that one of several regions of a process takes at most, unless it
 /// was asked to be that large.
 const SHARE_OF_ROOM: u64 = 4;
+/// The longest interval of polls: one that any clock can be set forward by.
+const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A region of this process, and the way to count in it.
 ///
 /// Cloning is cheap; the last clone's drop closes the region.
+///
+/// Nothing may be recorded in a signal handler, and a program that closes all its descriptors does so before it makes a
+/// region; the crate's documentation says why.
 #[derive(Debug, Clone)]
 pub struct Region {
     pub(crate) core: Arc<Core>,
@@ -177,10 +182,10 @@ impl RegionBuilder {
         self
     }
 
-    /// From one poll of the components that tell nothing by themselves to the next; a second unless told, and 10 ms at
-    /// least.
+    /// From one poll of the components that tell nothing by themselves to the next; a second unless told, 10 ms at least,
+    /// and a year at most.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
+        self.poll_interval = interval.min(LONGEST_POLL_INTERVAL);
         self
     }
 
@@ -531,7 +536,7 @@ pub(crate) struct Core {
     /// Whether it is done.
     is_closed: AtomicBool,
     #[cfg(feature = "atomr")]
-    wake_runtime: Arc<tokio::sync::Notify>,
+    pub(crate) wake_runtime: Arc<tokio::sync::Notify>,
 }
 
 /// Since which round each waiting stop waits. Only the sampler looks here.
@@ -1113,27 +1118,6 @@ fn pid_namespace() -> Option<u64> {
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
-/// timer of the runtime for that.
-#[cfg(feature = "atomr")]
-pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    if core.is_private() {
-        return;
-    }
-    core.header().runtime_beat(clock::mono_ns());
-    let (wake, core) = (core.wake_runtime.clone(), Arc::downgrade(core));
-    runtime.spawn(async move {
-        loop {
-            wake.notified().await;
-            match core.upgrade() {
-                Some(core) if !core.is_closing() => core.header().runtime_beat(clock::mono_ns()),
-                _ => return,
-            }
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use tracing::span;
@@ -1168,6 +1152,12 @@ mod tests {
                 "{most:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_longest_interval_of_polls_can_be_waited_for() {
+        let interval = Region::builder("slow").poll_interval(Duration::MAX).poll_interval;
+        assert!(std::time::Instant::now().checked_add(interval).is_some());
     }
 
     #[test]

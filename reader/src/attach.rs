@@ -264,7 +264,15 @@ impl Region {
             Contents::Dump { taken, bytes } => {
                 (Memory::copied(&file, raw::HEADER_BYTES, bytes)?, Some(taken))
             }
-            Contents::Region { lock: Lock::Free, bytes } => (Memory::copied(&file, 0, bytes)?, None),
+            Contents::Region { lock: Lock::Free, bytes } => {
+                let memory = Memory::copied(&file, 0, bytes)?;
+                let reader = memory.reader()?;
+                // Without its lock it may live all the same.
+                match judge(&reader, &reader.identity().header, Lock::Free, process).verdict.is_alive() {
+                    true => (map(&file, meta.len())?, None),
+                    false => (memory, None),
+                }
+            }
             Contents::Region { .. } => (map(&file, meta.len())?, None),
         };
         let identity = memory.reader()?.identity();
@@ -348,7 +356,7 @@ impl Region {
     pub fn lock(&self) -> Lock {
         match self.dumped {
             Some(_) => Lock::Free,
-            None => query_lock(self.file.as_raw_fd()),
+            None => lock_of(&self.file, self.inode, &self.identity.header, self.process),
         }
     }
 
@@ -358,7 +366,7 @@ impl Region {
             return Ok(taken.liveness);
         }
         let lock = match self.memory {
-            Memory::Mapped(..) => query_lock(self.file.as_raw_fd()),
+            Memory::Mapped(..) => self.lock(),
             Memory::Copied(_) => Lock::Free,
         };
         Ok(judge(&self.reader()?, &self.identity.header, lock, self.process))
@@ -409,8 +417,9 @@ impl Glance {
             Contents::Region { .. } => {
                 let memory = map(&file, meta.len())?;
                 let reader = memory.reader()?;
-                let liveness =
-                    judge(&reader, &reader.identity().header, query_lock(file.as_raw_fd()), process);
+                let header = reader.identity().header;
+                let lock = lock_of(&file, Inode::of(&meta), &header, process);
+                let liveness = judge(&reader, &header, lock, process);
                 let glance = glance(memory.words(), reader, liveness, None);
                 if memory.has_faulted() { Err(Refusal::Shrunk) } else { Ok(glance) }
             }
@@ -445,19 +454,31 @@ fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&Taken>) -> 
     }
 }
 
+/// What the lock says of the node whose process is this one, as far as it is known.
+fn lock_of(file: &File, inode: Inode, header: &HeaderRecord, process: Option<u32>) -> Lock {
+    let has_mapped =
+        |pid| process::may_have_mapped(pid, header.process_start_ticks, inode.device, inode.number);
+    match query_lock(file.as_raw_fd()) {
+        Lock::Free if process.is_some_and(has_mapped) => Lock::Lost,
+        lock => lock,
+    }
+}
+
 /// The lock was asked for before the state is read here: a node says that it closes before it lets go, so whoever sees
 /// it gone also sees its last word.
 fn judge(reader: &RegionReader<'_>, header: &HeaderRecord, lock: Lock, process: Option<u32>) -> Liveness {
     let same_boot =
         (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten();
     let seen = process.map(|pid| Stat::of(pid).ok().filter(|s| s.start_ticks == header.process_start_ticks));
-    // A process that is not found is gone only if its number would mean the same here.
-    let local = process::pid_namespace() == Some(header.pid_namespace);
+    // A process that is not found is gone only if it would be seen from here.
+    let local = process::pid_namespace() == Some(header.pid_namespace) || process::sees_all();
     Facts {
         state: reader.state(),
         lock,
         same_boot,
         process: seen.or(local.then_some(None)),
+        conditions: reader.conditions(),
+        no_actor_left: reader.no_actor_is_left(),
         process_beat: reader.process_beat(),
         runtime_beat: reader.runtime_beat(),
         now_mono_ns: monotonic_ns(),
@@ -520,6 +541,9 @@ impl Checked {
             return Err(Refusal::HardLinks { owner, links: meta.nlink() });
         }
         let process = writer(&record, &meta, lock, pid)?;
+        let lock = lock_of(&file, Inode::of(&meta), &record, process);
+        // The number of a dead process may be another's by now.
+        let process = process.filter(|_| lock != Lock::Free);
         if meta.len() > max_bytes {
             return Err(Refusal::TooLarge { bytes: meta.len(), most: max_bytes });
         }
@@ -532,7 +556,8 @@ impl Checked {
     }
 }
 
-/// The process that wrote a region, as this program sees it, if it lives; an error if the file cannot be its.
+/// The process of the number and start that a region names, as this program sees it, if there is one; an error if the file
+/// cannot be its.
 fn writer(
     record: &HeaderRecord,
     meta: &Metadata,
@@ -552,8 +577,7 @@ fn writer(
         if !users.contains(&owner) && !was_root {
             return Err(Refusal::OthersProcess { owner, pid, user: users[1] });
         }
-        // The number of a dead process may be another's by now.
-        return Ok((lock != Lock::Free).then_some(pid));
+        return Ok(Some(pid));
     }
     let local = u32::try_from(record.pid).ok().filter(|_| process::is_ours(record.pid_namespace));
     if let Some(pid) = local.filter(|pid| lock == Lock::Held && Stat::of(*pid).is_ok()) {
@@ -898,9 +922,10 @@ pub fn suspend() {
 /// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.
 pub fn wait(time: Duration) -> bool {
     let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    let end = std::time::Instant::now() + time;
+    // A time that no clock can be set forward by has no end.
+    let end = std::time::Instant::now().checked_add(time);
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(std::time::Instant::now()));
         if stopped() {
             return false;
         }

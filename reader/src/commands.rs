@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use atomscope::attach::{AttachError, Glance, Refusal};
 use atomscope::find::{Chosen, Found, Search, Who, others_note};
-use atomscope::liveness::Verdict;
+use atomscope::liveness::{Liveness, Notes, Verdict};
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
 use atomscope::snapshot::{self, About, Dump, HistogramDump, MetricDump, Snapshot};
@@ -75,10 +75,11 @@ pub fn search(place: &Place) -> Search {
     Search { dir: place.dir.clone(), max_bytes: place.max_size }
 }
 
-/// The colour of a verdict.
-pub fn style(verdict: Verdict) -> anstyle::Style {
-    match verdict {
-        Verdict::Live => table::GOOD,
+/// The colour of how a node is.
+pub fn style(liveness: &Liveness) -> anstyle::Style {
+    match liveness.verdict {
+        Verdict::Live if liveness.notes.is_empty() => table::GOOD,
+        Verdict::Live => table::ODD,
         Verdict::Crashed | Verdict::Wedged(_) => table::BAD,
         Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => table::ODD,
     }
@@ -96,6 +97,8 @@ pub struct PsRow {
     pub system: Option<String>,
     pub state: &'static str,
     pub why: Option<String>,
+    /// What is to be known beside the state; `None` of what cannot be read.
+    pub conditions: Option<Notes>,
     pub age_s: Option<f64>,
     pub beat_age_s: Option<f64>,
     pub actors: Option<u64>,
@@ -136,8 +139,9 @@ impl PsRow {
             state: verdict.word(),
             why: match dumped {
                 Some(taken) => Some(format!("this is a dump, taken at {}", rfc3339(taken.unix_ns))),
-                None => verdict.why().map(str::to_owned),
+                None => liveness.why(),
             },
+            conditions: Some(liveness.notes),
             age_s: Some(seconds(snapshot::age(now_unix_ns, created))),
             beat_age_s: liveness.newest_beat_age().map(seconds),
             actors: live_actors,
@@ -147,7 +151,7 @@ impl PsRow {
             program: Some(identity.program),
             writer_version: Some(identity.writer),
             created_at: Some(rfc3339(created)),
-            style: style(verdict),
+            style: style(&liveness),
             is_alive,
             glance: Some(glance),
         }
@@ -160,6 +164,7 @@ impl PsRow {
             system: None,
             state: error.why.word(),
             why: Some(error.why.to_string()),
+            conditions: None,
             age_s: None,
             beat_age_s: None,
             actors: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::Style;
 use atomscope::attach::{AttachError, FileSystem, Refusal, Region};
 use atomscope::find::{FindError, Found, Search, others_note};
-use atomscope::liveness::{Evidence, Lock, Verdict, Wedge};
+use atomscope::liveness::{Evidence, Lock, Note, Verdict, Wedge};
 use atomscope::process;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
@@ -84,6 +84,46 @@ impl Chart {
         let (path, pid, node) = (path.clone(), *pid, node.clone());
         let (finding, advice) = (finding.into(), advice.map(str::to_owned));
         self.findings.push(Finding { level, path, pid, node, finding, advice });
+    }
+
+    /// What stands beside a verdict.
+    fn add_note(&mut self, note: Note, pid: u64) {
+        let (level, advice) = match note {
+            Note::RuntimeDropped => (
+                Level::Warning,
+                format!(
+                    "none of its actors goes on. If the process should have ended by now, the drop of its runtime waits for \
+                     a thread that blocks: look at /proc/{pid}/task, or use a debugger. What is listed is as it was then"
+                ),
+            ),
+            Note::SystemDropped => (
+                Level::Warning,
+                "what is listed is as it was then: atomr tells nothing of the actors of a dropped system. A new system \
+                 needs a new extension; the region goes when the last handle of the old one is dropped"
+                    .to_owned(),
+            ),
+            Note::SpawnHookReplaced | Note::DeadLetterHookReplaced => (
+                Level::Warning,
+                "atomr has one place for each observer, and a second telemetry, or any observer that is set later, takes \
+                 it: set that first and install the probe with `install_beside`, which tells both"
+                    .to_owned(),
+            ),
+            Note::LockLost => (
+                Level::Warning,
+                "a daemon that closes all descriptors has to do so before the probe is made: readers that cannot see the \
+                 process take the node for dead"
+                    .to_owned(),
+            ),
+            Note::LockFree => {
+                (Level::Note, "in a few seconds its beats will tell which, or where the process can be seen".to_owned())
+            }
+            Note::NoActorLeft => (
+                Level::Note,
+                "all actors that were spawned since the probe was installed have stopped, as after `terminate()`"
+                    .to_owned(),
+            ),
+        };
+        self.add(level, note.text(), Some(&advice));
     }
 
     fn good(&mut self, finding: impl Into<String>) {
@@ -324,7 +364,8 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
             "its file system has no locks of the kind that a node holds, so whether it lives is judged by less",
             Some("keep regions in /dev/shm or on another tmpfs"),
         ),
-        Lock::Held | Lock::Free => chart.good("locks work there"),
+        // Of one that is lost its health tells.
+        Lock::Held | Lock::Free | Lock::Lost => chart.good("locks work there"),
     }
     if FileSystem::of(region.path()).is_ok_and(|found| !found.is_memory) {
         chart.add(
@@ -339,10 +380,11 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
 fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     let liveness = snapshot.liveness;
     let pid = snapshot.pid;
+    // What stands beside the verdict has its own advice below.
     let text = format!("the node is {}", liveness.verdict);
     if region.dumped().is_some() {
         // What there was to do then is nothing to do now, and perhaps on another machine.
-        chart.add(Level::Note, text.replacen("is", "was", 1), None);
+        chart.add(Level::Note, format!("the node was {liveness}"), None);
         return;
     }
     let path = clean_path(region.path());
@@ -378,6 +420,7 @@ fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
             chart.add(Level::Note, text, Some("`rm` removes the file when it is no longer wanted"))
         }
     }
+    liveness.notes.iter().for_each(|note| chart.add_note(note, pid));
     if liveness.evidence == Evidence::Heartbeat {
         let advice = "run this program where the process can be seen, or as root";
         chart.add(

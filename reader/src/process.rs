@@ -98,6 +98,13 @@ pub fn translate(inner: u64, namespace: u64, start_ticks: u64) -> Option<u32> {
     all().into_iter().filter(started).find(|pid| innermost_pid(*pid) == Some(inner) && there(pid))
 }
 
+/// Whether every process of this machine can be seen from here: in its first pid namespace, to whose inode the kernel gives
+/// the same number on every machine.
+pub fn sees_all() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFC;
+    pid_namespace() == Some(FIRST)
+}
+
 /// Whether a process id of pid namespace `namespace` means the same here. Without a namespace (0) it is taken to.
 pub fn is_ours(namespace: u64) -> bool {
     namespace == 0 || pid_namespace() == Some(namespace)
@@ -166,6 +173,21 @@ pub fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
     Ok(mapped.any(|mapping| mapping.device == device && mapping.inode == inode))
+}
+
+/// Whether process `pid`, which started at `start_ticks`, lives and has that file mapped shared and writable, or may have:
+/// where its mappings may not be looked at, and where a file system shows them with another device than `stat`.
+pub fn may_have_mapped(pid: u32, start_ticks: u64, device: u64, inode: u64) -> bool {
+    let lives = Stat::of(pid).is_ok_and(|stat| stat.start_ticks == start_ticks && !stat.is_dead());
+    lives
+        && match fs::read(format!("/proc/{pid}/maps")) {
+            Ok(maps) => {
+                let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
+                let is_anonymous = libc::major(device) == 0;
+                mapped.any(|mapping| mapping.inode == inode && (mapping.device == device || is_anonymous))
+            }
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
 }
 
 /// A shared writable mapping of a file.

@@ -24,7 +24,7 @@ use atomscope_layout::words::{WORD, Words};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::attach::{AttachError, Region};
-use crate::liveness::{Evidence, Liveness, Verdict, Wedge};
+use crate::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 use crate::redact::Redactor;
 use crate::snapshot::now_unix_ns;
 
@@ -33,7 +33,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSRAW");
 /// Bytes before the region: one page.
 pub const HEADER_BYTES: u64 = 4096;
 const VERSION_MAJOR: u32 = 1;
-const VERSION_MINOR: u32 = 0;
+const VERSION_MINOR: u32 = 1;
 /// A beat that never was.
 const NEVER: u64 = u64::MAX;
 /// A control word in a state that no writer knows: whoever reads it counts the slot as unreadable.
@@ -72,9 +72,10 @@ struct HeaderRecord {
     process_beat_age_ns: u64,
     runtime_beat_age_ns: u64,
     flags: u64,
+    notes: u64,
 }
 
-const _: () = assert!(size_of::<HeaderRecord>() == 88);
+const _: () = assert!(size_of::<HeaderRecord>() == 96);
 const _: () = assert!(std::mem::offset_of!(HeaderRecord, verdict) == 48);
 
 /// What was known of a node when its region was copied.
@@ -127,6 +128,7 @@ impl HeaderRecord {
             pid: self.pid,
             liveness: Liveness {
                 verdict,
+                notes: Notes::from_bits(self.notes),
                 evidence,
                 process_beat_age: age(self.process_beat_age_ns),
                 runtime_beat_age: age(self.runtime_beat_age_ns),
@@ -182,6 +184,7 @@ impl RawDump {
             process_beat_age_ns: age(liveness.process_beat_age),
             runtime_beat_age_ns: age(liveness.runtime_beat_age),
             flags: if at_rest { AT_REST } else { 0 } | if redacted { REDACTED } else { 0 },
+            notes: liveness.notes.bits(),
         };
         let mut page = [0u8; HEADER_BYTES as usize];
         let _ = record.write_to_prefix(&mut page);
@@ -358,6 +361,7 @@ mod tests {
     use zerocopy::FromZeros as _;
 
     use super::*;
+    use crate::liveness::Note;
 
     /// Whether some table of the layout's document starts a row with these cells.
     fn is_documented(cells: &[&str]) -> bool {
@@ -374,7 +378,7 @@ mod tests {
             }};
         }
         let fields = fields!(magic version header_bytes region_bytes taken_unix_ns pid verdict evidence
-            process_beat_age_ns runtime_beat_age_ns flags);
+            process_beat_age_ns runtime_beat_age_ns flags notes);
         for (name, offset, bytes) in fields {
             let cells = [format!("`{name}`"), offset.to_string(), bytes.to_string()];
             assert!(is_documented(&cells.each_ref().map(String::as_str)), "{name} at {offset}");
@@ -387,6 +391,11 @@ mod tests {
             let why = verdict.why().map_or(" ".to_owned(), |why| format!(" {why} "));
             let row = format!("\n| {name} | {number} | {} |{why}|", verdict.word());
             assert!(include_str!("../../layout/LAYOUT.md").contains(&row), "{row}");
+        }
+        for note in Note::ALL {
+            let bit = (note as u64).to_string();
+            let cells = [&format!("{note:?}"), &bit, note.name(), note.text()];
+            assert!(is_documented(&cells), "{note:?}");
         }
         for (number, evidence) in EVIDENCES {
             let name = format!("{evidence:?}");

@@ -160,7 +160,7 @@ impl Redactor {
                 write_cell(&to[range], &self.name(&text));
             }
         };
-        [header::MAGIC..header::RECORD.end, header::STATE..header::STATE + 1, header::PROCESS_BEAT]
+        [header::MAGIC..header::RECORD.end, header::STATE..header::CONDITIONS + 1, header::PROCESS_BEAT]
             .into_iter()
             .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
             .chain([header::CLOCK])

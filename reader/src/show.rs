@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use atomscope::attach::Region;
+use atomscope::liveness::Notes;
 use atomscope::snapshot::{self, Snapshot};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
@@ -31,7 +32,8 @@ const LETTERS: usize = 5;
 struct Summary {
     node: String,
     state: &'static str,
-    why: Option<&'static str>,
+    why: Option<String>,
+    conditions: Notes,
     liveness: atomscope::liveness::Evidence,
     dumped_at: Option<String>,
     pid: u64,
@@ -99,7 +101,8 @@ impl Summary {
         Ok(Self {
             node: identity.node,
             state: liveness.verdict.word(),
-            why: liveness.verdict.why(),
+            why: liveness.why(),
+            conditions: liveness.notes,
             liveness: liveness.evidence,
             dumped_at: dumped.map(|_| rfc3339(taken_unix_ns)),
             pid,
@@ -188,8 +191,7 @@ pub fn types(actors: &ActorList) -> Vec<TypeCount> {
 pub fn show(place: &Place, args: cli::Show) -> Result<(), Failure> {
     let chosen = attach(place, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
-    let verdict = snapshot.liveness.verdict;
-    let colour = style(verdict);
+    let colour = style(&snapshot.liveness);
     let summary = Summary::new(&chosen.region, snapshot)?;
     if args.json {
         return to_stdout(|out| write_json(out, &summary));
@@ -224,7 +226,7 @@ impl Page<'_> {
         } else {
             (anstyle::Style::new(), anstyle::Style::new())
         };
-        let why = summary.why.map(|why| format!(": {why}")).unwrap_or_default();
+        let why = summary.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let state = match &summary.dumped_at {
             Some(at) => format!("dump of a {} node taken at {at}{why}", summary.state),
             None => format!("{}{why}", summary.state),

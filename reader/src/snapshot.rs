@@ -17,7 +17,7 @@ use atomscope_layout::region::header;
 use serde::Serialize;
 
 use crate::attach::{AttachError, Region};
-use crate::liveness::{Evidence, Liveness, STALE};
+use crate::liveness::{Evidence, Liveness, Note, Notes, STALE, Verdict};
 use crate::raw::Taken;
 use crate::vitals::Vitals;
 
@@ -157,18 +157,21 @@ impl Snapshot {
     /// What a reader should know before trusting the data, in sentences; nothing if all is well.
     pub fn caveats(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let Liveness { verdict, evidence, .. } = self.liveness;
+        let Liveness { verdict, evidence, notes: of_liveness, .. } = self.liveness;
         let age = self.liveness.newest_beat_age();
         if self.dumped.is_some() {
             let taken = rfc3339(self.taken_unix_ns);
             notes.push(format!("this is a dump of a {} node, taken at {taken}", verdict.word()));
-            notes.extend(verdict.why().map(|why| format!("when it was dumped: {why}")));
-        } else if verdict.word() != "live" {
+            notes.extend(self.liveness.why().map(|why| format!("when it was dumped: {why}")));
+        } else if !self.liveness.is_well() {
+            let age = age.filter(|_| verdict != Verdict::Live);
             let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));
-            notes.push(format!("the node is {verdict}{}", since.unwrap_or_default()));
+            notes.push(format!("the node is {}{}", self.liveness, since.unwrap_or_default()));
         }
         match evidence {
             Evidence::Lock => {}
+            // The notes have said that there is a lock, and that it tells nothing.
+            _ if of_liveness.has(Note::LockLost) || of_liveness.has(Note::LockFree) => {}
             Evidence::Process => notes.push("no lock to go by: judged by its process and the boot id".into()),
             Evidence::Heartbeat => notes.push("no lock and no process to go by: judged by its beats".into()),
         }
@@ -239,7 +242,8 @@ impl Snapshot {
         let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
         let atomscope = About {
             state: liveness.verdict.word(),
-            why: liveness.verdict.why(),
+            why: liveness.why(),
+            conditions: liveness.notes,
             liveness: liveness.evidence,
             pid: self.pid,
             uid: identity.header.uid,
@@ -322,7 +326,9 @@ pub struct Dump {
 #[allow(missing_docs, reason = "the fields say it; those of Snapshot say more")]
 pub struct About {
     pub state: &'static str,
-    pub why: Option<&'static str>,
+    pub why: Option<String>,
+    /// What is to be known beside that.
+    pub conditions: Notes,
     /// What `state` rests on.
     pub liveness: Evidence,
     pub pid: u64,

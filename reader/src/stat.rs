@@ -122,7 +122,7 @@ struct Row {
     unreadable: u64,
     beat_age_s: Option<f64>,
     state: &'static str,
-    why: Option<&'static str>,
+    why: Option<String>,
     /// Of one processor; the same interval.
     cpu_percent: Option<f64>,
     memory_bytes: Option<u64>,
@@ -158,7 +158,7 @@ impl Row {
             unreadable: sample.unreadable,
             beat_age_s: sample.liveness.newest_beat_age().map(seconds),
             state: sample.liveness.verdict.word(),
-            why: sample.liveness.verdict.why(),
+            why: sample.liveness.why(),
             cpu_percent: sample
                 .process
                 .zip(cpu_before)
@@ -311,13 +311,13 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
                 Row::new(&sample, Counts::default(), Some(0.0), life, true, rates)
             }
         };
-        let colour = style(sample.liveness.verdict);
+        let colour = style(&sample.liveness);
         to_stdout(|out| form.write(out, number, &row, colour))?;
         if region.dumped().is_some() {
             return Ok(());
         }
         if !sample.liveness.verdict.is_alive() {
-            note(&format!("the node has ended: {}", sample.liveness.verdict));
+            note(&format!("the node has ended: {}", sample.liveness));
             return Ok(());
         }
         let next = sample.at + interval;

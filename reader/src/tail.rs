@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use atomscope::attach::{AttachError, Inode, Refusal, Region, stop_on_signals, wait};
 use atomscope::find::{FindError, Who};
-use atomscope::liveness::Verdict;
+use atomscope::liveness::{Liveness, Note, Verdict};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope_layout::decode::{Clock, rfc3339};
 use atomscope_layout::dto::ClusterMembershipDiff;
@@ -47,7 +47,7 @@ struct Source {
 struct Following {
     region: Region,
     follower: Follower,
-    verdict: Verdict,
+    liveness: Liveness,
     node: String,
     /// The node by name, or by name and process if it needs telling apart.
     pid: u64,
@@ -62,7 +62,7 @@ struct Following {
 /// Why there is nothing more to come of a node.
 #[derive(Debug)]
 enum End {
-    Ended(Verdict),
+    Ended(Liveness),
     Failed(AttachError),
 }
 
@@ -91,7 +91,7 @@ struct Lost {
 
 impl Following {
     fn new(region: Region, since: Option<Since>, is_successor: bool) -> Result<Self, Failure> {
-        let verdict = region.liveness()?.verdict;
+        let liveness = region.liveness()?;
         let reader = region.reader()?;
         // What is no longer kept of a time that is asked for is a loss.
         let follower = match (is_successor, since) {
@@ -105,7 +105,7 @@ impl Following {
         let (node, pid) = (region.identity().node.clone(), region.pid());
         let clock = reader.clock();
         let (is_unnamed, end) = (false, None);
-        Ok(Self { follower, verdict, node, pid, clock, since_unix_ns, region, is_unnamed, end })
+        Ok(Self { follower, liveness, node, pid, clock, since_unix_ns, region, is_unnamed, end })
     }
 
     /// What is new, until the end.
@@ -121,8 +121,8 @@ impl Following {
 
     fn try_look(&mut self, source: usize, twice: bool) -> Result<Vec<Item>, AttachError> {
         // Before the look: what a node that is dead by then has published is all there.
-        let verdict = self.region.liveness()?.verdict;
-        let ended = !verdict.is_alive() || self.region.dumped().is_some();
+        let liveness = self.region.liveness()?;
+        let ended = !liveness.verdict.is_alive() || self.region.dumped().is_some();
         let reader = self.region.reader()?;
         self.clock = reader.clock().or(self.clock);
         let mut looks =
@@ -131,12 +131,14 @@ impl Following {
             looks.push(self.follower.look(&reader));
         }
         self.region.still_whole()?;
-        if !ended && verdict != self.verdict {
-            note(&format!("{}: the node is {verdict} now", self.title()));
+        // That its actors come and go, the events tell.
+        let how = |liveness: &Liveness| (liveness.verdict, liveness.notes.without(Note::NoActorLeft));
+        if !ended && how(&liveness) != how(&self.liveness) {
+            note(&format!("{}: the node is {liveness} now", self.title()));
         }
-        self.verdict = verdict;
+        self.liveness = liveness;
         if ended {
-            self.end = Some(End::Ended(verdict));
+            self.end = Some(End::Ended(liveness));
         } else if !self.is_unnamed && !self.region.is_at_its_path() {
             self.is_unnamed = true;
             let file = clean_path(self.region.path());
@@ -311,7 +313,7 @@ impl Source {
             let state = taken.liveness.verdict.word();
             note(&format!("this is a dump of a {state} node, taken at {}", rfc3339(taken.unix_ns)));
         } else if let Verdict::Wedged(_) = chosen.liveness.verdict {
-            note(&format!("the node is {}", chosen.liveness.verdict));
+            note(&format!("the node is {}", chosen.liveness));
         }
         let who = Who::Node(region.identity().node.clone().into());
         let following = Following::new(region, args.since, false)?;
@@ -339,9 +341,9 @@ impl Source {
         let waiting = if args.retry { "; waiting for its successor" } else { "" };
         let title = following.title();
         let (state, why, failure) = match &following.end {
-            Some(End::Ended(verdict)) => {
-                note(&format!("{title} has ended: {verdict}{waiting}"));
-                (verdict.word(), verdict.why().map(str::to_owned), None)
+            Some(End::Ended(liveness)) => {
+                note(&format!("{title} has ended: {liveness}{waiting}"));
+                (liveness.verdict.word(), liveness.why(), None)
             }
             Some(End::Failed(error)) => {
                 note(&format!("{title}: {error}{waiting}"));

@@ -39,6 +39,7 @@ READY = 1 << 63
 CUT_MARK = "…#"
 CUT_BYTES = 36
 POLL_INTERVAL = 68
+EARLY_STOPS, EARLY_STOPS_DONE = 4, 5
 
 FREE, BUSY, PLUS, MINUS = 0, 1, 2, 3
 STARTING, RUNNING, STOPPING, CLOSED = 1, 2, 3, 4
@@ -56,6 +57,24 @@ VERDICTS = {
     8: ("crashed", "its process ended without closing the region"),
 }
 EVIDENCE = {1: "lock", 2: "process", 3: "heartbeat"}
+NOTES = [
+    ("runtime_dropped", "its async runtime was dropped"),
+    ("system_dropped", "its actor system was dropped"),
+    (
+        "spawn_hook_replaced",
+        "another spawn observer took the place of the probe's, so that actors come and go unseen",
+    ),
+    (
+        "dead_letter_hook_replaced",
+        "another dead-letter observer took the place of the probe's, so that dead letters go unseen",
+    ),
+    ("lock_lost", "lock lost: something in the process closed its descriptors"),
+    ("lock_free", "nobody holds its lock: it ended a moment ago, or lost the lock"),
+    ("no_actor_left", "no top-level actor left"),
+]
+RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT = 1, 2, 16, 32, 64
+CONDITIONS = 15
+FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
 # Of the sections: id, least count, least stride; those whose stride is exactly that.
 SECTIONS = {
@@ -1014,16 +1033,38 @@ def process_of(region):
     return fields[0].decode() if int(fields[19]) == region.start_ticks else None
 
 
-def judge(region, lock, process, same_boot, state):
+def has_mapped(region, descriptor):
+    """Whether the node's process has the file mapped, or may have."""
+    file = os.fstat(descriptor)
+    try:
+        with open(f"/proc/{region.pid}/maps", encoding="utf-8", errors="replace") as maps:
+            mapped = [line.split() for line in maps]
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return any(fields[1][1] == "w" and fields[1][3] == "s" and int(fields[4]) == file.st_ino for fields in mapped)
+
+
+def judge(region, lock, process, same_boot, state, is_mapped):
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
     def age(offset):
         count, mono_ns = region.beat(offset)
-        known = count > 0 and (lock is True or same_boot is not False)
+        known = count > 0 and (lock is True or is_mapped or same_boot is not False)
         return max(now - mono_ns, 0) if known else None
 
     process_age, runtime_age = age(256), age(384)
-    if lock is not None:
+    beats, beaten = region.beat(256)
+    conditions = region.words.load(136) & CONDITIONS
+    notes = conditions
+    if lock is False and is_mapped:
+        lives, evidence = True, 2
+        notes |= LOCK_LOST
+    elif lock is False and process == "unseen" and same_boot and beats and 0 <= now - beaten <= STALE_NS:
+        lives, evidence = True, 3
+        notes |= LOCK_FREE
+    elif lock is not None:
         lives, evidence = lock, 1
     elif process != "unseen":
         lives, evidence = process is not None and process not in "ZX", 2
@@ -1040,13 +1081,21 @@ def judge(region, lock, process, same_boot, state):
         verdict = 4
     elif state == STARTING:
         verdict = 1
-    elif state == STOPPING:
+    elif state == STOPPING or conditions & RUNTIME_DROPPED:
         verdict = 6
     elif runtime_age is not None and runtime_age > STALE_NS:
         verdict = 5
     else:
         verdict = 2
-    return verdict, evidence, process_age, runtime_age
+    if verdict == 7:
+        notes &= ~(RUNTIME_DROPPED | SYSTEM_DROPPED | LOCK_LOST | LOCK_FREE)
+    totals = region.totals()
+    is_certain = totals["foreign"] == 0 and not totals["inexact"]
+    is_certain = is_certain and region.builtin(EARLY_STOPS) == region.builtin(EARLY_STOPS_DONE)
+    is_bare = totals["spawned"] > 0 and totals["live"] == 0 and is_certain
+    if verdict == 2 and state == RUNNING and is_bare and not conditions & SYSTEM_DROPPED:
+        notes |= NO_ACTOR_LEFT
+    return verdict, notes, evidence, process_age, runtime_age
 
 
 def liveness(region, descriptor):
@@ -1059,8 +1108,12 @@ def liveness(region, descriptor):
                 same_boot = bytes.fromhex(file.read().strip().replace("-", "")) == region.boot_id
         except OSError:
             pass
-    process = process_of(region) if lock is not False else "unseen"
-    return judge(region, lock, process, same_boot, state)
+    process = process_of(region)
+    is_there = process not in (None, "unseen", "Z", "X")
+    is_mapped = lock is False and is_there and has_mapped(region, descriptor)
+    if process == "unseen" and os.stat("/proc/self/ns/pid").st_ino == FIRST_PID_NAMESPACE and lock is False:
+        process = None
+    return judge(region, lock, process, same_boot, state, is_mapped)
 
 
 class Source:
@@ -1069,7 +1122,7 @@ class Source:
     def __init__(self, path):
         self.file = open(path, "rb")
         size = os.fstat(self.file.fileno()).st_size
-        start = self.file.read(88)
+        start = self.file.read(96)
         self.raw = start[:8] == b"ATOMSRAW"
         if self.raw:
             (
@@ -1082,12 +1135,13 @@ class Source:
                 evidence,
                 *ages,
                 self.flags,
-            ) = struct.unpack("<10Q", start[8:])
+                notes,
+            ) = struct.unpack("<11Q", start[8:])
             if version >> 32 != 1 or header_bytes != HEADER_BYTES or region_bytes + HEADER_BYTES > size:
                 raise Refused("corrupt or incompatible dump")
             if verdict not in VERDICTS or evidence not in EVIDENCE:
                 raise Refused("corrupt dump")
-            self.liveness = (verdict, evidence, *(None if age == NEVER else age for age in ages))
+            self.liveness = (verdict, notes, evidence, *(None if age == NEVER else age for age in ages))
             self.file.seek(HEADER_BYTES)
             self.region = Region(Words(self.file.read(region_bytes), 0, region_bytes))
         else:
@@ -1105,8 +1159,10 @@ class Source:
         recent, letters = region.dead_letters()
         subsystems, more = region.subsystems()
         generated_at = rfc3339(self.taken_unix_ns if self.raw else time.time_ns())
-        verdict, evidence, process_age, runtime_age = self.liveness
+        verdict, notes, evidence, process_age, runtime_age = self.liveness
         state, why = VERDICTS[verdict]
+        notes = [note for bit, note in enumerate(NOTES) if notes >> bit & 1]
+        why = "; ".join([why] * (why is not None) + [text for _, text in notes]) or None
         (polls, polled), (_, beaten) = region.beat(1792), region.beat(256)
         poll_age, is_stuck = None, False
         if polls and process_age is not None:
@@ -1119,6 +1175,7 @@ class Source:
         about = {
             "state": state,
             "why": why,
+            "conditions": [name for name, _ in notes],
             "liveness": EVIDENCE[evidence],
             "pid": self.pid,
             "uid": region.uid,

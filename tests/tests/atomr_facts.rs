@@ -255,6 +255,83 @@ async fn actors_do_not_keep_their_system_alive_so_that_its_observers_end_with_it
     drop(actor);
 }
 
+/// Counts its drop, and says whether a system's extensions still had their token then.
+struct Leaving {
+    token: std::sync::Weak<()>,
+    left: Arc<Mutex<Vec<(&'static str, bool)>>>,
+    name: &'static str,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.left.lock().unwrap().push((self.name, self.token.strong_count() > 0));
+    }
+}
+
+impl SpawnObserver for Leaving {
+    fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+    fn on_stop(&self, _: &ActorPath) {}
+}
+
+impl DeadLetterObserver for Leaving {
+    fn on_dead_letter(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+}
+
+#[tokio::test]
+async fn an_observer_is_dropped_when_another_is_set_and_with_its_system_after_the_extensions() {
+    struct Token(#[expect(dead_code, reason = "held")] Arc<()>);
+    let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
+    let (token, left) = (Arc::new(()), Arc::new(Mutex::new(Vec::new())));
+    let leaving = |name| Arc::new(Leaving { token: Arc::downgrade(&token), left: left.clone(), name });
+    system.set_spawn_observer(leaving("first"));
+    system.set_spawn_observer(leaving("spawn"));
+    system.set_dead_letter_observer(leaving("letter"));
+    assert_eq!(*left.lock().unwrap(), [("first", true)], "at once, while the system lives");
+    system.extensions().register(Token(token));
+    drop(system);
+    assert_eq!(left.lock().unwrap()[1..], [("spawn", false), ("letter", false)]);
+}
+
+#[tokio::test]
+async fn an_extension_takes_the_place_of_one_of_its_type_only() {
+    struct One(u32);
+    struct Two;
+    let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
+    system.extensions().register(One(1));
+    system.extensions().register(Two);
+    assert_eq!(system.extensions().get::<One>().unwrap().0, 1);
+    system.extensions().register(One(2));
+    assert_eq!(system.extensions().get::<One>().unwrap().0, 2);
+}
+
+#[tokio::test]
+async fn terminate_stops_all_actors_tells_each_stop_and_leaves_the_system_as_it_is() {
+    let (system, log) = system().await;
+    let parent = plain(&system, "p");
+    let (answer, child) = oneshot::channel();
+    parent.tell(Told::Spawn("c", answer));
+    child.await.unwrap();
+    system.terminate().await;
+    log.until("stop akka://facts/user/p").await;
+    log.until("stop akka://facts/user/p/c").await;
+    assert_eq!(Arc::strong_count(&log), 3, "both observers stay set");
+    plain(&system, "p").stop();
+    log.until("spawn akka://facts/user/p Plain").await;
+}
+
+#[test]
+fn of_actors_whose_runtime_is_dropped_no_stop_is_told() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (system, log) = runtime.block_on(async {
+        let (system, log) = system().await;
+        plain(&system, "unheard");
+        (system, log)
+    });
+    drop(runtime);
+    assert_eq!(log.lines(), ["spawn akka://facts/user/unheard Plain"]);
+    drop(system);
+}
+
 #[tokio::test]
 async fn a_stopped_childs_name_is_taken_for_its_parents_life() {
     struct Parent;

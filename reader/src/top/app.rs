@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atomscope::attach::Glance;
-use atomscope::liveness::Verdict;
+use atomscope::liveness::Liveness;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::table::Key;
@@ -198,10 +198,9 @@ impl App {
     }
 
     /// How the node is now, if that is not what is shown.
-    pub fn verdict_now(&self) -> Option<Verdict> {
-        let [now, shown] =
-            [self.newest.as_ref()?, self.held.as_ref()?].map(|tick| tick.snapshot.liveness.verdict);
-        (now != shown).then_some(now)
+    pub fn liveness_now(&self) -> Option<Liveness> {
+        let [now, shown] = [self.newest.as_ref()?, self.held.as_ref()?].map(|tick| tick.snapshot.liveness);
+        ((now.verdict, now.notes) != (shown.verdict, shown.notes)).then_some(now)
     }
 
     /// Whether that is not the newest there is, or will not become so.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use atomscope::liveness::Verdict;
+use atomscope::liveness::{Liveness, Verdict};
 use atomscope::snapshot::now_unix_ns;
 use atomscope::text::clean;
 use atomscope_layout::decode::rfc3339;
@@ -79,9 +79,10 @@ impl Theme {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    fn verdict(self, verdict: Verdict) -> Style {
-        match verdict {
-            Verdict::Live => self.good(),
+    fn liveness(self, liveness: &Liveness) -> Style {
+        match liveness.verdict {
+            Verdict::Live if liveness.notes.is_empty() => self.good(),
+            Verdict::Live => self.odd(),
             Verdict::Crashed | Verdict::Wedged(_) => self.bad(),
             Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => self.odd(),
         }
@@ -158,7 +159,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     };
     let snapshot = &tick.snapshot;
     let verdict = snapshot.liveness.verdict;
-    let style = theme.verdict(verdict);
+    let style = theme.liveness(&snapshot.liveness);
     if app.is_held() {
         let what = if app.is_frozen { "FROZEN" } else { "PAST" };
         let ago = now_unix_ns().saturating_sub(snapshot.taken_unix_ns).max(0);
@@ -199,13 +200,13 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         let text = format!("; s goes to its successor, pid {}", successor.pid());
         spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
     }
-    if let Some(now) = app.verdict_now() {
-        spans.push(Span::styled(format!("; now it is {now}"), theme.verdict(now)));
+    if let Some(now) = app.liveness_now() {
+        spans.push(Span::styled(format!("; now it is {now}"), theme.liveness(&now)));
     }
     if let Some(why) = app.lost.as_ref().filter(|_| app.is_held()) {
         spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
     }
-    if let Some(why) = verdict.why() {
+    if let Some(why) = snapshot.liveness.why() {
         spans.push(Span::styled(format!(": {why}"), style));
     }
     if tick.is_last() && snapshot.dumped.is_none() && !app.is_held() {

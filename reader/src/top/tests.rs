@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atomscope::attach::{Glance, MAX_BYTES, Region};
-use atomscope::liveness::{Evidence, Liveness, Verdict, Wedge};
+use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
 use atomscope::vitals::Vitals;
@@ -47,6 +47,7 @@ const SAID: &str = "/dev/shm/atomscope-0-4711-0123456789abcdef";
 
 const LIVE: Liveness = Liveness {
     verdict: Verdict::Live,
+    notes: Notes::NONE,
     evidence: Evidence::Lock,
     process_beat_age: Some(Duration::from_millis(100)),
     runtime_beat_age: Some(Duration::from_millis(200)),
