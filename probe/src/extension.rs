@@ -156,6 +156,7 @@ impl TelemetryExtension {
         self.persistence.make_room();
         system.extensions().register(TelemetryHandle(self.clone()));
         system.set_spawn_observer(self.actors.clone());
+        self.actors.installed();
         system.set_dead_letter_observer(self.dead_letters.clone());
         self
     }

@@ -9,7 +9,7 @@ use crate::lane;
 use crate::region::{Core, warn};
 
 /// From one beat to the next. Readers call a node wedged when none came for twelve times as long.
-const BEAT: Duration = Duration::from_millis(250);
+pub(crate) const BEAT: Duration = Duration::from_millis(250);
 
 /// A running sampler.
 #[derive(Debug)]
