@@ -588,6 +588,11 @@ impl<'a> Table<'a> {
         self.spill.get(group * BUCKET_SLOTS..(group + 1) * BUCKET_SLOTS).unwrap_or_default()
     }
 
+    fn is_spilled(&self, group: usize, fingerprint: u64, sign: Sign) -> bool {
+        let wanted = fingerprint | state_of(sign);
+        self.spill_words(group).iter().any(|word| word.load(Ordering::Relaxed) == wanted)
+    }
+
     fn take_spilled(&self, group: usize, fingerprint: u64, sign: Sign) -> bool {
         let wanted = fingerprint | state_of(sign);
         self.spill_used.load(Ordering::Relaxed) != 0
@@ -769,9 +774,12 @@ impl<'a> Table<'a> {
                 Oldest::None => break,
             }
         }
-        let spilled =
-            is_of_a_spawn && self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Plus);
-        if spilled { Met::Spawn } else { Met::Nothing }
+        let (group, fingerprint) = (self.spill_group(key), key.fingerprint());
+        match is_of_a_spawn {
+            true if self.take_spilled(group, fingerprint, Sign::Plus) => Met::Spawn,
+            false if self.is_spilled(group, fingerprint, Sign::Plus) => Met::Another,
+            _ => Met::Nothing,
+        }
     }
 
     /// Asks `expire` about a stop that is in hand, and writes down what that has changed.

@@ -346,6 +346,8 @@ pub(crate) fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
 
 #[cfg(feature = "atomr")]
 /// Hot: called for every actor, under the guardian's lock for top-level ones. The two may come in any order.
+/// Who hands them on from an observer of their own does so within the call: the task that a stop is told in says whether the
+/// actor is older than the hooks.
 impl SpawnObserver for ActorRegistry {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
         let core = &*self.region.core;

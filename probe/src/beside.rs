@@ -56,15 +56,9 @@ impl TelemetryExtension {
         spawns: Arc<dyn SpawnObserver>,
         dead_letters: Arc<dyn DeadLetterObserver>,
     ) -> Arc<Self> {
-        let (actors, letters) = (self.actors.clone(), self.dead_letters.clone());
-        let installed = self.install(system);
-        // Where ours was not installed the hooks stay the other's.
-        let is_ours = Self::from_system(system).is_some_and(|found| Arc::ptr_eq(&found, &installed));
-        if is_ours && !crate::region::turned_off() {
-            system.set_spawn_observer(Arc::new(Both(actors, spawns)));
-            system.set_dead_letter_observer(Arc::new(Both(letters, dead_letters)));
-        }
-        installed
+        let spawns = Arc::new(Both(self.actors.clone(), spawns));
+        let dead_letters = Arc::new(Both(self.dead_letters.clone(), dead_letters));
+        self.install_hooks(system, spawns, dead_letters)
     }
 
     /// Notes what an event of another telemetry tells of. What the hooks tell (actors, dead letters) is left alone. Not for

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use atomr_core::actor::ActorSystem;
+use atomr_core::actor::{ActorSystem, DeadLetterObserver, SpawnObserver};
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::EVENT_SLOT_BYTES;
 use atomscope_layout::{Capacities, RegionMap};
@@ -133,6 +133,17 @@ impl TelemetryExtension {
     /// Installs the hooks on `system` and names it in the region. Inside a tokio runtime its beat is started too,
     /// and its workers and tasks are watched. To be installed on one system only: a second is an error that is said once, and changes nothing.
     pub fn install(self: Arc<Self>, system: &ActorSystem) -> Arc<Self> {
+        let (spawns, dead_letters) = (self.actors.clone(), self.dead_letters.clone());
+        self.install_hooks(system, spawns, dead_letters)
+    }
+
+    /// The same with these hooks, which tell ours.
+    pub(crate) fn install_hooks(
+        self: Arc<Self>,
+        system: &ActorSystem,
+        spawns: Arc<dyn SpawnObserver>,
+        dead_letters: Arc<dyn DeadLetterObserver>,
+    ) -> Arc<Self> {
         if region::turned_off() {
             system.extensions().register(TelemetryHandle(self.clone()));
             return self;
@@ -155,9 +166,9 @@ impl TelemetryExtension {
         }
         self.persistence.make_room();
         system.extensions().register(TelemetryHandle(self.clone()));
-        system.set_spawn_observer(self.actors.clone());
+        system.set_spawn_observer(spawns);
         self.actors.installed();
-        system.set_dead_letter_observer(self.dead_letters.clone());
+        system.set_dead_letter_observer(dead_letters);
         self
     }
 
