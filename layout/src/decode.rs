@@ -132,7 +132,8 @@ pub struct ActorTotals {
     pub foreign: u64,
     /// Live actors for which the table had no room at all.
     pub untracked: u64,
-    /// Whether such have ever occurred: the list of live actors may then miss some for good.
+    /// Whether such have ever occurred, or stops of which nobody knows whose they were: the list of live actors may then
+    /// be wrong for good.
     pub inexact: bool,
 }
 
@@ -247,7 +248,7 @@ impl<'a> RegionReader<'a> {
             live: spawned.saturating_sub(stopped).saturating_sub(replaced),
             foreign,
             untracked: untracked_spawns.saturating_sub(untracked_stops).saturating_sub(matched),
-            inexact: untracked_spawns > 0 || untracked_stops > 0,
+            inexact: untracked_spawns > 0 || untracked_stops > 0 || of(Builtin::DoubtfulStops) > 0,
         }
     }
 

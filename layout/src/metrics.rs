@@ -204,6 +204,8 @@ builtin! {
     NodeMetricSamples = "cluster.metric_samples", "samples", Counter;
     /// Time from one round of the probe's poller to the next; 0 while nothing is polled.
     PollInterval = "poll.interval", "nanoseconds", Gauge;
+    /// Stops that may have been those of actors that are listed, or not; unless it is 0, the list may be wrong by as many.
+    DoubtfulStops = "actors.doubtful_stops", "stops", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);

@@ -77,6 +77,8 @@ mod sampler;
 pub mod sharding;
 #[cfg(feature = "atomr")]
 pub mod streams;
+#[cfg(feature = "atomr")]
+mod task;
 mod text;
 #[cfg(feature = "atomr")]
 mod wake;

@@ -30,7 +30,7 @@ use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::table::Table;
+use atomscope_layout::table::{Table, WaitingStop, Whose};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words, store};
 use atomscope_layout::{Capacities, RegionMap};
@@ -45,10 +45,15 @@ use crate::poller::{POLL_INTERVAL, Poller};
 use crate::process;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, open_regions, room};
+use crate::sampler::BEAT;
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
 const STOP_WAITS_ROUNDS: u64 = 40;
+/// A round that is shorter is a part of the next one.
+const LEAST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 / 2);
+/// In a round of the sampler's that takes longer the process, or the sampler alone, stood still.
+const LONGEST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 * 3 / 2);
 
 /// The longest that a region's closing by another thread is waited for; it takes some microseconds, unless that thread
 /// has no processor.
@@ -527,6 +532,8 @@ pub(crate) struct Core {
     pub(crate) poller: Poller,
     metrics: Mutex<Vec<(String, Kind)>>,
     settler: Mutex<Settler>,
+    #[cfg(feature = "atomr")]
+    pub(crate) hooks: Hooks,
     system_named: OnceLock<()>,
     /// Beats until now, as far as [`Core::touch_later`] needs to know.
     young: AtomicUsize,
@@ -539,11 +546,68 @@ pub(crate) struct Core {
     pub(crate) wake_runtime: Arc<tokio::sync::Notify>,
 }
 
-/// Since which round each waiting stop waits. Only the sampler looks here.
+/// Where the sampler is in its rounds.
 #[derive(Debug, Default)]
 struct Settler {
     round: u64,
-    since: HashMap<u64, u64>,
+    began_mono_ns: u64,
+    /// Since which round each spilled stop waits; the others say it themselves.
+    spilled_since: HashMap<u64, u64>,
+    /// The first whole round of the hooks, or of what they wait for next; 0 before they are installed.
+    #[cfg(feature = "atomr")]
+    hooks_since: u64,
+}
+
+/// What a call of [`Core::settle`] is in the course of the rounds.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// The number of the round that goes on from here.
+    round: u64,
+    /// The first round of which something that is seen now can see beginning and end.
+    next_whole: u64,
+    /// The round that ends here, if nothing stood still in it.
+    ended: Option<u64>,
+}
+
+impl Turn {
+    /// Whether what was there since the beginning of round `first` has lived through a whole one.
+    fn outlives(self, first: u64) -> bool {
+        self.ended.is_some_and(|ended| first <= ended)
+    }
+}
+
+impl Settler {
+    /// Who calls without a rhythm has no round that is too long.
+    fn turn(&mut self, mono_ns: u64, in_rhythm: bool) -> Turn {
+        let lasted = Duration::from_nanos(mono_ns.saturating_sub(self.began_mono_ns));
+        let (ended, ends) = (self.round, lasted >= LEAST_ROUND);
+        if ends {
+            (self.round, self.began_mono_ns) = (ended + 1, mono_ns);
+        }
+        let is_whole = ends && (!in_rhythm || lasted <= LONGEST_ROUND);
+        Turn {
+            round: self.round,
+            next_whole: self.round + u64::from(!ends),
+            ended: is_whole.then_some(ended),
+        }
+    }
+}
+
+/// How sure it is which spawns the installed hooks were told of. A spawn of an actor that is older than the hooks may be
+/// told just as they are installed, and is late by microseconds; so it is sure after a whole round of the sampler.
+#[cfg(feature = "atomr")]
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    /// Whether there are any.
+    pub(crate) are_installed: AtomicBool,
+    /// The number of a task that was made just after they were installed; 0 where that is not known.
+    pub(crate) first_task: AtomicU64,
+    /// Ticks after which no spawn of an older actor is told; 0 before that.
+    pub(crate) sure_from: AtomicU64,
+    /// Whether that is a whole round ago.
+    pub(crate) are_settled: AtomicBool,
+    /// The number of the task of the older actor that stopped last.
+    pub(crate) last_older: AtomicU64,
 }
 
 impl Core {
@@ -630,6 +694,8 @@ impl Core {
                 BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
             ),
             settler: Mutex::new(Settler::default()),
+            #[cfg(feature = "atomr")]
+            hooks: Hooks::default(),
             system_named: OnceLock::new(),
             young: AtomicUsize::new(0),
             pid: std::process::id(),
@@ -927,7 +993,7 @@ impl Core {
         self.header().process_beat(start);
         self.wake_runtime();
         self.header().set_clock(self.clock.sight(self.first_sighting));
-        self.settle(|event| self.publish(event));
+        self.settle(true, |event| self.publish(event));
         self.count(Builtin::SamplerRounds, 1);
         self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
     }
@@ -957,31 +1023,49 @@ impl Core {
     fn wake_runtime(&self) {}
 
     /// Brings stops that came before their spawns together with them, and gives up those that waited long enough.
-    /// Only the sampler's rounds let them grow older; where there is no sampler, each call is a round. `publish` is given
-    /// the stops that are told only now.
-    pub(crate) fn settle(&self, mut publish: impl FnMut(&EventRecord)) {
+    /// Only the sampler's rounds let them grow older; where there is no sampler, a call is a round, unless it follows
+    /// another at once. `publish` is given the stops that are told only now.
+    pub(crate) fn settle(&self, in_rhythm: bool, mut publish: impl FnMut(&EventRecord)) {
         let mut settler = match self.settler.try_lock() {
             Ok(settler) => settler,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        settler.round += 1;
+        let turn = settler.turn(clock::mono_ns(), in_rhythm);
+        self.settle_hooks(&mut settler, turn);
         let Some(reader) = self.reader() else { return };
         let done = reader.builtin(Builtin::EarlyStopsDone);
         if reader.builtin(Builtin::EarlyStops) == done {
-            settler.since.clear();
+            settler.spilled_since.clear();
             return;
         }
-        let Settler { round, since } = &mut *settler;
-        let (mut seen, mut told) = (HashMap::with_capacity(since.len()), 0);
+        let since = &mut settler.spilled_since;
+        let (mut seen, mut told, mut doubtful) = (HashMap::with_capacity(since.len()), 0, 0);
         let settled = self.header().settling(|| {
-            let expire = |key| {
-                let first = since.get(&key).copied().unwrap_or(*round);
-                let expired = round.saturating_sub(first) >= STOP_WAITS_ROUNDS;
-                if !expired {
-                    seen.insert(key, first);
+            let expire = |stop: &mut WaitingStop| {
+                if stop.is_spilled {
+                    stop.first_round = since.get(&stop.fingerprint).copied().unwrap_or(0);
                 }
-                expired
+                if stop.first_round == 0 {
+                    stop.first_round = turn.next_whole;
+                }
+                if stop.whose == Whose::Unknown && turn.outlives(stop.first_round) {
+                    stop.whose = Whose::Outlived;
+                }
+                let expires = match stop.whose {
+                    Whose::Older => turn.outlives(stop.first_round),
+                    _ => turn.round.saturating_sub(stop.first_round) >= STOP_WAITS_ROUNDS,
+                };
+                if stop.is_spilled && !expires {
+                    seen.insert(stop.fingerprint, stop.first_round);
+                }
+                // A stop that is given up without having met a spawn may yet have one, unless it is known to be older.
+                let is_doubtful = match stop.whose {
+                    Whose::Older => stop.is_beside_a_spawn,
+                    _ => expires && !stop.is_beside_a_spawn,
+                };
+                doubtful += u64::from(is_doubtful);
+                expires
             };
             // Whoever brings a stop together with its spawn tells of it.
             self.table().settle_telling(expire, |slot| {
@@ -997,10 +1081,32 @@ impl Core {
         // A stop that never met its spawn: either the spawn had found no room, or it was before the probe's time.
         let totals = reader.actor_totals();
         let untracked = settled.expired.min(totals.untracked);
-        self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(told) + untracked);
+        self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(told) + settled.expired);
         self.count(Builtin::UntrackedMatched, untracked);
         self.count(Builtin::Foreign, settled.expired - untracked);
+        self.count(Builtin::DoubtfulStops, doubtful.saturating_sub(untracked));
     }
+
+    #[cfg(feature = "atomr")]
+    fn settle_hooks(&self, settler: &mut Settler, turn: Turn) {
+        let Hooks { are_installed, sure_from, are_settled, .. } = &self.hooks;
+        if !are_installed.load(Ordering::Relaxed) || are_settled.load(Ordering::Relaxed) {
+            return;
+        }
+        if settler.hooks_since != 0 && turn.outlives(settler.hooks_since) {
+            if sure_from.load(Ordering::Relaxed) == 0 {
+                sure_from.store(self.ticks().max(1), Ordering::Relaxed);
+                settler.hooks_since = turn.next_whole;
+            } else {
+                are_settled.store(true, Ordering::Relaxed);
+            }
+        } else if settler.hooks_since == 0 {
+            settler.hooks_since = turn.next_whole;
+        }
+    }
+
+    #[cfg(not(feature = "atomr"))]
+    fn settle_hooks(&self, _: &mut Settler, _: Turn) {}
 }
 
 thread_local! {

@@ -216,8 +216,14 @@ impl Snapshot {
             "row of the cluster's state or its shards' allocation found no room",
             "rows of the cluster's state or its shards' allocation found no room",
         );
-        if self.totals.inexact {
+        if self.builtin(Builtin::UntrackedSpawns) + self.builtin(Builtin::UntrackedStops) > 0 {
             notes.push("the list may miss some actors for good: the table has been full".into());
+        }
+        match self.builtin(Builtin::DoubtfulStops) {
+            0 => {}
+            doubtful => notes.push(format!(
+                "the list may be wrong by {doubtful} for good: whether stops were those of listed actors is not known"
+            )),
         }
         let drift = self.drift();
         if self.at_rest && drift != 0 {

@@ -513,7 +513,7 @@ class Region:
             "live": max(max(spawned - stopped, 0) - replaced, 0),
             "foreign": foreign,
             "untracked": max(max(untracked_spawns - untracked_stops, 0) - matched, 0),
-            "inexact": untracked_spawns > 0 or untracked_stops > 0,
+            "inexact": untracked_spawns > 0 or untracked_stops > 0 or self.builtin(69) > 0,
         }
 
     # "Reading the table".

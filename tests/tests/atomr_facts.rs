@@ -484,3 +484,47 @@ fn a_shard_region_has_each_shards_handler_made_once_within_its_first_delivery() 
     coordinator.rebalance("1", "elsewhere");
     assert_eq!(region.shard_ids(), ["1"]);
 }
+
+/// Notes the number of the task in which an actor tells its stop.
+#[derive(Default)]
+struct Tasks(Mutex<Vec<(String, Option<u64>)>>);
+
+impl SpawnObserver for Tasks {
+    fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+
+    fn on_stop(&self, path: &ActorPath) {
+        self.0.lock().unwrap().push((path.name().to_owned(), number(tokio::task::try_id())));
+    }
+}
+
+fn number(id: Option<tokio::task::Id>) -> Option<u64> {
+    id.map(|id| id.to_string().parse().unwrap())
+}
+
+/// By this the probe tells stops of actors that are older than it from those of newer ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_tells_its_stop_in_its_own_task_and_younger_tasks_have_greater_numbers() {
+    let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
+    let tasks = Arc::new(Tasks::default());
+    system.set_spawn_observer(tasks.clone());
+    let between = || number(Some(tokio::spawn(async {}).id()));
+    let first = between();
+    let parent = plain(&system, "parent");
+    let (answer, child) = oneshot::channel();
+    parent.tell(Told::Spawn("child", answer));
+    let child = child.await.unwrap();
+    let second = between();
+    let younger = plain(&system, "younger");
+    let third = between();
+    child.stop();
+    younger.stop();
+    parent.stop();
+    let count = || tasks.0.lock().unwrap().len();
+    while count() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let noted = tasks.0.lock().unwrap();
+    let of = |name: &str| noted.iter().find(|(noted, _)| noted == name).unwrap().1;
+    assert!(first.is_some() && first < of("parent") && of("parent") < of("child"), "{first:?} {noted:?}");
+    assert!(of("child") < second && second < of("younger") && of("younger") < third, "{second:?} {noted:?}");
+}
