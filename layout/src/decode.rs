@@ -11,6 +11,7 @@
 mod actors;
 pub mod subsystems;
 
+use core::mem::offset_of;
 use core::ops::Range;
 use core::time::Duration;
 use std::sync::Arc;
@@ -21,15 +22,18 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::dto::{ActorSnapshot, DeadLetterRecord, NodeSnapshot};
 use crate::error::OpenError;
+use crate::instances::InstanceRecord;
 use crate::metrics::{Builtin, Kind, Metric, read_descriptor};
 use crate::names::{read_cell, read_name};
-use crate::records::{ClockRecord, DEAD_LETTER_WORDS, SightingRecord, TimeRecord, dead_letter_flags};
+use crate::records::{
+    ActorRecord, ClockRecord, DEAD_LETTER_WORDS, SightingRecord, TimeRecord, dead_letter_flags,
+};
 use crate::region::{HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::{Found, RingReader};
 use crate::seqlock::{self, Patience};
 use crate::sync::{Ordering, fence};
 use crate::words::{WORD, Words};
-use crate::{event, lanes, records, sightings};
+use crate::{event, lanes, records, sightings, table};
 
 pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt};
 use subsystems::Subsystems;
@@ -258,6 +262,25 @@ impl<'a> RegionReader<'a> {
     /// before.
     fn has_newer(&self, clock: &Clock) -> bool {
         sightings::changes(self.section(self.map.sightings)) != clock.changes
+    }
+
+    /// Gives `see` every stamp that somebody may be told the time of. One pass over all tables and rings.
+    pub fn each_stamp(&self, mut see: impl FnMut(u64)) {
+        let map = &self.map;
+        let tables = [
+            (map.actor_control, map.actor_slots, offset_of!(ActorRecord, spawned) / WORD),
+            (map.instance_control, map.instance_slots, offset_of!(InstanceRecord, since) / WORD),
+        ];
+        for (control, slots, stamp) in tables {
+            let (control, slots, stride) = (self.section(control), self.section(slots), slots.stride);
+            let held = (0..control.len()).filter(|slot| !table::is_free(control.load(*slot)));
+            held.for_each(|slot| see(slots.load(slot * stride + stamp)));
+        }
+        let lanes = (0..self.event_lanes()).map(|lane| self.event_lane(lane));
+        let writes = self.section(map.journal_writes);
+        let rings = [self.dead_letter_ring(), RingReader::new(writes, map.journal_writes.stride)];
+        // Of all rings' records the stamp is the first word.
+        lanes.chain(rings).for_each(|ring| ring.each_first_word(&mut see));
     }
 
     /// The beat of the thread that polls.

@@ -204,6 +204,8 @@ builtin! {
     NodeMetricSamples = "cluster.metric_samples", "samples", Counter;
     /// Time from one round of the probe's poller to the next; 0 while nothing is polled.
     PollInterval = "poll.interval", "nanoseconds", Gauge;
+    /// Rounds of the probe's sampler in which the clock was off and its log had no room to say so.
+    ClockUnlisted = "clock.unlisted", "rounds", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);

@@ -71,6 +71,20 @@ pub struct TimeRecord {
     pub created_boot_ns: u64,
 }
 
+impl TimeRecord {
+    /// The offsets of the monotonic clock and the one since boot in a time namespace, in nanoseconds, from the text of
+    /// `/proc/PID/timens_offsets`.
+    pub fn offsets(text: &str) -> Option<[i64; 2]> {
+        let of = |clock: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(clock))?;
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
+            let (seconds, ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+            seconds.checked_mul(1_000_000_000)?.checked_add(ns)
+        };
+        Some([of("monotonic")?, of("boottime")?])
+    }
+}
+
 /// A live actor (or, with only `key` and `spawned` meant, a stop that came before its spawn). The live words have a
 /// cache line of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -286,6 +300,15 @@ mod tests {
     use zerocopy::FromZeros;
 
     use super::*;
+
+    #[test]
+    fn the_offsets_of_a_time_namespace_are_read_as_the_kernel_writes_them() {
+        let text = "monotonic           -5   500000000\nboottime          1000           0\n";
+        assert_eq!(TimeRecord::offsets(text), Some([-4_500_000_000, 1_000_000_000_000]));
+        assert_eq!(TimeRecord::offsets("monotonic 0 0\n"), None);
+        assert_eq!(TimeRecord::offsets("monotonic x 0\nboottime 0 0\n"), None);
+        assert_eq!(TimeRecord::offsets(&format!("monotonic {} 0\nboottime 0 0\n", i64::MAX)), None);
+    }
 
     #[test]
     fn a_head_has_the_words_that_a_record_begins_with() {

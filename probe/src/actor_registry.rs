@@ -61,11 +61,11 @@ impl ActorRegistry {
         let key = core.hasher.key(status.path.as_str());
         let cause = match self.take_spawn(key) {
             Taken::Entry { stamp } => {
-                core.count(Builtin::Replaced, 1);
+                core.count_end(Builtin::Replaced, 1);
                 stamp
             }
             Taken::Spilled => {
-                core.count(Builtin::Replaced, 1);
+                core.count_end(Builtin::Replaced, 1);
                 0
             }
             Taken::Nothing => 0,
@@ -203,7 +203,7 @@ impl ActorRegistry {
             Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, &text),
             Taken::Nothing => return,
         }
-        core.count(Builtin::Stopped, 1);
+        core.count_end(Builtin::Stopped, 1);
     }
 
     /// Leaves a stop's mark: whoever brings it together with its spawn tells of it.
@@ -213,7 +213,7 @@ impl ActorRegistry {
         match core.table().put_stop(key, core.stamp(0)) {
             Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
             Put::Refused => {
-                core.count(Builtin::UntrackedStops, 1);
+                core.count_end(Builtin::UntrackedStops, 1);
                 self.tell_stop(path, core.stamp(0));
             }
         }
@@ -287,6 +287,7 @@ impl ActorRegistry {
 
     pub(crate) fn tree(&self) -> ActorTree {
         if self.settles {
+            self.region.core.sight();
             self.region.core.settle(|event| self.bus.core().publish(event));
         }
         self.region.core.reader().map(|reader| reader.actor_list()).unwrap_or_default().into_tree()
@@ -347,10 +348,12 @@ impl SpawnObserver for ActorRegistry {
     fn on_stop(&self, path: &ActorPath) {
         let core = &*self.region.core;
         let ticks = core.ticks();
-        core.count(Builtin::Stopped, 1);
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
-        match core.table().take(key, Sign::Plus) {
+        let taken = core.table().take(key, Sign::Plus);
+        // After the spawn has been found: whoever reads this count finds that of the spawn.
+        core.count_end(Builtin::Stopped, 1);
+        match taken {
             Taken::Entry { stamp } => self.tell_stop(&text, core.stamp_at(ticks, stamp)),
             Taken::Spilled => self.tell_stop(&text, core.stamp_at(ticks, 0)),
             Taken::Nothing => self.early_stop(key, &text),

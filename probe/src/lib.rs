@@ -63,6 +63,7 @@ mod runtime;
 mod sampler;
 #[cfg(feature = "atomr")]
 pub mod sharding;
+mod sightings;
 #[cfg(feature = "atomr")]
 pub mod streams;
 mod text;
