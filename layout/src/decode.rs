@@ -100,7 +100,7 @@ impl Identity {
         }
     }
 
-    /// When the region was made.
+    /// When the region was made, by the node's clocks.
     pub fn created(&self) -> Moment {
         let known = |ns: u64| (ns != 0).then_some(i128::from(ns));
         Moment {
@@ -108,6 +108,61 @@ impl Identity {
             mono_ns: known(self.time.created_mono_ns),
             boot_ns: known(self.time.created_boot_ns),
         }
+    }
+
+    /// The same, to be compared with that of other regions.
+    pub fn birth(&self) -> Birth {
+        let boot_id = (self.header.boot_id != [0, 0]).then_some(self.header.boot_id);
+        // Of the machine, whatever the node's time namespace shows.
+        let offset = i128::from(self.time.mono_offset_ns as i64);
+        let mono_ns = self.created().mono_ns.map(|ns| ns - offset).filter(|_| boot_id.is_some());
+        Birth { boot_id, mono_ns, unix_ns: self.header.created_unix_ns }
+    }
+}
+
+/// When a region was made, for comparing it with others: by the machine's monotonic clock where both were made since the
+/// same boot, else by the wall clock, which may have been set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Birth {
+    /// Which boot, where that is known.
+    boot_id: Option<[u64; 2]>,
+    /// Where the boot is known.
+    mono_ns: Option<i128>,
+    unix_ns: u64,
+}
+
+/// The place of a region among others: more of what was made later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    is_of_this_boot: bool,
+    boot_unix_ns: u64,
+    boot_id: Option<[u64; 2]>,
+    ns: i128,
+}
+
+impl Birth {
+    /// Whether it was later than `other`.
+    pub fn is_after(&self, other: &Self) -> bool {
+        match (self.mono_ns, other.mono_ns) {
+            (Some(ns), Some(earlier)) if self.boot_id == other.boot_id => ns > earlier,
+            _ => self.unix_ns > other.unix_ns,
+        }
+    }
+
+    /// The rank of each of these. Regions of one boot stand together, those of `this_boot` last; other boots come by their
+    /// newest region.
+    pub fn ranks(all: &[Self], this_boot: Option<[u64; 2]>) -> Vec<Rank> {
+        let rank = |birth: &Self| {
+            let with = |other: &&Self| birth.boot_id.is_some() && other.boot_id == birth.boot_id;
+            let is_told = birth.mono_ns.is_some() && all.iter().filter(with).all(|of| of.mono_ns.is_some());
+            Rank {
+                is_of_this_boot: birth.boot_id.is_some() && birth.boot_id == this_boot,
+                boot_unix_ns: all.iter().filter(with).map(|of| of.unix_ns).max().unwrap_or(birth.unix_ns),
+                boot_id: birth.boot_id,
+                ns: birth.mono_ns.filter(|_| is_told).unwrap_or(i128::from(birth.unix_ns)),
+            }
+        };
+        all.iter().map(rank).collect()
     }
 }
 
@@ -134,12 +189,24 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Whether it was later than `other`, by a clock that nobody sets where they have one in common.
+    pub fn is_after(&self, other: &Self) -> bool {
+        match (self.steady_since(other), self.unix_ns > other.unix_ns) {
+            (Some(ns), _) => ns > 0,
+            (None, is_after) => is_after,
+        }
+    }
+
+    /// By a clock that nobody sets.
+    fn steady_since(&self, earlier: &Self) -> Option<i128> {
+        let difference = |one: Option<i128>, other: Option<i128>| Some(one?.saturating_sub(other?));
+        difference(self.boot_ns, earlier.boot_ns).or(difference(self.mono_ns, earlier.mono_ns))
+    }
+
     /// How long after `earlier` it was: by a clock that nobody sets, and by the wall clock where there is none in
     /// common. `None` where that says that it was before, as its being set makes it.
     pub fn since(&self, earlier: &Self) -> Option<Duration> {
-        let difference = |one: Option<i128>, other: Option<i128>| Some(one?.saturating_sub(other?));
-        let steady = difference(self.boot_ns, earlier.boot_ns).or(difference(self.mono_ns, earlier.mono_ns));
-        let ns = match steady {
+        let ns = match self.steady_since(earlier) {
             // Clocks of two processors may differ by a little.
             Some(ns) => ns.max(0),
             None => self.unix_ns.saturating_sub(earlier.unix_ns),
