@@ -9,7 +9,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{Actor, ActorList, ActorTotals, Moment, rfc3339};
+use atomscope_layout::decode::{Actor, ActorList, ActorTotals, Beat, Moment, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use serde::{Serialize, Serializer};
 
@@ -253,13 +253,16 @@ impl Page<'_> {
         let uptime = summary.uptime_s.map_or("unknown".to_owned(), |s| duration(Duration::from_secs_f64(s)));
         self.plain(&format!("{uptime}, since {}", summary.created_at))?;
         self.title = "Beats";
-        let beat = |age: Option<f64>| {
-            age.map_or("never".to_owned(), |age| format!("{} ago", duration(Duration::from_secs_f64(age))))
+        let beat = |age: Option<f64>, of: fn(&RegionReader<'_>) -> Beat| match age {
+            Some(age) => format!("{} ago", duration(Duration::from_secs_f64(age))),
+            None if region.reader().is_ok_and(|reader| of(&reader).count == 0) => "never".to_owned(),
+            // By a clock that this program cannot read, or one of an earlier boot.
+            None => "unknown".to_owned(),
         };
         self.plain(&format!(
             "probe {}, async runtime {}",
-            beat(summary.process_beat_age_s),
-            beat(summary.runtime_beat_age_s)
+            beat(summary.process_beat_age_s, |reader| reader.process_beat()),
+            beat(summary.runtime_beat_age_s, |reader| reader.runtime_beat())
         ))?;
 
         if let Some(process) = &summary.process {
