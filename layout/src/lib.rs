@@ -37,6 +37,7 @@ pub mod records;
 pub mod region;
 pub mod ring;
 pub mod seqlock;
+pub mod sightings;
 pub mod sync;
 pub mod table;
 #[cfg(not(atomscope_loom))]

@@ -206,6 +206,8 @@ builtin! {
     PollInterval = "poll.interval", "nanoseconds", Gauge;
     /// Stops that may have been those of actors that are listed, or not; unless it is 0, the list may be wrong by as many.
     DoubtfulStops = "actors.doubtful_stops", "stops", Counter;
+    /// Rounds of the probe's sampler in which the clock was off and its log had no room to say so.
+    ClockUnlisted = "clock.unlisted", "rounds", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);

@@ -11,19 +11,20 @@ use crate::histogram::HISTOGRAM_WORDS;
 use crate::instances::InstanceRecord;
 use crate::limits::{
     BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS,
-    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, SEPARATION_BYTES,
+    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS,
+    SEPARATION_BYTES,
 };
-use crate::records::{ActorRecord, ClockRecord, MetricRecord};
+use crate::records::{ActorRecord, ClockRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words};
-use crate::{document, metrics, names, ring, seqlock};
+use crate::{document, metrics, names, ring, seqlock, sightings};
 
 /// The first word of a published region: `ATOMSCPE` in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSCPE");
 /// A reader refuses another major version.
 pub const VERSION_MAJOR: u32 = 1;
 /// A reader reads a newer minor version as far as it knows it.
-pub const VERSION_MINOR: u32 = 1;
+pub const VERSION_MINOR: u32 = 2;
 
 /// Identity and shape of a region: written before it is published, never after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -185,6 +186,8 @@ pub mod header {
     pub const STATE: usize = 16;
     /// A bit for each [`super::Condition`] that holds.
     pub const CONDITIONS: usize = 17;
+    /// [`super::TimeRecord`].
+    pub const TIME: Range<usize> = 19..24;
     /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
     /// Odd while the actor table is being settled.
@@ -223,6 +226,7 @@ const _: () = {
     assert!(size_of::<SectionRecord>() == 64);
     assert!((header::DIRECTORY.end - header::DIRECTORY.start) == MAX_SECTIONS * SECTION_WORDS);
     assert!((header::CLOCK.end - header::CLOCK.start - 1) * WORD == size_of::<ClockRecord>());
+    assert!((header::TIME.end - header::TIME.start) * WORD == size_of::<TimeRecord>());
     // What different threads write lies apart.
     assert!(header::STATE * WORD % SEPARATION_BYTES == 0);
     assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);
@@ -337,6 +341,7 @@ pub struct RegionMap {
     pub documents: Section,
     pub histograms: Section,
     pub journal_writes: Section,
+    pub sightings: Section,
 }
 
 /// What the layout demands of a section: id, how its absence is told, bytes of a record, bounds of its count.
@@ -376,7 +381,7 @@ pub const CLUSTER_DOCUMENT: usize = 0;
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     rule(1, "number of sections (none is that of the counters)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
@@ -437,6 +442,14 @@ const RULES: [Rule; 13] = [
         MAX_JOURNAL_WRITES + 1,
     )
     .since(1),
+    rule(
+        14,
+        "number of sections (none is that of the sightings)",
+        sightings::ROW_BYTES,
+        2,
+        MAX_SIGHTINGS + 1,
+    )
+    .since(2),
 ];
 
 impl RegionMap {
@@ -475,6 +488,7 @@ impl RegionMap {
             (DOCUMENTS, document_bytes),
             (histograms, HISTOGRAM_WORDS * WORD),
             (journal_writes + 1, ring::JOURNAL_WRITE_SLOT_BYTES),
+            (sightings::KEPT + 1, sightings::ROW_BYTES),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -654,7 +668,7 @@ impl RegionMap {
             events,
             rest @ ..,
         ] = sections;
-        let [instance_control, instance_slots, documents, histograms, journal_writes] = rest;
+        let [instance_control, instance_slots, documents, histograms, journal_writes, sightings] = rest;
         Self {
             region_bytes,
             counters,
@@ -670,6 +684,7 @@ impl RegionMap {
             documents,
             histograms,
             journal_writes,
+            sightings,
         }
     }
 
@@ -688,6 +703,7 @@ impl RegionMap {
             self.documents,
             self.histograms,
             self.journal_writes,
+            self.sightings,
         ]
     }
 }
@@ -748,6 +764,12 @@ impl<'a> HeaderWriter<'a> {
         }
         self.set_clock(clock);
         self.set_state(State::Starting);
+    }
+
+    /// Says in which clocks the node's times are. Before it is published.
+    pub fn set_time(&self, time: TimeRecord) {
+        let words: [u64; size_of::<TimeRecord>() / WORD] = zerocopy::transmute!(time);
+        words::store(self.words(header::TIME), &words);
     }
 
     /// Makes the region readable: version, then magic.
@@ -820,6 +842,8 @@ impl<'a> HeaderWriter<'a> {
     fn beat(&self, at: core::ops::Range<usize>, mono_ns: u64) {
         if let [count, time] = self.words(at) {
             time.store(mono_ns, Ordering::Relaxed);
+            // Whoever sees the count sees this time or a later one: a first beat never has the time 0.
+            fence(Ordering::Release);
             count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
     }
@@ -830,3 +854,6 @@ impl<'a> HeaderWriter<'a> {
         seqlock::write(self.words(header::CLOCK), &words);
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

@@ -286,6 +286,11 @@ enum Oldest {
     Found(usize, Control, u64),
 }
 
+/// Whether nothing stands in the slot of this control word.
+pub(crate) fn is_free(control: u64) -> bool {
+    Control(control).state() == FREE
+}
+
 fn state_of(sign: Sign) -> u64 {
     match sign {
         Sign::Plus => PLUS,

@@ -13,12 +13,13 @@ use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_fl
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, PATH_CUT_MARK, SEPARATION_BYTES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS, PATH_CUT_MARK,
+    SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
-    ActorRecord, ClockRecord, DeadLetterRecord, JournalWriteRecord, MetricRecord, actor_flags,
-    dead_letter_flags, live,
+    ActorRecord, ClockRecord, DeadLetterRecord, JournalWriteRecord, MetricRecord, SightingRecord, TimeRecord,
+    actor_flags, dead_letter_flags, live,
 };
 use atomscope_layout::region::{
     Condition, HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR,
@@ -99,6 +100,15 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
     }));
     check(fields!(SectionRecord { id, offset_bytes, count, stride_bytes, record_bytes, reserved }));
     check(fields!(ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns }));
+    check(fields!(SightingRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved }));
+    check(fields!(TimeRecord {
+        time_namespace,
+        mono_offset_ns,
+        boot_offset_ns,
+        created_mono_ns,
+        created_boot_ns,
+    }));
+    assert_eq!(SightingRecord::RATE_ONE, 1 << 40);
     check(fields!(MetricRecord { ready, name_bytes, unit_bytes, help_bytes, reserved, text }));
     check(fields!(ActorRecord {
         key,
@@ -154,6 +164,7 @@ fn the_header_is_documented_as_it_is() {
         words("record", header::RECORD),
         words("state", header::STATE..header::STATE + 1),
         words("conditions", header::CONDITIONS..header::CONDITIONS + 1),
+        words("time", header::TIME),
         words("process_beat", header::PROCESS_BEAT),
         words("settling", header::SETTLING..header::SETTLING + 1),
         words("runtime_beat", header::RUNTIME_BEAT),
@@ -213,6 +224,7 @@ fn the_sections_are_documented_as_they_are() {
         ("documents", map.documents),
         ("histograms", map.histograms),
         ("journal writes", map.journal_writes),
+        ("sightings", map.sightings),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -236,7 +248,10 @@ fn the_sections_are_documented_as_they_are() {
     // The first two had to have room for fewer metrics in minor version 0.
     let found: Vec<_> = found.collect();
     assert_eq!(least[..2], [(1, 256), (32, 256)]);
-    assert_eq!(found[2..], least[2..]);
+    // Nobody asks for less room for sightings.
+    let sightings = least.len() - 1;
+    assert_eq!(found[2..sightings], least[2..sightings]);
+    assert_eq!(found[sightings].1, least[sightings].1);
     assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES), (256, 384));
     let slot = table("## Rings", &["field", "offset", "bytes", "what"]);
     let offsets: Vec<_> = slot.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap())).collect();
@@ -258,6 +273,7 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_DOCUMENT_BYTES", MAX_DOCUMENT_BYTES),
         ("MAX_HISTOGRAMS", MAX_HISTOGRAMS),
         ("MAX_JOURNAL_WRITES", MAX_JOURNAL_WRITES),
+        ("MAX_SIGHTINGS", MAX_SIGHTINGS),
     ];
     // The tree's levels are no limit of a region, but of what is told of it.
     assert!(DOCUMENT.contains(&format!("the {}st level", MAX_TREE_LEVELS + 1)));
@@ -458,7 +474,9 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "## The header",
         "### HeaderRecord",
         "### SectionRecord",
+        "### TimeRecord",
         "### ClockRecord",
+        "### SightingRecord",
         "### MetricRecord",
         "### ActorRecord",
         "### DeadLetterRecord",

@@ -14,10 +14,11 @@ use atomscope_layout::limits::{
     MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
-use atomscope_layout::records::ClockRecord;
+use atomscope_layout::records::{ClockRecord, SightingRecord};
 use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
 use atomscope_layout::ring::{Found, Ring, RingReader, Written};
 use atomscope_layout::seqlock::Patience;
+use atomscope_layout::sightings::Sightings;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, Taken};
 use atomscope_layout::words::prefix;
@@ -701,6 +702,31 @@ proptest! {
         let [first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns] = clock;
         let record = ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns };
         let _ = Clock::new(record).unix_ns(stamp);
+    }
+
+    #[test]
+    fn a_time_of_any_log_is_a_number_and_stays_as_it_is_whatever_is_added(
+        all in proptest::collection::vec(any::<[u64; 5]>(), 0..5),
+        stamps: [u64; 4],
+    ) {
+        let mut all: Vec<SightingRecord> = all
+            .into_iter()
+            .map(|[ticks, mono_ns, boot_ns, unix_ns, rate]| {
+                SightingRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved: [0; 2] }
+            })
+            .collect();
+        all.sort_by_key(|sighting| sighting.ticks);
+        let clock = |all: &[SightingRecord]| {
+            Clock::of(&Sightings { all: all.to_vec(), changes: 2, is_open: false }, None)
+        };
+        for used in 1..all.len() {
+            let (before, after) = (clock(&all[..used]).unwrap(), clock(&all[..used + 1]).unwrap());
+            for stamp in stamps.into_iter().filter(|stamp| *stamp < all[used].ticks) {
+                prop_assert_eq!(before.moment(stamp), after.moment(stamp));
+                prop_assert_eq!(before.unix_ns(stamp), before.moment(stamp).map(|at| at.unix_ns));
+            }
+            let _ = after.moment_of_mono(stamps[0]);
+        }
     }
 }
 

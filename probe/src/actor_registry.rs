@@ -74,7 +74,7 @@ impl ActorRegistry {
         let stop = core.table().take(key, Sign::Minus);
         let has_stopped =
             before && (matches!(stop, Taken::Stop(whose) if whose.is_of_a_spawn()) || stop == Taken::Spilled);
-        core.count(Builtin::Replaced, u64::from(before && !has_stopped));
+        core.count_end(Builtin::Replaced, u64::from(before && !has_stopped));
         if stop != Taken::Nothing {
             let mut text = PathText::new();
             core.hasher.key_and_text(status.path.as_str(), &mut text);
@@ -215,7 +215,7 @@ impl ActorRegistry {
             Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, &text, Whose::Unknown),
             Taken::Stop(_) | Taken::Nothing => return,
         }
-        core.count(Builtin::Stopped, 1);
+        core.count_end(Builtin::Stopped, 1);
     }
 
     /// Leaves a stop's mark: whoever brings it together with its spawn tells of it.
@@ -233,7 +233,7 @@ impl ActorRegistry {
                 core.count(Builtin::DoubtfulStops, u64::from(whose != Whose::Awaited));
             }
             Put::Refused => {
-                core.count(Builtin::UntrackedStops, 1);
+                core.count_end(Builtin::UntrackedStops, 1);
                 self.tell_stop(path, core.stamp(0));
             }
         }
@@ -307,6 +307,7 @@ impl ActorRegistry {
 
     pub(crate) fn tree(&self) -> ActorTree {
         if self.settles {
+            self.region.core.sight();
             self.region.core.settle(false, |event| self.bus.core().publish(event));
         }
         self.region.core.reader().map(|reader| reader.actor_list()).unwrap_or_default().into_tree()
@@ -378,10 +379,12 @@ impl SpawnObserver for ActorRegistry {
             }
             whose = Whose::Unknown;
         }
-        core.count(Builtin::Stopped, 1);
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
-        match core.table().take(key, Sign::Plus) {
+        let taken = core.table().take(key, Sign::Plus);
+        // After the spawn has been found: whoever reads this count finds that of the spawn.
+        core.count_end(Builtin::Stopped, 1);
+        match taken {
             Taken::Entry { stamp } => self.tell_stop(&text, core.stamp_at(ticks, stamp)),
             Taken::Spilled => self.tell_stop(&text, core.stamp_at(ticks, 0)),
             Taken::Stop(_) | Taken::Nothing => self.early_stop(key, &text, whose),

@@ -75,6 +75,7 @@ mod runtime;
 mod sampler;
 #[cfg(feature = "atomr")]
 pub mod sharding;
+mod sightings;
 #[cfg(feature = "atomr")]
 pub mod streams;
 #[cfg(feature = "atomr")]

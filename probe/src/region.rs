@@ -26,9 +26,10 @@ use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
 use atomscope_layout::names::{Interned, Interner};
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
+use atomscope_layout::sightings::Log;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::{Table, WaitingStop, Whose};
 use atomscope_layout::view::WriterMemory;
@@ -46,6 +47,7 @@ use crate::process;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, open_regions, room};
 use crate::sampler::BEAT;
+use crate::sightings::Sightings;
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
@@ -519,6 +521,7 @@ pub(crate) struct Core {
     object: Option<region_file::Object>,
     clock: Clock,
     first_sighting: ClockRecord,
+    sightings: Mutex<Sightings>,
     pub(crate) hasher: PathHasher,
     pub(crate) previews: bool,
     name_keys: Vec<AtomicU64>,
@@ -649,6 +652,8 @@ impl Core {
 
     fn over(memory: WriterMemory, builder: &RegionBuilder, map: RegionMap) -> Self {
         let (clock, first_sighting) = Clock::of_process();
+        let now = clock.read();
+        let time = clock::time_record(&now);
         let program = std::env::current_exe().unwrap_or_default();
         let record = HeaderRecord {
             region_bytes: 0,
@@ -659,19 +664,19 @@ impl Core {
             process_start_ticks: process_start_ticks().unwrap_or(0),
             boot_id: boot_id().unwrap_or_default(),
             pid_namespace: pid_namespace().unwrap_or(0),
-            created_unix_ns: clock::unix_ns(),
+            created_unix_ns: now.unix_ns,
             actor_capacity: builder.capacities.actors as u64,
             flags: u64::from(builder.previews),
             builtins: 0,
             reserved: 0,
         };
         let writer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
-        HeaderWriter::new(memory.words()).prepare(
-            &map,
-            record,
-            first_sighting,
-            [&builder.node, &program.to_string_lossy(), writer],
-        );
+        let sightings = Sightings::first(&now, rate(&first_sighting));
+        let log = memory.words().get(map.sightings.range()).unwrap_or_default();
+        Log::new(log).rewrite(sightings.all());
+        let header = HeaderWriter::new(memory.words());
+        header.set_time(time);
+        header.prepare(&map, record, first_sighting, [&builder.node, &program.to_string_lossy(), writer]);
         Self {
             memory,
             map,
@@ -680,6 +685,7 @@ impl Core {
             object: None,
             clock,
             first_sighting,
+            sightings: Mutex::new(sightings),
             hasher: PathHasher::new(),
             previews: builder.previews,
             name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
@@ -736,6 +742,13 @@ impl Core {
     pub(crate) fn lanes(&self) -> Lanes<'_> {
         let words = self.memory.words().get(self.counters.clone()).unwrap_or_default();
         Lanes::new(words, self.map.counters.stride)
+    }
+
+    /// Adds `n` to a built-in counter that is subtracted from another one, of which this thread has seen what it ends.
+    #[inline]
+    pub(crate) fn count_end(&self, metric: Builtin, n: u64) {
+        lanes::before_end();
+        self.count(metric, n);
     }
 
     /// Adds `n` to a built-in counter.
@@ -872,12 +885,7 @@ impl Core {
     #[cfg(feature = "persistence")]
     /// The time since a count of [`Core::ticks`] was taken. As fine as the clock of the hot paths.
     pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
-        let ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, .. } = self.first_sighting;
-        let ns_per_tick =
-            match (last_mono_ns.saturating_sub(first_mono_ns), last_ticks.saturating_sub(first_ticks)) {
-                (0, _) | (_, 0) => 1.0,
-                (ns, ticks) => ns as f64 / ticks as f64,
-            };
+        let ns_per_tick = rate(&self.first_sighting) as f64 / SightingRecord::RATE_ONE as f64;
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
     }
 
@@ -993,6 +1001,7 @@ impl Core {
         self.header().process_beat(start);
         self.wake_runtime();
         self.header().set_clock(self.clock.sight(self.first_sighting));
+        self.sight();
         self.settle(true, |event| self.publish(event));
         self.count(Builtin::SamplerRounds, 1);
         self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
@@ -1011,6 +1020,32 @@ impl Core {
                 // Changes nothing, whoever else writes.
                 word.fetch_add(0, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Adds a sighting of the clock to the log, if the last one has become wrong. One thread at a time.
+    pub(crate) fn sight(&self) {
+        let mut sightings = match self.sightings.try_lock() {
+            Ok(sightings) => sightings,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let log = Log::new(self.section(self.map.sightings));
+        let now = self.clock.read();
+        if !sightings.wants_another(&now, log.room()) {
+            return;
+        }
+        let used = sightings.all().len();
+        if used > log.room() / 2 {
+            let reader = self.reader();
+            if sightings.thin(&now, |see| reader.iter().for_each(|reader| reader.each_stamp(&mut *see))) {
+                log.rewrite(sightings.all());
+            }
+        }
+        let used = sightings.all().len();
+        // Once readers know that there will be one: what they are told until then is told by the last one.
+        if log.append(used, || sightings.next(&self.clock.read())).is_none() {
+            self.count(Builtin::ClockUnlisted, 1);
         }
     }
 
@@ -1082,7 +1117,7 @@ impl Core {
         let totals = reader.actor_totals();
         let untracked = settled.expired.min(totals.untracked);
         self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(told) + settled.expired);
-        self.count(Builtin::UntrackedMatched, untracked);
+        self.count_end(Builtin::UntrackedMatched, untracked);
         self.count(Builtin::Foreign, settled.expired - untracked);
         self.count(Builtin::DoubtfulStops, doubtful.saturating_sub(untracked));
     }
@@ -1188,6 +1223,16 @@ fn open_regions() -> usize {
 #[cfg(not(target_os = "linux"))]
 fn room() -> Option<u64> {
     None
+}
+
+#[cfg(target_os = "linux")]
+/// What a tick lasts by two sightings: nanoseconds times 2⁴⁰. Without any two a tick is a nanosecond.
+fn rate(record: &ClockRecord) -> u64 {
+    let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
+    match (ns, record.last_ticks.saturating_sub(record.first_ticks)) {
+        (0, _) | (_, 0) => SightingRecord::RATE_ONE,
+        (ns, ticks) => (u128::from(ns) * u128::from(SightingRecord::RATE_ONE) / u128::from(ticks)) as u64,
+    }
 }
 
 #[cfg(target_os = "linux")]

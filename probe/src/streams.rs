@@ -96,7 +96,7 @@ impl StreamsProbe {
             started && self.unlisted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
         };
         if known {
-            core.count(Builtin::StreamsFinished, 1);
+            core.count_end(Builtin::StreamsFinished, 1);
             self.bus.tell(EventKind::StreamsGraphFinished, [id, 0], &[]);
         }
         known

@@ -28,15 +28,17 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use atomscope_layout::OpenError;
-use atomscope_layout::decode::{Identity, RegionReader};
+use atomscope_layout::decode::{Identity, Moment, RegionReader};
+use atomscope_layout::records::TimeRecord;
 use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS};
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::{WORD, Words};
 use memmap2::MmapOptions;
 
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
-use crate::process::{self, Stat};
+use crate::process::{self, Start, Stat};
 use crate::raw::{self, Taken};
+use crate::snapshot::now_unix_ns;
 use crate::text::clean_path;
 
 /// Regions larger than this are refused unless more is asked for.
@@ -74,6 +76,8 @@ pub struct Glance {
     pub process: Option<u32>,
     /// How the node is.
     pub liveness: Liveness,
+    /// How long ago its region was made, then; of a dump, when it was taken. `None` where that is not known.
+    pub age: Option<Duration>,
     /// Live actors by counting; `None` if they could not be counted.
     pub live_actors: Option<u64>,
     /// What was known of the node when it was dumped, if this is a dump.
@@ -268,7 +272,7 @@ impl Region {
                 let memory = Memory::copied(&file, 0, bytes)?;
                 let reader = memory.reader()?;
                 // Without its lock it may live all the same.
-                match judge(&reader, &reader.identity().header, Lock::Free, process).verdict.is_alive() {
+                match judge(&reader, &reader.identity(), Lock::Free, process).verdict.is_alive() {
                     true => (map(&file, meta.len())?, None),
                     false => (memory, None),
                 }
@@ -356,7 +360,7 @@ impl Region {
     pub fn lock(&self) -> Lock {
         match self.dumped {
             Some(_) => Lock::Free,
-            None => lock_of(&self.file, self.inode, &self.identity.header, self.process),
+            None => lock_of(&self.file, self.inode, start_of(&self.identity), self.process),
         }
     }
 
@@ -365,18 +369,40 @@ impl Region {
         if let Some(taken) = &self.dumped {
             return Ok(taken.liveness);
         }
-        let lock = match self.memory {
-            Memory::Mapped(..) => self.lock(),
-            Memory::Copied(_) => Lock::Free,
-        };
-        Ok(judge(&self.reader()?, &self.identity.header, lock, self.process))
+        Ok(judge(&self.reader()?, &self.identity, self.held_lock(), self.process))
     }
 
-    /// When the probe's thread beat last, in UTC nanoseconds since 1970 by the node's clock, if it ever did.
-    pub fn last_beat_unix_ns(&self) -> Option<i128> {
+    fn held_lock(&self) -> Lock {
+        match self.memory {
+            Memory::Mapped(..) => self.lock(),
+            Memory::Copied(_) => Lock::Free,
+        }
+    }
+
+    /// The time now, by this machine's wall clock and as far as that is known by the node's other clocks; of a dump, when
+    /// it was taken.
+    pub fn now(&self) -> Moment {
+        match &self.dumped {
+            None => now(&self.identity, self.held_lock(), self.process),
+            Some(taken) => match self.reader() {
+                Ok(reader) => taken_at(taken, &reader),
+                Err(_) => Moment { unix_ns: taken.unix_ns, mono_ns: None, boot_ns: None },
+            },
+        }
+    }
+
+    /// When the probe's thread beat last, by the node's clocks, if it ever did.
+    pub fn last_beat(&self) -> Option<Moment> {
         let reader = self.reader().ok()?;
         let beat = reader.process_beat();
-        (beat.count > 0).then(|| reader.clock().map(|clock| clock.unix_ns_of_mono(beat.mono_ns))).flatten()
+        (beat.count > 0).then(|| reader.clock().map(|clock| clock.moment_of_mono(beat.mono_ns))).flatten()
+    }
+
+    /// How long its node has lived: until now, or if it is dead until its last beat. `None` where that is not known.
+    pub fn uptime(&self, liveness: &Liveness, now: &Moment) -> Option<Duration> {
+        let is_alive = liveness.verdict.is_alive();
+        let until = if is_alive { Some(*now) } else { self.last_beat() };
+        until?.since(&self.identity.created())
     }
 }
 
@@ -393,34 +419,36 @@ impl Glance {
 
     fn take_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
         let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
-        let glance = |words: Words<'_>, reader: RegionReader<'_>, liveness, dumped: Option<Taken>| {
+        let glance = |words: Words<'_>, reader: RegionReader<'_>, lock, dumped: Option<Taken>| {
             let identity = reader.identity();
+            let (liveness, now) = match &dumped {
+                None => (judge(&reader, &identity, lock, process), now(&identity, lock, process)),
+                Some(taken) => (taken.liveness, taken_at(taken, &reader)),
+            };
+            let age = now.since(&identity.created());
             let user = user_of(meta.uid(), &identity, dumped.as_ref());
             let is_counted = words.len() >= reader.map().counters.range().end;
             let live_actors = is_counted.then(|| reader.actor_totals().live);
             let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
-            Self { path, inode, bytes, user, identity, process, liveness, live_actors, dumped }
+            Self { path, inode, bytes, user, identity, process, liveness, age, live_actors, dumped }
         };
         match contents {
             Contents::Dump { taken, bytes } => {
                 let memory = part(&file, raw::HEADER_BYTES, bytes)?;
                 let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
-                Ok(glance(memory.reader(), reader, taken.liveness, Some(taken)))
+                Ok(glance(memory.reader(), reader, Lock::Free, Some(taken)))
             }
             Contents::Region { lock: Lock::Free, bytes } => {
                 let memory = part(&file, 0, bytes)?;
                 let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
-                let liveness = judge(&reader, &reader.identity().header, Lock::Free, process);
-                Ok(glance(memory.reader(), reader, liveness, None))
+                Ok(glance(memory.reader(), reader, Lock::Free, None))
             }
             // Of a mapping only what is looked at takes memory, and what is written meanwhile is seen in order.
             Contents::Region { .. } => {
                 let memory = map(&file, meta.len())?;
                 let reader = memory.reader()?;
-                let header = reader.identity().header;
-                let lock = lock_of(&file, Inode::of(&meta), &header, process);
-                let liveness = judge(&reader, &header, lock, process);
-                let glance = glance(memory.words(), reader, liveness, None);
+                let lock = lock_of(&file, Inode::of(&meta), start_of(&reader.identity()), process);
+                let glance = glance(memory.words(), reader, lock, None);
                 if memory.has_faulted() { Err(Refusal::Shrunk) } else { Ok(glance) }
             }
         }
@@ -454,10 +482,13 @@ fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&Taken>) -> 
     }
 }
 
+fn start_of(identity: &Identity) -> Start {
+    Start::of(&identity.header, &identity.time)
+}
+
 /// What the lock says of the node whose process is this one, as far as it is known.
-fn lock_of(file: &File, inode: Inode, header: &HeaderRecord, process: Option<u32>) -> Lock {
-    let has_mapped =
-        |pid| process::may_have_mapped(pid, header.process_start_ticks, inode.device, inode.number);
+fn lock_of(file: &File, inode: Inode, start: Start, process: Option<u32>) -> Lock {
+    let has_mapped = |pid| process::may_have_mapped(pid, start, inode.device, inode.number);
     match query_lock(file.as_raw_fd()) {
         Lock::Free if process.is_some_and(has_mapped) => Lock::Lost,
         lock => lock,
@@ -466,24 +497,51 @@ fn lock_of(file: &File, inode: Inode, header: &HeaderRecord, process: Option<u32
 
 /// The lock was asked for before the state is read here: a node says that it closes before it lets go, so whoever sees
 /// it gone also sees its last word.
-fn judge(reader: &RegionReader<'_>, header: &HeaderRecord, lock: Lock, process: Option<u32>) -> Liveness {
-    let same_boot =
-        (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten();
-    let seen = process.map(|pid| Stat::of(pid).ok().filter(|s| s.start_ticks == header.process_start_ticks));
+fn judge(reader: &RegionReader<'_>, identity: &Identity, lock: Lock, process: Option<u32>) -> Liveness {
+    let header = &identity.header;
+    let start = start_of(identity);
+    let seen = process.map(|pid| Stat::of(pid).ok().filter(|stat| start.is(stat.start_ticks)));
     // A process that is not found is gone only if it would be seen from here.
     let local = process::pid_namespace() == Some(header.pid_namespace) || process::sees_all();
     Facts {
         state: reader.state(),
         lock,
-        same_boot,
+        same_boot: is_of_this_boot(header),
         process: seen.or(local.then_some(None)),
         conditions: reader.conditions(),
         no_actor_left: reader.no_actor_is_left(),
         process_beat: reader.process_beat(),
         runtime_beat: reader.runtime_beat(),
-        now_mono_ns: monotonic_ns(),
+        now_mono_ns: now(identity, lock, process).mono_ns.and_then(|ns| u64::try_from(ns).ok()),
     }
     .judge()
+}
+
+/// When a dump was taken. By the node's clocks that is its last beat, and as much later as the beat was old then.
+fn taken_at(taken: &Taken, reader: &RegionReader<'_>) -> Moment {
+    let wall = Moment { unix_ns: taken.unix_ns, mono_ns: None, boot_ns: None };
+    let age = taken.liveness.process_beat_age.and_then(|age| u64::try_from(age.as_nanos()).ok());
+    let (Some(age), Some(clock)) = (age, reader.clock()) else { return wall };
+    let mono_ns = reader.process_beat().mono_ns.saturating_add(age);
+    Moment { unix_ns: taken.unix_ns, ..clock.moment_of_mono(mono_ns) }
+}
+
+fn is_of_this_boot(header: &HeaderRecord) -> Option<bool> {
+    (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten()
+}
+
+/// The time now, by the clocks of a node: what they show can be known if it is one of this boot.
+fn now(identity: &Identity, lock: Lock, process: Option<u32>) -> Moment {
+    // Whoever holds a lock of this kernel has its clocks: some containers show a boot id of their own.
+    let is_here = matches!(lock, Lock::Held | Lock::Lost) || is_of_this_boot(&identity.header) != Some(false);
+    let ahead = process::clocks_ahead(&identity.time, process).filter(|_| is_here);
+    let [mono_ns, boot_ns] = match ahead {
+        Some([mono, boot]) => {
+            [Some(i128::from(monotonic_ns()) + mono), Some(i128::from(boottime_ns()) + boot)]
+        }
+        None => [None, None],
+    };
+    Moment { unix_ns: now_unix_ns(), mono_ns, boot_ns }
 }
 
 /// A file that may be believed, as far as can be said before anything behind its header is read.
@@ -531,7 +589,7 @@ impl Checked {
         if let Err(OpenError::NotReady) = header {
             return Err(Refusal::NotReady { verdict: Verdict::NotReady { lock } });
         }
-        let record = header.map_err(Refusal::Layout)?;
+        let (record, time) = header.map_err(Refusal::Layout)?;
         // Only a file that is a region at all is worth a word on who may write it.
         if meta.mode() & 0o022 != 0 {
             return Err(Refusal::Writable { mode: meta.mode() & 0o777 });
@@ -540,8 +598,8 @@ impl Checked {
         if meta.nlink() > 1 && owner != reader {
             return Err(Refusal::HardLinks { owner, links: meta.nlink() });
         }
-        let process = writer(&record, &meta, lock, pid)?;
-        let lock = lock_of(&file, Inode::of(&meta), &record, process);
+        let process = writer((&record, &time), &meta, lock, pid)?;
+        let lock = lock_of(&file, Inode::of(&meta), Start::of(&record, &time), process);
         // The number of a dead process may be another's by now.
         let process = process.filter(|_| lock != Lock::Free);
         if meta.len() > max_bytes {
@@ -559,16 +617,15 @@ impl Checked {
 /// The process of the number and start that a region names, as this program sees it, if there is one; an error if the file
 /// cannot be its.
 fn writer(
-    record: &HeaderRecord,
+    (record, time): (&HeaderRecord, &TimeRecord),
     meta: &Metadata,
     lock: Lock,
     pid: Option<u32>,
 ) -> Result<Option<u32>, Refusal> {
     let (owner, claimed) = (meta.uid(), record.uid);
-    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == record.process_start_ticks);
-    let named = pid
-        .filter(started)
-        .or_else(|| process::translate(record.pid, record.pid_namespace, record.process_start_ticks));
+    let start = Start::of(record, time);
+    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
+    let named = pid.filter(started).or_else(|| process::translate(record.pid, record.pid_namespace, start));
     // A process that is gone by now is one that was not found.
     if let Some((pid, users)) = named.and_then(|pid| process::users(pid).ok().map(|users| (pid, users))) {
         // Who was root when the region was made may have become somebody else since. (That some user of the namespace is
@@ -581,7 +638,7 @@ fn writer(
     }
     let local = u32::try_from(record.pid).ok().filter(|_| process::is_ours(record.pid_namespace));
     if let Some(pid) = local.filter(|pid| lock == Lock::Held && Stat::of(*pid).is_ok()) {
-        // In a time namespace of its own a process started at another time than here.
+        // In a time namespace that it does not tell of it started at another time than here.
         if !process::has_mapped(pid, meta.dev(), meta.ino()).unwrap_or(false) {
             return Err(Refusal::OtherProcess { pid });
         }
@@ -711,14 +768,17 @@ fn read_start(file: &File) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-fn read_header(start: &[u8]) -> Result<HeaderRecord, OpenError> {
+fn read_header(start: &[u8]) -> Result<(HeaderRecord, TimeRecord), OpenError> {
     // Bytes that are no whole word are enough to see that it is not one of ours.
     let mut magic = [0; WORD];
     let known = start.len().min(WORD);
     magic[..known].copy_from_slice(&start[..known]);
     match u64::from_le_bytes(magic) {
         0 => Err(OpenError::NotReady),
-        MAGIC => HeaderRecord::read(ReaderMemory::copied(start).words()),
+        MAGIC => {
+            let memory = ReaderMemory::copied(start);
+            Ok((HeaderRecord::read(memory.words())?, TimeRecord::of(memory.words())))
+        }
         found => Err(OpenError::NotARegion { found }),
     }
 }
@@ -862,9 +922,19 @@ fn query_lock(fd: RawFd) -> Lock {
 
 /// The clock that beats are told in.
 pub fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// The clock that ages are told in: it goes on while the machine is suspended.
+pub fn boottime_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a valid, writable `timespec` for the whole call; the clock exists on every Linux.
-    let _ = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    // SAFETY: `now` is a valid, writable `timespec` for the whole call; both clocks exist on every Linux, and an unknown
+    // one is an error that leaves it as it is.
+    let _ = unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomscope::attach::{AttachError, Glance, Refusal};
-use atomscope::find::{Chosen, Found, Search, Who, others_note};
+use atomscope::find::{Chosen, Found, Search, Who, newest_first, others_note};
 use atomscope::liveness::{Liveness, Notes, Verdict};
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
-use atomscope::snapshot::{self, About, Dump, HistogramDump, MetricDump, Snapshot};
+use atomscope::snapshot::{About, Dump, HistogramDump, MetricDump, Snapshot};
 use atomscope::text::write_json;
 use atomscope_layout::decode::subsystems::InstanceEntry;
 use atomscope_layout::decode::{Actor, rfc3339};
@@ -118,20 +118,19 @@ pub struct PsRow {
 }
 
 impl PsRow {
-    fn new(found: Found, now_unix_ns: i128) -> Self {
+    fn new(found: Found) -> Self {
         let Found { pid, region } = found;
         match region {
-            Ok(glance) => Self::readable(glance, now_unix_ns),
+            Ok(glance) => Self::readable(glance),
             Err(error) => Self::unreadable(pid, &error),
         }
     }
 
-    fn readable(glance: Glance, now_unix_ns: i128) -> Self {
+    fn readable(glance: Glance) -> Self {
         let (pid, is_alive) = (glance.pid(), glance.is_alive());
         let Glance { path, bytes, user, identity, liveness, live_actors, dumped, .. } = glance.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
-        let now_unix_ns = dumped.map_or(now_unix_ns, |taken| taken.unix_ns);
         Self {
             pid: Some(pid),
             node: Some(identity.node),
@@ -142,7 +141,7 @@ impl PsRow {
                 None => liveness.why(),
             },
             conditions: Some(liveness.notes),
-            age_s: Some(seconds(snapshot::age(now_unix_ns, created))),
+            age_s: glance.age.map(seconds),
             beat_age_s: liveness.newest_beat_age().map(seconds),
             actors: live_actors,
             bytes: Some(bytes),
@@ -209,17 +208,12 @@ pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, usize), Failure> {
             (vec![Found { pid: region.as_ref().ok().map(Glance::pid), region }], 0)
         }
     };
-    let now = snapshot::now_unix_ns();
-    let mut rows: Vec<PsRow> = found.into_iter().map(|found| PsRow::new(found, now)).collect();
-    // By name; of one name the newest first.
+    let mut rows: Vec<PsRow> = found.into_iter().map(PsRow::new).collect();
+    rows.sort_by_key(|row| row.pid);
+    let mut rows = newest_first(rows, |row| row.glance.as_ref());
+    // By name; of one name the newest stays first.
     rows.sort_by(|a, b| {
-        (b.is_alive, a.node.is_none(), &a.node, &b.created_at, a.pid).cmp(&(
-            a.is_alive,
-            b.node.is_none(),
-            &b.node,
-            &a.created_at,
-            b.pid,
-        ))
+        (b.is_alive, a.node.is_none(), &a.node).cmp(&(a.is_alive, b.node.is_none(), &b.node))
     });
     Ok((rows, of_others))
 }

@@ -22,7 +22,6 @@ use crate::cli::{self, Place};
 use crate::commands::{meant, search};
 use crate::human::{bytes, count, duration};
 use crate::output::{Failure, to_stdout};
-use crate::stat::life;
 use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
 
 /// How full something may be before a word is said.
@@ -576,18 +575,19 @@ fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
 fn cost(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     let Ok(reader) = region.reader() else { return };
     let (rounds, time_ns) = (reader.builtin(Builtin::SamplerRounds), reader.builtin(Builtin::SamplerTime));
-    let life = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
-    if rounds == 0 || life.is_zero() {
+    if rounds == 0 {
         return chart.add(Level::Note, "the probe's thread has made no round yet", None);
     }
     let time = Duration::from_nanos(time_ns);
-    let percent = time.as_secs_f64() / life.as_secs_f64() * 100.0;
+    let life = region.uptime(&snapshot.liveness, &snapshot.taken).filter(|life| !life.is_zero());
+    let percent = life.map(|life| time.as_secs_f64() / life.as_secs_f64() * 100.0);
     let text = format!(
-        "the probe's thread took {} for {}: {percent:.3} % of a processor",
+        "the probe's thread took {} for {}{}",
         duration(time),
-        count(rounds, "round", "rounds")
+        count(rounds, "round", "rounds"),
+        percent.map(|percent| format!(": {percent:.3} % of a processor")).unwrap_or_default()
     );
-    if percent > SAMPLER_PERCENT {
+    if percent.is_some_and(|percent| percent > SAMPLER_PERCENT) {
         chart.add(Level::Warning, text, Some("please report it: it should be far less"));
     } else {
         chart.good(text);

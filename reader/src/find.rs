@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use atomscope_layout::OpenError;
+use atomscope_layout::decode::{Birth, Rank};
 use atomscope_layout::names::put_text;
 use atomscope_layout::region::header;
 
@@ -260,13 +261,13 @@ impl Search {
     pub fn successor(
         &self,
         meant: impl IntoIterator<Item = Who>,
-        last: Option<u64>,
+        last: Option<Birth>,
         known: &[Inode],
     ) -> Option<Glance> {
         // What cannot be found or read now may be there the next time.
         let chosen = meant.into_iter().filter_map(|who| self.choose(&who).ok());
         chosen.map(|choice| choice.glance).find(|glance| {
-            let is_later = last.is_none_or(|last| glance.identity.header.created_unix_ns > last);
+            let is_later = last.is_none_or(|last| glance.identity.birth().is_after(&last));
             glance.is_alive() && is_later && !known.contains(&glance.inode)
         })
     }
@@ -456,10 +457,22 @@ impl Segment {
     }
 }
 
+/// Rows in the order of their regions' births, the newest first; those without a region last.
+pub fn newest_first<T>(rows: Vec<T>, glance: impl Fn(&T) -> Option<&Glance>) -> Vec<T> {
+    let births: Vec<Birth> =
+        rows.iter().filter_map(|row| glance(row).map(|glance| glance.identity.birth())).collect();
+    let mut ranks = Birth::ranks(&births, process::boot_id()).into_iter();
+    let mut ranked: Vec<(Option<Rank>, T)> =
+        rows.into_iter().map(|row| (glance(&row).and_then(|_| ranks.next()), row)).collect();
+    ranked.sort_by(|(a, _), (b, _)| b.cmp(a));
+    ranked.into_iter().map(|(_, row)| row).collect()
+}
+
 /// Live beats dead, newer beats older.
-fn choose(mut candidates: Vec<Glance>) -> Option<Choice> {
-    candidates.sort_by_key(|glance| (glance.is_alive(), glance.identity.header.created_unix_ns));
-    candidates.reverse();
+fn choose(candidates: Vec<Glance>) -> Option<Choice> {
+    let mut candidates = newest_first(candidates, |glance| Some(glance));
+    // Whoever lives stays before whoever does not.
+    candidates.sort_by_key(|glance| !glance.is_alive());
     let note = (candidates.len() > 1).then(|| {
         let described: Vec<_> = describe(&candidates.iter().collect::<Vec<_>>())
             .into_iter()

@@ -246,8 +246,8 @@ pub struct Facts {
     pub process_beat: Beat,
     /// Beat of the async runtime.
     pub runtime_beat: Beat,
-    /// The monotonic clock, read after the beats.
-    pub now_mono_ns: u64,
+    /// The node's monotonic clock, read after the beats; `None` where this program cannot know what it shows.
+    pub now_mono_ns: Option<u64>,
 }
 
 impl Facts {
@@ -300,6 +300,8 @@ impl Facts {
                 (process.is_some_and(|stat| !stat.is_dead()), Evidence::Process)
             }
             (Lock::Unsupported, None) if self.same_boot == Some(false) => (false, Evidence::Heartbeat),
+            // A node that cannot be judged at all is not called dead: that is what may be removed.
+            (Lock::Unsupported, None) if self.now_mono_ns.is_none() => (true, Evidence::Heartbeat),
             (Lock::Unsupported, None) => {
                 (process_beat_age.is_some_and(|age| age <= STALE), Evidence::Heartbeat)
             }
@@ -308,16 +310,14 @@ impl Facts {
 
     /// Whether the last beat is no older than a living node's may be. One of the future is of another clock.
     fn has_just_beaten(&self) -> bool {
-        let age_ns = self.now_mono_ns.checked_sub(self.process_beat.mono_ns);
+        let age_ns = self.now_mono_ns.and_then(|now| now.checked_sub(self.process_beat.mono_ns));
         let is_fresh = age_ns.is_some_and(|age| Duration::from_nanos(age) <= STALE);
         is_fresh && self.process_beat.count > 0 && self.same_boot == Some(true)
     }
 
     fn age(&self, beat: Beat) -> Option<Duration> {
-        // Whoever holds a lock of this kernel beats by its clock.
-        let same_clock = matches!(self.lock, Lock::Held | Lock::Lost) || self.same_boot != Some(false);
-        let known = beat.count > 0 && same_clock;
-        known.then(|| Duration::from_nanos(self.now_mono_ns.saturating_sub(beat.mono_ns)))
+        let now = self.now_mono_ns.filter(|_| beat.count > 0)?;
+        Some(Duration::from_nanos(now.saturating_sub(beat.mono_ns)))
     }
 }
 
@@ -415,7 +415,7 @@ mod tests {
             no_actor_left: false,
             process_beat: beat(0),
             runtime_beat: beat(0),
-            now_mono_ns: NOW,
+            now_mono_ns: Some(NOW),
         }
     }
 
@@ -552,12 +552,21 @@ mod tests {
         let facts = Facts { same_boot: Some(false), ..well() };
         // A container may show a boot id of its own, and the lock is the kernel's word.
         assert_eq!(verdict(facts), Verdict::Live);
-        assert!(facts.judge().newest_beat_age().is_some());
         let free = Facts { lock: Lock::Free, ..facts };
         assert_eq!(verdict(free), Verdict::Crashed);
-        assert_eq!(free.judge().newest_beat_age(), None);
         let unsupported = Facts { lock: Lock::Unsupported, process: None, ..facts };
         assert_eq!(verdict(unsupported), Verdict::Crashed);
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_not_known_is_neither_stale_nor_fresh() {
+        let facts = Facts { now_mono_ns: None, process_beat: beat(900), runtime_beat: beat(900), ..well() };
+        assert_eq!((verdict(facts), facts.judge().newest_beat_age()), (Verdict::Live, None));
+        let without_lock = Facts { lock: Lock::Unsupported, process: None, ..facts };
+        assert_eq!(
+            (verdict(without_lock), without_lock.judge().evidence),
+            (Verdict::Live, Evidence::Heartbeat)
+        );
     }
 
     #[test]

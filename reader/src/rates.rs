@@ -91,17 +91,18 @@ impl Asked {
         Ok(values)
     }
 
-    /// What they come to in an interval, before which they were `before`, or 0.
-    pub fn rates(&self, now: &[Option<u64>], before: &[Option<u64>], interval: Duration) -> Rates {
-        let seconds = interval.as_secs_f64().max(1e-9);
+    /// What they come to in an interval, before which they were `before`, or 0. Of an interval whose length is not known
+    /// there are no rates.
+    pub fn rates(&self, now: &[Option<u64>], before: &[Option<u64>], interval: Option<Duration>) -> Rates {
+        let seconds = interval.map(|interval| interval.as_secs_f64().max(1e-9));
         let of = |(at, wanted): (usize, &Wanted)| {
-            let value = now.get(at).copied().flatten().map(|value| match wanted.is_count {
+            let value = now.get(at).copied().flatten().and_then(|value| match wanted.is_count {
                 true => {
                     let then = before.get(at).copied().flatten().unwrap_or(0);
                     // Things that are no longer listed take what they counted with them.
-                    (value.saturating_sub(then) as f64 / seconds * 10.0).round() / 10.0
+                    seconds.map(|s| (value.saturating_sub(then) as f64 / s * 10.0).round() / 10.0)
                 }
-                false => value as f64,
+                false => Some(value as f64),
             });
             Rate { name: wanted.name.clone(), unit: wanted.unit.clone(), is_rate: wanted.is_count, value }
         };

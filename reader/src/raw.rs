@@ -3,7 +3,7 @@
 //! What the file holds stands in `layout/LAYOUT.md`, under *Raw dumps*.
 //!
 //! # How a region is copied while its node writes to it
-//! What one word guards (an actor's record, a letter's, an event's, the clock) is copied between two equal looks at that
+//! What one word guards (an actor's record, a letter's, an event's, the clock, the log of its sightings) is copied between two equal looks at that
 //! word, a few times if need be, and then marked as unreadable. Heads of rings come before their slots, ready words
 //! before their texts, and the actor table is copied again if it was being settled. So a copy holds no torn record, and
 //! a dead region's copy is that region bit for bit. As nothing stands still, an event of the last microseconds may be
@@ -223,6 +223,8 @@ fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     copying.table(map.instance_control, map.instance_slots);
     copying.documents(map);
     copying.rings(map);
+    // After all records, and after the header's clock: no stamp of them is of a sighting that is not there.
+    copying.log(map.sightings);
     memory
 }
 
@@ -294,6 +296,14 @@ impl Copying<'_> {
                 return;
             }
             (0..READ_TRIES).for_each(|_| pause(attempt));
+        }
+    }
+
+    fn log(&self, section: Section) {
+        let Section { start, .. } = section;
+        if !section.is_empty() {
+            let rows = start + 1..section.range().end;
+            self.guarded(start, rows, being_written, &mut Patience::for_a_pass());
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use atomscope::attach::Region;
 use atomscope::liveness::Notes;
-use atomscope::snapshot::{self, Snapshot};
+use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{Actor, ActorList, ActorTotals, rfc3339};
+use atomscope_layout::decode::{Actor, ActorList, ActorTotals, Beat, Moment, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use serde::{Serialize, Serializer};
 
@@ -18,7 +18,6 @@ use crate::cli::{self, Place};
 use crate::commands::{attach, seconds, style};
 use crate::human::{bytes, count, duration};
 use crate::output::{Failure, to_stdout};
-use crate::stat::life;
 use crate::subsystems;
 use crate::table::{BAD, ODD, STRONG, Screen};
 
@@ -70,9 +69,9 @@ pub struct TypeCount {
     /// Those in the fullest of them.
     #[serde(skip)]
     pub deepest: Option<u64>,
-    /// When the oldest of them was spawned, in UTC nanoseconds since 1970.
+    /// When the oldest of them was spawned.
     #[serde(skip)]
-    pub oldest_unix_ns: Option<i128>,
+    pub oldest: Option<Moment>,
 }
 
 impl Summary {
@@ -83,7 +82,7 @@ impl Summary {
         let subsystems = subsystems::summaries(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
-            taken_unix_ns,
+            taken,
             dumped,
             identity,
             pid,
@@ -94,8 +93,7 @@ impl Summary {
             process,
             ..
         } = snapshot;
-        let is_known = liveness.verdict.is_alive() || region.last_beat_unix_ns().is_some();
-        let uptime = is_known.then(|| life(region, &liveness, taken_unix_ns));
+        let uptime = region.uptime(&liveness, &taken);
         let mut newest_dead_letters = dead_letters.recent;
         newest_dead_letters.truncate(LETTERS);
         Ok(Self {
@@ -104,7 +102,7 @@ impl Summary {
             why: liveness.why(),
             conditions: liveness.notes,
             liveness: liveness.evidence,
-            dumped_at: dumped.map(|_| rfc3339(taken_unix_ns)),
+            dumped_at: dumped.map(|_| rfc3339(taken.unix_ns)),
             pid,
             uid: identity.header.uid,
             system: identity.system,
@@ -153,7 +151,7 @@ pub fn types(actors: &ActorList) -> Vec<TypeCount> {
                     actors: 0,
                     waiting: None,
                     deepest: None,
-                    oldest_unix_ns: None,
+                    oldest: None,
                 });
                 types.len() - 1
             });
@@ -176,7 +174,7 @@ pub fn types(actors: &ActorList) -> Vec<TypeCount> {
         }
     }
     for (of, oldest) in types.iter_mut().zip(oldest) {
-        of.oldest_unix_ns = oldest.spawned_unix_ns();
+        of.oldest = oldest.spawned();
     }
     types.sort_by(|a, b| {
         (b.waiting.unwrap_or(0), b.actors, &a.actor_type).cmp(&(
@@ -257,13 +255,16 @@ impl Page<'_> {
         let uptime = summary.uptime_s.map_or("unknown".to_owned(), |s| duration(Duration::from_secs_f64(s)));
         self.plain(&format!("{uptime}, since {}", summary.created_at))?;
         self.title = "Beats";
-        let beat = |age: Option<f64>| {
-            age.map_or("never".to_owned(), |age| format!("{} ago", duration(Duration::from_secs_f64(age))))
+        let beat = |age: Option<f64>, of: fn(&RegionReader<'_>) -> Beat| match age {
+            Some(age) => format!("{} ago", duration(Duration::from_secs_f64(age))),
+            None if region.reader().is_ok_and(|reader| of(&reader).count == 0) => "never".to_owned(),
+            // By a clock that this program cannot read, or one of an earlier boot.
+            None => "unknown".to_owned(),
         };
         self.plain(&format!(
             "probe {}, async runtime {}",
-            beat(summary.process_beat_age_s),
-            beat(summary.runtime_beat_age_s)
+            beat(summary.process_beat_age_s, |reader| reader.process_beat()),
+            beat(summary.runtime_beat_age_s, |reader| reader.runtime_beat())
         ))?;
 
         if let Some(process) = &summary.process {
@@ -357,9 +358,4 @@ pub fn takes(process: &Vitals) -> String {
         bytes(*memory_peak_bytes),
         count(*threads, "thread", "threads")
     )
-}
-
-/// The time of what is told of a region: now, or when it was dumped.
-pub fn told_at(region: &Region) -> i128 {
-    region.dumped().map_or_else(snapshot::now_unix_ns, |taken| taken.unix_ns)
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{ActorList, ActorTotals, ActorTree, Beat, DeadLetters, Identity, rfc3339};
+use atomscope_layout::decode::{
+    ActorList, ActorTotals, ActorTree, Beat, DeadLetters, Identity, Moment, rfc3339,
+};
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, PersistenceSnapshot, RemoteSnapshot, ShardingSnapshot,
     StreamsSnapshot,
@@ -27,9 +29,9 @@ pub const DEAD_LETTERS: usize = 100;
 /// A node at one time.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// When it was taken: nanoseconds since 1970, UTC, by this machine's clock; of a dump, by that of the machine that
+    /// When it was taken, by this machine's wall clock and the node's other clocks; of a dump, by those of the machine that
     /// dumped it, when it did.
-    pub taken_unix_ns: i128,
+    pub taken: Moment,
     /// Whether it was taken of a dump.
     pub dumped: Option<Taken>,
     /// Who made the region.
@@ -109,7 +111,7 @@ impl Snapshot {
         let at_rest = dumped.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
         let version = region.words().load(header::VERSION);
         let snapshot = Self {
-            taken_unix_ns: dumped.map_or_else(now_unix_ns, |taken| taken.unix_ns),
+            taken: region.now(),
             dumped,
             identity: reader.identity(),
             pid: region.pid(),
@@ -139,11 +141,6 @@ impl Snapshot {
         self.metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.value)
     }
 
-    /// How long ago something was that the node dates `unix_ns`; never negative, since the clocks may differ a little.
-    pub fn age(&self, unix_ns: i128) -> Duration {
-        age(self.taken_unix_ns, unix_ns)
-    }
-
     /// Live actors by counting minus live actors in the table: 0 at rest, and of no meaning while actors come and go.
     pub fn drift(&self) -> i64 {
         let tabled = (self.actors.len() as u64)
@@ -160,7 +157,7 @@ impl Snapshot {
         let Liveness { verdict, evidence, notes: of_liveness, .. } = self.liveness;
         let age = self.liveness.newest_beat_age();
         if self.dumped.is_some() {
-            let taken = rfc3339(self.taken_unix_ns);
+            let taken = rfc3339(self.taken.unix_ns);
             notes.push(format!("this is a dump of a {} node, taken at {taken}", verdict.word()));
             notes.extend(self.liveness.why().map(|why| format!("when it was dumped: {why}")));
         } else if !self.liveness.is_well() {
@@ -235,7 +232,7 @@ impl Snapshot {
     /// The JSON of a dump.
     pub fn into_dump(self, redacted: bool) -> Dump {
         let drift = self.drift();
-        let generated_at = rfc3339(self.taken_unix_ns);
+        let generated_at = rfc3339(self.taken.unix_ns);
         let Self {
             identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, process, ..
         } = self;
@@ -299,11 +296,6 @@ impl Snapshot {
             atomscope,
         }
     }
-}
-
-/// How long before `now` something was; never negative.
-pub fn age(now_unix_ns: i128, unix_ns: i128) -> Duration {
-    Duration::from_nanos(u64::try_from(now_unix_ns.saturating_sub(unix_ns).max(0)).unwrap_or(u64::MAX))
 }
 
 /// What `dump --format json` writes: field for field the JSON of a [`NodeSnapshot`], which is never built, and one object

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{AttachError, Region, stop_on_signals, wait};
 use atomscope::liveness::Liveness;
-use atomscope::snapshot::{age, now_unix_ns};
 use atomscope::text::write_json;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{ActorTotals, RegionReader, rfc3339};
+use atomscope_layout::decode::{ActorTotals, Moment, RegionReader, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
@@ -25,7 +24,7 @@ const HEADER_EVERY: u64 = 20;
 /// What is read of a node at one time.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    at_unix_ns: i128,
+    taken: Moment,
     at: Instant,
     liveness: Liveness,
     live: u64,
@@ -70,17 +69,16 @@ pub struct PerSecond {
 }
 
 impl Counts {
-    /// On average over an interval, at whose start they were `before`.
-    pub fn per_second(&self, before: &Self, interval: Duration) -> PerSecond {
-        let rate = |of: fn(&Self) -> u64| {
-            of(self).saturating_sub(of(before)) as f64 / interval.as_secs_f64().max(1e-9)
-        };
-        PerSecond {
+    /// On average over an interval, at whose start they were `before`; `None` where its length is not known.
+    pub fn per_second(&self, before: &Self, interval: Option<Duration>) -> Option<PerSecond> {
+        let seconds = interval?.as_secs_f64().max(1e-9);
+        let rate = |of: fn(&Self) -> u64| of(self).saturating_sub(of(before)) as f64 / seconds;
+        Some(PerSecond {
             spawned: rate(|counts| counts.spawned),
             stopped: rate(|counts| counts.stopped),
             dead_letters: rate(|counts| counts.dead_letters),
             events: rate(|counts| counts.events),
-        }
+        })
     }
 }
 
@@ -91,7 +89,7 @@ impl Sample {
         let reader = region.reader()?;
         let totals = reader.actor_totals();
         let sample = Self {
-            at_unix_ns: region.dumped().map_or_else(now_unix_ns, |taken| taken.unix_ns),
+            taken: region.now(),
             at: Instant::now(),
             liveness,
             live: totals.live,
@@ -108,15 +106,15 @@ impl Sample {
 #[derive(Debug, Serialize)]
 struct Row {
     at: String,
-    /// What the rates are averages over.
-    interval_s: f64,
+    /// What the rates are averages over; `None` where a node's start cannot be known, as then the rates.
+    interval_s: Option<f64>,
     /// Whether that is all the time since the node's start.
     since_start: bool,
     actors: u64,
-    spawned_per_s: f64,
-    stopped_per_s: f64,
-    dead_letters_per_s: f64,
-    events_per_s: f64,
+    spawned_per_s: Option<f64>,
+    stopped_per_s: Option<f64>,
+    dead_letters_per_s: Option<f64>,
+    events_per_s: Option<f64>,
     /// In the interval.
     lost: u64,
     unreadable: u64,
@@ -139,21 +137,22 @@ impl Row {
         sample: &Sample,
         before: Counts,
         cpu_before: Option<f64>,
-        interval: Duration,
+        interval: Option<Duration>,
         since_start: bool,
         metrics: Rates,
     ) -> Self {
         let rates = sample.counts.per_second(&before, interval);
         let tenths = |number: f64| (number * 10.0).round() / 10.0;
+        let rate = |of: fn(&PerSecond) -> f64| rates.as_ref().map(of).map(tenths);
         Self {
-            at: rfc3339(sample.at_unix_ns),
-            interval_s: seconds(interval),
+            at: rfc3339(sample.taken.unix_ns),
+            interval_s: interval.map(seconds),
             since_start,
             actors: sample.live,
-            spawned_per_s: tenths(rates.spawned),
-            stopped_per_s: tenths(rates.stopped),
-            dead_letters_per_s: tenths(rates.dead_letters),
-            events_per_s: tenths(rates.events),
+            spawned_per_s: rate(|rates| rates.spawned),
+            stopped_per_s: rate(|rates| rates.stopped),
+            dead_letters_per_s: rate(|rates| rates.dead_letters),
+            events_per_s: rate(|rates| rates.events),
             lost: sample.counts.lost.saturating_sub(before.lost),
             unreadable: sample.unreadable,
             beat_age_s: sample.liveness.newest_beat_age().map(seconds),
@@ -162,7 +161,8 @@ impl Row {
             cpu_percent: sample
                 .process
                 .zip(cpu_before)
-                .map(|(process, before)| tenths(process.cpu_percent(before, interval))),
+                .zip(interval)
+                .map(|((process, before), interval)| tenths(process.cpu_percent(before, interval))),
             memory_bytes: sample.process.map(|process| process.memory_bytes),
             threads: sample.process.map(|process| process.threads),
             open_files: sample.process.and_then(|process| process.open_files),
@@ -209,12 +209,14 @@ impl Form {
                         row.metrics.csv_names()
                     )?;
                 }
-                let Row { at, interval_s, since_start, actors, .. } = row;
-                let Row { spawned_per_s, stopped_per_s, dead_letters_per_s, events_per_s, .. } = row;
-                let beat = row.beat_age_s.map(|age| age.to_string()).unwrap_or_default();
+                let Row { at, since_start, actors, .. } = row;
+                let float = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
+                let [interval_s, beat, cpu] = [row.interval_s, row.beat_age_s, row.cpu_percent].map(float);
+                let [spawned_per_s, stopped_per_s] = [row.spawned_per_s, row.stopped_per_s].map(float);
+                let [dead_letters_per_s, events_per_s] =
+                    [row.dead_letters_per_s, row.events_per_s].map(float);
                 let Row { lost, unreadable, state, .. } = row;
                 let cell = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
-                let cpu = row.cpu_percent.map(|percent| percent.to_string()).unwrap_or_default();
                 let [memory, threads, files] = [row.memory_bytes, row.threads, row.open_files].map(cell);
                 writeln!(
                     out,
@@ -245,10 +247,10 @@ impl Form {
                 let or_dash = |text: Option<String>| text.unwrap_or("-".to_owned());
                 let mut cells = vec![
                     row.actors.to_string(),
-                    tenths(row.spawned_per_s),
-                    tenths(row.stopped_per_s),
-                    tenths(row.dead_letters_per_s),
-                    tenths(row.events_per_s),
+                    or_dash(row.spawned_per_s.map(tenths)),
+                    or_dash(row.stopped_per_s.map(tenths)),
+                    or_dash(row.dead_letters_per_s.map(tenths)),
+                    or_dash(row.events_per_s.map(tenths)),
                     row.lost.to_string(),
                     row.unreadable.to_string(),
                     or_dash(row.beat_age_s.map(tenths)),
@@ -301,12 +303,12 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
         let row = match &before {
             Some((before, values_before)) => {
                 let cpu_before = before.process.map(|process| process.cpu_s());
-                let interval = sample.at.duration_since(before.at);
+                let interval = Some(sample.at.duration_since(before.at));
                 let rates = asked.rates(&values, values_before, interval);
                 Row::new(&sample, before.counts, cpu_before, interval, false, rates)
             }
             None => {
-                let life = life(region, &sample.liveness, sample.at_unix_ns);
+                let life = region.uptime(&sample.liveness, &sample.taken);
                 let rates = asked.rates(&values, &[], life);
                 Row::new(&sample, Counts::default(), Some(0.0), life, true, rates)
             }
@@ -327,20 +329,6 @@ pub fn stat(place: &Place, args: cli::Stat) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// How long a node has lived: until now, or if it is dead until its last beat.
-pub fn life(region: &Region, liveness: &Liveness, now_unix_ns: i128) -> Duration {
-    let created = i128::from(region.identity().header.created_unix_ns);
-    let is_dead = !liveness.verdict.is_alive();
-    // Of an earlier boot the age of a beat is not known, but when it was.
-    match region.last_beat_unix_ns().filter(|_| is_dead) {
-        Some(last) => age(last, created),
-        None => {
-            let beat_age = liveness.newest_beat_age().filter(|_| is_dead);
-            age(now_unix_ns, created).saturating_sub(beat_age.unwrap_or_default())
-        }
-    }
 }
 
 fn wait_until(time: Instant) -> bool {

@@ -3,10 +3,10 @@
 use std::io::Write as _;
 
 use atomscope::query::{Query, QueryError};
-use atomscope::snapshot::{Snapshot, age};
+use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
-use atomscope_layout::decode::rfc3339;
 use atomscope_layout::decode::subsystems::{InstanceEntry, flag};
+use atomscope_layout::decode::{Moment, rfc3339};
 use atomscope_layout::histogram::Histogram;
 use atomscope_layout::instances::{Domain, What, association, journal, key, lease, shard_region};
 use atomscope_layout::metrics::{BUILTIN, Builtin, Kind, Metric};
@@ -63,7 +63,7 @@ fn owner(domain: Domain) -> Option<Domain> {
 }
 
 /// A list of a domain's instances, with all their numbers.
-fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> List {
+fn instances(domain: Domain, entries: &[&InstanceEntry], now: Option<Moment>) -> List {
     // Of a histogram the number says nothing to anybody; what is in it stands there instead.
     let is_latency = |at: usize| domain == Domain::Journal && at == journal::LATENCY;
     let owned = owner(domain).is_some();
@@ -100,7 +100,8 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> L
             let of = |take: fn(&Histogram) -> u64| Value::of(latency, |latency| Value::Number(take(latency)));
             row.extend([of(|all| all.quantile(0.5)), of(|all| all.quantile(0.99)), of(|all| all.greatest)]);
         }
-        row.push(Value::of(entry.since_unix_ns, |ns| Value::Float(seconds(age(now_unix_ns, ns)))));
+        let age = now.zip(entry.made).and_then(|(now, made)| now.since(&made));
+        row.push(Value::of(age, |age| Value::Float(seconds(age))));
         row.push(Value::text(&entry.since));
         row
     };
@@ -223,7 +224,7 @@ impl Part {
         if self == Self::Metrics {
             return vec![all_metrics(snapshot)];
         }
-        let now = snapshot.map_or(0, |snapshot| snapshot.taken_unix_ns);
+        let now = snapshot.map(|snapshot| snapshot.taken);
         let told = snapshot.map(|snapshot| &snapshot.subsystems);
         let entries = |domain| told.iter().flat_map(|told| told.instances.of(domain)).collect::<Vec<_>>();
         let of_domains = self.domains().iter().map(|domain| instances(*domain, &entries(*domain), now));
@@ -632,7 +633,7 @@ impl Serialize for Told<'_> {
         let told = &snapshot.subsystems;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("node", &snapshot.identity.node)?;
-        map.serialize_entry("generated_at", &rfc3339(snapshot.taken_unix_ns))?;
+        map.serialize_entry("generated_at", &rfc3339(snapshot.taken.unix_ns))?;
         map.serialize_entry("state", snapshot.liveness.verdict.word())?;
         map.serialize_entry("summary", summary)?;
         for list in *lists {

@@ -95,6 +95,9 @@ LATER_SECTIONS = {
     "histograms": (12, 1, 1536),
     "journal writes": (13, 2, 256),
 }
+# That which came with 1.2.
+NEWEST_SECTIONS = {"sightings": (14, 2, 64)}
+ALL_SECTIONS = SECTIONS | LATER_SECTIONS | NEWEST_SECTIONS
 DENSE = ("actor control", "actor spill", "instance control")
 # Of the domains of instances: the name, and what each number is.
 DOMAINS = {
@@ -191,8 +194,23 @@ def rfc3339(unix_ns):
     return f"{when:%Y-%m-%dT%H:%M:%S}.{ns:09}Z"
 
 
+class Sighted:
+    """Makes stamps times by a log of sightings; those after `until` have none yet."""
+
+    def __init__(self, sightings, until):
+        self.sightings, self.until = sorted(sightings, key=lambda sighting: sighting[0]), until
+
+    def unix_ns(self, stamp):
+        if self.until is not None and stamp > self.until:
+            return None
+        before = [sighting for sighting in self.sightings if sighting[0] <= stamp]
+        ticks, _, _, unix_ns, rate = before[-1] if before else self.sightings[0]
+        since = stamp - ticks
+        return abs(since * rate) // 2**40 * (1 if since >= 0 else -1) + unix_ns
+
+
 class Clock:
-    """Makes stamps times."""
+    """Makes stamps times by the clock record alone."""
 
     def __init__(self, record):
         self.first, self.first_mono, self.last, self.last_mono, self.offset = struct.unpack("<4Qq", record)
@@ -246,7 +264,8 @@ class Region:
             raise Refused("truncated")
         self.sections = self.directory()
         self.known_names = {}
-        self.clock = self.read_clock()
+        self.clock, self.clock_changes = self.read_clock(), None
+        self.time_record = struct.unpack("<Q2q2Q", words.copy(152, 40))
 
     def directory(self):
         found, taken = {}, []
@@ -256,7 +275,7 @@ class Region:
             if offset < HEADER_BYTES or offset % 128 or stride == 0 or stride % 8 or end > self.region_bytes:
                 raise Refused(f"corrupt section {number}")
             taken.append((offset, end))
-            for name, (known, least, least_stride) in (SECTIONS | LATER_SECTIONS).items():
+            for name, (known, least, least_stride) in ALL_SECTIONS.items():
                 if number != known:
                     continue
                 exact = name in DENSE and stride != least_stride
@@ -268,7 +287,9 @@ class Region:
             raise Refused("sections overlap")
         if self.version[1] == 0:
             found = {name: Section(0, 0, 0) for name in LATER_SECTIONS} | found
-        if missing := (SECTIONS | LATER_SECTIONS).keys() - found.keys():
+        if self.version[1] < 2:
+            found = {name: Section(0, 0, 0) for name in NEWEST_SECTIONS} | found
+        if missing := ALL_SECTIONS.keys() - found.keys():
             raise Refused(f"missing sections {missing}")
         for table in ("actor", "instance"):
             if found[f"{table} slots"].count != found[f"{table} control"].count * 8:
@@ -283,12 +304,49 @@ class Region:
 
     def read_clock(self):
         try:
-            return Clock(self.words.seqlock_cell(512, 48))
+            record = Clock(self.words.seqlock_cell(512, 48))
         except Unreadable:
-            return None
+            record = None
+        sightings, is_whole = self.sightings()
+        if not sightings:
+            return record
+        until = None
+        if not is_whole:
+            until = record.last if record else max(sighting[0] for sighting in sightings)
+        return Sighted(sightings, until)
+
+    def sightings(self):
+        """All that can be read, and whether these are all that there are."""
+        log = self.sections["sightings"]
+        if log.count == 0:
+            return [], True
+        for attempt in range(TRIES):
+            before = self.words.load(log.offset)
+            if before & 1 == 0:
+                found = self.sightings_once(log)
+                if self.words.load(log.offset) == before:
+                    return found, True
+            pause(attempt)
+        return self.sightings_once(log), False
+
+    def sightings_once(self, log):
+        found = []
+        for row in range(1, min(self.words.load(log.offset + 8), log.count - 1) + 1):
+            offset = log.offset + row * log.stride
+            before = self.words.load(offset)
+            record = struct.unpack("<3QqQ16x", self.words.copy(offset + 8, 56))
+            if before & 1 == 0 and self.words.load(offset) == before and record[4]:
+                found.append(record)
+        return found
 
     def time(self, stamp):
-        return rfc3339(self.clock.unix_ns(stamp)) if self.clock else ""
+        """Of a record that was read before: so the clock is read anew."""
+        log = self.sections["sightings"]
+        if log.count and self.words.load(log.offset) != self.clock_changes:
+            self.clock_changes = self.words.load(log.offset)
+            self.clock = self.read_clock()
+        unix_ns = self.clock.unix_ns(stamp) if self.clock else None
+        return "" if unix_ns is None else rfc3339(unix_ns)
 
     def beat(self, offset):
         return self.words.load(offset), self.words.load(offset + 8)
@@ -1030,7 +1088,38 @@ def process_of(region):
             fields = file.read().rsplit(b")", 1)[1].split()
     except OSError:
         return None
-    return fields[0].decode() if int(fields[19]) == region.start_ticks else None
+    ahead = told_ahead(region)
+    ticks, slack = region.start_ticks, 0
+    if ahead is not None:
+        ticks, slack = ticks - ahead[1] // 10_000_000, 1 if ahead[1] % 10_000_000 else 0
+    return fields[0].decode() if abs(int(fields[19]) - ticks) <= slack else None
+
+
+def told_ahead(region):
+    """How far the node's clocks are ahead of this program's, if it says in which time namespace it is."""
+    namespace, mono_offset, boot_offset = region.time_record[:3]
+    try:
+        with open("/proc/self/timens_offsets", encoding="ascii") as file:
+            own = {name: int(s) * 10**9 + int(ns) for name, s, ns in map(str.split, file)}
+    except OSError:
+        return None
+    return (mono_offset - own["monotonic"], boot_offset - own["boottime"]) if namespace else None
+
+
+def monotonic_ahead(region):
+    """The same of the monotonic clock, by its process where that says more; None if it is not known."""
+    ahead = told_ahead(region)
+    if ahead is not None:
+        return ahead[0]
+    try:
+        own = os.stat("/proc/self/ns/time").st_ino
+    except FileNotFoundError:
+        return 0
+    try:
+        is_seen = region.pid_namespace == os.stat("/proc/self/ns/pid").st_ino
+        return 0 if is_seen and os.stat(f"/proc/{region.pid}/ns/time").st_ino == own else None
+    except OSError:
+        return None
 
 
 def has_mapped(region, descriptor):
@@ -1047,11 +1136,12 @@ def has_mapped(region, descriptor):
 
 
 def judge(region, lock, process, same_boot, state, is_mapped):
-    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    ahead = monotonic_ahead(region)
+    now = None if ahead is None else time.clock_gettime_ns(time.CLOCK_MONOTONIC) + ahead
 
     def age(offset):
         count, mono_ns = region.beat(offset)
-        known = count > 0 and (lock is True or is_mapped or same_boot is not False)
+        known = now is not None and count > 0 and (lock is True or is_mapped or same_boot is not False)
         return max(now - mono_ns, 0) if known else None
 
     process_age, runtime_age = age(256), age(384)
@@ -1069,7 +1159,8 @@ def judge(region, lock, process, same_boot, state, is_mapped):
     elif process != "unseen":
         lives, evidence = process is not None and process not in "ZX", 2
     else:
-        lives = same_boot is not False and process_age is not None and process_age <= STALE_NS
+        is_fresh = now is None or process_age is not None and process_age <= STALE_NS
+        lives = same_boot is not False and is_fresh
         evidence = 3
     if state == CLOSED:
         verdict = 7

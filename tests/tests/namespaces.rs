@@ -261,3 +261,65 @@ fn a_sidecar_that_shares_a_volume_alone_sees_the_node_by_its_lock() {
     node.kill();
     wait_until("it has crashed", || about()["state"] == "crashed");
 }
+
+/// The clocks of a node whose monotonic clock is a thousand seconds ahead of, or behind, those outside.
+fn in_time_namespace(offset_s: i64) -> Vec<String> {
+    let offset = |clock: &str| [format!("--{clock}"), offset_s.to_string()];
+    let mut flags = vec!["--time".to_owned(), "--fork".to_owned(), "--kill-child".to_owned()];
+    flags.extend(offset("monotonic"));
+    flags.extend(offset("boottime"));
+    flags
+}
+
+/// It was wedged, sixteen minutes ago, or live, 0.0 s ago, after it had been stopped.
+#[test]
+#[ignore = "needs root"]
+fn a_node_in_a_time_namespace_is_judged_by_its_own_clock() {
+    for offset_s in [1_000, -30] {
+        let flags = in_time_namespace(offset_s);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        if !may_unshare(&flags) {
+            return;
+        }
+        let name = format!("ns-time{offset_s}");
+        let mut command = unshare(&flags);
+        let node = Node::start(command.arg(support::program("demo-node")).args(["--node", &name]));
+        let pid = child_of(&node);
+        let row = || {
+            support::atomscope_json(["ps", "--json", "--region", node.region().to_str().unwrap()])[0].clone()
+        };
+        wait_until("it is live", || row()["state"] == "live");
+        let beat = |row: &Value| row["beat_age_s"].as_f64().unwrap();
+        assert!(beat(&row()) < 3.0, "{}", row());
+        let age = row()["age_s"].as_f64().unwrap();
+        assert!(age < 60.0, "{age}");
+        // Its process is found, though it started at another time by its own clock.
+        assert_eq!(row()["pid"], pid);
+        assert!(support::atomscope_json(["show", &name, "--json"])["process"].is_object());
+        let stat = support::atomscope_json(["stat", "--json", &name, "1", "1"]);
+        assert!(stat["interval_s"].as_f64().unwrap() < 60.0, "{stat}");
+
+        Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
+        wait_until("it has not beaten for a while", || beat(&row()) > 3.5);
+        assert_eq!((&row()["state"], beat(&row()) < 60.0), (&"wedged".into(), true), "{}", row());
+        Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
+        wait_until("it is live again", || row()["state"] == "live");
+
+        // A reader in such a namespace sees a node out here, and that one, as they are.
+        let outside = Node::demo(["--node", "ns-no-time"]);
+        let inside = |region: &Path| {
+            let mut command = unshare(&flags);
+            command.arg(support::program("atomscope")).args(["ps", "--json", "--region"]).arg(region);
+            json(&mut command)[0].clone()
+        };
+        for region in [outside.region(), node.region()] {
+            wait_until("it is live from inside", || inside(region)["state"] == "live");
+            assert!(beat(&inside(region)) < 3.0, "{}", inside(region));
+            assert!(inside(region)["age_s"].as_f64().unwrap() < 60.0, "{}", inside(region));
+        }
+        // And once it is dead it is by its own clock as old as it is.
+        Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+        wait_until("it has crashed", || row()["state"] == "crashed");
+        assert!(beat(&row()) < 60.0 && row()["age_s"].as_f64().unwrap() < 60.0, "{}", row());
+    }
+}

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use serde::{Serialize, Serializer};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::{Clock, Names, RegionReader, with_rfc3339};
+use super::{Clock, Moment, Names, RegionReader, with_rfc3339};
 use crate::dto::{
     ActorSnapshot, ActorSnapshotRef, ActorStatus, ActorStatusRef, ActorTreeNodeRef, Forest, NOBODY,
     last_element, tree,
@@ -149,7 +149,6 @@ impl From<Actors> for ActorSnapshot {
 impl ActorList {
     /// Takes the list anew, in the order of the table, and in the memory that it has.
     pub fn refresh(&mut self, reader: &RegionReader<'_>) {
-        self.clock = reader.clock();
         for attempt in 0..SCAN_TRIES {
             let before = reader.words.load(header::SETTLING);
             fence(Ordering::Acquire);
@@ -158,6 +157,7 @@ impl ActorList {
                 let (stops, spilled) = self.scan(reader);
                 fence(Ordering::Acquire);
                 if reader.words.load(header::SETTLING) == before || is_last {
+                    self.clock = reader.clock();
                     return self.add_up(stops, spilled);
                 }
             }
@@ -357,8 +357,7 @@ impl ActorList {
         order.into_iter().map(|(_, number)| number).collect()
     }
 
-    /// Whether the same is told of the same actors in the same order. The clock, by which stamps become times, may be
-    /// another.
+    /// Whether the same is told of the same actors in the same order. By a later clock their stamps have the same times.
     pub fn tells_the_same(&self, other: &Self) -> bool {
         let counts = |of: &Self| (of.unlisted, of.unreadable, of.waiting_stops);
         counts(self) == counts(other)
@@ -400,8 +399,15 @@ impl ActorList {
         let moved = |number: u32| self.row(number).moved(&self.texts, &mut texts);
         let rows = self.path_order().into_iter().map(moved).collect();
         let (unlisted, unreadable, waiting_stops) = (*unlisted, *unreadable, *waiting_stops);
-        let actors =
-            Self { texts, rows, names: names.clone(), clock: *clock, unlisted, unreadable, waiting_stops };
+        let actors = Self {
+            texts,
+            rows,
+            names: names.clone(),
+            clock: clock.clone(),
+            unlisted,
+            unreadable,
+            waiting_stops,
+        };
         ActorTree { forest: Forest::new(actors.parents()), actors }
     }
 
@@ -558,7 +564,12 @@ impl<'a> Actor<'a> {
 
     /// UTC nanoseconds of its spawn, by the node's clock.
     pub fn spawned_unix_ns(&self) -> Option<i128> {
-        self.list.clock.map(|clock| clock.unix_ns(self.row.stamp))
+        self.list.clock.as_ref()?.unix_ns(self.row.stamp)
+    }
+
+    /// When it was spawned, by the node's clocks.
+    pub fn spawned(&self) -> Option<Moment> {
+        self.list.clock.as_ref()?.moment(self.row.stamp)
     }
 
     /// The cluster host that the application says it lives on.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{Names, RegionReader, Texts, rfc3339};
+use super::{Moment, Names, RegionReader, Texts, rfc3339, time_text};
 use crate::document::{self, Document};
 use crate::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, JournalInfo, JournalWriteInfo, PersistenceIdStat,
@@ -17,6 +17,7 @@ use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
 use crate::instances::{
     Domain, INSTANCE_WORDS, InstanceRecord, NUMBERS, What, association, graph, journal, persistence_id,
 };
+use crate::lanes;
 use crate::metrics::Builtin;
 use crate::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
 use crate::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT};
@@ -70,8 +71,8 @@ pub struct InstanceEntry {
     pub owner_key: Key,
     /// When it was made: RFC 3339, UTC.
     pub since: String,
-    /// The same in nanoseconds since 1970; `None` if the node's clock cannot be read.
-    pub since_unix_ns: Option<i128>,
+    /// The same by the node's clocks; `None` if these cannot be read.
+    pub made: Option<Moment>,
     /// Its numbers; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
     /// Of a journal, how long its writes took, in nanoseconds.
@@ -292,7 +293,7 @@ impl<'a> RegionReader<'a> {
             Words::new(&[]),
         );
         let mut names = Names::default();
-        let clock = self.clock();
+        let mut stamps = Vec::new();
         let mut list = InstanceList::default();
         let mut words = [0u64; INSTANCE_WORDS];
         let mut patience = Patience::for_a_pass();
@@ -300,15 +301,19 @@ impl<'a> RegionReader<'a> {
             match table.read(slot, &mut words, &mut patience) {
                 Ok(Entry::Free) => {}
                 Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, self, &mut names) {
-                    Some((mut entry, since)) => {
-                        entry.since_unix_ns = clock.map(|clock| clock.unix_ns(since));
-                        entry.since = entry.since_unix_ns.map(rfc3339).unwrap_or_default();
+                    Some((entry, since)) => {
                         list.entries.push(entry);
+                        stamps.push(since);
                     }
                     None => list.unreadable += 1,
                 },
                 Ok(Entry::Held(Sign::Minus)) | Err(_) => list.unreadable += 1,
             }
+        }
+        let clock = self.clock();
+        for (entry, since) in list.entries.iter_mut().zip(stamps) {
+            entry.made = clock.as_ref().and_then(|clock| clock.moment(since));
+            entry.since = entry.made.map(|made| rfc3339(made.unix_ns)).unwrap_or_default();
         }
         let by_key: HashMap<Key, String> =
             list.entries.iter().map(|entry| (entry.key, entry.name.clone())).collect();
@@ -326,7 +331,7 @@ impl<'a> RegionReader<'a> {
             return JournalWrites::default();
         }
         let ring = RingReader::new(section, self.map.journal_writes.stride);
-        let clock = self.clock();
+        let mut stamps = Vec::new();
         let total = ring.head();
         let kept = total.min(ring.capacity()).min(limit as u64);
         let mut writes = JournalWrites { total, ..JournalWrites::default() };
@@ -340,11 +345,15 @@ impl<'a> RegionReader<'a> {
             };
             match write {
                 Some((stamp, write)) => {
-                    let timestamp = clock.map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default();
-                    writes.recent.push(JournalWriteInfo { timestamp, ..write });
+                    writes.recent.push(write);
+                    stamps.push(stamp);
                 }
                 None => writes.unreadable += 1,
             }
+        }
+        let clock = self.clock();
+        for (write, stamp) in writes.recent.iter_mut().zip(stamps) {
+            write.timestamp = time_text(clock.as_ref(), stamp);
         }
         writes
     }
@@ -382,6 +391,7 @@ impl<'a> RegionReader<'a> {
         active.sort_by_key(|graph| graph.id);
         // Ended ones first, so that no stream that runs is missed.
         let total_finished = self.builtin(Builtin::StreamsFinished);
+        lanes::after_ends();
         let total_started = self.builtin(Builtin::StreamsStarted);
         StreamsSnapshot {
             running_graphs: total_started.saturating_sub(total_finished),
@@ -431,7 +441,7 @@ fn decode_instance(
         owner: None,
         owner_key: Key(record.owner),
         since: String::new(),
-        since_unix_ns: None,
+        made: None,
         latency: match domain {
             Domain::Journal => reader.histogram(record.numbers[journal::LATENCY]),
             _ => None,

@@ -215,16 +215,17 @@ impl App {
 
     /// When totals were reset, if what is shown is not of before that.
     pub fn reset_at(&self) -> Option<i128> {
-        let shown = self.tick()?.snapshot.taken_unix_ns;
-        self.baseline.as_ref().map(|baseline| baseline.snapshot.taken_unix_ns).filter(|at| *at <= shown)
+        let shown = self.tick()?.snapshot.taken;
+        let reset = self.baseline.as_ref().map(|baseline| baseline.snapshot.taken);
+        reset.filter(|reset| !reset.is_after(&shown)).map(|reset| reset.unix_ns)
     }
 
     pub fn source(&self) -> Source<'_> {
-        let until_unix_ns = self.held.as_ref().map(|tick| tick.snapshot.taken_unix_ns);
+        let until = self.held.as_ref().map(|tick| tick.snapshot.taken);
         Source {
             tick: self.tick().map(|tick| &**tick),
             events: self.shown_events(),
-            until_unix_ns,
+            until,
             nodes: &self.nodes,
             watched: self.watched(),
         }
@@ -845,7 +846,7 @@ impl App {
         let Some(tick) = self.tick() else { return self.say("there is nothing to write yet", true) };
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         let node: String = tick.snapshot.identity.node.chars().take(64).map(plain).collect();
-        let time = rfc3339(tick.snapshot.taken_unix_ns).replace(['-', ':'], "");
+        let time = rfc3339(tick.snapshot.taken.unix_ns).replace(['-', ':'], "");
         let time = time.get(..15).unwrap_or_default();
         let ending = if self.saves_look() { "json" } else { "raw" };
         self.over = None;

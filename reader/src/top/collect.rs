@@ -21,7 +21,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::clean_path;
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{ActorList, ActorTree, Clock};
+use atomscope_layout::decode::{ActorList, ActorTree, Clock, Moment};
 use atomscope_layout::dto::Forest;
 use atomscope_layout::follow::{Follower, Look};
 use atomscope_layout::instances::{Domain, worker};
@@ -33,7 +33,7 @@ use crate::commands::{self, PsRow, search};
 use crate::doctor::{Finding, findings};
 use crate::output::{Failure, to_file};
 use crate::show::{TypeCount, types};
-use crate::stat::{Counts, PerSecond, life};
+use crate::stat::{Counts, PerSecond};
 use crate::subsystems::{Summary, summaries, worries};
 use crate::tail::{count_loss, describe};
 
@@ -103,7 +103,8 @@ pub struct Tick {
     pub findings: Vec<Finding>,
     /// What of its subsystems wants a look.
     pub worries: Vec<String>,
-    pub uptime: Duration,
+    /// `None` where that is not known.
+    pub uptime: Option<Duration>,
     pub point: Point,
     /// What this program takes.
     pub own: Option<Vitals>,
@@ -130,7 +131,8 @@ impl Tick {
 pub struct Point {
     pub counts: Counts,
     pub live: u64,
-    pub rates: PerSecond,
+    /// `None` where they would be averages since a start that is not known.
+    pub rates: Option<PerSecond>,
     /// Of all workers' time, how much they spent on tasks.
     pub busy_percent: Option<f64>,
     /// Of one processor.
@@ -145,15 +147,15 @@ pub struct Point {
 impl Point {
     /// What comes in a second by now; of what goes on no longer nothing does.
     pub fn rates(&self) -> Option<&PerSecond> {
-        (!self.is_average && !self.is_last).then_some(&self.rates)
+        self.rates.as_ref().filter(|_| !self.is_average && !self.is_last)
     }
 }
 
 /// Something that happened, or was missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
-    /// UTC, where the node's clock can be read.
-    pub at_unix_ns: Option<i128>,
+    /// Where the node's clock can be read.
+    pub at: Option<Moment>,
     /// Empty of what was missed.
     pub topic: &'static str,
     pub word: &'static str,
@@ -165,16 +167,16 @@ pub struct EventRow {
 impl EventRow {
     /// What a look brought, in order.
     pub fn of(look: Look, clock: Option<Clock>) -> Vec<Self> {
-        let time = |stamp| clock.map(|clock| clock.unix_ns(stamp));
+        let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = look.losses.into_iter().map(|loss| {
-            let (stamp, at_unix_ns) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
+            let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
             let (text, lost) = (count_loss(&loss), loss.all());
-            ((stamp, 0), Self { at_unix_ns, topic: "", word: "lost", text, lost })
+            ((stamp, 0), Self { at, topic: "", word: "lost", text, lost })
         });
         let events = look.events.into_iter().map(|event| {
             let (word, _, text) = describe(&event.event);
-            let (topic, at_unix_ns) = (event.event.topic(), time(event.stamp));
-            ((event.stamp, 1), Self { at_unix_ns, topic, word, text, lost: 0 })
+            let (topic, at) = (event.event.topic(), time(event.stamp));
+            ((event.stamp, 1), Self { at, topic, word, text, lost: 0 })
         });
         let mut rows: Vec<_> = losses.chain(events).collect();
         rows.sort_by_key(|(order, _)| *order);
@@ -275,7 +277,7 @@ impl Watched {
         let usage = Usage::take(region, &snapshot)?;
         let caveats = snapshot.caveats();
         let findings = findings(region, &snapshot, &usage);
-        let uptime = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
+        let uptime = region.uptime(&snapshot.liveness, &snapshot.taken);
         let summaries = summaries(&snapshot);
         let worries = worries(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
         let last = self.before.as_ref().filter(|_| snapshot.actors.tells_the_same(&self.actors));
@@ -390,11 +392,11 @@ fn point(
     counts: Counts,
     before: Option<&Before>,
     at: Instant,
-    uptime: Duration,
+    uptime: Option<Duration>,
     is_last: bool,
 ) -> Point {
     let then = before.map_or(Counts::default(), |before| before.counts);
-    let interval = before.map_or(uptime, |before| at - before.at);
+    let interval = before.map_or(uptime, |before| Some(at - before.at));
     let cpu_before =
         before.map_or(Some(0.0), |before| before.snapshot.process.map(|process| process.cpu_s()));
     Point {
@@ -402,7 +404,11 @@ fn point(
         live: snapshot.totals.live,
         rates: counts.per_second(&then, interval),
         busy_percent: busy(snapshot, before, uptime),
-        cpu_percent: snapshot.process.zip(cpu_before).map(|(now, before)| now.cpu_percent(before, interval)),
+        cpu_percent: snapshot
+            .process
+            .zip(cpu_before)
+            .zip(interval)
+            .map(|((now, before), interval)| now.cpu_percent(before, interval)),
         memory_bytes: snapshot.process.map(|process| process.memory_bytes),
         is_average: before.is_none(),
         is_last,
@@ -411,7 +417,7 @@ fn point(
 
 /// Of the time of all workers, how much they spent on tasks. The poller asks for that, so it is over the time between two
 /// of its rounds; while there was none since the look before, it is what it was.
-fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Duration) -> Option<f64> {
+fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Option<Duration>) -> Option<f64> {
     fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
         let all = snapshot.subsystems.instances.of(Domain::Worker);
         all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
@@ -421,7 +427,7 @@ fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Duration) -> Optio
         verdict.is_alive() && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::ProcessStale));
     let poll = snapshot.poll.filter(|poll| !poll.is_stuck && goes_on)?;
     let seconds = match before {
-        None => uptime.as_secs_f64(),
+        None => uptime?.as_secs_f64(),
         Some(before) => {
             let since = poll.beat_mono_ns.saturating_sub(before.snapshot.poll?.beat_mono_ns);
             if since == 0 {
@@ -559,7 +565,7 @@ impl Collector {
     fn search(&self, ended: &Target) -> Result<(), Gone> {
         let Target { number, glance, .. } = ended;
         let meant = [Who::File(glance.path.clone()), Who::Node(glance.identity.node.clone().into())];
-        let last = glance.identity.header.created_unix_ns;
+        let last = glance.identity.birth();
         match search(&self.place).successor(meant, Some(last), &[glance.inode]) {
             Some(found) => self.tell(News::Successor(*number, Box::new(found))),
             None => Ok(()),

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use atomscope::liveness::{Liveness, Verdict};
-use atomscope::snapshot::now_unix_ns;
 use atomscope::text::clean;
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;
@@ -162,9 +161,8 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let style = theme.liveness(&snapshot.liveness);
     if app.is_held() {
         let what = if app.is_frozen { "FROZEN" } else { "PAST" };
-        let ago = now_unix_ns().saturating_sub(snapshot.taken_unix_ns).max(0);
-        let ago = duration(Duration::from_nanos(u64::try_from(ago).unwrap_or(u64::MAX)));
-        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken_unix_ns));
+        let ago = duration(tick.at.elapsed());
+        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken.unix_ns));
         spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
         spans.push(plain(" ".into()));
     }
@@ -218,7 +216,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         "; pid {}{}, {up} {}, {} actors",
         snapshot.pid,
         system.unwrap_or_default(),
-        duration(tick.uptime),
+        tick.uptime.map_or("for an unknown time".to_owned(), duration),
         snapshot.totals.live
     )));
     let right = format!(" every {} ", app.interval_text());
@@ -736,7 +734,9 @@ fn vitals(tick: &Tick) -> Vec<Vital> {
     // The first look has only averages since the node's start.
     let rate = |of: fn(&PerSecond) -> f64| match point.rates() {
         Some(rates) => format!("{:.1}/s", of(rates)),
-        None if point.is_average => format!("⌀ {:.1}/s", of(&point.rates)),
+        None if point.is_average => {
+            point.rates.as_ref().map_or("-".to_owned(), |rates| format!("⌀ {:.1}/s", of(rates)))
+        }
         None => "-".to_owned(),
     };
     let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());

@@ -200,8 +200,7 @@ mod tests {
 
     #[test]
     fn events_are_bounded_by_number_and_bytes_and_what_goes_is_counted() {
-        let row =
-            |text: String| EventRow { at_unix_ns: None, topic: "actors", word: "spawned", text, lost: 0 };
+        let row = |text: String| EventRow { at: None, topic: "actors", word: "spawned", text, lost: 0 };
         let mut log = EventLog::default();
         (0..MAX_EVENTS + 5).for_each(|_| log.push(row("x".into())));
         assert_eq!((log.iter().count(), log.first), (MAX_EVENTS, 5));

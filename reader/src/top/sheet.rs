@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use atomscope::attach::Glance;
 use atomscope::query::{Datum, Field, Kind, Query, Row};
-use atomscope::snapshot::{Snapshot, age};
-use atomscope_layout::decode::{Actor, rfc3339};
+use atomscope::snapshot::Snapshot;
+use atomscope_layout::decode::{Actor, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
@@ -18,7 +18,7 @@ use super::collect::{EventRow, Tick};
 use super::history::EventLog;
 use super::view::View;
 use crate::actors::{Listed, show_above};
-use crate::commands::{PsRow, seconds};
+use crate::commands::{self, PsRow};
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, List, Value, not_known, number, text, unit_of_row};
 use crate::show::TypeCount;
@@ -89,7 +89,7 @@ pub struct Source<'a> {
     pub tick: Option<&'a Tick>,
     pub events: &'a EventLog,
     /// Events after this time are not shown: the past is.
-    pub until_unix_ns: Option<i128>,
+    pub until: Option<Moment>,
     pub nodes: &'a [PsRow],
     /// The one of them that is looked at.
     pub watched: Option<&'a Glance>,
@@ -416,7 +416,7 @@ const ACTOR_COLUMNS: [Column; 6] = [
 fn listed(tick: &Tick, number: u32) -> Option<Listed<'_>> {
     let below = tick.below.get(number as usize).copied();
     let actor = tick.actors.actors().get(number)?;
-    Some(Listed { actor, taken_unix_ns: tick.snapshot.taken_unix_ns, below })
+    Some(Listed { actor, taken: tick.snapshot.taken, below })
 }
 
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
@@ -594,14 +594,14 @@ fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
             (Some(before), false, _) => Value::Float(of.actors as f64 - before as f64),
             _ => Value::Unknown,
         };
-        let now = tick.snapshot.taken_unix_ns;
+        let age = of.oldest.and_then(|oldest| tick.snapshot.taken.since(&oldest));
         vec![
             Value::text(&of.actor_type),
             Value::Number(of.actors),
             grown,
             Value::of(of.waiting, Value::Number),
             Value::of(of.deepest, Value::Number),
-            Value::of(of.oldest_unix_ns, |ns| Value::Float(seconds_since(now, ns))),
+            Value::of(age, |age| Value::Float(commands::seconds(age))),
         ]
     });
     let columns = [
@@ -613,10 +613,6 @@ fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
         number("oldest_s", "s"),
     ];
     List::new("classes", "CLASS", columns, rows)
-}
-
-fn seconds_since(now_unix_ns: i128, unix_ns: i128) -> f64 {
-    seconds(age(now_unix_ns, unix_ns))
 }
 
 fn dead_letters(snapshot: &Snapshot) -> List {
@@ -642,7 +638,7 @@ fn dead_letters(snapshot: &Snapshot) -> List {
 }
 
 fn event_row(event: &EventRow) -> Vec<Value> {
-    let time = event.at_unix_ns.map(rfc3339);
+    let time = event.at.map(|at| rfc3339(at.unix_ns));
     let time = time.as_deref().and_then(|time| time.get(11..23)).map(Value::text);
     vec![time.unwrap_or(Value::Unknown), Value::text(event.word), Value::text(&event.text)]
 }
@@ -666,9 +662,8 @@ impl Row for EventOf<'_> {
 fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     let fields = ["event", "topic", "what"].map(|name| Field::new(name, Kind::Text));
     let (query, error) = parse(asked.filter, &fields);
-    let is_then = |event: &EventRow| {
-        source.until_unix_ns.is_none_or(|until| event.at_unix_ns.is_none_or(|at| at <= until))
-    };
+    let is_then =
+        |event: &EventRow| source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)));
     let all = source.events.iter().filter(|(_, event)| is_then(event));
     let (mut found, mut rows) = (0, Vec::new());
     for (number, event) in all {
@@ -682,7 +677,7 @@ fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     let topic = asked.topic.unwrap_or("all topics");
     let lost = count(source.events.lost, "event was", "events were");
     let line = format!("{topic}; {lost} lost before they could be read, while it was looked at");
-    let cut = source.events.cut_at().and_then(|event| event.at_unix_ns).map(rfc3339);
+    let cut = source.events.cut_at().and_then(|event| event.at).map(|at| rfc3339(at.unix_ns));
     let cut = cut.as_deref().and_then(|time| time.get(11..19));
     let cut = cut.map(|time| format!("; of before {time}Z none are kept here")).unwrap_or_default();
     let line = line + &cut;
@@ -746,15 +741,15 @@ fn own(tick: &Tick) -> Vec<List> {
     let rows = rows.map(|(number, what)| vec![Value::text(what), Value::Number(number)]);
     let drops = List::new("left_out", "WHAT", [text("what"), number("number", "")], rows);
 
-    let life_ns = (tick.uptime.as_nanos() as f64).max(1.0);
+    let life_ns = tick.uptime.map(|life| (life.as_nanos() as f64).max(1.0));
     let cost = |name: &str, rounds: Builtin, time: Builtin| {
         let (rounds, ns) = (tick.snapshot.builtin(rounds), tick.snapshot.builtin(time));
-        let share = ns as f64 / life_ns * 100.0;
+        let share = life_ns.map(|life_ns| ns as f64 / life_ns * 100.0);
         vec![
             Value::text(name),
             Value::Number(rounds),
             Value::Number(ns),
-            Value::Float((share * 1000.0).round() / 1000.0),
+            Value::of(share, |share| Value::Float((share * 1000.0).round() / 1000.0)),
         ]
     };
     let mut rows = vec![
@@ -844,8 +839,9 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             pair("host", dash(actor.host().map(str::to_owned)));
             let path = actor.path();
             let is_it = |word: &str| word.trim_end_matches(':') == path;
-            let is_then =
-                |event: &EventRow| source.until_unix_ns.is_none_or(|until| event.at_unix_ns <= Some(until));
+            let is_then = |event: &EventRow| {
+                source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)))
+            };
             let about = source.events.iter().rev().filter(|(_, event)| is_then(event));
             let about = about.filter(|(_, event)| event.text.split(' ').any(is_it));
             for (at, (_, event)) in about.take(10).enumerate() {
@@ -861,7 +857,7 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             let Some(event) = rows.get(at).and_then(|number| source.events.get(*number)) else {
                 return pairs;
             };
-            pair("at", event.at_unix_ns.map(rfc3339).unwrap_or("-".to_owned()));
+            pair("at", event.at.map_or("-".to_owned(), |at| rfc3339(at.unix_ns)));
             pair("event", event.word.to_owned());
             pair("topic", event.topic.to_owned());
             pair("what", event.text.clone());

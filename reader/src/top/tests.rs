@@ -17,6 +17,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
 use atomscope::vitals::Vitals;
 use atomscope_layout::Capacities;
+use atomscope_layout::decode::Moment;
 use atomscope_layout::dto::ActorStatus;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::instances::{Domain, worker};
@@ -41,6 +42,12 @@ use crate::list::Value;
 
 /// When everything here is seen: so long after the node's start.
 const SEEN_NS: u64 = EPOCH_NS + 100 * 1_000_000_000;
+
+/// The time of a look.
+fn seen(look: u32) -> Moment {
+    let unix_ns = i128::from(SEEN_NS) + i128::from(look) * 1_000_000_000;
+    Moment { unix_ns, mono_ns: None, boot_ns: None }
+}
 const HISTORY: usize = 64 << 20;
 /// Where regions are said to be, wherever they are.
 const SAID: &str = "/dev/shm/atomscope-0-4711-0123456789abcdef";
@@ -121,7 +128,7 @@ impl Screen {
             open_files_limit: Some(1024),
         };
         let snapshot = Snapshot {
-            taken_unix_ns: i128::from(SEEN_NS) + i128::from(self.looks) * 1_000_000_000,
+            taken: seen(self.looks),
             pid: 4711,
             liveness,
             process: liveness.verdict.is_alive().then_some(process),
@@ -901,10 +908,10 @@ mod keys {
         let mut screen = live_shop();
         screen.press("4p");
         let before = screen.text(120, 20);
-        let at_unix_ns = Some(i128::from(SEEN_NS));
+        let at = Some(seen(0));
         for _ in 0..21_000 {
             let (text, lost) = ("akka://Shop/user/x".to_owned(), 0);
-            screen.app.events.push(EventRow { at_unix_ns, topic: "actors", word: "stopped", text, lost });
+            screen.app.events.push(EventRow { at, topic: "actors", word: "stopped", text, lost });
         }
         screen.look(&busy_shop(), LIVE);
         let shown = |text: &str| text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>();

@@ -33,7 +33,7 @@ fn a_node_that_is_well_has_nothing_but_good_findings() {
     let _lock = node.live(&place);
     let good = findings(&place, "good");
     for text in [
-        "layout 1.1, written by 0.10.0-test",
+        "layout 1.2, written by 0.10.0-test",
         "locks work there",
         "the node is live",
         "3 live actors; the table was sized for 64",

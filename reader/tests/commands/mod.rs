@@ -8,3 +8,4 @@ mod show;
 mod stat;
 mod subsystems;
 mod tail;
+mod times;
