@@ -5,6 +5,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::attached::{Attached, Attachment};
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
 use crate::histogram::HISTOGRAM_WORDS;
@@ -158,6 +159,8 @@ pub mod header {
     pub const RECORD: Range<usize> = 2..16;
     /// [`super::State`].
     pub const STATE: usize = 16;
+    /// Bits of the attachments that were made; see [`crate::attached`].
+    pub const ATTACHED: usize = 18;
     /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
     /// Odd while the actor table is being settled.
@@ -719,6 +722,7 @@ impl<'a> HeaderWriter<'a> {
         for (slot, (name, unit, kind, help)) in descriptors.chunks(map.metrics.stride).zip(metrics::BUILTIN) {
             metrics::describe(slot, name, unit, *kind, help);
         }
+        self.store(header::ATTACHED, Attached::TOLD, Ordering::Relaxed);
         self.set_clock(clock);
         self.set_state(State::Starting);
     }
@@ -737,6 +741,16 @@ impl<'a> HeaderWriter<'a> {
     pub fn set_state(&self, state: State) {
         if let Some(word) = self.0.get(header::STATE) {
             word.fetch_max(state as u64, Ordering::Release);
+        }
+    }
+
+    /// Notes that `attachment` was made, before it counts anything; what is polled when it was first asked, so that no
+    /// number is taken for known before it is. A load where it is noted already.
+    pub fn attach(&self, attachment: Attachment) {
+        if let Some(word) = self.0.get(header::ATTACHED) {
+            if word.load(Ordering::Relaxed) & attachment.bit() == 0 {
+                word.fetch_or(attachment.bit(), Ordering::Release);
+            }
         }
     }
 

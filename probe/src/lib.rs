@@ -67,6 +67,8 @@ pub mod sharding;
 pub mod streams;
 mod text;
 #[cfg(feature = "atomr")]
+mod type_names;
+#[cfg(feature = "atomr")]
 mod wake;
 #[cfg(any(feature = "leases", feature = "persistence"))]
 mod watched;

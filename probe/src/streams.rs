@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use atomr_streams::{RunnableGraph, Source};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, Instance, graph};
 use atomscope_layout::metrics::Builtin;
@@ -53,6 +54,7 @@ impl StreamsProbe {
 
     /// Notes the start of a graph, and gives its number. Takes a lock for a moment; no system call of its own.
     pub fn start_graph(&self, name: impl Into<String>) -> u64 {
+        self.region.core.attached(Attachment::StreamCalls);
         self.start(&name.into(), EndedBy::Hand).0
     }
 
@@ -111,7 +113,7 @@ impl StreamsProbe {
     /// ```
     #[cfg(feature = "streams")]
     pub fn watch<T: Send + 'static>(self: &Arc<Self>, name: &str, source: Source<T>) -> Source<T> {
-        let graph = Graph::start(self, name);
+        let graph = Graph::start(self, name, Attachment::Stream);
         atomr_streams::monitor(source, move |_| graph.element())
     }
 
@@ -122,7 +124,7 @@ impl StreamsProbe {
         name: &str,
         source: Source<Result<T, E>>,
     ) -> Source<Result<T, E>> {
-        let mut graph = Graph::start(self, name);
+        let mut graph = Graph::start(self, name, Attachment::Stream);
         atomr_streams::monitor(source, move |element| {
             graph.failed |= element.is_err();
             graph.element();
@@ -136,9 +138,10 @@ impl StreamsProbe {
         name: &str,
         graph: RunnableGraph<M>,
     ) -> RunnableGraph<M> {
+        self.region.core.attached(Attachment::StreamGraph);
         let (probe, name) = (Arc::downgrade(self), name.to_owned());
         RunnableGraph::new(move || {
-            let running = probe.upgrade().map(|probe| Graph::start(&probe, &name));
+            let running = probe.upgrade().map(|probe| Graph::start(&probe, &name, Attachment::StreamGraph));
             async move {
                 let outcome = graph.run().await;
                 drop(running);
@@ -170,9 +173,10 @@ struct Graph {
 
 #[cfg(feature = "streams")]
 impl Graph {
-    fn start(probe: &Arc<StreamsProbe>, name: &str) -> Self {
+    fn start(probe: &Arc<StreamsProbe>, name: &str, watched_as: Attachment) -> Self {
         // Nobody but this removes it.
         let (id, instance) = probe.start(name, EndedBy::Drop);
+        probe.region.core.attached_to(instance, watched_as);
         Self { probe: Arc::downgrade(probe), core: probe.region.core.clone(), id, instance, failed: false }
     }
 

@@ -163,7 +163,7 @@ impl Redactor {
         [header::MAGIC..header::RECORD.end, header::STATE..header::STATE + 1, header::PROCESS_BEAT]
             .into_iter()
             .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
-            .chain([header::CLOCK])
+            .chain([header::CLOCK, header::ATTACHED..header::ATTACHED + 1])
             .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.histograms.range()])
             .for_each(copy);
         for at in map.actor_spill.range() {
