@@ -120,7 +120,7 @@ domains! {
         AVAILABLE = 6, "available", "", Flag;
         /// Whether the other side is quarantined.
         QUARANTINED = 7, "quarantined", "", Flag;
-        /// Attempts at the connection.
+        /// Attempts at the connection since it was connected last.
         ATTEMPTS = 8, "attempts", "attempts", Level;
     }
     /// A running stream.
