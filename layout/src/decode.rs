@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::attached::Attached;
 use crate::dto::{ActorSnapshot, DeadLetterRecord, NodeSnapshot};
 use crate::error::OpenError;
 use crate::instances::InstanceRecord;
@@ -378,7 +379,14 @@ impl<'a> RegionReader<'a> {
         Beat::read(self.words, header::POLL_BEAT)
     }
 
-    /// The value of a built-in metric; 0 in a region that is older than the metric.
+    /// Which attachments were made. Read before any number: what was counted by then is there.
+    pub fn attached(&self) -> Attached {
+        let attached = Attached::of(self.words.load(header::ATTACHED));
+        fence(Ordering::Acquire);
+        attached
+    }
+
+    /// The value of a built-in metric; 0 in a region that is older than the metric, and where nothing counts it.
     pub fn builtin(&self, metric: Builtin) -> u64 {
         if metric as u64 >= self.header.builtins() {
             return 0;
@@ -390,10 +398,13 @@ impl<'a> RegionReader<'a> {
     pub fn metrics(&self) -> Vec<Metric> {
         let (section, counters) = (self.section(self.map.metrics), self.section(self.map.counters));
         let stride = self.map.metrics.stride;
+        let attached = self.attached();
+        let is_counted =
+            |number: usize| number as u64 >= self.header.builtins() || attached.counts_number(number);
         (0..self.map.metrics.count)
             .filter_map(|number| {
                 let mut metric = read_descriptor(section.slice(number * stride..(number + 1) * stride)?)?;
-                metric.value = match metric.kind {
+                let value = match metric.kind {
                     Kind::Counter => lanes::sum(counters, self.map.counters.stride, number),
                     Kind::Gauge => counters.load(number),
                     Kind::Histogram => {
@@ -403,6 +414,7 @@ impl<'a> RegionReader<'a> {
                         count
                     }
                 };
+                metric.value = (value > 0 || is_counted(number)).then_some(value);
                 Some(metric)
             })
             .collect()

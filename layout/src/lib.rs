@@ -19,6 +19,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("an atomscope region is 64-bit little-endian; big-endian targets are not supported");
 
+pub mod attached;
 pub mod decode;
 pub mod document;
 pub mod dto;

@@ -5,6 +5,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::attached::{Attached, Attachment};
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
 use crate::histogram::HISTOGRAM_WORDS;
@@ -186,6 +187,8 @@ pub mod header {
     pub const STATE: usize = 16;
     /// A bit for each [`super::Condition`] that holds.
     pub const CONDITIONS: usize = 17;
+    /// Bits of the attachments that were made; see [`crate::attached`].
+    pub const ATTACHED: usize = 18;
     /// [`super::TimeRecord`].
     pub const TIME: Range<usize> = 19..24;
     /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
@@ -762,6 +765,7 @@ impl<'a> HeaderWriter<'a> {
         for (slot, (name, unit, kind, help)) in descriptors.chunks(map.metrics.stride).zip(metrics::BUILTIN) {
             metrics::describe(slot, name, unit, *kind, help);
         }
+        self.store(header::ATTACHED, Attached::TOLD, Ordering::Relaxed);
         self.set_clock(clock);
         self.set_state(State::Starting);
     }
@@ -800,6 +804,16 @@ impl<'a> HeaderWriter<'a> {
     pub fn withdraw(&self, condition: Condition) {
         if let Some(word) = self.0.get(header::CONDITIONS) {
             word.fetch_and(!condition.bit(), Ordering::Release);
+        }
+    }
+
+    /// Notes that `attachment` was made, before it counts anything; what is polled when it was first asked, so that no
+    /// number is taken for known before it is. A load where it is noted already.
+    pub fn attach(&self, attachment: Attachment) {
+        if let Some(word) = self.0.get(header::ATTACHED) {
+            if word.load(Ordering::Relaxed) & attachment.bit() == 0 {
+                word.fetch_or(attachment.bit(), Ordering::Release);
+            }
         }
     }
 

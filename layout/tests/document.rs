@@ -8,6 +8,7 @@ mod support;
 
 use std::mem::{offset_of, size_of, size_of_val};
 
+use atomscope_layout::attached::{Attached, Attachment, Reach};
 use atomscope_layout::dto::MAX_TREE_LEVELS;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
 use atomscope_layout::instances::{Domain, InstanceRecord};
@@ -143,7 +144,17 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         reserved,
         text,
     }));
-    check(fields!(InstanceRecord { key, owner, since, domain, name_bytes, reserved, numbers, name }));
+    check(fields!(InstanceRecord {
+        key,
+        owner,
+        since,
+        domain,
+        name_bytes,
+        reserved,
+        counted_by,
+        numbers,
+        name
+    }));
     let (heading, mut fields, bytes) =
         fields!(EventRecord { stamp, type_id, flags, text_bytes, kind, part, parts, numbers, text });
     let at = fields.iter().position(|(name, ..)| name == "text_bytes").unwrap();
@@ -164,6 +175,7 @@ fn the_header_is_documented_as_it_is() {
         words("record", header::RECORD),
         words("state", header::STATE..header::STATE + 1),
         words("conditions", header::CONDITIONS..header::CONDITIONS + 1),
+        words("attached", header::ATTACHED..header::ATTACHED + 1),
         words("time", header::TIME),
         words("process_beat", header::PROCESS_BEAT),
         words("settling", header::SETTLING..header::SETTLING + 1),
@@ -405,6 +417,27 @@ fn the_domains_of_instances_are_documented_as_they_are() {
     });
     let told = table("### InstanceRecord", &["domain", "number", "numbers"]);
     assert_eq!(told, known.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_attachments_and_what_they_count_are_documented_as_they_are() {
+    let known = Attachment::ALL.iter().map(|attachment| {
+        let metrics: Vec<_> = attachment.metrics().iter().map(|metric| BUILTIN[*metric as usize].0).collect();
+        let numbers = attachment.counts().iter().map(|counts| {
+            let fields = counts.places.iter().map(|place| counts.domain.fields()[*place].name);
+            let reach = match counts.reach {
+                Reach::All => "",
+                Reach::Each => "each of ",
+            };
+            format!("{reach}{}: {}", counts.domain.name(), fields.collect::<Vec<_>>().join(", "))
+        });
+        let numbers = numbers.collect::<Vec<_>>().join("; ");
+        let bit = (*attachment as u32).to_string();
+        vec![bit, attachment.name().to_owned(), metrics.join(", "), numbers]
+    });
+    let told = table("## What is counted", &["bit", "attachment", "metrics", "numbers of instances"]);
+    assert_eq!(told, known.collect::<Vec<_>>());
+    assert_eq!(Attached::TOLD, 1 << 63);
 }
 
 /// Characters for a byte in a drawing.

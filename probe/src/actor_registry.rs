@@ -31,6 +31,8 @@ use crate::task;
 #[cfg(feature = "atomr")]
 use crate::text::is_above;
 use crate::text::{PathText, Pieces, Texts};
+#[cfg(feature = "atomr")]
+use crate::type_names::TypeName;
 
 /// Looks at most at a record that another thread has in hand: far longer than a change takes, unless its thread has lost
 /// its processor.
@@ -429,6 +431,8 @@ impl ActorRegistry {
                 record.parent_bytes = texts.put_path(parent, ACTOR_PATH_BYTES, core.hasher);
             }
         }
+        let actor_type = TypeName::of(actor_type);
+        let actor_type = actor_type.as_str();
         record.type_id = type_id;
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES);

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::cluster_rows;
 use atomscope_layout::document::Rows;
 use atomscope_layout::metrics::Builtin;
@@ -66,10 +67,12 @@ impl ClusterProbe {
     pub fn update(&self, next: ClusterStateInfo) {
         let mut state = self.state();
         if *state == next {
+            self.region.core.attached(Attachment::ClusterState);
             return;
         }
         let before = std::mem::replace(&mut *state, next);
         self.write(&state);
+        self.region.core.attached(Attachment::ClusterState);
         if let Some(diff) = difference(&before, &state) {
             self.region.core.count(Builtin::ClusterChanges, 1);
             self.bus.publish(TelemetryEvent::ClusterChanged(diff));

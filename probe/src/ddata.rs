@@ -8,6 +8,7 @@ use std::{io, sync::Arc};
 use atomr_distributed_data::{DurableStore, Replicator};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, key};
 use atomscope_layout::metrics::Builtin;
@@ -43,6 +44,11 @@ impl DDataProbe {
 
     /// Notes an update. No allocation, no system call; a key that was not known takes a lock for a moment.
     pub fn record_update(&self, key: &str) {
+        self.region.core.attached(Attachment::UpdateCalls);
+        self.updated(key);
+    }
+
+    fn updated(&self, key: &str) {
         let core = &self.region.core;
         core.count(Builtin::DDataUpdates, 1);
         core.with_instance(Domain::Key, None, key, |numbers| {
@@ -51,12 +57,17 @@ impl DDataProbe {
         self.bus.tell(EventKind::DDataUpdated, [0; 2], &[key]);
     }
 
-    /// Notes a deletion. Unknown keys are left alone.
+    /// Notes a deletion, which counts whether or not the key is listed.
     pub fn record_delete(&self, key: &str) {
+        self.region.core.attached(Attachment::DeleteCalls);
+        self.deleted(key);
+    }
+
+    fn deleted(&self, key: &str) {
         let core = &self.region.core;
-        if core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {}) {
-            core.count(Builtin::DDataDeletes, 1);
-        }
+        // The key may have found no room, or a poll may have seen before this that it is gone.
+        core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {});
+        core.count(Builtin::DDataDeletes, 1);
     }
 
     /// Brings the keys up to what a replicator has: those that it has not are forgotten.
@@ -103,6 +114,7 @@ impl DDataProbe {
                     numbers[key::SUBSCRIBERS].store(subscribers, Ordering::Relaxed);
                 });
             }
+            core.attached(Attachment::Replicator);
             true
         };
         crate::poller::poll(&self.region.core, Box::new(poll));
@@ -125,6 +137,7 @@ impl DDataProbe {
     /// ```
     #[cfg(feature = "ddata")]
     pub fn wrap_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
+        self.region.core.attached(Attachment::DDataStore);
         Arc::new(WatchedStore { inner, probe: self.not_held() })
     }
 
@@ -149,17 +162,17 @@ struct WatchedStore {
 #[cfg(feature = "ddata")]
 impl DurableStore for WatchedStore {
     fn persist(&self, key: &str, blob: &[u8]) -> io::Result<()> {
-        self.probe.record_update(key);
+        self.probe.updated(key);
         self.inner.persist(key, blob)
     }
 
     fn persist_marker(&self, key: &str) -> io::Result<()> {
-        self.probe.record_update(key);
+        self.probe.updated(key);
         self.inner.persist_marker(key)
     }
 
     fn delete_marker(&self, key: &str) -> io::Result<()> {
-        self.probe.record_delete(key);
+        self.probe.deleted(key);
         self.inner.delete_marker(key)
     }
 

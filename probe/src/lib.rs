@@ -82,6 +82,8 @@ pub mod streams;
 mod task;
 mod text;
 #[cfg(feature = "atomr")]
+mod type_names;
+#[cfg(feature = "atomr")]
 mod wake;
 #[cfg(any(feature = "leases", feature = "persistence"))]
 mod watched;

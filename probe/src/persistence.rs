@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, journal as journal_numbers, persistence_id as id_numbers};
 use atomscope_layout::metrics::Builtin;
@@ -106,6 +107,7 @@ impl PersistenceProbe {
     /// takes a lock for a moment.
     pub fn record_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
         let core = &self.region.core;
+        core.attached(Attachment::JournalCalls);
         let journal = Named { key: core.instance_key(Domain::Journal, None, journal), name: journal };
         let id_key = core.instance_key(Domain::PersistenceId, Some(journal.key), persistence_id);
         written(core, self.bus.core(), journal, Named { key: id_key, name: persistence_id }, sequence_nr, 1);

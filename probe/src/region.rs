@@ -20,12 +20,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
-use atomscope_layout::names::{Interned, Interner};
+use atomscope_layout::names::{Interned, Interner, write_cell};
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
@@ -48,6 +49,8 @@ use crate::process;
 use crate::region_file::{self, open_regions, room};
 use crate::sampler::BEAT;
 use crate::sightings::Sightings;
+#[cfg(feature = "atomr")]
+use crate::type_names::TypeName;
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
@@ -729,6 +732,13 @@ impl Core {
         HeaderWriter::new(self.memory.words())
     }
 
+    /// Notes that `attachment` was made: before it counts anything, or of what is polled once it was asked. A load where
+    /// that is known.
+    #[inline]
+    pub(crate) fn attached(&self, attachment: Attachment) {
+        self.header().attach(attachment);
+    }
+
     pub(crate) fn map(&self) -> &RegionMap {
         &self.map
     }
@@ -909,7 +919,8 @@ impl Core {
     }
 
     #[cfg(feature = "atomr")]
-    /// The number of a name that lives as long as the program, or 0 where there is no room for it.
+    /// The number of a name that lives as long as the program, or 0 where there is no room for it. Of a type it is that
+    /// without the probe's wrappers.
     #[inline]
     pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
         match atomscope_layout::names::known_static(&self.name_keys, name) {
@@ -921,7 +932,8 @@ impl Core {
     #[cfg(feature = "atomr")]
     #[cold]
     fn intern_new(&self, name: &'static str) -> u32 {
-        self.interned(self.interner().intern_static(name))
+        let write = |cell: &[AtomicU64]| write_cell(cell, TypeName::of(name).as_str());
+        self.interned(self.interner().intern_static_as(name, write))
     }
 
     /// The number of any name, or 0 where there is no room for it.

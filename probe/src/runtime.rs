@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, Instance, worker};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::Condition;
@@ -123,6 +124,7 @@ pub(crate) fn watch(core: &Arc<Core>, runtime: Handle) {
             numbers[worker::BUSY_NS].store(busy_ns, Ordering::Relaxed);
             numbers[worker::PARKS].store(metrics.worker_park_count(number), Ordering::Relaxed);
         }
+        core.attached(Attachment::Runtime);
         true
     };
     poller::poll(core, Box::new(poll));

@@ -8,6 +8,7 @@ mod entities;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::sharding_rows;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::region::SHARDING_DOCUMENT;
@@ -86,6 +87,7 @@ impl ShardingProbe {
         let mut told = self.told();
         told.snapshot = snap;
         self.write(&told);
+        self.region.core.attached(Attachment::ShardingCalls);
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use atomr_streams::{RunnableGraph, Source};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, Instance, graph};
 use atomscope_layout::metrics::Builtin;
@@ -63,6 +64,7 @@ impl StreamsProbe {
 
     /// Notes the start of a graph, and gives its number. Takes a lock for a moment; no system call of its own.
     pub fn start_graph(&self, name: impl Into<String>) -> u64 {
+        self.region.core.attached(Attachment::StreamCalls);
         self.start(&name.into(), EndedBy::Hand).0
     }
 
@@ -121,7 +123,7 @@ impl StreamsProbe {
     /// ```
     #[cfg(feature = "streams")]
     pub fn watch<T: Send + 'static>(self: &Arc<Self>, name: &str, source: Source<T>) -> Source<T> {
-        let graph = Graph::start(self, name);
+        let graph = Graph::start(self, name, Attachment::Stream);
         atomr_streams::monitor(source, move |_| graph.element())
     }
 
@@ -132,7 +134,7 @@ impl StreamsProbe {
         name: &str,
         source: Source<Result<T, E>>,
     ) -> Source<Result<T, E>> {
-        let mut graph = Graph::start(self, name);
+        let mut graph = Graph::start(self, name, Attachment::Stream);
         atomr_streams::monitor(source, move |element| {
             graph.failed |= element.is_err();
             graph.element();
@@ -146,9 +148,10 @@ impl StreamsProbe {
         name: &str,
         graph: RunnableGraph<M>,
     ) -> RunnableGraph<M> {
+        self.region.core.attached(Attachment::StreamGraph);
         let (probe, name) = (self.not_held(), name.to_owned());
         RunnableGraph::new(move || {
-            let running = Graph::start(&probe, &name);
+            let running = Graph::start(&probe, &name, Attachment::StreamGraph);
             async move {
                 let outcome = graph.run().await;
                 drop(running);
@@ -179,9 +182,10 @@ struct Graph {
 
 #[cfg(feature = "streams")]
 impl Graph {
-    fn start(probe: &StreamsProbe, name: &str) -> Self {
+    fn start(probe: &StreamsProbe, name: &str, watched_as: Attachment) -> Self {
         // Nobody but this removes it.
         let (id, instance) = probe.start(name, EndedBy::Drop);
+        probe.region.core.attached_to(instance, watched_as);
         Self { probe: probe.not_held(), id, instance, failed: false }
     }
 

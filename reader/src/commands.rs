@@ -267,7 +267,7 @@ enum Line<'a> {
         unit: &'a str,
         metric_kind: &'a str,
         help: &'a str,
-        value: u64,
+        value: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         histogram: Option<&'a HistogramDump>,
     },

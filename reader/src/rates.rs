@@ -54,10 +54,8 @@ impl Wanted {
 
     fn value(&self, metrics: &[Metric], instances: &InstanceList) -> Option<u64> {
         match self.source {
-            Source::Metric => metrics.iter().find(|metric| metric.name == self.name).map(|m| m.value),
-            Source::Sum(domain, at) => {
-                Some(instances.of(domain).fold(0, |sum, entry| sum.saturating_add(entry.numbers[at])))
-            }
+            Source::Metric => metrics.iter().find(|metric| metric.name == self.name)?.value,
+            Source::Sum(domain, at) => instances.sum(domain, at),
         }
     }
 }
@@ -152,7 +150,7 @@ impl Rates {
         })
     }
 
-    /// For people; `-` where a metric is gone.
+    /// For people; `-` where nothing counts a metric, or it is gone.
     pub fn cells(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|rate| match rate.value {
             None => "-".to_owned(),

@@ -135,10 +135,19 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// The value of a built-in metric; 0 of a node that is older than the metric.
+    /// The value of a built-in metric; 0 of a node that is older than the metric, and where nothing counts it.
     pub fn builtin(&self, metric: Builtin) -> u64 {
+        self.counted(metric).unwrap_or(0)
+    }
+
+    /// The value of a built-in metric, if anything counts it.
+    pub fn counted(&self, metric: Builtin) -> Option<u64> {
         let name = BUILTIN[metric as usize].0;
-        self.metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.value)
+        match self.metrics.iter().find(|metric| metric.name == name) {
+            Some(metric) => metric.value,
+            // The node is older than the metric.
+            None => Some(0),
+        }
     }
 
     /// Live actors by counting minus live actors in the table: 0 at rest, and of no meaning while actors come and go.
@@ -385,7 +394,8 @@ pub struct MetricDump {
     pub unit: String,
     pub kind: &'static str,
     pub help: String,
-    pub value: u64,
+    /// Null: nothing counts it.
+    pub value: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<HistogramDump>,
 }

@@ -113,6 +113,43 @@ DOMAINS = {
     10: ("node_metrics", "value (float), samples (count), timestamp (level)"),
 }
 EVENT_SLOT_BYTES = 256
+# Of the attachments, by bit: the metrics and the numbers of instances that they count ("What is counted").
+ATTACHMENTS = [
+    ("cluster.changes", ""),
+    ("cluster.gossip_sent", ""),
+    ("cluster.gossip_received", ""),
+    ("cluster.downing_asked, cluster.downing_decisions", ""),
+    ("cluster.quorum_lost, cluster.quorum_regained", ""),
+    ("cluster.metric_samples", "node_metrics: value, samples, timestamp"),
+    ("", "each of shard_regions: shards"),
+    ("", "each of shard_regions: received; each of shards: received"),
+    ("sharding.messages", "each of shard_regions: messages, entities_started, uncounted_messages; each of shards: messages, entities, uncounted_messages"),
+    ("", "each of shard_regions: forwarded"),
+    ("sharding.allocations, sharding.rebalances, sharding.rebalanced_shards", ""),
+    ("", ""),
+    ("sharding.hand_offs_started, sharding.hand_offs_done", "shards: hand_off, remaining_entities"),
+    ("", "each of shard_regions: active_entities"),
+    ("", "shard_regions: passivated"),
+    ("", ""),
+    ("persistence.events, persistence.failures", "each of journals: events, writes, failures, replays, replayed_events, replay_failures, deletes, unlisted_events, rolled_up_ids, latency_histogram, given_up; persistence_ids: highest_sequence_nr, event_count"),
+    ("persistence.events", "journals: events, unlisted_events, rolled_up_ids; persistence_ids: highest_sequence_nr, event_count"),
+    ("persistence.snapshots_saved, persistence.snapshots_loaded, persistence.snapshot_failures", ""),
+    ("persistence.recovery_permits, persistence.recoveries_running", ""),
+    ("remote.errors, remote.quarantines", "associations: state, inbound_bytes, outbound_bytes, inbound_messages, outbound_messages, errors, available, quarantined, attempts"),
+    ("", "associations: state, inbound_bytes, outbound_bytes"),
+    ("", "associations: state"),
+    ("", "associations: inbound_bytes"),
+    ("", "associations: outbound_bytes"),
+    ("streams.started, streams.finished, streams.failed, streams.elements", "graphs: id; each of graphs: elements"),
+    ("streams.started, streams.finished, streams.failed", "graphs: id"),
+    ("streams.started, streams.finished", "graphs: id"),
+    ("", "keys: subscribers"),
+    ("ddata.updates, ddata.deletes", "each of keys: updates"),
+    ("ddata.updates", "each of keys: updates"),
+    ("ddata.deletes", ""),
+    ("leases.acquired, leases.denied, leases.lost", "leases: holder, acquired, denied, lost, released, held, renewed"),
+    ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks"),
+]
 
 
 class Refused(Exception):
@@ -121,6 +158,19 @@ class Refused(Exception):
 
 class Unreadable(Exception):
     """A record holds what no writer writes, or its writer was at work at each try."""
+
+
+def attachments():
+    """The bits that count each built-in metric; and each number of an instance: those of all, those of its own."""
+    metrics, numbers = collections.defaultdict(int), collections.defaultdict(lambda: [0, 0])
+    for bit, (of_metrics, of_instances) in enumerate(ATTACHMENTS):
+        for metric in filter(None, of_metrics.split(", ")):
+            metrics[metric] |= 1 << bit
+        for part in filter(None, of_instances.split("; ")):
+            domain, fields = part.split(": ")
+            for field in fields.split(", "):
+                numbers[domain.removeprefix("each of "), field][domain.startswith("each of ")] |= 1 << bit
+    return dict(metrics), numbers
 
 
 class Words:
@@ -266,6 +316,7 @@ class Region:
         self.known_names = {}
         self.clock, self.clock_changes = self.read_clock(), None
         self.time_record = struct.unpack("<Q2q2Q", words.copy(152, 40))
+        self.counting_metrics, self.counting_numbers = attachments()
 
     def directory(self):
         found, taken = {}, []
@@ -351,6 +402,11 @@ class Region:
     def beat(self, offset):
         return self.words.load(offset), self.words.load(offset + 8)
 
+    def attached(self):
+        """Bits, or None where nothing is told of them."""
+        bits = self.words.load(144)
+        return bits if bits & READY else None
+
     # Counters, metrics, names.
 
     def counter(self, number):
@@ -362,7 +418,7 @@ class Region:
         return self.words.load(self.sections["counters"].offset + number * 8)
 
     def metrics(self):
-        section, all_metrics = self.sections["metrics"], []
+        section, all_metrics, attached = self.sections["metrics"], [], self.attached()
         for number in range(section.count):
             offset = section.offset + number * section.stride
             kinds = {READY | 1: "counter", READY | 2: "gauge", READY | 3: "histogram"}
@@ -380,6 +436,9 @@ class Region:
                 if not 1 <= value <= self.sections["histograms"].count:
                     continue
                 metric["value"], metric["histogram"] = self.histogram(value - 1)
+            counted_by = self.counting_metrics.get(name) if number < self.builtins else None
+            if metric["value"] == 0 and attached is not None and counted_by and not attached & counted_by:
+                metric["value"] = None
             all_metrics.append(metric)
         return all_metrics
 
@@ -406,7 +465,7 @@ class Region:
     # "Instances" and "Documents".
 
     def instances(self):
-        slots, entries, unreadable = self.sections["instance slots"], [], 0
+        slots, entries, unreadable, attached = self.sections["instance slots"], [], 0, self.attached()
         for index in range(slots.count):
             try:
                 held = self.slot(index, "instance", 384)
@@ -420,21 +479,25 @@ class Region:
                 if domain not in DOMAINS:
                     raise Unreadable
                 (name,) = take_texts(record[192:384], (name_bytes,))
-                numbers = struct.unpack_from("<16Q", record, 64)
-                entries.append((domain, key, owner, name, self.time(since), numbers))
+                numbers, (own,) = struct.unpack_from("<16Q", record, 64), struct.unpack_from("<Q", record, 56)
+                entries.append((domain, key, owner, name, self.time(since), numbers, own))
             except Unreadable:
                 unreadable += 1
-        names = {key: name for _, key, _, name, _, _ in entries}
+        names = {key: name for _, key, _, name, *_ in entries}
         told = []
         keys = {}
-        for domain, key, owner, name, since, numbers in entries:
+        for domain, key, owner, name, since, numbers, own in entries:
             entry = {"name": name}
             if owner in names:
                 entry["owner"] = names[owner]
             entry["since"] = since
             for field, number in zip(DOMAINS[domain][1].split(", "), numbers):
                 field, what = field.rstrip(")").split(" (")
-                if what == "name":
+                of_all, of_each = self.counting_numbers[DOMAINS[domain][0], field]
+                is_known = attached is None or number or attached & of_all or own & of_each
+                if not is_known:
+                    number = None
+                elif what == "name":
                     number = self.name(number) if 0 < number < 2**32 else ""
                 elif what == "float":
                     (number,) = struct.unpack("<d", struct.pack("<Q", number))
@@ -479,7 +542,9 @@ class Region:
                 rows.append([])
         started, finished = self.builtin(STREAMS_STARTED), self.builtin(STREAMS_FINISHED)
         associations = ("name", "state", "inbound_bytes", "outbound_bytes")
-        graphs = [{"id": g["id"], "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
+        # The incumbent's fields have no unknown.
+        plain = lambda value, name: ("" if name == "state" else 0) if value is None else value
+        graphs = [{"id": g["id"] or 0, "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
         ids = instances["persistence_ids"]
         journals = [
             {
@@ -487,8 +552,8 @@ class Region:
                 "persistence_ids": [
                     {
                         "persistence_id": entry["name"],
-                        "highest_sequence_nr": entry["highest_sequence_nr"],
-                        "event_count": entry["event_count"],
+                        "highest_sequence_nr": entry["highest_sequence_nr"] or 0,
+                        "event_count": entry["event_count"] or 0,
                     }
                     for entry in ids
                     if keys[id(entry)][1] == keys[id(journal)][0]
@@ -507,7 +572,7 @@ class Region:
             },
             "remote": {
                 "associations": [
-                    {"remote_address" if name == "name" else name: entry[name] for name in associations}
+                    {"remote_address" if name == "name" else name: plain(entry[name], name) for name in associations}
                     for entry in instances["associations"]
                 ]
             },

@@ -32,7 +32,12 @@ fn dump(telemetry: &TelemetryExtension) -> Value {
 
 fn metric(dump: &Value, name: &str) -> u64 {
     let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
+    counted(metrics, name).unwrap()
+}
+
+/// `None`: nothing counts it.
+fn counted(metrics: &[Value], name: &str) -> Option<u64> {
+    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64()
 }
 
 /// What a dump must say of this state, written down once more.
@@ -441,7 +446,9 @@ async fn clusters_live_and_die_in_a_node_until_it_stops() {
     let telemetry = watched("cluster-run");
     let counted = async {
         let done = |dump: &Value| {
-            metric(dump, "cluster.downing_decisions") >= 2 && metric(dump, "cluster.metric_samples") >= 50
+            let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
+            counted(metrics, "cluster.downing_decisions") >= Some(2)
+                && counted(metrics, "cluster.metric_samples") >= Some(50)
         };
         while !done(&dump(&telemetry)) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -7,6 +7,7 @@ use serde::ser::{SerializeMap, Serializer};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Moment, Names, RegionReader, Texts, rfc3339, time_text};
+use crate::attached::Attached;
 use crate::document::{self, Document};
 use crate::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, JournalInfo, JournalWriteInfo, PersistenceIdStat,
@@ -73,22 +74,36 @@ pub struct InstanceEntry {
     pub since: String,
     /// The same by the node's clocks; `None` if these cannot be read.
     pub made: Option<Moment>,
-    /// Its numbers; see [`Domain::fields`].
+    /// Its numbers, 0 where nothing counts them; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
+    /// Bits of the places that nothing counts.
+    unknown: u16,
     /// Of a journal, how long its writes took, in nanoseconds.
     pub latency: Option<Histogram>,
     /// The texts of those numbers that are names.
     names: Vec<(usize, String)>,
 }
 
+const _: () = assert!(NUMBERS <= u16::BITS as usize);
+
 impl InstanceEntry {
+    /// Whether the number at this place is counted.
+    pub fn is_known(&self, field: usize) -> bool {
+        !u16::try_from(field).is_ok_and(|field| self.unknown.checked_shr(field.into()).unwrap_or(0) & 1 != 0)
+    }
+
+    /// A number; `None` if nothing counts it.
+    pub fn number(&self, field: usize) -> Option<u64> {
+        self.numbers.get(field).copied().filter(|_| self.is_known(field))
+    }
+
     /// The text of a number that is a name; empty if there is none.
     pub fn text(&self, field: usize) -> &str {
         self.names.iter().find(|(at, _)| *at == field).map_or("", |(_, name)| name.as_str())
     }
 }
 
-/// Name, owner, since, and a field for each number.
+/// Name, owner, since, and a field for each number: null for those that nothing counts.
 impl Serialize for InstanceEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -100,6 +115,7 @@ impl Serialize for InstanceEntry {
         for (at, field) in self.domain.fields().iter().enumerate() {
             let number = self.numbers[at];
             match field.what {
+                _ if !self.is_known(at) => map.serialize_entry(field.name, &None::<u64>)?,
                 What::Count | What::Level => map.serialize_entry(field.name, &number)?,
                 What::Name => map.serialize_entry(field.name, self.text(at))?,
                 What::Float => map.serialize_entry(field.name, &f64::from_bits(number))?,
@@ -126,9 +142,26 @@ pub struct InstanceList {
     pub entries: Vec<InstanceEntry>,
     /// Records that could not be read.
     pub unreadable: u64,
+    /// Which attachments were made.
+    pub attached: Attached,
 }
 
 impl InstanceList {
+    /// How many there are of one domain; `None` if nothing would list them.
+    pub fn count(&self, domain: Domain) -> Option<u64> {
+        let count = self.of(domain).count() as u64;
+        (count > 0 || self.attached.lists(domain)).then_some(count)
+    }
+
+    /// A number of a domain's instances, added up over those of which it is counted; `None` if it is of none.
+    pub fn sum(&self, domain: Domain, field: usize) -> Option<u64> {
+        let known = self.of(domain).filter_map(|entry| entry.number(field));
+        known.reduce(u64::saturating_add).or_else(|| {
+            let is_empty = self.of(domain).next().is_none();
+            (is_empty && self.attached.counts_some(domain, field)).then_some(0)
+        })
+    }
+
     /// Those of one domain.
     pub fn of(&self, domain: Domain) -> impl Iterator<Item = &InstanceEntry> {
         self.entries.iter().filter(move |entry| entry.domain == domain)
@@ -294,13 +327,14 @@ impl<'a> RegionReader<'a> {
         );
         let mut names = Names::default();
         let mut stamps = Vec::new();
-        let mut list = InstanceList::default();
+        let mut list = InstanceList { attached: self.attached(), ..InstanceList::default() };
         let mut words = [0u64; INSTANCE_WORDS];
         let mut patience = Patience::for_a_pass();
         for slot in 0..table.len() {
             match table.read(slot, &mut words, &mut patience) {
                 Ok(Entry::Free) => {}
-                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, self, &mut names) {
+                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, list.attached, self, &mut names)
+                {
                     Some((entry, since)) => {
                         list.entries.push(entry);
                         stamps.push(since);
@@ -422,6 +456,7 @@ pub fn remote(instances: &InstanceList) -> RemoteSnapshot {
 
 fn decode_instance(
     words: &[u64; INSTANCE_WORDS],
+    attached: Attached,
     reader: &RegionReader<'_>,
     names: &mut Names,
 ) -> Option<(InstanceEntry, u64)> {
@@ -434,6 +469,9 @@ fn decode_instance(
         let id = u32::try_from(record.numbers[at]).ok().filter(|id| *id != 0)?;
         Some((at, names.learn(reader, id).to_owned()))
     });
+    let is_unknown =
+        |at: usize| record.numbers[at] == 0 && !attached.counts_of(domain, at, record.counted_by);
+    let unknown = (0..domain.fields().len()).filter(|at| is_unknown(*at));
     let entry = InstanceEntry {
         domain,
         key: Key(record.key),
@@ -447,6 +485,7 @@ fn decode_instance(
             _ => None,
         },
         numbers: record.numbers,
+        unknown: unknown.fold(0, |bits, at| bits | 1 << at),
         names: texts.collect(),
     };
     Some((entry, record.since))

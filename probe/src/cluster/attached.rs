@@ -7,6 +7,7 @@ use atomr_cluster::{
     GossipTransport, Member, MembershipState, ReachabilityStatus,
 };
 use atomr_core::actor::Address;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -83,6 +84,7 @@ impl ClusterProbe {
 
     /// A transport that counts the gossip sent through it.
     pub fn wrap_transport(&self, inner: Arc<dyn GossipTransport>) -> Arc<dyn GossipTransport> {
+        self.region.core.attached(Attachment::Gossip);
         Arc::new(ProbedGossip { inner, core: self.region.core.clone() })
     }
 
@@ -90,6 +92,7 @@ impl ClusterProbe {
     /// `ClusterDaemonHandle::gossip_inbox`. To be called within a tokio runtime, on which a task does it.
     pub fn wrap_gossip_inbox(&self, inbox: UnboundedSender<GossipPdu>) -> UnboundedSender<GossipPdu> {
         let core = self.region.core.clone();
+        core.attached(Attachment::GossipInbox);
         let (sender, mut receiver) = unbounded_channel();
         tokio::spawn(async move {
             while let Some(pdu) = receiver.recv().await {
@@ -104,6 +107,7 @@ impl ClusterProbe {
 
     /// A downing strategy that counts how often it is asked, and how often it does not say that all should stay.
     pub fn wrap_downing<S: DowningStrategy>(&self, inner: S) -> ProbedDowning<S> {
+        self.region.core.attached(Attachment::Downing);
         ProbedDowning { inner, core: self.region.core.clone() }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use atomr_cluster::QuorumObserver;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 
 use super::ClusterProbe;
@@ -12,6 +13,7 @@ impl ClusterProbe {
     /// Makes an observer that counts how often the quorum is lost and regained, and passes that on to `inner`, if there is
     /// one. Needs the feature `quorum`, and so atomr 0.10.
     pub fn quorum_observer(&self, inner: Option<Arc<dyn QuorumObserver>>) -> Arc<dyn QuorumObserver> {
+        self.region.core.attached(Attachment::Quorum);
         Arc::new(ProbedQuorum { inner, core: self.region.core.clone() })
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use atomscope_layout::instances::{Domain, association, key};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::region::header;
 use serde_json::{Value, json};
 
 use crate::fixture::{Node, Place, SECOND};
@@ -57,6 +58,56 @@ fn every_subsystem_is_listed_with_units_and_dashes() {
         assert!(remote.contains(text), "{text}\n{remote}");
     }
     assert!(place.run(["persistence"]).ok().contains("WRITE_P99(ms)"));
+}
+
+#[test]
+fn what_nothing_counts_is_a_dash_and_null_and_in_an_old_region_what_it_was() {
+    let place = Place::new();
+    let node = Node::roomy("shop");
+    node.instance(Domain::Key, "k", &[(key::SUBSCRIBERS, 2)]);
+    node.instance(Domain::Association, "a", &[(association::BYTES_IN, 1024)]);
+    node.attached(&[]);
+    let lock = node.live(&place);
+    let ddata = place.run(["ddata"]).ok();
+    assert!(ddata.starts_with("1 key, - updates, 2 subscribers\n"), "{ddata}");
+    has_row(&ddata, "ddata.updates - updates");
+    assert!(words(&ddata).iter().any(|row| row.starts_with(&["k", "-", "2"])), "{ddata}");
+    let remote = place.run(["remote"]).ok();
+    assert!(
+        remote.starts_with("1 association (1 in no known state), 1.0 KiB in, - out, - errors\n"),
+        "{remote}"
+    );
+    let told = place.run(["ddata", "--json"]).json();
+    assert_eq!(told["summary"], json!({"keys": 1, "updates": null, "subscribers": 2}));
+    assert_eq!((&told["keys"][0]["updates"], &told["keys"][0]["subscribers"]), (&Value::Null, &json!(2)));
+    // It is no number: it is found by no condition, and a sort puts it last.
+    assert_eq!(place.run(["ddata", "--json", "--filter", "updates >= 0"]).json()["keys"], json!([]));
+    let dump = place.run(["dump"]).json();
+    assert_eq!(dump["ddata"]["total_updates"], 0);
+    assert_eq!(dump["remote"]["associations"][0]["outbound_bytes"], 0);
+    for dump in [place.run(["dump", "--redact"]).json(), dump] {
+        let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
+        let value = |metric: Builtin| &metrics[metric as usize]["value"];
+        assert_eq!((value(Builtin::DDataUpdates), value(Builtin::KeysUnlisted)), (&Value::Null, &json!(0)));
+        assert_eq!(dump["atomscope"]["instances"]["associations"][0]["outbound_bytes"], Value::Null);
+    }
+    let ndjson = place.run(["dump", "--format", "ndjson"]).ok();
+    let lines = ndjson.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let updates: Vec<_> = lines.filter(|line| line["name"] == "ddata.updates").collect();
+    assert_eq!((updates.len(), &updates[0]["value"]), (1, &Value::Null));
+    let raw = place.join("shop.raw");
+    place.run(["dump", "--format", "raw", "--redact", "-o", raw.to_str().unwrap()]).ok();
+    assert!(place.run(["ddata", raw.to_str().unwrap()]).ok().starts_with("1 key, - updates"));
+    drop(lock);
+
+    // As before 1.2.
+    let node = Node::roomy("old");
+    node.instance(Domain::Key, "k", &[]);
+    node.attached(&[]);
+    node.set(header::ATTACHED, 0);
+    let place = Place::new();
+    let _lock = node.live(&place);
+    assert!(place.run(["ddata"]).ok().starts_with("1 key, 0 updates, 0 subscribers\n"));
 }
 
 #[test]
