@@ -373,7 +373,7 @@ mod changed {
             if cut {
                 lock.file.set_len(0).unwrap();
             }
-            drop(lock);
+            drop((node, lock));
             assert_eq!(tail.json()["kind"], "ended");
             assert_eq!(tail.json()["path"], "of the next");
             tail.signal("-INT");

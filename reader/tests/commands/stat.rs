@@ -39,7 +39,7 @@ fn each_further_line_holds_what_came_since_the_one_before() {
     // The interval is told in milliseconds.
     assert!((5.0..20.0).contains(&spawned), "{busy}");
     assert_eq!(busy["actors"], 10);
-    drop(lock);
+    drop((node, lock));
     let ran = running.end();
     assert!(ran.stderr.contains("the node has ended: crashed"), "{ran:?}");
     let rows: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

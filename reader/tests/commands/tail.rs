@@ -147,7 +147,7 @@ fn what_is_written_while_it_follows_is_told_and_a_loss_is_told_exactly() {
         }
     }
     assert!(lost >= 50 - 16 - 16, "{lost}");
-    drop(lock);
+    drop((node, lock));
     assert_eq!(running.end().code, Some(0));
 }
 
@@ -205,7 +205,7 @@ fn with_retry_it_goes_on_with_the_next_node_of_that_name() {
     let (node, lock) = Node::new("n").shared(&place);
     node.stop_event(1, 1, "a");
     assert_eq!(running.json()["path"], "a");
-    drop(lock);
+    drop((node, lock));
     assert_eq!(running.json()["kind"], "ended");
     let (other, _other_lock) = Node::new("other").shared(&place);
     other.stop_event(1, 1, "not this");
