@@ -296,7 +296,7 @@ fn a_node_in_a_time_namespace_is_judged_by_its_own_clock() {
         // Its process is found, though it started at another time by its own clock.
         assert_eq!(row()["pid"], pid);
         assert!(support::atomscope_json(["show", &name, "--json"])["process"].is_object());
-        let stat = support::atomscope_json(["stat", "--json", &name, "1", "1"]);
+        let stat = support::atomscope_json(["stat", "--json", &name, "1s", "1"]);
         assert!(stat["interval_s"].as_f64().unwrap() < 60.0, "{stat}");
 
         Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
