@@ -180,7 +180,9 @@ async fn cluster() -> u64 {
         let config = DaemonConfig { gossip_interval: Duration::from_secs(3600) };
         let daemon = Arc::new(spawn_daemon(own.clone(), transport, ClusterEventBus::new(), config));
         daemon.join(Member::new(own, vec![]));
-        while daemon.snapshot().state.members.is_empty() {
+        // It has joined before the tick that makes it lead.
+        while daemon.snapshot().leader.is_none() {
+            daemon.tick();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         telemetry.cluster.attach(&daemon);
