@@ -43,7 +43,8 @@ pub struct ActorRegistry {
     bus: TelemetryBus,
     /// A registry on a bare bus has nobody else to settle its table.
     settles: bool,
-    /// The number of a task that was made just after the hooks were installed; 0 where that is not known.
+    /// The number of a task that was made just after the hooks were installed; 0 where that is not known, and the greatest
+    /// one while they are being installed.
     #[cfg(feature = "atomr")]
     first_task: AtomicU64,
 }
@@ -474,10 +475,16 @@ impl ActorRegistry {
         false
     }
 
-    /// The hooks were installed just now: the actors whose tasks are older are none of theirs.
-    pub(crate) fn installed(&self) {
+    /// Has `install` install the hooks. The actors whose tasks are older are none of theirs.
+    pub(crate) fn install(&self, install: impl FnOnce()) {
+        let hooks = &self.region.core.hooks;
+        if let Some(before) = task::newest() {
+            hooks.last_before.store(before, Ordering::Relaxed);
+            self.first_task.store(u64::MAX, Ordering::Relaxed);
+        }
+        install();
         self.first_task.store(task::newest().unwrap_or(0), Ordering::Relaxed);
-        self.region.core.hooks.are_installed.store(true, Ordering::Relaxed);
+        hooks.are_installed.store(true, Ordering::Relaxed);
     }
 
     /// Whose the stop is that is being told: an actor tells it in its own task.
@@ -499,8 +506,13 @@ impl ActorRegistry {
     #[cold]
     fn older_stop(&self, path: &ActorPath, ticks: u64) -> bool {
         let core = &self.region.core;
-        let Hooks { sure_from, are_settled, last_older, .. } = &core.hooks;
+        let Hooks { sure_from, are_settled, last_before, last_older, .. } = &core.hooks;
         let own = task::current().unwrap_or(0);
+        if own > last_before.load(Ordering::Relaxed) {
+            // It was spawned while the hooks were being installed.
+            core.count(Builtin::DoubtfulStops, 1);
+            return false;
+        }
         if last_older.swap(own, Ordering::Relaxed) == own {
             // No actor stops twice: somebody hands the stops on from a task of their own, which says nothing of theirs.
             self.first_task.store(0, Ordering::Relaxed);

@@ -166,8 +166,7 @@ impl TelemetryExtension {
         }
         self.persistence.make_room();
         system.extensions().register(TelemetryHandle(self.clone()));
-        system.set_spawn_observer(spawns);
-        self.actors.installed();
+        self.actors.install(|| system.set_spawn_observer(spawns));
         system.set_dead_letter_observer(dead_letters);
         self
     }

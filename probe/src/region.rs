@@ -494,6 +494,8 @@ pub(crate) struct Hooks {
     pub(crate) sure_from: AtomicU64,
     /// Whether that is a whole round ago.
     pub(crate) are_settled: AtomicBool,
+    /// The number of a task that was made just before they were installed.
+    pub(crate) last_before: AtomicU64,
     /// The number of the task of the older actor that stopped last.
     pub(crate) last_older: AtomicU64,
 }
