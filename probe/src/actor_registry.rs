@@ -23,9 +23,9 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
-#[cfg(feature = "atomr")]
-use crate::region::Hooks;
 use crate::region::Region;
+#[cfg(feature = "atomr")]
+use crate::region::{Core, Hooks};
 #[cfg(feature = "atomr")]
 use crate::task;
 #[cfg(feature = "atomr")]
@@ -472,12 +472,6 @@ impl ActorRegistry {
         false
     }
 
-    /// The hooks were installed just now: the actors whose tasks are older are none of theirs.
-    pub(crate) fn installed(&self) {
-        self.region.core.hooks.first_task.store(task::newest().unwrap_or(0), Ordering::Relaxed);
-        self.region.core.hooks.are_installed.store(true, Ordering::Relaxed);
-    }
-
     /// Whose the stop is that is being told: an actor tells it in its own task.
     #[inline]
     fn whose(&self) -> Whose {
@@ -497,8 +491,13 @@ impl ActorRegistry {
     #[cold]
     fn older_stop(&self, path: &ActorPath, ticks: u64) -> bool {
         let core = &self.region.core;
-        let Hooks { sure_from, are_settled, last_older, .. } = &core.hooks;
+        let Hooks { sure_from, are_settled, last_before, last_older, .. } = &core.hooks;
         let own = task::current().unwrap_or(0);
+        if own > last_before.load(Ordering::Relaxed) {
+            // It was spawned while the hooks were being installed.
+            core.count(Builtin::DoubtfulStops, 1);
+            return false;
+        }
         if last_older.swap(own, Ordering::Relaxed) == own {
             // No actor stops twice: somebody hands the stops on from a task of their own, which says nothing of theirs.
             self.region.core.hooks.first_task.store(0, Ordering::Relaxed);
@@ -529,4 +528,17 @@ impl ActorRegistry {
         self.tell_stop(&text, core.stamp_at(ticks, 0));
         true
     }
+}
+
+#[cfg(feature = "atomr")]
+/// Has `install` install the spawn hook. The actors whose tasks are older are none of its.
+pub(crate) fn installing(core: &Core, install: impl FnOnce()) {
+    let hooks = &core.hooks;
+    if let Some(before) = task::newest() {
+        hooks.last_before.store(before, Ordering::Relaxed);
+        hooks.first_task.store(u64::MAX, Ordering::Relaxed);
+    }
+    install();
+    hooks.first_task.store(task::newest().unwrap_or(0), Ordering::Relaxed);
+    hooks.are_installed.store(true, Ordering::Relaxed);
 }

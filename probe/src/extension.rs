@@ -169,7 +169,6 @@ impl TelemetryExtension {
         let actors = ActorRegistry::of(self.region.clone(), self.bus.clone());
         let letters = DeadLetterFeed::of(self.region.clone(), self.bus.clone());
         hook(&self.region, actors, letters);
-        self.actors.installed();
         self
     }
 

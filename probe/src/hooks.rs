@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use atomr_core::actor::{ActorPath, ActorSystem, DeadLetterObserver, SpawnObserver};
 use atomscope_layout::region::Condition;
 
+use crate::actor_registry::installing;
 use crate::per_process::PerProcess;
 use crate::poller;
 use crate::region::{Core, Region, warn};
@@ -99,12 +100,8 @@ pub(crate) fn install(
     let watch = Arc::new(Watch { system: presence(system), dropped: AtomicU64::new(0) });
     let (of_spawns, on_drop) = (watch.clone(), Condition::SpawnHookReplaced);
     let region_of = || region.clone();
-    system.set_spawn_observer(Arc::new(Hook {
-        told: spawns,
-        region: region_of(),
-        watch: of_spawns,
-        on_drop,
-    }));
+    let spawns = Hook { told: spawns, region: region_of(), watch: of_spawns, on_drop };
+    installing(&region.core, || system.set_spawn_observer(Arc::new(spawns)));
     let (of_letters, on_drop) = (watch.clone(), Condition::DeadLetterHookReplaced);
     let letters = Hook { told: letters, region: region_of(), watch: of_letters, on_drop };
     system.set_dead_letter_observer(Arc::new(letters));

@@ -26,7 +26,9 @@ use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
-use atomscope_layout::names::{Interned, Interner, write_cell};
+#[cfg(feature = "atomr")]
+use atomscope_layout::names::write_cell;
+use atomscope_layout::names::{Interned, Interner};
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
@@ -606,12 +608,15 @@ impl Settler {
 pub(crate) struct Hooks {
     /// Whether there are any.
     pub(crate) are_installed: AtomicBool,
-    /// The number of a task that was made just after they were installed; 0 where that is not known.
+    /// The number of a task that was made just after they were installed; 0 where that is not known, and the greatest one
+    /// while they are being installed.
     pub(crate) first_task: AtomicU64,
     /// Ticks after which no spawn of an older actor is told; 0 before that.
     pub(crate) sure_from: AtomicU64,
     /// Whether that is a whole round ago.
     pub(crate) are_settled: AtomicBool,
+    /// The number of a task that was made just before they were installed.
+    pub(crate) last_before: AtomicU64,
     /// The number of the task of the older actor that stopped last.
     pub(crate) last_older: AtomicU64,
 }
