@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 /// Help and version go to stdout; what is wrong goes to stderr, and there arguments are repeated that may hold anything.
 fn refuse(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        let _ = write!(std::io::stderr(), "{}", clean_lines(&error.render().to_string()));
+        output::say(&clean_lines(&error.render().to_string()));
         return ExitCode::from(2);
     }
     match output::to_stdout(|out| write!(out, "{}", error.render())) {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use atomscope::attach::{AttachError, Inode, Region, stop_on_signals, stopped};
+use atomscope::attach::{AttachError, Inode, Region, is_hung_up, stop_on_signals, stopped};
 use atomscope::find::{FindError, Segment};
 use atomscope::text::{clean, clean_path};
 use atomscope_layout::region::MAGIC;
@@ -50,7 +51,55 @@ impl Failure {
 
 /// Says something that is not the result. Nobody is told if even that fails.
 pub fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "atomscope: {text}");
+    say(&format!("atomscope: {text}\n"));
+}
+
+/// Writes to stderr, with what there is to be said of nobody who reads it.
+pub fn say(text: &str) {
+    let _ = Interruptible::of(&io::stderr()).and_then(|mut stderr| stderr.write_all(text.as_bytes()));
+}
+
+/// A descriptor of which a write that has to wait ends with a signal that asks this program to stop. (The standard
+/// library's own tries again, and so waits on.)
+#[derive(Debug)]
+pub struct Interruptible(File);
+
+impl Interruptible {
+    fn of(stream: &impl AsFd) -> io::Result<Self> {
+        Ok(Self(File::from(stream.as_fd().try_clone_to_owned()?)))
+    }
+
+    pub fn stdout() -> io::Result<Self> {
+        Self::of(&io::stdout())
+    }
+}
+
+impl Write for Interruptible {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && stopped() => {
+                    return Err(io::Error::other(Stopped));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A signal came while output was waited for.
+#[derive(Debug, thiserror::Error)]
+#[error("a signal asked to stop")]
+struct Stopped;
+
+/// Whether that is why a write failed.
+pub fn is_stopped(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Stopped>())
 }
 
 /// Where results go. Its type is known to whoever writes to it, so that a write of a few bytes is only a copy.
@@ -60,12 +109,16 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 /// Writes to stdout. What is written shows up even where stdout is closed early or full: that is a failure then.
 pub fn to_stdout(write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    let mut out = Out::with_capacity(BUFFER_BYTES, &mut stdout);
-    let done = write(&mut out).and_then(|()| out.flush());
-    // What could not be written must not be tried again when the buffer is dropped.
-    let _ = out.into_parts();
-    done.map_err(|error| Failure::writing("stdout", &error))
+    let done = Interruptible::stdout().and_then(|stdout| write_all(stdout, write));
+    match done {
+        Ok(_) => Ok(()),
+        Err(error) if is_stopped(&error) => Err(Failure::Enough),
+        // A terminal that was closed, as a pipe that was.
+        Err(error) if error.raw_os_error() == Some(libc::EIO) && is_hung_up(io::stdout().as_fd()) => {
+            Err(Failure::Enough)
+        }
+        Err(error) => Err(Failure::writing("stdout", &error)),
+    }
 }
 
 /// Writes to `path`, or to stdout if that is `-`. A file is written beside its place under another name and then renamed,
@@ -159,7 +212,7 @@ fn still_wanted() -> io::Result<()> {
 fn write_all<W: Write>(mut file: W, write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> io::Result<W> {
     let mut out = Out::with_capacity(BUFFER_BYTES, &mut file);
     let done = write(&mut out).and_then(|()| out.flush());
-    // As above.
+    // What could not be written must not be tried again when the buffer is dropped.
     let _ = out.into_parts();
     done.map(|()| file)
 }
