@@ -34,6 +34,7 @@ use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::{WORD, Words};
 use memmap2::MmapOptions;
 
+use crate::cgroup;
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
 use crate::process::{self, Stat};
 use crate::raw::{self, Taken};
@@ -445,6 +446,9 @@ fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&Taken>) -> 
     }
 }
 
+/// So long after a beat, of which there should be four a second, it is asked whether something holds the node.
+const LATE: Duration = Duration::from_secs(1);
+
 /// The lock was asked for before the state is read here: a node says that it closes before it lets go, so whoever sees
 /// it gone also sees its last word.
 fn judge(reader: &RegionReader<'_>, header: &HeaderRecord, lock: Lock, process: Option<u32>) -> Liveness {
@@ -453,12 +457,17 @@ fn judge(reader: &RegionReader<'_>, header: &HeaderRecord, lock: Lock, process: 
     let seen = process.map(|pid| Stat::of(pid).ok().filter(|s| s.start_ticks == header.process_start_ticks));
     // A process that is not found is gone only if its number would mean the same here.
     let local = process::pid_namespace() == Some(header.pid_namespace);
+    let (process_beat, now_mono_ns) = (reader.process_beat(), monotonic_ns());
+    // Whoever beats is not frozen.
+    let is_late = now_mono_ns.saturating_sub(process_beat.mono_ns) > LATE.as_nanos() as u64;
+    let frozen = process.filter(|_| is_late).and_then(cgroup::frozen).is_some();
     Facts {
         state: reader.state(),
         lock,
         same_boot,
         process: seen.or(local.then_some(None)),
-        process_beat: reader.process_beat(),
+        frozen,
+        process_beat,
         runtime_beat: reader.runtime_beat(),
         now_mono_ns: monotonic_ns(),
     }
@@ -848,6 +857,14 @@ pub fn monotonic_ns() -> u64 {
 pub fn user() -> u32 {
     // SAFETY: it takes nothing and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// Whether there is a process of this number, seen or not.
+pub fn exists(pid: u32) -> bool {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
+    // SAFETY: it takes numbers, of which the second sends nothing.
+    let answer = unsafe { libc::kill(pid, 0) };
+    answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 /// Makes crossing a limit on file sizes an error of the write that crosses it, instead of the end of this process with a

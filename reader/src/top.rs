@@ -92,7 +92,10 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
         interval: args.interval,
     };
     // The terminal first: it is given back by whatever panics from here on.
-    let terminal = Taken::take().map_err(|error| unusable(&error))?;
+    let terminal = match Taken::take() {
+        Ok(terminal) => terminal,
+        Err(error) => return gone(&error),
+    };
     if app.view == View::Nodes {
         let _ = orders.send(Order::Nodes(true));
     }

@@ -232,9 +232,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
 /// What is lost, unreadable and left out, in one line; the rest is in the view of the telemetry itself.
 fn truth(app: &App, theme: Theme) -> Line<'static> {
     let Some(tick) = app.tick().filter(|_| app.is_watching) else {
-        let others = app.of_others;
-        let text = if others > 0 { atomscope::find::others_note(others) } else { String::new() };
-        return Line::styled(text, theme.dim());
+        return Line::styled(safe(&app.notes_of_nodes.join("; ")), theme.dim());
     };
     let told = &tick.snapshot.subsystems;
     let unreadable = tick.actors.actors().unreadable

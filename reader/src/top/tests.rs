@@ -514,7 +514,7 @@ mod screens {
         }
         for width in WIDTHS {
             let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-            app.hear(News::Nodes(Ok((rows.clone(), 3))));
+            app.hear(News::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
@@ -529,7 +529,7 @@ mod screens {
             assert_eq!(screen.app.view, View::Overview);
         }
         let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-        app.hear(News::Nodes(Ok((Vec::new(), 0))));
+        app.hear(News::Nodes(Ok((Vec::new(), Vec::new()))));
         let mut screen = Screen { app, ..Screen::new() };
         assert!(screen.text(100, 12).contains("There is no node on this machine"));
     }

@@ -1,9 +1,9 @@
 //! `stat`: rates at an interval.
 
-use atomscope_layout::metrics::Builtin;
+use atomscope_layout::metrics::{BUILTIN, Builtin};
 use serde_json::Value;
 
-use crate::fixture::{Node, Place, Running};
+use crate::fixture::{Blocked, Node, Place, Running};
 use crate::{shop, words};
 
 #[test]
@@ -85,4 +85,27 @@ fn what_is_no_interval_is_a_usage_error() {
     ] {
         place.run(args).failed(2);
     }
+}
+
+/// It waited on, and only a second signal ended it, by killing it.
+#[test]
+fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
+    let place = Place::new();
+    let _lock = shop().live(&place);
+    let blocked =
+        Blocked::new(place.command(["stat", "shop", "1ms"]), |command, pipe| _ = command.stdout(pipe));
+    assert_eq!(blocked.end_by("-TERM").code(), Some(0));
+}
+
+#[test]
+fn a_metric_that_is_asked_for_twice_is_told_once() {
+    let place = Place::new();
+    let node = shop();
+    node.metric(BUILTIN.len(), "orders", "orders", "Orders.");
+    let _lock = node.live(&place);
+    let twice = ["stat", "1s", "1", "--metric", "orders", "--metric", "orders"];
+    let row = place.run([&twice[..], &["--json"]].concat()).json();
+    assert_eq!(row["metrics"].as_object().unwrap().len(), 1, "{row}");
+    let csv = place.run([&twice[..], &["--csv"]].concat()).ok();
+    assert_eq!(csv.lines().next().unwrap().matches("orders").count(), 1, "{csv}");
 }
