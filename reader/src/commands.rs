@@ -19,7 +19,7 @@ use atomscope_layout::dto::{ClusterStateInfo, DeadLetterRecord, JournalWriteInfo
 use serde::Serialize;
 
 use crate::cli::{self, Cli, Command, Format, Place};
-use crate::output::{Failure, Out, Readers, note, to_file, to_stdout};
+use crate::output::{Failure, Out, Readers, note, to_file, to_people, to_stdout};
 use crate::subsystems::{self, Part};
 use crate::table::{self, Cell, Screen, Side, Table};
 use crate::{actors, doctor, manual, prune, show, stat, tail, top};
@@ -240,9 +240,10 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
             ("SIZE(MiB)", right),
             ("FILE", left),
             ("NOTE", left),
-        ]);
+        ])
+        .leaving(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
         rows.iter().for_each(|row| table.row(row.cells()));
-        to_stdout(|out| table.write(out, Screen::stdout()))?;
+        to_people(|out| table.write(out, Screen::stdout()))?;
     }
     notes.iter().for_each(|text| note(text));
     match rows.into_iter().next().and_then(|row| row.why).filter(|_| is_refused) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anstyle::Style;
 use atomscope::attach::{AttachError, FileSystem, Refusal, Region, user};
-use atomscope::find::{FindError, Found, Search, others_note};
 use atomscope::cgroup;
+use atomscope::find::{FindError, Found, Search, others_note};
 use atomscope::hidden::{Hidden, is_proc_narrowed};
 use atomscope::liveness::{Evidence, Lock, Verdict, Wedge};
 use atomscope::process;
@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::cli::{self, Place};
 use crate::commands::{meant, search};
 use crate::human::{bytes, count, duration};
-use crate::output::{Failure, to_stdout};
+use crate::output::{Failure, to_people, to_stdout};
 use crate::stat::life;
 use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
 
@@ -138,8 +138,13 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
             machine.add(Level::Problem, text, Some(&advice));
         }
         if search.dir.is_none() && user() != 0 && is_proc_narrowed() {
-            let advice = "run as root: a node of which neither process nor region is seen is not listed at all";
-            machine.add(Level::Note, "/proc does not show all processes (it is mounted with hidepid)", Some(advice));
+            let advice =
+                "run as root: a node of which neither process nor region is seen is not listed at all";
+            machine.add(
+                Level::Note,
+                "/proc does not show all processes (it is mounted with hidepid)",
+                Some(advice),
+            );
         }
         charts.push(machine);
         charts.extend(discovery.found.into_iter().map(|Found { pid, region }| {
@@ -156,7 +161,7 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
     }
     let colours = Screen::stdout().colours;
     let style = |style: Style| if colours { style } else { Style::new() };
-    to_stdout(|out| {
+    to_people(|out| {
         for chart in &charts {
             let strong = style(STRONG);
             writeln!(out, "{strong}{}{strong:#}", chart.title())?;

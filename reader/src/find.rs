@@ -201,7 +201,12 @@ const MOST_HIDDEN: usize = 3;
 pub fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
     let more = hidden.len().saturating_sub(MOST_HIDDEN);
     let more = (more > 0).then(|| format!("{more} more processes are nodes that cannot be looked into"));
-    hidden.iter().take(MOST_HIDDEN).map(|hidden| format!("a node is not seen: {hidden}")).chain(more).collect()
+    hidden
+        .iter()
+        .take(MOST_HIDDEN)
+        .map(|hidden| format!("a node is not seen: {hidden}"))
+        .chain(more)
+        .collect()
 }
 
 /// What is said of regions that only their owners and root may see.

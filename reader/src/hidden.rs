@@ -140,7 +140,8 @@ fn narrows(mounts: &str) -> bool {
         (before.split(' ').nth(4)? == "/proc").then(|| after.split(' ').nth(2)).flatten()
     });
     // The last one lies above the others.
-    let hides = options.last().and_then(|options| options.split(',').find_map(|o| o.strip_prefix("hidepid=")));
+    let hides =
+        options.last().and_then(|options| options.split(',').find_map(|o| o.strip_prefix("hidepid=")));
     hides.is_some_and(|how| !["0", "off"].contains(&how))
 }
 
@@ -250,8 +251,7 @@ fn names(set: u64) -> String {
 mod tests {
     use super::*;
 
-    const USER: Rights =
-        Rights { users: [1000; 4], groups: [1000; 4], permitted: 0, effective: 0 };
+    const USER: Rights = Rights { users: [1000; 4], groups: [1000; 4], permitted: 0, effective: 0 };
     const ROOT: Rights = Rights { users: [0; 4], groups: [0; 4], permitted: 0x400, effective: 0x400 };
 
     #[track_caller]

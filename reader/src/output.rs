@@ -12,11 +12,15 @@ use atomscope::find::{FindError, Segment};
 use atomscope::text::{clean, clean_path};
 use atomscope_layout::region::MAGIC;
 
+use crate::ascii::{self, Ascii};
+
 /// Why a command ends before its end.
 #[derive(Debug)]
 pub enum Failure {
     /// The command line asks for what cannot be: exit code 2.
     Usage(String),
+    /// What it is to filter by is no filter, for this reason; the help of this command says what is: exit code 2.
+    Filter(&'static str, String),
     /// It failed, and this says what, why and what to try: exit code 1.
     Failed(String),
     /// Whoever read the output has seen enough: success.
@@ -38,6 +42,9 @@ impl From<AttachError> for Failure {
 impl Failure {
     fn writing(place: impl fmt::Display, error: &io::Error) -> Self {
         let hint = match error.kind() {
+            _ if error.raw_os_error() == Some(libc::EBADF) => {
+                "; was it handed to this program, to be written?"
+            }
             io::ErrorKind::BrokenPipe => return Self::Enough,
             io::ErrorKind::StorageFull => "; make room, or name a file elsewhere",
             io::ErrorKind::PermissionDenied => "; name a file in a directory that you may write",
@@ -56,6 +63,7 @@ pub fn note(text: &str) {
 
 /// Writes to stderr, with what there is to be said of nobody who reads it.
 pub fn say(text: &str) {
+    let text = if ascii::is_wanted() { ascii::text(text) } else { text.into() };
     let _ = Interruptible::of(&io::stderr()).and_then(|mut stderr| stderr.write_all(text.as_bytes()));
 }
 
@@ -133,6 +141,14 @@ pub enum Readers {
     Anybody,
 }
 
+/// The same for people, who may have to do without UTF-8.
+pub fn to_people(write: impl FnOnce(&mut Out<'_>) -> io::Result<()>) -> Result<(), Failure> {
+    if !ascii::is_wanted() {
+        return to_stdout(write);
+    }
+    to_stdout(|out| write_all(Ascii(out), write).map(drop))
+}
+
 /// Writes to `path`, or to stdout if that is `-`. A regular file is written beside its place under another name and then
 /// renamed: on failure there is what was there before. A link is followed first, and what it leads to is replaced. What is
 /// no regular file, and what is open already (`/dev/stdout`, `/dev/fd/3`), is written to as it stands. The region that is
@@ -190,11 +206,11 @@ enum Target {
 fn resolve(path: &Path) -> io::Result<Target> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
-        let Ok(next) = fs::read_link(&path) else { return Ok(Target::Named(path)) };
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let Some(file) = open_descriptor(&path, dir) {
             return file.map(Target::Open);
         }
+        let Ok(next) = fs::read_link(&path) else { return Ok(Target::Named(path)) };
         path = dir.join(next);
     }
     Err(io::Error::from_raw_os_error(libc::ELOOP))

@@ -80,7 +80,8 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
         app.say(note, false);
     }
     stop_on_signals();
-    let theme = Theme { colours: Screen::stdout().colours };
+    let screen = Screen::stdout();
+    let theme = Theme { colours: screen.colours, ascii: screen.ascii };
     let (news, heard) = sync_channel(MOST_NEWS);
     let (orders, taken) = channel();
     let is_waiting = Arc::new(AtomicBool::new(false));

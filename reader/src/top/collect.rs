@@ -417,8 +417,8 @@ fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Duration) -> Optio
         all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
     }
     let verdict = snapshot.liveness.verdict;
-    let goes_on =
-        verdict.is_alive() && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen | Wedge::ProcessStale));
+    let goes_on = verdict.is_alive()
+        && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen | Wedge::ProcessStale));
     let poll = snapshot.poll.filter(|poll| !poll.is_stuck && goes_on)?;
     let seconds = match before {
         None => uptime.as_secs_f64(),
@@ -570,7 +570,7 @@ impl Collector {
 /// What a failure says.
 pub fn sentence(failure: Failure) -> String {
     match failure {
-        Failure::Usage(why) | Failure::Failed(why) => why,
+        Failure::Usage(why) | Failure::Filter(_, why) | Failure::Failed(why) => why,
         Failure::Enough => "nobody reads it".to_owned(),
     }
 }

@@ -291,8 +291,7 @@ fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
     node.stop_event(1, 1, "a");
     let _lock = node.live(&place);
     for signal in ["-TERM", "-INT", "-HUP"] {
-        let blocked =
-            Blocked::new(place.command(["tail", "n"]), |command, pipe| _ = command.stdout(pipe));
+        let blocked = Blocked::new(place.command(["tail", "n"]), |command, pipe| _ = command.stdout(pipe));
         assert_eq!(blocked.end_by(signal).code(), Some(0), "{signal}");
     }
     // Nor does what there is to be said beside the result hold it up.
