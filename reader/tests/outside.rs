@@ -513,6 +513,21 @@ mod written {
     }
 
     #[test]
+    fn what_the_system_says_is_told_in_words() {
+        let place = Place::new();
+        let _lock = Node::new("n").live(&place);
+        for (arguments, words) in [
+            (&["dump", "n", "-o", "/no/such/folder"][..], "No such file or directory (os error 2)"),
+            (&["dump", "n", "-o", "/dev/full"], "No space left on device (os error 28)"),
+            (&["--dir", "/no/such", "ps"], "No such file or directory (os error 2)"),
+            (&["man", "--out", "/dev/null/x"], "Not a directory (os error 20)"),
+        ] {
+            let stderr = place.run(arguments).failed(1);
+            assert!(stderr.contains(words), "{stderr}");
+        }
+    }
+
+    #[test]
     fn a_pipe_is_written_to_as_it_stands() {
         let place = Place::new();
         let _lock = Node::new("n").live(&place);

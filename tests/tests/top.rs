@@ -364,6 +364,21 @@ fn without_colours_none_is_written() {
 }
 
 #[test]
+fn without_utf_8_it_is_drawn_in_ascii() {
+    let node = Node::demo(["--node", "top-ascii", "--shop-alone"]);
+    for (more, environment) in [(None, ("LC_ALL", "C")), (Some("--ascii"), ("LC_ALL", "C.UTF-8"))] {
+        let arguments = ["top".to_owned(), node.who()].into_iter().chain(more.map(str::to_owned));
+        let mut terminal = Terminal::start(&program("atomscope"), arguments, &[environment], SIZE);
+        terminal.wait_for("* top-ascii live");
+        terminal.press("2");
+        terminal.wait_for("- akka://shop/user/orders");
+        terminal.press("q");
+        assert_eq!(terminal.wait().code(), Some(0));
+        assert!(terminal.written().is_ascii(), "{}", terminal.text());
+    }
+}
+
+#[test]
 fn without_a_terminal_it_says_what_to_use_instead() {
     let node = Node::demo(["--node", "top-pipe", "--shop-alone"]);
     let output = atomscope(["top", &node.who()]);

@@ -447,7 +447,7 @@ fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     if text.len() > most {
         text.truncate(most);
         if let Some(mut last) = text.pop() {
-            last.push_span(Span::raw(" ".repeat(width)));
+            last.push_span(Span::raw(" …"));
             text.push(ended(last, width));
         }
     }
