@@ -77,11 +77,13 @@ Examples:
 /// The one form of JSON.
 const JSON_HELP: &str = "\
 --json writes UTF-8, in which no object has a key twice and `null` is what is not known:
-  an array of objects          ps, actors, metrics, prune, doctor: rows that are all alike
-  an object                    show, and each subsystem: its summary, its lists and its metrics by their names
-  an object a line, for ever   stat, tail
-On a terminal that is too narrow for a table, columns are left out, from the last on but for the first and the one that
-is sorted by (of `ps`: SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order). Elsewhere, nothing is left out or cut.";
+  an array of objects  ps, actors, metrics, prune, doctor: rows that are all alike
+  an object            show, and each subsystem: a summary, and its lists by their names
+  objects, one a line  stat, tail
+
+On a terminal that is too narrow for a table, columns are left out, from the last one on, but for the first and the \
+one that is sorted by; of `ps`: SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Elsewhere nothing is left out or \
+cut.";
 
 /// What the commands that list one subsystem's things say alike.
 fn listing_help(what: &str, examples: &[&str]) -> String {

@@ -394,10 +394,11 @@ impl Search {
 
     /// Adds what process `pid` has mapped.
     fn look_into(&self, pid: u32, discovery: &mut Discovery) -> io::Result<()> {
-        for path in process::shared_files(pid)? {
+        let (files, rest) = process::shared_files(pid)?;
+        for path in files {
             self.add(&path, None, Some(pid), discovery);
         }
-        Ok(())
+        rest
     }
 
     /// Adds the file `path`, once: named after `named`, or mapped by process `mapped_by`.

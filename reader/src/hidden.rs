@@ -117,10 +117,11 @@ impl Hidden {
 /// Whether a process has threads of the probe.
 pub fn is_node(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    // A program of that name is none: its threads have its name unless they are given one.
+    let program = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     threads.take(MOST_THREADS).flatten().any(|thread| {
-        // A program of that name is none; the probe makes threads of its own.
-        let is_main = thread.file_name().to_str() == Some(&pid.to_string());
-        !is_main && fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| is_of_probe(&name))
+        let name = fs::read(thread.path().join("comm")).unwrap_or_default();
+        name != program && is_of_probe(&String::from_utf8_lossy(&name))
     })
 }
 
@@ -298,11 +299,8 @@ mod tests {
         assert!(["atomscope\n", "atomscope-poll"].iter().all(|name| is_of_probe(name)));
         assert!(!["atomscoped", "xatomscope", ""].iter().any(|name| is_of_probe(name)));
         assert!(!is_node(std::process::id()));
-        let _thread = std::thread::Builder::new().name("atomscope-test".into()).spawn(|| {
-            let pid = std::process::id();
-            assert!(is_node(pid));
-        });
-        _thread.unwrap().join().unwrap();
+        let thread = std::thread::Builder::new().name("atomscope-test".into());
+        assert!(thread.spawn(|| is_node(std::process::id())).unwrap().join().unwrap());
     }
 
     #[test]

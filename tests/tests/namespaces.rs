@@ -158,13 +158,16 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
         command.args(["--node", "ns-hidden", "--shop-alone", "--region", region.to_str().unwrap()]);
         Node::start(&mut command)
     };
-    let without_ptrace = |arguments: &[&str]| {
+    let without = |capabilities: &str, arguments: &[&str]| {
         let mut command = Command::new("setpriv");
-        command.args(["--bounding-set", "-sys_ptrace"]).arg(programs.path("atomscope")).args(arguments);
+        command.args(["--bounding-set", capabilities]).arg(programs.path("atomscope")).args(arguments);
         command
     };
+    // On newer kernels CAP_PERFMON (and CAP_SYS_ADMIN) let maps be read, but nothing in them be opened.
+    let without_ptrace = |arguments: &[&str]| without("-sys_ptrace", arguments);
+    let without_any = |arguments: &[&str]| without("-sys_ptrace,-perfmon,-sys_admin", arguments);
     let as_its_user = |arguments: &[&str]| programs.atomscope_as(USER, arguments);
-    let asks: [(&dyn Fn(&[&str]) -> Command, &[&str], &str, &str); 3] = [
+    let asks: [(&dyn Fn(&[&str]) -> Command, &[&str], &str, &str); 4] = [
         (&as_its_user, &may, "it has capabilities that this program has not: CAP_NET_RAW", "run as root"),
         (
             &|arguments| programs.atomscope_as(OTHER, arguments),
@@ -172,6 +175,7 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
             "it runs as user 12345",
             "run as user 12345",
         ),
+        (&without_any, &[], "root needs the capability CAP_SYS_PTRACE", "--cap-add SYS_PTRACE"),
         (&without_ptrace, &[], "root needs the capability CAP_SYS_PTRACE", "--cap-add SYS_PTRACE"),
     ];
     for (ask, more, why, advice) in asks {
@@ -206,7 +210,7 @@ fn a_process_that_proc_does_not_show_is_not_said_to_be_none() {
     let pid = node.who();
     let ask = |arguments: &[&str]| {
         let mut command = Command::new("unshare");
-        let script = "mount -o remount,hidepid=2 /proc && exec setpriv --reuid 12345 --clear-groups \"$@\"";
+        let script = "mount -o remount,hidepid=2 /proc && exec setpriv --reuid 12345 --regid 12345 --clear-groups \"$@\"";
         command.args(["-m", "sh", "-c", script, "sh"]).arg(programs.path("atomscope")).args(arguments);
         command.output().unwrap()
     };
