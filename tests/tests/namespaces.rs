@@ -182,7 +182,7 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
         let node = start(more);
         let pid = node.pid();
         let named = format!("process {pid} (demo-node)");
-        for arguments in [&["ps"][..], &["show"], &["show", "ns-hidden"], &["show", &node.who()]] {
+        for arguments in [&["ps"][..], &["show", "ns-hidden"], &["show", &node.who()]] {
             let said = said(&ask(arguments).output().unwrap());
             assert!(
                 said.contains(&named) && said.contains(why) && said.contains(advice),
