@@ -15,7 +15,7 @@ use crate::output::Failure;
 const LEAST_WIDTH: usize = 8;
 
 /// What is asked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Asked(Vec<Wanted>);
 
 #[derive(Debug)]

@@ -313,7 +313,10 @@ impl Columns {
         }
         self.since_titles = self.since_titles.map(|lines| lines + 1);
         let line: String = columns.iter().map(|column| pad(&column.cell, column.width)).collect();
-        let since = if row.since_start { " (averages since the node's start)" } else { "" };
+        let used = line.width() + row.state.width();
+        let fits = |text: &&&str| self.screen.columns.is_none_or(|room| used + text.width() <= room);
+        let since = [" (averages since the node's start)", " (average)"];
+        let since = since.iter().find(fits).filter(|_| row.since_start).copied().unwrap_or_default();
         writeln!(out, "{line}{colour}{}{colour:#}{since}", row.state)
     }
 }
@@ -439,4 +442,45 @@ pub fn life(region: &Region, liveness: &Liveness, now_unix_ns: i128) -> Duration
 
 fn wait_until(time: Instant) -> bool {
     wait(time.saturating_duration_since(Instant::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_narrow_terminal_columns_go_in_the_stated_order_and_what_is_used_stays() {
+        let liveness = Liveness {
+            verdict: atomscope::liveness::Verdict::Live,
+            evidence: atomscope::liveness::Evidence::Lock,
+            process_beat_age: Some(Duration::from_millis(100)),
+            runtime_beat_age: None,
+        };
+        let sample = Sample {
+            at_unix_ns: 0,
+            at: Instant::now(),
+            liveness,
+            live: 3,
+            unreadable: 0,
+            counts: Counts::default(),
+            used: [7, 0, 0, 0],
+            process: None,
+        };
+        let shown = |room: usize| {
+            let rates = Asked::default().rates(&[], &[], Duration::from_secs(1));
+            let row = Row::new(&sample, None, Duration::from_secs(1), rates);
+            let screen = Screen { columns: Some(room), colours: false, ascii: false };
+            let mut out = Vec::new();
+            Columns::new(screen, false).write(&mut out, &row, anstyle::Style::new()).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.lines().all(|line| line.width() <= room), "{room}: {text}");
+            let titles = text.lines().next().unwrap_or_default().split_whitespace();
+            titles.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = ["ACTORS", "SPAWN(/s)", "STOP(/s)", "LETTERS(/s)", "EVENTS(/s)", "LOST", "UNREADABLE"];
+        assert_eq!(shown(200), [&all[..], &["BEAT(s)", "JOURNAL(/s)", "STATE"]].concat());
+        assert_eq!(shown(100), [&all[..6], &["BEAT(s)", "JOURNAL(/s)", "STATE"]].concat());
+        assert_eq!(shown(60), ["ACTORS", "SPAWN(/s)", "EVENTS(/s)", "JOURNAL(/s)", "STATE"]);
+        assert_eq!(shown(50), ["ACTORS", "SPAWN(/s)", "JOURNAL(/s)", "STATE"]);
+    }
 }

@@ -645,30 +645,40 @@ mod written {
 mod frozen {
     use super::*;
 
-    /// A control group, removed when this is dropped.
-    struct Group(std::path::PathBuf);
+    /// A control group with a process in it, both of which are gone when this is dropped.
+    struct Group {
+        path: std::path::PathBuf,
+        /// What thaws it.
+        thaw: (&'static str, &'static str),
+        child: std::process::Child,
+    }
 
     impl Group {
-        /// Below `root`; `None`, and says why, where the kernel or this container has none.
-        fn new(root: &str) -> Option<Self> {
+        /// Below `root`; `None`, and says why, where the kernel or this container has none that can be frozen.
+        fn new(root: &str, thaw: (&'static str, &'static str)) -> Option<Self> {
             let path = Path::new(root).join(format!("atomscope-test-{}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => Some(Self(path)),
-                Err(error) => {
-                    eprintln!("skipped: no control group can be made in {root}: {error}");
-                    None
-                }
+            if let Err(error) = fs::create_dir(&path) {
+                eprintln!("skipped: no control group can be made in {root}: {error}");
+                return None;
             }
+            let child = Command::new("sleep").arg("600").spawn().unwrap();
+            let group = Self { path, thaw, child };
+            if !group.path.join(thaw.0).exists() {
+                eprintln!("skipped: control groups in {root} cannot be frozen");
+                return None;
+            }
+            fs::write(group.path.join("cgroup.procs"), group.child.id().to_string()).unwrap();
+            Some(group)
         }
     }
 
     impl Drop for Group {
         fn drop(&mut self) {
-            // One that a process is still leaving is busy.
-            while fs::remove_dir(&self.0).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy)
-            {
-                std::thread::yield_now();
-            }
+            // Who is frozen does not die of version 1.
+            let _ = fs::write(self.path.join(self.thaw.0), self.thaw.1);
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            let _ = fs::remove_dir(&self.path);
         }
     }
 
@@ -681,32 +691,24 @@ mod frozen {
             ("/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"),
             ("/sys/fs/cgroup", "cgroup.freeze", "1", "0"),
         ] {
-            let Some(group) = Group::new(root) else { continue };
-            if !group.0.join(file).exists() {
-                eprintln!("skipped: control groups in {root} cannot be frozen");
-                continue;
-            }
+            let Some(group) = Group::new(root, (file, thaw)) else { continue };
             let place = Place::new();
-            let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-            let (pid, start) = (child.id(), atomscope::process::Stat::of(child.id()).unwrap().start_ticks);
+            let pid = group.child.id();
+            let start = atomscope::process::Stat::of(pid).unwrap().start_ticks;
             let node = Node::with("n", |record| {
                 (record.pid, record.process_start_ticks) = (pid.into(), start);
             });
             node.beat(9 * SECOND);
             let lock = Locked::new(node.dead(&place));
-            fs::write(group.0.join("cgroup.procs"), pid.to_string()).unwrap();
             assert_eq!(row(&place, &lock.path)["why"], "the probe's thread does not beat any more");
-            fs::write(group.0.join(file), freeze).unwrap();
+            fs::write(group.path.join(file), freeze).unwrap();
             let deadline = std::time::Instant::now() + 60 * SECOND;
             while row(&place, &lock.path)["why"] != "its control group (cgroup) is frozen" {
                 assert!(std::time::Instant::now() < deadline, "{root}: {}", row(&place, &lock.path));
             }
             assert_eq!(row(&place, &lock.path)["state"], "wedged");
             let advice = place.run(["doctor", "n"]).ok();
-            assert!(advice.contains(group.0.to_str().unwrap()), "{advice}");
-            fs::write(group.0.join(file), thaw).unwrap();
-            child.kill().unwrap();
-            child.wait().unwrap();
+            assert!(advice.contains(group.path.to_str().unwrap()), "{advice}");
         }
     }
 }
