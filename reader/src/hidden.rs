@@ -136,13 +136,13 @@ pub fn is_proc_narrowed() -> bool {
 }
 
 fn narrows(mounts: &str) -> bool {
-    let options = mounts.lines().filter_map(|line| {
+    let mut options = mounts.lines().filter_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         (before.split(' ').nth(4)? == "/proc").then(|| after.split(' ').nth(2)).flatten()
     });
     // The last one lies above the others.
     let hides =
-        options.last().and_then(|options| options.split(',').find_map(|o| o.strip_prefix("hidepid=")));
+        options.next_back().and_then(|options| options.split(',').find_map(|o| o.strip_prefix("hidepid=")));
     hides.is_some_and(|how| !["0", "off"].contains(&how))
 }
 

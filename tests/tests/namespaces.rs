@@ -167,7 +167,8 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
     let without_ptrace = |arguments: &[&str]| without("-sys_ptrace", arguments);
     let without_any = |arguments: &[&str]| without("-sys_ptrace,-perfmon,-sys_admin", arguments);
     let as_its_user = |arguments: &[&str]| programs.atomscope_as(USER, arguments);
-    let asks: [(&dyn Fn(&[&str]) -> Command, &[&str], &str, &str); 4] = [
+    type Ask<'a> = &'a dyn Fn(&[&str]) -> Command;
+    let asks: [(Ask<'_>, &[&str], &str, &str); 4] = [
         (&as_its_user, &may, "it has capabilities that this program has not: CAP_NET_RAW", "run as root"),
         (
             &|arguments| programs.atomscope_as(OTHER, arguments),
