@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::cli::{self, Place, Sort};
 use crate::commands::{attach, seconds};
 use crate::list::not_known;
-use crate::output::{Failure, note, to_stdout};
+use crate::output::{Failure, note, to_people, to_stdout};
 use crate::table::{Cell, Screen, Side, Table};
 
 /// An actor that is listed, and can be asked.
@@ -159,7 +159,7 @@ impl Serialize for Rows<'_> {
 pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
     let fields = Listed::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
-    let query = query.map_err(|error| Failure::Usage(format!("--filter: {}", clean(&error.to_string()))))?;
+    let query = query.map_err(|error| Failure::Filter("actors", clean(&error.to_string()).into_owned()))?;
     let chosen = attach(place, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
@@ -217,7 +217,7 @@ fn write_rows(rows: &Rows<'_>, as_json: bool) -> Result<(), Failure> {
         table.row(row.cells(row.path));
         draw_children(&row, "", &mut table);
     }
-    to_stdout(|out| table.write(out, Screen::stdout()))
+    to_people(|out| table.write(out, Screen::stdout()))
 }
 
 /// What is unknown comes last, whatever is asked for; what is equal comes by path.

@@ -20,7 +20,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -35,6 +35,7 @@ use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::{WORD, Words};
 use memmap2::MmapOptions;
 
+use crate::cgroup;
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
 use crate::process::{self, Start, Stat};
 use crate::raw::{self, Taken};
@@ -486,6 +487,9 @@ fn start_of(identity: &Identity) -> Start {
     Start::of(&identity.header, &identity.time)
 }
 
+/// So long after a beat, of which there should be four a second, it is asked whether something holds the node.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What the lock says of the node whose process is this one, as far as it is known.
 fn lock_of(file: &File, inode: Inode, start: Start, process: Option<u32>) -> Lock {
     let has_mapped = |pid| process::may_have_mapped(pid, start, inode.device, inode.number);
@@ -503,6 +507,12 @@ fn judge(reader: &RegionReader<'_>, identity: &Identity, lock: Lock, process: Op
     let seen = process.map(|pid| Stat::of(pid).ok().filter(|stat| start.is(stat.start_ticks)));
     // A process that is not found is gone only if it would be seen from here.
     let local = process::pid_namespace() == Some(header.pid_namespace) || process::sees_all();
+    let process_beat = reader.process_beat();
+    let now_mono_ns = now(identity, lock, process).mono_ns.and_then(|ns| u64::try_from(ns).ok());
+    // Whoever beats is not frozen.
+    let is_late =
+        now_mono_ns.is_none_or(|now| now.saturating_sub(process_beat.mono_ns) > LATE.as_nanos() as u64);
+    let frozen = process.filter(|_| is_late).and_then(cgroup::frozen).is_some();
     Facts {
         state: reader.state(),
         lock,
@@ -510,9 +520,10 @@ fn judge(reader: &RegionReader<'_>, identity: &Identity, lock: Lock, process: Op
         process: seen.or(local.then_some(None)),
         conditions: reader.conditions(),
         no_actor_left: reader.no_actor_is_left(),
-        process_beat: reader.process_beat(),
+        frozen,
+        process_beat,
         runtime_beat: reader.runtime_beat(),
-        now_mono_ns: now(identity, lock, process).mono_ns.and_then(|ns| u64::try_from(ns).ok()),
+        now_mono_ns,
     }
     .judge()
 }
@@ -944,6 +955,14 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether there is a process of this number, seen or not.
+pub fn exists(pid: u32) -> bool {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
+    // SAFETY: it takes numbers, of which the second sends nothing.
+    let answer = unsafe { libc::kill(pid, 0) };
+    answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
 /// Makes crossing a limit on file sizes an error of the write that crosses it, instead of the end of this process with a
 /// file half written. For programs; it holds for the whole process.
 pub fn survive_file_size_limit() {
@@ -954,17 +973,30 @@ pub fn survive_file_size_limit() {
 /// Set by the first signal after [`stop_on_signals`].
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// The signal ends a system call that waits. One that comes right before the call would not, so an alarm follows it.
 extern "C" fn on_stop(_signal: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
+    on_alarm(libc::SIGALRM);
 }
 
-/// From now on the first SIGINT, SIGTERM or SIGHUP makes [`stopped`] true, and only a second one ends this process. A
-/// SIGHUP that is ignored, as under `nohup`, stays so. For programs.
+extern "C" fn on_alarm(_signal: libc::c_int) {
+    // SAFETY: it takes a number, cannot fail, and may be called by a handler.
+    let _ = unsafe { libc::alarm(1) };
+}
+
+/// From now on the first SIGINT, SIGTERM or SIGHUP makes [`stopped`] true and system calls that wait end with
+/// [`io::ErrorKind::Interrupted`], at once or a second later; only a second signal ends this process. A SIGHUP that is
+/// ignored, as under `nohup`, stays so. For programs: it takes their alarm too.
 pub fn stop_on_signals() {
     // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
     let [mut action, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
+    // Without SA_RESTART: a write that nobody reads must end.
+    action.sa_sigaction = on_alarm as *const () as usize;
+    // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
+    // SA_SIGINFO, and does nothing but a system call that a handler may make.
+    let _ = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
     action.sa_sigaction = on_stop as *const () as usize;
-    action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+    action.sa_flags = libc::SA_RESETHAND;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
         let _ = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut before) };
@@ -972,7 +1004,7 @@ pub fn stop_on_signals() {
             continue;
         }
         // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
-        // SA_SIGINFO, and does nothing but an atomic store.
+        // SA_SIGINFO, and does nothing but an atomic store and a system call that a handler may make.
         let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     }
 }
@@ -987,6 +1019,32 @@ pub fn stopped() -> bool {
 pub fn suspend() {
     // SAFETY: the signal is valid; no handler of ours runs.
     let _ = unsafe { libc::raise(libc::SIGTSTP) };
+}
+
+/// Whether nobody is at the other end any more: of a terminal that was closed, or a pipe that nobody reads.
+pub fn is_hung_up(of: BorrowedFd<'_>) -> bool {
+    let mut of = libc::pollfd { fd: of.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: `of` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
+    let ready = unsafe { libc::poll(&raw mut of, 1, 0) };
+    ready > 0 && of.revents & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
+/// Another descriptor of what this program was handed under this number by whoever started it. What the program has
+/// opened itself counts as none.
+pub fn inherited(number: RawFd) -> io::Result<File> {
+    // SAFETY: it takes two numbers, and of one that is no descriptor says so.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    // Everything of our own is closed in programs that we start; what we were handed was not.
+    if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: as above; the new descriptor is the lowest one that is free, and nobody's but the caller's.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `copy` is open, as the call has just made it, and nothing else owns it.
+    Ok(unsafe { File::from_raw_fd(copy) })
 }
 
 /// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.

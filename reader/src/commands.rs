@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomscope::attach::{AttachError, Glance, Refusal};
-use atomscope::find::{Chosen, Found, Search, Who, newest_first, others_note};
+use atomscope::find::{Chosen, Found, Search, Who, hidden_notes, newest_first, others_note};
 use atomscope::liveness::{Liveness, Notes, Verdict};
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
@@ -19,7 +19,7 @@ use atomscope_layout::dto::{ClusterStateInfo, DeadLetterRecord, JournalWriteInfo
 use serde::Serialize;
 
 use crate::cli::{self, Cli, Command, Format, Place};
-use crate::output::{Failure, Out, note, to_file, to_stdout};
+use crate::output::{Failure, Out, Readers, note, to_file, to_people, to_stdout};
 use crate::subsystems::{self, Part};
 use crate::table::{self, Cell, Screen, Side, Table};
 use crate::{actors, doctor, manual, prune, show, stat, tail, top};
@@ -196,16 +196,18 @@ impl PsRow {
     }
 }
 
-/// All regions that can be found, the living first, and how many are of other users.
-pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, usize), Failure> {
-    let (found, of_others) = match &place.region {
+/// All regions that can be found, the living first, and what there is to be said of those that cannot.
+pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, Vec<String>), Failure> {
+    let (found, notes) = match &place.region {
         None => {
             let discovery = search(place).all()?;
-            (discovery.found, discovery.of_others)
+            let others = (discovery.of_others > 0).then(|| others_note(discovery.of_others));
+            let notes = others.into_iter().chain(hidden_notes(&discovery.hidden())).collect();
+            (discovery.found, notes)
         }
         Some(path) => {
             let region = Glance::take(path, None, place.max_size);
-            (vec![Found { pid: region.as_ref().ok().map(Glance::pid), region }], 0)
+            (vec![Found { pid: region.as_ref().ok().map(Glance::pid), region }], Vec::new())
         }
     };
     let mut rows: Vec<PsRow> = found.into_iter().map(PsRow::new).collect();
@@ -215,11 +217,11 @@ pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, usize), Failure> {
     rows.sort_by(|a, b| {
         (b.is_alive, a.node.is_none(), &a.node).cmp(&(a.is_alive, b.node.is_none(), &b.node))
     });
-    Ok((rows, of_others))
+    Ok((rows, notes))
 }
 
 fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
-    let (rows, of_others) = nodes(place)?;
+    let (rows, notes) = nodes(place)?;
     // The one that was asked for, and a row alone would not say to a script that it could not be had.
     let is_refused = place.region.is_some() && rows.iter().all(|row| row.glance.is_none());
     if args.json {
@@ -237,13 +239,12 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
             ("SIZE(MiB)", right),
             ("FILE", left),
             ("NOTE", left),
-        ]);
+        ])
+        .leaving(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
         rows.iter().for_each(|row| table.row(row.cells()));
-        to_stdout(|out| table.write(out, Screen::stdout()))?;
+        to_people(|out| table.write(out, Screen::stdout()))?;
     }
-    if of_others > 0 {
-        note(&others_note(of_others));
-    }
+    notes.iter().for_each(|text| note(text));
     match rows.into_iter().next().and_then(|row| row.why).filter(|_| is_refused) {
         Some(why) => Err(Failure::Failed(why)),
         None => Ok(()),
@@ -305,14 +306,14 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
                 .redacted(&redactor)
                 .map_err(|error| AttachError { path, why: Refusal::Layout(error) })?;
         }
-        return to_file(&args.output, Some(&chosen.region), |out| dump.write(out));
+        return to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| dump.write(out));
     }
     let mut snapshot = Snapshot::take(&chosen.region)?;
     if let Some(redactor) = redactor {
         redactor.redact(&mut snapshot);
     }
     let dump = snapshot.into_dump(args.redact);
-    to_file(&args.output, Some(&chosen.region), |out| write_dump(dump, args.format, out))
+    to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| write_dump(dump, args.format, out))
 }
 
 /// A raw dump is none of a snapshot: of that nothing is written.

@@ -4,8 +4,10 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anstyle::Style;
-use atomscope::attach::{AttachError, FileSystem, Refusal, Region};
+use atomscope::attach::{AttachError, FileSystem, Refusal, Region, user};
+use atomscope::cgroup;
 use atomscope::find::{FindError, Found, Search, others_note};
+use atomscope::hidden::{Hidden, is_proc_narrowed};
 use atomscope::liveness::{Evidence, Lock, Note, Verdict, Wedge};
 use atomscope::process;
 use atomscope::snapshot::Snapshot;
@@ -21,7 +23,7 @@ use serde::Serialize;
 use crate::cli::{self, Place};
 use crate::commands::{meant, search};
 use crate::human::{bytes, count, duration};
-use crate::output::{Failure, to_stdout};
+use crate::output::{Failure, to_people, to_stdout};
 use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
 
 /// How full something may be before a word is said.
@@ -170,6 +172,19 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
         if discovery.of_others > 0 {
             machine.add(Level::Note, others_note(discovery.of_others), None);
         }
+        for Hidden { pid, name, why, advice } in discovery.hidden() {
+            let text = format!("process {pid} ({name}) is a node that cannot be looked into: {why}");
+            machine.add(Level::Problem, text, Some(&advice));
+        }
+        if search.dir.is_none() && user() != 0 && is_proc_narrowed() {
+            let advice =
+                "run as root: a node of which neither process nor region is seen is not listed at all";
+            machine.add(
+                Level::Note,
+                "/proc does not show all processes (it is mounted with hidepid)",
+                Some(advice),
+            );
+        }
         charts.push(machine);
         charts.extend(discovery.found.into_iter().map(|Found { pid, region }| {
             // One at a time: a dead one is read into memory.
@@ -185,7 +200,7 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
     }
     let colours = Screen::stdout().colours;
     let style = |style: Style| if colours { style } else { Style::new() };
-    to_stdout(|out| {
+    to_people(|out| {
         for chart in &charts {
             let strong = style(STRONG);
             writeln!(out, "{strong}{}{strong:#}", chart.title())?;
@@ -395,6 +410,14 @@ fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
         Verdict::Wedged(why) => {
             let advice = match why {
                 Wedge::Stopped => format!("`kill -CONT {pid}` lets it go on, unless a debugger holds it"),
+                Wedge::Frozen => {
+                    let folder = u32::try_from(pid).ok().and_then(cgroup::frozen);
+                    let folder = folder.map_or_else(|| "its folder".to_owned(), |folder| clean_path(&folder));
+                    format!(
+                        "`docker unpause` or `systemctl thaw` let it go on; or write 0 to cgroup.freeze (of version 1: \
+                         THAWED to freezer.state) in {folder} or the one above it that was frozen"
+                    )
+                }
                 Wedge::ProcessStale => {
                     format!(
                         "is the machine overloaded? Else look at its threads: /proc/{pid}/task, or a debugger"

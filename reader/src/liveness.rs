@@ -67,6 +67,8 @@ pub enum Verdict {
 pub enum Wedge {
     /// Its process is stopped.
     Stopped,
+    /// Its process's control group is frozen.
+    Frozen,
     /// The probe's own thread does not beat.
     ProcessStale,
     /// The probe's thread beats, a task of the async runtime does not.
@@ -242,6 +244,8 @@ pub struct Facts {
     pub conditions: Conditions,
     /// Whether actors were spawned, and none is left for certain.
     pub no_actor_left: bool,
+    /// Whether its process's control group is known to be frozen.
+    pub frozen: bool,
     /// Beat of the probe's thread.
     pub process_beat: Beat,
     /// Beat of the async runtime.
@@ -262,6 +266,7 @@ impl Facts {
             Some(State::Closed) => Verdict::Closed,
             _ if !lives => Verdict::Crashed,
             _ if stopped => Verdict::Wedged(Wedge::Stopped),
+            _ if self.frozen => Verdict::Wedged(Wedge::Frozen),
             _ if stale(process_beat_age) => Verdict::Wedged(Wedge::ProcessStale),
             Some(State::Starting) => Verdict::Starting,
             Some(State::Stopping) => Verdict::Stopping,
@@ -378,6 +383,7 @@ impl Verdict {
                 Some("it is starting up, or died before it was ready")
             }
             Self::Wedged(Wedge::Stopped) => Some("its process is stopped (SIGSTOP or a debugger)"),
+            Self::Wedged(Wedge::Frozen) => Some("its control group (cgroup) is frozen"),
             Self::Wedged(Wedge::ProcessStale) => Some("the probe's thread does not beat any more"),
             Self::Wedged(Wedge::RuntimeBlocked) => Some("its async runtime is blocked"),
             Self::Crashed => Some("its process ended without closing the region"),
@@ -413,6 +419,7 @@ mod tests {
             process: Some(Some(Stat { state: b'S', start_ticks: 1 })),
             conditions: Conditions::default(),
             no_actor_left: false,
+            frozen: false,
             process_beat: beat(0),
             runtime_beat: beat(0),
             now_mono_ns: Some(NOW),
@@ -525,6 +532,15 @@ mod tests {
             verdict(Facts { process, process_beat: beat(9), state: Some(State::Stopping), ..well() }),
             Verdict::Wedged(Wedge::Stopped)
         );
+    }
+
+    #[test]
+    fn a_frozen_control_group_is_why_there_is_no_beat_and_a_stopped_process_comes_before_it() {
+        let frozen = Facts { frozen: true, process_beat: beat(9), ..well() };
+        assert_eq!(verdict(frozen), Verdict::Wedged(Wedge::Frozen));
+        let process = Some(Some(Stat { state: b'T', start_ticks: 1 }));
+        assert_eq!(verdict(Facts { process, ..frozen }), Verdict::Wedged(Wedge::Stopped));
+        assert_eq!(verdict(Facts { lock: Lock::Free, ..frozen }), Verdict::Crashed);
     }
 
     #[test]

@@ -232,12 +232,19 @@ pub fn name(pid: u32) -> Option<OsString> {
 }
 
 /// Files that process `pid` has mapped shared and writable, each in a place where this process can open it: as a
-/// region must be. Needs the same user or ptrace rights.
-pub fn shared_files(pid: u32) -> io::Result<Vec<PathBuf>> {
+/// region must be; and why there may be more, if there may. Needs the same user or ptrace rights.
+pub fn shared_files(pid: u32) -> io::Result<(Vec<PathBuf>, io::Result<()>)> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped: Vec<_> = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect();
     mapped.dedup();
-    Ok(mapped.into_iter().filter_map(|mapping| mapping.locate(pid)).collect())
+    let files: Vec<_> = mapped.iter().filter_map(|mapping| mapping.locate(pid)).collect();
+    // Whoever has CAP_PERFMON alone may read maps, but open nothing of what they show.
+    let rest = if files.len() < mapped.len() {
+        fs::metadata(format!("/proc/{pid}/root/")).map(drop)
+    } else {
+        Ok(())
+    };
+    Ok((files, rest))
 }
 
 /// Whether process `pid` has the file with this number on this device mapped shared and writable.

@@ -44,7 +44,7 @@ const SETTLING_TRIES: u32 = 8;
 const AT_REST: u64 = 1;
 const REDACTED: u64 = 1 << 1;
 
-const VERDICTS: [(u64, Verdict); 8] = [
+const VERDICTS: [(u64, Verdict); 9] = [
     (1, Verdict::Starting),
     (2, Verdict::Live),
     (3, Verdict::Wedged(Wedge::Stopped)),
@@ -53,6 +53,7 @@ const VERDICTS: [(u64, Verdict); 8] = [
     (6, Verdict::Stopping),
     (7, Verdict::Closed),
     (8, Verdict::Crashed),
+    (16, Verdict::Wedged(Wedge::Frozen)),
 ];
 const EVIDENCES: [(u64, Evidence); 3] =
     [(1, Evidence::Lock), (2, Evidence::Process), (3, Evidence::Heartbeat)];
@@ -394,10 +395,13 @@ mod tests {
             assert!(is_documented(&cells.each_ref().map(String::as_str)), "{name} at {offset}");
         }
         for (number, verdict) in VERDICTS {
-            let names =
-                ["Starting", "Live", "Wedged, stopped", "Wedged, no beat", "Wedged, runtime", "Stopping"];
-            let names = [&names[..], &["Closed", "Crashed"]].concat();
-            let (name, number) = (names[number as usize - 1], number.to_string());
+            let name = match verdict {
+                Verdict::Wedged(Wedge::Stopped) => "Wedged, stopped".to_owned(),
+                Verdict::Wedged(Wedge::Frozen) => "Wedged, frozen".to_owned(),
+                Verdict::Wedged(Wedge::ProcessStale) => "Wedged, no beat".to_owned(),
+                Verdict::Wedged(Wedge::RuntimeBlocked) => "Wedged, runtime".to_owned(),
+                other => format!("{other:?}"),
+            };
             let why = verdict.why().map_or(" ".to_owned(), |why| format!(" {why} "));
             let row = format!("\n| {name} | {number} | {} |{why}|", verdict.word());
             assert!(include_str!("../../layout/LAYOUT.md").contains(&row), "{row}");

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 use crate::cli::{self, Place};
 use crate::commands::{attach, seconds, style};
 use crate::human::{bytes, count, duration};
-use crate::output::{Failure, to_stdout};
+use crate::output::{Failure, to_people, to_stdout};
 use crate::subsystems;
 use crate::table::{BAD, ODD, STRONG, Screen};
 
@@ -195,7 +195,7 @@ pub fn show(place: &Place, args: cli::Show) -> Result<(), Failure> {
         return to_stdout(|out| write_json(out, &summary));
     }
     let screen = Screen::stdout();
-    to_stdout(|out| Page { out, screen, title: "" }.write(&summary, &chosen.region, colour))
+    to_people(|out| Page { out, screen, title: "" }.write(&summary, &chosen.region, colour))
 }
 
 /// Lines with a title on the left.

@@ -18,7 +18,7 @@ use crate::cli::{self, Place};
 use crate::commands::{attach, seconds};
 use crate::human::{bytes, count};
 use crate::list::{self, Column, Fields, List, Value, number, text};
-use crate::output::{Failure, note, to_stdout};
+use crate::output::{Failure, note, to_people, to_stdout};
 use crate::table::Screen;
 
 /// Journal writes that are shown to people, unless they ask for more or fewer.
@@ -705,7 +705,7 @@ fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
 pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
         check(filter, &part.lists(None))
-            .map_err(|error| Failure::Usage(format!("--filter: {}", clean(&error.to_string()))))?;
+            .map_err(|error| Failure::Filter(part.name(), clean(&error.to_string()).into_owned()))?;
     }
     let chosen = attach(place, args.who.clone())?;
     let snapshot = Snapshot::take(&chosen.region)?;
@@ -713,12 +713,15 @@ pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure
     let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
     let mut lists = part.lists(Some(&snapshot));
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&args)).collect();
-    if args.json {
+    if let (true, Part::Metrics, [all]) = (args.json, part, &lists[..]) {
+        // Rows that are all alike.
+        to_stdout(|out| write_json(out, all))?;
+    } else if args.json {
         let told = Told { snapshot: &snapshot, summary: summary.as_ref(), lists: &lists, gaps: &gaps };
         to_stdout(|out| write_json(out, &told))?;
     } else {
         let screen = Screen::stdout();
-        to_stdout(|out| match &summary {
+        to_people(|out| match &summary {
             None => {
                 writeln!(out, "node {} tells nothing of {}", clean(&snapshot.identity.node), part.thing())
             }

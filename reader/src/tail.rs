@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::cli::{self, Place, Since};
 use crate::commands::{attach, meant, search};
 use crate::human::count;
-use crate::output::{Failure, note, to_stdout};
+use crate::output::{Failure, Out, note, to_people, to_stdout};
 use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
 
 /// Between two looks at a region.
@@ -448,13 +448,14 @@ impl Form {
         if items.is_empty() {
             return Ok(());
         }
-        to_stdout(|out| {
+        let write = |out: &mut Out<'_>| {
             for item in items {
                 let Some(from) = &sources[item.source].following else { continue };
                 if self.json { json(out, item, from)? } else { self.text(out, item, from)? }
             }
             Ok(())
-        })
+        };
+        if self.json { to_stdout(write) } else { to_people(write) }
     }
 
     fn text(&self, out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {

@@ -52,6 +52,7 @@ VERDICTS = {
     3: ("wedged", "its process is stopped (SIGSTOP or a debugger)"),
     4: ("wedged", "the probe's thread does not beat any more"),
     5: ("wedged", "its async runtime is blocked"),
+    16: ("wedged", "its control group (cgroup) is frozen"),
     6: ("stopping", None),
     7: ("closed", None),
     8: ("crashed", "its process ended without closing the region"),

@@ -102,7 +102,8 @@ pub struct App {
     pub events: EventLog,
     baseline: Option<Baseline>,
     pub nodes: Vec<PsRow>,
-    pub of_others: usize,
+    /// What is said of those that are not among them.
+    pub notes_of_nodes: Vec<String>,
     /// Whether a node is looked at, and not only the list of nodes.
     pub is_watching: bool,
     glance: Option<Glance>,
@@ -160,7 +161,7 @@ impl App {
             events: EventLog::default(),
             baseline: None,
             nodes: Vec::new(),
-            of_others: 0,
+            notes_of_nodes: Vec::new(),
             is_watching,
             glance: node.cloned(),
             is_kept: false,
@@ -265,8 +266,8 @@ impl App {
                 if number != self.number => {}
             News::Tick(_, tick, events) => self.take(*tick, events),
             News::Lost(_, why) => self.lost = Some(why),
-            News::Nodes(Ok((nodes, of_others))) => {
-                (self.nodes, self.of_others) = (nodes, of_others);
+            News::Nodes(Ok((nodes, notes))) => {
+                (self.nodes, self.notes_of_nodes) = (nodes, notes);
                 self.is_stale |= self.view == View::Nodes;
             }
             News::Nodes(Err(why)) => self.say(why, true),

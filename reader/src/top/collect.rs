@@ -31,7 +31,7 @@ use super::history::{MAX_EVENT_BYTES, MAX_EVENTS};
 use crate::cli::{Format, Place};
 use crate::commands::{self, PsRow, search};
 use crate::doctor::{Finding, findings};
-use crate::output::{Failure, to_file};
+use crate::output::{Failure, Readers, to_file};
 use crate::show::{TypeCount, types};
 use crate::stat::{Counts, PerSecond};
 use crate::subsystems::{Summary, summaries, worries};
@@ -70,8 +70,8 @@ pub enum News {
     Tick(u64, Box<Tick>, Vec<EventRow>),
     /// The node of this number cannot be looked at any more, or not at all.
     Lost(u64, String),
-    /// The nodes of this machine, and how many regions of other users there are; or why they are not known.
-    Nodes(Result<(Vec<PsRow>, usize), String>),
+    /// The nodes of this machine, and what is said of those that are not listed; or why they are not known.
+    Nodes(Result<(Vec<PsRow>, Vec<String>), String>),
     /// A node of the same name that was made later than the one of this number, which has ended.
     Successor(u64, Box<Glance>),
     /// What was written, or why not.
@@ -423,8 +423,8 @@ fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Option<Duration>) 
         all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
     }
     let verdict = snapshot.liveness.verdict;
-    let goes_on =
-        verdict.is_alive() && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::ProcessStale));
+    let goes_on = verdict.is_alive()
+        && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen | Wedge::ProcessStale));
     let poll = snapshot.poll.filter(|poll| !poll.is_stuck && goes_on)?;
     let seconds = match before {
         None => uptime?.as_secs_f64(),
@@ -576,7 +576,7 @@ impl Collector {
 /// What a failure says.
 pub fn sentence(failure: Failure) -> String {
     match failure {
-        Failure::Usage(why) | Failure::Failed(why) => why,
+        Failure::Usage(why) | Failure::Filter(_, why) | Failure::Failed(why) => why,
         Failure::Enough => "nobody reads it".to_owned(),
     }
 }
@@ -609,7 +609,7 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
         }
         (Format::Raw, None) => region.ok_or_else(nothing).and_then(|open| {
             let dump = RawDump::take(open)?;
-            to_file(path, region, |out| dump.write(out))
+            to_file(path, region, Readers::Owner, |out| dump.write(out))
         }),
         (_, tick) => {
             let snapshot = match tick {
@@ -623,7 +623,7 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
             };
             snapshot.and_then(|snapshot| {
                 let dump = snapshot.into_dump(false);
-                to_file(path, region, |out| commands::write_dump(dump, format, out))
+                to_file(path, region, Readers::Owner, |out| commands::write_dump(dump, format, out))
             })
         }
     };

@@ -96,6 +96,7 @@ struct Screen {
     watched: Option<Watched>,
     start: Instant,
     looks: u32,
+    ascii: bool,
 }
 
 impl Screen {
@@ -104,7 +105,7 @@ impl Screen {
         let path = files.save("first", &Node::new("first").bytes());
         let glance = Glance::take(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
-        Self { app, files, watched: None, start: Instant::now(), looks: 0 }
+        Self { app, files, watched: None, start: Instant::now(), looks: 0, ascii: false }
     }
 
     /// Reads the events that there are between two looks.
@@ -192,7 +193,7 @@ impl Screen {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         // Twice: only drawing says how much room there is.
         for _ in 0..2 {
-            terminal.draw(|frame| draw(frame, &mut self.app, Theme { colours })).unwrap();
+            terminal.draw(|frame| draw(frame, &mut self.app, Theme { colours, ascii: self.ascii })).unwrap();
         }
         terminal.backend().buffer().clone()
     }
@@ -522,7 +523,7 @@ mod screens {
         }
         for width in WIDTHS {
             let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-            app.hear(News::Nodes(Ok((rows.clone(), 3))));
+            app.hear(News::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
@@ -537,7 +538,7 @@ mod screens {
             assert_eq!(screen.app.view, View::Overview);
         }
         let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-        app.hear(News::Nodes(Ok((Vec::new(), 0))));
+        app.hear(News::Nodes(Ok((Vec::new(), Vec::new()))));
         let mut screen = Screen { app, ..Screen::new() };
         assert!(screen.text(100, 12).contains("There is no node on this machine"));
     }
@@ -1166,6 +1167,84 @@ mod keys {
         assert!(screen.app.over.is_none() && !screen.text(160, 40).contains("is gone"));
         screen.press("?q");
         assert!(screen.app.over.is_none(), "q leaves the help, not the screen");
+    }
+
+    #[test]
+    fn the_help_is_seen_whole_at_any_width() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for width in [40, 60, 80, 119] {
+            let mut screen = live_shop();
+            screen.press("?");
+            let seen = words(&screen.text(width, 300));
+            for binding in KEYS.iter().flat_map(|group| group.bindings) {
+                assert!(seen.contains(binding.help), "{width}: {}: {seen}", binding.help);
+            }
+            for view in View::ALL {
+                assert!(seen.contains(view.help()), "{width}: {}: {seen}", view.help());
+            }
+        }
+        // Beside each other, line by line.
+        let mut screen = live_shop();
+        screen.press("?");
+        let text = screen.text(120, 100);
+        let left: String = text.lines().map(|line| line.chars().take(60).collect::<String>() + " ").collect();
+        for binding in KEYS.iter().take(3).flat_map(|group| group.bindings) {
+            assert!(words(&left).contains(binding.help), "{}: {left}", binding.help);
+        }
+    }
+
+    #[test]
+    fn of_the_footer_there_is_what_there_is_room_for_and_none_of_it_is_cut() {
+        let mut screen = live_shop();
+        for view in View::ALL {
+            screen.press(&view.key().to_string());
+            let whole = screen.text(300, 20).lines().last().unwrap().trim_end().to_owned();
+            let whole: Vec<_> = whole.split("   ").collect();
+            for width in 20..120 {
+                let text = screen.text(width, 20);
+                let line = text.lines().last().unwrap().trim_end();
+                let seen: Vec<_> = line.split("   ").collect();
+                assert_eq!(seen, whole[..seen.len()], "{view:?} at {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn sentences_above_a_list_are_not_cut_and_a_line_that_is_says_so() {
+        let mut screen = live_shop();
+        screen.press("3");
+        let text = screen.text(60, 40).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("that are kept are listed, 0 cannot be read"), "{text}");
+        let banner = screen.text(40, 20).lines().next().unwrap().to_owned();
+        assert!(banner.ends_with('…'), "{banner}");
+    }
+
+    #[test]
+    fn numbers_are_never_cut_however_narrow_the_screen() {
+        let mut screen = live_shop();
+        for view in View::ALL {
+            screen.press(&view.key().to_string());
+            for width in 30..100 {
+                let text = screen.text(width, 20);
+                let is_cut = |line: &str| ["…s)", "…B)", "…)"].iter().any(|end| line.contains(end));
+                assert!(!text.lines().any(is_cut), "{view:?} at {width}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_utf_8_every_view_is_ascii_alone() {
+        for ascii in [false, true] {
+            let mut screen = Screen { ascii, ..live_shop() };
+            for view in View::ALL {
+                screen.press(&view.key().to_string());
+                screen.press("?");
+                let help = screen.text(100, 40);
+                screen.press("?");
+                let text = screen.text(100, 40) + &help;
+                assert_eq!(text.is_ascii(), ascii, "{view:?}: {text}");
+            }
+        }
     }
 
     #[test]

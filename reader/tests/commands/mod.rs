@@ -1,5 +1,6 @@
 //! One command a file.
 
+mod ascii;
 mod doctor;
 mod help;
 mod prune;

@@ -178,6 +178,33 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
 }
 
 #[test]
+fn rows_that_are_all_alike_are_an_array_in_json() {
+    let place = Place::new();
+    let _lock = full().live(&place);
+    for command in ["ps", "actors", "metrics", "prune", "doctor"] {
+        let rows = place.run([command, "--json"]).json();
+        assert!(rows.is_array(), "{command}: {rows}");
+    }
+    let rows = place.run(["metrics", "--json", "--filter", "name = runtime.queue"]).json();
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["kind"]), (1, &json!("gauge")));
+    for part in PARTS {
+        assert!(place.run([part, "--json"]).json().is_object(), "{part}");
+    }
+}
+
+#[test]
+fn what_is_no_filter_is_refused_with_the_help_that_says_what_is() {
+    let place = Place::new();
+    let _lock = full().live(&place);
+    for part in PARTS.into_iter().chain(["actors", "metrics"]) {
+        let stderr = place.run([part, "--filter", "no_such > 1"]).failed(2);
+        let help = format!("`atomscope {part} --help` says what a filter may be");
+        assert!(stderr.contains(&help), "{part}: {stderr}");
+        assert!(place.run([part, "--help"]).ok().contains("Filters:\n"), "{part}");
+    }
+}
+
+#[test]
 fn what_was_left_out_and_what_is_unreadable_is_said_below() {
     let place = Place::new();
     let node = full();
@@ -327,7 +354,7 @@ fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
     assert!(table.contains("associations.inbound_bytes(KiB/s)  STATE"), "{table}");
     let csv = place.run([&["stat", "n", "1ms", "2", "--csv"], &asked[..]].concat()).ok();
     let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
-    assert_eq!(columns, [19, 19, 19], "{csv}");
+    assert_eq!(columns, [23, 23, 23], "{csv}");
     let failed = place.run(["stat", "--metric", "no.such"]).failed(1);
     assert!(failed.contains("`atomscope metrics` lists those"), "{failed}");
     drop(lock);

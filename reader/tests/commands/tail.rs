@@ -5,7 +5,7 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::region::{State, header};
 use serde_json::{Value, json};
 
-use crate::fixture::{Node, Place, Ran, Running};
+use crate::fixture::{Blocked, Node, Place, Ran, Running};
 
 fn letter(seq: u64) -> TelemetryEvent {
     TelemetryEvent::DeadLetter(DeadLetterRecord {
@@ -281,4 +281,21 @@ fn with_retry_it_waits_for_a_successor_and_not_for_a_sibling() {
     assert_eq!(running.json()["path"], "more", "told once, by the one that follows it");
     running.signal("-INT");
     assert_eq!(running.end().code, Some(0));
+}
+
+/// It waited on, and only a second signal ended it, by killing it.
+#[test]
+fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
+    let place = Place::new();
+    let node = Node::new("n");
+    node.stop_event(1, 1, "a");
+    let _lock = node.live(&place);
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let blocked = Blocked::new(place.command(["tail", "n"]), |command, pipe| _ = command.stdout(pipe));
+        assert_eq!(blocked.end_by(signal).code(), Some(0), "{signal}");
+    }
+    // Nor does what there is to be said beside the result hold it up.
+    let blocked =
+        Blocked::new(place.command(["tail", "nobody", "--retry"]), |command, pipe| _ = command.stderr(pipe));
+    assert_eq!(blocked.end_by("-TERM").code(), Some(0));
 }
