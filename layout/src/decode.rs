@@ -11,7 +11,9 @@
 mod actors;
 pub mod subsystems;
 
+use core::hash::{Hash as _, Hasher as _};
 use core::ops::Range;
+use std::hash::DefaultHasher;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -28,7 +30,7 @@ use crate::seqlock::{self, Patience};
 use crate::words::{WORD, Words};
 use crate::{event, lanes, records};
 
-pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt};
+pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, Census, Class, SpawnedAt, Tally};
 use subsystems::Subsystems;
 
 /// A region that was opened for reading.
@@ -330,6 +332,12 @@ impl Names {
             self.0[at] = read_name(reader.section(names), names.stride, id);
         }
         self.get(id)
+    }
+
+    /// A mark to which is added what names were found.
+    fn marked(&self, mut mark: DefaultHasher) -> u64 {
+        self.0.hash(&mut mark);
+        mark.finish()
     }
 
     /// The name, or `?` where the region held none of that number.

@@ -811,6 +811,23 @@ impl<'a> TableReader<'a> {
         Err(Unreadable::Busy)
     }
 
+    /// What slot `index` holds, as a number: another one whenever it holds something else.
+    pub fn version(&self, index: usize) -> u64 {
+        self.control.load(index)
+    }
+
+    /// The fingerprints of those keys of which there may be several entries here: those of stops, and of spawns that were
+    /// put beside another entry. One whose entries come or go meanwhile may be missing, or be none.
+    pub fn beside_others(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let Self { control, slots, stride, .. } = *self;
+        (0..control.len()).filter_map(move |index| {
+            let held = Control(control.load(index));
+            let is_beside = held.state() == MINUS || held.state() == PLUS && held.is_later();
+            let first = is_beside.then(|| slots.slice(index * stride..(index + 1) * stride))?;
+            Some(Key([first?.load(0), 0]).fingerprint())
+        })
+    }
+
     /// The spilled entries: fingerprint and sign.
     pub fn spilled(&self) -> impl Iterator<Item = (u64, Sign)> + use<'a> {
         let spill = self.spill;

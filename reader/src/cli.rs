@@ -314,7 +314,7 @@ The first line holds averages since the node's start, or of a dead node over its
   LETTERS(/s)  dead letters a second
   EVENTS(/s)   events published a second
   LOST         letters and events given up by their writers, in the interval
-  UNREADABLE   records of actors that cannot be read now
+  UNREADABLE   records of actors that cannot be read now; - where there are too many to look at
   BEAT(s)      age of the node's newest beat
   CPU(%)       --process: of one processor, in the interval; then memory, threads, open files
   STATE        as `atomscope ps` explains it

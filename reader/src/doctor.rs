@@ -456,7 +456,7 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
         chart.add(Level::Note, format!("{number} {what}"), None);
     }
     for (number, what) in [
-        (snapshot.actors.unreadable, "records of actors cannot be read"),
+        (snapshot.tally.map_or(0, |tally| tally.unreadable), "records of actors cannot be read"),
         (snapshot.dead_letters.unreadable, "dead letters cannot be read"),
         (snapshot.subsystems.instances.unreadable, "records of subsystems cannot be read"),
         (
@@ -469,8 +469,8 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
             chart.add(Level::Warning, format!("{number} {what}"), Some(advice));
         }
     }
-    if snapshot.at_rest && snapshot.drift() != 0 {
-        let text = format!("the counts and the list of live actors differ by {:+}", snapshot.drift());
+    if let Some(drift) = snapshot.drift().filter(|drift| snapshot.at_rest && *drift != 0) {
+        let text = format!("the counts and the list of live actors differ by {drift:+}");
         chart.add(Level::Warning, text, None);
     }
 }

@@ -19,6 +19,9 @@ use crate::output::{Failure, note, to_stdout};
 use crate::rates::{Asked, Rates};
 use crate::table::{STRONG, Screen};
 
+/// Slots of a table of actors of which every record is looked at for every line, whether it can be read: that takes some
+/// milliseconds at most.
+const LOOKED_AT_SLOTS: usize = 1 << 16;
 /// Lines after which a terminal is told the columns again.
 const HEADER_EVERY: u64 = 20;
 
@@ -29,7 +32,8 @@ struct Sample {
     at: Instant,
     liveness: Liveness,
     live: u64,
-    unreadable: u64,
+    /// `None` where the records were not looked at.
+    unreadable: Option<u64>,
     counts: Counts,
     process: Option<Vitals>,
 }
@@ -95,7 +99,8 @@ impl Sample {
             at: Instant::now(),
             liveness,
             live: totals.live,
-            unreadable: reader.actor_list().unreadable,
+            unreadable: (reader.map().actor_slots() <= LOOKED_AT_SLOTS)
+                .then(|| reader.census().tally.unreadable),
             counts: Counts::read(&reader, &totals),
             process: Vitals::of(region, &liveness),
         };
@@ -119,7 +124,8 @@ struct Row {
     events_per_s: f64,
     /// In the interval.
     lost: u64,
-    unreadable: u64,
+    /// `None` where the records are too many to look at for each line.
+    unreadable: Option<u64>,
     beat_age_s: Option<f64>,
     state: &'static str,
     why: Option<&'static str>,
@@ -214,6 +220,7 @@ impl Form {
                 let beat = row.beat_age_s.map(|age| age.to_string()).unwrap_or_default();
                 let Row { lost, unreadable, state, .. } = row;
                 let cell = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+                let unreadable = cell(*unreadable);
                 let cpu = row.cpu_percent.map(|percent| percent.to_string()).unwrap_or_default();
                 let [memory, threads, files] = [row.memory_bytes, row.threads, row.open_files].map(cell);
                 writeln!(
@@ -250,7 +257,7 @@ impl Form {
                     tenths(row.dead_letters_per_s),
                     tenths(row.events_per_s),
                     row.lost.to_string(),
-                    row.unreadable.to_string(),
+                    or_dash(row.unreadable.map(|number| number.to_string())),
                     or_dash(row.beat_age_s.map(tenths)),
                 ];
                 if *process {

@@ -109,7 +109,7 @@ impl Screen {
     /// Looks at the node as it is now, a second after the look before.
     fn look(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
-        let snapshot = Snapshot::take(&region).unwrap();
+        let snapshot = Snapshot::count(&region).unwrap();
         let process = Vitals {
             cpu_user_s: 3.5 + f64::from(self.looks) / 4.0,
             cpu_system_s: 0.5,
@@ -132,7 +132,7 @@ impl Screen {
         }
         let at = self.start + Duration::from_secs(self.looks.into());
         self.looks += 1;
-        let (mut tick, events) = self.watched.as_mut().unwrap().tick(snapshot, at).unwrap();
+        let (mut tick, events) = self.watched.as_mut().unwrap().tick(snapshot, at, self.app.shows_actors()).unwrap();
         // What depends on this machine.
         let dir = self.files.0.path().join("region").to_string_lossy().into_owned();
         tick.path = SAID.into();
@@ -152,7 +152,7 @@ impl Screen {
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
         let mut watched = Watched::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
-        let (mut tick, events) = watched.look().unwrap();
+        let (mut tick, events) = watched.look(false).unwrap();
         tick.path = SAID.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
         screen.app.hear(News::Tick(0, Box::new(tick), events));
@@ -485,7 +485,7 @@ mod screens {
             let watched = Region::open(&path, None, MAX_BYTES).and_then(Watched::of);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
-                if let Ok((tick, events)) = watched.look() {
+                if let Ok((tick, events)) = watched.look(true) {
                     screen.app.hear(News::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
