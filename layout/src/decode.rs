@@ -150,6 +150,12 @@ impl<'a> RegionReader<'a> {
         Identity::of(self.words, self.header)
     }
 
+    /// Major and minor version of its layout.
+    pub fn layout_version(&self) -> (u32, u32) {
+        let version = self.words.load(header::VERSION);
+        ((version >> 32) as u32, version as u32)
+    }
+
     /// How far the node says it has come; `None` if it holds no such number.
     pub fn state(&self) -> Option<State> {
         State::from_word(self.words.load(header::STATE))

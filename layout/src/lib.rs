@@ -35,6 +35,7 @@ mod models;
 pub mod names;
 pub mod records;
 pub mod region;
+pub mod retention;
 pub mod ring;
 pub mod seqlock;
 pub mod sync;

@@ -15,7 +15,6 @@ use atomscope_layout::dto::{
 };
 use atomscope_layout::histogram::Histogram;
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
-use atomscope_layout::region::header;
 use serde::Serialize;
 
 use crate::attach::{AttachError, Region};
@@ -141,13 +140,12 @@ impl Snapshot {
         let Told { actors, tally, classes, mark: actors_mark } = look(&reader);
         let dumped = region.dumped().copied();
         let at_rest = dumped.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
-        let version = region.words().load(header::VERSION);
         let snapshot = Self {
             taken_unix_ns: dumped.map_or_else(now_unix_ns, |taken| taken.unix_ns),
             dumped,
             identity: reader.identity(),
             pid: region.pid(),
-            layout_version: ((version >> 32) as u32, version as u32),
+            layout_version: reader.layout_version(),
             liveness,
             actors,
             tally,

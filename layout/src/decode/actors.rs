@@ -31,6 +31,8 @@ pub use census::{Census, Class};
 
 /// Passes over the actor table at most, where it is being settled at the time.
 const SCAN_TRIES: u32 = 8;
+/// Slots that are fetched into the processor's cache together.
+const FETCHED_SLOTS: usize = 32;
 /// Bytes of a text that [`ActorList::rewrite`] keeps: five of them are counted in 16 bits.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
@@ -239,6 +241,9 @@ impl Pass {
         let mut patience = seqlock::Patience::for_a_pass();
         let wanted = |words: &[u64]| ActorRecord::ref_from_bytes(words.as_bytes()).map_or(0, &wanted);
         for slot in 0..table.len() {
+            if slot % FETCHED_SLOTS == 0 {
+                table.fetch(slot..table.len().min(slot + FETCHED_SLOTS));
+            }
             // Before the record: whoever has changed that meanwhile has another version, and so another mark.
             let version = table.version(slot);
             let found = table.read_used(slot, &mut words, head, wanted, &mut patience);

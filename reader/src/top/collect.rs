@@ -627,8 +627,8 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
             let snapshot = match tick {
                 Some(tick) => {
                     let Some(listed) = &tick.listed else {
-                        let why = "the actors were too many to be listed at that look, and were only counted; `End` goes \
-                                   to what is there now, which can be saved";
+                        let why = "the actors were too many to be listed at that look, and were only counted; `}` goes to \
+                                   what is there now, which can be saved";
                         return Err(why.to_owned());
                     };
                     let actors = listed.tree.actors().clone();

@@ -60,12 +60,13 @@ impl RegionReader<'_> {
                 _ => ACTOR_LIVE_WORD + live::MAILBOX_DEPTH + 1,
             };
             let mut counting = Counting::default();
-            let pass = Pass::over(&table, spilled, ACTOR_LIVE_WORD, wanted, |record| {
-                match is_one_of_several(record.key[0]) {
-                    true => counting.kept.keep(record, self),
-                    false => counting.add_record(record, self),
-                }
-            });
+            let pass =
+                Pass::over(&table, spilled, ACTOR_LIVE_WORD, wanted, |record| {
+                    match is_one_of_several(record.key[0]) {
+                        true => counting.kept.keep(record, self),
+                        false => counting.add_record(record, self),
+                    }
+                });
             (counting, pass)
         });
         let Pass { stops, spilled, unreadable, mark } = pass;
@@ -110,8 +111,7 @@ impl Counting {
             0 => core::str::from_utf8(record.text.get(path + parent..)?.get(..type_bytes)?).ok()?,
             _ => "",
         };
-        let depth =
-            (record.flags & actor_flags::DEPTH != 0).then_some(record.live[live::MAILBOX_DEPTH]);
+        let depth = (record.flags & actor_flags::DEPTH != 0).then_some(record.live[live::MAILBOX_DEPTH]);
         self.add(record.type_id, type_text, depth, record.spawned, reader);
         Some(())
     }
