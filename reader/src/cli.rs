@@ -369,7 +369,8 @@ Examples:
     /// Say why a node cannot be seen or is seen badly, and what to do.
     #[command(after_help = format!("\
 Looks at every region that can be found, or at that of WHO: who owns it and may read it, versions, locks, beats, \
-how full it is and what was left out of it, what the probe's threads cost, whether what is polled answers. Findings are no failure.
+how full it is and what was left out of it, what the probe's threads cost, whether what is polled answers. Without WHO \
+dead nodes are told of by their headers. Findings are no failure.
 
 Examples:
   atomscope doctor
