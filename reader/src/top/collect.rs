@@ -631,8 +631,10 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
                                    what is there now, which can be saved";
                         return Err(why.to_owned());
                     };
-                    let actors = listed.tree.actors().clone();
-                    Ok(Snapshot { actors, ..(*tick.snapshot).clone() })
+                    let (actors, snapshot) = (listed.tree.actors().clone(), (*tick.snapshot).clone());
+                    // They were listed after they were counted.
+                    let at_rest = snapshot.at_rest && listed.mark == snapshot.actors_mark;
+                    Ok(Snapshot { actors, at_rest, ..snapshot })
                 }
                 None => region
                     .ok_or_else(nothing)
