@@ -11,9 +11,11 @@
 mod actors;
 pub mod subsystems;
 
+use core::hash::{Hash as _, Hasher as _};
 use core::mem::offset_of;
 use core::ops::Range;
 use core::time::Duration;
+use std::hash::DefaultHasher;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -36,7 +38,7 @@ use crate::sync::{Ordering, fence};
 use crate::words::{WORD, Words};
 use crate::{event, lanes, records, sightings, table};
 
-pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt};
+pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, Census, Class, SpawnedAt, Tally};
 use subsystems::Subsystems;
 
 /// A region that was opened for reading.
@@ -319,6 +321,12 @@ impl<'a> RegionReader<'a> {
         Identity::of(self.words, self.header)
     }
 
+    /// Major and minor version of its layout.
+    pub fn layout_version(&self) -> (u32, u32) {
+        let version = self.words.load(header::VERSION);
+        ((version >> 32) as u32, version as u32)
+    }
+
     /// How far the node says it has come; `None` if it holds no such number.
     pub fn state(&self) -> Option<State> {
         State::from_word(self.words.load(header::STATE))
@@ -556,6 +564,12 @@ impl Names {
             self.0[at] = read_name(reader.section(names), names.stride, id);
         }
         self.get(id)
+    }
+
+    /// A mark to which is added what names were found.
+    fn marked(&self, mut mark: DefaultHasher) -> u64 {
+        self.0.hash(&mut mark);
+        mark.finish()
     }
 
     /// The name, or `?` where the region held none of that number.

@@ -36,6 +36,7 @@ mod models;
 pub mod names;
 pub mod records;
 pub mod region;
+pub mod retention;
 pub mod ring;
 pub mod seqlock;
 pub mod sightings;

@@ -32,6 +32,8 @@
 //! | BUSY | whoever swapped it in |
 //! | PLUS, MINUS | nobody writes it; readers copy it between two looks at the control word. The live words are stored to by their owners at any time |
 
+use core::ops::Range;
+
 use crate::limits::BUCKET_SLOTS;
 use crate::seqlock::{Patience, READ_TRIES, Unreadable};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -942,6 +944,34 @@ impl<'a> TableReader<'a> {
             }
         }
         Err(Unreadable::Busy)
+    }
+
+    /// What slot `index` holds, as a number: another one whenever it holds something else.
+    pub fn version(&self, index: usize) -> u64 {
+        self.control.load(index)
+    }
+
+    /// Has the processor fetch what stands in some slots, all at once: they lie too far apart for it to see which come next,
+    /// and a pass that met them one by one would wait for each.
+    pub fn fetch(&self, slots: Range<usize>) {
+        let held = slots.filter(|index| Control(self.control.load(*index)).state() != FREE);
+        let words = held.filter_map(|index| {
+            let at = index * self.stride;
+            self.slots.slice(at..at + 1).map(|slot| slot.load(0))
+        });
+        core::hint::black_box(words.fold(0, |all, word| all ^ word));
+    }
+
+    /// The fingerprints of those keys of which there may be several entries here: those of stops, and of spawns that were
+    /// put beside another entry. One whose entries come or go meanwhile may be missing, or be none.
+    pub fn beside_others(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let Self { control, slots, stride, .. } = *self;
+        (0..control.len()).filter_map(move |index| {
+            let held = Control(control.load(index));
+            let is_beside = held.state() == MINUS || held.state() == PLUS && held.is_later();
+            let first = is_beside.then(|| slots.slice(index * stride..(index + 1) * stride))?;
+            Some(Key([first?.load(0), 0]).fingerprint())
+        })
     }
 
     /// The spilled entries: fingerprint and sign.

@@ -73,6 +73,8 @@ pub struct Glance {
     pub user: u64,
     /// Who made it.
     pub identity: Identity,
+    /// Major and minor version of its layout.
+    pub layout_version: (u32, u32),
     /// The node's process as this program sees it, if it lives and can be seen.
     pub process: Option<u32>,
     /// How the node is.
@@ -431,7 +433,20 @@ impl Glance {
             let is_counted = words.len() >= reader.map().counters.range().end;
             let live_actors = is_counted.then(|| reader.actor_totals().live);
             let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
-            Self { path, inode, bytes, user, identity, process, liveness, age, live_actors, dumped }
+            let layout_version = reader.layout_version();
+            Self {
+                path,
+                inode,
+                bytes,
+                user,
+                identity,
+                layout_version,
+                process,
+                liveness,
+                age,
+                live_actors,
+                dumped,
+            }
         };
         match contents {
             Contents::Dump { taken, bytes } => {

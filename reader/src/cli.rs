@@ -335,7 +335,7 @@ The first line holds averages since the node's start, or of a dead node over its
   LETTERS(/s)  dead letters a second
   EVENTS(/s)   events published a second
   LOST         letters and events given up by their writers, in the interval
-  UNREADABLE   records of actors that cannot be read now
+  UNREADABLE   records of actors that cannot be read now; - where there are too many to look at
   BEAT(s)      age of the node's newest beat
   CPU(%)       of one processor, in the interval; --process: then memory, threads, open files
   STATE        as `atomscope ps` explains it
@@ -396,7 +396,8 @@ Examples:
     /// Say why a node cannot be seen or is seen badly, and what to do.
     #[command(after_help = format!("\
 Looks at every region that can be found, or at that of WHO: who owns it and may read it, versions, locks, beats, \
-how full it is and what was left out of it, what the probe's threads cost, whether what is polled answers. Findings are no failure.
+how full it is and what was left out of it, what the probe's threads cost, whether what is polled answers. Without WHO \
+dead nodes are told of by their headers. Findings are no failure.
 
 Examples:
   atomscope doctor

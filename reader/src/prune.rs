@@ -97,7 +97,7 @@ pub fn prune(place: &Place, args: &cli::Prune) -> Result<(), Failure> {
 }
 
 /// Whether it is a segment under the name that a probe gave it, and not a file that a user named, or a dump.
-fn is_segment(glance: &Glance, dir: &Path) -> bool {
+pub fn is_segment(glance: &Glance, dir: &Path) -> bool {
     let header = glance.identity.header;
     let given =
         Segment::of(&glance.path).is_some_and(|name| (name.uid, name.pid) == (header.uid, header.pid));

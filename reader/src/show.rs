@@ -1,6 +1,5 @@
 //! `show`: a node at a glance.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{Actor, ActorList, ActorTotals, Beat, Moment, RegionReader, rfc3339};
+use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use serde::{Serialize, Serializer};
 
@@ -60,25 +59,26 @@ struct Summary {
     notes: Vec<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct TypeCount {
-    pub actor_type: String,
-    pub actors: u64,
+/// The live actors of one type.
+#[derive(Debug, Serialize)]
+struct TypeCount {
+    actor_type: String,
+    actors: u64,
     /// Messages in their mailboxes; `None` where no depth is known.
-    pub waiting: Option<u64>,
-    /// Those in the fullest of them.
-    #[serde(skip)]
-    pub deepest: Option<u64>,
-    /// When the oldest of them was spawned.
-    #[serde(skip)]
-    pub oldest: Option<Moment>,
+    waiting: Option<u64>,
+}
+
+impl From<Class> for TypeCount {
+    fn from(class: Class) -> Self {
+        let Class { actor_type, actors, waiting, .. } = class;
+        Self { actor_type, actors, waiting }
+    }
 }
 
 impl Summary {
     fn new(region: &Region, snapshot: Snapshot) -> Result<Self, Failure> {
         let usage = Usage::take(region, &snapshot)?;
         let notes = snapshot.caveats();
-        let types = types(&snapshot.actors);
         let subsystems = subsystems::summaries(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
@@ -91,8 +91,10 @@ impl Summary {
             totals,
             dead_letters,
             process,
+            classes,
             ..
         } = snapshot;
+        let types = classes.into_iter().map(TypeCount::from).collect();
         let uptime = region.uptime(&liveness, &taken);
         let mut newest_dead_letters = dead_letters.recent;
         newest_dead_letters.truncate(LETTERS);
@@ -131,64 +133,9 @@ fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<
     serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
 }
 
-/// The types of the live actors: those with most messages waiting first, then those of most actors.
-pub fn types(actors: &ActorList) -> Vec<TypeCount> {
-    /// Numbers of names beyond this are looked up by the name: a hostile region may hold any.
-    const MOST_IDS: usize = 1 << 16;
-    let mut types: Vec<TypeCount> = Vec::new();
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
-    let mut oldest: Vec<Actor<'_>> = Vec::new();
-    // One more than the place of each number's type, so that most actors need no look at their type's name.
-    let mut by_id: Vec<usize> = Vec::new();
-    for actor in actors.iter() {
-        let id = actor.type_id().map(|id| id as usize).filter(|id| *id < MOST_IDS);
-        let known = id.and_then(|id| by_id.get(id)?.checked_sub(1));
-        let at = known.unwrap_or_else(|| {
-            let name = actor.actor_type();
-            let at = *by_name.entry(name).or_insert_with(|| {
-                types.push(TypeCount {
-                    actor_type: name.to_owned(),
-                    actors: 0,
-                    waiting: None,
-                    deepest: None,
-                    oldest: None,
-                });
-                types.len() - 1
-            });
-            if let Some(id) = id {
-                by_id.resize(by_id.len().max(id + 1), 0);
-                by_id[id] = at + 1;
-            }
-            at
-        });
-        let of = &mut types[at];
-        of.actors += 1;
-        if let Some(depth) = actor.mailbox_depth() {
-            of.waiting = Some(of.waiting.unwrap_or(0).saturating_add(depth));
-            of.deepest = of.deepest.max(Some(depth));
-        }
-        match oldest.get_mut(at) {
-            Some(oldest) if actor.spawn_stamp() < oldest.spawn_stamp() => *oldest = actor,
-            Some(_) => {}
-            None => oldest.push(actor),
-        }
-    }
-    for (of, oldest) in types.iter_mut().zip(oldest) {
-        of.oldest = oldest.spawned();
-    }
-    types.sort_by(|a, b| {
-        (b.waiting.unwrap_or(0), b.actors, &a.actor_type).cmp(&(
-            a.waiting.unwrap_or(0),
-            a.actors,
-            &b.actor_type,
-        ))
-    });
-    types
-}
-
 pub fn show(place: &Place, args: cli::Show) -> Result<(), Failure> {
     let chosen = attach(place, args.who)?;
-    let snapshot = Snapshot::take(&chosen.region)?;
+    let snapshot = Snapshot::count(&chosen.region)?;
     let colour = style(&snapshot.liveness);
     let summary = Summary::new(&chosen.region, snapshot)?;
     if args.json {

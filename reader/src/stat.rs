@@ -19,6 +19,9 @@ use crate::output::{Failure, Out, note, to_people, to_stdout};
 use crate::rates::{Asked, Rates};
 use crate::table::{STRONG, Screen};
 
+/// Slots of a table of actors of which every record is looked at for every line, whether it can be read: that takes some
+/// milliseconds at most.
+const LOOKED_AT_SLOTS: usize = 1 << 16;
 /// Lines after which a terminal is told the columns again.
 const HEADER_EVERY: u64 = 20;
 
@@ -29,7 +32,8 @@ struct Sample {
     at: Instant,
     liveness: Liveness,
     live: u64,
-    unreadable: u64,
+    /// `None` where the records were not looked at.
+    unreadable: Option<u64>,
     counts: Counts,
     used: [u64; USED],
     process: Option<Vitals>,
@@ -110,7 +114,8 @@ impl Sample {
             at: Instant::now(),
             liveness,
             live: totals.live,
-            unreadable: reader.actor_list().unreadable,
+            unreadable: (reader.map().actor_slots() <= LOOKED_AT_SLOTS)
+                .then(|| reader.census().tally.unreadable),
             counts: Counts::read(&reader, &totals),
             used: used(&reader),
             process: Vitals::of(region, &liveness),
@@ -135,7 +140,8 @@ struct Row {
     events_per_s: Option<f64>,
     /// In the interval.
     lost: u64,
-    unreadable: u64,
+    /// `None` where the records are too many to look at for each line.
+    unreadable: Option<u64>,
     beat_age_s: Option<f64>,
     state: &'static str,
     why: Option<String>,
@@ -255,7 +261,7 @@ impl Columns {
             of("LETTERS(/s)", 11, or_dash(row.dead_letters_per_s.map(tenths)), Some(2)),
             of("EVENTS(/s)", 11, or_dash(row.events_per_s.map(tenths)), Some(6)),
             of("LOST", 6, row.lost.to_string(), Some(3)),
-            of("UNREADABLE", 10, row.unreadable.to_string(), Some(1)),
+            of("UNREADABLE", 10, or_dash(row.unreadable.map(|number| number.to_string())), Some(1)),
             of("BEAT(s)", 7, or_dash(row.beat_age_s.map(tenths)), Some(4)),
         ];
         let kib = |rate: f64| tenths(rate / 1024.0);
@@ -350,6 +356,7 @@ impl Form {
                     [row.dead_letters_per_s, row.events_per_s].map(float);
                 let Row { lost, unreadable, state, .. } = row;
                 let cell = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+                let unreadable = cell(*unreadable);
                 let [memory, threads, files] = [row.memory_bytes, row.threads, row.open_files].map(cell);
                 let [cpu, events, messages, inbound, outbound] = [
                     row.cpu_percent,
@@ -451,7 +458,7 @@ mod tests {
             at: Instant::now(),
             liveness,
             live: 3,
-            unreadable: 0,
+            unreadable: Some(0),
             counts: Counts::default(),
             used: [7, 0, 0, 0],
             process: None,

@@ -708,7 +708,7 @@ pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure
             .map_err(|error| Failure::Filter(part.name(), clean(&error.to_string()).into_owned()))?;
     }
     let chosen = attach(place, args.who.clone())?;
-    let snapshot = Snapshot::take(&chosen.region)?;
+    let snapshot = Snapshot::beside_actors(&chosen.region)?;
     let gaps = gaps(part, &snapshot);
     let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
     let mut lists = part.lists(Some(&snapshot));

@@ -105,7 +105,8 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
     match (collecting, reading) {
         (Ok(collecting), Ok(_)) => {
             let is_collecting = || !collecting.is_finished();
-            Loop { app, theme, heard, orders, is_waiting, terminal }.run(&is_collecting)
+            let lists_actors = false;
+            Loop { app, theme, heard, orders, is_waiting, lists_actors, terminal }.run(&is_collecting)
         }
         (Err(error), _) | (_, Err(error)) => Err(unusable(&error)),
     }
@@ -149,6 +150,8 @@ struct Loop {
     heard: Receiver<News>,
     orders: Sender<Order>,
     is_waiting: Arc<AtomicBool>,
+    /// What the collector was told of that.
+    lists_actors: bool,
     terminal: Taken,
 }
 
@@ -163,6 +166,10 @@ impl Loop {
     fn run(mut self, is_collecting: &dyn Fn() -> bool) -> Result<(), Failure> {
         let mut drawn = None;
         loop {
+            if self.app.shows_actors() != self.lists_actors {
+                self.lists_actors = self.app.shows_actors();
+                let _ = self.orders.send(Order::Actors(self.lists_actors));
+            }
             if drawn.is_none_or(|drawn| grows_older(&self.app, drawn)) {
                 if let Err(error) = self.draw() {
                     return gone(&error);

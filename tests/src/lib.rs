@@ -1,6 +1,7 @@
 //! Support code of the tests.
 
 pub mod cluster_workload;
+pub mod crowd;
 pub mod lease_workload;
 pub mod persistence_workload;
 pub mod service_workload;

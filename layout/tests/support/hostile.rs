@@ -148,6 +148,10 @@ fn read_actors(reader: &RegionReader<'_>) {
         let parent_bytes = status.parent.as_ref().map_or(0, String::len);
         assert!(parent_bytes <= ACTOR_TEXT_BYTES + PATH_CUT_MARK.len() + 32);
     }
+    let census = reader.census();
+    assert!(census.tally.listed + census.tally.unreadable <= slots);
+    assert_eq!(census.classes.iter().map(|class| class.actors).sum::<u64>(), census.tally.listed);
+    assert!(census.classes.iter().all(|class| class.actor_type.len() <= NAME_BYTES));
     let listed = actors.entries.len();
     assert_eq!(count(&actors.into_snapshot().roots, 1), listed);
 }

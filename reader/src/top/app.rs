@@ -209,6 +209,11 @@ impl App {
         self.held.is_some()
     }
 
+    /// Whether a list of the actors is shown, for which they must be listed.
+    pub fn shows_actors(&self) -> bool {
+        self.view == View::Actors && self.mode != Mode::Classes
+    }
+
     /// The events that belong to what is shown.
     pub fn shown_events(&self) -> &EventLog {
         self.held_events.as_ref().unwrap_or(&self.events)
@@ -620,12 +625,13 @@ impl App {
         let Some(cursor) = self.place().map(|place| place.cursor) else { return };
         let (Rows::Actors(rows), Some(tick)) = (&self.sheet.rows, self.tick()) else { return };
         let Some(branch) = rows.get(cursor).copied().filter(|branch| branch.level.is_some()) else { return };
-        let Some(key) = tick.actors.actors().get(branch.number).map(|actor| actor.key()) else { return };
+        let Some(tree) = tick.listed.as_ref().map(|listed| &listed.tree) else { return };
+        let Some(key) = tree.actors().get(branch.number).map(|actor| actor.key()) else { return };
         match (branch.fold, unfold) {
             (Fold::Open, Some(false) | None) => _ = self.folded.insert(key),
             (Fold::Folded, Some(true) | None) => _ = self.folded.remove(&key),
             (Fold::Leaf | Fold::Folded, Some(false)) => {
-                let above = tick.actors.forest().above(branch.number);
+                let above = tree.forest().above(branch.number);
                 if let Some(at) = above.and_then(|above| rows.iter().position(|row| row.number == above)) {
                     self.place_mut().cursor = at;
                     self.select();
@@ -638,13 +644,12 @@ impl App {
     }
 
     fn fold_all(&mut self) {
-        let Some(tick) = self.tick().cloned() else { return };
+        let Some(listed) = self.tick().and_then(|tick| tick.listed.clone()) else { return };
         if self.folded.is_empty() {
-            let forest = tick.actors.forest();
+            let (actors, forest) = (listed.tree.actors(), listed.tree.forest());
             let has_some = |number: &u32| forest.below(Some(*number)).next().is_some();
-            let numbers = (0..tick.actors.actors().len() as u32).filter(has_some);
-            self.folded =
-                numbers.filter_map(|number| Some(tick.actors.actors().get(number)?.key())).collect();
+            let numbers = (0..actors.len() as u32).filter(has_some);
+            self.folded = numbers.filter_map(|number| Some(actors.get(number)?.key())).collect();
             // Of the selected one only the root above it is left.
             let place = self.places.entry(self.view).or_default();
             if let Rows::Actors(rows) = &self.sheet.rows {
@@ -652,7 +657,7 @@ impl App {
                 while let Some(above) = root.and_then(|number| forest.above(number)) {
                     root = Some(above);
                 }
-                let key = root.and_then(|number| tick.actors.actors().get(number)).map(|actor| actor.key());
+                let key = root.and_then(|number| actors.get(number)).map(|actor| actor.key());
                 (place.ident, place.cursor) = (key.map(Ident::Actor), place.cursor.max(1));
             }
         } else {

@@ -262,7 +262,7 @@ fn truth(app: &App, theme: Theme) -> Line<'static> {
         return Line::styled(safe(&app.notes_of_nodes.join("; ")), theme.dim());
     };
     let told = &tick.snapshot.subsystems;
-    let unreadable = tick.actors.actors().unreadable
+    let unreadable = tick.tally.unreadable
         + tick.snapshot.dead_letters.unreadable
         + told.instances.unreadable
         + told.documents_unreadable;

@@ -61,7 +61,8 @@ impl History {
         let mut last: Option<&Arc<Tick>> = None;
         let of = |tick| {
             let before = last.replace(tick);
-            let is_same = before.is_some_and(|before| Arc::ptr_eq(&before.actors, &tick.actors));
+            let lists = before.and_then(|before| before.listed.as_ref().zip(tick.listed.as_ref()));
+            let is_same = lists.is_some_and(|(a, b)| Arc::ptr_eq(a, b));
             // Of the look before it keeps what rates are made of, even where that look itself was let go.
             let is_beside =
                 before.zip(tick.before.as_ref()).is_some_and(|(a, (b, _))| Arc::ptr_eq(&a.snapshot, b));

@@ -10,18 +10,17 @@ use std::time::Duration;
 use atomscope::attach::Glance;
 use atomscope::query::{Datum, Field, Kind, Query, Row};
 use atomscope::snapshot::Snapshot;
-use atomscope_layout::decode::{Actor, Moment, rfc3339};
+use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
-use super::collect::{EventRow, Tick};
+use super::collect::{self, EventRow, LISTED_ALWAYS, Tick};
 use super::history::EventLog;
 use super::view::View;
 use crate::actors::{Listed, show_above};
 use crate::commands::{self, PsRow};
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, List, Value, not_known, number, text, unit_of_row};
-use crate::show::TypeCount;
 use crate::subsystems::{gaps, summary};
 
 /// How the actors are listed.
@@ -80,7 +79,7 @@ pub struct Asked<'a> {
 #[derive(Debug)]
 pub struct Baseline {
     pub snapshot: Arc<Snapshot>,
-    pub classes: Arc<Vec<TypeCount>>,
+    pub classes: Arc<Vec<Class>>,
 }
 
 /// What there is to be listed.
@@ -192,7 +191,10 @@ impl Sheet {
     pub fn ident(&self, at: usize, tick: Option<&Tick>) -> Option<Ident> {
         match &self.rows {
             Rows::List(rows) => Some(Ident::Texts(list_ident(&self.columns, rows.get(at)?))),
-            Rows::Actors(rows) => Some(Ident::Actor(tick?.actors.actors().get(rows.get(at)?.number)?.key())),
+            Rows::Actors(rows) => {
+                let actors = tick?.listed.as_ref()?.tree.actors();
+                Some(Ident::Actor(actors.get(rows.get(at)?.number)?.key()))
+            }
             Rows::Events(rows) => rows.get(at).map(|number| Ident::Event(*number)),
         }
     }
@@ -204,7 +206,7 @@ impl Sheet {
                 rows.iter().position(|row| list_ident(&self.columns, row) == *texts)
             }
             (Rows::Actors(rows), Ident::Actor(key)) => {
-                let actors = tick?.actors.actors();
+                let actors = tick?.listed.as_ref()?.tree.actors();
                 let number = actors.iter().position(|actor| actor.key() == *key)? as u32;
                 rows.iter().position(|branch| branch.number == number)
             }
@@ -414,8 +416,9 @@ const ACTOR_COLUMNS: [Column; 6] = [
 ];
 
 fn listed(tick: &Tick, number: u32) -> Option<Listed<'_>> {
-    let below = tick.below.get(number as usize).copied();
-    let actor = tick.actors.actors().get(number)?;
+    let all = tick.listed.as_ref()?;
+    let below = all.below.get(number as usize).copied();
+    let actor = all.tree.actors().get(number)?;
     Some(Listed { actor, taken: tick.snapshot.taken, below })
 }
 
@@ -447,7 +450,7 @@ fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
 
 fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     let lists = Mode::ALL.map(|mode| {
-        let count = if mode == Mode::Classes { tick.classes.len() } else { tick.actors.actors().len() };
+        let count = if mode == Mode::Classes { tick.classes.len() } else { tick.tally.listed as usize };
         (Cow::from(mode.title()), count)
     });
     let list = Mode::ALL.iter().position(|mode| *mode == asked.mode).unwrap_or_default();
@@ -458,7 +461,14 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     }
     let fields = Listed::fields(true);
     let (query, error) = parse(asked.filter, &fields);
-    let all = tick.actors.actors();
+    let Some(listed_actors) = tick.listed.as_deref() else {
+        let nothing = format!(
+            "At this look the actors were counted and not listed: more than {LISTED_ALWAYS} are listed only while a list of \
+             them is shown. What is there now is being listed; t shows the classes."
+        );
+        return Sheet { lists, list, error, nothing, ..Sheet::default() };
+    };
+    let (all, forest) = (listed_actors.tree.actors(), listed_actors.tree.forest());
     let is_wanted = |number: u32| {
         listed(tick, number).is_some_and(|row| {
             let is_idle = asked.hides_zeros && row.actor.mailbox_depth() == Some(0);
@@ -471,18 +481,18 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
         let numbers = 0..all.len() as u32;
         let mut numbers: Vec<u32> =
             if is_all { numbers.collect() } else { numbers.filter(|n| is_wanted(*n)).collect() };
-        if let Some(ranks) = sort.and_then(|sort| ranks(tick, sort)) {
+        if let Some(ranks) = sort.and_then(|sort| ranks(listed_actors, sort)) {
             numbers.sort_by_key(|number| ranks[*number as usize]);
         }
         numbers.into_iter().map(|number| Branch { number, level: None, fold: Fold::Leaf }).collect()
     } else {
         let shown = (!is_all).then(|| {
             let mut shown: Vec<bool> = (0..all.len() as u32).map(is_wanted).collect();
-            show_above(tick.actors.forest(), &mut shown);
+            show_above(forest, &mut shown);
             shown
         });
-        let ranks = sort.and_then(|sort| ranks(tick, sort));
-        tree(tick, asked.folded, shown.as_deref(), ranks.as_deref())
+        let ranks = sort.and_then(|sort| ranks(listed_actors, sort));
+        tree(listed_actors, asked.folded, shown.as_deref(), ranks.as_deref())
     };
     let nothing = match all.len() {
         0 => "There is no live actor.".to_owned(),
@@ -508,8 +518,8 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
 }
 
 /// The place of each actor in an order, what is unknown last; `None` where it is the order that the list has.
-fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
-    let all = tick.actors.actors();
+fn ranks(listed: &collect::Listed, sort: Sort) -> Option<Vec<(bool, u64)>> {
+    let all = listed.tree.actors();
     let count = all.len() as u64;
     let of_texts = |text: &dyn Fn(Actor<'_>) -> Option<String>| -> Vec<Option<u64>> {
         // Few are different.
@@ -526,7 +536,7 @@ fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
         "class" => of_texts(&|actor| Some(actor.actor_type().to_owned())),
         "host" => of_texts(&|actor| actor.host().map(str::to_owned)),
         "depth" => all.iter().map(|actor| actor.mailbox_depth().map(greatest_first)).collect(),
-        "below" => tick.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
+        "below" => listed.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
         // Of a spawn that is no time of a clock that can be read, the order is known all the same.
         "age_s" => all.iter().map(|actor| Some(actor.spawn_stamp())).collect(),
         _ => return None,
@@ -537,12 +547,12 @@ fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
 
 /// All that is to be seen of a tree, from top to bottom.
 fn tree(
-    tick: &Tick,
+    listed: &collect::Listed,
     folded: &HashSet<Key>,
     shown: Option<&[bool]>,
     ranks: Option<&[(bool, u64)]>,
 ) -> Vec<Branch> {
-    let (forest, all) = (tick.actors.forest(), tick.actors.actors());
+    let (forest, all) = (listed.tree.forest(), listed.tree.actors());
     let is_shown = |number: &u32| shown.is_none_or(|shown| shown[*number as usize]);
     // What is still to be seen, the next last.
     let mut rest: Vec<(u32, u16)> = Vec::new();
@@ -731,11 +741,11 @@ fn own(tick: &Tick) -> Vec<List> {
     let told = &tick.snapshot.subsystems;
     let unreadable = [
         (tick.snapshot.dead_letters.unreadable, "dead letters that cannot be read"),
-        (tick.actors.actors().unreadable, "actor records that cannot be read"),
+        (tick.tally.unreadable, "actor records that cannot be read"),
         (told.instances.unreadable, "records of subsystems that cannot be read"),
         (told.documents_unreadable, "of the cluster's state and the shards' allocation that cannot be read"),
         (tick.snapshot.totals.untracked, "live actors that are neither listed nor kept"),
-        (tick.actors.actors().unlisted, "live actors that are counted but not listed"),
+        (tick.tally.unlisted, "live actors that are counted but not listed"),
     ];
     let rows = usage.drops.list().into_iter().chain(unreadable);
     let rows = rows.map(|(number, what)| vec![Value::text(what), Value::Number(number)]);

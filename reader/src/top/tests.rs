@@ -30,7 +30,7 @@ use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};
 use super::app::{App, Do, Prompt};
-use super::collect::{EventRow, News, Order, Watched};
+use super::collect::{EventRow, LISTED_ALWAYS, News, Order, Watched};
 use super::draw::{Theme, draw};
 use super::history::History;
 use super::keys::KEYS;
@@ -118,7 +118,7 @@ impl Screen {
     /// Looks at the node as it is now, a second after the look before.
     fn look(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
-        let snapshot = Snapshot::take(&region).unwrap();
+        let snapshot = Snapshot::count(&region).unwrap();
         let process = Vitals {
             cpu_user_s: 3.5 + f64::from(self.looks) / 4.0,
             cpu_system_s: 0.5,
@@ -141,7 +141,8 @@ impl Screen {
         }
         let at = self.start + Duration::from_secs(self.looks.into());
         self.looks += 1;
-        let (mut tick, events) = self.watched.as_mut().unwrap().tick(snapshot, at).unwrap();
+        let (mut tick, events) =
+            self.watched.as_mut().unwrap().tick(snapshot, at, self.app.shows_actors()).unwrap();
         // What depends on this machine.
         let dir = self.files.0.path().join("region").to_string_lossy().into_owned();
         tick.path = SAID.into();
@@ -161,7 +162,7 @@ impl Screen {
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
         let mut watched = Watched::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
-        let (mut tick, events) = watched.look().unwrap();
+        let (mut tick, events) = watched.look(false).unwrap();
         tick.path = SAID.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
         screen.app.hear(News::Tick(0, Box::new(tick), events));
@@ -423,6 +424,8 @@ mod screens {
         let node = crowd(100_000);
         for width in WIDTHS {
             let mut screen = Screen::new();
+            // So many are listed only while a list of them is shown.
+            screen.press("2");
             screen.look(&node, LIVE);
             let mut screens = screen.views(&[View::Overview, View::Actors], width, 12);
             for keys in ["*", "t", ">>>", "t", "/member-99", "⏎"] {
@@ -494,7 +497,7 @@ mod screens {
             let watched = Region::open(&path, None, MAX_BYTES).and_then(Watched::of);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
-                if let Ok((tick, events)) = watched.look() {
+                if let Ok((tick, events)) = watched.look(true) {
                     screen.app.hear(News::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
@@ -1345,6 +1348,30 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
     assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0), "not asked anew");
     assert_eq!(busy(&polled(99, 1500), LIVE), Some(25.0));
     assert_eq!(busy(&polled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
+}
+
+#[test]
+fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_shown() {
+    let actors = LISTED_ALWAYS as usize / 1000 * 1000 + 1000;
+    let node = crowd(actors);
+    let mut screen = Screen::new();
+    screen.look(&node, LIVE);
+    let tick = screen.app.tick().unwrap();
+    assert!(tick.listed.is_none() && tick.actors_bytes() == 0);
+    assert_eq!(tick.tally.listed, actors as u64);
+    let members = (actors - actors / 1000) as u64;
+    let class = tick.classes.iter().find(|class| class.actor_type == "crowd::Member").unwrap();
+    assert_eq!((class.actors, class.deepest), (members, Some(actors as u64 - 1)));
+    screen.press("2");
+    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
+    screen.look(&node, LIVE);
+    assert!(screen.text(120, 20).contains("member-1 "), "{}", screen.text(120, 20));
+    // Of the classes no list is made, and of the look before none was.
+    screen.press("tt");
+    screen.look(&node, LIVE);
+    assert!(screen.app.tick().unwrap().listed.is_none());
+    screen.press("t[[");
+    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
 }
 
 #[test]

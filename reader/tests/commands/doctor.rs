@@ -80,6 +80,23 @@ fn what_cannot_be_attached_to_is_a_finding_and_no_failure() {
 }
 
 #[test]
+fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it_is_asked_for() {
+    let place = Place::new();
+    let _lock = shop().live(&place);
+    let dead: Vec<_> = (0..3).map(|_| Node::new("late").dead(&place)).collect();
+    let notes = findings(&place, "note");
+    one_of(&notes, "3 dead regions of user ");
+    // Two of a node name stay.
+    one_of(&notes, "; the next node of that user removes 1 of them, ");
+    assert_eq!(notes.iter().filter(|note| *note == "what it holds was not read").count(), 3, "{notes:?}");
+    assert!(findings(&place, "good").iter().any(|good| good == "3 live actors; the table was sized for 64"));
+    assert!(place.run(["doctor"]).ok().contains("`atomscope prune` frees that"));
+    let path = dead[0].to_str().unwrap();
+    let stdout = place.run(["doctor", path]).ok();
+    assert!(!stdout.contains("was not read") && stdout.contains("names used"), "{stdout}");
+}
+
+#[test]
 fn a_place_that_cannot_be_looked_at_is_a_failure() {
     assert!(Place::new().run(["--dir", "/no/such", "doctor"]).failed(1).contains("/no/such"));
 }

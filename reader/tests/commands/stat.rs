@@ -1,10 +1,11 @@
 //! `stat`: rates at an interval.
 
+use atomscope_layout::Capacities;
 use atomscope_layout::instances::{Domain, association};
 use atomscope_layout::metrics::{BUILTIN, Builtin};
 use serde_json::Value;
 
-use crate::fixture::{Blocked, Node, Place, Running};
+use crate::fixture::{Actor, Blocked, Node, Place, Running, small};
 use crate::{shop, words};
 
 #[test]
@@ -46,6 +47,23 @@ fn each_further_line_holds_what_came_since_the_one_before() {
     assert!(ran.stderr.contains("the node has ended: crashed"), "{ran:?}");
     let rows: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((ran.code, &rows[rows.len() - 1]["state"]), (Some(0), &Value::from("crashed")));
+}
+
+#[test]
+fn records_that_are_too_many_to_look_at_for_each_line_are_not_said_to_be_readable() {
+    let place = Place::new();
+    let large = Capacities { actors: 40_000, ..small() };
+    let _locks = [("small", small()), ("large", large)].map(|(name, capacities)| {
+        let node = Node::sized(name, capacities, |_| {});
+        node.actor(Actor { path: "/a", ..Actor::default() });
+        node.live(&place)
+    });
+    for (name, cell, value) in [("small", "0", Value::from(0)), ("large", "-", Value::Null)] {
+        let stdout = place.run(["stat", name, "1s", "1"]).ok();
+        assert_eq!(words(&stdout)[1][6], cell, "{stdout}");
+        let row = place.run(["stat", name, "1s", "1", "--json"]).json();
+        assert_eq!(row["unreadable"], value, "{row}");
+    }
 }
 
 #[test]
