@@ -157,6 +157,7 @@ const WELL: [&str; 19] = [
     "persistence.writes_abandoned",
     "poll.given_up",
     "runtime.queue",
+    "texts.cut",
 ];
 
 #[test]
