@@ -11,24 +11,34 @@
 mod actors;
 pub mod subsystems;
 
+use core::hash::{Hash as _, Hasher as _};
+use core::mem::offset_of;
 use core::ops::Range;
+use core::time::Duration;
+use std::hash::DefaultHasher;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::attached::Attached;
 use crate::dto::{ActorSnapshot, DeadLetterRecord, NodeSnapshot};
 use crate::error::OpenError;
+use crate::instances::InstanceRecord;
 use crate::metrics::{Builtin, Kind, Metric, read_descriptor};
 use crate::names::{read_cell, read_name};
-use crate::records::{ClockRecord, DEAD_LETTER_WORDS, dead_letter_flags};
-use crate::region::{HeaderRecord, RegionMap, Section, State, header};
+use crate::records::{
+    ActorRecord, ClockRecord, DEAD_LETTER_WORDS, SightingRecord, TimeRecord, dead_letter_flags,
+};
+use crate::region::{Condition, HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::{Found, RingReader};
 use crate::seqlock::{self, Patience};
+use crate::sync::{Ordering, fence};
 use crate::words::{WORD, Words};
-use crate::{event, lanes, records};
+use crate::{event, lanes, records, sightings, table};
 
-pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt};
+pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, Census, Class, SpawnedAt, Tally};
 use subsystems::Subsystems;
 
 /// A region that was opened for reading.
@@ -48,6 +58,43 @@ pub struct Beat {
     pub mono_ns: u64,
 }
 
+/// The conditions that hold. Bits that are not known are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conditions(u64);
+
+impl Conditions {
+    /// Whether `condition` holds.
+    pub fn has(self, condition: Condition) -> bool {
+        self.0 & condition.bit() != 0
+    }
+}
+
+impl FromIterator<Condition> for Conditions {
+    fn from_iter<I: IntoIterator<Item = Condition>>(conditions: I) -> Self {
+        Self(conditions.into_iter().fold(0, |bits, condition| bits | condition.bit()))
+    }
+}
+
+impl Beat {
+    /// That of the probe's thread, read from a region's header.
+    pub fn of_process(region: Words<'_>) -> Self {
+        Self::read(region, header::PROCESS_BEAT)
+    }
+
+    /// Reads one of a region's header.
+    fn read(region: Words<'_>, at: Range<usize>) -> Self {
+        let count = region.load(at.start);
+        // The time is of this beat, or of a later one.
+        fence(Ordering::Acquire);
+        Self { count, mono_ns: region.load(at.start + 1) }
+    }
+}
+
+/// How far a node says in its region's header that it has come; `None` if it holds no such number.
+pub fn state(region: Words<'_>) -> Option<State> {
+    State::from_word(region.load(header::STATE))
+}
+
 /// Who made a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -61,6 +108,8 @@ pub struct Identity {
     pub writer: String,
     /// The fixed part.
     pub header: HeaderRecord,
+    /// In which clocks the node's times are; zeros where it does not say.
+    pub time: TimeRecord,
 }
 
 impl Identity {
@@ -77,13 +126,146 @@ impl Identity {
             program: text(header::PROGRAM).unwrap_or_default(),
             writer: text(header::WRITER).unwrap_or_default(),
             header,
+            time: TimeRecord::of(region),
         }
+    }
+
+    /// When the region was made, by the node's clocks.
+    pub fn created(&self) -> Moment {
+        let known = |ns: u64| (ns != 0).then_some(i128::from(ns));
+        Moment {
+            unix_ns: i128::from(self.header.created_unix_ns),
+            mono_ns: known(self.time.created_mono_ns),
+            boot_ns: known(self.time.created_boot_ns),
+        }
+    }
+
+    /// The same, to be compared with that of other regions.
+    pub fn birth(&self) -> Birth {
+        let boot_id = (self.header.boot_id != [0, 0]).then_some(self.header.boot_id);
+        // Of the machine, whatever the node's time namespace shows.
+        let offset = i128::from(self.time.mono_offset_ns as i64);
+        let mono_ns = self.created().mono_ns.map(|ns| ns - offset).filter(|_| boot_id.is_some());
+        Birth { boot_id, mono_ns, unix_ns: self.header.created_unix_ns }
     }
 }
 
-/// Turns stamps into times.
+/// When a region was made, for comparing it with others: by the machine's monotonic clock where both were made since the
+/// same boot, else by the wall clock, which may have been set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clock(ClockRecord);
+pub struct Birth {
+    /// Which boot, where that is known.
+    boot_id: Option<[u64; 2]>,
+    /// Where the boot is known.
+    mono_ns: Option<i128>,
+    unix_ns: u64,
+}
+
+/// The place of a region among others: more of what was made later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    is_of_this_boot: bool,
+    boot_unix_ns: u64,
+    boot_id: Option<[u64; 2]>,
+    ns: i128,
+}
+
+impl Birth {
+    /// Whether it was later than `other`.
+    pub fn is_after(&self, other: &Self) -> bool {
+        match (self.mono_ns, other.mono_ns) {
+            (Some(ns), Some(earlier)) if self.boot_id == other.boot_id => ns > earlier,
+            _ => self.unix_ns > other.unix_ns,
+        }
+    }
+
+    /// The rank of each of these. Regions of one boot stand together, those of `this_boot` last; other boots come by their
+    /// newest region.
+    pub fn ranks(all: &[Self], this_boot: Option<[u64; 2]>) -> Vec<Rank> {
+        let rank = |birth: &Self| {
+            let with = |other: &&Self| birth.boot_id.is_some() && other.boot_id == birth.boot_id;
+            let is_told = birth.mono_ns.is_some() && all.iter().filter(with).all(|of| of.mono_ns.is_some());
+            Rank {
+                is_of_this_boot: birth.boot_id.is_some() && birth.boot_id == this_boot,
+                boot_unix_ns: all.iter().filter(with).map(|of| of.unix_ns).max().unwrap_or(birth.unix_ns),
+                boot_id: birth.boot_id,
+                ns: birth.mono_ns.filter(|_| is_told).unwrap_or(i128::from(birth.unix_ns)),
+            }
+        };
+        all.iter().map(rank).collect()
+    }
+}
+
+impl TimeRecord {
+    /// Reads it from a region's header; zeros, which say nothing, in one that is older.
+    pub fn of(region: Words<'_>) -> Self {
+        let mut words = [0u64; size_of::<Self>() / WORD];
+        if let Some(from) = region.slice(header::TIME) {
+            from.copy_to(&mut words);
+        }
+        zerocopy::transmute!(words)
+    }
+}
+
+/// A time, as the clocks of a node told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// UTC nanoseconds since 1970: what people are shown. The clock may have been set since.
+    pub unix_ns: i128,
+    /// By the node's monotonic clock, where that is known.
+    pub mono_ns: Option<i128>,
+    /// By the node's clock since boot, where that is known; it also goes on while the machine is suspended.
+    pub boot_ns: Option<i128>,
+}
+
+impl Moment {
+    /// Whether it was later than `other`, by a clock that nobody sets where they have one in common.
+    pub fn is_after(&self, other: &Self) -> bool {
+        match (self.steady_since(other), self.unix_ns > other.unix_ns) {
+            (Some(ns), _) => ns > 0,
+            (None, is_after) => is_after,
+        }
+    }
+
+    /// By a clock that nobody sets.
+    fn steady_since(&self, earlier: &Self) -> Option<i128> {
+        let difference = |one: Option<i128>, other: Option<i128>| Some(one?.saturating_sub(other?));
+        difference(self.boot_ns, earlier.boot_ns).or(difference(self.mono_ns, earlier.mono_ns))
+    }
+
+    /// How long after `earlier` it was: by a clock that nobody sets, and by the wall clock where there is none in
+    /// common. `None` where that says that it was before, as its being set makes it.
+    pub fn since(&self, earlier: &Self) -> Option<Duration> {
+        let ns = match self.steady_since(earlier) {
+            // Clocks of two processors may differ by a little.
+            Some(ns) => ns.max(0),
+            None => self.unix_ns.saturating_sub(earlier.unix_ns),
+        };
+        (ns >= 0).then(|| Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Turns stamps into times. One that has been told never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clock {
+    /// At least one, by their ticks.
+    sightings: Arc<[Sighting]>,
+    /// The last stamp whose time is known, where that is not all of them.
+    until: Option<u64>,
+    /// *Changes* of the log that it is from.
+    changes: u64,
+}
+
+/// From `ticks` on a tick lasts `ns / per` nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sighting {
+    ticks: u64,
+    unix_ns: i128,
+    mono_ns: u64,
+    boot_ns: Option<u64>,
+    ns: u64,
+    per: u64,
+}
 
 /// The newest dead letters, and how sure that is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,7 +297,8 @@ pub struct ActorTotals {
     pub foreign: u64,
     /// Live actors for which the table had no room at all.
     pub untracked: u64,
-    /// Whether such have ever occurred: the list of live actors may then miss some for good.
+    /// Whether such have ever occurred, or stops of which nobody knows whose they were: the list of live actors may then
+    /// be wrong for good.
     pub inexact: bool,
 }
 
@@ -148,38 +331,80 @@ impl<'a> RegionReader<'a> {
         Identity::of(self.words, self.header)
     }
 
+    /// Major and minor version of its layout.
+    pub fn layout_version(&self) -> (u32, u32) {
+        let version = self.words.load(header::VERSION);
+        ((version >> 32) as u32, version as u32)
+    }
+
     /// How far the node says it has come; `None` if it holds no such number.
     pub fn state(&self) -> Option<State> {
-        State::from_word(self.words.load(header::STATE))
+        state(self.words)
+    }
+
+    /// What became of what the probe was installed on.
+    pub fn conditions(&self) -> Conditions {
+        Conditions(self.words.load(header::CONDITIONS))
     }
 
     /// The beat of the probe's own thread.
     pub fn process_beat(&self) -> Beat {
-        self.beat(header::PROCESS_BEAT.start)
+        Beat::of_process(self.words)
     }
 
     /// The beat of a task of the async runtime.
     pub fn runtime_beat(&self) -> Beat {
-        self.beat(header::RUNTIME_BEAT.start)
+        Beat::read(self.words, header::RUNTIME_BEAT)
     }
 
-    fn beat(&self, word: usize) -> Beat {
-        Beat { count: self.words.load(word), mono_ns: self.words.load(word + 1) }
-    }
-
-    /// The node's clock.
+    /// The node's clock, for stamps of records that were read before.
     pub fn clock(&self) -> Option<Clock> {
         let mut words = [0u64; size_of::<ClockRecord>() / WORD];
-        seqlock::read(self.words.slice(header::CLOCK)?, &mut words).ok()?;
-        Some(Clock(zerocopy::transmute!(words)))
+        // Before the log: no sighting that comes later begins before these ticks.
+        let cell = self.words.slice(header::CLOCK)?;
+        let record = seqlock::read(cell, &mut words).ok().map(|()| zerocopy::transmute!(words));
+        let log = sightings::read(self.section(self.map.sightings), self.map.sightings.stride);
+        Clock::of(&log, record)
+    }
+
+    /// Whether the log of sightings was changed since `clock` was read from it. For a stamp of a record that was read
+    /// before.
+    fn has_newer(&self, clock: &Clock) -> bool {
+        sightings::changes(self.section(self.map.sightings)) != clock.changes
+    }
+
+    /// Gives `see` every stamp that somebody may be told the time of. One pass over all tables and rings.
+    pub fn each_stamp(&self, mut see: impl FnMut(u64)) {
+        let map = &self.map;
+        let tables = [
+            (map.actor_control, map.actor_slots, offset_of!(ActorRecord, spawned) / WORD),
+            (map.instance_control, map.instance_slots, offset_of!(InstanceRecord, since) / WORD),
+        ];
+        for (control, slots, stamp) in tables {
+            let (control, slots, stride) = (self.section(control), self.section(slots), slots.stride);
+            let held = (0..control.len()).filter(|slot| !table::is_free(control.load(*slot)));
+            held.for_each(|slot| see(slots.load(slot * stride + stamp)));
+        }
+        let lanes = (0..self.event_lanes()).map(|lane| self.event_lane(lane));
+        let writes = self.section(map.journal_writes);
+        let rings = [self.dead_letter_ring(), RingReader::new(writes, map.journal_writes.stride)];
+        // Of all rings' records the stamp is the first word.
+        lanes.chain(rings).for_each(|ring| ring.each_first_word(&mut see));
     }
 
     /// The beat of the thread that polls.
     pub fn poll_beat(&self) -> Beat {
-        self.beat(header::POLL_BEAT.start)
+        Beat::read(self.words, header::POLL_BEAT)
     }
 
-    /// The value of a built-in metric; 0 in a region that is older than the metric.
+    /// Which attachments were made. Read before any number: what was counted by then is there.
+    pub fn attached(&self) -> Attached {
+        let attached = Attached::of(self.words.load(header::ATTACHED));
+        fence(Ordering::Acquire);
+        attached
+    }
+
+    /// The value of a built-in metric; 0 in a region that is older than the metric, and where nothing counts it.
     pub fn builtin(&self, metric: Builtin) -> u64 {
         if metric as u64 >= self.header.builtins() {
             return 0;
@@ -191,10 +416,13 @@ impl<'a> RegionReader<'a> {
     pub fn metrics(&self) -> Vec<Metric> {
         let (section, counters) = (self.section(self.map.metrics), self.section(self.map.counters));
         let stride = self.map.metrics.stride;
+        let attached = self.attached();
+        let is_counted =
+            |number: usize| number as u64 >= self.header.builtins() || attached.counts_number(number);
         (0..self.map.metrics.count)
             .filter_map(|number| {
                 let mut metric = read_descriptor(section.slice(number * stride..(number + 1) * stride)?)?;
-                metric.value = match metric.kind {
+                let value = match metric.kind {
                     Kind::Counter => lanes::sum(counters, self.map.counters.stride, number),
                     Kind::Gauge => counters.load(number),
                     Kind::Histogram => {
@@ -204,17 +432,19 @@ impl<'a> RegionReader<'a> {
                         count
                     }
                 };
+                metric.value = (value > 0 || is_counted(number)).then_some(value);
                 Some(metric)
             })
             .collect()
     }
 
-    /// The totals of the actor probe. `stopped` is read before `spawned`, so that `live` is never below the truth.
+    /// The totals of the actor probe. What is subtracted is read before `spawned`, so that `live` is never below the truth.
     pub fn actor_totals(&self) -> ActorTotals {
         let of = |metric| self.builtin(metric);
         let (stopped, replaced) = (of(Builtin::Stopped), of(Builtin::Replaced));
-        let foreign = of(Builtin::Foreign);
         let (matched, untracked_stops) = (of(Builtin::UntrackedMatched), of(Builtin::UntrackedStops));
+        lanes::after_ends();
+        let foreign = of(Builtin::Foreign);
         let untracked_spawns = of(Builtin::UntrackedSpawns);
         let spawned = of(Builtin::Spawned);
         let stopped = stopped.saturating_sub(foreign);
@@ -225,8 +455,17 @@ impl<'a> RegionReader<'a> {
             live: spawned.saturating_sub(stopped).saturating_sub(replaced),
             foreign,
             untracked: untracked_spawns.saturating_sub(untracked_stops).saturating_sub(matched),
-            inexact: untracked_spawns > 0 || untracked_stops > 0,
+            inexact: untracked_spawns > 0 || untracked_stops > 0 || of(Builtin::DoubtfulStops) > 0,
         }
+    }
+
+    /// Whether actors were spawned and all of them have stopped. False where that is not certain: while a stop waits for
+    /// its spawn, and once stops of actors have come that are older than the probe, since others of those may live.
+    pub fn no_actor_is_left(&self) -> bool {
+        let ActorTotals { spawned, live, foreign, inexact, .. } = self.actor_totals();
+        // A stop is counted before it is known to be early.
+        let waits = self.builtin(Builtin::EarlyStops) != self.builtin(Builtin::EarlyStopsDone);
+        spawned > 0 && live == 0 && foreign == 0 && !inexact && !waits
     }
 
     /// How many dead letters there ever were.
@@ -243,9 +482,9 @@ impl<'a> RegionReader<'a> {
     pub fn dead_letters(&self, limit: usize) -> DeadLetters {
         let ring = self.dead_letter_ring();
         let mut names = Names::default();
-        let clock = self.clock();
         let total = ring.head();
         let kept = total.min(ring.capacity());
+        let mut stamps = Vec::new();
         let mut letters = DeadLetters { total, lapped: total - kept, ..DeadLetters::default() };
         let mut words = [0u64; DEAD_LETTER_WORDS];
         let mut patience = Patience::for_a_pass();
@@ -254,16 +493,21 @@ impl<'a> RegionReader<'a> {
             let out = if is_wanted { words.as_mut_slice() } else { &mut [] };
             match ring.read(ticket, out, &mut patience) {
                 Ok(Found::Record) if !is_wanted => {}
-                Ok(Found::Record) => {
-                    match decode_dead_letter(ticket, &words, self, &mut names, clock.as_ref()) {
-                        Some(letter) => letters.recent.push(letter),
-                        None => letters.unreadable += 1,
+                Ok(Found::Record) => match decode_dead_letter(ticket, &words, self, &mut names) {
+                    Some((letter, stamp)) => {
+                        letters.recent.push(letter);
+                        stamps.push(stamp);
                     }
-                }
+                    None => letters.unreadable += 1,
+                },
                 Ok(Found::Lapped) => letters.lapped += 1,
                 Ok(Found::Abandoned) => letters.abandoned += 1,
                 Ok(Found::Pending) | Err(_) => letters.unreadable += 1,
             }
+        }
+        let clock = self.clock();
+        for (letter, stamp) in letters.recent.iter_mut().zip(stamps) {
+            letter.timestamp = time_text(clock.as_ref(), stamp);
         }
         letters
     }
@@ -283,7 +527,7 @@ impl<'a> RegionReader<'a> {
         )
     }
 
-    /// What reads the records of events, with the clock as it is now.
+    /// What reads the records of events.
     pub fn event_decoder(&self) -> EventDecoder<'a> {
         EventDecoder { reader: *self, names: Names::default(), clock: self.clock() }
     }
@@ -332,6 +576,12 @@ impl Names {
         self.get(id)
     }
 
+    /// A mark to which is added what names were found.
+    fn marked(&self, mut mark: DefaultHasher) -> u64 {
+        self.0.hash(&mut mark);
+        mark.finish()
+    }
+
     /// The name, or `?` where the region held none of that number.
     fn get(&self, id: u32) -> &str {
         self.0.get(id as usize).and_then(Option::as_deref).unwrap_or(NO_NAME)
@@ -352,12 +602,15 @@ impl core::fmt::Debug for EventDecoder<'_> {
 }
 
 impl EventDecoder<'_> {
-    /// Reads a record; `None` if it holds what no writer writes.
+    /// Reads a record that was copied before; `None` if it holds what no writer writes.
     pub fn decode(&mut self, words: &[u64; event::EVENT_WORDS]) -> Option<event::Part> {
+        if self.clock.as_ref().is_some_and(|clock| self.reader.has_newer(clock)) {
+            self.clock = self.reader.clock().or(self.clock.take());
+        }
         event::decode(
             words,
             |id| self.names.learn(&self.reader, id).to_owned(),
-            |stamp| self.clock.map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default(),
+            |stamp| time_text(self.clock.as_ref(), stamp),
         )
     }
 }
@@ -380,8 +633,7 @@ fn decode_dead_letter(
     words: &[u64; DEAD_LETTER_WORDS],
     reader: &RegionReader<'_>,
     names: &mut Names,
-    clock: Option<&Clock>,
-) -> Option<DeadLetterRecord> {
+) -> Option<(DeadLetterRecord, u64)> {
     let mut record = records::DeadLetterRecord::new_zeroed();
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
     let mut texts = Texts(&record.text);
@@ -393,38 +645,104 @@ fn decode_dead_letter(
         0 => type_text,
         id => names.learn(reader, id),
     };
-    Some(DeadLetterRecord {
+    let letter = DeadLetterRecord {
         seq: ticket.wrapping_add(1),
         recipient: recipient.to_owned(),
         sender: (record.flags & dead_letter_flags::SENDER != 0).then(|| sender.to_owned()),
         message_type: message_type.to_owned(),
         message_preview: preview.to_owned(),
-        timestamp: clock.map(|clock| rfc3339(clock.unix_ns(record.stamp))).unwrap_or_default(),
-    })
+        timestamp: String::new(),
+    };
+    Some((letter, record.stamp))
+}
+
+/// The time of a stamp as text; empty where it is not known.
+fn time_text(clock: Option<&Clock>, stamp: u64) -> String {
+    clock.and_then(|clock| clock.unix_ns(stamp)).map(rfc3339).unwrap_or_default()
 }
 
 impl Clock {
-    /// The clock of this record.
+    /// The clock of this record alone, as minor versions before 2 tell it.
     pub fn new(record: ClockRecord) -> Self {
-        Self(record)
-    }
-
-    /// UTC nanoseconds since 1970 of a stamp.
-    pub fn unix_ns(&self, stamp: u64) -> i128 {
-        let c = &self.0;
-        let ticks = i128::from(c.last_ticks) - i128::from(c.first_ticks);
-        let ns = i128::from(c.last_mono_ns) - i128::from(c.first_mono_ns);
-        let since = i128::from(stamp) - i128::from(c.first_ticks);
+        let ticks = record.last_ticks.saturating_sub(record.first_ticks);
+        let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
         // Before the second sighting a tick counts as a nanosecond.
-        let elapsed = if ticks > 0 && ns > 0 { since.saturating_mul(ns) / ticks } else { since };
-        elapsed
-            .saturating_add(i128::from(c.first_mono_ns))
-            .saturating_add(i128::from(c.unix_minus_mono_ns as i64))
+        let (ns, per) = if ticks > 0 && ns > 0 { (ns, ticks) } else { (1, 1) };
+        let sighting = Sighting {
+            ticks: record.first_ticks,
+            unix_ns: i128::from(record.first_mono_ns) + i128::from(record.unix_minus_mono_ns as i64),
+            mono_ns: record.first_mono_ns,
+            boot_ns: None,
+            ns,
+            per,
+        };
+        Self { sightings: [sighting].into(), until: None, changes: 0 }
     }
 
-    /// UTC nanoseconds since 1970 of a time of the node's monotonic clock, such as that of a beat.
-    pub fn unix_ns_of_mono(&self, mono_ns: u64) -> i128 {
-        i128::from(mono_ns) + i128::from(self.0.unix_minus_mono_ns as i64)
+    /// The clock of a log of sightings, or without any that of `record`, which was read before.
+    pub fn of(log: &sightings::Sightings, record: Option<ClockRecord>) -> Option<Self> {
+        let Some(last) = log.all.last() else {
+            return Some(Self { changes: log.changes, ..Self::new(record?) });
+        };
+        let until = log.is_open.then(|| record.map_or(last.ticks, |record| record.last_ticks));
+        let sightings = log.all.iter().map(Sighting::of).collect();
+        Some(Self { sightings, until, changes: log.changes })
+    }
+
+    /// UTC nanoseconds since 1970 of a stamp. `None` where the log was being changed, and only the next look can say.
+    pub fn unix_ns(&self, stamp: u64) -> Option<i128> {
+        let sighting = self.sighting_of(stamp)?;
+        Some(sighting.unix_ns.saturating_add(sighting.elapsed_ns(stamp)))
+    }
+
+    /// When a stamp was given.
+    pub fn moment(&self, stamp: u64) -> Option<Moment> {
+        let sighting = self.sighting_of(stamp)?;
+        Some(sighting.moment(sighting.elapsed_ns(stamp)))
+    }
+
+    /// When the node's monotonic clock showed this, as at a beat.
+    pub fn moment_of_mono(&self, mono_ns: u64) -> Moment {
+        let at = self.sightings.iter().rposition(|sighting| sighting.mono_ns <= mono_ns).unwrap_or(0);
+        let sighting = &self.sightings[at];
+        sighting.moment(i128::from(mono_ns) - i128::from(sighting.mono_ns))
+    }
+
+    fn sighting_of(&self, stamp: u64) -> Option<&Sighting> {
+        if self.until.is_some_and(|until| stamp > until) {
+            return None;
+        }
+        let after = self.sightings.partition_point(|sighting| sighting.ticks <= stamp);
+        self.sightings.get(after.saturating_sub(1))
+    }
+}
+
+impl Sighting {
+    fn of(record: &SightingRecord) -> Self {
+        Self {
+            ticks: record.ticks,
+            unix_ns: i128::from(record.unix_ns as i64),
+            mono_ns: record.mono_ns,
+            boot_ns: Some(record.boot_ns),
+            ns: record.rate,
+            per: SightingRecord::RATE_ONE,
+        }
+    }
+
+    /// From its ticks to a stamp.
+    fn elapsed_ns(&self, stamp: u64) -> i128 {
+        let ticks = i128::from(stamp) - i128::from(self.ticks);
+        ticks.saturating_mul(i128::from(self.ns)) / i128::from(self.per)
+    }
+
+    /// So long after it.
+    fn moment(&self, elapsed_ns: i128) -> Moment {
+        let after = |ns: u64| i128::from(ns).saturating_add(elapsed_ns);
+        Moment {
+            unix_ns: self.unix_ns.saturating_add(elapsed_ns),
+            mono_ns: Some(after(self.mono_ns)),
+            boot_ns: self.boot_ns.map(after),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use core::mem::offset_of;
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
+use crate::attached::Attachment;
 use crate::metrics::Builtin;
 use crate::names::put_text;
 use crate::sync::{AtomicU64, Ordering, fence, pause};
@@ -119,7 +120,7 @@ domains! {
         AVAILABLE = 6, "available", "", Flag;
         /// Whether the other side is quarantined.
         QUARANTINED = 7, "quarantined", "", Flag;
-        /// Attempts at the connection.
+        /// Attempts at the connection since it was connected last.
         ATTEMPTS = 8, "attempts", "attempts", Level;
     }
     /// A running stream.
@@ -247,9 +248,9 @@ impl Domain {
 /// An instance.
 ///
 /// ```text
-///  byte 0      16          32      40       42           44     64        192        384
-///       │ key  │ owner key │ since │ domain │ name bytes │ zero │ numbers │ name     │
-///       │ 16   │ 16        │ 8     │ 2      │ 2          │ 20   │ 16 × 8  │ 192      │
+///  byte 0      16          32      40       42           44     56           64        192        384
+///       │ key  │ owner key │ since │ domain │ name bytes │ zero │ counted by │ numbers │ name     │
+///       │ 16   │ 16        │ 8     │ 2      │ 2          │ 12   │ 8          │ 16 × 8  │ 192      │
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -265,7 +266,10 @@ pub struct InstanceRecord {
     /// Bytes of the name.
     pub name_bytes: u16,
     /// Zero.
-    pub reserved: [u32; 5],
+    pub reserved: [u32; 3],
+    /// Bits of the attachments that were made for it alone; see [`crate::attached`]. Before the numbers, so that who reads
+    /// the words in order never takes a number for counted that was not yet.
+    pub counted_by: u64,
     /// The numbers; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
     /// The name.
@@ -274,12 +278,14 @@ pub struct InstanceRecord {
 
 /// Words of an [`InstanceRecord`].
 pub const INSTANCE_WORDS: usize = size_of::<InstanceRecord>() / 8;
+const COUNTED_BY_WORD: usize = offset_of!(InstanceRecord, counted_by) / 8;
 const NUMBERS_WORD: usize = offset_of!(InstanceRecord, numbers) / 8;
 
 const _: () = {
     assert!(size_of::<InstanceRecord>() == 384);
     assert!(offset_of!(InstanceRecord, since) == 8 * crate::table::STAMP_WORD);
     assert!(offset_of!(InstanceRecord, domain) == 40);
+    assert!(offset_of!(InstanceRecord, counted_by) == 56);
     assert!(offset_of!(InstanceRecord, numbers) == 64);
     assert!(offset_of!(InstanceRecord, name) == 192);
 };
@@ -335,6 +341,13 @@ impl<'a> Instances<'a> {
     /// The numbers of an instance that nobody else removes meanwhile.
     pub fn numbers(&self, instance: Instance) -> &'a [AtomicU64] {
         self.table.slot(instance.index).get(NUMBERS_WORD..NUMBERS_WORD + NUMBERS).unwrap_or_default()
+    }
+
+    /// Notes that `attachment` was made for an instance that nobody else removes meanwhile. Wait-free.
+    pub fn attach(&self, instance: Instance, attachment: Attachment) {
+        if let Some(word) = self.table.slot(instance.index).get(COUNTED_BY_WORD) {
+            word.fetch_or(attachment.bit(), Ordering::Release);
+        }
     }
 
     /// Has `work` change the numbers of the instance of this key; `None` if there is none. Wait-free but for `work`.

@@ -19,6 +19,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("an atomscope region is 64-bit little-endian; big-endian targets are not supported");
 
+pub mod attached;
 pub mod decode;
 pub mod document;
 pub mod dto;
@@ -35,8 +36,10 @@ mod models;
 pub mod names;
 pub mod records;
 pub mod region;
+pub mod retention;
 pub mod ring;
 pub mod seqlock;
+pub mod sightings;
 pub mod sync;
 pub mod table;
 #[cfg(not(atomscope_loom))]

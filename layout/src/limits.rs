@@ -49,6 +49,8 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 pub const JOURNAL_WRITE_TEXT_BYTES: usize = 216;
 /// Bytes of a journal's name that are kept in a journal write.
 pub const JOURNAL_NAME_BYTES: usize = 64;
+/// Sightings of a clock at most.
+pub const MAX_SIGHTINGS: usize = 1 << 12;
 /// Sections that the directory has room for.
 pub const MAX_SECTIONS: usize = 32;
 

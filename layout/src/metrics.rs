@@ -46,8 +46,8 @@ pub struct Metric {
     pub help: String,
     /// Counter, gauge or histogram.
     pub kind: Kind,
-    /// Its value at the time of reading; of a histogram how many values it has.
-    pub value: u64,
+    /// Its value at the time of reading; of a histogram how many values it has. `None`: nothing counts it.
+    pub value: Option<u64>,
     /// Of a histogram, the rest.
     pub histogram: Option<Histogram>,
 }
@@ -204,6 +204,10 @@ builtin! {
     NodeMetricSamples = "cluster.metric_samples", "samples", Counter;
     /// Time from one round of the probe's poller to the next; 0 while nothing is polled.
     PollInterval = "poll.interval", "nanoseconds", Gauge;
+    /// Stops that may have been those of actors that are listed, or not; unless it is 0, the list may be wrong by as many.
+    DoubtfulStops = "actors.doubtful_stops", "stops", Counter;
+    /// Rounds of the probe's sampler in which the clock was off and its log had no room to say so.
+    ClockUnlisted = "clock.unlisted", "rounds", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);
@@ -228,7 +232,7 @@ pub fn describe(slot: &[AtomicU64], name: &str, unit: &str, kind: Kind, help: &s
     }
 }
 
-/// Reads a descriptor; `None` if there is none yet or it is not what a writer writes. The value is left at 0.
+/// Reads a descriptor; `None` if there is none yet or it is not what a writer writes. The value is left out.
 pub fn read_descriptor(slot: Words<'_>) -> Option<Metric> {
     let ready = slot.load(0);
     fence(Ordering::Acquire);
@@ -245,7 +249,7 @@ pub fn read_descriptor(slot: Words<'_>) -> Option<Metric> {
         core::str::from_utf8(text).ok().map(str::to_owned)
     };
     let (name, unit, help) = (take(record.name_bytes)?, take(record.unit_bytes)?, take(record.help_bytes)?);
-    Some(Metric { name, unit, help, kind, value: 0, histogram: None })
+    Some(Metric { name, unit, help, kind, value: None, histogram: None })
 }
 
 #[cfg(all(test, not(atomscope_loom)))]

@@ -117,15 +117,24 @@ impl Interner<'_> {
     /// The number of `text`, known by its address: for texts that live as long as the program. The same text at two
     /// addresses gets two numbers. Wait-free.
     pub fn intern_static(&self, text: &'static str) -> Interned {
-        self.intern(static_key(text), text)
+        self.intern_static_as(text, |cell| write_cell(cell, text))
+    }
+
+    /// The same for one that is shown as another text: the first time, `write` writes that, as [`write_cell`] does.
+    pub fn intern_static_as(
+        &self,
+        known_by: &'static str,
+        write: impl FnOnce(&[AtomicU64]) -> bool,
+    ) -> Interned {
+        self.intern(static_key(known_by), write)
     }
 
     /// The number of `text`, known by `hash`, a good 64-bit hash of it. Wait-free.
     pub fn intern_hashed(&self, hash: u64, text: &str) -> Interned {
-        self.intern(hash | 1 << 63, text)
+        self.intern(hash | 1 << 63, |cell| write_cell(cell, text))
     }
 
-    fn intern(&self, key: u64, text: &str) -> Interned {
+    fn intern(&self, key: u64, write: impl FnOnce(&[AtomicU64]) -> bool) -> Interned {
         let count = self.keys.len();
         if count == 0 {
             return Interned::Full;
@@ -146,7 +155,7 @@ impl Interner<'_> {
                 Ok(_) => {
                     let cell =
                         self.cells.get(index * CELL_WORDS..(index + 1) * CELL_WORDS).unwrap_or_default();
-                    return Interned::New { id, cut: write_cell(cell, text) };
+                    return Interned::New { id, cut: write(cell) };
                 }
                 Err(now) if now == key => return Interned::Known(id),
                 Err(_) => {}

@@ -11,10 +11,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, JOURNAL_WRITE_TEXT_BYTES, METRIC_TEXT_BYTES};
 use crate::words::{halves, quarters};
 
-/// What makes a stamp a time. One seqlock cell in the header.
+/// The writer's clock as minor versions before 2 tell it. One seqlock cell in the header.
 ///
-/// A *stamp* is a tick count of the writer's clock. Two sightings of that clock beside the monotonic one give the
-/// rate; the newest difference to UTC gives the date.
+/// Two sightings of that clock beside the monotonic one give the rate; the newest difference to UTC gives the date. Where
+/// there is a log of sightings it makes stamps times, and this record only says how far the log is sure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ClockRecord {
@@ -28,6 +28,61 @@ pub struct ClockRecord {
     pub last_mono_ns: u64,
     /// UTC nanoseconds minus monotonic nanoseconds at the newest sighting; signed, in two's complement.
     pub unix_minus_mono_ns: u64,
+}
+
+/// What a stamp is in time, from `ticks` on until the next sighting. See [`crate::sightings`].
+///
+/// A *stamp* is a tick count of the writer's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SightingRecord {
+    /// The first stamp that it holds for.
+    pub ticks: u64,
+    /// Monotonic nanoseconds of that stamp.
+    pub mono_ns: u64,
+    /// Nanoseconds of that stamp since the machine booted, suspended time included.
+    pub boot_ns: u64,
+    /// UTC nanoseconds since 1970 of that stamp; signed, in two's complement.
+    pub unix_ns: u64,
+    /// Nanoseconds that a tick lasts, times 2⁴⁰; 0 is no sighting.
+    pub rate: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+impl SightingRecord {
+    /// By what [`SightingRecord::rate`] is divided.
+    pub const RATE_ONE: u64 = 1 << 40;
+}
+
+/// In which clocks a node's times are. In the header, written before it is published, never after.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TimeRecord {
+    /// Inode of the node's time namespace; 0 where it or its offsets are not known.
+    pub time_namespace: u64,
+    /// The node's monotonic clock minus the machine's; signed, in two's complement.
+    pub mono_offset_ns: u64,
+    /// The node's clock since boot minus the machine's; signed, in two's complement.
+    pub boot_offset_ns: u64,
+    /// When the region was made, by the node's monotonic clock; 0: unknown.
+    pub created_mono_ns: u64,
+    /// The same by the node's clock since boot; 0: unknown.
+    pub created_boot_ns: u64,
+}
+
+impl TimeRecord {
+    /// The offsets of the monotonic clock and the one since boot in a time namespace, in nanoseconds, from the text of
+    /// `/proc/PID/timens_offsets`.
+    pub fn offsets(text: &str) -> Option<[i64; 2]> {
+        let of = |clock: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(clock))?;
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
+            let (seconds, ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+            seconds.checked_mul(1_000_000_000)?.checked_add(ns)
+        };
+        Some([of("monotonic")?, of("boottime")?])
+    }
 }
 
 /// A live actor (or, with only `key` and `spawned` meant, a stop that came before its spawn). The live words have a
@@ -216,6 +271,9 @@ pub const DEAD_LETTER_HEAD_WORDS: usize = offset_of!(DeadLetterRecord, text) / 8
 
 const _: () = {
     assert!(size_of::<ClockRecord>() == 40);
+    assert!(size_of::<SightingRecord>() == 56);
+    assert!(offset_of!(SightingRecord, rate) == 32);
+    assert!(size_of::<TimeRecord>() == 40);
     assert!(size_of::<ActorRecord>() == 320);
     assert!(offset_of!(ActorRecord, parent_key) == 16);
     assert!(offset_of!(ActorRecord, spawned) == 32);
@@ -242,6 +300,15 @@ mod tests {
     use zerocopy::FromZeros;
 
     use super::*;
+
+    #[test]
+    fn the_offsets_of_a_time_namespace_are_read_as_the_kernel_writes_them() {
+        let text = "monotonic           -5   500000000\nboottime          1000           0\n";
+        assert_eq!(TimeRecord::offsets(text), Some([-4_500_000_000, 1_000_000_000_000]));
+        assert_eq!(TimeRecord::offsets("monotonic 0 0\n"), None);
+        assert_eq!(TimeRecord::offsets("monotonic x 0\nboottime 0 0\n"), None);
+        assert_eq!(TimeRecord::offsets(&format!("monotonic {} 0\nboottime 0 0\n", i64::MAX)), None);
+    }
 
     #[test]
     fn a_head_has_the_words_that_a_record_begins_with() {

@@ -5,25 +5,27 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::attached::{Attached, Attachment};
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
 use crate::histogram::HISTOGRAM_WORDS;
 use crate::instances::InstanceRecord;
 use crate::limits::{
     BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS,
-    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, SEPARATION_BYTES,
+    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS,
+    SEPARATION_BYTES,
 };
-use crate::records::{ActorRecord, ClockRecord, MetricRecord};
+use crate::records::{ActorRecord, ClockRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words};
-use crate::{document, metrics, names, ring, seqlock};
+use crate::{document, metrics, names, ring, seqlock, sightings};
 
 /// The first word of a published region: `ATOMSCPE` in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSCPE");
 /// A reader refuses another major version.
 pub const VERSION_MAJOR: u32 = 1;
 /// A reader reads a newer minor version as far as it knows it.
-pub const VERSION_MINOR: u32 = 1;
+pub const VERSION_MINOR: u32 = 2;
 
 /// Identity and shape of a region: written before it is published, never after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -144,6 +146,31 @@ impl State {
     }
 }
 
+/// What became of what the probe was installed on. The conditions' word of the header has a bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Condition {
+    /// The async runtime of the node was dropped, or is being dropped.
+    RuntimeDropped = 0,
+    /// The actor system was dropped.
+    SystemDropped = 1,
+    /// The living actor system has another spawn observer than the probe's.
+    SpawnHookReplaced = 2,
+    /// The living actor system has another dead-letter observer than the probe's.
+    DeadLetterHookReplaced = 3,
+}
+
+impl Condition {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] =
+        [Self::RuntimeDropped, Self::SystemDropped, Self::SpawnHookReplaced, Self::DeadLetterHookReplaced];
+
+    /// Its bit in the conditions' word.
+    pub fn bit(self) -> u64 {
+        1 << self as u64
+    }
+}
+
 /// Word indices of the header's fields.
 pub mod header {
     use core::ops::Range;
@@ -158,6 +185,12 @@ pub mod header {
     pub const RECORD: Range<usize> = 2..16;
     /// [`super::State`].
     pub const STATE: usize = 16;
+    /// A bit for each [`super::Condition`] that holds.
+    pub const CONDITIONS: usize = 17;
+    /// Bits of the attachments that were made; see [`crate::attached`].
+    pub const ATTACHED: usize = 18;
+    /// [`super::TimeRecord`].
+    pub const TIME: Range<usize> = 19..24;
     /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
     /// Odd while the actor table is being settled.
@@ -196,6 +229,7 @@ const _: () = {
     assert!(size_of::<SectionRecord>() == 64);
     assert!((header::DIRECTORY.end - header::DIRECTORY.start) == MAX_SECTIONS * SECTION_WORDS);
     assert!((header::CLOCK.end - header::CLOCK.start - 1) * WORD == size_of::<ClockRecord>());
+    assert!((header::TIME.end - header::TIME.start) * WORD == size_of::<TimeRecord>());
     // What different threads write lies apart.
     assert!(header::STATE * WORD % SEPARATION_BYTES == 0);
     assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);
@@ -310,6 +344,7 @@ pub struct RegionMap {
     pub documents: Section,
     pub histograms: Section,
     pub journal_writes: Section,
+    pub sightings: Section,
 }
 
 /// What the layout demands of a section: id, how its absence is told, bytes of a record, bounds of its count.
@@ -349,7 +384,7 @@ pub const CLUSTER_DOCUMENT: usize = 0;
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     rule(1, "number of sections (none is that of the counters)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
@@ -410,6 +445,14 @@ const RULES: [Rule; 13] = [
         MAX_JOURNAL_WRITES + 1,
     )
     .since(1),
+    rule(
+        14,
+        "number of sections (none is that of the sightings)",
+        sightings::ROW_BYTES,
+        2,
+        MAX_SIGHTINGS + 1,
+    )
+    .since(2),
 ];
 
 impl RegionMap {
@@ -448,6 +491,7 @@ impl RegionMap {
             (DOCUMENTS, document_bytes),
             (histograms, HISTOGRAM_WORDS * WORD),
             (journal_writes + 1, ring::JOURNAL_WRITE_SLOT_BYTES),
+            (sightings::KEPT + 1, sightings::ROW_BYTES),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -627,7 +671,7 @@ impl RegionMap {
             events,
             rest @ ..,
         ] = sections;
-        let [instance_control, instance_slots, documents, histograms, journal_writes] = rest;
+        let [instance_control, instance_slots, documents, histograms, journal_writes, sightings] = rest;
         Self {
             region_bytes,
             counters,
@@ -643,6 +687,7 @@ impl RegionMap {
             documents,
             histograms,
             journal_writes,
+            sightings,
         }
     }
 
@@ -661,6 +706,7 @@ impl RegionMap {
             self.documents,
             self.histograms,
             self.journal_writes,
+            self.sightings,
         ]
     }
 }
@@ -719,8 +765,15 @@ impl<'a> HeaderWriter<'a> {
         for (slot, (name, unit, kind, help)) in descriptors.chunks(map.metrics.stride).zip(metrics::BUILTIN) {
             metrics::describe(slot, name, unit, *kind, help);
         }
+        self.store(header::ATTACHED, Attached::TOLD, Ordering::Relaxed);
         self.set_clock(clock);
         self.set_state(State::Starting);
+    }
+
+    /// Says in which clocks the node's times are. Before it is published.
+    pub fn set_time(&self, time: TimeRecord) {
+        let words: [u64; size_of::<TimeRecord>() / WORD] = zerocopy::transmute!(time);
+        words::store(self.words(header::TIME), &words);
     }
 
     /// Makes the region readable: version, then magic.
@@ -737,6 +790,30 @@ impl<'a> HeaderWriter<'a> {
     pub fn set_state(&self, state: State) {
         if let Some(word) = self.0.get(header::STATE) {
             word.fetch_max(state as u64, Ordering::Release);
+        }
+    }
+
+    /// Says that `condition` holds from now on.
+    pub fn raise(&self, condition: Condition) {
+        if let Some(word) = self.0.get(header::CONDITIONS) {
+            word.fetch_or(condition.bit(), Ordering::Release);
+        }
+    }
+
+    /// Says that `condition` does not hold any more.
+    pub fn withdraw(&self, condition: Condition) {
+        if let Some(word) = self.0.get(header::CONDITIONS) {
+            word.fetch_and(!condition.bit(), Ordering::Release);
+        }
+    }
+
+    /// Notes that `attachment` was made, before it counts anything; what is polled when it was first asked, so that no
+    /// number is taken for known before it is. A load where it is noted already.
+    pub fn attach(&self, attachment: Attachment) {
+        if let Some(word) = self.0.get(header::ATTACHED) {
+            if word.load(Ordering::Relaxed) & attachment.bit() == 0 {
+                word.fetch_or(attachment.bit(), Ordering::Release);
+            }
         }
     }
 
@@ -766,6 +843,11 @@ impl<'a> HeaderWriter<'a> {
         self.beat(header::RUNTIME_BEAT, mono_ns);
     }
 
+    /// Forgets the runtime's beats, as if none was ever started.
+    pub fn no_runtime_beat(&self) {
+        self.store(header::RUNTIME_BEAT.start, 0, Ordering::Relaxed);
+    }
+
     /// The beat of the thread that polls.
     pub fn poll_beat(&self, mono_ns: u64) {
         self.beat(header::POLL_BEAT, mono_ns);
@@ -774,6 +856,8 @@ impl<'a> HeaderWriter<'a> {
     fn beat(&self, at: core::ops::Range<usize>, mono_ns: u64) {
         if let [count, time] = self.words(at) {
             time.store(mono_ns, Ordering::Relaxed);
+            // Whoever sees the count sees this time or a later one: a first beat never has the time 0.
+            fence(Ordering::Release);
             count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
     }
@@ -784,3 +868,6 @@ impl<'a> HeaderWriter<'a> {
         seqlock::write(self.words(header::CLOCK), &words);
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

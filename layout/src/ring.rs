@@ -156,6 +156,14 @@ impl<'a> RingReader<'a> {
         self.words.load(0)
     }
 
+    /// Gives `see` the first word of each record that stands there, or is being written.
+    pub(crate) fn each_first_word(&self, see: &mut impl FnMut(u64)) {
+        let slots = (1..=self.capacity() as usize).map(|slot| slot * self.stride);
+        let used = slots.take_while(|start| start + SLOT_HEAD_WORDS < self.words.len());
+        used.filter(|start| self.words.load(*start) != 0)
+            .for_each(|start| see(self.words.load(start + SLOT_HEAD_WORDS)));
+    }
+
     /// Copies the record of `ticket` (which must be below a head that was read) into `out`, or says where it went.
     /// Bounded, a whole pass by its `patience`; `Unreadable` only where the section is none.
     pub fn read(&self, ticket: u64, out: &mut [u64], patience: &mut Patience) -> Result<Found, Unreadable> {

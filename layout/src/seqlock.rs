@@ -58,18 +58,26 @@ pub fn write(cell: &[AtomicU64], record: &[u64]) {
 
 /// Copies the record into `out`. Bounded: [`READ_TRIES`] tries.
 pub fn read(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
-    let Some(words) = cell.slice(1..cell.len()) else { return Err(Unreadable::Corrupt) };
     for attempt in 0..READ_TRIES {
-        let before = cell.load(0);
-        fence(Ordering::Acquire);
-        if before & 1 == 0 {
-            words.copy_to(out);
-            fence(Ordering::Acquire);
-            if cell.load(0) == before {
-                return Ok(());
-            }
+        match read_once(cell, out) {
+            Err(Unreadable::Busy) => pause(attempt),
+            read => return read,
         }
-        pause(attempt);
+    }
+    Err(Unreadable::Busy)
+}
+
+/// The same in a single try.
+pub fn read_once(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
+    let Some(words) = cell.slice(1..cell.len()) else { return Err(Unreadable::Corrupt) };
+    let before = cell.load(0);
+    fence(Ordering::Acquire);
+    if before & 1 == 0 {
+        words.copy_to(out);
+        fence(Ordering::Acquire);
+        if cell.load(0) == before {
+            return Ok(());
+        }
     }
     Err(Unreadable::Busy)
 }

@@ -20,6 +20,9 @@
 //! have overlooked an older one, and only there it looks again. *Changing* marks a BUSY that stands all the while and is
 //! PLUS again in a moment: a stop that meets it cannot tell whether that is its own actor, and leaves its mark.
 //!
+//! A stop that waits says whose it may be ([`Whose`]): that of an actor older than the hooks meets no spawn, and an actor
+//! that is spawned under its path must not be taken for it.
+//!
 //! A key has two buckets of eight slots. An entry that finds both full is *spilled*: only a hash word with a sign
 //! stays of it. One that finds no room there either is the caller's to count.
 //!
@@ -29,6 +32,8 @@
 //! | BUSY | whoever swapped it in |
 //! | PLUS, MINUS | nobody writes it; readers copy it between two looks at the control word. The live words are stored to by their owners at any time |
 
+use core::ops::Range;
+
 use crate::limits::BUCKET_SLOTS;
 use crate::seqlock::{Patience, READ_TRIES, Unreadable};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -36,7 +41,10 @@ use crate::words::{self, Words};
 
 /// Word of the record that holds the stamp by which entries of one key are told older from newer.
 pub const STAMP_WORD: usize = 4;
-/// Words of the record that a MINUS needs: key, parent's key (unused), stamp.
+/// Word of a MINUS that says whose stop it is; the next one says in which round it was seen first. A PLUS has its
+/// parent's key there.
+const WHOSE_WORD: usize = 2;
+/// Words of the record that a MINUS needs: key, whose, first round, stamp.
 const MINUS_WORDS: usize = STAMP_WORD + 1;
 
 /// 128-bit hash of a path.
@@ -92,6 +100,48 @@ pub enum Sign {
     Plus,
     /// A stop that came before its spawn.
     Minus,
+}
+
+/// Whose stop it is that found no spawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// That of an actor whose spawn is told, perhaps only in a moment.
+    Awaited,
+    /// Nobody knows: that of such an actor, or of one that is older than the hooks.
+    Unknown,
+    /// That of an actor whose spawn would have been told by now: of one that is older than the hooks.
+    Outlived,
+    /// That of an actor older than the hooks, unless its spawn was told just as they were installed.
+    Older,
+}
+
+impl Whose {
+    const ALL: [Self; 4] = [Self::Awaited, Self::Unknown, Self::Outlived, Self::Older];
+
+    /// Whether the stop may be that of a spawn which it meets.
+    pub fn is_of_a_spawn(self) -> bool {
+        matches!(self, Self::Awaited | Self::Unknown)
+    }
+
+    /// Damage reads as unknown.
+    fn from_word(word: u64) -> Self {
+        usize::try_from(word).ok().and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Unknown)
+    }
+}
+
+/// A stop that has met no spawn of its own, as [`Table::settle_telling`] shows it.
+#[derive(Debug)]
+pub struct WaitingStop {
+    /// Of its key.
+    pub fingerprint: u64,
+    /// Whose it is. What is set here stays with the stop, unless it is spilled: of such one nothing is kept.
+    pub whose: Whose,
+    /// The round in which it was seen first, or 0. Stays with the stop as well.
+    pub first_round: u64,
+    /// Whether only a hash word is kept of it.
+    pub is_spilled: bool,
+    /// Whether a spawn of its key stands that is another actor's. Then the stop is given up in any case.
+    pub is_beside_a_spawn: bool,
 }
 
 const STATE_MASK: u64 = 3;
@@ -216,6 +266,18 @@ impl Arrival<'_> {
     }
 }
 
+/// What a stop that is being settled met.
+enum Met {
+    /// A spawn that may be its own; that is gone now.
+    Spawn,
+    /// A spawn that is another actor's; that stands.
+    Another,
+    /// A record that is being changed.
+    InHand,
+    /// Nothing.
+    Nothing,
+}
+
 /// The oldest spawn of a key.
 enum Oldest {
     /// None stands.
@@ -224,6 +286,11 @@ enum Oldest {
     InHand,
     /// This one, with its stamp. Whoever acts on it must swap the control word that comes with it.
     Found(usize, Control, u64),
+}
+
+/// Whether nothing stands in the slot of this control word.
+pub(crate) fn is_free(control: u64) -> bool {
+    Control(control).state() == FREE
 }
 
 fn state_of(sign: Sign) -> u64 {
@@ -242,6 +309,8 @@ pub enum Taken {
         /// When the entry was made.
         stamp: u64,
     },
+    /// A waiting stop of the table; it is gone now. If it is not [of a spawn](Whose::is_of_a_spawn), look again.
+    Stop(Whose),
     /// A spilled entry; it is gone now.
     Spilled,
     /// There was none that could be had.
@@ -401,6 +470,11 @@ impl<'a> Table<'a> {
         self.find(key, PLUS, true).0.map(|(_, _, stamp)| stamp)
     }
 
+    /// The stamp of the oldest spawn under this key, if one stands.
+    pub fn oldest_spawn(&self, key: Key) -> Option<u64> {
+        self.find(key, PLUS, false).0.map(|(_, _, stamp)| stamp)
+    }
+
     /// Takes the oldest entry of this key and sign out of the bag. A stop is not taken while an earlier spawn of its key
     /// may stand: it is that one's, and the two are left to [`Table::settle`]. (A spawn that took it would leave the
     /// earlier one's record to stand for its own.) A spawn is not taken while one of its key is being changed.
@@ -462,12 +536,13 @@ impl<'a> Table<'a> {
     #[cold]
     fn take_minus(&self, key: Key) -> Taken {
         for _ in 0..2 * BUCKET_SLOTS {
-            let (Some((index, control, stamp)), _) = self.find(key, MINUS, false) else { break };
+            let (Some((index, control, _)), _) = self.find(key, MINUS, false) else { break };
             if self.may_stand(key) {
                 return Taken::Nothing;
             }
+            let whose = self.whose(index);
             if self.swap(index, control, control.freed()) {
-                return Taken::Entry { stamp };
+                return Taken::Stop(whose);
             }
         }
         if self.spill_used.load(Ordering::Relaxed) != 0
@@ -499,6 +574,12 @@ impl<'a> Table<'a> {
         Some(Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]))
     }
 
+    /// Whose the stop in a slot is.
+    fn whose(&self, index: usize) -> Whose {
+        let word = self.slot(index).get(WHOSE_WORD);
+        Whose::from_word(word.map_or(0, |word| word.load(Ordering::Relaxed)))
+    }
+
     #[inline]
     fn swap(&self, index: usize, from: Control, to: Control) -> bool {
         self.control.get(index).is_some_and(|word| {
@@ -512,6 +593,11 @@ impl<'a> Table<'a> {
 
     fn spill_words(&self, group: usize) -> &'a [AtomicU64] {
         self.spill.get(group * BUCKET_SLOTS..(group + 1) * BUCKET_SLOTS).unwrap_or_default()
+    }
+
+    fn is_spilled(&self, group: usize, fingerprint: u64, sign: Sign) -> bool {
+        let wanted = fingerprint | state_of(sign);
+        self.spill_words(group).iter().any(|word| word.load(Ordering::Relaxed) == wanted)
     }
 
     fn take_spilled(&self, group: usize, fingerprint: u64, sign: Sign) -> bool {
@@ -550,8 +636,14 @@ impl<'a> Table<'a> {
 
     /// Puts the mark of a stop whose spawn has not come yet.
     pub fn put_stop(&self, key: Key, stamp: u64) -> Put {
+        self.put_stop_of(Whose::Awaited, key, stamp)
+    }
+
+    /// Puts the mark of a stop that found no spawn. Of a spilled one nobody knows later whose it is.
+    pub fn put_stop_of(&self, whose: Whose, key: Key, stamp: u64) -> Put {
         let mut record = [0u64; MINUS_WORDS];
-        (record[0], record[1], record[STAMP_WORD]) = (key.0[0], key.0[1], stamp);
+        (record[0], record[1]) = (key.0[0], key.0[1]);
+        (record[WHOSE_WORD], record[STAMP_WORD]) = (whose as u64, stamp);
         self.put(key, Sign::Minus, &record)
     }
 
@@ -594,15 +686,15 @@ impl<'a> Table<'a> {
     /// Removes each waiting stop together with its spawn. `expire` is asked for each stop that has no spawn, with its
     /// key's fingerprint, and says whether to give it up. One pass over the control words; threads that settle at the
     /// same time leave each other's entries alone.
-    pub fn settle(&self, expire: impl FnMut(u64) -> bool) -> Settled {
-        self.settle_telling(expire, |_| {})
+    pub fn settle(&self, mut expire: impl FnMut(u64) -> bool) -> Settled {
+        self.settle_telling(|stop| expire(stop.fingerprint), |_| {})
     }
 
-    /// The same, which also shows the record of each spawn that it removes to `stopped`. (Of a spilled one there is
-    /// none.)
+    /// The same: `expire` sees all that is known of a stop, and `stopped` the record of each spawn that is removed. (Of a
+    /// spilled one there is none.)
     pub fn settle_telling(
         &self,
-        mut expire: impl FnMut(u64) -> bool,
+        mut expire: impl FnMut(&mut WaitingStop) -> bool,
         mut stopped: impl FnMut(&[AtomicU64]),
     ) -> Settled {
         let mut settled = Settled::default();
@@ -616,18 +708,25 @@ impl<'a> Table<'a> {
                 continue;
             }
             let Some(key) = self.key(index) else { continue };
-            let taken = self.take_showing(key, &mut stopped);
-            let outcome = if taken == Some(true) {
-                settled.pairs += 1;
-                FREE
-            } else if taken.is_some() && expire(key.fingerprint()) {
-                settled.expired += 1;
-                FREE
-            } else {
-                settled.waiting += 1;
-                MINUS
+            let freed = match self.settle_stop(index, key, &mut stopped) {
+                Met::Spawn => {
+                    settled.pairs += 1;
+                    true
+                }
+                Met::InHand => false,
+                Met::Another => {
+                    self.expires(index, key, true, &mut expire);
+                    settled.expired += 1;
+                    true
+                }
+                Met::Nothing => {
+                    let expires = self.expires(index, key, false, &mut expire);
+                    settled.expired += u64::from(expires);
+                    expires
+                }
             };
-            let left = if outcome == FREE { control.freed() } else { control };
+            settled.waiting += u64::from(!freed);
+            let left = if freed { control.freed() } else { control };
             word.store(left.0, Ordering::Release);
         }
         for group in 0..self.spill.len() / BUCKET_SLOTS {
@@ -647,7 +746,13 @@ impl<'a> Table<'a> {
                 {
                     settled.pairs += 1;
                     0
-                } else if expire(fingerprint) {
+                } else if expire(&mut WaitingStop {
+                    fingerprint,
+                    whose: Whose::Awaited,
+                    first_round: 0,
+                    is_spilled: true,
+                    is_beside_a_spawn: false,
+                }) {
                     settled.expired += 1;
                     0
                 } else {
@@ -660,21 +765,51 @@ impl<'a> Table<'a> {
         settled
     }
 
-    /// Takes the oldest spawn of this key, and shows its record while it is in hand. `None` where that must wait.
-    fn take_showing(&self, key: Key, show: impl FnOnce(&[AtomicU64])) -> Option<bool> {
+    /// Takes the oldest spawn of the key of a stop that is in hand, if that may be its own, and shows its record.
+    fn settle_stop(&self, index: usize, key: Key, show: impl FnOnce(&[AtomicU64])) -> Met {
+        let is_of_a_spawn = self.whose(index).is_of_a_spawn();
         for _ in 0..2 * BUCKET_SLOTS {
             match self.oldest(key) {
+                Oldest::Found(..) if !is_of_a_spawn => return Met::Another,
                 Oldest::Found(index, control, _) => {
                     if self.swap(index, control, control.with_state(BUSY)) {
                         self.show_and_free(index, control, show);
-                        return Some(true);
+                        return Met::Spawn;
                     }
                 }
-                Oldest::InHand => return None,
+                Oldest::InHand => return Met::InHand,
                 Oldest::None => break,
             }
         }
-        Some(self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Plus))
+        let (group, fingerprint) = (self.spill_group(key), key.fingerprint());
+        match is_of_a_spawn {
+            true if self.take_spilled(group, fingerprint, Sign::Plus) => Met::Spawn,
+            false if self.is_spilled(group, fingerprint, Sign::Plus) => Met::Another,
+            _ => Met::Nothing,
+        }
+    }
+
+    /// Asks `expire` about a stop that is in hand, and writes down what that has changed.
+    fn expires(
+        &self,
+        index: usize,
+        key: Key,
+        is_beside_a_spawn: bool,
+        mut expire: impl FnMut(&mut WaitingStop) -> bool,
+    ) -> bool {
+        let slot = self.slot(index);
+        let Some([_, _, whose, first_round]) = slot.first_chunk::<STAMP_WORD>() else { return false };
+        let mut stop = WaitingStop {
+            fingerprint: key.fingerprint(),
+            whose: Whose::from_word(whose.load(Ordering::Relaxed)),
+            first_round: first_round.load(Ordering::Relaxed),
+            is_spilled: false,
+            is_beside_a_spawn,
+        };
+        let expires = expire(&mut stop);
+        whose.store(stop.whose as u64, Ordering::Relaxed);
+        first_round.store(stop.first_round, Ordering::Relaxed);
+        expires
     }
 
     fn take_by_fingerprint(&self, fingerprint: u64, show: impl FnOnce(&[AtomicU64])) -> bool {
@@ -809,6 +944,34 @@ impl<'a> TableReader<'a> {
             }
         }
         Err(Unreadable::Busy)
+    }
+
+    /// What slot `index` holds, as a number: another one whenever it holds something else.
+    pub fn version(&self, index: usize) -> u64 {
+        self.control.load(index)
+    }
+
+    /// Has the processor fetch what stands in some slots, all at once: they lie too far apart for it to see which come next,
+    /// and a pass that met them one by one would wait for each.
+    pub fn fetch(&self, slots: Range<usize>) {
+        let held = slots.filter(|index| Control(self.control.load(*index)).state() != FREE);
+        let words = held.filter_map(|index| {
+            let at = index * self.stride;
+            self.slots.slice(at..at + 1).map(|slot| slot.load(0))
+        });
+        core::hint::black_box(words.fold(0, |all, word| all ^ word));
+    }
+
+    /// The fingerprints of those keys of which there may be several entries here: those of stops, and of spawns that were
+    /// put beside another entry. One whose entries come or go meanwhile may be missing, or be none.
+    pub fn beside_others(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let Self { control, slots, stride, .. } = *self;
+        (0..control.len()).filter_map(move |index| {
+            let held = Control(control.load(index));
+            let is_beside = held.state() == MINUS || held.state() == PLUS && held.is_later();
+            let first = is_beside.then(|| slots.slice(index * stride..(index + 1) * stride))?;
+            Some(Key([first?.load(0), 0]).fingerprint())
+        })
     }
 
     /// The spilled entries: fingerprint and sign.

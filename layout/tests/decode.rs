@@ -5,8 +5,10 @@
 
 mod support;
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::{ActorEntry, ActorTotals, Actors, Beat, DeadLetters};
 use atomscope_layout::dto::{ActorStatus, DeadLetterRecord, NodeSnapshot};
+use atomscope_layout::instances::{Domain, InstanceRecord, Instances, lease, shard_region};
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, BUCKET_SLOTS, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
@@ -14,10 +16,10 @@ use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
     ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, actor_flags, dead_letter_flags, live,
 };
-use atomscope_layout::region::State;
+use atomscope_layout::region::{State, header};
 use atomscope_layout::ring::Written;
-use atomscope_layout::sync::Ordering;
-use atomscope_layout::table::{Key, Put, Settled, Sign, Taken};
+use atomscope_layout::sync::{AtomicU64, Ordering};
+use atomscope_layout::table::{Key, Put, Settled, Sign, Table, Taken};
 use atomscope_layout::{Capacities, records};
 use support::{HEADER, Region};
 use zerocopy::FromZeros;
@@ -576,9 +578,9 @@ fn a_metric_of_the_applications_own_stands_beside_the_builtin_ones() {
     count(&region, 1, Builtin::SamplerRounds, 4);
     let found = region.read().metrics();
     assert_eq!(found.len(), number + 1);
-    assert_eq!((found[number].name.as_str(), found[number].value), ("queue", 12));
+    assert_eq!((found[number].name.as_str(), found[number].value), ("queue", Some(12)));
     let rounds = &found[Builtin::SamplerRounds as usize];
-    assert_eq!((rounds.name.as_str(), rounds.kind, rounds.value), ("sampler.rounds", Kind::Counter, 4));
+    assert_eq!((rounds.name.as_str(), rounds.kind, rounds.value), ("sampler.rounds", Kind::Counter, Some(4)));
 }
 
 #[test]
@@ -600,4 +602,60 @@ fn a_snapshot_holds_the_tree_and_the_letters() {
     assert_eq!((snapshot.node.as_str(), snapshot.generated_at.as_str()), ("node-1", "then"));
     assert_eq!((snapshot.actors.total, snapshot.dead_letters.len()), (2, 1));
     assert_eq!(snapshot.actors.roots[0].children[0].name, "b");
+}
+
+#[test]
+fn a_number_that_nothing_counts_is_unknown_until_it_is_not_zero() {
+    let region = Region::small();
+    let value = |metric: Builtin| region.read().metrics()[metric as usize].value;
+    assert_eq!((value(Builtin::DDataUpdates), value(Builtin::KeysUnlisted)), (None, Some(0)));
+    region.header().attach(Attachment::DDataStore);
+    assert_eq!((value(Builtin::DDataUpdates), value(Builtin::PersistenceEvents)), (Some(0), None));
+    count(&region, 1, Builtin::PersistenceEvents, 3);
+    assert_eq!(value(Builtin::PersistenceEvents), Some(3));
+    // As before 1.2: nothing is told of what is attached.
+    region.memory.words()[header::ATTACHED].store(0, Ordering::Relaxed);
+    assert_eq!((value(Builtin::DDataUpdates), value(Builtin::GossipSent)), (Some(0), Some(0)));
+    region.memory.words()[header::ATTACHED].store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(value(Builtin::GossipSent), Some(0));
+}
+
+#[test]
+fn a_number_of_an_instance_is_known_by_its_own_attachments_or_by_those_of_all() {
+    let region = Region::new(&Capacities { instances: 8, ..support::SMALL });
+    let (control, slots) =
+        (region.section(region.map.instance_control), region.section(region.map.instance_slots));
+    let no_spill = AtomicU64::new(0);
+    let pins: Vec<_> = (0..region.map.instance_slots.count).map(|_| AtomicU64::new(0)).collect();
+    let table = Table::new(control, slots, region.map.instance_slots.stride, &[], &no_spill);
+    let instances = Instances::new(table, &pins);
+    let make = |number: u64, name| {
+        let (record, _) =
+            InstanceRecord::new(Key([number << 40, number]), None, number, Domain::ShardRegion, name);
+        instances.make(&record).unwrap()
+    };
+    let (one, _other) = (make(1, "one"), make(2, "other"));
+    let told = |field: usize| {
+        let list = region.read().instances();
+        let of: Vec<_> = list.of(Domain::ShardRegion).map(|entry| entry.number(field)).collect();
+        (of, list.sum(Domain::ShardRegion, field))
+    };
+    assert_eq!(told(shard_region::RECEIVED), (vec![None, None], None));
+    region.header().attach(Attachment::ShardExtractor);
+    assert_eq!(told(shard_region::RECEIVED), (vec![None, None], None), "it is another region's");
+    instances.attach(one, Attachment::ShardExtractor);
+    assert_eq!(told(shard_region::RECEIVED), (vec![Some(0), None], Some(0)));
+    assert_eq!(told(shard_region::MESSAGES), (vec![None, None], None));
+    instances.numbers(one)[shard_region::MESSAGES].store(3, Ordering::Relaxed);
+    assert_eq!(told(shard_region::MESSAGES), (vec![Some(3), None], Some(3)));
+    region.header().attach(Attachment::PassivationCalls);
+    assert_eq!(told(shard_region::PASSIVATED), (vec![Some(0), Some(0)], Some(0)));
+    let list = region.read().instances();
+    assert_eq!((list.count(Domain::ShardRegion), list.count(Domain::Lease)), (Some(2), None));
+    assert_eq!(list.sum(Domain::Lease, lease::LOST), None);
+    region.header().attach(Attachment::Lease);
+    let list = region.read().instances();
+    assert_eq!((list.count(Domain::Lease), list.sum(Domain::Lease, lease::LOST)), (Some(0), Some(0)));
+    let json = serde_json::to_value(&list.entries[1]).unwrap();
+    assert_eq!((&json["received"], &json["passivated"]), (&serde_json::Value::Null, &serde_json::json!(0)));
 }

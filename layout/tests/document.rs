@@ -8,21 +8,23 @@ mod support;
 
 use std::mem::{offset_of, size_of, size_of_val};
 
+use atomscope_layout::attached::{Attached, Attachment, Reach};
 use atomscope_layout::dto::MAX_TREE_LEVELS;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, PATH_CUT_MARK, SEPARATION_BYTES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS, PATH_CUT_MARK,
+    SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
-    ActorRecord, ClockRecord, DeadLetterRecord, JournalWriteRecord, MetricRecord, actor_flags,
-    dead_letter_flags, live,
+    ActorRecord, ClockRecord, DeadLetterRecord, JournalWriteRecord, MetricRecord, SightingRecord, TimeRecord,
+    actor_flags, dead_letter_flags, live,
 };
 use atomscope_layout::region::{
-    HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR,
-    header,
+    Condition, HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR,
+    VERSION_MINOR, header,
 };
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;
@@ -99,6 +101,15 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
     }));
     check(fields!(SectionRecord { id, offset_bytes, count, stride_bytes, record_bytes, reserved }));
     check(fields!(ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns }));
+    check(fields!(SightingRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved }));
+    check(fields!(TimeRecord {
+        time_namespace,
+        mono_offset_ns,
+        boot_offset_ns,
+        created_mono_ns,
+        created_boot_ns,
+    }));
+    assert_eq!(SightingRecord::RATE_ONE, 1 << 40);
     check(fields!(MetricRecord { ready, name_bytes, unit_bytes, help_bytes, reserved, text }));
     check(fields!(ActorRecord {
         key,
@@ -133,7 +144,17 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         reserved,
         text,
     }));
-    check(fields!(InstanceRecord { key, owner, since, domain, name_bytes, reserved, numbers, name }));
+    check(fields!(InstanceRecord {
+        key,
+        owner,
+        since,
+        domain,
+        name_bytes,
+        reserved,
+        counted_by,
+        numbers,
+        name
+    }));
     let (heading, mut fields, bytes) =
         fields!(EventRecord { stamp, type_id, flags, text_bytes, kind, part, parts, numbers, text });
     let at = fields.iter().position(|(name, ..)| name == "text_bytes").unwrap();
@@ -153,6 +174,9 @@ fn the_header_is_documented_as_it_is() {
         words("version", header::VERSION..header::VERSION + 1),
         words("record", header::RECORD),
         words("state", header::STATE..header::STATE + 1),
+        words("conditions", header::CONDITIONS..header::CONDITIONS + 1),
+        words("attached", header::ATTACHED..header::ATTACHED + 1),
+        words("time", header::TIME),
         words("process_beat", header::PROCESS_BEAT),
         words("settling", header::SETTLING..header::SETTLING + 1),
         words("runtime_beat", header::RUNTIME_BEAT),
@@ -173,6 +197,10 @@ fn the_header_is_documented_as_it_is() {
     assert_eq!(
         numbers("## How a node is", &["state", "number"]),
         states.map(|s| (format!("{s:?}"), s as usize))
+    );
+    assert_eq!(
+        numbers("## How a node is", &["condition", "bit"]),
+        Condition::ALL.map(|c| (format!("{c:?}"), c.bit().trailing_zeros() as usize))
     );
 }
 
@@ -208,6 +236,7 @@ fn the_sections_are_documented_as_they_are() {
         ("documents", map.documents),
         ("histograms", map.histograms),
         ("journal writes", map.journal_writes),
+        ("sightings", map.sightings),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -231,7 +260,10 @@ fn the_sections_are_documented_as_they_are() {
     // The first two had to have room for fewer metrics in minor version 0.
     let found: Vec<_> = found.collect();
     assert_eq!(least[..2], [(1, 256), (32, 256)]);
-    assert_eq!(found[2..], least[2..]);
+    // Nobody asks for less room for sightings.
+    let sightings = least.len() - 1;
+    assert_eq!(found[2..sightings], least[2..sightings]);
+    assert_eq!(found[sightings].1, least[sightings].1);
     assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES), (256, 384));
     let slot = table("## Rings", &["field", "offset", "bytes", "what"]);
     let offsets: Vec<_> = slot.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap())).collect();
@@ -253,6 +285,7 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_DOCUMENT_BYTES", MAX_DOCUMENT_BYTES),
         ("MAX_HISTOGRAMS", MAX_HISTOGRAMS),
         ("MAX_JOURNAL_WRITES", MAX_JOURNAL_WRITES),
+        ("MAX_SIGHTINGS", MAX_SIGHTINGS),
     ];
     // The tree's levels are no limit of a region, but of what is told of it.
     assert!(DOCUMENT.contains(&format!("the {}st level", MAX_TREE_LEVELS + 1)));
@@ -386,6 +419,27 @@ fn the_domains_of_instances_are_documented_as_they_are() {
     assert_eq!(told, known.collect::<Vec<_>>());
 }
 
+#[test]
+fn the_attachments_and_what_they_count_are_documented_as_they_are() {
+    let known = Attachment::ALL.iter().map(|attachment| {
+        let metrics: Vec<_> = attachment.metrics().iter().map(|metric| BUILTIN[*metric as usize].0).collect();
+        let numbers = attachment.counts().iter().map(|counts| {
+            let fields = counts.places.iter().map(|place| counts.domain.fields()[*place].name);
+            let reach = match counts.reach {
+                Reach::All => "",
+                Reach::Each => "each of ",
+            };
+            format!("{reach}{}: {}", counts.domain.name(), fields.collect::<Vec<_>>().join(", "))
+        });
+        let numbers = numbers.collect::<Vec<_>>().join("; ");
+        let bit = (*attachment as u32).to_string();
+        vec![bit, attachment.name().to_owned(), metrics.join(", "), numbers]
+    });
+    let told = table("## What is counted", &["bit", "attachment", "metrics", "numbers of instances"]);
+    assert_eq!(told, known.collect::<Vec<_>>());
+    assert_eq!(Attached::TOLD, 1 << 63);
+}
+
 /// Characters for a byte in a drawing.
 const BYTE: usize = 8;
 
@@ -453,7 +507,9 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "## The header",
         "### HeaderRecord",
         "### SectionRecord",
+        "### TimeRecord",
         "### ClockRecord",
+        "### SightingRecord",
         "### MetricRecord",
         "### ActorRecord",
         "### DeadLetterRecord",

@@ -7,17 +7,20 @@ mod support;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use atomscope_layout::decode::{Clock, RegionReader, rfc3339};
+use atomscope_layout::decode::{ActorList, Class, Clock, RegionReader, rfc3339};
 use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
     MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
-use atomscope_layout::records::ClockRecord;
+use atomscope_layout::records::{
+    ACTOR_LIVE_WORD, ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord, actor_flags, live,
+};
 use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
 use atomscope_layout::ring::{Found, Ring, RingReader, Written};
 use atomscope_layout::seqlock::Patience;
+use atomscope_layout::sightings::Sightings;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, Taken};
 use atomscope_layout::words::prefix;
@@ -27,6 +30,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use support::{Region, hostile};
+use zerocopy::FromZeros as _;
 
 fn words(count: usize) -> Vec<AtomicU64> {
     (0..count).map(|_| AtomicU64::new(0)).collect()
@@ -468,6 +472,89 @@ proptest! {
 
 // ---- the map
 
+// ---- the census of the actors
+
+/// A region of few actors, of which `Step` changes one. What is told of an actor hangs together with its number.
+fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
+    let table = region.table();
+    match step {
+        Step::Spawn(which) => {
+            let mut record = ActorRecord::new_zeroed();
+            (record.key, record.spawned) = (keys[which].0, now);
+            let path = format!("/{which}");
+            // Some types have a number, some depths are known, and one type has both a number and a text.
+            let type_text = if which % 2 == 0 { "" } else { ["shop::Order", "shop::Shelf"][which / 2 % 2] };
+            record.type_id = if type_text.is_empty() { type_id } else { 0 };
+            if which % 3 == 0 {
+                record.flags = actor_flags::DEPTH;
+                record.live[live::MAILBOX_DEPTH] = now % 5;
+            }
+            (record.path_bytes, record.type_bytes) = (path.len() as u16, type_text.len() as u16);
+            record.text[..path.len()].copy_from_slice(path.as_bytes());
+            record.text[path.len()..][..type_text.len()].copy_from_slice(type_text.as_bytes());
+            let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+            if table.take(keys[which], Sign::Minus) == Taken::Nothing {
+                let _ = table.put(keys[which], Sign::Plus, &words);
+            }
+        }
+        Step::Stop(which) => {
+            if table.take(keys[which], Sign::Plus) == Taken::Nothing {
+                let _ = table.put_stop(keys[which], now);
+            }
+        }
+        Step::Update(which) => {
+            table.update(keys[which], |slot| {
+                slot[ACTOR_LIVE_WORD + live::MAILBOX_DEPTH].store(now % 7, Ordering::Relaxed);
+            });
+        }
+        Step::Settle => _ = table.settle(|_| false),
+    }
+}
+
+/// The classes of a list, as naive as can be.
+fn classes_of(list: &ActorList) -> Vec<Class> {
+    let mut names: Vec<&str> = list.iter().map(|actor| actor.actor_type()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let class = |name: &&str| {
+        let of = || list.iter().filter(|actor| actor.actor_type() == *name);
+        let depths = || of().filter_map(|actor| actor.mailbox_depth());
+        Class {
+            actor_type: (*name).to_owned(),
+            actors: of().count() as u64,
+            waiting: depths().next().map(|_| depths().sum()),
+            deepest: depths().max(),
+            oldest: of().filter_map(|actor| actor.spawned()).min_by_key(|moment| moment.unix_ns),
+        }
+    };
+    let mut classes: Vec<Class> = names.iter().map(class).collect();
+    classes.sort_by_key(|class| std::cmp::Reverse((class.waiting.unwrap_or(0), class.actors)));
+    classes
+}
+
+proptest! {
+    #[test]
+    fn a_census_says_what_a_list_says_and_both_know_when_something_has_changed(
+        alike in 0u8..3,
+        steps in steps(12),
+    ) {
+        let keys = keys(alike);
+        let region = Region::small();
+        let Interned::New { id, .. } = region.names().intern_static("shop::Order") else { panic!("not new") };
+        let mut before = None;
+        for (step, now) in steps.into_iter().zip(1..) {
+            step_in(&region, &keys, id, step, now);
+            let (list, census) = (region.read().actor_list(), region.read().census());
+            prop_assert_eq!(&census.classes, &classes_of(&list));
+            prop_assert_eq!((census.tally, census.mark), (list.tally(), list.mark()));
+            let told = (serde_json::to_string(&list).unwrap(), census.tally);
+            if let Some((told_before, mark)) = before.replace((told.clone(), census.mark)) {
+                prop_assert!(told_before == told || mark != census.mark);
+            }
+        }
+    }
+}
+
 fn capacities() -> impl Strategy<Value = Capacities> {
     // Mostly small, sometimes up to the limit.
     let up_to = |most: usize| prop_oneof![9 => 1..=most.min(5000), 1 => 1..=most];
@@ -591,7 +678,6 @@ fn populated() -> Vec<u64> {
 fn read_all(region: Words<'_>) {
     if let (Ok(()), Ok(reader)) = (hostile::read_all(region), RegionReader::open(region)) {
         let list = reader.actor_list();
-        assert_eq!(ActorSnapshot::from(&list.to_tree()), reader.actors().into_snapshot());
         assert_eq!(ActorSnapshot::from(&list.into_tree()), reader.actors().into_snapshot());
     }
 }
@@ -701,6 +787,31 @@ proptest! {
         let [first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns] = clock;
         let record = ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns };
         let _ = Clock::new(record).unix_ns(stamp);
+    }
+
+    #[test]
+    fn a_time_of_any_log_is_a_number_and_stays_as_it_is_whatever_is_added(
+        all in proptest::collection::vec(any::<[u64; 5]>(), 0..5),
+        stamps: [u64; 4],
+    ) {
+        let mut all: Vec<SightingRecord> = all
+            .into_iter()
+            .map(|[ticks, mono_ns, boot_ns, unix_ns, rate]| {
+                SightingRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved: [0; 2] }
+            })
+            .collect();
+        all.sort_by_key(|sighting| sighting.ticks);
+        let clock = |all: &[SightingRecord]| {
+            Clock::of(&Sightings { all: all.to_vec(), changes: 2, is_open: false }, None)
+        };
+        for used in 1..all.len() {
+            let (before, after) = (clock(&all[..used]).unwrap(), clock(&all[..used + 1]).unwrap());
+            for stamp in stamps.into_iter().filter(|stamp| *stamp < all[used].ticks) {
+                prop_assert_eq!(before.moment(stamp), after.moment(stamp));
+                prop_assert_eq!(before.unix_ns(stamp), before.moment(stamp).map(|at| at.unix_ns));
+            }
+            let _ = after.moment_of_mono(stamps[0]);
+        }
     }
 }
 

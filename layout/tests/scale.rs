@@ -137,6 +137,14 @@ fn json_of_many_actors_is_written_without_being_built() {
 }
 
 #[test]
+fn counting_actors_takes_no_memory_for_one() {
+    let region = crowd(200_000);
+    let (census, allocations, peak_bytes) = counted(|| region.read().census());
+    assert_eq!(census.tally.listed, 200_000);
+    assert!((allocations, peak_bytes) < (50, 5_000), "{allocations} allocations, {peak_bytes} bytes");
+}
+
+#[test]
 fn looking_at_every_actor_allocates_nothing() {
     let region = crowd(10_000);
     let list = region.read().actor_list();

@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use atomscope_layout::decode::ActorTree;
 use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
+#[cfg(feature = "atomr")]
+use atomscope_layout::limits::BUCKET_SLOTS;
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::ActorHead;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
-use atomscope_layout::table::{Key, Put, Sign, Taken};
+use atomscope_layout::table::{Key, Put, Sign, Taken, Whose};
 use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -23,8 +25,14 @@ use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::region::Region;
 #[cfg(feature = "atomr")]
+use crate::region::{Core, Hooks};
+#[cfg(feature = "atomr")]
+use crate::task;
+#[cfg(feature = "atomr")]
 use crate::text::is_above;
 use crate::text::{PathText, Pieces, Texts};
+#[cfg(feature = "atomr")]
+use crate::type_names::TypeName;
 
 /// Looks at most at a record that another thread has in hand: far longer than a change takes, unless its thread has lost
 /// its processor.
@@ -59,17 +67,23 @@ impl ActorRegistry {
         let core = &self.region.core;
         core.count(Builtin::Spawned, 1);
         let key = core.hasher.key(status.path.as_str());
-        let cause = match self.take_spawn(key) {
-            Taken::Entry { stamp } => {
-                core.count(Builtin::Replaced, 1);
-                stamp
-            }
-            Taken::Spilled => {
-                core.count(Builtin::Replaced, 1);
-                0
-            }
-            Taken::Nothing => 0,
+        let (before, cause) = match self.take_spawn(key) {
+            Taken::Entry { stamp } => (true, stamp),
+            Taken::Spilled => (true, 0),
+            Taken::Stop(_) | Taken::Nothing => (false, 0),
         };
+        // That of the actor before, whose record was in another thread's hand.
+        let stop = core.table().take(key, Sign::Minus);
+        let has_stopped =
+            before && (matches!(stop, Taken::Stop(whose) if whose.is_of_a_spawn()) || stop == Taken::Spilled);
+        core.count_end(Builtin::Replaced, u64::from(before && !has_stopped));
+        if stop != Taken::Nothing {
+            let mut text = PathText::new();
+            core.hasher.key_and_text(status.path.as_str(), &mut text);
+            core.count(Builtin::Foreign, u64::from(!has_stopped));
+            core.count(Builtin::EarlyStopsDone, 1);
+            self.tell_stop(&text, core.stamp(cause));
+        }
         let mut record = ActorRecord::new_zeroed();
         record.key = key.0;
         record.spawned = core.stamp(cause);
@@ -200,20 +214,28 @@ impl ActorRegistry {
             Taken::Entry { stamp } => self.tell_stop(&text, core.stamp(stamp)),
             Taken::Spilled => self.tell_stop(&text, core.stamp(0)),
             // In the hand of a thread that has lost its processor: it waits as one that came before its spawn.
-            Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, &text),
-            Taken::Nothing => return,
+            Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, &text, Whose::Unknown),
+            Taken::Stop(_) | Taken::Nothing => return,
         }
-        core.count(Builtin::Stopped, 1);
+        core.count_end(Builtin::Stopped, 1);
     }
 
     /// Leaves a stop's mark: whoever brings it together with its spawn tells of it.
     #[cold]
-    fn early_stop(&self, key: Key, path: &PathText) {
+    fn early_stop(&self, key: Key, path: &PathText, mut whose: Whose) {
         let core = &self.region.core;
-        match core.table().put_stop(key, core.stamp(0)) {
-            Put::Slot | Put::Spilled => core.count(Builtin::EarlyStops, 1),
+        let table = core.table();
+        if whose == Whose::Unknown && table.may_stand(key) {
+            whose = Whose::Awaited;
+        }
+        match table.put_stop_of(whose, key, core.stamp(0)) {
+            Put::Slot => core.count(Builtin::EarlyStops, 1),
+            Put::Spilled => {
+                core.count(Builtin::EarlyStops, 1);
+                core.count(Builtin::DoubtfulStops, u64::from(whose != Whose::Awaited));
+            }
             Put::Refused => {
-                core.count(Builtin::UntrackedStops, 1);
+                core.count_end(Builtin::UntrackedStops, 1);
                 self.tell_stop(path, core.stamp(0));
             }
         }
@@ -287,7 +309,8 @@ impl ActorRegistry {
 
     pub(crate) fn tree(&self) -> ActorTree {
         if self.settles {
-            self.region.core.settle(|event| self.bus.core().publish(event));
+            self.region.core.sight();
+            self.region.core.settle(false, |event| self.bus.core().publish(event));
         }
         self.region.core.reader().map(|reader| reader.actor_list()).unwrap_or_default().into_tree()
     }
@@ -317,6 +340,8 @@ pub(crate) fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
 
 #[cfg(feature = "atomr")]
 /// Hot: called for every actor, under the guardian's lock for top-level ones. The two may come in any order.
+/// Who hands them on from an observer of their own does so within the call: the task that a stop is told in says whether the
+/// actor is older than the hooks.
 impl SpawnObserver for ActorRegistry {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
         let core = &*self.region.core;
@@ -330,7 +355,9 @@ impl SpawnObserver for ActorRegistry {
             && core::ptr::eq(core, &**self.bus.core())
             && parent.is_some_and(|parent| is_above(parent, path));
         let arrival = if is_usual { core.table().arrive(key) } else { None };
-        let Some(arrival) = arrival else { return self.unusual_spawn(path, parent, actor_type, type_id) };
+        let Some(arrival) = arrival else {
+            return self.unusual_spawn(path, parent, actor_type, type_id, ticks);
+        };
         let stamp = core.stamp_at(ticks, 0);
         let (path_bytes, parent_bytes) = (text.bytes as u16, parent_bytes as u16);
         let flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
@@ -347,13 +374,22 @@ impl SpawnObserver for ActorRegistry {
     fn on_stop(&self, path: &ActorPath) {
         let core = &*self.region.core;
         let ticks = core.ticks();
-        core.count(Builtin::Stopped, 1);
+        let mut whose = self.whose();
+        if whose == Whose::Older {
+            if self.older_stop(path, ticks) {
+                return;
+            }
+            whose = Whose::Unknown;
+        }
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
-        match core.table().take(key, Sign::Plus) {
+        let taken = core.table().take(key, Sign::Plus);
+        // After the spawn has been found: whoever reads this count finds that of the spawn.
+        core.count_end(Builtin::Stopped, 1);
+        match taken {
             Taken::Entry { stamp } => self.tell_stop(&text, core.stamp_at(ticks, stamp)),
             Taken::Spilled => self.tell_stop(&text, core.stamp_at(ticks, 0)),
-            Taken::Nothing => self.early_stop(key, &text),
+            Taken::Stop(_) | Taken::Nothing => self.early_stop(key, &text, whose),
         }
     }
 
@@ -366,7 +402,14 @@ impl SpawnObserver for ActorRegistry {
 impl ActorRegistry {
     /// A spawn of which something is out of the ordinary: another entry of its path, a long path, a bus of its own.
     #[cold]
-    fn unusual_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &str, type_id: u32) {
+    fn unusual_spawn(
+        &self,
+        path: &ActorPath,
+        parent: Option<&ActorPath>,
+        actor_type: &str,
+        type_id: u32,
+        ticks: u64,
+    ) {
         let core = &self.region.core;
         let mut text = PathText::new();
         let (key, parent_key, parent_bytes) = core.hasher.path_and_parent(path, &mut text);
@@ -388,21 +431,114 @@ impl ActorRegistry {
                 record.parent_bytes = texts.put_path(parent, ACTOR_PATH_BYTES, core.hasher);
             }
         }
+        let actor_type = TypeName::of(actor_type);
+        let actor_type = actor_type.as_str();
         record.type_id = type_id;
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES);
         }
         let table = core.table();
+        let has_stopped = self.take_own_stop(key, &text);
         // A respawn is later than what it replaces, so that the stop of that one takes that one.
-        record.spawned = core.stamp(table.newest_spawn(key).unwrap_or(0));
+        record.spawned = core.stamp_at(ticks, table.newest_spawn(key).unwrap_or(0));
         let (cut, used) = (texts.cut, texts.used());
         self.tell_spawn(&mut record, actor_type, cut);
-        if table.take(key, Sign::Minus) == Taken::Nothing {
-            self.put(key, &record, used);
-        } else {
+        if has_stopped {
             // Its stop was here first: the actor has come and gone.
             core.count(Builtin::EarlyStopsDone, 1);
             self.tell_stop(&text, core.stamp(record.spawned));
+        } else {
+            self.put(key, &record, used);
         }
     }
+
+    /// Takes the stop of an actor that is being spawned, if it was here first; and on the way those of older actors of its
+    /// path, which would else be taken for its own.
+    fn take_own_stop(&self, key: Key, path: &PathText) -> bool {
+        let core = &self.region.core;
+        // Each further one was left by another thread; there are never more than two buckets of them.
+        for _ in 0..2 * BUCKET_SLOTS {
+            match core.table().take(key, Sign::Minus) {
+                Taken::Nothing => return false,
+                Taken::Stop(whose) if !whose.is_of_a_spawn() => {
+                    core.count(Builtin::DoubtfulStops, u64::from(whose == Whose::Older));
+                    core.count(Builtin::Foreign, 1);
+                    core.count(Builtin::EarlyStopsDone, 1);
+                    self.tell_stop(path, core.stamp(0));
+                }
+                Taken::Stop(_) | Taken::Spilled | Taken::Entry { .. } => return true,
+            }
+        }
+        false
+    }
+
+    /// Whose the stop is that is being told: an actor tells it in its own task.
+    #[inline]
+    fn whose(&self) -> Whose {
+        let first = self.region.core.hooks.first_task.load(Ordering::Relaxed);
+        if first == 0 {
+            return Whose::Unknown;
+        }
+        match task::current() {
+            None => Whose::Unknown,
+            Some(number) if number > first => Whose::Awaited,
+            Some(_) => Whose::Older,
+        }
+    }
+
+    /// Notes the stop of an actor that is older than the hooks. False if its spawn was told all the same, just as they were
+    /// installed.
+    #[cold]
+    fn older_stop(&self, path: &ActorPath, ticks: u64) -> bool {
+        let core = &self.region.core;
+        let Hooks { sure_from, are_settled, last_before, last_older, .. } = &core.hooks;
+        let own = task::current().unwrap_or(0);
+        if own > last_before.load(Ordering::Relaxed) {
+            // It was spawned while the hooks were being installed.
+            core.count(Builtin::DoubtfulStops, 1);
+            return false;
+        }
+        if last_older.swap(own, Ordering::Relaxed) == own {
+            // No actor stops twice: somebody hands the stops on from a task of their own, which says nothing of theirs.
+            self.region.core.hooks.first_task.store(0, Ordering::Relaxed);
+            core.count(Builtin::DoubtfulStops, 1);
+            return false;
+        }
+        let mut text = PathText::new();
+        let key = core.hasher.key_and_text(path, &mut text);
+        let sure_from = sure_from.load(Ordering::Relaxed);
+        match core.table().oldest_spawn(key) {
+            Some(spawned) if sure_from == 0 || spawned <= sure_from => {
+                if are_settled.load(Ordering::Relaxed) {
+                    return false;
+                }
+                // The actor's own, or that of its successor.
+                core.count(Builtin::DoubtfulStops, 1);
+            }
+            None if sure_from == 0 => {
+                core.count(Builtin::Stopped, 1);
+                self.early_stop(key, &text, Whose::Older);
+                return true;
+            }
+            // Its successor.
+            Some(_) | None => {}
+        }
+        core.count(Builtin::Foreign, 1);
+        core.count(Builtin::Stopped, 1);
+        self.tell_stop(&text, core.stamp_at(ticks, 0));
+        true
+    }
+}
+
+#[cfg(feature = "atomr")]
+/// Has `install` install the spawn hook. The actors whose tasks are older are none of its.
+pub(crate) fn installing(core: &Core, install: impl FnOnce()) {
+    let hooks = &core.hooks;
+    if let Some(before) = task::newest() {
+        hooks.last_before.store(before, Ordering::Relaxed);
+        hooks.first_task.store(u64::MAX, Ordering::Relaxed);
+    }
+    install();
+    hooks.first_task.store(task::newest().unwrap_or(0), Ordering::Relaxed);
+    hooks.are_installed.store(true, Ordering::Relaxed);
 }

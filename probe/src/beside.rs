@@ -8,9 +8,10 @@ use atomr_core::actor::{ActorPath, ActorSystem, DeadLetterObserver, SpawnObserve
 use crate::bus::TelemetryEvent;
 use crate::dto::{ClusterMembershipDiff, ClusterStateInfo};
 use crate::extension::TelemetryExtension;
+use crate::hooks;
 
 /// Tells two observers, ours first.
-struct Both<A, B: ?Sized>(Arc<A>, Arc<B>);
+struct Both<A, B: ?Sized>(A, Arc<B>);
 
 impl<A: SpawnObserver> SpawnObserver for Both<A, dyn SpawnObserver> {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
@@ -56,15 +57,10 @@ impl TelemetryExtension {
         spawns: Arc<dyn SpawnObserver>,
         dead_letters: Arc<dyn DeadLetterObserver>,
     ) -> Arc<Self> {
-        let (actors, letters) = (self.actors.clone(), self.dead_letters.clone());
-        let installed = self.install(system);
-        // Where ours was not installed the hooks stay the other's.
-        let is_ours = Self::from_system(system).is_some_and(|found| Arc::ptr_eq(&found, &installed));
-        if is_ours && !crate::region::turned_off() {
-            system.set_spawn_observer(Arc::new(Both(actors, spawns)));
-            system.set_dead_letter_observer(Arc::new(Both(letters, dead_letters)));
-        }
-        installed
+        // Where ours is not installed the hooks stay the other's.
+        self.install_with(system, |region, actors, letters| {
+            hooks::install(region, system, Both(actors, spawns), Both(letters, dead_letters));
+        })
     }
 
     /// Notes what an event of another telemetry tells of. What the hooks tell (actors, dead letters) is left alone. Not for

@@ -38,7 +38,7 @@ pub struct TelemetryBus {
 struct Shared {
     region: Region,
     #[cfg(feature = "atomr")]
-    receivers: AtomicUsize,
+    receivers: Arc<AtomicUsize>,
 }
 
 impl TelemetryBus {
@@ -54,9 +54,15 @@ impl TelemetryBus {
             shared: Arc::new(Shared {
                 region,
                 #[cfg(feature = "atomr")]
-                receivers: AtomicUsize::new(0),
+                receivers: Arc::default(),
             }),
         }
+    }
+
+    /// The same bus to publish on, which holds no region open; see [`Region::not_held`].
+    #[cfg(feature = "atomr")]
+    pub(crate) fn not_held(&self) -> Self {
+        Self::of(self.shared.region.not_held())
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -104,22 +110,11 @@ impl TelemetryBus {
 impl TelemetryBus {
     /// A receiver of everything that is published from now on.
     pub fn subscribe(&self) -> Receiver {
-        self.shared.receivers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mut receiver = self.receiver();
-        receiver.is_counted = true;
-        receiver
+        self.receiver(Some(Counted::new(&self.shared.receivers)))
     }
 
-    fn receiver(&self) -> Receiver {
-        Receiver {
-            is_counted: false,
-            bus: Arc::downgrade(&self.shared),
-            follower: self.core().reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default(),
-            core: self.core().clone(),
-            ready: VecDeque::new(),
-            waiter: None,
-            seen: 0,
-        }
+    fn receiver(&self, counted: Option<Counted>) -> Receiver {
+        Receiver::from_now(self.core().clone(), Arc::downgrade(&self.shared), counted)
     }
 
     /// A receiver of what is published of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. What it misses is
@@ -152,7 +147,7 @@ impl TelemetryBus {
     /// Runs an exporter on a thread of its own, fed with everything that is published from now on, until the bus is gone.
     /// One that panics is told the next event; one that blocks misses what no longer fits the ring.
     pub(crate) fn attach_exporter(&self, exporter: Arc<dyn Exporter>) {
-        let mut events = self.receiver();
+        let mut events = self.receiver(None);
         let run = move || loop {
             match events.blocking_recv() {
                 Ok(event) => {
@@ -184,7 +179,27 @@ pub struct Receiver {
     waiter: Option<Waiter>,
     /// The heads before the latest look.
     seen: u64,
-    is_counted: bool,
+    counted: Option<Counted>,
+}
+
+/// A receiver that counts. Without an upgrade of the bus, which would hold its region open for a moment.
+#[cfg(feature = "atomr")]
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+#[cfg(feature = "atomr")]
+impl Counted {
+    fn new(receivers: &Arc<AtomicUsize>) -> Self {
+        receivers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Self(receivers.clone())
+    }
+}
+
+#[cfg(feature = "atomr")]
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 #[cfg(feature = "atomr")]
@@ -233,19 +248,13 @@ impl Receiver {
 
     /// Another receiver of the same bus, from now on.
     pub fn resubscribe(&self) -> Self {
-        if let Some(bus) = self.bus.upgrade() {
-            return TelemetryBus { shared: bus }.subscribe();
-        }
-        let follower = self.core.reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default();
-        Self {
-            core: self.core.clone(),
-            bus: Weak::new(),
-            follower,
-            ready: VecDeque::new(),
-            waiter: None,
-            seen: 0,
-            is_counted: false,
-        }
+        let counted = self.counted.as_ref().map(|counted| Counted::new(&counted.0));
+        Self::from_now(self.core.clone(), self.bus.clone(), counted)
+    }
+
+    fn from_now(core: Arc<Core>, bus: Weak<Shared>, counted: Option<Counted>) -> Self {
+        let follower = core.reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default();
+        Self { core, bus, follower, ready: VecDeque::new(), waiter: None, seen: 0, counted }
     }
 
     fn next(&mut self) -> Result<TelemetryEvent, TryRecvError> {
@@ -299,15 +308,6 @@ fn heads(core: &Core) -> u64 {
     core.reader().map_or(0, |reader| {
         (0..reader.event_lanes()).fold(0, |sum: u64, lane| sum.wrapping_add(reader.event_lane(lane).head()))
     })
-}
-
-#[cfg(feature = "atomr")]
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if let (true, Some(bus)) = (self.is_counted, self.bus.upgrade()) {
-            bus.receivers.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
 }
 
 #[cfg(all(test, feature = "atomr"))]

@@ -2,14 +2,15 @@
 //!
 //! Where the kernel itself keeps time by the processor's counter (x86-64 with clock source `tsc`; aarch64 always) a
 //! tick is one of that counter: the kernel has then found it steady and the same on all processors. Elsewhere it is a
-//! nanosecond of the coarse monotonic clock, which is read from memory. What a tick is in time is published with each
-//! beat, as two sightings beside the monotonic clock.
+//! nanosecond of the coarse monotonic clock, which is read from memory. What a tick is in time is told by sightings of
+//! all clocks at once ([`crate::sightings`]).
 #![allow(unsafe_code, reason = "the processor's counter and the kernel's clocks have no safe interface")]
 
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use atomscope_layout::records::ClockRecord;
+use atomscope_layout::records::{ClockRecord, TimeRecord};
+
+use crate::per_process::PerProcess;
 
 /// Where ticks come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,19 @@ pub(crate) enum Clock {
     Coarse,
 }
 
+/// What all clocks show at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) ticks: u64,
+    pub(crate) mono_ns: u64,
+    /// Since the machine booted, suspended time included.
+    pub(crate) boot_ns: u64,
+    /// UTC nanoseconds since 1970.
+    pub(crate) unix_ns: u64,
+    /// How far apart they may have been read.
+    pub(crate) uncertain_ns: u64,
+}
+
 /// How long the first two sightings lie apart: enough to tell the rate to a few parts in a hundred thousand; later
 /// ones, further apart, make it better.
 const FIRST_SIGHTINGS_APART: Duration = Duration::from_millis(1);
@@ -27,7 +41,7 @@ const FIRST_SIGHTINGS_APART: Duration = Duration::from_millis(1);
 impl Clock {
     /// The process's clock, and its first two sightings: made once, and so soon far from any later one.
     pub(crate) fn of_process() -> (Self, ClockRecord) {
-        static CLOCK: OnceLock<(Clock, ClockRecord)> = OnceLock::new();
+        static CLOCK: PerProcess<(Clock, ClockRecord)> = PerProcess::new();
         let (clock, first) = *CLOCK.get_or_init(|| {
             let clock = Self::choose();
             (clock, clock.first_sighting())
@@ -59,7 +73,7 @@ impl Clock {
 
     /// The first two sightings.
     fn first_sighting(self) -> ClockRecord {
-        let (ticks, mono_ns) = self.sighting();
+        let Reading { ticks, mono_ns, .. } = self.read();
         if self == Self::Counter {
             std::thread::sleep(FIRST_SIGHTINGS_APART);
         }
@@ -74,29 +88,64 @@ impl Clock {
 
     /// The same first sighting with a new second one.
     pub(crate) fn sight(self, first: ClockRecord) -> ClockRecord {
-        let (last_ticks, last_mono_ns) = self.sighting();
+        let Reading { ticks, mono_ns, unix_ns, .. } = self.read();
         ClockRecord {
-            last_ticks,
-            last_mono_ns,
-            unix_minus_mono_ns: unix_ns().wrapping_sub(mono_ns()),
+            last_ticks: ticks,
+            last_mono_ns: mono_ns,
+            unix_minus_mono_ns: unix_ns.wrapping_sub(mono_ns),
             ..first
         }
     }
 
-    fn sighting(self) -> (u64, u64) {
-        if self == Self::Coarse {
-            let now = coarse_ns();
-            return (now, now);
-        }
+    /// What all clocks show now.
+    pub(crate) fn read(self) -> Reading {
         // The narrowest of a few, since the thread may lose its processor between two reads.
-        (0..4)
-            .map(|_| {
-                let (before, ticks, after) = (mono_ns(), self.ticks(), mono_ns());
-                (after.wrapping_sub(before), (ticks, before + after.wrapping_sub(before) / 2))
-            })
-            .min()
-            .map_or((0, 0), |(_, sighting)| sighting)
+        let [mut narrowest, others @ ..] = [(); 4].map(|()| self.read_once());
+        for reading in others {
+            if reading.uncertain_ns < narrowest.uncertain_ns {
+                narrowest = reading;
+            }
+        }
+        narrowest
     }
+
+    fn read_once(self) -> Reading {
+        // The first of them keeps the counter from being read earlier.
+        let before = mono_ns();
+        let ticks = self.ticks();
+        let (unix_ns, boot_ns) = (unix_ns(), boot_ns());
+        let uncertain_ns = mono_ns().saturating_sub(before);
+        let mono_ns = before.wrapping_add(uncertain_ns / 2);
+        // Coarse ticks that were counted before are no more than this, which those of a sighting rest on.
+        let ticks = if self == Self::Coarse { mono_ns } else { ticks };
+        Reading { ticks, mono_ns, boot_ns, unix_ns, uncertain_ns }
+    }
+}
+
+/// The time namespace of this process with its offsets, and when a region is made that is made now.
+pub(crate) fn time_record(now: &Reading) -> TimeRecord {
+    let created =
+        TimeRecord { created_mono_ns: now.mono_ns, created_boot_ns: now.boot_ns, ..TimeRecord::default() };
+    let Some((time_namespace, [mono, boot])) = time_namespace() else { return created };
+    TimeRecord { time_namespace, mono_offset_ns: mono as u64, boot_offset_ns: boot as u64, ..created }
+}
+
+/// By how much the monotonic clock of this process is ahead of the machine's, as far as that is known.
+#[cfg(target_os = "linux")]
+pub(crate) fn own_mono_offset_ns() -> i64 {
+    time_namespace().map_or(0, |(_, [mono, _])| mono)
+}
+
+/// Inode and offsets of the time namespace of this process. What the kernel tells are those of its children: it may have
+/// made them a namespace that it is not in itself.
+fn time_namespace() -> Option<(u64, [i64; 2])> {
+    let inode = |name: &str| {
+        let link = std::fs::read_link(format!("/proc/self/ns/{name}")).ok()?;
+        link.to_str()?.strip_prefix("time:[")?.strip_suffix(']')?.parse::<u64>().ok()
+    };
+    let own = inode("time").filter(|own| inode("time_for_children") == Some(*own))?;
+    let offsets = std::fs::read_to_string("/proc/self/timens_offsets").ok()?;
+    Some((own, TimeRecord::offsets(&offsets)?))
 }
 
 /// UTC nanoseconds since 1970.
@@ -145,6 +194,16 @@ pub(crate) fn mono_ns() -> u64 {
 }
 
 #[cfg(target_os = "linux")]
+pub(crate) fn boot_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn boot_ns() -> u64 {
+    mono_ns()
+}
+
+#[cfg(target_os = "linux")]
 fn coarse_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC_COARSE)
 }
@@ -169,7 +228,7 @@ mod tests {
     fn ticks_turn_into_the_time_that_the_system_tells() {
         for clock in [Clock::choose(), Clock::Coarse] {
             let record = clock.first_sighting();
-            let told = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks());
+            let told = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks()).unwrap();
             let off_ns = (told - i128::from(unix_ns())).abs();
             assert!(off_ns < 1_000_000_000, "{clock:?} is {off_ns} ns off");
         }

@@ -2,11 +2,14 @@
 
 #[cfg(feature = "cluster")]
 mod attached;
+#[cfg(feature = "quorum")]
+mod quorum;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::cluster_rows;
 use atomscope_layout::document::Rows;
 use atomscope_layout::metrics::Builtin;
@@ -25,7 +28,7 @@ pub struct ClusterProbe {
     region: Region,
     bus: TelemetryBus,
     /// What was told last. The region may have had no room for all of it, and what changed is told by the whole.
-    state: Mutex<ClusterStateInfo>,
+    state: Arc<Mutex<ClusterStateInfo>>,
 }
 
 impl ClusterProbe {
@@ -36,7 +39,13 @@ impl ClusterProbe {
     }
 
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus, state: Mutex::default() }
+        Self { region, bus, state: Arc::default() }
+    }
+
+    /// See [`Region::not_held`].
+    #[cfg(feature = "cluster")]
+    fn not_held(&self) -> Self {
+        Self { region: self.region.not_held(), bus: self.bus.not_held(), state: self.state.clone() }
     }
 
     /// Notes this node's address.
@@ -58,10 +67,12 @@ impl ClusterProbe {
     pub fn update(&self, next: ClusterStateInfo) {
         let mut state = self.state();
         if *state == next {
+            self.region.core.attached(Attachment::ClusterState);
             return;
         }
         let before = std::mem::replace(&mut *state, next);
         self.write(&state);
+        self.region.core.attached(Attachment::ClusterState);
         if let Some(diff) = difference(&before, &state) {
             self.region.core.count(Builtin::ClusterChanges, 1);
             self.bus.publish(TelemetryEvent::ClusterChanged(diff));

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atomr_cluster_metrics::{ClusterMetrics, MetricsPdu, MetricsTransport, NodeMetrics};
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, node_metric};
 use atomscope_layout::metrics::Builtin;
 
@@ -39,16 +40,18 @@ impl ClusterMetricsProbe {
 
     /// Notes a sample. One that was noted already is not counted again. Takes a lock, and allocates: samples are rare.
     pub fn record(&self, sample: &NodeMetrics) {
+        self.region.core.attached(Attachment::NodeMetrics);
         self.noting.note(&self.region.core, sample);
     }
 
     /// Has what was gathered asked for at each round of the poller, until nobody else holds it. A sample that is replaced
     /// by the next one between two rounds is not seen.
     pub fn attach(self: &Arc<Self>, metrics: &Arc<ClusterMetrics>) {
-        let (probe, metrics) = (Arc::downgrade(self), Arc::downgrade(metrics));
+        let (held, noting, metrics) = (Arc::downgrade(self), self.noting.clone(), Arc::downgrade(metrics));
         let poll = move |core: &Core| {
-            let (Some(probe), Some(metrics)) = (probe.upgrade(), metrics.upgrade()) else { return false };
-            metrics.snapshot().iter().for_each(|sample| probe.noting.note(core, sample));
+            let Some(metrics) = metrics.upgrade().filter(|_| held.strong_count() > 0) else { return false };
+            metrics.snapshot().iter().for_each(|sample| noting.note(core, sample));
+            core.attached(Attachment::NodeMetrics);
             true
         };
         crate::poller::poll(&self.region.core, Box::new(poll));
@@ -56,6 +59,7 @@ impl ClusterMetricsProbe {
 
     /// A transport that notes what is sent through it: samples of this node, which need not be among those gathered here.
     pub fn wrap_transport<T: MetricsTransport>(&self, inner: T) -> ProbedMetricsTransport<T> {
+        self.region.core.attached(Attachment::NodeMetrics);
         ProbedMetricsTransport { inner, core: self.region.core.clone(), noting: self.noting.clone() }
     }
 }

@@ -2,15 +2,13 @@
 
 use std::sync::atomic::Ordering;
 #[cfg(feature = "ddata")]
-use std::{
-    io,
-    sync::{Arc, Weak},
-};
+use std::{io, sync::Arc};
 
 #[cfg(feature = "ddata")]
 use atomr_distributed_data::{DurableStore, Replicator};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, key};
 use atomscope_layout::metrics::Builtin;
@@ -38,8 +36,19 @@ impl DDataProbe {
         Self { region, bus }
     }
 
+    /// See [`Region::not_held`].
+    #[cfg(feature = "ddata")]
+    fn not_held(&self) -> Self {
+        Self::of(self.region.not_held(), self.bus.not_held())
+    }
+
     /// Notes an update. No allocation, no system call; a key that was not known takes a lock for a moment.
     pub fn record_update(&self, key: &str) {
+        self.region.core.attached(Attachment::UpdateCalls);
+        self.updated(key);
+    }
+
+    fn updated(&self, key: &str) {
         let core = &self.region.core;
         core.count(Builtin::DDataUpdates, 1);
         core.with_instance(Domain::Key, None, key, |numbers| {
@@ -48,12 +57,17 @@ impl DDataProbe {
         self.bus.tell(EventKind::DDataUpdated, [0; 2], &[key]);
     }
 
-    /// Notes a deletion. Unknown keys are left alone.
+    /// Notes a deletion, which counts whether or not the key is listed.
     pub fn record_delete(&self, key: &str) {
+        self.region.core.attached(Attachment::DeleteCalls);
+        self.deleted(key);
+    }
+
+    fn deleted(&self, key: &str) {
         let core = &self.region.core;
-        if core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {}) {
-            core.count(Builtin::DDataDeletes, 1);
-        }
+        // The key may have found no room, or a poll may have seen before this that it is gone.
+        core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {});
+        core.count(Builtin::DDataDeletes, 1);
     }
 
     /// Brings the keys up to what a replicator has: those that it has not are forgotten.
@@ -88,10 +102,9 @@ impl DDataProbe {
     /// ```
     #[cfg(feature = "ddata")]
     pub fn attach(self: &Arc<Self>, replicator: &Arc<Replicator>) {
-        // A poll that held on to the probe would keep the region open for ever.
-        let (probe, replicator) = (Arc::downgrade(self), Arc::downgrade(replicator));
+        let (held, probe, replicator) = (Arc::downgrade(self), self.not_held(), Arc::downgrade(replicator));
         let poll = move |core: &Core| {
-            let (Some(probe), Some(replicator)) = (probe.upgrade(), replicator.upgrade()) else {
+            let Some(replicator) = replicator.upgrade().filter(|_| held.strong_count() > 0) else {
                 return false;
             };
             probe.refresh_from(&replicator);
@@ -101,6 +114,7 @@ impl DDataProbe {
                     numbers[key::SUBSCRIBERS].store(subscribers, Ordering::Relaxed);
                 });
             }
+            core.attached(Attachment::Replicator);
             true
         };
         crate::poller::poll(&self.region.core, Box::new(poll));
@@ -123,7 +137,8 @@ impl DDataProbe {
     /// ```
     #[cfg(feature = "ddata")]
     pub fn wrap_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
-        Arc::new(WatchedStore { inner, probe: Arc::downgrade(self) })
+        self.region.core.attached(Attachment::DDataStore);
+        Arc::new(WatchedStore { inner, probe: self.not_held() })
     }
 
     /// How many keys are listed.
@@ -140,33 +155,24 @@ impl DDataProbe {
 #[cfg(feature = "ddata")]
 struct WatchedStore {
     inner: Arc<dyn DurableStore>,
-    probe: Weak<DDataProbe>,
-}
-
-#[cfg(feature = "ddata")]
-impl WatchedStore {
-    fn tell(&self, tell: impl FnOnce(&DDataProbe)) {
-        if let Some(probe) = self.probe.upgrade() {
-            tell(&probe);
-        }
-    }
+    probe: DDataProbe,
 }
 
 /// What the store refuses is in the replicator all the same: it is noted whatever becomes of it.
 #[cfg(feature = "ddata")]
 impl DurableStore for WatchedStore {
     fn persist(&self, key: &str, blob: &[u8]) -> io::Result<()> {
-        self.tell(|probe| probe.record_update(key));
+        self.probe.updated(key);
         self.inner.persist(key, blob)
     }
 
     fn persist_marker(&self, key: &str) -> io::Result<()> {
-        self.tell(|probe| probe.record_update(key));
+        self.probe.updated(key);
         self.inner.persist_marker(key)
     }
 
     fn delete_marker(&self, key: &str) -> io::Result<()> {
-        self.tell(|probe| probe.record_delete(key));
+        self.probe.deleted(key);
         self.inner.delete_marker(key)
     }
 

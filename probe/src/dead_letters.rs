@@ -29,6 +29,8 @@ use crate::region::Region;
 #[cfg(feature = "atomr")]
 use crate::text::PathText;
 use crate::text::{Pieces, Texts};
+#[cfg(feature = "atomr")]
+use crate::type_names::TypeName;
 
 /// The newest dead letters, and how many there ever were.
 #[derive(Debug)]
@@ -165,7 +167,7 @@ impl DeadLetterObserver for DeadLetterFeed {
         let is_usual =
             sender.is_none() && type_id != 0 && !text.cut && core::ptr::eq(core, &**self.bus.core());
         if !is_usual {
-            return self.write(recipient, sender, type_id, message_type, "");
+            return self.write(recipient, sender, type_id, TypeName::of(message_type).as_str(), "");
         }
         let ring = core.dead_letters();
         let ticket = ring.ticket();

@@ -126,8 +126,11 @@ pub enum CreateError {
         /// The file.
         path: PathBuf,
     },
-    /// More regions in one process than the probe keeps account of.
-    #[error("this process has {most} shared regions already")]
+    /// Each region takes a descriptor, and at least half of them stay the application's.
+    #[error(
+        "this process has {most} shared regions already, which take half of the descriptors that it may have \
+         (RLIMIT_NOFILE)"
+    )]
     TooMany {
         /// How many there can be.
         most: usize,

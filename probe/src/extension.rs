@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomr_core::actor::ActorSystem;
+use atomscope_layout::Capacities;
 use atomscope_layout::decode::rfc3339;
-use atomscope_layout::event::EVENT_SLOT_BYTES;
-use atomscope_layout::{Capacities, RegionMap};
 
 use crate::actor_registry::ActorRegistry;
 use crate::beside::Graphs;
@@ -19,6 +18,7 @@ use crate::ddata::DDataProbe;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
 use crate::exporters::Exporter;
+use crate::hooks;
 #[cfg(feature = "leases")]
 use crate::leases::LeaseProbe;
 use crate::persistence::PersistenceProbe;
@@ -28,8 +28,6 @@ use crate::runtime;
 use crate::sharding::ShardingProbe;
 use crate::streams::StreamsProbe;
 
-/// Bytes of a region that was not asked to be larger.
-const MOST_BYTES: usize = 16 << 20;
 /// Dead letters in a snapshot at most.
 const SNAPSHOT_DEAD_LETTERS: usize = 100;
 
@@ -73,21 +71,20 @@ pub struct TelemetryExtension {
 impl TelemetryExtension {
     /// Makes a node visible: its region is made and published here, and *starting* until [`Self::install`].
     ///
-    /// `capacity` is the least number of recent events that are kept per thread, as far as the region stays within 16 MiB.
-    /// Never fails: where the region cannot be shared it is private, and one warning says why. [`Self::with_region`] takes
+    /// `capacity` is the least number of recent events that are kept per thread, as far as the region stays within 16 MiB;
+    /// from the ninth live region of a process on, within 2 MiB. Never fails: where the region cannot be shared it is private, and one warning says why. [`Self::with_region`] takes
     /// a region with other capacities or in another place.
     pub fn new(node: impl Into<String>, capacity: usize) -> Arc<Self> {
         let node = node.into();
-        let default = Capacities::default();
-        let fits = RegionMap::footprint(&default).map_or(0, |bytes| MOST_BYTES.saturating_sub(bytes));
-        let most = default.events + fits / ((default.lanes + 1) * EVENT_SLOT_BYTES);
-        if capacity > most {
+        let most = region::most_events(Capacities::default(), region::DEFAULT_BYTES);
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        if capacity > most && !IS_TOLD.swap(true, Ordering::Relaxed) {
             warn(&format!(
                 "node `{node}`: {most} events are kept per thread instead of {capacity}, so that the region stays \
                  within 16 MiB; `Region::builder` goes beyond"
             ));
         }
-        let region = Region::builder(&node).events(capacity.clamp(default.events, most)).build_or_private();
+        let region = Region::builder(&node).events_that_fit(capacity).build_or_private();
         Self::over(node, region)
     }
 
@@ -131,8 +128,21 @@ impl TelemetryExtension {
     }
 
     /// Installs the hooks on `system` and names it in the region. Inside a tokio runtime its beat is started too,
-    /// and its workers and tasks are watched. To be installed on one system only: a second is an error that is said once, and changes nothing.
+    /// and its workers and tasks are watched: install it in the runtime that the actors run on. To be installed on one
+    /// system only: a second is an error that is said once, and changes nothing, also after the first was dropped.
+    ///
+    /// atomr has one place for each observer. One that is set after this takes the place of the probe's, which then sees
+    /// no more; readers and one warning say so. [`Self::install_beside`] tells both.
     pub fn install(self: Arc<Self>, system: &ActorSystem) -> Arc<Self> {
+        self.install_with(system, |region, actors, letters| hooks::install(region, system, actors, letters))
+    }
+
+    /// The same, where `hook` is told what to install.
+    pub(crate) fn install_with(
+        self: Arc<Self>,
+        system: &ActorSystem,
+        hook: impl FnOnce(&Region, ActorRegistry, DeadLetterFeed),
+    ) -> Arc<Self> {
         if region::turned_off() {
             system.extensions().register(TelemetryHandle(self.clone()));
             return self;
@@ -149,14 +159,16 @@ impl TelemetryExtension {
             ));
             return self;
         }
-        region::start_runtime_beat(&self.region.core);
+        runtime::start_beat(&self.region.core);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.watch_runtime(&runtime);
         }
         self.persistence.make_room();
         system.extensions().register(TelemetryHandle(self.clone()));
-        system.set_spawn_observer(self.actors.clone());
-        system.set_dead_letter_observer(self.dead_letters.clone());
+        // The hooks are reached from the system without a step through another handle.
+        let actors = ActorRegistry::of(self.region.clone(), self.bus.clone());
+        let letters = DeadLetterFeed::of(self.region.clone(), self.bus.clone());
+        hook(&self.region, actors, letters);
         self
     }
 

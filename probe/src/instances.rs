@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::document::{self, Rows};
 use atomscope_layout::histogram::{self, HISTOGRAM_WORDS};
 use atomscope_layout::instances::{Domain, Instance, InstanceRecord};
@@ -97,6 +98,14 @@ impl Core {
         let instance = self.find_or_make(&changing, domain, key, owner, name)?;
         // Nobody removes it while this holds the lock.
         Some(work(self.instances().numbers(instance)))
+    }
+
+    /// Notes that `attachment` was made for one instance, which is not removed meanwhile; as [`Core::attached`].
+    pub(crate) fn attached_to(&self, instance: Option<Instance>, attachment: Attachment) {
+        self.attached(attachment);
+        if let Some(instance) = instance {
+            self.instances().attach(instance, attachment);
+        }
     }
 
     /// Has `work` change the numbers of an instance, if there is one.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use atomr_coordination::{Lease, LeaseError};
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, lease};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::sync::AtomicU64;
@@ -45,6 +46,7 @@ impl LeaseProbe {
     /// # }
     /// ```
     pub fn wrap<L: Lease + ?Sized>(&self, name: &str, lease: Arc<L>) -> Arc<ProbedLease<L>> {
+        self.region.core.attached(Attachment::Lease);
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
             let core = &self.region.core;

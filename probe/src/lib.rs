@@ -23,6 +23,14 @@
 //! Reading back in-process ([`TelemetryExtension::snapshot`] and its like) allocates. A thread beats four times a
 //! second. A region that cannot be shared is kept privately, with one warning; nothing here fails the node.
 //!
+//! # What must not be done
+//! - **Record in a signal handler.** It interrupts a thread that may be in the middle of a record, in a lane that only this
+//!   thread writes: both records are lost or mixed. Let the handler set a flag, and record elsewhere.
+//! - **Close all descriptors after a region was made**, as some daemons do at their start: the node's lock is one of them.
+//!   Close them first, or only one's own. Readers then say *lock lost*; where they cannot see the process, only its beats
+//!   tell that it lives.
+//! - **Use a parent's region in a forked child.** What a child records there is lost; it makes a region of its own.
+//!
 //! # Turning it off
 //! `ATOMSCOPE=off` in the environment: nothing is shared and no hook is installed.
 
@@ -44,15 +52,19 @@ pub mod exporters;
 #[cfg(feature = "atomr")]
 mod extension;
 mod hash;
+#[cfg(feature = "atomr")]
+mod hooks;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
 mod instances;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+mod per_process;
 #[cfg(feature = "atomr")]
 pub mod persistence;
 #[allow(dead_code, reason = "what is polled depends on the features")]
 mod poller;
+mod process;
 mod region;
 #[cfg(target_os = "linux")]
 mod region_file;
@@ -63,9 +75,14 @@ mod runtime;
 mod sampler;
 #[cfg(feature = "atomr")]
 pub mod sharding;
+mod sightings;
 #[cfg(feature = "atomr")]
 pub mod streams;
+#[cfg(feature = "atomr")]
+mod task;
 mod text;
+#[cfg(feature = "atomr")]
+mod type_names;
 #[cfg(feature = "atomr")]
 mod wake;
 #[cfg(any(feature = "leases", feature = "persistence"))]

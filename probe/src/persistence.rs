@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, journal as journal_numbers, persistence_id as id_numbers};
 use atomscope_layout::metrics::Builtin;
@@ -68,7 +69,7 @@ pub struct PersistenceProbe {
     bus: TelemetryBus,
     admins: RwLock<Vec<Arc<dyn JournalAdmin>>>,
     #[cfg(feature = "persistence")]
-    permitters: RwLock<Vec<atomr_persistence::RecoveryPermitter>>,
+    permitters: Arc<RwLock<Vec<atomr_persistence::RecoveryPermitter>>>,
     makes_room: AtomicBool,
 }
 
@@ -92,7 +93,7 @@ impl PersistenceProbe {
             bus,
             admins: RwLock::default(),
             #[cfg(feature = "persistence")]
-            permitters: RwLock::default(),
+            permitters: Arc::default(),
             makes_room: AtomicBool::new(false),
         }
     }
@@ -106,6 +107,7 @@ impl PersistenceProbe {
     /// takes a lock for a moment.
     pub fn record_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
         let core = &self.region.core;
+        core.attached(Attachment::JournalCalls);
         let journal = Named { key: core.instance_key(Domain::Journal, None, journal), name: journal };
         let id_key = core.instance_key(Domain::PersistenceId, Some(journal.key), persistence_id);
         written(core, self.bus.core(), journal, Named { key: id_key, name: persistence_id }, sequence_nr, 1);

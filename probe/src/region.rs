@@ -1,33 +1,40 @@
 //! A region and its life: made, published, beaten, settled, closed.
 //!
-//! [`Region`] is the handle that a program holds; all handles together keep the region alive, and the last one's drop
-//! closes it. [`Core`] is what the hot paths, the sampler and the beats work on; it never closes anything.
+//! [`Region`] is the handle that a program holds; all handles together keep the region open, and the last one's drop
+//! closes it. [`Core`] is what the hot paths, the threads of [`crate::process`] and the beats work on: it keeps the memory,
+//! not the region open.
 //!
 //! ```text
-//!   RegionBuilder ──► Core (memory, map, clock, names) ◄── sampler thread, runtime beat: until `stop`
+//!   RegionBuilder ──► Core (memory, map, clock, names) ◄── sampler, pollers, runtime beat: until it is closed
 //!                      ▲
-//!                   Closer (closes once) ◄── Region, Region, … (registry, feed, extension)
+//!                   Closer ◄── Region, Region, … (registry, feed, extension)
 //! ```
+//! Closing is: state *closed*, name taken away, lock let go of. One thread does it; whoever else closes (another `close`,
+//! the last drop, the process's exit) waits until that is done, [`CLOSING_TAKES`] at most.
 
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{self, BUILTIN, Builtin, Kind};
+#[cfg(feature = "atomr")]
+use atomscope_layout::names::write_cell;
 use atomscope_layout::names::{Interned, Interner};
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord};
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
+use atomscope_layout::sightings::Log;
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::table::Table;
+use atomscope_layout::table::{Table, WaitingStop, Whose};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words, store};
 use atomscope_layout::{Capacities, RegionMap};
@@ -39,21 +46,46 @@ use crate::hash::PathHasher;
 use crate::instances::Census;
 use crate::lane;
 use crate::poller::{POLL_INTERVAL, Poller};
+use crate::process;
 #[cfg(target_os = "linux")]
-use crate::region_file;
-use crate::sampler::Sampler;
+use crate::region_file::{self, open_regions, room};
+use crate::sampler::BEAT;
+use crate::sightings::Sightings;
+#[cfg(feature = "atomr")]
+use crate::type_names::TypeName;
 
 /// Sampler rounds for which a stop waits for its spawn before it is given up: ten seconds. A spawn hook is late by
 /// microseconds; counted in rounds, a process that was stopped meanwhile loses nothing.
 const STOP_WAITS_ROUNDS: u64 = 40;
+/// A round that is shorter is a part of the next one.
+const LEAST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 / 2);
+/// In a round of the sampler's that takes longer the process, or the sampler alone, stood still.
+const LONGEST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 * 3 / 2);
+
+/// The longest that a region's closing by another thread is waited for; it takes some microseconds, unless that thread
+/// has no processor.
+pub(crate) const CLOSING_TAKES: Duration = Duration::from_secs(1);
+
+/// Live regions of a process from which on one that was not asked to be larger is a [`CROWDED`] one.
+const CROWD: usize = 8;
+/// Of the room that is left for named segments, the part that one of several regions of a process takes at most, unless it
+/// was asked to be that large.
+const SHARE_OF_ROOM: u64 = 4;
+/// The longest interval of polls: one that any clock can be set forward by.
+const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A region of this process, and the way to count in it.
 ///
 /// Cloning is cheap; the last clone's drop closes the region.
+///
+/// Nothing may be recorded in a signal handler, and a program that closes all its descriptors does so before it makes a
+/// region; the crate's documentation says why.
 #[derive(Debug, Clone)]
 pub struct Region {
     pub(crate) core: Arc<Core>,
-    closer: Arc<Closer>,
+    /// None in what the probe's own threads and wrappers have, which hold nothing open.
+    #[expect(dead_code, reason = "kept for its drop")]
+    closer: Option<Arc<Closer>>,
 }
 
 /// How a region is to be made. Every knob there is; [`RegionBuilder::build`] says what is wrong with them.
@@ -72,6 +104,8 @@ pub struct Region {
 pub struct RegionBuilder {
     node: String,
     capacities: Capacities,
+    /// Whether the capacities are the user's.
+    is_sized: bool,
     place: Option<Place>,
     previews: bool,
     poll_interval: Duration,
@@ -98,31 +132,31 @@ pub(crate) enum Place {
 impl RegionBuilder {
     /// Live actors for which room is promised; 16,384 unless told. About 670 bytes each.
     pub fn actors(mut self, capacity: usize) -> Self {
-        self.capacities.actors = capacity;
+        self.sized().actors = capacity;
         self
     }
 
     /// Threads that count without a locked instruction; 16 unless told. Further ones share a lane.
     pub fn lanes(mut self, capacity: usize) -> Self {
-        self.capacities.lanes = capacity;
+        self.sized().lanes = capacity;
         self
     }
 
     /// Dead letters kept; 1,024 unless told. 384 bytes each.
     pub fn dead_letters(mut self, capacity: usize) -> Self {
-        self.capacities.dead_letters = capacity;
+        self.sized().dead_letters = capacity;
         self
     }
 
     /// Events kept per lane; 1,024 unless told. 256 bytes each, in every lane and in the one that the other threads share.
     pub fn events(mut self, capacity: usize) -> Self {
-        self.capacities.events = capacity;
+        self.sized().events = capacity;
         self
     }
 
     /// Different type names kept; 1,024 unless told. 256 bytes each.
     pub fn names(mut self, capacity: usize) -> Self {
-        self.capacities.names = capacity;
+        self.sized().names = capacity;
         self
     }
 
@@ -130,40 +164,40 @@ impl RegionBuilder {
     /// application's.
     /// 256 bytes each, and 8 in every lane.
     pub fn metrics(mut self, capacity: usize) -> Self {
-        self.capacities.metrics = capacity;
+        self.sized().metrics = capacity;
         self
     }
 
     /// Associations, journals, persistence ids, shards and other things for which room is promised; 512 unless told. About
     /// 780 bytes each. Persistence ids take at most half of them; keys, streams and shards a quarter each.
     pub fn instances(mut self, capacity: usize) -> Self {
-        self.capacities.instances = capacity;
+        self.sized().instances = capacity;
         self
     }
 
     /// Bytes for the cluster's state, and as many for the shards' allocation; 32 KiB unless told, each kept twice. A
     /// member takes about 80.
     pub fn document_bytes(mut self, bytes: usize) -> Self {
-        self.capacities.document_bytes = bytes;
+        self.sized().document_bytes = bytes;
         self
     }
 
     /// Histograms, one for each journal included; 16 unless told. 1,536 bytes each.
     pub fn histograms(mut self, capacity: usize) -> Self {
-        self.capacities.histograms = capacity;
+        self.sized().histograms = capacity;
         self
     }
 
     /// Journal writes kept; 128 unless told. 256 bytes each.
     pub fn journal_writes(mut self, capacity: usize) -> Self {
-        self.capacities.journal_writes = capacity;
+        self.sized().journal_writes = capacity;
         self
     }
 
-    /// From one poll of the components that tell nothing by themselves to the next; a second unless told, and 10 ms at
-    /// least.
+    /// From one poll of the components that tell nothing by themselves to the next; a second unless told, 10 ms at least,
+    /// and a year at most.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
+        self.poll_interval = interval.min(LONGEST_POLL_INTERVAL);
         self
     }
 
@@ -197,22 +231,60 @@ impl RegionBuilder {
     }
 
     fn with(mut self, capacities: Capacities) -> Self {
-        self.capacities = capacities;
+        *self.sized() = capacities;
         self
+    }
+
+    fn sized(&mut self) -> &mut Capacities {
+        self.is_sized = true;
+        &mut self.capacities
+    }
+
+    /// Events per lane, as far as the region stays within its default size.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "for the extension"))]
+    pub(crate) fn events_that_fit(mut self, wanted: usize) -> Self {
+        let Capacities { events, .. } = Capacities::default();
+        self.capacities.events = wanted.clamp(events, most_events(Capacities::default(), DEFAULT_BYTES));
+        self
+    }
+
+    /// What a shared region gets: less than is usual where it is one of many and nobody asked for more.
+    fn shared_capacities(&self) -> Capacities {
+        let open = open_regions();
+        if self.is_sized || open == 0 {
+            return self.capacities;
+        }
+        let bytes = RegionMap::footprint(&self.capacities).map_or(u64::MAX, |bytes| bytes as u64);
+        let fits = |room: u64| bytes <= room / SHARE_OF_ROOM;
+        if open < CROWD && room().is_none_or(fits) {
+            return self.capacities;
+        }
+        tracing::info!(node = self.node, "atomscope: a small region, since the process has {open} others");
+        let events = self.capacities.events.clamp(CROWDED.events, most_events(CROWDED, CROWDED_BYTES));
+        Capacities { events, ..CROWDED }
     }
 
     /// Makes the region and publishes it, or says why not. Nothing is left behind then.
     ///
     /// # Errors
     /// See [`CreateError`].
-    pub fn build(self) -> Result<Region, CreateError> {
+    pub fn build(mut self) -> Result<Region, CreateError> {
+        let place = self.place.clone().filter(|_| !turned_off());
+        if place.is_some() {
+            self.capacities = self.shared_capacities();
+        }
         let map = RegionMap::for_capacities(&self.capacities)?;
-        let core = match &self.place {
-            Some(place) if !turned_off() => Core::shared(&self, map, place)?,
-            _ => {
+        let mut core = match place {
+            Some(place) => Core::shared(&self, map, &place)?,
+            None => {
                 Core::private(&self, map).ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?
             }
         };
+        // A file that has a name is found, and so must be closed at exit: which waits until it is on the list of what is.
+        let naming = process::this().naming();
+        if naming.is_some() {
+            core.give_name()?;
+        }
         Ok(Region::start(core))
     }
 
@@ -220,10 +292,7 @@ impl RegionBuilder {
     pub fn build_or_private(self) -> Region {
         let mut fallback = self.clone().private();
         self.build().unwrap_or_else(|why| {
-            warn(&format!(
-                "node `{}`: its telemetry cannot be seen from outside the process, only in-process: {why}",
-                fallback.node
-            ));
+            process::this().tell_private(&fallback.node, &why);
             // Private memory counts against the same limit, as far as it is touched.
             let most = match why {
                 CreateError::MemoryLimit { available, .. } => available / 2,
@@ -252,6 +321,41 @@ const SMALL: Capacities = Capacities {
     journal_writes: 32,
 };
 
+/// Bytes of a region that was not asked to be larger.
+pub(crate) const DEFAULT_BYTES: usize = 16 << 20;
+
+/// What a region gets that is one of many in its process and was not asked to be larger: less than [`CROWDED_BYTES`].
+const CROWDED: Capacities = Capacities {
+    actors: 1024,
+    lanes: 8,
+    dead_letters: 128,
+    events: 128,
+    names: 256,
+    metrics: 192,
+    instances: 128,
+    document_bytes: 8 << 10,
+    histograms: 8,
+    journal_writes: 64,
+};
+const CROWDED_BYTES: usize = 3 << 19;
+
+/// Events per lane at most with which a region of these other capacities takes no more than that.
+pub(crate) fn most_events(capacities: Capacities, bytes: usize) -> usize {
+    let free = RegionMap::footprint(&capacities).map_or(0, |taken| bytes.saturating_sub(taken));
+    capacities.events + free / ((capacities.lanes + 1) * EVENT_SLOT_BYTES)
+}
+
+/// Whether it is time to look for dead regions. A process that makes many looks once a second: none of its own dies
+/// meanwhile.
+#[cfg(target_os = "linux")]
+fn looks_for_dead() -> bool {
+    const REST_NS: u64 = 1_000_000_000;
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let (last, now) = (LAST.load(Ordering::Relaxed), clock::mono_ns());
+    let is_time = last == 0 || now.saturating_sub(last) >= REST_NS;
+    is_time && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 /// Whether the environment turns the probe off.
 pub(crate) fn turned_off() -> bool {
     std::env::var_os("ATOMSCOPE").is_some_and(|value| value.eq_ignore_ascii_case("off"))
@@ -273,6 +377,7 @@ impl Region {
         RegionBuilder {
             node: node.into(),
             capacities: Capacities::default(),
+            is_sized: false,
             place: Some(Place::Named),
             previews: true,
             poll_interval: POLL_INTERVAL,
@@ -282,18 +387,31 @@ impl Region {
     /// A region of its own for what is made on a bare bus: private, touched only where it is used, without beats.
     pub(crate) fn bare(capacities: Capacities) -> Self {
         let builder = Self::builder("").private().with(capacities);
-        let core = Arc::new(Core::private_or_less(builder));
-        Self { closer: Arc::new(Closer { core: core.clone(), sampler: None, pid: std::process::id() }), core }
+        Self::of(Arc::new(Core::private_or_less(builder)))
+    }
+
+    fn of(core: Arc<Core>) -> Self {
+        Self { closer: Some(Arc::new(Closer(core.clone()))), core }
     }
 
     fn start(core: Core) -> Self {
-        let core = Arc::new(core);
-        let sampler = (!turned_off()).then(|| Sampler::start(core.clone())).flatten();
-        let closer = Arc::new(Closer { core: core.clone(), sampler, pid: std::process::id() });
-        if let Some(mut open) = open_regions() {
-            open.push(Arc::downgrade(&closer));
+        let region = Self::of(Arc::new(core));
+        let core = &region.core;
+        if !turned_off() {
+            process::this().open(core);
         }
-        Self { core, closer }
+        core.header().publish();
+        if !turned_off() {
+            core.sample();
+        }
+        region
+    }
+
+    /// The same region for something that must not hold it open: what a thread of the probe works with, or a wrapper that
+    /// a component keeps.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "for what is attached"))]
+    pub(crate) fn not_held(&self) -> Self {
+        Self { core: self.core.clone(), closer: None }
     }
 
     /// Where the region can be found, or `None` if it is private.
@@ -322,10 +440,12 @@ impl Region {
         self.core.header().set_state(State::Stopping);
     }
 
-    /// Closes the region in good order: it is marked as closed, and a named segment's name is taken away. What is
-    /// recorded after that is lost. Happens by itself when the last handle is dropped and at the process's exit.
+    /// Closes the region in good order: it is marked as closed, a named segment's name is taken away, and the lock is let
+    /// go of, so that the next region may have the same file. All this is done when the call returns, also where another
+    /// thread has begun it, which is waited for (a second at most). What is recorded after that is lost. Happens by itself
+    /// when the last handle is dropped and at the process's exit.
     pub fn close(&self) {
-        self.closer.close();
+        self.core.close();
     }
 
     /// Registers a counter, or finds the one of that name. Takes a lock; not for hot paths. Where there is no room
@@ -415,6 +535,7 @@ pub(crate) struct Core {
     object: Option<region_file::Object>,
     clock: Clock,
     first_sighting: ClockRecord,
+    sightings: Mutex<Sightings>,
     pub(crate) hasher: PathHasher,
     pub(crate) previews: bool,
     name_keys: Vec<AtomicU64>,
@@ -428,17 +549,85 @@ pub(crate) struct Core {
     pub(crate) poller: Poller,
     metrics: Mutex<Vec<(String, Kind)>>,
     settler: Mutex<Settler>,
-    system_named: OnceLock<()>,
-    closed: AtomicBool,
     #[cfg(feature = "atomr")]
-    wake_runtime: Arc<tokio::sync::Notify>,
+    pub(crate) hooks: Hooks,
+    system_named: OnceLock<()>,
+    /// Beats until now, as far as [`Core::touch_later`] needs to know.
+    young: AtomicUsize,
+    pid: u32,
+    /// The thread that closes the region; 0 before.
+    closer: AtomicUsize,
+    /// Whether it is done.
+    is_closed: AtomicBool,
+    #[cfg(feature = "atomr")]
+    pub(crate) wake_runtime: Arc<tokio::sync::Notify>,
 }
 
-/// Since which round each waiting stop waits. Only the sampler looks here.
+/// Where the sampler is in its rounds.
 #[derive(Debug, Default)]
 struct Settler {
     round: u64,
-    since: HashMap<u64, u64>,
+    began_mono_ns: u64,
+    /// Since which round each spilled stop waits; the others say it themselves.
+    spilled_since: HashMap<u64, u64>,
+    /// The first whole round of the hooks, or of what they wait for next; 0 before they are installed.
+    #[cfg(feature = "atomr")]
+    hooks_since: u64,
+}
+
+/// What a call of [`Core::settle`] is in the course of the rounds.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// The number of the round that goes on from here.
+    round: u64,
+    /// The first round of which something that is seen now can see beginning and end.
+    next_whole: u64,
+    /// The round that ends here, if nothing stood still in it.
+    ended: Option<u64>,
+}
+
+impl Turn {
+    /// Whether what was there since the beginning of round `first` has lived through a whole one.
+    fn outlives(self, first: u64) -> bool {
+        self.ended.is_some_and(|ended| first <= ended)
+    }
+}
+
+impl Settler {
+    /// Who calls without a rhythm has no round that is too long.
+    fn turn(&mut self, mono_ns: u64, in_rhythm: bool) -> Turn {
+        let lasted = Duration::from_nanos(mono_ns.saturating_sub(self.began_mono_ns));
+        let (ended, ends) = (self.round, lasted >= LEAST_ROUND);
+        if ends {
+            (self.round, self.began_mono_ns) = (ended + 1, mono_ns);
+        }
+        let is_whole = ends && (!in_rhythm || lasted <= LONGEST_ROUND);
+        Turn {
+            round: self.round,
+            next_whole: self.round + u64::from(!ends),
+            ended: is_whole.then_some(ended),
+        }
+    }
+}
+
+/// How sure it is which spawns the installed hooks were told of. A spawn of an actor that is older than the hooks may be
+/// told just as they are installed, and is late by microseconds; so it is sure after a whole round of the sampler.
+#[cfg(feature = "atomr")]
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    /// Whether there are any.
+    pub(crate) are_installed: AtomicBool,
+    /// The number of a task that was made just after they were installed; 0 where that is not known, and the greatest one
+    /// while they are being installed.
+    pub(crate) first_task: AtomicU64,
+    /// Ticks after which no spawn of an older actor is told; 0 before that.
+    pub(crate) sure_from: AtomicU64,
+    /// Whether that is a whole round ago.
+    pub(crate) are_settled: AtomicBool,
+    /// The number of a task that was made just before they were installed.
+    pub(crate) last_before: AtomicU64,
+    /// The number of the task of the older actor that stopped last.
+    pub(crate) last_older: AtomicU64,
 }
 
 impl Core {
@@ -460,18 +649,35 @@ impl Core {
         Self::private(&builder, map).unwrap_or_else(|| Self::over(WriterMemory::none(), &builder, map))
     }
 
+    /// A shared region that nobody takes for one before its header is published.
     #[cfg(target_os = "linux")]
     fn shared(builder: &RegionBuilder, map: RegionMap, place: &Place) -> Result<Self, CreateError> {
-        region_file::remove_old_dead(&builder.node);
-        let (memory, mut object) = region_file::create(place, map.region_bytes)?;
-        let mut core = Self::over(memory, builder, map);
-        // A user's file gets its name only now, complete: whoever is killed before that leaves nothing.
-        core.header().publish();
-        if let Some(memory) = object.publish(map.region_bytes)? {
-            core.memory = memory;
+        if looks_for_dead() {
+            region_file::remove_old_dead(&builder.node);
         }
+        let (memory, object) = region_file::create(place, map.region_bytes)?;
+        let mut core = Self::over(memory, builder, map);
         core.object = Some(object);
         Ok(core)
+    }
+
+    /// Gives a user's file its name, complete: whoever is killed before that leaves nothing.
+    #[cfg(target_os = "linux")]
+    fn give_name(&mut self) -> Result<(), CreateError> {
+        let Some(mut object) = self.object.take() else { return Ok(()) };
+        if !object.named {
+            self.header().publish();
+        }
+        if let Some(memory) = object.publish(self.map.region_bytes)? {
+            self.memory = memory;
+        }
+        self.object = Some(object);
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn give_name(&mut self) -> Result<(), CreateError> {
+        Ok(())
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -481,6 +687,8 @@ impl Core {
 
     fn over(memory: WriterMemory, builder: &RegionBuilder, map: RegionMap) -> Self {
         let (clock, first_sighting) = Clock::of_process();
+        let now = clock.read();
+        let time = clock::time_record(&now);
         let program = std::env::current_exe().unwrap_or_default();
         let record = HeaderRecord {
             region_bytes: 0,
@@ -491,19 +699,19 @@ impl Core {
             process_start_ticks: process_start_ticks("self").unwrap_or(0),
             boot_id: boot_id().unwrap_or_default(),
             pid_namespace: pid_namespace().unwrap_or(0),
-            created_unix_ns: clock::unix_ns(),
+            created_unix_ns: now.unix_ns,
             actor_capacity: builder.capacities.actors as u64,
             flags: u64::from(builder.previews),
             builtins: 0,
             reserved: 0,
         };
         let writer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
-        HeaderWriter::new(memory.words()).prepare(
-            &map,
-            record,
-            first_sighting,
-            [&builder.node, &program.to_string_lossy(), writer],
-        );
+        let sightings = Sightings::first(&now, rate(&first_sighting));
+        let log = memory.words().get(map.sightings.range()).unwrap_or_default();
+        Log::new(log).rewrite(sightings.all());
+        let header = HeaderWriter::new(memory.words());
+        header.set_time(time);
+        header.prepare(&map, record, first_sighting, [&builder.node, &program.to_string_lossy(), writer]);
         Self {
             memory,
             map,
@@ -512,6 +720,7 @@ impl Core {
             object: None,
             clock,
             first_sighting,
+            sightings: Mutex::new(sightings),
             hasher: PathHasher::new(),
             previews: builder.previews,
             name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
@@ -526,8 +735,13 @@ impl Core {
                 BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
             ),
             settler: Mutex::new(Settler::default()),
+            #[cfg(feature = "atomr")]
+            hooks: Hooks::default(),
             system_named: OnceLock::new(),
-            closed: AtomicBool::new(false),
+            young: AtomicUsize::new(0),
+            pid: std::process::id(),
+            closer: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
             #[cfg(feature = "atomr")]
             wake_runtime: Arc::default(),
         }
@@ -550,6 +764,13 @@ impl Core {
         HeaderWriter::new(self.memory.words())
     }
 
+    /// Notes that `attachment` was made: before it counts anything, or of what is polled once it was asked. A load where
+    /// that is known.
+    #[inline]
+    pub(crate) fn attached(&self, attachment: Attachment) {
+        self.header().attach(attachment);
+    }
+
     pub(crate) fn map(&self) -> &RegionMap {
         &self.map
     }
@@ -563,6 +784,13 @@ impl Core {
     pub(crate) fn lanes(&self) -> Lanes<'_> {
         let words = self.memory.words().get(self.counters.clone()).unwrap_or_default();
         Lanes::new(words, self.map.counters.stride)
+    }
+
+    /// Adds `n` to a built-in counter that is subtracted from another one, of which this thread has seen what it ends.
+    #[inline]
+    pub(crate) fn count_end(&self, metric: Builtin, n: u64) {
+        lanes::before_end();
+        self.count(metric, n);
     }
 
     /// Adds `n` to a built-in counter.
@@ -699,12 +927,7 @@ impl Core {
     #[cfg(feature = "persistence")]
     /// The time since a count of [`Core::ticks`] was taken. As fine as the clock of the hot paths.
     pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
-        let ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, .. } = self.first_sighting;
-        let ns_per_tick =
-            match (last_mono_ns.saturating_sub(first_mono_ns), last_ticks.saturating_sub(first_ticks)) {
-                (0, _) | (_, 0) => 1.0,
-                (ns, ticks) => ns as f64 / ticks as f64,
-            };
+        let ns_per_tick = rate(&self.first_sighting) as f64 / SightingRecord::RATE_ONE as f64;
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
     }
 
@@ -728,7 +951,8 @@ impl Core {
     }
 
     #[cfg(feature = "atomr")]
-    /// The number of a name that lives as long as the program, or 0 where there is no room for it.
+    /// The number of a name that lives as long as the program, or 0 where there is no room for it. Of a type it is that
+    /// without the probe's wrappers.
     #[inline]
     pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
         match atomscope_layout::names::known_static(&self.name_keys, name) {
@@ -740,7 +964,8 @@ impl Core {
     #[cfg(feature = "atomr")]
     #[cold]
     fn intern_new(&self, name: &'static str) -> u32 {
-        self.interned(self.interner().intern_static(name))
+        let write = |cell: &[AtomicU64]| write_cell(cell, TypeName::of(name).as_str());
+        self.interned(self.interner().intern_static_as(name, write))
     }
 
     /// The number of any name, or 0 where there is no room for it.
@@ -820,9 +1045,52 @@ impl Core {
         self.header().process_beat(start);
         self.wake_runtime();
         self.header().set_clock(self.clock.sight(self.first_sighting));
-        self.settle(|event| self.publish(event));
+        self.sight();
+        self.settle(true, |event| self.publish(event));
         self.count(Builtin::SamplerRounds, 1);
         self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
+    }
+
+    /// Brings every page of a shared region into the process's page table, so that no later store faults. At the second beat:
+    /// it takes some milliseconds, which a system that lives no longer than a test need not pay. Page by page, since the
+    /// host's threads may want the table too.
+    pub(crate) fn touch_later(&self) {
+        const PAGE: usize = 4096;
+        if self.file().is_none() || self.young.load(Ordering::Relaxed) > 1 {
+            return;
+        }
+        if self.young.fetch_add(1, Ordering::Relaxed) == 1 {
+            for word in self.memory.words().iter().step_by(PAGE / WORD) {
+                // Changes nothing, whoever else writes.
+                word.fetch_add(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Adds a sighting of the clock to the log, if the last one has become wrong. One thread at a time.
+    pub(crate) fn sight(&self) {
+        let mut sightings = match self.sightings.try_lock() {
+            Ok(sightings) => sightings,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let log = Log::new(self.section(self.map.sightings));
+        let now = self.clock.read();
+        if !sightings.wants_another(&now, log.room()) {
+            return;
+        }
+        let used = sightings.all().len();
+        if used > log.room() / 2 {
+            let reader = self.reader();
+            if sightings.thin(&now, |see| reader.iter().for_each(|reader| reader.each_stamp(&mut *see))) {
+                log.rewrite(sightings.all());
+            }
+        }
+        let used = sightings.all().len();
+        // Once readers know that there will be one: what they are told until then is told by the last one.
+        if log.append(used, || sightings.next(&self.clock.read())).is_none() {
+            self.count(Builtin::ClockUnlisted, 1);
+        }
     }
 
     #[cfg(feature = "atomr")]
@@ -834,31 +1102,49 @@ impl Core {
     fn wake_runtime(&self) {}
 
     /// Brings stops that came before their spawns together with them, and gives up those that waited long enough.
-    /// Only the sampler's rounds let them grow older; where there is no sampler, each call is a round. `publish` is given
-    /// the stops that are told only now.
-    pub(crate) fn settle(&self, mut publish: impl FnMut(&EventRecord)) {
+    /// Only the sampler's rounds let them grow older; where there is no sampler, a call is a round, unless it follows
+    /// another at once. `publish` is given the stops that are told only now.
+    pub(crate) fn settle(&self, in_rhythm: bool, mut publish: impl FnMut(&EventRecord)) {
         let mut settler = match self.settler.try_lock() {
             Ok(settler) => settler,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        settler.round += 1;
+        let turn = settler.turn(clock::mono_ns(), in_rhythm);
+        self.settle_hooks(&mut settler, turn);
         let Some(reader) = self.reader() else { return };
         let done = reader.builtin(Builtin::EarlyStopsDone);
         if reader.builtin(Builtin::EarlyStops) == done {
-            settler.since.clear();
+            settler.spilled_since.clear();
             return;
         }
-        let Settler { round, since } = &mut *settler;
-        let (mut seen, mut told) = (HashMap::with_capacity(since.len()), 0);
+        let since = &mut settler.spilled_since;
+        let (mut seen, mut told, mut doubtful) = (HashMap::with_capacity(since.len()), 0, 0);
         let settled = self.header().settling(|| {
-            let expire = |key| {
-                let first = since.get(&key).copied().unwrap_or(*round);
-                let expired = round.saturating_sub(first) >= STOP_WAITS_ROUNDS;
-                if !expired {
-                    seen.insert(key, first);
+            let expire = |stop: &mut WaitingStop| {
+                if stop.is_spilled {
+                    stop.first_round = since.get(&stop.fingerprint).copied().unwrap_or(0);
                 }
-                expired
+                if stop.first_round == 0 {
+                    stop.first_round = turn.next_whole;
+                }
+                if stop.whose == Whose::Unknown && turn.outlives(stop.first_round) {
+                    stop.whose = Whose::Outlived;
+                }
+                let expires = match stop.whose {
+                    Whose::Older => turn.outlives(stop.first_round),
+                    _ => turn.round.saturating_sub(stop.first_round) >= STOP_WAITS_ROUNDS,
+                };
+                if stop.is_spilled && !expires {
+                    seen.insert(stop.fingerprint, stop.first_round);
+                }
+                // A stop that is given up without having met a spawn may yet have one, unless it is known to be older.
+                let is_doubtful = match stop.whose {
+                    Whose::Older => stop.is_beside_a_spawn,
+                    _ => expires && !stop.is_beside_a_spawn,
+                };
+                doubtful += u64::from(is_doubtful);
+                expires
             };
             // Whoever brings a stop together with its spawn tells of it.
             self.table().settle_telling(expire, |slot| {
@@ -874,78 +1160,123 @@ impl Core {
         // A stop that never met its spawn: either the spawn had found no room, or it was before the probe's time.
         let totals = reader.actor_totals();
         let untracked = settled.expired.min(totals.untracked);
-        self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(told) + untracked);
-        self.count(Builtin::UntrackedMatched, untracked);
+        self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(told) + settled.expired);
+        self.count_end(Builtin::UntrackedMatched, untracked);
         self.count(Builtin::Foreign, settled.expired - untracked);
+        self.count(Builtin::DoubtfulStops, doubtful.saturating_sub(untracked));
     }
+
+    #[cfg(feature = "atomr")]
+    fn settle_hooks(&self, settler: &mut Settler, turn: Turn) {
+        let Hooks { are_installed, sure_from, are_settled, .. } = &self.hooks;
+        if !are_installed.load(Ordering::Relaxed) || are_settled.load(Ordering::Relaxed) {
+            return;
+        }
+        if settler.hooks_since != 0 && turn.outlives(settler.hooks_since) {
+            if sure_from.load(Ordering::Relaxed) == 0 {
+                sure_from.store(self.ticks().max(1), Ordering::Relaxed);
+                settler.hooks_since = turn.next_whole;
+            } else {
+                are_settled.store(true, Ordering::Relaxed);
+            }
+        } else if settler.hooks_since == 0 {
+            settler.hooks_since = turn.next_whole;
+        }
+    }
+
+    #[cfg(not(feature = "atomr"))]
+    fn settle_hooks(&self, _: &mut Settler, _: Turn) {}
 }
 
-/// Closes a region once: by the last handle's drop, by request, or at exit.
-#[derive(Debug)]
-struct Closer {
-    core: Arc<Core>,
-    sampler: Option<Sampler>,
-    pid: u32,
+thread_local! {
+    /// Its address tells this thread from the others, also while the thread ends.
+    static HERE: u8 = const { 0 };
 }
 
-impl Closer {
-    fn close(&self) {
+fn this_thread() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+impl Core {
+    /// Whether this is the process that made the region, and no fork of it.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.pid == std::process::id()
+    }
+
+    /// Whether the region is closed, or is so in a moment.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closer.load(Ordering::Relaxed) != 0
+    }
+
+    /// Closes the region; returns when it is closed.
+    pub(crate) fn close(&self) {
+        self.begin_to_close();
+        self.await_close(Instant::now() + CLOSING_TAKES);
+    }
+
+    /// Closes the region unless another thread does.
+    pub(crate) fn begin_to_close(&self) {
         // In a forked child the region is its parent's, and locks that another thread held at the fork stay held: those of
         // the runtime's wakers too.
-        if self.pid != std::process::id() {
+        if !self.is_of_this_process() {
             return;
         }
-        if self.core.closed.swap(true, Ordering::Relaxed) {
+        let (none, this) = (0, this_thread());
+        if self.closer.compare_exchange(none, this, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        self.core.wake_runtime();
-        self.core.poller.stop();
-        if let Some(sampler) = &self.sampler {
-            sampler.stop();
-        }
-        self.core.header().set_state(State::Closed);
+        self.header().set_state(State::Closed);
         #[cfg(target_os = "linux")]
-        if let Some(object) = &self.core.object {
-            object.unlink();
+        if let Some(object) = &self.object {
+            object.close();
+        }
+        self.is_closed.store(true, Ordering::Release);
+        // What follows may call and wait for others.
+        process::this().forget(self);
+        self.wake_runtime();
+    }
+
+    /// Waits until the region is closed by whoever does it. Without a lock: the thread that closes may be the one that waits,
+    /// in a signal handler.
+    pub(crate) fn await_close(&self, until: Instant) {
+        while !self.is_closed.load(Ordering::Acquire)
+            && self.is_of_this_process()
+            && self.closer.load(Ordering::Relaxed) != this_thread()
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_micros(20));
         }
     }
 }
+
+/// The last handle's drop closes the region.
+#[derive(Debug)]
+struct Closer(Arc<Core>);
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
 
-/// The regions to close at exit. `None` where the list cannot be had: in a forked child whose parent held it at the time
-/// nobody will ever give it back.
-fn open_regions() -> Option<std::sync::MutexGuard<'static, Vec<Weak<Closer>>>> {
-    static OPEN: OnceLock<Mutex<Vec<Weak<Closer>>>> = OnceLock::new();
-    let open = OPEN.get_or_init(|| {
-        #[cfg(target_os = "linux")]
-        region_file::at_exit(close_all);
-        Mutex::default()
-    });
-    for _ in 0..1000 {
-        match open.try_lock() {
-            Ok(mut open) => {
-                open.retain(|closer| closer.strong_count() > 0);
-                return Some(open);
-            }
-            Err(TryLockError::Poisoned(open)) => return Some(open.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    }
+#[cfg(not(target_os = "linux"))]
+fn open_regions() -> usize {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn room() -> Option<u64> {
     None
 }
 
 #[cfg(target_os = "linux")]
-extern "C" fn close_all() {
-    // A panic here would abort a process that is ending in good order.
-    let _ = std::panic::catch_unwind(|| {
-        let open = open_regions().map(|mut open| std::mem::take(&mut *open)).unwrap_or_default();
-        open.iter().filter_map(Weak::upgrade).for_each(|closer| closer.close());
-    });
+/// What a tick lasts by two sightings: nanoseconds times 2⁴⁰. Without any two a tick is a nanosecond.
+fn rate(record: &ClockRecord) -> u64 {
+    let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
+    match (ns, record.last_ticks.saturating_sub(record.first_ticks)) {
+        (0, _) | (_, 0) => SightingRecord::RATE_ONE,
+        (ns, ticks) => (u128::from(ns) * u128::from(SightingRecord::RATE_ONE) / u128::from(ticks)) as u64,
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -982,29 +1313,6 @@ pub(crate) fn pid_namespace() -> Option<u64> {
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
-/// timer of the runtime for that.
-#[cfg(feature = "atomr")]
-pub(crate) fn start_runtime_beat(core: &Arc<Core>) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    if core.is_private() {
-        return;
-    }
-    core.header().runtime_beat(clock::mono_ns());
-    let (wake, core) = (core.wake_runtime.clone(), Arc::downgrade(core));
-    runtime.spawn(async move {
-        loop {
-            wake.notified().await;
-            match core.upgrade() {
-                Some(core) if !core.closed.load(Ordering::Relaxed) => {
-                    core.header().runtime_beat(clock::mono_ns())
-                }
-                _ => return,
-            }
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use tracing::span;
@@ -1028,6 +1336,23 @@ mod tests {
         }
         fn enter(&self, _: &span::Id) {}
         fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn the_small_region_leaves_room_for_what_is_asked_and_the_default_one_is_no_larger_than_told() {
+        for (capacities, bytes) in [(CROWDED, CROWDED_BYTES), (Capacities::default(), DEFAULT_BYTES)] {
+            let most = Capacities { events: most_events(capacities, bytes), ..capacities };
+            assert!(
+                most.events > capacities.events && RegionMap::footprint(&most).unwrap() <= bytes,
+                "{most:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_interval_of_polls_can_be_waited_for() {
+        let interval = Region::builder("slow").poll_interval(Duration::MAX).poll_interval;
+        assert!(std::time::Instant::now().checked_add(interval).is_some());
     }
 
     #[test]

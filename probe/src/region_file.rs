@@ -2,15 +2,17 @@
 //!
 //! Order of events, so that no reader, no other process and no fork ever sees half of it:
 //! ```text
-//!   limits asked ─► [ object made ─► mapped ─► known to forks ─► locked ] ─► blocks reserved ─► pages touched
+//!   limits asked ─► [ object made ─► mapped ─► known to forks ─► locked ] ─► blocks reserved
 //!   (region.rs:)    header written
-//!   a segment:      has its name from the beginning, and is a region from when it is published: its magic comes last
-//!   a user's file:  published without a name ─► [ named ─► mapped through its name, known to forks ] ─► pages touched
+//!   a segment:      has its name from the beginning ─► closed at exit ─► published: its magic comes last
+//!   a user's file:  published without a name ─► [ named ─► mapped through its name, lock handed over ] ─► closed at exit
 //! ```
-//! What stands in brackets is done while no fork goes on, see [`forks`].
+//! What stands in brackets is done while no fork goes on, see [`forks`]. From a file's name until it is closed at exit the
+//! exit waits, see [`crate::process`].
 //!
-//! The lock is how others know that the node is alive: an open-file-description lock on byte 0 through a descriptor
-//! that is used for nothing else. It goes with the last copy of that descriptor, and so with the process.
+//! The lock is how others know that the node is alive: an open-file-description lock on byte 0 through the one descriptor
+//! of the object, which is mapped through it too. It goes when the region closes, or with the last copy of both descriptor
+//! and mapping, and so with the process; a program that closes descriptors it does not know keeps it.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "mapping, locking and forking have no safe interface")]
 
@@ -22,27 +24,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use atomscope_layout::decode::Identity;
-use atomscope_layout::region::HEADER_BYTES;
+use atomscope_layout::decode::{self, Beat, Birth, Identity};
+use atomscope_layout::region::{HEADER_BYTES, State};
+use atomscope_layout::retention;
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 
+use crate::clock;
 use crate::error::{CreateError, RoomTaken};
 use crate::region::{Place, boot_id, pid_namespace, process_start_ticks};
 
 /// Where named segments are.
 const SHM_DIR: &str = "/dev/shm";
-/// Dead regions of one node name that are kept for a look at them.
-const KEEP_DEAD_PER_NODE: usize = 2;
-/// Bytes of dead regions that are kept of one user, the newest apart.
-const KEEP_DEAD_BYTES: u64 = 64 << 20;
-/// The part of its file system that they may take.
-const KEEP_DEAD_SHARE: u64 = 4;
 /// A region that is not published after this long never will be, if its process is gone.
 const MOST_TO_PUBLISH: Duration = Duration::from_secs(60);
-const PAGE: usize = 4096;
+/// A beat that is no older than this may be a living process's.
+const FRESH: Duration = Duration::from_secs(3);
 /// The byte of an object whose lock says that its node lives.
 const ALIVE: libc::off_t = 0;
 /// The byte of a dead object whose lock says that another one takes its place.
@@ -53,8 +52,8 @@ const REPLACED: libc::off_t = 1;
 pub(crate) struct Object {
     /// Its file.
     pub(crate) path: PathBuf,
-    named: bool,
-    slot: usize,
+    pub(crate) named: bool,
+    slot: &'static forks::Shared,
     undo: Undo,
 }
 
@@ -106,33 +105,25 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
     }
     // Nothing may be called in between that could fork, wait, or take long.
     let window = forks::Window::open();
-    let (mapping, start, lock) = match named {
-        true => make_segment(&path, bytes, &mut undo)?,
-        false => make_file(&dir, &temporary(&path, &unique), bytes, &mut undo)?,
+    let file = match named {
+        true => make_segment(&path, &mut undo)?,
+        false => make_file(&dir, &temporary(&path, &unique), &mut undo)?,
     };
-    let fd = lock.as_raw_fd();
-    let slot = forks::register(&window, start, bytes, || lock.into_raw_fd())?;
+    file.set_len(bytes as u64).map_err(|source| system("size", &path, source))?;
+    let mapped = map(&window, file, &path, bytes)?;
+    let slot = mapped.slot.0;
     // A file system without locks leaves the beats as the only sign of life; readers say so.
-    let _ = set_lock(fd, ALIVE);
+    let _ = set_lock(slot.descriptor(), ALIVE, libc::F_WRLCK);
     let undisturbed = window.close();
-    let index = slot.0;
-    // SAFETY: `start` is page-aligned and maps `bytes` bytes for reads and writes; the mapping is part of the keeper, which
-    // unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. Nothing else in this process
-    // has the address but `reserve` and `touch`, which are done before anybody has the memory, and the table of `forks`,
-    // which never reads or writes there; `Memory` accesses it only as atomics. After a fork the child has private memory
-    // at the same place.
-    let memory = unsafe { WriterMemory::mapped(start, bytes, Keeper { _slot: slot, _mapping: mapping }) };
+    let memory = mapped.into_memory();
     if !undisturbed {
         return Err(system("keep from a fork", &path, io::ErrorKind::TimedOut.into()));
     }
-    reserve(fd, bytes).map_err(|source| match source.kind() {
+    reserve(slot.descriptor(), bytes).map_err(|source| match source.kind() {
         io::ErrorKind::StorageFull => no_space(&dir, bytes as u64),
         _ => system("reserve the blocks of", &path, source),
     })?;
-    if named {
-        touch(start, bytes);
-    }
-    Ok((memory, Object { path, named, slot: index, undo }))
+    Ok((memory, Object { path, named, slot, undo }))
 }
 
 impl Object {
@@ -145,7 +136,7 @@ impl Object {
             return Ok(None);
         }
         let window = forks::Window::open();
-        let fd = forks::lock_of(self.slot);
+        let fd = self.slot.descriptor();
         self.give_name(fd)?;
         let file = open_to_write(&self.path).map_err(|source| system("open", &self.path, source))?;
         if !is_same(&file, fd) {
@@ -153,18 +144,19 @@ impl Object {
             self.undo.file = None;
             return Err(system("open", &self.path, io::ErrorKind::AlreadyExists.into()));
         }
-        let (mapping, start) = map(&file, &self.path)?;
-        drop(file);
-        let slot = forks::register(&window, start, bytes, || forks::take_lock(self.slot))?;
+        let mapped = map(&window, file, &self.path, bytes)?;
+        let (before, slot) = (self.slot, mapped.slot.0);
+        // Two open files cannot both have a write lock, but read locks: so somebody holds one all the time.
+        let _ = set_lock(fd, ALIVE, libc::F_RDLCK);
+        let _ = set_lock(slot.descriptor(), ALIVE, libc::F_RDLCK);
+        before.let_go(&window);
+        let _ = set_lock(slot.descriptor(), ALIVE, libc::F_WRLCK);
+        self.slot = slot;
         let undisturbed = window.close();
-        let index = slot.0;
-        // SAFETY: as in `create`; it is another mapping of the same blocks, in a place of its own.
-        let memory = unsafe { WriterMemory::mapped(start, bytes, Keeper { _slot: slot, _mapping: mapping }) };
+        let memory = mapped.into_memory();
         if !undisturbed {
             return Err(system("keep from a fork", &self.path, io::ErrorKind::TimedOut.into()));
         }
-        touch(start, bytes);
-        self.slot = index;
         self.undo.disarm();
         Ok(Some(memory))
     }
@@ -199,14 +191,19 @@ impl Object {
 
     /// Whether this process is a fork of the one that made the object, and has nothing to do with it any more.
     pub(crate) fn forked(&self) -> bool {
-        forks::forked(self.slot)
+        self.slot.forked()
     }
 
-    /// Takes a named segment's name away; a file of the user's choice stays.
-    pub(crate) fn unlink(&self) {
-        if self.named && !self.forked() {
+    /// Takes a named segment's name away (a file of the user's choice stays), then lets go of the lock and the
+    /// descriptor. The mapping stays for those who still have it.
+    pub(crate) fn close(&self) {
+        if self.forked() {
+            return;
+        }
+        if self.named {
             let _ = fs::remove_file(&self.path);
         }
+        self.slot.let_go(&forks::Window::open());
     }
 }
 
@@ -309,7 +306,8 @@ fn right_to_replace(path: &Path) -> Result<Option<File>, CreateError> {
         Err(source) => return Err(system("look at", path, source)),
     };
     check_dead(path, &file)?;
-    set_lock(file.as_raw_fd(), REPLACED).map_err(|_| CreateError::InUse { path: path.to_path_buf() })?;
+    set_lock(file.as_raw_fd(), REPLACED, libc::F_WRLCK)
+        .map_err(|_| CreateError::InUse { path: path.to_path_buf() })?;
     let there = fs::symlink_metadata(path).is_ok_and(|meta| {
         file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (meta.dev(), meta.ino()))
     });
@@ -318,11 +316,17 @@ fn right_to_replace(path: &Path) -> Result<Option<File>, CreateError> {
 
 /// Whether the file is that of the descriptor.
 fn is_same(file: &File, fd: RawFd) -> bool {
+    let inode = inode_of(fd);
+    inode.is_some() && inode == inode_of(file.as_raw_fd())
+}
+
+/// Device and number of the descriptor's file, if it is one.
+fn inode_of(fd: RawFd) -> Option<[u64; 2]> {
     // SAFETY: stat is a struct of integers, for which zero is a value.
-    let mut other: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `other` is a valid place for one stat for the length of the call; a descriptor that is not open is an error.
-    let known = unsafe { libc::fstat(fd, &raw mut other) } == 0;
-    known && file.metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == (other.st_dev, other.st_ino))
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `found` is a valid place for one stat for the length of the call; a descriptor that is not open is an error.
+    let told = unsafe { libc::fstat(fd, &raw mut found) } == 0;
+    told.then_some([found.st_dev, found.st_ino])
 }
 
 fn system(doing: &'static str, path: &Path, source: io::Error) -> CreateError {
@@ -332,48 +336,58 @@ fn system(doing: &'static str, path: &Path, source: io::Error) -> CreateError {
 /// What keeps the memory in place. The slot goes first: a fork must not map over what is no longer ours.
 struct Keeper {
     _slot: forks::Slot,
-    _mapping: Mapping,
+    _mapping: memmap2::MmapRaw,
 }
 
-enum Mapping {
-    #[cfg(feature = "shm")]
-    Segment(#[expect(dead_code, reason = "kept for its drop")] shared_memory::Shmem),
-    File(#[expect(dead_code, reason = "kept for its drop")] memmap2::MmapRaw),
-}
-
-// SAFETY: `Shmem` is not Send only because it holds the mapping's address; it is not used here but to be dropped, which
-// unmaps and closes and may happen on any thread. `MmapRaw` is Send itself.
-unsafe impl Send for Mapping {}
-// SAFETY: nothing can be done through a shared reference.
-unsafe impl Sync for Mapping {}
-
-/// Makes a segment exclusively, mode 0600, and maps it; with the descriptor that is to hold its lock.
-fn make_segment(
-    path: &Path,
+/// A file that is mapped, and known to forks.
+struct Mapped {
+    slot: forks::Slot,
+    mapping: memmap2::MmapRaw,
+    start: NonNull<u8>,
     bytes: usize,
-    undo: &mut Undo,
-) -> Result<(Mapping, NonNull<u8>, File), CreateError> {
+}
+
+/// Maps the file, which has that many bytes, in a time without forks.
+fn map(window: &forks::Window, file: File, path: &Path, bytes: usize) -> Result<Mapped, CreateError> {
+    let mapping = memmap2::MmapRaw::map_raw(&file).map_err(|source| system("map", path, source))?;
+    let start = NonNull::new(mapping.as_mut_ptr()).filter(|_| mapping.len() == bytes);
+    let start = start.ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
+    Ok(Mapped { slot: forks::register(window, start, bytes, file), mapping, start, bytes })
+}
+
+impl Mapped {
+    fn into_memory(self) -> WriterMemory {
+        let Self { slot, mapping, start, bytes } = self;
+        // SAFETY: `start` is page-aligned and maps `bytes` bytes for reads and writes; the mapping is part of the keeper,
+        // which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. Nothing else in this
+        // process has the address but the table of `forks`, which never reads or writes there (another mapping of the same
+        // blocks is in a place of its own); `Memory` accesses it only as atomics. After a fork the child has private memory
+        // at the same place.
+        unsafe { WriterMemory::mapped(start, bytes, Keeper { _slot: slot, _mapping: mapping }) }
+    }
+}
+
+/// Makes a segment exclusively, mode 0600.
+fn make_segment(path: &Path, undo: &mut Undo) -> Result<File, CreateError> {
     #[cfg(feature = "shm")]
     {
         let name = format!("/{}", path.file_name().unwrap_or_default().to_string_lossy());
         let mut segment = shared_memory::ShmemConf::new()
-            .size(bytes)
+            .size(1)
             .os_id(name)
             .create()
             .map_err(|error| system("create", path, shm_error(error)))?;
-        // Whether it is unlinked is decided in `Object`, by what became of the node.
-        segment.set_owner(false);
         undo.file = Some(path.to_path_buf());
-        let start = NonNull::new(segment.as_ptr())
-            .ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
-        let lock = open_to_write(path).map_err(|source| system("open", path, source))?;
-        Ok((Mapping::Segment(segment), start, lock))
+        // Its handle goes at once, and the segment stays: the handle would keep a second descriptor, which cannot be had.
+        segment.set_owner(false);
+        drop(segment);
+        open_to_write(path).map_err(|source| system("open", path, source))
     }
     #[cfg(not(feature = "shm"))]
     {
         let file = create_new(path)?;
         undo.file = Some(path.to_path_buf());
-        map_new(file, path, bytes)
+        Ok(file)
     }
 }
 
@@ -390,25 +404,16 @@ fn shm_error(error: shared_memory::ShmemError) -> io::Error {
     }
 }
 
-/// Makes a file in `dir`, mode 0600, and maps it. It has no name, so that nothing is left of it if the process is killed;
-/// where a file cannot be without a name, it is called `temporary`.
-fn make_file(
-    dir: &Path,
-    temporary: &Path,
-    bytes: usize,
-    undo: &mut Undo,
-) -> Result<(Mapping, NonNull<u8>, File), CreateError> {
+/// Makes a file in `dir`, mode 0600. It has no name, so that nothing is left of it if the process is killed; where a file
+/// cannot be without a name, it is called `temporary`.
+fn make_file(dir: &Path, temporary: &Path, undo: &mut Undo) -> Result<File, CreateError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600).custom_flags(libc::O_CLOEXEC | libc::O_TMPFILE);
-    let file = match options.open(dir) {
-        Ok(file) => file,
-        Err(_) => {
-            let file = create_new(temporary)?;
-            undo.file = Some(temporary.to_path_buf());
-            file
-        }
-    };
-    map_new(file, temporary, bytes)
+    options.open(dir).or_else(|_| {
+        let file = create_new(temporary)?;
+        undo.file = Some(temporary.to_path_buf());
+        Ok(file)
+    })
 }
 
 fn create_new(path: &Path) -> Result<File, CreateError> {
@@ -418,19 +423,6 @@ fn create_new(path: &Path) -> Result<File, CreateError> {
         .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
         .open(path)
         .map_err(|source| system("create", path, source))
-}
-
-fn map_new(file: File, path: &Path, bytes: usize) -> Result<(Mapping, NonNull<u8>, File), CreateError> {
-    file.set_len(bytes as u64).map_err(|source| system("size", path, source))?;
-    let (mapping, start) = map(&file, path)?;
-    Ok((mapping, start, file))
-}
-
-fn map(file: &File, path: &Path) -> Result<(Mapping, NonNull<u8>), CreateError> {
-    let mapping = memmap2::MmapRaw::map_raw(file).map_err(|source| system("map", path, source))?;
-    let start = NonNull::new(mapping.as_mut_ptr())
-        .ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
-    Ok((Mapping::File(mapping), start))
 }
 
 /// Takes the blocks now, so that no later store can find the file system full and end in SIGBUS.
@@ -445,24 +437,6 @@ fn reserve(fd: RawFd, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// Brings every page into the process's page table, so that no later store faults.
-fn touch(start: NonNull<u8>, bytes: usize) {
-    // SAFETY: the range is one mapping of ours, and populating it changes no byte; a kernel that does not know the
-    // advice says EINVAL.
-    let told = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
-    if told == 0 {
-        return;
-    }
-    for page in (0..bytes).step_by(PAGE) {
-        // SAFETY: `page` is less than `bytes`, so that the sum stays inside the one mapping, which is no longer than
-        // `isize::MAX` and does not wrap around.
-        let word = unsafe { start.add(page) }.cast::<u64>();
-        // SAFETY: the word starts a page of the mapping, and so is aligned; all of it lies inside, since the length is a
-        // multiple of a page; the mapping is valid for writes, and as yet unknown to anyone else. A `u64` needs no drop.
-        unsafe { word.write_volatile(0) };
-    }
-}
-
 /// A lock of this type on one byte.
 fn lock_on(byte: libc::off_t, kind: libc::c_int) -> libc::flock {
     libc::flock {
@@ -474,8 +448,9 @@ fn lock_on(byte: libc::off_t, kind: libc::c_int) -> libc::flock {
     }
 }
 
-fn set_lock(fd: RawFd, byte: libc::off_t) -> io::Result<()> {
-    let lock = lock_on(byte, libc::F_WRLCK);
+/// Takes the lock of this type on one byte, or lets go of it.
+fn set_lock(fd: RawFd, byte: libc::off_t, kind: libc::c_int) -> io::Result<()> {
+    let lock = lock_on(byte, kind);
     // SAFETY: a descriptor that is not open is an error; this command takes a pointer to a flock, which `lock` is, valid in
     // every field; it is only read, and the kernel keeps no pointer.
     match unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &lock) } {
@@ -504,6 +479,7 @@ pub(crate) fn effective_uid() -> u32 {
 // ---- limits -------------------------------------------------------------------------------------------------------
 
 fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
+    check_descriptors()?;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for one rlimit for the length of the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } == 0
@@ -518,6 +494,28 @@ fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
         return Err(no_space(dir, needed));
     }
     check_control_groups(needed)
+}
+
+/// Half of the descriptors that the process may have stay the application's.
+fn check_descriptors() -> Result<(), CreateError> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for one rlimit for the length of the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Ok(());
+    }
+    let most = usize::try_from(limit.rlim_cur / 2).unwrap_or(usize::MAX);
+    if forks::open() < most { Ok(()) } else { Err(CreateError::TooMany { most }) }
+}
+
+/// Shared regions that this process has open.
+pub(crate) fn open_regions() -> usize {
+    forks::open()
+}
+
+/// Bytes that a named segment can still take, if the file system has a bound.
+pub(crate) fn room() -> Option<u64> {
+    let room = statvfs(Path::new(SHM_DIR)).ok().filter(|room| room.f_blocks > 0)?;
+    Some(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
 fn statvfs(dir: &Path) -> io::Result<libc::statvfs> {
@@ -611,10 +609,22 @@ fn look(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-fn read_identity(file: &File) -> Option<Identity> {
-    let mut bytes = vec![0; HEADER_BYTES];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    Identity::read(ReaderMemory::copied(&bytes).words()).ok()
+/// What a region's header says of its node.
+struct Header {
+    identity: Identity,
+    state: Option<State>,
+    beat: Beat,
+}
+
+impl Header {
+    fn read(file: &File) -> Option<Self> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let memory = ReaderMemory::copied(&bytes);
+        let words = memory.words();
+        let identity = Identity::read(words).ok()?;
+        Some(Self { identity, state: decode::state(words), beat: Beat::of_process(words) })
+    }
 }
 
 fn open_to_write(path: &Path) -> io::Result<File> {
@@ -633,23 +643,30 @@ fn check_free(path: &Path) -> Result<(), CreateError> {
 
 fn check_dead(path: &Path, file: &File) -> Result<(), CreateError> {
     let meta = file.metadata().map_err(|source| system("look at", path, source))?;
-    let identity = read_identity(file).filter(|_| meta.is_file());
-    let Some(identity) = identity else { return Err(CreateError::NotARegion { path: path.to_path_buf() }) };
-    match is_locked(file) {
-        Ok(false) if !lives_without_lock(&identity, &meta) => Ok(()),
+    // Its lock first: a node says that it closes before it lets go.
+    let (locked, header) = (is_locked(file), Header::read(file).filter(|_| meta.is_file()));
+    let Some(header) = header else { return Err(CreateError::NotARegion { path: path.to_path_buf() }) };
+    match locked {
+        Ok(false) if !may_live_without_lock(&header, &meta) => Ok(()),
         // Where locks do not work nobody can tell, and the user has the last word by removing it.
         _ => Err(CreateError::InUse { path: path.to_path_buf() }),
     }
 }
 
-/// Whether the region's process lives and has it mapped, as one that has closed all its descriptors. It is looked for
-/// only where its number means the same as here.
-fn lives_without_lock(identity: &Identity, meta: &fs::Metadata) -> bool {
-    let header = &identity.header;
-    let is_other = |ours: Option<u64>, its: u64| its != 0 && ours.is_some_and(|ours| ours != its);
-    let is_other_boot = header.boot_id != [0, 0] && boot_id().is_some_and(|boot| boot != header.boot_id);
-    if is_other_boot || is_other(pid_namespace(), header.pid_namespace) {
+/// Whether the region's process may live though nobody holds its lock: whether it has the region mapped, where its number
+/// means the same as here, and elsewhere whether it has just beaten. One that has closed it needs it no more.
+fn may_live_without_lock(header: &Header, meta: &fs::Metadata) -> bool {
+    let Header { identity, state, beat } = header;
+    if *state == Some(State::Closed) {
         return false;
+    }
+    let header = &identity.header;
+    let boot = boot_id();
+    if header.boot_id != [0, 0] && boot.is_some_and(|boot| boot != header.boot_id) {
+        return false;
+    }
+    if header.pid_namespace != 0 && pid_namespace().is_some_and(|ours| ours != header.pid_namespace) {
+        return boot == Some(header.boot_id) && has_just_beaten(identity, *beat);
     }
     match fs::read(format!("/proc/{}/maps", header.pid)) {
         Ok(maps) => maps.split(|byte| *byte == b'\n').any(|line| is_mapping_of(line, meta)),
@@ -659,6 +676,19 @@ fn lives_without_lock(identity: &Identity, meta: &fs::Metadata) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Whether the last beat is no older than a living node's may be. One of the future is of another clock.
+fn has_just_beaten(identity: &Identity, beat: Beat) -> bool {
+    let (now_ns, own_offset_ns) = (clock::mono_ns(), clock::own_mono_offset_ns());
+    // Of one that does not say in which time namespace it is, the clock is taken to be ours.
+    let its_offset_ns = match identity.time.time_namespace {
+        0 => own_offset_ns,
+        _ => identity.time.mono_offset_ns as i64,
+    };
+    let of_machine = |ns: u64, offset_ns: i64| i128::from(ns) - i128::from(offset_ns);
+    let age_ns = of_machine(now_ns, own_offset_ns) - of_machine(beat.mono_ns, its_offset_ns);
+    beat.count > 0 && (0..=FRESH.as_nanos() as i128).contains(&age_ns)
 }
 
 /// Whether a line of a process's map, `address perms offset device inode path`, is a shared writable mapping of that file.
@@ -705,10 +735,10 @@ fn own_segments() -> Vec<OwnSegment> {
             let path = entry.path();
             let file = look(&path).ok()?;
             let meta = file.metadata().ok().filter(|meta| meta.is_file() && meta.uid() == uid)?;
-            let state = match (is_locked(&file), read_identity(&file)) {
+            let state = match (is_locked(&file), Header::read(&file)) {
                 (Ok(true), Some(_)) => SegmentState::Live,
-                (Ok(false), Some(identity)) if lives_without_lock(&identity, &meta) => SegmentState::Live,
-                (Ok(false), Some(identity)) => SegmentState::Dead(Box::new(identity)),
+                (Ok(false), Some(header)) if may_live_without_lock(&header, &meta) => SegmentState::Live,
+                (Ok(false), Some(header)) => SegmentState::Dead(Box::new(header.identity)),
                 (Ok(false), None) => {
                     match is_left(&file, &meta, path.file_name().and_then(|name| process_of(name.to_str()?)))
                     {
@@ -729,23 +759,21 @@ pub(crate) fn remove_old_dead(node: &str) {
     let mut dead = Vec::new();
     for OwnSegment { path, bytes, state } in own_segments() {
         match state {
-            SegmentState::Dead(identity) => dead.push((made_at(&identity), bytes, identity.node, path)),
+            SegmentState::Dead(identity) => dead.push((identity, bytes, path)),
             SegmentState::Left => remove(node, &path),
             SegmentState::Live | SegmentState::Unknown => {}
         }
     }
-    dead.sort_unstable_by_key(|(made, ..)| std::cmp::Reverse(*made));
-    let mut keep = Keep::within(statvfs(Path::new(SHM_DIR)).ok().as_ref());
-    for (_, bytes, name, path) in &dead {
-        if !keep.keeps(name, *bytes) {
-            remove(node, path);
-        }
+    let births: Vec<_> = dead.iter().map(|(identity, ..)| identity.birth()).collect();
+    let mut dead: Vec<_> = Birth::ranks(&births, boot_id()).into_iter().zip(dead).collect();
+    dead.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    let file_system = statvfs(Path::new(SHM_DIR)).ok().filter(|room| room.f_blocks > 0);
+    let file_system_bytes = file_system.map_or(u64::MAX, |room| room.f_blocks.saturating_mul(room.f_frsize));
+    let newest_first = dead.iter().map(|(_, (identity, bytes, _))| (identity.node.as_str(), *bytes));
+    let stays = retention::stay(newest_first, file_system_bytes);
+    for ((_, (.., path)), _) in dead.iter().zip(stays).filter(|(_, stays)| !stays) {
+        remove(node, path);
     }
-}
-
-/// What tells the newer of two regions.
-fn made_at(identity: &Identity) -> u64 {
-    identity.header.created_unix_ns
 }
 
 fn remove(node: &str, path: &Path) {
@@ -786,7 +814,7 @@ fn process_of_temporary(name: &OsStr, temporary: &OsStr) -> Option<Option<u32>> 
 fn is_left(file: &File, meta: &fs::Metadata, process: Option<u32>) -> bool {
     let mut magic = [0; 8];
     let published = meta.len() >= 8 && (file.read_exact_at(&mut magic, 0).is_err() || magic != [0; 8]);
-    let is_complete = published && read_identity(file).is_some();
+    let is_complete = published && Header::read(file).is_some();
     let age = meta.modified().ok().and_then(|modified| modified.elapsed().ok());
     let is_there = |pid: u32| pid != std::process::id() && Path::new(&format!("/proc/{pid}")).exists();
     (!published || is_complete)
@@ -810,35 +838,6 @@ fn exact_number(text: &str) -> Option<u32> {
     text.parse::<u32>().ok().filter(|number| number.to_string() == text)
 }
 
-/// Which dead regions are kept, asked of the newest first: the newest of all whatever its size, and further ones as far as
-/// all together stay within the bounds, and of one node name no more than two.
-struct Keep {
-    most_bytes: u64,
-    bytes: u64,
-    of_node: std::collections::HashMap<String, usize>,
-}
-
-impl Keep {
-    fn within(file_system: Option<&libc::statvfs>) -> Self {
-        let total = file_system.map_or(0, |room| room.f_blocks.saturating_mul(room.f_frsize));
-        // One without a limit says 0.
-        let share = if total == 0 { u64::MAX } else { total / KEEP_DEAD_SHARE };
-        Self { most_bytes: KEEP_DEAD_BYTES.min(share), bytes: 0, of_node: Default::default() }
-    }
-
-    fn keeps(&mut self, node: &str, bytes: u64) -> bool {
-        let is_newest = self.of_node.is_empty();
-        let sum = self.bytes.saturating_add(bytes);
-        let same = self.of_node.entry(node.to_owned()).or_default();
-        if !is_newest && (*same == KEEP_DEAD_PER_NODE || sum > self.most_bytes) {
-            return false;
-        }
-        *same += 1;
-        self.bytes = sum;
-        true
-    }
-}
-
 // ---- forks --------------------------------------------------------------------------------------------------------
 
 /// What a forked child must not keep: the mapping, through which it would write into its parent's region, and the
@@ -854,29 +853,115 @@ impl Keep {
 /// itself wait for something that that one holds. Then the fork goes on, and the window is told that it was disturbed:
 /// what was made in it is not used.
 mod forks {
-    use super::{AtomicBool, AtomicI32, AtomicUsize, CreateError, Duration, NonNull, Ordering, RawFd};
+    use super::{
+        ALIVE, AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Duration, File, IntoRawFd, NonNull,
+        Ordering, RawFd, inode_of, set_lock,
+    };
 
-    const MOST: usize = 256;
     const EMPTY: i32 = 0;
     const FILLING: i32 = 1;
     const ACTIVE: i32 = 2;
     const FORKED: i32 = 3;
 
-    struct Shared {
+    const NO_DESCRIPTOR: RawFd = -1;
+
+    /// What a child needs to know of one region.
+    #[derive(Debug)]
+    pub(super) struct Shared {
         state: AtomicI32,
         start: AtomicUsize,
         bytes: AtomicUsize,
         lock: AtomicI32,
+        /// Device and number of the object.
+        inode: [AtomicU64; 2],
     }
 
-    static SLOTS: [Shared; MOST] = [const {
-        Shared {
-            state: AtomicI32::new(EMPTY),
-            start: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            lock: AtomicI32::new(-1),
+    /// Some of them. A full chunk is followed by another, which stays for good: a child just forked can read them all
+    /// without a lock.
+    struct Chunk {
+        slots: [Shared; 64],
+        next: AtomicPtr<Chunk>,
+    }
+
+    static FIRST: Chunk = Chunk::new();
+    static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+    impl Chunk {
+        const fn new() -> Self {
+            Self { slots: [const { Shared::new() }; 64], next: AtomicPtr::new(std::ptr::null_mut()) }
         }
-    }; MOST];
+
+        fn next(&self) -> Option<&'static Chunk> {
+            let next = NonNull::new(self.next.load(Ordering::Acquire))?;
+            // SAFETY: what is stored in `next` came from a box that was given up for good, so that it is aligned, points to
+            // an initialised chunk and stays valid; it was stored with release, which the load above acquires. A chunk is
+            // only ever used through shared references: all that changes in it are atomics.
+            Some(unsafe { next.as_ref() })
+        }
+
+        /// The chunk behind this one, made if there is none.
+        fn next_or_new(&self) -> &'static Chunk {
+            if self.next().is_none() {
+                let new = Box::into_raw(Box::new(Self::new()));
+                let null = std::ptr::null_mut();
+                let put = self.next.compare_exchange(null, new, Ordering::AcqRel, Ordering::Relaxed);
+                if put.is_err() {
+                    // SAFETY: `new` came from a box just now, and was stored nowhere.
+                    drop(unsafe { Box::from_raw(new) });
+                }
+            }
+            self.next().unwrap_or(&FIRST)
+        }
+    }
+
+    impl Shared {
+        const fn new() -> Self {
+            Self {
+                state: AtomicI32::new(EMPTY),
+                start: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+                lock: AtomicI32::new(NO_DESCRIPTOR),
+                inode: [const { AtomicU64::new(0) }; 2],
+            }
+        }
+
+        pub(super) fn forked(&self) -> bool {
+            self.state.load(Ordering::Relaxed) == FORKED
+        }
+
+        /// The descriptor of the lock, or one that there is not.
+        pub(super) fn descriptor(&self) -> RawFd {
+            self.lock.load(Ordering::Relaxed)
+        }
+
+        /// Lets go of the lock and of the descriptor, in a time without forks, unless somebody has closed that behind our
+        /// back and the number is another file's by now.
+        pub(super) fn let_go(&self, _: &Window) {
+            let lock = self.lock.swap(NO_DESCRIPTOR, Ordering::Relaxed);
+            if lock == NO_DESCRIPTOR {
+                return;
+            }
+            OPEN.fetch_sub(1, Ordering::Relaxed);
+            let inode = self.inode.each_ref().map(|part| part.load(Ordering::Relaxed));
+            if inode_of(lock) != Some(inode) {
+                return;
+            }
+            // The mapping holds the same open file: closing the descriptor alone would leave the lock.
+            let _ = set_lock(lock, ALIVE, libc::F_UNLCK);
+            // SAFETY: the descriptor was given to this slot by `register` and taken out of it above, so that nobody else of
+            // the probe uses or closes it; it is that file's, as was just seen.
+            unsafe { libc::close(lock) };
+        }
+    }
+
+    fn all() -> impl Iterator<Item = &'static Shared> {
+        std::iter::successors(Some(&FIRST), |chunk| chunk.next()).flat_map(|chunk| &chunk.slots)
+    }
+
+    /// Regions whose descriptor is open.
+    pub(super) fn open() -> usize {
+        OPEN.load(Ordering::Relaxed)
+    }
 
     /// Windows that are open.
     static MAKING: AtomicUsize = AtomicUsize::new(0);
@@ -964,46 +1049,39 @@ mod forks {
         FORKING.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// An entry of the table; dropping it closes the lock's descriptor.
-    pub(super) struct Slot(pub(super) usize);
+    /// An entry of the table; dropping it lets go of the lock and closes its descriptor.
+    pub(super) struct Slot(pub(super) &'static Shared);
 
-    /// Enters what was mapped and opened in this window into the table. `lock` is asked for the descriptor only if there is
-    /// room.
-    pub(super) fn register(
-        _: &Window,
-        start: NonNull<u8>,
-        bytes: usize,
-        lock: impl FnOnce() -> RawFd,
-    ) -> Result<Slot, CreateError> {
-        for (index, slot) in SLOTS.iter().enumerate() {
-            if slot.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                slot.start.store(start.as_ptr() as usize, Ordering::Relaxed);
-                slot.bytes.store(bytes, Ordering::Relaxed);
-                slot.lock.store(lock(), Ordering::Relaxed);
-                slot.state.store(ACTIVE, Ordering::Release);
-                return Ok(Slot(index));
+    /// Enters what was opened and mapped in this window into the table.
+    pub(super) fn register(_: &Window, start: NonNull<u8>, bytes: usize, lock: File) -> Slot {
+        let slot = claim();
+        let lock = lock.into_raw_fd();
+        let inode = inode_of(lock).unwrap_or_default();
+        slot.start.store(start.as_ptr() as usize, Ordering::Relaxed);
+        slot.bytes.store(bytes, Ordering::Relaxed);
+        slot.inode.iter().zip(inode).for_each(|(part, value)| part.store(value, Ordering::Relaxed));
+        slot.lock.store(lock, Ordering::Relaxed);
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        slot.state.store(ACTIVE, Ordering::Release);
+        Slot(slot)
+    }
+
+    fn claim() -> &'static Shared {
+        let mut chunk = &FIRST;
+        loop {
+            let free = chunk.slots.iter().find(|slot| {
+                slot.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            });
+            match free {
+                Some(slot) => return slot,
+                None => chunk = chunk.next_or_new(),
             }
         }
-        Err(CreateError::TooMany { most: MOST })
-    }
-
-    pub(super) fn forked(index: usize) -> bool {
-        SLOTS.get(index).is_some_and(|slot| slot.state.load(Ordering::Relaxed) == FORKED)
-    }
-
-    /// The descriptor of the lock, or -1 for none.
-    pub(super) fn lock_of(index: usize) -> RawFd {
-        SLOTS.get(index).map_or(-1, |slot| slot.lock.load(Ordering::Relaxed))
-    }
-
-    /// The same, for another slot to hold: in a window.
-    pub(super) fn take_lock(index: usize) -> RawFd {
-        SLOTS.get(index).map_or(-1, |slot| slot.lock.swap(-1, Ordering::Relaxed))
     }
 
     impl Drop for Slot {
         fn drop(&mut self) {
-            let Some(slot) = SLOTS.get(self.0) else { return };
+            let slot = self.0;
             let window = Window::open();
             if slot.state.load(Ordering::Relaxed) == ACTIVE {
                 let (start, bytes) = (slot.start.load(Ordering::Relaxed), slot.bytes.load(Ordering::Relaxed));
@@ -1011,13 +1089,8 @@ mod forks {
                 // SAFETY: the slot is active, so the range is a mapping of ours; the advice changes no byte of it.
                 unsafe { libc::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTFORK) };
             }
-            let lock = slot.lock.swap(-1, Ordering::Relaxed);
+            slot.let_go(&window);
             slot.state.store(EMPTY, Ordering::Release);
-            if lock >= 0 {
-                // SAFETY: the descriptor was given to this slot by `register` and taken out of it above, so that nobody
-                // else closes it.
-                unsafe { libc::close(lock) };
-            }
             drop(window);
         }
     }
@@ -1026,7 +1099,9 @@ mod forks {
         // Whoever had a window open, or forked as well, is not here.
         FORKING.store(0, Ordering::SeqCst);
         MAKING.store(0, Ordering::SeqCst);
-        for slot in &SLOTS {
+        // Of the child's own regions there are none yet.
+        OPEN.store(0, Ordering::Relaxed);
+        for slot in all() {
             if slot.state.load(Ordering::Acquire) != ACTIVE {
                 continue;
             }
@@ -1048,10 +1123,11 @@ mod forks {
                     0,
                 )
             };
-            let lock = slot.lock.swap(-1, Ordering::Relaxed);
-            // SAFETY: the descriptor belongs to this slot alone, which forgets it here, and the child has its own copy; -1
-            // is no descriptor.
-            unsafe { libc::close(lock) };
+            let lock = slot.lock.swap(NO_DESCRIPTOR, Ordering::Relaxed);
+            if lock != NO_DESCRIPTOR {
+                // SAFETY: the descriptor belongs to this slot alone, which forgets it here, and the child has its own copy.
+                unsafe { libc::close(lock) };
+            }
             slot.state.store(FORKED, Ordering::Relaxed);
         }
     }
@@ -1067,32 +1143,7 @@ pub(crate) fn at_exit(handler: extern "C" fn()) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn room(total_bytes: u64) -> Keep {
-        let mut room = statvfs(Path::new("/")).unwrap();
-        (room.f_blocks, room.f_frsize) = (total_bytes / 4096, 4096);
-        Keep::within(Some(&room))
-    }
-
-    #[test]
-    fn the_newest_dead_region_is_kept_whatever_its_size_and_no_other_beside_a_large_one() {
-        let mut keep = room(1 << 40);
-        assert!(keep.keeps("large", KEEP_DEAD_BYTES * 10));
-        assert!(!keep.keeps("large", 1));
-        assert!(!keep.keeps("small", 1));
-    }
-
-    #[test]
-    fn dead_regions_of_however_many_nodes_take_no_more_than_the_bound_and_a_quarter() {
-        let kept = |mut keep: Keep, size| (0..100).filter(|node| keep.keeps(&node.to_string(), size)).count();
-        let default = 16 << 20;
-        assert_eq!(kept(room(1 << 40), default), 4);
-        assert_eq!(kept(room(128 << 20), default), 2);
-        assert_eq!(kept(room(8 << 20), default), 1);
-        // Without a limit a file system says 0.
-        assert_eq!(kept(room(0), default), 4);
-        assert_eq!(kept(Keep::within(None), default), 4);
-    }
+    use crate::Region;
 
     #[test]
     fn the_process_of_a_segment_is_that_of_an_exact_name_only() {
@@ -1126,21 +1177,41 @@ mod tests {
     }
 
     #[test]
-    fn two_of_a_node_are_kept_and_those_that_are_not_take_no_room() {
-        let mut keep = room(1 << 40);
-        let third = KEEP_DEAD_BYTES / 3;
-        assert_eq!([third; 4].map(|size| keep.keeps("a", size)), [true, true, false, false]);
-        assert!(keep.keeps("b", third));
-        assert!(!keep.keeps("b", third));
+    fn a_region_without_a_lock_of_another_pid_namespace_may_live_while_its_beat_is_young() {
+        let region = Region::builder("elsewhere").private().build().unwrap();
+        let mut identity = region.core.reader().unwrap().identity();
+        identity.header.pid_namespace += 1;
+        let meta = fs::metadata("/proc/self/exe").unwrap();
+        let header = |identity: &Identity, state, age_ns: i64| {
+            let mono_ns = clock::mono_ns().saturating_add_signed(-age_ns);
+            Header { identity: identity.clone(), state: Some(state), beat: Beat { count: 1, mono_ns } }
+        };
+        let lives = |header: &Header| may_live_without_lock(header, &meta);
+        assert!(lives(&header(&identity, State::Running, 0)));
+        assert!(!lives(&header(&identity, State::Closed, 0)));
+        assert!(!lives(&header(&identity, State::Running, 2 * FRESH.as_nanos() as i64)));
+        assert!(!lives(&header(&identity, State::Running, -(3_600_000_000_000))), "of another clock");
+        assert!(!lives(&Header {
+            beat: Beat { count: 0, ..header(&identity, State::Running, 0).beat },
+            ..header(&identity, State::Running, 0)
+        }));
+        // Of the machine's clock it is as old in another time namespace.
+        let mut ahead = identity.clone();
+        (ahead.time.time_namespace, ahead.time.mono_offset_ns) = (1, 3_600_000_000_000);
+        assert!(lives(&header(&ahead, State::Running, -3_600_000_000_000)));
+        assert!(!lives(&header(&ahead, State::Running, 0)));
+        identity.header.boot_id[0] += 1;
+        assert!(!lives(&header(&identity, State::Running, 0)));
     }
 
     #[test]
     fn what_is_about_to_be_unmapped_is_in_no_child() {
         let path = std::env::temp_dir().join(format!("atomscope-fork-{}", std::process::id()));
-        let (mapping, start, file) = map_new(create_new(&path).unwrap(), &path, PAGE).unwrap();
-        fs::remove_file(&path).unwrap();
         let window = forks::Window::open();
-        let slot = forks::register(&window, start, PAGE, || file.into_raw_fd()).unwrap();
+        let file = create_new(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        file.set_len(4096).unwrap();
+        let Mapped { slot, mapping, start, .. } = map(&window, file, &path, 4096).unwrap();
         drop(window);
         let is_inherited = || {
             let all = fs::read_to_string("/proc/self/smaps").unwrap();

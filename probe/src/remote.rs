@@ -13,6 +13,7 @@ use atomr_core::actor::Address;
 use atomr_remote::{EndpointManager, RemoteMetricsRow};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::remote;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, association};
@@ -44,6 +45,12 @@ impl RemoteProbe {
         Self { region, bus }
     }
 
+    /// See [`Region::not_held`].
+    #[cfg(feature = "remote")]
+    fn not_held(&self) -> Self {
+        Self::of(self.region.not_held(), self.bus.not_held())
+    }
+
     fn key(&self, remote_address: &str) -> Key {
         self.region.core.instance_key(Domain::Association, None, remote_address)
     }
@@ -55,6 +62,7 @@ impl RemoteProbe {
     /// Notes an association, which starts with no bytes. The state's text is interned: there are few of them.
     pub fn record_association(&self, remote_address: &str, state: &str) {
         let core = &self.region.core;
+        core.attached(Attachment::AssociationCalls);
         let name = core.intern(state).into();
         core.with_instance(Domain::Association, None, remote_address, |numbers| {
             numbers.iter().for_each(|number| number.store(0, Ordering::Relaxed));
@@ -65,12 +73,14 @@ impl RemoteProbe {
 
     /// Notes in which state an association is. Unknown ones are left alone.
     pub fn set_state(&self, remote_address: &str, state: &str) {
+        self.region.core.attached(Attachment::AssociationCalls);
         let name = self.region.core.intern(state).into();
         self.with_known(remote_address, |numbers| numbers[association::STATE].store(name, Ordering::Relaxed));
     }
 
     /// Notes bytes that came in. Of unknown associations nothing is kept. No lock, no allocation, no system call.
     pub fn record_inbound_bytes(&self, remote_address: &str, bytes: u64) {
+        self.region.core.attached(Attachment::InboundCalls);
         self.with_known(remote_address, |numbers| {
             numbers[association::BYTES_IN].fetch_add(bytes, Ordering::Relaxed);
         });
@@ -78,6 +88,7 @@ impl RemoteProbe {
 
     /// Notes bytes that went out; as [`Self::record_inbound_bytes`].
     pub fn record_outbound_bytes(&self, remote_address: &str, bytes: u64) {
+        self.region.core.attached(Attachment::OutboundCalls);
         self.with_known(remote_address, |numbers| {
             numbers[association::BYTES_OUT].fetch_add(bytes, Ordering::Relaxed);
         });
@@ -93,13 +104,15 @@ impl RemoteProbe {
     /// for less than a round may be missed: atomr may take a peer that was quarantined for idle again at once.
     #[cfg(feature = "remote")]
     pub fn attach(self: &Arc<Self>, manager: EndpointManager) {
-        // A poll that held on to the probe would keep the region open for ever.
-        let probe = Arc::downgrade(self);
+        let (held, probe) = (Arc::downgrade(self), self.not_held());
         let mut before = HashMap::new();
-        let poll = move |_: &Core| {
-            let Some(probe) = probe.upgrade() else { return false };
-            refresh_from_endpoint_manager(&probe, &manager);
+        let poll = move |core: &Core| {
+            if held.strong_count() == 0 {
+                return false;
+            }
+            refresh(&probe, &manager);
             probe.tell_changes(&manager, &mut before);
+            core.attached(Attachment::Endpoints);
             true
         };
         crate::poller::poll(&self.region.core, Box::new(poll));
@@ -161,6 +174,12 @@ impl RemoteProbe {
 /// does not know are forgotten.
 #[cfg(feature = "remote")]
 pub fn refresh_from_endpoint_manager(probe: &RemoteProbe, manager: &EndpointManager) {
+    refresh(probe, manager);
+    probe.region.core.attached(Attachment::EndpointCalls);
+}
+
+#[cfg(feature = "remote")]
+fn refresh(probe: &RemoteProbe, manager: &EndpointManager) {
     let core = &probe.region.core;
     // What is listed is looked at first: an association that comes after that is not taken for one that is gone.
     let mut gone = core.instance_keys(Domain::Association);

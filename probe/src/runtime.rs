@@ -1,14 +1,106 @@
-//! The async runtime that the node runs on: its workers, tasks and common queue, asked at each round of the poller.
+//! The async runtime that the node runs on: its beat, and its end; its workers, tasks and common queue, asked at each round
+//! of the poller.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, Instance, worker};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::region::Condition;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
-use crate::poller;
 use crate::region::Core;
+use crate::{clock, poller};
+
+/// A runtime that has not beaten for so long is asked whether it is being dropped: before readers call it blocked.
+const LATE_NS: u64 = 2_000_000_000;
+
+/// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
+/// timer of the runtime for that.
+pub(crate) fn start_beat(core: &Arc<Core>) {
+    let Ok(runtime) = Handle::try_current() else { return };
+    if core.is_private() {
+        return;
+    }
+    core.header().runtime_beat(clock::mono_ns());
+    let (wake, beat) = (core.wake_runtime.clone(), Beat(Arc::downgrade(core)));
+    runtime.spawn(async move {
+        loop {
+            wake.notified().await;
+            let Some(core) = beat.core() else { return };
+            core.header().runtime_beat(clock::mono_ns());
+        }
+    });
+    let mut end = End { runtime, asked: None, spawned: None };
+    poller::poll(core, Box::new(move |core| end.look(core)));
+}
+
+/// What the task of the beat holds. A runtime drops its tasks when it is dropped.
+struct Beat(Weak<Core>);
+
+impl Beat {
+    /// None once the region is closed, at which the task ends by itself.
+    fn core(&self) -> Option<Arc<Core>> {
+        self.0.upgrade().filter(|core| !core.is_closing())
+    }
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        if let Some(core) = self.core() {
+            core.header().raise(Condition::RuntimeDropped);
+        }
+    }
+}
+
+/// What is looked for at each round of the poller.
+struct End {
+    runtime: Handle,
+    /// Work that the runtime was given, and whether it was done.
+    asked: Option<(JoinHandle<()>, Arc<AtomicBool>)>,
+    /// Actors that had been spawned when the runtime was gone.
+    spawned: Option<u64>,
+}
+
+impl End {
+    fn look(&mut self, core: &Core) -> bool {
+        let Some(reader) = core.reader() else { return false };
+        if !reader.conditions().has(Condition::RuntimeDropped) {
+            let is_late = clock::mono_ns().saturating_sub(reader.runtime_beat().mono_ns) > LATE_NS;
+            if is_late && self.is_shutting_down() {
+                core.header().raise(Condition::RuntimeDropped);
+            }
+            return true;
+        }
+        let spawned = reader.builtin(Builtin::Spawned);
+        if self.runtime.metrics().num_alive_tasks() > 0 || *self.spawned.get_or_insert(spawned) == spawned {
+            return true;
+        }
+        // None of its tasks is left, and yet actors are spawned: the node runs on another runtime, of which nothing is known.
+        core.header().no_runtime_beat();
+        core.header().withdraw(Condition::RuntimeDropped);
+        false
+    }
+
+    /// Whether the runtime is being dropped, and waits for workers that are all busy, so that it has dropped no task yet: it
+    /// then refuses blocking work at once.
+    fn is_shutting_down(&mut self) -> bool {
+        let runtime = &self.runtime;
+        let (work, is_done) = self.asked.get_or_insert_with(|| {
+            let is_done = Arc::new(AtomicBool::new(false));
+            let done = is_done.clone();
+            (runtime.spawn_blocking(move || done.store(true, Ordering::Release)), is_done)
+        });
+        if !work.is_finished() {
+            return false;
+        }
+        let is_refused = !is_done.load(Ordering::Acquire);
+        self.asked = None;
+        is_refused
+    }
+}
 
 /// Polls this runtime from now on. Nothing is asked of it where nobody could see the answer.
 pub(crate) fn watch(core: &Arc<Core>, runtime: Handle) {
@@ -32,6 +124,7 @@ pub(crate) fn watch(core: &Arc<Core>, runtime: Handle) {
             numbers[worker::BUSY_NS].store(busy_ns, Ordering::Relaxed);
             numbers[worker::PARKS].store(metrics.worker_park_count(number), Ordering::Relaxed);
         }
+        core.attached(Attachment::Runtime);
         true
     };
     poller::poll(core, Box::new(poll));

@@ -1,62 +1,76 @@
-//! The sampler: one thread per shared region that beats, keeps the clock told, and settles the actor table.
+//! The sampler: one thread of the process that beats for every open region, keeps its clock told, and settles its actor
+//! table. It is woken when the last region closes, and ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Thread};
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lane;
-use crate::region::{Core, warn};
+use crate::process::{Process, State};
+use crate::region::Core;
 
 /// From one beat to the next. Readers call a node wedged when none came for twelve times as long.
-const BEAT: Duration = Duration::from_millis(250);
+pub(crate) const BEAT: Duration = Duration::from_millis(250);
 
-/// A running sampler.
-#[derive(Debug)]
-pub(crate) struct Sampler {
-    stop: Arc<AtomicBool>,
-    thread: Thread,
-}
-
-impl Sampler {
-    /// Starts the thread. Where the system gives none the region stays without beats, and a warning says so.
-    pub(crate) fn start(core: Arc<Core>) -> Option<Self> {
-        core.sample();
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
+impl Process {
+    /// Starts the thread if there is none; what to warn of if the system gives none.
+    pub(crate) fn start_sampler(&'static self, state: &mut State) -> Option<String> {
+        if state.sampler.is_some() {
+            return None;
+        }
         let run = move || {
             // It counts too rarely to be worth a lane.
             lane::stay_in_overflow();
-            let mut next = Instant::now();
-            while !told.load(Ordering::Relaxed) {
-                next += BEAT;
-                // A process that was stopped for a while does not beat faster afterwards.
-                next = next.max(Instant::now());
-                while let Some(rest) =
-                    next.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
-                {
-                    thread::park_timeout(rest);
-                    if told.load(Ordering::Relaxed) {
-                        return;
-                    }
-                }
-                core.sample();
-            }
+            self.beat();
         };
         match thread::Builder::new().name("atomscope".into()).stack_size(256 << 10).spawn(run) {
-            Ok(thread) => Some(Self { stop, thread: thread.thread().clone() }),
-            Err(error) => {
-                warn(&format!(
-                    "the node will look wedged from outside, since its beat has no thread: {error}"
-                ));
+            Ok(thread) => {
+                state.sampler = Some(thread.thread().clone());
                 None
             }
+            Err(error) => (!std::mem::replace(&mut state.has_complained, true)).then(|| {
+                format!("the node will look wedged from outside, since its beat has no thread: {error}")
+            }),
         }
     }
 
-    /// Has the thread end. Does not wait for it: this may be that very thread.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.unpark();
+    fn beat(&'static self) {
+        let mut next = Instant::now();
+        loop {
+            // A process that was stopped for a while does not beat faster afterwards.
+            next = (next + BEAT).max(Instant::now());
+            loop {
+                if self.ends_sampler() {
+                    return self.tell_rest(true);
+                }
+                let rest = next.saturating_duration_since(Instant::now());
+                if rest.is_zero() {
+                    break;
+                }
+                thread::park_timeout(rest);
+            }
+            let open: Vec<Arc<Core>> = self.lock().open.iter().filter_map(Weak::upgrade).collect();
+            for core in open {
+                if core.is_closing() {
+                    self.forget(&core);
+                    continue;
+                }
+                core.sample();
+                core.touch_later();
+            }
+            self.relieve_pollers();
+            self.tell_rest(false);
+        }
+    }
+
+    /// Whether there is nothing left to do; the next region starts another thread then.
+    fn ends_sampler(&self) -> bool {
+        let mut state = self.lock();
+        state.open.retain(|open| open.strong_count() > 0);
+        let ends = state.open.is_empty() && state.polled.is_empty();
+        if ends {
+            state.sampler = None;
+        }
+        ends
     }
 }

@@ -5,9 +5,10 @@ mod attached;
 #[cfg(feature = "sharding")]
 mod entities;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::sharding_rows;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::region::SHARDING_DOCUMENT;
@@ -28,9 +29,9 @@ pub struct ShardingProbe {
     region: Region,
     bus: TelemetryBus,
     /// What was told last. The region may have had no room for all of it.
-    told: Mutex<Told>,
+    told: Arc<Mutex<Told>>,
     #[cfg(feature = "sharding")]
-    attached: attached::Attached,
+    attached: Arc<attached::Attached>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -63,9 +64,20 @@ impl ShardingProbe {
         Self {
             region,
             bus,
-            told: Mutex::default(),
+            told: Arc::default(),
             #[cfg(feature = "sharding")]
-            attached: attached::Attached::default(),
+            attached: Arc::default(),
+        }
+    }
+
+    /// See [`Region::not_held`].
+    #[cfg(feature = "sharding")]
+    fn not_held(&self) -> Self {
+        Self {
+            region: self.region.not_held(),
+            bus: self.bus.not_held(),
+            told: self.told.clone(),
+            attached: self.attached.clone(),
         }
     }
 
@@ -75,6 +87,7 @@ impl ShardingProbe {
         let mut told = self.told();
         told.snapshot = snap;
         self.write(&told);
+        self.region.core.attached(Attachment::ShardingCalls);
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -1,13 +1,13 @@
 //! The streams probe: which graphs run, and how many came and went.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(feature = "streams")]
-use std::sync::{Arc, Weak};
 
 #[cfg(feature = "streams")]
 use atomr_streams::{RunnableGraph, Source};
 
 use atomscope_layout::Capacities;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::event::EventKind;
 use atomscope_layout::instances::{Domain, Instance, graph};
 use atomscope_layout::metrics::Builtin;
@@ -22,9 +22,9 @@ use crate::region::{Core, Region};
 pub struct StreamsProbe {
     region: Region,
     bus: TelemetryBus,
-    next_id: AtomicU64,
+    next_id: Arc<AtomicU64>,
     /// Running ones that found no room to be listed.
-    unlisted: AtomicU64,
+    unlisted: Arc<AtomicU64>,
 }
 
 /// Who ends a graph. A number that was given to one of them is nothing to the other.
@@ -48,11 +48,23 @@ impl StreamsProbe {
     }
 
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus, next_id: AtomicU64::new(1), unlisted: AtomicU64::new(0) }
+        Self { region, bus, next_id: Arc::new(AtomicU64::new(1)), unlisted: Arc::default() }
+    }
+
+    /// See [`Region::not_held`].
+    #[cfg(feature = "streams")]
+    fn not_held(&self) -> Self {
+        Self {
+            region: self.region.not_held(),
+            bus: self.bus.not_held(),
+            next_id: self.next_id.clone(),
+            unlisted: self.unlisted.clone(),
+        }
     }
 
     /// Notes the start of a graph, and gives its number. Takes a lock for a moment; no system call of its own.
     pub fn start_graph(&self, name: impl Into<String>) -> u64 {
+        self.region.core.attached(Attachment::StreamCalls);
         self.start(&name.into(), EndedBy::Hand).0
     }
 
@@ -86,7 +98,7 @@ impl StreamsProbe {
             started && self.unlisted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
         };
         if known {
-            core.count(Builtin::StreamsFinished, 1);
+            core.count_end(Builtin::StreamsFinished, 1);
             self.bus.tell(EventKind::StreamsGraphFinished, [id, 0], &[]);
         }
         known
@@ -111,7 +123,7 @@ impl StreamsProbe {
     /// ```
     #[cfg(feature = "streams")]
     pub fn watch<T: Send + 'static>(self: &Arc<Self>, name: &str, source: Source<T>) -> Source<T> {
-        let graph = Graph::start(self, name);
+        let graph = Graph::start(self, name, Attachment::Stream);
         atomr_streams::monitor(source, move |_| graph.element())
     }
 
@@ -122,7 +134,7 @@ impl StreamsProbe {
         name: &str,
         source: Source<Result<T, E>>,
     ) -> Source<Result<T, E>> {
-        let mut graph = Graph::start(self, name);
+        let mut graph = Graph::start(self, name, Attachment::Stream);
         atomr_streams::monitor(source, move |element| {
             graph.failed |= element.is_err();
             graph.element();
@@ -136,9 +148,10 @@ impl StreamsProbe {
         name: &str,
         graph: RunnableGraph<M>,
     ) -> RunnableGraph<M> {
-        let (probe, name) = (Arc::downgrade(self), name.to_owned());
+        self.region.core.attached(Attachment::StreamGraph);
+        let (probe, name) = (self.not_held(), name.to_owned());
         RunnableGraph::new(move || {
-            let running = probe.upgrade().map(|probe| Graph::start(&probe, &name));
+            let running = Graph::start(&probe, &name, Attachment::StreamGraph);
             async move {
                 let outcome = graph.run().await;
                 drop(running);
@@ -161,8 +174,7 @@ impl StreamsProbe {
 /// A graph that runs until this is dropped.
 #[cfg(feature = "streams")]
 struct Graph {
-    probe: Weak<StreamsProbe>,
-    core: Arc<Core>,
+    probe: StreamsProbe,
     id: u64,
     instance: Option<Instance>,
     failed: bool,
@@ -170,16 +182,18 @@ struct Graph {
 
 #[cfg(feature = "streams")]
 impl Graph {
-    fn start(probe: &Arc<StreamsProbe>, name: &str) -> Self {
+    fn start(probe: &StreamsProbe, name: &str, watched_as: Attachment) -> Self {
         // Nobody but this removes it.
         let (id, instance) = probe.start(name, EndedBy::Drop);
-        Self { probe: Arc::downgrade(probe), core: probe.region.core.clone(), id, instance, failed: false }
+        probe.region.core.attached_to(instance, watched_as);
+        Self { probe: probe.not_held(), id, instance, failed: false }
     }
 
     fn element(&self) {
-        self.core.count(Builtin::StreamElements, 1);
+        let core = &self.probe.region.core;
+        core.count(Builtin::StreamElements, 1);
         if let Some(instance) = self.instance {
-            self.core.instances().numbers(instance)[graph::ELEMENTS].fetch_add(1, Ordering::Relaxed);
+            core.instances().numbers(instance)[graph::ELEMENTS].fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -188,10 +202,8 @@ impl Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         let failed = self.failed || std::thread::panicking();
-        if let Some(probe) = self.probe.upgrade() {
-            if probe.end(self.id, EndedBy::Drop) && failed {
-                self.core.count(Builtin::StreamsFailed, 1);
-            }
+        if self.probe.end(self.id, EndedBy::Drop) && failed {
+            self.probe.region.core.count(Builtin::StreamsFailed, 1);
         }
     }
 }

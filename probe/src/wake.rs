@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::per_process::PerProcess;
+
 /// From one look to the next.
 pub(crate) const LOOK: Duration = Duration::from_millis(2);
 
@@ -34,7 +36,13 @@ struct Room {
     someone: Condvar,
 }
 
-static ROOM: std::sync::LazyLock<Arc<Room>> = std::sync::LazyLock::new(|| {
+/// The room of this process, and its thread: a forked child has none of its parent's.
+fn room() -> &'static Arc<Room> {
+    static ROOM: PerProcess<Arc<Room>> = PerProcess::new();
+    ROOM.get_or_init(open_room)
+}
+
+fn open_room() -> Arc<Room> {
     let room = Arc::new(Room::default());
     let watched = room.clone();
     let watch = move || {
@@ -49,7 +57,7 @@ static ROOM: std::sync::LazyLock<Arc<Room>> = std::sync::LazyLock::new(|| {
         ));
     }
     room
-});
+}
 
 impl Waiter {
     pub(crate) fn new() -> Self {
@@ -61,7 +69,7 @@ impl Waiter {
         let before = lock(&self.0.state).replace((seen, Box::new(watch)));
         // One that gave up waiting is still in the room.
         if before.is_none() {
-            let room = &*ROOM;
+            let room = room();
             lock(&room.waiting).push(Arc::downgrade(&self.0));
             room.someone.notify_one();
         }
@@ -108,7 +116,8 @@ mod tests {
                 () = std::future::ready(()) => {}
             }
         }
-        let places = lock(&ROOM.waiting).iter().filter(|one| one.as_ptr() == Arc::as_ptr(&waiter.0)).count();
+        let places =
+            lock(&room().waiting).iter().filter(|one| one.as_ptr() == Arc::as_ptr(&waiter.0)).count();
         assert_eq!(places, 1);
     }
 }

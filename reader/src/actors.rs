@@ -3,16 +3,16 @@
 use std::cmp::Ordering;
 
 use atomscope::query::{Datum, Field, Kind, Query, Row, Unit};
-use atomscope::snapshot::{Snapshot, age};
+use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
-use atomscope_layout::decode::{Actor, ActorList, SpawnedAt};
+use atomscope_layout::decode::{Actor, ActorList, Moment, SpawnedAt};
 use atomscope_layout::dto::Forest;
 use serde::{Serialize, Serializer};
 
 use crate::cli::{self, Place, Sort};
 use crate::commands::{attach, seconds};
 use crate::list::not_known;
-use crate::output::{Failure, note, to_stdout};
+use crate::output::{Failure, note, to_people, to_stdout};
 use crate::table::{Cell, Screen, Side, Table};
 
 /// An actor that is listed, and can be asked.
@@ -20,7 +20,7 @@ use crate::table::{Cell, Screen, Side, Table};
 pub struct Listed<'a> {
     pub actor: Actor<'a>,
     /// When it was seen.
-    pub taken_unix_ns: i128,
+    pub taken: Moment,
     /// How many actors are below it, where they were counted.
     pub below: Option<u32>,
 }
@@ -46,7 +46,7 @@ impl Listed<'_> {
     }
 
     pub fn age_s(&self) -> Option<f64> {
-        self.actor.spawned_unix_ns().map(|ns| seconds(age(self.taken_unix_ns, ns)))
+        self.taken.since(&self.actor.spawned()?).map(seconds)
     }
 }
 
@@ -109,7 +109,7 @@ struct Listing<'a> {
     forest: Option<&'a Forest>,
     /// Of a tree, by number: whether it is there.
     is_shown: Vec<bool>,
-    taken_unix_ns: i128,
+    taken: Moment,
 }
 
 /// Actors of a listing by their numbers, side by side.
@@ -120,7 +120,7 @@ struct Rows<'a> {
 
 impl<'a> Listing<'a> {
     fn listed(&self, actor: Actor<'a>) -> Listed<'a> {
-        Listed { actor, taken_unix_ns: self.taken_unix_ns, below: None }
+        Listed { actor, taken: self.taken, below: None }
     }
 
     /// The roots, or those below an actor.
@@ -159,13 +159,13 @@ impl Serialize for Rows<'_> {
 pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
     let fields = Listed::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
-    let query = query.map_err(|error| Failure::Usage(format!("--filter: {}", clean(&error.to_string()))))?;
+    let query = query.map_err(|error| Failure::Filter("actors", clean(&error.to_string()).into_owned()))?;
     let chosen = attach(place, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
-    let Snapshot { actors, taken_unix_ns, .. } = snapshot;
-    let matches = |actor: Actor<'_>| query.matches(&Listed { actor, taken_unix_ns, below: None });
-    let listed = actors.iter().map(|actor| Listed { actor, taken_unix_ns, below: None });
+    let Snapshot { actors, taken, .. } = snapshot;
+    let matches = |actor: Actor<'_>| query.matches(&Listed { actor, taken, below: None });
+    let listed = actors.iter().map(|actor| Listed { actor, taken, below: None });
     let unknown = query.unknown_in_all(&fields, listed);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| compare(a, b, args.sort, args.reverse);
     let most = args.limit.unwrap_or(usize::MAX);
@@ -179,14 +179,14 @@ pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
             tree.order(&order);
         }
         let left_out = cut(tree.forest(), &mut is_shown, most);
-        let listing = Listing { actors: tree.actors(), forest: Some(tree.forest()), is_shown, taken_unix_ns };
+        let listing = Listing { actors: tree.actors(), forest: Some(tree.forest()), is_shown, taken };
         write_rows(&listing.rows(tree.forest(), None), args.json)?;
         left_out
     } else {
         let mut found = 0;
         let matching = actors.iter().zip(0..).filter(|(actor, _)| matches(*actor)).map(|(_, number)| number);
         let numbers = first(matching.inspect(|_| found += 1), most, numbers_by(&actors, compare));
-        let listing = Listing { actors: &actors, forest: None, is_shown: Vec::new(), taken_unix_ns };
+        let listing = Listing { actors: &actors, forest: None, is_shown: Vec::new(), taken };
         let left_out = found - numbers.len();
         write_rows(&Rows { listing: &listing, numbers }, args.json)?;
         left_out
@@ -217,7 +217,7 @@ fn write_rows(rows: &Rows<'_>, as_json: bool) -> Result<(), Failure> {
         table.row(row.cells(row.path));
         draw_children(&row, "", &mut table);
     }
-    to_stdout(|out| table.write(out, Screen::stdout()))
+    to_people(|out| table.write(out, Screen::stdout()))
 }
 
 /// What is unknown comes last, whatever is asked for; what is equal comes by path.
@@ -232,8 +232,8 @@ fn compare(a: &Actor<'_>, b: &Actor<'_>, by: Sort, reverse: bool) -> Ordering {
             a.is_none().cmp(&b.is_none()).then(turn(b.cmp(&a))).then(by_path)
         }
         Sort::Age => {
-            let (a, b) = (a.spawned_unix_ns(), b.spawned_unix_ns());
-            a.is_none().cmp(&b.is_none()).then(turn(a.cmp(&b))).then(by_path)
+            // By their stamps: the wall clock may have been set between the two.
+            turn(a.spawn_stamp().cmp(&b.spawn_stamp())).then(by_path)
         }
     }
 }

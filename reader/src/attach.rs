@@ -20,7 +20,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -28,15 +28,18 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use atomscope_layout::OpenError;
-use atomscope_layout::decode::{Identity, RegionReader};
+use atomscope_layout::decode::{Identity, Moment, RegionReader};
+use atomscope_layout::records::TimeRecord;
 use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS};
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::{WORD, Words};
 use memmap2::MmapOptions;
 
+use crate::cgroup;
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
-use crate::process::{self, Stat};
+use crate::process::{self, Start, Stat};
 use crate::raw::{self, Taken};
+use crate::snapshot::now_unix_ns;
 use crate::text::clean_path;
 
 /// Regions larger than this are refused unless more is asked for.
@@ -70,10 +73,14 @@ pub struct Glance {
     pub user: u64,
     /// Who made it.
     pub identity: Identity,
+    /// Major and minor version of its layout.
+    pub layout_version: (u32, u32),
     /// The node's process as this program sees it, if it lives and can be seen.
     pub process: Option<u32>,
     /// How the node is.
     pub liveness: Liveness,
+    /// How long ago its region was made, then; of a dump, when it was taken. `None` where that is not known.
+    pub age: Option<Duration>,
     /// Live actors by counting; `None` if they could not be counted.
     pub live_actors: Option<u64>,
     /// What was known of the node when it was dumped, if this is a dump.
@@ -266,7 +273,15 @@ impl Region {
             Contents::Dump { taken, bytes } => {
                 (Memory::copied(&file, raw::HEADER_BYTES, bytes)?, Some(taken))
             }
-            Contents::Region { lock: Lock::Free, bytes } => (Memory::copied(&file, 0, bytes)?, None),
+            Contents::Region { lock: Lock::Free, bytes } => {
+                let memory = Memory::copied(&file, 0, bytes)?;
+                let reader = memory.reader()?;
+                // Without its lock it may live all the same.
+                match judge(&reader, &reader.identity(), Lock::Free, process).verdict.is_alive() {
+                    true => (map(&file, meta.len())?, None),
+                    false => (memory, None),
+                }
+            }
             Contents::Region { .. } => (map(&file, meta.len())?, None),
         };
         let identity = memory.reader()?.identity();
@@ -361,7 +376,7 @@ impl Region {
     pub fn lock(&self) -> Lock {
         match self.dumped {
             Some(_) => Lock::Free,
-            None => query_lock(self.file.as_raw_fd()),
+            None => lock_of(&self.file, self.inode, start_of(&self.identity), self.process),
         }
     }
 
@@ -370,18 +385,40 @@ impl Region {
         if let Some(taken) = &self.dumped {
             return Ok(taken.liveness);
         }
-        let lock = match self.memory {
-            Memory::Mapped(..) => query_lock(self.file.as_raw_fd()),
-            Memory::Copied(_) => Lock::Free,
-        };
-        Ok(judge(&self.reader()?, &self.identity.header, lock, self.process))
+        Ok(judge(&self.reader()?, &self.identity, self.held_lock(), self.process))
     }
 
-    /// When the probe's thread beat last, in UTC nanoseconds since 1970 by the node's clock, if it ever did.
-    pub fn last_beat_unix_ns(&self) -> Option<i128> {
+    fn held_lock(&self) -> Lock {
+        match self.memory {
+            Memory::Mapped(..) => self.lock(),
+            Memory::Copied(_) => Lock::Free,
+        }
+    }
+
+    /// The time now, by this machine's wall clock and as far as that is known by the node's other clocks; of a dump, when
+    /// it was taken.
+    pub fn now(&self) -> Moment {
+        match &self.dumped {
+            None => now(&self.identity, self.held_lock(), self.process),
+            Some(taken) => match self.reader() {
+                Ok(reader) => taken_at(taken, &reader),
+                Err(_) => Moment { unix_ns: taken.unix_ns, mono_ns: None, boot_ns: None },
+            },
+        }
+    }
+
+    /// When the probe's thread beat last, by the node's clocks, if it ever did.
+    pub fn last_beat(&self) -> Option<Moment> {
         let reader = self.reader().ok()?;
         let beat = reader.process_beat();
-        (beat.count > 0).then(|| reader.clock().map(|clock| clock.unix_ns_of_mono(beat.mono_ns))).flatten()
+        (beat.count > 0).then(|| reader.clock().map(|clock| clock.moment_of_mono(beat.mono_ns))).flatten()
+    }
+
+    /// How long its node has lived: until now, or if it is dead until its last beat. `None` where that is not known.
+    pub fn uptime(&self, liveness: &Liveness, now: &Moment) -> Option<Duration> {
+        let is_alive = liveness.verdict.is_alive();
+        let until = if is_alive { Some(*now) } else { self.last_beat() };
+        until?.since(&self.identity.created())
     }
 }
 
@@ -398,34 +435,51 @@ impl Glance {
 
     fn take_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
         let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
-        let glance = |words: Words<'_>, reader: RegionReader<'_>, liveness, dumped: Option<Taken>| {
+        let glance = |words: Words<'_>, reader: RegionReader<'_>, lock, dumped: Option<Taken>| {
             let identity = reader.identity();
+            let (liveness, now) = match &dumped {
+                None => (judge(&reader, &identity, lock, process), now(&identity, lock, process)),
+                Some(taken) => (taken.liveness, taken_at(taken, &reader)),
+            };
+            let age = now.since(&identity.created());
             let user = user_of(meta.uid(), &identity, dumped.as_ref());
             let is_counted = words.len() >= reader.map().counters.range().end;
             let live_actors = is_counted.then(|| reader.actor_totals().live);
             let unlinked_from = if dumped.is_some() { None } else { unlinked_from(path, &meta, process) };
             let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
-            Self { path, inode, bytes, user, identity, process, liveness, live_actors, dumped, unlinked_from }
+            let layout_version = reader.layout_version();
+            Self {
+                path,
+                inode,
+                bytes,
+                user,
+                identity,
+                layout_version,
+                process,
+                liveness,
+                age,
+                live_actors,
+                dumped,
+                unlinked_from,
+            }
         };
         match contents {
             Contents::Dump { taken, bytes } => {
                 let memory = part(&file, raw::HEADER_BYTES, bytes)?;
                 let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
-                Ok(glance(memory.reader(), reader, taken.liveness, Some(taken)))
+                Ok(glance(memory.reader(), reader, Lock::Free, Some(taken)))
             }
             Contents::Region { lock: Lock::Free, bytes } => {
                 let memory = part(&file, 0, bytes)?;
                 let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
-                let liveness = judge(&reader, &reader.identity().header, Lock::Free, process);
-                Ok(glance(memory.reader(), reader, liveness, None))
+                Ok(glance(memory.reader(), reader, Lock::Free, None))
             }
             // Of a mapping only what is looked at takes memory, and what is written meanwhile is seen in order.
             Contents::Region { .. } => {
                 let memory = map(&file, meta.len())?;
                 let reader = memory.reader()?;
-                let liveness =
-                    judge(&reader, &reader.identity().header, query_lock(file.as_raw_fd()), process);
-                let glance = glance(memory.words(), reader, liveness, None);
+                let lock = lock_of(&file, Inode::of(&meta), start_of(&reader.identity()), process);
+                let glance = glance(memory.words(), reader, lock, None);
                 if memory.has_faulted() { Err(Refusal::Shrunk) } else { Ok(glance) }
             }
         }
@@ -480,24 +534,76 @@ fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&Taken>) -> 
     }
 }
 
+fn start_of(identity: &Identity) -> Start {
+    Start::of(&identity.header, &identity.time)
+}
+
+/// So long after a beat, of which there should be four a second, it is asked whether something holds the node.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What the lock says of the node whose process is this one, as far as it is known.
+fn lock_of(file: &File, inode: Inode, start: Start, process: Option<u32>) -> Lock {
+    let has_mapped = |pid| process::may_have_mapped(pid, start, inode.device, inode.number);
+    match query_lock(file.as_raw_fd()) {
+        Lock::Free if process.is_some_and(has_mapped) => Lock::Lost,
+        lock => lock,
+    }
+}
+
 /// The lock was asked for before the state is read here: a node says that it closes before it lets go, so whoever sees
 /// it gone also sees its last word.
-fn judge(reader: &RegionReader<'_>, header: &HeaderRecord, lock: Lock, process: Option<u32>) -> Liveness {
-    let same_boot =
-        (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten();
-    let seen = process.map(|pid| Stat::of(pid).ok().filter(|s| s.start_ticks == header.process_start_ticks));
-    // A process that is not found is gone only if its number would mean the same here.
-    let local = process::pid_namespace() == Some(header.pid_namespace);
+fn judge(reader: &RegionReader<'_>, identity: &Identity, lock: Lock, process: Option<u32>) -> Liveness {
+    let header = &identity.header;
+    let start = start_of(identity);
+    let seen = process.map(|pid| Stat::of(pid).ok().filter(|stat| start.is(stat.start_ticks)));
+    // A process that is not found is gone only if it would be seen from here.
+    let local = process::pid_namespace() == Some(header.pid_namespace) || process::sees_all();
+    let process_beat = reader.process_beat();
+    let now_mono_ns = now(identity, lock, process).mono_ns.and_then(|ns| u64::try_from(ns).ok());
+    // Whoever beats is not frozen.
+    let is_late =
+        now_mono_ns.is_none_or(|now| now.saturating_sub(process_beat.mono_ns) > LATE.as_nanos() as u64);
+    let frozen = process.filter(|_| is_late).and_then(cgroup::frozen).is_some();
     Facts {
         state: reader.state(),
         lock,
-        same_boot,
+        same_boot: is_of_this_boot(header),
         process: seen.or(local.then_some(None)),
-        process_beat: reader.process_beat(),
+        conditions: reader.conditions(),
+        no_actor_left: reader.no_actor_is_left(),
+        frozen,
+        process_beat,
         runtime_beat: reader.runtime_beat(),
-        now_mono_ns: monotonic_ns(),
+        now_mono_ns,
     }
     .judge()
+}
+
+/// When a dump was taken. By the node's clocks that is its last beat, and as much later as the beat was old then.
+fn taken_at(taken: &Taken, reader: &RegionReader<'_>) -> Moment {
+    let wall = Moment { unix_ns: taken.unix_ns, mono_ns: None, boot_ns: None };
+    let age = taken.liveness.process_beat_age.and_then(|age| u64::try_from(age.as_nanos()).ok());
+    let (Some(age), Some(clock)) = (age, reader.clock()) else { return wall };
+    let mono_ns = reader.process_beat().mono_ns.saturating_add(age);
+    Moment { unix_ns: taken.unix_ns, ..clock.moment_of_mono(mono_ns) }
+}
+
+fn is_of_this_boot(header: &HeaderRecord) -> Option<bool> {
+    (header.boot_id != [0, 0]).then(|| process::boot_id().map(|now| now == header.boot_id)).flatten()
+}
+
+/// The time now, by the clocks of a node: what they show can be known if it is one of this boot.
+fn now(identity: &Identity, lock: Lock, process: Option<u32>) -> Moment {
+    // Whoever holds a lock of this kernel has its clocks: some containers show a boot id of their own.
+    let is_here = matches!(lock, Lock::Held | Lock::Lost) || is_of_this_boot(&identity.header) != Some(false);
+    let ahead = process::clocks_ahead(&identity.time, process).filter(|_| is_here);
+    let [mono_ns, boot_ns] = match ahead {
+        Some([mono, boot]) => {
+            [Some(i128::from(monotonic_ns()) + mono), Some(i128::from(boottime_ns()) + boot)]
+        }
+        None => [None, None],
+    };
+    Moment { unix_ns: now_unix_ns(), mono_ns, boot_ns }
 }
 
 /// A file that may be believed, as far as can be said before anything behind its header is read.
@@ -545,7 +651,7 @@ impl Checked {
         if let Err(OpenError::NotReady) = header {
             return Err(Refusal::NotReady { verdict: Verdict::NotReady { lock } });
         }
-        let record = header.map_err(Refusal::Layout)?;
+        let (record, time) = header.map_err(Refusal::Layout)?;
         // Only a file that is a region at all is worth a word on who may write it.
         if meta.mode() & 0o022 != 0 {
             return Err(Refusal::Writable { mode: meta.mode() & 0o777 });
@@ -554,7 +660,10 @@ impl Checked {
         if meta.nlink() > 1 && owner != reader {
             return Err(Refusal::HardLinks { owner, links: meta.nlink() });
         }
-        let process = writer(&record, &meta, lock, pid)?;
+        let process = writer((&record, &time), &meta, lock, pid)?;
+        let lock = lock_of(&file, Inode::of(&meta), Start::of(&record, &time), process);
+        // The number of a dead process may be another's by now.
+        let process = process.filter(|_| lock != Lock::Free);
         if meta.len() > max_bytes {
             return Err(Refusal::TooLarge { bytes: meta.len(), most: max_bytes });
         }
@@ -567,18 +676,18 @@ impl Checked {
     }
 }
 
-/// The process that wrote a region, as this program sees it, if it lives; an error if the file cannot be its.
+/// The process of the number and start that a region names, as this program sees it, if there is one; an error if the file
+/// cannot be its.
 fn writer(
-    record: &HeaderRecord,
+    (record, time): (&HeaderRecord, &TimeRecord),
     meta: &Metadata,
     lock: Lock,
     pid: Option<u32>,
 ) -> Result<Option<u32>, Refusal> {
     let (owner, claimed) = (meta.uid(), record.uid);
-    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == record.process_start_ticks);
-    let named = pid
-        .filter(started)
-        .or_else(|| process::translate(record.pid, record.pid_namespace, record.process_start_ticks));
+    let start = Start::of(record, time);
+    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
+    let named = pid.filter(started).or_else(|| process::translate(record.pid, record.pid_namespace, start));
     // A process that is gone by now is one that was not found.
     if let Some((pid, users)) = named.and_then(|pid| process::users(pid).ok().map(|users| (pid, users))) {
         // Who was root when the region was made may have become somebody else since. (That some user of the namespace is
@@ -587,12 +696,11 @@ fn writer(
         if !users.contains(&owner) && !was_root {
             return Err(Refusal::OthersProcess { owner, pid, user: users[1] });
         }
-        // The number of a dead process may be another's by now.
-        return Ok((lock != Lock::Free).then_some(pid));
+        return Ok(Some(pid));
     }
     let local = u32::try_from(record.pid).ok().filter(|_| process::is_ours(record.pid_namespace));
     if let Some(pid) = local.filter(|pid| lock == Lock::Held && Stat::of(*pid).is_ok()) {
-        // In a time namespace of its own a process started at another time than here.
+        // In a time namespace that it does not tell of it started at another time than here.
         if !process::has_mapped(pid, meta.dev(), meta.ino()).unwrap_or(false) {
             return Err(Refusal::OtherProcess { pid });
         }
@@ -722,14 +830,17 @@ fn read_start(file: &File) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-fn read_header(start: &[u8]) -> Result<HeaderRecord, OpenError> {
+fn read_header(start: &[u8]) -> Result<(HeaderRecord, TimeRecord), OpenError> {
     // Bytes that are no whole word are enough to see that it is not one of ours.
     let mut magic = [0; WORD];
     let known = start.len().min(WORD);
     magic[..known].copy_from_slice(&start[..known]);
     match u64::from_le_bytes(magic) {
         0 => Err(OpenError::NotReady),
-        MAGIC => HeaderRecord::read(ReaderMemory::copied(start).words()),
+        MAGIC => {
+            let memory = ReaderMemory::copied(start);
+            Ok((HeaderRecord::read(memory.words())?, TimeRecord::of(memory.words())))
+        }
         found => Err(OpenError::NotARegion { found }),
     }
 }
@@ -873,9 +984,19 @@ fn query_lock(fd: RawFd) -> Lock {
 
 /// The clock that beats are told in.
 pub fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// The clock that ages are told in: it goes on while the machine is suspended.
+pub fn boottime_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a valid, writable `timespec` for the whole call; the clock exists on every Linux.
-    let _ = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    // SAFETY: `now` is a valid, writable `timespec` for the whole call; both clocks exist on every Linux, and an unknown
+    // one is an error that leaves it as it is.
+    let _ = unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
@@ -883,6 +1004,14 @@ pub fn monotonic_ns() -> u64 {
 pub fn user() -> u32 {
     // SAFETY: it takes nothing and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// Whether there is a process of this number, seen or not.
+pub fn exists(pid: u32) -> bool {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
+    // SAFETY: it takes numbers, of which the second sends nothing.
+    let answer = unsafe { libc::kill(pid, 0) };
+    answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 /// Makes crossing a limit on file sizes an error of the write that crosses it, instead of the end of this process with a
@@ -895,17 +1024,30 @@ pub fn survive_file_size_limit() {
 /// Set by the first signal after [`stop_on_signals`].
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// The signal ends a system call that waits. One that comes right before the call would not, so an alarm follows it.
 extern "C" fn on_stop(_signal: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
+    on_alarm(libc::SIGALRM);
 }
 
-/// From now on the first SIGINT, SIGTERM or SIGHUP makes [`stopped`] true, and only a second one ends this process. A
-/// SIGHUP that is ignored, as under `nohup`, stays so. For programs.
+extern "C" fn on_alarm(_signal: libc::c_int) {
+    // SAFETY: it takes a number, cannot fail, and may be called by a handler.
+    let _ = unsafe { libc::alarm(1) };
+}
+
+/// From now on the first SIGINT, SIGTERM or SIGHUP makes [`stopped`] true and system calls that wait end with
+/// [`io::ErrorKind::Interrupted`], at once or a second later; only a second signal ends this process. A SIGHUP that is
+/// ignored, as under `nohup`, stays so. For programs: it takes their alarm too.
 pub fn stop_on_signals() {
     // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
     let [mut action, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
+    // Without SA_RESTART: a write that nobody reads must end.
+    action.sa_sigaction = on_alarm as *const () as usize;
+    // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
+    // SA_SIGINFO, and does nothing but a system call that a handler may make.
+    let _ = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
     action.sa_sigaction = on_stop as *const () as usize;
-    action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+    action.sa_flags = libc::SA_RESETHAND;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
         let _ = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut before) };
@@ -913,7 +1055,7 @@ pub fn stop_on_signals() {
             continue;
         }
         // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
-        // SA_SIGINFO, and does nothing but an atomic store.
+        // SA_SIGINFO, and does nothing but an atomic store and a system call that a handler may make.
         let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     }
 }
@@ -930,12 +1072,39 @@ pub fn suspend() {
     let _ = unsafe { libc::raise(libc::SIGTSTP) };
 }
 
+/// Whether nobody is at the other end any more: of a terminal that was closed, or a pipe that nobody reads.
+pub fn is_hung_up(of: BorrowedFd<'_>) -> bool {
+    let mut of = libc::pollfd { fd: of.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: `of` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
+    let ready = unsafe { libc::poll(&raw mut of, 1, 0) };
+    ready > 0 && of.revents & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
+/// Another descriptor of what this program was handed under this number by whoever started it. What the program has
+/// opened itself counts as none.
+pub fn inherited(number: RawFd) -> io::Result<File> {
+    // SAFETY: it takes two numbers, and of one that is no descriptor says so.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    // Everything of our own is closed in programs that we start; what we were handed was not.
+    if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: as above; the new descriptor is the lowest one that is free, and nobody's but the caller's.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `copy` is open, as the call has just made it, and nothing else owns it.
+    Ok(unsafe { File::from_raw_fd(copy) })
+}
+
 /// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.
 pub fn wait(time: Duration) -> bool {
     let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    let end = std::time::Instant::now() + time;
+    // A time that no clock can be set forward by has no end.
+    let end = std::time::Instant::now().checked_add(time);
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(std::time::Instant::now()));
         if stopped() {
             return false;
         }

@@ -68,19 +68,36 @@ Examples:
 
 {WHO_HELP}
 
+{JSON_HELP}
+
 {EXIT_HELP}"
     )
 });
 
+/// The one form of JSON.
+const JSON_HELP: &str = "\
+--json writes UTF-8, in which no object has a key twice and `null` is what is not known:
+  an array of objects  ps, actors, metrics, prune, doctor: rows that are all alike
+  an object            show, and each subsystem: a summary, and its lists by their names
+  objects, one a line  stat, tail
+
+On a terminal that is too narrow for a table, columns are left out, from the last one on, but for the first and the \
+one that is sorted by; of `ps`: SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Elsewhere nothing is left out or \
+cut.";
+
 /// What the commands that list one subsystem's things say alike.
 fn listing_help(what: &str, examples: &[&str]) -> String {
+    listing_help_with("one object: the lists by their names", what, examples)
+}
+
+fn listing_help_with(json: &str, what: &str, examples: &[&str]) -> String {
     let examples = examples.iter().map(|example| format!("  {example}\n")).collect::<String>();
     format!(
         "\
 {what}
 
 `-` is what is not known; AGE(s) is the time since it was listed. --sort puts numbers from the greatest and texts from A \
-to Z; what has no such column stays in its order. --json writes one object: the lists by their names, with the \
+to Z; what has no such column stays in its order. --json writes {json}, with the \
 fields of `atomscope dump`, in bytes and nanoseconds. What found no room and what cannot be read is said below. A node \
 that tells nothing of it says so.
 
@@ -98,6 +115,9 @@ Examples:
 pub struct Cli {
     #[command(flatten)]
     pub place: Place,
+    /// Show ASCII alone, as where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
+    #[arg(long, global = true)]
+    pub ascii: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -300,11 +320,12 @@ Examples:
     /// List all counters, gauges and histograms of a node, those of the application too.
     #[command(
         mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Metrics.sorts()))),
-        after_help = listing_help(
+        after_help = listing_help_with(
+            "an array of objects",
             "VALUE is in UNIT; that of a histogram is the number of its values, of which P50, P99 and GREATEST tell how great they are. `atomscope stat --metric NAME` tells how fast a counter grows.",
             &[
                 "atomscope metrics shop --filter orders",
-                "atomscope metrics --json | jq '.metrics[] | select(.value > 0).name'",
+                "atomscope metrics --json | jq '.[] | select(.value > 0).name'",
             ]
         )
     )]
@@ -319,19 +340,25 @@ The first line holds averages since the node's start, or of a dead node over its
   LETTERS(/s)  dead letters a second
   EVENTS(/s)   events published a second
   LOST         letters and events given up by their writers, in the interval
-  UNREADABLE   records of actors that cannot be read now
+  UNREADABLE   records of actors that cannot be read now; - where there are too many to look at
   BEAT(s)      age of the node's newest beat
-  CPU(%)       --process: of one processor, in the interval; then memory, threads, open files
+  CPU(%)       of one processor, in the interval; --process: then memory, threads, open files
   STATE        as `atomscope ps` explains it
+
+Of a node that uses them: JOURNAL(/s), events of journals; SHARDS(/s), messages to shards; IN(KiB/s) and OUT(KiB/s), \
+what comes from and goes to other nodes. JSON and comma-separated values always have all of these. On a terminal that is \
+too narrow columns are left out: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, in that order.
 
 --metric adds a column: of what only grows, such as persistence.events, how much comes a second, of the rest its \
 value; bytes are shown in KiB, nanoseconds in ms. `atomscope metrics` lists the names. DOMAIN.FIELD is the sum over \
 the things of a domain in `atomscope dump`, such as associations.inbound_bytes.
 
-INTERVAL is a number and ms, s or m. COUNT lines are written, without it lines until interrupted.
+INTERVAL is a number of seconds, or a number and ms, s or m. A single number is WHO, a pid; before COUNT alone, an \
+interval has its unit: `stat 1s 5`. COUNT lines are written, without it lines until interrupted.
 
 Examples:
   atomscope stat shop
+  atomscope stat shop 1
   atomscope stat 4711 500ms 20
   atomscope stat shop 1m --csv >> shop.csv
   atomscope stat shop --metric persistence.events --metric sharding.messages --metric runtime.queue
@@ -374,7 +401,8 @@ Examples:
     /// Say why a node cannot be seen or is seen badly, and what to do.
     #[command(after_help = format!("\
 Looks at every region that can be found, or at that of WHO: who owns it and may read it, versions, locks, beats, \
-how full it is and what was left out of it, what the probe's threads cost, whether what is polled answers. Findings are no failure.
+how full it is and what was left out of it, what the probe's threads cost, whether what is polled answers. Without WHO \
+dead nodes are told of by their headers. Findings are no failure.
 
 Examples:
   atomscope doctor
@@ -447,7 +475,7 @@ pub struct Listing {
     /// At most this many of each kind.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Write a JSON object of arrays.
+    /// Write JSON; see below.
     #[arg(long)]
     pub json: bool,
 }
@@ -499,7 +527,7 @@ pub struct Show {
 pub struct Top {
     /// Which node: a pid, a file, or a name.
     pub who: Option<OsString>,
-    /// Between two looks, such as 500ms, 1s or 5m.
+    /// Between two looks, such as 5 (seconds), 500ms, 1s or 5m.
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
     /// Begin with this view.
@@ -517,7 +545,7 @@ pub struct Top {
 pub struct Stat {
     /// Which node: a pid, a file, or a name.
     pub who: Option<OsString>,
-    /// Between two lines, such as 500ms, 1s or 5m; 1s if left out.
+    /// Between two lines, such as 5 (seconds), 500ms, 1s or 5m; 1s if left out.
     pub interval: Option<OsString>,
     /// This many lines.
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -537,11 +565,14 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// With what stands in its place: `stat 1s 5` names no node.
+    /// With what stands in its place: `stat 1s 5` names no node. What is a number alone is a pid if it comes first, and an
+    /// interval behind what is none.
     pub fn shifted(self) -> Result<Self, Failure> {
-        let is_interval = |text: &OsString| text.to_str().is_some_and(|text| parse_interval(text).is_ok());
+        let has_unit = |text: &OsString| {
+            text.to_str().is_some_and(|text| !is_number(text) && parse_interval(text).is_ok())
+        };
         let Some(first) = self.who.clone() else { return Ok(self) };
-        if !is_interval(&first) || self.interval.as_ref().is_some_and(is_interval) {
+        if !has_unit(&first) || self.interval.as_ref().is_some_and(has_unit) {
             return Ok(self);
         }
         let Self { interval, count, .. } = self;
@@ -632,11 +663,20 @@ pub struct Man {
 /// A day at most: nobody waits longer for a line.
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
 
-/// An interval: digits, then ms, s or m.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// An interval: digits, then ms, s or m; without those they are seconds, as in vmstat.
 pub fn parse_interval(text: &str) -> Result<Duration, String> {
-    let wanted =
-        || format!("{} is no interval: a number and ms, s or m is wanted, such as 500ms or 1s", clean(text));
-    let time = parse_time(text, &[("ms", 1), ("s", 1000), ("m", 60_000)]).ok_or_else(wanted)?;
+    let wanted = || {
+        format!(
+            "{} is no interval: a number of seconds is wanted, or a number and ms, s or m, such as 500ms or 1s",
+            clean(text)
+        )
+    };
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("", 1000)];
+    let time = parse_time(text, &units).ok_or_else(wanted)?;
     if time.is_zero() || time > MAX_INTERVAL {
         return Err(format!("an interval of {text} is too short or too long: up to a day will do"));
     }
@@ -694,10 +734,25 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_whole_numbers_with_a_unit() {
+    fn intervals_are_whole_numbers_with_a_unit_or_seconds() {
         assert_eq!(parse_interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_interval("5"), Ok(Duration::from_secs(5)));
         assert_eq!(parse_interval("5m"), Ok(Duration::from_secs(300)));
-        for bad in ["", "s", "0s", "5", "1.5s", "5h", "-1s", " 1s", "99999999999m", "99999999999999999999s"] {
+        for bad in [
+            "",
+            "s",
+            "0s",
+            "0",
+            "1.5s",
+            "1.5",
+            "5h",
+            "-1s",
+            " 1s",
+            "99999999999m",
+            "99999999999999999999s",
+            "99999999999999999999",
+            "86401",
+        ] {
             assert!(parse_interval(bad).is_err(), "{bad}");
         }
     }
@@ -727,6 +782,11 @@ mod tests {
         assert_eq!(parse(&["1s", "5"]).unwrap(), (None, some("1s"), Some(5)));
         assert_eq!(parse(&["4711", "1s", "5"]).unwrap(), (some("4711"), some("1s"), Some(5)));
         assert_eq!(parse(&["1s", "2s"]).unwrap(), (some("1s"), some("2s"), None));
+        assert_eq!(parse(&["500"]).unwrap(), (some("500"), None, None));
+        assert_eq!(parse(&["500", "1"]).unwrap(), (some("500"), some("1"), None));
+        assert_eq!(parse(&["shop", "1"]).unwrap(), (some("shop"), some("1"), None));
+        assert_eq!(parse(&["shop", "1", "5"]).unwrap(), (some("shop"), some("1"), Some(5)));
+        assert_eq!(parse(&["1", "1s"]).unwrap(), (some("1"), some("1s"), None));
         assert!(parse(&["1s", "0"]).is_err() && parse(&["1s", "x"]).is_err());
     }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomscope::attach::{AttachError, Glance, Refusal};
-use atomscope::find::{Chosen, Found, Search, Who, others_note};
-use atomscope::liveness::Verdict;
+use atomscope::find::{Chosen, Found, Search, Who, hidden_notes, newest_first, others_note};
+use atomscope::liveness::{Liveness, Notes, Verdict};
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
-use atomscope::snapshot::{self, About, Dump, HistogramDump, MetricDump, Snapshot};
+use atomscope::snapshot::{About, Dump, HistogramDump, MetricDump, Snapshot};
 use atomscope::text::write_json;
 use atomscope_layout::decode::subsystems::InstanceEntry;
 use atomscope_layout::decode::{Actor, rfc3339};
@@ -19,7 +19,7 @@ use atomscope_layout::dto::{ClusterStateInfo, DeadLetterRecord, JournalWriteInfo
 use serde::Serialize;
 
 use crate::cli::{self, Cli, Command, Format, Place};
-use crate::output::{Failure, Out, note, to_file, to_stdout};
+use crate::output::{Failure, Out, Readers, note, to_file, to_people, to_stdout};
 use crate::subsystems::{self, Part};
 use crate::table::{self, Cell, Screen, Side, Table};
 use crate::{actors, doctor, manual, prune, show, stat, tail, top};
@@ -75,10 +75,11 @@ pub fn search(place: &Place) -> Search {
     Search { dir: place.dir.clone(), max_bytes: place.max_size }
 }
 
-/// The colour of a verdict.
-pub fn style(verdict: Verdict) -> anstyle::Style {
-    match verdict {
-        Verdict::Live => table::GOOD,
+/// The colour of how a node is.
+pub fn style(liveness: &Liveness) -> anstyle::Style {
+    match liveness.verdict {
+        Verdict::Live if liveness.notes.is_empty() => table::GOOD,
+        Verdict::Live => table::ODD,
         Verdict::Crashed | Verdict::Wedged(_) => table::BAD,
         Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => table::ODD,
     }
@@ -96,6 +97,8 @@ pub struct PsRow {
     pub system: Option<String>,
     pub state: &'static str,
     pub why: Option<String>,
+    /// What is to be known beside the state; `None` of what cannot be read.
+    pub conditions: Option<Notes>,
     pub age_s: Option<f64>,
     pub beat_age_s: Option<f64>,
     pub actors: Option<u64>,
@@ -121,21 +124,20 @@ pub struct PsRow {
 }
 
 impl PsRow {
-    fn new(found: Found, now_unix_ns: i128) -> Self {
+    fn new(found: Found) -> Self {
         let Found { pid, region } = found;
         match region {
-            Ok(glance) => Self::readable(glance, now_unix_ns),
+            Ok(glance) => Self::readable(glance),
             Err(error) => Self::unreadable(pid, &error),
         }
     }
 
-    fn readable(glance: Glance, now_unix_ns: i128) -> Self {
+    fn readable(glance: Glance) -> Self {
         let (pid, is_alive, shown_path) = (glance.pid(), glance.is_alive(), glance.shown_path());
         let Glance { path, bytes, user, identity, liveness, live_actors, dumped, unlinked_from, .. } =
             glance.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
-        let now_unix_ns = dumped.map_or(now_unix_ns, |taken| taken.unix_ns);
         Self {
             pid: Some(pid),
             node: Some(identity.node),
@@ -143,9 +145,10 @@ impl PsRow {
             state: verdict.word(),
             why: match dumped {
                 Some(taken) => Some(format!("this is a dump, taken at {}", rfc3339(taken.unix_ns))),
-                None => verdict.why().map(str::to_owned),
+                None => liveness.why(),
             },
-            age_s: Some(seconds(snapshot::age(now_unix_ns, created))),
+            conditions: Some(liveness.notes),
+            age_s: glance.age.map(seconds),
             beat_age_s: liveness.newest_beat_age().map(seconds),
             actors: live_actors,
             bytes: Some(bytes),
@@ -156,7 +159,7 @@ impl PsRow {
             program: Some(identity.program),
             writer_version: Some(identity.writer),
             created_at: Some(rfc3339(created)),
-            style: style(verdict),
+            style: style(&liveness),
             is_alive,
             glance: Some(glance),
         }
@@ -169,6 +172,7 @@ impl PsRow {
             system: None,
             state: error.why.word(),
             why: Some(error.why.to_string()),
+            conditions: None,
             age_s: None,
             beat_age_s: None,
             actors: None,
@@ -203,35 +207,32 @@ impl PsRow {
     }
 }
 
-/// All regions that can be found, the living first, and how many are of other users.
-pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, usize), Failure> {
-    let (found, of_others) = match &place.region {
+/// All regions that can be found, the living first, and what there is to be said of those that cannot.
+pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, Vec<String>), Failure> {
+    let (found, notes) = match &place.region {
         None => {
             let discovery = search(place).all()?;
-            (discovery.found, discovery.of_others)
+            let others = (discovery.of_others > 0).then(|| others_note(discovery.of_others));
+            let notes = others.into_iter().chain(hidden_notes(&discovery.hidden())).collect();
+            (discovery.found, notes)
         }
         Some(path) => {
             let region = Glance::take(path, None, place.max_size);
-            (vec![Found { pid: region.as_ref().ok().map(Glance::pid), region }], 0)
+            (vec![Found { pid: region.as_ref().ok().map(Glance::pid), region }], Vec::new())
         }
     };
-    let now = snapshot::now_unix_ns();
-    let mut rows: Vec<PsRow> = found.into_iter().map(|found| PsRow::new(found, now)).collect();
-    // By name; of one name the newest first.
+    let mut rows: Vec<PsRow> = found.into_iter().map(PsRow::new).collect();
+    rows.sort_by_key(|row| row.pid);
+    let mut rows = newest_first(rows, |row| row.glance.as_ref());
+    // By name; of one name the newest stays first.
     rows.sort_by(|a, b| {
-        (b.is_alive, a.node.is_none(), &a.node, &b.created_at, a.pid).cmp(&(
-            a.is_alive,
-            b.node.is_none(),
-            &b.node,
-            &a.created_at,
-            b.pid,
-        ))
+        (b.is_alive, a.node.is_none(), &a.node).cmp(&(a.is_alive, b.node.is_none(), &b.node))
     });
-    Ok((rows, of_others))
+    Ok((rows, notes))
 }
 
 fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
-    let (rows, of_others) = nodes(place)?;
+    let (rows, notes) = nodes(place)?;
     // The one that was asked for, and a row alone would not say to a script that it could not be had.
     let is_refused = place.region.is_some() && rows.iter().all(|row| row.glance.is_none());
     if args.json {
@@ -249,13 +250,12 @@ fn ps(place: &Place, args: &cli::Ps) -> Result<(), Failure> {
             ("SIZE(MiB)", right),
             ("FILE", left),
             ("NOTE", left),
-        ]);
+        ])
+        .leaving(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
         rows.iter().for_each(|row| table.row(row.cells()));
-        to_stdout(|out| table.write(out, Screen::stdout()))?;
+        to_people(|out| table.write(out, Screen::stdout()))?;
     }
-    if of_others > 0 {
-        note(&others_note(of_others));
-    }
+    notes.iter().for_each(|text| note(text));
     match rows.into_iter().next().and_then(|row| row.why).filter(|_| is_refused) {
         Some(why) => Err(Failure::Failed(why)),
         None => Ok(()),
@@ -279,7 +279,7 @@ enum Line<'a> {
         unit: &'a str,
         metric_kind: &'a str,
         help: &'a str,
-        value: u64,
+        value: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         histogram: Option<&'a HistogramDump>,
     },
@@ -317,14 +317,14 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
                 .redacted(&redactor)
                 .map_err(|error| AttachError { path, why: Refusal::Layout(error) })?;
         }
-        return to_file(&args.output, Some(&chosen.region), |out| dump.write(out));
+        return to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| dump.write(out));
     }
     let mut snapshot = Snapshot::take(&chosen.region)?;
     if let Some(redactor) = redactor {
         redactor.redact(&mut snapshot);
     }
     let dump = snapshot.into_dump(args.redact);
-    to_file(&args.output, Some(&chosen.region), |out| write_dump(dump, args.format, out))
+    to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| write_dump(dump, args.format, out))
 }
 
 /// A raw dump is none of a snapshot: of that nothing is written.

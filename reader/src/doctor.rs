@@ -1,28 +1,35 @@
 //! `doctor`: why an attachment fails or is poor, and what to do.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstyle::Style;
-use atomscope::attach::{AttachError, FileSystem, Refusal, Region};
-use atomscope::find::{FindError, Found, Search, Segment, others_note};
-use atomscope::liveness::{Evidence, Lock, Verdict, Wedge};
+use atomscope::attach::{AttachError, FileSystem, Glance, Refusal, Region, user};
+use atomscope::cgroup;
+use atomscope::find::{Discovery, FindError, Found, Search, Segment, others_note};
+use atomscope::hidden::{Hidden, is_proc_narrowed};
+use atomscope::liveness::{Evidence, Liveness, Lock, Note, Verdict, Wedge};
 use atomscope::process;
+use atomscope::raw::Taken;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::{Drops, Usage};
 use atomscope_layout::OpenError;
-use atomscope_layout::decode::rfc3339;
+use atomscope_layout::decode::{Birth, Identity, rfc3339};
 use atomscope_layout::instances::{Domain, journal};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
+use atomscope_layout::retention::stay;
 use serde::Serialize;
 
 use crate::cli::{self, Place};
 use crate::commands::{meant, search};
 use crate::human::{bytes, count, duration};
-use crate::output::{Failure, to_stdout};
-use crate::stat::life;
+use crate::output::{Failure, to_people, to_stdout};
+use crate::prune::is_segment;
 use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
 
 /// How full something may be before a word is said.
@@ -79,11 +86,60 @@ impl Chart {
         }
     }
 
+    fn of_glance(glance: &Glance) -> Self {
+        Self {
+            path: Some(glance.path.to_string_lossy().into_owned()),
+            pid: Some(glance.pid()),
+            node: Some(glance.identity.node.clone()),
+            findings: Vec::new(),
+        }
+    }
+
     fn add(&mut self, level: Level, finding: impl Into<String>, advice: Option<&str>) {
         let Self { path, pid, node, .. } = self;
         let (path, pid, node) = (path.clone(), *pid, node.clone());
         let (finding, advice) = (finding.into(), advice.map(str::to_owned));
         self.findings.push(Finding { level, path, pid, node, finding, advice });
+    }
+
+    /// What stands beside a verdict.
+    fn add_note(&mut self, note: Note, pid: u64) {
+        let (level, advice) = match note {
+            Note::RuntimeDropped => (
+                Level::Warning,
+                format!(
+                    "none of its actors goes on. If the process should have ended by now, the drop of its runtime waits for \
+                     a thread that blocks: look at /proc/{pid}/task, or use a debugger. What is listed is as it was then"
+                ),
+            ),
+            Note::SystemDropped => (
+                Level::Warning,
+                "what is listed is as it was then: atomr tells nothing of the actors of a dropped system. A new system \
+                 needs a new extension; the region goes when the last handle of the old one is dropped"
+                    .to_owned(),
+            ),
+            Note::SpawnHookReplaced | Note::DeadLetterHookReplaced => (
+                Level::Warning,
+                "atomr has one place for each observer, and a second telemetry, or any observer that is set later, takes \
+                 it: set that first and install the probe with `install_beside`, which tells both"
+                    .to_owned(),
+            ),
+            Note::LockLost => (
+                Level::Warning,
+                "a daemon that closes all descriptors has to do so before the probe is made: readers that cannot see the \
+                 process take the node for dead"
+                    .to_owned(),
+            ),
+            Note::LockFree => {
+                (Level::Note, "in a few seconds its beats will tell which, or where the process can be seen".to_owned())
+            }
+            Note::NoActorLeft => (
+                Level::Note,
+                "all actors that were spawned since the probe was installed have stopped, as after `terminate()`"
+                    .to_owned(),
+            ),
+        };
+        self.add(level, note.text(), Some(&advice));
     }
 
     fn good(&mut self, finding: impl Into<String>) {
@@ -107,7 +163,7 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
     if args.who.is_some() || place.region.is_some() {
         let mut machine = Chart::default();
         match search.one(&meant(place, args.who)?) {
-            Ok(chosen) => charts.push(examine(&chosen.region)),
+            Ok(chosen) => charts.push(examine(&chosen.region, Snapshot::take)),
             Err(error @ FindError::Directory { .. }) => return Err(error.into()),
             Err(FindError::Attach(error)) => charts.push(refused(None, &error)),
             Err(error) => {
@@ -117,7 +173,7 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
         }
     } else {
         let discovery = search.all()?;
-        let mut machine = machine(&search);
+        let mut machine = machine(&search, &discovery);
         if discovery.found.is_empty() {
             machine.add(
                 Level::Note,
@@ -131,11 +187,28 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
         if discovery.of_others > 0 {
             machine.add(Level::Note, others_note(discovery.of_others), None);
         }
+        for Hidden { pid, name, why, advice } in discovery.hidden() {
+            let text = format!("process {pid} ({name}) is a node that cannot be looked into: {why}");
+            machine.add(Level::Problem, text, Some(&advice));
+        }
+        if search.dir.is_none() && user() != 0 && is_proc_narrowed() {
+            let advice =
+                "run as root: a node of which neither process nor region is seen is not listed at all";
+            machine.add(
+                Level::Note,
+                "/proc does not show all processes (it is mounted with hidepid)",
+                Some(advice),
+            );
+        }
         charts.push(machine);
         charts.extend(discovery.found.into_iter().map(|Found { pid, region }| {
-            // One at a time: a dead one is read into memory.
-            match region.and_then(|glance| glance.open(search.max_bytes)) {
-                Ok(region) => examine(&region),
+            // All of them: what is told of each must not take a list of its actors, nor the reading of what the dead left.
+            let opened = match region {
+                Ok(glance) if !glance.is_alive() && glance.dumped.is_none() => return left_by(&glance),
+                region => region.and_then(|glance| glance.open(search.max_bytes)),
+            };
+            match opened {
+                Ok(region) => examine(&region, Snapshot::count),
                 Err(error) => refused(pid, &error),
             }
         }));
@@ -146,7 +219,7 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
     }
     let colours = Screen::stdout().colours;
     let style = |style: Style| if colours { style } else { Style::new() };
-    to_stdout(|out| {
+    to_people(|out| {
         for chart in &charts {
             let strong = style(STRONG);
             writeln!(out, "{strong}{}{strong:#}", chart.title())?;
@@ -225,7 +298,7 @@ fn refused(pid: Option<u64>, error: &AttachError) -> Chart {
 }
 
 /// Where regions are.
-fn machine(search: &Search) -> Chart {
+fn machine(search: &Search, discovery: &Discovery) -> Chart {
     let mut chart = Chart::default();
     let dir = search.dir();
     let name = clean_path(dir);
@@ -240,6 +313,7 @@ fn machine(search: &Search) -> Chart {
             } else {
                 chart.good(text);
             }
+            dead(&mut chart, search, discovery, found.bytes);
         }
         Err(error) => {
             let advice = "without it a node keeps its data to itself, unless it is told to use a file";
@@ -249,9 +323,53 @@ fn machine(search: &Search) -> Chart {
     chart
 }
 
-fn examine(region: &Region) -> Chart {
-    let taken =
-        Snapshot::take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
+/// What the regions of dead nodes take of it, by user.
+fn dead(chart: &mut Chart, search: &Search, discovery: &Discovery, file_system_bytes: u64) {
+    let mut by_user: BTreeMap<u64, Vec<&Glance>> = BTreeMap::new();
+    let readable = discovery.found.iter().filter_map(|found| found.region.as_ref().ok());
+    for glance in readable.filter(|glance| !glance.is_alive() && is_segment(glance, search.dir())) {
+        by_user.entry(glance.user).or_default().push(glance);
+    }
+    for (user, dead) in by_user {
+        let births: Vec<_> = dead.iter().map(|glance| glance.identity.birth()).collect();
+        let mut ranked: Vec<_> = Birth::ranks(&births, process::boot_id()).into_iter().zip(dead).collect();
+        ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+        let dead: Vec<_> = ranked.into_iter().map(|(_, glance)| glance).collect();
+        let regions = dead.iter().map(|glance| (glance.identity.node.as_str(), glance.bytes));
+        let goes: Vec<_> = stay(regions, file_system_bytes).iter().map(|stays| !stays).collect();
+        let sum = |is_wanted: &dyn Fn(usize) -> bool| {
+            let wanted = dead.iter().enumerate().filter(|(at, _)| is_wanted(*at));
+            bytes(wanted.fold(0, |sum, (_, glance)| sum.saturating_add(glance.bytes)))
+        };
+        let mut text = format!(
+            "{} of user {user} take {}",
+            count(dead.len() as u64, "dead region", "dead regions"),
+            sum(&|_| true)
+        );
+        let going = goes.iter().filter(|goes| **goes).count() as u64;
+        if going > 0 {
+            text += &format!("; the next node of that user removes {going} of them, {}", sum(&|at| goes[at]));
+        }
+        let advice = "`atomscope prune` frees that, and with it goes the evidence of how those nodes ended";
+        chart.add(Level::Note, text, Some(advice));
+    }
+}
+
+/// What a dead node has left, by its header: nothing else of it is read.
+fn left_by(glance: &Glance) -> Chart {
+    let mut chart = Chart::of_glance(glance);
+    let seen = Seen::of_glance(glance);
+    access(&mut chart, &seen);
+    health(&mut chart, &seen);
+    let path = clean_path(&glance.path);
+    let advice = format!("`atomscope doctor {path}` reads it");
+    chart.add(Level::Note, "what it holds was not read", Some(&advice));
+    chart
+}
+
+/// Examines a region, of which `take` takes a snapshot.
+fn examine(region: &Region, take: impl FnOnce(&Region) -> Result<Snapshot, AttachError>) -> Chart {
+    let taken = take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
     match taken {
         Ok((snapshot, usage)) => look_at(region, &snapshot, &usage),
         Err(error) => {
@@ -264,8 +382,9 @@ fn examine(region: &Region) -> Chart {
 
 fn look_at(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Chart {
     let mut chart = Chart::of(region);
-    access(&mut chart, region, snapshot);
-    health(&mut chart, region, snapshot);
+    let seen = Seen::of(region, snapshot);
+    access(&mut chart, &seen);
+    health(&mut chart, &seen);
     room(&mut chart, snapshot, usage);
     subsystems(&mut chart, snapshot, usage);
     cost(&mut chart, region, snapshot);
@@ -277,17 +396,69 @@ pub fn findings(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Vec<Find
     look_at(region, snapshot, usage).findings
 }
 
+/// What is told of a region by its header alone.
+struct Seen<'a> {
+    path: &'a Path,
+    bytes: u64,
+    user: u64,
+    pid: u64,
+    identity: &'a Identity,
+    layout_version: (u32, u32),
+    dumped: Option<&'a Taken>,
+    /// The name that its file had, if it has none any more.
+    unlinked_from: Option<PathBuf>,
+    lock: Lock,
+    liveness: Liveness,
+    /// What the node says; `None` of a dead one.
+    state: Option<State>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(region: &'a Region, snapshot: &'a Snapshot) -> Self {
+        Self {
+            path: region.path(),
+            bytes: region.bytes(),
+            user: region.user(),
+            pid: snapshot.pid,
+            identity: &snapshot.identity,
+            layout_version: snapshot.layout_version,
+            dumped: region.dumped(),
+            unlinked_from: region.unlinked_from(),
+            lock: region.lock(),
+            liveness: snapshot.liveness,
+            state: region.reader().ok().and_then(|reader| reader.state()),
+        }
+    }
+
+    /// Of a dead node.
+    fn of_glance(glance: &'a Glance) -> Self {
+        Self {
+            path: &glance.path,
+            bytes: glance.bytes,
+            user: glance.user,
+            pid: glance.pid(),
+            identity: &glance.identity,
+            layout_version: glance.layout_version,
+            dumped: glance.dumped.as_ref(),
+            unlinked_from: glance.unlinked_from.clone(),
+            lock: if glance.liveness.evidence == Evidence::Lock { Lock::Free } else { Lock::Unsupported },
+            liveness: glance.liveness,
+            state: None,
+        }
+    }
+}
+
 /// Who may see it, and what it is.
-fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
-    let identity = &snapshot.identity;
-    let (major, minor) = snapshot.layout_version;
+fn access(chart: &mut Chart, seen: &Seen<'_>) {
+    let identity = seen.identity;
+    let (major, minor) = seen.layout_version;
     let mut text = format!(
         "{} of user {}, layout {major}.{minor}, written by {}",
-        bytes(region.bytes()),
-        region.user(),
+        bytes(seen.bytes),
+        seen.user,
         clean(&identity.writer)
     );
-    if region.user() != identity.header.uid {
+    if seen.user != identity.header.uid {
         text += &format!("; in its own user namespace that user is {}", identity.header.uid);
     }
     if minor > VERSION_MINOR {
@@ -298,7 +469,7 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     } else {
         chart.good(text);
     }
-    if let Some(taken) = &snapshot.dumped {
+    if let Some(taken) = seen.dumped {
         let text = format!("it is a dump, taken at {}; the rest is as it was then", rfc3339(taken.unix_ns));
         return chart.add(Level::Note, text, None);
     }
@@ -306,11 +477,7 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
         let text = format!(
             "its process lives in another pid namespace, where it is number {}; here it is {}",
             identity.header.pid,
-            if snapshot.pid == identity.header.pid {
-                "not to be seen".to_owned()
-            } else {
-                snapshot.pid.to_string()
-            }
+            if seen.pid == identity.header.pid { "not to be seen".to_owned() } else { seen.pid.to_string() }
         );
         chart.add(
             Level::Note,
@@ -318,16 +485,17 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
             Some("from the host, as root, the processes of all containers can be seen"),
         );
     }
-    match region.lock() {
+    match seen.lock {
         Lock::Unsupported => chart.add(
             Level::Warning,
             "its file system has no locks of the kind that a node holds, so whether it lives is judged by less",
             Some("keep regions in /dev/shm or on another tmpfs"),
         ),
-        Lock::Held | Lock::Free => chart.good("locks work there"),
+        // Of one that is lost its health tells.
+        Lock::Held | Lock::Free | Lock::Lost => chart.good("locks work there"),
     }
-    name(chart, region, snapshot);
-    if FileSystem::of(region.path()).is_ok_and(|found| !found.is_memory) {
+    name(chart, seen);
+    if FileSystem::of(seen.path).is_ok_and(|found| !found.is_memory) {
         chart.add(
             Level::Warning,
             "it lies on a disk: its node may have to wait whenever pages are written back",
@@ -337,28 +505,28 @@ fn access(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
 }
 
 /// Whether its file will be found once its node is dead.
-fn name(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
-    if !snapshot.liveness.verdict.is_alive() {
+fn name(chart: &mut Chart, seen: &Seen<'_>) {
+    if !seen.liveness.verdict.is_alive() {
         return;
     }
-    let Some(name) = region.unlinked_from() else {
+    let Some(name) = &seen.unlinked_from else {
         // A path through its process tells nobody else where it is.
-        if Segment::of(region.path()).is_none() && !region.path().starts_with("/proc") {
+        if Segment::of(seen.path).is_none() && !seen.path.starts_with("/proc") {
             let text =
                 "its node was told to use this file: once the node is dead, it is found by its path alone";
             let advice =
-                format!("`atomscope show {}` then, or any command with that path", clean_path(region.path()));
+                format!("`atomscope show {}` then, or any command with that path", clean_path(seen.path));
             chart.add(Level::Note, text, Some(&advice));
         }
         return;
     };
-    let what = match std::fs::symlink_metadata(&name) {
+    let what = match std::fs::symlink_metadata(name) {
         Ok(_) => "another file has its name",
         Err(_) => "its file was deleted",
     };
     chart.add(
         Level::Warning,
-        format!("{what}, {}: if its node crashes, nothing is left to look at", clean_path(&name)),
+        format!("{what}, {}: if its node crashes, nothing is left to look at", clean_path(name)),
         Some(
             "a node makes a new file when it starts again. What deletes files there? Clean-ups of temporary files do, \
              and `RemoveIPC=` of systemd-logind in /dev/shm",
@@ -367,16 +535,16 @@ fn name(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
 }
 
 /// How the node is.
-fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
-    let liveness = snapshot.liveness;
-    let pid = snapshot.pid;
+fn health(chart: &mut Chart, seen: &Seen<'_>) {
+    let Seen { liveness, pid, .. } = *seen;
+    // What stands beside the verdict has its own advice below.
     let text = format!("the node is {}", liveness.verdict);
-    if region.dumped().is_some() {
+    if seen.dumped.is_some() {
         // What there was to do then is nothing to do now, and perhaps on another machine.
-        chart.add(Level::Note, text.replacen("is", "was", 1), None);
+        chart.add(Level::Note, format!("the node was {liveness}"), None);
         return;
     }
-    let path = clean_path(region.path());
+    let path = clean_path(seen.path);
     match liveness.verdict {
         Verdict::Live | Verdict::Stopping | Verdict::NotReady { .. } => chart.good(text),
         Verdict::Starting => {
@@ -385,6 +553,14 @@ fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
         Verdict::Wedged(why) => {
             let advice = match why {
                 Wedge::Stopped => format!("`kill -CONT {pid}` lets it go on, unless a debugger holds it"),
+                Wedge::Frozen => {
+                    let folder = u32::try_from(pid).ok().and_then(cgroup::frozen);
+                    let folder = folder.map_or_else(|| "its folder".to_owned(), |folder| clean_path(&folder));
+                    format!(
+                        "`docker unpause` or `systemctl thaw` let it go on; or write 0 to cgroup.freeze (of version 1: \
+                         THAWED to freezer.state) in {folder} or the one above it that was frozen"
+                    )
+                }
                 Wedge::ProcessStale => {
                     format!(
                         "is the machine overloaded? Else look at its threads: /proc/{pid}/task, or a debugger"
@@ -409,6 +585,7 @@ fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
             chart.add(Level::Note, text, Some("`rm` removes the file when it is no longer wanted"))
         }
     }
+    liveness.notes.iter().for_each(|note| chart.add_note(note, pid));
     if liveness.evidence == Evidence::Heartbeat {
         let advice = "run this program where the process can be seen, or as root";
         chart.add(
@@ -424,8 +601,10 @@ fn health(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
         beat(liveness.process_beat_age),
         beat(liveness.runtime_beat_age)
     );
-    let state = region.reader().ok().and_then(|reader| reader.state());
-    if liveness.runtime_beat_age.is_none() && state == Some(State::Running) && liveness.verdict.is_alive() {
+    if liveness.runtime_beat_age.is_none()
+        && seen.state == Some(State::Running)
+        && liveness.verdict.is_alive()
+    {
         let advice =
             "a blocked runtime cannot be told: install the extension where a tokio runtime is current";
         chart.add(Level::Note, beats, Some(advice));
@@ -487,7 +666,7 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
         chart.add(Level::Note, format!("{number} {what}"), None);
     }
     for (number, what) in [
-        (snapshot.actors.unreadable, "records of actors cannot be read"),
+        (snapshot.tally.map_or(0, |tally| tally.unreadable), "records of actors cannot be read"),
         (snapshot.dead_letters.unreadable, "dead letters cannot be read"),
         (snapshot.subsystems.instances.unreadable, "records of subsystems cannot be read"),
         (
@@ -500,8 +679,8 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
             chart.add(Level::Warning, format!("{number} {what}"), Some(advice));
         }
     }
-    if snapshot.at_rest && snapshot.drift() != 0 {
-        let text = format!("the counts and the list of live actors differ by {:+}", snapshot.drift());
+    if let Some(drift) = snapshot.drift().filter(|drift| snapshot.at_rest && *drift != 0) {
+        let text = format!("the counts and the list of live actors differ by {drift:+}");
         chart.add(Level::Warning, text, None);
     }
 }
@@ -564,18 +743,19 @@ fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
 fn cost(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
     let Ok(reader) = region.reader() else { return };
     let (rounds, time_ns) = (reader.builtin(Builtin::SamplerRounds), reader.builtin(Builtin::SamplerTime));
-    let life = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
-    if rounds == 0 || life.is_zero() {
+    if rounds == 0 {
         return chart.add(Level::Note, "the probe's thread has made no round yet", None);
     }
     let time = Duration::from_nanos(time_ns);
-    let percent = time.as_secs_f64() / life.as_secs_f64() * 100.0;
+    let life = region.uptime(&snapshot.liveness, &snapshot.taken).filter(|life| !life.is_zero());
+    let percent = life.map(|life| time.as_secs_f64() / life.as_secs_f64() * 100.0);
     let text = format!(
-        "the probe's thread took {} for {}: {percent:.3} % of a processor",
+        "the probe's thread took {} for {}{}",
         duration(time),
-        count(rounds, "round", "rounds")
+        count(rounds, "round", "rounds"),
+        percent.map(|percent| format!(": {percent:.3} % of a processor")).unwrap_or_default()
     );
-    if percent > SAMPLER_PERCENT {
+    if percent.is_some_and(|percent| percent > SAMPLER_PERCENT) {
         chart.add(Level::Warning, text, Some("please report it: it should be far less"));
     } else {
         chart.good(text);

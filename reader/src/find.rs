@@ -13,10 +13,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use atomscope_layout::OpenError;
+use atomscope_layout::decode::{Birth, Rank};
 use atomscope_layout::names::put_text;
 use atomscope_layout::region::header;
 
 use crate::attach::{AttachError, Glance, Inode, MAX_BYTES, Refusal, Region, user};
+use crate::hidden::{self, Hidden};
 use crate::liveness::Liveness;
 use crate::process;
 use crate::text::{clean, clean_os, clean_path};
@@ -42,6 +44,8 @@ pub enum Who {
         /// The system's name.
         system: Option<OsString>,
     },
+    /// That of a process of a number that none can have: these digits.
+    NoProcess(String),
     /// That in a file.
     File(PathBuf),
     /// That of the node of this name.
@@ -58,10 +62,11 @@ impl Who {
             None => (bytes, None),
         };
         if !head.is_empty() && head.iter().all(u8::is_ascii_digit) {
-            // A number too large for any process is that of none.
-            let pid =
-                std::str::from_utf8(head).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX);
-            return Self::Process { pid, system };
+            let digits = String::from_utf8_lossy(head).into_owned();
+            return match digits.parse() {
+                Ok(pid) => Self::Process { pid, system },
+                Err(_) => Self::NoProcess(digits),
+            };
         }
         if system.is_some() || bytes.ends_with(b".raw") || bytes.ends_with(b".rec") {
             return Self::File(text.into());
@@ -102,6 +107,10 @@ pub struct Discovery {
     /// Regions of other users that were passed over.
     pub of_others: usize,
     seen: HashSet<Inode>,
+    /// The processes that the names of regions tell.
+    named: HashSet<u64>,
+    /// Processes that may not be looked into.
+    refused: Vec<u32>,
 }
 
 /// Why there is nothing to attach to.
@@ -123,22 +132,10 @@ pub enum FindError {
         "there is no process {0}, and no region that one has left in {DEFAULT_DIR}; `atomscope ps` lists what there is; \
          {BY_PATH}"
     )]
-    NoProcess(u64),
+    NoProcess(String),
     /// A process that may not be looked into.
-    #[error(
-        "cannot look into process {pid} ({name}) for its region: {error}; that needs the same user as the process, or \
-         ptrace rights: run as user {owner} or as root"
-    )]
-    Hidden {
-        /// Process id.
-        pid: u64,
-        /// Its program.
-        name: String,
-        /// Its user.
-        owner: String,
-        /// What the kernel says.
-        error: io::Error,
-    },
+    #[error("{0}")]
+    Hidden(Hidden),
     /// A process without a region.
     #[error(
         "process {pid} ({name}) has no region: it is no atomscope node, was started with ATOMSCOPE=off, or could not \
@@ -164,7 +161,7 @@ pub enum FindError {
     #[error(
         "there is no node {name}{file}{others}; {BY_PATH}",
         file = if *.is_file { "; the file of that name is meant by a path with a `/`, such as ./FILE" } else { "" },
-        others = others_hint(*.of_others, *.unreadable)
+        others = others_hint(*.of_others, *.unreadable, .hidden)
     )]
     NoNode {
         /// What was asked for.
@@ -175,21 +172,25 @@ pub enum FindError {
         of_others: usize,
         /// Regions that cannot be read.
         unreadable: usize,
+        /// Nodes that cannot be looked into.
+        hidden: Vec<Hidden>,
     },
     /// No region at all.
-    #[error("there is no node to look at{others}", others = others_hint(*.of_others, *.unreadable))]
+    #[error("there is no node to look at{others}", others = others_hint(*.of_others, *.unreadable, .hidden))]
     Nothing {
         /// Regions of other users.
         of_others: usize,
         /// Regions that cannot be read.
         unreadable: usize,
+        /// Nodes that cannot be looked into.
+        hidden: Vec<Hidden>,
     },
     /// More than one.
     #[error("there are {} nodes, say which one: {}", .0.len(), .0.join(", "))]
     Ambiguous(Vec<String>),
 }
 
-fn others_hint(of_others: usize, unreadable: usize) -> String {
+fn others_hint(of_others: usize, unreadable: usize, hidden: &[Hidden]) -> String {
     let mut hint = String::from("; `atomscope ps` lists what there is");
     if unreadable > 0 {
         hint += &format!(" ({unreadable} unreadable)");
@@ -197,7 +198,23 @@ fn others_hint(of_others: usize, unreadable: usize) -> String {
     if of_others > 0 {
         hint += &format!("; {}", others_note(of_others));
     }
+    hidden_notes(hidden).iter().for_each(|note| hint += &format!("; {note}"));
     hint
+}
+
+/// Nodes that cannot be looked into and are told one by one.
+const MOST_HIDDEN: usize = 3;
+
+/// What is said of nodes that are there and cannot be looked into.
+pub fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
+    let more = hidden.len().saturating_sub(MOST_HIDDEN);
+    let more = (more > 0).then(|| format!("{more} more processes are nodes that cannot be looked into"));
+    hidden
+        .iter()
+        .take(MOST_HIDDEN)
+        .map(|hidden| format!("a node is not seen: {hidden}"))
+        .chain(more)
+        .collect()
 }
 
 /// What is said of regions that only their owners and root may see.
@@ -233,8 +250,11 @@ impl Search {
         self.look_in(self.dir(), &mut discovery)?;
         if self.dir.is_none() {
             for pid in process::all() {
-                // A process that is gone or not ours to look into has nothing to say here.
-                let _ = self.look_into(pid, &mut discovery);
+                // A process that is gone has nothing to say here.
+                let looked = self.look_into(pid, &mut discovery);
+                if looked.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                    discovery.refused.push(pid);
+                }
             }
         }
         Ok(discovery)
@@ -258,6 +278,7 @@ impl Search {
         match who {
             Who::File(path) => Ok(Choice { glance: Glance::take(path, None, self.max_bytes)?, note: None }),
             Who::Process { pid, system } => self.of_process(*pid, system.as_deref()),
+            Who::NoProcess(digits) => Err(FindError::NoProcess(digits.clone())),
             Who::Node(name) => self.of_node(name),
             Who::Only => self.only(),
         }
@@ -267,13 +288,13 @@ impl Search {
     pub fn successor(
         &self,
         meant: impl IntoIterator<Item = Who>,
-        last: Option<u64>,
+        last: Option<Birth>,
         known: &[Inode],
     ) -> Option<Glance> {
         // What cannot be found or read now may be there the next time.
         let chosen = meant.into_iter().filter_map(|who| self.choose(&who).ok());
         chosen.map(|choice| choice.glance).find(|glance| {
-            let is_later = last.is_none_or(|last| glance.identity.header.created_unix_ns > last);
+            let is_later = last.is_none_or(|last| glance.identity.birth().is_after(&last));
             glance.is_alive() && is_later && !known.contains(&glance.inode)
         })
     }
@@ -312,12 +333,13 @@ impl Search {
             return Err(error.into());
         }
         let name = local.and_then(process::name).map(|name| clean_os(&name));
-        let (Some(local), Some(name)) = (local, name) else { return Err(FindError::NoProcess(pid)) };
+        let (Some(local), Some(name)) = (local, name) else {
+            let behind = local.and_then(Hidden::behind_proc).map(FindError::Hidden);
+            return Err(behind.unwrap_or_else(|| FindError::NoProcess(pid.to_string())));
+        };
         Err(match hidden {
             Some(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let owner =
-                    process::owner(local).map_or_else(|_| "of the process".into(), |uid| uid.to_string());
-                FindError::Hidden { pid, name, owner, error }
+                FindError::Hidden(Hidden::of(local))
             }
             _ => FindError::NoRegion { pid, name },
         })
@@ -325,7 +347,7 @@ impl Search {
 
     fn of_node(&self, name: &OsStr) -> Result<Choice, FindError> {
         let discovery = self.all()?;
-        let of_others = discovery.of_others;
+        let (of_others, hidden) = (discovery.of_others, discovery.hidden());
         let (readable, unreadable) = discovery.split(|_| true);
         let named = readable.into_iter().filter(|glance| is_named(glance, name));
         choose(named.collect()).ok_or_else(|| FindError::NoNode {
@@ -334,12 +356,13 @@ impl Search {
             is_file: !name.as_bytes().contains(&b'/') && Path::new(name).is_file(),
             of_others,
             unreadable: unreadable.len(),
+            hidden,
         })
     }
 
     fn only(&self) -> Result<Choice, FindError> {
         let discovery = self.all()?;
-        let of_others = discovery.of_others;
+        let (of_others, hidden) = (discovery.of_others, discovery.hidden());
         let (readable, mut unreadable) = discovery.split(|_| true);
         if readable.is_empty() && unreadable.len() == 1 {
             return Err(unreadable.remove(0).into());
@@ -355,7 +378,7 @@ impl Search {
         if !several.is_empty() {
             return Err(FindError::Ambiguous(describe(&several)));
         }
-        choose(readable).ok_or(FindError::Nothing { of_others, unreadable: unreadable.len() })
+        choose(readable).ok_or(FindError::Nothing { of_others, unreadable: unreadable.len(), hidden })
     }
 
     /// Adds the named segments in `dir`.
@@ -379,10 +402,11 @@ impl Search {
 
     /// Adds what process `pid` has mapped.
     fn look_into(&self, pid: u32, discovery: &mut Discovery) -> io::Result<()> {
-        for path in process::shared_files(pid)? {
+        let (files, rest) = process::shared_files(pid)?;
+        for path in files {
             self.add(&path, None, Some(pid), discovery);
         }
-        Ok(())
+        rest
     }
 
     /// Adds the file `path`, once: named after `named`, or mapped by process `mapped_by`.
@@ -392,6 +416,7 @@ impl Search {
         if !discovery.seen.insert(Inode::of(&meta)) {
             return;
         }
+        discovery.named.extend(named);
         let user = user();
         if mapped_by.is_none() && user != 0 && meta.uid() != user {
             // What is no file is no region, whoever put it there.
@@ -421,11 +446,18 @@ impl Search {
             return;
         }
         let pid = region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |glance| Some(glance.pid()));
+        discovery.named.extend(pid);
         discovery.found.push(Found { pid, region });
     }
 }
 
 impl Discovery {
+    /// Nodes of which no region was found, since they may not be looked into.
+    pub fn hidden(&self) -> Vec<Hidden> {
+        let is_missing = |pid: &&u32| !self.named.contains(&u64::from(**pid)) && hidden::is_node(**pid);
+        self.refused.iter().filter(is_missing).map(|pid| Hidden::of(*pid)).collect()
+    }
+
     /// Those that `meant` is true of: what can be read, and why the rest cannot.
     fn split(self, meant: impl Fn(&Found) -> bool) -> (Vec<Glance>, Vec<AttachError>) {
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
@@ -463,10 +495,22 @@ impl Segment {
     }
 }
 
+/// Rows in the order of their regions' births, the newest first; those without a region last.
+pub fn newest_first<T>(rows: Vec<T>, glance: impl Fn(&T) -> Option<&Glance>) -> Vec<T> {
+    let births: Vec<Birth> =
+        rows.iter().filter_map(|row| glance(row).map(|glance| glance.identity.birth())).collect();
+    let mut ranks = Birth::ranks(&births, process::boot_id()).into_iter();
+    let mut ranked: Vec<(Option<Rank>, T)> =
+        rows.into_iter().map(|row| (glance(&row).and_then(|_| ranks.next()), row)).collect();
+    ranked.sort_by(|(a, _), (b, _)| b.cmp(a));
+    ranked.into_iter().map(|(_, row)| row).collect()
+}
+
 /// Live beats dead, newer beats older.
-fn choose(mut candidates: Vec<Glance>) -> Option<Choice> {
-    candidates.sort_by_key(|glance| (glance.is_alive(), glance.identity.header.created_unix_ns));
-    candidates.reverse();
+fn choose(candidates: Vec<Glance>) -> Option<Choice> {
+    let mut candidates = newest_first(candidates, |glance| Some(glance));
+    // Whoever lives stays before whoever does not.
+    candidates.sort_by_key(|glance| !glance.is_alive());
     let note = (candidates.len() > 1).then(|| {
         let described: Vec<_> = describe(&candidates.iter().collect::<Vec<_>>())
             .into_iter()
@@ -528,6 +572,7 @@ impl fmt::Display for Who {
         match self {
             Self::Only => f.write_str("the only node"),
             Self::Process { pid, system: None } => write!(f, "process {pid}"),
+            Self::NoProcess(digits) => write!(f, "process {digits}"),
             Self::Process { pid, system: Some(system) } => write!(f, "process {pid}/{}", clean_os(system)),
             Self::File(path) => write!(f, "file {}", clean_path(path)),
             Self::Node(name) => write!(f, "node {}", clean_os(name)),
@@ -548,7 +593,12 @@ mod tests {
         assert_eq!(who("42"), Who::Process { pid: 42, system: None });
         assert_eq!(who("42/orders"), Who::Process { pid: 42, system: Some("orders".into()) });
         assert_eq!(who("42/a/b"), Who::Process { pid: 42, system: Some("a/b".into()) });
-        assert_eq!(who("99999999999999999999999"), Who::Process { pid: u64::MAX, system: None });
+        for digits in ["18446744073709551616", "99999999999999999999999"] {
+            assert_eq!(who(digits), Who::NoProcess(digits.to_owned()));
+            let error = Search::default().choose(&who(digits)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("there is no process {digits},")), "{error}");
+        }
+        assert_eq!(who("18446744073709551615/x"), Who::Process { pid: u64::MAX, system: Some("x".into()) });
     }
 
     #[test]

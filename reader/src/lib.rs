@@ -22,7 +22,9 @@ compile_error!(
 );
 
 pub mod attach;
+pub mod cgroup;
 pub mod find;
+pub mod hidden;
 pub mod liveness;
 pub mod process;
 pub mod query;

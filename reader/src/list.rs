@@ -218,6 +218,8 @@ pub struct List {
     pub few: usize,
     /// Whether it is as it is, whatever is asked for.
     pub is_fixed: bool,
+    /// The column that it is sorted by, if that was asked for.
+    pub sorted_by: Option<usize>,
 }
 
 impl List {
@@ -228,7 +230,7 @@ impl List {
         rows: impl IntoIterator<Item = Vec<Value>>,
     ) -> Self {
         let (columns, rows) = (columns.into_iter().collect(), rows.into_iter().collect());
-        Self { name, title, columns, rows, few: usize::MAX, is_fixed: false }
+        Self { name, title, columns, rows, few: usize::MAX, is_fixed: false, sorted_by: None }
     }
 
     pub fn column(&self, name: &str) -> Option<usize> {
@@ -274,6 +276,7 @@ impl List {
         }
         if let Some(at) = args.sort.as_deref().and_then(|name| self.column(name)) {
             self.rows.sort_by(|a, b| a[at].compare(&b[at], args.reverse));
+            self.sorted_by = Some(at);
         } else if args.reverse {
             self.rows.reverse();
         }
@@ -289,9 +292,13 @@ impl List {
 
     pub fn write(&self, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
         let shown = || self.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
-        let titles = shown()
-            .map(|(at, column)| (if at == 0 { self.title.to_owned() } else { column.title() }, column.side));
-        let mut table = Table::new(titles);
+        let title = |at: usize, column: &Column| if at == 0 { self.title.to_owned() } else { column.title() };
+        let titles = shown().map(|(at, column)| (title(at, column), column.side));
+        // What it is sorted by is seen for as long as there is room for anything.
+        let leaving =
+            shown().filter(|(at, _)| Some(*at) != self.sorted_by).map(|(at, column)| title(at, column));
+        let leaving: Vec<_> = leaving.collect();
+        let mut table = Table::new(titles).leaving(leaving.iter().rev().map(String::as_str));
         for row in &self.rows {
             let unit = unit_of_row(&self.columns, row);
             table.row(

@@ -4,18 +4,23 @@
 //!   lock held ──► stopped process ──► stale process beat ──► what the node says ──► stale runtime beat ──► live
 //!       │          wedged              wedged                 starting, stopping,     wedged
 //!       no                                                    closed
-//!       └──► closed, if the node said so; else crashed
+//!       ├──► closed, if the node said so
+//!       ├──► as above, if the node only lost its lock
+//!       └──► crashed
 //! ```
-//! The lock is the proof: the kernel drops it when the process ends, however it ends. Where a file system has no such
-//! locks, the process with the node's id and start time stands in for it, and where that cannot be seen either, a
-//! fresh beat. A beat of another boot proves that the node is dead.
+//! The lock is the proof: the kernel drops it when the process ends, however it ends. A process that closes all its
+//! descriptors loses it too, but is still there and has the region mapped. Where a file system has no such locks, the
+//! process with the node's id and start time stands in for it, and where that cannot be seen either, a fresh beat. A beat
+//! of another boot proves that the node is dead.
+//!
+//! [`Notes`] stand beside the verdict: what became of the runtime, the actor system and its hooks, whatever the verdict is.
 
 use std::fmt;
 use std::time::Duration;
 
-use atomscope_layout::decode::Beat;
-use atomscope_layout::region::State;
-use serde::Serialize;
+use atomscope_layout::decode::{Beat, Conditions};
+use atomscope_layout::region::{Condition, State};
+use serde::{Serialize, Serializer};
 
 use crate::process::Stat;
 
@@ -29,6 +34,8 @@ pub enum Lock {
     Held,
     /// Nobody holds it: the node is dead, or has not taken it yet.
     Free,
+    /// Nobody holds it, but the node's process lives and has the region mapped.
+    Lost,
     /// The kernel or the file system has no such locks.
     Unsupported,
 }
@@ -47,7 +54,7 @@ pub enum Verdict {
     Live,
     /// Its process exists, but does not get on.
     Wedged(Wedge),
-    /// It said that it stops.
+    /// It said that it stops, or its async runtime was dropped.
     Stopping,
     /// It ended in good order.
     Closed,
@@ -60,6 +67,8 @@ pub enum Verdict {
 pub enum Wedge {
     /// Its process is stopped.
     Stopped,
+    /// Its process's control group is frozen.
+    Frozen,
     /// The probe's own thread does not beat.
     ProcessStale,
     /// The probe's thread beats, a task of the async runtime does not.
@@ -78,11 +87,140 @@ pub enum Evidence {
     Heartbeat,
 }
 
+/// What is to be known of a node beside its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Note {
+    /// Its async runtime was dropped, or is being dropped.
+    RuntimeDropped = 0,
+    /// Its actor system was dropped.
+    SystemDropped = 1,
+    /// The actor system tells another observer of its actors, and the probe no more.
+    SpawnHookReplaced = 2,
+    /// The same of dead letters.
+    DeadLetterHookReplaced = 3,
+    /// Its process lives, but has closed the descriptor that held the lock.
+    LockLost = 4,
+    /// Nobody holds the lock, its process cannot be looked for, and its last beat is young.
+    LockFree = 5,
+    /// Actors were spawned, and all have stopped.
+    NoActorLeft = 6,
+}
+
+impl Note {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Self; 7] = [
+        Self::RuntimeDropped,
+        Self::SystemDropped,
+        Self::SpawnHookReplaced,
+        Self::DeadLetterHookReplaced,
+        Self::LockLost,
+        Self::LockFree,
+        Self::NoActorLeft,
+    ];
+
+    fn of(condition: Condition) -> Self {
+        match condition {
+            Condition::RuntimeDropped => Self::RuntimeDropped,
+            Condition::SystemDropped => Self::SystemDropped,
+            Condition::SpawnHookReplaced => Self::SpawnHookReplaced,
+            Condition::DeadLetterHookReplaced => Self::DeadLetterHookReplaced,
+        }
+    }
+
+    fn bit(self) -> u64 {
+        1 << self as u64
+    }
+
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RuntimeDropped => "runtime_dropped",
+            Self::SystemDropped => "system_dropped",
+            Self::SpawnHookReplaced => "spawn_hook_replaced",
+            Self::DeadLetterHookReplaced => "dead_letter_hook_replaced",
+            Self::LockLost => "lock_lost",
+            Self::LockFree => "lock_free",
+            Self::NoActorLeft => "no_actor_left",
+        }
+    }
+
+    /// The same for people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::RuntimeDropped => "its async runtime was dropped",
+            Self::SystemDropped => "its actor system was dropped",
+            Self::SpawnHookReplaced => {
+                "another spawn observer took the place of the probe's, so that actors come and go unseen"
+            }
+            Self::DeadLetterHookReplaced => {
+                "another dead-letter observer took the place of the probe's, so that dead letters go unseen"
+            }
+            Self::LockLost => "lock lost: something in the process closed its descriptors",
+            Self::LockFree => "nobody holds its lock: it ended a moment ago, or lost the lock",
+            Self::NoActorLeft => "no top-level actor left",
+        }
+    }
+}
+
+/// The notes on a node, as a bit for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes(u64);
+
+impl Notes {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Those of these bits; what is not known is none.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(Note::ALL.into_iter().map(Note::bit).fold(0, |known, bit| known | bit) & bits)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether `note` is one of them.
+    pub fn has(self, note: Note) -> bool {
+        self.0 & note.bit() != 0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The same but for `note`.
+    pub fn without(self, note: Note) -> Self {
+        Self(self.0 & !note.bit())
+    }
+
+    /// All of them, in the order of [`Note::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Note> {
+        Note::ALL.into_iter().filter(move |note| self.has(*note))
+    }
+}
+
+impl FromIterator<Note> for Notes {
+    fn from_iter<I: IntoIterator<Item = Note>>(notes: I) -> Self {
+        Self(notes.into_iter().fold(0, |bits, note| bits | note.bit()))
+    }
+}
+
+/// A list of names.
+impl Serialize for Notes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(Note::name))
+    }
+}
+
 /// A verdict, and what it rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Liveness {
     /// How the node is.
     pub verdict: Verdict,
+    /// What is to be known beside that.
+    pub notes: Notes,
     /// What that rests on.
     pub evidence: Evidence,
     /// Age of the last beat of the probe's thread, if it ever beat and in this boot.
@@ -102,12 +240,18 @@ pub struct Facts {
     pub same_boot: Option<bool>,
     /// Its process: not to be seen from here (`None`), gone, or there.
     pub process: Option<Option<Stat>>,
+    /// What became of what the probe was installed on.
+    pub conditions: Conditions,
+    /// Whether actors were spawned, and none is left for certain.
+    pub no_actor_left: bool,
+    /// Whether its process's control group is known to be frozen.
+    pub frozen: bool,
     /// Beat of the probe's thread.
     pub process_beat: Beat,
     /// Beat of the async runtime.
     pub runtime_beat: Beat,
-    /// The monotonic clock, read after the beats.
-    pub now_mono_ns: u64,
+    /// The node's monotonic clock, read after the beats; `None` where this program cannot know what it shows.
+    pub now_mono_ns: Option<u64>,
 }
 
 impl Facts {
@@ -122,35 +266,63 @@ impl Facts {
             Some(State::Closed) => Verdict::Closed,
             _ if !lives => Verdict::Crashed,
             _ if stopped => Verdict::Wedged(Wedge::Stopped),
+            _ if self.frozen => Verdict::Wedged(Wedge::Frozen),
             _ if stale(process_beat_age) => Verdict::Wedged(Wedge::ProcessStale),
             Some(State::Starting) => Verdict::Starting,
             Some(State::Stopping) => Verdict::Stopping,
+            _ if self.conditions.has(Condition::RuntimeDropped) => Verdict::Stopping,
             _ if stale(runtime_beat_age) => Verdict::Wedged(Wedge::RuntimeBlocked),
             Some(State::Running) | None => Verdict::Live,
         };
-        Liveness { verdict, evidence, process_beat_age, runtime_beat_age }
+        Liveness { verdict, notes: self.notes(verdict), evidence, process_beat_age, runtime_beat_age }
+    }
+
+    fn notes(&self, verdict: Verdict) -> Notes {
+        let holds = |condition: &Condition| self.conditions.has(*condition);
+        let is_told = |note: &Note| match note {
+            // So every node ends.
+            Note::RuntimeDropped | Note::SystemDropped => verdict != Verdict::Closed,
+            _ => true,
+        };
+        let told = Condition::ALL.into_iter().filter(holds).map(Note::of).filter(is_told);
+        let is_free = self.lock == Lock::Free && verdict.is_alive();
+        let has_lost_lock = self.lock == Lock::Lost && verdict.is_alive();
+        let is_bare = self.no_actor_left && verdict == Verdict::Live && self.state == Some(State::Running);
+        let is_bare = is_bare && !self.conditions.has(Condition::SystemDropped);
+        let seen = [(Note::LockLost, has_lost_lock), (Note::LockFree, is_free), (Note::NoActorLeft, is_bare)];
+        told.chain(seen.into_iter().filter_map(|(note, holds)| holds.then_some(note))).collect()
     }
 
     fn lives(&self, process_beat_age: Option<Duration>) -> (bool, Evidence) {
         // The lock first: some containers show a boot id of their own.
         match (self.lock, self.process) {
             (Lock::Held, _) => (true, Evidence::Lock),
+            (Lock::Lost, _) => (true, Evidence::Process),
+            // Where the process cannot be looked for, it may have lost its lock and go on.
+            (Lock::Free, None) if self.has_just_beaten() => (true, Evidence::Heartbeat),
             (Lock::Free, _) => (false, Evidence::Lock),
             (Lock::Unsupported, Some(process)) => {
                 (process.is_some_and(|stat| !stat.is_dead()), Evidence::Process)
             }
             (Lock::Unsupported, None) if self.same_boot == Some(false) => (false, Evidence::Heartbeat),
+            // A node that cannot be judged at all is not called dead: that is what may be removed.
+            (Lock::Unsupported, None) if self.now_mono_ns.is_none() => (true, Evidence::Heartbeat),
             (Lock::Unsupported, None) => {
                 (process_beat_age.is_some_and(|age| age <= STALE), Evidence::Heartbeat)
             }
         }
     }
 
+    /// Whether the last beat is no older than a living node's may be. One of the future is of another clock.
+    fn has_just_beaten(&self) -> bool {
+        let age_ns = self.now_mono_ns.and_then(|now| now.checked_sub(self.process_beat.mono_ns));
+        let is_fresh = age_ns.is_some_and(|age| Duration::from_nanos(age) <= STALE);
+        is_fresh && self.process_beat.count > 0 && self.same_boot == Some(true)
+    }
+
     fn age(&self, beat: Beat) -> Option<Duration> {
-        // Whoever holds a lock of this kernel beats by its clock.
-        let same_clock = self.lock == Lock::Held || self.same_boot != Some(false);
-        let known = beat.count > 0 && same_clock;
-        known.then(|| Duration::from_nanos(self.now_mono_ns.saturating_sub(beat.mono_ns)))
+        let now = self.now_mono_ns.filter(|_| beat.count > 0)?;
+        Some(Duration::from_nanos(now.saturating_sub(beat.mono_ns)))
     }
 }
 
@@ -159,13 +331,31 @@ impl Liveness {
     pub fn newest_beat_age(&self) -> Option<Duration> {
         [self.process_beat_age, self.runtime_beat_age].into_iter().flatten().min()
     }
+
+    /// What the verdict's word leaves open, and the notes.
+    pub fn why(&self) -> Option<String> {
+        let why: Vec<_> = self.verdict.why().into_iter().chain(self.notes.iter().map(Note::text)).collect();
+        (!why.is_empty()).then(|| why.join("; "))
+    }
+
+    /// Whether all is well, as far as that is known.
+    pub fn is_well(&self) -> bool {
+        self.verdict == Verdict::Live && self.notes.is_empty()
+    }
+}
+
+impl fmt::Display for Liveness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verdict.word())?;
+        self.why().map_or(Ok(()), |why| write!(f, ": {why}"))
+    }
 }
 
 impl Verdict {
     /// Whether the node's process lives.
     pub fn is_alive(self) -> bool {
         match self {
-            Self::NotReady { lock } => lock == Lock::Held,
+            Self::NotReady { lock } => matches!(lock, Lock::Held | Lock::Lost),
             Self::Starting | Self::Live | Self::Wedged(_) | Self::Stopping => true,
             Self::Closed | Self::Crashed => false,
         }
@@ -187,12 +377,13 @@ impl Verdict {
     /// Why, where the word leaves it open.
     pub fn why(self) -> Option<&'static str> {
         match self {
-            Self::NotReady { lock: Lock::Held } => Some("it is starting up"),
+            Self::NotReady { lock: Lock::Held | Lock::Lost } => Some("it is starting up"),
             Self::NotReady { lock: Lock::Free } => Some("it died before it was ready, or starts this moment"),
             Self::NotReady { lock: Lock::Unsupported } => {
                 Some("it is starting up, or died before it was ready")
             }
             Self::Wedged(Wedge::Stopped) => Some("its process is stopped (SIGSTOP or a debugger)"),
+            Self::Wedged(Wedge::Frozen) => Some("its control group (cgroup) is frozen"),
             Self::Wedged(Wedge::ProcessStale) => Some("the probe's thread does not beat any more"),
             Self::Wedged(Wedge::RuntimeBlocked) => Some("its async runtime is blocked"),
             Self::Crashed => Some("its process ended without closing the region"),
@@ -226,9 +417,12 @@ mod tests {
             lock: Lock::Held,
             same_boot: Some(true),
             process: Some(Some(Stat { state: b'S', start_ticks: 1 })),
+            conditions: Conditions::default(),
+            no_actor_left: false,
+            frozen: false,
             process_beat: beat(0),
             runtime_beat: beat(0),
-            now_mono_ns: NOW,
+            now_mono_ns: Some(NOW),
         }
     }
 
@@ -259,6 +453,78 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_has_lost_its_lock_lives_and_says_so() {
+        let lost = Facts { lock: Lock::Lost, ..well() };
+        assert_eq!((verdict(lost), lost.judge().evidence), (Verdict::Live, Evidence::Process));
+        assert!(lost.judge().notes.has(Note::LockLost));
+        assert!(lost.judge().to_string().starts_with("live: lock lost"));
+        assert_eq!(verdict(Facts { process_beat: beat(4), ..lost }), Verdict::Wedged(Wedge::ProcessStale));
+        assert_eq!(verdict(Facts { state: Some(State::Closed), ..lost }), Verdict::Closed);
+        assert!(!well().judge().notes.has(Note::LockLost));
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_looked_for_is_not_dead_while_its_beat_is_young() {
+        let unseen = Facts { lock: Lock::Free, process: None, ..well() };
+        let judged = unseen.judge();
+        assert_eq!((judged.verdict, judged.evidence), (Verdict::Live, Evidence::Heartbeat));
+        assert!(judged.notes.has(Note::LockFree));
+        let of_the_future = Beat { count: 1, mono_ns: NOW + 1 };
+        for dead in [
+            Facts { process_beat: beat(4), ..unseen },
+            Facts { process_beat: of_the_future, ..unseen },
+            Facts { same_boot: Some(false), ..unseen },
+            Facts { same_boot: None, ..unseen },
+            Facts { process: Some(None), ..unseen },
+        ] {
+            assert_eq!(
+                (verdict(dead), dead.judge().evidence),
+                (Verdict::Crashed, Evidence::Lock),
+                "{dead:?}"
+            );
+            assert!(dead.judge().notes.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_node_whose_runtime_was_dropped_is_stopping_and_never_blocked() {
+        let dropped = Facts {
+            conditions: [Condition::RuntimeDropped].into_iter().collect(),
+            runtime_beat: beat(9),
+            ..well()
+        };
+        assert_eq!(dropped.judge().to_string(), "stopping: its async runtime was dropped");
+        let crashed = Facts { process: Some(None), lock: Lock::Free, ..dropped };
+        assert_eq!(verdict(crashed), Verdict::Crashed);
+        assert!(crashed.judge().notes.has(Note::RuntimeDropped), "how it was when it crashed");
+        let closed = Facts { state: Some(State::Closed), ..dropped };
+        assert_eq!((verdict(closed), closed.judge().why()), (Verdict::Closed, None));
+    }
+
+    #[test]
+    fn a_live_node_whose_actors_have_all_stopped_says_so_unless_its_system_is_gone() {
+        let bare = Facts { no_actor_left: true, ..well() };
+        assert_eq!(bare.judge().to_string(), "live: no top-level actor left");
+        let dropped = Facts { conditions: [Condition::SystemDropped].into_iter().collect(), ..bare };
+        assert_eq!(dropped.judge().to_string(), "live: its actor system was dropped");
+        assert!(Facts { state: Some(State::Stopping), ..bare }.judge().notes.is_empty());
+    }
+
+    #[test]
+    fn a_hook_that_was_replaced_is_told_whatever_the_verdict() {
+        let conditions =
+            [Condition::SpawnHookReplaced, Condition::DeadLetterHookReplaced].into_iter().collect();
+        let blind = Facts { conditions, ..well() };
+        for facts in
+            [blind, Facts { runtime_beat: beat(9), ..blind }, Facts { state: Some(State::Closed), ..blind }]
+        {
+            let notes = facts.judge().notes;
+            assert!(notes.has(Note::SpawnHookReplaced) && notes.has(Note::DeadLetterHookReplaced));
+        }
+        assert!(!blind.judge().is_well());
+    }
+
+    #[test]
     fn a_stopped_process_is_wedged_even_before_its_beat_is_stale() {
         let process = Some(Some(Stat { state: b'T', start_ticks: 1 }));
         assert_eq!(verdict(Facts { process, ..well() }), Verdict::Wedged(Wedge::Stopped));
@@ -266,6 +532,15 @@ mod tests {
             verdict(Facts { process, process_beat: beat(9), state: Some(State::Stopping), ..well() }),
             Verdict::Wedged(Wedge::Stopped)
         );
+    }
+
+    #[test]
+    fn a_frozen_control_group_is_why_there_is_no_beat_and_a_stopped_process_comes_before_it() {
+        let frozen = Facts { frozen: true, process_beat: beat(9), ..well() };
+        assert_eq!(verdict(frozen), Verdict::Wedged(Wedge::Frozen));
+        let process = Some(Some(Stat { state: b'T', start_ticks: 1 }));
+        assert_eq!(verdict(Facts { process, ..frozen }), Verdict::Wedged(Wedge::Stopped));
+        assert_eq!(verdict(Facts { lock: Lock::Free, ..frozen }), Verdict::Crashed);
     }
 
     #[test]
@@ -293,12 +568,21 @@ mod tests {
         let facts = Facts { same_boot: Some(false), ..well() };
         // A container may show a boot id of its own, and the lock is the kernel's word.
         assert_eq!(verdict(facts), Verdict::Live);
-        assert!(facts.judge().newest_beat_age().is_some());
         let free = Facts { lock: Lock::Free, ..facts };
         assert_eq!(verdict(free), Verdict::Crashed);
-        assert_eq!(free.judge().newest_beat_age(), None);
         let unsupported = Facts { lock: Lock::Unsupported, process: None, ..facts };
         assert_eq!(verdict(unsupported), Verdict::Crashed);
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_not_known_is_neither_stale_nor_fresh() {
+        let facts = Facts { now_mono_ns: None, process_beat: beat(900), runtime_beat: beat(900), ..well() };
+        assert_eq!((verdict(facts), facts.judge().newest_beat_age()), (Verdict::Live, None));
+        let without_lock = Facts { lock: Lock::Unsupported, process: None, ..facts };
+        assert_eq!(
+            (verdict(without_lock), without_lock.judge().evidence),
+            (Verdict::Live, Evidence::Heartbeat)
+        );
     }
 
     #[test]

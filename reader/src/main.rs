@@ -1,6 +1,7 @@
 //! The program `atomscope`.
 
 mod actors;
+mod ascii;
 mod cli;
 mod commands;
 mod doctor;
@@ -29,10 +30,16 @@ use crate::output::Failure;
 fn main() -> ExitCode {
     attach::survive_file_size_limit();
     attach::guard_mappings();
+    if ascii::suits_locale(|name| std::env::var_os(name)) {
+        ascii::want();
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    if cli.ascii {
+        ascii::want();
+    }
     match commands::run(cli) {
         Ok(()) | Err(Failure::Enough) => ExitCode::SUCCESS,
         Err(Failure::Failed(why)) => {
@@ -43,18 +50,22 @@ fn main() -> ExitCode {
             output::note(&format!("{why}; `atomscope --help` tells more"));
             ExitCode::from(2)
         }
+        Err(Failure::Filter(command, why)) => {
+            output::note(&format!("--filter: {why}; `atomscope {command} --help` says what a filter may be"));
+            ExitCode::from(2)
+        }
     }
 }
 
 /// Help and version go to stdout; what is wrong goes to stderr, and there arguments are repeated that may hold anything.
 fn refuse(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        let _ = write!(std::io::stderr(), "{}", clean_lines(&error.render().to_string()));
+        output::say(&clean_lines(&error.render().to_string()));
         return ExitCode::from(2);
     }
-    match output::to_stdout(|out| write!(out, "{}", error.render())) {
+    match output::to_people(|out| write!(out, "{}", error.render())) {
         Ok(()) | Err(Failure::Enough) => ExitCode::SUCCESS,
-        Err(Failure::Failed(why) | Failure::Usage(why)) => {
+        Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Filter(_, why)) => {
             output::note(&why);
             ExitCode::from(1)
         }

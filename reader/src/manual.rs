@@ -7,7 +7,7 @@ use atomscope::text::{clean, clean_path};
 use clap::CommandFactory as _;
 
 use crate::cli::{self, Cli};
-use crate::output::{Failure, to_stdout};
+use crate::output::{Failure, Readers, to_file, to_stdout};
 
 pub fn completions(args: &cli::Completions) -> Result<(), Failure> {
     let mut script = Vec::new();
@@ -44,15 +44,14 @@ fn render(command: &clap::Command) -> io::Result<Vec<u8>> {
 
 /// `atomscope.1`, and `atomscope-COMMAND.1` of each command.
 fn write_all(program: &clap::Command, dir: &Path) -> Result<(), Failure> {
-    let write = |command: &clap::Command| -> io::Result<()> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        let why = clean(&error.to_string()).into_owned();
+        Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
+    })?;
+    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+    std::iter::once(program).chain(commands).try_for_each(|command| {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-        std::fs::write(dir.join(format!("{name}.1")), render(command)?)
-    };
-    std::fs::create_dir_all(dir)
-        .and_then(|()| write(program))
-        .and_then(|()| program.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(write))
-        .map_err(|error| {
-            let why = clean(&error.to_string()).into_owned();
-            Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
-        })
+        let text = render(command).map_err(|error| Failure::Failed(error.to_string()))?;
+        to_file(&dir.join(format!("{name}.1")), None, Readers::Anybody, |out| out.write_all(&text))
+    })
 }

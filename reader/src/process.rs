@@ -6,7 +6,11 @@ use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use atomscope_layout::records::TimeRecord;
+use atomscope_layout::region::HeaderRecord;
 
 /// The fields of `/proc/PID/stat` from the third on, the state. The second, the program's name, stands in parentheses and
 /// may hold anything, parentheses too.
@@ -51,6 +55,74 @@ impl Stat {
     }
 }
 
+/// When a process started, as this program is told it: in clock ticks after boot, by the clock of its own time namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    ticks: u64,
+    /// By how much that may be off, where two clocks do not differ by whole ticks.
+    slack: u64,
+}
+
+impl Start {
+    /// Of the process that wrote this header.
+    pub fn of(header: &HeaderRecord, time: &TimeRecord) -> Self {
+        const TICK_NS: i128 = 10_000_000;
+        let ticks = header.process_start_ticks;
+        let Some([_, ahead]) = told_ahead(time) else { return Self { ticks, slack: 0 } };
+        let here = i128::from(ticks) - ahead.div_euclid(TICK_NS);
+        let slack = u64::from(ahead % TICK_NS != 0);
+        Self { ticks: u64::try_from(here).unwrap_or(0), slack }
+    }
+
+    /// As the process itself says it, in this very time namespace.
+    pub fn at(ticks: u64) -> Self {
+        Self { ticks, slack: 0 }
+    }
+
+    /// Whether a process that started at `ticks` may be it.
+    pub fn is(&self, ticks: u64) -> bool {
+        self.ticks.abs_diff(ticks) <= self.slack
+    }
+}
+
+/// How far the monotonic clock of a node, and its clock since boot, are ahead of this program's, in nanoseconds: in a
+/// time namespace they show something else. `None` where that is not known; `process` is the node's, if it can be seen.
+pub fn clocks_ahead(time: &TimeRecord, process: Option<u32>) -> Option<[i128; 2]> {
+    told_ahead(time).or_else(|| {
+        let own = time_namespace("self");
+        let is_same = match (&own, process) {
+            (Ok(own), Some(pid)) => time_namespace(&pid.to_string()).is_ok_and(|its| its == *own),
+            (Ok(_), None) => false,
+            // This kernel has none.
+            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
+        };
+        is_same.then_some([0, 0])
+    })
+}
+
+/// The same, if the node says in which time namespace it is.
+fn told_ahead(time: &TimeRecord) -> Option<[i128; 2]> {
+    let own = own_offsets().filter(|_| time.time_namespace != 0)?;
+    let ahead = |its: u64, own: i64| i128::from(its as i64) - i128::from(own);
+    Some([ahead(time.mono_offset_ns, own[0]), ahead(time.boot_offset_ns, own[1])])
+}
+
+fn time_namespace(process: &str) -> io::Result<u64> {
+    fs::metadata(format!("/proc/{process}/ns/time")).map(|meta| meta.ino())
+}
+
+/// By how much this program's clocks are ahead of the machine's. They never change while it runs.
+fn own_offsets() -> Option<[i64; 2]> {
+    static OWN: OnceLock<Option<[i64; 2]>> = OnceLock::new();
+    *OWN.get_or_init(|| {
+        // What the kernel tells are those of the children.
+        let children = fs::metadata("/proc/self/ns/time_for_children").ok()?.ino();
+        let own = time_namespace("self").ok()?;
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").ok().filter(|_| own == children)?;
+        TimeRecord::offsets(&offsets)
+    })
+}
+
 /// All process ids of this namespace.
 pub fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -83,9 +155,9 @@ pub fn innermost_pid(pid: u32) -> Option<u64> {
 }
 
 /// The id in *our* namespace of the process that calls itself `inner` in pid namespace `namespace` and started at
-/// `start_ticks`. Without a namespace (0) it is taken to be ours.
-pub fn translate(inner: u64, namespace: u64, start_ticks: u64) -> Option<u32> {
-    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| stat.start_ticks == start_ticks);
+/// `start`. Without a namespace (0) it is taken to be ours.
+pub fn translate(inner: u64, namespace: u64, start: Start) -> Option<u32> {
+    let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
     if is_ours(namespace) {
         return u32::try_from(inner).ok().filter(started);
     }
@@ -96,6 +168,13 @@ pub fn translate(inner: u64, namespace: u64, start_ticks: u64) -> Option<u32> {
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     };
     all().into_iter().filter(started).find(|pid| innermost_pid(*pid) == Some(inner) && there(pid))
+}
+
+/// Whether every process of this machine can be seen from here: in its first pid namespace, to whose inode the kernel gives
+/// the same number on every machine.
+pub fn sees_all() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFC;
+    pid_namespace() == Some(FIRST)
 }
 
 /// Whether a process id of pid namespace `namespace` means the same here. Without a namespace (0) it is taken to.
@@ -153,15 +232,22 @@ pub fn name(pid: u32) -> Option<OsString> {
 }
 
 /// Files that process `pid` has mapped shared and writable, each in a place where this process can open it: as a
-/// region must be. Needs the same user or ptrace rights.
-pub fn shared_files(pid: u32) -> io::Result<Vec<PathBuf>> {
+/// region must be; and why there may be more, if there may. Needs the same user or ptrace rights.
+pub fn shared_files(pid: u32) -> io::Result<(Vec<PathBuf>, io::Result<()>)> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped: Vec<_> = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect();
     mapped.dedup();
-    let mut located: Vec<_> = mapped.into_iter().filter_map(|mapping| mapping.locate(pid)).collect();
+    let mut located: Vec<_> = mapped.iter().filter_map(|mapping| mapping.locate(pid)).collect();
+    // Whoever has CAP_PERFMON alone may read maps, but open nothing of what they show.
+    let rest = if located.len() < mapped.len() {
+        fs::metadata(format!("/proc/{pid}/root/")).map(drop)
+    } else {
+        Ok(())
+    };
     // A node that gives its file a name just now has it mapped twice: once under that name.
     located.sort_by_key(|place| matches!(place, Located::Descriptor(_)));
-    Ok(located.into_iter().map(|(Located::Name(path) | Located::Descriptor(path))| path).collect())
+    let paths = located.into_iter().map(|(Located::Name(path) | Located::Descriptor(path))| path);
+    Ok((paths.collect(), rest))
 }
 
 /// The name that the file with this number on this device had when process `pid` mapped it, as that process saw it; the
@@ -178,6 +264,21 @@ pub fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
     Ok(mapped.any(|mapping| mapping.device == device && mapping.inode == inode))
+}
+
+/// Whether process `pid`, which started at `start_ticks`, lives and has that file mapped shared and writable, or may have:
+/// where its mappings may not be looked at, and where a file system shows them with another device than `stat`.
+pub fn may_have_mapped(pid: u32, start: Start, device: u64, inode: u64) -> bool {
+    let lives = Stat::of(pid).is_ok_and(|stat| start.is(stat.start_ticks) && !stat.is_dead());
+    lives
+        && match fs::read(format!("/proc/{pid}/maps")) {
+            Ok(maps) => {
+                let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
+                let is_anonymous = libc::major(device) == 0;
+                mapped.any(|mapping| mapping.inode == inode && (mapping.device == device || is_anonymous))
+            }
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
 }
 
 /// A shared writable mapping of a file.
@@ -309,8 +410,8 @@ mod tests {
         let pid = std::process::id();
         let stat = Stat::of(pid).unwrap();
         let namespace = pid_namespace().unwrap();
-        assert_eq!(translate(u64::from(pid), namespace, stat.start_ticks), Some(pid));
-        assert_eq!(translate(u64::from(pid), namespace, stat.start_ticks + 1), None);
+        assert_eq!(translate(u64::from(pid), namespace, Start::at(stat.start_ticks)), Some(pid));
+        assert_eq!(translate(u64::from(pid), namespace, Start::at(stat.start_ticks + 1)), None);
         assert_eq!(innermost_pid(pid), Some(u64::from(pid)));
     }
 }

@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::cli::{self, Place};
 use crate::commands::search;
 use crate::human::{bytes, count};
-use crate::output::{Failure, note, to_stdout};
+use crate::output::{Failure, Out, note, to_people, to_stdout};
 
 /// A region that is not ready after this long never will be, if its process is gone.
 const STARTED: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ pub fn prune(place: &Place, args: &cli::Prune) -> Result<(), Failure> {
 }
 
 /// Whether it is a segment under the name that a probe gave it, and not a file that a user named, or a dump.
-fn is_segment(glance: &Glance, dir: &Path) -> bool {
+pub fn is_segment(glance: &Glance, dir: &Path) -> bool {
     let header = glance.identity.header;
     let given =
         Segment::of(&glance.path).is_some_and(|name| (name.uid, name.pid) == (header.uid, header.pid));
@@ -204,7 +204,7 @@ impl Dir {
 }
 
 fn tell(rows: &[Row], args: &cli::Prune) -> Result<(), Failure> {
-    to_stdout(|out| {
+    let write = |out: &mut Out<'_>| {
         if args.json {
             return write_json(out, &rows);
         }
@@ -221,7 +221,8 @@ fn tell(rows: &[Row], args: &cli::Prune) -> Result<(), Failure> {
             writeln!(out, "{done} {path} ({node}process {pid}, {state}, {}){why}", bytes(row.bytes))?;
         }
         Ok(())
-    })?;
+    };
+    if args.json { to_stdout(write) } else { to_people(write) }?;
     let gone: Vec<_> = rows.iter().filter(|row| row.removed || args.dry_run).collect();
     let sum = bytes(gone.iter().fold(0, |sum, row| sum.saturating_add(row.bytes)));
     match (gone.len() as u64, args.dry_run) {

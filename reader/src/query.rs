@@ -505,7 +505,7 @@ fn number(text: &str, unit: Unit, shown: f64) -> Option<f64> {
     let (digits, suffix) = text.split_at(digits);
     let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite())?;
     if suffix.is_empty() {
-        return Some(number * shown);
+        return Some(number * shown).filter(|number| number.is_finite());
     }
     let seconds = match suffix {
         "ns" => 1e-9,
@@ -530,7 +530,8 @@ fn number(text: &str, unit: Unit, shown: f64) -> Option<f64> {
             1000f64.powi(power(["K", "M", "G", "T"]).or_else(|| power_of_small(suffix))? as i32 + 1)
         }
     };
-    (!factor.is_nan()).then_some(number * factor)
+    // What is no number in this unit, and what is none any more.
+    Some(number * factor).filter(|number| number.is_finite())
 }
 
 /// `k` for `K`.

@@ -15,7 +15,7 @@ use crate::output::Failure;
 const LEAST_WIDTH: usize = 8;
 
 /// What is asked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Asked(Vec<Wanted>);
 
 #[derive(Debug)]
@@ -52,18 +52,21 @@ impl Wanted {
         of(field.unit, field.what == What::Count, Source::Sum(domain, at))
     }
 
+    /// Its name in JSON and in comma-separated values.
+    fn key(&self) -> String {
+        format!("{}{}", self.name, if self.is_count { "_per_s" } else { "" })
+    }
+
     fn value(&self, metrics: &[Metric], instances: &InstanceList) -> Option<u64> {
         match self.source {
-            Source::Metric => metrics.iter().find(|metric| metric.name == self.name).map(|m| m.value),
-            Source::Sum(domain, at) => {
-                Some(instances.of(domain).fold(0, |sum, entry| sum.saturating_add(entry.numbers[at])))
-            }
+            Source::Metric => metrics.iter().find(|metric| metric.name == self.name)?.value,
+            Source::Sum(domain, at) => instances.sum(domain, at),
         }
     }
 }
 
 impl Asked {
-    /// Finds all that is asked for, or says what there is not.
+    /// Finds all that is asked for, each once, or says what there is not.
     pub fn find(region: &Region, names: Vec<String>) -> Result<Self, Failure> {
         let metrics = if names.is_empty() { Vec::new() } else { region.reader()?.metrics() };
         let wanted = names.iter().map(|name| {
@@ -74,7 +77,23 @@ impl Asked {
                 ))
             })
         });
-        wanted.collect::<Result<_, _>>().map(Self)
+        let mut asked: Vec<Wanted> = Vec::new();
+        for wanted in wanted {
+            let wanted = wanted?;
+            match asked.iter().find(|other| other.key() == wanted.key()) {
+                None => asked.push(wanted),
+                Some(same) if same.name == wanted.name => {}
+                // `a` by the second and `a_per_s`.
+                Some(other) => {
+                    let [one, other] = [&wanted.name, &other.name].map(|name| clean(name).into_owned());
+                    return Err(Failure::Usage(format!(
+                        "{one} and {other} would both be told as {}: ask for one at a time",
+                        clean(&wanted.key())
+                    )));
+                }
+            }
+        }
+        Ok(Self(asked))
     }
 
     /// Their values now.
@@ -91,19 +110,21 @@ impl Asked {
         Ok(values)
     }
 
-    /// What they come to in an interval, before which they were `before`, or 0.
-    pub fn rates(&self, now: &[Option<u64>], before: &[Option<u64>], interval: Duration) -> Rates {
-        let seconds = interval.as_secs_f64().max(1e-9);
+    /// What they come to in an interval, before which they were `before`, or 0. Of an interval whose length is not known
+    /// there are no rates.
+    pub fn rates(&self, now: &[Option<u64>], before: &[Option<u64>], interval: Option<Duration>) -> Rates {
+        let seconds = interval.map(|interval| interval.as_secs_f64().max(1e-9));
         let of = |(at, wanted): (usize, &Wanted)| {
-            let value = now.get(at).copied().flatten().map(|value| match wanted.is_count {
+            let value = now.get(at).copied().flatten().and_then(|value| match wanted.is_count {
                 true => {
                     let then = before.get(at).copied().flatten().unwrap_or(0);
                     // Things that are no longer listed take what they counted with them.
-                    (value.saturating_sub(then) as f64 / seconds * 10.0).round() / 10.0
+                    seconds.map(|s| (value.saturating_sub(then) as f64 / s * 10.0).round() / 10.0)
                 }
-                false => value as f64,
+                false => Some(value as f64),
             });
-            Rate { name: wanted.name.clone(), unit: wanted.unit.clone(), is_rate: wanted.is_count, value }
+            let (name, unit) = (wanted.name.clone(), wanted.unit.clone());
+            Rate { name, key: wanted.key(), unit, is_rate: wanted.is_count, value }
         };
         Rates(self.0.iter().enumerate().map(of).collect())
     }
@@ -116,16 +137,13 @@ pub struct Rates(Vec<Rate>);
 #[derive(Debug)]
 struct Rate {
     name: String,
+    key: String,
     unit: String,
     is_rate: bool,
     value: Option<f64>,
 }
 
 impl Rate {
-    fn key(&self) -> String {
-        format!("{}{}", self.name, if self.is_rate { "_per_s" } else { "" })
-    }
-
     /// The unit that people are shown, and how many of the metric's it is.
     fn unit(&self) -> (&str, f64) {
         match self.unit.as_str() {
@@ -151,7 +169,7 @@ impl Rates {
         })
     }
 
-    /// For people; `-` where a metric is gone.
+    /// For people; `-` where nothing counts a metric, or it is gone.
     pub fn cells(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|rate| match rate.value {
             None => "-".to_owned(),
@@ -162,7 +180,7 @@ impl Rates {
 
     /// What follows a line of titles.
     pub fn csv_names(&self) -> String {
-        self.0.iter().map(|rate| format!(",{}", quoted(&clean(&rate.key())))).collect()
+        self.0.iter().map(|rate| format!(",{}", quoted(&clean(&rate.key)))).collect()
     }
 
     /// What follows a line of values.
@@ -181,7 +199,7 @@ impl Serialize for Rates {
         struct Values<'a>(&'a [Rate]);
         impl Serialize for Values<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_map(self.0.iter().map(|rate| (rate.key(), rate.value)))
+                serializer.collect_map(self.0.iter().map(|rate| (&rate.key, rate.value)))
             }
         }
         serializer.collect_map((!self.0.is_empty()).then_some(("metrics", Values(&self.0))))

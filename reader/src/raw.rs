@@ -3,7 +3,7 @@
 //! What the file holds stands in `layout/LAYOUT.md`, under *Raw dumps*.
 //!
 //! # How a region is copied while its node writes to it
-//! What one word guards (an actor's record, a letter's, an event's, the clock) is copied between two equal looks at that
+//! What one word guards (an actor's record, a letter's, an event's, the clock, the log of its sightings) is copied between two equal looks at that
 //! word, a few times if need be, and then marked as unreadable. Heads of rings come before their slots, ready words
 //! before their texts, and the actor table is copied again if it was being settled. So a copy holds no torn record, and
 //! a dead region's copy is that region bit for bit. As nothing stands still, an event of the last microseconds may be
@@ -24,7 +24,7 @@ use atomscope_layout::words::{WORD, Words};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::attach::{AttachError, Region};
-use crate::liveness::{Evidence, Liveness, Verdict, Wedge};
+use crate::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 use crate::redact::Redactor;
 use crate::snapshot::now_unix_ns;
 
@@ -33,7 +33,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSRAW");
 /// Bytes before the region: one page.
 pub const HEADER_BYTES: u64 = 4096;
 const VERSION_MAJOR: u32 = 1;
-const VERSION_MINOR: u32 = 0;
+const VERSION_MINOR: u32 = 1;
 /// A beat that never was.
 const NEVER: u64 = u64::MAX;
 /// A control word in a state that no writer knows: whoever reads it counts the slot as unreadable.
@@ -44,7 +44,7 @@ const SETTLING_TRIES: u32 = 8;
 const AT_REST: u64 = 1;
 const REDACTED: u64 = 1 << 1;
 
-const VERDICTS: [(u64, Verdict); 8] = [
+const VERDICTS: [(u64, Verdict); 9] = [
     (1, Verdict::Starting),
     (2, Verdict::Live),
     (3, Verdict::Wedged(Wedge::Stopped)),
@@ -53,6 +53,7 @@ const VERDICTS: [(u64, Verdict); 8] = [
     (6, Verdict::Stopping),
     (7, Verdict::Closed),
     (8, Verdict::Crashed),
+    (16, Verdict::Wedged(Wedge::Frozen)),
 ];
 const EVIDENCES: [(u64, Evidence); 3] =
     [(1, Evidence::Lock), (2, Evidence::Process), (3, Evidence::Heartbeat)];
@@ -72,9 +73,10 @@ struct HeaderRecord {
     process_beat_age_ns: u64,
     runtime_beat_age_ns: u64,
     flags: u64,
+    notes: u64,
 }
 
-const _: () = assert!(size_of::<HeaderRecord>() == 88);
+const _: () = assert!(size_of::<HeaderRecord>() == 96);
 const _: () = assert!(std::mem::offset_of!(HeaderRecord, verdict) == 48);
 
 /// What was known of a node when its region was copied.
@@ -127,6 +129,7 @@ impl HeaderRecord {
             pid: self.pid,
             liveness: Liveness {
                 verdict,
+                notes: Notes::from_bits(self.notes),
                 evidence,
                 process_beat_age: age(self.process_beat_age_ns),
                 runtime_beat_age: age(self.runtime_beat_age_ns),
@@ -182,6 +185,7 @@ impl RawDump {
             process_beat_age_ns: age(liveness.process_beat_age),
             runtime_beat_age_ns: age(liveness.runtime_beat_age),
             flags: if at_rest { AT_REST } else { 0 } | if redacted { REDACTED } else { 0 },
+            notes: liveness.notes.bits(),
         };
         let mut page = [0u8; HEADER_BYTES as usize];
         let _ = record.write_to_prefix(&mut page);
@@ -220,6 +224,8 @@ fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     copying.table(map.instance_control, map.instance_slots);
     copying.documents(map);
     copying.rings(map);
+    // After all records, and after the header's clock: no stamp of them is of a sighting that is not there.
+    copying.log(map.sightings);
     memory
 }
 
@@ -294,6 +300,14 @@ impl Copying<'_> {
         }
     }
 
+    fn log(&self, section: Section) {
+        let Section { start, .. } = section;
+        if !section.is_empty() {
+            let rows = start + 1..section.range().end;
+            self.guarded(start, rows, being_written, &mut Patience::for_a_pass());
+        }
+    }
+
     fn rings(&self, map: &RegionMap) {
         let rings = rings(map);
         for ring in &rings {
@@ -358,6 +372,7 @@ mod tests {
     use zerocopy::FromZeros as _;
 
     use super::*;
+    use crate::liveness::Note;
 
     /// Whether some table of the layout's document starts a row with these cells.
     fn is_documented(cells: &[&str]) -> bool {
@@ -374,19 +389,27 @@ mod tests {
             }};
         }
         let fields = fields!(magic version header_bytes region_bytes taken_unix_ns pid verdict evidence
-            process_beat_age_ns runtime_beat_age_ns flags);
+            process_beat_age_ns runtime_beat_age_ns flags notes);
         for (name, offset, bytes) in fields {
             let cells = [format!("`{name}`"), offset.to_string(), bytes.to_string()];
             assert!(is_documented(&cells.each_ref().map(String::as_str)), "{name} at {offset}");
         }
         for (number, verdict) in VERDICTS {
-            let names =
-                ["Starting", "Live", "Wedged, stopped", "Wedged, no beat", "Wedged, runtime", "Stopping"];
-            let names = [&names[..], &["Closed", "Crashed"]].concat();
-            let (name, number) = (names[number as usize - 1], number.to_string());
+            let name = match verdict {
+                Verdict::Wedged(Wedge::Stopped) => "Wedged, stopped".to_owned(),
+                Verdict::Wedged(Wedge::Frozen) => "Wedged, frozen".to_owned(),
+                Verdict::Wedged(Wedge::ProcessStale) => "Wedged, no beat".to_owned(),
+                Verdict::Wedged(Wedge::RuntimeBlocked) => "Wedged, runtime".to_owned(),
+                other => format!("{other:?}"),
+            };
             let why = verdict.why().map_or(" ".to_owned(), |why| format!(" {why} "));
             let row = format!("\n| {name} | {number} | {} |{why}|", verdict.word());
             assert!(include_str!("../../layout/LAYOUT.md").contains(&row), "{row}");
+        }
+        for note in Note::ALL {
+            let bit = (note as u64).to_string();
+            let cells = [&format!("{note:?}"), &bit, note.name(), note.text()];
+            assert!(is_documented(&cells), "{note:?}");
         }
         for (number, evidence) in EVIDENCES {
             let name = format!("{evidence:?}");

@@ -160,10 +160,11 @@ impl Redactor {
                 write_cell(&to[range], &self.name(&text));
             }
         };
-        [header::MAGIC..header::RECORD.end, header::STATE..header::STATE + 1, header::PROCESS_BEAT]
+        [header::MAGIC..header::RECORD.end, header::STATE..header::CONDITIONS + 1, header::PROCESS_BEAT]
             .into_iter()
             .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
-            .chain([header::CLOCK])
+            .chain([header::CLOCK, header::TIME, map.sightings.range()])
+            .chain([header::ATTACHED..header::ATTACHED + 1])
             .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.histograms.range()])
             .for_each(copy);
         for at in map.actor_spill.range() {

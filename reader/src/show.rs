@@ -1,23 +1,22 @@
 //! `show`: a node at a glance.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use atomscope::attach::Region;
-use atomscope::snapshot::{self, Snapshot};
+use atomscope::liveness::Notes;
+use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{Actor, ActorList, ActorTotals, rfc3339};
+use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use serde::{Serialize, Serializer};
 
 use crate::cli::{self, Place};
 use crate::commands::{attach, seconds, style};
 use crate::human::{bytes, count, duration};
-use crate::output::{Failure, to_stdout};
-use crate::stat::life;
+use crate::output::{Failure, to_people, to_stdout};
 use crate::subsystems;
 use crate::table::{BAD, ODD, STRONG, Screen};
 
@@ -31,7 +30,8 @@ const LETTERS: usize = 5;
 struct Summary {
     node: String,
     state: &'static str,
-    why: Option<&'static str>,
+    why: Option<String>,
+    conditions: Notes,
     liveness: atomscope::liveness::Evidence,
     dumped_at: Option<String>,
     pid: u64,
@@ -59,29 +59,30 @@ struct Summary {
     notes: Vec<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct TypeCount {
-    pub actor_type: String,
-    pub actors: u64,
+/// The live actors of one type.
+#[derive(Debug, Serialize)]
+struct TypeCount {
+    actor_type: String,
+    actors: u64,
     /// Messages in their mailboxes; `None` where no depth is known.
-    pub waiting: Option<u64>,
-    /// Those in the fullest of them.
-    #[serde(skip)]
-    pub deepest: Option<u64>,
-    /// When the oldest of them was spawned, in UTC nanoseconds since 1970.
-    #[serde(skip)]
-    pub oldest_unix_ns: Option<i128>,
+    waiting: Option<u64>,
+}
+
+impl From<Class> for TypeCount {
+    fn from(class: Class) -> Self {
+        let Class { actor_type, actors, waiting, .. } = class;
+        Self { actor_type, actors, waiting }
+    }
 }
 
 impl Summary {
     fn new(region: &Region, snapshot: Snapshot) -> Result<Self, Failure> {
         let usage = Usage::take(region, &snapshot)?;
         let notes = snapshot.caveats();
-        let types = types(&snapshot.actors);
         let subsystems = subsystems::summaries(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
-            taken_unix_ns,
+            taken,
             dumped,
             identity,
             pid,
@@ -90,18 +91,20 @@ impl Summary {
             totals,
             dead_letters,
             process,
+            classes,
             ..
         } = snapshot;
-        let is_known = liveness.verdict.is_alive() || region.last_beat_unix_ns().is_some();
-        let uptime = is_known.then(|| life(region, &liveness, taken_unix_ns));
+        let types = classes.into_iter().map(TypeCount::from).collect();
+        let uptime = region.uptime(&liveness, &taken);
         let mut newest_dead_letters = dead_letters.recent;
         newest_dead_letters.truncate(LETTERS);
         Ok(Self {
             node: identity.node,
             state: liveness.verdict.word(),
-            why: liveness.verdict.why(),
+            why: liveness.why(),
+            conditions: liveness.notes,
             liveness: liveness.evidence,
-            dumped_at: dumped.map(|_| rfc3339(taken_unix_ns)),
+            dumped_at: dumped.map(|_| rfc3339(taken.unix_ns)),
             pid,
             uid: identity.header.uid,
             system: identity.system,
@@ -130,72 +133,16 @@ fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<
     serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
 }
 
-/// The types of the live actors: those with most messages waiting first, then those of most actors.
-pub fn types(actors: &ActorList) -> Vec<TypeCount> {
-    /// Numbers of names beyond this are looked up by the name: a hostile region may hold any.
-    const MOST_IDS: usize = 1 << 16;
-    let mut types: Vec<TypeCount> = Vec::new();
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
-    let mut oldest: Vec<Actor<'_>> = Vec::new();
-    // One more than the place of each number's type, so that most actors need no look at their type's name.
-    let mut by_id: Vec<usize> = Vec::new();
-    for actor in actors.iter() {
-        let id = actor.type_id().map(|id| id as usize).filter(|id| *id < MOST_IDS);
-        let known = id.and_then(|id| by_id.get(id)?.checked_sub(1));
-        let at = known.unwrap_or_else(|| {
-            let name = actor.actor_type();
-            let at = *by_name.entry(name).or_insert_with(|| {
-                types.push(TypeCount {
-                    actor_type: name.to_owned(),
-                    actors: 0,
-                    waiting: None,
-                    deepest: None,
-                    oldest_unix_ns: None,
-                });
-                types.len() - 1
-            });
-            if let Some(id) = id {
-                by_id.resize(by_id.len().max(id + 1), 0);
-                by_id[id] = at + 1;
-            }
-            at
-        });
-        let of = &mut types[at];
-        of.actors += 1;
-        if let Some(depth) = actor.mailbox_depth() {
-            of.waiting = Some(of.waiting.unwrap_or(0).saturating_add(depth));
-            of.deepest = of.deepest.max(Some(depth));
-        }
-        match oldest.get_mut(at) {
-            Some(oldest) if actor.spawn_stamp() < oldest.spawn_stamp() => *oldest = actor,
-            Some(_) => {}
-            None => oldest.push(actor),
-        }
-    }
-    for (of, oldest) in types.iter_mut().zip(oldest) {
-        of.oldest_unix_ns = oldest.spawned_unix_ns();
-    }
-    types.sort_by(|a, b| {
-        (b.waiting.unwrap_or(0), b.actors, &a.actor_type).cmp(&(
-            a.waiting.unwrap_or(0),
-            a.actors,
-            &b.actor_type,
-        ))
-    });
-    types
-}
-
 pub fn show(place: &Place, args: cli::Show) -> Result<(), Failure> {
     let chosen = attach(place, args.who)?;
-    let snapshot = Snapshot::take(&chosen.region)?;
-    let verdict = snapshot.liveness.verdict;
-    let colour = style(verdict);
+    let snapshot = Snapshot::count(&chosen.region)?;
+    let colour = style(&snapshot.liveness);
     let summary = Summary::new(&chosen.region, snapshot)?;
     if args.json {
         return to_stdout(|out| write_json(out, &summary));
     }
     let screen = Screen::stdout();
-    to_stdout(|out| Page { out, screen, title: "" }.write(&summary, &chosen.region, colour))
+    to_people(|out| Page { out, screen, title: "" }.write(&summary, &chosen.region, colour))
 }
 
 /// Lines with a title on the left.
@@ -224,7 +171,7 @@ impl Page<'_> {
         } else {
             (anstyle::Style::new(), anstyle::Style::new())
         };
-        let why = summary.why.map(|why| format!(": {why}")).unwrap_or_default();
+        let why = summary.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let state = match &summary.dumped_at {
             Some(at) => format!("dump of a {} node taken at {at}{why}", summary.state),
             None => format!("{}{why}", summary.state),
@@ -255,13 +202,16 @@ impl Page<'_> {
         let uptime = summary.uptime_s.map_or("unknown".to_owned(), |s| duration(Duration::from_secs_f64(s)));
         self.plain(&format!("{uptime}, since {}", summary.created_at))?;
         self.title = "Beats";
-        let beat = |age: Option<f64>| {
-            age.map_or("never".to_owned(), |age| format!("{} ago", duration(Duration::from_secs_f64(age))))
+        let beat = |age: Option<f64>, of: fn(&RegionReader<'_>) -> Beat| match age {
+            Some(age) => format!("{} ago", duration(Duration::from_secs_f64(age))),
+            None if region.reader().is_ok_and(|reader| of(&reader).count == 0) => "never".to_owned(),
+            // By a clock that this program cannot read, or one of an earlier boot.
+            None => "unknown".to_owned(),
         };
         self.plain(&format!(
             "probe {}, async runtime {}",
-            beat(summary.process_beat_age_s),
-            beat(summary.runtime_beat_age_s)
+            beat(summary.process_beat_age_s, |reader| reader.process_beat()),
+            beat(summary.runtime_beat_age_s, |reader| reader.runtime_beat())
         ))?;
 
         if let Some(process) = &summary.process {
@@ -355,9 +305,4 @@ pub fn takes(process: &Vitals) -> String {
         bytes(*memory_peak_bytes),
         count(*threads, "thread", "threads")
     )
-}
-
-/// The time of what is told of a region: now, or when it was dumped.
-pub fn told_at(region: &Region) -> i128 {
-    region.dumped().map_or_else(snapshot::now_unix_ns, |taken| taken.unix_ns)
 }

@@ -3,10 +3,11 @@
 use std::io::Write as _;
 
 use atomscope::query::{Query, QueryError};
-use atomscope::snapshot::{Snapshot, age};
+use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
-use atomscope_layout::decode::rfc3339;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::{InstanceEntry, flag};
+use atomscope_layout::decode::{Moment, rfc3339};
 use atomscope_layout::histogram::Histogram;
 use atomscope_layout::instances::{Domain, What, association, journal, key, lease, shard_region};
 use atomscope_layout::metrics::{BUILTIN, Builtin, Kind, Metric};
@@ -17,7 +18,7 @@ use crate::cli::{self, Place};
 use crate::commands::{attach, seconds};
 use crate::human::{bytes, count};
 use crate::list::{self, Column, Fields, List, Value, number, text};
-use crate::output::{Failure, note, to_stdout};
+use crate::output::{Failure, note, to_people, to_stdout};
 use crate::table::Screen;
 
 /// Journal writes that are shown to people, unless they ask for more or fewer.
@@ -63,7 +64,7 @@ fn owner(domain: Domain) -> Option<Domain> {
 }
 
 /// A list of a domain's instances, with all their numbers.
-fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> List {
+fn instances(domain: Domain, entries: &[&InstanceEntry], now: Option<Moment>) -> List {
     // Of a histogram the number says nothing to anybody; what is in it stands there instead.
     let is_latency = |at: usize| domain == Domain::Journal && at == journal::LATENCY;
     let owned = owner(domain).is_some();
@@ -88,6 +89,7 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> L
         row.extend(fields.map(|(at, field)| {
             let number = entry.numbers[at];
             match field.what {
+                _ if !entry.is_known(at) => Value::Unknown,
                 What::Count => Value::Total(number),
                 What::Level => Value::Number(number),
                 What::Name => Value::text(entry.text(at)),
@@ -100,7 +102,8 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> L
             let of = |take: fn(&Histogram) -> u64| Value::of(latency, |latency| Value::Number(take(latency)));
             row.extend([of(|all| all.quantile(0.5)), of(|all| all.quantile(0.99)), of(|all| all.greatest)]);
         }
-        row.push(Value::of(entry.since_unix_ns, |ns| Value::Float(seconds(age(now_unix_ns, ns)))));
+        let age = now.zip(entry.made).and_then(|(now, made)| now.since(&made));
+        row.push(Value::of(age, |age| Value::Float(seconds(age))));
         row.push(Value::text(&entry.since));
         row
     };
@@ -111,11 +114,11 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], now_unix_ns: i128) -> L
 fn metrics<'a>(metrics: impl IntoIterator<Item = &'a Metric>) -> List {
     let columns = [text("name"), number("value", ""), text("unit")];
     let rows = metrics.into_iter().map(|metric| {
-        let value = match metric.kind {
-            Kind::Counter => Value::Total(metric.value),
-            Kind::Gauge => Value::Number(metric.value),
-            Kind::Histogram => Value::Count(metric.value),
-        };
+        let value = Value::of(metric.value, |value| match metric.kind {
+            Kind::Counter => Value::Total(value),
+            Kind::Gauge => Value::Number(value),
+            Kind::Histogram => Value::Count(value),
+        });
         vec![Value::text(&metric.name), value, Value::text(&metric.unit)]
     });
     List::new("metrics", "METRIC", columns, rows)
@@ -214,7 +217,7 @@ impl Part {
     /// Whether anything is told of it.
     pub fn is_in_use(self, snapshot: &Snapshot) -> bool {
         self == Self::Metrics
-            || self.metrics(Some(snapshot)).any(|metric| metric.value > 0)
+            || self.metrics(Some(snapshot)).any(|metric| metric.value > Some(0))
             || self.lists(Some(snapshot)).iter().any(|list| !list.is_fixed && !list.rows.is_empty())
     }
 
@@ -223,7 +226,7 @@ impl Part {
         if self == Self::Metrics {
             return vec![all_metrics(snapshot)];
         }
-        let now = snapshot.map_or(0, |snapshot| snapshot.taken_unix_ns);
+        let now = snapshot.map(|snapshot| snapshot.taken);
         let told = snapshot.map(|snapshot| &snapshot.subsystems);
         let entries = |domain| told.iter().flat_map(|told| told.instances.of(domain)).collect::<Vec<_>>();
         let of_domains = self.domains().iter().map(|domain| instances(*domain, &entries(*domain), now));
@@ -347,25 +350,35 @@ pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {
 
 pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
     let told = &snapshot.subsystems;
-    let metric = |metric| snapshot.builtin(metric);
+    let metric = |metric| snapshot.counted(metric);
     let entries = |domain| told.instances.of(domain);
-    let sum =
-        |domain, at: usize| entries(domain).fold(0u64, |sum, entry| sum.saturating_add(entry.numbers[at]));
-    let number = |name, number: u64| (name, Value::Number(number));
-    let length = |domain| entries(domain).count() as u64;
+    let sum = |domain, at: usize| told.instances.sum(domain, at);
+    let number = |name, number: Option<u64>| (name, Value::of(number, Value::Number));
+    let length = |domain| told.instances.count(domain);
+    // Of what stands in a document: none of it is none only if something tells of it.
+    let rows = |number: usize, by: &[Attachment]| {
+        (number > 0 || told.instances.attached.has_any(by)).then_some(number as u64)
+    };
     let (title, line, facts) = match part {
         Part::Cluster => {
             let cluster = &told.cluster;
-            let members = cluster.members.len() as u64;
+            let members = rows(cluster.members.len(), &[Attachment::ClusterState]);
             let up = cluster.members.iter().filter(|member| member.status.eq_ignore_ascii_case("up"));
-            let (up, unreachable) = (up.count() as u64, cluster.unreachable.len() as u64);
-            let leader = cluster.leader.as_deref().map_or("no leader".to_owned(), |leader| {
-                let own = if cluster.self_address.as_deref() == Some(leader) { " (this node)" } else { "" };
-                format!("leader {}{own}", clean(leader))
-            });
+            let up = members.map(|_| up.count() as u64);
+            let unreachable = rows(cluster.unreachable.len(), &[Attachment::ClusterState]);
+            let leader = match cluster.leader.as_deref() {
+                Some(leader) => {
+                    let own = cluster.self_address.as_deref() == Some(leader);
+                    format!("leader {}{}", clean(leader), if own { " (this node)" } else { "" })
+                }
+                None if members.is_some() => "no leader".to_owned(),
+                None => "leader -".to_owned(),
+            };
             let line = format!(
-                "{}, {up} up, {unreachable} unreachable, {leader}",
-                count(members, "member", "members")
+                "{}, {} up, {} unreachable, {leader}",
+                counted(members, "member", "members"),
+                or_dash(up),
+                or_dash(unreachable)
             );
             let address = |address: &Option<String>| Value::of(address.clone(), Value::Text);
             let facts = vec![
@@ -378,20 +391,23 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
             ("Cluster", line, facts)
         }
         Part::Sharding => {
-            let regions = length(Domain::ShardRegion).max(told.sharding.regions.len() as u64);
-            let told_shards = told.sharding.regions.iter().map(|region| region.shard_count as u64);
-            let shards =
-                sum(Domain::ShardRegion, shard_region::SHARDS).max(told_shards.fold(0, u64::saturating_add));
-            let (allocations, hand_offs) =
-                (told.sharding.allocations.len() as u64, told.hand_offs.len() as u64);
+            let sharding = &told.sharding;
+            let by_calls = rows(sharding.regions.len(), &[Attachment::ShardingCalls]);
+            let regions = length(Domain::ShardRegion).max(by_calls);
+            let told_shards = sharding.regions.iter().map(|region| region.shard_count as u64);
+            let told_shards = by_calls.map(|_| told_shards.fold(0, u64::saturating_add));
+            let shards = sum(Domain::ShardRegion, shard_region::SHARDS).max(told_shards);
+            let coordinators = [Attachment::ShardCoordinator, Attachment::ShardingCalls];
+            let allocations = rows(sharding.allocations.len(), &coordinators);
+            let hand_offs = rows(told.hand_offs.len(), &[Attachment::HandOffs]);
             let messages = metric(Builtin::ShardMessages);
             let line = format!(
                 "{}, {}, {}, {}, {}",
-                count(regions, "region", "regions"),
-                count(shards, "shard", "shards"),
-                count(allocations, "allocation", "allocations"),
-                count(hand_offs, "hand-off", "hand-offs"),
-                count(messages, "message", "messages")
+                counted(regions, "region", "regions"),
+                counted(shards, "shard", "shards"),
+                counted(allocations, "allocation", "allocations"),
+                counted(hand_offs, "hand-off", "hand-offs"),
+                counted(messages, "message", "messages")
             );
             let facts = vec![
                 number("regions", regions),
@@ -411,9 +427,9 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
             let slowest = p99.map(|ns| format!(", 99 % of writes within {:.3} ms", ns as f64 / 1e6));
             let line = format!(
                 "{}, {}, {}{}",
-                count(journals, "journal", "journals"),
-                count(events, "event", "events"),
-                count(failures, "failed write", "failed writes"),
+                counted(journals, "journal", "journals"),
+                counted(events, "event", "events"),
+                counted(failures, "failed write", "failed writes"),
                 slowest.unwrap_or_default()
             );
             let facts = vec![
@@ -450,10 +466,10 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
             let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
             let line = format!(
                 "{}{states}, {} in, {} out, {}",
-                count(associations, "association", "associations"),
-                bytes(inbound),
-                bytes(outbound),
-                count(errors, "error", "errors")
+                counted(associations, "association", "associations"),
+                inbound.map_or("-".to_owned(), bytes),
+                outbound.map_or("-".to_owned(), bytes),
+                counted(errors, "error", "errors")
             );
             let facts = vec![
                 number("associations", associations),
@@ -464,11 +480,15 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
             ("Remote", line, facts)
         }
         Part::Streams => {
-            let (running, failed) = (told.streams.running_graphs, metric(Builtin::StreamsFailed));
-            let (started, elements) = (told.streams.total_started, metric(Builtin::StreamElements));
+            let (failed, elements) = (metric(Builtin::StreamsFailed), metric(Builtin::StreamElements));
+            let started = metric(Builtin::StreamsStarted).map(|_| told.streams.total_started);
+            let running = started.map(|_| told.streams.running_graphs);
             let line = format!(
-                "{running} running, {started} started so far, {failed} failed, {}",
-                count(elements, "element", "elements")
+                "{} running, {} started so far, {} failed, {}",
+                or_dash(running),
+                or_dash(started),
+                or_dash(failed),
+                counted(elements, "element", "elements")
             );
             let facts = vec![
                 number("running", running),
@@ -479,13 +499,13 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
             ("Streams", line, facts)
         }
         Part::DData => {
-            let (keys, updates) = (length(Domain::Key), told.ddata.total_updates);
+            let (keys, updates) = (length(Domain::Key), metric(Builtin::DDataUpdates));
             let subscribers = sum(Domain::Key, key::SUBSCRIBERS);
             let line = format!(
                 "{}, {}, {}",
-                count(keys, "key", "keys"),
-                count(updates, "update", "updates"),
-                count(subscribers, "subscriber", "subscribers")
+                counted(keys, "key", "keys"),
+                counted(updates, "update", "updates"),
+                counted(subscribers, "subscriber", "subscribers")
             );
             let facts =
                 vec![number("keys", keys), number("updates", updates), number("subscribers", subscribers)];
@@ -493,9 +513,16 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
         }
         Part::Leases => {
             let held = entries(Domain::Lease).filter(|entry| flag(entry.numbers[lease::HELD]) == Some(true));
-            let (held, all) = (held.count() as u64, length(Domain::Lease));
+            let all = length(Domain::Lease);
+            let held = all.map(|_| held.count() as u64);
             let (denied, lost) = (metric(Builtin::LeasesDenied), metric(Builtin::LeasesLost));
-            let line = format!("{held} of {all} held here, {denied} times denied, {lost} times lost");
+            let line = format!(
+                "{} of {} held here, {} times denied, {} times lost",
+                or_dash(held),
+                or_dash(all),
+                or_dash(denied),
+                or_dash(lost)
+            );
             let facts = vec![
                 number("leases", all),
                 number("held", held),
@@ -508,19 +535,29 @@ pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
             let workers = metric(Builtin::RuntimeWorkers).max(length(Domain::Worker));
             let (tasks, queue) = (metric(Builtin::RuntimeTasks), metric(Builtin::RuntimeQueue));
             let line = format!(
-                "{}, {}, {queue} in the common queue",
-                count(workers, "worker", "workers"),
-                count(tasks, "task", "tasks")
+                "{}, {}, {} in the common queue",
+                counted(workers, "worker", "workers"),
+                counted(tasks, "task", "tasks"),
+                or_dash(queue)
             );
             let facts = vec![number("workers", workers), number("tasks", tasks), number("queue", queue)];
             ("Runtime", line, facts)
         }
         Part::Metrics => {
             let all = snapshot.metrics.len() as u64;
-            ("Metrics", count(all, "metric", "metrics"), vec![number("metrics", all)])
+            ("Metrics", count(all, "metric", "metrics"), vec![number("metrics", Some(all))])
         }
     };
     Summary { part, title, line, facts }
+}
+
+/// A number of things, or a dash for it where nothing counts them.
+fn counted(number: Option<u64>, one: &str, many: &str) -> String {
+    number.map_or_else(|| format!("- {many}"), |number| count(number, one, many))
+}
+
+fn or_dash(number: Option<u64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }
 
 /// States of associations that a line names.
@@ -632,7 +669,7 @@ impl Serialize for Told<'_> {
         let told = &snapshot.subsystems;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("node", &snapshot.identity.node)?;
-        map.serialize_entry("generated_at", &rfc3339(snapshot.taken_unix_ns))?;
+        map.serialize_entry("generated_at", &rfc3339(snapshot.taken.unix_ns))?;
         map.serialize_entry("state", snapshot.liveness.verdict.word())?;
         map.serialize_entry("summary", summary)?;
         for list in *lists {
@@ -668,20 +705,23 @@ fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
 pub fn list(place: &Place, part: Part, args: cli::Listing) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
         check(filter, &part.lists(None))
-            .map_err(|error| Failure::Usage(format!("--filter: {}", clean(&error.to_string()))))?;
+            .map_err(|error| Failure::Filter(part.name(), clean(&error.to_string()).into_owned()))?;
     }
     let chosen = attach(place, args.who.clone())?;
-    let snapshot = Snapshot::take(&chosen.region)?;
+    let snapshot = Snapshot::beside_actors(&chosen.region)?;
     let gaps = gaps(part, &snapshot);
     let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
     let mut lists = part.lists(Some(&snapshot));
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&args)).collect();
-    if args.json {
+    if let (true, Part::Metrics, [all]) = (args.json, part, &lists[..]) {
+        // Rows that are all alike.
+        to_stdout(|out| write_json(out, all))?;
+    } else if args.json {
         let told = Told { snapshot: &snapshot, summary: summary.as_ref(), lists: &lists, gaps: &gaps };
         to_stdout(|out| write_json(out, &told))?;
     } else {
         let screen = Screen::stdout();
-        to_stdout(|out| match &summary {
+        to_people(|out| match &summary {
             None => {
                 writeln!(out, "node {} tells nothing of {}", clean(&snapshot.identity.node), part.thing())
             }

@@ -1,4 +1,5 @@
-//! Tables for people: columns padded to their widest cell, on a terminal cut to its width, elsewhere never cut.
+//! Tables for people: columns padded to their widest cell. On a terminal they are fitted to its width, elsewhere never: texts
+//! are cut, but not below what still tells something; if that does not do, columns are left out in a stated order.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -7,6 +8,8 @@ use anstyle::{AnsiColor, Style};
 use atomscope::text::clean;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::ascii;
+
 /// What the output can show.
 #[derive(Debug, Clone, Copy)]
 pub struct Screen {
@@ -14,6 +17,8 @@ pub struct Screen {
     pub columns: Option<usize>,
     /// Whether colours are wanted.
     pub colours: bool,
+    /// Whether there is ASCII alone.
+    pub ascii: bool,
 }
 
 impl Screen {
@@ -24,6 +29,7 @@ impl Screen {
         Self {
             columns: size.map(|(width, _)| usize::from(width.0)),
             colours: AutoStream::choice(&stdout) != ColorChoice::Never,
+            ascii: ascii::is_wanted(),
         }
     }
 }
@@ -73,17 +79,62 @@ pub enum Side {
 pub struct Table<R> {
     columns: Vec<(String, Side)>,
     rows: Vec<R>,
+    leaving: Vec<usize>,
 }
 
-/// Columns are never cut to less than this.
-const LEAST_WIDTH: usize = 8;
+/// The first column, if of text, and other columns of text are not cut to less than this, nor to less than their titles.
+const LEAST_FIRST: usize = 24;
+const LEAST_TEXT: usize = 12;
 const GAP: &str = "  ";
+
+/// What a column wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Wide {
+    pub side: Side,
+    /// Its title's width.
+    pub title: usize,
+    /// Its widest cell's, or its title's.
+    pub natural: usize,
+}
+
+/// Which columns there is room for, and how wide each is: numbers are never cut. Where there is too little room, columns go
+/// in the order of `leaving`, then from the last; the first one stays.
+pub fn fit(columns: &[Wide], leaving: &[usize], room: usize) -> Vec<(usize, usize)> {
+    let least = |at: usize| match columns[at].side {
+        Side::Right => columns[at].natural,
+        Side::Left => {
+            let least = if at == 0 { LEAST_FIRST } else { LEAST_TEXT };
+            columns[at].natural.min(least.max(columns[at].title))
+        }
+    };
+    let rest = (1..columns.len()).rev().filter(|at| !leaving.contains(at));
+    let mut leaving = leaving.iter().copied().chain(rest);
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let gaps = |kept: &[usize]| GAP.len() * kept.len().saturating_sub(1);
+    while kept.iter().map(|at| least(*at)).sum::<usize>() + gaps(&kept) > room {
+        let Some(next) = leaving.next() else { break };
+        kept.retain(|at| *at != next);
+    }
+    let mut widths: Vec<usize> = kept.iter().map(|at| columns[*at].natural).collect();
+    let least: Vec<usize> = kept.iter().map(|at| least(*at)).collect();
+    shrink(&mut widths, &least, room.saturating_sub(gaps(&kept)));
+    kept.into_iter().zip(widths).collect()
+}
 
 impl<R: AsRef<[Cell]>> Table<R> {
     /// Without rows; each is to have a cell for each column.
     pub fn new<T: Into<String>>(columns: impl IntoIterator<Item = (T, Side)>) -> Self {
         let columns = columns.into_iter().map(|(title, side)| (title.into(), side)).collect();
-        Self { columns, rows: Vec::new() }
+        Self { columns, rows: Vec::new(), leaving: Vec::new() }
+    }
+
+    /// Titles of columns, in the order in which they are left out where there is too little room, before those that are not
+    /// named.
+    pub fn leaving<'a>(mut self, titles: impl IntoIterator<Item = &'a str>) -> Self {
+        let titles = titles.into_iter();
+        let places = titles.filter_map(|title| self.columns.iter().position(|(known, _)| known == title));
+        self.leaving = places.filter(|at| *at > 0).collect();
+        self
     }
 
     pub fn row(&mut self, row: R) {
@@ -91,27 +142,35 @@ impl<R: AsRef<[Cell]>> Table<R> {
     }
 
     pub fn write(&self, out: &mut (impl Write + ?Sized), screen: Screen) -> io::Result<()> {
-        let last = self.columns.len().saturating_sub(1);
-        let mut widths: Vec<_> = self.columns.iter().map(|(title, _)| title.width()).collect();
+        let titles: Vec<_> = self.columns.iter().map(|(title, _)| Cell::text(title).style(STRONG)).collect();
+        let text = |cell: &'_ Cell| {
+            if screen.ascii { ascii::text(&cell.text).into_owned() } else { cell.text.clone() }
+        };
+        let mut columns: Vec<Wide> = Vec::new();
+        for ((_, side), title) in self.columns.iter().zip(&titles) {
+            let title = text(title).width();
+            columns.push(Wide { side: *side, title, natural: title });
+        }
         for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
-                *width = cell.text.width().max(*width);
+            for (column, cell) in columns.iter_mut().zip(row.as_ref()) {
+                column.natural = text(cell).width().max(column.natural);
             }
         }
-        if let Some(columns) = screen.columns {
-            shrink(&mut widths, columns.saturating_sub(GAP.len() * last));
-        }
-        let titles: Vec<_> = self.columns.iter().map(|(title, _)| Cell::text(title).style(STRONG)).collect();
+        let kept = match screen.columns {
+            Some(room) => fit(&columns, &self.leaving, room),
+            None => columns.iter().map(|column| column.natural).enumerate().collect(),
+        };
         for row in std::iter::once(titles.as_slice()).chain(self.rows.iter().map(R::as_ref)) {
-            for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let text = cut(&cell.text, *width);
+            for (nth, (at, width)) in kept.iter().enumerate() {
+                let (cell, is_last) = (&row[*at], nth + 1 == kept.len());
+                let text = cut(&text(cell), *width);
                 let room = " ".repeat(width.saturating_sub(text.width()));
-                let (before, after) = match self.columns[at].1 {
+                let (before, after) = match columns[*at].side {
                     Side::Right => (room.as_str(), ""),
-                    Side::Left if at == last => ("", ""),
+                    Side::Left if is_last => ("", ""),
                     Side::Left => ("", room.as_str()),
                 };
-                let gap = if at == 0 || at == last && text.is_empty() { "" } else { GAP };
+                let gap = if nth == 0 || is_last && text.is_empty() { "" } else { GAP };
                 let style = if screen.colours { cell.style } else { Style::new() };
                 write!(out, "{gap}{before}{style}{text}{style:#}{after}")?;
             }
@@ -121,22 +180,24 @@ impl<R: AsRef<[Cell]>> Table<R> {
     }
 }
 
-/// Takes from the widest, all alike, until all fit or nothing more can be had.
-pub fn shrink(widths: &mut [usize], room: usize) {
-    loop {
-        let excess = widths.iter().sum::<usize>().saturating_sub(room);
-        let widest = widths.iter().copied().max().unwrap_or(0);
-        if excess == 0 || widest <= LEAST_WIDTH {
-            return;
-        }
-        let next = widths.iter().copied().filter(|width| *width != widest).max().unwrap_or(0);
-        let (mut excess, alike) = (excess, widths.iter().filter(|width| **width == widest).count());
-        // Down to the second widest at once.
-        let step = excess.div_ceil(alike).min(widest - next.max(LEAST_WIDTH)).max(1);
-        for width in widths.iter_mut().filter(|width| **width == widest) {
-            let step = step.min(excess);
-            *width -= step;
-            excess -= step;
+/// Takes from the widest, all alike, until all fit or each has no more than the least that it wants.
+fn shrink(widths: &mut [usize], least: &[usize], room: usize) {
+    let capped =
+        |cap: usize| widths.iter().zip(least).map(move |(width, least)| (*width).min(cap.max(*least)));
+    let widest = widths.iter().copied().max().unwrap_or(0);
+    // The greatest to which the widest can be left.
+    let (mut low, mut high) = (0, widest);
+    while low < high {
+        let cap = (low + high).div_ceil(2);
+        if capped(cap).sum::<usize>() <= room { low = cap } else { high = cap - 1 }
+    }
+    let mut left = room.saturating_sub(capped(low).sum());
+    let wanted = widths.to_vec();
+    for ((width, least), wanted) in widths.iter_mut().zip(least).zip(wanted) {
+        *width = wanted.min(low.max(*least));
+        if left > 0 && *width < wanted && *width == low {
+            *width += 1;
+            left -= 1;
         }
     }
 }
@@ -178,6 +239,8 @@ pub fn cut_front(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
+    const PLAIN: Screen = Screen { columns: None, colours: false, ascii: false };
+
     fn shown(screen: Screen) -> String {
         let mut table = Table::new([("PID", Side::Right), ("NODE", Side::Left), ("FILE", Side::Left)]);
         table.row([Cell::known(Some(7)), Cell::text("漢"), Cell::text("/a/rather/long/path/to/a/file")]);
@@ -189,7 +252,7 @@ mod tests {
 
     #[test]
     fn columns_line_up_by_what_is_seen_and_nothing_is_cut_without_a_terminal() {
-        let text = shown(Screen { columns: None, colours: false });
+        let text = shown(PLAIN);
         assert_eq!(
             text,
             "PID  NODE       FILE\n  7  漢         /a/rather/long/path/to/a/file\n  -  \\u{1b}[1m\n"
@@ -198,19 +261,57 @@ mod tests {
 
     #[test]
     fn on_a_terminal_the_widest_column_gives_way_in_its_middle() {
-        let text = shown(Screen { columns: Some(30), colours: false });
+        let text = shown(Screen { columns: Some(30), ..PLAIN });
         assert!(text.lines().all(|line| line.width() <= 30), "{text}");
         assert!(text.contains("/a/rath…a/file"), "{text}");
     }
 
     #[test]
-    fn columns_of_one_width_give_way_alike() {
-        let mut widths = [50, 39, 4, 39];
-        shrink(&mut widths, 64);
-        assert_eq!(widths, [20, 20, 4, 20]);
-        let mut widths = [50, 39];
-        shrink(&mut widths, 48);
-        assert_eq!(widths, [24, 24]);
+    fn columns_of_one_width_give_way_alike_and_none_below_the_least_that_it_wants() {
+        let shrunk = |mut widths: Vec<usize>, least: &[usize], room| {
+            shrink(&mut widths, least, room);
+            widths
+        };
+        assert_eq!(shrunk(vec![50, 39, 4, 39], &[8; 4], 64), [20, 20, 4, 20]);
+        assert_eq!(shrunk(vec![50, 39], &[8; 2], 48), [24, 24]);
+        assert_eq!(shrunk(vec![50, 39], &[8; 2], 49), [25, 24]);
+        assert_eq!(shrunk(vec![60, 20], &[24, 12], 36), [24, 12]);
+        assert_eq!(shrunk(vec![60, 20], &[24, 12], 3), [24, 12]);
+        assert_eq!(shrunk(vec![3, 4], &[3, 4], 100), [3, 4]);
+    }
+
+    #[test]
+    fn where_there_is_too_little_room_columns_go_in_the_stated_order_and_no_number_is_cut() {
+        let mut table = Table::new([
+            ("JOURNAL", Side::Left),
+            ("EVENTS", Side::Right),
+            ("FAILURES(writes)", Side::Right),
+            ("REPLAYS", Side::Right),
+            ("NOTE", Side::Left),
+        ])
+        .leaving(["EVENTS"]);
+        table.row(["orders", "123456789", "7", "1", "a note"].map(Cell::text));
+        let titles = |columns| {
+            let mut out = Vec::new();
+            table.write(&mut out, Screen { columns: Some(columns), ..PLAIN }).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.lines().all(|line| line.width() <= columns) && !text.contains('…'), "{text}");
+            text.lines().next().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(titles(53), ["JOURNAL", "EVENTS", "FAILURES(writes)", "REPLAYS", "NOTE"]);
+        assert_eq!(titles(52), ["JOURNAL", "FAILURES(writes)", "REPLAYS", "NOTE"]);
+        assert_eq!(titles(41), ["JOURNAL", "FAILURES(writes)", "REPLAYS"]);
+        assert_eq!(titles(33), ["JOURNAL", "FAILURES(writes)"]);
+        assert_eq!(titles(24), ["JOURNAL"]);
+    }
+
+    #[test]
+    fn without_utf_8_columns_line_up_too() {
+        let text = shown(Screen { ascii: true, ..PLAIN });
+        assert_eq!(
+            text,
+            "PID  NODE       FILE\n  7  \\u{6f22}   /a/rather/long/path/to/a/file\n  -  \\u{1b}[1m\n"
+        );
     }
 
     #[test]
@@ -222,12 +323,12 @@ mod tests {
 
     #[test]
     fn a_screen_that_is_far_too_narrow_still_ends() {
-        assert!(shown(Screen { columns: Some(0), colours: false }).contains("PID"));
+        assert!(shown(Screen { columns: Some(0), ..PLAIN }).contains("PID"));
     }
 
     #[test]
     fn colours_only_where_they_are_wanted() {
-        assert!(shown(Screen { columns: None, colours: true }).contains("\u{1b}[31m"));
-        assert!(!shown(Screen { columns: None, colours: false }).contains('\u{1b}'));
+        assert!(shown(Screen { colours: true, ..PLAIN }).contains("\u{1b}[31m"));
+        assert!(!shown(PLAIN).contains('\u{1b}'));
     }
 }

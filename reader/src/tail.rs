@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use atomscope::attach::{AttachError, Inode, Refusal, Region, stop_on_signals, wait};
 use atomscope::find::{FindError, Who};
-use atomscope::liveness::Verdict;
+use atomscope::liveness::{Liveness, Note, Verdict};
 use atomscope::text::{clean, clean_path, write_json};
-use atomscope_layout::decode::{Clock, rfc3339};
+use atomscope_layout::decode::{Birth, Clock, Moment, rfc3339};
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::{Event, Follower, Look, Loss};
@@ -20,8 +20,7 @@ use serde::Serialize;
 use crate::cli::{self, Place, Since};
 use crate::commands::{attach, meant, search};
 use crate::human::count;
-use crate::output::{Failure, note, to_stdout};
-use crate::show::told_at;
+use crate::output::{Failure, Out, note, to_people, to_stdout};
 use crate::table::{BAD, GOOD, ODD, STRONG, Screen};
 
 /// Between two looks at a region.
@@ -39,7 +38,7 @@ struct Source {
     file: Option<PathBuf>,
     following: Option<Following>,
     /// When the region that was followed last was made.
-    last: Option<u64>,
+    last: Option<Birth>,
 }
 
 /// A node that is being followed.
@@ -47,13 +46,15 @@ struct Source {
 struct Following {
     region: Region,
     follower: Follower,
-    verdict: Verdict,
+    liveness: Liveness,
     node: String,
     /// The node by name, or by name and process if it needs telling apart.
     pid: u64,
     clock: Option<Clock>,
-    /// Nothing of before this time is asked for.
-    since_unix_ns: Option<i128>,
+    /// Nothing of before this is asked for, and when it was asked.
+    since: Option<(Since, Moment)>,
+    /// The latest place of an item so far.
+    place: Option<i128>,
     /// It has been said that its file's name is gone.
     is_unnamed: bool,
     end: Option<End>,
@@ -62,7 +63,7 @@ struct Following {
 /// Why there is nothing more to come of a node.
 #[derive(Debug)]
 enum End {
-    Ended(Verdict),
+    Ended(Liveness),
     Failed(AttachError),
 }
 
@@ -71,6 +72,8 @@ enum End {
 struct Item {
     /// `None` where the node's clock cannot be read: its stamps then have an order, and no time.
     at_unix_ns: Option<i128>,
+    /// Its place among other nodes' items: its time, or that of an earlier one of its node if the clock was set back since.
+    place: Option<i128>,
     source: usize,
     what: What,
 }
@@ -91,21 +94,18 @@ struct Lost {
 
 impl Following {
     fn new(region: Region, since: Option<Since>, is_successor: bool) -> Result<Self, Failure> {
-        let verdict = region.liveness()?.verdict;
+        let liveness = region.liveness()?;
         let reader = region.reader()?;
         // What is no longer kept of a time that is asked for is a loss.
         let follower = match (is_successor, since) {
             (false, None) => Follower::from_oldest(&reader),
             _ => Follower::from_first(&reader),
         };
-        let since_unix_ns = since.map(|since| match since {
-            Since::At(unix_ns) => unix_ns,
-            Since::Ago(age) => told_at(&region).saturating_sub(age.as_nanos() as i128),
-        });
+        let since = since.map(|since| (since, region.now()));
         let (node, pid) = (region.identity().node.clone(), region.pid());
         let clock = reader.clock();
-        let (is_unnamed, end) = (false, None);
-        Ok(Self { follower, verdict, node, pid, clock, since_unix_ns, region, is_unnamed, end })
+        let (is_unnamed, end, place) = (false, None, None);
+        Ok(Self { follower, liveness, node, pid, clock, since, place, region, is_unnamed, end })
     }
 
     /// What is new, until the end.
@@ -121,22 +121,25 @@ impl Following {
 
     fn try_look(&mut self, source: usize, twice: bool) -> Result<Vec<Item>, AttachError> {
         // Before the look: what a node that is dead by then has published is all there.
-        let verdict = self.region.liveness()?.verdict;
-        let ended = !verdict.is_alive() || self.region.dumped().is_some();
+        let liveness = self.region.liveness()?;
+        let ended = !liveness.verdict.is_alive() || self.region.dumped().is_some();
         let reader = self.region.reader()?;
-        self.clock = reader.clock().or(self.clock);
         let mut looks =
             vec![if ended { self.follower.last_look(&reader) } else { self.follower.look(&reader) }];
         if twice && !ended {
             looks.push(self.follower.look(&reader));
         }
+        // For what was read: a sighting of the clock may have come meanwhile.
+        self.clock = reader.clock().or(self.clock.take());
         self.region.still_whole()?;
-        if !ended && verdict != self.verdict {
-            note(&format!("{}: the node is {verdict} now", self.title()));
+        // That its actors come and go, the events tell.
+        let how = |liveness: &Liveness| (liveness.verdict, liveness.notes.without(Note::NoActorLeft));
+        if !ended && how(&liveness) != how(&self.liveness) {
+            note(&format!("{}: the node is {liveness} now", self.title()));
         }
-        self.verdict = verdict;
+        self.liveness = liveness;
         if ended {
-            self.end = Some(End::Ended(verdict));
+            self.end = Some(End::Ended(liveness));
         } else if !self.is_unnamed && !self.region.is_at_its_path() {
             self.is_unnamed = true;
             let file = clean_path(self.region.path());
@@ -148,8 +151,9 @@ impl Following {
         Ok(looks.into_iter().flat_map(|look| self.items(source, look)).collect())
     }
 
-    fn items(&self, source: usize, look: Look) -> Vec<Item> {
-        let unix_ns = |stamp| self.clock.map(|clock| clock.unix_ns(stamp));
+    fn items(&mut self, source: usize, look: Look) -> Vec<Item> {
+        let clock = self.clock.as_ref();
+        let unix_ns = |stamp| clock.and_then(|clock| clock.unix_ns(stamp));
         let mut items: Vec<_> = look
             .losses
             .into_iter()
@@ -158,20 +162,26 @@ impl Following {
                 let lost = Lost { loss, after: time(loss.after), before: time(loss.before) };
                 // Right before the event that follows it, or last if there is none.
                 let (at, order) = loss.before.map_or((u64::MAX, 1), |before| (before, 0));
-                (at, order, loss.before.map_or(Some(i128::MAX), unix_ns), What::Lost(lost))
+                (at, order, loss.before, What::Lost(lost))
             })
             .chain(
-                look.events
-                    .into_iter()
-                    .map(|event| (event.stamp, 1, unix_ns(event.stamp), What::Event(event))),
+                look.events.into_iter().map(|event| (event.stamp, 1, Some(event.stamp), What::Event(event))),
             )
             .collect();
         items.sort_by_key(|(stamp, order, ..)| (*stamp, *order));
+        let moment = |stamp| clock.and_then(|clock| clock.moment(stamp));
+        let items = items.into_iter().map(|(_, _, stamp, what)| (stamp.map(moment), what));
+        let items =
+            items.filter(|(at, _)| at.flatten().is_none_or(|at| is_asked_for(self.since.as_ref(), &at)));
         items
-            .into_iter()
-            .map(|(_, _, at_unix_ns, what)| Item { at_unix_ns, source, what })
-            .filter(|item| {
-                item.at_unix_ns.is_none_or(|at| self.since_unix_ns.is_none_or(|since| at >= since))
+            .map(|(at, what)| {
+                let Some(at_unix_ns) = at.map(|at| at.map(|at| at.unix_ns)) else {
+                    // Nothing was read after it.
+                    let last = Some(i128::MAX);
+                    return Item { at_unix_ns: last, place: last, source, what };
+                };
+                self.place = at_unix_ns.max(self.place);
+                Item { at_unix_ns, place: self.place, source, what }
             })
             .collect()
     }
@@ -179,6 +189,15 @@ impl Following {
     /// Node and process, in the form in which they can be asked for.
     fn title(&self) -> String {
         format!("{} ({})", clean(&self.node), self.pid)
+    }
+}
+
+/// Whether what happened `at` is asked for by `since`, as it was asked at its time.
+fn is_asked_for(since: Option<&(Since, Moment)>, at: &Moment) -> bool {
+    match since {
+        None => true,
+        Some((Since::At(unix_ns), _)) => at.unix_ns >= *unix_ns,
+        Some((Since::Ago(age), asked)) => asked.since(at).is_none_or(|since| since <= *age),
     }
 }
 
@@ -217,7 +236,7 @@ pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
         }
         items.retain(|item| is_wanted(item, &args.topic));
         // Each node's are in order already, and stay so.
-        items.sort_by_key(|item| item.at_unix_ns);
+        items.sort_by_key(|item| item.place);
         if is_first {
             leave_newest(&mut items, args.lines.or(args.since.is_none().then_some(LINES)));
         }
@@ -252,11 +271,11 @@ pub fn tail(place: &Place, args: cli::Tail) -> Result<(), Failure> {
 /// node it happened in.
 fn due(held: &mut Vec<Item>, found: Vec<Item>) -> Vec<Item> {
     let mut due = std::mem::take(held);
-    let last = due.iter().map(|item| item.at_unix_ns).max();
+    let last = due.iter().map(|item| item.place).max();
     let (before, after): (Vec<_>, _) =
-        found.into_iter().partition(|item| last.is_some_and(|last| item.at_unix_ns <= last));
+        found.into_iter().partition(|item| last.is_some_and(|last| item.place <= last));
     due.extend(before);
-    due.sort_by_key(|item| item.at_unix_ns);
+    due.sort_by_key(|item| item.place);
     *held = after;
     due
 }
@@ -306,12 +325,12 @@ impl Source {
         }
         let chosen = attach(place, who)?;
         let region = chosen.region;
-        let created = region.identity().header.created_unix_ns;
+        let created = region.identity().birth();
         if let Some(taken) = region.dumped() {
             let state = taken.liveness.verdict.word();
             note(&format!("this is a dump of a {state} node, taken at {}", rfc3339(taken.unix_ns)));
         } else if let Verdict::Wedged(_) = chosen.liveness.verdict {
-            note(&format!("the node is {}", chosen.liveness.verdict));
+            note(&format!("the node is {}", chosen.liveness));
         }
         let who = Who::Node(region.identity().node.clone().into());
         let following = Following::new(region, args.since, false)?;
@@ -339,9 +358,9 @@ impl Source {
         let waiting = if args.retry { "; waiting for its successor" } else { "" };
         let title = following.title();
         let (state, why, failure) = match &following.end {
-            Some(End::Ended(verdict)) => {
-                note(&format!("{title} has ended: {verdict}{waiting}"));
-                (verdict.word(), verdict.why().map(str::to_owned), None)
+            Some(End::Ended(liveness)) => {
+                note(&format!("{title} has ended: {liveness}{waiting}"));
+                (liveness.verdict.word(), liveness.why(), None)
             }
             Some(End::Failed(error)) => {
                 note(&format!("{title}: {error}{waiting}"));
@@ -370,7 +389,7 @@ impl Source {
         let search = search(place);
         let meant = self.file.clone().map(Who::File).into_iter().chain([self.who.clone()]);
         let Some(glance) = search.successor(meant, self.last, followed) else { return };
-        let created = glance.identity.header.created_unix_ns;
+        let created = glance.identity.birth();
         let Ok(region) = glance.open(search.max_bytes) else { return };
         let Ok(following) = Following::new(region, None, true) else { return };
         note(&format!("following {}", following.title()));
@@ -429,13 +448,14 @@ impl Form {
         if items.is_empty() {
             return Ok(());
         }
-        to_stdout(|out| {
+        let write = |out: &mut Out<'_>| {
             for item in items {
                 let Some(from) = &sources[item.source].following else { continue };
                 if self.json { json(out, item, from)? } else { self.text(out, item, from)? }
             }
             Ok(())
-        })
+        };
+        if self.json { to_stdout(write) } else { to_people(write) }
     }
 
     fn text(&self, out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
@@ -557,6 +577,7 @@ mod tests {
         let loss = Loss { lane: 0, lapped: 0, abandoned: 0, unreadable: 0, after: None, before: None };
         Item {
             at_unix_ns: Some(at_unix_ns),
+            place: Some(at_unix_ns),
             source,
             what: What::Lost(Lost { loss, after: None, before: None }),
         }

@@ -15,37 +15,37 @@ pub mod draw;
 pub mod history;
 pub mod keys;
 pub mod sheet;
+pub mod terminal;
 pub mod view;
 
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{Glance, stop_on_signals, stopped, suspend};
+use atomscope::attach::{Glance, is_hung_up, stop_on_signals, stopped, suspend};
 use atomscope::find::FindError;
 use crossterm::event::{self, Event as Input, KeyEventKind};
-use crossterm::execute;
-use crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
-use ratatui::DefaultTerminal;
-use ratatui::layout::{Position, Rect};
 
 use self::app::{App, Do};
 use self::collect::{Collector, News, Order};
 use self::draw::{Theme, draw, grows_older};
+use self::terminal::Taken;
 use self::view::View;
 use crate::cli::{self, Place};
 use crate::commands::{meant, search};
-use crate::output::Failure;
+use crate::output::{Failure, is_stopped};
 use crate::table::Screen;
 
-/// How soon a signal, or a thread that has ended, is noticed.
+/// How soon a signal, a thread that has ended, or a terminal that has gone is noticed.
 const NOTICE: Duration = Duration::from_millis(100);
 /// News that wait at most; whoever has more waits.
 const MOST_NEWS: usize = 64;
@@ -80,7 +80,8 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
         app.say(note, false);
     }
     stop_on_signals();
-    let theme = Theme { colours: Screen::stdout().colours };
+    let screen = Screen::stdout();
+    let theme = Theme { colours: screen.colours, ascii: screen.ascii };
     let (news, heard) = sync_channel(MOST_NEWS);
     let (orders, taken) = channel();
     let is_waiting = Arc::new(AtomicBool::new(false));
@@ -92,26 +93,23 @@ pub fn top(place: &Place, args: cli::Top) -> Result<(), Failure> {
         interval: args.interval,
     };
     // The terminal first: it is given back by whatever panics from here on.
-    let terminal = ratatui::try_init().map_err(|error| {
-        // It may have been taken half.
-        let _ = ratatui::try_restore();
-        unusable(&error)
-    })?;
+    let terminal = match Taken::take() {
+        Ok(terminal) => terminal,
+        Err(error) => return gone(&error),
+    };
     if app.view == View::Nodes {
         let _ = orders.send(Order::Nodes(true));
     }
     let collecting = thread::Builder::new().name("collector".into()).spawn(move || collector.run(glance));
     let reading = thread::Builder::new().name("keys".into()).spawn(move || read_keys(&news));
-    let ended = match (collecting, reading) {
+    match (collecting, reading) {
         (Ok(collecting), Ok(_)) => {
             let is_collecting = || !collecting.is_finished();
-            Loop { app, theme, heard, orders, is_waiting, terminal }.run(&is_collecting)
+            let lists_actors = false;
+            Loop { app, theme, heard, orders, is_waiting, lists_actors, terminal }.run(&is_collecting)
         }
         (Err(error), _) | (_, Err(error)) => Err(unusable(&error)),
-    };
-    // A terminal that is gone need not be given back.
-    let _ = ratatui::try_restore();
-    ended
+    }
 }
 
 fn unusable(error: &io::Error) -> Failure {
@@ -120,12 +118,30 @@ fn unusable(error: &io::Error) -> Failure {
 
 /// Hands on what comes of the terminal, until there is nothing more.
 fn read_keys(news: &SyncSender<News>) {
-    while let Ok(input) = event::read() {
-        if news.send(News::Input(input)).is_err() {
-            return;
+    let input = input();
+    // Crossterm takes the end of input for input that is yet to come, and would look for it without a pause.
+    let is_there = || {
+        let input = input.as_ref().is_ok_and(|input| !is_hung_up(input.as_fd()));
+        input && !is_hung_up(io::stdout().as_fd())
+    };
+    while is_there() {
+        match event::poll(NOTICE).and_then(|is_some| is_some.then(event::read).transpose()) {
+            Ok(Some(input)) => {
+                if news.send(News::Input(input)).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => {}
+            Err(_) => break,
         }
     }
     let _ = news.send(News::NoInput);
+}
+
+/// What keys are read of.
+fn input() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned() } else { Ok(File::open("/dev/tty")?.into()) }
 }
 
 struct Loop {
@@ -134,7 +150,9 @@ struct Loop {
     heard: Receiver<News>,
     orders: Sender<Order>,
     is_waiting: Arc<AtomicBool>,
-    terminal: DefaultTerminal,
+    /// What the collector was told of that.
+    lists_actors: bool,
+    terminal: Taken,
 }
 
 /// Whether the screen is to be shown any longer.
@@ -148,6 +166,10 @@ impl Loop {
     fn run(mut self, is_collecting: &dyn Fn() -> bool) -> Result<(), Failure> {
         let mut drawn = None;
         loop {
+            if self.app.shows_actors() != self.lists_actors {
+                self.lists_actors = self.app.shows_actors();
+                let _ = self.orders.send(Order::Actors(self.lists_actors));
+            }
             if drawn.is_none_or(|drawn| grows_older(&self.app, drawn)) {
                 if let Err(error) = self.draw() {
                     return gone(&error);
@@ -200,7 +222,7 @@ impl Loop {
                         Do::Order(order) => _ = self.orders.send(order),
                         Do::Quit => return Go::Out,
                         Do::Suspend => self.suspend(),
-                        Do::Redraw => self.draw_anew(),
+                        Do::Redraw => self.terminal.draw_anew(),
                     }
                 }
                 // The next key may act on what this one has changed.
@@ -223,28 +245,17 @@ impl Loop {
 
     /// Gives the terminal back to the shell until it says to go on.
     fn suspend(&mut self) {
-        let _ = ratatui::try_restore();
-        suspend();
-        // Here it was told to go on.
-        let _ = enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen));
-        self.draw_anew();
+        // Of a terminal that is gone meanwhile the next drawing tells.
+        let _ = self.terminal.lend(suspend);
         let _ = self.orders.send(Order::Now);
-    }
-
-    /// Has the next drawing draw everything. (Ratatui's own `clear` asks where the cursor is; the answer would come to the
-    /// thread that waits for keys.)
-    fn draw_anew(&mut self) {
-        if let Ok(size) = self.terminal.size() {
-            let _ = self.terminal.resize(Rect::from((Position::ORIGIN, size)));
-        }
     }
 }
 
-/// A terminal that is gone is no failure, as a reader that has gone is none.
+/// A terminal that is gone is no failure, as a reader that has gone is none, nor is a signal.
 fn gone(error: &io::Error) -> Result<(), Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
-        _ if error.raw_os_error() == Some(libc::EIO) => Ok(()),
+        _ if error.raw_os_error() == Some(libc::EIO) || is_stopped(error) => Ok(()),
         _ => Err(unusable(error)),
     }
 }

@@ -117,9 +117,8 @@ impl Usage {
         };
         let used = (1..map.counters.count)
             .filter(|lane| counts(*lane) || lane_events.get(*lane).is_some_and(|events| *events > 0));
-        let actors = &snapshot.actors;
-        let held =
-            (actors.len() as u64).saturating_add(actors.unreadable).saturating_add(actors.waiting_stops);
+        let tally = snapshot.tally.unwrap_or_else(|| reader.census().tally);
+        let held = tally.listed.saturating_add(tally.unreadable).saturating_add(tally.waiting_stops);
         let instances = &snapshot.subsystems.instances;
         let letters = map.dead_letters.count.saturating_sub(1) as u64;
         let of = |metric| reader.builtin(metric);

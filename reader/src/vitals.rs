@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::attach::Region;
 use crate::liveness::Liveness;
-use crate::process::{Stat, stat_fields};
+use crate::process::{Start, Stat, stat_fields};
 
 /// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -41,28 +41,29 @@ impl Vitals {
         if region.dumped().is_some() || !liveness.verdict.is_alive() {
             return None;
         }
-        Self::of_process(u32::try_from(region.pid()).ok()?, region.identity().header.process_start_ticks)
+        let start = Start::of(&region.identity().header, &region.identity().time);
+        Self::of_process(u32::try_from(region.pid()).ok()?, start)
     }
 
     /// Of this very process.
     pub fn own() -> Option<Self> {
         let pid = std::process::id();
-        Self::of_process(pid, Stat::of(pid).ok()?.start_ticks)
+        Self::of_process(pid, Start::at(Stat::of(pid).ok()?.start_ticks))
     }
 
     /// Of the process of this number, if it started then: another one may have its number by now.
-    fn of_process(pid: u32, start_ticks: u64) -> Option<Self> {
+    fn of_process(pid: u32, start: Start) -> Option<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let status = fs::read(format!("/proc/{pid}/status")).ok()?;
         let limits = fs::read(format!("/proc/{pid}/limits")).unwrap_or_default();
-        let vitals = Self::parse(&stat, &status, start_ticks)?;
+        let vitals = Self::parse(&stat, &status, start)?;
         Some(Self { open_files: open_files(pid), open_files_limit: files_limit(&limits), ..vitals })
     }
 
-    fn parse(stat: &[u8], status: &[u8], start_ticks: u64) -> Option<Self> {
+    fn parse(stat: &[u8], status: &[u8], start: Start) -> Option<Self> {
         let fields = stat_fields(stat)?;
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        if field(22)? != start_ticks {
+        if !start.is(field(22)?) {
             return None;
         }
         let status = String::from_utf8_lossy(status);
@@ -118,12 +119,12 @@ mod tests {
     #[test]
     fn fields_are_those_of_the_manual_whatever_the_name_holds() {
         let status = b"Name:\ta\nVmPeak:\t9 kB\nVmHWM:\t    300 kB\nVmRSS:\t    200 kB\nThreads:\t9\n";
-        let vitals = Vitals::parse(STAT, status, 7777).unwrap();
+        let vitals = Vitals::parse(STAT, status, Start::at(7777)).unwrap();
         assert_eq!((vitals.cpu_user_s, vitals.cpu_system_s, vitals.threads), (2.5, 0.3, 9));
         assert_eq!((vitals.memory_bytes, vitals.memory_peak_bytes), (200 << 10, 300 << 10));
-        assert_eq!(Vitals::parse(STAT, status, 7778), None, "another process has the number now");
-        assert_eq!(Vitals::parse(STAT, b"Name:\tkthread\n", 7777), None);
-        assert_eq!(Vitals::parse(b"42 (a", status, 7777), None);
+        assert_eq!(Vitals::parse(STAT, status, Start::at(7778)), None, "another process has the number now");
+        assert_eq!(Vitals::parse(STAT, b"Name:\tkthread\n", Start::at(7777)), None);
+        assert_eq!(Vitals::parse(b"42 (a", status, Start::at(7777)), None);
     }
 
     #[test]
@@ -140,6 +141,6 @@ mod tests {
         assert!(vitals.memory_bytes > 0 && vitals.memory_bytes <= vitals.memory_peak_bytes, "{vitals:?}");
         assert!(vitals.threads >= 1 && vitals.open_files.is_some_and(|files| files >= 3), "{vitals:?}");
         let pid = std::process::id();
-        assert_eq!(Vitals::of_process(pid, Stat::of(pid).unwrap().start_ticks + 1), None);
+        assert_eq!(Vitals::of_process(pid, Start::at(Stat::of(pid).unwrap().start_ticks + 1)), None);
     }
 }

@@ -373,7 +373,7 @@ mod changed {
             if cut {
                 lock.file.set_len(0).unwrap();
             }
-            drop(lock);
+            drop((node, lock));
             assert_eq!(tail.json()["kind"], "ended");
             assert_eq!(tail.json()["path"], "of the next");
             tail.signal("-INT");
@@ -430,6 +430,156 @@ mod written {
         for _ in 0..2 {
             place.run(["dump", "n", "--format", "raw", "-o", raw.to_str().unwrap()]).ok();
         }
+    }
+
+    /// What a file holds after `before`, as JSON.
+    #[track_caller]
+    fn after(file: &Path, before: &str) -> Value {
+        let text = fs::read_to_string(file).unwrap();
+        let rest = text.strip_prefix(before).unwrap_or_else(|| panic!("what stood there is gone: {text:?}"));
+        crate::fixture::strict(rest)
+    }
+
+    /// The file behind it was replaced, and what stood in it lost.
+    #[test]
+    fn what_is_open_already_is_gone_on_with_and_keeps_what_stood_there() {
+        let place = Place::new();
+        let _lock = Node::new("n").live(&place);
+        let log = place.join("log");
+        let opened = || {
+            write(&log, b"before\n");
+            File::options().append(true).open(&log).unwrap()
+        };
+        for path in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1"] {
+            let mut command = place.command(["dump", "n", "-o", path]);
+            command.stdout(opened());
+            Ran::of(command).ok();
+            assert_eq!(after(&log, "before\n")["node"], "n", "{path}");
+        }
+        let in_shell = |script: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script, env!("CARGO_BIN_EXE_atomscope"), log.to_str().unwrap()]);
+            shell.env("ATOMSCOPE_DIR", place.path()).stdin(Stdio::null());
+            Ran::of(shell)
+        };
+        opened();
+        in_shell("exec 3>>\"$1\"; exec \"$0\" dump n -o /dev/fd/3").ok();
+        assert_eq!(after(&log, "before\n")["node"], "n");
+        // It goes on at the place where the others are.
+        in_shell("(echo before; \"$0\" dump n -o /dev/stdout; echo behind) >\"$1\"").ok();
+        let text = fs::read_to_string(&log).unwrap();
+        assert!(text.starts_with("before\n{") && text.ends_with("}\nbehind\n"), "{text}");
+        // What another process has open is added to.
+        let file = opened();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
+        place.run(["dump", "n", "-o", &path]).ok();
+        assert_eq!(after(&log, "before\n")["node"], "n");
+    }
+
+    #[test]
+    fn a_descriptor_that_was_not_handed_over_is_none_and_a_region_is_none_to_write_to() {
+        let place = Place::new();
+        let lock = Node::new("n").live(&place);
+        // The program has files of its own open by then.
+        for number in 3..10 {
+            let stderr = place.run(["dump", "n", "-o", &format!("/dev/fd/{number}")]).failed(1);
+            assert!(stderr.contains("Bad file descriptor"), "{stderr}");
+        }
+        let bytes = fs::read(&lock.path).unwrap();
+        let mut command = place.command(["dump", "n", "-o", "/dev/stdout"]);
+        command.stdout(File::options().append(true).open(&lock.path).unwrap());
+        let ran = Ran::of(command);
+        assert!(ran.code == Some(1) && ran.stderr.contains("it is the region that is being read"), "{ran:?}");
+        assert!(fs::read(&lock.path).unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_link_stays_and_what_it_leads_to_is_replaced_or_made() {
+        let place = Place::new();
+        let _lock = Node::new("n").live(&place);
+        let (folder, link) = (place.join("folder"), place.join("link"));
+        fs::create_dir(&folder).unwrap();
+        symlink("folder/further", &link).unwrap();
+        symlink("target.json", folder.join("further")).unwrap();
+        for _ in 0..2 {
+            place.run(["dump", "n", "-o", link.to_str().unwrap()]).ok();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(after(&folder.join("target.json"), "")["node"], "n");
+        }
+        let round = place.join("round");
+        symlink("round", &round).unwrap();
+        let stderr = place.run(["dump", "n", "-o", round.to_str().unwrap()]).failed(1);
+        assert!(stderr.contains("symbolic links"), "{stderr}");
+    }
+
+    #[test]
+    fn what_the_system_says_is_told_in_words() {
+        let place = Place::new();
+        let _lock = Node::new("n").live(&place);
+        for (arguments, words) in [
+            (&["dump", "n", "-o", "/no/such/folder"][..], "No such file or directory (os error 2)"),
+            (&["dump", "n", "-o", "/dev/full"], "No space left on device (os error 28)"),
+            (&["--dir", "/no/such", "ps"], "No such file or directory (os error 2)"),
+            (&["man", "--out", "/dev/null/x"], "Not a directory (os error 20)"),
+        ] {
+            let stderr = place.run(arguments).failed(1);
+            assert!(stderr.contains(words), "{stderr}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_as_it_stands() {
+        let place = Place::new();
+        let _lock = Node::new("n").live(&place);
+        let pipe = place.join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut command = place.command(["dump", "n", "-o", pipe.to_str().unwrap()]);
+        let mut child = command.spawn().unwrap();
+        let text = fs::read_to_string(&pipe).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(crate::fixture::strict(&text)["node"], "n");
+        assert!(std::os::unix::fs::FileTypeExt::is_fifo(&fs::metadata(&pipe).unwrap().file_type()));
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_file_that_nothing_can_take_the_place_of_is_written_in_place() {
+        let place = Place::new();
+        let node = Node::new("n");
+        let region = node.dead(&place);
+        let out = place.join("out.json");
+        // Mounted by itself, as a container has it.
+        write(&out, b"something longer than nothing");
+        let script = "mount --bind \"$1\" \"$1\" && exec \"$0\" dump \"$2\" -o \"$1\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_atomscope")]).args([&out, &region]);
+        let ran = Ran::of(command);
+        assert!(ran.stderr.contains("is written in place"), "{ran:?}");
+        ran.ok();
+        assert_eq!(after(&out, "")["node"], "n");
+        // In a folder that may not be written, as a file that may.
+        let (folder, program) = (place.join("folder"), place.join("atomscope"));
+        fs::copy(env!("CARGO_BIN_EXE_atomscope"), &program).unwrap();
+        fs::create_dir(&folder).unwrap();
+        let (out, raw) = (folder.join("out.json"), place.join("n.raw"));
+        place.run(["dump", "n", "--format", "raw", "-o", raw.to_str().unwrap()]).ok();
+        write(&out, b"something");
+        chown(&out, Some(OWNER), Some(OWNER)).unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&raw, fs::Permissions::from_mode(0o644)).unwrap();
+        let dump = |out: &Path| {
+            let mut command = Command::new(&program);
+            command.args(["dump".as_ref(), raw.as_os_str(), "-o".as_ref(), out.as_os_str()]);
+            command.uid(OWNER).gid(OWNER);
+            Ran::of(command)
+        };
+        let ran = dump(&out);
+        assert!(ran.stderr.contains("is written in place"), "{ran:?}");
+        ran.ok();
+        assert_eq!(after(&out, "")["node"], "n");
+        // A new one cannot be made there, and that is said.
+        let stderr = dump(&folder.join("new.json")).failed(1);
+        assert!(stderr.contains("name a file in a directory that you may write"), "{stderr}");
     }
 
     #[test]
@@ -489,5 +639,76 @@ mod written {
         let row = place.run(["stat", path.to_str().unwrap(), "--json"]).json();
         assert_eq!((&row["interval_s"], &row["spawned_per_s"]), (&json!(10.0), &json!(10.0)));
         assert_eq!(place.run(["show", "--json"]).json()["uptime_s"], 10.0);
+    }
+}
+
+mod frozen {
+    use super::*;
+
+    /// A control group with a process in it, both of which are gone when this is dropped.
+    struct Group {
+        path: std::path::PathBuf,
+        /// What thaws it.
+        thaw: (&'static str, &'static str),
+        child: std::process::Child,
+    }
+
+    impl Group {
+        /// Below `root`; `None`, and says why, where the kernel or this container has none that can be frozen.
+        fn new(root: &str, thaw: (&'static str, &'static str)) -> Option<Self> {
+            let path = Path::new(root).join(format!("atomscope-test-{}", std::process::id()));
+            if let Err(error) = fs::create_dir(&path) {
+                eprintln!("skipped: no control group can be made in {root}: {error}");
+                return None;
+            }
+            let child = Command::new("sleep").arg("600").spawn().unwrap();
+            let group = Self { path, thaw, child };
+            if !group.path.join(thaw.0).exists() {
+                eprintln!("skipped: control groups in {root} cannot be frozen");
+                return None;
+            }
+            fs::write(group.path.join("cgroup.procs"), group.child.id().to_string()).unwrap();
+            Some(group)
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            // Who is frozen does not die of version 1.
+            let _ = fs::write(self.path.join(self.thaw.0), self.thaw.1);
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+
+    /// It was told to have a thread that does not beat any more, and that the machine might be overloaded.
+    #[test]
+    #[ignore = "needs root"]
+    fn a_node_in_a_frozen_control_group_is_wedged_for_that_reason() {
+        for (root, file, freeze, thaw) in [
+            ("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"),
+            ("/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"),
+            ("/sys/fs/cgroup", "cgroup.freeze", "1", "0"),
+        ] {
+            let Some(group) = Group::new(root, (file, thaw)) else { continue };
+            let place = Place::new();
+            let pid = group.child.id();
+            let start = atomscope::process::Stat::of(pid).unwrap().start_ticks;
+            let node = Node::with("n", |record| {
+                (record.pid, record.process_start_ticks) = (pid.into(), start);
+            });
+            node.beat(9 * SECOND);
+            let lock = Locked::new(node.dead(&place));
+            assert_eq!(row(&place, &lock.path)["why"], "the probe's thread does not beat any more");
+            fs::write(group.path.join(file), freeze).unwrap();
+            let deadline = std::time::Instant::now() + 60 * SECOND;
+            while row(&place, &lock.path)["why"] != "its control group (cgroup) is frozen" {
+                assert!(std::time::Instant::now() < deadline, "{root}: {}", row(&place, &lock.path));
+            }
+            assert_eq!(row(&place, &lock.path)["state"], "wedged");
+            let advice = place.run(["doctor", "n"]).ok();
+            assert!(advice.contains(group.path.to_str().unwrap()), "{advice}");
+        }
     }
 }

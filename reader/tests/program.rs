@@ -501,7 +501,7 @@ mod dumps {
         let about = ours.as_object_mut().unwrap().remove("atomscope").unwrap();
         assert_eq!(ours, serde_json::to_value(&theirs).unwrap());
         assert_eq!((&about["state"], &about["liveness"]), (&json!("live"), &json!("lock")));
-        assert_eq!((&about["layout_version"], &about["redacted"]), (&json!("1.1"), &json!(false)));
+        assert_eq!((&about["layout_version"], &about["redacted"]), (&json!("1.2"), &json!(false)));
         assert_eq!((&about["totals"]["live"], &about["drift"]), (&json!(3), &json!(0)));
         assert_eq!(about["dead_letters"], json!({"total": 1, "lapped": 0, "abandoned": 0, "unreadable": 0}));
         let spawned =
@@ -1044,7 +1044,7 @@ mod help {
     #[test]
     fn the_version_tells_the_layout_too() {
         let stdout = program(["--version"]).output().unwrap().stdout;
-        assert!(String::from_utf8(stdout).unwrap().contains("(reads layout 1.x, knows it up to 1.1)"));
+        assert!(String::from_utf8(stdout).unwrap().contains("(reads layout 1.x, knows it up to 1.2)"));
     }
 
     #[test]

@@ -39,6 +39,7 @@ READY = 1 << 63
 CUT_MARK = "…#"
 CUT_BYTES = 36
 POLL_INTERVAL = 68
+EARLY_STOPS, EARLY_STOPS_DONE = 4, 5
 
 FREE, BUSY, PLUS, MINUS = 0, 1, 2, 3
 STARTING, RUNNING, STOPPING, CLOSED = 1, 2, 3, 4
@@ -51,11 +52,30 @@ VERDICTS = {
     3: ("wedged", "its process is stopped (SIGSTOP or a debugger)"),
     4: ("wedged", "the probe's thread does not beat any more"),
     5: ("wedged", "its async runtime is blocked"),
+    16: ("wedged", "its control group (cgroup) is frozen"),
     6: ("stopping", None),
     7: ("closed", None),
     8: ("crashed", "its process ended without closing the region"),
 }
 EVIDENCE = {1: "lock", 2: "process", 3: "heartbeat"}
+NOTES = [
+    ("runtime_dropped", "its async runtime was dropped"),
+    ("system_dropped", "its actor system was dropped"),
+    (
+        "spawn_hook_replaced",
+        "another spawn observer took the place of the probe's, so that actors come and go unseen",
+    ),
+    (
+        "dead_letter_hook_replaced",
+        "another dead-letter observer took the place of the probe's, so that dead letters go unseen",
+    ),
+    ("lock_lost", "lock lost: something in the process closed its descriptors"),
+    ("lock_free", "nobody holds its lock: it ended a moment ago, or lost the lock"),
+    ("no_actor_left", "no top-level actor left"),
+]
+RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT = 1, 2, 16, 32, 64
+CONDITIONS = 15
+FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
 # Of the sections: id, least count, least stride; those whose stride is exactly that.
 SECTIONS = {
@@ -76,6 +96,9 @@ LATER_SECTIONS = {
     "histograms": (12, 1, 1536),
     "journal writes": (13, 2, 256),
 }
+# That which came with 1.2.
+NEWEST_SECTIONS = {"sightings": (14, 2, 64)}
+ALL_SECTIONS = SECTIONS | LATER_SECTIONS | NEWEST_SECTIONS
 DENSE = ("actor control", "actor spill", "instance control")
 # Of the domains of instances: the name, and what each number is.
 DOMAINS = {
@@ -91,6 +114,43 @@ DOMAINS = {
     10: ("node_metrics", "value (float), samples (count), timestamp (level)"),
 }
 EVENT_SLOT_BYTES = 256
+# Of the attachments, by bit: the metrics and the numbers of instances that they count ("What is counted").
+ATTACHMENTS = [
+    ("cluster.changes", ""),
+    ("cluster.gossip_sent", ""),
+    ("cluster.gossip_received", ""),
+    ("cluster.downing_asked, cluster.downing_decisions", ""),
+    ("cluster.quorum_lost, cluster.quorum_regained", ""),
+    ("cluster.metric_samples", "node_metrics: value, samples, timestamp"),
+    ("", "each of shard_regions: shards"),
+    ("", "each of shard_regions: received; each of shards: received"),
+    ("sharding.messages", "each of shard_regions: messages, entities_started, uncounted_messages; each of shards: messages, entities, uncounted_messages"),
+    ("", "each of shard_regions: forwarded"),
+    ("sharding.allocations, sharding.rebalances, sharding.rebalanced_shards", ""),
+    ("", ""),
+    ("sharding.hand_offs_started, sharding.hand_offs_done", "shards: hand_off, remaining_entities"),
+    ("", "each of shard_regions: active_entities"),
+    ("", "shard_regions: passivated"),
+    ("", ""),
+    ("persistence.events, persistence.failures", "each of journals: events, writes, failures, replays, replayed_events, replay_failures, deletes, unlisted_events, rolled_up_ids, latency_histogram, given_up; persistence_ids: highest_sequence_nr, event_count"),
+    ("persistence.events", "journals: events, unlisted_events, rolled_up_ids; persistence_ids: highest_sequence_nr, event_count"),
+    ("persistence.snapshots_saved, persistence.snapshots_loaded, persistence.snapshot_failures", ""),
+    ("persistence.recovery_permits, persistence.recoveries_running", ""),
+    ("remote.errors, remote.quarantines", "associations: state, inbound_bytes, outbound_bytes, inbound_messages, outbound_messages, errors, available, quarantined, attempts"),
+    ("", "associations: state, inbound_bytes, outbound_bytes"),
+    ("", "associations: state"),
+    ("", "associations: inbound_bytes"),
+    ("", "associations: outbound_bytes"),
+    ("streams.started, streams.finished, streams.failed, streams.elements", "graphs: id; each of graphs: elements"),
+    ("streams.started, streams.finished, streams.failed", "graphs: id"),
+    ("streams.started, streams.finished", "graphs: id"),
+    ("", "keys: subscribers"),
+    ("ddata.updates, ddata.deletes", "each of keys: updates"),
+    ("ddata.updates", "each of keys: updates"),
+    ("ddata.deletes", ""),
+    ("leases.acquired, leases.denied, leases.lost", "leases: holder, acquired, denied, lost, released, held, renewed"),
+    ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks"),
+]
 
 
 class Refused(Exception):
@@ -99,6 +159,19 @@ class Refused(Exception):
 
 class Unreadable(Exception):
     """A record holds what no writer writes, or its writer was at work at each try."""
+
+
+def attachments():
+    """The bits that count each built-in metric; and each number of an instance: those of all, those of its own."""
+    metrics, numbers = collections.defaultdict(int), collections.defaultdict(lambda: [0, 0])
+    for bit, (of_metrics, of_instances) in enumerate(ATTACHMENTS):
+        for metric in filter(None, of_metrics.split(", ")):
+            metrics[metric] |= 1 << bit
+        for part in filter(None, of_instances.split("; ")):
+            domain, fields = part.split(": ")
+            for field in fields.split(", "):
+                numbers[domain.removeprefix("each of "), field][domain.startswith("each of ")] |= 1 << bit
+    return dict(metrics), numbers
 
 
 class Words:
@@ -172,8 +245,23 @@ def rfc3339(unix_ns):
     return f"{when:%Y-%m-%dT%H:%M:%S}.{ns:09}Z"
 
 
+class Sighted:
+    """Makes stamps times by a log of sightings; those after `until` have none yet."""
+
+    def __init__(self, sightings, until):
+        self.sightings, self.until = sorted(sightings, key=lambda sighting: sighting[0]), until
+
+    def unix_ns(self, stamp):
+        if self.until is not None and stamp > self.until:
+            return None
+        before = [sighting for sighting in self.sightings if sighting[0] <= stamp]
+        ticks, _, _, unix_ns, rate = before[-1] if before else self.sightings[0]
+        since = stamp - ticks
+        return abs(since * rate) // 2**40 * (1 if since >= 0 else -1) + unix_ns
+
+
 class Clock:
-    """Makes stamps times."""
+    """Makes stamps times by the clock record alone."""
 
     def __init__(self, record):
         self.first, self.first_mono, self.last, self.last_mono, self.offset = struct.unpack("<4Qq", record)
@@ -227,7 +315,9 @@ class Region:
             raise Refused("truncated")
         self.sections = self.directory()
         self.known_names = {}
-        self.clock = self.read_clock()
+        self.clock, self.clock_changes = self.read_clock(), None
+        self.time_record = struct.unpack("<Q2q2Q", words.copy(152, 40))
+        self.counting_metrics, self.counting_numbers = attachments()
 
     def directory(self):
         found, taken = {}, []
@@ -237,7 +327,7 @@ class Region:
             if offset < HEADER_BYTES or offset % 128 or stride == 0 or stride % 8 or end > self.region_bytes:
                 raise Refused(f"corrupt section {number}")
             taken.append((offset, end))
-            for name, (known, least, least_stride) in (SECTIONS | LATER_SECTIONS).items():
+            for name, (known, least, least_stride) in ALL_SECTIONS.items():
                 if number != known:
                     continue
                 exact = name in DENSE and stride != least_stride
@@ -249,7 +339,9 @@ class Region:
             raise Refused("sections overlap")
         if self.version[1] == 0:
             found = {name: Section(0, 0, 0) for name in LATER_SECTIONS} | found
-        if missing := (SECTIONS | LATER_SECTIONS).keys() - found.keys():
+        if self.version[1] < 2:
+            found = {name: Section(0, 0, 0) for name in NEWEST_SECTIONS} | found
+        if missing := ALL_SECTIONS.keys() - found.keys():
             raise Refused(f"missing sections {missing}")
         for table in ("actor", "instance"):
             if found[f"{table} slots"].count != found[f"{table} control"].count * 8:
@@ -264,15 +356,57 @@ class Region:
 
     def read_clock(self):
         try:
-            return Clock(self.words.seqlock_cell(512, 48))
+            record = Clock(self.words.seqlock_cell(512, 48))
         except Unreadable:
-            return None
+            record = None
+        sightings, is_whole = self.sightings()
+        if not sightings:
+            return record
+        until = None
+        if not is_whole:
+            until = record.last if record else max(sighting[0] for sighting in sightings)
+        return Sighted(sightings, until)
+
+    def sightings(self):
+        """All that can be read, and whether these are all that there are."""
+        log = self.sections["sightings"]
+        if log.count == 0:
+            return [], True
+        for attempt in range(TRIES):
+            before = self.words.load(log.offset)
+            if before & 1 == 0:
+                found = self.sightings_once(log)
+                if self.words.load(log.offset) == before:
+                    return found, True
+            pause(attempt)
+        return self.sightings_once(log), False
+
+    def sightings_once(self, log):
+        found = []
+        for row in range(1, min(self.words.load(log.offset + 8), log.count - 1) + 1):
+            offset = log.offset + row * log.stride
+            before = self.words.load(offset)
+            record = struct.unpack("<3QqQ16x", self.words.copy(offset + 8, 56))
+            if before & 1 == 0 and self.words.load(offset) == before and record[4]:
+                found.append(record)
+        return found
 
     def time(self, stamp):
-        return rfc3339(self.clock.unix_ns(stamp)) if self.clock else ""
+        """Of a record that was read before: so the clock is read anew."""
+        log = self.sections["sightings"]
+        if log.count and self.words.load(log.offset) != self.clock_changes:
+            self.clock_changes = self.words.load(log.offset)
+            self.clock = self.read_clock()
+        unix_ns = self.clock.unix_ns(stamp) if self.clock else None
+        return "" if unix_ns is None else rfc3339(unix_ns)
 
     def beat(self, offset):
         return self.words.load(offset), self.words.load(offset + 8)
+
+    def attached(self):
+        """Bits, or None where nothing is told of them."""
+        bits = self.words.load(144)
+        return bits if bits & READY else None
 
     # Counters, metrics, names.
 
@@ -285,7 +419,7 @@ class Region:
         return self.words.load(self.sections["counters"].offset + number * 8)
 
     def metrics(self):
-        section, all_metrics = self.sections["metrics"], []
+        section, all_metrics, attached = self.sections["metrics"], [], self.attached()
         for number in range(section.count):
             offset = section.offset + number * section.stride
             kinds = {READY | 1: "counter", READY | 2: "gauge", READY | 3: "histogram"}
@@ -303,6 +437,9 @@ class Region:
                 if not 1 <= value <= self.sections["histograms"].count:
                     continue
                 metric["value"], metric["histogram"] = self.histogram(value - 1)
+            counted_by = self.counting_metrics.get(name) if number < self.builtins else None
+            if metric["value"] == 0 and attached is not None and counted_by and not attached & counted_by:
+                metric["value"] = None
             all_metrics.append(metric)
         return all_metrics
 
@@ -329,7 +466,7 @@ class Region:
     # "Instances" and "Documents".
 
     def instances(self):
-        slots, entries, unreadable = self.sections["instance slots"], [], 0
+        slots, entries, unreadable, attached = self.sections["instance slots"], [], 0, self.attached()
         for index in range(slots.count):
             try:
                 held = self.slot(index, "instance", 384)
@@ -343,21 +480,25 @@ class Region:
                 if domain not in DOMAINS:
                     raise Unreadable
                 (name,) = take_texts(record[192:384], (name_bytes,))
-                numbers = struct.unpack_from("<16Q", record, 64)
-                entries.append((domain, key, owner, name, self.time(since), numbers))
+                numbers, (own,) = struct.unpack_from("<16Q", record, 64), struct.unpack_from("<Q", record, 56)
+                entries.append((domain, key, owner, name, self.time(since), numbers, own))
             except Unreadable:
                 unreadable += 1
-        names = {key: name for _, key, _, name, _, _ in entries}
+        names = {key: name for _, key, _, name, *_ in entries}
         told = []
         keys = {}
-        for domain, key, owner, name, since, numbers in entries:
+        for domain, key, owner, name, since, numbers, own in entries:
             entry = {"name": name}
             if owner in names:
                 entry["owner"] = names[owner]
             entry["since"] = since
             for field, number in zip(DOMAINS[domain][1].split(", "), numbers):
                 field, what = field.rstrip(")").split(" (")
-                if what == "name":
+                of_all, of_each = self.counting_numbers[DOMAINS[domain][0], field]
+                is_known = attached is None or number or attached & of_all or own & of_each
+                if not is_known:
+                    number = None
+                elif what == "name":
                     number = self.name(number) if 0 < number < 2**32 else ""
                 elif what == "float":
                     (number,) = struct.unpack("<d", struct.pack("<Q", number))
@@ -402,7 +543,9 @@ class Region:
                 rows.append([])
         started, finished = self.builtin(STREAMS_STARTED), self.builtin(STREAMS_FINISHED)
         associations = ("name", "state", "inbound_bytes", "outbound_bytes")
-        graphs = [{"id": g["id"], "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
+        # The incumbent's fields have no unknown.
+        plain = lambda value, name: ("" if name == "state" else 0) if value is None else value
+        graphs = [{"id": g["id"] or 0, "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
         ids = instances["persistence_ids"]
         journals = [
             {
@@ -410,8 +553,8 @@ class Region:
                 "persistence_ids": [
                     {
                         "persistence_id": entry["name"],
-                        "highest_sequence_nr": entry["highest_sequence_nr"],
-                        "event_count": entry["event_count"],
+                        "highest_sequence_nr": entry["highest_sequence_nr"] or 0,
+                        "event_count": entry["event_count"] or 0,
                     }
                     for entry in ids
                     if keys[id(entry)][1] == keys[id(journal)][0]
@@ -430,7 +573,7 @@ class Region:
             },
             "remote": {
                 "associations": [
-                    {"remote_address" if name == "name" else name: entry[name] for name in associations}
+                    {"remote_address" if name == "name" else name: plain(entry[name], name) for name in associations}
                     for entry in instances["associations"]
                 ]
             },
@@ -494,7 +637,7 @@ class Region:
             "live": max(max(spawned - stopped, 0) - replaced, 0),
             "foreign": foreign,
             "untracked": max(max(untracked_spawns - untracked_stops, 0) - matched, 0),
-            "inexact": untracked_spawns > 0 or untracked_stops > 0,
+            "inexact": untracked_spawns > 0 or untracked_stops > 0 or self.builtin(69) > 0,
         }
 
     # "Reading the table".
@@ -1011,24 +1154,79 @@ def process_of(region):
             fields = file.read().rsplit(b")", 1)[1].split()
     except OSError:
         return None
-    return fields[0].decode() if int(fields[19]) == region.start_ticks else None
+    ahead = told_ahead(region)
+    ticks, slack = region.start_ticks, 0
+    if ahead is not None:
+        ticks, slack = ticks - ahead[1] // 10_000_000, 1 if ahead[1] % 10_000_000 else 0
+    return fields[0].decode() if abs(int(fields[19]) - ticks) <= slack else None
 
 
-def judge(region, lock, process, same_boot, state):
-    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+def told_ahead(region):
+    """How far the node's clocks are ahead of this program's, if it says in which time namespace it is."""
+    namespace, mono_offset, boot_offset = region.time_record[:3]
+    try:
+        with open("/proc/self/timens_offsets", encoding="ascii") as file:
+            own = {name: int(s) * 10**9 + int(ns) for name, s, ns in map(str.split, file)}
+    except OSError:
+        return None
+    return (mono_offset - own["monotonic"], boot_offset - own["boottime"]) if namespace else None
+
+
+def monotonic_ahead(region):
+    """The same of the monotonic clock, by its process where that says more; None if it is not known."""
+    ahead = told_ahead(region)
+    if ahead is not None:
+        return ahead[0]
+    try:
+        own = os.stat("/proc/self/ns/time").st_ino
+    except FileNotFoundError:
+        return 0
+    try:
+        is_seen = region.pid_namespace == os.stat("/proc/self/ns/pid").st_ino
+        return 0 if is_seen and os.stat(f"/proc/{region.pid}/ns/time").st_ino == own else None
+    except OSError:
+        return None
+
+
+def has_mapped(region, descriptor):
+    """Whether the node's process has the file mapped, or may have."""
+    file = os.fstat(descriptor)
+    try:
+        with open(f"/proc/{region.pid}/maps", encoding="utf-8", errors="replace") as maps:
+            mapped = [line.split() for line in maps]
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return any(fields[1][1] == "w" and fields[1][3] == "s" and int(fields[4]) == file.st_ino for fields in mapped)
+
+
+def judge(region, lock, process, same_boot, state, is_mapped):
+    ahead = monotonic_ahead(region)
+    now = None if ahead is None else time.clock_gettime_ns(time.CLOCK_MONOTONIC) + ahead
 
     def age(offset):
         count, mono_ns = region.beat(offset)
-        known = count > 0 and (lock is True or same_boot is not False)
+        known = now is not None and count > 0 and (lock is True or is_mapped or same_boot is not False)
         return max(now - mono_ns, 0) if known else None
 
     process_age, runtime_age = age(256), age(384)
-    if lock is not None:
+    beats, beaten = region.beat(256)
+    conditions = region.words.load(136) & CONDITIONS
+    notes = conditions
+    if lock is False and is_mapped:
+        lives, evidence = True, 2
+        notes |= LOCK_LOST
+    elif lock is False and process == "unseen" and same_boot and beats and 0 <= now - beaten <= STALE_NS:
+        lives, evidence = True, 3
+        notes |= LOCK_FREE
+    elif lock is not None:
         lives, evidence = lock, 1
     elif process != "unseen":
         lives, evidence = process is not None and process not in "ZX", 2
     else:
-        lives = same_boot is not False and process_age is not None and process_age <= STALE_NS
+        is_fresh = now is None or process_age is not None and process_age <= STALE_NS
+        lives = same_boot is not False and is_fresh
         evidence = 3
     if state == CLOSED:
         verdict = 7
@@ -1040,13 +1238,21 @@ def judge(region, lock, process, same_boot, state):
         verdict = 4
     elif state == STARTING:
         verdict = 1
-    elif state == STOPPING:
+    elif state == STOPPING or conditions & RUNTIME_DROPPED:
         verdict = 6
     elif runtime_age is not None and runtime_age > STALE_NS:
         verdict = 5
     else:
         verdict = 2
-    return verdict, evidence, process_age, runtime_age
+    if verdict == 7:
+        notes &= ~(RUNTIME_DROPPED | SYSTEM_DROPPED | LOCK_LOST | LOCK_FREE)
+    totals = region.totals()
+    is_certain = totals["foreign"] == 0 and not totals["inexact"]
+    is_certain = is_certain and region.builtin(EARLY_STOPS) == region.builtin(EARLY_STOPS_DONE)
+    is_bare = totals["spawned"] > 0 and totals["live"] == 0 and is_certain
+    if verdict == 2 and state == RUNNING and is_bare and not conditions & SYSTEM_DROPPED:
+        notes |= NO_ACTOR_LEFT
+    return verdict, notes, evidence, process_age, runtime_age
 
 
 def liveness(region, descriptor):
@@ -1059,8 +1265,12 @@ def liveness(region, descriptor):
                 same_boot = bytes.fromhex(file.read().strip().replace("-", "")) == region.boot_id
         except OSError:
             pass
-    process = process_of(region) if lock is not False else "unseen"
-    return judge(region, lock, process, same_boot, state)
+    process = process_of(region)
+    is_there = process not in (None, "unseen", "Z", "X")
+    is_mapped = lock is False and is_there and has_mapped(region, descriptor)
+    if process == "unseen" and os.stat("/proc/self/ns/pid").st_ino == FIRST_PID_NAMESPACE and lock is False:
+        process = None
+    return judge(region, lock, process, same_boot, state, is_mapped)
 
 
 class Source:
@@ -1069,7 +1279,7 @@ class Source:
     def __init__(self, path):
         self.file = open(path, "rb")
         size = os.fstat(self.file.fileno()).st_size
-        start = self.file.read(88)
+        start = self.file.read(96)
         self.raw = start[:8] == b"ATOMSRAW"
         if self.raw:
             (
@@ -1082,12 +1292,13 @@ class Source:
                 evidence,
                 *ages,
                 self.flags,
-            ) = struct.unpack("<10Q", start[8:])
+                notes,
+            ) = struct.unpack("<11Q", start[8:])
             if version >> 32 != 1 or header_bytes != HEADER_BYTES or region_bytes + HEADER_BYTES > size:
                 raise Refused("corrupt or incompatible dump")
             if verdict not in VERDICTS or evidence not in EVIDENCE:
                 raise Refused("corrupt dump")
-            self.liveness = (verdict, evidence, *(None if age == NEVER else age for age in ages))
+            self.liveness = (verdict, notes, evidence, *(None if age == NEVER else age for age in ages))
             self.file.seek(HEADER_BYTES)
             self.region = Region(Words(self.file.read(region_bytes), 0, region_bytes))
         else:
@@ -1105,8 +1316,10 @@ class Source:
         recent, letters = region.dead_letters()
         subsystems, more = region.subsystems()
         generated_at = rfc3339(self.taken_unix_ns if self.raw else time.time_ns())
-        verdict, evidence, process_age, runtime_age = self.liveness
+        verdict, notes, evidence, process_age, runtime_age = self.liveness
         state, why = VERDICTS[verdict]
+        notes = [note for bit, note in enumerate(NOTES) if notes >> bit & 1]
+        why = "; ".join([why] * (why is not None) + [text for _, text in notes]) or None
         (polls, polled), (_, beaten) = region.beat(1792), region.beat(256)
         poll_age, is_stuck = None, False
         if polls and process_age is not None:
@@ -1119,6 +1332,7 @@ class Source:
         about = {
             "state": state,
             "why": why,
+            "conditions": [name for name, _ in notes],
             "liveness": EVIDENCE[evidence],
             "pid": self.pid,
             "uid": region.uid,

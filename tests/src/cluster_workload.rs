@@ -68,8 +68,9 @@ impl Cluster {
             nodes.push(Node { address: own, daemon, _transport: transport });
         }
         let downing = telemetry.cluster.wrap_downing(KeepMajorityStrategy);
-        let resolver =
-            SbrRuntime::new(downing, Duration::ZERO).with_observer(telemetry.cluster.quorum_observer(None));
+        let resolver = SbrRuntime::new(downing, Duration::ZERO);
+        #[cfg(feature = "quorum")]
+        let resolver = resolver.with_observer(telemetry.cluster.quorum_observer(None));
         let cluster = Self { telemetry: telemetry.clone(), nodes, reachability, resolver };
         let (daemon, reachability) =
             (Arc::downgrade(&cluster.watched().daemon), cluster.reachability.clone());

@@ -4,10 +4,11 @@
 //! Works on whatever journal and snapshot store it is given, wrapped or not, and tells what it did: by that a test knows
 //! the truth.
 
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -115,6 +116,18 @@ pub async fn run<J: Journal, S: SnapshotStore>(
     tokio::select! {
         () = visits => {}
         () = stop => {}
+    }
+}
+
+/// Deletes what no account is recovered from any more: of each, all events and snapshots but those of the newest `keep`
+/// events, which must be more than there are between two snapshots.
+pub async fn forget<J: Journal, S: SnapshotStore>(bank: &Bank<J, S>, accounts: u64, keep: u64) {
+    for id in (0..accounts).map(|number| format!("account-{number}")) {
+        let highest = bank.journal.highest_sequence_nr(&id, 0).await.unwrap_or(0);
+        if let Some(old) = highest.checked_sub(keep).filter(|old| *old > 0) {
+            drop(bank.journal.delete_messages_to(&id, old).await);
+            bank.snapshots.delete(&id, old).await;
+        }
     }
 }
 
@@ -235,6 +248,82 @@ impl<J: Journal, S: SnapshotStore> Actor for Account<J, S> {
     }
 }
 
+/// A journal in memory that lets go of what is deleted, so that a node may run for days. Atomr's own only marks it.
+#[derive(Debug, Default)]
+pub struct ShortJournal {
+    streams: Mutex<HashMap<String, Stream>>,
+}
+
+/// The events of one persistence id that are left.
+#[derive(Debug, Default)]
+struct Stream {
+    highest: u64,
+    events: VecDeque<PersistentRepr>,
+}
+
+impl ShortJournal {
+    /// Without an event.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Events that it holds, of all persistence ids.
+    pub fn held(&self) -> usize {
+        self.with(|streams| streams.values().map(|stream| stream.events.len()).sum())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<String, Stream>) -> T) -> T {
+        work(&mut self.streams.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Journal for ShortJournal {
+    async fn write_messages(&self, messages: Vec<PersistentRepr>) -> Result<(), JournalError> {
+        self.with(|streams| {
+            for message in messages {
+                let stream = streams.entry(message.persistence_id.clone()).or_default();
+                let (expected, got) = (stream.highest + 1, message.sequence_nr);
+                if got != expected {
+                    return Err(JournalError::SequenceOutOfOrder { expected, got });
+                }
+                stream.highest = got;
+                stream.events.push_back(message);
+            }
+            Ok(())
+        })
+    }
+
+    async fn delete_messages_to(&self, id: &str, to_sequence_nr: u64) -> Result<(), JournalError> {
+        self.with(|streams| {
+            if let Some(stream) = streams.get_mut(id) {
+                stream.events.retain(|event| event.sequence_nr > to_sequence_nr);
+                stream.events.shrink_to(2 * stream.events.len());
+            }
+        });
+        Ok(())
+    }
+
+    async fn replay_messages(
+        &self,
+        id: &str,
+        from_sequence_nr: u64,
+        to_sequence_nr: u64,
+        max: u64,
+    ) -> Result<Vec<PersistentRepr>, JournalError> {
+        let wanted = from_sequence_nr..=to_sequence_nr;
+        Ok(self.with(|streams| {
+            let events = streams.get(id).into_iter().flat_map(|stream| &stream.events);
+            let events = events.filter(|event| wanted.contains(&event.sequence_nr));
+            events.take(usize::try_from(max).unwrap_or(usize::MAX)).cloned().collect()
+        }))
+    }
+
+    async fn highest_sequence_nr(&self, id: &str, _: u64) -> Result<u64, JournalError> {
+        Ok(self.with(|streams| streams.get(id).map_or(0, |stream| stream.highest)))
+    }
+}
+
 /// A journal of which every so many-th write and every so many-th replay fails, before it reaches the journal itself.
 #[derive(Debug)]
 pub struct Flaky<J> {
@@ -287,5 +376,30 @@ impl<J: Journal> Journal for Flaky<J> {
 
     async fn highest_sequence_nr(&self, id: &str, from_sequence_nr: u64) -> Result<u64, JournalError> {
         self.inner.highest_sequence_nr(id, from_sequence_nr).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atomr_core::prelude::Config;
+    use atomr_persistence::InMemorySnapshotStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bank_that_forgets_holds_the_newest_events_alone_and_no_coin_is_lost() {
+        const KEEP: u64 = 30;
+        let system = ActorSystem::create("bank", Config::empty()).await.expect("a system is made");
+        let bank = Bank {
+            journal: ShortJournal::new(),
+            snapshots: InMemorySnapshotStore::new(),
+            snapshot_every: 10,
+        };
+        for visits in 1..=100 {
+            let done = visit(&system, &bank, "account-0", &[1, 2]).await;
+            forget(&bank, 1, KEEP).await;
+            assert_eq!((done.balance, done.failed_replays), (3 * visits, 0));
+            assert_eq!(bank.journal.held() as u64, KEEP.min(3 * visits));
+        }
     }
 }

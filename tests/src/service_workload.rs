@@ -36,7 +36,7 @@ pub async fn run(
 async fn streams(telemetry: &Arc<TelemetryExtension>, pause: Duration) {
     let streams = &telemetry.streams;
     let prices = streams.watch("prices", Source::tick(Duration::ZERO, pause / 10, 1u64));
-    let prices = Sink::collect(prices);
+    let prices = Sink::ignore(prices);
     let invoices = async {
         for round in 0u64.. {
             let lines = Source::from_iter(
@@ -49,7 +49,7 @@ async fn streams(telemetry: &Arc<TelemetryExtension>, pause: Duration) {
         }
     };
     tokio::select! {
-        _ = prices => {}
+        () = prices => {}
         () = invoices => {}
     }
 }

@@ -18,6 +18,9 @@ pub const REGIONS: [&str; 2] = ["carts-1", "carts-2"];
 /// Shards.
 pub const SHARDS: u64 = 8;
 
+/// Customers that come when the regions are run. A region keeps an entry for every one that it has ever served.
+const CUSTOMERS: u64 = 2_000;
+
 /// Something for a customer's cart.
 #[derive(Debug, Clone, Copy)]
 pub struct ToCart(pub u64);
@@ -193,8 +196,9 @@ pub async fn run(telemetry: &Arc<TelemetryExtension>, pause: Duration, stop: imp
         let carts = Carts::open(telemetry);
         carts.deliver(1, [SHARDS - 1]);
         for round in 0u64.. {
-            carts.deliver((round % 2) as usize, round..round + 100);
-            carts.passivate(round);
+            let first = round % CUSTOMERS;
+            carts.deliver((round % 2) as usize, (first..first + 100).map(|customer| customer % CUSTOMERS));
+            carts.passivate(first);
             if round % 4 == 0 {
                 carts.rebalance_step();
             } else {

@@ -50,7 +50,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -415,6 +415,199 @@ impl fmt::Debug for Outcome {
     }
 }
 
+/// Forwards the hooks from the moment on that it has somebody to forward them to.
+#[derive(Default)]
+struct Late(OnceLock<Arc<dyn SpawnObserver>>);
+
+impl SpawnObserver for Late {
+    fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
+        if let Some(subject) = self.0.get() {
+            subject.on_spawn(path, parent, actor_type);
+        }
+    }
+
+    fn on_stop(&self, path: &ActorPath) {
+        if let Some(subject) = self.0.get() {
+            subject.on_stop(path);
+        }
+    }
+}
+
+/// When an observer comes to a system of older actors.
+pub enum Arrival<'a> {
+    /// While none of them stops. Then older actors stop, one at a time, until the closure is content with how the observer
+    /// took that, and only then all others. It is behind the [`Tee`].
+    Calm(&'a dyn Fn() -> bool),
+    /// In the middle of their being replaced. The [`Tee`] comes after it, and cannot hold up its hooks.
+    Stormy,
+}
+
+impl fmt::Debug for Arrival<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Calm(_) => "Calm",
+            Self::Stormy => "Stormy",
+        })
+    }
+}
+
+/// A system whose actors are older than the observer, and are replaced under their names again and again, each as soon as
+/// that is free: top-level ones, and children whose parents are replaced. At the end no older actor lives.
+///
+/// `attach` gets the system and the tee, installs itself, and tells the tee where it is behind that; it returns the
+/// observer. The truth's numbers are those of all hooks, also of what came before it.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_late(
+    workers: usize,
+    actors: usize,
+    arrival: Arrival<'_>,
+    attach: impl FnOnce(&ActorSystem, Arc<Tee>) -> Arc<dyn SpawnObserver>,
+) -> Outcome {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .expect("a tokio runtime with a few threads");
+    let (truth, system, tee) = runtime.block_on(async {
+        let system = ActorSystem::create("late", Default::default()).await.expect("an actor system");
+        let late = Arc::new(Late::default());
+        let tee = Arc::new(Tee::new(late.clone()));
+        system.set_spawn_observer(tee.clone());
+        let sky = Sky { system: system.clone(), names: "old".into(), actors };
+        let mut truth = Truth::default();
+        match arrival {
+            Arrival::Calm(is_content) => {
+                let canaries: Vec<_> =
+                    (0..400).map(|number| sky.name(format_args!("canary-{number}"))).collect();
+                for name in &canaries {
+                    truth.spawned(sky.actor_of(&Resident::props(), name).path());
+                }
+                let elders = Elders::grow(&sky, &mut truth).await;
+                let subject = attach(&system, tee.clone());
+                late.0.set(subject).unwrap_or_else(|_| panic!("attached once"));
+                system.set_spawn_observer(tee.clone());
+                let mut canaries = canaries.iter();
+                loop {
+                    let name = canaries.next().expect("an observer that is content after a while");
+                    system.stop(name);
+                    truth.stopped(format_args!("{}/user/{name}", system.address()));
+                    tee.stopped(truth.stopped).await;
+                    if is_content() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                for name in canaries {
+                    system.stop(name);
+                    truth.stopped(format_args!("{}/user/{name}", system.address()));
+                }
+                truth.absorb(elders.replaced(&sky).await);
+            }
+            Arrival::Stormy => {
+                let elders = Elders::grow(&sky, &mut truth).await;
+                let replacing = tokio::spawn({
+                    let sky = sky.clone();
+                    async move { elders.replaced(&sky).await }
+                });
+                // In the middle.
+                while tee.stops() < actors as u64 / 8 {
+                    tokio::task::yield_now().await;
+                }
+                attach(&system, tee.clone());
+                truth.absorb(replacing.await.expect("no panic while replacing"));
+            }
+        }
+        come_to_rest(&tee, &truth, "late").await;
+        (truth, system, tee)
+    });
+    Outcome { truth, hazards: tee.hazards(), waves: 1, system, tee, runtime }
+}
+
+/// Actors that are older than an observer.
+struct Elders {
+    names: Vec<(String, ActorRef<()>)>,
+    families: Vec<(String, ActorRef<ParentMsg>, Brood)>,
+}
+
+impl Elders {
+    const CHILDREN: usize = 32;
+    const REPLACEMENTS: usize = 4;
+
+    async fn grow(sky: &Sky, truth: &mut Truth) -> Self {
+        let share = sky.actors / 2 / (Self::REPLACEMENTS + 1);
+        let mut elders = Self { names: Vec::new(), families: Vec::new() };
+        for number in 0..share {
+            let name = sky.name(format_args!("phoenix-{number}"));
+            let phoenix = sky.actor_of(&Resident::props(), &name);
+            truth.spawned(phoenix.path());
+            elders.names.push((name, phoenix));
+        }
+        for number in 0..share / Self::CHILDREN {
+            let name = sky.name(format_args!("family-{number}"));
+            let parent = sky.actor_of(&Parent::props(), &name);
+            truth.spawned(parent.path());
+            let brood = raise(&parent, 0..Self::CHILDREN, 1, false).await;
+            truth.raised(&brood);
+            elders.families.push((name, parent, brood));
+        }
+        elders
+    }
+
+    /// Replaces all of them, the last time by actors that stay. The truth counts from here on, but takes along who lives.
+    async fn replaced(self, sky: &Sky) -> Truth {
+        let Self { names, families } = self;
+        let spinning = {
+            let sky = sky.clone();
+            tokio::task::spawn_blocking(move || {
+                let mut truth = Truth::default();
+                for (name, mut phoenix) in names {
+                    truth.live.insert(phoenix.path().to_string());
+                    for _ in 0..Self::REPLACEMENTS {
+                        phoenix = replaced_at_once(&sky, &name, phoenix, &mut truth);
+                    }
+                }
+                truth
+            })
+        };
+        let mut truth = Truth::default();
+        for (name, mut parent, mut brood) in families {
+            truth.live.insert(parent.path().to_string());
+            truth.live.extend(brood.residents.iter().map(|child| child.path().to_string()));
+            for _ in 0..Self::REPLACEMENTS {
+                parent.stop();
+                truth.stopped(parent.path());
+                brood.residents.iter().for_each(|child| truth.stopped(child.path()));
+                parent = sky.actor_of_when_free(&Parent::props(), &name).await;
+                truth.spawned(parent.path());
+                brood = raise(&parent, 0..Self::CHILDREN, 1, true).await;
+                truth.raised(&brood);
+            }
+        }
+        let spun = spinning.await.expect("no panic while spinning");
+        truth.absorb(spun);
+        truth
+    }
+}
+
+/// Stops an actor and takes its name as soon as it is free.
+fn replaced_at_once(sky: &Sky, name: &str, phoenix: ActorRef<()>, truth: &mut Truth) -> ActorRef<()> {
+    let (props, deadline) = (Resident::props(), Instant::now() + DEADLINE);
+    phoenix.stop();
+    truth.stopped(phoenix.path());
+    let phoenix = loop {
+        match sky.system.actor_of(props.clone(), name) {
+            Ok(actor) => break actor,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::yield_now();
+    };
+    truth.spawned(phoenix.path());
+    phoenix
+}
+
 /// Blows `storm` over a new system on a runtime of its own, with about `actors` actors per wave. Never
 /// more, but for a few parents, are alive at once.
 ///
@@ -730,24 +923,13 @@ async fn replaced_names(sky: Sky) -> Truth {
 
 /// From a thread of its own, so that it is in the middle of `actor_of` when the name comes free.
 fn replaced_by_spinning(sky: &Sky, names: usize, replacements: usize) -> Truth {
-    let props = Resident::props();
-    let deadline = Instant::now() + DEADLINE;
     let mut truth = Truth::default();
     for number in 0..names {
         let name = sky.name(format_args!("phoenix-{number}"));
-        let mut phoenix = sky.actor_of(&props, &name);
+        let mut phoenix = sky.actor_of(&Resident::props(), &name);
         truth.spawned(phoenix.path());
         for _ in 0..replacements {
-            phoenix.stop();
-            truth.stopped(phoenix.path());
-            phoenix = loop {
-                match sky.system.actor_of(props.clone(), &name) {
-                    Ok(actor) => break actor,
-                    Err(error) => assert!(Instant::now() < deadline, "{error}"),
-                }
-                std::thread::yield_now();
-            };
-            truth.spawned(phoenix.path());
+            phoenix = replaced_at_once(sky, &name, phoenix, &mut truth);
         }
     }
     truth

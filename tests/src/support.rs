@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -25,7 +25,13 @@ pub fn program(name: &str) -> PathBuf {
             folder.pop();
         }
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.args(["build", "--quiet", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if cfg!(feature = "quorum") {
+            build.arg("--workspace");
+        } else {
+            // On atomr 0.9 the benchmarks do not compile.
+            build.args(["-p", "atomscope", "-p", "atomscope-tests", "--no-default-features"]);
+        }
         if folder.ends_with("release") {
             build.arg("--release");
         }
@@ -155,6 +161,25 @@ impl Drop for Node {
             let _ = std::fs::remove_file(region);
         }
     }
+}
+
+/// Processor time that all threads of a process have taken; also of one that has ended and was not waited for.
+pub fn processor_time(pid: u32) -> io::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let ns = stat.split(' ').next().and_then(|ns| ns.parse().ok());
+        sum += Duration::from_nanos(ns.ok_or(io::ErrorKind::InvalidData)?);
+    }
+    Ok(sum)
+}
+
+/// Bytes of memory of a process that are in no file and no shared memory.
+pub fn own_memory(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+    let kib: u64 = kib.and_then(|kib| kib.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(kib * 1024)
 }
 
 /// A region's memory as a reader maps it.

@@ -53,6 +53,9 @@ impl Terminal {
             .args(arguments)
             .env("TERM", "xterm-256color")
             .env_remove("NO_COLOR")
+            .env_remove("LC_ALL")
+            .env_remove("LC_CTYPE")
+            .env("LANG", "C.UTF-8")
             .envs(environment.iter().copied());
         let child = command.spawn(pts).expect("the program can be started");
         let pty = Arc::new(pty);

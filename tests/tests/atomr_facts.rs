@@ -255,6 +255,83 @@ async fn actors_do_not_keep_their_system_alive_so_that_its_observers_end_with_it
     drop(actor);
 }
 
+/// Counts its drop, and says whether a system's extensions still had their token then.
+struct Leaving {
+    token: std::sync::Weak<()>,
+    left: Arc<Mutex<Vec<(&'static str, bool)>>>,
+    name: &'static str,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.left.lock().unwrap().push((self.name, self.token.strong_count() > 0));
+    }
+}
+
+impl SpawnObserver for Leaving {
+    fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+    fn on_stop(&self, _: &ActorPath) {}
+}
+
+impl DeadLetterObserver for Leaving {
+    fn on_dead_letter(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+}
+
+#[tokio::test]
+async fn an_observer_is_dropped_when_another_is_set_and_with_its_system_after_the_extensions() {
+    struct Token(#[expect(dead_code, reason = "held")] Arc<()>);
+    let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
+    let (token, left) = (Arc::new(()), Arc::new(Mutex::new(Vec::new())));
+    let leaving = |name| Arc::new(Leaving { token: Arc::downgrade(&token), left: left.clone(), name });
+    system.set_spawn_observer(leaving("first"));
+    system.set_spawn_observer(leaving("spawn"));
+    system.set_dead_letter_observer(leaving("letter"));
+    assert_eq!(*left.lock().unwrap(), [("first", true)], "at once, while the system lives");
+    system.extensions().register(Token(token));
+    drop(system);
+    assert_eq!(left.lock().unwrap()[1..], [("spawn", false), ("letter", false)]);
+}
+
+#[tokio::test]
+async fn an_extension_takes_the_place_of_one_of_its_type_only() {
+    struct One(u32);
+    struct Two;
+    let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
+    system.extensions().register(One(1));
+    system.extensions().register(Two);
+    assert_eq!(system.extensions().get::<One>().unwrap().0, 1);
+    system.extensions().register(One(2));
+    assert_eq!(system.extensions().get::<One>().unwrap().0, 2);
+}
+
+#[tokio::test]
+async fn terminate_stops_all_actors_tells_each_stop_and_leaves_the_system_as_it_is() {
+    let (system, log) = system().await;
+    let parent = plain(&system, "p");
+    let (answer, child) = oneshot::channel();
+    parent.tell(Told::Spawn("c", answer));
+    child.await.unwrap();
+    system.terminate().await;
+    log.until("stop akka://facts/user/p").await;
+    log.until("stop akka://facts/user/p/c").await;
+    assert_eq!(Arc::strong_count(&log), 3, "both observers stay set");
+    plain(&system, "p").stop();
+    log.until("spawn akka://facts/user/p Plain").await;
+}
+
+#[test]
+fn of_actors_whose_runtime_is_dropped_no_stop_is_told() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (system, log) = runtime.block_on(async {
+        let (system, log) = system().await;
+        plain(&system, "unheard");
+        (system, log)
+    });
+    drop(runtime);
+    assert_eq!(log.lines(), ["spawn akka://facts/user/unheard Plain"]);
+    drop(system);
+}
+
 #[tokio::test]
 async fn a_stopped_childs_name_is_taken_for_its_parents_life() {
     struct Parent;
@@ -406,4 +483,48 @@ fn a_shard_region_has_each_shards_handler_made_once_within_its_first_delivery() 
     // A shard that has moved stays with its region for good.
     coordinator.rebalance("1", "elsewhere");
     assert_eq!(region.shard_ids(), ["1"]);
+}
+
+/// Notes the number of the task in which an actor tells its stop.
+#[derive(Default)]
+struct Tasks(Mutex<Vec<(String, Option<u64>)>>);
+
+impl SpawnObserver for Tasks {
+    fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+
+    fn on_stop(&self, path: &ActorPath) {
+        self.0.lock().unwrap().push((path.name().to_owned(), number(tokio::task::try_id())));
+    }
+}
+
+fn number(id: Option<tokio::task::Id>) -> Option<u64> {
+    id.map(|id| id.to_string().parse().unwrap())
+}
+
+/// By this the probe tells stops of actors that are older than it from those of newer ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_tells_its_stop_in_its_own_task_and_younger_tasks_have_greater_numbers() {
+    let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
+    let tasks = Arc::new(Tasks::default());
+    system.set_spawn_observer(tasks.clone());
+    let between = || number(Some(tokio::spawn(async {}).id()));
+    let first = between();
+    let parent = plain(&system, "parent");
+    let (answer, child) = oneshot::channel();
+    parent.tell(Told::Spawn("child", answer));
+    let child = child.await.unwrap();
+    let second = between();
+    let younger = plain(&system, "younger");
+    let third = between();
+    child.stop();
+    younger.stop();
+    parent.stop();
+    let count = || tasks.0.lock().unwrap().len();
+    while count() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let noted = tasks.0.lock().unwrap();
+    let of = |name: &str| noted.iter().find(|(noted, _)| noted == name).unwrap().1;
+    assert!(first.is_some() && first < of("parent") && of("parent") < of("child"), "{first:?} {noted:?}");
+    assert!(of("child") < second && second < of("younger") && of("younger") < third, "{second:?} {noted:?}");
 }

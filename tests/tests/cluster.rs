@@ -1,13 +1,13 @@
 //! The cluster, and its metrics: what real daemons know is what another process reads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use atomr_cluster::{
     ClusterEventBus, DaemonConfig, DaemonSnapshot, Gossip, GossipPdu, GossipTransport,
-    InProcessClusterTransport, InProcessRegistry, Member, MemberStatus, MembershipState, SbrAction,
-    SbrRuntime, StaticQuorumStrategy, VectorClock, spawn_daemon,
+    InProcessClusterTransport, InProcessRegistry, Member, MemberStatus, MembershipState, VectorClock,
+    spawn_daemon,
 };
 use atomr_cluster_metrics::{MetricsProbe, NodeMetrics};
 use atomr_core::actor::Address;
@@ -32,7 +32,12 @@ fn dump(telemetry: &TelemetryExtension) -> Value {
 
 fn metric(dump: &Value, name: &str) -> u64 {
     let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
+    counted(metrics, name).unwrap()
+}
+
+/// `None`: nothing counts it.
+fn counted(metrics: &[Value], name: &str) -> Option<u64> {
+    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64()
 }
 
 /// What a dump must say of this state, written down once more.
@@ -294,38 +299,47 @@ fn members_without_room_are_counted_and_the_rest_is_right() {
     assert_eq!((diff.added.len(), diff.updated.len(), diff.removed.len()), (0, 1, 0));
 }
 
-#[test]
-fn a_quorum_that_is_lost_and_regained_is_counted_and_passed_on() {
-    #[derive(Default)]
-    struct Own(AtomicBool, AtomicBool);
-    impl atomr_cluster::QuorumObserver for Own {
-        fn on_quorum_lost(&self) {
-            self.0.store(true, Ordering::Relaxed);
+#[cfg(feature = "quorum")]
+mod quorum {
+    use std::sync::atomic::AtomicBool;
+
+    use atomr_cluster::{SbrAction, SbrRuntime, StaticQuorumStrategy};
+
+    use super::*;
+
+    #[test]
+    fn a_quorum_that_is_lost_and_regained_is_counted_and_passed_on() {
+        #[derive(Default)]
+        struct Own(AtomicBool, AtomicBool);
+        impl atomr_cluster::QuorumObserver for Own {
+            fn on_quorum_lost(&self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+            fn on_quorum_regained(&self) {
+                self.1.store(true, Ordering::Relaxed);
+            }
         }
-        fn on_quorum_regained(&self) {
-            self.1.store(true, Ordering::Relaxed);
-        }
+        let telemetry = watched("cluster-quorum");
+        let own = Arc::new(Own::default());
+        let downing = telemetry.cluster.wrap_downing(StaticQuorumStrategy { quorum_size: 40 });
+        let observer = telemetry.cluster.quorum_observer(Some(own.clone()));
+        let mut resolver = SbrRuntime::new(downing, Duration::ZERO).with_observer(observer);
+        let mut state = generation(1).state;
+        let (first, rest) = state.members.split_first().unwrap();
+        let records = rest[..20].iter().map(|lost| (first.address.clone(), lost.address.clone()));
+        let lost: Vec<_> = records.collect();
+        lost.iter().for_each(|(by, who)| state.reachability.unreachable(by.clone(), who.clone()));
+        let now = Instant::now();
+        assert_eq!(resolver.tick(&state, now), SbrAction::DownSelf);
+        assert_eq!(resolver.tick(&state, now), SbrAction::DownSelf);
+        lost.iter().for_each(|(by, who)| state.reachability.reachable(by.clone(), who.clone()));
+        assert_eq!(resolver.tick(&state, now), SbrAction::None);
+        let dump = dump(&telemetry);
+        assert_eq!(metric(&dump, "cluster.downing_asked"), 2);
+        assert_eq!(metric(&dump, "cluster.quorum_lost"), 1);
+        assert_eq!(metric(&dump, "cluster.quorum_regained"), 1);
+        assert!(own.0.load(Ordering::Relaxed) && own.1.load(Ordering::Relaxed));
     }
-    let telemetry = watched("cluster-quorum");
-    let own = Arc::new(Own::default());
-    let downing = telemetry.cluster.wrap_downing(StaticQuorumStrategy { quorum_size: 40 });
-    let observer = telemetry.cluster.quorum_observer(Some(own.clone()));
-    let mut resolver = SbrRuntime::new(downing, Duration::ZERO).with_observer(observer);
-    let mut state = generation(1).state;
-    let (first, rest) = state.members.split_first().unwrap();
-    let records = rest[..20].iter().map(|lost| (first.address.clone(), lost.address.clone()));
-    let lost: Vec<_> = records.collect();
-    lost.iter().for_each(|(by, who)| state.reachability.unreachable(by.clone(), who.clone()));
-    let now = Instant::now();
-    assert_eq!(resolver.tick(&state, now), SbrAction::DownSelf);
-    assert_eq!(resolver.tick(&state, now), SbrAction::DownSelf);
-    lost.iter().for_each(|(by, who)| state.reachability.reachable(by.clone(), who.clone()));
-    assert_eq!(resolver.tick(&state, now), SbrAction::None);
-    let dump = dump(&telemetry);
-    assert_eq!(metric(&dump, "cluster.downing_asked"), 2);
-    assert_eq!(metric(&dump, "cluster.quorum_lost"), 1);
-    assert_eq!(metric(&dump, "cluster.quorum_regained"), 1);
-    assert!(own.0.load(Ordering::Relaxed) && own.1.load(Ordering::Relaxed));
 }
 
 #[test]
@@ -432,7 +446,9 @@ async fn clusters_live_and_die_in_a_node_until_it_stops() {
     let telemetry = watched("cluster-run");
     let counted = async {
         let done = |dump: &Value| {
-            metric(dump, "cluster.downing_decisions") >= 2 && metric(dump, "cluster.metric_samples") >= 50
+            let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
+            counted(metrics, "cluster.downing_decisions") >= Some(2)
+                && counted(metrics, "cluster.metric_samples") >= Some(50)
         };
         while !done(&dump(&telemetry)) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -11,7 +11,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 
 use async_trait::async_trait;
-use atomr_cluster::{DowningStrategy, GossipPdu, GossipTransport, NoSbr, QuorumObserver, VectorClock};
+#[cfg(feature = "quorum")]
+use atomr_cluster::QuorumObserver;
+use atomr_cluster::{DowningStrategy, GossipPdu, GossipTransport, NoSbr, VectorClock};
 use atomr_cluster_sharding::MessageExtractor;
 use atomr_coordination::{Lease, LeaseError};
 use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
@@ -95,6 +97,7 @@ struct Sharded {
     forwarder: Forwarder<usize>,
     downing: ProbedDowning<NoSbr>,
     gossip: Arc<dyn GossipTransport>,
+    #[cfg(feature = "quorum")]
     quorum: Arc<dyn QuorumObserver>,
     other: Address,
 }
@@ -138,6 +141,7 @@ impl Sharded {
             forwarder: sharding.wrap_forwarder("r", Arc::new(|_: &str, _: usize| {})),
             downing: cluster.wrap_downing(NoSbr),
             gossip: cluster.wrap_transport(Arc::new(Nowhere)),
+            #[cfg(feature = "quorum")]
             quorum: cluster.quorum_observer(None),
             other: Address::local("other"),
             extractor,
@@ -152,6 +156,7 @@ impl Sharded {
         (self.forwarder)("q", round);
         self.downing.decide(&[], &[]);
         self.gossip.send(&self.other, GossipPdu::Status { from: String::new(), version: VectorClock::new() });
+        #[cfg(feature = "quorum")]
         self.quorum.on_quorum_lost();
     }
 }

@@ -142,6 +142,88 @@ fn a_node_in_another_users_namespace_is_seen_by_root_and_once_dead_by_that_user(
     assert!(!node.region().exists());
 }
 
+/// It was in no list, and whoever asked for it was told to run as the user that they were.
+#[test]
+#[ignore = "needs root"]
+fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
+    let programs = Programs::new();
+    // Not among the named segments, so that only its process tells of it.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(USER), Some(USER)).unwrap();
+    let region = folder.path().join("region");
+    let may = ["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"];
+    let start = |more: &[&str]| {
+        let mut command = as_user(USER);
+        command.args(more).arg(programs.path("demo-node"));
+        command.args(["--node", "ns-hidden", "--shop-alone", "--region", region.to_str().unwrap()]);
+        Node::start(&mut command)
+    };
+    let without = |capabilities: &str, arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", capabilities]).arg(programs.path("atomscope")).args(arguments);
+        command
+    };
+    // On newer kernels CAP_PERFMON (and CAP_SYS_ADMIN) let maps be read, but nothing in them be opened.
+    let without_ptrace = |arguments: &[&str]| without("-sys_ptrace", arguments);
+    let without_any = |arguments: &[&str]| without("-sys_ptrace,-perfmon,-sys_admin", arguments);
+    let as_its_user = |arguments: &[&str]| programs.atomscope_as(USER, arguments);
+    type Ask<'a> = &'a dyn Fn(&[&str]) -> Command;
+    let asks: [(Ask<'_>, &[&str], &str, &str); 4] = [
+        (&as_its_user, &may, "it has capabilities that this program has not: CAP_NET_RAW", "run as root"),
+        (
+            &|arguments| programs.atomscope_as(OTHER, arguments),
+            &[],
+            "it runs as user 12345",
+            "run as user 12345",
+        ),
+        (&without_any, &[], "root needs the capability CAP_SYS_PTRACE", "--cap-add SYS_PTRACE"),
+        (&without_ptrace, &[], "root needs the capability CAP_SYS_PTRACE", "--cap-add SYS_PTRACE"),
+    ];
+    for (ask, more, why, advice) in asks {
+        let node = start(more);
+        let pid = node.pid();
+        let named = format!("process {pid} (demo-node)");
+        for arguments in [&["ps"][..], &["show", "ns-hidden"], &["show", &node.who()]] {
+            let said = said(&ask(arguments).output().unwrap());
+            assert!(
+                said.contains(&named) && said.contains(why) && said.contains(advice),
+                "{arguments:?}: {said}"
+            );
+            assert!(why.contains("user") || !said.contains("run as user 12345"), "{said}");
+        }
+        let found = json(&mut ask(&["doctor", "--json"]));
+        let found = found.as_array().unwrap();
+        let finding = found.iter().find(|row| row["finding"].as_str().unwrap().contains(&named));
+        let finding = finding.unwrap_or_else(|| panic!("{found:?}"));
+        assert_eq!(finding["level"], "problem");
+        assert!(finding["advice"].as_str().unwrap().contains(advice), "{finding}");
+        // Root, who may, sees it.
+        assert_eq!(state(pid), "live");
+    }
+}
+
+/// There was said to be no such process.
+#[test]
+#[ignore = "needs root"]
+fn a_process_that_proc_does_not_show_is_not_said_to_be_none() {
+    let programs = Programs::new();
+    let node = Node::demo(["--node", "ns-narrow", "--shop-alone"]);
+    let pid = node.who();
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        let script = "mount -o remount,hidepid=2 /proc && exec setpriv --reuid 12345 --regid 12345 --clear-groups \"$@\"";
+        command.args(["-m", "sh", "-c", script, "sh"]).arg(programs.path("atomscope")).args(arguments);
+        command.output().unwrap()
+    };
+    let said = said(&ask(&["show", &pid]));
+    if said.contains("mount:") {
+        return eprintln!("skipped: /proc cannot be mounted that way here: {said}");
+    }
+    assert!(said.contains("hidepid") && said.contains("run as the user of the process or as root"), "{said}");
+    let found = String::from_utf8(ask(&["doctor"]).stdout).unwrap();
+    assert!(found.contains("/proc does not show all processes"), "{found}");
+}
+
 #[test]
 fn a_node_in_namespaces_of_its_own_is_attached_to_by_its_pid_out_here() {
     if !may_unshare(APART) {
@@ -279,4 +361,66 @@ fn a_sidecar_that_shares_a_volume_alone_sees_the_node_by_its_lock() {
     assert_eq!(sidecar(&["ps", "--json", "--region", region])[0]["node"], "ns-volume");
     node.kill();
     wait_until("it has crashed", || about()["state"] == "crashed");
+}
+
+/// The clocks of a node whose monotonic clock is a thousand seconds ahead of, or behind, those outside.
+fn in_time_namespace(offset_s: i64) -> Vec<String> {
+    let offset = |clock: &str| [format!("--{clock}"), offset_s.to_string()];
+    let mut flags = vec!["--time".to_owned(), "--fork".to_owned(), "--kill-child".to_owned()];
+    flags.extend(offset("monotonic"));
+    flags.extend(offset("boottime"));
+    flags
+}
+
+/// It was wedged, sixteen minutes ago, or live, 0.0 s ago, after it had been stopped.
+#[test]
+#[ignore = "needs root"]
+fn a_node_in_a_time_namespace_is_judged_by_its_own_clock() {
+    for offset_s in [1_000, -30] {
+        let flags = in_time_namespace(offset_s);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        if !may_unshare(&flags) {
+            return;
+        }
+        let name = format!("ns-time{offset_s}");
+        let mut command = unshare(&flags);
+        let node = Node::start(command.arg(support::program("demo-node")).args(["--node", &name]));
+        let pid = child_of(&node);
+        let row = || {
+            support::atomscope_json(["ps", "--json", "--region", node.region().to_str().unwrap()])[0].clone()
+        };
+        wait_until("it is live", || row()["state"] == "live");
+        let beat = |row: &Value| row["beat_age_s"].as_f64().unwrap();
+        assert!(beat(&row()) < 3.0, "{}", row());
+        let age = row()["age_s"].as_f64().unwrap();
+        assert!(age < 60.0, "{age}");
+        // Its process is found, though it started at another time by its own clock.
+        assert_eq!(row()["pid"], pid);
+        assert!(support::atomscope_json(["show", &name, "--json"])["process"].is_object());
+        let stat = support::atomscope_json(["stat", "--json", &name, "1s", "1"]);
+        assert!(stat["interval_s"].as_f64().unwrap() < 60.0, "{stat}");
+
+        Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
+        wait_until("it has not beaten for a while", || beat(&row()) > 3.5);
+        assert_eq!((&row()["state"], beat(&row()) < 60.0), (&"wedged".into(), true), "{}", row());
+        Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
+        wait_until("it is live again", || row()["state"] == "live");
+
+        // A reader in such a namespace sees a node out here, and that one, as they are.
+        let outside = Node::demo(["--node", "ns-no-time"]);
+        let inside = |region: &Path| {
+            let mut command = unshare(&flags);
+            command.arg(support::program("atomscope")).args(["ps", "--json", "--region"]).arg(region);
+            json(&mut command)[0].clone()
+        };
+        for region in [outside.region(), node.region()] {
+            wait_until("it is live from inside", || inside(region)["state"] == "live");
+            assert!(beat(&inside(region)) < 3.0, "{}", inside(region));
+            assert!(inside(region)["age_s"].as_f64().unwrap() < 60.0, "{}", inside(region));
+        }
+        // And once it is dead it is by its own clock as old as it is.
+        Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+        wait_until("it has crashed", || row()["state"] == "crashed");
+        assert!(beat(&row()) < 60.0 && row()["age_s"].as_f64().unwrap() < 60.0, "{}", row());
+    }
 }

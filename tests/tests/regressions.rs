@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "fork")]
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -204,4 +205,134 @@ fn events_tell_every_type_even_where_names_find_no_room() {
             (format!("/user/d{number}"), format!("Letter{number}"))
         );
     }
+}
+
+/// A registry of a private region, and the dump of what it holds.
+fn observed(node: &str) -> (Arc<TelemetryExtension>, ActorPath) {
+    let telemetry = TelemetryExtension::with_region(Region::builder(node).build().unwrap());
+    (telemetry, ActorPath::root(Address::local("older")).child("user"))
+}
+
+fn about(telemetry: &TelemetryExtension) -> serde_json::Value {
+    let path = telemetry.region().path().unwrap().as_os_str();
+    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path])["atomscope"].take()
+}
+
+fn metric(about: &serde_json::Value, name: &str) -> u64 {
+    let metrics = about["metrics"].as_array().unwrap();
+    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
+}
+
+/// Waits until the sampler has gone through so many more rounds.
+fn rounds(telemetry: &TelemetryExtension, more: u64) {
+    let now = || metric(&about(telemetry), "sampler.rounds");
+    let first = now();
+    wait_until("the sampler has gone on", || now() >= first + more);
+}
+
+/// The stop of an older actor waited for ten seconds, and took the first actor that was spawned under its name.
+#[test]
+fn a_stop_that_has_outlived_a_round_is_not_that_of_the_next_actor_of_its_name() {
+    let (telemetry, user) = observed("regression-successor");
+    let mut events = telemetry.bus.subscribe();
+    // A round in which the process stood still does not count.
+    let mut tries = 0;
+    wait_until("the successor is listed", || {
+        tries += 1;
+        let path = user.child(format!("a{tries}"));
+        telemetry.actors.on_stop(&path);
+        rounds(&telemetry, 3);
+        telemetry.actors.on_spawn(&path, Some(&user), "T");
+        let listed = telemetry.actors.snapshot().total == 1;
+        assert!(tries < 20 || listed, "swallowed {tries} times");
+        listed
+    });
+    let about = about(&telemetry);
+    assert_eq!((telemetry.actors.live_count(), &about["drift"]), (1, &0.into()));
+    assert_eq!((&about["totals"]["inexact"], &about["totals"]["foreign"]), (&false.into(), &1.into()));
+    let path = user.child(format!("a{tries}")).to_string();
+    let mut told = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
+        TelemetryEvent::ActorSpawned(actor) if actor.path == path => Some("spawned"),
+        TelemetryEvent::ActorStopped { path: stopped } if stopped == path => Some("stopped"),
+        _ => None,
+    });
+    assert_eq!([told.next(), told.next(), told.next()], [Some("stopped"), Some("spawned"), None]);
+}
+
+/// A spawn that came after its stop was given up left a ghost, and the list was said to be exact.
+#[test]
+fn a_stop_that_is_given_up_makes_the_list_inexact() {
+    let (telemetry, user) = observed("regression-given-up");
+    let path = user.child("a");
+    telemetry.actors.on_stop(&path);
+    let mut last = about(&telemetry);
+    assert_eq!(last["totals"]["inexact"], false);
+    wait_until("the stop is given up", || {
+        last = about(&telemetry);
+        last["waiting_stops"] == 0
+    });
+    assert_eq!((&last["totals"]["inexact"], metric(&last, "events.untold")), (&true.into(), 1));
+    telemetry.actors.on_spawn(&path, Some(&user), "T");
+    assert_eq!((telemetry.actors.live_count(), &about(&telemetry)["totals"]["inexact"]), (1, &true.into()));
+}
+
+/// A process that stands still between a stop and its spawn goes on with a round of the sampler, which is no whole one.
+#[test]
+fn a_spawn_whose_process_was_stopped_after_its_stop_still_finds_that() {
+    const NAME: &str = "a_spawn_whose_process_was_stopped_after_its_stop_still_finds_that";
+    if support::role().is_some() {
+        let (telemetry, user) = observed("regression-stopped");
+        let path = user.child("a");
+        telemetry.actors.on_stop(&path);
+        // SAFETY: stops the process until its parent has it go on; no memory is touched.
+        unsafe { libc::raise(libc::SIGSTOP) };
+        telemetry.actors.on_spawn(&path, Some(&user), "T");
+        assert_eq!((telemetry.actors.snapshot().total, telemetry.actors.live_count()), (0, 0));
+        assert_eq!(about(&telemetry)["totals"]["inexact"], false);
+        return;
+    }
+    // Standard output stays the test's: nobody reads it while the child stands still.
+    let mut child = support::again(NAME, "node").stdout(Stdio::null()).spawn().unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    wait_until("the child stands still", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+    // Longer than a round, and than what may pass for one.
+    std::thread::sleep(Duration::from_secs(2));
+    // SAFETY: the child is ours and was not waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGCONT) };
+    assert!(child.wait().unwrap().success());
+}
+
+/// A stop that met its actor's record in another thread's hand took the next actor of that path.
+#[test]
+fn an_actor_that_is_reported_after_such_a_stop_is_not_lost() {
+    let registry = ActorRegistry::new(TelemetryBus::new(16));
+    let (user, path) = (ActorPath::root(Address::local("r")).child("user"), "akka://r/user/a");
+    // As that leaves the table: the stop waits, and the record stands.
+    registry.on_stop(&user.child("a"));
+    registry.record_spawn(status(path, "T"));
+    assert_eq!((registry.snapshot().total, registry.live_count()), (1, 1));
+    registry.record_stop(path);
+    assert_eq!((registry.snapshot().total, registry.live_count()), (0, 0));
+}
+
+/// Stops that are handed on from a task of somebody's own say nothing of their actors' age.
+#[tokio::test]
+async fn stops_that_are_handed_on_by_an_older_task_are_no_older_actors() {
+    let (telemetry, user) = observed("regression-handed-on");
+    let system = ActorSystem::create("handed-on", Config::empty()).await.unwrap();
+    let (hand_on, mut stops) = tokio::sync::mpsc::unbounded_channel::<ActorPath>();
+    let registry = telemetry.actors.clone();
+    let task = tokio::spawn(async move {
+        while let Some(path) = stops.recv().await {
+            registry.on_stop(&path);
+        }
+    });
+    telemetry.clone().install(&system);
+    let paths: Vec<ActorPath> = (0..10).map(|number| user.child(format!("a{number}"))).collect();
+    paths.iter().for_each(|path| telemetry.actors.on_spawn(path, Some(&user), "T"));
+    paths.iter().for_each(|path| hand_on.send(path.clone()).unwrap());
+    drop(hand_on);
+    task.await.unwrap();
+    assert_eq!(telemetry.actors.live_count(), 1, "the first was taken for an older actor's");
+    assert_eq!(about(&telemetry)["totals"]["inexact"], true);
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use atomscope_probe::bus::TelemetryBus;
+use atomscope_probe::dead_letters::DeadLetterFeed;
 use atomscope_probe::{Region, TelemetryExtension};
-use atomscope_tests::storms::{self, Outcome, Storm, Truth};
+use atomscope_tests::storms::{self, Arrival, Outcome, Storm, Truth};
 use atomscope_tests::support;
 use serde_json::Value;
 
@@ -133,4 +135,99 @@ fn everything_at_once_is_exact_with_2_workers() {
 #[test]
 fn everything_at_once_is_exact_with_4_workers() {
     blow("mixed", 4);
+}
+
+/// The number of a metric of the probe's own.
+fn metric(telemetry: &TelemetryExtension, name: &str) -> u64 {
+    let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
+    let dump = support::atomscope_json(["dump", "--region", region]);
+    let all = array(&dump["atomscope"]["metrics"]);
+    all.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
+}
+
+fn late_telemetry(node: &str, actors: usize) -> Arc<TelemetryExtension> {
+    TelemetryExtension::with_region(Region::builder(node).actors(2 * actors).build().unwrap())
+}
+
+/// What is listed, beside what lives; and whether it is said to be exact.
+fn listed(telemetry: &TelemetryExtension, truth: &Truth) -> bool {
+    let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
+    let mut dump = Value::Null;
+    support::wait_until("no stop waits any more", || {
+        dump = support::atomscope_json(["dump", "--region", region]);
+        dump["atomscope"]["waiting_stops"] == 0
+    });
+    let listed: BTreeSet<String> = array(&dump["actors"]["flat"]).iter().map(path).collect();
+    let is_exact = dump["atomscope"]["totals"]["inexact"] == false;
+    let found = (difference(&listed, &truth.live), &dump["atomscope"]["drift"]);
+    assert!(
+        found == ((vec![], vec![]), &Value::from(0)) || !is_exact,
+        "listed but dead, live but missing, or drifting, and all is said to be well: {found:?}"
+    );
+    is_exact
+}
+
+/// The probe comes to a system that is at rest; after a whole round of its sampler it knows which actors are older.
+fn blow_on_older_actors(workers: usize) {
+    let _alone = SKY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let actors = storms::actors_from_env() / 5;
+    let telemetry = late_telemetry(&format!("storm-late-{workers}"), actors);
+    // A stop that is known to be that of an older actor does not wait.
+    let waiting = std::cell::Cell::new(0);
+    let is_content = || {
+        let before = waiting.replace(metric(&telemetry, "actors.early_stops"));
+        let foreign = metric(&telemetry, "actors.foreign");
+        foreign > 0 && waiting.get() == before
+    };
+    let mut outcome = storms::run_late(workers, actors, Arrival::Calm(&is_content), |system, _| {
+        telemetry.clone().install(system).actors.clone()
+    });
+    assert!(outcome.hazards.respawn_before_stop > 0, "{:?}", outcome.hazards);
+    assert!(listed(&telemetry, &outcome.truth), "the list is not said to be exact");
+    compare_list(&telemetry, &outcome.truth);
+    outcome.stop_everything();
+    assert!(listed(&telemetry, &outcome.truth), "the list is not said to be exact");
+    compare_list(&telemetry, &outcome.truth);
+    assert_eq!(telemetry.actors.total_spawned(), telemetry.actors.total_stopped());
+}
+
+fn compare_list(telemetry: &TelemetryExtension, truth: &Truth) {
+    let own: BTreeSet<String> =
+        telemetry.actors.snapshot().flat.into_iter().map(|actor| actor.path).collect();
+    assert_eq!(difference(&own, &truth.live), (vec![], vec![]), "listed but dead, live but missing");
+    assert_eq!(telemetry.actors.live_count(), truth.live.len() as u64);
+}
+
+/// The probe comes while older actors are replaced: where it cannot know whose a stop was, it says so.
+fn come_in_the_middle(workers: usize) {
+    let _alone = SKY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let actors = storms::actors_from_env() / 5;
+    let telemetry = late_telemetry(&format!("storm-middle-{workers}"), actors);
+    let mut outcome = storms::run_late(workers, actors, Arrival::Stormy, |system, tee| {
+        let letters = Arc::new(DeadLetterFeed::new(TelemetryBus::new(16), 16));
+        telemetry.clone().install_beside(system, tee, letters).actors.clone()
+    });
+    listed(&telemetry, &outcome.truth);
+    outcome.stop_everything();
+    listed(&telemetry, &outcome.truth);
+}
+
+#[test]
+fn actors_that_take_the_names_of_older_ones_are_exact_with_2_workers() {
+    blow_on_older_actors(2);
+}
+
+#[test]
+fn actors_that_take_the_names_of_older_ones_are_exact_with_4_workers() {
+    blow_on_older_actors(4);
+}
+
+#[test]
+fn who_comes_while_older_actors_are_replaced_is_exact_or_says_that_it_is_not_with_2_workers() {
+    come_in_the_middle(2);
+}
+
+#[test]
+fn who_comes_while_older_actors_are_replaced_is_exact_or_says_that_it_is_not_with_4_workers() {
+    come_in_the_middle(4);
 }

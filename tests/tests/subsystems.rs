@@ -120,7 +120,7 @@ async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
         instance(&seen, "keys", "orders"),
         json!({ "name": "orders", "updates": 5, "subscribers": 2 })
     );
-    assert_eq!(instance(&seen, "keys", "aside")["updates"], 0);
+    assert_eq!(instance(&seen, "keys", "aside")["updates"], Value::Null, "they went past what counts");
     assert_eq!(metric(&seen, "ddata.deletes"), 1);
     assert!(metric(&seen, "poll.rounds") > 0 && metric(&seen, "poll.time") > 0);
 }

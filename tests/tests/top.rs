@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
 
 use atomscope_tests::support::{Node, atomscope, atomscope_json, program, wait_until};
 use atomscope_tests::terminal::Terminal;
@@ -273,21 +273,77 @@ fn it_can_be_suspended_and_goes_on_where_it_was() {
     assert!(!String::from_utf8_lossy(&shell.written()).contains("\x1b[6n"));
 }
 
-#[test]
-fn a_terminal_that_is_closed_ends_it() {
-    let node = Node::demo(["--node", "top-gone", "--shop-alone"]);
-    let (mut pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
+/// A raw dump of a node.
+fn dump_of(node: &Node, folder: &Path) -> String {
+    let file = folder.join("node.raw").to_str().expect("UTF-8").to_owned();
+    let dumped = atomscope(["dump", &node.who(), "--format", "raw", "-o", &file]);
+    assert!(dumped.status.success(), "{dumped:?}");
+    file
+}
+
+/// `top` below a shell that does `first`, on a terminal that nobody reads unless the caller does.
+fn top_unread(first: &str, who: &str) -> (pty_process::blocking::Pty, Child) {
+    let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
     pty.resize(pty_process::Size::new(24, 80)).expect("it can be resized");
-    let command = pty_process::blocking::Command::new(program("atomscope")).args(["top", &node.who()]);
-    let mut child = command.env("TERM", "xterm").spawn(pts).expect("it can be started");
-    let mut seen = Vec::new();
-    while !String::from_utf8_lossy(&seen).contains("live") {
-        let mut bytes = [0; 4096];
-        let read = pty.read(&mut bytes).expect("it writes");
-        seen.extend_from_slice(&bytes[..read]);
+    let script = format!("{first}\nexec \"$0\" top \"$1\"");
+    let atomscope = program("atomscope");
+    let program = atomscope.to_str().expect("a path that is UTF-8");
+    let command = pty_process::blocking::Command::new("/bin/sh").args(["-c", &script, program, who]);
+    (pty, command.env("TERM", "xterm").spawn(pts).expect("it can be started"))
+}
+
+/// How it ends.
+#[track_caller]
+fn end_of(child: &mut Child) -> ExitStatus {
+    let mut ended = None;
+    wait_until("it ends", || {
+        ended = child.try_wait().expect("it can be waited for");
+        ended.is_some()
+    });
+    ended.expect("it has ended")
+}
+
+/// It ended by SIGABRT; of a dump, of which nothing more is drawn, it never ended where no signal told of the terminal.
+#[test]
+fn a_terminal_that_is_closed_ends_it_in_good_order_with_a_signal_and_without() {
+    let node = Node::demo(["--node", "top-gone", "--shop-alone"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let dump = dump_of(&node, folder.path());
+    for who in [&node.who(), &dump] {
+        for first in [":", "trap '' HUP"] {
+            let (mut pty, mut child) = top_unread(first, who);
+            let mut seen = Vec::new();
+            while !String::from_utf8_lossy(&seen).contains("top-gone") {
+                let mut bytes = [0; 4096];
+                let read = pty.read(&mut bytes).expect("it writes");
+                seen.extend_from_slice(&bytes[..read]);
+            }
+            drop(pty);
+            let status = end_of(&mut child);
+            assert_eq!(status.code(), Some(0), "{who} after {first:?}: {status:?}");
+        }
     }
-    drop(pty);
-    wait_until("it ends", || child.try_wait().expect("it can be waited for").is_some());
+}
+
+/// It waited on, and only a second signal ended it, by killing it.
+#[test]
+fn one_signal_ends_it_in_good_order_on_a_terminal_that_nobody_reads() {
+    let node = Node::demo(["--node", "top-unread", "--shop-alone"]);
+    for signal in ["TERM", "HUP"] {
+        // Somebody else has filled the terminal, and fills what should get free.
+        let (pty, mut child) = top_unread("cat /dev/zero &", &node.who());
+        let (file, call) = (format!("/proc/{}/syscall", child.id()), format!("{} ", libc::SYS_write));
+        wait_until("it waits for the terminal", || {
+            std::fs::read_to_string(&file).is_ok_and(|text| text.starts_with(&call))
+                && std::fs::read_to_string(format!("/proc/{}/comm", child.id()))
+                    .is_ok_and(|name| name.trim() == "atomscope")
+        });
+        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(sent.expect("kill can be run").success());
+        let status = end_of(&mut child);
+        assert_eq!(status.code(), Some(0), "{signal}: {status:?}");
+        drop(pty);
+    }
 }
 
 #[test]
@@ -305,6 +361,21 @@ fn without_colours_none_is_written() {
     };
     assert!(is_coloured(&[]));
     assert!(!is_coloured(&[("NO_COLOR", "1")]), "colours are written");
+}
+
+#[test]
+fn without_utf_8_it_is_drawn_in_ascii() {
+    let node = Node::demo(["--node", "top-ascii", "--shop-alone"]);
+    for (more, environment) in [(None, ("LC_ALL", "C")), (Some("--ascii"), ("LC_ALL", "C.UTF-8"))] {
+        let arguments = ["top".to_owned(), node.who()].into_iter().chain(more.map(str::to_owned));
+        let mut terminal = Terminal::start(&program("atomscope"), arguments, &[environment], SIZE);
+        terminal.wait_for("* top-ascii live");
+        terminal.press("2");
+        terminal.wait_for("- akka://shop/user/orders");
+        terminal.press("q");
+        assert_eq!(terminal.wait().code(), Some(0));
+        assert!(terminal.written().is_ascii(), "{}", terminal.text());
+    }
 }
 
 #[test]

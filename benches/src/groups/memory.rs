@@ -4,6 +4,7 @@ use std::process::Command;
 use atomscope::attach::Region as Attached;
 use atomscope::snapshot::Snapshot;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support;
 
 use super::{Context, populate};
 use crate::Result;
@@ -42,9 +43,7 @@ pub fn weigh(side: &str, actors: usize) -> Result<()> {
 
 /// Bytes of this process that are in no file.
 fn heap() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
-    Ok(kib.ok_or("/proc/self/status does not say how much memory this process has")?.parse::<u64>()? * 1024)
+    Ok(support::own_memory(std::process::id())?)
 }
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {

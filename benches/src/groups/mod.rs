@@ -2,6 +2,7 @@
 
 mod attach;
 mod counter;
+mod crowd;
 mod events;
 pub mod instructions;
 mod letters;
@@ -61,7 +62,7 @@ const fn group(
 }
 
 /// All of them.
-pub const GROUPS: [Group; 15] = [
+pub const GROUPS: [Group; 16] = [
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
     group("events", "An event published", events::measure),
@@ -74,6 +75,11 @@ pub const GROUPS: [Group; 15] = [
     group("attach", "Attaching to a node", attach::measure),
     group("ps", "The whole program `atomscope ps`, from start to end", ps::measure),
     group("top", "The screen of `atomscope top`, on a terminal", top::measure),
+    group(
+        "crowd",
+        "The program on a node of a million actors, the region's own pages not counted",
+        crowd::measure,
+    ),
     group("memory", "Memory per live actor", memory::measure),
     group("startup", "Installing the probe", startup::measure),
     group("instructions", "Instructions per operation, counted by callgrind", instructions::measure),

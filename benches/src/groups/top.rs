@@ -31,9 +31,10 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         terminal.wait_for("seen");
         // Not its start.
         std::thread::sleep(Duration::from_millis(context.pick(3000, 100)));
-        let (cpu, start) = (cpu_ns(terminal.pid())?, Instant::now());
+        let (cpu, start) = (support::processor_time(terminal.pid())?, Instant::now());
         std::thread::sleep(Duration::from_secs(context.pick(10, 1)));
-        let share = (cpu_ns(terminal.pid())? - cpu) as f64 / start.elapsed().as_secs_f64();
+        let taken = support::processor_time(terminal.pid())? - cpu;
+        let share = taken.as_nanos() as f64 / start.elapsed().as_secs_f64();
         let work = format!("processor time a second at 1 Hz, {view} of {} k idle actors", actors / 1000);
         section
             .rows
@@ -71,18 +72,4 @@ fn open(region: &Path, view: &str) -> Terminal {
     let region = region.as_os_str().to_owned();
     let arguments = ["top".into(), region, "--view".into(), view.into()];
     Terminal::start(&support::program("atomscope"), arguments, &[], SIZE)
-}
-
-/// Processor time of all threads of a process.
-fn cpu_ns(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let stat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        sum += stat
-            .split(' ')
-            .next()
-            .and_then(|ns| ns.parse::<u64>().ok())
-            .ok_or("no processor time is told")?;
-    }
-    Ok(sum)
 }

@@ -3,14 +3,18 @@
 //! A scan copies the texts of all records into one block and never again; whoever shows an actor borrows from there.
 //! Rows are grouped by sorting, not by hashing: no region, however hostile, makes that slower than n log n.
 
+mod census;
+
 use core::cmp::Reverse;
 use core::fmt::{self, Write as _};
+use core::hash::{Hash as _, Hasher as _};
 use std::collections::HashMap;
+use std::hash::DefaultHasher;
 
 use serde::{Serialize, Serializer};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::{Clock, Names, RegionReader, with_rfc3339};
+use super::{ActorTotals, Clock, Moment, Names, RegionReader, with_rfc3339};
 use crate::dto::{
     ActorSnapshot, ActorSnapshotRef, ActorStatus, ActorStatusRef, ActorTreeNodeRef, Forest, NOBODY,
     last_element, tree,
@@ -23,8 +27,12 @@ use crate::sync::{Ordering, fence, pause};
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words;
 
+pub use census::{Census, Class};
+
 /// Passes over the actor table at most, where it is being settled at the time.
 const SCAN_TRIES: u32 = 8;
+/// Slots that are fetched into the processor's cache together.
+const FETCHED_SLOTS: usize = 32;
 /// Bytes of a text that [`ActorList::rewrite`] keeps: five of them are counted in 16 bits.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
@@ -70,6 +78,33 @@ pub struct ActorList {
     pub unreadable: u64,
     /// Stops that wait for their spawn.
     pub waiting_stops: u64,
+    mark: u64,
+}
+
+/// How many live actors the table holds, and how sure that is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that can be listed.
+    pub listed: u64,
+    /// Live actors that cannot be listed, since the table was full around them.
+    pub unlisted: u64,
+    /// Records that could not be read.
+    pub unreadable: u64,
+    /// Stops that wait for their spawn.
+    pub waiting_stops: u64,
+}
+
+impl Tally {
+    /// Live actors by counting minus live actors in the table: 0 at rest, and of no meaning while actors come and go.
+    pub fn drift(&self, totals: &ActorTotals) -> i64 {
+        let tabled = self
+            .listed
+            .saturating_add(self.unlisted)
+            .saturating_add(totals.untracked)
+            .saturating_sub(self.waiting_stops);
+        let drift = i128::from(totals.live) - i128::from(tabled);
+        drift.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
 }
 
 /// What is kept of a record beside its texts.
@@ -146,64 +181,130 @@ impl From<Actors> for ActorSnapshot {
     }
 }
 
+fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
+    let map = &reader.map;
+    TableReader::new(
+        reader.section(map.actor_control),
+        reader.section(map.actor_slots),
+        map.actor_slots.stride,
+        reader.section(map.actor_spill),
+    )
+}
+
+/// What the spilled entries of each fingerprint add up to.
+fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
+    let mut spilled = HashMap::new();
+    for (fingerprint, sign) in table.spilled() {
+        *spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
+    }
+    spilled
+}
+
+/// Makes a pass over the table, and makes it again where the table was being settled meanwhile.
+fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T) -> T {
+    for _ in 1..SCAN_TRIES {
+        let before = reader.words.load(header::SETTLING);
+        fence(Ordering::Acquire);
+        if before & 1 == 0 {
+            let passed = pass();
+            fence(Ordering::Acquire);
+            if reader.words.load(header::SETTLING) == before {
+                return passed;
+            }
+        }
+        (0..seqlock::READ_TRIES).for_each(pause);
+    }
+    pass()
+}
+
+/// What a pass over the table has met beside the records of actors.
+struct Pass {
+    stops: Vec<Key>,
+    /// What the spilled entries of each fingerprint add up to.
+    spilled: HashMap<u64, i64>,
+    unreadable: u64,
+    mark: DefaultHasher,
+}
+
+impl Pass {
+    /// Hands every actor's record to `each`, which says `None` of one that it cannot read. Of a record the first `head`
+    /// words are there, and those up to `wanted` of them.
+    fn over(
+        table: &TableReader<'_>,
+        spilled: HashMap<u64, i64>,
+        head: usize,
+        wanted: impl Fn(&ActorRecord) -> usize,
+        mut each: impl FnMut(&ActorRecord) -> Option<()>,
+    ) -> Self {
+        let (mut stops, mut unreadable, mut mark) = (Vec::new(), 0, DefaultHasher::new());
+        let mut words = [0u64; ACTOR_WORDS];
+        let mut patience = seqlock::Patience::for_a_pass();
+        let wanted = |words: &[u64]| ActorRecord::ref_from_bytes(words.as_bytes()).map_or(0, &wanted);
+        for slot in 0..table.len() {
+            if slot % FETCHED_SLOTS == 0 {
+                table.fetch(slot..table.len().min(slot + FETCHED_SLOTS));
+            }
+            // Before the record: whoever has changed that meanwhile has another version, and so another mark.
+            let version = table.version(slot);
+            let found = table.read_used(slot, &mut words, head, wanted, &mut patience);
+            if let Ok(Entry::Free) = found {
+                continue;
+            }
+            mark.write_usize(slot);
+            mark.write_u64(version);
+            let is_read = match found {
+                Ok(Entry::Held(Sign::Plus)) => {
+                    let record: &ActorRecord = zerocopy::transmute_ref!(&words);
+                    if record.flags & actor_flags::DEPTH != 0 {
+                        mark.write_u64(record.live[live::MAILBOX_DEPTH]);
+                    }
+                    each(record).is_some()
+                }
+                Ok(Entry::Held(Sign::Minus)) => {
+                    stops.push(Key([words[0], words[1]]));
+                    true
+                }
+                Ok(Entry::Free) | Err(_) => false,
+            };
+            unreadable += u64::from(!is_read);
+        }
+        table.spilled().for_each(|(fingerprint, sign)| (fingerprint, sign as u64).hash(&mut mark));
+        Self { stops, spilled, unreadable, mark }
+    }
+}
+
 impl ActorList {
     /// Takes the list anew, in the order of the table, and in the memory that it has.
     pub fn refresh(&mut self, reader: &RegionReader<'_>) {
+        let table = actor_table(reader);
+        let pass = steadily(reader, || {
+            self.texts.clear();
+            self.rows.clear();
+            self.names = Names::default();
+            let spilled = spilled(&table);
+            Pass::over(&table, spilled, ACTOR_HEAD_WORDS, used_words, |record| self.keep(record, reader))
+        });
+        let Pass { stops, spilled, unreadable, mark } = pass;
+        (self.unreadable, self.mark) = (unreadable, self.names.marked(mark));
+        self.add_up(stops, spilled);
+        // After the pass: for what was read, and a sighting of the clock may have come meanwhile.
         self.clock = reader.clock();
-        for attempt in 0..SCAN_TRIES {
-            let before = reader.words.load(header::SETTLING);
-            fence(Ordering::Acquire);
-            let is_last = attempt + 1 == SCAN_TRIES;
-            if before & 1 == 0 || is_last {
-                let (stops, spilled) = self.scan(reader);
-                fence(Ordering::Acquire);
-                if reader.words.load(header::SETTLING) == before || is_last {
-                    return self.add_up(stops, spilled);
-                }
-            }
-            (0..seqlock::READ_TRIES).for_each(pause);
-        }
     }
 
-    /// Copies all records; gives the stops, and what the spilled entries of each fingerprint add up to.
-    fn scan(&mut self, reader: &RegionReader<'_>) -> (Vec<Key>, HashMap<u64, i64>) {
-        self.texts.clear();
-        self.rows.clear();
-        self.names = Names::default();
-        self.unreadable = 0;
-        let map = &reader.map;
-        let table = TableReader::new(
-            reader.section(map.actor_control),
-            reader.section(map.actor_slots),
-            map.actor_slots.stride,
-            reader.section(map.actor_spill),
-        );
-        let (mut stops, mut spilled) = (Vec::new(), HashMap::new());
-        let mut words = [0u64; ACTOR_WORDS];
-        let mut patience = seqlock::Patience::for_a_pass();
-        for slot in 0..table.len() {
-            match table.read_used(slot, &mut words, ACTOR_HEAD_WORDS, used_words, &mut patience) {
-                Ok(Entry::Free) => {}
-                Ok(Entry::Held(Sign::Minus)) => stops.push(Key([words[0], words[1]])),
-                Ok(Entry::Held(Sign::Plus)) => {
-                    let record: &ActorRecord = zerocopy::transmute_ref!(&words);
-                    match self.keep(record) {
-                        Some(()) if record.type_id != 0 => _ = self.names.learn(reader, record.type_id),
-                        Some(()) => {}
-                        None => self.unreadable += 1,
-                    }
-                }
-                Err(_) => self.unreadable += 1,
-            }
-        }
-        for (fingerprint, sign) in table.spilled() {
-            *spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
-        }
-        (stops, spilled)
+    /// How many there are, and how sure that is.
+    pub fn tally(&self) -> Tally {
+        let Self { unlisted, unreadable, waiting_stops, .. } = *self;
+        Tally { listed: self.rows.len() as u64, unlisted, unreadable, waiting_stops }
+    }
+
+    /// A hash of all that the table held: where it is the same, the same is told of the same actors. The clock, by which
+    /// stamps become times, may be another.
+    pub fn mark(&self) -> u64 {
+        self.mark
     }
 
     /// Keeps a record, if it holds what a writer writes.
-    fn keep(&mut self, record: &ActorRecord) -> Option<()> {
+    fn keep(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
         let mut end = 0usize;
         let ends = text_bytes(record).map(|bytes| {
             end += usize::from(bytes);
@@ -246,6 +347,9 @@ impl ActorList {
             type_id: record.type_id,
             flags: record.flags,
         });
+        if record.type_id != 0 {
+            self.names.learn(reader, record.type_id);
+        }
         Some(())
     }
 
@@ -357,16 +461,6 @@ impl ActorList {
         order.into_iter().map(|(_, number)| number).collect()
     }
 
-    /// Whether the same is told of the same actors in the same order. The clock, by which stamps become times, may be
-    /// another.
-    pub fn tells_the_same(&self, other: &Self) -> bool {
-        let counts = |of: &Self| (of.unlisted, of.unreadable, of.waiting_stops);
-        counts(self) == counts(other)
-            && self.rows == other.rows
-            && self.texts == other.texts
-            && self.names == other.names
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -390,19 +484,6 @@ impl ActorList {
     /// One after the other.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Actor<'_>> + Clone {
         self.rows.iter().map(|row| Actor { list: self, row })
-    }
-
-    /// A copy of the list by path, with who stands below whom. The list's own memory is left for another
-    /// [`ActorList::refresh`].
-    pub fn to_tree(&self) -> ActorTree {
-        let Self { names, clock, unlisted, unreadable, waiting_stops, .. } = self;
-        let mut texts = String::with_capacity(self.texts.len());
-        let moved = |number: u32| self.row(number).moved(&self.texts, &mut texts);
-        let rows = self.path_order().into_iter().map(moved).collect();
-        let (unlisted, unreadable, waiting_stops) = (*unlisted, *unreadable, *waiting_stops);
-        let actors =
-            Self { texts, rows, names: names.clone(), clock: *clock, unlisted, unreadable, waiting_stops };
-        ActorTree { forest: Forest::new(actors.parents()), actors }
     }
 
     /// The list by path, with who stands below whom.
@@ -558,7 +639,12 @@ impl<'a> Actor<'a> {
 
     /// UTC nanoseconds of its spawn, by the node's clock.
     pub fn spawned_unix_ns(&self) -> Option<i128> {
-        self.list.clock.map(|clock| clock.unix_ns(self.row.stamp))
+        self.list.clock.as_ref()?.unix_ns(self.row.stamp)
+    }
+
+    /// When it was spawned, by the node's clocks.
+    pub fn spawned(&self) -> Option<Moment> {
+        self.list.clock.as_ref()?.moment(self.row.stamp)
     }
 
     /// The cluster host that the application says it lives on.
@@ -702,9 +788,8 @@ fn text_bytes(record: &ActorRecord) -> [u16; 5] {
 }
 
 /// Words of a record that hold anything, as its head says.
-fn used_words(words: &[u64]) -> usize {
-    let bytes = ActorRecord::ref_from_bytes(words.as_bytes())
-        .map_or(0, |record| text_bytes(record).into_iter().map(usize::from).sum());
+fn used_words(record: &ActorRecord) -> usize {
+    let bytes: usize = text_bytes(record).into_iter().map(usize::from).sum();
     ACTOR_HEAD_WORDS + bytes.div_ceil(words::WORD)
 }
 

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{Names, RegionReader, Texts, rfc3339};
+use super::{Moment, Names, RegionReader, Texts, rfc3339, time_text};
+use crate::attached::Attached;
 use crate::document::{self, Document};
 use crate::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, JournalInfo, JournalWriteInfo, PersistenceIdStat,
@@ -17,6 +18,7 @@ use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
 use crate::instances::{
     Domain, INSTANCE_WORDS, InstanceRecord, NUMBERS, What, association, graph, journal, persistence_id,
 };
+use crate::lanes;
 use crate::metrics::Builtin;
 use crate::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
 use crate::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT};
@@ -70,24 +72,38 @@ pub struct InstanceEntry {
     pub owner_key: Key,
     /// When it was made: RFC 3339, UTC.
     pub since: String,
-    /// The same in nanoseconds since 1970; `None` if the node's clock cannot be read.
-    pub since_unix_ns: Option<i128>,
-    /// Its numbers; see [`Domain::fields`].
+    /// The same by the node's clocks; `None` if these cannot be read.
+    pub made: Option<Moment>,
+    /// Its numbers, 0 where nothing counts them; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
+    /// Bits of the places that nothing counts.
+    unknown: u16,
     /// Of a journal, how long its writes took, in nanoseconds.
     pub latency: Option<Histogram>,
     /// The texts of those numbers that are names.
     names: Vec<(usize, String)>,
 }
 
+const _: () = assert!(NUMBERS <= u16::BITS as usize);
+
 impl InstanceEntry {
+    /// Whether the number at this place is counted.
+    pub fn is_known(&self, field: usize) -> bool {
+        !u16::try_from(field).is_ok_and(|field| self.unknown.checked_shr(field.into()).unwrap_or(0) & 1 != 0)
+    }
+
+    /// A number; `None` if nothing counts it.
+    pub fn number(&self, field: usize) -> Option<u64> {
+        self.numbers.get(field).copied().filter(|_| self.is_known(field))
+    }
+
     /// The text of a number that is a name; empty if there is none.
     pub fn text(&self, field: usize) -> &str {
         self.names.iter().find(|(at, _)| *at == field).map_or("", |(_, name)| name.as_str())
     }
 }
 
-/// Name, owner, since, and a field for each number.
+/// Name, owner, since, and a field for each number: null for those that nothing counts.
 impl Serialize for InstanceEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -99,6 +115,7 @@ impl Serialize for InstanceEntry {
         for (at, field) in self.domain.fields().iter().enumerate() {
             let number = self.numbers[at];
             match field.what {
+                _ if !self.is_known(at) => map.serialize_entry(field.name, &None::<u64>)?,
                 What::Count | What::Level => map.serialize_entry(field.name, &number)?,
                 What::Name => map.serialize_entry(field.name, self.text(at))?,
                 What::Float => map.serialize_entry(field.name, &f64::from_bits(number))?,
@@ -125,9 +142,26 @@ pub struct InstanceList {
     pub entries: Vec<InstanceEntry>,
     /// Records that could not be read.
     pub unreadable: u64,
+    /// Which attachments were made.
+    pub attached: Attached,
 }
 
 impl InstanceList {
+    /// How many there are of one domain; `None` if nothing would list them.
+    pub fn count(&self, domain: Domain) -> Option<u64> {
+        let count = self.of(domain).count() as u64;
+        (count > 0 || self.attached.lists(domain)).then_some(count)
+    }
+
+    /// A number of a domain's instances, added up over those of which it is counted; `None` if it is of none.
+    pub fn sum(&self, domain: Domain, field: usize) -> Option<u64> {
+        let known = self.of(domain).filter_map(|entry| entry.number(field));
+        known.reduce(u64::saturating_add).or_else(|| {
+            let is_empty = self.of(domain).next().is_none();
+            (is_empty && self.attached.counts_some(domain, field)).then_some(0)
+        })
+    }
+
     /// Those of one domain.
     pub fn of(&self, domain: Domain) -> impl Iterator<Item = &InstanceEntry> {
         self.entries.iter().filter(move |entry| entry.domain == domain)
@@ -292,23 +326,28 @@ impl<'a> RegionReader<'a> {
             Words::new(&[]),
         );
         let mut names = Names::default();
-        let clock = self.clock();
-        let mut list = InstanceList::default();
+        let mut stamps = Vec::new();
+        let mut list = InstanceList { attached: self.attached(), ..InstanceList::default() };
         let mut words = [0u64; INSTANCE_WORDS];
         let mut patience = Patience::for_a_pass();
         for slot in 0..table.len() {
             match table.read(slot, &mut words, &mut patience) {
                 Ok(Entry::Free) => {}
-                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, self, &mut names) {
-                    Some((mut entry, since)) => {
-                        entry.since_unix_ns = clock.map(|clock| clock.unix_ns(since));
-                        entry.since = entry.since_unix_ns.map(rfc3339).unwrap_or_default();
+                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, list.attached, self, &mut names)
+                {
+                    Some((entry, since)) => {
                         list.entries.push(entry);
+                        stamps.push(since);
                     }
                     None => list.unreadable += 1,
                 },
                 Ok(Entry::Held(Sign::Minus)) | Err(_) => list.unreadable += 1,
             }
+        }
+        let clock = self.clock();
+        for (entry, since) in list.entries.iter_mut().zip(stamps) {
+            entry.made = clock.as_ref().and_then(|clock| clock.moment(since));
+            entry.since = entry.made.map(|made| rfc3339(made.unix_ns)).unwrap_or_default();
         }
         let by_key: HashMap<Key, String> =
             list.entries.iter().map(|entry| (entry.key, entry.name.clone())).collect();
@@ -326,7 +365,7 @@ impl<'a> RegionReader<'a> {
             return JournalWrites::default();
         }
         let ring = RingReader::new(section, self.map.journal_writes.stride);
-        let clock = self.clock();
+        let mut stamps = Vec::new();
         let total = ring.head();
         let kept = total.min(ring.capacity()).min(limit as u64);
         let mut writes = JournalWrites { total, ..JournalWrites::default() };
@@ -340,11 +379,15 @@ impl<'a> RegionReader<'a> {
             };
             match write {
                 Some((stamp, write)) => {
-                    let timestamp = clock.map(|clock| rfc3339(clock.unix_ns(stamp))).unwrap_or_default();
-                    writes.recent.push(JournalWriteInfo { timestamp, ..write });
+                    writes.recent.push(write);
+                    stamps.push(stamp);
                 }
                 None => writes.unreadable += 1,
             }
+        }
+        let clock = self.clock();
+        for (write, stamp) in writes.recent.iter_mut().zip(stamps) {
+            write.timestamp = time_text(clock.as_ref(), stamp);
         }
         writes
     }
@@ -382,6 +425,7 @@ impl<'a> RegionReader<'a> {
         active.sort_by_key(|graph| graph.id);
         // Ended ones first, so that no stream that runs is missed.
         let total_finished = self.builtin(Builtin::StreamsFinished);
+        lanes::after_ends();
         let total_started = self.builtin(Builtin::StreamsStarted);
         StreamsSnapshot {
             running_graphs: total_started.saturating_sub(total_finished),
@@ -412,6 +456,7 @@ pub fn remote(instances: &InstanceList) -> RemoteSnapshot {
 
 fn decode_instance(
     words: &[u64; INSTANCE_WORDS],
+    attached: Attached,
     reader: &RegionReader<'_>,
     names: &mut Names,
 ) -> Option<(InstanceEntry, u64)> {
@@ -424,6 +469,9 @@ fn decode_instance(
         let id = u32::try_from(record.numbers[at]).ok().filter(|id| *id != 0)?;
         Some((at, names.learn(reader, id).to_owned()))
     });
+    let is_unknown =
+        |at: usize| record.numbers[at] == 0 && !attached.counts_of(domain, at, record.counted_by);
+    let unknown = (0..domain.fields().len()).filter(|at| is_unknown(*at));
     let entry = InstanceEntry {
         domain,
         key: Key(record.key),
@@ -431,12 +479,13 @@ fn decode_instance(
         owner: None,
         owner_key: Key(record.owner),
         since: String::new(),
-        since_unix_ns: None,
+        made: None,
         latency: match domain {
             Domain::Journal => reader.histogram(record.numbers[journal::LATENCY]),
             _ => None,
         },
         numbers: record.numbers,
+        unknown: unknown.fold(0, |bits, at| bits | 1 << at),
         names: texts.collect(),
     };
     Some((entry, record.since))

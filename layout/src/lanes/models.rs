@@ -121,3 +121,54 @@ fn a_claim_that_does_not_look_again_leaves_a_lane_to_two_holders() {
     }
     one_holder_a_lane(mutant).breaks("a lane has two holders");
 }
+
+const SPAWNED: usize = 0;
+const STOPPED: usize = 1;
+
+type Order = fn();
+
+/// A thread that counts a spawn, one that sees it and counts its stop, and a reader of both: never more stops than
+/// spawns.
+fn a_difference_is_not_below_the_truth(
+    before_end: Order,
+    after_ends: Order,
+) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
+    Model::new(3, move |main| {
+        let (counters, actor) = (memory(6), memory(1));
+        let (spawning, stopping, reading) = (counters.clone(), counters.clone(), counters);
+        let found = actor.clone();
+        let spawner = role(move || {
+            Lanes::new(&spawning, 2).add(1, SPAWNED, 1);
+            actor[0].store(1, Ordering::Release);
+        });
+        let stopper = role(move || {
+            if found[0].load(Ordering::Acquire) == 1 {
+                before_end();
+                Lanes::new(&stopping, 2).add(2, STOPPED, 1);
+            }
+        });
+        let reader = role(move || {
+            let stopped = sum(Words::new(&reading), 2, STOPPED);
+            after_ends();
+            let spawned = sum(Words::new(&reading), 2, SPAWNED);
+            assert!(stopped <= spawned, "a stop without its spawn");
+        });
+        play(main, vec![spawner, stopper, reader]);
+    })
+    .preempted_at_most(1, 2)
+}
+
+#[test]
+fn no_stop_is_read_without_its_spawn() {
+    a_difference_is_not_below_the_truth(before_end, after_ends).holds();
+}
+
+#[test]
+fn without_the_writers_fence_a_stop_is_read_without_its_spawn() {
+    a_difference_is_not_below_the_truth(|| {}, after_ends).breaks("a stop without its spawn");
+}
+
+#[test]
+fn without_the_readers_fence_a_stop_is_read_without_its_spawn() {
+    a_difference_is_not_below_the_truth(before_end, || {}).breaks("a stop without its spawn");
+}

@@ -55,6 +55,11 @@ impl AtomicU64 {
         self.0.fetch_and(value, order)
     }
 
+    pub fn fetch_or(&self, value: u64, order: Ordering) -> u64 {
+        step();
+        self.0.fetch_or(value, order)
+    }
+
     pub fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
         step();
         self.0.fetch_max(value, order)

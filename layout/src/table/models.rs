@@ -34,16 +34,7 @@ const SHIPPED: Ops = Ops {
     take: |table, key, sign| table.take(key, sign),
     put: |table, key, sign, record| table.put(key, sign, record),
     update: |table, key, stamp| table.update(key, |slot| words::store(slot, &record(key, stamp))),
-    settle: |table| {
-        table.settle_telling(
-            |_| false,
-            |slot| {
-                let held: Vec<u64> = slot.iter().map(|word| word.load(Ordering::Relaxed)).collect();
-                let key = Key([held[0], held[1]]);
-                assert_eq!(held, record(key, held[STAMP_WORD]), "told of another actor");
-            },
-        )
-    },
+    settle: |table| table.settle_telling(|_| false, |slot| told(slot)),
     read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_pass()),
 };
 
@@ -56,6 +47,24 @@ const UNUSUAL: Ops = Ops {
     },
     ..SHIPPED
 };
+
+/// That a spawn which is told of is whole.
+fn told(slot: &[AtomicU64]) {
+    let held: Vec<u64> = slot.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+    let key = Key([held[0], held[1]]);
+    assert_eq!(held, record(key, held[STAMP_WORD]), "told of another actor");
+}
+
+/// As the sampler settles in a round in which what waits outlives any spawn of its own.
+const IN_A_WHOLE_ROUND: Ops = Ops { settle: |table| table.settle_telling(outlived, told), ..SHIPPED };
+
+fn outlived(stop: &mut WaitingStop) -> bool {
+    if stop.whose == Whose::Unknown {
+        stop.whose = Whose::Outlived;
+    }
+    stop.first_round = 1;
+    false
+}
 
 fn record(key: Key, stamp: u64) -> [u64; STRIDE] {
     [key.0[0], key.0[1], stamp, stamp, stamp, key.0[0] + stamp]
@@ -96,8 +105,14 @@ impl Shared {
         if (self.ops.arrive)(&self.table(), key, &record(key, stamp)) {
             return 0;
         }
-        let found = (self.ops.take)(&self.table(), key, Sign::Minus) != Taken::Nothing;
-        if found { 0 } else { self.put(key, Sign::Plus, stamp) }
+        for _ in 0..2 * BUCKET_SLOTS {
+            match (self.ops.take)(&self.table(), key, Sign::Minus) {
+                Taken::Nothing => break,
+                Taken::Stop(whose) if !whose.is_of_a_spawn() => {}
+                _ => return 0,
+            }
+        }
+        self.put(key, Sign::Plus, stamp)
     }
 
     /// As the stop hook does it; gives what the caller has to count.
@@ -135,7 +150,11 @@ impl Shared {
         for index in 0..self.control.len() {
             let mut out = [0; STRIDE];
             match (self.ops.read)(&self.reader(), index, &mut out) {
-                Ok(Entry::Held(_)) => {
+                Ok(Entry::Held(sign)) => {
+                    if sign == Sign::Minus {
+                        // Whose a stop is, is written down while it stands, and nobody's business but its writers'.
+                        (out[2], out[3]) = (out[4], out[4]);
+                    }
                     let key = [A, B, C].into_iter().find(|key| key.0 == [out[0], out[1]]);
                     assert_eq!(
                         key.map(|key| record(key, out[4])),
@@ -392,6 +411,30 @@ fn settle_respawn_and_stop(ops: Ops) -> Model<impl Checked> {
     .preempted_at_most(2, 2)
 }
 
+/// The stop of an older actor waits, while an actor of its path is spawned and another one gets its slot, if there is no
+/// other.
+fn settle_and_successor(ops: Ops, whose: Whose) -> Model<impl Checked> {
+    Model::new(2, move |main| {
+        let shared = Shared::new(1, ops);
+        if whose == Whose::Unknown {
+            assert_eq!(shared.put(C, Sign::Plus, 1), 0);
+        }
+        assert_eq!(shared.table().put_stop_of(whose, A, 0), Put::Slot);
+        let roles =
+            vec![shared.role(|s| s.settle()), shared.role(|s| s.spawn(A, 1) + s.put(B, Sign::Plus, 5))];
+        let _ = play(main, roles);
+        let _ = (ops.settle)(&shared.table());
+        shared.read();
+        assert_eq!(shared.at_rest(B).0, 1, "the sum is wrong");
+        match (whose, shared.at_rest(A).0) {
+            // The spawn was there before the round was over: the stop may be its own.
+            (Whose::Unknown, 0) => {}
+            (_, sum) => assert_eq!(sum, 1, "the new actor is lost"),
+        }
+    })
+    .preempted_at_most(2, 2)
+}
+
 /// Two threads settle two stops and so many spawns.
 fn two_settle(ops: Ops, spawns: u64) -> Model<impl Checked> {
     Model::new(2, move |main| {
@@ -562,6 +605,57 @@ fn a_spawn_that_comes_while_its_stop_is_being_settled_is_not_lost() {
 #[test]
 fn settling_beside_a_respawn_leaves_the_newest_record() {
     settle_respawn_and_stop(SHIPPED).holds();
+}
+
+#[test]
+fn the_stop_of_an_older_actor_never_takes_its_successor() {
+    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Outlived).holds();
+    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Older).holds();
+}
+
+#[test]
+fn a_stop_that_may_be_a_spawns_own_is_that_or_stands_aside() {
+    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Unknown).holds();
+}
+
+#[test]
+fn settling_that_does_not_ask_whose_a_stop_is_loses_the_successor() {
+    fn settle(table: &Table<'_>) -> Settled {
+        for (index, word) in table.control.iter().enumerate() {
+            let control = Control(word.load(Ordering::Acquire));
+            if control.state() == MINUS && table.swap(index, control, control.with_state(BUSY)) {
+                let met = table.take(A, Sign::Plus) != Taken::Nothing;
+                let left = if met { control.freed() } else { control };
+                word.store(left.0, Ordering::Release);
+            }
+        }
+        Settled::default()
+    }
+    settle_and_successor(Ops { settle, ..SHIPPED }, Whose::Outlived).breaks("the new actor is lost");
+}
+
+#[test]
+fn a_spawn_that_does_not_ask_whose_a_stop_is_is_lost() {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+        match table.take(key, sign) {
+            Taken::Stop(_) => Taken::Stop(Whose::Awaited),
+            taken => taken,
+        }
+    }
+    settle_and_successor(Ops { take, ..IN_A_WHOLE_ROUND }, Whose::Outlived).breaks("the new actor is lost");
+}
+
+#[test]
+fn writing_down_whose_a_stop_is_without_having_it_in_hand_changes_the_next_tenant() {
+    fn settle(table: &Table<'_>) -> Settled {
+        for (index, word) in table.control.iter().enumerate() {
+            if Control(word.load(Ordering::Acquire)).state() == MINUS {
+                table.slot(index)[WHOSE_WORD].store(Whose::Outlived as u64, Ordering::Relaxed);
+            }
+        }
+        table.settle(|_| false)
+    }
+    settle_and_successor(Ops { settle, ..SHIPPED }, Whose::Unknown).breaks("torn");
 }
 
 #[test]

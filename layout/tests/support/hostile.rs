@@ -2,16 +2,17 @@
 //! fuzz targets (`tests/fuzz`) and these targets themselves all come through here.
 #![allow(clippy::panic, reason = "nothing but tests comes here")]
 
-use atomscope_layout::decode::{Clock, RegionReader};
+use atomscope_layout::decode::{Birth, RegionReader};
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff, MAX_TREE_LEVELS};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, METRIC_WORDS};
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, METRIC_WORDS, SightingRecord};
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
+use atomscope_layout::sightings::Log;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Key, Sign};
 use atomscope_layout::{Capacities, OpenError, RegionMap, Words};
@@ -24,6 +25,9 @@ pub fn filled() -> Region {
         Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, ..Capacities::LEAST };
     let region = Region::new(&capacities);
     region.header().set_system("sys");
+    let sighting =
+        |ticks| SightingRecord { ticks, mono_ns: 1, boot_ns: 2, unix_ns: 3, rate: 4, reserved: [0; 2] };
+    Log::new(region.section(region.map.sightings)).rewrite(&[sighting(0), sighting(3), sighting(5)]);
     let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
     for number in 1..=18u64 {
         let mut record = [0u64; ACTOR_WORDS];
@@ -110,7 +114,17 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     let identity = reader.identity();
     assert!(identity.node.len() <= 248 && identity.program.len() <= 504 && identity.writer.len() <= 120);
     let _ = (reader.state(), reader.process_beat(), reader.runtime_beat());
-    let _ = reader.clock().map(|clock: Clock| [0, 1, u64::MAX].map(|stamp| clock.unix_ns(stamp)));
+    if let Some(clock) = reader.clock() {
+        let now = clock.moment_of_mono(u64::MAX);
+        for stamp in [0, 1, u64::MAX] {
+            assert_eq!(clock.unix_ns(stamp), clock.moment(stamp).map(|moment| moment.unix_ns));
+            let _ = clock.moment(stamp).and_then(|then| now.since(&then)).or(now.since(&identity.created()));
+        }
+    }
+    let mut stamps = 0;
+    reader.each_stamp(|_| stamps += 1);
+    assert!(stamps <= region.len());
+    let _ = Birth::ranks(&[identity.birth(); 2], None);
     assert!(reader.metrics().len() <= reader.map().metrics.count);
     let _ = reader.actor_totals();
     read_actors(&reader);
@@ -134,6 +148,10 @@ fn read_actors(reader: &RegionReader<'_>) {
         let parent_bytes = status.parent.as_ref().map_or(0, String::len);
         assert!(parent_bytes <= ACTOR_TEXT_BYTES + PATH_CUT_MARK.len() + 32);
     }
+    let census = reader.census();
+    assert!(census.tally.listed + census.tally.unreadable <= slots);
+    assert_eq!(census.classes.iter().map(|class| class.actors).sum::<u64>(), census.tally.listed);
+    assert!(census.classes.iter().all(|class| class.actor_type.len() <= NAME_BYTES));
     let listed = actors.entries.len();
     assert_eq!(count(&actors.into_snapshot().roots, 1), listed);
 }
@@ -329,6 +347,7 @@ fn region_seeds() -> Vec<Vec<u8>> {
     let map = filled().map;
     let control = map.actor_control.start as u16;
     let heads = [map.dead_letters.start as u16, map.events.start as u16];
+    let log = map.sightings.start as u16;
     let directory = header::DIRECTORY.start as u16;
     vec![
         Vec::new(),
@@ -340,6 +359,7 @@ fn region_seeds() -> Vec<Vec<u8>> {
         [change(header::SETTLING as u16, 1), change(header::CLOCK.start as u16, 1)].concat(),
         change(header::VERSION as u16, 1 << 32 | 9).to_vec(),
         change(header::VERSION as u16, 2 << 32).to_vec(),
+        [change(log, 1), change(log + 1, u64::MAX), change(log + 8, 3), change(log + 17, u64::MAX)].concat(),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Something of every subsystem, for the tests that read a region.
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
 use atomscope_layout::document;
 use atomscope_layout::histogram;
@@ -67,6 +68,10 @@ pub fn fill(region: &Region, number: usize) {
         let made = instances.make(&record).unwrap();
         for (place, value) in numbers {
             instances.numbers(made)[*place].store(*value, Ordering::Relaxed);
+        }
+        // Of every second one.
+        if at % 2 == 1 {
+            Attachment::ALL.iter().for_each(|attachment| instances.attach(made, *attachment));
         }
     }
 

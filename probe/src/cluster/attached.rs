@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use atomr_cluster::{
     ClusterDaemonHandle, DaemonSnapshot, DowningDecision, DowningStrategy, Gossip, GossipPdu,
-    GossipTransport, Member, MembershipState, QuorumObserver, ReachabilityStatus,
+    GossipTransport, Member, MembershipState, ReachabilityStatus,
 };
 use atomr_core::actor::Address;
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -64,11 +65,12 @@ impl ClusterProbe {
         own: &Address,
         mut ask: impl FnMut() -> Option<DaemonSnapshot> + Send + 'static,
     ) {
-        let probe = Arc::downgrade(self);
+        let (held, probe) = (Arc::downgrade(self), self.not_held());
         let own = own.to_string();
         let poll = move |_: &Core| {
-            // A poll that held on to the region would keep it open for ever.
-            let Some(probe) = probe.upgrade() else { return false };
+            if held.strong_count() == 0 {
+                return false;
+            }
             let Some(DaemonSnapshot { state, leader, version }) = ask() else { return false };
             probe.update(ClusterStateInfo {
                 self_address: Some(own.clone()),
@@ -82,6 +84,7 @@ impl ClusterProbe {
 
     /// A transport that counts the gossip sent through it.
     pub fn wrap_transport(&self, inner: Arc<dyn GossipTransport>) -> Arc<dyn GossipTransport> {
+        self.region.core.attached(Attachment::Gossip);
         Arc::new(ProbedGossip { inner, core: self.region.core.clone() })
     }
 
@@ -89,6 +92,7 @@ impl ClusterProbe {
     /// `ClusterDaemonHandle::gossip_inbox`. To be called within a tokio runtime, on which a task does it.
     pub fn wrap_gossip_inbox(&self, inbox: UnboundedSender<GossipPdu>) -> UnboundedSender<GossipPdu> {
         let core = self.region.core.clone();
+        core.attached(Attachment::GossipInbox);
         let (sender, mut receiver) = unbounded_channel();
         tokio::spawn(async move {
             while let Some(pdu) = receiver.recv().await {
@@ -103,12 +107,8 @@ impl ClusterProbe {
 
     /// A downing strategy that counts how often it is asked, and how often it does not say that all should stay.
     pub fn wrap_downing<S: DowningStrategy>(&self, inner: S) -> ProbedDowning<S> {
+        self.region.core.attached(Attachment::Downing);
         ProbedDowning { inner, core: self.region.core.clone() }
-    }
-
-    /// An observer that counts how often the quorum is lost and regained, and passes that on to `inner`, if there is one.
-    pub fn quorum_observer(&self, inner: Option<Arc<dyn QuorumObserver>>) -> Arc<dyn QuorumObserver> {
-        Arc::new(ProbedQuorum { inner, core: self.region.core.clone() })
     }
 }
 
@@ -181,26 +181,5 @@ impl<S: DowningStrategy> DowningStrategy for ProbedDowning<S> {
         let decision = self.inner.decide(reachable, unreachable);
         self.core.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
         decision
-    }
-}
-
-struct ProbedQuorum {
-    inner: Option<Arc<dyn QuorumObserver>>,
-    core: Arc<Core>,
-}
-
-impl QuorumObserver for ProbedQuorum {
-    fn on_quorum_lost(&self) {
-        self.core.count(Builtin::QuorumLost, 1);
-        if let Some(inner) = &self.inner {
-            inner.on_quorum_lost();
-        }
-    }
-
-    fn on_quorum_regained(&self) {
-        self.core.count(Builtin::QuorumRegained, 1);
-        if let Some(inner) = &self.inner {
-            inner.on_quorum_regained();
-        }
     }
 }

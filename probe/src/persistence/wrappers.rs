@@ -9,6 +9,7 @@ use atomr_persistence::{
     InMemoryJournal, Journal, JournalError, PersistentRepr, RecoveryPermitter, SnapshotMetadata,
     SnapshotStore,
 };
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{
     Domain, INSTANCE_TEXT_BYTES, journal as journal_numbers, persistence_id as id_numbers,
 };
@@ -49,9 +50,11 @@ impl PersistenceProbe {
             "nanoseconds",
             "Time that its writes took",
         );
-        core.with_instance_of(Domain::Journal, key, None, name, |numbers| {
-            numbers[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
-        });
+        let made = core.make_instance(Domain::Journal, key, None, name);
+        if let Some(made) = made {
+            core.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
+        }
+        core.attached_to(made, Attachment::Journal);
         self.make_room();
         Arc::new(ProbedJournal {
             inner: journal,
@@ -76,6 +79,7 @@ impl PersistenceProbe {
         &self,
         store: Arc<S>,
     ) -> Arc<ProbedSnapshotStore<S>> {
+        self.region.core.attached(Attachment::SnapshotStore);
         Arc::new(ProbedSnapshotStore { inner: store, core: self.region.core.clone() })
     }
 
@@ -97,13 +101,15 @@ impl PersistenceProbe {
             return;
         }
         drop(permitters);
-        let probe = Arc::downgrade(self);
+        let (held, permitters) = (Arc::downgrade(self), self.permitters.clone());
         let poll = move |core: &Core| {
-            // A poll that held on to the region would keep it open for ever.
-            let Some(probe) = probe.upgrade() else { return false };
-            let permitters = probe.permitters.read().unwrap_or_else(PoisonError::into_inner);
+            if held.strong_count() == 0 {
+                return false;
+            }
+            let permitters = permitters.read().unwrap_or_else(PoisonError::into_inner);
             core.set(Builtin::RecoveryPermits, permitters.iter().map(|at| at.capacity() as u64).sum());
             core.set(Builtin::RecoveriesRunning, permitters.iter().map(|at| at.in_flight() as u64).sum());
+            core.attached(Attachment::Recovery);
             true
         };
         poller::poll(&self.region.core, Box::new(poll));

@@ -19,6 +19,7 @@ use atomr_cluster_sharding::{
     DDataShardCoordinator, HandoffCoordinator, HandoffState, MessageExtractor, PassivationTracker,
     ShardAllocationStrategy, ShardCoordinator, ShardRegion,
 };
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, Instance, shard, shard_region};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
@@ -92,6 +93,29 @@ impl List {
     fn serial(&mut self) -> usize {
         self.coordinators_so_far += 1;
         self.coordinators_so_far
+    }
+}
+
+/// What is asked of a region, and what asks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Shards,
+    Active,
+}
+
+impl Level {
+    fn place(self) -> usize {
+        match self {
+            Self::Shards => shard_region::SHARDS,
+            Self::Active => shard_region::ACTIVE,
+        }
+    }
+
+    fn asked_by(self) -> Attachment {
+        match self {
+            Self::Shards => Attachment::ShardRegion,
+            Self::Active => Attachment::Passivation,
+        }
     }
 }
 
@@ -225,10 +249,11 @@ impl ShardingProbe {
             self.ask_all();
             return;
         }
-        let probe = Arc::downgrade(self);
-        // A poll that held on to the region would keep it open for ever.
+        let (held, probe) = (Arc::downgrade(self), self.not_held());
         let poll = move |_: &Core| {
-            let Some(probe) = probe.upgrade() else { return false };
+            if held.strong_count() == 0 {
+                return false;
+            }
             probe.ask_all();
             probe.is_anything_left()
         };
@@ -243,7 +268,7 @@ impl ShardingProbe {
         let mut levels = BTreeMap::new();
         for (id, region) in list.regions {
             let shards = region.upgrade().map(|region| region.shards());
-            *levels.entry((id.clone(), shard_region::SHARDS)).or_insert(0) += shards.iter().flatten().count();
+            *levels.entry((id.clone(), Level::Shards)).or_insert(0) += shards.iter().flatten().count();
             next.snapshot.regions.extend(shards.map(|shards| ShardRegionInfo {
                 region_id: id.as_ref().into(),
                 shard_count: shards.len(),
@@ -252,13 +277,18 @@ impl ShardingProbe {
         }
         for (id, tracker) in list.passivation {
             let active = tracker.upgrade().map_or(0, |tracker| tracker.entity_count());
-            *levels.entry((id, shard_region::ACTIVE)).or_insert(0) += active;
+            *levels.entry((id, Level::Active)).or_insert(0) += active;
         }
+        let core = &self.region.core;
         for ((id, level), value) in levels {
-            self.region.core.with_instance(Domain::ShardRegion, None, &id, |numbers| {
-                numbers[level].store(value as u64, Ordering::Relaxed);
-            });
+            let region = RegionRow::new(core, &id);
+            if let Some(number) = region.number(level.place()) {
+                number.store(value as u64, Ordering::Relaxed);
+            }
+            region.attached(level.asked_by());
         }
+        let asks_of_allocations = !list.coordinators.is_empty();
+        let asks_of_hand_offs = !list.hand_offs.is_empty();
         let mut allocations = BTreeMap::new();
         for (serial, coordinator) in list.coordinators {
             let Some(coordinator) = coordinator.upgrade() else { continue };
@@ -288,6 +318,12 @@ impl ShardingProbe {
         if *told != next {
             *told = next;
             self.write(&told);
+        }
+        if asks_of_allocations {
+            core.attached(Attachment::ShardCoordinator);
+        }
+        if asks_of_hand_offs {
+            core.attached(Attachment::HandOffs);
         }
     }
 
@@ -341,7 +377,9 @@ impl ShardingProbe {
     /// An extractor that counts which messages come to a region, by shard: each time that it is asked for a message's
     /// shard. Costs about what finding the shard's record does; no allocation of its own.
     pub fn wrap_extractor<E: MessageExtractor>(&self, region_id: &str, inner: Arc<E>) -> ProbedExtractor<E> {
-        ProbedExtractor { inner, region: RegionRow::new(&self.region.core, region_id) }
+        let region = RegionRow::new(&self.region.core, region_id);
+        region.attached(Attachment::ShardExtractor);
+        ProbedExtractor { inner, region }
     }
 
     /// A handler factory whose handlers count the messages and the different entities that they are given, by shard if
@@ -353,9 +391,12 @@ impl ShardingProbe {
         inner: HandlerFactory<M>,
     ) -> HandlerFactory<M> {
         let region = RegionRow::new(&self.region.core, region_id);
+        region.attached(Attachment::ShardHandlers);
         Arc::new(move || {
             // First of all: the factory may deliver messages of its own.
             let shard = region.delivering();
+            // Of a shard that has no handler here, or had no record when it got one, nothing is counted.
+            region.core.attached_to(shard, Attachment::ShardHandlers);
             let shard = ShardRow { shard, region: region.clone(), entities: Entities::new() };
             let handler = inner();
             Box::new(move |entity_id: &str, message: M| {
@@ -368,6 +409,7 @@ impl ShardingProbe {
     /// A forwarder that counts what a region gives to others, for `ShardRegion::set_remote_forwarder`.
     pub fn wrap_forwarder<M: Send + 'static>(&self, region_id: &str, inner: Forwarder<M>) -> Forwarder<M> {
         let region = RegionRow::new(&self.region.core, region_id);
+        region.attached(Attachment::ShardForwarder);
         Arc::new(move |owner: &str, message: M| {
             region.add(shard_region::FORWARDED);
             inner(owner, message);
@@ -376,12 +418,14 @@ impl ShardingProbe {
 
     /// An allocation strategy that counts what it decides.
     pub fn wrap_strategy<S: ShardAllocationStrategy>(&self, inner: S) -> ProbedStrategy<S> {
+        self.region.core.attached(Attachment::ShardStrategy);
         ProbedStrategy { inner, core: self.region.core.clone() }
     }
 
     /// Notes that an entity was passivated: to be called beside `PassivationTracker::drop_entity`. No allocation, no
     /// system call; a region that was not known takes a lock for a moment.
     pub fn record_passivation(&self, region_id: &str) {
+        self.region.core.attached(Attachment::PassivationCalls);
         self.region.core.with_instance(Domain::ShardRegion, None, region_id, |numbers| {
             numbers[shard_region::PASSIVATED].fetch_add(1, Ordering::Relaxed);
         });
@@ -448,6 +492,14 @@ impl RegionRow {
         add(&self.core, self.instance, field);
     }
 
+    fn number(&self, field: usize) -> Option<&AtomicU64> {
+        number(&self.core, self.instance, field)
+    }
+
+    fn attached(&self, attachment: Attachment) {
+        self.core.attached_to(self.instance, attachment);
+    }
+
     /// The record of the shard whose message is being delivered on this thread, if it is one of this region's.
     fn delivering(&self) -> Option<Instance> {
         let (region, shard) = DELIVERING.get()?;
@@ -455,9 +507,12 @@ impl RegionRow {
     }
 }
 
+fn number(core: &Core, instance: Option<Instance>, field: usize) -> Option<&AtomicU64> {
+    core.instances().numbers(instance?).get(field)
+}
+
 fn add(core: &Core, instance: Option<Instance>, field: usize) {
-    let number = instance.and_then(|instance| core.instances().numbers(instance).get(field));
-    if let Some(number) = number {
+    if let Some(number) = number(core, instance, field) {
         number.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atomscope::attach::Glance;
-use atomscope::liveness::Verdict;
+use atomscope::liveness::Liveness;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::table::Key;
@@ -102,7 +102,8 @@ pub struct App {
     pub events: EventLog,
     baseline: Option<Baseline>,
     pub nodes: Vec<PsRow>,
-    pub of_others: usize,
+    /// What is said of those that are not among them.
+    pub notes_of_nodes: Vec<String>,
     /// Whether a node is looked at, and not only the list of nodes.
     pub is_watching: bool,
     glance: Option<Glance>,
@@ -160,7 +161,7 @@ impl App {
             events: EventLog::default(),
             baseline: None,
             nodes: Vec::new(),
-            of_others: 0,
+            notes_of_nodes: Vec::new(),
             is_watching,
             glance: node.cloned(),
             is_kept: false,
@@ -198,15 +199,19 @@ impl App {
     }
 
     /// How the node is now, if that is not what is shown.
-    pub fn verdict_now(&self) -> Option<Verdict> {
-        let [now, shown] =
-            [self.newest.as_ref()?, self.held.as_ref()?].map(|tick| tick.snapshot.liveness.verdict);
-        (now != shown).then_some(now)
+    pub fn liveness_now(&self) -> Option<Liveness> {
+        let [now, shown] = [self.newest.as_ref()?, self.held.as_ref()?].map(|tick| tick.snapshot.liveness);
+        ((now.verdict, now.notes) != (shown.verdict, shown.notes)).then_some(now)
     }
 
     /// Whether that is not the newest there is, or will not become so.
     pub fn is_held(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// Whether a list of the actors is shown, for which they must be listed.
+    pub fn shows_actors(&self) -> bool {
+        self.view == View::Actors && self.mode != Mode::Classes
     }
 
     /// The events that belong to what is shown.
@@ -216,16 +221,17 @@ impl App {
 
     /// When totals were reset, if what is shown is not of before that.
     pub fn reset_at(&self) -> Option<i128> {
-        let shown = self.tick()?.snapshot.taken_unix_ns;
-        self.baseline.as_ref().map(|baseline| baseline.snapshot.taken_unix_ns).filter(|at| *at <= shown)
+        let shown = self.tick()?.snapshot.taken;
+        let reset = self.baseline.as_ref().map(|baseline| baseline.snapshot.taken);
+        reset.filter(|reset| !reset.is_after(&shown)).map(|reset| reset.unix_ns)
     }
 
     pub fn source(&self) -> Source<'_> {
-        let until_unix_ns = self.held.as_ref().map(|tick| tick.snapshot.taken_unix_ns);
+        let until = self.held.as_ref().map(|tick| tick.snapshot.taken);
         Source {
             tick: self.tick().map(|tick| &**tick),
             events: self.shown_events(),
-            until_unix_ns,
+            until,
             nodes: &self.nodes,
             watched: self.watched(),
         }
@@ -265,8 +271,8 @@ impl App {
                 if number != self.number => {}
             News::Tick(_, tick, events) => self.take(*tick, events),
             News::Lost(_, why) => self.lost = Some(why),
-            News::Nodes(Ok((nodes, of_others))) => {
-                (self.nodes, self.of_others) = (nodes, of_others);
+            News::Nodes(Ok((nodes, notes))) => {
+                (self.nodes, self.notes_of_nodes) = (nodes, notes);
                 self.is_stale |= self.view == View::Nodes;
             }
             News::Nodes(Err(why)) => self.say(why, true),
@@ -620,12 +626,13 @@ impl App {
         let Some(cursor) = self.place().map(|place| place.cursor) else { return };
         let (Rows::Actors(rows), Some(tick)) = (&self.sheet.rows, self.tick()) else { return };
         let Some(branch) = rows.get(cursor).copied().filter(|branch| branch.level.is_some()) else { return };
-        let Some(key) = tick.actors.actors().get(branch.number).map(|actor| actor.key()) else { return };
+        let Some(tree) = tick.listed.as_ref().map(|listed| &listed.tree) else { return };
+        let Some(key) = tree.actors().get(branch.number).map(|actor| actor.key()) else { return };
         match (branch.fold, unfold) {
             (Fold::Open, Some(false) | None) => _ = self.folded.insert(key),
             (Fold::Folded, Some(true) | None) => _ = self.folded.remove(&key),
             (Fold::Leaf | Fold::Folded, Some(false)) => {
-                let above = tick.actors.forest().above(branch.number);
+                let above = tree.forest().above(branch.number);
                 if let Some(at) = above.and_then(|above| rows.iter().position(|row| row.number == above)) {
                     self.place_mut().cursor = at;
                     self.select();
@@ -638,13 +645,12 @@ impl App {
     }
 
     fn fold_all(&mut self) {
-        let Some(tick) = self.tick().cloned() else { return };
+        let Some(listed) = self.tick().and_then(|tick| tick.listed.clone()) else { return };
         if self.folded.is_empty() {
-            let forest = tick.actors.forest();
+            let (actors, forest) = (listed.tree.actors(), listed.tree.forest());
             let has_some = |number: &u32| forest.below(Some(*number)).next().is_some();
-            let numbers = (0..tick.actors.actors().len() as u32).filter(has_some);
-            self.folded =
-                numbers.filter_map(|number| Some(tick.actors.actors().get(number)?.key())).collect();
+            let numbers = (0..actors.len() as u32).filter(has_some);
+            self.folded = numbers.filter_map(|number| Some(actors.get(number)?.key())).collect();
             // Of the selected one only the root above it is left.
             let place = self.places.entry(self.view).or_default();
             if let Rows::Actors(rows) = &self.sheet.rows {
@@ -652,7 +658,7 @@ impl App {
                 while let Some(above) = root.and_then(|number| forest.above(number)) {
                     root = Some(above);
                 }
-                let key = root.and_then(|number| tick.actors.actors().get(number)).map(|actor| actor.key());
+                let key = root.and_then(|number| actors.get(number)).map(|actor| actor.key());
                 (place.ident, place.cursor) = (key.map(Ident::Actor), place.cursor.max(1));
             }
         } else {
@@ -847,7 +853,7 @@ impl App {
         let Some(tick) = self.tick() else { return self.say("there is nothing to write yet", true) };
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         let node: String = tick.snapshot.identity.node.chars().take(64).map(plain).collect();
-        let time = rfc3339(tick.snapshot.taken_unix_ns).replace(['-', ':'], "");
+        let time = rfc3339(tick.snapshot.taken.unix_ns).replace(['-', ':'], "");
         let time = time.get(..15).unwrap_or_default();
         let ending = if self.saves_look() { "json" } else { "raw" };
         self.over = None;

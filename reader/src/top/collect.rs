@@ -21,7 +21,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::clean_path;
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{ActorList, ActorTree, Clock};
+use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
 use atomscope_layout::dto::Forest;
 use atomscope_layout::follow::{Follower, Look};
 use atomscope_layout::instances::{Domain, worker};
@@ -31,9 +31,8 @@ use super::history::{MAX_EVENT_BYTES, MAX_EVENTS};
 use crate::cli::{Format, Place};
 use crate::commands::{self, PsRow, search};
 use crate::doctor::{Finding, findings};
-use crate::output::{Failure, to_file};
-use crate::show::{TypeCount, types};
-use crate::stat::{Counts, PerSecond, life};
+use crate::output::{Failure, Readers, to_file};
+use crate::stat::{Counts, PerSecond};
 use crate::subsystems::{Summary, summaries, worries};
 use crate::tail::{count_loss, describe};
 
@@ -41,6 +40,9 @@ use crate::tail::{count_loss, describe};
 const SUCCESSOR_EVERY: Duration = Duration::from_secs(2);
 /// How often it is seen, between two looks at a node, whether it publishes events faster than they would be read.
 const READ_AHEAD_EVERY: Duration = Duration::from_millis(100);
+/// So many live actors are listed at each look, whatever is shown, so that the past has them. More are listed while a list
+/// is shown and else only counted: a list takes some 150 bytes and a microsecond for each.
+pub const LISTED_ALWAYS: u64 = 20_000;
 /// How full a lane of events is that is read ahead.
 const READ_AHEAD_FROM: f64 = 0.25;
 
@@ -55,6 +57,8 @@ pub enum Order {
     Now,
     /// Whether to list the nodes of this machine with each look.
     Nodes(bool),
+    /// Whether to list the actors with each look, however many there are.
+    Actors(bool),
     /// Write what is there now, or what was at that tick, to a file.
     Save(PathBuf, Option<Arc<Tick>>),
 }
@@ -70,8 +74,8 @@ pub enum News {
     Tick(u64, Box<Tick>, Vec<EventRow>),
     /// The node of this number cannot be looked at any more, or not at all.
     Lost(u64, String),
-    /// The nodes of this machine, and how many regions of other users there are; or why they are not known.
-    Nodes(Result<(Vec<PsRow>, usize), String>),
+    /// The nodes of this machine, and what is said of those that are not listed; or why they are not known.
+    Nodes(Result<(Vec<PsRow>, Vec<String>), String>),
     /// A node of the same name that was made later than the one of this number, which has ended.
     Successor(u64, Box<Glance>),
     /// What was written, or why not.
@@ -85,17 +89,17 @@ pub struct Tick {
     pub at: Instant,
     pub path: PathBuf,
     pub bytes: u64,
-    /// Without its actors.
+    /// Without a list of its actors.
     pub snapshot: Arc<Snapshot>,
     /// The look before, and the seconds since then.
     pub before: Option<(Arc<Snapshot>, f64)>,
-    /// The same as that of the look before while nothing changes.
-    pub actors: Arc<ActorTree>,
-    /// Of each actor, how many are below it.
-    pub below: Arc<Vec<u32>>,
-    pub classes: Arc<Vec<TypeCount>>,
+    /// Its actors, unless they were only counted. The same as at the look before while nothing changes.
+    pub listed: Option<Arc<Listed>>,
+    /// How many there are in the table, and how sure that is.
+    pub tally: Tally,
+    pub classes: Arc<Vec<Class>>,
     /// Those of the look before.
-    pub classes_before: Option<Arc<Vec<TypeCount>>>,
+    pub classes_before: Option<Arc<Vec<Class>>>,
     /// The subsystems in use, each in a line.
     pub summaries: Vec<Summary>,
     pub usage: Usage,
@@ -103,7 +107,8 @@ pub struct Tick {
     pub findings: Vec<Finding>,
     /// What of its subsystems wants a look.
     pub worries: Vec<String>,
-    pub uptime: Duration,
+    /// `None` where that is not known.
+    pub uptime: Option<Duration>,
     pub point: Point,
     /// What this program takes.
     pub own: Option<Vitals>,
@@ -121,7 +126,31 @@ impl Tick {
 
     /// Bytes of memory that its actors take.
     pub fn actors_bytes(&self) -> usize {
-        self.actors.bytes() + self.below.capacity() * size_of::<u32>()
+        self.listed.as_ref().map_or(0, |listed| listed.bytes())
+    }
+}
+
+/// All actors at one time.
+#[derive(Debug)]
+pub struct Listed {
+    pub tree: ActorTree,
+    /// Of each actor, how many are below it.
+    pub below: Vec<u32>,
+    /// By which it is known whether anything of it has changed.
+    mark: u64,
+}
+
+impl Listed {
+    fn take(reader: &RegionReader<'_>) -> Self {
+        let list = reader.actor_list();
+        let mark = list.mark();
+        let tree = list.into_tree();
+        let below = below(tree.forest(), tree.actors().len());
+        Self { tree, below, mark }
+    }
+
+    fn bytes(&self) -> usize {
+        self.tree.bytes() + self.below.capacity() * size_of::<u32>()
     }
 }
 
@@ -130,7 +159,8 @@ impl Tick {
 pub struct Point {
     pub counts: Counts,
     pub live: u64,
-    pub rates: PerSecond,
+    /// `None` where they would be averages since a start that is not known.
+    pub rates: Option<PerSecond>,
     /// Of all workers' time, how much they spent on tasks.
     pub busy_percent: Option<f64>,
     /// Of one processor.
@@ -145,15 +175,15 @@ pub struct Point {
 impl Point {
     /// What comes in a second by now; of what goes on no longer nothing does.
     pub fn rates(&self) -> Option<&PerSecond> {
-        (!self.is_average && !self.is_last).then_some(&self.rates)
+        self.rates.as_ref().filter(|_| !self.is_average && !self.is_last)
     }
 }
 
 /// Something that happened, or was missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
-    /// UTC, where the node's clock can be read.
-    pub at_unix_ns: Option<i128>,
+    /// Where the node's clock can be read.
+    pub at: Option<Moment>,
     /// Empty of what was missed.
     pub topic: &'static str,
     pub word: &'static str,
@@ -165,16 +195,16 @@ pub struct EventRow {
 impl EventRow {
     /// What a look brought, in order.
     pub fn of(look: Look, clock: Option<Clock>) -> Vec<Self> {
-        let time = |stamp| clock.map(|clock| clock.unix_ns(stamp));
+        let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = look.losses.into_iter().map(|loss| {
-            let (stamp, at_unix_ns) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
+            let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
             let (text, lost) = (count_loss(&loss), loss.all());
-            ((stamp, 0), Self { at_unix_ns, topic: "", word: "lost", text, lost })
+            ((stamp, 0), Self { at, topic: "", word: "lost", text, lost })
         });
         let events = look.events.into_iter().map(|event| {
             let (word, _, text) = describe(&event.event);
-            let (topic, at_unix_ns) = (event.event.topic(), time(event.stamp));
-            ((event.stamp, 1), Self { at_unix_ns, topic, word, text, lost: 0 })
+            let (topic, at) = (event.event.topic(), time(event.stamp));
+            ((event.stamp, 1), Self { at, topic, word, text, lost: 0 })
         });
         let mut rows: Vec<_> = losses.chain(events).collect();
         rows.sort_by_key(|(order, _)| *order);
@@ -187,9 +217,8 @@ impl EventRow {
 struct Before {
     at: Instant,
     snapshot: Arc<Snapshot>,
-    actors: Arc<ActorTree>,
-    below: Arc<Vec<u32>>,
-    classes: Arc<Vec<TypeCount>>,
+    listed: Option<Arc<Listed>>,
+    classes: Arc<Vec<Class>>,
     counts: Counts,
     busy_percent: Option<f64>,
 }
@@ -203,10 +232,6 @@ pub struct Watched {
     has_ended: bool,
     /// What happened since the last tick, as far as it was read before it would have been lost.
     events: Vec<EventRow>,
-    /// The actors of the look before, in the order of the table.
-    actors: ActorList,
-    /// Memory for the next list.
-    spare: ActorList,
 }
 
 impl Watched {
@@ -218,15 +243,7 @@ impl Watched {
     /// Looks at this region from now on.
     pub fn of(region: Region) -> Result<Self, AttachError> {
         let follower = Follower::from_oldest(&region.reader()?);
-        Ok(Self {
-            region,
-            follower,
-            before: None,
-            has_ended: false,
-            events: Vec::new(),
-            actors: ActorList::default(),
-            spare: ActorList::default(),
-        })
+        Ok(Self { region, follower, before: None, has_ended: false, events: Vec::new() })
     }
 
     /// Goes on with another region of the same node.
@@ -246,18 +263,19 @@ impl Watched {
         }
     }
 
-    /// Looks at it.
-    pub fn look(&mut self) -> Result<(Tick, Vec<EventRow>), AttachError> {
+    /// Looks at it; with a list of its actors, however many there are, if one is shown.
+    pub fn look(&mut self, shows_actors: bool) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let at = Instant::now();
-        let snapshot = Snapshot::take_into(&self.region, std::mem::take(&mut self.spare))?;
-        self.tick(snapshot, at)
+        let snapshot = Snapshot::count(&self.region)?;
+        self.tick(snapshot, at, shows_actors)
     }
 
-    /// What is made of a snapshot that was taken at a time.
+    /// What is made of a snapshot that was taken at a time, in which the actors are counted.
     pub fn tick(
         &mut self,
         mut snapshot: Snapshot,
         at: Instant,
+        shows_actors: bool,
     ) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let region = &self.region;
         // Before the events: what a node that is dead by now has published is all there.
@@ -275,20 +293,19 @@ impl Watched {
         let usage = Usage::take(region, &snapshot)?;
         let caveats = snapshot.caveats();
         let findings = findings(region, &snapshot, &usage);
-        let uptime = life(region, &snapshot.liveness, snapshot.taken_unix_ns);
+        let uptime = region.uptime(&snapshot.liveness, &snapshot.taken);
         let summaries = summaries(&snapshot);
         let worries = worries(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
-        let last = self.before.as_ref().filter(|_| snapshot.actors.tells_the_same(&self.actors));
-        let (actors, below, classes) = match last {
-            // What has not changed is neither sorted again nor kept twice.
-            Some(last) => (Arc::clone(&last.actors), Arc::clone(&last.below), Arc::clone(&last.classes)),
-            None => {
-                let actors = snapshot.actors.to_tree();
-                let below = below(actors.forest(), actors.actors().len());
-                (Arc::new(actors), Arc::new(below), Arc::new(types(&snapshot.actors)))
-            }
-        };
-        self.spare = std::mem::replace(&mut self.actors, std::mem::take(&mut snapshot.actors));
+        let tally = snapshot.tally.unwrap_or_default();
+        let listed = (shows_actors || tally.listed <= LISTED_ALWAYS).then(|| {
+            // What has not changed is neither listed again nor kept twice.
+            let last = self.before.as_ref().and_then(|before| before.listed.as_ref());
+            let last = last.filter(|last| last.mark == snapshot.actors_mark);
+            last.map_or_else(|| Arc::new(Listed::take(&reader)), Arc::clone)
+        });
+        let classes = std::mem::take(&mut snapshot.classes);
+        let last = self.before.as_ref().filter(|before| *before.classes == classes);
+        let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
         region.still_whole()?;
         let point = point(&snapshot, counts, self.before.as_ref(), at, uptime, is_last);
         let beside_bytes = told_bytes(&snapshot) + classes.len() * EACH_BYTES;
@@ -296,8 +313,7 @@ impl Watched {
         let before = self.before.replace(Before {
             at,
             snapshot: Arc::clone(&snapshot),
-            actors: Arc::clone(&actors),
-            below: Arc::clone(&below),
+            listed: listed.clone(),
             classes: Arc::clone(&classes),
             counts,
             busy_percent: point.busy_percent,
@@ -310,8 +326,8 @@ impl Watched {
             classes_before: before.as_ref().map(|before| Arc::clone(&before.classes)),
             before: before.map(|before| (before.snapshot, (at - before.at).as_secs_f64())),
             snapshot,
-            actors,
-            below,
+            listed,
+            tally,
             classes,
             summaries,
             usage,
@@ -390,11 +406,11 @@ fn point(
     counts: Counts,
     before: Option<&Before>,
     at: Instant,
-    uptime: Duration,
+    uptime: Option<Duration>,
     is_last: bool,
 ) -> Point {
     let then = before.map_or(Counts::default(), |before| before.counts);
-    let interval = before.map_or(uptime, |before| at - before.at);
+    let interval = before.map_or(uptime, |before| Some(at - before.at));
     let cpu_before =
         before.map_or(Some(0.0), |before| before.snapshot.process.map(|process| process.cpu_s()));
     Point {
@@ -402,7 +418,11 @@ fn point(
         live: snapshot.totals.live,
         rates: counts.per_second(&then, interval),
         busy_percent: busy(snapshot, before, uptime),
-        cpu_percent: snapshot.process.zip(cpu_before).map(|(now, before)| now.cpu_percent(before, interval)),
+        cpu_percent: snapshot
+            .process
+            .zip(cpu_before)
+            .zip(interval)
+            .map(|((now, before), interval)| now.cpu_percent(before, interval)),
         memory_bytes: snapshot.process.map(|process| process.memory_bytes),
         is_average: before.is_none(),
         is_last,
@@ -411,17 +431,17 @@ fn point(
 
 /// Of the time of all workers, how much they spent on tasks. The poller asks for that, so it is over the time between two
 /// of its rounds; while there was none since the look before, it is what it was.
-fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Duration) -> Option<f64> {
+fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Option<Duration>) -> Option<f64> {
     fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
         let all = snapshot.subsystems.instances.of(Domain::Worker);
         all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
     }
     let verdict = snapshot.liveness.verdict;
-    let goes_on =
-        verdict.is_alive() && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::ProcessStale));
+    let goes_on = verdict.is_alive()
+        && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen | Wedge::ProcessStale));
     let poll = snapshot.poll.filter(|poll| !poll.is_stuck && goes_on)?;
     let seconds = match before {
-        None => uptime.as_secs_f64(),
+        None => uptime?.as_secs_f64(),
         Some(before) => {
             let since = poll.beat_mono_ns.saturating_sub(before.snapshot.poll?.beat_mono_ns);
             if since == 0 {
@@ -469,7 +489,7 @@ impl Collector {
     }
 
     fn go_on(mut self, mut target: Option<Target>) -> Result<(), Gone> {
-        let mut lists_nodes = false;
+        let (mut lists_nodes, mut lists_actors) = (false, false);
         let mut next = Instant::now();
         let mut next_search = next;
         loop {
@@ -492,6 +512,10 @@ impl Collector {
                     lists_nodes = wanted;
                     next = if wanted { now } else { next };
                 }
+                Ok(Order::Actors(wanted)) => {
+                    lists_actors = wanted;
+                    next = if wanted { now } else { next };
+                }
                 Ok(Order::Save(path, tick)) => {
                     let watched = target.as_ref().and_then(|target| target.watched.as_ref());
                     let saved = save(&path, watched.map(|watched| &watched.region), tick);
@@ -504,7 +528,7 @@ impl Collector {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(target) = &mut target {
-                        self.look(target)?;
+                        self.look(target, lists_actors)?;
                         let has_ended = target.watched.as_ref().is_none_or(|watched| watched.has_ended);
                         if has_ended && target.glance.dumped.is_none() && now >= next_search {
                             self.search(target)?;
@@ -526,19 +550,19 @@ impl Collector {
         self.news.send(news).map_err(|_| Gone)
     }
 
-    fn look(&self, target: &mut Target) -> Result<(), Gone> {
+    fn look(&self, target: &mut Target, lists_actors: bool) -> Result<(), Gone> {
         let Target { number, glance, watched } = target;
         let has_ended = watched.as_ref().is_some_and(|watched| watched.has_ended);
         if has_ended || self.is_waiting.load(Ordering::Relaxed) {
             return Ok(());
         }
         let look = match watched {
-            Some(watched) => watched.look(),
+            Some(watched) => watched.look(lists_actors),
             None => match Watched::open(glance, &self.place) {
                 Ok(new) if new.region.identity().header != glance.identity.header => {
                     return self.tell(News::Lost(*number, "another node is in its place by now".to_owned()));
                 }
-                opened => opened.and_then(|new| watched.insert(new).look()),
+                opened => opened.and_then(|new| watched.insert(new).look(lists_actors)),
             },
         };
         match look {
@@ -559,7 +583,7 @@ impl Collector {
     fn search(&self, ended: &Target) -> Result<(), Gone> {
         let Target { number, glance, .. } = ended;
         let meant = [Who::File(glance.path.clone()), Who::Node(glance.identity.node.clone().into())];
-        let last = glance.identity.header.created_unix_ns;
+        let last = glance.identity.birth();
         match search(&self.place).successor(meant, Some(last), &[glance.inode]) {
             Some(found) => self.tell(News::Successor(*number, Box::new(found))),
             None => Ok(()),
@@ -570,7 +594,7 @@ impl Collector {
 /// What a failure says.
 pub fn sentence(failure: Failure) -> String {
     match failure {
-        Failure::Usage(why) | Failure::Failed(why) => why,
+        Failure::Usage(why) | Failure::Filter(_, why) | Failure::Failed(why) => why,
         Failure::Enough => "nobody reads it".to_owned(),
     }
 }
@@ -603,13 +627,20 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
         }
         (Format::Raw, None) => region.ok_or_else(nothing).and_then(|open| {
             let dump = RawDump::take(open)?;
-            to_file(path, region, |out| dump.write(out))
+            to_file(path, region, Readers::Owner, |out| dump.write(out))
         }),
         (_, tick) => {
             let snapshot = match tick {
                 Some(tick) => {
-                    let actors = tick.actors.actors().clone();
-                    Ok(Snapshot { actors, ..(*tick.snapshot).clone() })
+                    let Some(listed) = &tick.listed else {
+                        let why = "the actors were too many to be listed at that look, and were only counted; `}` goes to \
+                                   what is there now, which can be saved";
+                        return Err(why.to_owned());
+                    };
+                    let (actors, snapshot) = (listed.tree.actors().clone(), (*tick.snapshot).clone());
+                    // They were listed after they were counted.
+                    let at_rest = snapshot.at_rest && listed.mark == snapshot.actors_mark;
+                    Ok(Snapshot { actors, at_rest, ..snapshot })
                 }
                 None => region
                     .ok_or_else(nothing)
@@ -617,7 +648,7 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
             };
             snapshot.and_then(|snapshot| {
                 let dump = snapshot.into_dump(false);
-                to_file(path, region, |out| commands::write_dump(dump, format, out))
+                to_file(path, region, Readers::Owner, |out| commands::write_dump(dump, format, out))
             })
         }
     };

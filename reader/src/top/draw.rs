@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use atomscope::liveness::Verdict;
-use atomscope::snapshot::now_unix_ns;
+use atomscope::liveness::{Liveness, Verdict};
 use atomscope::text::clean;
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;
@@ -20,19 +19,15 @@ use super::collect::{Point, Tick};
 use super::keys::KEYS;
 use super::sheet::{Mode, OWN_ORDER, Sort, detail};
 use super::view::View;
+use crate::ascii;
 use crate::cli::FILTER_HELP;
 use crate::doctor::Level;
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, Value, unit_of_row};
 use crate::show::takes;
 use crate::stat::PerSecond;
-use crate::table::{Side, cut, cut_front, shrink};
+use crate::table::{Side, Wide, cut, cut_front, fit};
 
-/// The first column and other columns of text are not cut to less than this; if that does not help, the last columns are
-/// left out.
-const LEAST_FIRST: usize = 24;
-const LEAST_TEXT: usize = 12;
-const GAP: usize = 2;
 /// Two things stand side by side from this width on.
 const WIDE: u16 = 120;
 /// Lines above a list at most.
@@ -44,6 +39,8 @@ const CLASSES: usize = 8;
 #[derive(Debug, Clone, Copy)]
 pub struct Theme {
     pub colours: bool,
+    /// Whether there is ASCII alone.
+    pub ascii: bool,
 }
 
 impl Theme {
@@ -79,9 +76,10 @@ impl Theme {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    fn verdict(self, verdict: Verdict) -> Style {
-        match verdict {
-            Verdict::Live => self.good(),
+    fn liveness(self, liveness: &Liveness) -> Style {
+        match liveness.verdict {
+            Verdict::Live if liveness.notes.is_empty() => self.good(),
+            Verdict::Live => self.odd(),
             Verdict::Crashed | Verdict::Wedged(_) => self.bad(),
             Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => self.odd(),
         }
@@ -102,8 +100,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
     };
     let [banner_at, truth_at, tabs_at, body, foot] =
         Layout::vertical(heights.map(Constraint::Length)).areas(area);
-    frame.render_widget(banner(app, theme, banner_at.width.into()), banner_at);
-    frame.render_widget(truth(app, theme), truth_at);
+    let width = usize::from(area.width);
+    frame.render_widget(ended(banner(app, theme, width), width), banner_at);
+    frame.render_widget(ended(truth(app, theme), width), truth_at);
     frame.render_widget(tabs(app, theme, tabs_at.width.into()), tabs_at);
     match app.over {
         Some(Over::Help) => help(frame, body, app, theme),
@@ -121,6 +120,35 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
     }
     frame.render_widget(Paragraph::new(foot_lines), foot);
     place_cursor(frame, foot, app);
+    if theme.ascii {
+        ascii::screen(frame.buffer_mut());
+    }
+}
+
+/// A line that says so if not all of it can be seen.
+fn ended(line: Line<'static>, width: usize) -> Line<'static> {
+    if line.width() <= width {
+        return line;
+    }
+    let mut room = width.saturating_sub(1);
+    let mut spans = Vec::new();
+    for span in line.spans {
+        let seen: String = span
+            .content
+            .chars()
+            .take_while(|c| {
+                let fits = c.width().unwrap_or(0) <= room;
+                room = if fits { room - c.width().unwrap_or(0) } else { 0 };
+                fits
+            })
+            .collect();
+        spans.push(Span::styled(seen, span.style));
+        if room == 0 {
+            break;
+        }
+    }
+    spans.push(Span::raw("…"));
+    Line::from(spans)
 }
 
 /// A pane beside the list where there is room, else below it, else in its place.
@@ -158,12 +186,11 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     };
     let snapshot = &tick.snapshot;
     let verdict = snapshot.liveness.verdict;
-    let style = theme.verdict(verdict);
+    let style = theme.liveness(&snapshot.liveness);
     if app.is_held() {
         let what = if app.is_frozen { "FROZEN" } else { "PAST" };
-        let ago = now_unix_ns().saturating_sub(snapshot.taken_unix_ns).max(0);
-        let ago = duration(Duration::from_nanos(u64::try_from(ago).unwrap_or(u64::MAX)));
-        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken_unix_ns));
+        let ago = duration(tick.at.elapsed());
+        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken.unix_ns));
         spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
         spans.push(plain(" ".into()));
     }
@@ -199,13 +226,13 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         let text = format!("; s goes to its successor, pid {}", successor.pid());
         spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
     }
-    if let Some(now) = app.verdict_now() {
-        spans.push(Span::styled(format!("; now it is {now}"), theme.verdict(now)));
+    if let Some(now) = app.liveness_now() {
+        spans.push(Span::styled(format!("; now it is {now}"), theme.liveness(&now)));
     }
     if let Some(why) = app.lost.as_ref().filter(|_| app.is_held()) {
         spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
     }
-    if let Some(why) = verdict.why() {
+    if let Some(why) = snapshot.liveness.why() {
         spans.push(Span::styled(format!(": {why}"), style));
     }
     if tick.is_last() && snapshot.dumped.is_none() && !app.is_held() {
@@ -217,7 +244,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         "; pid {}{}, {up} {}, {} actors",
         snapshot.pid,
         system.unwrap_or_default(),
-        duration(tick.uptime),
+        tick.uptime.map_or("for an unknown time".to_owned(), duration),
         snapshot.totals.live
     )));
     let right = format!(" every {} ", app.interval_text());
@@ -232,12 +259,10 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
 /// What is lost, unreadable and left out, in one line; the rest is in the view of the telemetry itself.
 fn truth(app: &App, theme: Theme) -> Line<'static> {
     let Some(tick) = app.tick().filter(|_| app.is_watching) else {
-        let others = app.of_others;
-        let text = if others > 0 { atomscope::find::others_note(others) } else { String::new() };
-        return Line::styled(text, theme.dim());
+        return Line::styled(safe(&app.notes_of_nodes.join("; ")), theme.dim());
     };
     let told = &tick.snapshot.subsystems;
-    let unreadable = tick.actors.actors().unreadable
+    let unreadable = tick.tally.unreadable
         + tick.snapshot.dead_letters.unreadable
         + told.instances.unreadable
         + told.documents_unreadable;
@@ -305,21 +330,24 @@ fn footer(app: &App, theme: Theme, width: usize) -> Vec<Line<'static>> {
         (Some(prompt), _) => {
             let mut line = typed(prompt, theme, width);
             let error = match prompt {
-                Prompt::Filter(..) => app.sheet.error.as_deref(),
+                Prompt::Filter(..) => {
+                    let error = app.sheet.error.as_ref();
+                    error.map(|error| format!("{error} (Esc, then ? says what a filter may be)"))
+                }
                 // Why the file that was named before could not be written.
-                Prompt::Save(_) => app.message.as_ref().filter(|of| of.is_bad).map(|of| of.text.as_str()),
+                Prompt::Save(_) => app.message.as_ref().filter(|of| of.is_bad).map(|of| of.text.clone()),
             };
             let Some(error) = error else { return vec![line] };
-            let beside = format!("   {}", safe(error));
+            let beside = format!("   {}", safe(&error));
             if line.width() + beside.width() <= width {
                 line.push_span(Span::styled(beside, theme.bad()));
                 vec![line]
             } else {
-                [vec![line], said(error, theme.bad())].concat()
+                [vec![line], said(&error, theme.bad())].concat()
             }
         }
         (None, Some(message)) => said(&message.text, if message.is_bad { theme.bad() } else { theme.good() }),
-        (None, None) => vec![hints(app, theme)],
+        (None, None) => vec![hints(app, theme, width)],
     }
 }
 
@@ -358,8 +386,8 @@ fn typed(of: &Prompt, theme: Theme, width: usize) -> Line<'static> {
     Line::from(vec![Span::styled(title, theme.strong()), Span::raw(text)])
 }
 
-fn hints(app: &App, theme: Theme) -> Line<'static> {
-    // What one must know comes first: the rest may be cut off.
+fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    // What one must know comes first: what there is no room for is left out.
     let mut hints: Vec<(&str, &str)> = vec![("?", "help"), ("q", "quit")];
     hints.extend((app.is_held() && app.view != View::Nodes).then_some(("}", "to now")));
     let here: Vec<(&str, &str)> = match app.over {
@@ -394,10 +422,17 @@ fn hints(app: &App, theme: Theme) -> Line<'static> {
     if app.view != View::Nodes {
         hints.extend([("[ ]", "past"), ("p", "freeze"), ("w", "save")]);
     }
-    let spans = hints.into_iter().flat_map(|(key, what)| {
-        [Span::styled(format!(" {key} "), theme.chosen()), Span::raw(format!(" {what}  "))]
-    });
-    Line::from(spans.collect::<Vec<_>>())
+    let (mut spans, mut used) = (Vec::new(), 0);
+    for (key, what) in hints {
+        let (key, what) = (format!(" {key} "), format!(" {what}"));
+        used += key.width() + what.width();
+        if used > width {
+            break;
+        }
+        spans.extend([Span::styled(key, theme.chosen()), Span::raw(what + "  ")]);
+        used += 2;
+    }
+    Line::from(spans)
 }
 
 /// A list with what stands above it.
@@ -405,12 +440,20 @@ fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     if area.height == 0 {
         return;
     }
-    let lines = app.sheet.lines.len().min(MOST_LINES).min(usize::from(area.height / 4));
+    let width = usize::from(area.width);
+    let mut text: Vec<_> = app.sheet.lines.iter().flat_map(|line| wrapped(&safe(line), width)).collect();
+    let most = MOST_LINES.min(usize::from(area.height / 4));
+    if text.len() > most {
+        text.truncate(most);
+        if let Some(mut last) = text.pop() {
+            last.push_span(Span::raw(" …"));
+            text.push(ended(last, width));
+        }
+    }
     let has_bar = area.height >= 5;
     let bar_height = u16::from(has_bar);
-    let heights = [lines as u16, bar_height].map(Constraint::Length);
+    let heights = [text.len() as u16, bar_height].map(Constraint::Length);
     let [above, bar_at, rows] = Layout::vertical([heights[0], heights[1], Constraint::Fill(1)]).areas(area);
-    let text: Vec<_> = app.sheet.lines.iter().take(lines).map(|line| Line::raw(safe(line))).collect();
     frame.render_widget(Paragraph::new(text), above);
     app.set_page(usize::from(rows.height.saturating_sub(1)).max(1));
     if has_bar {
@@ -540,8 +583,20 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     if let Some(before) = before.filter(|before| before.len() == natural.len()) {
         natural.iter_mut().zip(before).for_each(|(width, before)| *width = (*before).max(*width));
     }
-    let is_sorted_by = |at: usize| sheet.sort.is_some_and(|sort| columns[at].1.name == sort.column);
-    let kept = fit(&columns, &natural, area.width.into(), is_sorted_by);
+    let wide: Vec<Wide> = columns
+        .iter()
+        .zip(&titles)
+        .zip(&natural)
+        .map(|(((_, column), title), natural)| Wide {
+            side: column.side,
+            title: title.width(),
+            natural: *natural,
+        })
+        .collect();
+    // The first tells what it is, and by what it is sorted should be seen too.
+    let is_sorted_by = |at: &usize| sheet.sort.is_some_and(|sort| columns[*at].1.name == sort.column);
+    let leaving: Vec<usize> = (1..columns.len()).rev().filter(|at| !is_sorted_by(at)).collect();
+    let kept = fit(&wide, &leaving, area.width.into());
     let mut lines = Vec::new();
     let draw_row = |texts: &[String], style: &dyn Fn(usize) -> Style| {
         let mut spans = Vec::new();
@@ -568,34 +623,6 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     }
     frame.render_widget(Paragraph::new(lines), area);
     app.widths.insert((app.view, app.sheet.name), natural);
-}
-
-/// Which columns are shown, and how wide.
-fn fit(
-    columns: &[(usize, &Column)],
-    natural: &[usize],
-    width: usize,
-    is_sorted_by: impl Fn(usize) -> bool,
-) -> Vec<(usize, usize)> {
-    let least = |at: usize| match columns[at].1.side {
-        Side::Right => natural[at],
-        Side::Left => natural[at].min(if at == 0 { LEAST_FIRST } else { LEAST_TEXT }),
-    };
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let needed = |kept: &[usize]| kept.iter().map(|at| least(*at) + GAP).sum::<usize>().saturating_sub(GAP);
-    while kept.len() > 1 && needed(&kept) > width {
-        // The first tells what it is, and by what it is sorted should be seen too.
-        let last = (1..kept.len()).rev().find(|nth| !is_sorted_by(kept[*nth])).unwrap_or(kept.len() - 1);
-        kept.remove(last);
-    }
-    let gaps = GAP * kept.len().saturating_sub(1);
-    let is_right = |at: &usize| columns[*at].1.side == Side::Right;
-    let rights: usize = kept.iter().filter(|at| is_right(at)).map(|at| natural[*at]).sum();
-    let mut texts: Vec<usize> = kept.iter().filter(|at| !is_right(at)).map(|at| natural[*at]).collect();
-    shrink(&mut texts, width.saturating_sub(gaps + rights));
-    let mut texts = texts.into_iter();
-    let of = |at: usize| if is_right(&at) { natural[at] } else { texts.next().unwrap_or(LEAST_TEXT) };
-    kept.iter().copied().map(of).zip(&kept).map(|(wide, at)| (*at, wide.min(width))).collect()
 }
 
 /// The colour of what wants a look.
@@ -675,36 +702,45 @@ fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     scrolled(frame, inner, lines, &mut app.over_first);
 }
 
+/// A title, and what it means in as many lines as that takes, beside it.
+fn explained(title: &str, title_width: usize, means: &str, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let room = " ".repeat(title_width.saturating_sub(title.width()));
+    let lines = wrapped(means, width.saturating_sub(title_width + 2)).into_iter().zip(0..);
+    let beside = |(line, nth): (Line<'static>, usize)| {
+        let before = if nth == 0 { format!(" {title}{room} ") } else { " ".repeat(title_width + 2) };
+        let mut spans = vec![Span::styled(before, theme.accent())];
+        spans.extend(line.spans);
+        Line::from(spans)
+    };
+    lines.map(beside).collect()
+}
+
 fn help(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     const KEYS_WIDTH: usize = 12;
+    const VIEWS_WIDTH: usize = 13;
+    // Two columns beside each other have a space between them.
+    let side_width = usize::from(if area.width >= WIDE { area.width / 2 - 1 } else { area.width });
     let mut blocks: Vec<Vec<Line<'static>>> = KEYS
         .iter()
         .map(|group| {
             let title = Line::styled(group.title, theme.strong());
-            let bindings = group.bindings.iter().map(|binding| {
+            let bindings = group.bindings.iter().flat_map(|binding| {
                 let keys: Vec<_> = binding.keys.iter().map(|key| key.name()).collect();
-                let keys = keys.join(" ");
-                let room = " ".repeat(KEYS_WIDTH.saturating_sub(keys.width()));
-                Line::from(vec![
-                    Span::raw(" "),
-                    Span::styled(keys, theme.accent()),
-                    Span::raw(format!("{room} {}", binding.help)),
-                ])
+                explained(&keys.join(" "), KEYS_WIDTH, binding.help, side_width, theme)
             });
             std::iter::once(title).chain(bindings).chain([Line::raw("")]).collect()
         })
         .collect();
-    let views = View::ALL.map(|view| {
-        let name = format!("{:<11} ", view.title());
-        let key = Span::styled(format!(" {} ", view.key()), theme.accent());
-        Line::from(vec![key, Span::raw(name), Span::raw(view.help())])
+    let views = View::ALL.into_iter().flat_map(|view| {
+        let name = format!("{} {}", view.key(), view.title());
+        explained(&name, VIEWS_WIDTH, view.help(), side_width, theme)
     });
     let title = Line::styled("Views", theme.strong());
     blocks.push(std::iter::once(title).chain(views).chain([Line::raw("")]).collect());
-    let side_width = usize::from(if area.width >= WIDE { area.width / 2 } else { area.width });
     let mut filter = vec![Line::styled("Filters", theme.strong())];
     for (what, means) in FILTER_HELP {
-        filter.push(Line::styled(format!(" {what}"), theme.accent()));
+        let what = wrapped(what, side_width.saturating_sub(1));
+        filter.extend(what.into_iter().map(|line| Line::styled(format!(" {line}"), theme.accent())));
         let means = wrapped(means, side_width.saturating_sub(5));
         filter.extend(means.into_iter().map(|line| Line::raw(format!("    {line}"))));
     }
@@ -735,7 +771,9 @@ fn vitals(tick: &Tick) -> Vec<Vital> {
     // The first look has only averages since the node's start.
     let rate = |of: fn(&PerSecond) -> f64| match point.rates() {
         Some(rates) => format!("{:.1}/s", of(rates)),
-        None if point.is_average => format!("⌀ {:.1}/s", of(&point.rates)),
+        None if point.is_average => {
+            point.rates.as_ref().map_or("-".to_owned(), |rates| format!("⌀ {:.1}/s", of(rates)))
+        }
         None => "-".to_owned(),
     };
     let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());

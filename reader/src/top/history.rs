@@ -61,7 +61,8 @@ impl History {
         let mut last: Option<&Arc<Tick>> = None;
         let of = |tick| {
             let before = last.replace(tick);
-            let is_same = before.is_some_and(|before| Arc::ptr_eq(&before.actors, &tick.actors));
+            let lists = before.and_then(|before| before.listed.as_ref().zip(tick.listed.as_ref()));
+            let is_same = lists.is_some_and(|(a, b)| Arc::ptr_eq(a, b));
             // Of the look before it keeps what rates are made of, even where that look itself was let go.
             let is_beside =
                 before.zip(tick.before.as_ref()).is_some_and(|(a, (b, _))| Arc::ptr_eq(&a.snapshot, b));
@@ -200,8 +201,7 @@ mod tests {
 
     #[test]
     fn events_are_bounded_by_number_and_bytes_and_what_goes_is_counted() {
-        let row =
-            |text: String| EventRow { at_unix_ns: None, topic: "actors", word: "spawned", text, lost: 0 };
+        let row = |text: String| EventRow { at: None, topic: "actors", word: "spawned", text, lost: 0 };
         let mut log = EventLog::default();
         (0..MAX_EVENTS + 5).for_each(|_| log.push(row("x".into())));
         assert_eq!((log.iter().count(), log.first), (MAX_EVENTS, 5));

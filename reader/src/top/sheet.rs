@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use atomscope::attach::Glance;
 use atomscope::query::{Datum, Field, Kind, Query, Row};
-use atomscope::snapshot::{Snapshot, age};
-use atomscope_layout::decode::{Actor, rfc3339};
+use atomscope::snapshot::Snapshot;
+use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
-use super::collect::{EventRow, Tick};
+use super::collect::{self, EventRow, LISTED_ALWAYS, Tick};
 use super::history::EventLog;
 use super::view::View;
 use crate::actors::{Listed, show_above};
-use crate::commands::{PsRow, seconds};
+use crate::commands::{self, PsRow};
 use crate::human::{bytes, count, duration};
 use crate::list::{Column, List, Value, not_known, number, text, unit_of_row};
-use crate::show::TypeCount;
 use crate::subsystems::{gaps, summary};
 
 /// How the actors are listed.
@@ -80,7 +79,7 @@ pub struct Asked<'a> {
 #[derive(Debug)]
 pub struct Baseline {
     pub snapshot: Arc<Snapshot>,
-    pub classes: Arc<Vec<TypeCount>>,
+    pub classes: Arc<Vec<Class>>,
 }
 
 /// What there is to be listed.
@@ -89,7 +88,7 @@ pub struct Source<'a> {
     pub tick: Option<&'a Tick>,
     pub events: &'a EventLog,
     /// Events after this time are not shown: the past is.
-    pub until_unix_ns: Option<i128>,
+    pub until: Option<Moment>,
     pub nodes: &'a [PsRow],
     /// The one of them that is looked at.
     pub watched: Option<&'a Glance>,
@@ -192,7 +191,10 @@ impl Sheet {
     pub fn ident(&self, at: usize, tick: Option<&Tick>) -> Option<Ident> {
         match &self.rows {
             Rows::List(rows) => Some(Ident::Texts(list_ident(&self.columns, rows.get(at)?))),
-            Rows::Actors(rows) => Some(Ident::Actor(tick?.actors.actors().get(rows.get(at)?.number)?.key())),
+            Rows::Actors(rows) => {
+                let actors = tick?.listed.as_ref()?.tree.actors();
+                Some(Ident::Actor(actors.get(rows.get(at)?.number)?.key()))
+            }
             Rows::Events(rows) => rows.get(at).map(|number| Ident::Event(*number)),
         }
     }
@@ -204,7 +206,7 @@ impl Sheet {
                 rows.iter().position(|row| list_ident(&self.columns, row) == *texts)
             }
             (Rows::Actors(rows), Ident::Actor(key)) => {
-                let actors = tick?.actors.actors();
+                let actors = tick?.listed.as_ref()?.tree.actors();
                 let number = actors.iter().position(|actor| actor.key() == *key)? as u32;
                 rows.iter().position(|branch| branch.number == number)
             }
@@ -414,9 +416,10 @@ const ACTOR_COLUMNS: [Column; 6] = [
 ];
 
 fn listed(tick: &Tick, number: u32) -> Option<Listed<'_>> {
-    let below = tick.below.get(number as usize).copied();
-    let actor = tick.actors.actors().get(number)?;
-    Some(Listed { actor, taken_unix_ns: tick.snapshot.taken_unix_ns, below })
+    let all = tick.listed.as_ref()?;
+    let below = all.below.get(number as usize).copied();
+    let actor = all.tree.actors().get(number)?;
+    Some(Listed { actor, taken: tick.snapshot.taken, below })
 }
 
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
@@ -447,7 +450,7 @@ fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
 
 fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     let lists = Mode::ALL.map(|mode| {
-        let count = if mode == Mode::Classes { tick.classes.len() } else { tick.actors.actors().len() };
+        let count = if mode == Mode::Classes { tick.classes.len() } else { tick.tally.listed as usize };
         (Cow::from(mode.title()), count)
     });
     let list = Mode::ALL.iter().position(|mode| *mode == asked.mode).unwrap_or_default();
@@ -458,7 +461,14 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     }
     let fields = Listed::fields(true);
     let (query, error) = parse(asked.filter, &fields);
-    let all = tick.actors.actors();
+    let Some(listed_actors) = tick.listed.as_deref() else {
+        let nothing = format!(
+            "At this look the actors were counted and not listed: more than {LISTED_ALWAYS} are listed only while a list of \
+             them is shown. What is there now is being listed; t shows the classes."
+        );
+        return Sheet { lists, list, error, nothing, ..Sheet::default() };
+    };
+    let (all, forest) = (listed_actors.tree.actors(), listed_actors.tree.forest());
     let is_wanted = |number: u32| {
         listed(tick, number).is_some_and(|row| {
             let is_idle = asked.hides_zeros && row.actor.mailbox_depth() == Some(0);
@@ -471,18 +481,18 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
         let numbers = 0..all.len() as u32;
         let mut numbers: Vec<u32> =
             if is_all { numbers.collect() } else { numbers.filter(|n| is_wanted(*n)).collect() };
-        if let Some(ranks) = sort.and_then(|sort| ranks(tick, sort)) {
+        if let Some(ranks) = sort.and_then(|sort| ranks(listed_actors, sort)) {
             numbers.sort_by_key(|number| ranks[*number as usize]);
         }
         numbers.into_iter().map(|number| Branch { number, level: None, fold: Fold::Leaf }).collect()
     } else {
         let shown = (!is_all).then(|| {
             let mut shown: Vec<bool> = (0..all.len() as u32).map(is_wanted).collect();
-            show_above(tick.actors.forest(), &mut shown);
+            show_above(forest, &mut shown);
             shown
         });
-        let ranks = sort.and_then(|sort| ranks(tick, sort));
-        tree(tick, asked.folded, shown.as_deref(), ranks.as_deref())
+        let ranks = sort.and_then(|sort| ranks(listed_actors, sort));
+        tree(listed_actors, asked.folded, shown.as_deref(), ranks.as_deref())
     };
     let nothing = match all.len() {
         0 => "There is no live actor.".to_owned(),
@@ -508,8 +518,8 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
 }
 
 /// The place of each actor in an order, what is unknown last; `None` where it is the order that the list has.
-fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
-    let all = tick.actors.actors();
+fn ranks(listed: &collect::Listed, sort: Sort) -> Option<Vec<(bool, u64)>> {
+    let all = listed.tree.actors();
     let count = all.len() as u64;
     let of_texts = |text: &dyn Fn(Actor<'_>) -> Option<String>| -> Vec<Option<u64>> {
         // Few are different.
@@ -526,7 +536,7 @@ fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
         "class" => of_texts(&|actor| Some(actor.actor_type().to_owned())),
         "host" => of_texts(&|actor| actor.host().map(str::to_owned)),
         "depth" => all.iter().map(|actor| actor.mailbox_depth().map(greatest_first)).collect(),
-        "below" => tick.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
+        "below" => listed.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
         // Of a spawn that is no time of a clock that can be read, the order is known all the same.
         "age_s" => all.iter().map(|actor| Some(actor.spawn_stamp())).collect(),
         _ => return None,
@@ -537,12 +547,12 @@ fn ranks(tick: &Tick, sort: Sort) -> Option<Vec<(bool, u64)>> {
 
 /// All that is to be seen of a tree, from top to bottom.
 fn tree(
-    tick: &Tick,
+    listed: &collect::Listed,
     folded: &HashSet<Key>,
     shown: Option<&[bool]>,
     ranks: Option<&[(bool, u64)]>,
 ) -> Vec<Branch> {
-    let (forest, all) = (tick.actors.forest(), tick.actors.actors());
+    let (forest, all) = (listed.tree.forest(), listed.tree.actors());
     let is_shown = |number: &u32| shown.is_none_or(|shown| shown[*number as usize]);
     // What is still to be seen, the next last.
     let mut rest: Vec<(u32, u16)> = Vec::new();
@@ -594,14 +604,14 @@ fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
             (Some(before), false, _) => Value::Float(of.actors as f64 - before as f64),
             _ => Value::Unknown,
         };
-        let now = tick.snapshot.taken_unix_ns;
+        let age = of.oldest.and_then(|oldest| tick.snapshot.taken.since(&oldest));
         vec![
             Value::text(&of.actor_type),
             Value::Number(of.actors),
             grown,
             Value::of(of.waiting, Value::Number),
             Value::of(of.deepest, Value::Number),
-            Value::of(of.oldest_unix_ns, |ns| Value::Float(seconds_since(now, ns))),
+            Value::of(age, |age| Value::Float(commands::seconds(age))),
         ]
     });
     let columns = [
@@ -613,10 +623,6 @@ fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
         number("oldest_s", "s"),
     ];
     List::new("classes", "CLASS", columns, rows)
-}
-
-fn seconds_since(now_unix_ns: i128, unix_ns: i128) -> f64 {
-    seconds(age(now_unix_ns, unix_ns))
 }
 
 fn dead_letters(snapshot: &Snapshot) -> List {
@@ -642,7 +648,7 @@ fn dead_letters(snapshot: &Snapshot) -> List {
 }
 
 fn event_row(event: &EventRow) -> Vec<Value> {
-    let time = event.at_unix_ns.map(rfc3339);
+    let time = event.at.map(|at| rfc3339(at.unix_ns));
     let time = time.as_deref().and_then(|time| time.get(11..23)).map(Value::text);
     vec![time.unwrap_or(Value::Unknown), Value::text(event.word), Value::text(&event.text)]
 }
@@ -666,9 +672,8 @@ impl Row for EventOf<'_> {
 fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     let fields = ["event", "topic", "what"].map(|name| Field::new(name, Kind::Text));
     let (query, error) = parse(asked.filter, &fields);
-    let is_then = |event: &EventRow| {
-        source.until_unix_ns.is_none_or(|until| event.at_unix_ns.is_none_or(|at| at <= until))
-    };
+    let is_then =
+        |event: &EventRow| source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)));
     let all = source.events.iter().filter(|(_, event)| is_then(event));
     let (mut found, mut rows) = (0, Vec::new());
     for (number, event) in all {
@@ -682,7 +687,7 @@ fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     let topic = asked.topic.unwrap_or("all topics");
     let lost = count(source.events.lost, "event was", "events were");
     let line = format!("{topic}; {lost} lost before they could be read, while it was looked at");
-    let cut = source.events.cut_at().and_then(|event| event.at_unix_ns).map(rfc3339);
+    let cut = source.events.cut_at().and_then(|event| event.at).map(|at| rfc3339(at.unix_ns));
     let cut = cut.as_deref().and_then(|time| time.get(11..19));
     let cut = cut.map(|time| format!("; of before {time}Z none are kept here")).unwrap_or_default();
     let line = line + &cut;
@@ -736,25 +741,25 @@ fn own(tick: &Tick) -> Vec<List> {
     let told = &tick.snapshot.subsystems;
     let unreadable = [
         (tick.snapshot.dead_letters.unreadable, "dead letters that cannot be read"),
-        (tick.actors.actors().unreadable, "actor records that cannot be read"),
+        (tick.tally.unreadable, "actor records that cannot be read"),
         (told.instances.unreadable, "records of subsystems that cannot be read"),
         (told.documents_unreadable, "of the cluster's state and the shards' allocation that cannot be read"),
         (tick.snapshot.totals.untracked, "live actors that are neither listed nor kept"),
-        (tick.actors.actors().unlisted, "live actors that are counted but not listed"),
+        (tick.tally.unlisted, "live actors that are counted but not listed"),
     ];
     let rows = usage.drops.list().into_iter().chain(unreadable);
     let rows = rows.map(|(number, what)| vec![Value::text(what), Value::Number(number)]);
     let drops = List::new("left_out", "WHAT", [text("what"), number("number", "")], rows);
 
-    let life_ns = (tick.uptime.as_nanos() as f64).max(1.0);
+    let life_ns = tick.uptime.map(|life| (life.as_nanos() as f64).max(1.0));
     let cost = |name: &str, rounds: Builtin, time: Builtin| {
         let (rounds, ns) = (tick.snapshot.builtin(rounds), tick.snapshot.builtin(time));
-        let share = ns as f64 / life_ns * 100.0;
+        let share = life_ns.map(|life_ns| ns as f64 / life_ns * 100.0);
         vec![
             Value::text(name),
             Value::Number(rounds),
             Value::Number(ns),
-            Value::Float((share * 1000.0).round() / 1000.0),
+            Value::of(share, |share| Value::Float((share * 1000.0).round() / 1000.0)),
         ]
     };
     let mut rows = vec![
@@ -844,8 +849,9 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             pair("host", dash(actor.host().map(str::to_owned)));
             let path = actor.path();
             let is_it = |word: &str| word.trim_end_matches(':') == path;
-            let is_then =
-                |event: &EventRow| source.until_unix_ns.is_none_or(|until| event.at_unix_ns <= Some(until));
+            let is_then = |event: &EventRow| {
+                source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)))
+            };
             let about = source.events.iter().rev().filter(|(_, event)| is_then(event));
             let about = about.filter(|(_, event)| event.text.split(' ').any(is_it));
             for (at, (_, event)) in about.take(10).enumerate() {
@@ -861,7 +867,7 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             let Some(event) = rows.get(at).and_then(|number| source.events.get(*number)) else {
                 return pairs;
             };
-            pair("at", event.at_unix_ns.map(rfc3339).unwrap_or("-".to_owned()));
+            pair("at", event.at.map_or("-".to_owned(), |at| rfc3339(at.unix_ns)));
             pair("event", event.word.to_owned());
             pair("topic", event.topic.to_owned());
             pair("what", event.text.clone());

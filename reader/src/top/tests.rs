@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atomscope::attach::{Glance, MAX_BYTES, Region};
-use atomscope::liveness::{Evidence, Liveness, Verdict, Wedge};
+use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
 use atomscope::vitals::Vitals;
 use atomscope_layout::Capacities;
+use atomscope_layout::decode::Moment;
 use atomscope_layout::dto::ActorStatus;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::instances::{Domain, worker};
@@ -29,7 +30,7 @@ use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};
 use super::app::{App, Do, Prompt};
-use super::collect::{EventRow, News, Order, Watched};
+use super::collect::{EventRow, LISTED_ALWAYS, News, Order, Watched};
 use super::draw::{Theme, draw};
 use super::history::History;
 use super::keys::KEYS;
@@ -41,12 +42,19 @@ use crate::list::Value;
 
 /// When everything here is seen: so long after the node's start.
 const SEEN_NS: u64 = EPOCH_NS + 100 * 1_000_000_000;
+
+/// The time of a look.
+fn seen(look: u32) -> Moment {
+    let unix_ns = i128::from(SEEN_NS) + i128::from(look) * 1_000_000_000;
+    Moment { unix_ns, mono_ns: None, boot_ns: None }
+}
 const HISTORY: usize = 64 << 20;
 /// Where regions are said to be, wherever they are.
 const SAID: &str = "/dev/shm/atomscope-0-4711-0123456789abcdef";
 
 const LIVE: Liveness = Liveness {
     verdict: Verdict::Live,
+    notes: Notes::NONE,
     evidence: Evidence::Lock,
     process_beat_age: Some(Duration::from_millis(100)),
     runtime_beat_age: Some(Duration::from_millis(200)),
@@ -88,6 +96,7 @@ struct Screen {
     watched: Option<Watched>,
     start: Instant,
     looks: u32,
+    ascii: bool,
 }
 
 impl Screen {
@@ -96,7 +105,7 @@ impl Screen {
         let path = files.save("first", &Node::new("first").bytes());
         let glance = Glance::take(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
-        Self { app, files, watched: None, start: Instant::now(), looks: 0 }
+        Self { app, files, watched: None, start: Instant::now(), looks: 0, ascii: false }
     }
 
     /// Reads the events that there are between two looks.
@@ -109,7 +118,7 @@ impl Screen {
     /// Looks at the node as it is now, a second after the look before.
     fn look(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
-        let snapshot = Snapshot::take(&region).unwrap();
+        let snapshot = Snapshot::count(&region).unwrap();
         let process = Vitals {
             cpu_user_s: 3.5 + f64::from(self.looks) / 4.0,
             cpu_system_s: 0.5,
@@ -120,7 +129,7 @@ impl Screen {
             open_files_limit: Some(1024),
         };
         let snapshot = Snapshot {
-            taken_unix_ns: i128::from(SEEN_NS) + i128::from(self.looks) * 1_000_000_000,
+            taken: seen(self.looks),
             pid: 4711,
             liveness,
             process: liveness.verdict.is_alive().then_some(process),
@@ -132,7 +141,8 @@ impl Screen {
         }
         let at = self.start + Duration::from_secs(self.looks.into());
         self.looks += 1;
-        let (mut tick, events) = self.watched.as_mut().unwrap().tick(snapshot, at).unwrap();
+        let (mut tick, events) =
+            self.watched.as_mut().unwrap().tick(snapshot, at, self.app.shows_actors()).unwrap();
         // What depends on this machine.
         let dir = self.files.0.path().join("region").to_string_lossy().into_owned();
         tick.path = SAID.into();
@@ -152,7 +162,7 @@ impl Screen {
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
         let mut watched = Watched::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
-        let (mut tick, events) = watched.look().unwrap();
+        let (mut tick, events) = watched.look(false).unwrap();
         tick.path = SAID.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
         screen.app.hear(News::Tick(0, Box::new(tick), events));
@@ -184,7 +194,7 @@ impl Screen {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         // Twice: only drawing says how much room there is.
         for _ in 0..2 {
-            terminal.draw(|frame| draw(frame, &mut self.app, Theme { colours })).unwrap();
+            terminal.draw(|frame| draw(frame, &mut self.app, Theme { colours, ascii: self.ascii })).unwrap();
         }
         terminal.backend().buffer().clone()
     }
@@ -414,6 +424,8 @@ mod screens {
         let node = crowd(100_000);
         for width in WIDTHS {
             let mut screen = Screen::new();
+            // So many are listed only while a list of them is shown.
+            screen.press("2");
             screen.look(&node, LIVE);
             let mut screens = screen.views(&[View::Overview, View::Actors], width, 12);
             for keys in ["*", "t", ">>>", "t", "/member-99", "⏎"] {
@@ -485,7 +497,7 @@ mod screens {
             let watched = Region::open(&path, None, MAX_BYTES).and_then(Watched::of);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
-                if let Ok((tick, events)) = watched.look() {
+                if let Ok((tick, events)) = watched.look(true) {
                     screen.app.hear(News::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
@@ -514,7 +526,7 @@ mod screens {
         }
         for width in WIDTHS {
             let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-            app.hear(News::Nodes(Ok((rows.clone(), 3))));
+            app.hear(News::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
@@ -529,7 +541,7 @@ mod screens {
             assert_eq!(screen.app.view, View::Overview);
         }
         let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-        app.hear(News::Nodes(Ok((Vec::new(), 0))));
+        app.hear(News::Nodes(Ok((Vec::new(), Vec::new()))));
         let mut screen = Screen { app, ..Screen::new() };
         assert!(screen.text(100, 12).contains("There is no node on this machine"));
     }
@@ -900,10 +912,10 @@ mod keys {
         let mut screen = live_shop();
         screen.press("4p");
         let before = screen.text(120, 20);
-        let at_unix_ns = Some(i128::from(SEEN_NS));
+        let at = Some(seen(0));
         for _ in 0..21_000 {
             let (text, lost) = ("akka://Shop/user/x".to_owned(), 0);
-            screen.app.events.push(EventRow { at_unix_ns, topic: "actors", word: "stopped", text, lost });
+            screen.app.events.push(EventRow { at, topic: "actors", word: "stopped", text, lost });
         }
         screen.look(&busy_shop(), LIVE);
         let shown = |text: &str| text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>();
@@ -1161,6 +1173,84 @@ mod keys {
     }
 
     #[test]
+    fn the_help_is_seen_whole_at_any_width() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for width in [40, 60, 80, 119] {
+            let mut screen = live_shop();
+            screen.press("?");
+            let seen = words(&screen.text(width, 300));
+            for binding in KEYS.iter().flat_map(|group| group.bindings) {
+                assert!(seen.contains(binding.help), "{width}: {}: {seen}", binding.help);
+            }
+            for view in View::ALL {
+                assert!(seen.contains(view.help()), "{width}: {}: {seen}", view.help());
+            }
+        }
+        // Beside each other, line by line.
+        let mut screen = live_shop();
+        screen.press("?");
+        let text = screen.text(120, 100);
+        let left: String = text.lines().map(|line| line.chars().take(60).collect::<String>() + " ").collect();
+        for binding in KEYS.iter().take(3).flat_map(|group| group.bindings) {
+            assert!(words(&left).contains(binding.help), "{}: {left}", binding.help);
+        }
+    }
+
+    #[test]
+    fn of_the_footer_there_is_what_there_is_room_for_and_none_of_it_is_cut() {
+        let mut screen = live_shop();
+        for view in View::ALL {
+            screen.press(&view.key().to_string());
+            let whole = screen.text(300, 20).lines().last().unwrap().trim_end().to_owned();
+            let whole: Vec<_> = whole.split("   ").collect();
+            for width in 20..120 {
+                let text = screen.text(width, 20);
+                let line = text.lines().last().unwrap().trim_end();
+                let seen: Vec<_> = line.split("   ").collect();
+                assert_eq!(seen, whole[..seen.len()], "{view:?} at {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn sentences_above_a_list_are_not_cut_and_a_line_that_is_says_so() {
+        let mut screen = live_shop();
+        screen.press("3");
+        let text = screen.text(60, 40).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("that are kept are listed, 0 cannot be read"), "{text}");
+        let banner = screen.text(40, 20).lines().next().unwrap().to_owned();
+        assert!(banner.ends_with('…'), "{banner}");
+    }
+
+    #[test]
+    fn numbers_are_never_cut_however_narrow_the_screen() {
+        let mut screen = live_shop();
+        for view in View::ALL {
+            screen.press(&view.key().to_string());
+            for width in 30..100 {
+                let text = screen.text(width, 20);
+                let is_cut = |line: &str| ["…s)", "…B)", "…)"].iter().any(|end| line.contains(end));
+                assert!(!text.lines().any(is_cut), "{view:?} at {width}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_utf_8_every_view_is_ascii_alone() {
+        for ascii in [false, true] {
+            let mut screen = Screen { ascii, ..live_shop() };
+            for view in View::ALL {
+                screen.press(&view.key().to_string());
+                screen.press("?");
+                let help = screen.text(100, 40);
+                screen.press("?");
+                let text = screen.text(100, 40) + &help;
+                assert_eq!(text.is_ascii(), ascii, "{view:?}: {text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_message_that_is_longer_than_a_line_is_seen_whole() {
         let mut screen = live_shop();
         let words: Vec<_> = (0..20).map(|number| format!("word-{number}")).collect();
@@ -1258,6 +1348,30 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
     assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0), "not asked anew");
     assert_eq!(busy(&polled(99, 1500), LIVE), Some(25.0));
     assert_eq!(busy(&polled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
+}
+
+#[test]
+fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_shown() {
+    let actors = LISTED_ALWAYS as usize / 1000 * 1000 + 1000;
+    let node = crowd(actors);
+    let mut screen = Screen::new();
+    screen.look(&node, LIVE);
+    let tick = screen.app.tick().unwrap();
+    assert!(tick.listed.is_none() && tick.actors_bytes() == 0);
+    assert_eq!(tick.tally.listed, actors as u64);
+    let members = (actors - actors / 1000) as u64;
+    let class = tick.classes.iter().find(|class| class.actor_type == "crowd::Member").unwrap();
+    assert_eq!((class.actors, class.deepest), (members, Some(actors as u64 - 1)));
+    screen.press("2");
+    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
+    screen.look(&node, LIVE);
+    assert!(screen.text(120, 20).contains("member-1 "), "{}", screen.text(120, 20));
+    // Of the classes no list is made, and of the look before none was.
+    screen.press("tt");
+    screen.look(&node, LIVE);
+    assert!(screen.app.tick().unwrap().listed.is_none());
+    screen.press("t[[");
+    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn a_node_that_is_well_has_nothing_but_good_findings() {
     let _lock = node.live(&place);
     let good = findings(&place, "good");
     for text in [
-        "layout 1.1, written by 0.10.0-test",
+        "layout 1.2, written by 0.10.0-test",
         "locks work there",
         "the node is live",
         "3 live actors; the table was sized for 64",
@@ -77,6 +77,23 @@ fn what_cannot_be_attached_to_is_a_finding_and_no_failure() {
         &findings(&place, "note"),
         "another pid namespace, where it is number 1; here it is not to be seen",
     );
+}
+
+#[test]
+fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it_is_asked_for() {
+    let place = Place::new();
+    let _lock = shop().live(&place);
+    let dead: Vec<_> = (0..3).map(|_| Node::new("late").dead(&place)).collect();
+    let notes = findings(&place, "note");
+    one_of(&notes, "3 dead regions of user ");
+    // Two of a node name stay.
+    one_of(&notes, "; the next node of that user removes 1 of them, ");
+    assert_eq!(notes.iter().filter(|note| *note == "what it holds was not read").count(), 3, "{notes:?}");
+    assert!(findings(&place, "good").iter().any(|good| good == "3 live actors; the table was sized for 64"));
+    assert!(place.run(["doctor"]).ok().contains("`atomscope prune` frees that"));
+    let path = dead[0].to_str().unwrap();
+    let stdout = place.run(["doctor", path]).ok();
+    assert!(!stdout.contains("was not read") && stdout.contains("names used"), "{stdout}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One command a file.
 
+mod ascii;
 mod doctor;
 mod help;
 mod prune;
@@ -8,3 +9,4 @@ mod show;
 mod stat;
 mod subsystems;
 mod tail;
+mod times;

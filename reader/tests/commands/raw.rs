@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomscope::attach::{MAX_BYTES, Region};
@@ -15,6 +15,7 @@ use atomscope_layout::dto::{
 };
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::metrics::BUILTIN;
+use atomscope_layout::region::Condition;
 use serde_json::{Value, json};
 
 use crate::fixture::{Actor, Node, Place, SECOND, write};
@@ -114,7 +115,7 @@ fn a_damaged_dump_is_refused_with_the_reason() {
         (bytes[..bytes.len() - 8].to_vec(), "truncated"),
         (bytes[..100].to_vec(), "truncated"),
         (bytes[..20].to_vec(), "truncated"),
-        (with(12, 9), "incompatible: found layout version 9.0"),
+        (with(12, 9), "incompatible: found layout version 9.1"),
         (with(48, 99), "corrupt at byte 48: the dump's verdict is 99"),
         (with(56, 0), "corrupt at byte 56: the dump's evidence is 0"),
         (with(16, 1), "corrupt at byte 16: length of the dump's header"),
@@ -343,4 +344,28 @@ fn a_damaged_region_is_dumped_and_redacted_as_far_as_it_goes() {
         dumped += 1;
     }
     assert!(dumped > 20, "{dumped}");
+}
+
+#[test]
+fn a_dump_keeps_what_was_told_beside_the_verdict() {
+    let place = Place::new();
+    let node = Node::new("n");
+    node.header().raise(Condition::SpawnHookReplaced);
+    let lock = node.live(&place);
+    let (plain, redacted) = (place.join("plain.raw"), place.join("redacted.raw"));
+    let dump = |args: &[&str], file: &Path| {
+        place.run([&["dump", "n", "--format", "raw", "-o", file.to_str().unwrap()], args].concat()).ok();
+    };
+    dump(&[], &plain);
+    dump(&["--redact"], &redacted);
+    drop(lock);
+    for file in [plain, redacted] {
+        let about = place.run(["dump".as_ref(), file.as_os_str()]).json()["atomscope"].clone();
+        assert_eq!(
+            (&about["state"], &about["conditions"]),
+            (&json!("live"), &json!(["spawn_hook_replaced"]))
+        );
+        let shown = place.run(["show".as_ref(), file.as_os_str()]).ok();
+        assert!(shown.contains("when it was dumped: another spawn observer took the place"), "{shown}");
+    }
 }

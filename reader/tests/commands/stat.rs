@@ -1,9 +1,11 @@
 //! `stat`: rates at an interval.
 
-use atomscope_layout::metrics::Builtin;
+use atomscope_layout::Capacities;
+use atomscope_layout::instances::{Domain, association};
+use atomscope_layout::metrics::{BUILTIN, Builtin};
 use serde_json::Value;
 
-use crate::fixture::{Node, Place, Running};
+use crate::fixture::{Actor, Blocked, Node, Place, Running, small};
 use crate::{shop, words};
 
 #[test]
@@ -14,7 +16,8 @@ fn the_first_line_holds_averages_since_the_start_and_says_so() {
     let lines = words(&stdout);
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0][..3], ["ACTORS", "SPAWN(/s)", "STOP(/s)"]);
-    assert_eq!((lines[1][0], lines[1][8]), ("3", "live"));
+    let state = lines[0].iter().position(|title| *title == "STATE").unwrap();
+    assert_eq!((lines[1][0], lines[1][state]), ("3", "live"));
     assert!(stdout.contains("(averages since the node's start)"), "{stdout}");
 }
 
@@ -39,11 +42,28 @@ fn each_further_line_holds_what_came_since_the_one_before() {
     // The interval is told in milliseconds.
     assert!((5.0..20.0).contains(&spawned), "{busy}");
     assert_eq!(busy["actors"], 10);
-    drop(lock);
+    drop((node, lock));
     let ran = running.end();
     assert!(ran.stderr.contains("the node has ended: crashed"), "{ran:?}");
     let rows: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((ran.code, &rows[rows.len() - 1]["state"]), (Some(0), &Value::from("crashed")));
+}
+
+#[test]
+fn records_that_are_too_many_to_look_at_for_each_line_are_not_said_to_be_readable() {
+    let place = Place::new();
+    let large = Capacities { actors: 40_000, ..small() };
+    let _locks = [("small", small()), ("large", large)].map(|(name, capacities)| {
+        let node = Node::sized(name, capacities, |_| {});
+        node.actor(Actor { path: "/a", ..Actor::default() });
+        node.live(&place)
+    });
+    for (name, cell, value) in [("small", "0", Value::from(0)), ("large", "-", Value::Null)] {
+        let stdout = place.run(["stat", name, "1s", "1"]).ok();
+        assert_eq!(words(&stdout)[1][6], cell, "{stdout}");
+        let row = place.run(["stat", name, "1s", "1", "--json"]).json();
+        assert_eq!(row["unreadable"], value, "{row}");
+    }
 }
 
 #[test]
@@ -74,6 +94,60 @@ fn an_interrupt_and_a_reader_that_has_seen_enough_end_it_well() {
 }
 
 #[test]
+fn a_number_behind_a_node_is_an_interval_of_seconds_and_one_alone_is_a_pid() {
+    let place = Place::new();
+    let _lock = shop().live(&place);
+    let pid = std::process::id().to_string();
+    let mut running = Running::new(place.command(["stat", "shop", "86400", "--json"]));
+    assert_eq!(running.json()["actors"], 3);
+    running.signal("-INT");
+    assert_eq!(running.end().code, Some(0));
+    assert_eq!(place.run(["stat", &pid, "1", "1", "--json"]).json()["actors"], 3);
+    let stderr = place.run(["stat", "4999999"]).failed(1);
+    assert!(stderr.contains("there is no process 4999999"), "{stderr}");
+}
+
+#[test]
+fn what_a_node_uses_is_shown_and_what_it_does_not_is_no_column_of_zeros() {
+    let place = Place::new();
+    let (node, lock) = Node::roomy("n").shared(&place);
+    let titles = |stdout: &str| words(stdout)[0].iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let idle = place.run(["stat", "n", "1ms", "2"]).ok();
+    let known =
+        ["ACTORS", "SPAWN(/s)", "STOP(/s)", "LETTERS(/s)", "EVENTS(/s)", "LOST", "UNREADABLE", "BEAT(s)"];
+    assert_eq!(titles(&idle), [&known[..], &["CPU(%)", "STATE"]].concat());
+    let row = place.run(["stat", "n", "1ms", "1", "--json"]).json();
+    let keys =
+        ["journal_events_per_s", "shard_messages_per_s", "inbound_bytes_per_s", "outbound_bytes_per_s"];
+    assert!(keys.iter().all(|key| row.get(*key) == Some(&Value::Null)), "{row}");
+    // It begins to use something while it is looked at.
+    let mut running = Running::new(place.command(["stat", "n", "1ms"]));
+    assert!(!running.line().contains("JOURNAL"));
+    node.count(Builtin::PersistenceEvents, 5);
+    let mut lines = std::iter::from_fn(|| Some(running.line()));
+    let title = lines.find(|line| line.contains("ACTORS")).unwrap();
+    assert!(title.contains("JOURNAL(/s)") && !title.contains("SHARDS"), "{title}");
+    running.signal("-INT");
+    assert_eq!(running.end().code, Some(0));
+    node.count(Builtin::ShardMessages, 7);
+    node.instance(
+        Domain::Association,
+        "a",
+        &[(association::BYTES_IN, 1 << 30), (association::BYTES_OUT, 2 << 30)],
+    );
+    let busy = titles(&place.run(["stat", "n", "1ms", "1"]).ok());
+    let used = ["CPU(%)", "JOURNAL(/s)", "SHARDS(/s)", "IN(KiB/s)", "OUT(KiB/s)", "STATE"];
+    assert_eq!(busy, [&known[..], &used].concat());
+    let row = place.run(["stat", "n", "1ms", "1", "--json"]).json();
+    assert!(row["outbound_bytes_per_s"].as_f64() > row["inbound_bytes_per_s"].as_f64(), "{row}");
+    let csv = place.run(["stat", "n", "1ms", "1", "--csv"]).ok();
+    assert!(csv.lines().next().unwrap().ends_with(&keys.join(",")), "{csv}");
+    // Of a dead one there is no processor.
+    drop(lock);
+    assert!(!place.run(["stat", "n"]).ok().contains("CPU(%)"));
+}
+
+#[test]
 fn what_is_no_interval_is_a_usage_error() {
     let place = Place::new();
     let _lock = shop().live(&place);
@@ -85,4 +159,27 @@ fn what_is_no_interval_is_a_usage_error() {
     ] {
         place.run(args).failed(2);
     }
+}
+
+/// It waited on, and only a second signal ended it, by killing it.
+#[test]
+fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
+    let place = Place::new();
+    let _lock = shop().live(&place);
+    let blocked =
+        Blocked::new(place.command(["stat", "shop", "1ms"]), |command, pipe| _ = command.stdout(pipe));
+    assert_eq!(blocked.end_by("-TERM").code(), Some(0));
+}
+
+#[test]
+fn a_metric_that_is_asked_for_twice_is_told_once() {
+    let place = Place::new();
+    let node = shop();
+    node.metric(BUILTIN.len(), "orders", "orders", "Orders.");
+    let _lock = node.live(&place);
+    let twice = ["stat", "1s", "1", "--metric", "orders", "--metric", "orders"];
+    let row = place.run([&twice[..], &["--json"]].concat()).json();
+    assert_eq!(row["metrics"].as_object().unwrap().len(), 1, "{row}");
+    let csv = place.run([&twice[..], &["--csv"]].concat()).ok();
+    assert_eq!(csv.lines().next().unwrap().matches("orders").count(), 1, "{csv}");
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use atomscope_layout::instances::{Domain, association, key};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::region::header;
 use serde_json::{Value, json};
 
 use crate::fixture::{Node, Place, SECOND};
@@ -57,6 +58,56 @@ fn every_subsystem_is_listed_with_units_and_dashes() {
         assert!(remote.contains(text), "{text}\n{remote}");
     }
     assert!(place.run(["persistence"]).ok().contains("WRITE_P99(ms)"));
+}
+
+#[test]
+fn what_nothing_counts_is_a_dash_and_null_and_in_an_old_region_what_it_was() {
+    let place = Place::new();
+    let node = Node::roomy("shop");
+    node.instance(Domain::Key, "k", &[(key::SUBSCRIBERS, 2)]);
+    node.instance(Domain::Association, "a", &[(association::BYTES_IN, 1024)]);
+    node.attached(&[]);
+    let lock = node.live(&place);
+    let ddata = place.run(["ddata"]).ok();
+    assert!(ddata.starts_with("1 key, - updates, 2 subscribers\n"), "{ddata}");
+    has_row(&ddata, "ddata.updates - updates");
+    assert!(words(&ddata).iter().any(|row| row.starts_with(&["k", "-", "2"])), "{ddata}");
+    let remote = place.run(["remote"]).ok();
+    assert!(
+        remote.starts_with("1 association (1 in no known state), 1.0 KiB in, - out, - errors\n"),
+        "{remote}"
+    );
+    let told = place.run(["ddata", "--json"]).json();
+    assert_eq!(told["summary"], json!({"keys": 1, "updates": null, "subscribers": 2}));
+    assert_eq!((&told["keys"][0]["updates"], &told["keys"][0]["subscribers"]), (&Value::Null, &json!(2)));
+    // It is no number: it is found by no condition, and a sort puts it last.
+    assert_eq!(place.run(["ddata", "--json", "--filter", "updates >= 0"]).json()["keys"], json!([]));
+    let dump = place.run(["dump"]).json();
+    assert_eq!(dump["ddata"]["total_updates"], 0);
+    assert_eq!(dump["remote"]["associations"][0]["outbound_bytes"], 0);
+    for dump in [place.run(["dump", "--redact"]).json(), dump] {
+        let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
+        let value = |metric: Builtin| &metrics[metric as usize]["value"];
+        assert_eq!((value(Builtin::DDataUpdates), value(Builtin::KeysUnlisted)), (&Value::Null, &json!(0)));
+        assert_eq!(dump["atomscope"]["instances"]["associations"][0]["outbound_bytes"], Value::Null);
+    }
+    let ndjson = place.run(["dump", "--format", "ndjson"]).ok();
+    let lines = ndjson.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let updates: Vec<_> = lines.filter(|line| line["name"] == "ddata.updates").collect();
+    assert_eq!((updates.len(), &updates[0]["value"]), (1, &Value::Null));
+    let raw = place.join("shop.raw");
+    place.run(["dump", "--format", "raw", "--redact", "-o", raw.to_str().unwrap()]).ok();
+    assert!(place.run(["ddata", raw.to_str().unwrap()]).ok().starts_with("1 key, - updates"));
+    drop(lock);
+
+    // As before 1.2.
+    let node = Node::roomy("old");
+    node.instance(Domain::Key, "k", &[]);
+    node.attached(&[]);
+    node.set(header::ATTACHED, 0);
+    let place = Place::new();
+    let _lock = node.live(&place);
+    assert!(place.run(["ddata"]).ok().starts_with("1 key, 0 updates, 0 subscribers\n"));
 }
 
 #[test]
@@ -124,6 +175,33 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     assert!(
         place.run(["ddata", "--sort", "bytes"]).failed(2).contains("possible values: name, age, updates")
     );
+}
+
+#[test]
+fn rows_that_are_all_alike_are_an_array_in_json() {
+    let place = Place::new();
+    let _lock = full().live(&place);
+    for command in ["ps", "actors", "metrics", "prune", "doctor"] {
+        let rows = place.run([command, "--json"]).json();
+        assert!(rows.is_array(), "{command}: {rows}");
+    }
+    let rows = place.run(["metrics", "--json", "--filter", "name = runtime.queue"]).json();
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["kind"]), (1, &json!("gauge")));
+    for part in PARTS {
+        assert!(place.run([part, "--json"]).json().is_object(), "{part}");
+    }
+}
+
+#[test]
+fn what_is_no_filter_is_refused_with_the_help_that_says_what_is() {
+    let place = Place::new();
+    let _lock = full().live(&place);
+    for part in PARTS.into_iter().chain(["actors", "metrics"]) {
+        let stderr = place.run([part, "--filter", "no_such > 1"]).failed(2);
+        let help = format!("`atomscope {part} --help` says what a filter may be");
+        assert!(stderr.contains(&help), "{part}: {stderr}");
+        assert!(place.run([part, "--help"]).ok().contains("Filters:\n"), "{part}");
+    }
 }
 
 #[test]
@@ -276,7 +354,7 @@ fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
     assert!(table.contains("associations.inbound_bytes(KiB/s)  STATE"), "{table}");
     let csv = place.run([&["stat", "n", "1ms", "2", "--csv"], &asked[..]].concat()).ok();
     let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
-    assert_eq!(columns, [19, 19, 19], "{csv}");
+    assert_eq!(columns, [23, 23, 23], "{csv}");
     let failed = place.run(["stat", "--metric", "no.such"]).failed(1);
     assert!(failed.contains("`atomscope metrics` lists those"), "{failed}");
     drop(lock);

@@ -5,7 +5,7 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::region::{State, header};
 use serde_json::{Value, json};
 
-use crate::fixture::{Node, Place, Ran, Running};
+use crate::fixture::{Blocked, Node, Place, Ran, Running};
 
 fn letter(seq: u64) -> TelemetryEvent {
     TelemetryEvent::DeadLetter(DeadLetterRecord {
@@ -147,7 +147,7 @@ fn what_is_written_while_it_follows_is_told_and_a_loss_is_told_exactly() {
         }
     }
     assert!(lost >= 50 - 16 - 16, "{lost}");
-    drop(lock);
+    drop((node, lock));
     assert_eq!(running.end().code, Some(0));
 }
 
@@ -205,7 +205,7 @@ fn with_retry_it_goes_on_with_the_next_node_of_that_name() {
     let (node, lock) = Node::new("n").shared(&place);
     node.stop_event(1, 1, "a");
     assert_eq!(running.json()["path"], "a");
-    drop(lock);
+    drop((node, lock));
     assert_eq!(running.json()["kind"], "ended");
     let (other, _other_lock) = Node::new("other").shared(&place);
     other.stop_event(1, 1, "not this");
@@ -281,4 +281,21 @@ fn with_retry_it_waits_for_a_successor_and_not_for_a_sibling() {
     assert_eq!(running.json()["path"], "more", "told once, by the one that follows it");
     running.signal("-INT");
     assert_eq!(running.end().code, Some(0));
+}
+
+/// It waited on, and only a second signal ended it, by killing it.
+#[test]
+fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
+    let place = Place::new();
+    let node = Node::new("n");
+    node.stop_event(1, 1, "a");
+    let _lock = node.live(&place);
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let blocked = Blocked::new(place.command(["tail", "n"]), |command, pipe| _ = command.stdout(pipe));
+        assert_eq!(blocked.end_by(signal).code(), Some(0), "{signal}");
+    }
+    // Nor does what there is to be said beside the result hold it up.
+    let blocked =
+        Blocked::new(place.command(["tail", "nobody", "--retry"]), |command, pipe| _ = command.stderr(pipe));
+    assert_eq!(blocked.end_by("-TERM").code(), Some(0));
 }

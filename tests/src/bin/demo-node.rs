@@ -11,9 +11,9 @@ use std::time::Duration;
 use atomr_coordination::{InMemoryLease, Lease as _};
 use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
-use atomr_persistence::{InMemoryJournal, InMemorySnapshotStore, Journal as _, RecoveryPermitter};
+use atomr_persistence::{InMemorySnapshotStore, RecoveryPermitter};
 use atomscope_probe::{Region, TelemetryExtension};
-use atomscope_tests::persistence_workload::{self, Bank, Flaky};
+use atomscope_tests::persistence_workload::{self, Bank, Flaky, ShortJournal};
 use atomscope_tests::{cluster_workload, lease_workload, service_workload, sharding_workload, workload};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +40,10 @@ struct Arguments {
     #[arg(long)]
     shop_alone: bool,
 }
+
+/// Accounts of the bank, and events that it keeps of each.
+const ACCOUNTS: u64 = 5;
+const KEPT_EVENTS: u64 = 100;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -90,7 +94,7 @@ async fn beside_the_shop(
     const PAUSE: Duration = Duration::from_millis(100);
     let never = std::future::pending::<()>;
     let TelemetryExtension { persistence, leases, .. } = &**telemetry;
-    let journal = Flaky::new(InMemoryJournal::new(), 20);
+    let journal = Flaky::new(ShortJournal::new(), 20);
     let bank = Bank {
         journal: persistence.wrap_journal("accounts", journal),
         snapshots: persistence.wrap_snapshot_store(InMemorySnapshotStore::new()),
@@ -107,7 +111,7 @@ async fn beside_the_shop(
     let old_events = async {
         loop {
             tokio::time::sleep(10 * PAUSE).await;
-            drop(bank.journal.delete_messages_to("account-0", 1).await);
+            persistence_workload::forget(&bank, ACCOUNTS, KEPT_EVENTS).await;
         }
     };
     let leader = InMemoryLease::new();
@@ -131,7 +135,7 @@ async fn beside_the_shop(
     tokio::select! {
         () = cluster_workload::run(telemetry, PAUSE, never()) => {}
         () = sharding_workload::run(telemetry, PAUSE, never()) => {}
-        () = persistence_workload::run(system, &bank, 5, never()) => {}
+        () = persistence_workload::run(system, &bank, ACCOUNTS, never()) => {}
         () = recoveries => {}
         () = old_events => {}
         () = contenders => {}

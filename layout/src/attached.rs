@@ -1,0 +1,312 @@
+//! Which numbers are counted: what the application attached to the probe, and what each attachment counts.
+//!
+//! A number that nothing counts is not 0 but unknown. The header has a bit for each kind of attachment that was made
+//! ([`Attached`]), an instance one for each that was made for it alone ([`InstanceRecord::counted_by`]); a number is
+//! known if one of its attachments was made, and whenever it is not 0. Metrics that no attachment counts are the
+//! probe's own: they are always known.
+//!
+//! [`InstanceRecord::counted_by`]: crate::instances::InstanceRecord::counted_by
+
+use crate::instances::{
+    Domain, NUMBERS, association, graph, journal, key, lease, node_metric, persistence_id, shard,
+    shard_region, worker,
+};
+use crate::metrics::{BUILTIN, Builtin};
+
+/// For which instances of a domain an attachment counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// For all that are listed: the header's bit says so.
+    All,
+    /// For those that have its bit themselves.
+    Each,
+}
+
+/// Numbers of a domain's instances that an attachment counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// The domain.
+    pub domain: Domain,
+    /// For which of its instances.
+    pub reach: Reach,
+    /// Places of the numbers.
+    pub places: &'static [usize],
+}
+
+macro_rules! attachments {
+    ($($(#[doc = $help:literal])+ $attachment:ident = $bit:literal, $name:literal, [$($metric:ident),*]
+        $(, $domain:ident $reach:ident $module:ident [$($field:ident),+])*;)+) => {
+        /// What the application attaches to the probe, or notes by calls of its own. The number is that of its bit.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Attachment { $($(#[doc = $help])+ $attachment = $bit,)+ }
+
+        impl Attachment {
+            /// All kinds, in the order of their bits.
+            pub const ALL: &[Self] = &[$(Self::$attachment,)+];
+
+            /// The calls by which it is made, separated by commas.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$attachment => $name,)+ }
+            }
+
+            /// The built-in metrics that it counts.
+            pub const fn metrics(self) -> &'static [Builtin] {
+                match self { $(Self::$attachment => &[$(Builtin::$metric),*],)+ }
+            }
+
+            /// The numbers of instances that it counts.
+            pub const fn counts(self) -> &'static [Counts] {
+                match self {
+                    $(Self::$attachment => &[$(Counts {
+                        domain: Domain::$domain,
+                        reach: Reach::$reach,
+                        places: &[$($module::$field),+],
+                    }),*],)+
+                }
+            }
+        }
+    };
+}
+
+attachments! {
+    /// The cluster's state: a daemon that is polled, or updates of the application's.
+    ClusterState = 0, "cluster.attach, attach_with, update", [ClusterChanges];
+    /// A transport of gossip.
+    Gossip = 1, "cluster.wrap_transport", [GossipSent];
+    /// An inbox of gossip.
+    GossipInbox = 2, "cluster.wrap_gossip_inbox", [GossipReceived];
+    /// A downing strategy.
+    Downing = 3, "cluster.wrap_downing", [DowningAsked, DowningDecisions];
+    /// An observer of the quorum.
+    Quorum = 4, "cluster.quorum_observer", [QuorumLost, QuorumRegained];
+    /// Metrics of the cluster's nodes.
+    NodeMetrics = 5, "cluster_metrics.attach, wrap_transport, record", [NodeMetricSamples],
+        NodeMetric All node_metric [VALUE, SAMPLES, TIMESTAMP];
+    /// A shard region that is polled.
+    ShardRegion = 6, "sharding.attach_region", [], ShardRegion Each shard_region [SHARDS];
+    /// An extractor of a shard region's.
+    ShardExtractor = 7, "sharding.wrap_extractor", [],
+        ShardRegion Each shard_region [RECEIVED], Shard Each shard [RECEIVED];
+    /// A handler factory of a shard region's.
+    ShardHandlers = 8, "sharding.wrap_handlers", [ShardMessages],
+        ShardRegion Each shard_region [MESSAGES, ENTITIES_STARTED, UNCOUNTED],
+        Shard Each shard [MESSAGES, ENTITIES, UNCOUNTED];
+    /// A forwarder of a shard region's.
+    ShardForwarder = 9, "sharding.wrap_forwarder", [], ShardRegion Each shard_region [FORWARDED];
+    /// An allocation strategy.
+    ShardStrategy = 10, "sharding.wrap_strategy", [ShardAllocations, Rebalances, ShardsRebalanced];
+    /// A coordinator of shards that is polled.
+    ShardCoordinator = 11, "sharding.attach_coordinator", [];
+    /// A coordinator of hand-offs that is polled.
+    HandOffs = 12, "sharding.attach_hand_offs", [HandOffsStarted, HandOffsDone],
+        Shard All shard [HAND_OFF, REMAINING];
+    /// A tracker of passivation that is polled.
+    Passivation = 13, "sharding.attach_passivation", [], ShardRegion Each shard_region [ACTIVE];
+    /// Passivations that the application notes.
+    PassivationCalls = 14, "sharding.record_passivation", [], ShardRegion All shard_region [PASSIVATED];
+    /// Regions and allocations that the application notes.
+    ShardingCalls = 15, "sharding.set_snapshot, refresh_from", [];
+    /// A journal.
+    Journal = 16, "persistence.wrap_journal", [PersistenceEvents, PersistenceFailures],
+        Journal Each journal [EVENTS, WRITES, FAILURES, REPLAYS, REPLAYED, REPLAY_FAILURES, DELETES, UNLISTED_EVENTS,
+            ROLLED_UP, LATENCY, GIVEN_UP],
+        PersistenceId All persistence_id [HIGHEST, EVENTS];
+    /// Writes that the application notes.
+    JournalCalls = 17, "persistence.record_write", [PersistenceEvents],
+        Journal All journal [EVENTS, UNLISTED_EVENTS, ROLLED_UP],
+        PersistenceId All persistence_id [HIGHEST, EVENTS];
+    /// A snapshot store.
+    SnapshotStore = 18, "persistence.wrap_snapshot_store", [SnapshotsSaved, SnapshotsLoaded, SnapshotFailures];
+    /// A permitter of recoveries that is polled.
+    Recovery = 19, "persistence.watch_recovery", [RecoveryPermits, RecoveriesRunning];
+    /// An endpoint manager that is polled.
+    Endpoints = 20, "remote.attach", [RemoteErrors, Quarantines],
+        Association All association [STATE, BYTES_IN, BYTES_OUT, MESSAGES_IN, MESSAGES_OUT, ERRORS, AVAILABLE,
+            QUARANTINED, ATTEMPTS];
+    /// An endpoint manager that the application has asked.
+    EndpointCalls = 21, "remote::refresh_from_endpoint_manager", [],
+        Association All association [STATE, BYTES_IN, BYTES_OUT];
+    /// Associations that the application notes.
+    AssociationCalls = 22, "remote.record_association, set_state", [], Association All association [STATE];
+    /// Bytes received that the application notes.
+    InboundCalls = 23, "remote.record_inbound_bytes", [], Association All association [BYTES_IN];
+    /// Bytes sent that the application notes.
+    OutboundCalls = 24, "remote.record_outbound_bytes", [], Association All association [BYTES_OUT];
+    /// A stream.
+    Stream = 25, "streams.watch, watch_results",
+        [StreamsStarted, StreamsFinished, StreamsFailed, StreamElements],
+        Graph All graph [ID], Graph Each graph [ELEMENTS];
+    /// A graph, of whose elements nothing is seen.
+    StreamGraph = 26, "streams.watch_graph", [StreamsStarted, StreamsFinished, StreamsFailed],
+        Graph All graph [ID];
+    /// Graphs that the application notes.
+    StreamCalls = 27, "streams.start_graph", [StreamsStarted, StreamsFinished], Graph All graph [ID];
+    /// A replicator that is polled.
+    Replicator = 28, "ddata.attach", [], Key All key [SUBSCRIBERS];
+    /// A durable store. Of a key that it never saw the updates went another way, so that they are not known.
+    DDataStore = 29, "ddata.wrap_store", [DDataUpdates, DDataDeletes], Key Each key [UPDATES];
+    /// Updates that the application notes; likewise.
+    UpdateCalls = 30, "ddata.record_update", [DDataUpdates], Key Each key [UPDATES];
+    /// Deletions that the application notes.
+    DeleteCalls = 31, "ddata.record_delete", [DDataDeletes];
+    /// A lease.
+    Lease = 32, "leases.wrap", [LeasesAcquired, LeasesDenied, LeasesLost],
+        Lease All lease [HOLDER, ACQUIRED, DENIED, LOST, RELEASED, HELD, RENEWED];
+    /// An async runtime that is polled.
+    Runtime = 33, "install, watch_runtime", [RuntimeWorkers, RuntimeTasks, RuntimeQueue],
+        Worker All worker [BUSY_NS, PARKS];
+}
+
+impl Attachment {
+    /// Its bit.
+    pub const fn bit(self) -> u64 {
+        1 << self as u32
+    }
+}
+
+/// Of a number, the attachments that count it for all instances, and those that do so for each.
+type By = [u64; 2];
+
+/// The attachments of each built-in metric; 0 of the probe's own.
+const METRICS: [u64; BUILTIN.len()] = {
+    let mut by = [0; BUILTIN.len()];
+    let mut at = 0;
+    while at < Attachment::ALL.len() {
+        let attachment = Attachment::ALL[at];
+        assert!(attachment as usize == at && at < 63);
+        let metrics = attachment.metrics();
+        let mut number = 0;
+        while number < metrics.len() {
+            by[metrics[number] as usize] |= attachment.bit();
+            number += 1;
+        }
+        at += 1;
+    }
+    by
+};
+
+/// The same of each number of each domain, by the domain's number.
+const PLACES: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
+    let mut by = [[[0; 2]; NUMBERS]; Domain::ALL.len() + 1];
+    let mut at = 0;
+    while at < Attachment::ALL.len() {
+        let attachment = Attachment::ALL[at];
+        let counts = attachment.counts();
+        let mut number = 0;
+        while number < counts.len() {
+            let Counts { domain, reach, places } = counts[number];
+            let mut place = 0;
+            while place < places.len() {
+                by[domain as usize][places[place]][reach as usize] |= attachment.bit();
+                place += 1;
+            }
+            number += 1;
+        }
+        at += 1;
+    }
+    by
+};
+
+/// Which attachments were made in a region: the header's word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attached(u64);
+
+impl Attached {
+    /// The bit that says that the others are told. A region of before 1.2 does not have it: there all numbers are taken
+    /// for known.
+    pub const TOLD: u64 = 1 << 63;
+
+    /// What this word says.
+    pub const fn of(word: u64) -> Self {
+        Self(word)
+    }
+
+    fn is_told(self) -> bool {
+        self.0 & Self::TOLD != 0
+    }
+
+    /// Whether one of these was made.
+    pub fn has_any(self, attachments: &[Attachment]) -> bool {
+        !self.is_told() || attachments.iter().any(|attachment| self.0 & attachment.bit() != 0)
+    }
+
+    /// Whether a built-in metric is counted.
+    pub fn counts(self, metric: Builtin) -> bool {
+        self.counts_number(metric as usize)
+    }
+
+    /// The same by its number; one of a later version is.
+    pub fn counts_number(self, metric: usize) -> bool {
+        let by = METRICS.get(metric).copied().unwrap_or_default();
+        !self.is_told() || by == 0 || self.0 & by != 0
+    }
+
+    /// Whether the number at this place is counted of an instance for which these attachments were made.
+    pub fn counts_of(self, domain: Domain, place: usize, counted_by: u64) -> bool {
+        let [all, each] = PLACES[domain as usize].get(place).copied().unwrap_or_default();
+        !self.is_told() || self.0 & all != 0 || counted_by & each != 0
+    }
+
+    /// Whether the number at this place is counted of some instance that may come.
+    pub fn counts_some(self, domain: Domain, place: usize) -> bool {
+        self.counts_of(domain, place, self.0)
+    }
+
+    /// Whether instances of a domain would be listed if there were any.
+    pub fn lists(self, domain: Domain) -> bool {
+        (0..NUMBERS).any(|place| self.counts_some(domain, place))
+    }
+}
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_every_instance_is_counted_by_some_attachment() {
+        for domain in Domain::ALL {
+            for (place, field) in domain.fields().iter().enumerate() {
+                assert_ne!(PLACES[*domain as usize][place], [0, 0], "{}.{}", domain.name(), field.name);
+            }
+            let beyond = &PLACES[*domain as usize][domain.fields().len()..];
+            assert!(beyond.iter().all(|by| *by == [0, 0]), "{}", domain.name());
+        }
+    }
+
+    #[test]
+    fn every_metric_of_a_subsystem_is_counted_by_some_attachment_unless_it_is_of_the_probes_own_room() {
+        let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
+        let unlisted: Vec<_> =
+            Domain::ALL.iter().map(|domain| BUILTIN[domain.unlisted() as usize].0).collect();
+        for ((name, ..), by) in BUILTIN.iter().zip(METRICS) {
+            let is_of_a_part = parts.contains(&name.split('.').next().unwrap_or_default());
+            let is_own =
+                unlisted.contains(name) || *name == BUILTIN[Builtin::JournalWritesAbandoned as usize].0;
+            assert_eq!(by != 0, is_of_a_part && !is_own, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_counted_by_its_own_attachments_and_by_no_others() {
+        let told = Attached::of(Attached::TOLD);
+        let with = |attachment: Attachment| Attached::of(Attached::TOLD | attachment.bit());
+        assert!(!told.counts(Builtin::DDataUpdates) && told.counts(Builtin::KeysUnlisted));
+        assert!(with(Attachment::DDataStore).counts(Builtin::DDataUpdates));
+        assert!(!with(Attachment::Replicator).counts(Builtin::DDataUpdates));
+        let handlers = Attachment::ShardHandlers.bit();
+        let region = Domain::ShardRegion;
+        assert!(told.counts_of(region, shard_region::MESSAGES, handlers));
+        assert!(!with(Attachment::ShardHandlers).counts_of(region, shard_region::MESSAGES, 0));
+        assert!(!told.counts_of(region, shard_region::RECEIVED, handlers));
+        assert!(with(Attachment::Replicator).lists(Domain::Key) && !told.lists(Domain::Key));
+        assert!(!told.counts_of(Domain::Key, NUMBERS, u64::MAX), "there is no such place");
+    }
+
+    #[test]
+    fn a_region_that_tells_nothing_of_attachments_is_taken_to_count_everything() {
+        let attached = Attached::default();
+        assert!(attached.counts(Builtin::DDataUpdates) && attached.has_any(&[]));
+        assert!(attached.counts_of(Domain::Key, key::UPDATES, 0) && attached.lists(Domain::Key));
+    }
+}

@@ -1,0 +1,160 @@
+//! The live actors counted by their types, without a list of them.
+//!
+//! Nearly every live actor has one entry in the table and is counted as that entry is met. Only where a key may have
+//! several entries (a stop of it waits, it was spawned beside another of its own, something of it is spilled) they are
+//! kept and added up, as a list adds up those of every key.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{ActorList, Pass, Tally, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words};
+use crate::decode::{Moment, Names, RegionReader};
+use crate::records::{ACTOR_LIVE_WORD, ActorRecord, actor_flags, live};
+use crate::table::Key;
+
+/// Numbers of names beyond this are told apart by the name: a hostile region may hold any.
+const MOST_IDS: usize = 1 << 16;
+
+/// The live actors of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Class {
+    /// The name of the type.
+    pub actor_type: String,
+    /// How many there are.
+    pub actors: u64,
+    /// Messages in their mailboxes; `None` where no depth is known.
+    pub waiting: Option<u64>,
+    /// Those in the fullest of them.
+    pub deepest: Option<u64>,
+    /// When the oldest of them was spawned; `None` where the node's clock says nothing of that.
+    pub oldest: Option<Moment>,
+}
+
+/// The live actors, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    /// How many there are, and how sure that is.
+    pub tally: Tally,
+    /// Their types: those with most messages waiting first, then those of most actors.
+    pub classes: Vec<Class>,
+    /// That of the [`ActorList`] which the same table gives.
+    pub mark: u64,
+}
+
+impl RegionReader<'_> {
+    /// Counts the live actors: one pass over the table, or a few where it is being settled meanwhile. It holds memory for
+    /// the types, and for the actors of which the table may have several entries.
+    ///
+    /// No text of a record is read but its type's: one whose path is damaged is counted here, and unreadable in an
+    /// [`ActorList`]. An actor that is replaced during the pass may count twice.
+    pub fn census(&self) -> Census {
+        let table = actor_table(self);
+        let (mut counting, pass) = steadily(self, || {
+            let spilled = spilled(&table);
+            let mut several: HashSet<u64> = table.beside_others().collect();
+            several.extend(spilled.keys());
+            let is_one_of_several =
+                |first: u64| !several.is_empty() && several.contains(&Key([first, 0]).fingerprint());
+            let wanted = |record: &ActorRecord| match record.flags & actor_flags::DEPTH {
+                _ if record.type_id == 0 || is_one_of_several(record.key[0]) => used_words(record),
+                0 => ACTOR_LIVE_WORD,
+                _ => ACTOR_LIVE_WORD + live::MAILBOX_DEPTH + 1,
+            };
+            let mut counting = Counting::default();
+            let pass =
+                Pass::over(&table, spilled, ACTOR_LIVE_WORD, wanted, |record| {
+                    match is_one_of_several(record.key[0]) {
+                        true => counting.kept.keep(record, self),
+                        false => counting.add_record(record, self),
+                    }
+                });
+            (counting, pass)
+        });
+        let Pass { stops, spilled, unreadable, mark } = pass;
+        counting.kept.add_up(stops, spilled);
+        counting.add_kept(self);
+        let Counting { mut classes, names, kept, .. } = counting;
+        let clock = self.clock();
+        classes.iter_mut().for_each(|(class, oldest)| {
+            class.oldest = clock.as_ref().and_then(|clock| clock.moment(*oldest));
+        });
+        let mut classes: Vec<Class> = classes.into_iter().map(|(class, _)| class).collect();
+        classes.sort_by(|a, b| {
+            let key = |of: &Class| (of.waiting.unwrap_or(0), of.actors);
+            key(b).cmp(&key(a)).then_with(|| a.actor_type.cmp(&b.actor_type))
+        });
+        let listed = classes.iter().map(|class| class.actors).sum();
+        let tally = Tally { listed, unreadable, ..kept.tally() };
+        Census { tally, classes, mark: names.marked(mark) }
+    }
+}
+
+/// The classes so far, each with the stamp of its oldest actor.
+#[derive(Debug, Default)]
+struct Counting {
+    classes: Vec<(Class, u64)>,
+    by_name: HashMap<String, usize>,
+    /// One more than the place of each number's class, so that most actors need no look at their type's name.
+    by_id: Vec<usize>,
+    names: Names,
+    /// Actors of which the table may have several entries.
+    kept: ActorList,
+}
+
+impl Counting {
+    /// Counts the actor of a record, of which no more may be there than is read of one.
+    fn add_record(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
+        let [path, parent, type_bytes, spawned, host] = text_bytes(record).map(usize::from);
+        if path + parent + type_bytes + spawned + host > record.text.len() || kept_bytes(record).is_none() {
+            return None;
+        }
+        let type_text = match record.type_id {
+            0 => core::str::from_utf8(record.text.get(path + parent..)?.get(..type_bytes)?).ok()?,
+            _ => "",
+        };
+        let depth = (record.flags & actor_flags::DEPTH != 0).then_some(record.live[live::MAILBOX_DEPTH]);
+        self.add(record.type_id, type_text, depth, record.spawned, reader);
+        Some(())
+    }
+
+    /// Counts those that were kept and turned out to live.
+    fn add_kept(&mut self, reader: &RegionReader<'_>) {
+        let kept = core::mem::take(&mut self.kept);
+        for actor in kept.iter() {
+            let type_text = kept.text(actor.row, 2);
+            self.add(actor.row.type_id, type_text, actor.mailbox_depth(), actor.spawn_stamp(), reader);
+        }
+        self.kept = kept;
+    }
+
+    fn add(&mut self, id: u32, text: &str, depth: Option<u64>, stamp: u64, reader: &RegionReader<'_>) {
+        let few = Some(id as usize).filter(|id| (1..MOST_IDS).contains(id));
+        let known = few.and_then(|id| self.by_id.get(id)?.checked_sub(1));
+        let at = known.unwrap_or_else(|| {
+            let name = if id == 0 { text } else { self.names.learn(reader, id) };
+            let at = self.by_name.get(name).copied().unwrap_or_else(|| {
+                let class = Class {
+                    actor_type: name.to_owned(),
+                    actors: 0,
+                    waiting: None,
+                    deepest: None,
+                    oldest: None,
+                };
+                self.classes.push((class, u64::MAX));
+                self.by_name.insert(name.to_owned(), self.classes.len() - 1);
+                self.classes.len() - 1
+            });
+            if let Some(id) = few {
+                self.by_id.resize(self.by_id.len().max(id + 1), 0);
+                self.by_id[id] = at + 1;
+            }
+            at
+        });
+        let (class, oldest) = &mut self.classes[at];
+        class.actors += 1;
+        *oldest = stamp.min(*oldest);
+        if let Some(depth) = depth {
+            class.waiting = Some(class.waiting.unwrap_or(0).saturating_add(depth));
+            class.deepest = class.deepest.max(Some(depth));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Times: what a stamp, a region's birth and an age are by a node's clocks, whatever becomes of its wall clock.
+
+#![cfg(not(atomscope_loom))]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "they are tests")]
+
+mod support;
+
+use atomscope_layout::decode::{Birth, Clock, Identity, Moment};
+use atomscope_layout::event::{EVENT_WORDS, EventKind, EventRecord, TelemetryEvent};
+use atomscope_layout::follow::Follower;
+use atomscope_layout::records::{SightingRecord, TimeRecord};
+use atomscope_layout::region::HeaderRecord;
+use atomscope_layout::sightings::Log;
+use atomscope_layout::sync::Ordering;
+use support::Region;
+
+fn sighting(ticks: u64, unix_ns: u64, rate: u64) -> SightingRecord {
+    SightingRecord { ticks, mono_ns: ticks, boot_ns: ticks + 7, unix_ns, rate, reserved: [0; 2] }
+}
+
+const ONE: u64 = SightingRecord::RATE_ONE;
+
+#[test]
+fn a_stamp_has_the_time_of_the_sighting_before_it() {
+    let region = Region::small();
+    let log = Log::new(region.section(region.map.sightings));
+    log.rewrite(&[sighting(100, 1_000, ONE), sighting(200, 9_000, 2 * ONE)]);
+    let clock = region.read().clock().unwrap();
+    let times = [90, 100, 199, 200, 201, 300].map(|stamp| clock.unix_ns(stamp).unwrap());
+    assert_eq!(times, [990, 1_000, 1_099, 9_000, 9_002, 9_200]);
+    let moment = clock.moment(201).unwrap();
+    assert_eq!((moment.mono_ns, moment.boot_ns), (Some(202), Some(209)));
+    // A later one changes nothing of what was before it.
+    log.append(2, || sighting(250, 50, ONE)).unwrap();
+    let later = region.read().clock().unwrap();
+    assert_eq!([199, 249, 250].map(|stamp| later.unix_ns(stamp).unwrap()), [1_099, 9_098, 50]);
+}
+
+#[test]
+fn an_older_region_has_the_time_of_its_clock_record() {
+    let region = Region::small();
+    let clock = region.read().clock().unwrap();
+    assert_eq!(clock, Clock::new(support::CLOCK));
+    assert_eq!(clock.unix_ns(1_000_000), Some(1_000_000_000_002_000_000));
+    assert_eq!(clock.moment(0).unwrap().boot_ns, None);
+}
+
+#[test]
+fn while_a_sighting_is_being_added_only_what_was_before_the_last_beat_has_a_time() {
+    let region = Region::small();
+    let log = region.section(region.map.sightings);
+    Log::new(log).rewrite(&[sighting(100, 1_000, ONE)]);
+    // The header's clock was last published at a million ticks.
+    log[0].fetch_add(1, Ordering::Relaxed);
+    let clock = region.read().clock().unwrap();
+    assert_eq!(clock.unix_ns(1_000_000), Some(1_000_900));
+    assert_eq!((clock.unix_ns(1_000_001), clock.moment(u64::MAX)), (None, None));
+}
+
+#[test]
+fn an_event_has_the_time_of_a_sighting_that_came_after_the_look_began() {
+    let region = Region::small();
+    let log = Log::new(region.section(region.map.sightings));
+    log.rewrite(&[sighting(0, 0, ONE)]);
+    let reader = region.read();
+    let mut decoder = reader.event_decoder();
+    log.append(1, || sighting(50, 1_000_000_000, ONE)).unwrap();
+    let (record, _) = EventRecord::telling(EventKind::JournalWrite, 60, [1, 0], &["j", "p"]);
+    let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
+    let part = decoder.decode(&words).unwrap();
+    let TelemetryEvent::JournalWrite(write) = part.event else { panic!("another event") };
+    assert_eq!(write.timestamp, "1970-01-01T00:00:01.000000010Z");
+}
+
+#[test]
+fn durations_are_those_of_a_clock_that_nobody_sets() {
+    let at = |unix_s: i128, mono_s: Option<i128>, boot_s: Option<i128>| {
+        let ns = |seconds: i128| seconds * 1_000_000_000;
+        Moment { unix_ns: ns(unix_s), mono_ns: mono_s.map(ns), boot_ns: boot_s.map(ns) }
+    };
+    let seconds = |now: Moment, then: Moment| now.since(&then).map(|since| since.as_secs());
+    // The wall clock was set two hours back meanwhile; the machine slept for an hour.
+    let (then, now) = (at(7_200, Some(10), Some(10)), at(0, Some(20), Some(3_620)));
+    assert_eq!(seconds(now, then), Some(3_610));
+    assert_eq!(seconds(at(0, Some(20), None), then), Some(10));
+    assert_eq!(seconds(at(0, None, None), then), None, "it is yet to come, says the wall clock");
+    assert_eq!(seconds(at(7_260, None, None), then), Some(60));
+    assert!(now.is_after(&then) && !then.is_after(&now));
+    assert!(!at(0, None, None).is_after(&then));
+}
+
+#[test]
+fn the_newer_region_is_the_one_that_was_made_later_whatever_the_wall_clock_said() {
+    let identity = |boot: u64, created: (u64, u64), offset: i64| {
+        let (unix_ns, created_mono_ns) = created;
+        let header = HeaderRecord { boot_id: [boot; 2], created_unix_ns: unix_ns, ..support::HEADER };
+        let mono_offset_ns = offset as u64;
+        let time = TimeRecord { created_mono_ns, mono_offset_ns, ..TimeRecord::default() };
+        let text = String::new;
+        Identity { node: text(), system: None, program: text(), writer: text(), header, time }.birth()
+    };
+    let (older, newer) = (identity(1, (900, 10), 0), identity(1, (100, 20), 0));
+    assert!(newer.is_after(&older) && !older.is_after(&newer));
+    // In a time namespace of a thousand seconds more.
+    let shifted = identity(1, (500, 1_015), 1_000);
+    assert!(shifted.is_after(&older) && newer.is_after(&shifted));
+    // Of other boots, and where it is not known, the wall clock has to do.
+    let (other, unknown) = (identity(2, (300, 5), 0), identity(1, (950, 0), 0));
+    assert!(other.is_after(&newer) && older.is_after(&other) && unknown.is_after(&newer));
+    // That alone is no order: newer, other, older go in a circle.
+    let all = [older, newer, other];
+    let ranks = Birth::ranks(&all, Some([2, 2]));
+    assert!(ranks[0] < ranks[1] && ranks[1] < ranks[2]);
+    let ranks = Birth::ranks(&all, Some([1, 1]));
+    assert!(ranks[2] < ranks[0] && ranks[0] < ranks[1]);
+    let ranks = Birth::ranks(&[older, newer, unknown], Some([1, 1]));
+    assert!(ranks[1] < ranks[0] && ranks[0] < ranks[2]);
+}
+
+#[test]
+fn every_stamp_that_has_a_time_is_given_to_whoever_leaves_out_sightings() {
+    let region = support::hostile::filled();
+    let reader = region.read();
+    let mut stamps = Vec::new();
+    reader.each_stamp(|stamp| stamps.push(stamp));
+    let actors = reader.actor_list();
+    assert!(!actors.is_empty());
+    actors.iter().for_each(|actor| assert!(stamps.contains(&actor.spawn_stamp())));
+    for event in Follower::from_oldest(&reader).last_look(&reader).events {
+        assert!(stamps.contains(&event.stamp), "{event:?}");
+    }
+}

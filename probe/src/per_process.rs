@@ -1,0 +1,83 @@
+//! What a process has one of, made anew in a forked child: there its parent's threads do not run, and locks that they
+//! held at the fork stay held.
+
+use std::sync::OnceLock;
+
+use crossbeam_utils::atomic::AtomicCell;
+
+/// A value of each process. A child never touches its parent's value, so it waits for none of its parent's threads.
+pub(crate) struct PerProcess<T: 'static>(AtomicCell<Latest<T>>);
+
+/// The process that asked last. A forked child finds its parent's entry here, and replaces it; the entry stays allocated.
+struct Latest<T: 'static>(Option<&'static Entry<T>>);
+
+struct Entry<T> {
+    pid: u32,
+    value: OnceLock<T>,
+}
+
+impl<T> Clone for Latest<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Latest<T> {}
+
+impl<T> PartialEq for Latest<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.map(std::ptr::from_ref) == other.0.map(std::ptr::from_ref)
+    }
+}
+
+impl<T> Eq for Latest<T> {}
+
+// A lock that another thread held at the fork would stay held in the child.
+const _: () = assert!(AtomicCell::<Latest<u8>>::is_lock_free());
+
+impl<T: Send + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicCell::new(Latest(None)))
+    }
+
+    /// The value of this process, which is made if there is none yet. Asks for the process id, so it is not for hot paths.
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &'static T {
+        self.entry(std::process::id()).value.get_or_init(make)
+    }
+
+    /// The value of this process, if there is one.
+    pub(crate) fn get(&self) -> Option<&'static T> {
+        let own = std::process::id();
+        self.0.load().0.filter(|entry| entry.pid == own)?.value.get()
+    }
+
+    fn entry(&self, own: u32) -> &'static Entry<T> {
+        loop {
+            let latest = self.0.load();
+            if let Some(entry) = latest.0.filter(|entry| entry.pid == own) {
+                return entry;
+            }
+            let new = Box::leak(Box::new(Entry { pid: own, value: OnceLock::new() }));
+            // The thread that comes second finds the first one's entry.
+            let _ = self.0.compare_exchange(latest, Latest(Some(new)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_that_of_its_process_and_a_child_has_another() {
+        static VALUE: PerProcess<u32> = PerProcess::new();
+        assert_eq!(VALUE.get(), None);
+        // As a parent would have left it.
+        let parent = VALUE.entry(std::process::id() + 1);
+        assert_eq!(parent.value.get_or_init(|| 1), &1);
+        assert_eq!(VALUE.get(), None);
+        assert_eq!((VALUE.get_or_init(|| 3), VALUE.get()), (&3, Some(&3)));
+        assert_eq!(VALUE.get_or_init(|| 4), &3);
+        assert_eq!(parent.value.get(), Some(&1), "the parent's is left alone");
+    }
+}

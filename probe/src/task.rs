@@ -1,0 +1,67 @@
+//! Numbers of tasks, which tell the older of two.
+//!
+//! tokio numbers the tasks of a process in the order in which they are made. It does not promise so; where that changes,
+//! [`newest`] says that it does not know, and a test of `atomr_facts.rs` fails.
+
+use std::hash::{Hash, Hasher};
+
+use tokio::task::{Id, LocalSet, try_id};
+
+/// Keeps the one number that an [`Id`] is hashed by.
+#[derive(Default)]
+struct Number(u64);
+
+impl Hasher for Number {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+fn number(id: Id) -> u64 {
+    let mut number = Number::default();
+    id.hash(&mut number);
+    number.finish()
+}
+
+/// The number of the task that runs on this thread, if one does. A load of a thread's own variable.
+#[inline]
+pub(crate) fn current() -> Option<u64> {
+    try_id().map(number)
+}
+
+/// The number of a task that is made now and never run. Allocates. `None` where the numbers are in no order.
+pub(crate) fn newest() -> Option<u64> {
+    let tasks = LocalSet::new();
+    let [first, second, third] = [(); 3].map(|()| number(tasks.spawn_local(async {}).id()));
+    (first < second && second < third).then_some(third)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_is_made_later_has_a_greater_number() {
+        let own = || async { current() };
+        assert_eq!(current(), None, "no task runs here");
+        let older = tokio::spawn(own()).await.unwrap();
+        let between = newest();
+        let newer = tokio::spawn(own()).await.unwrap();
+        assert!(older.is_some() && older < between && between < newer, "{older:?} {between:?} {newer:?}");
+    }
+
+    #[test]
+    fn no_runtime_is_needed_to_know_the_newest_number() {
+        assert!(newest() < std::thread::spawn(newest).join().unwrap());
+    }
+}

@@ -1,0 +1,109 @@
+//! Whether a process's control group is frozen: as `docker pause`, `systemctl freeze` and suspended containers do it. Such
+//! a process does nothing at all, and looks from outside like one that sleeps.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of the frozen group that process `pid` is in, if it is in one and that can be seen from here.
+pub fn frozen(pid: u32) -> Option<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    frozen_of(&groups, &fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+/// `groups` is what `/proc/PID/cgroup` holds, a line for each hierarchy: `0::/path` of version 2, and of version 1
+/// `4:freezer:/path`.
+fn frozen_of(groups: &str, mounts: &str) -> Option<PathBuf> {
+    groups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_first = controllers.split(',').any(|controller| controller == "freezer");
+        let is_second = number == "0" && controllers.is_empty();
+        if !is_first && !is_second {
+            return None;
+        }
+        // A group counts as frozen whichever of those above it was.
+        let folder = folder(mounts, is_second, path)?;
+        let read = |file| fs::read_to_string(folder.join(file)).unwrap_or_default();
+        let is_frozen = match is_second {
+            true => read("cgroup.events").lines().any(|line| line == "frozen 1"),
+            false => read("freezer.state").trim_end() == "FROZEN",
+        };
+        is_frozen.then_some(folder)
+    })
+}
+
+/// Where the group of this path is. A line of `mountinfo` is
+/// `number parent device root place options [tags] - type source options`.
+fn folder(mounts: &str, is_second: bool, path: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
+        let (root, place) = (before.next()?, before.next()?);
+        let (kind, options) = (after.next()?, after.nth(1)?);
+        let is_it = match is_second {
+            true => kind == "cgroup2",
+            false => kind == "cgroup" && options.split(',').any(|option| option == "freezer"),
+        };
+        // What is mounted may be a group below the root.
+        let below = Path::new(path).strip_prefix(root).ok().filter(|_| is_it)?;
+        Some(Path::new(place).join(below))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A made-up folder of control groups, with both versions.
+    fn made_up() -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap().to_owned();
+        for group in ["v1/shop", "v2/shop/orders"] {
+            fs::create_dir_all(folder.path().join(group)).unwrap();
+        }
+        let mounts = format!(
+            "30 23 0:28 / {place} rw - tmpfs tmpfs rw\n\
+             31 30 0:29 / {place}/cpu rw - cgroup cgroup rw,cpu\n\
+             37 30 0:34 / {place}/v1 rw,relatime shared:9 - cgroup cgroup rw,freezer\n\
+             41 30 0:38 /pod {place}/v2 rw - cgroup2 cgroup2 rw,nsdelegate\n"
+        );
+        (folder, mounts)
+    }
+
+    #[test]
+    fn a_frozen_group_of_either_version_is_known_by_its_file() {
+        let (folder, mounts) = made_up();
+        let (first, second) = (folder.path().join("v1/shop"), folder.path().join("v2/shop/orders"));
+        let groups = "9:name=systemd:/shop\n6:cpu,freezer:/shop\n0::/pod/shop/orders\n";
+        let frozen = || frozen_of(groups, &mounts);
+        assert_eq!(frozen(), None, "no file says so");
+        for (file, thawed, words) in [
+            (first.join("freezer.state"), "THAWED\n", ["FREEZING\n", "FROZEN\n"]),
+            (second.join("cgroup.events"), "populated 1\nfrozen 0\n", ["", "populated 1\nfrozen 1\n"]),
+        ] {
+            fs::write(&file, thawed).unwrap();
+            assert_eq!(frozen(), None);
+            fs::write(&file, words[0]).unwrap();
+            assert_eq!(frozen(), None, "not yet");
+            fs::write(&file, words[1]).unwrap();
+            assert_eq!(frozen().as_deref(), file.parent());
+            fs::write(&file, thawed).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_not_mounted_here_or_a_line_that_is_none_is_not_frozen() {
+        let (folder, mounts) = made_up();
+        fs::write(folder.path().join("v2/cgroup.events"), "frozen 1\n").unwrap();
+        for groups in ["0::/other/shop", "0::/../elsewhere", "6:freezer:/gone", "0:", "", "x"] {
+            assert_eq!(frozen_of(groups, &mounts), None, "{groups}");
+        }
+        assert_eq!(frozen_of("0::/pod", &mounts), Some(folder.path().join("v2/")));
+        assert_eq!(frozen_of("0::/pod", "not a mount\n - \n"), None);
+    }
+
+    #[test]
+    fn this_process_is_not_frozen() {
+        assert_eq!(frozen(std::process::id()), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! Where there is no UTF-8, people are shown ASCII alone.
+
+use crate::fixture::{Actor, Node, Place, Ran};
+
+/// Of everything that is drawn there is some, and a name that is not ASCII.
+fn node() -> Node {
+    let node = Node::roomy("zo\u{eb}");
+    node.fill();
+    for path in ["akka://S/user", "akka://S/user/\u{e9}a", "akka://S/user/b"] {
+        let parent = (path.len() > 13).then_some("akka://S/user");
+        node.actor(Actor { path, parent, actor_type: "T", ..Actor::default() });
+    }
+    node
+}
+
+const COMMANDS: [&[&str]; 11] = [
+    &["ps"],
+    &["actors", "--tree"],
+    &["show"],
+    &["doctor"],
+    &["remote"],
+    &["cluster"],
+    &["metrics"],
+    &["stat", "1ms", "1"],
+    &["tail", "--no-follow"],
+    &["prune"],
+    &["show", "n\u{f6}body"],
+];
+
+#[test]
+fn nothing_but_ascii_is_shown_where_the_locale_has_no_utf_8_or_that_is_asked_for() {
+    let place = Place::new();
+    let _lock = node().live(&place);
+    for arguments in COMMANDS {
+        let in_locale = |name: &str, value: &str| {
+            let mut command = place.command(arguments);
+            command.env_remove("LANG").env(name, value);
+            let ran = Ran::of(command);
+            ran.stdout + &ran.stderr
+        };
+        for (name, value) in [("LC_ALL", "C"), ("LC_CTYPE", "POSIX"), ("LANG", "de_DE.ISO-8859-1")] {
+            let shown = in_locale(name, value);
+            assert!(shown.is_ascii(), "{arguments:?} {name}={value}: {shown}");
+        }
+        let asked = place.run(arguments.iter().copied().chain(["--ascii"]));
+        assert!((asked.stdout + &asked.stderr).is_ascii(), "{arguments:?}");
+        // Nothing is known of the terminal where no locale is set.
+        for shown in [in_locale("LC_ALL", ""), in_locale("LANG", "C.UTF-8")] {
+            let has_names = ["ps", "show", "actors", "doctor"].contains(&arguments[0]);
+            assert!(!has_names || !shown.is_ascii(), "{arguments:?}: {shown}");
+        }
+    }
+    let tree = place.run(["actors", "--tree", "--ascii"]).ok();
+    assert!(tree.contains("`- b ") && tree.contains("\\u{e9}a"), "{tree}");
+    assert!(place.run(["show", "--ascii"]).ok().starts_with("* zo\\u{eb} - live"), "{tree}");
+}
+
+#[test]
+fn json_is_utf_8_whatever_the_locale() {
+    let place = Place::new();
+    let _lock = node().live(&place);
+    assert_eq!(place.run(["--ascii", "ps", "--json"]).json()[0]["node"], "zo\u{eb}");
+    assert!(place.run(["--ascii", "dump"]).ok().contains("zo\u{eb}"));
+}

@@ -1,0 +1,94 @@
+//! A node of very many actors that do nothing, and what the program takes to look at one.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use atomr_core::actor::{ActorPath, Address, SpawnObserver};
+use atomscope_probe::TelemetryExtension;
+
+use crate::support::{own_memory, processor_time, program, wait_until};
+use crate::terminal::Terminal;
+
+/// Has the node hold so many actors, a thousand of them below each of their own.
+pub fn populate(telemetry: &TelemetryExtension, actors: usize) {
+    let user = ActorPath::root(Address::local("crowd")).child("user");
+    let types = ["shop::orders::Order", "shop::orders::Payment", "shop::stock::Shelf"];
+    let spawned = |path: &ActorPath, number: usize| {
+        telemetry.actors.on_spawn(path, path.parent().as_ref(), types[number % types.len()]);
+    };
+    for team in 0..actors.div_ceil(1000) {
+        let parent = user.child(format!("team-{team}"));
+        spawned(&parent, team);
+        for member in 1..1000.min(actors - team * 1000) {
+            spawned(&parent.child(format!("member-{member}")), member);
+        }
+    }
+}
+
+/// The program on a region; killed and waited for when dropped.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &str, region: &Path, rest: &[&str]) -> Self {
+        let mut atomscope = Command::new(program("atomscope"));
+        atomscope.arg(command).arg(region).args(rest).stdin(Stdio::null()).stdout(Stdio::piped());
+        Self(atomscope.spawn().expect("atomscope can be run"))
+    }
+
+    fn processor_time(&self) -> Duration {
+        processor_time(self.0.id()).expect("the process has not been waited for")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Processor time that a line of `atomscope stat` takes, on average over so many after the first few.
+pub fn stat_tick(region: &Path, ticks: u32) -> Duration {
+    let mut running = Running::start("stat", region, &["10ms", "--csv"]);
+    let mut lines = BufReader::new(running.0.stdout.take().expect("its output is piped")).lines();
+    let mut after = |count: usize| {
+        let read = lines.by_ref().take(count).filter_map(Result::ok).count();
+        assert_eq!(read, count, "stat goes on until it is killed");
+    };
+    after(5);
+    let before = running.processor_time();
+    after(ticks as usize);
+    (running.processor_time() - before) / ticks
+}
+
+/// Processor time of a whole `atomscope show`, from start to end.
+pub fn show(region: &Path) -> Duration {
+    let mut running = Running::start("show", region, &[]);
+    let mut shown = String::new();
+    let mut output = running.0.stdout.take().expect("its output is piped");
+    output.read_to_string(&mut shown).expect("its output can be read");
+    assert!(shown.contains(" live ("), "{shown}");
+    let stat = format!("/proc/{}/stat", running.0.id());
+    wait_until("it has ended", || {
+        std::fs::read_to_string(&stat)
+            .is_ok_and(|stat| stat.rsplit(") ").next().unwrap_or("").starts_with('Z'))
+    });
+    running.processor_time()
+}
+
+/// Memory of its own that `atomscope top` holds at most over so many looks after the first, in a view: that is without the
+/// region's pages, which are the node's.
+pub fn top_memory(region: &Path, view: &str, mark: &str, looks: Duration) -> u64 {
+    let arguments = ["top".into(), region.as_os_str().to_owned(), "--view".into(), view.into()];
+    let top = Terminal::start(&program("atomscope"), arguments, &[], [120, 40]);
+    top.wait_for(mark);
+    let end = std::time::Instant::now() + looks;
+    let mut most = 0;
+    while std::time::Instant::now() < end {
+        most = most.max(own_memory(top.pid()).expect("top goes on"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    most
+}
