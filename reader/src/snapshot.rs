@@ -252,7 +252,7 @@ impl Snapshot {
             "row of the cluster's state or its shards' allocation found no room",
             "rows of the cluster's state or its shards' allocation found no room",
         );
-        if self.builtin(Builtin::UntrackedSpawns) + self.builtin(Builtin::UntrackedStops) > 0 {
+        if self.builtin(Builtin::UntrackedSpawns) > 0 || self.builtin(Builtin::UntrackedStops) > 0 {
             notes.push("the list may miss some actors for good: the table has been full".into());
         }
         match self.builtin(Builtin::DoubtfulStops) {

@@ -143,7 +143,7 @@ fn what_a_node_uses_is_shown_and_what_it_does_not_is_no_column_of_zeros() {
     let csv = place.run(["stat", "n", "1ms", "1", "--csv"]).ok();
     assert!(csv.lines().next().unwrap().ends_with(&keys.join(",")), "{csv}");
     // Of a dead one there is no processor.
-    drop(lock);
+    drop((node, lock));
     assert!(!place.run(["stat", "n"]).ok().contains("CPU(%)"));
 }
 
