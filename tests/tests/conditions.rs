@@ -324,7 +324,7 @@ fn of_two_extensions_on_one_system_the_first_says_that_it_sees_no_more_with_one_
     wait_until("it was polled again and again", || rounds() > so_far + 3);
 }
 
-/// Its mapping would keep the lock, as it did not before version 1.2.
+/// As older probes lost it with its descriptor: now the mapping keeps it.
 fn unlock(region: &Path) {
     let is_it = |fd: &i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path == region);
     let fd = (3..1024).find(is_it).unwrap();

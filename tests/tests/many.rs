@@ -143,6 +143,21 @@ fn regions_that_cannot_be_shared_are_told_in_two_sentences_however_many_they_are
 }
 
 #[test]
+fn a_region_in_a_file_takes_one_descriptor_and_one_mapping_both_of_its_name() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("node.region");
+    let _region = smallest("one").file(&file).build().unwrap();
+    let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let links = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    // One without a name is shown below its folder too.
+    let open: Vec<_> = links.filter(|link| link.starts_with(folder.path())).collect();
+    assert_eq!(open, [file.as_path()]);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped: Vec<_> = maps.lines().filter(|line| line.contains(folder.path().to_str().unwrap())).collect();
+    assert!(mapped.len() == 1 && mapped[0].ends_with(file.to_str().unwrap()), "{mapped:?}");
+}
+
+#[test]
 fn half_of_the_descriptors_stay_the_applications() {
     if support::role().is_some() {
         let regions: Vec<_> = (0..80)
