@@ -76,13 +76,23 @@ impl FromIterator<Condition> for Conditions {
 }
 
 impl Beat {
+    /// That of the probe's thread, read from a region's header.
+    pub fn of_process(region: Words<'_>) -> Self {
+        Self::read(region, header::PROCESS_BEAT)
+    }
+
     /// Reads one of a region's header.
-    pub(crate) fn read(region: Words<'_>, at: Range<usize>) -> Self {
+    fn read(region: Words<'_>, at: Range<usize>) -> Self {
         let count = region.load(at.start);
         // The time is of this beat, or of a later one.
         fence(Ordering::Acquire);
         Self { count, mono_ns: region.load(at.start + 1) }
     }
+}
+
+/// How far a node says in its region's header that it has come; `None` if it holds no such number.
+pub fn state(region: Words<'_>) -> Option<State> {
+    State::from_word(region.load(header::STATE))
 }
 
 /// Who made a region.
@@ -329,7 +339,7 @@ impl<'a> RegionReader<'a> {
 
     /// How far the node says it has come; `None` if it holds no such number.
     pub fn state(&self) -> Option<State> {
-        State::from_word(self.words.load(header::STATE))
+        state(self.words)
     }
 
     /// What became of what the probe was installed on.
@@ -339,7 +349,7 @@ impl<'a> RegionReader<'a> {
 
     /// The beat of the probe's own thread.
     pub fn process_beat(&self) -> Beat {
-        Beat::read(self.words, header::PROCESS_BEAT)
+        Beat::of_process(self.words)
     }
 
     /// The beat of a task of the async runtime.

@@ -130,6 +130,12 @@ pub(crate) fn time_record(now: &Reading) -> TimeRecord {
     TimeRecord { time_namespace, mono_offset_ns: mono as u64, boot_offset_ns: boot as u64, ..created }
 }
 
+/// By how much the monotonic clock of this process is ahead of the machine's, as far as that is known.
+#[cfg(target_os = "linux")]
+pub(crate) fn own_mono_offset_ns() -> i64 {
+    time_namespace().map_or(0, |(_, [mono, _])| mono)
+}
+
 /// Inode and offsets of the time namespace of this process. What the kernel tells are those of its children: it may have
 /// made them a namespace that it is not in itself.
 fn time_namespace() -> Option<(u64, [i64; 2])> {

@@ -26,9 +26,9 @@
 //! # What must not be done
 //! - **Record in a signal handler.** It interrupts a thread that may be in the middle of a record, in a lane that only this
 //!   thread writes: both records are lost or mixed. Let the handler set a flag, and record elsewhere.
-//! - **Close all descriptors after a region was made**, as some daemons do at their start: the node's lock is one of them.
-//!   Close them first, or only one's own. Readers then say *lock lost*; where they cannot see the process, only its beats
-//!   tell that it lives.
+//! - **Close all descriptors after a region was made**, as some daemons do at their start: the region's is one of them.
+//!   Close them first, or only one's own. The mapping keeps the node's lock, so readers see that the node lives; but a file
+//!   of the user's choice is then free for another region only when the last handle is gone, not from `close` on.
 //! - **Use a parent's region in a forked child.** What a child records there is lost; it makes a region of its own.
 //!
 //! # Turning it off
@@ -90,7 +90,7 @@ mod watched;
 
 pub use atomscope_layout::{Capacities, LimitError, dto};
 
-pub use crate::error::CreateError;
+pub use crate::error::{CreateError, RoomTaken};
 #[cfg(feature = "atomr")]
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};

@@ -7,7 +7,7 @@
 //! The threads start with the first region that needs them, end with the last, and hold none open. A forked child has none
 //! of them and knows of no region: it starts anew.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread::Thread;
 #[cfg(target_os = "linux")]
@@ -26,6 +26,8 @@ use crate::region_file;
 #[derive(Default)]
 pub(crate) struct Process {
     state: Mutex<State>,
+    /// Regions that may be found and are not yet on the list of those that are open.
+    naming: AtomicUsize,
     /// Told when a poller may have something else to do than what it waits for.
     pub(crate) polls_changed: Condvar,
 }
@@ -93,6 +95,15 @@ impl Process {
         }
     }
 
+    /// While it lives, the process's exit waits for a region that is about to get a name. `None` where the process ends: what
+    /// would close the region may have been done.
+    pub(crate) fn naming(&'static self) -> Option<Naming> {
+        self.naming.fetch_add(1, Ordering::Relaxed);
+        let naming = Naming(self);
+        // Counted before, so that of this thread and the one that ends the process one sees the other.
+        (!self.lock().is_ending).then_some(naming)
+    }
+
     /// Takes a region that is closed off the lists. Where the lock cannot be had the threads find out by themselves.
     pub(crate) fn forget(&self, core: &Core) {
         let Some(mut state) = self.lock_or_give_up() else { return };
@@ -138,6 +149,15 @@ impl Process {
     }
 }
 
+/// A region that is about to get a name.
+pub(crate) struct Naming(&'static Process);
+
+impl Drop for Naming {
+    fn drop(&mut self) {
+        self.0.naming.fetch_sub(1, Ordering::Release);
+    }
+}
+
 /// Has what is open closed when the process ends in good order.
 fn close_at_exit() {
     static IS_TOLD: AtomicBool = AtomicBool::new(false);
@@ -155,11 +175,16 @@ extern "C" fn close_all() {
         let Some(process) = PROCESS.get() else { return };
         let Some(mut state) = process.lock_or_give_up() else { return };
         state.is_ending = true;
+        drop(state);
+        let until = Instant::now() + CLOSING_TAKES;
+        while process.naming.load(Ordering::Acquire) > 0 && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let Some(state) = process.lock_or_give_up() else { return };
         // Whoever drops the last handle right now has its core until the region is closed.
         let open: Vec<Arc<Core>> = state.open.iter().filter_map(Weak::upgrade).collect();
         drop(state);
         // First all that nobody closes yet, then those that another thread is at.
-        let until = Instant::now() + CLOSING_TAKES;
         open.iter().for_each(|core| core.begin_to_close());
         open.iter().for_each(|core| core.await_close(until));
     });

@@ -202,7 +202,11 @@ impl RegionBuilder {
     }
 
     /// Puts the region into this file instead of a named segment: for containers that share a volume. It must be on a
-    /// tmpfs. The file stays after the node's end.
+    /// tmpfs. The file stays after the node's end, when it is found by its path alone: `atomscope show PATH`.
+    ///
+    /// Its directory is made, for this user alone, if just that one is missing. One that systemd makes
+    /// (`RuntimeDirectory=`) goes with the service, and what a crash has left in it, unless
+    /// `RuntimeDirectoryPreserve=yes` says otherwise.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.place = Some(Place::File { path: path.into(), allow_disk: false });
         self
@@ -270,12 +274,17 @@ impl RegionBuilder {
             self.capacities = self.shared_capacities();
         }
         let map = RegionMap::for_capacities(&self.capacities)?;
-        let core = match place {
+        let mut core = match place {
             Some(place) => Core::shared(&self, map, &place)?,
             None => {
                 Core::private(&self, map).ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?
             }
         };
+        // A file that has a name is found, and so must be closed at exit: which waits until it is on the list of what is.
+        let naming = process::this().naming();
+        if naming.is_some() {
+            core.give_name()?;
+        }
         Ok(Region::start(core))
     }
 
@@ -646,11 +655,29 @@ impl Core {
         if looks_for_dead() {
             region_file::remove_old_dead(&builder.node);
         }
-        let (memory, mut object) = region_file::create(place, map.region_bytes)?;
+        let (memory, object) = region_file::create(place, map.region_bytes)?;
         let mut core = Self::over(memory, builder, map);
-        object.publish()?;
         core.object = Some(object);
         Ok(core)
+    }
+
+    /// Gives a user's file its name, complete: whoever is killed before that leaves nothing.
+    #[cfg(target_os = "linux")]
+    fn give_name(&mut self) -> Result<(), CreateError> {
+        let Some(mut object) = self.object.take() else { return Ok(()) };
+        if !object.named {
+            self.header().publish();
+        }
+        if let Some(memory) = object.publish(self.map.region_bytes)? {
+            self.memory = memory;
+        }
+        self.object = Some(object);
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn give_name(&mut self) -> Result<(), CreateError> {
+        Ok(())
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -669,7 +696,7 @@ impl Core {
             sections: 0,
             pid: u64::from(std::process::id()),
             uid: own_uid(),
-            process_start_ticks: process_start_ticks().unwrap_or(0),
+            process_start_ticks: process_start_ticks("self").unwrap_or(0),
             boot_id: boot_id().unwrap_or_default(),
             pid_namespace: pid_namespace().unwrap_or(0),
             created_unix_ns: now.unix_ns,
@@ -1262,15 +1289,15 @@ fn own_uid() -> u64 {
     0
 }
 
-/// Field 22 of `/proc/self/stat`; the second field is in parentheses and may hold anything.
-fn process_start_ticks() -> Option<u64> {
-    let stat = std::fs::read("/proc/self/stat").ok()?;
+/// Field 22 of `/proc/PID/stat`; the second field is in parentheses and may hold anything.
+pub(crate) fn process_start_ticks(pid: &str) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// The 16 bytes of the boot id's UUID, in the order of its text.
-fn boot_id() -> Option<[u64; 2]> {
+pub(crate) fn boot_id() -> Option<[u64; 2]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: Vec<u8> = text.trim().bytes().filter(|byte| *byte != b'-').collect();
     let mut bytes = [0u8; 16];
@@ -1281,7 +1308,7 @@ fn boot_id() -> Option<[u64; 2]> {
     Some([u64::from_le_bytes(first.try_into().ok()?), u64::from_le_bytes(second.try_into().ok()?)])
 }
 
-fn pid_namespace() -> Option<u64> {
+pub(crate) fn pid_namespace() -> Option<u64> {
     let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }

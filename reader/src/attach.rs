@@ -85,6 +85,8 @@ pub struct Glance {
     pub live_actors: Option<u64>,
     /// What was known of the node when it was dumped, if this is a dump.
     pub dumped: Option<Taken>,
+    /// The name that the file had, if it has none any more: once the node's process ends, nothing is left of it.
+    pub unlinked_from: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -329,6 +331,17 @@ impl Region {
         &self.path
     }
 
+    /// The name that its file had, if it has none any more: deleted, or given to another file.
+    pub fn unlinked_from(&self) -> Option<PathBuf> {
+        let meta = self.file.metadata().ok().filter(|_| self.dumped.is_none())?;
+        unlinked_from(&self.path, &meta, self.process)
+    }
+
+    /// The path that it was opened by, or what there is to say of one that has no name any more.
+    pub fn shown_path(&self) -> PathBuf {
+        shown_path(&self.path, self.unlinked_from().as_deref())
+    }
+
     /// Which file it is.
     pub fn inode(&self) -> Inode {
         self.inode
@@ -432,6 +445,7 @@ impl Glance {
             let user = user_of(meta.uid(), &identity, dumped.as_ref());
             let is_counted = words.len() >= reader.map().counters.range().end;
             let live_actors = is_counted.then(|| reader.actor_totals().live);
+            let unlinked_from = if dumped.is_some() { None } else { unlinked_from(path, &meta, process) };
             let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
             let layout_version = reader.layout_version();
             Self {
@@ -446,6 +460,7 @@ impl Glance {
                 age,
                 live_actors,
                 dumped,
+                unlinked_from,
             }
         };
         match contents {
@@ -470,6 +485,11 @@ impl Glance {
         }
     }
 
+    /// The path that it was looked at by, or what there is to say of one that has no name any more.
+    pub fn shown_path(&self) -> PathBuf {
+        shown_path(&self.path, self.unlinked_from.as_deref())
+    }
+
     /// Attaches to it.
     pub fn open(&self, max_bytes: u64) -> Result<Region, AttachError> {
         Region::open(&self.path, self.process, max_bytes)
@@ -484,6 +504,22 @@ impl Glance {
     pub fn is_alive(&self) -> bool {
         self.dumped.is_none() && self.liveness.verdict.is_alive()
     }
+}
+
+/// A file without a link has no name; the process that has it mapped tells which it was.
+fn unlinked_from(path: &Path, meta: &Metadata, process: Option<u32>) -> Option<PathBuf> {
+    (meta.nlink() == 0).then(|| {
+        let mapped = process.and_then(|pid| process::name_of_mapped(pid, meta.dev(), meta.ino()));
+        mapped.unwrap_or_else(|| path.to_owned())
+    })
+}
+
+/// As the kernel shows such a name.
+fn shown_path(path: &Path, unlinked_from: Option<&Path>) -> PathBuf {
+    let Some(name) = unlinked_from else { return path.to_owned() };
+    let mut shown = name.as_os_str().to_owned();
+    shown.push(" (deleted)");
+    shown.into()
 }
 
 fn user_of(owner: u32, identity: &Identity, dumped: Option<&Taken>) -> u64 {

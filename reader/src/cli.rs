@@ -150,6 +150,11 @@ The states:
   crashed    it ended without saying so; what it left can still be looked at
   not ready, incompatible, corrupt, refused: it cannot be read, and NOTE says why
 
+Dead nodes are listed by what they have left in /dev/shm. What one has left in a file that it
+was told to use is found by the file's path alone: atomscope ps --region PATH. A path with
+`(deleted)` is that of a living node's file that has no name any more: if that node crashes,
+nothing is left.
+
 Examples:
   atomscope ps
   atomscope ps --json | jq -r '.[] | select(.state == \"crashed\") | .path'")]

@@ -103,11 +103,17 @@ pub struct PsRow {
     pub beat_age_s: Option<f64>,
     pub actors: Option<u64>,
     pub bytes: Option<u64>,
+    /// By which it can be attached to.
     pub path: String,
+    /// The name that its file had, if it has none any more.
+    unlinked_from: Option<String>,
     uid: Option<u64>,
     program: Option<String>,
     writer_version: Option<String>,
     created_at: Option<String>,
+    /// The path for people.
+    #[serde(skip)]
+    pub shown_path: String,
     #[serde(skip)]
     style: anstyle::Style,
     #[serde(skip)]
@@ -127,8 +133,9 @@ impl PsRow {
     }
 
     fn readable(glance: Glance) -> Self {
-        let (pid, is_alive) = (glance.pid(), glance.is_alive());
-        let Glance { path, bytes, user, identity, liveness, live_actors, dumped, .. } = glance.clone();
+        let (pid, is_alive, shown_path) = (glance.pid(), glance.is_alive(), glance.shown_path());
+        let Glance { path, bytes, user, identity, liveness, live_actors, dumped, unlinked_from, .. } =
+            glance.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
         Self {
@@ -146,6 +153,8 @@ impl PsRow {
             actors: live_actors,
             bytes: Some(bytes),
             path: path.to_string_lossy().into_owned(),
+            unlinked_from: unlinked_from.map(|name| name.to_string_lossy().into_owned()),
+            shown_path: shown_path.to_string_lossy().into_owned(),
             uid: Some(user),
             program: Some(identity.program),
             writer_version: Some(identity.writer),
@@ -169,6 +178,8 @@ impl PsRow {
             actors: None,
             bytes: None,
             path: error.path.to_string_lossy().into_owned(),
+            unlinked_from: None,
+            shown_path: error.path.to_string_lossy().into_owned(),
             uid: None,
             program: None,
             writer_version: None,
@@ -190,7 +201,7 @@ impl PsRow {
             tenths(self.beat_age_s),
             Cell::known(self.actors),
             tenths(self.bytes.map(|bytes| bytes as f64 / f64::from(1 << 20))),
-            Cell::text(&self.path),
+            Cell::text(&self.shown_path),
             Cell::text(self.why.as_deref().unwrap_or_default()),
         ]
     }

@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstyle::Style;
 use atomscope::attach::{AttachError, FileSystem, Glance, Refusal, Region, user};
 use atomscope::cgroup;
-use atomscope::find::{Discovery, FindError, Found, Search, others_note};
+use atomscope::find::{Discovery, FindError, Found, Search, Segment, others_note};
 use atomscope::hidden::{Hidden, is_proc_narrowed};
 use atomscope::liveness::{Evidence, Liveness, Lock, Note, Verdict, Wedge};
 use atomscope::process;
@@ -18,7 +18,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::{Drops, Usage};
 use atomscope_layout::OpenError;
-use atomscope_layout::decode::{Identity, rfc3339};
+use atomscope_layout::decode::{Birth, Identity, rfc3339};
 use atomscope_layout::instances::{Domain, journal};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
@@ -330,8 +330,11 @@ fn dead(chart: &mut Chart, search: &Search, discovery: &Discovery, file_system_b
     for glance in readable.filter(|glance| !glance.is_alive() && is_segment(glance, search.dir())) {
         by_user.entry(glance.user).or_default().push(glance);
     }
-    for (user, mut dead) in by_user {
-        dead.sort_by_key(|glance| Reverse(glance.identity.header.created_unix_ns));
+    for (user, dead) in by_user {
+        let births: Vec<_> = dead.iter().map(|glance| glance.identity.birth()).collect();
+        let mut ranked: Vec<_> = Birth::ranks(&births, process::boot_id()).into_iter().zip(dead).collect();
+        ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+        let dead: Vec<_> = ranked.into_iter().map(|(_, glance)| glance).collect();
         let regions = dead.iter().map(|glance| (glance.identity.node.as_str(), glance.bytes));
         let goes: Vec<_> = stay(regions, file_system_bytes).iter().map(|stays| !stays).collect();
         let sum = |is_wanted: &dyn Fn(usize) -> bool| {
@@ -402,6 +405,8 @@ struct Seen<'a> {
     identity: &'a Identity,
     layout_version: (u32, u32),
     dumped: Option<&'a Taken>,
+    /// The name that its file had, if it has none any more.
+    unlinked_from: Option<PathBuf>,
     lock: Lock,
     liveness: Liveness,
     /// What the node says; `None` of a dead one.
@@ -418,6 +423,7 @@ impl<'a> Seen<'a> {
             identity: &snapshot.identity,
             layout_version: snapshot.layout_version,
             dumped: region.dumped(),
+            unlinked_from: region.unlinked_from(),
             lock: region.lock(),
             liveness: snapshot.liveness,
             state: region.reader().ok().and_then(|reader| reader.state()),
@@ -434,6 +440,7 @@ impl<'a> Seen<'a> {
             identity: &glance.identity,
             layout_version: glance.layout_version,
             dumped: glance.dumped.as_ref(),
+            unlinked_from: glance.unlinked_from.clone(),
             lock: if glance.liveness.evidence == Evidence::Lock { Lock::Free } else { Lock::Unsupported },
             liveness: glance.liveness,
             state: None,
@@ -487,6 +494,7 @@ fn access(chart: &mut Chart, seen: &Seen<'_>) {
         // Of one that is lost its health tells.
         Lock::Held | Lock::Free | Lock::Lost => chart.good("locks work there"),
     }
+    name(chart, seen);
     if FileSystem::of(seen.path).is_ok_and(|found| !found.is_memory) {
         chart.add(
             Level::Warning,
@@ -494,6 +502,36 @@ fn access(chart: &mut Chart, seen: &Seen<'_>) {
             Some("name a file on a tmpfs, or none"),
         );
     }
+}
+
+/// Whether its file will be found once its node is dead.
+fn name(chart: &mut Chart, seen: &Seen<'_>) {
+    if !seen.liveness.verdict.is_alive() {
+        return;
+    }
+    let Some(name) = &seen.unlinked_from else {
+        // A path through its process tells nobody else where it is.
+        if Segment::of(seen.path).is_none() && !seen.path.starts_with("/proc") {
+            let text =
+                "its node was told to use this file: once the node is dead, it is found by its path alone";
+            let advice =
+                format!("`atomscope show {}` then, or any command with that path", clean_path(seen.path));
+            chart.add(Level::Note, text, Some(&advice));
+        }
+        return;
+    };
+    let what = match std::fs::symlink_metadata(name) {
+        Ok(_) => "another file has its name",
+        Err(_) => "its file was deleted",
+    };
+    chart.add(
+        Level::Warning,
+        format!("{what}, {}: if its node crashes, nothing is left to look at", clean_path(name)),
+        Some(
+            "a node makes a new file when it starts again. What deletes files there? Clean-ups of temporary files do, \
+             and `RemoveIPC=` of systemd-logind in /dev/shm",
+        ),
+    );
 }
 
 /// How the node is.

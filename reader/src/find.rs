@@ -28,6 +28,10 @@ pub const DEFAULT_DIR: &str = "/dev/shm";
 /// What the names of their files start with.
 pub const PREFIX: &str = "atomscope-";
 
+/// What is said where a dead node is not found: nothing leads from its name or process to a file of its own choice.
+const BY_PATH: &str =
+    "what a dead node has left in a file that it was told to use is found by the file's path alone";
+
 /// Which region is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
@@ -124,7 +128,10 @@ pub enum FindError {
         error: io::Error,
     },
     /// No such process, and no region of a dead one.
-    #[error("there is no process {0}, and no region that one has left; `atomscope ps` lists what there is")]
+    #[error(
+        "there is no process {0}, and no region that one has left in {DEFAULT_DIR}; `atomscope ps` lists what there is; \
+         {BY_PATH}"
+    )]
     NoProcess(String),
     /// A process that may not be looked into.
     #[error("{0}")]
@@ -152,7 +159,7 @@ pub enum FindError {
     },
     /// No node of that name.
     #[error(
-        "there is no node {name}{file}{others}",
+        "there is no node {name}{file}{others}; {BY_PATH}",
         file = if *.is_file { "; the file of that name is meant by a path with a `/`, such as ./FILE" } else { "" },
         others = others_hint(*.of_others, *.unreadable, .hidden)
     )]

@@ -8,10 +8,10 @@
 //!       ├──► as above, if the node only lost its lock
 //!       └──► crashed
 //! ```
-//! The lock is the proof: the kernel drops it when the process ends, however it ends. A process that closes all its
-//! descriptors loses it too, but is still there and has the region mapped. Where a file system has no such locks, the
-//! process with the node's id and start time stands in for it, and where that cannot be seen either, a fresh beat. A beat
-//! of another boot proves that the node is dead.
+//! The lock is the proof: the kernel drops it when the process ends, however it ends. A process with an older probe loses it
+//! too when it closes all its descriptors, but is still there and has the region mapped. Where a file system has no such
+//! locks, the process with the node's id and start time stands in for it, and where that cannot be seen either, a fresh
+//! beat. A beat of another boot proves that the node is dead.
 //!
 //! [`Notes`] stand beside the verdict: what became of the runtime, the actor system and its hooks, whatever the verdict is.
 

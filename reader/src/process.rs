@@ -237,14 +237,26 @@ pub fn shared_files(pid: u32) -> io::Result<(Vec<PathBuf>, io::Result<()>)> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped: Vec<_> = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect();
     mapped.dedup();
-    let files: Vec<_> = mapped.iter().filter_map(|mapping| mapping.locate(pid)).collect();
+    let mut located: Vec<_> = mapped.iter().filter_map(|mapping| mapping.locate(pid)).collect();
     // Whoever has CAP_PERFMON alone may read maps, but open nothing of what they show.
-    let rest = if files.len() < mapped.len() {
+    let rest = if located.len() < mapped.len() {
         fs::metadata(format!("/proc/{pid}/root/")).map(drop)
     } else {
         Ok(())
     };
-    Ok((files, rest))
+    // A node that gives its file a name just now has it mapped twice: once under that name.
+    located.sort_by_key(|place| matches!(place, Located::Descriptor(_)));
+    let paths = located.into_iter().map(|(Located::Name(path) | Located::Descriptor(path))| path);
+    Ok((paths.collect(), rest))
+}
+
+/// The name that the file with this number on this device had when process `pid` mapped it, as that process saw it; the
+/// kernel keeps it when the file has none any more.
+pub fn name_of_mapped(pid: u32, device: u64, inode: u64) -> Option<PathBuf> {
+    let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
+    let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
+    let path = mapped.find(|mapping| mapping.device == device && mapping.inode == inode)?.path;
+    Some(PathBuf::from(OsString::from_vec(unescape(path.strip_suffix(b" (deleted)").unwrap_or(path)))))
 }
 
 /// Whether process `pid` has the file with this number on this device mapped shared and writable.
@@ -299,10 +311,17 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     (shared_writable && is_file).then_some(Mapping { device, inode, path })
 }
 
+/// Where a mapped file can be opened.
+enum Located {
+    Name(PathBuf),
+    /// Its name is another's, or nobody's.
+    Descriptor(PathBuf),
+}
+
 impl Mapping<'_> {
     /// Where to open it: by its path as this process or that one sees it, else (it is unlinked, or another file has its
     /// name now) through one of that process's descriptors, of which a node keeps one for its lock.
-    fn locate(&self, pid: u32) -> Option<PathBuf> {
+    fn locate(&self, pid: u32) -> Option<Located> {
         let is_file = |path: &PathBuf, same: &dyn Fn(&fs::Metadata) -> bool| {
             fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.ino() == self.inode && same(&meta))
         };
@@ -316,11 +335,13 @@ impl Mapping<'_> {
         };
         // Two file systems, such as two /dev/shm, number their files alike.
         let same = |path: &PathBuf| is_file(path, &|meta| meta.dev() == self.device);
-        let found = [ours, theirs.clone()].into_iter().find(same).or_else(|| descriptors().find(same));
+        let name = [ours, theirs.clone()].into_iter().find(same).map(Located::Name);
+        let found = name.or_else(|| descriptors().find(same).map(Located::Descriptor));
         // Some file systems, btrfs and overlays among them, show maps another device than stat. There the number has to
         // do, but only among what that process itself sees under that name.
         let nearly = |path: &PathBuf| is_file(path, &|meta| libc::major(meta.dev()) == 0);
-        found.or_else(|| Some(theirs).filter(nearly)).or_else(|| descriptors().find(nearly))
+        let found = found.or_else(|| Some(theirs).filter(nearly).map(Located::Name));
+        found.or_else(|| descriptors().find(nearly).map(Located::Descriptor))
     }
 }
 

@@ -193,7 +193,7 @@ impl Page<'_> {
         self.title = "Region";
         self.plain(&format!(
             "{} ({}, layout {}, written by {})",
-            clean_path(region.path()),
+            clean_path(&region.shown_path()),
             bytes(summary.bytes),
             summary.layout_version,
             clean(&summary.writer_version)

@@ -457,7 +457,11 @@ mod who {
     #[test]
     fn a_name_that_nobody_has_is_said_with_what_to_try() {
         let stderr = Place::new().run(["dump", "nobody"]).failed(1);
-        assert_eq!(stderr, "atomscope: there is no node nobody; `atomscope ps` lists what there is\n");
+        assert_eq!(
+            stderr,
+            "atomscope: there is no node nobody; `atomscope ps` lists what there is; what a dead node \
+             has left in a file that it was told to use is found by the file's path alone\n"
+        );
         let stderr = Place::new().run(["dump"]).failed(1);
         assert!(stderr.contains("there is no node to look at"), "{stderr}");
     }

@@ -324,12 +324,24 @@ fn of_two_extensions_on_one_system_the_first_says_that_it_sees_no_more_with_one_
     wait_until("it was polled again and again", || rounds() > so_far + 3);
 }
 
+/// As older probes lost it with its descriptor: now the mapping keeps it.
+fn unlock(region: &Path) {
+    let is_it = |fd: &i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path == region);
+    let fd = (3..1024).find(is_it).unwrap();
+    // SAFETY: flock is a struct of integers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_len) = (libc::F_UNLCK as libc::c_short, 1);
+    // SAFETY: the command takes a pointer to a flock, which `lock` is, and keeps none.
+    assert_eq!(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &lock) }, 0);
+}
+
 #[test]
 fn a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pruned() {
     const NAME: &str = "a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pruned";
     if support::role().is_some() {
         let region = Region::builder("condition-daemon").build().unwrap();
         region.running("daemon");
+        unlock(region.path().unwrap());
         for fd in 3..1024 {
             // SAFETY: whoever owns the descriptor is misused here, which is what is tested: this process opens none
             // after this, so that nobody takes another file for his own.

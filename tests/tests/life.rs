@@ -69,6 +69,213 @@ fn a_user_named_file_stays_after_the_end_and_reads_as_closed() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("InUse"), "{refused:?}");
 }
 
+fn demo_in(file: &Path, name: &str) -> Node {
+    Node::demo(["--node".as_ref(), name.as_ref(), "--region".as_ref(), file.as_os_str()])
+}
+
+/// What a node leaves in this file that is killed.
+fn leave_dead(file: &Path, name: &str) {
+    let mut node = demo_in(file, name);
+    node.kill();
+    // It would remove it.
+    std::mem::forget(node);
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.into_string().unwrap()).collect()
+}
+
+fn said_by_doctor(who: &str) -> Vec<(String, String)> {
+    let findings = support::atomscope_json(["doctor", who, "--json"]);
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    findings.as_array().unwrap().iter().map(|it| (text(it, "level"), text(it, "finding"))).collect()
+}
+
+#[test]
+fn a_user_named_region_is_listed_by_its_name_and_once_that_is_gone_as_one_that_leaves_nothing() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("node.region");
+    // The second of that name takes the place of what the first has left.
+    leave_dead(&file, "life-name");
+    let node = demo_in(&file, "life-name");
+    wait_until("it is live", || state(node.pid()) == "live");
+    let row = || support::listed(node.pid()).remove(0);
+    assert_eq!((&row()["path"], &row()["unlinked_from"]), (&file.to_str().unwrap().into(), &Value::Null));
+    let has = |level: &str, text: &str| {
+        let said = said_by_doctor(&node.who());
+        assert!(said.iter().any(|(is, finding)| is == level && finding.contains(text)), "{said:?}");
+    };
+    has("note", "found by its path alone");
+
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(row()["unlinked_from"], file.to_str().unwrap());
+    assert_eq!(row()["state"], "live");
+    let dump = support::atomscope_json(["dump", "--region", row()["path"].as_str().unwrap()]);
+    assert_eq!(dump["atomscope"]["pid"], node.pid());
+    let listing = String::from_utf8(support::atomscope(["ps"]).stdout).unwrap();
+    assert!(listing.contains(&format!("{} (deleted)", file.display())), "{listing}");
+    has("warning", "its file was deleted");
+    std::fs::write(&file, "something else").unwrap();
+    has("warning", "another file has its name");
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_makes_its_file_leaves_nothing_beside_it() {
+    if let Some(file) = support::role() {
+        let region = Region::builder("life-making").actors(300_000).file(file).build().unwrap();
+        say_ready(&region);
+        return std::thread::sleep(support::PATIENCE);
+    }
+    let name = "a_node_that_is_killed_while_it_makes_its_file_leaves_nothing_beside_it";
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("node.region");
+    let mut early = 0;
+    for _ in 0..20 {
+        let mut child =
+            support::again(name, file.to_str().unwrap()).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let maps = format!("/proc/{}/maps", child.id());
+        wait_until("it has mapped its file", || {
+            std::fs::read_to_string(&maps).unwrap().contains(folder.path().to_str().unwrap())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        match names_in(folder.path()).as_slice() {
+            [] => early += 1,
+            [one] if one == "node.region" => std::fs::remove_file(&file).unwrap(),
+            more => panic!("{more:?}"),
+        }
+        if early > 2 {
+            return;
+        }
+    }
+    panic!("the node was always ready before it was killed");
+}
+
+/// As some file systems do.
+fn refuse_files_without_names() {
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
+    };
+    let flag = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
+    let asks = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
+    let filter = SeccompFilter::new(
+        [(libc::SYS_openat, vec![SeccompRule::new(vec![asks]).unwrap()])].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EOPNOTSUPP as u32),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter_all_threads(&program).unwrap();
+}
+
+#[test]
+fn where_files_cannot_be_without_names_a_region_gets_its_name_all_the_same() {
+    if let Some(file) = support::role() {
+        refuse_files_without_names();
+        assert!(tempfile_without_name(Path::new(&file).parent().unwrap()).is_err());
+        let region = Region::builder("life-renamed").file(file).build().unwrap();
+        say_ready(&region);
+        return std::thread::sleep(support::PATIENCE);
+    }
+    let name = "where_files_cannot_be_without_names_a_region_gets_its_name_all_the_same";
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("node.region");
+    assert!(tempfile_without_name(folder.path()).is_ok());
+    // What is gone was to be this file, and made by a process that is no more; the others were not, or may yet be.
+    let gone = 5_000_000 + std::process::id();
+    let leave = |name: String, age_s: u64| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, [0; 8192]).unwrap();
+        let left = std::fs::File::options().write(true).open(&path).unwrap();
+        left.set_modified(std::time::SystemTime::now() - Duration::from_secs(age_s)).unwrap();
+    };
+    leave(format!("node.region.{gone}-{:016x}", 1), 61);
+    leave(format!("node.region.{:016x}", 2), 61);
+    leave(format!("node.region.{gone}-{:016x}", 3), 0);
+    leave(format!("node.region.{}-{:016x}", std::process::id(), 4), 61);
+    leave(format!("other.region.{gone}-{:016x}", 5), 61);
+    for _ in 0..2 {
+        let mut node = Node::start(&mut support::again(name, file.to_str().unwrap()));
+        assert_eq!(support::listed(node.pid())[0]["path"], file.to_str().unwrap());
+        node.kill();
+        std::mem::forget(node);
+    }
+    let mut left = names_in(folder.path());
+    left.sort();
+    let pid = std::process::id();
+    let mut expected = vec![
+        "node.region".to_owned(),
+        format!("node.region.{gone}-{:016x}", 3),
+        format!("node.region.{pid}-{:016x}", 4),
+        format!("other.region.{gone}-{:016x}", 5),
+    ];
+    expected.sort();
+    assert_eq!(left, expected);
+    assert_eq!(about(&file)["state"], "crashed");
+}
+
+fn tempfile_without_name(folder: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::File::options().read(true).write(true).custom_flags(libc::O_TMPFILE).open(folder)
+}
+
+#[test]
+fn of_those_that_want_a_dead_regions_place_at_one_time_one_gets_it_and_keeps_it() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (file, dead) = (folder.path().join("node.region"), folder.path().join("dead"));
+    leave_dead(&file, "life-race");
+    std::fs::rename(&file, &dead).unwrap();
+    for _ in 0..30 {
+        let _ = std::fs::remove_file(&file);
+        std::fs::copy(&dead, &file).unwrap();
+        let build = || Region::builder("life-race").actors(16).events(16).file(&file).build();
+        let made: Vec<Region> = std::thread::scope(|scope| {
+            let builds: Vec<_> = (0..4).map(|_| scope.spawn(build)).collect();
+            builds.into_iter().filter_map(|build| build.join().unwrap().ok()).collect()
+        });
+        assert_eq!(made.len(), 1);
+        made[0].running("the-one");
+        assert_eq!(about(&file)["system"], "the-one");
+        assert_eq!(names_in(folder.path()).len(), 2, "{:?}", names_in(folder.path()));
+    }
+}
+
+#[test]
+fn what_a_living_process_has_lost_the_lock_of_is_neither_removed_nor_replaced() {
+    if let Some(file) = support::role() {
+        let named = Region::builder("life-unlocked").build().unwrap();
+        let chosen = Region::builder("life-unlocked").file(file).build().unwrap();
+        // As daemons do.
+        for descriptor in 3..256 {
+            // SAFETY: whoever owns it finds it closed, which is what is tried here.
+            unsafe { libc::close(descriptor) };
+        }
+        say_ready(&named);
+        std::thread::sleep(support::PATIENCE);
+        drop((named, chosen));
+        return;
+    }
+    let name = "what_a_living_process_has_lost_the_lock_of_is_neither_removed_nor_replaced";
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("node.region");
+    let mut node = Node::start(&mut support::again(name, file.to_str().unwrap()));
+    let mut dead: Vec<Node> = Vec::new();
+    for _ in 0..3 {
+        let mut newer = Node::demo(["--node", "life-unlocked"]);
+        newer.kill();
+        dead.push(newer);
+    }
+    let _last = Node::demo(["--node", "life-unlocked"]);
+    assert!(!dead[0].region().exists(), "older dead ones are removed");
+    assert!(node.region().exists());
+    let refused = Region::builder("life-unlocked").file(&file).build().unwrap_err();
+    assert!(matches!(refused, atomscope_probe::CreateError::InUse { .. }), "{refused}");
+    node.kill();
+    drop(Region::builder("life-unlocked").file(&file).build().unwrap());
+}
+
 #[test]
 fn a_killed_node_reads_as_crashed_with_all_that_it_last_told() {
     let mut node = Node::demo(["--node", "life-killed"]);
@@ -281,6 +488,84 @@ fn a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive() {
     let state = about(node.region())["state"].clone();
     let _ = Command::new("kill").args(["-s", "KILL", "--", &format!("-{group}")]).status();
     assert_eq!(state, "crashed", "the child holds the lock");
+}
+
+/// Forks in a loop while regions are made and dropped, and what the children hold of them.
+mod forked_meanwhile {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Shared mappings that process `pid` may write, and descriptors through which it holds a lock.
+    fn held(pid: libc::pid_t) -> Vec<String> {
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let mut held: Vec<_> =
+            maps.lines().filter(|line| line.contains(" rw-s ")).map(str::to_owned).collect();
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
+            let info = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            held.extend(info.lines().filter(|line| line.starts_with("lock:")).map(str::to_owned));
+        }
+        held
+    }
+
+    /// Forks children until `rounds` regions were made and dropped, and gives how many there were and what they held.
+    fn fork_while(rounds: &AtomicUsize) -> (usize, Vec<String>) {
+        const ENOUGH: usize = 200;
+        let (mut children, mut found) = (0, Vec::new());
+        while rounds.load(Ordering::SeqCst) < ENOUGH {
+            // SAFETY: the child calls `raise` and `_exit` alone, which may be called there.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: the signal is valid. When it has come, what is done in a child at its beginning is done.
+                unsafe { libc::raise(libc::SIGSTOP) };
+                // SAFETY: the process ends here.
+                unsafe { libc::_exit(0) };
+            }
+            assert!(child > 0, "{}", std::io::Error::last_os_error());
+            let mut status = 0;
+            // SAFETY: `status` is a valid place for a number.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, libc::WUNTRACED) }, child);
+            assert!(libc::WIFSTOPPED(status));
+            found.extend(held(child));
+            children += 1;
+            // SAFETY: the child is ours and not yet waited for to its end.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            // SAFETY: a null pointer asks for no status.
+            assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
+        }
+        (children, found)
+    }
+
+    #[test]
+    fn no_child_keeps_a_lock_or_a_mapping_of_a_region_that_is_being_made_or_dropped() {
+        if let Some(folder) = support::role() {
+            let file = Path::new(&folder).join("node.region");
+            let (rounds, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+            let (children, found) = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::SeqCst) {
+                        drop(Region::builder("life-forks").build().unwrap());
+                        // The sampler may have it for a moment longer.
+                        drop(Region::builder("life-forks").file(&file).build());
+                        rounds.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+                let forked = fork_while(&rounds);
+                stop.store(true, Ordering::SeqCst);
+                forked
+            });
+            println!("children={children} held={found:?}");
+            assert!(children > 0 && found.is_empty());
+            return;
+        }
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let name =
+            "forked_meanwhile::no_child_keeps_a_lock_or_a_mapping_of_a_region_that_is_being_made_or_dropped";
+        let output = support::again(name, folder.path().to_str().unwrap()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("held=[]"), "{said}");
+    }
 }
 
 /// Under full load, with the truth in a second file that only this test reads: how many actors each thread had

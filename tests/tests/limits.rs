@@ -7,7 +7,7 @@ use std::sync::Arc;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::{CreateError, Region, TelemetryExtension};
-use atomscope_tests::support;
+use atomscope_tests::support::{self, Node};
 
 struct Idle;
 
@@ -75,6 +75,86 @@ fn a_host_with_too_little_shared_memory_runs_on() {
         let wrapper = r#"mount -t tmpfs -o size=4M tmpfs /dev/shm && exec "$@""#;
         let output = host_under("a_host_with_too_little_shared_memory_runs_on", wrapper);
         assert_runs_on(&output, "/dev/shm has room for");
+    }
+}
+
+/// A node that is killed leaves its region there.
+fn leave_dead(name: &str, more: &[&str]) -> Node {
+    let mut node = Node::demo([&["--node", name], more].concat());
+    node.kill();
+    node
+}
+
+#[test]
+fn a_host_that_finds_no_room_is_told_what_takes_it_and_what_to_do() {
+    let name = "a_host_that_finds_no_room_is_told_what_takes_it_and_what_to_do";
+    if support::role().is_some() {
+        let _living = Node::demo(["--node", "limits-living"]);
+        let _dead = leave_dead("limits-dead", &[]);
+        std::fs::write("/dev/shm/other", vec![1; 3 << 20]).unwrap();
+        return host();
+    }
+    if may_unshare() {
+        let output = host_under(name, r#"mount -t tmpfs -o size=40M tmpfs /dev/shm && exec "$@""#);
+        let told = String::from_utf8_lossy(&output.stderr);
+        let warned = told.lines().find(|line| line.contains("has room for")).unwrap_or_default();
+        for said in
+            ["1 dead region of this user takes 1", "1 live region 1", "other files 3.", "`atomscope prune`"]
+        {
+            assert!(warned.contains(said), "no `{said}` in {warned}; {told}");
+        }
+    }
+}
+
+#[test]
+fn of_dead_regions_however_their_nodes_are_called_the_newest_stays_and_a_quarter_of_the_room_is_taken() {
+    let name =
+        "of_dead_regions_however_their_nodes_are_called_the_newest_stays_and_a_quarter_of_the_room_is_taken";
+    if support::role().is_some() {
+        let dead: Vec<Node> = ["a", "b", "c"].map(|name| leave_dead(name, &[])).into();
+        let _next = Node::demo(["--node", "d"]);
+        let there: Vec<bool> = dead.iter().map(|node| node.region().exists()).collect();
+        println!("there={there:?}");
+        return;
+    }
+    if may_unshare() {
+        let output = host_under(name, r#"mount -t tmpfs -o size=80M tmpfs /dev/shm && exec "$@""#);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said.contains("there=[false, false, true]"),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn what_the_system_says_is_told_in_words() {
+    if support::role().is_some() {
+        return host();
+    }
+    if may_unshare() {
+        let wrapper = r#"mount -t tmpfs -o ro tmpfs /dev/shm && exec "$@""#;
+        let output = host_under("what_the_system_says_is_told_in_words", wrapper);
+        assert_runs_on(&output, "Read-only file system");
+    }
+}
+
+#[test]
+fn the_folder_of_a_file_is_made_for_its_user_alone_and_only_if_it_is_used() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let made = folder.path().join("shop");
+    let region = Region::builder("limits").file(made.join("node.region")).build().unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&made).unwrap());
+    assert_eq!(mode & 0o777, 0o700);
+    assert_eq!(region.path(), Some(made.join("node.region").as_path()));
+
+    let on_disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let unused = on_disk.path().join("shop");
+    match Region::builder("limits").file(unused.join("node.region")).build() {
+        Err(CreateError::Disk { .. }) => assert!(!unused.exists()),
+        // The project itself may lie on a tmpfs.
+        other => drop(other.unwrap()),
     }
 }
 
@@ -200,7 +280,10 @@ fn a_file_that_is_not_a_region_is_left_alone() {
     let refused = Region::builder("limits").file(&file).build().unwrap_err();
     assert!(matches!(refused, CreateError::NotARegion { .. }), "{refused}");
     let missing = Region::builder("limits").file(folder.path().join("no/such/folder")).build().unwrap_err();
-    assert!(missing.to_string().contains("no/such"), "{missing}");
+    assert!(matches!(missing, CreateError::NoDirectory { .. }), "{missing}");
+    for said in ["no/such", "No such file or directory", "RuntimeDirectory="] {
+        assert!(missing.to_string().contains(said), "{missing}");
+    }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "do not touch");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half-made is left behind");
 }

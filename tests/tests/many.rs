@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use atomr_core::actor::{ActorSystem, Address};
 use atomr_core::prelude::Config;
-use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_layout::decode::RegionReader;
+use atomscope_layout::region::State;
+use atomscope_layout::view::ReaderMemory;
+use atomscope_probe::{Region, RegionBuilder, TelemetryExtension};
 use atomscope_tests::support::{self, wait_until};
 
 /// Threads of this process that are the probe's, by their names.
@@ -140,6 +143,21 @@ fn regions_that_cannot_be_shared_are_told_in_two_sentences_however_many_they_are
 }
 
 #[test]
+fn a_region_in_a_file_takes_one_descriptor_and_one_mapping_both_of_its_name() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("node.region");
+    let _region = smallest("one").file(&file).build().unwrap();
+    let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let links = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    // One without a name is shown below its folder too.
+    let open: Vec<_> = links.filter(|link| link.starts_with(folder.path())).collect();
+    assert_eq!(open, [file.as_path()]);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped: Vec<_> = maps.lines().filter(|line| line.contains(folder.path().to_str().unwrap())).collect();
+    assert!(mapped.len() == 1 && mapped[0].ends_with(file.to_str().unwrap()), "{mapped:?}");
+}
+
+#[test]
 fn half_of_the_descriptors_stay_the_applications() {
     if support::role().is_some() {
         let regions: Vec<_> = (0..80)
@@ -224,9 +242,13 @@ fn a_component_that_is_being_asked_does_not_keep_the_region_open() {
 }
 
 /// As little as there can be, since many are made.
-fn small(node: &str) -> Region {
+fn smallest(node: &str) -> RegionBuilder {
     let builder = Region::builder(node).actors(1).lanes(1).dead_letters(1).events(1).names(1);
-    builder.instances(1).histograms(1).journal_writes(1).document_bytes(4096).build().unwrap()
+    builder.instances(1).histograms(1).journal_writes(1).document_bytes(4096)
+}
+
+fn small(node: &str) -> Region {
+    smallest(node).build().unwrap()
 }
 
 #[test]
@@ -288,6 +310,39 @@ fn a_process_that_exits_while_threads_drop_its_regions_has_not_crashed() {
     }
 }
 
+/// Whether a file with a name was always closed at the end.
+#[test]
+fn a_process_that_exits_while_threads_give_files_their_names_has_not_crashed() {
+    const NAME: &str = "a_process_that_exits_while_threads_give_files_their_names_has_not_crashed";
+    if let Some(folder) = support::role() {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        for thread in 0..THREADS {
+            let folder = PathBuf::from(&folder);
+            std::thread::spawn(move || {
+                for number in 0.. {
+                    let region = smallest("names").file(folder.join(format!("{thread}-{number}"))).build();
+                    std::mem::forget(region.unwrap());
+                    MADE.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while MADE.load(Ordering::Relaxed) < THREADS {
+            std::hint::spin_loop();
+        }
+        std::process::exit(0);
+    }
+    for round in 0..30 {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let mut child = support::again(NAME, folder.path().to_str().unwrap());
+        assert_success(&child.output().unwrap());
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let memory = ReaderMemory::copied(&std::fs::read(entry.unwrap().path()).unwrap());
+            let state = RegionReader::open(memory.words()).unwrap().state();
+            assert_eq!(state, Some(State::Closed), "round {round}: it looks crashed");
+        }
+    }
+}
+
 #[test]
 fn a_forked_child_beats_and_polls_for_regions_of_its_own() {
     if support::role().is_some() {
@@ -335,6 +390,9 @@ fn a_daemon_that_closes_descriptors_it_does_not_know_is_alive_and_keeps_those_th
     if support::role().is_none() {
         return assert_success(&support::again(name, "daemon").output().unwrap());
     }
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("node.region");
+    let in_file = smallest("daemon-file").file(&file).build().unwrap();
     let region = small("daemon");
     let path = region.path().unwrap().to_owned();
     // SAFETY: nothing that this test uses after it has a descriptor beyond the standard ones, but the probe.
@@ -342,8 +400,12 @@ fn a_daemon_that_closes_descriptors_it_does_not_know_is_alive_and_keeps_those_th
     let later: Vec<_> = (0..16).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
     let listed = Command::new(program).args(["ps", "--json"]).output().unwrap();
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let own = listed.as_array().unwrap().iter().find(|node| node["pid"] == std::process::id()).unwrap();
-    assert_eq!(own["state"], "starting");
+    for path in [&path, &file] {
+        let own =
+            listed.as_array().unwrap().iter().find(|node| node["path"] == path.to_str().unwrap()).unwrap();
+        assert_eq!((&own["state"], &own["conditions"]), (&"starting".into(), &serde_json::json!([])));
+    }
+    drop(in_file);
     region.close();
     assert!(!path.exists());
     assert!(later.iter().all(|file| file.metadata().is_ok()), "one was closed as the region's");

@@ -317,6 +317,25 @@ fn two_nodes_of_one_number_in_two_namespaces_are_told_apart_and_neither_is_prune
     assert_eq!(state(pids[1]), "live");
 }
 
+/// In a container each node has the number that its predecessor had.
+#[test]
+fn what_a_predecessor_of_the_same_number_left_unpublished_is_removed() {
+    if !may_unshare(APART) {
+        return;
+    }
+    let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    // The wrapper's shell is replaced by the node, which is number 1.
+    let left = PathBuf::from(format!("/dev/shm/atomscope-{user}-1-{:016x}", std::process::id()));
+    std::fs::write(&left, [0; 8192]).unwrap();
+    let file = std::fs::File::options().write(true).open(&left).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(61)).unwrap();
+    let mut command = unshare(APART);
+    let _node = Node::start(command.arg(support::program("demo-node")).args(["--node", "ns-predecessor"]));
+    let is_there = left.exists();
+    let _ = std::fs::remove_file(&left);
+    assert!(!is_there);
+}
+
 #[test]
 fn a_sidecar_that_shares_a_volume_alone_sees_the_node_by_its_lock() {
     if !may_unshare(APART) {

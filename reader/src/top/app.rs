@@ -385,7 +385,8 @@ impl App {
         let sought = self.source().watched_row().filter(|_| self.view == View::Nodes && self.seeks);
         let sought = sought.and_then(|row| {
             let idents = (0..made.len()).filter_map(|at| made.ident(at, None));
-            let is_it = |of: &Ident| matches!(of, Ident::Texts(texts) if texts.last() == Some(&row.path));
+            let is_it =
+                |of: &Ident| matches!(of, Ident::Texts(texts) if texts.last() == Some(&row.shown_path));
             idents.into_iter().find(is_it)
         });
         let place = self.places.entry(self.view).or_default();
@@ -685,7 +686,7 @@ impl App {
         let cursor = self.place().map_or(0, |place| place.cursor);
         let Some(Ident::Texts(texts)) = self.sheet.ident(cursor, None) else { return Vec::new() };
         // The file tells it from all others.
-        let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.path)).cloned();
+        let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.shown_path)).cloned();
         match chosen.map(|row| (row.glance, row.why)) {
             // What is known of it is kept.
             Some((Some(glance), _))

@@ -321,7 +321,7 @@ impl Watched {
         self.has_ended = is_last;
         let tick = Tick {
             at,
-            path: region.path().to_owned(),
+            path: region.shown_path(),
             bytes: region.bytes(),
             classes_before: before.as_ref().map(|before| Arc::clone(&before.classes)),
             before: before.map(|before| (before.snapshot, (at - before.at).as_secs_f64())),

@@ -807,7 +807,7 @@ fn nodes(source: Source<'_>) -> List {
             Value::of(row.actors, Value::Number),
             Value::of(row.beat_age_s, Value::Float),
             Value::of(row.age_s, Value::Float),
-            Value::text(&row.path),
+            Value::text(&row.shown_path),
             Value::Text(note),
         ]
     });

@@ -521,7 +521,7 @@ mod screens {
         let dir = files.0.path().to_string_lossy().into_owned();
         for row in &mut rows {
             (row.age_s, row.beat_age_s) = (row.age_s.map(|_| 60.0), row.beat_age_s.map(|_| 0.1));
-            row.path = row.path.replace(&dir, "/dev/shm");
+            row.shown_path = row.shown_path.replace(&dir, "/dev/shm");
             row.why = row.why.take().map(|why| why.replace(&dir, "/dev/shm"));
         }
         for width in WIDTHS {
