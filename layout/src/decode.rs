@@ -82,7 +82,7 @@ impl Beat {
     }
 
     /// Reads one of a region's header.
-    fn read(region: Words<'_>, at: Range<usize>) -> Self {
+    pub(crate) fn read(region: Words<'_>, at: Range<usize>) -> Self {
         let count = region.load(at.start);
         // The time is of this beat, or of a later one.
         fence(Ordering::Acquire);

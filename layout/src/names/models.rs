@@ -105,7 +105,7 @@ fn one_number_a_text(intern: Intern) -> Model<impl Fn(usize) + Clone + Send + Sy
 
 #[test]
 fn a_text_gets_one_number_whoever_comes_first() {
-    one_number_a_text(|interner, key, text| interner.intern(key, text)).holds();
+    one_number_a_text(|interner, key, text| interner.intern(key, |cell| write_cell(cell, text))).holds();
 }
 
 #[test]
