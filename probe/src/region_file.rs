@@ -849,7 +849,7 @@ fn exact_number(text: &str) -> Option<u32> {
 ///   Window::open   MAKING + 1, then wait until FORKING is 0     before_fork   wait until MAKING is 0 and FORKING + 1
 ///   Window::close  MAKING - 1                                   after_fork    FORKING - 1       (in the child: both 0)
 /// ```
-/// A window takes some ten system calls. Neither side waits for more than [`PATIENCE`]: whoever holds up the other may
+/// A window takes some ten system calls. Neither side waits for more than [`forks::PATIENCE`]: whoever holds up the other may
 /// itself wait for something that that one holds. Then the fork goes on, and the window is told that it was disturbed:
 /// what was made in it is not used.
 mod forks {
