@@ -51,7 +51,7 @@ const FONT: &str = "ui-sans-serif, system-ui, sans-serif";
 /// Greys and colours of middling lightness: the page behind may be white or black.
 const TEXT: RGBColor = RGBColor(0x76, 0x7d, 0x86);
 const OURS: RGBColor = RGBColor(0x1f, 0x8f, 0xe0);
-const INCUMBENT: RGBColor = RGBColor(0xd9, 0x6c, 0x1e);
+const THEIRS: RGBColor = RGBColor(0xd9, 0x6c, 0x1e);
 const LIMIT: RGBColor = RGBColor(0x85, 0x8c, 0x94);
 
 /// One line: its name, colour and points.
@@ -80,10 +80,10 @@ fn lines<'a>(chart: &Chart, rows: impl Iterator<Item = &'a Row>) -> Vec<Line> {
     let mut lines: BTreeMap<(&str, &str), Line> = BTreeMap::new();
     for row in rows {
         for point in row.points.iter().filter(|point| point.chart == chart.name) {
-            let incumbent = row.incumbent.as_ref().map(|beside| (beside.name, INCUMBENT, beside.value));
+            let theirs = row.theirs.as_ref().map(|beside| (beside.name, THEIRS, beside.value));
             let limit = row.limit.as_ref().map(|beside| (beside.name, LIMIT, beside.value));
             for (side, color, value) in
-                [Some(("atomscope", OURS, row.ours)), incumbent, limit].into_iter().flatten()
+                [Some(("atomscope", OURS, row.ours)), theirs, limit].into_iter().flatten()
             {
                 let line = lines.entry((point.line, side)).or_insert_with(|| {
                     let name =

@@ -1,8 +1,8 @@
 //! The interleaving harness: what is compared takes turns.
 //!
 //! ```text
-//! round 1   ours │ incumbent │ limit │ ours         each some milliseconds, after a warm-up of half as long
-//! round 2          incumbent │ limit │ ours │ ours   the order moves on by one
+//! round 1   ours │ theirs │ limit │ ours         each some milliseconds, after a warm-up of half as long
+//! round 2          theirs │ limit │ ours │ ours   the order moves on by one
 //! ```
 //!
 //! A machine that slows down slows every side of a round, so a ratio is the median of the rounds' ratios. The first side

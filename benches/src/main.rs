@@ -1,4 +1,4 @@
-//! What recording and reading cost, beside the incumbent and beside the limit, on the same work in the same run.
+//! What recording and reading cost, beside `atomr-telemetry` and beside the limit, on the same work in the same run.
 //!
 //! ```text
 //! cargo run --release -p atomscope-benches -- record                 all of it; writes benches/record/DATE and the README's table
@@ -29,7 +29,7 @@ use crate::record::{Machine, Record, Section};
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures what recording and reading cost, beside the incumbent and the limit")]
+#[command(about = "Measures what recording and reading cost, beside `atomr-telemetry` and the limit")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -31,7 +31,7 @@ pub struct Row {
     /// What it costs with us.
     pub ours: f64,
     /// Beside whom, and what it costs there.
-    pub incumbent: Option<Beside>,
+    pub theirs: Option<Beside>,
     /// What cannot be beaten, and what that costs.
     pub limit: Option<Beside>,
     /// Ours against ours, as a fraction.
@@ -58,7 +58,7 @@ pub struct Beside {
     pub name: &'static str,
     /// What the same work costs there.
     pub value: f64,
-    /// How many times the cheaper of both the dearer is: the incumbent over ours, ours over the limit.
+    /// How many times the cheaper of both the dearer is: `atomr-telemetry` over ours, ours over the limit.
     pub times: f64,
     /// The worst batch in a thousand.
     pub worst: Option<f64>,
@@ -91,7 +91,7 @@ impl Row {
             work: work.into(),
             unit,
             ours,
-            incumbent: None,
+            theirs: None,
             limit: None,
             spread: None,
             worst: None,
@@ -116,7 +116,7 @@ impl Row {
     /// Beside this side of the comparison.
     pub fn beside(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
         let (value, times) = (measured.cost(side), measured.ratio(side, 0));
-        self.incumbent = Some(Beside { name, value, times, worst: measured.worst[side] });
+        self.theirs = Some(Beside { name, value, times, worst: measured.worst[side] });
         self
     }
 
@@ -129,13 +129,13 @@ impl Row {
 
     /// Beside a number that was measured elsewhere in the same run.
     pub fn beside_number(mut self, name: &'static str, value: f64) -> Self {
-        self.incumbent = Some(Beside { name, value, times: value / self.ours, worst: None });
+        self.theirs = Some(Beside { name, value, times: value / self.ours, worst: None });
         self
     }
 
-    /// Ours is to be at least so many times cheaper than the incumbent.
+    /// Ours is to be at least so many times cheaper than `atomr-telemetry`.
     pub fn at_least(self, times: f64) -> Self {
-        match self.incumbent.as_ref().map(|incumbent| incumbent.times) {
+        match self.theirs.as_ref().map(|theirs| theirs.times) {
             Some(is) => self.goal(format!("≥ {times} × less"), is >= times),
             None => self,
         }
@@ -180,7 +180,7 @@ impl Row {
         };
         let times =
             |beside: &Option<Beside>| beside.as_ref().map_or("–".into(), |beside| times(beside.times));
-        let worst = match (self.worst, self.incumbent.as_ref().and_then(|incumbent| incumbent.worst)) {
+        let worst = match (self.worst, self.theirs.as_ref().and_then(|theirs| theirs.worst)) {
             (Some(ours), Some(theirs)) => format!("{}, {}", show(ours), show(theirs)),
             (Some(ours), None) => show(ours),
             _ => "–".into(),
@@ -188,8 +188,8 @@ impl Row {
         [
             self.work.clone(),
             show(self.ours),
-            beside(&self.incumbent),
-            times(&self.incumbent),
+            beside(&self.theirs),
+            times(&self.theirs),
             beside(&self.limit),
             times(&self.limit),
             self.spread.map_or("–".into(), |spread| format!("{:.1} %", spread * 100.0)),
@@ -204,9 +204,9 @@ impl Row {
 
     /// As one line for a terminal.
     pub fn line(&self) -> String {
-        let [work, ours, incumbent, times, limit, times_limit, spread, worst] = self.cells();
+        let [work, ours, theirs, times, limit, times_limit, spread, worst] = self.cells();
         let mut line = format!("  {work:<58} {ours:>10}");
-        for (label, beside, times) in [("incumbent", incumbent, times), ("limit", limit, times_limit)] {
+        for (label, beside, times) in [("compared with", theirs, times), ("limit", limit, times_limit)] {
             if beside != "–" {
                 let _ = write!(line, "   {label} {beside} × {times}");
             }
@@ -350,7 +350,7 @@ pub struct Record {
     pub sections: Vec<Section>,
 }
 
-const HEAD: &str = "| work | ours | incumbent | × less | limit | × limit | spread | worst of 1000 | goal |\n\
+const HEAD: &str = "| work | ours | compared with | × less | limit | × limit | spread | worst of 1000 | goal |\n\
                     |---|--:|--:|--:|--:|--:|--:|--:|---|\n";
 
 impl Record {
@@ -366,10 +366,10 @@ impl Record {
             "# What it costs, {date}\n\n{quick}Measured {at} at commit {commit} on {cores} × {cpu}, Linux {kernel}, \
              {rustc}; load {load} at the beginning. Made by `cargo run --release -p atomscope-benches -- record`.\n\n\
              Every cell is a median over rounds in which the sides take turns, and a ratio the median of the rounds' \
-             ratios. *Incumbent* is atomr-telemetry unless said otherwise; *× less* is its cost over ours, *× limit* ours \
+             ratios. *Compared with* is `atomr-telemetry` unless it says otherwise; *× less* is its cost over ours, *× limit* ours \
              over the limit. Where threads do the work themselves their processor time counts, else the clock on the \
              wall. *Spread* is ours against ours in the same rounds. *Worst of 1000* is the 99.9th percentile \
-             over batches of 10 µs by the clock on the wall, ours and the incumbent's.\n",
+             over batches of 10 µs by the clock on the wall, ours and `atomr-telemetry`'s.\n",
             date = self.machine.date()
         );
         let missed: Vec<_> = self
@@ -381,10 +381,10 @@ impl Record {
             text.push_str("None.\n");
         }
         for (row, goal) in missed {
-            let [_, ours, incumbent, times, limit, ..] = row.cells();
+            let [_, ours, theirs, times, limit, ..] = row.cells();
             let _ = writeln!(
                 text,
-                "- {}: {} wanted; ours {ours}, incumbent {incumbent}, × {times} less, limit {limit}{}",
+                "- {}: {} wanted; ours {ours}, compared with {theirs}, × {times} less, limit {limit}{}",
                 row.work,
                 goal.text,
                 row.bound.map_or(String::new(), |bound| format!(". Bound by {bound}"))
@@ -410,10 +410,10 @@ impl Record {
 
     /// What the README shows.
     fn readme_part(&self, folder: &str, chart: Option<&(String, &'static str)>) -> String {
-        let mut text = String::from("| work | ours | incumbent | × less |\n|---|--:|--:|--:|\n");
+        let mut text = String::from("| work | ours | compared with | × less |\n|---|--:|--:|--:|\n");
         for row in self.rows().filter(|row| row.is_main) {
-            let [work, ours, incumbent, times, ..] = row.cells();
-            let _ = writeln!(text, "| {work} | {ours} | {incumbent} | {times} |");
+            let [work, ours, theirs, times, ..] = row.cells();
+            let _ = writeln!(text, "| {work} | {ours} | {theirs} | {times} |");
         }
         if let Some((file, title)) = chart {
             let _ = write!(text, "\n![{title}]({folder}/{file})\n");

@@ -21,7 +21,7 @@ use crate::sync::AtomicU64;
 use crate::table::Key;
 use crate::words::{self, halves, quarters};
 
-/// Something that happened to a node. The JSON is the incumbent's: the fields of the payload beside `kind`.
+/// Something that happened to a node. The JSON is `atomr-telemetry`'s: the fields of the payload beside `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "names and fields say it")]

@@ -817,7 +817,7 @@ proptest! {
 
 // ---- trees
 
-/// The incumbent's way: for each actor a look through all of them, and one more for each level.
+/// `atomr-telemetry`'s way: for each actor a look through all of them, and one more for each level.
 fn naive_tree(flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
     fn node(flat: &[ActorStatus], status: &ActorStatus) -> ActorTreeNode {
         let below = flat.iter().filter(|other| other.parent.as_ref() == Some(&status.path));
@@ -864,7 +864,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_is_that_of_the_incumbent(
+    fn a_tree_is_that_of_atomr_telemetry(
         // Of each actor: which earlier one is its parent, or a path that nobody has, or none.
         parents in vec(prop_oneof![4 => any::<Index>().prop_map(Some), 1 => Just(None)], 0..50),
         strangers in vec(any::<bool>(), 50),

@@ -44,10 +44,15 @@ impl TelemetryExtension {
     /// As [`Self::install`], where the hooks belong to somebody else already: who is told of everything after this is. With
     /// `atomr-telemetry`, install that first, and give its `actors` and `dead_letters` here:
     ///
-    /// ```ignore
-    /// let theirs = atomr_telemetry::TelemetryExtension::new("shop-1", 1024).install(&system);
-    /// let ours = atomscope_probe::TelemetryExtension::new("shop-1", 1024)
-    ///     .install_beside(&system, theirs.actors.clone(), theirs.dead_letters.clone());
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use atomr_core::actor::{ActorSystem, DeadLetterObserver, SpawnObserver};
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// fn both(system: &ActorSystem, actors: Arc<dyn SpawnObserver>, dead_letters: Arc<dyn DeadLetterObserver>) {
+    ///     TelemetryExtension::new("shop-1", 1024).install_beside(system, actors, dead_letters);
+    /// }
     /// ```
     ///
     /// What its other probes are fed comes by an exporter of its own that hands each event to [`Self::take_over`].

@@ -61,6 +61,7 @@ impl TelemetryBus {
 
     /// The same bus to publish on, which holds no region open; see [`Region::not_held`].
     #[cfg(feature = "atomr")]
+    #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn not_held(&self) -> Self {
         Self::of(self.shared.region.not_held())
     }

@@ -101,6 +101,7 @@ impl Core {
     }
 
     /// Notes that `attachment` was made for one instance, which is not removed meanwhile; as [`Core::attached`].
+    #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn attached_to(&self, instance: Option<Instance>, attachment: Attachment) {
         self.attached(attachment);
         if let Some(instance) = instance {

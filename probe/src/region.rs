@@ -409,7 +409,7 @@ impl Region {
 
     /// The same region for something that must not hold it open: what a thread of the probe works with, or a wrapper that
     /// a component keeps.
-    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "for what is attached"))]
+    #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn not_held(&self) -> Self {
         Self { core: self.core.clone(), closer: None }
     }

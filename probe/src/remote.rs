@@ -118,7 +118,7 @@ impl RemoteProbe {
         crate::poller::poll(&self.region.core, Box::new(poll));
     }
 
-    /// What [`refresh_from_endpoint_manager`] leaves out: the incumbent knows nothing of it.
+    /// What [`refresh_from_endpoint_manager`] leaves out: `atomr-telemetry` knows nothing of it.
     #[cfg(feature = "remote")]
     fn tell_changes(&self, manager: &EndpointManager, before: &mut HashMap<String, (&'static str, u64)>) {
         let core = &self.region.core;

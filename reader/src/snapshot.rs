@@ -23,7 +23,7 @@ use crate::liveness::{Evidence, Liveness, Note, Notes, STALE, Verdict};
 use crate::raw::Taken;
 use crate::vitals::Vitals;
 
-/// Dead letters that a snapshot holds at most: as many as the incumbent's.
+/// Dead letters that a snapshot holds at most: as many as `atomr-telemetry`'s.
 pub const DEAD_LETTERS: usize = 100;
 
 /// A node at one time.
@@ -357,7 +357,7 @@ pub struct Dump {
     pub atomscope: About,
 }
 
-/// What is told of a node beside the incumbent's snapshot.
+/// What is told of a node beside `atomr-telemetry`'s snapshot.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the fields say it; those of Snapshot say more")]
 pub struct About {

@@ -487,7 +487,7 @@ mod dumps {
     use super::*;
 
     #[test]
-    fn a_dump_is_a_snapshot_of_the_incumbent_and_one_object_more() {
+    fn a_dump_is_a_snapshot_of_atomr_telemetry_and_one_object_more() {
         let place = Place::new();
         let _lock = shop().live(&place);
         let stdout = place.run(["dump"]).ok();

@@ -543,7 +543,7 @@ class Region:
                 rows.append([])
         started, finished = self.builtin(STREAMS_STARTED), self.builtin(STREAMS_FINISHED)
         associations = ("name", "state", "inbound_bytes", "outbound_bytes")
-        # The incumbent's fields have no unknown.
+        # `atomr-telemetry`'s fields have no unknown.
         plain = lambda value, name: ("" if name == "state" else 0) if value is None else value
         graphs = [{"id": g["id"] or 0, "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
         ids = instances["persistence_ids"]

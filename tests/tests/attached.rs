@@ -136,7 +136,7 @@ async fn alone<T>(
     let bits = bits(&telemetry);
     let wanted = attachments.iter().fold(0, |bits, attachment| bits | attachment.bit());
     assert_eq!(bits, wanted, "{attachments:?}");
-    // The same in a dump, whose part for the incumbent's users has no unknown.
+    // The same in a dump, whose part for `atomr-telemetry`'s users has no unknown.
     let dump = run(&["dump"], &telemetry);
     for metric in dump["atomscope"]["metrics"].as_array().unwrap() {
         if let Some(listed) = found.get(metric["name"].as_str().unwrap()) {

@@ -336,9 +336,9 @@ fn every_kind_of_event_comes_back_as_it_was_published() {
         bus.publish(event.clone());
         assert_eq!(receiver.try_recv().as_ref(), Ok(event));
         let json = serde_json::to_value(event).unwrap();
-        let incumbent: atomr_telemetry::bus::TelemetryEvent = serde_json::from_value(json.clone()).unwrap();
-        assert_eq!(serde_json::to_value(&incumbent).unwrap(), json);
-        assert_eq!(incumbent.topic(), event.topic());
+        let theirs: atomr_telemetry::bus::TelemetryEvent = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&theirs).unwrap(), json);
+        assert_eq!(theirs.topic(), event.topic());
     }
     assert_eq!(TelemetryEvent::ALL_TOPICS, atomr_telemetry::bus::TelemetryEvent::ALL_TOPICS);
 }

@@ -1,4 +1,4 @@
-//! The same face as the incumbent's: a program moves by changing the crate's name, and what it tells reads the same.
+//! The same face as `atomr-telemetry`'s: a program moves by changing the crate's name, and what it tells reads the same.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use atomr_core::actor::Address;
 use atomscope_tests::support::{self, Node};
 use serde_json::{Value, json};
 
-/// A program written against the incumbent's public face, twice: only the crate differs.
+/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {
@@ -155,18 +155,18 @@ macro_rules! program {
     };
 }
 
-program!(incumbent, atomr_telemetry);
+program!(theirs, atomr_telemetry);
 program!(ours, atomscope_probe);
 
 #[tokio::test]
 async fn a_program_moves_by_changing_the_name_of_the_crate() {
-    for (ours, incumbent) in ours::run().await.into_iter().zip(incumbent::run().await) {
-        assert_eq!(ours, incumbent);
+    for (ours, theirs) in ours::run().await.into_iter().zip(theirs::run().await) {
+        assert_eq!(ours, theirs);
     }
 }
 
 #[test]
-fn a_dump_is_the_incumbents_own_snapshot_and_one_object_more() {
+fn a_dump_is_the_snapshot_of_atomr_telemetry_and_one_object_more() {
     let mut node = Node::demo(["--node", "parity-dump", "--rate", "500"]);
     let letters =
         || support::atomscope_json(["dump", &node.who()])["atomscope"]["dead_letters"]["total"].as_u64();
@@ -175,7 +175,7 @@ fn a_dump_is_the_incumbents_own_snapshot_and_one_object_more() {
     let mut dump = support::atomscope_json(["dump", "parity-dump"]);
     let snapshot: atomr_telemetry::dto::NodeSnapshot = serde_json::from_value(dump.clone()).unwrap();
     assert!(snapshot.actors.flat.len() > 5 && snapshot.actors.total == snapshot.actors.flat.len() as u64);
-    // Nothing but the one object is more than what the incumbent's type holds.
+    // Nothing but the one object is more than what `atomr-telemetry`'s type holds.
     assert!(dump.as_object_mut().unwrap().remove("atomscope").is_some());
     assert_eq!(serde_json::to_value(&snapshot).unwrap(), dump);
     for time in snapshot.actors.flat.iter().map(|actor| &actor.spawned_at).chain([&snapshot.generated_at]) {
@@ -185,8 +185,8 @@ fn a_dump_is_the_incumbents_own_snapshot_and_one_object_more() {
 
 /// One process writes what both crates see of the same calls, another reads the region: all three agree.
 #[test]
-fn the_dump_of_another_process_is_what_the_incumbent_would_have_said() {
-    const NAME: &str = "the_dump_of_another_process_is_what_the_incumbent_would_have_said";
+fn the_dump_of_another_process_is_what_atomr_telemetry_would_have_said() {
+    const NAME: &str = "the_dump_of_another_process_is_what_atomr_telemetry_would_have_said";
     macro_rules! feed {
         ($actors:expr, $letters:expr, $dto:ident) => {{
             for number in 0..50 {
@@ -220,9 +220,9 @@ fn the_dump_of_another_process_is_what_the_incumbent_would_have_said() {
     let node = Node::start(&mut support::again(NAME, "golden"));
     let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), node.region().as_os_str()]);
 
-    let incumbent = atomr_telemetry::TelemetryExtension::new("golden", 64);
-    feed!(incumbent.actors, incumbent.dead_letters, atomr_telemetry);
-    let mut expected = serde_json::to_value(incumbent.snapshot()).unwrap();
+    let theirs = atomr_telemetry::TelemetryExtension::new("golden", 64);
+    feed!(theirs.actors, theirs.dead_letters, atomr_telemetry);
+    let mut expected = serde_json::to_value(theirs.snapshot()).unwrap();
 
     let mut found = dump.clone();
     found.as_object_mut().unwrap().remove("atomscope");
@@ -335,7 +335,7 @@ impl atomr_cluster_sharding::MessageExtractor for OneShard {
 }
 
 #[test]
-fn cluster_and_sharding_probes_say_and_publish_what_the_incumbents_do() {
+fn cluster_and_sharding_probes_say_and_publish_what_those_of_atomr_telemetry_do() {
     let (ours, theirs) = (clustered!(atomscope_probe), clustered!(atomr_telemetry));
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert_eq!(ours, theirs);
@@ -353,7 +353,7 @@ fn a_node_without_the_probe_runs_and_is_not_found() {
     assert!(told.contains(&node.who()), "{told}");
 }
 
-/// Hands what the incumbent publishes to ours.
+/// Hands what `atomr-telemetry` publishes to ours.
 struct Feed(std::sync::Weak<atomscope_probe::TelemetryExtension>);
 
 impl atomr_telemetry::exporters::Exporter for Feed {
@@ -366,7 +366,7 @@ impl atomr_telemetry::exporters::Exporter for Feed {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beside_the_incumbent_both_say_the_same() {
+async fn beside_atomr_telemetry_both_say_the_same() {
     use atomr_core::actor::ActorSystem;
     use atomr_core::prelude::Config;
     use atomr_telemetry::dto::{ClusterMemberInfo, ClusterStateInfo};
@@ -428,7 +428,7 @@ async fn beside_the_incumbent_both_say_the_same() {
         let (ours, theirs) = (ours.snapshot(), theirs.snapshot());
         [serde_json::to_value(ours).unwrap(), serde_json::to_value(theirs).unwrap()].map(by_path)
     };
-    // The incumbent loses its count where hooks overtake each other, so only what is there at rest is compared.
+    // `atomr-telemetry` loses its count where hooks overtake each other, so only what is there at rest is compared.
     support::wait_until("both told the same", || {
         let [mut ours, mut theirs] = snapshots();
         (ours["actors"], theirs["actors"]) = (Value::Null, Value::Null);

@@ -395,7 +395,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
     assert!(metric(&dump, "persistence.unlisted_ids")["value"].as_u64().unwrap() > 0);
 }
 
-/// A program written against the incumbent's public face, twice: only the crate differs.
+/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {
@@ -453,14 +453,14 @@ macro_rules! program {
     };
 }
 
-program!(incumbent, atomr_telemetry);
+program!(theirs, atomr_telemetry);
 program!(ours, atomscope_probe);
 
 #[tokio::test]
-async fn the_incumbents_face_tells_the_same() {
-    let (ours, incumbent) = (ours::run().await, incumbent::run().await);
-    assert_eq!(ours.len(), incumbent.len());
-    for (ours, incumbent) in ours.into_iter().zip(incumbent) {
-        assert_eq!(ours, incumbent);
+async fn the_face_of_atomr_telemetry_tells_the_same() {
+    let (ours, theirs) = (ours::run().await, theirs::run().await);
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.into_iter().zip(theirs) {
+        assert_eq!(ours, theirs);
     }
 }

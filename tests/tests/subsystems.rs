@@ -1,4 +1,4 @@
-//! Streams, distributed data and associations: real components, seen from outside the process, and what the incumbent
+//! Streams, distributed data and associations: real components, seen from outside the process, and what `atomr-telemetry`
 //! says of the same calls.
 
 use std::collections::HashSet;
@@ -420,7 +420,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
     assert_eq!(redacted["atomscope"]["unreadable"], 0);
 }
 
-/// A program written against the incumbent's public face, twice: only the crate differs.
+/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {

@@ -18,11 +18,11 @@ struct Readers {
 }
 
 impl Readers {
-    /// So many `atomscope tail` of ours, and as many subscribers of the incumbent's.
+    /// So many `atomscope tail` of ours, and as many subscribers of `atomr-telemetry`'s.
     fn start(twins: &Twins, count: usize) -> Result<Self> {
         let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         for _ in 0..count {
-            let mut events = twins.incumbent.bus.subscribe();
+            let mut events = twins.theirs.bus.subscribe();
             tasks.spawn(async move {
                 loop {
                     match events.recv().await {
@@ -61,7 +61,7 @@ fn ours(id: u64) -> atomscope_probe::bus::TelemetryEvent {
     atomscope_probe::bus::TelemetryEvent::StreamsGraphFinished { id }
 }
 
-fn incumbents(id: u64) -> atomr_telemetry::bus::TelemetryEvent {
+fn their_event(id: u64) -> atomr_telemetry::bus::TelemetryEvent {
     atomr_telemetry::bus::TelemetryEvent::StreamsGraphFinished { id }
 }
 
@@ -75,7 +75,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let sides = [
                 Side::new(|_, operations| (0..operations).for_each(|id| twins.ours.bus.publish(ours(id)))),
                 Side::new(|_, operations| {
-                    (0..operations).for_each(|id| twins.incumbent.bus.publish(incumbents(id)))
+                    (0..operations).for_each(|id| twins.theirs.bus.publish(their_event(id)))
                 }),
                 Side::new(|thread, operations| copies.run(thread, operations)),
             ];
@@ -91,7 +91,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 .limit("memcpy 128 B", 2, &measured)
                 .at_least(if count == 0 { 4.0 } else { 15.0 })
                 .bound_by(
-                    "the clock, whose reading alone takes a quarter of the incumbent's idle time and more",
+                    "the clock, whose reading alone takes a quarter of `atomr-telemetry`'s idle time and more",
                 );
             if threads == 1 {
                 alone = row.ours;
@@ -123,7 +123,7 @@ fn with_text(context: &Context, section: &mut Section) -> Result<()> {
         Side::new(|_, operations| {
             for _ in 0..operations {
                 let key = key.clone();
-                twins.incumbent.bus.publish(atomr_telemetry::bus::TelemetryEvent::DDataUpdated { key });
+                twins.theirs.bus.publish(atomr_telemetry::bus::TelemetryEvent::DDataUpdated { key });
             }
         }),
         Side::new(|_, operations| (0..operations).for_each(|_| drop(std::hint::black_box(key.clone())))),
@@ -151,7 +151,7 @@ pub fn at_rates(context: &Context, section: &mut Section) -> Result<()> {
             begun.elapsed().as_nanos() as f64 / events as f64
         };
         let publish_ours = |id| twins.ours.bus.publish(ours(id));
-        let publish_theirs = |id| twins.incumbent.bus.publish(incumbents(id));
+        let publish_theirs = |id| twins.theirs.bus.publish(their_event(id));
         let mut times = [const { Vec::new() }; 3];
         let start = Instant::now();
         for tick in 0..context.pick(150, 6) {

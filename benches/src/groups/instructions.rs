@@ -64,7 +64,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         return Ok(());
     }
     let count = context.pick(10_000, 1_000);
-    for (name, text, incumbent) in [
+    for (name, text, theirs) in [
         ("counter", "counter add", "prometheus"),
         ("spawn-stop-3", "spawn + stop, depth 3", "atomr-telemetry"),
         ("spawn-stop-6", "spawn + stop, depth 6", "atomr-telemetry"),
@@ -79,7 +79,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             Ok((instructions(name, side, 2 * count)? - instructions(name, side, count)?) / count as f64)
         };
         let row = Row::new(format!("{text}, instructions"), Unit::Instructions, each("ours")?);
-        section.rows.push(row.beside_number(incumbent, each("incumbent")?));
+        section.rows.push(row.beside_number(theirs, each("theirs")?));
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let copies = Copies::<384>::new(threads);
             let sides = [
                 Side::new(|thread, operations| letters(&*twins.ours.dead_letters, thread, operations)),
-                Side::new(|thread, operations| letters(&*twins.incumbent.dead_letters, thread, operations)),
+                Side::new(|thread, operations| letters(&*twins.theirs.dead_letters, thread, operations)),
                 Side::new(|thread, operations| copies.run(thread, operations)),
             ];
             let measured = compare(context.effort, threads, Time::Thread, &sides)?;

@@ -33,7 +33,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 let copies = Copies::<WRITTEN_BYTES>::new(threads);
                 let sides = [
                     Side::new(|thread, operations| pairs(&*twins.ours.actors, thread, operations)),
-                    Side::new(|thread, operations| pairs(&*twins.incumbent.actors, thread, operations)),
+                    Side::new(|thread, operations| pairs(&*twins.theirs.actors, thread, operations)),
                     Side::new(|thread, operations| copies.run(thread, operations)),
                 ];
                 let measured = compare(context.effort, threads, Time::Thread, &sides)?;

@@ -47,7 +47,7 @@ fn heap() -> Result<u64> {
 }
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
-    // The incumbent's snapshot of more takes too long.
+    // `atomr-telemetry`'s snapshot of more takes too long.
     let actors = context.pick(10_000, 1_000);
     let weighed = |side: &str| -> Result<[f64; 2]> {
         let mut command = Command::new(std::env::current_exe()?);
@@ -59,7 +59,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             format!("could not weigh {side}: {}", String::from_utf8_lossy(&output.stderr)).into()
         })
     };
-    let ([node, reader], [their_node, their_reader]) = (weighed("ours")?, weighed("incumbent")?);
+    let ([node, reader], [their_node, their_reader]) = (weighed("ours")?, weighed("theirs")?);
     for (text, ours, theirs) in
         [("the node's, of a full table", node, their_node), ("the reader's snapshot", reader, their_reader)]
     {

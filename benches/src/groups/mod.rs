@@ -85,10 +85,10 @@ pub const GROUPS: [Group; 16] = [
     group("instructions", "Instructions per operation, counted by callgrind", instructions::measure),
 ];
 
-/// A node's telemetry, ours and the incumbent's, fed with the same.
+/// A node's telemetry, ours and `atomr-telemetry`'s, fed with the same.
 pub struct Twins {
     pub ours: Arc<TelemetryExtension>,
-    pub incumbent: Arc<atomr_telemetry::TelemetryExtension>,
+    pub theirs: Arc<atomr_telemetry::TelemetryExtension>,
 }
 
 impl Twins {
@@ -97,14 +97,14 @@ impl Twins {
         let region = Region::builder("bench").actors(actors.max(16_384)).build()?;
         Ok(Self {
             ours: TelemetryExtension::with_region(region),
-            incumbent: atomr_telemetry::TelemetryExtension::new("bench", 1024),
+            theirs: atomr_telemetry::TelemetryExtension::new("bench", 1024),
         })
     }
 
     /// Has both hold so many actors for good.
     pub fn populate(&self, actors: usize) {
         populate(&*self.ours.actors, actors);
-        populate(&*self.incumbent.actors, actors);
+        populate(&*self.theirs.actors, actors);
     }
 }
 

@@ -77,7 +77,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     };
     let slowed = |measured: &Measured| measured.median(|round| round[1].cpu / round[0].cpu);
 
-    let incumbents = {
+    let theirs = {
         let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
         let task = Mutex::new(None);
         let subscribed = |is_wanted: bool| {
@@ -85,7 +85,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             if !is_wanted {
                 task.take().inspect(tokio::task::JoinHandle::abort);
             } else if task.is_none() {
-                let mut events = twins.incumbent.bus.subscribe();
+                let mut events = twins.theirs.bus.subscribe();
                 *task =
                     Some(tasks.spawn(async move {
                         while !matches!(events.recv().await, Err(RecvError::Closed)) {}
@@ -93,15 +93,15 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             }
             drop(task);
             support::wait_until("the subscriber is there, or gone", || {
-                (twins.incumbent.bus.receiver_count() > 0) == is_wanted
+                (twins.theirs.bus.receiver_count() > 0) == is_wanted
             });
         };
         let side = |is_wanted| {
             let subscribed = &subscribed;
-            let (pairs, incumbent) = (&pairs, &*twins.incumbent.actors);
+            let (pairs, theirs) = (&pairs, &*twins.theirs.actors);
             Side::new(move |_, operations| {
                 subscribed(is_wanted);
-                pairs(incumbent, operations);
+                pairs(theirs, operations);
             })
         };
         let effort = slices(10);
@@ -123,7 +123,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         };
         let measured = compare(slices(slice_ms), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
         let mut row = Row::new(format!("spawn + stop, read at {text}"), Unit::Times, slowed(&measured))
-            .beside_number("one subscriber", incumbents)
+            .beside_number("one subscriber", theirs)
             .main();
         row.spread = Some(measured.spread);
         if let Some(most) = goal {

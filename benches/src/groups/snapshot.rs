@@ -9,17 +9,17 @@ use crate::Result;
 use crate::harness::{self, Side, Time, compare};
 use crate::record::{Row, Section};
 
-/// The incumbent's snapshot takes the square of the actors: as many as it is asked for again and again,
-const INCUMBENTS_MOST: usize = 10_000;
+/// `atomr-telemetry`'s snapshot takes the square of the actors: as many as it is asked for again and again,
+const THEIR_MOST: usize = 10_000;
 /// and as many as it is asked for once.
-const INCUMBENTS_ONCE: usize = 100_000;
+const THEIR_ONCE: usize = 100_000;
 
 fn ours(twins: &Twins) {
     drop(black_box(twins.ours.snapshot()));
 }
 
 fn theirs(twins: &Twins) {
-    drop(black_box(twins.incumbent.snapshot()));
+    drop(black_box(twins.theirs.snapshot()));
 }
 
 fn ours_as_json(twins: &Twins) {
@@ -27,7 +27,7 @@ fn ours_as_json(twins: &Twins) {
 }
 
 fn theirs_as_json(twins: &Twins) {
-    drop(black_box(serde_json::to_vec(&twins.incumbent.snapshot())));
+    drop(black_box(serde_json::to_vec(&twins.theirs.snapshot())));
 }
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
@@ -35,23 +35,23 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     for &actors in context.pick(&[1_000, 10_000, 100_000, 1_000_000][..], &[500, 1_000][..]) {
         let twins = Twins::new(actors)?;
         populate(&*twins.ours.actors, actors);
-        if actors <= INCUMBENTS_ONCE {
-            populate(&*twins.incumbent.actors, actors);
+        if actors <= THEIR_ONCE {
+            populate(&*twins.theirs.actors, actors);
         }
-        let has_incumbent = actors <= INCUMBENTS_MOST;
-        let is_asked_once = !has_incumbent && actors <= INCUMBENTS_ONCE;
+        let has_theirs = actors <= THEIR_MOST;
+        let is_asked_once = !has_theirs && actors <= THEIR_ONCE;
         let once = is_asked_once.then(|| harness::once(|| theirs_as_json(&twins)));
         let side = |work: fn(&Twins)| {
             let twins = &twins;
             Side::new(move |_, operations| (0..operations).for_each(|_| work(twins)))
         };
-        let row = |work: &str, first: Side<'_>, incumbent: Side<'_>, limit: Option<Side<'_>>| {
+        let row = |work: &str, first: Side<'_>, theirs: Side<'_>, limit: Option<Side<'_>>| {
             let has_limit = limit.is_some();
             let sides: Vec<_> =
-                [first].into_iter().chain(limit).chain(has_incumbent.then_some(incumbent)).collect();
+                [first].into_iter().chain(limit).chain(has_theirs.then_some(theirs)).collect();
             let measured = compare(context.effort, 1, Time::Thread, &sides)?;
             let mut row = Row::of(format!("{work} of {} k actors", actors as f64 / 1e3), &measured);
-            if has_incumbent {
+            if has_theirs {
                 row = row.beside("atomr-telemetry", sides.len() - 1, &measured);
             }
             if has_limit {
@@ -79,7 +79,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         let copy = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(json.clone()))));
         let row = row("a reader's snapshot + JSON", reader, side(theirs_as_json), Some(copy))?;
         let row = with_once(row).point("actors", "", actors as f64).main().bound_by(
-            "JSON, about half of it, at about 1 GB/s, then the sort by path; and the incumbent takes less here than where \
+            "JSON, about half of it, at about 1 GB/s, then the sort by path; and `atomr-telemetry` takes less here than where \
              the goal was set (73 ms for 10 k actors). Tried: one block of text for all actors, a tree that is not built, \
              times written without a calendar, texts that need no escape copied whole",
         );

@@ -1,4 +1,4 @@
-//! The incumbent's configuration of exporters, so that files written for it still parse.
+//! `atomr-telemetry`'s configuration of exporters, so that files written for it still parse.
 
 use std::collections::HashMap;
 

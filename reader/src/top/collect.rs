@@ -370,7 +370,7 @@ pub fn told_bytes(snapshot: &Snapshot) -> usize {
     });
     sharding.allocations.iter().for_each(|(shard, region)| add(&[shard, region]));
     told.hand_offs.iter().for_each(|of| add(&of.each_ref().map(String::as_str)));
-    // Once as an instance, and once as what the incumbent's JSON has of it.
+    // Once as an instance, and once as what `atomr-telemetry`'s JSON has of it.
     told.instances.entries.iter().for_each(|entry| {
         add(&[&entry.name, &entry.name]);
         add(&[entry.owner.as_deref().unwrap_or_default()]);

@@ -62,7 +62,7 @@ fn text_says_what_happened_when_and_to_whom() {
 }
 
 #[test]
-fn json_holds_the_incumbents_fields_and_where_it_comes_from() {
+fn json_holds_the_fields_of_atomr_telemetry_and_where_it_comes_from() {
     let place = Place::new();
     let node = Node::new("n");
     node.event(2, 7, &letter(1));
