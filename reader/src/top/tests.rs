@@ -82,10 +82,10 @@ impl Files {
     }
 
     fn open(&self, node: &Node) -> Region {
-        let path = self.save("region", &node.bytes());
-        let region = Region::open(&path, None, MAX_BYTES).unwrap();
-        fs::remove_file(path).unwrap();
-        region
+        // Each a file of its own: what is mapped stays as it is.
+        let number = fs::read_dir(self.0.path()).unwrap().count();
+        let path = self.save(&format!("atomscope-0-4711-{number:016x}"), &node.bytes());
+        Region::open(&path, None, MAX_BYTES).unwrap()
     }
 }
 
@@ -118,6 +118,7 @@ impl Screen {
     /// Looks at the node as it is now, a second after the look before.
     fn look(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
+        let path = region.path().to_string_lossy().into_owned();
         let snapshot = Snapshot::count(&region).unwrap();
         let process = Vitals {
             cpu_user_s: 3.5 + f64::from(self.looks) / 4.0,
@@ -144,12 +145,11 @@ impl Screen {
         let (mut tick, events) =
             self.watched.as_mut().unwrap().tick(snapshot, at, self.app.shows_actors()).unwrap();
         // What depends on this machine.
-        let dir = self.files.0.path().join("region").to_string_lossy().into_owned();
         tick.path = SAID.into();
         tick.findings.retain(|finding| !finding.finding.contains("lies on a disk"));
         for finding in &mut tick.findings {
-            finding.finding = finding.finding.replace(&dir, SAID);
-            finding.advice = finding.advice.take().map(|advice| advice.replace(&dir, SAID));
+            finding.finding = finding.finding.replace(&path, SAID);
+            finding.advice = finding.advice.take().map(|advice| advice.replace(&path, SAID));
         }
         (tick.own, tick.took) = (None, Duration::from_millis(2));
         // However long the test has taken, it has just been looked.
