@@ -151,6 +151,30 @@ fn a_stop_that_meets_a_change_of_its_record_is_not_lost() {
     assert_eq!((registry.live_count(), registry.snapshot().total), (0, 0));
 }
 
+/// A count of stops that is read after that of spawns has more stops in it than actors that came.
+#[test]
+fn actors_that_come_and_go_never_hide_one_that_lives() {
+    let registry = ActorRegistry::new(TelemetryBus::new(16));
+    registry.record_spawn(status("/user/stays", "T"));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // More threads than processors, so that a look is interrupted in its middle.
+        for number in 0..4 {
+            let (registry, stop) = (&registry, &stop);
+            scope.spawn(move || {
+                let path = format!("/user/goes{number}");
+                while !stop.load(Ordering::Relaxed) {
+                    registry.record_spawn(status(&path, "T"));
+                    registry.record_stop(&path);
+                }
+            });
+        }
+        let least = (0..300_000).map(|_| registry.live_count()).min();
+        stop.store(true, Ordering::Relaxed);
+        assert!(least >= Some(1));
+    });
+}
+
 /// A gauge could take a counter's place, the probe's own included.
 #[test]
 fn a_metrics_name_is_of_one_kind_and_the_probes_own_are_its_own() {
