@@ -542,3 +542,28 @@ pub(crate) fn installing(core: &Core, install: impl FnOnce()) {
     hooks.first_task.store(task::newest().unwrap_or(0), Ordering::Relaxed);
     hooks.are_installed.store(true, Ordering::Relaxed);
 }
+
+#[cfg(all(test, feature = "atomr"))]
+mod tests {
+    use atomr_core::actor::Address;
+
+    use super::*;
+    use crate::TelemetryExtension;
+
+    #[tokio::test]
+    async fn an_actor_that_is_spawned_while_the_hooks_are_being_installed_is_not_taken_for_an_older_one() {
+        let region = Region::builder("installing").private().build().unwrap();
+        let telemetry = TelemetryExtension::with_region(region);
+        let (actors, user) = (telemetry.actors.clone(), ActorPath::root(Address::local("s")).child("user"));
+        let path = user.child("a");
+        let mut task = None;
+        installing(&telemetry.region().core, || {
+            actors.on_spawn(&path, Some(&user), "T");
+            // As the actor would, in its own task.
+            task = Some(tokio::spawn(async move { actors.on_stop(&path) }));
+        });
+        task.unwrap().await.unwrap();
+        let live = (telemetry.actors.snapshot().total, telemetry.actors.live_count());
+        assert_eq!((live, telemetry.actors.totals().inexact), ((0, 0), true));
+    }
+}

@@ -1350,6 +1350,15 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_outlives_no_round_in_which_the_process_stood_still() {
+        let mut settler = Settler::default();
+        let mut turn = |beats: u64| settler.turn(BEAT.as_nanos() as u64 * beats, true);
+        let first = turn(1).next_whole;
+        assert!(!turn(11).outlives(first));
+        assert!(turn(12).outlives(first));
+    }
+
+    #[test]
     fn the_longest_interval_of_polls_can_be_waited_for() {
         let interval = Region::builder("slow").poll_interval(Duration::MAX).poll_interval;
         assert!(std::time::Instant::now().checked_add(interval).is_some());

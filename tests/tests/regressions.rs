@@ -1,12 +1,13 @@
 //! One test for each defect that was found, which fails without its fix. Those of a primitive stand beside it.
 #![allow(unsafe_code, reason = "fork")]
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use atomr_core::actor::{ActorPath, ActorSystem, Address, SpawnObserver};
+use atomr_core::actor::{Actor, ActorPath, ActorSystem, Address, Context, Props, SpawnObserver};
 use atomr_core::prelude::Config;
 use atomscope_probe::actor_registry::ActorRegistry;
 use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
@@ -148,6 +149,30 @@ fn a_stop_that_meets_a_change_of_its_record_is_not_lost() {
         stop.store(false, Ordering::Relaxed);
     }
     assert_eq!((registry.live_count(), registry.snapshot().total), (0, 0));
+}
+
+/// A count of stops that is read after that of spawns has more stops in it than actors that came.
+#[test]
+fn actors_that_come_and_go_never_hide_one_that_lives() {
+    let registry = ActorRegistry::new(TelemetryBus::new(16));
+    registry.record_spawn(status("/user/stays", "T"));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // More threads than processors, so that a look is interrupted in its middle.
+        for number in 0..4 {
+            let (registry, stop) = (&registry, &stop);
+            scope.spawn(move || {
+                let path = format!("/user/goes{number}");
+                while !stop.load(Ordering::Relaxed) {
+                    registry.record_spawn(status(&path, "T"));
+                    registry.record_stop(&path);
+                }
+            });
+        }
+        let least = (0..300_000).map(|_| registry.live_count()).min();
+        stop.store(true, Ordering::Relaxed);
+        assert!(least >= Some(1));
+    });
 }
 
 /// A gauge could take a counter's place, the probe's own included.
@@ -335,4 +360,66 @@ async fn stops_that_are_handed_on_by_an_older_task_are_no_older_actors() {
     task.await.unwrap();
     assert_eq!(telemetry.actors.live_count(), 1, "the first was taken for an older actor's");
     assert_eq!(about(&telemetry)["totals"]["inexact"], true);
+}
+
+/// A stamp was converted by a rate that each beat measured anew: an actor's time differed from look to look.
+#[test]
+fn an_actor_has_one_time_in_every_look_and_after_its_process_was_stopped() {
+    const NAME: &str = "an_actor_has_one_time_in_every_look_and_after_its_process_was_stopped";
+    if support::role().is_some() {
+        return has_one_time_in_every_look();
+    }
+    let mut node = support::Node::start(&mut support::again(NAME, "node"));
+    let own: BTreeMap<String, String> = serde_json::from_str(&node.line_with("own ")).unwrap();
+    let pid = node.pid();
+    wait_until("its beats are missed", || support::listed(pid)[0]["beat_age_s"].as_f64() > Some(2.0));
+    let who = node.who();
+    assert_eq!(spawn_times(&support::atomscope_json(["dump", &who])["actors"]), own, "while it is stopped");
+    node.signal("CONT");
+    assert!(node.wait().success());
+}
+
+struct Idle;
+
+#[async_trait::async_trait]
+impl Actor for Idle {
+    type Msg = ();
+    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
+}
+
+/// The node of that test: it looks at itself over some beats, stops itself, and looks again once it is continued.
+fn has_one_time_in_every_look() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _within = runtime.enter();
+    let system = runtime.block_on(ActorSystem::create("one-time", Config::empty())).unwrap();
+    let telemetry = TelemetryExtension::new("regression-one-time", 64).install(&system);
+    let region = telemetry.region().path().unwrap().to_str().unwrap();
+    for number in 0..3 {
+        system.actor_of(Props::create(|| Idle), &format!("a{number}")).unwrap();
+    }
+    let look = || {
+        let own = spawn_times(&serde_json::to_value(telemetry.actors.snapshot()).unwrap());
+        let dumped = spawn_times(&support::atomscope_json(["dump", "--region", region])["actors"]);
+        assert_eq!(own, dumped, "in-process, and in the dump");
+        own
+    };
+    wait_until("its actors are listed", || telemetry.actors.live_count() == 3);
+    let first = look();
+    assert_eq!(first.len(), 3);
+    for _ in 0..4 {
+        rounds(&telemetry, 1);
+        assert_eq!(look(), first, "some beats later");
+    }
+    println!("ready region={region}\nown {}", serde_json::to_string(&first).unwrap());
+    // SAFETY: stops the process until its parent has it go on; no memory is touched.
+    unsafe { libc::raise(libc::SIGSTOP) };
+    rounds(&telemetry, 2);
+    assert_eq!(look(), first, "after it was continued");
+}
+
+/// When each actor of a snapshot was spawned, by its path.
+fn spawn_times(snapshot: &serde_json::Value) -> BTreeMap<String, String> {
+    let text = |actor: &serde_json::Value, field: &str| actor[field].as_str().unwrap().to_owned();
+    let actors = snapshot["flat"].as_array().unwrap().iter();
+    actors.map(|actor| (text(actor, "path"), text(actor, "spawned_at"))).collect()
 }
