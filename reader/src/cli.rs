@@ -678,7 +678,7 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("", 1000)];
     let time = parse_time(text, &units).ok_or_else(wanted)?;
     if time.is_zero() || time > MAX_INTERVAL {
-        return Err(format!("an interval of {text} is too short or too long: up to a day will do"));
+        return Err(format!("{text} cannot be an interval: it must be longer than 0 and at most a day"));
     }
     Ok(time)
 }

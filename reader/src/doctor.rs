@@ -342,8 +342,12 @@ fn dead(chart: &mut Chart, search: &Search, discovery: &Discovery, file_system_b
             bytes(wanted.fold(0, |sum, (_, glance)| sum.saturating_add(glance.bytes)))
         };
         let mut text = format!(
-            "{} of user {user} take {}",
-            count(dead.len() as u64, "dead region", "dead regions"),
+            "{} {}",
+            count(
+                dead.len() as u64,
+                &format!("dead region of user {user} takes"),
+                &format!("dead regions of user {user} take")
+            ),
             sum(&|_| true)
         );
         let going = goes.iter().filter(|goes| **goes).count() as u64;

@@ -5,6 +5,7 @@
 mod fixture;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
@@ -674,8 +675,9 @@ mod frozen {
 
     impl Drop for Group {
         fn drop(&mut self) {
-            // Who is frozen does not die of version 1.
-            let _ = fs::write(self.path.join(self.thaw.0), self.thaw.1);
+            // Who is frozen does not die of version 1. A file that is not there must not be made: it would keep the folder.
+            let thaw = File::options().write(true).open(self.path.join(self.thaw.0));
+            let _ = thaw.and_then(|mut file| file.write_all(self.thaw.1.as_bytes()));
             let _ = self.child.kill();
             let _ = self.child.wait();
             let _ = fs::remove_dir(&self.path);

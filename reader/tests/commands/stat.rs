@@ -159,6 +159,8 @@ fn what_is_no_interval_is_a_usage_error() {
     ] {
         place.run(args).failed(2);
     }
+    let stderr = place.run(["stat", "shop", "0"]).failed(2);
+    assert!(stderr.contains("0 cannot be an interval: it must be longer than 0"), "{stderr}");
 }
 
 /// It waited on, and only a second signal ended it, by killing it.
