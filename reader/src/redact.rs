@@ -164,7 +164,7 @@ impl Redactor {
             .into_iter()
             .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
             .chain([header::CLOCK, header::TIME, map.sightings.range()])
-            .chain([header::ATTACHED..header::ATTACHED + 1])
+            .chain(std::iter::once(header::ATTACHED..header::ATTACHED + 1))
             .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.histograms.range()])
             .for_each(copy);
         for at in map.actor_spill.range() {
