@@ -49,7 +49,7 @@ fn a_node_whose_wall_clock_was_set_since_its_start_has_lived_as_long_as_it_has()
         let lock = node.live(&place);
         are_right(&ages(&place));
         // And as one that has ended: until its last beat.
-        node.beat(0 * SECOND);
+        node.beat(Duration::ZERO);
         drop(lock);
         let dead = Place::new();
         node.dead(&dead);
