@@ -347,7 +347,7 @@ The first line holds averages since the node's start, or of a dead node over its
 
 Of a node that uses them: JOURNAL(/s), events of journals; SHARDS(/s), messages to shards; IN(KiB/s) and OUT(KiB/s), \
 what comes from and goes to other nodes. JSON and comma-separated values always have all of these. On a terminal that is \
-too narrow columns are left out: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, in that order.
+too narrow columns are left out: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, OUT, IN, SHARDS, CPU, JOURNAL, in that order.
 
 --metric adds a column: of what only grows, such as persistence.events, how much comes a second, of the rest its \
 value; bytes are shown in KiB, nanoseconds in ms. `atomscope metrics` lists the names. DOMAIN.FIELD is the sum over \

@@ -20,7 +20,7 @@ pub enum Value {
     Number(u64),
     /// One that only grows.
     Total(u64),
-    /// One that only grows, and has no unit, whatever that of its list or row.
+    /// How many values a histogram has; its list's or row's unit is that of the values.
     Count(u64),
     /// How much of what only grows comes in a second; the unit is that of its list or row.
     Rate(f64),
@@ -103,7 +103,7 @@ impl Value {
                 "nanoseconds" => format!("{:.1}/s", rate / 1e6).into(),
                 _ => format!("{rate:.1}/s").into(),
             },
-            Self::Count(number) => number.to_string().into(),
+            Self::Count(number) => format!("{number} values").into(),
             Self::CountRate(rate) => format!("{rate:.1}/s").into(),
             Self::Signed(number) => number.to_string().into(),
             Self::Float(number) if unit == "s" => format!("{number:.1}").into(),

@@ -266,17 +266,17 @@ impl Columns {
         ];
         let kib = |rate: f64| tenths(rate / 1024.0);
         let used = [
-            ("CPU(%)", 7, row.cpu_percent.map(tenths)),
-            ("JOURNAL(/s)", 11, row.journal_events_per_s.map(tenths)),
-            ("SHARDS(/s)", 10, row.shard_messages_per_s.map(tenths)),
-            ("IN(KiB/s)", 9, row.inbound_bytes_per_s.map(kib)),
-            ("OUT(KiB/s)", 10, row.outbound_bytes_per_s.map(kib)),
+            ("CPU(%)", 7, row.cpu_percent.map(tenths), 10),
+            ("JOURNAL(/s)", 11, row.journal_events_per_s.map(tenths), 11),
+            ("SHARDS(/s)", 10, row.shard_messages_per_s.map(tenths), 9),
+            ("IN(KiB/s)", 9, row.inbound_bytes_per_s.map(kib), 8),
+            ("OUT(KiB/s)", 10, row.outbound_bytes_per_s.map(kib), 7),
         ];
         self.seen.resize(used.len(), false);
-        for ((title, width, cell), seen) in used.into_iter().zip(&mut self.seen) {
+        for ((title, width, cell, leaves), seen) in used.into_iter().zip(&mut self.seen) {
             // What was there once keeps its place.
             *seen |= cell.is_some();
-            columns.extend(seen.then(|| of(title, width, or_dash(cell), None)));
+            columns.extend(seen.then(|| of(title, width, or_dash(cell), Some(leaves))));
         }
         if self.process {
             let mib = |bytes: u64| tenths(bytes as f64 / f64::from(1 << 20));
@@ -445,7 +445,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_a_narrow_terminal_columns_go_in_the_stated_order_and_what_is_used_stays() {
+    fn on_a_narrow_terminal_columns_go_in_the_stated_order_and_what_is_used_goes_last() {
         let liveness = Liveness {
             verdict: atomscope::liveness::Verdict::Live,
             evidence: atomscope::liveness::Evidence::Lock,
@@ -463,9 +463,9 @@ mod tests {
             used: [7, 0, 0, 0],
             process: None,
         };
-        let shown = |room: usize| {
+        let shown_of = |sample: &Sample, room: usize| {
             let second = Some(Duration::from_secs(1));
-            let row = Row::new(&sample, None, second, Asked::default().rates(&[], &[], second));
+            let row = Row::new(sample, None, second, Asked::default().rates(&[], &[], second));
             let screen = Screen { columns: Some(room), colours: false, ascii: false };
             let mut out = Vec::new();
             Columns::new(screen, false).write(&mut out, &row, anstyle::Style::new()).unwrap();
@@ -474,10 +474,13 @@ mod tests {
             let titles = text.lines().next().unwrap_or_default().split_whitespace();
             titles.map(str::to_owned).collect::<Vec<_>>()
         };
+        let shown = |room| shown_of(&sample, room);
         let all = ["ACTORS", "SPAWN(/s)", "STOP(/s)", "LETTERS(/s)", "EVENTS(/s)", "LOST", "UNREADABLE"];
         assert_eq!(shown(200), [&all[..], &["BEAT(s)", "JOURNAL(/s)", "STATE"]].concat());
         assert_eq!(shown(100), [&all[..6], &["BEAT(s)", "JOURNAL(/s)", "STATE"]].concat());
         assert_eq!(shown(60), ["ACTORS", "SPAWN(/s)", "EVENTS(/s)", "JOURNAL(/s)", "STATE"]);
         assert_eq!(shown(50), ["ACTORS", "SPAWN(/s)", "JOURNAL(/s)", "STATE"]);
+        let busy = Sample { used: [7; USED], ..sample };
+        assert_eq!(shown_of(&busy, 60), ["ACTORS", "SPAWN(/s)", "JOURNAL(/s)", "SHARDS(/s)", "STATE"]);
     }
 }

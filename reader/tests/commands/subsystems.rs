@@ -312,6 +312,17 @@ fn show_has_a_line_of_each_that_is_in_use() {
     assert_eq!(json["subsystems"]["streams"]["failed"], 1);
 }
 
+/// The unit beside it is that of what was measured: seven values were told as 7 ms.
+#[test]
+fn how_many_values_a_histogram_has_is_not_told_in_their_unit() {
+    let place = Place::new();
+    let _lock = full().live(&place);
+    let shown = place.run(["metrics", "--filter", "j.latency"]).ok();
+    assert!(shown.contains("j.latency  7 values  "), "{shown}");
+    let row = &place.run(["metrics", "--filter", "j.latency", "--json"]).json()[0];
+    assert_eq!(row["value"], json!(7));
+}
+
 #[test]
 fn ndjson_has_a_line_of_each_instance_and_write_and_the_numbers_of_histograms() {
     let place = Place::new();
