@@ -203,7 +203,8 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
     let node = start(&[]);
     let output = without_ptrace(&["ps", "--json"]).output().unwrap();
     let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let is_seen = rows.as_array().unwrap().iter().any(|row| row["pid"] == node.pid() && row["state"] == "live");
+    let is_seen =
+        rows.as_array().unwrap().iter().any(|row| row["pid"] == node.pid() && row["state"] == "live");
     assert!(is_seen || said(&output).contains("root needs the capability CAP_SYS_PTRACE"), "{output:?}");
 }
 
