@@ -19,8 +19,8 @@ use crate::table::{Cell, Screen, Side, Table};
 #[derive(Debug, Clone, Copy)]
 pub struct Listed<'a> {
     pub actor: Actor<'a>,
-    /// When it was seen.
-    pub taken: Moment,
+    /// Until when it has lived, or is known to have; see [`atomscope::attach::Region::until`].
+    pub until: Option<Moment>,
     /// How many actors are below it, where they were counted.
     pub below: Option<u32>,
 }
@@ -46,7 +46,7 @@ impl Listed<'_> {
     }
 
     pub fn age_s(&self) -> Option<f64> {
-        self.taken.since(&self.actor.spawned()?).map(seconds)
+        self.until?.since(&self.actor.spawned()?).map(seconds)
     }
 }
 
@@ -109,7 +109,7 @@ struct Listing<'a> {
     forest: Option<&'a Forest>,
     /// Of a tree, by number: whether it is there.
     is_shown: Vec<bool>,
-    taken: Moment,
+    until: Option<Moment>,
 }
 
 /// Actors of a listing by their numbers, side by side.
@@ -120,7 +120,7 @@ struct Rows<'a> {
 
 impl<'a> Listing<'a> {
     fn listed(&self, actor: Actor<'a>) -> Listed<'a> {
-        Listed { actor, taken: self.taken, below: None }
+        Listed { actor, until: self.until, below: None }
     }
 
     /// The roots, or those below an actor.
@@ -163,9 +163,9 @@ pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
     let chosen = attach(place, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
-    let Snapshot { actors, taken, .. } = snapshot;
-    let matches = |actor: Actor<'_>| query.matches(&Listed { actor, taken, below: None });
-    let listed = actors.iter().map(|actor| Listed { actor, taken, below: None });
+    let Snapshot { actors, until, .. } = snapshot;
+    let matches = |actor: Actor<'_>| query.matches(&Listed { actor, until, below: None });
+    let listed = actors.iter().map(|actor| Listed { actor, until, below: None });
     let unknown = query.unknown_in_all(&fields, listed);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| compare(a, b, args.sort, args.reverse);
     let most = args.limit.unwrap_or(usize::MAX);
@@ -179,14 +179,14 @@ pub fn actors(place: &Place, args: cli::Actors) -> Result<(), Failure> {
             tree.order(&order);
         }
         let left_out = cut(tree.forest(), &mut is_shown, most);
-        let listing = Listing { actors: tree.actors(), forest: Some(tree.forest()), is_shown, taken };
+        let listing = Listing { actors: tree.actors(), forest: Some(tree.forest()), is_shown, until };
         write_rows(&listing.rows(tree.forest(), None), args.json)?;
         left_out
     } else {
         let mut found = 0;
         let matching = actors.iter().zip(0..).filter(|(actor, _)| matches(*actor)).map(|(_, number)| number);
         let numbers = first(matching.inspect(|_| found += 1), most, numbers_by(&actors, compare));
-        let listing = Listing { actors: &actors, forest: None, is_shown: Vec::new(), taken };
+        let listing = Listing { actors: &actors, forest: None, is_shown: Vec::new(), until };
         let left_out = found - numbers.len();
         write_rows(&Rows { listing: &listing, numbers }, args.json)?;
         left_out

@@ -414,11 +414,14 @@ impl Region {
         (beat.count > 0).then(|| reader.clock().map(|clock| clock.moment_of_mono(beat.mono_ns))).flatten()
     }
 
-    /// How long its node has lived: until now, or if it is dead until its last beat. `None` where that is not known.
+    /// Until when its node has lived: `now`, or if it is dead its last beat. `None` where that is not known.
+    pub fn until(&self, liveness: &Liveness, now: &Moment) -> Option<Moment> {
+        if liveness.verdict.is_alive() { Some(*now) } else { self.last_beat() }
+    }
+
+    /// How long its node has lived, see [`Self::until`].
     pub fn uptime(&self, liveness: &Liveness, now: &Moment) -> Option<Duration> {
-        let is_alive = liveness.verdict.is_alive();
-        let until = if is_alive { Some(*now) } else { self.last_beat() };
-        until?.since(&self.identity.created())
+        self.until(liveness, now)?.since(&self.identity.created())
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Snapshot {
     /// When it was taken, by this machine's wall clock and the node's other clocks; of a dump, by those of the machine that
     /// dumped it, when it did.
     pub taken: Moment,
+    /// Until when its actors and instances have lived: as `taken`, or the last beat of a dead node; see [`Region::until`].
+    pub until: Option<Moment>,
     /// Whether it was taken of a dump.
     pub dumped: Option<Taken>,
     /// Who made the region.
@@ -141,8 +143,10 @@ impl Snapshot {
         let Told { actors, tally, classes, mark: actors_mark } = look(&reader);
         let dumped = region.dumped().copied();
         let at_rest = dumped.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
+        let taken = region.now();
         let snapshot = Self {
-            taken: region.now(),
+            taken,
+            until: region.until(&liveness, &taken),
             dumped,
             identity: reader.identity(),
             pid: region.pid(),

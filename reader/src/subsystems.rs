@@ -64,7 +64,7 @@ fn owner(domain: Domain) -> Option<Domain> {
 }
 
 /// A list of a domain's instances, with all their numbers.
-fn instances(domain: Domain, entries: &[&InstanceEntry], now: Option<Moment>) -> List {
+fn instances(domain: Domain, entries: &[&InstanceEntry], until: Option<Moment>) -> List {
     // Of a histogram the number says nothing to anybody; what is in it stands there instead.
     let is_latency = |at: usize| domain == Domain::Journal && at == journal::LATENCY;
     let owned = owner(domain).is_some();
@@ -102,7 +102,7 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], now: Option<Moment>) ->
             let of = |take: fn(&Histogram) -> u64| Value::of(latency, |latency| Value::Number(take(latency)));
             row.extend([of(|all| all.quantile(0.5)), of(|all| all.quantile(0.99)), of(|all| all.greatest)]);
         }
-        let age = now.zip(entry.made).and_then(|(now, made)| now.since(&made));
+        let age = until.zip(entry.made).and_then(|(until, made)| until.since(&made));
         row.push(Value::of(age, |age| Value::Float(seconds(age))));
         row.push(Value::text(&entry.since));
         row
@@ -226,10 +226,10 @@ impl Part {
         if self == Self::Metrics {
             return vec![all_metrics(snapshot)];
         }
-        let now = snapshot.map(|snapshot| snapshot.taken);
+        let until = snapshot.and_then(|snapshot| snapshot.until);
         let told = snapshot.map(|snapshot| &snapshot.subsystems);
         let entries = |domain| told.iter().flat_map(|told| told.instances.of(domain)).collect::<Vec<_>>();
-        let of_domains = self.domains().iter().map(|domain| instances(*domain, &entries(*domain), now));
+        let of_domains = self.domains().iter().map(|domain| instances(*domain, &entries(*domain), until));
         let mut lists = Vec::new();
         match self {
             Self::Cluster => {

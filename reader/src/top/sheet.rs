@@ -419,7 +419,7 @@ fn listed(tick: &Tick, number: u32) -> Option<Listed<'_>> {
     let all = tick.listed.as_ref()?;
     let below = all.below.get(number as usize).copied();
     let actor = all.tree.actors().get(number)?;
-    Some(Listed { actor, taken: tick.snapshot.taken, below })
+    Some(Listed { actor, until: tick.snapshot.until, below })
 }
 
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
@@ -604,7 +604,7 @@ fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
             (Some(before), false, _) => Value::Float(of.actors as f64 - before as f64),
             _ => Value::Unknown,
         };
-        let age = of.oldest.and_then(|oldest| tick.snapshot.taken.since(&oldest));
+        let age = tick.snapshot.until.zip(of.oldest).and_then(|(until, oldest)| until.since(&oldest));
         vec![
             Value::text(&of.actor_type),
             Value::Number(of.actors),

@@ -126,6 +126,26 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
 }
 
 #[test]
+fn what_a_dead_node_had_is_as_old_as_it_was_at_its_last_beat() {
+    let place = Place::new();
+    let node = Node::new("n");
+    // It was spawned 40 seconds ago, and the last beat was 20 seconds later.
+    node.actor(Actor { path: "akka://S/user/a", actor_type: "A", spawned_s: 1, ..Actor::default() });
+    node.sighted(&[SightingRecord {
+        ticks: 1_000_000_000,
+        mono_ns: monotonic_ns() - 40_000_000_000,
+        boot_ns: boottime_ns() - 40_000_000_000,
+        unix_ns: EPOCH_NS,
+        rate: SightingRecord::RATE_ONE,
+        reserved: [0; 2],
+    }]);
+    node.beat(Duration::from_secs(20));
+    node.dead(&place);
+    let age_s = place.run(["actors", "--json"]).json()[0]["age_s"].as_f64().unwrap();
+    assert!((age_s - 20.0).abs() < 1.0, "{age_s} s");
+}
+
+#[test]
 fn of_two_nodes_the_one_that_was_made_later_is_taken_whatever_their_wall_clocks_said() {
     let place = Place::new();
     let dead = |pid: u64, created_unix_ns: u64, age: Duration| {
