@@ -129,8 +129,11 @@ impl Screen {
             open_files: Some(17),
             open_files_limit: Some(1024),
         };
+        let taken = seen(self.looks);
+        let dead_for = liveness.process_beat_age.filter(|_| !liveness.verdict.is_alive()).unwrap_or_default();
         let snapshot = Snapshot {
-            taken: seen(self.looks),
+            taken,
+            until: Some(Moment { unix_ns: taken.unix_ns - dead_for.as_nanos() as i128, ..taken }),
             pid: 4711,
             liveness,
             process: liveness.verdict.is_alive().then_some(process),
