@@ -45,7 +45,8 @@ impl<T: Send + Sync> PerProcess<T> {
         self.entry(std::process::id()).value.get_or_init(make)
     }
 
-    /// The value of this process, if there is one.
+    /// The value of this process, if there is one. What closes regions at exit asks for it, which only Linux has.
+    #[cfg(any(target_os = "linux", test))]
     pub(crate) fn get(&self) -> Option<&'static T> {
         let own = std::process::id();
         self.0.load().0.filter(|entry| entry.pid == own)?.value.get()

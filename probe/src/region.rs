@@ -1269,7 +1269,6 @@ fn room() -> Option<u64> {
     None
 }
 
-#[cfg(target_os = "linux")]
 /// What a tick lasts by two sightings: nanoseconds times 2⁴⁰. Without any two a tick is a nanosecond.
 fn rate(record: &ClockRecord) -> u64 {
     let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
