@@ -1077,10 +1077,21 @@ pub fn suspend() {
 
 /// Whether nobody is at the other end any more: of a terminal that was closed, or a pipe that nobody reads.
 pub fn is_hung_up(of: BorrowedFd<'_>) -> bool {
-    let mut of = libc::pollfd { fd: of.as_raw_fd(), events: 0, revents: 0 };
+    poll(of, 0, 0) & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
+/// Waits until a terminal has input, but no longer than `most`; false if nobody is at its other end any more.
+pub fn wait_for_input(of: BorrowedFd<'_>, most: Duration) -> bool {
+    let ms = most.as_millis().try_into().unwrap_or(libc::c_int::MAX);
+    poll(of, libc::POLLIN, ms) & (libc::POLLERR | libc::POLLHUP) == 0
+}
+
+/// What has come of these events, and of a hang-up, within a time; nothing where a signal came first.
+fn poll(of: BorrowedFd<'_>, events: libc::c_short, ms: libc::c_int) -> libc::c_short {
+    let mut of = libc::pollfd { fd: of.as_raw_fd(), events, revents: 0 };
     // SAFETY: `of` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
-    let ready = unsafe { libc::poll(&raw mut of, 1, 0) };
-    ready > 0 && of.revents & (libc::POLLERR | libc::POLLHUP) != 0
+    let ready = unsafe { libc::poll(&raw mut of, 1, ms) };
+    if ready > 0 { of.revents } else { 0 }
 }
 
 /// Another descriptor of what this program was handed under this number by whoever started it. What the program has

@@ -31,7 +31,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{Glance, is_hung_up, stop_on_signals, stopped, suspend};
+use atomscope::attach::{Glance, is_hung_up, stop_on_signals, stopped, suspend, wait_for_input};
 use atomscope::find::FindError;
 use crossterm::event::{self, Event as Input, KeyEventKind};
 
@@ -47,6 +47,8 @@ use crate::table::Screen;
 
 /// How soon a signal, a thread that has ended, or a terminal that has gone is noticed.
 const NOTICE: Duration = Duration::from_millis(100);
+/// What Crossterm is given to look for input and for another size of the terminal: it does not look at all in no time.
+const GLANCE: Duration = Duration::from_micros(100);
 /// News that wait at most; whoever has more waits.
 const MOST_NEWS: usize = 64;
 
@@ -116,26 +118,32 @@ fn unusable(error: &io::Error) -> Failure {
     Failure::Failed(format!("the terminal cannot be used: {error}"))
 }
 
-/// Hands on what comes of the terminal, until there is nothing more.
+/// Hands on what comes of the terminal, until there is nothing more. The wait is our own: Crossterm takes the end of input for
+/// input that is yet to come and would look for it without a pause, and it spins through the last millisecond of a wait.
 fn read_keys(news: &SyncSender<News>) {
-    let input = input();
-    // Crossterm takes the end of input for input that is yet to come, and would look for it without a pause.
-    let is_there = || {
-        let input = input.as_ref().is_ok_and(|input| !is_hung_up(input.as_fd()));
-        input && !is_hung_up(io::stdout().as_fd())
-    };
-    while is_there() {
-        match event::poll(NOTICE).and_then(|is_some| is_some.then(event::read).transpose()) {
-            Ok(Some(input)) => {
-                if news.send(News::Input(input)).is_err() {
-                    return;
-                }
+    if let Ok(input) = input() {
+        while wait_for_input(input.as_fd(), NOTICE) && !is_hung_up(io::stdout().as_fd()) {
+            if !hand_on(news) {
+                break;
             }
-            Ok(None) => {}
-            Err(_) => break,
         }
     }
     let _ = news.send(News::NoInput);
+}
+
+/// Hands on what is there; false if nobody listens, or it cannot be read.
+fn hand_on(news: &SyncSender<News>) -> bool {
+    loop {
+        match event::poll(GLANCE).and_then(|is_some| is_some.then(event::read).transpose()) {
+            Ok(Some(input)) => {
+                if news.send(News::Input(input)).is_err() {
+                    return false;
+                }
+            }
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
 }
 
 /// What keys are read of.
