@@ -129,6 +129,8 @@ fn regions_that_cannot_be_shared_are_told_in_two_sentences_however_many_they_are
         let telemetry: Vec<_> =
             (0..20).map(|number| TelemetryExtension::new(format!("n{number}"), 64)).collect();
         assert!(telemetry.iter().all(|telemetry| telemetry.region().path().is_none()));
+        // A thread that has just begun has not its name yet.
+        wait_until("the sampler runs", || !threads().is_empty());
         drop(telemetry);
         return wait_until("the threads have ended", || threads().is_empty());
     }
