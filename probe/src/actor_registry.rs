@@ -500,7 +500,7 @@ impl ActorRegistry {
         }
         if last_older.swap(own, Ordering::Relaxed) == own {
             // No actor stops twice: somebody hands the stops on from a task of their own, which says nothing of theirs.
-            self.region.core.hooks.first_task.store(0, Ordering::Relaxed);
+            core.hooks.first_task.store(0, Ordering::Relaxed);
             core.count(Builtin::DoubtfulStops, 1);
             return false;
         }
@@ -516,7 +516,7 @@ impl ActorRegistry {
                 core.count(Builtin::DoubtfulStops, 1);
             }
             None if sure_from == 0 => {
-                core.count(Builtin::Stopped, 1);
+                core.count_end(Builtin::Stopped, 1);
                 self.early_stop(key, &text, Whose::Older);
                 return true;
             }
@@ -524,7 +524,8 @@ impl ActorRegistry {
             Some(_) | None => {}
         }
         core.count(Builtin::Foreign, 1);
-        core.count(Builtin::Stopped, 1);
+        // After the other: a reader that sees this count sees that it is nobody's who was counted as spawned.
+        core.count_end(Builtin::Stopped, 1);
         self.tell_stop(&text, core.stamp_at(ticks, 0));
         true
     }
