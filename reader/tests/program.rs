@@ -991,8 +991,13 @@ mod hostile {
             stderr.contains("Permission denied") && stderr.contains("run as its owner or as root"),
             "{stderr}"
         );
-        let mut command = program(["dump", "1"]);
-        command.uid(65534).gid(65534);
+        // A `/proc` of its own, since that of the machine may hide processes (hidepid).
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]);
+        command.arg(
+            "mount -t proc proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"",
+        );
+        command.arg("sh").arg(env!("CARGO_BIN_EXE_atomscope")).args(["dump", "1"]);
         let stderr = Ran::of(command).failed(1);
         assert!(stderr.contains("ptrace rights: run as user 0 or as root"), "{stderr}");
     }
