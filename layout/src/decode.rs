@@ -32,13 +32,13 @@ use crate::records::{
     ActorRecord, ClockRecord, DEAD_LETTER_WORDS, SightingRecord, TimeRecord, dead_letter_flags,
 };
 use crate::region::{Condition, HeaderRecord, RegionMap, Section, State, header};
-use crate::ring::{Found, RingReader};
+use crate::ring::{RingReader, SlotRead};
 use crate::seqlock::{self, Patience};
 use crate::sync::{Ordering, fence};
 use crate::words::{WORD, Words};
 use crate::{event, lanes, records, sightings, table};
 
-pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, Census, Class, SpawnedAt, Tally};
+pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, Class, ClassCounts, SpawnedAt, Tally};
 use subsystems::Subsystems;
 
 /// A region that was opened for reading.
@@ -492,17 +492,17 @@ impl<'a> RegionReader<'a> {
             let is_wanted = letters.recent.len() < limit;
             let out = if is_wanted { words.as_mut_slice() } else { &mut [] };
             match ring.read(ticket, out, &mut patience) {
-                Ok(Found::Record) if !is_wanted => {}
-                Ok(Found::Record) => match decode_dead_letter(ticket, &words, self, &mut names) {
+                Ok(SlotRead::Record) if !is_wanted => {}
+                Ok(SlotRead::Record) => match decode_dead_letter(ticket, &words, self, &mut names) {
                     Some((letter, stamp)) => {
                         letters.recent.push(letter);
                         stamps.push(stamp);
                     }
                     None => letters.unreadable += 1,
                 },
-                Ok(Found::Lapped) => letters.lapped += 1,
-                Ok(Found::Abandoned) => letters.abandoned += 1,
-                Ok(Found::Pending) | Err(_) => letters.unreadable += 1,
+                Ok(SlotRead::Lapped) => letters.lapped += 1,
+                Ok(SlotRead::Abandoned) => letters.abandoned += 1,
+                Ok(SlotRead::Pending) | Err(_) => letters.unreadable += 1,
             }
         }
         let clock = self.clock();
@@ -603,7 +603,7 @@ impl core::fmt::Debug for EventDecoder<'_> {
 
 impl EventDecoder<'_> {
     /// Reads a record that was copied before; `None` if it holds what no writer writes.
-    pub fn decode(&mut self, words: &[u64; event::EVENT_WORDS]) -> Option<event::Part> {
+    pub fn decode(&mut self, words: &[u64; event::EVENT_WORDS]) -> Option<event::EventPart> {
         if self.clock.as_ref().is_some_and(|clock| self.reader.has_newer(clock)) {
             self.clock = self.reader.clock().or(self.clock.take());
         }
@@ -634,7 +634,7 @@ fn decode_dead_letter(
     reader: &RegionReader<'_>,
     names: &mut Names,
 ) -> Option<(DeadLetterRecord, u64)> {
-    let mut record = records::DeadLetterRecord::new_zeroed();
+    let mut record = records::LetterRecord::new_zeroed();
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
     let mut texts = Texts(&record.text);
     let recipient = texts.take(record.recipient_bytes)?;

@@ -480,7 +480,7 @@ fn encode_changed(changed: &Changed<'_>, mut record: EventRecord) -> (EventRecor
 
 /// One record, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct EventPart {
     /// The record's stamp.
     pub stamp: u64,
     /// Which part of its event it is.
@@ -496,7 +496,7 @@ pub fn decode(
     words: &[u64; EVENT_WORDS],
     mut name: impl FnMut(u32) -> String,
     mut time: impl FnMut(u64) -> String,
-) -> Option<Part> {
+) -> Option<EventPart> {
     let mut record = EventRecord::new_zeroed();
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
     let kind = EventKind::ALL.into_iter().find(|kind| *kind as u16 == record.kind)?;
@@ -577,7 +577,7 @@ pub fn decode(
         EventKind::StreamsGraphFinished => TelemetryEvent::StreamsGraphFinished { id: record.numbers[0] },
         EventKind::DDataUpdated => TelemetryEvent::DDataUpdated { key: own(0) },
     };
-    Some(Part { stamp: record.stamp, part: record.part, parts: record.parts, event })
+    Some(EventPart { stamp: record.stamp, part: record.part, parts: record.parts, event })
 }
 
 fn decode_change(record: &EventRecord, texts: &[&str; 5]) -> Option<ClusterMembershipDiff> {
@@ -611,7 +611,7 @@ fn decode_change(record: &EventRecord, texts: &[&str; 5]) -> Option<ClusterMembe
     Some(change)
 }
 
-impl Part {
+impl EventPart {
     /// Whether `next` is the next part of the same event.
     pub fn goes_on_with(&self, next: &Self) -> bool {
         !self.is_whole() && (next.stamp, next.parts, next.part) == (self.stamp, self.parts, self.part + 1)

@@ -21,8 +21,8 @@
 //! but a member's roles of one letter).
 
 use crate::decode::RegionReader;
-use crate::event::{EVENT_WORDS, Part, TelemetryEvent};
-use crate::ring::Found;
+use crate::event::{EVENT_WORDS, EventPart, TelemetryEvent};
+use crate::ring::SlotRead;
 use crate::seqlock::Patience;
 
 /// Partly read events that are kept at most, and of all of them together no more parts than there are slots; beyond that
@@ -113,7 +113,7 @@ struct Held {
 #[derive(Debug, Clone, Default)]
 pub struct Follower {
     lanes: Vec<Lane>,
-    partial: Vec<(usize, Part)>,
+    partial: Vec<(usize, EventPart)>,
     held: Vec<Held>,
 }
 
@@ -225,7 +225,7 @@ impl Follower {
             for ticket in waiting.into_iter().chain(new) {
                 let lane = &mut self.lanes[at];
                 match ring.read(ticket, &mut words, &mut patience) {
-                    Ok(Found::Record) => {
+                    Ok(SlotRead::Record) => {
                         let Some(part) = decoder.decode(&words) else {
                             lane.account.abandoned += 1;
                             lane.lose(at, |loss| loss.unreadable += 1);
@@ -247,15 +247,15 @@ impl Follower {
                         self.add(at, part, if stopped { u64::MAX } else { part_stamp });
                         self.forget_partial(slots);
                     }
-                    Ok(Found::Lapped) => {
+                    Ok(SlotRead::Lapped) => {
                         lane.account.lapped += 1;
                         lane.lose(at, |loss| loss.lapped += 1);
                     }
-                    Ok(Found::Abandoned) => {
+                    Ok(SlotRead::Abandoned) => {
                         lane.account.abandoned += 1;
                         lane.lose(at, |loss| loss.abandoned += 1);
                     }
-                    Ok(Found::Pending) => lane.waiting.push(ticket),
+                    Ok(SlotRead::Pending) => lane.waiting.push(ticket),
                     Err(_) => {
                         lane.account.abandoned += 1;
                         lane.lose(at, |loss| loss.unreadable += 1);
@@ -273,10 +273,10 @@ impl Follower {
         look
     }
 
-    fn add(&mut self, lane: usize, part: Part, until: u64) {
+    fn add(&mut self, lane: usize, part: EventPart, until: u64) {
         let whole = if part.part > 0 {
             // Its other parts were lost if there is none that it joins.
-            let goes_on = |(from, begun): &(usize, Part)| *from == lane && begun.goes_on_with(&part);
+            let goes_on = |(from, begun): &(usize, EventPart)| *from == lane && begun.goes_on_with(&part);
             let Some(at) = self.partial.iter().position(goes_on) else { return };
             self.partial[at].1.join(part);
             if !self.partial[at].1.is_whole() {
@@ -294,7 +294,7 @@ impl Follower {
 
     /// Gives up the oldest of the partly read events where there are too many, or too many parts.
     fn forget_partial(&mut self, most_parts: u64) {
-        let parts = |(_, begun): &(usize, Part)| u64::from(begun.part) + 1;
+        let parts = |(_, begun): &(usize, EventPart)| u64::from(begun.part) + 1;
         let mut kept: u64 = self.partial.iter().map(parts).sum();
         while self.partial.len() > MOST_PARTIAL || kept > most_parts {
             kept -= parts(&self.partial.remove(0));

@@ -172,7 +172,7 @@ pub mod live {
 /// A message that found nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct DeadLetterRecord {
+pub struct LetterRecord {
     /// When: a stamp.
     pub stamp: u64,
     /// The message type's interned name, 0 if the name is in the text.
@@ -193,7 +193,7 @@ pub struct DeadLetterRecord {
 
 /// The usual dead letter without its text: its type has a number, and only its recipient is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "those of DeadLetterRecord")]
+#[allow(missing_docs, reason = "those of LetterRecord")]
 pub struct DeadLetterHead {
     pub stamp: u64,
     pub type_id: u32,
@@ -208,7 +208,7 @@ impl DeadLetterHead {
     }
 }
 
-/// Flags of a [`DeadLetterRecord`].
+/// Flags of a [`LetterRecord`].
 pub mod dead_letter_flags {
     /// The sender is known.
     pub const SENDER: u32 = 1;
@@ -254,8 +254,8 @@ pub struct MetricRecord {
 
 /// Words of an [`ActorRecord`].
 pub const ACTOR_WORDS: usize = size_of::<ActorRecord>() / 8;
-/// Words of a [`DeadLetterRecord`].
-pub const DEAD_LETTER_WORDS: usize = size_of::<DeadLetterRecord>() / 8;
+/// Words of a [`LetterRecord`].
+pub const DEAD_LETTER_WORDS: usize = size_of::<LetterRecord>() / 8;
 /// Words of a [`JournalWriteRecord`].
 pub const JOURNAL_WRITE_WORDS: usize = size_of::<JournalWriteRecord>() / 8;
 /// Words of a journal write before its text.
@@ -267,7 +267,7 @@ pub const ACTOR_LIVE_WORD: usize = offset_of!(ActorRecord, live) / 8;
 /// Words of an actor record before its text.
 pub const ACTOR_HEAD_WORDS: usize = offset_of!(ActorRecord, text) / 8;
 /// Words of a dead letter before its text.
-pub const DEAD_LETTER_HEAD_WORDS: usize = offset_of!(DeadLetterRecord, text) / 8;
+pub const DEAD_LETTER_HEAD_WORDS: usize = offset_of!(LetterRecord, text) / 8;
 
 const _: () = {
     assert!(size_of::<ClockRecord>() == 40);
@@ -283,10 +283,10 @@ const _: () = {
     assert!(offset_of!(ActorRecord, host_bytes) == 56);
     assert!(offset_of!(ActorRecord, live) == 64);
     assert!(offset_of!(ActorRecord, text) == 128);
-    assert!(size_of::<DeadLetterRecord>() == 368);
-    assert!(offset_of!(DeadLetterRecord, type_id) == 8);
-    assert!(offset_of!(DeadLetterRecord, recipient_bytes) == 16);
-    assert!(offset_of!(DeadLetterRecord, text) == 24);
+    assert!(size_of::<LetterRecord>() == 368);
+    assert!(offset_of!(LetterRecord, type_id) == 8);
+    assert!(offset_of!(LetterRecord, recipient_bytes) == 16);
+    assert!(offset_of!(LetterRecord, text) == 24);
     assert!(size_of::<JournalWriteRecord>() == 240);
     assert!(offset_of!(JournalWriteRecord, journal_bytes) == 16);
     assert!(offset_of!(JournalWriteRecord, text) == 24);
@@ -333,7 +333,7 @@ mod tests {
     fn a_dead_letters_head_has_the_words_that_its_record_begins_with() {
         let head = DeadLetterHead { stamp: 1, type_id: 2, recipient_bytes: 3 };
         let DeadLetterHead { stamp, type_id, recipient_bytes } = head;
-        let record = DeadLetterRecord { stamp, type_id, recipient_bytes, ..DeadLetterRecord::new_zeroed() };
+        let record = LetterRecord { stamp, type_id, recipient_bytes, ..LetterRecord::new_zeroed() };
         let words: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(record);
         assert_eq!(head.words().as_slice(), &words[..DEAD_LETTER_HEAD_WORDS]);
     }

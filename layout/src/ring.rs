@@ -129,7 +129,7 @@ pub struct RingReader<'a> {
 
 /// What a reader finds of a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum SlotRead {
     /// The record, all of it; it is in the caller's buffer.
     Record,
     /// Overwritten by a newer one.
@@ -166,7 +166,12 @@ impl<'a> RingReader<'a> {
 
     /// Copies the record of `ticket` (which must be below a head that was read) into `out`, or says where it went.
     /// Bounded, a whole pass by its `patience`; `Unreadable` only where the section is none.
-    pub fn read(&self, ticket: u64, out: &mut [u64], patience: &mut Patience) -> Result<Found, Unreadable> {
+    pub fn read(
+        &self,
+        ticket: u64,
+        out: &mut [u64],
+        patience: &mut Patience,
+    ) -> Result<SlotRead, Unreadable> {
         let start = (1 + (ticket % self.capacity()) as usize) * self.stride;
         let Some(slot) = self.words.slice(start..start + self.stride) else {
             return Err(Unreadable::Corrupt);
@@ -177,24 +182,24 @@ impl<'a> RingReader<'a> {
             let before = slot.load(0);
             fence(Ordering::Acquire);
             if before > wanted {
-                return Ok(Found::Lapped);
+                return Ok(SlotRead::Lapped);
             }
             if before == wanted {
                 record.copy_to(out);
                 fence(Ordering::Acquire);
                 // Nobody but a newer ticket takes a slot from a record that is whole.
-                return Ok(if slot.load(0) == before { Found::Record } else { Found::Lapped });
+                return Ok(if slot.load(0) == before { SlotRead::Record } else { SlotRead::Lapped });
             }
             if before != wanted.wrapping_sub(1) && slot.load(1) > ticket {
                 // Whoever gave the slot up held this ticket or a later one. If it was a later one, this one's own
                 // writer is a whole round late; should it come yet and find the slot free, its record appears.
-                return Ok(Found::Abandoned);
+                return Ok(SlotRead::Abandoned);
             }
             if !patience.again(attempt) {
                 break;
             }
         }
-        Ok(Found::Pending)
+        Ok(SlotRead::Pending)
     }
 }
 

@@ -285,7 +285,7 @@ enum Oldest {
     /// One is being changed, which may be it.
     InHand,
     /// This one, with its stamp. Whoever acts on it must swap the control word that comes with it.
-    Found(usize, Control, u64),
+    SlotRead(usize, Control, u64),
 }
 
 /// Whether nothing stands in the slot of this control word.
@@ -303,7 +303,7 @@ fn state_of(sign: Sign) -> u64 {
 /// What a [`Table::take`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Taken {
+pub enum TakeOutcome {
     /// An entry of the table, with its stamp; it is gone now.
     Entry {
         /// When the entry was made.
@@ -457,7 +457,7 @@ impl<'a> Table<'a> {
                 (Some((index, control, stamp)), _)
                     if !control.is_later() || seen == Some((index, control)) =>
                 {
-                    return Oldest::Found(index, control, stamp);
+                    return Oldest::SlotRead(index, control, stamp);
                 }
                 (Some((index, control, _)), _) => seen = Some((index, control)),
             }
@@ -479,10 +479,10 @@ impl<'a> Table<'a> {
     /// may stand: it is that one's, and the two are left to [`Table::settle`]. (A spawn that took it would leave the
     /// earlier one's record to stand for its own.) A spawn is not taken while one of its key is being changed.
     #[inline]
-    pub fn take(&self, key: Key, sign: Sign) -> Taken {
+    pub fn take(&self, key: Key, sign: Sign) -> TakeOutcome {
         match sign {
             Sign::Plus => match self.take_only(key) {
-                Some(stamp) => Taken::Entry { stamp },
+                Some(stamp) => TakeOutcome::Entry { stamp },
                 None => self.take_plus(key),
             },
             Sign::Minus => self.take_minus(key),
@@ -516,42 +516,42 @@ impl<'a> Table<'a> {
     }
 
     #[cold]
-    fn take_plus(&self, key: Key) -> Taken {
+    fn take_plus(&self, key: Key) -> TakeOutcome {
         // Each failure means that another thread had that entry; there are never more than two buckets of them.
         for _ in 0..2 * BUCKET_SLOTS {
             match self.oldest(key) {
-                Oldest::Found(index, control, stamp) => {
+                Oldest::SlotRead(index, control, stamp) => {
                     if self.swap(index, control, control.freed()) {
-                        return Taken::Entry { stamp };
+                        return TakeOutcome::Entry { stamp };
                     }
                 }
-                Oldest::InHand => return Taken::Nothing,
+                Oldest::InHand => return TakeOutcome::Nothing,
                 Oldest::None => break,
             }
         }
         let spilled = self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Plus);
-        if spilled { Taken::Spilled } else { Taken::Nothing }
+        if spilled { TakeOutcome::Spilled } else { TakeOutcome::Nothing }
     }
 
     #[cold]
-    fn take_minus(&self, key: Key) -> Taken {
+    fn take_minus(&self, key: Key) -> TakeOutcome {
         for _ in 0..2 * BUCKET_SLOTS {
             let (Some((index, control, _)), _) = self.find(key, MINUS, false) else { break };
             if self.may_stand(key) {
-                return Taken::Nothing;
+                return TakeOutcome::Nothing;
             }
             let whose = self.whose(index);
             if self.swap(index, control, control.freed()) {
-                return Taken::Stop(whose);
+                return TakeOutcome::Stop(whose);
             }
         }
         if self.spill_used.load(Ordering::Relaxed) != 0
             && !self.may_stand(key)
             && self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Minus)
         {
-            return Taken::Spilled;
+            return TakeOutcome::Spilled;
         }
-        Taken::Nothing
+        TakeOutcome::Nothing
     }
 
     /// Whether a spawn of this key stands, or may: in one look at each slot, since what stands may be taken in hand, and
@@ -770,8 +770,8 @@ impl<'a> Table<'a> {
         let is_of_a_spawn = self.whose(index).is_of_a_spawn();
         for _ in 0..2 * BUCKET_SLOTS {
             match self.oldest(key) {
-                Oldest::Found(..) if !is_of_a_spawn => return Met::Another,
-                Oldest::Found(index, control, _) => {
+                Oldest::SlotRead(..) if !is_of_a_spawn => return Met::Another,
+                Oldest::SlotRead(index, control, _) => {
                     if self.swap(index, control, control.with_state(BUSY)) {
                         self.show_and_free(index, control, show);
                         return Met::Spawn;
@@ -1038,8 +1038,8 @@ mod tests {
             (steps, usual)
         }
 
-        fn stop(&self, key: Key) -> (u64, Taken) {
-            let mut taken = Taken::Nothing;
+        fn stop(&self, key: Key) -> (u64, TakeOutcome) {
+            let mut taken = TakeOutcome::Nothing;
             let steps = steps_of(|| taken = self.table().take(key, Sign::Plus));
             (steps, taken)
         }
@@ -1082,7 +1082,10 @@ mod tests {
                 assert!(usual && steps <= 1 + LOOK + 2 + 12 + 1, "{steps} steps among {actors}");
                 let (steps, taken) = held.stop(number);
                 // The look, up to the spawn; key and stamp; the swap.
-                assert!(taken != Taken::Nothing && steps <= LOOK + 3 + 1, "{steps} steps among {actors}");
+                assert!(
+                    taken != TakeOutcome::Nothing && steps <= LOOK + 3 + 1,
+                    "{steps} steps among {actors}"
+                );
             }
         }
     }
@@ -1107,7 +1110,7 @@ mod tests {
         let held = Held::new(4);
         for _ in 0..100 {
             assert!(held.spawn(key(1)).1, "a path that comes again and again is a usual spawn each time");
-            assert!(matches!(held.stop(key(1)).1, Taken::Entry { stamp: 1 }));
+            assert!(matches!(held.stop(key(1)).1, TakeOutcome::Entry { stamp: 1 }));
         }
     }
 }

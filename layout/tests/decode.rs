@@ -19,7 +19,7 @@ use atomscope_layout::records::{
 use atomscope_layout::region::{State, header};
 use atomscope_layout::ring::Written;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Put, Settled, Sign, Table, Taken};
+use atomscope_layout::table::{Key, Put, Settled, Sign, Table, TakeOutcome};
 use atomscope_layout::{Capacities, records};
 use support::{HEADER, Region};
 use zerocopy::FromZeros;
@@ -293,7 +293,7 @@ fn an_actor_that_stopped_is_gone() {
     let region = Region::small();
     let placed = [1, 2].map(|key| put(&region, &Actor { key, path: "/a", ..Actor::default() }));
     assert_eq!(placed, [Put::Slot; 2]);
-    assert_eq!(region.table().take(key(1), Sign::Plus), Taken::Entry { stamp: 0 });
+    assert_eq!(region.table().take(key(1), Sign::Plus), TakeOutcome::Entry { stamp: 0 });
     let actors = region.read().actors();
     assert_eq!(actors.entries.iter().map(|entry| entry.key).collect::<Vec<_>>(), [key(2)]);
 }
@@ -309,7 +309,7 @@ fn of_a_path_that_was_replaced_before_its_stop_the_newer_actor_is_shown() {
         region.read().actors().entries.into_iter().map(|entry| entry.status.host).collect()
     };
     assert_eq!(hosts(), [Some("new".to_owned())]);
-    assert_eq!(region.table().take(key(1), Sign::Plus), Taken::Entry { stamp: 10 });
+    assert_eq!(region.table().take(key(1), Sign::Plus), TakeOutcome::Entry { stamp: 10 });
     assert_eq!(hosts(), [Some("new".to_owned())]);
 }
 
@@ -337,7 +337,7 @@ fn a_spawn_leaves_the_stop_of_its_predecessor_alone() {
     let region = Region::small();
     assert_eq!(put(&region, &Actor { key: 1, path: "/a", spawned: 1, ..Actor::default() }), Put::Slot);
     assert_eq!(region.table().put_stop(key(1), 2), Put::Slot);
-    assert_eq!(region.table().take(key(1), Sign::Minus), Taken::Nothing);
+    assert_eq!(region.table().take(key(1), Sign::Minus), TakeOutcome::Nothing);
 }
 
 /// A region whose buckets for these keys are all full, and the keys of 20 actors that are in it.
@@ -364,7 +364,7 @@ fn spilled_actors_are_counted_and_not_listed() {
 #[test]
 fn a_spilled_actor_stops_like_any_other() {
     let region = overfull();
-    assert_eq!(region.table().take(key(17), Sign::Plus), Taken::Spilled);
+    assert_eq!(region.table().take(key(17), Sign::Plus), TakeOutcome::Spilled);
     let actors = region.read().actors();
     assert_eq!((actors.entries.len(), actors.unlisted), (16, 3));
 }
@@ -372,7 +372,7 @@ fn a_spilled_actor_stops_like_any_other() {
 #[test]
 fn a_stop_in_the_table_is_added_to_a_spilled_spawn() {
     let region = overfull();
-    assert_eq!(region.table().take(key(3), Sign::Plus), Taken::Entry { stamp: 0 });
+    assert_eq!(region.table().take(key(3), Sign::Plus), TakeOutcome::Entry { stamp: 0 });
     assert_eq!(region.table().put_stop(key(17), 0), Put::Slot);
     let actors = region.read().actors();
     assert_eq!((actors.entries.len(), actors.unlisted, actors.waiting_stops), (15, 3, 0));
@@ -414,7 +414,7 @@ fn a_settler_expires_what_it_is_told_to() {
 }
 
 fn letter(stamp: u64, type_id: u32, sender: Option<&str>) -> [u64; DEAD_LETTER_WORDS] {
-    let mut record = records::DeadLetterRecord::new_zeroed();
+    let mut record = records::LetterRecord::new_zeroed();
     (record.stamp, record.type_id) = (stamp, type_id);
     let mut used = 0;
     let mut put = |text: &str| {

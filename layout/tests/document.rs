@@ -19,7 +19,7 @@ use atomscope_layout::limits::{
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
-    ActorRecord, ClockRecord, DeadLetterRecord, JournalWriteRecord, MetricRecord, SightingRecord, TimeRecord,
+    ActorRecord, ClockRecord, JournalWriteRecord, LetterRecord, MetricRecord, SightingRecord, TimeRecord,
     actor_flags, dead_letter_flags, live,
 };
 use atomscope_layout::region::{
@@ -29,7 +29,7 @@ use atomscope_layout::region::{
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;
 use atomscope_layout::sync::Ordering;
-use atomscope_layout::table::{Key, Put, Sign, Taken};
+use atomscope_layout::table::{Key, Put, Sign, TakeOutcome};
 use atomscope_layout::{Capacities, RegionMap};
 use zerocopy::FromZeros;
 
@@ -126,7 +126,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         live,
         text,
     }));
-    check(fields!(DeadLetterRecord {
+    check(fields!(LetterRecord {
         stamp,
         type_id,
         flags,
@@ -314,7 +314,7 @@ fn the_flags_are_documented_as_they_are() {
         ],
     );
     let letter = [("SENDER", dead_letter_flags::SENDER), ("TEXT_CUT", dead_letter_flags::TEXT_CUT)];
-    flags("### DeadLetterRecord", &letter);
+    flags("### LetterRecord", &letter);
     flags(
         "### EventRecord",
         &[
@@ -394,7 +394,7 @@ fn control_and_spill_words_are_documented_as_they_are() {
     assert_eq!(table.put(key(1), Sign::Plus, &key(1).0), Put::Slot);
     assert_eq!(parts(held()[1]), [state("PLUS"), 1, 0, 0xabcde, 1]);
     for _ in 0..2 {
-        assert_ne!(table.take(key(1), Sign::Plus), Taken::Nothing);
+        assert_ne!(table.take(key(1), Sign::Plus), TakeOutcome::Nothing);
     }
     assert_eq!(parts(held()[0]), [state("FREE"), 0, 0, 0, 2]);
     assert_eq!(table.put_stop(key(1), 7), Put::Slot);
@@ -512,7 +512,7 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### SightingRecord",
         "### MetricRecord",
         "### ActorRecord",
-        "### DeadLetterRecord",
+        "### LetterRecord",
         "### JournalWriteRecord",
         "### EventRecord",
         "### InstanceRecord",

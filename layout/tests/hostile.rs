@@ -22,7 +22,7 @@ use atomscope_layout::limits::{MAX_SECTIONS, NAME_BYTES};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::ACTOR_WORDS;
 use atomscope_layout::region::{HEADER_BYTES, SECTION_WORDS, VERSION_MAJOR, header};
-use atomscope_layout::ring::{Found, Ring, RingReader};
+use atomscope_layout::ring::{Ring, RingReader, SlotRead};
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Key, Put, Sign, Table};
@@ -308,7 +308,7 @@ fn a_pass_waits_so_often_and_then_gives_each_record_one_look() {
     for ticket in 0..1000 {
         // The ticket's own odd sequence.
         ring[(1 + ticket as usize) * 4].store(2 * ticket + 1, Ordering::Relaxed);
-        assert_eq!(reader.read(ticket, &mut [0; 2], &mut patience), Ok(Found::Pending));
+        assert_eq!(reader.read(ticket, &mut [0; 2], &mut patience), Ok(SlotRead::Pending));
     }
     assert!(!patience.again(0));
     let mut fresh = Patience::for_a_pass();

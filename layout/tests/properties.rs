@@ -18,11 +18,11 @@ use atomscope_layout::records::{
     ACTOR_LIVE_WORD, ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord, actor_flags, live,
 };
 use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
-use atomscope_layout::ring::{Found, Ring, RingReader, Written};
+use atomscope_layout::ring::{Ring, RingReader, SlotRead, Written};
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sightings::Sightings;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, Taken};
+use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, TakeOutcome};
 use atomscope_layout::words::prefix;
 use atomscope_layout::{Capacities, OpenError, RegionMap, Words, lanes, seqlock};
 use jiff::Timestamp;
@@ -210,15 +210,15 @@ proptest! {
         for ticket in 0..reader.head() {
             let later = |other: &&u64| **other >= ticket && **other % slots as u64 == ticket % slots as u64;
             let wanted = match holders.get(&(ticket % slots as u64)) {
-                Some((holder, _)) if *holder > ticket => Found::Lapped,
-                Some((holder, true)) if *holder == ticket => Found::Record,
-                Some((holder, false)) if *holder == ticket => Found::Pending,
-                _ if gave_way.iter().find(later).is_some() => Found::Abandoned,
-                _ => Found::Pending,
+                Some((holder, _)) if *holder > ticket => SlotRead::Lapped,
+                Some((holder, true)) if *holder == ticket => SlotRead::Record,
+                Some((holder, false)) if *holder == ticket => SlotRead::Pending,
+                _ if gave_way.iter().find(later).is_some() => SlotRead::Abandoned,
+                _ => SlotRead::Pending,
             };
             let mut out = [0; 2];
             prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
-            prop_assert!(wanted != Found::Record || out == [ticket, !ticket]);
+            prop_assert!(wanted != SlotRead::Record || out == [ticket, !ticket]);
         }
     }
 
@@ -232,7 +232,7 @@ proptest! {
         for ticket in 0..count {
             let mut out = [0; 2];
             let kept = ticket + slots as u64 >= count;
-            let wanted = if kept { Found::Record } else { Found::Lapped };
+            let wanted = if kept { SlotRead::Record } else { SlotRead::Lapped };
             prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
             prop_assert!(!kept || out == [ticket, !ticket]);
         }
@@ -249,7 +249,7 @@ proptest! {
         }
         let reader = RingReader::new(Words::new(&section), 3);
         let ends = (0..count).filter(|ticket| {
-            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_pass()), Ok(Found::Record | Found::Lapped | Found::Abandoned))
+            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_pass()), Ok(SlotRead::Record | SlotRead::Lapped | SlotRead::Abandoned))
         });
         prop_assert_eq!(ends.count() as u64, count);
     }
@@ -326,7 +326,7 @@ impl Bag {
                 } else {
                     spawns.push_back(now)
                 }
-                if self.table().take(key, Sign::Minus) == Taken::Nothing
+                if self.table().take(key, Sign::Minus) == TakeOutcome::Nothing
                     && self.table().put(key, Sign::Plus, &whole(key, now)) == Put::Refused
                 {
                     *self.refused.entry(key).or_default() += 1;
@@ -338,7 +338,7 @@ impl Bag {
                 if spawns.pop_front().is_none() {
                     *stops += 1;
                 }
-                if self.table().take(key, Sign::Plus) == Taken::Nothing
+                if self.table().take(key, Sign::Plus) == TakeOutcome::Nothing
                     && self.table().put_stop(key, now) == Put::Refused
                 {
                     *self.refused.entry(key).or_default() -= 1;
@@ -493,12 +493,12 @@ fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
             record.text[..path.len()].copy_from_slice(path.as_bytes());
             record.text[path.len()..][..type_text.len()].copy_from_slice(type_text.as_bytes());
             let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
-            if table.take(keys[which], Sign::Minus) == Taken::Nothing {
+            if table.take(keys[which], Sign::Minus) == TakeOutcome::Nothing {
                 let _ = table.put(keys[which], Sign::Plus, &words);
             }
         }
         Step::Stop(which) => {
-            if table.take(keys[which], Sign::Plus) == Taken::Nothing {
+            if table.take(keys[which], Sign::Plus) == TakeOutcome::Nothing {
                 let _ = table.put_stop(keys[which], now);
             }
         }

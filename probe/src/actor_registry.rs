@@ -17,7 +17,7 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::ActorHead;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
-use atomscope_layout::table::{Key, Put, Sign, Taken, Whose};
+use atomscope_layout::table::{Key, Put, Sign, TakeOutcome, Whose};
 use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -68,16 +68,17 @@ impl ActorRegistry {
         core.count(Builtin::Spawned, 1);
         let key = core.hasher.key(status.path.as_str());
         let (before, cause) = match self.take_spawn(key) {
-            Taken::Entry { stamp } => (true, stamp),
-            Taken::Spilled => (true, 0),
-            Taken::Stop(_) | Taken::Nothing => (false, 0),
+            TakeOutcome::Entry { stamp } => (true, stamp),
+            TakeOutcome::Spilled => (true, 0),
+            TakeOutcome::Stop(_) | TakeOutcome::Nothing => (false, 0),
         };
         // That of the actor before, whose record was in another thread's hand.
         let stop = core.table().take(key, Sign::Minus);
-        let has_stopped =
-            before && (matches!(stop, Taken::Stop(whose) if whose.is_of_a_spawn()) || stop == Taken::Spilled);
+        let has_stopped = before
+            && (matches!(stop, TakeOutcome::Stop(whose) if whose.is_of_a_spawn())
+                || stop == TakeOutcome::Spilled);
         core.count_end(Builtin::Replaced, u64::from(before && !has_stopped));
-        if stop != Taken::Nothing {
+        if stop != TakeOutcome::Nothing {
             let mut text = PathText::new();
             core.hasher.key_and_text(status.path.as_str(), &mut text);
             core.count(Builtin::Foreign, u64::from(!has_stopped));
@@ -211,11 +212,13 @@ impl ActorRegistry {
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
         match self.take_spawn(key) {
-            Taken::Entry { stamp } => self.tell_stop(&text, core.stamp(stamp)),
-            Taken::Spilled => self.tell_stop(&text, core.stamp(0)),
+            TakeOutcome::Entry { stamp } => self.tell_stop(&text, core.stamp(stamp)),
+            TakeOutcome::Spilled => self.tell_stop(&text, core.stamp(0)),
             // In the hand of a thread that has lost its processor: it waits as one that came before its spawn.
-            Taken::Nothing if core.table().may_stand(key) => self.early_stop(key, &text, Whose::Unknown),
-            Taken::Stop(_) | Taken::Nothing => return,
+            TakeOutcome::Nothing if core.table().may_stand(key) => {
+                self.early_stop(key, &text, Whose::Unknown)
+            }
+            TakeOutcome::Stop(_) | TakeOutcome::Nothing => return,
         }
         core.count_end(Builtin::Stopped, 1);
     }
@@ -242,16 +245,16 @@ impl ActorRegistry {
     }
 
     /// Takes the spawn under this key, even if another thread has it in hand for a moment.
-    fn take_spawn(&self, key: Key) -> Taken {
+    fn take_spawn(&self, key: Key) -> TakeOutcome {
         let table = self.region.core.table();
         for attempt in 0..IN_HAND_TRIES {
             let taken = table.take(key, Sign::Plus);
-            if taken != Taken::Nothing || !table.may_stand(key) {
+            if taken != TakeOutcome::Nothing || !table.may_stand(key) {
                 return taken;
             }
             pause(attempt);
         }
-        Taken::Nothing
+        TakeOutcome::Nothing
     }
 
     /// Rewrites the record under this key, even if another thread has it in hand for a moment.
@@ -387,9 +390,9 @@ impl SpawnObserver for ActorRegistry {
         // After the spawn has been found: whoever reads this count finds that of the spawn.
         core.count_end(Builtin::Stopped, 1);
         match taken {
-            Taken::Entry { stamp } => self.tell_stop(&text, core.stamp_at(ticks, stamp)),
-            Taken::Spilled => self.tell_stop(&text, core.stamp_at(ticks, 0)),
-            Taken::Stop(_) | Taken::Nothing => self.early_stop(key, &text, whose),
+            TakeOutcome::Entry { stamp } => self.tell_stop(&text, core.stamp_at(ticks, stamp)),
+            TakeOutcome::Spilled => self.tell_stop(&text, core.stamp_at(ticks, 0)),
+            TakeOutcome::Stop(_) | TakeOutcome::Nothing => self.early_stop(key, &text, whose),
         }
     }
 
@@ -459,14 +462,14 @@ impl ActorRegistry {
         // Each further one was left by another thread; there are never more than two buckets of them.
         for _ in 0..2 * BUCKET_SLOTS {
             match core.table().take(key, Sign::Minus) {
-                Taken::Nothing => return false,
-                Taken::Stop(whose) if !whose.is_of_a_spawn() => {
+                TakeOutcome::Nothing => return false,
+                TakeOutcome::Stop(whose) if !whose.is_of_a_spawn() => {
                     core.count(Builtin::DoubtfulStops, u64::from(whose == Whose::Older));
                     core.count(Builtin::Foreign, 1);
                     core.count(Builtin::EarlyStopsDone, 1);
                     self.tell_stop(path, core.stamp(0));
                 }
-                Taken::Stop(_) | Taken::Spilled | Taken::Entry { .. } => return true,
+                TakeOutcome::Stop(_) | TakeOutcome::Spilled | TakeOutcome::Entry { .. } => return true,
             }
         }
         false

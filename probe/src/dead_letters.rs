@@ -16,7 +16,7 @@ use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::DeadLetterHead;
 use atomscope_layout::records::{
-    DEAD_LETTER_HEAD_WORDS, DEAD_LETTER_WORDS, DeadLetterRecord as Record, dead_letter_flags,
+    DEAD_LETTER_HEAD_WORDS, DEAD_LETTER_WORDS, LetterRecord as Record, dead_letter_flags,
 };
 use atomscope_layout::ring::Written;
 #[cfg(feature = "atomr")]

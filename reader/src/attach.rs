@@ -38,7 +38,7 @@ use memmap2::MmapOptions;
 use crate::cgroup;
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
 use crate::process::{self, Start, Stat};
-use crate::raw::{self, Taken};
+use crate::raw::{self, DumpInfo};
 use crate::snapshot::now_unix_ns;
 use crate::text::clean_path;
 
@@ -56,13 +56,13 @@ pub struct Region {
     memory: Memory,
     identity: Identity,
     process: Option<u32>,
-    dumped: Option<Taken>,
+    dumped: Option<DumpInfo>,
 }
 
 /// What the header of a region and a few of its counters tell. It is read at one time, and nothing is kept open, mapped
 /// or in memory for it, however large the region is.
 #[derive(Debug, Clone)]
-pub struct Glance {
+pub struct RegionSummary {
     /// The path that it was looked at by.
     pub path: PathBuf,
     /// Which file it is.
@@ -84,7 +84,7 @@ pub struct Glance {
     /// Live actors by counting; `None` if they could not be counted.
     pub live_actors: Option<u64>,
     /// What was known of the node when it was dumped, if this is a dump.
-    pub dumped: Option<Taken>,
+    pub dumped: Option<DumpInfo>,
     /// The name that the file had, if it has none any more: once the node's process ends, nothing is left of it.
     pub unlinked_from: Option<PathBuf>,
 }
@@ -117,12 +117,12 @@ pub struct AttachError {
     /// Which file.
     pub path: PathBuf,
     /// Why.
-    pub why: Refusal,
+    pub why: AttachErrorKind,
 }
 
 /// Why a file was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum AttachErrorKind {
     /// There is none.
     #[error("there is no such file; `atomscope ps` lists what there is")]
     Missing,
@@ -219,7 +219,7 @@ pub enum Refusal {
     Layout(OpenError),
 }
 
-impl Refusal {
+impl AttachErrorKind {
     /// A word or two, for a column.
     pub fn word(&self) -> &'static str {
         match self {
@@ -267,7 +267,7 @@ impl Region {
         Self::open_inner(path, pid, max_bytes).map_err(|why| AttachError { path: path.to_owned(), why })
     }
 
-    fn open_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
+    fn open_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachErrorKind> {
         let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
         let (memory, dumped) = match contents {
             Contents::Dump { taken, bytes } => {
@@ -303,11 +303,11 @@ impl Region {
         // Within its last page a file can be cut without a fault.
         let is_shorter = || self.file.metadata().is_ok_and(|meta| meta.len() < self.bytes);
         if self.memory.has_faulted() || is_shorter() {
-            return Err(self.refused(Refusal::Shrunk));
+            return Err(self.refused(AttachErrorKind::Shrunk));
         }
         // The header never changes once it is published. One that cannot be read is told by whoever reads it.
         match HeaderRecord::read(memory.words()) {
-            Ok(header) if header != self.identity.header => Err(self.refused(Refusal::Overwritten)),
+            Ok(header) if header != self.identity.header => Err(self.refused(AttachErrorKind::Overwritten)),
             _ => Ok(()),
         }
     }
@@ -317,7 +317,7 @@ impl Region {
         std::fs::metadata(&self.path).is_ok_and(|meta| Inode::of(&meta) == self.inode)
     }
 
-    fn refused(&self, why: Refusal) -> AttachError {
+    fn refused(&self, why: AttachErrorKind) -> AttachError {
         AttachError { path: self.path.clone(), why }
     }
 
@@ -368,7 +368,7 @@ impl Region {
     }
 
     /// What was known of the node when it was dumped, if this is a dump.
-    pub fn dumped(&self) -> Option<&Taken> {
+    pub fn dumped(&self) -> Option<&DumpInfo> {
         self.dumped.as_ref()
     }
 
@@ -425,7 +425,7 @@ impl Region {
     }
 }
 
-impl Glance {
+impl RegionSummary {
     /// Whether that is the same node, and not another one in its file.
     pub fn is_of_same_node(&self, other: &Self) -> bool {
         (self.inode, &self.identity.header) == (other.inode, &other.identity.header)
@@ -436,9 +436,9 @@ impl Glance {
         Self::take_inner(path, pid, max_bytes).map_err(|why| AttachError { path: path.to_owned(), why })
     }
 
-    fn take_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
+    fn take_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachErrorKind> {
         let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
-        let glance = |words: Words<'_>, reader: RegionReader<'_>, lock, dumped: Option<Taken>| {
+        let glance = |words: Words<'_>, reader: RegionReader<'_>, lock, dumped: Option<DumpInfo>| {
             let identity = reader.identity();
             let (liveness, now) = match &dumped {
                 None => (judge(&reader, &identity, lock, process), now(&identity, lock, process)),
@@ -469,12 +469,14 @@ impl Glance {
         match contents {
             Contents::Dump { taken, bytes } => {
                 let memory = part(&file, raw::HEADER_BYTES, bytes)?;
-                let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
+                let reader =
+                    RegionReader::open_part(memory.reader(), bytes).map_err(AttachErrorKind::Layout)?;
                 Ok(glance(memory.reader(), reader, Lock::Free, Some(taken)))
             }
             Contents::Region { lock: Lock::Free, bytes } => {
                 let memory = part(&file, 0, bytes)?;
-                let reader = RegionReader::open_part(memory.reader(), bytes).map_err(Refusal::Layout)?;
+                let reader =
+                    RegionReader::open_part(memory.reader(), bytes).map_err(AttachErrorKind::Layout)?;
                 Ok(glance(memory.reader(), reader, Lock::Free, None))
             }
             // Of a mapping only what is looked at takes memory, and what is written meanwhile is seen in order.
@@ -483,7 +485,7 @@ impl Glance {
                 let reader = memory.reader()?;
                 let lock = lock_of(&file, Inode::of(&meta), start_of(&reader.identity()), process);
                 let glance = glance(memory.words(), reader, lock, None);
-                if memory.has_faulted() { Err(Refusal::Shrunk) } else { Ok(glance) }
+                if memory.has_faulted() { Err(AttachErrorKind::Shrunk) } else { Ok(glance) }
             }
         }
     }
@@ -525,11 +527,11 @@ fn shown_path(path: &Path, unlinked_from: Option<&Path>) -> PathBuf {
     shown.into()
 }
 
-fn user_of(owner: u32, identity: &Identity, dumped: Option<&Taken>) -> u64 {
+fn user_of(owner: u32, identity: &Identity, dumped: Option<&DumpInfo>) -> u64 {
     if dumped.is_some() { identity.header.uid } else { u64::from(owner) }
 }
 
-fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&Taken>) -> u64 {
+fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&DumpInfo>) -> u64 {
     match (dumped, process) {
         (Some(taken), _) => taken.pid,
         (None, Some(pid)) => u64::from(pid),
@@ -583,7 +585,7 @@ fn judge(reader: &RegionReader<'_>, identity: &Identity, lock: Lock, process: Op
 }
 
 /// When a dump was taken. By the node's clocks that is its last beat, and as much later as the beat was old then.
-fn taken_at(taken: &Taken, reader: &RegionReader<'_>) -> Moment {
+fn taken_at(taken: &DumpInfo, reader: &RegionReader<'_>) -> Moment {
     let wall = Moment { unix_ns: taken.unix_ns, mono_ns: None, boot_ns: None };
     let age = taken.liveness.process_beat_age.and_then(|age| u64::try_from(age.as_nanos()).ok());
     let (Some(age), Some(clock)) = (age, reader.clock()) else { return wall };
@@ -619,60 +621,60 @@ struct Checked {
 }
 
 enum Contents {
-    Dump { taken: Taken, bytes: u64 },
+    Dump { taken: DumpInfo, bytes: u64 },
     Region { lock: Lock, bytes: u64 },
 }
 
 impl Checked {
-    fn open(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, Refusal> {
+    fn open(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachErrorKind> {
         let (file, through_link) = match open_file(path, false) {
             // It may yet be a dump.
-            Err(Refusal::Link) => (open_file(path, true).map_err(|_| Refusal::Link)?, true),
+            Err(AttachErrorKind::Link) => (open_file(path, true).map_err(|_| AttachErrorKind::Link)?, true),
             opened => (opened?, false),
         };
-        let meta = file.metadata().map_err(Refusal::System)?;
+        let meta = file.metadata().map_err(AttachErrorKind::System)?;
         is_file(&meta)?;
         let start = read_start(&file);
         if let Some(taken) = start.as_ref().ok().and_then(|start| raw::read_header(start, meta.len())) {
-            let taken = taken.map_err(Refusal::Layout)?;
+            let taken = taken.map_err(AttachErrorKind::Layout)?;
             let bytes = meta.len().saturating_sub(raw::HEADER_BYTES) / WORD as u64 * WORD as u64;
             if bytes > max_bytes {
-                return Err(Refusal::TooLarge { bytes, most: max_bytes });
+                return Err(AttachErrorKind::TooLarge { bytes, most: max_bytes });
             }
             return Ok(Self { file, meta, contents: Contents::Dump { taken, bytes }, process: None });
         }
         if through_link {
-            return Err(Refusal::Link);
+            return Err(AttachErrorKind::Link);
         }
         let (reader, owner) = (user(), meta.uid());
         if reader != 0 && reader != owner {
-            return Err(Refusal::OtherUser { owner, reader });
+            return Err(AttachErrorKind::OtherUser { owner, reader });
         }
-        let header = read_header(&start.map_err(Refusal::System)?);
+        let header = read_header(&start.map_err(AttachErrorKind::System)?);
         // Only now: a node takes its lock before it publishes, so a published region without one is a dead node's.
         let lock = query_lock(file.as_raw_fd());
         if let Err(OpenError::NotReady) = header {
-            return Err(Refusal::NotReady { verdict: Verdict::NotReady { lock } });
+            return Err(AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock } });
         }
-        let (record, time) = header.map_err(Refusal::Layout)?;
+        let (record, time) = header.map_err(AttachErrorKind::Layout)?;
         // Only a file that is a region at all is worth a word on who may write it.
         if meta.mode() & 0o022 != 0 {
-            return Err(Refusal::Writable { mode: meta.mode() & 0o777 });
+            return Err(AttachErrorKind::Writable { mode: meta.mode() & 0o777 });
         }
         // A second name of a file of one's own can only be one's own doing, or do no harm.
         if meta.nlink() > 1 && owner != reader {
-            return Err(Refusal::HardLinks { owner, links: meta.nlink() });
+            return Err(AttachErrorKind::HardLinks { owner, links: meta.nlink() });
         }
         let process = writer((&record, &time), &meta, lock, pid)?;
         let lock = lock_of(&file, Inode::of(&meta), Start::of(&record, &time), process);
         // The number of a dead process may be another's by now.
         let process = process.filter(|_| lock != Lock::Free);
         if meta.len() > max_bytes {
-            return Err(Refusal::TooLarge { bytes: meta.len(), most: max_bytes });
+            return Err(AttachErrorKind::TooLarge { bytes: meta.len(), most: max_bytes });
         }
         if record.region_bytes > meta.len() {
             let (found, expected) = (meta.len(), record.region_bytes);
-            return Err(Refusal::Layout(OpenError::Truncated { found, expected }));
+            return Err(AttachErrorKind::Layout(OpenError::Truncated { found, expected }));
         }
         let contents = Contents::Region { lock, bytes: record.region_bytes };
         Ok(Self { file, meta, contents, process })
@@ -686,7 +688,7 @@ fn writer(
     meta: &Metadata,
     lock: Lock,
     pid: Option<u32>,
-) -> Result<Option<u32>, Refusal> {
+) -> Result<Option<u32>, AttachErrorKind> {
     let (owner, claimed) = (meta.uid(), record.uid);
     let start = Start::of(record, time);
     let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
@@ -697,7 +699,7 @@ fn writer(
         // the owner would not do: outside of namespaces every user is.)
         let was_root = claimed == 0 && process::root_of(pid) == Some(owner);
         if !users.contains(&owner) && !was_root {
-            return Err(Refusal::OthersProcess { owner, pid, user: users[1] });
+            return Err(AttachErrorKind::OthersProcess { owner, pid, user: users[1] });
         }
         return Ok(Some(pid));
     }
@@ -705,11 +707,11 @@ fn writer(
     if let Some(pid) = local.filter(|pid| lock == Lock::Held && Stat::of(*pid).is_ok()) {
         // In a time namespace that it does not tell of it started at another time than here.
         if !process::has_mapped(pid, meta.dev(), meta.ino()).unwrap_or(false) {
-            return Err(Refusal::OtherProcess { pid });
+            return Err(AttachErrorKind::OtherProcess { pid });
         }
     }
     if claimed != u64::from(owner) && user() != owner {
-        return Err(Refusal::OwnerMismatch { owner, claimed });
+        return Err(AttachErrorKind::OwnerMismatch { owner, claimed });
     }
     Ok(None)
 }
@@ -722,10 +724,10 @@ impl Memory {
         }
     }
 
-    fn reader(&self) -> Result<RegionReader<'_>, Refusal> {
+    fn reader(&self) -> Result<RegionReader<'_>, AttachErrorKind> {
         RegionReader::open(self.words()).map_err(|error| match self.has_faulted() {
-            true => Refusal::Shrunk,
-            false => Refusal::Layout(error),
+            true => AttachErrorKind::Shrunk,
+            false => AttachErrorKind::Layout(error),
         })
     }
 
@@ -733,9 +735,9 @@ impl Memory {
         matches!(self, Self::Mapped(_, Some(slot)) if GUARDED[*slot].faulted.load(Ordering::Relaxed))
     }
 
-    fn copied(file: &File, from: u64, bytes: u64) -> Result<Self, Refusal> {
-        let bytes =
-            usize::try_from(bytes).map_err(|_| Refusal::System(io::ErrorKind::FileTooLarge.into()))?;
+    fn copied(file: &File, from: u64, bytes: u64) -> Result<Self, AttachErrorKind> {
+        let bytes = usize::try_from(bytes)
+            .map_err(|_| AttachErrorKind::System(io::ErrorKind::FileTooLarge.into()))?;
         let memory = private(bytes)?;
         copy(file, from, 0..bytes, &memory)?;
         Ok(Self::Copied(memory))
@@ -743,13 +745,13 @@ impl Memory {
 }
 
 /// Memory of which only what is written takes room.
-fn private(bytes: usize) -> Result<WriterMemory, Refusal> {
-    WriterMemory::private(bytes).ok_or_else(|| Refusal::System(io::ErrorKind::OutOfMemory.into()))
+fn private(bytes: usize) -> Result<WriterMemory, AttachErrorKind> {
+    WriterMemory::private(bytes).ok_or_else(|| AttachErrorKind::System(io::ErrorKind::OutOfMemory.into()))
 }
 
 /// Copies `range` of the region that starts at byte `from` of `file` into its place in `memory`. Zeros are not written:
 /// of a file that is mostly holes the copy is too.
-fn copy(file: &File, from: u64, range: Range<usize>, memory: &WriterMemory) -> Result<(), Refusal> {
+fn copy(file: &File, from: u64, range: Range<usize>, memory: &WriterMemory) -> Result<(), AttachErrorKind> {
     let mut buffer = [0; 1 << 16];
     let mut at = range.start;
     while at < range.end {
@@ -758,10 +760,10 @@ fn copy(file: &File, from: u64, range: Range<usize>, memory: &WriterMemory) -> R
         while read < most {
             match file.read_at(&mut buffer[read..most], from + (at + read) as u64) {
                 // It was longer a moment ago.
-                Ok(0) => return Err(Refusal::Shrunk),
+                Ok(0) => return Err(AttachErrorKind::Shrunk),
                 Ok(more) => read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Refusal::System(error)),
+                Err(error) => return Err(AttachErrorKind::System(error)),
             }
         }
         let (words, _) = buffer[..most].as_chunks::<WORD>();
@@ -778,11 +780,11 @@ fn copy(file: &File, from: u64, range: Range<usize>, memory: &WriterMemory) -> R
 
 /// Of the region of `bytes` bytes that starts at byte `from` of a file the header, and of each lane of its counters those
 /// that every node has.
-fn part(file: &File, from: u64, bytes: u64) -> Result<WriterMemory, Refusal> {
+fn part(file: &File, from: u64, bytes: u64) -> Result<WriterMemory, AttachErrorKind> {
     let head_bytes = usize::try_from(bytes).map_or(HEADER_BYTES, |bytes| bytes.min(HEADER_BYTES));
     let head = private(head_bytes)?;
     copy(file, from, 0..head_bytes, &head)?;
-    let reader = RegionReader::open_part(head.reader(), bytes).map_err(Refusal::Layout)?;
+    let reader = RegionReader::open_part(head.reader(), bytes).map_err(AttachErrorKind::Layout)?;
     let counters = reader.map().counters;
     // Where they do not fit into memory they are left out.
     let Ok(memory) = private(counters.range().end * WORD) else { return Ok(head) };
@@ -795,7 +797,7 @@ fn part(file: &File, from: u64, bytes: u64) -> Result<WriterMemory, Refusal> {
 
 /// Opens for reading without waiting, following or being inherited. A link of `/proc/PID/fd` is no link in a
 /// directory that somebody could have planted: it is the file itself.
-fn open_file(path: &Path, follow: bool) -> Result<File, Refusal> {
+fn open_file(path: &Path, follow: bool) -> Result<File, AttachErrorKind> {
     let through_proc = path.parent().is_some_and(|dir| dir.starts_with("/proc") && dir.ends_with("fd"));
     let follow = follow || through_proc;
     let no_follow = if follow { 0 } else { libc::O_NOFOLLOW };
@@ -808,21 +810,21 @@ fn open_file(path: &Path, follow: bool) -> Result<File, Refusal> {
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY | no_follow;
     OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         match (error.kind(), error.raw_os_error()) {
-            (io::ErrorKind::NotFound, _) => Refusal::Missing,
-            (_, Some(libc::ELOOP)) => Refusal::Link,
-            _ => Refusal::System(error),
+            (io::ErrorKind::NotFound, _) => AttachErrorKind::Missing,
+            (_, Some(libc::ELOOP)) => AttachErrorKind::Link,
+            _ => AttachErrorKind::System(error),
         }
     })
 }
 
-fn is_file(meta: &Metadata) -> Result<(), Refusal> {
+fn is_file(meta: &Metadata) -> Result<(), AttachErrorKind> {
     let kind = meta.file_type();
     match () {
         () if kind.is_file() => Ok(()),
-        () if kind.is_dir() => Err(Refusal::NotAFile("a directory")),
-        () if kind.is_fifo() => Err(Refusal::NotAFile("a pipe")),
-        () if kind.is_socket() => Err(Refusal::NotAFile("a socket")),
-        () => Err(Refusal::NotAFile("a device")),
+        () if kind.is_dir() => Err(AttachErrorKind::NotAFile("a directory")),
+        () if kind.is_fifo() => Err(AttachErrorKind::NotAFile("a pipe")),
+        () if kind.is_socket() => Err(AttachErrorKind::NotAFile("a socket")),
+        () => Err(AttachErrorKind::NotAFile("a device")),
     }
 }
 
@@ -848,11 +850,13 @@ fn read_header(start: &[u8]) -> Result<(HeaderRecord, TimeRecord), OpenError> {
     }
 }
 
-fn map(file: &File, bytes: u64) -> Result<Memory, Refusal> {
-    let bytes = usize::try_from(bytes).map_err(|_| Refusal::System(io::ErrorKind::FileTooLarge.into()))?;
-    let map = MmapOptions::new().len(bytes).map_raw_read_only(file).map_err(Refusal::System)?;
-    let start = NonNull::new(map.as_mut_ptr()).ok_or(Refusal::System(io::ErrorKind::InvalidData.into()))?;
-    let guard = Guard::of(start.as_ptr() as usize, bytes).ok_or(Refusal::TooMany)?;
+fn map(file: &File, bytes: u64) -> Result<Memory, AttachErrorKind> {
+    let bytes =
+        usize::try_from(bytes).map_err(|_| AttachErrorKind::System(io::ErrorKind::FileTooLarge.into()))?;
+    let map = MmapOptions::new().len(bytes).map_raw_read_only(file).map_err(AttachErrorKind::System)?;
+    let start =
+        NonNull::new(map.as_mut_ptr()).ok_or(AttachErrorKind::System(io::ErrorKind::InvalidData.into()))?;
+    let guard = Guard::of(start.as_ptr() as usize, bytes).ok_or(AttachErrorKind::TooMany)?;
     let slot = guard.0;
     // SAFETY: `start` is aligned to 8 bytes, as mappings start on a page; it is valid for reads of `bytes` bytes until
     // `map` is dropped, since moving an `MmapRaw` does not move the mapping (should the file shrink, a read beyond its

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use atomscope::attach::{AttachError, Glance, Refusal};
+use atomscope::attach::{AttachError, AttachErrorKind, RegionSummary};
 use atomscope::find::{Chosen, Found, Search, Who, hidden_notes, newest_first, others_note};
 use atomscope::liveness::{Liveness, Notes, Verdict};
 use atomscope::raw::RawDump;
@@ -120,7 +120,7 @@ pub struct PsRow {
     is_alive: bool,
     /// What can be attached to.
     #[serde(skip)]
-    pub glance: Option<Glance>,
+    pub glance: Option<RegionSummary>,
 }
 
 impl PsRow {
@@ -132,10 +132,11 @@ impl PsRow {
         }
     }
 
-    fn readable(glance: Glance) -> Self {
+    fn readable(glance: RegionSummary) -> Self {
         let (pid, is_alive, shown_path) = (glance.pid(), glance.is_alive(), glance.shown_path());
-        let Glance { path, bytes, user, identity, liveness, live_actors, dumped, unlinked_from, .. } =
-            glance.clone();
+        let RegionSummary {
+            path, bytes, user, identity, liveness, live_actors, dumped, unlinked_from, ..
+        } = glance.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
         Self {
@@ -217,8 +218,8 @@ pub fn nodes(place: &Place) -> Result<(Vec<PsRow>, Vec<String>), Failure> {
             (discovery.found, notes)
         }
         Some(path) => {
-            let region = Glance::take(path, None, place.max_size);
-            (vec![Found { pid: region.as_ref().ok().map(Glance::pid), region }], Vec::new())
+            let region = RegionSummary::take(path, None, place.max_size);
+            (vec![Found { pid: region.as_ref().ok().map(RegionSummary::pid), region }], Vec::new())
         }
     };
     let mut rows: Vec<PsRow> = found.into_iter().map(PsRow::new).collect();
@@ -315,7 +316,7 @@ fn dump(place: &Place, args: cli::Dump) -> Result<(), Failure> {
             let path = chosen.region.path().to_owned();
             dump = dump
                 .redacted(&redactor)
-                .map_err(|error| AttachError { path, why: Refusal::Layout(error) })?;
+                .map_err(|error| AttachError { path, why: AttachErrorKind::Layout(error) })?;
         }
         return to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| dump.write(out));
     }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstyle::Style;
-use atomscope::attach::{AttachError, FileSystem, Glance, Refusal, Region, user};
+use atomscope::attach::{AttachError, AttachErrorKind, FileSystem, Region, RegionSummary, user};
 use atomscope::cgroup;
 use atomscope::find::{Discovery, FindError, Found, Search, Segment, others_note};
 use atomscope::hidden::{Hidden, is_proc_narrowed};
 use atomscope::liveness::{Evidence, Liveness, Lock, Note, Verdict, Wedge};
 use atomscope::process;
-use atomscope::raw::Taken;
+use atomscope::raw::DumpInfo;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::usage::{Drops, Usage};
@@ -86,7 +86,7 @@ impl Chart {
         }
     }
 
-    fn of_glance(glance: &Glance) -> Self {
+    fn of_glance(glance: &RegionSummary) -> Self {
         Self {
             path: Some(glance.path.to_string_lossy().into_owned()),
             pid: Some(glance.pid()),
@@ -109,7 +109,7 @@ impl Chart {
                 Level::Warning,
                 format!(
                     "none of its actors goes on. If the process should have ended by now, the drop of its runtime waits for \
-                     a thread that blocks: look at /proc/{pid}/task, or use a debugger. What is listed is as it was then"
+                     a thread that blocks: look at /proc/{pid}/task, or use a debugger. FieldKind is listed is as it was then"
                 ),
             ),
             Note::SystemDropped => (
@@ -246,52 +246,52 @@ pub fn doctor(place: &Place, args: cli::Doctor) -> Result<(), Failure> {
 fn refused(pid: Option<u64>, error: &AttachError) -> Chart {
     let mut chart = Chart { path: Some(error.path.to_string_lossy().into_owned()), pid, ..Chart::default() };
     let advice = match &error.why {
-        Refusal::OwnerMismatch { .. } => {
+        AttachErrorKind::OwnerMismatch { .. } => {
             "a node in a user namespace that has died leaves such a region, for its own user to read: `setpriv --reuid`, \
              `sudo -u` or `su` make you that user. If no such node was there, somebody planted it: `rm` removes it"
         }
-        Refusal::OthersProcess { .. } => {
+        AttachErrorKind::OthersProcess { .. } => {
             "a region is its process's only if that runs as the file's owner. Somebody planted it, or the node has \
              changed its user since its start: then let it make its region after that"
         }
-        Refusal::OtherProcess { .. } => {
+        AttachErrorKind::OtherProcess { .. } => {
             "the node is dead, and a process that it started keeps its lock; or somebody planted it. Once nobody holds \
              the lock it reads as dead; `fuser FILE` tells who has it open"
         }
-        Refusal::HardLinks { .. } => {
+        AttachErrorKind::HardLinks { .. } => {
             "its owner may read it all the same. `find -samefile` finds the other names; nodes give a region only one"
         }
-        Refusal::OtherUser { .. } => {
+        AttachErrorKind::OtherUser { .. } => {
             "regions are for their owner and root alone: previews of messages may be in them"
         }
-        Refusal::System(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        AttachErrorKind::System(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             "regions are for their owner and root alone: previews of messages may be in them"
         }
-        Refusal::Writable { .. } => {
+        AttachErrorKind::Writable { .. } => {
             "nodes make their regions with mode 600; whoever may write one may show you anything, or kill its node by \
              cutting it short"
         }
-        Refusal::Link => {
+        AttachErrorKind::Link => {
             "in a directory that others may write to, a link may lead to a file that is not meant for you"
         }
-        Refusal::NotAFile(_) => "a region is a regular file; nothing else was opened",
-        Refusal::TooLarge { .. } => {
+        AttachErrorKind::NotAFile(_) => "a region is a regular file; nothing else was opened",
+        AttachErrorKind::TooLarge { .. } => {
             "`--max-size 64G` allows it; a dead region of that size takes as much memory to read"
         }
-        Refusal::NotReady { verdict: Verdict::NotReady { lock: Lock::Held } } => {
+        AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Held } } => {
             "a node needs less than a second to be ready, unless its machine is overloaded or it is stopped"
         }
-        Refusal::NotReady { .. } => {
+        AttachErrorKind::NotReady { .. } => {
             "if its node died, `atomscope prune` removes it a minute later, and so does the next node that starts"
         }
-        Refusal::Layout(OpenError::Incompatible { .. }) => {
+        AttachErrorKind::Layout(OpenError::Incompatible { .. }) => {
             "`atomscope --version` tells which layouts it reads; ask the node's atomscope-probe for the other half"
         }
-        Refusal::Layout(_) | Refusal::Shrunk | Refusal::Overwritten => {
+        AttachErrorKind::Layout(_) | AttachErrorKind::Shrunk | AttachErrorKind::Overwritten => {
             "nodes never cut or reuse a region: something else wrote to the file, or it is an incomplete copy"
         }
-        Refusal::TooMany => "name fewer nodes at a time",
-        Refusal::Missing | Refusal::System(_) => "",
+        AttachErrorKind::TooMany => "name fewer nodes at a time",
+        AttachErrorKind::Missing | AttachErrorKind::System(_) => "",
     };
     chart.add(Level::Problem, error.to_string(), Some(advice).filter(|advice| !advice.is_empty()));
     chart
@@ -325,7 +325,7 @@ fn machine(search: &Search, discovery: &Discovery) -> Chart {
 
 /// What the regions of dead nodes take of it, by user.
 fn dead(chart: &mut Chart, search: &Search, discovery: &Discovery, file_system_bytes: u64) {
-    let mut by_user: BTreeMap<u64, Vec<&Glance>> = BTreeMap::new();
+    let mut by_user: BTreeMap<u64, Vec<&RegionSummary>> = BTreeMap::new();
     let readable = discovery.found.iter().filter_map(|found| found.region.as_ref().ok());
     for glance in readable.filter(|glance| !glance.is_alive() && is_segment(glance, search.dir())) {
         by_user.entry(glance.user).or_default().push(glance);
@@ -360,7 +360,7 @@ fn dead(chart: &mut Chart, search: &Search, discovery: &Discovery, file_system_b
 }
 
 /// What a dead node has left, by its header: nothing else of it is read.
-fn left_by(glance: &Glance) -> Chart {
+fn left_by(glance: &RegionSummary) -> Chart {
     let mut chart = Chart::of_glance(glance);
     let seen = Seen::of_glance(glance);
     access(&mut chart, &seen);
@@ -408,7 +408,7 @@ struct Seen<'a> {
     pid: u64,
     identity: &'a Identity,
     layout_version: (u32, u32),
-    dumped: Option<&'a Taken>,
+    dumped: Option<&'a DumpInfo>,
     /// The name that its file had, if it has none any more.
     unlinked_from: Option<PathBuf>,
     lock: Lock,
@@ -435,7 +435,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Of a dead node.
-    fn of_glance(glance: &'a Glance) -> Self {
+    fn of_glance(glance: &'a RegionSummary) -> Self {
         Self {
             path: &glance.path,
             bytes: glance.bytes,

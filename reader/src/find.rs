@@ -17,7 +17,7 @@ use atomscope_layout::decode::{Birth, Rank};
 use atomscope_layout::names::put_text;
 use atomscope_layout::region::header;
 
-use crate::attach::{AttachError, Glance, Inode, MAX_BYTES, Refusal, Region, user};
+use crate::attach::{AttachError, AttachErrorKind, Inode, MAX_BYTES, Region, RegionSummary, user};
 use crate::hidden::{self, Hidden};
 use crate::liveness::Liveness;
 use crate::process;
@@ -96,7 +96,7 @@ pub struct Found {
     /// Its process, as far as the place where it was found tells.
     pub pid: Option<u64>,
     /// What its header tells, or why it cannot be read.
-    pub region: Result<Glance, AttachError>,
+    pub region: Result<RegionSummary, AttachError>,
 }
 
 /// What a search came to.
@@ -227,7 +227,7 @@ pub fn others_note(count: usize) -> String {
 #[derive(Debug)]
 pub struct Choice {
     /// What its header tells.
-    pub glance: Glance,
+    pub glance: RegionSummary,
     /// Which one was taken, if there was a choice.
     pub note: Option<String>,
 }
@@ -276,7 +276,9 @@ impl Search {
     /// The one that is meant: live beats dead, newer beats older. Of none more is read than its header.
     pub fn choose(&self, who: &Who) -> Result<Choice, FindError> {
         match who {
-            Who::File(path) => Ok(Choice { glance: Glance::take(path, None, self.max_bytes)?, note: None }),
+            Who::File(path) => {
+                Ok(Choice { glance: RegionSummary::take(path, None, self.max_bytes)?, note: None })
+            }
             Who::Process { pid, system } => self.of_process(*pid, system.as_deref()),
             Who::NoProcess(digits) => Err(FindError::NoProcess(digits.clone())),
             Who::Node(name) => self.of_node(name),
@@ -290,7 +292,7 @@ impl Search {
         meant: impl IntoIterator<Item = Who>,
         last: Option<Birth>,
         known: &[Inode],
-    ) -> Option<Glance> {
+    ) -> Option<RegionSummary> {
         // What cannot be found or read now may be there the next time.
         let chosen = meant.into_iter().filter_map(|who| self.choose(&who).ok());
         chosen.map(|choice| choice.glance).find(|glance| {
@@ -423,26 +425,26 @@ impl Search {
             discovery.of_others += usize::from(meta.is_file());
             return;
         }
-        let region = Glance::take(path, mapped_by, self.max_bytes);
+        let region = RegionSummary::take(path, mapped_by, self.max_bytes);
         if let (Some(_), Err(AttachError { why, .. })) = (mapped_by, &region) {
             // Processes share many files that have nothing to do with us.
             let is_ours = match why {
-                Refusal::Layout(error) => {
+                AttachErrorKind::Layout(error) => {
                     !matches!(error, OpenError::NotARegion { .. } | OpenError::NotReady)
                 }
-                Refusal::Writable { .. }
-                | Refusal::OwnerMismatch { .. }
-                | Refusal::OthersProcess { .. }
-                | Refusal::OtherProcess { .. }
-                | Refusal::HardLinks { .. }
-                | Refusal::TooLarge { .. } => true,
+                AttachErrorKind::Writable { .. }
+                | AttachErrorKind::OwnerMismatch { .. }
+                | AttachErrorKind::OthersProcess { .. }
+                | AttachErrorKind::OtherProcess { .. }
+                | AttachErrorKind::HardLinks { .. }
+                | AttachErrorKind::TooLarge { .. } => true,
                 _ => false,
             };
             if !is_ours {
                 return;
             }
         }
-        if let Err(AttachError { why: Refusal::Missing, .. }) = region {
+        if let Err(AttachError { why: AttachErrorKind::Missing, .. }) = region {
             return;
         }
         let pid = region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |glance| Some(glance.pid()));
@@ -459,7 +461,7 @@ impl Discovery {
     }
 
     /// Those that `meant` is true of: what can be read, and why the rest cannot.
-    fn split(self, meant: impl Fn(&Found) -> bool) -> (Vec<Glance>, Vec<AttachError>) {
+    fn split(self, meant: impl Fn(&Found) -> bool) -> (Vec<RegionSummary>, Vec<AttachError>) {
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
         for found in self.found.into_iter().filter(meant) {
             match found.region {
@@ -496,7 +498,7 @@ impl Segment {
 }
 
 /// Rows in the order of their regions' births, the newest first; those without a region last.
-pub fn newest_first<T>(rows: Vec<T>, glance: impl Fn(&T) -> Option<&Glance>) -> Vec<T> {
+pub fn newest_first<T>(rows: Vec<T>, glance: impl Fn(&T) -> Option<&RegionSummary>) -> Vec<T> {
     let births: Vec<Birth> =
         rows.iter().filter_map(|row| glance(row).map(|glance| glance.identity.birth())).collect();
     let mut ranks = Birth::ranks(&births, process::boot_id()).into_iter();
@@ -507,7 +509,7 @@ pub fn newest_first<T>(rows: Vec<T>, glance: impl Fn(&T) -> Option<&Glance>) -> 
 }
 
 /// Live beats dead, newer beats older.
-fn choose(candidates: Vec<Glance>) -> Option<Choice> {
+fn choose(candidates: Vec<RegionSummary>) -> Option<Choice> {
     let mut candidates = newest_first(candidates, |glance| Some(glance));
     // Whoever lives stays before whoever does not.
     candidates.sort_by_key(|glance| !glance.is_alive());
@@ -524,7 +526,7 @@ fn choose(candidates: Vec<Glance>) -> Option<Choice> {
 
 /// Node, process and system of each, in the form in which they can be asked for; with the file of those that have all
 /// of that in common, as processes of several containers may.
-fn describe(glances: &[&Glance]) -> Vec<String> {
+fn describe(glances: &[&RegionSummary]) -> Vec<String> {
     let texts: Vec<_> = glances
         .iter()
         .map(|glance| {
@@ -536,14 +538,14 @@ fn describe(glances: &[&Glance]) -> Vec<String> {
         })
         .collect();
     let is_shared = |text: &String| texts.iter().filter(|other| *other == text).count() > 1;
-    let with_file = |(text, glance): (&String, &&Glance)| match is_shared(text) {
+    let with_file = |(text, glance): (&String, &&RegionSummary)| match is_shared(text) {
         true => format!("{text} in {}", clean_path(&glance.path)),
         false => text.clone(),
     };
     texts.iter().zip(glances).map(with_file).collect()
 }
 
-fn system_name(glance: &Glance) -> String {
+fn system_name(glance: &RegionSummary) -> String {
     glance.identity.system.as_deref().map_or_else(|| "(none yet)".to_owned(), |name| clean(name).into_owned())
 }
 
@@ -554,7 +556,7 @@ fn quoted(name: &OsStr) -> String {
 }
 
 /// Whether `name` is that of the region's node.
-pub fn is_named(glance: &Glance, name: &OsStr) -> bool {
+pub fn is_named(glance: &RegionSummary, name: &OsStr) -> bool {
     same_text(name, &glance.identity.node, header::NODE)
 }
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use atomscope::attach::{AttachError, Glance, Inode, Refusal, user};
+use atomscope::attach::{AttachError, AttachErrorKind, Inode, RegionSummary, user};
 use atomscope::find::{FindError, Found, Segment, is_named, others_note};
 use atomscope::liveness::{Evidence, Lock, Verdict};
 use atomscope::process;
@@ -97,16 +97,16 @@ pub fn prune(place: &Place, args: &cli::Prune) -> Result<(), Failure> {
 }
 
 /// Whether it is a segment under the name that a probe gave it, and not a file that a user named, or a dump.
-pub fn is_segment(glance: &Glance, dir: &Path) -> bool {
+pub fn is_segment(glance: &RegionSummary, dir: &Path) -> bool {
     let header = glance.identity.header;
     let given =
         Segment::of(&glance.path).is_some_and(|name| (name.uid, name.pid) == (header.uid, header.pid));
     glance.dumped.is_none() && given && glance.path.parent() == Some(dir)
 }
 
-fn row(glance: &Glance, dir: &Dir, dry_run: bool) -> Row {
+fn row(glance: &RegionSummary, dir: &Dir, dry_run: bool) -> Row {
     let is_still_dead = |inside: &Path| {
-        Glance::take(inside, glance.process, u64::MAX)
+        RegionSummary::take(inside, glance.process, u64::MAX)
             .is_ok_and(|now| now.inode == glance.inode && now.identity == glance.identity && !now.is_alive())
     };
     let why = if dry_run { None } else { dir.remove(&glance.path, is_still_dead) };
@@ -158,7 +158,7 @@ impl<'a> Unready<'a> {
     fn row(&self, dir: &Dir, dry_run: bool) -> Row {
         let is_still_dead = |inside: &Path| {
             let same = fs::symlink_metadata(inside).is_ok_and(|meta| Inode::of(&meta) == self.inode);
-            same && Glance::take(inside, None, u64::MAX).is_err_and(|error| is_unready(&error))
+            same && RegionSummary::take(inside, None, u64::MAX).is_err_and(|error| is_unready(&error))
         };
         let why = if dry_run { None } else { dir.remove(self.path, is_still_dead) };
         Row {
@@ -177,7 +177,7 @@ impl<'a> Unready<'a> {
 }
 
 fn is_unready(error: &AttachError) -> bool {
-    matches!(error.why, Refusal::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
+    matches!(error.why, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
 }
 
 /// A directory, which stays the one that it is whatever its path comes to lead to.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use atomscope::attach::{AttachError, Region};
 use atomscope::text::clean;
 use atomscope_layout::decode::subsystems::InstanceList;
-use atomscope_layout::instances::{Domain, What};
+use atomscope_layout::instances::{Domain, FieldKind};
 use atomscope_layout::metrics::{Kind, Metric};
 use serde::{Serialize, Serializer};
 
@@ -46,10 +46,10 @@ impl Wanted {
         let (domain, field) = name.split_once('.')?;
         let domain = *Domain::ALL.iter().find(|known| known.name() == domain)?;
         let fields = domain.fields().iter().enumerate();
-        let is_number = |what| matches!(what, What::Count | What::Level);
+        let is_number = |what| matches!(what, FieldKind::Counter | FieldKind::Gauge);
         let (at, field) =
             fields.into_iter().find(|(_, known)| known.name == field && is_number(known.what))?;
-        of(field.unit, field.what == What::Count, Source::Sum(domain, at))
+        of(field.unit, field.what == FieldKind::Counter, Source::Sum(domain, at))
     }
 
     /// Its name in JSON and in comma-separated values.

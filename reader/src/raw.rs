@@ -61,7 +61,7 @@ const EVIDENCES: [(u64, Evidence); 3] =
 /// The header as it stands in the file, but for its padding.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct HeaderRecord {
+struct DumpHeader {
     magic: u64,
     version: u64,
     header_bytes: u64,
@@ -76,12 +76,12 @@ struct HeaderRecord {
     notes: u64,
 }
 
-const _: () = assert!(size_of::<HeaderRecord>() == 96);
-const _: () = assert!(std::mem::offset_of!(HeaderRecord, verdict) == 48);
+const _: () = assert!(size_of::<DumpHeader>() == 96);
+const _: () = assert!(std::mem::offset_of!(DumpHeader, verdict) == 48);
 
 /// What was known of a node when its region was copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct DumpInfo {
     /// When: nanoseconds since 1970, UTC.
     pub unix_ns: i128,
     /// The node's process.
@@ -95,17 +95,17 @@ pub struct Taken {
 }
 
 /// Reads the header of a raw dump from the first bytes of a file of `file_bytes`; `None` if it is none.
-pub fn read_header(start: &[u8], file_bytes: u64) -> Option<Result<Taken, OpenError>> {
+pub fn read_header(start: &[u8], file_bytes: u64) -> Option<Result<DumpInfo, OpenError>> {
     let magic = start.get(..WORD)?;
     (magic == MAGIC.to_le_bytes()).then(|| {
         let truncated = OpenError::Truncated { found: file_bytes, expected: HEADER_BYTES };
-        let (record, _) = HeaderRecord::read_from_prefix(start).map_err(|_| truncated)?;
+        let (record, _) = DumpHeader::read_from_prefix(start).map_err(|_| truncated)?;
         record.check(file_bytes)
     })
 }
 
-impl HeaderRecord {
-    fn check(&self, file_bytes: u64) -> Result<Taken, OpenError> {
+impl DumpHeader {
+    fn check(&self, file_bytes: u64) -> Result<DumpInfo, OpenError> {
         let (found_major, found_minor) = ((self.version >> 32) as u32, self.version as u32);
         if found_major != VERSION_MAJOR {
             return Err(OpenError::Incompatible { found_major, found_minor, major: VERSION_MAJOR });
@@ -124,7 +124,7 @@ impl HeaderRecord {
         let (_, verdict) = *verdict.ok_or(find(48, "the dump's verdict", self.verdict))?;
         let (_, evidence) = *evidence.ok_or(find(56, "the dump's evidence", self.evidence))?;
         let age = |ns: u64| (ns != NEVER).then(|| Duration::from_nanos(ns));
-        Ok(Taken {
+        Ok(DumpInfo {
             unix_ns: i128::from(self.taken_unix_ns),
             pid: self.pid,
             liveness: Liveness {
@@ -143,7 +143,7 @@ impl HeaderRecord {
 /// A copy of a region.
 #[derive(Debug)]
 pub struct RawDump {
-    taken: Taken,
+    taken: DumpInfo,
     words: WriterMemory,
 }
 
@@ -157,7 +157,7 @@ impl RawDump {
         let words = copy(region.words(), reader.map());
         let at_rest = reader.actor_totals() == totals;
         region.still_whole()?;
-        let taken = Taken { unix_ns, pid: region.pid(), liveness, at_rest, redacted: false };
+        let taken = DumpInfo { unix_ns, pid: region.pid(), liveness, at_rest, redacted: false };
         Ok(Self { taken: region.dumped().copied().unwrap_or(taken), words })
     }
 
@@ -165,15 +165,15 @@ impl RawDump {
     pub fn redacted(self, redactor: &Redactor) -> Result<Self, OpenError> {
         let reader = RegionReader::open(self.words.reader())?;
         let words = redactor.region(self.words.reader(), reader.map());
-        Ok(Self { taken: Taken { redacted: true, ..self.taken }, words })
+        Ok(Self { taken: DumpInfo { redacted: true, ..self.taken }, words })
     }
 
     /// Writes the file.
     pub fn write(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-        let Taken { unix_ns, pid, liveness, at_rest, redacted } = self.taken;
+        let DumpInfo { unix_ns, pid, liveness, at_rest, redacted } = self.taken;
         let number = |verdict| VERDICTS.iter().find(|(_, v)| *v == verdict).map_or(0, |(number, _)| *number);
         let age = |age: Option<Duration>| age.map_or(NEVER, |age| age.as_nanos() as u64);
-        let record = HeaderRecord {
+        let record = DumpHeader {
             magic: MAGIC,
             version: u64::from(VERSION_MAJOR) << 32 | u64::from(VERSION_MINOR),
             header_bytes: HEADER_BYTES,
@@ -384,8 +384,8 @@ mod tests {
     fn the_file_is_documented_as_it_is() {
         macro_rules! fields {
             ($($field:ident)+) => {{
-                let HeaderRecord { $($field),+ } = HeaderRecord::new_zeroed();
-                [$((stringify!($field), std::mem::offset_of!(HeaderRecord, $field), size_of_val(&$field))),+]
+                let DumpHeader { $($field),+ } = DumpHeader::new_zeroed();
+                [$((stringify!($field), std::mem::offset_of!(DumpHeader, $field), size_of_val(&$field))),+]
             }};
         }
         let fields = fields!(magic version header_bytes region_bytes taken_unix_ns pid verdict evidence

@@ -18,7 +18,7 @@ use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{BUILTIN, Metric, describe, read_descriptor};
 use atomscope_layout::names::{put_text, read_cell, write_cell};
 use atomscope_layout::records::{
-    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, DeadLetterRecord, JOURNAL_WRITE_WORDS, JournalWriteRecord,
+    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, JOURNAL_WRITE_WORDS, JournalWriteRecord, LetterRecord,
     actor_flags,
 };
 use atomscope_layout::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT, Section, header};
@@ -384,9 +384,9 @@ impl Redactor {
         Some(to)
     }
 
-    fn letter(&self, words: [u64; DEAD_LETTER_WORDS]) -> DeadLetterRecord {
-        let from: DeadLetterRecord = zerocopy::transmute!(words);
-        let mut to = DeadLetterRecord { stamp: from.stamp, ..DeadLetterRecord::new_zeroed() };
+    fn letter(&self, words: [u64; DEAD_LETTER_WORDS]) -> LetterRecord {
+        let from: LetterRecord = zerocopy::transmute!(words);
+        let mut to = LetterRecord { stamp: from.stamp, ..LetterRecord::new_zeroed() };
         let mut texts = Texts(&from.text);
         let mut take = |bytes| texts.take(bytes);
         let (Some(recipient), Some(sender), Some(type_text)) =

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::attach::{AttachError, Region};
 use crate::liveness::{Evidence, Liveness, Note, Notes, STALE, Verdict};
-use crate::raw::Taken;
+use crate::raw::DumpInfo;
 use crate::vitals::Vitals;
 
 /// Dead letters that a snapshot holds at most: as many as `atomr-telemetry`'s.
@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// Until when its actors and instances have lived: as `taken`, or the last beat of a dead node; see [`Region::until`].
     pub until: Option<Moment>,
     /// Whether it was taken of a dump.
-    pub dumped: Option<Taken>,
+    pub dumped: Option<DumpInfo>,
     /// Who made the region.
     pub identity: Identity,
     /// The node's process as this program sees it.

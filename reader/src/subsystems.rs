@@ -9,7 +9,7 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::{InstanceEntry, flag};
 use atomscope_layout::decode::{Moment, rfc3339};
 use atomscope_layout::histogram::Histogram;
-use atomscope_layout::instances::{Domain, What, association, journal, key, lease, shard_region};
+use atomscope_layout::instances::{Domain, FieldKind, association, journal, key, lease, shard_region};
 use atomscope_layout::metrics::{BUILTIN, Builtin, Kind, Metric};
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -72,9 +72,9 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], until: Option<Moment>) 
     columns.extend(owned.then_some(text("owner")));
     let fields = domain.fields().iter().enumerate().filter(|(at, _)| !is_latency(*at));
     columns.extend(fields.map(|(_, field)| match field.what {
-        What::Name => text(field.name),
-        What::Flag => list::flag(field.name),
-        What::Count | What::Level | What::Float => number(field.name, field.unit),
+        FieldKind::Name => text(field.name),
+        FieldKind::Flag => list::flag(field.name),
+        FieldKind::Counter | FieldKind::Gauge | FieldKind::Float => number(field.name, field.unit),
     }));
     let latencies = ["write_p50_ns", "write_p99_ns", "write_greatest_ns"];
     if domain == Domain::Journal {
@@ -90,11 +90,11 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], until: Option<Moment>) 
             let number = entry.numbers[at];
             match field.what {
                 _ if !entry.is_known(at) => Value::Unknown,
-                What::Count => Value::Total(number),
-                What::Level => Value::Number(number),
-                What::Name => Value::text(entry.text(at)),
-                What::Float => Value::Float(f64::from_bits(number)),
-                What::Flag => Value::of(flag(number), Value::Flag),
+                FieldKind::Counter => Value::Total(number),
+                FieldKind::Gauge => Value::Number(number),
+                FieldKind::Name => Value::text(entry.text(at)),
+                FieldKind::Float => Value::Float(f64::from_bits(number)),
+                FieldKind::Flag => Value::of(flag(number), Value::Flag),
             }
         }));
         if domain == Domain::Journal {

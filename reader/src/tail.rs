@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
-use atomscope::attach::{AttachError, Inode, Refusal, Region, stop_on_signals, wait};
+use atomscope::attach::{AttachError, AttachErrorKind, Inode, Region, stop_on_signals, wait};
 use atomscope::find::{FindError, Who};
 use atomscope::liveness::{Liveness, Note, Verdict};
 use atomscope::text::{clean, clean_path, write_json};
@@ -311,7 +311,7 @@ impl Source {
             let absent = match search(place).choose(&meant) {
                 Err(error @ (FindError::NoNode { .. } | FindError::Nothing { .. })) => Some(error),
                 Err(FindError::Attach(error))
-                    if matches!(error.why, Refusal::NotReady { .. } | Refusal::Missing) =>
+                    if matches!(error.why, AttachErrorKind::NotReady { .. } | AttachErrorKind::Missing) =>
                 {
                     Some(error.into())
                 }

@@ -31,7 +31,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{Glance, is_hung_up, stop_on_signals, stopped, suspend, wait_for_input};
+use atomscope::attach::{RegionSummary, is_hung_up, stop_on_signals, stopped, suspend, wait_for_input};
 use atomscope::find::FindError;
 use crossterm::event::{self, Event as Input, KeyEventKind};
 
@@ -53,7 +53,7 @@ const GLANCE: Duration = Duration::from_micros(100);
 const MOST_NEWS: usize = 64;
 
 /// The node that is meant; `None` if the list of nodes is to be shown.
-fn choose(place: &Place, who: Option<OsString>) -> Result<(Option<Glance>, Option<String>), Failure> {
+fn choose(place: &Place, who: Option<OsString>) -> Result<(Option<RegionSummary>, Option<String>), Failure> {
     match search(place).choose(&meant(place, who)?) {
         Ok(choice) => Ok((Some(choice.glance), choice.note)),
         Err(FindError::Nothing { .. } | FindError::Ambiguous(_)) => Ok((None, None)),

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use atomscope::attach::{MAX_BYTES, Refusal, Region, guard_mappings};
+use atomscope::attach::{AttachErrorKind, MAX_BYTES, Region, guard_mappings};
 use atomscope_layout::Capacities;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::header;
@@ -303,7 +303,7 @@ mod large {
             }
             assert!(regions.len() <= 256);
         };
-        assert!(matches!(refused.why, Refusal::TooMany), "{refused}");
+        assert!(matches!(refused.why, AttachErrorKind::TooMany), "{refused}");
         regions.pop();
         open().unwrap();
     }

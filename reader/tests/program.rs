@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
-use atomscope::attach::{MAX_BYTES, Refusal, Region};
+use atomscope::attach::{AttachErrorKind, MAX_BYTES, Region};
 use atomscope::process::Stat;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
@@ -946,10 +946,10 @@ mod hostile {
         assert_eq!(Snapshot::take(&region).unwrap().actors.len(), 3);
         lock.file.set_len(4096).unwrap();
         let error = Snapshot::take(&region).unwrap_err();
-        assert!(matches!(error.why, Refusal::Shrunk), "{error}");
+        assert!(matches!(error.why, AttachErrorKind::Shrunk), "{error}");
         drop(region);
         let error = Region::open(&lock.path, None, MAX_BYTES).unwrap_err();
-        assert!(matches!(error.why, Refusal::Layout(OpenError::Truncated { .. })), "{error}");
+        assert!(matches!(error.why, AttachErrorKind::Layout(OpenError::Truncated { .. })), "{error}");
     }
 
     #[test]

@@ -17,12 +17,12 @@ use atomscope_layout::limits::{ACTOR_PATH_BYTES, CUT_MARK, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
-    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, DeadLetterRecord, actor_flags, dead_letter_flags, live,
+    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, LetterRecord, actor_flags, dead_letter_flags, live,
 };
 use atomscope_layout::region::{Section, State, VERSION_MAJOR, VERSION_MINOR, header};
 use atomscope_layout::ring::{Ring, Written};
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Put, Sign, Taken};
+use atomscope_layout::table::{Key, Put, Sign, TakeOutcome};
 use atomscope_tests::support;
 use region::Region;
 use serde_json::Value;
@@ -256,7 +256,7 @@ impl Actor<'_> {
 
 /// The words of a dead letter.
 fn letter(stamp: u64, type_id: u32, texts: [&str; 4], flags: u32) -> [u64; DEAD_LETTER_WORDS] {
-    let mut record = DeadLetterRecord { stamp, type_id, flags, ..DeadLetterRecord::new_zeroed() };
+    let mut record = LetterRecord { stamp, type_id, flags, ..LetterRecord::new_zeroed() };
     let all = texts.concat();
     record.text[..all.len()].copy_from_slice(all.as_bytes());
     [record.recipient_bytes, record.sender_bytes, record.type_bytes, record.preview_bytes] =
@@ -318,7 +318,7 @@ fn typical() -> Region {
     }
     let gone = Actor { key: 6, path: "akka://shop/user/gone", type_text: "shop::Brief", ..Actor::default() };
     assert_eq!(gone.put(&region), Put::Slot);
-    assert_ne!(region.table().take(key(6), Sign::Plus), Taken::Nothing);
+    assert_ne!(region.table().take(key(6), Sign::Plus), TakeOutcome::Nothing);
     count(&region, Builtin::Stopped, 1);
 
     let ring = region.dead_letters();
@@ -487,7 +487,7 @@ fn crowded() -> Region {
     count(&region, Builtin::UntrackedSpawns, untracked);
     // In the words of two of the spilled now stand stops: of one in the table, and of one that is nowhere.
     for early in [200, 300] {
-        assert_eq!(table.take(key(spilled.pop().expect("eight")), Sign::Plus), Taken::Spilled);
+        assert_eq!(table.take(key(spilled.pop().expect("eight")), Sign::Plus), TakeOutcome::Spilled);
         assert_eq!(table.put_stop(key(early), 200), Put::Spilled);
     }
     count(&region, Builtin::Stopped, 4);

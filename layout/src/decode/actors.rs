@@ -27,7 +27,7 @@ use crate::sync::{Ordering, fence, pause};
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words;
 
-pub use census::{Census, Class};
+pub use census::{Class, ClassCounts};
 
 /// Passes over the actor table at most, where it is being settled at the time.
 const SCAN_TRIES: u32 = 8;

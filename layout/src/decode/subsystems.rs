@@ -16,13 +16,13 @@ use crate::dto::{
 };
 use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
 use crate::instances::{
-    Domain, INSTANCE_WORDS, InstanceRecord, NUMBERS, What, association, graph, journal, persistence_id,
+    Domain, FieldKind, INSTANCE_WORDS, InstanceRecord, NUMBERS, association, graph, journal, persistence_id,
 };
 use crate::lanes;
 use crate::metrics::Builtin;
 use crate::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
 use crate::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT};
-use crate::ring::{Found, RingReader};
+use crate::ring::{RingReader, SlotRead};
 use crate::seqlock::Patience;
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::Words;
@@ -116,10 +116,10 @@ impl Serialize for InstanceEntry {
             let number = self.numbers[at];
             match field.what {
                 _ if !self.is_known(at) => map.serialize_entry(field.name, &None::<u64>)?,
-                What::Count | What::Level => map.serialize_entry(field.name, &number)?,
-                What::Name => map.serialize_entry(field.name, self.text(at))?,
-                What::Float => map.serialize_entry(field.name, &f64::from_bits(number))?,
-                What::Flag => map.serialize_entry(field.name, &flag(number))?,
+                FieldKind::Counter | FieldKind::Gauge => map.serialize_entry(field.name, &number)?,
+                FieldKind::Name => map.serialize_entry(field.name, self.text(at))?,
+                FieldKind::Float => map.serialize_entry(field.name, &f64::from_bits(number))?,
+                FieldKind::Flag => map.serialize_entry(field.name, &flag(number))?,
             }
         }
         map.end()
@@ -373,9 +373,9 @@ impl<'a> RegionReader<'a> {
         let mut patience = Patience::for_a_pass();
         for ticket in total - kept..total {
             let write = match ring.read(ticket, &mut words, &mut patience) {
-                Ok(Found::Record) => decode_journal_write(&words),
-                Ok(Found::Lapped) => continue,
-                Ok(Found::Abandoned | Found::Pending) | Err(_) => None,
+                Ok(SlotRead::Record) => decode_journal_write(&words),
+                Ok(SlotRead::Lapped) => continue,
+                Ok(SlotRead::Abandoned | SlotRead::Pending) | Err(_) => None,
             };
             match write {
                 Some((stamp, write)) => {
@@ -464,7 +464,7 @@ fn decode_instance(
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
     let domain = Domain::from_number(record.domain)?;
     let name = Texts(&record.name).take(record.name_bytes)?.to_owned();
-    let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.what == What::Name);
+    let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.what == FieldKind::Name);
     let texts = fields.filter_map(|(at, _)| {
         let id = u32::try_from(record.numbers[at]).ok().filter(|id| *id != 0)?;
         Some((at, names.learn(reader, id).to_owned()))

@@ -10,7 +10,7 @@ use crate::models::{Memory, Model, memory, play, role};
 const STRIDE: usize = 4;
 
 type Write = fn(&Ring<'_>, u64, &[u64]) -> Written;
-type Read = fn(&RingReader<'_>, u64, &mut [u64]) -> Result<Found, Unreadable>;
+type Read = fn(&RingReader<'_>, u64, &mut [u64]) -> Result<SlotRead, Unreadable>;
 
 fn ring(slots: usize) -> Memory {
     memory((1 + slots) * STRIDE)
@@ -24,18 +24,18 @@ fn ship_write(ring: &Ring<'_>, ticket: u64, record: &[u64]) -> Written {
     ring.write(ticket, record)
 }
 
-fn ship_read(ring: &RingReader<'_>, ticket: u64, out: &mut [u64]) -> Result<Found, Unreadable> {
+fn ship_read(ring: &RingReader<'_>, ticket: u64, out: &mut [u64]) -> Result<SlotRead, Unreadable> {
     ring.read(ticket, out, &mut Patience::for_a_pass())
 }
 
 /// What a reader finds of each of these tickets that is below the head; a record that is found is that of its ticket.
-fn look(words: &Memory, read: Read, tickets: Range<u64>) -> Vec<Option<Found>> {
+fn look(words: &Memory, read: Read, tickets: Range<u64>) -> Vec<Option<SlotRead>> {
     let reader = RingReader::new(Words::new(words), STRIDE);
     (tickets.start..tickets.end.min(reader.head()))
         .map(|ticket| {
             let mut out = [0; 2];
             let found = read(&reader, ticket, &mut out);
-            if found == Ok(Found::Record) {
+            if found == Ok(SlotRead::Record) {
                 assert_eq!(out, record_of(ticket), "torn, or of another ticket");
             }
             found.ok()
@@ -72,20 +72,24 @@ fn one_end_a_ticket(
         let while_writing = play(main, roles).pop().unwrap();
         let at_rest = look(&words, read, 0..u64::MAX);
         for (ticket, found) in at_rest.iter().enumerate() {
-            let ended = matches!(found, Some(Found::Record | Found::Lapped | Found::Abandoned));
+            let ended = matches!(found, Some(SlotRead::Record | SlotRead::Lapped | SlotRead::Abandoned));
             assert!(ended, "ticket {ticket} has no end: {found:?}");
         }
         for (before, after) in while_writing.iter().zip(&at_rest[watched.start as usize..]) {
             assert!(before.is_some(), "a reader was overtaken at each try");
             match before {
-                Some(Found::Record) => assert_ne!(*after, Some(Found::Abandoned), "a record was given up"),
-                Some(Found::Lapped) => assert_eq!(*after, Some(Found::Lapped), "a lapped ticket came back"),
+                Some(SlotRead::Record) => {
+                    assert_ne!(*after, Some(SlotRead::Abandoned), "a record was given up")
+                }
+                Some(SlotRead::Lapped) => {
+                    assert_eq!(*after, Some(SlotRead::Lapped), "a lapped ticket came back")
+                }
                 _ => {}
             }
         }
         let newest = at_rest.len().saturating_sub(1);
         assert!(
-            writers.len() > 1 || at_rest.get(newest) == Some(&Some(Found::Record)),
+            writers.len() > 1 || at_rest.get(newest) == Some(&Some(SlotRead::Record)),
             "a writer alone gave up"
         );
     })
@@ -213,7 +217,7 @@ fn read_once(
     out: &mut [u64],
     fences: [bool; 2],
     second_look: bool,
-) -> Result<Found, Unreadable> {
+) -> Result<SlotRead, Unreadable> {
     let start = (1 + (ticket % ring.capacity()) as usize) * ring.stride;
     let slot = ring.words.slice(start..start + ring.stride).ok_or(Unreadable::Corrupt)?;
     let wanted = (ticket + 1) * 2;
@@ -228,7 +232,7 @@ fn read_once(
     if fences[1] {
         fence(Ordering::Acquire);
     }
-    Ok(if !second_look || slot.load(0) == before { Found::Record } else { Found::Lapped })
+    Ok(if !second_look || slot.load(0) == before { SlotRead::Record } else { SlotRead::Lapped })
 }
 
 #[test]
@@ -275,7 +279,7 @@ fn a_lane_passes_on(take: Take, push: Push) -> Model<impl Fn(usize) + Clone + Se
         let at_rest = look(&words, ship_read, 0..2);
         let newest = at_rest.len() - 1;
         for (ticket, found) in at_rest.into_iter().enumerate() {
-            let wanted = if ticket == newest { Found::Record } else { Found::Lapped };
+            let wanted = if ticket == newest { SlotRead::Record } else { SlotRead::Lapped };
             assert_eq!(found, Some(wanted), "a record is lost");
         }
     })

@@ -20,7 +20,7 @@ const C: Key = Key([0x0000_000c_0000_000c, 7]);
 #[derive(Clone, Copy)]
 struct Ops {
     arrive: fn(&Table<'_>, Key, &[u64; STRIDE]) -> bool,
-    take: fn(&Table<'_>, Key, Sign) -> Taken,
+    take: fn(&Table<'_>, Key, Sign) -> TakeOutcome,
     put: fn(&Table<'_>, Key, Sign, &[u64]) -> Put,
     update: fn(&Table<'_>, Key, u64) -> bool,
     settle: fn(&Table<'_>) -> Settled,
@@ -107,8 +107,8 @@ impl Shared {
         }
         for _ in 0..2 * BUCKET_SLOTS {
             match (self.ops.take)(&self.table(), key, Sign::Minus) {
-                Taken::Nothing => break,
-                Taken::Stop(whose) if !whose.is_of_a_spawn() => {}
+                TakeOutcome::Nothing => break,
+                TakeOutcome::Stop(whose) if !whose.is_of_a_spawn() => {}
                 _ => return 0,
             }
         }
@@ -117,7 +117,7 @@ impl Shared {
 
     /// As the stop hook does it; gives what the caller has to count.
     fn stop(&self, key: Key) -> i64 {
-        let found = (self.ops.take)(&self.table(), key, Sign::Plus) != Taken::Nothing;
+        let found = (self.ops.take)(&self.table(), key, Sign::Plus) != TakeOutcome::Nothing;
         if found { 0 } else { self.put(key, Sign::Minus, 0) }
     }
 
@@ -624,7 +624,7 @@ fn settling_that_does_not_ask_whose_a_stop_is_loses_the_successor() {
         for (index, word) in table.control.iter().enumerate() {
             let control = Control(word.load(Ordering::Acquire));
             if control.state() == MINUS && table.swap(index, control, control.with_state(BUSY)) {
-                let met = table.take(A, Sign::Plus) != Taken::Nothing;
+                let met = table.take(A, Sign::Plus) != TakeOutcome::Nothing;
                 let left = if met { control.freed() } else { control };
                 word.store(left.0, Ordering::Release);
             }
@@ -636,9 +636,9 @@ fn settling_that_does_not_ask_whose_a_stop_is_loses_the_successor() {
 
 #[test]
 fn a_spawn_that_does_not_ask_whose_a_stop_is_is_lost() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         match table.take(key, sign) {
-            Taken::Stop(_) => Taken::Stop(Whose::Awaited),
+            TakeOutcome::Stop(_) => TakeOutcome::Stop(Whose::Awaited),
             taken => taken,
         }
     }
@@ -774,7 +774,7 @@ fn a_spawn_over_another_without_its_mark_lets_the_stop_take_the_newer_one() {
 
 #[test]
 fn a_stop_that_does_not_look_again_takes_the_newer_one() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         take_unless(table, key, sign, |_, _| false)
     }
     two_spawns_and_a_stop(Ops { take, ..SHIPPED }, true).breaks("not the newer incarnation alone");
@@ -782,7 +782,7 @@ fn a_stop_that_does_not_look_again_takes_the_newer_one() {
 
 #[test]
 fn a_stop_that_overlooks_a_change_takes_the_newer_one() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         take_unless(table, key, sign, |_, _| false)
     }
     change_and_replacement(Ops { take, ..SHIPPED }, true).breaks("not the newer incarnation alone");
@@ -790,52 +790,54 @@ fn a_stop_that_overlooks_a_change_takes_the_newer_one() {
 
 #[test]
 fn a_take_that_does_not_compare_the_key_takes_another_actors_entry() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         for (index, word) in table.control.iter().enumerate() {
             let control = Control(word.load(Ordering::Acquire));
             if control.state() == state_of(sign)
                 && control.tag() == key.tag()
                 && table.swap(index, control, control.with_state(FREE))
             {
-                return Taken::Entry { stamp: 0 };
+                return TakeOutcome::Entry { stamp: 0 };
             }
         }
-        Taken::Nothing
+        TakeOutcome::Nothing
     }
     stop_and_another_tenant(Ops { take, ..SHIPPED }).breaks("another key's entry was taken");
 }
 
 #[test]
 fn a_take_that_swaps_whatever_stands_there_by_now_takes_another_actors_entry() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
-        let Some((index, _, stamp)) = table.find(key, state_of(sign), false).0 else { return Taken::Nothing };
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
+        let Some((index, _, stamp)) = table.find(key, state_of(sign), false).0 else {
+            return TakeOutcome::Nothing;
+        };
         let now = Control(table.control[index].load(Ordering::Acquire));
         let taken = now.state() == state_of(sign) && table.swap(index, now, now.with_state(FREE));
-        if taken { Taken::Entry { stamp } } else { Taken::Nothing }
+        if taken { TakeOutcome::Entry { stamp } } else { TakeOutcome::Nothing }
     }
     stop_and_another_tenant(Ops { take, ..SHIPPED }).breaks("another key's entry was taken");
 }
 
 #[test]
 fn a_take_without_a_swap_takes_one_entry_twice() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         let Some((index, control, stamp)) = table.find(key, state_of(sign), false).0 else {
-            return Taken::Nothing;
+            return TakeOutcome::Nothing;
         };
         table.control[index].store(control.with_state(FREE).0, Ordering::Release);
-        Taken::Entry { stamp }
+        TakeOutcome::Entry { stamp }
     }
     two_stops(Ops { take, ..SHIPPED }).breaks("the sum is wrong");
 }
 
 #[test]
 fn a_take_of_the_newest_spawn_leaves_the_older_record() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         match table.find(key, state_of(sign), sign == Sign::Plus).0 {
             Some((index, control, stamp)) if table.swap(index, control, control.with_state(FREE)) => {
-                Taken::Entry { stamp }
+                TakeOutcome::Entry { stamp }
             }
-            _ => Taken::Nothing,
+            _ => TakeOutcome::Nothing,
         }
     }
     respawn_and_late_stop(Ops { take, ..SHIPPED }).breaks("not the newer incarnation alone");
@@ -843,7 +845,7 @@ fn a_take_of_the_newest_spawn_leaves_the_older_record() {
 
 #[test]
 fn a_spawn_that_takes_the_stop_of_its_predecessor_leaves_the_older_record() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         take_unless(table, key, sign, |_, _| false)
     }
     respawn_over_a_pair(Ops { take, ..SHIPPED }, Shared::settle).breaks("not the newer incarnation alone");
@@ -851,7 +853,7 @@ fn a_spawn_that_takes_the_stop_of_its_predecessor_leaves_the_older_record() {
 
 #[test]
 fn a_spawn_that_does_not_see_its_predecessor_being_changed_leaves_the_older_record() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         take_unless(table, key, sign, |table, key| table.find(key, PLUS, false).0.is_some())
     }
     respawn_over_a_pair(Ops { take, ..SHIPPED }, Shared::touch).breaks("not the newer incarnation alone");
@@ -859,7 +861,7 @@ fn a_spawn_that_does_not_see_its_predecessor_being_changed_leaves_the_older_reco
 
 #[test]
 fn a_spawn_that_looks_for_its_predecessor_in_two_passes_leaves_the_older_record() {
-    fn take(table: &Table<'_>, key: Key, sign: Sign) -> Taken {
+    fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         take_unless(table, key, sign, |table, key| {
             let stands = |state| {
                 let of_key = |word: &AtomicU64| {
@@ -875,13 +877,13 @@ fn a_spawn_that_looks_for_its_predecessor_in_two_passes_leaves_the_older_record(
 }
 
 /// [`Table::take`] of one try, with another condition for leaving a stop where it is.
-fn take_unless(table: &Table<'_>, key: Key, sign: Sign, unless: fn(&Table<'_>, Key) -> bool) -> Taken {
+fn take_unless(table: &Table<'_>, key: Key, sign: Sign, unless: fn(&Table<'_>, Key) -> bool) -> TakeOutcome {
     let Some((index, control, stamp)) = table.find(key, state_of(sign), false).0 else {
-        return Taken::Nothing;
+        return TakeOutcome::Nothing;
     };
     let left = sign == Sign::Minus && unless(table, key);
     let taken = !left && table.swap(index, control, control.with_state(FREE));
-    if taken { Taken::Entry { stamp } } else { Taken::Nothing }
+    if taken { TakeOutcome::Entry { stamp } } else { TakeOutcome::Nothing }
 }
 
 #[test]
@@ -914,7 +916,7 @@ fn settling_that_takes_the_spawn_first_loses_it() {
     fn settle(table: &Table<'_>) -> Settled {
         for word in table.control {
             let control = Control(word.load(Ordering::Acquire));
-            if control.state() == MINUS && table.take(A, Sign::Plus) != Taken::Nothing {
+            if control.state() == MINUS && table.take(A, Sign::Plus) != TakeOutcome::Nothing {
                 word.store(control.with_state(FREE).0, Ordering::Release);
             }
         }

@@ -296,7 +296,7 @@ pub fn event(input: &[u8]) {
     assert!(part.part < part.parts);
     assert!(TelemetryEvent::ALL_TOPICS.contains(&part.event.topic()));
     let mut joined = part.clone();
-    let next = atomscope_layout::event::Part { part: part.part.saturating_add(1), ..part };
+    let next = atomscope_layout::event::EventPart { part: part.part.saturating_add(1), ..part };
     if joined.goes_on_with(&next) {
         joined.join(next);
         assert!(joined.part < joined.parts);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atomscope::attach::Glance;
+use atomscope::attach::RegionSummary;
 use atomscope::liveness::Liveness;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
@@ -78,8 +78,8 @@ pub struct Message {
 /// What is kept of a node while another one is looked at.
 #[derive(Debug)]
 struct Kept {
-    glance: Glance,
-    successor: Option<Glance>,
+    glance: RegionSummary,
+    successor: Option<RegionSummary>,
     newest: Arc<Tick>,
     history: History,
     points: Points,
@@ -106,7 +106,7 @@ pub struct App {
     pub notes_of_nodes: Vec<String>,
     /// Whether a node is looked at, and not only the list of nodes.
     pub is_watching: bool,
-    glance: Option<Glance>,
+    glance: Option<RegionSummary>,
     /// Whether it had ended when it was looked at last, so that nothing but what is kept of it is shown.
     is_kept: bool,
     /// The node that was looked at before it.
@@ -116,7 +116,7 @@ pub struct App {
     number: u64,
     /// Why there are no more looks.
     pub lost: Option<String>,
-    pub successor: Option<Glance>,
+    pub successor: Option<RegionSummary>,
     pub view: View,
     /// Where one begins with a node.
     home: View,
@@ -147,7 +147,7 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(view: View, interval: Duration, history_bytes: usize, node: Option<&Glance>) -> Self {
+    pub fn new(view: View, interval: Duration, history_bytes: usize, node: Option<&RegionSummary>) -> Self {
         let is_watching = node.is_some();
         let home = if view == View::Nodes { View::Overview } else { view };
         Self {
@@ -301,7 +301,7 @@ impl App {
     }
 
     /// Looks at another node. Of the one before, its past is kept; of two before, nothing.
-    fn watch(&mut self, glance: Glance) -> Do {
+    fn watch(&mut self, glance: RegionSummary) -> Do {
         let again = self.kept.take().filter(|kept| kept.glance.is_of_same_node(&glance));
         let history = std::mem::replace(&mut self.history, History::new(self.history_bytes));
         let (points, events) = (std::mem::take(&mut self.points), std::mem::take(&mut self.events));
@@ -678,7 +678,7 @@ impl App {
     }
 
     /// The node that is looked at.
-    fn watched(&self) -> Option<&Glance> {
+    fn watched(&self) -> Option<&RegionSummary> {
         self.glance.as_ref().filter(|_| self.is_watching)
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{AttachError, Glance, Region};
+use atomscope::attach::{AttachError, Region, RegionSummary};
 use atomscope::find::Who;
 use atomscope::liveness::{Verdict, Wedge};
 use atomscope::raw::RawDump;
@@ -50,7 +50,7 @@ const READ_AHEAD_FROM: f64 = 0.25;
 #[derive(Debug)]
 pub enum Order {
     /// Look at this node from now on, or at none. The number is that of what is told of it.
-    Watch(u64, Option<Box<Glance>>),
+    Watch(u64, Option<Box<RegionSummary>>),
     /// Look that often.
     Every(Duration),
     /// Look at once.
@@ -77,7 +77,7 @@ pub enum News {
     /// The nodes of this machine, and what is said of those that are not listed; or why they are not known.
     Nodes(Result<(Vec<PsRow>, Vec<String>), String>),
     /// A node of the same name that was made later than the one of this number, which has ended.
-    Successor(u64, Box<Glance>),
+    Successor(u64, Box<RegionSummary>),
     /// What was written, or why not.
     Saved(Result<String, String>),
 }
@@ -236,7 +236,7 @@ pub struct Watched {
 
 impl Watched {
     /// Attaches to it.
-    pub fn open(glance: &Glance, place: &Place) -> Result<Self, AttachError> {
+    pub fn open(glance: &RegionSummary, place: &Place) -> Result<Self, AttachError> {
         Self::of(glance.open(place.max_size)?)
     }
 
@@ -475,7 +475,7 @@ pub struct Collector {
 #[derive(Debug)]
 struct Target {
     number: u64,
-    glance: Glance,
+    glance: RegionSummary,
     watched: Option<Watched>,
 }
 
@@ -484,7 +484,7 @@ struct Gone;
 
 impl Collector {
     /// Collects until nobody gives orders, or listens, any more. The first node has the number 0.
-    pub fn run(self, first: Option<Glance>) {
+    pub fn run(self, first: Option<RegionSummary>) {
         let _ = self.go_on(first.map(|glance| Target { number: 0, glance, watched: None }));
     }
 

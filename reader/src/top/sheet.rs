@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use atomscope::attach::Glance;
+use atomscope::attach::RegionSummary;
 use atomscope::query::{Datum, Field, Kind, Query, Row};
 use atomscope::snapshot::Snapshot;
 use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
@@ -91,7 +91,7 @@ pub struct Source<'a> {
     pub until: Option<Moment>,
     pub nodes: &'a [PsRow],
     /// The one of them that is looked at.
-    pub watched: Option<&'a Glance>,
+    pub watched: Option<&'a RegionSummary>,
 }
 
 impl<'a> Source<'a> {

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use atomscope::attach::{Glance, MAX_BYTES, Region};
+use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
@@ -103,7 +103,7 @@ impl Screen {
     fn new() -> Self {
         let files = Files::new();
         let path = files.save("first", &Node::new("first").bytes());
-        let glance = Glance::take(&path, None, MAX_BYTES).unwrap();
+        let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
         Self { app, files, watched: None, start: Instant::now(), looks: 0, ascii: false }
     }
@@ -1083,7 +1083,7 @@ mod keys {
         let path = save("shop", "atomscope-0-4711-0123456789abcdef");
         save("zoo", "atomscope-0-4712-0123456789abcdef");
         let place = Place { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
-        let glance = Glance::take(&path, None, MAX_BYTES).unwrap();
+        let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
         let mut screen = Screen { app, ..Screen::new() };
         screen.look(&shop(), LIVE);
@@ -1112,7 +1112,7 @@ mod keys {
         let events = screen.app.events.iter().count();
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &Node::new("next").bytes());
-        screen.app.hear(News::Successor(0, Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())));
+        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
         assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(1, Some(_)))]));
         assert!(screen.app.tick().is_none() && screen.app.history.extent().0 == 0);
         // Nothing comes of a node that has ended: it is not looked at again.
@@ -1131,7 +1131,7 @@ mod keys {
         let files = Files::new();
         let glance = |name: &str, file: &str| {
             let path = files.save(file, &Node::new(name).bytes());
-            Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())
+            Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())
         };
         screen.press("2G⏎");
         screen.app.hear(News::Successor(0, glance("next", "atomscope-0-4712-0123456789abcdef")));
@@ -1310,7 +1310,7 @@ mod keys {
         assert!(screen.press("s").is_empty());
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &shop().bytes());
-        screen.app.hear(News::Successor(0, Box::new(Glance::take(&path, None, MAX_BYTES).unwrap())));
+        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
         let text = screen.text(200, 20);
         assert!(text.contains("s goes to its successor, pid 4711"), "{text}");
         let to_do = screen.press("s");

@@ -31,7 +31,7 @@ pub struct Class {
 
 /// The live actors, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct ClassCounts {
     /// How many there are, and how sure that is.
     pub tally: Tally,
     /// Their types: those with most messages waiting first, then those of most actors.
@@ -46,7 +46,7 @@ impl RegionReader<'_> {
     ///
     /// No text of a record is read but its type's: one whose path is damaged is counted here, and unreadable in an
     /// [`ActorList`]. An actor that is replaced during the pass may count twice.
-    pub fn census(&self) -> Census {
+    pub fn census(&self) -> ClassCounts {
         let table = actor_table(self);
         let (mut counting, pass) = steadily(self, || {
             let spilled = spilled(&table);
@@ -84,7 +84,7 @@ impl RegionReader<'_> {
         });
         let listed = classes.iter().map(|class| class.actors).sum();
         let tally = Tally { listed, unreadable, ..kept.tally() };
-        Census { tally, classes, mark: names.marked(mark) }
+        ClassCounts { tally, classes, mark: names.marked(mark) }
     }
 }
 
