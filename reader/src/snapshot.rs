@@ -10,7 +10,6 @@ use atomscope_layout::decode::{
     ActorList, ActorTotals, Beat, Class, DeadLetters, Identity, Moment, RegionReader, Tally, rfc3339,
 };
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
-use serde::Serialize;
 
 use crate::attach::{AttachError, Region};
 use crate::liveness::{Evidence, Liveness, Note, STALE, Verdict};

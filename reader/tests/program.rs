@@ -939,7 +939,7 @@ mod hostile {
 
     #[test]
     fn a_file_that_is_cut_while_it_is_mapped_makes_what_was_read_of_it_not_count() {
-        atomscope::attach::guard_mappings();
+        atomscope::system::guard_mappings();
         let place = Place::new();
         let lock = shop().live(&place);
         let region = Region::open(&lock.path, None, MAX_BYTES).unwrap();

@@ -16,7 +16,7 @@ The states:
   starting   no actor system is installed yet
   live       all is well
   wedged     the process exists but does not get on: it is stopped, or the probe's thread or
-         the async runtime has not beaten for 3 seconds
+             the async runtime has not beaten for 3 seconds
   stopping   the application said that it stops
   closed     it ended in good order
   crashed    it ended without saying so; what it left can still be looked at

@@ -16,6 +16,7 @@ pub mod history;
 pub mod keys;
 pub mod sheet;
 pub mod terminal;
+pub mod tick;
 pub mod view;
 
 #[cfg(test)]
@@ -38,9 +39,10 @@ use clap::Args;
 use crossterm::event::{self, Event as Input, KeyEventKind};
 
 use self::app::{App, Do};
-use self::collect::{Collector, News, Order};
+use self::collect::Collector;
 use self::draw::{Theme, draw, grows_older};
 use self::terminal::Taken;
+use self::tick::{News, Order};
 use self::view::View;
 use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, is_stopped};

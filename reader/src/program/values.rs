@@ -56,3 +56,53 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
     number.ok_or_else(|| "a number of bytes is wanted, such as 4294967296 or 4G".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use atomscope::attach::MAX_BYTES;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_numbers_with_a_binary_unit_and_the_default_is_the_librarys() {
+        assert_eq!(parse_size("4G"), Ok(MAX_BYTES));
+        assert_eq!(parse_size("10k"), Ok(10 << 10));
+        assert_eq!(parse_size("7"), Ok(7));
+        for bad in ["", "G", "-1", "1.5G", "99999999T", "4é"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_whole_numbers_with_a_unit_or_seconds() {
+        assert_eq!(parse_interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_interval("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_interval("5m"), Ok(Duration::from_secs(300)));
+        for bad in [
+            "",
+            "s",
+            "0s",
+            "0",
+            "1.5s",
+            "1.5",
+            "5h",
+            "-1s",
+            " 1s",
+            "99999999999m",
+            "99999999999999999999s",
+            "99999999999999999999",
+            "86401",
+        ] {
+            assert!(parse_interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_begin_with_is_a_date_or_an_age() {
+        assert_eq!(parse_since("2h"), Ok(Since::Ago(Duration::from_secs(7200))));
+        assert_eq!(parse_since("1970-01-01T00:00:01+00:00"), Ok(Since::At(1_000_000_000)));
+        for bad in ["", "yesterday", "2030-01-31", "5", "99999999999999999999d"] {
+            assert!(parse_since(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -13,10 +13,10 @@ use atomscope_layout::table::Key;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::collect::{EventRow, News, Order, Tick};
 use super::history::{EventLog, History, Points};
 use super::keys::{self, Action};
 use super::sheet::{Asked, Baseline, Fold, Ident, Mode, OWN_ORDER, Rows, Sheet, Sort, Source, sheet};
+use super::tick::{EventRow, News, Order, Tick};
 use super::view::View;
 use atomscope::report::human::duration;
 use atomscope::report::nodes::NodeRow;

@@ -15,9 +15,9 @@ use tui_input::Input;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::app::{App, Over, Prompt};
-use super::collect::{Point, Tick};
 use super::keys::KEYS;
 use super::sheet::{Mode, OWN_ORDER, Sort, detail};
+use super::tick::{Point, Tick};
 use super::view::View;
 use crate::program::ascii;
 use crate::program::help::FILTER_HELP;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::collect::{EventRow, Point, Tick};
+use super::tick::{EventRow, Point, Tick};
 
 /// Ticks older than this are forgotten, however much room there is.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);

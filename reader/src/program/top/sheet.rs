@@ -14,8 +14,8 @@ use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
-use super::collect::{self, EventRow, LISTED_ALWAYS, Tick};
 use super::history::EventLog;
+use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, Tick};
 use super::view::View;
 use atomscope::report::actors::{Listed, show_above};
 use atomscope::report::human::{self, bytes, count, duration};
@@ -518,7 +518,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
 }
 
 /// The place of each actor in an order, what is unknown last; `None` where it is the order that the list has.
-fn ranks(listed: &collect::Listed, sort: Sort) -> Option<Vec<(bool, u64)>> {
+fn ranks(listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
     let all = listed.tree.actors();
     let count = all.len() as u64;
     let of_texts = |text: &dyn Fn(Actor<'_>) -> Option<String>| -> Vec<Option<u64>> {
@@ -547,7 +547,7 @@ fn ranks(listed: &collect::Listed, sort: Sort) -> Option<Vec<(bool, u64)>> {
 
 /// All that is to be seen of a tree, from top to bottom.
 fn tree(
-    listed: &collect::Listed,
+    listed: &ActorListing,
     folded: &HashSet<Key>,
     shown: Option<&[bool]>,
     ranks: Option<&[(bool, u64)]>,

@@ -30,13 +30,14 @@ use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};
 use super::app::{App, Do, Prompt};
-use super::collect::{EventRow, LISTED_ALWAYS, News, Order, Watched};
+use super::collect::Watched;
 use super::draw::{Theme, draw};
 use super::history::History;
 use super::keys::KEYS;
 use super::sheet::Mode;
+use super::tick::{EventRow, LISTED_ALWAYS, News, Order};
 use super::view::View;
-use crate::program::target::SearchArgs;
+use crate::program::target::{SearchArgs, search};
 use atomscope::report::list::Value;
 use atomscope::report::nodes::nodes;
 
@@ -519,8 +520,8 @@ mod screens {
         let files = Files::new();
         files.save("atomscope-0-4711-0123456789abcdef", &shop().bytes());
         files.save("atomscope-0-4712-0123456789abcdef", b"not a region, by far");
-        let place = Place { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
-        let (mut rows, _) = commands::nodes(&place).unwrap();
+        let place = SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let (mut rows, _) = nodes(&search(&place), place.region.as_deref()).unwrap();
         let dir = files.0.path().to_string_lossy().into_owned();
         for row in &mut rows {
             (row.age_s, row.beat_age_s) = (row.age_s.map(|_| 60.0), row.beat_age_s.map(|_| 0.1));
@@ -957,9 +958,9 @@ mod keys {
     fn the_node_that_is_looked_at_is_not_begun_anew() {
         let mut screen = live_shop();
         let path = screen.files.0.path().join("first");
-        let place = Place { region: Some(path), dir: None, max_size: MAX_BYTES };
+        let place = SearchArgs { region: Some(path), dir: None, max_size: MAX_BYTES };
         screen.press("N");
-        screen.app.hear(News::Nodes(Ok(commands::nodes(&place).unwrap())));
+        screen.app.hear(News::Nodes(Ok(nodes(&search(&place), place.region.as_deref()).unwrap())));
         screen.app.refresh();
         let to_do = screen.press("⏎");
         assert!(matches!(to_do[..], [Do::Order(Order::Nodes(false))]), "{to_do:?}");
@@ -1082,14 +1083,14 @@ mod keys {
         let save = |name: &str, file: &str| files.save(file, &Node::new(name).bytes());
         let path = save("shop", "atomscope-0-4711-0123456789abcdef");
         save("zoo", "atomscope-0-4712-0123456789abcdef");
-        let place = Place { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let place = SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
         let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
         let mut screen = Screen { app, ..Screen::new() };
         screen.look(&shop(), LIVE);
         screen.press("7N");
         let selected = |screen: &mut Screen| {
-            screen.app.hear(News::Nodes(Ok(commands::nodes(&place).unwrap())));
+            screen.app.hear(News::Nodes(Ok(nodes(&search(&place), place.region.as_deref()).unwrap())));
             screen.app.refresh();
             screen.text(160, 20).lines().find(|line| line.contains("looked at here")).map(str::to_owned)
         };

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::collect::Tick;
+use super::tick::Tick;
 use atomscope::report::subsystems::Part;
 
 /// What the screen shows.
