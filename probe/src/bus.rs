@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 #[cfg(feature = "atomr")]
 use crate::exporters::Exporter;
-use crate::region::{Core, Region};
+use crate::region::{Region, RegionWriter};
 #[cfg(feature = "atomr")]
 use crate::wake::Waiter;
 
@@ -66,8 +66,8 @@ impl TelemetryBus {
         Self::of(self.shared.region.not_held())
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.shared.region.core
+    pub(crate) fn writer(&self) -> &Arc<RegionWriter> {
+        &self.shared.region.writer
     }
 
     /// Publishes an event. No lock, no allocation of its own, no system call; nobody is waited for or woken. Texts longer
@@ -80,21 +80,21 @@ impl TelemetryBus {
     /// bus.publish(TelemetryEvent::DDataUpdated { key: "cart".into() });
     /// ```
     pub fn publish(&self, mut event: TelemetryEvent) {
-        let core = self.core();
-        if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, core.previews) {
+        let writer = self.writer();
+        if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, writer.previews) {
             letter.message_preview.clear();
         }
-        let stamp = core.stamp(0);
+        let stamp = writer.stamp(0);
         if let Some(plain) = event::Plain::of(&event) {
-            return core.publish_with(|room| plain.store(stamp, room));
+            return writer.publish_with(|room| plain.store(stamp, room));
         }
-        let lane = core.own_event_lane();
+        let lane = writer.own_event_lane();
         let publish = |record: &EventRecord| {
-            core.publish_in(lane, |room| atomscope_layout::words::store(room, record.words()))
+            writer.publish_in(lane, |room| atomscope_layout::words::store(room, record.words()))
         };
-        let cut = event::encode(&event, stamp, |name| core.intern(name), publish);
+        let cut = event::encode(&event, stamp, |name| writer.intern(name), publish);
         if cut {
-            core.count_cut_text();
+            writer.count_cut_text();
         }
     }
 }
@@ -102,8 +102,8 @@ impl TelemetryBus {
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "what observes atomr tells of it"))]
 impl TelemetryBus {
     /// Publishes an event of these numbers and texts, without making it up first.
-    pub(crate) fn tell(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
-        self.core().tell(kind, numbers, texts);
+    pub(crate) fn publish_texts(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
+        self.writer().publish_texts(kind, numbers, texts);
     }
 }
 
@@ -115,7 +115,7 @@ impl TelemetryBus {
     }
 
     fn receiver(&self, counted: Option<Counted>) -> Receiver {
-        Receiver::from_now(self.core().clone(), Arc::downgrade(&self.shared), counted)
+        Receiver::from_now(self.writer().clone(), Arc::downgrade(&self.shared), counted)
     }
 
     /// A receiver of what is published of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. What it misses is
@@ -173,7 +173,7 @@ impl TelemetryBus {
 #[cfg(feature = "atomr")]
 #[derive(Debug)]
 pub struct Receiver {
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     bus: Weak<Shared>,
     follower: Follower,
     ready: VecDeque<TelemetryEvent>,
@@ -250,12 +250,12 @@ impl Receiver {
     /// Another receiver of the same bus, from now on.
     pub fn resubscribe(&self) -> Self {
         let counted = self.counted.as_ref().map(|counted| Counted::new(&counted.0));
-        Self::from_now(self.core.clone(), self.bus.clone(), counted)
+        Self::from_now(self.writer.clone(), self.bus.clone(), counted)
     }
 
-    fn from_now(core: Arc<Core>, bus: Weak<Shared>, counted: Option<Counted>) -> Self {
-        let follower = core.reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default();
-        Self { core, bus, follower, ready: VecDeque::new(), waiter: None, seen: 0, counted }
+    fn from_now(writer: Arc<RegionWriter>, bus: Weak<Shared>, counted: Option<Counted>) -> Self {
+        let follower = writer.reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default();
+        Self { writer, bus, follower, ready: VecDeque::new(), waiter: None, seen: 0, counted }
     }
 
     fn next(&mut self) -> Result<TelemetryEvent, TryRecvError> {
@@ -264,12 +264,12 @@ impl Receiver {
         }
         // Asked before looking: what the last handle published before it went is seen.
         let closed = self.bus.strong_count() == 0;
-        let heads = heads(&self.core);
+        let heads = heads(&self.writer);
         if heads == self.seen && !closed && !self.follower.holds_back() && !self.follower.waits() {
             return Err(TryRecvError::Empty);
         }
         self.seen = heads;
-        let Some(reader) = self.core.reader() else { return Err(TryRecvError::Closed) };
+        let Some(reader) = self.writer.reader() else { return Err(TryRecvError::Closed) };
         let Look { events, losses } = if closed {
             self.follower.last_look(&reader)
         } else {
@@ -298,15 +298,15 @@ impl Receiver {
 
     /// What the waking thread asks: the heads, or nothing if the bus is gone.
     fn watch(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
-        let (core, bus) = (self.core.clone(), self.bus.clone());
-        move || (bus.strong_count() > 0).then(|| heads(&core))
+        let (writer, bus) = (self.writer.clone(), self.bus.clone());
+        move || (bus.strong_count() > 0).then(|| heads(&writer))
     }
 }
 
 /// Something that changes whenever anything is published.
 #[cfg(feature = "atomr")]
-fn heads(core: &Core) -> u64 {
-    core.reader().map_or(0, |reader| {
+fn heads(writer: &RegionWriter) -> u64 {
+    writer.reader().map_or(0, |reader| {
         (0..reader.event_lanes()).fold(0, |sum: u64, lane| sum.wrapping_add(reader.event_lane(lane).head()))
     })
 }
@@ -320,13 +320,13 @@ mod tests {
         let bus = TelemetryBus::new(64);
         let mut receiver = bus.subscribe();
         // Another thread has drawn its ticket in the shared lane, and lost its processor.
-        let ring = bus.core().event_lane(0);
+        let ring = bus.writer().event_lane(0);
         let ticket = ring.ticket();
         let waiting = tokio::spawn(async move { receiver.recv().await });
         tokio::task::yield_now().await;
         std::thread::sleep(std::time::Duration::from_millis(10));
         let record = EventRecord { stamp: 1, ..EventRecord::new(EventKind::StreamsGraphFinished) };
-        let _ = bus.core().event_lane(0).write(ticket, record.words());
+        let _ = bus.writer().event_lane(0).write(ticket, record.words());
         assert_eq!(waiting.await.unwrap(), Ok(TelemetryEvent::StreamsGraphFinished { id: 0 }));
     }
 }

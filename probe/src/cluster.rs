@@ -67,14 +67,14 @@ impl ClusterProbe {
     pub fn update(&self, next: ClusterStateInfo) {
         let mut state = self.state();
         if *state == next {
-            self.region.core.attached(Attachment::ClusterState);
+            self.region.writer.attached(Attachment::ClusterState);
             return;
         }
         let before = std::mem::replace(&mut *state, next);
         self.write(&state);
-        self.region.core.attached(Attachment::ClusterState);
+        self.region.writer.attached(Attachment::ClusterState);
         if let Some(diff) = difference(&before, &state) {
-            self.region.core.count(Builtin::ClusterChanges, 1);
+            self.region.writer.count(Builtin::ClusterChanges, 1);
             self.bus.publish(TelemetryEvent::ClusterChanged(diff));
         }
     }
@@ -85,7 +85,7 @@ impl ClusterProbe {
 
     /// Whoever writes holds the state, so that what is written last is what was told last.
     fn write(&self, state: &ClusterStateInfo) {
-        self.region.core.write_document(CLUSTER_DOCUMENT, |rows| write(state, rows));
+        self.region.writer.write_document(CLUSTER_DOCUMENT, |rows| write(state, rows));
     }
 
     /// The state as it was told last, whole. Allocates.

@@ -8,7 +8,7 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, node_metric};
 use atomscope_layout::metrics::Builtin;
 
-use crate::region::{Core, Region};
+use crate::region::{Region, RegionWriter};
 
 /// Metrics of the cluster's nodes. Each node has three: `cpu_load`, `memory_used` and `memory_max`, in the units in which
 /// it was sampled.
@@ -40,39 +40,39 @@ impl ClusterMetricsProbe {
 
     /// Notes a sample. One that was noted already is not counted again. Takes a lock, and allocates: samples are rare.
     pub fn record(&self, sample: &NodeMetrics) {
-        self.region.core.attached(Attachment::NodeMetrics);
-        self.noting.note(&self.region.core, sample);
+        self.region.writer.attached(Attachment::NodeMetrics);
+        self.noting.note(&self.region.writer, sample);
     }
 
     /// Has what was gathered asked for at each round of the poller, until nobody else holds it. A sample that is replaced
     /// by the next one between two rounds is not seen.
     pub fn attach(self: &Arc<Self>, metrics: &Arc<ClusterMetrics>) {
         let (held, noting, metrics) = (Arc::downgrade(self), self.noting.clone(), Arc::downgrade(metrics));
-        let poll = move |core: &Core| {
+        let poll = move |writer: &RegionWriter| {
             let Some(metrics) = metrics.upgrade().filter(|_| held.strong_count() > 0) else { return false };
-            metrics.snapshot().iter().for_each(|sample| noting.note(core, sample));
-            core.attached(Attachment::NodeMetrics);
+            metrics.snapshot().iter().for_each(|sample| noting.note(writer, sample));
+            writer.attached(Attachment::NodeMetrics);
             true
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::poller::poll(&self.region.writer, Box::new(poll));
     }
 
     /// A transport that notes what is sent through it: samples of this node, which need not be among those gathered here.
     pub fn wrap_transport<T: MetricsTransport>(&self, inner: T) -> ProbedMetricsTransport<T> {
-        self.region.core.attached(Attachment::NodeMetrics);
-        ProbedMetricsTransport { inner, core: self.region.core.clone(), noting: self.noting.clone() }
+        self.region.writer.attached(Attachment::NodeMetrics);
+        ProbedMetricsTransport { inner, writer: self.region.writer.clone(), noting: self.noting.clone() }
     }
 }
 
 impl Noting {
-    fn note(&self, core: &Core, sample: &NodeMetrics) {
+    fn note(&self, writer: &RegionWriter, sample: &NodeMetrics) {
         let NodeMetrics { address, timestamp, cpu_load, memory_used, memory_max } = sample;
         let names = ["cpu_load", "memory_used", "memory_max"].map(|metric| format!("{address} {metric}"));
         let values = [*cpu_load, *memory_used as f64, *memory_max as f64];
         let _one_at_a_time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = false;
         for (name, value) in names.iter().zip(values) {
-            let noted = core.with_instance(Domain::NodeMetric, None, name, |numbers| {
+            let noted = writer.with_instance(Domain::NodeMetric, None, name, |numbers| {
                 let put = |field: usize, value| numbers[field].swap(value, Ordering::Relaxed) == value;
                 let is_same =
                     put(node_metric::TIMESTAMP, *timestamp) & put(node_metric::VALUE, value.to_bits());
@@ -83,9 +83,9 @@ impl Noting {
         if !new {
             return;
         }
-        core.count(Builtin::NodeMetricSamples, 1);
+        writer.count(Builtin::NodeMetricSamples, 1);
         for name in names {
-            core.with_known(core.instance_key(Domain::NodeMetric, None, &name), |numbers| {
+            writer.with_known(writer.instance_key(Domain::NodeMetric, None, &name), |numbers| {
                 numbers[node_metric::SAMPLES].fetch_add(1, Ordering::Relaxed);
             });
         }
@@ -96,16 +96,16 @@ impl Noting {
 #[derive(Debug)]
 pub struct ProbedMetricsTransport<T> {
     inner: T,
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     noting: Arc<Noting>,
 }
 
 impl<T: MetricsTransport> MetricsTransport for ProbedMetricsTransport<T> {
     fn send(&self, target_node: &str, pdu: MetricsPdu) {
         match &pdu {
-            MetricsPdu::Push(sample) => self.noting.note(&self.core, sample),
+            MetricsPdu::Push(sample) => self.noting.note(&self.writer, sample),
             MetricsPdu::PushBatch(samples) => {
-                samples.iter().for_each(|sample| self.noting.note(&self.core, sample));
+                samples.iter().for_each(|sample| self.noting.note(&self.writer, sample));
             }
             _ => {}
         }

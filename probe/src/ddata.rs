@@ -15,9 +15,9 @@ use atomscope_layout::metrics::Builtin;
 
 use crate::bus::TelemetryBus;
 use crate::dto::DDataSnapshot;
-#[cfg(feature = "ddata")]
-use crate::region::Core;
 use crate::region::Region;
+#[cfg(feature = "ddata")]
+use crate::region::RegionWriter;
 
 /// Keys of the distributed data, and their updates.
 #[derive(Debug)]
@@ -44,47 +44,47 @@ impl DDataProbe {
 
     /// Notes an update. No allocation, no system call; a key that was not known takes a lock for a moment.
     pub fn record_update(&self, key: &str) {
-        self.region.core.attached(Attachment::UpdateCalls);
+        self.region.writer.attached(Attachment::UpdateCalls);
         self.updated(key);
     }
 
     fn updated(&self, key: &str) {
-        let core = &self.region.core;
-        core.count(Builtin::DDataUpdates, 1);
-        core.with_instance(Domain::Key, None, key, |numbers| {
+        let writer = &self.region.writer;
+        writer.count(Builtin::DDataUpdates, 1);
+        writer.with_instance(Domain::Key, None, key, |numbers| {
             numbers[key::UPDATES].fetch_add(1, Ordering::Relaxed);
         });
-        self.bus.tell(EventKind::DDataUpdated, [0; 2], &[key]);
+        self.bus.publish_texts(EventKind::DDataUpdated, [0; 2], &[key]);
     }
 
     /// Notes a deletion, which counts whether or not the key is listed.
     pub fn record_delete(&self, key: &str) {
-        self.region.core.attached(Attachment::DeleteCalls);
+        self.region.writer.attached(Attachment::DeleteCalls);
         self.deleted(key);
     }
 
     fn deleted(&self, key: &str) {
-        let core = &self.region.core;
+        let writer = &self.region.writer;
         // The key may have found no room, or a poll may have seen before this that it is gone.
-        core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {});
-        core.count(Builtin::DDataDeletes, 1);
+        writer.remove_instance(Domain::Key, writer.instance_key(Domain::Key, None, key), |_| {});
+        writer.count(Builtin::DDataDeletes, 1);
     }
 
     /// Brings the keys up to what a replicator has: those that it has not are forgotten.
     #[cfg(feature = "ddata")]
     pub fn refresh_from(&self, replicator: &Replicator) {
-        let core = &self.region.core;
+        let writer = &self.region.writer;
         // What is listed is looked at first: a key that comes after that is not taken for one that is gone.
-        let mut gone = core.instance_keys(Domain::Key);
+        let mut gone = writer.instance_keys(Domain::Key);
         let fresh = replicator.keys();
         for key in &fresh {
-            gone.remove(&core.instance_key(Domain::Key, None, key));
+            gone.remove(&writer.instance_key(Domain::Key, None, key));
         }
         for key in gone {
-            core.remove_instance(Domain::Key, key, |_| {});
+            writer.remove_instance(Domain::Key, key, |_| {});
         }
         for key in &fresh {
-            core.with_instance(Domain::Key, None, key, |_| {});
+            writer.with_instance(Domain::Key, None, key, |_| {});
         }
     }
 
@@ -103,21 +103,21 @@ impl DDataProbe {
     #[cfg(feature = "ddata")]
     pub fn attach(self: &Arc<Self>, replicator: &Arc<Replicator>) {
         let (held, probe, replicator) = (Arc::downgrade(self), self.not_held(), Arc::downgrade(replicator));
-        let poll = move |core: &Core| {
+        let poll = move |writer: &RegionWriter| {
             let Some(replicator) = replicator.upgrade().filter(|_| held.strong_count() > 0) else {
                 return false;
             };
             probe.refresh_from(&replicator);
             for key in replicator.keys() {
                 let subscribers = replicator.subscriber_count(&key) as u64;
-                core.with_known(core.instance_key(Domain::Key, None, &key), |numbers| {
+                writer.with_known(writer.instance_key(Domain::Key, None, &key), |numbers| {
                     numbers[key::SUBSCRIBERS].store(subscribers, Ordering::Relaxed);
                 });
             }
-            core.attached(Attachment::Replicator);
+            writer.attached(Attachment::Replicator);
             true
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::poller::poll(&self.region.writer, Box::new(poll));
     }
 
     /// A durable store that notes every update and deletion on its way to `inner`; for
@@ -137,18 +137,18 @@ impl DDataProbe {
     /// ```
     #[cfg(feature = "ddata")]
     pub fn wrap_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
-        self.region.core.attached(Attachment::DDataStore);
+        self.region.writer.attached(Attachment::DDataStore);
         Arc::new(WatchedStore { inner, probe: self.not_held() })
     }
 
     /// How many keys are listed.
     pub fn key_count(&self) -> usize {
-        self.region.core.instance_count(Domain::Key)
+        self.region.writer.instance_count(Domain::Key)
     }
 
     /// All keys that are listed, in order, and how many updates there were. Allocates.
     pub fn snapshot(&self) -> DDataSnapshot {
-        self.region.core.reader().map(|reader| reader.ddata(&reader.instances())).unwrap_or_default()
+        self.region.writer.reader().map(|reader| reader.ddata(&reader.instances())).unwrap_or_default()
     }
 }
 

@@ -99,7 +99,7 @@ impl TelemetryExtension {
     /// # Ok::<(), atomscope_probe::CreateError>(())
     /// ```
     pub fn with_region(region: Region) -> Arc<Self> {
-        let node = region.core.reader().map(|reader| reader.identity().node).unwrap_or_default();
+        let node = region.writer.reader().map(|reader| reader.identity().node).unwrap_or_default();
         Self::over(node, region)
     }
 
@@ -159,7 +159,7 @@ impl TelemetryExtension {
             ));
             return self;
         }
-        runtime::start_beat(&self.region.core);
+        runtime::start_beat(&self.region.writer);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.watch_runtime(&runtime);
         }
@@ -184,7 +184,7 @@ impl TelemetryExtension {
     /// ```
     pub fn watch_runtime(&self, runtime: &tokio::runtime::Handle) {
         if !self.watches_runtime.swap(true, Ordering::Relaxed) {
-            runtime::watch(&self.region.core, runtime.clone());
+            runtime::watch(&self.region.writer, runtime.clone());
         }
     }
 
@@ -226,7 +226,7 @@ impl TelemetryExtension {
     /// Everything that is told of the node, read in-process. Allocates.
     pub fn snapshot(&self) -> NodeSnapshot {
         let generated_at = rfc3339(i128::from(clock::unix_ns()));
-        let reader = self.region.core.reader();
+        let reader = self.region.writer.reader();
         let letters = reader.map(|reader| reader.dead_letters(SNAPSHOT_DEAD_LETTERS)).unwrap_or_default();
         let subsystems = reader.map(|reader| reader.subsystems()).unwrap_or_default();
         NodeSnapshot::of(self.node.clone(), generated_at, self.actors.snapshot(), letters, subsystems)

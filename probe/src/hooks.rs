@@ -18,7 +18,7 @@ use atomscope_layout::region::Condition;
 use crate::actor_registry::installing;
 use crate::per_process::PerProcess;
 use crate::poller;
-use crate::region::{Core, Region, warn};
+use crate::region::{Region, RegionWriter, warn};
 
 /// What a system's extensions hold of us, and nobody else: all extensions that are installed on the system share it.
 struct Here(Arc<()>);
@@ -44,15 +44,15 @@ struct Watch {
 
 impl Watch {
     /// Says in the region what is known now; false once the system is gone, after which nothing changes any more.
-    fn tell(&self, core: &Core) -> bool {
+    fn raise_conditions(&self, writer: &RegionWriter) -> bool {
         let is_there = self.system.strong_count() > 0;
         if is_there {
             let dropped = self.dropped.load(Ordering::Relaxed);
             let hooks = [Condition::SpawnHookReplaced, Condition::DeadLetterHookReplaced];
             let of_dropped = hooks.into_iter().filter(|hook| dropped & hook.bit() != 0);
-            of_dropped.for_each(|hook| core.header().raise(hook));
+            of_dropped.for_each(|hook| writer.header().raise(hook));
         } else {
-            core.header().raise(Condition::SystemDropped);
+            writer.header().raise(Condition::SystemDropped);
         }
         is_there
     }
@@ -86,7 +86,7 @@ impl<A> Drop for Hook<A> {
     /// Whoever sets another observer has the system's lock now: nothing is asked of the system, nor is anybody warned here.
     fn drop(&mut self) {
         self.watch.dropped.fetch_or(self.on_drop.bit(), Ordering::Relaxed);
-        self.watch.tell(&self.region.core);
+        self.watch.raise_conditions(&self.region.writer);
     }
 }
 
@@ -101,15 +101,15 @@ pub(crate) fn install(
     let (of_spawns, on_drop) = (watch.clone(), Condition::SpawnHookReplaced);
     let region_of = || region.clone();
     let spawns = Hook { told: spawns, region: region_of(), watch: of_spawns, on_drop };
-    installing(&region.core, || system.set_spawn_observer(Arc::new(spawns)));
+    installing(&region.writer, || system.set_spawn_observer(Arc::new(spawns)));
     let (of_letters, on_drop) = (watch.clone(), Condition::DeadLetterHookReplaced);
     let letters = Hook { told: letters, region: region_of(), watch: of_letters, on_drop };
     system.set_dead_letter_observer(Arc::new(letters));
     let (name, mut complained) = (system.name().to_owned(), false);
     poller::poll(
-        &region.core,
-        Box::new(move |core| {
-            let is_there = watch.tell(core);
+        &region.writer,
+        Box::new(move |writer| {
+            let is_there = watch.raise_conditions(writer);
             complained = complained || is_there && watch.complain(&name);
             is_there
         }),

@@ -19,20 +19,20 @@ use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 use zerocopy::FromZeros;
 
-use crate::region::Core;
+use crate::region::RegionWriter;
 
 /// How many instances of each domain there are, and the lock under which they are made and removed. The counts change
 /// under the lock only; that a domain is full is seen without it.
 #[derive(Debug, Default)]
-pub(crate) struct Census {
+pub(crate) struct InstanceCounts {
     changing: Mutex<()>,
     counts: [AtomicUsize; Domain::ALL.len()],
 }
 
-/// The lock of the [`Census`], held.
+/// The lock of the [`InstanceCounts`], held.
 type Changing<'a> = MutexGuard<'a, ()>;
 
-impl Census {
+impl InstanceCounts {
     fn change(&self) -> Changing<'_> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -52,7 +52,7 @@ fn share(domain: Domain, room: usize) -> usize {
     .max(1)
 }
 
-impl Core {
+impl RegionWriter {
     /// The key of an instance.
     pub(crate) fn instance_key(&self, domain: Domain, owner: Option<Key>, name: &str) -> Key {
         let Key([first, second]) = self.hasher.key(name);
@@ -90,17 +90,17 @@ impl Core {
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
         }
-        if self.census.of(domain).load(Ordering::Relaxed) >= share(domain, self.instance_room()) {
+        if self.counts.of(domain).load(Ordering::Relaxed) >= share(domain, self.instance_room()) {
             self.count(domain.unlisted(), 1);
             return None;
         }
-        let changing = self.census.change();
+        let changing = self.counts.change();
         let instance = self.find_or_make(&changing, domain, key, owner, name)?;
         // Nobody removes it while this holds the lock.
         Some(work(self.instances().numbers(instance)))
     }
 
-    /// Notes that `attachment` was made for one instance, which is not removed meanwhile; as [`Core::attached`].
+    /// Notes that `attachment` was made for one instance, which is not removed meanwhile; as [`RegionWriter::attached`].
     #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn attached_to(&self, instance: Option<Instance>, attachment: Attachment) {
         self.attached(attachment);
@@ -114,7 +114,7 @@ impl Core {
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
         }
-        let _changing = self.census.change();
+        let _changing = self.counts.change();
         let instance = self.instances().find(key)?;
         Some(work(self.instances().numbers(instance)))
     }
@@ -128,10 +128,10 @@ impl Core {
 
     /// How many instances of a domain there are.
     pub(crate) fn instance_count(&self, domain: Domain) -> usize {
-        self.census.of(domain).load(Ordering::Relaxed)
+        self.counts.of(domain).load(Ordering::Relaxed)
     }
 
-    /// Makes an instance that is removed by nobody but who holds it, with [`Core::remove_instance`].
+    /// Makes an instance that is removed by nobody but who holds it, with [`RegionWriter::remove_instance`].
     pub(crate) fn make_instance(
         &self,
         domain: Domain,
@@ -139,7 +139,7 @@ impl Core {
         owner: Option<Key>,
         name: &str,
     ) -> Option<Instance> {
-        self.find_or_make(&self.census.change(), domain, key, owner, name)
+        self.find_or_make(&self.counts.change(), domain, key, owner, name)
     }
 
     fn find_or_make(
@@ -153,7 +153,7 @@ impl Core {
         if let Some(instance) = self.instances().find(key) {
             return Some(instance);
         }
-        let count = self.census.of(domain);
+        let count = self.counts.of(domain);
         let room = share(domain, self.instance_room());
         let made = (count.load(Ordering::Relaxed) < room)
             .then(|| {
@@ -177,12 +177,12 @@ impl Core {
         key: Key,
         mut last: impl FnMut(&[AtomicU64]),
     ) -> bool {
-        let _changing = self.census.change();
+        let _changing = self.counts.change();
         let instances = self.instances();
         let removed =
             instances.find(key).is_some_and(|found| instances.remove(found, |numbers| last(numbers)));
         if removed {
-            self.census.of(domain).fetch_sub(1, Ordering::Relaxed);
+            self.counts.of(domain).fetch_sub(1, Ordering::Relaxed);
         }
         removed
     }
@@ -245,16 +245,18 @@ mod tests {
     #[test]
     fn what_finds_no_room_and_what_is_known_take_no_lock() {
         let region = Region::builder("full").actors(1).instances(8).private().build().unwrap();
-        let core = region.core.clone();
-        let note = |core: &Core, name: &str| core.with_instance(Domain::PersistenceId, None, name, |_| {});
+        let writer = region.writer.clone();
+        let note = |writer: &RegionWriter, name: &str| {
+            writer.with_instance(Domain::PersistenceId, None, name, |_| {})
+        };
         let ids = ["a", "b", "c", "d", "e", "f"];
-        let listed = ids.iter().filter(|id| note(&core, id).is_some()).count();
+        let listed = ids.iter().filter(|id| note(&writer, id).is_some()).count();
         assert_eq!(listed, 4, "half of the room");
-        let _locked = region.core.census.change();
+        let _locked = region.writer.counts.change();
         let (answer, answered) = mpsc::channel();
-        std::thread::spawn(move || answer.send(ids.map(|id| note(&core, id).is_some())));
+        std::thread::spawn(move || answer.send(ids.map(|id| note(&writer, id).is_some())));
         let found = answered.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(found, [true, true, true, true, false, false]);
-        assert_eq!(region.core.reader().unwrap().builtin(Builtin::PersistenceIdsUnlisted), 4);
+        assert_eq!(region.writer.reader().unwrap().builtin(Builtin::PersistenceIdsUnlisted), 4);
     }
 }

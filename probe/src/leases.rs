@@ -11,7 +11,7 @@ use atomscope_layout::instances::{Domain, lease};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::sync::AtomicU64;
 
-use crate::region::{Core, Region};
+use crate::region::{Region, RegionWriter};
 use crate::watched::{Boxed, Watched};
 
 /// Leases that this node asks for.
@@ -46,19 +46,19 @@ impl LeaseProbe {
     /// # }
     /// ```
     pub fn wrap<L: Lease + ?Sized>(&self, name: &str, lease: Arc<L>) -> Arc<ProbedLease<L>> {
-        self.region.core.attached(Attachment::Lease);
+        self.region.writer.attached(Attachment::Lease);
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let core = &self.region.core;
+            let writer = &self.region.writer;
             all.retain(|other, known| {
                 let stays = other == name || known.strong_count() > 0;
                 if !stays {
-                    let key = core.instance_key(Domain::Lease, None, other);
-                    core.remove_instance(Domain::Lease, key, |_| {});
+                    let key = writer.instance_key(Domain::Lease, None, other);
+                    writer.remove_instance(Domain::Lease, key, |_| {});
                 }
                 stays
             });
-            let known = Known { core: core.clone(), name: name.to_owned(), held: Mutex::default() };
+            let known = Known { writer: writer.clone(), name: name.to_owned(), held: Mutex::default() };
             known.change(|numbers| numbers[lease::HELD].store(NO, Ordering::Relaxed));
             let known = Arc::new(known);
             all.insert(name.to_owned(), Arc::downgrade(&known));
@@ -74,7 +74,7 @@ const YES: u64 = 2;
 /// What is known of a lease.
 #[derive(Debug)]
 struct Known {
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     name: String,
     held: Mutex<Held>,
 }
@@ -121,7 +121,7 @@ struct Asked {
 
 impl Known {
     fn change(&self, work: impl FnMut(&[AtomicU64])) {
-        self.core.with_instance(Domain::Lease, None, &self.name, work);
+        self.writer.with_instance(Domain::Lease, None, &self.name, work);
     }
 
     fn add(&self, number: usize) {
@@ -135,7 +135,7 @@ impl Known {
     }
 
     fn hash(&self, owner: &str) -> u64 {
-        self.core.hasher.hash(owner) | 1
+        self.writer.hasher.hash(owner) | 1
     }
 
     fn acquired(&self, asked: Asked, owner: &str, outcome: Option<&Result<bool, LeaseError>>) {
@@ -149,8 +149,8 @@ impl Known {
             }
             Ok(true) => {
                 held.by = by;
-                self.core.count(Builtin::LeasesAcquired, 1);
-                let holder = u64::from(self.core.intern(owner));
+                self.writer.count(Builtin::LeasesAcquired, 1);
+                let holder = u64::from(self.writer.intern(owner));
                 self.change(|numbers| {
                     numbers[lease::ACQUIRED].fetch_add(1, Ordering::Relaxed);
                     numbers[lease::HOLDER].store(holder, Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Known {
                 });
             }
             Ok(false) | Err(_) => {
-                self.core.count(Builtin::LeasesDenied, 1);
+                self.writer.count(Builtin::LeasesDenied, 1);
                 self.add(lease::DENIED);
                 if held.by == by {
                     self.lost(&mut held);
@@ -199,13 +199,13 @@ impl Known {
         if held.by != 0 && holder.map(|holder| self.hash(holder)) != Some(held.by) {
             self.lost(held);
         }
-        let holder = holder.map_or(0, |holder| u64::from(self.core.intern(holder)));
+        let holder = holder.map_or(0, |holder| u64::from(self.writer.intern(holder)));
         self.change(|numbers| numbers[lease::HOLDER].store(holder, Ordering::Relaxed));
     }
 
     fn lost(&self, held: &mut Held) {
         held.by = 0;
-        self.core.count(Builtin::LeasesLost, 1);
+        self.writer.count(Builtin::LeasesLost, 1);
         self.change(|numbers| {
             numbers[lease::LOST].fetch_add(1, Ordering::Relaxed);
             numbers[lease::HOLDER].store(0, Ordering::Relaxed);

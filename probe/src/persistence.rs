@@ -27,7 +27,7 @@ use crate::bus::TelemetryBus;
 use crate::clock;
 use crate::dto::{JournalInfo, PersistenceIdStat, PersistenceSnapshot};
 use crate::poller;
-use crate::region::{Core, Region};
+use crate::region::{Region, RegionWriter};
 #[cfg(feature = "persistence")]
 pub use wrappers::{InMemoryJournalAdmin, ProbedJournal, ProbedSnapshotStore};
 
@@ -106,11 +106,18 @@ impl PersistenceProbe {
     /// Notes that an event was written. No allocation, no system call; a journal or persistence id that was not known
     /// takes a lock for a moment.
     pub fn record_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
-        let core = &self.region.core;
-        core.attached(Attachment::JournalCalls);
-        let journal = Named { key: core.instance_key(Domain::Journal, None, journal), name: journal };
-        let id_key = core.instance_key(Domain::PersistenceId, Some(journal.key), persistence_id);
-        written(core, self.bus.core(), journal, Named { key: id_key, name: persistence_id }, sequence_nr, 1);
+        let writer = &self.region.writer;
+        writer.attached(Attachment::JournalCalls);
+        let journal = Named { key: writer.instance_key(Domain::Journal, None, journal), name: journal };
+        let id_key = writer.instance_key(Domain::PersistenceId, Some(journal.key), persistence_id);
+        written(
+            writer,
+            self.bus.writer(),
+            journal,
+            Named { key: id_key, name: persistence_id },
+            sequence_nr,
+            1,
+        );
     }
 
     /// Has the ids that do least give way to those that are refused, from the next round of the poller on.
@@ -118,9 +125,9 @@ impl PersistenceProbe {
         if !self.makes_room.swap(true, Ordering::Relaxed) {
             let mut seen = Seen::default();
             poller::poll(
-                &self.region.core,
-                Box::new(move |core| {
-                    seen.make_room(core);
+                &self.region.writer,
+                Box::new(move |writer| {
+                    seen.make_room(writer);
                     true
                 }),
             );
@@ -129,13 +136,17 @@ impl PersistenceProbe {
 
     /// Events written.
     pub fn total_events(&self) -> u64 {
-        self.region.core.reader().map(|reader| reader.builtin(Builtin::PersistenceEvents)).unwrap_or_default()
+        self.region
+            .writer
+            .reader()
+            .map(|reader| reader.builtin(Builtin::PersistenceEvents))
+            .unwrap_or_default()
     }
 
     /// The newest writes, and how many there were. What the journals themselves say is in [`Self::snapshot_async`], what
     /// was seen of them in [`crate::TelemetryExtension::snapshot`]. Allocates.
     pub fn snapshot(&self) -> PersistenceSnapshot {
-        let Some(reader) = self.region.core.reader() else { return PersistenceSnapshot::default() };
+        let Some(reader) = self.region.writer.reader() else { return PersistenceSnapshot::default() };
         PersistenceSnapshot {
             journals: Vec::new(),
             total_events: reader.builtin(Builtin::PersistenceEvents),
@@ -167,24 +178,31 @@ struct Named<'a> {
     name: &'a str,
 }
 
-/// Notes `count` events of a persistence id, with the numbers from `first` on, in `core`, and tells them on `bus`.
-fn written(core: &Core, bus: &Core, journal: Named<'_>, id: Named<'_>, first: u64, count: u64) {
+/// Notes `count` events of a persistence id, with the numbers from `first` on, in `writer`, and tells them on `bus`.
+fn written(
+    writer: &RegionWriter,
+    bus: &RegionWriter,
+    journal: Named<'_>,
+    id: Named<'_>,
+    first: u64,
+    count: u64,
+) {
     let Some(last) = first.checked_add(count.saturating_sub(1)).filter(|_| count > 0) else { return };
-    core.count(Builtin::PersistenceEvents, count);
+    writer.count(Builtin::PersistenceEvents, count);
     let listed =
-        core.with_instance_of(Domain::PersistenceId, id.key, Some(journal.key), id.name, |numbers| {
+        writer.with_instance_of(Domain::PersistenceId, id.key, Some(journal.key), id.name, |numbers| {
             numbers[id_numbers::EVENTS].fetch_add(count, Ordering::Relaxed);
             numbers[id_numbers::HIGHEST].fetch_max(last, Ordering::Relaxed);
         });
-    core.with_instance_of(Domain::Journal, journal.key, None, journal.name, |numbers| {
+    writer.with_instance_of(Domain::Journal, journal.key, None, journal.name, |numbers| {
         numbers[journal_numbers::EVENTS].fetch_add(count, Ordering::Relaxed);
         if listed.is_none() {
             numbers[journal_numbers::UNLISTED_EVENTS].fetch_add(count, Ordering::Relaxed);
         }
     });
     for sequence_nr in first..=last {
-        core.note_write(journal.name, id.name, sequence_nr);
-        bus.tell(EventKind::JournalWrite, [sequence_nr, 0], &[journal.name, id.name]);
+        writer.note_write(journal.name, id.name, sequence_nr);
+        bus.publish_texts(EventKind::JournalWrite, [sequence_nr, 0], &[journal.name, id.name]);
     }
 }
 
@@ -198,8 +216,8 @@ struct Seen {
 
 impl Seen {
     /// Looks at the ids only if any was refused since the last look.
-    fn make_room(&mut self, core: &Core) {
-        let Some(reader) = core.reader() else { return };
+    fn make_room(&mut self, writer: &RegionWriter) {
+        let Some(reader) = writer.reader() else { return };
         let (refused, start) = (reader.builtin(Builtin::PersistenceIdsUnlisted), clock::mono_ns());
         if refused == self.refused || start < self.rests_until_ns {
             return;
@@ -219,7 +237,7 @@ impl Seen {
         known.truncate((self.events.len() / GIVE_WAY).max(1));
         for (_, key, journal) in known {
             self.events.remove(&key);
-            core.remove_instance(Domain::PersistenceId, key, |id| roll_up(core, journal, id));
+            writer.remove_instance(Domain::PersistenceId, key, |id| roll_up(writer, journal, id));
         }
         let end = clock::mono_ns();
         self.rests_until_ns = end.saturating_add(REST.saturating_mul(end.saturating_sub(start)));
@@ -227,9 +245,9 @@ impl Seen {
 }
 
 /// Adds the events of an id that gives way to those of its journal that are listed nowhere.
-fn roll_up(core: &Core, journal: Key, id: &[AtomicU64]) {
+fn roll_up(writer: &RegionWriter, journal: Key, id: &[AtomicU64]) {
     // Not by way of the lock that is held here. Nobody removes a journal.
-    core.instances().with(journal, |journal| {
+    writer.instances().with(journal, |journal| {
         let events = id[id_numbers::EVENTS].load(Ordering::Relaxed);
         journal[journal_numbers::UNLISTED_EVENTS].fetch_add(events, Ordering::Relaxed);
         journal[journal_numbers::ROLLED_UP].fetch_add(1, Ordering::Relaxed);

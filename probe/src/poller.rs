@@ -16,7 +16,7 @@ use atomscope_layout::metrics::Builtin;
 use crate::clock;
 use crate::lane;
 use crate::process::{self, Process, State};
-use crate::region::{Core, turned_off, warn};
+use crate::region::{RegionWriter, turned_off, warn};
 use crate::sampler::BEAT;
 
 /// From one round to the next, unless told otherwise.
@@ -27,7 +27,7 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 const MOST_POLLERS: usize = 4;
 
 /// Asks a component; false if it is gone.
-pub(crate) type Poll = Box<dyn FnMut(&Core) -> bool + Send>;
+pub(crate) type Poll = Box<dyn FnMut(&RegionWriter) -> bool + Send>;
 
 /// What is polled of a region.
 pub(crate) struct Poller {
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Poller {
 
 /// A region that is polled. Keeps it in memory, not open.
 pub(crate) struct Polled {
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     /// When its next round is due; none if never.
     next: Option<Instant>,
     is_being_polled: bool,
@@ -69,14 +69,14 @@ impl Poller {
     }
 
     /// A round; what is polled is taken out meanwhile, since a poll may attach another.
-    fn round(&self, core: &Core) {
+    fn round(&self, writer: &RegionWriter) {
         let start = clock::mono_ns();
-        core.header().poll_beat(start);
+        writer.header().poll_beat(start);
         let mut polls = std::mem::take(&mut *self.polls());
-        polls.retain_mut(|poll| ask(core, poll));
+        polls.retain_mut(|poll| ask(writer, poll));
         self.polls().append(&mut polls);
-        core.count(Builtin::PollRounds, 1);
-        core.count(Builtin::PollTime, clock::mono_ns().wrapping_sub(start));
+        writer.count(Builtin::PollRounds, 1);
+        writer.count(Builtin::PollTime, clock::mono_ns().wrapping_sub(start));
     }
 
     /// Drops what is polled, which may do anything.
@@ -90,36 +90,36 @@ impl Poller {
 
 /// Polls `poll` from now on, first at once. The poll may hold the component, but neither the actor system nor a region
 /// open. Where the environment turns the probe off nothing is polled.
-pub(crate) fn poll(core: &Arc<Core>, mut poll: Poll) {
-    if turned_off() || !core.is_of_this_process() {
+pub(crate) fn poll(writer: &Arc<RegionWriter>, mut poll: Poll) {
+    if turned_off() || !writer.is_of_this_process() {
         return;
     }
     // The first look is made here, so that what is attached is there at once.
-    if !ask(core, &mut poll) {
+    if !ask(writer, &mut poll) {
         return;
     }
-    core.poller.polls().push(poll);
-    if !core.poller.is_listed.swap(true, Ordering::Relaxed) {
-        core.header().poll_beat(clock::mono_ns());
-        let interval_ns = core.poller.interval.as_nanos().try_into().unwrap_or(u64::MAX);
-        core.lanes().set(Builtin::PollInterval as usize, interval_ns);
-        process::this().poll(core);
+    writer.poller.polls().push(poll);
+    if !writer.poller.is_listed.swap(true, Ordering::Relaxed) {
+        writer.header().poll_beat(clock::mono_ns());
+        let interval_ns = writer.poller.interval.as_nanos().try_into().unwrap_or(u64::MAX);
+        writer.lanes().set(Builtin::PollInterval as usize, interval_ns);
+        process::this().poll(writer);
     }
 }
 
 /// Polls once. A poll that panics is given up.
-fn ask(core: &Core, poll: &mut Poll) -> bool {
-    catch_unwind(AssertUnwindSafe(|| poll(core))).unwrap_or_else(|_| {
-        core.count(Builtin::PollsGivenUp, 1);
+fn ask(writer: &RegionWriter, poll: &mut Poll) -> bool {
+    catch_unwind(AssertUnwindSafe(|| poll(writer))).unwrap_or_else(|_| {
+        writer.count(Builtin::PollsGivenUp, 1);
         false
     })
 }
 
 impl Process {
-    fn poll(&'static self, core: &Arc<Core>) {
-        let next = core.poller.after(Instant::now());
+    fn poll(&'static self, writer: &Arc<RegionWriter>) {
+        let next = writer.poller.after(Instant::now());
         let mut state = self.lock();
-        state.polled.push(Polled { core: core.clone(), next, is_being_polled: false });
+        state.polled.push(Polled { writer: writer.clone(), next, is_being_polled: false });
         let no_poller = if state.pollers == 0 { self.start_poller(&mut state) } else { None };
         let no_sampler = self.start_sampler(&mut state);
         drop(state);
@@ -150,7 +150,7 @@ impl Process {
         let now = Instant::now();
         let waits = |polled: &Polled| {
             let is_late = |next: Instant| now.saturating_duration_since(next) > BEAT;
-            !polled.is_being_polled && (polled.core.is_closing() || polled.next.is_some_and(is_late))
+            !polled.is_being_polled && (polled.writer.is_closing() || polled.next.is_some_and(is_late))
         };
         let needs_one = state.resting_pollers == 0 && state.polled.iter().any(waits);
         let complaint = match needs_one && state.pollers < MOST_POLLERS {
@@ -164,11 +164,11 @@ impl Process {
     fn run_polls(&self) {
         let mut state = self.lock();
         loop {
-            let is_over = |polled: &Polled| !polled.is_being_polled && polled.core.is_closing();
+            let is_over = |polled: &Polled| !polled.is_being_polled && polled.writer.is_closing();
             if let Some(over) = state.polled.iter().position(is_over) {
                 let over = state.polled.swap_remove(over);
                 drop(state);
-                over.core.poller.give_up();
+                over.writer.poller.give_up();
                 drop(over);
                 state = self.lock();
                 continue;
@@ -180,14 +180,14 @@ impl Process {
                 Some((due, at)) if due <= now => {
                     let polled = &mut state.polled[at];
                     polled.is_being_polled = true;
-                    let core = polled.core.clone();
+                    let writer = polled.writer.clone();
                     drop(state);
-                    core.poller.round(&core);
+                    writer.poller.round(&writer);
                     state = self.lock();
-                    let same = |polled: &&mut Polled| Arc::ptr_eq(&polled.core, &core);
+                    let same = |polled: &&mut Polled| Arc::ptr_eq(&polled.writer, &writer);
                     if let Some(polled) = state.polled.iter_mut().find(same) {
                         polled.is_being_polled = false;
-                        polled.next = core.poller.after(due);
+                        polled.next = writer.poller.after(due);
                     }
                 }
                 _ if state.polled.is_empty() || state.resting_pollers > 0 => {
@@ -232,11 +232,11 @@ mod tests {
     fn counted(region: &Region) -> impl Fn() -> u64 + use<> {
         let rounds = Arc::new(AtomicU64::new(0));
         let counting = rounds.clone();
-        let counts = move |_: &Core| {
+        let counts = move |_: &RegionWriter| {
             counting.fetch_add(1, Ordering::Relaxed);
             true
         };
-        poll(&region.core, Box::new(counts));
+        poll(&region.writer, Box::new(counts));
         move || rounds.load(Ordering::Relaxed)
     }
 
@@ -251,12 +251,12 @@ mod tests {
         let region = region(LEAST_INTERVAL);
         let rounds = Arc::new(AtomicU64::new(0));
         let counting = rounds.clone();
-        let slow = move |_: &Core| {
+        let slow = move |_: &RegionWriter| {
             counting.fetch_add(1, Ordering::Relaxed);
             thread::sleep(2 * LEAST_INTERVAL);
             true
         };
-        poll(&region.core, Box::new(slow));
+        poll(&region.writer, Box::new(slow));
         wait_until(|| rounds.load(Ordering::Relaxed) >= 3);
         region.close();
         let closed_at = rounds.load(Ordering::Relaxed);
@@ -272,17 +272,17 @@ mod tests {
         let (release, blocked) = mpsc::channel::<()>();
         let (blocks, is_blocked) = mpsc::channel();
         let mut is_first = true;
-        let block = move |_: &Core| {
+        let block = move |_: &RegionWriter| {
             if !std::mem::replace(&mut is_first, false) {
                 blocks.send(()).unwrap();
                 let _ = blocked.recv();
             }
             true
         };
-        poll(&stuck.core, Box::new(block));
+        poll(&stuck.writer, Box::new(block));
         is_blocked.recv().unwrap();
         let rounds = counted(&other);
-        let beats = || [&stuck, &other].map(|region| region.core.reader().unwrap().process_beat().count);
+        let beats = || [&stuck, &other].map(|region| region.writer.reader().unwrap().process_beat().count);
         let before = beats();
         wait_until(|| rounds() > 5 && beats().iter().zip(before).all(|(beat, before)| *beat > before + 2));
         // The round that hangs holds nothing open, and its region closes at once.

@@ -18,7 +18,7 @@ use crate::per_process::PerProcess;
 use crate::poller::Polled;
 #[cfg(target_os = "linux")]
 use crate::region::CLOSING_TAKES;
-use crate::region::{Core, warn};
+use crate::region::{RegionWriter, warn};
 #[cfg(target_os = "linux")]
 use crate::region_file;
 
@@ -37,7 +37,7 @@ pub(crate) struct Process {
 pub(crate) struct State {
     /// The process ends: what opens now is closed at once.
     is_ending: bool,
-    pub(crate) open: Vec<Weak<Core>>,
+    pub(crate) open: Vec<Weak<RegionWriter>>,
     pub(crate) sampler: Option<Thread>,
     /// An entry goes when its region is closed, and a poller does that.
     pub(crate) polled: Vec<Polled>,
@@ -83,15 +83,15 @@ impl Process {
     }
 
     /// Has a region beaten for, and closed at the process's exit. To be called before it is published.
-    pub(crate) fn open(&'static self, core: &Arc<Core>) {
+    pub(crate) fn open(&'static self, writer: &Arc<RegionWriter>) {
         close_at_exit();
         let mut state = self.lock();
-        state.open.push(Arc::downgrade(core));
+        state.open.push(Arc::downgrade(writer));
         let (is_ending, complaint) = (state.is_ending, self.start_sampler(&mut state));
         drop(state);
         complaint.into_iter().for_each(|complaint| warn(&complaint));
         if is_ending {
-            core.close();
+            writer.close();
         }
     }
 
@@ -105,9 +105,9 @@ impl Process {
     }
 
     /// Takes a region that is closed off the lists. Where the lock cannot be had the threads find out by themselves.
-    pub(crate) fn forget(&self, core: &Core) {
+    pub(crate) fn forget(&self, writer: &RegionWriter) {
         let Some(mut state) = self.lock_or_give_up() else { return };
-        state.open.retain(|open| !std::ptr::eq(open.as_ptr(), core) && open.strong_count() > 0);
+        state.open.retain(|open| !std::ptr::eq(open.as_ptr(), writer) && open.strong_count() > 0);
         if let (true, Some(sampler)) = (state.open.is_empty(), &state.sampler) {
             sampler.unpark();
         }
@@ -117,7 +117,7 @@ impl Process {
 
     /// Warns of a region that is private though it was not to be: of the first at once, of more in one sentence when no
     /// more come.
-    pub(crate) fn tell_private(&self, node: &str, why: &CreateError) {
+    pub(crate) fn warn_private(&self, node: &str, why: &CreateError) {
         let mut state = self.lock();
         let is_first = !std::mem::replace(&mut state.private.was_told, true);
         if !is_first {
@@ -133,7 +133,7 @@ impl Process {
     }
 
     /// The rest of those warnings, when no more have come since the last call, or there is none to follow.
-    pub(crate) fn tell_rest(&self, is_last: bool) {
+    pub(crate) fn warn_rest(&self, is_last: bool) {
         let mut state = self.lock();
         let private = &mut state.private;
         let is_over = private.untold > 0 && (is_last || private.untold == private.untold_at_last_beat);
@@ -181,11 +181,11 @@ extern "C" fn close_all() {
             std::thread::yield_now();
         }
         let Some(state) = process.lock_or_give_up() else { return };
-        // Whoever drops the last handle right now has its core until the region is closed.
-        let open: Vec<Arc<Core>> = state.open.iter().filter_map(Weak::upgrade).collect();
+        // Whoever drops the last handle right now has its writer until the region is closed.
+        let open: Vec<Arc<RegionWriter>> = state.open.iter().filter_map(Weak::upgrade).collect();
         drop(state);
         // First all that nobody closes yet, then those that another thread is at.
-        open.iter().for_each(|core| core.begin_to_close());
-        open.iter().for_each(|core| core.await_close(until));
+        open.iter().for_each(|writer| writer.begin_to_close());
+        open.iter().for_each(|writer| writer.await_close(until));
     });
 }

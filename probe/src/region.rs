@@ -1,11 +1,11 @@
 //! A region and its life: made, published, beaten, settled, closed.
 //!
 //! [`Region`] is the handle that a program holds; all handles together keep the region open, and the last one's drop
-//! closes it. [`Core`] is what the hot paths, the threads of [`crate::process`] and the beats work on: it keeps the memory,
+//! closes it. [`RegionWriter`] is what the hot paths, the threads of [`crate::process`] and the beats work on: it keeps the memory,
 //! not the region open.
 //!
 //! ```text
-//!   RegionBuilder ──► Core (memory, map, clock, names) ◄── sampler, pollers, runtime beat: until it is closed
+//!   RegionBuilder ──► RegionWriter (memory, map, clock, names) ◄── sampler, pollers, runtime beat: until it is closed
 //!                      ▲
 //!                   Closer ◄── Region, Region, … (registry, feed, extension)
 //! ```
@@ -43,7 +43,7 @@ use crate::actor_registry::stop_event;
 use crate::clock::{self, Clock};
 use crate::error::CreateError;
 use crate::hash::PathHasher;
-use crate::instances::Census;
+use crate::instances::InstanceCounts;
 use crate::lane;
 use crate::poller::{POLL_INTERVAL, Poller};
 use crate::process;
@@ -82,7 +82,7 @@ const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// region; the crate's documentation says why.
 #[derive(Debug, Clone)]
 pub struct Region {
-    pub(crate) core: Arc<Core>,
+    pub(crate) writer: Arc<RegionWriter>,
     /// None in what the probe's own threads and wrappers have, which hold nothing open.
     #[expect(dead_code, reason = "kept for its drop")]
     closer: Option<Arc<Closer>>,
@@ -106,7 +106,7 @@ pub struct RegionBuilder {
     capacities: Capacities,
     /// Whether the capacities are the user's.
     is_sized: bool,
-    place: Option<Place>,
+    place: Option<Backing>,
     previews: bool,
     poll_interval: Duration,
 }
@@ -117,7 +117,7 @@ pub struct RegionBuilder {
     not(target_os = "linux"),
     expect(dead_code, reason = "no platform but Linux has such regions yet")
 )]
-pub(crate) enum Place {
+pub(crate) enum Backing {
     /// A named segment.
     Named,
     /// A file of the user's choice.
@@ -208,13 +208,13 @@ impl RegionBuilder {
     /// (`RuntimeDirectory=`) goes with the service, and what a crash has left in it, unless
     /// `RuntimeDirectoryPreserve=yes` says otherwise.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.place = Some(Place::File { path: path.into(), allow_disk: false });
+        self.place = Some(Backing::File { path: path.into(), allow_disk: false });
         self
     }
 
     /// As [`Self::file`], but the file may be on a disk, whose write-back stalls the node now and then.
     pub fn file_even_on_disk(mut self, path: impl Into<PathBuf>) -> Self {
-        self.place = Some(Place::File { path: path.into(), allow_disk: true });
+        self.place = Some(Backing::File { path: path.into(), allow_disk: true });
         self
     }
 
@@ -274,25 +274,24 @@ impl RegionBuilder {
             self.capacities = self.shared_capacities();
         }
         let map = RegionMap::for_capacities(&self.capacities)?;
-        let mut core = match place {
-            Some(place) => Core::shared(&self, map, &place)?,
-            None => {
-                Core::private(&self, map).ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?
-            }
+        let mut writer = match place {
+            Some(place) => RegionWriter::shared(&self, map, &place)?,
+            None => RegionWriter::private(&self, map)
+                .ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?,
         };
         // A file that has a name is found, and so must be closed at exit: which waits until it is on the list of what is.
         let naming = process::this().naming();
         if naming.is_some() {
-            core.give_name()?;
+            writer.give_name()?;
         }
-        Ok(Region::start(core))
+        Ok(Region::start(writer))
     }
 
     /// Makes the region; where that is not possible warns once and goes on with a private one.
     pub fn build_or_private(self) -> Region {
         let mut fallback = self.clone().private();
         self.build().unwrap_or_else(|why| {
-            process::this().tell_private(&fallback.node, &why);
+            process::this().warn_private(&fallback.node, &why);
             // Private memory counts against the same limit, as far as it is touched.
             let most = match why {
                 CreateError::MemoryLimit { available, .. } => available / 2,
@@ -302,7 +301,7 @@ impl RegionBuilder {
                 .into_iter()
                 .find(|capacities| RegionMap::footprint(capacities).is_ok_and(|bytes| bytes as u64 <= most));
             fallback.capacities = wanted.unwrap_or(SMALL);
-            Region::start(Core::private_or_less(fallback))
+            Region::start(RegionWriter::private_or_less(fallback))
         })
     }
 }
@@ -378,7 +377,7 @@ impl Region {
             node: node.into(),
             capacities: Capacities::default(),
             is_sized: false,
-            place: Some(Place::Named),
+            place: Some(Backing::Named),
             previews: true,
             poll_interval: POLL_INTERVAL,
         }
@@ -387,22 +386,22 @@ impl Region {
     /// A region of its own for what is made on a bare bus: private, touched only where it is used, without beats.
     pub(crate) fn bare(capacities: Capacities) -> Self {
         let builder = Self::builder("").private().with(capacities);
-        Self::of(Arc::new(Core::private_or_less(builder)))
+        Self::of(Arc::new(RegionWriter::private_or_less(builder)))
     }
 
-    fn of(core: Arc<Core>) -> Self {
-        Self { closer: Some(Arc::new(Closer(core.clone()))), core }
+    fn of(writer: Arc<RegionWriter>) -> Self {
+        Self { closer: Some(Arc::new(Closer(writer.clone()))), writer }
     }
 
-    fn start(core: Core) -> Self {
-        let region = Self::of(Arc::new(core));
-        let core = &region.core;
+    fn start(writer: RegionWriter) -> Self {
+        let region = Self::of(Arc::new(writer));
+        let writer = &region.writer;
         if !turned_off() {
-            process::this().open(core);
+            process::this().open(writer);
         }
-        core.header().publish();
+        writer.header().publish();
         if !turned_off() {
-            core.sample();
+            writer.sample();
         }
         region
     }
@@ -411,33 +410,33 @@ impl Region {
     /// a component keeps.
     #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn not_held(&self) -> Self {
-        Self { core: self.core.clone(), closer: None }
+        Self { writer: self.writer.clone(), closer: None }
     }
 
     /// Where the region can be found, or `None` if it is private.
     pub fn path(&self) -> Option<&Path> {
-        self.core.file()
+        self.writer.file()
     }
 
     /// Bytes that the region takes.
     pub fn bytes(&self) -> usize {
-        self.core.map.region_bytes
+        self.writer.map.region_bytes
     }
 
     /// Names the system that runs in the node, and goes on from *starting*; false if that was done before, and changes
     /// nothing then. [`crate::TelemetryExtension`] does it when it is installed.
     pub fn running(&self, system: &str) -> bool {
-        let first = self.core.system_named.set(()).is_ok();
+        let first = self.writer.system_named.set(()).is_ok();
         if first {
-            self.core.header().set_system(system);
-            self.core.header().set_state(State::Running);
+            self.writer.header().set_system(system);
+            self.writer.header().set_state(State::Running);
         }
         first
     }
 
     /// Says that the node is about to stop.
     pub fn stopping(&self) {
-        self.core.header().set_state(State::Stopping);
+        self.writer.header().set_state(State::Stopping);
     }
 
     /// Closes the region in good order: it is marked as closed, a named segment's name is taken away, and the lock is let
@@ -445,13 +444,13 @@ impl Region {
     /// thread has begun it, which is waited for (a second at most). What is recorded after that is lost. Happens by itself
     /// when the last handle is dropped and at the process's exit.
     pub fn close(&self) {
-        self.core.close();
+        self.writer.close();
     }
 
     /// Registers a counter, or finds the one of that name. Takes a lock; not for hot paths. Where there is no room
     /// for another metric, or the name is taken otherwise, the counter counts nothing, and a warning says so.
     pub fn counter(&self, name: &str, unit: &str, help: &str) -> Counter {
-        Counter { metric: self.core.register(name, unit, Kind::Counter, help), region: self.clone() }
+        Counter { metric: self.writer.register(name, unit, Kind::Counter, help), region: self.clone() }
     }
 
     /// Registers a histogram, or finds the one of that name; as [`Region::counter`].
@@ -465,12 +464,12 @@ impl Region {
     /// # Ok::<(), atomscope_probe::CreateError>(())
     /// ```
     pub fn histogram(&self, name: &str, unit: &str, help: &str) -> Histogram {
-        Histogram { slot: self.core.register_histogram(name, unit, help), region: self.clone() }
+        Histogram { slot: self.writer.register_histogram(name, unit, help), region: self.clone() }
     }
 
     /// Registers a gauge, or finds the one of that name; as [`Region::counter`].
     pub fn gauge(&self, name: &str, unit: &str, help: &str) -> Gauge {
-        Gauge { metric: self.core.register(name, unit, Kind::Gauge, help), region: self.clone() }
+        Gauge { metric: self.writer.register(name, unit, Kind::Gauge, help), region: self.clone() }
     }
 }
 
@@ -487,7 +486,7 @@ impl Counter {
     #[inline]
     pub fn add(&self, n: u64) {
         if let Some(metric) = self.metric {
-            self.region.core.add(metric, n);
+            self.region.writer.add(metric, n);
         }
     }
 }
@@ -504,7 +503,7 @@ impl Gauge {
     #[inline]
     pub fn set(&self, value: u64) {
         if let Some(metric) = self.metric {
-            self.region.core.lanes().set(metric, value);
+            self.region.writer.lanes().set(metric, value);
         }
     }
 }
@@ -520,13 +519,13 @@ impl Histogram {
     /// Counts `value`: four locked adds; no lock, no allocation, no system call.
     #[inline]
     pub fn record(&self, value: u64) {
-        self.region.core.record_histogram(self.slot, value);
+        self.region.writer.record_histogram(self.slot, value);
     }
 }
 
 /// What is behind a region's handles.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct RegionWriter {
     memory: WriterMemory,
     map: RegionMap,
     /// The words of the map's counters: they are asked for most.
@@ -543,7 +542,7 @@ pub(crate) struct Core {
     /// Of the table of instances, which spills nothing.
     no_spill: AtomicU64,
     pins: Vec<AtomicU64>,
-    pub(crate) census: Census,
+    pub(crate) counts: InstanceCounts,
     pub(crate) documents: Mutex<()>,
     histograms: AtomicUsize,
     pub(crate) poller: Poller,
@@ -552,7 +551,7 @@ pub(crate) struct Core {
     #[cfg(feature = "atomr")]
     pub(crate) hooks: Hooks,
     system_named: OnceLock<()>,
-    /// Beats until now, as far as [`Core::touch_later`] needs to know.
+    /// Beats until now, as far as [`RegionWriter::touch_later`] needs to know.
     young: AtomicUsize,
     pid: u32,
     /// The thread that closes the region; 0 before.
@@ -575,7 +574,7 @@ struct Settler {
     hooks_since: u64,
 }
 
-/// What a call of [`Core::settle`] is in the course of the rounds.
+/// What a call of [`RegionWriter::settle`] is in the course of the rounds.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     /// The number of the round that goes on from here.
@@ -630,19 +629,19 @@ pub(crate) struct Hooks {
     pub(crate) last_older: AtomicU64,
 }
 
-impl Core {
+impl RegionWriter {
     fn private(builder: &RegionBuilder, map: RegionMap) -> Option<Self> {
-        let core = Self::over(WriterMemory::private(map.region_bytes)?, builder, map);
-        core.header().publish();
-        Some(core)
+        let writer = Self::over(WriterMemory::private(map.region_bytes)?, builder, map);
+        writer.header().publish();
+        Some(writer)
     }
 
     /// A private region of these capacities; where there is no memory for that a small one, and where there is none at
     /// all one that forgets everything.
     fn private_or_less(mut builder: RegionBuilder) -> Self {
         let map = RegionMap::for_capacities(&builder.capacities).ok();
-        if let Some(core) = map.and_then(|map| Self::private(&builder, map)) {
-            return core;
+        if let Some(writer) = map.and_then(|map| Self::private(&builder, map)) {
+            return writer;
         }
         builder.capacities = SMALL;
         let map = RegionMap::for_capacities(&SMALL).unwrap_or_default();
@@ -651,14 +650,14 @@ impl Core {
 
     /// A shared region that nobody takes for one before its header is published.
     #[cfg(target_os = "linux")]
-    fn shared(builder: &RegionBuilder, map: RegionMap, place: &Place) -> Result<Self, CreateError> {
+    fn shared(builder: &RegionBuilder, map: RegionMap, place: &Backing) -> Result<Self, CreateError> {
         if looks_for_dead() {
             region_file::remove_old_dead(&builder.node);
         }
         let (memory, object) = region_file::create(place, map.region_bytes)?;
-        let mut core = Self::over(memory, builder, map);
-        core.object = Some(object);
-        Ok(core)
+        let mut writer = Self::over(memory, builder, map);
+        writer.object = Some(object);
+        Ok(writer)
     }
 
     /// Gives a user's file its name, complete: whoever is killed before that leaves nothing.
@@ -681,7 +680,7 @@ impl Core {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn shared(_: &RegionBuilder, _: RegionMap, _: &Place) -> Result<Self, CreateError> {
+    fn shared(_: &RegionBuilder, _: RegionMap, _: &Backing) -> Result<Self, CreateError> {
         Err(CreateError::Unsupported)
     }
 
@@ -705,13 +704,13 @@ impl Core {
             builtins: 0,
             reserved: 0,
         };
-        let writer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
+        let producer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
         let sightings = Sightings::first(&now, rate(&first_sighting));
         let log = memory.words().get(map.sightings.range()).unwrap_or_default();
         Log::new(log).rewrite(sightings.all());
         let header = HeaderWriter::new(memory.words());
         header.set_time(time);
-        header.prepare(&map, record, first_sighting, [&builder.node, &program.to_string_lossy(), writer]);
+        header.prepare(&map, record, first_sighting, [&builder.node, &program.to_string_lossy(), producer]);
         Self {
             memory,
             map,
@@ -727,7 +726,7 @@ impl Core {
             spill_used: AtomicU64::new(0),
             no_spill: AtomicU64::new(0),
             pins: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.instance_slots.count).collect(),
-            census: Census::default(),
+            counts: InstanceCounts::default(),
             documents: Mutex::default(),
             histograms: AtomicUsize::new(0),
             poller: Poller::new(builder.poll_interval),
@@ -925,7 +924,7 @@ impl Core {
     }
 
     #[cfg(feature = "persistence")]
-    /// The time since a count of [`Core::ticks`] was taken. As fine as the clock of the hot paths.
+    /// The time since a count of [`RegionWriter::ticks`] was taken. As fine as the clock of the hot paths.
     pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
         let ns_per_tick = rate(&self.first_sighting) as f64 / SightingRecord::RATE_ONE as f64;
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
@@ -938,7 +937,7 @@ impl Core {
     }
 
     /// Publishes an event of these numbers and texts, without making it up first.
-    pub(crate) fn tell(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
+    pub(crate) fn publish_texts(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
         let (record, cut) = EventRecord::telling(kind, self.stamp(0), numbers, texts);
         self.publish(&record);
         if cut {
@@ -1197,7 +1196,7 @@ fn this_thread() -> usize {
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
-impl Core {
+impl RegionWriter {
     /// Whether this is the process that made the region, and no fork of it.
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.pid == std::process::id()
@@ -1251,7 +1250,7 @@ impl Core {
 
 /// The last handle's drop closes the region.
 #[derive(Debug)]
-struct Closer(Arc<Core>);
+struct Closer(Arc<RegionWriter>);
 
 impl Drop for Closer {
     fn drop(&mut self) {
@@ -1331,7 +1330,7 @@ mod tests {
         fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
         fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
         fn event(&self, _: &tracing::Event<'_>) {
-            self.1.lock().unwrap().push(self.0.core.metrics.try_lock().is_ok());
+            self.1.lock().unwrap().push(self.0.writer.metrics.try_lock().is_ok());
         }
         fn enter(&self, _: &span::Id) {}
         fn exit(&self, _: &span::Id) {}

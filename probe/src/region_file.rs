@@ -34,7 +34,7 @@ use atomscope_layout::view::{ReaderMemory, WriterMemory};
 
 use crate::clock;
 use crate::error::{CreateError, RoomTaken};
-use crate::region::{Place, boot_id, pid_namespace, process_start_ticks};
+use crate::region::{Backing, boot_id, pid_namespace, process_start_ticks};
 
 /// Where named segments are.
 const SHM_DIR: &str = "/dev/shm";
@@ -80,16 +80,16 @@ impl Drop for Undo {
 
 /// Makes an object of `bytes` bytes, reserved and locked, and maps it. Until [`Object::publish`] a user's file has not
 /// its name.
-pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
+pub(crate) fn create(place: &Backing, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
     let mut undo = Undo::default();
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let unique = format!("{}-{random:016x}", std::process::id());
     let (path, named) = match place {
-        Place::Named => (Path::new(SHM_DIR).join(format!("atomscope-{}-{unique}", effective_uid())), true),
-        Place::File { path, .. } => (path.clone(), false),
+        Backing::Named => (Path::new(SHM_DIR).join(format!("atomscope-{}-{unique}", effective_uid())), true),
+        Backing::File { path, .. } => (path.clone(), false),
     };
     let dir = parent(&path);
-    if let Place::File { path, allow_disk } = place {
+    if let Backing::File { path, allow_disk } = place {
         check_free(path)?;
         let (existing, is_missing) = existing(&dir)?;
         if !allow_disk && on_disk(&existing)? {
@@ -1179,7 +1179,7 @@ mod tests {
     #[test]
     fn a_region_without_a_lock_of_another_pid_namespace_may_live_while_its_beat_is_young() {
         let region = Region::builder("elsewhere").private().build().unwrap();
-        let mut identity = region.core.reader().unwrap().identity();
+        let mut identity = region.writer.reader().unwrap().identity();
         identity.header.pid_namespace += 1;
         let meta = fs::metadata("/proc/self/exe").unwrap();
         let header = |identity: &Identity, state, age_ns: i64| {

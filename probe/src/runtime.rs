@@ -11,7 +11,7 @@ use atomscope_layout::region::Condition;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::region::Core;
+use crate::region::RegionWriter;
 use crate::{clock, poller};
 
 /// A runtime that has not beaten for so long is asked whether it is being dropped: before readers call it blocked.
@@ -19,38 +19,38 @@ const LATE_NS: u64 = 2_000_000_000;
 
 /// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
 /// timer of the runtime for that.
-pub(crate) fn start_beat(core: &Arc<Core>) {
+pub(crate) fn start_beat(writer: &Arc<RegionWriter>) {
     let Ok(runtime) = Handle::try_current() else { return };
-    if core.is_private() {
+    if writer.is_private() {
         return;
     }
-    core.header().runtime_beat(clock::mono_ns());
-    let (wake, beat) = (core.wake_runtime.clone(), Beat(Arc::downgrade(core)));
+    writer.header().runtime_beat(clock::mono_ns());
+    let (wake, beat) = (writer.wake_runtime.clone(), Beat(Arc::downgrade(writer)));
     runtime.spawn(async move {
         loop {
             wake.notified().await;
-            let Some(core) = beat.core() else { return };
-            core.header().runtime_beat(clock::mono_ns());
+            let Some(writer) = beat.writer() else { return };
+            writer.header().runtime_beat(clock::mono_ns());
         }
     });
     let mut end = End { runtime, asked: None, spawned: None };
-    poller::poll(core, Box::new(move |core| end.look(core)));
+    poller::poll(writer, Box::new(move |writer| end.look(writer)));
 }
 
 /// What the task of the beat holds. A runtime drops its tasks when it is dropped.
-struct Beat(Weak<Core>);
+struct Beat(Weak<RegionWriter>);
 
 impl Beat {
     /// None once the region is closed, at which the task ends by itself.
-    fn core(&self) -> Option<Arc<Core>> {
-        self.0.upgrade().filter(|core| !core.is_closing())
+    fn writer(&self) -> Option<Arc<RegionWriter>> {
+        self.0.upgrade().filter(|writer| !writer.is_closing())
     }
 }
 
 impl Drop for Beat {
     fn drop(&mut self) {
-        if let Some(core) = self.core() {
-            core.header().raise(Condition::RuntimeDropped);
+        if let Some(writer) = self.writer() {
+            writer.header().raise(Condition::RuntimeDropped);
         }
     }
 }
@@ -65,12 +65,12 @@ struct End {
 }
 
 impl End {
-    fn look(&mut self, core: &Core) -> bool {
-        let Some(reader) = core.reader() else { return false };
+    fn look(&mut self, writer: &RegionWriter) -> bool {
+        let Some(reader) = writer.reader() else { return false };
         if !reader.conditions().has(Condition::RuntimeDropped) {
             let is_late = clock::mono_ns().saturating_sub(reader.runtime_beat().mono_ns) > LATE_NS;
             if is_late && self.is_shutting_down() {
-                core.header().raise(Condition::RuntimeDropped);
+                writer.header().raise(Condition::RuntimeDropped);
             }
             return true;
         }
@@ -79,8 +79,8 @@ impl End {
             return true;
         }
         // None of its tasks is left, and yet actors are spawned: the node runs on another runtime, of which nothing is known.
-        core.header().no_runtime_beat();
-        core.header().withdraw(Condition::RuntimeDropped);
+        writer.header().no_runtime_beat();
+        writer.header().withdraw(Condition::RuntimeDropped);
         false
     }
 
@@ -103,36 +103,36 @@ impl End {
 }
 
 /// Polls this runtime from now on. Nothing is asked of it where nobody could see the answer.
-pub(crate) fn watch(core: &Arc<Core>, runtime: Handle) {
-    if core.is_private() {
+pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
+    if writer.is_private() {
         return;
     }
     let mut workers: Vec<Option<Instance>> = Vec::new();
-    let poll = move |core: &Core| {
+    let poll = move |writer: &RegionWriter| {
         let metrics = runtime.metrics();
         let count = metrics.num_workers();
-        core.set(Builtin::RuntimeWorkers, count as u64);
-        core.set(Builtin::RuntimeTasks, metrics.num_alive_tasks() as u64);
-        core.set(Builtin::RuntimeQueue, metrics.global_queue_depth() as u64);
+        writer.set(Builtin::RuntimeWorkers, count as u64);
+        writer.set(Builtin::RuntimeTasks, metrics.num_alive_tasks() as u64);
+        writer.set(Builtin::RuntimeQueue, metrics.global_queue_depth() as u64);
         if workers.len() != count {
-            workers = (0..count).map(|number| make(core, number, count)).collect();
+            workers = (0..count).map(|number| make(writer, number, count)).collect();
         }
         for (number, instance) in workers.iter().enumerate() {
             let Some(instance) = instance else { continue };
-            let numbers = core.instances().numbers(*instance);
+            let numbers = writer.instances().numbers(*instance);
             let busy_ns = metrics.worker_total_busy_duration(number).as_nanos() as u64;
             numbers[worker::BUSY_NS].store(busy_ns, Ordering::Relaxed);
             numbers[worker::PARKS].store(metrics.worker_park_count(number), Ordering::Relaxed);
         }
-        core.attached(Attachment::Runtime);
+        writer.attached(Attachment::Runtime);
         true
     };
-    poller::poll(core, Box::new(poll));
+    poller::poll(writer, Box::new(poll));
 }
 
 /// A worker is named by its number, as wide as the last one's, so that the names' order is that of the numbers.
-fn make(core: &Core, number: usize, count: usize) -> Option<Instance> {
+fn make(writer: &RegionWriter, number: usize, count: usize) -> Option<Instance> {
     let width = count.saturating_sub(1).to_string().len();
     let name = format!("{number:0width$}");
-    core.make_instance(Domain::Worker, core.instance_key(Domain::Worker, None, &name), None, &name)
+    writer.make_instance(Domain::Worker, writer.instance_key(Domain::Worker, None, &name), None, &name)
 }

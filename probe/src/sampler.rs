@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::lane;
 use crate::process::{Process, State};
-use crate::region::Core;
+use crate::region::RegionWriter;
 
 /// From one beat to the next. Readers call a node wedged when none came for twelve times as long.
 pub(crate) const BEAT: Duration = Duration::from_millis(250);
@@ -41,7 +41,7 @@ impl Process {
             next = (next + BEAT).max(Instant::now());
             loop {
                 if self.ends_sampler() {
-                    return self.tell_rest(true);
+                    return self.warn_rest(true);
                 }
                 let rest = next.saturating_duration_since(Instant::now());
                 if rest.is_zero() {
@@ -49,17 +49,17 @@ impl Process {
                 }
                 thread::park_timeout(rest);
             }
-            let open: Vec<Arc<Core>> = self.lock().open.iter().filter_map(Weak::upgrade).collect();
-            for core in open {
-                if core.is_closing() {
-                    self.forget(&core);
+            let open: Vec<Arc<RegionWriter>> = self.lock().open.iter().filter_map(Weak::upgrade).collect();
+            for writer in open {
+                if writer.is_closing() {
+                    self.forget(&writer);
                     continue;
                 }
-                core.sample();
-                core.touch_later();
+                writer.sample();
+                writer.touch_later();
             }
             self.relieve_pollers();
-            self.tell_rest(false);
+            self.warn_rest(false);
         }
     }
 

@@ -87,7 +87,7 @@ impl ShardingProbe {
         let mut told = self.told();
         told.snapshot = snap;
         self.write(&told);
-        self.region.core.attached(Attachment::ShardingCalls);
+        self.region.writer.attached(Attachment::ShardingCalls);
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -97,7 +97,7 @@ impl ShardingProbe {
     /// Whoever writes holds what is told, so that what is written last is what was told last.
     fn write(&self, told: &Told) {
         let Told { snapshot: ShardingSnapshot { regions, allocations }, hand_offs } = told;
-        self.region.core.write_document(SHARDING_DOCUMENT, |rows| {
+        self.region.writer.write_document(SHARDING_DOCUMENT, |rows| {
             for region in regions {
                 rows.push(sharding_rows::REGION, region.shard_count as u64, [region.region_id.as_str()]);
                 for shard in &region.shards {
@@ -120,6 +120,6 @@ impl ShardingProbe {
 
     /// Publishes what happened to a shard.
     pub fn record_shard_event(&self, region_id: &str, shard_id: &str, event: &str) {
-        self.bus.tell(EventKind::ShardingChanged, [0; 2], &[region_id, shard_id, event]);
+        self.bus.publish_texts(EventKind::ShardingChanged, [0; 2], &[region_id, shard_id, event]);
     }
 }

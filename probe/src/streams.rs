@@ -15,7 +15,7 @@ use atomscope_layout::table::Key;
 
 use crate::bus::TelemetryBus;
 use crate::dto::StreamsSnapshot;
-use crate::region::{Core, Region};
+use crate::region::{Region, RegionWriter};
 
 /// The streams that run in a node.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ enum EndedBy {
     Drop = 1,
 }
 
-fn key_of(core: &Core, id: u64, by: EndedBy) -> Key {
-    core.instance_key(Domain::Graph, Some(Key([id, by as u64])), "")
+fn key_of(writer: &RegionWriter, id: u64, by: EndedBy) -> Key {
+    writer.instance_key(Domain::Graph, Some(Key([id, by as u64])), "")
 }
 
 impl StreamsProbe {
@@ -64,22 +64,22 @@ impl StreamsProbe {
 
     /// Notes the start of a graph, and gives its number. Takes a lock for a moment; no system call of its own.
     pub fn start_graph(&self, name: impl Into<String>) -> u64 {
-        self.region.core.attached(Attachment::StreamCalls);
+        self.region.writer.attached(Attachment::StreamCalls);
         self.start(&name.into(), EndedBy::Hand).0
     }
 
     fn start(&self, name: &str, by: EndedBy) -> (u64, Option<Instance>) {
-        let core = &self.region.core;
+        let writer = &self.region.writer;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        core.count(Builtin::StreamsStarted, 1);
-        let made = core.make_instance(Domain::Graph, key_of(core, id, by), None, name);
+        writer.count(Builtin::StreamsStarted, 1);
+        let made = writer.make_instance(Domain::Graph, key_of(writer, id, by), None, name);
         match made {
-            Some(made) => core.instances().numbers(made)[graph::ID].store(id, Ordering::Relaxed),
+            Some(made) => writer.instances().numbers(made)[graph::ID].store(id, Ordering::Relaxed),
             None => {
                 self.unlisted.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.bus.tell(EventKind::StreamsGraphStarted, [id, 0], &[name]);
+        self.bus.publish_texts(EventKind::StreamsGraphStarted, [id, 0], &[name]);
         (id, made)
     }
 
@@ -91,15 +91,15 @@ impl StreamsProbe {
     }
 
     fn end(&self, id: u64, by: EndedBy) -> bool {
-        let core = &self.region.core;
-        let known = core.remove_instance(Domain::Graph, key_of(core, id, by), |_| {}) || {
+        let writer = &self.region.writer;
+        let known = writer.remove_instance(Domain::Graph, key_of(writer, id, by), |_| {}) || {
             let started = (1..self.next_id.load(Ordering::Relaxed)).contains(&id);
             let one_less = |count: u64| count.checked_sub(1);
             started && self.unlisted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
         };
         if known {
-            core.count_end(Builtin::StreamsFinished, 1);
-            self.bus.tell(EventKind::StreamsGraphFinished, [id, 0], &[]);
+            writer.count_end(Builtin::StreamsFinished, 1);
+            self.bus.publish_texts(EventKind::StreamsGraphFinished, [id, 0], &[]);
         }
         known
     }
@@ -148,7 +148,7 @@ impl StreamsProbe {
         name: &str,
         graph: RunnableGraph<M>,
     ) -> RunnableGraph<M> {
-        self.region.core.attached(Attachment::StreamGraph);
+        self.region.writer.attached(Attachment::StreamGraph);
         let (probe, name) = (self.not_held(), name.to_owned());
         RunnableGraph::new(move || {
             let running = Graph::start(&probe, &name, Attachment::StreamGraph);
@@ -167,7 +167,7 @@ impl StreamsProbe {
 
     /// The graphs that run, and how many came and went. Allocates.
     pub fn snapshot(&self) -> StreamsSnapshot {
-        self.region.core.reader().map(|reader| reader.streams(&reader.instances())).unwrap_or_default()
+        self.region.writer.reader().map(|reader| reader.streams(&reader.instances())).unwrap_or_default()
     }
 }
 
@@ -185,15 +185,15 @@ impl Graph {
     fn start(probe: &StreamsProbe, name: &str, watched_as: Attachment) -> Self {
         // Nobody but this removes it.
         let (id, instance) = probe.start(name, EndedBy::Drop);
-        probe.region.core.attached_to(instance, watched_as);
+        probe.region.writer.attached_to(instance, watched_as);
         Self { probe: probe.not_held(), id, instance, failed: false }
     }
 
     fn element(&self) {
-        let core = &self.probe.region.core;
-        core.count(Builtin::StreamElements, 1);
+        let writer = &self.probe.region.writer;
+        writer.count(Builtin::StreamElements, 1);
         if let Some(instance) = self.instance {
-            core.instances().numbers(instance)[graph::ELEMENTS].fetch_add(1, Ordering::Relaxed);
+            writer.instances().numbers(instance)[graph::ELEMENTS].fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -203,7 +203,7 @@ impl Drop for Graph {
     fn drop(&mut self) {
         let failed = self.failed || std::thread::panicking();
         if self.probe.end(self.id, EndedBy::Drop) && failed {
-            self.probe.region.core.count(Builtin::StreamsFailed, 1);
+            self.probe.region.writer.count(Builtin::StreamsFailed, 1);
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::ClusterProbe;
 use crate::dto::{ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord};
-use crate::region::Core;
+use crate::region::RegionWriter;
 
 impl ClusterProbe {
     /// Replaces the state by that of a gossip. It names neither the node itself nor a leader; [`Self::attach`] does.
@@ -67,7 +67,7 @@ impl ClusterProbe {
     ) {
         let (held, probe) = (Arc::downgrade(self), self.not_held());
         let own = own.to_string();
-        let poll = move |_: &Core| {
+        let poll = move |_: &RegionWriter| {
             if held.strong_count() == 0 {
                 return false;
             }
@@ -79,24 +79,24 @@ impl ClusterProbe {
             });
             true
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::poller::poll(&self.region.writer, Box::new(poll));
     }
 
     /// A transport that counts the gossip sent through it.
     pub fn wrap_transport(&self, inner: Arc<dyn GossipTransport>) -> Arc<dyn GossipTransport> {
-        self.region.core.attached(Attachment::Gossip);
-        Arc::new(ProbedGossip { inner, core: self.region.core.clone() })
+        self.region.writer.attached(Attachment::Gossip);
+        Arc::new(ProbedGossip { inner, writer: self.region.writer.clone() })
     }
 
     /// An inbox for gossip that counts what comes, and hands it on: for a transport, in place of
     /// `ClusterDaemonHandle::gossip_inbox`. To be called within a tokio runtime, on which a task does it.
     pub fn wrap_gossip_inbox(&self, inbox: UnboundedSender<GossipPdu>) -> UnboundedSender<GossipPdu> {
-        let core = self.region.core.clone();
-        core.attached(Attachment::GossipInbox);
+        let writer = self.region.writer.clone();
+        writer.attached(Attachment::GossipInbox);
         let (sender, mut receiver) = unbounded_channel();
         tokio::spawn(async move {
             while let Some(pdu) = receiver.recv().await {
-                core.count(Builtin::GossipReceived, 1);
+                writer.count(Builtin::GossipReceived, 1);
                 if inbox.send(pdu).is_err() {
                     return;
                 }
@@ -107,8 +107,8 @@ impl ClusterProbe {
 
     /// A downing strategy that counts how often it is asked, and how often it does not say that all should stay.
     pub fn wrap_downing<S: DowningStrategy>(&self, inner: S) -> ProbedDowning<S> {
-        self.region.core.attached(Attachment::Downing);
-        ProbedDowning { inner, core: self.region.core.clone() }
+        self.region.writer.attached(Attachment::Downing);
+        ProbedDowning { inner, writer: self.region.writer.clone() }
     }
 }
 
@@ -158,12 +158,12 @@ pub fn from_gossip(gossip: &Gossip) -> ClusterStateInfo {
 
 struct ProbedGossip {
     inner: Arc<dyn GossipTransport>,
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
 }
 
 impl GossipTransport for ProbedGossip {
     fn send(&self, target: &Address, pdu: GossipPdu) {
-        self.core.count(Builtin::GossipSent, 1);
+        self.writer.count(Builtin::GossipSent, 1);
         self.inner.send(target, pdu);
     }
 }
@@ -172,14 +172,14 @@ impl GossipTransport for ProbedGossip {
 #[derive(Debug)]
 pub struct ProbedDowning<S> {
     inner: S,
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
 }
 
 impl<S: DowningStrategy> DowningStrategy for ProbedDowning<S> {
     fn decide(&self, reachable: &[&Member], unreachable: &[&Member]) -> DowningDecision {
-        self.core.count(Builtin::DowningAsked, 1);
+        self.writer.count(Builtin::DowningAsked, 1);
         let decision = self.inner.decide(reachable, unreachable);
-        self.core.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
+        self.writer.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
         decision
     }
 }

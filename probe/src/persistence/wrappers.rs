@@ -20,7 +20,7 @@ use atomscope_layout::table::Key;
 
 use super::{JournalAdmin, Named, PersistenceProbe, written};
 use crate::poller;
-use crate::region::Core;
+use crate::region::RegionWriter;
 use crate::watched::{Boxed, Watched};
 
 impl PersistenceProbe {
@@ -43,26 +43,26 @@ impl PersistenceProbe {
     /// # }
     /// ```
     pub fn wrap_journal<J: Journal + ?Sized>(&self, name: &str, journal: Arc<J>) -> Arc<ProbedJournal<J>> {
-        let core = self.region.core.clone();
-        let key = core.instance_key(Domain::Journal, None, name);
-        let latency = core.register_histogram(
+        let writer = self.region.writer.clone();
+        let key = writer.instance_key(Domain::Journal, None, name);
+        let latency = writer.register_histogram(
             &format!("persistence.write_latency.{name}"),
             "nanoseconds",
             "Time that its writes took",
         );
-        let made = core.make_instance(Domain::Journal, key, None, name);
+        let made = writer.make_instance(Domain::Journal, key, None, name);
         if let Some(made) = made {
-            core.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
+            writer.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
         }
-        core.attached_to(made, Attachment::Journal);
+        writer.attached_to(made, Attachment::Journal);
         self.make_room();
         Arc::new(ProbedJournal {
             inner: journal,
             name: name.to_owned(),
             key,
             latency,
-            bus: self.bus.core().clone(),
-            core,
+            bus: self.bus.writer().clone(),
+            writer,
         })
     }
 
@@ -79,8 +79,8 @@ impl PersistenceProbe {
         &self,
         store: Arc<S>,
     ) -> Arc<ProbedSnapshotStore<S>> {
-        self.region.core.attached(Attachment::SnapshotStore);
-        Arc::new(ProbedSnapshotStore { inner: store, core: self.region.core.clone() })
+        self.region.writer.attached(Attachment::SnapshotStore);
+        Arc::new(ProbedSnapshotStore { inner: store, writer: self.region.writer.clone() })
     }
 
     /// Follows a permitter: at each round of the poller it is asked how many recoveries may run, and how many do. Several
@@ -102,17 +102,17 @@ impl PersistenceProbe {
         }
         drop(permitters);
         let (held, permitters) = (Arc::downgrade(self), self.permitters.clone());
-        let poll = move |core: &Core| {
+        let poll = move |writer: &RegionWriter| {
             if held.strong_count() == 0 {
                 return false;
             }
             let permitters = permitters.read().unwrap_or_else(PoisonError::into_inner);
-            core.set(Builtin::RecoveryPermits, permitters.iter().map(|at| at.capacity() as u64).sum());
-            core.set(Builtin::RecoveriesRunning, permitters.iter().map(|at| at.in_flight() as u64).sum());
-            core.attached(Attachment::Recovery);
+            writer.set(Builtin::RecoveryPermits, permitters.iter().map(|at| at.capacity() as u64).sum());
+            writer.set(Builtin::RecoveriesRunning, permitters.iter().map(|at| at.in_flight() as u64).sum());
+            writer.attached(Attachment::Recovery);
             true
         };
-        poller::poll(&self.region.core, Box::new(poll));
+        poller::poll(&self.region.writer, Box::new(poll));
     }
 }
 
@@ -129,8 +129,8 @@ pub struct ProbedJournal<J: ?Sized> {
     name: String,
     key: Key,
     latency: u64,
-    core: Arc<Core>,
-    bus: Arc<Core>,
+    writer: Arc<RegionWriter>,
+    bus: Arc<RegionWriter>,
     inner: Arc<J>,
 }
 
@@ -147,7 +147,7 @@ impl<J: ?Sized> ProbedJournal<J> {
     }
 
     fn count(&self, work: impl FnMut(&[AtomicU64])) {
-        self.core.with_instance_of(Domain::Journal, self.key, None, &self.name, work);
+        self.writer.with_instance_of(Domain::Journal, self.key, None, &self.name, work);
     }
 
     fn add(&self, number: usize) {
@@ -158,21 +158,21 @@ impl<J: ?Sized> ProbedJournal<J> {
 
     fn has_written(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
         let Some(outcome) = outcome else { return self.given_up() };
-        let took_ns = self.core.elapsed_ns(since);
+        let took_ns = self.writer.elapsed_ns(since);
         if outcome.is_ok() {
             let journal = Named { key: self.key, name: &self.name };
             for run in runs.iter() {
                 let id = Named { key: run.id, name: run.name() };
-                written(&self.core, &self.bus, journal, id, run.first, run.count);
+                written(&self.writer, &self.bus, journal, id, run.first, run.count);
             }
         } else {
-            self.core.count(Builtin::PersistenceFailures, 1);
+            self.writer.count(Builtin::PersistenceFailures, 1);
         }
         self.count(|numbers| {
             numbers[journal_numbers::WRITES].fetch_add(1, Ordering::Relaxed);
             numbers[journal_numbers::FAILURES].fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
         });
-        self.core.record_histogram(self.latency, took_ns);
+        self.writer.record_histogram(self.latency, took_ns);
     }
 
     fn has_replayed(
@@ -183,8 +183,8 @@ impl<J: ?Sized> ProbedJournal<J> {
         let Some(outcome) = outcome else { return self.given_up() };
         let events = outcome.as_deref().unwrap_or_default();
         if let Some(highest) = events.last().map(|event| event.sequence_nr) {
-            let key = self.core.instance_key(Domain::PersistenceId, Some(self.key), persistence_id);
-            self.core.with_instance_of(
+            let key = self.writer.instance_key(Domain::PersistenceId, Some(self.key), persistence_id);
+            self.writer.with_instance_of(
                 Domain::PersistenceId,
                 key,
                 Some(self.key),
@@ -217,8 +217,8 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let runs = Runs::of(&self.core, self.key, &messages);
-        let since = self.core.ticks();
+        let runs = Runs::of(&self.writer, self.key, &messages);
+        let since = self.writer.ticks();
         let written = self.inner.write_messages(messages);
         Watched::boxed(written, move |outcome| self.has_written(&runs, since, outcome))
     }
@@ -318,7 +318,7 @@ struct Runs {
 }
 
 impl Runs {
-    fn of(core: &Core, journal: Key, messages: &[PersistentRepr]) -> Self {
+    fn of(writer: &RegionWriter, journal: Key, messages: &[PersistentRepr]) -> Self {
         let follows = |one: &PersistentRepr, next: &PersistentRepr| {
             one.sequence_nr.checked_add(1) == Some(next.sequence_nr)
                 && one.persistence_id == next.persistence_id
@@ -327,8 +327,8 @@ impl Runs {
             let first = run.first()?;
             let mut name = [0; INSTANCE_TEXT_BYTES];
             let (name_bytes, cut) = put_text(&mut name, INSTANCE_TEXT_BYTES, &first.persistence_id);
-            core.count(Builtin::TextsCut, u64::from(cut));
-            let id = core.instance_key(Domain::PersistenceId, Some(journal), &first.persistence_id);
+            writer.count(Builtin::TextsCut, u64::from(cut));
+            let id = writer.instance_key(Domain::PersistenceId, Some(journal), &first.persistence_id);
             Some(Run { id, first: first.sequence_nr, count: run.len() as u64, name, name_bytes })
         });
         Self { first: runs.next(), more: runs.collect() }
@@ -344,7 +344,7 @@ impl Runs {
 /// A save or load costs one small allocation, for the future that sees its end; no system call. The trait of atomr's gives
 /// a store no way to say that it failed: what counts as a failure is a call that panics, or that its caller gives up.
 pub struct ProbedSnapshotStore<S: ?Sized> {
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     inner: Arc<S>,
 }
 
@@ -373,7 +373,7 @@ impl<S: SnapshotStore + ?Sized> SnapshotStore for ProbedSnapshotStore<S> {
     {
         Watched::boxed(self.inner.save(meta, payload), |outcome| {
             let metric = outcome.map_or(Builtin::SnapshotFailures, |()| Builtin::SnapshotsSaved);
-            self.core.count(metric, 1);
+            self.writer.count(metric, 1);
         })
     }
 
@@ -387,9 +387,9 @@ impl<S: SnapshotStore + ?Sized> SnapshotStore for ProbedSnapshotStore<S> {
         Self: 'async_trait,
     {
         Watched::boxed(self.inner.load(persistence_id), |outcome| match outcome {
-            Some(Some(_)) => self.core.count(Builtin::SnapshotsLoaded, 1),
+            Some(Some(_)) => self.writer.count(Builtin::SnapshotsLoaded, 1),
             Some(None) => {}
-            None => self.core.count(Builtin::SnapshotFailures, 1),
+            None => self.writer.count(Builtin::SnapshotFailures, 1),
         })
     }
 

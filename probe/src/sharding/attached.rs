@@ -27,7 +27,7 @@ use atomscope_layout::table::Key;
 use super::entities::{Entities, Noted};
 use super::{HandOff, ShardingProbe, Told};
 use crate::dto::{ShardRegionInfo, ShardingSnapshot};
-use crate::region::Core;
+use crate::region::RegionWriter;
 
 /// What a region gives the messages of one shard to, as in atomr.
 pub type EntityHandler<M> = Box<dyn Fn(&str, M) + Send + Sync>;
@@ -250,14 +250,14 @@ impl ShardingProbe {
             return;
         }
         let (held, probe) = (Arc::downgrade(self), self.not_held());
-        let poll = move |_: &Core| {
+        let poll = move |_: &RegionWriter| {
             if held.strong_count() == 0 {
                 return false;
             }
             probe.ask_all();
             probe.is_anything_left()
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::poller::poll(&self.region.writer, Box::new(poll));
     }
 
     /// Asks all that is attached, one after the other, and tells it as one.
@@ -279,9 +279,9 @@ impl ShardingProbe {
             let active = tracker.upgrade().map_or(0, |tracker| tracker.entity_count());
             *levels.entry((id, Level::Active)).or_insert(0) += active;
         }
-        let core = &self.region.core;
+        let writer = &self.region.writer;
         for ((id, level), value) in levels {
-            let region = RegionRow::new(core, &id);
+            let region = RegionRow::new(writer, &id);
             if let Some(number) = region.number(level.place()) {
                 number.store(value as u64, Ordering::Relaxed);
             }
@@ -311,7 +311,7 @@ impl ShardingProbe {
                 coordinator.snapshot().into_iter().filter(|(_, state)| *state != HandoffState::Idle);
             hand_offs.extend(under_way.map(|(shard, state)| ((serial, shard), state)));
         }
-        self.tell_hand_offs(&found.hand_offs, &hand_offs);
+        self.publish_hand_offs(&found.hand_offs, &hand_offs);
         next.hand_offs = hand_offs.iter().filter_map(|((_, shard), state)| row(shard, state)).collect();
         found.hand_offs = hand_offs;
         let mut told = self.told();
@@ -320,10 +320,10 @@ impl ShardingProbe {
             self.write(&told);
         }
         if asks_of_allocations {
-            core.attached(Attachment::ShardCoordinator);
+            writer.attached(Attachment::ShardCoordinator);
         }
         if asks_of_hand_offs {
-            core.attached(Attachment::HandOffs);
+            writer.attached(Attachment::HandOffs);
         }
     }
 
@@ -343,11 +343,11 @@ impl ShardingProbe {
     }
 
     /// Publishes and counts how hand-offs went on, and notes their states with the shards that they move.
-    fn tell_hand_offs(&self, before: &HandOffStates, now: &HandOffStates) {
-        let core = &self.region.core;
+    fn publish_hand_offs(&self, before: &HandOffStates, now: &HandOffStates) {
+        let writer = &self.region.writer;
         let note = |source: &str, shard: &str, state: u64, remaining: usize| {
-            let region = core.instance_key(Domain::ShardRegion, None, source);
-            core.with_known(core.instance_key(Domain::Shard, Some(region), shard), |numbers| {
+            let region = writer.instance_key(Domain::ShardRegion, None, source);
+            writer.with_known(writer.instance_key(Domain::Shard, Some(region), shard), |numbers| {
                 numbers[shard::HAND_OFF].store(state, Ordering::Relaxed);
                 numbers[shard::REMAINING].store(remaining as u64, Ordering::Relaxed);
             });
@@ -359,14 +359,14 @@ impl ShardingProbe {
         }
         for (shard, state) in now {
             let Some(Stage { source, target, word, remaining, .. }) = stage(state) else { continue };
-            note(source, &shard.1, core.intern(word).into(), remaining);
+            note(source, &shard.1, writer.intern(word).into(), remaining);
             let previous = before.get(shard);
             if previous == Some(state) {
                 continue;
             }
             let (started, done) = progress(previous.and_then(stage), state);
-            core.count(Builtin::HandOffsStarted, started);
-            core.count(Builtin::HandOffsDone, done);
+            writer.count(Builtin::HandOffsStarted, started);
+            writer.count(Builtin::HandOffsDone, done);
             // That one entity more has stopped is no news.
             if started > 0 || previous.and_then(stage).is_none_or(|previous| previous.word != word) {
                 self.record_shard_event(target.unwrap_or(source), &shard.1, word);
@@ -377,7 +377,7 @@ impl ShardingProbe {
     /// An extractor that counts which messages come to a region, by shard: each time that it is asked for a message's
     /// shard. Costs about what finding the shard's record does; no allocation of its own.
     pub fn wrap_extractor<E: MessageExtractor>(&self, region_id: &str, inner: Arc<E>) -> ProbedExtractor<E> {
-        let region = RegionRow::new(&self.region.core, region_id);
+        let region = RegionRow::new(&self.region.writer, region_id);
         region.attached(Attachment::ShardExtractor);
         ProbedExtractor { inner, region }
     }
@@ -390,13 +390,13 @@ impl ShardingProbe {
         region_id: &str,
         inner: HandlerFactory<M>,
     ) -> HandlerFactory<M> {
-        let region = RegionRow::new(&self.region.core, region_id);
+        let region = RegionRow::new(&self.region.writer, region_id);
         region.attached(Attachment::ShardHandlers);
         Arc::new(move || {
             // First of all: the factory may deliver messages of its own.
             let shard = region.delivering();
             // Of a shard that has no handler here, or had no record when it got one, nothing is counted.
-            region.core.attached_to(shard, Attachment::ShardHandlers);
+            region.writer.attached_to(shard, Attachment::ShardHandlers);
             let shard = ShardRow { shard, region: region.clone(), entities: Entities::new() };
             let handler = inner();
             Box::new(move |entity_id: &str, message: M| {
@@ -408,7 +408,7 @@ impl ShardingProbe {
 
     /// A forwarder that counts what a region gives to others, for `ShardRegion::set_remote_forwarder`.
     pub fn wrap_forwarder<M: Send + 'static>(&self, region_id: &str, inner: Forwarder<M>) -> Forwarder<M> {
-        let region = RegionRow::new(&self.region.core, region_id);
+        let region = RegionRow::new(&self.region.writer, region_id);
         region.attached(Attachment::ShardForwarder);
         Arc::new(move |owner: &str, message: M| {
             region.add(shard_region::FORWARDED);
@@ -418,15 +418,15 @@ impl ShardingProbe {
 
     /// An allocation strategy that counts what it decides.
     pub fn wrap_strategy<S: ShardAllocationStrategy>(&self, inner: S) -> ProbedStrategy<S> {
-        self.region.core.attached(Attachment::ShardStrategy);
-        ProbedStrategy { inner, core: self.region.core.clone() }
+        self.region.writer.attached(Attachment::ShardStrategy);
+        ProbedStrategy { inner, writer: self.region.writer.clone() }
     }
 
     /// Notes that an entity was passivated: to be called beside `PassivationTracker::drop_entity`. No allocation, no
     /// system call; a region that was not known takes a lock for a moment.
     pub fn record_passivation(&self, region_id: &str) {
-        self.region.core.attached(Attachment::PassivationCalls);
-        self.region.core.with_instance(Domain::ShardRegion, None, region_id, |numbers| {
+        self.region.writer.attached(Attachment::PassivationCalls);
+        self.region.writer.with_instance(Domain::ShardRegion, None, region_id, |numbers| {
             numbers[shard_region::PASSIVATED].fetch_add(1, Ordering::Relaxed);
         });
     }
@@ -476,43 +476,47 @@ fn progress(before: Option<Stage<'_>>, now: &HandoffState) -> (u64, u64) {
 /// The record of a region, which is never removed.
 #[derive(Debug, Clone)]
 struct RegionRow {
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     key: Key,
     /// `None` where there was no room.
     instance: Option<Instance>,
 }
 
 impl RegionRow {
-    fn new(core: &Arc<Core>, id: &str) -> Self {
-        let key = core.instance_key(Domain::ShardRegion, None, id);
-        Self { instance: core.make_instance(Domain::ShardRegion, key, None, id), core: core.clone(), key }
+    fn new(writer: &Arc<RegionWriter>, id: &str) -> Self {
+        let key = writer.instance_key(Domain::ShardRegion, None, id);
+        Self {
+            instance: writer.make_instance(Domain::ShardRegion, key, None, id),
+            writer: writer.clone(),
+            key,
+        }
     }
 
     fn add(&self, field: usize) {
-        add(&self.core, self.instance, field);
+        add(&self.writer, self.instance, field);
     }
 
     fn number(&self, field: usize) -> Option<&AtomicU64> {
-        number(&self.core, self.instance, field)
+        number(&self.writer, self.instance, field)
     }
 
     fn attached(&self, attachment: Attachment) {
-        self.core.attached_to(self.instance, attachment);
+        self.writer.attached_to(self.instance, attachment);
     }
 
     /// The record of the shard whose message is being delivered on this thread, if it is one of this region's.
     fn delivering(&self) -> Option<Instance> {
         let (region, shard) = DELIVERING.get()?;
-        if region == self.key { self.core.instances().find(shard) } else { None }
+        if region == self.key { self.writer.instances().find(shard) } else { None }
     }
 }
 
-fn number(core: &Core, instance: Option<Instance>, field: usize) -> Option<&AtomicU64> {
-    core.instances().numbers(instance?).get(field)
+fn number(writer: &RegionWriter, instance: Option<Instance>, field: usize) -> Option<&AtomicU64> {
+    writer.instances().numbers(instance?).get(field)
 }
 
-fn add(core: &Core, instance: Option<Instance>, field: usize) {
-    if let Some(number) = number(core, instance, field) {
+fn add(writer: &RegionWriter, instance: Option<Instance>, field: usize) {
+    if let Some(number) = number(writer, instance, field) {
         number.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -526,19 +530,19 @@ struct ShardRow {
 
 impl ShardRow {
     fn give(&self, entity_id: &str) {
-        let core = &*self.region.core;
-        core.count(Builtin::ShardMessages, 1);
+        let writer = &*self.region.writer;
+        writer.count(Builtin::ShardMessages, 1);
         self.region.add(shard_region::MESSAGES);
-        add(core, self.shard, shard::MESSAGES);
-        match self.entities.note(core.hasher.hash(entity_id)) {
+        add(writer, self.shard, shard::MESSAGES);
+        match self.entities.note(writer.hasher.hash(entity_id)) {
             Noted::New => {
                 self.region.add(shard_region::ENTITIES_STARTED);
-                add(core, self.shard, shard::ENTITIES);
+                add(writer, self.shard, shard::ENTITIES);
             }
             Noted::Known => {}
             Noted::NoRoom => {
                 self.region.add(shard_region::UNCOUNTED);
-                add(core, self.shard, shard::UNCOUNTED);
+                add(writer, self.shard, shard::UNCOUNTED);
             }
         }
     }
@@ -564,11 +568,11 @@ impl<E: MessageExtractor> MessageExtractor for ProbedExtractor<E> {
 
     fn shard_id(&self, message: &E::Message) -> String {
         let id = self.inner.shard_id(message);
-        let RegionRow { core, key: region, .. } = &self.region;
-        let key = core.instance_key(Domain::Shard, Some(*region), &id);
+        let RegionRow { writer, key: region, .. } = &self.region;
+        let key = writer.instance_key(Domain::Shard, Some(*region), &id);
         let count = |numbers: &[AtomicU64]| numbers[shard::RECEIVED].fetch_add(1, Ordering::Relaxed);
-        if core.instances().with(key, count).is_none() {
-            core.with_instance(Domain::Shard, Some(*region), &id, count);
+        if writer.instances().with(key, count).is_none() {
+            writer.with_instance(Domain::Shard, Some(*region), &id, count);
         }
         self.region.add(shard_region::RECEIVED);
         DELIVERING.set(Some((*region, key)));
@@ -580,13 +584,13 @@ impl<E: MessageExtractor> MessageExtractor for ProbedExtractor<E> {
 #[derive(Debug)]
 pub struct ProbedStrategy<S> {
     inner: S,
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
 }
 
 impl<S: ShardAllocationStrategy> ShardAllocationStrategy for ProbedStrategy<S> {
     fn allocate_shard(&self, shard_id: &str, regions: &HashMap<String, usize>) -> Option<String> {
         let chosen = self.inner.allocate_shard(shard_id, regions);
-        self.core.count(Builtin::ShardAllocations, u64::from(chosen.is_some()));
+        self.writer.count(Builtin::ShardAllocations, u64::from(chosen.is_some()));
         chosen
     }
 
@@ -596,8 +600,8 @@ impl<S: ShardAllocationStrategy> ShardAllocationStrategy for ProbedStrategy<S> {
         regions: &HashMap<String, usize>,
     ) -> Vec<String> {
         let shards = self.inner.rebalance(current_allocations, regions);
-        self.core.count(Builtin::Rebalances, u64::from(!shards.is_empty()));
-        self.core.count(Builtin::ShardsRebalanced, shards.len() as u64);
+        self.writer.count(Builtin::Rebalances, u64::from(!shards.is_empty()));
+        self.writer.count(Builtin::ShardsRebalanced, shards.len() as u64);
         shards
     }
 }
