@@ -23,9 +23,9 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
-use crate::region::Region;
 #[cfg(feature = "atomr")]
-use crate::region::{Hooks, RegionWriter};
+use crate::hook_state::HookState;
+use crate::region::Region;
 #[cfg(feature = "atomr")]
 use crate::task;
 #[cfg(feature = "atomr")]
@@ -33,6 +33,8 @@ use crate::text::is_above;
 use crate::text::{PathText, Pieces, Texts};
 #[cfg(feature = "atomr")]
 use crate::type_names::TypeName;
+#[cfg(feature = "atomr")]
+use crate::writer::RegionWriter;
 
 /// Looks at most at a record that another thread has in hand: far longer than a change takes, unless its thread has lost
 /// its processor.
@@ -312,7 +314,7 @@ impl ActorRegistry {
 
     pub(crate) fn tree(&self) -> ActorTree {
         if self.settles {
-            self.region.writer.sight();
+            self.region.writer.sample_clock();
             self.region.writer.settle(false, |event| self.bus.writer().publish(event));
         }
         self.region.writer.reader().map(|reader| reader.actor_list()).unwrap_or_default().into_tree()
@@ -327,18 +329,6 @@ fn set_depth(slot: &[AtomicU64], depth: u64) {
         to.store(depth, Ordering::Relaxed);
         flags.store(flags.load(Ordering::Relaxed) | u64::from(actor_flags::DEPTH) << 32, Ordering::Relaxed);
     }
-}
-
-/// The event of the stop of an actor of which this is the record.
-pub(crate) fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
-    let mut event = EventRecord { stamp, ..EventRecord::new(EventKind::ActorStopped) };
-    let bytes = usize::from(record.path_bytes).min(ACTOR_PATH_BYTES);
-    if let (Some(to), Some(from)) = (event.text.get_mut(..bytes), record.text.get(..bytes)) {
-        to.copy_from_slice(from);
-    }
-    event.text_bytes[0] = bytes as u16;
-    event.flags = if record.flags & actor_flags::PATH_CUT != 0 { event_flags::TEXT_CUT } else { 0 };
-    event
 }
 
 #[cfg(feature = "atomr")]
@@ -494,7 +484,7 @@ impl ActorRegistry {
     #[cold]
     fn older_stop(&self, path: &ActorPath, ticks: u64) -> bool {
         let writer = &self.region.writer;
-        let Hooks { sure_from, are_settled, last_before, last_older, .. } = &writer.hooks;
+        let HookState { sure_from, are_settled, last_before, last_older, .. } = &writer.hooks;
         let own = task::current().unwrap_or(0);
         if own > last_before.load(Ordering::Relaxed) {
             // It was spawned while the hooks were being installed.

@@ -21,9 +21,10 @@ use tokio::sync::mpsc;
 
 #[cfg(feature = "atomr")]
 use crate::exporters::Exporter;
-use crate::region::{Region, RegionWriter};
+use crate::region::Region;
 #[cfg(feature = "atomr")]
 use crate::wake::Waiter;
+use crate::writer::RegionWriter;
 
 /// Events that a bare bus keeps per lane at most: memory is reserved, though not touched, for all of them.
 const MOST_BARE_EVENTS: usize = MAX_EVENTS >> 4;
@@ -161,7 +162,7 @@ impl TelemetryBus {
             }
         };
         if let Err(error) = std::thread::Builder::new().name("atomscope-export".into()).spawn(run) {
-            crate::region::warn(&format!("an exporter has no thread and will be told nothing: {error}"));
+            crate::environment::warn(&format!("an exporter has no thread and will be told nothing: {error}"));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Where the kernel itself keeps time by the processor's counter (x86-64 with clock source `tsc`; aarch64 always) a
 //! tick is one of that counter: the kernel has then found it steady and the same on all processors. Elsewhere it is a
 //! nanosecond of the coarse monotonic clock, which is read from memory. What a tick is in time is told by sightings of
-//! all clocks at once ([`crate::sightings`]).
+//! all clocks at once ([`crate::clock_samples`]).
 #![allow(unsafe_code, reason = "the processor's counter and the kernel's clocks have no safe interface")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,7 +36,7 @@ pub(crate) struct Reading {
 
 /// How long the first two sightings lie apart: enough to tell the rate to a few parts in a hundred thousand; later
 /// ones, further apart, make it better.
-const FIRST_SIGHTINGS_APART: Duration = Duration::from_millis(1);
+const FIRST_SAMPLES_APART: Duration = Duration::from_millis(1);
 
 impl Clock {
     /// The process's clock, and its first two sightings: made once, and so soon far from any later one.
@@ -44,9 +44,9 @@ impl Clock {
         static CLOCK: PerProcess<(Clock, ClockRecord)> = PerProcess::new();
         let (clock, first) = *CLOCK.get_or_init(|| {
             let clock = Self::choose();
-            (clock, clock.first_sighting())
+            (clock, clock.first_samples())
         });
-        (clock, clock.sight(first))
+        (clock, clock.with_new_sample(first))
     }
 
     /// The best clock of this machine.
@@ -72,12 +72,12 @@ impl Clock {
     }
 
     /// The first two sightings.
-    fn first_sighting(self) -> ClockRecord {
+    fn first_samples(self) -> ClockRecord {
         let Reading { ticks, mono_ns, .. } = self.read();
         if self == Self::Counter {
-            std::thread::sleep(FIRST_SIGHTINGS_APART);
+            std::thread::sleep(FIRST_SAMPLES_APART);
         }
-        self.sight(ClockRecord {
+        self.with_new_sample(ClockRecord {
             first_ticks: ticks,
             first_mono_ns: mono_ns,
             last_ticks: ticks,
@@ -87,7 +87,7 @@ impl Clock {
     }
 
     /// The same first sighting with a new second one.
-    pub(crate) fn sight(self, first: ClockRecord) -> ClockRecord {
+    pub(crate) fn with_new_sample(self, first: ClockRecord) -> ClockRecord {
         let Reading { ticks, mono_ns, unix_ns, .. } = self.read();
         ClockRecord {
             last_ticks: ticks,
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn ticks_turn_into_the_time_that_the_system_tells() {
         for clock in [Clock::choose(), Clock::Coarse] {
-            let record = clock.first_sighting();
+            let record = clock.first_samples();
             let told = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks()).unwrap();
             let off_ns = (told - i128::from(unix_ns())).abs();
             assert!(off_ns < 1_000_000_000, "{clock:?} is {off_ns} ns off");

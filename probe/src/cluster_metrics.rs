@@ -8,7 +8,8 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, node_metric};
 use atomscope_layout::metrics::Builtin;
 
-use crate::region::{Region, RegionWriter};
+use crate::region::Region;
+use crate::writer::RegionWriter;
 
 /// Metrics of the cluster's nodes. Each node has three: `cpu_load`, `memory_used` and `memory_max`, in the units in which
 /// it was sampled.
@@ -54,7 +55,7 @@ impl ClusterMetricsProbe {
             writer.attached(Attachment::NodeMetrics);
             true
         };
-        crate::poller::poll(&self.region.writer, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
     /// A transport that notes what is sent through it: samples of this node, which need not be among those gathered here.

@@ -17,7 +17,7 @@ use crate::bus::TelemetryBus;
 use crate::dto::DDataSnapshot;
 use crate::region::Region;
 #[cfg(feature = "ddata")]
-use crate::region::RegionWriter;
+use crate::writer::RegionWriter;
 
 /// Keys of the distributed data, and their updates.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl DDataProbe {
             writer.attached(Attachment::Replicator);
             true
         };
-        crate::poller::poll(&self.region.writer, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
     /// A durable store that notes every update and deletion on its way to `inner`; for

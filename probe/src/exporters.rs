@@ -2,7 +2,7 @@
 //!
 //! Prometheus and OpenTelemetry are the business of the program `atomscope`, outside the node.
 
-use crate::bus::TelemetryEvent;
+use atomscope_layout::event::TelemetryEvent;
 
 pub mod config;
 

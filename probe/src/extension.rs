@@ -1,14 +1,14 @@
 //! The extension: one call that makes a node visible.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use atomr_core::actor::ActorSystem;
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::rfc3339;
 
 use crate::actor_registry::ActorRegistry;
-use crate::beside::Graphs;
 use crate::bus::TelemetryBus;
 use crate::clock;
 use crate::cluster::ClusterProbe;
@@ -17,12 +17,13 @@ use crate::cluster_metrics::ClusterMetricsProbe;
 use crate::ddata::DDataProbe;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
+use crate::environment::{turned_off, warn};
 use crate::exporters::Exporter;
 use crate::hooks;
 #[cfg(feature = "leases")]
 use crate::leases::LeaseProbe;
 use crate::persistence::PersistenceProbe;
-use crate::region::{self, Region, warn};
+use crate::region::{self, Region};
 use crate::remote::RemoteProbe;
 use crate::runtime;
 use crate::sharding::ShardingProbe;
@@ -61,7 +62,8 @@ pub struct TelemetryExtension {
     #[cfg(feature = "leases")]
     pub leases: Arc<LeaseProbe>,
     region: Region,
-    pub(crate) graphs: Graphs,
+    /// The numbers of graphs that another telemetry reported, with those that they have here.
+    pub(crate) graphs: Mutex<HashMap<u64, u64>>,
     /// Whether a second installation was complained of.
     complained: AtomicBool,
     /// Whether a runtime is watched.
@@ -121,7 +123,7 @@ impl TelemetryExtension {
             leases: Arc::new(LeaseProbe::of(region.clone())),
             bus,
             region,
-            graphs: Graphs::default(),
+            graphs: Mutex::default(),
             complained: AtomicBool::new(false),
             watches_runtime: AtomicBool::new(false),
         })
@@ -143,7 +145,7 @@ impl TelemetryExtension {
         system: &ActorSystem,
         hook: impl FnOnce(&Region, ActorRegistry, DeadLetterFeed),
     ) -> Arc<Self> {
-        if region::turned_off() {
+        if turned_off() {
             system.extensions().register(TelemetryHandle(self.clone()));
             return self;
         }

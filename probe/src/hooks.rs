@@ -16,9 +16,11 @@ use atomr_core::actor::{ActorPath, ActorSystem, DeadLetterObserver, SpawnObserve
 use atomscope_layout::region::Condition;
 
 use crate::actor_registry::installing;
+use crate::attach;
+use crate::environment::warn;
 use crate::per_process::PerProcess;
-use crate::poller;
-use crate::region::{Region, RegionWriter, warn};
+use crate::region::Region;
+use crate::writer::RegionWriter;
 
 /// What a system's extensions hold of us, and nobody else: all extensions that are installed on the system share it.
 struct Here(Arc<()>);
@@ -106,7 +108,7 @@ pub(crate) fn install(
     let letters = Hook { told: letters, region: region_of(), watch: of_letters, on_drop };
     system.set_dead_letter_observer(Arc::new(letters));
     let (name, mut complained) = (system.name().to_owned(), false);
-    poller::poll(
+    attach::poll(
         &region.writer,
         Box::new(move |writer| {
             let is_there = watch.raise_conditions(writer);

@@ -3,8 +3,8 @@
 //! What is known already is found and changed without a lock. What is new is made under one, which is held for some
 //! hundred nanoseconds: new things are rare beside what happens to them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::document::{self, Rows};
@@ -19,38 +19,8 @@ use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 use zerocopy::FromZeros;
 
-use crate::region::RegionWriter;
-
-/// How many instances of each domain there are, and the lock under which they are made and removed. The counts change
-/// under the lock only; that a domain is full is seen without it.
-#[derive(Debug, Default)]
-pub(crate) struct InstanceCounts {
-    changing: Mutex<()>,
-    counts: [AtomicUsize; Domain::ALL.len()],
-}
-
-/// The lock of the [`InstanceCounts`], held.
-type Changing<'a> = MutexGuard<'a, ()>;
-
-impl InstanceCounts {
-    fn change(&self) -> Changing<'_> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn of(&self, domain: Domain) -> &AtomicUsize {
-        &self.counts[domain as usize - 1]
-    }
-}
-
-/// Which part of the promised room a domain may take: those that applications name without end leave room for others.
-fn share(domain: Domain, room: usize) -> usize {
-    match domain {
-        Domain::PersistenceId => room / 2,
-        Domain::Key | Domain::Graph | Domain::Shard => room / 4,
-        _ => room,
-    }
-    .max(1)
-}
+use crate::instance_counts::{Changing, share};
+use crate::writer::RegionWriter;
 
 impl RegionWriter {
     /// The key of an instance.
@@ -90,7 +60,7 @@ impl RegionWriter {
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
         }
-        if self.counts.of(domain).load(Ordering::Relaxed) >= share(domain, self.instance_room()) {
+        if self.counts.of(domain).load(Ordering::Relaxed) >= share(domain, self.instance_capacity()) {
             self.count(domain.unlisted(), 1);
             return None;
         }
@@ -154,7 +124,7 @@ impl RegionWriter {
             return Some(instance);
         }
         let count = self.counts.of(domain);
-        let room = share(domain, self.instance_room());
+        let room = share(domain, self.instance_capacity());
         let made = (count.load(Ordering::Relaxed) < room)
             .then(|| {
                 let (record, cut) = InstanceRecord::new(key, owner, self.stamp(0), domain, name);

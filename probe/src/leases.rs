@@ -11,8 +11,9 @@ use atomscope_layout::instances::{Domain, lease};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::sync::AtomicU64;
 
-use crate::region::{Region, RegionWriter};
+use crate::region::Region;
 use crate::watched::{Boxed, Watched};
+use crate::writer::RegionWriter;
 
 /// Leases that this node asks for.
 #[derive(Debug)]

@@ -35,10 +35,12 @@
 //! `ATOMSCOPE=off` in the environment: nothing is shared and no hook is installed.
 
 pub mod actor_registry;
-#[cfg(feature = "atomr")]
-mod beside;
+#[allow(dead_code, reason = "what is polled depends on the features")]
+mod attach;
+mod backing;
 pub mod bus;
 mod clock;
+mod clock_samples;
 #[cfg(feature = "atomr")]
 pub mod cluster;
 #[cfg(feature = "cluster-metrics")]
@@ -46,6 +48,7 @@ pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
+mod environment;
 mod error;
 #[cfg(feature = "atomr")]
 pub mod exporters;
@@ -53,7 +56,12 @@ pub mod exporters;
 mod extension;
 mod hash;
 #[cfg(feature = "atomr")]
+mod hook_state;
+#[cfg(feature = "atomr")]
 mod hooks;
+mod identity;
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
+mod instance_counts;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
 mod instances;
 mod lane;
@@ -70,16 +78,20 @@ mod region;
 mod region_file;
 #[cfg(feature = "atomr")]
 pub mod remote;
+mod rounds;
 #[cfg(feature = "atomr")]
 mod runtime;
 mod sampler;
+mod sampling;
 #[cfg(feature = "atomr")]
 pub mod sharding;
-mod sightings;
+mod stop_event;
 #[cfg(feature = "atomr")]
 pub mod streams;
 #[cfg(feature = "atomr")]
 mod task;
+#[cfg(feature = "atomr")]
+mod tee;
 mod text;
 #[cfg(feature = "atomr")]
 mod type_names;
@@ -87,6 +99,7 @@ mod type_names;
 mod wake;
 #[cfg(any(feature = "leases", feature = "persistence"))]
 mod watched;
+mod writer;
 
 pub use atomscope_layout::{Capacities, LimitError, dto};
 

@@ -23,11 +23,12 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 
+use crate::attach;
 use crate::bus::TelemetryBus;
 use crate::clock;
 use crate::dto::{JournalInfo, PersistenceIdStat, PersistenceSnapshot};
-use crate::poller;
-use crate::region::{Region, RegionWriter};
+use crate::region::Region;
+use crate::writer::RegionWriter;
 #[cfg(feature = "persistence")]
 pub use wrappers::{InMemoryJournalAdmin, ProbedJournal, ProbedSnapshotStore};
 
@@ -124,7 +125,7 @@ impl PersistenceProbe {
     pub(crate) fn make_room(&self) {
         if !self.makes_room.swap(true, Ordering::Relaxed) {
             let mut seen = Seen::default();
-            poller::poll(
+            attach::poll(
                 &self.region.writer,
                 Box::new(move |writer| {
                     seen.make_room(writer);

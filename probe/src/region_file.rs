@@ -32,9 +32,10 @@ use atomscope_layout::region::{HEADER_BYTES, State};
 use atomscope_layout::retention;
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 
+use crate::backing::Backing;
 use crate::clock;
 use crate::error::{CreateError, RoomTaken};
-use crate::region::{Backing, boot_id, pid_namespace, process_start_ticks};
+use crate::identity::{boot_id, pid_namespace, process_start_ticks};
 
 /// Where named segments are.
 const SHM_DIR: &str = "/dev/shm";
@@ -52,7 +53,7 @@ const REPLACED: libc::off_t = 1;
 pub(crate) struct Object {
     /// Its file.
     pub(crate) path: PathBuf,
-    pub(crate) named: bool,
+    pub(crate) is_named: bool,
     slot: &'static forks::Shared,
     undo: Undo,
 }
@@ -80,16 +81,18 @@ impl Drop for Undo {
 
 /// Makes an object of `bytes` bytes, reserved and locked, and maps it. Until [`Object::publish`] a user's file has not
 /// its name.
-pub(crate) fn create(place: &Backing, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
+pub(crate) fn create(backing: &Backing, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
     let mut undo = Undo::default();
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let unique = format!("{}-{random:016x}", std::process::id());
-    let (path, named) = match place {
-        Backing::Named => (Path::new(SHM_DIR).join(format!("atomscope-{}-{unique}", effective_uid())), true),
+    let (path, named) = match backing {
+        Backing::Segment => {
+            (Path::new(SHM_DIR).join(format!("atomscope-{}-{unique}", effective_uid())), true)
+        }
         Backing::File { path, .. } => (path.clone(), false),
     };
     let dir = parent(&path);
-    if let Backing::File { path, allow_disk } = place {
+    if let Backing::File { path, allow_disk } = backing {
         check_free(path)?;
         let (existing, is_missing) = existing(&dir)?;
         if !allow_disk && on_disk(&existing)? {
@@ -123,7 +126,7 @@ pub(crate) fn create(place: &Backing, bytes: usize) -> Result<(WriterMemory, Obj
         io::ErrorKind::StorageFull => no_space(&dir, bytes as u64),
         _ => system("reserve the blocks of", &path, source),
     })?;
-    Ok((memory, Object { path, named, slot, undo }))
+    Ok((memory, Object { path, is_named: named, slot, undo }))
 }
 
 impl Object {
@@ -131,7 +134,7 @@ impl Object {
     /// written in from then on, which is mapped through that name. (What was mapped before would be shown as deleted in
     /// the process's map for ever, whatever names the file gets.)
     pub(crate) fn publish(&mut self, bytes: usize) -> Result<Option<WriterMemory>, CreateError> {
-        if self.named {
+        if self.is_named {
             self.undo.disarm();
             return Ok(None);
         }
@@ -200,7 +203,7 @@ impl Object {
         if self.forked() {
             return;
         }
-        if self.named {
+        if self.is_named {
             let _ = fs::remove_file(&self.path);
         }
         self.slot.let_go(&forks::Window::open());
@@ -513,7 +516,7 @@ pub(crate) fn open_regions() -> usize {
 }
 
 /// Bytes that a named segment can still take, if the file system has a bound.
-pub(crate) fn room() -> Option<u64> {
+pub(crate) fn free_bytes() -> Option<u64> {
     let room = statvfs(Path::new(SHM_DIR)).ok().filter(|room| room.f_blocks > 0)?;
     Some(room.f_bavail.saturating_mul(room.f_frsize))
 }

@@ -26,7 +26,7 @@ use crate::bus::TelemetryBus;
 use crate::dto::RemoteSnapshot;
 use crate::region::Region;
 #[cfg(feature = "remote")]
-use crate::region::RegionWriter;
+use crate::writer::RegionWriter;
 
 /// A node's associations.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl RemoteProbe {
             writer.attached(Attachment::Endpoints);
             true
         };
-        crate::poller::poll(&self.region.writer, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
     /// What [`refresh_from_endpoint_manager`] leaves out: `atomr-telemetry` knows nothing of it.

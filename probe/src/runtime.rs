@@ -11,8 +11,8 @@ use atomscope_layout::region::Condition;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::region::RegionWriter;
-use crate::{clock, poller};
+use crate::writer::RegionWriter;
+use crate::{attach, clock};
 
 /// A runtime that has not beaten for so long is asked whether it is being dropped: before readers call it blocked.
 const LATE_NS: u64 = 2_000_000_000;
@@ -34,7 +34,7 @@ pub(crate) fn start_beat(writer: &Arc<RegionWriter>) {
         }
     });
     let mut end = End { runtime, asked: None, spawned: None };
-    poller::poll(writer, Box::new(move |writer| end.look(writer)));
+    attach::poll(writer, Box::new(move |writer| end.look(writer)));
 }
 
 /// What the task of the beat holds. A runtime drops its tasks when it is dropped.
@@ -127,7 +127,7 @@ pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
         writer.attached(Attachment::Runtime);
         true
     };
-    poller::poll(writer, Box::new(poll));
+    attach::poll(writer, Box::new(poll));
 }
 
 /// A worker is named by its number, as wide as the last one's, so that the names' order is that of the numbers.

@@ -15,7 +15,8 @@ use atomscope_layout::table::Key;
 
 use crate::bus::TelemetryBus;
 use crate::dto::StreamsSnapshot;
-use crate::region::{Region, RegionWriter};
+use crate::region::Region;
+use crate::writer::RegionWriter;
 
 /// The streams that run in a node.
 #[derive(Debug)]

@@ -52,7 +52,7 @@ fn open_room() -> Arc<Room> {
         }
     };
     if let Err(error) = std::thread::Builder::new().name("atomscope-wake".into()).spawn(watch) {
-        crate::region::warn(&format!(
+        crate::environment::warn(&format!(
             "subscribers will not be woken, since there is no thread for it: {error}"
         ));
     }

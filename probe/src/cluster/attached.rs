@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::ClusterProbe;
 use crate::dto::{ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord};
-use crate::region::RegionWriter;
+use crate::writer::RegionWriter;
 
 impl ClusterProbe {
     /// Replaces the state by that of a gossip. It names neither the node itself nor a leader; [`Self::attach`] does.
@@ -79,7 +79,7 @@ impl ClusterProbe {
             });
             true
         };
-        crate::poller::poll(&self.region.writer, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
     /// A transport that counts the gossip sent through it.

@@ -7,7 +7,7 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 
 use super::ClusterProbe;
-use crate::region::RegionWriter;
+use crate::writer::RegionWriter;
 
 impl ClusterProbe {
     /// Makes an observer that counts how often the quorum is lost and regained, and passes that on to `inner`, if there is

@@ -19,9 +19,9 @@ use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 
 use super::{JournalAdmin, Named, PersistenceProbe, written};
-use crate::poller;
-use crate::region::RegionWriter;
+use crate::attach;
 use crate::watched::{Boxed, Watched};
+use crate::writer::RegionWriter;
 
 impl PersistenceProbe {
     /// Puts itself around a journal: what it writes, replays and deletes from now on through the wrapper is seen under
@@ -112,7 +112,7 @@ impl PersistenceProbe {
             writer.attached(Attachment::Recovery);
             true
         };
-        poller::poll(&self.region.writer, Box::new(poll));
+        attach::poll(&self.region.writer, Box::new(poll));
     }
 }
 

@@ -27,7 +27,7 @@ use atomscope_layout::table::Key;
 use super::entities::{Entities, Noted};
 use super::{HandOff, ShardingProbe, Told};
 use crate::dto::{ShardRegionInfo, ShardingSnapshot};
-use crate::region::RegionWriter;
+use crate::writer::RegionWriter;
 
 /// What a region gives the messages of one shard to, as in atomr.
 pub type EntityHandler<M> = Box<dyn Fn(&str, M) + Send + Sync>;
@@ -257,7 +257,7 @@ impl ShardingProbe {
             probe.ask_all();
             probe.is_anything_left()
         };
-        crate::poller::poll(&self.region.writer, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
     /// Asks all that is attached, one after the other, and tells it as one.

@@ -30,7 +30,7 @@ const RECENT_NS: u64 = 60_000_000_000;
 
 /// The sightings of a region, for the thread that adds to them.
 #[derive(Debug)]
-pub(crate) struct Sightings {
+pub(crate) struct ClockSamples {
     all: Vec<SightingRecord>,
     /// The clock's rate as it was last measured; that of a sighting may also make up for an error.
     rate: u64,
@@ -50,11 +50,11 @@ struct Told {
     held_ns: i128,
 }
 
-impl Sightings {
+impl ClockSamples {
     /// The first one. A tick lasts `rate` / 2⁴⁰ nanoseconds.
     pub(crate) fn first(now: &Reading, rate: u64) -> Self {
         let rate = rate.max(1);
-        let first = sighting(now, i128::from(now.unix_ns), rate);
+        let first = record(now, i128::from(now.unix_ns), rate);
         Self { all: vec![first], rate, owed_ns: 0, owed_until_ns: 0, counter_jumped: false }
     }
 
@@ -96,7 +96,7 @@ impl Sightings {
     /// The next one, at this reading.
     pub(crate) fn next(&mut self, now: &Reading) -> SightingRecord {
         let (Some(last), Some(told)) = (self.all.last().copied(), self.told(now)) else {
-            return sighting(now, i128::from(now.unix_ns), self.rate);
+            return record(now, i128::from(now.unix_ns), self.rate);
         };
         let jumped = |off: i128| off.abs() > JUMP_NS;
         let [unix_off, mono_off, _] = told.off_ns;
@@ -113,12 +113,12 @@ impl Sightings {
         self.counter_jumped = counter_jumped;
         let next = if jumped(unix_off) {
             (self.owed_ns, self.owed_until_ns) = (0, 0);
-            sighting(now, i128::from(now.unix_ns), self.rate)
+            record(now, i128::from(now.unix_ns), self.rate)
         } else {
             let over = told.held_ns.max(LEAST_CORRECTING_NS);
             (self.owed_ns, self.owed_until_ns) = (unix_off.abs(), i128::from(now.mono_ns) + over);
             let rate = i128::from(self.rate) * (over + unix_off) / over;
-            sighting(now, told.unix_ns, u64::try_from(rate).unwrap_or(self.rate).max(1))
+            record(now, told.unix_ns, u64::try_from(rate).unwrap_or(self.rate).max(1))
         };
         self.all.push(next);
         next
@@ -146,7 +146,7 @@ impl Sightings {
     }
 }
 
-fn sighting(now: &Reading, unix_ns: i128, rate: u64) -> SightingRecord {
+fn record(now: &Reading, unix_ns: i128, rate: u64) -> SightingRecord {
     let &Reading { ticks, mono_ns, boot_ns, .. } = now;
     SightingRecord { ticks, mono_ns, boot_ns, unix_ns: unix_ns as u64, rate, reserved: [0; 2] }
 }
@@ -167,7 +167,7 @@ mod tests {
     /// A machine whose clocks are what a test makes them: three ticks are a nanosecond, but for an error of its rate.
     struct Machine {
         now: Reading,
-        sightings: Sightings,
+        sightings: ClockSamples,
         /// Parts in 10⁹ by which the counter is faster than its first rate says.
         drift: i64,
         /// Stamps that were given, and the times that were told of them.
@@ -179,7 +179,7 @@ mod tests {
             let (mono_ns, boot_ns) = (5 * HOUR, 7 * HOUR);
             let unix_ns = 1_700_000_000 * SECOND;
             let now = Reading { ticks: 1 << 50, mono_ns, boot_ns, unix_ns, uncertain_ns: 100 };
-            let sightings = Sightings::first(&now, SightingRecord::RATE_ONE / 3);
+            let sightings = ClockSamples::first(&now, SightingRecord::RATE_ONE / 3);
             Self { now, sightings, drift, told: Vec::new() }
         }
 
@@ -281,7 +281,7 @@ mod tests {
     fn a_clock_that_began_in_1970_is_right_once_it_is_set() {
         let mut machine = Machine::new(1_000);
         machine.now.unix_ns = 12 * SECOND;
-        machine.sightings = Sightings::first(&machine.now, SightingRecord::RATE_ONE / 3);
+        machine.sightings = ClockSamples::first(&machine.now, SightingRecord::RATE_ONE / 3);
         machine.beats(40);
         machine.now.unix_ns = 1_700_000_000 * SECOND;
         machine.sample();

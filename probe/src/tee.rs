@@ -1,7 +1,6 @@
 //! Beside another telemetry: atomr has one place for each hook, so ours tells the other what it is told.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use atomr_core::actor::{ActorPath, ActorSystem, DeadLetterObserver, SpawnObserver};
 
@@ -11,9 +10,9 @@ use crate::extension::TelemetryExtension;
 use crate::hooks;
 
 /// Tells two observers, ours first.
-struct Both<A, B: ?Sized>(A, Arc<B>);
+struct Tee<A, B: ?Sized>(A, Arc<B>);
 
-impl<A: SpawnObserver> SpawnObserver for Both<A, dyn SpawnObserver> {
+impl<A: SpawnObserver> SpawnObserver for Tee<A, dyn SpawnObserver> {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
         self.0.on_spawn(path, parent, actor_type);
         self.1.on_spawn(path, parent, actor_type);
@@ -30,15 +29,12 @@ impl<A: SpawnObserver> SpawnObserver for Both<A, dyn SpawnObserver> {
     }
 }
 
-impl<A: DeadLetterObserver> DeadLetterObserver for Both<A, dyn DeadLetterObserver> {
+impl<A: DeadLetterObserver> DeadLetterObserver for Tee<A, dyn DeadLetterObserver> {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
         self.0.on_dead_letter(recipient, sender, message_type);
         self.1.on_dead_letter(recipient, sender, message_type);
     }
 }
-
-/// The graphs that another telemetry has told of: its numbers, and ours.
-pub(crate) type Graphs = Mutex<HashMap<u64, u64>>;
 
 impl TelemetryExtension {
     /// As [`Self::install`], where the hooks belong to somebody else already: who is told of everything after this is. With
@@ -64,7 +60,7 @@ impl TelemetryExtension {
     ) -> Arc<Self> {
         // Where ours is not installed the hooks stay the other's.
         self.install_with(system, |region, actors, letters| {
-            hooks::install(region, system, Both(actors, spawns), Both(letters, dead_letters));
+            hooks::install(region, system, Tee(actors, spawns), Tee(letters, dead_letters));
         })
     }
 
