@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use atomscope_layout::RegionMap;
@@ -90,7 +90,7 @@ pub(crate) struct RegionWriter {
     closing_thread: AtomicUsize,
     is_closed: AtomicBool,
     #[cfg(feature = "atomr")]
-    pub(crate) wake_runtime: Arc<tokio::sync::Notify>,
+    pub(crate) wake_runtime: std::sync::Arc<tokio::sync::Notify>,
 }
 
 /// Polls a component; false once the component is gone.
@@ -182,7 +182,7 @@ impl RegionWriter {
             closing_thread: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             #[cfg(feature = "atomr")]
-            wake_runtime: Arc::default(),
+            wake_runtime: std::sync::Arc::default(),
         }
     }
 

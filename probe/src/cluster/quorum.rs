@@ -6,7 +6,7 @@ use atomr_cluster::QuorumObserver;
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 
-use super::ClusterProbe;
+use super::probe::ClusterProbe;
 use crate::writer::RegionWriter;
 
 impl ClusterProbe {

@@ -18,7 +18,7 @@ use atomscope_layout::names::put_text;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 
-use super::{JournalAdmin, Named, PersistenceProbe, written};
+use super::probe::{JournalAdmin, Named, PersistenceProbe, written};
 use crate::attach;
 use crate::watched::{Boxed, Watched};
 use crate::writer::RegionWriter;

@@ -11,7 +11,7 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::ClusterProbe;
+use super::probe::ClusterProbe;
 use crate::dto::{ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord};
 use crate::writer::RegionWriter;
 
