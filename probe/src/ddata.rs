@@ -1,4 +1,13 @@
-//! The distributed-data probe: which keys there are, and how often they were updated.
+//! Distributed data: its keys, and how often each was updated.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::ddata::DDataProbe;
+//!
+//! let ddata = DDataProbe::new(TelemetryBus::new(64));
+//! ddata.record_update("cart");
+//! assert_eq!(ddata.key_count(), 1);
+//! ```
 
 use std::sync::atomic::Ordering;
 #[cfg(feature = "ddata")]
@@ -19,7 +28,7 @@ use crate::region::Region;
 #[cfg(feature = "ddata")]
 use crate::writer::RegionWriter;
 
-/// Keys of the distributed data, and their updates.
+/// The keys of the distributed data, and their updates.
 #[derive(Debug)]
 pub struct DDataProbe {
     region: Region,
@@ -27,7 +36,7 @@ pub struct DDataProbe {
 }
 
 impl DDataProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::ddata`].
+    /// A stand-alone probe in private memory; the one of a node is [`crate::TelemetryExtension::ddata`]. Allocates.
     pub fn new(bus: TelemetryBus) -> Self {
         Self::of(Region::bare(Capacities { instances: 4096, ..Capacities::LEAST }), bus)
     }
@@ -42,7 +51,8 @@ impl DDataProbe {
         Self::of(self.region.not_held(), self.bus.not_held())
     }
 
-    /// Notes an update. No allocation, no system call; a key that was not known takes a lock for a moment.
+    /// Records an update. No allocation, no system call; the first update of a key takes a lock for some hundred
+    /// nanoseconds.
     pub fn record_update(&self, key: &str) {
         self.region.writer.attached(Attachment::UpdateCalls);
         self.updated(key);
@@ -57,7 +67,7 @@ impl DDataProbe {
         self.bus.publish_texts(EventKind::DDataUpdated, [0; 2], &[key]);
     }
 
-    /// Notes a deletion, which counts whether or not the key is listed.
+    /// Records a deletion, whether or not the key is listed. Takes a lock for some hundred nanoseconds.
     pub fn record_delete(&self, key: &str) {
         self.region.writer.attached(Attachment::DeleteCalls);
         self.deleted(key);
@@ -65,16 +75,16 @@ impl DDataProbe {
 
     fn deleted(&self, key: &str) {
         let writer = &self.region.writer;
-        // The key may have found no room, or a poll may have seen before this that it is gone.
+        // The key may be unlisted, or a poll may have removed it already.
         writer.remove_instance(Domain::Key, writer.instance_key(Domain::Key, None, key), |_| {});
         writer.count(Builtin::DDataDeletes, 1);
     }
 
-    /// Brings the keys up to what a replicator has: those that it has not are forgotten.
+    /// Sets the keys to those of a replicator, and removes all others. Allocates; not for hot paths.
     #[cfg(feature = "ddata")]
     pub fn refresh_from(&self, replicator: &Replicator) {
         let writer = &self.region.writer;
-        // What is listed is looked at first: a key that comes after that is not taken for one that is gone.
+        // The listed keys are read first, so that a key that is added meanwhile is not removed.
         let mut gone = writer.instance_keys(Domain::Key);
         let fresh = replicator.keys();
         for key in &fresh {
@@ -88,9 +98,9 @@ impl DDataProbe {
         }
     }
 
-    /// Follows a replicator, as long as it is there: each round of the poller asks for its keys and their subscribers. Updates it tells nobody in
-    /// general; those that go through a [`ReplicatorActor`](atomr_distributed_data::ReplicatorActor) are seen by
-    /// [`Self::wrap_store`].
+    /// Attaches a replicator: the poller reads its keys and their subscribers, until the replicator is dropped. A replicator
+    /// has no hook for updates; [`Self::wrap_store`] counts those of a
+    /// [`ReplicatorActor`](atomr_distributed_data::ReplicatorActor).
     ///
     /// ```
     /// use atomr_distributed_data::Replicator;
@@ -120,9 +130,9 @@ impl DDataProbe {
         crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
-    /// A durable store that notes every update and deletion on its way to `inner`; for
-    /// [`ReplicatorActor::spawn_with`](atomr_distributed_data::ReplicatorActor::spawn_with). With nothing to store,
-    /// `inner` is a [`NoopDurableStore`](atomr_distributed_data::NoopDurableStore).
+    /// Wraps a durable store: it counts every update and deletion on its way to `inner`. For
+    /// [`ReplicatorActor::spawn_with`](atomr_distributed_data::ReplicatorActor::spawn_with). An application that stores
+    /// nothing passes a [`NoopDurableStore`](atomr_distributed_data::NoopDurableStore).
     ///
     /// ```
     /// use std::sync::Arc;
@@ -141,12 +151,12 @@ impl DDataProbe {
         Arc::new(WatchedStore { inner, probe: self.not_held() })
     }
 
-    /// How many keys are listed.
+    /// The number of listed keys. One load.
     pub fn key_count(&self) -> usize {
         self.region.writer.instance_count(Domain::Key)
     }
 
-    /// All keys that are listed, in order, and how many updates there were. Allocates.
+    /// All listed keys, in order, and the number of updates. Allocates.
     pub fn snapshot(&self) -> DDataSnapshot {
         self.region.writer.reader().map(|reader| reader.ddata(&reader.instances())).unwrap_or_default()
     }
@@ -158,7 +168,7 @@ struct WatchedStore {
     probe: DDataProbe,
 }
 
-/// What the store refuses is in the replicator all the same: it is noted whatever becomes of it.
+/// The replicator keeps an update even if the store refuses it, so it is counted in any case.
 #[cfg(feature = "ddata")]
 impl DurableStore for WatchedStore {
     fn persist(&self, key: &str, blob: &[u8]) -> io::Result<()> {

@@ -1,7 +1,16 @@
-//! The dead-letter feed: messages that found nobody.
+//! Dead letters: messages that no actor received.
 //!
-//! atomr reports a message that is sent to an actor which has stopped. One that still waits in the mailbox when the
-//! actor stops is lost without a report.
+//! atomr reports a message that is sent to a stopped actor. It does not report messages that wait in a mailbox when their
+//! actor stops.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::dead_letters::DeadLetterFeed;
+//!
+//! let letters = DeadLetterFeed::new(TelemetryBus::new(64), 100);
+//! letters.record("akka://shop/user/cart".into(), None, "shop::AddItem".into(), String::new());
+//! assert_eq!((letters.total_count(), letters.buffered()), (1, 1));
+//! ```
 
 #[cfg(feature = "atomr")]
 use atomr_core::actor::{ActorPath, DeadLetterObserver};
@@ -32,7 +41,7 @@ use crate::text::{Pieces, Texts};
 #[cfg(feature = "atomr")]
 use crate::type_names::TypeName;
 
-/// The newest dead letters, and how many there ever were.
+/// The newest dead letters, and the number of all of them.
 #[derive(Debug)]
 pub struct DeadLetterFeed {
     region: Region,
@@ -40,8 +49,8 @@ pub struct DeadLetterFeed {
 }
 
 impl DeadLetterFeed {
-    /// A feed of its own, in private memory, that keeps exactly the newest `capacity` (at least 1); the one of a node
-    /// is [`crate::TelemetryExtension::dead_letters`].
+    /// A stand-alone feed in private memory that keeps exactly the newest `capacity` letters (at least 1); the one of a node
+    /// is [`crate::TelemetryExtension::dead_letters`]. Allocates.
     pub fn new(bus: TelemetryBus, capacity: usize) -> Self {
         let dead_letters = capacity.clamp(1, MAX_DEAD_LETTERS);
         let capacities = Capacities { lanes: 16, dead_letters, names: 256, ..Capacities::LEAST };
@@ -53,7 +62,8 @@ impl DeadLetterFeed {
         Self { region, bus }
     }
 
-    /// Notes a dead letter. No lock, no allocation of its own, no system call.
+    /// Records a dead letter. No lock, no allocation of its own, no system call. Texts that are too long are cut visibly and
+    /// counted.
     pub fn record(&self, recipient: String, sender: Option<String>, message_type: String, preview: String) {
         let writer = &self.region.writer;
         let type_id = writer.intern(&message_type);
@@ -100,8 +110,8 @@ impl DeadLetterFeed {
         self.publish(ticket, &record, used_bytes, name);
     }
 
-    /// Publishes the letter. Its texts are the record's, in the same order; what is too long for an event is cut from the
-    /// end of the preview, which is the last.
+    /// Publishes the letter as an event with the record's texts, in the same order. If they are too long for an event, the
+    /// last one, the preview, is cut first.
     fn publish(&self, ticket: u64, record: &Record, used: usize, name: &str) {
         let bus = self.bus.writer();
         let mut event = EventRecord {
@@ -123,16 +133,16 @@ impl DeadLetterFeed {
             event.text_bytes = texts;
         } else {
             let mut rest = record.text.as_slice();
-            let mut room = Texts::new(&mut event.text);
+            let mut copy = Texts::new(&mut event.text);
             for (to, bytes) in event.text_bytes.iter_mut().zip(texts) {
                 let (text, after) = rest.split_at_checked(bytes.into()).unwrap_or_default();
                 rest = after;
-                *to = room.put(core::str::from_utf8(text).unwrap_or_default(), DEAD_LETTER_TEXT_BYTES);
+                *to = copy.put(core::str::from_utf8(text).unwrap_or_default(), DEAD_LETTER_TEXT_BYTES);
             }
             event.flags |= event_flags::TEXT_CUT;
         }
         match event_type {
-            // A bus of its own whose names are full.
+            // A stand-alone bus whose names are full.
             (0, true) => bus.publish(&event.with_type_text(name)),
             _ => bus.publish(&event),
         }
@@ -143,12 +153,12 @@ impl DeadLetterFeed {
         self.region.writer.reader().map(|reader| reader.dead_letters(limit).recent).unwrap_or_default()
     }
 
-    /// How many there ever were.
+    /// The number of all dead letters so far. Not for hot paths.
     pub fn total_count(&self) -> u64 {
         self.region.writer.reader().map(|reader| reader.dead_letter_total()).unwrap_or_default()
     }
 
-    /// How many are kept now.
+    /// The number of dead letters that are kept now. Not for hot paths.
     pub fn buffered(&self) -> usize {
         usize::try_from(self.total_count())
             .unwrap_or(usize::MAX)
@@ -157,7 +167,7 @@ impl DeadLetterFeed {
 }
 
 #[cfg(feature = "atomr")]
-/// Hot: called on the sender's thread.
+/// Hot: it runs on the sender's thread.
 impl DeadLetterObserver for DeadLetterFeed {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
         let writer = &*self.region.writer;
@@ -175,12 +185,12 @@ impl DeadLetterObserver for DeadLetterFeed {
         let ticket = ring.ticket();
         let (stamp, recipient_bytes) = (writer.stamp_at(ticks, 0), text.bytes as u16);
         let head = DeadLetterHead { stamp, type_id, recipient_bytes }.words();
-        if ring.write_with(ticket, |room| store_parts(room, &head, text.words())) == Written::Abandoned {
+        if ring.write_with(ticket, |slot| store_parts(slot, &head, text.words())) == Written::Abandoned {
             writer.count(Builtin::DeadLettersAbandoned, 1);
         }
         let (kind, numbers) = (EventKind::DeadLetter, [ticket.wrapping_add(1), 0]);
         let text_bytes = [recipient_bytes, 0, 0, 0, 0];
         let event = EventHead { kind, stamp, type_id, flags: 0, text_bytes, numbers }.words();
-        writer.publish_with(|room| store_parts(room, &event, text.words()));
+        writer.publish_with(|slot| store_parts(slot, &event, text.words()));
     }
 }

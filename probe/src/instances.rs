@@ -1,7 +1,7 @@
-//! Things of which a node has several: associations, journals, shards, each with its numbers in the region.
+//! Instances (associations, journals, shards, …) and the documents, histograms and journal writes of the subsystems.
 //!
-//! What is known already is found and changed without a lock. What is new is made under one, which is held for some
-//! hundred nanoseconds: new things are rare beside what happens to them.
+//! A listed instance is found and changed without a lock. A new one is made under a lock, which is held for some hundred
+//! nanoseconds: new instances are rare compared with changes of known ones.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,7 @@ impl RegionWriter {
     pub(crate) fn instance_key(&self, domain: Domain, owner: Option<Key>, name: &str) -> Key {
         let Key([first, second]) = self.hasher.key(name);
         let Key([owner_first, owner_second]) = owner.unwrap_or(Key([0; 2]));
-        // Odd multipliers: what differs before differs after.
+        // An odd multiplier maps different words to different words.
         let spread = |word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
         Key([
             first ^ spread(owner_first ^ domain as u64),
@@ -35,8 +35,8 @@ impl RegionWriter {
         ])
     }
 
-    /// Has `work` change the numbers of an instance, which is made if there is none. `None`, and counted, if there is no
-    /// room for it.
+    /// Passes the fields of an instance to `work`; makes the instance if it is not listed. `None`, and counted, if the
+    /// domain is full.
     pub(crate) fn with_instance<T>(
         &self,
         domain: Domain,
@@ -47,8 +47,8 @@ impl RegionWriter {
         self.with_instance_of(domain, self.instance_key(domain, owner, name), owner, name, work)
     }
 
-    /// The same for who has the key at hand. No lock where the domain is full: what has no room may come as often as
-    /// what has. (What is just being removed counts as having none, then.)
+    /// The same for a caller that has the key. Takes no lock if the domain is full, since unlisted instances may be as busy
+    /// as listed ones. An instance that is being removed just then counts as unlisted.
     pub(crate) fn with_instance_of<T>(
         &self,
         domain: Domain,
@@ -66,11 +66,11 @@ impl RegionWriter {
         }
         let changing = self.counts.change();
         let instance = self.find_or_make(&changing, domain, key, owner, name)?;
-        // Nobody removes it while this holds the lock.
+        // No thread removes it while this one holds the lock.
         Some(work(self.instances().numbers(instance)))
     }
 
-    /// Notes that `attachment` was made for one instance, which is not removed meanwhile; as [`RegionWriter::attached`].
+    /// Notes that `attachment` was made for one instance, which must not be removed meanwhile; as [`Self::attached`].
     #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn attached_to(&self, instance: Option<Instance>, attachment: Attachment) {
         self.attached(attachment);
@@ -79,7 +79,7 @@ impl RegionWriter {
         }
     }
 
-    /// Has `work` change the numbers of an instance, if there is one.
+    /// Passes the fields of an instance to `work`, if it is listed.
     pub(crate) fn with_known<T>(&self, key: Key, mut work: impl FnMut(&[AtomicU64]) -> T) -> Option<T> {
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
@@ -101,7 +101,7 @@ impl RegionWriter {
         self.counts.of(domain).load(Ordering::Relaxed)
     }
 
-    /// Makes an instance that is removed by nobody but who holds it, with [`RegionWriter::remove_instance`].
+    /// Makes an instance that only the caller removes, with [`Self::remove_instance`].
     pub(crate) fn make_instance(
         &self,
         domain: Domain,
@@ -124,8 +124,8 @@ impl RegionWriter {
             return Some(instance);
         }
         let count = self.counts.of(domain);
-        let room = share(domain, self.instance_capacity());
-        let made = (count.load(Ordering::Relaxed) < room)
+        let capacity = share(domain, self.instance_capacity());
+        let made = (count.load(Ordering::Relaxed) < capacity)
             .then(|| {
                 let (record, cut) = InstanceRecord::new(key, owner, self.stamp(0), domain, name);
                 self.count(Builtin::TextsCut, u64::from(cut));
@@ -139,8 +139,8 @@ impl RegionWriter {
         made
     }
 
-    /// Removes an instance; `last` is shown its numbers while nobody else can change them. False if there is none, or
-    /// somebody held on to it all the time.
+    /// Removes an instance; `last` receives its fields while no other thread can change them. False if it is not listed, or
+    /// if other threads kept it pinned all the time.
     pub(crate) fn remove_instance(
         &self,
         domain: Domain,
@@ -150,29 +150,29 @@ impl RegionWriter {
         let _changing = self.counts.change();
         let instances = self.instances();
         let removed =
-            instances.find(key).is_some_and(|found| instances.remove(found, |numbers| last(numbers)));
+            instances.find(key).is_some_and(|instance| instances.remove(instance, |numbers| last(numbers)));
         if removed {
             self.counts.of(domain).fetch_sub(1, Ordering::Relaxed);
         }
         removed
     }
 
-    /// Replaces a document. One writer at a time; not hot.
+    /// Replaces a document. Takes a lock; not for hot paths.
     pub(crate) fn write_document(&self, number: usize, fill: impl FnOnce(&mut Rows<'_>)) {
         let stamp = self.stamp(0);
         let stride = self.map().documents.stride;
         let words = self.section(self.map().documents).get(number * stride..(number + 1) * stride);
         let _writing = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cut = 0;
-        let left_out = document::write(words.unwrap_or_default(), stamp, |rows| {
+        let dropped = document::write(words.unwrap_or_default(), stamp, |rows| {
             fill(rows);
             cut = rows.cut;
         });
         self.count(Builtin::TextsCut, cut);
-        self.count(Builtin::DocumentRowsLeftOut, left_out);
+        self.count(Builtin::DocumentRowsLeftOut, dropped);
     }
 
-    /// Counts `value` in the histogram whose slot has the number `slot − 1`; 0 is none.
+    /// Counts `value` in the histogram with the slot number `slot − 1`; 0 stands for no histogram.
     pub(crate) fn record_histogram(&self, slot: u64, value: u64) {
         let (section, stride) = (self.section(self.map().histograms), self.map().histograms.stride);
         let Some(start) =
@@ -185,14 +185,14 @@ impl RegionWriter {
         }
     }
 
-    /// Notes a write of a journal among the newest.
-    pub(crate) fn note_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
+    /// Adds a write to the ring of the newest journal writes.
+    pub(crate) fn record_journal_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
         let mut record = JournalWriteRecord::new_zeroed();
         record.stamp = self.stamp(0);
         record.sequence_nr = sequence_nr;
         let (journal_bytes, journal_cut) = put_text(&mut record.text, JOURNAL_NAME_BYTES, journal);
-        let room = record.text.get_mut(journal_bytes..).unwrap_or_default();
-        let (id_bytes, id_cut) = put_text(room, JOURNAL_WRITE_TEXT_BYTES, persistence_id);
+        let rest = record.text.get_mut(journal_bytes..).unwrap_or_default();
+        let (id_bytes, id_cut) = put_text(rest, JOURNAL_WRITE_TEXT_BYTES, persistence_id);
         (record.journal_bytes, record.persistence_id_bytes) = (journal_bytes as u16, id_bytes as u16);
         self.count(Builtin::TextsCut, u64::from(journal_cut) + u64::from(id_cut));
         let words: &[u64; JOURNAL_WRITE_WORDS] = zerocopy::transmute_ref!(&record);
@@ -221,7 +221,7 @@ mod tests {
         };
         let ids = ["a", "b", "c", "d", "e", "f"];
         let listed = ids.iter().filter(|id| note(&writer, id).is_some()).count();
-        assert_eq!(listed, 4, "half of the room");
+        assert_eq!(listed, 4, "half of the capacity");
         let _locked = region.writer.counts.change();
         let (answer, answered) = mpsc::channel();
         std::thread::spawn(move || answer.send(ids.map(|id| note(&writer, id).is_some())));

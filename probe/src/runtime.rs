@@ -1,5 +1,5 @@
-//! The async runtime that the node runs on: its beat, and its end; its workers, tasks and common queue, asked at each round
-//! of the poller.
+//! The async runtime of the node: its heartbeat, the detection of its end, and its workers, tasks and injection queue, which
+//! the poller reads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,11 +14,12 @@ use tokio::task::JoinHandle;
 use crate::writer::RegionWriter;
 use crate::{attach, clock};
 
-/// A runtime that has not beaten for so long is asked whether it is being dropped: before readers call it blocked.
+/// After so long without a heartbeat the poller checks whether the runtime is being dropped. Readers call a runtime blocked
+/// later than that.
 const LATE_NS: u64 = 2_000_000_000;
 
-/// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
-/// timer of the runtime for that.
+/// Starts the heartbeat of the current async runtime, if there is one. The sampler wakes its task, so that it needs no timer
+/// of the runtime.
 pub(crate) fn start_beat(writer: &Arc<RegionWriter>) {
     let Ok(runtime) = Handle::try_current() else { return };
     if writer.is_private() {
@@ -33,15 +34,15 @@ pub(crate) fn start_beat(writer: &Arc<RegionWriter>) {
             writer.header().runtime_beat(clock::mono_ns());
         }
     });
-    let mut end = End { runtime, asked: None, spawned: None };
-    attach::poll(writer, Box::new(move |writer| end.look(writer)));
+    let mut end = RuntimeEnd { runtime, test_work: None, spawned: None };
+    attach::poll(writer, Box::new(move |writer| end.check(writer)));
 }
 
-/// What the task of the beat holds. A runtime drops its tasks when it is dropped.
+/// Held by the heartbeat's task, which a runtime drops when it is dropped itself.
 struct Beat(Weak<RegionWriter>);
 
 impl Beat {
-    /// None once the region is closed, at which the task ends by itself.
+    /// None once the region is closed, when the task ends.
     fn writer(&self) -> Option<Arc<RegionWriter>> {
         self.0.upgrade().filter(|writer| !writer.is_closing())
     }
@@ -55,17 +56,17 @@ impl Drop for Beat {
     }
 }
 
-/// What is looked for at each round of the poller.
-struct End {
+/// Detects the end of the runtime.
+struct RuntimeEnd {
     runtime: Handle,
-    /// Work that the runtime was given, and whether it was done.
-    asked: Option<(JoinHandle<()>, Arc<AtomicBool>)>,
-    /// Actors that had been spawned when the runtime was gone.
+    /// Work that tests whether the runtime accepts any, and whether it has run.
+    test_work: Option<(JoinHandle<()>, Arc<AtomicBool>)>,
+    /// The number of spawned actors when the runtime was dropped.
     spawned: Option<u64>,
 }
 
-impl End {
-    fn look(&mut self, writer: &RegionWriter) -> bool {
+impl RuntimeEnd {
+    fn check(&mut self, writer: &RegionWriter) -> bool {
         let Some(reader) = writer.reader() else { return false };
         if !reader.conditions().has(Condition::RuntimeDropped) {
             let is_late = clock::mono_ns().saturating_sub(reader.runtime_beat().mono_ns) > LATE_NS;
@@ -78,17 +79,17 @@ impl End {
         if self.runtime.metrics().num_alive_tasks() > 0 || *self.spawned.get_or_insert(spawned) == spawned {
             return true;
         }
-        // None of its tasks is left, and yet actors are spawned: the node runs on another runtime, of which nothing is known.
+        // No task is left, but actors are spawned: the node runs on another runtime, which is unknown.
         writer.header().no_runtime_beat();
         writer.header().withdraw(Condition::RuntimeDropped);
         false
     }
 
-    /// Whether the runtime is being dropped, and waits for workers that are all busy, so that it has dropped no task yet: it
-    /// then refuses blocking work at once.
+    /// Whether the runtime is being dropped but waits for busy workers, so that it has dropped no task yet. It then refuses
+    /// blocking work at once.
     fn is_shutting_down(&mut self) -> bool {
         let runtime = &self.runtime;
-        let (work, is_done) = self.asked.get_or_insert_with(|| {
+        let (work, is_done) = self.test_work.get_or_insert_with(|| {
             let is_done = Arc::new(AtomicBool::new(false));
             let done = is_done.clone();
             (runtime.spawn_blocking(move || done.store(true, Ordering::Release)), is_done)
@@ -97,12 +98,12 @@ impl End {
             return false;
         }
         let is_refused = !is_done.load(Ordering::Acquire);
-        self.asked = None;
+        self.test_work = None;
         is_refused
     }
 }
 
-/// Polls this runtime from now on. Nothing is asked of it where nobody could see the answer.
+/// Attaches a runtime to the poller, unless the region is private and no reader could see the result.
 pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
     if writer.is_private() {
         return;
@@ -115,7 +116,7 @@ pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
         writer.set(Builtin::RuntimeTasks, metrics.num_alive_tasks() as u64);
         writer.set(Builtin::RuntimeQueue, metrics.global_queue_depth() as u64);
         if workers.len() != count {
-            workers = (0..count).map(|number| make(writer, number, count)).collect();
+            workers = (0..count).map(|number| make_worker(writer, number, count)).collect();
         }
         for (number, instance) in workers.iter().enumerate() {
             let Some(instance) = instance else { continue };
@@ -130,8 +131,8 @@ pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
     attach::poll(writer, Box::new(poll));
 }
 
-/// A worker is named by its number, as wide as the last one's, so that the names' order is that of the numbers.
-fn make(writer: &RegionWriter, number: usize, count: usize) -> Option<Instance> {
+/// A worker's name is its number with leading zeros, so that names and numbers have the same order.
+fn make_worker(writer: &RegionWriter, number: usize, count: usize) -> Option<Instance> {
     let width = count.saturating_sub(1).to_string().len();
     let name = format!("{number:0width$}");
     writer.make_instance(Domain::Worker, writer.instance_key(Domain::Worker, None, &name), None, &name)

@@ -1,4 +1,4 @@
-//! The event of a stop that is published later than it happened.
+//! The stop event of an actor, made from its record.
 
 use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::ACTOR_PATH_BYTES;

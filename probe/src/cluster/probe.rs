@@ -1,4 +1,4 @@
-//! The cluster probe: members, who can be reached, who leads, and every change of that.
+//! The cluster probe, and the difference between two states of a cluster.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,12 +19,12 @@ use crate::region::Region;
 pub struct ClusterProbe {
     pub(super) region: Region,
     bus: TelemetryBus,
-    /// What was told last. The region may have had no room for all of it, and what changed is told by the whole.
+    /// The latest state. The document may be too small for all of it, and changes are found by comparing whole states.
     state: Arc<Mutex<ClusterStateInfo>>,
 }
 
 impl ClusterProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::cluster`].
+    /// A stand-alone probe in private memory; the one of a node is [`crate::TelemetryExtension::cluster`]. Allocates.
     pub fn new(bus: TelemetryBus) -> Self {
         let Capacities { document_bytes, names, .. } = Capacities::default();
         Self::of(Region::bare(Capacities { document_bytes, names, instances: 64, ..Capacities::LEAST }), bus)
@@ -40,22 +40,22 @@ impl ClusterProbe {
         Self { region: self.region.not_held(), bus: self.bus.not_held(), state: self.state.clone() }
     }
 
-    /// Notes this node's address.
+    /// Sets this node's address. Takes a lock; not for hot paths.
     pub fn set_self_address(&self, addr: impl Into<String>) {
         let mut state = self.state();
         state.self_address = Some(addr.into());
         self.write(&state);
     }
 
-    /// Notes who leads.
+    /// Sets the leader's address. Takes a lock; not for hot paths.
     pub fn set_leader(&self, leader: Option<String>) {
         let mut state = self.state();
         state.leader = leader;
         self.write(&state);
     }
 
-    /// Replaces the whole state, the node's own address and the leader included, and publishes how its members differ
-    /// from those before.
+    /// Replaces the whole state, including the node's own address and the leader, and publishes an event if members have
+    /// changed. Takes a lock and allocates; not for hot paths.
     pub fn update(&self, next: ClusterStateInfo) {
         let mut state = self.state();
         if *state == next {
@@ -75,28 +75,28 @@ impl ClusterProbe {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever writes holds the state, so that what is written last is what was told last.
+    /// The caller holds the lock of the state, so that the document has the latest state.
     fn write(&self, state: &ClusterStateInfo) {
         self.region.writer.write_document(CLUSTER_DOCUMENT, |rows| write(state, rows));
     }
 
-    /// The state as it was told last, whole. Allocates.
+    /// The latest state, even if the document is too small for it. Allocates.
     pub fn snapshot(&self) -> ClusterStateInfo {
         self.state().clone()
     }
 
-    /// How many members there are.
+    /// The number of members. Takes a lock.
     pub fn member_count(&self) -> usize {
         self.state().members.len()
     }
 
-    /// How many of them cannot be reached.
+    /// The number of unreachable members. Takes a lock.
     pub fn unreachable_count(&self) -> usize {
         self.state().unreachable.len()
     }
 }
 
-/// The rows of a state: what is short and few first, so that it is there even where not all members are.
+/// The rows of a state. Short and rare rows come first, so that a full document drops members only.
 fn write(state: &ClusterStateInfo, rows: &mut Rows<'_>) {
     if let Some(address) = &state.self_address {
         rows.push(cluster_rows::SELF, 0, [address.as_str()]);
@@ -122,7 +122,7 @@ fn write(state: &ClusterStateInfo, rows: &mut Rows<'_>) {
     }
 }
 
-/// How a state differs from the one before; `None` if it does not in what is told of members.
+/// How the members of two states differ; `None` if they do not.
 fn difference(before: &ClusterStateInfo, next: &ClusterStateInfo) -> Option<ClusterMembershipDiff> {
     fn by_address(state: &ClusterStateInfo) -> HashMap<&str, &ClusterMemberInfo> {
         state.members.iter().map(|member| (member.address.as_str(), member)).collect()

@@ -1,4 +1,4 @@
-//! The persistence probe, and the persistence ids that give way to others.
+//! The persistence probe, and the removal of the least active persistence ids.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,18 +20,18 @@ use crate::dto::{JournalInfo, PersistenceIdStat, PersistenceSnapshot};
 use crate::region::Region;
 use crate::writer::RegionWriter;
 
-/// Of the persistence ids that are listed, the part that gives way to others in one round at most.
-const GIVE_WAY: usize = 8;
-/// A look at all instances is followed by a rest of so many times its length: a large region is looked at rarely.
-const REST: u64 = 50;
+/// One round removes at most this fraction of the listed persistence ids.
+const REMOVED_FRACTION: usize = 8;
+/// A scan of all instances is followed by a pause of so many times its duration: large regions are scanned rarely.
+const PAUSE_FACTOR: u64 = 50;
 
-/// What a journal can be asked for.
+/// Queries to a journal, for [`PersistenceProbe::snapshot_async`].
 #[async_trait]
 pub trait JournalAdmin: Send + Sync + 'static {
-    /// Its name.
+    /// The name of the journal.
     fn name(&self) -> &str;
 
-    /// Its persistence ids.
+    /// All persistence ids of the journal.
     async fn list_persistence_ids(&self) -> Vec<String> {
         Vec::new()
     }
@@ -42,21 +42,21 @@ pub trait JournalAdmin: Send + Sync + 'static {
         0
     }
 
-    /// How many events a persistence id has.
+    /// The number of events of a persistence id.
     async fn event_count_for(&self, persistence_id: &str) -> u64 {
         let _ = persistence_id;
         0
     }
 }
 
-/// What is known of a node's journals.
+/// The journals, snapshot stores and recoveries of a node.
 pub struct PersistenceProbe {
     pub(super) region: Region,
     pub(super) bus: TelemetryBus,
     admins: RwLock<Vec<Arc<dyn JournalAdmin>>>,
     #[cfg(feature = "persistence")]
     pub(super) permitters: Arc<RwLock<Vec<atomr_persistence::RecoveryPermitter>>>,
-    makes_room: AtomicBool,
+    removes_inactive: AtomicBool,
 }
 
 impl std::fmt::Debug for PersistenceProbe {
@@ -66,7 +66,7 @@ impl std::fmt::Debug for PersistenceProbe {
 }
 
 impl PersistenceProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::persistence`].
+    /// A stand-alone probe in private memory; the one of a node is [`crate::TelemetryExtension::persistence`]. Allocates.
     pub fn new(bus: TelemetryBus) -> Self {
         let Capacities { journal_writes, histograms, .. } = Capacities::default();
         let capacities = Capacities { instances: 4096, journal_writes, histograms, ..Capacities::LEAST };
@@ -80,23 +80,23 @@ impl PersistenceProbe {
             admins: RwLock::default(),
             #[cfg(feature = "persistence")]
             permitters: Arc::default(),
-            makes_room: AtomicBool::new(false),
+            removes_inactive: AtomicBool::new(false),
         }
     }
 
-    /// Has [`Self::snapshot_async`] ask this journal.
+    /// Registers a journal for [`Self::snapshot_async`]. Takes a lock.
     pub fn register_journal(&self, admin: Arc<dyn JournalAdmin>) {
         self.admins.write().unwrap_or_else(PoisonError::into_inner).push(admin);
     }
 
-    /// Notes that an event was written. No allocation, no system call; a journal or persistence id that was not known
-    /// takes a lock for a moment.
+    /// Records that an event was written. No allocation, no system call; the first write of a journal or persistence id
+    /// takes a lock for some hundred nanoseconds.
     pub fn record_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
         let writer = &self.region.writer;
         writer.attached(Attachment::JournalCalls);
         let journal = Named { key: writer.instance_key(Domain::Journal, None, journal), name: journal };
         let id_key = writer.instance_key(Domain::PersistenceId, Some(journal.key), persistence_id);
-        written(
+        record_events(
             writer,
             self.bus.writer(),
             journal,
@@ -106,21 +106,21 @@ impl PersistenceProbe {
         );
     }
 
-    /// Has the ids that do least give way to those that are refused, from the next round of the poller on.
-    pub(crate) fn make_room(&self) {
-        if !self.makes_room.swap(true, Ordering::Relaxed) {
-            let mut seen = Seen::default();
+    /// From the next round of the poller on, removes the least active ids if others were refused.
+    pub(crate) fn remove_inactive(&self) {
+        if !self.removes_inactive.swap(true, Ordering::Relaxed) {
+            let mut activity = IdActivity::default();
             attach::poll(
                 &self.region.writer,
                 Box::new(move |writer| {
-                    seen.make_room(writer);
+                    activity.remove_least(writer);
                     true
                 }),
             );
         }
     }
 
-    /// Events written.
+    /// The number of events that were written, as far as the probe saw them. Not for hot paths.
     pub fn total_events(&self) -> u64 {
         self.region
             .writer
@@ -129,8 +129,8 @@ impl PersistenceProbe {
             .unwrap_or_default()
     }
 
-    /// The newest writes, and how many there were. What the journals themselves say is in [`Self::snapshot_async`], what
-    /// was seen of them in [`crate::TelemetryExtension::snapshot`]. Allocates.
+    /// The newest writes and the number of all writes. [`Self::snapshot_async`] adds the answers of the registered
+    /// journals; [`crate::TelemetryExtension::snapshot`] has what the probe itself counted. Allocates.
     pub fn snapshot(&self) -> PersistenceSnapshot {
         let Some(reader) = self.region.writer.reader() else { return PersistenceSnapshot::default() };
         PersistenceSnapshot {
@@ -140,7 +140,7 @@ impl PersistenceProbe {
         }
     }
 
-    /// The same, with what the registered journals answer, asked one after the other.
+    /// The same with the answers of the registered journals, which are queried one after the other. Allocates.
     pub async fn snapshot_async(&self) -> PersistenceSnapshot {
         let admins = self.admins.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut journals = Vec::with_capacity(admins.len());
@@ -157,15 +157,16 @@ impl PersistenceProbe {
     }
 }
 
-/// An instance's key beside its name.
+/// An instance's key and name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Named<'a> {
     pub(super) key: Key,
     pub(super) name: &'a str,
 }
 
-/// Notes `count` events of a persistence id, with the numbers from `first` on, in `writer`, and tells them on `bus`.
-pub(super) fn written(
+/// Records `count` events of a persistence id, with sequence numbers from `first` on, in `writer`, and publishes them on
+/// `bus`.
+pub(super) fn record_events(
     writer: &RegionWriter,
     bus: &RegionWriter,
     journal: Named<'_>,
@@ -187,31 +188,31 @@ pub(super) fn written(
         }
     });
     for sequence_nr in first..=last {
-        writer.note_write(journal.name, id.name, sequence_nr);
+        writer.record_journal_write(journal.name, id.name, sequence_nr);
         bus.publish_texts(EventKind::JournalWrite, [sequence_nr, 0], &[journal.name, id.name]);
     }
 }
 
-/// What was seen of the persistence ids at the last look at them.
+/// The events of the persistence ids at their last scan.
 #[derive(Debug, Default)]
-struct Seen {
+struct IdActivity {
     refused: u64,
-    rests_until_ns: u64,
+    pauses_until_ns: u64,
     events: HashMap<Key, u64>,
 }
 
-impl Seen {
-    /// Looks at the ids only if any was refused since the last look.
-    fn make_room(&mut self, writer: &RegionWriter) {
+impl IdActivity {
+    /// Scans the ids and removes the least active ones, but only if an id was refused since the last scan.
+    fn remove_least(&mut self, writer: &RegionWriter) {
         let Some(reader) = writer.reader() else { return };
         let (refused, start) = (reader.builtin(Builtin::PersistenceIdsUnlisted), clock::mono_ns());
-        if refused == self.refused || start < self.rests_until_ns {
+        if refused == self.refused || start < self.pauses_until_ns {
             return;
         }
         self.refused = refused;
         let instances = reader.instances();
         let ids = || instances.of(Domain::PersistenceId);
-        // Only of those that were there at the last look it is known what they did since.
+        // The activity of an id is known only if the last scan saw it.
         let mut known: Vec<_> = ids()
             .filter_map(|id| {
                 let events = id.numbers[id_numbers::EVENTS];
@@ -220,19 +221,19 @@ impl Seen {
             .collect();
         known.sort_unstable_by_key(|(done, key, _)| (*done, *key));
         self.events = ids().map(|id| (id.key, id.numbers[id_numbers::EVENTS])).collect();
-        known.truncate((self.events.len() / GIVE_WAY).max(1));
+        known.truncate((self.events.len() / REMOVED_FRACTION).max(1));
         for (_, key, journal) in known {
             self.events.remove(&key);
             writer.remove_instance(Domain::PersistenceId, key, |id| roll_up(writer, journal, id));
         }
         let end = clock::mono_ns();
-        self.rests_until_ns = end.saturating_add(REST.saturating_mul(end.saturating_sub(start)));
+        self.pauses_until_ns = end.saturating_add(PAUSE_FACTOR.saturating_mul(end.saturating_sub(start)));
     }
 }
 
-/// Adds the events of an id that gives way to those of its journal that are listed nowhere.
+/// Adds the events of a removed id to the unlisted events of its journal.
 fn roll_up(writer: &RegionWriter, journal: Key, id: &[AtomicU64]) {
-    // Not by way of the lock that is held here. Nobody removes a journal.
+    // The caller holds the lock of the instances, so this must not take it. Journals are never removed.
     writer.instances().with(journal, |journal| {
         let events = id[id_numbers::EVENTS].load(Ordering::Relaxed);
         journal[journal_numbers::UNLISTED_EVENTS].fetch_add(events, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What goes around a journal and a snapshot store of atomr's.
+//! Wrappers around atomr's journals and snapshot stores, and its recovery permitter.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -18,14 +18,14 @@ use atomscope_layout::names::put_text;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 
-use super::probe::{JournalAdmin, Named, PersistenceProbe, written};
+use super::probe::{JournalAdmin, Named, PersistenceProbe, record_events};
 use crate::attach;
 use crate::watched::{Boxed, Watched};
 use crate::writer::RegionWriter;
 
 impl PersistenceProbe {
-    /// Puts itself around a journal: what it writes, replays and deletes from now on through the wrapper is seen under
-    /// this name. Takes a lock; not for hot paths. What a call costs is said at [`ProbedJournal`].
+    /// Wraps a journal: the wrapper counts writes, replays and deletions under this name. Takes a lock; not for hot paths.
+    /// [`ProbedJournal`] says what its calls cost.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -48,14 +48,14 @@ impl PersistenceProbe {
         let latency = writer.register_histogram(
             &format!("persistence.write_latency.{name}"),
             "nanoseconds",
-            "Time that its writes took",
+            "Duration of its writes",
         );
         let made = writer.make_instance(Domain::Journal, key, None, name);
         if let Some(made) = made {
             writer.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
         }
         writer.attached_to(made, Attachment::Journal);
-        self.make_room();
+        self.remove_inactive();
         Arc::new(ProbedJournal {
             inner: journal,
             name: name.to_owned(),
@@ -66,7 +66,7 @@ impl PersistenceProbe {
         })
     }
 
-    /// Puts itself around a snapshot store: what is saved and loaded from now on through the wrapper is counted.
+    /// Wraps a snapshot store: the wrapper counts saves and loads. [`ProbedSnapshotStore`] says what its calls cost.
     ///
     /// ```
     /// use atomr_persistence::InMemorySnapshotStore;
@@ -83,8 +83,8 @@ impl PersistenceProbe {
         Arc::new(ProbedSnapshotStore { inner: store, writer: self.region.writer.clone() })
     }
 
-    /// Follows a permitter: at each round of the poller it is asked how many recoveries may run, and how many do. Several
-    /// are added up.
+    /// Attaches a permitter: the poller reads how many recoveries may run and how many are running. The numbers of several
+    /// permitters are added.
     ///
     /// ```
     /// use atomr_persistence::RecoveryPermitter;
@@ -116,15 +116,15 @@ impl PersistenceProbe {
     }
 }
 
-/// A journal whose calls are seen; made by [`PersistenceProbe::wrap_journal`].
+/// A journal whose calls are counted; made by [`PersistenceProbe::wrap_journal`].
 ///
-/// A write costs one allocation, for the future that sees its end, and for each of its events about as much as
-/// [`PersistenceProbe::record_write`]; a write of events of several persistence ids costs another. Replays and deletions
-/// cost one allocation. What has nothing to be seen (`highest_sequence_nr`, `events_by_tag`, `all_persistence_ids`) is
-/// handed on as it is. No system call; a persistence id that was not known takes a lock for a moment.
+/// A write costs one allocation for the future that observes its end, and per event about as much as
+/// [`PersistenceProbe::record_write`]. A write with events of several persistence ids costs one allocation more. Replays and
+/// deletions cost one allocation. `highest_sequence_nr`, `events_by_tag` and `all_persistence_ids` are passed on unchanged.
+/// No system call; the first event of a persistence id takes a lock for some hundred nanoseconds.
 ///
-/// The time of a write runs from the call to the end of its future, by the clock of the hot paths: the processor's
-/// counter, or where that is not to be had one of some milliseconds.
+/// The latency of a write is the time from the call to the end of its future, in nanoseconds. Its resolution is that of
+/// the processor's counter, or some milliseconds where the counter cannot be used.
 pub struct ProbedJournal<J: ?Sized> {
     name: String,
     key: Key,
@@ -141,7 +141,7 @@ impl<J: ?Sized> fmt::Debug for ProbedJournal<J> {
 }
 
 impl<J: ?Sized> ProbedJournal<J> {
-    /// The journal itself.
+    /// The wrapped journal.
     pub fn inner(&self) -> &Arc<J> {
         &self.inner
     }
@@ -156,14 +156,14 @@ impl<J: ?Sized> ProbedJournal<J> {
         });
     }
 
-    fn has_written(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
+    fn record_write_end(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
         let Some(outcome) = outcome else { return self.given_up() };
         let took_ns = self.writer.elapsed_ns(since);
         if outcome.is_ok() {
             let journal = Named { key: self.key, name: &self.name };
             for run in runs.iter() {
                 let id = Named { key: run.id, name: run.name() };
-                written(&self.writer, &self.bus, journal, id, run.first, run.count);
+                record_events(&self.writer, &self.bus, journal, id, run.first, run.count);
             }
         } else {
             self.writer.count(Builtin::PersistenceFailures, 1);
@@ -175,7 +175,7 @@ impl<J: ?Sized> ProbedJournal<J> {
         self.writer.record_histogram(self.latency, took_ns);
     }
 
-    fn has_replayed(
+    fn record_replay_end(
         &self,
         persistence_id: &str,
         outcome: Option<&Result<Vec<PersistentRepr>, JournalError>>,
@@ -207,7 +207,7 @@ impl<J: ?Sized> ProbedJournal<J> {
     }
 }
 
-// Written out as `#[async_trait]` would have it, since that would put a box around each future that is handed on.
+// Written without `#[async_trait]`, which would box each future that is only passed on.
 impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
     fn write_messages<'life0, 'async_trait>(
         &'life0 self,
@@ -219,8 +219,8 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
     {
         let runs = Runs::of(&self.writer, self.key, &messages);
         let since = self.writer.ticks();
-        let written = self.inner.write_messages(messages);
-        Watched::boxed(written, move |outcome| self.has_written(&runs, since, outcome))
+        let write = self.inner.write_messages(messages);
+        Watched::boxed(write, move |outcome| self.record_write_end(&runs, since, outcome))
     }
 
     fn delete_messages_to<'life0, 'life1, 'async_trait>(
@@ -254,7 +254,7 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
         Self: 'async_trait,
     {
         let replayed = self.inner.replay_messages(persistence_id, from_sequence_nr, to_sequence_nr, max);
-        Watched::boxed(replayed, move |outcome| self.has_replayed(persistence_id, outcome))
+        Watched::boxed(replayed, move |outcome| self.record_replay_end(persistence_id, outcome))
     }
 
     fn highest_sequence_nr<'life0, 'life1, 'async_trait>(
@@ -295,8 +295,7 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
     }
 }
 
-/// Events of one persistence id with consecutive numbers: what has to be known of a write when it has ended, and the
-/// journal has the events.
+/// Events of one persistence id with consecutive sequence numbers. It outlives the messages, which the journal consumes.
 struct Run {
     id: Key,
     first: u64,
@@ -311,7 +310,7 @@ impl Run {
     }
 }
 
-/// The runs of a write: most have one, and allocate nothing.
+/// The runs of a write. Most writes have one run, which needs no allocation.
 struct Runs {
     first: Option<Run>,
     more: Vec<Run>,
@@ -341,8 +340,8 @@ impl Runs {
 
 /// A snapshot store whose calls are counted; made by [`PersistenceProbe::wrap_snapshot_store`].
 ///
-/// A save or load costs one small allocation, for the future that sees its end; no system call. The trait of atomr's gives
-/// a store no way to say that it failed: what counts as a failure is a call that panics, or that its caller gives up.
+/// A save or load costs one small allocation, for the future that observes its end; no system call. A store of atomr's
+/// cannot report a failure. So a call counts as failed if it panics, or if its caller drops it before the end.
 pub struct ProbedSnapshotStore<S: ?Sized> {
     writer: Arc<RegionWriter>,
     inner: Arc<S>,
@@ -355,7 +354,7 @@ impl<S: ?Sized> fmt::Debug for ProbedSnapshotStore<S> {
 }
 
 impl<S: ?Sized> ProbedSnapshotStore<S> {
-    /// The store itself.
+    /// The wrapped store.
     pub fn inner(&self) -> &Arc<S> {
         &self.inner
     }
@@ -407,7 +406,19 @@ impl<S: SnapshotStore + ?Sized> SnapshotStore for ProbedSnapshotStore<S> {
     }
 }
 
-/// What [`InMemoryJournal`] can be asked for.
+/// Queries to an [`InMemoryJournal`].
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use atomr_persistence::InMemoryJournal;
+/// use atomscope_probe::TelemetryExtension;
+/// use atomscope_probe::persistence::InMemoryJournalAdmin;
+///
+/// let telemetry = TelemetryExtension::new("shop-1", 1024);
+/// let journal = InMemoryJournal::new();
+/// telemetry.persistence.register_journal(Arc::new(InMemoryJournalAdmin::new("orders", journal)));
+/// ```
 pub struct InMemoryJournalAdmin {
     name: String,
     inner: Arc<InMemoryJournal>,
@@ -420,7 +431,7 @@ impl fmt::Debug for InMemoryJournalAdmin {
 }
 
 impl InMemoryJournalAdmin {
-    /// Answers for `journal` under this name.
+    /// Queries to `journal`, which gets this name in snapshots.
     pub fn new(name: impl Into<String>, journal: Arc<InMemoryJournal>) -> Self {
         Self { name: name.into(), inner: journal }
     }

@@ -22,7 +22,7 @@ use crate::dto::{ShardRegionInfo, ShardingSnapshot};
 use crate::writer::RegionWriter;
 
 impl ShardingProbe {
-    /// Replaces what is told of regions and allocations by what these say.
+    /// Replaces the published regions and allocations by those of atomr's components. Allocates.
     pub fn refresh_from<E: MessageExtractor>(
         &self,
         regions: &[&ShardRegion<E>],
@@ -34,8 +34,8 @@ impl ShardingProbe {
         });
     }
 
-    /// Makes a shard region that is watched from the start: in place of `ShardRegion::new`. Its extractor and handlers
-    /// are wrapped, and the region is attached. Set its forwarder through [`Self::wrap_forwarder`].
+    /// Makes a shard region with wrapped extractor and handlers and attaches it; replaces `ShardRegion::new`. Wrap its
+    /// forwarder with [`Self::wrap_forwarder`].
     ///
     /// ```
     /// use std::sync::Arc;
@@ -78,15 +78,15 @@ impl ShardingProbe {
         region
     }
 
-    /// Has a region asked for its shards at each round of the poller, until nobody else holds it. Asked at once too, so
-    /// not to be called from within a handler factory, which runs under the region's lock.
+    /// Attaches a region: the poller reads its shards, until the region is dropped. The first poll runs within this call,
+    /// so do not call it from a handler factory, which runs under the region's lock.
     pub fn attach_region<E: MessageExtractor>(self: &Arc<Self>, region: &Arc<ShardRegion<E>>) {
         let id: Arc<str> = region.region_id().into();
         let region = Arc::downgrade(region);
         self.attach(move |list| list.regions.push((id, region)));
     }
 
-    /// Has a coordinator asked for its allocations, likewise. Every change that is seen is published.
+    /// Attaches a coordinator: the poller reads its allocations and publishes changes as events.
     pub fn attach_coordinator<C: Coordinator>(self: &Arc<Self>, coordinator: &Arc<C>) {
         let coordinator = Arc::downgrade(coordinator);
         self.attach(move |list| {
@@ -95,8 +95,8 @@ impl ShardingProbe {
         });
     }
 
-    /// Has a coordinator of hand-offs asked for their states, likewise. Every change that is seen is published. A state
-    /// that comes and goes between two rounds is not seen, and a hand-off that does is counted only by what it leaves.
+    /// Attaches a coordinator of hand-offs: the poller reads their states and publishes changes as events. States that come
+    /// and go between two polls are missed; a hand-off that does is counted only if its final state is still there.
     pub fn attach_hand_offs(self: &Arc<Self>, hand_offs: &Arc<HandoffCoordinator>) {
         let hand_offs = Arc::downgrade(hand_offs);
         self.attach(move |list| {
@@ -105,8 +105,8 @@ impl ShardingProbe {
         });
     }
 
-    /// Has a region's tracker asked how many entities it follows, likewise. It tells nobody of those that it drops: see
-    /// [`Self::record_passivation`].
+    /// Attaches a region's tracker: the poller reads the number of its active entities. atomr has no hook for passivations;
+    /// count them with [`Self::record_passivation`].
     pub fn attach_passivation(self: &Arc<Self>, region_id: &str, tracker: &Arc<PassivationTracker>) {
         let (id, tracker) = (region_id.into(), Arc::downgrade(tracker));
         self.attach(move |list| list.passivation.push((id, tracker)));
@@ -128,12 +128,12 @@ impl ShardingProbe {
                 return false;
             }
             probe.poll_all();
-            probe.is_anything_left()
+            probe.forget_dropped()
         };
         attach::poll(&self.region.writer, Box::new(poll));
     }
 
-    /// Asks all that is attached, one after the other, and tells it as one.
+    /// Polls all attached components, one after the other, and publishes one state.
     fn poll_all(&self) {
         let mut last = self.attached.polled.lock().unwrap_or_else(PoisonError::into_inner);
         let attached = self.attached.components.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -200,8 +200,8 @@ impl ShardingProbe {
         }
     }
 
-    /// Forgets what is gone; false if nothing is left to be polled.
-    fn is_anything_left(&self) -> bool {
+    /// Forgets components that were dropped; false if none is left.
+    fn forget_dropped(&self) -> bool {
         let mut components = self.attached.components.lock().unwrap_or_else(PoisonError::into_inner);
         let Components { is_polled, regions, coordinators, hand_offs, passivation, .. } = &mut *components;
         regions.retain(|(_, region)| region.strong_count() > 0);
@@ -215,10 +215,10 @@ impl ShardingProbe {
         *is_polled
     }
 
-    /// Publishes and counts how hand-offs went on, and notes their states with the shards that they move.
+    /// Counts and publishes the changes of hand-offs, and stores their states in the records of their shards.
     fn publish_hand_offs(&self, before: &HandOffStates, now: &HandOffStates) {
         let writer = &self.region.writer;
-        let note = |source: &str, shard: &str, state: u64, remaining: usize| {
+        let store = |source: &str, shard: &str, state: u64, remaining: usize| {
             let region = writer.instance_key(Domain::ShardRegion, None, source);
             writer.with_known(writer.instance_key(Domain::Shard, Some(region), shard), |numbers| {
                 numbers[shard::HAND_OFF].store(state, Ordering::Relaxed);
@@ -227,12 +227,12 @@ impl ShardingProbe {
         };
         for ((_, shard), state) in before.iter().filter(|(shard, _)| !now.contains_key(shard)) {
             if let Some(Stage { source, .. }) = stage(state) {
-                note(source, shard, 0, 0);
+                store(source, shard, 0, 0);
             }
         }
         for (shard, state) in now {
             let Some(Stage { source, target, word, remaining, .. }) = stage(state) else { continue };
-            note(source, &shard.1, writer.intern(word).into(), remaining);
+            store(source, &shard.1, writer.intern(word).into(), remaining);
             let previous = before.get(shard);
             if previous == Some(state) {
                 continue;
@@ -240,7 +240,7 @@ impl ShardingProbe {
             let (started, done) = progress(previous.and_then(stage), state);
             writer.count(Builtin::HandOffsStarted, started);
             writer.count(Builtin::HandOffsDone, done);
-            // That one entity more has stopped is no news.
+            // A different number of remaining entities is no event.
             if started > 0 || previous.and_then(stage).is_none_or(|previous| previous.word != word) {
                 self.record_shard_event(target.unwrap_or(source), &shard.1, word);
             }

@@ -4,7 +4,7 @@ use atomr_cluster_sharding::HandoffState;
 
 use super::probe::HandOff;
 
-/// How far a hand-off is.
+/// How far a hand-off is, without its enum.
 pub(super) struct Stage<'a> {
     pub(super) source: &'a str,
     pub(super) target: Option<&'a str>,
@@ -37,12 +37,12 @@ pub(super) fn row(shard: &str, state: &HandoffState) -> Option<HandOff> {
     })
 }
 
-/// How many hand-offs of a shard must have begun, and how many been completed, for this state to come after that one.
+/// How many hand-offs of a shard have begun and how many have ended between two states, at least.
 pub(super) fn progress(before: Option<Stage<'_>>, now: &HandoffState) -> (u64, u64) {
     let Some(now) = stage(now) else { return (0, 0) };
-    let was_it = |before: Stage<'_>| before.source == now.source && before.number <= now.number;
-    let goes_on = before.is_some_and(|before| before.target.is_none() && was_it(before));
-    (u64::from(!goes_on), u64::from(now.target.is_some()))
+    let is_same = |before: Stage<'_>| before.source == now.source && before.number <= now.number;
+    let continues = before.is_some_and(|before| before.target.is_none() && is_same(before));
+    (u64::from(!continues), u64::from(now.target.is_some()))
 }
 
 #[cfg(test)]

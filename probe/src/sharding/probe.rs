@@ -1,4 +1,4 @@
-//! The sharding probe: shard regions, their shards, and where each shard is allocated.
+//! The sharding probe, and the document that holds its state.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::bus::TelemetryBus;
 use crate::dto::ShardingSnapshot;
 use crate::region::Region;
 
-/// What is known of a node's shard regions.
+/// The shard regions of a node, and the allocation of shards.
 #[derive(Debug)]
 pub struct ShardingProbe {
     pub(super) region: Region,
@@ -31,7 +31,7 @@ pub(super) struct State {
     pub(super) hand_offs: Vec<HandOff>,
 }
 
-/// A hand-off of a shard.
+/// The hand-off of a shard to another region.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HandOff {
     pub(super) shard: String,
@@ -42,7 +42,7 @@ pub(super) struct HandOff {
 }
 
 impl ShardingProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::sharding`].
+    /// A stand-alone probe in private memory; the one of a node is [`crate::TelemetryExtension::sharding`]. Allocates.
     pub fn new(bus: TelemetryBus) -> Self {
         let document_bytes = Capacities::default().document_bytes;
         Self::of(
@@ -72,8 +72,8 @@ impl ShardingProbe {
         }
     }
 
-    /// Replaces what is told of regions and allocations. What finds no room is left out and counted. What is attached is
-    /// told over it at the poller's next round.
+    /// Replaces the published regions and allocations. Rows that do not fit the document are dropped and counted. The next
+    /// poll of attached components replaces this state again. Takes a lock; not for hot paths.
     pub fn set_snapshot(&self, snap: ShardingSnapshot) {
         let mut state = self.state();
         state.snapshot = snap;
@@ -85,7 +85,7 @@ impl ShardingProbe {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever writes holds what is told, so that what is written last is what was told last.
+    /// The caller holds the lock of the state, so that the document has the latest state.
     pub(super) fn write(&self, state: &State) {
         let State { snapshot: ShardingSnapshot { regions, allocations }, hand_offs } = state;
         self.region.writer.write_document(SHARDING_DOCUMENT, |rows| {
@@ -104,12 +104,12 @@ impl ShardingProbe {
         });
     }
 
-    /// What was told last, whole. Allocates.
+    /// The latest state, even if the document is too small for it. Allocates.
     pub fn snapshot(&self) -> ShardingSnapshot {
         self.state().snapshot.clone()
     }
 
-    /// Publishes what happened to a shard.
+    /// Publishes an event of a shard. No lock, no allocation, no system call.
     pub fn record_shard_event(&self, region_id: &str, shard_id: &str, event: &str) {
         self.bus.publish_texts(EventKind::ShardingChanged, [0; 2], &[region_id, shard_id, event]);
     }

@@ -11,15 +11,15 @@ use atomscope_layout::instances::{Domain, Instance, shard, shard_region};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
-use super::entities::{Entities, Noted};
+use super::entities::{Entities, Inserted};
 use super::probe::ShardingProbe;
 use crate::writer::RegionWriter;
 
-/// What a region gives the messages of one shard to, as in atomr.
+/// Receives the messages of one shard with the entity's id, as in atomr.
 pub type EntityHandler<M> = Box<dyn Fn(&str, M) + Send + Sync>;
 /// Makes the handler of a shard, as in atomr.
 pub type HandlerFactory<M> = Arc<dyn Fn() -> EntityHandler<M> + Send + Sync>;
-/// What a region gives the messages of other regions' shards to, with the region's name, as in atomr.
+/// Receives the messages for shards of other regions with the region's name, as in atomr.
 pub type Forwarder<M> = Arc<dyn Fn(&str, M) + Send + Sync>;
 
 thread_local! {
@@ -28,17 +28,17 @@ thread_local! {
 }
 
 impl ShardingProbe {
-    /// An extractor that counts which messages come to a region, by shard: each time that it is asked for a message's
-    /// shard. Costs about what finding the shard's record does; no allocation of its own.
+    /// Wraps an extractor: it counts the messages of a region by shard, each time it computes the shard of a message. Costs
+    /// one lookup of the shard's record; no allocation of its own.
     pub fn wrap_extractor<E: MessageExtractor>(&self, region_id: &str, inner: Arc<E>) -> ProbedExtractor<E> {
         let region = RegionRow::new(&self.region.writer, region_id);
         region.attached(Attachment::ShardExtractor);
         ProbedExtractor { inner, region }
     }
 
-    /// A handler factory whose handlers count the messages and the different entities that they are given, by shard if
-    /// the region's extractor is wrapped too. Up to some 4,000 entities of a shard are told apart; further ones are
-    /// `uncounted_messages`. No allocation and no lock per message.
+    /// Wraps a handler factory: its handlers count messages and different entities, by shard if the region's extractor is
+    /// wrapped too. They distinguish some 4,000 entities per shard; the messages of further ones are counted as
+    /// `uncounted_messages`. No allocation and no lock per message; 32 KiB per shard.
     pub fn wrap_handlers<M: Send + 'static>(
         &self,
         region_id: &str,
@@ -47,20 +47,21 @@ impl ShardingProbe {
         let region = RegionRow::new(&self.region.writer, region_id);
         region.attached(Attachment::ShardHandlers);
         Arc::new(move || {
-            // First of all: the factory may deliver messages of its own.
+            // Read first, since the factory may deliver messages of its own.
             let shard = region.delivering();
-            // Of a shard that has no handler here, or had no record when it got one, nothing is counted.
+            // Without a record at this time the messages of the shard are not counted.
             region.writer.attached_to(shard, Attachment::ShardHandlers);
             let shard = ShardRow { shard, region: region.clone(), entities: Entities::new() };
             let handler = inner();
             Box::new(move |entity_id: &str, message: M| {
-                shard.give(entity_id);
+                shard.count_message(entity_id);
                 handler(entity_id, message);
             })
         })
     }
 
-    /// A forwarder that counts what a region gives to others, for `ShardRegion::set_remote_forwarder`.
+    /// Wraps a forwarder for `ShardRegion::set_remote_forwarder`: it counts the messages that a region forwards. Costs one
+    /// locked add per message.
     pub fn wrap_forwarder<M: Send + 'static>(&self, region_id: &str, inner: Forwarder<M>) -> Forwarder<M> {
         let region = RegionRow::new(&self.region.writer, region_id);
         region.attached(Attachment::ShardForwarder);
@@ -70,14 +71,14 @@ impl ShardingProbe {
         })
     }
 
-    /// An allocation strategy that counts what it decides.
+    /// Wraps an allocation strategy: it counts allocations and rebalances.
     pub fn wrap_strategy<S: ShardAllocationStrategy>(&self, inner: S) -> ProbedStrategy<S> {
         self.region.writer.attached(Attachment::ShardStrategy);
         ProbedStrategy { inner, writer: self.region.writer.clone() }
     }
 
-    /// Notes that an entity was passivated: to be called beside `PassivationTracker::drop_entity`. No allocation, no
-    /// system call; a region that was not known takes a lock for a moment.
+    /// Records that an entity was passivated: to be called with each call of `PassivationTracker::drop_entity`. No
+    /// allocation, no system call; the first call for a region takes a lock for some hundred nanoseconds.
     pub fn record_passivation(&self, region_id: &str) {
         self.region.writer.attached(Attachment::PassivationCalls);
         self.region.writer.with_instance(Domain::ShardRegion, None, region_id, |numbers| {
@@ -91,7 +92,7 @@ impl ShardingProbe {
 pub(super) struct RegionRow {
     writer: Arc<RegionWriter>,
     key: Key,
-    /// `None` where there was no room.
+    /// `None` if the domain was full.
     instance: Option<Instance>,
 }
 
@@ -117,7 +118,7 @@ impl RegionRow {
         self.writer.attached_to(self.instance, attachment);
     }
 
-    /// The record of the shard whose message is being delivered on this thread, if it is one of this region's.
+    /// The record of the shard whose message this thread is delivering, if the shard belongs to this region.
     fn delivering(&self) -> Option<Instance> {
         let (region, shard) = DELIVERING.get()?;
         if region == self.key { self.writer.instances().find(shard) } else { None }
@@ -134,7 +135,7 @@ fn add(writer: &RegionWriter, instance: Option<Instance>, field: usize) {
     }
 }
 
-/// What the handler of a shard counts; the shard's record is never removed either.
+/// The counters of a shard's handler. The shard's record is never removed either.
 struct ShardRow {
     region: RegionRow,
     shard: Option<Instance>,
@@ -142,18 +143,18 @@ struct ShardRow {
 }
 
 impl ShardRow {
-    fn give(&self, entity_id: &str) {
+    fn count_message(&self, entity_id: &str) {
         let writer = &*self.region.writer;
         writer.count(Builtin::ShardMessages, 1);
         self.region.add(shard_region::MESSAGES);
         add(writer, self.shard, shard::MESSAGES);
-        match self.entities.note(writer.hasher.hash(entity_id)) {
-            Noted::New => {
+        match self.entities.insert(writer.hasher.hash(entity_id)) {
+            Inserted::New => {
                 self.region.add(shard_region::ENTITIES_STARTED);
                 add(writer, self.shard, shard::ENTITIES);
             }
-            Noted::Known => {}
-            Noted::NoRoom => {
+            Inserted::Known => {}
+            Inserted::Full => {
                 self.region.add(shard_region::UNCOUNTED);
                 add(writer, self.shard, shard::UNCOUNTED);
             }
@@ -161,7 +162,7 @@ impl ShardRow {
     }
 }
 
-/// What [`ShardingProbe::wrap_extractor`] makes.
+/// An extractor that counts messages by shard; made by [`ShardingProbe::wrap_extractor`].
 #[derive(Debug)]
 pub struct ProbedExtractor<E> {
     inner: Arc<E>,
@@ -172,7 +173,7 @@ impl<E: MessageExtractor> MessageExtractor for ProbedExtractor<E> {
     type Message = E::Message;
 
     fn entity_id(&self, message: &E::Message) -> String {
-        // The inner one may deliver messages of its own.
+        // The inner extractor may deliver messages of its own.
         let delivering = DELIVERING.get();
         let id = self.inner.entity_id(message);
         DELIVERING.set(delivering);
@@ -193,7 +194,7 @@ impl<E: MessageExtractor> MessageExtractor for ProbedExtractor<E> {
     }
 }
 
-/// What [`ShardingProbe::wrap_strategy`] makes.
+/// An allocation strategy that counts its decisions; made by [`ShardingProbe::wrap_strategy`].
 #[derive(Debug)]
 pub struct ProbedStrategy<S> {
     inner: S,
