@@ -69,7 +69,7 @@ impl HookWatch {
             [false, false] => return false,
         };
         warn(&format!(
-            "another observer has replaced the probe's on actor system `{system}`: {unseen} are not recorded any more; \
+            "another observer was set on actor system `{system}` after the probe's: {unseen} are not recorded any more; \
              install the other telemetry first and the probe with `install_tee`, which serves both"
         ));
         true
