@@ -95,7 +95,7 @@ impl ActorRegistry {
         // The stop of the replaced actor, if another thread was changing its record.
         let stop = writer.table().take(key, Sign::Minus);
         let has_stopped = before
-            && (matches!(stop, TakeOutcome::Stop(whose) if whose.is_of_a_spawn())
+            && (matches!(stop, TakeOutcome::Stop(origin) if origin.is_of_a_spawn())
                 || stop == TakeOutcome::Spilled);
         writer.count_end(Builtin::Replaced, u64::from(before && !has_stopped));
         if stop != TakeOutcome::Nothing {
@@ -245,17 +245,17 @@ impl ActorRegistry {
 
     /// Leaves a mark for a stop that found no spawn. The thread that matches it with its spawn publishes the stop.
     #[cold]
-    fn early_stop(&self, key: Key, path: &PathText, mut whose: Whose) {
+    fn early_stop(&self, key: Key, path: &PathText, mut origin: Whose) {
         let writer = &self.region.writer;
         let table = writer.table();
-        if whose == Whose::Unknown && table.may_stand(key) {
-            whose = Whose::Awaited;
+        if origin == Whose::Unknown && table.may_stand(key) {
+            origin = Whose::Awaited;
         }
-        match table.put_stop_of(whose, key, writer.stamp(0)) {
+        match table.put_stop_of(origin, key, writer.stamp(0)) {
             Put::Slot => writer.count(Builtin::EarlyStops, 1),
             Put::Spilled => {
                 writer.count(Builtin::EarlyStops, 1);
-                writer.count(Builtin::DoubtfulStops, u64::from(whose != Whose::Awaited));
+                writer.count(Builtin::DoubtfulStops, u64::from(origin != Whose::Awaited));
             }
             Put::Refused => {
                 writer.count_end(Builtin::UntrackedStops, 1);
@@ -387,22 +387,22 @@ impl SpawnObserver for ActorRegistry {
     fn on_stop(&self, path: &ActorPath) {
         let writer = &*self.region.writer;
         let ticks = writer.ticks();
-        let mut whose = self.classify_stop();
-        if whose == Whose::Older {
+        let mut origin = self.classify_stop();
+        if origin == Whose::Older {
             if self.older_stop(path, ticks) {
                 return;
             }
-            whose = Whose::Unknown;
+            origin = Whose::Unknown;
         }
         let mut text = PathText::new();
         let key = writer.hasher.key_and_text(path, &mut text);
         let outcome = writer.table().take(key, Sign::Plus);
-        // Counted after the spawn was found: a reader that sees this count also sees that of the spawn.
+        // Counted after the spawn was found: a reader that sees this count also sees the spawn's.
         writer.count_end(Builtin::Stopped, 1);
         match outcome {
             TakeOutcome::Entry { stamp } => self.publish_stop(&text, writer.stamp_at(ticks, stamp)),
             TakeOutcome::Spilled => self.publish_stop(&text, writer.stamp_at(ticks, 0)),
-            TakeOutcome::Stop(_) | TakeOutcome::Nothing => self.early_stop(key, &text, whose),
+            TakeOutcome::Stop(_) | TakeOutcome::Nothing => self.early_stop(key, &text, origin),
         }
     }
 
@@ -473,8 +473,8 @@ impl ActorRegistry {
         for _ in 0..2 * BUCKET_SLOTS {
             match writer.table().take(key, Sign::Minus) {
                 TakeOutcome::Nothing => return false,
-                TakeOutcome::Stop(whose) if !whose.is_of_a_spawn() => {
-                    writer.count(Builtin::DoubtfulStops, u64::from(whose == Whose::Older));
+                TakeOutcome::Stop(origin) if !origin.is_of_a_spawn() => {
+                    writer.count(Builtin::DoubtfulStops, u64::from(origin == Whose::Older));
                     writer.count(Builtin::Foreign, 1);
                     writer.count(Builtin::EarlyStopsDone, 1);
                     self.publish_stop(path, writer.stamp(0));

@@ -181,8 +181,8 @@ fn counter() -> u64 {
 #[cfg(unix)]
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid, initialised place for one timespec for the length of the call, of which the kernel keeps
-    // no pointer; an unknown clock is an error that leaves it as it is.
+    // SAFETY: `time` is valid, initialised memory for one timespec for the length of the call, and the kernel keeps no
+    // pointer to it; an unknown clock is an error that leaves it unchanged.
     unsafe { libc::clock_gettime(clock, &mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
@@ -228,8 +228,8 @@ mod tests {
     fn ticks_turn_into_the_time_that_the_system_tells() {
         for clock in [Clock::choose(), Clock::Coarse] {
             let record = clock.first_samples();
-            let told = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks()).unwrap();
-            let off_ns = (told - i128::from(unix_ns())).abs();
+            let computed = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks()).unwrap();
+            let off_ns = (computed - i128::from(unix_ns())).abs();
             assert!(off_ns < 1_000_000_000, "{clock:?} is {off_ns} ns off");
         }
     }

@@ -164,16 +164,16 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const HOUR: u64 = 3_600 * SECOND;
     const DAY: u64 = 24 * HOUR;
-    const ROOM: usize = sightings::KEPT;
+    const CAPACITY: usize = sightings::KEPT;
 
     /// A machine whose clocks a test controls: three ticks are a nanosecond, apart from an error of the rate.
     struct Machine {
         now: Reading,
-        sightings: ClockSamples,
+        samples: ClockSamples,
         /// Parts in 10⁹ by which the counter is faster than its first rate.
         drift: i64,
         /// Stamps, and the times that readers computed for them.
-        told: Vec<(u64, i128)>,
+        seen: Vec<(u64, i128)>,
     }
 
     impl Machine {
@@ -181,12 +181,12 @@ mod tests {
             let (mono_ns, boot_ns) = (5 * HOUR, 7 * HOUR);
             let unix_ns = 1_700_000_000 * SECOND;
             let now = Reading { ticks: 1 << 50, mono_ns, boot_ns, unix_ns, uncertain_ns: 100 };
-            let sightings = ClockSamples::first(&now, SightingRecord::RATE_ONE / 3);
-            Self { now, sightings, drift, told: Vec::new() }
+            let samples = ClockSamples::first(&now, SightingRecord::RATE_ONE / 3);
+            Self { now, samples, drift, seen: Vec::new() }
         }
 
         fn clock(&self) -> Clock {
-            let log = sightings::Sightings { all: self.sightings.all().to_vec(), changes: 2, is_open: false };
+            let log = sightings::Sightings { all: self.samples.all().to_vec(), changes: 2, is_open: false };
             Clock::of(&log, None).unwrap()
         }
 
@@ -201,15 +201,15 @@ mod tests {
         /// One round of the sampler. Earlier stamps have fewer ticks.
         fn sample(&mut self) {
             self.pass(100);
-            if self.sightings.wants_another(&self.now, ROOM) && self.sightings.all().len() < ROOM {
-                self.sightings.next(&self.now.clone());
+            if self.samples.wants_another(&self.now, CAPACITY) && self.samples.all().len() < CAPACITY {
+                self.samples.next(&self.now.clone());
             }
         }
 
         /// A thread stamps a record, and a reader computes its time.
         fn stamp(&mut self) {
             let stamp = self.now.ticks;
-            self.told.push((stamp, self.clock().unix_ns(stamp).unwrap()));
+            self.seen.push((stamp, self.clock().unix_ns(stamp).unwrap()));
         }
 
         fn beats(&mut self, beats: u64) {
@@ -227,9 +227,9 @@ mod tests {
         }
 
         #[track_caller]
-        fn nothing_told_has_moved(&self) {
+        fn nothing_seen_has_moved(&self) {
             let clock = self.clock();
-            for (stamp, time) in &self.told {
+            for (stamp, time) in &self.seen {
                 assert_eq!(clock.unix_ns(*stamp), Some(*time));
             }
         }
@@ -241,8 +241,8 @@ mod tests {
         let mut machine = Machine::new(30_000);
         machine.beats(4 * 3_600);
         assert!(machine.off_ns().abs() < 2_000_000, "{} ns", machine.off_ns());
-        machine.nothing_told_has_moved();
-        let sightings = machine.sightings.all().len();
+        machine.nothing_seen_has_moved();
+        let sightings = machine.samples.all().len();
         assert!((2..=24).contains(&sightings), "{sightings} sightings in an hour");
     }
 
@@ -251,7 +251,7 @@ mod tests {
         for drift in [50_000, -50_000] {
             let mut machine = Machine::new(drift);
             machine.beats(2_000);
-            let times = machine.told.iter().map(|(_, time)| *time);
+            let times = machine.seen.iter().map(|(_, time)| *time);
             assert!(times.is_sorted());
         }
     }
@@ -260,9 +260,9 @@ mod tests {
     fn a_steady_clock_is_sighted_ever_more_rarely() {
         let mut machine = Machine::new(30_000);
         machine.beats(4 * 3_600);
-        let after_an_hour = machine.sightings.all().len();
+        let after_an_hour = machine.samples.all().len();
         machine.beats(8 * 4 * 3_600);
-        assert!(machine.sightings.all().len() <= after_an_hour + 4);
+        assert!(machine.samples.all().len() <= after_an_hour + 4);
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(machine.off_ns(), 0);
             machine.beats(400);
             assert!(machine.off_ns().abs() < 1_000_000);
-            machine.nothing_told_has_moved();
+            machine.nothing_seen_has_moved();
         }
     }
 
@@ -283,26 +283,26 @@ mod tests {
     fn a_clock_that_began_in_1970_is_right_once_it_is_set() {
         let mut machine = Machine::new(1_000);
         machine.now.unix_ns = 12 * SECOND;
-        machine.sightings = ClockSamples::first(&machine.now, SightingRecord::RATE_ONE / 3);
+        machine.samples = ClockSamples::first(&machine.now, SightingRecord::RATE_ONE / 3);
         machine.beats(40);
         machine.now.unix_ns = 1_700_000_000 * SECOND;
         machine.sample();
         machine.beats(4);
         assert!(machine.off_ns().abs() < 1_000_000);
-        machine.nothing_told_has_moved();
+        machine.nothing_seen_has_moved();
         let clock = machine.clock();
-        let [first, last] = [machine.told[0], *machine.told.last().unwrap()].map(|(stamp, _)| stamp);
+        let [first, last] = [machine.seen[0], *machine.seen.last().unwrap()].map(|(stamp, _)| stamp);
         let age = clock.moment(last).unwrap().since(&clock.moment(first).unwrap()).unwrap();
         assert_eq!(age.as_secs(), 11);
     }
 
     #[test]
     fn after_a_suspend_the_times_before_it_stay_and_those_after_it_are_right() {
-        // The counter goes on, or stands still as the monotonic clock does.
+        // The counter continues, or it stops like the monotonic clock.
         for counter_goes_on in [true, false] {
             let mut machine = Machine::new(1_000);
             machine.beats(400);
-            let rate = machine.sightings.rate;
+            let rate = machine.samples.rate;
             machine.now.unix_ns += 8 * HOUR;
             machine.now.boot_ns += 8 * HOUR;
             machine.now.ticks += if counter_goes_on { 3 * 8 * HOUR } else { 0 };
@@ -310,8 +310,8 @@ mod tests {
             assert!(machine.off_ns().abs() < 1_000_000, "{} ns", machine.off_ns());
             machine.beats(400);
             assert!(machine.off_ns().abs() < 1_000_000, "{} ns", machine.off_ns());
-            machine.nothing_told_has_moved();
-            assert!(machine.sightings.rate.abs_diff(rate) < rate / 10_000, "the rate is no other");
+            machine.nothing_seen_has_moved();
+            assert!(machine.samples.rate.abs_diff(rate) < rate / 10_000, "the rate is no other");
             let moment = machine.clock().moment(machine.now.ticks).unwrap();
             let off = moment.mono_ns.unwrap() - i128::from(machine.now.mono_ns);
             assert!(off.abs() < 1_000_000, "the monotonic time is {off} ns off");
@@ -328,23 +328,23 @@ mod tests {
         machine.beats(400);
         assert!(machine.off_ns().abs() < 1_000_000);
         // Moved to a machine of another frequency.
-        let before = machine.sightings.all().len();
+        let before = machine.samples.all().len();
         machine.drift = 200_000_000;
         machine.beats(400);
         assert!(machine.off_ns().abs() < 1_000_000, "{} ns", machine.off_ns());
-        assert!(machine.sightings.all().len() - before < 12);
-        machine.nothing_told_has_moved();
+        assert!(machine.samples.all().len() - before < 12);
+        machine.nothing_seen_has_moved();
     }
 
     #[test]
     fn a_reading_that_took_long_is_no_jump() {
         let mut machine = Machine::new(0);
         machine.beats(40);
-        let before = machine.sightings.all().len();
+        let before = machine.samples.all().len();
         machine.now.uncertain_ns = 80_000_000;
         machine.now.mono_ns += 40_000_000;
         machine.sample();
-        assert_eq!(machine.sightings.all().len(), before);
+        assert_eq!(machine.samples.all().len(), before);
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
         let mut machine = Machine::new(0);
         machine.beats(40);
         machine.now.ticks = 1;
-        assert!(!machine.sightings.wants_another(&machine.now, ROOM));
+        assert!(!machine.samples.wants_another(&machine.now, CAPACITY));
     }
 
     #[test]
@@ -364,18 +364,18 @@ mod tests {
             machine.sample();
             machine.pass(HOUR);
         }
-        let before = machine.sightings.all().len();
+        let before = machine.samples.all().len();
         assert!(before > 90, "{before}");
         // Stamps of an actor from the first hour, of one from the middle, and of the newest events.
-        let middle = machine.told.len() / 2;
-        let end = machine.told.len() - 8;
-        let told: Vec<_> = machine.told.drain(..).collect();
-        machine.told = [&told[..1], &told[middle..middle + 3], &told[end..]].concat();
-        let stamps: Vec<u64> = machine.told.iter().map(|(stamp, _)| *stamp).collect();
+        let middle = machine.seen.len() / 2;
+        let end = machine.seen.len() - 8;
+        let seen: Vec<_> = machine.seen.drain(..).collect();
+        machine.seen = [&seen[..1], &seen[middle..middle + 3], &seen[end..]].concat();
+        let stamps: Vec<u64> = machine.seen.iter().map(|(stamp, _)| *stamp).collect();
         let now = machine.now;
-        assert!(machine.sightings.thin(&now, |see| stamps.iter().for_each(|stamp| see(*stamp))));
-        assert!(machine.sightings.all().len() < 10, "{}", machine.sightings.all().len());
-        machine.nothing_told_has_moved();
+        assert!(machine.samples.thin(&now, |see| stamps.iter().for_each(|stamp| see(*stamp))));
+        assert!(machine.samples.all().len() < 10, "{}", machine.samples.all().len());
+        machine.nothing_seen_has_moved();
         assert!(machine.off_ns().abs() < 1_000_000_000);
     }
 
@@ -387,14 +387,14 @@ mod tests {
             machine.now.unix_ns += SECOND;
             machine.sample();
         }
-        let before = machine.sightings.all().to_vec();
+        let before = machine.samples.all().to_vec();
         let now = machine.now;
-        assert!(!machine.sightings.thin(&now, |_| {}));
-        assert_eq!(machine.sightings.all(), before);
+        assert!(!machine.samples.thin(&now, |_| {}));
+        assert_eq!(machine.samples.all(), before);
         machine.pass(DAY);
         let now = machine.now;
-        assert!(machine.sightings.thin(&now, |_| {}));
-        assert_eq!(machine.sightings.all(), &before[before.len() - 1..]);
+        assert!(machine.samples.thin(&now, |_| {}));
+        assert_eq!(machine.samples.all(), &before[before.len() - 1..]);
     }
 
     #[test]
@@ -406,7 +406,7 @@ mod tests {
             machine.pass(HOUR);
             machine.sample();
         }
-        assert!(machine.sightings.all().len() < ROOM * 3 / 4, "{}", machine.sightings.all().len());
+        assert!(machine.samples.all().len() < CAPACITY * 3 / 4, "{}", machine.samples.all().len());
         assert!(machine.off_ns().abs() < 15_000_000);
     }
 }

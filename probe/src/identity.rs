@@ -1,5 +1,5 @@
-//! The identity of a process: what tells it from an earlier process with the same pid, and from one of another boot or pid
-//! namespace.
+//! The identity of a process: it distinguishes a process from an earlier one with the same pid, and from one of another boot
+//! or pid namespace.
 
 /// When the process started, in clock ticks since boot; `pid` may be `self`. `None` if procfs does not show the process.
 pub(crate) fn process_start_ticks(pid: &str) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! Journals, snapshot stores and recoveries: what is written, and up to which sequence number each persistence id has come.
+//! Journals, snapshot stores and recoveries: the written events, and the highest sequence number of each persistence id.
 //!
 //! ```text
 //!   actor ──► ProbedJournal ──► journal           poller ──► RecoveryPermitter: how many actors recover

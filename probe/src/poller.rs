@@ -200,7 +200,7 @@ mod tests {
         region.close();
         let closed_at = rounds.load(Ordering::Relaxed);
         wait_until(|| {
-            assert!(rounds.load(Ordering::Relaxed) <= closed_at + 2, "it goes on");
+            assert!(rounds.load(Ordering::Relaxed) <= closed_at + 2, "polls continue after the close");
             Arc::strong_count(&rounds) == 1
         });
     }
@@ -234,6 +234,6 @@ mod tests {
         let (never, often) = (region(Duration::MAX), region(LEAST_INTERVAL));
         let (once, rounds) = (counted(&never), counted(&often));
         wait_until(|| rounds() > 5);
-        assert_eq!(once(), 1, "the first look");
+        assert_eq!(once(), 1, "the first poll");
     }
 }

@@ -115,8 +115,7 @@ impl Process {
     pub(crate) fn naming(&'static self) -> Option<Naming> {
         self.naming.fetch_add(1, Ordering::Relaxed);
         let naming = Naming(self);
-        // The count comes before the look at the flag, so that of this thread and the exiting one at least one sees the
-        // other.
+        // The count is raised before the flag is read: either this thread sees the exit, or the exit sees the count.
         (!self.lock().is_ending).then_some(naming)
     }
 

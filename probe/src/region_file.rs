@@ -522,7 +522,7 @@ fn statvfs(dir: &Path) -> io::Result<libc::statvfs> {
     let path = CString::new(dir.as_os_str().as_bytes())?;
     // SAFETY: statvfs is a struct of integers, for which zero is a value.
     let mut volume: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: `path` is a terminated string and `volume` a valid place for one statvfs for the length of the call.
+    // SAFETY: `path` is a terminated string and `volume` valid memory for one statvfs for the length of the call.
     match unsafe { libc::statvfs(path.as_ptr(), &mut volume) } {
         0 => Ok(volume),
         _ => Err(io::Error::last_os_error()),
@@ -849,7 +849,7 @@ fn exact_number(text: &str) -> Option<u32> {
 ///   Window::close  MAKING - 1                                   after_fork    FORKING - 1       (in the child: both 0)
 /// ```
 /// A window takes some ten system calls. Each side waits [`forks::PATIENCE`] at most, since the other side may itself wait for
-/// a lock of this one. Then the fork runs, and the window counts as disturbed: what was made in it is not used.
+/// a lock of this one. Then the fork runs, and the window counts as disturbed: a mapping that was made in it is not used.
 mod forks {
     use super::{
         ALIVE_BYTE, AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Duration, File, IntoRawFd,

@@ -437,7 +437,7 @@ mod tests {
         all.push(local.child("user").child("ünï").child("c"));
         all.push(remote.child("user"));
         all.push(local.child("user").child("x".repeat(10_000)));
-        // Every way in which pieces can lie across words, and each side of what is kept.
+        // Pieces at every offset within words, and lengths around the limit.
         all.extend((0..20).flat_map(|one| (0..20).map(move |two| (one, two))).map(|(one, two)| {
             ActorPath::root(Address::local("S"))
                 .child("abcdefghijklmnopqrst"[..one].to_owned())

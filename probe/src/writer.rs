@@ -334,7 +334,7 @@ impl RegionWriter {
         self.publish_with(|slot| store(slot, record.words()));
     }
 
-    /// Writes an event, of which `write` stores the words, into the calling thread's lane.
+    /// Writes an event into the calling thread's lane; `write` stores its words.
     #[inline]
     pub(crate) fn publish_with(&self, write: impl FnOnce(&[AtomicU64])) {
         match lane::held() {
@@ -459,7 +459,7 @@ impl RegionWriter {
     }
 }
 
-/// Closing, as far as the region itself is concerned; [`crate::process`] closes a region for good.
+/// The region's own part of closing. [`crate::process::close`] does the whole.
 impl RegionWriter {
     /// Whether this process made the region. False in a forked child.
     pub(crate) fn is_of_this_process(&self) -> bool {

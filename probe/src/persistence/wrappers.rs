@@ -157,7 +157,7 @@ impl<J: ?Sized> ProbedJournal<J> {
     }
 
     fn record_write_end(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
-        let Some(outcome) = outcome else { return self.given_up() };
+        let Some(outcome) = outcome else { return self.count_given_up() };
         let took_ns = self.writer.elapsed_ns(since);
         if outcome.is_ok() {
             let journal = Named { key: self.key, name: &self.name };
@@ -180,7 +180,7 @@ impl<J: ?Sized> ProbedJournal<J> {
         persistence_id: &str,
         outcome: Option<&Result<Vec<PersistentRepr>, JournalError>>,
     ) {
-        let Some(outcome) = outcome else { return self.given_up() };
+        let Some(outcome) = outcome else { return self.count_given_up() };
         let events = outcome.as_deref().unwrap_or_default();
         if let Some(highest) = events.last().map(|event| event.sequence_nr) {
             let key = self.writer.instance_key(Domain::PersistenceId, Some(self.key), persistence_id);
@@ -202,7 +202,7 @@ impl<J: ?Sized> ProbedJournal<J> {
         });
     }
 
-    fn given_up(&self) {
+    fn count_given_up(&self) {
         self.add(journal_numbers::GIVEN_UP);
     }
 }

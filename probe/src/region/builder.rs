@@ -1,4 +1,4 @@
-//! The builder of a region: capacities, where the region is made, and what happens if that is impossible.
+//! The builder of a region: its capacities, its backing object, and the private fallback.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub(crate) fn most_events(capacities: Capacities, bytes: usize) -> usize {
     capacities.events + free / ((capacities.lanes + 1) * EVENT_SLOT_BYTES)
 }
 
-/// The settings of a region that is to be made. [`RegionBuilder::build`] reports what is wrong with them.
+/// The settings of a new region. [`RegionBuilder::build`] checks them.
 ///
 /// ```
 /// use atomscope_probe::Region;
