@@ -485,7 +485,7 @@ impl ActorRegistry {
         false
     }
 
-    /// Whether the stop that is being reported is one of an actor older than the hooks. An actor stops in its own task.
+    /// Whether the actor that is stopping is older than the hooks. An actor reports its stop in its own task.
     #[inline]
     fn classify_stop(&self) -> Whose {
         let first = self.region.writer.hooks.first_task.load(Ordering::Relaxed);
