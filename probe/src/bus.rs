@@ -1,8 +1,8 @@
-//! The bus that probes publish on, and its subscribers in the same process.
+//! The bus on which probes publish events, and its subscribers in the same process.
 //!
-//! Publishing writes a record into the calling thread's lane of the region and wakes nobody. A subscriber reads the lanes
-//! as another process would; a thread of the probe looks every two milliseconds whether there is anything new for those
-//! that wait. An exporter runs on a thread of its own, where it may take its time.
+//! Publishing writes a record into the calling thread's lane of the region and wakes no thread. A subscriber reads the
+//! lanes as another process would. While subscribers wait, a thread of the probe checks the lanes every two milliseconds.
+//! Each exporter runs on a thread of its own, where it may block.
 
 use std::sync::Arc;
 #[cfg(feature = "atomr")]
@@ -21,14 +21,16 @@ use tokio::sync::mpsc;
 
 #[cfg(feature = "atomr")]
 use crate::exporters::Exporter;
-use crate::region::{Core, Region};
+use crate::region::Region;
 #[cfg(feature = "atomr")]
 use crate::wake::Waiter;
+use crate::writer::RegionWriter;
 
-/// Events that a bare bus keeps per lane at most: memory is reserved, though not touched, for all of them.
+/// The most events that a stand-alone bus keeps per lane. Address space is reserved for all of them, memory only when they
+/// are used.
 const MOST_BARE_EVENTS: usize = MAX_EVENTS >> 4;
 
-/// A cloneable handle of a node's event bus.
+/// A handle of a node's event bus. Cloning costs one reference count.
 #[derive(Debug, Clone)]
 pub struct TelemetryBus {
     shared: Arc<Shared>,
@@ -42,8 +44,9 @@ struct Shared {
 }
 
 impl TelemetryBus {
-    /// A bus of its own, in private memory, that keeps the newest `capacity` events of each thread that publishes
-    /// often, and as many of all others together (at least 16, and no more than is possible); the one of a node is [`crate::TelemetryExtension::bus`].
+    /// A stand-alone bus in private memory; the one of a node is [`crate::TelemetryExtension::bus`]. It keeps the newest
+    /// `capacity` events of each thread that publishes often, and as many of all other threads together; at least 16, and
+    /// 65,536 at most. Allocates.
     pub fn new(capacity: usize) -> Self {
         let events = capacity.clamp(16, MOST_BARE_EVENTS);
         Self::of(Region::bare(Capacities { lanes: 16, events, names: 256, ..Capacities::LEAST }))
@@ -59,19 +62,19 @@ impl TelemetryBus {
         }
     }
 
-    /// The same bus to publish on, which holds no region open; see [`Region::not_held`].
+    /// A handle that does not keep the region open; see [`Region::not_held`].
     #[cfg(feature = "atomr")]
     #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn not_held(&self) -> Self {
         Self::of(self.shared.region.not_held())
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.shared.region.core
+    pub(crate) fn writer(&self) -> &Arc<RegionWriter> {
+        &self.shared.region.writer
     }
 
-    /// Publishes an event. No lock, no allocation of its own, no system call; nobody is waited for or woken. Texts longer
-    /// than a record holds (192 bytes together) are cut visibly and counted.
+    /// Publishes an event. No lock, no allocation of its own, no system call; it waits for no thread and wakes none. Texts
+    /// longer than a record holds (192 bytes together) are cut visibly and counted.
     ///
     /// ```
     /// use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
@@ -80,47 +83,59 @@ impl TelemetryBus {
     /// bus.publish(TelemetryEvent::DDataUpdated { key: "cart".into() });
     /// ```
     pub fn publish(&self, mut event: TelemetryEvent) {
-        let core = self.core();
-        if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, core.previews) {
+        let writer = self.writer();
+        if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, writer.previews) {
             letter.message_preview.clear();
         }
-        let stamp = core.stamp(0);
+        let stamp = writer.stamp(0);
         if let Some(plain) = event::Plain::of(&event) {
-            return core.publish_with(|room| plain.store(stamp, room));
+            return writer.publish_with(|slot| plain.store(stamp, slot));
         }
-        let lane = core.own_event_lane();
+        let lane = writer.own_event_lane();
         let publish = |record: &EventRecord| {
-            core.publish_in(lane, |room| atomscope_layout::words::store(room, record.words()))
+            writer.publish_in(lane, |slot| atomscope_layout::words::store(slot, record.words()))
         };
-        let cut = event::encode(&event, stamp, |name| core.intern(name), publish);
+        let cut = event::encode(&event, stamp, |name| writer.intern(name), publish);
         if cut {
-            core.count_cut_text();
+            writer.count_cut_text();
         }
     }
 }
 
-#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "what observes atomr tells of it"))]
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr publishes so"))]
 impl TelemetryBus {
-    /// Publishes an event of these numbers and texts, without making it up first.
-    pub(crate) fn tell(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
-        self.core().tell(kind, numbers, texts);
+    /// Publishes an event that consists of numbers and texts.
+    pub(crate) fn publish_texts(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
+        self.writer().publish_texts(kind, numbers, texts);
     }
 }
 
 #[cfg(feature = "atomr")]
 impl TelemetryBus {
-    /// A receiver of everything that is published from now on.
+    /// A receiver of all events that are published from now on. Allocates.
+    ///
+    /// ```
+    /// use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = TelemetryBus::new(64);
+    /// let mut events = bus.subscribe();
+    /// bus.publish(TelemetryEvent::DDataUpdated { key: "cart".into() });
+    /// assert_eq!(events.recv().await?, TelemetryEvent::DDataUpdated { key: "cart".into() });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn subscribe(&self) -> Receiver {
-        self.receiver(Some(Counted::new(&self.shared.receivers)))
+        self.receiver(Some(ReceiverCount::new(&self.shared.receivers)))
     }
 
-    fn receiver(&self, counted: Option<Counted>) -> Receiver {
-        Receiver::from_now(self.core().clone(), Arc::downgrade(&self.shared), counted)
+    fn receiver(&self, count: Option<ReceiverCount>) -> Receiver {
+        Receiver::from_now(self.writer().clone(), Arc::downgrade(&self.shared), count)
     }
 
-    /// A receiver of what is published of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. What it misses is
-    /// left out silently. To be called within a tokio runtime, on which a task does the filtering until the receiver is
-    /// dropped.
+    /// A receiver of the events of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. It does not report lapped
+    /// events. To be called within a tokio runtime, since a task filters the events until the receiver is dropped.
     pub fn subscribe_topic(&self, wanted: &'static str) -> mpsc::UnboundedReceiver<TelemetryEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut events = self.subscribe();
@@ -140,56 +155,58 @@ impl TelemetryBus {
         receiver
     }
 
-    /// How many receivers of this process there are.
+    /// The number of receivers in this process. One load.
     pub fn receiver_count(&self) -> usize {
         self.shared.receivers.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Runs an exporter on a thread of its own, fed with everything that is published from now on, until the bus is gone.
-    /// One that panics is told the next event; one that blocks misses what no longer fits the ring.
+    /// Runs an exporter on a thread of its own, with all events from now on, until all handles of the bus are dropped. After a
+    /// panic the exporter gets the next event. An exporter that blocks misses events that are overwritten meanwhile.
     pub(crate) fn attach_exporter(&self, exporter: Arc<dyn Exporter>) {
         let mut events = self.receiver(None);
         let run = move || loop {
             match events.blocking_recv() {
                 Ok(event) => {
-                    let told = std::panic::AssertUnwindSafe(|| exporter.on_event(&event));
-                    // The panic hook has said what there is to say.
-                    let _ = std::panic::catch_unwind(told);
+                    let call = std::panic::AssertUnwindSafe(|| exporter.on_event(&event));
+                    // The panic hook has reported a panic already.
+                    let _ = std::panic::catch_unwind(call);
                 }
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             }
         };
         if let Err(error) = std::thread::Builder::new().name("atomscope-export".into()).spawn(run) {
-            crate::region::warn(&format!("an exporter has no thread and will be told nothing: {error}"));
+            crate::environment::warn(&format!(
+                "an exporter gets no events, since the system gives no thread for it: {error}; raise the limit of threads"
+            ));
         }
     }
 }
 
-/// Receives what is published on a bus.
+/// Receives the events of a bus.
 ///
-/// It reads the region's lanes, so that a publisher never knows of it. What one thread publishes comes in its own order,
-/// an actor's stop after its spawn, and the rest as far as the clock tells it apart.
+/// It reads the region's lanes, so that it costs a publisher nothing. The events of one thread come in their order, an
+/// actor's stop comes after its spawn, and other events come in the order of the clock.
 #[cfg(feature = "atomr")]
 #[derive(Debug)]
 pub struct Receiver {
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     bus: Weak<Shared>,
     follower: Follower,
     ready: VecDeque<TelemetryEvent>,
     waiter: Option<Waiter>,
-    /// The heads before the latest look.
+    /// The sum of the heads before the latest scan.
     seen: u64,
-    counted: Option<Counted>,
+    count: Option<ReceiverCount>,
 }
 
-/// A receiver that counts. Without an upgrade of the bus, which would hold its region open for a moment.
+/// Counts a receiver while it lives, without a handle of the bus, which would keep the region open for a moment.
 #[cfg(feature = "atomr")]
 #[derive(Debug)]
-struct Counted(Arc<AtomicUsize>);
+struct ReceiverCount(Arc<AtomicUsize>);
 
 #[cfg(feature = "atomr")]
-impl Counted {
+impl ReceiverCount {
     fn new(receivers: &Arc<AtomicUsize>) -> Self {
         receivers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Self(receivers.clone())
@@ -197,7 +214,7 @@ impl Counted {
 }
 
 #[cfg(feature = "atomr")]
-impl Drop for Counted {
+impl Drop for ReceiverCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -205,11 +222,11 @@ impl Drop for Counted {
 
 #[cfg(feature = "atomr")]
 impl Receiver {
-    /// The next event. Waits for it.
+    /// Waits for the next event, and returns it. Allocates.
     ///
     /// # Errors
-    /// `Lagged` with the number of events that were overwritten before they were read; what is left follows. `Closed`
-    /// when all handles of the bus are gone and everything was read.
+    /// `Lagged` with the number of events that were lapped, abandoned or unreadable; the events after them follow. `Closed`
+    /// when all handles of the bus were dropped and all events were read.
     pub async fn recv(&mut self) -> Result<TelemetryEvent, RecvError> {
         loop {
             match self.next() {
@@ -219,12 +236,12 @@ impl Receiver {
                 Err(TryRecvError::Empty) => {}
             }
             let watch = self.watch();
-            // Nothing more may have come since the look, or it is seen at once.
+            // An event that was published since the scan has changed the heads, and ends the wait at once.
             self.waiter.get_or_insert_with(Waiter::new).wait(self.seen, watch).await;
         }
     }
 
-    /// The same, for threads.
+    /// The same for threads: it blocks, and checks for events every two milliseconds.
     ///
     /// # Errors
     /// As [`Self::recv`].
@@ -234,46 +251,46 @@ impl Receiver {
                 Ok(event) => return Ok(event),
                 Err(TryRecvError::Lagged(missed)) => return Err(RecvError::Lagged(missed)),
                 Err(TryRecvError::Closed) => return Err(RecvError::Closed),
-                Err(TryRecvError::Empty) => std::thread::sleep(crate::wake::LOOK),
+                Err(TryRecvError::Empty) => std::thread::sleep(crate::wake::INTERVAL),
             }
         }
     }
 
-    /// The next event, if there is one now.
+    /// Returns the next event, if there is one now. Allocates if there is one.
     ///
     /// # Errors
-    /// `Empty` if there is none, else as [`Self::recv`].
+    /// `Empty` if there is none; otherwise as [`Self::recv`].
     pub fn try_recv(&mut self) -> Result<TelemetryEvent, TryRecvError> {
         self.next()
     }
 
-    /// Another receiver of the same bus, from now on.
+    /// Another receiver of the same bus, for events from now on. Allocates.
     pub fn resubscribe(&self) -> Self {
-        let counted = self.counted.as_ref().map(|counted| Counted::new(&counted.0));
-        Self::from_now(self.core.clone(), self.bus.clone(), counted)
+        let count = self.count.as_ref().map(|count| ReceiverCount::new(&count.0));
+        Self::from_now(self.writer.clone(), self.bus.clone(), count)
     }
 
-    fn from_now(core: Arc<Core>, bus: Weak<Shared>, counted: Option<Counted>) -> Self {
-        let follower = core.reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default();
-        Self { core, bus, follower, ready: VecDeque::new(), waiter: None, seen: 0, counted }
+    fn from_now(writer: Arc<RegionWriter>, bus: Weak<Shared>, count: Option<ReceiverCount>) -> Self {
+        let follower = writer.reader().map(|reader| Follower::from_now(&reader)).unwrap_or_default();
+        Self { writer, bus, follower, ready: VecDeque::new(), waiter: None, seen: 0, count }
     }
 
     fn next(&mut self) -> Result<TelemetryEvent, TryRecvError> {
         if let Some(event) = self.ready.pop_front() {
             return Ok(event);
         }
-        // Asked before looking: what the last handle published before it went is seen.
+        // Read before the scan, so that the scan sees what the last handle published before its drop.
         let closed = self.bus.strong_count() == 0;
-        let heads = heads(&self.core);
+        let heads = heads(&self.writer);
         if heads == self.seen && !closed && !self.follower.holds_back() && !self.follower.waits() {
             return Err(TryRecvError::Empty);
         }
         self.seen = heads;
-        let Some(reader) = self.core.reader() else { return Err(TryRecvError::Closed) };
+        let Some(reader) = self.writer.reader() else { return Err(TryRecvError::Closed) };
         let Look { events, losses } = if closed {
             self.follower.last_look(&reader)
         } else {
-            // What a first look holds back for want of its cause, a second one has.
+            // The first scan may hold back an event whose cause it has not seen. The second scan sees the cause.
             let mut look = self.follower.look(&reader);
             if self.follower.holds_back() {
                 let Look { events, losses } = self.follower.look(&reader);
@@ -283,7 +300,7 @@ impl Receiver {
             look
         };
         if self.follower.waits() {
-            // The end of a record that is being written moves no head.
+            // The end of a pending record does not move a head, so the next call must scan again.
             self.seen = heads.wrapping_sub(1);
         }
         self.ready.extend(events.into_iter().map(|event| event.event));
@@ -296,17 +313,17 @@ impl Receiver {
         }
     }
 
-    /// What the waking thread asks: the heads, or nothing if the bus is gone.
+    /// For the waking thread: returns the sum of the heads, or `None` once the bus is gone.
     fn watch(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
-        let (core, bus) = (self.core.clone(), self.bus.clone());
-        move || (bus.strong_count() > 0).then(|| heads(&core))
+        let (writer, bus) = (self.writer.clone(), self.bus.clone());
+        move || (bus.strong_count() > 0).then(|| heads(&writer))
     }
 }
 
-/// Something that changes whenever anything is published.
+/// The sum of the heads of all lanes, which changes with each event.
 #[cfg(feature = "atomr")]
-fn heads(core: &Core) -> u64 {
-    core.reader().map_or(0, |reader| {
+fn heads(writer: &RegionWriter) -> u64 {
+    writer.reader().map_or(0, |reader| {
         (0..reader.event_lanes()).fold(0, |sum: u64, lane| sum.wrapping_add(reader.event_lane(lane).head()))
     })
 }
@@ -319,14 +336,14 @@ mod tests {
     async fn a_record_that_is_finished_late_wakes_its_receiver() {
         let bus = TelemetryBus::new(64);
         let mut receiver = bus.subscribe();
-        // Another thread has drawn its ticket in the shared lane, and lost its processor.
-        let ring = bus.core().event_lane(0);
+        // As if another thread had lost its processor after it took its ticket in the shared lane.
+        let ring = bus.writer().event_lane(0);
         let ticket = ring.ticket();
         let waiting = tokio::spawn(async move { receiver.recv().await });
         tokio::task::yield_now().await;
         std::thread::sleep(std::time::Duration::from_millis(10));
         let record = EventRecord { stamp: 1, ..EventRecord::new(EventKind::StreamsGraphFinished) };
-        let _ = bus.core().event_lane(0).write(ticket, record.words());
+        let _ = bus.writer().event_lane(0).write(ticket, record.words());
         assert_eq!(waiting.await.unwrap(), Ok(TelemetryEvent::StreamsGraphFinished { id: 0 }));
     }
 }

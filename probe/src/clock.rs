@@ -1,9 +1,9 @@
 //! The clock of the hot paths: a tick count that costs a few nanoseconds and no system call.
 //!
-//! Where the kernel itself keeps time by the processor's counter (x86-64 with clock source `tsc`; aarch64 always) a
-//! tick is one of that counter: the kernel has then found it steady and the same on all processors. Elsewhere it is a
-//! nanosecond of the coarse monotonic clock, which is read from memory. What a tick is in time is told by sightings of
-//! all clocks at once ([`crate::sightings`]).
+//! Where the kernel keeps time by the processor's counter (x86-64 with clock source `tsc`; aarch64 always), a tick is one of
+//! that counter: the kernel has found it steady and equal on all processors. Elsewhere a tick is a nanosecond of the coarse
+//! monotonic clock, which is read from memory. Samples of all clocks at once turn ticks into times
+//! ([`crate::clock_samples`]).
 #![allow(unsafe_code, reason = "the processor's counter and the kernel's clocks have no safe interface")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use atomscope_layout::records::{ClockRecord, TimeRecord};
 
 use crate::per_process::PerProcess;
 
-/// Where ticks come from.
+/// The source of ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clock {
     /// The processor's counter.
@@ -21,32 +21,32 @@ pub(crate) enum Clock {
     Coarse,
 }
 
-/// What all clocks show at one time.
+/// The values of all clocks at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) ticks: u64,
     pub(crate) mono_ns: u64,
-    /// Since the machine booted, suspended time included.
+    /// Since the machine booted, including suspended time.
     pub(crate) boot_ns: u64,
     /// UTC nanoseconds since 1970.
     pub(crate) unix_ns: u64,
-    /// How far apart they may have been read.
+    /// The longest possible time between the reads of two clocks.
     pub(crate) uncertain_ns: u64,
 }
 
-/// How long the first two sightings lie apart: enough to tell the rate to a few parts in a hundred thousand; later
-/// ones, further apart, make it better.
-const FIRST_SIGHTINGS_APART: Duration = Duration::from_millis(1);
+/// The time between the first two samples. It gives the rate to a few parts in a hundred thousand; later samples improve it.
+const FIRST_SAMPLES_APART: Duration = Duration::from_millis(1);
 
 impl Clock {
-    /// The process's clock, and its first two sightings: made once, and so soon far from any later one.
+    /// The process's clock and its first two samples. They are made once, so that the first one is soon far from any later
+    /// one, which makes the rate exact.
     pub(crate) fn of_process() -> (Self, ClockRecord) {
         static CLOCK: PerProcess<(Clock, ClockRecord)> = PerProcess::new();
         let (clock, first) = *CLOCK.get_or_init(|| {
             let clock = Self::choose();
-            (clock, clock.first_sighting())
+            (clock, clock.first_samples())
         });
-        (clock, clock.sight(first))
+        (clock, clock.with_new_sample(first))
     }
 
     /// The best clock of this machine.
@@ -71,13 +71,13 @@ impl Clock {
         }
     }
 
-    /// The first two sightings.
-    fn first_sighting(self) -> ClockRecord {
+    /// The first two samples.
+    fn first_samples(self) -> ClockRecord {
         let Reading { ticks, mono_ns, .. } = self.read();
         if self == Self::Counter {
-            std::thread::sleep(FIRST_SIGHTINGS_APART);
+            std::thread::sleep(FIRST_SAMPLES_APART);
         }
-        self.sight(ClockRecord {
+        self.with_new_sample(ClockRecord {
             first_ticks: ticks,
             first_mono_ns: mono_ns,
             last_ticks: ticks,
@@ -86,8 +86,8 @@ impl Clock {
         })
     }
 
-    /// The same first sighting with a new second one.
-    pub(crate) fn sight(self, first: ClockRecord) -> ClockRecord {
+    /// The same first sample with a new second one.
+    pub(crate) fn with_new_sample(self, first: ClockRecord) -> ClockRecord {
         let Reading { ticks, mono_ns, unix_ns, .. } = self.read();
         ClockRecord {
             last_ticks: ticks,
@@ -97,9 +97,9 @@ impl Clock {
         }
     }
 
-    /// What all clocks show now.
+    /// The values of all clocks now.
     pub(crate) fn read(self) -> Reading {
-        // The narrowest of a few, since the thread may lose its processor between two reads.
+        // The most certain of four readings, since the thread may lose its processor between two reads.
         let [mut narrowest, others @ ..] = [(); 4].map(|()| self.read_once());
         for reading in others {
             if reading.uncertain_ns < narrowest.uncertain_ns {
@@ -110,19 +110,19 @@ impl Clock {
     }
 
     fn read_once(self) -> Reading {
-        // The first of them keeps the counter from being read earlier.
+        // This read keeps the processor from reading the counter earlier.
         let before = mono_ns();
         let ticks = self.ticks();
         let (unix_ns, boot_ns) = (unix_ns(), boot_ns());
         let uncertain_ns = mono_ns().saturating_sub(before);
         let mono_ns = before.wrapping_add(uncertain_ns / 2);
-        // Coarse ticks that were counted before are no more than this, which those of a sighting rest on.
+        // A sample's ticks must not be less than any earlier coarse tick.
         let ticks = if self == Self::Coarse { mono_ns } else { ticks };
         Reading { ticks, mono_ns, boot_ns, unix_ns, uncertain_ns }
     }
 }
 
-/// The time namespace of this process with its offsets, and when a region is made that is made now.
+/// The time namespace of this process with its offsets, and the creation time of a region that is made now.
 pub(crate) fn time_record(now: &Reading) -> TimeRecord {
     let created =
         TimeRecord { created_mono_ns: now.mono_ns, created_boot_ns: now.boot_ns, ..TimeRecord::default() };
@@ -130,14 +130,14 @@ pub(crate) fn time_record(now: &Reading) -> TimeRecord {
     TimeRecord { time_namespace, mono_offset_ns: mono as u64, boot_offset_ns: boot as u64, ..created }
 }
 
-/// By how much the monotonic clock of this process is ahead of the machine's, as far as that is known.
+/// How far the monotonic clock of this process is ahead of the machine's; 0 if unknown.
 #[cfg(target_os = "linux")]
 pub(crate) fn own_mono_offset_ns() -> i64 {
     time_namespace().map_or(0, |(_, [mono, _])| mono)
 }
 
-/// Inode and offsets of the time namespace of this process. What the kernel tells are those of its children: it may have
-/// made them a namespace that it is not in itself.
+/// Inode and offsets of the time namespace of this process. The kernel shows the offsets for its children, whose namespace
+/// may be another one.
 fn time_namespace() -> Option<(u64, [i64; 2])> {
     let inode = |name: &str| {
         let link = std::fs::read_link(format!("/proc/self/ns/{name}")).ok()?;
@@ -156,8 +156,8 @@ pub(crate) fn unix_ns() -> u64 {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[inline]
 fn counter() -> u64 {
-    // SAFETY: it touches no memory; every x86-64 processor has the instruction; a process that forbids it to itself (PR_SET_TSC) could not
-    // have read the kernel's clocks either, which use it from user space.
+    // SAFETY: it touches no memory; every x86-64 processor has the instruction; a process that forbids it to itself
+    // (PR_SET_TSC) could not have read the kernel's clocks either, which use it from user space.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
@@ -181,13 +181,13 @@ fn counter() -> u64 {
 #[cfg(unix)]
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid, initialised place for one timespec for the length of the call, of which the kernel keeps
-    // no pointer; an unknown clock is an error that leaves it as it is.
+    // SAFETY: `time` is valid, initialised memory for one timespec for the length of the call, and the kernel keeps no
+    // pointer to it; an unknown clock is an error that leaves it unchanged.
     unsafe { libc::clock_gettime(clock, &mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
-/// Monotonic nanoseconds: the clock of the beats.
+/// Monotonic nanoseconds: the clock of the heartbeats.
 #[cfg(unix)]
 pub(crate) fn mono_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
@@ -227,9 +227,9 @@ mod tests {
     #[test]
     fn ticks_turn_into_the_time_that_the_system_tells() {
         for clock in [Clock::choose(), Clock::Coarse] {
-            let record = clock.first_sighting();
-            let told = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks()).unwrap();
-            let off_ns = (told - i128::from(unix_ns())).abs();
+            let record = clock.first_samples();
+            let computed = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks()).unwrap();
+            let off_ns = (computed - i128::from(unix_ns())).abs();
             assert!(off_ns < 1_000_000_000, "{clock:?} is {off_ns} ns off");
         }
     }

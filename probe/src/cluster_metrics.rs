@@ -1,4 +1,4 @@
-//! The probe of the cluster's metrics: load and memory of each node, by the last sample that came here.
+//! Metrics of the cluster's nodes: load and memory of each node, from the latest sample that reached this node.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,11 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{Domain, node_metric};
 use atomscope_layout::metrics::Builtin;
 
-use crate::region::{Core, Region};
+use crate::region::Region;
+use crate::writer::RegionWriter;
 
-/// Metrics of the cluster's nodes. Each node has three: `cpu_load`, `memory_used` and `memory_max`, in the units in which
-/// it was sampled.
+/// Metrics of the cluster's nodes. Each node has three gauges: `cpu_load`, `memory_used` and `memory_max`, in the units of
+/// the sample.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -26,86 +27,89 @@ use crate::region::{Core, Region};
 #[derive(Debug)]
 pub struct ClusterMetricsProbe {
     region: Region,
-    noting: Arc<Noting>,
+    recorder: Arc<Recorder>,
 }
 
-/// A sample is seen by the poll and by the transport; one at a time, so that it is counted once.
+/// Records samples one at a time, so that a sample that both the poll and the transport see is counted once.
 #[derive(Debug, Default)]
-struct Noting(Mutex<()>);
+struct Recorder(Mutex<()>);
 
 impl ClusterMetricsProbe {
     pub(crate) fn of(region: Region) -> Self {
-        Self { region, noting: Arc::default() }
+        Self { region, recorder: Arc::default() }
     }
 
-    /// Notes a sample. One that was noted already is not counted again. Takes a lock, and allocates: samples are rare.
+    /// Records a sample. A sample that was recorded already is not counted again. Takes a lock and allocates; not for hot
+    /// paths.
     pub fn record(&self, sample: &NodeMetrics) {
-        self.region.core.attached(Attachment::NodeMetrics);
-        self.noting.note(&self.region.core, sample);
+        self.region.writer.attached(Attachment::NodeMetrics);
+        self.recorder.record_sample(&self.region.writer, sample);
     }
 
-    /// Has what was gathered asked for at each round of the poller, until nobody else holds it. A sample that is replaced
-    /// by the next one between two rounds is not seen.
+    /// Attaches gathered metrics: the poller reads them until they are dropped. A sample that the next one replaces between
+    /// two polls is missed.
     pub fn attach(self: &Arc<Self>, metrics: &Arc<ClusterMetrics>) {
-        let (held, noting, metrics) = (Arc::downgrade(self), self.noting.clone(), Arc::downgrade(metrics));
-        let poll = move |core: &Core| {
+        let (held, recorder, metrics) =
+            (Arc::downgrade(self), self.recorder.clone(), Arc::downgrade(metrics));
+        let poll = move |writer: &RegionWriter| {
             let Some(metrics) = metrics.upgrade().filter(|_| held.strong_count() > 0) else { return false };
-            metrics.snapshot().iter().for_each(|sample| noting.note(core, sample));
-            core.attached(Attachment::NodeMetrics);
+            metrics.snapshot().iter().for_each(|sample| recorder.record_sample(writer, sample));
+            writer.attached(Attachment::NodeMetrics);
             true
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
-    /// A transport that notes what is sent through it: samples of this node, which need not be among those gathered here.
+    /// Wraps a transport: it records the samples that this node sends, which need not be among those that it gathers. Takes
+    /// a lock per sample.
     pub fn wrap_transport<T: MetricsTransport>(&self, inner: T) -> ProbedMetricsTransport<T> {
-        self.region.core.attached(Attachment::NodeMetrics);
-        ProbedMetricsTransport { inner, core: self.region.core.clone(), noting: self.noting.clone() }
+        self.region.writer.attached(Attachment::NodeMetrics);
+        ProbedMetricsTransport { inner, writer: self.region.writer.clone(), recorder: self.recorder.clone() }
     }
 }
 
-impl Noting {
-    fn note(&self, core: &Core, sample: &NodeMetrics) {
+impl Recorder {
+    fn record_sample(&self, writer: &RegionWriter, sample: &NodeMetrics) {
         let NodeMetrics { address, timestamp, cpu_load, memory_used, memory_max } = sample;
         let names = ["cpu_load", "memory_used", "memory_max"].map(|metric| format!("{address} {metric}"));
         let values = [*cpu_load, *memory_used as f64, *memory_max as f64];
         let _one_at_a_time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = false;
         for (name, value) in names.iter().zip(values) {
-            let noted = core.with_instance(Domain::NodeMetric, None, name, |numbers| {
+            let is_new = writer.with_instance(Domain::NodeMetric, None, name, |numbers| {
                 let put = |field: usize, value| numbers[field].swap(value, Ordering::Relaxed) == value;
                 let is_same =
                     put(node_metric::TIMESTAMP, *timestamp) & put(node_metric::VALUE, value.to_bits());
                 !is_same || numbers[node_metric::SAMPLES].load(Ordering::Relaxed) == 0
             });
-            new |= noted == Some(true);
+            new |= is_new == Some(true);
         }
         if !new {
             return;
         }
-        core.count(Builtin::NodeMetricSamples, 1);
+        writer.count(Builtin::NodeMetricSamples, 1);
         for name in names {
-            core.with_known(core.instance_key(Domain::NodeMetric, None, &name), |numbers| {
+            writer.with_known(writer.instance_key(Domain::NodeMetric, None, &name), |numbers| {
                 numbers[node_metric::SAMPLES].fetch_add(1, Ordering::Relaxed);
             });
         }
     }
 }
 
-/// What [`ClusterMetricsProbe::wrap_transport`] makes.
+/// A transport that records samples; made by [`ClusterMetricsProbe::wrap_transport`].
 #[derive(Debug)]
 pub struct ProbedMetricsTransport<T> {
     inner: T,
-    core: Arc<Core>,
-    noting: Arc<Noting>,
+    writer: Arc<RegionWriter>,
+    recorder: Arc<Recorder>,
 }
 
 impl<T: MetricsTransport> MetricsTransport for ProbedMetricsTransport<T> {
     fn send(&self, target_node: &str, pdu: MetricsPdu) {
         match &pdu {
-            MetricsPdu::Push(sample) => self.noting.note(&self.core, sample),
+            MetricsPdu::Push(sample) => self.recorder.record_sample(&self.writer, sample),
             MetricsPdu::PushBatch(samples) => {
-                samples.iter().for_each(|sample| self.noting.note(&self.core, sample));
+                samples.iter().for_each(|sample| self.recorder.record_sample(&self.writer, sample));
             }
             _ => {}
         }

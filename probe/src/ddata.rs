@@ -1,4 +1,13 @@
-//! The distributed-data probe: which keys there are, and how often they were updated.
+//! Distributed data: its keys, and how often each was updated.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::ddata::DDataProbe;
+//!
+//! let ddata = DDataProbe::new(TelemetryBus::new(64));
+//! ddata.record_update("cart");
+//! assert_eq!(ddata.key_count(), 1);
+//! ```
 
 use std::sync::atomic::Ordering;
 #[cfg(feature = "ddata")]
@@ -15,11 +24,11 @@ use atomscope_layout::metrics::Builtin;
 
 use crate::bus::TelemetryBus;
 use crate::dto::DDataSnapshot;
-#[cfg(feature = "ddata")]
-use crate::region::Core;
 use crate::region::Region;
+#[cfg(feature = "ddata")]
+use crate::writer::RegionWriter;
 
-/// Keys of the distributed data, and their updates.
+/// The keys of the distributed data, and their updates.
 #[derive(Debug)]
 pub struct DDataProbe {
     region: Region,
@@ -27,7 +36,7 @@ pub struct DDataProbe {
 }
 
 impl DDataProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::ddata`].
+    /// A stand-alone probe in private memory; the one of a node is [`crate::TelemetryExtension::ddata`]. Allocates.
     pub fn new(bus: TelemetryBus) -> Self {
         Self::of(Region::bare(Capacities { instances: 4096, ..Capacities::LEAST }), bus)
     }
@@ -42,55 +51,56 @@ impl DDataProbe {
         Self::of(self.region.not_held(), self.bus.not_held())
     }
 
-    /// Notes an update. No allocation, no system call; a key that was not known takes a lock for a moment.
+    /// Records an update. No allocation, no system call; the first update of a key takes a lock for some hundred
+    /// nanoseconds.
     pub fn record_update(&self, key: &str) {
-        self.region.core.attached(Attachment::UpdateCalls);
+        self.region.writer.attached(Attachment::UpdateCalls);
         self.updated(key);
     }
 
     fn updated(&self, key: &str) {
-        let core = &self.region.core;
-        core.count(Builtin::DDataUpdates, 1);
-        core.with_instance(Domain::Key, None, key, |numbers| {
+        let writer = &self.region.writer;
+        writer.count(Builtin::DDataUpdates, 1);
+        writer.with_instance(Domain::Key, None, key, |numbers| {
             numbers[key::UPDATES].fetch_add(1, Ordering::Relaxed);
         });
-        self.bus.tell(EventKind::DDataUpdated, [0; 2], &[key]);
+        self.bus.publish_texts(EventKind::DDataUpdated, [0; 2], &[key]);
     }
 
-    /// Notes a deletion, which counts whether or not the key is listed.
+    /// Records a deletion, whether or not the key is listed. Takes a lock for some hundred nanoseconds.
     pub fn record_delete(&self, key: &str) {
-        self.region.core.attached(Attachment::DeleteCalls);
+        self.region.writer.attached(Attachment::DeleteCalls);
         self.deleted(key);
     }
 
     fn deleted(&self, key: &str) {
-        let core = &self.region.core;
-        // The key may have found no room, or a poll may have seen before this that it is gone.
-        core.remove_instance(Domain::Key, core.instance_key(Domain::Key, None, key), |_| {});
-        core.count(Builtin::DDataDeletes, 1);
+        let writer = &self.region.writer;
+        // The key may be unlisted, or a poll may have removed it already.
+        writer.remove_instance(Domain::Key, writer.instance_key(Domain::Key, None, key), |_| {});
+        writer.count(Builtin::DDataDeletes, 1);
     }
 
-    /// Brings the keys up to what a replicator has: those that it has not are forgotten.
+    /// Sets the keys to those of a replicator, and removes all others. Allocates; not for hot paths.
     #[cfg(feature = "ddata")]
     pub fn refresh_from(&self, replicator: &Replicator) {
-        let core = &self.region.core;
-        // What is listed is looked at first: a key that comes after that is not taken for one that is gone.
-        let mut gone = core.instance_keys(Domain::Key);
+        let writer = &self.region.writer;
+        // The listed keys are read first, so that a key that is added meanwhile is not removed.
+        let mut gone = writer.instance_keys(Domain::Key);
         let fresh = replicator.keys();
         for key in &fresh {
-            gone.remove(&core.instance_key(Domain::Key, None, key));
+            gone.remove(&writer.instance_key(Domain::Key, None, key));
         }
         for key in gone {
-            core.remove_instance(Domain::Key, key, |_| {});
+            writer.remove_instance(Domain::Key, key, |_| {});
         }
         for key in &fresh {
-            core.with_instance(Domain::Key, None, key, |_| {});
+            writer.with_instance(Domain::Key, None, key, |_| {});
         }
     }
 
-    /// Follows a replicator, as long as it is there: each round of the poller asks for its keys and their subscribers. Updates it tells nobody in
-    /// general; those that go through a [`ReplicatorActor`](atomr_distributed_data::ReplicatorActor) are seen by
-    /// [`Self::wrap_store`].
+    /// Attaches a replicator: the poller reads its keys and their subscribers, until the replicator is dropped. A replicator
+    /// has no hook for updates; [`Self::wrap_store`] counts those of a
+    /// [`ReplicatorActor`](atomr_distributed_data::ReplicatorActor).
     ///
     /// ```
     /// use atomr_distributed_data::Replicator;
@@ -103,26 +113,26 @@ impl DDataProbe {
     #[cfg(feature = "ddata")]
     pub fn attach(self: &Arc<Self>, replicator: &Arc<Replicator>) {
         let (held, probe, replicator) = (Arc::downgrade(self), self.not_held(), Arc::downgrade(replicator));
-        let poll = move |core: &Core| {
+        let poll = move |writer: &RegionWriter| {
             let Some(replicator) = replicator.upgrade().filter(|_| held.strong_count() > 0) else {
                 return false;
             };
             probe.refresh_from(&replicator);
             for key in replicator.keys() {
                 let subscribers = replicator.subscriber_count(&key) as u64;
-                core.with_known(core.instance_key(Domain::Key, None, &key), |numbers| {
+                writer.with_known(writer.instance_key(Domain::Key, None, &key), |numbers| {
                     numbers[key::SUBSCRIBERS].store(subscribers, Ordering::Relaxed);
                 });
             }
-            core.attached(Attachment::Replicator);
+            writer.attached(Attachment::Replicator);
             true
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
-    /// A durable store that notes every update and deletion on its way to `inner`; for
-    /// [`ReplicatorActor::spawn_with`](atomr_distributed_data::ReplicatorActor::spawn_with). With nothing to store,
-    /// `inner` is a [`NoopDurableStore`](atomr_distributed_data::NoopDurableStore).
+    /// Wraps a durable store: it counts every update and deletion on its way to `inner`. For
+    /// [`ReplicatorActor::spawn_with`](atomr_distributed_data::ReplicatorActor::spawn_with). An application that stores
+    /// nothing passes a [`NoopDurableStore`](atomr_distributed_data::NoopDurableStore).
     ///
     /// ```
     /// use std::sync::Arc;
@@ -137,18 +147,18 @@ impl DDataProbe {
     /// ```
     #[cfg(feature = "ddata")]
     pub fn wrap_store(self: &Arc<Self>, inner: Arc<dyn DurableStore>) -> Arc<dyn DurableStore> {
-        self.region.core.attached(Attachment::DDataStore);
+        self.region.writer.attached(Attachment::DDataStore);
         Arc::new(WatchedStore { inner, probe: self.not_held() })
     }
 
-    /// How many keys are listed.
+    /// The number of listed keys. One load.
     pub fn key_count(&self) -> usize {
-        self.region.core.instance_count(Domain::Key)
+        self.region.writer.instance_count(Domain::Key)
     }
 
-    /// All keys that are listed, in order, and how many updates there were. Allocates.
+    /// All listed keys, in order, and the number of updates. Allocates.
     pub fn snapshot(&self) -> DDataSnapshot {
-        self.region.core.reader().map(|reader| reader.ddata(&reader.instances())).unwrap_or_default()
+        self.region.writer.reader().map(|reader| reader.ddata(&reader.instances())).unwrap_or_default()
     }
 }
 
@@ -158,7 +168,7 @@ struct WatchedStore {
     probe: DDataProbe,
 }
 
-/// What the store refuses is in the replicator all the same: it is noted whatever becomes of it.
+/// The replicator keeps an update even if the store refuses it, so it is counted in any case.
 #[cfg(feature = "ddata")]
 impl DurableStore for WatchedStore {
     fn persist(&self, key: &str, blob: &[u8]) -> io::Result<()> {

@@ -1,7 +1,16 @@
-//! The dead-letter feed: messages that found nobody.
+//! Dead letters: messages that no actor received.
 //!
-//! atomr reports a message that is sent to an actor which has stopped. One that still waits in the mailbox when the
-//! actor stops is lost without a report.
+//! atomr reports a message that is sent to a stopped actor. It does not report messages that wait in a mailbox when their
+//! actor stops.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::dead_letters::DeadLetterFeed;
+//!
+//! let letters = DeadLetterFeed::new(TelemetryBus::new(64), 100);
+//! letters.record("akka://shop/user/cart".into(), None, "shop::AddItem".into(), String::new());
+//! assert_eq!((letters.total_count(), letters.buffered()), (1, 1));
+//! ```
 
 #[cfg(feature = "atomr")]
 use atomr_core::actor::{ActorPath, DeadLetterObserver};
@@ -32,7 +41,7 @@ use crate::text::{Pieces, Texts};
 #[cfg(feature = "atomr")]
 use crate::type_names::TypeName;
 
-/// The newest dead letters, and how many there ever were.
+/// The newest dead letters, and the number of all of them.
 #[derive(Debug)]
 pub struct DeadLetterFeed {
     region: Region,
@@ -40,8 +49,8 @@ pub struct DeadLetterFeed {
 }
 
 impl DeadLetterFeed {
-    /// A feed of its own, in private memory, that keeps exactly the newest `capacity` (at least 1); the one of a node
-    /// is [`crate::TelemetryExtension::dead_letters`].
+    /// A stand-alone feed in private memory that keeps exactly the newest `capacity` letters (at least 1); the one of a node
+    /// is [`crate::TelemetryExtension::dead_letters`]. Allocates.
     pub fn new(bus: TelemetryBus, capacity: usize) -> Self {
         let dead_letters = capacity.clamp(1, MAX_DEAD_LETTERS);
         let capacities = Capacities { lanes: 16, dead_letters, names: 256, ..Capacities::LEAST };
@@ -53,11 +62,12 @@ impl DeadLetterFeed {
         Self { region, bus }
     }
 
-    /// Notes a dead letter. No lock, no allocation of its own, no system call.
+    /// Records a dead letter. No lock, no allocation of its own, no system call. Texts that are too long are cut visibly and
+    /// counted.
     pub fn record(&self, recipient: String, sender: Option<String>, message_type: String, preview: String) {
-        let core = &self.region.core;
-        let type_id = core.intern(&message_type);
-        let preview = if core.previews { preview.as_str() } else { "" };
+        let writer = &self.region.writer;
+        let type_id = writer.intern(&message_type);
+        let preview = if writer.previews { preview.as_str() } else { "" };
         self.write(recipient.as_str(), sender.as_deref(), type_id, &message_type, preview);
     }
 
@@ -70,13 +80,13 @@ impl DeadLetterFeed {
         name: &str,
         preview: &str,
     ) {
-        let core = &self.region.core;
+        let writer = &self.region.writer;
         let mut record = Record::new_zeroed();
         let mut texts = Texts::new(&mut record.text);
-        record.recipient_bytes = texts.put_path(recipient, DEAD_LETTER_PATH_BYTES, core.hasher);
+        record.recipient_bytes = texts.put_path(recipient, DEAD_LETTER_PATH_BYTES, writer.hasher);
         if let Some(sender) = sender {
             record.flags |= dead_letter_flags::SENDER;
-            record.sender_bytes = texts.put_path(sender, DEAD_LETTER_PATH_BYTES, core.hasher);
+            record.sender_bytes = texts.put_path(sender, DEAD_LETTER_PATH_BYTES, writer.hasher);
         }
         record.type_id = type_id;
         if type_id == 0 {
@@ -86,24 +96,24 @@ impl DeadLetterFeed {
         let (cut, used) = (texts.cut, texts.used());
         if cut {
             record.flags |= dead_letter_flags::TEXT_CUT;
-            core.count(Builtin::TextsCut, 1);
+            writer.count(Builtin::TextsCut, 1);
         }
-        let ring = core.dead_letters();
+        let ring = writer.dead_letters();
         let ticket = ring.ticket();
-        record.stamp = core.stamp(0);
+        record.stamp = writer.stamp(0);
         let words: &[u64; DEAD_LETTER_WORDS] = zerocopy::transmute_ref!(&record);
         let used_bytes = used;
         let used = DEAD_LETTER_HEAD_WORDS + used.div_ceil(8);
         if ring.write(ticket, words.get(..used).unwrap_or(words)) == Written::Abandoned {
-            core.count(Builtin::DeadLettersAbandoned, 1);
+            writer.count(Builtin::DeadLettersAbandoned, 1);
         }
-        self.tell(ticket, &record, used_bytes, name);
+        self.publish(ticket, &record, used_bytes, name);
     }
 
-    /// Publishes the letter. Its texts are the record's, in the same order; what is too long for an event is cut from the
-    /// end of the preview, which is the last.
-    fn tell(&self, ticket: u64, record: &Record, used: usize, name: &str) {
-        let bus = self.bus.core();
+    /// Publishes the letter as an event with the record's texts, in the same order. If they are too long for an event, the
+    /// last one, the preview, is cut first.
+    fn publish(&self, ticket: u64, record: &Record, used: usize, name: &str) {
+        let bus = self.bus.writer();
         let mut event = EventRecord {
             stamp: record.stamp,
             type_id: record.type_id,
@@ -111,7 +121,7 @@ impl DeadLetterFeed {
             numbers: [ticket.wrapping_add(1), 0],
             ..EventRecord::new(EventKind::DeadLetter)
         };
-        if record.type_id != 0 && !Arc::ptr_eq(&self.region.core, bus) {
+        if record.type_id != 0 && !Arc::ptr_eq(&self.region.writer, bus) {
             event.type_id = bus.intern(name);
         }
         let event_type = (event.type_id, record.type_id != 0);
@@ -123,16 +133,16 @@ impl DeadLetterFeed {
             event.text_bytes = texts;
         } else {
             let mut rest = record.text.as_slice();
-            let mut room = Texts::new(&mut event.text);
+            let mut copy = Texts::new(&mut event.text);
             for (to, bytes) in event.text_bytes.iter_mut().zip(texts) {
                 let (text, after) = rest.split_at_checked(bytes.into()).unwrap_or_default();
                 rest = after;
-                *to = room.put(core::str::from_utf8(text).unwrap_or_default(), DEAD_LETTER_TEXT_BYTES);
+                *to = copy.put(core::str::from_utf8(text).unwrap_or_default(), DEAD_LETTER_TEXT_BYTES);
             }
             event.flags |= event_flags::TEXT_CUT;
         }
         match event_type {
-            // A bus of its own whose names are full.
+            // A stand-alone bus whose names are full.
             (0, true) => bus.publish(&event.with_type_text(name)),
             _ => bus.publish(&event),
         }
@@ -140,45 +150,47 @@ impl DeadLetterFeed {
 
     /// The newest `limit` dead letters that are kept, newest first. Allocates.
     pub fn recent(&self, limit: usize) -> Vec<DeadLetterRecord> {
-        self.region.core.reader().map(|reader| reader.dead_letters(limit).recent).unwrap_or_default()
+        self.region.writer.reader().map(|reader| reader.dead_letters(limit).recent).unwrap_or_default()
     }
 
-    /// How many there ever were.
+    /// The number of all dead letters so far. Not for hot paths.
     pub fn total_count(&self) -> u64 {
-        self.region.core.reader().map(|reader| reader.dead_letter_total()).unwrap_or_default()
+        self.region.writer.reader().map(|reader| reader.dead_letter_total()).unwrap_or_default()
     }
 
-    /// How many are kept now.
+    /// The number of dead letters that are kept now. Not for hot paths.
     pub fn buffered(&self) -> usize {
-        usize::try_from(self.total_count()).unwrap_or(usize::MAX).min(self.region.core.dead_letter_capacity())
+        usize::try_from(self.total_count())
+            .unwrap_or(usize::MAX)
+            .min(self.region.writer.dead_letter_capacity())
     }
 }
 
 #[cfg(feature = "atomr")]
-/// Hot: called on the sender's thread.
+/// Hot: it runs on the sender's thread.
 impl DeadLetterObserver for DeadLetterFeed {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
-        let core = &*self.region.core;
-        let ticks = core.ticks();
-        let type_id = core.intern_static(message_type);
+        let writer = &*self.region.writer;
+        let ticks = writer.ticks();
+        let type_id = writer.intern_static(message_type);
         let mut text = PathText::new();
-        core.hasher.text(recipient, &mut text);
+        writer.hasher.text(recipient, &mut text);
         // atomr never knows the sender.
         let is_usual =
-            sender.is_none() && type_id != 0 && !text.cut && core::ptr::eq(core, &**self.bus.core());
+            sender.is_none() && type_id != 0 && !text.cut && core::ptr::eq(writer, &**self.bus.writer());
         if !is_usual {
             return self.write(recipient, sender, type_id, TypeName::of(message_type).as_str(), "");
         }
-        let ring = core.dead_letters();
+        let ring = writer.dead_letters();
         let ticket = ring.ticket();
-        let (stamp, recipient_bytes) = (core.stamp_at(ticks, 0), text.bytes as u16);
+        let (stamp, recipient_bytes) = (writer.stamp_at(ticks, 0), text.bytes as u16);
         let head = DeadLetterHead { stamp, type_id, recipient_bytes }.words();
-        if ring.write_with(ticket, |room| store_parts(room, &head, text.words())) == Written::Abandoned {
-            core.count(Builtin::DeadLettersAbandoned, 1);
+        if ring.write_with(ticket, |slot| store_parts(slot, &head, text.words())) == Written::Abandoned {
+            writer.count(Builtin::DeadLettersAbandoned, 1);
         }
         let (kind, numbers) = (EventKind::DeadLetter, [ticket.wrapping_add(1), 0]);
         let text_bytes = [recipient_bytes, 0, 0, 0, 0];
         let event = EventHead { kind, stamp, type_id, flags: 0, text_bytes, numbers }.words();
-        core.publish_with(|room| store_parts(room, &event, text.words()));
+        writer.publish_with(|slot| store_parts(slot, &event, text.words()));
     }
 }

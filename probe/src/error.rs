@@ -1,4 +1,4 @@
-//! Why a region could not be made where it was wanted.
+//! Why a region could not be made.
 
 use std::fmt;
 use std::io;
@@ -6,23 +6,23 @@ use std::path::PathBuf;
 
 use atomscope_layout::LimitError;
 
-/// What takes the room of a file system.
+/// The use of a file system that is too full for a region.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct RoomTaken {
-    /// Regions that dead nodes of this user have left.
+pub struct SpaceUse {
+    /// The number of regions of dead nodes of this user.
     pub dead_regions: u64,
-    /// Bytes of those.
+    /// The size of those in bytes.
     pub dead_bytes: u64,
-    /// Regions of living nodes of this user.
+    /// The number of regions of live nodes of this user.
     pub live_regions: u64,
-    /// Bytes of those.
+    /// The size of those in bytes.
     pub live_bytes: u64,
-    /// Bytes of everything else.
+    /// The size of all other files in bytes.
     pub other_bytes: u64,
 }
 
-impl fmt::Display for RoomTaken {
+impl fmt::Display for SpaceUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let regions = |count| if count == 1 { "region" } else { "regions" };
         let Self { dead_regions: dead, live_regions: live, .. } = *self;
@@ -43,106 +43,124 @@ fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// Why a shared region could not be made. The builder returns it; [`crate::TelemetryExtension::new`] warns with it
-/// once and goes on with a private region.
+/// Why a region could not be made.
+///
+/// [`crate::RegionBuilder::build`] returns it. [`crate::RegionBuilder::build_or_private`] and
+/// [`crate::TelemetryExtension::new`] warn of it once and make a private region.
+///
+/// ```
+/// use atomscope_probe::{CreateError, Region};
+///
+/// let error = Region::builder("docs").actors(0).private().build().unwrap_err();
+/// assert!(matches!(error, CreateError::Limit(_)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// A capacity is outside what the layout allows.
+    /// A capacity is outside the limits of the layout.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// Shared regions exist on Linux only so far.
-    #[error("shared regions need Linux; on this platform what the probe sees can be read in-process only")]
+    /// The platform has no shared regions.
+    #[error(
+        "only Linux has shared regions; on this platform the telemetry can be read in-process only, from a region that \
+         is made with `private`"
+    )]
     Unsupported,
-    /// There is not so much memory.
-    #[error("there are no {needed} bytes of memory for the region: lower the capacities")]
+    /// The system has not enough memory.
+    #[error("the system has no {needed} bytes of memory for the region; lower its capacities")]
     NoMemory {
-        /// Bytes needed.
+        /// Bytes of the region.
         needed: u64,
     },
-    /// The file system has too little room.
+    /// The file system is too full.
     #[error(
-        "{dir} has room for {}, the region needs {}: {taken}; make it larger or lower the capacities",
+        "{dir} has {} free, the region needs {}: {used}; make the file system larger or lower the region's capacities",
         mib(*.available),
         mib(*.needed)
     )]
     NoSpace {
-        /// Where.
+        /// The directory of the region.
         dir: PathBuf,
-        /// Bytes needed.
+        /// Bytes of the region.
         needed: u64,
-        /// Bytes there are.
+        /// Free bytes.
         available: u64,
-        /// What takes the others.
-        taken: RoomTaken,
+        /// The use of the other bytes.
+        used: SpaceUse,
     },
-    /// The file's directory is missing, and cannot be made.
+    /// The file's directory is missing and cannot be made.
     #[error(
-        "there is no directory {dir}, and it cannot be made: {source}; make it before the node starts, for the node's \
-         user to write to (a systemd service has `RuntimeDirectory=` for that), or choose another file"
+        "cannot make the directory {dir}: {source}; make it before the node starts, writable for the node's user (for a \
+         systemd service with `RuntimeDirectory=`), or choose another file"
     )]
     NoDirectory {
         /// The directory.
         dir: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// The process may not write files of that size.
-    #[error("the process may write files of {limit} bytes only (RLIMIT_FSIZE), the region needs {needed}")]
+    /// The process may not write files of this size.
+    #[error(
+        "the process may write files of {limit} bytes only (RLIMIT_FSIZE), the region needs {needed}; raise the limit or \
+         lower the region's capacities"
+    )]
     FileSizeLimit {
-        /// Bytes needed.
+        /// Bytes of the region.
         needed: u64,
         /// The soft limit in bytes.
         limit: u64,
     },
-    /// The control group has too little memory left; taking it would get the process killed.
-    #[error("control group {group} has {available} bytes of memory left, the region needs {needed}")]
+    /// The control group has too little memory left. The kernel would kill the process if the region used it.
+    #[error(
+        "the control group {group} has {available} bytes of memory left, the region needs {needed}; raise the group's \
+         limit or lower the region's capacities"
+    )]
     MemoryLimit {
-        /// The group's folder.
+        /// The directory of the control group.
         group: PathBuf,
-        /// Bytes needed.
+        /// Bytes of the region.
         needed: u64,
-        /// Bytes there are.
+        /// Free bytes.
         available: u64,
     },
-    /// A file on a disk: its write-back stalls the writer.
+    /// The file is on a disk, whose write-back stalls the node.
     #[error(
-        "{path} is on a disk file system, whose write-back would stall the node for up to seconds; put it on a tmpfs, \
-         or take `file_even_on_disk`"
+        "{path} is on a disk, whose write-back would stall the node for up to seconds; choose a file on a tmpfs, or \
+         `file_even_on_disk` in the builder"
     )]
     Disk {
         /// The file.
         path: PathBuf,
     },
-    /// Another live node has the file.
-    #[error("{path} is the region of a node that is alive; give each node a file of its own")]
+    /// Another live node uses the file.
+    #[error("{path} is the region of another live node; give each node its own file")]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// Something else has the file's name.
-    #[error("{path} exists and is not an atomscope region; it was left alone")]
+    /// The file is not a region.
+    #[error("{path} exists and is not an atomscope region, so it was not replaced; choose another file")]
     NotARegion {
         /// The file.
         path: PathBuf,
     },
-    /// Each region takes a descriptor, and at least half of them stay the application's.
+    /// The process has too many regions. Each one needs a descriptor, and half of them are left to the application.
     #[error(
-        "this process has {most} shared regions already, which take half of the descriptors that it may have \
-         (RLIMIT_NOFILE)"
+        "this process has {most} shared regions already, which use half of its descriptors (RLIMIT_NOFILE); raise the \
+         limit or close other regions"
     )]
     TooMany {
-        /// How many there can be.
+        /// The most shared regions of this process.
         most: usize,
     },
-    /// The system refused.
+    /// The system refused a call.
     #[error("cannot {doing} {path}: {source}")]
     System {
-        /// What was being done.
+        /// What failed, as a verb.
         doing: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
 }

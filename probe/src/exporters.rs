@@ -1,16 +1,35 @@
-//! Exporters: what an application does itself with every event.
+//! Exporters: application code that receives every event.
 //!
-//! Prometheus and OpenTelemetry are the business of the program `atomscope`, outside the node.
+//! Prometheus and OpenTelemetry do not belong into the node; that is work for a reader outside it.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use atomscope_probe::TelemetryExtension;
+//! use atomscope_probe::bus::TelemetryEvent;
+//! use atomscope_probe::exporters::Exporter;
+//!
+//! struct Log;
+//!
+//! impl Exporter for Log {
+//!     fn on_event(&self, event: &TelemetryEvent) {
+//!         println!("{event:?}");
+//!     }
+//! }
+//!
+//! TelemetryExtension::new("shop-1", 1024).add_exporter(Arc::new(Log));
+//! ```
 
-use crate::bus::TelemetryEvent;
+use atomscope_layout::event::TelemetryEvent;
 
 pub mod config;
 
-/// Is told every event, on a thread of its own.
+/// Receives every event, on a thread of its own.
 pub trait Exporter: Send + Sync + 'static {
-    /// An event. May block and may panic: neither reaches the node.
+    /// Called for each event. It may block, and then misses events that are overwritten meanwhile. It may panic, and then gets
+    /// the next event.
     fn on_event(&self, event: &TelemetryEvent);
 
-    /// For whoever shuts the exporter down; the probe does not call it.
+    /// For the application that shuts the exporter down. The probe does not call it.
     fn shutdown(&self) {}
 }

@@ -1,14 +1,14 @@
-//! The extension: one call that makes a node visible.
+//! The extension: one call makes a node visible.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use atomr_core::actor::ActorSystem;
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::rfc3339;
 
 use crate::actor_registry::ActorRegistry;
-use crate::beside::Graphs;
 use crate::bus::TelemetryBus;
 use crate::clock;
 use crate::cluster::ClusterProbe;
@@ -17,30 +17,31 @@ use crate::cluster_metrics::ClusterMetricsProbe;
 use crate::ddata::DDataProbe;
 use crate::dead_letters::DeadLetterFeed;
 use crate::dto::NodeSnapshot;
+use crate::environment::{turned_off, warn};
 use crate::exporters::Exporter;
 use crate::hooks;
 #[cfg(feature = "leases")]
 use crate::leases::LeaseProbe;
 use crate::persistence::PersistenceProbe;
-use crate::region::{self, Region, warn};
+use crate::region::{self, Region};
 use crate::remote::RemoteProbe;
 use crate::runtime;
 use crate::sharding::ShardingProbe;
 use crate::streams::StreamsProbe;
 
-/// Dead letters in a snapshot at most.
+/// The most dead letters in a snapshot.
 const SNAPSHOT_DEAD_LETTERS: usize = 100;
 
-/// The telemetry of one node: its region, and the probes that write it.
+/// The telemetry of one node: its region, and the probes that write to it.
 #[derive(Debug)]
 pub struct TelemetryExtension {
     /// The node's name.
     pub node: String,
-    /// The bus that the probes publish on.
+    /// The bus on which the probes publish events.
     pub bus: TelemetryBus,
     /// Live actors.
     pub actors: Arc<ActorRegistry>,
-    /// Messages that found nobody.
+    /// Messages that no actor received.
     pub dead_letters: Arc<DeadLetterFeed>,
     /// The cluster as this node sees it.
     pub cluster: Arc<ClusterProbe>,
@@ -49,11 +50,11 @@ pub struct TelemetryExtension {
     pub cluster_metrics: Arc<ClusterMetricsProbe>,
     /// Shard regions.
     pub sharding: Arc<ShardingProbe>,
-    /// Journals.
+    /// Journals, snapshot stores and recoveries.
     pub persistence: Arc<PersistenceProbe>,
     /// Associations with other nodes.
     pub remote: Arc<RemoteProbe>,
-    /// Streams that run.
+    /// Streams.
     pub streams: Arc<StreamsProbe>,
     /// Distributed data.
     pub ddata: Arc<DDataProbe>,
@@ -61,34 +62,35 @@ pub struct TelemetryExtension {
     #[cfg(feature = "leases")]
     pub leases: Arc<LeaseProbe>,
     region: Region,
-    pub(crate) graphs: Graphs,
-    /// Whether a second installation was complained of.
+    /// The numbers of graphs that another telemetry reported, with those that they have here.
+    pub(crate) graphs: Mutex<HashMap<u64, u64>>,
+    /// Whether the warning of a second installation was given.
     complained: AtomicBool,
-    /// Whether a runtime is watched.
+    /// Whether a runtime is attached.
     watches_runtime: AtomicBool,
 }
 
 impl TelemetryExtension {
-    /// Makes a node visible: its region is made and published here, and *starting* until [`Self::install`].
+    /// Makes a region for the node and publishes it. Its state is *starting* until [`Self::install`]. Takes milliseconds.
     ///
-    /// `capacity` is the least number of recent events that are kept per thread, as far as the region stays within 16 MiB;
-    /// from the ninth live region of a process on, within 2 MiB. Never fails: where the region cannot be shared it is private, and one warning says why. [`Self::with_region`] takes
-    /// a region with other capacities or in another place.
+    /// `capacity` is the least number of recent events that the region keeps per thread, as far as the region stays within
+    /// 16 MiB; from the ninth live region of a process on, within 2 MiB. The call never fails: a region that cannot be
+    /// shared is private, and one warning says why. For other capacities or another file use [`Self::with_region`].
     pub fn new(node: impl Into<String>, capacity: usize) -> Arc<Self> {
         let node = node.into();
         let most = region::most_events(Capacities::default(), region::DEFAULT_BYTES);
-        static IS_TOLD: AtomicBool = AtomicBool::new(false);
-        if capacity > most && !IS_TOLD.swap(true, Ordering::Relaxed) {
+        static IS_WARNED: AtomicBool = AtomicBool::new(false);
+        if capacity > most && !IS_WARNED.swap(true, Ordering::Relaxed) {
             warn(&format!(
-                "node `{node}`: {most} events are kept per thread instead of {capacity}, so that the region stays \
-                 within 16 MiB; `Region::builder` goes beyond"
+                "node `{node}`: the region keeps {most} events per thread instead of {capacity}, so that it stays within \
+                 16 MiB; for more, pass a region from `Region::builder` to `TelemetryExtension::with_region`"
             ));
         }
         let region = Region::builder(&node).events_that_fit(capacity).build_or_private();
         Self::over(node, region)
     }
 
-    /// The same over a region that was made with a builder, for a node of the same name.
+    /// The same with a region that was made with a builder; the node has the region's name.
     ///
     /// ```
     /// use atomscope_probe::{Region, TelemetryExtension};
@@ -99,7 +101,7 @@ impl TelemetryExtension {
     /// # Ok::<(), atomscope_probe::CreateError>(())
     /// ```
     pub fn with_region(region: Region) -> Arc<Self> {
-        let node = region.core.reader().map(|reader| reader.identity().node).unwrap_or_default();
+        let node = region.writer.reader().map(|reader| reader.identity().node).unwrap_or_default();
         Self::over(node, region)
     }
 
@@ -121,29 +123,29 @@ impl TelemetryExtension {
             leases: Arc::new(LeaseProbe::of(region.clone())),
             bus,
             region,
-            graphs: Graphs::default(),
+            graphs: Mutex::default(),
             complained: AtomicBool::new(false),
             watches_runtime: AtomicBool::new(false),
         })
     }
 
-    /// Installs the hooks on `system` and names it in the region. Inside a tokio runtime its beat is started too,
-    /// and its workers and tasks are watched: install it in the runtime that the actors run on. To be installed on one
-    /// system only: a second is an error that is said once, and changes nothing, also after the first was dropped.
+    /// Installs the hooks on `system` and puts its name into the region. Within a tokio runtime it also starts the runtime's
+    /// heartbeat and attaches the runtime, so call it in the runtime of the actors. An extension serves one system only: a
+    /// second installation changes nothing and is warned of once, even after the first system was dropped.
     ///
-    /// atomr has one place for each observer. One that is set after this takes the place of the probe's, which then sees
-    /// no more; readers and one warning say so. [`Self::install_beside`] tells both.
+    /// atomr keeps one observer of each kind. An observer that is set later replaces the probe's, which then records nothing
+    /// more; readers and one warning say so. [`Self::install_tee`] serves both.
     pub fn install(self: Arc<Self>, system: &ActorSystem) -> Arc<Self> {
         self.install_with(system, |region, actors, letters| hooks::install(region, system, actors, letters))
     }
 
-    /// The same, where `hook` is told what to install.
+    /// The same; `hook` installs the observers.
     pub(crate) fn install_with(
         self: Arc<Self>,
         system: &ActorSystem,
         hook: impl FnOnce(&Region, ActorRegistry, DeadLetterFeed),
     ) -> Arc<Self> {
-        if region::turned_off() {
+        if turned_off() {
             system.extensions().register(TelemetryHandle(self.clone()));
             return self;
         }
@@ -152,28 +154,28 @@ impl TelemetryExtension {
                 return self;
             }
             warn(&format!(
-                "the telemetry of node `{}` is installed on a system already, and was not installed on `{}`; make one \
-                 extension for each system",
+                "the telemetry of node `{}` was not installed on actor system `{}`, since it is installed on another one; \
+                 make one extension for each system",
                 self.node,
                 system.name()
             ));
             return self;
         }
-        runtime::start_beat(&self.region.core);
+        runtime::start_beat(&self.region.writer);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.watch_runtime(&runtime);
         }
-        self.persistence.make_room();
+        self.persistence.remove_inactive();
         system.extensions().register(TelemetryHandle(self.clone()));
-        // The hooks are reached from the system without a step through another handle.
+        // Own registry and feed, so that the hooks need no further pointer to reach the region.
         let actors = ActorRegistry::of(self.region.clone(), self.bus.clone());
         let letters = DeadLetterFeed::of(self.region.clone(), self.bus.clone());
         hook(&self.region, actors, letters);
         self
     }
 
-    /// Has the workers, tasks and common queue of this runtime seen, which the poller asks for once per round. One runtime
-    /// for each node: the first stays. [`Self::install`] does it where there is a current one.
+    /// Attaches a runtime: the poller reads its workers, tasks and injection queue. A node has one runtime, the first that is
+    /// attached. [`Self::install`] attaches the current one.
     ///
     /// ```
     /// use atomscope_probe::TelemetryExtension;
@@ -184,11 +186,11 @@ impl TelemetryExtension {
     /// ```
     pub fn watch_runtime(&self, runtime: &tokio::runtime::Handle) {
         if !self.watches_runtime.swap(true, Ordering::Relaxed) {
-            runtime::watch(&self.region.core, runtime.clone());
+            runtime::watch(&self.region.writer, runtime.clone());
         }
     }
 
-    /// What installs a new extension on the system that it is given: the one line for a hosting builder.
+    /// A closure that installs a new extension on the system that it is called with, for a hosting builder.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -208,31 +210,31 @@ impl TelemetryExtension {
         move |system| drop(Self::new(node, capacity).install(system))
     }
 
-    /// The extension that is installed on `system`.
+    /// The extension that is installed on `system`. Takes a lock.
     pub fn from_system(system: &ActorSystem) -> Option<Arc<Self>> {
         system.extensions().get::<TelemetryHandle>().map(|handle| handle.0.clone())
     }
 
-    /// Has `exporter` told of every event from now on, on a thread of its own.
+    /// Calls `exporter` with every event from now on, on a thread of its own.
     pub fn add_exporter(&self, exporter: Arc<dyn Exporter>) {
         self.bus.attach_exporter(exporter);
     }
 
-    /// The node's region: where it is, and counters and gauges of the application's own.
+    /// The node's region: for its path, and for the application's own metrics.
     pub fn region(&self) -> &Region {
         &self.region
     }
 
-    /// Everything that is told of the node, read in-process. Allocates.
+    /// A snapshot of the whole node, read in-process. Allocates; scans the whole region.
     pub fn snapshot(&self) -> NodeSnapshot {
         let generated_at = rfc3339(i128::from(clock::unix_ns()));
-        let reader = self.region.core.reader();
+        let reader = self.region.writer.reader();
         let letters = reader.map(|reader| reader.dead_letters(SNAPSHOT_DEAD_LETTERS)).unwrap_or_default();
         let subsystems = reader.map(|reader| reader.subsystems()).unwrap_or_default();
         NodeSnapshot::of(self.node.clone(), generated_at, self.actors.snapshot(), letters, subsystems)
     }
 }
 
-/// What an actor system's extensions hold of a [`TelemetryExtension`].
+/// The entry of a [`TelemetryExtension`] among an actor system's extensions.
 #[derive(Debug)]
 pub struct TelemetryHandle(pub Arc<TelemetryExtension>);

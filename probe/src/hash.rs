@@ -1,4 +1,4 @@
-//! The hash by which a path is known: 128 bits, under keys that nobody outside the process has.
+//! The hash that identifies a path: 128 bits, with keys that no other process knows.
 //!
 //! ```text
 //!   lanes a, b ← keys 0, 1
@@ -7,17 +7,17 @@
 //!
 //!   fold(p, q): the two halves of the 128-bit product p · q, xored
 //! ```
-//! Two multiplications for sixteen bytes; SipHash needs some sixty instructions for them. What it has to withstand is a
-//! peer who chooses actor names and never sees a hash: without the keys none of the factors can be made zero or equal, and
-//! two texts meet in one lane by a chance of about 2⁻⁶⁴. Were they to meet in both, two actors would be shown as one.
+//! It needs two multiplications for sixteen bytes; SipHash needs some sixty instructions. The attacker is a peer that chooses
+//! actor names and never sees a hash. Without the keys it cannot make a factor zero or equal to another, so two texts
+//! collide in one lane with a probability of about 2⁻⁶⁴. A collision in both lanes would show two actors as one.
 
 use atomscope_layout::table::Key;
 
-/// Hashes under keys of its own.
+/// A hasher with its own keys.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PathHasher([u64; 4]);
 
-/// A hash on its way.
+/// The state of a hash.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lanes {
     a: u64,
@@ -31,7 +31,7 @@ fn fold(p: u64, q: u64) -> u64 {
 }
 
 impl PathHasher {
-    /// A hasher that nobody else has.
+    /// A hasher with new random keys.
     pub(crate) fn new() -> Self {
         // The standard library's own source of per-map keys.
         Self([(); 4].map(|()| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0)))
@@ -42,7 +42,7 @@ impl PathHasher {
         Lanes { a: self.0[0], b: self.0[1] }
     }
 
-    /// Takes in the next two words.
+    /// Adds the next two words.
     #[inline]
     pub(crate) fn block(self, lanes: Lanes, x: u64, y: u64) -> Lanes {
         Lanes { a: fold(lanes.a ^ x, self.0[2] ^ y), b: fold(lanes.b ^ y, self.0[3] ^ x) }

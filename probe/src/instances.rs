@@ -1,10 +1,10 @@
-//! Things of which a node has several: associations, journals, shards, each with its numbers in the region.
+//! Instances (associations, journals, shards, …) and the documents, histograms and journal writes of the subsystems.
 //!
-//! What is known already is found and changed without a lock. What is new is made under one, which is held for some
-//! hundred nanoseconds: new things are rare beside what happens to them.
+//! A listed instance is found and changed without a lock. A new one is made under a lock, which is held for some hundred
+//! nanoseconds: new instances are rare compared with changes of known ones.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::document::{self, Rows};
@@ -19,45 +19,15 @@ use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 use zerocopy::FromZeros;
 
-use crate::region::Core;
+use crate::instance_counts::{Changing, share};
+use crate::writer::RegionWriter;
 
-/// How many instances of each domain there are, and the lock under which they are made and removed. The counts change
-/// under the lock only; that a domain is full is seen without it.
-#[derive(Debug, Default)]
-pub(crate) struct Census {
-    changing: Mutex<()>,
-    counts: [AtomicUsize; Domain::ALL.len()],
-}
-
-/// The lock of the [`Census`], held.
-type Changing<'a> = MutexGuard<'a, ()>;
-
-impl Census {
-    fn change(&self) -> Changing<'_> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn of(&self, domain: Domain) -> &AtomicUsize {
-        &self.counts[domain as usize - 1]
-    }
-}
-
-/// Which part of the promised room a domain may take: those that applications name without end leave room for others.
-fn share(domain: Domain, room: usize) -> usize {
-    match domain {
-        Domain::PersistenceId => room / 2,
-        Domain::Key | Domain::Graph | Domain::Shard => room / 4,
-        _ => room,
-    }
-    .max(1)
-}
-
-impl Core {
+impl RegionWriter {
     /// The key of an instance.
     pub(crate) fn instance_key(&self, domain: Domain, owner: Option<Key>, name: &str) -> Key {
         let Key([first, second]) = self.hasher.key(name);
         let Key([owner_first, owner_second]) = owner.unwrap_or(Key([0; 2]));
-        // Odd multipliers: what differs before differs after.
+        // An odd multiplier maps different words to different words.
         let spread = |word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
         Key([
             first ^ spread(owner_first ^ domain as u64),
@@ -65,8 +35,8 @@ impl Core {
         ])
     }
 
-    /// Has `work` change the numbers of an instance, which is made if there is none. `None`, and counted, if there is no
-    /// room for it.
+    /// Passes the fields of an instance to `work`; makes the instance if it is not listed. `None`, and counted, if the
+    /// domain is full.
     pub(crate) fn with_instance<T>(
         &self,
         domain: Domain,
@@ -77,8 +47,8 @@ impl Core {
         self.with_instance_of(domain, self.instance_key(domain, owner, name), owner, name, work)
     }
 
-    /// The same for who has the key at hand. No lock where the domain is full: what has no room may come as often as
-    /// what has. (What is just being removed counts as having none, then.)
+    /// The same for a caller that has the key. Takes no lock if the domain is full, since unlisted instances may be as busy
+    /// as listed ones. An instance that is being removed just then counts as unlisted.
     pub(crate) fn with_instance_of<T>(
         &self,
         domain: Domain,
@@ -90,17 +60,17 @@ impl Core {
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
         }
-        if self.census.of(domain).load(Ordering::Relaxed) >= share(domain, self.instance_room()) {
+        if self.counts.of(domain).load(Ordering::Relaxed) >= share(domain, self.instance_capacity()) {
             self.count(domain.unlisted(), 1);
             return None;
         }
-        let changing = self.census.change();
+        let changing = self.counts.change();
         let instance = self.find_or_make(&changing, domain, key, owner, name)?;
-        // Nobody removes it while this holds the lock.
+        // No thread removes it while this one holds the lock.
         Some(work(self.instances().numbers(instance)))
     }
 
-    /// Notes that `attachment` was made for one instance, which is not removed meanwhile; as [`Core::attached`].
+    /// Notes that `attachment` was made for one instance, which must not be removed meanwhile; as [`Self::attached`].
     #[allow(dead_code, reason = "what is attached depends on the features")]
     pub(crate) fn attached_to(&self, instance: Option<Instance>, attachment: Attachment) {
         self.attached(attachment);
@@ -109,12 +79,12 @@ impl Core {
         }
     }
 
-    /// Has `work` change the numbers of an instance, if there is one.
+    /// Passes the fields of an instance to `work`, if it is listed.
     pub(crate) fn with_known<T>(&self, key: Key, mut work: impl FnMut(&[AtomicU64]) -> T) -> Option<T> {
         if let Some(done) = self.instances().with(key, &mut work) {
             return Some(done);
         }
-        let _changing = self.census.change();
+        let _changing = self.counts.change();
         let instance = self.instances().find(key)?;
         Some(work(self.instances().numbers(instance)))
     }
@@ -128,10 +98,10 @@ impl Core {
 
     /// How many instances of a domain there are.
     pub(crate) fn instance_count(&self, domain: Domain) -> usize {
-        self.census.of(domain).load(Ordering::Relaxed)
+        self.counts.of(domain).load(Ordering::Relaxed)
     }
 
-    /// Makes an instance that is removed by nobody but who holds it, with [`Core::remove_instance`].
+    /// Makes an instance that only the caller removes, with [`Self::remove_instance`].
     pub(crate) fn make_instance(
         &self,
         domain: Domain,
@@ -139,7 +109,7 @@ impl Core {
         owner: Option<Key>,
         name: &str,
     ) -> Option<Instance> {
-        self.find_or_make(&self.census.change(), domain, key, owner, name)
+        self.find_or_make(&self.counts.change(), domain, key, owner, name)
     }
 
     fn find_or_make(
@@ -153,9 +123,9 @@ impl Core {
         if let Some(instance) = self.instances().find(key) {
             return Some(instance);
         }
-        let count = self.census.of(domain);
-        let room = share(domain, self.instance_room());
-        let made = (count.load(Ordering::Relaxed) < room)
+        let count = self.counts.of(domain);
+        let capacity = share(domain, self.instance_capacity());
+        let made = (count.load(Ordering::Relaxed) < capacity)
             .then(|| {
                 let (record, cut) = InstanceRecord::new(key, owner, self.stamp(0), domain, name);
                 self.count(Builtin::TextsCut, u64::from(cut));
@@ -169,40 +139,40 @@ impl Core {
         made
     }
 
-    /// Removes an instance; `last` is shown its numbers while nobody else can change them. False if there is none, or
-    /// somebody held on to it all the time.
+    /// Removes an instance; `last` receives its fields while no other thread can change them. False if it is not listed, or
+    /// if other threads kept it pinned all the time.
     pub(crate) fn remove_instance(
         &self,
         domain: Domain,
         key: Key,
         mut last: impl FnMut(&[AtomicU64]),
     ) -> bool {
-        let _changing = self.census.change();
+        let _changing = self.counts.change();
         let instances = self.instances();
         let removed =
-            instances.find(key).is_some_and(|found| instances.remove(found, |numbers| last(numbers)));
+            instances.find(key).is_some_and(|instance| instances.remove(instance, |numbers| last(numbers)));
         if removed {
-            self.census.of(domain).fetch_sub(1, Ordering::Relaxed);
+            self.counts.of(domain).fetch_sub(1, Ordering::Relaxed);
         }
         removed
     }
 
-    /// Replaces a document. One writer at a time; not hot.
+    /// Replaces a document. Takes a lock; not for hot paths.
     pub(crate) fn write_document(&self, number: usize, fill: impl FnOnce(&mut Rows<'_>)) {
         let stamp = self.stamp(0);
         let stride = self.map().documents.stride;
         let words = self.section(self.map().documents).get(number * stride..(number + 1) * stride);
         let _writing = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cut = 0;
-        let left_out = document::write(words.unwrap_or_default(), stamp, |rows| {
+        let dropped = document::write(words.unwrap_or_default(), stamp, |rows| {
             fill(rows);
             cut = rows.cut;
         });
         self.count(Builtin::TextsCut, cut);
-        self.count(Builtin::DocumentRowsLeftOut, left_out);
+        self.count(Builtin::DocumentRowsLeftOut, dropped);
     }
 
-    /// Counts `value` in the histogram whose slot has the number `slot − 1`; 0 is none.
+    /// Counts `value` in the histogram with the slot number `slot − 1`; 0 stands for no histogram.
     pub(crate) fn record_histogram(&self, slot: u64, value: u64) {
         let (section, stride) = (self.section(self.map().histograms), self.map().histograms.stride);
         let Some(start) =
@@ -215,14 +185,14 @@ impl Core {
         }
     }
 
-    /// Notes a write of a journal among the newest.
-    pub(crate) fn note_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
+    /// Adds a write to the ring of the newest journal writes.
+    pub(crate) fn record_journal_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
         let mut record = JournalWriteRecord::new_zeroed();
         record.stamp = self.stamp(0);
         record.sequence_nr = sequence_nr;
         let (journal_bytes, journal_cut) = put_text(&mut record.text, JOURNAL_NAME_BYTES, journal);
-        let room = record.text.get_mut(journal_bytes..).unwrap_or_default();
-        let (id_bytes, id_cut) = put_text(room, JOURNAL_WRITE_TEXT_BYTES, persistence_id);
+        let rest = record.text.get_mut(journal_bytes..).unwrap_or_default();
+        let (id_bytes, id_cut) = put_text(rest, JOURNAL_WRITE_TEXT_BYTES, persistence_id);
         (record.journal_bytes, record.persistence_id_bytes) = (journal_bytes as u16, id_bytes as u16);
         self.count(Builtin::TextsCut, u64::from(journal_cut) + u64::from(id_cut));
         let words: &[u64; JOURNAL_WRITE_WORDS] = zerocopy::transmute_ref!(&record);
@@ -245,16 +215,18 @@ mod tests {
     #[test]
     fn what_finds_no_room_and_what_is_known_take_no_lock() {
         let region = Region::builder("full").actors(1).instances(8).private().build().unwrap();
-        let core = region.core.clone();
-        let note = |core: &Core, name: &str| core.with_instance(Domain::PersistenceId, None, name, |_| {});
+        let writer = region.writer.clone();
+        let note = |writer: &RegionWriter, name: &str| {
+            writer.with_instance(Domain::PersistenceId, None, name, |_| {})
+        };
         let ids = ["a", "b", "c", "d", "e", "f"];
-        let listed = ids.iter().filter(|id| note(&core, id).is_some()).count();
-        assert_eq!(listed, 4, "half of the room");
-        let _locked = region.core.census.change();
+        let listed = ids.iter().filter(|id| note(&writer, id).is_some()).count();
+        assert_eq!(listed, 4, "half of the capacity");
+        let _locked = region.writer.counts.change();
         let (answer, answered) = mpsc::channel();
-        std::thread::spawn(move || answer.send(ids.map(|id| note(&core, id).is_some())));
+        std::thread::spawn(move || answer.send(ids.map(|id| note(&writer, id).is_some())));
         let found = answered.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(found, [true, true, true, true, false, false]);
-        assert_eq!(region.core.reader().unwrap().builtin(Builtin::PersistenceIdsUnlisted), 4);
+        assert_eq!(region.writer.reader().unwrap().builtin(Builtin::PersistenceIdsUnlisted), 4);
     }
 }

@@ -1,7 +1,7 @@
-//! Which counter lane the calling thread has, and its logical clock.
+//! The calling thread's lane, and its logical clock.
 //!
-//! One lane number serves a thread in every region of the process. A thread counts in the overflow lane until it has
-//! shown that it counts often: idle threads of a blocking pool then take no lane from those that need one.
+//! A thread has the same lane number in every region of the process. It uses the overflow lane until it has counted often:
+//! so idle threads of a blocking pool take no lane from threads that need one.
 
 use std::cell::Cell;
 
@@ -9,69 +9,69 @@ use atomscope_layout::lanes;
 use atomscope_layout::sync::AtomicU64;
 use crossbeam_utils::CachePadded;
 
-/// Lanes of a process; a region may have fewer, and none ever needs more.
+/// Lanes of a process. A region may have fewer, and never needs more.
 const LANES: usize = 256;
-/// Operations after which a thread asks for a lane, and again after as many if there was none.
-const ASK_EVERY: u32 = 64;
-/// Marks a lane number among the counts of operations.
+/// Operations after which a thread claims a lane; after as many it tries again if no lane was free.
+const CLAIM_EVERY: u32 = 64;
+/// Marks a state that is a lane number and not a count of operations.
 const HELD: u32 = 1 << 31;
-/// The thread has given its lane back, and counts in the overflow lane from now on.
+/// The state of a thread that has returned its lane: it uses the overflow lane until its end.
 const GONE: u32 = HELD - 1;
 
 static BITMAP: CachePadded<[AtomicU64; LANES / 64]> =
     CachePadded::new([const { AtomicU64::new(0) }; LANES / 64]);
 
 thread_local! {
-    /// `HELD | lane`, or how many operations the thread has done without. No destructor: reading it is one load.
+    /// `HELD | lane`, or the number of operations without a lane. It has no destructor, so a read is one load.
     static LANE: Cell<u32> = const { Cell::new(0) };
-    /// The latest stamp that this thread has given.
+    /// The latest stamp of this thread.
     static LAST_STAMP: Cell<u64> = const { Cell::new(0) };
-    /// Touched only by threads that hold a lane.
+    /// Used only by threads that hold a lane.
     static GUARD: Guard = const { Guard(Cell::new(0)) };
 }
 
-/// Gives the lane back at the thread's end.
+/// Returns the lane at the thread's end.
 struct Guard(Cell<u32>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // First the thread itself stops using the lane: destructors that run after this one may still count.
+        // First the thread stops using the lane, since destructors that run after this one may still count.
         LANE.set(GONE);
         lanes::give_back(&*BITMAP, self.0.get());
     }
 }
 
-/// The lane that the calling thread holds, if it holds one.
+/// The lane of the calling thread, if it has one.
 #[inline]
 pub(crate) fn held() -> Option<u32> {
     let state = LANE.get();
     (state & HELD != 0).then_some(state & !HELD)
 }
 
-/// The same, or a number beyond any lane's.
+/// The same, or a number beyond all lanes.
 #[inline]
 pub(crate) fn held_or_beyond() -> usize {
     (LANE.get() ^ HELD) as usize
 }
 
-/// The lane that the calling thread may count in.
+/// The lane that the calling thread may write to.
 #[inline]
 pub(crate) fn current() -> u32 {
-    held().unwrap_or_else(|| ask(LANE.get()))
+    held().unwrap_or_else(|| claim(LANE.get()))
 }
 
 #[cold]
-fn ask(state: u32) -> u32 {
+fn claim(state: u32) -> u32 {
     if state == GONE {
         return lanes::OVERFLOW;
     }
-    if state < ASK_EVERY {
+    if state < CLAIM_EVERY {
         LANE.set(state + 1);
         return lanes::OVERFLOW;
     }
     LANE.set(0);
     let Some(lane) = lanes::claim(&*BITMAP) else { return lanes::OVERFLOW };
-    // The guard before the lane: a thread without a guard would never give it back.
+    // The guard comes first, since a thread without a guard would never return the lane.
     if GUARD.try_with(|guard| guard.0.set(lane)).is_err() {
         lanes::give_back(&*BITMAP, lane);
         LANE.set(GONE);
@@ -81,12 +81,12 @@ fn ask(state: u32) -> u32 {
     lane
 }
 
-/// The calling thread never asks for a lane.
+/// The calling thread never claims a lane.
 pub(crate) fn stay_in_overflow() {
     LANE.set(GONE);
 }
 
-/// A stamp later than any that this thread gave before and later than `cause`, and never before `ticks`.
+/// A stamp that is later than all earlier stamps of this thread, later than `cause`, and no earlier than `ticks`.
 #[inline]
 pub(crate) fn stamp(ticks: u64, cause: u64) -> u64 {
     let stamp = ticks.max(LAST_STAMP.get().saturating_add(1)).max(cause.saturating_add(1));
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_thread_gets_a_lane_only_after_it_has_counted_a_while_and_gives_it_back() {
         let lane = std::thread::spawn(|| {
-            for _ in 0..ASK_EVERY {
+            for _ in 0..CLAIM_EVERY {
                 assert_eq!(current(), lanes::OVERFLOW);
             }
             let lane = current();
@@ -112,9 +112,9 @@ mod tests {
         .join()
         .unwrap();
         assert!(lane as usize <= LANES);
-        // Were lanes not given back, the threads of this loop would exhaust them.
+        // The threads of this loop would exhaust the lanes if these were not returned.
         for _ in 0..2 * LANES {
-            let lane = std::thread::spawn(|| (0..=ASK_EVERY).map(|_| current()).fold(0, |_, lane| lane));
+            let lane = std::thread::spawn(|| (0..=CLAIM_EVERY).map(|_| current()).fold(0, |_, lane| lane));
             assert_ne!(lane.join().unwrap(), lanes::OVERFLOW);
         }
     }

@@ -1,4 +1,4 @@
-//! The lease probe: which leases there are, who holds them, and how often they were had and lost.
+//! Leases: their holders, and how often this node acquired, released and lost each one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,27 +11,27 @@ use atomscope_layout::instances::{Domain, lease};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::sync::AtomicU64;
 
-use crate::region::{Core, Region};
+use crate::region::Region;
 use crate::watched::{Boxed, Watched};
+use crate::writer::RegionWriter;
 
-/// Leases that this node asks for.
+/// The leases that this node tries to acquire.
 #[derive(Debug)]
 pub struct LeaseProbe {
     region: Region,
-    /// By name: all wrappers of one lease know together who of this node holds it.
-    known: Mutex<HashMap<String, Weak<Known>>>,
+    /// By name. All wrappers of one lease share its holder.
+    leases: Mutex<HashMap<String, Weak<LeaseState>>>,
 }
 
 impl LeaseProbe {
     pub(crate) fn of(region: Region) -> Self {
-        Self { region, known: Mutex::default() }
+        Self { region, leases: Mutex::default() }
     }
 
-    /// Puts itself around a lease: what it answers from now on through the wrapper is seen under this name. What is
-    /// known of a lease goes when another is wrapped and there is no wrapper of that name any more. Takes a lock; not for
-    /// hot paths.
+    /// Wraps a lease: the wrapper counts its answers under this name. Takes a lock; not for hot paths. [`ProbedLease`] says
+    /// what its calls cost. When another lease is wrapped, the probe forgets leases whose wrappers were all dropped.
     ///
-    /// A lease is *lost* when who held it here learns from an answer of the lease that somebody else does, or nobody.
+    /// A lease is *lost* when an answer shows that its holder in this node does not hold it any more.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -46,82 +46,82 @@ impl LeaseProbe {
     /// # }
     /// ```
     pub fn wrap<L: Lease + ?Sized>(&self, name: &str, lease: Arc<L>) -> Arc<ProbedLease<L>> {
-        self.region.core.attached(Attachment::Lease);
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = all.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let core = &self.region.core;
-            all.retain(|other, known| {
-                let stays = other == name || known.strong_count() > 0;
+        self.region.writer.attached(Attachment::Lease);
+        let mut all = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = all.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let writer = &self.region.writer;
+            all.retain(|other, state| {
+                let stays = other == name || state.strong_count() > 0;
                 if !stays {
-                    let key = core.instance_key(Domain::Lease, None, other);
-                    core.remove_instance(Domain::Lease, key, |_| {});
+                    let key = writer.instance_key(Domain::Lease, None, other);
+                    writer.remove_instance(Domain::Lease, key, |_| {});
                 }
                 stays
             });
-            let known = Known { core: core.clone(), name: name.to_owned(), held: Mutex::default() };
-            known.change(|numbers| numbers[lease::HELD].store(NO, Ordering::Relaxed));
-            let known = Arc::new(known);
-            all.insert(name.to_owned(), Arc::downgrade(&known));
-            known
+            let state = LeaseState { writer: writer.clone(), name: name.to_owned(), held: Mutex::default() };
+            state.change(|numbers| numbers[lease::HELD].store(NO, Ordering::Relaxed));
+            let state = Arc::new(state);
+            all.insert(name.to_owned(), Arc::downgrade(&state));
+            state
         });
-        Arc::new(ProbedLease { known, inner: lease })
+        Arc::new(ProbedLease { state, inner: lease })
     }
 }
 
 const NO: u64 = 1;
 const YES: u64 = 2;
 
-/// What is known of a lease.
+/// The state of a lease, as far as this node knows it.
 #[derive(Debug)]
-struct Known {
-    core: Arc<Core>,
+struct LeaseState {
+    writer: Arc<RegionWriter>,
     name: String,
-    held: Mutex<Held>,
+    held: Mutex<Holding>,
 }
 
-/// Who holds a lease here.
+/// The holder of a lease in this node.
 ///
-/// Answers are seen later than they are given, and in another order. What one says of its own asker is true; what it says
-/// of others is so only if nobody asked for the lease, or gave it back, from before the call until its answer is seen.
+/// Answers arrive later than they are given, and in another order. An answer is always right about its own caller. About
+/// other holders it is right only if no acquisition or release of this node ran between the call and its answer.
 #[derive(Debug, Default)]
-struct Held {
-    /// The hash of the owner's name; 0 if nobody of this node holds it.
+struct Holding {
+    /// The hash of the owner's name; 0 if this node does not hold the lease.
     by: u64,
-    /// Acquisitions and releases whose answer is not seen yet.
-    under_way: u64,
-    /// How many of them there ever were.
+    /// Acquisitions and releases that have no answer yet.
+    pending: u64,
+    /// All acquisitions and releases so far.
     begun: u64,
 }
 
-impl Held {
-    /// What there is to compare with at the end of a call that begins now.
-    fn now(&self) -> Asked {
-        Asked { alone: self.under_way == 0, begun: self.begun }
+impl Holding {
+    /// The beginning of a call that changes nothing.
+    fn now(&self) -> CallStart {
+        CallStart { alone: self.pending == 0, begun: self.begun }
     }
 
-    fn begin(&mut self) -> Asked {
-        let alone = self.under_way == 0;
-        self.under_way += 1;
+    fn begin(&mut self) -> CallStart {
+        let alone = self.pending == 0;
+        self.pending += 1;
         self.begun += 1;
-        Asked { alone, begun: self.begun }
+        CallStart { alone, begun: self.begun }
     }
 
-    fn is_undisturbed_since(&self, asked: Asked) -> bool {
-        asked.alone && self.begun == asked.begun
+    fn is_undisturbed_since(&self, start: CallStart) -> bool {
+        start.alone && self.begun == start.begun
     }
 }
 
-/// How things were when a call began.
+/// The state when a call began.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct CallStart {
     /// Whether no acquisition or release was under way.
     alone: bool,
     begun: u64,
 }
 
-impl Known {
+impl LeaseState {
     fn change(&self, work: impl FnMut(&[AtomicU64])) {
-        self.core.with_instance(Domain::Lease, None, &self.name, work);
+        self.writer.with_instance(Domain::Lease, None, &self.name, work);
     }
 
     fn add(&self, number: usize) {
@@ -130,17 +130,17 @@ impl Known {
         });
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+    fn held(&self) -> std::sync::MutexGuard<'_, Holding> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hash(&self, owner: &str) -> u64 {
-        self.core.hasher.hash(owner) | 1
+        self.writer.hasher.hash(owner) | 1
     }
 
-    fn acquired(&self, asked: Asked, owner: &str, outcome: Option<&Result<bool, LeaseError>>) {
+    fn acquired(&self, start: CallStart, owner: &str, outcome: Option<&Result<bool, LeaseError>>) {
         let mut held = self.held();
-        held.under_way -= 1;
+        held.pending -= 1;
         let Some(outcome) = outcome else { return };
         let by = self.hash(owner);
         match outcome {
@@ -149,8 +149,8 @@ impl Known {
             }
             Ok(true) => {
                 held.by = by;
-                self.core.count(Builtin::LeasesAcquired, 1);
-                let holder = u64::from(self.core.intern(owner));
+                self.writer.count(Builtin::LeasesAcquired, 1);
+                let holder = u64::from(self.writer.intern(owner));
                 self.change(|numbers| {
                     numbers[lease::ACQUIRED].fetch_add(1, Ordering::Relaxed);
                     numbers[lease::HOLDER].store(holder, Ordering::Relaxed);
@@ -158,13 +158,13 @@ impl Known {
                 });
             }
             Ok(false) | Err(_) => {
-                self.core.count(Builtin::LeasesDenied, 1);
+                self.writer.count(Builtin::LeasesDenied, 1);
                 self.add(lease::DENIED);
                 if held.by == by {
                     self.lost(&mut held);
                 }
                 if let Err(LeaseError::AlreadyHeld(holder)) = outcome {
-                    self.holder_is(&mut held, asked, Some(holder));
+                    self.record_holder(&mut held, start, Some(holder));
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Known {
 
     fn released(&self, owner: &str, outcome: Option<&Result<(), LeaseError>>) {
         let mut held = self.held();
-        held.under_way -= 1;
+        held.pending -= 1;
         let Some(outcome) = outcome else { return };
         let was_held = held.by == self.hash(owner);
         if outcome.is_ok() {
@@ -191,21 +191,21 @@ impl Known {
         }
     }
 
-    /// The lease says who holds it.
-    fn holder_is(&self, held: &mut Held, asked: Asked, holder: Option<&str>) {
-        if !held.is_undisturbed_since(asked) {
+    /// Records the holder according to the lease.
+    fn record_holder(&self, held: &mut Holding, start: CallStart, holder: Option<&str>) {
+        if !held.is_undisturbed_since(start) {
             return;
         }
         if held.by != 0 && holder.map(|holder| self.hash(holder)) != Some(held.by) {
             self.lost(held);
         }
-        let holder = holder.map_or(0, |holder| u64::from(self.core.intern(holder)));
+        let holder = holder.map_or(0, |holder| u64::from(self.writer.intern(holder)));
         self.change(|numbers| numbers[lease::HOLDER].store(holder, Ordering::Relaxed));
     }
 
-    fn lost(&self, held: &mut Held) {
+    fn lost(&self, held: &mut Holding) {
         held.by = 0;
-        self.core.count(Builtin::LeasesLost, 1);
+        self.writer.count(Builtin::LeasesLost, 1);
         self.change(|numbers| {
             numbers[lease::LOST].fetch_add(1, Ordering::Relaxed);
             numbers[lease::HOLDER].store(0, Ordering::Relaxed);
@@ -214,23 +214,23 @@ impl Known {
     }
 }
 
-/// A lease whose answers are seen; made by [`LeaseProbe::wrap`].
+/// A lease whose answers are counted; made by [`LeaseProbe::wrap`].
 ///
-/// Each call costs one small allocation, for the future that sees its end, and takes a lock of the wrapper's own for some
-/// hundred nanoseconds.
+/// Each call costs one small allocation for the future that observes its end, and takes the wrapper's own lock for some
+/// hundred nanoseconds. No system call.
 pub struct ProbedLease<L: ?Sized> {
-    known: Arc<Known>,
+    state: Arc<LeaseState>,
     inner: Arc<L>,
 }
 
 impl<L: ?Sized> fmt::Debug for ProbedLease<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProbedLease").field("name", &self.known.name).finish_non_exhaustive()
+        f.debug_struct("ProbedLease").field("name", &self.state.name).finish_non_exhaustive()
     }
 }
 
 impl<L: ?Sized> ProbedLease<L> {
-    /// The lease itself.
+    /// The wrapped lease.
     pub fn inner(&self) -> &Arc<L> {
         &self.inner
     }
@@ -247,8 +247,8 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         Self: 'async_trait,
     {
         let acquired = self.inner.acquire(owner);
-        let asked = self.known.held().begin();
-        Watched::boxed(acquired, move |outcome| self.known.acquired(asked, owner, outcome))
+        let start = self.state.held().begin();
+        Watched::boxed(acquired, move |outcome| self.state.acquired(start, owner, outcome))
     }
 
     fn release<'life0, 'life1, 'async_trait>(
@@ -261,8 +261,8 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         Self: 'async_trait,
     {
         let released = self.inner.release(owner);
-        self.known.held().begin();
-        Watched::boxed(released, move |outcome| self.known.released(owner, outcome))
+        self.state.held().begin();
+        Watched::boxed(released, move |outcome| self.state.released(owner, outcome))
     }
 
     fn check_lease<'life0, 'async_trait>(&'life0 self) -> Boxed<'async_trait, Option<String>>
@@ -270,10 +270,10 @@ impl<L: Lease + ?Sized> Lease for ProbedLease<L> {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let asked = self.known.held().now();
+        let start = self.state.held().now();
         Watched::boxed(self.inner.check_lease(), move |outcome| {
             if let Some(holder) = outcome {
-                self.known.holder_is(&mut self.known.held(), asked, holder.as_deref());
+                self.state.record_holder(&mut self.state.held(), start, holder.as_deref());
             }
         })
     }

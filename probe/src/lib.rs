@@ -1,5 +1,5 @@
-//! The atomscope probe: publishes what an atomr node does into shared memory, where it can be seen from outside the
-//! process while the node runs, when it is stuck, and after it has died.
+//! The atomscope probe: publishes the telemetry of an atomr node in shared memory, where other processes can read it while
+//! the node runs, when it hangs, and after its death.
 //!
 //! ```
 //! # #[cfg(feature = "atomr")]
@@ -10,7 +10,7 @@
 //!
 //! let system = ActorSystem::create("shop", Config::empty()).await?;
 //! let telemetry = TelemetryExtension::new("shop-1", 1024).install(&system);
-//! // From now on `atomscope ps` in a shell shows the node, and so does the process itself:
+//! // From now on `atomscope ps` in a shell shows the node, and the process can read its own telemetry:
 //! assert_eq!(telemetry.actors.live_count(), 0);
 //! # Ok(())
 //! # }
@@ -18,27 +18,59 @@
 //! # fn main() {}
 //! ```
 //!
-//! # What it costs the node
-//! Recording makes no allocation, takes no lock, makes no system call and never waits, after a thread's first touch.
-//! Reading back in-process ([`TelemetryExtension::snapshot`] and its like) allocates. A thread beats four times a
-//! second. A region that cannot be shared is kept privately, with one warning; nothing here fails the node.
+//! A program without atomr makes a [`Region`] and registers its own metrics:
 //!
-//! # What must not be done
-//! - **Record in a signal handler.** It interrupts a thread that may be in the middle of a record, in a lane that only this
+//! ```
+//! use atomscope_probe::Region;
+//!
+//! let region = Region::builder("importer").actors(100).private().build()?;
+//! region.running("importer");
+//! region.counter("rows", "rows", "Rows that were imported").add(1);
+//! # Ok::<(), atomscope_probe::CreateError>(())
+//! ```
+//!
+//! # Cost
+//! On hot paths (spawns, stops, dead letters, events, metrics) the probe makes no allocation, takes no lock, makes no
+//! system call and never waits, except at a thread's first record. In-process snapshots such as
+//! [`TelemetryExtension::snapshot`] allocate. One thread writes a heartbeat four times a second; another one polls attached
+//! components once a second by default. If a region cannot be shared, it is private and one warning says so. The probe
+//! never makes the node fail.
+//!
+//! # Restrictions
+//! - **Do not record in a signal handler.** It may interrupt its thread in the middle of a record, in a lane that only this
 //!   thread writes: both records are lost or mixed. Let the handler set a flag, and record elsewhere.
-//! - **Close all descriptors after a region was made**, as some daemons do at their start: the region's is one of them.
-//!   Close them first, or only one's own. The mapping keeps the node's lock, so readers see that the node lives; but a file
-//!   of the user's choice is then free for another region only when the last handle is gone, not from `close` on.
-//! - **Use a parent's region in a forked child.** What a child records there is lost; it makes a region of its own.
+//! - **Do not close all descriptors after a region was made**, as some daemons do at their start: one of them is the
+//!   region's. Close them before, or close only your own. The mapping keeps the node's lock, so readers still see that the
+//!   node lives. But another region can use a user's file only after the last handle was dropped, not after `close`.
+//! - **Do not use a parent's region in a forked child.** The child's records are lost; make another region there.
 //!
 //! # Turning it off
-//! `ATOMSCOPE=off` in the environment: nothing is shared and no hook is installed.
+//! With `ATOMSCOPE=off` in the environment no region is shared and no hook is installed.
+//!
+//! # Features
+//! All are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `atomr` | `TelemetryExtension` and the hooks of an actor system; the probes that the application feeds itself |
+//! | `cluster` | attaching atomr's cluster daemon, and wrappers for gossip and downing |
+//! | `quorum` | the observer of a cluster's quorum, which atomr has since 0.10; leave it out with atomr 0.9 |
+//! | `cluster-metrics` | metrics of the cluster's nodes |
+//! | `sharding` | attaching shard regions and coordinators, and wrappers around the parts of a shard region |
+//! | `ddata` | attaching a replicator of distributed data, and a wrapper for its store |
+//! | `persistence` | wrappers for journals and snapshot stores, and attaching a recovery permitter |
+//! | `remote` | attaching an endpoint manager |
+//! | `streams` | wrappers for sources and graphs |
+//! | `leases` | a wrapper for leases |
+//! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
 pub mod actor_registry;
-#[cfg(feature = "atomr")]
-mod beside;
+#[allow(dead_code, reason = "what is polled depends on the features")]
+mod attach;
+mod backing;
 pub mod bus;
 mod clock;
+mod clock_samples;
 #[cfg(feature = "atomr")]
 pub mod cluster;
 #[cfg(feature = "cluster-metrics")]
@@ -46,6 +78,7 @@ pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
+mod environment;
 mod error;
 #[cfg(feature = "atomr")]
 pub mod exporters;
@@ -53,7 +86,12 @@ pub mod exporters;
 mod extension;
 mod hash;
 #[cfg(feature = "atomr")]
+mod hook_state;
+#[cfg(feature = "atomr")]
 mod hooks;
+mod identity;
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
+mod instance_counts;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
 mod instances;
 mod lane;
@@ -70,16 +108,20 @@ mod region;
 mod region_file;
 #[cfg(feature = "atomr")]
 pub mod remote;
+mod rounds;
 #[cfg(feature = "atomr")]
 mod runtime;
 mod sampler;
+mod sampling;
 #[cfg(feature = "atomr")]
 pub mod sharding;
-mod sightings;
+mod stop_event;
 #[cfg(feature = "atomr")]
 pub mod streams;
 #[cfg(feature = "atomr")]
 mod task;
+#[cfg(feature = "atomr")]
+mod tee;
 mod text;
 #[cfg(feature = "atomr")]
 mod type_names;
@@ -87,10 +129,11 @@ mod type_names;
 mod wake;
 #[cfg(any(feature = "leases", feature = "persistence"))]
 mod watched;
+mod writer;
 
 pub use atomscope_layout::{Capacities, LimitError, dto};
 
-pub use crate::error::{CreateError, RoomTaken};
+pub use crate::error::{CreateError, SpaceUse};
 #[cfg(feature = "atomr")]
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};

@@ -1,14 +1,14 @@
-//! What a process has one of, made anew in a forked child: there its parent's threads do not run, and locks that they
-//! held at the fork stay held.
+//! A static value that a forked child makes anew: the parent's threads do not run there, and locks that they held at the
+//! fork stay held.
 
 use std::sync::OnceLock;
 
 use crossbeam_utils::atomic::AtomicCell;
 
-/// A value of each process. A child never touches its parent's value, so it waits for none of its parent's threads.
+/// One value per process. A child never uses the parent's value, so it never waits for the parent's threads.
 pub(crate) struct PerProcess<T: 'static>(AtomicCell<Latest<T>>);
 
-/// The process that asked last. A forked child finds its parent's entry here, and replaces it; the entry stays allocated.
+/// The entry of the process that used the value last. A forked child replaces its parent's entry, which stays allocated.
 struct Latest<T: 'static>(Option<&'static Entry<T>>);
 
 struct Entry<T> {
@@ -40,12 +40,12 @@ impl<T: Send + Sync> PerProcess<T> {
         Self(AtomicCell::new(Latest(None)))
     }
 
-    /// The value of this process, which is made if there is none yet. Asks for the process id, so it is not for hot paths.
+    /// The value of this process, made if there is none. Reads the process id, a system call; not for hot paths.
     pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &'static T {
         self.entry(std::process::id()).value.get_or_init(make)
     }
 
-    /// The value of this process, if there is one. What closes regions at exit asks for it, which only Linux has.
+    /// The value of this process, if there is one. For the exit handler, which only Linux has.
     #[cfg(any(target_os = "linux", test))]
     pub(crate) fn get(&self) -> Option<&'static T> {
         let own = std::process::id();
@@ -59,7 +59,7 @@ impl<T: Send + Sync> PerProcess<T> {
                 return entry;
             }
             let new = Box::leak(Box::new(Entry { pid: own, value: OnceLock::new() }));
-            // The thread that comes second finds the first one's entry.
+            // If another thread was faster, the next iteration finds its entry.
             let _ = self.0.compare_exchange(latest, Latest(Some(new)));
         }
     }
@@ -73,7 +73,7 @@ mod tests {
     fn a_value_is_that_of_its_process_and_a_child_has_another() {
         static VALUE: PerProcess<u32> = PerProcess::new();
         assert_eq!(VALUE.get(), None);
-        // As a parent would have left it.
+        // The entry that a parent would have left.
         let parent = VALUE.entry(std::process::id() + 1);
         assert_eq!(parent.value.get_or_init(|| 1), &1);
         assert_eq!(VALUE.get(), None);

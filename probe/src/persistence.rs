@@ -1,237 +1,28 @@
-//! The persistence probe: what journals write, and up to where each persistence id has come.
+//! Journals, snapshot stores and recoveries: the written events, and the highest sequence number of each persistence id.
 //!
 //! ```text
-//!   actor ──► ProbedJournal ──► journal           poller ──► RecoveryPermitter: how many recover
-//!                 │ when it has ended                 └────► ids that do little, if others found no room
+//!   actor ──► ProbedJournal ──► journal           poller ──► RecoveryPermitter: how many actors recover
+//!                 │ when the call has ended               └────► removes the least active ids, if others were refused
 //!                 ▼
-//!   journal's numbers, id's numbers, newest writes, latency
+//!   counters of the journal and of the id, newest writes, latency
 //! ```
-//! Persistence ids take at most half of the room of all instances. While others are refused, each round of the poller
-//! gives up the eighth of them that did least since the round before: their events go over to their journal, so that the
-//! events of the listed ids and the journal's `unlisted_events` always add up to the journal's events.
+//! Persistence ids take at most half of the slots for instances. If others were refused, each round of the poller removes
+//! the eighth of the listed ids that wrote least since the round before. The events of a removed id are added to its
+//! journal's `unlisted_events`, so that these and the events of the listed ids always add up to the journal's events.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::persistence::PersistenceProbe;
+//!
+//! let persistence = PersistenceProbe::new(TelemetryBus::new(64));
+//! persistence.record_write("orders", "order-42", 1);
+//! assert_eq!(persistence.total_events(), 1);
+//! ```
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-
-use async_trait::async_trait;
-use atomscope_layout::Capacities;
-use atomscope_layout::attached::Attachment;
-use atomscope_layout::event::EventKind;
-use atomscope_layout::instances::{Domain, journal as journal_numbers, persistence_id as id_numbers};
-use atomscope_layout::metrics::Builtin;
-use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::table::Key;
-
-use crate::bus::TelemetryBus;
-use crate::clock;
-use crate::dto::{JournalInfo, PersistenceIdStat, PersistenceSnapshot};
-use crate::poller;
-use crate::region::{Core, Region};
-#[cfg(feature = "persistence")]
-pub use wrappers::{InMemoryJournalAdmin, ProbedJournal, ProbedSnapshotStore};
-
+mod probe;
 #[cfg(feature = "persistence")]
 mod wrappers;
 
-/// Of the persistence ids that are listed, the part that gives way to others in one round at most.
-const GIVE_WAY: usize = 8;
-/// A look at all instances is followed by a rest of so many times its length: a large region is looked at rarely.
-const REST: u64 = 50;
-
-/// What a journal can be asked for.
-#[async_trait]
-pub trait JournalAdmin: Send + Sync + 'static {
-    /// Its name.
-    fn name(&self) -> &str;
-
-    /// Its persistence ids.
-    async fn list_persistence_ids(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// The highest sequence number of a persistence id.
-    async fn highest_sequence_nr_for(&self, persistence_id: &str) -> u64 {
-        let _ = persistence_id;
-        0
-    }
-
-    /// How many events a persistence id has.
-    async fn event_count_for(&self, persistence_id: &str) -> u64 {
-        let _ = persistence_id;
-        0
-    }
-}
-
-/// What is known of a node's journals.
-pub struct PersistenceProbe {
-    region: Region,
-    bus: TelemetryBus,
-    admins: RwLock<Vec<Arc<dyn JournalAdmin>>>,
-    #[cfg(feature = "persistence")]
-    permitters: Arc<RwLock<Vec<atomr_persistence::RecoveryPermitter>>>,
-    makes_room: AtomicBool,
-}
-
-impl std::fmt::Debug for PersistenceProbe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PersistenceProbe").field("region", &self.region).finish_non_exhaustive()
-    }
-}
-
-impl PersistenceProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::persistence`].
-    pub fn new(bus: TelemetryBus) -> Self {
-        let Capacities { journal_writes, histograms, .. } = Capacities::default();
-        let capacities = Capacities { instances: 4096, journal_writes, histograms, ..Capacities::LEAST };
-        Self::of(Region::bare(capacities), bus)
-    }
-
-    pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self {
-            region,
-            bus,
-            admins: RwLock::default(),
-            #[cfg(feature = "persistence")]
-            permitters: Arc::default(),
-            makes_room: AtomicBool::new(false),
-        }
-    }
-
-    /// Has [`Self::snapshot_async`] ask this journal.
-    pub fn register_journal(&self, admin: Arc<dyn JournalAdmin>) {
-        self.admins.write().unwrap_or_else(PoisonError::into_inner).push(admin);
-    }
-
-    /// Notes that an event was written. No allocation, no system call; a journal or persistence id that was not known
-    /// takes a lock for a moment.
-    pub fn record_write(&self, journal: &str, persistence_id: &str, sequence_nr: u64) {
-        let core = &self.region.core;
-        core.attached(Attachment::JournalCalls);
-        let journal = Named { key: core.instance_key(Domain::Journal, None, journal), name: journal };
-        let id_key = core.instance_key(Domain::PersistenceId, Some(journal.key), persistence_id);
-        written(core, self.bus.core(), journal, Named { key: id_key, name: persistence_id }, sequence_nr, 1);
-    }
-
-    /// Has the ids that do least give way to those that are refused, from the next round of the poller on.
-    pub(crate) fn make_room(&self) {
-        if !self.makes_room.swap(true, Ordering::Relaxed) {
-            let mut seen = Seen::default();
-            poller::poll(
-                &self.region.core,
-                Box::new(move |core| {
-                    seen.make_room(core);
-                    true
-                }),
-            );
-        }
-    }
-
-    /// Events written.
-    pub fn total_events(&self) -> u64 {
-        self.region.core.reader().map(|reader| reader.builtin(Builtin::PersistenceEvents)).unwrap_or_default()
-    }
-
-    /// The newest writes, and how many there were. What the journals themselves say is in [`Self::snapshot_async`], what
-    /// was seen of them in [`crate::TelemetryExtension::snapshot`]. Allocates.
-    pub fn snapshot(&self) -> PersistenceSnapshot {
-        let Some(reader) = self.region.core.reader() else { return PersistenceSnapshot::default() };
-        PersistenceSnapshot {
-            journals: Vec::new(),
-            total_events: reader.builtin(Builtin::PersistenceEvents),
-            recent_writes: reader.journal_writes(usize::MAX).recent,
-        }
-    }
-
-    /// The same, with what the registered journals answer, asked one after the other.
-    pub async fn snapshot_async(&self) -> PersistenceSnapshot {
-        let admins = self.admins.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut journals = Vec::with_capacity(admins.len());
-        for admin in admins {
-            let mut persistence_ids = Vec::new();
-            for persistence_id in admin.list_persistence_ids().await {
-                let highest_sequence_nr = admin.highest_sequence_nr_for(&persistence_id).await;
-                let event_count = admin.event_count_for(&persistence_id).await;
-                persistence_ids.push(PersistenceIdStat { persistence_id, highest_sequence_nr, event_count });
-            }
-            journals.push(JournalInfo { name: admin.name().to_owned(), persistence_ids });
-        }
-        PersistenceSnapshot { journals, ..self.snapshot() }
-    }
-}
-
-/// An instance's key beside its name.
-#[derive(Debug, Clone, Copy)]
-struct Named<'a> {
-    key: Key,
-    name: &'a str,
-}
-
-/// Notes `count` events of a persistence id, with the numbers from `first` on, in `core`, and tells them on `bus`.
-fn written(core: &Core, bus: &Core, journal: Named<'_>, id: Named<'_>, first: u64, count: u64) {
-    let Some(last) = first.checked_add(count.saturating_sub(1)).filter(|_| count > 0) else { return };
-    core.count(Builtin::PersistenceEvents, count);
-    let listed =
-        core.with_instance_of(Domain::PersistenceId, id.key, Some(journal.key), id.name, |numbers| {
-            numbers[id_numbers::EVENTS].fetch_add(count, Ordering::Relaxed);
-            numbers[id_numbers::HIGHEST].fetch_max(last, Ordering::Relaxed);
-        });
-    core.with_instance_of(Domain::Journal, journal.key, None, journal.name, |numbers| {
-        numbers[journal_numbers::EVENTS].fetch_add(count, Ordering::Relaxed);
-        if listed.is_none() {
-            numbers[journal_numbers::UNLISTED_EVENTS].fetch_add(count, Ordering::Relaxed);
-        }
-    });
-    for sequence_nr in first..=last {
-        core.note_write(journal.name, id.name, sequence_nr);
-        bus.tell(EventKind::JournalWrite, [sequence_nr, 0], &[journal.name, id.name]);
-    }
-}
-
-/// What was seen of the persistence ids at the last look at them.
-#[derive(Debug, Default)]
-struct Seen {
-    refused: u64,
-    rests_until_ns: u64,
-    events: HashMap<Key, u64>,
-}
-
-impl Seen {
-    /// Looks at the ids only if any was refused since the last look.
-    fn make_room(&mut self, core: &Core) {
-        let Some(reader) = core.reader() else { return };
-        let (refused, start) = (reader.builtin(Builtin::PersistenceIdsUnlisted), clock::mono_ns());
-        if refused == self.refused || start < self.rests_until_ns {
-            return;
-        }
-        self.refused = refused;
-        let instances = reader.instances();
-        let ids = || instances.of(Domain::PersistenceId);
-        // Only of those that were there at the last look it is known what they did since.
-        let mut known: Vec<_> = ids()
-            .filter_map(|id| {
-                let events = id.numbers[id_numbers::EVENTS];
-                Some((events.saturating_sub(*self.events.get(&id.key)?), id.key, id.owner_key))
-            })
-            .collect();
-        known.sort_unstable_by_key(|(done, key, _)| (*done, *key));
-        self.events = ids().map(|id| (id.key, id.numbers[id_numbers::EVENTS])).collect();
-        known.truncate((self.events.len() / GIVE_WAY).max(1));
-        for (_, key, journal) in known {
-            self.events.remove(&key);
-            core.remove_instance(Domain::PersistenceId, key, |id| roll_up(core, journal, id));
-        }
-        let end = clock::mono_ns();
-        self.rests_until_ns = end.saturating_add(REST.saturating_mul(end.saturating_sub(start)));
-    }
-}
-
-/// Adds the events of an id that gives way to those of its journal that are listed nowhere.
-fn roll_up(core: &Core, journal: Key, id: &[AtomicU64]) {
-    // Not by way of the lock that is held here. Nobody removes a journal.
-    core.instances().with(journal, |journal| {
-        let events = id[id_numbers::EVENTS].load(Ordering::Relaxed);
-        journal[journal_numbers::UNLISTED_EVENTS].fetch_add(events, Ordering::Relaxed);
-        journal[journal_numbers::ROLLED_UP].fetch_add(1, Ordering::Relaxed);
-    });
-}
+pub use probe::{JournalAdmin, PersistenceProbe};
+#[cfg(feature = "persistence")]
+pub use wrappers::{InMemoryJournalAdmin, ProbedJournal, ProbedSnapshotStore};

@@ -1,68 +1,95 @@
-//! What the regions of a process share: the list of those that are open, and the threads that work for all of them.
+//! State that all regions of a process share: the list of open regions and the state of the threads that serve them.
 //!
 //! ```text
-//!   sampler, `atomscope`        beats for every open region; starts another poller where one is held up
+//!   sampler, `atomscope`        writes a heartbeat for every open region; starts another poller if one hangs
 //!   poller,  `atomscope-poll`   runs the polls that are due, region by region
 //! ```
-//! The threads start with the first region that needs them, end with the last, and hold none open. A forked child has none
-//! of them and knows of no region: it starts anew.
+//! The threads start with the first region that needs them and end with the last; they keep no region open. A forked child
+//! has none of the threads and knows no region.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread::Thread;
-#[cfg(target_os = "linux")]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::environment::warn;
 use crate::error::CreateError;
 use crate::per_process::PerProcess;
-use crate::poller::Polled;
-#[cfg(target_os = "linux")]
-use crate::region::CLOSING_TAKES;
-use crate::region::{Core, warn};
 #[cfg(target_os = "linux")]
 use crate::region_file;
+use crate::writer::RegionWriter;
 
-/// What one process has; a forked child has another.
+/// The longest that a thread waits until another thread has closed a region. Closing takes some microseconds, unless its
+/// thread has no processor.
+pub(crate) const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The shared state of one process. A forked child has its own.
 #[derive(Default)]
 pub(crate) struct Process {
     state: Mutex<State>,
-    /// Regions that may be found and are not yet on the list of those that are open.
+    /// Regions that readers may find already and that are not in the list of open regions yet.
     naming: AtomicUsize,
-    /// Told when a poller may have something else to do than what it waits for.
+    /// Notified when a poller may have something to do earlier than it expects.
     pub(crate) polls_changed: Condvar,
 }
 
-/// Held for moments only, during which nothing foreign is called or dropped.
+/// Its lock is held for moments only. No foreign code is called and no foreign value is dropped meanwhile.
 #[derive(Default)]
 pub(crate) struct State {
-    /// The process ends: what opens now is closed at once.
-    is_ending: bool,
-    pub(crate) open: Vec<Weak<Core>>,
+    /// The process ends: a region that opens now is closed at once.
+    pub(crate) is_ending: bool,
+    pub(crate) open: Vec<Weak<RegionWriter>>,
     pub(crate) sampler: Option<Thread>,
-    /// An entry goes when its region is closed, and a poller does that.
-    pub(crate) polled: Vec<Polled>,
+    /// A poller removes an entry after its region was closed.
+    pub(crate) polled: Vec<PolledRegion>,
     pub(crate) pollers: usize,
     /// Pollers that wait for the next poll that is due.
     pub(crate) resting_pollers: usize,
-    /// Whether it was said that there is no thread.
+    /// Whether the lack of a thread was warned of.
     pub(crate) has_complained: bool,
-    private: Private,
+    private: PrivateRegions,
 }
 
-/// Regions that could not be shared.
+/// A region that is polled. It stays in memory, but it is not kept open.
+pub(crate) struct PolledRegion {
+    pub(crate) writer: Arc<RegionWriter>,
+    /// The time of the next round; none if there is none.
+    pub(crate) next: Option<Instant>,
+    pub(crate) is_being_polled: bool,
+}
+
+/// Warnings of regions that could not be shared.
 #[derive(Default)]
-struct Private {
-    was_told: bool,
-    untold: usize,
-    untold_at_last_beat: usize,
+struct PrivateRegions {
+    /// Whether the first one was warned of.
+    is_known: bool,
+    /// Those that no warning has counted yet.
+    pending: usize,
+    pending_at_last_beat: usize,
     latest: String,
 }
 
 static PROCESS: PerProcess<Process> = PerProcess::new();
 
-/// What this process has.
+/// The state of this process.
 pub(crate) fn this() -> &'static Process {
     PROCESS.get_or_init(Process::default)
+}
+
+/// Closes a region; it is closed when the call returns, unless another thread closes it and takes longer than
+/// [`CLOSING_PATIENCE`].
+pub(crate) fn close(writer: &RegionWriter) {
+    begin_to_close(writer);
+    writer.await_close(Instant::now() + CLOSING_PATIENCE);
+}
+
+/// Closes a region unless another thread does.
+fn begin_to_close(writer: &RegionWriter) {
+    if writer.begin_to_close() {
+        // After the region is closed, since both may call foreign code and wait for other threads.
+        this().forget(writer);
+        writer.wake_runtime();
+    }
 }
 
 impl Process {
@@ -70,7 +97,8 @@ impl Process {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same, for who may have interrupted the thread that holds it, or comes so late that nothing else runs.
+    /// The lock, for a caller that may have interrupted the thread that holds it, or that runs so late in the process's
+    /// exit that no other thread does.
     fn lock_or_give_up(&self) -> Option<MutexGuard<'_, State>> {
         for _ in 0..1000 {
             match self.state.try_lock() {
@@ -82,32 +110,19 @@ impl Process {
         None
     }
 
-    /// Has a region beaten for, and closed at the process's exit. To be called before it is published.
-    pub(crate) fn open(&'static self, core: &Arc<Core>) {
-        close_at_exit();
-        let mut state = self.lock();
-        state.open.push(Arc::downgrade(core));
-        let (is_ending, complaint) = (state.is_ending, self.start_sampler(&mut state));
-        drop(state);
-        complaint.into_iter().for_each(|complaint| warn(&complaint));
-        if is_ending {
-            core.close();
-        }
-    }
-
-    /// While it lives, the process's exit waits for a region that is about to get a name. `None` where the process ends: what
-    /// would close the region may have been done.
+    /// While the result lives, the process's exit waits for a region that is about to get a name. `None` if the process is
+    /// ending: the regions that the exit closes may be closed already.
     pub(crate) fn naming(&'static self) -> Option<Naming> {
         self.naming.fetch_add(1, Ordering::Relaxed);
         let naming = Naming(self);
-        // Counted before, so that of this thread and the one that ends the process one sees the other.
+        // The count is raised before the flag is read: either this thread sees the exit, or the exit sees the count.
         (!self.lock().is_ending).then_some(naming)
     }
 
-    /// Takes a region that is closed off the lists. Where the lock cannot be had the threads find out by themselves.
-    pub(crate) fn forget(&self, core: &Core) {
+    /// Removes a closed region from the list. If the lock cannot be had, the threads notice by themselves.
+    pub(crate) fn forget(&self, writer: &RegionWriter) {
         let Some(mut state) = self.lock_or_give_up() else { return };
-        state.open.retain(|open| !std::ptr::eq(open.as_ptr(), core) && open.strong_count() > 0);
+        state.open.retain(|open| !std::ptr::eq(open.as_ptr(), writer) && open.strong_count() > 0);
         if let (true, Some(sampler)) = (state.open.is_empty(), &state.sampler) {
             sampler.unpark();
         }
@@ -115,13 +130,13 @@ impl Process {
         self.polls_changed.notify_all();
     }
 
-    /// Warns of a region that is private though it was not to be: of the first at once, of more in one sentence when no
-    /// more come.
-    pub(crate) fn tell_private(&self, node: &str, why: &CreateError) {
+    /// Warns that a region is private although it should be shared: of the first one at once, of the others in one sentence
+    /// when no more follow.
+    pub(crate) fn warn_private(&self, node: &str, why: &CreateError) {
         let mut state = self.lock();
-        let is_first = !std::mem::replace(&mut state.private.was_told, true);
+        let is_first = !std::mem::replace(&mut state.private.is_known, true);
         if !is_first {
-            state.private.untold += 1;
+            state.private.pending += 1;
             state.private.latest = format!("node `{node}`: {why}");
         }
         drop(state);
@@ -132,17 +147,17 @@ impl Process {
         }
     }
 
-    /// The rest of those warnings, when no more have come since the last call, or there is none to follow.
-    pub(crate) fn tell_rest(&self, is_last: bool) {
+    /// The pending part of those warnings, if none has come since the last call or if this is the last call.
+    pub(crate) fn warn_pending(&self, is_last: bool) {
         let mut state = self.lock();
         let private = &mut state.private;
-        let is_over = private.untold > 0 && (is_last || private.untold == private.untold_at_last_beat);
-        private.untold_at_last_beat = private.untold;
+        let is_over = private.pending > 0 && (is_last || private.pending == private.pending_at_last_beat);
+        private.pending_at_last_beat = private.pending;
         if !is_over {
             return;
         }
-        let (count, latest) = (std::mem::take(&mut private.untold), std::mem::take(&mut private.latest));
-        private.untold_at_last_beat = 0;
+        let (count, latest) = (std::mem::take(&mut private.pending), std::mem::take(&mut private.latest));
+        private.pending_at_last_beat = 0;
         drop(state);
         let more = if count == 1 { "1 more node".into() } else { format!("{count} more nodes") };
         warn(&format!("the telemetry of {more} of this process cannot be seen from outside it; {latest}"));
@@ -158,10 +173,10 @@ impl Drop for Naming {
     }
 }
 
-/// Has what is open closed when the process ends in good order.
-fn close_at_exit() {
-    static IS_TOLD: AtomicBool = AtomicBool::new(false);
-    if !IS_TOLD.swap(true, Ordering::Relaxed) {
+/// Registers the handler that closes all open regions when the process exits in good order.
+pub(crate) fn close_at_exit() {
+    static IS_REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !IS_REGISTERED.swap(true, Ordering::Relaxed) {
         #[cfg(target_os = "linux")]
         region_file::at_exit(close_all);
     }
@@ -169,23 +184,23 @@ fn close_at_exit() {
 
 #[cfg(target_os = "linux")]
 extern "C" fn close_all() {
-    // A panic here would abort a process that is ending in good order.
+    // A panic here would abort a process that is exiting in good order.
     let _ = std::panic::catch_unwind(|| {
-        // A forked child may have made none.
+        // A forked child may have no region.
         let Some(process) = PROCESS.get() else { return };
         let Some(mut state) = process.lock_or_give_up() else { return };
         state.is_ending = true;
         drop(state);
-        let until = Instant::now() + CLOSING_TAKES;
+        let until = Instant::now() + CLOSING_PATIENCE;
         while process.naming.load(Ordering::Acquire) > 0 && Instant::now() < until {
             std::thread::yield_now();
         }
         let Some(state) = process.lock_or_give_up() else { return };
-        // Whoever drops the last handle right now has its core until the region is closed.
-        let open: Vec<Arc<Core>> = state.open.iter().filter_map(Weak::upgrade).collect();
+        // A thread that drops the last handle right now keeps its writer until the region is closed.
+        let open: Vec<Arc<RegionWriter>> = state.open.iter().filter_map(Weak::upgrade).collect();
         drop(state);
-        // First all that nobody closes yet, then those that another thread is at.
-        open.iter().for_each(|core| core.begin_to_close());
-        open.iter().for_each(|core| core.await_close(until));
+        // First the regions that no thread closes yet, then those that another thread is closing.
+        open.iter().for_each(|writer| begin_to_close(writer));
+        open.iter().for_each(|writer| writer.await_close(until));
     });
 }

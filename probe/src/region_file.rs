@@ -1,18 +1,18 @@
-//! The object that a shared region lives in: made, reserved, locked, mapped, and what becomes of it in a fork.
+//! The object that holds a shared region: making, reserving, locking and mapping it, and removing it from forked children.
 //!
-//! Order of events, so that no reader, no other process and no fork ever sees half of it:
+//! The order of steps, so that no reader, no other process and no forked child sees a half-made region:
 //! ```text
-//!   limits asked ─► [ object made ─► mapped ─► known to forks ─► locked ] ─► blocks reserved
-//!   (region.rs:)    header written
+//!   limits checked ─► [ object made ─► mapped ─► known to forks ─► locked ] ─► blocks reserved
+//!   (writer.rs:)    header written
 //!   a segment:      has its name from the beginning ─► closed at exit ─► published: its magic comes last
 //!   a user's file:  published without a name ─► [ named ─► mapped through its name, lock handed over ] ─► closed at exit
 //! ```
-//! What stands in brackets is done while no fork goes on, see [`forks`]. From a file's name until it is closed at exit the
-//! exit waits, see [`crate::process`].
+//! No fork runs during the steps in brackets, see [`forks`]. The process's exit waits from the moment that a file has its
+//! name until the exit handler knows it, see [`crate::process`].
 //!
-//! The lock is how others know that the node is alive: an open-file-description lock on byte 0 through the one descriptor
-//! of the object, which is mapped through it too. It goes when the region closes, or with the last copy of both descriptor
-//! and mapping, and so with the process; a program that closes descriptors it does not know keeps it.
+//! The lock shows other processes that the node lives. It is an open-file-description lock on byte 0, through the
+//! object's one descriptor, which also maps it. It is released when the region closes, or with the last copy of descriptor
+//! and mapping, hence with the process. A program that closes descriptors that it does not know keeps the lock.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "mapping, locking and forking have no safe interface")]
 
@@ -32,35 +32,37 @@ use atomscope_layout::region::{HEADER_BYTES, State};
 use atomscope_layout::retention;
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 
+use crate::backing::Backing;
 use crate::clock;
-use crate::error::{CreateError, RoomTaken};
-use crate::region::{Place, boot_id, pid_namespace, process_start_ticks};
+use crate::error::{CreateError, SpaceUse};
+use crate::identity::{boot_id, pid_namespace, process_start_ticks};
 
-/// Where named segments are.
+/// The directory of named segments.
 const SHM_DIR: &str = "/dev/shm";
-/// A region that is not published after this long never will be, if its process is gone.
-const MOST_TO_PUBLISH: Duration = Duration::from_secs(60);
-/// A beat that is no older than this may be a living process's.
-const FRESH: Duration = Duration::from_secs(3);
-/// The byte of an object whose lock says that its node lives.
-const ALIVE: libc::off_t = 0;
-/// The byte of a dead object whose lock says that another one takes its place.
-const REPLACED: libc::off_t = 1;
+/// The longest time from making a region to publishing it. After that a region of a dead process is abandoned.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
+/// The greatest age of a heartbeat of a process that may live.
+const FRESH_BEAT: Duration = Duration::from_secs(3);
+/// The byte whose lock shows that the node lives.
+const ALIVE_BYTE: libc::off_t = 0;
+/// The byte of a dead region whose lock shows that another process replaces it.
+const REPLACING_BYTE: libc::off_t = 1;
 
-/// The object, apart from its memory.
+/// The object without its memory.
 #[derive(Debug)]
 pub(crate) struct Object {
-    /// Its file.
+    /// The path of its file.
     pub(crate) path: PathBuf,
-    pub(crate) named: bool,
+    /// Whether it is a named segment.
+    pub(crate) is_named: bool,
     slot: &'static forks::Shared,
     undo: Undo,
 }
 
-/// What is removed again unless the region is published.
+/// Files and directories that are removed again unless the region is published.
 #[derive(Debug, Default)]
 struct Undo {
-    /// The object, under the name that it has so far.
+    /// The object, under its present name.
     file: Option<PathBuf>,
     dir: Option<PathBuf>,
 }
@@ -78,20 +80,21 @@ impl Drop for Undo {
     }
 }
 
-/// Makes an object of `bytes` bytes, reserved and locked, and maps it. Until [`Object::publish`] a user's file has not
-/// its name.
-pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
+/// Makes, locks, maps and reserves an object of `bytes` bytes. A user's file gets its name later, from [`Object::publish`].
+pub(crate) fn create(backing: &Backing, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
     let mut undo = Undo::default();
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let unique = format!("{}-{random:016x}", std::process::id());
-    let (path, named) = match place {
-        Place::Named => (Path::new(SHM_DIR).join(format!("atomscope-{}-{unique}", effective_uid())), true),
-        Place::File { path, .. } => (path.clone(), false),
+    let (path, named) = match backing {
+        Backing::Segment => {
+            (Path::new(SHM_DIR).join(format!("atomscope-{}-{unique}", effective_uid())), true)
+        }
+        Backing::File { path, .. } => (path.clone(), false),
     };
     let dir = parent(&path);
-    if let Place::File { path, allow_disk } = place {
+    if let Backing::File { path, allow_disk } = backing {
         check_free(path)?;
-        let (existing, is_missing) = existing(&dir)?;
+        let (existing, is_missing) = existing_dir(&dir)?;
         if !allow_disk && on_disk(&existing)? {
             return Err(CreateError::Disk { path: path.clone() });
         }
@@ -99,11 +102,11 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
         if is_missing {
             undo.dir = make_dir(&dir)?;
         }
-        remove_left_temporaries(path, &dir);
+        remove_abandoned_temporaries(path, &dir);
     } else {
         check_limits(&dir, bytes as u64)?;
     }
-    // Nothing may be called in between that could fork, wait, or take long.
+    // Until the window closes, no call may fork, wait or take long.
     let window = forks::Window::open();
     let file = match named {
         true => make_segment(&path, &mut undo)?,
@@ -112,8 +115,8 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
     file.set_len(bytes as u64).map_err(|source| system("size", &path, source))?;
     let mapped = map(&window, file, &path, bytes)?;
     let slot = mapped.slot.0;
-    // A file system without locks leaves the beats as the only sign of life; readers say so.
-    let _ = set_lock(slot.descriptor(), ALIVE, libc::F_WRLCK);
+    // Without locks in the file system the heartbeat is the only sign of life, and readers say so.
+    let _ = set_lock(slot.descriptor(), ALIVE_BYTE, libc::F_WRLCK);
     let undisturbed = window.close();
     let memory = mapped.into_memory();
     if !undisturbed {
@@ -123,15 +126,14 @@ pub(crate) fn create(place: &Place, bytes: usize) -> Result<(WriterMemory, Objec
         io::ErrorKind::StorageFull => no_space(&dir, bytes as u64),
         _ => system("reserve the blocks of", &path, source),
     })?;
-    Ok((memory, Object { path, named, slot, undo }))
+    Ok((memory, Object { path, is_named: named, slot, undo }))
 }
 
 impl Object {
-    /// The region is published, or complete but for that: gives a user's file its name, and the memory that the region is
-    /// written in from then on, which is mapped through that name. (What was mapped before would be shown as deleted in
-    /// the process's map for ever, whatever names the file gets.)
+    /// Gives a user's file its name, once its region is complete, and returns memory that is mapped through that name. (The
+    /// kernel would show the earlier mapping as deleted for ever.) `None` for a segment, which has its name already.
     pub(crate) fn publish(&mut self, bytes: usize) -> Result<Option<WriterMemory>, CreateError> {
-        if self.named {
+        if self.is_named {
             self.undo.disarm();
             return Ok(None);
         }
@@ -140,17 +142,17 @@ impl Object {
         self.give_name(fd)?;
         let file = open_to_write(&self.path).map_err(|source| system("open", &self.path, source))?;
         if !is_same(&file, fd) {
-            // Somebody else's by now, and none of ours to remove.
+            // Another process has replaced the file, so it must not be removed.
             self.undo.file = None;
             return Err(system("open", &self.path, io::ErrorKind::AlreadyExists.into()));
         }
         let mapped = map(&window, file, &self.path, bytes)?;
         let (before, slot) = (self.slot, mapped.slot.0);
-        // Two open files cannot both have a write lock, but read locks: so somebody holds one all the time.
-        let _ = set_lock(fd, ALIVE, libc::F_RDLCK);
-        let _ = set_lock(slot.descriptor(), ALIVE, libc::F_RDLCK);
-        before.let_go(&window);
-        let _ = set_lock(slot.descriptor(), ALIVE, libc::F_WRLCK);
+        // Two open files cannot both have a write lock, but they can have read locks. So the file is locked all the time.
+        let _ = set_lock(fd, ALIVE_BYTE, libc::F_RDLCK);
+        let _ = set_lock(slot.descriptor(), ALIVE_BYTE, libc::F_RDLCK);
+        before.release(&window);
+        let _ = set_lock(slot.descriptor(), ALIVE_BYTE, libc::F_WRLCK);
         self.slot = slot;
         let undisturbed = window.close();
         let memory = mapped.into_memory();
@@ -161,7 +163,7 @@ impl Object {
         Ok(Some(memory))
     }
 
-    /// Gives a user's file, which is locked and complete, its name. What has the name already stays, unless it is dead.
+    /// Gives a user's file, which is locked and complete, its name. Only a dead region with this name is replaced.
     fn give_name(&mut self, fd: RawFd) -> Result<(), CreateError> {
         let failed = |path: &Path, source| system("give the region its name", path, source);
         let temporary = match self.undo.file.clone() {
@@ -175,7 +177,7 @@ impl Object {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(source) => return Err(failed(&self.path, source)),
                 }
-                // Only a rename takes the place of another file at once.
+                // Only a rename replaces another file atomically.
                 check_free(&self.path)?;
                 let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
                 let temporary = temporary(&self.path, &format!("{}-{random:016x}", std::process::id()));
@@ -189,25 +191,25 @@ impl Object {
         Ok(())
     }
 
-    /// Whether this process is a fork of the one that made the object, and has nothing to do with it any more.
+    /// Whether this process is a forked child of the one that made the object.
     pub(crate) fn forked(&self) -> bool {
         self.slot.forked()
     }
 
-    /// Takes a named segment's name away (a file of the user's choice stays), then lets go of the lock and the
-    /// descriptor. The mapping stays for those who still have it.
+    /// Removes the name of a segment (a user's file stays), then releases the lock and the descriptor. The mapping stays
+    /// until the last handle is dropped.
     pub(crate) fn close(&self) {
         if self.forked() {
             return;
         }
-        if self.named {
+        if self.is_named {
             let _ = fs::remove_file(&self.path);
         }
-        self.slot.let_go(&forks::Window::open());
+        self.slot.release(&forks::Window::open());
     }
 }
 
-/// Its folder.
+/// The directory of a path.
 fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir.to_path_buf(),
@@ -215,9 +217,9 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-/// This folder, or the one that it can be made in; and whether it has to be. Folders above that are the user's to make:
-/// more often than not their absence is a slip of the pen.
-fn existing(dir: &Path) -> Result<(PathBuf, bool), CreateError> {
+/// The directory, or the one above it if it is missing, and whether it is missing. More than one missing directory is
+/// probably a misspelt path, so it is an error.
+fn existing_dir(dir: &Path) -> Result<(PathBuf, bool), CreateError> {
     let is_missing =
         |dir: &Path| fs::metadata(dir).err().filter(|error| error.kind() == io::ErrorKind::NotFound);
     match is_missing(dir).map(|_| parent(dir)) {
@@ -229,7 +231,7 @@ fn existing(dir: &Path) -> Result<(PathBuf, bool), CreateError> {
     }
 }
 
-/// Makes the folder for this user alone; `None` if somebody has made it meanwhile.
+/// Makes the directory for this user alone; `None` if another process has made it meanwhile.
 fn make_dir(dir: &Path) -> Result<Option<PathBuf>, CreateError> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => Ok(Some(dir.to_path_buf())),
@@ -238,18 +240,18 @@ fn make_dir(dir: &Path) -> Result<Option<PathBuf>, CreateError> {
     }
 }
 
-/// What a user's file is called before it has its name, where it cannot be without one.
+/// The temporary name of a user's file, for file systems without unnamed files.
 fn temporary(path: &Path, unique: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{unique}"));
     path.with_file_name(name)
 }
 
-/// Links the file of this descriptor, which has no name, to `path`, if nothing has that name.
+/// Links the unnamed file of this descriptor to `path`, if no file has that name.
 fn link(fd: RawFd, path: &Path) -> io::Result<()> {
     let target = CString::new(path.as_os_str().as_bytes())?;
     let proc = CString::new(format!("/proc/self/fd/{fd}"))?;
-    // Older kernels give the first to root alone; the second needs /proc.
+    // Older kernels allow the first way for root only; the second way needs /proc.
     for (from, name, flags) in
         [(fd, c"", libc::AT_EMPTY_PATH), (libc::AT_FDCWD, proc.as_c_str(), libc::AT_SYMLINK_FOLLOW)]
     {
@@ -265,21 +267,21 @@ fn link(fd: RawFd, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames `temporary` to `path`, whose place it takes only if that is a dead region.
+/// Renames `temporary` to `path`. Replaces a dead region, but no other file.
 fn rename(temporary: &Path, path: &Path) -> Result<(), CreateError> {
     let failed = |source| system("give the region its name", path, source);
-    // Each time round the name was another's, or free, when it was looked at again.
+    // Each further try means that another process changed the name meanwhile.
     for _ in 0..16 {
         let is_checked = match rename_to_free(temporary, path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => true,
-            // The file system cannot say: then look, and rename.
+            // The file system lacks this rename. Then check the name, and rename without the flag.
             Err(error) if [libc::EINVAL, libc::ENOSYS].contains(&error.raw_os_error().unwrap_or(0)) => false,
             Err(source) => return Err(failed(source)),
         };
-        // Held until the rename is done.
-        let right = right_to_replace(path)?;
-        if right.is_some() || !is_checked {
+        // The lock of the dead region, held until the rename is done.
+        let dead = lock_to_replace(path)?;
+        if dead.is_some() || !is_checked {
             return fs::rename(temporary, path).map_err(failed);
         }
     }
@@ -297,16 +299,16 @@ fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The dead region at `path`, with a lock that only one process at a time has which wants its place; `None` if there is
-/// nothing of that name any more, or something else.
-fn right_to_replace(path: &Path) -> Result<Option<File>, CreateError> {
+/// The dead region at `path`, with the lock of the one process that may replace it; `None` if the name is free or belongs to
+/// another file by now.
+fn lock_to_replace(path: &Path) -> Result<Option<File>, CreateError> {
     let file = match open_to_write(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(system("look at", path, source)),
+        Err(source) => return Err(system("examine", path, source)),
     };
     check_dead(path, &file)?;
-    set_lock(file.as_raw_fd(), REPLACED, libc::F_WRLCK)
+    set_lock(file.as_raw_fd(), REPLACING_BYTE, libc::F_WRLCK)
         .map_err(|_| CreateError::InUse { path: path.to_path_buf() })?;
     let there = fs::symlink_metadata(path).is_ok_and(|meta| {
         file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (meta.dev(), meta.ino()))
@@ -314,32 +316,33 @@ fn right_to_replace(path: &Path) -> Result<Option<File>, CreateError> {
     Ok(there.then_some(file))
 }
 
-/// Whether the file is that of the descriptor.
+/// Whether both are the same file.
 fn is_same(file: &File, fd: RawFd) -> bool {
     let inode = inode_of(fd);
     inode.is_some() && inode == inode_of(file.as_raw_fd())
 }
 
-/// Device and number of the descriptor's file, if it is one.
+/// Device and inode number of the descriptor's file; none if it is closed.
 fn inode_of(fd: RawFd) -> Option<[u64; 2]> {
     // SAFETY: stat is a struct of integers, for which zero is a value.
-    let mut found: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `found` is a valid place for one stat for the length of the call; a descriptor that is not open is an error.
-    let told = unsafe { libc::fstat(fd, &raw mut found) } == 0;
-    told.then_some([found.st_dev, found.st_ino])
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is valid memory for one stat for the length of the call; a descriptor that is not open is an error.
+    let is_open = unsafe { libc::fstat(fd, &raw mut stat) } == 0;
+    is_open.then_some([stat.st_dev, stat.st_ino])
 }
 
 fn system(doing: &'static str, path: &Path, source: io::Error) -> CreateError {
     CreateError::System { doing, path: path.to_path_buf(), source }
 }
 
-/// What keeps the memory in place. The slot goes first: a fork must not map over what is no longer ours.
+/// Keeps the memory mapped. The slot is dropped first: a forked child must not map over memory that is not the probe's any
+/// more.
 struct Keeper {
     _slot: forks::Slot,
     _mapping: memmap2::MmapRaw,
 }
 
-/// A file that is mapped, and known to forks.
+/// A mapped file that is known to forks.
 struct Mapped {
     slot: forks::Slot,
     mapping: memmap2::MmapRaw,
@@ -347,7 +350,7 @@ struct Mapped {
     bytes: usize,
 }
 
-/// Maps the file, which has that many bytes, in a time without forks.
+/// Maps the file, which has `bytes` bytes, while no fork runs.
 fn map(window: &forks::Window, file: File, path: &Path, bytes: usize) -> Result<Mapped, CreateError> {
     let mapping = memmap2::MmapRaw::map_raw(&file).map_err(|source| system("map", path, source))?;
     let start = NonNull::new(mapping.as_mut_ptr()).filter(|_| mapping.len() == bytes);
@@ -359,10 +362,9 @@ impl Mapped {
     fn into_memory(self) -> WriterMemory {
         let Self { slot, mapping, start, bytes } = self;
         // SAFETY: `start` is page-aligned and maps `bytes` bytes for reads and writes; the mapping is part of the keeper,
-        // which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. Nothing else in this
-        // process has the address but the table of `forks`, which never reads or writes there (another mapping of the same
-        // blocks is in a place of its own); `Memory` accesses it only as atomics. After a fork the child has private memory
-        // at the same place.
+        // which unregisters it from fork before it unmaps it, and moving the keeper moves no mapping. Only the table of
+        // `forks` has the address too, and never reads or writes there (another mapping of the same blocks has another
+        // address); `WriterMemory` accesses it only as atomics. After a fork the child has private memory at this address.
         unsafe { WriterMemory::mapped(start, bytes, Keeper { _slot: slot, _mapping: mapping }) }
     }
 }
@@ -378,7 +380,7 @@ fn make_segment(path: &Path, undo: &mut Undo) -> Result<File, CreateError> {
             .create()
             .map_err(|error| system("create", path, shm_error(error)))?;
         undo.file = Some(path.to_path_buf());
-        // Its handle goes at once, and the segment stays: the handle would keep a second descriptor, which cannot be had.
+        // The handle is dropped and the segment stays: the handle would keep a second descriptor without access to it.
         segment.set_owner(false);
         drop(segment);
         open_to_write(path).map_err(|source| system("open", path, source))
@@ -391,7 +393,7 @@ fn make_segment(path: &Path, undo: &mut Undo) -> Result<File, CreateError> {
     }
 }
 
-/// The system's own word, which the crate makes a number of.
+/// The system's error, which the crate turned into a number.
 #[cfg(feature = "shm")]
 fn shm_error(error: shared_memory::ShmemError) -> io::Error {
     use shared_memory::ShmemError::{MapCreateFailed, MapOpenFailed, MappingIdExists, UnknownOsError};
@@ -404,8 +406,8 @@ fn shm_error(error: shared_memory::ShmemError) -> io::Error {
     }
 }
 
-/// Makes a file in `dir`, mode 0600. It has no name, so that nothing is left of it if the process is killed; where a file
-/// cannot be without a name, it is called `temporary`.
+/// Makes a file in `dir`, mode 0600. It has no name, so that a killed process leaves nothing; in file systems without unnamed
+/// files its name is `temporary`.
 fn make_file(dir: &Path, temporary: &Path, undo: &mut Undo) -> Result<File, CreateError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600).custom_flags(libc::O_CLOEXEC | libc::O_TMPFILE);
@@ -425,7 +427,7 @@ fn create_new(path: &Path) -> Result<File, CreateError> {
         .map_err(|source| system("create", path, source))
 }
 
-/// Takes the blocks now, so that no later store can find the file system full and end in SIGBUS.
+/// Reserves the blocks, so that no later store meets a full file system and raises SIGBUS.
 fn reserve(fd: RawFd, bytes: usize) -> io::Result<()> {
     loop {
         // SAFETY: the call takes and writes no pointer; a descriptor that is not open is an error.
@@ -448,7 +450,7 @@ fn lock_on(byte: libc::off_t, kind: libc::c_int) -> libc::flock {
     }
 }
 
-/// Takes the lock of this type on one byte, or lets go of it.
+/// Takes or releases a lock on one byte.
 fn set_lock(fd: RawFd, byte: libc::off_t, kind: libc::c_int) -> io::Result<()> {
     let lock = lock_on(byte, kind);
     // SAFETY: a descriptor that is not open is an error; this command takes a pointer to a flock, which `lock` is, valid in
@@ -459,9 +461,9 @@ fn set_lock(fd: RawFd, byte: libc::off_t, kind: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// Whether a node holds the object's lock; an error where that cannot be known.
+/// Whether a node holds the object's lock; an error if that is unknown.
 fn is_locked(file: &File) -> io::Result<bool> {
-    let mut lock = lock_on(ALIVE, libc::F_WRLCK);
+    let mut lock = lock_on(ALIVE_BYTE, libc::F_WRLCK);
     // SAFETY: the descriptor is open for the length of the call; this command takes a pointer to a flock, which `lock` is,
     // valid in every field and writable for the length of the call; the kernel keeps no pointer.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } {
@@ -470,36 +472,34 @@ fn is_locked(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The user that owns what the process makes.
+/// The user that owns the files that this process makes.
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: no arguments, cannot fail.
     unsafe { libc::geteuid() }
 }
 
-// ---- limits -------------------------------------------------------------------------------------------------------
-
 fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
     check_descriptors()?;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place for one rlimit for the length of the call.
+    // SAFETY: `limit` is valid memory for one rlimit for the length of the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } == 0
         && limit.rlim_cur != libc::RLIM_INFINITY
         && limit.rlim_cur < needed
     {
         return Err(CreateError::FileSizeLimit { needed, limit: limit.rlim_cur });
     }
-    let room = statvfs(dir).map_err(|source| system("use", dir, source))?;
-    // A tmpfs without a limit says 0 blocks.
-    if room.f_blocks > 0 && room.f_bavail.saturating_mul(room.f_frsize) < needed {
+    let volume = statvfs(dir).map_err(|source| system("use", dir, source))?;
+    // A tmpfs without a limit reports 0 blocks.
+    if volume.f_blocks > 0 && volume.f_bavail.saturating_mul(volume.f_frsize) < needed {
         return Err(no_space(dir, needed));
     }
     check_control_groups(needed)
 }
 
-/// Half of the descriptors that the process may have stay the application's.
+/// Regions may use at most half of the process's descriptors; the application keeps the others.
 fn check_descriptors() -> Result<(), CreateError> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place for one rlimit for the length of the call.
+    // SAFETY: `limit` is valid memory for one rlimit for the length of the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
         return Ok(());
     }
@@ -507,56 +507,56 @@ fn check_descriptors() -> Result<(), CreateError> {
     if forks::open() < most { Ok(()) } else { Err(CreateError::TooMany { most }) }
 }
 
-/// Shared regions that this process has open.
+/// The number of open shared regions of this process.
 pub(crate) fn open_regions() -> usize {
     forks::open()
 }
 
-/// Bytes that a named segment can still take, if the file system has a bound.
-pub(crate) fn room() -> Option<u64> {
-    let room = statvfs(Path::new(SHM_DIR)).ok().filter(|room| room.f_blocks > 0)?;
-    Some(room.f_bavail.saturating_mul(room.f_frsize))
+/// Free bytes for named segments, if their file system has a limit.
+pub(crate) fn free_bytes() -> Option<u64> {
+    let volume = statvfs(Path::new(SHM_DIR)).ok().filter(|volume| volume.f_blocks > 0)?;
+    Some(volume.f_bavail.saturating_mul(volume.f_frsize))
 }
 
 fn statvfs(dir: &Path) -> io::Result<libc::statvfs> {
     let path = CString::new(dir.as_os_str().as_bytes())?;
     // SAFETY: statvfs is a struct of integers, for which zero is a value.
-    let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: `path` is a terminated string and `room` a valid place for one statvfs for the length of the call.
-    match unsafe { libc::statvfs(path.as_ptr(), &mut room) } {
-        0 => Ok(room),
+    let mut volume: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is a terminated string and `volume` valid memory for one statvfs for the length of the call.
+    match unsafe { libc::statvfs(path.as_ptr(), &mut volume) } {
+        0 => Ok(volume),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// That the file system of `dir` has not so much room, and what takes it.
+/// The error of a full file system, with the use of its space.
 fn no_space(dir: &Path, needed: u64) -> CreateError {
-    let (mut available, mut taken) = (0, RoomTaken::default());
-    if let Ok(room) = statvfs(dir) {
-        available = room.f_bavail.saturating_mul(room.f_frsize);
-        taken.other_bytes = room.f_blocks.saturating_sub(room.f_bfree).saturating_mul(room.f_frsize);
+    let (mut available, mut used) = (0, SpaceUse::default());
+    if let Ok(volume) = statvfs(dir) {
+        available = volume.f_bavail.saturating_mul(volume.f_frsize);
+        used.other_bytes = volume.f_blocks.saturating_sub(volume.f_bfree).saturating_mul(volume.f_frsize);
     }
     let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
     let regions = if device(dir) == device(Path::new(SHM_DIR)) { own_segments() } else { Vec::new() };
     for OwnSegment { bytes, state, .. } in regions {
         let (count, sum) = match state {
-            SegmentState::Live => (&mut taken.live_regions, &mut taken.live_bytes),
-            SegmentState::Dead(_) | SegmentState::Left => (&mut taken.dead_regions, &mut taken.dead_bytes),
+            SegmentState::Live => (&mut used.live_regions, &mut used.live_bytes),
+            SegmentState::Dead(_) | SegmentState::Abandoned => (&mut used.dead_regions, &mut used.dead_bytes),
             SegmentState::Unknown => continue,
         };
         *count += 1;
         *sum += bytes;
-        taken.other_bytes = taken.other_bytes.saturating_sub(bytes);
+        used.other_bytes = used.other_bytes.saturating_sub(bytes);
     }
-    CreateError::NoSpace { dir: dir.to_path_buf(), needed, available, taken }
+    CreateError::NoSpace { dir: dir.to_path_buf(), needed, available, used }
 }
 
 fn c_path(path: &Path) -> Result<CString, CreateError> {
     CString::new(path.as_os_str().as_bytes()).map_err(|error| system("use", path, error.into()))
 }
 
-/// Memory of a tmpfs counts as the control group's: beyond its limit the kernel kills. Asked of the group of this
-/// process and each above it, in both versions of control groups.
+/// Memory of a tmpfs counts for the control group, and the kernel kills processes beyond its limit. Checks the group of this
+/// process and each group above it, in both versions of control groups.
 fn check_control_groups(needed: u64) -> Result<(), CreateError> {
     let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else { return Ok(()) };
     for line in groups.lines() {
@@ -570,7 +570,7 @@ fn check_control_groups(needed: u64) -> Result<(), CreateError> {
         } else {
             continue;
         };
-        // In a namespace of its own the group's path may not be there; its mount's root then stands for it.
+        // In a cgroup namespace the group's path may be missing. The root of the mount is then the group.
         for above in Path::new(group).ancestors() {
             let group = Path::new(root).join(above.strip_prefix("/").unwrap_or(above));
             let number = |file: &str| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
@@ -587,29 +587,27 @@ fn check_control_groups(needed: u64) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// Whether what is written in this folder goes to a disk sooner or later.
+/// Whether the file system of this directory writes to a disk.
 fn on_disk(dir: &Path) -> Result<bool, CreateError> {
     const HUGETLBFS_MAGIC: u32 = 0x9584_58f6;
     const RAMFS_MAGIC: u32 = 0x8584_58f6;
     let path = c_path(dir)?;
     // SAFETY: statfs is a struct of integers, for which zero is a value.
-    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: `path` is a terminated string and `found` a valid place for one statfs for the length of the call.
-    if unsafe { libc::statfs(path.as_ptr(), &mut found) } != 0 {
+    let mut volume: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is a terminated string and `volume` valid memory for one statfs for the length of the call.
+    if unsafe { libc::statfs(path.as_ptr(), &mut volume) } != 0 {
         return Err(system("use", dir, io::Error::last_os_error()));
     }
-    Ok(![libc::TMPFS_MAGIC as u32, RAMFS_MAGIC, HUGETLBFS_MAGIC].contains(&(found.f_type as u32)))
+    Ok(![libc::TMPFS_MAGIC as u32, RAMFS_MAGIC, HUGETLBFS_MAGIC].contains(&(volume.f_type as u32)))
 }
 
-// ---- what is there already ----------------------------------------------------------------------------------------
-
-/// Opens what may be a region of ours, to look at and never to write.
-fn look(path: &Path) -> io::Result<File> {
+/// Opens a file that may be a region, for reads only.
+fn open_to_read(path: &Path) -> io::Result<File> {
     let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// What a region's header says of its node.
+/// The parts of a region's header that show whether its node lives.
 struct Header {
     identity: Identity,
     state: Option<State>,
@@ -632,29 +630,29 @@ fn open_to_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
-/// A file may take the place of a dead region, and of nothing else.
+/// The new region may replace a dead region, but no other file.
 fn check_free(path: &Path) -> Result<(), CreateError> {
-    match look(path) {
+    match open_to_read(path) {
         Ok(file) => check_dead(path, &file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(system("look at", path, source)),
+        Err(source) => Err(system("examine", path, source)),
     }
 }
 
 fn check_dead(path: &Path, file: &File) -> Result<(), CreateError> {
-    let meta = file.metadata().map_err(|source| system("look at", path, source))?;
-    // Its lock first: a node says that it closes before it lets go.
+    let meta = file.metadata().map_err(|source| system("examine", path, source))?;
+    // The lock is read first, since a closing node sets its state before it releases the lock.
     let (locked, header) = (is_locked(file), Header::read(file).filter(|_| meta.is_file()));
     let Some(header) = header else { return Err(CreateError::NotARegion { path: path.to_path_buf() }) };
     match locked {
         Ok(false) if !may_live_without_lock(&header, &meta) => Ok(()),
-        // Where locks do not work nobody can tell, and the user has the last word by removing it.
+        // If locks do not work, the state is unknown, and the user decides by removing the file.
         _ => Err(CreateError::InUse { path: path.to_path_buf() }),
     }
 }
 
-/// Whether the region's process may live though nobody holds its lock: whether it has the region mapped, where its number
-/// means the same as here, and elsewhere whether it has just beaten. One that has closed it needs it no more.
+/// Whether the process of an unlocked region may live. In this pid namespace: whether it maps the region. In another one:
+/// whether its heartbeat is fresh. A closed region is dead in any case.
 fn may_live_without_lock(header: &Header, meta: &fs::Metadata) -> bool {
     let Header { identity, state, beat } = header;
     if *state == Some(State::Closed) {
@@ -666,11 +664,11 @@ fn may_live_without_lock(header: &Header, meta: &fs::Metadata) -> bool {
         return false;
     }
     if header.pid_namespace != 0 && pid_namespace().is_some_and(|ours| ours != header.pid_namespace) {
-        return boot == Some(header.boot_id) && has_just_beaten(identity, *beat);
+        return boot == Some(header.boot_id) && has_fresh_beat(identity, *beat);
     }
     match fs::read(format!("/proc/{}/maps", header.pid)) {
         Ok(maps) => maps.split(|byte| *byte == b'\n').any(|line| is_mapping_of(line, meta)),
-        // Not ours to look into.
+        // This user may not read the process's map.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             process_start_ticks(&header.pid.to_string()) == Some(header.process_start_ticks)
         }
@@ -678,20 +676,20 @@ fn may_live_without_lock(header: &Header, meta: &fs::Metadata) -> bool {
     }
 }
 
-/// Whether the last beat is no older than a living node's may be. One of the future is of another clock.
-fn has_just_beaten(identity: &Identity, beat: Beat) -> bool {
+/// Whether the last heartbeat is fresh. One from the future comes from another clock.
+fn has_fresh_beat(identity: &Identity, beat: Beat) -> bool {
     let (now_ns, own_offset_ns) = (clock::mono_ns(), clock::own_mono_offset_ns());
-    // Of one that does not say in which time namespace it is, the clock is taken to be ours.
+    // A node without a known time namespace is assumed to have this process's clock.
     let its_offset_ns = match identity.time.time_namespace {
         0 => own_offset_ns,
         _ => identity.time.mono_offset_ns as i64,
     };
     let of_machine = |ns: u64, offset_ns: i64| i128::from(ns) - i128::from(offset_ns);
     let age_ns = of_machine(now_ns, own_offset_ns) - of_machine(beat.mono_ns, its_offset_ns);
-    beat.count > 0 && (0..=FRESH.as_nanos() as i128).contains(&age_ns)
+    beat.count > 0 && (0..=FRESH_BEAT.as_nanos() as i128).contains(&age_ns)
 }
 
-/// Whether a line of a process's map, `address perms offset device inode path`, is a shared writable mapping of that file.
+/// Whether a line of a process's map (`address perms offset device inode path`) is a shared writable mapping of this file.
 fn is_mapping_of(line: &[u8], meta: &fs::Metadata) -> bool {
     let line = String::from_utf8_lossy(line);
     let mut fields = line.split_ascii_whitespace().skip(1);
@@ -709,7 +707,7 @@ fn is_mapping_of(line: &[u8], meta: &fs::Metadata) -> bool {
 /// A named segment of this user.
 struct OwnSegment {
     path: PathBuf,
-    /// That it takes.
+    /// Its reserved size.
     bytes: u64,
     state: SegmentState,
 }
@@ -720,8 +718,8 @@ enum SegmentState {
     /// Its node is dead.
     Dead(Box<Identity>),
     /// Its node died before it was published.
-    Left,
-    /// Just in the making, or of another version.
+    Abandoned,
+    /// It is being made, or has another version.
     Unknown,
 }
 
@@ -733,16 +731,19 @@ fn own_segments() -> Vec<OwnSegment> {
         .filter(|entry| entry.file_name().as_bytes().starts_with(prefix.as_bytes()))
         .filter_map(|entry| {
             let path = entry.path();
-            let file = look(&path).ok()?;
+            let file = open_to_read(&path).ok()?;
             let meta = file.metadata().ok().filter(|meta| meta.is_file() && meta.uid() == uid)?;
             let state = match (is_locked(&file), Header::read(&file)) {
                 (Ok(true), Some(_)) => SegmentState::Live,
                 (Ok(false), Some(header)) if may_live_without_lock(&header, &meta) => SegmentState::Live,
                 (Ok(false), Some(header)) => SegmentState::Dead(Box::new(header.identity)),
                 (Ok(false), None) => {
-                    match is_left(&file, &meta, path.file_name().and_then(|name| process_of(name.to_str()?)))
-                    {
-                        true => SegmentState::Left,
+                    match is_abandoned(
+                        &file,
+                        &meta,
+                        path.file_name().and_then(|name| process_of(name.to_str()?)),
+                    ) {
+                        true => SegmentState::Abandoned,
                         false => SegmentState::Unknown,
                     }
                 }
@@ -753,22 +754,23 @@ fn own_segments() -> Vec<OwnSegment> {
         .collect()
 }
 
-/// Removes the oldest dead named regions of this user beyond what is kept for a look at them, and what those have left
-/// that died before theirs was published.
+/// Removes the oldest dead segments of this user, except those that the retention rule keeps, and segments whose process died
+/// before it published them.
 pub(crate) fn remove_old_dead(node: &str) {
     let mut dead = Vec::new();
     for OwnSegment { path, bytes, state } in own_segments() {
         match state {
             SegmentState::Dead(identity) => dead.push((identity, bytes, path)),
-            SegmentState::Left => remove(node, &path),
+            SegmentState::Abandoned => remove(node, &path),
             SegmentState::Live | SegmentState::Unknown => {}
         }
     }
     let births: Vec<_> = dead.iter().map(|(identity, ..)| identity.birth()).collect();
     let mut dead: Vec<_> = Birth::ranks(&births, boot_id()).into_iter().zip(dead).collect();
     dead.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
-    let file_system = statvfs(Path::new(SHM_DIR)).ok().filter(|room| room.f_blocks > 0);
-    let file_system_bytes = file_system.map_or(u64::MAX, |room| room.f_blocks.saturating_mul(room.f_frsize));
+    let file_system = statvfs(Path::new(SHM_DIR)).ok().filter(|volume| volume.f_blocks > 0);
+    let file_system_bytes =
+        file_system.map_or(u64::MAX, |volume| volume.f_blocks.saturating_mul(volume.f_frsize));
     let newest_first = dead.iter().map(|(_, (identity, bytes, _))| (identity.node.as_str(), *bytes));
     let stays = retention::stay(newest_first, file_system_bytes);
     for ((_, (.., path)), _) in dead.iter().zip(stays).filter(|(_, stays)| !stays) {
@@ -781,22 +783,22 @@ fn remove(node: &str, path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// Removes what nodes have left that were killed before they could give the file `path` in `dir` its name.
-fn remove_left_temporaries(path: &Path, dir: &Path) {
+/// Removes temporary files of nodes that were killed before they could give the file `path` in `dir` its name.
+fn remove_abandoned_temporaries(path: &Path, dir: &Path) {
     let Some(name) = path.file_name() else { return };
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let Some(process) = process_of_temporary(name, &entry.file_name()) else { continue };
-        let Ok(file) = look(&entry.path()) else { continue };
+        let Ok(file) = open_to_read(&entry.path()) else { continue };
         let Ok(meta) = file.metadata() else { continue };
         let is_ours = meta.is_file() && meta.uid() == effective_uid();
-        if is_ours && is_locked(&file).is_ok_and(|locked| !locked) && is_left(&file, &meta, process) {
+        if is_ours && is_locked(&file).is_ok_and(|locked| !locked) && is_abandoned(&file, &meta, process) {
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// Whether a name is that of [`temporary`] for a file of this name: then with the process that it tells. (Until version
-/// 1.1 it told none.)
+/// The process in a name that [`temporary`] made for a file of this name. The outer `None` stands for another name; names
+/// before version 1.1 contain no process.
 fn process_of_temporary(name: &OsStr, temporary: &OsStr) -> Option<Option<u32>> {
     let unique = temporary.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b".")?;
     let unique = std::str::from_utf8(unique).ok()?;
@@ -807,22 +809,21 @@ fn process_of_temporary(name: &OsStr, temporary: &OsStr) -> Option<Option<u32>> 
     }
 }
 
-/// Whether what nobody holds the lock of will never be published, and no region of another version either. It may be just
-/// in the making, but not for so long, nor while a process has the number of the one that made it. (In another pid
-/// namespace that may be another's; then it stays for once. This process itself locks what it makes at once, so an
-/// unlocked one of its number is a predecessor's, in a container.)
-fn is_left(file: &File, meta: &fs::Metadata, process: Option<u32>) -> bool {
+/// Whether an unlocked file will never be published. It is old, no process has the pid that made it, and it is no region of
+/// another version. (A process with the same pid in another namespace keeps it for now. An unlocked file with this
+/// process's own pid belongs to its predecessor in a container, since this process locks its files at once.)
+fn is_abandoned(file: &File, meta: &fs::Metadata, process: Option<u32>) -> bool {
     let mut magic = [0; 8];
     let published = meta.len() >= 8 && (file.read_exact_at(&mut magic, 0).is_err() || magic != [0; 8]);
     let is_complete = published && Header::read(file).is_some();
     let age = meta.modified().ok().and_then(|modified| modified.elapsed().ok());
     let is_there = |pid: u32| pid != std::process::id() && Path::new(&format!("/proc/{pid}")).exists();
     (!published || is_complete)
-        && age.is_some_and(|age| age > MOST_TO_PUBLISH)
+        && age.is_some_and(|age| age > PUBLISH_TIMEOUT)
         && !process.is_some_and(is_there)
 }
 
-/// The process that the name of a segment tells, exactly as [`create`] makes it.
+/// The process in the name of a segment, if [`create`] makes such names.
 fn process_of(name: &str) -> Option<u32> {
     let mut parts = name.strip_prefix("atomscope-")?.split('-');
     let (uid, pid, random) = (parts.next()?, parts.next()?, parts.next()?);
@@ -838,24 +839,21 @@ fn exact_number(text: &str) -> Option<u32> {
     text.parse::<u32>().ok().filter(|number| number.to_string() == text)
 }
 
-// ---- forks --------------------------------------------------------------------------------------------------------
-
-/// What a forked child must not keep: the mapping, through which it would write into its parent's region, and the
-/// descriptor, which would hold its parent's lock beyond the parent's death.
+/// Removes two things from a forked child: the mapping, through which it would write into its parent's region, and the
+/// descriptor, which would keep the parent's lock after the parent's death.
 ///
-/// Both are in a table, by which the child lets go of them. What is mapped or opened and not yet there, or no more, a child
-/// would keep; so neither happens while a fork goes on:
+/// A table lists both, and the child releases what is in it. A mapping or descriptor outside the table would stay in the
+/// child. So they are made and dropped only in a *window*, during which no fork runs:
 /// ```text
 ///   Window::open   MAKING + 1, then wait until FORKING is 0     before_fork   wait until MAKING is 0 and FORKING + 1
 ///   Window::close  MAKING - 1                                   after_fork    FORKING - 1       (in the child: both 0)
 /// ```
-/// A window takes some ten system calls. Neither side waits for more than [`forks::PATIENCE`]: whoever holds up the other may
-/// itself wait for something that that one holds. Then the fork goes on, and the window is told that it was disturbed:
-/// what was made in it is not used.
+/// A window takes some ten system calls. Each side waits [`forks::PATIENCE`] at most, since the other side may itself wait for
+/// a lock of this one. Then the fork runs, and the window counts as disturbed: a mapping that was made in it is not used.
 mod forks {
     use super::{
-        ALIVE, AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Duration, File, IntoRawFd, NonNull,
-        Ordering, RawFd, inode_of, set_lock,
+        ALIVE_BYTE, AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Duration, File, IntoRawFd,
+        NonNull, Ordering, RawFd, inode_of, set_lock,
     };
 
     const EMPTY: i32 = 0;
@@ -865,7 +863,7 @@ mod forks {
 
     const NO_DESCRIPTOR: RawFd = -1;
 
-    /// What a child needs to know of one region.
+    /// The entry of one region.
     #[derive(Debug)]
     pub(super) struct Shared {
         state: AtomicI32,
@@ -876,8 +874,7 @@ mod forks {
         inode: [AtomicU64; 2],
     }
 
-    /// Some of them. A full chunk is followed by another, which stays for good: a child just forked can read them all
-    /// without a lock.
+    /// A part of the table. Further chunks are never freed, so that a forked child can read all of them without a lock.
     struct Chunk {
         slots: [Shared; 64],
         next: AtomicPtr<Chunk>,
@@ -893,20 +890,20 @@ mod forks {
 
         fn next(&self) -> Option<&'static Chunk> {
             let next = NonNull::new(self.next.load(Ordering::Acquire))?;
-            // SAFETY: what is stored in `next` came from a box that was given up for good, so that it is aligned, points to
-            // an initialised chunk and stays valid; it was stored with release, which the load above acquires. A chunk is
-            // only ever used through shared references: all that changes in it are atomics.
+            // SAFETY: the pointer in `next` came from a box that was leaked, so it is aligned, points to an initialised
+            // chunk and stays valid; it was stored with release, which the load above acquires. A chunk is only used
+            // through shared references, since only atomics in it change.
             Some(unsafe { next.as_ref() })
         }
 
-        /// The chunk behind this one, made if there is none.
+        /// The chunk after this one, made if there is none.
         fn next_or_new(&self) -> &'static Chunk {
             if self.next().is_none() {
                 let new = Box::into_raw(Box::new(Self::new()));
                 let null = std::ptr::null_mut();
                 let put = self.next.compare_exchange(null, new, Ordering::AcqRel, Ordering::Relaxed);
                 if put.is_err() {
-                    // SAFETY: `new` came from a box just now, and was stored nowhere.
+                    // SAFETY: `new` came from a box just now, and no other copy of it exists.
                     drop(unsafe { Box::from_raw(new) });
                 }
             }
@@ -929,14 +926,14 @@ mod forks {
             self.state.load(Ordering::Relaxed) == FORKED
         }
 
-        /// The descriptor of the lock, or one that there is not.
+        /// The descriptor of the lock, or [`NO_DESCRIPTOR`].
         pub(super) fn descriptor(&self) -> RawFd {
             self.lock.load(Ordering::Relaxed)
         }
 
-        /// Lets go of the lock and of the descriptor, in a time without forks, unless somebody has closed that behind our
-        /// back and the number is another file's by now.
-        pub(super) fn let_go(&self, _: &Window) {
+        /// Releases the lock and the descriptor, while no fork runs. Does nothing if the application has closed the descriptor
+        /// and its number belongs to another file by now.
+        pub(super) fn release(&self, _: &Window) {
             let lock = self.lock.swap(NO_DESCRIPTOR, Ordering::Relaxed);
             if lock == NO_DESCRIPTOR {
                 return;
@@ -946,10 +943,10 @@ mod forks {
             if inode_of(lock) != Some(inode) {
                 return;
             }
-            // The mapping holds the same open file: closing the descriptor alone would leave the lock.
-            let _ = set_lock(lock, ALIVE, libc::F_UNLCK);
-            // SAFETY: the descriptor was given to this slot by `register` and taken out of it above, so that nobody else of
-            // the probe uses or closes it; it is that file's, as was just seen.
+            // The mapping keeps the same open file, so closing the descriptor alone would not release the lock.
+            let _ = set_lock(lock, ALIVE_BYTE, libc::F_UNLCK);
+            // SAFETY: `register` gave the descriptor to this slot and it was removed from the slot above, so no other code
+            // of the probe uses or closes it; the check above has shown that it is still the region's file.
             unsafe { libc::close(lock) };
         }
     }
@@ -963,17 +960,17 @@ mod forks {
         OPEN.load(Ordering::Relaxed)
     }
 
-    /// Windows that are open.
+    /// The number of open windows.
     static MAKING: AtomicUsize = AtomicUsize::new(0);
-    /// Forks that are under way.
+    /// The number of running forks.
     static FORKING: AtomicUsize = AtomicUsize::new(0);
-    /// Forks that did not wait for the windows that were open.
+    /// The number of forks that ran out of patience with open windows.
     static IMPATIENT: AtomicUsize = AtomicUsize::new(0);
 
-    /// About how long one side waits for the other.
+    /// The longest time that one side waits for the other, approximately.
     pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-    /// Waits until `done`, first by letting others run. Allocates nothing and takes no lock.
+    /// Waits until `done`; yields first, then sleeps. No allocation, no lock.
     fn wait_until(mut done: impl FnMut() -> bool) -> bool {
         const PAUSE: Duration = Duration::from_millis(1);
         for _ in 0..100 {
@@ -1000,24 +997,23 @@ mod forks {
 
     impl Window {
         pub(super) fn open() -> Self {
-            // Not a `Once`: a child that was forked while another thread was in it would wait for that for ever. Handlers
-            // that are registered twice do no harm.
+            // Not a `Once`: a child that was forked while another thread was in it would wait for ever. Handlers that are
+            // registered twice do no harm.
             static REGISTERED: AtomicBool = AtomicBool::new(false);
             if !REGISTERED.load(Ordering::Acquire) {
-                // SAFETY: the handlers are functions of the right type that live for ever. The one in the child does only
-                // what is allowed between fork and exec: atomics, mmap and close; the others but atomics, and let time
-                // pass.
+                // SAFETY: the handlers are functions of the right type that live for ever. The one in the child uses only
+                // calls that are allowed between fork and exec: atomics, mmap and close. The others use atomics and sleep.
                 unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
                 REGISTERED.store(true, Ordering::Release);
             }
-            // Sequentially consistent, as in the handlers: of a window and a fork one sees the other. New forks wait for
-            // this window from now on, so that it comes to its turn however many there are.
+            // Sequentially consistent, as in the handlers: of a window and a fork at least one sees the other. New forks wait
+            // for this window from now on, so that it opens however many forks there are.
             MAKING.fetch_add(1, Ordering::SeqCst);
             let undisturbed = wait_until(|| FORKING.load(Ordering::SeqCst) == 0);
             Self { undisturbed, impatient_before: IMPATIENT.load(Ordering::SeqCst) }
         }
 
-        /// Whether there was no fork meanwhile.
+        /// Whether no fork ran meanwhile.
         pub(super) fn close(self) -> bool {
             self.undisturbed && IMPATIENT.load(Ordering::SeqCst) == self.impatient_before
         }
@@ -1025,7 +1021,7 @@ mod forks {
 
     impl Drop for Window {
         fn drop(&mut self) {
-            // In a child, whose count began anew, one of before the fork may end.
+            // A window from before the fork may be dropped in a child, where the count began at 0 again.
             let _ = MAKING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| open.checked_sub(1));
         }
     }
@@ -1049,10 +1045,10 @@ mod forks {
         FORKING.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// An entry of the table; dropping it lets go of the lock and closes its descriptor.
+    /// Owns an entry of the table. Its drop releases the lock and closes the descriptor.
     pub(super) struct Slot(pub(super) &'static Shared);
 
-    /// Enters what was opened and mapped in this window into the table.
+    /// Adds a file that was opened and mapped in this window to the table.
     pub(super) fn register(_: &Window, start: NonNull<u8>, bytes: usize, lock: File) -> Slot {
         let slot = claim();
         let lock = lock.into_raw_fd();
@@ -1085,21 +1081,21 @@ mod forks {
             let window = Window::open();
             if slot.state.load(Ordering::Relaxed) == ACTIVE {
                 let (start, bytes) = (slot.start.load(Ordering::Relaxed), slot.bytes.load(Ordering::Relaxed));
-                // A child has no use for it any more: nobody has the memory but whoever is about to unmap it.
-                // SAFETY: the slot is active, so the range is a mapping of ours; the advice changes no byte of it.
+                // No child needs the mapping any more, since the caller is about to unmap it.
+                // SAFETY: the slot is active, so the range is a mapping of the probe; the advice changes no byte of it.
                 unsafe { libc::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTFORK) };
             }
-            slot.let_go(&window);
+            slot.release(&window);
             slot.state.store(EMPTY, Ordering::Release);
             drop(window);
         }
     }
 
     extern "C" fn in_child() {
-        // Whoever had a window open, or forked as well, is not here.
+        // Threads with an open window, or with a fork of their own, do not exist in the child.
         FORKING.store(0, Ordering::SeqCst);
         MAKING.store(0, Ordering::SeqCst);
-        // Of the child's own regions there are none yet.
+        // The child has no region of its own yet.
         OPEN.store(0, Ordering::Relaxed);
         for slot in all() {
             if slot.state.load(Ordering::Acquire) != ACTIVE {
@@ -1108,11 +1104,10 @@ mod forks {
             let start = slot.start.load(Ordering::Relaxed);
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
-            // SAFETY: the slot is active, so the range is a mapping of ours that no one has unmapped, page-aligned and of
-            // its whole length; in a child just forked there is no other thread; what replaces it has the same length and
-            // allows the same accesses, so references into it stay valid. (Should the kernel have no memory even for
-            // this, no mapping may be left there, and the child's next access ends it; the parent's region is safe
-            // either way.)
+            // SAFETY: the slot is active, so the range is a mapping of the probe that is still mapped, page-aligned and of
+            // its whole length; a child just forked has no other thread; the new mapping has the same length and allows
+            // the same accesses, so references into it stay valid. (If the kernel has no memory even for this, the range
+            // may be unmapped and the child's next access ends it; the parent's region is safe either way.)
             unsafe {
                 libc::mmap(
                     start as *mut libc::c_void,
@@ -1133,7 +1128,7 @@ mod forks {
     }
 }
 
-/// Has `handler` called when the process exits in good order.
+/// Registers `handler` for the orderly exit of the process.
 pub(crate) fn at_exit(handler: extern "C" fn()) {
     // SAFETY: the handler is a function of the right type that lives for ever; as an `extern "C"` function it cannot
     // unwind into its caller.
@@ -1179,7 +1174,7 @@ mod tests {
     #[test]
     fn a_region_without_a_lock_of_another_pid_namespace_may_live_while_its_beat_is_young() {
         let region = Region::builder("elsewhere").private().build().unwrap();
-        let mut identity = region.core.reader().unwrap().identity();
+        let mut identity = region.writer.reader().unwrap().identity();
         identity.header.pid_namespace += 1;
         let meta = fs::metadata("/proc/self/exe").unwrap();
         let header = |identity: &Identity, state, age_ns: i64| {
@@ -1189,13 +1184,13 @@ mod tests {
         let lives = |header: &Header| may_live_without_lock(header, &meta);
         assert!(lives(&header(&identity, State::Running, 0)));
         assert!(!lives(&header(&identity, State::Closed, 0)));
-        assert!(!lives(&header(&identity, State::Running, 2 * FRESH.as_nanos() as i64)));
-        assert!(!lives(&header(&identity, State::Running, -(3_600_000_000_000))), "of another clock");
+        assert!(!lives(&header(&identity, State::Running, 2 * FRESH_BEAT.as_nanos() as i64)));
+        assert!(!lives(&header(&identity, State::Running, -(3_600_000_000_000))), "from another clock");
         assert!(!lives(&Header {
             beat: Beat { count: 0, ..header(&identity, State::Running, 0).beat },
             ..header(&identity, State::Running, 0)
         }));
-        // Of the machine's clock it is as old in another time namespace.
+        // In another time namespace the same heartbeat has the same age by the machine's clock.
         let mut ahead = identity.clone();
         (ahead.time.time_namespace, ahead.time.mono_offset_ns) = (1, 3_600_000_000_000);
         assert!(lives(&header(&ahead, State::Running, -3_600_000_000_000)));
@@ -1228,7 +1223,7 @@ mod tests {
     #[test]
     fn a_fork_waits_no_longer_than_its_patience_and_the_window_that_it_met_knows() {
         let window = forks::Window::open();
-        // Here it would wait for itself.
+        // This thread holds the window, so the fork cannot get its turn.
         // SAFETY: the child calls nothing but `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {

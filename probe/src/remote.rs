@@ -1,4 +1,14 @@
-//! The remote probe: associations with other nodes, their state, and the bytes that passed.
+//! Associations with other nodes: their states, and the bytes that passed.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::remote::RemoteProbe;
+//!
+//! let remote = RemoteProbe::new(TelemetryBus::new(64));
+//! remote.record_association("akka://shop@10.0.0.2:2552", "associated");
+//! remote.record_inbound_bytes("akka://shop@10.0.0.2:2552", 512);
+//! assert_eq!(remote.association_count(), 1);
+//! ```
 
 use std::sync::atomic::Ordering;
 #[cfg(feature = "remote")]
@@ -24,11 +34,11 @@ use atomscope_layout::table::Key;
 
 use crate::bus::TelemetryBus;
 use crate::dto::RemoteSnapshot;
-#[cfg(feature = "remote")]
-use crate::region::Core;
 use crate::region::Region;
+#[cfg(feature = "remote")]
+use crate::writer::RegionWriter;
 
-/// A node's associations.
+/// The associations of a node.
 #[derive(Debug)]
 pub struct RemoteProbe {
     region: Region,
@@ -36,7 +46,7 @@ pub struct RemoteProbe {
 }
 
 impl RemoteProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::remote`].
+    /// A stand-alone probe in private memory; the one of a node is [`crate::TelemetryExtension::remote`]. Allocates.
     pub fn new(bus: TelemetryBus) -> Self {
         Self::of(Region::bare(Capacities { instances: 1024, names: 64, ..Capacities::LEAST }), bus)
     }
@@ -52,76 +62,87 @@ impl RemoteProbe {
     }
 
     fn key(&self, remote_address: &str) -> Key {
-        self.region.core.instance_key(Domain::Association, None, remote_address)
+        self.region.writer.instance_key(Domain::Association, None, remote_address)
     }
 
     fn with_known(&self, remote_address: &str, work: impl FnMut(&[AtomicU64])) {
-        self.region.core.with_known(self.key(remote_address), work);
+        self.region.writer.with_known(self.key(remote_address), work);
     }
 
-    /// Notes an association, which starts with no bytes. The state's text is interned: there are few of them.
+    /// Records an association, whose bytes start at 0, and publishes an event. A new association or state takes a lock for
+    /// some hundred nanoseconds.
     pub fn record_association(&self, remote_address: &str, state: &str) {
-        let core = &self.region.core;
-        core.attached(Attachment::AssociationCalls);
-        let name = core.intern(state).into();
-        core.with_instance(Domain::Association, None, remote_address, |numbers| {
+        let writer = &self.region.writer;
+        writer.attached(Attachment::AssociationCalls);
+        let name = writer.intern(state).into();
+        writer.with_instance(Domain::Association, None, remote_address, |numbers| {
             numbers.iter().for_each(|number| number.store(0, Ordering::Relaxed));
             numbers[association::STATE].store(name, Ordering::Relaxed);
         });
-        self.bus.tell(EventKind::RemoteAssociation, [0; 2], &[remote_address, state]);
+        self.bus.publish_texts(EventKind::RemoteAssociation, [0; 2], &[remote_address, state]);
     }
 
-    /// Notes in which state an association is. Unknown ones are left alone.
+    /// Sets the state of an association; does nothing if it is unknown. No allocation, no system call.
     pub fn set_state(&self, remote_address: &str, state: &str) {
-        self.region.core.attached(Attachment::AssociationCalls);
-        let name = self.region.core.intern(state).into();
+        self.region.writer.attached(Attachment::AssociationCalls);
+        let name = self.region.writer.intern(state).into();
         self.with_known(remote_address, |numbers| numbers[association::STATE].store(name, Ordering::Relaxed));
     }
 
-    /// Notes bytes that came in. Of unknown associations nothing is kept. No lock, no allocation, no system call.
+    /// Adds received bytes to an association; does nothing if it is unknown. No allocation, no system call; a lock only if
+    /// the association is unknown.
     pub fn record_inbound_bytes(&self, remote_address: &str, bytes: u64) {
-        self.region.core.attached(Attachment::InboundCalls);
+        self.region.writer.attached(Attachment::InboundCalls);
         self.with_known(remote_address, |numbers| {
             numbers[association::BYTES_IN].fetch_add(bytes, Ordering::Relaxed);
         });
     }
 
-    /// Notes bytes that went out; as [`Self::record_inbound_bytes`].
+    /// Adds sent bytes to an association; otherwise as [`Self::record_inbound_bytes`].
     pub fn record_outbound_bytes(&self, remote_address: &str, bytes: u64) {
-        self.region.core.attached(Attachment::OutboundCalls);
+        self.region.writer.attached(Attachment::OutboundCalls);
         self.with_known(remote_address, |numbers| {
             numbers[association::BYTES_OUT].fetch_add(bytes, Ordering::Relaxed);
         });
     }
 
-    /// Forgets an association.
+    /// Removes an association. Takes a lock for some hundred nanoseconds.
     pub fn remove(&self, remote_address: &str) {
-        self.region.core.remove_instance(Domain::Association, self.key(remote_address), |_| {});
+        self.region.writer.remove_instance(Domain::Association, self.key(remote_address), |_| {});
     }
 
-    /// Follows the associations of an endpoint manager: each round of the poller asks for their states, bytes, messages
-    /// and errors, and for what the failure detector thinks of them. A new state is published as an event. What is there
-    /// for less than a round may be missed: atomr may take a peer that was quarantined for idle again at once.
+    /// Attaches an endpoint manager: the poller reads the state, bytes, messages and errors of each association, and the
+    /// verdict of the failure detector. It publishes a new state as an event. States that last less than a round may be
+    /// missed: atomr may turn a quarantined peer into an idle one at once.
+    ///
+    /// ```
+    /// use atomr_remote::EndpointManager;
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// fn follow(telemetry: &TelemetryExtension, manager: EndpointManager) {
+    ///     telemetry.remote.attach(manager);
+    /// }
+    /// ```
     #[cfg(feature = "remote")]
     pub fn attach(self: &Arc<Self>, manager: EndpointManager) {
         let (held, probe) = (Arc::downgrade(self), self.not_held());
         let mut before = HashMap::new();
-        let poll = move |core: &Core| {
+        let poll = move |writer: &RegionWriter| {
             if held.strong_count() == 0 {
                 return false;
             }
             refresh(&probe, &manager);
-            probe.tell_changes(&manager, &mut before);
-            core.attached(Attachment::Endpoints);
+            probe.publish_changes(&manager, &mut before);
+            writer.attached(Attachment::Endpoints);
             true
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
-    /// What [`refresh_from_endpoint_manager`] leaves out: `atomr-telemetry` knows nothing of it.
+    /// The fields that [`refresh_from_endpoint_manager`] does not know, since `atomr-telemetry` has none of them.
     #[cfg(feature = "remote")]
-    fn tell_changes(&self, manager: &EndpointManager, before: &mut HashMap<String, (&'static str, u64)>) {
-        let core = &self.region.core;
+    fn publish_changes(&self, manager: &EndpointManager, before: &mut HashMap<String, (&'static str, u64)>) {
+        let writer = &self.region.writer;
         let rows = manager.metrics().snapshot().per_address;
         let rows: HashMap<&str, &RemoteMetricsRow> =
             rows.iter().map(|row| (row.address.as_str(), row)).collect();
@@ -149,50 +170,50 @@ impl RemoteProbe {
             let errors = row.map_or(0, |row| row.errors);
             let (last_state, last_errors) =
                 before.insert(address.clone(), (state, errors)).unwrap_or_default();
-            core.count(Builtin::RemoteErrors, errors.saturating_sub(last_errors));
+            writer.count(Builtin::RemoteErrors, errors.saturating_sub(last_errors));
             if *state != last_state {
-                core.count(Builtin::Quarantines, u64::from(quarantined));
+                writer.count(Builtin::Quarantines, u64::from(quarantined));
                 let bytes = row.map_or([0; 2], |row| [row.received_bytes, row.sent_bytes]);
-                self.bus.tell(EventKind::RemoteAssociation, bytes, &[address, state]);
+                self.bus.publish_texts(EventKind::RemoteAssociation, bytes, &[address, state]);
             }
         }
         before.retain(|known, _| states.iter().any(|(address, ..)| address == known));
     }
 
-    /// How many associations are listed.
+    /// The number of listed associations. One load.
     pub fn association_count(&self) -> usize {
-        self.region.core.instance_count(Domain::Association)
+        self.region.writer.instance_count(Domain::Association)
     }
 
-    /// All associations that are listed. Allocates.
+    /// All listed associations. Allocates.
     pub fn snapshot(&self) -> RemoteSnapshot {
-        self.region.core.reader().map(|reader| remote(&reader.instances())).unwrap_or_default()
+        self.region.writer.reader().map(|reader| remote(&reader.instances())).unwrap_or_default()
     }
 }
 
-/// Brings the associations up to what an endpoint manager says: states, and bytes where any passed. Associations that it
-/// does not know are forgotten.
+/// Sets the associations to those of an endpoint manager: their states, and bytes where any passed. Removes associations
+/// that the manager does not know. Allocates; not for hot paths.
 #[cfg(feature = "remote")]
 pub fn refresh_from_endpoint_manager(probe: &RemoteProbe, manager: &EndpointManager) {
     refresh(probe, manager);
-    probe.region.core.attached(Attachment::EndpointCalls);
+    probe.region.writer.attached(Attachment::EndpointCalls);
 }
 
 #[cfg(feature = "remote")]
 fn refresh(probe: &RemoteProbe, manager: &EndpointManager) {
-    let core = &probe.region.core;
-    // What is listed is looked at first: an association that comes after that is not taken for one that is gone.
-    let mut gone = core.instance_keys(Domain::Association);
+    let writer = &probe.region.writer;
+    // The listed associations are read first, so that one that is added meanwhile is not removed.
+    let mut gone = writer.instance_keys(Domain::Association);
     let states = manager.peer_states();
     for (address, ..) in &states {
         gone.remove(&probe.key(address));
     }
     for key in gone {
-        core.remove_instance(Domain::Association, key, |_| {});
+        writer.remove_instance(Domain::Association, key, |_| {});
     }
     for (address, state, _) in &states {
-        let name = core.intern_static(state).into();
-        core.with_instance(Domain::Association, None, address, |numbers| {
+        let name = writer.intern_static(state).into();
+        writer.with_instance(Domain::Association, None, address, |numbers| {
             numbers[association::STATE].store(name, Ordering::Relaxed);
         });
     }

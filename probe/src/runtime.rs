@@ -1,5 +1,5 @@
-//! The async runtime that the node runs on: its beat, and its end; its workers, tasks and common queue, asked at each round
-//! of the poller.
+//! The async runtime of the node: its heartbeat, the detection of its end, and its workers, tasks and injection queue, which
+//! the poller reads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,66 +11,67 @@ use atomscope_layout::region::Condition;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::region::Core;
-use crate::{clock, poller};
+use crate::writer::RegionWriter;
+use crate::{attach, clock};
 
-/// A runtime that has not beaten for so long is asked whether it is being dropped: before readers call it blocked.
+/// After so long without a heartbeat the poller checks whether the runtime is being dropped. Readers call a runtime blocked
+/// later than that.
 const LATE_NS: u64 = 2_000_000_000;
 
-/// Starts the runtime's beat on the current async runtime, if there is one. The sampler wakes its task, which needs no
-/// timer of the runtime for that.
-pub(crate) fn start_beat(core: &Arc<Core>) {
+/// Starts the heartbeat of the current async runtime, if there is one. The sampler wakes its task, so that it needs no timer
+/// of the runtime.
+pub(crate) fn start_beat(writer: &Arc<RegionWriter>) {
     let Ok(runtime) = Handle::try_current() else { return };
-    if core.is_private() {
+    if writer.is_private() {
         return;
     }
-    core.header().runtime_beat(clock::mono_ns());
-    let (wake, beat) = (core.wake_runtime.clone(), Beat(Arc::downgrade(core)));
+    writer.header().runtime_beat(clock::mono_ns());
+    let (wake, beat) = (writer.wake_runtime.clone(), Beat(Arc::downgrade(writer)));
     runtime.spawn(async move {
         loop {
             wake.notified().await;
-            let Some(core) = beat.core() else { return };
-            core.header().runtime_beat(clock::mono_ns());
+            let Some(writer) = beat.writer() else { return };
+            writer.header().runtime_beat(clock::mono_ns());
         }
     });
-    let mut end = End { runtime, asked: None, spawned: None };
-    poller::poll(core, Box::new(move |core| end.look(core)));
+    let mut end = RuntimeEnd { runtime, test_work: None, spawned: None };
+    attach::poll(writer, Box::new(move |writer| end.check(writer)));
 }
 
-/// What the task of the beat holds. A runtime drops its tasks when it is dropped.
-struct Beat(Weak<Core>);
+/// Held by the heartbeat's task, which a runtime drops when it is dropped itself.
+struct Beat(Weak<RegionWriter>);
 
 impl Beat {
-    /// None once the region is closed, at which the task ends by itself.
-    fn core(&self) -> Option<Arc<Core>> {
-        self.0.upgrade().filter(|core| !core.is_closing())
+    /// None once the region is closed, when the task ends.
+    fn writer(&self) -> Option<Arc<RegionWriter>> {
+        self.0.upgrade().filter(|writer| !writer.is_closing())
     }
 }
 
 impl Drop for Beat {
     fn drop(&mut self) {
-        if let Some(core) = self.core() {
-            core.header().raise(Condition::RuntimeDropped);
+        if let Some(writer) = self.writer() {
+            writer.header().raise(Condition::RuntimeDropped);
         }
     }
 }
 
-/// What is looked for at each round of the poller.
-struct End {
+/// Detects the end of the runtime.
+struct RuntimeEnd {
     runtime: Handle,
-    /// Work that the runtime was given, and whether it was done.
-    asked: Option<(JoinHandle<()>, Arc<AtomicBool>)>,
-    /// Actors that had been spawned when the runtime was gone.
+    /// Work that tests whether the runtime accepts any, and whether it has run.
+    test_work: Option<(JoinHandle<()>, Arc<AtomicBool>)>,
+    /// The number of spawned actors when the runtime was dropped.
     spawned: Option<u64>,
 }
 
-impl End {
-    fn look(&mut self, core: &Core) -> bool {
-        let Some(reader) = core.reader() else { return false };
+impl RuntimeEnd {
+    fn check(&mut self, writer: &RegionWriter) -> bool {
+        let Some(reader) = writer.reader() else { return false };
         if !reader.conditions().has(Condition::RuntimeDropped) {
             let is_late = clock::mono_ns().saturating_sub(reader.runtime_beat().mono_ns) > LATE_NS;
             if is_late && self.is_shutting_down() {
-                core.header().raise(Condition::RuntimeDropped);
+                writer.header().raise(Condition::RuntimeDropped);
             }
             return true;
         }
@@ -78,17 +79,17 @@ impl End {
         if self.runtime.metrics().num_alive_tasks() > 0 || *self.spawned.get_or_insert(spawned) == spawned {
             return true;
         }
-        // None of its tasks is left, and yet actors are spawned: the node runs on another runtime, of which nothing is known.
-        core.header().no_runtime_beat();
-        core.header().withdraw(Condition::RuntimeDropped);
+        // No task is left, but actors are spawned: the node runs on another runtime, which is unknown.
+        writer.header().no_runtime_beat();
+        writer.header().withdraw(Condition::RuntimeDropped);
         false
     }
 
-    /// Whether the runtime is being dropped, and waits for workers that are all busy, so that it has dropped no task yet: it
-    /// then refuses blocking work at once.
+    /// Whether the runtime is being dropped but waits for busy workers, so that it has dropped no task yet. It then refuses
+    /// blocking work at once.
     fn is_shutting_down(&mut self) -> bool {
         let runtime = &self.runtime;
-        let (work, is_done) = self.asked.get_or_insert_with(|| {
+        let (work, is_done) = self.test_work.get_or_insert_with(|| {
             let is_done = Arc::new(AtomicBool::new(false));
             let done = is_done.clone();
             (runtime.spawn_blocking(move || done.store(true, Ordering::Release)), is_done)
@@ -97,42 +98,42 @@ impl End {
             return false;
         }
         let is_refused = !is_done.load(Ordering::Acquire);
-        self.asked = None;
+        self.test_work = None;
         is_refused
     }
 }
 
-/// Polls this runtime from now on. Nothing is asked of it where nobody could see the answer.
-pub(crate) fn watch(core: &Arc<Core>, runtime: Handle) {
-    if core.is_private() {
+/// Attaches a runtime to the poller, unless the region is private and no reader could see the result.
+pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
+    if writer.is_private() {
         return;
     }
     let mut workers: Vec<Option<Instance>> = Vec::new();
-    let poll = move |core: &Core| {
+    let poll = move |writer: &RegionWriter| {
         let metrics = runtime.metrics();
         let count = metrics.num_workers();
-        core.set(Builtin::RuntimeWorkers, count as u64);
-        core.set(Builtin::RuntimeTasks, metrics.num_alive_tasks() as u64);
-        core.set(Builtin::RuntimeQueue, metrics.global_queue_depth() as u64);
+        writer.set(Builtin::RuntimeWorkers, count as u64);
+        writer.set(Builtin::RuntimeTasks, metrics.num_alive_tasks() as u64);
+        writer.set(Builtin::RuntimeQueue, metrics.global_queue_depth() as u64);
         if workers.len() != count {
-            workers = (0..count).map(|number| make(core, number, count)).collect();
+            workers = (0..count).map(|number| make_worker(writer, number, count)).collect();
         }
         for (number, instance) in workers.iter().enumerate() {
             let Some(instance) = instance else { continue };
-            let numbers = core.instances().numbers(*instance);
+            let numbers = writer.instances().numbers(*instance);
             let busy_ns = metrics.worker_total_busy_duration(number).as_nanos() as u64;
             numbers[worker::BUSY_NS].store(busy_ns, Ordering::Relaxed);
             numbers[worker::PARKS].store(metrics.worker_park_count(number), Ordering::Relaxed);
         }
-        core.attached(Attachment::Runtime);
+        writer.attached(Attachment::Runtime);
         true
     };
-    poller::poll(core, Box::new(poll));
+    attach::poll(writer, Box::new(poll));
 }
 
-/// A worker is named by its number, as wide as the last one's, so that the names' order is that of the numbers.
-fn make(core: &Core, number: usize, count: usize) -> Option<Instance> {
+/// A worker's name is its number with leading zeros, so that names and numbers have the same order.
+fn make_worker(writer: &RegionWriter, number: usize, count: usize) -> Option<Instance> {
     let width = count.saturating_sub(1).to_string().len();
     let name = format!("{number:0width$}");
-    core.make_instance(Domain::Worker, core.instance_key(Domain::Worker, None, &name), None, &name)
+    writer.make_instance(Domain::Worker, writer.instance_key(Domain::Worker, None, &name), None, &name)
 }

@@ -1,76 +1,92 @@
-//! The sampler: one thread of the process that beats for every open region, keeps its clock told, and settles its actor
-//! table. It is woken when the last region closes, and ends.
+//! The sampler: the thread of a process that writes the heartbeat of every open region, samples its clock, and settles its
+//! table of actors. It ends when the last region is closed.
 
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::environment::warn;
 use crate::lane;
-use crate::process::{Process, State};
-use crate::region::Core;
+use crate::poller;
+use crate::process::{self, Process, State};
+use crate::rounds::BEAT;
+use crate::writer::RegionWriter;
 
-/// From one beat to the next. Readers call a node wedged when none came for twelve times as long.
-pub(crate) const BEAT: Duration = Duration::from_millis(250);
-
-impl Process {
-    /// Starts the thread if there is none; what to warn of if the system gives none.
-    pub(crate) fn start_sampler(&'static self, state: &mut State) -> Option<String> {
-        if state.sampler.is_some() {
-            return None;
-        }
-        let run = move || {
-            // It counts too rarely to be worth a lane.
-            lane::stay_in_overflow();
-            self.beat();
-        };
-        match thread::Builder::new().name("atomscope".into()).stack_size(256 << 10).spawn(run) {
-            Ok(thread) => {
-                state.sampler = Some(thread.thread().clone());
-                None
-            }
-            Err(error) => (!std::mem::replace(&mut state.has_complained, true)).then(|| {
-                format!("the node will look wedged from outside, since its beat has no thread: {error}")
-            }),
-        }
+/// Lists a region as open: it has a heartbeat from now on, and is closed at the process's exit. To be called before the
+/// region is published.
+pub(crate) fn open(writer: &Arc<RegionWriter>) {
+    process::close_at_exit();
+    let process = process::this();
+    let mut state = process.lock();
+    state.open.push(Arc::downgrade(writer));
+    let (is_ending, complaint) = (state.is_ending, start(process, &mut state));
+    drop(state);
+    complaint.into_iter().for_each(|complaint| warn(&complaint));
+    if is_ending {
+        process::close(writer);
     }
+}
 
-    fn beat(&'static self) {
-        let mut next = Instant::now();
+/// Starts the thread if there is none; returns the warning if the system gives none.
+pub(crate) fn start(process: &'static Process, state: &mut State) -> Option<String> {
+    if state.sampler.is_some() {
+        return None;
+    }
+    let run = move || {
+        // The sampler counts too rarely to need a lane.
+        lane::stay_in_overflow();
+        beat(process);
+    };
+    match thread::Builder::new().name("atomscope".into()).stack_size(256 << 10).spawn(run) {
+        Ok(thread) => {
+            state.sampler = Some(thread.thread().clone());
+            None
+        }
+        Err(error) => (!std::mem::replace(&mut state.has_complained, true)).then(|| {
+            format!(
+                "readers will call the node wedged, since the system gives no thread for its heartbeat: {error}; \
+                 raise the limit of threads"
+            )
+        }),
+    }
+}
+
+fn beat(process: &'static Process) {
+    let mut next = Instant::now();
+    loop {
+        // A process that was stopped for a while does not beat faster afterwards.
+        next = (next + BEAT).max(Instant::now());
         loop {
-            // A process that was stopped for a while does not beat faster afterwards.
-            next = (next + BEAT).max(Instant::now());
-            loop {
-                if self.ends_sampler() {
-                    return self.tell_rest(true);
-                }
-                let rest = next.saturating_duration_since(Instant::now());
-                if rest.is_zero() {
-                    break;
-                }
-                thread::park_timeout(rest);
+            if ends(process) {
+                return process.warn_pending(true);
             }
-            let open: Vec<Arc<Core>> = self.lock().open.iter().filter_map(Weak::upgrade).collect();
-            for core in open {
-                if core.is_closing() {
-                    self.forget(&core);
-                    continue;
-                }
-                core.sample();
-                core.touch_later();
+            let rest = next.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                break;
             }
-            self.relieve_pollers();
-            self.tell_rest(false);
+            thread::park_timeout(rest);
         }
+        let open: Vec<Arc<RegionWriter>> = process.lock().open.iter().filter_map(Weak::upgrade).collect();
+        for writer in open {
+            if writer.is_closing() {
+                process.forget(&writer);
+                continue;
+            }
+            writer.sample();
+            writer.touch_pages_later();
+        }
+        poller::relieve(process);
+        process.warn_pending(false);
     }
+}
 
-    /// Whether there is nothing left to do; the next region starts another thread then.
-    fn ends_sampler(&self) -> bool {
-        let mut state = self.lock();
-        state.open.retain(|open| open.strong_count() > 0);
-        let ends = state.open.is_empty() && state.polled.is_empty();
-        if ends {
-            state.sampler = None;
-        }
-        ends
+/// Whether nothing is left to do. The next region then starts another thread.
+fn ends(process: &Process) -> bool {
+    let mut state = process.lock();
+    state.open.retain(|open| open.strong_count() > 0);
+    let ends = state.open.is_empty() && state.polled.is_empty();
+    if ends {
+        state.sampler = None;
     }
+    ends
 }

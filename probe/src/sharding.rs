@@ -1,125 +1,41 @@
-//! The sharding probe: shard regions, their shards, and where each shard is allocated.
+//! Shard regions, their shards and entities, the allocation of shards, and hand-offs.
+//!
+//! ```text
+//!   deliver(message) ─► extractor: shard, entity ─► coordinator: which region? ─┬─► here: handler(entity, message)
+//!                       counts `received`                                      └─► elsewhere: forwarder, or dropped
+//!                                                                                   counts `forwarded`
+//!                     handler counts `messages` and `entities`
+//! ```
+//! atomr makes one handler per shard: within the delivery of the shard's first message, on the thread that delivers it.
+//! The extractor leaves the shard's key in a variable of that thread, where the new handler finds it.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::dto::ShardingSnapshot;
+//! use atomscope_probe::sharding::ShardingProbe;
+//!
+//! let sharding = ShardingProbe::new(TelemetryBus::new(64));
+//! sharding.set_snapshot(ShardingSnapshot {
+//!     regions: Vec::new(),
+//!     allocations: vec![("shard-7".into(), "carts".into())],
+//! });
+//! assert_eq!(sharding.snapshot().allocations.len(), 1);
+//! ```
 
 #[cfg(feature = "sharding")]
-mod attached;
+mod attach;
+#[cfg(feature = "sharding")]
+mod components;
 #[cfg(feature = "sharding")]
 mod entities;
-
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use atomscope_layout::Capacities;
-use atomscope_layout::attached::Attachment;
-use atomscope_layout::decode::subsystems::sharding_rows;
-use atomscope_layout::event::EventKind;
-use atomscope_layout::region::SHARDING_DOCUMENT;
-
-use crate::bus::TelemetryBus;
-use crate::dto::ShardingSnapshot;
-use crate::region::Region;
+#[cfg(feature = "sharding")]
+mod hand_offs;
+mod probe;
+#[cfg(feature = "sharding")]
+mod wrappers;
 
 #[cfg(feature = "sharding")]
-pub use self::attached::{
-    Coordinator, EntityHandler, Forwarder, HandlerFactory, ProbedExtractor, ProbedStrategy,
-    coordinator_allocations, region_info,
-};
-
-/// What is known of a node's shard regions.
-#[derive(Debug)]
-pub struct ShardingProbe {
-    region: Region,
-    bus: TelemetryBus,
-    /// What was told last. The region may have had no room for all of it.
-    told: Arc<Mutex<Told>>,
-    #[cfg(feature = "sharding")]
-    attached: Arc<attached::Attached>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
-    snapshot: ShardingSnapshot,
-    hand_offs: Vec<HandOff>,
-}
-
-/// A hand-off of a shard.
-#[derive(Debug, PartialEq, Eq)]
-struct HandOff {
-    shard: String,
-    from: String,
-    /// Empty until that is known.
-    to: String,
-    state: &'static str,
-}
-
-impl ShardingProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::sharding`].
-    pub fn new(bus: TelemetryBus) -> Self {
-        let document_bytes = Capacities::default().document_bytes;
-        Self::of(
-            Region::bare(Capacities { document_bytes, instances: 1024, names: 64, ..Capacities::LEAST }),
-            bus,
-        )
-    }
-
-    pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self {
-            region,
-            bus,
-            told: Arc::default(),
-            #[cfg(feature = "sharding")]
-            attached: Arc::default(),
-        }
-    }
-
-    /// See [`Region::not_held`].
-    #[cfg(feature = "sharding")]
-    fn not_held(&self) -> Self {
-        Self {
-            region: self.region.not_held(),
-            bus: self.bus.not_held(),
-            told: self.told.clone(),
-            attached: self.attached.clone(),
-        }
-    }
-
-    /// Replaces what is told of regions and allocations. What finds no room is left out and counted. What is attached is
-    /// told over it at the poller's next round.
-    pub fn set_snapshot(&self, snap: ShardingSnapshot) {
-        let mut told = self.told();
-        told.snapshot = snap;
-        self.write(&told);
-        self.region.core.attached(Attachment::ShardingCalls);
-    }
-
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whoever writes holds what is told, so that what is written last is what was told last.
-    fn write(&self, told: &Told) {
-        let Told { snapshot: ShardingSnapshot { regions, allocations }, hand_offs } = told;
-        self.region.core.write_document(SHARDING_DOCUMENT, |rows| {
-            for region in regions {
-                rows.push(sharding_rows::REGION, region.shard_count as u64, [region.region_id.as_str()]);
-                for shard in &region.shards {
-                    rows.push(sharding_rows::SHARD, 0, [shard.as_str()]);
-                }
-            }
-            for (shard, region) in allocations {
-                rows.push(sharding_rows::ALLOCATION, 0, [shard.as_str(), region.as_str()]);
-            }
-            for HandOff { shard, from, to, state } in hand_offs {
-                rows.push(sharding_rows::HAND_OFF, 0, [shard.as_str(), from, to, state]);
-            }
-        });
-    }
-
-    /// What was told last, whole. Allocates.
-    pub fn snapshot(&self) -> ShardingSnapshot {
-        self.told().snapshot.clone()
-    }
-
-    /// Publishes what happened to a shard.
-    pub fn record_shard_event(&self, region_id: &str, shard_id: &str, event: &str) {
-        self.bus.tell(EventKind::ShardingChanged, [0; 2], &[region_id, shard_id, event]);
-    }
-}
+pub use components::{Coordinator, coordinator_allocations, region_info};
+pub use probe::ShardingProbe;
+#[cfg(feature = "sharding")]
+pub use wrappers::{EntityHandler, Forwarder, HandlerFactory, ProbedExtractor, ProbedStrategy};

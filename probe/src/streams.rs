@@ -1,4 +1,14 @@
-//! The streams probe: which graphs run, and how many came and went.
+//! Streams: the running graphs, and how many started, finished and failed.
+//!
+//! ```
+//! use atomscope_probe::bus::TelemetryBus;
+//! use atomscope_probe::streams::StreamsProbe;
+//!
+//! let streams = StreamsProbe::new(TelemetryBus::new(64));
+//! let id = streams.start_graph("orders");
+//! assert_eq!(streams.running(), 1);
+//! streams.finish_graph(id);
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,34 +25,35 @@ use atomscope_layout::table::Key;
 
 use crate::bus::TelemetryBus;
 use crate::dto::StreamsSnapshot;
-use crate::region::{Core, Region};
+use crate::region::Region;
+use crate::writer::RegionWriter;
 
-/// The streams that run in a node.
+/// The streams of a node.
 #[derive(Debug)]
 pub struct StreamsProbe {
     region: Region,
     bus: TelemetryBus,
     next_id: Arc<AtomicU64>,
-    /// Running ones that found no room to be listed.
+    /// Running graphs that are not listed, since their domain was full.
     unlisted: Arc<AtomicU64>,
 }
 
-/// Who ends a graph. A number that was given to one of them is nothing to the other.
+/// The way in which a graph ends. A number of one kind means nothing to the other.
 #[derive(Debug, Clone, Copy)]
 enum EndedBy {
     /// [`StreamsProbe::finish_graph`].
     Hand = 0,
-    /// The drop of what is watched, which writes to its slot until then.
+    /// The drop of the wrapped graph, which writes to its slot until then.
     #[cfg(feature = "streams")]
     Drop = 1,
 }
 
-fn key_of(core: &Core, id: u64, by: EndedBy) -> Key {
-    core.instance_key(Domain::Graph, Some(Key([id, by as u64])), "")
+fn key_of(writer: &RegionWriter, id: u64, by: EndedBy) -> Key {
+    writer.instance_key(Domain::Graph, Some(Key([id, by as u64])), "")
 }
 
 impl StreamsProbe {
-    /// A probe of its own, in private memory; the one of a node is [`crate::TelemetryExtension::streams`].
+    /// A stand-alone probe in private memory; the one of a node is [`crate::TelemetryExtension::streams`]. Allocates.
     pub fn new(bus: TelemetryBus) -> Self {
         Self::of(Region::bare(Capacities { instances: 4096, ..Capacities::LEAST }), bus)
     }
@@ -62,51 +73,51 @@ impl StreamsProbe {
         }
     }
 
-    /// Notes the start of a graph, and gives its number. Takes a lock for a moment; no system call of its own.
+    /// Records the start of a graph, and returns its number. Takes a lock for some hundred nanoseconds; no system call of its
+    /// own.
     pub fn start_graph(&self, name: impl Into<String>) -> u64 {
-        self.region.core.attached(Attachment::StreamCalls);
+        self.region.writer.attached(Attachment::StreamCalls);
         self.start(&name.into(), EndedBy::Hand).0
     }
 
     fn start(&self, name: &str, by: EndedBy) -> (u64, Option<Instance>) {
-        let core = &self.region.core;
+        let writer = &self.region.writer;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        core.count(Builtin::StreamsStarted, 1);
-        let made = core.make_instance(Domain::Graph, key_of(core, id, by), None, name);
+        writer.count(Builtin::StreamsStarted, 1);
+        let made = writer.make_instance(Domain::Graph, key_of(writer, id, by), None, name);
         match made {
-            Some(made) => core.instances().numbers(made)[graph::ID].store(id, Ordering::Relaxed),
+            Some(made) => writer.instances().numbers(made)[graph::ID].store(id, Ordering::Relaxed),
             None => {
                 self.unlisted.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.bus.tell(EventKind::StreamsGraphStarted, [id, 0], &[name]);
+        self.bus.publish_texts(EventKind::StreamsGraphStarted, [id, 0], &[name]);
         (id, made)
     }
 
-    /// Notes that a graph has ended. Unknown ones are left alone, and those that are watched: they end by themselves. (Of
-    /// graphs that found no room to be listed only their number is known, so that one of them may be told to have ended
-    /// twice.)
+    /// Records that a graph has ended. Does nothing for unknown graphs, and for watched graphs, which end by themselves.
+    /// (Unlisted graphs are only counted, so a second call for one of them is counted as the end of another.) Takes a lock
+    /// for some hundred nanoseconds.
     pub fn finish_graph(&self, id: u64) {
         self.end(id, EndedBy::Hand);
     }
 
     fn end(&self, id: u64, by: EndedBy) -> bool {
-        let core = &self.region.core;
-        let known = core.remove_instance(Domain::Graph, key_of(core, id, by), |_| {}) || {
+        let writer = &self.region.writer;
+        let known = writer.remove_instance(Domain::Graph, key_of(writer, id, by), |_| {}) || {
             let started = (1..self.next_id.load(Ordering::Relaxed)).contains(&id);
             let one_less = |count: u64| count.checked_sub(1);
             started && self.unlisted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
         };
         if known {
-            core.count_end(Builtin::StreamsFinished, 1);
-            self.bus.tell(EventKind::StreamsGraphFinished, [id, 0], &[]);
+            writer.count_end(Builtin::StreamsFinished, 1);
+            self.bus.publish_texts(EventKind::StreamsGraphFinished, [id, 0], &[]);
         }
         known
     }
 
-    /// A source that is a graph of this name from now on until it is dropped, which a stream does when it has ended or
-    /// nobody wants more of it. Its elements are counted: two locked adds each. It has failed if it was dropped by a
-    /// panic.
+    /// Wraps a source: it is a graph of this name until it is dropped. A stream drops it when it has ended or needs no more
+    /// elements. Each element costs two locked adds. The graph counts as failed if a panic dropped it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -127,7 +138,7 @@ impl StreamsProbe {
         atomr_streams::monitor(source, move |_| graph.element())
     }
 
-    /// The same for a source whose elements may be errors: it has failed if one was.
+    /// The same for a source whose elements are results. The graph counts as failed if one of them was an error.
     #[cfg(feature = "streams")]
     pub fn watch_results<T: Send + 'static, E: Send + 'static>(
         self: &Arc<Self>,
@@ -141,14 +152,14 @@ impl StreamsProbe {
         })
     }
 
-    /// A runnable graph of this name: it runs from its start until its end, its panic, or the drop of its future.
+    /// Wraps a runnable graph: it runs from its start until its end, its panic, or the drop of its future.
     #[cfg(feature = "streams")]
     pub fn watch_graph<M: Send + 'static>(
         self: &Arc<Self>,
         name: &str,
         graph: RunnableGraph<M>,
     ) -> RunnableGraph<M> {
-        self.region.core.attached(Attachment::StreamGraph);
+        self.region.writer.attached(Attachment::StreamGraph);
         let (probe, name) = (self.not_held(), name.to_owned());
         RunnableGraph::new(move || {
             let running = Graph::start(&probe, &name, Attachment::StreamGraph);
@@ -160,18 +171,18 @@ impl StreamsProbe {
         })
     }
 
-    /// How many run.
+    /// The number of running graphs. Allocates.
     pub fn running(&self) -> u64 {
         self.snapshot().running_graphs
     }
 
-    /// The graphs that run, and how many came and went. Allocates.
+    /// The running graphs, and the numbers of started and finished ones. Allocates.
     pub fn snapshot(&self) -> StreamsSnapshot {
-        self.region.core.reader().map(|reader| reader.streams(&reader.instances())).unwrap_or_default()
+        self.region.writer.reader().map(|reader| reader.streams(&reader.instances())).unwrap_or_default()
     }
 }
 
-/// A graph that runs until this is dropped.
+/// A running graph. Its drop ends it.
 #[cfg(feature = "streams")]
 struct Graph {
     probe: StreamsProbe,
@@ -183,17 +194,17 @@ struct Graph {
 #[cfg(feature = "streams")]
 impl Graph {
     fn start(probe: &StreamsProbe, name: &str, watched_as: Attachment) -> Self {
-        // Nobody but this removes it.
+        // Only the drop of this value removes the instance.
         let (id, instance) = probe.start(name, EndedBy::Drop);
-        probe.region.core.attached_to(instance, watched_as);
+        probe.region.writer.attached_to(instance, watched_as);
         Self { probe: probe.not_held(), id, instance, failed: false }
     }
 
     fn element(&self) {
-        let core = &self.probe.region.core;
-        core.count(Builtin::StreamElements, 1);
+        let writer = &self.probe.region.writer;
+        writer.count(Builtin::StreamElements, 1);
         if let Some(instance) = self.instance {
-            core.instances().numbers(instance)[graph::ELEMENTS].fetch_add(1, Ordering::Relaxed);
+            writer.instances().numbers(instance)[graph::ELEMENTS].fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -203,7 +214,7 @@ impl Drop for Graph {
     fn drop(&mut self) {
         let failed = self.failed || std::thread::panicking();
         if self.probe.end(self.id, EndedBy::Drop) && failed {
-            self.probe.region.core.count(Builtin::StreamsFailed, 1);
+            self.probe.region.writer.count(Builtin::StreamsFailed, 1);
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Numbers of tasks, which tell the older of two.
+//! Numbers of tasks, which show which of two tasks is older.
 //!
-//! tokio numbers the tasks of a process in the order in which they are made. It does not promise so; where that changes,
-//! [`newest`] says that it does not know, and a test of `atomr_facts.rs` fails.
+//! tokio numbers the tasks of a process in the order of their creation, but does not document that. If it changes,
+//! [`newest`] returns `None`, and a test in `atomr_facts.rs` fails.
 
 use std::hash::{Hash, Hasher};
 
 use tokio::task::{Id, LocalSet, try_id};
 
-/// Keeps the one number that an [`Id`] is hashed by.
+/// A hasher that returns the number inside an [`Id`], which has no other access.
 #[derive(Default)]
 struct Number(u64);
 
@@ -33,13 +33,13 @@ fn number(id: Id) -> u64 {
     number.finish()
 }
 
-/// The number of the task that runs on this thread, if one does. A load of a thread's own variable.
+/// The number of the task that runs on this thread, if there is one. One load of a thread-local variable.
 #[inline]
 pub(crate) fn current() -> Option<u64> {
     try_id().map(number)
 }
 
-/// The number of a task that is made now and never run. Allocates. `None` where the numbers are in no order.
+/// The number of a task that is made now and never runs. Allocates. `None` if the numbers are not in order.
 pub(crate) fn newest() -> Option<u64> {
     let tasks = LocalSet::new();
     let [first, second, third] = [(); 3].map(|()| number(tasks.spawn_local(async {}).id()));

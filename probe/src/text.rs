@@ -1,4 +1,4 @@
-//! Paths and other texts on their way into records: put together in words and hashed, never formatted.
+//! Texts of records: paths are joined in words of eight bytes and hashed, without formatting.
 
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, DEAD_LETTER_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::names::put_text;
@@ -10,11 +10,11 @@ use zerocopy::IntoBytes;
 
 use crate::hash::{Lanes, PathHasher};
 
-/// A text that comes in pieces, which together are what `Display` would write.
+/// A text in pieces. Joined, they are the output of `Display`.
 pub(crate) trait Pieces {
     fn each(&self, to: &mut impl Joins);
 
-    /// Puts the text together in words that are zero; gives its bytes, of which there may be more than room.
+    /// Joins the pieces in zeroed words; returns the length in bytes, which may be more than the words hold.
     fn join(&self, words: &mut [u64; WORDS]) -> usize {
         let mut joining = Joining(Join::new(words));
         self.each(&mut joining);
@@ -22,7 +22,7 @@ pub(crate) trait Pieces {
     }
 }
 
-/// What pieces of a text are given to.
+/// Receives the pieces of a text.
 pub(crate) trait Joins {
     fn piece(&mut self, piece: &str);
 }
@@ -41,7 +41,7 @@ impl Pieces for atomr_core::actor::ActorPath {
         each(self, &self.elements, to);
     }
 
-    /// As every local actor's path: in one go, with nothing kept in memory that fits registers.
+    /// The fast way for the path of a local actor: it keeps its state in registers.
     #[inline]
     fn join(&self, words: &mut [u64; WORDS]) -> usize {
         let address = &self.address;
@@ -64,7 +64,7 @@ impl Pieces for atomr_core::actor::ActorPath {
     }
 }
 
-/// The path of a root or of another node's actor.
+/// The path of a root, or of an actor of another node.
 #[cfg(feature = "atomr")]
 #[cold]
 fn unusual(path: &atomr_core::actor::ActorPath, words: &mut [u64; WORDS]) -> usize {
@@ -112,7 +112,7 @@ fn host_and_port(host: &str, port: u16, to: &mut impl Joins) {
     to.piece(core::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
-/// The path of the parent of a path.
+/// The path of the parent.
 #[cfg(feature = "atomr")]
 struct Above<'a>(&'a atomr_core::actor::ActorPath);
 
@@ -136,44 +136,45 @@ pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core:
         && one.port == other.port
 }
 
-/// Whether two texts, mostly short, are the same: without a call for each of them.
+/// Whether two texts are equal. Inline for short texts, which most are.
 #[cfg(feature = "atomr")]
 #[inline]
 fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     one.len() == other.len()
         && match one.len() {
-            // Bytes that are looked at twice are the same.
+            // The first and last bytes overlap, which does no harm.
             4..=8 => ends::<4>(one) == ends::<4>(other),
             9..=16 => ends::<8>(one) == ends::<8>(other),
             _ => one == other,
         }
 }
 
-/// The first and the last bytes.
+/// The first and the last bytes of a text.
 #[cfg(feature = "atomr")]
 #[inline]
 fn ends<const BYTES: usize>(text: &[u8]) -> Option<([u8; BYTES], [u8; BYTES])> {
     Some((*text.first_chunk()?, *text.last_chunk()?))
 }
 
-/// Words of a path that are kept; and one more, since it is hashed two words at a time.
+/// Words of a path in a record.
 const PATH_WORDS: usize = ACTOR_PATH_BYTES / WORD;
+/// An even number, since the hash takes two words at a time.
 const WORDS: usize = PATH_WORDS.next_multiple_of(2);
 
 const _: () = {
     assert!(ACTOR_PATH_BYTES % WORD == 0);
-    // A dead letter's paths are put together in the same way.
+    // The paths of dead letters are joined in the same way.
     assert!(DEAD_LETTER_PATH_BYTES == ACTOR_PATH_BYTES);
 };
 
-/// The text of a path, as it goes into records: in words of eight bytes, zeros behind the end. It is filled where it
-/// lies, since moving it takes as long as putting it together.
+/// The text of a path for records: words of eight bytes, with zeros after the end. It is filled in place, since a move costs
+/// as much as joining the path.
 pub(crate) struct PathText {
     words: [u64; WORDS],
-    /// Bytes of it.
+    /// Its length in bytes.
     pub(crate) bytes: usize,
-    /// It was too long, and ends in `…#` and its key.
+    /// Whether the text was too long. It then ends with `…#` and the path's key.
     pub(crate) cut: bool,
 }
 
@@ -183,7 +184,7 @@ impl PathText {
         Self { words: [0; WORDS], bytes: 0, cut: false }
     }
 
-    /// Its words, two by two.
+    /// Its words in pairs.
     #[inline]
     fn pairs(&self) -> &[[u64; 2]] {
         let pairs: &[[u64; 2]; WORDS / 2] = zerocopy::transmute_ref!(&self.words);
@@ -200,25 +201,25 @@ impl PathText {
         self.words.as_bytes().get(..self.bytes).unwrap_or_default()
     }
 
-    /// Puts a path together; false if there is more of it than is kept.
+    /// Joins a path; false if it is too long.
     #[inline]
     fn join(&mut self, path: &(impl Pieces + ?Sized)) -> bool {
         self.bytes = path.join(&mut self.words);
         self.bytes <= ACTOR_PATH_BYTES
     }
 
-    /// Ends a text that is too long.
+    /// Cuts a text that is too long.
     #[cold]
     fn cut_off(&mut self, key: Key) {
         let whole = self.words;
         self.words = [0; WORDS];
-        let room = self.words.as_mut_bytes().get_mut(..ACTOR_PATH_BYTES).unwrap_or_default();
-        self.bytes = cut_path(whole.as_bytes(), room, key);
+        let to = self.words.as_mut_bytes().get_mut(..ACTOR_PATH_BYTES).unwrap_or_default();
+        self.bytes = cut_path(whole.as_bytes(), to, key);
         self.cut = true;
     }
 }
 
-/// What is put together, in place.
+/// Joins pieces in place.
 struct Joining<'a>(Join<'a, WORDS>);
 
 impl Joins for Joining<'_> {
@@ -228,7 +229,7 @@ impl Joins for Joining<'_> {
     }
 }
 
-/// A text of any length on its way into its hash.
+/// Hashes a text of any length.
 struct Stream {
     hasher: PathHasher,
     lanes: Lanes,
@@ -237,7 +238,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn take_in(&mut self) {
+    fn add_block(&mut self) {
         let (x, y) = (self.block.first_chunk(), self.block.last_chunk());
         let word = |bytes: Option<&[u8; WORD]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
         self.lanes = self.hasher.block(self.lanes, word(x), word(y));
@@ -252,24 +253,24 @@ impl Joins for Stream {
             self.block[at] = byte;
             self.bytes += 1;
             if at + 1 == self.block.len() {
-                self.take_in();
+                self.add_block();
             }
         }
     }
 }
 
-/// The key of a text too long to be put together.
+/// The key of a text that is too long to be joined.
 #[cold]
 fn key_of_long(hasher: PathHasher, path: &(impl Pieces + ?Sized)) -> Key {
     let mut stream = Stream { hasher, lanes: hasher.start(), block: [0; 2 * WORD], bytes: 0 };
     path.each(&mut stream);
     if stream.bytes % stream.block.len() > 0 {
-        stream.take_in();
+        stream.add_block();
     }
     hasher.end(stream.lanes, stream.bytes)
 }
 
-/// Writes as much of a path as fits, `…#` and its key; gives the bytes used.
+/// Writes the beginning of a path, `…#` and its key; returns the bytes used.
 fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
     let mut kept = to.len().saturating_sub(PATH_CUT_MARK.len() + 32);
     while kept > 0 && path.get(kept).is_some_and(|byte| byte & 0xc0 == 0x80) {
@@ -295,7 +296,7 @@ impl PathHasher {
         self.key(text).0[0]
     }
 
-    /// The text of a path, into an empty one.
+    /// Joins a path in an empty text.
     #[inline]
     pub(crate) fn text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) {
         if !text.join(path) {
@@ -303,7 +304,7 @@ impl PathHasher {
         }
     }
 
-    /// The key of a path; its text goes into an empty one.
+    /// The key of a path, which is joined in an empty text.
     #[inline(always)]
     pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) -> Key {
         if !text.join(path) {
@@ -314,16 +315,16 @@ impl PathHasher {
         self.end(self.blocks(self.start(), text.pairs()), text.bytes)
     }
 
-    /// Takes in so many pairs of words.
+    /// Adds pairs of words.
     #[inline]
     fn blocks(self, lanes: Lanes, pairs: &[[u64; 2]]) -> Lanes {
         pairs.iter().fold(lanes, |lanes, [x, y]| self.block(lanes, *x, *y))
     }
 
-    /// The key of a path, its parent's key and the length of the parent's path, which is the path without its last
-    /// element; the path's text goes into an empty one.
+    /// The key of a path, the key of its parent, and the length of the parent's path, which is the path without its last
+    /// element. The path is joined in an empty text.
     #[cfg(feature = "atomr")]
-    // For one hot caller and one cold one.
+    // There is one hot caller and one cold one.
     #[inline(always)]
     pub(crate) fn path_and_parent(
         self,
@@ -332,7 +333,7 @@ impl PathHasher {
     ) -> (Key, Key, usize) {
         let fits = text.join(path);
         let last = path.elements.last().map_or(0, |last| last.as_str().len());
-        // The root's own path ends in the slash that the path of an actor just below it goes on from.
+        // The root's path ends with the slash after which the path of its child continues.
         let slash = usize::from(path.elements.len() > 1);
         let parent_bytes = text.bytes - last - slash;
         if !fits {
@@ -340,7 +341,7 @@ impl PathHasher {
             text.cut_off(key);
             return (key, self.key(&Above(path)), parent_bytes);
         }
-        // The parent's path is the start of this one, and so is its hash up to the block that it ends in.
+        // The parent's path is a prefix of this one, so both hashes are equal up to the block in which the prefix ends.
         let (full, rest) = (parent_bytes / (2 * WORD), parent_bytes % (2 * WORD));
         let (shared, own) = text.pairs().split_at_checked(full).unwrap_or_default();
         let shared = self.blocks(self.start(), shared);
@@ -355,7 +356,7 @@ impl PathHasher {
     }
 }
 
-/// Puts texts one after the other into a record's text, and remembers whether any was cut.
+/// Writes texts one after the other into a record's text, and remembers whether any was cut.
 pub(crate) struct Texts<'a> {
     buffer: &'a mut [u8],
     used: usize,
@@ -367,34 +368,34 @@ impl<'a> Texts<'a> {
         Self { buffer, used: 0, cut: false }
     }
 
-    /// Puts a text, at most `max` bytes of it; gives the bytes used.
+    /// Writes at most `max` bytes of a text; returns the bytes used.
     pub(crate) fn put(&mut self, text: &str, max: usize) -> u16 {
-        let room = self.buffer.get_mut(self.used..).unwrap_or_default();
-        let (used, cut) = put_text(room, max, text);
+        let rest = self.buffer.get_mut(self.used..).unwrap_or_default();
+        let (used, cut) = put_text(rest, max, text);
         self.end(used, cut)
     }
 
-    /// Puts a path, at most `max` bytes of it; gives the bytes used.
+    /// Writes at most `max` bytes of a path; returns the bytes used.
     pub(crate) fn put_path(&mut self, path: &(impl Pieces + ?Sized), max: usize, hasher: PathHasher) -> u16 {
-        let room = self.buffer.get_mut(self.used..).unwrap_or_default();
-        let max = max.min(room.len());
-        let room = room.get_mut(..max).unwrap_or_default();
+        let rest = self.buffer.get_mut(self.used..).unwrap_or_default();
+        let max = max.min(rest.len());
+        let rest = rest.get_mut(..max).unwrap_or_default();
         let mut text = PathText::new();
         hasher.text(path, &mut text);
-        let (used, cut) = match room.get_mut(..text.bytes) {
+        let (used, cut) = match rest.get_mut(..text.bytes) {
             Some(to) => {
                 to.copy_from_slice(text.text());
                 (text.bytes, text.cut)
             }
-            None => (cut_path(text.text(), room, hasher.key(path)), true),
+            None => (cut_path(text.text(), rest, hasher.key(path)), true),
         };
         self.end(used, cut)
     }
 
-    /// Puts a path that was put together elsewhere; gives the bytes used.
+    /// Writes a path that is joined already; returns the bytes used.
     #[cfg(feature = "atomr")]
     pub(crate) fn put_joined(&mut self, path: &PathText) -> u16 {
-        let to = self.buffer.get_mut(self.used..).and_then(|room| room.get_mut(..path.bytes));
+        let to = self.buffer.get_mut(self.used..).and_then(|rest| rest.get_mut(..path.bytes));
         if let Some(to) = to {
             to.copy_from_slice(path.text());
             return self.end(path.bytes, path.cut);
@@ -402,14 +403,14 @@ impl<'a> Texts<'a> {
         self.end(0, true)
     }
 
-    /// Takes note of text that was put at the start by other means.
+    /// Accounts for text that was written otherwise.
     pub(crate) fn end(&mut self, used: usize, cut: bool) -> u16 {
         self.used += used;
         self.cut |= cut;
         used as u16
     }
 
-    /// Bytes used by all of them.
+    /// Bytes used by all texts.
     pub(crate) fn used(&self) -> usize {
         self.used
     }
@@ -436,7 +437,7 @@ mod tests {
         all.push(local.child("user").child("ünï").child("c"));
         all.push(remote.child("user"));
         all.push(local.child("user").child("x".repeat(10_000)));
-        // Every way in which pieces can lie across words, and each side of what is kept.
+        // Pieces at every offset within words, and lengths around the limit.
         all.extend((0..20).flat_map(|one| (0..20).map(move |two| (one, two))).map(|(one, two)| {
             ActorPath::root(Address::local("S"))
                 .child("abcdefghijklmnopqrst"[..one].to_owned())

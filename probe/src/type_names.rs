@@ -1,19 +1,19 @@
-//! Names of types without the wrappers that the probe puts around an application's parts.
+//! Names of classes without the wrappers of the probe.
 //!
-//! An actor that is generic over its journal is another type once the journal is wrapped. It is told by the name that
-//! it has without: nobody's rules and boards change because a node is watched.
+//! An actor that is generic over its journal has another type once the journal is wrapped. It keeps its name without the
+//! wrapper, so that rules and dashboards stay valid when the probe is added.
 
-/// Bytes that are looked at: more than is kept of any name, so that what is beyond is cut in any case.
+/// Bytes of a name that are examined. Records keep fewer, so that they cut the rest in any case.
 const BYTES: usize = 512;
-/// Where the path of a wrapper begins, and what its own name begins with.
+/// The beginning of a wrapper's path, and the beginning of its own name.
 const CRATE: &str = concat!(env!("CARGO_CRATE_NAME"), "::");
 const WRAPPER: &str = "Probed";
 
-/// The name of a type as it is shown. Made on the stack: where the names are full, each spawn makes one.
+/// The name of a class for readers. It lives on the stack, since each spawn makes one when the names are full.
 #[derive(Debug)]
 pub(crate) struct TypeName<'a> {
     whole: &'a str,
-    /// What is left of it, and how many bytes; unless there is no wrapper in it.
+    /// The name without wrappers and its length in bytes; none if it contains no wrapper.
     shown: Option<([u8; BYTES], usize)>,
 }
 
@@ -30,10 +30,10 @@ impl<'a> TypeName<'a> {
     }
 }
 
-/// What is left of a name, up to the bytes that there are; `None` if that is all of it.
+/// A name without wrappers, cut to [`BYTES`]; `None` if it contains no wrapper.
 fn unwrapped(whole: &str) -> Option<([u8; BYTES], usize)> {
     let (mut bytes, mut used) = ([0; BYTES], 0);
-    // Bit n: the bracket at depth n is a wrapper's. Deeper ones than there are bits stay as they are.
+    // Bit n: the bracket at depth n belongs to a wrapper. Deeper wrappers stay in the name.
     let (mut ours, mut depth) = (0u64, 0u32);
     let mut found = false;
     let (mut rest, mut before) = (whole, ' ');
@@ -49,7 +49,7 @@ fn unwrapped(whole: &str) -> Option<([u8; BYTES], usize)> {
         rest = rest.get(next.len_utf8()..)?;
         match next {
             '<' => depth += 1,
-            // Not that of a function's result.
+            // Not the arrow of a function type.
             '>' if before != '-' => {
                 depth = depth.saturating_sub(1);
                 let bit = 1u64.checked_shl(depth).unwrap_or(0);
@@ -62,14 +62,14 @@ fn unwrapped(whole: &str) -> Option<([u8; BYTES], usize)> {
             _ => {}
         }
         before = next;
-        let Some(room) = bytes.get_mut(used..used + next.len_utf8()) else { break };
-        next.encode_utf8(room);
+        let Some(to) = bytes.get_mut(used..used + next.len_utf8()) else { break };
+        next.encode_utf8(to);
         used += next.len_utf8();
     }
     found.then_some((bytes, used))
 }
 
-/// Bytes of a wrapper's path and bracket, if `text` begins with one.
+/// The length of a wrapper's path and bracket, if `text` begins with one.
 fn wrapper(text: &str) -> Option<usize> {
     let path = text.strip_prefix(CRATE)?;
     let end = path.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))?;

@@ -1,6 +1,5 @@
-//! Wakes those who wait for events: one thread for the whole process, that looks at what they wait for every two
-//! milliseconds while there are any, and sleeps while there are none. It needs no timer of an async runtime, and a
-//! publisher never knows of it.
+//! Wakes tasks that wait for events: one thread of the process polls their conditions every two milliseconds while a task
+//! waits, and sleeps otherwise. It needs no timer of an async runtime, and it costs publishers nothing.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -9,16 +8,16 @@ use tokio::sync::Notify;
 
 use crate::per_process::PerProcess;
 
-/// From one look to the next.
-pub(crate) const LOOK: Duration = Duration::from_millis(2);
+/// The time between two polls of the conditions.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(2);
 
-/// One who waits, again and again.
+/// Waits for one task, again and again.
 #[derive(Debug)]
 pub(crate) struct Waiter(Arc<Waiting>);
 
 struct Waiting {
     notify: Notify,
-    /// What was seen, and how to see it again; none while nobody waits.
+    /// The value that was seen, and the way to read it again; none while the task does not wait.
     state: Mutex<Option<(u64, Watch)>>,
 }
 
@@ -31,32 +30,32 @@ impl std::fmt::Debug for Waiting {
 }
 
 #[derive(Default)]
-struct Room {
-    waiting: Mutex<Vec<Weak<Waiting>>>,
-    someone: Condvar,
+struct Waiters {
+    list: Mutex<Vec<Weak<Waiting>>>,
+    added: Condvar,
 }
 
-/// The room of this process, and its thread: a forked child has none of its parent's.
-fn room() -> &'static Arc<Room> {
-    static ROOM: PerProcess<Arc<Room>> = PerProcess::new();
-    ROOM.get_or_init(open_room)
+/// The waiters of this process, and their thread. A forked child starts its own.
+fn waiters() -> &'static Arc<Waiters> {
+    static WAITERS: PerProcess<Arc<Waiters>> = PerProcess::new();
+    WAITERS.get_or_init(start)
 }
 
-fn open_room() -> Arc<Room> {
-    let room = Arc::new(Room::default());
-    let watched = room.clone();
+fn start() -> Arc<Waiters> {
+    let waiters = Arc::new(Waiters::default());
+    let watched = waiters.clone();
     let watch = move || {
         loop {
-            watched.look();
-            std::thread::sleep(LOOK);
+            watched.wake_changed();
+            std::thread::sleep(INTERVAL);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("atomscope-wake".into()).spawn(watch) {
-        crate::region::warn(&format!(
-            "subscribers will not be woken, since there is no thread for it: {error}"
+        crate::environment::warn(&format!(
+            "subscribers will not be woken, since the system gives no thread for it: {error}; raise the limit of threads"
         ));
     }
-    room
+    waiters
 }
 
 impl Waiter {
@@ -64,25 +63,25 @@ impl Waiter {
         Self(Arc::new(Waiting { notify: Notify::new(), state: Mutex::new(None) }))
     }
 
-    /// Waits until `watch` gives something other than `seen`.
+    /// Waits until `watch` returns another value than `seen`.
     pub(crate) async fn wait(&self, seen: u64, watch: impl Fn() -> Option<u64> + Send + Sync + 'static) {
         let before = lock(&self.0.state).replace((seen, Box::new(watch)));
-        // One that gave up waiting is still in the room.
+        // A task that gave up waiting is still in the list.
         if before.is_none() {
-            let room = room();
-            lock(&room.waiting).push(Arc::downgrade(&self.0));
-            room.someone.notify_one();
+            let waiters = waiters();
+            lock(&waiters.list).push(Arc::downgrade(&self.0));
+            waiters.added.notify_one();
         }
         self.0.notify.notified().await;
     }
 }
 
-impl Room {
-    /// Wakes those for whom something has changed; waits for someone if there is nobody.
-    fn look(&self) {
-        let mut waiting = lock(&self.waiting);
+impl Waiters {
+    /// Wakes the tasks whose value has changed. Sleeps first while no task waits.
+    fn wake_changed(&self) {
+        let mut waiting = lock(&self.list);
         while waiting.is_empty() {
-            waiting = self.someone.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self.added.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.retain(|one| {
             let Some(one) = one.upgrade() else { return false };
@@ -116,8 +115,8 @@ mod tests {
                 () = std::future::ready(()) => {}
             }
         }
-        let places =
-            lock(&room().waiting).iter().filter(|one| one.as_ptr() == Arc::as_ptr(&waiter.0)).count();
-        assert_eq!(places, 1);
+        let entries =
+            lock(&waiters().list).iter().filter(|one| one.as_ptr() == Arc::as_ptr(&waiter.0)).count();
+        assert_eq!(entries, 1);
     }
 }

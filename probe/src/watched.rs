@@ -1,16 +1,15 @@
-//! Futures of components, and what is to be done when they end.
+//! A future that observes the end of a component's future.
 //!
-//! A trait of `async_trait` hands out boxed futures; to see how one ends takes another box around it: one allocation of
-//! the wrapper's beside those that the component makes itself. What need not be seen is handed on as it is.
+//! Traits of `async_trait` return boxed futures. To observe the end of one takes a second box, hence one allocation more.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What a method of an `async_trait` gives.
+/// The result of a method of an `async_trait`.
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A component's future that calls `end` with what it came to, or with `None` when it is dropped before, or panics.
+/// A future that calls `end` with its output, or with `None` if it panics or is dropped before its end.
 pub(crate) struct Watched<'a, T, F: FnOnce(Option<&T>)> {
     inner: Boxed<'a, T>,
     end: Option<F>,
@@ -27,8 +26,8 @@ impl<T, F: FnOnce(Option<&T>) + Unpin> Future for Watched<'_, T, F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let polled = self.inner.as_mut().poll(context);
-        if let (Poll::Ready(came_to), Some(end)) = (&polled, self.end.take_if(|_| polled.is_ready())) {
-            end(Some(came_to));
+        if let (Poll::Ready(output), Some(end)) = (&polled, self.end.take_if(|_| polled.is_ready())) {
+            end(Some(output));
         }
         polled
     }

@@ -360,7 +360,7 @@ impl atomr_telemetry::exporters::Exporter for Feed {
     fn on_event(&self, event: &atomr_telemetry::bus::TelemetryEvent) {
         let event = serde_json::from_value(serde_json::to_value(event).unwrap()).unwrap();
         if let Some(ours) = self.0.upgrade() {
-            ours.take_over(event);
+            ours.record_event(event);
         }
     }
 }
@@ -372,7 +372,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
     use atomr_telemetry::dto::{ClusterMemberInfo, ClusterStateInfo};
     let system = ActorSystem::create("shop", Config::empty()).await.unwrap();
     let theirs = atomr_telemetry::TelemetryExtension::new("beside", 1024).install(&system);
-    let ours = atomscope_probe::TelemetryExtension::new("beside", 1024).install_beside(
+    let ours = atomscope_probe::TelemetryExtension::new("beside", 1024).install_tee(
         &system,
         theirs.actors.clone(),
         theirs.dead_letters.clone(),

@@ -205,7 +205,7 @@ fn come_in_the_middle(workers: usize) {
     let telemetry = late_telemetry(&format!("storm-middle-{workers}"), actors);
     let mut outcome = storms::run_late(workers, actors, Arrival::Stormy, |system, tee| {
         let letters = Arc::new(DeadLetterFeed::new(TelemetryBus::new(16), 16));
-        telemetry.clone().install_beside(system, tee, letters).actors.clone()
+        telemetry.clone().install_tee(system, tee, letters).actors.clone()
     });
     listed(&telemetry, &outcome.truth);
     outcome.stop_everything();

@@ -6,33 +6,33 @@ use atomr_cluster::QuorumObserver;
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 
-use super::ClusterProbe;
-use crate::region::Core;
+use super::probe::ClusterProbe;
+use crate::writer::RegionWriter;
 
 impl ClusterProbe {
-    /// Makes an observer that counts how often the quorum is lost and regained, and passes that on to `inner`, if there is
-    /// one. Needs the feature `quorum`, and so atomr 0.10.
+    /// Makes an observer that counts losses and recoveries of the quorum, and calls `inner` if there is one. Needs the
+    /// feature `quorum`, hence atomr 0.10.
     pub fn quorum_observer(&self, inner: Option<Arc<dyn QuorumObserver>>) -> Arc<dyn QuorumObserver> {
-        self.region.core.attached(Attachment::Quorum);
-        Arc::new(ProbedQuorum { inner, core: self.region.core.clone() })
+        self.region.writer.attached(Attachment::Quorum);
+        Arc::new(ProbedQuorum { inner, writer: self.region.writer.clone() })
     }
 }
 
 struct ProbedQuorum {
     inner: Option<Arc<dyn QuorumObserver>>,
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
 }
 
 impl QuorumObserver for ProbedQuorum {
     fn on_quorum_lost(&self) {
-        self.core.count(Builtin::QuorumLost, 1);
+        self.writer.count(Builtin::QuorumLost, 1);
         if let Some(inner) = &self.inner {
             inner.on_quorum_lost();
         }
     }
 
     fn on_quorum_regained(&self) {
-        self.core.count(Builtin::QuorumRegained, 1);
+        self.writer.count(Builtin::QuorumRegained, 1);
         if let Some(inner) = &self.inner {
             inner.on_quorum_regained();
         }

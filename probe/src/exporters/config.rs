@@ -1,26 +1,34 @@
-//! `atomr-telemetry`'s configuration of exporters, so that files written for it still parse.
+//! The exporter configuration of `atomr-telemetry`, so that its files still parse. The probe itself does not use it.
+//!
+//! ```
+//! use atomscope_probe::exporters::config::{ExportersConfig, PrometheusConfig};
+//!
+//! let config = ExportersConfig { prometheus: Some(PrometheusConfig::default()), otlp: None };
+//! assert!(config.prometheus.is_some_and(|prometheus| prometheus.enabled));
+//! ```
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Which exporters there are to be.
+/// The configured exporters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the fields say it")]
 pub struct ExportersConfig {
+    /// The Prometheus exporter.
     #[serde(default)]
     pub prometheus: Option<PrometheusConfig>,
+    /// The OpenTelemetry exporter.
     #[serde(default)]
     pub otlp: Option<OtlpConfig>,
 }
 
-/// Prometheus.
+/// The settings of the Prometheus exporter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PrometheusConfig {
-    /// Stands before each metric's name.
+    /// The prefix of each metric's name.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// On unless told.
+    /// Whether the exporter runs; default true.
     #[serde(default = "yes")]
     pub enabled: bool,
 }
@@ -31,33 +39,33 @@ impl Default for PrometheusConfig {
     }
 }
 
-/// OpenTelemetry's own protocol.
+/// The settings of the exporter of OpenTelemetry's own protocol.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OtlpConfig {
-    /// On unless told.
+    /// Whether the exporter runs; default true.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// The collector's URL.
     pub endpoint: String,
-    /// `grpc`, unless told, or `http`.
+    /// `grpc` (the default) or `http`.
     #[serde(default = "grpc")]
     pub protocol: String,
     /// The resource attribute `service.name`.
     #[serde(default)]
     pub service_name: Option<String>,
-    /// Seconds from one push of the metrics to the next; 30 unless told.
+    /// Seconds between two pushes of the metrics; default 30.
     #[serde(default = "half_a_minute")]
     pub interval_secs: u64,
-    /// Headers of each request.
+    /// The headers of each request.
     #[serde(default)]
     pub headers: HashMap<String, String>,
-    /// More resource attributes.
+    /// Further resource attributes.
     #[serde(default)]
     pub resource_attributes: HashMap<String, String>,
-    /// Whether traces are sent too; they are unless told.
+    /// Whether traces are sent too; default true.
     #[serde(default = "yes")]
     pub traces: bool,
-    /// Writes to the standard output instead.
+    /// Whether the exporter writes to the standard output instead.
     #[serde(default)]
     pub stdout: bool,
 }

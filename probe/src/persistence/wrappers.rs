@@ -1,4 +1,4 @@
-//! What goes around a journal and a snapshot store of atomr's.
+//! Wrappers around atomr's journals and snapshot stores, and its recovery permitter.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -18,14 +18,14 @@ use atomscope_layout::names::put_text;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
 
-use super::{JournalAdmin, Named, PersistenceProbe, written};
-use crate::poller;
-use crate::region::Core;
+use super::probe::{JournalAdmin, Named, PersistenceProbe, record_events};
+use crate::attach;
 use crate::watched::{Boxed, Watched};
+use crate::writer::RegionWriter;
 
 impl PersistenceProbe {
-    /// Puts itself around a journal: what it writes, replays and deletes from now on through the wrapper is seen under
-    /// this name. Takes a lock; not for hot paths. What a call costs is said at [`ProbedJournal`].
+    /// Wraps a journal: the wrapper counts writes, replays and deletions under this name. Takes a lock; not for hot paths.
+    /// [`ProbedJournal`] says what its calls cost.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -43,30 +43,30 @@ impl PersistenceProbe {
     /// # }
     /// ```
     pub fn wrap_journal<J: Journal + ?Sized>(&self, name: &str, journal: Arc<J>) -> Arc<ProbedJournal<J>> {
-        let core = self.region.core.clone();
-        let key = core.instance_key(Domain::Journal, None, name);
-        let latency = core.register_histogram(
+        let writer = self.region.writer.clone();
+        let key = writer.instance_key(Domain::Journal, None, name);
+        let latency = writer.register_histogram(
             &format!("persistence.write_latency.{name}"),
             "nanoseconds",
-            "Time that its writes took",
+            "Duration of its writes",
         );
-        let made = core.make_instance(Domain::Journal, key, None, name);
+        let made = writer.make_instance(Domain::Journal, key, None, name);
         if let Some(made) = made {
-            core.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
+            writer.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);
         }
-        core.attached_to(made, Attachment::Journal);
-        self.make_room();
+        writer.attached_to(made, Attachment::Journal);
+        self.remove_inactive();
         Arc::new(ProbedJournal {
             inner: journal,
             name: name.to_owned(),
             key,
             latency,
-            bus: self.bus.core().clone(),
-            core,
+            bus: self.bus.writer().clone(),
+            writer,
         })
     }
 
-    /// Puts itself around a snapshot store: what is saved and loaded from now on through the wrapper is counted.
+    /// Wraps a snapshot store: the wrapper counts saves and loads. [`ProbedSnapshotStore`] says what its calls cost.
     ///
     /// ```
     /// use atomr_persistence::InMemorySnapshotStore;
@@ -79,12 +79,12 @@ impl PersistenceProbe {
         &self,
         store: Arc<S>,
     ) -> Arc<ProbedSnapshotStore<S>> {
-        self.region.core.attached(Attachment::SnapshotStore);
-        Arc::new(ProbedSnapshotStore { inner: store, core: self.region.core.clone() })
+        self.region.writer.attached(Attachment::SnapshotStore);
+        Arc::new(ProbedSnapshotStore { inner: store, writer: self.region.writer.clone() })
     }
 
-    /// Follows a permitter: at each round of the poller it is asked how many recoveries may run, and how many do. Several
-    /// are added up.
+    /// Attaches a permitter: the poller reads how many recoveries may run and how many are running. The numbers of several
+    /// permitters are added.
     ///
     /// ```
     /// use atomr_persistence::RecoveryPermitter;
@@ -102,35 +102,35 @@ impl PersistenceProbe {
         }
         drop(permitters);
         let (held, permitters) = (Arc::downgrade(self), self.permitters.clone());
-        let poll = move |core: &Core| {
+        let poll = move |writer: &RegionWriter| {
             if held.strong_count() == 0 {
                 return false;
             }
             let permitters = permitters.read().unwrap_or_else(PoisonError::into_inner);
-            core.set(Builtin::RecoveryPermits, permitters.iter().map(|at| at.capacity() as u64).sum());
-            core.set(Builtin::RecoveriesRunning, permitters.iter().map(|at| at.in_flight() as u64).sum());
-            core.attached(Attachment::Recovery);
+            writer.set(Builtin::RecoveryPermits, permitters.iter().map(|at| at.capacity() as u64).sum());
+            writer.set(Builtin::RecoveriesRunning, permitters.iter().map(|at| at.in_flight() as u64).sum());
+            writer.attached(Attachment::Recovery);
             true
         };
-        poller::poll(&self.region.core, Box::new(poll));
+        attach::poll(&self.region.writer, Box::new(poll));
     }
 }
 
-/// A journal whose calls are seen; made by [`PersistenceProbe::wrap_journal`].
+/// A journal whose calls are counted; made by [`PersistenceProbe::wrap_journal`].
 ///
-/// A write costs one allocation, for the future that sees its end, and for each of its events about as much as
-/// [`PersistenceProbe::record_write`]; a write of events of several persistence ids costs another. Replays and deletions
-/// cost one allocation. What has nothing to be seen (`highest_sequence_nr`, `events_by_tag`, `all_persistence_ids`) is
-/// handed on as it is. No system call; a persistence id that was not known takes a lock for a moment.
+/// A write costs one allocation for the future that observes its end, and per event about as much as
+/// [`PersistenceProbe::record_write`]. A write with events of several persistence ids costs one allocation more. Replays and
+/// deletions cost one allocation. `highest_sequence_nr`, `events_by_tag` and `all_persistence_ids` are passed on unchanged.
+/// No system call; the first event of a persistence id takes a lock for some hundred nanoseconds.
 ///
-/// The time of a write runs from the call to the end of its future, by the clock of the hot paths: the processor's
-/// counter, or where that is not to be had one of some milliseconds.
+/// The latency of a write is the time from the call to the end of its future, in nanoseconds. Its resolution is that of
+/// the processor's counter, or some milliseconds where the counter cannot be used.
 pub struct ProbedJournal<J: ?Sized> {
     name: String,
     key: Key,
     latency: u64,
-    core: Arc<Core>,
-    bus: Arc<Core>,
+    writer: Arc<RegionWriter>,
+    bus: Arc<RegionWriter>,
     inner: Arc<J>,
 }
 
@@ -141,13 +141,13 @@ impl<J: ?Sized> fmt::Debug for ProbedJournal<J> {
 }
 
 impl<J: ?Sized> ProbedJournal<J> {
-    /// The journal itself.
+    /// The wrapped journal.
     pub fn inner(&self) -> &Arc<J> {
         &self.inner
     }
 
     fn count(&self, work: impl FnMut(&[AtomicU64])) {
-        self.core.with_instance_of(Domain::Journal, self.key, None, &self.name, work);
+        self.writer.with_instance_of(Domain::Journal, self.key, None, &self.name, work);
     }
 
     fn add(&self, number: usize) {
@@ -156,35 +156,35 @@ impl<J: ?Sized> ProbedJournal<J> {
         });
     }
 
-    fn has_written(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
-        let Some(outcome) = outcome else { return self.given_up() };
-        let took_ns = self.core.elapsed_ns(since);
+    fn record_write_end(&self, runs: &Runs, since: u64, outcome: Option<&Result<(), JournalError>>) {
+        let Some(outcome) = outcome else { return self.count_given_up() };
+        let took_ns = self.writer.elapsed_ns(since);
         if outcome.is_ok() {
             let journal = Named { key: self.key, name: &self.name };
             for run in runs.iter() {
                 let id = Named { key: run.id, name: run.name() };
-                written(&self.core, &self.bus, journal, id, run.first, run.count);
+                record_events(&self.writer, &self.bus, journal, id, run.first, run.count);
             }
         } else {
-            self.core.count(Builtin::PersistenceFailures, 1);
+            self.writer.count(Builtin::PersistenceFailures, 1);
         }
         self.count(|numbers| {
             numbers[journal_numbers::WRITES].fetch_add(1, Ordering::Relaxed);
             numbers[journal_numbers::FAILURES].fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
         });
-        self.core.record_histogram(self.latency, took_ns);
+        self.writer.record_histogram(self.latency, took_ns);
     }
 
-    fn has_replayed(
+    fn record_replay_end(
         &self,
         persistence_id: &str,
         outcome: Option<&Result<Vec<PersistentRepr>, JournalError>>,
     ) {
-        let Some(outcome) = outcome else { return self.given_up() };
+        let Some(outcome) = outcome else { return self.count_given_up() };
         let events = outcome.as_deref().unwrap_or_default();
         if let Some(highest) = events.last().map(|event| event.sequence_nr) {
-            let key = self.core.instance_key(Domain::PersistenceId, Some(self.key), persistence_id);
-            self.core.with_instance_of(
+            let key = self.writer.instance_key(Domain::PersistenceId, Some(self.key), persistence_id);
+            self.writer.with_instance_of(
                 Domain::PersistenceId,
                 key,
                 Some(self.key),
@@ -202,12 +202,12 @@ impl<J: ?Sized> ProbedJournal<J> {
         });
     }
 
-    fn given_up(&self) {
+    fn count_given_up(&self) {
         self.add(journal_numbers::GIVEN_UP);
     }
 }
 
-// Written out as `#[async_trait]` would have it, since that would put a box around each future that is handed on.
+// Written without `#[async_trait]`, which would box each future that is only passed on.
 impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
     fn write_messages<'life0, 'async_trait>(
         &'life0 self,
@@ -217,10 +217,10 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let runs = Runs::of(&self.core, self.key, &messages);
-        let since = self.core.ticks();
-        let written = self.inner.write_messages(messages);
-        Watched::boxed(written, move |outcome| self.has_written(&runs, since, outcome))
+        let runs = Runs::of(&self.writer, self.key, &messages);
+        let since = self.writer.ticks();
+        let write = self.inner.write_messages(messages);
+        Watched::boxed(write, move |outcome| self.record_write_end(&runs, since, outcome))
     }
 
     fn delete_messages_to<'life0, 'life1, 'async_trait>(
@@ -254,7 +254,7 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
         Self: 'async_trait,
     {
         let replayed = self.inner.replay_messages(persistence_id, from_sequence_nr, to_sequence_nr, max);
-        Watched::boxed(replayed, move |outcome| self.has_replayed(persistence_id, outcome))
+        Watched::boxed(replayed, move |outcome| self.record_replay_end(persistence_id, outcome))
     }
 
     fn highest_sequence_nr<'life0, 'life1, 'async_trait>(
@@ -295,8 +295,7 @@ impl<J: Journal + ?Sized> Journal for ProbedJournal<J> {
     }
 }
 
-/// Events of one persistence id with consecutive numbers: what has to be known of a write when it has ended, and the
-/// journal has the events.
+/// Events of one persistence id with consecutive sequence numbers. It outlives the messages, which the journal consumes.
 struct Run {
     id: Key,
     first: u64,
@@ -311,14 +310,14 @@ impl Run {
     }
 }
 
-/// The runs of a write: most have one, and allocate nothing.
+/// The runs of a write. Most writes have one run, which needs no allocation.
 struct Runs {
     first: Option<Run>,
     more: Vec<Run>,
 }
 
 impl Runs {
-    fn of(core: &Core, journal: Key, messages: &[PersistentRepr]) -> Self {
+    fn of(writer: &RegionWriter, journal: Key, messages: &[PersistentRepr]) -> Self {
         let follows = |one: &PersistentRepr, next: &PersistentRepr| {
             one.sequence_nr.checked_add(1) == Some(next.sequence_nr)
                 && one.persistence_id == next.persistence_id
@@ -327,8 +326,8 @@ impl Runs {
             let first = run.first()?;
             let mut name = [0; INSTANCE_TEXT_BYTES];
             let (name_bytes, cut) = put_text(&mut name, INSTANCE_TEXT_BYTES, &first.persistence_id);
-            core.count(Builtin::TextsCut, u64::from(cut));
-            let id = core.instance_key(Domain::PersistenceId, Some(journal), &first.persistence_id);
+            writer.count(Builtin::TextsCut, u64::from(cut));
+            let id = writer.instance_key(Domain::PersistenceId, Some(journal), &first.persistence_id);
             Some(Run { id, first: first.sequence_nr, count: run.len() as u64, name, name_bytes })
         });
         Self { first: runs.next(), more: runs.collect() }
@@ -341,10 +340,10 @@ impl Runs {
 
 /// A snapshot store whose calls are counted; made by [`PersistenceProbe::wrap_snapshot_store`].
 ///
-/// A save or load costs one small allocation, for the future that sees its end; no system call. The trait of atomr's gives
-/// a store no way to say that it failed: what counts as a failure is a call that panics, or that its caller gives up.
+/// A save or load costs one small allocation, for the future that observes its end; no system call. A store of atomr's
+/// cannot report a failure. So a call counts as failed if it panics, or if its caller drops it before the end.
 pub struct ProbedSnapshotStore<S: ?Sized> {
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
     inner: Arc<S>,
 }
 
@@ -355,7 +354,7 @@ impl<S: ?Sized> fmt::Debug for ProbedSnapshotStore<S> {
 }
 
 impl<S: ?Sized> ProbedSnapshotStore<S> {
-    /// The store itself.
+    /// The wrapped store.
     pub fn inner(&self) -> &Arc<S> {
         &self.inner
     }
@@ -373,7 +372,7 @@ impl<S: SnapshotStore + ?Sized> SnapshotStore for ProbedSnapshotStore<S> {
     {
         Watched::boxed(self.inner.save(meta, payload), |outcome| {
             let metric = outcome.map_or(Builtin::SnapshotFailures, |()| Builtin::SnapshotsSaved);
-            self.core.count(metric, 1);
+            self.writer.count(metric, 1);
         })
     }
 
@@ -387,9 +386,9 @@ impl<S: SnapshotStore + ?Sized> SnapshotStore for ProbedSnapshotStore<S> {
         Self: 'async_trait,
     {
         Watched::boxed(self.inner.load(persistence_id), |outcome| match outcome {
-            Some(Some(_)) => self.core.count(Builtin::SnapshotsLoaded, 1),
+            Some(Some(_)) => self.writer.count(Builtin::SnapshotsLoaded, 1),
             Some(None) => {}
-            None => self.core.count(Builtin::SnapshotFailures, 1),
+            None => self.writer.count(Builtin::SnapshotFailures, 1),
         })
     }
 
@@ -407,7 +406,19 @@ impl<S: SnapshotStore + ?Sized> SnapshotStore for ProbedSnapshotStore<S> {
     }
 }
 
-/// What [`InMemoryJournal`] can be asked for.
+/// Queries to an [`InMemoryJournal`].
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use atomr_persistence::InMemoryJournal;
+/// use atomscope_probe::TelemetryExtension;
+/// use atomscope_probe::persistence::InMemoryJournalAdmin;
+///
+/// let telemetry = TelemetryExtension::new("shop-1", 1024);
+/// let journal = InMemoryJournal::new();
+/// telemetry.persistence.register_journal(Arc::new(InMemoryJournalAdmin::new("orders", journal)));
+/// ```
 pub struct InMemoryJournalAdmin {
     name: String,
     inner: Arc<InMemoryJournal>,
@@ -420,7 +431,7 @@ impl fmt::Debug for InMemoryJournalAdmin {
 }
 
 impl InMemoryJournalAdmin {
-    /// Answers for `journal` under this name.
+    /// Queries to `journal`, which gets this name in snapshots.
     pub fn new(name: impl Into<String>, journal: Arc<InMemoryJournal>) -> Self {
         Self { name: name.into(), inner: journal }
     }

@@ -1,50 +1,50 @@
-//! Which entities a shard has given messages to: a set that only grows, of bounded size.
+//! The set of entities that a shard has passed messages to. It only grows, up to a fixed capacity.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Places of a set; 32 KiB.
-const PLACES: usize = 4096;
-/// Places that are looked at for one entity.
-const LOOKS: usize = 32;
+/// Slots of a set; 32 KiB.
+const SLOTS: usize = 4096;
+/// Slots that are examined for one entity.
+const MAX_PROBES: usize = 32;
 
-/// What came of noting an entity.
+/// The result of [`Entities::insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Noted {
-    /// It was not known.
+pub(super) enum Inserted {
+    /// The entity is new.
     New,
-    /// It was.
+    /// The entity was in the set.
     Known,
-    /// There was no room to tell.
-    NoRoom,
+    /// The entity's slots are full, so whether it is new is unknown.
+    Full,
 }
 
-/// A set of entities, by their hashes. A place that was taken stays so, hence one look is enough, without a lock; of two
-/// threads that note a new entity at the same time one finds it known.
+/// A set of hashes of entities. It needs no lock, since a used slot never changes. Of two threads that insert the same new
+/// entity at the same time, exactly one gets [`Inserted::New`].
 #[derive(Debug)]
 pub(super) struct Entities(Box<[AtomicU64]>);
 
 impl Entities {
     pub(super) fn new() -> Self {
-        Self((0..PLACES).map(|_| AtomicU64::new(0)).collect())
+        Self((0..SLOTS).map(|_| AtomicU64::new(0)).collect())
     }
 
-    pub(super) fn note(&self, hash: u64) -> Noted {
-        // 0 is a free place.
+    pub(super) fn insert(&self, hash: u64) -> Inserted {
+        // 0 marks a free slot.
         let hash = hash.max(1);
-        for look in 0..LOOKS {
-            let Some(place) = self.0.get((hash as usize).wrapping_add(look) % PLACES) else { break };
-            let mut found = place.load(Ordering::Relaxed);
-            if found == 0 {
-                match place.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => return Noted::New,
-                    Err(other) => found = other,
+        for probe in 0..MAX_PROBES {
+            let Some(slot) = self.0.get((hash as usize).wrapping_add(probe) % SLOTS) else { break };
+            let mut present = slot.load(Ordering::Relaxed);
+            if present == 0 {
+                match slot.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return Inserted::New,
+                    Err(other) => present = other,
                 }
             }
-            if found == hash {
-                return Noted::Known;
+            if present == hash {
+                return Inserted::Known;
             }
         }
-        Noted::NoRoom
+        Inserted::Full
     }
 }
 
@@ -60,8 +60,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for hash in 1..=1000u64 {
-                        let noted = set.note(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-                        new.fetch_add(u64::from(noted == Noted::New), Ordering::Relaxed);
+                        let inserted = set.insert(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                        new.fetch_add(u64::from(inserted == Inserted::New), Ordering::Relaxed);
                     }
                 });
             }
@@ -72,8 +72,8 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_never_taken_for_known() {
         let set = Entities::new();
-        let all: Vec<_> = (0..2 * LOOKS as u64).map(|n| 1 + n * PLACES as u64).collect();
-        let of = |noted| move |hash: &&u64| set.note(**hash) == noted;
-        assert_eq!(all.iter().filter(of(Noted::New)).count(), LOOKS);
+        let all: Vec<_> = (0..2 * MAX_PROBES as u64).map(|n| 1 + n * SLOTS as u64).collect();
+        let of = |expected| move |hash: &&u64| set.insert(**hash) == expected;
+        assert_eq!(all.iter().filter(of(Inserted::New)).count(), MAX_PROBES);
     }
 }

@@ -119,7 +119,7 @@ impl Chart {
             Note::SpawnHookReplaced | Note::DeadLetterHookReplaced => (
                 Level::Warning,
                 "atomr has one place for each observer, and a second telemetry, or any observer that is set later, takes \
-                 it: set that first and install the probe with `install_beside`, which tells both"
+                 it: set that first and install the probe with `install_tee`, which tells both"
                     .to_owned(),
             ),
             Note::LockLost => (

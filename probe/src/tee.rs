@@ -1,7 +1,6 @@
-//! Beside another telemetry: atomr has one place for each hook, so ours tells the other what it is told.
+//! A tee for a second telemetry: atomr keeps one observer of each kind, so the probe's observer also calls the other one.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use atomr_core::actor::{ActorPath, ActorSystem, DeadLetterObserver, SpawnObserver};
 
@@ -10,10 +9,10 @@ use crate::dto::{ClusterMembershipDiff, ClusterStateInfo};
 use crate::extension::TelemetryExtension;
 use crate::hooks;
 
-/// Tells two observers, ours first.
-struct Both<A, B: ?Sized>(A, Arc<B>);
+/// Calls two observers, the probe's first.
+struct Tee<A, B: ?Sized>(A, Arc<B>);
 
-impl<A: SpawnObserver> SpawnObserver for Both<A, dyn SpawnObserver> {
+impl<A: SpawnObserver> SpawnObserver for Tee<A, dyn SpawnObserver> {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
         self.0.on_spawn(path, parent, actor_type);
         self.1.on_spawn(path, parent, actor_type);
@@ -30,19 +29,16 @@ impl<A: SpawnObserver> SpawnObserver for Both<A, dyn SpawnObserver> {
     }
 }
 
-impl<A: DeadLetterObserver> DeadLetterObserver for Both<A, dyn DeadLetterObserver> {
+impl<A: DeadLetterObserver> DeadLetterObserver for Tee<A, dyn DeadLetterObserver> {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
         self.0.on_dead_letter(recipient, sender, message_type);
         self.1.on_dead_letter(recipient, sender, message_type);
     }
 }
 
-/// The graphs that another telemetry has told of: its numbers, and ours.
-pub(crate) type Graphs = Mutex<HashMap<u64, u64>>;
-
 impl TelemetryExtension {
-    /// As [`Self::install`], where the hooks belong to somebody else already: who is told of everything after this is. With
-    /// `atomr-telemetry`, install that first, and give its `actors` and `dead_letters` here:
+    /// As [`Self::install`], but every hook also calls another telemetry's observers, after the probe's. Install
+    /// `atomr-telemetry` first, and pass its `actors` and `dead_letters`:
     ///
     /// ```
     /// use std::sync::Arc;
@@ -50,27 +46,27 @@ impl TelemetryExtension {
     /// use atomr_core::actor::{ActorSystem, DeadLetterObserver, SpawnObserver};
     /// use atomscope_probe::TelemetryExtension;
     ///
-    /// fn both(system: &ActorSystem, actors: Arc<dyn SpawnObserver>, dead_letters: Arc<dyn DeadLetterObserver>) {
-    ///     TelemetryExtension::new("shop-1", 1024).install_beside(system, actors, dead_letters);
+    /// fn install_both(system: &ActorSystem, actors: Arc<dyn SpawnObserver>, dead_letters: Arc<dyn DeadLetterObserver>) {
+    ///     TelemetryExtension::new("shop-1", 1024).install_tee(system, actors, dead_letters);
     /// }
     /// ```
     ///
-    /// What its other probes are fed comes by an exporter of its own that hands each event to [`Self::take_over`].
-    pub fn install_beside(
+    /// For its other events add an exporter to the other telemetry that passes each event to [`Self::record_event`].
+    pub fn install_tee(
         self: Arc<Self>,
         system: &ActorSystem,
         spawns: Arc<dyn SpawnObserver>,
         dead_letters: Arc<dyn DeadLetterObserver>,
     ) -> Arc<Self> {
-        // Where ours is not installed the hooks stay the other's.
+        // If the probe is turned off or installed already, the hooks stay the other telemetry's.
         self.install_with(system, |region, actors, letters| {
-            hooks::install(region, system, Both(actors, spawns), Both(letters, dead_letters));
+            hooks::install(region, system, Tee(actors, spawns), Tee(letters, dead_letters));
         })
     }
 
-    /// Notes what an event of another telemetry tells of. What the hooks tell (actors, dead letters) is left alone. Not for
-    /// hot paths.
-    pub fn take_over(&self, event: TelemetryEvent) {
+    /// Records an event of another telemetry. Ignores events of actors and dead letters, which come through the hooks. Takes
+    /// locks and allocates; not for hot paths.
+    pub fn record_event(&self, event: TelemetryEvent) {
         match event {
             TelemetryEvent::ActorSpawned(_)
             | TelemetryEvent::ActorStopped { .. }
@@ -91,19 +87,19 @@ impl TelemetryExtension {
                 self.remote.record_association(&association.remote_address, &association.state);
             }
             TelemetryEvent::StreamsGraphStarted { id, name } => {
-                let ours = self.streams.start_graph(name);
-                self.graphs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, ours);
+                let own_id = self.streams.start_graph(name);
+                self.graphs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, own_id);
             }
             TelemetryEvent::StreamsGraphFinished { id } => {
-                let ours = self.graphs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                ours.into_iter().for_each(|ours| self.streams.finish_graph(ours));
+                let own_id = self.graphs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                own_id.into_iter().for_each(|own_id| self.streams.finish_graph(own_id));
             }
             TelemetryEvent::DDataUpdated { key } => self.ddata.record_update(&key),
         }
     }
 }
 
-/// Brings a state up to a change of it.
+/// Applies a change to a state.
 fn apply(state: &mut ClusterStateInfo, change: ClusterMembershipDiff) {
     let ClusterMembershipDiff { added, updated, removed, became_unreachable, became_reachable } = change;
     state.members.retain(|member| !removed.contains(&member.address));

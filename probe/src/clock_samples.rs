@@ -1,76 +1,77 @@
-//! When a sighting of the clock is added to the region's log, and what it says: pure arithmetic over readings.
+//! When a clock sample is added to the region's log, and its content: pure arithmetic over readings. (Layout 1.x calls a
+//! clock sample a sighting.)
 //!
 //! ```text
 //!   UTC │                    ╱ jump: the wall clock was set, the machine suspended, the counter moved
 //!       │            ___---´
-//!       │    ___---´  ▲ correction: begins where the last one has come, and is a little faster or slower
+//!       │    ___---´  ▲ correction: continues the last sample, a little faster or slower
 //!       │ ´´´
 //!       └──────────────────────────────── ticks
 //! ```
-//! A sighting fixes the times of all stamps until the next one, so it is added only once the last one has become wrong by
-//! more than an allowance. A *correction* goes on where the last sighting has come, at a rate that makes up for the
-//! error; times of stamps that follow each other do so too. A *jump* begins at what the clocks show.
+//! A sample fixes the times of all stamps until the next one. So a sample is added only when the error of the last one
+//! exceeds an allowance. A *correction* continues the line of the last sample at a rate that removes the error, so that
+//! later stamps have later times. A *jump* begins at the values of the clocks.
 
 use atomscope_layout::records::SightingRecord;
 
 use crate::clock::Reading;
 
-/// An error of UTC that is corrected, while the log is empty; twice as much for each eighth of it in use, so that it
-/// lasts.
+/// The error of UTC that is corrected while the log is empty. It doubles for each eighth of the log that is in use, so that
+/// the log lasts.
 const CORRECTED_NS: i128 = 100_000;
-/// From here on an error is not the clock's rate, but a jump.
+/// A larger error is a jump and does not come from the clock's rate.
 const JUMP_NS: i128 = 10_000_000;
-/// An error is made up for over as long as the last sighting held, but no less than this.
+/// The shortest time over which an error is removed. Otherwise it takes as long as the last sample was valid.
 const LEAST_CORRECTING_NS: i128 = 10_000_000_000;
-/// A rate that is measured over less is not better than the last one.
+/// A rate that is measured over a shorter time is no better than the last one.
 const LEAST_MEASURED_NS: i128 = 100_000_000;
-/// A sighting that ended so recently is kept whatever stamps there are: a thread may have taken one and lost its
-/// processor before it wrote its record.
+/// A sample that ended so recently is kept even without stamps: a thread may have lost its processor between its stamp and
+/// its record.
 const RECENT_NS: u64 = 60_000_000_000;
 
-/// The sightings of a region, for the thread that adds to them.
+/// The clock samples of a region, for the thread that adds to them.
 #[derive(Debug)]
-pub(crate) struct Sightings {
+pub(crate) struct ClockSamples {
     all: Vec<SightingRecord>,
-    /// The clock's rate as it was last measured; that of a sighting may also make up for an error.
+    /// The clock's rate when it was last measured. The rate of a sample may also remove an error.
     rate: u64,
-    /// The error that the last sighting makes up for, and until when.
+    /// The error that the last sample removes, and the end of that time.
     owed_ns: i128,
     owed_until_ns: i128,
-    /// Whether the counter jumped at the last one: if it does again the rate has changed.
+    /// Whether the counter jumped at the last sample. If it jumps again, its rate has changed.
     counter_jumped: bool,
 }
 
-/// What the last sighting says of a reading's ticks, and how far that is off.
-struct Told {
+/// The time of a reading's ticks according to the last sample, and its errors.
+struct Prediction {
     unix_ns: i128,
-    /// Unix, monotonic and since boot: what is shown minus what is told.
+    /// Unix, monotonic and since boot: the clock minus the prediction.
     off_ns: [i128; 3],
-    /// Since the last sighting, by the monotonic clock.
+    /// Since the last sample, by the monotonic clock.
     held_ns: i128,
 }
 
-impl Sightings {
-    /// The first one. A tick lasts `rate` / 2⁴⁰ nanoseconds.
+impl ClockSamples {
+    /// With the first sample. A tick lasts `rate` / 2⁴⁰ nanoseconds.
     pub(crate) fn first(now: &Reading, rate: u64) -> Self {
         let rate = rate.max(1);
-        let first = sighting(now, i128::from(now.unix_ns), rate);
+        let first = record(now, i128::from(now.unix_ns), rate);
         Self { all: vec![first], rate, owed_ns: 0, owed_until_ns: 0, counter_jumped: false }
     }
 
-    /// All of them.
+    /// All samples.
     pub(crate) fn all(&self) -> &[SightingRecord] {
         &self.all
     }
 
-    fn told(&self, now: &Reading) -> Option<Told> {
+    fn predict(&self, now: &Reading) -> Option<Prediction> {
         let last = self.all.last()?;
-        // A counter that went back cannot be told of: stamps are in the order of their ticks.
+        // A counter that went back gives no prediction: stamps are ordered by their ticks.
         let ticks = now.ticks.checked_sub(last.ticks).filter(|ticks| *ticks > 0)?;
         let elapsed = i128::from(ticks) * i128::from(last.rate) / i128::from(SightingRecord::RATE_ONE);
         let unix_ns = i128::from(last.unix_ns as i64) + elapsed;
         let off = |shown: u64, then: u64| i128::from(shown) - i128::from(then) - elapsed;
-        Some(Told {
+        Some(Prediction {
             unix_ns,
             off_ns: [
                 i128::from(now.unix_ns) - unix_ns,
@@ -81,50 +82,50 @@ impl Sightings {
         })
     }
 
-    /// Whether another one is wanted in a log of so much room.
-    pub(crate) fn wants_another(&self, now: &Reading, room: usize) -> bool {
-        let Some(told) = self.told(now) else { return false };
+    /// Whether a log of this capacity needs another sample.
+    pub(crate) fn wants_another(&self, now: &Reading, capacity: usize) -> bool {
+        let Some(predicted) = self.predict(now) else { return false };
         let uncertain = i128::from(now.uncertain_ns);
-        if told.off_ns.iter().any(|off| off.abs() > JUMP_NS + uncertain) {
+        if predicted.off_ns.iter().any(|off| off.abs() > JUMP_NS + uncertain) {
             return true;
         }
-        let eighths = (8 * self.all.len() / room.max(1)).min(8);
+        let eighths = (8 * self.all.len() / capacity.max(1)).min(8);
         let owed = if i128::from(now.mono_ns) < self.owed_until_ns { self.owed_ns } else { 0 };
-        told.off_ns[0].abs() > (CORRECTED_NS << eighths) + owed + uncertain
+        predicted.off_ns[0].abs() > (CORRECTED_NS << eighths) + owed + uncertain
     }
 
-    /// The next one, at this reading.
+    /// Adds a sample at this reading.
     pub(crate) fn next(&mut self, now: &Reading) -> SightingRecord {
-        let (Some(last), Some(told)) = (self.all.last().copied(), self.told(now)) else {
-            return sighting(now, i128::from(now.unix_ns), self.rate);
+        let (Some(last), Some(predicted)) = (self.all.last().copied(), self.predict(now)) else {
+            return record(now, i128::from(now.unix_ns), self.rate);
         };
         let jumped = |off: i128| off.abs() > JUMP_NS;
-        let [unix_off, mono_off, _] = told.off_ns;
-        let suspended = jumped((i128::from(now.boot_ns) - i128::from(last.boot_ns)) - told.held_ns);
+        let [unix_off, mono_off, _] = predicted.off_ns;
+        let suspended = jumped((i128::from(now.boot_ns) - i128::from(last.boot_ns)) - predicted.held_ns);
         let counter_jumped = jumped(mono_off) && !suspended;
-        // Over a jump of the counter nothing can be measured; one that jumps twice has another rate.
+        // A rate cannot be measured across a jump of the counter. A counter that jumps twice has a new rate.
         let is_measured =
-            told.held_ns >= LEAST_MEASURED_NS && !suspended && (!counter_jumped || self.counter_jumped);
+            predicted.held_ns >= LEAST_MEASURED_NS && !suspended && (!counter_jumped || self.counter_jumped);
         if is_measured {
             let ticks = i128::from(now.ticks - last.ticks);
-            let rate = told.held_ns * i128::from(SightingRecord::RATE_ONE) / ticks;
+            let rate = predicted.held_ns * i128::from(SightingRecord::RATE_ONE) / ticks;
             self.rate = u64::try_from(rate).unwrap_or(self.rate).max(1);
         }
         self.counter_jumped = counter_jumped;
         let next = if jumped(unix_off) {
             (self.owed_ns, self.owed_until_ns) = (0, 0);
-            sighting(now, i128::from(now.unix_ns), self.rate)
+            record(now, i128::from(now.unix_ns), self.rate)
         } else {
-            let over = told.held_ns.max(LEAST_CORRECTING_NS);
+            let over = predicted.held_ns.max(LEAST_CORRECTING_NS);
             (self.owed_ns, self.owed_until_ns) = (unix_off.abs(), i128::from(now.mono_ns) + over);
             let rate = i128::from(self.rate) * (over + unix_off) / over;
-            sighting(now, told.unix_ns, u64::try_from(rate).unwrap_or(self.rate).max(1))
+            record(now, predicted.unix_ns, u64::try_from(rate).unwrap_or(self.rate).max(1))
         };
         self.all.push(next);
         next
     }
 
-    /// Leaves out those that no stamp needs; `needed` is given each stamp there is. Says whether there were any.
+    /// Removes samples that no stamp needs; `each_stamp` passes every stamp of the region. Returns whether any was removed.
     pub(crate) fn thin(&mut self, now: &Reading, each_stamp: impl FnOnce(&mut dyn FnMut(u64))) -> bool {
         let mut is_needed = vec![false; self.all.len()];
         each_stamp(&mut |stamp| {
@@ -133,6 +134,7 @@ impl Sightings {
                 *needed = true;
             }
         });
+        // A sample ends where the next one begins.
         for (at, next) in self.all.iter().skip(1).enumerate() {
             is_needed[at] |= now.mono_ns.saturating_sub(next.mono_ns) < RECENT_NS;
         }
@@ -146,7 +148,7 @@ impl Sightings {
     }
 }
 
-fn sighting(now: &Reading, unix_ns: i128, rate: u64) -> SightingRecord {
+fn record(now: &Reading, unix_ns: i128, rate: u64) -> SightingRecord {
     let &Reading { ticks, mono_ns, boot_ns, .. } = now;
     SightingRecord { ticks, mono_ns, boot_ns, unix_ns: unix_ns as u64, rate, reserved: [0; 2] }
 }
@@ -162,16 +164,16 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const HOUR: u64 = 3_600 * SECOND;
     const DAY: u64 = 24 * HOUR;
-    const ROOM: usize = sightings::KEPT;
+    const CAPACITY: usize = sightings::KEPT;
 
-    /// A machine whose clocks are what a test makes them: three ticks are a nanosecond, but for an error of its rate.
+    /// A machine whose clocks a test controls: three ticks are a nanosecond, apart from an error of the rate.
     struct Machine {
         now: Reading,
-        sightings: Sightings,
-        /// Parts in 10⁹ by which the counter is faster than its first rate says.
+        samples: ClockSamples,
+        /// Parts in 10⁹ by which the counter is faster than its first rate.
         drift: i64,
-        /// Stamps that were given, and the times that were told of them.
-        told: Vec<(u64, i128)>,
+        /// Stamps, and the times that readers computed for them.
+        seen: Vec<(u64, i128)>,
     }
 
     impl Machine {
@@ -179,12 +181,12 @@ mod tests {
             let (mono_ns, boot_ns) = (5 * HOUR, 7 * HOUR);
             let unix_ns = 1_700_000_000 * SECOND;
             let now = Reading { ticks: 1 << 50, mono_ns, boot_ns, unix_ns, uncertain_ns: 100 };
-            let sightings = Sightings::first(&now, SightingRecord::RATE_ONE / 3);
-            Self { now, sightings, drift, told: Vec::new() }
+            let samples = ClockSamples::first(&now, SightingRecord::RATE_ONE / 3);
+            Self { now, samples, drift, seen: Vec::new() }
         }
 
         fn clock(&self) -> Clock {
-            let log = sightings::Sightings { all: self.sightings.all().to_vec(), changes: 2, is_open: false };
+            let log = sightings::Sightings { all: self.samples.all().to_vec(), changes: 2, is_open: false };
             Clock::of(&log, None).unwrap()
         }
 
@@ -196,38 +198,38 @@ mod tests {
             self.now.unix_ns += ns;
         }
 
-        /// The sampler looks at the clocks. What was stamped before it says so was stamped with fewer ticks.
+        /// One round of the sampler. Earlier stamps have fewer ticks.
         fn sample(&mut self) {
             self.pass(100);
-            if self.sightings.wants_another(&self.now, ROOM) && self.sightings.all().len() < ROOM {
-                self.sightings.next(&self.now.clone());
+            if self.samples.wants_another(&self.now, CAPACITY) && self.samples.all().len() < CAPACITY {
+                self.samples.next(&self.now.clone());
             }
         }
 
-        /// A stamp is given, and somebody is told its time.
-        fn tell(&mut self) {
+        /// A thread stamps a record, and a reader computes its time.
+        fn stamp(&mut self) {
             let stamp = self.now.ticks;
-            self.told.push((stamp, self.clock().unix_ns(stamp).unwrap()));
+            self.seen.push((stamp, self.clock().unix_ns(stamp).unwrap()));
         }
 
         fn beats(&mut self, beats: u64) {
             for _ in 0..beats {
-                self.tell();
+                self.stamp();
                 self.pass(BEAT_NS);
-                self.tell();
+                self.stamp();
                 self.sample();
             }
         }
 
-        /// How far the time of a stamp that is given now is from what the wall clock shows.
+        /// The difference between the time of a stamp that is made now and the wall clock.
         fn off_ns(&self) -> i128 {
             self.clock().unix_ns(self.now.ticks).unwrap() - i128::from(self.now.unix_ns)
         }
 
         #[track_caller]
-        fn nothing_told_has_moved(&self) {
+        fn nothing_seen_has_moved(&self) {
             let clock = self.clock();
-            for (stamp, time) in &self.told {
+            for (stamp, time) in &self.seen {
                 assert_eq!(clock.unix_ns(*stamp), Some(*time));
             }
         }
@@ -239,8 +241,8 @@ mod tests {
         let mut machine = Machine::new(30_000);
         machine.beats(4 * 3_600);
         assert!(machine.off_ns().abs() < 2_000_000, "{} ns", machine.off_ns());
-        machine.nothing_told_has_moved();
-        let sightings = machine.sightings.all().len();
+        machine.nothing_seen_has_moved();
+        let sightings = machine.samples.all().len();
         assert!((2..=24).contains(&sightings), "{sightings} sightings in an hour");
     }
 
@@ -249,7 +251,7 @@ mod tests {
         for drift in [50_000, -50_000] {
             let mut machine = Machine::new(drift);
             machine.beats(2_000);
-            let times = machine.told.iter().map(|(_, time)| *time);
+            let times = machine.seen.iter().map(|(_, time)| *time);
             assert!(times.is_sorted());
         }
     }
@@ -258,9 +260,9 @@ mod tests {
     fn a_steady_clock_is_sighted_ever_more_rarely() {
         let mut machine = Machine::new(30_000);
         machine.beats(4 * 3_600);
-        let after_an_hour = machine.sightings.all().len();
+        let after_an_hour = machine.samples.all().len();
         machine.beats(8 * 4 * 3_600);
-        assert!(machine.sightings.all().len() <= after_an_hour + 4);
+        assert!(machine.samples.all().len() <= after_an_hour + 4);
     }
 
     #[test]
@@ -273,7 +275,7 @@ mod tests {
             assert_eq!(machine.off_ns(), 0);
             machine.beats(400);
             assert!(machine.off_ns().abs() < 1_000_000);
-            machine.nothing_told_has_moved();
+            machine.nothing_seen_has_moved();
         }
     }
 
@@ -281,26 +283,26 @@ mod tests {
     fn a_clock_that_began_in_1970_is_right_once_it_is_set() {
         let mut machine = Machine::new(1_000);
         machine.now.unix_ns = 12 * SECOND;
-        machine.sightings = Sightings::first(&machine.now, SightingRecord::RATE_ONE / 3);
+        machine.samples = ClockSamples::first(&machine.now, SightingRecord::RATE_ONE / 3);
         machine.beats(40);
         machine.now.unix_ns = 1_700_000_000 * SECOND;
         machine.sample();
         machine.beats(4);
         assert!(machine.off_ns().abs() < 1_000_000);
-        machine.nothing_told_has_moved();
+        machine.nothing_seen_has_moved();
         let clock = machine.clock();
-        let [first, last] = [machine.told[0], *machine.told.last().unwrap()].map(|(stamp, _)| stamp);
+        let [first, last] = [machine.seen[0], *machine.seen.last().unwrap()].map(|(stamp, _)| stamp);
         let age = clock.moment(last).unwrap().since(&clock.moment(first).unwrap()).unwrap();
         assert_eq!(age.as_secs(), 11);
     }
 
     #[test]
     fn after_a_suspend_the_times_before_it_stay_and_those_after_it_are_right() {
-        // The counter goes on, or stands still as the monotonic clock does.
+        // The counter continues, or it stops like the monotonic clock.
         for counter_goes_on in [true, false] {
             let mut machine = Machine::new(1_000);
             machine.beats(400);
-            let rate = machine.sightings.rate;
+            let rate = machine.samples.rate;
             machine.now.unix_ns += 8 * HOUR;
             machine.now.boot_ns += 8 * HOUR;
             machine.now.ticks += if counter_goes_on { 3 * 8 * HOUR } else { 0 };
@@ -308,8 +310,8 @@ mod tests {
             assert!(machine.off_ns().abs() < 1_000_000, "{} ns", machine.off_ns());
             machine.beats(400);
             assert!(machine.off_ns().abs() < 1_000_000, "{} ns", machine.off_ns());
-            machine.nothing_told_has_moved();
-            assert!(machine.sightings.rate.abs_diff(rate) < rate / 10_000, "the rate is no other");
+            machine.nothing_seen_has_moved();
+            assert!(machine.samples.rate.abs_diff(rate) < rate / 10_000, "the rate is no other");
             let moment = machine.clock().moment(machine.now.ticks).unwrap();
             let off = moment.mono_ns.unwrap() - i128::from(machine.now.mono_ns);
             assert!(off.abs() < 1_000_000, "the monotonic time is {off} ns off");
@@ -326,23 +328,23 @@ mod tests {
         machine.beats(400);
         assert!(machine.off_ns().abs() < 1_000_000);
         // Moved to a machine of another frequency.
-        let before = machine.sightings.all().len();
+        let before = machine.samples.all().len();
         machine.drift = 200_000_000;
         machine.beats(400);
         assert!(machine.off_ns().abs() < 1_000_000, "{} ns", machine.off_ns());
-        assert!(machine.sightings.all().len() - before < 12);
-        machine.nothing_told_has_moved();
+        assert!(machine.samples.all().len() - before < 12);
+        machine.nothing_seen_has_moved();
     }
 
     #[test]
     fn a_reading_that_took_long_is_no_jump() {
         let mut machine = Machine::new(0);
         machine.beats(40);
-        let before = machine.sightings.all().len();
+        let before = machine.samples.all().len();
         machine.now.uncertain_ns = 80_000_000;
         machine.now.mono_ns += 40_000_000;
         machine.sample();
-        assert_eq!(machine.sightings.all().len(), before);
+        assert_eq!(machine.samples.all().len(), before);
     }
 
     #[test]
@@ -350,7 +352,7 @@ mod tests {
         let mut machine = Machine::new(0);
         machine.beats(40);
         machine.now.ticks = 1;
-        assert!(!machine.sightings.wants_another(&machine.now, ROOM));
+        assert!(!machine.samples.wants_another(&machine.now, CAPACITY));
     }
 
     #[test]
@@ -362,18 +364,18 @@ mod tests {
             machine.sample();
             machine.pass(HOUR);
         }
-        let before = machine.sightings.all().len();
+        let before = machine.samples.all().len();
         assert!(before > 90, "{before}");
-        // Of an actor that has lived from the first hour on, of one from the middle, and of the newest events.
-        let middle = machine.told.len() / 2;
-        let end = machine.told.len() - 8;
-        let told: Vec<_> = machine.told.drain(..).collect();
-        machine.told = [&told[..1], &told[middle..middle + 3], &told[end..]].concat();
-        let stamps: Vec<u64> = machine.told.iter().map(|(stamp, _)| *stamp).collect();
+        // Stamps of an actor from the first hour, of one from the middle, and of the newest events.
+        let middle = machine.seen.len() / 2;
+        let end = machine.seen.len() - 8;
+        let seen: Vec<_> = machine.seen.drain(..).collect();
+        machine.seen = [&seen[..1], &seen[middle..middle + 3], &seen[end..]].concat();
+        let stamps: Vec<u64> = machine.seen.iter().map(|(stamp, _)| *stamp).collect();
         let now = machine.now;
-        assert!(machine.sightings.thin(&now, |see| stamps.iter().for_each(|stamp| see(*stamp))));
-        assert!(machine.sightings.all().len() < 10, "{}", machine.sightings.all().len());
-        machine.nothing_told_has_moved();
+        assert!(machine.samples.thin(&now, |see| stamps.iter().for_each(|stamp| see(*stamp))));
+        assert!(machine.samples.all().len() < 10, "{}", machine.samples.all().len());
+        machine.nothing_seen_has_moved();
         assert!(machine.off_ns().abs() < 1_000_000_000);
     }
 
@@ -385,14 +387,14 @@ mod tests {
             machine.now.unix_ns += SECOND;
             machine.sample();
         }
-        let before = machine.sightings.all().to_vec();
+        let before = machine.samples.all().to_vec();
         let now = machine.now;
-        assert!(!machine.sightings.thin(&now, |_| {}));
-        assert_eq!(machine.sightings.all(), before);
+        assert!(!machine.samples.thin(&now, |_| {}));
+        assert_eq!(machine.samples.all(), before);
         machine.pass(DAY);
         let now = machine.now;
-        assert!(machine.sightings.thin(&now, |_| {}));
-        assert_eq!(machine.sightings.all(), &before[before.len() - 1..]);
+        assert!(machine.samples.thin(&now, |_| {}));
+        assert_eq!(machine.samples.all(), &before[before.len() - 1..]);
     }
 
     #[test]
@@ -404,7 +406,7 @@ mod tests {
             machine.pass(HOUR);
             machine.sample();
         }
-        assert!(machine.sightings.all().len() < ROOM * 3 / 4, "{}", machine.sightings.all().len());
+        assert!(machine.samples.all().len() < CAPACITY * 3 / 4, "{}", machine.samples.all().len());
         assert!(machine.off_ns().abs() < 15_000_000);
     }
 }

@@ -1,4 +1,4 @@
-//! What atomr's cluster is asked for, and what is put around its parts.
+//! Polling atomr's cluster daemon, and wrappers around its parts.
 
 use std::sync::Arc;
 
@@ -11,27 +11,28 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::metrics::Builtin;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::ClusterProbe;
+use super::probe::ClusterProbe;
 use crate::dto::{ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord};
-use crate::region::Core;
+use crate::writer::RegionWriter;
 
 impl ClusterProbe {
-    /// Replaces the state by that of a gossip. It names neither the node itself nor a leader; [`Self::attach`] does.
+    /// Replaces the state by that of a gossip, which contains neither the node's own address nor the leader;
+    /// [`Self::attach`] adds them. Allocates.
     pub fn update_from_gossip(&self, gossip: &Gossip) {
         self.update(from_gossip(gossip));
     }
 
-    /// Replaces the state by a membership, which besides has no version.
+    /// Replaces the state by a membership, which contains no version either. Allocates.
     pub fn update_from_state(&self, state: &MembershipState) {
         self.update(from_cluster_state(state));
     }
 
-    /// Has a cluster daemon asked for its state at each round of the poller: who the node is, who leads, the members, and
-    /// the version of the gossip. What changes and changes back between two rounds is not seen. (The daemon's event bus is
-    /// no help: it tells nothing of what comes by gossip.)
+    /// Attaches a cluster daemon: the poller reads the node's address, the leader, the members and the version of the
+    /// gossip. A change that is undone between two polls is missed. (The daemon's event bus would not help: it does not
+    /// publish changes that come by gossip.)
     ///
-    /// The daemon is held weakly. To shut it down, take it out of its `Arc` with `Arc::into_inner`, when the poll has let
-    /// go of it, or drop it. What was told last stays then.
+    /// The daemon is held weakly. To shut it down, drop it, or take it out of its `Arc` with `Arc::into_inner` while no
+    /// poll runs. The last state stays visible.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -57,21 +58,21 @@ impl ClusterProbe {
         self.attach_with(&own, move || daemon.upgrade().map(|daemon| daemon.snapshot()));
     }
 
-    /// The same for a daemon that cannot be held in an `Arc`, or whose state lacks what the application knows better:
-    /// `ask` gives the state, or `None` when there will be no more. (No daemon of atomr's ever records by itself that a
-    /// member cannot be reached.) It must hold neither the actor system nor the telemetry.
+    /// The same for a daemon that cannot be held in an `Arc`, or for a state that the application completes. (No daemon of
+    /// atomr's records unreachable members by itself.) The poller calls `read` once per round; `None` ends the polls.
+    /// `read` must hold neither the actor system nor the telemetry.
     pub fn attach_with(
         self: &Arc<Self>,
         own: &Address,
-        mut ask: impl FnMut() -> Option<DaemonSnapshot> + Send + 'static,
+        mut read: impl FnMut() -> Option<DaemonSnapshot> + Send + 'static,
     ) {
         let (held, probe) = (Arc::downgrade(self), self.not_held());
         let own = own.to_string();
-        let poll = move |_: &Core| {
+        let poll = move |_: &RegionWriter| {
             if held.strong_count() == 0 {
                 return false;
             }
-            let Some(DaemonSnapshot { state, leader, version }) = ask() else { return false };
+            let Some(DaemonSnapshot { state, leader, version }) = read() else { return false };
             probe.update(ClusterStateInfo {
                 self_address: Some(own.clone()),
                 leader: leader.map(|leader| leader.to_string()),
@@ -79,24 +80,24 @@ impl ClusterProbe {
             });
             true
         };
-        crate::poller::poll(&self.region.core, Box::new(poll));
+        crate::attach::poll(&self.region.writer, Box::new(poll));
     }
 
-    /// A transport that counts the gossip sent through it.
+    /// Wraps a transport: it counts the gossip that is sent. One counter per message.
     pub fn wrap_transport(&self, inner: Arc<dyn GossipTransport>) -> Arc<dyn GossipTransport> {
-        self.region.core.attached(Attachment::Gossip);
-        Arc::new(ProbedGossip { inner, core: self.region.core.clone() })
+        self.region.writer.attached(Attachment::Gossip);
+        Arc::new(ProbedGossip { inner, writer: self.region.writer.clone() })
     }
 
-    /// An inbox for gossip that counts what comes, and hands it on: for a transport, in place of
-    /// `ClusterDaemonHandle::gossip_inbox`. To be called within a tokio runtime, on which a task does it.
+    /// Wraps an inbox for gossip: it counts received gossip and passes it on. Give it to the transport instead of
+    /// `ClusterDaemonHandle::gossip_inbox`. To be called within a tokio runtime, since a task passes the gossip on.
     pub fn wrap_gossip_inbox(&self, inbox: UnboundedSender<GossipPdu>) -> UnboundedSender<GossipPdu> {
-        let core = self.region.core.clone();
-        core.attached(Attachment::GossipInbox);
+        let writer = self.region.writer.clone();
+        writer.attached(Attachment::GossipInbox);
         let (sender, mut receiver) = unbounded_channel();
         tokio::spawn(async move {
             while let Some(pdu) = receiver.recv().await {
-                core.count(Builtin::GossipReceived, 1);
+                writer.count(Builtin::GossipReceived, 1);
                 if inbox.send(pdu).is_err() {
                     return;
                 }
@@ -105,14 +106,14 @@ impl ClusterProbe {
         sender
     }
 
-    /// A downing strategy that counts how often it is asked, and how often it does not say that all should stay.
+    /// Wraps a downing strategy: it counts its calls, and the decisions other than `Stay`.
     pub fn wrap_downing<S: DowningStrategy>(&self, inner: S) -> ProbedDowning<S> {
-        self.region.core.attached(Attachment::Downing);
-        ProbedDowning { inner, core: self.region.core.clone() }
+        self.region.writer.attached(Attachment::Downing);
+        ProbedDowning { inner, writer: self.region.writer.clone() }
     }
 }
 
-/// What a membership says. It names neither the node itself nor a leader, and has no version.
+/// The state of a membership, without the node's own address, the leader and a version. Allocates.
 pub fn from_cluster_state(state: &MembershipState) -> ClusterStateInfo {
     let members: Vec<_> = state
         .members
@@ -137,7 +138,7 @@ pub fn from_cluster_state(state: &MembershipState) -> ClusterStateInfo {
         },
     });
     let mut reachability_records: Vec<_> = records.collect();
-    // They come out of a hash map: in order, the same state reads the same each time.
+    // They come out of a hash map. In order, equal states are equal.
     reachability_records.sort_by(|a, b| (&a.observer, &a.subject).cmp(&(&b.observer, &b.subject)));
     ClusterStateInfo {
         unreachable: unreachable.collect(),
@@ -147,7 +148,7 @@ pub fn from_cluster_state(state: &MembershipState) -> ClusterStateInfo {
     }
 }
 
-/// What a gossip says: a membership, and its version.
+/// The state of a gossip: a membership and its version. Allocates.
 pub fn from_gossip(gossip: &Gossip) -> ClusterStateInfo {
     let versions = gossip.version.versions.iter();
     ClusterStateInfo {
@@ -158,28 +159,28 @@ pub fn from_gossip(gossip: &Gossip) -> ClusterStateInfo {
 
 struct ProbedGossip {
     inner: Arc<dyn GossipTransport>,
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
 }
 
 impl GossipTransport for ProbedGossip {
     fn send(&self, target: &Address, pdu: GossipPdu) {
-        self.core.count(Builtin::GossipSent, 1);
+        self.writer.count(Builtin::GossipSent, 1);
         self.inner.send(target, pdu);
     }
 }
 
-/// What [`ClusterProbe::wrap_downing`] makes.
+/// A downing strategy that counts its decisions; made by [`ClusterProbe::wrap_downing`].
 #[derive(Debug)]
 pub struct ProbedDowning<S> {
     inner: S,
-    core: Arc<Core>,
+    writer: Arc<RegionWriter>,
 }
 
 impl<S: DowningStrategy> DowningStrategy for ProbedDowning<S> {
     fn decide(&self, reachable: &[&Member], unreachable: &[&Member]) -> DowningDecision {
-        self.core.count(Builtin::DowningAsked, 1);
+        self.writer.count(Builtin::DowningAsked, 1);
         let decision = self.inner.decide(reachable, unreachable);
-        self.core.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
+        self.writer.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
         decision
     }
 }

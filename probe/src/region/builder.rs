@@ -1,0 +1,390 @@
+//! The builder of a region: its capacities, its backing object, and the private fallback.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atomscope_layout::event::EVENT_SLOT_BYTES;
+use atomscope_layout::view::WriterMemory;
+use atomscope_layout::{Capacities, RegionMap};
+
+use super::handle::Region;
+use crate::backing::Backing;
+use crate::environment::turned_off;
+use crate::error::CreateError;
+use crate::process;
+#[cfg(target_os = "linux")]
+use crate::region_file::{self, free_bytes, open_regions};
+use crate::writer::{RegionWriter, Settings};
+
+/// The time between two rounds of the poller, by default.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time between two rounds: any clock can be set forward by it.
+const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
+/// From this number of open regions on a further one is [`CROWDED`], unless the user chose its capacities.
+const CROWD: usize = 8;
+/// A further region of a process takes at most this fraction of the free space for segments, unless the user chose its
+/// capacities.
+const SHARE_OF_FREE_SPACE: u64 = 4;
+
+/// The size in bytes of a region with default capacities, at most.
+pub(crate) const DEFAULT_BYTES: usize = 16 << 20;
+/// The size in bytes of a [`CROWDED`] region, at most.
+const CROWDED_BYTES: usize = 3 << 19;
+
+/// The capacities of one region among many in a process.
+const CROWDED: Capacities = Capacities {
+    actors: 1024,
+    lanes: 8,
+    dead_letters: 128,
+    events: 128,
+    names: 256,
+    metrics: 192,
+    instances: 128,
+    document_bytes: 8 << 10,
+    histograms: 8,
+    journal_writes: 64,
+};
+
+/// The capacities of a private region in a process that has next to no memory left.
+const SMALL: Capacities = Capacities {
+    actors: 256,
+    lanes: 4,
+    dead_letters: 32,
+    events: 32,
+    names: 128,
+    metrics: 128,
+    instances: 64,
+    document_bytes: 4096,
+    histograms: 4,
+    journal_writes: 32,
+};
+
+/// The most events per lane with which a region of these other capacities stays within `bytes`.
+pub(crate) fn most_events(capacities: Capacities, bytes: usize) -> usize {
+    let free = RegionMap::footprint(&capacities).map_or(0, |used| bytes.saturating_sub(used));
+    capacities.events + free / ((capacities.lanes + 1) * EVENT_SLOT_BYTES)
+}
+
+/// The settings of a new region. [`RegionBuilder::build`] checks them.
+///
+/// ```
+/// use atomscope_probe::Region;
+///
+/// let region = Region::builder("docs").actors(100).private().build()?;
+/// let orders = region.counter("orders.placed", "orders", "Orders that customers placed");
+/// orders.add(3);
+/// assert!(region.path().is_none(), "a private region can be read in-process only");
+/// # Ok::<(), atomscope_probe::CreateError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is made before `build`"]
+pub struct RegionBuilder {
+    node: String,
+    capacities: Capacities,
+    /// Whether the user chose the capacities.
+    is_sized: bool,
+    /// None for private memory.
+    backing: Option<Backing>,
+    previews: bool,
+    poll_interval: Duration,
+}
+
+impl Region {
+    /// A builder of a region for the node of this name. No cost before [`RegionBuilder::build`].
+    pub fn builder(node: impl Into<String>) -> RegionBuilder {
+        RegionBuilder {
+            node: node.into(),
+            capacities: Capacities::default(),
+            is_sized: false,
+            backing: Some(Backing::Segment),
+            previews: true,
+            poll_interval: POLL_INTERVAL,
+        }
+    }
+
+    /// A region for a probe on a bare bus: private, touched only where it is used, without heartbeat.
+    pub(crate) fn bare(capacities: Capacities) -> Self {
+        let mut builder = Self::builder("").private();
+        *builder.sized() = capacities;
+        Self::of(Arc::new(private_or_less(builder)))
+    }
+}
+
+impl RegionBuilder {
+    /// Live actors that are guaranteed a slot; default 16,384. About 670 bytes each.
+    pub fn actors(mut self, capacity: usize) -> Self {
+        self.sized().actors = capacity;
+        self
+    }
+
+    /// Threads that count without a locked instruction; default 16. Further threads share one lane.
+    pub fn lanes(mut self, capacity: usize) -> Self {
+        self.sized().lanes = capacity;
+        self
+    }
+
+    /// Dead letters that are kept; default 1,024. 384 bytes each.
+    pub fn dead_letters(mut self, capacity: usize) -> Self {
+        self.sized().dead_letters = capacity;
+        self
+    }
+
+    /// Events that are kept per lane; default 1,024. 256 bytes each, in every lane and in the shared one.
+    pub fn events(mut self, capacity: usize) -> Self {
+        self.sized().events = capacity;
+        self
+    }
+
+    /// Different names of classes and states that are kept; default 1,024. 256 bytes each.
+    pub fn names(mut self, capacity: usize) -> Self {
+        self.sized().names = capacity;
+        self
+    }
+
+    /// Counters, gauges and histograms, those of the probe included; default 192, which leaves about 120 to the
+    /// application. 256 bytes each, and 8 bytes in every lane.
+    pub fn metrics(mut self, capacity: usize) -> Self {
+        self.sized().metrics = capacity;
+        self
+    }
+
+    /// Associations, journals, persistence ids, shards and other instances that are listed; default 512. About 780 bytes
+    /// each. Persistence ids take at most half of them; keys, streams and shards a quarter each.
+    pub fn instances(mut self, capacity: usize) -> Self {
+        self.sized().instances = capacity;
+        self
+    }
+
+    /// Bytes for the cluster's state, and as many for the allocation of shards; default 32 KiB. Each is kept twice. A
+    /// member takes about 80 bytes.
+    pub fn document_bytes(mut self, bytes: usize) -> Self {
+        self.sized().document_bytes = bytes;
+        self
+    }
+
+    /// Histograms, including one for each journal; default 16. 1,536 bytes each.
+    pub fn histograms(mut self, capacity: usize) -> Self {
+        self.sized().histograms = capacity;
+        self
+    }
+
+    /// Journal writes that are kept; default 128. 256 bytes each.
+    pub fn journal_writes(mut self, capacity: usize) -> Self {
+        self.sized().journal_writes = capacity;
+        self
+    }
+
+    /// The time between two polls of attached components; default one second. The probe limits it to 10 ms at least and
+    /// one year at most.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.min(LONGEST_POLL_INTERVAL);
+        self
+    }
+
+    /// Makes the region in this file instead of a named segment: for containers that share a volume. The file must be on
+    /// a tmpfs. It stays after the node's end, and readers find it by its path only: `atomscope show PATH`.
+    ///
+    /// If only the last directory of the path is missing, it is made, for this user alone. systemd removes a directory
+    /// that it made itself (`RuntimeDirectory=`) when the service ends, and with it the region of a crashed node, unless
+    /// `RuntimeDirectoryPreserve=yes` is set.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.backing = Some(Backing::File { path: path.into(), allow_disk: false });
+        self
+    }
+
+    /// As [`Self::file`], but the file may be on a disk. Its write-back stalls the node now and then.
+    pub fn file_even_on_disk(mut self, path: impl Into<PathBuf>) -> Self {
+        self.backing = Some(Backing::File { path: path.into(), allow_disk: true });
+        self
+    }
+
+    /// Keeps the region in private memory: no other process can read it.
+    pub fn private(mut self) -> Self {
+        self.backing = None;
+        self
+    }
+
+    /// Whether the region keeps the message previews that the application gives; default true.
+    pub fn previews(mut self, keep: bool) -> Self {
+        self.previews = keep;
+        self
+    }
+
+    fn sized(&mut self) -> &mut Capacities {
+        self.is_sized = true;
+        &mut self.capacities
+    }
+
+    /// Sets the events per lane, as far as the region stays within its default size.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "for the extension"))]
+    pub(crate) fn events_that_fit(mut self, wanted: usize) -> Self {
+        let Capacities { events, .. } = Capacities::default();
+        self.capacities.events = wanted.clamp(events, most_events(Capacities::default(), DEFAULT_BYTES));
+        self
+    }
+
+    /// The capacities of a shared region: smaller ones if the process has many regions and the user chose none.
+    fn shared_capacities(&self) -> Capacities {
+        let open = open_regions();
+        if self.is_sized || open == 0 {
+            return self.capacities;
+        }
+        let bytes = RegionMap::footprint(&self.capacities).map_or(u64::MAX, |bytes| bytes as u64);
+        let fits = |free: u64| bytes <= free / SHARE_OF_FREE_SPACE;
+        if open < CROWD && free_bytes().is_none_or(fits) {
+            return self.capacities;
+        }
+        tracing::info!(node = self.node, "atomscope: a small region, since this process has {open} others");
+        let events = self.capacities.events.clamp(CROWDED.events, most_events(CROWDED, CROWDED_BYTES));
+        Capacities { events, ..CROWDED }
+    }
+
+    fn settings(&self) -> Settings<'_> {
+        Settings {
+            node: &self.node,
+            actor_capacity: self.capacities.actors,
+            previews: self.previews,
+            poll_interval: self.poll_interval,
+        }
+    }
+
+    /// Makes the region and publishes it. Takes some milliseconds, most of them to reserve the memory. A failed call
+    /// leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`CreateError`]: a capacity is out of range; the memory, the file system, a limit or the control group has too
+    /// little left; the file is in use, on a disk, or is not a region; the platform has no shared regions.
+    pub fn build(mut self) -> Result<Region, CreateError> {
+        let backing = self.backing.clone().filter(|_| !turned_off());
+        if backing.is_some() {
+            self.capacities = self.shared_capacities();
+        }
+        let map = RegionMap::for_capacities(&self.capacities)?;
+        let mut writer = match backing {
+            Some(backing) => shared(&self, map, &backing)?,
+            None => private(&self, map).ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?,
+        };
+        // Readers find a file that has a name, so it must be closed at exit. The exit waits until the region is listed as
+        // open.
+        let naming = process::this().naming();
+        if naming.is_some() {
+            give_name(&mut writer)?;
+        }
+        Ok(Region::start(writer))
+    }
+
+    /// Makes the region and publishes it; if that is impossible, warns once and makes a private one.
+    ///
+    /// ```
+    /// use atomscope_probe::Region;
+    ///
+    /// let region = Region::builder("importer").actors(100).private().build_or_private();
+    /// region.counter("rows", "rows", "Rows that were imported").add(1);
+    /// ```
+    pub fn build_or_private(self) -> Region {
+        let mut fallback = self.clone().private();
+        self.build().unwrap_or_else(|why| {
+            process::this().warn_private(&fallback.node, &why);
+            // Private memory counts against the same limit, as far as it is touched.
+            let most = match why {
+                CreateError::MemoryLimit { available, .. } => available / 2,
+                _ => u64::MAX,
+            };
+            let wanted = [fallback.capacities, Capacities::default(), SMALL]
+                .into_iter()
+                .find(|capacities| RegionMap::footprint(capacities).is_ok_and(|bytes| bytes as u64 <= most));
+            fallback.capacities = wanted.unwrap_or(SMALL);
+            Region::start(private_or_less(fallback))
+        })
+    }
+}
+
+fn private(builder: &RegionBuilder, map: RegionMap) -> Option<RegionWriter> {
+    let writer = RegionWriter::new(WriterMemory::private(map.region_bytes)?, map, &builder.settings());
+    writer.header().publish();
+    Some(writer)
+}
+
+/// A private region of these capacities; a [`SMALL`] one if there is no memory for it, and one that forgets everything if
+/// there is none at all.
+fn private_or_less(mut builder: RegionBuilder) -> RegionWriter {
+    let map = RegionMap::for_capacities(&builder.capacities).ok();
+    if let Some(writer) = map.and_then(|map| private(&builder, map)) {
+        return writer;
+    }
+    builder.capacities = SMALL;
+    let map = RegionMap::for_capacities(&SMALL).unwrap_or_default();
+    private(&builder, map)
+        .unwrap_or_else(|| RegionWriter::new(WriterMemory::none(), map, &builder.settings()))
+}
+
+/// A shared region, which readers do not recognise before its header is published.
+#[cfg(target_os = "linux")]
+fn shared(builder: &RegionBuilder, map: RegionMap, backing: &Backing) -> Result<RegionWriter, CreateError> {
+    if is_time_to_prune() {
+        region_file::remove_old_dead(&builder.node);
+    }
+    let (memory, object) = region_file::create(backing, map.region_bytes)?;
+    Ok(RegionWriter::new(memory, map, &builder.settings()).in_object(object))
+}
+
+#[cfg(target_os = "linux")]
+fn give_name(writer: &mut RegionWriter) -> Result<(), CreateError> {
+    writer.give_name()
+}
+
+/// Whether it is time to search for dead regions. A process that makes many regions searches once a second, since none of
+/// its own dies meanwhile.
+#[cfg(target_os = "linux")]
+fn is_time_to_prune() -> bool {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const REST_NS: u64 = 1_000_000_000;
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let (last, now) = (LAST.load(Ordering::Relaxed), crate::clock::mono_ns());
+    let is_time = last == 0 || now.saturating_sub(last) >= REST_NS;
+    is_time && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shared(_: &RegionBuilder, _: RegionMap, _: &Backing) -> Result<RegionWriter, CreateError> {
+    Err(CreateError::Unsupported)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_name(_: &mut RegionWriter) -> Result<(), CreateError> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_regions() -> usize {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn free_bytes() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_small_region_leaves_room_for_what_is_asked_and_the_default_one_is_no_larger_than_told() {
+        for (capacities, bytes) in [(CROWDED, CROWDED_BYTES), (Capacities::default(), DEFAULT_BYTES)] {
+            let most = Capacities { events: most_events(capacities, bytes), ..capacities };
+            assert!(
+                most.events > capacities.events && RegionMap::footprint(&most).unwrap() <= bytes,
+                "{most:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_interval_of_polls_can_be_waited_for() {
+        let interval = Region::builder("slow").poll_interval(Duration::MAX).poll_interval;
+        assert!(std::time::Instant::now().checked_add(interval).is_some());
+    }
+}

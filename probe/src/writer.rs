@@ -1,0 +1,542 @@
+//! The writer of a region: its memory, and every operation that stores into it.
+//!
+//! Hot paths and the probe's threads share one [`RegionWriter`]. It keeps the memory mapped, but it does not keep the
+//! region open: [`crate::region::Region`] does. What is built on it stands in files of its own: [`crate::sampling`] (a
+//! round of the sampler), [`crate::instances`] and [`crate::region`].
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use atomscope_layout::RegionMap;
+use atomscope_layout::attached::Attachment;
+use atomscope_layout::decode::RegionReader;
+use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
+use atomscope_layout::instances::Instances;
+use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
+use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
+#[cfg(feature = "atomr")]
+use atomscope_layout::names::write_cell;
+use atomscope_layout::names::{Interned, Interner};
+use atomscope_layout::records::{ACTOR_WORDS, ClockRecord, SightingRecord};
+use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
+use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
+use atomscope_layout::sightings::Log;
+use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::table::Table;
+use atomscope_layout::view::WriterMemory;
+use atomscope_layout::words::{WORD, store};
+
+use crate::clock::{self, Clock};
+use crate::clock_samples::ClockSamples;
+#[cfg(target_os = "linux")]
+use crate::error::CreateError;
+use crate::hash::PathHasher;
+#[cfg(feature = "atomr")]
+use crate::hook_state::HookState;
+use crate::identity::{boot_id, pid_namespace, process_start_ticks};
+use crate::instance_counts::InstanceCounts;
+use crate::lane;
+#[cfg(target_os = "linux")]
+use crate::region_file::{self, Object};
+use crate::rounds::Rounds;
+#[cfg(feature = "atomr")]
+use crate::type_names::TypeName;
+
+/// The settings of a region that its writer keeps or puts into the header.
+#[derive(Debug)]
+pub(crate) struct Settings<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) actor_capacity: usize,
+    pub(crate) previews: bool,
+    pub(crate) poll_interval: Duration,
+}
+
+/// The writer behind all handles of a region.
+#[derive(Debug)]
+pub(crate) struct RegionWriter {
+    memory: WriterMemory,
+    map: RegionMap,
+    /// The words of the map's counters, which are needed most often.
+    counters: Range<usize>,
+    #[cfg(target_os = "linux")]
+    object: Option<Object>,
+    pub(crate) clock: Clock,
+    /// The first two clock samples of the process.
+    pub(crate) first_samples: ClockRecord,
+    pub(crate) clock_samples: Mutex<ClockSamples>,
+    pub(crate) hasher: PathHasher,
+    pub(crate) previews: bool,
+    name_keys: Vec<AtomicU64>,
+    spill_used: AtomicU64,
+    /// For the table of instances, which spills nothing.
+    no_spill: AtomicU64,
+    pins: Vec<AtomicU64>,
+    pub(crate) counts: InstanceCounts,
+    pub(crate) documents: Mutex<()>,
+    pub(crate) histograms: AtomicUsize,
+    pub(crate) polls: Polls,
+    pub(crate) metrics: Mutex<Vec<(String, Kind)>>,
+    pub(crate) rounds: Mutex<Rounds>,
+    #[cfg(feature = "atomr")]
+    pub(crate) hooks: HookState,
+    pub(crate) system_named: OnceLock<()>,
+    /// Rounds of the sampler, counted up to the one that touches all pages.
+    pub(crate) early_rounds: AtomicUsize,
+    pid: u32,
+    /// The thread that closes the region; 0 before.
+    closing_thread: AtomicUsize,
+    is_closed: AtomicBool,
+    #[cfg(feature = "atomr")]
+    pub(crate) wake_runtime: std::sync::Arc<tokio::sync::Notify>,
+}
+
+/// Polls a component; false once the component is gone.
+pub(crate) type Poll = Box<dyn FnMut(&RegionWriter) -> bool + Send>;
+
+/// The attached components of a region that the poller polls.
+#[allow(dead_code, reason = "what is polled depends on the features")]
+pub(crate) struct Polls {
+    pub(crate) interval: Duration,
+    list: Mutex<Vec<Poll>>,
+    /// Whether the poller knows the region.
+    pub(crate) is_known: AtomicBool,
+}
+
+impl std::fmt::Debug for Polls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Polls").field("interval", &self.interval).finish_non_exhaustive()
+    }
+}
+
+impl Polls {
+    fn new(interval: Duration) -> Self {
+        Self { interval, list: Mutex::default(), is_known: AtomicBool::new(false) }
+    }
+
+    #[allow(dead_code, reason = "what is polled depends on the features")]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Poll>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RegionWriter {
+    /// Writes the header and the first clock sample. The region is not published yet.
+    pub(crate) fn new(memory: WriterMemory, map: RegionMap, settings: &Settings<'_>) -> Self {
+        let (clock, first_samples) = Clock::of_process();
+        let now = clock.read();
+        let time = clock::time_record(&now);
+        let program = std::env::current_exe().unwrap_or_default();
+        let record = HeaderRecord {
+            region_bytes: 0,
+            header_bytes: 0,
+            sections: 0,
+            pid: u64::from(std::process::id()),
+            uid: own_uid(),
+            process_start_ticks: process_start_ticks("self").unwrap_or(0),
+            boot_id: boot_id().unwrap_or_default(),
+            pid_namespace: pid_namespace().unwrap_or(0),
+            created_unix_ns: now.unix_ns,
+            actor_capacity: settings.actor_capacity as u64,
+            flags: u64::from(settings.previews),
+            builtins: 0,
+            reserved: 0,
+        };
+        let producer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
+        let clock_samples = ClockSamples::first(&now, tick_length(&first_samples));
+        let log = memory.words().get(map.sightings.range()).unwrap_or_default();
+        Log::new(log).rewrite(clock_samples.all());
+        let header = HeaderWriter::new(memory.words());
+        header.set_time(time);
+        header.prepare(&map, record, first_samples, [settings.node, &program.to_string_lossy(), producer]);
+        Self {
+            memory,
+            map,
+            counters: map.counters.range(),
+            #[cfg(target_os = "linux")]
+            object: None,
+            clock,
+            first_samples,
+            clock_samples: Mutex::new(clock_samples),
+            hasher: PathHasher::new(),
+            previews: settings.previews,
+            name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
+            spill_used: AtomicU64::new(0),
+            no_spill: AtomicU64::new(0),
+            pins: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.instance_slots.count).collect(),
+            counts: InstanceCounts::default(),
+            documents: Mutex::default(),
+            histograms: AtomicUsize::new(0),
+            polls: Polls::new(settings.poll_interval),
+            metrics: Mutex::new(
+                BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
+            ),
+            rounds: Mutex::default(),
+            #[cfg(feature = "atomr")]
+            hooks: HookState::default(),
+            system_named: OnceLock::new(),
+            early_rounds: AtomicUsize::new(0),
+            pid: std::process::id(),
+            closing_thread: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+            #[cfg(feature = "atomr")]
+            wake_runtime: std::sync::Arc::default(),
+        }
+    }
+
+    /// The same in a shared object, which keeps `memory`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn in_object(self, object: Object) -> Self {
+        Self { object: Some(object), ..self }
+    }
+
+    /// Gives a user's file its name, once the region is complete: a process that is killed before leaves nothing.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn give_name(&mut self) -> Result<(), CreateError> {
+        let Some(mut object) = self.object.take() else { return Ok(()) };
+        if !object.is_named {
+            self.header().publish();
+        }
+        if let Some(memory) = object.publish(self.map.region_bytes)? {
+            self.memory = memory;
+        }
+        self.object = Some(object);
+        Ok(())
+    }
+
+    /// The file of a shared region.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        #[cfg(target_os = "linux")]
+        return self.object.as_ref().map(|object| object.path.as_path());
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    #[cfg(feature = "atomr")]
+    /// Whether no other process can see the region.
+    pub(crate) fn is_private(&self) -> bool {
+        self.file().is_none()
+    }
+
+    /// What the region holds, read in-process. `None` in a forked child, which has no region.
+    pub(crate) fn reader(&self) -> Option<RegionReader<'_>> {
+        RegionReader::open(self.memory.reader()).ok()
+    }
+
+    pub(crate) fn header(&self) -> HeaderWriter<'_> {
+        HeaderWriter::new(self.memory.words())
+    }
+
+    /// Notes that `attachment` was made: before it counts anything, or for a polled component after its first poll. A load
+    /// if it is known already.
+    #[inline]
+    pub(crate) fn attached(&self, attachment: Attachment) {
+        self.header().attach(attachment);
+    }
+
+    pub(crate) fn map(&self) -> &RegionMap {
+        &self.map
+    }
+
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        self.memory.words()
+    }
+
+    #[inline]
+    pub(crate) fn section(&self, section: Section) -> &[AtomicU64] {
+        self.memory.words().get(section.range()).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn lanes(&self) -> Lanes<'_> {
+        let words = self.memory.words().get(self.counters.clone()).unwrap_or_default();
+        Lanes::new(words, self.map.counters.stride)
+    }
+
+    /// Adds `n` to a built-in counter that is subtracted from another one, after this thread has seen the event that the
+    /// other one counted.
+    #[inline]
+    pub(crate) fn count_end(&self, metric: Builtin, n: u64) {
+        lanes::before_end();
+        self.count(metric, n);
+    }
+
+    /// Adds `n` to a built-in counter.
+    #[inline]
+    pub(crate) fn count(&self, metric: Builtin, n: u64) {
+        self.add(metric as usize, n);
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, metric: usize, n: u64) {
+        let Section { start, count, stride } = self.map.counters;
+        debug_assert!(metric < stride);
+        // A thread without a lane gets a number beyond all lanes. No thread holds the shared overflow lane.
+        let lane = lane::held_or_beyond();
+        let word = self.memory.words().get(start + lane * stride + metric);
+        match word {
+            Some(word) if lane < count => lanes::add_to_own(word, n),
+            _ => self.add_without_lane(metric, n),
+        }
+    }
+
+    /// The rare rest of [`Self::add`], out of line so that the caller keeps its registers.
+    #[cold]
+    #[inline(never)]
+    fn add_without_lane(&self, metric: usize, n: u64) {
+        self.lanes().add(lane::current(), metric, n);
+    }
+
+    #[cfg(feature = "atomr")]
+    /// Sets a built-in gauge.
+    pub(crate) fn set(&self, metric: Builtin, value: u64) {
+        self.lanes().set(metric as usize, value);
+    }
+
+    #[inline]
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table::new(
+            self.section(self.map.actor_control),
+            self.section(self.map.actor_slots),
+            ACTOR_WORDS,
+            self.section(self.map.actor_spill),
+            &self.spill_used,
+        )
+    }
+
+    /// The table of instances.
+    pub(crate) fn instances(&self) -> Instances<'_> {
+        let (control, slots) =
+            (self.section(self.map.instance_control), self.section(self.map.instance_slots));
+        Instances::new(
+            Table::new(control, slots, self.map.instance_slots.stride, &[], &self.no_spill),
+            &self.pins,
+        )
+    }
+
+    /// How many instances the region can list.
+    pub(crate) fn instance_capacity(&self) -> usize {
+        self.map.instance_slots.count / 2
+    }
+
+    pub(crate) fn dead_letters(&self) -> Ring<'_> {
+        Ring::new(self.section(self.map.dead_letters), DEAD_LETTER_SLOT_BYTES / WORD)
+    }
+
+    pub(crate) fn dead_letter_capacity(&self) -> usize {
+        self.map.dead_letters.count - 1
+    }
+
+    /// Writes an event into the calling thread's lane.
+    pub(crate) fn publish(&self, record: &EventRecord) {
+        self.publish_with(|slot| store(slot, record.words()));
+    }
+
+    /// Writes an event into the calling thread's lane; `write` stores its words.
+    #[inline]
+    pub(crate) fn publish_with(&self, write: impl FnOnce(&[AtomicU64])) {
+        match lane::held() {
+            Some(lane) if (lane as usize) < self.map.events.count => {
+                self.event_lane(lane as usize).push_with(write);
+            }
+            _ => self.publish_without_lane(write),
+        }
+    }
+
+    #[cold]
+    fn publish_without_lane(&self, write: impl FnOnce(&[AtomicU64])) {
+        self.publish_in(self.own_event_lane(), write);
+    }
+
+    /// Publishes an event that consists of numbers and texts.
+    pub(crate) fn publish_texts(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
+        let (record, cut) = EventRecord::telling(kind, self.stamp(0), numbers, texts);
+        self.publish(&record);
+        if cut {
+            self.count_cut_text();
+        }
+    }
+
+    /// The event lane that the calling thread may write to from now until its end. The thread may get a lane of its own
+    /// later.
+    pub(crate) fn own_event_lane(&self) -> u32 {
+        match lane::current() {
+            lane if (lane as usize) < self.map.events.count => lane,
+            _ => OVERFLOW,
+        }
+    }
+
+    /// Writes an event, or a part of one, into a lane from [`Self::own_event_lane`]. All parts of an event go into one lane.
+    pub(crate) fn publish_in(&self, lane: u32, write: impl FnOnce(&[AtomicU64])) {
+        let ring = self.event_lane(lane as usize);
+        if lane != OVERFLOW {
+            return ring.push_with(write);
+        }
+        if ring.write_with(ring.ticket(), write) == Written::Abandoned {
+            self.count(Builtin::EventsAbandoned, 1);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn event_lane(&self, lane: usize) -> Ring<'_> {
+        let events = self.map.events;
+        let start = events.start + lane * events.stride;
+        let words = self.memory.words().get(start..start + events.stride).unwrap_or_default();
+        Ring::new(words, EVENT_SLOT_BYTES / WORD)
+    }
+
+    pub(crate) fn count_cut_text(&self) {
+        self.count(Builtin::TextsCut, 1);
+    }
+
+    /// A stamp for an event that happens now, and after `cause`.
+    #[inline]
+    pub(crate) fn stamp(&self, cause: u64) -> u64 {
+        self.stamp_at(self.ticks(), cause)
+    }
+
+    /// The clock, for a stamp that is given in a moment. A hook reads it before the table's CAS: its latency then overlaps
+    /// the hashing.
+    #[inline]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.clock.ticks()
+    }
+
+    /// A stamp for an event that happened at `ticks` or since, and after `cause`.
+    #[inline]
+    pub(crate) fn stamp_at(&self, ticks: u64, cause: u64) -> u64 {
+        lane::stamp(ticks, cause)
+    }
+
+    #[cfg(feature = "persistence")]
+    /// Nanoseconds since [`Self::ticks`] returned `since_ticks`, with the resolution of the hot paths' clock.
+    pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
+        let ns_per_tick = tick_length(&self.first_samples) as f64 / SightingRecord::RATE_ONE as f64;
+        (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
+    }
+
+    fn interner(&self) -> Interner<'_> {
+        Interner { keys: &self.name_keys, cells: self.section(self.map.names) }
+    }
+
+    #[cfg(feature = "atomr")]
+    /// The number of a name that lives as long as the program, or 0 if the names are full. A type's name is kept without
+    /// the probe's wrappers.
+    #[inline]
+    pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
+        match atomscope_layout::names::known_static(&self.name_keys, name) {
+            Some(id) => id,
+            None => self.intern_new(name),
+        }
+    }
+
+    #[cfg(feature = "atomr")]
+    #[cold]
+    fn intern_new(&self, name: &'static str) -> u32 {
+        let write = |cell: &[AtomicU64]| write_cell(cell, TypeName::of(name).as_str());
+        self.interned(self.interner().intern_static_as(name, write))
+    }
+
+    /// The number of any name, or 0 if the names are full.
+    pub(crate) fn intern(&self, name: &str) -> u32 {
+        self.interned(self.interner().intern_hashed(self.hasher.hash(name), name))
+    }
+
+    fn interned(&self, interned: Interned) -> u32 {
+        match interned {
+            Interned::Known(id) => id,
+            Interned::New { id, cut } => {
+                self.count(Builtin::TextsCut, u64::from(cut));
+                id
+            }
+            Interned::Full => {
+                self.count(Builtin::NamesFull, 1);
+                0
+            }
+        }
+    }
+}
+
+/// The region's own part of closing. [`crate::process::close`] does the whole.
+impl RegionWriter {
+    /// Whether this process made the region. False in a forked child.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.pid == std::process::id()
+    }
+
+    /// Whether the region is closed, or a thread is closing it.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing_thread.load(Ordering::Relaxed) != 0
+    }
+
+    /// Marks the region as closed, removes a segment's name and releases the lock; false if another thread does it.
+    pub(crate) fn begin_to_close(&self) -> bool {
+        // In a forked child the region is the parent's, and locks that another thread held at the fork stay held, those of
+        // the runtime's wakers too.
+        if !self.is_of_this_process() {
+            return false;
+        }
+        let (none, this) = (0, this_thread());
+        if self.closing_thread.compare_exchange(none, this, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        self.header().set_state(State::Closed);
+        #[cfg(target_os = "linux")]
+        if let Some(object) = &self.object {
+            object.close();
+        }
+        self.is_closed.store(true, Ordering::Release);
+        true
+    }
+
+    /// Waits until the closing thread is done. It takes no lock, since a signal handler may have interrupted that thread.
+    pub(crate) fn await_close(&self, until: Instant) {
+        while !self.is_closed.load(Ordering::Acquire)
+            && self.is_of_this_process()
+            && self.closing_thread.load(Ordering::Relaxed) != this_thread()
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    }
+
+    /// Wakes the task that writes the runtime's heartbeat.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn wake_runtime(&self) {
+        self.wake_runtime.notify_one();
+    }
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn wake_runtime(&self) {}
+}
+
+thread_local! {
+    /// Its address identifies the thread, even while the thread ends.
+    static HERE: u8 = const { 0 };
+}
+
+fn this_thread() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+/// The length of a tick according to two clock samples, in nanoseconds times 2⁴⁰. One nanosecond if the samples do not
+/// differ.
+fn tick_length(record: &ClockRecord) -> u64 {
+    let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
+    match (ns, record.last_ticks.saturating_sub(record.first_ticks)) {
+        (0, _) | (_, 0) => SightingRecord::RATE_ONE,
+        (ns, ticks) => (u128::from(ns) * u128::from(SightingRecord::RATE_ONE) / u128::from(ticks)) as u64,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn own_uid() -> u64 {
+    u64::from(region_file::effective_uid())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_uid() -> u64 {
+    0
+}
