@@ -34,10 +34,10 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-pub fn doctor(place: &SearchArgs, args: DoctorArgs) -> Result<(), Failure> {
-    let search = search(place);
-    let charts = if args.who.is_some() || place.region.is_some() {
-        vec![of_node(&search, &meant(place, args.who)?)?]
+pub fn doctor(search_args: &SearchArgs, args: DoctorArgs) -> Result<(), Failure> {
+    let search = search(search_args);
+    let charts = if args.who.is_some() || search_args.region.is_some() {
+        vec![of_node(&search, &meant(search_args, args.who)?)?]
     } else {
         of_machine(&search)?
     };

@@ -12,7 +12,8 @@ use atomscope::snapshot::{Snapshot, dump};
 use clap::{Args, ValueEnum};
 
 use crate::program::help::WHO_HELP;
-use crate::program::output::{Failure, Readers, to_file};
+use crate::program::output::Failure;
+use crate::program::output::file::{Readers, to_file};
 use crate::program::target::{SearchArgs, attach};
 
 /// Write everything that is told of a node.
@@ -66,11 +67,14 @@ impl Format {
     }
 }
 
-pub fn dump(place: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
+pub fn dump(search_args: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
     if args.format == Format::Raw && args.output == Path::new("-") && io::stdout().is_terminal() {
-        return Err(Failure::Usage("a raw dump is no text for a terminal: name a file with -o".into()));
+        return Err(Failure::usage_of(
+            "dump",
+            "a raw dump is not text and cannot go to a terminal; name a file with -o",
+        ));
     }
-    let chosen = attach(place, args.who)?;
+    let chosen = attach(search_args, args.who)?;
     let redactor = match (args.redact, &args.redact_key) {
         (false, _) => None,
         (true, Some(key)) => Some(Redactor::with_key(key.as_bytes())),

@@ -7,7 +7,8 @@ use atomscope::text::{clean, clean_path};
 use clap::Args;
 use std::path::PathBuf;
 
-use crate::program::output::{Failure, Readers, to_file, to_stdout};
+use crate::program::output::file::{Readers, to_file};
+use crate::program::output::{Failure, to_stdout};
 
 /// Print a script that completes this program's commands and options in a shell.
 #[derive(Debug, Args)]
@@ -46,13 +47,14 @@ pub fn man(args: &ManArgs, program: clap::Command) -> Result<(), Failure> {
     program.build();
     match (&args.out, &args.command) {
         (Some(dir), None) => write_all(&program, dir),
-        (Some(_), Some(_)) => {
-            Err(Failure::Usage("--out writes the pages of all commands: leave COMMAND out".into()))
-        }
+        (Some(_), Some(_)) => Err(Failure::usage_of(
+            "man",
+            "--out writes the pages of all commands; do not name a COMMAND with it",
+        )),
         (None, None) => print(&program),
         (None, Some(name)) => match program.find_subcommand(name) {
             Some(command) => print(command),
-            None => Err(Failure::Usage(format!("there is no command {}", clean(name)))),
+            None => Err(Failure::usage(format!("there is no command {}", clean(name)))),
         },
     }
 }

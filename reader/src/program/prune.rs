@@ -70,12 +70,12 @@ struct Row {
     why: Option<String>,
 }
 
-pub fn prune(place: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> {
-    if place.region.is_some() {
-        let why = "prune removes named segments of dead nodes, never a file that you name; `rm` does that";
-        return Err(Failure::Usage(why.into()));
+pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> {
+    if search_args.region.is_some() {
+        let why = "prune removes regions of dead nodes in shared memory, and never a file that --region names; remove that with `rm`";
+        return Err(Failure::usage_of("prune", why));
     }
-    let search = search(place);
+    let search = search(search_args);
     let discovery = search.all()?;
     let dir = Dir::open(search.dir())?;
     let mut rows = Vec::new();

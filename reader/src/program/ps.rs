@@ -36,10 +36,10 @@ pub struct PsArgs {
     pub json: bool,
 }
 
-pub fn ps(place: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
-    let (rows, notes) = nodes(&search(place), place.region.as_deref())?;
+pub fn ps(search_args: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
+    let (rows, notes) = nodes(&search(search_args), search_args.region.as_deref())?;
     // The one that was asked for, and a row alone would not say to a script that it could not be had.
-    let is_refused = place.region.is_some() && rows.iter().all(|row| row.glance.is_none());
+    let is_refused = search_args.region.is_some() && rows.iter().all(|row| row.glance.is_none());
     if args.json {
         to_stdout(|out| write_json(out, &rows))?;
     } else {
@@ -56,7 +56,7 @@ pub fn ps(place: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
             ("FILE", left),
             ("NOTE", left),
         ])
-        .leaving(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
+        .drop_order(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
         rows.iter().for_each(|row| table.row(cells(row)));
         to_people(|out| table.write(out, Screen::stdout()))?;
     }

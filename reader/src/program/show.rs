@@ -158,8 +158,8 @@ fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<
     serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
 }
 
-pub fn show(place: &SearchArgs, args: ShowArgs) -> Result<(), Failure> {
-    let chosen = attach(place, args.who)?;
+pub fn show(search_args: &SearchArgs, args: ShowArgs) -> Result<(), Failure> {
+    let chosen = attach(search_args, args.who)?;
     let snapshot = Snapshot::count(&chosen.region)?;
     let colour = style(&snapshot.liveness);
     let summary = Summary::new(&chosen.region, snapshot)?;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 mod metrics;
-use self::metrics::{Asked, Rates};
+use self::metrics::{MetricColumns, Rates};
 use crate::program::output::{Failure, Out, note, to_people, to_stdout};
 use crate::program::table::style;
 use crate::program::table::{STRONG, Screen};
@@ -99,11 +99,17 @@ impl StatArgs {
         let Self { interval, count, .. } = self;
         if count.is_some() {
             let interval = interval.unwrap_or_default();
-            return Err(Failure::Usage(format!("{} is no interval: try 1s", clean_os(&interval))));
+            return Err(Failure::usage_of(
+                "stat",
+                format!("{} is not an interval; try 1s", clean_os(&interval)),
+            ));
         }
         let number = |text: OsString| {
             text.to_str().and_then(|text| text.parse().ok()).filter(|count| *count > 0).ok_or_else(|| {
-                Failure::Usage(format!("{} is no number of lines, at least 1", clean_os(&text)))
+                Failure::usage_of(
+                    "stat",
+                    format!("{} is not a number of lines; give at least 1", clean_os(&text)),
+                )
             })
         };
         let count = interval.map(number).transpose()?;
@@ -422,10 +428,10 @@ impl Form {
     }
 }
 
-pub fn stat(place: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
+pub fn stat(search_args: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
     let StatArgs { who, interval, count, json, csv, process, metric } = args.shifted()?;
     let interval = interval.map_or(Ok(Duration::from_secs(1)), |text| {
-        parse_interval(&text.to_string_lossy()).map_err(Failure::Usage)
+        parse_interval(&text.to_string_lossy()).map_err(|why| Failure::usage_of("stat", why))
     })?;
     let count = count.unwrap_or(u64::MAX);
     let mut form = match (json, csv) {
@@ -434,7 +440,7 @@ pub fn stat(place: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
         _ => Form::Columns(Columns::new(Screen::stdout(), process)),
     };
     stop_on_signals();
-    let chosen = attach(place, who)?;
+    let chosen = attach(search_args, who)?;
     let region = &chosen.region;
     if let (Some(taken), false) = (region.dumped(), json || csv) {
         note(&format!(
@@ -443,7 +449,7 @@ pub fn stat(place: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
             rfc3339(taken.unix_ns)
         ));
     }
-    let asked = Asked::find(region, metric)?;
+    let asked = MetricColumns::find(region, metric)?;
     let mut before: Option<(Sample, Vec<Option<u64>>)> = None;
     for number in 0..count {
         let sample = Sample::take(region)?;
@@ -508,7 +514,7 @@ mod tests {
         };
         let shown_of = |sample: &Sample, room: usize| {
             let second = Some(Duration::from_secs(1));
-            let row = Row::new(sample, None, second, Asked::default().rates(&[], &[], second));
+            let row = Row::new(sample, None, second, MetricColumns::default().rates(&[], &[], second));
             let screen = Screen { columns: Some(room), colours: false, ascii: false };
             let mut out = Vec::new();
             Columns::new(screen, false).write(&mut out, &row, anstyle::Style::new()).unwrap();

@@ -31,7 +31,7 @@ impl Screen {
         Self {
             columns: size.map(|(width, _)| usize::from(width.0)),
             colours: AutoStream::choice(&stdout) != ColorChoice::Never,
-            ascii: ascii::is_wanted(),
+            ascii: ascii::is_enabled(),
         }
     }
 }
@@ -95,7 +95,7 @@ impl Cell {
 pub struct Table<R> {
     columns: Vec<(String, Side)>,
     rows: Vec<R>,
-    leaving: Vec<usize>,
+    drop_order: Vec<usize>,
 }
 
 /// The first column, if of text, and other columns of text are not cut to less than this, nor to less than their titles.
@@ -141,15 +141,15 @@ impl<R: AsRef<[Cell]>> Table<R> {
     /// Without rows; each is to have a cell for each column.
     pub fn new<T: Into<String>>(columns: impl IntoIterator<Item = (T, Side)>) -> Self {
         let columns = columns.into_iter().map(|(title, side)| (title.into(), side)).collect();
-        Self { columns, rows: Vec::new(), leaving: Vec::new() }
+        Self { columns, rows: Vec::new(), drop_order: Vec::new() }
     }
 
     /// Titles of columns, in the order in which they are left out where there is too little room, before those that are not
     /// named.
-    pub fn leaving<'a>(mut self, titles: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn drop_order<'a>(mut self, titles: impl IntoIterator<Item = &'a str>) -> Self {
         let titles = titles.into_iter();
         let places = titles.filter_map(|title| self.columns.iter().position(|(known, _)| known == title));
-        self.leaving = places.filter(|at| *at > 0).collect();
+        self.drop_order = places.filter(|at| *at > 0).collect();
         self
     }
 
@@ -173,7 +173,7 @@ impl<R: AsRef<[Cell]>> Table<R> {
             }
         }
         let kept = match screen.columns {
-            Some(room) => fit(&columns, &self.leaving, room),
+            Some(room) => fit(&columns, &self.drop_order, room),
             None => columns.iter().map(|column| column.natural).enumerate().collect(),
         };
         for row in std::iter::once(titles.as_slice()).chain(self.rows.iter().map(R::as_ref)) {
@@ -305,7 +305,7 @@ mod tests {
             ("REPLAYS", Side::Right),
             ("NOTE", Side::Left),
         ])
-        .leaving(["EVENTS"]);
+        .drop_order(["EVENTS"]);
         table.row(["orders", "123456789", "7", "1", "a note"].map(Cell::text));
         let titles = |columns| {
             let mut out = Vec::new();

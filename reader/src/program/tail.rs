@@ -87,13 +87,13 @@ struct Source {
     last: Option<Birth>,
 }
 
-pub fn tail(place: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
+pub fn tail(search_args: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
     let whos: Vec<Option<OsString>> =
         if args.who.is_empty() { vec![None] } else { args.who.iter().cloned().map(Some).collect() };
     stop_on_signals();
     let mut sources: Vec<Source> = Vec::new();
     for who in whos {
-        let source = Source::new(place, who, &args)?;
+        let source = Source::new(search_args, who, &args)?;
         match sources.iter().find(|other| other.is(&source)) {
             Some(_) => note(&format!("{} is named more than once, and told once", source.who)),
             None => sources.push(source),
@@ -140,7 +140,7 @@ pub fn tail(place: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
         if args.retry && Instant::now() >= next_search {
             let mut followed: Vec<Inode> = sources.iter().filter_map(Source::inode).collect();
             for source in sources.iter_mut().filter(|source| source.following.is_none()) {
-                source.find_successor(place, &followed);
+                source.find_successor(search_args, &followed);
                 followed.extend(source.inode());
             }
             next_search = Instant::now() + SEARCH_EVERY;
@@ -171,14 +171,14 @@ fn leave_newest(items: &mut Vec<Item>, most: Option<usize>) {
 }
 
 impl Source {
-    fn new(place: &SearchArgs, who: Option<OsString>, args: &TailArgs) -> Result<Self, Failure> {
-        let meant = meant(place, who.clone())?;
+    fn new(search_args: &SearchArgs, who: Option<OsString>, args: &TailArgs) -> Result<Self, Failure> {
+        let meant = meant(search_args, who.clone())?;
         let file = match &meant {
             Who::File(path) => Some(path.clone()),
             _ => None,
         };
         if args.retry && !matches!(meant, Who::Process { .. }) {
-            let absent = match search(place).choose(&meant) {
+            let absent = match search(search_args).choose(&meant) {
                 Err(error @ (FindError::NoNode { .. } | FindError::Nothing { .. })) => Some(error),
                 Err(FindError::Attach(error))
                     if matches!(error.why, AttachErrorKind::NotReady { .. } | AttachErrorKind::Missing) =>
@@ -193,7 +193,7 @@ impl Source {
                 return Ok(Self { who: meant, file, following: None, last: None });
             }
         }
-        let chosen = attach(place, who)?;
+        let chosen = attach(search_args, who)?;
         let region = chosen.region;
         let created = region.identity().birth();
         if let Some(taken) = region.dumped() {
@@ -255,8 +255,8 @@ impl Source {
 
     /// Goes on with a node of the same name that was made later than the one that ended, and that no other source
     /// follows.
-    fn find_successor(&mut self, place: &SearchArgs, followed: &[Inode]) {
-        let search = search(place);
+    fn find_successor(&mut self, search_args: &SearchArgs, followed: &[Inode]) {
+        let search = search(search_args);
         let meant = self.file.clone().map(Who::File).into_iter().chain([self.who.clone()]);
         let Some(glance) = search.successor(meant, self.last, followed) else { return };
         let created = glance.identity.birth();

@@ -26,8 +26,8 @@ pub struct SearchArgs {
 }
 
 /// Attaches to the region that is meant and says which one, if there was a choice.
-pub fn attach(place: &SearchArgs, who: Option<OsString>) -> Result<Chosen, Failure> {
-    let chosen = search(place).one(&meant(place, who)?)?;
+pub fn attach(search_args: &SearchArgs, who: Option<OsString>) -> Result<Chosen, Failure> {
+    let chosen = search(search_args).one(&meant(search_args, who)?)?;
     if let Some(text) = &chosen.note {
         note(text);
     }
@@ -35,17 +35,17 @@ pub fn attach(place: &SearchArgs, who: Option<OsString>) -> Result<Chosen, Failu
 }
 
 /// Which region is meant.
-pub fn meant(place: &SearchArgs, who: Option<OsString>) -> Result<Who, Failure> {
-    Ok(match (&place.region, who) {
+pub fn meant(search_args: &SearchArgs, who: Option<OsString>) -> Result<Who, Failure> {
+    Ok(match (&search_args.region, who) {
         (Some(path), None) => Who::File(path.clone()),
         (None, Some(who)) => Who::parse(&who),
         (None, None) => Who::Only,
         (Some(_), Some(_)) => {
-            return Err(Failure::Usage("WHO and --region both say which region is meant: give one".into()));
+            return Err(Failure::usage("WHO and --region both name a region; give only one of them"));
         }
     })
 }
 
-pub fn search(place: &SearchArgs) -> Search {
-    Search { dir: place.dir.clone(), max_bytes: place.max_size }
+pub fn search(search_args: &SearchArgs) -> Search {
+    Search { dir: search_args.dir.clone(), max_bytes: search_args.max_size }
 }

@@ -1,4 +1,4 @@
-//! What `stat` is asked for by name: any metric of a node, or a number of a domain's instances, added up.
+//! What `stat` is columns for by name: any metric of a node, or a number of a domain's instances, added up.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::program::output::Failure;
 /// Columns are at least so wide.
 const LEAST_WIDTH: usize = 8;
 
-/// What is asked for.
+/// What is columns for.
 #[derive(Debug, Default)]
-pub struct Asked(Vec<Wanted>);
+pub struct MetricColumns(Vec<Wanted>);
 
 #[derive(Debug)]
 struct Wanted {
@@ -65,8 +65,8 @@ impl Wanted {
     }
 }
 
-impl Asked {
-    /// Finds all that is asked for, each once, or says what there is not.
+impl MetricColumns {
+    /// Finds all that is columns for, each once, or says what there is not.
     pub fn find(region: &Region, names: Vec<String>) -> Result<Self, Failure> {
         let metrics = if names.is_empty() { Vec::new() } else { region.reader()?.metrics() };
         let wanted = names.iter().map(|name| {
@@ -77,23 +77,26 @@ impl Asked {
                 ))
             })
         });
-        let mut asked: Vec<Wanted> = Vec::new();
+        let mut columns: Vec<Wanted> = Vec::new();
         for wanted in wanted {
             let wanted = wanted?;
-            match asked.iter().find(|other| other.key() == wanted.key()) {
-                None => asked.push(wanted),
+            match columns.iter().find(|other| other.key() == wanted.key()) {
+                None => columns.push(wanted),
                 Some(same) if same.name == wanted.name => {}
                 // `a` by the second and `a_per_s`.
                 Some(other) => {
                     let [one, other] = [&wanted.name, &other.name].map(|name| clean(name).into_owned());
-                    return Err(Failure::Usage(format!(
-                        "{one} and {other} would both be told as {}: ask for one at a time",
-                        clean(&wanted.key())
-                    )));
+                    return Err(Failure::usage_of(
+                        "stat",
+                        format!(
+                            "--metric {one} and --metric {other} would have the same key {}; give only one of them",
+                            clean(&wanted.key())
+                        ),
+                    ));
                 }
             }
         }
-        Ok(Self(asked))
+        Ok(Self(columns))
     }
 
     /// Their values now.
@@ -193,7 +196,7 @@ fn quoted(text: &str) -> String {
     if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
-/// An object `metrics`, unless nothing was asked for.
+/// An object `metrics`, unless nothing was columns for.
 impl Serialize for Rates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         struct Values<'a>(&'a [Rate]);

@@ -1,4 +1,4 @@
-//! The screen's state, and how news and keys change it. It owns all that is drawn, and touches nothing else.
+//! The screen's state, and how message and keys change it. It owns all that is drawn, and touches nothing else.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -15,8 +15,9 @@ use tui_input::{Input, InputRequest};
 
 use super::history::{EventLog, History, Points};
 use super::keys::{self, Action};
-use super::sheet::{Asked, Baseline, Fold, Ident, Mode, OWN_ORDER, Rows, Sheet, Sort, Source, sheet};
-use super::tick::{EventRow, News, Order, Tick};
+use super::message::{Command, Message};
+use super::sheet::{Asked, Baseline, Fold, Mode, OWN_ORDER, RowKey, Rows, Sheet, Sort, Source, sheet};
+use super::tick::{EventRow, Tick};
 use super::view::View;
 use atomscope::report::human::duration;
 use atomscope::report::nodes::NodeRow;
@@ -26,12 +27,12 @@ const INTERVALS_MS: [u64; 10] = [100, 250, 500, 1000, 2000, 5000, 10_000, 30_000
 /// Steps that the key for many goes into the past.
 const FAR: usize = 10;
 /// How long a message is shown.
-const MESSAGE_FOR: Duration = Duration::from_secs(8);
+const NOTICE_FOR: Duration = Duration::from_secs(8);
 
 /// What there is to do beside the screen.
 #[derive(Debug)]
-pub enum Do {
-    Order(Order),
+pub enum Effect {
+    Command(Command),
     Quit,
     Suspend,
     Redraw,
@@ -39,14 +40,14 @@ pub enum Do {
 
 /// A place in a view.
 #[derive(Debug, Default)]
-pub struct Place {
+pub struct CursorState {
     /// The selected row, and what is seen first.
     pub cursor: usize,
     pub first: usize,
     /// The same row at the next look.
-    ident: Option<Ident>,
+    ident: Option<RowKey>,
     /// The actor that was selected last, to be found again after a list of something else.
-    actor: Option<Ident>,
+    actor: Option<RowKey>,
     pub list: usize,
     pub filter: String,
     sorts: HashMap<&'static str, Sort>,
@@ -62,14 +63,14 @@ pub enum Prompt {
 
 /// What lies over a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
+pub enum Overlay {
     Help,
     Detail,
 }
 
 /// What is said for a while.
 #[derive(Debug)]
-pub struct Message {
+pub struct Notice {
     pub text: String,
     pub is_bad: bool,
     until: Instant,
@@ -77,7 +78,7 @@ pub struct Message {
 
 /// What is kept of a node while another one is looked at.
 #[derive(Debug)]
-struct Kept {
+struct PreviousNode {
     glance: RegionSummary,
     successor: Option<RegionSummary>,
     newest: Arc<Tick>,
@@ -108,9 +109,9 @@ pub struct App {
     pub is_watching: bool,
     glance: Option<RegionSummary>,
     /// Whether it had ended when it was looked at last, so that nothing but what is kept of it is shown.
-    is_kept: bool,
+    has_ended: bool,
     /// The node that was looked at before it.
-    kept: Option<Kept>,
+    previous: Option<PreviousNode>,
     history_bytes: usize,
     /// Of the node that is looked at: how many there were before.
     number: u64,
@@ -124,20 +125,20 @@ pub struct App {
     from: View,
     /// Whether the node that is looked at is to be found in the list of nodes.
     seeks: bool,
-    places: HashMap<View, Place>,
+    cursors: HashMap<View, CursorState>,
     pub mode: Mode,
     folded: HashSet<Key>,
     pub topic: Option<&'static str>,
     pub follows: bool,
     pub shows_rates: bool,
     pub hides_zeros: bool,
-    pub over: Option<Over>,
+    pub overlay: Option<Overlay>,
     /// Lines of what lies over the view that are out of sight above.
-    pub over_first: usize,
+    pub overlay_first: usize,
     pub prompt: Option<Prompt>,
     /// The file that is being written, as it was typed, and the number of its node.
     saving: (u64, String),
-    pub message: Option<Message>,
+    pub notice: Option<Notice>,
     pub sheet: Sheet,
     is_stale: bool,
     /// Rows that the screen has room for; drawing says it.
@@ -164,8 +165,8 @@ impl App {
             notes_of_nodes: Vec::new(),
             is_watching,
             glance: node.cloned(),
-            is_kept: false,
-            kept: None,
+            has_ended: false,
+            previous: None,
             history_bytes,
             number: 0,
             lost: None,
@@ -174,18 +175,18 @@ impl App {
             home,
             from: home,
             seeks: true,
-            places: HashMap::new(),
+            cursors: HashMap::new(),
             mode: Mode::default(),
             folded: HashSet::new(),
             topic: None,
             follows: true,
             shows_rates: true,
             hides_zeros: false,
-            over: None,
-            over_first: 0,
+            overlay: None,
+            overlay_first: 0,
             prompt: None,
             saving: Default::default(),
-            message: None,
+            notice: None,
             sheet: Sheet::default(),
             is_stale: true,
             page: 1,
@@ -245,40 +246,40 @@ impl App {
         }
     }
 
-    pub fn place(&self) -> Option<&Place> {
-        self.places.get(&self.view)
+    pub fn cursor_state(&self) -> Option<&CursorState> {
+        self.cursors.get(&self.view)
     }
 
-    fn place_mut(&mut self) -> &mut Place {
-        self.places.entry(self.view).or_default()
+    fn cursor_mut(&mut self) -> &mut CursorState {
+        self.cursors.entry(self.view).or_default()
     }
 
     /// Takes a filter as if it had been typed.
     pub fn set_filter(&mut self, view: View, filter: &str) {
-        self.places.entry(view).or_default().filter = filter.to_owned();
+        self.cursors.entry(view).or_default().filter = filter.to_owned();
         self.is_stale = true;
     }
 
     pub fn say(&mut self, text: impl Into<String>, is_bad: bool) {
-        self.message = Some(Message { text: text.into(), is_bad, until: Instant::now() + MESSAGE_FOR });
+        self.notice = Some(Notice { text: text.into(), is_bad, until: Instant::now() + NOTICE_FOR });
     }
 
     /// What the collector says.
-    pub fn hear(&mut self, news: News) {
-        match news {
+    pub fn receive(&mut self, message: Message) {
+        match message {
             // Of a node that was looked at before nothing is wanted any more.
-            News::Tick(number, ..) | News::Lost(number, _) | News::Successor(number, _)
+            Message::Tick(number, ..) | Message::Lost(number, _) | Message::Successor(number, _)
                 if number != self.number => {}
-            News::Tick(_, tick, events) => self.take(*tick, events),
-            News::Lost(_, why) => self.lost = Some(why),
-            News::Nodes(Ok((nodes, notes))) => {
+            Message::Tick(_, tick, events) => self.take(*tick, events),
+            Message::Lost(_, why) => self.lost = Some(why),
+            Message::Nodes(Ok((nodes, notes))) => {
                 (self.nodes, self.notes_of_nodes) = (nodes, notes);
                 self.is_stale |= self.view == View::Nodes;
             }
-            News::Nodes(Err(why)) => self.say(why, true),
-            News::Successor(_, glance) => self.successor = Some(*glance),
-            News::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
-            News::Saved(Err(why)) => {
+            Message::Nodes(Err(why)) => self.say(why, true),
+            Message::Successor(_, glance) => self.successor = Some(*glance),
+            Message::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
+            Message::Saved(Err(why)) => {
                 self.say(why, true);
                 // What was typed is there to be mended, if it is about the same node.
                 let (number, file) = std::mem::take(&mut self.saving);
@@ -286,7 +287,7 @@ impl App {
                     self.prompt = Some(Prompt::Save(Input::new(file)));
                 }
             }
-            News::Input(_) | News::NoInput => {}
+            Message::Input(_) | Message::InputClosed => {}
         }
     }
 
@@ -301,27 +302,28 @@ impl App {
     }
 
     /// Looks at another node. Of the one before, its past is kept; of two before, nothing.
-    fn watch(&mut self, glance: RegionSummary) -> Do {
-        let again = self.kept.take().filter(|kept| kept.glance.is_of_same_node(&glance));
+    fn watch(&mut self, glance: RegionSummary) -> Effect {
+        let again = self.previous.take().filter(|previous| previous.glance.is_of_same_node(&glance));
         let history = std::mem::replace(&mut self.history, History::new(self.history_bytes));
         let (points, events) = (std::mem::take(&mut self.points), std::mem::take(&mut self.events));
         let left = self.glance.take().zip(self.newest.take());
         let successor = self.successor.take();
-        self.kept = left.map(|(glance, newest)| Kept { glance, successor, newest, history, points, events });
+        self.previous =
+            left.map(|(glance, newest)| PreviousNode { glance, successor, newest, history, points, events });
         (self.held, self.held_events, self.is_frozen) = (None, None, false);
-        (self.baseline, self.lost, self.is_kept) = (None, None, false);
+        (self.baseline, self.lost, self.has_ended) = (None, None, false);
         // Nothing of one node is to be taken for another's.
         self.close();
-        self.places.values_mut().for_each(|place| (place.ident, place.actor) = (None, None));
+        self.cursors.values_mut().for_each(|state| (state.ident, state.actor) = (None, None));
         if let Some(again) = again {
-            self.is_kept = again.newest.is_last();
+            self.has_ended = again.newest.is_last();
             (self.history, self.points, self.successor) = (again.history, again.points, again.successor);
             self.newest = Some(again.newest);
             // Of a node that goes on, the events that there are are read anew.
-            self.events = if self.is_kept { again.events } else { EventLog::after_others() };
+            self.events = if self.has_ended { again.events } else { EventLog::after_others() };
         }
-        if let Some(kept) = &mut self.kept {
-            kept.history.limit(self.history_bytes / 2);
+        if let Some(previous) = &mut self.previous {
+            previous.history.limit(self.history_bytes / 2);
             self.history.limit(self.history_bytes / 2);
         }
         self.widths.clear();
@@ -329,17 +331,17 @@ impl App {
         self.is_watching = true;
         self.is_stale = true;
         self.number += 1;
-        let order = Order::Watch(self.number, (!self.is_kept).then(|| Box::new(glance.clone())));
+        let command = Command::Watch(self.number, (!self.has_ended).then(|| Box::new(glance.clone())));
         self.glance = Some(glance);
-        Do::Order(order)
+        Effect::Command(command)
     }
 
     /// Takes away what lies over the view.
     fn close(&mut self) {
-        (self.over, self.over_first) = (None, 0);
+        (self.overlay, self.overlay_first) = (None, 0);
     }
 
-    fn go(&mut self, view: View) -> Vec<Do> {
+    fn go(&mut self, view: View) -> Vec<Effect> {
         if !self.is_watching && view != View::Nodes {
             self.say("no node is chosen: Enter looks at the selected one", true);
             return Vec::new();
@@ -350,20 +352,20 @@ impl App {
         }
         self.close();
         (self.view, self.is_stale) = (view, true);
-        if was == is { Vec::new() } else { vec![Do::Order(Order::Nodes(is))] }
+        if was == is { Vec::new() } else { vec![Effect::Command(Command::Nodes(is))] }
     }
 
     /// Makes the sheet anew where something of it has changed, and keeps the selected row.
     pub fn refresh(&mut self) {
-        if self.message.as_ref().is_some_and(|message| message.until < Instant::now()) {
-            self.message = None;
+        if self.notice.as_ref().is_some_and(|notice| notice.until < Instant::now()) {
+            self.notice = None;
         }
         if !std::mem::take(&mut self.is_stale) {
             return;
         }
-        let place = self.places.entry(self.view).or_default();
-        let (list, filter) = (place.list, place.filter.clone());
-        let sorts = place.sorts.clone();
+        let state = self.cursors.entry(self.view).or_default();
+        let (list, filter) = (state.list, state.filter.clone());
+        let sorts = state.sorts.clone();
         let made = sheet(
             &Asked {
                 view: self.view,
@@ -381,36 +383,36 @@ impl App {
             self.source(),
         );
         let tick = self.tick().cloned();
-        let is_open = self.over == Some(Over::Detail);
+        let is_open = self.overlay == Some(Overlay::Detail);
         let sought = self.source().watched_row().filter(|_| self.view == View::Nodes && self.seeks);
         let sought = sought.and_then(|row| {
-            let idents = (0..made.len()).filter_map(|at| made.ident(at, None));
+            let idents = (0..made.len()).filter_map(|at| made.row_key(at, None));
             let is_it =
-                |of: &Ident| matches!(of, Ident::Texts(texts) if texts.last() == Some(&row.shown_path));
+                |of: &RowKey| matches!(of, RowKey::Texts(texts) if texts.last() == Some(&row.shown_path));
             idents.into_iter().find(is_it)
         });
-        let place = self.places.entry(self.view).or_default();
+        let state = self.cursors.entry(self.view).or_default();
         if sought.is_some() {
-            (self.seeks, place.ident) = (false, sought);
+            (self.seeks, state.ident) = (false, sought);
         }
         // Whoever stands at the top stays there, whatever comes; but a node is not to be taken for another one.
-        let stays = place.cursor > 0 || is_open || self.view == View::Nodes;
-        let ident = place.ident.as_ref().filter(|_| stays);
+        let stays = state.cursor > 0 || is_open || self.view == View::Nodes;
+        let ident = state.ident.as_ref().filter(|_| stays);
         match ident.map(|ident| made.find(ident, tick.as_deref())) {
             Some(Some(at)) => {
                 // Where it was on the screen.
-                place.first = (place.first + at).saturating_sub(place.cursor);
-                place.cursor = at;
+                state.first = (state.first + at).saturating_sub(state.cursor);
+                state.cursor = at;
             }
             Some(None) if is_open => {
-                self.over = None;
+                self.overlay = None;
                 self.say("what was selected is gone", true);
             }
             _ => {}
         }
         self.sheet = made;
-        if self.view == View::Events && self.follows && self.over != Some(Over::Detail) {
-            self.place_mut().cursor = usize::MAX;
+        if self.view == View::Events && self.follows && self.overlay != Some(Overlay::Detail) {
+            self.cursor_mut().cursor = usize::MAX;
         }
         self.select();
     }
@@ -419,13 +421,13 @@ impl App {
     fn select(&mut self) {
         let (rows, page) = (self.sheet.len(), self.page.max(1));
         let tick = self.tick().cloned();
-        let place = self.places.entry(self.view).or_default();
-        place.cursor = place.cursor.min(rows.saturating_sub(1));
-        place.first = place.first.clamp(place.cursor.saturating_sub(page - 1), place.cursor);
-        place.first = place.first.min(rows.saturating_sub(page));
-        place.ident = self.sheet.ident(place.cursor, tick.as_deref());
-        if let Some(Ident::Actor(_)) = place.ident {
-            place.actor = place.ident.clone();
+        let state = self.cursors.entry(self.view).or_default();
+        state.cursor = state.cursor.min(rows.saturating_sub(1));
+        state.first = state.first.clamp(state.cursor.saturating_sub(page - 1), state.cursor);
+        state.first = state.first.min(rows.saturating_sub(page));
+        state.ident = self.sheet.row_key(state.cursor, tick.as_deref());
+        if let Some(RowKey::Actor(_)) = state.ident {
+            state.actor = state.ident.clone();
         }
     }
 
@@ -440,29 +442,29 @@ impl App {
     /// To another row; or over the lines of what has none.
     fn move_by(&mut self, rows: isize) {
         // Beside a row that is seen whole, too.
-        if self.view == View::Overview || self.over == Some(Over::Help) {
+        if self.view == View::Overview || self.overlay == Some(Overlay::Help) {
             return self.scroll(rows);
         }
-        (self.over_first, self.seeks) = (0, false);
-        let place = self.place_mut();
-        place.cursor = place.cursor.saturating_add_signed(rows);
+        (self.overlay_first, self.seeks) = (0, false);
+        let state = self.cursor_mut();
+        state.cursor = state.cursor.saturating_add_signed(rows);
         self.select();
         if self.view == View::Events {
-            self.follows = self.place().is_some_and(|place| place.cursor + 1 >= self.sheet.len());
+            self.follows = self.cursor_state().is_some_and(|state| state.cursor + 1 >= self.sheet.len());
         }
     }
 
     fn scroll(&mut self, lines: isize) {
-        self.over_first = self.over_first.saturating_add_signed(lines);
+        self.overlay_first = self.overlay_first.saturating_add_signed(lines);
     }
 
     /// By more than a row: of one that is seen whole, over its lines.
     fn leap(&mut self, rows: isize) {
-        if self.over == Some(Over::Detail) { self.scroll(rows) } else { self.move_by(rows) }
+        if self.overlay == Some(Overlay::Detail) { self.scroll(rows) } else { self.move_by(rows) }
     }
 
     /// What a key does.
-    pub fn press(&mut self, key: &KeyEvent) -> Vec<Do> {
+    pub fn press(&mut self, key: &KeyEvent) -> Vec<Effect> {
         // A key right after Esc comes as one with Alt.
         let is_of_line = self.prompt.is_some() && request(key).is_some();
         if let (KeyCode::Char(_), true, false) =
@@ -478,15 +480,15 @@ impl App {
         }
         let Some(action) = keys::action(key) else { return Vec::new() };
         // As in any pager.
-        let is_q = key.code == KeyCode::Char('q') && self.over == Some(Over::Help);
+        let is_q = key.code == KeyCode::Char('q') && self.overlay == Some(Overlay::Help);
         let action = if is_q { Action::Back } else { action };
-        if self.message.is_some() {
-            self.message = None;
+        if self.notice.is_some() {
+            self.notice = None;
         }
         self.act(action)
     }
 
-    fn act(&mut self, action: Action) -> Vec<Do> {
+    fn act(&mut self, action: Action) -> Vec<Effect> {
         let page = self.page.max(2) as isize - 1;
         use Action::{FarFuture, FarPast, Freeze, Future, Past, Rates, Reset, Save, Zeros};
         let is_of_node =
@@ -496,12 +498,12 @@ impl App {
             return Vec::new();
         }
         match action {
-            Action::Quit => return vec![Do::Quit],
-            Action::Suspend => return vec![Do::Suspend],
-            Action::Redraw => return vec![Do::Redraw, Do::Order(Order::Now)],
+            Action::Quit => return vec![Effect::Quit],
+            Action::Suspend => return vec![Effect::Suspend],
+            Action::Redraw => return vec![Effect::Redraw, Effect::Command(Command::Now)],
             Action::Help => {
-                self.over = if self.over == Some(Over::Help) { None } else { Some(Over::Help) };
-                self.over_first = 0;
+                self.overlay = if self.overlay == Some(Overlay::Help) { None } else { Some(Overlay::Help) };
+                self.overlay_first = 0;
             }
             Action::Go(view) => return self.go(view),
             Action::NextView | Action::PreviousView => {
@@ -520,8 +522,8 @@ impl App {
             Action::Open => return self.open(),
             Action::Back => return self.back(),
             Action::Filter if self.view != View::Overview => {
-                let before = self.place_mut().filter.clone();
-                self.over = None;
+                let before = self.cursor_mut().filter.clone();
+                self.overlay = None;
                 self.prompt = Some(Prompt::Filter(Input::new(before.clone()), before));
             }
             Action::SortNext => self.sort_by(1),
@@ -572,7 +574,7 @@ impl App {
             Action::Future => self.step(1, false),
             Action::FarFuture => self.step(usize::MAX, false),
             Action::Successor => {
-                let before = || self.kept.as_ref().map(|kept| kept.glance.clone());
+                let before = || self.previous.as_ref().map(|previous| previous.glance.clone());
                 match self.successor.clone().or_else(before) {
                     Some(glance) => {
                         let mut to_do = vec![self.watch(glance)];
@@ -597,10 +599,10 @@ impl App {
     }
 
     fn set_mode(&mut self, mode: Mode) {
-        (self.mode, self.over, self.is_stale) = (mode, None, true);
-        let place = self.place_mut();
-        if let (true, Some(actor)) = (mode != Mode::Classes, place.actor.clone()) {
-            (place.ident, place.cursor) = (Some(actor), place.cursor.max(1));
+        (self.mode, self.overlay, self.is_stale) = (mode, None, true);
+        let state = self.cursor_mut();
+        if let (true, Some(actor)) = (mode != Mode::Classes, state.actor.clone()) {
+            (state.ident, state.cursor) = (Some(actor), state.cursor.max(1));
         }
     }
 
@@ -614,16 +616,16 @@ impl App {
         }
         let (lists, at) = (self.sheet.lists.len(), self.sheet.list);
         if lists > 1 {
-            let place = self.place_mut();
-            place.list = if right { (at + 1) % lists } else { (at + lists - 1) % lists };
-            (place.cursor, place.first, place.ident) = (0, 0, None);
+            let state = self.cursor_mut();
+            state.list = if right { (at + 1) % lists } else { (at + lists - 1) % lists };
+            (state.cursor, state.first, state.ident) = (0, 0, None);
             self.is_stale = true;
         }
     }
 
     /// Folds or unfolds what is selected, or turns it round; folding what has nothing to fold goes up.
     fn fold(&mut self, unfold: Option<bool>) {
-        let Some(cursor) = self.place().map(|place| place.cursor) else { return };
+        let Some(cursor) = self.cursor_state().map(|state| state.cursor) else { return };
         let (Rows::Actors(rows), Some(tick)) = (&self.sheet.rows, self.tick()) else { return };
         let Some(branch) = rows.get(cursor).copied().filter(|branch| branch.level.is_some()) else { return };
         let Some(tree) = tick.listed.as_ref().map(|listed| &listed.tree) else { return };
@@ -634,7 +636,7 @@ impl App {
             (Fold::Leaf | Fold::Folded, Some(false)) => {
                 let above = tree.forest().above(branch.number);
                 if let Some(at) = above.and_then(|above| rows.iter().position(|row| row.number == above)) {
-                    self.place_mut().cursor = at;
+                    self.cursor_mut().cursor = at;
                     self.select();
                 }
                 return;
@@ -652,14 +654,14 @@ impl App {
             let numbers = (0..actors.len() as u32).filter(has_some);
             self.folded = numbers.filter_map(|number| Some(actors.get(number)?.key())).collect();
             // Of the selected one only the root above it is left.
-            let place = self.places.entry(self.view).or_default();
+            let state = self.cursors.entry(self.view).or_default();
             if let Rows::Actors(rows) = &self.sheet.rows {
-                let mut root = rows.get(place.cursor).map(|branch| branch.number);
+                let mut root = rows.get(state.cursor).map(|branch| branch.number);
                 while let Some(above) = root.and_then(|number| forest.above(number)) {
                     root = Some(above);
                 }
                 let key = root.and_then(|number| actors.get(number)).map(|actor| actor.key());
-                (place.ident, place.cursor) = (key.map(Ident::Actor), place.cursor.max(1));
+                (state.ident, state.cursor) = (key.map(RowKey::Actor), state.cursor.max(1));
             }
         } else {
             self.folded.clear();
@@ -667,12 +669,12 @@ impl App {
         self.is_stale = true;
     }
 
-    fn open(&mut self) -> Vec<Do> {
-        match self.over {
-            Some(_) => self.over = None,
+    fn open(&mut self) -> Vec<Effect> {
+        match self.overlay {
+            Some(_) => self.overlay = None,
             None if self.view == View::Nodes => return self.open_node(),
             None if self.view == View::Overview || self.sheet.len() == 0 => {}
-            None => (self.over, self.over_first) = (Some(Over::Detail), 0),
+            None => (self.overlay, self.overlay_first) = (Some(Overlay::Detail), 0),
         }
         Vec::new()
     }
@@ -682,9 +684,9 @@ impl App {
         self.glance.as_ref().filter(|_| self.is_watching)
     }
 
-    fn open_node(&mut self) -> Vec<Do> {
-        let cursor = self.place().map_or(0, |place| place.cursor);
-        let Some(Ident::Texts(texts)) = self.sheet.ident(cursor, None) else { return Vec::new() };
+    fn open_node(&mut self) -> Vec<Effect> {
+        let cursor = self.cursor_state().map_or(0, |state| state.cursor);
+        let Some(RowKey::Texts(texts)) = self.sheet.row_key(cursor, None) else { return Vec::new() };
         // The file tells it from all others.
         let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.shown_path)).cloned();
         match chosen.map(|row| (row.glance, row.why)) {
@@ -709,8 +711,8 @@ impl App {
     }
 
     /// One thing at a time, the nearest first.
-    fn back(&mut self) -> Vec<Do> {
-        if self.over.is_some() {
+    fn back(&mut self) -> Vec<Effect> {
+        if self.overlay.is_some() {
             self.close();
             self.is_stale = true;
             return Vec::new();
@@ -719,8 +721,8 @@ impl App {
             self.step(usize::MAX, false);
             return Vec::new();
         }
-        if !self.place_mut().filter.is_empty() {
-            self.place_mut().filter.clear();
+        if !self.cursor_mut().filter.is_empty() {
+            self.cursor_mut().filter.clear();
             self.is_stale = true;
             return Vec::new();
         }
@@ -738,14 +740,14 @@ impl App {
             return;
         }
         let name = self.sheet.name;
-        let place = self.place_mut();
-        let at = place.sorts.get(name).and_then(|sort| shown.iter().position(|shown| *shown == sort.column));
+        let state = self.cursor_mut();
+        let at = state.sorts.get(name).and_then(|sort| shown.iter().position(|shown| *shown == sort.column));
         // Before the first there is the order that the list has by itself.
         let next = at.map_or(0, |at| at as isize + 1) + step;
         match next.rem_euclid(shown.len() as isize + 1) {
-            0 => _ = place.sorts.remove(name),
+            0 => _ = state.sorts.remove(name),
             next => {
-                _ = place.sorts.insert(name, Sort { column: shown[next as usize - 1], reverse: false });
+                _ = state.sorts.insert(name, Sort { column: shown[next as usize - 1], reverse: false });
             }
         }
         self.begin_again();
@@ -754,9 +756,9 @@ impl App {
     /// To the first row of another order, but for a row that is seen whole.
     fn begin_again(&mut self) {
         self.is_stale = true;
-        if self.over.is_none() {
-            let place = self.place_mut();
-            (place.cursor, place.first, place.ident) = (0, 0, None);
+        if self.overlay.is_none() {
+            let state = self.cursor_mut();
+            (state.cursor, state.first, state.ident) = (0, 0, None);
         }
     }
 
@@ -765,11 +767,11 @@ impl App {
         if self.view == View::Events || self.view == View::Overview {
             return self.say("this view has an order of its own", true);
         }
-        let place = self.place_mut();
-        let sort = place.sorts.entry(name).or_insert(Sort { column: OWN_ORDER, reverse: false });
+        let state = self.cursor_mut();
+        let sort = state.sorts.entry(name).or_insert(Sort { column: OWN_ORDER, reverse: false });
         sort.reverse = !sort.reverse;
         if *sort == (Sort { column: OWN_ORDER, reverse: false }) {
-            place.sorts.remove(name);
+            state.sorts.remove(name);
         }
         self.begin_again();
     }
@@ -831,7 +833,7 @@ impl App {
         self.say(format!("totals count from {when} on; z once more: from the node's start"), false);
     }
 
-    fn set_interval(&mut self, longer: bool) -> Vec<Do> {
+    fn set_interval(&mut self, longer: bool) -> Vec<Effect> {
         let now = self.interval.as_millis() as u64;
         let next = if longer {
             INTERVALS_MS.iter().find(|ms| **ms > now)
@@ -841,12 +843,12 @@ impl App {
         let Some(ms) = next else { return Vec::new() };
         self.interval = Duration::from_millis(*ms);
         self.say(format!("a look every {}", self.interval_text()), false);
-        vec![Do::Order(Order::Every(self.interval))]
+        vec![Effect::Command(Command::Every(self.interval))]
     }
 
     /// Whether it is a look that is saved, as the region is another by now or broken.
     fn saves_look(&self) -> bool {
-        self.is_held() || self.lost.is_some() || self.is_kept
+        self.is_held() || self.lost.is_some() || self.has_ended
     }
 
     fn ask_where(&mut self) {
@@ -856,11 +858,11 @@ impl App {
         let time = rfc3339(tick.snapshot.taken.unix_ns).replace(['-', ':'], "");
         let time = time.get(..15).unwrap_or_default();
         let ending = if self.saves_look() { "json" } else { "raw" };
-        self.over = None;
+        self.overlay = None;
         self.prompt = Some(Prompt::Save(Input::new(format!("{node}-{time}Z.{ending}"))));
     }
 
-    fn type_in(&mut self, key: &KeyEvent) -> Vec<Do> {
+    fn type_in(&mut self, key: &KeyEvent) -> Vec<Effect> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let is_end = key.code == KeyCode::Esc || control && key.code == KeyCode::Char('c');
         let Some(prompt) = &mut self.prompt else { return Vec::new() };
@@ -881,7 +883,7 @@ impl App {
                 let past = if self.saves_look() { self.tick().cloned() } else { None };
                 let file = input.value().trim();
                 self.saving = (self.number, file.to_owned());
-                return vec![Do::Order(Order::Save(PathBuf::from(file), past))];
+                return vec![Effect::Command(Command::Save(PathBuf::from(file), past))];
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 //! and the file system; the screen draws from what it was handed.
 //!
 //! ```text
-//!   screen ── Order ──► collector ── News ──► screen
+//!   screen ── Command ──► collector ── Message ──► screen
 //! ```
 //! A tick is skipped where the screen has not taken the one before, so that no more than one waits.
 use std::collections::HashMap;
@@ -25,8 +25,10 @@ use atomscope_layout::follow::Follower;
 use atomscope_layout::instances::{Domain, worker};
 
 use super::history::{MAX_EVENT_BYTES, MAX_EVENTS};
-use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, News, Order, Point, Tick};
-use crate::program::output::{Failure, Readers, to_file};
+use super::message::{Command, Message};
+use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, Point, Tick};
+use crate::program::output::Failure;
+use crate::program::output::file::{Readers, to_file};
 use crate::program::target::{SearchArgs, search};
 use atomscope::report::findings::findings;
 use atomscope::report::nodes::nodes;
@@ -43,7 +45,7 @@ const READ_AHEAD_FROM: f64 = 0.25;
 
 /// What is kept of the look before.
 #[derive(Debug)]
-struct Before {
+struct PreviousTick {
     at: Instant,
     snapshot: Arc<Snapshot>,
     listed: Option<Arc<ActorListing>>,
@@ -54,19 +56,19 @@ struct Before {
 
 /// A node that is being looked at.
 #[derive(Debug)]
-pub struct Watched {
+pub struct WatchedNode {
     region: Region,
     follower: Follower,
-    before: Option<Before>,
+    before: Option<PreviousTick>,
     has_ended: bool,
     /// What happened since the last tick, as far as it was read before it would have been lost.
     events: Vec<EventRow>,
 }
 
-impl Watched {
+impl WatchedNode {
     /// Attaches to it.
-    pub fn open(glance: &RegionSummary, place: &SearchArgs) -> Result<Self, AttachError> {
-        Self::of(glance.open(place.max_size)?)
+    pub fn open(glance: &RegionSummary, search_args: &SearchArgs) -> Result<Self, AttachError> {
+        Self::of(glance.open(search_args.max_size)?)
     }
 
     /// Looks at this region from now on.
@@ -77,7 +79,7 @@ impl Watched {
 
     /// Goes on with another region of the same node.
     #[cfg(test)]
-    pub fn go_on_in(&mut self, region: Region) {
+    pub fn continue_in(&mut self, region: Region) {
         self.region = region;
     }
 
@@ -85,8 +87,8 @@ impl Watched {
     pub fn read_ahead(&mut self) {
         let Ok(reader) = self.region.reader() else { return };
         let bytes = || self.events.iter().map(|event| event.text.len()).sum::<usize>();
-        let has_room = || self.events.len() < MAX_EVENTS && bytes() < MAX_EVENT_BYTES;
-        if self.follower.fill(&reader) > READ_AHEAD_FROM && has_room() {
+        let has_space = || self.events.len() < MAX_EVENTS && bytes() < MAX_EVENT_BYTES;
+        if self.follower.fill(&reader) > READ_AHEAD_FROM && has_space() {
             let look = self.follower.look(&reader);
             self.events.extend(EventRow::of(look, reader.clock()));
         }
@@ -137,9 +139,9 @@ impl Watched {
         let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
         region.still_whole()?;
         let point = point(&snapshot, counts, self.before.as_ref(), at, uptime, is_last);
-        let beside_bytes = told_bytes(&snapshot) + classes.len() * EACH_BYTES;
+        let snapshot_bytes = snapshot_bytes(&snapshot) + classes.len() * EACH_BYTES;
         let snapshot = Arc::new(snapshot);
-        let before = self.before.replace(Before {
+        let before = self.before.replace(PreviousTick {
             at,
             snapshot: Arc::clone(&snapshot),
             listed: listed.clone(),
@@ -167,7 +169,7 @@ impl Watched {
             point,
             own: Vitals::own(),
             took: at.elapsed(),
-            beside_bytes,
+            snapshot_bytes,
         };
         Ok((tick, events))
     }
@@ -178,7 +180,7 @@ const EACH_BYTES: usize = 256;
 const LOOK_BYTES: usize = 16 << 10;
 
 /// Bytes of memory that a snapshot takes beside its actors, nearly: no text is left out, as a region may hold very long ones.
-pub fn told_bytes(snapshot: &Snapshot) -> usize {
+pub fn snapshot_bytes(snapshot: &Snapshot) -> usize {
     let told = &snapshot.subsystems;
     let (cluster, sharding) = (&told.cluster, &told.sharding);
     let (mut things, mut bytes) = (0usize, LOOK_BYTES);
@@ -215,7 +217,7 @@ pub fn told_bytes(snapshot: &Snapshot) -> usize {
 fn point(
     snapshot: &Snapshot,
     counts: Counts,
-    before: Option<&Before>,
+    before: Option<&PreviousTick>,
     at: Instant,
     uptime: Option<Duration>,
     is_last: bool,
@@ -242,7 +244,7 @@ fn point(
 
 /// Of the time of all workers, how much they spent on tasks. The poller asks for that, so it is over the time between two
 /// of its rounds; while there was none since the look before, it is what it was.
-fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Option<Duration>) -> Option<f64> {
+fn busy(snapshot: &Snapshot, before: Option<&PreviousTick>, uptime: Option<Duration>) -> Option<f64> {
     fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
         let all = snapshot.subsystems.instances.of(Domain::Worker);
         all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
@@ -274,11 +276,11 @@ fn busy(snapshot: &Snapshot, before: Option<&Before>, uptime: Option<Duration>) 
 /// The collecting thread.
 #[derive(Debug)]
 pub struct Collector {
-    pub place: SearchArgs,
-    pub orders: Receiver<Order>,
-    pub news: SyncSender<News>,
+    pub search_args: SearchArgs,
+    pub commands: Receiver<Command>,
+    pub messages: SyncSender<Message>,
     /// Set while the screen has a tick that it has not taken.
-    pub is_waiting: Arc<AtomicBool>,
+    pub is_tick_pending: Arc<AtomicBool>,
     pub interval: Duration,
 }
 
@@ -287,19 +289,19 @@ pub struct Collector {
 struct Target {
     number: u64,
     glance: RegionSummary,
-    watched: Option<Watched>,
+    watched: Option<WatchedNode>,
 }
 
 /// Nobody listens any more.
-struct Gone;
+struct ScreenClosed;
 
 impl Collector {
-    /// Collects until nobody gives orders, or listens, any more. The first node has the number 0.
+    /// Collects until nobody gives commands, or listens, any more. The first node has the number 0.
     pub fn run(self, first: Option<RegionSummary>) {
-        let _ = self.go_on(first.map(|glance| Target { number: 0, glance, watched: None }));
+        let _ = self.collect(first.map(|glance| Target { number: 0, glance, watched: None }));
     }
 
-    fn go_on(mut self, mut target: Option<Target>) -> Result<(), Gone> {
+    fn collect(mut self, mut target: Option<Target>) -> Result<(), ScreenClosed> {
         let (mut lists_nodes, mut lists_actors) = (false, false);
         let mut next = Instant::now();
         let mut next_search = next;
@@ -309,33 +311,36 @@ impl Collector {
             let reads_ahead =
                 watched.is_some_and(|watched| !watched.has_ended) && now + READ_AHEAD_EVERY < next;
             let wait = if reads_ahead { READ_AHEAD_EVERY } else { next.saturating_duration_since(now) };
-            match self.orders.recv_timeout(wait) {
-                Ok(Order::Watch(number, glance)) => {
+            match self.commands.recv_timeout(wait) {
+                Ok(Command::Watch(number, glance)) => {
                     target = glance.map(|glance| Target { number, glance: *glance, watched: None });
                     (next, next_search) = (now, now);
                 }
-                Ok(Order::Every(interval)) => {
+                Ok(Command::Every(interval)) => {
                     next = next.min(now + interval);
                     self.interval = interval;
                 }
-                Ok(Order::Now) => next = now,
-                Ok(Order::Nodes(wanted)) => {
+                Ok(Command::Now) => next = now,
+                Ok(Command::Nodes(wanted)) => {
                     lists_nodes = wanted;
                     next = if wanted { now } else { next };
                 }
-                Ok(Order::Actors(wanted)) => {
+                Ok(Command::Actors(wanted)) => {
                     lists_actors = wanted;
                     next = if wanted { now } else { next };
                 }
-                Ok(Order::Save(path, tick)) => {
+                Ok(Command::Save(path, tick)) => {
                     let watched = target.as_ref().and_then(|target| target.watched.as_ref());
                     let saved = save(&path, watched.map(|watched| &watched.region), tick);
-                    self.tell(News::Saved(saved))?;
+                    self.send(Message::Saved(saved))?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) if reads_ahead => {
                     // Of a region that breaks the next look tells.
-                    target.iter_mut().flat_map(|target| &mut target.watched).for_each(Watched::read_ahead);
+                    target
+                        .iter_mut()
+                        .flat_map(|target| &mut target.watched)
+                        .for_each(WatchedNode::read_ahead);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(target) = &mut target {
@@ -347,9 +352,9 @@ impl Collector {
                         }
                     }
                     if lists_nodes {
-                        let nodes = nodes(&search(&self.place), self.place.region.as_deref())
+                        let nodes = nodes(&search(&self.search_args), self.search_args.region.as_deref())
                             .map_err(|error| error.to_string());
-                        self.tell(News::Nodes(nodes))?;
+                        self.send(Message::Nodes(nodes))?;
                     }
                     // What took longer than the interval is not caught up with.
                     next = (next + self.interval).max(now);
@@ -358,56 +363,49 @@ impl Collector {
         }
     }
 
-    fn tell(&self, news: News) -> Result<(), Gone> {
-        self.news.send(news).map_err(|_| Gone)
+    fn send(&self, message: Message) -> Result<(), ScreenClosed> {
+        self.messages.send(message).map_err(|_| ScreenClosed)
     }
 
-    fn look(&self, target: &mut Target, lists_actors: bool) -> Result<(), Gone> {
+    fn look(&self, target: &mut Target, lists_actors: bool) -> Result<(), ScreenClosed> {
         let Target { number, glance, watched } = target;
         let has_ended = watched.as_ref().is_some_and(|watched| watched.has_ended);
-        if has_ended || self.is_waiting.load(Ordering::Relaxed) {
+        if has_ended || self.is_tick_pending.load(Ordering::Relaxed) {
             return Ok(());
         }
         let look = match watched {
             Some(watched) => watched.look(lists_actors),
-            None => match Watched::open(glance, &self.place) {
+            None => match WatchedNode::open(glance, &self.search_args) {
                 Ok(new) if new.region.identity().header != glance.identity.header => {
-                    return self.tell(News::Lost(*number, "another node is in its place by now".to_owned()));
+                    return self
+                        .send(Message::Lost(*number, "another node is in its place by now".to_owned()));
                 }
                 opened => opened.and_then(|new| watched.insert(new).look(lists_actors)),
             },
         };
         match look {
             Ok((tick, events)) => {
-                self.is_waiting.store(true, Ordering::Relaxed);
-                self.tell(News::Tick(*number, Box::new(tick), events))
+                self.is_tick_pending.store(true, Ordering::Relaxed);
+                self.send(Message::Tick(*number, Box::new(tick), events))
             }
             Err(error) => {
                 // A region that broke is not opened again: what was seen of it is kept.
                 if let Some(watched) = watched {
                     watched.has_ended = true;
                 }
-                self.tell(News::Lost(*number, error.to_string()))
+                self.send(Message::Lost(*number, error.to_string()))
             }
         }
     }
 
-    fn search(&self, ended: &Target) -> Result<(), Gone> {
+    fn search(&self, ended: &Target) -> Result<(), ScreenClosed> {
         let Target { number, glance, .. } = ended;
         let meant = [Who::File(glance.path.clone()), Who::Node(glance.identity.node.clone().into())];
         let last = glance.identity.birth();
-        match search(&self.place).successor(meant, Some(last), &[glance.inode]) {
-            Some(found) => self.tell(News::Successor(*number, Box::new(found))),
+        match search(&self.search_args).successor(meant, Some(last), &[glance.inode]) {
+            Some(found) => self.send(Message::Successor(*number, Box::new(found))),
             None => Ok(()),
         }
-    }
-}
-
-/// What a failure says.
-pub fn sentence(failure: Failure) -> String {
-    match failure {
-        Failure::Usage(why) | Failure::Filter(_, why) | Failure::Failed(why) => why,
-        Failure::Enough => "nobody reads it".to_owned(),
     }
 }
 
@@ -464,5 +462,5 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
             })
         }
     };
-    written.map(|()| clean_path(path)).map_err(sentence)
+    written.map(|()| clean_path(path)).map_err(|failure| failure.to_string())
 }

@@ -14,7 +14,7 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph, RenderDirection, Sparkl
 use tui_input::Input;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::app::{App, Over, Prompt};
+use super::app::{App, Overlay, Prompt};
 use super::keys::KEYS;
 use super::sheet::{Mode, OWN_ORDER, Sort, detail};
 use super::tick::{Point, Tick};
@@ -103,12 +103,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
     frame.render_widget(ended(banner(app, theme, width), width), banner_at);
     frame.render_widget(ended(truth(app, theme), width), truth_at);
     frame.render_widget(tabs(app, theme, tabs_at.width.into()), tabs_at);
-    match app.over {
-        Some(Over::Help) => help(frame, body, app, theme),
+    match app.overlay {
+        Some(Overlay::Help) => help(frame, body, app, theme),
         _ if app.view == View::Overview => overview(frame, body, app, theme),
         over => {
             let (list, pane) = match over {
-                Some(Over::Detail) => split(body),
+                Some(Overlay::Detail) => split(body),
                 _ => (body, None),
             };
             listing(frame, list, app, theme);
@@ -325,7 +325,7 @@ fn footer(app: &App, theme: Theme, width: usize) -> Vec<Line<'static>> {
         let lines = wrapped(&safe(text), width.max(1)).into_iter();
         lines.map(|line| line.style(style)).collect::<Vec<_>>()
     };
-    match (&app.prompt, &app.message) {
+    match (&app.prompt, &app.notice) {
         (Some(prompt), _) => {
             let mut line = typed(prompt, theme, width);
             let error = match prompt {
@@ -334,7 +334,7 @@ fn footer(app: &App, theme: Theme, width: usize) -> Vec<Line<'static>> {
                     error.map(|error| format!("{error} (Esc, then ? says what a filter may be)"))
                 }
                 // Why the file that was named before could not be written.
-                Prompt::Save(_) => app.message.as_ref().filter(|of| of.is_bad).map(|of| of.text.clone()),
+                Prompt::Save(_) => app.notice.as_ref().filter(|of| of.is_bad).map(|of| of.text.clone()),
             };
             let Some(error) = error else { return vec![line] };
             let beside = format!("   {}", safe(&error));
@@ -389,9 +389,9 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
     // What one must know comes first: what there is no room for is left out.
     let mut hints: Vec<(&str, &str)> = vec![("?", "help"), ("q", "quit")];
     hints.extend((app.is_held() && app.view != View::Nodes).then_some(("}", "to now")));
-    let here: Vec<(&str, &str)> = match app.over {
-        Some(Over::Help) => vec![("Esc", "back"), ("↑↓", "scroll")],
-        Some(Over::Detail) => vec![("Esc", "back"), ("↑↓", "other rows"), ("PgUp PgDn", "scroll")],
+    let here: Vec<(&str, &str)> = match app.overlay {
+        Some(Overlay::Help) => vec![("Esc", "back"), ("↑↓", "scroll")],
+        Some(Overlay::Detail) => vec![("Esc", "back"), ("↑↓", "other rows"), ("PgUp PgDn", "scroll")],
         None => match app.view {
             View::Nodes => vec![("Enter", "look at it"), ("/", "filter")],
             View::Overview => vec![("2", "actors"), ("↑↓", "scroll")],
@@ -471,7 +471,7 @@ fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
 /// Which lists there are, and how the one that is seen was chosen.
 fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let sheet = &app.sheet;
-    let filter = app.place().map(|place| place.filter.as_str()).unwrap_or_default();
+    let filter = app.cursor_state().map(|state| state.filter.as_str()).unwrap_or_default();
     let mut notes = Vec::new();
     if !filter.is_empty() {
         let is_wrong = sheet.error.is_some();
@@ -509,7 +509,7 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if app.view == View::Events {
         notes.push(Span::styled(if app.follows { "following" } else { "not following" }, theme.dim()));
     }
-    let at = app.place().map_or(0, |place| place.cursor) + usize::from(sheet.len() > 0);
+    let at = app.cursor_state().map_or(0, |state| state.cursor) + usize::from(sheet.len() > 0);
     let of = if sheet.found > sheet.len() { format!(" of {}", sheet.found) } else { String::new() };
     notes.push(Span::raw(format!("{at}/{}{of}", sheet.len())));
     let mut right: Vec<Span<'static>> = Vec::new();
@@ -554,7 +554,7 @@ fn title(column: &Column, at: usize, heading: &str, sort: Option<Sort>) -> Strin
 
 /// The rows that are seen, in columns of which as many are shown as there is room for.
 fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
-    let (first, cursor) = app.place().map_or((0, 0), |place| (place.first, place.cursor));
+    let (first, cursor) = app.cursor_state().map_or((0, 0), |state| (state.first, state.cursor));
     let seen = usize::from(area.height.saturating_sub(1)).max(usize::from(area.height == 1));
     let (sheet, source) = (&app.sheet, app.source());
     let columns: Vec<(usize, &Column)> =
@@ -677,7 +677,7 @@ fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, first:
 }
 
 fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
-    let cursor = app.place().map_or(0, |place| place.cursor);
+    let cursor = app.cursor_state().map_or(0, |state| state.cursor);
     let pairs = detail(&app.sheet, cursor, app.source());
     let borders = if area.width >= WIDE / 3 && area.x > 0 { Borders::LEFT } else { Borders::TOP };
     let block = Block::new().borders(borders).title(Span::styled(" Esc closes this ", theme.dim()));
@@ -698,7 +698,7 @@ fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
             lines.push(Line::from(spans));
         }
     }
-    scrolled(frame, inner, lines, &mut app.over_first);
+    scrolled(frame, inner, lines, &mut app.overlay_first);
 }
 
 /// A title, and what it means in as many lines as that takes, beside it.
@@ -750,10 +750,10 @@ fn help(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         vec![[blocks.concat(), filter].concat()]
     };
     let most = sides.iter().map(Vec::len).max().unwrap_or(0);
-    app.over_first = app.over_first.min(most.saturating_sub(area.height.into()));
+    app.overlay_first = app.overlay_first.min(most.saturating_sub(area.height.into()));
     let areas = Layout::horizontal(sides.iter().map(|_| Constraint::Fill(1))).split(area);
     for (lines, area) in sides.into_iter().zip(areas.iter()) {
-        let mut first = app.over_first;
+        let mut first = app.overlay_first;
         scrolled(frame, *area, lines, &mut first);
     }
 }
@@ -818,11 +818,11 @@ fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     match right {
         Some(right) => {
             frame.render_widget(Paragraph::new(classes), rest);
-            scrolled(frame, right, told, &mut app.over_first);
+            scrolled(frame, right, told, &mut app.overlay_first);
         }
         None => {
             told.extend(classes);
-            scrolled(frame, rest, told, &mut app.over_first);
+            scrolled(frame, rest, told, &mut app.overlay_first);
         }
     }
 }
@@ -932,7 +932,7 @@ fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'st
 }
 
 /// Whether the screen says how old something is, so that it wants drawing though nothing has happened.
-pub fn grows_older(app: &App, drawn: Instant) -> bool {
-    let moves = app.message.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none());
+pub fn needs_redraw(app: &App, drawn: Instant) -> bool {
+    let moves = app.notice.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none());
     drawn.elapsed() >= Duration::from_secs(1) && moves
 }

@@ -67,7 +67,7 @@ impl History {
             let is_beside =
                 before.zip(tick.before.as_ref()).is_some_and(|(a, (b, _))| Arc::ptr_eq(&a.snapshot, b));
             let kept = if is_beside { 1 } else { 2 };
-            tick.beside_bytes * kept + if is_same { 0 } else { tick.actors_bytes() }
+            tick.snapshot_bytes * kept + if is_same { 0 } else { tick.actors_bytes() }
         };
         self.ticks.iter().map(of).sum()
     }

@@ -20,14 +20,14 @@ use crate::program::output::Interruptible;
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal of stdout, given back when this is dropped and before a panic is told.
-pub struct Taken {
+pub struct TerminalGuard {
     // Ratatui's own end says on stderr that the cursor could not be shown, which panics where stderr is gone too.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Interruptible>>>>,
 }
 
-impl Taken {
+impl TerminalGuard {
     /// Takes it.
-    pub fn take() -> io::Result<Self> {
+    pub fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let tell = panic::take_hook();
@@ -72,7 +72,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         give_back();
     }

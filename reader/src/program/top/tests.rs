@@ -29,13 +29,14 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};
-use super::app::{App, Do, Prompt};
-use super::collect::Watched;
+use super::app::{App, Effect, Prompt};
+use super::collect::WatchedNode;
 use super::draw::{Theme, draw};
 use super::history::History;
 use super::keys::KEYS;
+use super::message::{Command, Message};
 use super::sheet::Mode;
-use super::tick::{EventRow, LISTED_ALWAYS, News, Order};
+use super::tick::{EventRow, LISTED_ALWAYS};
 use super::view::View;
 use crate::program::target::{SearchArgs, search};
 use atomscope::report::list::Value;
@@ -94,7 +95,7 @@ impl Files {
 struct Screen {
     app: App,
     files: Files,
-    watched: Option<Watched>,
+    watched: Option<WatchedNode>,
     start: Instant,
     looks: u32,
     ascii: bool,
@@ -112,7 +113,7 @@ impl Screen {
     /// Reads the events that there are between two looks.
     fn read_ahead(&mut self, node: &Node) {
         let watched = self.watched.as_mut().unwrap();
-        watched.go_on_in(self.files.open(node));
+        watched.continue_in(self.files.open(node));
         watched.read_ahead();
     }
 
@@ -141,8 +142,8 @@ impl Screen {
             ..snapshot
         };
         match &mut self.watched {
-            Some(watched) => watched.go_on_in(region),
-            None => self.watched = Some(Watched::of(region).unwrap()),
+            Some(watched) => watched.continue_in(region),
+            None => self.watched = Some(WatchedNode::of(region).unwrap()),
         }
         let at = self.start + Duration::from_secs(self.looks.into());
         self.looks += 1;
@@ -160,20 +161,20 @@ impl Screen {
         if liveness.verdict.is_alive() {
             tick.at = Instant::now();
         }
-        self.app.hear(News::Tick(0, Box::new(tick), events));
+        self.app.receive(Message::Tick(0, Box::new(tick), events));
     }
 
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
-        let mut watched = Watched::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
+        let mut watched = WatchedNode::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
         let (mut tick, events) = watched.look(false).unwrap();
         tick.path = SAID.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
-        screen.app.hear(News::Tick(0, Box::new(tick), events));
+        screen.app.receive(Message::Tick(0, Box::new(tick), events));
         screen
     }
 
-    fn press(&mut self, keys: &str) -> Vec<Do> {
+    fn press(&mut self, keys: &str) -> Vec<Effect> {
         let code = |c| match c {
             '⏎' => KeyCode::Enter,
             '⎋' => KeyCode::Esc,
@@ -249,7 +250,7 @@ fn shop() -> Node {
         node.actor(Actor {
             path: &format!("{desk}/order-{number}"),
             parent: Some(desk),
-            actor_type: "shop::orders::Order",
+            actor_type: "shop::orders::Command",
             depth: Some(depth),
             spawned_s: 10 * number,
             ..Actor::default()
@@ -264,7 +265,7 @@ fn shop() -> Node {
         ..Actor::default()
     });
     node.letter("akka://Shop/user/gone", None, "shop::orders::Cancel", "Cancel { order: 1 }");
-    node.event(0, 40, &spawned("akka://Shop/user/desk/order-3", "shop::orders::Order"));
+    node.event(0, 40, &spawned("akka://Shop/user/desk/order-3", "shop::orders::Command"));
     node.stop_event(1, 41, "akka://Shop/user/desk/order-0");
     node.count(Builtin::Stopped, 1);
     node.count(Builtin::Spawned, 1);
@@ -288,12 +289,12 @@ fn busy_shop() -> Node {
     node.actor(Actor {
         path: "akka://Shop/user/desk/order-4",
         parent: Some("akka://Shop/user/desk"),
-        actor_type: "shop::orders::Order",
+        actor_type: "shop::orders::Command",
         depth: Some(2),
         spawned_s: 99,
         ..Actor::default()
     });
-    node.event(0, 101, &spawned("akka://Shop/user/desk/order-4", "shop::orders::Order"));
+    node.event(0, 101, &spawned("akka://Shop/user/desk/order-4", "shop::orders::Command"));
     node.letter("akka://Shop/user/gone", Some("akka://Shop/user/desk"), "shop::orders::Cancel", "");
     node.count(Builtin::PersistenceEvents, 40);
     node
@@ -498,11 +499,11 @@ mod screens {
             bytes[at * 8..at * 8 + 8].copy_from_slice(&edge.to_le_bytes());
             let mut screen = Screen::new();
             let path = screen.files.save("damaged", &bytes);
-            let watched = Region::open(&path, None, MAX_BYTES).and_then(Watched::of);
+            let watched = Region::open(&path, None, MAX_BYTES).and_then(WatchedNode::of);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
                 if let Ok((tick, events)) = watched.look(true) {
-                    screen.app.hear(News::Tick(0, Box::new(tick), events));
+                    screen.app.receive(Message::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
             }
@@ -520,8 +521,9 @@ mod screens {
         let files = Files::new();
         files.save("atomscope-0-4711-0123456789abcdef", &shop().bytes());
         files.save("atomscope-0-4712-0123456789abcdef", b"not a region, by far");
-        let place = SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
-        let (mut rows, _) = nodes(&search(&place), place.region.as_deref()).unwrap();
+        let search_args =
+            SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let (mut rows, _) = nodes(&search(&search_args), search_args.region.as_deref()).unwrap();
         let dir = files.0.path().to_string_lossy().into_owned();
         for row in &mut rows {
             (row.age_s, row.beat_age_s) = (row.age_s.map(|_| 60.0), row.beat_age_s.map(|_| 0.1));
@@ -530,7 +532,7 @@ mod screens {
         }
         for width in WIDTHS {
             let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-            app.hear(News::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
+            app.receive(Message::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
@@ -540,12 +542,12 @@ mod screens {
             approve(&format!("nodes-{width}"), &screens);
             let to_do = screen.press("g⏎");
             assert!(
-                matches!(&to_do[0], Do::Order(Order::Watch(1, Some(glance))) if glance.identity.node == "shop")
+                matches!(&to_do[0], Effect::Command(Command::Watch(1, Some(glance))) if glance.identity.node == "shop")
             );
             assert_eq!(screen.app.view, View::Overview);
         }
         let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-        app.hear(News::Nodes(Ok((Vec::new(), Vec::new()))));
+        app.receive(Message::Nodes(Ok((Vec::new(), Vec::new()))));
         let mut screen = Screen { app, ..Screen::new() };
         assert!(screen.text(100, 12).contains("There is no node on this machine"));
     }
@@ -612,7 +614,7 @@ mod keys {
         let end = screen.text(60, 20);
         assert!(end.contains("fulfils no"), "{end}");
         screen.press("⎋");
-        assert!(screen.app.over.is_none());
+        assert!(screen.app.overlay.is_none());
     }
 
     #[test]
@@ -625,7 +627,7 @@ mod keys {
         assert_eq!(names(&mut screen), ["audit", "desk"]);
         assert!(screen.text(120, 20).contains("▸ akka://Shop/user/desk"));
         screen.press("→↓↓");
-        assert_eq!(screen.app.place().unwrap().cursor, 3);
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 3);
         // Another order comes before it, and goes.
         screen.look(&shop(), LIVE);
         screen.app.refresh();
@@ -633,13 +635,13 @@ mod keys {
         node.actor(Actor { path: "akka://Shop/user/aaa", actor_type: "A", ..Actor::default() });
         screen.look(&node, LIVE);
         screen.app.refresh();
-        assert_eq!(screen.app.place().unwrap().cursor, 4, "order-2 is one further down");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 4, "order-2 is one further down");
         screen.press("←");
-        assert_eq!(screen.app.place().unwrap().cursor, 2, "from a leaf to who is above it");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2, "from a leaf to who is above it");
         screen.press("*");
         assert_eq!(names(&mut screen), ["aaa", "audit", "desk"]);
         screen.press("*↓*");
-        assert_eq!(screen.app.place().unwrap().cursor, 2, "of order-1 the desk is left");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2, "of order-1 the desk is left");
     }
 
     #[test]
@@ -647,7 +649,7 @@ mod keys {
         let mut screen = live_shop();
         screen.press("2↓↓↓");
         let selected = |screen: &mut Screen| {
-            let at = screen.app.place().unwrap().cursor;
+            let at = screen.app.cursor_state().unwrap().cursor;
             names(screen)[at].clone()
         };
         assert_eq!(selected(&mut screen), "order-2");
@@ -698,12 +700,12 @@ mod keys {
     #[test]
     fn a_filter_leaves_what_fulfils_it_and_who_is_above_that() {
         let mut screen = live_shop();
-        screen.press("2/depth > 100 and class ~ Order⏎");
+        screen.press("2/depth > 100 and class ~ Command⏎");
         assert_eq!(names(&mut screen), ["desk", "order-2"]);
         screen.press("t");
         assert_eq!(names(&mut screen), ["order-2"]);
         let text = screen.text(120, 20);
-        assert!(text.contains("/depth > 100 and class ~ Order") && text.contains("1/1 of 6"), "{text}");
+        assert!(text.contains("/depth > 100 and class ~ Command") && text.contains("1/1 of 6"), "{text}");
         screen.press("/ and");
         assert!(
             screen.text(120, 20).contains("a field is wanted here"),
@@ -900,7 +902,7 @@ mod keys {
         screen.press("↑");
         assert!(screen.text(120, 20).contains("not following"));
         screen.press("f");
-        assert_eq!(screen.app.place().unwrap().cursor, 2);
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2);
         screen.press("o");
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
         screen.press("o");
@@ -939,9 +941,9 @@ mod keys {
         node.stop_event(0, 102, "akka://Shop/user/new");
         screen.look(&node, LIVE);
         let text = screen.text(160, 30);
-        assert_eq!(screen.app.place().unwrap().cursor, 2, "{text}");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2, "{text}");
         screen.press("⎋");
-        assert_eq!(screen.app.place().unwrap().cursor, 3);
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 3);
     }
 
     #[test]
@@ -958,12 +960,14 @@ mod keys {
     fn the_node_that_is_looked_at_is_not_begun_anew() {
         let mut screen = live_shop();
         let path = screen.files.0.path().join("first");
-        let place = SearchArgs { region: Some(path), dir: None, max_size: MAX_BYTES };
+        let search_args = SearchArgs { region: Some(path), dir: None, max_size: MAX_BYTES };
         screen.press("N");
-        screen.app.hear(News::Nodes(Ok(nodes(&search(&place), place.region.as_deref()).unwrap())));
+        screen.app.receive(Message::Nodes(Ok(
+            nodes(&search(&search_args), search_args.region.as_deref()).unwrap()
+        )));
         screen.app.refresh();
         let to_do = screen.press("⏎");
-        assert!(matches!(to_do[..], [Do::Order(Order::Nodes(false))]), "{to_do:?}");
+        assert!(matches!(to_do[..], [Effect::Command(Command::Nodes(false))]), "{to_do:?}");
         assert_eq!((screen.app.view, screen.app.history.extent().0), (View::Overview, 2));
     }
 
@@ -973,7 +977,7 @@ mod keys {
         screen.press("2/two words");
         screen.app.press(&KeyEvent::new(KeyCode::Char('b'), KeyModifiers::ALT));
         screen.press("x");
-        assert_eq!(screen.app.place().unwrap().filter, "two xwords");
+        assert_eq!(screen.app.cursor_state().unwrap().filter, "two xwords");
     }
 
     #[test]
@@ -1017,7 +1021,7 @@ mod keys {
             }
             screen.look(&shop(), LIVE);
             let text = screen.text(width, height);
-            assert!(text.contains("what was selected is gone") && screen.app.over.is_none(), "{text}");
+            assert!(text.contains("what was selected is gone") && screen.app.overlay.is_none(), "{text}");
         }
     }
 
@@ -1038,7 +1042,7 @@ mod keys {
     fn the_interval_goes_up_and_down_within_bounds() {
         let mut screen = live_shop();
         let to_do = screen.press("+");
-        assert!(matches!(to_do[..], [Do::Order(Order::Every(two))] if two == Duration::from_secs(2)));
+        assert!(matches!(to_do[..], [Effect::Command(Command::Every(two))] if two == Duration::from_secs(2)));
         let to_do = screen.press("-----------");
         assert_eq!(screen.app.interval, Duration::from_millis(100));
         assert_eq!(to_do.len(), 4);
@@ -1052,13 +1056,13 @@ mod keys {
         assert_eq!(input.value(), "shop-20200913T122821Z.raw");
         let to_do = screen.press("⏎");
         assert!(
-            matches!(&to_do[..], [Do::Order(Order::Save(path, None))] if path.ends_with("shop-20200913T122821Z.raw"))
+            matches!(&to_do[..], [Effect::Command(Command::Save(path, None))] if path.ends_with("shop-20200913T122821Z.raw"))
         );
         screen.press("[w");
         assert!(screen.text(120, 20).contains("shop-20200913T122820Z.json"));
         let to_do = screen.press("⏎");
-        assert!(matches!(&to_do[..], [Do::Order(Order::Save(_, Some(_)))]));
-        screen.app.hear(News::Saved(Err("no room".into())));
+        assert!(matches!(&to_do[..], [Effect::Command(Command::Save(_, Some(_)))]));
+        screen.app.receive(Message::Saved(Err("no room".into())));
         assert!(screen.text(120, 20).contains("no room"));
         screen.press("w⎋");
         assert!(screen.app.prompt.is_none());
@@ -1068,12 +1072,12 @@ mod keys {
     fn a_file_that_cannot_be_written_can_be_named_again() {
         let mut screen = live_shop();
         screen.press("wx⏎");
-        screen.app.hear(News::Saved(Err("no room".into())));
+        screen.app.receive(Message::Saved(Err("no room".into())));
         let Some(Prompt::Save(input)) = &screen.app.prompt else { panic!("no prompt") };
         assert_eq!(input.value(), "shop-20200913T122821Z.rawx");
         assert!(screen.text(120, 20).contains("no room"));
         screen.press("⌫⏎");
-        screen.app.hear(News::Saved(Ok("shop.raw".into())));
+        screen.app.receive(Message::Saved(Ok("shop.raw".into())));
         assert!(screen.app.prompt.is_none() && screen.text(120, 20).contains("written to shop.raw"));
     }
 
@@ -1083,22 +1087,27 @@ mod keys {
         let save = |name: &str, file: &str| files.save(file, &Node::new(name).bytes());
         let path = save("shop", "atomscope-0-4711-0123456789abcdef");
         save("zoo", "atomscope-0-4712-0123456789abcdef");
-        let place = SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let search_args =
+            SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
         let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
         let mut screen = Screen { app, ..Screen::new() };
         screen.look(&shop(), LIVE);
         screen.press("7N");
         let selected = |screen: &mut Screen| {
-            screen.app.hear(News::Nodes(Ok(nodes(&search(&place), place.region.as_deref()).unwrap())));
+            screen.app.receive(Message::Nodes(Ok(nodes(
+                &search(&search_args),
+                search_args.region.as_deref(),
+            )
+            .unwrap())));
             screen.app.refresh();
             screen.text(160, 20).lines().find(|line| line.contains("looked at here")).map(str::to_owned)
         };
         assert!(selected(&mut screen).is_some_and(|line| line.contains("shop")));
-        let cursor = screen.app.place().unwrap().cursor;
+        let cursor = screen.app.cursor_state().unwrap().cursor;
         save("aaa", "atomscope-0-4713-0123456789abcdef");
         selected(&mut screen);
-        assert_eq!(screen.app.place().unwrap().cursor, cursor + 1);
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, cursor + 1);
         // What is of a node has no effect beside it.
         assert!(screen.press("w[pz").is_empty() && screen.app.prompt.is_none() && !screen.app.is_held());
         screen.press("⎋");
@@ -1113,11 +1122,13 @@ mod keys {
         let events = screen.app.events.iter().count();
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &Node::new("next").bytes());
-        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
-        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(1, Some(_)))]));
+        screen
+            .app
+            .receive(Message::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
+        assert!(matches!(screen.press("s")[..], [Effect::Command(Command::Watch(1, Some(_)))]));
         assert!(screen.app.tick().is_none() && screen.app.history.extent().0 == 0);
         // Nothing comes of a node that has ended: it is not looked at again.
-        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(2, None))]));
+        assert!(matches!(screen.press("s")[..], [Effect::Command(Command::Watch(2, None))]));
         assert_eq!((screen.app.history.extent().0, screen.app.events.iter().count()), (looks, events));
         assert!(screen.text(120, 20).contains("● shop crashed"), "{}", screen.text(120, 20));
         screen.press("[");
@@ -1135,12 +1146,12 @@ mod keys {
             Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())
         };
         screen.press("2G⏎");
-        screen.app.hear(News::Successor(0, glance("next", "atomscope-0-4712-0123456789abcdef")));
+        screen.app.receive(Message::Successor(0, glance("next", "atomscope-0-4712-0123456789abcdef")));
         screen.press("s");
-        assert!(screen.app.over.is_none(), "what was seen whole is of the node before");
+        assert!(screen.app.overlay.is_none(), "what was seen whole is of the node before");
         // It is gone by the time that one goes back.
-        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(2, Some(_)))]));
-        screen.app.hear(News::Lost(2, "cannot attach to /x: it is gone".into()));
+        assert!(matches!(screen.press("s")[..], [Effect::Command(Command::Watch(2, Some(_)))]));
+        screen.app.receive(Message::Lost(2, "cannot attach to /x: it is gone".into()));
         let text = screen.text(120, 20);
         assert!(text.contains("shop was live; cannot attach") && text.contains("order-4"), "{text}");
         screen.press("[");
@@ -1152,7 +1163,7 @@ mod keys {
         assert!(screen.text(200, 20).contains("s goes to its successor"));
         assert!(matches!(
             screen.press("ss")[..],
-            [Do::Order(Order::Watch(3, Some(_))), Do::Order(Order::Watch(4, Some(_)))]
+            [Effect::Command(Command::Watch(3, Some(_))), Effect::Command(Command::Watch(4, Some(_)))]
         ));
         assert_eq!(screen.app.history.extent().0, 2);
     }
@@ -1171,9 +1182,9 @@ mod keys {
         screen.press("↓");
         pane(&mut screen, "order-4");
         screen.press("t");
-        assert!(screen.app.over.is_none() && !screen.text(160, 40).contains("is gone"));
+        assert!(screen.app.overlay.is_none() && !screen.text(160, 40).contains("is gone"));
         screen.press("?q");
-        assert!(screen.app.over.is_none(), "q leaves the help, not the screen");
+        assert!(screen.app.overlay.is_none(), "q leaves the help, not the screen");
     }
 
     #[test]
@@ -1274,15 +1285,19 @@ mod keys {
     fn escape_goes_back_one_thing_at_a_time_and_at_last_to_the_nodes() {
         let mut screen = live_shop();
         screen.press("2/order⏎G⏎");
-        assert!(screen.app.over.is_some());
+        assert!(screen.app.overlay.is_some());
         screen.press("⎋");
-        assert!(screen.app.over.is_none() && screen.app.place().unwrap().filter == "order");
+        assert!(screen.app.overlay.is_none() && screen.app.cursor_state().unwrap().filter == "order");
         screen.press("⎋");
-        assert!(screen.app.place().unwrap().filter.is_empty());
+        assert!(screen.app.cursor_state().unwrap().filter.is_empty());
         let to_do = screen.press("⎋");
-        assert!(screen.app.view == View::Nodes && matches!(to_do[..], [Do::Order(Order::Nodes(true))]));
+        assert!(
+            screen.app.view == View::Nodes && matches!(to_do[..], [Effect::Command(Command::Nodes(true))])
+        );
         let to_do = screen.press("⎋");
-        assert!(screen.app.view == View::Actors && matches!(to_do[..], [Do::Order(Order::Nodes(false))]));
+        assert!(
+            screen.app.view == View::Actors && matches!(to_do[..], [Effect::Command(Command::Nodes(false))])
+        );
     }
 
     #[test]
@@ -1291,7 +1306,7 @@ mod keys {
         screen.press("2/order");
         screen.app.press(&KeyEvent::new(KeyCode::Char('t'), KeyModifiers::ALT));
         screen.app.refresh();
-        assert!(screen.app.prompt.is_none() && screen.app.place().unwrap().filter.is_empty());
+        assert!(screen.app.prompt.is_none() && screen.app.cursor_state().unwrap().filter.is_empty());
         assert_eq!(screen.app.mode, Mode::Flat);
     }
 
@@ -1311,11 +1326,13 @@ mod keys {
         assert!(screen.press("s").is_empty());
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &shop().bytes());
-        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
+        screen
+            .app
+            .receive(Message::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
         let text = screen.text(200, 20);
         assert!(text.contains("s goes to its successor, pid 4711"), "{text}");
         let to_do = screen.press("s");
-        assert!(matches!(to_do[..], [Do::Order(Order::Watch(1, _))]));
+        assert!(matches!(to_do[..], [Effect::Command(Command::Watch(1, _))]));
         assert!(screen.text(120, 20).contains("waiting for the node"), "nothing of the old one is shown");
         // Nor is what was on its way.
         screen.look(&busy_shop(), LIVE);
@@ -1325,7 +1342,7 @@ mod keys {
     #[test]
     fn a_region_that_breaks_is_shown_as_it_was_with_the_reason() {
         let mut screen = live_shop();
-        screen.app.hear(News::Lost(0, "cannot attach to /x: the file was cut short".into()));
+        screen.app.receive(Message::Lost(0, "cannot attach to /x: the file was cut short".into()));
         screen.press("2");
         let text = screen.text(160, 20);
         assert!(text.contains("the file was cut short") && text.contains("order-4"), "{text}");

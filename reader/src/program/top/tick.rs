@@ -1,8 +1,6 @@
 //! What the collector hands to the screen and the screen asks of the collector; a node at one time.
-use atomscope::attach::RegionSummary;
 use atomscope::report::events::{count_loss, describe};
 use atomscope::report::findings::Finding;
-use atomscope::report::nodes::NodeRow;
 use atomscope::report::rates::{Counts, PerSecond};
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
@@ -11,7 +9,6 @@ use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
 use atomscope_layout::dto::Forest;
 use atomscope_layout::follow::Look;
-use crossterm::event::Event as Input;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,42 +16,6 @@ use std::time::{Duration, Instant};
 /// So many live actors are listed at each look, whatever is shown, so that the past has them. More are listed while a list
 /// is shown and else only counted: a list takes some 150 bytes and a microsecond for each.
 pub const LISTED_ALWAYS: u64 = 20_000;
-
-/// What the collector is told.
-#[derive(Debug)]
-pub enum Order {
-    /// Look at this node from now on, or at none. The number is that of what is told of it.
-    Watch(u64, Option<Box<RegionSummary>>),
-    /// Look that often.
-    Every(Duration),
-    /// Look at once.
-    Now,
-    /// Whether to list the nodes of this machine with each look.
-    Nodes(bool),
-    /// Whether to list the actors with each look, however many there are.
-    Actors(bool),
-    /// Write what is there now, or what was at that tick, to a file.
-    Save(PathBuf, Option<Arc<Tick>>),
-}
-
-/// What the screen is told.
-#[derive(Debug)]
-pub enum News {
-    /// Something of the terminal.
-    Input(Input),
-    /// Nothing more can come of the terminal.
-    NoInput,
-    /// A look at the node of this number, and what has happened since the one before.
-    Tick(u64, Box<Tick>, Vec<EventRow>),
-    /// The node of this number cannot be looked at any more, or not at all.
-    Lost(u64, String),
-    /// The nodes of this machine, and what is said of those that are not listed; or why they are not known.
-    Nodes(Result<(Vec<NodeRow>, Vec<String>), String>),
-    /// A node of the same name that was made later than the one of this number, which has ended.
-    Successor(u64, Box<RegionSummary>),
-    /// What was written, or why not.
-    Saved(Result<String, String>),
-}
 
 /// A node at one time, with what is made of it once.
 #[derive(Debug)]
@@ -89,7 +50,7 @@ pub struct Tick {
     /// How long it took to look.
     pub took: Duration,
     /// Bytes of memory that it takes beside its actors, nearly.
-    pub beside_bytes: usize,
+    pub snapshot_bytes: usize,
 }
 
 impl Tick {
