@@ -15,10 +15,12 @@ pub mod draw;
 pub mod history;
 pub mod keys;
 pub mod message;
+pub mod save;
 pub mod sheet;
 pub mod terminal;
 pub mod tick;
 pub mod view;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -320,7 +320,7 @@ impl App {
             (self.history, self.points, self.successor) = (again.history, again.points, again.successor);
             self.newest = Some(again.newest);
             // Of a node that goes on, the events that there are are read anew.
-            self.events = if self.has_ended { again.events } else { EventLog::after_others() };
+            self.events = if self.has_ended { again.events } else { EventLog::continued() };
         }
         if let Some(previous) = &mut self.previous {
             previous.history.limit(self.history_bytes / 2);

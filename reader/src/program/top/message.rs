@@ -10,38 +10,43 @@ use crossterm::event::Event as Input;
 
 use crate::program::top::tick::{EventRow, Tick};
 
-/// What the screen asks the collector to do.
+/// The screen asks the collector for something.
+///
+/// Each opened node has a number, counted by the screen. Messages carry it, so that the screen can ignore those of a node
+/// that it has left.
 #[derive(Debug)]
 pub enum Command {
-    /// Look at this node from now on, or at none. The number is that of what is told of it.
+    /// Read this node from now on, or none.
     Watch(u64, Option<Box<RegionSummary>>),
-    /// Look that often.
+    /// Read the node at this interval.
     Every(Duration),
-    /// Look at once.
+    /// Read the node at once.
     Now,
-    /// Whether to list the nodes of this machine with each look.
+    /// List the nodes of this machine with each tick, or stop that.
     Nodes(bool),
-    /// Whether to list the actors with each look, however many there are.
+    /// List the actors with each tick however many there are, or only up to [`LISTED_ALWAYS`].
+    ///
+    /// [`LISTED_ALWAYS`]: crate::program::top::tick::LISTED_ALWAYS
     Actors(bool),
-    /// Write what is there now, or what was at that tick, to a file.
+    /// Write the current state of the node, or that of a tick, to a file.
     Save(PathBuf, Option<Arc<Tick>>),
 }
 
-/// What the collector and the key reader send to the screen.
+/// The collector or the key reader has something for the screen.
 #[derive(Debug)]
 pub enum Message {
-    /// Something of the terminal.
+    /// A key, or a resize of the terminal.
     Input(Input),
-    /// Nothing more can come of the terminal.
+    /// The terminal is closed.
     InputClosed,
-    /// A look at the node of this number, and what has happened since the one before.
+    /// A tick of the node with this number, and the events since the tick before.
     Tick(u64, Box<Tick>, Vec<EventRow>),
-    /// The node of this number cannot be looked at any more, or not at all.
+    /// The node with this number cannot be read any more, or at all.
     Lost(u64, String),
-    /// The nodes of this machine, and what is said of those that are not listed; or why they are not known.
+    /// The nodes of this machine and notes about those that cannot be listed; or why they cannot be searched.
     Nodes(Result<(Vec<NodeRow>, Vec<String>), String>),
-    /// A node of the same name that was made later than the one of this number, which has ended.
+    /// The node with this number has ended, and this newer node has the same name.
     Successor(u64, Box<RegionSummary>),
-    /// What was written, or why not.
+    /// The file that was written, or why it could not be written.
     Saved(Result<String, String>),
 }

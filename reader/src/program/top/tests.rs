@@ -30,7 +30,6 @@ use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};
 use super::app::{App, Effect, Prompt};
-use super::collect::WatchedNode;
 use super::draw::{Theme, draw};
 use super::history::History;
 use super::keys::KEYS;
@@ -38,6 +37,7 @@ use super::message::{Command, Message};
 use super::sheet::Mode;
 use super::tick::{EventRow, LISTED_ALWAYS};
 use super::view::View;
+use super::watch::WatchedNode;
 use crate::program::target::{SearchArgs, search};
 use atomscope::report::list::Value;
 use atomscope::report::nodes::nodes;
@@ -143,7 +143,7 @@ impl Screen {
         };
         match &mut self.watched {
             Some(watched) => watched.continue_in(region),
-            None => self.watched = Some(WatchedNode::of(region).unwrap()),
+            None => self.watched = Some(WatchedNode::new(region).unwrap()),
         }
         let at = self.start + Duration::from_secs(self.looks.into());
         self.looks += 1;
@@ -166,8 +166,8 @@ impl Screen {
 
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
-        let mut watched = WatchedNode::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
-        let (mut tick, events) = watched.look(false).unwrap();
+        let mut watched = WatchedNode::new(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
+        let (mut tick, events) = watched.read(false).unwrap();
         tick.path = SAID.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
         screen.app.receive(Message::Tick(0, Box::new(tick), events));
@@ -499,10 +499,10 @@ mod screens {
             bytes[at * 8..at * 8 + 8].copy_from_slice(&edge.to_le_bytes());
             let mut screen = Screen::new();
             let path = screen.files.save("damaged", &bytes);
-            let watched = Region::open(&path, None, MAX_BYTES).and_then(WatchedNode::of);
+            let watched = Region::open(&path, None, MAX_BYTES).and_then(WatchedNode::new);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
-                if let Ok((tick, events)) = watched.look(true) {
+                if let Ok((tick, events)) = watched.read(true) {
                     screen.app.receive(Message::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
