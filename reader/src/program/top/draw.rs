@@ -400,7 +400,7 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
             View::Overview => vec![("2", "actors"), ("↑↓", "scroll")],
             View::Actors if app.mode == Mode::Tree => {
                 vec![
-                    ("Enter", "details"),
+                    ("Enter", "open"),
                     ("/", "filter"),
                     ("Space", "fold"),
                     ("t", "list, classes"),
@@ -408,14 +408,14 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
                 ]
             }
             View::Actors => {
-                vec![("Enter", "details"), ("/", "filter"), ("t", "tree, list, classes"), ("< >", "sort")]
+                vec![("Enter", "open"), ("/", "filter"), ("t", "tree, list, classes"), ("< >", "sort")]
             }
             View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow")],
             view => {
                 let lists = (app.sheet.lists.len() > 1).then_some(("← →", "lists"));
                 let rates = view.part().map(|_| ("v", "rates, totals"));
                 let all =
-                    [Some(("Enter", "details")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
+                    [Some(("Enter", "open")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
                 all.into_iter().flatten().collect()
             }
         },
