@@ -31,7 +31,7 @@ use atomscope_layout::words::{WORD, Words};
 pub use self::error::{AttachError, AttachErrorKind};
 use crate::cgroup;
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
-use crate::process::{self, Start, Stat};
+use crate::process::{self, StartTime, Stat};
 use crate::raw::header::{self as dump_header, DumpInfo};
 use crate::system::{Memory, boottime_ns, copy, map, monotonic_ns, private, query_lock, user};
 use crate::time::now_unix_ns;
@@ -50,7 +50,7 @@ pub struct Region {
     memory: Memory,
     identity: Identity,
     process: Option<u32>,
-    dumped: Option<DumpInfo>,
+    dump_info: Option<DumpInfo>,
 }
 
 /// What the header of a region and a few of its counters tell. It is read at one time, and nothing is kept open, mapped
@@ -78,7 +78,7 @@ pub struct RegionSummary {
     /// Live actors by counting; `None` if they could not be counted.
     pub live_actors: Option<u64>,
     /// What was known of the node when it was dumped, if this is a dump.
-    pub dumped: Option<DumpInfo>,
+    pub dump_info: Option<DumpInfo>,
     /// The name that the file had, if it has none any more: once the node's process ends, nothing is left of it.
     pub unlinked_from: Option<PathBuf>,
 }
@@ -107,7 +107,7 @@ impl Region {
 
     fn open_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachErrorKind> {
         let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
-        let (memory, dumped) = match contents {
+        let (memory, dump_info) = match contents {
             Contents::Dump { taken, bytes } => {
                 (Memory::copied(&file, dump_header::HEADER_BYTES, bytes)?, Some(taken))
             }
@@ -124,19 +124,19 @@ impl Region {
         };
         let identity = memory.reader()?.identity();
         let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
-        Ok(Self { path, file, inode, owner: meta.uid(), bytes, memory, identity, process, dumped })
+        Ok(Self { path, file, inode, owner: meta.uid(), bytes, memory, identity, process, dump_info })
     }
 
     /// The region, for decoding. Cheap: the header and the directory are checked again.
     pub fn reader(&self) -> Result<RegionReader<'_>, AttachError> {
         let reader = self.memory.reader();
-        self.still_whole()?;
+        self.check_intact()?;
         reader.map_err(|error| self.refused(error))
     }
 
     /// Whether all that was read so far was there, and of this region. Only with [`guard_mappings`] is it worth asking;
     /// without, a file that is cut while it is mapped ends the process.
-    pub fn still_whole(&self) -> Result<(), AttachError> {
+    pub fn check_intact(&self) -> Result<(), AttachError> {
         let Memory::Mapped(memory, _) = &self.memory else { return Ok(()) };
         // Within its last page a file can be cut without a fault.
         let is_shorter = || self.file.metadata().is_ok_and(|meta| meta.len() < self.bytes);
@@ -151,7 +151,7 @@ impl Region {
     }
 
     /// Whether the path that it was opened by still names it.
-    pub fn is_at_its_path(&self) -> bool {
+    pub fn is_at_path(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|meta| Inode::of(&meta) == self.inode)
     }
 
@@ -171,7 +171,7 @@ impl Region {
 
     /// The name that its file had, if it has none any more: deleted, or given to another file.
     pub fn unlinked_from(&self) -> Option<PathBuf> {
-        let meta = self.file.metadata().ok().filter(|_| self.dumped.is_none())?;
+        let meta = self.file.metadata().ok().filter(|_| self.dump_info.is_none())?;
         unlinked_from(&self.path, &meta, self.process)
     }
 
@@ -197,22 +197,22 @@ impl Region {
 
     /// The user whose it is: by the kernel, or of a dump by its header.
     pub fn user(&self) -> u64 {
-        user_of(self.owner, &self.identity, self.dumped.as_ref())
+        user_of(self.owner, &self.identity, self.dump_info.as_ref())
     }
 
     /// The node's process id as this program sees it, or as the node saw it where that cannot be known.
     pub fn pid(&self) -> u64 {
-        pid_of(self.process, &self.identity, self.dumped.as_ref())
+        pid_of(self.process, &self.identity, self.dump_info.as_ref())
     }
 
     /// What was known of the node when it was dumped, if this is a dump.
-    pub fn dumped(&self) -> Option<&DumpInfo> {
-        self.dumped.as_ref()
+    pub fn dump_info(&self) -> Option<&DumpInfo> {
+        self.dump_info.as_ref()
     }
 
     /// What its node's lock on it says, now. A dump has no node, and so no lock.
     pub fn lock(&self) -> Lock {
-        match self.dumped {
+        match self.dump_info {
             Some(_) => Lock::Free,
             None => lock_of(&self.file, self.inode, start_of(&self.identity), self.process),
         }
@@ -220,7 +220,7 @@ impl Region {
 
     /// How the node is, now; of a dump, how it was then.
     pub fn liveness(&self) -> Result<Liveness, AttachError> {
-        if let Some(taken) = &self.dumped {
+        if let Some(taken) = &self.dump_info {
             return Ok(taken.liveness);
         }
         Ok(judge(&self.reader()?, &self.identity, self.held_lock(), self.process))
@@ -236,7 +236,7 @@ impl Region {
     /// The time now, by this machine's wall clock and as far as that is known by the node's other clocks; of a dump, when
     /// it was taken.
     pub fn now(&self) -> Moment {
-        match &self.dumped {
+        match &self.dump_info {
             None => now(&self.identity, self.held_lock(), self.process),
             Some(taken) => match self.reader() {
                 Ok(reader) => taken_at(taken, &reader),
@@ -270,23 +270,23 @@ impl RegionSummary {
     }
 
     /// Looks at the region in the file `path`, as [`Region::open`] would open it.
-    pub fn take(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachError> {
-        Self::take_inner(path, pid, max_bytes).map_err(|why| AttachError { path: path.to_owned(), why })
+    pub fn read(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachError> {
+        Self::read_inner(path, pid, max_bytes).map_err(|why| AttachError { path: path.to_owned(), why })
     }
 
-    fn take_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachErrorKind> {
+    fn read_inner(path: &Path, pid: Option<u32>, max_bytes: u64) -> Result<Self, AttachErrorKind> {
         let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
-        let glance = |words: Words<'_>, reader: RegionReader<'_>, lock, dumped: Option<DumpInfo>| {
+        let summary = |words: Words<'_>, reader: RegionReader<'_>, lock, dump_info: Option<DumpInfo>| {
             let identity = reader.identity();
-            let (liveness, now) = match &dumped {
+            let (liveness, now) = match &dump_info {
                 None => (judge(&reader, &identity, lock, process), now(&identity, lock, process)),
                 Some(taken) => (taken.liveness, taken_at(taken, &reader)),
             };
             let age = now.since(&identity.created());
-            let user = user_of(meta.uid(), &identity, dumped.as_ref());
+            let user = user_of(meta.uid(), &identity, dump_info.as_ref());
             let is_counted = words.len() >= reader.map().counters.range().end;
             let live_actors = is_counted.then(|| reader.actor_totals().live);
-            let unlinked_from = if dumped.is_some() { None } else { unlinked_from(path, &meta, process) };
+            let unlinked_from = if dump_info.is_some() { None } else { unlinked_from(path, &meta, process) };
             let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
             let layout_version = reader.layout_version();
             Self {
@@ -300,7 +300,7 @@ impl RegionSummary {
                 liveness,
                 age,
                 live_actors,
-                dumped,
+                dump_info,
                 unlinked_from,
             }
         };
@@ -309,21 +309,21 @@ impl RegionSummary {
                 let memory = part(&file, dump_header::HEADER_BYTES, bytes)?;
                 let reader =
                     RegionReader::open_part(memory.reader(), bytes).map_err(AttachErrorKind::Layout)?;
-                Ok(glance(memory.reader(), reader, Lock::Free, Some(taken)))
+                Ok(summary(memory.reader(), reader, Lock::Free, Some(taken)))
             }
             Contents::Region { lock: Lock::Free, bytes } => {
                 let memory = part(&file, 0, bytes)?;
                 let reader =
                     RegionReader::open_part(memory.reader(), bytes).map_err(AttachErrorKind::Layout)?;
-                Ok(glance(memory.reader(), reader, Lock::Free, None))
+                Ok(summary(memory.reader(), reader, Lock::Free, None))
             }
             // Of a mapping only what is looked at takes memory, and what is written meanwhile is seen in order.
             Contents::Region { .. } => {
                 let memory = map(&file, meta.len())?;
                 let reader = memory.reader()?;
                 let lock = lock_of(&file, Inode::of(&meta), start_of(&reader.identity()), process);
-                let glance = glance(memory.words(), reader, lock, None);
-                if memory.has_faulted() { Err(AttachErrorKind::Shrunk) } else { Ok(glance) }
+                let summary = summary(memory.words(), reader, lock, None);
+                if memory.has_faulted() { Err(AttachErrorKind::Shrunk) } else { Ok(summary) }
             }
         }
     }
@@ -340,12 +340,12 @@ impl RegionSummary {
 
     /// The node's process id as this program sees it, or as the node saw it where that cannot be known.
     pub fn pid(&self) -> u64 {
-        pid_of(self.process, &self.identity, self.dumped.as_ref())
+        pid_of(self.process, &self.identity, self.dump_info.as_ref())
     }
 
     /// Whether the node lives: that of a dump may have, once.
     pub fn is_alive(&self) -> bool {
-        self.dumped.is_none() && self.liveness.verdict.is_alive()
+        self.dump_info.is_none() && self.liveness.verdict.is_alive()
     }
 }
 
@@ -365,27 +365,27 @@ fn shown_path(path: &Path, unlinked_from: Option<&Path>) -> PathBuf {
     shown.into()
 }
 
-fn user_of(owner: u32, identity: &Identity, dumped: Option<&DumpInfo>) -> u64 {
-    if dumped.is_some() { identity.header.uid } else { u64::from(owner) }
+fn user_of(owner: u32, identity: &Identity, dump_info: Option<&DumpInfo>) -> u64 {
+    if dump_info.is_some() { identity.header.uid } else { u64::from(owner) }
 }
 
-fn pid_of(process: Option<u32>, identity: &Identity, dumped: Option<&DumpInfo>) -> u64 {
-    match (dumped, process) {
+fn pid_of(process: Option<u32>, identity: &Identity, dump_info: Option<&DumpInfo>) -> u64 {
+    match (dump_info, process) {
         (Some(taken), _) => taken.pid,
         (None, Some(pid)) => u64::from(pid),
         (None, None) => identity.header.pid,
     }
 }
 
-fn start_of(identity: &Identity) -> Start {
-    Start::of(&identity.header, &identity.time)
+fn start_of(identity: &Identity) -> StartTime {
+    StartTime::of(&identity.header, &identity.time)
 }
 
 /// So long after a beat, of which there should be four a second, it is asked whether something holds the node.
 const LATE: Duration = Duration::from_secs(1);
 
 /// What the lock says of the node whose process is this one, as far as it is known.
-fn lock_of(file: &File, inode: Inode, start: Start, process: Option<u32>) -> Lock {
+fn lock_of(file: &File, inode: Inode, start: StartTime, process: Option<u32>) -> Lock {
     let has_mapped = |pid| process::may_have_mapped(pid, start, inode.device, inode.number);
     match query_lock(file.as_raw_fd()) {
         Lock::Free if process.is_some_and(has_mapped) => Lock::Lost,
@@ -505,7 +505,7 @@ impl Checked {
             return Err(AttachErrorKind::HardLinks { owner, links: meta.nlink() });
         }
         let process = writer((&record, &time), &meta, lock, pid)?;
-        let lock = lock_of(&file, Inode::of(&meta), Start::of(&record, &time), process);
+        let lock = lock_of(&file, Inode::of(&meta), StartTime::of(&record, &time), process);
         // The number of a dead process may be another's by now.
         let process = process.filter(|_| lock != Lock::Free);
         if meta.len() > max_bytes {
@@ -529,7 +529,7 @@ fn writer(
     pid: Option<u32>,
 ) -> Result<Option<u32>, AttachErrorKind> {
     let (owner, claimed) = (meta.uid(), record.uid);
-    let start = Start::of(record, time);
+    let start = StartTime::of(record, time);
     let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
     let named = pid.filter(started).or_else(|| process::translate(record.pid, record.pid_namespace, start));
     // A process that is gone by now is one that was not found.

@@ -34,7 +34,7 @@ const BY_PATH: &str =
 
 /// Which region is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Who {
+pub enum Target {
     /// The only one.
     Only,
     /// That of a process, and of one actor system in it if it has several.
@@ -52,7 +52,7 @@ pub enum Who {
     Node(OsString),
 }
 
-impl Who {
+impl Target {
     /// All digits are a pid, `PID/SYSTEM` one of its systems; what contains `/` or ends in `.raw` or `.rec` is a file;
     /// the rest is a node's name.
     pub fn parse(text: &OsStr) -> Self {
@@ -92,7 +92,7 @@ impl Default for Search {
 
 /// A region that was found, whether or not it can be read.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundRegion {
     /// Its process, as far as the place where it was found tells.
     pub pid: Option<u64>,
     /// What its header tells, or why it cannot be read.
@@ -103,9 +103,9 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Discovery {
     /// What was found.
-    pub found: Vec<Found>,
+    pub regions: Vec<FoundRegion>,
     /// Regions of other users that were passed over.
-    pub of_others: usize,
+    pub other_users: usize,
     seen: HashSet<Inode>,
     /// The processes that the names of regions tell.
     named: HashSet<u64>,
@@ -161,7 +161,7 @@ pub enum FindError {
     #[error(
         "there is no node {name}{file}{others}; {BY_PATH}",
         file = if *.is_file { "; the file of that name is meant by a path with a `/`, such as ./FILE" } else { "" },
-        others = others_hint(*.of_others, *.unreadable, .hidden)
+        others = others_hint(*.other_users, *.unreadable, .hidden)
     )]
     NoNode {
         /// What was asked for.
@@ -169,17 +169,17 @@ pub enum FindError {
         /// Whether there is a file of that name.
         is_file: bool,
         /// Regions of other users.
-        of_others: usize,
+        other_users: usize,
         /// Regions that cannot be read.
         unreadable: usize,
         /// Nodes that cannot be looked into.
         hidden: Vec<Hidden>,
     },
     /// No region at all.
-    #[error("there is no node to look at{others}", others = others_hint(*.of_others, *.unreadable, .hidden))]
+    #[error("there is no node to look at{others}", others = others_hint(*.other_users, *.unreadable, .hidden))]
     Nothing {
         /// Regions of other users.
-        of_others: usize,
+        other_users: usize,
         /// Regions that cannot be read.
         unreadable: usize,
         /// Nodes that cannot be looked into.
@@ -190,13 +190,13 @@ pub enum FindError {
     Ambiguous(Vec<String>),
 }
 
-fn others_hint(of_others: usize, unreadable: usize, hidden: &[Hidden]) -> String {
+fn others_hint(other_users: usize, unreadable: usize, hidden: &[Hidden]) -> String {
     let mut hint = String::from("; `atomscope ps` lists what there is");
     if unreadable > 0 {
         hint += &format!(" ({unreadable} unreadable)");
     }
-    if of_others > 0 {
-        hint += &format!("; {}", others_note(of_others));
+    if other_users > 0 {
+        hint += &format!("; {}", other_users_note(other_users));
     }
     hidden_notes(hidden).iter().for_each(|note| hint += &format!("; {note}"));
     hint
@@ -218,23 +218,23 @@ pub fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
 }
 
 /// What is said of regions that only their owners and root may see.
-pub fn others_note(count: usize) -> String {
+pub fn other_users_note(count: usize) -> String {
     let regions = if count == 1 { "region" } else { "regions" };
     format!("{count} {regions} of other users; run as root to see them")
 }
 
 /// A region that was chosen, and what is to be said of the choice.
 #[derive(Debug)]
-pub struct Choice {
+pub struct SelectedRegion {
     /// What its header tells.
-    pub glance: RegionSummary,
+    pub summary: RegionSummary,
     /// Which one was taken, if there was a choice.
     pub note: Option<String>,
 }
 
 /// The same, attached to.
 #[derive(Debug)]
-pub struct Chosen {
+pub struct AttachedRegion {
     /// The region.
     pub region: Region,
     /// How its node is.
@@ -245,7 +245,7 @@ pub struct Chosen {
 
 impl Search {
     /// Everything that can be found, sorted by nothing in particular.
-    pub fn all(&self) -> Result<Discovery, FindError> {
+    pub fn discover(&self) -> Result<Discovery, FindError> {
         let mut discovery = Discovery::default();
         self.look_in(self.dir(), &mut discovery)?;
         if self.dir.is_none() {
@@ -265,43 +265,52 @@ impl Search {
         self.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR))
     }
 
+    /// Whether a region lies in the region directory under the name that its probe gave it. Dumps and files that a user
+    /// named do not.
+    pub fn is_probe_named(&self, summary: &RegionSummary) -> bool {
+        let header = summary.identity.header;
+        let is_given = RegionName::of(&summary.path)
+            .is_some_and(|name| (name.uid, name.pid) == (header.uid, header.pid));
+        summary.dump_info.is_none() && is_given && summary.path.parent() == Some(self.dir())
+    }
+
     /// Attaches to the one that is meant.
-    pub fn one(&self, who: &Who) -> Result<Chosen, FindError> {
-        let Choice { glance, note } = self.choose(who)?;
-        let region = glance.open(self.max_bytes)?;
+    pub fn attach(&self, who: &Target) -> Result<AttachedRegion, FindError> {
+        let SelectedRegion { summary, note } = self.select(who)?;
+        let region = summary.open(self.max_bytes)?;
         let liveness = region.liveness()?;
-        Ok(Chosen { region, liveness, note })
+        Ok(AttachedRegion { region, liveness, note })
     }
 
     /// The one that is meant: live beats dead, newer beats older. Of none more is read than its header.
-    pub fn choose(&self, who: &Who) -> Result<Choice, FindError> {
+    pub fn select(&self, who: &Target) -> Result<SelectedRegion, FindError> {
         match who {
-            Who::File(path) => {
-                Ok(Choice { glance: RegionSummary::take(path, None, self.max_bytes)?, note: None })
+            Target::File(path) => {
+                Ok(SelectedRegion { summary: RegionSummary::read(path, None, self.max_bytes)?, note: None })
             }
-            Who::Process { pid, system } => self.of_process(*pid, system.as_deref()),
-            Who::NoProcess(digits) => Err(FindError::NoProcess(digits.clone())),
-            Who::Node(name) => self.of_node(name),
-            Who::Only => self.only(),
+            Target::Process { pid, system } => self.of_process(*pid, system.as_deref()),
+            Target::NoProcess(digits) => Err(FindError::NoProcess(digits.clone())),
+            Target::Node(name) => self.of_node(name),
+            Target::Only => self.only(),
         }
     }
 
     /// The first living region of those that are meant that was made later than `last`, and is none of `known`.
     pub fn successor(
         &self,
-        meant: impl IntoIterator<Item = Who>,
+        meant: impl IntoIterator<Item = Target>,
         last: Option<Birth>,
         known: &[Inode],
     ) -> Option<RegionSummary> {
         // What cannot be found or read now may be there the next time.
-        let chosen = meant.into_iter().filter_map(|who| self.choose(&who).ok());
-        chosen.map(|choice| choice.glance).find(|glance| {
-            let is_later = last.is_none_or(|last| glance.identity.birth().is_after(&last));
-            glance.is_alive() && is_later && !known.contains(&glance.inode)
+        let chosen = meant.into_iter().filter_map(|who| self.select(&who).ok());
+        chosen.map(|choice| choice.summary).find(|summary| {
+            let is_later = last.is_none_or(|last| summary.identity.birth().is_after(&last));
+            summary.is_alive() && is_later && !known.contains(&summary.inode)
         })
     }
 
-    fn of_process(&self, pid: u64, system: Option<&OsStr>) -> Result<Choice, FindError> {
+    fn of_process(&self, pid: u64, system: Option<&OsStr>) -> Result<SelectedRegion, FindError> {
         let mut discovery = Discovery::default();
         self.look_in(self.dir(), &mut discovery)?;
         let local = u32::try_from(pid).ok();
@@ -314,14 +323,14 @@ impl Search {
         }
         let (mut readable, unreadable) = discovery.split(|found| found.pid == Some(pid));
         // A number that a process has in another namespace means that one only if it means none here.
-        if readable.iter().any(|glance| glance.process.is_some()) {
-            readable.retain(|glance| glance.process.is_some() || !glance.is_alive());
+        if readable.iter().any(|summary| summary.process.is_some()) {
+            readable.retain(|summary| summary.process.is_some() || !summary.is_alive());
         }
         let systems: Vec<_> = readable.iter().map(system_name).collect();
         let wanted: Vec<_> = readable
             .into_iter()
-            .filter(|glance| {
-                let name = glance.identity.system.as_deref().unwrap_or_default();
+            .filter(|summary| {
+                let name = summary.identity.system.as_deref().unwrap_or_default();
                 system.is_none_or(|system| same_text(system, name, header::SYSTEM))
             })
             .collect();
@@ -347,31 +356,31 @@ impl Search {
         })
     }
 
-    fn of_node(&self, name: &OsStr) -> Result<Choice, FindError> {
-        let discovery = self.all()?;
-        let (of_others, hidden) = (discovery.of_others, discovery.hidden());
+    fn of_node(&self, name: &OsStr) -> Result<SelectedRegion, FindError> {
+        let discovery = self.discover()?;
+        let (other_users, hidden) = (discovery.other_users, discovery.hidden());
         let (readable, unreadable) = discovery.split(|_| true);
-        let named = readable.into_iter().filter(|glance| is_named(glance, name));
+        let named = readable.into_iter().filter(|summary| is_named(summary, name));
         choose(named.collect()).ok_or_else(|| FindError::NoNode {
             name: quoted(name),
             // A node's own name is never looked for elsewhere.
             is_file: !name.as_bytes().contains(&b'/') && Path::new(name).is_file(),
-            of_others,
+            other_users,
             unreadable: unreadable.len(),
             hidden,
         })
     }
 
-    fn only(&self) -> Result<Choice, FindError> {
-        let discovery = self.all()?;
-        let (of_others, hidden) = (discovery.of_others, discovery.hidden());
+    fn only(&self) -> Result<SelectedRegion, FindError> {
+        let discovery = self.discover()?;
+        let (other_users, hidden) = (discovery.other_users, discovery.hidden());
         let (readable, mut unreadable) = discovery.split(|_| true);
         if readable.is_empty() && unreadable.len() == 1 {
             return Err(unreadable.remove(0).into());
         }
         // Several living nodes are a question; so are several dead ones, unless one name was used again and again.
-        let living: Vec<_> = readable.iter().filter(|glance| glance.is_alive()).collect();
-        let nodes: HashSet<_> = readable.iter().map(|glance| &glance.identity.node).collect();
+        let living: Vec<_> = readable.iter().filter(|summary| summary.is_alive()).collect();
+        let nodes: HashSet<_> = readable.iter().map(|summary| &summary.identity.node).collect();
         let several: Vec<_> = match living.len() {
             0 if nodes.len() > 1 => readable.iter().collect(),
             0 | 1 => Vec::new(),
@@ -380,7 +389,7 @@ impl Search {
         if !several.is_empty() {
             return Err(FindError::Ambiguous(describe(&several)));
         }
-        choose(readable).ok_or(FindError::Nothing { of_others, unreadable: unreadable.len(), hidden })
+        choose(readable).ok_or(FindError::Nothing { other_users, unreadable: unreadable.len(), hidden })
     }
 
     /// Adds the named segments in `dir`.
@@ -396,7 +405,7 @@ impl Search {
             let name = entry.file_name();
             if name.as_bytes().starts_with(PREFIX.as_bytes()) {
                 let path = entry.path();
-                self.add(&path, Segment::of(&path).map(|segment| segment.pid), None, discovery);
+                self.add(&path, RegionName::of(&path).map(|segment| segment.pid), None, discovery);
             }
         }
         Ok(())
@@ -422,10 +431,10 @@ impl Search {
         let user = system::user();
         if mapped_by.is_none() && user != 0 && meta.uid() != user {
             // What is no file is no region, whoever put it there.
-            discovery.of_others += usize::from(meta.is_file());
+            discovery.other_users += usize::from(meta.is_file());
             return;
         }
-        let region = RegionSummary::take(path, mapped_by, self.max_bytes);
+        let region = RegionSummary::read(path, mapped_by, self.max_bytes);
         if let (Some(_), Err(AttachError { why, .. })) = (mapped_by, &region) {
             // Processes share many files that have nothing to do with us.
             let is_ours = match why {
@@ -447,9 +456,9 @@ impl Search {
         if let Err(AttachError { why: AttachErrorKind::Missing, .. }) = region {
             return;
         }
-        let pid = region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |glance| Some(glance.pid()));
+        let pid = region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |summary| Some(summary.pid()));
         discovery.named.extend(pid);
-        discovery.found.push(Found { pid, region });
+        discovery.regions.push(FoundRegion { pid, region });
     }
 }
 
@@ -461,11 +470,11 @@ impl Discovery {
     }
 
     /// Those that `meant` is true of: what can be read, and why the rest cannot.
-    fn split(self, meant: impl Fn(&Found) -> bool) -> (Vec<RegionSummary>, Vec<AttachError>) {
+    fn split(self, meant: impl Fn(&FoundRegion) -> bool) -> (Vec<RegionSummary>, Vec<AttachError>) {
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
-        for found in self.found.into_iter().filter(meant) {
+        for found in self.regions.into_iter().filter(meant) {
             match found.region {
-                Ok(glance) => readable.push(glance),
+                Ok(summary) => readable.push(summary),
                 Err(error) => unreadable.push(error),
             }
         }
@@ -476,14 +485,14 @@ impl Discovery {
 /// What the name of a segment says, `atomscope-<uid>-<pid>-<random>`: the numbers that user and process have where the
 /// node lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
+pub struct RegionName {
     /// The node's effective user.
     pub uid: u64,
     /// Its process.
     pub pid: u64,
 }
 
-impl Segment {
+impl RegionName {
     /// Of the file `path`, if that is exactly such a name.
     pub fn of(path: &Path) -> Option<Self> {
         let mut parts = path.file_name()?.to_str()?.strip_prefix(PREFIX)?.split('-');
@@ -498,55 +507,59 @@ impl Segment {
 }
 
 /// Rows in the order of their regions' births, the newest first; those without a region last.
-pub fn newest_first<T>(rows: Vec<T>, glance: impl Fn(&T) -> Option<&RegionSummary>) -> Vec<T> {
+pub fn newest_first<T>(rows: Vec<T>, summary: impl Fn(&T) -> Option<&RegionSummary>) -> Vec<T> {
     let births: Vec<Birth> =
-        rows.iter().filter_map(|row| glance(row).map(|glance| glance.identity.birth())).collect();
+        rows.iter().filter_map(|row| summary(row).map(|summary| summary.identity.birth())).collect();
     let mut ranks = Birth::ranks(&births, process::boot_id()).into_iter();
     let mut ranked: Vec<(Option<Rank>, T)> =
-        rows.into_iter().map(|row| (glance(&row).and_then(|_| ranks.next()), row)).collect();
+        rows.into_iter().map(|row| (summary(&row).and_then(|_| ranks.next()), row)).collect();
     ranked.sort_by(|(a, _), (b, _)| b.cmp(a));
     ranked.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Live beats dead, newer beats older.
-fn choose(candidates: Vec<RegionSummary>) -> Option<Choice> {
-    let mut candidates = newest_first(candidates, |glance| Some(glance));
+fn choose(candidates: Vec<RegionSummary>) -> Option<SelectedRegion> {
+    let mut candidates = newest_first(candidates, |summary| Some(summary));
     // Whoever lives stays before whoever does not.
-    candidates.sort_by_key(|glance| !glance.is_alive());
+    candidates.sort_by_key(|summary| !summary.is_alive());
     let note = (candidates.len() > 1).then(|| {
         let described: Vec<_> = describe(&candidates.iter().collect::<Vec<_>>())
             .into_iter()
             .zip(&candidates)
-            .map(|(text, glance)| format!("{text} ({})", glance.liveness.verdict.word()))
+            .map(|(text, summary)| format!("{text} ({})", summary.liveness.verdict.word()))
             .collect();
         format!("taking {}, not {}", described[0], described[1..].join(", "))
     });
-    Some(Choice { glance: candidates.into_iter().next()?, note })
+    Some(SelectedRegion { summary: candidates.into_iter().next()?, note })
 }
 
 /// Node, process and system of each, in the form in which they can be asked for; with the file of those that have all
 /// of that in common, as processes of several containers may.
-fn describe(glances: &[&RegionSummary]) -> Vec<String> {
-    let texts: Vec<_> = glances
+fn describe(summaries: &[&RegionSummary]) -> Vec<String> {
+    let texts: Vec<_> = summaries
         .iter()
-        .map(|glance| {
-            let node = quoted(OsStr::new(&glance.identity.node));
-            match glance.identity.system {
-                Some(_) => format!("{node} {}/{}", glance.pid(), system_name(glance)),
-                None => format!("{node} {}", glance.pid()),
+        .map(|summary| {
+            let node = quoted(OsStr::new(&summary.identity.node));
+            match summary.identity.system {
+                Some(_) => format!("{node} {}/{}", summary.pid(), system_name(summary)),
+                None => format!("{node} {}", summary.pid()),
             }
         })
         .collect();
     let is_shared = |text: &String| texts.iter().filter(|other| *other == text).count() > 1;
-    let with_file = |(text, glance): (&String, &&RegionSummary)| match is_shared(text) {
-        true => format!("{text} in {}", clean_path(&glance.path)),
+    let with_file = |(text, summary): (&String, &&RegionSummary)| match is_shared(text) {
+        true => format!("{text} in {}", clean_path(&summary.path)),
         false => text.clone(),
     };
-    texts.iter().zip(glances).map(with_file).collect()
+    texts.iter().zip(summaries).map(with_file).collect()
 }
 
-fn system_name(glance: &RegionSummary) -> String {
-    glance.identity.system.as_deref().map_or_else(|| "(none yet)".to_owned(), |name| clean(name).into_owned())
+fn system_name(summary: &RegionSummary) -> String {
+    summary
+        .identity
+        .system
+        .as_deref()
+        .map_or_else(|| "(none yet)".to_owned(), |name| clean(name).into_owned())
 }
 
 /// A name as it was given, with quotes where it would not be seen without.
@@ -556,8 +569,8 @@ fn quoted(name: &OsStr) -> String {
 }
 
 /// Whether `name` is that of the region's node.
-pub fn is_named(glance: &RegionSummary, name: &OsStr) -> bool {
-    same_text(name, &glance.identity.node, header::NODE)
+pub fn is_named(summary: &RegionSummary, name: &OsStr) -> bool {
+    same_text(name, &summary.identity.node, header::NODE)
 }
 
 /// Whether `asked` is the name that `cell` of a header holds as `held`: names that do not fit are cut there.
@@ -569,7 +582,7 @@ fn same_text(asked: &OsStr, held: &str, cell: std::ops::Range<usize>) -> bool {
     buffer.get(..kept) == Some(held.as_bytes())
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Only => f.write_str("the only node"),
@@ -582,48 +595,43 @@ impl fmt::Display for Who {
     }
 }
 
-/// Whether it is a segment under the name that a probe gave it, and not a file that a user named, or a dump.
-pub fn is_segment(glance: &RegionSummary, dir: &Path) -> bool {
-    let header = glance.identity.header;
-    let given =
-        Segment::of(&glance.path).is_some_and(|name| (name.uid, name.pid) == (header.uid, header.pid));
-    glance.dumped.is_none() && given && glance.path.parent() == Some(dir)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn who(text: &str) -> Who {
-        Who::parse(OsStr::new(text))
+    fn who(text: &str) -> Target {
+        Target::parse(OsStr::new(text))
     }
 
     #[test]
     fn digits_are_a_process_and_digits_before_a_slash_one_of_its_systems() {
-        assert_eq!(who("42"), Who::Process { pid: 42, system: None });
-        assert_eq!(who("42/orders"), Who::Process { pid: 42, system: Some("orders".into()) });
-        assert_eq!(who("42/a/b"), Who::Process { pid: 42, system: Some("a/b".into()) });
+        assert_eq!(who("42"), Target::Process { pid: 42, system: None });
+        assert_eq!(who("42/orders"), Target::Process { pid: 42, system: Some("orders".into()) });
+        assert_eq!(who("42/a/b"), Target::Process { pid: 42, system: Some("a/b".into()) });
         for digits in ["18446744073709551616", "99999999999999999999999"] {
-            assert_eq!(who(digits), Who::NoProcess(digits.to_owned()));
-            let error = Search::default().choose(&who(digits)).unwrap_err().to_string();
+            assert_eq!(who(digits), Target::NoProcess(digits.to_owned()));
+            let error = Search::default().select(&who(digits)).unwrap_err().to_string();
             assert!(error.starts_with(&format!("there is no process {digits},")), "{error}");
         }
-        assert_eq!(who("18446744073709551615/x"), Who::Process { pid: u64::MAX, system: Some("x".into()) });
+        assert_eq!(
+            who("18446744073709551615/x"),
+            Target::Process { pid: u64::MAX, system: Some("x".into()) }
+        );
     }
 
     #[test]
     fn a_slash_or_the_ending_of_a_dump_is_a_file() {
         for file in ["./42", "/dev/shm/x", "a/b", "node.raw", "node.rec", "/"] {
-            assert_eq!(who(file), Who::File(file.into()));
+            assert_eq!(who(file), Target::File(file.into()));
         }
         let odd = OsString::from_vec(b"/tmp/\xff".to_vec());
-        assert_eq!(Who::parse(&odd), Who::File(odd.into()));
+        assert_eq!(Target::parse(&odd), Target::File(odd.into()));
     }
 
     #[test]
     fn anything_else_is_the_name_of_a_node() {
         for name in ["orders", "4two", "-1", "", "node.json", "raw"] {
-            assert_eq!(who(name), Who::Node(name.into()));
+            assert_eq!(who(name), Target::Node(name.into()));
         }
     }
 
@@ -638,8 +646,8 @@ mod tests {
 
     #[test]
     fn a_segments_name_tells_user_and_process_and_must_be_just_that() {
-        let segment = |name: &str| Segment::of(Path::new("/dev/shm").join(name).as_path());
-        assert_eq!(segment("atomscope-5-77-00ff00ff00ff00ff"), Some(Segment { uid: 5, pid: 77 }));
+        let segment = |name: &str| RegionName::of(Path::new("/dev/shm").join(name).as_path());
+        assert_eq!(segment("atomscope-5-77-00ff00ff00ff00ff"), Some(RegionName { uid: 5, pid: 77 }));
         for name in [
             "atomscope-x",
             "atomscope-5-77-00ff00ff00ff00f",
