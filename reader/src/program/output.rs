@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use atomscope::attach::{AttachError, Inode, Region};
-use atomscope::find::{FindError, Segment};
+use atomscope::find::{FindError, RegionName};
 use atomscope::system::{inherited, is_hung_up, stop_on_signals, stopped};
 use atomscope::text::{clean, clean_path};
 use atomscope_layout::region::MAGIC;
@@ -242,7 +242,7 @@ fn is_region(path: &Path) -> bool {
     let mut start = [0; 8];
     let read = File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
     let word = u64::from_le_bytes(start);
-    read.is_ok() && word == MAGIC || word == 0 && Segment::of(path).is_some()
+    read.is_ok() && word == MAGIC || word == 0 && RegionName::of(path).is_some()
 }
 
 fn write_whole(

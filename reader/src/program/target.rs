@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use atomscope::find::{Chosen, Search, Who};
+use atomscope::find::{AttachedRegion, Search, Target};
 use clap::Args;
 
 use crate::program::output::{Failure, note};
@@ -26,8 +26,8 @@ pub struct SearchArgs {
 }
 
 /// Attaches to the region that is meant and says which one, if there was a choice.
-pub fn attach(place: &SearchArgs, who: Option<OsString>) -> Result<Chosen, Failure> {
-    let chosen = search(place).one(&meant(place, who)?)?;
+pub fn attach(place: &SearchArgs, who: Option<OsString>) -> Result<AttachedRegion, Failure> {
+    let chosen = search(place).attach(&meant(place, who)?)?;
     if let Some(text) = &chosen.note {
         note(text);
     }
@@ -35,11 +35,11 @@ pub fn attach(place: &SearchArgs, who: Option<OsString>) -> Result<Chosen, Failu
 }
 
 /// Which region is meant.
-pub fn meant(place: &SearchArgs, who: Option<OsString>) -> Result<Who, Failure> {
+pub fn meant(place: &SearchArgs, who: Option<OsString>) -> Result<Target, Failure> {
     Ok(match (&place.region, who) {
-        (Some(path), None) => Who::File(path.clone()),
-        (None, Some(who)) => Who::parse(&who),
-        (None, None) => Who::Only,
+        (Some(path), None) => Target::File(path.clone()),
+        (None, Some(who)) => Target::parse(&who),
+        (None, None) => Target::Only,
         (Some(_), Some(_)) => {
             return Err(Failure::Usage("WHO and --region both say which region is meant: give one".into()));
         }

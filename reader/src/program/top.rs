@@ -101,8 +101,8 @@ fn choose(
     place: &SearchArgs,
     who: Option<OsString>,
 ) -> Result<(Option<RegionSummary>, Option<String>), Failure> {
-    match search(place).choose(&meant(place, who)?) {
-        Ok(choice) => Ok((Some(choice.glance), choice.note)),
+    match search(place).select(&meant(place, who)?) {
+        Ok(choice) => Ok((Some(choice.summary), choice.note)),
         Err(FindError::Nothing { .. } | FindError::Ambiguous(_)) => Ok((None, None)),
         Err(error) => Err(error.into()),
     }

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use atomscope::attach::{AttachError, Region, RegionSummary};
-use atomscope::find::Who;
+use atomscope::find;
 use atomscope::liveness::{Verdict, Wedge};
 use atomscope::raw::RawDump;
 use atomscope::report::usage::Usage;
@@ -28,9 +28,9 @@ use super::history::{MAX_EVENT_BYTES, MAX_EVENTS};
 use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, News, Order, Point, Tick};
 use crate::program::output::{Failure, Readers, to_file};
 use crate::program::target::{SearchArgs, search};
-use atomscope::report::findings::findings;
+use atomscope::report::findings;
 use atomscope::report::nodes::nodes;
-use atomscope::report::rates::Counts;
+use atomscope::report::rates::Counters;
 use atomscope::report::subsystems::{summaries, worries};
 use atomscope::snapshot::dump::Format;
 
@@ -48,7 +48,7 @@ struct Before {
     snapshot: Arc<Snapshot>,
     listed: Option<Arc<ActorListing>>,
     classes: Arc<Vec<Class>>,
-    counts: Counts,
+    counts: Counters,
     busy_percent: Option<f64>,
 }
 
@@ -95,7 +95,7 @@ impl Watched {
     /// Looks at it; with a list of its actors, however many there are, if one is shown.
     pub fn look(&mut self, shows_actors: bool) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let at = Instant::now();
-        let snapshot = Snapshot::count(&self.region)?;
+        let snapshot = Snapshot::with_class_counts(&self.region)?;
         self.tick(snapshot, at, shows_actors)
     }
 
@@ -108,7 +108,7 @@ impl Watched {
     ) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let region = &self.region;
         // Before the events: what a node that is dead by now has published is all there.
-        let is_last = snapshot.dumped.is_some() || !snapshot.liveness.verdict.is_alive();
+        let is_last = snapshot.dump_info.is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
         let mut look = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
         if self.before.is_none() {
@@ -118,24 +118,24 @@ impl Watched {
         }
         let mut events = std::mem::take(&mut self.events);
         events.extend(EventRow::of(look, reader.clock()));
-        let counts = Counts::read(&reader, &snapshot.totals);
+        let counts = Counters::read(&reader, &snapshot.totals);
         let usage = Usage::take(region, &snapshot)?;
         let caveats = snapshot.caveats();
-        let findings = findings(region, &snapshot, &usage);
-        let uptime = region.uptime(&snapshot.liveness, &snapshot.taken);
+        let findings = findings::of_snapshot(region, &snapshot, &usage);
+        let uptime = region.uptime(&snapshot.liveness, &snapshot.taken_at);
         let summaries = summaries(&snapshot);
         let worries = worries(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
         let tally = snapshot.tally.unwrap_or_default();
         let listed = (shows_actors || tally.listed <= LISTED_ALWAYS).then(|| {
             // What has not changed is neither listed again nor kept twice.
             let last = self.before.as_ref().and_then(|before| before.listed.as_ref());
-            let last = last.filter(|last| last.mark == snapshot.actors_mark);
+            let last = last.filter(|last| last.mark == snapshot.actors_version);
             last.map_or_else(|| Arc::new(ActorListing::take(&reader)), Arc::clone)
         });
         let classes = std::mem::take(&mut snapshot.classes);
         let last = self.before.as_ref().filter(|before| *before.classes == classes);
         let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
-        region.still_whole()?;
+        region.check_intact()?;
         let point = point(&snapshot, counts, self.before.as_ref(), at, uptime, is_last);
         let beside_bytes = told_bytes(&snapshot) + classes.len() * EACH_BYTES;
         let snapshot = Arc::new(snapshot);
@@ -214,13 +214,13 @@ pub fn told_bytes(snapshot: &Snapshot) -> usize {
 
 fn point(
     snapshot: &Snapshot,
-    counts: Counts,
+    counts: Counters,
     before: Option<&Before>,
     at: Instant,
     uptime: Option<Duration>,
     is_last: bool,
 ) -> Point {
-    let then = before.map_or(Counts::default(), |before| before.counts);
+    let then = before.map_or(Counters::default(), |before| before.counts);
     let interval = before.map_or(uptime, |before| Some(at - before.at));
     let cpu_before =
         before.map_or(Some(0.0), |before| before.snapshot.process.map(|process| process.cpu_s()));
@@ -341,7 +341,7 @@ impl Collector {
                     if let Some(target) = &mut target {
                         self.look(target, lists_actors)?;
                         let has_ended = target.watched.as_ref().is_none_or(|watched| watched.has_ended);
-                        if has_ended && target.glance.dumped.is_none() && now >= next_search {
+                        if has_ended && target.glance.dump_info.is_none() && now >= next_search {
                             self.search(target)?;
                             next_search = now + SUCCESSOR_EVERY;
                         }
@@ -394,7 +394,10 @@ impl Collector {
 
     fn search(&self, ended: &Target) -> Result<(), Gone> {
         let Target { number, glance, .. } = ended;
-        let meant = [Who::File(glance.path.clone()), Who::Node(glance.identity.node.clone().into())];
+        let meant = [
+            find::Target::File(glance.path.clone()),
+            find::Target::Node(glance.identity.node.clone().into()),
+        ];
         let last = glance.identity.birth();
         match search(&self.place).successor(meant, Some(last), &[glance.inode]) {
             Some(found) => self.tell(News::Successor(*number, Box::new(found))),
@@ -451,7 +454,7 @@ fn save(path: &Path, region: Option<&Region>, tick: Option<Arc<Tick>>) -> Result
                     };
                     let (actors, snapshot) = (listed.tree.actors().clone(), (*tick.snapshot).clone());
                     // They were listed after they were counted.
-                    let at_rest = snapshot.at_rest && listed.mark == snapshot.actors_mark;
+                    let at_rest = snapshot.at_rest && listed.mark == snapshot.actors_version;
                     Ok(Snapshot { actors, at_rest, ..snapshot })
                 }
                 None => region

@@ -22,10 +22,10 @@ use super::view::View;
 use crate::program::ascii;
 use crate::program::help::FILTER_HELP;
 use crate::program::table::{Wide, cut, cut_front, fit};
-use atomscope::report::findings::Level;
-use atomscope::report::human::{bytes, count, duration, takes};
+use atomscope::report::findings::Severity;
+use atomscope::report::human::{bytes, count, duration, process_use};
 use atomscope::report::list::{Column, Side, Value, unit_of_row};
-use atomscope::report::rates::PerSecond;
+use atomscope::report::rates::CounterRates;
 
 /// Two things stand side by side from this width on.
 const WIDE: u16 = 120;
@@ -189,7 +189,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if app.is_held() {
         let what = if app.is_frozen { "FROZEN" } else { "PAST" };
         let ago = duration(tick.at.elapsed());
-        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken.unix_ns));
+        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken_at.unix_ns));
         spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
         spans.push(plain(" ".into()));
     }
@@ -199,7 +199,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let node = cut(&safe(&snapshot.identity.node), (width / 3).max(8));
     spans.push(Span::styled(node, theme.strong()));
     spans.push(plain(" ".into()));
-    let state = match snapshot.dumped {
+    let state = match snapshot.dump_info {
         Some(taken) => format!("dump of a {} node, taken {}", verdict.word(), rfc3339(taken.unix_ns)),
         None => verdict.word().to_owned(),
     };
@@ -214,7 +214,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let looked = tick.at.elapsed();
     let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(looked)));
     let age = match verdict {
-        _ if snapshot.dumped.is_some() || app.is_held() => None,
+        _ if snapshot.dump_info.is_some() || app.is_held() => None,
         Verdict::Wedged(_) | Verdict::Crashed | Verdict::Closed => {
             beat.map(|age| format!(", last beat {age} ago"))
         }
@@ -234,7 +234,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if let Some(why) = snapshot.liveness.why() {
         spans.push(Span::styled(format!(": {why}"), style));
     }
-    if tick.is_last() && snapshot.dumped.is_none() && !app.is_held() {
+    if tick.is_last() && snapshot.dump_info.is_none() && !app.is_held() {
         spans.push(plain("; this is its last state".to_owned()));
     }
     let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
@@ -768,7 +768,7 @@ struct Vital {
 fn vitals(tick: &Tick) -> Vec<Vital> {
     let point = &tick.point;
     // The first look has only averages since the node's start.
-    let rate = |of: fn(&PerSecond) -> f64| match point.rates() {
+    let rate = |of: fn(&CounterRates) -> f64| match point.rates() {
         Some(rates) => format!("{:.1}/s", of(rates)),
         None if point.is_average => {
             point.rates.as_ref().map_or("-".to_owned(), |rates| format!("⌀ {:.1}/s", of(rates)))
@@ -862,11 +862,11 @@ fn sparklines(frame: &mut Frame<'_>, area: Rect, app: &App, tick: &Tick, vitals:
 fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("Health", theme.strong())];
     let mut findings: Vec<_> =
-        tick.findings.iter().filter(|finding| finding.level >= Level::Warning).collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        tick.findings.iter().filter(|finding| finding.severity >= Severity::Warning).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     for finding in &findings {
-        let (mark, style) = match finding.level {
-            Level::Problem => ("✗ ", theme.bad()),
+        let (mark, style) = match finding.severity {
+            Severity::Problem => ("✗ ", theme.bad()),
             _ => ("! ", theme.odd()),
         };
         for (line, nth) in wrapped(&safe(&finding.finding), width.saturating_sub(4)).into_iter().zip(0..) {
@@ -906,7 +906,7 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     add("Dead letters", &letters.to_string());
     tick.summaries.iter().for_each(|summary| add(summary.title, &summary.line));
     if let Some(process) = &tick.snapshot.process {
-        add("Takes", &takes(process));
+        add("Takes", &process_use(process));
     }
     lines.push(Line::raw(""));
     lines
@@ -933,6 +933,6 @@ fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'st
 
 /// Whether the screen says how old something is, so that it wants drawing though nothing has happened.
 pub fn grows_older(app: &App, drawn: Instant) -> bool {
-    let moves = app.message.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none());
+    let moves = app.message.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dump_info.is_none());
     drawn.elapsed() >= Duration::from_secs(1) && moves
 }

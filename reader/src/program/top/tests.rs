@@ -104,7 +104,7 @@ impl Screen {
     fn new() -> Self {
         let files = Files::new();
         let path = files.save("first", &Node::new("first").bytes());
-        let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
+        let glance = RegionSummary::read(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
         Self { app, files, watched: None, start: Instant::now(), looks: 0, ascii: false }
     }
@@ -120,7 +120,7 @@ impl Screen {
     fn look(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
         let path = region.path().to_string_lossy().into_owned();
-        let snapshot = Snapshot::count(&region).unwrap();
+        let snapshot = Snapshot::with_class_counts(&region).unwrap();
         let process = Vitals {
             cpu_user_s: 3.5 + f64::from(self.looks) / 4.0,
             cpu_system_s: 0.5,
@@ -133,7 +133,7 @@ impl Screen {
         let taken = seen(self.looks);
         let dead_for = liveness.process_beat_age.filter(|_| !liveness.verdict.is_alive()).unwrap_or_default();
         let snapshot = Snapshot {
-            taken,
+            taken_at: taken,
             until: Some(Moment { unix_ns: taken.unix_ns - dead_for.as_nanos() as i128, ..taken }),
             pid: 4711,
             liveness,
@@ -530,7 +530,7 @@ mod screens {
         }
         for width in WIDTHS {
             let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-            app.hear(News::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
+            app.hear(News::Nodes(Ok((rows.clone(), vec![atomscope::find::other_users_note(3)]))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
@@ -1084,7 +1084,7 @@ mod keys {
         let path = save("shop", "atomscope-0-4711-0123456789abcdef");
         save("zoo", "atomscope-0-4712-0123456789abcdef");
         let place = SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
-        let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
+        let glance = RegionSummary::read(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
         let mut screen = Screen { app, ..Screen::new() };
         screen.look(&shop(), LIVE);
@@ -1113,7 +1113,7 @@ mod keys {
         let events = screen.app.events.iter().count();
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &Node::new("next").bytes());
-        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
+        screen.app.hear(News::Successor(0, Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())));
         assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(1, Some(_)))]));
         assert!(screen.app.tick().is_none() && screen.app.history.extent().0 == 0);
         // Nothing comes of a node that has ended: it is not looked at again.
@@ -1132,7 +1132,7 @@ mod keys {
         let files = Files::new();
         let glance = |name: &str, file: &str| {
             let path = files.save(file, &Node::new(name).bytes());
-            Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())
+            Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())
         };
         screen.press("2G⏎");
         screen.app.hear(News::Successor(0, glance("next", "atomscope-0-4712-0123456789abcdef")));
@@ -1311,7 +1311,7 @@ mod keys {
         assert!(screen.press("s").is_empty());
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &shop().bytes());
-        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
+        screen.app.hear(News::Successor(0, Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())));
         let text = screen.text(200, 20);
         assert!(text.contains("s goes to its successor, pid 4711"), "{text}");
         let to_do = screen.press("s");

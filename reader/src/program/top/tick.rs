@@ -1,9 +1,9 @@
 //! What the collector hands to the screen and the screen asks of the collector; a node at one time.
 use atomscope::attach::RegionSummary;
-use atomscope::report::events::{count_loss, describe};
+use atomscope::report::events::{describe, loss_text};
 use atomscope::report::findings::Finding;
 use atomscope::report::nodes::NodeRow;
-use atomscope::report::rates::{Counts, PerSecond};
+use atomscope::report::rates::{CounterRates, Counters};
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
@@ -131,10 +131,10 @@ impl ActorListing {
 /// The numbers of a tick of which lines are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Point {
-    pub counts: Counts,
+    pub counts: Counters,
     pub live: u64,
     /// `None` where they would be averages since a start that is not known.
-    pub rates: Option<PerSecond>,
+    pub rates: Option<CounterRates>,
     /// Of all workers' time, how much they spent on tasks.
     pub busy_percent: Option<f64>,
     /// Of one processor.
@@ -148,7 +148,7 @@ pub struct Point {
 
 impl Point {
     /// What comes in a second by now; of what goes on no longer nothing does.
-    pub fn rates(&self) -> Option<&PerSecond> {
+    pub fn rates(&self) -> Option<&CounterRates> {
         self.rates.as_ref().filter(|_| !self.is_average && !self.is_last)
     }
 }
@@ -172,7 +172,7 @@ impl EventRow {
         let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = look.losses.into_iter().map(|loss| {
             let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
-            let (text, lost) = (count_loss(&loss), loss.all());
+            let (text, lost) = (loss_text(&loss), loss.all());
             ((stamp, 0), Self { at, topic: "", word: "lost", text, lost })
         });
         let events = look.events.into_iter().map(|event| {
