@@ -435,9 +435,9 @@ impl Search {
             return;
         }
         let region = RegionSummary::read(path, mapped_by, self.max_bytes);
-        if let (Some(_), Err(AttachError { why, .. })) = (mapped_by, &region) {
+        if let (Some(_), Err(AttachError { kind, .. })) = (mapped_by, &region) {
             // Processes share many files that have nothing to do with us.
-            let is_ours = match why {
+            let is_ours = match kind {
                 AttachErrorKind::Layout(error) => {
                     !matches!(error, OpenError::NotARegion { .. } | OpenError::NotReady)
                 }
@@ -453,7 +453,7 @@ impl Search {
                 return;
             }
         }
-        if let Err(AttachError { why: AttachErrorKind::Missing, .. }) = region {
+        if let Err(AttachError { kind: AttachErrorKind::Missing, .. }) = region {
             return;
         }
         let pid = region.as_ref().map_or(named.or(mapped_by.map(u64::from)), |summary| Some(summary.pid()));

@@ -946,10 +946,10 @@ mod hostile {
         assert_eq!(Snapshot::take(&region).unwrap().actors.len(), 3);
         lock.file.set_len(4096).unwrap();
         let error = Snapshot::take(&region).unwrap_err();
-        assert!(matches!(error.why, AttachErrorKind::Shrunk), "{error}");
+        assert!(matches!(error.kind, AttachErrorKind::Shrunk), "{error}");
         drop(region);
         let error = Region::open(&lock.path, None, MAX_BYTES).unwrap_err();
-        assert!(matches!(error.why, AttachErrorKind::Layout(OpenError::Truncated { .. })), "{error}");
+        assert!(matches!(error.kind, AttachErrorKind::Layout(OpenError::Truncated { .. })), "{error}");
     }
 
     #[test]

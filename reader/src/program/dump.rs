@@ -84,7 +84,7 @@ pub fn dump(place: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
             let path = chosen.region.path().to_owned();
             dump = dump
                 .redacted(&redactor)
-                .map_err(|error| AttachError { path, why: AttachErrorKind::Layout(error) })?;
+                .map_err(|error| AttachError::new(path, AttachErrorKind::Layout(error)))?;
         }
         return to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| dump.write(out));
     };

@@ -193,7 +193,7 @@ impl<'a> Unready<'a> {
 }
 
 fn is_unready(error: &AttachError) -> bool {
-    matches!(error.why, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
+    matches!(error.kind, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
 }
 
 /// A directory, which stays the one that it is whatever its path comes to lead to.

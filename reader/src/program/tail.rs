@@ -181,7 +181,7 @@ impl Source {
             let absent = match search(place).select(&meant) {
                 Err(error @ (FindError::NoNode { .. } | FindError::Nothing { .. })) => Some(error),
                 Err(FindError::Attach(error))
-                    if matches!(error.why, AttachErrorKind::NotReady { .. } | AttachErrorKind::Missing) =>
+                    if matches!(error.kind, AttachErrorKind::NotReady { .. } | AttachErrorKind::Missing) =>
                 {
                     Some(error.into())
                 }
@@ -235,8 +235,8 @@ impl Source {
             Some(End::Failed(error)) => {
                 note(&format!("{title}: {error}{waiting}"));
                 (
-                    error.why.word(),
-                    Some(error.why.to_string()),
+                    error.kind.word(),
+                    Some(error.kind.to_string()),
                     Some(Failure::Failed("not everything could be followed to its end".into())),
                 )
             }

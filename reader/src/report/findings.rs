@@ -226,7 +226,7 @@ pub fn of_machine(search: &Search) -> Result<Vec<Findings>, FindError> {
 fn refused(pid: Option<u64>, error: &AttachError) -> Findings {
     let mut chart =
         Findings { path: Some(error.path.to_string_lossy().into_owned()), pid, ..Findings::default() };
-    let advice = match &error.why {
+    let advice = match &error.kind {
         AttachErrorKind::OwnerMismatch { .. } => {
             "a node in a user namespace that has died leaves such a region, for its own user to read: `setpriv --reuid`, \
              `sudo -u` or `su` make you that user. If no such node was there, somebody planted it: `rm` removes it"
