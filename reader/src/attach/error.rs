@@ -171,7 +171,7 @@ fn layout_hint(error: &OpenError) -> &'static str {
             "; it was damaged, or is still being copied"
         }
         OpenError::NotARegion { found } if b"{[".contains(&found.to_le_bytes()[0]) => {
-            "; it may be a dump in JSON: this program reads those of `--format raw` only"
+            "; it may be JSON: of all that `dump` writes, this program reads only `--format raw`"
         }
         OpenError::NotReady | OpenError::NotARegion { .. } => "",
     }
