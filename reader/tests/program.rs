@@ -459,8 +459,8 @@ mod who {
         let stderr = Place::new().run(["dump", "nobody"]).failed(1);
         assert_eq!(
             stderr,
-            "atomscope: there is no node nobody; `atomscope ps` lists what there is; what a dead node \
-             has left in a file that it was told to use is found by the file's path alone\n"
+            "atomscope: there is no node nobody; `atomscope ps` lists what there is; a region that \
+             a dead node left in a file of its user's choice is found by the file's path alone\n"
         );
         let stderr = Place::new().run(["dump"]).failed(1);
         assert!(stderr.contains("there is no node to look at"), "{stderr}");
