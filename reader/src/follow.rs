@@ -20,7 +20,7 @@ pub enum Since {
 
 /// A node that is being followed.
 #[derive(Debug)]
-pub struct Following {
+pub struct NodeFollower {
     region: Region,
     follower: Follower,
     liveness: Liveness,
@@ -66,12 +66,12 @@ pub enum ItemKind {
     /// An event.
     Event(Event),
     /// Events that were lost.
-    Lost(Lost),
+    Loss(TimedLoss),
 }
 
 /// A loss, with the times of the events before and after it, as RFC 3339.
 #[derive(Debug)]
-pub struct Lost {
+pub struct TimedLoss {
     /// How many events, in which lane, and why.
     pub loss: Loss,
     /// The time of the event before.
@@ -80,7 +80,7 @@ pub struct Lost {
     pub before: Option<String>,
 }
 
-impl Following {
+impl NodeFollower {
     /// Follows the events of a region: the oldest that is kept first, or the first that `since` asks for. Events of a successor
     /// of a node are followed from its first one, so that what was lost of them is counted.
     ///
@@ -146,7 +146,7 @@ impl Following {
     fn try_poll(&mut self, source: usize, twice: bool) -> Result<Vec<Item>, AttachError> {
         // Before the look: what a node that is dead by then has published is all there.
         let liveness = self.region.liveness()?;
-        let ended = !liveness.verdict.is_alive() || self.region.dumped().is_some();
+        let ended = !liveness.verdict.is_alive() || self.region.dump_info().is_some();
         let reader = self.region.reader()?;
         let mut looks =
             vec![if ended { self.follower.last_look(&reader) } else { self.follower.look(&reader) }];
@@ -155,7 +155,7 @@ impl Following {
         }
         // For what was read: a sighting of the clock may have come meanwhile.
         self.clock = reader.clock().or(self.clock.take());
-        self.region.still_whole()?;
+        self.region.check_intact()?;
         // That its actors come and go, the events tell.
         let how = |liveness: &Liveness| (liveness.verdict, liveness.notes.without(Note::NoActorLeft));
         if !ended && how(&liveness) != how(&self.liveness) {
@@ -164,7 +164,7 @@ impl Following {
         self.liveness = liveness;
         if ended {
             self.end = Some(End::Ended(liveness));
-        } else if !self.is_unnamed && !self.region.is_at_its_path() {
+        } else if !self.is_unnamed && !self.region.is_at_path() {
             self.is_unnamed = true;
             let file = clean_path(self.region.path());
             self.notices.push(format!(
@@ -183,10 +183,10 @@ impl Following {
             .into_iter()
             .map(|loss| {
                 let time = |stamp: Option<u64>| stamp.map(|stamp| time_text(unix_ns(stamp)));
-                let lost = Lost { loss, after: time(loss.after), before: time(loss.before) };
+                let lost = TimedLoss { loss, after: time(loss.after), before: time(loss.before) };
                 // Right before the event that follows it, or last if there is none.
                 let (at, order) = loss.before.map_or((u64::MAX, 1), |before| (before, 0));
-                (at, order, loss.before, ItemKind::Lost(lost))
+                (at, order, loss.before, ItemKind::Loss(lost))
             })
             .chain(
                 look.events
@@ -251,7 +251,7 @@ mod tests {
             at_unix_ns: Some(at_unix_ns),
             order: Some(at_unix_ns),
             source,
-            kind: ItemKind::Lost(Lost { loss, after: None, before: None }),
+            kind: ItemKind::Loss(TimedLoss { loss, after: None, before: None }),
         }
     }
 

@@ -7,10 +7,10 @@
 //! lock on it.
 //!
 //! ```no_run
-//! use atomscope::find::{Search, Who};
+//! use atomscope::find::{Search, Target};
 //! use atomscope::snapshot::Snapshot;
 //!
-//! let chosen = Search::default().one(&Who::Node("orders".into()))?;
+//! let chosen = Search::default().attach(&Target::Node("orders".into()))?;
 //! let snapshot = Snapshot::take(&chosen.region)?;
 //! println!("{}: {} actors", chosen.liveness.verdict, snapshot.actors.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

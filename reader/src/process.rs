@@ -57,13 +57,13 @@ impl Stat {
 
 /// When a process started, as this program is told it: in clock ticks after boot, by the clock of its own time namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
+pub struct StartTime {
     ticks: u64,
     /// By how much that may be off, where two clocks do not differ by whole ticks.
     slack: u64,
 }
 
-impl Start {
+impl StartTime {
     /// Of the process that wrote this header.
     pub fn of(header: &HeaderRecord, time: &TimeRecord) -> Self {
         const TICK_NS: i128 = 10_000_000;
@@ -156,7 +156,7 @@ pub fn innermost_pid(pid: u32) -> Option<u64> {
 
 /// The id in *our* namespace of the process that calls itself `inner` in pid namespace `namespace` and started at
 /// `start`. Without a namespace (0) it is taken to be ours.
-pub fn translate(inner: u64, namespace: u64, start: Start) -> Option<u32> {
+pub fn translate(inner: u64, namespace: u64, start: StartTime) -> Option<u32> {
     let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
     if is_ours(namespace) {
         return u32::try_from(inner).ok().filter(started);
@@ -268,7 +268,7 @@ pub fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
 
 /// Whether process `pid`, which started at `start_ticks`, lives and has that file mapped shared and writable, or may have:
 /// where its mappings may not be looked at, and where a file system shows them with another device than `stat`.
-pub fn may_have_mapped(pid: u32, start: Start, device: u64, inode: u64) -> bool {
+pub fn may_have_mapped(pid: u32, start: StartTime, device: u64, inode: u64) -> bool {
     let lives = Stat::of(pid).is_ok_and(|stat| start.is(stat.start_ticks) && !stat.is_dead());
     lives
         && match fs::read(format!("/proc/{pid}/maps")) {
@@ -410,8 +410,8 @@ mod tests {
         let pid = std::process::id();
         let stat = Stat::of(pid).unwrap();
         let namespace = pid_namespace().unwrap();
-        assert_eq!(translate(u64::from(pid), namespace, Start::at(stat.start_ticks)), Some(pid));
-        assert_eq!(translate(u64::from(pid), namespace, Start::at(stat.start_ticks + 1)), None);
+        assert_eq!(translate(u64::from(pid), namespace, StartTime::at(stat.start_ticks)), Some(pid));
+        assert_eq!(translate(u64::from(pid), namespace, StartTime::at(stat.start_ticks + 1)), None);
         assert_eq!(innermost_pid(pid), Some(u64::from(pid)));
     }
 }

@@ -29,7 +29,7 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum FieldType {
     /// Numbers. Those without a unit in a query count as so many of the field's own.
     Number {
         /// The unit that they are held in.
@@ -62,19 +62,19 @@ pub struct Field {
     /// Its name, as it stands in a query.
     pub name: Cow<'static, str>,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: FieldType,
 }
 
 impl Field {
     /// A field of this name.
-    pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: FieldType) -> Self {
         Self { name: name.into(), kind }
     }
 }
 
 /// What a row has in a field.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Datum<'a> {
+pub enum FieldValue<'a> {
     /// In the unit that the field is held in.
     Number(f64),
     /// A text.
@@ -88,7 +88,7 @@ pub enum Datum<'a> {
 /// What can be asked.
 pub trait Row {
     /// What it has in the field of this place.
-    fn datum(&self, field: usize) -> Datum<'_>;
+    fn field_value(&self, field: usize) -> FieldValue<'_>;
     /// Whether any of its texts is one of which `is_wanted` is true.
     fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool;
 }
@@ -201,7 +201,7 @@ impl Query {
         let mut has_rows = false;
         for row in rows {
             has_rows = true;
-            asked.retain(|field| row.datum(*field) == Datum::Unknown);
+            asked.retain(|field| row.field_value(*field) == FieldValue::Unknown);
             if asked.is_empty() {
                 break;
             }
@@ -238,8 +238,8 @@ impl Node {
         match self {
             Self::Anything => true,
             Self::AnyText(regex) => row.any_text(&mut |text| regex.is_match(text)),
-            Self::Number { field, operator, than } => match row.datum(*field) {
-                Datum::Number(number) => match operator {
+            Self::Number { field, operator, than } => match row.field_value(*field) {
+                FieldValue::Number(number) => match operator {
                     Operator::Greater => number > *than,
                     Operator::AtLeast => number >= *than,
                     Operator::Less => number < *than,
@@ -250,16 +250,16 @@ impl Node {
                 },
                 _ => false,
             },
-            Self::Text { field, is, text } => match row.datum(*field) {
-                Datum::Text(own) => (own == text.as_str()) == *is,
+            Self::Text { field, is, text } => match row.field_value(*field) {
+                FieldValue::Text(own) => (own == text.as_str()) == *is,
                 _ => false,
             },
-            Self::Matches { field, does, regex } => match row.datum(*field) {
-                Datum::Text(own) => regex.is_match(&own) == *does,
+            Self::Matches { field, does, regex } => match row.field_value(*field) {
+                FieldValue::Text(own) => regex.is_match(&own) == *does,
                 _ => false,
             },
-            Self::Flag { field, is } => row.datum(*field) == Datum::Flag(*is),
-            Self::Unknown { field, is } => (row.datum(*field) == Datum::Unknown) == *is,
+            Self::Flag { field, is } => row.field_value(*field) == FieldValue::Flag(*is),
+            Self::Unknown { field, is } => (row.field_value(*field) == FieldValue::Unknown) == *is,
             Self::Not(node) => !node.matches(row),
             Self::All(nodes) => nodes.iter().all(|node| node.matches(row)),
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(row)),
@@ -428,17 +428,17 @@ impl<'a> Parser<'a> {
             return Ok(Node::Unknown { field, is });
         }
         match self.fields[field].kind {
-            Kind::Number { .. } if matches!(operator, Operator::Matches | Operator::MatchesNot) => {
+            FieldType::Number { .. } if matches!(operator, Operator::Matches | Operator::MatchesNot) => {
                 Err(QueryError {
                     at: start,
                     what: format!("{name} is a number: > >= < <= = and != ask of it"),
                 })
             }
-            Kind::Number { unit, shown } => match number(&value, unit, shown) {
+            FieldType::Number { unit, shown } => match number(&value, unit, shown) {
                 Some(than) => Ok(Node::Number { field, operator, than }),
                 None => fail(format!("{name} is a number, and `{value}` is none{}", hint(unit))),
             },
-            Kind::Text => match operator {
+            FieldType::Text => match operator {
                 Operator::Matches | Operator::MatchesNot => {
                     let does = operator == Operator::Matches;
                     regex(&value, value_at).map(|regex| Node::Matches { field, does, regex })
@@ -449,7 +449,7 @@ impl<'a> Parser<'a> {
                     what: format!("{name} is a text: =, !=, ~ and !~ ask of it"),
                 }),
             },
-            Kind::Flag => match value.as_str() {
+            FieldType::Flag => match value.as_str() {
                 "yes" | "true" if equates => Ok(Node::Flag { field, is }),
                 "no" | "false" if equates => Ok(Node::Flag { field, is: !is }),
                 _ => fail(format!("{name} is yes or no: `{name} = yes` asks for it")),
@@ -548,14 +548,14 @@ mod tests {
     struct Actor<'a>(&'a str, &'a str, Option<u64>, f64, u64, Option<bool>);
 
     impl Row for Actor<'_> {
-        fn datum(&self, field: usize) -> Datum<'_> {
+        fn field_value(&self, field: usize) -> FieldValue<'_> {
             match field {
-                0 => Datum::Text(self.0.into()),
-                1 => Datum::Text(self.1.into()),
-                2 => self.2.map_or(Datum::Unknown, |depth| Datum::Number(depth as f64)),
-                3 => Datum::Number(self.3),
-                4 => Datum::Number(self.4 as f64),
-                _ => self.5.map_or(Datum::Unknown, Datum::Flag),
+                0 => FieldValue::Text(self.0.into()),
+                1 => FieldValue::Text(self.1.into()),
+                2 => self.2.map_or(FieldValue::Unknown, |depth| FieldValue::Number(depth as f64)),
+                3 => FieldValue::Number(self.3),
+                4 => FieldValue::Number(self.4 as f64),
+                _ => self.5.map_or(FieldValue::Unknown, FieldValue::Flag),
             }
         }
 
@@ -565,14 +565,14 @@ mod tests {
     }
 
     fn fields() -> Vec<Field> {
-        let number = |unit, shown| Kind::Number { unit, shown };
+        let number = |unit, shown| FieldType::Number { unit, shown };
         vec![
-            Field::new("path", Kind::Text),
-            Field::new("class", Kind::Text),
+            Field::new("path", FieldType::Text),
+            Field::new("class", FieldType::Text),
             Field::new("depth", number(Unit::Plain, 1.0)),
             Field::new("age", number(Unit::Seconds, 1.0)),
             Field::new("inbound", number(Unit::Bytes, 1024.0)),
-            Field::new("reachable", Kind::Flag),
+            Field::new("reachable", FieldType::Flag),
         ]
     }
 

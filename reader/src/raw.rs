@@ -22,7 +22,7 @@ use crate::time::now_unix_ns;
 /// A copy of a region.
 #[derive(Debug)]
 pub struct RawDump {
-    taken: DumpInfo,
+    info: DumpInfo,
     words: WriterMemory,
 }
 
@@ -35,21 +35,21 @@ impl RawDump {
         let totals = reader.actor_totals();
         let words = copy(region.words(), reader.map());
         let at_rest = reader.actor_totals() == totals;
-        region.still_whole()?;
-        let taken = DumpInfo { unix_ns, pid: region.pid(), liveness, at_rest, redacted: false };
-        Ok(Self { taken: region.dumped().copied().unwrap_or(taken), words })
+        region.check_intact()?;
+        let info = DumpInfo { unix_ns, pid: region.pid(), liveness, at_rest, redacted: false };
+        Ok(Self { info: region.dump_info().copied().unwrap_or(info), words })
     }
 
     /// The same with names replaced and whatever is no record left out.
     pub fn redacted(self, redactor: &Redactor) -> Result<Self, OpenError> {
         let reader = RegionReader::open(self.words.reader())?;
         let words = redactor.region(self.words.reader(), reader.map());
-        Ok(Self { taken: DumpInfo { redacted: true, ..self.taken }, words })
+        Ok(Self { info: DumpInfo { redacted: true, ..self.info }, words })
     }
 
     /// Writes the file.
     pub fn write(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-        out.write_all(&self.taken.page((self.words.words().len() * WORD) as u64))?;
+        out.write_all(&self.info.page((self.words.words().len() * WORD) as u64))?;
         self.words
             .words()
             .iter()

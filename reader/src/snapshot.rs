@@ -24,11 +24,11 @@ pub const DEAD_LETTERS: usize = 100;
 pub struct Snapshot {
     /// When it was taken, by this machine's wall clock and the node's other clocks; of a dump, by those of the machine that
     /// dumped it, when it did.
-    pub taken: Moment,
+    pub taken_at: Moment,
     /// Until when its actors and instances have lived: as `taken`, or the last beat of a dead node; see [`Region::until`].
     pub until: Option<Moment>,
     /// Whether it was taken of a dump.
-    pub dumped: Option<DumpInfo>,
+    pub dump_info: Option<DumpInfo>,
     /// Who made the region.
     pub identity: Identity,
     /// The node's process as this program sees it.
@@ -44,7 +44,7 @@ pub struct Snapshot {
     /// Their types; empty unless they were counted ([`Snapshot::count`]).
     pub classes: Vec<Class>,
     /// What the table of actors held: where it is the same, the same is told of the same actors.
-    pub actors_mark: u64,
+    pub actors_version: u64,
     /// What was counted of them, before the table was looked at.
     pub totals: ActorTotals,
     /// Whether the counts were the same after that: only then does [`Snapshot::drift`] mean anything.
@@ -58,12 +58,12 @@ pub struct Snapshot {
     /// What the kernel says of its process, if that is to be seen from here.
     pub process: Option<Vitals>,
     /// How the thread is that polls components; `None` if nothing is polled.
-    pub poll: Option<Poll>,
+    pub poll: Option<PollerState>,
 }
 
 /// How the node's poller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Poll {
+pub struct PollerState {
     /// When its round began.
     pub beat_age: Duration,
     /// The same by the node's monotonic clock, in nanoseconds.
@@ -74,7 +74,7 @@ pub struct Poll {
     pub is_stuck: bool,
 }
 
-impl Poll {
+impl PollerState {
     /// By the beat of the probe's thread, which is of the same clock: that of a dump may be another machine's.
     fn of(poll: Beat, process: Beat, interval_ns: u64, liveness: &Liveness) -> Option<Self> {
         let behind = Duration::from_nanos(process.mono_ns.saturating_sub(poll.mono_ns));
@@ -90,7 +90,7 @@ impl Poll {
 
 /// What a snapshot holds of the table of actors.
 #[derive(Debug, Default)]
-struct Told {
+struct ActorData {
     actors: ActorList,
     tally: Option<Tally>,
     classes: Vec<Class>,
@@ -102,37 +102,37 @@ impl Snapshot {
     pub fn take(region: &Region) -> Result<Self, AttachError> {
         Self::with(region, |reader| {
             let actors = reader.actor_list();
-            Told { tally: Some(actors.tally()), mark: actors.mark(), actors, ..Told::default() }
+            ActorData { tally: Some(actors.tally()), mark: actors.mark(), actors, ..ActorData::default() }
         })
     }
 
     /// Takes one in which the actors are counted by their types, and not listed: at a million actors a tenth of the time,
     /// and no memory for one.
-    pub fn count(region: &Region) -> Result<Self, AttachError> {
+    pub fn with_class_counts(region: &Region) -> Result<Self, AttachError> {
         Self::with(region, |reader| {
             let census = reader.census();
             let (tally, classes, mark) = (Some(census.tally), census.classes, census.mark);
-            Told { tally, classes, mark, ..Told::default() }
+            ActorData { tally, classes, mark, ..ActorData::default() }
         })
     }
 
     /// Takes one without a look at the table of actors.
-    pub fn beside_actors(region: &Region) -> Result<Self, AttachError> {
-        Self::with(region, |_| Told::default())
+    pub fn without_actors(region: &Region) -> Result<Self, AttachError> {
+        Self::with(region, |_| ActorData::default())
     }
 
-    fn with(region: &Region, look: impl FnOnce(&RegionReader<'_>) -> Told) -> Result<Self, AttachError> {
+    fn with(region: &Region, look: impl FnOnce(&RegionReader<'_>) -> ActorData) -> Result<Self, AttachError> {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
         let totals = reader.actor_totals();
-        let Told { actors, tally, classes, mark: actors_mark } = look(&reader);
-        let dumped = region.dumped().copied();
-        let at_rest = dumped.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
-        let taken = region.now();
+        let ActorData { actors, tally, classes, mark: actors_version } = look(&reader);
+        let dump_info = region.dump_info().copied();
+        let at_rest = dump_info.is_none_or(|taken| taken.at_rest) && reader.actor_totals() == totals;
+        let taken_at = region.now();
         let snapshot = Self {
-            taken,
-            until: region.until(&liveness, &taken),
-            dumped,
+            taken_at,
+            until: region.until(&liveness, &taken_at),
+            dump_info,
             identity: reader.identity(),
             pid: region.pid(),
             layout_version: reader.layout_version(),
@@ -140,31 +140,31 @@ impl Snapshot {
             actors,
             tally,
             classes,
-            actors_mark,
+            actors_version,
             totals,
             at_rest,
             dead_letters: reader.dead_letters(DEAD_LETTERS),
             metrics: reader.metrics(),
             subsystems: reader.subsystems(),
             process: Vitals::of(region, &liveness),
-            poll: Poll::of(
+            poll: PollerState::of(
                 reader.poll_beat(),
                 reader.process_beat(),
                 reader.builtin(Builtin::PollInterval),
                 &liveness,
             ),
         };
-        region.still_whole()?;
+        region.check_intact()?;
         Ok(snapshot)
     }
 
     /// The value of a built-in metric; 0 of a node that is older than the metric, and where nothing counts it.
     pub fn builtin(&self, metric: Builtin) -> u64 {
-        self.counted(metric).unwrap_or(0)
+        self.builtin_if_known(metric).unwrap_or(0)
     }
 
     /// The value of a built-in metric, if anything counts it.
-    pub fn counted(&self, metric: Builtin) -> Option<u64> {
+    pub fn builtin_if_known(&self, metric: Builtin) -> Option<u64> {
         let name = BUILTIN[metric as usize].0;
         match self.metrics.iter().find(|metric| metric.name == name) {
             Some(metric) => metric.value,
@@ -184,10 +184,10 @@ impl Snapshot {
         let mut notes = Vec::new();
         let Liveness { verdict, evidence, notes: of_liveness, .. } = self.liveness;
         let age = self.liveness.newest_beat_age();
-        if self.dumped.is_some() {
-            let taken = rfc3339(self.taken.unix_ns);
+        if self.dump_info.is_some() {
+            let taken = rfc3339(self.taken_at.unix_ns);
             notes.push(format!("this is a dump of a {} node, taken at {taken}", verdict.word()));
-            notes.extend(self.liveness.why().map(|why| format!("when it was dumped: {why}")));
+            notes.extend(self.liveness.why().map(|why| format!("when it was dump_info: {why}")));
         } else if !self.liveness.is_well() {
             let age = age.filter(|_| verdict != Verdict::Live);
             let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));

@@ -163,7 +163,7 @@ impl Drop for Guard {
 }
 
 /// From now on a read beyond the end of a mapped file that was cut short gives zeros and makes
-/// [`Region::still_whole`](crate::attach::Region::still_whole) say so, instead of ending the process. For programs: it takes the process's SIGBUS handler,
+/// [`Region::check_intact`](crate::attach::Region::check_intact) say so, instead of ending the process. For programs: it takes the process's SIGBUS handler,
 /// and passes on to the one before what is not its own.
 pub fn guard_mappings() {
     if !BEFORE.load(Ordering::Acquire).is_null() {

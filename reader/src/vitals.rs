@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::attach::Region;
 use crate::liveness::Liveness;
-use crate::process::{Start, Stat, stat_fields};
+use crate::process::{StartTime, Stat, stat_fields};
 
 /// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -38,21 +38,21 @@ pub struct Vitals {
 impl Vitals {
     /// Of the process of a region, if that lives on this machine and can be seen from here. A few small files are read.
     pub fn of(region: &Region, liveness: &Liveness) -> Option<Self> {
-        if region.dumped().is_some() || !liveness.verdict.is_alive() {
+        if region.dump_info().is_some() || !liveness.verdict.is_alive() {
             return None;
         }
-        let start = Start::of(&region.identity().header, &region.identity().time);
+        let start = StartTime::of(&region.identity().header, &region.identity().time);
         Self::of_process(u32::try_from(region.pid()).ok()?, start)
     }
 
     /// Of this very process.
     pub fn own() -> Option<Self> {
         let pid = std::process::id();
-        Self::of_process(pid, Start::at(Stat::of(pid).ok()?.start_ticks))
+        Self::of_process(pid, StartTime::at(Stat::of(pid).ok()?.start_ticks))
     }
 
     /// Of the process of this number, if it started then: another one may have its number by now.
-    fn of_process(pid: u32, start: Start) -> Option<Self> {
+    fn of_process(pid: u32, start: StartTime) -> Option<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let status = fs::read(format!("/proc/{pid}/status")).ok()?;
         let limits = fs::read(format!("/proc/{pid}/limits")).unwrap_or_default();
@@ -60,7 +60,7 @@ impl Vitals {
         Some(Self { open_files: open_files(pid), open_files_limit: files_limit(&limits), ..vitals })
     }
 
-    fn parse(stat: &[u8], status: &[u8], start: Start) -> Option<Self> {
+    fn parse(stat: &[u8], status: &[u8], start: StartTime) -> Option<Self> {
         let fields = stat_fields(stat)?;
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         if !start.is(field(22)?) {
@@ -119,12 +119,16 @@ mod tests {
     #[test]
     fn fields_are_those_of_the_manual_whatever_the_name_holds() {
         let status = b"Name:\ta\nVmPeak:\t9 kB\nVmHWM:\t    300 kB\nVmRSS:\t    200 kB\nThreads:\t9\n";
-        let vitals = Vitals::parse(STAT, status, Start::at(7777)).unwrap();
+        let vitals = Vitals::parse(STAT, status, StartTime::at(7777)).unwrap();
         assert_eq!((vitals.cpu_user_s, vitals.cpu_system_s, vitals.threads), (2.5, 0.3, 9));
         assert_eq!((vitals.memory_bytes, vitals.memory_peak_bytes), (200 << 10, 300 << 10));
-        assert_eq!(Vitals::parse(STAT, status, Start::at(7778)), None, "another process has the number now");
-        assert_eq!(Vitals::parse(STAT, b"Name:\tkthread\n", Start::at(7777)), None);
-        assert_eq!(Vitals::parse(b"42 (a", status, Start::at(7777)), None);
+        assert_eq!(
+            Vitals::parse(STAT, status, StartTime::at(7778)),
+            None,
+            "another process has the number now"
+        );
+        assert_eq!(Vitals::parse(STAT, b"Name:\tkthread\n", StartTime::at(7777)), None);
+        assert_eq!(Vitals::parse(b"42 (a", status, StartTime::at(7777)), None);
     }
 
     #[test]
@@ -141,6 +145,6 @@ mod tests {
         assert!(vitals.memory_bytes > 0 && vitals.memory_bytes <= vitals.memory_peak_bytes, "{vitals:?}");
         assert!(vitals.threads >= 1 && vitals.open_files.is_some_and(|files| files >= 3), "{vitals:?}");
         let pid = std::process::id();
-        assert_eq!(Vitals::of_process(pid, Start::at(Stat::of(pid).unwrap().start_ticks + 1)), None);
+        assert_eq!(Vitals::of_process(pid, StartTime::at(Stat::of(pid).unwrap().start_ticks + 1)), None);
     }
 }

@@ -304,7 +304,7 @@ mod large {
             }
             assert!(regions.len() <= 256);
         };
-        assert!(matches!(refused.why, AttachErrorKind::TooMany), "{refused}");
+        assert!(matches!(refused.kind, AttachErrorKind::TooMany), "{refused}");
         regions.pop();
         open().unwrap();
     }

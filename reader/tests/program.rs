@@ -459,8 +459,8 @@ mod who {
         let stderr = Place::new().run(["dump", "nobody"]).failed(1);
         assert_eq!(
             stderr,
-            "atomscope: there is no node nobody; `atomscope ps` lists what there is; what a dead node \
-             has left in a file that it was told to use is found by the file's path alone\n"
+            "atomscope: there is no node nobody; `atomscope ps` lists what there is; a region that \
+             a dead node left in a file of its user's choice is found by the file's path alone\n"
         );
         let stderr = Place::new().run(["dump"]).failed(1);
         assert!(stderr.contains("there is no node to look at"), "{stderr}");
@@ -946,10 +946,10 @@ mod hostile {
         assert_eq!(Snapshot::take(&region).unwrap().actors.len(), 3);
         lock.file.set_len(4096).unwrap();
         let error = Snapshot::take(&region).unwrap_err();
-        assert!(matches!(error.why, AttachErrorKind::Shrunk), "{error}");
+        assert!(matches!(error.kind, AttachErrorKind::Shrunk), "{error}");
         drop(region);
         let error = Region::open(&lock.path, None, MAX_BYTES).unwrap_err();
-        assert!(matches!(error.why, AttachErrorKind::Layout(OpenError::Truncated { .. })), "{error}");
+        assert!(matches!(error.kind, AttachErrorKind::Layout(OpenError::Truncated { .. })), "{error}");
     }
 
     #[test]

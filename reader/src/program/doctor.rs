@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 
 use anstyle::Style;
-use atomscope::report::findings::{Finding, Level, of_machine, of_node};
+use atomscope::report::findings::{Finding, Severity, of_machine, of_node};
 use atomscope::text::{clean, write_json};
 use clap::Args;
 
@@ -42,7 +42,7 @@ pub fn doctor(search_args: &SearchArgs, args: DoctorArgs) -> Result<(), Failure>
         of_machine(&search)?
     };
     if args.json {
-        let findings: Vec<_> = charts.into_iter().flat_map(|chart| chart.findings).collect();
+        let findings: Vec<_> = charts.into_iter().flat_map(|chart| chart.list).collect();
         return to_stdout(|out| write_json(out, &findings));
     }
     let colours = Screen::stdout().colours;
@@ -51,12 +51,12 @@ pub fn doctor(search_args: &SearchArgs, args: DoctorArgs) -> Result<(), Failure>
         for chart in &charts {
             let strong = style(STRONG);
             writeln!(out, "{strong}{}{strong:#}", chart.title())?;
-            for Finding { level, finding, advice, .. } in &chart.findings {
-                let (word, colour) = match level {
-                    Level::Good => ("good", GOOD),
-                    Level::Note => ("note", Style::new()),
-                    Level::Warning => ("warning", ODD),
-                    Level::Problem => ("problem", BAD),
+            for Finding { severity, finding, advice, .. } in &chart.list {
+                let (word, colour) = match severity {
+                    Severity::Good => ("good", GOOD),
+                    Severity::Note => ("note", Style::new()),
+                    Severity::Warning => ("warning", ODD),
+                    Severity::Problem => ("problem", BAD),
                 };
                 let colour = style(colour);
                 // What of a region stands in a finding was made safe there; this is for what was forgotten.

@@ -103,7 +103,7 @@ pub fn write_raw(region: &Region, redactor: Option<&Redactor>, path: &Path) -> R
         let path = region.path().to_owned();
         dump = dump
             .redacted(redactor)
-            .map_err(|error| AttachError { path, why: AttachErrorKind::Layout(error) })?;
+            .map_err(|error| AttachError::new(path, AttachErrorKind::Layout(error)))?;
     }
     to_file(path, Some(region), Readers::Owner, |out| dump.write(out))
 }

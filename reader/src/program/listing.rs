@@ -52,7 +52,7 @@ impl Serialize for Told<'_> {
         let told = &snapshot.subsystems;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("node", &snapshot.identity.node)?;
-        map.serialize_entry("generated_at", &rfc3339(snapshot.taken.unix_ns))?;
+        map.serialize_entry("generated_at", &rfc3339(snapshot.taken_at.unix_ns))?;
         map.serialize_entry("state", snapshot.liveness.verdict.word())?;
         map.serialize_entry("summary", summary)?;
         for list in *lists {
@@ -90,7 +90,7 @@ pub fn list(search_args: &SearchArgs, part: Part, args: ListingArgs) -> Result<(
         check(filter, &part.lists(None)).map_err(|error| Failure::filter(part.name(), &error))?;
     }
     let chosen = attach(search_args, args.who.clone())?;
-    let snapshot = Snapshot::beside_actors(&chosen.region)?;
+    let snapshot = Snapshot::without_actors(&chosen.region)?;
     let gaps = gaps(part, &snapshot);
     let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
     let selection = Selection {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atomscope::attach::{AttachError, AttachErrorKind, Inode, RegionSummary};
-use atomscope::find::{FindError, Found, Segment, is_named, others_note};
+use atomscope::find::{FindError, FoundRegion, RegionName, is_named, other_users_note};
 use atomscope::liveness::{Evidence, Lock, Verdict};
 use atomscope::process;
 use atomscope::text::{clean, clean_path, write_json};
@@ -21,7 +21,6 @@ use serde::Serialize;
 
 use crate::program::output::{Failure, Out, note, to_people, to_stdout};
 use crate::program::target::{SearchArgs, search};
-use atomscope::find::is_segment;
 use atomscope::report::human::{bytes, count};
 use atomscope::system::user;
 use clap::Args;
@@ -76,16 +75,16 @@ pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> 
         return Err(Failure::usage_of("prune", why));
     }
     let search = search(search_args);
-    let discovery = search.all()?;
+    let discovery = search.discover()?;
     let dir = Dir::open(search.dir())?;
     let mut rows = Vec::new();
     let mut unknown = 0;
-    for Found { region, .. } in discovery.found {
+    for FoundRegion { region, .. } in discovery.regions {
         let Some(dir) = &dir else { break };
         match region {
             Ok(glance) => {
                 let wanted = args.node.as_deref().is_none_or(|name| is_named(&glance, name));
-                if !wanted || !is_segment(&glance, search.dir()) || glance.is_alive() {
+                if !wanted || !search.is_probe_named(&glance) || glance.is_alive() {
                     continue;
                 }
                 if glance.liveness.evidence == Evidence::Heartbeat {
@@ -108,8 +107,8 @@ pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> 
         let left = count(unknown, "region that cannot be judged was", "regions that cannot be judged were");
         note(&format!("{left} left alone; `atomscope ps` says why"));
     }
-    if discovery.of_others > 0 {
-        note(&others_note(discovery.of_others));
+    if discovery.other_users > 0 {
+        note(&other_users_note(discovery.other_users));
     }
     let failed = rows.iter().filter(|row| row.why.is_some()).count();
     if failed > 0 && !args.dry_run {
@@ -123,7 +122,7 @@ pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> 
 
 fn row(glance: &RegionSummary, dir: &Dir, dry_run: bool) -> Row {
     let is_still_dead = |inside: &Path| {
-        RegionSummary::take(inside, glance.process, u64::MAX)
+        RegionSummary::read(inside, glance.process, u64::MAX)
             .is_ok_and(|now| now.inode == glance.inode && now.identity == glance.identity && !now.is_alive())
     };
     let why = if dry_run { None } else { dir.remove(&glance.path, is_still_dead) };
@@ -155,7 +154,7 @@ impl<'a> Unready<'a> {
     /// enough; and no process has the number of its name that could have made it.
     fn of(error: &'a AttachError) -> Option<Self> {
         let path = error.path.as_path();
-        let pid = Segment::of(path)?.pid;
+        let pid = RegionName::of(path)?.pid;
         let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
         let is_ours = [meta.uid(), 0].contains(&user());
         let age = meta.modified().ok()?.elapsed().ok()?;
@@ -175,7 +174,7 @@ impl<'a> Unready<'a> {
     fn row(&self, dir: &Dir, dry_run: bool) -> Row {
         let is_still_dead = |inside: &Path| {
             let same = fs::symlink_metadata(inside).is_ok_and(|meta| Inode::of(&meta) == self.inode);
-            same && RegionSummary::take(inside, None, u64::MAX).is_err_and(|error| is_unready(&error))
+            same && RegionSummary::read(inside, None, u64::MAX).is_err_and(|error| is_unready(&error))
         };
         let why = if dry_run { None } else { dir.remove(self.path, is_still_dead) };
         Row {
@@ -194,7 +193,7 @@ impl<'a> Unready<'a> {
 }
 
 fn is_unready(error: &AttachError) -> bool {
-    matches!(error.why, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
+    matches!(error.kind, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
 }
 
 /// A directory, which stays the one that it is whatever its path comes to lead to.

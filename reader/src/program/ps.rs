@@ -39,7 +39,7 @@ pub struct PsArgs {
 pub fn ps(search_args: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
     let (rows, notes) = nodes(&search(search_args), search_args.region.as_deref())?;
     // The one that was asked for, and a row alone would not say to a script that it could not be had.
-    let is_refused = search_args.region.is_some() && rows.iter().all(|row| row.glance.is_none());
+    let is_refused = search_args.region.is_some() && rows.iter().all(|row| row.summary.is_none());
     if args.json {
         to_stdout(|out| write_json(out, &rows))?;
     } else {
@@ -70,7 +70,7 @@ pub fn ps(search_args: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
 /// The cells of a row.
 fn cells(row: &NodeRow) -> [Cell; 10] {
     let tenths = |seconds: Option<f64>| Cell::known(seconds.map(|seconds| format!("{seconds:.1}")));
-    let style = row.glance.as_ref().map_or(table::BAD, |glance| table::style(&glance.liveness));
+    let style = row.summary.as_ref().map_or(table::BAD, |glance| table::style(&glance.liveness));
     [
         Cell::known(row.pid),
         Cell::known(row.node.as_deref()),

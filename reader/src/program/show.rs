@@ -17,8 +17,8 @@ use crate::program::output::{Failure, to_people, to_stdout};
 use crate::program::table::style;
 use crate::program::table::{BAD, ODD, STRONG, Screen};
 use crate::program::target::{SearchArgs, attach};
+use atomscope::report::human::process_use;
 use atomscope::report::human::seconds;
-use atomscope::report::human::takes;
 use atomscope::report::human::{bytes, count, duration};
 use atomscope::report::subsystems;
 use clap::Args;
@@ -107,8 +107,8 @@ impl Summary {
         let subsystems = subsystems::summaries(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
-            taken,
-            dumped,
+            taken_at: taken,
+            dump_info: dumped,
             identity,
             pid,
             layout_version,
@@ -160,7 +160,7 @@ fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<
 
 pub fn show(search_args: &SearchArgs, args: ShowArgs) -> Result<(), Failure> {
     let chosen = attach(search_args, args.who)?;
-    let snapshot = Snapshot::count(&chosen.region)?;
+    let snapshot = Snapshot::with_class_counts(&chosen.region)?;
     let colour = style(&snapshot.liveness);
     let summary = Summary::new(&chosen.region, snapshot)?;
     if args.json {
@@ -241,7 +241,7 @@ impl Page<'_> {
 
         if let Some(process) = &summary.process {
             self.title = "Takes";
-            self.plain(&takes(process))?;
+            self.plain(&process_use(process))?;
         }
 
         self.title = "Actors";
@@ -290,14 +290,14 @@ impl Page<'_> {
         self.plain(&format!(
             "{} of {} actor slots (sized for {} actors), {} of {} lanes, {} of {} names, {} of {} metrics",
             usage.actor_slots.used,
-            usage.actor_slots.room,
+            usage.actor_slots.capacity,
             usage.actor_capacity,
             usage.lanes.used,
-            usage.lanes.room,
+            usage.lanes.capacity,
             usage.names.used,
-            usage.names.room,
+            usage.names.capacity,
             usage.metrics.used,
-            usage.metrics.room
+            usage.metrics.capacity
         ))?;
         self.title = "Left out";
         let dropped: Vec<_> = usage.drops.list().into_iter().filter(|(n, _)| *n > 0).collect();

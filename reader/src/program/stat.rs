@@ -21,7 +21,7 @@ use crate::program::table::{STRONG, Screen};
 use crate::program::target::{SearchArgs, attach};
 use crate::program::values::{is_number, parse_interval};
 use atomscope::report::human::seconds;
-use atomscope::report::rates::{Counts, PerSecond};
+use atomscope::report::rates::{CounterRates, Counters};
 use atomscope::text::clean_os;
 use clap::Args;
 use std::ffi::OsString;
@@ -132,7 +132,7 @@ struct Sample {
     live: u64,
     /// `None` where the records were not looked at.
     unreadable: Option<u64>,
-    counts: Counts,
+    counts: Counters,
     used: [u64; USED],
     process: Option<Vitals>,
 }
@@ -165,11 +165,11 @@ impl Sample {
             live: totals.live,
             unreadable: (reader.map().actor_slots() <= LOOKED_AT_SLOTS)
                 .then(|| reader.census().tally.unreadable),
-            counts: Counts::read(&reader, &totals),
+            counts: Counters::read(&reader, &totals),
             used: used(&reader),
             process: Vitals::of(region, &liveness),
         };
-        region.still_whole()?;
+        region.check_intact()?;
         Ok(sample)
     }
 }
@@ -215,10 +215,10 @@ impl Row {
         let since_start = before.is_none();
         let cpu_before = before.map_or(Some(0.0), |before| before.process.map(|process| process.cpu_s()));
         let used_before = before.map_or([0; USED], |before| before.used);
-        let before = before.map_or(Counts::default(), |before| before.counts);
+        let before = before.map_or(Counters::default(), |before| before.counts);
         let rates = sample.counts.per_second(&before, interval);
         let tenths = |number: f64| (number * 10.0).round() / 10.0;
-        let rate = |of: fn(&PerSecond) -> f64| rates.as_ref().map(of).map(tenths);
+        let rate = |of: fn(&CounterRates) -> f64| rates.as_ref().map(of).map(tenths);
         let used = |at: usize| {
             let came = sample.used[at].saturating_sub(used_before[at]) as f64;
             let seconds = interval.filter(|_| sample.used[at] > 0)?.as_secs_f64();
@@ -442,7 +442,7 @@ pub fn stat(search_args: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
     stop_on_signals();
     let chosen = attach(search_args, who)?;
     let region = &chosen.region;
-    if let (Some(taken), false) = (region.dumped(), json || csv) {
+    if let (Some(taken), false) = (region.dump_info(), json || csv) {
         note(&format!(
             "this is a dump of a {} node, taken at {}",
             taken.liveness.verdict.word(),
@@ -469,7 +469,7 @@ pub fn stat(search_args: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
         let is_for_people = matches!(form, Form::Columns(_));
         let write = |out: &mut Out<'_>| form.write(out, number, &row, colour);
         if is_for_people { to_people(write) } else { to_stdout(write) }?;
-        if region.dumped().is_some() {
+        if region.dump_info().is_some() {
             return Ok(());
         }
         if !sample.liveness.verdict.is_alive() {
@@ -508,7 +508,7 @@ mod tests {
             liveness,
             live: 3,
             unreadable: Some(0),
-            counts: Counts::default(),
+            counts: Counters::default(),
             used: [7, 0, 0, 0],
             process: None,
         };

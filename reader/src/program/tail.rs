@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use atomscope::attach::{AttachErrorKind, Inode};
-use atomscope::find::{FindError, Who};
+use atomscope::find::{FindError, Target};
 use atomscope::liveness::Verdict;
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::{Birth, rfc3339};
@@ -18,8 +18,8 @@ use serde::Serialize;
 use crate::program::output::{Failure, Out, note, to_people, to_stdout};
 use crate::program::table::{BAD, Screen, colour_of};
 use crate::program::target::{SearchArgs, attach, meant, search};
-use atomscope::follow::{End, Following, Item, ItemKind, Lost, Since, due, time_text};
-use atomscope::report::events::{count_loss, describe};
+use atomscope::follow::{End, Item, ItemKind, NodeFollower, Since, TimedLoss, due, time_text};
+use atomscope::report::events::{describe, loss_text};
 use atomscope::system::{stop_on_signals, wait};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -79,10 +79,10 @@ const LINES: usize = 10;
 /// One WHO of the command line, and the node that it is at the time.
 #[derive(Debug)]
 struct Source {
-    who: Who,
+    who: Target,
     /// Where a successor may be too: the file that was asked for.
     file: Option<PathBuf>,
-    following: Option<Following>,
+    following: Option<NodeFollower>,
     /// When the region that was followed last was made.
     last: Option<Birth>,
 }
@@ -154,7 +154,7 @@ fn is_wanted(item: &Item, topics: &[String]) -> bool {
         ItemKind::Event(event) => {
             topics.is_empty() || topics.iter().any(|topic| topic == event.event.topic())
         }
-        ItemKind::Lost(_) => true,
+        ItemKind::Loss(_) => true,
     }
 }
 
@@ -174,14 +174,14 @@ impl Source {
     fn new(search_args: &SearchArgs, who: Option<OsString>, args: &TailArgs) -> Result<Self, Failure> {
         let meant = meant(search_args, who.clone())?;
         let file = match &meant {
-            Who::File(path) => Some(path.clone()),
+            Target::File(path) => Some(path.clone()),
             _ => None,
         };
-        if args.retry && !matches!(meant, Who::Process { .. }) {
-            let absent = match search(search_args).choose(&meant) {
+        if args.retry && !matches!(meant, Target::Process { .. }) {
+            let absent = match search(search_args).select(&meant) {
                 Err(error @ (FindError::NoNode { .. } | FindError::Nothing { .. })) => Some(error),
                 Err(FindError::Attach(error))
-                    if matches!(error.why, AttachErrorKind::NotReady { .. } | AttachErrorKind::Missing) =>
+                    if matches!(error.kind, AttachErrorKind::NotReady { .. } | AttachErrorKind::Missing) =>
                 {
                     Some(error.into())
                 }
@@ -196,14 +196,14 @@ impl Source {
         let chosen = attach(search_args, who)?;
         let region = chosen.region;
         let created = region.identity().birth();
-        if let Some(taken) = region.dumped() {
+        if let Some(taken) = region.dump_info() {
             let state = taken.liveness.verdict.word();
             note(&format!("this is a dump of a {state} node, taken at {}", rfc3339(taken.unix_ns)));
         } else if let Verdict::Wedged(_) = chosen.liveness.verdict {
             note(&format!("the node is {}", chosen.liveness));
         }
-        let who = Who::Node(region.identity().node.clone().into());
-        let following = Following::new(region, args.since, false)?;
+        let who = Target::Node(region.identity().node.clone().into());
+        let following = NodeFollower::new(region, args.since, false)?;
         Ok(Self { who, file, following: Some(following), last: Some(created) })
     }
 
@@ -222,7 +222,7 @@ impl Source {
     /// Says how it has ended, and lets go of it; gives what makes the whole a failure.
     fn end(&mut self, args: &TailArgs) -> Result<Option<Failure>, Failure> {
         let Some(following) = self.following.take() else { return Ok(None) };
-        if following.region().dumped().is_some() && !matches!(following.end(), Some(End::Failed(_))) {
+        if following.region().dump_info().is_some() && !matches!(following.end(), Some(End::Failed(_))) {
             return Ok(None);
         }
         let waiting = if args.retry { "; waiting for its successor" } else { "" };
@@ -235,8 +235,8 @@ impl Source {
             Some(End::Failed(error)) => {
                 note(&format!("{title}: {error}{waiting}"));
                 (
-                    error.why.word(),
-                    Some(error.why.to_string()),
+                    error.kind.word(),
+                    Some(error.kind.to_string()),
                     Some(Failure::Failed("not everything could be followed to its end".into())),
                 )
             }
@@ -257,13 +257,13 @@ impl Source {
     /// follows.
     fn find_successor(&mut self, search_args: &SearchArgs, followed: &[Inode]) {
         let search = search(search_args);
-        let meant = self.file.clone().map(Who::File).into_iter().chain([self.who.clone()]);
+        let meant = self.file.clone().map(Target::File).into_iter().chain([self.who.clone()]);
         let Some(glance) = search.successor(meant, self.last, followed) else { return };
         let created = glance.identity.birth();
         let Ok(region) = glance.open(search.max_bytes) else { return };
-        let Ok(following) = Following::new(region, None, true) else { return };
+        let Ok(following) = NodeFollower::new(region, None, true) else { return };
         note(&format!("following {}", following.title()));
-        self.who = Who::Node(following.node().to_owned().into());
+        self.who = Target::Node(following.node().to_owned().into());
         (self.following, self.last) = (Some(following), Some(created));
     }
 }
@@ -328,7 +328,7 @@ impl Form {
         if self.json { to_stdout(write) } else { to_people(write) }
     }
 
-    fn text(&self, out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
+    fn text(&self, out: &mut dyn Write, item: &Item, from: &NodeFollower) -> io::Result<()> {
         let style = |style| if self.screen.colours { style } else { Style::new() };
         let node = if self.several { format!("{} ", from.title()) } else { String::new() };
         match &item.kind {
@@ -339,7 +339,7 @@ impl Form {
                 let time = time.map_or_else(|| "-".to_owned(), |time| format!("{time:.6}"));
                 writeln!(out, "{dim}{time}{dim:#} {node}{colour}{word:<11}{colour:#} {}", clean(&text))
             }
-            ItemKind::Lost(lost) => {
+            ItemKind::Loss(lost) => {
                 let (bad, text) = (style(BAD), describe_loss(lost));
                 writeln!(out, "{bad}-- {node}{text}{bad:#}")
             }
@@ -347,14 +347,14 @@ impl Form {
     }
 }
 
-fn json(out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
+fn json(out: &mut dyn Write, item: &Item, from: &NodeFollower) -> io::Result<()> {
     let (node, pid) = (from.node(), from.pid());
     match &item.kind {
         ItemKind::Event(Event { stamp, lane, event }) => {
             let (at, topic) = (&time_text(item.at_unix_ns), event.topic());
             write_json(out, &EventLine { event, topic, at, stamp: *stamp, lane: *lane, node, pid })
         }
-        ItemKind::Lost(Lost { loss, after, before }) => {
+        ItemKind::Loss(TimedLoss { loss, after, before }) => {
             let Loss { lane, lapped, abandoned, unreadable, .. } = *loss;
             let lost = loss.all();
             let (after, before) = (after.as_deref(), before.as_deref());
@@ -367,12 +367,12 @@ fn json(out: &mut dyn Write, item: &Item, from: &Following) -> io::Result<()> {
 }
 
 /// How many, of which lane, why, and between which times.
-fn describe_loss(lost: &Lost) -> String {
+fn describe_loss(lost: &TimedLoss) -> String {
     let when = match (&lost.after, &lost.before) {
         (Some(after), Some(before)) => format!("between {after} and {before}"),
         (Some(after), None) => format!("after {after}"),
         (None, Some(before)) => format!("before {before}"),
         (None, None) => "all there was".to_owned(),
     };
-    format!("{}; {when}", count_loss(&lost.loss))
+    format!("{}; {when}", loss_text(&lost.loss))
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use atomscope::find::{Chosen, Search, Who};
+use atomscope::find::{AttachedRegion, Search, Target};
 use clap::Args;
 
 use crate::program::output::{Failure, note};
@@ -26,8 +26,8 @@ pub struct SearchArgs {
 }
 
 /// Attaches to the region that is meant and says which one, if there was a choice.
-pub fn attach(search_args: &SearchArgs, who: Option<OsString>) -> Result<Chosen, Failure> {
-    let chosen = search(search_args).one(&meant(search_args, who)?)?;
+pub fn attach(search_args: &SearchArgs, who: Option<OsString>) -> Result<AttachedRegion, Failure> {
+    let chosen = search(search_args).attach(&meant(search_args, who)?)?;
     if let Some(text) = &chosen.note {
         note(text);
     }
@@ -35,11 +35,11 @@ pub fn attach(search_args: &SearchArgs, who: Option<OsString>) -> Result<Chosen,
 }
 
 /// Which region is meant.
-pub fn meant(search_args: &SearchArgs, who: Option<OsString>) -> Result<Who, Failure> {
+pub fn meant(search_args: &SearchArgs, who: Option<OsString>) -> Result<Target, Failure> {
     Ok(match (&search_args.region, who) {
-        (Some(path), None) => Who::File(path.clone()),
-        (None, Some(who)) => Who::parse(&who),
-        (None, None) => Who::Only,
+        (Some(path), None) => Target::File(path.clone()),
+        (None, Some(who)) => Target::parse(&who),
+        (None, None) => Target::Only,
         (Some(_), Some(_)) => {
             return Err(Failure::usage("WHO and --region both name a region; give only one of them"));
         }

@@ -156,8 +156,8 @@ fn choose(
     search_args: &SearchArgs,
     who: Option<OsString>,
 ) -> Result<(Option<RegionSummary>, Option<String>), Failure> {
-    match search(search_args).choose(&meant(search_args, who)?) {
-        Ok(choice) => Ok((Some(choice.glance), choice.note)),
+    match search(search_args).select(&meant(search_args, who)?) {
+        Ok(choice) => Ok((Some(choice.summary), choice.note)),
         Err(FindError::Nothing { .. } | FindError::Ambiguous(_)) => Ok((None, None)),
         Err(error) => Err(error.into()),
     }

@@ -22,7 +22,7 @@ pub enum Tone {
 }
 
 /// How many, of which lane, and why.
-pub fn count_loss(loss: &Loss) -> String {
+pub fn loss_text(loss: &Loss) -> String {
     let Loss { lane, lapped, abandoned, unreadable, .. } = *loss;
     let causes =
         [(lapped, "overwritten"), (abandoned, "given up by their writers"), (unreadable, "unreadable")];

@@ -17,7 +17,7 @@ use super::human::{bytes, count, duration};
 use super::usage::{Drops, Usage};
 use crate::attach::{AttachError, AttachErrorKind, Region, RegionSummary};
 use crate::cgroup;
-use crate::find::{Discovery, FindError, Found, Search, Segment, Who, is_segment, others_note};
+use crate::find::{Discovery, FindError, FoundRegion, RegionName, Search, Target, other_users_note};
 use crate::hidden::{Hidden, is_proc_narrowed};
 use crate::liveness::{Evidence, Liveness, Lock, Note, Verdict, Wedge};
 use crate::process;
@@ -40,7 +40,7 @@ const LEAST_FREE_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum Severity {
     /// As it should be.
     Good,
     /// Worth knowing.
@@ -54,7 +54,8 @@ pub enum Level {
 /// One thing that was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    pub level: Level,
+    #[serde(rename = "level")]
+    pub severity: Severity,
     /// The region that it is about, if it is about one.
     path: Option<String>,
     pid: Option<u64>,
@@ -66,82 +67,82 @@ pub struct Finding {
 
 /// The findings about one region, or about the machine.
 #[derive(Debug, Default)]
-pub struct Chart {
+pub struct Findings {
     path: Option<String>,
     pid: Option<u64>,
     node: Option<String>,
     /// What was found.
-    pub findings: Vec<Finding>,
+    pub list: Vec<Finding>,
 }
 
-impl Chart {
+impl Findings {
     fn of(region: &Region) -> Self {
         Self {
             path: Some(region.path().to_string_lossy().into_owned()),
             pid: Some(region.pid()),
             node: Some(region.identity().node.clone()),
-            findings: Vec::new(),
+            list: Vec::new(),
         }
     }
 
-    fn of_glance(glance: &RegionSummary) -> Self {
+    fn of_summary(summary: &RegionSummary) -> Self {
         Self {
-            path: Some(glance.path.to_string_lossy().into_owned()),
-            pid: Some(glance.pid()),
-            node: Some(glance.identity.node.clone()),
-            findings: Vec::new(),
+            path: Some(summary.path.to_string_lossy().into_owned()),
+            pid: Some(summary.pid()),
+            node: Some(summary.identity.node.clone()),
+            list: Vec::new(),
         }
     }
 
-    fn add(&mut self, level: Level, finding: impl Into<String>, advice: Option<&str>) {
+    fn add(&mut self, severity: Severity, finding: impl Into<String>, advice: Option<&str>) {
         let Self { path, pid, node, .. } = self;
         let (path, pid, node) = (path.clone(), *pid, node.clone());
         let (finding, advice) = (finding.into(), advice.map(str::to_owned));
-        self.findings.push(Finding { level, path, pid, node, finding, advice });
+        self.list.push(Finding { severity, path, pid, node, finding, advice });
     }
 
     /// What stands beside a verdict.
     fn add_note(&mut self, note: Note, pid: u64) {
-        let (level, advice) = match note {
+        let (severity, advice) = match note {
             Note::RuntimeDropped => (
-                Level::Warning,
+                Severity::Warning,
                 format!(
                     "none of its actors goes on. If the process should have ended by now, the drop of its runtime waits for \
                      a thread that blocks: look at /proc/{pid}/task, or use a debugger. FieldKind is listed is as it was then"
                 ),
             ),
             Note::SystemDropped => (
-                Level::Warning,
+                Severity::Warning,
                 "what is listed is as it was then: atomr tells nothing of the actors of a dropped system. A new system \
                  needs a new extension; the region goes when the last handle of the old one is dropped"
                     .to_owned(),
             ),
             Note::SpawnHookReplaced | Note::DeadLetterHookReplaced => (
-                Level::Warning,
+                Severity::Warning,
                 "atomr has one place for each observer, and a second telemetry, or any observer that is set later, takes \
                  it: set that first and install the probe with `install_beside`, which tells both"
                     .to_owned(),
             ),
             Note::LockLost => (
-                Level::Warning,
+                Severity::Warning,
                 "a daemon that closes all descriptors has to do so before the probe is made: readers that cannot see the \
                  process take the node for dead"
                     .to_owned(),
             ),
             Note::LockFree => {
-                (Level::Note, "in a few seconds its beats will tell which, or where the process can be seen".to_owned())
+                (Severity::Note, "in a few seconds its beats will tell which, or where the process can be seen".to_owned())
             }
             Note::NoActorLeft => (
-                Level::Note,
+                Severity::Note,
                 "all actors that were spawned since the probe was installed have stopped, as after `terminate()`"
                     .to_owned(),
             ),
         };
-        self.add(level, note.text(), Some(&advice));
+        self.add(severity, note.text(), Some(&advice));
     }
 
     fn good(&mut self, finding: impl Into<String>) {
-        self.add(Level::Good, finding, None);
+        self.add(Severity::Good, finding, None);
     }
 
     /// What it is about; safe to print.
@@ -160,14 +161,14 @@ impl Chart {
 ///
 /// # Errors
 /// The region directory cannot be read. A region that cannot be attached to is a finding.
-pub fn of_node(search: &Search, who: &Who) -> Result<Chart, FindError> {
-    Ok(match search.one(who) {
+pub fn of_node(search: &Search, who: &Target) -> Result<Findings, FindError> {
+    Ok(match search.attach(who) {
         Ok(chosen) => examine(&chosen.region, Snapshot::take),
         Err(error @ FindError::Directory { .. }) => return Err(error),
         Err(FindError::Attach(error)) => refused(None, &error),
         Err(error) => {
-            let mut machine = Chart::default();
-            machine.add(Level::Problem, error.to_string(), None);
+            let mut machine = Findings::default();
+            machine.add(Severity::Problem, error.to_string(), None);
             machine
         }
     })
@@ -177,13 +178,13 @@ pub fn of_node(search: &Search, who: &Who) -> Result<Chart, FindError> {
 ///
 /// # Errors
 /// The region directory cannot be read.
-pub fn of_machine(search: &Search) -> Result<Vec<Chart>, FindError> {
-    let discovery = search.all()?;
+pub fn of_machine(search: &Search) -> Result<Vec<Findings>, FindError> {
+    let discovery = search.discover()?;
     let mut charts = Vec::new();
     let mut machine = machine(search, &discovery);
-    if discovery.found.is_empty() {
+    if discovery.regions.is_empty() {
         machine.add(
-            Level::Note,
+            Severity::Note,
             "there is no region",
             Some(
                 "is a node with the probe running, as this user, on this machine and not with ATOMSCOPE=off? It \
@@ -191,30 +192,30 @@ pub fn of_machine(search: &Search) -> Result<Vec<Chart>, FindError> {
             ),
         );
     }
-    if discovery.of_others > 0 {
-        machine.add(Level::Note, others_note(discovery.of_others), None);
+    if discovery.other_users > 0 {
+        machine.add(Severity::Note, other_users_note(discovery.other_users), None);
     }
     for Hidden { pid, name, why, advice } in discovery.hidden() {
         let text = format!("process {pid} ({name}) is a node that cannot be looked into: {why}");
-        machine.add(Level::Problem, text, Some(&advice));
+        machine.add(Severity::Problem, text, Some(&advice));
     }
     if search.dir.is_none() && user() != 0 && is_proc_narrowed() {
         let advice = "run as root: a node of which neither process nor region is seen is not listed at all";
         machine.add(
-            Level::Note,
+            Severity::Note,
             "/proc does not show all processes (it is mounted with hidepid)",
             Some(advice),
         );
     }
     charts.push(machine);
-    charts.extend(discovery.found.into_iter().map(|Found { pid, region }| {
+    charts.extend(discovery.regions.into_iter().map(|FoundRegion { pid, region }| {
         // All of them: what is told of each must not take a list of its actors, nor the reading of what the dead left.
         let opened = match region {
-            Ok(glance) if !glance.is_alive() && glance.dumped.is_none() => return left_by(&glance),
-            region => region.and_then(|glance| glance.open(search.max_bytes)),
+            Ok(summary) if !summary.is_alive() && summary.dump_info.is_none() => return left_by(&summary),
+            region => region.and_then(|summary| summary.open(search.max_bytes)),
         };
         match opened {
-            Ok(region) => examine(&region, Snapshot::count),
+            Ok(region) => examine(&region, Snapshot::with_class_counts),
             Err(error) => refused(pid, &error),
         }
     }));
@@ -222,9 +223,10 @@ pub fn of_machine(search: &Search) -> Result<Vec<Chart>, FindError> {
 }
 
 /// One that cannot be attached to. The error says what to do at once; this is how it comes about, and what else helps.
-fn refused(pid: Option<u64>, error: &AttachError) -> Chart {
-    let mut chart = Chart { path: Some(error.path.to_string_lossy().into_owned()), pid, ..Chart::default() };
-    let advice = match &error.why {
+fn refused(pid: Option<u64>, error: &AttachError) -> Findings {
+    let mut chart =
+        Findings { path: Some(error.path.to_string_lossy().into_owned()), pid, ..Findings::default() };
+    let advice = match &error.kind {
         AttachErrorKind::OwnerMismatch { .. } => {
             "a node in a user namespace that has died leaves such a region, for its own user to read: `setpriv --reuid`, \
              `sudo -u` or `su` make you that user. If no such node was there, somebody planted it: `rm` removes it"
@@ -272,13 +274,13 @@ fn refused(pid: Option<u64>, error: &AttachError) -> Chart {
         AttachErrorKind::TooMany => "name fewer nodes at a time",
         AttachErrorKind::Missing | AttachErrorKind::System(_) => "",
     };
-    chart.add(Level::Problem, error.to_string(), Some(advice).filter(|advice| !advice.is_empty()));
+    chart.add(Severity::Problem, error.to_string(), Some(advice).filter(|advice| !advice.is_empty()));
     chart
 }
 
 /// Where regions are.
-fn machine(search: &Search, discovery: &Discovery) -> Chart {
-    let mut chart = Chart::default();
+fn machine(search: &Search, discovery: &Discovery) -> Findings {
+    let mut chart = Findings::default();
     let dir = search.dir();
     let name = clean_path(dir);
     match FileSystem::of(dir) {
@@ -288,7 +290,7 @@ fn machine(search: &Search, discovery: &Discovery) -> Chart {
             if found.free_bytes < LEAST_FREE_BYTES {
                 let advice = "the next node may get no shared region: `atomscope prune` removes those of dead nodes, \
                               or give the machine or container more (docker run --shm-size)";
-                chart.add(Level::Warning, text, Some(advice));
+                chart.add(Severity::Warning, text, Some(advice));
             } else {
                 chart.good(text);
             }
@@ -296,29 +298,29 @@ fn machine(search: &Search, discovery: &Discovery) -> Chart {
         }
         Err(error) => {
             let advice = "without it a node keeps its data to itself, unless it is told to use a file";
-            chart.add(Level::Problem, format!("{name} cannot be looked at: {error}"), Some(advice));
+            chart.add(Severity::Problem, format!("{name} cannot be looked at: {error}"), Some(advice));
         }
     }
     chart
 }
 
 /// What the regions of dead nodes take of it, by user.
-fn dead(chart: &mut Chart, search: &Search, discovery: &Discovery, file_system_bytes: u64) {
+fn dead(chart: &mut Findings, search: &Search, discovery: &Discovery, file_system_bytes: u64) {
     let mut by_user: BTreeMap<u64, Vec<&RegionSummary>> = BTreeMap::new();
-    let readable = discovery.found.iter().filter_map(|found| found.region.as_ref().ok());
-    for glance in readable.filter(|glance| !glance.is_alive() && is_segment(glance, search.dir())) {
-        by_user.entry(glance.user).or_default().push(glance);
+    let readable = discovery.regions.iter().filter_map(|found| found.region.as_ref().ok());
+    for summary in readable.filter(|summary| !summary.is_alive() && search.is_probe_named(summary)) {
+        by_user.entry(summary.user).or_default().push(summary);
     }
     for (user, dead) in by_user {
-        let births: Vec<_> = dead.iter().map(|glance| glance.identity.birth()).collect();
+        let births: Vec<_> = dead.iter().map(|summary| summary.identity.birth()).collect();
         let mut ranked: Vec<_> = Birth::ranks(&births, process::boot_id()).into_iter().zip(dead).collect();
         ranked.sort_by_key(|(rank, _)| Reverse(*rank));
-        let dead: Vec<_> = ranked.into_iter().map(|(_, glance)| glance).collect();
-        let regions = dead.iter().map(|glance| (glance.identity.node.as_str(), glance.bytes));
+        let dead: Vec<_> = ranked.into_iter().map(|(_, summary)| summary).collect();
+        let regions = dead.iter().map(|summary| (summary.identity.node.as_str(), summary.bytes));
         let goes: Vec<_> = stay(regions, file_system_bytes).iter().map(|stays| !stays).collect();
         let sum = |is_wanted: &dyn Fn(usize) -> bool| {
             let wanted = dead.iter().enumerate().filter(|(at, _)| is_wanted(*at));
-            bytes(wanted.fold(0, |sum, (_, glance)| sum.saturating_add(glance.bytes)))
+            bytes(wanted.fold(0, |sum, (_, summary)| sum.saturating_add(summary.bytes)))
         };
         let mut text = format!(
             "{} {}",
@@ -334,60 +336,60 @@ fn dead(chart: &mut Chart, search: &Search, discovery: &Discovery, file_system_b
             text += &format!("; the next node of that user removes {going} of them, {}", sum(&|at| goes[at]));
         }
         let advice = "`atomscope prune` frees that, and with it goes the evidence of how those nodes ended";
-        chart.add(Level::Note, text, Some(advice));
+        chart.add(Severity::Note, text, Some(advice));
     }
 }
 
 /// What a dead node has left, by its header: nothing else of it is read.
-fn left_by(glance: &RegionSummary) -> Chart {
-    let mut chart = Chart::of_glance(glance);
-    let seen = Seen::of_glance(glance);
+fn left_by(summary: &RegionSummary) -> Findings {
+    let mut chart = Findings::of_summary(summary);
+    let seen = HeaderFacts::of_summary(summary);
     access(&mut chart, &seen);
     health(&mut chart, &seen);
-    let path = clean_path(&glance.path);
+    let path = clean_path(&summary.path);
     let advice = format!("`atomscope doctor {path}` reads it");
-    chart.add(Level::Note, "what it holds was not read", Some(&advice));
+    chart.add(Severity::Note, "what it holds was not read", Some(&advice));
     chart
 }
 
 /// Examines a region, of which `take` takes a snapshot.
-fn examine(region: &Region, take: impl FnOnce(&Region) -> Result<Snapshot, AttachError>) -> Chart {
+fn examine(region: &Region, take: impl FnOnce(&Region) -> Result<Snapshot, AttachError>) -> Findings {
     let taken = take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
     match taken {
         Ok((snapshot, usage)) => look_at(region, &snapshot, &usage),
         Err(error) => {
-            let mut chart = Chart::of(region);
-            chart.add(Level::Problem, error.to_string(), None);
+            let mut chart = Findings::of(region);
+            chart.add(Severity::Problem, error.to_string(), None);
             chart
         }
     }
 }
 
-fn look_at(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Chart {
-    let mut chart = Chart::of(region);
-    let seen = Seen::of(region, snapshot);
+fn look_at(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Findings {
+    let mut chart = Findings::of(region);
+    let seen = HeaderFacts::of(region, snapshot);
     access(&mut chart, &seen);
     health(&mut chart, &seen);
-    room(&mut chart, snapshot, usage);
+    capacity(&mut chart, snapshot, usage);
     subsystems(&mut chart, snapshot, usage);
     cost(&mut chart, region, snapshot);
     chart
 }
 
 /// What is found of a node of which `snapshot` and `usage` were taken.
-pub fn findings(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Vec<Finding> {
-    look_at(region, snapshot, usage).findings
+pub fn of_snapshot(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Vec<Finding> {
+    look_at(region, snapshot, usage).list
 }
 
 /// What is told of a region by its header alone.
-struct Seen<'a> {
+struct HeaderFacts<'a> {
     path: &'a Path,
     bytes: u64,
     user: u64,
     pid: u64,
     identity: &'a Identity,
     layout_version: (u32, u32),
-    dumped: Option<&'a DumpInfo>,
+    dump_info: Option<&'a DumpInfo>,
     /// The name that its file had, if it has none any more.
     unlinked_from: Option<PathBuf>,
     lock: Lock,
@@ -396,7 +398,7 @@ struct Seen<'a> {
     state: Option<State>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> HeaderFacts<'a> {
     fn of(region: &'a Region, snapshot: &'a Snapshot) -> Self {
         Self {
             path: region.path(),
@@ -405,7 +407,7 @@ impl<'a> Seen<'a> {
             pid: snapshot.pid,
             identity: &snapshot.identity,
             layout_version: snapshot.layout_version,
-            dumped: region.dumped(),
+            dump_info: region.dump_info(),
             unlinked_from: region.unlinked_from(),
             lock: region.lock(),
             liveness: snapshot.liveness,
@@ -414,25 +416,25 @@ impl<'a> Seen<'a> {
     }
 
     /// Of a dead node.
-    fn of_glance(glance: &'a RegionSummary) -> Self {
+    fn of_summary(summary: &'a RegionSummary) -> Self {
         Self {
-            path: &glance.path,
-            bytes: glance.bytes,
-            user: glance.user,
-            pid: glance.pid(),
-            identity: &glance.identity,
-            layout_version: glance.layout_version,
-            dumped: glance.dumped.as_ref(),
-            unlinked_from: glance.unlinked_from.clone(),
-            lock: if glance.liveness.evidence == Evidence::Lock { Lock::Free } else { Lock::Unsupported },
-            liveness: glance.liveness,
+            path: &summary.path,
+            bytes: summary.bytes,
+            user: summary.user,
+            pid: summary.pid(),
+            identity: &summary.identity,
+            layout_version: summary.layout_version,
+            dump_info: summary.dump_info.as_ref(),
+            unlinked_from: summary.unlinked_from.clone(),
+            lock: if summary.liveness.evidence == Evidence::Lock { Lock::Free } else { Lock::Unsupported },
+            liveness: summary.liveness,
             state: None,
         }
     }
 }
 
 /// Who may see it, and what it is.
-fn access(chart: &mut Chart, seen: &Seen<'_>) {
+fn access(chart: &mut Findings, seen: &HeaderFacts<'_>) {
     let identity = seen.identity;
     let (major, minor) = seen.layout_version;
     let mut text = format!(
@@ -448,13 +450,13 @@ fn access(chart: &mut Chart, seen: &Seen<'_>) {
         let advice = format!(
             "this program knows layout {VERSION_MAJOR}.{VERSION_MINOR}: a newer atomscope shows more"
         );
-        chart.add(Level::Note, text, Some(&advice));
+        chart.add(Severity::Note, text, Some(&advice));
     } else {
         chart.good(text);
     }
-    if let Some(taken) = seen.dumped {
+    if let Some(taken) = seen.dump_info {
         let text = format!("it is a dump, taken at {}; the rest is as it was then", rfc3339(taken.unix_ns));
-        return chart.add(Level::Note, text, None);
+        return chart.add(Severity::Note, text, None);
     }
     if process::pid_namespace().is_some_and(|ours| ![0, ours].contains(&identity.header.pid_namespace)) {
         let text = format!(
@@ -463,14 +465,14 @@ fn access(chart: &mut Chart, seen: &Seen<'_>) {
             if seen.pid == identity.header.pid { "not to be seen".to_owned() } else { seen.pid.to_string() }
         );
         chart.add(
-            Level::Note,
+            Severity::Note,
             text,
             Some("from the host, as root, the processes of all containers can be seen"),
         );
     }
     match seen.lock {
         Lock::Unsupported => chart.add(
-            Level::Warning,
+            Severity::Warning,
             "its file system has no locks of the kind that a node holds, so whether it lives is judged by less",
             Some("keep regions in /dev/shm or on another tmpfs"),
         ),
@@ -480,7 +482,7 @@ fn access(chart: &mut Chart, seen: &Seen<'_>) {
     name(chart, seen);
     if FileSystem::of(seen.path).is_ok_and(|found| !found.is_memory) {
         chart.add(
-            Level::Warning,
+            Severity::Warning,
             "it lies on a disk: its node may have to wait whenever pages are written back",
             Some("name a file on a tmpfs, or none"),
         );
@@ -488,18 +490,18 @@ fn access(chart: &mut Chart, seen: &Seen<'_>) {
 }
 
 /// Whether its file will be found once its node is dead.
-fn name(chart: &mut Chart, seen: &Seen<'_>) {
+fn name(chart: &mut Findings, seen: &HeaderFacts<'_>) {
     if !seen.liveness.verdict.is_alive() {
         return;
     }
     let Some(name) = &seen.unlinked_from else {
         // A path through its process tells nobody else where it is.
-        if Segment::of(seen.path).is_none() && !seen.path.starts_with("/proc") {
+        if RegionName::of(seen.path).is_none() && !seen.path.starts_with("/proc") {
             let text =
                 "its node was told to use this file: once the node is dead, it is found by its path alone";
             let advice =
                 format!("`atomscope show {}` then, or any command with that path", clean_path(seen.path));
-            chart.add(Level::Note, text, Some(&advice));
+            chart.add(Severity::Note, text, Some(&advice));
         }
         return;
     };
@@ -508,7 +510,7 @@ fn name(chart: &mut Chart, seen: &Seen<'_>) {
         Err(_) => "its file was deleted",
     };
     chart.add(
-        Level::Warning,
+        Severity::Warning,
         format!("{what}, {}: if its node crashes, nothing is left to look at", clean_path(name)),
         Some(
             "a node makes a new file when it starts again. What deletes files there? Clean-ups of temporary files do, \
@@ -518,20 +520,24 @@ fn name(chart: &mut Chart, seen: &Seen<'_>) {
 }
 
 /// How the node is.
-fn health(chart: &mut Chart, seen: &Seen<'_>) {
-    let Seen { liveness, pid, .. } = *seen;
+fn health(chart: &mut Findings, seen: &HeaderFacts<'_>) {
+    let HeaderFacts { liveness, pid, .. } = *seen;
     // What stands beside the verdict has its own advice below.
     let text = format!("the node is {}", liveness.verdict);
-    if seen.dumped.is_some() {
+    if seen.dump_info.is_some() {
         // What there was to do then is nothing to do now, and perhaps on another machine.
-        chart.add(Level::Note, format!("the node was {liveness}"), None);
+        chart.add(Severity::Note, format!("the node was {liveness}"), None);
         return;
     }
     let path = clean_path(seen.path);
     match liveness.verdict {
         Verdict::Live | Verdict::Stopping | Verdict::NotReady { .. } => chart.good(text),
         Verdict::Starting => {
-            chart.add(Level::Note, text, Some("no actor system is installed in it yet; `install` does that"));
+            chart.add(
+                Severity::Note,
+                text,
+                Some("no actor system is installed in it yet; `install` does that"),
+            );
         }
         Verdict::Wedged(why) => {
             let advice = match why {
@@ -555,24 +561,24 @@ fn health(chart: &mut Chart, seen: &Seen<'_>) {
                         .to_owned()
                 }
             };
-            chart.add(Level::Problem, text, Some(&advice));
+            chart.add(Severity::Problem, text, Some(&advice));
         }
         Verdict::Crashed => {
             let advice = format!(
                 "`atomscope dump {path} --format raw -o FILE` keeps what it has left; then `atomscope prune` removes \
                  it, or `rm` if somebody named the file"
             );
-            chart.add(Level::Problem, text, Some(&advice));
+            chart.add(Severity::Problem, text, Some(&advice));
         }
         Verdict::Closed => {
-            chart.add(Level::Note, text, Some("`rm` removes the file when it is no longer wanted"))
+            chart.add(Severity::Note, text, Some("`rm` removes the file when it is no longer wanted"))
         }
     }
     liveness.notes.iter().for_each(|note| chart.add_note(note, pid));
     if liveness.evidence == Evidence::Heartbeat {
         let advice = "run this program where the process can be seen, or as root";
         chart.add(
-            Level::Warning,
+            Severity::Warning,
             "neither lock nor process tell whether it lives: only its beats do",
             Some(advice),
         );
@@ -590,14 +596,14 @@ fn health(chart: &mut Chart, seen: &Seen<'_>) {
     {
         let advice =
             "a blocked runtime cannot be told: install the extension where a tokio runtime is current";
-        chart.add(Level::Note, beats, Some(advice));
+        chart.add(Severity::Note, beats, Some(advice));
     } else {
         chart.good(beats);
     }
 }
 
 /// How full it is, and what was left out.
-fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
+fn capacity(chart: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     let live = snapshot.totals.live;
     let sized = usage.actor_capacity;
     let text = format!("{live} live actors; the table was sized for {sized}");
@@ -606,31 +612,31 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
     if drops.actors_spilled > 0 || drops.actors_untracked > 0 || is_full {
         let text =
             format!("{text}; {} spilled, {} untracked so far", drops.actors_spilled, drops.actors_untracked);
-        chart.add(Level::Warning, text, Some("build the region with more `actors`"));
+        chart.add(Severity::Warning, text, Some("build the region with more `actors`"));
     } else {
         chart.good(text);
     }
-    let text = format!("{} of {} names used", usage.names.used, usage.names.room);
+    let text = format!("{} of {} names used", usage.names.used, usage.names.capacity);
     if drops.names_full > 0 {
         let text = format!("{text}; {} times there was no room", drops.names_full);
-        chart.add(Level::Warning, text, Some("build the region with more `names`"));
+        chart.add(Severity::Warning, text, Some("build the region with more `names`"));
     } else {
         chart.good(text);
     }
     let text = format!(
         "{} of {} lanes used; of {} events {} went through the shared lane",
-        usage.lanes.used, usage.lanes.room, usage.events, usage.events_shared_lane
+        usage.lanes.used, usage.lanes.capacity, usage.events, usage.events_shared_lane
     );
     let shares = usage.events_shared_lane.saturating_mul(100) > usage.events.saturating_mul(SHARED_PERCENT);
-    if usage.lanes.used >= usage.lanes.room && shares {
+    if usage.lanes.used >= usage.lanes.capacity && shares {
         let advice = "more threads than lanes count and publish, which costs them time: build the region with more `lanes`";
-        chart.add(Level::Warning, text, Some(advice));
+        chart.add(Severity::Warning, text, Some(advice));
     } else {
         chart.good(text);
     }
-    if usage.metrics.used >= usage.metrics.room {
-        let text = format!("all {} metrics are used: further ones are not kept", usage.metrics.room);
-        chart.add(Level::Warning, text, Some("build the region with more `metrics`"));
+    if usage.metrics.used >= usage.metrics.capacity {
+        let text = format!("all {} metrics are used: further ones are not kept", usage.metrics.capacity);
+        chart.add(Severity::Warning, text, Some("build the region with more `metrics`"));
     }
     if *drops == Drops::default() {
         chart.good("nothing was left out for want of room");
@@ -646,7 +652,7 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
         ..*drops
     };
     for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
-        chart.add(Level::Note, format!("{number} {what}"), None);
+        chart.add(Severity::Note, format!("{number} {what}"), None);
     }
     for (number, what) in [
         (snapshot.tally.map_or(0, |tally| tally.unreadable), "records of actors cannot be read"),
@@ -659,17 +665,17 @@ fn room(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
     ] {
         if number > 0 {
             let advice = "a node that died left them half written; of a living one look again";
-            chart.add(Level::Warning, format!("{number} {what}"), Some(advice));
+            chart.add(Severity::Warning, format!("{number} {what}"), Some(advice));
         }
     }
     if let Some(drift) = snapshot.drift().filter(|drift| snapshot.at_rest && *drift != 0) {
         let text = format!("the counts and the list of live actors differ by {drift:+}");
-        chart.add(Level::Warning, text, None);
+        chart.add(Severity::Warning, text, None);
     }
 }
 
 /// What is polled, and what of the subsystems found no room.
-fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
+fn subsystems(chart: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     let drops = &usage.drops;
     if let Some(poll) = snapshot.poll {
         let beat = format!("the poller's round began {} ago", duration(poll.beat_age));
@@ -678,7 +684,7 @@ fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
                           the like is old; the node itself goes on. A debugger shows what thread `atomscope-poll` \
                           waits for";
             let text = format!("{beat} and does not end; a round is due every {}", duration(poll.interval));
-            chart.add(Level::Warning, text, Some(advice));
+            chart.add(Severity::Warning, text, Some(advice));
         } else {
             chart.good(beat);
         }
@@ -687,11 +693,11 @@ fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
         let text =
             format!("{} given up: they panicked", count(drops.polls_given_up, "poll was", "polls were"));
         let advice = "what they told is as it was then; the node's stderr has the panic";
-        chart.add(Level::Warning, text, Some(advice));
+        chart.add(Severity::Warning, text, Some(advice));
     }
     let Usage { instances, histograms, .. } = usage;
     if instances.used > 0 || drops.instances_unlisted > 0 {
-        let text = format!("{} of {} instances of subsystems are listed", instances.used, instances.room);
+        let text = format!("{} of {} instances of subsystems are listed", instances.used, instances.capacity);
         chart.good(text);
     }
     for domain in Domain::ALL {
@@ -699,7 +705,7 @@ fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
         if number > 0 {
             let text =
                 format!("{number} times there was no room for more {}", domain.name().replace('_', " "));
-            chart.add(Level::Warning, text, Some("build the region with more `instances`"));
+            chart.add(Severity::Warning, text, Some("build the region with more `instances`"));
         }
     }
     let rolled_up = snapshot.subsystems.instances.of(Domain::Journal);
@@ -707,30 +713,30 @@ fn subsystems(chart: &mut Chart, snapshot: &Snapshot, usage: &Usage) {
         rolled_up.fold(0u64, |sum, journal| sum.saturating_add(journal.numbers[journal::ROLLED_UP]));
     if rolled_up > 0 {
         let text = format!("{rolled_up} times a persistence id gave way to a more active one");
-        chart.add(Level::Note, text, Some("more `instances` list more of them; all are counted"));
+        chart.add(Severity::Note, text, Some("more `instances` list more of them; all are counted"));
     }
     if drops.rows_left_out > 0 {
         let text = format!(
             "{} of the cluster's state or the shards' allocation found no room",
             count(drops.rows_left_out, "row", "rows")
         );
-        chart.add(Level::Warning, text, Some("build the region with a larger `document_bytes`"));
+        chart.add(Severity::Warning, text, Some("build the region with a larger `document_bytes`"));
     }
-    if histograms.room > 0 && histograms.used >= histograms.room {
-        let text = format!("all {} histograms are used: further ones count nothing", histograms.room);
-        chart.add(Level::Warning, text, Some("build the region with more `histograms`"));
+    if histograms.capacity > 0 && histograms.used >= histograms.capacity {
+        let text = format!("all {} histograms are used: further ones count nothing", histograms.capacity);
+        chart.add(Severity::Warning, text, Some("build the region with more `histograms`"));
     }
 }
 
 /// What watching costs the node.
-fn cost(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
+fn cost(chart: &mut Findings, region: &Region, snapshot: &Snapshot) {
     let Ok(reader) = region.reader() else { return };
     let (rounds, time_ns) = (reader.builtin(Builtin::SamplerRounds), reader.builtin(Builtin::SamplerTime));
     if rounds == 0 {
-        return chart.add(Level::Note, "the probe's thread has made no round yet", None);
+        return chart.add(Severity::Note, "the probe's thread has made no round yet", None);
     }
     let time = Duration::from_nanos(time_ns);
-    let life = region.uptime(&snapshot.liveness, &snapshot.taken).filter(|life| !life.is_zero());
+    let life = region.uptime(&snapshot.liveness, &snapshot.taken_at).filter(|life| !life.is_zero());
     let percent = life.map(|life| time.as_secs_f64() / life.as_secs_f64() * 100.0);
     let text = format!(
         "the probe's thread took {} for {}{}",
@@ -739,7 +745,7 @@ fn cost(chart: &mut Chart, region: &Region, snapshot: &Snapshot) {
         percent.map(|percent| format!(": {percent:.3} % of a processor")).unwrap_or_default()
     );
     if percent.is_some_and(|percent| percent > SAMPLER_PERCENT) {
-        chart.add(Level::Warning, text, Some("please report it: it should be far less"));
+        chart.add(Severity::Warning, text, Some("please report it: it should be far less"));
     } else {
         chart.good(text);
     }

@@ -37,7 +37,7 @@ pub fn seconds(age: Duration) -> f64 {
 }
 
 /// What a process takes of its machine, in one line.
-pub fn takes(process: &Vitals) -> String {
+pub fn process_use(process: &Vitals) -> String {
     let Vitals { cpu_user_s, cpu_system_s, memory_bytes, memory_peak_bytes, threads, .. } = process;
     let files = match (process.open_files, process.open_files_limit) {
         (None, _) => String::new(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::human::seconds;
 use crate::attach::{AttachError, RegionSummary};
-use crate::find::{FindError, Found, Search, hidden_notes, newest_first, others_note};
+use crate::find::{FindError, FoundRegion, Search, hidden_notes, newest_first, other_users_note};
 use crate::liveness::Notes;
 
 /// A region in a listing.
@@ -39,23 +39,31 @@ pub struct NodeRow {
     is_alive: bool,
     /// What can be attached to.
     #[serde(skip)]
-    pub glance: Option<RegionSummary>,
+    pub summary: Option<RegionSummary>,
 }
 
 impl NodeRow {
-    fn new(found: Found) -> Self {
-        let Found { pid, region } = found;
+    fn new(found: FoundRegion) -> Self {
+        let FoundRegion { pid, region } = found;
         match region {
-            Ok(glance) => Self::readable(glance),
+            Ok(summary) => Self::readable(summary),
             Err(error) => Self::unreadable(pid, &error),
         }
     }
 
-    fn readable(glance: RegionSummary) -> Self {
-        let (pid, is_alive, shown_path) = (glance.pid(), glance.is_alive(), glance.shown_path());
+    fn readable(summary: RegionSummary) -> Self {
+        let (pid, is_alive, shown_path) = (summary.pid(), summary.is_alive(), summary.shown_path());
         let RegionSummary {
-            path, bytes, user, identity, liveness, live_actors, dumped, unlinked_from, ..
-        } = glance.clone();
+            path,
+            bytes,
+            user,
+            identity,
+            liveness,
+            live_actors,
+            dump_info,
+            unlinked_from,
+            ..
+        } = summary.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
         Self {
@@ -63,12 +71,12 @@ impl NodeRow {
             node: Some(identity.node),
             system: identity.system,
             state: verdict.word(),
-            why: match dumped {
+            why: match dump_info {
                 Some(taken) => Some(format!("this is a dump, taken at {}", rfc3339(taken.unix_ns))),
                 None => liveness.why(),
             },
             conditions: Some(liveness.notes),
-            age_s: glance.age.map(seconds),
+            age_s: summary.age.map(seconds),
             beat_age_s: liveness.newest_beat_age().map(seconds),
             actors: live_actors,
             bytes: Some(bytes),
@@ -80,7 +88,7 @@ impl NodeRow {
             writer_version: Some(identity.writer),
             created_at: Some(rfc3339(created)),
             is_alive,
-            glance: Some(glance),
+            summary: Some(summary),
         }
     }
 
@@ -89,8 +97,8 @@ impl NodeRow {
             pid,
             node: None,
             system: None,
-            state: error.why.word(),
-            why: Some(error.why.to_string()),
+            state: error.kind.word(),
+            why: Some(error.kind.to_string()),
             conditions: None,
             age_s: None,
             beat_age_s: None,
@@ -104,7 +112,7 @@ impl NodeRow {
             writer_version: None,
             created_at: None,
             is_alive: false,
-            glance: None,
+            summary: None,
         }
     }
 }
@@ -113,19 +121,19 @@ impl NodeRow {
 pub fn nodes(search: &Search, region: Option<&Path>) -> Result<(Vec<NodeRow>, Vec<String>), FindError> {
     let (found, notes) = match region {
         None => {
-            let discovery = search.all()?;
-            let others = (discovery.of_others > 0).then(|| others_note(discovery.of_others));
+            let discovery = search.discover()?;
+            let others = (discovery.other_users > 0).then(|| other_users_note(discovery.other_users));
             let notes = others.into_iter().chain(hidden_notes(&discovery.hidden())).collect();
-            (discovery.found, notes)
+            (discovery.regions, notes)
         }
         Some(path) => {
-            let region = RegionSummary::take(path, None, search.max_bytes);
-            (vec![Found { pid: region.as_ref().ok().map(RegionSummary::pid), region }], Vec::new())
+            let region = RegionSummary::read(path, None, search.max_bytes);
+            (vec![FoundRegion { pid: region.as_ref().ok().map(RegionSummary::pid), region }], Vec::new())
         }
     };
     let mut rows: Vec<NodeRow> = found.into_iter().map(NodeRow::new).collect();
     rows.sort_by_key(|row| row.pid);
-    let mut rows = newest_first(rows, |row| row.glance.as_ref());
+    let mut rows = newest_first(rows, |row| row.summary.as_ref());
     // By name; of one name the newest stays first.
     rows.sort_by(|a, b| {
         (b.is_alive, a.node.is_none(), &a.node).cmp(&(a.is_alive, b.node.is_none(), &b.node))

@@ -7,7 +7,7 @@ use atomscope_layout::metrics::Builtin;
 
 /// What only grows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct Counters {
     pub spawned: u64,
     pub stopped: u64,
     pub dead_letters: u64,
@@ -16,7 +16,7 @@ pub struct Counts {
     pub lost: u64,
 }
 
-impl Counts {
+impl Counters {
     /// As they are, but for those of the actors, which `totals` holds.
     pub fn read(reader: &RegionReader<'_>, totals: &ActorTotals) -> Self {
         let events = (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head());
@@ -31,12 +31,12 @@ impl Counts {
     }
 }
 
-impl Counts {
+impl Counters {
     /// On average over an interval, at whose start they were `before`; `None` where its length is not known.
-    pub fn per_second(&self, before: &Self, interval: Option<Duration>) -> Option<PerSecond> {
+    pub fn per_second(&self, before: &Self, interval: Option<Duration>) -> Option<CounterRates> {
         let seconds = interval?.as_secs_f64().max(1e-9);
         let rate = |of: fn(&Self) -> u64| of(self).saturating_sub(of(before)) as f64 / seconds;
-        Some(PerSecond {
+        Some(CounterRates {
             spawned: rate(|counts| counts.spawned),
             stopped: rate(|counts| counts.stopped),
             dead_letters: rate(|counts| counts.dead_letters),
@@ -47,7 +47,7 @@ impl Counts {
 
 /// What some counts grow by in a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PerSecond {
+pub struct CounterRates {
     pub spawned: f64,
     pub stopped: f64,
     pub dead_letters: f64,

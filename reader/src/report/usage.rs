@@ -11,17 +11,18 @@ use crate::snapshot::Snapshot;
 
 /// So many of so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Level {
+pub struct Fill {
     /// In use.
     pub used: u64,
     /// Room, used or not.
-    pub room: u64,
+    #[serde(rename = "room")]
+    pub capacity: u64,
 }
 
-impl Level {
+impl Fill {
     /// How full, in percent, rounded down.
     pub fn percent(self) -> u64 {
-        self.used.saturating_mul(100) / self.room.max(1)
+        self.used.saturating_mul(100) / self.capacity.max(1)
     }
 }
 
@@ -31,19 +32,19 @@ pub struct Usage {
     /// Live actors that the table was sized for.
     pub actor_capacity: u64,
     /// Slots of the actor table; there are at least twice as many as actors it was sized for.
-    pub actor_slots: Level,
+    pub actor_slots: Fill,
     /// Interned names.
-    pub names: Level,
+    pub names: Fill,
     /// Metrics that have a descriptor.
-    pub metrics: Level,
+    pub metrics: Fill,
     /// Associations, journals, shards and the like that are listed.
-    pub instances: Level,
+    pub instances: Fill,
     /// Histograms.
-    pub histograms: Level,
+    pub histograms: Fill,
     /// Dead letters that are kept.
-    pub dead_letters: Level,
+    pub dead_letters: Fill,
     /// Lanes that some thread has counted or published in, beside the shared one.
-    pub lanes: Level,
+    pub lanes: Fill,
     /// Events that each lane keeps at most.
     pub events_kept_per_lane: u64,
     /// Events published so far.
@@ -107,7 +108,7 @@ impl Usage {
                 .range()
                 .step_by(section.stride)
                 .filter(|start| words.slice(*start..start + section.stride).and_then(read_cell).is_some());
-            Level { used: used.count() as u64, room: section.count as u64 }
+            Fill { used: used.count() as u64, capacity: section.count as u64 }
         };
         let lane_events: Vec<u64> =
             (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head()).collect();
@@ -124,20 +125,20 @@ impl Usage {
         let of = |metric| reader.builtin(metric);
         let usage = Self {
             actor_capacity: snapshot.identity.header.actor_capacity,
-            actor_slots: Level { used: held, room: map.actor_slots() as u64 },
+            actor_slots: Fill { used: held, capacity: map.actor_slots() as u64 },
             names: cells(map.names),
-            metrics: Level { used: snapshot.metrics.len() as u64, room: map.metrics.count as u64 },
-            instances: Level {
+            metrics: Fill { used: snapshot.metrics.len() as u64, capacity: map.metrics.count as u64 },
+            instances: Fill {
                 used: instances.entries.len() as u64 + instances.unreadable,
                 // There are at least twice as many slots as instances for which room is promised.
-                room: map.instance_slots.count as u64 / 2,
+                capacity: map.instance_slots.count as u64 / 2,
             },
-            histograms: Level {
+            histograms: Fill {
                 used: snapshot.metrics.iter().filter(|metric| metric.histogram.is_some()).count() as u64,
-                room: map.histograms.count as u64,
+                capacity: map.histograms.count as u64,
             },
-            dead_letters: Level { used: snapshot.dead_letters.total.min(letters), room: letters },
-            lanes: Level { used: used.count() as u64, room: map.counters.count.saturating_sub(1) as u64 },
+            dead_letters: Fill { used: snapshot.dead_letters.total.min(letters), capacity: letters },
+            lanes: Fill { used: used.count() as u64, capacity: map.counters.count.saturating_sub(1) as u64 },
             events_kept_per_lane: reader.event_lane(0).capacity(),
             events: lane_events.iter().fold(0, |sum, events| sum.saturating_add(*events)),
             events_shared_lane: lane_events.first().copied().unwrap_or_default(),
@@ -159,7 +160,7 @@ impl Usage {
                 polls_given_up: of(Builtin::PollsGivenUp),
             },
         };
-        region.still_whole()?;
+        region.check_intact()?;
         Ok(usage)
     }
 }

@@ -32,9 +32,18 @@ impl Snapshot {
     /// The JSON of a dump, of a snapshot in which the actors are listed.
     pub fn into_dump(self, redacted: bool) -> Dump {
         let drift = self.actors.tally().drift(&self.totals);
-        let generated_at = rfc3339(self.taken.unix_ns);
+        let generated_at = rfc3339(self.taken_at.unix_ns);
         let Self {
-            identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, process, ..
+            identity,
+            liveness,
+            actors,
+            totals,
+            at_rest,
+            dead_letters,
+            metrics,
+            dump_info,
+            process,
+            ..
         } = self;
         let mut subsystems = self.subsystems;
         let instances = std::mem::take(&mut subsystems.instances);
@@ -43,7 +52,7 @@ impl Snapshot {
             by_domain.entry(entry.domain.name()).or_insert_with(Vec::new).push(entry);
         }
         let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
-        let atomscope = About {
+        let atomscope = DumpMeta {
             state: liveness.verdict.word(),
             why: liveness.why(),
             conditions: liveness.notes,
@@ -78,8 +87,8 @@ impl Snapshot {
             instances_unreadable: instances.unreadable,
             rows_left_out: subsystems.rows_left_out,
             documents_unreadable: subsystems.documents_unreadable,
-            dumped_at: dumped.map(|_| generated_at.clone()),
-            redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
+            dumped_at: dump_info.map(|_| generated_at.clone()),
+            redacted: redacted || dump_info.is_some_and(|taken| taken.redacted),
         };
         let Subsystems { cluster, sharding, persistence, remote, streams, ddata, .. } = subsystems;
         Dump {
@@ -157,13 +166,13 @@ pub struct Dump {
     pub streams: StreamsSnapshot,
     pub ddata: DDataSnapshot,
     /// What it does not have.
-    pub atomscope: About,
+    pub atomscope: DumpMeta,
 }
 
 /// What is told of a node beside `atomr-telemetry`'s snapshot.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the fields say it; those of Snapshot say more")]
-pub struct About {
+pub struct DumpMeta {
     pub state: &'static str,
     pub why: Option<String>,
     /// What is to be known beside that.
@@ -270,7 +279,7 @@ enum Line<'a> {
         node: &'a str,
         generated_at: &'a str,
         actors: u64,
-        atomscope: &'a About,
+        atomscope: &'a DumpMeta,
     },
     Actor(Actor<'a>),
     DeadLetter(&'a DeadLetterRecord),

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use atomscope::attach::{Inode, Region};
-use atomscope::find::Segment;
+use atomscope::find::RegionName;
 use atomscope::system::{inherited, stop_on_signals, stopped};
 use atomscope::text::{clean, clean_path};
 use atomscope_layout::region::MAGIC;
@@ -75,7 +75,7 @@ fn is_region(path: &Path) -> bool {
     let mut start = [0; 8];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
     let word = u64::from_le_bytes(start);
-    read.is_ok() && word == MAGIC || word == 0 && Segment::of(path).is_some()
+    read.is_ok() && word == MAGIC || word == 0 && RegionName::of(path).is_some()
 }
 
 /// The target of a path.

@@ -109,7 +109,7 @@ impl MetricColumns {
         let sums = self.0.iter().any(|wanted| matches!(wanted.source, Source::Sum(..)));
         let instances = if sums { reader.instances() } else { InstanceList::default() };
         let values = self.0.iter().map(|wanted| wanted.value(&metrics, &instances)).collect();
-        region.still_whole()?;
+        region.check_intact()?;
         Ok(values)
     }
 

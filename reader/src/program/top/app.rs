@@ -231,14 +231,14 @@ impl App {
 
     /// The time that totals count from, unless the shown tick is older.
     pub fn reset_at(&self) -> Option<i128> {
-        let shown = self.tick()?.snapshot.taken;
-        let reset = self.baseline.as_ref().map(|baseline| baseline.snapshot.taken);
+        let shown = self.tick()?.snapshot.taken_at;
+        let reset = self.baseline.as_ref().map(|baseline| baseline.snapshot.taken_at);
         reset.filter(|reset| !reset.is_after(&shown)).map(|reset| reset.unix_ns)
     }
 
     /// The data for the rows of a view.
     pub fn source(&self) -> Source<'_> {
-        let until = self.held.as_ref().map(|tick| tick.snapshot.taken);
+        let until = self.held.as_ref().map(|tick| tick.snapshot.taken_at);
         Source {
             tick: self.tick().map(|tick| &**tick),
             events: self.shown_events(),
@@ -710,7 +710,7 @@ impl App {
         let Some(RowKey::Texts(texts)) = self.sheet.row_key(cursor, None) else { return Vec::new() };
         // The path identifies the node.
         let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.shown_path)).cloned();
-        match chosen.map(|row| (row.glance, row.why)) {
+        match chosen.map(|row| (row.summary, row.why)) {
             // The node is open already.
             Some((Some(summary), _))
                 if self.watched().is_some_and(|watched| watched.is_of_same_node(&summary))
@@ -880,7 +880,7 @@ impl App {
         let Some(tick) = self.tick() else { return self.say("there is nothing to save yet", true) };
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         let node: String = tick.snapshot.identity.node.chars().take(64).map(plain).collect();
-        let time = rfc3339(tick.snapshot.taken.unix_ns).replace(['-', ':'], "");
+        let time = rfc3339(tick.snapshot.taken_at.unix_ns).replace(['-', ':'], "");
         let time = time.get(..15).unwrap_or_default();
         let ending = if self.saves_tick() { "json" } else { "raw" };
         self.overlay = None;

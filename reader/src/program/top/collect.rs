@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use atomscope::attach::RegionSummary;
-use atomscope::find::Who;
+use atomscope::find;
 use atomscope::report::nodes::nodes;
 
 use crate::program::target::{SearchArgs, search};
@@ -104,7 +104,7 @@ impl Collector {
                     if let Some(target) = &mut target {
                         self.read(target, lists_actors)?;
                         let has_ended = target.watched.as_ref().is_none_or(WatchedNode::has_ended);
-                        if has_ended && target.summary.dumped.is_none() && now >= next_search {
+                        if has_ended && target.summary.dump_info.is_none() && now >= next_search {
                             self.find_successor(target)?;
                             next_search = now + SUCCESSOR_EVERY;
                         }
@@ -154,7 +154,7 @@ impl Collector {
 
     fn find_successor(&self, ended: &Target) -> Result<(), ScreenClosed> {
         let Target { number, summary, .. } = ended;
-        let candidates = [Who::File(summary.path.clone()), Who::Node(summary.identity.node.clone().into())];
+        let candidates = [find::Target::File(summary.path.clone()), find::Target::Node(summary.identity.node.clone().into())];
         let last = summary.identity.birth();
         match search(&self.search_args).successor(candidates, Some(last), &[summary.inode]) {
             Some(found) => self.send(Message::Successor(*number, Box::new(found))),

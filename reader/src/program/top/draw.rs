@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use atomscope::liveness::{Liveness, Verdict};
-use atomscope::report::findings::Level;
-use atomscope::report::human::{bytes, count, duration, takes};
+use atomscope::report::findings::Severity;
+use atomscope::report::human::{bytes, count, duration, process_use};
 use atomscope::report::list::{Column, Side, Value, unit_of_row};
-use atomscope::report::rates::PerSecond;
+use atomscope::report::rates::CounterRates;
 use atomscope::text::{clean, is_unsafe};
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;
@@ -190,7 +190,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if app.is_held() {
         let what = if app.is_frozen { "FROZEN" } else { "PAST" };
         let ago = duration(tick.at.elapsed());
-        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken.unix_ns));
+        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken_at.unix_ns));
         spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
         spans.push(plain(" ".into()));
     }
@@ -200,7 +200,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let node = cut(&safe(&snapshot.identity.node), (width / 3).max(8));
     spans.push(Span::styled(node, theme.strong()));
     spans.push(plain(" ".into()));
-    let state = match snapshot.dumped {
+    let state = match snapshot.dump_info {
         Some(info) => format!("dump of a {} node from {}", verdict.word(), rfc3339(info.unix_ns)),
         None => verdict.word().to_owned(),
     };
@@ -215,7 +215,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let since_tick = tick.at.elapsed();
     let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(since_tick)));
     let age = match verdict {
-        _ if snapshot.dumped.is_some() || app.is_held() => None,
+        _ if snapshot.dump_info.is_some() || app.is_held() => None,
         Verdict::Wedged(_) | Verdict::Crashed | Verdict::Closed => {
             beat.map(|age| format!(", last beat {age} ago"))
         }
@@ -235,7 +235,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if let Some(why) = snapshot.liveness.why() {
         spans.push(Span::styled(format!(": {why}"), style));
     }
-    if tick.is_last() && snapshot.dumped.is_none() && !app.is_held() {
+    if tick.is_last() && snapshot.dump_info.is_none() && !app.is_held() {
         spans.push(plain("; this is its last state".to_owned()));
     }
     let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
@@ -771,7 +771,7 @@ struct Vital {
 fn vitals(tick: &Tick) -> Vec<Vital> {
     let point = &tick.point;
     // The first tick has only averages since the start of the node.
-    let rate = |of: fn(&PerSecond) -> f64| match point.rates() {
+    let rate = |of: fn(&CounterRates) -> f64| match point.rates() {
         Some(rates) => format!("{:.1}/s", of(rates)),
         None if point.is_average => {
             point.rates.as_ref().map_or("-".to_owned(), |rates| format!("⌀ {:.1}/s", of(rates)))
@@ -866,11 +866,11 @@ fn sparklines(frame: &mut Frame<'_>, area: Rect, app: &App, tick: &Tick, vitals:
 fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("Health", theme.strong())];
     let mut findings: Vec<_> =
-        tick.findings.iter().filter(|finding| finding.level >= Level::Warning).collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        tick.findings.iter().filter(|finding| finding.severity >= Severity::Warning).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     for finding in &findings {
-        let (mark, style) = match finding.level {
-            Level::Problem => ("✗ ", theme.bad()),
+        let (mark, style) = match finding.severity {
+            Severity::Problem => ("✗ ", theme.bad()),
             _ => ("! ", theme.odd()),
         };
         for (line, nth) in wrapped(&safe(&finding.finding), width.saturating_sub(4)).into_iter().zip(0..) {
@@ -910,7 +910,7 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     add("Dead letters", &letters.to_string());
     tick.summaries.iter().for_each(|summary| add(summary.title, &summary.line));
     if let Some(process) = &tick.snapshot.process {
-        add("Resources", &takes(process));
+        add("Resources", &process_use(process));
     }
     lines.push(Line::raw(""));
     lines
@@ -937,6 +937,6 @@ fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'st
 
 /// Whether the screen must be drawn again although nothing has happened: it shows ages, and notices that expire.
 pub fn needs_redraw(app: &App, drawn: Instant) -> bool {
-    let changes = app.notice.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none());
+    let changes = app.notice.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dump_info.is_none());
     drawn.elapsed() >= Duration::from_secs(1) && changes
 }

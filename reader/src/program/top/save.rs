@@ -68,6 +68,6 @@ fn snapshot_of(tick: &Tick) -> Result<Snapshot, Failure> {
     };
     let (actors, snapshot) = (listed.tree.actors().clone(), (*tick.snapshot).clone());
     // The actors were listed after they were counted, and may have changed in between.
-    let at_rest = snapshot.at_rest && listed.mark == snapshot.actors_mark;
+    let at_rest = snapshot.at_rest && listed.mark == snapshot.actors_version;
     Ok(Snapshot { actors, at_rest, ..snapshot })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atomscope::attach::RegionSummary;
-use atomscope::query::{Datum, Field, Kind, Query, Row};
+use atomscope::query::{Field, FieldType, FieldValue, Query, Row};
 use atomscope::snapshot::Snapshot;
 use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
@@ -100,7 +100,7 @@ impl<'a> Source<'a> {
         let watched = self.watched?;
         self.nodes
             .iter()
-            .find(|row| row.glance.as_ref().is_some_and(|glance| glance.is_of_same_node(watched)))
+            .find(|row| row.summary.as_ref().is_some_and(|glance| glance.is_of_same_node(watched)))
     }
 }
 
@@ -656,8 +656,8 @@ fn event_row(event: &EventRow) -> Vec<Value> {
 struct EventOf<'a>(&'a EventRow);
 
 impl Row for EventOf<'_> {
-    fn datum(&self, field: usize) -> Datum<'_> {
-        Datum::Text(match field {
+    fn field_value(&self, field: usize) -> FieldValue<'_> {
+        FieldValue::Text(match field {
             0 => self.0.word.into(),
             1 => self.0.topic.into(),
             _ => self.0.text.as_str().into(),
@@ -670,7 +670,7 @@ impl Row for EventOf<'_> {
 }
 
 fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
-    let fields = ["event", "topic", "what"].map(|name| Field::new(name, Kind::Text));
+    let fields = ["event", "topic", "what"].map(|name| Field::new(name, FieldType::Text));
     let (query, error) = parse(asked.filter, &fields);
     let is_then =
         |event: &EventRow| source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)));
@@ -730,7 +730,7 @@ fn own(tick: &Tick) -> Vec<List> {
         vec![
             Value::text(name),
             Value::Number(level.used),
-            Value::Number(level.room),
+            Value::Number(level.capacity),
             Value::Number(level.percent()),
             Value::text(knob),
         ]

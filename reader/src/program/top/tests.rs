@@ -106,7 +106,7 @@ impl Screen {
     fn new() -> Self {
         let files = Files::new();
         let path = files.save("first", &Node::new("first").bytes());
-        let summary = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
+        let summary = RegionSummary::read(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, Some(&summary));
         Self { app, files, watched: None, start: Instant::now(), ticks: 0, ascii: false }
     }
@@ -122,7 +122,7 @@ impl Screen {
     fn read(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
         let path = region.path().to_string_lossy().into_owned();
-        let snapshot = Snapshot::count(&region).unwrap();
+        let snapshot = Snapshot::with_class_counts(&region).unwrap();
         let process = Vitals {
             cpu_user_s: 3.5 + f64::from(self.ticks) / 4.0,
             cpu_system_s: 0.5,
@@ -135,7 +135,7 @@ impl Screen {
         let taken = tick_time(self.ticks);
         let dead_for = liveness.process_beat_age.filter(|_| !liveness.verdict.is_alive()).unwrap_or_default();
         let snapshot = Snapshot {
-            taken,
+            taken_at: taken,
             until: Some(Moment { unix_ns: taken.unix_ns - dead_for.as_nanos() as i128, ..taken }),
             pid: 4711,
             liveness,
@@ -533,7 +533,7 @@ mod screens {
         }
         for width in WIDTHS {
             let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, None);
-            app.receive(Message::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
+            app.receive(Message::Nodes(Ok((rows.clone(), vec![atomscope::find::other_users_note(3)]))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
@@ -1092,7 +1092,7 @@ mod keys {
         save("zoo", "atomscope-0-4712-0123456789abcdef");
         let search_args =
             SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
-        let summary = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
+        let summary = RegionSummary::read(&path, None, MAX_BYTES).unwrap();
         let app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, Some(&summary));
         let mut screen = Screen { app, ..Screen::new() };
         screen.read(&shop(), LIVE);
@@ -1127,7 +1127,7 @@ mod keys {
         let path = files.save("atomscope-0-4712-0123456789abcdef", &Node::new("next").bytes());
         screen
             .app
-            .receive(Message::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
+            .receive(Message::Successor(0, Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())));
         assert!(matches!(screen.press("s")[..], [Effect::Command(Command::Watch(1, Some(_)))]));
         assert!(screen.app.tick().is_none() && screen.app.history.extent().0 == 0);
         // A node that has ended is not read again.
@@ -1146,7 +1146,7 @@ mod keys {
         let files = Files::new();
         let summary = |name: &str, file: &str| {
             let path = files.save(file, &Node::new(name).bytes());
-            Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())
+            Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())
         };
         screen.press("2G⏎");
         screen.app.receive(Message::Successor(0, summary("next", "atomscope-0-4712-0123456789abcdef")));
@@ -1332,7 +1332,7 @@ mod keys {
         let path = files.save("atomscope-0-4712-0123456789abcdef", &shop().bytes());
         screen
             .app
-            .receive(Message::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
+            .receive(Message::Successor(0, Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())));
         let text = screen.text(200, 20);
         assert!(text.contains("s goes to its successor, pid 4711"), "{text}");
         let effects = screen.press("s");

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atomscope::report::events::{count_loss, describe};
+use atomscope::report::events::{loss_text, describe};
 use atomscope::report::findings::Finding;
-use atomscope::report::rates::{Counts, PerSecond};
+use atomscope::report::rates::{Counters, CounterRates};
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
@@ -94,10 +94,10 @@ impl ActorListing {
 /// The numbers of a tick that sparklines are drawn from.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Point {
-    pub counts: Counts,
+    pub counts: Counters,
     pub live: u64,
     /// Rates since the tick before; in the first tick, averages since the start of the node. `None` if that is unknown.
-    pub rates: Option<PerSecond>,
+    pub rates: Option<CounterRates>,
     /// The share of the time of all worker threads that was spent on tasks.
     pub busy_percent: Option<f64>,
     /// CPU time, in percent of one processor.
@@ -111,7 +111,7 @@ pub struct Point {
 
 impl Point {
     /// Current rates; `None` for averages and for a node that has ended.
-    pub fn rates(&self) -> Option<&PerSecond> {
+    pub fn rates(&self) -> Option<&CounterRates> {
         self.rates.as_ref().filter(|_| !self.is_average && !self.is_last)
     }
 }
@@ -135,7 +135,7 @@ impl EventRow {
         let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = look.losses.into_iter().map(|loss| {
             let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
-            let (text, lost) = (count_loss(&loss), loss.all());
+            let (text, lost) = (loss_text(&loss), loss.all());
             ((stamp, 0), Self { at, topic: "", word: "lost", text, lost })
         });
         let events = look.events.into_iter().map(|event| {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{AttachError, Region, RegionSummary};
 use atomscope::liveness::{Verdict, Wedge};
-use atomscope::report::findings::findings;
-use atomscope::report::rates::Counts;
+use atomscope::report::findings;
+use atomscope::report::rates::Counters;
 use atomscope::report::subsystems::{summaries, worries};
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
@@ -40,7 +40,7 @@ struct PreviousTick {
     snapshot: Arc<Snapshot>,
     listed: Option<Arc<ActorListing>>,
     classes: Arc<Vec<Class>>,
-    counts: Counts,
+    counts: Counters,
     busy_percent: Option<f64>,
 }
 
@@ -89,7 +89,7 @@ impl WatchedNode {
     /// Reads a tick and the events since the last one. With `shows_actors` the tick lists the actors however many they are.
     pub fn read(&mut self, shows_actors: bool) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let at = Instant::now();
-        let snapshot = Snapshot::count(&self.region)?;
+        let snapshot = Snapshot::with_class_counts(&self.region)?;
         self.tick(snapshot, at, shows_actors)
     }
 
@@ -102,7 +102,7 @@ impl WatchedNode {
     ) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let region = &self.region;
         // The verdict was read before the events: a node that was dead by then publishes nothing more.
-        let is_last = snapshot.dumped.is_some() || !snapshot.liveness.verdict.is_alive();
+        let is_last = snapshot.dump_info.is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
         let mut poll = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
         if self.before.is_none() {
@@ -112,24 +112,24 @@ impl WatchedNode {
         }
         let mut events = std::mem::take(&mut self.events);
         events.extend(EventRow::of(poll, reader.clock()));
-        let counts = Counts::read(&reader, &snapshot.totals);
+        let counts = Counters::read(&reader, &snapshot.totals);
         let usage = Usage::take(region, &snapshot)?;
         let caveats = snapshot.caveats();
-        let findings = findings(region, &snapshot, &usage);
-        let uptime = region.uptime(&snapshot.liveness, &snapshot.taken);
+        let findings = findings::of_snapshot(region, &snapshot, &usage);
+        let uptime = region.uptime(&snapshot.liveness, &snapshot.taken_at);
         let summaries = summaries(&snapshot);
         let worries = worries(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
         let tally = snapshot.tally.unwrap_or_default();
         let listed = (shows_actors || tally.listed <= LISTED_ALWAYS).then(|| {
             // An unchanged list is shared with the tick before.
             let last = self.before.as_ref().and_then(|before| before.listed.as_ref());
-            let last = last.filter(|last| last.mark == snapshot.actors_mark);
+            let last = last.filter(|last| last.mark == snapshot.actors_version);
             last.map_or_else(|| Arc::new(ActorListing::take(&reader)), Arc::clone)
         });
         let classes = std::mem::take(&mut snapshot.classes);
         let last = self.before.as_ref().filter(|before| *before.classes == classes);
         let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
-        region.still_whole()?;
+        region.check_intact()?;
         let point = point(&snapshot, counts, self.before.as_ref(), at, uptime, is_last);
         let snapshot_bytes = approximate_bytes(&snapshot) + classes.len() * ROW_BYTES;
         let snapshot = Arc::new(snapshot);
@@ -212,13 +212,13 @@ fn approximate_bytes(snapshot: &Snapshot) -> usize {
 
 fn point(
     snapshot: &Snapshot,
-    counts: Counts,
+    counts: Counters,
     before: Option<&PreviousTick>,
     at: Instant,
     uptime: Option<Duration>,
     is_last: bool,
 ) -> Point {
-    let then = before.map_or(Counts::default(), |before| before.counts);
+    let then = before.map_or(Counters::default(), |before| before.counts);
     let interval = before.map_or(uptime, |before| Some(at - before.at));
     let cpu_before =
         before.map_or(Some(0.0), |before| before.snapshot.process.map(|process| process.cpu_s()));
