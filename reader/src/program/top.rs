@@ -45,7 +45,7 @@ use crossterm::event::{self, Event as Input, KeyEventKind};
 use crate::program::help::{WHO_HELP, filter_help};
 use crate::program::output::{Failure, is_stopped};
 use crate::program::table::Screen;
-use crate::program::target::{SearchArgs, meant, search};
+use crate::program::target::{SearchArgs, search, target};
 use crate::program::top::app::{App, Effect};
 use crate::program::top::collect::Collector;
 use crate::program::top::draw::{Theme, draw, needs_redraw};
@@ -156,7 +156,7 @@ fn choose(
     search_args: &SearchArgs,
     who: Option<OsString>,
 ) -> Result<(Option<RegionSummary>, Option<String>), Failure> {
-    match search(search_args).select(&meant(search_args, who)?) {
+    match search(search_args).select(&target(search_args, who)?) {
         Ok(choice) => Ok((Some(choice.summary), choice.note)),
         Err(FindError::Nothing { .. } | FindError::Ambiguous(_)) => Ok((None, None)),
         Err(error) => Err(error.into()),

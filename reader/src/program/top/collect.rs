@@ -154,7 +154,10 @@ impl Collector {
 
     fn find_successor(&self, ended: &Target) -> Result<(), ScreenClosed> {
         let Target { number, summary, .. } = ended;
-        let candidates = [find::Target::File(summary.path.clone()), find::Target::Node(summary.identity.node.clone().into())];
+        let candidates = [
+            find::Target::File(summary.path.clone()),
+            find::Target::Node(summary.identity.node.clone().into()),
+        ];
         let last = summary.identity.birth();
         match search(&self.search_args).successor(candidates, Some(last), &[summary.inode]) {
             Some(found) => self.send(Message::Successor(*number, Box::new(found))),

@@ -20,7 +20,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::program::ascii;
 use crate::program::help::FILTER_HELP;
-use crate::program::table::{Wide, cut, cut_front, fit};
+use crate::program::table::{ColumnWidth, cut, cut_front, fit};
 use crate::program::top::app::{App, Overlay, Prompt};
 use crate::program::top::keys::KEYS;
 use crate::program::top::sheet::{Mode, OWN_ORDER, Sort, detail};
@@ -585,11 +585,11 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     if let Some(before) = before.filter(|before| before.len() == natural.len()) {
         natural.iter_mut().zip(before).for_each(|(width, before)| *width = (*before).max(*width));
     }
-    let wide: Vec<Wide> = columns
+    let wide: Vec<ColumnWidth> = columns
         .iter()
         .zip(&titles)
         .zip(&natural)
-        .map(|(((_, column), title), natural)| Wide {
+        .map(|(((_, column), title), natural)| ColumnWidth {
             side: column.side,
             title: title.width(),
             natural: *natural,

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atomscope::report::events::{loss_text, describe};
+use atomscope::report::events::{describe, loss_text};
 use atomscope::report::findings::Finding;
-use atomscope::report::rates::{Counters, CounterRates};
+use atomscope::report::rates::{CounterRates, Counters};
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
