@@ -439,7 +439,7 @@ mod who {
     #[test]
     fn who_and_region_together_are_a_usage_error() {
         let stderr = Place::new().run(["--region", "/x", "dump", "shop"]).failed(2);
-        assert!(stderr.contains("give one"), "{stderr}");
+        assert!(stderr.contains("give only one"), "{stderr}");
     }
 
     #[test]
@@ -544,9 +544,9 @@ mod dumps {
         let bytes = fs::read(region).unwrap();
         for (out, why) in [
             (place.path().to_str().unwrap(), "it is a directory"),
-            ("/no/such/directory/x.json", "is its directory there?"),
+            ("/no/such/directory/x.json", "does its directory exist?"),
             ("/proc/x.json", "cannot write to /proc/x.json"),
-            ("/dev/full", "make room"),
+            ("/dev/full", "free some space"),
             (region, "it is the region that is being read"),
         ] {
             let stderr = place.run(["dump", "-o", out]).failed(1);
