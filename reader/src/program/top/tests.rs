@@ -613,7 +613,7 @@ mod keys {
         // A help that does not fit can be scrolled to its end.
         screen.press("G");
         let end = screen.text(60, 20);
-        assert!(end.contains("fulfils no"), "{end}");
+        assert!(end.contains("unknown"), "{end}");
         screen.press("⎋");
         assert!(screen.app.overlay.is_none());
     }
