@@ -8,7 +8,7 @@ WHO:
   ./node.raw      a file: a path with a `/`, or a name that ends in .raw or .rec; as --region PATH
   shop            the node with this name
   (left out)      the only node
-  A live node is preferred to a dead one, and a newer one to an older one; stderr says which was used.";
+  A live node is preferred, then a newer one; if there was a choice, stderr names the node.";
 
 /// Examples of filters, and their meanings.
 pub const FILTER_HELP: &[(&str, &str)] = &[

@@ -46,8 +46,8 @@ JOURNAL, SHARDS, IN and OUT are shown if the node uses them, MEMORY, THREADS and
 always write all of them. A narrow terminal drops columns in this order: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, \
 OUT, IN, SHARDS, CPU, JOURNAL.
 
---metric adds a column for a metric that `atomscope metrics` lists. A counter, such as persistence.events, and the number \
-of values of a histogram are shown as a rate, a gauge as its value; bytes are shown in KiB, nanoseconds in ms. \
+--metric adds a column for a metric that `atomscope metrics` lists. A counter, such as persistence.events, is shown as a \
+rate, a gauge as its value, and a histogram as the rate of its values; bytes are shown in KiB, nanoseconds in ms. \
 DOMAIN.FIELD is the sum over all instances of a domain in `atomscope dump`, such as associations.inbound_bytes.
 
 INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit: \
