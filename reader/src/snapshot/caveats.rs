@@ -84,7 +84,7 @@ impl Snapshot {
             )),
         }
         if let Some(drift) = self.drift().filter(|drift| self.at_rest && *drift != 0) {
-            notes.push(format!("the counters and the list of live actors differ by {drift:+}"));
+            notes.push(format!("the counts and the list of live actors differ by {drift:+}"));
         }
         notes
     }

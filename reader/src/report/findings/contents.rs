@@ -94,7 +94,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         }
     }
     if let Some(drift) = snapshot.drift().filter(|drift| snapshot.at_rest && *drift != 0) {
-        let text = format!("the counters and the list of live actors differ by {drift:+}");
+        let text = format!("the counts and the list of live actors differ by {drift:+}");
         findings.add(Severity::Warning, text, None);
     }
 }
