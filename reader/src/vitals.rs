@@ -1,6 +1,6 @@
-//! What a node's process takes of its machine, as the kernel says it: processor time, memory, threads, open files.
+//! What a node's process uses of its machine, by the kernel: processor time, memory, threads, open files.
 //!
-//! None of it is in the region: a process that hangs could not write it, and the kernel says it of any process.
+//! None of this is in the region: a process that hangs could not write it, and the kernel knows it of every process.
 
 use std::fs;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use crate::process::{StartTime, Stat, stat_fields};
 
 /// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Open files that are counted one by one at most, where the kernel does not say how many there are.
+/// Limit of open files that are counted one by one, on kernels that do not give their number.
 const MOST_FILES: usize = 1 << 16;
 
-/// What a process takes.
+/// What a process uses of its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Vitals {
-    /// Processor time of all its threads outside the kernel.
+    /// Processor time of all threads outside the kernel, in seconds.
     pub cpu_user_s: f64,
-    /// The same inside the kernel.
+    /// Processor time of all threads inside the kernel, in seconds.
     pub cpu_system_s: f64,
-    /// Memory that it has resident, its region included as far as it was touched.
+    /// Resident memory, with the touched pages of the region.
     pub memory_bytes: u64,
-    /// The most that this ever was.
+    /// The maximum of the resident memory so far.
     pub memory_peak_bytes: u64,
     /// Threads.
     pub threads: u64,
-    /// Open files; needs the same user or ptrace rights.
+    /// Open files; `None` without the same user or ptrace rights.
     pub open_files: Option<u64>,
-    /// How many it may open; `None` if that is not limited.
+    /// The limit of open files; `None` if there is none.
     pub open_files_limit: Option<u64>,
 }
 
 impl Vitals {
-    /// Of the process of a region, if that lives on this machine and can be seen from here. A few small files are read.
+    /// Of the process of a region; `None` if it is dead or not visible here. Reads a few small files of `/proc`.
     pub fn of(region: &Region, liveness: &Liveness) -> Option<Self> {
         if region.dump_info().is_some() || !liveness.verdict.is_alive() {
             return None;
@@ -45,13 +45,13 @@ impl Vitals {
         Self::of_process(u32::try_from(region.pid()).ok()?, start)
     }
 
-    /// Of this very process.
+    /// Of this process.
     pub fn own() -> Option<Self> {
         let pid = std::process::id();
         Self::of_process(pid, StartTime::at(Stat::of(pid).ok()?.start_ticks))
     }
 
-    /// Of the process of this number, if it started then: another one may have its number by now.
+    /// Of the process of this number, if it has this start time; another process may have the number by now.
     fn of_process(pid: u32, start: StartTime) -> Option<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let status = fs::read(format!("/proc/{pid}/status")).ok()?;
@@ -82,18 +82,18 @@ impl Vitals {
         })
     }
 
-    /// Processor time altogether.
+    /// Processor time inside and outside the kernel, in seconds.
     pub fn cpu_s(&self) -> f64 {
         self.cpu_user_s + self.cpu_system_s
     }
 
-    /// How much of one processor that is, in percent, over an interval at whose start it was `before_s`.
+    /// The share of one processor in percent, over an interval that began with `before_s` seconds of processor time.
     pub fn cpu_percent(&self, before_s: f64, interval: Duration) -> f64 {
         (self.cpu_s() - before_s).max(0.0) / interval.as_secs_f64().max(1e-9) * 100.0
     }
 }
 
-/// Newer kernels say it as the size of the folder; in others the entries are counted.
+/// Since Linux 6.2 the size of the folder is the number of open files; on older kernels the entries are counted.
 fn open_files(pid: u32) -> Option<u64> {
     let folder = format!("/proc/{pid}/fd");
     let entries = fs::read_dir(&folder).ok()?;

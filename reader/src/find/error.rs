@@ -109,11 +109,11 @@ fn others_hint(other_users: usize, unreadable: usize, hidden: &[Hidden]) -> Stri
 /// Sentences about nodes whose mappings this program may not read; at most four.
 pub fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
     let more = hidden.len().saturating_sub(MOST_HIDDEN);
-    let more = (more > 0).then(|| format!("{more} more processes are nodes that cannot be looked into"));
+    let more = (more > 0).then(|| format!("{more} more processes are nodes whose mappings cannot be read"));
     hidden
         .iter()
         .take(MOST_HIDDEN)
-        .map(|hidden| format!("a node is not seen: {hidden}"))
+        .map(|hidden| format!("a node is not listed: {hidden}"))
         .chain(more)
         .collect()
 }

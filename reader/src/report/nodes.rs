@@ -1,4 +1,4 @@
-//! The nodes of a machine, a row each: what `ps` lists.
+//! The nodes of a machine as rows, live and dead: what `ps` lists.
 
 use std::path::Path;
 
@@ -10,23 +10,32 @@ use crate::attach::{AttachError, RegionSummary};
 use crate::find::{FindError, FoundRegion, Search, hidden_notes, newest_first, other_users_note};
 use crate::liveness::Notes;
 
-/// A region in a listing.
+/// A row of the list: a node, or a region that cannot be read. Fields that are unknown are `None`.
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeRow {
+    /// The node's process as this program sees it.
     pub pid: Option<u64>,
+    /// Name of the node.
     pub node: Option<String>,
+    /// Name of its actor system.
     pub system: Option<String>,
+    /// The verdict, or why the region cannot be read, in one word.
     pub state: &'static str,
+    /// What the word leaves open.
     pub why: Option<String>,
-    /// What is to be known beside the state; `None` of what cannot be read.
+    /// Conditions and other notes on the state.
     pub conditions: Option<Notes>,
+    /// Age of the region in seconds.
     pub age_s: Option<f64>,
+    /// Age of the newest beat in seconds.
     pub beat_age_s: Option<f64>,
+    /// Live actors by the counters.
     pub actors: Option<u64>,
+    /// Bytes of the file.
     pub bytes: Option<u64>,
-    /// By which it can be attached to.
+    /// The path by which the region can be attached to.
     pub path: String,
-    /// The name that its file had, if it has none any more.
+    /// The former name of the file, if it has none any more.
     unlinked_from: Option<String>,
     uid: Option<u64>,
     program: Option<String>,
@@ -37,7 +46,7 @@ pub struct NodeRow {
     pub shown_path: String,
     #[serde(skip)]
     is_alive: bool,
-    /// What can be attached to.
+    /// The summary; `None` if the region cannot be read.
     #[serde(skip)]
     pub summary: Option<RegionSummary>,
 }
@@ -72,7 +81,7 @@ impl NodeRow {
             system: identity.system,
             state: verdict.word(),
             why: match dump_info {
-                Some(taken) => Some(format!("this is a dump, taken at {}", rfc3339(taken.unix_ns))),
+                Some(info) => Some(format!("this is a dump, taken at {}", rfc3339(info.unix_ns))),
                 None => liveness.why(),
             },
             conditions: Some(liveness.notes),
@@ -117,7 +126,11 @@ impl NodeRow {
     }
 }
 
-/// All regions that can be found, the living first, and what there is to be said of those that cannot.
+/// All regions that can be found, live nodes first, with sentences about those that were passed over; or only the one in the
+/// file `region`.
+///
+/// # Errors
+/// The region directory cannot be read.
 pub fn nodes(search: &Search, region: Option<&Path>) -> Result<(Vec<NodeRow>, Vec<String>), FindError> {
     let (found, notes) = match region {
         None => {
@@ -134,7 +147,7 @@ pub fn nodes(search: &Search, region: Option<&Path>) -> Result<(Vec<NodeRow>, Ve
     let mut rows: Vec<NodeRow> = found.into_iter().map(NodeRow::new).collect();
     rows.sort_by_key(|row| row.pid);
     let mut rows = newest_first(rows, |row| row.summary.as_ref());
-    // By name; of one name the newest stays first.
+    // By name. The sort is stable: of several nodes of a name the newest stays first.
     rows.sort_by(|a, b| {
         (b.is_alive, a.node.is_none(), &a.node).cmp(&(a.is_alive, b.node.is_none(), &b.node))
     });

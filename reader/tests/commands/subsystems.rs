@@ -416,8 +416,8 @@ fn doctor_says_what_found_no_room_and_which_room_to_raise() {
     let _lock = node.live(&place);
     let doctor = place.run(["doctor"]).ok();
     for text in [
-        "warning  6 times there was no room for more persistence ids\n           build the region with more `instances`",
-        "warning  2 rows of the cluster's state or the shards' allocation found no room",
+        "warning  6 times no slot was free for more persistence ids\n           build the region with more `instances`",
+        "warning  2 rows of the cluster's state or the shards' allocation were dropped",
         "warning  all 1 histograms are used",
         "warning  1 poll was given up",
         "good  11 of 16 instances of subsystems are listed",

@@ -709,7 +709,7 @@ mod keys {
         assert!(text.contains("/depth > 100 and class ~ Order") && text.contains("1/1 of 6"), "{text}");
         screen.press("/ and");
         assert!(
-            screen.text(120, 20).contains("a field is wanted here"),
+            screen.text(120, 20).contains("a field is expected here"),
             "what is wrong is said while it is typed"
         );
         screen.press("⎋");
