@@ -234,7 +234,10 @@ mod left {
         let dry = place.run(["prune", "--dry-run"]);
         assert!(dry.stderr.contains("would remove 2 dead regions") && goes[0].exists(), "{dry:?}");
         let ran = place.run(["prune", "--json"]);
-        assert!(ran.stderr.contains("6 regions were kept, because it is unknown whether the node is dead"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("6 regions were kept, because it is unknown whether the node is dead"),
+            "{ran:?}"
+        );
         let rows = ran.json();
         assert_eq!((&rows[0]["node"], &rows[0]["state"]), (&Value::Null, &json!("not ready")));
         assert!(goes.iter().all(|path| !path.exists()), "{rows}");

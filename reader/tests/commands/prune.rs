@@ -52,7 +52,10 @@ fn what_cannot_be_judged_is_left_alone() {
     node.set(header::MAGIC, 0);
     let unready = node.dead(&place);
     let ran = place.run(["prune"]);
-    assert!(ran.stderr.contains("2 regions were kept, because it is unknown whether the node is dead"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("2 regions were kept, because it is unknown whether the node is dead"),
+        "{ran:?}"
+    );
     assert!(newer.exists() && unready.exists());
 }
 

@@ -153,6 +153,11 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     }
 }
 
+/// A time that is usually far below a second.
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
 /// What the probe costs the node.
 fn cost(findings: &mut Findings, region: &Region, snapshot: &Snapshot) {
     let Ok(reader) = region.reader() else { return };
@@ -164,8 +169,8 @@ fn cost(findings: &mut Findings, region: &Region, snapshot: &Snapshot) {
     let life = region.uptime(&snapshot.liveness, &snapshot.taken_at).filter(|life| !life.is_zero());
     let percent = life.map(|life| time.as_secs_f64() / life.as_secs_f64() * 100.0);
     let text = format!(
-        "the probe's thread took {} for {}{}",
-        duration(time),
+        "the sampler used {} for {}{}",
+        milliseconds(time),
         count(rounds, "round", "rounds"),
         percent.map(|percent| format!(": {percent:.3} % of a processor")).unwrap_or_default()
     );
@@ -177,7 +182,7 @@ fn cost(findings: &mut Findings, region: &Region, snapshot: &Snapshot) {
     let rounds = reader.builtin(Builtin::PollRounds);
     if rounds > 0 {
         let time = Duration::from_nanos(reader.builtin(Builtin::PollTime));
-        let text = format!("the poller took {} for {}", duration(time), count(rounds, "round", "rounds"));
+        let text = format!("the poller took {} for {}", milliseconds(time), count(rounds, "poll", "polls"));
         // No warning: this is wall time, in which the poller may only have waited for a component.
         findings.good(text);
     }
