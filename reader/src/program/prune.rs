@@ -77,7 +77,8 @@ struct Row {
 
 pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> {
     if search_args.region.is_some() {
-        let why = "prune removes regions of dead nodes in shared memory, and never a file that --region names; remove that with `rm`";
+        let why = "prune removes regions of dead nodes in shared memory, and never a file that --region names; \
+                   remove that with `rm`";
         return Err(Failure::usage_of("prune", why));
     }
     let search = search(search_args);

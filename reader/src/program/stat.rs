@@ -86,8 +86,8 @@ pub struct StatArgs {
 }
 
 impl StatArgs {
-    /// Moves the arguments if WHO is left out: `stat 1s 5` has an interval and a count. A first argument of digits only is a
-    /// pid.
+    /// Moves the arguments if WHO is left out: `stat 1s 5` has an interval and a count. A first argument of digits only is
+    /// a pid.
     pub fn shifted(self) -> Result<Self, Failure> {
         let has_unit = |text: &OsString| {
             text.to_str().is_some_and(|text| !is_number(text) && parse_interval(text).is_ok())

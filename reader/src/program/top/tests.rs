@@ -538,7 +538,7 @@ mod screens {
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
             assert!(screen.text(width, 10).contains("no node is open yet"), "{}", screen.text(width, 10));
-            assert!(screen.press("G⏎").is_empty(), "what is no region is not looked at");
+            assert!(screen.press("G⏎").is_empty(), "a file that is not a region cannot be opened");
             screens += &screen.text(width, 10);
             approve(&format!("nodes-{width}"), &screens);
             let effects = screen.press("g⏎");
