@@ -162,10 +162,10 @@ impl Query {
     /// The text is too long, does not follow the grammar, or names an unknown field; the error says where and what to try.
     ///
     /// ```
-    /// use atomscope::query::{Field, Kind, Query, Unit};
+    /// use atomscope::query::{Field, FieldType, Query, Unit};
     ///
-    /// let depth = Field::new("depth", Kind::Number { unit: Unit::Plain, shown: 1.0 });
-    /// let fields = [depth, Field::new("class", Kind::Text)];
+    /// let depth = Field::new("depth", FieldType::Number { unit: Unit::Plain, shown: 1.0 });
+    /// let fields = [depth, Field::new("class", FieldType::Text)];
     /// assert!(Query::parse("depth > 100 and class ~ Order", &fields).is_ok());
     /// assert!(Query::parse("!Order.*Worker", &fields).is_ok());
     /// let error = Query::parse("size > 100", &fields).unwrap_err();
