@@ -105,7 +105,7 @@ fn access(findings: &mut Findings, facts: &HeaderFacts<'_>) {
             "its process lives in another pid namespace, where it is number {}; here it is {}",
             identity.header.pid,
             if facts.pid == identity.header.pid {
-                "not to be facts".to_owned()
+                "not to be seen".to_owned()
             } else {
                 facts.pid.to_string()
             }
