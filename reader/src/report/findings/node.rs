@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::system::FileSystem;
 use crate::text::{clean, clean_path};
 
-/// What is known of a region without a look at its tables.
+/// What is known of a region without a scan of its tables.
 pub(super) struct HeaderFacts<'a> {
     path: &'a Path,
     bytes: u64,
@@ -197,7 +197,7 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
                 }
                 Wedge::ProcessStale => {
                     format!(
-                        "is the machine overloaded? Else look at its threads: /proc/{pid}/task, or a debugger"
+                        "is the machine overloaded? If not, examine its threads: /proc/{pid}/task, or a debugger"
                     )
                 }
                 Wedge::RuntimeBlocked => {
