@@ -105,8 +105,7 @@ pub struct AttachedRegion {
 }
 
 impl Search {
-    /// Finds all regions. Reads the summary of each, and `/proc/PID/maps` of each process unless [`Self::dir`] is set:
-    /// some milliseconds on most machines.
+    /// Finds all regions. Reads the summary of each, and `/proc/PID/maps` of each process unless [`Self::dir`] is set.
     ///
     /// # Errors
     /// The region directory cannot be read. A region that cannot be read is part of the result.

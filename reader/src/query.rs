@@ -162,10 +162,10 @@ impl Query {
     /// The text is too long, does not follow the grammar, or names an unknown field; the error says where and what to try.
     ///
     /// ```
-    /// use atomscope::query::{Field, Kind, Query, Unit};
+    /// use atomscope::query::{Field, FieldType, Query, Unit};
     ///
-    /// let depth = Field::new("depth", Kind::Number { unit: Unit::Plain, shown: 1.0 });
-    /// let fields = [depth, Field::new("class", Kind::Text)];
+    /// let depth = Field::new("depth", FieldType::Number { unit: Unit::Plain, shown: 1.0 });
+    /// let fields = [depth, Field::new("class", FieldType::Text)];
     /// assert!(Query::parse("depth > 100 and class ~ Order", &fields).is_ok());
     /// assert!(Query::parse("!Order.*Worker", &fields).is_ok());
     /// let error = Query::parse("size > 100", &fields).unwrap_err();
@@ -201,17 +201,17 @@ impl Query {
 
     /// The names of the fields in it that are unknown in all of these rows; none if there are no rows.
     pub fn unknown_in_all<R: Row>(&self, fields: &[Field], rows: impl IntoIterator<Item = R>) -> Vec<String> {
-        let mut asked = Vec::new();
-        self.0.add_fields(&mut asked);
+        let mut used = Vec::new();
+        self.0.add_fields(&mut used);
         let mut has_rows = false;
         for row in rows {
             has_rows = true;
-            asked.retain(|field| row.field_value(*field) == FieldValue::Unknown);
-            if asked.is_empty() {
+            used.retain(|field| row.field_value(*field) == FieldValue::Unknown);
+            if used.is_empty() {
                 break;
             }
         }
-        let names = asked.iter().filter_map(|field| fields.get(*field)).map(|field| field.name.to_string());
+        let names = used.iter().filter_map(|field| fields.get(*field)).map(|field| field.name.to_string());
         if has_rows { names.collect() } else { Vec::new() }
     }
 
@@ -223,19 +223,19 @@ impl Query {
 
 impl Node {
     /// Adds the fields of comparisons, each once.
-    fn add_fields(&self, asked: &mut Vec<usize>) {
+    fn add_fields(&self, used: &mut Vec<usize>) {
         match self {
             Self::Anything | Self::AnyText(_) | Self::Unknown { .. } => {}
             Self::Number { field, .. }
             | Self::Text { field, .. }
             | Self::Matches { field, .. }
             | Self::Flag { field, .. } => {
-                if !asked.contains(field) {
-                    asked.push(*field);
+                if !used.contains(field) {
+                    used.push(*field);
                 }
             }
-            Self::Not(node) => node.add_fields(asked),
-            Self::All(nodes) | Self::Any(nodes) => nodes.iter().for_each(|node| node.add_fields(asked)),
+            Self::Not(node) => node.add_fields(used),
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().for_each(|node| node.add_fields(used)),
         }
     }
 

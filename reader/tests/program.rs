@@ -345,7 +345,7 @@ mod listing {
         node.count(Builtin::Spawned, 7);
         let _lock = node.live(&place);
         let stderr = place.run(["actors"]).stderr;
-        assert!(stderr.contains("2 live actors were neither listed nor kept"), "{stderr}");
+        assert!(stderr.contains("2 live actors are untracked"), "{stderr}");
         assert!(stderr.contains("may miss some actors for good"), "{stderr}");
         assert!(stderr.contains("the counts and the list of live actors differ by +5"), "{stderr}");
     }

@@ -72,8 +72,8 @@ fn of_dead(summary: &RegionSummary) -> Findings {
 
 /// Findings about a region, of which `take` takes a snapshot.
 fn examine(region: &Region, take: impl FnOnce(&Region) -> Result<Snapshot, AttachError>) -> Findings {
-    let taken = take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
-    match taken {
+    let result = take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
+    match result {
         Ok((snapshot, usage)) => of_region(region, &snapshot, &usage),
         Err(error) => {
             let mut findings = Findings::about_region(region);

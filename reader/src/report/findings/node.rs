@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::system::FileSystem;
 use crate::text::{clean, clean_path};
 
-/// What is known of a region without a look at its tables.
+/// What is known of a region without a scan of its tables.
 pub(super) struct HeaderFacts<'a> {
     path: &'a Path,
     bytes: u64,
@@ -105,7 +105,7 @@ fn access(findings: &mut Findings, facts: &HeaderFacts<'_>) {
             "its process lives in another pid namespace, where it is number {}; here it is {}",
             identity.header.pid,
             if facts.pid == identity.header.pid {
-                "not to be facts".to_owned()
+                "not to be seen".to_owned()
             } else {
                 facts.pid.to_string()
             }
@@ -197,7 +197,7 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
                 }
                 Wedge::ProcessStale => {
                     format!(
-                        "is the machine overloaded? Else look at its threads: /proc/{pid}/task, or a debugger"
+                        "is the machine overloaded? If not, examine its threads: /proc/{pid}/task, or a debugger"
                     )
                 }
                 Wedge::RuntimeBlocked => {
