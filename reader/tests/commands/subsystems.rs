@@ -223,7 +223,7 @@ fn what_was_left_out_and_what_is_unreadable_is_said_below() {
     let told = place.run(["sharding", "--json"]).json();
     assert_eq!((&told["instances_unreadable"], &told["shards"]), (&json!(11), &json!([])));
     let shown = place.run(["show"]).ok();
-    assert!(shown.contains("Dropped: 5 notes of journals, shards and the like"), "{shown}");
+    assert!(shown.contains("Dropped: 5 records of journals, shards and the like"), "{shown}");
 }
 
 #[test]
