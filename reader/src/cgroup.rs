@@ -1,17 +1,17 @@
-//! Whether a process's control group is frozen: as `docker pause`, `systemctl freeze` and suspended containers do it. Such
-//! a process does nothing at all, and looks from outside like one that sleeps.
+//! Whether the control group of a process is frozen, as by `docker pause`, `systemctl freeze` or a suspended container. Such a
+//! process does nothing, and `/proc` shows it as a sleeping one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder of the frozen group that process `pid` is in, if it is in one and that can be seen from here.
+/// The folder of the frozen control group of process `pid`; `None` if it is not frozen or not visible here.
 pub fn frozen(pid: u32) -> Option<PathBuf> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     frozen_of(&groups, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
-/// `groups` is what `/proc/PID/cgroup` holds, a line for each hierarchy: `0::/path` of version 2, and of version 1
-/// `4:freezer:/path`.
+/// `groups` is the content of `/proc/PID/cgroup`, a line for each hierarchy: `0::/path` for version 2 and
+/// `4:freezer:/path` for version 1.
 fn frozen_of(groups: &str, mounts: &str) -> Option<PathBuf> {
     groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
@@ -21,7 +21,7 @@ fn frozen_of(groups: &str, mounts: &str) -> Option<PathBuf> {
         if !is_first && !is_second {
             return None;
         }
-        // A group counts as frozen whichever of those above it was.
+        // The kernel shows a group as frozen also if only a group above it was frozen.
         let folder = folder(mounts, is_second, path)?;
         let read = |file| fs::read_to_string(folder.join(file)).unwrap_or_default();
         let is_frozen = match is_second {
@@ -32,21 +32,21 @@ fn frozen_of(groups: &str, mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// Where the group of this path is. A line of `mountinfo` is
-/// `number parent device root place options [tags] - type source options`.
+/// The folder of the group of this path. A line of `mountinfo` is
+/// `number parent device root mount_point options [tags] - type source options`.
 fn folder(mounts: &str, is_second: bool, path: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
-        let (root, place) = (before.next()?, before.next()?);
+        let (root, mount_point) = (before.next()?, before.next()?);
         let (kind, options) = (after.next()?, after.nth(1)?);
         let is_it = match is_second {
             true => kind == "cgroup2",
             false => kind == "cgroup" && options.split(',').any(|option| option == "freezer"),
         };
-        // What is mounted may be a group below the root.
+        // The mount may show only a group below the root.
         let below = Path::new(path).strip_prefix(root).ok().filter(|_| is_it)?;
-        Some(Path::new(place).join(below))
+        Some(Path::new(mount_point).join(below))
     })
 }
 
@@ -57,15 +57,15 @@ mod tests {
     /// A made-up folder of control groups, with both versions.
     fn made_up() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().to_str().unwrap().to_owned();
+        let dir = folder.path().to_str().unwrap().to_owned();
         for group in ["v1/shop", "v2/shop/orders"] {
             fs::create_dir_all(folder.path().join(group)).unwrap();
         }
         let mounts = format!(
-            "30 23 0:28 / {place} rw - tmpfs tmpfs rw\n\
-             31 30 0:29 / {place}/cpu rw - cgroup cgroup rw,cpu\n\
-             37 30 0:34 / {place}/v1 rw,relatime shared:9 - cgroup cgroup rw,freezer\n\
-             41 30 0:38 /pod {place}/v2 rw - cgroup2 cgroup2 rw,nsdelegate\n"
+            "30 23 0:28 / {dir} rw - tmpfs tmpfs rw\n\
+             31 30 0:29 / {dir}/cpu rw - cgroup cgroup rw,cpu\n\
+             37 30 0:34 / {dir}/v1 rw,relatime shared:9 - cgroup cgroup rw,freezer\n\
+             41 30 0:38 /pod {dir}/v2 rw - cgroup2 cgroup2 rw,nsdelegate\n"
         );
         (folder, mounts)
     }

@@ -1,4 +1,4 @@
-//! A node's events as they come, until its end.
+//! Following the events of a node until its end, and merging those of several nodes into one order.
 
 use std::time::Duration;
 
@@ -9,36 +9,57 @@ use crate::attach::{AttachError, Region};
 use crate::liveness::{Liveness, Note};
 use crate::text::{clean, clean_path};
 
-/// A time that was.
+/// The time from which events are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// Nanoseconds since 1970, UTC.
+    /// A time in nanoseconds since 1970, UTC.
     At(i128),
-    /// Before now, or before the dump was taken.
+    /// A time before now, or before the time of the dump.
     Ago(Duration),
 }
 
-/// A node that is being followed.
+/// Reads the events of one node as they are published.
+///
+/// Reading never blocks the node. A follower that polls too rarely misses events, and learns exactly how many.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use atomscope::find::{Search, Target};
+/// use atomscope::follow::{ItemKind, NodeFollower};
+/// use atomscope::report::events::describe;
+///
+/// let attached = Search::default().attach(&Target::Node("orders".into()))?;
+/// let mut follower = NodeFollower::new(attached.region, None, false)?;
+/// while follower.end().is_none() {
+///     for item in follower.poll(0, false) {
+///         if let ItemKind::Event(event) = item.kind {
+///             println!("{}", describe(&event.event).0);
+///         }
+///     }
+///     std::thread::sleep(Duration::from_millis(100));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub struct Following {
+pub struct NodeFollower {
     region: Region,
     follower: Follower,
     liveness: Liveness,
     node: String,
-    /// The node by name, or by name and process if it needs telling apart.
     pid: u64,
     clock: Option<Clock>,
-    /// Nothing of before this is asked for, and when it was asked.
+    /// The start of the wanted events, and the time at which it was given.
     since: Option<(Since, Moment)>,
-    /// The latest order of an item so far.
+    /// The greatest order of an item so far.
     latest: Option<i128>,
-    /// It has been said that its file's name is gone.
+    /// Whether a notice has said that the path does not name the file any more.
     is_unnamed: bool,
     end: Option<End>,
     notices: Vec<String>,
 }
 
-/// Why a node publishes no more events.
+/// Why no more events of a node will come.
 #[derive(Debug)]
 pub enum End {
     /// The node ended; all its events were read.
@@ -47,49 +68,52 @@ pub enum End {
     Failed(AttachError),
 }
 
-/// An event or a loss, with its order among the items of all nodes.
+/// An event or a loss, with its order among the items of several nodes.
 #[derive(Debug)]
 pub struct Item {
-    /// Nanoseconds since 1970, UTC; `None` where the node's clock cannot be read: its stamps then have an order, and no time.
+    /// Its time in nanoseconds since 1970, UTC; `None` if the node's clock cannot be read, and `i128::MAX` for a loss after the
+    /// last event.
     pub at_unix_ns: Option<i128>,
-    /// Its order among other nodes' items: its time, or that of an earlier one of its node if the clock was set back since.
+    /// The sort key among the items of all nodes: its time, or the time of an earlier item of its node if that was later.
     pub order: Option<i128>,
-    /// The number of its node, as the caller counts nodes.
+    /// The number of its node, as given to [`NodeFollower::poll`].
     pub source: usize,
-    /// What happened.
+    /// The event or the loss.
     pub kind: ItemKind,
 }
 
-/// What an [`Item`] is.
+/// The content of an [`Item`].
 #[derive(Debug)]
 pub enum ItemKind {
     /// An event.
     Event(Event),
-    /// Events that were lost.
-    Lost(Lost),
+    /// A loss of events.
+    Loss(TimedLoss),
 }
 
-/// A loss, with the times of the events before and after it, as RFC 3339.
+/// A loss of events, with the times of the events before and after it in RFC 3339.
 #[derive(Debug)]
-pub struct Lost {
-    /// How many events, in which lane, and why.
+pub struct TimedLoss {
+    /// The number of events, their lane, and the causes.
     pub loss: Loss,
-    /// The time of the event before.
+    /// The time of the event before; empty if it is unknown.
     pub after: Option<String>,
-    /// The time of the event after.
+    /// The time of the event after; empty if it is unknown.
     pub before: Option<String>,
 }
 
-impl Following {
-    /// Follows the events of a region: the oldest that is kept first, or the first that `since` asks for. Events of a successor
-    /// of a node are followed from its first one, so that what was lost of them is counted.
+impl NodeFollower {
+    /// Follows the events of a region from the oldest in its lanes, or from the first that `since` wants.
+    ///
+    /// Of a successor, a node that took the place of one that was followed, every event is wanted: those that its lanes no
+    /// longer hold count as a loss.
     ///
     /// # Errors
-    /// The region was damaged since it was attached to.
+    /// The region was cut short or overwritten since it was attached.
     pub fn new(region: Region, since: Option<Since>, is_successor: bool) -> Result<Self, AttachError> {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
-        // Events that are no longer kept, of a time that is asked for, are a loss.
+        // Wanted events that the lanes no longer hold count as a loss.
         let follower = match (is_successor, since) {
             (false, None) => Follower::from_oldest(&reader),
             _ => Follower::from_first(&reader),
@@ -101,17 +125,17 @@ impl Following {
         Ok(Self { follower, liveness, node, pid, clock, since, latest, region, is_unnamed, end, notices })
     }
 
-    /// The region.
+    /// The region that is followed.
     pub fn region(&self) -> &Region {
         &self.region
     }
 
-    /// The node's name, as it is: not safe to print.
+    /// The node's name. Not safe to print.
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// The node's process.
+    /// The node's process id.
     pub fn pid(&self) -> u64 {
         self.pid
     }
@@ -121,7 +145,7 @@ impl Following {
         self.end.as_ref()
     }
 
-    /// Node and process, safe to print, in the form that names them on the command line.
+    /// The node's name and process id. Safe to print.
     pub fn title(&self) -> String {
         format!("{} ({})", clean(&self.node), self.pid)
     }
@@ -131,8 +155,10 @@ impl Following {
         std::mem::take(&mut self.notices)
     }
 
-    /// New events and losses, in order; none after the end. `twice` reads a second time, so that events that were published
-    /// during the first pass are there too.
+    /// Reads new events and losses, in the order of their stamps. After the end there are none, see [`Self::end`].
+    ///
+    /// `source` is the caller's number for this node. With `twice` the lanes are read a second time, for events that were
+    /// published during the first pass and happened before events that it saw.
     pub fn poll(&mut self, source: usize, twice: bool) -> Vec<Item> {
         if self.end.is_some() {
             return Vec::new();
@@ -144,19 +170,19 @@ impl Following {
     }
 
     fn try_poll(&mut self, source: usize, twice: bool) -> Result<Vec<Item>, AttachError> {
-        // Before the look: what a node that is dead by then has published is all there.
+        // Judged before the lanes are read: a node that is dead now has published all its events.
         let liveness = self.region.liveness()?;
-        let ended = !liveness.verdict.is_alive() || self.region.dumped().is_some();
+        let ended = !liveness.verdict.is_alive() || self.region.dump_info().is_some();
         let reader = self.region.reader()?;
-        let mut looks =
+        let mut passes =
             vec![if ended { self.follower.last_look(&reader) } else { self.follower.look(&reader) }];
         if twice && !ended {
-            looks.push(self.follower.look(&reader));
+            passes.push(self.follower.look(&reader));
         }
-        // For what was read: a sighting of the clock may have come meanwhile.
+        // Read after the events, so that it has the clock samples of all their stamps.
         self.clock = reader.clock().or(self.clock.take());
-        self.region.still_whole()?;
-        // That its actors come and go, the events tell.
+        self.region.check_intact()?;
+        // Events show already whether actors are left.
         let how = |liveness: &Liveness| (liveness.verdict, liveness.notes.without(Note::NoActorLeft));
         if !ended && how(&liveness) != how(&self.liveness) {
             self.notices.push(format!("{}: the node is {liveness} now", self.title()));
@@ -164,7 +190,7 @@ impl Following {
         self.liveness = liveness;
         if ended {
             self.end = Some(End::Ended(liveness));
-        } else if !self.is_unnamed && !self.region.is_at_its_path() {
+        } else if !self.is_unnamed && !self.region.is_at_path() {
             self.is_unnamed = true;
             let file = clean_path(self.region.path());
             self.notices.push(format!(
@@ -172,24 +198,24 @@ impl Following {
                 self.title()
             ));
         }
-        Ok(looks.into_iter().flat_map(|look| self.items(source, look)).collect())
+        Ok(passes.into_iter().flat_map(|pass| self.items(source, pass)).collect())
     }
 
-    fn items(&mut self, source: usize, look: Look) -> Vec<Item> {
+    fn items(&mut self, source: usize, pass: Look) -> Vec<Item> {
         let clock = self.clock.as_ref();
         let unix_ns = |stamp| clock.and_then(|clock| clock.unix_ns(stamp));
-        let mut items: Vec<_> = look
+        let mut items: Vec<_> = pass
             .losses
             .into_iter()
             .map(|loss| {
                 let time = |stamp: Option<u64>| stamp.map(|stamp| time_text(unix_ns(stamp)));
-                let lost = Lost { loss, after: time(loss.after), before: time(loss.before) };
-                // Right before the event that follows it, or last if there is none.
+                let lost = TimedLoss { loss, after: time(loss.after), before: time(loss.before) };
+                // Right before the event that follows the loss, or last if there is none.
                 let (at, order) = loss.before.map_or((u64::MAX, 1), |before| (before, 0));
-                (at, order, loss.before, ItemKind::Lost(lost))
+                (at, order, loss.before, ItemKind::Loss(lost))
             })
             .chain(
-                look.events
+                pass.events
                     .into_iter()
                     .map(|event| (event.stamp, 1, Some(event.stamp), ItemKind::Event(event))),
             )
@@ -197,12 +223,11 @@ impl Following {
         items.sort_by_key(|(stamp, order, ..)| (*stamp, *order));
         let moment = |stamp| clock.and_then(|clock| clock.moment(stamp));
         let items = items.into_iter().map(|(_, _, stamp, kind)| (stamp.map(moment), kind));
-        let items =
-            items.filter(|(at, _)| at.flatten().is_none_or(|at| is_asked_for(self.since.as_ref(), &at)));
+        let items = items.filter(|(at, _)| at.flatten().is_none_or(|at| is_wanted(self.since.as_ref(), &at)));
         items
             .map(|(at, kind)| {
                 let Some(at_unix_ns) = at.map(|at| at.map(|at| at.unix_ns)) else {
-                    // Nothing was read after it.
+                    // A loss after the last event.
                     let last = Some(i128::MAX);
                     return Item { at_unix_ns: last, order: last, source, kind };
                 };
@@ -213,23 +238,25 @@ impl Following {
     }
 }
 
-/// Whether what happened `at` is asked for by `since`, as it was asked at its time.
-fn is_asked_for(since: Option<&(Since, Moment)>, at: &Moment) -> bool {
+/// Whether `since` wants an event of the time `at`.
+fn is_wanted(since: Option<&(Since, Moment)>, at: &Moment) -> bool {
     match since {
         None => true,
         Some((Since::At(unix_ns), _)) => at.unix_ns >= *unix_ns,
-        Some((Since::Ago(age), asked)) => asked.since(at).is_none_or(|since| since <= *age),
+        Some((Since::Ago(age), given_at)) => given_at.since(at).is_none_or(|since| since <= *age),
     }
 }
 
-/// As in JSON: empty where there is no time.
+/// A time in RFC 3339; empty if it is unknown.
 pub fn time_text(unix_ns: Option<i128>) -> String {
     unix_ns.map(rfc3339).unwrap_or_default()
 }
 
-/// Of what the look before has found and what this one has found all that nothing can come before any more; the rest is
-/// held back for one look. ItemKind happened before anything that the look before has seen is there for this one, whichever
-/// node it happened in.
+/// Merges the items of several nodes: returns those that no later poll can precede, in order, and keeps the rest in `held`
+/// until the next poll.
+///
+/// `found` holds the items of one poll of all nodes. Whatever happened before an item of the previous poll was published
+/// when this poll began, in whichever node. So items are final up to the last one of the previous poll.
 pub fn due(held: &mut Vec<Item>, found: Vec<Item>) -> Vec<Item> {
     let mut due = std::mem::take(held);
     let last = due.iter().map(|item| item.order).max();
@@ -251,7 +278,7 @@ mod tests {
             at_unix_ns: Some(at_unix_ns),
             order: Some(at_unix_ns),
             source,
-            kind: ItemKind::Lost(Lost { loss, after: None, before: None }),
+            kind: ItemKind::Loss(TimedLoss { loss, after: None, before: None }),
         }
     }
 

@@ -1,8 +1,8 @@
-//! Processes that may not be looked into: which of them are nodes all the same, why, and what would help.
+//! Processes whose mappings this program may not read: which of them are nodes, why it may not, and what would help.
 //!
-//! A process's memory map, which says which region it writes, is for whoever may trace it: the same users and groups, no
-//! capability that the looker has not, and memory that may be dumped, or else the capability `CAP_SYS_PTRACE`. That it has
-//! the probe's threads, everybody can see by their names.
+//! Only a program that may trace a process can read its mappings, which lead to its region. For that it needs the same users
+//! and groups, all capabilities of the process, and a process whose memory may be dumped; or the capability
+//! `CAP_SYS_PTRACE`. The names of a process's threads are public, and they show the probe.
 
 use std::fmt;
 use std::fs;
@@ -12,15 +12,15 @@ use crate::process;
 use crate::system;
 use crate::text::clean_os;
 
-/// What the names of the probe's threads are, or start with.
+/// What the names of the probe's threads start with.
 const THREAD: &str = "atomscope";
-/// Threads of a process that are looked at.
+/// Limit of threads of a process whose names are read.
 const MOST_THREADS: usize = 1024;
-/// Capabilities that a sentence names.
+/// Limit of capabilities that a sentence names.
 const NAMED: usize = 3;
 const SYS_PTRACE: u64 = 19;
 
-/// By their numbers, without `CAP_`.
+/// The names of capabilities by number, without `CAP_`.
 const CAPABILITIES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -65,14 +65,14 @@ const CAPABILITIES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// A process that may not be looked into.
+/// A process whose mappings this program may not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hidden {
     /// Process id.
     pub pid: u32,
-    /// Its program; safe to print.
+    /// Name of its program; safe to print.
     pub name: String,
-    /// Why.
+    /// Why this program may not read them.
     pub why: String,
     /// What would help.
     pub advice: String,
@@ -81,12 +81,15 @@ pub struct Hidden {
 impl fmt::Display for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pid, name, why, advice } = self;
-        write!(f, "cannot look into process {pid} ({name}) for its region: {why}; {advice}")
+        write!(
+            f,
+            "cannot read the mappings of process {pid} ({name}), which lead to its region: {why}; {advice}"
+        )
     }
 }
 
 impl Hidden {
-    /// This one, of which it is known that it is.
+    /// Explains why this program may not read the mappings of process `pid`; only for processes of which that is known.
     pub fn of(pid: u32) -> Self {
         let name = process::name(pid).map_or_else(|| "?".to_owned(), |name| clean_os(&name));
         let (why, advice) = match (Rights::of("self"), Rights::of(&pid.to_string())) {
@@ -94,15 +97,14 @@ impl Hidden {
                 let owner = fs::metadata(format!("/proc/{pid}")).map(|meta| meta.uid()).ok();
                 reason(&ours, &theirs, owner)
             }
-            _ => (
-                "it does not say as whom it runs".to_owned(),
-                "run as the user of the process or as root".to_owned(),
-            ),
+            _ => {
+                ("its user cannot be read".to_owned(), "run as the user of the process or as root".to_owned())
+            }
         };
         Self { pid, name, why, advice }
     }
 
-    /// A process that is there, but not to be seen in `/proc`; `None` if it is not there or can be seen.
+    /// A process that exists but that `/proc` does not show; `None` if it does not exist or is visible.
     pub fn behind_proc(pid: u32) -> Option<Self> {
         let is_behind = process::name(pid).is_none() && system::exists(pid);
         is_behind.then(|| Self {
@@ -114,10 +116,10 @@ impl Hidden {
     }
 }
 
-/// Whether a process has threads of the probe.
+/// Whether a process has threads of the probe. Reads the names of at most 1024 threads.
 pub fn is_node(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    // A program of that name is none: its threads have its name unless they are given one.
+    // Threads without a name have that of their program, so a program of the probe's name is no node.
     let program = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     threads.take(MOST_THREADS).flatten().any(|thread| {
         let name = fs::read(thread.path().join("comm")).unwrap_or_default();
@@ -130,7 +132,7 @@ fn is_of_probe(name: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// Whether `/proc` shows this program only some of the processes.
+/// Whether `/proc` hides processes from this program.
 pub fn is_proc_narrowed() -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| narrows(&mounts))
 }
@@ -140,16 +142,16 @@ fn narrows(mounts: &str) -> bool {
         let (before, after) = line.split_once(" - ")?;
         (before.split(' ').nth(4)? == "/proc").then(|| after.split(' ').nth(2)).flatten()
     });
-    // The last one lies above the others.
+    // A later mount covers the earlier ones.
     let hides =
         options.next_back().and_then(|options| options.split(',').find_map(|o| o.strip_prefix("hidepid=")));
     hides.is_some_and(|how| !["0", "off"].contains(&how))
 }
 
-/// As whom a process runs, and what it may.
+/// Users, groups and capabilities of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rights {
-    /// Real, effective, saved, and that of its files.
+    /// Real, effective, saved and file system user.
     users: [u32; 4],
     groups: [u32; 4],
     permitted: u64,
@@ -181,9 +183,10 @@ impl Rights {
     }
 }
 
-/// Why those with `ours` may not look into who has `theirs`, and what would help. `owner` is that of its folder in `/proc`.
+/// Why a process with the rights `ours` may not read the mappings of one with `theirs`, and what would help. `owner` is the
+/// owner of the latter's folder in `/proc`.
 fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String) {
-    // What was asked of the kernel goes by the users and groups that files are asked with.
+    // The kernel compares with the file system user and group of the reading process.
     let (user, group) = (ours.users[3], ours.groups[3]);
     let [is_other_user, is_other_group] = [(&theirs.users, user), (&theirs.groups, group)]
         .map(|(all, own)| all[..3].iter().any(|one| *one != own));
@@ -192,12 +195,12 @@ fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String
     let (why, advice) = match () {
         () if ours.may_trace_others() => (
             "the kernel forbids it although this program has CAP_SYS_PTRACE: the process belongs to another user \
-             namespace, or a security module (SELinux, AppArmor) says no"
+             namespace, or a security module (SELinux, AppArmor) refuses it"
                 .to_owned(),
             "run outside of containers and user namespaces, as root".to_owned(),
         ),
         () if is_other_user && user == 0 => (
-            format!("it runs as user {as_user}, and root needs the capability CAP_SYS_PTRACE for that, which it has not here"),
+            format!("it runs as user {as_user}, and root needs the capability CAP_SYS_PTRACE for that, which it does not have here"),
             format!(
                 "give it that (`docker run --cap-add SYS_PTRACE`), or run as user {as_user} (`setpriv --reuid {as_user}`)"
             ),
@@ -220,8 +223,8 @@ fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String
             (format!("it has capabilities that this program has not: {}", names(more)), advice.to_owned())
         }
         () if owner.is_some_and(|owner| owner != as_user) => (
-            "its memory may not be dumped (its program has file capabilities or changes its user, cannot be read, or has \
-             asked for that with prctl)"
+            "its memory may not be dumped (its program has file capabilities, changes its user, cannot be read, or \
+             requested that with prctl)"
                 .to_owned(),
             "run as root".to_owned(),
         ),
@@ -229,7 +232,7 @@ fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String
             "the kernel forbids it, though it runs as the same user: a security module (Yama, SELinux, AppArmor), or \
              another user namespace"
                 .to_owned(),
-            "run as root, outside of containers; `sysctl kernel.yama.ptrace_scope` says what Yama lets".to_owned(),
+            "run as root, outside of containers; `sysctl kernel.yama.ptrace_scope` shows what Yama allows".to_owned(),
         ),
     };
     (why, advice)
@@ -276,7 +279,7 @@ mod tests {
     fn another_user_or_group_is_named_and_root_is_told_what_it_lacks() {
         let other = Rights { users: [1001; 4], ..USER };
         says(&USER, &other, 1001, "as user 1001, and this is user 1000", "run as user 1001 or as root");
-        // Whoever may become root again counts as somebody else.
+        // A process that may become root again counts as that of another user.
         says(&USER, &Rights { users: [1000, 1000, 0, 1000], ..USER }, 1000, "runs as user 1000", "as root");
         says(&USER, &Rights { groups: [7; 4], ..USER }, 1000, "group 7, and this program", "--regid 7");
         says(&ROOT, &USER, 1000, "CAP_SYS_PTRACE for that", "--cap-add SYS_PTRACE");

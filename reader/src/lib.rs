@@ -1,25 +1,97 @@
 //! See inside a running actor node from outside it.
 //!
-//! This is the library behind the program `atomscope`: find a node's region ([`find`]), attach to it read-only
-//! ([`attach`]), say how the node is ([`liveness`]) and how full its region ([`usage`]), take owned [`snapshot`]s of it,
-//! and hand them on without the names in them ([`redact`]) and without harm to a terminal ([`text`]), or copy it whole
-//! ([`raw`]). It depends on neither the actor runtime nor the probe, and never writes a byte of a region nor takes a
-//! lock on it.
+//! A *node* is a process that runs an actor system with the probe `atomscope-probe`. The probe publishes into a *region*, a
+//! shared memory object of fixed layout. This library finds regions, reads them and judges their nodes. It maps regions
+//! read-only, takes no lock on them, and depends on neither the actor runtime nor the probe: a node cannot notice a reader.
 //!
+//! # From a node to its data
+//! A [`Search`](find::Search) finds regions in `/dev/shm` and among the mappings of processes. It attaches to one that a
+//! [`Target`](find::Target) names:
 //! ```no_run
-//! use atomscope::find::{Search, Who};
+//! use atomscope::find::{Search, Target};
+//!
+//! let attached = Search::default().attach(&Target::Node("orders".into()))?;
+//! println!("the node is {}", attached.liveness);
+//! # Ok::<(), atomscope::find::FindError>(())
+//! ```
+//! A [`Region`](attach::Region) is an attached region: a mapping, or a copy if its node is dead. It reads single values
+//! without a list of anything:
+//! ```no_run
+//! # use std::path::Path;
+//! use atomscope::attach::{MAX_BYTES, Region};
+//!
+//! let region = Region::open(Path::new("orders.raw"), None, MAX_BYTES)?;
+//! println!("{} live actors", region.reader()?.actor_totals().live);
+//! # Ok::<(), atomscope::attach::AttachError>(())
+//! ```
+//! A [`Snapshot`](snapshot::Snapshot) is an owned, decoded copy of everything at one time. [`report`] turns it into rows,
+//! rates and findings for people:
+//! ```no_run
+//! # use atomscope::find::{Search, Target};
+//! use atomscope::report::findings;
+//! use atomscope::report::usage::Usage;
 //! use atomscope::snapshot::Snapshot;
 //!
-//! let chosen = Search::default().one(&Who::Node("orders".into()))?;
-//! let snapshot = Snapshot::take(&chosen.region)?;
-//! println!("{}: {} actors", chosen.liveness.verdict, snapshot.actors.len());
+//! # let region = Search::default().attach(&Target::Only)?.region;
+//! let snapshot = Snapshot::take(&region)?;
+//! let usage = Usage::take(&region, &snapshot)?;
+//! for finding in findings::of_snapshot(&region, &snapshot, &usage) {
+//!     println!("{}", finding.finding);
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//! A [`NodeFollower`](follow::NodeFollower) reads events as they are published, and counts those that it missed:
+//! ```no_run
+//! # use atomscope::find::{Search, Target};
+//! use atomscope::follow::NodeFollower;
+//!
+//! # let region = Search::default().attach(&Target::Only)?.region;
+//! let mut follower = NodeFollower::new(region, None, false)?;
+//! println!("{} events and losses", follower.poll(0, false).len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! A [`Query`](query::Query) filters rows of any kind by their texts and fields:
+//! ```
+//! use atomscope::query::{Field, FieldType, FieldValue, Query, Row, Unit};
+//!
+//! struct Mailbox(u64);
+//!
+//! impl Row for Mailbox {
+//!     fn field_value(&self, _field: usize) -> FieldValue<'_> {
+//!         FieldValue::Number(self.0 as f64)
+//!     }
+//!     fn any_text(&self, _is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
+//!         false
+//!     }
+//! }
+//!
+//! let fields = [Field::new("depth", FieldType::Number { unit: Unit::Plain, shown: 1.0 })];
+//! let query = Query::parse("depth > 100", &fields)?;
+//! assert!(query.matches(&Mailbox(500)) && !query.matches(&Mailbox(5)));
+//! # Ok::<(), atomscope::query::QueryError>(())
+//! ```
+//!
+//! # What else is here
+//! - [`liveness`] judges whether a node lives and works; [`vitals`] says what its process uses of the machine.
+//! - [`raw`] copies a region into a file that every command reads; [`redact`] replaces the names in a snapshot or a copy.
+//! - [`text`] makes text and JSON safe to print. Names in a region come from the application, so print none without it.
+//! - [`process`], [`cgroup`], [`hidden`] and [`system`] read `/proc` and make the system calls. A program should call
+//!   [`system::guard_mappings`] first: without it, a region file that somebody cuts short ends the process.
+//! - [`layout`] is the crate `atomscope-layout`, which defines the types in snapshots: actors and instances in
+//!   [`layout::decode`], metrics in [`layout::metrics`], events in [`layout::event`].
+//!
+//! # Features
+//! `program` (default) adds the dependencies of the program `atomscope`, such as clap and ratatui. The library is the same
+//! without it: an embedder sets `default-features = false`.
+//!
+//! # Limits
+//! The library runs on Linux only. It reads regions of one major version of the layout ([`layout::region::VERSION_MAJOR`])
+//! and of all its minor versions.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!(
-    "atomscope reads /dev/shm and /proc, so it runs on Linux; a node elsewhere keeps its data to itself"
-);
+compile_error!("atomscope reads /dev/shm and /proc, so it builds on Linux only");
+
+pub use atomscope_layout as layout;
 
 pub mod attach;
 pub mod cgroup;

@@ -1,19 +1,19 @@
-//! Whether a node lives, and if not as it should, why: facts in, one verdict out.
+//! Whether a node lives and works, and if not, why: [`Facts`] in, one [`Verdict`] out. No function here reads anything.
 //!
 //! ```text
-//!   lock held ──► stopped process ──► stale process beat ──► what the node says ──► stale runtime beat ──► live
-//!       │          wedged              wedged                 starting, stopping,     wedged
+//!   lock held ──► stopped process ──► stale process beat ──► published state ──► stale runtime beat ──► live
+//!       │          wedged              wedged                 starting, stopping,  wedged
 //!       no                                                    closed
-//!       ├──► closed, if the node said so
+//!       ├──► closed, if the node published that
 //!       ├──► as above, if the node only lost its lock
 //!       └──► crashed
 //! ```
-//! The lock is the proof: the kernel drops it when the process ends, however it ends. A process with an older probe loses it
-//! too when it closes all its descriptors, but is still there and has the region mapped. Where a file system has no such
-//! locks, the process with the node's id and start time stands in for it, and where that cannot be seen either, a fresh
-//! beat. A beat of another boot proves that the node is dead.
+//! The lock is the proof: the kernel releases it when the process ends, however it ends. A process with an older probe also
+//! loses it by closing all descriptors, but it still lives and has the region mapped. Where a file system has no such locks,
+//! the process with the node's id and start time counts, and where that is not visible either, a fresh beat. A beat of
+//! another boot proves that the node is dead.
 //!
-//! [`Notes`] stand beside the verdict: what became of the runtime, the actor system and its hooks, whatever the verdict is.
+//! [`Notes`] qualify the verdict, whatever it is: what happened to the runtime, the actor system and its hooks.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,19 +24,19 @@ use serde::{Serialize, Serializer};
 
 use crate::process::Stat;
 
-/// A beat older than this is stale; the probe beats every 250 ms.
+/// A beat of more than this age is stale; the probe beats every 250 ms.
 pub const STALE: Duration = Duration::from_secs(3);
 
-/// What the node's lock on its region says.
+/// The state of the node's lock on its region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     /// A process holds it: the node lives.
     Held,
-    /// Nobody holds it: the node is dead, or has not taken it yet.
+    /// Nobody holds it: the node is dead, or has not locked its region yet.
     Free,
     /// Nobody holds it, but the node's process lives and has the region mapped.
     Lost,
-    /// The kernel or the file system has no such locks.
+    /// The kernel or the file system does not support such locks.
     Unsupported,
 }
 
@@ -48,46 +48,46 @@ pub enum Verdict {
         /// Whether its process lives.
         lock: Lock,
     },
-    /// Its region is published, no actor system is installed yet.
+    /// Its region is published, and no actor system is installed yet.
     Starting,
-    /// All is well.
+    /// It works.
     Live,
-    /// Its process exists, but does not get on.
+    /// Its process exists but makes no progress.
     Wedged(Wedge),
-    /// It said that it stops, or its async runtime was dropped.
+    /// It published that it stops, or its async runtime was dropped.
     Stopping,
-    /// It ended in good order.
+    /// It closed its region.
     Closed,
-    /// It ended without saying so.
+    /// It ended without closing its region.
     Crashed,
 }
 
-/// Why a node does not get on.
+/// Why a node makes no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wedge {
     /// Its process is stopped.
     Stopped,
     /// Its process's control group is frozen.
     Frozen,
-    /// The probe's own thread does not beat.
+    /// The sampler does not beat.
     ProcessStale,
-    /// The probe's thread beats, a task of the async runtime does not.
+    /// The sampler beats, but a task of the async runtime does not.
     RuntimeBlocked,
 }
 
-/// What it rests on that a node counts as living or dead.
+/// The evidence that a node lives or is dead, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
-    /// The kernel's word on the node's lock.
+    /// The node's lock, by the kernel.
     Lock,
-    /// Weaker: there is, or is not, a process of its number and start time; or the machine has booted since.
+    /// Whether there is a process with its id and start time, or whether the machine booted since.
     Process,
-    /// Weakest: its beats alone.
+    /// Its beats alone.
     Heartbeat,
 }
 
-/// What is to be known of a node beside its verdict.
+/// What qualifies the verdict on a node: the conditions in its header, and what the lock and the counters add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Note {
@@ -95,20 +95,20 @@ pub enum Note {
     RuntimeDropped = 0,
     /// Its actor system was dropped.
     SystemDropped = 1,
-    /// The actor system tells another observer of its actors, and the probe no more.
+    /// Another observer of spawns replaced the probe's, so that the probe sees no actor any more.
     SpawnHookReplaced = 2,
-    /// The same of dead letters.
+    /// Another observer of dead letters replaced the probe's.
     DeadLetterHookReplaced = 3,
     /// Its process lives, but has closed the descriptor that held the lock.
     LockLost = 4,
-    /// Nobody holds the lock, its process cannot be looked for, and its last beat is young.
+    /// Nobody holds the lock, its process is not visible, and its last beat is fresh.
     LockFree = 5,
     /// Actors were spawned, and all have stopped.
     NoActorLeft = 6,
 }
 
 impl Note {
-    /// All of them, in the order in which they are told.
+    /// All notes, in the order in which they are shown.
     pub const ALL: [Self; 7] = [
         Self::RuntimeDropped,
         Self::SystemDropped,
@@ -132,7 +132,7 @@ impl Note {
         1 << self as u64
     }
 
-    /// Its name in JSON.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::RuntimeDropped => "runtime_dropped",
@@ -145,7 +145,7 @@ impl Note {
         }
     }
 
-    /// The same for people.
+    /// The words for people.
     pub fn text(self) -> &'static str {
         match self {
             Self::RuntimeDropped => "its async runtime was dropped",
@@ -163,15 +163,15 @@ impl Note {
     }
 }
 
-/// The notes on a node, as a bit for each.
+/// A set of notes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Notes(u64);
 
 impl Notes {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// Those of these bits; what is not known is none.
+    /// The set of these bits; unknown bits are ignored.
     pub(crate) fn from_bits(bits: u64) -> Self {
         Self(Note::ALL.into_iter().map(Note::bit).fold(0, |known, bit| known | bit) & bits)
     }
@@ -180,22 +180,22 @@ impl Notes {
         self.0
     }
 
-    /// Whether `note` is one of them.
+    /// Whether `note` is in the set.
     pub fn has(self, note: Note) -> bool {
         self.0 & note.bit() != 0
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The same but for `note`.
+    /// The set without `note`.
     pub fn without(self, note: Note) -> Self {
         Self(self.0 & !note.bit())
     }
 
-    /// All of them, in the order of [`Note::ALL`].
+    /// The notes in the order of [`Note::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Note> {
         Note::ALL.into_iter().filter(move |note| self.has(*note))
     }
@@ -207,55 +207,55 @@ impl FromIterator<Note> for Notes {
     }
 }
 
-/// A list of names.
+/// Serializes as a list of names.
 impl Serialize for Notes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter().map(Note::name))
     }
 }
 
-/// A verdict, and what it rests on.
+/// A verdict with its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Liveness {
     /// How the node is.
     pub verdict: Verdict,
-    /// What is to be known beside that.
+    /// What qualifies the verdict.
     pub notes: Notes,
-    /// What that rests on.
+    /// The evidence that the node lives or is dead.
     pub evidence: Evidence,
-    /// Age of the last beat of the probe's thread, if it ever beat and in this boot.
+    /// Age of the sampler's last beat; `None` if there was none, or if the node's clock is unknown.
     pub process_beat_age: Option<Duration>,
-    /// The same of the async runtime.
+    /// Age of the async runtime's last beat; `None` as above.
     pub runtime_beat_age: Option<Duration>,
 }
 
-/// What there is to know before a verdict.
+/// What a verdict depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
-    /// What the node says; `None` if that is no state this program knows.
+    /// The state that the node published; `None` if this program does not know it.
     pub state: Option<State>,
-    /// Its lock.
+    /// The state of its lock.
     pub lock: Lock,
-    /// Whether the region was made in this boot of this machine; `None` if it does not say.
+    /// Whether the region was made since the last boot of this machine; `None` if that is unknown.
     pub same_boot: Option<bool>,
-    /// Its process: not to be seen from here (`None`), gone, or there.
+    /// Its process: `None` if it would not be visible here, `Some(None)` if it is gone.
     pub process: Option<Option<Stat>>,
-    /// What became of what the probe was installed on.
+    /// The conditions in the header: what happened to the runtime, the system and the hooks.
     pub conditions: Conditions,
-    /// Whether actors were spawned, and none is left for certain.
+    /// Whether actors were spawned and it is certain that none is left.
     pub no_actor_left: bool,
-    /// Whether its process's control group is known to be frozen.
+    /// Whether the control group of its process is known to be frozen.
     pub frozen: bool,
-    /// Beat of the probe's thread.
+    /// The sampler's last beat.
     pub process_beat: Beat,
-    /// Beat of the async runtime.
+    /// The async runtime's last beat.
     pub runtime_beat: Beat,
-    /// The node's monotonic clock, read after the beats; `None` where this program cannot know what it shows.
+    /// The time by the node's monotonic clock, read after the beats; `None` if this program cannot know it.
     pub now_mono_ns: Option<u64>,
 }
 
 impl Facts {
-    /// The verdict.
+    /// Reaches the verdict.
     pub fn judge(&self) -> Liveness {
         let process_beat_age = self.age(self.process_beat);
         let runtime_beat_age = self.age(self.runtime_beat);
@@ -279,33 +279,33 @@ impl Facts {
 
     fn notes(&self, verdict: Verdict) -> Notes {
         let holds = |condition: &Condition| self.conditions.has(*condition);
-        let is_told = |note: &Note| match note {
-            // So every node ends.
+        let is_shown = |note: &Note| match note {
+            // Every node that closes in order has these.
             Note::RuntimeDropped | Note::SystemDropped => verdict != Verdict::Closed,
             _ => true,
         };
-        let told = Condition::ALL.into_iter().filter(holds).map(Note::of).filter(is_told);
+        let conditions = Condition::ALL.into_iter().filter(holds).map(Note::of).filter(is_shown);
         let is_free = self.lock == Lock::Free && verdict.is_alive();
         let has_lost_lock = self.lock == Lock::Lost && verdict.is_alive();
         let is_bare = self.no_actor_left && verdict == Verdict::Live && self.state == Some(State::Running);
         let is_bare = is_bare && !self.conditions.has(Condition::SystemDropped);
         let seen = [(Note::LockLost, has_lost_lock), (Note::LockFree, is_free), (Note::NoActorLeft, is_bare)];
-        told.chain(seen.into_iter().filter_map(|(note, holds)| holds.then_some(note))).collect()
+        conditions.chain(seen.into_iter().filter_map(|(note, holds)| holds.then_some(note))).collect()
     }
 
     fn lives(&self, process_beat_age: Option<Duration>) -> (bool, Evidence) {
-        // The lock first: some containers show a boot id of their own.
+        // The lock before the boot id: some containers show a boot id of their own.
         match (self.lock, self.process) {
             (Lock::Held, _) => (true, Evidence::Lock),
             (Lock::Lost, _) => (true, Evidence::Process),
-            // Where the process cannot be looked for, it may have lost its lock and go on.
+            // A process that is not visible may have lost its lock and still run.
             (Lock::Free, None) if self.has_just_beaten() => (true, Evidence::Heartbeat),
             (Lock::Free, _) => (false, Evidence::Lock),
             (Lock::Unsupported, Some(process)) => {
                 (process.is_some_and(|stat| !stat.is_dead()), Evidence::Process)
             }
             (Lock::Unsupported, None) if self.same_boot == Some(false) => (false, Evidence::Heartbeat),
-            // A node that cannot be judged at all is not called dead: that is what may be removed.
+            // Without any evidence a node counts as alive, because `prune` removes the regions of dead ones.
             (Lock::Unsupported, None) if self.now_mono_ns.is_none() => (true, Evidence::Heartbeat),
             (Lock::Unsupported, None) => {
                 (process_beat_age.is_some_and(|age| age <= STALE), Evidence::Heartbeat)
@@ -313,7 +313,7 @@ impl Facts {
         }
     }
 
-    /// Whether the last beat is no older than a living node's may be. One of the future is of another clock.
+    /// Whether the last beat is fresh. A beat in the future is of another clock.
     fn has_just_beaten(&self) -> bool {
         let age_ns = self.now_mono_ns.and_then(|now| now.checked_sub(self.process_beat.mono_ns));
         let is_fresh = age_ns.is_some_and(|age| Duration::from_nanos(age) <= STALE);
@@ -327,18 +327,18 @@ impl Facts {
 }
 
 impl Liveness {
-    /// Age of the newest beat: how old the node's data may be.
+    /// Age of the newest beat, which bounds the age of the node's data.
     pub fn newest_beat_age(&self) -> Option<Duration> {
         [self.process_beat_age, self.runtime_beat_age].into_iter().flatten().min()
     }
 
-    /// What the verdict's word leaves open, and the notes.
+    /// What the verdict's word leaves open, and the notes, in one text.
     pub fn why(&self) -> Option<String> {
         let why: Vec<_> = self.verdict.why().into_iter().chain(self.notes.iter().map(Note::text)).collect();
         (!why.is_empty()).then(|| why.join("; "))
     }
 
-    /// Whether all is well, as far as that is known.
+    /// Whether the verdict is live and nothing qualifies it.
     pub fn is_well(&self) -> bool {
         self.verdict == Verdict::Live && self.notes.is_empty()
     }
@@ -361,7 +361,7 @@ impl Verdict {
         }
     }
 
-    /// One word, for a column.
+    /// The verdict in one word, for a column.
     pub fn word(self) -> &'static str {
         match self {
             Self::NotReady { .. } => "not ready",
@@ -374,7 +374,7 @@ impl Verdict {
         }
     }
 
-    /// Why, where the word leaves it open.
+    /// What the word leaves open.
     pub fn why(self) -> Option<&'static str> {
         match self {
             Self::NotReady { lock: Lock::Held | Lock::Lost } => Some("it is starting up"),
@@ -410,7 +410,7 @@ mod tests {
         Beat { count: 1, mono_ns: NOW - age_s * SECOND }
     }
 
-    /// A node that is well, for each test to change in one point.
+    /// A node without problems, of which each test changes one fact.
     fn well() -> Facts {
         Facts {
             state: Some(State::Running),
@@ -566,7 +566,7 @@ mod tests {
     #[test]
     fn another_boot_is_the_end_unless_the_lock_is_held() {
         let facts = Facts { same_boot: Some(false), ..well() };
-        // A container may show a boot id of its own, and the lock is the kernel's word.
+        // A container may show a boot id of its own; the lock is stronger evidence.
         assert_eq!(verdict(facts), Verdict::Live);
         let free = Facts { lock: Lock::Free, ..facts };
         assert_eq!(verdict(free), Verdict::Crashed);

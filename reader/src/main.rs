@@ -16,44 +16,41 @@ use crate::program::{ascii, output, run};
 fn main() -> ExitCode {
     system::survive_file_size_limit();
     system::guard_mappings();
-    if ascii::suits_locale(|name| std::env::var_os(name)) {
-        ascii::want();
+    if ascii::is_needed_for_locale(|name| std::env::var_os(name)) {
+        ascii::enable();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return exit_with_clap_text(&error),
     };
     if cli.ascii {
-        ascii::want();
+        ascii::enable();
     }
-    match run(cli) {
-        Ok(()) | Err(Failure::Enough) => ExitCode::SUCCESS,
+    exit_code(run(cli))
+}
+
+/// Reports a failure on stderr and returns the exit code of the program.
+fn exit_code(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Failed(why)) => {
             output::note(&why);
             ExitCode::from(1)
         }
-        Err(Failure::Usage(why)) => {
-            output::note(&format!("{why}; `atomscope --help` tells more"));
-            ExitCode::from(2)
-        }
-        Err(Failure::Filter(command, why)) => {
-            output::note(&format!("--filter: {why}; `atomscope {command} --help` says what a filter may be"));
+        Err(Failure::Usage { command, why }) => {
+            let command = command.map(|command| format!("{command} ")).unwrap_or_default();
+            output::note(&format!("{why}; see `atomscope {command}--help`"));
             ExitCode::from(2)
         }
     }
 }
 
-/// Help and version go to stdout; what is wrong goes to stderr, and there arguments are repeated that may hold anything.
-fn refuse(error: &clap::Error) -> ExitCode {
+/// Prints what clap returns instead of arguments: help and version to stdout, a usage error to stderr. A usage error
+/// repeats arguments, which may contain control characters.
+fn exit_with_clap_text(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        output::say(&clean_lines(&error.render().to_string()));
+        output::write_to_stderr(&clean_lines(&error.render().to_string()));
         return ExitCode::from(2);
     }
-    match output::to_people(|out| write!(out, "{}", error.render())) {
-        Ok(()) | Err(Failure::Enough) => ExitCode::SUCCESS,
-        Err(Failure::Failed(why) | Failure::Usage(why) | Failure::Filter(_, why)) => {
-            output::note(&why);
-            ExitCode::from(1)
-        }
-    }
+    exit_code(output::to_people(|out| write!(out, "{}", error.render())))
 }

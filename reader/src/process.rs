@@ -1,4 +1,4 @@
-//! What `/proc` says of processes: bounded looks, each of which may fail because the process is gone or not ours.
+//! What `/proc` says of processes. Every read is bounded, and may fail because the process ended or belongs to another user.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,25 +12,29 @@ use std::time::Duration;
 use atomscope_layout::records::TimeRecord;
 use atomscope_layout::region::HeaderRecord;
 
-/// The fields of `/proc/PID/stat` from the third on, the state. The second, the program's name, stands in parentheses and
-/// may hold anything, parentheses too.
+/// The fields of `/proc/PID/stat` from the third (the state) on. The second is the program's name in parentheses, which may
+/// itself contain parentheses and spaces.
 pub(crate) fn stat_fields(stat: &[u8]) -> Option<Vec<&str>> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
     Some(fields.split_ascii_whitespace().collect())
 }
 
-/// The part of `/proc/PID/stat` that tells one process from a later one of the same number, and whether it runs.
+/// The state and the start time of a process, from `/proc/PID/stat`. The start time distinguishes it from a later process
+/// with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// The state's letter: `T` and `t` are stopped, `Z` and `X` are dead.
     pub state: u8,
-    /// When it started, in clock ticks after boot.
+    /// Start time in clock ticks after boot.
     pub start_ticks: u64,
 }
 
 impl Stat {
-    /// Looks at process `pid`.
+    /// Reads those of process `pid`.
+    ///
+    /// # Errors
+    /// There is no such process, or it is not visible here.
     pub fn of(pid: u32) -> io::Result<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat"))?;
         Self::parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
@@ -44,64 +48,64 @@ impl Stat {
         Some(Self { state, start_ticks })
     }
 
-    /// Stopped by a signal or a debugger.
+    /// Whether a signal or a debugger stopped it.
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, b'T' | b't')
     }
 
-    /// Ended, though its number is still taken.
+    /// Whether it ended and its parent has not collected it yet.
     pub fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
     }
 }
 
-/// When a process started, as this program is told it: in clock ticks after boot, by the clock of its own time namespace.
+/// The start time of a process in clock ticks after boot, by the clock of this program's time namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
+pub struct StartTime {
     ticks: u64,
-    /// By how much that may be off, where two clocks do not differ by whole ticks.
+    /// The possible error in ticks, if the clocks of two time namespaces do not differ by whole ticks.
     slack: u64,
 }
 
-impl Start {
-    /// Of the process that wrote this header.
+impl StartTime {
+    /// The start time of the process that wrote this header.
     pub fn of(header: &HeaderRecord, time: &TimeRecord) -> Self {
         const TICK_NS: i128 = 10_000_000;
         let ticks = header.process_start_ticks;
-        let Some([_, ahead]) = told_ahead(time) else { return Self { ticks, slack: 0 } };
+        let Some([_, ahead]) = published_ahead(time) else { return Self { ticks, slack: 0 } };
         let here = i128::from(ticks) - ahead.div_euclid(TICK_NS);
         let slack = u64::from(ahead % TICK_NS != 0);
         Self { ticks: u64::try_from(here).unwrap_or(0), slack }
     }
 
-    /// As the process itself says it, in this very time namespace.
+    /// The start time `ticks` of a process in this program's time namespace.
     pub fn at(ticks: u64) -> Self {
         Self { ticks, slack: 0 }
     }
 
-    /// Whether a process that started at `ticks` may be it.
+    /// Whether a process that started at `ticks` may be the one.
     pub fn is(&self, ticks: u64) -> bool {
         self.ticks.abs_diff(ticks) <= self.slack
     }
 }
 
-/// How far the monotonic clock of a node, and its clock since boot, are ahead of this program's, in nanoseconds: in a
-/// time namespace they show something else. `None` where that is not known; `process` is the node's, if it can be seen.
+/// How many nanoseconds the node's monotonic clock and its clock since boot are ahead of this program's: time namespaces can
+/// shift them. `None` if that is unknown. `process` is the node's process, if it is visible.
 pub fn clocks_ahead(time: &TimeRecord, process: Option<u32>) -> Option<[i128; 2]> {
-    told_ahead(time).or_else(|| {
+    published_ahead(time).or_else(|| {
         let own = time_namespace("self");
         let is_same = match (&own, process) {
             (Ok(own), Some(pid)) => time_namespace(&pid.to_string()).is_ok_and(|its| its == *own),
             (Ok(_), None) => false,
-            // This kernel has none.
+            // This kernel has no time namespaces.
             (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
         };
         is_same.then_some([0, 0])
     })
 }
 
-/// The same, if the node says in which time namespace it is.
-fn told_ahead(time: &TimeRecord) -> Option<[i128; 2]> {
+/// As [`clocks_ahead`], from what the node published of its time namespace.
+fn published_ahead(time: &TimeRecord) -> Option<[i128; 2]> {
     let own = own_offsets().filter(|_| time.time_namespace != 0)?;
     let ahead = |its: u64, own: i64| i128::from(its as i64) - i128::from(own);
     Some([ahead(time.mono_offset_ns, own[0]), ahead(time.boot_offset_ns, own[1])])
@@ -111,11 +115,11 @@ fn time_namespace(process: &str) -> io::Result<u64> {
     fs::metadata(format!("/proc/{process}/ns/time")).map(|meta| meta.ino())
 }
 
-/// By how much this program's clocks are ahead of the machine's. They never change while it runs.
+/// How far this program's clocks are ahead of the machine's, which never changes while it runs.
 fn own_offsets() -> Option<[i64; 2]> {
     static OWN: OnceLock<Option<[i64; 2]>> = OnceLock::new();
     *OWN.get_or_init(|| {
-        // What the kernel tells are those of the children.
+        // The kernel shows the offsets of the children's namespace, which may differ from this program's own.
         let children = fs::metadata("/proc/self/ns/time_for_children").ok()?.ino();
         let own = time_namespace("self").ok()?;
         let offsets = fs::read_to_string("/proc/self/timens_offsets").ok().filter(|_| own == children)?;
@@ -123,13 +127,13 @@ fn own_offsets() -> Option<[i64; 2]> {
     })
 }
 
-/// All process ids of this namespace.
+/// All process ids that are visible here.
 pub fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// This machine's boot id as a region's header holds it, if the kernel tells.
+/// This machine's boot id in the form of a region's header; `None` if the kernel does not give it.
 pub fn boot_id() -> Option<[u64; 2]> {
     parse_boot_id(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim())
 }
@@ -137,32 +141,32 @@ pub fn boot_id() -> Option<[u64; 2]> {
 fn parse_boot_id(text: &str) -> Option<[u64; 2]> {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
     let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32)?;
-    // The bytes in the order of the text, each half read as a little-endian word.
+    // The header has the bytes in the order of the text, and each half is read as a little-endian word.
     let [high, low] = [(number >> 64) as u64, number as u64];
     Some([high.swap_bytes(), low.swap_bytes()])
 }
 
-/// Inode of the pid namespace of this process.
+/// Inode of this program's pid namespace.
 pub fn pid_namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid").ok().map(|meta| meta.ino())
 }
 
-/// The id that process `pid` has in its own, innermost pid namespace.
+/// The id of process `pid` in its own, innermost pid namespace.
 pub fn innermost_pid(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_ascii_whitespace().next_back()?.parse().ok()
 }
 
-/// The id in *our* namespace of the process that calls itself `inner` in pid namespace `namespace` and started at
-/// `start`. Without a namespace (0) it is taken to be ours.
-pub fn translate(inner: u64, namespace: u64, start: Start) -> Option<u32> {
+/// The id in this program's pid namespace of the process that has the id `inner` in the pid namespace `namespace` and
+/// started at `start`. The namespace 0 means this program's.
+pub fn translate(inner: u64, namespace: u64, start: StartTime) -> Option<u32> {
     let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
     if is_ours(namespace) {
         return u32::try_from(inner).ok().filter(started);
     }
-    // Of two containers that started together the processes have the same numbers. Which namespace a process lives in
-    // may not be for us to know; then number and start have to do.
+    // Processes of containers that started together can have the same ids and start times. Where this program may not read
+    // the namespace of a process, id and start time decide alone.
     let there = |pid: &u32| match fs::metadata(format!("/proc/{pid}/ns/pid")) {
         Ok(meta) => meta.ino() == namespace,
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
@@ -170,26 +174,29 @@ pub fn translate(inner: u64, namespace: u64, start: Start) -> Option<u32> {
     all().into_iter().filter(started).find(|pid| innermost_pid(*pid) == Some(inner) && there(pid))
 }
 
-/// Whether every process of this machine can be seen from here: in its first pid namespace, to whose inode the kernel gives
-/// the same number on every machine.
+/// Whether every process of this machine is visible here: in the first pid namespace, whose inode has the same number on
+/// every machine.
 pub fn sees_all() -> bool {
     const FIRST: u64 = 0xEFFF_FFFC;
     pid_namespace() == Some(FIRST)
 }
 
-/// Whether a process id of pid namespace `namespace` means the same here. Without a namespace (0) it is taken to.
+/// Whether `namespace` is this program's pid namespace; 0 counts as that.
 pub fn is_ours(namespace: u64) -> bool {
     namespace == 0 || pid_namespace() == Some(namespace)
 }
 
-/// The users that process `pid` acts as: real, effective, saved and that of its files. (The owner of `/proc/PID` is
-/// root's where a process may not be dumped, whoever it runs as.)
+/// The real, effective, saved and file system user of process `pid`. The owner of `/proc/PID` would not do: it is root for
+/// every process whose memory may not be dumped.
+///
+/// # Errors
+/// There is no such process, or it is not visible here.
 pub fn users(pid: u32) -> io::Result<[u32; 4]> {
     let status = fs::read(format!("/proc/{pid}/status"))?;
     parse_users(&status).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// The program's name stands in a line of its own, in which the kernel escapes line breaks.
+/// The program's name cannot fake the line: the kernel escapes line breaks in it.
 fn parse_users(status: &[u8]) -> Option<[u32; 4]> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
     let mut users = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse);
@@ -197,12 +204,12 @@ fn parse_users(status: &[u8]) -> Option<[u32; 4]> {
     Some([next()?, next()?, next()?, next()?])
 }
 
-/// Who root of the user namespace of process `pid` is here.
+/// The user here who is root in the user namespace of process `pid`.
 pub fn root_of(pid: u32) -> Option<u32> {
     parse_root(&fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?)
 }
 
-/// Each line of a map holds the first user inside, the first one outside, and how many.
+/// Each line of a map has the first user inside, the first user outside, and the number of users.
 fn parse_root(map: &str) -> Option<u32> {
     map.lines().find_map(|line| {
         let mut numbers = line.split_ascii_whitespace();
@@ -210,48 +217,54 @@ fn parse_root(map: &str) -> Option<u32> {
     })
 }
 
-/// The user that process `pid` runs as.
+/// The effective user of process `pid`.
+///
+/// # Errors
+/// As [`users`].
 pub fn owner(pid: u32) -> io::Result<u32> {
     users(pid).map(|[_, effective, ..]| effective)
 }
 
-/// How long ago process `pid` started, as far as that can be known.
+/// The age of process `pid`; `None` if it is unknown.
 pub fn age(pid: u32) -> Option<Duration> {
-    // The kernel tells every program of hundredths of a second, whatever its own ticks are.
+    // Ticks in /proc are hundredths of a second, whatever the kernel's own are.
     let started = Duration::from_millis(Stat::of(pid).ok()?.start_ticks.checked_mul(10)?);
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
     let uptime = Duration::try_from_secs_f64(uptime.split_ascii_whitespace().next()?.parse().ok()?).ok()?;
     uptime.checked_sub(started)
 }
 
-/// The program's short name, as it is: it may hold anything.
+/// The short name of the program of process `pid`. Not safe to print.
 pub fn name(pid: u32) -> Option<OsString> {
     let mut name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     name.pop_if(|byte| *byte == b'\n');
     Some(OsString::from_vec(name))
 }
 
-/// Files that process `pid` has mapped shared and writable, each in a place where this process can open it: as a
-/// region must be; and why there may be more, if there may. Needs the same user or ptrace rights.
+/// Paths by which this program can open the files that process `pid` has mapped shared and writable, as a node maps its
+/// region. The second value says why some may be missing.
+///
+/// # Errors
+/// The mappings cannot be read: that needs the same user or ptrace rights.
 pub fn shared_files(pid: u32) -> io::Result<(Vec<PathBuf>, io::Result<()>)> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped: Vec<_> = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect();
     mapped.dedup();
     let mut located: Vec<_> = mapped.iter().filter_map(|mapping| mapping.locate(pid)).collect();
-    // Whoever has CAP_PERFMON alone may read maps, but open nothing of what they show.
+    // With CAP_PERFMON alone a program may read the mappings, but not open the files.
     let rest = if located.len() < mapped.len() {
         fs::metadata(format!("/proc/{pid}/root/")).map(drop)
     } else {
         Ok(())
     };
-    // A node that gives its file a name just now has it mapped twice: once under that name.
+    // A node that names its file at this moment has it mapped twice; the path by name comes first.
     located.sort_by_key(|place| matches!(place, Located::Descriptor(_)));
     let paths = located.into_iter().map(|(Located::Name(path) | Located::Descriptor(path))| path);
     Ok((paths.collect(), rest))
 }
 
-/// The name that the file with this number on this device had when process `pid` mapped it, as that process saw it; the
-/// kernel keeps it when the file has none any more.
+/// The name that the file of this device and inode had when process `pid` mapped it. The kernel keeps it after the file was
+/// deleted.
 pub fn name_of_mapped(pid: u32, device: u64, inode: u64) -> Option<PathBuf> {
     let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
     let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
@@ -259,16 +272,19 @@ pub fn name_of_mapped(pid: u32, device: u64, inode: u64) -> Option<PathBuf> {
     Some(PathBuf::from(OsString::from_vec(unescape(path.strip_suffix(b" (deleted)").unwrap_or(path)))))
 }
 
-/// Whether process `pid` has the file with this number on this device mapped shared and writable.
+/// Whether process `pid` has the file of this device and inode mapped shared and writable.
+///
+/// # Errors
+/// The mappings cannot be read: that needs the same user or ptrace rights.
 pub fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
     Ok(mapped.any(|mapping| mapping.device == device && mapping.inode == inode))
 }
 
-/// Whether process `pid`, which started at `start_ticks`, lives and has that file mapped shared and writable, or may have:
-/// where its mappings may not be looked at, and where a file system shows them with another device than `stat`.
-pub fn may_have_mapped(pid: u32, start: Start, device: u64, inode: u64) -> bool {
+/// Whether process `pid`, which started at `start`, lives and may have that file mapped shared and writable. True also if its
+/// mappings cannot be read, and if a file system shows them with another device than `stat` does.
+pub fn may_have_mapped(pid: u32, start: StartTime, device: u64, inode: u64) -> bool {
     let lives = Stat::of(pid).is_ok_and(|stat| start.is(stat.start_ticks) && !stat.is_dead());
     lives
         && match fs::read(format!("/proc/{pid}/maps")) {
@@ -284,13 +300,13 @@ pub fn may_have_mapped(pid: u32, start: Start, device: u64, inode: u64) -> bool 
 /// A shared writable mapping of a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Mapping<'a> {
-    /// As `stat` gives it.
+    /// As in `stat`.
     device: u64,
     inode: u64,
     path: &'a [u8],
 }
 
-/// Takes `address perms offset device inode path` apart.
+/// Parses a line of the form `address perms offset device inode path`.
 fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let mut rest = line;
     let mut field = || {
@@ -311,16 +327,16 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     (shared_writable && is_file).then_some(Mapping { device, inode, path })
 }
 
-/// Where a mapped file can be opened.
+/// The path by which a mapped file can be opened.
 enum Located {
     Name(PathBuf),
-    /// Its name is another's, or nobody's.
+    /// A link to an open descriptor, for a file whose name is gone or names another file.
     Descriptor(PathBuf),
 }
 
 impl Mapping<'_> {
-    /// Where to open it: by its path as this process or that one sees it, else (it is unlinked, or another file has its
-    /// name now) through one of that process's descriptors, of which a node keeps one for its lock.
+    /// Finds a path to open it: by name as this program or that process sees it, else by one of that process's
+    /// descriptors. A node keeps a descriptor open for its lock.
     fn locate(&self, pid: u32) -> Option<Located> {
         let is_file = |path: &PathBuf, same: &dyn Fn(&fs::Metadata) -> bool| {
             fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.ino() == self.inode && same(&meta))
@@ -337,15 +353,15 @@ impl Mapping<'_> {
         let same = |path: &PathBuf| is_file(path, &|meta| meta.dev() == self.device);
         let name = [ours, theirs.clone()].into_iter().find(same).map(Located::Name);
         let found = name.or_else(|| descriptors().find(same).map(Located::Descriptor));
-        // Some file systems, btrfs and overlays among them, show maps another device than stat. There the number has to
-        // do, but only among what that process itself sees under that name.
+        // On some file systems, such as btrfs and overlays, the device in maps differs from that of stat. There the inode
+        // decides alone, but only for the name as that process sees it and for its descriptors.
         let nearly = |path: &PathBuf| is_file(path, &|meta| libc::major(meta.dev()) == 0);
         let found = found.or_else(|| Some(theirs).filter(nearly).map(Located::Name));
         found.or_else(|| descriptors().find(nearly).map(Located::Descriptor))
     }
 }
 
-/// The kernel writes a line break in a path as `\012`, and nothing else in another way.
+/// Restores a path: the kernel escapes line breaks as `\012` and nothing else.
 fn unescape(path: &[u8]) -> Vec<u8> {
     let mut out = path.to_vec();
     while let Some(at) = out.windows(4).position(|bytes| bytes == b"\\012") {
@@ -410,8 +426,8 @@ mod tests {
         let pid = std::process::id();
         let stat = Stat::of(pid).unwrap();
         let namespace = pid_namespace().unwrap();
-        assert_eq!(translate(u64::from(pid), namespace, Start::at(stat.start_ticks)), Some(pid));
-        assert_eq!(translate(u64::from(pid), namespace, Start::at(stat.start_ticks + 1)), None);
+        assert_eq!(translate(u64::from(pid), namespace, StartTime::at(stat.start_ticks)), Some(pid));
+        assert_eq!(translate(u64::from(pid), namespace, StartTime::at(stat.start_ticks + 1)), None);
         assert_eq!(innermost_pid(pid), Some(u64::from(pid)));
     }
 }

@@ -27,13 +27,13 @@ use self::output::Failure;
 
 /// Does what the command line asks for.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    let list = |part, args| listing::list(&cli.place, part, args);
+    let list = |part, args| listing::list(&cli.search_args, part, args);
     match cli.command {
-        Command::Ps(args) => ps::ps(&cli.place, &args),
-        Command::Actors(args) => actors::actors(&cli.place, args),
-        Command::Dump(args) => dump::dump(&cli.place, args),
-        Command::Show(args) => show::show(&cli.place, args),
-        Command::Top(args) => top::top(&cli.place, args),
+        Command::Ps(args) => ps::ps(&cli.search_args, &args),
+        Command::Actors(args) => actors::actors(&cli.search_args, args),
+        Command::Dump(args) => dump::dump(&cli.search_args, args),
+        Command::Show(args) => show::show(&cli.search_args, args),
+        Command::Top(args) => top::top(&cli.search_args, args),
         Command::Cluster(args) => list(Part::Cluster, args),
         Command::Sharding(args) => list(Part::Sharding, args),
         Command::Persistence(args) => list(Part::Persistence, args),
@@ -43,10 +43,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Leases(args) => list(Part::Leases, args),
         Command::Runtime(args) => list(Part::Runtime, args),
         Command::Metrics(args) => list(Part::Metrics, args),
-        Command::Stat(args) => stat::stat(&cli.place, args),
-        Command::Tail(args) => tail::tail(&cli.place, args),
-        Command::Prune(args) => prune::prune(&cli.place, &args),
-        Command::Doctor(args) => doctor::doctor(&cli.place, args),
+        Command::Stat(args) => stat::stat(&cli.search_args, args),
+        Command::Tail(args) => tail::tail(&cli.search_args, args),
+        Command::Prune(args) => prune::prune(&cli.search_args, &args),
+        Command::Doctor(args) => doctor::doctor(&cli.search_args, args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Man(args) => manual::man(&args, Cli::command()),
     }

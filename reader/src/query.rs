@@ -1,4 +1,4 @@
-//! What is asked of rows: a regular expression over their texts, or conditions on their fields.
+//! Queries over rows: a regular expression over their texts, or conditions on their fields.
 //!
 //! ```text
 //!   query      = "" | ["~"] regex | "!" query | condition
@@ -8,33 +8,34 @@
 //!   operator   = ">" | ">=" | "<" | "<=" | "=" | "==" | "!=" | "~" | "!~"
 //!   value      = number [unit] | word | "'" text "'" | '"' text '"' | "-"
 //! ```
-//! It is a condition if it begins with a word and an operator; `~` before it says that it is a regular expression all the
-//! same. Names of fields, `and`, `or` and `not` may be in capitals. Expressions without a capital letter match both cases. A
-//! number takes the unit that the field is shown in, unless it has one: `us ms s m h d`, `B K M G T` (powers of 1024), of plain
-//! numbers `K M G T` (powers of 1000). `-` is what is not known, which fulfils no condition but that it is equal to `-`.
+//! A text that begins with a word and an operator is a condition; a `~` in front makes it a regular expression all the same.
+//! Names of fields, `and`, `or` and `not` may be in capitals. Expressions without a capital letter match both cases. A number
+//! without a unit has the unit in which the field is shown. Units are `us ms s m h d` for times, `B K M G T` for bytes (powers
+//! of 1024), and `K M G T` for plain numbers (powers of 1000). `-` stands for an unknown value, which fulfils no condition
+//! except `= -`.
 //!
-//! The text is a person's; it is bounded, and so is the time that a match takes, linear in what is looked at.
+//! A person types the text, so its length is limited, and a match takes time linear in the texts of the row.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
-/// Bytes of a query at most.
+/// Limit of a query in bytes.
 pub const MAX_BYTES: usize = 4096;
-/// Parentheses and negations in each other at most.
+/// Limit of nested parentheses and negations.
 const MAX_NESTED: usize = 64;
-/// Bytes that a compiled expression takes at most.
+/// Limit of the memory of a compiled regular expression, in bytes.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
-    /// Numbers. Those without a unit in a query count as so many of the field's own.
+pub enum FieldType {
+    /// Numbers. In a query, a number without a unit is in the unit in which the field is shown.
     Number {
-        /// The unit that they are held in.
+        /// The unit in which rows hold them.
         unit: Unit,
-        /// How many of those the unit is that the field is shown in.
+        /// The size of the unit in which the field is shown, in units of `unit`.
         shown: f64,
     },
     /// Texts.
@@ -43,10 +44,10 @@ pub enum Kind {
     Flag,
 }
 
-/// The units that a number may be held in.
+/// The units in which rows can hold numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// A plain number of something.
+    /// A plain number.
     Plain,
     /// Bytes.
     Bytes,
@@ -56,44 +57,44 @@ pub enum Unit {
     Nanoseconds,
 }
 
-/// A field that can be asked for.
+/// A field that queries can use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
-    /// Its name, as it stands in a query.
+    /// Its name in queries.
     pub name: Cow<'static, str>,
-    /// What it holds.
-    pub kind: Kind,
+    /// Its type.
+    pub kind: FieldType,
 }
 
 impl Field {
-    /// A field of this name.
-    pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
+    /// A field of this name and type.
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: FieldType) -> Self {
         Self { name: name.into(), kind }
     }
 }
 
-/// What a row has in a field.
+/// The value of a field in one row.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Datum<'a> {
-    /// In the unit that the field is held in.
+pub enum FieldValue<'a> {
+    /// In the unit in which rows hold it.
     Number(f64),
     /// A text.
     Text(Cow<'a, str>),
     /// Yes or no.
     Flag(bool),
-    /// Not known.
+    /// Unknown.
     Unknown,
 }
 
-/// What can be asked.
+/// A row that queries can match.
 pub trait Row {
-    /// What it has in the field of this place.
-    fn datum(&self, field: usize) -> Datum<'_>;
-    /// Whether any of its texts is one of which `is_wanted` is true.
+    /// The value of the field with this index in the list of fields.
+    fn field_value(&self, field: usize) -> FieldValue<'_>;
+    /// Whether `is_wanted` is true of any of its texts.
     fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool;
 }
 
-/// A query, ready to be asked.
+/// A parsed query.
 #[derive(Debug, Clone)]
 pub struct Query(Node);
 
@@ -123,7 +124,7 @@ enum Operator {
     MatchesNot,
 }
 
-/// Longer ones first.
+/// The operators; those that begin with another one come before that.
 const OPERATORS: [(&str, Operator); 9] = [
     (">=", Operator::AtLeast),
     ("<=", Operator::AtMost),
@@ -136,12 +137,13 @@ const OPERATORS: [(&str, Operator); 9] = [
     ("~", Operator::Matches),
 ];
 
-/// Why a text is no query.
+/// Why a text is not a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueryError {
-    /// The byte of the text at which it was found.
+    /// The byte offset in the text at which the error was found.
     pub at: usize,
-    /// A sentence.
+    /// The error as a sentence.
     pub what: String,
 }
 
@@ -154,13 +156,16 @@ impl fmt::Display for QueryError {
 impl std::error::Error for QueryError {}
 
 impl Query {
-    /// Takes a text apart, which may ask for these fields.
+    /// Parses a text that may use these fields.
+    ///
+    /// # Errors
+    /// The text is too long, does not follow the grammar, or names an unknown field; the error says where and what to try.
     ///
     /// ```
-    /// use atomscope::query::{Field, Kind, Query, Unit};
+    /// use atomscope::query::{Field, FieldType, Query, Unit};
     ///
-    /// let depth = Field::new("depth", Kind::Number { unit: Unit::Plain, shown: 1.0 });
-    /// let fields = [depth, Field::new("class", Kind::Text)];
+    /// let depth = Field::new("depth", FieldType::Number { unit: Unit::Plain, shown: 1.0 });
+    /// let fields = [depth, Field::new("class", FieldType::Text)];
     /// assert!(Query::parse("depth > 100 and class ~ Order", &fields).is_ok());
     /// assert!(Query::parse("!Order.*Worker", &fields).is_ok());
     /// let error = Query::parse("size > 100", &fields).unwrap_err();
@@ -168,7 +173,7 @@ impl Query {
     /// ```
     pub fn parse(text: &str, fields: &[Field]) -> Result<Self, QueryError> {
         if text.len() > MAX_BYTES {
-            let what = format!("it has {} bytes, more than {MAX_BYTES}", text.len());
+            let what = format!("the query has {} bytes, more than {MAX_BYTES}", text.len());
             return Err(QueryError { at: MAX_BYTES, what });
         }
         let mut parser = Parser { text, at: 0, fields, nested: 0 };
@@ -177,60 +182,60 @@ impl Query {
             let node = parser.condition()?;
             parser.spaces();
             if parser.at < text.len() {
-                return Err(parser.error("`and`, `or` or the end is wanted here"));
+                return Err(parser.error("`and`, `or` or the end is expected here"));
             }
             return Ok(Self(node));
         }
         parser.pattern().map(Self)
     }
 
-    /// The one that everything fulfils.
+    /// The query that every row matches.
     pub fn anything() -> Self {
         Self(Node::Anything)
     }
 
-    /// Whether it is fulfilled by everything.
+    /// Whether every row matches.
     pub fn is_anything(&self) -> bool {
         matches!(self.0, Node::Anything)
     }
 
-    /// The names of those of its fields that none of these rows knows anything of; none if there are no rows.
+    /// The names of the fields in it that are unknown in all of these rows; none if there are no rows.
     pub fn unknown_in_all<R: Row>(&self, fields: &[Field], rows: impl IntoIterator<Item = R>) -> Vec<String> {
-        let mut asked = Vec::new();
-        self.0.add_fields(&mut asked);
+        let mut used = Vec::new();
+        self.0.add_fields(&mut used);
         let mut has_rows = false;
         for row in rows {
             has_rows = true;
-            asked.retain(|field| row.datum(*field) == Datum::Unknown);
-            if asked.is_empty() {
+            used.retain(|field| row.field_value(*field) == FieldValue::Unknown);
+            if used.is_empty() {
                 break;
             }
         }
-        let names = asked.iter().filter_map(|field| fields.get(*field)).map(|field| field.name.to_string());
+        let names = used.iter().filter_map(|field| fields.get(*field)).map(|field| field.name.to_string());
         if has_rows { names.collect() } else { Vec::new() }
     }
 
-    /// Whether `row` fulfils it.
+    /// Whether `row` matches.
     pub fn matches(&self, row: &impl Row) -> bool {
         self.0.matches(row)
     }
 }
 
 impl Node {
-    /// Adds the fields that are compared with something, each once.
-    fn add_fields(&self, asked: &mut Vec<usize>) {
+    /// Adds the fields of comparisons, each once.
+    fn add_fields(&self, used: &mut Vec<usize>) {
         match self {
             Self::Anything | Self::AnyText(_) | Self::Unknown { .. } => {}
             Self::Number { field, .. }
             | Self::Text { field, .. }
             | Self::Matches { field, .. }
             | Self::Flag { field, .. } => {
-                if !asked.contains(field) {
-                    asked.push(*field);
+                if !used.contains(field) {
+                    used.push(*field);
                 }
             }
-            Self::Not(node) => node.add_fields(asked),
-            Self::All(nodes) | Self::Any(nodes) => nodes.iter().for_each(|node| node.add_fields(asked)),
+            Self::Not(node) => node.add_fields(used),
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().for_each(|node| node.add_fields(used)),
         }
     }
 
@@ -238,8 +243,8 @@ impl Node {
         match self {
             Self::Anything => true,
             Self::AnyText(regex) => row.any_text(&mut |text| regex.is_match(text)),
-            Self::Number { field, operator, than } => match row.datum(*field) {
-                Datum::Number(number) => match operator {
+            Self::Number { field, operator, than } => match row.field_value(*field) {
+                FieldValue::Number(number) => match operator {
                     Operator::Greater => number > *than,
                     Operator::AtLeast => number >= *than,
                     Operator::Less => number < *than,
@@ -250,16 +255,16 @@ impl Node {
                 },
                 _ => false,
             },
-            Self::Text { field, is, text } => match row.datum(*field) {
-                Datum::Text(own) => (own == text.as_str()) == *is,
+            Self::Text { field, is, text } => match row.field_value(*field) {
+                FieldValue::Text(own) => (own == text.as_str()) == *is,
                 _ => false,
             },
-            Self::Matches { field, does, regex } => match row.datum(*field) {
-                Datum::Text(own) => regex.is_match(&own) == *does,
+            Self::Matches { field, does, regex } => match row.field_value(*field) {
+                FieldValue::Text(own) => regex.is_match(&own) == *does,
                 _ => false,
             },
-            Self::Flag { field, is } => row.datum(*field) == Datum::Flag(*is),
-            Self::Unknown { field, is } => (row.datum(*field) == Datum::Unknown) == *is,
+            Self::Flag { field, is } => row.field_value(*field) == FieldValue::Flag(*is),
+            Self::Unknown { field, is } => (row.field_value(*field) == FieldValue::Unknown) == *is,
             Self::Not(node) => !node.matches(row),
             Self::All(nodes) => nodes.iter().all(|node| node.matches(row)),
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(row)),
@@ -267,15 +272,15 @@ impl Node {
     }
 }
 
-/// An expression that matches both cases unless it has a capital letter.
+/// Compiles an expression, which matches both cases unless it has a capital letter.
 fn regex(pattern: &str, at: usize) -> Result<Regex, QueryError> {
     let is_lower = !pattern.chars().any(char::is_uppercase);
     let built = RegexBuilder::new(pattern).case_insensitive(is_lower).size_limit(MAX_REGEX_BYTES).build();
     built.map_err(|error| {
-        // Of several lines the last one says what is wrong.
+        // The last of several lines names the error.
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
-        QueryError { at, what: format!("`{pattern}` is no regular expression: {last}") }
+        QueryError { at, what: format!("`{pattern}` is not a regular expression: {last}") }
     })
 }
 
@@ -299,14 +304,14 @@ impl<'a> Parser<'a> {
         QueryError { at: self.at, what: what.into() }
     }
 
-    /// The word that stands here, of the letters that a field's name may have.
+    /// The word at this position, of the characters that names of fields may have.
     fn word(&self) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c: char| !c.is_alphanumeric() && !"_.".contains(c)).unwrap_or(rest.len());
         &rest[..end]
     }
 
-    fn takes(&mut self, symbol: &str) -> bool {
+    fn skip(&mut self, symbol: &str) -> bool {
         let is_here = self.rest().starts_with(symbol);
         if is_here {
             self.at += symbol.len();
@@ -314,7 +319,7 @@ impl<'a> Parser<'a> {
         is_here
     }
 
-    fn takes_word(&mut self, word: &str) -> bool {
+    fn skip_word(&mut self, word: &str) -> bool {
         let is_here = self.word().eq_ignore_ascii_case(word);
         if is_here {
             self.at += word.len();
@@ -323,13 +328,13 @@ impl<'a> Parser<'a> {
     }
 
     fn operator(&mut self) -> Option<Operator> {
-        OPERATORS.iter().find(|(symbol, _)| self.takes(symbol)).map(|(_, operator)| *operator)
+        OPERATORS.iter().find(|(symbol, _)| self.skip(symbol)).map(|(_, operator)| *operator)
     }
 
-    /// Whether a word and an operator stand here, behind parentheses and negations.
+    /// Whether a word and an operator follow, after parentheses and negations.
     fn is_condition(&self) -> bool {
         let mut ahead = Self { ..*self };
-        while ahead.takes("(") || ahead.takes("!") || ahead.takes_word("not") {
+        while ahead.skip("(") || ahead.skip("!") || ahead.skip_word("not") {
             ahead.spaces();
         }
         let word = ahead.word();
@@ -338,13 +343,13 @@ impl<'a> Parser<'a> {
         !word.is_empty() && ahead.operator().is_some()
     }
 
-    /// A regular expression, to the end.
+    /// Parses a regular expression up to the end of the text.
     fn pattern(&mut self) -> Result<Node, QueryError> {
-        if self.takes("!") {
+        if self.skip("!") {
             self.spaces();
             return Ok(Node::Not(Box::new(self.pattern()?)));
         }
-        if self.takes("~") {
+        if self.skip("~") {
             self.spaces();
         }
         match self.rest().trim_end() {
@@ -371,7 +376,7 @@ impl<'a> Parser<'a> {
         let mut nodes = vec![first];
         loop {
             self.spaces();
-            if !self.takes_word(word) {
+            if !self.skip_word(word) {
                 return Ok(if nodes.len() == 1 { nodes.remove(0) } else { join(nodes) });
             }
             nodes.push(part(self)?);
@@ -382,15 +387,15 @@ impl<'a> Parser<'a> {
         self.spaces();
         self.nested += 1;
         if self.nested > MAX_NESTED {
-            return Err(self.error("too many parentheses and negations in each other"));
+            return Err(self.error("too many nested parentheses and negations"));
         }
-        let node = if self.takes("!") || self.takes_word("not") {
+        let node = if self.skip("!") || self.skip_word("not") {
             Node::Not(Box::new(self.term()?))
-        } else if self.takes("(") {
+        } else if self.skip("(") {
             let inner = self.condition()?;
             self.spaces();
-            if !self.takes(")") {
-                return Err(self.error("`)` is wanted here"));
+            if !self.skip(")") {
+                return Err(self.error("`)` is expected here"));
             }
             inner
         } else {
@@ -403,11 +408,11 @@ impl<'a> Parser<'a> {
     fn comparison(&mut self) -> Result<Node, QueryError> {
         let (name, start) = (self.word(), self.at);
         if name.is_empty() {
-            return Err(self.error(format!("a field is wanted here: {}", self.names())));
+            return Err(self.error(format!("a field is expected here: {}", self.names())));
         }
         let Some(field) = self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name)) else {
             let what = format!(
-                "there is no field {name}, but {}; `~ {}` looks for it as text",
+                "there is no field {name}, but {}; `~ {}` searches for it as text",
                 self.names(),
                 self.text.trim()
             );
@@ -416,7 +421,7 @@ impl<'a> Parser<'a> {
         self.at += name.len();
         self.spaces();
         let Some(operator) = self.operator() else {
-            return Err(self.error(format!("one of > >= < <= = != ~ !~ is wanted after {name}")));
+            return Err(self.error(format!("one of > >= < <= = != ~ !~ is expected after {name}")));
         };
         self.spaces();
         let value_at = self.at;
@@ -428,17 +433,17 @@ impl<'a> Parser<'a> {
             return Ok(Node::Unknown { field, is });
         }
         match self.fields[field].kind {
-            Kind::Number { .. } if matches!(operator, Operator::Matches | Operator::MatchesNot) => {
+            FieldType::Number { .. } if matches!(operator, Operator::Matches | Operator::MatchesNot) => {
                 Err(QueryError {
                     at: start,
-                    what: format!("{name} is a number: > >= < <= = and != ask of it"),
+                    what: format!("{name} is a number: compare it with > >= < <= = or !="),
                 })
             }
-            Kind::Number { unit, shown } => match number(&value, unit, shown) {
+            FieldType::Number { unit, shown } => match number(&value, unit, shown) {
                 Some(than) => Ok(Node::Number { field, operator, than }),
-                None => fail(format!("{name} is a number, and `{value}` is none{}", hint(unit))),
+                None => fail(format!("{name} is a number, and `{value}` is not{}", hint(unit))),
             },
-            Kind::Text => match operator {
+            FieldType::Text => match operator {
                 Operator::Matches | Operator::MatchesNot => {
                     let does = operator == Operator::Matches;
                     regex(&value, value_at).map(|regex| Node::Matches { field, does, regex })
@@ -446,13 +451,13 @@ impl<'a> Parser<'a> {
                 _ if equates => Ok(Node::Text { field, is, text: value }),
                 _ => Err(QueryError {
                     at: start,
-                    what: format!("{name} is a text: =, !=, ~ and !~ ask of it"),
+                    what: format!("{name} is a text: compare it with =, !=, ~ or !~"),
                 }),
             },
-            Kind::Flag => match value.as_str() {
+            FieldType::Flag => match value.as_str() {
                 "yes" | "true" if equates => Ok(Node::Flag { field, is }),
                 "no" | "false" if equates => Ok(Node::Flag { field, is: !is }),
-                _ => fail(format!("{name} is yes or no: `{name} = yes` asks for it")),
+                _ => fail(format!("{name} is yes or no: write `{name} = yes`")),
             },
         }
     }
@@ -462,12 +467,13 @@ impl<'a> Parser<'a> {
         names.join(", ")
     }
 
-    /// A value, and whether it stood in quotes. One without ends at a space, or at a parenthesis that it did not open.
+    /// Parses a value, and says whether it was quoted. An unquoted value ends at a space, or at a parenthesis that it did not
+    /// open.
     fn value(&mut self) -> Result<(String, bool), QueryError> {
         let rest = self.rest();
         if let Some(quote) = rest.chars().next().filter(|c| ['"', '\''].contains(c)) {
             let Some(end) = rest[1..].find(quote) else {
-                return Err(self.error(format!("the text that begins here has no {quote} at its end")));
+                return Err(self.error(format!("the text that begins here has no closing {quote}")));
             };
             self.at += end + 2;
             return Ok((rest[1..=end].to_owned(), true));
@@ -484,7 +490,7 @@ impl<'a> Parser<'a> {
         };
         let end = rest.find(ends).unwrap_or(rest.len());
         if end == 0 {
-            return Err(self.error("a value is wanted here"));
+            return Err(self.error("a value is expected here"));
         }
         self.at += end;
         Ok((rest[..end].to_owned(), false))
@@ -493,13 +499,13 @@ impl<'a> Parser<'a> {
 
 fn hint(unit: Unit) -> &'static str {
     match unit {
-        Unit::Plain => "; 100, 2.5 and 10k are",
-        Unit::Bytes => "; 100, 64K and 1.5M are",
-        Unit::Seconds | Unit::Nanoseconds => "; 100, 250ms and 1.5h are",
+        Unit::Plain => "; write 100, 2.5 or 10k",
+        Unit::Bytes => "; write 100, 64K or 1.5M",
+        Unit::Seconds | Unit::Nanoseconds => "; write 100, 250ms or 1.5h",
     }
 }
 
-/// The number in the unit that the field is held in.
+/// Parses a number and converts it into the unit in which rows hold the field.
 fn number(text: &str, unit: Unit, shown: f64) -> Option<f64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
     let (digits, suffix) = text.split_at(digits);
@@ -530,11 +536,11 @@ fn number(text: &str, unit: Unit, shown: f64) -> Option<f64> {
             1000f64.powi(power(["K", "M", "G", "T"]).or_else(|| power_of_small(suffix))? as i32 + 1)
         }
     };
-    // What is no number in this unit, and what is none any more.
+    // Not finite: the suffix is not a unit of this field, or the number overflowed.
     Some(number * factor).filter(|number| number.is_finite())
 }
 
-/// `k` for `K`.
+/// The power for `k`, which means the same as `K`.
 fn power_of_small(suffix: &str) -> Option<usize> {
     (suffix == "k").then_some(0)
 }
@@ -548,14 +554,14 @@ mod tests {
     struct Actor<'a>(&'a str, &'a str, Option<u64>, f64, u64, Option<bool>);
 
     impl Row for Actor<'_> {
-        fn datum(&self, field: usize) -> Datum<'_> {
+        fn field_value(&self, field: usize) -> FieldValue<'_> {
             match field {
-                0 => Datum::Text(self.0.into()),
-                1 => Datum::Text(self.1.into()),
-                2 => self.2.map_or(Datum::Unknown, |depth| Datum::Number(depth as f64)),
-                3 => Datum::Number(self.3),
-                4 => Datum::Number(self.4 as f64),
-                _ => self.5.map_or(Datum::Unknown, Datum::Flag),
+                0 => FieldValue::Text(self.0.into()),
+                1 => FieldValue::Text(self.1.into()),
+                2 => self.2.map_or(FieldValue::Unknown, |depth| FieldValue::Number(depth as f64)),
+                3 => FieldValue::Number(self.3),
+                4 => FieldValue::Number(self.4 as f64),
+                _ => self.5.map_or(FieldValue::Unknown, FieldValue::Flag),
             }
         }
 
@@ -565,14 +571,14 @@ mod tests {
     }
 
     fn fields() -> Vec<Field> {
-        let number = |unit, shown| Kind::Number { unit, shown };
+        let number = |unit, shown| FieldType::Number { unit, shown };
         vec![
-            Field::new("path", Kind::Text),
-            Field::new("class", Kind::Text),
+            Field::new("path", FieldType::Text),
+            Field::new("class", FieldType::Text),
             Field::new("depth", number(Unit::Plain, 1.0)),
             Field::new("age", number(Unit::Seconds, 1.0)),
             Field::new("inbound", number(Unit::Bytes, 1024.0)),
-            Field::new("reachable", Kind::Flag),
+            Field::new("reachable", FieldType::Flag),
         ]
     }
 
@@ -645,18 +651,18 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place_and_what_to_try() {
         for (text, at, says) in [
             ("size > 3", 0, "no field size"),
-            ("depth > many", 8, "`many` is none; 100, 2.5 and 10k are"),
-            ("depth >", 7, "a value is wanted"),
-            ("depth > 3 or", 12, "a field is wanted"),
+            ("depth > many", 8, "`many` is not; write 100, 2.5 or 10k"),
+            ("depth >", 7, "a value is expected"),
+            ("depth > 3 or", 12, "a field is expected"),
             ("depth > 3 class ~ x", 10, "`and`, `or` or the end"),
-            ("(depth > 3", 10, "`)` is wanted"),
+            ("(depth > 3", 10, "`)` is expected"),
             ("depth ~ 3", 0, "is a number"),
             ("class > x", 0, "is a text"),
-            ("class ~ [", 8, "no regular expression"),
+            ("class ~ [", 8, "not a regular expression"),
             ("reachable = 3", 12, "yes or no"),
-            ("class = 'x", 8, "has no ' at its end"),
-            ("depth > 3x", 8, "is none"),
-            ("[", 0, "no regular expression"),
+            ("class = 'x", 8, "has no closing '"),
+            ("depth > 3x", 8, "is not"),
+            ("[", 0, "not a regular expression"),
         ] {
             let error = Query::parse(text, &fields()).map(|_| ()).unwrap_err();
             assert_eq!(error.at, at, "{text}: {error}");

@@ -1,6 +1,6 @@
-//! Raw dumps: a region as it was, with what was known of its node, in one file that is read on any machine on any day.
+//! Raw dumps: a copy of a region, with what was known of its node, in one file that every command reads on any machine.
 //!
-//! What the file holds stands in `layout/LAYOUT.md`, under *Raw dumps*.
+//! `layout/LAYOUT.md` defines the file under *Raw dumps*.
 
 pub(crate) mod copy;
 pub mod header;
@@ -19,15 +19,18 @@ use crate::attach::{AttachError, Region};
 use crate::redact::Redactor;
 use crate::time::now_unix_ns;
 
-/// A copy of a region.
+/// A copy of a region, to be written as a raw dump.
 #[derive(Debug)]
 pub struct RawDump {
-    taken: DumpInfo,
+    info: DumpInfo,
     words: WriterMemory,
 }
 
 impl RawDump {
-    /// Copies a region. A dump's copy stays the dump that it is, of the same time.
+    /// Copies a region into memory while its node may write to it. The copy of a raw dump keeps the time of that dump.
+    ///
+    /// # Errors
+    /// The region was cut short or overwritten since it was attached.
     pub fn take(region: &Region) -> Result<Self, AttachError> {
         let liveness = region.liveness()?;
         let unix_ns = now_unix_ns();
@@ -35,21 +38,27 @@ impl RawDump {
         let totals = reader.actor_totals();
         let words = copy(region.words(), reader.map());
         let at_rest = reader.actor_totals() == totals;
-        region.still_whole()?;
-        let taken = DumpInfo { unix_ns, pid: region.pid(), liveness, at_rest, redacted: false };
-        Ok(Self { taken: region.dumped().copied().unwrap_or(taken), words })
+        region.check_intact()?;
+        let info = DumpInfo { unix_ns, pid: region.pid(), liveness, at_rest, redacted: false };
+        Ok(Self { info: region.dump_info().copied().unwrap_or(info), words })
     }
 
-    /// The same with names replaced and whatever is no record left out.
+    /// The same copy with pseudonyms for names, and without any byte that is not part of a record.
+    ///
+    /// # Errors
+    /// The copy is not a readable region.
     pub fn redacted(self, redactor: &Redactor) -> Result<Self, OpenError> {
         let reader = RegionReader::open(self.words.reader())?;
         let words = redactor.region(self.words.reader(), reader.map());
-        Ok(Self { taken: DumpInfo { redacted: true, ..self.taken }, words })
+        Ok(Self { info: DumpInfo { redacted: true, ..self.info }, words })
     }
 
-    /// Writes the file.
+    /// Writes the raw dump: one page about the node, then the region.
+    ///
+    /// # Errors
+    /// Those of `out`.
     pub fn write(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-        out.write_all(&self.taken.page((self.words.words().len() * WORD) as u64))?;
+        out.write_all(&self.info.page((self.words.words().len() * WORD) as u64))?;
         self.words
             .words()
             .iter()

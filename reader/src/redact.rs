@@ -1,8 +1,9 @@
-//! Names replaced by pseudonyms: the same name by the same one in a whole snapshot or raw dump, so that its shape
-//! survives.
+//! Pseudonyms instead of names in snapshots and raw dumps. A name has the same pseudonym everywhere in one, so that trees and
+//! references keep their shape.
 //!
-//! A pseudonym is a keyed hash; whoever does not have the key can neither look up a name nor test a guess. What may come
-//! from the application and is no name (previews, help texts) is dropped.
+//! A pseudonym is a keyed hash: without the key nobody can look up a name or test a guess. Texts of the application that are
+//! no names (previews of messages, help texts) are removed.
+
 mod region;
 
 use std::fmt;
@@ -17,7 +18,16 @@ use crate::snapshot::Snapshot;
 
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// A key for pseudonyms.
+/// Replaces names by pseudonyms under one key.
+///
+/// ```
+/// use atomscope::redact::Redactor;
+///
+/// let redactor = Redactor::with_key(b"secret");
+/// let pseudonym = redactor.path("/user/orders");
+/// assert_eq!(pseudonym, redactor.path("/user/orders"));
+/// assert!(!pseudonym.contains("orders"));
+/// ```
 #[derive(Clone)]
 pub struct Redactor(SipHasher24);
 
@@ -28,27 +38,30 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// A fresh key: pseudonyms of two snapshots cannot be compared.
+    /// A random key: pseudonyms of different redactors cannot be compared.
+    ///
+    /// # Errors
+    /// The kernel gives no random bytes.
     pub fn fresh() -> std::io::Result<Self> {
         let mut key = [0; 16];
         getrandom::fill(&mut key)?;
         Ok(Self(SipHasher24::new_with_key(&key)))
     }
 
-    /// The key that follows from `phrase`: pseudonyms are the same wherever it is used, and as secret as it is.
+    /// A key derived from `phrase`: pseudonyms are the same wherever it is used, and as secret as the phrase.
     pub fn with_key(phrase: &[u8]) -> Self {
         let mut hasher = SipHasher24Wide::new();
         hasher.write(phrase);
         Self(SipHasher24::new_with_key(&hasher.finish128().as_bytes()))
     }
 
-    /// The pseudonym of a name; nothing stays nothing.
+    /// The pseudonym of a name: `x` and ten letters or digits. An empty name stays empty.
     pub fn name(&self, name: &str) -> String {
         if name.is_empty() {
             return String::new();
         }
         let hash = self.hash(name);
-        // 50 bits in ten letters: short, so that most paths still fit their records.
+        // Only 50 bits, so that most paths still fit their records.
         let letters = (0..10).map(|at| char::from(LETTERS[(hash >> (5 * at)) as usize % LETTERS.len()]));
         std::iter::once('x').chain(letters).collect()
     }
@@ -59,26 +72,26 @@ impl Redactor {
         hasher.finish()
     }
 
-    /// The pseudonym of a path: element by element, so that the tree keeps its shape.
+    /// The pseudonym of a path, element by element, so that trees keep their shape.
     pub fn path(&self, path: &str) -> String {
         path.split('/').map(|element| self.name(element)).collect::<Vec<_>>().join("/")
     }
 
-    /// Replaces every name that may come from the application.
+    /// Replaces every name in a snapshot that may come from the application.
     pub fn redact(&self, snapshot: &mut Snapshot) {
         let Snapshot { identity, actors, dead_letters, metrics, subsystems, .. } = snapshot;
         subsystems.rename(|name| self.name(name));
         identity.node = self.name(&identity.node);
         identity.system = identity.system.as_deref().map(|system| self.name(system));
         identity.program = self.name(&identity.program);
-        // Sorted by what comes out: the order of the names would tell something of them.
+        // The list is sorted by pseudonyms: the order of the names would reveal something about them.
         actors.rewrite(|actor| {
             let status = &mut actor.status;
             status.path = self.path(&status.path);
             status.parent = status.parent.as_deref().map(|parent| self.path(parent));
             status.actor_type = self.name(&status.actor_type);
             status.host = status.host.as_deref().map(|host| self.name(host));
-            // A time that the application gave as text may be any text.
+            // The application may have given any text as a time.
             status.spawned_at = actor.spawned_unix_ns.map(rfc3339).unwrap_or_default();
         });
         for letter in &mut dead_letters.recent {

@@ -1,4 +1,5 @@
-//! Facts worked out for people: what the program, its screen and other programs show of nodes.
+//! Facts worked out for people from snapshots and regions: rows, rates, findings and sentences that the program, its screen
+//! and other programs show.
 
 pub mod actors;
 pub mod events;

@@ -1,8 +1,8 @@
-//! What the kernel is asked for: mappings and their faults, locks, clocks, signals, terminals, file systems.
-#![allow(
-    unsafe_code,
-    reason = "mapping a file and asking the kernel for locks and clocks is not possible without"
-)]
+//! System calls, and all unsafe code of this crate: mappings and their faults, locks, clocks, signals, terminals, file systems.
+//!
+//! Functions marked *for programs* change state of the whole process, such as signal handlers. A library that embeds this one
+//! should leave them to its program.
+#![allow(unsafe_code, reason = "mapping a file and the system calls of libc are not possible without")]
 
 use std::fs::File;
 use std::io;
@@ -22,11 +22,12 @@ use memmap2::MmapOptions;
 use crate::attach::error::{AttachErrorKind, MOST_MAPPED};
 use crate::liveness::Lock;
 
+/// The words of an attached region.
 #[derive(Debug)]
 pub(crate) enum Memory {
-    /// With its number among the guarded mappings, if it is one.
+    /// A mapping, with its slot in [`GUARDED`] if it is guarded.
     Mapped(ReaderMemory, Option<usize>),
-    /// Written once, before anybody sees it.
+    /// A copy, which is complete before anything reads it.
     Copied(WriterMemory),
 }
 
@@ -58,13 +59,13 @@ impl Memory {
     }
 }
 
-/// Memory of which only what is written takes room.
+/// Zeroed memory, of which only pages that are written take space.
 pub(crate) fn private(bytes: usize) -> Result<WriterMemory, AttachErrorKind> {
     WriterMemory::private(bytes).ok_or_else(|| AttachErrorKind::System(io::ErrorKind::OutOfMemory.into()))
 }
 
-/// Copies `range` of the region that starts at byte `from` of `file` into its place in `memory`. Zeros are not written:
-/// of a file that is mostly holes the copy is too.
+/// Copies the bytes `range` of the region that starts at byte `from` of `file` to the same offsets in `memory`. Zeros are not
+/// written, so that the copy of a sparse file is sparse too.
 pub(crate) fn copy(
     file: &File,
     from: u64,
@@ -78,7 +79,7 @@ pub(crate) fn copy(
         let mut read = 0;
         while read < most {
             match file.read_at(&mut buffer[read..most], from + (at + read) as u64) {
-                // It was longer a moment ago.
+                // The file had more bytes when it was checked.
                 Ok(0) => return Err(AttachErrorKind::Shrunk),
                 Ok(more) => read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -97,6 +98,7 @@ pub(crate) fn copy(
     Ok(())
 }
 
+/// Maps the first `bytes` of `file` read-only. Guards the mapping if [`guard_mappings`] was called.
 pub(crate) fn map(file: &File, bytes: u64) -> Result<Memory, AttachErrorKind> {
     let bytes =
         usize::try_from(bytes).map_err(|_| AttachErrorKind::System(io::ErrorKind::FileTooLarge.into()))?;
@@ -105,41 +107,42 @@ pub(crate) fn map(file: &File, bytes: u64) -> Result<Memory, AttachErrorKind> {
         NonNull::new(map.as_mut_ptr()).ok_or(AttachErrorKind::System(io::ErrorKind::InvalidData.into()))?;
     let guard = Guard::of(start.as_ptr() as usize, bytes).ok_or(AttachErrorKind::TooMany)?;
     let slot = guard.0;
-    // SAFETY: `start` is aligned to 8 bytes, as mappings start on a page; it is valid for reads of `bytes` bytes until
-    // `map` is dropped, since moving an `MmapRaw` does not move the mapping (should the file shrink, a read beyond its
-    // end is a SIGBUS, which ends the process or is met by `on_sigbus`: no foreign memory is read); whoever changes the
-    // bytes is another process, or a node of this very one, which does so with atomic stores; through this mapping, which
-    // is read-only, nobody does.
+    // SAFETY: Alignment: mappings start on a page, so `start` is aligned to 8 bytes. Validity: the mapping has `bytes` bytes
+    // and stays until the keeper drops `map`, and moving an `MmapRaw` does not move the mapping. If the file shrinks, a read
+    // beyond its end raises SIGBUS, which ends the process or is handled by `on_sigbus`; no other memory is read. Changes:
+    // other processes make them, or a node in this process, which uses atomic stores; this mapping is read-only. The keeper
+    // drops `guard` before `map`, as `Guard` requires, because fields of a tuple drop in order.
     Ok(Memory::Mapped(unsafe { ReaderMemory::mapped(start, bytes, (guard, map)) }, slot))
 }
 
-/// A mapping whose faults are met.
-struct Guarded {
+/// A slot for a mapping whose faults [`on_sigbus`] handles.
+struct GuardedMapping {
     /// First address, or 0 for a free slot.
     start: AtomicUsize,
-    /// Bytes; 0 while the slot is being taken.
+    /// Bytes; 0 while the slot is being claimed.
     bytes: AtomicUsize,
+    /// Whether a page beyond the end of the file was read.
     faulted: AtomicBool,
 }
 
-/// More mappings than these at a time are refused once mappings are guarded.
-static GUARDED: [Guarded; MOST_MAPPED] = [const {
-    Guarded { start: AtomicUsize::new(0), bytes: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
+/// The guarded mappings. Once mappings are guarded, further ones than these are refused.
+static GUARDED: [GuardedMapping; MOST_MAPPED] = [const {
+    GuardedMapping { start: AtomicUsize::new(0), bytes: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
 }; MOST_MAPPED];
 
 /// Bytes of a page of this machine; set by [`guard_mappings`].
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
 
-/// What was done on SIGBUS before; null until [`guard_mappings`].
-static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
+/// The action for SIGBUS before [`guard_mappings`]; null until then.
+static PREVIOUS_ACTION: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Gives its slot back when dropped, which must be before the mapping goes.
+/// Frees its slot when dropped. It must be dropped before its mapping.
 struct Guard(Option<usize>);
 
 impl Guard {
-    /// `None` if it should be met and cannot.
+    /// Claims a slot; `None` if all are in use. Without [`guard_mappings`] no slot is needed.
     fn of(start: usize, bytes: usize) -> Option<Self> {
-        if BEFORE.load(Ordering::Acquire).is_null() {
+        if PREVIOUS_ACTION.load(Ordering::Acquire).is_null() {
             return Some(Self(None));
         }
         let slot = GUARDED.iter().position(|slot| {
@@ -162,14 +165,15 @@ impl Drop for Guard {
     }
 }
 
-/// From now on a read beyond the end of a mapped file that was cut short gives zeros and makes
-/// [`Region::still_whole`](crate::attach::Region::still_whole) say so, instead of ending the process. For programs: it takes the process's SIGBUS handler,
-/// and passes on to the one before what is not its own.
+/// For programs: makes a read beyond the end of a mapped file that was cut short give zeros instead of ending the process.
+/// [`Region::check_intact`](crate::attach::Region::check_intact) then returns an error.
+///
+/// It replaces the process's SIGBUS handler, which still gets every other SIGBUS.
 pub fn guard_mappings() {
-    if !BEFORE.load(Ordering::Acquire).is_null() {
+    if !PREVIOUS_ACTION.load(Ordering::Acquire).is_null() {
         return;
     }
-    // SAFETY: it takes a number, a valid name or not, and gives one.
+    // SAFETY: `sysconf` takes a number and has no requirements; an unknown name gives -1.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     if let Some(bytes) = usize::try_from(page_bytes).ok().filter(|bytes| *bytes > 0) {
         PAGE_BYTES.store(bytes, Ordering::Relaxed);
@@ -178,22 +182,22 @@ pub fn guard_mappings() {
     let [mut ours, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
     ours.sa_sigaction = on_sigbus as *const () as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
+    // SAFETY: the signal is valid; a null action changes nothing; `before` is a writable `sigaction` for the whole call.
     let _ = unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut before) };
-    // Never freed: the handler may run at any time from now on.
-    BEFORE.store(Box::into_raw(Box::new(before)), Ordering::Release);
-    // SAFETY: the signal is valid, `ours` is initialized, its handler has the signature that SA_SIGINFO asks for, and
-    // does nothing but atomic loads and stores and system calls that a handler may make.
+    // Never freed, because the handler may read it at any time from now on.
+    PREVIOUS_ACTION.store(Box::into_raw(Box::new(before)), Ordering::Release);
+    // SAFETY: the signal is valid; `ours` is initialized; its handler has the signature that SA_SIGINFO requires, and makes
+    // only atomic accesses and async-signal-safe system calls; the null pointer for the old action is allowed.
     let _ = unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, std::ptr::null_mut()) };
 }
 
-/// Puts a page of zeros where a guarded mapping has none any more; leaves everything else to whoever was there before.
+/// Maps a page of zeros where a guarded mapping has no page any more. Every other SIGBUS goes to the previous handler.
 extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the kernel hands a handler with SA_SIGINFO a pointer to a `siginfo_t` on its own stack: non-null, aligned,
-    // initialised, and left alone by everybody until the handler returns, which is longer than the reference lives.
+    // SAFETY: the kernel passes a handler with SA_SIGINFO a pointer to a `siginfo_t`: non-null, aligned, initialized, and not
+    // changed until the handler returns, which is longer than the reference lives.
     let info = unsafe { &*info };
-    // SAFETY: for SIGBUS this field is the address; where a process sent the signal it is whatever it is, and no slot's
-    // unless that process means us harm and has the right to do worse.
+    // SAFETY: `si_addr` reads a field of the initialized union, which for SIGBUS is the address. If a process sent the signal,
+    // the value is arbitrary but never dereferenced; a sender that forges an address of a slot could also kill this process.
     let address = unsafe { info.si_addr() } as usize;
     let hit = GUARDED.iter().find(|slot| {
         let (bytes, start) = (slot.bytes.load(Ordering::Acquire), slot.start.load(Ordering::Relaxed));
@@ -203,24 +207,25 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, _contex
         let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
         let page = address / page_bytes * page_bytes;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-        // SAFETY: the page lies in a mapping of ours, which is read-only and stays until its guard is dropped: no other
-        // mapping is replaced, and whoever reads it finds atomics that are zero.
+        // SAFETY: MAP_FIXED replaces exactly one page, which lies in a mapping of ours: a slot is freed before its mapping is
+        // removed, so no other mapping is hit. The page stays readable, and its readers load atomics, now zero.
         let zeros = unsafe { libc::mmap(page as *mut _, page_bytes, libc::PROT_READ, flags, -1, 0) };
         if zeros != libc::MAP_FAILED {
             slot.faulted.store(true, Ordering::Relaxed);
             return;
         }
     }
-    // SAFETY: the pointer was stored before this handler was installed, and what it points to is never freed.
-    let _ = unsafe { libc::sigaction(signal, BEFORE.load(Ordering::Acquire), std::ptr::null_mut()) };
-    // The signal is blocked while it is handled here, so that it comes again as soon as this returns.
-    // SAFETY: the signal is valid.
+    // SAFETY: the signal is the one handled; the action was stored before this handler was installed and is never freed; the
+    // null pointer for the old action is allowed.
+    let _ = unsafe { libc::sigaction(signal, PREVIOUS_ACTION.load(Ordering::Acquire), std::ptr::null_mut()) };
+    // The signal is blocked during this handler, so the previous handler gets it as soon as this one returns.
+    // SAFETY: `raise` takes a number, here of a valid signal, and is async-signal-safe.
     let _ = unsafe { libc::raise(signal) };
 }
 
-/// Asks whether somebody holds a write lock on byte 0, without taking one.
+/// Queries whether a process holds a write lock on byte 0, without taking a lock. One system call.
 pub(crate) fn query_lock(fd: RawFd) -> Lock {
-    // `l_pid` must be 0 for this kind of lock.
+    // The kernel requires an `l_pid` of 0 for this kind of lock.
     let mut lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
@@ -228,8 +233,8 @@ pub(crate) fn query_lock(fd: RawFd) -> Lock {
         l_len: 1,
         l_pid: 0,
     };
-    // SAFETY: `fd` is an open descriptor of the caller; F_OFD_GETLK takes a pointer to a `struct flock`, which `lock` is
-    // for the whole call, initialized in every field; the kernel keeps no pointer.
+    // SAFETY: F_OFD_GETLK takes a pointer to a `struct flock`: `lock` is one, initialized in every field and writable for the
+    // whole call, and the kernel keeps no pointer. A bad `fd` would only be an error.
     let answer = unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) };
     match (answer, i32::from(lock.l_type)) {
         (0, libc::F_UNLCK) => Lock::Free,
@@ -238,146 +243,149 @@ pub(crate) fn query_lock(fd: RawFd) -> Lock {
     }
 }
 
-/// The clock that beats are told in.
+/// The monotonic clock in nanoseconds, which stops while the machine is suspended. Beats have its times.
 pub fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
-/// The clock that ages are told in: it goes on while the machine is suspended.
+/// The clock since boot in nanoseconds, which runs while the machine is suspended. Ages of regions have its times.
 pub fn boottime_ns() -> u64 {
     clock_ns(libc::CLOCK_BOOTTIME)
 }
 
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a valid, writable `timespec` for the whole call; both clocks exist on every Linux, and an unknown
-    // one is an error that leaves it as it is.
+    // SAFETY: `now` is a valid, writable `timespec` for the whole call. Both clocks exist on every Linux; an unknown clock
+    // would be an error that leaves `now` as it is.
     let _ = unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The user that this process acts as.
+/// The effective user of this process.
 pub fn user() -> u32 {
-    // SAFETY: it takes nothing and cannot fail.
+    // SAFETY: `geteuid` takes nothing and cannot fail.
     unsafe { libc::geteuid() }
 }
 
-/// Whether there is a process of this number, seen or not.
+/// Whether there is a process of this id, visible in `/proc` or not.
 pub fn exists(pid: u32) -> bool {
     let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
-    // SAFETY: it takes numbers, of which the second sends nothing.
+    // SAFETY: `kill` takes two numbers; signal 0 sends nothing.
     let answer = unsafe { libc::kill(pid, 0) };
     answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
-/// Makes crossing a limit on file sizes an error of the write that crosses it, instead of the end of this process with a
-/// file half written. For programs; it holds for the whole process.
+/// For programs: makes a write beyond the limit on file sizes an error, instead of ending the process with a file half
+/// written. It ignores SIGXFSZ in the whole process.
 pub fn survive_file_size_limit() {
-    // SAFETY: SIGXFSZ is a valid signal, and SIG_IGN runs no code of ours.
+    // SAFETY: SIGXFSZ is a valid signal, and SIG_IGN runs no handler.
     let _ = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Set by the first signal after [`stop_on_signals`].
+/// Whether a signal to stop came since [`stop_on_signals`].
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// The signal ends a system call that waits. One that comes right before the call would not, so an alarm follows it.
+/// The signal interrupts a waiting system call. If it comes right before the call, the alarm that is set here interrupts it
+/// a second later.
 extern "C" fn on_stop(_signal: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
     on_alarm(libc::SIGALRM);
 }
 
 extern "C" fn on_alarm(_signal: libc::c_int) {
-    // SAFETY: it takes a number, cannot fail, and may be called by a handler.
+    // SAFETY: `alarm` takes a number, cannot fail, and is async-signal-safe.
     let _ = unsafe { libc::alarm(1) };
 }
 
-/// From now on the first SIGINT, SIGTERM or SIGHUP makes [`stopped`] true and system calls that wait end with
-/// [`io::ErrorKind::Interrupted`], at once or a second later; only a second signal ends this process. A SIGHUP that is
-/// ignored, as under `nohup`, stays so. For programs: it takes their alarm too.
+/// For programs: makes the first SIGINT, SIGTERM or SIGHUP set [`stopped`] and interrupt waiting system calls with
+/// [`io::ErrorKind::Interrupted`], at once or a second later. A second signal ends the process. A SIGHUP that is ignored, as
+/// under `nohup`, stays ignored. It uses the process's alarm too.
 pub fn stop_on_signals() {
     // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
     let [mut action, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
-    // Without SA_RESTART: a write that nobody reads must end.
+    // Without SA_RESTART: a write to a full pipe that nobody reads must end.
     action.sa_sigaction = on_alarm as *const () as usize;
-    // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
-    // SA_SIGINFO, and does nothing but a system call that a handler may make.
+    // SAFETY: the signal is valid; `action` is initialized; its handler has the signature that is required without SA_SIGINFO,
+    // and makes only an async-signal-safe system call; the null pointer for the old action is allowed.
     let _ = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
     action.sa_sigaction = on_stop as *const () as usize;
     action.sa_flags = libc::SA_RESETHAND;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
+        // SAFETY: the signal is valid; a null action changes nothing; `before` is a writable `sigaction` for the whole call.
         let _ = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut before) };
         if signal == libc::SIGHUP && before.sa_sigaction == libc::SIG_IGN {
             continue;
         }
-        // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
-        // SA_SIGINFO, and does nothing but an atomic store and a system call that a handler may make.
+        // SAFETY: the signal is valid; `action` is initialized; its handler has the signature that is required without
+        // SA_SIGINFO, and makes only an atomic store and an async-signal-safe system call; the null pointer is allowed.
         let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     }
 }
 
-/// Whether a signal asked this process to stop.
+/// Whether a signal to stop came; see [`stop_on_signals`].
 pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// Stops this process, as a terminal's suspend key does, until it is told to go on. What was done before is done by then:
-/// the signal is this very thread's. For programs.
+/// For programs: suspends this process, as a terminal's suspend key does, until a SIGCONT. The signal goes to this thread, so
+/// the process is suspended when the call is made and not later.
 pub fn suspend() {
-    // SAFETY: the signal is valid; no handler of ours runs.
+    // SAFETY: `raise` takes a number, here of a valid signal.
     let _ = unsafe { libc::raise(libc::SIGTSTP) };
 }
 
-/// Whether nobody is at the other end any more: of a terminal that was closed, or a pipe that nobody reads.
+/// Whether the other end is gone: the terminal was closed, or no process reads the pipe.
 pub fn is_hung_up(of: BorrowedFd<'_>) -> bool {
     poll(of, 0, 0) & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
-/// Waits until a terminal has input, but no longer than `most`; false if nobody is at its other end any more.
+/// Waits until a terminal has input, but no longer than `most`; false if the terminal was closed.
 pub fn wait_for_input(of: BorrowedFd<'_>, most: Duration) -> bool {
     let ms = most.as_millis().try_into().unwrap_or(libc::c_int::MAX);
     poll(of, libc::POLLIN, ms) & (libc::POLLERR | libc::POLLHUP) == 0
 }
 
-/// What has come of these events, and of a hang-up, within a time; nothing where a signal came first.
+/// Waits for `events` or a hang-up, and returns those that came; 0 after `ms`, or if a signal came first.
 fn poll(of: BorrowedFd<'_>, events: libc::c_short, ms: libc::c_int) -> libc::c_short {
     let mut of = libc::pollfd { fd: of.as_raw_fd(), events, revents: 0 };
-    // SAFETY: `of` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
+    // SAFETY: the count 1 matches `of`, a valid, writable `pollfd` for the whole call; the kernel keeps no pointer.
     let ready = unsafe { libc::poll(&raw mut of, 1, ms) };
     if ready > 0 { of.revents } else { 0 }
 }
 
-/// Another descriptor of what this program was handed under this number by whoever started it. What the program has
-/// opened itself counts as none.
+/// A copy of the descriptor `number` that this process inherited from its parent.
+///
+/// # Errors
+/// There is no such descriptor, or this process opened it itself.
 pub fn inherited(number: RawFd) -> io::Result<File> {
-    // SAFETY: it takes two numbers, and of one that is no descriptor says so.
+    // SAFETY: F_GETFD takes no pointer; a number that is no descriptor is an error.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    // Everything of our own is closed in programs that we start; what we were handed was not.
+    // Rust opens every descriptor with FD_CLOEXEC; an inherited one cannot have it.
     if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: as above; the new descriptor is the lowest one that is free, and nobody's but the caller's.
+    // SAFETY: F_DUPFD_CLOEXEC takes no pointer; a number that is no descriptor is an error.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
     if copy < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: `copy` is open, as the call has just made it, and nothing else owns it.
+    // SAFETY: `copy` is an open descriptor that the call above made, so nothing else owns it.
     Ok(unsafe { File::from_raw_fd(copy) })
 }
 
-/// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.
+/// For programs: waits for `time`. Returns false as soon as a signal to stop came or no process reads stdout any more.
 pub fn wait(time: Duration) -> bool {
     let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    // A time that no clock can be set forward by has no end.
+    // A time beyond the range of the clock means to wait forever.
     let end = std::time::Instant::now().checked_add(time);
     loop {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(std::time::Instant::now()));
         if stopped() {
             return false;
         }
-        // Not for longer at a time than a person would notice: a signal may come just before.
+        // In steps that a person does not notice: a signal may come right before the call and not interrupt it.
         let ms = left.min(Duration::from_millis(100)).as_micros().div_ceil(1000) as libc::c_int;
-        // SAFETY: `stdout` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
+        // SAFETY: the count 1 matches `stdout`, a valid, writable `pollfd` for the whole call; the kernel keeps no pointer.
         let ready = unsafe { libc::poll(&raw mut stdout, 1, ms) };
         if ready > 0 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0 {
             return false;
@@ -386,30 +394,33 @@ pub fn wait(time: Duration) -> bool {
             return !stopped();
         }
         if ready > 0 {
-            // A closed descriptor is known at once, and tells nothing.
+            // `poll` returns at once for a closed descriptor: without this the loop would spin.
             std::thread::sleep(left.min(Duration::from_millis(10)));
         }
     }
 }
 
-/// What a file lies on.
+/// The file system of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSystem {
-    /// Whether it is memory; elsewhere a node that writes may have to wait for a disk.
+    /// Whether it is in memory. On a disk, a node that writes may have to wait.
     pub is_memory: bool,
-    /// All of it.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// What is left.
+    /// Its free bytes for unprivileged users.
     pub free_bytes: u64,
 }
 
 impl FileSystem {
-    /// Of the file or directory `path`.
+    /// The file system of the file or directory `path`.
+    ///
+    /// # Errors
+    /// The path does not exist or cannot be reached.
     pub fn of(path: &Path) -> io::Result<Self> {
         let path = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))?;
-        // SAFETY: all zeros are a valid `statfs`: it holds numbers only.
+        // SAFETY: all zeros are a valid `statfs`, which has only numbers.
         let mut found: libc::statfs = unsafe { std::mem::zeroed() };
-        // SAFETY: `path` is a string that ends in a zero byte, `found` is writable for the whole call.
+        // SAFETY: `path` is a string with a zero byte at its end; `found` is a writable `statfs` for the whole call.
         if unsafe { libc::statfs(path.as_ptr(), &raw mut found) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -424,5 +435,5 @@ impl FileSystem {
     }
 }
 
-/// As in the kernel's `magic.h`; `libc` does not have it.
+/// From the kernel's `magic.h`; `libc` does not have it.
 const RAMFS_MAGIC: i64 = 0x8584_58f6;

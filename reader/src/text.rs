@@ -1,8 +1,8 @@
-//! Text that is safe to print: what a region, a path or an argument holds may be meant for the terminal that shows it.
+//! Text that is safe to print: a name in a region, a path or an argument may contain commands for the terminal.
 //!
-//! Whatever moves the cursor, changes colours or titles, reorders or hides text is written as `\u{202e}`: control
-//! characters (C0, DEL, C1), bidirectional controls, zero-width and other invisible characters. Everything else stays
-//! as it is. In JSON the same characters are written as `\u202e`: the same value, in letters that do nothing.
+//! Characters that move the cursor, change colours or titles, reorder or hide text are written as `\u{202e}`. These are
+//! control characters (C0, DEL, C1), bidirectional controls, zero-width and other invisible characters. JSON has the same
+//! characters as `\u202e`, which is the same value.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -14,8 +14,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-/// Whether `c` does something other than show itself: Unicode's general categories Cc, Cf, Zl and Zp, and what is
-/// drawn as nothing.
+/// Whether a terminal could act on `c` or hide it: Unicode's general categories Cc, Cf, Zl and Zp, and characters without a
+/// glyph.
 pub fn is_unsafe(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
@@ -30,7 +30,7 @@ pub fn is_unsafe(c: char) -> bool {
         | 0xe0000..=0xe0fff) // tags
 }
 
-/// `text` with each such character written out.
+/// `text` with each [unsafe](is_unsafe) character escaped. Allocates only if there is one.
 ///
 /// ```
 /// assert_eq!(atomscope::text::clean("plain"), "plain");
@@ -47,12 +47,12 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The same for text of several lines, whose line breaks are meant.
+/// As [`clean`], but keeps line breaks.
 pub fn clean_lines(text: &str) -> String {
     text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// The same for what need not be UTF-8: bytes that are not are written as `\xff`.
+/// As [`clean`], for text that may not be UTF-8: other bytes are written as `\xff`.
 pub fn clean_os(text: &OsStr) -> String {
     let mut out = String::new();
     for chunk in text.as_bytes().utf8_chunks() {
@@ -64,17 +64,17 @@ pub fn clean_os(text: &OsStr) -> String {
     out
 }
 
-/// The same for a path.
+/// As [`clean_os`], for a path.
 pub fn clean_path(path: &Path) -> String {
     clean_os(path.as_os_str())
 }
 
-/// Compact JSON in which every such character is escaped.
+/// Compact JSON in which every unsafe character is escaped.
 struct SafeFormatter;
 
 impl Formatter for SafeFormatter {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
-        // Almost all text is printable ASCII; whether it is can be seen of many bytes at once.
+        // Almost all text is printable ASCII, and this fold compiles to a check of many bytes at once.
         if text.bytes().fold(true, |is_plain, byte| is_plain & (b' '..=b'~').contains(&byte)) {
             return writer.write_all(text.as_bytes());
         }
@@ -94,7 +94,10 @@ impl Formatter for SafeFormatter {
     }
 }
 
-/// Writes `value` as one line of JSON that is safe to print. The error is always the writer's.
+/// Writes `value` as one line of JSON that is safe to print.
+///
+/// # Errors
+/// Those of `writer`.
 pub fn write_json(writer: &mut (impl io::Write + ?Sized), value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, SafeFormatter))?;
     writer.write_all(b"\n")

@@ -1,6 +1,6 @@
-//! What a node's process takes of its machine, as the kernel says it: processor time, memory, threads, open files.
+//! What a node's process uses of its machine, by the kernel: processor time, memory, threads, open files.
 //!
-//! None of it is in the region: a process that hangs could not write it, and the kernel says it of any process.
+//! None of this is in the region: a process that hangs could not write it, and the kernel knows it of every process.
 
 use std::fs;
 use std::time::Duration;
@@ -9,50 +9,50 @@ use serde::Serialize;
 
 use crate::attach::Region;
 use crate::liveness::Liveness;
-use crate::process::{Start, Stat, stat_fields};
+use crate::process::{StartTime, Stat, stat_fields};
 
 /// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Open files that are counted one by one at most, where the kernel does not say how many there are.
+/// Limit of open files that are counted one by one, on kernels that do not give their number.
 const MOST_FILES: usize = 1 << 16;
 
-/// What a process takes.
+/// What a process uses of its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Vitals {
-    /// Processor time of all its threads outside the kernel.
+    /// Processor time of all threads outside the kernel, in seconds.
     pub cpu_user_s: f64,
-    /// The same inside the kernel.
+    /// Processor time of all threads inside the kernel, in seconds.
     pub cpu_system_s: f64,
-    /// Memory that it has resident, its region included as far as it was touched.
+    /// Resident memory, with the touched pages of the region.
     pub memory_bytes: u64,
-    /// The most that this ever was.
+    /// The maximum of the resident memory so far.
     pub memory_peak_bytes: u64,
     /// Threads.
     pub threads: u64,
-    /// Open files; needs the same user or ptrace rights.
+    /// Open files; `None` without the same user or ptrace rights.
     pub open_files: Option<u64>,
-    /// How many it may open; `None` if that is not limited.
+    /// The limit of open files; `None` if there is none.
     pub open_files_limit: Option<u64>,
 }
 
 impl Vitals {
-    /// Of the process of a region, if that lives on this machine and can be seen from here. A few small files are read.
+    /// Of the process of a region; `None` if it is dead or not visible here. Reads a few small files of `/proc`.
     pub fn of(region: &Region, liveness: &Liveness) -> Option<Self> {
-        if region.dumped().is_some() || !liveness.verdict.is_alive() {
+        if region.dump_info().is_some() || !liveness.verdict.is_alive() {
             return None;
         }
-        let start = Start::of(&region.identity().header, &region.identity().time);
+        let start = StartTime::of(&region.identity().header, &region.identity().time);
         Self::of_process(u32::try_from(region.pid()).ok()?, start)
     }
 
-    /// Of this very process.
+    /// Of this process.
     pub fn own() -> Option<Self> {
         let pid = std::process::id();
-        Self::of_process(pid, Start::at(Stat::of(pid).ok()?.start_ticks))
+        Self::of_process(pid, StartTime::at(Stat::of(pid).ok()?.start_ticks))
     }
 
-    /// Of the process of this number, if it started then: another one may have its number by now.
-    fn of_process(pid: u32, start: Start) -> Option<Self> {
+    /// Of the process of this number, if it has this start time; another process may have the number by now.
+    fn of_process(pid: u32, start: StartTime) -> Option<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let status = fs::read(format!("/proc/{pid}/status")).ok()?;
         let limits = fs::read(format!("/proc/{pid}/limits")).unwrap_or_default();
@@ -60,7 +60,7 @@ impl Vitals {
         Some(Self { open_files: open_files(pid), open_files_limit: files_limit(&limits), ..vitals })
     }
 
-    fn parse(stat: &[u8], status: &[u8], start: Start) -> Option<Self> {
+    fn parse(stat: &[u8], status: &[u8], start: StartTime) -> Option<Self> {
         let fields = stat_fields(stat)?;
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         if !start.is(field(22)?) {
@@ -82,18 +82,18 @@ impl Vitals {
         })
     }
 
-    /// Processor time altogether.
+    /// Processor time inside and outside the kernel, in seconds.
     pub fn cpu_s(&self) -> f64 {
         self.cpu_user_s + self.cpu_system_s
     }
 
-    /// How much of one processor that is, in percent, over an interval at whose start it was `before_s`.
+    /// The share of one processor in percent, over an interval that began with `before_s` seconds of processor time.
     pub fn cpu_percent(&self, before_s: f64, interval: Duration) -> f64 {
         (self.cpu_s() - before_s).max(0.0) / interval.as_secs_f64().max(1e-9) * 100.0
     }
 }
 
-/// Newer kernels say it as the size of the folder; in others the entries are counted.
+/// Since Linux 6.2 the size of the folder is the number of open files; on older kernels the entries are counted.
 fn open_files(pid: u32) -> Option<u64> {
     let folder = format!("/proc/{pid}/fd");
     let entries = fs::read_dir(&folder).ok()?;
@@ -119,12 +119,16 @@ mod tests {
     #[test]
     fn fields_are_those_of_the_manual_whatever_the_name_holds() {
         let status = b"Name:\ta\nVmPeak:\t9 kB\nVmHWM:\t    300 kB\nVmRSS:\t    200 kB\nThreads:\t9\n";
-        let vitals = Vitals::parse(STAT, status, Start::at(7777)).unwrap();
+        let vitals = Vitals::parse(STAT, status, StartTime::at(7777)).unwrap();
         assert_eq!((vitals.cpu_user_s, vitals.cpu_system_s, vitals.threads), (2.5, 0.3, 9));
         assert_eq!((vitals.memory_bytes, vitals.memory_peak_bytes), (200 << 10, 300 << 10));
-        assert_eq!(Vitals::parse(STAT, status, Start::at(7778)), None, "another process has the number now");
-        assert_eq!(Vitals::parse(STAT, b"Name:\tkthread\n", Start::at(7777)), None);
-        assert_eq!(Vitals::parse(b"42 (a", status, Start::at(7777)), None);
+        assert_eq!(
+            Vitals::parse(STAT, status, StartTime::at(7778)),
+            None,
+            "another process has the number now"
+        );
+        assert_eq!(Vitals::parse(STAT, b"Name:\tkthread\n", StartTime::at(7777)), None);
+        assert_eq!(Vitals::parse(b"42 (a", status, StartTime::at(7777)), None);
     }
 
     #[test]
@@ -141,6 +145,6 @@ mod tests {
         assert!(vitals.memory_bytes > 0 && vitals.memory_bytes <= vitals.memory_peak_bytes, "{vitals:?}");
         assert!(vitals.threads >= 1 && vitals.open_files.is_some_and(|files| files >= 3), "{vitals:?}");
         let pid = std::process::id();
-        assert_eq!(Vitals::of_process(pid, Start::at(Stat::of(pid).unwrap().start_ticks + 1)), None);
+        assert_eq!(Vitals::of_process(pid, StartTime::at(Stat::of(pid).unwrap().start_ticks + 1)), None);
     }
 }

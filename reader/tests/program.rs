@@ -345,7 +345,7 @@ mod listing {
         node.count(Builtin::Spawned, 7);
         let _lock = node.live(&place);
         let stderr = place.run(["actors"]).stderr;
-        assert!(stderr.contains("2 live actors were neither listed nor kept"), "{stderr}");
+        assert!(stderr.contains("2 live actors are untracked"), "{stderr}");
         assert!(stderr.contains("may miss some actors for good"), "{stderr}");
         assert!(stderr.contains("the counts and the list of live actors differ by +5"), "{stderr}");
     }
@@ -439,7 +439,7 @@ mod who {
     #[test]
     fn who_and_region_together_are_a_usage_error() {
         let stderr = Place::new().run(["--region", "/x", "dump", "shop"]).failed(2);
-        assert!(stderr.contains("give one"), "{stderr}");
+        assert!(stderr.contains("give only one"), "{stderr}");
     }
 
     #[test]
@@ -459,8 +459,8 @@ mod who {
         let stderr = Place::new().run(["dump", "nobody"]).failed(1);
         assert_eq!(
             stderr,
-            "atomscope: there is no node nobody; `atomscope ps` lists what there is; what a dead node \
-             has left in a file that it was told to use is found by the file's path alone\n"
+            "atomscope: there is no node nobody; `atomscope ps` lists what there is; a region that \
+             a dead node left in a file of its user's choice is found by the file's path alone\n"
         );
         let stderr = Place::new().run(["dump"]).failed(1);
         assert!(stderr.contains("there is no node to look at"), "{stderr}");
@@ -544,9 +544,9 @@ mod dumps {
         let bytes = fs::read(region).unwrap();
         for (out, why) in [
             (place.path().to_str().unwrap(), "it is a directory"),
-            ("/no/such/directory/x.json", "is its directory there?"),
+            ("/no/such/directory/x.json", "does its directory exist?"),
             ("/proc/x.json", "cannot write to /proc/x.json"),
-            ("/dev/full", "make room"),
+            ("/dev/full", "free some space"),
             (region, "it is the region that is being read"),
         ] {
             let stderr = place.run(["dump", "-o", out]).failed(1);
@@ -946,10 +946,10 @@ mod hostile {
         assert_eq!(Snapshot::take(&region).unwrap().actors.len(), 3);
         lock.file.set_len(4096).unwrap();
         let error = Snapshot::take(&region).unwrap_err();
-        assert!(matches!(error.why, AttachErrorKind::Shrunk), "{error}");
+        assert!(matches!(error.kind, AttachErrorKind::Shrunk), "{error}");
         drop(region);
         let error = Region::open(&lock.path, None, MAX_BYTES).unwrap_err();
-        assert!(matches!(error.why, AttachErrorKind::Layout(OpenError::Truncated { .. })), "{error}");
+        assert!(matches!(error.kind, AttachErrorKind::Layout(OpenError::Truncated { .. })), "{error}");
     }
 
     #[test]

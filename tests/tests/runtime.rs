@@ -77,7 +77,7 @@ fn a_dump_says_how_the_async_runtime_is_and_what_the_process_takes() {
         String::from_utf8(output.stdout).unwrap()
     };
     let page = told(&["show"]);
-    assert!(page.contains("Takes: processor ") && page.contains("open"), "{page}");
+    assert!(page.contains("Resources: processor ") && page.contains("open"), "{page}");
     let table = told(&["stat", "--process", "1s", "1"]);
     assert!(table.contains("CPU(%)") && table.contains("MEMORY(MiB)"), "{table}");
     let table = told(&["stat", "1s", "1"]);

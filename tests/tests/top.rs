@@ -36,7 +36,7 @@ fn a_live_node_is_seen_in_every_view_and_whatever_size_the_terminal_is_given() {
     let node = Node::demo(["--node", "top-views"]);
     let terminal = top([&node.who()]);
     terminal.wait_for("● top-views live");
-    terminal.wait_for("What it runs");
+    terminal.wait_for("Subsystems and process");
     for (key, seen) in [
         ("2", "akka://shop/user/orders"),
         ("3", "RECIPIENT"),
@@ -145,7 +145,7 @@ fn the_past_the_frozen_and_what_is_saved_are_what_they_say() {
     terminal.press(CONTROL_U);
     terminal.press(now.to_str().expect("UTF-8"));
     terminal.press(ENTER);
-    terminal.wait_for("is there already");
+    terminal.wait_for("exists already");
     let dump = top([now.to_str().expect("UTF-8"), "--view", "persistence"]);
     dump.wait_for("dump of a live node");
     dump.wait_for("accounts");
@@ -384,7 +384,7 @@ fn without_a_terminal_it_says_what_to_use_instead() {
     let output = atomscope(["top", &node.who()]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{error}");
-    assert!(error.contains("stdout is no terminal") && error.contains("atomscope show"), "{error}");
+    assert!(error.contains("stdout is not a terminal") && error.contains("atomscope show"), "{error}");
     assert_eq!(atomscope(["top", "there-is-no-such-node"]).status.code(), Some(1));
     assert_eq!(atomscope(["top", "--interval", "often"]).status.code(), Some(2));
 }

@@ -1,5 +1,7 @@
-//! Why a file cannot be attached to.
+//! Why a file cannot be attached to, in sentences for the person at the terminal.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -8,119 +10,143 @@ use atomscope_layout::OpenError;
 use crate::liveness::Verdict;
 use crate::text::clean_path;
 
-/// Regions that are mapped at a time at most, once mappings are guarded.
+/// Mappings that can be guarded against a cut of their files at the same time.
 pub(crate) const MOST_MAPPED: usize = 256;
 
-/// Why a file could not be attached to.
+/// A file could not be attached to. Its message names the file, the cause and, where there is one, the next step.
+///
+/// [`source`](Error::source) is the [`io::Error`] or [`OpenError`] behind it, if there is one; the message already includes
+/// that error's text.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AttachError {
-    /// Which file.
+    /// The file.
     pub path: PathBuf,
-    /// Why.
-    pub why: AttachErrorKind,
+    /// The cause.
+    pub kind: AttachErrorKind,
 }
 
-/// Why a file was refused.
+impl AttachError {
+    /// An error about the file `path`.
+    pub fn new(path: impl Into<PathBuf>, kind: AttachErrorKind) -> Self {
+        Self { path: path.into(), kind }
+    }
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot attach to {}: {}", clean_path(&self.path), self.kind)
+    }
+}
+
+impl Error for AttachError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
+    }
+}
+
+/// Why a file cannot be attached to.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AttachErrorKind {
-    /// There is none.
+    /// There is no such file.
     #[error("there is no such file; `atomscope ps` lists what there is")]
     Missing,
-    /// The system says no.
+    /// A system call failed.
     #[error("{0}{hint}", hint = permission_hint(.0))]
-    System(io::Error),
-    /// A link could lead anywhere.
+    System(#[source] io::Error),
+    /// The path is a symbolic link, which could lead anywhere.
     #[error("it is a symbolic link, and a region is never opened through one; name the file itself")]
     Link,
-    /// A directory, a pipe, a device.
+    /// The path is a directory, a pipe, a socket or a device.
     #[error("it is {0}, not a regular file")]
     NotAFile(&'static str),
-    /// Another user's.
+    /// The file belongs to another user.
     #[error("it belongs to user {owner}, and this is user {reader}: run as user {owner} or as root")]
     OtherUser {
-        /// The file's owner.
+        /// The owner of the file.
         owner: u32,
-        /// This process.
+        /// The user of this process.
         reader: u32,
     },
-    /// Planted by somebody else than its node, or left by one in a user namespace.
+    /// The owner is not the user that the header names: somebody planted the file, or a node in a user namespace left it.
     #[error(
         "it belongs to user {owner}, but says that user {claimed} wrote it: not trusted, unless it is read as user \
          {owner}"
     )]
     OwnerMismatch {
-        /// The file's owner.
+        /// The owner of the file.
         owner: u32,
-        /// What the header says.
+        /// The user that the header names.
         claimed: u64,
     },
-    /// Names a process of another user.
+    /// The header names a process of another user.
     #[error(
         "it belongs to user {owner}, but says that process {pid} wrote it, which runs as user {user}: not trusted"
     )]
     OthersProcess {
-        /// The file's owner.
+        /// The owner of the file.
         owner: u32,
-        /// What the header says.
+        /// The process that the header names.
         pid: u32,
-        /// Whose that process is.
+        /// The user of that process.
         user: u32,
     },
-    /// Names a process that started at another time.
+    /// Another process has the number that the header names, and some process holds the lock.
     #[error(
         "it says that process {pid} wrote it, but that is another one by now, and yet some process holds its lock: not \
          trusted"
     )]
     OtherProcess {
-        /// What the header says.
+        /// The process id that the header names.
         pid: u32,
     },
-    /// Another user's file has several names.
+    /// The file of another user has several names.
     #[error("it belongs to user {owner} and has {links} names (hard links): not trusted; remove all but one")]
     HardLinks {
-        /// The file's owner.
+        /// The owner of the file.
         owner: u32,
-        /// How many.
+        /// The number of names.
         links: u64,
     },
-    /// Others can change it.
+    /// Users other than the owner may write the file.
     #[error(
         "others than its owner may write it (mode {mode:03o}): not trusted; `chmod 600` it if it is yours"
     )]
     Writable {
-        /// Permission bits.
+        /// The permission bits.
         mode: u32,
     },
-    /// Larger than allowed.
+    /// The region exceeds the size limit.
     #[error("it has {bytes} bytes, more than the {most} that are allowed; `--max-size` allows more")]
     TooLarge {
-        /// Its size.
+        /// Bytes of the region.
         bytes: u64,
-        /// The limit.
+        /// The limit in bytes.
         most: u64,
     },
-    /// More regions are mapped than can be guarded.
-    #[error("{} regions are being looked at already, and no more at a time can be guarded", MOST_MAPPED)]
+    /// As many regions are mapped as can be guarded.
+    #[error("{} regions are attached already, and no more can be guarded at a time", MOST_MAPPED)]
     TooMany,
-    /// Another region stands in the same file now.
+    /// Another region was written into the file.
     #[error("the file was overwritten while it was read, so nothing that was read of it counts")]
     Overwritten,
-    /// Not published yet.
+    /// The region is not published yet.
     #[error("its node is not ready: {}; try again", .verdict.why().unwrap_or_default())]
     NotReady {
-        /// [`Verdict::NotReady`].
+        /// Always [`Verdict::NotReady`].
         verdict: Verdict,
     },
-    /// Cut while it was mapped.
+    /// The file was cut short while it was mapped.
     #[error("the file was cut short while it was read, so nothing that was read of it counts")]
     Shrunk,
-    /// Not a region that this program can read.
+    /// The bytes are no region that this program can read.
     #[error("it is {error}{hint}", error = .0, hint = layout_hint(.0))]
-    Layout(OpenError),
+    Layout(#[source] OpenError),
 }
 
 impl AttachErrorKind {
-    /// A word or two, for a column.
+    /// One word for a column: `not ready`, `incompatible`, `corrupt` or `refused`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::NotReady { verdict } => verdict.word(),
@@ -145,16 +171,8 @@ fn layout_hint(error: &OpenError) -> &'static str {
             "; it was damaged, or is still being copied"
         }
         OpenError::NotARegion { found } if b"{[".contains(&found.to_le_bytes()[0]) => {
-            "; it may be JSON, which is for scripts: of dumps, those of `--format raw` can be looked at"
+            "; it may be JSON: of all that `dump` writes, this program reads only `--format raw`"
         }
         OpenError::NotReady | OpenError::NotARegion { .. } => "",
     }
 }
-
-impl std::fmt::Display for AttachError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "cannot attach to {}: {}", clean_path(&self.path), self.why)
-    }
-}
-
-impl std::error::Error for AttachError {}

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use atomscope::query::Query;
 use atomscope::snapshot::Snapshot;
-use atomscope::text::{clean, write_json};
+use atomscope::text::write_json;
 use atomscope_layout::decode::{Actor, ActorList, Moment, SpawnedAt};
 use atomscope_layout::dto::Forest;
 use serde::{Serialize, Serializer};
@@ -145,11 +145,11 @@ impl Serialize for Rows<'_> {
     }
 }
 
-pub fn actors(place: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
+pub fn actors(search_args: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let fields = Listed::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
-    let query = query.map_err(|error| Failure::Filter("actors", clean(&error.to_string()).into_owned()))?;
-    let chosen = attach(place, args.who)?;
+    let query = query.map_err(|error| Failure::filter("actors", &error))?;
+    let chosen = attach(search_args, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, until, .. } = snapshot;

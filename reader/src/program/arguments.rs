@@ -91,7 +91,7 @@ Examples:
 #[command(name = "atomscope", version = VERSION.as_str(), after_help = LONG_HELP.as_str(), max_term_width = 110)]
 pub struct Cli {
     #[command(flatten)]
-    pub place: SearchArgs,
+    pub search_args: SearchArgs,
     /// Show ASCII alone, as where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
     #[arg(long, global = true)]
     pub ascii: bool,

@@ -1,5 +1,5 @@
-//! What is shown where there is no UTF-8: ASCII alone. A sign of our own has another one that is as wide; any other
-//! character is written out, since to a terminal of another encoding its bytes mean something else, or do something.
+//! Output in ASCII, for terminals without UTF-8. Each sign of this program has an ASCII sign of the same width. Any other
+//! character is escaped: a terminal with another encoding could take its bytes for control characters.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -9,21 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::buffer::Buffer;
 
-static IS_WANTED: AtomicBool = AtomicBool::new(false);
+static IS_ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// From now on only ASCII is shown to people.
-pub fn want() {
-    IS_WANTED.store(true, Ordering::Relaxed);
+/// Switches all text for people to ASCII, for the rest of the process.
+pub fn enable() {
+    IS_ENABLED.store(true, Ordering::Relaxed);
 }
 
-/// Whether only ASCII is shown to people.
-pub fn is_wanted() -> bool {
-    IS_WANTED.load(Ordering::Relaxed)
+/// Whether text for people is ASCII.
+pub fn is_enabled() -> bool {
+    IS_ENABLED.load(Ordering::Relaxed)
 }
 
-/// Whether the locale has another encoding than UTF-8. Where none is set, as in most containers, nothing is known of the
-/// terminal, and nearly all have UTF-8.
-pub fn suits_locale(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+/// Whether the locale names another encoding than UTF-8. Without a locale, as in most containers, UTF-8 is assumed:
+/// nearly all terminals have it.
+pub fn is_needed_for_locale(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variable(name));
     let locale = set.into_iter().find(|value| !value.is_empty());
     let is_utf8 = |locale: &OsStr| {
@@ -33,7 +33,7 @@ pub fn suits_locale(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     locale.is_some_and(|locale| !is_utf8(&locale))
 }
 
-/// What stands for a sign of our own.
+/// The ASCII sign for a sign of this program.
 fn sign(c: char) -> Option<char> {
     Some(match c {
         '…' => '~',
@@ -50,7 +50,7 @@ fn sign(c: char) -> Option<char> {
         '▼' | '↓' => 'v',
         '‹' | '←' => '<',
         '›' | '→' => '>',
-        // How high a line is.
+        // The heights of a sparkline.
         '▁' => '_',
         '▂' => '.',
         '▃' => ':',
@@ -63,7 +63,7 @@ fn sign(c: char) -> Option<char> {
     })
 }
 
-/// The text in ASCII.
+/// Converts text to ASCII.
 pub fn text(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -79,7 +79,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The same for a drawn screen, on which nothing may become wider: what has no sign is a question mark.
+/// Converts a drawn screen to ASCII. No cell may become wider, so an unknown character becomes a question mark.
 pub fn screen(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().is_ascii() {
@@ -89,7 +89,7 @@ pub fn screen(buffer: &mut Buffer) {
     }
 }
 
-/// Writes text in ASCII.
+/// A writer that converts text to ASCII.
 #[derive(Debug)]
 pub struct Ascii<W>(pub W);
 
@@ -115,14 +115,16 @@ mod tests {
 
     #[test]
     fn the_first_variable_that_is_set_says_which_encoding_there_is() {
-        let suits = |set: &[(&str, &str)]| {
-            suits_locale(|name| set.iter().find(|(set, _)| *set == name).map(|(_, value)| value.into()))
+        let is_needed = |set: &[(&str, &str)]| {
+            is_needed_for_locale(|name| {
+                set.iter().find(|(set, _)| *set == name).map(|(_, value)| value.into())
+            })
         };
-        assert!(!suits(&[]) && !suits(&[("LANG", "")]));
-        assert!(!suits(&[("LANG", "de_DE.UTF-8")]) && !suits(&[("LC_ALL", "C.utf8"), ("LANG", "C")]));
-        assert!(suits(&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")]));
-        assert!(suits(&[("LC_ALL", ""), ("LC_CTYPE", "POSIX"), ("LANG", "C.UTF-8")]));
-        assert!(suits(&[("LANG", "de_DE.ISO-8859-1")]) && suits(&[("LANG", "de_DE")]));
+        assert!(!is_needed(&[]) && !is_needed(&[("LANG", "")]));
+        assert!(!is_needed(&[("LANG", "de_DE.UTF-8")]) && !is_needed(&[("LC_ALL", "C.utf8"), ("LANG", "C")]));
+        assert!(is_needed(&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")]));
+        assert!(is_needed(&[("LC_ALL", ""), ("LC_CTYPE", "POSIX"), ("LANG", "C.UTF-8")]));
+        assert!(is_needed(&[("LANG", "de_DE.ISO-8859-1")]) && is_needed(&[("LANG", "de_DE")]));
     }
 
     #[test]

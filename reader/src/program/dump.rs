@@ -1,27 +1,33 @@
-//! `dump`: everything that is told of a node, in a file.
+//! `dump`: all data of a node, in a file.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use atomscope::attach::{AttachError, AttachErrorKind};
+use atomscope::attach::{AttachError, AttachErrorKind, Region};
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
 use atomscope::snapshot::{Snapshot, dump};
 use clap::{Args, ValueEnum};
 
 use crate::program::help::WHO_HELP;
-use crate::program::output::{Failure, Readers, to_file};
+use crate::program::output::Failure;
+use crate::program::output::file::{Readers, to_file};
 use crate::program::target::{SearchArgs, attach};
 
-/// Write everything that is told of a node.
+/// Write all data of a node to a file.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-`json` is one object: the fields of atomr_telemetry's NodeSnapshot, and beside them `atomscope`, which says how \
-the node is, how old and how complete the data are, and holds all counters. `ndjson` is the same, one object a line, \
-each with its `kind`: node, actor, dead_letter, metric, cluster, sharding, instance, journal_write. `raw` is a copy of everything that the node keeps, which \
-every command reads again by its name, elsewhere and later: it says how the node was and when.
+Formats:
+  json    one object: the fields of atomr_telemetry's NodeSnapshot, and `atomscope` with the
+          verdict, the age and completeness of the data, and all metrics
+  ndjson  the same data, one object a line, each with its `kind`: node, actor, dead_letter,
+          metric, cluster, sharding, instance, journal_write
+  raw     a copy of the region, with the verdict and the time; every command can read the file
+          later and on another machine, by its path
+
+Exit code: 0, or 1 if the node cannot be found or read, or the file cannot be written.
 
 Examples:
   atomscope dump shop -o shop.json
@@ -31,19 +37,19 @@ Examples:
 
 {WHO_HELP}"))]
 pub struct DumpArgs {
-    /// Which node: a pid, a file, or a name.
+    /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
-    /// Write to this file, all of it or nothing, readable by you alone; `-` is stdout.
+    /// Write to this file, completely or not at all, readable by you alone; `-` is stdout.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
-    /// What to write.
+    /// The format of the dump.
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub format: Format,
-    /// Replace every name that may come from the application by a pseudonym and drop message previews. The same name
-    /// gets the same pseudonym, within this dump.
+    /// Replace every name that may come from the application by a pseudonym, and drop message previews. Within one dump,
+    /// the same name gets the same pseudonym.
     #[arg(long)]
     pub redact: bool,
-    /// Make pseudonyms from this secret, so that those of several dumps agree.
+    /// Derive pseudonyms from this secret, so that the same name gets the same pseudonym in several dumps.
     #[arg(long, value_name = "KEY", requires = "redact")]
     pub redact_key: Option<OsString>,
 }
@@ -56,7 +62,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The form of what is written of a snapshot; `None` for a copy of the region.
+    /// The format of a snapshot; `None` for a raw dump, which is a copy of the region.
     fn of_snapshot(self) -> Option<dump::Format> {
         match self {
             Self::Json => Some(dump::Format::Json),
@@ -66,32 +72,53 @@ impl Format {
     }
 }
 
-pub fn dump(place: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
+pub fn dump(search_args: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
     if args.format == Format::Raw && args.output == Path::new("-") && io::stdout().is_terminal() {
-        return Err(Failure::Usage("a raw dump is no text for a terminal: name a file with -o".into()));
+        let why = "a raw dump is not text and cannot go to a terminal; name a file with -o";
+        return Err(Failure::usage_of("dump", why));
     }
-    let chosen = attach(place, args.who)?;
+    let chosen = attach(search_args, args.who)?;
     let redactor = match (args.redact, &args.redact_key) {
         (false, _) => None,
         (true, Some(key)) => Some(Redactor::with_key(key.as_bytes())),
         (true, None) => Some(Redactor::fresh().map_err(|error| {
-            Failure::Failed(format!("the system gives no random key: {error}; --redact-key KEY does without"))
+            Failure::Failed(format!(
+                "cannot get a random key from the system: {error}; give one with --redact-key"
+            ))
         })?),
     };
-    let Some(format) = args.format.of_snapshot() else {
-        let mut dump = RawDump::take(&chosen.region)?;
-        if let Some(redactor) = redactor {
-            let path = chosen.region.path().to_owned();
-            dump = dump
-                .redacted(&redactor)
-                .map_err(|error| AttachError { path, why: AttachErrorKind::Layout(error) })?;
+    let region = &chosen.region;
+    match args.format.of_snapshot() {
+        None => write_raw(region, redactor.as_ref(), &args.output),
+        Some(format) => {
+            write_snapshot(Snapshot::take(region)?, redactor.as_ref(), format, Some(region), &args.output)
         }
-        return to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| dump.write(out));
-    };
-    let mut snapshot = Snapshot::take(&chosen.region)?;
+    }
+}
+
+/// Writes a copy of the region to a file.
+pub fn write_raw(region: &Region, redactor: Option<&Redactor>, path: &Path) -> Result<(), Failure> {
+    let mut dump = RawDump::take(region)?;
+    if let Some(redactor) = redactor {
+        let path = region.path().to_owned();
+        dump = dump
+            .redacted(redactor)
+            .map_err(|error| AttachError::new(path, AttachErrorKind::Layout(error)))?;
+    }
+    to_file(path, Some(region), Readers::Owner, |out| dump.write(out))
+}
+
+/// Writes a snapshot to a file, but never over `region`.
+pub fn write_snapshot(
+    mut snapshot: Snapshot,
+    redactor: Option<&Redactor>,
+    format: dump::Format,
+    region: Option<&Region>,
+    path: &Path,
+) -> Result<(), Failure> {
     if let Some(redactor) = redactor {
         redactor.redact(&mut snapshot);
     }
-    let dump = snapshot.into_dump(args.redact);
-    to_file(&args.output, Some(&chosen.region), Readers::Owner, |out| dump.write(format, out))
+    let dump = snapshot.into_dump(redactor.is_some());
+    to_file(path, region, Readers::Owner, |out| dump.write(format, out))
 }

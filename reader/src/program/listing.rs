@@ -52,7 +52,7 @@ impl Serialize for Told<'_> {
         let told = &snapshot.subsystems;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("node", &snapshot.identity.node)?;
-        map.serialize_entry("generated_at", &rfc3339(snapshot.taken.unix_ns))?;
+        map.serialize_entry("generated_at", &rfc3339(snapshot.taken_at.unix_ns))?;
         map.serialize_entry("state", snapshot.liveness.verdict.word())?;
         map.serialize_entry("summary", summary)?;
         for list in *lists {
@@ -85,13 +85,12 @@ fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     }
 }
 
-pub fn list(place: &SearchArgs, part: Part, args: ListingArgs) -> Result<(), Failure> {
+pub fn list(search_args: &SearchArgs, part: Part, args: ListingArgs) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
-        check(filter, &part.lists(None))
-            .map_err(|error| Failure::Filter(part.name(), clean(&error.to_string()).into_owned()))?;
+        check(filter, &part.lists(None)).map_err(|error| Failure::filter(part.name(), &error))?;
     }
-    let chosen = attach(place, args.who.clone())?;
-    let snapshot = Snapshot::beside_actors(&chosen.region)?;
+    let chosen = attach(search_args, args.who.clone())?;
+    let snapshot = Snapshot::without_actors(&chosen.region)?;
     let gaps = gaps(part, &snapshot);
     let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
     let selection = Selection {
@@ -142,7 +141,7 @@ fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Screen) 
     // What it is sorted by is seen for as long as there is room for anything.
     let leaving = shown().filter(|(at, _)| Some(*at) != list.sorted_by).map(|(at, column)| title(at, column));
     let leaving: Vec<_> = leaving.collect();
-    let mut table = Table::new(titles).leaving(leaving.iter().rev().map(String::as_str));
+    let mut table = Table::new(titles).drop_order(leaving.iter().rev().map(String::as_str));
     for row in &list.rows {
         let unit = list::unit_of_row(&list.columns, row);
         table.row(shown().map(|(at, column)| Cell::text(&column.shown(&row[at], unit))).collect::<Vec<_>>());

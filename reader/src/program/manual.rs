@@ -1,13 +1,13 @@
-//! `completions` and `man`: what follows from the command line's definition.
+//! `completions` and `man`: files that are generated from the definition of the command line.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use atomscope::text::{clean, clean_path};
 use clap::Args;
-use std::path::PathBuf;
 
-use crate::program::output::{Failure, Readers, to_file, to_stdout};
+use crate::program::output::file::{Readers, to_file};
+use crate::program::output::{Failure, to_stdout};
 
 /// Print a script that completes this program's commands and options in a shell.
 #[derive(Debug, Args)]
@@ -16,11 +16,11 @@ Examples:
   atomscope completions bash > ~/.local/share/bash-completion/completions/atomscope
   atomscope completions fish > ~/.config/fish/completions/atomscope.fish")]
 pub struct CompletionsArgs {
-    /// Which shell.
+    /// The shell to complete for.
     pub shell: clap_complete::Shell,
 }
 
-/// Print a manual page, or write those of all commands.
+/// Print a manual page, or write the pages of all commands.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ Examples:
   atomscope man dump | man -l -
   atomscope man --out ~/.local/share/man/man1")]
 pub struct ManArgs {
-    /// The page of this command; of the whole program if left out.
+    /// The command whose page to print; the whole program if left out.
     pub command: Option<String>,
     /// Write the pages of the program and of all commands into this directory.
     #[arg(long, value_name = "DIR")]
@@ -46,13 +46,14 @@ pub fn man(args: &ManArgs, program: clap::Command) -> Result<(), Failure> {
     program.build();
     match (&args.out, &args.command) {
         (Some(dir), None) => write_all(&program, dir),
-        (Some(_), Some(_)) => {
-            Err(Failure::Usage("--out writes the pages of all commands: leave COMMAND out".into()))
-        }
+        (Some(_), Some(_)) => Err(Failure::usage_of(
+            "man",
+            "--out writes the pages of all commands; do not name a COMMAND with it",
+        )),
         (None, None) => print(&program),
         (None, Some(name)) => match program.find_subcommand(name) {
             Some(command) => print(command),
-            None => Err(Failure::Usage(format!("there is no command {}", clean(name)))),
+            None => Err(Failure::usage(format!("there is no command {}", clean(name)))),
         },
     }
 }
@@ -68,7 +69,7 @@ fn render(command: &clap::Command) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// `atomscope.1`, and `atomscope-COMMAND.1` of each command.
+/// Writes `atomscope.1`, and `atomscope-COMMAND.1` for each command.
 fn write_all(program: &clap::Command, dir: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(dir).map_err(|error| {
         let why = clean(&error.to_string()).into_owned();

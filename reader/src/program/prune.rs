@@ -1,9 +1,11 @@
-//! `prune`: removes what dead nodes have left.
+//! `prune`: removes the regions of dead nodes.
 //!
-//! Nothing is removed but named segments of dead nodes, and of nodes that died before their region was ready. Each is
-//! looked at again right before, through the directory as it was when it was searched. A file that takes its name in the
-//! moment after that was put there by somebody who could have removed it as well: in a directory as `/dev/shm` only the
-//! owner of a file and root may take its name from it.
+//! Only files are removed that a probe has named and whose node is dead, or died before its region was ready. Each is
+//! checked again right before it is removed, through the descriptor of the directory that was searched. A file that gets
+//! its name after that check was put there by somebody who could have removed it too: in a directory like `/dev/shm` only
+//! the owner of a file and root can free its name.
+
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -12,37 +14,40 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atomscope::attach::{AttachError, AttachErrorKind, Inode, RegionSummary};
-use atomscope::find::{FindError, Found, Segment, is_named, others_note};
+use atomscope::find::{FindError, FoundRegion, RegionName, is_named, other_users_note};
 use atomscope::liveness::{Evidence, Lock, Verdict};
 use atomscope::process;
+use atomscope::report::human::{bytes, count};
+use atomscope::system::user;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope_layout::decode::rfc3339;
+use clap::Args;
 use serde::Serialize;
 
 use crate::program::output::{Failure, Out, note, to_people, to_stdout};
 use crate::program::target::{SearchArgs, search};
-use atomscope::find::is_segment;
-use atomscope::report::human::{bytes, count};
-use atomscope::system::user;
-use clap::Args;
-use std::ffi::OsString;
 
-/// Remove what dead nodes have left in shared memory. This deletes the evidence of crashes.
+/// Remove the regions of dead nodes from shared memory. This deletes the evidence of crashes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Only named segments of dead nodes are removed, your own, or as root everybody's; they are looked at again right \
-before. So is what a node left that died before it was ready, a minute later. What a living node uses, a file that \
-somebody named, a dump, or what cannot be judged is never touched.
+Removes your own regions of dead nodes, or as root those of all users. A region of a node that died before it was ready \
+is removed after a minute. Each region is checked again right before it is removed. Never removed are regions of live \
+nodes, files that a user has named, dumps, and regions whose node may still be alive.
+
+--json writes an array of regions: pid, node, system, state, path, bytes, uid, created_at, removed, and why (of a \
+region that could not be removed).
+
+Exit code: 0; 1 if a region could not be removed, or the regions cannot be searched.
 
 Examples:
   atomscope prune --dry-run
   atomscope prune --node shop
   atomscope dump shop --format raw -o shop.raw && atomscope prune --node shop")]
 pub struct PruneArgs {
-    /// Only say what would be removed.
+    /// Only show what would be removed.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Only what nodes of this name have left.
+    /// Only regions of nodes with this name.
     #[arg(long, value_name = "NAME")]
     pub node: Option<OsString>,
     /// Write a JSON array of objects.
@@ -50,14 +55,14 @@ pub struct PruneArgs {
     pub json: bool,
 }
 
-/// A region that is not ready after this long never will be, if its process is gone.
-const STARTED: Duration = Duration::from_secs(60);
+/// A region without a process that is not ready after this time never will be.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// A region that is removed, would be, or could not be.
+/// A region that was removed, would be removed, or could not be removed.
 #[derive(Debug, Serialize)]
 struct Row {
     pid: u64,
-    /// `None` if it was never ready.
+    /// `None` if the region was never ready.
     node: Option<String>,
     system: Option<String>,
     state: &'static str,
@@ -66,50 +71,53 @@ struct Row {
     uid: u64,
     created_at: Option<String>,
     removed: bool,
-    /// Why it is still there.
+    /// Why the region could not be removed.
     why: Option<String>,
 }
 
-pub fn prune(place: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> {
-    if place.region.is_some() {
-        let why = "prune removes named segments of dead nodes, never a file that you name; `rm` does that";
-        return Err(Failure::Usage(why.into()));
+pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> {
+    if search_args.region.is_some() {
+        let why = "prune removes regions of dead nodes in shared memory, and never a file that --region names; \
+                   remove that with `rm`";
+        return Err(Failure::usage_of("prune", why));
     }
-    let search = search(place);
-    let discovery = search.all()?;
+    let search = search(search_args);
+    let discovery = search.discover()?;
     let dir = Dir::open(search.dir())?;
     let mut rows = Vec::new();
-    let mut unknown = 0;
-    for Found { region, .. } in discovery.found {
+    let mut doubtful = 0;
+    for FoundRegion { region, .. } in discovery.regions {
         let Some(dir) = &dir else { break };
         match region {
-            Ok(glance) => {
-                let wanted = args.node.as_deref().is_none_or(|name| is_named(&glance, name));
-                if !wanted || !is_segment(&glance, search.dir()) || glance.is_alive() {
+            Ok(summary) => {
+                let wanted = args.node.as_deref().is_none_or(|name| is_named(&summary, name));
+                if !wanted || !search.is_probe_named(&summary) || summary.is_alive() {
                     continue;
                 }
-                if glance.liveness.evidence == Evidence::Heartbeat {
-                    unknown += 1;
+                if summary.liveness.evidence == Evidence::Heartbeat {
+                    doubtful += 1;
                     continue;
                 }
-                rows.push(row(&glance, dir, args.dry_run));
+                rows.push(row(&summary, dir, args.dry_run));
             }
             Err(error) if error.path.parent() == Some(search.dir()) && args.node.is_none() => {
                 match Unready::of(&error) {
                     Some(unready) => rows.push(unready.row(dir, args.dry_run)),
-                    None => unknown += 1,
+                    None => doubtful += 1,
                 }
             }
             Err(_) => {}
         }
     }
-    tell(&rows, args)?;
-    if unknown > 0 {
-        let left = count(unknown, "region that cannot be judged was", "regions that cannot be judged were");
-        note(&format!("{left} left alone; `atomscope ps` says why"));
+    report(&rows, args)?;
+    if doubtful > 0 {
+        let kept = count(doubtful, "region was", "regions were");
+        note(&format!(
+            "{kept} kept, because it is unknown whether the node is dead; `atomscope ps` says why"
+        ));
     }
-    if discovery.of_others > 0 {
-        note(&others_note(discovery.of_others));
+    if discovery.other_users > 0 {
+        note(&other_users_note(discovery.other_users));
     }
     let failed = rows.iter().filter(|row| row.why.is_some()).count();
     if failed > 0 && !args.dry_run {
@@ -121,27 +129,28 @@ pub fn prune(place: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn row(glance: &RegionSummary, dir: &Dir, dry_run: bool) -> Row {
+fn row(summary: &RegionSummary, dir: &Dir, dry_run: bool) -> Row {
     let is_still_dead = |inside: &Path| {
-        RegionSummary::take(inside, glance.process, u64::MAX)
-            .is_ok_and(|now| now.inode == glance.inode && now.identity == glance.identity && !now.is_alive())
+        RegionSummary::read(inside, summary.process, u64::MAX).is_ok_and(|now| {
+            now.inode == summary.inode && now.identity == summary.identity && !now.is_alive()
+        })
     };
-    let why = if dry_run { None } else { dir.remove(&glance.path, is_still_dead) };
+    let why = if dry_run { None } else { dir.remove(&summary.path, is_still_dead) };
     Row {
-        pid: glance.pid(),
-        node: Some(glance.identity.node.clone()),
-        system: glance.identity.system.clone(),
-        state: glance.liveness.verdict.word(),
-        path: glance.path.to_string_lossy().into_owned(),
-        bytes: glance.bytes,
-        uid: glance.user,
-        created_at: Some(rfc3339(i128::from(glance.identity.header.created_unix_ns))),
+        pid: summary.pid(),
+        node: Some(summary.identity.node.clone()),
+        system: summary.identity.system.clone(),
+        state: summary.liveness.verdict.word(),
+        path: summary.path.to_string_lossy().into_owned(),
+        bytes: summary.bytes,
+        uid: summary.user,
+        created_at: Some(rfc3339(i128::from(summary.identity.header.created_unix_ns))),
         removed: why.is_none() && !dry_run,
         why,
     }
 }
 
-/// What a node left that died before its region was ready.
+/// The region of a node that died before the region was ready.
 struct Unready<'a> {
     path: &'a Path,
     inode: Inode,
@@ -151,18 +160,18 @@ struct Unready<'a> {
 }
 
 impl<'a> Unready<'a> {
-    /// If that is what it certainly is: of a name as a probe gives it, of ours, without a lock, and not touched for long
-    /// enough; and no process has the number of its name that could have made it.
+    /// Only if that is certain: a probe gave the file its name, it is ours, it has no lock, it is old enough, and no process
+    /// with the pid in its name could have made it.
     fn of(error: &'a AttachError) -> Option<Self> {
         let path = error.path.as_path();
-        let pid = Segment::of(path)?.pid;
+        let pid = RegionName::of(path)?.pid;
         let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
         let is_ours = [meta.uid(), 0].contains(&user());
         let age = meta.modified().ok()?.elapsed().ok()?;
-        if !is_unready(error) || !is_ours || age < STARTED {
+        if !is_unready(error) || !is_ours || age < READY_WITHIN {
             return None;
         }
-        // The number may be one of another namespace. A process that is younger than the file did not make it.
+        // The pid may be one of a pid namespace. A process that is younger than the file did not make it.
         let may_have_made = |process: &u32| {
             process::innermost_pid(*process) == Some(pid)
                 && process::age(*process).is_none_or(|process| process >= age)
@@ -175,7 +184,7 @@ impl<'a> Unready<'a> {
     fn row(&self, dir: &Dir, dry_run: bool) -> Row {
         let is_still_dead = |inside: &Path| {
             let same = fs::symlink_metadata(inside).is_ok_and(|meta| Inode::of(&meta) == self.inode);
-            same && RegionSummary::take(inside, None, u64::MAX).is_err_and(|error| is_unready(&error))
+            same && RegionSummary::read(inside, None, u64::MAX).is_err_and(|error| is_unready(&error))
         };
         let why = if dry_run { None } else { dir.remove(self.path, is_still_dead) };
         Row {
@@ -194,14 +203,14 @@ impl<'a> Unready<'a> {
 }
 
 fn is_unready(error: &AttachError) -> bool {
-    matches!(error.why, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
+    matches!(error.kind, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Free } })
 }
 
-/// A directory, which stays the one that it is whatever its path comes to lead to.
+/// An open directory: the same one even if its path is renamed or replaced.
 struct Dir(File);
 
 impl Dir {
-    /// `None` if it is not there. (What should be there and is not, the search has told of.)
+    /// `None` if the directory does not exist. (The search has already reported a missing directory that was named.)
     fn open(path: &Path) -> Result<Option<Self>, FindError> {
         match File::open(path) {
             Ok(dir) => Ok(Some(Self(dir))),
@@ -210,17 +219,17 @@ impl Dir {
         }
     }
 
-    /// Removes the file that `path` names in it, if `is_still_dead` says so of where it is; else says why not.
+    /// Removes the file of `path` from this directory if `is_still_dead` confirms it. Returns why it was not removed.
     fn remove(&self, path: &Path, is_still_dead: impl Fn(&Path) -> bool) -> Option<String> {
         let inside = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())).join(path.file_name()?);
         if !is_still_dead(&inside) {
-            return Some("it is not what it was a moment ago".to_owned());
+            return Some("it has changed since it was checked".to_owned());
         }
         fs::remove_file(inside).err().map(|error| clean(&error.to_string()).into_owned())
     }
 }
 
-fn tell(rows: &[Row], args: &PruneArgs) -> Result<(), Failure> {
+fn report(rows: &[Row], args: &PruneArgs) -> Result<(), Failure> {
     let write = |out: &mut Out<'_>| {
         if args.json {
             return write_json(out, &rows);
@@ -245,12 +254,12 @@ fn tell(rows: &[Row], args: &PruneArgs) -> Result<(), Failure> {
     match (gone.len() as u64, args.dry_run) {
         (0, _) => note("no dead regions to remove"),
         (n, true) => note(&format!(
-            "would remove {}, {sum}, and with it the evidence of how those nodes ended; \
+            "would remove {}, {sum}, the only evidence of how those nodes ended; \
              `atomscope dump PATH --format raw -o FILE` keeps a copy",
             count(n, "dead region", "dead regions")
         )),
         (n, false) => note(&format!(
-            "removed {}, {sum}, and with it the evidence of how those nodes ended",
+            "removed {}, {sum}, the only evidence of how those nodes ended",
             count(n, "dead region", "dead regions")
         )),
     }

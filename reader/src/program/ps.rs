@@ -6,26 +6,30 @@ use atomscope::text::write_json;
 use clap::Args;
 
 use crate::program::output::{Failure, note, to_people, to_stdout};
-use crate::program::table::{self, Cell, Screen, Table};
+use crate::program::table::{BAD, Cell, Screen, Table, verdict_style};
 use crate::program::target::{SearchArgs, search};
 
 /// List the nodes of this machine, live and dead.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The states:
+States:
   starting   no actor system is installed yet
-  live       all is well
-  wedged     the process exists but does not get on: it is stopped, or the probe's thread or
-             the async runtime has not beaten for 3 seconds
-  stopping   the application said that it stops
-  closed     it ended in good order
-  crashed    it ended without saying so; what it left can still be looked at
-  not ready, incompatible, corrupt, refused: it cannot be read, and NOTE says why
+  live       the node is healthy
+  wedged     the process exists but hangs: it is stopped, or the probe or the async runtime has
+             had no heartbeat for 3 seconds
+  stopping   the application has announced its end
+  closed     the node ended in good order
+  crashed    the node ended without closing its region; its last data can still be read
+  not ready, incompatible, corrupt, refused
+             the region cannot be read; NOTE says why
 
-Dead nodes are listed by what they have left in /dev/shm. What one has left in a file that it
-was told to use is found by the file's path alone: atomscope ps --region PATH. A path with
-`(deleted)` is that of a living node's file that has no name any more: if that node crashes,
-nothing is left.
+AGE is the time since the start of the node, BEAT the time since its last heartbeat.
+
+Dead nodes are found by the files that they leave in /dev/shm. If a node was configured to use
+another file, name it: atomscope ps --region PATH. `(deleted)` after a path means that the file
+has been removed while the node uses it: if that node crashes, no data is left.
+
+Exit code: 0; 1 if the regions cannot be searched, or if --region cannot be read.
 
 Examples:
   atomscope ps
@@ -36,10 +40,10 @@ pub struct PsArgs {
     pub json: bool,
 }
 
-pub fn ps(place: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
-    let (rows, notes) = nodes(&search(place), place.region.as_deref())?;
-    // The one that was asked for, and a row alone would not say to a script that it could not be had.
-    let is_refused = place.region.is_some() && rows.iter().all(|row| row.glance.is_none());
+pub fn ps(search_args: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
+    let (rows, notes) = nodes(&search(search_args), search_args.region.as_deref())?;
+    // A region that was named must be readable: a script could not tell that from its row.
+    let is_refused = search_args.region.is_some() && rows.iter().all(|row| row.summary.is_none());
     if args.json {
         to_stdout(|out| write_json(out, &rows))?;
     } else {
@@ -56,7 +60,7 @@ pub fn ps(place: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
             ("FILE", left),
             ("NOTE", left),
         ])
-        .leaving(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
+        .drop_order(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
         rows.iter().for_each(|row| table.row(cells(row)));
         to_people(|out| table.write(out, Screen::stdout()))?;
     }
@@ -67,10 +71,9 @@ pub fn ps(place: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
     }
 }
 
-/// The cells of a row.
 fn cells(row: &NodeRow) -> [Cell; 10] {
-    let tenths = |seconds: Option<f64>| Cell::known(seconds.map(|seconds| format!("{seconds:.1}")));
-    let style = row.glance.as_ref().map_or(table::BAD, |glance| table::style(&glance.liveness));
+    let tenths = |number: Option<f64>| Cell::known(number.map(|number| format!("{number:.1}")));
+    let style = row.summary.as_ref().map_or(BAD, |summary| verdict_style(&summary.liveness));
     [
         Cell::known(row.pid),
         Cell::known(row.node.as_deref()),

@@ -1,35 +1,43 @@
-//! `show`: a node at a glance.
+//! `show`: one page about a node.
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anstyle::Style;
 use atomscope::attach::Region;
-use atomscope::liveness::Notes;
+use atomscope::liveness::{Evidence, Notes};
+use atomscope::report::human::{bytes, count, duration, process_use, seconds};
+use atomscope::report::subsystems;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
+use clap::Args;
 use serde::{Serialize, Serializer};
 
-use crate::program::output::{Failure, to_people, to_stdout};
-use crate::program::table::style;
-use crate::program::table::{BAD, ODD, STRONG, Screen};
-use crate::program::target::{SearchArgs, attach};
-use atomscope::report::human::seconds;
-use atomscope::report::human::takes;
-use atomscope::report::human::{bytes, count, duration};
-use atomscope::report::subsystems;
-use clap::Args;
-
 use crate::program::help::WHO_HELP;
+use crate::program::output::{Failure, to_people, to_stdout};
+use crate::program::table::{BAD, ODD, STRONG, Screen, verdict_style};
+use crate::program::target::{SearchArgs, attach};
 
-/// Show a node at a glance: how it is, its actors, dead letters, subsystems and events, how full it is.
+/// Show one page about a node: its verdict, actors, dead letters, subsystems, events, and how full its region is.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-Of the types of actors those with the most messages waiting come first, then those of most actors. Of the \
-subsystems (cluster, sharding and so on) those in use have a line each.
+The lines of the page:
+  Beats         time since the last heartbeat of the probe and of the async runtime
+  Resources     CPU time, memory, threads and open files of the process
+  Actors        live actors, and the classes with the most waiting messages, then the most actors
+  Dead letters  their number so far, and the newest five
+  Cluster ...   a line for each subsystem in use; `atomscope cluster` and so on show more
+  Events        events published so far
+  Capacity      used and available space in the tables of the region
+  Dropped       data that was not recorded, mostly for lack of space
+  Notes         reasons why the data may be incomplete
+
+Exit code: 0, also for a dead node; 1 if the node cannot be found or read.
 
 Examples:
   atomscope show shop
@@ -38,26 +46,38 @@ Examples:
 
 {WHO_HELP}"))]
 pub struct ShowArgs {
-    /// Which node: a pid, a file, or a name.
+    /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
     /// Write a JSON object.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Types that are listed for people.
-const TYPES: usize = 5;
-/// Dead letters that are listed.
-const LETTERS: usize = 5;
+/// The number of classes on the page; JSON has all.
+const MAX_CLASSES: usize = 5;
+/// The number of dead letters, on the page and in JSON.
+const MAX_LETTERS: usize = 5;
 
-/// What `show --json` says.
+pub fn show(search_args: &SearchArgs, args: ShowArgs) -> Result<(), Failure> {
+    let attached = attach(search_args, args.who)?;
+    let snapshot = Snapshot::with_class_counts(&attached.region)?;
+    let colour = verdict_style(&snapshot.liveness);
+    let summary = Summary::new(&attached.region, snapshot)?;
+    if args.json {
+        return to_stdout(|out| write_json(out, &summary));
+    }
+    let screen = Screen::stdout();
+    to_people(|out| Page { out, screen, title: "" }.write(&summary, &attached.region, colour))
+}
+
+/// What `show` reports; `--json` writes this object.
 #[derive(Debug, Serialize)]
 struct Summary {
     node: String,
     state: &'static str,
     why: Option<String>,
     conditions: Notes,
-    liveness: atomscope::liveness::Evidence,
+    liveness: Evidence,
     dumped_at: Option<String>,
     pid: u64,
     uid: u64,
@@ -68,35 +88,35 @@ struct Summary {
     path: String,
     bytes: u64,
     created_at: String,
-    /// Until now, or of a dead node until its last beat, where that is known.
+    /// Until now, or until the last heartbeat of a dead node. `None` if that is unknown.
     uptime_s: Option<f64>,
     process_beat_age_s: Option<f64>,
     runtime_beat_age_s: Option<f64>,
     process: Option<Vitals>,
     actors: ActorTotals,
-    types: Vec<TypeCount>,
+    classes: Vec<ClassCount>,
     dead_letters: u64,
     newest_dead_letters: Vec<DeadLetterRecord>,
-    /// Those in use, by their commands' names.
+    /// The subsystems in use, by the names of their commands.
     #[serde(serialize_with = "by_name")]
     subsystems: Vec<subsystems::Summary>,
     usage: Usage,
     notes: Vec<String>,
 }
 
-/// The live actors of one type.
+/// The live actors of one class.
 #[derive(Debug, Serialize)]
-struct TypeCount {
-    actor_type: String,
+struct ClassCount {
+    class: String,
     actors: u64,
-    /// Messages in their mailboxes; `None` where no depth is known.
+    /// Messages in their mailboxes; `None` if no depth is known.
     waiting: Option<u64>,
 }
 
-impl From<Class> for TypeCount {
+impl From<Class> for ClassCount {
     fn from(class: Class) -> Self {
         let Class { actor_type, actors, waiting, .. } = class;
-        Self { actor_type, actors, waiting }
+        Self { class: actor_type, actors, waiting }
     }
 }
 
@@ -107,8 +127,8 @@ impl Summary {
         let subsystems = subsystems::summaries(&snapshot);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
-            taken,
-            dumped,
+            taken_at,
+            dump_info,
             identity,
             pid,
             layout_version,
@@ -119,17 +139,17 @@ impl Summary {
             classes,
             ..
         } = snapshot;
-        let types = classes.into_iter().map(TypeCount::from).collect();
-        let uptime = region.uptime(&liveness, &taken);
+        let classes = classes.into_iter().map(ClassCount::from).collect();
+        let uptime = region.uptime(&liveness, &taken_at);
         let mut newest_dead_letters = dead_letters.recent;
-        newest_dead_letters.truncate(LETTERS);
+        newest_dead_letters.truncate(MAX_LETTERS);
         Ok(Self {
             node: identity.node,
             state: liveness.verdict.word(),
             why: liveness.why(),
             conditions: liveness.notes,
             liveness: liveness.evidence,
-            dumped_at: dumped.map(|_| rfc3339(taken.unix_ns)),
+            dumped_at: dump_info.map(|_| rfc3339(taken_at.unix_ns)),
             pid,
             uid: identity.header.uid,
             system: identity.system,
@@ -144,7 +164,7 @@ impl Summary {
             runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
             process,
             actors: totals,
-            types,
+            classes,
             dead_letters: dead_letters.total,
             newest_dead_letters,
             subsystems,
@@ -158,19 +178,7 @@ fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<
     serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
 }
 
-pub fn show(place: &SearchArgs, args: ShowArgs) -> Result<(), Failure> {
-    let chosen = attach(place, args.who)?;
-    let snapshot = Snapshot::count(&chosen.region)?;
-    let colour = style(&snapshot.liveness);
-    let summary = Summary::new(&chosen.region, snapshot)?;
-    if args.json {
-        return to_stdout(|out| write_json(out, &summary));
-    }
-    let screen = Screen::stdout();
-    to_people(|out| Page { out, screen, title: "" }.write(&summary, &chosen.region, colour))
-}
-
-/// Lines with a title on the left.
+/// Writes lines with a title on the left.
 struct Page<'a> {
     out: &'a mut dyn Write,
     screen: Screen,
@@ -178,24 +186,21 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn line(&mut self, style: anstyle::Style, text: &str) -> io::Result<()> {
+    fn line(&mut self, style: Style, text: &str) -> io::Result<()> {
         let title = std::mem::take(&mut self.title);
         let colon = if title.is_empty() { ' ' } else { ':' };
-        let style = if self.screen.colours { style } else { anstyle::Style::new() };
+        let style = if self.screen.colours { style } else { Style::new() };
         writeln!(self.out, "{title:>13}{colon} {style}{text}{style:#}")
     }
 
     fn plain(&mut self, text: &str) -> io::Result<()> {
-        self.line(anstyle::Style::new(), text)
+        self.line(Style::new(), text)
     }
 
-    fn write(mut self, summary: &Summary, region: &Region, colour: anstyle::Style) -> io::Result<()> {
+    fn write(mut self, summary: &Summary, region: &Region, colour: Style) -> io::Result<()> {
         let Summary { usage, actors, .. } = summary;
-        let (strong, colour) = if self.screen.colours {
-            (STRONG, colour)
-        } else {
-            (anstyle::Style::new(), anstyle::Style::new())
-        };
+        let (strong, colour) =
+            if self.screen.colours { (STRONG, colour) } else { (Style::new(), Style::new()) };
         let why = summary.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let state = match &summary.dumped_at {
             Some(at) => format!("dump of a {} node taken at {at}{why}", summary.state),
@@ -230,7 +235,7 @@ impl Page<'_> {
         let beat = |age: Option<f64>, of: fn(&RegionReader<'_>) -> Beat| match age {
             Some(age) => format!("{} ago", duration(Duration::from_secs_f64(age))),
             None if region.reader().is_ok_and(|reader| of(&reader).count == 0) => "never".to_owned(),
-            // By a clock that this program cannot read, or one of an earlier boot.
+            // The heartbeat was written by a clock of another boot, or one that this program cannot read.
             None => "unknown".to_owned(),
         };
         self.plain(&format!(
@@ -240,8 +245,8 @@ impl Page<'_> {
         ))?;
 
         if let Some(process) = &summary.process {
-            self.title = "Takes";
-            self.plain(&takes(process))?;
+            self.title = "Resources";
+            self.plain(&process_use(process))?;
         }
 
         self.title = "Actors";
@@ -249,17 +254,12 @@ impl Page<'_> {
             "{} live ({} spawned, {} stopped)",
             actors.live, actors.spawned, actors.stopped
         ))?;
-        for row in summary.types.iter().take(TYPES) {
+        for row in summary.classes.iter().take(MAX_CLASSES) {
             let waiting = row.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
-            self.plain(&format!(
-                "{:>6} {}{}",
-                row.actors,
-                clean(&row.actor_type),
-                waiting.unwrap_or_default()
-            ))?;
+            self.plain(&format!("{:>6} {}{}", row.actors, clean(&row.class), waiting.unwrap_or_default()))?;
         }
-        if let Some(more) = summary.types.len().checked_sub(TYPES).filter(|more| *more > 0) {
-            self.plain(&format!("       and {}", count(more as u64, "more type", "more types")))?;
+        if let Some(more) = summary.classes.len().checked_sub(MAX_CLASSES).filter(|more| *more > 0) {
+            self.plain(&format!("       and {}", count(more as u64, "more class", "more classes")))?;
         }
 
         self.title = "Dead letters";
@@ -286,20 +286,20 @@ impl Page<'_> {
             usage.events_kept_per_lane
         ))?;
 
-        self.title = "Room";
+        self.title = "Capacity";
         self.plain(&format!(
             "{} of {} actor slots (sized for {} actors), {} of {} lanes, {} of {} names, {} of {} metrics",
             usage.actor_slots.used,
-            usage.actor_slots.room,
+            usage.actor_slots.capacity,
             usage.actor_capacity,
             usage.lanes.used,
-            usage.lanes.room,
+            usage.lanes.capacity,
             usage.names.used,
-            usage.names.room,
+            usage.names.capacity,
             usage.metrics.used,
-            usage.metrics.room
+            usage.metrics.capacity
         ))?;
-        self.title = "Left out";
+        self.title = "Dropped";
         let dropped: Vec<_> = usage.drops.list().into_iter().filter(|(n, _)| *n > 0).collect();
         if dropped.is_empty() {
             self.plain("nothing")?;
@@ -308,7 +308,7 @@ impl Page<'_> {
             self.line(ODD, &format!("{number} {what}"))?;
         }
         self.title = "Notes";
-        // The first line has said how the node is.
+        // The first line has this note already.
         for note in summary.notes.iter().filter(|note| !note.starts_with("this is a dump")) {
             self.line(BAD, note)?;
         }

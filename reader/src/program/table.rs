@@ -1,5 +1,6 @@
-//! Tables for people: columns padded to their widest cell. On a terminal they are fitted to its width, elsewhere never: texts
-//! are cut, but not below what still tells something; if that does not do, columns are left out in a stated order.
+//! Tables for people: columns are padded to their widest cell. On a terminal a table is fitted to its width: texts are cut
+//! to a minimum, then columns are dropped in a given order. A table in a file or a pipe is never cut.
+
 use std::io::{self, IsTerminal as _, Write};
 
 use anstream::{AutoStream, ColorChoice};
@@ -12,41 +13,41 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::program::ascii;
 
-/// What the output can show.
+/// The capabilities of the output.
 #[derive(Debug, Clone, Copy)]
 pub struct Screen {
-    /// Columns of the terminal; `None` if it is none, and lines may be as long as they like.
+    /// Columns of the terminal; `None` for a file or a pipe, where lines have no limit.
     pub columns: Option<usize>,
-    /// Whether colours are wanted.
+    /// Whether to use colours.
     pub colours: bool,
-    /// Whether there is ASCII alone.
+    /// Whether to write ASCII only.
     pub ascii: bool,
 }
 
 impl Screen {
-    /// Of stdout. `NO_COLOR` is honoured.
+    /// The capabilities of stdout. `NO_COLOR` is respected.
     pub fn stdout() -> Self {
         let stdout = io::stdout();
         let size = stdout.is_terminal().then(terminal_size::terminal_size).flatten();
         Self {
             columns: size.map(|(width, _)| usize::from(width.0)),
             colours: AutoStream::choice(&stdout) != ColorChoice::Never,
-            ascii: ascii::is_wanted(),
+            ascii: ascii::is_enabled(),
         }
     }
 }
 
 /// Bold.
 pub const STRONG: Style = Style::new().bold();
-/// All is well.
+/// A healthy state.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// Something wants a look.
+/// A state that needs attention.
 pub const ODD: Style = AnsiColor::Yellow.on_default();
-/// Something is wrong.
+/// A problem.
 pub const BAD: Style = AnsiColor::Red.on_default();
 
-/// The colour of how a node is.
-pub fn style(liveness: &Liveness) -> anstyle::Style {
+/// The colour of a verdict.
+pub fn verdict_style(liveness: &Liveness) -> Style {
     match liveness.verdict {
         Verdict::Live if liveness.notes.is_empty() => GOOD,
         Verdict::Live => ODD,
@@ -56,7 +57,7 @@ pub fn style(liveness: &Liveness) -> anstyle::Style {
 }
 
 /// The colour of a tone.
-pub fn colour_of(tone: Tone) -> Style {
+pub fn tone_style(tone: Tone) -> Style {
     match tone {
         Tone::Plain => Style::new(),
         Tone::Good => GOOD,
@@ -66,7 +67,7 @@ pub fn colour_of(tone: Tone) -> Style {
     }
 }
 
-/// A cell: text that is safe to print, and its style.
+/// A cell: text without control characters, and its style.
 #[derive(Debug, Default)]
 pub struct Cell {
     text: String,
@@ -74,82 +75,83 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Any text; what is not safe to print is written out.
+    /// Any text; control characters are escaped.
     pub fn text(text: &str) -> Self {
         Self { text: clean(text).into_owned(), style: Style::new() }
     }
 
-    /// A value, or `-` where it is not known.
+    /// A value, or `-` if it is unknown.
     pub fn known(value: Option<impl ToString>) -> Self {
         Self::text(&value.map_or_else(|| "-".to_owned(), |value| value.to_string()))
     }
 
-    /// The same in another style.
+    /// Sets the style.
     pub fn style(self, style: Style) -> Self {
         Self { style, ..self }
     }
 }
 
-/// A table in the making.
+/// A table that rows are added to.
 #[derive(Debug)]
 pub struct Table<R> {
     columns: Vec<(String, Side)>,
     rows: Vec<R>,
-    leaving: Vec<usize>,
+    /// Indices of columns, in the order in which they are dropped.
+    drop_order: Vec<usize>,
 }
 
-/// The first column, if of text, and other columns of text are not cut to less than this, nor to less than their titles.
-const LEAST_FIRST: usize = 24;
-const LEAST_TEXT: usize = 12;
+/// The minimum widths of text in the first column and in other columns. No column is narrower than its title.
+const MIN_FIRST: usize = 24;
+const MIN_TEXT: usize = 12;
 const GAP: &str = "  ";
 
-/// What a column wants.
+/// The widths of a column before it is fitted.
 #[derive(Debug, Clone, Copy)]
-pub struct Wide {
+pub struct ColumnWidth {
     pub side: Side,
-    /// Its title's width.
+    /// The width of the title.
     pub title: usize,
-    /// Its widest cell's, or its title's.
+    /// The width of the widest cell or title.
     pub natural: usize,
 }
 
-/// Which columns there is room for, and how wide each is: numbers are never cut. Where there is too little room, columns go
-/// in the order of `leaving`, then from the last; the first one stays.
-pub fn fit(columns: &[Wide], leaving: &[usize], room: usize) -> Vec<(usize, usize)> {
-    let least = |at: usize| match columns[at].side {
+/// Selects the columns that fit into `available` columns of the screen, and their widths. Numbers are never cut. Columns
+/// are dropped in the order of `drop_order`, then from the last one on; the first one stays.
+pub fn fit(columns: &[ColumnWidth], drop_order: &[usize], available: usize) -> Vec<(usize, usize)> {
+    let min = |at: usize| match columns[at].side {
         Side::Right => columns[at].natural,
         Side::Left => {
-            let least = if at == 0 { LEAST_FIRST } else { LEAST_TEXT };
-            columns[at].natural.min(least.max(columns[at].title))
+            let min = if at == 0 { MIN_FIRST } else { MIN_TEXT };
+            columns[at].natural.min(min.max(columns[at].title))
         }
     };
-    let rest = (1..columns.len()).rev().filter(|at| !leaving.contains(at));
-    let mut leaving = leaving.iter().copied().chain(rest);
+    let rest = (1..columns.len()).rev().filter(|at| !drop_order.contains(at));
+    let mut drop_order = drop_order.iter().copied().chain(rest);
     let mut kept: Vec<usize> = (0..columns.len()).collect();
     let gaps = |kept: &[usize]| GAP.len() * kept.len().saturating_sub(1);
-    while kept.iter().map(|at| least(*at)).sum::<usize>() + gaps(&kept) > room {
-        let Some(next) = leaving.next() else { break };
+    while kept.iter().map(|at| min(*at)).sum::<usize>() + gaps(&kept) > available {
+        let Some(next) = drop_order.next() else { break };
         kept.retain(|at| *at != next);
     }
     let mut widths: Vec<usize> = kept.iter().map(|at| columns[*at].natural).collect();
-    let least: Vec<usize> = kept.iter().map(|at| least(*at)).collect();
-    shrink(&mut widths, &least, room.saturating_sub(gaps(&kept)));
+    let min: Vec<usize> = kept.iter().map(|at| min(*at)).collect();
+    shrink(&mut widths, &min, available.saturating_sub(gaps(&kept)));
     kept.into_iter().zip(widths).collect()
 }
 
 impl<R: AsRef<[Cell]>> Table<R> {
-    /// Without rows; each is to have a cell for each column.
+    /// A table without rows. Each row must have as many cells as there are columns.
     pub fn new<T: Into<String>>(columns: impl IntoIterator<Item = (T, Side)>) -> Self {
         let columns = columns.into_iter().map(|(title, side)| (title.into(), side)).collect();
-        Self { columns, rows: Vec::new(), leaving: Vec::new() }
+        Self { columns, rows: Vec::new(), drop_order: Vec::new() }
     }
 
-    /// Titles of columns, in the order in which they are left out where there is too little room, before those that are not
-    /// named.
-    pub fn leaving<'a>(mut self, titles: impl IntoIterator<Item = &'a str>) -> Self {
+    /// Sets the order in which columns are dropped on a narrow terminal, by title. Columns that are not named are dropped
+    /// after these.
+    pub fn drop_order<'a>(mut self, titles: impl IntoIterator<Item = &'a str>) -> Self {
         let titles = titles.into_iter();
-        let places = titles.filter_map(|title| self.columns.iter().position(|(known, _)| known == title));
-        self.leaving = places.filter(|at| *at > 0).collect();
+        let indices = titles.filter_map(|title| self.columns.iter().position(|(known, _)| known == title));
+        self.drop_order = indices.filter(|at| *at > 0).collect();
         self
     }
 
@@ -162,10 +164,10 @@ impl<R: AsRef<[Cell]>> Table<R> {
         let text = |cell: &'_ Cell| {
             if screen.ascii { ascii::text(&cell.text).into_owned() } else { cell.text.clone() }
         };
-        let mut columns: Vec<Wide> = Vec::new();
+        let mut columns: Vec<ColumnWidth> = Vec::new();
         for ((_, side), title) in self.columns.iter().zip(&titles) {
             let title = text(title).width();
-            columns.push(Wide { side: *side, title, natural: title });
+            columns.push(ColumnWidth { side: *side, title, natural: title });
         }
         for row in &self.rows {
             for (column, cell) in columns.iter_mut().zip(row.as_ref()) {
@@ -173,18 +175,18 @@ impl<R: AsRef<[Cell]>> Table<R> {
             }
         }
         let kept = match screen.columns {
-            Some(room) => fit(&columns, &self.leaving, room),
+            Some(available) => fit(&columns, &self.drop_order, available),
             None => columns.iter().map(|column| column.natural).enumerate().collect(),
         };
         for row in std::iter::once(titles.as_slice()).chain(self.rows.iter().map(R::as_ref)) {
             for (nth, (at, width)) in kept.iter().enumerate() {
                 let (cell, is_last) = (&row[*at], nth + 1 == kept.len());
                 let text = cut(&text(cell), *width);
-                let room = " ".repeat(width.saturating_sub(text.width()));
+                let padding = " ".repeat(width.saturating_sub(text.width()));
                 let (before, after) = match columns[*at].side {
-                    Side::Right => (room.as_str(), ""),
+                    Side::Right => (padding.as_str(), ""),
                     Side::Left if is_last => ("", ""),
-                    Side::Left => ("", room.as_str()),
+                    Side::Left => ("", padding.as_str()),
                 };
                 let gap = if nth == 0 || is_last && text.is_empty() { "" } else { GAP };
                 let style = if screen.colours { cell.style } else { Style::new() };
@@ -196,21 +198,20 @@ impl<R: AsRef<[Cell]>> Table<R> {
     }
 }
 
-/// Takes from the widest, all alike, until all fit or each has no more than the least that it wants.
-fn shrink(widths: &mut [usize], least: &[usize], room: usize) {
-    let capped =
-        |cap: usize| widths.iter().zip(least).map(move |(width, least)| (*width).min(cap.max(*least)));
+/// Narrows the widest columns to the same width, until all fit or have their minimum.
+fn shrink(widths: &mut [usize], min: &[usize], available: usize) {
+    let capped = |cap: usize| widths.iter().zip(min).map(move |(width, min)| (*width).min(cap.max(*min)));
     let widest = widths.iter().copied().max().unwrap_or(0);
-    // The greatest to which the widest can be left.
+    // Finds the greatest width that all columns can be limited to.
     let (mut low, mut high) = (0, widest);
     while low < high {
         let cap = (low + high).div_ceil(2);
-        if capped(cap).sum::<usize>() <= room { low = cap } else { high = cap - 1 }
+        if capped(cap).sum::<usize>() <= available { low = cap } else { high = cap - 1 }
     }
-    let mut left = room.saturating_sub(capped(low).sum());
+    let mut left = available.saturating_sub(capped(low).sum());
     let wanted = widths.to_vec();
-    for ((width, least), wanted) in widths.iter_mut().zip(least).zip(wanted) {
-        *width = wanted.min(low.max(*least));
+    for ((width, min), wanted) in widths.iter_mut().zip(min).zip(wanted) {
+        *width = wanted.min(low.max(*min));
         if left > 0 && *width < wanted && *width == low {
             *width += 1;
             left -= 1;
@@ -218,26 +219,26 @@ fn shrink(widths: &mut [usize], least: &[usize], room: usize) {
     }
 }
 
-/// The text in at most `width` columns: of a longer one the middle is left out, since both ends of a path tell.
+/// Cuts a text to at most `width` columns in its middle: both ends of a path are specific.
 pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
-    let room = width.saturating_sub(1);
-    let tail_room = room / 2;
-    let fits = |room: usize| {
+    let kept = width.saturating_sub(1);
+    let tail_width = kept / 2;
+    let fits = |limit: usize| {
         let mut used = 0;
         move |c: &char| {
             used += c.width().unwrap_or(0);
-            used <= room
+            used <= limit
         }
     };
-    let head: String = text.chars().take_while(fits(room - tail_room)).collect();
-    let tail: Vec<char> = text.chars().rev().take_while(fits(tail_room)).collect();
+    let head: String = text.chars().take_while(fits(kept - tail_width)).collect();
+    let tail: Vec<char> = text.chars().rev().take_while(fits(tail_width)).collect();
     head + "…" + &tail.into_iter().rev().collect::<String>()
 }
 
-/// The text in at most `width` columns: of a longer one the beginning is left out, as of a type's name.
+/// Cuts a text to at most `width` columns at its beginning: the end of a class name is the most specific part.
 pub fn cut_front(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -284,8 +285,8 @@ mod tests {
 
     #[test]
     fn columns_of_one_width_give_way_alike_and_none_below_the_least_that_it_wants() {
-        let shrunk = |mut widths: Vec<usize>, least: &[usize], room| {
-            shrink(&mut widths, least, room);
+        let shrunk = |mut widths: Vec<usize>, min: &[usize], available| {
+            shrink(&mut widths, min, available);
             widths
         };
         assert_eq!(shrunk(vec![50, 39, 4, 39], &[8; 4], 64), [20, 20, 4, 20]);
@@ -305,7 +306,7 @@ mod tests {
             ("REPLAYS", Side::Right),
             ("NOTE", Side::Left),
         ])
-        .leaving(["EVENTS"]);
+        .drop_order(["EVENTS"]);
         table.row(["orders", "123456789", "7", "1", "a note"].map(Cell::text));
         let titles = |columns| {
             let mut out = Vec::new();

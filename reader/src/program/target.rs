@@ -1,23 +1,23 @@
-//! Which region a command works on: WHO, and where to look.
+//! The node that a command works on: WHO, and the options that say where to search.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use atomscope::find::{Chosen, Search, Who};
+use atomscope::find::{AttachedRegion, Search, Target};
 use clap::Args;
 
 use crate::program::output::{Failure, note};
 use crate::program::values::parse_size;
 
-const HEADING: &str = "Where to look";
+const HEADING: &str = "Where to search";
 
-/// Where to look.
+/// Where to search for nodes.
 #[derive(Debug, Clone, Args)]
 pub struct SearchArgs {
-    /// Look at the region in this file.
+    /// Read the region in this file.
     #[arg(long, global = true, value_name = "PATH", help_heading = HEADING)]
     pub region: Option<PathBuf>,
-    /// Look for regions in this directory only, instead of /dev/shm and the running processes.
+    /// Search for regions in this directory only, instead of /dev/shm and the running processes.
     #[arg(long, global = true, value_name = "DIR", env = "ATOMSCOPE_DIR", help_heading = HEADING)]
     pub dir: Option<PathBuf>,
     /// Refuse larger regions; K, M, G and T are powers of 1024.
@@ -25,27 +25,28 @@ pub struct SearchArgs {
     pub max_size: u64,
 }
 
-/// Attaches to the region that is meant and says which one, if there was a choice.
-pub fn attach(place: &SearchArgs, who: Option<OsString>) -> Result<Chosen, Failure> {
-    let chosen = search(place).one(&meant(place, who)?)?;
-    if let Some(text) = &chosen.note {
+/// Attaches the target, and notes on stderr which node was used if there were several.
+pub fn attach(search_args: &SearchArgs, who: Option<OsString>) -> Result<AttachedRegion, Failure> {
+    let attached = search(search_args).attach(&target(search_args, who)?)?;
+    if let Some(text) = &attached.note {
         note(text);
     }
-    Ok(chosen)
+    Ok(attached)
 }
 
-/// Which region is meant.
-pub fn meant(place: &SearchArgs, who: Option<OsString>) -> Result<Who, Failure> {
-    Ok(match (&place.region, who) {
-        (Some(path), None) => Who::File(path.clone()),
-        (None, Some(who)) => Who::parse(&who),
-        (None, None) => Who::Only,
+/// The target that WHO or `--region` names.
+pub fn target(search_args: &SearchArgs, who: Option<OsString>) -> Result<Target, Failure> {
+    Ok(match (&search_args.region, who) {
+        (Some(path), None) => Target::File(path.clone()),
+        (None, Some(who)) => Target::parse(&who),
+        (None, None) => Target::Only,
         (Some(_), Some(_)) => {
-            return Err(Failure::Usage("WHO and --region both say which region is meant: give one".into()));
+            return Err(Failure::usage("WHO and --region both name a node; give only one of them"));
         }
     })
 }
 
-pub fn search(place: &SearchArgs) -> Search {
-    Search { dir: place.dir.clone(), max_bytes: place.max_size }
+/// The search of the library with these options.
+pub fn search(search_args: &SearchArgs) -> Search {
+    Search { dir: search_args.dir.clone(), max_bytes: search_args.max_size }
 }

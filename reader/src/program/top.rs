@@ -1,23 +1,26 @@
-//! `top`: a screen that is kept open.
+//! `top`: a live screen.
 //!
 //! ```text
 //!   keys ────────┐
-//!                ├─ News ─► state ─► sheet ─► buffer ─► terminal
-//!   collector ───┘            │
-//!       ▲────── Order ────────┘
+//!                ├─ Message ─► app (state) ─► sheet (rows) ─► draw ─► terminal
+//!   collector ───┘                │
+//!       ▲───────── Command ───────┘
 //! ```
-//! Three threads: this one keeps the state and draws it, one waits for keys, one looks at the node ([`collect`]). Nothing
-//! that is drawn is read from a region while it is drawn.
+//! Three threads: the main thread keeps the state and draws it, one thread reads keys, one reads the node ([`collect`]).
+//! Drawing never reads a region.
 
 pub mod app;
 pub mod collect;
 pub mod draw;
 pub mod history;
 pub mod keys;
+pub mod message;
+pub mod save;
 pub mod sheet;
 pub mod terminal;
 pub mod tick;
 pub mod view;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +28,7 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,32 +42,36 @@ use atomscope::system::{is_hung_up, stop_on_signals, stopped, suspend, wait_for_
 use clap::Args;
 use crossterm::event::{self, Event as Input, KeyEventKind};
 
-use self::app::{App, Do};
-use self::collect::Collector;
-use self::draw::{Theme, draw, grows_older};
-use self::terminal::Taken;
-use self::tick::{News, Order};
-use self::view::View;
-use crate::program::help::WHO_HELP;
+use crate::program::help::{WHO_HELP, filter_help};
 use crate::program::output::{Failure, is_stopped};
 use crate::program::table::Screen;
-use crate::program::target::{SearchArgs, meant, search};
+use crate::program::target::{SearchArgs, search, target};
+use crate::program::top::app::{App, Effect};
+use crate::program::top::collect::Collector;
+use crate::program::top::draw::{Theme, draw, needs_redraw};
+use crate::program::top::message::{Command, Message};
+use crate::program::top::terminal::TerminalGuard;
+use crate::program::top::view::View;
 use crate::program::values::{parse_interval, parse_size};
 
-/// Show a node live, on a screen that keys steer: its vital signs, actors, events, subsystems, and its last minutes.
+/// Show a node live on a screen: its state, actors, events, subsystems, and the last minutes.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-Where there are several nodes it begins with a list of them; Enter looks at one. `?` tells all keys. A node that hangs, or \
-has died, and a dump are shown as they are, and the screen says so.
+Without WHO, and with several nodes, `top` starts with the list of nodes; Enter opens the selected one. The key ? shows \
+all keys. A dump, a wedged node and a dead node can be opened too; the first line shows the state.
 
+Views and their keys:
   1 Overview  2 Actors    3 Letters  4 Events   5 Cluster  6 Sharding  7 Persistence  8 Remote
   9 Streams   0 Data      L Leases   R Runtime  M Metrics  S Self      N Nodes
 
-  /        filter: a regular expression, `!` before it inverts, or conditions on columns
-  < >      sort by another column, r turns the order round
-  [ ]      into the past and back; p freezes the screen
-  w        write a snapshot to a file
+Other keys:
+  /        filter the rows, see Filters below
+  < >      sort by another column; r reverses the order
+  [ ]      step into the past and back; p freezes the screen
+  w        write a dump to a file
   Esc      back; q quits
+
+Exit code: 0 after q, a signal or a closed terminal; 1 if the node cannot be found or stdout is not a terminal.
 
 Examples:
   atomscope top
@@ -71,57 +79,38 @@ Examples:
   atomscope top shop.raw
   atomscope top 4711 --interval 250ms
 
-{WHO_HELP}"))]
+{}
+{WHO_HELP}", filter_help()))]
 pub struct TopArgs {
-    /// Which node: a pid, a file, or a name.
+    /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
-    /// Between two looks, such as 5 (seconds), 500ms, 1s or 5m.
+    /// Time between two snapshots, such as 5 (seconds), 500ms, 1s or 5m.
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
-    /// Begin with this view.
+    /// Start with this view.
     #[arg(long, value_enum, default_value_t = View::Overview)]
     pub view: View,
-    /// Begin with this filter in that view; of the actors if no view is named.
-    #[arg(long, value_name = "FILTER")]
+    /// Start with this filter in that view; without --view, in the view of actors.
+    #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
-    /// Memory for the past at most; K, M and G are powers of 1024. What does not fit gets coarse from its old end.
+    /// Maximum memory for the past; K, M and G are powers of 1024. When it is full, older snapshots are thinned out.
     #[arg(long, value_name = "BYTES", default_value = "128M", value_parser = parse_size)]
     pub history: u64,
 }
 
-/// How soon a signal, a thread that has ended, or a terminal that has gone is noticed.
-const NOTICE: Duration = Duration::from_millis(100);
-/// What Crossterm is given to look for input and for another size of the terminal: it does not look at all in no time.
-const GLANCE: Duration = Duration::from_micros(100);
-/// News that wait at most; whoever has more waits.
-const MOST_NEWS: usize = 64;
+/// The delay after which a signal, an ended thread or a closed terminal is noticed.
+const NOTICE_WITHIN: Duration = Duration::from_millis(100);
+/// The timeout of Crossterm's poll for input. With a timeout of zero it would miss a resize of the terminal.
+const INPUT_POLL: Duration = Duration::from_micros(100);
+/// Messages that can be pending; a sender blocks when the queue is full.
+const MAX_MESSAGES: usize = 64;
 
-/// The node that is meant; `None` if the list of nodes is to be shown.
-fn choose(
-    place: &SearchArgs,
-    who: Option<OsString>,
-) -> Result<(Option<RegionSummary>, Option<String>), Failure> {
-    match search(place).choose(&meant(place, who)?) {
-        Ok(choice) => Ok((Some(choice.glance), choice.note)),
-        Err(FindError::Nothing { .. } | FindError::Ambiguous(_)) => Ok((None, None)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-pub fn top(place: &SearchArgs, args: TopArgs) -> Result<(), Failure> {
-    let (glance, note) = choose(place, args.who)?;
-    if !io::stdout().is_terminal() {
-        let why = "stdout is no terminal, which `top` needs; `atomscope show` and `atomscope stat` write to anything";
-        return Err(Failure::Failed(why.to_owned()));
-    }
-    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
-        let why = "the terminal is said to be dumb (TERM), and `top` needs one that can place its cursor; `atomscope show` \
-                   and `atomscope stat` write to anything";
-        return Err(Failure::Failed(why.to_owned()));
-    }
+pub fn top(search_args: &SearchArgs, args: TopArgs) -> Result<(), Failure> {
+    let (summary, note) = choose(search_args, args.who)?;
+    check_terminal()?;
     // The overview has no rows to filter.
     let view = if args.filter.is_some() && args.view == View::Overview { View::Actors } else { args.view };
-    let mut app = App::new(view, args.interval, args.history as usize, glance.as_ref());
+    let mut app = App::new(view, args.interval, args.history as usize, summary.as_ref());
     if let Some(filter) = &args.filter {
         app.set_filter(view, filter);
     }
@@ -131,59 +120,83 @@ pub fn top(place: &SearchArgs, args: TopArgs) -> Result<(), Failure> {
     stop_on_signals();
     let screen = Screen::stdout();
     let theme = Theme { colours: screen.colours, ascii: screen.ascii };
-    let (news, heard) = sync_channel(MOST_NEWS);
-    let (orders, taken) = channel();
-    let is_waiting = Arc::new(AtomicBool::new(false));
+    let (messages, received) = sync_channel(MAX_MESSAGES);
+    let (commands, collector_commands) = channel();
+    let is_tick_pending = Arc::new(AtomicBool::new(false));
     let collector = Collector {
-        place: place.clone(),
-        orders: taken,
-        news: news.clone(),
-        is_waiting: Arc::clone(&is_waiting),
+        search_args: search_args.clone(),
+        commands: collector_commands,
+        messages: messages.clone(),
+        is_tick_pending: Arc::clone(&is_tick_pending),
         interval: args.interval,
     };
-    // The terminal first: it is given back by whatever panics from here on.
-    let terminal = match Taken::take() {
+    // Before the threads start: a panic in one of them then restores the terminal.
+    let terminal = match TerminalGuard::enter() {
         Ok(terminal) => terminal,
-        Err(error) => return gone(&error),
+        Err(error) => return end_of_terminal(&error),
     };
     if app.view == View::Nodes {
-        let _ = orders.send(Order::Nodes(true));
+        let _ = commands.send(Command::Nodes(true));
     }
-    let collecting = thread::Builder::new().name("collector".into()).spawn(move || collector.run(glance));
-    let reading = thread::Builder::new().name("keys".into()).spawn(move || read_keys(&news));
+    let collecting = thread::Builder::new().name("collector".into()).spawn(move || collector.run(summary));
+    let reading = thread::Builder::new().name("keys".into()).spawn(move || read_keys(&messages));
     match (collecting, reading) {
         (Ok(collecting), Ok(_)) => {
             let is_collecting = || !collecting.is_finished();
             let lists_actors = false;
-            Loop { app, theme, heard, orders, is_waiting, lists_actors, terminal }.run(&is_collecting)
+            Loop { app, theme, received, commands, is_tick_pending, lists_actors, terminal }
+                .run(&is_collecting)
         }
-        (Err(error), _) | (_, Err(error)) => Err(unusable(&error)),
+        (Err(error), _) | (_, Err(error)) => Err(Failure::Failed(format!("cannot start a thread: {error}"))),
     }
 }
 
-fn unusable(error: &io::Error) -> Failure {
-    Failure::Failed(format!("the terminal cannot be used: {error}"))
+/// The node that the command line names; `None` to start with the list of nodes.
+fn choose(
+    search_args: &SearchArgs,
+    who: Option<OsString>,
+) -> Result<(Option<RegionSummary>, Option<String>), Failure> {
+    match search(search_args).select(&target(search_args, who)?) {
+        Ok(choice) => Ok((Some(choice.summary), choice.note)),
+        Err(FindError::Nothing { .. } | FindError::Ambiguous(_)) => Ok((None, None)),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Hands on what comes of the terminal, until there is nothing more. The wait is our own: Crossterm takes the end of input for
-/// input that is yet to come and would look for it without a pause, and it spins through the last millisecond of a wait.
-fn read_keys(news: &SyncSender<News>) {
+fn check_terminal() -> Result<(), Failure> {
+    const INSTEAD: &str = "`atomscope show` and `atomscope stat` need no terminal";
+    if !io::stdout().is_terminal() {
+        return Err(Failure::Failed(format!("stdout is not a terminal, and `top` needs one; {INSTEAD}")));
+    }
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        return Err(Failure::Failed(format!(
+            "`top` needs a terminal that can move its cursor, and TERM is `dumb`; {INSTEAD}"
+        )));
+    }
+    Ok(())
+}
+
+/// Sends everything that the terminal delivers, until it is closed.
+///
+/// The wait is our own: Crossterm takes the end of input for input that is still to come and polls for it without a
+/// pause, and it spins through the last millisecond of a wait.
+fn read_keys(messages: &SyncSender<Message>) {
     if let Ok(input) = input() {
-        while wait_for_input(input.as_fd(), NOTICE) && !is_hung_up(io::stdout().as_fd()) {
-            if !hand_on(news) {
+        while wait_for_input(input.as_fd(), NOTICE_WITHIN) && !is_hung_up(io::stdout().as_fd()) {
+            if !send_input(messages) {
                 break;
             }
         }
     }
-    let _ = news.send(News::NoInput);
+    let _ = messages.send(Message::InputClosed);
 }
 
-/// Hands on what is there; false if nobody listens, or it cannot be read.
-fn hand_on(news: &SyncSender<News>) -> bool {
+/// Sends all pending input; false if the screen has ended or the input cannot be read.
+fn send_input(messages: &SyncSender<Message>) -> bool {
     loop {
-        match event::poll(GLANCE).and_then(|is_some| is_some.then(event::read).transpose()) {
+        match event::poll(INPUT_POLL).and_then(|is_some| is_some.then(event::read).transpose()) {
             Ok(Some(input)) => {
-                if news.send(News::Input(input)).is_err() {
+                if messages.send(Message::Input(input)).is_err() {
                     return false;
                 }
             }
@@ -193,28 +206,22 @@ fn hand_on(news: &SyncSender<News>) -> bool {
     }
 }
 
-/// What keys are read of.
+/// The descriptor that keys come from.
 fn input() -> io::Result<OwnedFd> {
     let stdin = io::stdin();
     if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned() } else { Ok(File::open("/dev/tty")?.into()) }
 }
 
+/// The main thread: it receives messages, changes the state and draws.
 struct Loop {
     app: App,
     theme: Theme,
-    heard: Receiver<News>,
-    orders: Sender<Order>,
-    is_waiting: Arc<AtomicBool>,
-    /// What the collector was told of that.
+    received: Receiver<Message>,
+    commands: Sender<Command>,
+    is_tick_pending: Arc<AtomicBool>,
+    /// The last [`Command::Actors`] that was sent.
     lists_actors: bool,
-    terminal: Taken,
-}
-
-/// Whether the screen is to be shown any longer.
-#[derive(PartialEq, Eq)]
-enum Go {
-    On,
-    Out,
+    terminal: TerminalGuard,
 }
 
 impl Loop {
@@ -223,20 +230,21 @@ impl Loop {
         loop {
             if self.app.shows_actors() != self.lists_actors {
                 self.lists_actors = self.app.shows_actors();
-                let _ = self.orders.send(Order::Actors(self.lists_actors));
+                let _ = self.commands.send(Command::Actors(self.lists_actors));
             }
-            if drawn.is_none_or(|drawn| grows_older(&self.app, drawn)) {
+            if drawn.is_none_or(|drawn| needs_redraw(&self.app, drawn)) {
                 if let Err(error) = self.draw() {
-                    return gone(&error);
+                    return end_of_terminal(&error);
                 }
                 drawn = Some(Instant::now());
             }
-            match self.heard.recv_timeout(NOTICE) {
+            match self.received.recv_timeout(NOTICE_WITHIN) {
                 Ok(first) => {
                     drawn = None;
-                    // Whatever has come meanwhile is drawn at once.
-                    for news in std::iter::once(first).chain(self.heard.try_iter().collect::<Vec<_>>()) {
-                        if self.hear(news) == Go::Out {
+                    // All pending messages are handled before the next drawing.
+                    for message in std::iter::once(first).chain(self.received.try_iter().collect::<Vec<_>>())
+                    {
+                        if self.receive(message).is_break() {
                             return Ok(());
                         }
                     }
@@ -249,14 +257,15 @@ impl Loop {
             }
             if !is_collecting() {
                 return Err(Failure::Failed(
-                    "the thread that looks at the node has ended; please report it".into(),
+                    "the thread that reads the node has ended, which is a bug in atomscope; please report it"
+                        .into(),
                 ));
             }
         }
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        // So that a test can see what a panic leaves.
+        // Lets a test see that a panic restores the terminal.
         #[cfg(debug_assertions)]
         assert!(std::env::var_os("ATOMSCOPE_TEST_PANIC").is_none(), "a panic was asked for");
         let Self { app, theme, terminal, .. } = self;
@@ -264,20 +273,21 @@ impl Loop {
         terminal.draw(|frame| draw(frame, app, *theme)).map(drop)
     }
 
-    fn hear(&mut self, news: News) -> Go {
-        match news {
-            News::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
-                // A look may have come right before it: what a key is about is what is there now. What is typed is about
-                // nothing, and may be much.
+    /// Breaks if the screen is to be closed.
+    fn receive(&mut self, message: Message) -> ControlFlow<()> {
+        match message {
+            Message::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
+                // A key acts on the newest rows, so a tick that came just before it is applied first. A character of a
+                // prompt acts on no row, and a pasted text has many of them.
                 if self.app.prompt.is_none() {
                     self.app.refresh();
                 }
-                for to_do in self.app.press(&key) {
-                    match to_do {
-                        Do::Order(order) => _ = self.orders.send(order),
-                        Do::Quit => return Go::Out,
-                        Do::Suspend => self.suspend(),
-                        Do::Redraw => self.terminal.draw_anew(),
+                for effect in self.app.press(&key) {
+                    match effect {
+                        Effect::Command(command) => _ = self.commands.send(command),
+                        Effect::Quit => return ControlFlow::Break(()),
+                        Effect::Suspend => self.suspend(),
+                        Effect::Redraw => self.terminal.draw_anew(),
                     }
                 }
                 // The next key may act on what this one has changed.
@@ -285,32 +295,32 @@ impl Loop {
                     self.app.refresh();
                 }
             }
-            // Another size is seen when it is drawn.
-            News::Input(Input::Resize(..)) => self.app.widths.clear(),
-            News::Input(_) => {}
-            News::NoInput => return Go::Out,
-            News::Tick(..) => {
-                self.is_waiting.store(false, Ordering::Relaxed);
-                self.app.hear(news);
+            // Ratatui reads the new size when it draws.
+            Message::Input(Input::Resize(..)) => self.app.widths.clear(),
+            Message::Input(_) => {}
+            Message::InputClosed => return ControlFlow::Break(()),
+            Message::Tick(..) => {
+                self.is_tick_pending.store(false, Ordering::Relaxed);
+                self.app.receive(message);
             }
-            _ => self.app.hear(news),
+            _ => self.app.receive(message),
         }
-        Go::On
+        ControlFlow::Continue(())
     }
 
-    /// Gives the terminal back to the shell until it says to go on.
+    /// Returns the terminal to the shell until the shell continues this process.
     fn suspend(&mut self) {
-        // Of a terminal that is gone meanwhile the next drawing tells.
+        // If the terminal was closed meanwhile, the next drawing fails.
         let _ = self.terminal.lend(suspend);
-        let _ = self.orders.send(Order::Now);
+        let _ = self.commands.send(Command::Now);
     }
 }
 
-/// A terminal that is gone is no failure, as a reader that has gone is none, nor is a signal.
-fn gone(error: &io::Error) -> Result<(), Failure> {
+/// The result after a failed write to the terminal. A closed terminal and a signal are no failure, as for a closed pipe.
+fn end_of_terminal(error: &io::Error) -> Result<(), Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ if error.raw_os_error() == Some(libc::EIO) || is_stopped(error) => Ok(()),
-        _ => Err(unusable(error)),
+        _ => Err(Failure::Failed(format!("cannot use the terminal: {error}"))),
     }
 }

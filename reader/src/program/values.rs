@@ -1,4 +1,4 @@
-//! How values of the command line are written: intervals, sizes, times.
+//! Parsers for values of the command line: intervals, sizes, times.
 
 use std::time::Duration;
 
@@ -6,29 +6,31 @@ use atomscope::follow::Since;
 use atomscope::text::clean;
 use jiff::Timestamp;
 
-/// A day at most: nobody waits longer for a line.
+/// A longer interval is most likely a mistake.
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
 
+/// Whether the text is digits only.
 pub fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An interval: digits, then ms, s or m; without those they are seconds, as in vmstat.
+/// Parses an interval: digits with ms, s or m. Without a unit they are seconds, as in vmstat.
 pub fn parse_interval(text: &str) -> Result<Duration, String> {
-    let wanted = || {
+    let invalid = || {
         format!(
-            "{} is no interval: a number of seconds is wanted, or a number and ms, s or m, such as 500ms or 1s",
+            "{} is not an interval; give a number of seconds, or a number with ms, s or m, such as 500ms or 1s",
             clean(text)
         )
     };
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("", 1000)];
-    let time = parse_time(text, &units).ok_or_else(wanted)?;
+    let time = parse_time(text, &units).ok_or_else(invalid)?;
     if time.is_zero() || time > MAX_INTERVAL {
-        return Err(format!("{text} cannot be an interval: it must be longer than 0 and at most a day"));
+        return Err(format!("{text} is not a valid interval; it must be longer than 0 and at most a day"));
     }
     Ok(time)
 }
 
+/// Parses digits with one of `units`, which are in milliseconds.
 fn parse_time(text: &str, units: &[(&str, u64)]) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -36,15 +38,17 @@ fn parse_time(text: &str, units: &[(&str, u64)]) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(*ms).map(Duration::from_millis)
 }
 
+/// Parses a time in RFC 3339 or an age.
 pub fn parse_since(text: &str) -> Result<Since, String> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     if let Some(age) = parse_time(text, &units) {
         return Ok(Since::Ago(age));
     }
-    let wanted = "a time in RFC 3339 is wanted, such as 2030-01-31T12:00:00Z, or an age such as 30s or 5m";
-    text.parse::<Timestamp>().map(|time| Since::At(time.as_nanosecond())).map_err(|_| wanted.to_owned())
+    let invalid = "give a time in RFC 3339, such as 2030-01-31T12:00:00Z, or an age, such as 30s or 5m";
+    text.parse::<Timestamp>().map(|time| Since::At(time.as_nanosecond())).map_err(|_| invalid.to_owned())
 }
 
+/// Parses a number of bytes with an optional binary unit.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().next_back() {
         Some((at, 'K' | 'k')) => (&text[..at], 10),
@@ -54,7 +58,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         _ => (text, 0),
     };
     let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    number.ok_or_else(|| "a number of bytes is wanted, such as 4294967296 or 4G".to_owned())
+    number.ok_or_else(|| "give a number of bytes, such as 4294967296 or 4G".to_owned())
 }
 
 #[cfg(test)]

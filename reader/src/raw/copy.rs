@@ -1,10 +1,12 @@
-//! A copy of a region while its node writes to it.
+//! How a region is copied while its node writes to it.
 //!
-//! What one word guards (an actor's record, a letter's, an event's, the clock, the log of its sightings) is copied between two equal looks at that
-//! word, a few times if need be, and then marked as unreadable. Heads of rings come before their slots, ready words
-//! before their texts, and the actor table is copied again if it was being settled. So a copy holds no torn record, and
-//! a dead region's copy is that region bit for bit. As nothing stands still, an event of the last microseconds may be
-//! there without another lane's event that caused it.
+//! A record that one word guards (of an actor, a dead letter or an event, the clock, the log of clock samples) is copied
+//! between two equal reads of that word. After a few failures the copy marks the record as unreadable. Heads of rings are
+//! copied before their slots and ready words before their texts, and the actor table is copied again if the sampler was
+//! settling it.
+//!
+//! So a copy holds no torn record, and the copy of a dead node's region equals the region. The node writes during the copy,
+//! so an event of the last microseconds may be there without its cause in another lane.
 
 use atomscope_layout::event::EVENT_SLOT_BYTES;
 use atomscope_layout::region::{RegionMap, Section, header};
@@ -14,25 +16,26 @@ use atomscope_layout::sync::{AtomicU64, Ordering, fence, pause};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words};
 
-/// A control word in a state that no writer knows: whoever reads it counts the slot as unreadable.
+/// A control word in a state that no writer uses: readers count its slot as unreadable.
 pub(crate) const UNREADABLE: u64 = u64::MAX;
 
-/// Passes over an actor table that is being settled.
+/// Limit of passes over an actor table that is being settled.
 const SETTLING_TRIES: u32 = 8;
 
-/// A region being copied, word for word into the same places.
+/// A copy in progress: each word goes to the same index.
 struct Copying<'a> {
     from: Words<'a>,
     to: &'a [AtomicU64],
 }
 
+/// Copies the region `from`, which has this map.
 pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     let memory = WriterMemory::private(map.region_bytes)
         .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>()));
     let copying = Copying { from, to: memory.words() };
     copying.range(0..memory.words().len());
     fence(Ordering::Acquire);
-    // Ready words are there; what they promise is complete only from here on.
+    // The texts again: those whose ready words were copied above are complete only from here on.
     for cell in [header::NODE, header::SYSTEM, header::PROGRAM, header::WRITER] {
         copying.range(cell.start + 1..cell.end);
     }
@@ -47,12 +50,12 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     copying.table(map.instance_control, map.instance_slots);
     copying.documents(map);
     copying.rings(map);
-    // After all records, and after the header's clock: no stamp of them is of a sighting that is not there.
+    // After all records and the header's clock, so that no stamp in the copy lacks its clock sample.
     copying.log(map.sightings);
     memory
 }
 
-/// The sequence of a cell or slot whose writer is at work.
+/// The sequence of a cell or slot that its writer is changing.
 fn being_written(sequence: u64) -> u64 {
     sequence.saturating_sub(1) | 1
 }
@@ -70,7 +73,8 @@ impl Copying<'_> {
         }
     }
 
-    /// Copies `range` as it was while the word `guard` stood still; if it never does, `torn` says what stands for it.
+    /// Copies `range` between two equal reads of the word `guard`. If they never are equal, `torn` gives the value of the
+    /// guard in the copy.
     fn guarded(
         &self,
         guard: usize,
@@ -100,7 +104,7 @@ impl Copying<'_> {
         }
     }
 
-    /// A document that is replaced all the time is left out, as if there were none.
+    /// A document that is replaced during every attempt is copied as an empty one.
     fn documents(&self, map: &RegionMap) {
         let mut patience = Patience::for_a_pass();
         for document in records(map.documents) {
@@ -149,15 +153,15 @@ impl Copying<'_> {
 
 /// A ring of a region.
 pub(crate) struct RingAt {
-    /// What its records are.
+    /// The kind of its records.
     pub(crate) of: RingOf,
-    /// The word of its head.
+    /// The index of its head word.
     pub(crate) head: usize,
     /// Its slots.
     pub(crate) slots: Section,
 }
 
-/// What the records of a ring are.
+/// The kinds of records in rings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RingOf {
     DeadLetters,
@@ -185,7 +189,7 @@ pub(crate) fn rings(map: &RegionMap) -> Vec<RingAt> {
     letters.into_iter().chain(writes).chain(lanes).collect()
 }
 
-/// The words of each record of a section.
+/// The word ranges of the records of a section.
 pub(crate) fn records(section: Section) -> impl Iterator<Item = std::ops::Range<usize>> {
     section.range().step_by(section.stride.max(1)).map(move |start| start..start + section.stride)
 }

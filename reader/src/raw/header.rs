@@ -18,7 +18,7 @@ const VERSION_MAJOR: u32 = 1;
 
 const VERSION_MINOR: u32 = 1;
 
-/// A beat that never was.
+/// The age of a beat that never happened.
 const NEVER: u64 = u64::MAX;
 
 const AT_REST: u64 = 1;
@@ -40,7 +40,7 @@ const VERDICTS: [(u64, Verdict); 9] = [
 const EVIDENCES: [(u64, Evidence); 3] =
     [(1, Evidence::Lock), (2, Evidence::Process), (3, Evidence::Heartbeat)];
 
-/// The header as it stands in the file, but for its padding.
+/// The header as in the file, without its padding.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct DumpHeader {
@@ -65,19 +65,20 @@ const _: () = assert!(std::mem::offset_of!(DumpHeader, verdict) == 48);
 /// What was known of a node when its region was copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DumpInfo {
-    /// When: nanoseconds since 1970, UTC.
+    /// The time of the dump in nanoseconds since 1970, UTC.
     pub unix_ns: i128,
-    /// The node's process.
+    /// The node's process id.
     pub pid: u64,
     /// How the node was.
     pub liveness: Liveness,
-    /// Whether no actor came or went while it was copied.
+    /// Whether no actor came or went during the copy.
     pub at_rest: bool,
     /// Whether names were replaced by pseudonyms.
     pub redacted: bool,
 }
 
-/// Reads the header of a raw dump from the first bytes of a file of `file_bytes`; `None` if it is none.
+/// Reads the header of a raw dump from the first bytes of a file of `file_bytes`; `None` if the file is no raw dump, and an
+/// error if it is a damaged one or of a newer version.
 pub fn read_header(start: &[u8], file_bytes: u64) -> Option<Result<DumpInfo, OpenError>> {
     let magic = start.get(..WORD)?;
     (magic == MAGIC.to_le_bytes()).then(|| {
@@ -124,7 +125,7 @@ impl DumpHeader {
 }
 
 impl DumpInfo {
-    /// The first page of a raw dump of a region of this many bytes.
+    /// The first page of a raw dump of a region of `region_bytes`.
     pub(crate) fn page(&self, region_bytes: u64) -> [u8; HEADER_BYTES as usize] {
         let Self { unix_ns, pid, liveness, at_rest, redacted } = *self;
         let number = |verdict| VERDICTS.iter().find(|(_, v)| *v == verdict).map_or(0, |(number, _)| *number);

@@ -1,4 +1,4 @@
-//! A copy of a region in which every text that is shown is a pseudonym.
+//! The redaction of a raw dump: a copy of a region in which every text is a pseudonym.
 
 use std::hash::Hasher as _;
 use std::ops::Range;
@@ -29,7 +29,8 @@ use super::Redactor;
 use crate::raw::copy::{self as raw, RingOf, records};
 
 impl Redactor {
-    /// What stands for the key of an actor or instance: hashes of names tell of them to whoever learned the node's own keys.
+    /// A new key for an actor or instance. The node's own keys are hashes of names, by which anybody who knows the node's
+    /// hash keys could test guesses.
     fn key(&self, key: [u64; 2]) -> [u64; 2] {
         let [first, second] = key;
         if key == [0; 2] {
@@ -49,14 +50,13 @@ impl Redactor {
         hasher.finish()
     }
 
-    /// What stands for the control word of a slot in whose place this key is, if one is.
+    /// The control word of a slot that now has the key `key`.
     fn control(&self, control: u64, key: Option<[u64; 2]>) -> u64 {
         if control == raw::UNREADABLE { control } else { retagged(control, key.map(Key)) }
     }
 
-    /// A copy of a region in which every text that is shown is a pseudonym. Nothing else is taken over but numbers: what
-    /// stands in free slots, behind texts, between records, in sections of newer versions is left out. Records that
-    /// cannot be read stay unreadable, and empty.
+    /// Copies a region with pseudonyms for texts. Apart from them only numbers of records are copied: free slots, bytes behind
+    /// texts and between records, and sections of newer versions stay zero. Unreadable records stay unreadable, and empty.
     pub(crate) fn region(&self, from: Words<'_>, map: &RegionMap) -> WriterMemory {
         let memory = WriterMemory::private(map.region_bytes)
             .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>()));
@@ -100,7 +100,7 @@ impl Redactor {
         for ((at, control), slot) in map.actor_control.range().enumerate().zip(records(map.actor_slots)) {
             let record = match table.read(at, &mut words, &mut patience) {
                 Ok(Entry::Held(Sign::Plus)) => self.actor(words).unwrap_or(actor_unreadable()),
-                // All that a stop says: whose it is, and when.
+                // All that a stop holds: the keys and the time.
                 Ok(Entry::Held(Sign::Minus)) => {
                     let ActorRecord { key, parent_key, spawned, .. } = zerocopy::transmute!(words);
                     let (key, parent_key) = (self.key(key), self.key(parent_key));
@@ -119,7 +119,7 @@ impl Redactor {
                 Some(Ok(Some(found))) => found,
                 Some(Ok(None)) | None => continue,
                 Some(Err(_)) => {
-                    // Written once, and of no words: it stays one that cannot be read.
+                    // One flip and no words: the document stays unreadable.
                     to[document.start].store(1, Ordering::Relaxed);
                     continue;
                 }
@@ -142,27 +142,27 @@ impl Redactor {
             copy(ring.head..ring.head + 1);
             for slot in records(ring.slots) {
                 copy(slot.start..slot.start + SLOT_HEAD_WORDS);
-                let room = slot.start + SLOT_HEAD_WORDS..slot.end;
-                let Some(found) = from.slice(room.clone()) else { continue };
+                let record = slot.start + SLOT_HEAD_WORDS..slot.end;
+                let Some(found) = from.slice(record.clone()) else { continue };
                 match ring.of {
                     RingOf::DeadLetters => {
                         let mut words = [0u64; DEAD_LETTER_WORDS];
                         found.copy_to(&mut words);
                         let letter: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(self.letter(words));
-                        words::store(&to[room], &letter);
+                        words::store(&to[record], &letter);
                     }
                     RingOf::Events => {
                         let mut words = [0u64; EVENT_WORDS];
                         found.copy_to(&mut words);
                         let event: [u64; EVENT_WORDS] = zerocopy::transmute!(self.event(words));
-                        words::store(&to[room], &event);
+                        words::store(&to[record], &event);
                     }
                     RingOf::JournalWrites => {
                         let mut words = [0u64; JOURNAL_WRITE_WORDS];
                         found.copy_to(&mut words);
                         let write: [u64; JOURNAL_WRITE_WORDS] =
                             zerocopy::transmute!(self.journal_write(words));
-                        words::store(&to[room], &write);
+                        words::store(&to[record], &write);
                     }
                 }
             }
@@ -189,7 +189,7 @@ impl Redactor {
             let name = Texts(&record.name).take(record.name_bytes).map(|name| self.name(name));
             record.name = InstanceRecord::new_zeroed().name;
             record.name_bytes = match name {
-                Some(name) => Putting { room: &mut record.name, used: 0 }.put(&name),
+                Some(name) => TextWriter { bytes: &mut record.name, used: 0 }.put(&name),
                 None => u16::MAX,
             };
             record.reserved = InstanceRecord::new_zeroed().reserved;
@@ -209,13 +209,14 @@ impl Redactor {
             to.journal_bytes = u16::MAX;
             return to;
         };
-        let mut putting = Putting { room: &mut to.text, used: 0 };
-        to.journal_bytes = putting.put(&self.name(journal));
-        to.persistence_id_bytes = putting.put(&self.name(id));
+        let mut writer = TextWriter { bytes: &mut to.text, used: 0 };
+        to.journal_bytes = writer.put(&self.name(journal));
+        to.persistence_id_bytes = writer.put(&self.name(id));
         to
     }
 
-    /// The pseudonym of a path as a record keeps it: of a longer one the beginning, and a hash of all of it.
+    /// The pseudonym of a path as a record holds it, and whether it was cut: of a longer path the beginning and a hash of all
+    /// of it.
     fn kept_path(&self, path: &str) -> (String, bool) {
         let whole = self.path(path);
         if whole.len() <= ACTOR_PATH_BYTES {
@@ -226,8 +227,8 @@ impl Redactor {
         (format!("{kept}{PATH_CUT_MARK}{key}"), true)
     }
 
-    /// What stands for an actor's path and parent: flags, path, bytes of a parent that is its beginning, other parent.
-    fn place(&self, flags: u32, path: &str, parent: Option<&str>, parent_bytes: u16) -> PathParts {
+    /// The pseudonyms of an actor's path and parent, in the form of a record.
+    fn path_parts(&self, flags: u32, path: &str, parent: Option<&str>, parent_bytes: u16) -> PathParts {
         let (text, cut) = self.kept_path(path);
         let mut parts =
             PathParts { flags: if cut { actor_flags::PATH_CUT } else { 0 }, text, ..PathParts::default() };
@@ -241,7 +242,7 @@ impl Redactor {
         let parent = match (flags & actor_flags::PARENT_IS_PREFIX != 0, beginning) {
             (false, _) => parent.unwrap_or_default(),
             (true, Some(beginning)) => beginning,
-            // Only its key is known: the path has to be a cut one for that to be told.
+            // Only the key of the parent is known, which a record can express only with a cut path.
             (true, None) => {
                 parts.flags |= actor_flags::PARENT_IS_PREFIX | actor_flags::PATH_CUT;
                 parts.prefix_bytes = u16::MAX;
@@ -272,24 +273,24 @@ impl Redactor {
         let type_text = texts.take(from.type_bytes)?;
         texts.take(from.spawned_bytes)?;
         let host = texts.take(from.host_bytes)?;
-        let parts = self.place(from.flags, path, Some(parent), from.parent_bytes);
+        let parts = self.path_parts(from.flags, path, Some(parent), from.parent_bytes);
         let kept = actor_flags::HOST | actor_flags::DEPTH;
         let mut to = ActorRecord {
             key: self.key(from.key),
             parent_key: self.key(from.parent_key),
             flags: from.flags & kept | parts.flags,
-            // A time that the application gave as text may be any text; the stamp stays.
+            // The application may have given any text as a time; the stamp stays.
             spawned_bytes: 0,
             reserved: [0; 3],
             live: if from.flags & actor_flags::DEPTH != 0 { from.live } else { [0; 8] },
             text: ActorRecord::new_zeroed().text,
             ..from
         };
-        let mut putting = Putting { room: &mut to.text, used: 0 };
-        to.path_bytes = putting.put(&parts.text);
-        to.parent_bytes = putting.put(&parts.parent).max(parts.prefix_bytes);
-        to.type_bytes = putting.put(&self.name(type_text));
-        to.host_bytes = putting.put(&self.name(host));
+        let mut writer = TextWriter { bytes: &mut to.text, used: 0 };
+        to.path_bytes = writer.put(&parts.text);
+        to.parent_bytes = writer.put(&parts.parent).max(parts.prefix_bytes);
+        to.type_bytes = writer.put(&self.name(type_text));
+        to.host_bytes = writer.put(&self.name(host));
         Some(to)
     }
 
@@ -305,17 +306,17 @@ impl Redactor {
             return to;
         };
         (to.type_id, to.flags) = (from.type_id, from.flags);
-        let mut putting = Putting { room: &mut to.text, used: 0 };
-        to.recipient_bytes = putting.put(&self.kept_path(recipient).0);
-        to.sender_bytes = putting.put(&self.kept_path(sender).0);
-        to.type_bytes = putting.put(&self.name(type_text));
+        let mut writer = TextWriter { bytes: &mut to.text, used: 0 };
+        to.recipient_bytes = writer.put(&self.kept_path(recipient).0);
+        to.sender_bytes = writer.put(&self.kept_path(sender).0);
+        to.type_bytes = writer.put(&self.name(type_text));
         to
     }
 
     fn event(&self, words: [u64; EVENT_WORDS]) -> EventRecord {
         let from: EventRecord = zerocopy::transmute!(words);
         let unreadable = EventRecord { stamp: from.stamp, kind: u16::MAX, ..EventRecord::new_zeroed() };
-        // The same look at a record as whoever shows it takes.
+        // The decoder that readers use decides whether the record is readable.
         let Some(part) = event::decode(&words, |_| String::new(), |_| String::new()) else {
             return unreadable;
         };
@@ -325,24 +326,24 @@ impl Redactor {
         let mut texts = [""; 5];
         for (at, text) in texts.iter_mut().enumerate() {
             let bytes = if at == 1 && is_prefix { 0 } else { from.text_bytes[at] };
-            let Some(taken) = rest.take(bytes) else { return unreadable };
-            *text = taken;
+            let Some(found) = rest.take(bytes) else { return unreadable };
+            *text = found;
         }
         let mut to = EventRecord { text_bytes: [0; 5], text: EventRecord::new_zeroed().text, ..from };
-        let mut putting = Putting { room: &mut to.text, used: 0 };
+        let mut writer = TextWriter { bytes: &mut to.text, used: 0 };
         if is_spawn {
-            let parts = self.place(from.flags, texts[0], Some(texts[1]), from.text_bytes[1]);
+            let parts = self.path_parts(from.flags, texts[0], Some(texts[1]), from.text_bytes[1]);
             to.flags = from.flags & actor_flags::HOST | parts.flags;
             to.text_bytes = [
-                putting.put(&parts.text),
-                putting.put(&parts.parent).max(parts.prefix_bytes),
-                putting.put(&self.name(texts[2])),
+                writer.put(&parts.text),
+                writer.put(&parts.parent).max(parts.prefix_bytes),
+                writer.put(&self.name(texts[2])),
                 0,
-                putting.put(&self.name(texts[4])),
+                writer.put(&self.name(texts[4])),
             ];
             return to;
         }
-        // A time that was given as text may be any text.
+        // The application may have given any text as a time.
         to.flags &= !event_flags::TIME_TEXT;
         for (at, text) in texts.into_iter().enumerate() {
             let pseudonym = match (&part.event, at) {
@@ -358,13 +359,13 @@ impl Redactor {
                 }
                 _ => self.name(text),
             };
-            to.text_bytes[at] = putting.put(&pseudonym);
+            to.text_bytes[at] = writer.put(&pseudonym);
         }
         to
     }
 }
 
-/// Whether a text of a row of document `number` is a state, which is no name.
+/// Whether a text of a row of document `number` is a state and not a name.
 fn is_state(number: usize, kind: u16, at: usize) -> bool {
     match number {
         CLUSTER_DOCUMENT => {
@@ -375,32 +376,33 @@ fn is_state(number: usize, kind: u16, at: usize) -> bool {
     }
 }
 
-/// A record that nobody can read: its path is longer than its text.
+/// An unreadable record: its path is longer than its text.
 fn actor_unreadable() -> ActorRecord {
     ActorRecord { path_bytes: u16::MAX, ..ActorRecord::new_zeroed() }
 }
 
+/// A path and its parent as a record holds them.
 #[derive(Default)]
 struct PathParts {
     flags: u32,
     text: String,
-    /// With PARENT_IS_PREFIX: how much of the whole path is the parent's.
+    /// With PARENT_IS_PREFIX: bytes of the path that are the parent's path.
     prefix_bytes: u16,
-    /// Else the parent.
+    /// Without PARENT_IS_PREFIX: the parent's path.
     parent: String,
 }
 
-/// Puts one text after the other into a record's text, cut where there is no more room.
-struct Putting<'a> {
-    room: &'a mut [u8],
+/// Writes texts one after the other into the text of a record, and cuts those that do not fit.
+struct TextWriter<'a> {
+    bytes: &'a mut [u8],
     used: usize,
 }
 
-impl Putting<'_> {
+impl TextWriter<'_> {
     fn put(&mut self, text: &str) -> u16 {
-        let room = self.room.get_mut(self.used..).unwrap_or_default();
-        let most = room.len();
-        let (bytes, _) = put_text(room, most, text);
+        let free = self.bytes.get_mut(self.used..).unwrap_or_default();
+        let most = free.len();
+        let (bytes, _) = put_text(free, most, text);
         self.used += bytes;
         bytes as u16
     }

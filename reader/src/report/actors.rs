@@ -4,7 +4,7 @@ use atomscope_layout::decode::{Actor, Moment};
 use atomscope_layout::dto::Forest;
 
 use super::human::seconds;
-use crate::query::{Datum, Field, Kind, Row, Unit};
+use crate::query::{Field, FieldType, FieldValue, Row, Unit};
 
 /// An actor that is listed, and can be asked.
 #[derive(Debug, Clone, Copy)]
@@ -19,17 +19,17 @@ pub struct Listed<'a> {
 impl Listed<'_> {
     /// What can be asked; `below` if that is counted.
     pub fn fields(below: bool) -> Vec<Field> {
-        let plain = Kind::Number { unit: Unit::Plain, shown: 1.0 };
-        let age = Kind::Number { unit: Unit::Seconds, shown: 1.0 };
+        let plain = FieldType::Number { unit: Unit::Plain, shown: 1.0 };
+        let age = FieldType::Number { unit: Unit::Seconds, shown: 1.0 };
         let all = [
-            ("path", Kind::Text),
-            ("class", Kind::Text),
+            ("path", FieldType::Text),
+            ("class", FieldType::Text),
             ("depth", plain),
             ("age", age),
-            ("host", Kind::Text),
-            ("parent", Kind::Text),
-            ("name", Kind::Text),
-            ("type", Kind::Text),
+            ("host", FieldType::Text),
+            ("parent", FieldType::Text),
+            ("name", FieldType::Text),
+            ("type", FieldType::Text),
             ("below", plain),
         ];
         let known = if below { &all[..] } else { &all[..8] };
@@ -42,10 +42,10 @@ impl Listed<'_> {
 }
 
 impl Row for Listed<'_> {
-    fn datum(&self, field: usize) -> Datum<'_> {
-        let number = |number: Option<f64>| number.map_or(Datum::Unknown, Datum::Number);
-        fn text(text: Option<&str>) -> Datum<'_> {
-            text.map_or(Datum::Unknown, |text| Datum::Text(text.into()))
+    fn field_value(&self, field: usize) -> FieldValue<'_> {
+        let number = |number: Option<f64>| number.map_or(FieldValue::Unknown, FieldValue::Number);
+        fn text(text: Option<&str>) -> FieldValue<'_> {
+            text.map_or(FieldValue::Unknown, |text| FieldValue::Text(text.into()))
         }
         match field {
             0 => text(Some(self.actor.path())),

@@ -1,4 +1,4 @@
-//! Events in words.
+//! Events and losses as words for people.
 
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
@@ -6,32 +6,32 @@ use atomscope_layout::follow::Loss;
 
 use super::human::count;
 
-/// How much attention something wants; each screen has its own colours for that.
+/// How much attention a text needs; each output has its own colours for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// None in particular.
+    /// An ordinary text.
     Plain,
     /// All is well.
     Good,
-    /// It matters.
+    /// Important.
     Strong,
-    /// Something wants a look.
+    /// Unusual.
     Odd,
     /// Something is wrong.
     Bad,
 }
 
-/// How many, of which lane, and why.
-pub fn count_loss(loss: &Loss) -> String {
+/// A loss of events: how many, in which lane, and why.
+pub fn loss_text(loss: &Loss) -> String {
     let Loss { lane, lapped, abandoned, unreadable, .. } = *loss;
     let causes =
-        [(lapped, "overwritten"), (abandoned, "given up by their writers"), (unreadable, "unreadable")];
+        [(lapped, "overwritten"), (abandoned, "abandoned by their writers"), (unreadable, "unreadable")];
     let causes: Vec<_> =
         causes.iter().filter(|(n, _)| *n > 0).map(|(number, cause)| format!("{number} {cause}")).collect();
     format!("{} of lane {lane} lost: {}", count(loss.all(), "event", "events"), causes.join(", "))
 }
 
-/// A word, its tone, and the rest.
+/// An event as a word, the tone of that word, and the rest of the text. Not safe to print.
 pub fn describe(event: &TelemetryEvent) -> (&'static str, Tone, String) {
     let plain = Tone::Plain;
     match event {

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers in the form in which people read them.
 
 use std::time::Duration;
 
@@ -31,13 +31,13 @@ pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Seconds, in whole milliseconds: as ages stand in JSON.
+/// Seconds with a precision of a millisecond, as JSON has ages.
 pub fn seconds(age: Duration) -> f64 {
     age.as_millis() as f64 / 1000.0
 }
 
-/// What a process takes of its machine, in one line.
-pub fn takes(process: &Vitals) -> String {
+/// What a process uses of its machine, in one line.
+pub fn process_use(process: &Vitals) -> String {
     let Vitals { cpu_user_s, cpu_system_s, memory_bytes, memory_peak_bytes, threads, .. } = process;
     let files = match (process.open_files, process.open_files_limit) {
         (None, _) => String::new(),

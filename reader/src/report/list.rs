@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::query::{Datum, Field, Kind, Query, QueryError, Row, Unit};
+use crate::query::{Field, FieldType, FieldValue, Query, QueryError, Row, Unit};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -148,11 +148,11 @@ pub const fn number(name: &'static str, unit: &'static str) -> Column {
 
 impl Column {
     /// What a query takes it for, in the unit that is shown or the one that it is held in.
-    fn kind(&self, shown: bool) -> Kind {
-        let of = |unit, factor| Kind::Number { unit, shown: if shown { factor } else { 1.0 } };
+    fn kind(&self, shown: bool) -> FieldType {
+        let of = |unit, factor| FieldType::Number { unit, shown: if shown { factor } else { 1.0 } };
         match (self.side, self.unit) {
-            (Side::Left, _) if self.is_flag => Kind::Flag,
-            (Side::Left, _) => Kind::Text,
+            (Side::Left, _) if self.is_flag => FieldType::Flag,
+            (Side::Left, _) => FieldType::Text,
             (Side::Right, "bytes") => of(Unit::Bytes, 1024.0),
             (Side::Right, "nanoseconds") => of(Unit::Nanoseconds, 1e6),
             (Side::Right, "s") => of(Unit::Seconds, 1.0),
@@ -332,7 +332,7 @@ impl Fields {
         }
     }
 
-    fn add(&mut self, name: String, kind: Kind, at: usize) {
+    fn add(&mut self, name: String, kind: FieldType, at: usize) {
         if !name.is_empty() && self.fields.iter().all(|field| field.name != name) {
             self.fields.push(Field::new(name, kind));
             self.columns.push(at);
@@ -349,16 +349,16 @@ struct ListRow<'a> {
 }
 
 impl Row for ListRow<'_> {
-    fn datum(&self, field: usize) -> Datum<'_> {
+    fn field_value(&self, field: usize) -> FieldValue<'_> {
         let Some(value) = self.fields.get(field).and_then(|at| self.row.get(*at)) else {
-            return Datum::Unknown;
+            return FieldValue::Unknown;
         };
         match value {
-            _ if value.is_unknown() => Datum::Unknown,
-            Value::Flag(flag) => Datum::Flag(*flag),
-            Value::Text(text) => Datum::Text(text.into()),
-            Value::Texts(texts) => Datum::Text(texts.join(",").into()),
-            number => number.number().map_or(Datum::Unknown, Datum::Number),
+            _ if value.is_unknown() => FieldValue::Unknown,
+            Value::Flag(flag) => FieldValue::Flag(*flag),
+            Value::Text(text) => FieldValue::Text(text.into()),
+            Value::Texts(texts) => FieldValue::Text(texts.join(",").into()),
+            number => number.number().map_or(FieldValue::Unknown, FieldValue::Number),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The nodes of a machine, a row each: what `ps` lists.
+//! The nodes of a machine as rows, live and dead: what `ps` lists.
 
 use std::path::Path;
 
@@ -7,26 +7,35 @@ use serde::Serialize;
 
 use super::human::seconds;
 use crate::attach::{AttachError, RegionSummary};
-use crate::find::{FindError, Found, Search, hidden_notes, newest_first, others_note};
+use crate::find::{FindError, FoundRegion, Search, hidden_notes, newest_first, other_users_note};
 use crate::liveness::Notes;
 
-/// A region in a listing.
+/// A row of the list: a node, or a region that cannot be read. Fields that are unknown are `None`.
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeRow {
+    /// The node's process as this program sees it.
     pub pid: Option<u64>,
+    /// Name of the node.
     pub node: Option<String>,
+    /// Name of its actor system.
     pub system: Option<String>,
+    /// The verdict, or why the region cannot be read, in one word.
     pub state: &'static str,
+    /// What the word leaves open.
     pub why: Option<String>,
-    /// What is to be known beside the state; `None` of what cannot be read.
+    /// Conditions and other notes on the state.
     pub conditions: Option<Notes>,
+    /// Age of the region in seconds.
     pub age_s: Option<f64>,
+    /// Age of the newest beat in seconds.
     pub beat_age_s: Option<f64>,
+    /// Live actors by the counters.
     pub actors: Option<u64>,
+    /// Bytes of the file.
     pub bytes: Option<u64>,
-    /// By which it can be attached to.
+    /// The path by which the region can be attached to.
     pub path: String,
-    /// The name that its file had, if it has none any more.
+    /// The former name of the file, if it has none any more.
     unlinked_from: Option<String>,
     uid: Option<u64>,
     program: Option<String>,
@@ -37,25 +46,33 @@ pub struct NodeRow {
     pub shown_path: String,
     #[serde(skip)]
     is_alive: bool,
-    /// What can be attached to.
+    /// The summary; `None` if the region cannot be read.
     #[serde(skip)]
-    pub glance: Option<RegionSummary>,
+    pub summary: Option<RegionSummary>,
 }
 
 impl NodeRow {
-    fn new(found: Found) -> Self {
-        let Found { pid, region } = found;
+    fn new(found: FoundRegion) -> Self {
+        let FoundRegion { pid, region } = found;
         match region {
-            Ok(glance) => Self::readable(glance),
+            Ok(summary) => Self::readable(summary),
             Err(error) => Self::unreadable(pid, &error),
         }
     }
 
-    fn readable(glance: RegionSummary) -> Self {
-        let (pid, is_alive, shown_path) = (glance.pid(), glance.is_alive(), glance.shown_path());
+    fn readable(summary: RegionSummary) -> Self {
+        let (pid, is_alive, shown_path) = (summary.pid(), summary.is_alive(), summary.shown_path());
         let RegionSummary {
-            path, bytes, user, identity, liveness, live_actors, dumped, unlinked_from, ..
-        } = glance.clone();
+            path,
+            bytes,
+            user,
+            identity,
+            liveness,
+            live_actors,
+            dump_info,
+            unlinked_from,
+            ..
+        } = summary.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
         Self {
@@ -63,12 +80,12 @@ impl NodeRow {
             node: Some(identity.node),
             system: identity.system,
             state: verdict.word(),
-            why: match dumped {
-                Some(taken) => Some(format!("this is a dump, taken at {}", rfc3339(taken.unix_ns))),
+            why: match dump_info {
+                Some(info) => Some(format!("this is a dump, taken at {}", rfc3339(info.unix_ns))),
                 None => liveness.why(),
             },
             conditions: Some(liveness.notes),
-            age_s: glance.age.map(seconds),
+            age_s: summary.age.map(seconds),
             beat_age_s: liveness.newest_beat_age().map(seconds),
             actors: live_actors,
             bytes: Some(bytes),
@@ -80,7 +97,7 @@ impl NodeRow {
             writer_version: Some(identity.writer),
             created_at: Some(rfc3339(created)),
             is_alive,
-            glance: Some(glance),
+            summary: Some(summary),
         }
     }
 
@@ -89,8 +106,8 @@ impl NodeRow {
             pid,
             node: None,
             system: None,
-            state: error.why.word(),
-            why: Some(error.why.to_string()),
+            state: error.kind.word(),
+            why: Some(error.kind.to_string()),
             conditions: None,
             age_s: None,
             beat_age_s: None,
@@ -104,29 +121,33 @@ impl NodeRow {
             writer_version: None,
             created_at: None,
             is_alive: false,
-            glance: None,
+            summary: None,
         }
     }
 }
 
-/// All regions that can be found, the living first, and what there is to be said of those that cannot.
+/// All regions that can be found, live nodes first, with sentences about those that were passed over; or only the one in the
+/// file `region`.
+///
+/// # Errors
+/// The region directory cannot be read.
 pub fn nodes(search: &Search, region: Option<&Path>) -> Result<(Vec<NodeRow>, Vec<String>), FindError> {
     let (found, notes) = match region {
         None => {
-            let discovery = search.all()?;
-            let others = (discovery.of_others > 0).then(|| others_note(discovery.of_others));
+            let discovery = search.discover()?;
+            let others = (discovery.other_users > 0).then(|| other_users_note(discovery.other_users));
             let notes = others.into_iter().chain(hidden_notes(&discovery.hidden())).collect();
-            (discovery.found, notes)
+            (discovery.regions, notes)
         }
         Some(path) => {
-            let region = RegionSummary::take(path, None, search.max_bytes);
-            (vec![Found { pid: region.as_ref().ok().map(RegionSummary::pid), region }], Vec::new())
+            let region = RegionSummary::read(path, None, search.max_bytes);
+            (vec![FoundRegion { pid: region.as_ref().ok().map(RegionSummary::pid), region }], Vec::new())
         }
     };
     let mut rows: Vec<NodeRow> = found.into_iter().map(NodeRow::new).collect();
     rows.sort_by_key(|row| row.pid);
-    let mut rows = newest_first(rows, |row| row.glance.as_ref());
-    // By name; of one name the newest stays first.
+    let mut rows = newest_first(rows, |row| row.summary.as_ref());
+    // By name. The sort is stable: of several nodes of a name the newest stays first.
     rows.sort_by(|a, b| {
         (b.is_alive, a.node.is_none(), &a.node).cmp(&(a.is_alive, b.node.is_none(), &b.node))
     });

@@ -342,7 +342,7 @@ pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {
 
 pub fn summary(part: Part, snapshot: &Snapshot) -> Summary {
     let told = &snapshot.subsystems;
-    let metric = |metric| snapshot.counted(metric);
+    let metric = |metric| snapshot.builtin_if_known(metric);
     let entries = |domain| told.instances.of(domain);
     let sum = |domain, at: usize| told.instances.sum(domain, at);
     let number = |name, number: Option<u64>| (name, Value::of(number, Value::Number));

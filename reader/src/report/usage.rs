@@ -1,4 +1,4 @@
-//! How full a region is, and what was left out of it for want of room.
+//! How full a region is, and what was dropped for lack of space.
 
 use atomscope_layout::instances::Domain;
 use atomscope_layout::metrics::Builtin;
@@ -9,56 +9,57 @@ use serde::Serialize;
 use crate::attach::{AttachError, Region};
 use crate::snapshot::Snapshot;
 
-/// So many of so many.
+/// How much of a capacity is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Level {
+pub struct Fill {
     /// In use.
     pub used: u64,
-    /// Room, used or not.
-    pub room: u64,
+    /// The capacity, used or free.
+    #[serde(rename = "room")]
+    pub capacity: u64,
 }
 
-impl Level {
-    /// How full, in percent, rounded down.
+impl Fill {
+    /// The used share in percent, rounded down.
     pub fn percent(self) -> u64 {
-        self.used.saturating_mul(100) / self.room.max(1)
+        self.used.saturating_mul(100) / self.capacity.max(1)
     }
 }
 
 /// How full a region is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Live actors that the table was sized for.
+    /// The number of live actors that the table was sized for.
     pub actor_capacity: u64,
-    /// Slots of the actor table; there are at least twice as many as actors it was sized for.
-    pub actor_slots: Level,
+    /// Slots of the actor table: at least two for each actor that it was sized for.
+    pub actor_slots: Fill,
     /// Interned names.
-    pub names: Level,
+    pub names: Fill,
     /// Metrics that have a descriptor.
-    pub metrics: Level,
-    /// Associations, journals, shards and the like that are listed.
-    pub instances: Level,
+    pub metrics: Fill,
+    /// Instances of subsystems: associations, journals, shards and so on.
+    pub instances: Fill,
     /// Histograms.
-    pub histograms: Level,
-    /// Dead letters that are kept.
-    pub dead_letters: Level,
-    /// Lanes that some thread has counted or published in, beside the shared one.
-    pub lanes: Level,
-    /// Events that each lane keeps at most.
+    pub histograms: Fill,
+    /// Dead letters in the ring.
+    pub dead_letters: Fill,
+    /// Lanes in which some thread has counted or published, without the shared lane.
+    pub lanes: Fill,
+    /// Capacity of each lane in events.
     pub events_kept_per_lane: u64,
     /// Events published so far.
     pub events: u64,
-    /// Of those, in the lane that threads share which have none of their own.
+    /// Events of the shared lane, which is for threads without a lane of their own.
     pub events_shared_lane: u64,
-    /// Events published so far in each lane; the first is the shared one.
+    /// Events published so far in each lane; the first is the shared lane.
     pub lane_events: Vec<u64>,
-    /// What did not fit.
+    /// What was dropped.
     pub drops: Drops,
 }
 
-/// What did not fit, since the node's start. What each is stands in [`Builtin`].
+/// What was dropped, cut or abandoned since the node's start; [`Builtin`] documents each counter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "those of Builtin say it")]
+#[allow(missing_docs, reason = "those of Builtin apply")]
 pub struct Drops {
     pub actors_spilled: u64,
     pub actors_untracked: u64,
@@ -68,36 +69,43 @@ pub struct Drops {
     pub events_abandoned: u64,
     pub events_untold: u64,
     pub updates_missed: u64,
-    /// Of instances of every kind.
+    /// The sum over the domains of instances.
     pub instances_unlisted: u64,
-    /// Of the documents as they are now.
+    /// Rows that the documents dropped, as they are now.
     pub rows_left_out: u64,
     pub journal_writes_abandoned: u64,
     pub polls_given_up: u64,
 }
 
 impl Drops {
-    /// Each with a word on it.
+    /// Each number with the words for it.
     pub fn list(&self) -> [(u64, &'static str); 12] {
         [
             (self.actors_spilled, "actors counted but not listed (table full around them)"),
-            (self.actors_untracked, "actors not kept at all (table full)"),
+            (self.actors_untracked, "actors not tracked at all (table full)"),
             (self.texts_cut, "texts cut"),
             (self.names_full, "names without a number (names full)"),
-            (self.dead_letters_abandoned, "dead letters given up by their writers"),
-            (self.events_abandoned, "events of the shared lane given up by their writers"),
-            (self.events_untold, "stops that no event tells of"),
+            (self.dead_letters_abandoned, "dead letters abandoned by their writers"),
+            (self.events_abandoned, "events of the shared lane abandoned by their writers"),
+            (self.events_untold, "stops without an event"),
             (self.updates_missed, "updates of actors that came too late"),
-            (self.instances_unlisted, "notes of journals, shards and the like that are not listed (no room)"),
-            (self.rows_left_out, "rows of the cluster's state and the shards' allocation (no room)"),
-            (self.journal_writes_abandoned, "journal writes given up by their writers"),
+            (self.instances_unlisted, "records of journals, shards and the like dropped (no free slot)"),
+            (
+                self.rows_left_out,
+                "rows of the cluster's state and the shards' allocation dropped (document full)",
+            ),
+            (self.journal_writes_abandoned, "journal writes abandoned by their writers"),
             (self.polls_given_up, "components not polled any more: their polls panicked"),
         ]
     }
 }
 
 impl Usage {
-    /// Looks how full `region` is, of which `snapshot` was taken. One look at each name, metric and lane.
+    /// Reads how full `region` is, of which `snapshot` was just taken. One scan of the names and the lanes; another of the
+    /// actor table if the snapshot is one [without actors](Snapshot::without_actors).
+    ///
+    /// # Errors
+    /// The region was cut short or overwritten since it was attached.
     pub fn take(region: &Region, snapshot: &Snapshot) -> Result<Self, AttachError> {
         let reader = region.reader()?;
         let map = reader.map();
@@ -107,7 +115,7 @@ impl Usage {
                 .range()
                 .step_by(section.stride)
                 .filter(|start| words.slice(*start..start + section.stride).and_then(read_cell).is_some());
-            Level { used: used.count() as u64, room: section.count as u64 }
+            Fill { used: used.count() as u64, capacity: section.count as u64 }
         };
         let lane_events: Vec<u64> =
             (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head()).collect();
@@ -124,20 +132,20 @@ impl Usage {
         let of = |metric| reader.builtin(metric);
         let usage = Self {
             actor_capacity: snapshot.identity.header.actor_capacity,
-            actor_slots: Level { used: held, room: map.actor_slots() as u64 },
+            actor_slots: Fill { used: held, capacity: map.actor_slots() as u64 },
             names: cells(map.names),
-            metrics: Level { used: snapshot.metrics.len() as u64, room: map.metrics.count as u64 },
-            instances: Level {
+            metrics: Fill { used: snapshot.metrics.len() as u64, capacity: map.metrics.count as u64 },
+            instances: Fill {
                 used: instances.entries.len() as u64 + instances.unreadable,
-                // There are at least twice as many slots as instances for which room is promised.
-                room: map.instance_slots.count as u64 / 2,
+                // The probe promises half of the slots: a table that is fuller could drop instances.
+                capacity: map.instance_slots.count as u64 / 2,
             },
-            histograms: Level {
+            histograms: Fill {
                 used: snapshot.metrics.iter().filter(|metric| metric.histogram.is_some()).count() as u64,
-                room: map.histograms.count as u64,
+                capacity: map.histograms.count as u64,
             },
-            dead_letters: Level { used: snapshot.dead_letters.total.min(letters), room: letters },
-            lanes: Level { used: used.count() as u64, room: map.counters.count.saturating_sub(1) as u64 },
+            dead_letters: Fill { used: snapshot.dead_letters.total.min(letters), capacity: letters },
+            lanes: Fill { used: used.count() as u64, capacity: map.counters.count.saturating_sub(1) as u64 },
             events_kept_per_lane: reader.event_lane(0).capacity(),
             events: lane_events.iter().fold(0, |sum, events| sum.saturating_add(*events)),
             events_shared_lane: lane_events.first().copied().unwrap_or_default(),
@@ -159,7 +167,7 @@ impl Usage {
                 polls_given_up: of(Builtin::PollsGivenUp),
             },
         };
-        region.still_whole()?;
+        region.check_intact()?;
         Ok(usage)
     }
 }

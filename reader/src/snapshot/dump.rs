@@ -1,4 +1,4 @@
-//! What `dump` writes of a snapshot: JSON in one object, or an object a line.
+//! A snapshot as JSON: in one object, or in one object a line.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use crate::liveness::{Evidence, Notes};
 use crate::text::write_json;
 use crate::vitals::Vitals;
 
-/// The form in which a dump is written.
+/// The format of a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object.
@@ -29,12 +29,21 @@ pub enum Format {
 }
 
 impl Snapshot {
-    /// The JSON of a dump, of a snapshot in which the actors are listed.
+    /// The JSON of a snapshot that lists the actors ([`Snapshot::take`]). `redacted` says that names were replaced.
     pub fn into_dump(self, redacted: bool) -> Dump {
         let drift = self.actors.tally().drift(&self.totals);
-        let generated_at = rfc3339(self.taken.unix_ns);
+        let generated_at = rfc3339(self.taken_at.unix_ns);
         let Self {
-            identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, process, ..
+            identity,
+            liveness,
+            actors,
+            totals,
+            at_rest,
+            dead_letters,
+            metrics,
+            dump_info,
+            process,
+            ..
         } = self;
         let mut subsystems = self.subsystems;
         let instances = std::mem::take(&mut subsystems.instances);
@@ -43,7 +52,7 @@ impl Snapshot {
             by_domain.entry(entry.domain.name()).or_insert_with(Vec::new).push(entry);
         }
         let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
-        let atomscope = About {
+        let atomscope = DumpMeta {
             state: liveness.verdict.word(),
             why: liveness.why(),
             conditions: liveness.notes,
@@ -78,8 +87,8 @@ impl Snapshot {
             instances_unreadable: instances.unreadable,
             rows_left_out: subsystems.rows_left_out,
             documents_unreadable: subsystems.documents_unreadable,
-            dumped_at: dumped.map(|_| generated_at.clone()),
-            redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
+            dumped_at: dump_info.map(|_| generated_at.clone()),
+            redacted: redacted || dump_info.is_some_and(|info| info.redacted),
         };
         let Subsystems { cluster, sharding, persistence, remote, streams, ddata, .. } = subsystems;
         Dump {
@@ -99,7 +108,7 @@ impl Snapshot {
 }
 
 impl Dump {
-    /// Writes it in this form.
+    /// Writes the dump in this format. Names are escaped, so the result is safe to print.
     ///
     /// # Errors
     /// Those of `out`.
@@ -139,12 +148,12 @@ impl Dump {
     }
 }
 
-/// What `dump --format json` writes: field for field the JSON of a [`NodeSnapshot`], which is never built, and one object
-/// beside them.
+/// The JSON of `dump --format json`: field for field that of a [`NodeSnapshot`], and the object `atomscope` with everything
+/// else.
 ///
 /// [`NodeSnapshot`]: atomscope_layout::dto::NodeSnapshot
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of NodeSnapshot say it")]
+#[allow(missing_docs, reason = "the fields of NodeSnapshot document them")]
 pub struct Dump {
     pub node: String,
     pub generated_at: String,
@@ -156,19 +165,19 @@ pub struct Dump {
     pub remote: RemoteSnapshot,
     pub streams: StreamsSnapshot,
     pub ddata: DDataSnapshot,
-    /// What it does not have.
-    pub atomscope: About,
+    /// Everything that a [`NodeSnapshot`](atomscope_layout::dto::NodeSnapshot) has no field for.
+    pub atomscope: DumpMeta,
 }
 
-/// What is told of a node beside `atomr-telemetry`'s snapshot.
+/// What a dump says of a node and its data, for which `atomr-telemetry`'s snapshot has no field.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the fields say it; those of Snapshot say more")]
-pub struct About {
+#[allow(missing_docs, reason = "the fields of Snapshot document them")]
+pub struct DumpMeta {
     pub state: &'static str,
     pub why: Option<String>,
-    /// What is to be known beside that.
+    /// Conditions and other notes on the state.
     pub conditions: Notes,
-    /// What `state` rests on.
+    /// The evidence for `state`.
     pub liveness: Evidence,
     pub pid: u64,
     pub uid: u64,
@@ -180,14 +189,14 @@ pub struct About {
     pub created_at: String,
     pub process_beat_age_ms: Option<u64>,
     pub runtime_beat_age_ms: Option<u64>,
-    /// Only of a live process of this machine.
+    /// `None` unless the process lives on this machine.
     pub process: Option<Vitals>,
     pub poll_beat_age_ms: Option<u64>,
-    /// Whether the poller's round does not end.
+    /// Whether a round of the poller does not end.
     pub poll_stuck: bool,
     pub totals: ActorTotals,
     pub drift: i64,
-    /// Whether no actor came or went while they were listed.
+    /// Whether no actor came or went during the scan of the table.
     pub at_rest: bool,
     pub unreadable: u64,
     pub unlisted: u64,
@@ -195,22 +204,22 @@ pub struct About {
     pub dead_letters: DeadLetterTotals,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricDump>,
-    /// Associations, journals, shards and so on, by what they are.
+    /// The instances of subsystems by domain.
     pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
-    /// Hand-offs of shards: shard, from, to, state.
+    /// Hand-offs of shards, each as shard, from, to and state.
     pub hand_offs: Vec<[String; 4]>,
     pub instances_unreadable: u64,
     pub rows_left_out: u64,
     pub documents_unreadable: u64,
-    /// RFC 3339; only of a dump, whose `state` and ages are those of that time.
+    /// RFC 3339; only of a raw dump, whose `state` and ages are those of that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dumped_at: Option<String>,
     pub redacted: bool,
 }
 
-/// What became of all dead letters.
+/// The numbers of dead letters.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of DeadLetters say it")]
+#[allow(missing_docs, reason = "the fields of DeadLetters document them")]
 pub struct DeadLetterTotals {
     pub total: u64,
     pub lapped: u64,
@@ -220,29 +229,29 @@ pub struct DeadLetterTotals {
 
 /// A counter, gauge or histogram.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of Metric say it")]
+#[allow(missing_docs, reason = "the fields of Metric document them")]
 pub struct MetricDump {
     pub name: String,
     pub unit: String,
     pub kind: &'static str,
     pub help: String,
-    /// Null: nothing counts it.
+    /// `null` if nothing counts it.
     pub value: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<HistogramDump>,
 }
 
-/// What a histogram comes to.
+/// The values of a histogram: sum, greatest, quantiles and buckets.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of Histogram say it")]
+#[allow(missing_docs, reason = "the fields of Histogram document them")]
 pub struct HistogramDump {
     pub sum: u64,
     pub greatest: u64,
-    /// Not exceeded by half of the values; at most a quarter too great, as the others.
+    /// The median. Quantiles are at most a quarter too great.
     pub p50: u64,
     pub p90: u64,
     pub p99: u64,
-    /// The least value of each bucket that holds something, and how many it holds.
+    /// The least value and the number of values of each bucket that is not empty.
     pub buckets: Vec<(u64, u64)>,
 }
 
@@ -270,7 +279,7 @@ enum Line<'a> {
         node: &'a str,
         generated_at: &'a str,
         actors: u64,
-        atomscope: &'a About,
+        atomscope: &'a DumpMeta,
     },
     Actor(Actor<'a>),
     DeadLetter(&'a DeadLetterRecord),

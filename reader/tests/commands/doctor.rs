@@ -37,7 +37,7 @@ fn a_node_that_is_well_has_nothing_but_good_findings() {
         "locks work there",
         "the node is live",
         "3 live actors; the table was sized for 64",
-        "nothing was left out",
+        "nothing was dropped",
         "for 100 rounds: 0.000 % of a processor",
     ] {
         one_of(&good, text);
@@ -60,7 +60,7 @@ fn what_is_wrong_comes_with_what_to_do() {
     let _lock = node.live(&place);
     one_of(&findings(&place, "problem"), "the node is wedged: the probe's thread does not beat any more");
     one_of(&findings(&place, "warning"), "2 spilled, 0 untracked so far");
-    one_of(&findings(&place, "warning"), "7 times there was no room");
+    one_of(&findings(&place, "warning"), "7 times no slot was free");
     one_of(&findings(&place, "note"), "5 texts cut");
     one_of(&findings(&place, "good"), "of 20 events 20 went through the shared lane");
     let stdout = place.run(["doctor", "shop"]).ok();

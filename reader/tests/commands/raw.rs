@@ -55,7 +55,7 @@ fn every_command_reads_a_dump_and_says_what_it_is() {
     assert_eq!(rows[0]["state"], "live");
     assert!(rows[0]["why"].as_str().unwrap().starts_with("this is a dump, taken at "), "{rows}");
     assert!(place.run(["show", raw]).ok().contains("dump of a live node taken at "));
-    assert!(place.run(["stat", raw]).ok().contains("averages since the node's start"));
+    assert!(place.run(["stat", raw]).ok().contains("averages since the start of the node"));
     let ran = place.run(["tail", raw]);
     assert!(ran.stderr.contains("this is a dump of a live node"), "{ran:?}");
     assert!(ran.ok().contains("stopped     akka://Shop/user/gone"));

@@ -25,8 +25,8 @@ fn a_living_node_is_shown_with_all_that_matters() {
         " Dead letters: 1, the newest:".into(),
         " shop::Order to akka://Shop/user/gone".into(),
         "       Events: 1, 0 of them through the shared lane; the newest 16 of each lane are kept".into(),
-        "         Room: 3 of 128 actor slots (sized for 64 actors), 1 of 2 lanes, ".into(),
-        "     Left out: nothing".into(),
+        "     Capacity: 3 of 128 actor slots (sized for 64 actors), 1 of 2 lanes, ".into(),
+        "      Dropped: nothing".into(),
     ] {
         assert!(stdout.contains(&line), "{line}\n{stdout}");
     }
@@ -56,9 +56,9 @@ fn json_has_the_same_and_what_was_left_out() {
     let shown = place.run(["show", "--json"]).json();
     assert_eq!((&shown["node"], &shown["state"]), (&json!("shop"), &json!("live")));
     assert_eq!(shown["actors"]["live"], 3);
-    assert_eq!(shown["types"][0], json!({"actor_type": "shop::Audit", "actors": 1, "waiting": 9}));
+    assert_eq!(shown["classes"][0], json!({"class": "shop::Audit", "actors": 1, "waiting": 9}));
     assert_eq!(shown["newest_dead_letters"][0]["recipient"], "akka://Shop/user/gone");
     assert_eq!(shown["usage"]["actor_slots"], json!({"used": 3, "room": 128}));
     assert_eq!(shown["usage"]["drops"]["texts_cut"], 4);
-    assert!(place.run(["show"]).ok().contains("     Left out: 4 texts cut\n"));
+    assert!(place.run(["show"]).ok().contains("      Dropped: 4 texts cut\n"));
 }

@@ -18,7 +18,7 @@ fn the_first_line_holds_averages_since_the_start_and_says_so() {
     assert_eq!(lines[0][..3], ["ACTORS", "SPAWN(/s)", "STOP(/s)"]);
     let state = lines[0].iter().position(|title| *title == "STATE").unwrap();
     assert_eq!((lines[1][0], lines[1][state]), ("3", "live"));
-    assert!(stdout.contains("(averages since the node's start)"), "{stdout}");
+    assert!(stdout.contains("(averages since the start of the node)"), "{stdout}");
 }
 
 #[test]
@@ -160,7 +160,8 @@ fn what_is_no_interval_is_a_usage_error() {
         place.run(args).failed(2);
     }
     let stderr = place.run(["stat", "shop", "0"]).failed(2);
-    assert!(stderr.contains("0 cannot be an interval: it must be longer than 0"), "{stderr}");
+    assert!(stderr.contains("0 is not a valid interval; it must be longer than 0"), "{stderr}");
+    assert!(stderr.contains("see `atomscope stat --help`"), "{stderr}");
 }
 
 /// It waited on, and only a second signal ended it, by killing it.

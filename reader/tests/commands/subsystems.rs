@@ -198,7 +198,7 @@ fn what_is_no_filter_is_refused_with_the_help_that_says_what_is() {
     let _lock = full().live(&place);
     for part in PARTS.into_iter().chain(["actors", "metrics"]) {
         let stderr = place.run([part, "--filter", "no_such > 1"]).failed(2);
-        let help = format!("`atomscope {part} --help` says what a filter may be");
+        let help = format!("`atomscope {part} --help`");
         assert!(stderr.contains(&help), "{part}: {stderr}");
         assert!(place.run([part, "--help"]).ok().contains("Filters:\n"), "{part}");
     }
@@ -223,7 +223,7 @@ fn what_was_left_out_and_what_is_unreadable_is_said_below() {
     let told = place.run(["sharding", "--json"]).json();
     assert_eq!((&told["instances_unreadable"], &told["shards"]), (&json!(11), &json!([])));
     let shown = place.run(["show"]).ok();
-    assert!(shown.contains("Left out: 5 notes of journals, shards and the like"), "{shown}");
+    assert!(shown.contains("Dropped: 5 records of journals, shards and the like"), "{shown}");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
     let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [23, 23, 23], "{csv}");
     let failed = place.run(["stat", "--metric", "no.such"]).failed(1);
-    assert!(failed.contains("`atomscope metrics` lists those"), "{failed}");
+    assert!(failed.contains("`atomscope metrics` lists its metrics"), "{failed}");
     drop(lock);
     let metrics = place.run(["metrics", "--filter", "runtime.queue"]).ok();
     has_row(&metrics, "METRIC VALUE UNIT KIND P50 P99 GREATEST HELP");
@@ -416,8 +416,8 @@ fn doctor_says_what_found_no_room_and_which_room_to_raise() {
     let _lock = node.live(&place);
     let doctor = place.run(["doctor"]).ok();
     for text in [
-        "warning  6 times there was no room for more persistence ids\n           build the region with more `instances`",
-        "warning  2 rows of the cluster's state or the shards' allocation found no room",
+        "warning  6 times no slot was free for more persistence ids\n           build the region with more `instances`",
+        "warning  2 rows of the cluster's state or the shards' allocation were dropped",
         "warning  all 1 histograms are used",
         "warning  1 poll was given up",
         "good  11 of 16 instances of subsystems are listed",

@@ -1,4 +1,4 @@
-//! What `stat` is asked for by name: any metric of a node, or a number of a domain's instances, added up.
+//! The columns of `stat --metric`: a metric of the node, or the sum of a field over all instances of a domain.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use serde::{Serialize, Serializer};
 
 use crate::program::output::Failure;
 
-/// Columns are at least so wide.
-const LEAST_WIDTH: usize = 8;
+/// The minimum width of a column.
+const MIN_WIDTH: usize = 8;
 
-/// What is asked for.
+/// The columns of all `--metric` options.
 #[derive(Debug, Default)]
-pub struct Asked(Vec<Wanted>);
+pub struct MetricColumns(Vec<MetricColumn>);
 
 #[derive(Debug)]
-struct Wanted {
+struct MetricColumn {
     name: String,
     unit: String,
-    /// Whether it only grows.
-    is_count: bool,
+    /// Whether it is a counter, which is shown as a rate.
+    is_counter: bool,
     source: Source,
 }
 
@@ -33,13 +33,13 @@ enum Source {
     Sum(Domain, usize),
 }
 
-impl Wanted {
+impl MetricColumn {
     fn find(name: &str, metrics: &[Metric]) -> Option<Self> {
-        let of = |unit: &str, is_count, source| {
-            Some(Self { name: name.to_owned(), unit: unit.to_owned(), is_count, source })
+        let of = |unit: &str, is_counter, source| {
+            Some(Self { name: name.to_owned(), unit: unit.to_owned(), is_counter, source })
         };
         if let Some(metric) = metrics.iter().find(|metric| metric.name == name) {
-            // Of a histogram, how many values come.
+            // The value of a histogram is the number of its values.
             let unit = if metric.kind == Kind::Histogram { "values" } else { &metric.unit };
             return of(unit, metric.kind != Kind::Gauge, Source::Metric);
         }
@@ -52,9 +52,9 @@ impl Wanted {
         of(field.unit, field.what == FieldKind::Counter, Source::Sum(domain, at))
     }
 
-    /// Its name in JSON and in comma-separated values.
+    /// The name in JSON and CSV.
     fn key(&self) -> String {
-        format!("{}{}", self.name, if self.is_count { "_per_s" } else { "" })
+        format!("{}{}", self.name, if self.is_counter { "_per_s" } else { "" })
     }
 
     fn value(&self, metrics: &[Metric], instances: &InstanceList) -> Option<u64> {
@@ -65,74 +65,82 @@ impl Wanted {
     }
 }
 
-impl Asked {
-    /// Finds all that is asked for, each once, or says what there is not.
+impl MetricColumns {
+    /// Finds the columns of these names, each once.
     pub fn find(region: &Region, names: Vec<String>) -> Result<Self, Failure> {
         let metrics = if names.is_empty() { Vec::new() } else { region.reader()?.metrics() };
-        let wanted = names.iter().map(|name| {
-            Wanted::find(name, &metrics).ok_or_else(|| {
+        let found = names.iter().map(|name| {
+            MetricColumn::find(name, &metrics).ok_or_else(|| {
                 Failure::Failed(format!(
-                    "the node has no metric {}; `atomscope metrics` lists those that it has",
+                    "the node has no metric {}; `atomscope metrics` lists its metrics",
                     clean(name)
                 ))
             })
         });
-        let mut asked: Vec<Wanted> = Vec::new();
-        for wanted in wanted {
-            let wanted = wanted?;
-            match asked.iter().find(|other| other.key() == wanted.key()) {
-                None => asked.push(wanted),
-                Some(same) if same.name == wanted.name => {}
-                // `a` by the second and `a_per_s`.
+        let mut columns: Vec<MetricColumn> = Vec::new();
+        for column in found {
+            let column = column?;
+            match columns.iter().find(|other| other.key() == column.key()) {
+                None => columns.push(column),
+                Some(same) if same.name == column.name => {}
+                // A counter `a` and a gauge `a_per_s` have the same key.
                 Some(other) => {
-                    let [one, other] = [&wanted.name, &other.name].map(|name| clean(name).into_owned());
-                    return Err(Failure::Usage(format!(
-                        "{one} and {other} would both be told as {}: ask for one at a time",
-                        clean(&wanted.key())
-                    )));
+                    let [one, other] = [&column.name, &other.name].map(|name| clean(name).into_owned());
+                    return Err(Failure::usage_of(
+                        "stat",
+                        format!(
+                            "--metric {one} and --metric {other} would have the same key {}; give only one of them",
+                            clean(&column.key())
+                        ),
+                    ));
                 }
             }
         }
-        Ok(Self(asked))
+        Ok(Self(columns))
     }
 
-    /// Their values now.
+    /// The current values.
     pub fn values(&self, region: &Region) -> Result<Vec<Option<u64>>, AttachError> {
         if self.0.is_empty() {
             return Ok(Vec::new());
         }
         let reader = region.reader()?;
         let metrics = reader.metrics();
-        let sums = self.0.iter().any(|wanted| matches!(wanted.source, Source::Sum(..)));
+        let sums = self.0.iter().any(|column| matches!(column.source, Source::Sum(..)));
         let instances = if sums { reader.instances() } else { InstanceList::default() };
-        let values = self.0.iter().map(|wanted| wanted.value(&metrics, &instances)).collect();
-        region.still_whole()?;
+        let values = self.0.iter().map(|column| column.value(&metrics, &instances)).collect();
+        region.check_intact()?;
         Ok(values)
     }
 
-    /// What they come to in an interval, before which they were `before`, or 0. Of an interval whose length is not known
-    /// there are no rates.
-    pub fn rates(&self, now: &[Option<u64>], before: &[Option<u64>], interval: Option<Duration>) -> Rates {
+    /// The rates of counters over an interval at whose start the values were `before`, or 0. They are unknown if the length
+    /// of the interval is.
+    pub fn rates(
+        &self,
+        now: &[Option<u64>],
+        before: &[Option<u64>],
+        interval: Option<Duration>,
+    ) -> MetricRates {
         let seconds = interval.map(|interval| interval.as_secs_f64().max(1e-9));
-        let of = |(at, wanted): (usize, &Wanted)| {
-            let value = now.get(at).copied().flatten().and_then(|value| match wanted.is_count {
+        let of = |(at, column): (usize, &MetricColumn)| {
+            let value = now.get(at).copied().flatten().and_then(|value| match column.is_counter {
                 true => {
                     let then = before.get(at).copied().flatten().unwrap_or(0);
-                    // Things that are no longer listed take what they counted with them.
+                    // The sum over instances decreases when an instance is removed.
                     seconds.map(|s| (value.saturating_sub(then) as f64 / s * 10.0).round() / 10.0)
                 }
                 false => Some(value as f64),
             });
-            let (name, unit) = (wanted.name.clone(), wanted.unit.clone());
-            Rate { name, key: wanted.key(), unit, is_rate: wanted.is_count, value }
+            let (name, unit) = (column.name.clone(), column.unit.clone());
+            Rate { name, key: column.key(), unit, is_rate: column.is_counter, value }
         };
-        Rates(self.0.iter().enumerate().map(of).collect())
+        MetricRates(self.0.iter().enumerate().map(of).collect())
     }
 }
 
-/// What they come to.
+/// The values of a line.
 #[derive(Debug)]
-pub struct Rates(Vec<Rate>);
+pub struct MetricRates(Vec<Rate>);
 
 #[derive(Debug)]
 struct Rate {
@@ -144,7 +152,7 @@ struct Rate {
 }
 
 impl Rate {
-    /// The unit that people are shown, and how many of the metric's it is.
+    /// The unit for people, and how many units of the metric it is.
     fn unit(&self) -> (&str, f64) {
         match self.unit.as_str() {
             "bytes" => ("KiB", 1024.0),
@@ -154,7 +162,7 @@ impl Rate {
     }
 }
 
-impl Rates {
+impl MetricRates {
     /// Titles and widths.
     pub fn columns(&self) -> impl Iterator<Item = (String, usize)> {
         self.0.iter().map(|rate| {
@@ -164,12 +172,12 @@ impl Rates {
                 (unit, is_rate) => format!("{}({unit}{})", rate.name, if is_rate { "/s" } else { "" }),
             };
             let title = clean(&title).into_owned();
-            let width = unicode_width::UnicodeWidthStr::width(title.as_str()).max(LEAST_WIDTH);
+            let width = unicode_width::UnicodeWidthStr::width(title.as_str()).max(MIN_WIDTH);
             (title, width)
         })
     }
 
-    /// For people; `-` where nothing counts a metric, or it is gone.
+    /// Values for people; `-` if a value is unknown.
     pub fn cells(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|rate| match rate.value {
             None => "-".to_owned(),
@@ -178,12 +186,12 @@ impl Rates {
         })
     }
 
-    /// What follows a line of titles.
+    /// The end of a CSV header.
     pub fn csv_names(&self) -> String {
         self.0.iter().map(|rate| format!(",{}", quoted(&clean(&rate.key)))).collect()
     }
 
-    /// What follows a line of values.
+    /// The end of a CSV line.
     pub fn csv(&self) -> String {
         self.0.iter().map(|rate| rate.value.map_or(",".to_owned(), |value| format!(",{value}"))).collect()
     }
@@ -193,8 +201,8 @@ fn quoted(text: &str) -> String {
     if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
-/// An object `metrics`, unless nothing was asked for.
-impl Serialize for Rates {
+/// An object `metrics`, or nothing without `--metric`.
+impl Serialize for MetricRates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         struct Values<'a>(&'a [Rate]);
         impl Serialize for Values<'_> {

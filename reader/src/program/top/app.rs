@@ -1,4 +1,5 @@
-//! The screen's state, and how news and keys change it. It owns all that is drawn, and touches nothing else.
+//! The state of the screen, and how messages and keys change it. The state owns everything that is drawn, and touches no
+//! region, file or terminal.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -7,78 +8,85 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::RegionSummary;
 use atomscope::liveness::Liveness;
+use atomscope::report::human::duration;
+use atomscope::report::nodes::NodeRow;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::table::Key;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::history::{EventLog, History, Points};
-use super::keys::{self, Action};
-use super::sheet::{Asked, Baseline, Fold, Ident, Mode, OWN_ORDER, Rows, Sheet, Sort, Source, sheet};
-use super::tick::{EventRow, News, Order, Tick};
-use super::view::View;
-use atomscope::report::human::duration;
-use atomscope::report::nodes::NodeRow;
+use crate::program::top::history::{EventLog, History, Points};
+use crate::program::top::keys::{self, Action};
+use crate::program::top::message::{Command, Message};
+use crate::program::top::sheet::{
+    Asked, Baseline, Fold, Mode, OWN_ORDER, RowKey, Rows, Sheet, Sort, Source, sheet,
+};
+use crate::program::top::tick::{EventRow, Tick};
+use crate::program::top::view::View;
 
-/// What an interval can be, in milliseconds.
+/// The intervals that keys can select, in milliseconds.
 const INTERVALS_MS: [u64; 10] = [100, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000];
-/// Steps that the key for many goes into the past.
-const FAR: usize = 10;
-/// How long a message is shown.
-const MESSAGE_FOR: Duration = Duration::from_secs(8);
+/// Ticks that the key for a far step goes into the past.
+const FAR_STEP: usize = 10;
+/// The time for which a notice is shown.
+const NOTICE_FOR: Duration = Duration::from_secs(8);
 
-/// What there is to do beside the screen.
+/// What a key does outside the state of the screen.
 #[derive(Debug)]
-pub enum Do {
-    Order(Order),
+pub enum Effect {
+    Command(Command),
     Quit,
     Suspend,
     Redraw,
 }
 
-/// A place in a view.
+/// The selection in a view, and the choice of its rows.
 #[derive(Debug, Default)]
-pub struct Place {
-    /// The selected row, and what is seen first.
+pub struct CursorState {
+    /// The index of the selected row.
     pub cursor: usize,
+    /// The index of the first row on the screen.
     pub first: usize,
-    /// The same row at the next look.
-    ident: Option<Ident>,
-    /// The actor that was selected last, to be found again after a list of something else.
-    actor: Option<Ident>,
+    /// The key of the selected row, which finds it again in the next tick.
+    key: Option<RowKey>,
+    /// The key of the last selected actor, which finds it again after the list of classes.
+    actor: Option<RowKey>,
+    /// The index of the shown list of the view.
     pub list: usize,
     pub filter: String,
+    /// The order of each list, by the name of the list.
     sorts: HashMap<&'static str, Sort>,
 }
 
-/// What is typed into.
+/// A line of input at the bottom of the screen.
 #[derive(Debug)]
 pub enum Prompt {
-    /// With the filter that was there before.
+    /// A filter, and the previous one, which Esc restores.
     Filter(Input, String),
+    /// A file name.
     Save(Input),
 }
 
-/// What lies over a view.
+/// A pane over or beside a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
+pub enum Overlay {
     Help,
     Detail,
 }
 
-/// What is said for a while.
+/// A sentence in the last line, shown for [`NOTICE_FOR`].
 #[derive(Debug)]
-pub struct Message {
+pub struct Notice {
     pub text: String,
     pub is_bad: bool,
     until: Instant,
 }
 
-/// What is kept of a node while another one is looked at.
+/// The node that was open before the current one, with its past.
 #[derive(Debug)]
-struct Kept {
-    glance: RegionSummary,
+struct PreviousNode {
+    summary: RegionSummary,
     successor: Option<RegionSummary>,
     newest: Arc<Tick>,
     history: History,
@@ -86,15 +94,15 @@ struct Kept {
     events: EventLog,
 }
 
-/// All of it.
+/// The state of the screen.
 #[derive(Debug)]
 pub struct App {
     pub interval: Duration,
-    /// The newest look.
+    /// The newest tick.
     newest: Option<Arc<Tick>>,
-    /// What is shown instead of it: the past, or what was there when the screen was frozen.
+    /// The tick that is shown instead: one of the past, or the newest one when the screen was frozen.
     held: Option<Arc<Tick>>,
-    /// The events that there were by the time that it was: those that are shown must not go away.
+    /// The events when `held` was set: shown events must not disappear while newer ones arrive.
     held_events: Option<EventLog>,
     pub is_frozen: bool,
     pub history: History,
@@ -102,47 +110,49 @@ pub struct App {
     pub events: EventLog,
     baseline: Option<Baseline>,
     pub nodes: Vec<NodeRow>,
-    /// What is said of those that are not among them.
+    /// Notes about nodes that cannot be listed.
     pub notes_of_nodes: Vec<String>,
-    /// Whether a node is looked at, and not only the list of nodes.
+    /// Whether a node is open, and not only the list of nodes.
     pub is_watching: bool,
-    glance: Option<RegionSummary>,
-    /// Whether it had ended when it was looked at last, so that nothing but what is kept of it is shown.
-    is_kept: bool,
-    /// The node that was looked at before it.
-    kept: Option<Kept>,
+    /// The open node.
+    summary: Option<RegionSummary>,
+    /// Whether it had ended when it was left, so that only its past is shown and nothing is read.
+    is_past_only: bool,
+    previous: Option<PreviousNode>,
     history_bytes: usize,
-    /// Of the node that is looked at: how many there were before.
+    /// The number of the open node, which messages about it carry.
     number: u64,
-    /// Why there are no more looks.
+    /// Why the node cannot be read any more.
     pub lost: Option<String>,
     pub successor: Option<RegionSummary>,
     pub view: View,
-    /// Where one begins with a node.
+    /// The first view of a newly opened node.
     home: View,
-    /// Where one was before the list of nodes.
+    /// The view before the list of nodes.
     from: View,
-    /// Whether the node that is looked at is to be found in the list of nodes.
-    seeks: bool,
-    places: HashMap<View, Place>,
+    /// Whether the list of nodes must still select the open node.
+    selects_open_node: bool,
+    cursors: HashMap<View, CursorState>,
     pub mode: Mode,
     folded: HashSet<Key>,
     pub topic: Option<&'static str>,
+    /// Whether the view of events selects the newest event.
     pub follows: bool,
     pub shows_rates: bool,
     pub hides_zeros: bool,
-    pub over: Option<Over>,
-    /// Lines of what lies over the view that are out of sight above.
-    pub over_first: usize,
+    pub overlay: Option<Overlay>,
+    /// The first line of the overlay, or of the overview, on the screen.
+    pub overlay_first: usize,
     pub prompt: Option<Prompt>,
-    /// The file that is being written, as it was typed, and the number of its node.
+    /// The number of the node that is being saved, and the file name as it was typed.
     saving: (u64, String),
-    pub message: Option<Message>,
+    pub notice: Option<Notice>,
     pub sheet: Sheet,
+    /// Whether `sheet` must be made again.
     is_stale: bool,
-    /// Rows that the screen has room for; drawing says it.
+    /// The number of rows that fit on the screen; set by drawing.
     pub page: usize,
-    /// Widths that columns have had, so that they do not jump.
+    /// The widest that each column was, so that columns keep their position.
     pub widths: HashMap<(View, &'static str), Vec<usize>>,
 }
 
@@ -163,9 +173,9 @@ impl App {
             nodes: Vec::new(),
             notes_of_nodes: Vec::new(),
             is_watching,
-            glance: node.cloned(),
-            is_kept: false,
-            kept: None,
+            summary: node.cloned(),
+            is_past_only: false,
+            previous: None,
             history_bytes,
             number: 0,
             lost: None,
@@ -173,19 +183,19 @@ impl App {
             view: if is_watching { view } else { View::Nodes },
             home,
             from: home,
-            seeks: true,
-            places: HashMap::new(),
+            selects_open_node: true,
+            cursors: HashMap::new(),
             mode: Mode::default(),
             folded: HashSet::new(),
             topic: None,
             follows: true,
             shows_rates: true,
             hides_zeros: false,
-            over: None,
-            over_first: 0,
+            overlay: None,
+            overlay_first: 0,
             prompt: None,
             saving: Default::default(),
-            message: None,
+            notice: None,
             sheet: Sheet::default(),
             is_stale: true,
             page: 1,
@@ -193,41 +203,42 @@ impl App {
         }
     }
 
-    /// What is shown.
+    /// The shown tick.
     pub fn tick(&self) -> Option<&Arc<Tick>> {
         self.held.as_ref().or(self.newest.as_ref())
     }
 
-    /// How the node is now, if that is not what is shown.
+    /// The current state of the node, if it differs from that of the shown tick.
     pub fn liveness_now(&self) -> Option<Liveness> {
         let [now, shown] = [self.newest.as_ref()?, self.held.as_ref()?].map(|tick| tick.snapshot.liveness);
         ((now.verdict, now.notes) != (shown.verdict, shown.notes)).then_some(now)
     }
 
-    /// Whether that is not the newest there is, or will not become so.
+    /// Whether the shown tick is one of the past or frozen.
     pub fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Whether a list of the actors is shown, for which they must be listed.
+    /// Whether a list of actors is shown, so that ticks must list them.
     pub fn shows_actors(&self) -> bool {
         self.view == View::Actors && self.mode != Mode::Classes
     }
 
-    /// The events that belong to what is shown.
+    /// The events for the shown tick.
     pub fn shown_events(&self) -> &EventLog {
         self.held_events.as_ref().unwrap_or(&self.events)
     }
 
-    /// When totals were reset, if what is shown is not of before that.
+    /// The time that totals count from, unless the shown tick is older.
     pub fn reset_at(&self) -> Option<i128> {
-        let shown = self.tick()?.snapshot.taken;
-        let reset = self.baseline.as_ref().map(|baseline| baseline.snapshot.taken);
+        let shown = self.tick()?.snapshot.taken_at;
+        let reset = self.baseline.as_ref().map(|baseline| baseline.snapshot.taken_at);
         reset.filter(|reset| !reset.is_after(&shown)).map(|reset| reset.unix_ns)
     }
 
+    /// The data for the rows of a view.
     pub fn source(&self) -> Source<'_> {
-        let until = self.held.as_ref().map(|tick| tick.snapshot.taken);
+        let until = self.held.as_ref().map(|tick| tick.snapshot.taken_at);
         Source {
             tick: self.tick().map(|tick| &**tick),
             events: self.shown_events(),
@@ -237,7 +248,7 @@ impl App {
         }
     }
 
-    /// Between two looks, for people.
+    /// The interval as text.
     pub fn interval_text(&self) -> String {
         match self.interval.as_millis() {
             ms @ ..1000 => format!("{ms} ms"),
@@ -245,52 +256,53 @@ impl App {
         }
     }
 
-    pub fn place(&self) -> Option<&Place> {
-        self.places.get(&self.view)
+    pub fn cursor_state(&self) -> Option<&CursorState> {
+        self.cursors.get(&self.view)
     }
 
-    fn place_mut(&mut self) -> &mut Place {
-        self.places.entry(self.view).or_default()
+    fn cursor_mut(&mut self) -> &mut CursorState {
+        self.cursors.entry(self.view).or_default()
     }
 
-    /// Takes a filter as if it had been typed.
+    /// Sets the filter of a view.
     pub fn set_filter(&mut self, view: View, filter: &str) {
-        self.places.entry(view).or_default().filter = filter.to_owned();
+        self.cursors.entry(view).or_default().filter = filter.to_owned();
         self.is_stale = true;
     }
 
+    /// Shows a notice.
     pub fn say(&mut self, text: impl Into<String>, is_bad: bool) {
-        self.message = Some(Message { text: text.into(), is_bad, until: Instant::now() + MESSAGE_FOR });
+        self.notice = Some(Notice { text: text.into(), is_bad, until: Instant::now() + NOTICE_FOR });
     }
 
-    /// What the collector says.
-    pub fn hear(&mut self, news: News) {
-        match news {
-            // Of a node that was looked at before nothing is wanted any more.
-            News::Tick(number, ..) | News::Lost(number, _) | News::Successor(number, _)
+    /// Applies a message of the collector.
+    pub fn receive(&mut self, message: Message) {
+        match message {
+            // These are about a node that was left meanwhile.
+            Message::Tick(number, ..) | Message::Lost(number, _) | Message::Successor(number, _)
                 if number != self.number => {}
-            News::Tick(_, tick, events) => self.take(*tick, events),
-            News::Lost(_, why) => self.lost = Some(why),
-            News::Nodes(Ok((nodes, notes))) => {
+            Message::Tick(_, tick, events) => self.add_tick(*tick, events),
+            Message::Lost(_, why) => self.lost = Some(why),
+            Message::Nodes(Ok((nodes, notes))) => {
                 (self.nodes, self.notes_of_nodes) = (nodes, notes);
                 self.is_stale |= self.view == View::Nodes;
             }
-            News::Nodes(Err(why)) => self.say(why, true),
-            News::Successor(_, glance) => self.successor = Some(*glance),
-            News::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
-            News::Saved(Err(why)) => {
+            Message::Nodes(Err(why)) => self.say(why, true),
+            Message::Successor(_, summary) => self.successor = Some(*summary),
+            Message::Saved(Ok(file)) => self.say(format!("written to {file}"), false),
+            Message::Saved(Err(why)) => {
                 self.say(why, true);
-                // What was typed is there to be mended, if it is about the same node.
+                // The file name is offered again to correct it, unless another node was opened meanwhile.
                 let (number, file) = std::mem::take(&mut self.saving);
                 if number == self.number && self.view != View::Nodes && self.prompt.is_none() {
                     self.prompt = Some(Prompt::Save(Input::new(file)));
                 }
             }
-            News::Input(_) | News::NoInput => {}
+            Message::Input(_) | Message::InputClosed => {}
         }
     }
 
-    fn take(&mut self, tick: Tick, events: Vec<EventRow>) {
+    fn add_tick(&mut self, tick: Tick, events: Vec<EventRow>) {
         let tick = Arc::new(tick);
         self.lost = None;
         self.points.push(tick.at, tick.point);
@@ -300,28 +312,35 @@ impl App {
         self.is_stale |= self.held.is_none() && self.view != View::Nodes;
     }
 
-    /// Looks at another node. Of the one before, its past is kept; of two before, nothing.
-    fn watch(&mut self, glance: RegionSummary) -> Do {
-        let again = self.kept.take().filter(|kept| kept.glance.is_of_same_node(&glance));
+    /// Opens another node. The past of the last one is kept, that of the one before it is dropped.
+    fn watch(&mut self, summary: RegionSummary) -> Effect {
+        let again = self.previous.take().filter(|previous| previous.summary.is_of_same_node(&summary));
         let history = std::mem::replace(&mut self.history, History::new(self.history_bytes));
         let (points, events) = (std::mem::take(&mut self.points), std::mem::take(&mut self.events));
-        let left = self.glance.take().zip(self.newest.take());
+        let left = self.summary.take().zip(self.newest.take());
         let successor = self.successor.take();
-        self.kept = left.map(|(glance, newest)| Kept { glance, successor, newest, history, points, events });
+        self.previous = left.map(|(summary, newest)| PreviousNode {
+            summary,
+            successor,
+            newest,
+            history,
+            points,
+            events,
+        });
         (self.held, self.held_events, self.is_frozen) = (None, None, false);
-        (self.baseline, self.lost, self.is_kept) = (None, None, false);
-        // Nothing of one node is to be taken for another's.
-        self.close();
-        self.places.values_mut().for_each(|place| (place.ident, place.actor) = (None, None));
+        (self.baseline, self.lost, self.is_past_only) = (None, None, false);
+        // A key of a row could match a row of the other node.
+        self.close_overlay();
+        self.cursors.values_mut().for_each(|state| (state.key, state.actor) = (None, None));
         if let Some(again) = again {
-            self.is_kept = again.newest.is_last();
+            self.is_past_only = again.newest.is_last();
             (self.history, self.points, self.successor) = (again.history, again.points, again.successor);
             self.newest = Some(again.newest);
-            // Of a node that goes on, the events that there are are read anew.
-            self.events = if self.is_kept { again.events } else { EventLog::after_others() };
+            // The collector reads the events of a running node again from the oldest one.
+            self.events = if self.is_past_only { again.events } else { EventLog::continued() };
         }
-        if let Some(kept) = &mut self.kept {
-            kept.history.limit(self.history_bytes / 2);
+        if let Some(previous) = &mut self.previous {
+            previous.history.limit(self.history_bytes / 2);
             self.history.limit(self.history_bytes / 2);
         }
         self.widths.clear();
@@ -329,41 +348,42 @@ impl App {
         self.is_watching = true;
         self.is_stale = true;
         self.number += 1;
-        let order = Order::Watch(self.number, (!self.is_kept).then(|| Box::new(glance.clone())));
-        self.glance = Some(glance);
-        Do::Order(order)
+        let command = Command::Watch(self.number, (!self.is_past_only).then(|| Box::new(summary.clone())));
+        self.summary = Some(summary);
+        Effect::Command(command)
     }
 
-    /// Takes away what lies over the view.
-    fn close(&mut self) {
-        (self.over, self.over_first) = (None, 0);
+    /// Closes the overlay.
+    fn close_overlay(&mut self) {
+        (self.overlay, self.overlay_first) = (None, 0);
     }
 
-    fn go(&mut self, view: View) -> Vec<Do> {
+    /// Goes to a view.
+    fn go(&mut self, view: View) -> Vec<Effect> {
         if !self.is_watching && view != View::Nodes {
-            self.say("no node is chosen: Enter looks at the selected one", true);
+            self.say("no node is open yet; Enter opens the selected node", true);
             return Vec::new();
         }
         let (was, is) = (self.view == View::Nodes, view == View::Nodes);
         if is && !was {
-            (self.from, self.seeks) = (self.view, true);
+            (self.from, self.selects_open_node) = (self.view, true);
         }
-        self.close();
+        self.close_overlay();
         (self.view, self.is_stale) = (view, true);
-        if was == is { Vec::new() } else { vec![Do::Order(Order::Nodes(is))] }
+        if was == is { Vec::new() } else { vec![Effect::Command(Command::Nodes(is))] }
     }
 
-    /// Makes the sheet anew where something of it has changed, and keeps the selected row.
+    /// Makes the sheet again if something has changed, and keeps the selected row.
     pub fn refresh(&mut self) {
-        if self.message.as_ref().is_some_and(|message| message.until < Instant::now()) {
-            self.message = None;
+        if self.notice.as_ref().is_some_and(|notice| notice.until < Instant::now()) {
+            self.notice = None;
         }
         if !std::mem::take(&mut self.is_stale) {
             return;
         }
-        let place = self.places.entry(self.view).or_default();
-        let (list, filter) = (place.list, place.filter.clone());
-        let sorts = place.sorts.clone();
+        let state = self.cursors.entry(self.view).or_default();
+        let (list, filter) = (state.list, state.filter.clone());
+        let sorts = state.sorts.clone();
         let made = sheet(
             &Asked {
                 view: self.view,
@@ -381,55 +401,57 @@ impl App {
             self.source(),
         );
         let tick = self.tick().cloned();
-        let is_open = self.over == Some(Over::Detail);
-        let sought = self.source().watched_row().filter(|_| self.view == View::Nodes && self.seeks);
-        let sought = sought.and_then(|row| {
-            let idents = (0..made.len()).filter_map(|at| made.ident(at, None));
+        let is_open = self.overlay == Some(Overlay::Detail);
+        let open_node =
+            self.source().watched_row().filter(|_| self.view == View::Nodes && self.selects_open_node);
+        let open_node = open_node.and_then(|row| {
+            let keys = (0..made.len()).filter_map(|at| made.row_key(at, None));
             let is_it =
-                |of: &Ident| matches!(of, Ident::Texts(texts) if texts.last() == Some(&row.shown_path));
-            idents.into_iter().find(is_it)
+                |of: &RowKey| matches!(of, RowKey::Texts(texts) if texts.last() == Some(&row.shown_path));
+            keys.into_iter().find(is_it)
         });
-        let place = self.places.entry(self.view).or_default();
-        if sought.is_some() {
-            (self.seeks, place.ident) = (false, sought);
+        let state = self.cursors.entry(self.view).or_default();
+        if open_node.is_some() {
+            (self.selects_open_node, state.key) = (false, open_node);
         }
-        // Whoever stands at the top stays there, whatever comes; but a node is not to be taken for another one.
-        let stays = place.cursor > 0 || is_open || self.view == View::Nodes;
-        let ident = place.ident.as_ref().filter(|_| stays);
-        match ident.map(|ident| made.find(ident, tick.as_deref())) {
+        // A selection of the first row stays at the top when rows come before it, except in the list of nodes: there Enter
+        // must not open another node.
+        let keeps_row = state.cursor > 0 || is_open || self.view == View::Nodes;
+        let key = state.key.as_ref().filter(|_| keeps_row);
+        match key.map(|key| made.find(key, tick.as_deref())) {
             Some(Some(at)) => {
-                // Where it was on the screen.
-                place.first = (place.first + at).saturating_sub(place.cursor);
-                place.cursor = at;
+                // The row keeps its position on the screen.
+                state.first = (state.first + at).saturating_sub(state.cursor);
+                state.cursor = at;
             }
             Some(None) if is_open => {
-                self.over = None;
-                self.say("what was selected is gone", true);
+                self.overlay = None;
+                self.say("the selected row is gone", true);
             }
             _ => {}
         }
         self.sheet = made;
-        if self.view == View::Events && self.follows && self.over != Some(Over::Detail) {
-            self.place_mut().cursor = usize::MAX;
+        if self.view == View::Events && self.follows && self.overlay != Some(Overlay::Detail) {
+            self.cursor_mut().cursor = usize::MAX;
         }
         self.select();
     }
 
-    /// Keeps the cursor among the rows, and remembers what is there.
+    /// Keeps the cursor within the rows, and remembers the key of its row.
     fn select(&mut self) {
         let (rows, page) = (self.sheet.len(), self.page.max(1));
         let tick = self.tick().cloned();
-        let place = self.places.entry(self.view).or_default();
-        place.cursor = place.cursor.min(rows.saturating_sub(1));
-        place.first = place.first.clamp(place.cursor.saturating_sub(page - 1), place.cursor);
-        place.first = place.first.min(rows.saturating_sub(page));
-        place.ident = self.sheet.ident(place.cursor, tick.as_deref());
-        if let Some(Ident::Actor(_)) = place.ident {
-            place.actor = place.ident.clone();
+        let state = self.cursors.entry(self.view).or_default();
+        state.cursor = state.cursor.min(rows.saturating_sub(1));
+        state.first = state.first.clamp(state.cursor.saturating_sub(page - 1), state.cursor);
+        state.first = state.first.min(rows.saturating_sub(page));
+        state.key = self.sheet.row_key(state.cursor, tick.as_deref());
+        if let Some(RowKey::Actor(_)) = state.key {
+            state.actor = state.key.clone();
         }
     }
 
-    /// Drawing says how many rows there is room for.
+    /// Called by drawing with the number of rows that fit on the screen.
     pub fn set_page(&mut self, rows: usize) {
         if self.page != rows {
             self.page = rows;
@@ -437,71 +459,70 @@ impl App {
         }
     }
 
-    /// To another row; or over the lines of what has none.
+    /// Moves the selection; scrolls where there are no rows.
     fn move_by(&mut self, rows: isize) {
-        // Beside a row that is seen whole, too.
-        if self.view == View::Overview || self.over == Some(Over::Help) {
+        if self.view == View::Overview || self.overlay == Some(Overlay::Help) {
             return self.scroll(rows);
         }
-        (self.over_first, self.seeks) = (0, false);
-        let place = self.place_mut();
-        place.cursor = place.cursor.saturating_add_signed(rows);
+        (self.overlay_first, self.selects_open_node) = (0, false);
+        let state = self.cursor_mut();
+        state.cursor = state.cursor.saturating_add_signed(rows);
         self.select();
         if self.view == View::Events {
-            self.follows = self.place().is_some_and(|place| place.cursor + 1 >= self.sheet.len());
+            self.follows = self.cursor_state().is_some_and(|state| state.cursor + 1 >= self.sheet.len());
         }
     }
 
     fn scroll(&mut self, lines: isize) {
-        self.over_first = self.over_first.saturating_add_signed(lines);
+        self.overlay_first = self.overlay_first.saturating_add_signed(lines);
     }
 
-    /// By more than a row: of one that is seen whole, over its lines.
-    fn leap(&mut self, rows: isize) {
-        if self.over == Some(Over::Detail) { self.scroll(rows) } else { self.move_by(rows) }
+    /// Moves by more than a row; scrolls the details if they are open.
+    fn move_far(&mut self, rows: isize) {
+        if self.overlay == Some(Overlay::Detail) { self.scroll(rows) } else { self.move_by(rows) }
     }
 
-    /// What a key does.
-    pub fn press(&mut self, key: &KeyEvent) -> Vec<Do> {
-        // A key right after Esc comes as one with Alt.
-        let is_of_line = self.prompt.is_some() && request(key).is_some();
+    /// Handles a key.
+    pub fn press(&mut self, key: &KeyEvent) -> Vec<Effect> {
+        // Terminals send a key right after Esc as that key with Alt.
+        let edits_line = self.prompt.is_some() && request(key).is_some();
         if let (KeyCode::Char(_), true, false) =
-            (key.code, key.modifiers.contains(KeyModifiers::ALT), is_of_line)
+            (key.code, key.modifiers.contains(KeyModifiers::ALT), edits_line)
         {
-            let mut to_do = self.press(&KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
+            let mut effects = self.press(&KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
             self.refresh();
-            to_do.extend(self.press(&KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT)));
-            return to_do;
+            effects.extend(self.press(&KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT)));
+            return effects;
         }
         if self.prompt.is_some() && keys::action(key) != Some(Action::Suspend) {
             return self.type_in(key);
         }
         let Some(action) = keys::action(key) else { return Vec::new() };
-        // As in any pager.
-        let is_q = key.code == KeyCode::Char('q') && self.over == Some(Over::Help);
+        // q closes the help, as in pagers.
+        let is_q = key.code == KeyCode::Char('q') && self.overlay == Some(Overlay::Help);
         let action = if is_q { Action::Back } else { action };
-        if self.message.is_some() {
-            self.message = None;
+        if self.notice.is_some() {
+            self.notice = None;
         }
         self.act(action)
     }
 
-    fn act(&mut self, action: Action) -> Vec<Do> {
+    fn act(&mut self, action: Action) -> Vec<Effect> {
         let page = self.page.max(2) as isize - 1;
         use Action::{FarFuture, FarPast, Freeze, Future, Past, Rates, Reset, Save, Zeros};
         let is_of_node =
             matches!(action, Save | Freeze | Rates | Reset | Zeros | Past | FarPast | Future | FarFuture);
         if is_of_node && self.view == View::Nodes {
-            self.say("that key is for the views of a node; Enter looks at the selected one", true);
+            self.say("this key works only in the views of a node; Enter opens the selected node", true);
             return Vec::new();
         }
         match action {
-            Action::Quit => return vec![Do::Quit],
-            Action::Suspend => return vec![Do::Suspend],
-            Action::Redraw => return vec![Do::Redraw, Do::Order(Order::Now)],
+            Action::Quit => return vec![Effect::Quit],
+            Action::Suspend => return vec![Effect::Suspend],
+            Action::Redraw => return vec![Effect::Redraw, Effect::Command(Command::Now)],
             Action::Help => {
-                self.over = if self.over == Some(Over::Help) { None } else { Some(Over::Help) };
-                self.over_first = 0;
+                self.overlay = if self.overlay == Some(Overlay::Help) { None } else { Some(Overlay::Help) };
+                self.overlay_first = 0;
             }
             Action::Go(view) => return self.go(view),
             Action::NextView | Action::PreviousView => {
@@ -511,17 +532,17 @@ impl App {
             }
             Action::Up => self.move_by(-1),
             Action::Down => self.move_by(1),
-            Action::PageUp => self.leap(-page),
-            Action::PageDown => self.leap(page),
-            Action::First => self.leap(isize::MIN),
-            Action::Last => self.leap(isize::MAX),
+            Action::PageUp => self.move_far(-page),
+            Action::PageDown => self.move_far(page),
+            Action::First => self.move_far(isize::MIN),
+            Action::Last => self.move_far(isize::MAX),
             Action::Left => self.sideways(false),
             Action::Right => self.sideways(true),
             Action::Open => return self.open(),
             Action::Back => return self.back(),
             Action::Filter if self.view != View::Overview => {
-                let before = self.place_mut().filter.clone();
-                self.over = None;
+                let before = self.cursor_mut().filter.clone();
+                self.overlay = None;
                 self.prompt = Some(Prompt::Filter(Input::new(before.clone()), before));
             }
             Action::SortNext => self.sort_by(1),
@@ -551,60 +572,61 @@ impl App {
             }
             Action::Freeze => self.freeze(),
             Action::Rates if self.tick().is_some_and(|tick| tick.is_last()) => {
-                self.say("totals: nothing comes of this node any more, so that there are no rates", false);
+                self.say("a node that has ended and a dump have no rates; totals are shown", false);
             }
             Action::Rates => {
                 self.shows_rates = !self.shows_rates;
                 self.is_stale = true;
-                self.say(if self.shows_rates { "rates, per second" } else { "totals" }, false);
+                self.say(
+                    if self.shows_rates { "rates per second are shown" } else { "totals are shown" },
+                    false,
+                );
             }
             Action::Reset => self.reset(),
             Action::Slower | Action::Faster => return self.set_interval(action == Action::Slower),
             Action::Zeros => {
                 self.hides_zeros = !self.hides_zeros;
                 self.is_stale = true;
-                let text = if self.hides_zeros { "rows that are all zeros are hidden" } else { "all rows" };
+                let text =
+                    if self.hides_zeros { "rows with only zeros are hidden" } else { "all rows are shown" };
                 self.say(text, false);
             }
-            Action::Save => self.ask_where(),
+            Action::Save => self.prompt_for_file(),
             Action::Past => self.step(1, true),
-            Action::FarPast => self.step(FAR, true),
+            Action::FarPast => self.step(FAR_STEP, true),
             Action::Future => self.step(1, false),
             Action::FarFuture => self.step(usize::MAX, false),
             Action::Successor => {
-                let before = || self.kept.as_ref().map(|kept| kept.glance.clone());
+                let before = || self.previous.as_ref().map(|previous| previous.summary.clone());
                 match self.successor.clone().or_else(before) {
-                    Some(glance) => {
-                        let mut to_do = vec![self.watch(glance)];
+                    Some(summary) => {
+                        let mut effects = vec![self.watch(summary)];
                         if self.view == View::Nodes {
-                            to_do.extend(self.go(self.from));
+                            effects.extend(self.go(self.from));
                         }
-                        return to_do;
+                        return effects;
                     }
                     None => {
-                        self.say(
-                            "no successor of this node is to be seen, and none was looked at before it",
-                            true,
-                        );
+                        self.say("this node has no successor, and no other node was open before it", true);
                     }
                 }
             }
             Action::Filter | Action::Mode | Action::FoldAll | Action::Topic | Action::Follow => {
-                self.say("that key does nothing in this view; ? says which do", true);
+                self.say("this key has no effect in this view; ? shows all keys", true);
             }
         }
         Vec::new()
     }
 
     fn set_mode(&mut self, mode: Mode) {
-        (self.mode, self.over, self.is_stale) = (mode, None, true);
-        let place = self.place_mut();
-        if let (true, Some(actor)) = (mode != Mode::Classes, place.actor.clone()) {
-            (place.ident, place.cursor) = (Some(actor), place.cursor.max(1));
+        (self.mode, self.overlay, self.is_stale) = (mode, None, true);
+        let state = self.cursor_mut();
+        if let (true, Some(actor)) = (mode != Mode::Classes, state.actor.clone()) {
+            (state.key, state.cursor) = (Some(actor), state.cursor.max(1));
         }
     }
 
-    /// In a tree folds and unfolds; elsewhere goes to another list.
+    /// Folds or unfolds in a tree; goes to another list elsewhere.
     fn sideways(&mut self, right: bool) {
         if self.view == View::Actors {
             if self.mode == Mode::Tree {
@@ -614,16 +636,17 @@ impl App {
         }
         let (lists, at) = (self.sheet.lists.len(), self.sheet.list);
         if lists > 1 {
-            let place = self.place_mut();
-            place.list = if right { (at + 1) % lists } else { (at + lists - 1) % lists };
-            (place.cursor, place.first, place.ident) = (0, 0, None);
+            let state = self.cursor_mut();
+            state.list = if right { (at + 1) % lists } else { (at + lists - 1) % lists };
+            (state.cursor, state.first, state.key) = (0, 0, None);
             self.is_stale = true;
         }
     }
 
-    /// Folds or unfolds what is selected, or turns it round; folding what has nothing to fold goes up.
+    /// Folds or unfolds the selected actor; `None` toggles. Folding an actor that is folded or has no children selects its
+    /// parent.
     fn fold(&mut self, unfold: Option<bool>) {
-        let Some(cursor) = self.place().map(|place| place.cursor) else { return };
+        let Some(cursor) = self.cursor_state().map(|state| state.cursor) else { return };
         let (Rows::Actors(rows), Some(tick)) = (&self.sheet.rows, self.tick()) else { return };
         let Some(branch) = rows.get(cursor).copied().filter(|branch| branch.level.is_some()) else { return };
         let Some(tree) = tick.listed.as_ref().map(|listed| &listed.tree) else { return };
@@ -634,7 +657,7 @@ impl App {
             (Fold::Leaf | Fold::Folded, Some(false)) => {
                 let above = tree.forest().above(branch.number);
                 if let Some(at) = above.and_then(|above| rows.iter().position(|row| row.number == above)) {
-                    self.place_mut().cursor = at;
+                    self.cursor_mut().cursor = at;
                     self.select();
                 }
                 return;
@@ -651,15 +674,15 @@ impl App {
             let has_some = |number: &u32| forest.below(Some(*number)).next().is_some();
             let numbers = (0..actors.len() as u32).filter(has_some);
             self.folded = numbers.filter_map(|number| Some(actors.get(number)?.key())).collect();
-            // Of the selected one only the root above it is left.
-            let place = self.places.entry(self.view).or_default();
+            // Only roots stay visible, so the root of the selected actor is selected.
+            let state = self.cursors.entry(self.view).or_default();
             if let Rows::Actors(rows) = &self.sheet.rows {
-                let mut root = rows.get(place.cursor).map(|branch| branch.number);
+                let mut root = rows.get(state.cursor).map(|branch| branch.number);
                 while let Some(above) = root.and_then(|number| forest.above(number)) {
                     root = Some(above);
                 }
                 let key = root.and_then(|number| actors.get(number)).map(|actor| actor.key());
-                (place.ident, place.cursor) = (key.map(Ident::Actor), place.cursor.max(1));
+                (state.key, state.cursor) = (key.map(RowKey::Actor), state.cursor.max(1));
             }
         } else {
             self.folded.clear();
@@ -667,51 +690,51 @@ impl App {
         self.is_stale = true;
     }
 
-    fn open(&mut self) -> Vec<Do> {
-        match self.over {
-            Some(_) => self.over = None,
+    fn open(&mut self) -> Vec<Effect> {
+        match self.overlay {
+            Some(_) => self.overlay = None,
             None if self.view == View::Nodes => return self.open_node(),
             None if self.view == View::Overview || self.sheet.len() == 0 => {}
-            None => (self.over, self.over_first) = (Some(Over::Detail), 0),
+            None => (self.overlay, self.overlay_first) = (Some(Overlay::Detail), 0),
         }
         Vec::new()
     }
 
-    /// The node that is looked at.
+    /// The open node.
     fn watched(&self) -> Option<&RegionSummary> {
-        self.glance.as_ref().filter(|_| self.is_watching)
+        self.summary.as_ref().filter(|_| self.is_watching)
     }
 
-    fn open_node(&mut self) -> Vec<Do> {
-        let cursor = self.place().map_or(0, |place| place.cursor);
-        let Some(Ident::Texts(texts)) = self.sheet.ident(cursor, None) else { return Vec::new() };
-        // The file tells it from all others.
+    fn open_node(&mut self) -> Vec<Effect> {
+        let cursor = self.cursor_state().map_or(0, |state| state.cursor);
+        let Some(RowKey::Texts(texts)) = self.sheet.row_key(cursor, None) else { return Vec::new() };
+        // The path identifies the node.
         let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.shown_path)).cloned();
-        match chosen.map(|row| (row.glance, row.why)) {
-            // What is known of it is kept.
-            Some((Some(glance), _))
-                if self.watched().is_some_and(|watched| watched.is_of_same_node(&glance))
+        match chosen.map(|row| (row.summary, row.why)) {
+            // The node is open already.
+            Some((Some(summary), _))
+                if self.watched().is_some_and(|watched| watched.is_of_same_node(&summary))
                     && self.lost.is_none() =>
             {
                 self.go(self.from)
             }
-            Some((Some(glance), _)) => {
-                let mut to_do = vec![self.watch(glance)];
-                to_do.extend(self.go(self.home));
-                to_do
+            Some((Some(summary), _)) => {
+                let mut effects = vec![self.watch(summary)];
+                effects.extend(self.go(self.home));
+                effects
             }
             Some((None, why)) => {
-                self.say(format!("it cannot be looked at: {}", why.unwrap_or_default()), true);
+                self.say(format!("this node cannot be opened: {}", why.unwrap_or_default()), true);
                 Vec::new()
             }
             None => Vec::new(),
         }
     }
 
-    /// One thing at a time, the nearest first.
-    fn back(&mut self) -> Vec<Do> {
-        if self.over.is_some() {
-            self.close();
+    /// Undoes one step: closes the overlay, leaves the past, clears the filter, or goes to the list of nodes.
+    fn back(&mut self) -> Vec<Effect> {
+        if self.overlay.is_some() {
+            self.close_overlay();
             self.is_stale = true;
             return Vec::new();
         }
@@ -719,8 +742,8 @@ impl App {
             self.step(usize::MAX, false);
             return Vec::new();
         }
-        if !self.place_mut().filter.is_empty() {
-            self.place_mut().filter.clear();
+        if !self.cursor_mut().filter.is_empty() {
+            self.cursor_mut().filter.clear();
             self.is_stale = true;
             return Vec::new();
         }
@@ -734,44 +757,44 @@ impl App {
         let shown: Vec<&'static str> =
             self.sheet.columns.iter().filter(|column| column.is_shown).map(|column| column.name).collect();
         if shown.is_empty() || self.view == View::Events {
-            self.say("this view has an order of its own", true);
+            self.say("this view cannot be sorted", true);
             return;
         }
         let name = self.sheet.name;
-        let place = self.place_mut();
-        let at = place.sorts.get(name).and_then(|sort| shown.iter().position(|shown| *shown == sort.column));
-        // Before the first there is the order that the list has by itself.
+        let state = self.cursor_mut();
+        let at = state.sorts.get(name).and_then(|sort| shown.iter().position(|shown| *shown == sort.column));
+        // Position 0 is the list's own order.
         let next = at.map_or(0, |at| at as isize + 1) + step;
         match next.rem_euclid(shown.len() as isize + 1) {
-            0 => _ = place.sorts.remove(name),
+            0 => _ = state.sorts.remove(name),
             next => {
-                _ = place.sorts.insert(name, Sort { column: shown[next as usize - 1], reverse: false });
+                _ = state.sorts.insert(name, Sort { column: shown[next as usize - 1], reverse: false });
             }
         }
-        self.begin_again();
+        self.select_first();
     }
 
-    /// To the first row of another order, but for a row that is seen whole.
-    fn begin_again(&mut self) {
+    /// Selects the first row of a new order, unless the details of a row are open.
+    fn select_first(&mut self) {
         self.is_stale = true;
-        if self.over.is_none() {
-            let place = self.place_mut();
-            (place.cursor, place.first, place.ident) = (0, 0, None);
+        if self.overlay.is_none() {
+            let state = self.cursor_mut();
+            (state.cursor, state.first, state.key) = (0, 0, None);
         }
     }
 
     fn reverse(&mut self) {
         let name = self.sheet.name;
         if self.view == View::Events || self.view == View::Overview {
-            return self.say("this view has an order of its own", true);
+            return self.say("this view cannot be sorted", true);
         }
-        let place = self.place_mut();
-        let sort = place.sorts.entry(name).or_insert(Sort { column: OWN_ORDER, reverse: false });
+        let state = self.cursor_mut();
+        let sort = state.sorts.entry(name).or_insert(Sort { column: OWN_ORDER, reverse: false });
         sort.reverse = !sort.reverse;
         if *sort == (Sort { column: OWN_ORDER, reverse: false }) {
-            place.sorts.remove(name);
+            state.sorts.remove(name);
         }
-        self.begin_again();
+        self.select_first();
     }
 
     fn freeze(&mut self) {
@@ -783,7 +806,7 @@ impl App {
         self.is_stale = true;
     }
 
-    /// Shows this look, or with `None` the newest.
+    /// Shows this tick, or with `None` the newest.
     fn hold(&mut self, tick: Option<Arc<Tick>>) {
         self.held_events = match (&tick, self.held_events.take()) {
             (None, _) => None,
@@ -800,7 +823,7 @@ impl App {
             let next = if back { self.history.before(at) } else { self.history.after(at) };
             match next.cloned() {
                 None if back => {
-                    self.say("there is nothing kept of before that", true);
+                    self.say("no older snapshot is kept", true);
                     break;
                 }
                 Some(tick)
@@ -818,20 +841,24 @@ impl App {
         self.is_stale = true;
     }
 
+    /// Makes totals count from the shown tick, or again from the start of the node.
     fn reset(&mut self) {
         self.is_stale = true;
         if self.baseline.take().is_some() {
-            return self.say("totals count from the node's start", false);
+            return self.say("totals count from the start of the node", false);
         }
         let Some(tick) = self.tick().cloned() else { return };
         self.baseline =
             Some(Baseline { snapshot: Arc::clone(&tick.snapshot), classes: Arc::clone(&tick.classes) });
         self.shows_rates = false;
-        let when = if self.is_held() { "the time that is shown" } else { "now" };
-        self.say(format!("totals count from {when} on; z once more: from the node's start"), false);
+        let when = if self.is_held() { "the shown time" } else { "now" };
+        self.say(
+            format!("totals count from {when}; press z again to count from the start of the node"),
+            false,
+        );
     }
 
-    fn set_interval(&mut self, longer: bool) -> Vec<Do> {
+    fn set_interval(&mut self, longer: bool) -> Vec<Effect> {
         let now = self.interval.as_millis() as u64;
         let next = if longer {
             INTERVALS_MS.iter().find(|ms| **ms > now)
@@ -840,27 +867,28 @@ impl App {
         };
         let Some(ms) = next else { return Vec::new() };
         self.interval = Duration::from_millis(*ms);
-        self.say(format!("a look every {}", self.interval_text()), false);
-        vec![Do::Order(Order::Every(self.interval))]
+        self.say(format!("a snapshot every {}", self.interval_text()), false);
+        vec![Effect::Command(Command::Every(self.interval))]
     }
 
-    /// Whether it is a look that is saved, as the region is another by now or broken.
-    fn saves_look(&self) -> bool {
-        self.is_held() || self.lost.is_some() || self.is_kept
+    /// Whether the shown tick is saved: the region has a newer state, or cannot be read any more.
+    fn saves_tick(&self) -> bool {
+        self.is_held() || self.lost.is_some() || self.is_past_only
     }
 
-    fn ask_where(&mut self) {
-        let Some(tick) = self.tick() else { return self.say("there is nothing to write yet", true) };
+    fn prompt_for_file(&mut self) {
+        let Some(tick) = self.tick() else { return self.say("there is nothing to save yet", true) };
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         let node: String = tick.snapshot.identity.node.chars().take(64).map(plain).collect();
-        let time = rfc3339(tick.snapshot.taken.unix_ns).replace(['-', ':'], "");
+        let time = rfc3339(tick.snapshot.taken_at.unix_ns).replace(['-', ':'], "");
         let time = time.get(..15).unwrap_or_default();
-        let ending = if self.saves_look() { "json" } else { "raw" };
-        self.over = None;
+        let ending = if self.saves_tick() { "json" } else { "raw" };
+        self.overlay = None;
         self.prompt = Some(Prompt::Save(Input::new(format!("{node}-{time}Z.{ending}"))));
     }
 
-    fn type_in(&mut self, key: &KeyEvent) -> Vec<Do> {
+    /// Handles a key of the prompt.
+    fn type_in(&mut self, key: &KeyEvent) -> Vec<Effect> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let is_end = key.code == KeyCode::Esc || control && key.code == KeyCode::Char('c');
         let Some(prompt) = &mut self.prompt else { return Vec::new() };
@@ -878,10 +906,10 @@ impl App {
         match self.prompt.take() {
             Some(Prompt::Filter(_, before)) if is_end => self.set_filter(self.view, &before),
             Some(Prompt::Save(input)) if !is_end && !input.value().trim().is_empty() => {
-                let past = if self.saves_look() { self.tick().cloned() } else { None };
+                let past = if self.saves_tick() { self.tick().cloned() } else { None };
                 let file = input.value().trim();
                 self.saving = (self.number, file.to_owned());
-                return vec![Do::Order(Order::Save(PathBuf::from(file), past))];
+                return vec![Effect::Command(Command::Save(PathBuf::from(file), past))];
             }
             _ => {}
         }
@@ -889,7 +917,7 @@ impl App {
     }
 }
 
-/// What a key does to a line of text.
+/// How a key edits a line of text.
 fn request(key: &KeyEvent) -> Option<InputRequest> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);

@@ -1,10 +1,14 @@
-//! Drawing: from the screen's state to a buffer of cells, and nothing else. Whatever a region or a file's name may hold
-//! is made safe to print here.
+//! Drawing: from the state of the screen to a buffer of cells. Text that comes from a region, a file name or a prompt may
+//! contain control characters, and is made safe to print here.
 
 use std::time::{Duration, Instant};
 
 use atomscope::liveness::{Liveness, Verdict};
-use atomscope::text::clean;
+use atomscope::report::findings::Severity;
+use atomscope::report::human::{bytes, count, duration, process_use};
+use atomscope::report::list::{Column, Side, Value, unit_of_row};
+use atomscope::report::rates::CounterRates;
+use atomscope::text::{clean, is_unsafe};
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
@@ -14,31 +18,28 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph, RenderDirection, Sparkl
 use tui_input::Input;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::app::{App, Over, Prompt};
-use super::keys::KEYS;
-use super::sheet::{Mode, OWN_ORDER, Sort, detail};
-use super::tick::{Point, Tick};
-use super::view::View;
 use crate::program::ascii;
 use crate::program::help::FILTER_HELP;
-use crate::program::table::{Wide, cut, cut_front, fit};
-use atomscope::report::findings::Level;
-use atomscope::report::human::{bytes, count, duration, takes};
-use atomscope::report::list::{Column, Side, Value, unit_of_row};
-use atomscope::report::rates::PerSecond;
+use crate::program::table::{ColumnWidth, cut, cut_front, fit};
+use crate::program::top::app::{App, Overlay, Prompt};
+use crate::program::top::keys::KEYS;
+use crate::program::top::sheet::{Mode, OWN_ORDER, Sort, detail};
+use crate::program::top::tick::{Point, Tick};
+use crate::program::top::view::View;
 
-/// Two things stand side by side from this width on.
+/// Screens of at least this width show two panes side by side.
 const WIDE: u16 = 120;
-/// Lines above a list at most.
-const MOST_LINES: usize = 4;
-/// Classes that the overview lists.
-const CLASSES: usize = 8;
+/// Maximum number of lines above a list.
+const MAX_LINES_ABOVE: usize = 4;
+/// Classes in the overview of a narrow screen.
+const MAX_CLASSES: usize = 8;
 
-/// The colours, which are the terminal's own, so that they suit a light and a dark one; or none.
+/// The colours. They are the terminal's own palette, which suits light and dark backgrounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Theme {
+    /// Whether to use colours.
     pub colours: bool,
-    /// Whether there is ASCII alone.
+    /// Whether to draw ASCII only.
     pub ascii: bool,
 }
 
@@ -71,7 +72,7 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    fn chosen(self) -> Style {
+    fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
@@ -85,7 +86,7 @@ impl Theme {
     }
 }
 
-/// Draws everything.
+/// Draws the whole screen.
 pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
     let area = frame.area();
     let rows = area.height;
@@ -97,18 +98,18 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
         3..8 => [1, 0, 0, rows - 1 - foot, foot],
         _ => [1, 1, 1, rows - 3 - foot, foot],
     };
-    let [banner_at, truth_at, tabs_at, body, foot] =
+    let [banner_at, losses_at, tabs_at, body, foot] =
         Layout::vertical(heights.map(Constraint::Length)).areas(area);
     let width = usize::from(area.width);
-    frame.render_widget(ended(banner(app, theme, width), width), banner_at);
-    frame.render_widget(ended(truth(app, theme), width), truth_at);
+    frame.render_widget(truncated(banner(app, theme, width), width), banner_at);
+    frame.render_widget(truncated(losses(app, theme), width), losses_at);
     frame.render_widget(tabs(app, theme, tabs_at.width.into()), tabs_at);
-    match app.over {
-        Some(Over::Help) => help(frame, body, app, theme),
+    match app.overlay {
+        Some(Overlay::Help) => help(frame, body, app, theme),
         _ if app.view == View::Overview => overview(frame, body, app, theme),
         over => {
             let (list, pane) = match over {
-                Some(Over::Detail) => split(body),
+                Some(Overlay::Detail) => split(body),
                 _ => (body, None),
             };
             listing(frame, list, app, theme);
@@ -124,25 +125,25 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
     }
 }
 
-/// A line that says so if not all of it can be seen.
-fn ended(line: Line<'static>, width: usize) -> Line<'static> {
+/// Cuts a line to a width and marks the cut.
+fn truncated(line: Line<'static>, width: usize) -> Line<'static> {
     if line.width() <= width {
         return line;
     }
-    let mut room = width.saturating_sub(1);
+    let mut free = width.saturating_sub(1);
     let mut spans = Vec::new();
     for span in line.spans {
         let seen: String = span
             .content
             .chars()
             .take_while(|c| {
-                let fits = c.width().unwrap_or(0) <= room;
-                room = if fits { room - c.width().unwrap_or(0) } else { 0 };
+                let fits = c.width().unwrap_or(0) <= free;
+                free = if fits { free - c.width().unwrap_or(0) } else { 0 };
                 fits
             })
             .collect();
         spans.push(Span::styled(seen, span.style));
-        if room == 0 {
+        if free == 0 {
             break;
         }
     }
@@ -150,7 +151,7 @@ fn ended(line: Line<'static>, width: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// A pane beside the list where there is room, else below it, else in its place.
+/// The areas of the list and of the detail pane: side by side, one below the other, or the pane instead of the list.
 fn split(body: Rect) -> (Rect, Option<Rect>) {
     let halves = |layout: Layout| {
         let [list, pane] = layout.areas(body);
@@ -171,7 +172,7 @@ fn time_of_day(unix_ns: i128) -> String {
     rfc3339(unix_ns).get(11..19).unwrap_or_default().to_owned() + "Z"
 }
 
-/// Which node, how it is, and how old what is shown.
+/// The first line: the node, its verdict, and the age of the shown tick.
 fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let mut spans = Vec::new();
     let plain = |text: String| Span::raw(text);
@@ -189,36 +190,36 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if app.is_held() {
         let what = if app.is_frozen { "FROZEN" } else { "PAST" };
         let ago = duration(tick.at.elapsed());
-        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken.unix_ns));
+        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken_at.unix_ns));
         spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
         spans.push(plain(" ".into()));
     }
     let is_lost = app.lost.is_some() && !app.is_held();
     spans.push(Span::styled("● ", if is_lost { theme.bad() } else { style }));
-    // However long the name, how the node is must be seen.
+    // A long name must not hide the verdict.
     let node = cut(&safe(&snapshot.identity.node), (width / 3).max(8));
     spans.push(Span::styled(node, theme.strong()));
     spans.push(plain(" ".into()));
-    let state = match snapshot.dumped {
-        Some(taken) => format!("dump of a {} node, taken {}", verdict.word(), rfc3339(taken.unix_ns)),
+    let state = match snapshot.dump_info {
+        Some(info) => format!("dump of a {} node from {}", verdict.word(), rfc3339(info.unix_ns)),
         None => verdict.word().to_owned(),
     };
     match &app.lost {
-        // How it is nobody knows any more.
+        // The current verdict is unknown.
         Some(why) if !app.is_held() => {
             spans.push(Span::styled(format!("was {state}; {}", safe(why)), theme.bad()));
         }
         _ => spans.push(Span::styled(state, style)),
     }
-    // How old it is, and what to do, come before what could be cut off.
-    let looked = tick.at.elapsed();
-    let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(looked)));
+    // The age and what to do come first, because the end of the line may be cut.
+    let since_tick = tick.at.elapsed();
+    let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(since_tick)));
     let age = match verdict {
-        _ if snapshot.dumped.is_some() || app.is_held() => None,
+        _ if snapshot.dump_info.is_some() || app.is_held() => None,
         Verdict::Wedged(_) | Verdict::Crashed | Verdict::Closed => {
             beat.map(|age| format!(", last beat {age} ago"))
         }
-        _ => Some(format!(", seen {} ago", duration(looked))),
+        _ => Some(format!(", seen {} ago", duration(since_tick))),
     };
     spans.push(plain(age.unwrap_or_default()));
     if let (Some(successor), false) = (&app.successor, app.is_held()) {
@@ -234,11 +235,11 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if let Some(why) = snapshot.liveness.why() {
         spans.push(Span::styled(format!(": {why}"), style));
     }
-    if tick.is_last() && snapshot.dumped.is_none() && !app.is_held() {
+    if tick.is_last() && snapshot.dump_info.is_none() && !app.is_held() {
         spans.push(plain("; this is its last state".to_owned()));
     }
     let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
-    let up = if verdict.is_alive() { "up" } else { "lived" };
+    let up = if verdict.is_alive() { "up" } else { "ran" };
     spans.push(plain(format!(
         "; pid {}{}, {up} {}, {} actors",
         snapshot.pid,
@@ -255,22 +256,22 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// What is lost, unreadable and left out, in one line; the rest is in the view of the telemetry itself.
-fn truth(app: &App, theme: Theme) -> Line<'static> {
+/// The second line: how much data is lost, abandoned, unreadable and dropped. The view Self has the details.
+fn losses(app: &App, theme: Theme) -> Line<'static> {
     let Some(tick) = app.tick().filter(|_| app.is_watching) else {
         return Line::styled(safe(&app.notes_of_nodes.join("; ")), theme.dim());
     };
-    let told = &tick.snapshot.subsystems;
+    let subsystems = &tick.snapshot.subsystems;
     let unreadable = tick.tally.unreadable
         + tick.snapshot.dead_letters.unreadable
-        + told.instances.unreadable
-        + told.documents_unreadable;
-    let left_out = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
+        + subsystems.instances.unreadable
+        + subsystems.documents_unreadable;
+    let dropped = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
     let numbers = [
         (app.shown_events().lost, "events lost"),
-        (tick.point.counts.lost, "given up"),
+        (tick.point.counts.lost, "abandoned"),
         (unreadable, "unreadable"),
-        (left_out, "left out"),
+        (dropped, "dropped"),
     ];
     let mut spans = Vec::new();
     for (number, what) in numbers {
@@ -278,7 +279,7 @@ fn truth(app: &App, theme: Theme) -> Line<'static> {
         spans.push(Span::styled(format!("{what} {number}"), style));
         spans.push(Span::raw("  "));
     }
-    // How the node is, the line above has said.
+    // The first line shows the verdict already.
     let caveats = tick
         .caveats
         .iter()
@@ -289,13 +290,13 @@ fn truth(app: &App, theme: Theme) -> Line<'static> {
     Line::from(spans)
 }
 
-/// All views as far as there is room, the one that is shown among them.
+/// The third line: the views, as many as fit, always with the shown one.
 fn tabs(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let names = View::ALL.map(|view| format!(" {} {} ", view.key(), view.title()));
     let at = View::ALL.iter().position(|view| *view == app.view).unwrap_or_default();
     let widths = |range: std::ops::Range<usize>| names[range].iter().map(|name| name.width()).sum::<usize>();
     let mut first = 0;
-    // Room for a mark at each end.
+    // Two columns are for the marks at both ends.
     while first < at && widths(first..at + 1) + 2 > width {
         first += 1;
     }
@@ -309,7 +310,7 @@ fn tabs(app: &App, theme: Theme, width: usize) -> Line<'static> {
         }
         let is_in_use = app.tick().is_none_or(|tick| view.is_in_use(tick));
         let style = match view {
-            _ if view == app.view => theme.chosen().add_modifier(Modifier::BOLD),
+            _ if view == app.view => theme.selected().add_modifier(Modifier::BOLD),
             View::Nodes => Style::new(),
             _ if !is_in_use || !app.is_watching => theme.dim(),
             _ => Style::new(),
@@ -319,45 +320,47 @@ fn tabs(app: &App, theme: Theme, width: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// What is typed, what is said, or what keys there are: one line, or more for what is too long for one.
+/// The last lines: the prompt, a notice, or the most useful keys. Only a long prompt error or notice needs several lines.
 fn footer(app: &App, theme: Theme, width: usize) -> Vec<Line<'static>> {
-    let said = |text: &str, style: Style| {
+    let message = |text: &str, style: Style| {
         let lines = wrapped(&safe(text), width.max(1)).into_iter();
         lines.map(|line| line.style(style)).collect::<Vec<_>>()
     };
-    match (&app.prompt, &app.message) {
+    match (&app.prompt, &app.notice) {
         (Some(prompt), _) => {
-            let mut line = typed(prompt, theme, width);
+            let mut line = prompt_line(prompt, theme, width);
             let error = match prompt {
                 Prompt::Filter(..) => {
                     let error = app.sheet.error.as_ref();
-                    error.map(|error| format!("{error} (Esc, then ? says what a filter may be)"))
+                    error.map(|error| format!("{error} (Esc, then ? explains filters)"))
                 }
-                // Why the file that was named before could not be written.
-                Prompt::Save(_) => app.message.as_ref().filter(|of| of.is_bad).map(|of| of.text.clone()),
+                // Why the last file name did not work.
+                Prompt::Save(_) => {
+                    app.notice.as_ref().filter(|notice| notice.is_bad).map(|notice| notice.text.clone())
+                }
             };
             let Some(error) = error else { return vec![line] };
-            let beside = format!("   {}", safe(&error));
-            if line.width() + beside.width() <= width {
-                line.push_span(Span::styled(beside, theme.bad()));
+            let suffix = format!("   {}", safe(&error));
+            if line.width() + suffix.width() <= width {
+                line.push_span(Span::styled(suffix, theme.bad()));
                 vec![line]
             } else {
-                [vec![line], said(&error, theme.bad())].concat()
+                [vec![line], message(&error, theme.bad())].concat()
             }
         }
-        (None, Some(message)) => said(&message.text, if message.is_bad { theme.bad() } else { theme.good() }),
+        (None, Some(notice)) => message(&notice.text, if notice.is_bad { theme.bad() } else { theme.good() }),
         (None, None) => vec![hints(app, theme, width)],
     }
 }
 
-/// The title of a prompt, what was typed, and the first column of that which is seen.
+/// The title of a prompt, its input, and the number of columns of the input that are scrolled out.
 fn prompt(prompt: &Prompt, width: usize) -> (&'static str, &Input, usize) {
     let (title, input) = match prompt {
         Prompt::Filter(input, _) => ("Filter: ", input),
         Prompt::Save(input) => ("Write to (.raw .json .ndjson): ", input),
     };
-    let room = width.saturating_sub(title.width() + 1).max(1);
-    (title, input, input.visual_scroll(room))
+    let input_width = width.saturating_sub(title.width() + 1).max(1);
+    (title, input, input.visual_scroll(input_width))
 }
 
 fn place_cursor(frame: &mut Frame<'_>, area: Rect, app: &App) {
@@ -368,36 +371,36 @@ fn place_cursor(frame: &mut Frame<'_>, area: Rect, app: &App) {
     frame.set_cursor_position(Position::new(area.x + x, area.y));
 }
 
-fn typed(of: &Prompt, theme: Theme, width: usize) -> Line<'static> {
+fn prompt_line(of: &Prompt, theme: Theme, width: usize) -> Line<'static> {
     let (title, input, scroll) = prompt(of, width);
-    // What is typed may be pasted, and hold anything.
+    // Pasted text may contain control characters.
     let mut passed = 0;
     let text: String = input
         .value()
         .chars()
         .skip_while(|c| {
-            let is_left_out = passed < scroll;
+            let is_scrolled_out = passed < scroll;
             passed += c.width().unwrap_or(0);
-            is_left_out
+            is_scrolled_out
         })
-        .map(|c| if atomscope::text::is_unsafe(c) { '·' } else { c })
+        .map(|c| if is_unsafe(c) { '·' } else { c })
         .collect();
     Line::from(vec![Span::styled(title, theme.strong()), Span::raw(text)])
 }
 
 fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
-    // What one must know comes first: what there is no room for is left out.
+    // The most important keys come first: those that do not fit are dropped.
     let mut hints: Vec<(&str, &str)> = vec![("?", "help"), ("q", "quit")];
     hints.extend((app.is_held() && app.view != View::Nodes).then_some(("}", "to now")));
-    let here: Vec<(&str, &str)> = match app.over {
-        Some(Over::Help) => vec![("Esc", "back"), ("↑↓", "scroll")],
-        Some(Over::Detail) => vec![("Esc", "back"), ("↑↓", "other rows"), ("PgUp PgDn", "scroll")],
+    let here: Vec<(&str, &str)> = match app.overlay {
+        Some(Overlay::Help) => vec![("Esc", "back"), ("↑↓", "scroll")],
+        Some(Overlay::Detail) => vec![("Esc", "back"), ("↑↓", "rows"), ("PgUp PgDn", "scroll")],
         None => match app.view {
-            View::Nodes => vec![("Enter", "look at it"), ("/", "filter")],
+            View::Nodes => vec![("Enter", "open"), ("/", "filter")],
             View::Overview => vec![("2", "actors"), ("↑↓", "scroll")],
             View::Actors if app.mode == Mode::Tree => {
                 vec![
-                    ("Enter", "more"),
+                    ("Enter", "open"),
                     ("/", "filter"),
                     ("Space", "fold"),
                     ("t", "list, classes"),
@@ -405,14 +408,14 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
                 ]
             }
             View::Actors => {
-                vec![("Enter", "more"), ("/", "filter"), ("t", "tree, list, classes"), ("< >", "sort")]
+                vec![("Enter", "open"), ("/", "filter"), ("t", "tree, list, classes"), ("< >", "sort")]
             }
             View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow")],
             view => {
                 let lists = (app.sheet.lists.len() > 1).then_some(("← →", "lists"));
                 let rates = view.part().map(|_| ("v", "rates, totals"));
                 let all =
-                    [Some(("Enter", "more")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
+                    [Some(("Enter", "open")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
                 all.into_iter().flatten().collect()
             }
         },
@@ -428,25 +431,25 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
         if used > width {
             break;
         }
-        spans.extend([Span::styled(key, theme.chosen()), Span::raw(what + "  ")]);
+        spans.extend([Span::styled(key, theme.selected()), Span::raw(what + "  ")]);
         used += 2;
     }
     Line::from(spans)
 }
 
-/// A list with what stands above it.
+/// A list with the lines above it.
 fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     if area.height == 0 {
         return;
     }
     let width = usize::from(area.width);
     let mut text: Vec<_> = app.sheet.lines.iter().flat_map(|line| wrapped(&safe(line), width)).collect();
-    let most = MOST_LINES.min(usize::from(area.height / 4));
+    let most = MAX_LINES_ABOVE.min(usize::from(area.height / 4));
     if text.len() > most {
         text.truncate(most);
         if let Some(mut last) = text.pop() {
             last.push_span(Span::raw(" …"));
-            text.push(ended(last, width));
+            text.push(truncated(last, width));
         }
     }
     let has_bar = area.height >= 5;
@@ -459,7 +462,7 @@ fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         frame.render_widget(bar(app, theme, bar_at.width.into()), bar_at);
     }
     if app.sheet.len() == 0 {
-        // Of a node that could not be looked at there is nothing but why.
+        // If no tick could be read, the reason is all there is.
         let why = app.lost.clone().filter(|_| app.tick().is_none() && app.view != View::Nodes);
         let text = why.or(app.sheet.error.clone()).unwrap_or_else(|| app.sheet.nothing.clone());
         let lines = wrapped(&safe(&text), rows.width.into());
@@ -468,16 +471,16 @@ fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     table(frame, rows, app, theme);
 }
 
-/// Which lists there are, and how the one that is seen was chosen.
+/// The line above a list: the lists of the view, the filter, the order and the position.
 fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let sheet = &app.sheet;
-    let filter = app.place().map(|place| place.filter.as_str()).unwrap_or_default();
+    let filter = app.cursor_state().map(|state| state.filter.as_str()).unwrap_or_default();
     let mut notes = Vec::new();
     if !filter.is_empty() {
         let is_wrong = sheet.error.is_some();
         let text = match &sheet.error {
-            Some(error) if app.prompt.is_none() => format!("all are shown: {error}"),
-            Some(_) => format!("/{filter} is none yet: all are shown"),
+            Some(error) if app.prompt.is_none() => format!("filter ignored: {error}"),
+            Some(_) => format!("/{filter} is incomplete; all rows are shown"),
             None => format!("/{filter}"),
         };
         notes.push(Span::styled(
@@ -498,18 +501,18 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
         notes.push(Span::styled(text, theme.dim()));
     }
     if app.sheet.sort.is_some_and(|sort| sort.column == OWN_ORDER) {
-        notes.push(Span::styled("turned round", theme.accent()));
+        notes.push(Span::styled("reversed", theme.accent()));
     }
-    // At shorter intervals than this what is polled comes in steps.
+    // Between two polls these values do not change.
     let poll = app.tick().and_then(|tick| tick.snapshot.poll).filter(|poll| poll.interval > app.interval);
     if let Some(poll) = poll.filter(|_| app.view.part().is_some()) {
-        let text = format!("some of it polled every {}", duration(poll.interval));
+        let text = format!("polled every {}", duration(poll.interval));
         notes.push(Span::styled(text, theme.odd()));
     }
     if app.view == View::Events {
         notes.push(Span::styled(if app.follows { "following" } else { "not following" }, theme.dim()));
     }
-    let at = app.place().map_or(0, |place| place.cursor) + usize::from(sheet.len() > 0);
+    let at = app.cursor_state().map_or(0, |state| state.cursor) + usize::from(sheet.len() > 0);
     let of = if sheet.found > sheet.len() { format!(" of {}", sheet.found) } else { String::new() };
     notes.push(Span::raw(format!("{at}/{}{of}", sheet.len())));
     let mut right: Vec<Span<'static>> = Vec::new();
@@ -518,27 +521,27 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
         right.push(note);
     }
     let right_width: usize = right.iter().map(|span| span.content.width()).sum();
-    let room = width.saturating_sub(right_width);
+    let left_width = width.saturating_sub(right_width);
     let mut spans = Vec::new();
     let mut used = 0;
     let first = match sheet.lists.iter().take(sheet.list + 1).map(|(name, _)| name.len() + 8).sum::<usize>() {
-        wide if wide > room => sheet.list,
+        needed if needed > left_width => sheet.list,
         _ => 0,
     };
     for (number, (name, length)) in sheet.lists.iter().enumerate().skip(first) {
         let text = format!(" {name} {length} ");
-        if used + text.width() > room {
+        if used + text.width() > left_width {
             break;
         }
         used += text.width();
         let style = match number {
-            _ if number == sheet.list => theme.chosen(),
+            _ if number == sheet.list => theme.selected(),
             _ if *length == 0 => theme.dim(),
             _ => Style::new(),
         };
         spans.push(Span::styled(text, style));
     }
-    spans.push(Span::raw(" ".repeat(room.saturating_sub(used))));
+    spans.push(Span::raw(" ".repeat(left_width.saturating_sub(used))));
     spans.extend(right);
     Line::from(spans)
 }
@@ -546,15 +549,15 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
 fn title(column: &Column, at: usize, heading: &str, sort: Option<Sort>) -> String {
     let text = if at == 0 { heading.to_owned() } else { column.title() };
     match sort.filter(|sort| sort.column == column.name) {
-        // Numbers come from the greatest unless turned round, texts from A to Z.
+        // By default numbers are sorted from the greatest, and texts from A to Z.
         Some(sort) => text + if sort.reverse == (column.side == Side::Right) { "▲" } else { "▼" },
         None => text,
     }
 }
 
-/// The rows that are seen, in columns of which as many are shown as there is room for.
+/// The rows on the screen, with as many columns as fit.
 fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
-    let (first, cursor) = app.place().map_or((0, 0), |place| (place.first, place.cursor));
+    let (first, cursor) = app.cursor_state().map_or((0, 0), |state| (state.first, state.cursor));
     let seen = usize::from(area.height.saturating_sub(1)).max(usize::from(area.height == 1));
     let (sheet, source) = (&app.sheet, app.source());
     let columns: Vec<(usize, &Column)> =
@@ -573,7 +576,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         .collect();
     let titles: Vec<String> =
         columns.iter().map(|(at, column)| title(column, *at, sheet.heading, sheet.sort)).collect();
-    // A column keeps the width that it has had.
+    // A column does not become narrower again, so that columns do not jump.
     let before = app.widths.get(&(app.view, sheet.name));
     let mut natural: Vec<usize> = titles.iter().map(|title| title.width()).collect();
     for row in &rows {
@@ -582,32 +585,32 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     if let Some(before) = before.filter(|before| before.len() == natural.len()) {
         natural.iter_mut().zip(before).for_each(|(width, before)| *width = (*before).max(*width));
     }
-    let wide: Vec<Wide> = columns
+    let wide: Vec<ColumnWidth> = columns
         .iter()
         .zip(&titles)
         .zip(&natural)
-        .map(|(((_, column), title), natural)| Wide {
+        .map(|(((_, column), title), natural)| ColumnWidth {
             side: column.side,
             title: title.width(),
             natural: *natural,
         })
         .collect();
-    // The first tells what it is, and by what it is sorted should be seen too.
+    // The first column and the sort column are dropped last.
     let is_sorted_by = |at: &usize| sheet.sort.is_some_and(|sort| columns[*at].1.name == sort.column);
-    let leaving: Vec<usize> = (1..columns.len()).rev().filter(|at| !is_sorted_by(at)).collect();
-    let kept = fit(&wide, &leaving, area.width.into());
+    let drop_order: Vec<usize> = (1..columns.len()).rev().filter(|at| !is_sorted_by(at)).collect();
+    let kept = fit(&wide, &drop_order, area.width.into());
     let mut lines = Vec::new();
     let draw_row = |texts: &[String], style: &dyn Fn(usize) -> Style| {
         let mut spans = Vec::new();
         for (nth, (at, width)) in kept.iter().enumerate() {
-            // Of a type the last part tells which it is.
-            let is_type = ["class", "message"].contains(&columns[*at].1.name);
-            let text = if is_type { cut_front(&texts[*at], *width) } else { cut(&texts[*at], *width) };
-            let room = " ".repeat(width.saturating_sub(text.width()));
+            // The last part of a class name is the most specific one.
+            let is_class = ["class", "message"].contains(&columns[*at].1.name);
+            let text = if is_class { cut_front(&texts[*at], *width) } else { cut(&texts[*at], *width) };
+            let padding = " ".repeat(width.saturating_sub(text.width()));
             let gap = if nth == 0 { "" } else { "  " };
             let padded = match columns[*at].1.side {
-                Side::Right => format!("{gap}{room}{text}"),
-                Side::Left => format!("{gap}{text}{room}"),
+                Side::Right => format!("{gap}{padding}{text}"),
+                Side::Left => format!("{gap}{text}{padding}"),
             };
             spans.push(Span::styled(padded, style(*at)));
         }
@@ -617,15 +620,15 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         lines.push(draw_row(&titles, &|_| theme.strong().add_modifier(Modifier::UNDERLINED)));
     }
     for (row, at) in rows.iter().zip(first..) {
-        let line = draw_row(row, &|column| tone(columns[column].1.name, &row[column], theme));
-        lines.push(if at == cursor { line.style(theme.chosen()) } else { line });
+        let line = draw_row(row, &|column| cell_style(columns[column].1.name, &row[column], theme));
+        lines.push(if at == cursor { line.style(theme.selected()) } else { line });
     }
     frame.render_widget(Paragraph::new(lines), area);
     app.widths.insert((app.view, app.sheet.name), natural);
 }
 
-/// The colour of what wants a look.
-fn tone(column: &str, text: &str, theme: Theme) -> Style {
+/// The colour of a cell that needs attention.
+fn cell_style(column: &str, text: &str, theme: Theme) -> Style {
     match (column, text) {
         ("state", "live") | ("event", "spawned") => theme.good(),
         ("state", "wedged" | "crashed" | "corrupt" | "refused" | "incompatible") => theme.bad(),
@@ -643,7 +646,7 @@ fn tone(column: &str, text: &str, theme: Theme) -> Style {
     }
 }
 
-/// A text in lines of at most so many columns; broken at spaces where there are some.
+/// Breaks a text into lines of at most `width` columns, at spaces where possible.
 fn wrapped(text: &str, width: usize) -> Vec<Line<'static>> {
     let width = width.max(1);
     let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
@@ -669,7 +672,7 @@ fn wrapped(text: &str, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// Lines of which only some are seen, from `first` on as far as that goes.
+/// Draws the lines from `first` on that fit; limits `first` so that the last line can be reached but not passed.
 fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, first: &mut usize) {
     *first = (*first).min(lines.len().saturating_sub(area.height.into()));
     let seen: Vec<_> = lines.into_iter().skip(*first).take(area.height.into()).collect();
@@ -677,7 +680,7 @@ fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, first:
 }
 
 fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
-    let cursor = app.place().map_or(0, |place| place.cursor);
+    let cursor = app.cursor_state().map_or(0, |state| state.cursor);
     let pairs = detail(&app.sheet, cursor, app.source());
     let borders = if area.width >= WIDE / 3 && area.x > 0 { Borders::LEFT } else { Borders::TOP };
     let block = Block::new().borders(borders).title(Span::styled(" Esc closes this ", theme.dim()));
@@ -689,35 +692,35 @@ fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     let mut lines = Vec::new();
     for (title, text) in pairs {
         let title = cut(&safe(&title), title_width - 1);
-        let room = " ".repeat(title_width - title.width());
+        let padding = " ".repeat(title_width - title.width());
         let text = wrapped(&safe(&text), usize::from(inner.width).saturating_sub(title_width));
         for (line, nth) in text.into_iter().zip(0..) {
-            let before = if nth == 0 { format!("{title}{room}") } else { " ".repeat(title_width) };
+            let before = if nth == 0 { format!("{title}{padding}") } else { " ".repeat(title_width) };
             let mut spans = vec![Span::styled(before, theme.accent())];
             spans.extend(line.spans);
             lines.push(Line::from(spans));
         }
     }
-    scrolled(frame, inner, lines, &mut app.over_first);
+    scrolled(frame, inner, lines, &mut app.overlay_first);
 }
 
-/// A title, and what it means in as many lines as that takes, beside it.
+/// A title on the left, and its explanation on the right in as many lines as needed.
 fn explained(title: &str, title_width: usize, means: &str, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let room = " ".repeat(title_width.saturating_sub(title.width()));
+    let padding = " ".repeat(title_width.saturating_sub(title.width()));
     let lines = wrapped(means, width.saturating_sub(title_width + 2)).into_iter().zip(0..);
-    let beside = |(line, nth): (Line<'static>, usize)| {
-        let before = if nth == 0 { format!(" {title}{room} ") } else { " ".repeat(title_width + 2) };
+    let with_title = |(line, nth): (Line<'static>, usize)| {
+        let before = if nth == 0 { format!(" {title}{padding} ") } else { " ".repeat(title_width + 2) };
         let mut spans = vec![Span::styled(before, theme.accent())];
         spans.extend(line.spans);
         Line::from(spans)
     };
-    lines.map(beside).collect()
+    lines.map(with_title).collect()
 }
 
 fn help(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     const KEYS_WIDTH: usize = 12;
     const VIEWS_WIDTH: usize = 13;
-    // Two columns beside each other have a space between them.
+    // A space separates the two sides.
     let side_width = usize::from(if area.width >= WIDE { area.width / 2 - 1 } else { area.width });
     let mut blocks: Vec<Vec<Line<'static>>> = KEYS
         .iter()
@@ -749,16 +752,16 @@ fn help(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     } else {
         vec![[blocks.concat(), filter].concat()]
     };
-    let most = sides.iter().map(Vec::len).max().unwrap_or(0);
-    app.over_first = app.over_first.min(most.saturating_sub(area.height.into()));
+    let longest = sides.iter().map(Vec::len).max().unwrap_or(0);
+    app.overlay_first = app.overlay_first.min(longest.saturating_sub(area.height.into()));
     let areas = Layout::horizontal(sides.iter().map(|_| Constraint::Fill(1))).split(area);
     for (lines, area) in sides.into_iter().zip(areas.iter()) {
-        let mut first = app.over_first;
+        let mut first = app.overlay_first;
         scrolled(frame, *area, lines, &mut first);
     }
 }
 
-/// A line of the overview's vital signs.
+/// A number of the overview, with a sparkline of its past.
 struct Vital {
     title: &'static str,
     value: String,
@@ -767,8 +770,8 @@ struct Vital {
 
 fn vitals(tick: &Tick) -> Vec<Vital> {
     let point = &tick.point;
-    // The first look has only averages since the node's start.
-    let rate = |of: fn(&PerSecond) -> f64| match point.rates() {
+    // The first tick has only averages since the start of the node.
+    let rate = |of: fn(&CounterRates) -> f64| match point.rates() {
         Some(rates) => format!("{:.1}/s", of(rates)),
         None if point.is_average => {
             point.rates.as_ref().map_or("-".to_owned(), |rates| format!("⌀ {:.1}/s", of(rates)))
@@ -785,14 +788,15 @@ fn vitals(tick: &Tick) -> Vec<Vital> {
         vital("dead letters", rate(|rates| rates.dead_letters), |p| p.rates().map(|r| r.dead_letters)),
         vital("events", rate(|rates| rates.events), |p| p.rates().map(|rates| rates.events)),
         vital("runtime busy", percent(point.busy_percent), |p| p.busy_percent.filter(|_| !p.is_average)),
-        vital("processor", percent(point.cpu_percent), |p| p.cpu_percent.filter(|_| !p.is_average)),
+        vital("CPU", percent(point.cpu_percent), |p| p.cpu_percent.filter(|_| !p.is_average)),
         vital("memory", known(point.memory_bytes.map(bytes)), |p| p.memory_bytes.map(|bytes| bytes as f64)),
     ]
 }
 
 fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     let Some(tick) = app.tick().cloned() else {
-        let text = app.lost.clone().unwrap_or_else(|| "Waiting for the first look at the node.".to_owned());
+        let text =
+            app.lost.clone().unwrap_or_else(|| "Waiting for the first snapshot of the node.".to_owned());
         let lines = wrapped(&safe(&text), area.width.into());
         return frame.render_widget(Paragraph::new(lines), area);
     };
@@ -805,24 +809,24 @@ fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         (area, None)
     };
     let vitals = vitals(&tick);
-    // Where little can be seen, what is wrong comes before how it came to that.
+    // On a narrow screen the findings are more important than the sparklines, and get at least half of the lines.
     let shown = if is_wide { vitals.len() } else { vitals.len().min(usize::from(area.height / 2)) };
     let [lines_at, rest] =
         Layout::vertical([Constraint::Length(shown as u16 + 1), Constraint::Fill(1)]).areas(left);
     sparklines(frame, lines_at, app, &tick, &vitals[..shown], theme);
     let width = usize::from(right.map_or(rest.width, |right| right.width));
-    let mut told = findings(&tick, width, theme);
-    told.extend(subsystems(&tick, width, theme));
-    let most = if is_wide { usize::from(rest.height.saturating_sub(2)).max(1) } else { CLASSES };
+    let mut text = findings(&tick, width, theme);
+    text.extend(subsystems(&tick, width, theme));
+    let most = if is_wide { usize::from(rest.height.saturating_sub(2)).max(1) } else { MAX_CLASSES };
     let classes = classes(&tick, rest.width.into(), most, theme);
     match right {
         Some(right) => {
             frame.render_widget(Paragraph::new(classes), rest);
-            scrolled(frame, right, told, &mut app.over_first);
+            scrolled(frame, right, text, &mut app.overlay_first);
         }
         None => {
-            told.extend(classes);
-            scrolled(frame, rest, told, &mut app.over_first);
+            text.extend(classes);
+            scrolled(frame, rest, text, &mut app.overlay_first);
         }
     }
 }
@@ -844,7 +848,7 @@ fn sparklines(frame: &mut Frame<'_>, area: Rect, app: &App, tick: &Tick, vitals:
         let points: Vec<Option<f64>> =
             app.points.until(tick.at).take(line.width.into()).map(|point| (vital.of)(point)).collect();
         let greatest = points.iter().flatten().copied().fold(0.0, f64::max);
-        // In thousandths of the greatest, as a line is drawn of whole numbers.
+        // Sparklines take whole numbers: thousandths of the greatest value.
         let data = points.iter().map(|point| {
             point.map(|value| if greatest > 0.0 { (value / greatest * 1000.0).round() as u64 } else { 0 })
         });
@@ -858,15 +862,15 @@ fn sparklines(frame: &mut Frame<'_>, area: Rect, app: &App, tick: &Tick, vitals:
     }
 }
 
-/// What is wrong, the worst first.
+/// Problems and warnings, the worst first.
 fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("Health", theme.strong())];
     let mut findings: Vec<_> =
-        tick.findings.iter().filter(|finding| finding.level >= Level::Warning).collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        tick.findings.iter().filter(|finding| finding.severity >= Severity::Warning).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     for finding in &findings {
-        let (mark, style) = match finding.level {
-            Level::Problem => ("✗ ", theme.bad()),
+        let (mark, style) = match finding.severity {
+            Severity::Problem => ("✗ ", theme.bad()),
             _ => ("! ", theme.odd()),
         };
         for (line, nth) in wrapped(&safe(&finding.finding), width.saturating_sub(4)).into_iter().zip(0..) {
@@ -885,14 +889,14 @@ fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
         }
     }
     if findings.is_empty() && tick.worries.is_empty() {
-        lines.push(Line::styled(" nothing found that wants a look", theme.good()));
+        lines.push(Line::styled(" no problems found", theme.good()));
     }
     lines.push(Line::raw(""));
     lines
 }
 
 fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::styled("What it runs", theme.strong())];
+    let mut lines = vec![Line::styled("Subsystems and process", theme.strong())];
     let mut add = |title: &str, text: &str| {
         for (line, nth) in wrapped(text, width.saturating_sub(14)).into_iter().zip(0..) {
             let title = if nth == 0 { title } else { "" };
@@ -906,7 +910,7 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     add("Dead letters", &letters.to_string());
     tick.summaries.iter().for_each(|summary| add(summary.title, &summary.line));
     if let Some(process) = &tick.snapshot.process {
-        add("Takes", &takes(process));
+        add("Resources", &process_use(process));
     }
     lines.push(Line::raw(""));
     lines
@@ -914,9 +918,9 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
 
 fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("Actors by class", theme.strong())];
-    for of in tick.classes.iter().take(most) {
-        let waiting = of.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
-        let text = format!("{:>8} {}{}", of.actors, safe(&of.actor_type), waiting.unwrap_or_default());
+    for class in tick.classes.iter().take(most) {
+        let waiting = class.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
+        let text = format!("{:>8} {}{}", class.actors, safe(&class.actor_type), waiting.unwrap_or_default());
         lines.push(Line::raw(cut(&text, width)));
     }
     if let Some(more) = tick.classes.len().checked_sub(most).filter(|more| *more > 0) {
@@ -926,13 +930,13 @@ fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'st
         ));
     }
     if tick.classes.is_empty() {
-        lines.push(Line::styled(" none lives", theme.dim()));
+        lines.push(Line::styled(" no live actors", theme.dim()));
     }
     lines
 }
 
-/// Whether the screen says how old something is, so that it wants drawing though nothing has happened.
-pub fn grows_older(app: &App, drawn: Instant) -> bool {
-    let moves = app.message.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none());
-    drawn.elapsed() >= Duration::from_secs(1) && moves
+/// Whether the screen must be drawn again although nothing has happened: it shows ages, and notices that expire.
+pub fn needs_redraw(app: &App, drawn: Instant) -> bool {
+    let changes = app.notice.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dump_info.is_none());
+    drawn.elapsed() >= Duration::from_secs(1) && changes
 }

@@ -1,30 +1,30 @@
-//! What is kept of the past, in bounded memory: whole ticks, fewer the longer ago; points for lines; events.
+//! The past of a node in bounded memory: ticks, fewer of them the older they are; points for sparklines; events.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::tick::{EventRow, Point, Tick};
+use crate::program::top::tick::{EventRow, Point, Tick};
 
-/// Ticks older than this are forgotten, however much room there is.
+/// Older ticks are removed even when memory is left.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
-/// Points that are kept: as many as the widest screen has columns, and more.
+/// More points than the widest screen has columns.
 const MAX_POINTS: usize = 1024;
-/// Events that are kept at most.
+/// Maximum number of events.
 pub const MAX_EVENTS: usize = 20_000;
-/// Bytes of their texts at most.
+/// Maximum length of all their texts, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
 
-/// Ticks of the past, the oldest first.
+/// Ticks, the oldest first.
 #[derive(Debug)]
 pub struct History {
     ticks: VecDeque<Arc<Tick>>,
-    most_bytes: usize,
+    max_bytes: usize,
 }
 
 impl History {
-    pub fn new(most_bytes: usize) -> Self {
-        Self { ticks: VecDeque::new(), most_bytes }
+    pub fn new(max_bytes: usize) -> Self {
+        Self { ticks: VecDeque::new(), max_bytes }
     }
 
     pub fn push(&mut self, tick: Arc<Tick>) {
@@ -36,11 +36,11 @@ impl History {
         self.thin();
     }
 
-    /// From now on in so many bytes.
-    pub fn limit(&mut self, most_bytes: usize) {
-        self.most_bytes = most_bytes;
-        // One by one would take long where very many must go.
-        while self.ticks.len() > 1 && self.bytes() > self.most_bytes {
+    /// Sets the maximum memory, in bytes.
+    pub fn limit(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+        // Removing single ticks would be quadratic when many must go, so this removes every second one.
+        while self.ticks.len() > 1 && self.bytes() > self.max_bytes {
             let mut left = self.ticks.len();
             self.ticks.retain(|_| {
                 left -= 1;
@@ -50,34 +50,34 @@ impl History {
     }
 
     fn thin(&mut self) {
-        while self.ticks.len() > 1 && self.bytes() > self.most_bytes {
+        while self.ticks.len() > 1 && self.bytes() > self.max_bytes {
             let times: Vec<_> = self.ticks.iter().map(|tick| tick.at).collect();
-            self.ticks.remove(least_missed(&times));
+            self.ticks.remove(least_needed(&times));
         }
     }
 
-    /// Bytes of memory, nearly. Ticks between which nothing changed have their actors in common.
+    /// Approximate memory in bytes. Neighbouring ticks share their list of actors while no actor changes.
     fn bytes(&self) -> usize {
         let mut last: Option<&Arc<Tick>> = None;
         let of = |tick| {
             let before = last.replace(tick);
             let lists = before.and_then(|before| before.listed.as_ref().zip(tick.listed.as_ref()));
             let is_same = lists.is_some_and(|(a, b)| Arc::ptr_eq(a, b));
-            // Of the look before it keeps what rates are made of, even where that look itself was let go.
-            let is_beside =
+            // A tick keeps the snapshot before it for its rates, even after the tick of that snapshot was removed.
+            let shares_snapshot =
                 before.zip(tick.before.as_ref()).is_some_and(|(a, (b, _))| Arc::ptr_eq(&a.snapshot, b));
-            let kept = if is_beside { 1 } else { 2 };
-            tick.beside_bytes * kept + if is_same { 0 } else { tick.actors_bytes() }
+            let snapshots = if shares_snapshot { 1 } else { 2 };
+            tick.snapshot_bytes * snapshots + if is_same { 0 } else { tick.actors_bytes() }
         };
         self.ticks.iter().map(of).sum()
     }
 
-    /// The newest one that is older than `at`.
+    /// The newest tick before `at`.
     pub fn before(&self, at: Instant) -> Option<&Arc<Tick>> {
         self.ticks.iter().rev().find(|tick| tick.at < at)
     }
 
-    /// The oldest one that is newer than `at`.
+    /// The oldest tick after `at`.
     pub fn after(&self, at: Instant) -> Option<&Arc<Tick>> {
         self.ticks.iter().find(|tick| tick.at > at)
     }
@@ -86,7 +86,7 @@ impl History {
         self.ticks.back()
     }
 
-    /// How many there are, the time from the first to the last, and the bytes that they take, nearly.
+    /// The number of ticks, the time from the first to the last, and their approximate memory in bytes.
     pub fn extent(&self) -> (usize, Duration, usize) {
         let ends = self.ticks.front().zip(self.ticks.back());
         let span = ends.map_or(Duration::ZERO, |(first, last)| last.at - first.at);
@@ -94,9 +94,9 @@ impl History {
     }
 }
 
-/// Of ascending times the one whose absence makes the least gap for its age, so that the last minute stays fine and what
-/// was before that gets coarse. Never the newest; the oldest only where there is no other.
-fn least_missed(times: &[Instant]) -> usize {
+/// The index of the time that can be removed with the smallest gap relative to its age. So the last minute stays fine, and
+/// older times become coarse. Never the newest; the oldest only if there are no others. `times` ascend.
+fn least_needed(times: &[Instant]) -> usize {
     let Some(newest) = times.last() else { return 0 };
     let gap = |at: usize| {
         let gap = (times[at + 1] - times[at - 1]).as_secs_f64();
@@ -105,7 +105,7 @@ fn least_missed(times: &[Instant]) -> usize {
     (1..times.len().saturating_sub(1)).min_by(|a, b| gap(*a).total_cmp(&gap(*b))).unwrap_or(0)
 }
 
-/// Points of the past, the oldest first.
+/// Points, the oldest first.
 #[derive(Debug, Default)]
 pub struct Points(VecDeque<(Instant, Point)>);
 
@@ -117,26 +117,26 @@ impl Points {
         self.0.push_back((at, point));
     }
 
-    /// Those until `at`, the newest first.
+    /// Points up to `at`, the newest first.
     pub fn until(&self, at: Instant) -> impl Iterator<Item = &Point> {
         self.0.iter().rev().filter(move |(of, _)| *of <= at).map(|(_, point)| point)
     }
 }
 
-/// Events, the oldest first, each with a number that stays its own.
+/// Events, the oldest first. Each keeps its number when older events are removed.
 #[derive(Debug, Clone, Default)]
 pub struct EventLog {
     rows: VecDeque<EventRow>,
-    /// The number of the first one that is kept.
+    /// The number of the first event in `rows`.
     first: u64,
     bytes: usize,
-    /// How many were missed, since the node is looked at.
+    /// Events lost since the node was opened.
     pub lost: u64,
 }
 
 impl EventLog {
-    /// Of a node that was looked at before: there were events that are not here.
-    pub fn after_others() -> Self {
+    /// An empty log of a node that was open before, so that earlier events are missing.
+    pub fn continued() -> Self {
         Self { first: 1, ..Self::default() }
     }
 
@@ -151,12 +151,12 @@ impl EventLog {
         }
     }
 
-    /// Whether there were others, before those that are kept.
+    /// Whether earlier events are missing.
     pub fn is_cut(&self) -> bool {
         self.first > 0
     }
 
-    /// The first one that is kept, if there were others before it.
+    /// The first event, if earlier ones are missing.
     pub fn cut_at(&self) -> Option<&EventRow> {
         self.rows.front().filter(|_| self.is_cut())
     }
@@ -178,11 +178,11 @@ mod tests {
     fn what_is_kept_of_the_past_reaches_far_back_and_is_fine_where_it_is_new() {
         let start = Instant::now();
         let mut times = Vec::new();
-        // Ten minutes of one tick a second, of which twenty are kept.
+        // A tick a second for ten minutes, and space for twenty.
         for second in 0..600 {
             times.push(start + Duration::from_secs(second));
             if times.len() > 20 {
-                times.remove(least_missed(&times));
+                times.remove(least_needed(&times));
             }
         }
         let ages: Vec<_> = times.iter().map(|at| 599 - (*at - start).as_secs()).collect();
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn of_two_the_older_one_goes() {
         let now = Instant::now();
-        assert_eq!(least_missed(&[now, now + Duration::from_secs(1)]), 0);
+        assert_eq!(least_needed(&[now, now + Duration::from_secs(1)]), 0);
     }
 
     #[test]

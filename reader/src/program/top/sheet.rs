@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atomscope::attach::RegionSummary;
-use atomscope::query::{Datum, Field, Kind, Query, Row};
+use atomscope::query::{Field, FieldType, FieldValue, Query, Row};
 use atomscope::snapshot::Snapshot;
 use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
@@ -100,7 +100,7 @@ impl<'a> Source<'a> {
         let watched = self.watched?;
         self.nodes
             .iter()
-            .find(|row| row.glance.as_ref().is_some_and(|glance| glance.is_of_same_node(watched)))
+            .find(|row| row.summary.as_ref().is_some_and(|glance| glance.is_of_same_node(watched)))
     }
 }
 
@@ -158,7 +158,7 @@ pub enum Fold {
 
 /// What tells a row from the others of its list, from one look to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ident {
+pub enum RowKey {
     Texts(Vec<String>),
     Actor(Key),
     Event(u64),
@@ -188,36 +188,36 @@ impl Sheet {
         }
     }
 
-    pub fn ident(&self, at: usize, tick: Option<&Tick>) -> Option<Ident> {
+    pub fn row_key(&self, at: usize, tick: Option<&Tick>) -> Option<RowKey> {
         match &self.rows {
-            Rows::List(rows) => Some(Ident::Texts(list_ident(&self.columns, rows.get(at)?))),
+            Rows::List(rows) => Some(RowKey::Texts(list_key(&self.columns, rows.get(at)?))),
             Rows::Actors(rows) => {
                 let actors = tick?.listed.as_ref()?.tree.actors();
-                Some(Ident::Actor(actors.get(rows.get(at)?.number)?.key()))
+                Some(RowKey::Actor(actors.get(rows.get(at)?.number)?.key()))
             }
-            Rows::Events(rows) => rows.get(at).map(|number| Ident::Event(*number)),
+            Rows::Events(rows) => rows.get(at).map(|number| RowKey::Event(*number)),
         }
     }
 
     /// Where the row is now that `ident` tells from others.
-    pub fn find(&self, ident: &Ident, tick: Option<&Tick>) -> Option<usize> {
+    pub fn find(&self, ident: &RowKey, tick: Option<&Tick>) -> Option<usize> {
         match (&self.rows, ident) {
-            (Rows::List(rows), Ident::Texts(texts)) => {
-                rows.iter().position(|row| list_ident(&self.columns, row) == *texts)
+            (Rows::List(rows), RowKey::Texts(texts)) => {
+                rows.iter().position(|row| list_key(&self.columns, row) == *texts)
             }
-            (Rows::Actors(rows), Ident::Actor(key)) => {
+            (Rows::Actors(rows), RowKey::Actor(key)) => {
                 let actors = tick?.listed.as_ref()?.tree.actors();
                 let number = actors.iter().position(|actor| actor.key() == *key)? as u32;
                 rows.iter().position(|branch| branch.number == number)
             }
-            (Rows::Events(rows), Ident::Event(number)) => rows.binary_search(number).ok(),
+            (Rows::Events(rows), RowKey::Event(number)) => rows.binary_search(number).ok(),
             _ => None,
         }
     }
 }
 
 /// The texts of a row that tell what it is: the first, and whose it is.
-fn list_ident(columns: &[Column], row: &[Value]) -> Vec<String> {
+fn list_key(columns: &[Column], row: &[Value]) -> Vec<String> {
     let tells =
         |(at, column): &(usize, &Column)| *at == 0 || ["owner", "unit", "file", "id"].contains(&column.name);
     let tells = columns.iter().enumerate().filter(tells);
@@ -306,12 +306,12 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
 /// Turns what only grows into what came since `then`, or how much a second.
 fn since(list: &mut List, then: Option<&List>, seconds: Option<f64>, is_rate: bool) {
     let before: HashMap<Vec<String>, &Vec<Value>> =
-        then.iter().flat_map(|then| &then.rows).map(|row| (list_ident(&list.columns, row), row)).collect();
+        then.iter().flat_map(|then| &then.rows).map(|row| (list_key(&list.columns, row), row)).collect();
     if then.is_none() && !is_rate {
         return;
     }
     for row in &mut list.rows {
-        let before = before.get(&list_ident(&list.columns, row));
+        let before = before.get(&list_key(&list.columns, row));
         for (at, value) in row.iter_mut().enumerate() {
             let (Value::Total(now) | Value::Count(now)) = *value else { continue };
             let earlier = match before.and_then(|row| row.get(at)) {
@@ -656,8 +656,8 @@ fn event_row(event: &EventRow) -> Vec<Value> {
 struct EventOf<'a>(&'a EventRow);
 
 impl Row for EventOf<'_> {
-    fn datum(&self, field: usize) -> Datum<'_> {
-        Datum::Text(match field {
+    fn field_value(&self, field: usize) -> FieldValue<'_> {
+        FieldValue::Text(match field {
             0 => self.0.word.into(),
             1 => self.0.topic.into(),
             _ => self.0.text.as_str().into(),
@@ -670,7 +670,7 @@ impl Row for EventOf<'_> {
 }
 
 fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
-    let fields = ["event", "topic", "what"].map(|name| Field::new(name, Kind::Text));
+    let fields = ["event", "topic", "what"].map(|name| Field::new(name, FieldType::Text));
     let (query, error) = parse(asked.filter, &fields);
     let is_then =
         |event: &EventRow| source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)));
@@ -730,7 +730,7 @@ fn own(tick: &Tick) -> Vec<List> {
         vec![
             Value::text(name),
             Value::Number(level.used),
-            Value::Number(level.room),
+            Value::Number(level.capacity),
             Value::Number(level.percent()),
             Value::text(knob),
         ]

@@ -1,5 +1,5 @@
-//! The terminal, taken and given back. A terminal may be gone at any time: giving back what is not there any more is no
-//! failure, and nothing is said of it.
+//! The terminal while `top` runs: entered at the start, restored at the end and before a panic is reported. The terminal
+//! can be closed at any time, so errors while it is restored are ignored.
 
 use std::io::{self, BufWriter, Write as _};
 use std::mem::ManuallyDrop;
@@ -16,35 +16,34 @@ use ratatui::{CompletedFrame, Frame, Terminal};
 
 use crate::program::output::Interruptible;
 
-/// Whether there is something to give back.
-static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal must be restored.
+static IS_ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// The terminal of stdout, given back when this is dropped and before a panic is told.
-pub struct Taken {
-    // Ratatui's own end says on stderr that the cursor could not be shown, which panics where stderr is gone too.
+/// The terminal of stdout in raw mode, on its alternate screen; restored on drop.
+pub struct TerminalGuard {
+    // Never dropped: Ratatui's drop reports on stderr when the cursor cannot be shown, and panics if stderr is closed.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Interruptible>>>>,
 }
 
-impl Taken {
-    /// Takes it.
-    pub fn take() -> io::Result<Self> {
+impl TerminalGuard {
+    pub fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
-            let tell = panic::take_hook();
+            let report = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                give_back();
-                tell(info);
+                restore();
+                report(info);
             }));
         });
-        let taken = enter().and_then(|()| {
+        let entered = enter().and_then(|()| {
             let out = BufWriter::new(Interruptible::stdout()?);
             Terminal::new(CrosstermBackend::new(out))
         });
-        match taken {
+        match entered {
             Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal) }),
             Err(error) => {
-                // It may have been taken half.
-                give_back();
+                // The first steps may have succeeded.
+                restore();
                 Err(error)
             }
         }
@@ -54,17 +53,17 @@ impl Taken {
         self.terminal.draw(draw)
     }
 
-    /// Has somebody else have it for a while.
+    /// Restores the terminal, calls `to`, and enters the terminal again.
     pub fn lend(&mut self, to: impl FnOnce()) -> io::Result<()> {
-        give_back();
+        restore();
         to();
         enter()?;
         self.draw_anew();
         Ok(())
     }
 
-    /// Has the next drawing draw everything. (Ratatui's own `clear` asks where the cursor is; the answer would come to the
-    /// thread that waits for keys.)
+    /// Makes the next drawing write every cell. Ratatui's own `clear` would ask the terminal for the cursor position, and
+    /// the thread that reads keys would receive the answer.
     pub fn draw_anew(&mut self) {
         if let Ok(size) = self.terminal.size() {
             let _ = self.terminal.resize(Rect::from((Position::ORIGIN, size)));
@@ -72,21 +71,22 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
-    IS_TAKEN.store(true, Ordering::Relaxed);
+    IS_ENTERED.store(true, Ordering::Relaxed);
     execute!(Interruptible::stdout()?, EnterAlternateScreen)
 }
 
-/// Once, however often it is called: leaving the other screen twice moves the cursor over what was written meanwhile.
-fn give_back() {
-    if !IS_TAKEN.swap(false, Ordering::Relaxed) {
+/// Does nothing if the terminal is restored already: leaving the alternate screen twice would move the cursor over text
+/// that was written in between.
+fn restore() {
+    if !IS_ENTERED.swap(false, Ordering::Relaxed) {
         return;
     }
     let _ = disable_raw_mode();

@@ -1,5 +1,5 @@
-//! The screen on a buffer, from regions that were recorded or made by hand. `ATOMSCOPE_BLESS=1` takes the screens as they
-//! are now.
+//! The screen, drawn to a buffer, for recorded regions and for regions that the tests build. Approved screens are in
+//! `reader/tests/screens`; `ATOMSCOPE_BLESS=1` writes them anew.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 #[path = "../../../tests/fixture/region.rs"]
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
+use atomscope::report::list::Value;
+use atomscope::report::nodes::nodes;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
 use atomscope::vitals::Vitals;
@@ -29,29 +31,29 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
 use self::region::{Actor, EPOCH_NS, Node, small};
-use super::app::{App, Do, Prompt};
-use super::collect::Watched;
-use super::draw::{Theme, draw};
-use super::history::History;
-use super::keys::KEYS;
-use super::sheet::Mode;
-use super::tick::{EventRow, LISTED_ALWAYS, News, Order};
-use super::view::View;
 use crate::program::target::{SearchArgs, search};
-use atomscope::report::list::Value;
-use atomscope::report::nodes::nodes;
+use crate::program::top::app::{App, Effect, Prompt};
+use crate::program::top::draw::{Theme, draw};
+use crate::program::top::history::History;
+use crate::program::top::keys::KEYS;
+use crate::program::top::message::{Command, Message};
+use crate::program::top::sheet::Mode;
+use crate::program::top::tick::{EventRow, LISTED_ALWAYS};
+use crate::program::top::view::View;
+use crate::program::top::watch::WatchedNode;
 
-/// When everything here is seen: so long after the node's start.
-const SEEN_NS: u64 = EPOCH_NS + 100 * 1_000_000_000;
+/// The time of the first tick: 100 s after the start of the node.
+const FIRST_TICK_NS: u64 = EPOCH_NS + 100 * 1_000_000_000;
 
-/// The time of a look.
-fn seen(look: u32) -> Moment {
-    let unix_ns = i128::from(SEEN_NS) + i128::from(look) * 1_000_000_000;
+/// The time of a tick; ticks are a second apart.
+fn tick_time(tick: u32) -> Moment {
+    let unix_ns = i128::from(FIRST_TICK_NS) + i128::from(tick) * 1_000_000_000;
     Moment { unix_ns, mono_ns: None, boot_ns: None }
 }
-const HISTORY: usize = 64 << 20;
-/// Where regions are said to be, wherever they are.
-const SAID: &str = "/dev/shm/atomscope-0-4711-0123456789abcdef";
+
+const HISTORY_BYTES: usize = 64 << 20;
+/// The path of a region in approved screens, in place of the temporary file.
+const SHOWN_PATH: &str = "/dev/shm/atomscope-0-4711-0123456789abcdef";
 
 const LIVE: Liveness = Liveness {
     verdict: Verdict::Live,
@@ -61,13 +63,13 @@ const LIVE: Liveness = Liveness {
     runtime_beat_age: Some(Duration::from_millis(200)),
 };
 
-/// Beats stopped this long ago.
+/// A verdict whose beats are 12 seconds old.
 fn stale(verdict: Verdict) -> Liveness {
     let age = Some(Duration::from_secs(12));
     Liveness { verdict, process_beat_age: age, runtime_beat_age: age, ..LIVE }
 }
 
-/// A directory for the files of regions.
+/// A temporary directory for files of regions.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -83,20 +85,20 @@ impl Files {
     }
 
     fn open(&self, node: &Node) -> Region {
-        // Each a file of its own: what is mapped stays as it is.
+        // A new file each time, so that mapped files do not change.
         let number = fs::read_dir(self.0.path()).unwrap().count();
         let path = self.save(&format!("atomscope-0-4711-{number:016x}"), &node.bytes());
         Region::open(&path, None, MAX_BYTES).unwrap()
     }
 }
 
-/// A node that is looked at again and again, and the screen that shows it.
+/// A node that is read again and again, and the screen that shows it.
 struct Screen {
     app: App,
     files: Files,
-    watched: Option<Watched>,
+    watched: Option<WatchedNode>,
     start: Instant,
-    looks: u32,
+    ticks: u32,
     ascii: bool,
 }
 
@@ -104,25 +106,25 @@ impl Screen {
     fn new() -> Self {
         let files = Files::new();
         let path = files.save("first", &Node::new("first").bytes());
-        let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
-        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
-        Self { app, files, watched: None, start: Instant::now(), looks: 0, ascii: false }
+        let summary = RegionSummary::read(&path, None, MAX_BYTES).unwrap();
+        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, Some(&summary));
+        Self { app, files, watched: None, start: Instant::now(), ticks: 0, ascii: false }
     }
 
-    /// Reads the events that there are between two looks.
+    /// Reads events between two ticks.
     fn read_ahead(&mut self, node: &Node) {
         let watched = self.watched.as_mut().unwrap();
-        watched.go_on_in(self.files.open(node));
+        watched.continue_in(self.files.open(node));
         watched.read_ahead();
     }
 
-    /// Looks at the node as it is now, a second after the look before.
-    fn look(&mut self, node: &Node, liveness: Liveness) {
+    /// Reads a tick of the node in its current state, a second after the tick before.
+    fn read(&mut self, node: &Node, liveness: Liveness) {
         let region = self.files.open(node);
         let path = region.path().to_string_lossy().into_owned();
-        let snapshot = Snapshot::count(&region).unwrap();
+        let snapshot = Snapshot::with_class_counts(&region).unwrap();
         let process = Vitals {
-            cpu_user_s: 3.5 + f64::from(self.looks) / 4.0,
+            cpu_user_s: 3.5 + f64::from(self.ticks) / 4.0,
             cpu_system_s: 0.5,
             memory_bytes: 40 << 20,
             memory_peak_bytes: 48 << 20,
@@ -130,10 +132,10 @@ impl Screen {
             open_files: Some(17),
             open_files_limit: Some(1024),
         };
-        let taken = seen(self.looks);
+        let taken = tick_time(self.ticks);
         let dead_for = liveness.process_beat_age.filter(|_| !liveness.verdict.is_alive()).unwrap_or_default();
         let snapshot = Snapshot {
-            taken,
+            taken_at: taken,
             until: Some(Moment { unix_ns: taken.unix_ns - dead_for.as_nanos() as i128, ..taken }),
             pid: 4711,
             liveness,
@@ -141,39 +143,39 @@ impl Screen {
             ..snapshot
         };
         match &mut self.watched {
-            Some(watched) => watched.go_on_in(region),
-            None => self.watched = Some(Watched::of(region).unwrap()),
+            Some(watched) => watched.continue_in(region),
+            None => self.watched = Some(WatchedNode::new(region).unwrap()),
         }
-        let at = self.start + Duration::from_secs(self.looks.into());
-        self.looks += 1;
+        let at = self.start + Duration::from_secs(self.ticks.into());
+        self.ticks += 1;
         let (mut tick, events) =
             self.watched.as_mut().unwrap().tick(snapshot, at, self.app.shows_actors()).unwrap();
-        // What depends on this machine.
-        tick.path = SAID.into();
+        // These depend on the machine that runs the test.
+        tick.path = SHOWN_PATH.into();
         tick.findings.retain(|finding| !finding.finding.contains("lies on a disk"));
         for finding in &mut tick.findings {
-            finding.finding = finding.finding.replace(&path, SAID);
-            finding.advice = finding.advice.take().map(|advice| advice.replace(&path, SAID));
+            finding.finding = finding.finding.replace(&path, SHOWN_PATH);
+            finding.advice = finding.advice.take().map(|advice| advice.replace(&path, SHOWN_PATH));
         }
         (tick.own, tick.took) = (None, Duration::from_millis(2));
-        // However long the test has taken, it has just been looked.
+        // The shown age must not depend on the speed of the test.
         if liveness.verdict.is_alive() {
             tick.at = Instant::now();
         }
-        self.app.hear(News::Tick(0, Box::new(tick), events));
+        self.app.receive(Message::Tick(0, Box::new(tick), events));
     }
 
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
-        let mut watched = Watched::of(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
-        let (mut tick, events) = watched.look(false).unwrap();
-        tick.path = SAID.into();
+        let mut watched = WatchedNode::new(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
+        let (mut tick, events) = watched.read(false).unwrap();
+        tick.path = SHOWN_PATH.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
-        screen.app.hear(News::Tick(0, Box::new(tick), events));
+        screen.app.receive(Message::Tick(0, Box::new(tick), events));
         screen
     }
 
-    fn press(&mut self, keys: &str) -> Vec<Do> {
+    fn press(&mut self, keys: &str) -> Vec<Effect> {
         let code = |c| match c {
             '⏎' => KeyCode::Enter,
             '⎋' => KeyCode::Esc,
@@ -196,7 +198,7 @@ impl Screen {
     fn buffer(&mut self, width: u16, height: u16, colours: bool) -> Buffer {
         self.app.refresh();
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        // Twice: only drawing says how much room there is.
+        // Twice, because the first drawing sets the number of rows that fit.
         for _ in 0..2 {
             terminal.draw(|frame| draw(frame, &mut self.app, Theme { colours, ascii: self.ascii })).unwrap();
         }
@@ -223,7 +225,7 @@ impl Screen {
     }
 }
 
-fn roomy() -> Capacities {
+fn large() -> Capacities {
     Capacities {
         actors: 64,
         instances: 16,
@@ -235,11 +237,11 @@ fn roomy() -> Capacities {
     }
 }
 
-/// A shop of a desk with orders, and something of everything that a node may have.
+/// A shop: a desk with orders, and some data for every view.
 fn shop() -> Node {
-    let node = Node::sized("shop", roomy(), |record| record.pid = 4711);
+    let node = Node::sized("shop", large(), |record| record.pid = 4711);
     node.header().set_system("Shop");
-    // How long a dead one has lived goes by its last beat.
+    // The uptime of a dead node ends at its last beat.
     node.header().process_beat(99 * 1_000_000_000);
     node.fill();
     let user = "akka://Shop/user";
@@ -282,7 +284,7 @@ fn spawned(path: &str, actor_type: &str) -> TelemetryEvent {
     })
 }
 
-/// The same a second later: it has worked.
+/// The shop a second later, after some work.
 fn busy_shop() -> Node {
     let node = shop();
     node.actor(Actor {
@@ -301,15 +303,15 @@ fn busy_shop() -> Node {
 
 fn live_shop() -> Screen {
     let mut screen = Screen::new();
-    screen.look(&shop(), LIVE);
-    screen.look(&busy_shop(), LIVE);
+    screen.read(&shop(), LIVE);
+    screen.read(&busy_shop(), LIVE);
     screen
 }
 
 const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{9b}31m\u{202e}abc\u{200b}漢🦀\r\n\t\u{7f}";
 
 fn hostile() -> Screen {
-    let node = Node::sized(HOSTILE, roomy(), |record| record.pid = 4711);
+    let node = Node::sized(HOSTILE, large(), |record| record.pid = 4711);
     node.header().set_system(HOSTILE);
     for number in 0..3 {
         node.actor(Actor {
@@ -324,7 +326,7 @@ fn hostile() -> Screen {
     node.letter(HOSTILE, Some(HOSTILE), HOSTILE, HOSTILE);
     node.event(0, 40, &spawned(HOSTILE, HOSTILE));
     let mut screen = Screen::new();
-    screen.look(&node, LIVE);
+    screen.read(&node, LIVE);
     screen
 }
 
@@ -350,9 +352,9 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
 }
 
-/// Compares with what was approved, but for how long the test itself has taken.
+/// Compares with the approved screens, except for times that depend on the speed of the test.
 fn approve(name: &str, screens: &str) {
-    let times = regex::Regex::new(r"(seen |looks of |last beat \d)\d\.\d s").unwrap();
+    let times = regex::Regex::new(r"(seen |(?:looks|ticks|snapshots) of |last beat \d)\d\.\d s").unwrap();
     let screens = &*times.replace_all(screens, "${1}x.x s");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
     if std::env::var_os("ATOMSCOPE_BLESS").is_some() {
@@ -369,7 +371,7 @@ fn approve(name: &str, screens: &str) {
 const WIDTHS: [u16; 3] = [60, 120, 200];
 const FEW: [View; 5] = [View::Overview, View::Actors, View::DeadLetters, View::Events, View::Own];
 
-/// All but the list of nodes, which is not the node's.
+/// All views of a node, that is all but the list of nodes.
 fn all_views() -> Vec<View> {
     View::ALL.into_iter().filter(|view| *view != View::Nodes).collect()
 }
@@ -396,7 +398,7 @@ mod screens {
     fn of_a_node_that_has_nothing_are_as_they_were_approved() {
         for width in WIDTHS {
             let mut screen = Screen::new();
-            screen.look(&Node::with("empty", |record| record.pid = 4711), LIVE);
+            screen.read(&Node::with("empty", |record| record.pid = 4711), LIVE);
             approve(&format!("empty-{width}"), &screen.views(&all_views(), width, 10));
         }
     }
@@ -411,8 +413,8 @@ mod screens {
         for (name, verdict, says) in cases {
             for width in WIDTHS {
                 let mut screen = Screen::new();
-                screen.look(&shop(), LIVE);
-                screen.look(&busy_shop(), stale(verdict));
+                screen.read(&shop(), LIVE);
+                screen.read(&busy_shop(), stale(verdict));
                 let screens = screen.views(&FEW, width, 18);
                 assert!(screens.contains(&format!("● shop {name}, last beat 12.")), "{screens}");
                 if width >= 120 {
@@ -428,9 +430,9 @@ mod screens {
         let node = crowd(100_000);
         for width in WIDTHS {
             let mut screen = Screen::new();
-            // So many are listed only while a list of them is shown.
+            // This many actors are listed only while a list of actors is shown.
             screen.press("2");
-            screen.look(&node, LIVE);
+            screen.read(&node, LIVE);
             let mut screens = screen.views(&[View::Overview, View::Actors], width, 12);
             for keys in ["*", "t", ">>>", "t", "/member-99", "⏎"] {
                 screen.press(keys);
@@ -491,18 +493,18 @@ mod screens {
         let bytes = busy_shop().bytes();
         let words = bytes.len() / 8;
         let mut seen = 0;
-        // Every word of the region's beginning, and each so many of the rest.
+        // Every word at the start of the region, and one of 37 in the rest.
         for at in (0..512).chain((512..words).step_by(37)) {
             let mut bytes = bytes.clone();
             let edge = EDGES[at % EDGES.len()];
             bytes[at * 8..at * 8 + 8].copy_from_slice(&edge.to_le_bytes());
             let mut screen = Screen::new();
             let path = screen.files.save("damaged", &bytes);
-            let watched = Region::open(&path, None, MAX_BYTES).and_then(Watched::of);
+            let watched = Region::open(&path, None, MAX_BYTES).and_then(WatchedNode::new);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
-                if let Ok((tick, events)) = watched.look(true) {
-                    screen.app.hear(News::Tick(0, Box::new(tick), events));
+                if let Ok((tick, events)) = watched.read(true) {
+                    screen.app.receive(Message::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
             }
@@ -520,8 +522,9 @@ mod screens {
         let files = Files::new();
         files.save("atomscope-0-4711-0123456789abcdef", &shop().bytes());
         files.save("atomscope-0-4712-0123456789abcdef", b"not a region, by far");
-        let place = SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
-        let (mut rows, _) = nodes(&search(&place), place.region.as_deref()).unwrap();
+        let search_args =
+            SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let (mut rows, _) = nodes(&search(&search_args), search_args.region.as_deref()).unwrap();
         let dir = files.0.path().to_string_lossy().into_owned();
         for row in &mut rows {
             (row.age_s, row.beat_age_s) = (row.age_s.map(|_| 60.0), row.beat_age_s.map(|_| 0.1));
@@ -529,23 +532,23 @@ mod screens {
             row.why = row.why.take().map(|why| why.replace(&dir, "/dev/shm"));
         }
         for width in WIDTHS {
-            let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-            app.hear(News::Nodes(Ok((rows.clone(), vec![atomscope::find::others_note(3)]))));
+            let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, None);
+            app.receive(Message::Nodes(Ok((rows.clone(), vec![atomscope::find::other_users_note(3)]))));
             let mut screen = Screen { app, ..Screen::new() };
             let mut screens = screen.views(&[View::Nodes], width, 10);
             assert!(screen.press("2").is_empty());
-            assert!(screen.text(width, 10).contains("no node is chosen"), "{}", screen.text(width, 10));
-            assert!(screen.press("G⏎").is_empty(), "what is no region is not looked at");
+            assert!(screen.text(width, 10).contains("no node is open yet"), "{}", screen.text(width, 10));
+            assert!(screen.press("G⏎").is_empty(), "a file that is not a region cannot be opened");
             screens += &screen.text(width, 10);
             approve(&format!("nodes-{width}"), &screens);
-            let to_do = screen.press("g⏎");
+            let effects = screen.press("g⏎");
             assert!(
-                matches!(&to_do[0], Do::Order(Order::Watch(1, Some(glance))) if glance.identity.node == "shop")
+                matches!(&effects[0], Effect::Command(Command::Watch(1, Some(summary))) if summary.identity.node == "shop")
             );
             assert_eq!(screen.app.view, View::Overview);
         }
-        let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
-        app.hear(News::Nodes(Ok((Vec::new(), Vec::new()))));
+        let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, None);
+        app.receive(Message::Nodes(Ok((Vec::new(), Vec::new()))));
         let mut screen = Screen { app, ..Screen::new() };
         assert!(screen.text(100, 12).contains("There is no node on this machine"));
     }
@@ -568,7 +571,7 @@ mod screens {
     #[test]
     fn dim_the_views_of_what_a_node_does_not_use() {
         let mut screen = Screen::new();
-        screen.look(&Node::with("empty", |record| record.pid = 4711), LIVE);
+        screen.read(&Node::with("empty", |record| record.pid = 4711), LIVE);
         let buffer = screen.buffer(200, 20, true);
         let modifier = |title: &str| {
             let line: Vec<_> = buffer.content()[400..600].iter().collect();
@@ -607,12 +610,12 @@ mod keys {
             assert!(help.contains(binding.help), "{}: {help}", binding.help);
         }
         View::ALL.iter().for_each(|view| assert!(help.contains(view.help()), "{view:?}"));
-        // Where there is not enough room it can be scrolled to its end.
+        // A help that does not fit can be scrolled to its end.
         screen.press("G");
         let end = screen.text(60, 20);
-        assert!(end.contains("fulfils no"), "{end}");
+        assert!(end.contains("unknown"), "{end}");
         screen.press("⎋");
-        assert!(screen.app.over.is_none());
+        assert!(screen.app.overlay.is_none());
     }
 
     #[test]
@@ -625,21 +628,21 @@ mod keys {
         assert_eq!(names(&mut screen), ["audit", "desk"]);
         assert!(screen.text(120, 20).contains("▸ akka://Shop/user/desk"));
         screen.press("→↓↓");
-        assert_eq!(screen.app.place().unwrap().cursor, 3);
-        // Another order comes before it, and goes.
-        screen.look(&shop(), LIVE);
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 3);
+        // An actor that sorts before it disappears, and another one appears.
+        screen.read(&shop(), LIVE);
         screen.app.refresh();
         let node = shop();
         node.actor(Actor { path: "akka://Shop/user/aaa", actor_type: "A", ..Actor::default() });
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         screen.app.refresh();
-        assert_eq!(screen.app.place().unwrap().cursor, 4, "order-2 is one further down");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 4, "order-2 is one further down");
         screen.press("←");
-        assert_eq!(screen.app.place().unwrap().cursor, 2, "from a leaf to who is above it");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2, "from a leaf to who is above it");
         screen.press("*");
         assert_eq!(names(&mut screen), ["aaa", "audit", "desk"]);
         screen.press("*↓*");
-        assert_eq!(screen.app.place().unwrap().cursor, 2, "of order-1 the desk is left");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2, "of order-1 the desk is left");
     }
 
     #[test]
@@ -647,7 +650,7 @@ mod keys {
         let mut screen = live_shop();
         screen.press("2↓↓↓");
         let selected = |screen: &mut Screen| {
-            let at = screen.app.place().unwrap().cursor;
+            let at = screen.app.cursor_state().unwrap().cursor;
             names(screen)[at].clone()
         };
         assert_eq!(selected(&mut screen), "order-2");
@@ -662,7 +665,7 @@ mod keys {
         let node = Node::new("mute");
         node.actor(Actor { path: "akka://Shop/user/a", actor_type: "A", depth: None, ..Actor::default() });
         let mut screen = Screen::new();
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         for mode in [Mode::Tree, Mode::Flat] {
             screen.press("2/depth > 100⏎");
             assert_eq!(screen.app.mode, mode);
@@ -673,7 +676,7 @@ mod keys {
             );
             screen.press("⎋t");
         }
-        // Nor is none said to be not known.
+        // An empty list does not count as unknown.
         let mut screen = live_shop();
         screen.press("5→→");
         assert_eq!(screen.app.sheet.name, "reachability_records");
@@ -687,11 +690,11 @@ mod keys {
         let node = busy_shop();
         node.count(Builtin::PersistenceFailures, 3);
         node.count(Builtin::RemoteErrors, 1);
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         let text = screen.text(120, 40);
         assert!(text.contains("! 3 journal writes failed since the look before"), "{text}");
         assert!(text.contains("! 1 error between nodes since the look before"), "{text}");
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         assert!(!screen.text(120, 40).contains("since the look before"));
     }
 
@@ -706,7 +709,7 @@ mod keys {
         assert!(text.contains("/depth > 100 and class ~ Order") && text.contains("1/1 of 6"), "{text}");
         screen.press("/ and");
         assert!(
-            screen.text(120, 20).contains("a field is wanted here"),
+            screen.text(120, 20).contains("a field is expected here"),
             "what is wrong is said while it is typed"
         );
         screen.press("⎋");
@@ -737,7 +740,7 @@ mod keys {
         assert_eq!(names(&mut screen)[..2], ["audit", "desk"]);
         screen.press("<r");
         assert_eq!(names(&mut screen)[0], "order-4");
-        // In a tree it is the order of those side by side.
+        // In a tree, siblings are sorted.
         screen.press("tt>>");
         assert_eq!(screen.app.mode, Mode::Tree);
         assert_eq!(names(&mut screen), ["audit", "desk", "order-2", "order-3", "order-4", "order-1"]);
@@ -760,15 +763,15 @@ mod keys {
         assert_eq!(value(&mut screen, "persistence.events"), "0");
         let node = busy_shop();
         node.count(Builtin::PersistenceEvents, 2);
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         screen.app.refresh();
         assert_eq!(value(&mut screen, "persistence.events"), "2");
         assert!(screen.text(120, 30).contains("totals since 12:"), "{}", screen.text(120, 30));
         screen.press("z");
         assert_eq!(value(&mut screen, "persistence.events"), "42");
-        // Of a node that has ended there is no rate any more.
+        // A node that has ended has no rates.
         screen.press("v");
-        screen.look(&node, stale(Verdict::Crashed));
+        screen.read(&node, stale(Verdict::Crashed));
         screen.app.refresh();
         assert_eq!(value(&mut screen, "persistence.events"), "42");
     }
@@ -782,7 +785,7 @@ mod keys {
             all.contains(&"persistence.events".to_owned()) && !all.contains(&"actors.foreign".to_owned())
         );
         screen.press("2");
-        // What is not known is no zero.
+        // An unknown depth is not zero.
         assert_eq!(names(&mut screen), ["audit", "desk", "order-2", "order-3", "order-4"]);
     }
 
@@ -818,7 +821,7 @@ mod keys {
         assert_eq!(first_column(&mut screen), ["2", "1"]);
         screen.press("r");
         assert_eq!(first_column(&mut screen), ["1", "2"]);
-        assert!(screen.text(120, 20).contains("turned round"));
+        assert!(screen.text(120, 20).contains("reversed"));
         screen.press("r");
         assert_eq!(first_column(&mut screen), ["2", "1"]);
         screen.press("/number > 1⏎");
@@ -846,7 +849,7 @@ mod keys {
                 let path = format!("akka://Shop/user/new-{n}");
                 node.actor(Actor { path: &path, actor_type: "N", ..Actor::default() });
             });
-            screen.look(&node, LIVE);
+            screen.read(&node, LIVE);
         }
         screen.press("2[[");
         let text = screen.text(120, 20);
@@ -854,8 +857,8 @@ mod keys {
             text.contains("PAST 12:28:22Z") && text.contains("new-1") && !text.contains("new-2"),
             "{text}"
         );
-        // Whatever comes meanwhile does not take it away.
-        screen.look(&node, stale(Verdict::Crashed));
+        // New ticks do not replace the shown one.
+        screen.read(&node, stale(Verdict::Crashed));
         let text = screen.text(200, 20);
         assert!(
             text.contains("PAST") && text.contains("now it is crashed") && !text.contains("new-2"),
@@ -864,7 +867,7 @@ mod keys {
         screen.press("]");
         assert!(screen.text(120, 20).contains("new-2"));
         screen.press("[[[[[[[[[[");
-        assert!(screen.text(120, 20).contains("nothing kept of before"));
+        assert!(screen.text(120, 20).contains("no older snapshot is kept"));
         screen.press("}");
         let text = screen.text(120, 20);
         assert!(!text.contains("PAST") && text.contains("new-3") && text.contains("crashed"), "{text}");
@@ -883,7 +886,7 @@ mod keys {
     fn a_frozen_screen_stays_and_escape_lets_it_go_on() {
         let mut screen = live_shop();
         screen.press("2p");
-        screen.look(&shop(), LIVE);
+        screen.read(&shop(), LIVE);
         let text = screen.text(120, 20);
         assert!(text.contains("FROZEN") && text.contains("order-4"), "{text}");
         screen.press("⎋");
@@ -900,7 +903,7 @@ mod keys {
         screen.press("↑");
         assert!(screen.text(120, 20).contains("not following"));
         screen.press("f");
-        assert_eq!(screen.app.place().unwrap().cursor, 2);
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2);
         screen.press("o");
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
         screen.press("o");
@@ -916,12 +919,12 @@ mod keys {
         let mut screen = live_shop();
         screen.press("4p");
         let before = screen.text(120, 20);
-        let at = Some(seen(0));
+        let at = Some(tick_time(0));
         for _ in 0..21_000 {
             let (text, lost) = ("akka://Shop/user/x".to_owned(), 0);
             screen.app.events.push(EventRow { at, topic: "actors", word: "stopped", text, lost });
         }
-        screen.look(&busy_shop(), LIVE);
+        screen.read(&busy_shop(), LIVE);
         let shown = |text: &str| text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(shown(&screen.text(120, 20)), shown(&before));
         screen.press("o");
@@ -937,11 +940,11 @@ mod keys {
         screen.press("4⏎");
         let node = busy_shop();
         node.stop_event(0, 102, "akka://Shop/user/new");
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         let text = screen.text(160, 30);
-        assert_eq!(screen.app.place().unwrap().cursor, 2, "{text}");
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 2, "{text}");
         screen.press("⎋");
-        assert_eq!(screen.app.place().unwrap().cursor, 3);
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, 3);
     }
 
     #[test]
@@ -958,12 +961,14 @@ mod keys {
     fn the_node_that_is_looked_at_is_not_begun_anew() {
         let mut screen = live_shop();
         let path = screen.files.0.path().join("first");
-        let place = SearchArgs { region: Some(path), dir: None, max_size: MAX_BYTES };
+        let search_args = SearchArgs { region: Some(path), dir: None, max_size: MAX_BYTES };
         screen.press("N");
-        screen.app.hear(News::Nodes(Ok(nodes(&search(&place), place.region.as_deref()).unwrap())));
+        screen.app.receive(Message::Nodes(Ok(
+            nodes(&search(&search_args), search_args.region.as_deref()).unwrap()
+        )));
         screen.app.refresh();
-        let to_do = screen.press("⏎");
-        assert!(matches!(to_do[..], [Do::Order(Order::Nodes(false))]), "{to_do:?}");
+        let effects = screen.press("⏎");
+        assert!(matches!(effects[..], [Effect::Command(Command::Nodes(false))]), "{effects:?}");
         assert_eq!((screen.app.view, screen.app.history.extent().0), (View::Overview, 2));
     }
 
@@ -973,7 +978,7 @@ mod keys {
         screen.press("2/two words");
         screen.app.press(&KeyEvent::new(KeyCode::Char('b'), KeyModifiers::ALT));
         screen.press("x");
-        assert_eq!(screen.app.place().unwrap().filter, "two xwords");
+        assert_eq!(screen.app.cursor_state().unwrap().filter, "two xwords");
     }
 
     #[test]
@@ -983,7 +988,7 @@ mod keys {
         for second in 0..200 {
             node.stop_event(0, 102 + second, "akka://Shop/user/x");
         }
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         let lost = screen.app.events.lost;
         assert!(lost > 100, "{lost}");
         screen.press("4/lost⏎");
@@ -999,7 +1004,7 @@ mod keys {
             (0..8).for_each(|at| node.stop_event(0, 102 + 8 * round + at, "akka://Shop/user/x"));
             screen.read_ahead(&node);
         }
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         assert_eq!(screen.app.events.lost, 0);
         let stops = screen.app.events.iter().filter(|(_, event)| event.word == "stopped").count();
         assert!(stops >= 160, "{stops}");
@@ -1015,9 +1020,9 @@ mod keys {
             if height > 20 {
                 assert!(text.contains("newest events") && text.contains("12:28:21.000 spawned"), "{text}");
             }
-            screen.look(&shop(), LIVE);
+            screen.read(&shop(), LIVE);
             let text = screen.text(width, height);
-            assert!(text.contains("what was selected is gone") && screen.app.over.is_none(), "{text}");
+            assert!(text.contains("the selected row is gone") && screen.app.overlay.is_none(), "{text}");
         }
     }
 
@@ -1037,11 +1042,13 @@ mod keys {
     #[test]
     fn the_interval_goes_up_and_down_within_bounds() {
         let mut screen = live_shop();
-        let to_do = screen.press("+");
-        assert!(matches!(to_do[..], [Do::Order(Order::Every(two))] if two == Duration::from_secs(2)));
-        let to_do = screen.press("-----------");
+        let effects = screen.press("+");
+        assert!(
+            matches!(effects[..], [Effect::Command(Command::Every(two))] if two == Duration::from_secs(2))
+        );
+        let effects = screen.press("-----------");
         assert_eq!(screen.app.interval, Duration::from_millis(100));
-        assert_eq!(to_do.len(), 4);
+        assert_eq!(effects.len(), 4);
     }
 
     #[test]
@@ -1050,16 +1057,16 @@ mod keys {
         screen.press("w");
         let Some(Prompt::Save(input)) = &screen.app.prompt else { panic!("no prompt") };
         assert_eq!(input.value(), "shop-20200913T122821Z.raw");
-        let to_do = screen.press("⏎");
+        let effects = screen.press("⏎");
         assert!(
-            matches!(&to_do[..], [Do::Order(Order::Save(path, None))] if path.ends_with("shop-20200913T122821Z.raw"))
+            matches!(&effects[..], [Effect::Command(Command::Save(path, None))] if path.ends_with("shop-20200913T122821Z.raw"))
         );
         screen.press("[w");
         assert!(screen.text(120, 20).contains("shop-20200913T122820Z.json"));
-        let to_do = screen.press("⏎");
-        assert!(matches!(&to_do[..], [Do::Order(Order::Save(_, Some(_)))]));
-        screen.app.hear(News::Saved(Err("no room".into())));
-        assert!(screen.text(120, 20).contains("no room"));
+        let effects = screen.press("⏎");
+        assert!(matches!(&effects[..], [Effect::Command(Command::Save(_, Some(_)))]));
+        screen.app.receive(Message::Saved(Err("disk full".into())));
+        assert!(screen.text(120, 20).contains("disk full"));
         screen.press("w⎋");
         assert!(screen.app.prompt.is_none());
     }
@@ -1068,12 +1075,12 @@ mod keys {
     fn a_file_that_cannot_be_written_can_be_named_again() {
         let mut screen = live_shop();
         screen.press("wx⏎");
-        screen.app.hear(News::Saved(Err("no room".into())));
+        screen.app.receive(Message::Saved(Err("disk full".into())));
         let Some(Prompt::Save(input)) = &screen.app.prompt else { panic!("no prompt") };
         assert_eq!(input.value(), "shop-20200913T122821Z.rawx");
-        assert!(screen.text(120, 20).contains("no room"));
+        assert!(screen.text(120, 20).contains("disk full"));
         screen.press("⌫⏎");
-        screen.app.hear(News::Saved(Ok("shop.raw".into())));
+        screen.app.receive(Message::Saved(Ok("shop.raw".into())));
         assert!(screen.app.prompt.is_none() && screen.text(120, 20).contains("written to shop.raw"));
     }
 
@@ -1083,23 +1090,28 @@ mod keys {
         let save = |name: &str, file: &str| files.save(file, &Node::new(name).bytes());
         let path = save("shop", "atomscope-0-4711-0123456789abcdef");
         save("zoo", "atomscope-0-4712-0123456789abcdef");
-        let place = SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
-        let glance = RegionSummary::take(&path, None, MAX_BYTES).unwrap();
-        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY, Some(&glance));
+        let search_args =
+            SearchArgs { region: None, dir: Some(files.0.path().to_owned()), max_size: MAX_BYTES };
+        let summary = RegionSummary::read(&path, None, MAX_BYTES).unwrap();
+        let app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, Some(&summary));
         let mut screen = Screen { app, ..Screen::new() };
-        screen.look(&shop(), LIVE);
+        screen.read(&shop(), LIVE);
         screen.press("7N");
         let selected = |screen: &mut Screen| {
-            screen.app.hear(News::Nodes(Ok(nodes(&search(&place), place.region.as_deref()).unwrap())));
+            screen.app.receive(Message::Nodes(Ok(nodes(
+                &search(&search_args),
+                search_args.region.as_deref(),
+            )
+            .unwrap())));
             screen.app.refresh();
             screen.text(160, 20).lines().find(|line| line.contains("looked at here")).map(str::to_owned)
         };
         assert!(selected(&mut screen).is_some_and(|line| line.contains("shop")));
-        let cursor = screen.app.place().unwrap().cursor;
+        let cursor = screen.app.cursor_state().unwrap().cursor;
         save("aaa", "atomscope-0-4713-0123456789abcdef");
         selected(&mut screen);
-        assert_eq!(screen.app.place().unwrap().cursor, cursor + 1);
-        // What is of a node has no effect beside it.
+        assert_eq!(screen.app.cursor_state().unwrap().cursor, cursor + 1);
+        // Keys for the views of a node have no effect in the list of nodes.
         assert!(screen.press("w[pz").is_empty() && screen.app.prompt.is_none() && !screen.app.is_held());
         screen.press("⎋");
         assert_eq!(screen.app.view, View::Persistence, "back to where one was");
@@ -1108,17 +1120,19 @@ mod keys {
     #[test]
     fn the_past_of_a_node_is_kept_while_another_is_looked_at() {
         let mut screen = live_shop();
-        screen.look(&busy_shop(), stale(Verdict::Crashed));
-        let (looks, ..) = screen.app.history.extent();
+        screen.read(&busy_shop(), stale(Verdict::Crashed));
+        let (ticks, ..) = screen.app.history.extent();
         let events = screen.app.events.iter().count();
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &Node::new("next").bytes());
-        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
-        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(1, Some(_)))]));
+        screen
+            .app
+            .receive(Message::Successor(0, Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())));
+        assert!(matches!(screen.press("s")[..], [Effect::Command(Command::Watch(1, Some(_)))]));
         assert!(screen.app.tick().is_none() && screen.app.history.extent().0 == 0);
-        // Nothing comes of a node that has ended: it is not looked at again.
-        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(2, None))]));
-        assert_eq!((screen.app.history.extent().0, screen.app.events.iter().count()), (looks, events));
+        // A node that has ended is not read again.
+        assert!(matches!(screen.press("s")[..], [Effect::Command(Command::Watch(2, None))]));
+        assert_eq!((screen.app.history.extent().0, screen.app.events.iter().count()), (ticks, events));
         assert!(screen.text(120, 20).contains("● shop crashed"), "{}", screen.text(120, 20));
         screen.press("[");
         assert!(screen.text(120, 20).contains("PAST"));
@@ -1130,29 +1144,29 @@ mod keys {
     fn a_node_that_ended_while_another_was_looked_at_still_has_its_past() {
         let mut screen = live_shop();
         let files = Files::new();
-        let glance = |name: &str, file: &str| {
+        let summary = |name: &str, file: &str| {
             let path = files.save(file, &Node::new(name).bytes());
-            Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())
+            Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())
         };
         screen.press("2G⏎");
-        screen.app.hear(News::Successor(0, glance("next", "atomscope-0-4712-0123456789abcdef")));
+        screen.app.receive(Message::Successor(0, summary("next", "atomscope-0-4712-0123456789abcdef")));
         screen.press("s");
-        assert!(screen.app.over.is_none(), "what was seen whole is of the node before");
-        // It is gone by the time that one goes back.
-        assert!(matches!(screen.press("s")[..], [Do::Order(Order::Watch(2, Some(_)))]));
-        screen.app.hear(News::Lost(2, "cannot attach to /x: it is gone".into()));
+        assert!(screen.app.overlay.is_none(), "what was seen whole is of the node before");
+        // The node is gone when its view is opened again.
+        assert!(matches!(screen.press("s")[..], [Effect::Command(Command::Watch(2, Some(_)))]));
+        screen.app.receive(Message::Lost(2, "cannot attach to /x: it is gone".into()));
         let text = screen.text(120, 20);
         assert!(text.contains("shop was live; cannot attach") && text.contains("order-4"), "{text}");
         screen.press("[");
         assert!(screen.text(120, 20).contains("PAST"));
         screen.press("4");
         assert!(!screen.text(120, 20).contains("Nothing has happened yet"), "{}", screen.text(120, 20));
-        // Its successor is remembered, too; and nothing is lost by going there and back again.
+        // Its successor is kept too, and the past survives going there and back.
         screen.press("}");
         assert!(screen.text(200, 20).contains("s goes to its successor"));
         assert!(matches!(
             screen.press("ss")[..],
-            [Do::Order(Order::Watch(3, Some(_))), Do::Order(Order::Watch(4, Some(_)))]
+            [Effect::Command(Command::Watch(3, Some(_))), Effect::Command(Command::Watch(4, Some(_)))]
         ));
         assert_eq!(screen.app.history.extent().0, 2);
     }
@@ -1171,9 +1185,9 @@ mod keys {
         screen.press("↓");
         pane(&mut screen, "order-4");
         screen.press("t");
-        assert!(screen.app.over.is_none() && !screen.text(160, 40).contains("is gone"));
+        assert!(screen.app.overlay.is_none() && !screen.text(160, 40).contains("is gone"));
         screen.press("?q");
-        assert!(screen.app.over.is_none(), "q leaves the help, not the screen");
+        assert!(screen.app.overlay.is_none(), "q leaves the help, not the screen");
     }
 
     #[test]
@@ -1190,7 +1204,7 @@ mod keys {
                 assert!(seen.contains(view.help()), "{width}: {}: {seen}", view.help());
             }
         }
-        // Beside each other, line by line.
+        // On a wide screen in two columns, each wrapped on its own.
         let mut screen = live_shop();
         screen.press("?");
         let text = screen.text(120, 100);
@@ -1274,15 +1288,20 @@ mod keys {
     fn escape_goes_back_one_thing_at_a_time_and_at_last_to_the_nodes() {
         let mut screen = live_shop();
         screen.press("2/order⏎G⏎");
-        assert!(screen.app.over.is_some());
+        assert!(screen.app.overlay.is_some());
         screen.press("⎋");
-        assert!(screen.app.over.is_none() && screen.app.place().unwrap().filter == "order");
+        assert!(screen.app.overlay.is_none() && screen.app.cursor_state().unwrap().filter == "order");
         screen.press("⎋");
-        assert!(screen.app.place().unwrap().filter.is_empty());
-        let to_do = screen.press("⎋");
-        assert!(screen.app.view == View::Nodes && matches!(to_do[..], [Do::Order(Order::Nodes(true))]));
-        let to_do = screen.press("⎋");
-        assert!(screen.app.view == View::Actors && matches!(to_do[..], [Do::Order(Order::Nodes(false))]));
+        assert!(screen.app.cursor_state().unwrap().filter.is_empty());
+        let effects = screen.press("⎋");
+        assert!(
+            screen.app.view == View::Nodes && matches!(effects[..], [Effect::Command(Command::Nodes(true))])
+        );
+        let effects = screen.press("⎋");
+        assert!(
+            screen.app.view == View::Actors
+                && matches!(effects[..], [Effect::Command(Command::Nodes(false))])
+        );
     }
 
     #[test]
@@ -1291,7 +1310,7 @@ mod keys {
         screen.press("2/order");
         screen.app.press(&KeyEvent::new(KeyCode::Char('t'), KeyModifiers::ALT));
         screen.app.refresh();
-        assert!(screen.app.prompt.is_none() && screen.app.place().unwrap().filter.is_empty());
+        assert!(screen.app.prompt.is_none() && screen.app.cursor_state().unwrap().filter.is_empty());
         assert_eq!(screen.app.mode, Mode::Flat);
     }
 
@@ -1307,25 +1326,27 @@ mod keys {
     #[test]
     fn a_successor_is_offered_and_gone_to() {
         let mut screen = live_shop();
-        screen.look(&busy_shop(), stale(Verdict::Crashed));
+        screen.read(&busy_shop(), stale(Verdict::Crashed));
         assert!(screen.press("s").is_empty());
         let files = Files::new();
         let path = files.save("atomscope-0-4712-0123456789abcdef", &shop().bytes());
-        screen.app.hear(News::Successor(0, Box::new(RegionSummary::take(&path, None, MAX_BYTES).unwrap())));
+        screen
+            .app
+            .receive(Message::Successor(0, Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())));
         let text = screen.text(200, 20);
         assert!(text.contains("s goes to its successor, pid 4711"), "{text}");
-        let to_do = screen.press("s");
-        assert!(matches!(to_do[..], [Do::Order(Order::Watch(1, _))]));
+        let effects = screen.press("s");
+        assert!(matches!(effects[..], [Effect::Command(Command::Watch(1, _))]));
         assert!(screen.text(120, 20).contains("waiting for the node"), "nothing of the old one is shown");
-        // Nor is what was on its way.
-        screen.look(&busy_shop(), LIVE);
+        // A tick of the old node that arrives late is ignored.
+        screen.read(&busy_shop(), LIVE);
         assert!(screen.text(120, 20).contains("waiting for the node"));
     }
 
     #[test]
     fn a_region_that_breaks_is_shown_as_it_was_with_the_reason() {
         let mut screen = live_shop();
-        screen.app.hear(News::Lost(0, "cannot attach to /x: the file was cut short".into()));
+        screen.app.receive(Message::Lost(0, "cannot attach to /x: the file was cut short".into()));
         screen.press("2");
         let text = screen.text(160, 20);
         assert!(text.contains("the file was cut short") && text.contains("order-4"), "{text}");
@@ -1343,11 +1364,11 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
     };
     let mut screen = Screen::new();
     let mut busy = |node: &Node, liveness| {
-        screen.look(node, liveness);
+        screen.read(node, liveness);
         screen.app.tick().unwrap().point.busy_percent
     };
     assert!(busy(&polled(96, 0), LIVE).is_some(), "an average over its life");
-    // A second of two workers, whatever the interval between the looks.
+    // 500 ms of the two seconds of two workers, whatever the interval between the ticks.
     assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0));
     assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0), "not asked anew");
     assert_eq!(busy(&polled(99, 1500), LIVE), Some(25.0));
@@ -1359,7 +1380,7 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     let actors = LISTED_ALWAYS as usize / 1000 * 1000 + 1000;
     let node = crowd(actors);
     let mut screen = Screen::new();
-    screen.look(&node, LIVE);
+    screen.read(&node, LIVE);
     let tick = screen.app.tick().unwrap();
     assert!(tick.listed.is_none() && tick.actors_bytes() == 0);
     assert_eq!(tick.tally.listed, actors as u64);
@@ -1368,11 +1389,11 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     assert_eq!((class.actors, class.deepest), (members, Some(actors as u64 - 1)));
     screen.press("2");
     assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
-    screen.look(&node, LIVE);
+    screen.read(&node, LIVE);
     assert!(screen.text(120, 20).contains("member-1 "), "{}", screen.text(120, 20));
-    // Of the classes no list is made, and of the look before none was.
+    // The classes need no list of actors.
     screen.press("tt");
-    screen.look(&node, LIVE);
+    screen.read(&node, LIVE);
     assert!(screen.app.tick().unwrap().listed.is_none());
     screen.press("t[[");
     assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
@@ -1383,19 +1404,19 @@ fn the_past_is_bounded_and_what_has_not_changed_is_held_once() {
     let node = crowd(2000);
     let mut screen = Screen::new();
     screen.app.history = History::new(4 << 20);
-    (0..40).for_each(|_| screen.look(&node, LIVE));
-    let (looks, _, bytes) = screen.app.history.extent();
-    assert!(looks == 40 && bytes < 4 << 20, "{looks} looks in {bytes} bytes");
+    (0..40).for_each(|_| screen.read(&node, LIVE));
+    let (ticks, _, bytes) = screen.app.history.extent();
+    assert!(ticks == 40 && bytes < 4 << 20, "{ticks} ticks in {bytes} bytes");
     for number in 0..40 {
         node.actor(Actor {
             path: &format!("akka://crowd/user/{number}"),
             actor_type: "N",
             ..Actor::default()
         });
-        screen.look(&node, LIVE);
+        screen.read(&node, LIVE);
         let (_, _, bytes) = screen.app.history.extent();
         assert!(bytes < 4 << 20, "{bytes} bytes");
     }
-    let (looks, ..) = screen.app.history.extent();
-    assert!(looks > 2, "{looks}");
+    let (ticks, ..) = screen.app.history.extent();
+    assert!(ticks > 2, "{ticks}");
 }

@@ -1,9 +1,12 @@
-//! What the collector hands to the screen and the screen asks of the collector; a node at one time.
-use atomscope::attach::RegionSummary;
-use atomscope::report::events::{count_loss, describe};
+//! A tick: the state of a node at one time, as the collector hands it to the screen.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atomscope::report::events::{describe, loss_text};
 use atomscope::report::findings::Finding;
-use atomscope::report::nodes::NodeRow;
-use atomscope::report::rates::{Counts, PerSecond};
+use atomscope::report::rates::{CounterRates, Counters};
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
@@ -11,106 +14,66 @@ use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
 use atomscope_layout::dto::Forest;
 use atomscope_layout::follow::Look;
-use crossterm::event::Event as Input;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-/// So many live actors are listed at each look, whatever is shown, so that the past has them. More are listed while a list
-/// is shown and else only counted: a list takes some 150 bytes and a microsecond for each.
+/// Up to this many live actors are listed in every tick, so that the past has them. More are listed only while a list of
+/// actors is shown, and counted otherwise: a list needs about 150 bytes and a microsecond for each actor.
 pub const LISTED_ALWAYS: u64 = 20_000;
 
-/// What the collector is told.
-#[derive(Debug)]
-pub enum Order {
-    /// Look at this node from now on, or at none. The number is that of what is told of it.
-    Watch(u64, Option<Box<RegionSummary>>),
-    /// Look that often.
-    Every(Duration),
-    /// Look at once.
-    Now,
-    /// Whether to list the nodes of this machine with each look.
-    Nodes(bool),
-    /// Whether to list the actors with each look, however many there are.
-    Actors(bool),
-    /// Write what is there now, or what was at that tick, to a file.
-    Save(PathBuf, Option<Arc<Tick>>),
-}
-
-/// What the screen is told.
-#[derive(Debug)]
-pub enum News {
-    /// Something of the terminal.
-    Input(Input),
-    /// Nothing more can come of the terminal.
-    NoInput,
-    /// A look at the node of this number, and what has happened since the one before.
-    Tick(u64, Box<Tick>, Vec<EventRow>),
-    /// The node of this number cannot be looked at any more, or not at all.
-    Lost(u64, String),
-    /// The nodes of this machine, and what is said of those that are not listed; or why they are not known.
-    Nodes(Result<(Vec<NodeRow>, Vec<String>), String>),
-    /// A node of the same name that was made later than the one of this number, which has ended.
-    Successor(u64, Box<RegionSummary>),
-    /// What was written, or why not.
-    Saved(Result<String, String>),
-}
-
-/// A node at one time, with what is made of it once.
+/// The state of a node at one time, and what is computed from it once.
 #[derive(Debug)]
 pub struct Tick {
-    /// When, by a clock that never jumps.
+    /// The time of the tick by the monotonic clock of this program.
     pub at: Instant,
     pub path: PathBuf,
     pub bytes: u64,
-    /// Without a list of its actors.
+    /// A snapshot without a list of actors.
     pub snapshot: Arc<Snapshot>,
-    /// The look before, and the seconds since then.
+    /// The snapshot of the tick before, and the seconds since then.
     pub before: Option<(Arc<Snapshot>, f64)>,
-    /// Its actors, unless they were only counted. The same as at the look before while nothing changes.
+    /// The list of actors, or `None` if they were only counted. Ticks share it while no actor changes.
     pub listed: Option<Arc<ActorListing>>,
-    /// How many there are in the table, and how sure that is.
+    /// The records of the actor table, counted by state.
     pub tally: Tally,
     pub classes: Arc<Vec<Class>>,
-    /// Those of the look before.
+    /// The classes of the tick before.
     pub classes_before: Option<Arc<Vec<Class>>>,
-    /// The subsystems in use, each in a line.
+    /// A line for each subsystem in use.
     pub summaries: Vec<Summary>,
     pub usage: Usage,
     pub caveats: Vec<String>,
     pub findings: Vec<Finding>,
-    /// What of its subsystems wants a look.
+    /// Warnings about subsystems.
     pub worries: Vec<String>,
-    /// `None` where that is not known.
+    /// `None` if it is unknown.
     pub uptime: Option<Duration>,
     pub point: Point,
-    /// What this program takes.
+    /// CPU time and memory of this program.
     pub own: Option<Vitals>,
-    /// How long it took to look.
+    /// How long this tick took to read.
     pub took: Duration,
-    /// Bytes of memory that it takes beside its actors, nearly.
-    pub beside_bytes: usize,
+    /// Approximate memory of the tick without its actors, in bytes.
+    pub snapshot_bytes: usize,
 }
 
 impl Tick {
-    /// Whether there will be no other of this node.
+    /// Whether the node has ended or is a dump, so that this is its last tick.
     pub fn is_last(&self) -> bool {
         self.point.is_last
     }
 
-    /// Bytes of memory that its actors take.
+    /// Memory of the list of actors, in bytes.
     pub fn actors_bytes(&self) -> usize {
         self.listed.as_ref().map_or(0, |listed| listed.bytes())
     }
 }
 
-/// All actors at one time.
+/// The list of all actors at one time.
 #[derive(Debug)]
 pub struct ActorListing {
     pub tree: ActorTree,
-    /// Of each actor, how many are below it.
+    /// For each actor, the number of its descendants.
     pub below: Vec<u32>,
-    /// By which it is known whether anything of it has changed.
+    /// Equal marks mean that no actor has changed in between.
     pub mark: u64,
 }
 
@@ -128,51 +91,51 @@ impl ActorListing {
     }
 }
 
-/// The numbers of a tick of which lines are drawn.
+/// The numbers of a tick that sparklines are drawn from.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Point {
-    pub counts: Counts,
+    pub counts: Counters,
     pub live: u64,
-    /// `None` where they would be averages since a start that is not known.
-    pub rates: Option<PerSecond>,
-    /// Of all workers' time, how much they spent on tasks.
+    /// Rates since the tick before; in the first tick, averages since the start of the node. `None` if that is unknown.
+    pub rates: Option<CounterRates>,
+    /// The share of the time of all worker threads that was spent on tasks.
     pub busy_percent: Option<f64>,
-    /// Of one processor.
+    /// CPU time, in percent of one processor.
     pub cpu_percent: Option<f64>,
     pub memory_bytes: Option<u64>,
-    /// Whether the rates are averages since the node's start.
+    /// Whether the rates are averages since the start of the node.
     pub is_average: bool,
-    /// Whether there will be no more: the node has ended, or it is a dump.
+    /// Whether the node has ended or is a dump.
     pub is_last: bool,
 }
 
 impl Point {
-    /// What comes in a second by now; of what goes on no longer nothing does.
-    pub fn rates(&self) -> Option<&PerSecond> {
+    /// Current rates; `None` for averages and for a node that has ended.
+    pub fn rates(&self) -> Option<&CounterRates> {
         self.rates.as_ref().filter(|_| !self.is_average && !self.is_last)
     }
 }
 
-/// Something that happened, or was missed.
+/// An event, or a gap of lost events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
-    /// Where the node's clock can be read.
+    /// `None` if the clock of the node cannot be read.
     pub at: Option<Moment>,
-    /// Empty of what was missed.
+    /// Empty for a gap.
     pub topic: &'static str,
     pub word: &'static str,
     pub text: String,
-    /// How many were missed.
+    /// Events lost in a gap; 0 for an event.
     pub lost: u64,
 }
 
 impl EventRow {
-    /// What a look brought, in order.
+    /// The events and gaps of one poll, in order.
     pub fn of(look: Look, clock: Option<Clock>) -> Vec<Self> {
         let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = look.losses.into_iter().map(|loss| {
             let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
-            let (text, lost) = (count_loss(&loss), loss.all());
+            let (text, lost) = (loss_text(&loss), loss.all());
             ((stamp, 0), Self { at, topic: "", word: "lost", text, lost })
         });
         let events = look.events.into_iter().map(|event| {
@@ -186,10 +149,10 @@ impl EventRow {
     }
 }
 
-/// How many are below each actor of a forest.
+/// The number of descendants of each actor.
 fn below(forest: &Forest, actors: usize) -> Vec<u32> {
     let mut below = vec![0u32; actors];
-    // Those below before the ones above them.
+    // Parents come before their children here, so the reverse order adds up children first.
     let mut order: Vec<u32> = forest.below(None).collect();
     let mut at = 0;
     while let Some(number) = order.get(at).copied() {

@@ -1,0 +1,270 @@
+//! Reads an attached node: from its region to ticks and events.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atomscope::attach::{AttachError, Region, RegionSummary};
+use atomscope::liveness::{Verdict, Wedge};
+use atomscope::report::findings;
+use atomscope::report::rates::Counters;
+use atomscope::report::subsystems::{summaries, worries};
+use atomscope::report::usage::Usage;
+use atomscope::snapshot::Snapshot;
+use atomscope::vitals::Vitals;
+use atomscope_layout::decode::Class;
+use atomscope_layout::follow::Follower;
+use atomscope_layout::instances::{Domain, worker};
+
+use crate::program::top::history::{MAX_EVENT_BYTES, MAX_EVENTS};
+use crate::program::top::tick::{ActorListing, EventRow, LISTED_ALWAYS, Point, Tick};
+
+/// A lane whose ring is at least this full is read ahead.
+const READ_AHEAD_FROM: f64 = 0.25;
+
+/// An attached node, and what was read of it so far.
+#[derive(Debug)]
+pub struct WatchedNode {
+    region: Region,
+    follower: Follower,
+    before: Option<PreviousTick>,
+    has_ended: bool,
+    /// Events since the last tick that were read ahead of the next one.
+    events: Vec<EventRow>,
+}
+
+/// The parts of a tick that the next one is compared with.
+#[derive(Debug)]
+struct PreviousTick {
+    at: Instant,
+    snapshot: Arc<Snapshot>,
+    listed: Option<Arc<ActorListing>>,
+    classes: Arc<Vec<Class>>,
+    counts: Counters,
+    busy_percent: Option<f64>,
+}
+
+impl WatchedNode {
+    /// Attaches to the region of `summary`.
+    pub fn attach(summary: &RegionSummary, max_bytes: u64) -> Result<Self, AttachError> {
+        Self::new(summary.open(max_bytes)?)
+    }
+
+    pub fn new(region: Region) -> Result<Self, AttachError> {
+        let follower = Follower::from_oldest(&region.reader()?);
+        Ok(Self { region, follower, before: None, has_ended: false, events: Vec::new() })
+    }
+
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Whether no more ticks can be read: the node has ended, it is a dump, or its region is broken.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Stops reading a broken region. It is not attached again, so that the screen keeps its last state.
+    pub fn give_up(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Continues with another region of the same node.
+    #[cfg(test)]
+    pub fn continue_in(&mut self, region: Region) {
+        self.region = region;
+    }
+
+    /// Reads events between two ticks if the ring could overwrite them before the next tick.
+    pub fn read_ahead(&mut self) {
+        let Ok(reader) = self.region.reader() else { return };
+        let bytes = || self.events.iter().map(|event| event.text.len()).sum::<usize>();
+        let has_space = || self.events.len() < MAX_EVENTS && bytes() < MAX_EVENT_BYTES;
+        if self.follower.fill(&reader) > READ_AHEAD_FROM && has_space() {
+            let poll = self.follower.look(&reader);
+            self.events.extend(EventRow::of(poll, reader.clock()));
+        }
+    }
+
+    /// Reads a tick and the events since the last one. With `shows_actors` the tick lists the actors however many they are.
+    pub fn read(&mut self, shows_actors: bool) -> Result<(Tick, Vec<EventRow>), AttachError> {
+        let at = Instant::now();
+        let snapshot = Snapshot::with_class_counts(&self.region)?;
+        self.tick(snapshot, at, shows_actors)
+    }
+
+    /// Makes a tick from a snapshot that was taken at the time `at` and has no list of actors.
+    pub fn tick(
+        &mut self,
+        mut snapshot: Snapshot,
+        at: Instant,
+        shows_actors: bool,
+    ) -> Result<(Tick, Vec<EventRow>), AttachError> {
+        let region = &self.region;
+        // The verdict was read before the events: a node that was dead by then publishes nothing more.
+        let is_last = snapshot.dump_info.is_some() || !snapshot.liveness.verdict.is_alive();
+        let reader = region.reader()?;
+        let mut poll = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
+        if self.before.is_none() {
+            // At the first poll the writer may overwrite old events that nobody was waiting for: not a loss.
+            poll.losses.iter_mut().for_each(|loss| loss.lapped = 0);
+            poll.losses.retain(|loss| loss.all() > 0);
+        }
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(EventRow::of(poll, reader.clock()));
+        let counts = Counters::read(&reader, &snapshot.totals);
+        let usage = Usage::take(region, &snapshot)?;
+        let caveats = snapshot.caveats();
+        let findings = findings::of_snapshot(region, &snapshot, &usage);
+        let uptime = region.uptime(&snapshot.liveness, &snapshot.taken_at);
+        let summaries = summaries(&snapshot);
+        let worries = worries(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
+        let tally = snapshot.tally.unwrap_or_default();
+        let listed = (shows_actors || tally.listed <= LISTED_ALWAYS).then(|| {
+            // An unchanged list is shared with the tick before.
+            let last = self.before.as_ref().and_then(|before| before.listed.as_ref());
+            let last = last.filter(|last| last.mark == snapshot.actors_version);
+            last.map_or_else(|| Arc::new(ActorListing::take(&reader)), Arc::clone)
+        });
+        let classes = std::mem::take(&mut snapshot.classes);
+        let last = self.before.as_ref().filter(|before| *before.classes == classes);
+        let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
+        region.check_intact()?;
+        let point = point(&snapshot, counts, self.before.as_ref(), at, uptime, is_last);
+        let snapshot_bytes = approximate_bytes(&snapshot) + classes.len() * ROW_BYTES;
+        let snapshot = Arc::new(snapshot);
+        let before = self.before.replace(PreviousTick {
+            at,
+            snapshot: Arc::clone(&snapshot),
+            listed: listed.clone(),
+            classes: Arc::clone(&classes),
+            counts,
+            busy_percent: point.busy_percent,
+        });
+        self.has_ended = is_last;
+        let tick = Tick {
+            at,
+            path: region.shown_path(),
+            bytes: region.bytes(),
+            classes_before: before.as_ref().map(|before| Arc::clone(&before.classes)),
+            before: before.map(|before| (before.snapshot, (at - before.at).as_secs_f64())),
+            snapshot,
+            listed,
+            tally,
+            classes,
+            summaries,
+            usage,
+            caveats,
+            findings,
+            worries,
+            uptime,
+            point,
+            own: Vitals::own(),
+            took: at.elapsed(),
+            snapshot_bytes,
+        };
+        Ok((tick, events))
+    }
+}
+
+/// Approximate memory of a row without its texts, and of a tick without its rows.
+const ROW_BYTES: usize = 256;
+const TICK_BYTES: usize = 16 << 10;
+
+/// Approximate memory of a snapshot without its actors, in bytes. Every text is counted: a region may contain long ones.
+fn approximate_bytes(snapshot: &Snapshot) -> usize {
+    let subsystems = &snapshot.subsystems;
+    let (cluster, sharding) = (&subsystems.cluster, &subsystems.sharding);
+    let (mut rows, mut bytes) = (0usize, TICK_BYTES);
+    let mut add = |texts: &[&str]| {
+        rows += 1;
+        bytes += texts.iter().map(|text| text.len()).sum::<usize>();
+    };
+    cluster.members.iter().for_each(|member| {
+        add(&[&member.address, &member.status]);
+        member.roles.iter().for_each(|role| add(&[role]));
+    });
+    cluster.unreachable.iter().for_each(|address| add(&[address]));
+    cluster.reachability_records.iter().for_each(|of| add(&[&of.observer, &of.subject, &of.status]));
+    cluster.gossip_version.iter().for_each(|(node, _)| add(&[node]));
+    sharding.regions.iter().for_each(|region| {
+        add(&[&region.region_id]);
+        region.shards.iter().for_each(|shard| add(&[shard]));
+    });
+    sharding.allocations.iter().for_each(|(shard, region)| add(&[shard, region]));
+    subsystems.hand_offs.iter().for_each(|of| add(&of.each_ref().map(String::as_str)));
+    // The name is stored twice: in the instance, and in the row of `atomr-telemetry`'s JSON.
+    subsystems.instances.entries.iter().for_each(|entry| {
+        add(&[&entry.name, &entry.name]);
+        add(&[entry.owner.as_deref().unwrap_or_default()]);
+    });
+    subsystems
+        .persistence
+        .recent_writes
+        .iter()
+        .for_each(|write| add(&[&write.journal, &write.persistence_id]));
+    snapshot.metrics.iter().for_each(|metric| add(&[&metric.name, &metric.help]));
+    snapshot.dead_letters.recent.iter().for_each(|letter| {
+        add(&[&letter.recipient, &letter.message_type, &letter.message_preview]);
+    });
+    bytes + rows * ROW_BYTES
+}
+
+fn point(
+    snapshot: &Snapshot,
+    counts: Counters,
+    before: Option<&PreviousTick>,
+    at: Instant,
+    uptime: Option<Duration>,
+    is_last: bool,
+) -> Point {
+    let then = before.map_or(Counters::default(), |before| before.counts);
+    let interval = before.map_or(uptime, |before| Some(at - before.at));
+    let cpu_before =
+        before.map_or(Some(0.0), |before| before.snapshot.process.map(|process| process.cpu_s()));
+    Point {
+        counts,
+        live: snapshot.totals.live,
+        rates: counts.per_second(&then, interval),
+        busy_percent: busy(snapshot, before, uptime),
+        cpu_percent: snapshot
+            .process
+            .zip(cpu_before)
+            .zip(interval)
+            .map(|((now, before), interval)| now.cpu_percent(before, interval)),
+        memory_bytes: snapshot.process.map(|process| process.memory_bytes),
+        is_average: before.is_none(),
+        is_last,
+    }
+}
+
+/// The share of the time of all worker threads that was spent on tasks, in percent. The poller updates these numbers, so
+/// the share is over the time between two polls. Without a poll since the tick before, it is the share of that tick.
+fn busy(snapshot: &Snapshot, before: Option<&PreviousTick>, uptime: Option<Duration>) -> Option<f64> {
+    fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
+        let all = snapshot.subsystems.instances.of(Domain::Worker);
+        all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
+    }
+    let verdict = snapshot.liveness.verdict;
+    let is_running = verdict.is_alive()
+        && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen | Wedge::ProcessStale));
+    let poll = snapshot.poll.filter(|poll| !poll.is_stuck && is_running)?;
+    let seconds = match before {
+        None => uptime?.as_secs_f64(),
+        Some(before) => {
+            let since = poll.beat_mono_ns.saturating_sub(before.snapshot.poll?.beat_mono_ns);
+            if since == 0 {
+                return before.busy_percent;
+            }
+            Duration::from_nanos(since).as_secs_f64()
+        }
+    };
+    let then: HashMap<&str, u64> = before.into_iter().flat_map(|before| workers(&before.snapshot)).collect();
+    let (mut count, mut busy_ns) = (0u32, 0u64);
+    for (name, ns) in workers(snapshot) {
+        let since = if before.is_some() { *then.get(name)? } else { 0 };
+        (count, busy_ns) = (count + 1, busy_ns.saturating_add(ns.saturating_sub(since)));
+    }
+    let share = busy_ns as f64 / 1e9 / seconds.max(1e-9) / f64::from(count);
+    (count > 0).then(|| (share * 100.0).min(100.0))
+}

@@ -1,0 +1,189 @@
+//! Findings about a node by its whole region: capacity, subsystems, and what the probe costs the node.
+
+use std::time::Duration;
+
+use atomscope_layout::instances::{Domain, journal};
+use atomscope_layout::metrics::Builtin;
+
+use super::super::human::{count, duration};
+use super::super::usage::{Drops, Usage};
+use super::finding::{Findings, Severity};
+use crate::attach::Region;
+use crate::snapshot::Snapshot;
+
+/// The share of live actors in the table's capacity above which it counts as full.
+const FULL_PERCENT: u64 = 90;
+
+/// The share of events in the shared lane above which threads without a lane of their own are worth a warning.
+const SHARED_PERCENT: u64 = 10;
+
+/// The share of a processor above which the sampler is worth a warning.
+const SAMPLER_PERCENT: f64 = 1.0;
+
+/// Adds all findings of this file.
+pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot, usage: &Usage) {
+    capacity(findings, snapshot, usage);
+    subsystems(findings, snapshot, usage);
+    cost(findings, region, snapshot);
+}
+
+/// How full the region is, and what was dropped.
+fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
+    let live = snapshot.totals.live;
+    let sized = usage.actor_capacity;
+    let text = format!("{live} live actors; the table was sized for {sized}");
+    let is_full = live.saturating_mul(100) > sized.saturating_mul(FULL_PERCENT);
+    let drops = &usage.drops;
+    if drops.actors_spilled > 0 || drops.actors_untracked > 0 || is_full {
+        let text =
+            format!("{text}; {} spilled, {} untracked so far", drops.actors_spilled, drops.actors_untracked);
+        findings.add(Severity::Warning, text, Some("build the region with more `actors`"));
+    } else {
+        findings.good(text);
+    }
+    let text = format!("{} of {} names used", usage.names.used, usage.names.capacity);
+    if drops.names_full > 0 {
+        let text = format!("{text}; {} times no slot was free", drops.names_full);
+        findings.add(Severity::Warning, text, Some("build the region with more `names`"));
+    } else {
+        findings.good(text);
+    }
+    let text = format!(
+        "{} of {} lanes used; of {} events {} went through the shared lane",
+        usage.lanes.used, usage.lanes.capacity, usage.events, usage.events_shared_lane
+    );
+    let shares = usage.events_shared_lane.saturating_mul(100) > usage.events.saturating_mul(SHARED_PERCENT);
+    if usage.lanes.used >= usage.lanes.capacity && shares {
+        let advice = "more threads than lanes count and publish, which slows them down: build the region with more `lanes`";
+        findings.add(Severity::Warning, text, Some(advice));
+    } else {
+        findings.good(text);
+    }
+    if usage.metrics.used >= usage.metrics.capacity {
+        let text = format!("all {} metrics are used: further ones are not recorded", usage.metrics.capacity);
+        findings.add(Severity::Warning, text, Some("build the region with more `metrics`"));
+    }
+    if *drops == Drops::default() {
+        findings.good("nothing was dropped for lack of space");
+    }
+    // The others have findings of their own.
+    let rest = Drops {
+        actors_spilled: 0,
+        actors_untracked: 0,
+        names_full: 0,
+        instances_unlisted: 0,
+        rows_left_out: 0,
+        polls_given_up: 0,
+        ..*drops
+    };
+    for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
+        findings.add(Severity::Note, format!("{number} {what}"), None);
+    }
+    for (number, what) in [
+        (snapshot.tally.map_or(0, |tally| tally.unreadable), "records of actors cannot be read"),
+        (snapshot.dead_letters.unreadable, "dead letters cannot be read"),
+        (snapshot.subsystems.instances.unreadable, "records of subsystems cannot be read"),
+        (
+            snapshot.subsystems.documents_unreadable,
+            "of the two documents (cluster state, allocation of shards) cannot be read",
+        ),
+    ] {
+        if number > 0 {
+            let advice = "a node that died left them half written; for a live one try again";
+            findings.add(Severity::Warning, format!("{number} {what}"), Some(advice));
+        }
+    }
+    if let Some(drift) = snapshot.drift().filter(|drift| snapshot.at_rest && *drift != 0) {
+        let text = format!("the counts and the list of live actors differ by {drift:+}");
+        findings.add(Severity::Warning, text, None);
+    }
+}
+
+/// What is polled, and what was dropped of the subsystems.
+fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
+    let drops = &usage.drops;
+    if let Some(poll) = snapshot.poll {
+        let beat = format!("the poller's round began {} ago", duration(poll.beat_age));
+        if poll.is_stuck {
+            let advice = "a component that the probe polls does not answer, so the data of cluster, sharding and other \
+                          polled subsystems is old; the node itself runs. A debugger shows what thread \
+                          `atomscope-poll` waits for";
+            let text = format!("{beat} and does not end; a round is due every {}", duration(poll.interval));
+            findings.add(Severity::Warning, text, Some(advice));
+        } else {
+            findings.good(beat);
+        }
+    }
+    if drops.polls_given_up > 0 {
+        let text =
+            format!("{} given up: they panicked", count(drops.polls_given_up, "poll was", "polls were"));
+        let advice = "their data is as it was then; the node's stderr has the panic";
+        findings.add(Severity::Warning, text, Some(advice));
+    }
+    let Usage { instances, histograms, .. } = usage;
+    if instances.used > 0 || drops.instances_unlisted > 0 {
+        let text = format!("{} of {} instances of subsystems are listed", instances.used, instances.capacity);
+        findings.good(text);
+    }
+    for domain in Domain::ALL {
+        let number = snapshot.builtin(domain.unlisted());
+        if number > 0 {
+            let text =
+                format!("{number} times no slot was free for more {}", domain.name().replace('_', " "));
+            findings.add(Severity::Warning, text, Some("build the region with more `instances`"));
+        }
+    }
+    let rolled_up = snapshot.subsystems.instances.of(Domain::Journal);
+    let rolled_up =
+        rolled_up.fold(0u64, |sum, journal| sum.saturating_add(journal.numbers[journal::ROLLED_UP]));
+    if rolled_up > 0 {
+        let text = format!("{rolled_up} times a persistence id gave way to a more active one");
+        findings.add(Severity::Note, text, Some("more `instances` list more of them; all are counted"));
+    }
+    if drops.rows_left_out > 0 {
+        let number = drops.rows_left_out;
+        let were = if number == 1 { "was" } else { "were" };
+        let rows = count(number, "row", "rows");
+        let text = format!("{rows} of the cluster's state or the shards' allocation {were} dropped");
+        findings.add(Severity::Warning, text, Some("build the region with a larger `document_bytes`"));
+    }
+    if histograms.capacity > 0 && histograms.used >= histograms.capacity {
+        let text = format!("all {} histograms are used: further ones count nothing", histograms.capacity);
+        findings.add(Severity::Warning, text, Some("build the region with more `histograms`"));
+    }
+}
+
+/// A time that is usually far below a second.
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// What the probe costs the node.
+fn cost(findings: &mut Findings, region: &Region, snapshot: &Snapshot) {
+    let Ok(reader) = region.reader() else { return };
+    let (rounds, time_ns) = (reader.builtin(Builtin::SamplerRounds), reader.builtin(Builtin::SamplerTime));
+    if rounds == 0 {
+        return findings.add(Severity::Note, "the probe's thread has made no round yet", None);
+    }
+    let time = Duration::from_nanos(time_ns);
+    let life = region.uptime(&snapshot.liveness, &snapshot.taken_at).filter(|life| !life.is_zero());
+    let percent = life.map(|life| time.as_secs_f64() / life.as_secs_f64() * 100.0);
+    let text = format!(
+        "the sampler used {} for {}{}",
+        milliseconds(time),
+        count(rounds, "round", "rounds"),
+        percent.map(|percent| format!(": {percent:.3} % of a processor")).unwrap_or_default()
+    );
+    if percent.is_some_and(|percent| percent > SAMPLER_PERCENT) {
+        findings.add(Severity::Warning, text, Some("please report this: it should be far less"));
+    } else {
+        findings.good(text);
+    }
+    let rounds = reader.builtin(Builtin::PollRounds);
+    if rounds > 0 {
+        let time = Duration::from_nanos(reader.builtin(Builtin::PollTime));
+        let text = format!("the poller took {} for {}", milliseconds(time), count(rounds, "poll", "polls"));
+        // No warning: this is wall time, in which the poller may only have waited for a component.
+        findings.good(text);
+    }
+}
