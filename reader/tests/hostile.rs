@@ -384,7 +384,7 @@ fn the_library_reads_any_word_of_any_region() {
 /// As in `layout/tests/hostile.rs`, of the fuzz target that is this crate's.
 #[test]
 fn the_kept_headers_of_dumps_are_read() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/raw_header");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     if std::env::var_os("ATOMSCOPE_WRITE_CORPUS").is_some() {
         fs::create_dir_all(&corpus).unwrap();
         let place = Place::new();

@@ -11,7 +11,15 @@ pub mod support;
 pub mod terminal;
 pub mod workload;
 
-/// The README's examples, which compile as they are printed.
+/// The examples of the four READMEs compile as they are printed.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    struct Project;
+    #[doc = include_str!("../../layout/README.md")]
+    struct Layout;
+    #[doc = include_str!("../../probe/README.md")]
+    struct Probe;
+    #[doc = include_str!("../../reader/README.md")]
+    struct Reader;
+}

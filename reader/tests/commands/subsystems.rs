@@ -245,7 +245,7 @@ fn a_node_without_a_subsystem_says_so_in_a_line() {
 #[test]
 fn regions_of_an_older_layout_dead_ones_and_dumps_are_listed_too() {
     let place = Place::new();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for (file, says) in [("1.0/typical.raw", "tells nothing of"), ("1.1/typical.raw", "AGE(s)")] {
         for part in PARTS {
             let stdout = place.run([part.as_ref(), golden.join(file).as_os_str()]).ok();
