@@ -11,7 +11,7 @@ pub mod support;
 pub mod terminal;
 pub mod workload;
 
-/// The examples of the four READMEs compile as they are printed.
+/// The examples of these READMEs compile as they are printed.
 #[cfg(doctest)]
 mod readmes {
     #[doc = include_str!("../../README.md")]
@@ -20,6 +20,4 @@ mod readmes {
     struct Layout;
     #[doc = include_str!("../../probe/README.md")]
     struct Probe;
-    #[doc = include_str!("../../reader/README.md")]
-    struct Reader;
 }
