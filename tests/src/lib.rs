@@ -7,6 +7,7 @@ pub mod persistence_workload;
 pub mod service_workload;
 pub mod sharding_workload;
 pub mod storms;
+pub mod structure;
 pub mod support;
 pub mod terminal;
 pub mod workload;
