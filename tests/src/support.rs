@@ -1,6 +1,9 @@
 //! What tests of several processes need: the workspace's programs, nodes that end with the test, and a test's own
 //! program run again as another process.
 
+pub mod dumps;
+pub mod stubs;
+
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::io::{self, BufRead, BufReader};

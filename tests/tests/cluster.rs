@@ -17,28 +17,9 @@ use atomscope_probe::cluster::{from_cluster_state, from_gossip};
 use atomscope_probe::dto::{ClusterMemberInfo, ClusterStateInfo};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::cluster_workload::{self, Cluster, Loads, address};
+use atomscope_tests::support::dumps::{dump, dump_of, known_metric, metric, polled_often, wait_for_dump};
 use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
-
-fn watched(node: &str) -> Arc<TelemetryExtension> {
-    let region = Region::builder(node).poll_interval(Duration::from_millis(10)).build().unwrap();
-    TelemetryExtension::with_region(region)
-}
-
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap().to_owned();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
-
-fn metric(dump: &Value, name: &str) -> u64 {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    counted(metrics, name).unwrap()
-}
-
-/// `None`: nothing counts it.
-fn counted(metrics: &[Value], name: &str) -> Option<u64> {
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64()
-}
 
 /// What a dump must say of this state, written down once more.
 fn told(own: &Address, snapshot: &DaemonSnapshot) -> Value {
@@ -97,7 +78,7 @@ fn names(cluster: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
-    let telemetry = watched("cluster-life");
+    let telemetry = polled_often("cluster-life");
     let mut events = telemetry.bus.subscribe();
     let mut cluster = Cluster::start(&telemetry).await;
     let own = address("a");
@@ -173,7 +154,7 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
 
 #[tokio::test]
 async fn a_daemon_is_attached_with_one_call_and_what_it_told_last_stays() {
-    let telemetry = watched("cluster-daemon");
+    let telemetry = polled_often("cluster-daemon");
     let own = address("a");
     let transport = InProcessClusterTransport::new(own.clone(), InProcessRegistry::new());
     let transport = telemetry.cluster.wrap_transport(Arc::new(transport));
@@ -228,7 +209,7 @@ fn generations() -> [ClusterStateInfo; 3] {
 
 #[test]
 fn a_reader_that_looks_all_the_time_never_sees_a_mixture() {
-    let telemetry = watched("cluster-mixture");
+    let telemetry = polled_often("cluster-mixture");
     let path = telemetry.region().path().unwrap().to_owned();
     let states = generations();
     std::thread::scope(|scope| {
@@ -260,7 +241,7 @@ fn a_node_that_is_killed_while_its_cluster_changes_leaves_one_state_whole() {
     const NAME: &str = "a_node_that_is_killed_while_its_cluster_changes_leaves_one_state_whole";
     let states = generations();
     if support::role().is_some() {
-        let telemetry = watched("cluster-killed");
+        let telemetry = polled_often("cluster-killed");
         telemetry.cluster.update(states[0].clone());
         println!("ready region={}", telemetry.region().path().unwrap().display());
         loop {
@@ -270,7 +251,7 @@ fn a_node_that_is_killed_while_its_cluster_changes_leaves_one_state_whole() {
     for _ in 0..10 {
         let mut node = support::Node::start(&mut support::again(NAME, "changing"));
         node.kill();
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), node.region().as_os_str()]);
+        let dump = dump_of(node.region());
         let told: ClusterStateInfo = serde_json::from_value(dump["cluster"].clone()).unwrap();
         assert!(states.contains(&told), "a mixture: {told:?}");
     }
@@ -319,7 +300,7 @@ mod quorum {
                 self.1.store(true, Ordering::Relaxed);
             }
         }
-        let telemetry = watched("cluster-quorum");
+        let telemetry = polled_often("cluster-quorum");
         let own = Arc::new(Own::default());
         let downing = telemetry.cluster.wrap_downing(StaticQuorumStrategy { quorum_size: 40 });
         let observer = telemetry.cluster.quorum_observer(Some(own.clone()));
@@ -344,7 +325,7 @@ mod quorum {
 
 #[test]
 fn a_strategy_that_lets_all_stay_decides_nothing() {
-    let telemetry = watched("cluster-stay");
+    let telemetry = polled_often("cluster-stay");
     let downing = telemetry.cluster.wrap_downing(atomr_cluster::NoSbr);
     atomr_cluster::DowningStrategy::decide(&downing, &[], &[]);
     let dump = dump(&telemetry);
@@ -359,7 +340,7 @@ fn every_pdu_sent_reaches_the_wrapped_transport_and_is_counted() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
-    let telemetry = watched("cluster-transport");
+    let telemetry = polled_often("cluster-transport");
     let inner = Arc::new(Count(0.into()));
     let transport = telemetry.cluster.wrap_transport(inner.clone());
     std::thread::scope(|scope| {
@@ -390,7 +371,7 @@ fn sample(dump: &Value, name: &str, metric: &str) -> (f64, u64, u64) {
 
 #[test]
 fn the_last_sample_of_each_node_is_dumped_and_each_counted_once() {
-    let telemetry = watched("cluster-loads");
+    let telemetry = polled_often("cluster-loads");
     let mut loads = Loads::start(&telemetry);
     for _ in 0..3 {
         let round = loads.round();
@@ -443,17 +424,11 @@ fn metrics_without_room_are_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clusters_live_and_die_in_a_node_until_it_stops() {
-    let telemetry = watched("cluster-run");
-    let counted = async {
-        let done = |dump: &Value| {
-            let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-            counted(metrics, "cluster.downing_decisions") >= Some(2)
-                && counted(metrics, "cluster.metric_samples") >= Some(50)
-        };
-        while !done(&dump(&telemetry)) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let run = cluster_workload::run(&telemetry, Duration::from_millis(1), counted);
+    let telemetry = polled_often("cluster-run");
+    let counted = wait_for_dump("downing and samples are counted", &telemetry, |dump| {
+        known_metric(dump, "cluster.downing_decisions") >= Some(2)
+            && known_metric(dump, "cluster.metric_samples") >= Some(50)
+    });
+    let run = cluster_workload::run(&telemetry, Duration::from_millis(1), async { drop(counted.await) });
     tokio::time::timeout(support::PATIENCE, run).await.unwrap();
 }

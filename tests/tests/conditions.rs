@@ -17,6 +17,7 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::view::ReaderMemory;
 use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::about;
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -26,10 +27,6 @@ use tokio::sync::oneshot;
 fn row(region: &Path) -> Value {
     support::atomscope_json(["ps".as_ref(), "--json".as_ref(), "--region".as_ref(), region.as_os_str()])[0]
         .clone()
-}
-
-fn about(region: &Path) -> Value {
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])["atomscope"].clone()
 }
 
 /// What `command` writes about a region, for people.

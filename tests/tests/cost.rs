@@ -10,20 +10,21 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 
-use async_trait::async_trait;
 #[cfg(feature = "quorum")]
 use atomr_cluster::QuorumObserver;
 use atomr_cluster::{DowningStrategy, GossipPdu, GossipTransport, NoSbr, VectorClock};
 use atomr_cluster_sharding::MessageExtractor;
-use atomr_coordination::{Lease, LeaseError};
+use atomr_coordination::Lease;
 use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
-use atomr_persistence::{Journal, JournalError, PersistentRepr, SnapshotMetadata, SnapshotStore};
+use atomr_persistence::{Journal, PersistentRepr, SnapshotMetadata, SnapshotStore};
 use atomscope_probe::bus::TelemetryEvent;
 use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
 use atomscope_probe::{Counter, Gauge, Region, TelemetryExtension};
 use atomscope_tests::support;
+use atomscope_tests::support::dumps::dump_of;
+use atomscope_tests::support::stubs::Stub;
 use serde_json::json;
 
 /// Counts what the threads allocate that asked for it.
@@ -348,7 +349,7 @@ fn recording_beside_readers_makes_no_system_call(readers: usize) {
     ended(readers);
     assert!(status.success(), "a system call on a hot path killed the process: {status}");
     // It ended without a word, so its region is still there; it tells what the threads did.
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);
+    let dump = dump_of(child.region());
     let metric = |name: &str| {
         let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
         metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
@@ -424,60 +425,13 @@ fn recording_journal_writes_makes_no_system_call() {
         support::Node::start(&mut support::again("recording_journal_writes_makes_no_system_call", "go"));
     let status = child.wait();
     assert!(status.success(), "a system call killed the process: {status}");
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);
+    let dump = dump_of(child.region());
     let journal = &dump["atomscope"]["instances"]["journals"][0];
     assert_eq!(journal["events"], OPERATIONS / 4 + THREADS * 256);
     let ids = dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap();
     assert_eq!(ids.len(), 32);
     let listed: u64 = ids.iter().map(|id| id["event_count"].as_u64().unwrap()).sum();
     assert_eq!(json!(listed + journal["unlisted_events"].as_u64().unwrap()), journal["events"]);
-}
-
-/// A journal, snapshot store and lease that do nothing.
-struct Nothing;
-
-#[async_trait]
-impl Journal for Nothing {
-    async fn write_messages(&self, _: Vec<PersistentRepr>) -> Result<(), JournalError> {
-        Ok(())
-    }
-    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
-        Ok(())
-    }
-    async fn replay_messages(
-        &self,
-        _: &str,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> Result<Vec<PersistentRepr>, JournalError> {
-        Ok(Vec::new())
-    }
-    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
-        Ok(0)
-    }
-}
-
-#[async_trait]
-impl SnapshotStore for Nothing {
-    async fn save(&self, _: SnapshotMetadata, _: Vec<u8>) {}
-    async fn load(&self, _: &str) -> Option<(SnapshotMetadata, Vec<u8>)> {
-        None
-    }
-    async fn delete(&self, _: &str, _: u64) {}
-}
-
-#[async_trait]
-impl Lease for Nothing {
-    async fn acquire(&self, _: &str) -> Result<bool, LeaseError> {
-        Ok(true)
-    }
-    async fn release(&self, _: &str) -> Result<(), LeaseError> {
-        Ok(())
-    }
-    async fn check_lease(&self) -> Option<String> {
-        None
-    }
 }
 
 /// What a future allocates that is ready at once, the making included.
@@ -495,9 +449,9 @@ fn allocations<T>(call: impl AsyncFnOnce() -> T) -> u64 {
 fn a_wrapper_adds_one_allocation_to_a_call_whose_end_it_sees_and_none_to_others() {
     let _alone = COUNTING.lock().unwrap();
     let telemetry = TelemetryExtension::new("cost-wrappers", 64);
-    let journal = telemetry.persistence.wrap_journal("cost", Arc::new(Nothing));
-    let store = telemetry.persistence.wrap_snapshot_store(Arc::new(Nothing));
-    let lease = telemetry.leases.wrap("cost", Arc::new(Nothing));
+    let journal = telemetry.persistence.wrap_journal("cost", Arc::new(Stub::Idle));
+    let store = telemetry.persistence.wrap_snapshot_store(Arc::new(Stub::Idle));
+    let lease = telemetry.leases.wrap("cost", Arc::new(Stub::Idle));
     let events = |ids: &[&str]| -> Vec<_> {
         let event = |id: &&str| PersistentRepr { persistence_id: (*id).into(), ..PersistentRepr::default() };
         ids.iter()

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use atomscope_tests::support::dumps::{all_events, dump_of, golden_regions, json_lines};
 use atomscope_tests::support::{self, Node};
 use serde_json::Value;
 
@@ -13,27 +14,11 @@ fn decoded<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<Value
     let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/decoder/atomscope_decode.py");
     let output = Command::new("python3").arg(decoder).args(arguments).output().expect("python3 can be run");
     assert!(output.status.success(), "the decoder failed: {}", String::from_utf8_lossy(&output.stderr));
-    lines(&output.stdout)
-}
-
-fn lines(output: &[u8]) -> Vec<Value> {
-    String::from_utf8_lossy(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
-fn dump(file: &Path) -> Value {
-    support::atomscope_json(["dump".as_ref(), file.as_os_str()])
+    json_lines(&output.stdout)
 }
 
 fn decoded_dump(file: &Path) -> Value {
     decoded(["dump".as_ref(), file.as_os_str()]).remove(0)
-}
-
-/// All events of a region at rest, by both.
-fn events(file: &Path) -> [Vec<Value>; 2] {
-    let file = file.to_str().expect("a plain path");
-    let told = support::atomscope(["tail", file, "--json", "--no-follow", "--since", "1970-01-01T00:00:00Z"]);
-    assert!(told.status.success(), "{told:?}");
-    [lines(&told.stdout), decoded(["tail", "--first", file])]
 }
 
 /// Fails with the first field that differs.
@@ -56,7 +41,8 @@ fn same(path: &str, ours: &Value, theirs: &Value) {
 }
 
 fn same_events(file: &Path) -> usize {
-    let [ours, theirs] = events(file);
+    let theirs = decoded(["tail".as_ref(), "--first".as_ref(), file.as_os_str()]);
+    let ours = all_events(file);
     same("tail", &Value::from(ours.clone()), &Value::from(theirs));
     ours.len()
 }
@@ -74,7 +60,7 @@ fn take_times(dump: &mut Value) -> [Value; 4] {
 
 /// The decoder agrees with `atomscope` on a region at rest.
 fn same_at_rest(region: &Path) -> Value {
-    let (mut before, mut theirs, mut after) = (dump(region), decoded_dump(region), dump(region));
+    let (mut before, mut theirs, mut after) = (dump_of(region), decoded_dump(region), dump_of(region));
     let times = [take_times(&mut before), take_times(&mut theirs), take_times(&mut after)];
     // Time goes on between the looks: what the decoder saw lies between what `atomscope` saw.
     for (at, time) in times[1].iter().enumerate() {
@@ -106,7 +92,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn letters(region: &Path) -> u64 {
-    dump(region)["atomscope"]["dead_letters"]["total"].as_u64().expect("a number")
+    dump_of(region)["atomscope"]["dead_letters"]["total"].as_u64().expect("a number")
 }
 
 #[test]
@@ -118,7 +104,7 @@ fn a_raw_dump_of_a_busy_node_says_the_same_to_both() {
     let file = folder.path().join("copy.raw");
     let arguments = ["dump".as_ref(), region.as_os_str(), "--format".as_ref(), "raw".as_ref(), "-o".as_ref()];
     assert!(support::atomscope(arguments.into_iter().chain([file.as_os_str()])).status.success());
-    let ours = dump(&file);
+    let ours = dump_of(&file);
     same("dump", &ours, &decoded_dump(&file));
     assert_eq!(ours["atomscope"]["state"], "live");
     assert!(!ours["actors"]["flat"].as_array().expect("a list").is_empty());
@@ -143,7 +129,7 @@ fn the_region_of_a_stopped_node_says_the_same_to_both() {
     let (node, region) = node(folder.path(), "decoder-stopped", "400");
     support::wait_until("letters went astray", || letters(&region) > 0);
     node.signal("STOP");
-    support::wait_until("it has stopped", || dump(&region)["atomscope"]["state"] == "wedged");
+    support::wait_until("it has stopped", || dump_of(&region)["atomscope"]["state"] == "wedged");
     let why = same_at_rest(&region)["atomscope"]["why"].clone();
     assert_eq!(why, "its process is stopped (SIGSTOP or a debugger)");
     assert!(same_events(&region) > 100);
@@ -169,7 +155,7 @@ fn the_region_of_a_running_node_says_the_same_to_both() {
     let (_node, region) = node(folder.path(), "decoder-live", "1");
     let mut looks_at_rest = 0;
     support::wait_until("the node stands still for three looks in a row", || {
-        let mut looks = [dump(&region), decoded_dump(&region), dump(&region)];
+        let mut looks = [dump_of(&region), decoded_dump(&region), dump_of(&region)];
         looks.iter_mut().for_each(take_changes);
         if looks[0] != looks[2] || looks[0]["atomscope"]["state"] != "live" {
             return false;
@@ -254,16 +240,10 @@ fn the_decoder_follows_a_node_and_is_told_no_stop_before_its_spawn() {
 #[test]
 #[ignore = "needs python3"]
 fn the_golden_regions_say_the_same_to_both() {
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-    let folders =
-        std::fs::read_dir(golden).expect("the golden regions").map(|entry| entry.expect("an entry").path());
-    let files =
-        folders.filter(|path| path.is_dir()).flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
-    let files = files.map(|entry| entry.expect("an entry").path());
-    let regions: Vec<PathBuf> = files.filter(|path| path.extension() == Some("raw".as_ref())).collect();
+    let regions = golden_regions();
     assert!(!regions.is_empty());
     for file in regions {
-        same(&file.display().to_string(), &dump(&file), &decoded_dump(&file));
+        same(&file.display().to_string(), &dump_of(&file), &decoded_dump(&file));
         same_events(&file);
     }
 }

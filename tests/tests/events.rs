@@ -14,6 +14,7 @@ use atomscope_layout::view::ReaderMemory;
 use atomscope_probe::bus::TelemetryBus;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::{dump, metric};
 use atomscope_tests::support::{self, Node, wait_until};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
@@ -157,7 +158,7 @@ fn replaying_all_events_gives_the_live_set_and_no_stop_comes_before_its_spawn() 
         let telemetry = kept.unwrap();
         // The sampler has told of the last early stops when none waits any more.
         let told = || {
-            let dump = dump(telemetry.region());
+            let dump = dump(&telemetry);
             dump["atomscope"]["waiting_stops"] == 0
                 && metric(&dump, "actors.early_stops") == metric(&dump, "actors.early_stops_done")
         };
@@ -178,15 +179,6 @@ fn replaying_all_events_gives_the_live_set_and_no_stop_comes_before_its_spawn() 
             live.into_iter().filter(|(_, sum)| *sum > 0).map(|(path, _)| path).collect();
         assert_eq!(live, outcome.truth.live, "{}", storm.name);
     }
-}
-
-fn dump(region: &Region) -> serde_json::Value {
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.path().unwrap().as_os_str()])
-}
-
-fn metric(dump: &serde_json::Value, name: &str) -> u64 {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
 }
 
 #[tokio::test]
@@ -421,7 +413,7 @@ fn texts_that_are_too_long_are_cut_visibly_and_counted() {
     telemetry.dead_letters.record("r".repeat(500), None, "T".into(), "p".repeat(10_000));
     let Ok(TelemetryEvent::DeadLetter(letter)) = receiver.try_recv() else { panic!("no such event") };
     assert!(letter.recipient.contains("r…#") && letter.message_preview.ends_with('…'), "{letter:?}");
-    assert!(metric(&dump(telemetry.region()), "texts.cut") >= 2);
+    assert!(metric(&dump(&telemetry), "texts.cut") >= 2);
 }
 
 #[test]

@@ -23,24 +23,14 @@ use atomscope_layout::region::{Section, State, VERSION_MAJOR, VERSION_MINOR, hea
 use atomscope_layout::ring::{Ring, Written};
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Key, Put, Sign, TakeOutcome};
-use atomscope_tests::support;
+use atomscope_tests::support::dumps::{GOLDEN, all_events, dump_of, golden_regions, json_lines};
 use region::Region;
 use serde_json::Value;
 use zerocopy::FromZeros as _;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-
-/// A region's file, what `dump` says of it, and what `tail` says of all that ever happened in it.
+/// What `dump` and `tail` read of a region.
 fn read(file: &Path) -> (Value, Vec<Value>) {
-    let name = file.to_str().expect("a plain path");
-    let events =
-        support::atomscope(["tail", name, "--json", "--no-follow", "--since", "1970-01-01T00:00:00Z"]);
-    assert!(events.status.success(), "{events:?}");
-    (support::atomscope_json(["dump", name]), lines(&String::from_utf8_lossy(&events.stdout)))
-}
-
-fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    (dump_of(file), all_events(file))
 }
 
 /// Fails with the first thing of `wanted` that `found` does not say, or says otherwise. A later reader may say more of an
@@ -60,23 +50,20 @@ fn holds(path: &str, wanted: &Value, found: &Value) {
     }
 }
 
-fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    entries.map(|entry| entry.expect("an entry").path()).collect()
-}
-
 #[test]
 fn every_region_ever_made_reads_as_it_did_then() {
-    let current = Path::new(FOLDER).join(format!("{VERSION_MAJOR}.{VERSION_MINOR}"));
+    let current = Path::new(GOLDEN).join(format!("{VERSION_MAJOR}.{VERSION_MINOR}"));
     if std::env::var_os("ATOMSCOPE_BLESS").is_some() {
         bless(&current);
     }
-    assert!(current.is_dir(), "this version has no golden regions yet: see {FOLDER}/README.md");
+    assert!(current.is_dir(), "this version has no golden regions yet: see {GOLDEN}/README.md");
     let major = format!("{VERSION_MAJOR}.");
-    let readable =
-        |folder: &PathBuf| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&major));
-    let files = entries(FOLDER).into_iter().filter(readable).flat_map(entries);
-    let regions: Vec<_> = files.filter(|file| file.extension() == Some("raw".as_ref())).collect();
+    let folder = |file: &PathBuf| {
+        file.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned())
+    };
+    let regions = golden_regions().into_iter();
+    let regions: Vec<_> =
+        regions.filter(|file| folder(file).is_some_and(|name| name.starts_with(&major))).collect();
     assert!(regions.len() >= 3, "{regions:?}");
     for file in regions {
         let (dump, events) = read(&file);
@@ -84,7 +71,7 @@ fn every_region_ever_made_reads_as_it_did_then() {
             |extension| std::fs::read_to_string(file.with_extension(extension)).expect("what was read of it");
         let name = file.display().to_string();
         holds(&name, &serde_json::from_str(&text("json")).expect("JSON"), &dump);
-        holds(&name, &Value::from(lines(&text("ndjson"))), &Value::from(events));
+        holds(&name, &Value::from(json_lines(text("ndjson").as_bytes())), &Value::from(events));
     }
 }
 

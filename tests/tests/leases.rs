@@ -6,13 +6,8 @@ use async_trait::async_trait;
 use atomr_coordination::{InMemoryLease, Lease, LeaseError, LeaseRegistry};
 use atomscope_probe::TelemetryExtension;
 use atomscope_tests::lease_workload::{Contended, contend};
-use atomscope_tests::support;
+use atomscope_tests::support::dumps::{dump, metric};
 use serde_json::{Value, json};
-
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
 
 fn leases(telemetry: &TelemetryExtension) -> Value {
     let mut leases = dump(telemetry)["atomscope"]["instances"]["leases"].take();
@@ -20,12 +15,6 @@ fn leases(telemetry: &TelemetryExtension) -> Value {
         lease.as_object_mut().unwrap().remove("since");
     }
     leases
-}
-
-fn total(telemetry: &TelemetryExtension, name: &str) -> u64 {
-    let dump = dump(telemetry);
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
 }
 
 #[tokio::test]
@@ -71,8 +60,8 @@ async fn a_lease_is_followed_from_its_acquisition_to_its_loss() {
         lease.release("far").await.unwrap();
         assert!(probed.acquire("a").await.unwrap());
     }
-    assert_eq!(total(&telemetry, "leases.lost"), 4);
-    assert_eq!(total(&telemetry, "leases.acquired"), 6);
+    assert_eq!(metric(&dump(&telemetry), "leases.lost"), 4);
+    assert_eq!(metric(&dump(&telemetry), "leases.acquired"), 6);
 }
 
 /// Answers late: others ask, and are answered, between what is done and its being seen.
@@ -129,8 +118,8 @@ async fn holders_that_contend_for_a_lease_are_counted_exactly() {
         let expected = json!([{ "name": "shard-1", "holder": "", "acquired": acquired, "denied": denied,
             "lost": 0, "released": acquired, "held": false, "renewed": 0 }]);
         assert_eq!(leases(&telemetry), expected);
-        assert_eq!(total(&telemetry, "leases.acquired"), acquired);
-        assert_eq!(total(&telemetry, "leases.denied"), denied);
+        assert_eq!(metric(&dump(&telemetry), "leases.acquired"), acquired);
+        assert_eq!(metric(&dump(&telemetry), "leases.denied"), denied);
     }
 }
 

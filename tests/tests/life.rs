@@ -11,6 +11,7 @@ use std::time::Duration;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::{about, dump_of};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
 
@@ -24,10 +25,6 @@ fn state(pid: u32) -> String {
 
 fn why(pid: u32) -> String {
     support::listed(pid)[0]["why"].as_str().unwrap_or_default().to_owned()
-}
-
-fn about(region: &Path) -> Value {
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])["atomscope"].clone()
 }
 
 #[test]
@@ -111,7 +108,7 @@ fn a_user_named_region_is_listed_by_its_name_and_once_that_is_gone_as_one_that_l
     std::fs::remove_file(&file).unwrap();
     assert_eq!(row()["unlinked_from"], file.to_str().unwrap());
     assert_eq!(row()["state"], "live");
-    let dump = support::atomscope_json(["dump", "--region", row()["path"].as_str().unwrap()]);
+    let dump = dump_of(row()["path"].as_str().unwrap());
     assert_eq!(dump["atomscope"]["pid"], node.pid());
     let listing = String::from_utf8(support::atomscope(["ps"]).stdout).unwrap();
     assert!(listing.contains(&format!("{} (deleted)", file.display())), "{listing}");
@@ -665,7 +662,7 @@ mod killed_at_work {
 
     /// Gives the number of records that could not be read.
     fn check(region: &Path, truth: &[AtomicU64]) -> u64 {
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()]);
+        let dump = dump_of(region);
         let about = &dump["atomscope"];
         assert_eq!(about["state"], "crashed");
         let mut listed: BTreeMap<String, u64> = BTreeMap::new();

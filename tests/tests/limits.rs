@@ -7,6 +7,7 @@ use std::sync::Arc;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::{CreateError, Region, TelemetryExtension};
+use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, Node};
 
 struct Idle;
@@ -299,7 +300,7 @@ fn a_full_table_counts_what_it_cannot_list() {
         telemetry.actors.on_spawn(path, Some(&user), "Full");
     }
     let region = telemetry.region().path().unwrap().as_os_str();
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region]);
+    let dump = dump_of(region);
     let about = &dump["atomscope"];
     assert_eq!(about["totals"]["live"], 1000);
     assert_eq!(about["totals"]["inexact"], true);
@@ -316,7 +317,7 @@ fn a_full_table_counts_what_it_cannot_list() {
     }
     assert_eq!(telemetry.actors.live_count(), 0);
     support::wait_until("what is left is written off", || {
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region]);
+        let dump = dump_of(region);
         dump["atomscope"]["drift"] == 0 && dump["atomscope"]["waiting_stops"] == 0
     });
     assert_eq!((telemetry.actors.live_count(), telemetry.actors.snapshot().total), (0, 0));

@@ -13,6 +13,7 @@ use atomscope_layout::decode::RegionReader;
 use atomscope_layout::region::State;
 use atomscope_layout::view::ReaderMemory;
 use atomscope_probe::{Region, RegionBuilder, TelemetryExtension};
+use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, wait_until};
 
 /// Threads of this process that are the probe's, by their names.
@@ -375,7 +376,7 @@ fn a_forked_child_beats_and_polls_for_regions_of_its_own() {
     let node = support::Node::start(&mut command);
     let path: PathBuf = node.region().to_owned();
     wait_until("the child beats and polls", || {
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path.as_os_str()]);
+        let dump = dump_of(&path);
         let metrics = dump["atomscope"]["metrics"].as_array().unwrap().clone();
         let value =
             |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64();

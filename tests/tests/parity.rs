@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atomr_cluster::{Gossip, Member, MemberStatus};
 use atomr_cluster_sharding::{ShardCoordinator, ShardRegion};
 use atomr_core::actor::Address;
+use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, Node};
 use serde_json::{Value, json};
 
@@ -218,7 +219,7 @@ fn the_dump_of_another_process_is_what_atomr_telemetry_would_have_said() {
         return;
     }
     let node = Node::start(&mut support::again(NAME, "golden"));
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), node.region().as_os_str()]);
+    let dump = dump_of(node.region());
 
     let theirs = atomr_telemetry::TelemetryExtension::new("golden", 64);
     feed!(theirs.actors, theirs.dead_letters, atomr_telemetry);

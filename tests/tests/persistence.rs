@@ -13,6 +13,8 @@ use atomr_persistence::{
 };
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::persistence_workload::{Bank, Done, Flaky, visit};
+use atomscope_tests::support::dumps::{dump, dump_of, instance, metric, metric_entry};
+use atomscope_tests::support::stubs::Stub;
 use atomscope_tests::support::{self, Node};
 use serde_json::{Value, json};
 
@@ -20,21 +22,6 @@ const ACCOUNTS: u64 = 7;
 
 fn event(id: &str, sequence_nr: u64) -> PersistentRepr {
     PersistentRepr { persistence_id: id.into(), sequence_nr, ..PersistentRepr::default() }
-}
-
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
-
-fn metric<'a>(dump: &'a Value, name: &str) -> &'a Value {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("no metric {name}"))
-}
-
-fn instance<'a>(dump: &'a Value, domain: &str, name: &str) -> &'a Value {
-    let instances = dump["atomscope"]["instances"][domain].as_array().unwrap();
-    instances.iter().find(|instance| instance["name"] == name).unwrap_or_else(|| panic!("no {domain} {name}"))
 }
 
 /// The journals of a dump, with those events that are listed of each, and all together.
@@ -96,7 +83,7 @@ fn a_dump_of_an_event_sourced_node_says_what_its_journal_holds() {
     assert!(done.snapshots_saved > 0 && done.snapshots_loaded > 0 && done.replayed_events > 0, "{done:?}");
     let region = node.region().to_owned();
     let who = ["dump".as_ref(), "--region".as_ref(), region.as_os_str()];
-    let running = |dump: &Value| metric(dump, "persistence.recoveries_running")["value"] == 2;
+    let running = |dump: &Value| metric(dump, "persistence.recoveries_running") == 2;
     support::wait_until("the poller has seen two recoveries", || running(&support::atomscope_json(who)));
     // Dead or alive, it reads the same.
     for _ in 0..2 {
@@ -106,11 +93,11 @@ fn a_dump_of_an_event_sourced_node_says_what_its_journal_holds() {
             json!([{ "name": "accounts", "persistence_ids": truth["ids"] }])
         );
         assert_eq!(dump["persistence"]["total_events"], done.events);
-        assert_eq!(metric(&dump, "persistence.recovery_permits")["value"], 5);
-        assert_eq!(metric(&dump, "persistence.snapshots_saved")["value"], done.snapshots_saved);
-        assert_eq!(metric(&dump, "persistence.snapshots_loaded")["value"], done.snapshots_loaded);
-        assert_eq!(metric(&dump, "persistence.snapshot_failures")["value"], 0);
-        let latency = metric(&dump, "persistence.write_latency.accounts");
+        assert_eq!(metric(&dump, "persistence.recovery_permits"), 5);
+        assert_eq!(metric(&dump, "persistence.snapshots_saved"), done.snapshots_saved);
+        assert_eq!(metric(&dump, "persistence.snapshots_loaded"), done.snapshots_loaded);
+        assert_eq!(metric(&dump, "persistence.snapshot_failures"), 0);
+        let latency = metric_entry(&dump, "persistence.write_latency.accounts");
         assert_eq!((&latency["unit"], &latency["value"]), (&json!("nanoseconds"), &json!(done.writes)));
         let journal = instance(&dump, "journals", "accounts");
         for (field, value) in [
@@ -155,8 +142,8 @@ async fn failures_of_a_journal_are_told_apart_from_what_it_wrote() {
     let written: u64 = (0..4).map(|account| journal.event_count(&format!("account-{account}"))).sum();
     assert_eq!((written, sums(&dump, "flaky")), (done.events, (written, written)));
     assert_eq!(dump["persistence"]["total_events"], written);
-    assert_eq!(metric(&dump, "persistence.failures")["value"], done.failed_writes);
-    assert_eq!(metric(&dump, "persistence.write_latency.flaky")["value"], done.writes);
+    assert_eq!(metric(&dump, "persistence.failures"), done.failed_writes);
+    assert_eq!(metric(&dump, "persistence.write_latency.flaky"), done.writes);
     let numbers = instance(&dump, "journals", "flaky");
     for (field, value) in [
         ("writes", done.writes),
@@ -209,43 +196,17 @@ async fn what_was_replayed_is_known_though_this_node_never_wrote_it() {
     );
 }
 
-/// Takes its time: an event's number is how long in milliseconds.
-struct Slow;
-
-#[async_trait]
-impl Journal for Slow {
-    async fn write_messages(&self, messages: Vec<PersistentRepr>) -> Result<(), JournalError> {
-        tokio::time::sleep(Duration::from_millis(messages[0].sequence_nr)).await;
-        Ok(())
-    }
-    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
-        Ok(())
-    }
-    async fn replay_messages(
-        &self,
-        _: &str,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> Result<Vec<PersistentRepr>, JournalError> {
-        Ok(Vec::new())
-    }
-    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
-        Ok(0)
-    }
-}
-
 #[tokio::test]
 async fn a_writes_latency_lies_between_what_it_waited_for_and_what_its_caller_waited() {
     let telemetry = TelemetryExtension::new("slow-1", 64);
-    let journal = telemetry.persistence.wrap_journal("slow", Arc::new(Slow));
+    let journal = telemetry.persistence.wrap_journal("slow", Arc::new(Stub::Slow));
     let start = Instant::now();
     for waits_ms in [30, 60] {
         journal.write_messages(vec![event("a", waits_ms)]).await.unwrap();
     }
     let waited_ns = start.elapsed().as_nanos() as u64;
     let dump = dump(&telemetry);
-    let latency = metric(&dump, "persistence.write_latency.slow");
+    let latency = metric_entry(&dump, "persistence.write_latency.slow");
     assert_eq!(latency["value"], 2);
     let [sum, greatest] = ["sum", "greatest"].map(|field| latency["histogram"][field].as_u64().unwrap());
     // The clock may be one of some milliseconds.
@@ -254,62 +215,15 @@ async fn a_writes_latency_lies_between_what_it_waited_for_and_what_its_caller_wa
     assert!((60_000_000 - tick_ns..=sum).contains(&greatest), "{greatest} of {sum}");
 }
 
-/// Never ends, or panics.
-struct Hopeless {
-    panics: bool,
-}
-
-impl Hopeless {
-    async fn end<T>(&self) -> T {
-        assert!(!self.panics, "no such luck");
-        std::future::pending().await
-    }
-}
-
-#[async_trait]
-impl Journal for Hopeless {
-    async fn write_messages(&self, _: Vec<PersistentRepr>) -> Result<(), JournalError> {
-        self.end().await
-    }
-    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
-        self.end().await
-    }
-    async fn replay_messages(
-        &self,
-        _: &str,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> Result<Vec<PersistentRepr>, JournalError> {
-        self.end().await
-    }
-    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
-        self.end().await
-    }
-}
-
-#[async_trait]
-impl SnapshotStore for Hopeless {
-    async fn save(&self, _: SnapshotMetadata, _: Vec<u8>) {
-        self.end().await
-    }
-    async fn load(&self, _: &str) -> Option<(SnapshotMetadata, Vec<u8>)> {
-        self.end().await
-    }
-    async fn delete(&self, _: &str, _: u64) {
-        self.end().await
-    }
-}
-
 #[tokio::test]
 async fn what_is_given_up_or_panics_is_counted_as_that() {
     let telemetry = TelemetryExtension::new("hopeless-1", 64);
     let meta = SnapshotMetadata { persistence_id: "a".into(), sequence_nr: 1, timestamp: 0 };
-    for panics in [false, true] {
+    for stub in [Stub::Endless, Stub::Panicking] {
         // A journal need not be of a known type.
-        let journal: Arc<dyn Journal> = Arc::new(Hopeless { panics });
+        let journal: Arc<dyn Journal> = Arc::new(stub);
         let journal = telemetry.persistence.wrap_journal("hopeless", journal);
-        let store = telemetry.persistence.wrap_snapshot_store(Arc::new(Hopeless { panics }));
+        let store = telemetry.persistence.wrap_snapshot_store(Arc::new(stub));
         let meta = meta.clone();
         let [write, replay, save, load] = [
             tokio::spawn({
@@ -326,12 +240,12 @@ async fn what_is_given_up_or_panics_is_counted_as_that() {
         tokio::task::yield_now().await;
         for call in [write, replay, save, load] {
             call.abort();
-            assert_eq!(call.await.unwrap_err().is_panic(), panics);
+            assert_eq!(call.await.unwrap_err().is_panic(), stub == Stub::Panicking);
         }
     }
     let dump = dump(&telemetry);
-    assert_eq!(metric(&dump, "persistence.snapshot_failures")["value"], 4);
-    assert_eq!(metric(&dump, "persistence.failures")["value"], 0);
+    assert_eq!(metric(&dump, "persistence.snapshot_failures"), 4);
+    assert_eq!(metric(&dump, "persistence.failures"), 0);
     let journal = instance(&dump, "journals", "hopeless");
     assert_eq!(
         (&journal["given_up"], &journal["writes"], &journal["events"]),
@@ -392,7 +306,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
     let dump = dump(&telemetry);
     assert_eq!(dump["persistence"]["total_events"], written);
     assert!(dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap().len() <= ROOM);
-    assert!(metric(&dump, "persistence.unlisted_ids")["value"].as_u64().unwrap() > 0);
+    assert!(metric(&dump, "persistence.unlisted_ids") > 0);
 }
 
 /// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.

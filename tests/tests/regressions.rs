@@ -14,6 +14,7 @@ use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
 use atomscope_probe::dead_letters::DeadLetterFeed;
 use atomscope_probe::dto::ActorStatus;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::{dump, dump_of, metric};
 use atomscope_tests::support::{self, wait_until};
 
 fn status(path: &str, actor_type: &str) -> ActorStatus {
@@ -185,7 +186,7 @@ fn a_metrics_name_is_of_one_kind_and_the_probes_own_are_its_own() {
     region.gauge("actors.spawned", "actors", "Not spawned").set(77);
     region.counter("orders", "orders", "The same").add(2);
     let path = region.path().unwrap().as_os_str();
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path]);
+    let dump = dump_of(path);
     let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
     let value = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].clone();
     assert_eq!((value("orders"), value("actors.spawned")), (7.into(), 0.into()));
@@ -238,19 +239,9 @@ fn observed(node: &str) -> (Arc<TelemetryExtension>, ActorPath) {
     (telemetry, ActorPath::root(Address::local("older")).child("user"))
 }
 
-fn about(telemetry: &TelemetryExtension) -> serde_json::Value {
-    let path = telemetry.region().path().unwrap().as_os_str();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path])["atomscope"].take()
-}
-
-fn metric(about: &serde_json::Value, name: &str) -> u64 {
-    let metrics = about["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
-}
-
 /// Waits until the sampler has gone through so many more rounds.
 fn rounds(telemetry: &TelemetryExtension, more: u64) {
-    let now = || metric(&about(telemetry), "sampler.rounds");
+    let now = || metric(&dump(telemetry), "sampler.rounds");
     let first = now();
     wait_until("the sampler has gone on", || now() >= first + more);
 }
@@ -272,7 +263,7 @@ fn a_stop_that_has_outlived_a_round_is_not_that_of_the_next_actor_of_its_name() 
         assert!(tries < 20 || listed, "swallowed {tries} times");
         listed
     });
-    let about = about(&telemetry);
+    let about = dump(&telemetry)["atomscope"].take();
     assert_eq!((telemetry.actors.live_count(), &about["drift"]), (1, &0.into()));
     assert_eq!((&about["totals"]["inexact"], &about["totals"]["foreign"]), (&false.into(), &1.into()));
     let path = user.child(format!("a{tries}")).to_string();
@@ -290,15 +281,18 @@ fn a_stop_that_is_given_up_makes_the_list_inexact() {
     let (telemetry, user) = observed("regression-given-up");
     let path = user.child("a");
     telemetry.actors.on_stop(&path);
-    let mut last = about(&telemetry);
-    assert_eq!(last["totals"]["inexact"], false);
+    let mut last = dump(&telemetry);
+    assert_eq!(last["atomscope"]["totals"]["inexact"], false);
     wait_until("the stop is given up", || {
-        last = about(&telemetry);
-        last["waiting_stops"] == 0
+        last = dump(&telemetry);
+        last["atomscope"]["waiting_stops"] == 0
     });
-    assert_eq!((&last["totals"]["inexact"], metric(&last, "events.untold")), (&true.into(), 1));
+    assert_eq!((&last["atomscope"]["totals"]["inexact"], metric(&last, "events.untold")), (&true.into(), 1));
     telemetry.actors.on_spawn(&path, Some(&user), "T");
-    assert_eq!((telemetry.actors.live_count(), &about(&telemetry)["totals"]["inexact"]), (1, &true.into()));
+    assert_eq!(
+        (telemetry.actors.live_count(), &dump(&telemetry)["atomscope"]["totals"]["inexact"]),
+        (1, &true.into())
+    );
 }
 
 /// A process that stands still between a stop and its spawn goes on with a round of the sampler, which is no whole one.
@@ -313,7 +307,7 @@ fn a_spawn_whose_process_was_stopped_after_its_stop_still_finds_that() {
         unsafe { libc::raise(libc::SIGSTOP) };
         telemetry.actors.on_spawn(&path, Some(&user), "T");
         assert_eq!((telemetry.actors.snapshot().total, telemetry.actors.live_count()), (0, 0));
-        assert_eq!(about(&telemetry)["totals"]["inexact"], false);
+        assert_eq!(dump(&telemetry)["atomscope"]["totals"]["inexact"], false);
         return;
     }
     // Standard output stays the test's: nobody reads it while the child stands still.
@@ -359,7 +353,7 @@ async fn stops_that_are_handed_on_by_an_older_task_are_no_older_actors() {
     drop(hand_on);
     task.await.unwrap();
     assert_eq!(telemetry.actors.live_count(), 1, "the first was taken for an older actor's");
-    assert_eq!(about(&telemetry)["totals"]["inexact"], true);
+    assert_eq!(dump(&telemetry)["atomscope"]["totals"]["inexact"], true);
 }
 
 /// A stamp was converted by a rate that each beat measured anew: an actor's time differed from look to look.
@@ -399,7 +393,7 @@ fn has_one_time_in_every_look() {
     }
     let look = || {
         let own = spawn_times(&serde_json::to_value(telemetry.actors.snapshot()).unwrap());
-        let dumped = spawn_times(&support::atomscope_json(["dump", "--region", region])["actors"]);
+        let dumped = spawn_times(&dump_of(region)["actors"]);
         assert_eq!(own, dumped, "in-process, and in the dump");
         own
     };

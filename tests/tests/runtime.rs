@@ -5,16 +5,11 @@ use std::time::Duration;
 use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::metric;
 use atomscope_tests::support::{self, Node};
-use serde_json::Value;
 
 const WORKERS: usize = 3;
 const TASKS: usize = 50;
-
-fn metric(dump: &Value, name: &str) -> u64 {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
-}
 
 async fn waiting_node() {
     let system = ActorSystem::create("runtime", Config::empty()).await.unwrap();

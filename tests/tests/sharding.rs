@@ -13,36 +13,11 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_probe::dto::{ShardRegionInfo, ShardingSnapshot};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::sharding_workload::{self, ByCustomer, Carts, REGIONS, SHARDS, ToCart};
+use atomscope_tests::support::dumps::{
+    dump, instances, known_metric, metric, number, polled_often, wait_for_dump,
+};
 use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
-
-fn watched(node: &str) -> Arc<TelemetryExtension> {
-    let region = Region::builder(node).poll_interval(Duration::from_millis(10)).build().unwrap();
-    TelemetryExtension::with_region(region)
-}
-
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap().to_owned();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
-
-fn metric(dump: &Value, name: &str) -> u64 {
-    counted(dump, name).unwrap()
-}
-
-/// `None`: nothing counts it.
-fn counted(dump: &Value, name: &str) -> Option<u64> {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64()
-}
-
-fn instances<'a>(dump: &'a Value, domain: &str) -> &'a [Value] {
-    dump["atomscope"]["instances"][domain].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn number(entry: &Value, field: &str) -> u64 {
-    entry[field].as_u64().unwrap_or_else(|| panic!("no {field} in {entry}"))
-}
 
 /// What the regions, the coordinator and the hand-offs say themselves.
 fn told(carts: &Carts) -> Value {
@@ -98,7 +73,7 @@ fn assert_counted(dump: &Value, carts: &Carts) {
 
 #[test]
 fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
-    let telemetry = watched("sharding-life");
+    let telemetry = polled_often("sharding-life");
     let mut events = telemetry.bus.subscribe();
     let carts = Carts::open(&telemetry);
     until_dumped(&telemetry, &carts);
@@ -200,7 +175,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
 
 #[test]
 fn what_is_gone_is_told_no_more_and_what_comes_again_is() {
-    let telemetry = watched("sharding-again");
+    let telemetry = polled_often("sharding-again");
     for round in 1..=3 {
         let carts = Carts::open(&telemetry);
         carts.deliver(0, 0..10);
@@ -240,7 +215,7 @@ impl MessageExtractor for OneShard {
 #[test]
 fn entities_beyond_those_that_can_be_told_apart_are_said_to_be_there() {
     const ENTITIES: u64 = 20_000;
-    let telemetry = watched("sharding-entities");
+    let telemetry = polled_often("sharding-entities");
     let nothing = Arc::new(|| Box::new(|_: &str, _: u64| {}) as _);
     let region =
         telemetry.sharding.region("r", Arc::new(OneShard), Arc::new(ShardCoordinator::new()), nothing);
@@ -304,7 +279,7 @@ fn shards_without_room_are_counted_with_their_region() {
 
 #[test]
 fn messages_that_a_region_drops_are_received_but_given_to_nobody() {
-    let telemetry = watched("sharding-dropped");
+    let telemetry = polled_often("sharding-dropped");
     let coordinator = Arc::new(ShardCoordinator::new());
     coordinator.allocate("the-one", "elsewhere");
     let given = Arc::new(AtomicU64::new(0));
@@ -335,7 +310,7 @@ fn what_an_extractor_or_a_factory_delivers_on_its_own_is_counted_where_it_goes()
             ByCustomer.shard_id(message)
         }
     }
-    let telemetry = watched("sharding-nosy");
+    let telemetry = polled_often("sharding-nosy");
     let coordinator = Arc::new(ShardCoordinator::new());
     let nothing = Arc::new(|| Box::new(|_: &str, _: u64| {}) as _);
     let inner = telemetry.sharding.region("inner", Arc::new(OneShard), coordinator.clone(), nothing);
@@ -356,7 +331,7 @@ fn what_an_extractor_or_a_factory_delivers_on_its_own_is_counted_where_it_goes()
 
 #[test]
 fn a_strategy_that_says_nothing_counts_nothing() {
-    let telemetry = watched("sharding-strategy");
+    let telemetry = polled_often("sharding-strategy");
     let strategy =
         telemetry.sharding.wrap_strategy(atomr_cluster_sharding::LeastShardAllocationStrategy::default());
     assert_eq!(strategy.allocate_shard("s", &Default::default()), None);
@@ -388,16 +363,11 @@ fn what_is_attached_is_told_at_once_as_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn carts_are_filled_and_shards_move_in_a_node_until_it_stops() {
-    let telemetry = watched("sharding-run");
-    let counted = async {
-        let done = |dump: &Value| {
-            counted(dump, "sharding.messages") >= Some(10_000)
-                && counted(dump, "sharding.hand_offs_done") >= Some(1)
-        };
-        while !done(&dump(&telemetry)) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let run = sharding_workload::run(&telemetry, Duration::from_millis(1), counted);
+    let telemetry = polled_often("sharding-run");
+    let counted = wait_for_dump("messages and a hand-off are counted", &telemetry, |dump| {
+        known_metric(dump, "sharding.messages") >= Some(10_000)
+            && known_metric(dump, "sharding.hand_offs_done") >= Some(1)
+    });
+    let run = sharding_workload::run(&telemetry, Duration::from_millis(1), async { drop(counted.await) });
     tokio::time::timeout(support::PATIENCE, run).await.unwrap();
 }

@@ -8,6 +8,7 @@ use atomscope_probe::dead_letters::DeadLetterFeed;
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::storms::{self, Arrival, Outcome, Storm, Truth};
 use atomscope_tests::support;
+use atomscope_tests::support::dumps::dump_of;
 use serde_json::Value;
 
 /// One storm at a time: each keeps two processors busy, and they prove more when they have them.
@@ -58,7 +59,7 @@ fn compare(telemetry: &TelemetryExtension, truth: &Truth) {
     assert_eq!(telemetry.actors.live_count(), truth.live.len() as u64);
 
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
-    let dump = support::atomscope_json(["dump", "--region", region]);
+    let dump = dump_of(region);
     let listed: BTreeSet<String> = array(&dump["actors"]["flat"]).iter().map(path).collect();
     assert_eq!(difference(&listed, &truth.live), (vec![], vec![]), "dump: listed but dead, live but missing");
     let about = &dump["atomscope"];
@@ -140,7 +141,7 @@ fn everything_at_once_is_exact_with_4_workers() {
 /// The number of a metric of the probe's own.
 fn metric(telemetry: &TelemetryExtension, name: &str) -> u64 {
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
-    let dump = support::atomscope_json(["dump", "--region", region]);
+    let dump = dump_of(region);
     let all = array(&dump["atomscope"]["metrics"]);
     all.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
 }
@@ -154,7 +155,7 @@ fn listed(telemetry: &TelemetryExtension, truth: &Truth) -> bool {
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
     let mut dump = Value::Null;
     support::wait_until("no stop waits any more", || {
-        dump = support::atomscope_json(["dump", "--region", region]);
+        dump = dump_of(region);
         dump["atomscope"]["waiting_stops"] == 0
     });
     let listed: BTreeSet<String> = array(&dump["actors"]["flat"]).iter().map(path).collect();

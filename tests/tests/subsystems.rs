@@ -15,6 +15,7 @@ use atomscope_layout::document::HEAD_WORDS;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::support;
+use atomscope_tests::support::dumps::{dump, dump_of, metric, wait_for_dump};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -23,33 +24,12 @@ fn telemetry(node: &str) -> Arc<TelemetryExtension> {
     TelemetryExtension::with_region(region)
 }
 
-/// What another process sees.
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    support::atomscope_json(["dump".as_ref(), telemetry.region().path().unwrap().as_os_str()])
-}
-
-fn metric(dump: &Value, name: &str) -> u64 {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
-}
-
 /// An instance without its time.
 fn instance(dump: &Value, domain: &str, name: &str) -> Value {
     let all = dump["atomscope"]["instances"][domain].as_array().unwrap();
     let mut found = all.iter().find(|entry| entry["name"] == name).unwrap().clone();
     found.as_object_mut().unwrap().remove("since");
     found
-}
-
-async fn until(what: &str, telemetry: &TelemetryExtension, mut holds: impl FnMut(&Value) -> bool) -> Value {
-    for _ in 0..1000 {
-        let seen = dump(telemetry);
-        if holds(&seen) {
-            return seen;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}; last seen {}", dump(telemetry))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +50,7 @@ async fn streams_that_run_end_and_fail_are_told_apart() {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let endless = tokio::spawn(Sink::collect(streams.watch("endless", Source::from_receiver(receiver))));
     (0..7).for_each(|element| sender.send(element).unwrap());
-    let seen = until("seven elements passed", &telemetry, |seen| {
+    let seen = wait_for_dump("seven elements passed", &telemetry, |seen| {
         seen["atomscope"]["instances"]["graphs"][0]["elements"] == 7
     })
     .await;
@@ -110,7 +90,7 @@ async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
     // Past the store: only the poll sees this one.
     replicator.inner().update("aside", cart);
     let _watching = [(); 2].map(|()| replicator.inner().subscribe("orders", |_| {}));
-    let seen = until("the poller saw keys and subscribers", &telemetry, |seen| {
+    let seen = wait_for_dump("the poller saw keys and subscribers", &telemetry, |seen| {
         seen["ddata"]["keys"] == json!(["aside", "cart", "orders"])
             && instance(seen, "keys", "orders")["subscribers"] == 2
     })
@@ -143,7 +123,7 @@ async fn associations_are_seen_with_what_passed_through_them() {
     let path = format!("{address}/user/nobody");
     let nobody = here.actor_selection::<u32>(&path).unwrap();
     (0..20).for_each(|message| nobody.tell(message));
-    let seen = until("twenty messages went out", &telemetry, |seen| {
+    let seen = wait_for_dump("twenty messages went out", &telemetry, |seen| {
         let all = seen["atomscope"]["instances"]["associations"].as_array();
         all.is_some_and(|all| all.iter().any(|at| at["outbound_messages"].as_u64() >= Some(20)))
     })
@@ -162,7 +142,8 @@ async fn associations_are_seen_with_what_passed_through_them() {
     // One that was never connected: atomr may take another for idle again at once.
     here.endpoint_manager().quarantine(&"akka.tcp://far@127.0.0.1:1".parse_address()).await;
     let seen =
-        until("the quarantine was seen", &telemetry, |seen| metric(seen, "remote.quarantines") == 1).await;
+        wait_for_dump("the quarantine was seen", &telemetry, |seen| metric(seen, "remote.quarantines") == 1)
+            .await;
     let association = instance(&seen, "associations", "akka.tcp://far@127.0.0.1:1");
     assert_eq!((&association["state"], &association["quarantined"]), (&json!("quarantined"), &json!(true)));
     here.shutdown().await;
@@ -396,7 +377,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         timeless(json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]]))
     };
     let raw = write("raw", &["--format", "raw"]);
-    let read = |path: &str| support::atomscope_json(["dump", "--region", path]);
+    let read = |path: &str| dump_of(path);
     let live = dump(&telemetry);
     assert_eq!(told(&read(&raw)), told(&live));
     assert_eq!(
