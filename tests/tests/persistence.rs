@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
 use atomr_persistence::{
-    InMemoryJournal, InMemorySnapshotStore, Journal, JournalError, PersistentRepr, RecoveryPermitter,
-    SnapshotMetadata, SnapshotStore,
+    InMemoryJournal, InMemorySnapshotStore, Journal, PersistentRepr, RecoveryPermitter, SnapshotMetadata,
+    SnapshotStore,
 };
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::persistence_workload::{Bank, Done, Flaky, visit};
-use atomscope_tests::support::dumps::{dump, dump_of, instance, metric, metric_entry};
+use atomscope_tests::support::dumps::{dump, instance, metric, metric_entry};
 use atomscope_tests::support::stubs::Stub;
 use atomscope_tests::support::{self, Node};
 use serde_json::{Value, json};

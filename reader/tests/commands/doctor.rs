@@ -3,8 +3,8 @@
 use atomscope_layout::metrics::Builtin;
 use serde_json::Value;
 
+use crate::fixture::nodes::shop;
 use crate::fixture::{Node, Place, SECOND};
-use crate::shop;
 
 /// What `doctor --json` finds at this level.
 fn findings(place: &Place, level: &str) -> Vec<String> {

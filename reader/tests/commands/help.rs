@@ -82,3 +82,22 @@ fn there_is_a_manual_page_of_every_command() {
     assert!(Ran::of(program(["man", "tail"])).ok().contains("no\\-follow"));
     assert!(Ran::of(program(["man", "nonsense"])).failed(2).contains("there is no command nonsense"));
 }
+
+#[test]
+fn the_version_tells_the_layout_too() {
+    let stdout = program(["--version"]).output().unwrap().stdout;
+    assert!(String::from_utf8(stdout).unwrap().contains("(reads layout 1.x, knows it up to 1.2)"));
+}
+
+#[test]
+fn help_teaches_who_and_the_exit_codes() {
+    let stdout = Ran::of(program(["--help"])).ok();
+    assert!(stdout.contains("WHO:") && stdout.contains("Exit codes: 0 done, 1 failed"), "{stdout}");
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_two() {
+    for args in [&["nonsense"][..], &[], &["dump", "--format", "prom2"], &["actors", "--limit", "-1"]] {
+        assert!(!Place::new().run(args).failed(2).is_empty());
+    }
+}

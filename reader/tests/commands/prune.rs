@@ -5,8 +5,8 @@ use std::fs;
 use atomscope_layout::region::header;
 use serde_json::json;
 
+use crate::fixture::nodes::shop;
 use crate::fixture::{Node, Place, write};
-use crate::shop;
 
 #[test]
 fn dead_regions_go_and_living_ones_files_and_dumps_stay() {

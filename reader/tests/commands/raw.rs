@@ -18,8 +18,8 @@ use atomscope_layout::metrics::BUILTIN;
 use atomscope_layout::region::Condition;
 use serde_json::{Value, json};
 
-use crate::fixture::{Actor, Node, Place, SECOND, write};
-use crate::{many, shop};
+use crate::fixture::nodes::{many, shop};
+use crate::fixture::{Actor, Node, Place, SECOND, random, write};
 
 /// Dumps the only node of `place`.
 fn dump(place: &Place, args: &[&str]) -> PathBuf {
@@ -317,14 +317,7 @@ fn a_damaged_region_is_dumped_and_redacted_as_far_as_it_goes() {
     let bytes = node.bytes();
     let redactor = Redactor::with_key(b"k");
     let path = place.join("damaged.raw");
-    // Xorshift: the same damages in every run.
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let mut next = random();
     let mut dumped = 0;
     for _ in 0..200 {
         let mut damaged = bytes.clone();

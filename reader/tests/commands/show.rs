@@ -3,8 +3,8 @@
 use atomscope_layout::metrics::Builtin;
 use serde_json::json;
 
+use crate::fixture::nodes::shop;
 use crate::fixture::{Place, SECOND};
-use crate::shop;
 
 #[test]
 fn a_living_node_is_shown_with_all_that_matters() {

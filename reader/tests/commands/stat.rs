@@ -5,8 +5,8 @@ use atomscope_layout::instances::{Domain, association};
 use atomscope_layout::metrics::{BUILTIN, Builtin};
 use serde_json::Value;
 
+use crate::fixture::nodes::{shop, words};
 use crate::fixture::{Actor, Blocked, Node, Place, Running, small};
-use crate::{shop, words};
 
 #[test]
 fn the_first_line_holds_averages_since_the_start_and_says_so() {

@@ -7,8 +7,8 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::header;
 use serde_json::{Value, json};
 
+use crate::fixture::nodes::words;
 use crate::fixture::{Node, Place, SECOND};
-use crate::words;
 
 const PARTS: [&str; 8] =
     ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
