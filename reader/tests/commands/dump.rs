@@ -10,13 +10,13 @@ use atomscope_layout::metrics::BUILTIN;
 use serde_json::{Value, json};
 
 use crate::fixture::nodes::{many, shop};
-use crate::fixture::{Actor, Node, Place, Ran};
+use crate::fixture::{Actor, Node, Ran, RegionDir};
 
 #[test]
 fn a_dump_is_a_snapshot_of_atomr_telemetry_and_one_object_more() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    let stdout = place.run(["dump"]).ok();
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    let stdout = dir.run(["dump"]).ok();
     let theirs: atomr_telemetry::dto::NodeSnapshot = serde_json::from_str(&stdout).unwrap();
     assert_eq!((theirs.node.as_str(), theirs.actors.total), ("shop", 3));
     assert_eq!(theirs.actors.flat[2].host.as_deref(), Some("node-a"));
@@ -37,9 +37,9 @@ fn a_dump_is_a_snapshot_of_atomr_telemetry_and_one_object_more() {
 
 #[test]
 fn ndjson_is_one_object_a_line_each_of_its_kind() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    let stdout = place.run(["dump", "--format", "ndjson"]).ok();
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    let stdout = dir.run(["dump", "--format", "ndjson"]).ok();
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).count();
     assert_eq!((of("node"), of("actor"), of("dead_letter")), (1, 3, 1));
@@ -49,78 +49,78 @@ fn ndjson_is_one_object_a_line_each_of_its_kind() {
 
 #[test]
 fn a_file_appears_whole_and_for_its_owner_alone() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    let out = place.join("out.json");
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    let out = dir.join("out.json");
     fs::write(&out, "before").unwrap();
-    assert_eq!(place.run([OsStr::new("dump"), OsStr::new("-o"), out.as_os_str()]).ok(), "");
+    assert_eq!(dir.run([OsStr::new("dump"), OsStr::new("-o"), out.as_os_str()]).ok(), "");
     let dumped: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
     assert_eq!(dumped["node"], "shop");
     assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(place.files().len(), 2);
-    assert_eq!(place.run(["dump", "-o", "-"]).json()["node"], "shop");
+    assert_eq!(dir.files().len(), 2);
+    assert_eq!(dir.run(["dump", "-o", "-"]).json()["node"], "shop");
 }
 
 #[test]
 fn a_file_that_cannot_be_written_is_said_and_leaves_nothing_behind() {
-    let place = Place::new();
-    let lock = shop().live(&place);
-    let before = place.files();
+    let dir = RegionDir::new();
+    let lock = shop().live(&dir);
+    let before = dir.files();
     let region = lock.path.to_str().unwrap();
     let bytes = fs::read(region).unwrap();
     for (out, why) in [
-        (place.path().to_str().unwrap(), "it is a directory"),
+        (dir.path().to_str().unwrap(), "it is a directory"),
         ("/no/such/directory/x.json", "is its directory there?"),
         ("/proc/x.json", "cannot write to /proc/x.json"),
         ("/dev/full", "make room"),
         (region, "it is the region that is being read"),
     ] {
-        let stderr = place.run(["dump", "-o", out]).failed(1);
+        let stderr = dir.run(["dump", "-o", out]).failed(1);
         assert!(stderr.contains(why), "{out}: {stderr}");
         // It is of the file that was asked for, not of one that only this program knows.
         assert!(!stderr.contains(".part"), "{out}: {stderr}");
-        assert_eq!(place.files(), before);
+        assert_eq!(dir.files(), before);
     }
     assert_eq!(fs::read(region).unwrap(), bytes);
 }
 
 #[test]
 fn a_dump_for_scripts_that_is_looked_at_is_told_from_a_raw_one() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    let out = place.join("shop.json");
-    place.run([OsStr::new("dump"), OsStr::new("-o"), out.as_os_str()]).ok();
-    let stderr = place.run([OsStr::new("show"), out.as_os_str()]).failed(1);
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    let out = dir.join("shop.json");
+    dir.run([OsStr::new("dump"), OsStr::new("-o"), out.as_os_str()]).ok();
+    let stderr = dir.run([OsStr::new("show"), out.as_os_str()]).failed(1);
     assert!(stderr.contains("it may be JSON") && stderr.contains("--format raw"), "{stderr}");
-    let mut command = place.command(["show", "shop.json"]);
-    command.current_dir(place.path());
+    let mut command = dir.command(["show", "shop.json"]);
+    command.current_dir(dir.path());
     let stderr = Ran::of(command).failed(1);
     assert!(stderr.contains("there is no node shop.json; the file of that name"), "{stderr}");
-    assert!(!place.run(["show", "nobody.json"]).failed(1).contains("the file of that name"));
+    assert!(!dir.run(["show", "nobody.json"]).failed(1).contains("the file of that name"));
 }
 
 #[test]
 fn running_out_of_room_half_way_leaves_what_was_there_before() {
-    let place = Place::new();
-    let _lock = many().live(&place);
-    let out = place.join("out.json");
+    let dir = RegionDir::new();
+    let _lock = many().live(&dir);
+    let out = dir.join("out.json");
     fs::write(&out, "before").unwrap();
-    let files = place.files();
+    let files = dir.files();
     let mut shell = Command::new("sh");
     let binary = env!("CARGO_BIN_EXE_atomscope");
     shell.args(["-c", "ulimit -f 16; exec \"$0\" \"$@\"", binary, "dump", "-o"]).arg(&out);
-    shell.env("ATOMSCOPE_DIR", place.path());
+    shell.env("ATOMSCOPE_DIR", dir.path());
     let stderr = Ran::of(shell).failed(1);
     assert!(stderr.contains("cannot write to "), "{stderr}");
-    assert_eq!((place.files(), fs::read_to_string(&out).unwrap()), (files, "before".into()));
+    assert_eq!((dir.files(), fs::read_to_string(&out).unwrap()), (files, "before".into()));
 }
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
-    let place = Place::new();
-    let _lock = many().live(&place);
+    let dir = RegionDir::new();
+    let _lock = many().live(&dir);
     for args in [&["dump"][..], &["dump", "--format", "ndjson"], &["actors"], &["actors", "--json"]] {
-        let mut child = place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = dir.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let mut stderr = String::new();
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
@@ -130,10 +130,10 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 
 #[test]
 fn a_full_stdout_is_a_failure_that_says_so() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.stop_event(1, 1, "a");
-    let _lock = node.live(&place);
+    let _lock = node.live(&dir);
     for args in [
         &["dump"][..],
         &["actors"],
@@ -148,7 +148,7 @@ fn a_full_stdout_is_a_failure_that_says_so() {
         &["completions", "bash"],
     ] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let output = place.command(args).stdout(full).output().unwrap();
+        let output = dir.command(args).stdout(full).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
         assert!(stderr.contains("cannot write to stdout: No space left on device"), "{stderr}");
@@ -157,17 +157,17 @@ fn a_full_stdout_is_a_failure_that_says_so() {
 
 #[test]
 fn a_link_is_followed_and_stays_a_link() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.stop_event(1, 1, "a");
-    let _lock = node.live(&place);
-    let (target, link) = (place.join("target.json"), place.join("link.json"));
+    let _lock = node.live(&dir);
+    let (target, link) = (dir.join("target.json"), dir.join("link.json"));
     fs::write(&target, "").unwrap();
     symlink(&target, &link).unwrap();
-    place.run([OsStr::new("dump"), OsStr::new("-o"), link.as_os_str()]).ok();
+    dir.run([OsStr::new("dump"), OsStr::new("-o"), link.as_os_str()]).ok();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::read_to_string(&target).unwrap().contains("\"shop\""));
-    assert!(place.run(["dump", "-o", "/dev/stdout"]).ok().contains("\"shop\""));
+    assert!(dir.run(["dump", "-o", "/dev/stdout"]).ok().contains("\"shop\""));
 }
 
 const NAMES: [&str; 19] = [
@@ -221,11 +221,11 @@ fn full_of_names() -> Node {
 
 #[test]
 fn no_name_of_the_application_is_left_in_any_format() {
-    let place = Place::new();
-    let _lock = full_of_names().live(&place);
+    let dir = RegionDir::new();
+    let _lock = full_of_names().live(&dir);
     for format in ["json", "ndjson"] {
-        let plain = place.run(["dump", "--format", format]).ok();
-        let redacted = place.run(["dump", "--format", format, "--redact"]).ok();
+        let plain = dir.run(["dump", "--format", format]).ok();
+        let redacted = dir.run(["dump", "--format", format, "--redact"]).ok();
         for name in NAMES {
             assert!(plain.contains(name), "{name} is not even in the plain dump");
             assert!(!redacted.contains(name), "{name}: {redacted}");
@@ -236,9 +236,9 @@ fn no_name_of_the_application_is_left_in_any_format() {
 
 #[test]
 fn the_tree_keeps_its_shape_and_equal_names_stay_equal() {
-    let place = Place::new();
-    let _lock = full_of_names().live(&place);
-    let dump = place.run(["dump", "--redact"]).json();
+    let dir = RegionDir::new();
+    let _lock = full_of_names().live(&dir);
+    let dump = dir.run(["dump", "--redact"]).json();
     let root = &dump["actors"]["roots"][0];
     let leaf = &root["children"][0]["children"][0];
     assert!(leaf["name"].is_string(), "{dump}");
@@ -253,12 +253,12 @@ fn the_tree_keeps_its_shape_and_equal_names_stay_equal() {
 
 #[test]
 fn pseudonyms_agree_only_where_a_key_is_given() {
-    let place = Place::new();
-    let _lock = full_of_names().live(&place);
-    let node = |args: &[&str]| place.run([&["dump", "--redact"], args].concat()).json()["node"].clone();
+    let dir = RegionDir::new();
+    let _lock = full_of_names().live(&dir);
+    let node = |args: &[&str]| dir.run([&["dump", "--redact"], args].concat()).json()["node"].clone();
     assert_ne!(node(&[]), node(&[]));
     assert_eq!(node(&["--redact-key", "k"]), node(&["--redact-key", "k"]));
     assert_ne!(node(&["--redact-key", "k"]), node(&["--redact-key", "l"]));
-    let stderr = place.run(["dump", "--redact-key", "k"]).failed(2);
+    let stderr = dir.run(["dump", "--redact-key", "k"]).failed(2);
     assert!(stderr.contains("--redact"), "{stderr}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::fixture::{Place, Ran, program};
+use crate::fixture::{Ran, RegionDir, program};
 
 const COMMANDS: [&str; 21] = [
     "",
@@ -71,8 +71,8 @@ fn every_shell_gets_its_completions() {
 
 #[test]
 fn there_is_a_manual_page_of_every_command() {
-    let place = Place::new();
-    let out = place.join("man1");
+    let dir = RegionDir::new();
+    let out = dir.join("man1");
     assert_eq!(Ran::of(program(["man", "--out", out.to_str().unwrap()])).ok(), "");
     for command in COMMANDS {
         let name = if command.is_empty() { "atomscope".to_owned() } else { format!("atomscope-{command}") };
@@ -98,6 +98,6 @@ fn help_teaches_who_and_the_exit_codes() {
 #[test]
 fn a_wrong_command_line_is_exit_code_two() {
     for args in [&["nonsense"][..], &[], &["dump", "--format", "prom2"], &["actors", "--limit", "-1"]] {
-        assert!(!Place::new().run(args).failed(2).is_empty());
+        assert!(!RegionDir::new().run(args).failed(2).is_empty());
     }
 }

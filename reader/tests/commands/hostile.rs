@@ -16,7 +16,7 @@ use atomscope_layout::metrics::BUILTIN;
 use atomscope_layout::region::header;
 
 use crate::fixture::nodes::{many, shop, state};
-use crate::fixture::{Actor, Node, Place, Ran, random, write};
+use crate::fixture::{Actor, Node, Ran, RegionDir, random, write};
 
 const EVIL: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}\u{200b}\u{9b}31m\n\r\u{7f}";
 
@@ -27,7 +27,7 @@ fn is_harmless(text: &str) {
 
 #[test]
 fn names_that_attack_the_terminal_are_written_out_everywhere() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new(EVIL);
     node.header().set_system(EVIL);
     node.actor(Actor {
@@ -40,9 +40,9 @@ fn names_that_attack_the_terminal_are_written_out_everywhere() {
     node.letter(EVIL, Some(EVIL), EVIL, EVIL);
     node.metric(33, EVIL, EVIL, EVIL);
     node.stop_event(1, 1, EVIL);
-    let evil = place.join(EVIL.replace('\n', ""));
+    let evil = dir.join(EVIL.replace('\n', ""));
     write(&evil, &node.bytes());
-    let locks = [node.live(&place), Node::new("other").live(&place)];
+    let locks = [node.live(&dir), Node::new("other").live(&dir)];
     for args in [
         &["ps"][..],
         &["ps", "--json"],
@@ -76,54 +76,54 @@ fn names_that_attack_the_terminal_are_written_out_everywhere() {
         &["ps", "--region", evil.to_str().unwrap()],
         &["dump", "/no/\u{1b}[31m/such"],
     ] {
-        let ran = place.run(args);
+        let ran = dir.run(args);
         is_harmless(&ran.stdout);
         is_harmless(&ran.stderr);
         assert!(!(ran.stdout.is_empty() && ran.stderr.is_empty()));
     }
     // Safe to print, and still the same name.
-    assert_eq!(place.run(["dump", EVIL]).json()["node"], EVIL);
+    assert_eq!(dir.run(["dump", EVIL]).json()["node"], EVIL);
     drop(locks);
 }
 
 #[test]
 fn empty_long_and_foreign_names_are_shown() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
     let long = "x".repeat(150);
     for path in ["", "/user/Größe 漢字 🦀", &long] {
         node.actor(Actor { path, actor_type: "T", ..Actor::default() });
     }
-    let _lock = node.live(&place);
-    let stdout = place.run(["actors"]).ok();
+    let _lock = node.live(&dir);
+    let stdout = dir.run(["actors"]).ok();
     assert!(stdout.contains("/user/Größe 漢字 🦀") && stdout.contains(&long), "{stdout}");
     assert_eq!(stdout.lines().count(), 4);
-    assert_eq!(place.run(["actors", "--json"]).json()[0]["path"], "");
+    assert_eq!(dir.run(["actors", "--json"]).json()[0]["path"], "");
 }
 
 #[test]
 fn names_of_ten_kilobytes_are_looked_for_and_refused_in_a_sentence() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let long = "x".repeat(10_000);
-    assert!(place.run(["dump", &long]).failed(1).contains("there is no node xxx"));
-    assert!(place.run(["dump", &format!("/{long}")]).failed(1).contains("File name too long"));
-    assert!(place.run(["dump", &"9".repeat(10_000)]).failed(1).contains("there is no process"));
+    assert!(dir.run(["dump", &long]).failed(1).contains("there is no node xxx"));
+    assert!(dir.run(["dump", &format!("/{long}")]).failed(1).contains("File name too long"));
+    assert!(dir.run(["dump", &"9".repeat(10_000)]).failed(1).contains("there is no process"));
 }
 
 #[test]
 fn arguments_that_are_no_text_work_or_fail_clearly() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let odd = OsString::from_vec(b"odd\xff.raw".to_vec());
-    let path = place.join(&odd);
+    let path = dir.join(&odd);
     write(&path, &shop().bytes());
-    assert_eq!(place.run([OsStr::new("dump"), path.as_os_str()]).json()["node"], "shop");
-    let out = place.join(OsString::from_vec(b"out\xfe".to_vec()));
-    place.run([OsStr::new("dump"), path.as_os_str(), OsStr::new("-o"), out.as_os_str()]).ok();
+    assert_eq!(dir.run([OsStr::new("dump"), path.as_os_str()]).json()["node"], "shop");
+    let out = dir.join(OsString::from_vec(b"out\xfe".to_vec()));
+    dir.run([OsStr::new("dump"), path.as_os_str(), OsStr::new("-o"), out.as_os_str()]).ok();
     assert!(out.exists());
     let name = OsString::from_vec(b"no\xffde".to_vec());
-    assert!(place.run([OsStr::new("dump"), &name]).failed(1).contains("there is no node no\\xffde"));
-    assert!(place.run([OsStr::new("actors"), OsStr::new("--filter"), &name]).failed(2).contains("UTF-8"));
-    assert!(place.run([&name]).failed(2).contains("Usage"));
+    assert!(dir.run([OsStr::new("dump"), &name]).failed(1).contains("there is no node no\\xffde"));
+    assert!(dir.run([OsStr::new("actors"), OsStr::new("--filter"), &name]).failed(2).contains("UTF-8"));
+    assert!(dir.run([&name]).failed(2).contains("Usage"));
 }
 
 #[test]
@@ -141,32 +141,32 @@ fn a_damaged_region_is_refused_with_the_place_of_the_damage() {
         ("section offset", |n| n.set(header::DIRECTORY.start + 1, u64::MAX - 127)),
     ];
     for (expected, damage) in damages {
-        let place = Place::new();
+        let dir = RegionDir::new();
         let node = shop();
         damage(&node);
-        let path = node.dead(&place);
-        let stderr = place.run(["dump"]).failed(1);
+        let path = node.dead(&dir);
+        let stderr = dir.run(["dump"]).failed(1);
         assert!(stderr.contains(expected) && stderr.contains(path.to_str().unwrap()), "{stderr}");
         let word = if expected.starts_with("incompatible") { "incompatible" } else { "corrupt" };
-        assert_eq!(state(&place).0, word);
+        assert_eq!(state(&dir).0, word);
     }
 }
 
 #[test]
 fn what_is_no_region_is_refused_with_the_reason() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let file = |name: &str, bytes: &[u8]| {
-        write(&place.join(name), bytes);
-        place.join(name)
+        write(&dir.join(name), bytes);
+        dir.join(name)
     };
-    let link = place.join("link.raw");
+    let link = dir.join("link.raw");
     symlink(file("target.raw", &shop().bytes()), &link).unwrap();
     let open = file("open.raw", &shop().bytes());
     fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
     let cut = file("cut.raw", &shop().bytes()[..5000]);
     for (path, why) in [
-        (place.join("missing.raw"), "there is no such file"),
-        (place.path().to_owned(), "it is a directory, not a regular file"),
+        (dir.join("missing.raw"), "there is no such file"),
+        (dir.path().to_owned(), "it is a directory, not a regular file"),
         ("/dev/null".into(), "it is a device, not a regular file"),
         (link, "it is a symbolic link"),
         (open, "others than its owner may write it (mode 666)"),
@@ -175,42 +175,42 @@ fn what_is_no_region_is_refused_with_the_reason() {
         (file("short.raw", b"x"), "not an atomscope region"),
         (file("empty.raw", b""), "its node is not ready"),
     ] {
-        let stderr = place.run([OsStr::new("dump"), path.as_os_str()]).failed(1);
+        let stderr = dir.run([OsStr::new("dump"), path.as_os_str()]).failed(1);
         assert!(stderr.contains(why) && stderr.starts_with("atomscope: cannot attach to "), "{stderr}");
     }
 }
 
 #[test]
 fn a_region_larger_than_allowed_is_refused() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    let stderr = place.run(["--max-size", "4K", "dump"]).failed(1);
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    let stderr = dir.run(["--max-size", "4K", "dump"]).failed(1);
     assert!(stderr.contains("more than the 4096 that are allowed; `--max-size` allows more"), "{stderr}");
-    assert_eq!(place.run(["--max-size", "1G", "dump"]).json()["node"], "shop");
-    place.run(["--max-size", "lots", "ps"]).failed(2);
+    assert_eq!(dir.run(["--max-size", "1G", "dump"]).json()["node"], "shop");
+    dir.run(["--max-size", "lots", "ps"]).failed(2);
 }
 
 #[test]
 fn an_unknown_pid_and_a_pid_without_a_region_are_told_apart() {
-    let place = Place::new();
-    let stderr = place.run(["dump", "4194305"]).failed(1);
+    let dir = RegionDir::new();
+    let stderr = dir.run(["dump", "4194305"]).failed(1);
     assert!(stderr.contains("there is no process 4194305, and no region that one has left"), "{stderr}");
     let pid = std::process::id();
-    let stderr = place.run(["dump", &pid.to_string()]).failed(1);
+    let stderr = dir.run(["dump", &pid.to_string()]).failed(1);
     assert!(stderr.contains(&format!("process {pid} (")) && stderr.contains("has no region"), "{stderr}");
 }
 
 #[test]
 fn a_directory_that_is_not_there_is_said() {
-    let stderr = Place::new().run(["--dir", "/no/such", "ps"]).failed(1);
+    let stderr = RegionDir::new().run(["--dir", "/no/such", "ps"]).failed(1);
     assert!(stderr.contains("cannot look for regions in /no/such: No such file"), "{stderr}");
 }
 
 #[test]
 fn a_file_that_is_cut_while_it_is_mapped_makes_what_was_read_of_it_not_count() {
     atomscope::attach::guard_mappings();
-    let place = Place::new();
-    let lock = shop().live(&place);
+    let dir = RegionDir::new();
+    let lock = shop().live(&dir);
     let region = Region::open(&lock.path, None, MAX_BYTES).unwrap();
     assert_eq!(Snapshot::take(&region).unwrap().actors.len(), 3);
     lock.file.set_len(4096).unwrap();
@@ -224,9 +224,9 @@ fn a_file_that_is_cut_while_it_is_mapped_makes_what_was_read_of_it_not_count() {
 #[test]
 fn a_bus_error_of_another_cause_still_ends_the_program() {
     use std::os::unix::process::ExitStatusExt as _;
-    let place = Place::new();
-    let _lock = many().live(&place);
-    let mut child = place.command(["dump"]).stdout(Stdio::piped()).spawn().unwrap();
+    let dir = RegionDir::new();
+    let _lock = many().live(&dir);
+    let mut child = dir.command(["dump"]).stdout(Stdio::piped()).spawn().unwrap();
     // It has written as much as a pipe holds, and waits.
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     // A fault comes again and again until it is dealt with. (The handler of Rust's own runtime, which is asked next,
@@ -244,11 +244,11 @@ fn a_bus_error_of_another_cause_still_ends_the_program() {
 #[ignore = "needs root"]
 fn regions_of_others_are_counted_and_their_processes_explained() {
     use std::os::unix::process::CommandExt as _;
-    let place = Place::new();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let region = shop().dead(&place);
+    let dir = RegionDir::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let region = shop().dead(&dir);
     let as_nobody = |args: &[&str]| {
-        let mut command = place.command(args);
+        let mut command = dir.command(args);
         command.uid(65534).gid(65534);
         Ran::of(command)
     };

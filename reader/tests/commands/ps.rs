@@ -8,14 +8,14 @@ use atomscope_layout::region::{State, header};
 use serde_json::json;
 
 use crate::fixture::nodes::{shop, state, words};
-use crate::fixture::{Locked, Node, Place, SECOND};
+use crate::fixture::{Locked, Node, RegionDir, SECOND};
 
 #[test]
 fn ps_lists_the_living_before_the_dead_with_units_in_the_header() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    Node::new("attic").dead(&place);
-    let stdout = place.run(["ps"]).ok();
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    Node::new("attic").dead(&dir);
+    let stdout = dir.run(["ps"]).ok();
     let lines = words(&stdout);
     let titles =
         ["PID", "NODE", "SYSTEM", "STATE", "AGE(s)", "BEAT(s)", "ACTORS", "SIZE(MiB)", "FILE", "NOTE"];
@@ -28,9 +28,9 @@ fn ps_lists_the_living_before_the_dead_with_units_in_the_header() {
 
 #[test]
 fn ps_as_json_has_pid_node_and_state() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    let rows = place.run(["ps", "--json"]).json();
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    let rows = dir.run(["ps", "--json"]).json();
     assert_eq!(rows[0]["pid"], std::process::id());
     assert_eq!((&rows[0]["node"], &rows[0]["state"]), (&json!("shop"), &json!("live")));
     assert_eq!(rows[0]["program"], "/opt/shop/bin/shopd");
@@ -38,64 +38,64 @@ fn ps_as_json_has_pid_node_and_state() {
 
 #[test]
 fn ps_of_nothing_is_an_empty_list() {
-    assert_eq!(Place::new().run(["ps", "--json"]).ok(), "[]\n");
+    assert_eq!(RegionDir::new().run(["ps", "--json"]).ok(), "[]\n");
 }
 
 #[test]
 fn no_colours_without_a_terminal() {
-    let place = Place::new();
-    shop().dead(&place);
-    assert!(!place.run(["ps"]).ok().contains('\u{1b}'));
+    let dir = RegionDir::new();
+    shop().dead(&dir);
+    assert!(!dir.run(["ps"]).ok().contains('\u{1b}'));
 }
 
 #[test]
 fn a_node_that_beats_and_holds_its_lock_is_live() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
     node.header().runtime_beat(u64::MAX);
-    let _lock = node.live(&place);
-    assert_eq!(state(&place), ("live".into(), String::new()));
+    let _lock = node.live(&dir);
+    assert_eq!(state(&dir), ("live".into(), String::new()));
 }
 
 #[test]
 fn starting_and_stopping_are_what_the_node_says() {
     for (word, expected) in [(State::Starting, "starting"), (State::Stopping, "stopping")] {
-        let place = Place::new();
+        let dir = RegionDir::new();
         let node = Node::new("n");
         node.set(header::STATE, word as u64);
-        let _lock = node.live(&place);
-        assert_eq!(state(&place).0, expected);
+        let _lock = node.live(&dir);
+        assert_eq!(state(&dir).0, expected);
     }
 }
 
 #[test]
 fn a_node_without_its_lock_is_closed_or_crashed() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
-    let path = node.dead(&place);
-    assert_eq!(state(&place).0, "crashed");
+    let path = node.dead(&dir);
+    assert_eq!(state(&dir).0, "crashed");
     fs::remove_file(path).unwrap();
     node.header().set_state(State::Closed);
-    node.dead(&place);
-    assert_eq!(state(&place).0, "closed");
+    node.dead(&dir);
+    assert_eq!(state(&dir).0, "closed");
 }
 
 #[test]
 fn a_stale_beat_of_the_probe_is_a_wedge_and_so_is_one_of_the_runtime() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
     node.runtime_beat(9 * SECOND);
-    let lock = node.live(&place);
-    assert_eq!(state(&place), ("wedged".into(), "its async runtime is blocked".into()));
+    let lock = node.live(&dir);
+    assert_eq!(state(&dir), ("wedged".into(), "its async runtime is blocked".into()));
     fs::remove_file(&lock.path).unwrap();
     node.beat(9 * SECOND);
-    let _lock = node.live(&place);
-    assert_eq!(state(&place), ("wedged".into(), "the probe's thread does not beat any more".into()));
+    let _lock = node.live(&dir);
+    assert_eq!(state(&dir), ("wedged".into(), "the probe's thread does not beat any more".into()));
 }
 
 #[test]
 fn a_stopped_process_is_a_wedge_at_once() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let mut child = Command::new("sleep").arg("600").spawn().unwrap();
     let pid = child.id();
     assert!(Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
@@ -108,8 +108,8 @@ fn a_stopped_process_is_a_wedge_at_once() {
     let node = Node::with("n", |record| {
         (record.pid, record.process_start_ticks) = (u64::from(pid), stat.start_ticks);
     });
-    let _lock = node.live(&place);
-    let found = state(&place);
+    let _lock = node.live(&dir);
+    let found = state(&dir);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(found, ("wedged".into(), "its process is stopped (SIGSTOP or a debugger)".into()));
@@ -117,54 +117,54 @@ fn a_stopped_process_is_a_wedge_at_once() {
 
 #[test]
 fn a_region_of_another_boot_is_dead_unless_its_lock_is_held() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::with("n", |record| record.boot_id = [1, 2]);
-    node.dead(&place);
-    assert_eq!(state(&place).0, "crashed");
+    node.dead(&dir);
+    assert_eq!(state(&dir).0, "crashed");
     // A container may show a boot id of its own; the lock is the kernel's word.
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::with("n", |record| record.boot_id = [1, 2]);
     node.header().set_state(atomscope_layout::region::State::Running);
-    let _lock = node.live(&place);
-    assert_ne!(state(&place).0, "crashed");
+    let _lock = node.live(&dir);
+    assert_ne!(state(&dir).0, "crashed");
 }
 
 #[test]
 fn one_region_that_is_asked_for_and_cannot_be_read_is_a_failure_of_ps_too() {
-    let place = Place::new();
-    let missing = place.join("missing");
-    let ran = place.run(["ps".as_ref(), "--region".as_ref(), missing.as_os_str()]);
+    let dir = RegionDir::new();
+    let missing = dir.join("missing");
+    let ran = dir.run(["ps".as_ref(), "--region".as_ref(), missing.as_os_str()]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stdout.contains("refused") && ran.stderr.contains("no such file"), "{ran:?}");
 }
 
 #[test]
 fn a_region_that_is_not_published_tells_starting_up_from_dead() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
     node.set(header::MAGIC, 0);
-    let path = node.dead(&place);
-    let (word, why) = state(&place);
+    let path = node.dead(&dir);
+    let (word, why) = state(&dir);
     assert_eq!(word, "not ready");
     assert!(why.contains("died before it was ready"), "{why}");
     let _lock = Locked::new(path);
-    let (word, why) = state(&place);
+    let (word, why) = state(&dir);
     assert_eq!(word, "not ready");
     assert!(why.contains("it is starting up; try again"), "{why}");
 }
 
 #[test]
 fn every_command_works_on_a_wedged_and_on_a_dead_node_and_says_so() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.beat(9 * SECOND);
-    let mut lock = Some(node.live(&place));
+    let mut lock = Some(node.live(&dir));
     for expected in ["wedged", "crashed"] {
-        let ran = place.run(["actors"]);
+        let ran = dir.run(["actors"]);
         assert!(ran.stderr.contains(&format!("the node is {expected}")), "{ran:?}");
         assert!(ran.stderr.contains("its last beat was "), "{ran:?}");
         assert_eq!(ran.ok().lines().count(), 4);
-        assert_eq!(place.run(["dump"]).json()["atomscope"]["state"], expected);
+        assert_eq!(dir.run(["dump"]).json()["atomscope"]["state"], expected);
         lock = None;
     }
     drop(lock);
