@@ -1,5 +1,5 @@
-//! The program on files that no node and no dump of one leaves: each command ends, with 0 or 1, within bounds of time and
-//! memory, writes nothing that a terminal would act on, and names the file and what is wrong with it.
+//! The program on files that no node and no dump wrote. Each command ends with 0 or 1 within limits of time and memory,
+//! writes nothing that a terminal would interpret, and names the file and the damage.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 #[allow(dead_code, reason = "each test file uses its part")]
@@ -24,10 +24,10 @@ use atomscope_layout::{Capacities, RegionMap, metrics};
 
 use crate::fixture::{Actor, Locked, Node, Ran, RegionDir, save};
 
-/// What a terminal would act on: escape sequences, a line's end, NUL, C1, bidirectional, zero width, a tag.
+/// Characters that a terminal would interpret: escape sequences, line ends, NUL, C1, bidirectional, zero width, a tag.
 const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{9b}2J\n\r\0\t\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}\u{85}é";
 
-/// A node all of whose texts are hostile.
+/// A node in which every text is hostile.
 fn node() -> Node {
     let capacities = Capacities {
         actors: 8,
@@ -65,7 +65,7 @@ fn node() -> Node {
 
 type Damage = Box<dyn Fn(&mut Vec<u64>) + Sync>;
 
-/// What is done to a region's words, and whether it can still be read.
+/// A damage to a region's words, and whether the region must still be readable.
 fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
     let set = |what: &str, readable, word: usize, value: u64| -> (String, bool, Damage) {
         (format!("{what} = {value:#x}"), readable, Box::new(move |words| words[word] = value))
@@ -154,7 +154,7 @@ fn bytes_of(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Runs the program with at most so many seconds of a processor and so much memory.
+/// Runs the program with limits of processor time and memory.
 fn run(dir: &RegionDir, args: &[OsString]) -> Ran {
     let mut command = Command::new("sh");
     command
@@ -165,7 +165,7 @@ fn run(dir: &RegionDir, args: &[OsString]) -> Ran {
     Ran::of(command)
 }
 
-/// Runs every command on `path`, and checks what must hold for each. `readable`: whether they are to succeed.
+/// Runs every command on `path` and checks each result. `readable` says whether the commands must succeed.
 fn run_all(dir: &RegionDir, path: &Path, readable: Option<bool>, what: &str) {
     let out = path.with_extension("out");
     let who = path.as_os_str();
@@ -206,7 +206,7 @@ fn run_all(dir: &RegionDir, path: &Path, readable: Option<bool>, what: &str) {
         let ran = run(dir, &args);
         let context = format!("{what}: {command:?}: {ran:?}");
         assert_harmless(&ran, &context);
-        // `doctor` says by its code whether it found something, and on stdout what.
+        // The exit code of `doctor` says whether there are problems; stdout lists them.
         let is_doctor = command[0] == "doctor";
         match ran.code {
             Some(0) => assert!(is_doctor || readable != Some(false), "{context}"),
@@ -235,7 +235,7 @@ fn assert_harmless(ran: &Ran, context: &str) {
     }
 }
 
-/// Calls `check` with each number below `count`, on a few threads.
+/// Calls `check` with each number below `count`, each on its own thread.
 fn each(count: usize, check: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -264,7 +264,7 @@ fn every_command_on_every_damaged_region_ends_and_is_harmless() {
         let mut words = words.clone();
         damage(&mut words);
         let path = save(&dir, 1, &bytes_of(&words));
-        // As a living node's, which is mapped, or as a dead one's, which is copied.
+        // The region of a live node is mapped; that of a dead node is copied.
         let lock = (number % 2 == 0 && !words.is_empty()).then(|| Locked::new(path.clone()));
         run_all(&dir, &path, Some(*readable), what);
         drop(lock);
@@ -325,7 +325,7 @@ fn every_command_on_every_damaged_dump_ends_and_is_harmless() {
     });
 }
 
-/// Everything that the library tells of a file.
+/// Reads everything that the library can read of a file.
 fn read_file(path: &Path) {
     let region = match Region::open(path, None, MAX_BYTES) {
         Ok(region) => region,
@@ -348,7 +348,7 @@ fn read_file(path: &Path) {
 fn the_library_reads_any_word_of_any_region() {
     let node = node();
     let (words, map) = (words_of(&node.bytes()), node.map);
-    // All of the header and directory, and of each section the first records.
+    // The whole header and directory, and the first records of each section.
     let sections =
         [map.counters, map.metrics, map.names, map.actor_control, map.actor_spill, map.dead_letters];
     let mut words_to_damage: Vec<usize> = (0..map.counters.start).collect();
@@ -363,7 +363,7 @@ fn the_library_reads_any_word_of_any_region() {
         for at in words_to_damage.iter().skip(thread).step_by(4) {
             let held = words[*at];
             let edges = [u64::MAX, 1, 0, held.wrapping_add(1), held ^ 1 << 63];
-            // Where nothing stands there is less to get wrong.
+            // Fewer values are tried where the word is 0.
             for value in edges.into_iter().take(if held == 0 { 2 } else { 5 }) {
                 words[*at] = value;
                 fixture::write(&path, &bytes_of(&words));
@@ -374,7 +374,7 @@ fn the_library_reads_any_word_of_any_region() {
     });
 }
 
-/// As in `layout/tests/hostile.rs`, of the fuzz target that is this crate's.
+/// The same as in `layout/tests/hostile.rs`, for the fuzz target of this crate.
 #[test]
 fn the_kept_headers_of_dumps_are_read() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");

@@ -1,4 +1,4 @@
-//! What comes from outside: files that others planted, cut, replaced or left, and regions larger than memory.
+//! Files that other users or programs planted, truncated, replaced or left, and regions larger than memory.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Actor, EPOCH_NS, Locked, Node, Ran, RegionDir, Running, SECOND, save, small, write};
 
-/// No process has such a number.
+/// A pid that no process has.
 const GONE: u64 = 5_000_000;
-/// Users that need not exist.
+/// User ids that need not exist.
 const OWNER: u32 = 12_345;
 const OTHER: u32 = 12_346;
 
@@ -31,7 +31,7 @@ fn gone(name: &str) -> Node {
     Node::with(name, |record| record.pid = GONE)
 }
 
-/// `ps` of one file.
+/// The row of one file in `ps --json`.
 #[track_caller]
 fn row(dir: &RegionDir, path: &Path) -> Value {
     let rows = dir.run(["ps", "--json"]).json();
@@ -96,7 +96,7 @@ mod planted {
         assert_eq!(row(&dir, &path)["state"], "crashed");
         let lock = Locked::new(path);
         is_refused(&dir, &lock.path, "is another one by now");
-        // A process that has it mapped is its node all the same: clocks may differ between namespaces.
+        // A process that has the file mapped is still its node: clocks may differ between namespaces.
         let _map = lock.map();
         assert_eq!(row(&dir, &lock.path)["state"], "live");
     }
@@ -126,7 +126,7 @@ mod planted {
     #[ignore = "needs root"]
     fn a_region_that_names_another_users_process_is_refused() {
         let dir = RegionDir::new();
-        // This process is root's, whatever the header says of the user.
+        // This process belongs to root, whatever user the header names.
         for claimed in [u64::from(OWNER), 0] {
             let node = Node::with("n", |record| record.uid = claimed);
             let path = owned_by(&dir, &node, OWNER);
@@ -172,7 +172,7 @@ mod planted {
     fn each_user_sees_and_prunes_their_own_and_root_everybodys() {
         let dir = RegionDir::new();
         let node = |user: u32| Node::with("n", |record| (record.pid, record.uid) = (GONE, user.into()));
-        // A name tells the user that its node was.
+        // The file name contains the user id of the node.
         let leave = |user: u32, number: u64| {
             let path = dir.join(format!("atomscope-{user}-{GONE}-{number:016x}"));
             fs::rename(owned_by(&dir, &node(user), user), &path).unwrap();
@@ -244,7 +244,7 @@ mod left {
 mod large {
     use super::*;
 
-    /// A dead region that says it has `bytes` bytes, nearly all of them holes.
+    /// A dead region of `bytes` bytes, nearly all of them holes in the file.
     fn sparse(dir: &RegionDir, name: &str, bytes: u64) -> std::path::PathBuf {
         let node = gone(name);
         node.actor(Actor { path: "akka://S/user/a", actor_type: "T", ..Actor::default() });
@@ -262,7 +262,7 @@ mod large {
         Ran::of(shell)
     }
 
-    /// Each listing read all that dead nodes had left, and kept it.
+    /// Regression: each listing read all dead regions whole, and kept them in memory.
     #[test]
     fn dead_regions_are_listed_by_their_headers_however_large_they_are() {
         let dir = RegionDir::new();
@@ -320,7 +320,7 @@ mod changed {
 
     #[test]
     fn a_region_that_is_cut_ends_tail_and_stat_with_the_reason() {
-        // All of it, all but the header, and less than a page, where no fault tells of it.
+        // Truncate everything, everything but the header, and less than a page, which causes no fault.
         for left in [0, 4096, 20_000] {
             let dir = RegionDir::new();
             let (node, lock) = Node::new("n").shared(&dir);
@@ -368,7 +368,7 @@ mod changed {
                 Node::with("another name", |record| record.created_unix_ns += 1).shared(&dir);
             next.stop_event(1, 2, "of the next");
             fs::rename(&next_lock.path, &named).unwrap();
-            // The first one lives, under no name.
+            // The first node lives, but its file has no name any more.
             node.stop_event(1, 3, "still");
             assert_eq!(tail.json()["path"], "still");
             if cut {
@@ -433,15 +433,16 @@ mod written {
         }
     }
 
-    /// What a file holds after `before`, as JSON.
+    /// The rest of a file after `before`, as JSON.
     #[track_caller]
     fn after(file: &Path, before: &str) -> Value {
         let text = fs::read_to_string(file).unwrap();
-        let rest = text.strip_prefix(before).unwrap_or_else(|| panic!("what stood there is gone: {text:?}"));
+        let rest =
+            text.strip_prefix(before).unwrap_or_else(|| panic!("the earlier content is gone: {text:?}"));
         crate::fixture::strict(rest)
     }
 
-    /// The file behind it was replaced, and what stood in it lost.
+    /// Regression: the dump replaced the file behind the descriptor, and its earlier content was lost.
     #[test]
     fn what_is_open_already_is_gone_on_with_and_keeps_what_stood_there() {
         let dir = RegionDir::new();
@@ -466,11 +467,11 @@ mod written {
         opened();
         in_shell("exec 3>>\"$1\"; exec \"$0\" dump n -o /dev/fd/3").ok();
         assert_eq!(after(&log, "before\n")["node"], "n");
-        // It goes on at the place where the others are.
+        // The dump continues at the position that the descriptor's other users have reached.
         in_shell("(echo before; \"$0\" dump n -o /dev/stdout; echo behind) >\"$1\"").ok();
         let text = fs::read_to_string(&log).unwrap();
         assert!(text.starts_with("before\n{") && text.ends_with("}\nbehind\n"), "{text}");
-        // What another process has open is added to.
+        // The dump is appended to a file that another process has open.
         let file = opened();
         let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
         dir.run(["dump", "n", "-o", &path]).ok();
@@ -481,7 +482,7 @@ mod written {
     fn a_descriptor_that_was_not_handed_over_is_none_and_a_region_is_none_to_write_to() {
         let dir = RegionDir::new();
         let lock = Node::new("n").live(&dir);
-        // The program has files of its own open by then.
+        // By then the program itself may have opened a file under that number.
         for number in 3..10 {
             let stderr = dir.run(["dump", "n", "-o", &format!("/dev/fd/{number}")]).failed(1);
             assert!(stderr.contains("Bad file descriptor"), "{stderr}");
@@ -549,7 +550,7 @@ mod written {
         let node = Node::new("n");
         let region = node.dead(&dir);
         let out = dir.join("out.json");
-        // Mounted by itself, as a container has it.
+        // A file that is mounted by itself, as in a container.
         write(&out, b"something longer than nothing");
         let script = "mount --bind \"$1\" \"$1\" && exec \"$0\" dump \"$2\" -o \"$1\"";
         let mut command = Command::new("unshare");
@@ -558,7 +559,7 @@ mod written {
         assert!(ran.stderr.contains("is written in place"), "{ran:?}");
         ran.ok();
         assert_eq!(after(&out, "")["node"], "n");
-        // In a folder that may not be written, as a file that may.
+        // The file may be written, but its folder may not.
         let (folder, program) = (dir.join("folder"), dir.join("atomscope"));
         fs::copy(env!("CARGO_BIN_EXE_atomscope"), &program).unwrap();
         fs::create_dir(&folder).unwrap();
@@ -578,7 +579,7 @@ mod written {
         assert!(ran.stderr.contains("is written in place"), "{ran:?}");
         ran.ok();
         assert_eq!(after(&out, "")["node"], "n");
-        // A new one cannot be made there, and that is said.
+        // A new file cannot be created there, and the message says so.
         let stderr = dump(&folder.join("new.json")).failed(1);
         assert!(stderr.contains("name a file in a directory that you may write"), "{stderr}");
     }
@@ -597,7 +598,7 @@ mod written {
         let _lock = node.live(&dir);
         let files = dir.files();
         let out = dir.join("out.json");
-        // It may be faster than the signal.
+        // The program may end before the signal arrives.
         let stderr = loop {
             let child =
                 dir.command(["dump", "-o", out.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
@@ -627,7 +628,7 @@ mod written {
         assert_eq!(ran.ok(), "2020-09-13T12:26:41.000000Z stopped     a\n");
     }
 
-    /// They went on until now.
+    /// Regression: the commands ignored such signals until their end.
     #[test]
     fn averages_over_a_life_in_an_earlier_boot_end_with_its_last_beat() {
         let dir = RegionDir::new();
@@ -646,16 +647,16 @@ mod written {
 mod frozen {
     use super::*;
 
-    /// A control group with a process in it, both of which are gone when this is dropped.
+    /// A control group with a process in it. Drop ends the process and removes the group.
     struct Group {
         path: std::path::PathBuf,
-        /// What thaws it.
+        /// The file and the text that thaw the group.
         thaw: (&'static str, &'static str),
         child: std::process::Child,
     }
 
     impl Group {
-        /// Below `root`; `None`, and says why, where the kernel or this container has none that can be frozen.
+        /// Makes a group below `root`. `None`, with a message, where the kernel or this container cannot freeze groups.
         fn new(root: &str, thaw: (&'static str, &'static str)) -> Option<Self> {
             let path = Path::new(root).join(format!("atomscope-test-{}", std::process::id()));
             if let Err(error) = fs::create_dir(&path) {
@@ -675,7 +676,8 @@ mod frozen {
 
     impl Drop for Group {
         fn drop(&mut self) {
-            // Who is frozen does not die of version 1. A file that is not there must not be made: it would keep the folder.
+            // In version 1 a frozen process does not die, so thaw it first. Do not create the file: that would keep the
+            // folder.
             let thaw = File::options().write(true).open(self.path.join(self.thaw.0));
             let _ = thaw.and_then(|mut file| file.write_all(self.thaw.1.as_bytes()));
             let _ = self.child.kill();
@@ -684,7 +686,8 @@ mod frozen {
         }
     }
 
-    /// It was told to have a thread that does not beat any more, and that the machine might be overloaded.
+    /// Regression: `doctor` said that the sampler of a frozen node does not beat, and that the machine might be
+    /// overloaded.
     #[test]
     #[ignore = "needs root"]
     fn a_node_in_a_frozen_control_group_is_wedged_for_that_reason() {

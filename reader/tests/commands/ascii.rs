@@ -1,8 +1,8 @@
-//! Where there is no UTF-8, people are shown ASCII alone.
+//! Without a UTF-8 locale, output for people is ASCII only.
 
 use crate::fixture::{Actor, Node, Ran, RegionDir};
 
-/// Of everything that is drawn there is some, and a name that is not ASCII.
+/// A node that makes the program draw every sign, with a name that is not ASCII.
 fn node() -> Node {
     let node = Node::roomy("zo\u{eb}");
     node.fill();
@@ -44,7 +44,7 @@ fn nothing_but_ascii_is_shown_where_the_locale_has_no_utf_8_or_that_is_asked_for
         }
         let asked = dir.run(arguments.iter().copied().chain(["--ascii"]));
         assert!((asked.stdout + &asked.stderr).is_ascii(), "{arguments:?}");
-        // Nothing is known of the terminal where no locale is set.
+        // Without a locale, the terminal's encoding is unknown.
         for shown in [in_locale("LC_ALL", ""), in_locale("LANG", "C.UTF-8")] {
             let has_names = ["ps", "show", "actors", "doctor"].contains(&arguments[0]);
             assert!(!has_names || !shown.is_ascii(), "{arguments:?}: {shown}");

@@ -1,4 +1,4 @@
-//! `doctor`: findings, and what to do.
+//! `doctor`: findings and advice.
 
 use atomscope_layout::metrics::Builtin;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::fixture::nodes::shop;
 use crate::fixture::{Node, RegionDir, SECOND};
 
-/// What `doctor --json` finds at this level.
+/// The texts of the findings of this level.
 fn findings(dir: &RegionDir, level: &str) -> Vec<String> {
     let rows = dir.run(["doctor", "--json"]).json();
     let at_level = |row: &&Value| row["level"] == level;
@@ -86,7 +86,7 @@ fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it
     dead.extend((0..2).map(|_| Node::new("late").dead(&dir)));
     let notes = findings(&dir, "note");
     one_of(&notes, &format!("3 dead regions of user {user} take "));
-    // Two of a node name stay.
+    // Two dead regions of a node name stay.
     one_of(&notes, "; the next node of that user removes 1 of them, ");
     assert_eq!(notes.iter().filter(|note| *note == "what it holds was not read").count(), 3, "{notes:?}");
     assert!(findings(&dir, "good").iter().any(|good| good == "3 live actors; the table was sized for 64"));

@@ -1,4 +1,4 @@
-//! `dump`: its JSON, the file that it writes, and what is left of names after `--redact`.
+//! `dump`: its JSON, the file that it writes, and `--redact`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,7 +22,7 @@ fn a_dump_is_a_snapshot_of_atomr_telemetry_and_one_object_more() {
     assert_eq!(theirs.actors.flat[2].host.as_deref(), Some("node-a"));
     assert_eq!(theirs.actors.flat[0].spawned_at, "2020-09-13T12:27:10.000000000Z");
     assert_eq!(theirs.dead_letters[0].message_preview, "Order { secret: 1 }");
-    // Field for field: what they would write of it is what we wrote, but for our own object.
+    // `atomr-telemetry` writes the same fields; only our own object is extra.
     let mut ours: Value = serde_json::from_str(&stdout).unwrap();
     let about = ours.as_object_mut().unwrap().remove("atomscope").unwrap();
     assert_eq!(ours, serde_json::to_value(&theirs).unwrap());
@@ -77,7 +77,7 @@ fn a_file_that_cannot_be_written_is_said_and_leaves_nothing_behind() {
     ] {
         let stderr = dir.run(["dump", "-o", out]).failed(1);
         assert!(stderr.contains(why), "{out}: {stderr}");
-        // It is of the file that was asked for, not of one that only this program knows.
+        // The message names the requested file, not the temporary file.
         assert!(!stderr.contains(".part"), "{out}: {stderr}");
         assert_eq!(dir.files(), before);
     }

@@ -1,4 +1,4 @@
-//! What is generated from the command line's definition. `ATOMSCOPE_BLESS=1` takes the help texts as they are now.
+//! Help texts, completions and manual pages. `ATOMSCOPE_BLESS=1` approves the present help texts.
 
 use std::fs;
 use std::path::Path;

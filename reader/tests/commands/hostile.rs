@@ -1,4 +1,4 @@
-//! Every command on names, arguments and files that were made to do harm, or are damaged.
+//! Every command on hostile names and arguments, and on damaged files.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -81,7 +81,7 @@ fn names_that_attack_the_terminal_are_written_out_everywhere() {
         is_harmless(&ran.stderr);
         assert!(!(ran.stdout.is_empty() && ran.stderr.is_empty()));
     }
-    // Safe to print, and still the same name.
+    // The JSON is safe to print, and the name in it is unchanged.
     assert_eq!(dir.run(["dump", EVIL]).json()["node"], EVIL);
     drop(locks);
 }
@@ -227,10 +227,10 @@ fn a_bus_error_of_another_cause_still_ends_the_program() {
     let dir = RegionDir::new();
     let _lock = many().live(&dir);
     let mut child = dir.command(["dump"]).stdout(Stdio::piped()).spawn().unwrap();
-    // It has written as much as a pipe holds, and waits.
+    // The program has filled the pipe, and its write blocks.
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-    // A fault comes again and again until it is dealt with. (The handler of Rust's own runtime, which is asked next,
-    // steps aside and counts on that.)
+    // A real fault repeats until something handles it, so send the signal repeatedly. The handler of Rust's runtime,
+    // which runs next, relies on that.
     let status = loop {
         let _ = Command::new("kill").args(["-BUS", &child.id().to_string()]).status().unwrap();
         if let Some(status) = child.try_wait().unwrap() {
@@ -260,7 +260,7 @@ fn regions_of_others_are_counted_and_their_processes_explained() {
         stderr.contains("Permission denied") && stderr.contains("run as its owner or as root"),
         "{stderr}"
     );
-    // A `/proc` of its own, since that of the machine may hide processes (hidepid).
+    // A new mount of `/proc`, because the machine's may hide processes (hidepid).
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c"]);
     command.arg("mount -t proc proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"");
@@ -280,7 +280,7 @@ fn no_damage_to_a_region_makes_the_program_do_worse_than_say_so() {
         for _ in 0..1 + next() % 8 {
             let (at, value) = (next() as usize % words.len(), next());
             let extreme = [value, 0, u64::MAX, 1 << 63, (1 << 63) - 1, value >> 40, 1 << 62];
-            // Mostly where it hurts: the header, the ring's head and first slot, the first counters.
+            // Mostly in the header, the ring's head and first slot, and the first counters.
             let at = match next() % 4 {
                 0 => at % header::DIRECTORY.end,
                 1 => node.map.dead_letters.start + [0, 48][at % 2],

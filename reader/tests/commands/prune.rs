@@ -1,4 +1,4 @@
-//! `prune`: what dead nodes have left, and nothing else.
+//! `prune`: removes the regions of dead nodes, and nothing else.
 
 use std::fs;
 
@@ -65,7 +65,7 @@ fn a_file_that_is_named_is_not_pruned() {
     assert!(fs::exists(dead).unwrap());
 }
 
-/// Its name began as those of segments do, and that was enough.
+/// Regression: a file was pruned because its name only began like the name of a segment.
 #[test]
 fn a_file_that_is_named_much_like_a_segment_is_not_pruned() {
     let dir = RegionDir::new();

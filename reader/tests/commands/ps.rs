@@ -1,4 +1,4 @@
-//! `ps`: which nodes there are, and the verdict on each.
+//! `ps`: the nodes and the verdict of each.
 
 use std::fs;
 use std::process::Command;
@@ -121,7 +121,7 @@ fn a_region_of_another_boot_is_dead_unless_its_lock_is_held() {
     let node = Node::with("n", |record| record.boot_id = [1, 2]);
     node.dead(&dir);
     assert_eq!(state(&dir).0, "crashed");
-    // A container may show a boot id of its own; the lock is the kernel's word.
+    // A container may show another boot id, but only the kernel grants the lock.
     let dir = RegionDir::new();
     let node = Node::with("n", |record| record.boot_id = [1, 2]);
     node.header().set_state(atomscope_layout::region::State::Running);

@@ -1,4 +1,4 @@
-//! Raw dumps: every command reads them again, and nothing in them is torn or, if redacted, told.
+//! Raw dumps: every command reads them, they hold no torn record, and a redacted one holds no name.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -139,7 +139,7 @@ fn a_dump_of_a_node_at_work_holds_no_torn_record() {
             let mut number = 0;
             while !done.load(Ordering::Relaxed) {
                 number += 1;
-                // A record that was put together of two would not agree with itself.
+                // A record that was mixed from two writes would be inconsistent.
                 let path = format!("{number:09}/").repeat(12);
                 node.event(1, number, &TelemetryEvent::MailboxSampled { path, depth: number });
             }
@@ -166,7 +166,7 @@ fn a_dump_of_a_node_at_work_holds_no_torn_record() {
     });
 }
 
-/// Every text that an application can bring in, each with a name that is in no other.
+/// A node with every text that an application can supply, each under a unique name; and these names.
 fn telling() -> (Node, Vec<String>) {
     let node = Node::new("Nnode");
     node.header().set_system("Nsystem");
@@ -239,7 +239,7 @@ fn telling() -> (Node, Vec<String>) {
     ] {
         node.event(1, 1, &event);
     }
-    // Texts stand right behind each other, and the next may be a path.
+    // A text directly follows another one, and the next may be a path.
     let text: String = node.bytes().into_iter().map(char::from).collect();
     let mut names: Vec<_> = text
         .split('N')
@@ -259,7 +259,7 @@ fn a_redacted_dump_holds_no_name_in_any_byte() {
     let (node, mut names) = telling();
     assert!(names.len() > 40, "{names:?}");
     names.push("shopd".into());
-    // What a record that is gone has left behind.
+    // Bytes that a removed record left behind.
     let free =
         node.map.actor_slots.start + (node.map.actor_slots.count - 1) * node.map.actor_slots.stride + 20;
     node.set(free, u64::from_le_bytes(*b"Nresidue"));
@@ -289,7 +289,7 @@ fn a_redacted_dump_tells_everything_but_names() {
     assert_eq!(from_raw["dead_letters"], from_node["dead_letters"]);
     assert_eq!(from_raw["atomscope"]["metrics"], from_node["atomscope"]["metrics"]);
     assert_eq!(from_raw["atomscope"]["totals"], from_node["atomscope"]["totals"]);
-    // The one whose pseudonym is too long for its record is cut, the same otherwise.
+    // A pseudonym that is too long for its record is cut, so leave that actor out.
     let actors = |dump: &Value| -> Vec<Value> {
         let mut flat = dump["actors"]["flat"].as_array().unwrap().clone();
         flat.retain(|actor| actor["path"].as_str().unwrap().len() < 140);

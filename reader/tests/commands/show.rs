@@ -1,4 +1,4 @@
-//! `show`: a node at a glance.
+//! `show`: the overview of a node.
 
 use atomscope_layout::metrics::Builtin;
 use serde_json::json;

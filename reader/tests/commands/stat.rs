@@ -39,7 +39,7 @@ fn each_further_line_holds_what_came_since_the_one_before() {
         }
     };
     let spawned = busy["spawned_per_s"].as_f64().unwrap() * busy["interval_s"].as_f64().unwrap();
-    // The interval is told in milliseconds.
+    // The interval is in milliseconds.
     assert!((5.0..20.0).contains(&spawned), "{busy}");
     assert_eq!(busy["actors"], 10);
     drop((node, lock));
@@ -120,7 +120,7 @@ fn what_a_node_uses_is_shown_and_what_it_does_not_is_no_column_of_zeros() {
     let keys =
         ["journal_events_per_s", "shard_messages_per_s", "inbound_bytes_per_s", "outbound_bytes_per_s"];
     assert!(keys.iter().all(|key| row.get(*key) == Some(&Value::Null)), "{row}");
-    // It begins to use something while it is looked at.
+    // The node starts to use a subsystem while `stat` runs.
     let mut running = Running::new(dir.command(["stat", "n", "1ms"]));
     assert!(!running.line().contains("JOURNAL"));
     node.count(Builtin::PersistenceEvents, 5);
@@ -142,7 +142,7 @@ fn what_a_node_uses_is_shown_and_what_it_does_not_is_no_column_of_zeros() {
     assert!(row["outbound_bytes_per_s"].as_f64() > row["inbound_bytes_per_s"].as_f64(), "{row}");
     let csv = dir.run(["stat", "n", "1ms", "1", "--csv"]).ok();
     assert!(csv.lines().next().unwrap().ends_with(&keys.join(",")), "{csv}");
-    // Of a dead one there is no processor.
+    // A dead node uses no processor.
     drop((node, lock));
     assert!(!dir.run(["stat", "n"]).ok().contains("CPU(%)"));
 }
@@ -163,7 +163,7 @@ fn what_is_no_interval_is_a_usage_error() {
     assert!(stderr.contains("0 cannot be an interval: it must be longer than 0"), "{stderr}");
 }
 
-/// It waited on, and only a second signal ended it, by killing it.
+/// Regression: only a second signal ended the program, by killing it.
 #[test]
 fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
     let dir = RegionDir::new();

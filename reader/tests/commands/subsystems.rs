@@ -1,4 +1,4 @@
-//! `cluster`, `sharding` and so on: what is told of one subsystem.
+//! `cluster`, `sharding` and the other commands that list one subsystem.
 
 use std::path::Path;
 
@@ -80,7 +80,7 @@ fn what_nothing_counts_is_a_dash_and_null_and_in_an_old_region_what_it_was() {
     let told = dir.run(["ddata", "--json"]).json();
     assert_eq!(told["summary"], json!({"keys": 1, "updates": null, "subscribers": 2}));
     assert_eq!((&told["keys"][0]["updates"], &told["keys"][0]["subscribers"]), (&Value::Null, &json!(2)));
-    // It is no number: it is found by no condition, and a sort puts it last.
+    // An unknown value is no number: no condition matches it, and a sort puts it last.
     assert_eq!(dir.run(["ddata", "--json", "--filter", "updates >= 0"]).json()["keys"], json!([]));
     let dump = dir.run(["dump"]).json();
     assert_eq!(dump["ddata"]["total_updates"], 0);
@@ -100,7 +100,7 @@ fn what_nothing_counts_is_a_dash_and_null_and_in_an_old_region_what_it_was() {
     assert!(dir.run(["ddata", raw.to_str().unwrap()]).ok().starts_with("1 key, - updates"));
     drop(lock);
 
-    // As before 1.2.
+    // As a probe before layout 1.2 writes it.
     let node = Node::roomy("old");
     node.instance(Domain::Key, "k", &[]);
     node.attached(&[]);
@@ -162,7 +162,7 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     assert_eq!(names(&["--filter", "cart"]), ["cart-1", "cart-2"]);
     assert_eq!(names(&["--filter", "!cart"]), ["a"]);
     assert_eq!(names(&["--filter", "updates >= 1 and name ~ ^cart"]), ["cart-1", "cart-2"]);
-    // Each of these can be asked of one of several lists, whatever the others have under that name; both at once of none.
+    // Each of these fields exists in one of several lists, but no list has both.
     for fits in ["shards ~ x", "shards >= 0", "entities > 100", "to = b"] {
         dir.run(["sharding", "--filter", fits]).ok();
     }
@@ -261,7 +261,7 @@ fn regions_of_an_older_layout_dead_ones_and_dumps_are_listed_too() {
         };
         let ((dead, listed), (dumped, of_dump)) = (of(&path), of(&raw));
         assert!(dead && dumped, "{part}");
-        // But for the ages, which a dump keeps as they were.
+        // The ages differ, because a dump keeps them as they were.
         let first = |text: &str| {
             words(text).iter().map(|row| row.first().map(|&word| word.to_owned())).collect::<Vec<_>>()
         };
@@ -310,7 +310,7 @@ fn show_has_a_line_of_each_that_is_in_use() {
     assert_eq!(json["subsystems"]["streams"]["failed"], 1);
 }
 
-/// The unit beside it is that of what was measured: seven values were told as 7 ms.
+/// Regression: seven values were shown as 7 ms, because the unit is that of the measured values.
 #[test]
 fn how_many_values_a_histogram_has_is_not_told_in_their_unit() {
     let dir = RegionDir::new();
@@ -388,7 +388,7 @@ fn a_poll_that_does_not_end_is_a_finding_and_a_caveat_and_no_wedge() {
     );
     assert_eq!(dir.run(["dump"]).json()["atomscope"]["poll_stuck"], true);
     drop(lock);
-    // Not if rounds are that far apart, nor if the whole process stands still, nor if nothing is polled.
+    // No finding if rounds are that far apart, if the whole process is stopped, or if nothing is polled.
     for (interval_s, process, polls) in
         [(30u64, SECOND / 10, true), (0, 20 * SECOND, true), (0, SECOND / 10, false)]
     {

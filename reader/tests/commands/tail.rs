@@ -1,4 +1,4 @@
-//! `tail`: what happens, in order, with an exact account of what was missed.
+//! `tail`: events in order, with an exact count of missed ones.
 
 use atomscope_layout::dto::DeadLetterRecord;
 use atomscope_layout::event::TelemetryEvent;
@@ -18,7 +18,7 @@ fn letter(seq: u64) -> TelemetryEvent {
     })
 }
 
-/// The lines of `tail --json`, each shortened to its path, or its kind where it has none.
+/// The path of each line of `tail --json`, or its kind where it has no path.
 fn told(ran: Ran) -> Vec<String> {
     let shorten = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -119,13 +119,13 @@ fn what_is_written_while_it_follows_is_told_and_a_loss_is_told_exactly() {
     assert_eq!(running.json()["path"], "before");
     node.stop_event(2, 2, "while");
     assert_eq!(running.json()["path"], "while");
-    // More than the lane keeps, while the program stands still.
+    // While the program is stopped, more events come than the lane keeps.
     running.signal("-STOP");
     for at in 0..50 {
         node.stop_event(1, 10 + at, &at.to_string());
     }
     running.signal("-CONT");
-    // It may have been stopped in the middle of a look; it then told of the first few.
+    // The program may have been stopped during a scan, and then shows the first few events.
     let mut next = 0;
     let mut lost = 0;
     while next < 50 {
@@ -163,7 +163,7 @@ fn a_loss_is_a_line_of_text_too() {
     let first = stdout.lines().next().unwrap();
     assert_eq!(first, "-- 4 events of lane 1 lost: 4 overwritten; before 2020-09-13T12:26:44.000000000Z");
     assert_eq!(stdout.lines().count(), 17);
-    // Of the newest ten none is lost.
+    // None of the newest ten is lost.
     assert_eq!(dir.run(["tail", "--no-follow"]).ok().lines().count(), 10);
 }
 
@@ -210,7 +210,7 @@ fn with_retry_it_goes_on_with_the_next_node_of_that_name() {
     let (other, _other_lock) = Node::new("other").shared(&dir);
     other.stop_event(1, 1, "not this");
     let (next, _lock) = Node::with("n", |record| record.created_unix_ns += 1).shared(&dir);
-    // Nothing of the successor is missed, however late it is found.
+    // No event of the successor is missed, however late `tail` finds it.
     next.stop_event(1, 2, "b");
     assert_eq!(running.json()["path"], "b");
     running.signal("-INT");
@@ -257,7 +257,7 @@ fn an_interrupt_and_a_reader_that_has_seen_enough_end_it_well() {
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
 }
 
-/// It went over to an older sibling of the same name, which another argument followed already.
+/// Regression: `tail` changed to an older node of the same name, which another argument followed already.
 #[test]
 fn with_retry_it_waits_for_a_successor_and_not_for_a_sibling() {
     let dir = RegionDir::new();
@@ -283,7 +283,7 @@ fn with_retry_it_waits_for_a_successor_and_not_for_a_sibling() {
     assert_eq!(running.end().code, Some(0));
 }
 
-/// It waited on, and only a second signal ended it, by killing it.
+/// Regression: only a second signal ended the program, by killing it.
 #[test]
 fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
     let dir = RegionDir::new();
@@ -294,7 +294,7 @@ fn one_signal_ends_it_in_good_order_while_nobody_reads_what_it_writes() {
         let blocked = Blocked::new(dir.command(["tail", "n"]), |command, pipe| _ = command.stdout(pipe));
         assert_eq!(blocked.end_by(signal).code(), Some(0), "{signal}");
     }
-    // Nor does what there is to be said beside the result hold it up.
+    // A blocked stderr does not delay the end either.
     let blocked =
         Blocked::new(dir.command(["tail", "nobody", "--retry"]), |command, pipe| _ = command.stderr(pipe));
     assert_eq!(blocked.end_by("-TERM").code(), Some(0));

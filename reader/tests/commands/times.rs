@@ -1,4 +1,4 @@
-//! Durations, rates and orders, whatever becomes of a node's wall clock, of its machine and of its namespace.
+//! Durations, rates and the order of nodes after changes of the wall clock, suspends, and in time namespaces.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
-/// All that is said of how long a node has lived: by `show`, `ps` and `stat`; and the spawns a second.
+/// The age of a node from `show`, `ps` and `stat`, and its spawns per second.
 fn ages(dir: &RegionDir) -> [Value; 4] {
     let json = |arguments: &[&str]| dir.run(arguments).json();
     let stat = json(&["stat", "--json", "n", "1s", "1"]);
@@ -28,7 +28,7 @@ fn ages(dir: &RegionDir) -> [Value; 4] {
     ]
 }
 
-/// That they are those of a node that was made a hundred seconds ago, and has had a thousand spawns.
+/// Checks the ages of a node that was created a hundred seconds ago and has had a thousand spawns.
 #[track_caller]
 fn are_right(ages: &[Value; 4]) {
     let [uptime, age, interval, spawned] = ages.each_ref().map(|age| age.as_f64().unwrap());
@@ -40,7 +40,7 @@ fn are_right(ages: &[Value; 4]) {
 
 #[test]
 fn a_node_whose_wall_clock_was_set_since_its_start_has_lived_as_long_as_it_has() {
-    // Its clock was two hours ahead when it started, or began in 1970.
+    // The wall clock was two hours ahead at the node's start, or at 1970.
     for created_unix_ns in [unix_ns() + 2 * HOUR_NS, 12 * 1_000_000_000] {
         let dir = RegionDir::new();
         let node = Node::with("n", |record| record.created_unix_ns = created_unix_ns);
@@ -48,7 +48,7 @@ fn a_node_whose_wall_clock_was_set_since_its_start_has_lived_as_long_as_it_has()
         node.count(Builtin::Spawned, 1_000);
         let lock = node.live(&dir);
         are_right(&ages(&dir));
-        // And as one that has ended: until its last beat.
+        // A dead node has lived until its last heartbeat.
         node.beat(Duration::ZERO);
         drop(lock);
         let dead = RegionDir::new();
@@ -83,7 +83,7 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
     let dir = RegionDir::new();
     let node = Node::new("n");
     node.created(7_200 * SECOND);
-    // It was spawned an hour ago; a stamp is a nanosecond of the clock since boot.
+    // The actor was spawned an hour ago. A stamp is a nanosecond of the clock since boot.
     let now = boottime_ns();
     let hour_ago = (now / 1_000_000_000).checked_sub(3_600).map_or(1, |s| s.max(1));
     node.actor(Actor { path: "akka://S/user/a", actor_type: "A", spawned_s: hour_ago, ..Actor::default() });
@@ -98,7 +98,7 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
     };
     let first = sighting(spawned / 2, EPOCH_NS, 0);
     let later = [
-        // The wall clock is set; the machine sleeps while the counter goes on; the rate is corrected.
+        // The wall clock is set, the machine sleeps while the tick counter runs, and the rate is corrected.
         sighting(spawned + 1_000, EPOCH_NS * 2, 0),
         sighting(spawned + 2_000, EPOCH_NS * 2 + 5, 1_500),
         SightingRecord {
@@ -129,7 +129,7 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
 fn what_a_dead_node_had_is_as_old_as_it_was_at_its_last_beat() {
     let dir = RegionDir::new();
     let node = Node::new("n");
-    // It was spawned 40 seconds ago, and the last beat was 20 seconds later.
+    // The actor was spawned 40 seconds ago, and the last heartbeat was 20 seconds later.
     node.actor(Actor { path: "akka://S/user/a", actor_type: "A", spawned_s: 1, ..Actor::default() });
     node.sighted(&[SightingRecord {
         ticks: 1_000_000_000,
@@ -153,7 +153,7 @@ fn of_two_nodes_the_one_that_was_made_later_is_taken_whatever_their_wall_clocks_
         node.created(age);
         node.dead(&dir);
     };
-    // Before the older one started the clock was two hours ahead.
+    // When the older node started, the wall clock was two hours ahead.
     dead(5_000_011, EPOCH_NS + 2 * HOUR_NS, 900 * SECOND);
     dead(5_000_012, EPOCH_NS, 60 * SECOND);
     let ran = dir.run(["show", "--json", "shop"]);
@@ -182,12 +182,12 @@ fn beats_of_another_time_namespace_are_compared_in_one_clock() {
     for ahead in [true, false] {
         let (record, now) = time(ahead);
         if !ahead && boottime_ns() < 2_000 * 1_000_000_000 {
-            // This machine has not run for as long.
+            // This machine may have booted too recently.
             continue;
         }
         for (age_s, state) in [(0, "live"), (60, "wedged")] {
             let dir = RegionDir::new();
-            // By its own clock its process started at another time, too.
+            // By its own clock, the process also started at another time.
             let ticks = |start: u64| if ahead { start + 100_000 } else { start - 100_000 };
             let node = Node::with("n", |of| of.process_start_ticks = ticks(of.process_start_ticks));
             node.set_time(record);
@@ -206,7 +206,7 @@ fn beats_of_another_time_namespace_are_compared_in_one_clock() {
 #[test]
 fn beats_of_a_clock_that_is_not_known_have_no_age() {
     let dir = RegionDir::new();
-    // A node in another pid namespace, whose process cannot be found, that does not say in which time namespace it is.
+    // A node in another pid namespace, whose process cannot be found. It does not name its time namespace.
     let node = Node::with("n", |record| (record.pid, record.pid_namespace) = (1, 4_711));
     node.set_time(TimeRecord::default());
     node.beat(900 * SECOND);
