@@ -628,7 +628,7 @@ mod written {
         assert_eq!(ran.ok(), "2020-09-13T12:26:41.000000Z stopped     a\n");
     }
 
-    /// Regression: the commands ignored such signals until their end.
+    /// Regression: such averages ran until now.
     #[test]
     fn averages_over_a_life_in_an_earlier_boot_end_with_its_last_beat() {
         let dir = RegionDir::new();

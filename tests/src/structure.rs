@@ -437,7 +437,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Behind the path that begins with the word at `at`; the next token if none begins here.
+    /// Returns where the path that begins with the word at `at` ends; the next token if no path begins here.
     fn path_end(&self, at: usize) -> usize {
         let before = at.checked_sub(1).and_then(|before| self.token(before));
         let is_visibility = self.word(at.wrapping_sub(1)) == Some("in") && self.is(at.wrapping_sub(2), '(');
@@ -458,8 +458,8 @@ impl<'a> Parser<'a> {
             || at > 0 && self.is(at - 1, ')') && (3..8).any(|back| before(back) == Some("pub"))
     }
 
-    /// Reads a tree of imports with this start, and gives where it ends: behind its `;`, or on the `,` or `}` of the group
-    /// that it is in.
+    /// Reads a tree of imports with this start. Returns where it ends: behind its `;`, or on the `,` or `}` of its
+    /// group.
     fn imports(&self, module: &mut Module, is_public: bool, mut at: usize, start: &mut Vec<String>) -> usize {
         let kept = start.len();
         let line = self.tokens.get(at).map_or(0, |(line, _)| *line);
@@ -561,7 +561,7 @@ impl<'a> Parser<'a> {
             && (start..end).any(|at| self.word(at) == Some("test") && self.word(at - 2) != Some("not"))
     }
 
-    /// Behind the item, field, variant or statement that starts here, with the attributes that it still has.
+    /// Returns where the item, field, variant or statement that starts here ends. It may begin with more attributes.
     fn item_end(&self, mut at: usize) -> usize {
         while self.is(at, '#') {
             at = self.matching(at + 1) + 1;

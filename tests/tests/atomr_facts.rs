@@ -1,5 +1,5 @@
-//! What atomr really does, as far as the probe relies on it. A test that fails here after an upgrade of atomr names the
-//! fact that changed. (That hooks come out of order is shown by the storms, which fail if they never met it.)
+//! The behaviour of atomr that the probe relies on. A test that fails here after an upgrade of atomr names the fact
+//! that changed. (The storms show that hooks come out of order, and fail if that never happens.)
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use atomr_persistence::{
 };
 use tokio::sync::oneshot;
 
-/// Writes down every hook.
+/// Records every hook.
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
 
@@ -153,7 +153,7 @@ async fn a_top_level_spawn_hook_holds_up_every_other_top_level_spawn() {
     system.set_spawn_observer(slow.clone());
     let other = system.clone();
     let first = tokio::task::spawn_blocking(move || {
-        // Within the runtime: an actor's task is started here.
+        // Within the runtime, because an actor's task is started here.
         plain(&other, "slow");
     });
     while !slow.0.load(Ordering::SeqCst) {
@@ -255,7 +255,7 @@ async fn actors_do_not_keep_their_system_alive_so_that_its_observers_end_with_it
     drop(actor);
 }
 
-/// Counts its drop, and says whether a system's extensions still had their token then.
+/// Counts its drop, and records whether the system's extensions still had their token then.
 struct Leaving {
     token: std::sync::Weak<()>,
     left: Arc<Mutex<Vec<(&'static str, bool)>>>,
@@ -437,7 +437,7 @@ async fn a_cluster_daemon_takes_no_news_of_reachability_and_so_never_asks_its_do
     let state = daemon.snapshot().state;
     assert_eq!((state.member_count(), state.reachability.records.len()), (1, 0));
     assert!(!asked.load(Ordering::SeqCst));
-    // Nor does the event bus say that there is a member.
+    // The event bus does not report a member either.
     let told = told.lock().unwrap().join("\n");
     assert!(!told.contains("Member"), "{told}");
 }
@@ -480,12 +480,12 @@ fn a_shard_region_has_each_shards_handler_made_once_within_its_first_delivery() 
     let first = ["shard", "entity", "factory", "handler"];
     assert_eq!(names, [&first[..], &["shard", "entity", "handler"], &["shard", "entity"]].concat());
     assert!(steps.iter().all(|(_, thread)| *thread == std::thread::current().id()));
-    // A shard that has moved stays with its region for good.
+    // A shard that has moved stays in the list of its old region for ever.
     coordinator.rebalance("1", "elsewhere");
     assert_eq!(region.shard_ids(), ["1"]);
 }
 
-/// Notes the number of the task in which an actor tells its stop.
+/// Records the id of the task in which `on_stop` is called.
 #[derive(Default)]
 struct Tasks(Mutex<Vec<(String, Option<u64>)>>);
 
@@ -501,7 +501,7 @@ fn number(id: Option<tokio::task::Id>) -> Option<u64> {
     id.map(|id| id.to_string().parse().unwrap())
 }
 
-/// By this the probe tells stops of actors that are older than it from those of newer ones.
+/// With task ids the probe distinguishes stops of actors that are older than itself from stops of newer ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_tells_its_stop_in_its_own_task_and_younger_tasks_have_greater_numbers() {
     let system = ActorSystem::create("facts", Config::empty()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The cluster, and its metrics: what real daemons know is what another process reads.
+//! The cluster and its metrics: another process reads the state that real daemons have.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ use atomscope_tests::support::dumps::{dump, dump_of, known_metric, metric, polle
 use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
 
-/// What a dump must say of this state, written down once more.
+/// The JSON that a dump of this state must have.
 fn told(own: &Address, snapshot: &DaemonSnapshot) -> Value {
     let DaemonSnapshot { state, leader, version } = snapshot;
     let members: Vec<_> = state
@@ -101,7 +101,7 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
     assert_eq!(up["leader"], own.to_string());
     assert!(up["members"].as_array().unwrap().iter().all(|member| member["status"] == "Up"));
 
-    // One is lost, and downed by the resolver.
+    // A node is lost, and the resolver downs it.
     cluster.lose("b");
     let lost = same(&cluster);
     assert_eq!(lost["unreachable"], json!([address("b").to_string()]));
@@ -118,13 +118,13 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
     cluster.agree(&["a", "c"]).await;
     assert_eq!(names(&same(&cluster)), ["a", "c"]);
 
-    // One leaves.
+    // A node leaves.
     cluster.leave("c").await;
     same(&cluster);
     cluster.agree(&["a"]).await;
     assert_eq!(names(&same(&cluster)), ["a"]);
 
-    // What was told of all that, put together, is what is there now.
+    // The published changes, applied in order, give the present state.
     let after = dump(&telemetry);
     let (mut members, mut diffs, mut seen) = (Vec::<ClusterMemberInfo>::new(), 0, Vec::new());
     while let Ok(event) = events.try_recv() {
@@ -175,18 +175,18 @@ async fn a_daemon_is_attached_with_one_call_and_what_it_told_last_stays() {
     while sent() < 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // The poll holds the daemon for moments only.
+    // A poll holds a reference to the daemon only for a moment.
     let mut daemon = Some(daemon);
     while let Some(shared) = daemon.take() {
         daemon = Arc::try_unwrap(shared).map(drop).err();
     }
     assert_eq!(names(&dump(&telemetry)["cluster"]), ["a", "b"]);
-    // What the application says stands now.
+    // From now on the state that the application attached counts.
     telemetry.cluster.update(ClusterStateInfo::default());
     assert_eq!(names(&dump(&telemetry)["cluster"]), Vec::<&str>::new());
 }
 
-/// A state of which every part says which one it is.
+/// A state in which every part names its generation.
 fn generation(number: u32) -> DaemonSnapshot {
     let mut state = MembershipState::new();
     for member in 0..50 {
@@ -219,7 +219,7 @@ fn a_reader_that_looks_all_the_time_never_sees_a_mixture() {
             let (mut whole, mut seen) = (0, [false; 3]);
             while whole < 200 || seen != [true; 3] {
                 let told = RegionReader::open(memory.words()).unwrap().subsystems();
-                // What could not be read is said to be so.
+                // An unreadable document is reported as such.
                 if told.documents_unreadable > 0 || told.cluster == ClusterStateInfo::default() {
                     continue;
                 }
@@ -270,7 +270,7 @@ fn members_without_room_are_counted_and_the_rest_is_right() {
     assert_eq!(dump["cluster"]["leader"], "leader");
     let expected = serde_json::to_value(&state.members[..listed.len()]).unwrap();
     assert_eq!(dump["cluster"]["members"], expected);
-    // In-process nothing is missing, and what changes is told by the whole.
+    // In-process nothing is dropped, and changes are found in the complete state.
     assert_eq!(telemetry.cluster.member_count(), 50);
     let mut events = telemetry.bus.subscribe();
     let mut next = state.clone();
@@ -357,7 +357,7 @@ fn every_pdu_sent_reaches_the_wrapped_transport_and_is_counted() {
     assert_eq!(metric(&dump(&telemetry), "cluster.gossip_sent"), 1000);
 }
 
-/// The samples of a dump, by address and metric.
+/// Value, sample count and timestamp of a node's metric in a dump.
 fn sample(dump: &Value, name: &str, metric: &str) -> (f64, u64, u64) {
     let name = format!("{} {metric}", address(name));
     let all = dump["atomscope"]["instances"]["node_metrics"].as_array().unwrap();
@@ -375,7 +375,7 @@ fn the_last_sample_of_each_node_is_dumped_and_each_counted_once() {
     let mut loads = Loads::start(&telemetry);
     for _ in 0..3 {
         let round = loads.round();
-        // Also those that are seen by several polls.
+        // Samples that several polls see count once.
         wait_until("the poll has seen the round", || sample_count(&dump(&telemetry)) == 3 * round);
     }
     let dump = dump(&telemetry);

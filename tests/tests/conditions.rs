@@ -1,4 +1,4 @@
-//! What is told of a node whose runtime, actor system, hooks or lock went away under the probe.
+//! The conditions of a node whose runtime, actor system, hooks or lock are gone while the probe runs.
 #![allow(unsafe_code, reason = "closing descriptors that are not its own, as a daemon does, and fork")]
 
 use std::path::Path;
@@ -23,20 +23,20 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// Of one region, what `ps` says.
+/// The row of one region in `ps --json`.
 fn row(region: &Path) -> Value {
     support::atomscope_json(["ps".as_ref(), "--json".as_ref(), "--region".as_ref(), region.as_os_str()])[0]
         .clone()
 }
 
-/// What `command` writes about a region, for people.
+/// The output of `command` for people.
 fn said(command: &str, region: &Path) -> String {
     let output = support::atomscope([command.as_ref(), "--region".as_ref(), region.as_os_str()]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// That all who tell of it tell the same.
+/// Checks that all commands report this state, reason and conditions.
 #[track_caller]
 fn assert_told(region: &Path, state: &str, why: &str, conditions: &Value) {
     let told = row(region);
@@ -51,7 +51,7 @@ fn assert_told(region: &Path, state: &str, why: &str, conditions: &Value) {
     }
 }
 
-/// An actor that answers, and one that blocks its thread for ever.
+/// A message that spawns an actor, and one that blocks the thread for ever.
 enum Told {
     Spawn(oneshot::Sender<ActorRef<Told>>),
     Block(std::sync::mpsc::Sender<()>),
@@ -86,7 +86,7 @@ fn plain(system: &ActorSystem, name: &str) -> ActorRef<Told> {
     system.actor_of(Props::create(|| Plain), name).unwrap()
 }
 
-/// Actors with a child.
+/// Spawns a parent and its child.
 async fn family(system: &ActorSystem) -> [ActorRef<Told>; 2] {
     let parent = plain(system, "parent");
     let (answer, child) = oneshot::channel();
@@ -144,7 +144,7 @@ fn a_process_that_hangs_in_the_drop_of_its_runtime_is_stopping_with_the_actors_t
         drop(runtime);
         unreachable!("an actor keeps its thread");
     }
-    // With one worker all of them are busy, and nothing of the runtime's has been dropped yet.
+    // With one worker, all workers are blocked, so that the runtime has dropped none of its tasks yet.
     let mut nodes = ["2", "1"].map(|workers| Node::start(&mut support::again(NAME, workers)));
     for node in &mut nodes {
         wait_until("its runtime beats no more", || {
@@ -156,7 +156,7 @@ fn a_process_that_hangs_in_the_drop_of_its_runtime_is_stopping_with_the_actors_t
     }
 }
 
-/// A runtime that only served the start was taken for the one that actors run on.
+/// Regression: the probe watched a runtime that only served the start, instead of the one that the actors run on.
 #[test]
 fn a_node_that_runs_on_another_runtime_than_the_one_of_its_installation_is_live() {
     let first = Runtime::new().unwrap();
@@ -197,18 +197,18 @@ fn a_system_that_was_dropped_is_told_and_its_successor_in_the_process_is_not_con
     assert_eq!((&row(&path)["state"], &row(&path)["conditions"]), (&json!("live"), &json!([])));
     drop(system);
     assert_told(&path, "live", "its actor system was dropped", &json!(["system_dropped"]));
-    // A supervisor starts it anew, as it should with an extension of its own.
+    // A supervisor starts the system again, with a new extension as it should.
     let (system, successor) = make();
     let new = successor.region().path().unwrap().to_owned();
     assert_eq!((&row(&new)["state"], &row(&new)["conditions"]), (&json!("live"), &json!([])));
     assert_eq!(row(&path)["conditions"], json!(["system_dropped"]));
-    // With the old extension it is refused, and neither is changed.
+    // The old extension refuses the new system, and both stay unchanged.
     telemetry.clone().install(&system);
     assert_eq!(row(&path)["conditions"], json!(["system_dropped"]));
     assert_eq!(row(&new)["conditions"], json!([]));
     drop(telemetry);
     assert!(!path.exists());
-    // The extension's end is nothing to the system, which keeps the region open.
+    // The end of the extension does not affect the system, which keeps the region open.
     drop(successor);
     assert_eq!((&row(&new)["state"], &row(&new)["conditions"]), (&json!("live"), &json!([])));
     drop(system);
@@ -232,7 +232,7 @@ fn a_terminated_system_is_live_without_actors_until_one_is_spawned() {
     assert_eq!(row(path)["conditions"], json!([]));
 }
 
-/// Of actors that are older than the probe nobody knows how many are left.
+/// The number of remaining actors that are older than the probe is unknown.
 #[test]
 fn a_system_whose_older_actors_stop_is_not_said_to_have_none_left() {
     let runtime = Runtime::new().unwrap();
@@ -321,7 +321,7 @@ fn of_two_extensions_on_one_system_the_first_says_that_it_sees_no_more_with_one_
     wait_until("it was polled again and again", || rounds() > so_far + 3);
 }
 
-/// As older probes lost it with its descriptor: now the mapping keeps it.
+/// Older probes lost the lock with the descriptor; now the mapping keeps it.
 fn unlock(region: &Path) {
     let is_it = |fd: &i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path == region);
     let fd = (3..1024).find(is_it).unwrap();
@@ -366,7 +366,7 @@ fn a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pr
     assert_eq!((prune().as_array().unwrap().len(), path.exists()), (1, false));
 }
 
-/// The thread that wakes receivers was the parent's, and no child has it.
+/// Regression: only the parent has the thread that wakes receivers; a forked child had none.
 #[test]
 fn in_a_forked_child_a_receiver_of_its_own_bus_is_woken() {
     const NAME: &str = "in_a_forked_child_a_receiver_of_its_own_bus_is_woken";

@@ -1,4 +1,4 @@
-//! The document of the layout is enough: a decoder written from it alone says the same as `atomscope`, of every field.
+//! LAYOUT.md is complete: a decoder that was written from it alone reads every field as `atomscope` does.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ use atomscope_tests::support::dumps::{all_events, dump_of, golden_regions, json_
 use atomscope_tests::support::{self, Node};
 use serde_json::Value;
 
-/// What the decoder prints: a value for each line.
+/// The JSON lines that the decoder prints.
 fn decoded<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<Value> {
     let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/decoder/atomscope_decode.py");
     let output = Command::new("python3").arg(decoder).args(arguments).output().expect("python3 can be run");
@@ -47,11 +47,11 @@ fn same_events(file: &Path) -> usize {
     ours.len()
 }
 
-/// Takes out of a dump what two looks at the same region must find different, and gives it.
+/// Removes the times from a dump, which differ between two dumps of the same region, and returns them.
 fn take_times(dump: &mut Value) -> [Value; 4] {
     let taken = dump["generated_at"].take();
     let about = &mut dump["atomscope"];
-    // The kernel's to say; a decoder of regions does not know it.
+    // This comes from the kernel, not from the region.
     about["process"].take();
     let [process, runtime, poll] =
         ["process", "runtime", "poll"].map(|of| about[format!("{of}_beat_age_ms")].take());
@@ -62,7 +62,7 @@ fn take_times(dump: &mut Value) -> [Value; 4] {
 fn same_at_rest(region: &Path) -> Value {
     let (mut before, mut theirs, mut after) = (dump_of(region), decoded_dump(region), dump_of(region));
     let times = [take_times(&mut before), take_times(&mut theirs), take_times(&mut after)];
-    // Time goes on between the looks: what the decoder saw lies between what `atomscope` saw.
+    // Time passes between the dumps: the decoder's times lie between those of `atomscope`.
     for (at, time) in times[1].iter().enumerate() {
         let (first, last) = (&times[0][at], &times[2][at]);
         let is_between = match time {
@@ -77,11 +77,11 @@ fn same_at_rest(region: &Path) -> Value {
     before
 }
 
-/// A node whose region no other node's start removes.
+/// A node with a region in a file, which no start of another node removes.
 fn node(folder: &Path, name: &str, rate: &str) -> (Node, PathBuf) {
     let region = folder.join(name);
     let place = region.to_str().expect("a plain path");
-    // A node that has next to nothing to do has nothing beside the shop either.
+    // An almost idle node has no components besides the shop.
     let alone = (rate == "1").then_some("--shop-alone");
     let node = Node::demo(["--node", name, "--rate", rate, "--region", place].into_iter().chain(alone));
     (node, region)
@@ -135,7 +135,7 @@ fn the_region_of_a_stopped_node_says_the_same_to_both() {
     assert!(same_events(&region) > 100);
 }
 
-/// Takes out of a dump what changes in a node that has nothing to do: the sampler's own work.
+/// Removes from a dump what changes also in an idle node: the work of sampler and poller.
 fn take_changes(dump: &mut Value) {
     take_times(dump);
     for metric in dump["atomscope"]["metrics"].as_array_mut().expect("a list") {
@@ -160,7 +160,7 @@ fn the_region_of_a_running_node_says_the_same_to_both() {
         if looks[0] != looks[2] || looks[0]["atomscope"]["state"] != "live" {
             return false;
         }
-        // Something may go up and down again between the first look and the last, but not every time.
+        // A value may change and change back between the first dump and the last, but not every time.
         looks_at_rest += 1;
         if looks[0] != looks[1] && looks_at_rest < 10 {
             return false;
@@ -197,15 +197,15 @@ fn the_region_of_a_busy_node_shows_the_decoder_no_torn_record() {
             let (parent, name) = text("path").rsplit_once('/').expect("a path");
             let (_, job) =
                 staff.iter().find(|(mark, _)| name.starts_with(mark)).unwrap_or_else(|| panic!("{actor}"));
-            // A type's own name, before what it is generic over.
+            // The name of the type, without its path and its generic arguments.
             let class = text("actor_type").split('<').next().and_then(|class| class.rsplit("::").next());
             assert_eq!((text("parent"), class), (parent, Some(*job)), "{actor}");
         }
     }
 }
 
-/// Follows a new node from its first event on: how many stops it was told of, none before its spawn; 0 if the node was too
-/// fast for it.
+/// Follows a new node from its first event on, checks that no stop comes before its spawn, and returns the number of
+/// stops; 0 if the node was too fast for the decoder.
 fn stops_followed(rate: &str) -> u64 {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-follow", rate);

@@ -1,4 +1,4 @@
-//! The event road: what is published is read, exactly, in order, in this process and in another.
+//! Events: every published event is read exactly once and in order, in this process and in another.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::Command;
@@ -24,7 +24,7 @@ fn key(writer: usize, number: u64) -> TelemetryEvent {
     TelemetryEvent::DDataUpdated { key: format!("{writer}:{number}") }
 }
 
-/// What one reader found of what the writers published.
+/// The events of the writers that one reader found.
 #[derive(Default)]
 struct Tally {
     read: u64,
@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// Another process maps the region and follows it in this manner; says what it found.
+/// Runs in another process: maps the region, follows it in this manner, and prints what it found.
 fn reader(manner: &str, region: &str) {
     let file = std::fs::File::open(region).unwrap();
     let map = memmap2::MmapOptions::new().map_raw_read_only(&file).unwrap();
@@ -86,7 +86,7 @@ fn readers_of_another_process_read_exactly_what_was_published_minus_the_loss_the
         let (manner, region) = role.split_once('@').unwrap();
         return reader(manner, region);
     }
-    // Fewer lanes than writers: some share one.
+    // Fewer lanes than writers, so some writers share one.
     let region = Region::builder("events-readers").lanes(6).events(256).build().unwrap();
     let telemetry = TelemetryExtension::with_region(region);
     let path = telemetry.region().path().unwrap().to_str().unwrap();
@@ -156,7 +156,7 @@ fn replaying_all_events_gives_the_live_set_and_no_stop_comes_before_its_spawn() 
             registry
         });
         let telemetry = kept.unwrap();
-        // The sampler has told of the last early stops when none waits any more.
+        // When no early stop waits any more, the sampler has published all of them.
         let told = || {
             let dump = dump(&telemetry);
             dump["atomscope"]["waiting_stops"] == 0
@@ -214,7 +214,7 @@ async fn a_receiver_that_is_too_slow_learns_how_many_it_missed_and_goes_on() {
             Err(_) => break,
         }
     }
-    // This thread may have changed from the shared lane to its own on the way.
+    // This thread may have moved from the shared lane to its own in between.
     assert!((capacity..=2 * capacity).contains(&read), "{read}");
     assert_eq!(read + missed, 100);
 }
@@ -357,7 +357,7 @@ fn an_event_of_many_parts_is_whole_whenever_its_thread_gets_a_lane() {
         became_unreachable: Vec::new(),
         became_reachable: Vec::new(),
     });
-    // A thread that has done little shares a lane with others, and at some time gets one of its own.
+    // A thread that has published little shares a lane with others, and later gets its own.
     let publishing = bus.clone();
     let published = change.clone();
     std::thread::spawn(move || (0..40).for_each(|_| publishing.publish(published.clone()))).join().unwrap();

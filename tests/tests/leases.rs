@@ -1,4 +1,4 @@
-//! Leases as they are seen from outside.
+//! Leases, read from another process.
 
 use std::sync::Arc;
 
@@ -38,13 +38,14 @@ async fn a_lease_is_followed_from_its_acquisition_to_its_loss() {
     probed.release("a").await.unwrap();
     assert_eq!(leases(&telemetry), told("", [1, 1, 0, 1, 1], false));
 
-    // Somebody elsewhere has it.
+    // An owner in another process holds the lease.
     assert!(lease.acquire("far").await.unwrap());
     assert!(probed.acquire("a").await.is_err());
     assert_eq!(leases(&telemetry), told("far", [1, 2, 0, 1, 1], false));
     lease.release("far").await.unwrap();
     assert!(probed.acquire("a").await.unwrap());
-    // It is taken away, and the holder learns of it by asking, by releasing, by acquiring again, or from another's denial.
+    // The owner loses the lease, and notices it by a check, by a release, by acquiring again, or because another owner
+    // is denied.
     for (lost, way) in (1..).zip(["check", "release", "acquire", "denial"]) {
         lease.release("a").await.unwrap();
         assert!(lease.acquire("far").await.unwrap());
@@ -64,7 +65,7 @@ async fn a_lease_is_followed_from_its_acquisition_to_its_loss() {
     assert_eq!(metric(&dump(&telemetry), "leases.acquired"), 6);
 }
 
-/// Answers late: others ask, and are answered, between what is done and its being seen.
+/// A lease that answers late: other calls run between the operation and its answer.
 struct Late(Arc<InMemoryLease>);
 
 #[async_trait]
@@ -94,7 +95,7 @@ async fn holders_that_contend_for_a_lease_are_counted_exactly() {
     for holders in [&["north", "south"][..], &["north", "south", "east", "west"]] {
         let telemetry = TelemetryExtension::new("leases-2", 64);
         let registry = LeaseRegistry::new();
-        // Each has a wrapper of its own; together they know who holds it.
+        // Each owner has its own wrapper; together they know the owner.
         let wrap = || telemetry.leases.wrap("shard-1", Arc::new(Late(registry.get_or_create("shard-1"))));
         let _kept = wrap();
         let contenders = holders.iter().map(|owner| {
@@ -113,7 +114,7 @@ async fn holders_that_contend_for_a_lease_are_counted_exactly() {
             done.add(contender.await.unwrap());
         }
         let Contended { acquired, denied } = done;
-        // Two may take turns so evenly that neither is ever denied.
+        // Two owners may take turns so evenly that neither is ever denied.
         assert!(acquired > 0 && (denied > 0 || holders.len() == 2), "{done:?}");
         let expected = json!([{ "name": "shard-1", "holder": "", "acquired": acquired, "denied": denied,
             "lost": 0, "released": acquired, "held": false, "renewed": 0 }]);

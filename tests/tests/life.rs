@@ -1,4 +1,5 @@
-//! A node's life as another process sees it: live, stuck in several ways, closed, dead, forked, twice.
+//! The states of a node, read from another process: live, wedged in several ways, closed, dead, forked, and two nodes
+//! at once.
 #![allow(unsafe_code, reason = "fork, and memory that a killed process leaves behind")]
 
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ fn a_user_named_file_stays_after_the_end_and_reads_as_closed() {
     node.signal("TERM");
     assert!(node.wait().success());
     assert_eq!(about(&file)["state"], "closed");
-    // A new node takes the dead one's place, a second one is refused.
+    // A new node replaces the file of the dead one; a second live node gets an error.
     let successor =
         Node::demo(["--node".as_ref(), "life-file".as_ref(), "--region".as_ref(), file.as_os_str()]);
     wait_until("its successor is live", || state(successor.pid()) == "live");
@@ -70,11 +71,11 @@ fn demo_in(file: &Path, name: &str) -> Node {
     Node::demo(["--node".as_ref(), name.as_ref(), "--region".as_ref(), file.as_os_str()])
 }
 
-/// What a node leaves in this file that is killed.
+/// Starts a node with its region in this file, and kills it. The region stays.
 fn leave_dead(file: &Path, name: &str) {
     let mut node = demo_in(file, name);
     node.kill();
-    // It would remove it.
+    // The drop of `Node` would remove the file.
     std::mem::forget(node);
 }
 
@@ -93,7 +94,7 @@ fn said_by_doctor(who: &str) -> Vec<(String, String)> {
 fn a_user_named_region_is_listed_by_its_name_and_once_that_is_gone_as_one_that_leaves_nothing() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let file = folder.path().join("node.region");
-    // The second of that name takes the place of what the first has left.
+    // The second node of that name replaces the region that the first one left.
     leave_dead(&file, "life-name");
     let node = demo_in(&file, "life-name");
     wait_until("it is live", || state(node.pid()) == "live");
@@ -149,7 +150,7 @@ fn a_node_that_is_killed_while_it_makes_its_file_leaves_nothing_beside_it() {
     panic!("the node was always ready before it was killed");
 }
 
-/// As some file systems do.
+/// Makes `O_TMPFILE` fail, as on some file systems.
 fn refuse_files_without_names() {
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -180,7 +181,8 @@ fn where_files_cannot_be_without_names_a_region_gets_its_name_all_the_same() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let file = folder.path().join("node.region");
     assert!(tempfile_without_name(folder.path()).is_ok());
-    // What is gone was to be this file, and made by a process that is no more; the others were not, or may yet be.
+    // Only the temporary file of this region whose process is gone was removed. The others belong to other files or to
+    // a live process.
     let gone = 5_000_000 + std::process::id();
     let leave = |name: String, age_s: u64| {
         let path = folder.path().join(name);
@@ -306,7 +308,7 @@ fn a_node_whose_runtime_is_blocked_reads_as_wedged_because_of_that() {
             let system = ActorSystem::create("blocked", Config::empty()).await.unwrap();
             let telemetry = TelemetryExtension::new("life-blocked", 64).install(&system);
             say_ready(telemetry.region());
-            // Somebody calls something that blocks, on the only thread there is.
+            // A task blocks the only worker thread.
             loop {
                 std::thread::sleep(Duration::from_secs(1));
             }
@@ -356,7 +358,7 @@ fn two_systems_in_one_process_are_two_regions_that_their_names_tell_apart() {
             let two = TelemetryExtension::new("life-two", 64).install(&second);
             first.actor_of(Props::create(|| Idle), "only-in-first").unwrap();
             second.actor_of(Props::create(|| Idle), "only-in-second").unwrap();
-            // A second system changes nothing for the first.
+            // A second system does not affect the first.
             one.clone().install(&second);
             println!("other={}", two.region().path().unwrap().display());
             say_ready(one.region());
@@ -373,7 +375,7 @@ fn two_systems_in_one_process_are_two_regions_that_their_names_tell_apart() {
         assert_eq!(actors.len(), 1, "{system}: {actors:?}");
         assert_eq!(actors[0]["path"], format!("akka://{system}/user/{actor}"));
     }
-    // The bare pid is one of the two, and the reader says which and how to have the other.
+    // For the bare pid the reader chooses one of the two, and says which one and how to name the other.
     let either = support::atomscope(["actors", &pid.to_string()]);
     assert!(either.status.success());
     let told = String::from_utf8_lossy(&either.stderr);
@@ -392,7 +394,7 @@ fn of_two_processes_with_one_node_name_the_newer_is_taken_and_the_choice_is_told
     let dump: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(dump["atomscope"]["pid"], newer.pid());
     assert!(String::from_utf8_lossy(&output.stderr).contains(&newer.who()));
-    // Live beats dead, even if it is older.
+    // A live node is chosen before a dead one, even if it is older.
     let mut newer = newer;
     newer.kill();
     let dump = support::atomscope_json(["dump", "life-twins"]);
@@ -410,7 +412,7 @@ fn a_node_starts_beside_the_dead_region_of_its_predecessor_and_old_ones_are_remo
     let node = Node::demo(["--node", "life-restart"]);
     wait_until("it is live", || state(node.pid()) == "live");
     let kept: Vec<bool> = dead.iter().map(|node| node.region().exists()).collect();
-    // The one before the newest is kept too as far as there is room beside what other nodes have left.
+    // The second newest region also stays, if the regions of other dead nodes leave enough space.
     assert_eq!(
         (kept[..2].to_vec(), kept[3]),
         (vec![false, false], true),
@@ -420,7 +422,7 @@ fn a_node_starts_beside_the_dead_region_of_its_predecessor_and_old_ones_are_remo
     assert_eq!(dump["atomscope"]["pid"], node.pid(), "live beats dead");
 }
 
-/// Nothing but `rm` removed them.
+/// Regression: no start of a node removed these files.
 #[test]
 fn what_died_before_it_was_published_is_removed_at_a_later_start() {
     let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
@@ -431,7 +433,7 @@ fn what_died_before_it_was_published_is_removed_at_a_later_start() {
         file.set_modified(std::time::SystemTime::now() - age).unwrap();
         path
     };
-    // No process has such a number; this one's is taken.
+    // A pid that no process has, and the pid of this process.
     let gone = 5_000_000 + std::process::id();
     let old = Duration::from_secs(61);
     let (goes, young, taken) =
@@ -471,7 +473,7 @@ fn a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive() {
     }
     let name = "a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive";
     let mut command = support::again(name, "fork");
-    // A group of its own, so that the child can be ended with it.
+    // A process group of its own, so that the child can be killed together with it.
     command.process_group(0);
     let mut node = Node::start(&mut command);
     let group = node.who();
@@ -487,7 +489,7 @@ fn a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive() {
     assert_eq!(state, "crashed", "the child holds the lock");
 }
 
-/// Forks in a loop while regions are made and dropped, and what the children hold of them.
+/// Forks in a loop while regions are made and dropped, and counts what the children hold of them.
 mod forked_meanwhile {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -505,7 +507,7 @@ mod forked_meanwhile {
         held
     }
 
-    /// Forks children until `rounds` regions were made and dropped, and gives how many there were and what they held.
+    /// Forks children until `rounds` regions were made and dropped. Returns the number of children and what they held.
     fn fork_while(rounds: &AtomicUsize) -> (usize, Vec<String>) {
         const ENOUGH: usize = 200;
         let (mut children, mut found) = (0, Vec::new());
@@ -542,7 +544,7 @@ mod forked_meanwhile {
                 scope.spawn(|| {
                     while !stop.load(Ordering::SeqCst) {
                         drop(Region::builder("life-forks").build().unwrap());
-                        // The sampler may have it for a moment longer.
+                        // The sampler may hold the region for a moment longer.
                         drop(Region::builder("life-forks").file(&file).build());
                         rounds.fetch_add(1, Ordering::SeqCst);
                     }
@@ -565,8 +567,8 @@ mod forked_meanwhile {
     }
 }
 
-/// Under full load, with the truth in a second file that only this test reads: how many actors each thread had
-/// spawned and stopped when it was killed, within the one operation it was at.
+/// A node under full load, with the truth in a second file: how many actors each thread had spawned and stopped at the
+/// kill, give or take the operation that it was doing.
 mod killed_at_work {
     use std::fs::OpenOptions;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -576,9 +578,9 @@ mod killed_at_work {
     use super::*;
 
     const THREADS: usize = 3;
-    /// Live at once per thread.
+    /// Live actors per thread.
     const WINDOW: u64 = 40;
-    /// Words per thread in the truth: operations begun, operations ended.
+    /// Words per thread in the truth: started and finished operations.
     const WORDS: usize = 16;
 
     fn rounds() -> usize {
@@ -602,7 +604,7 @@ mod killed_at_work {
         root.child(format!("t{thread}")).child(format!("n{number}"))
     }
 
-    /// Operation `2·n` spawns actor `n`, operation `2·n + 1` stops actor `n − WINDOW` and tells it a dead letter.
+    /// Operation `2·n` spawns actor `n`; operation `2·n + 1` stops actor `n − WINDOW` and records a dead letter to it.
     fn work(truth_file: &Path) -> ! {
         let map = truth(truth_file);
         let telemetry = TelemetryExtension::new("life-kill", 64);
@@ -641,12 +643,12 @@ mod killed_at_work {
         }
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let (mut unreadable, mut round) = (0, 0);
-        // A run that never met a record half-written has not shown much: go on for some, within reason.
+        // A run without a half-written record proves little, so run some more rounds.
         while round < rounds() || (unreadable == 0 && round < 40 * rounds()) {
             let file = folder.path().join(format!("truth-{round}"));
             let mut node = Node::start(&mut support::again(name, file.to_str().unwrap()));
             let map = truth(&file);
-            // At a different moment each time, with all threads well at work.
+            // Kill at a different moment each time, while all threads work.
             let until = 2_000 + 997 * (round as u64 % 50);
             wait_until("it is at work", || {
                 (0..THREADS).all(|thread| words(&map)[thread * WORDS].load(Ordering::SeqCst) > until)
@@ -660,7 +662,7 @@ mod killed_at_work {
         println!("{round} kills, {unreadable} records met half-written, all accounted for");
     }
 
-    /// Gives the number of records that could not be read.
+    /// Returns the number of unreadable records.
     fn check(region: &Path, truth: &[AtomicU64]) -> u64 {
         let dump = dump_of(region);
         let about = &dump["atomscope"];
@@ -696,7 +698,7 @@ mod killed_at_work {
         }
         assert!(listed.is_empty(), "actors that never lived: {listed:?}");
         assert!(sure > 0);
-        // One operation per thread was under way; each can leave one actor slot and one letter half-written.
+        // Each thread was in one operation, which can leave one actor slot and one letter half-written.
         let actors = about["unreadable"].as_u64().unwrap();
         let letters = about["dead_letters"]["unreadable"].as_u64().unwrap();
         assert!(actors <= perhaps, "{actors} unreadable actors, {perhaps} operations under way");

@@ -1,4 +1,5 @@
-//! Too little of something: the host is warned once and runs on, and the numbers are still there in-process.
+//! Lack of memory, descriptors or permissions: the host gets one warning and continues, and the numbers exist
+//! in-process.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -18,7 +19,7 @@ impl Actor for Idle {
     async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
 }
 
-/// What each child does: a node as any other, which must come up and count whatever the machine denies it.
+/// Each child is an ordinary node. It must start and count, whatever the machine denies.
 fn host() {
     host_with(TelemetryExtension::new("limits", 64));
 }
@@ -39,7 +40,7 @@ fn host_with(telemetry: Arc<TelemetryExtension>) {
     });
 }
 
-/// Runs the test `name` again under `wrapper`, a shell command that ends in running its arguments.
+/// Runs the test `name` again under `wrapper`, a shell command that runs its arguments at the end.
 fn host_under(name: &str, wrapper: &str) -> Output {
     let child = support::again(name, "host");
     let mut command = Command::new("unshare");
@@ -55,7 +56,7 @@ fn assert_runs_on(output: &Output, warning: &str) {
     assert_eq!(told.matches("atomscope:").count(), 1, "one warning: {told}");
 }
 
-/// Whether mount namespaces can be made here; says so if not.
+/// Whether mount namespaces can be created here; prints a message if not.
 fn may_unshare() -> bool {
     let may = Command::new("unshare")
         .args(["--mount", "true"])
@@ -79,7 +80,7 @@ fn a_host_with_too_little_shared_memory_runs_on() {
     }
 }
 
-/// A node that is killed leaves its region there.
+/// A killed node leaves its region behind.
 fn leave_dead(name: &str, more: &[&str]) -> Node {
     let mut node = Node::demo([&["--node", name], more].concat());
     node.kill();
@@ -177,7 +178,7 @@ fn a_host_that_may_not_write_large_files_runs_on() {
         return host();
     }
     let child = support::again("a_host_that_may_not_write_large_files_runs_on", "host");
-    // In blocks of 512 bytes in some shells, of 1024 in others: 1 or 2 MiB.
+    // The unit is 512 bytes in some shells and 1024 in others: 1 or 2 MiB.
     let wrapper = r#"ulimit -f 2048 && exec "$@""#;
     let mut command = Command::new("sh");
     command.args(["-c", wrapper, "sh"]).arg(child.get_program()).args(child.get_args());
@@ -188,7 +189,7 @@ fn a_host_that_may_not_write_large_files_runs_on() {
 #[test]
 fn a_host_in_a_small_control_group_runs_on() {
     if support::role().is_some() {
-        // More than the group has, while the host itself needs less.
+        // The region needs more than the group has; the host itself needs less.
         let region = Region::builder("limits").actors(200_000).build_or_private();
         return host_with(TelemetryExtension::with_region(region));
     }
@@ -205,8 +206,8 @@ fn a_host_in_a_small_control_group_runs_on() {
     assert_runs_on(&output, "control group");
 }
 
-/// A memory control group of this test's own, beside or below the one it is in, with room for the host and not for
-/// a region.
+/// A memory control group for this test, with enough memory for the host but not for a region. It is next to or below
+/// the present one.
 fn small_control_group() -> Option<std::path::PathBuf> {
     const LIMIT_BYTES: &str = "67108864";
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;

@@ -1,4 +1,4 @@
-//! The same face as `atomr-telemetry`'s: a program moves by changing the crate's name, and what it tells reads the same.
+//! The same public API as `atomr-telemetry`: a program moves by changing the crate's name, and its JSON stays the same.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, Node};
 use serde_json::{Value, json};
 
-/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
+/// A program for the public API of `atomr-telemetry`, compiled against both crates.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {
@@ -66,11 +66,11 @@ macro_rules! program {
                 json!(timeless.collect::<Vec<_>>())
             }
 
-            /// Everything that the program sees.
+            /// Everything that the program observes.
             pub async fn run() -> Vec<Value> {
                 let mut seen = Vec::new();
 
-                // Probes on a bare bus.
+                // Probes on a bus without an extension.
                 let bus = TelemetryBus::new(8);
                 let registry = ActorRegistry::new(bus.clone());
                 let mut see = |registry: &ActorRegistry| {
@@ -129,7 +129,7 @@ macro_rules! program {
                 for actor in &mut actors.flat {
                     assert!(actor.spawned_at.starts_with("20"), "{}", actor.spawned_at);
                     actor.spawned_at.clear();
-                    // The type's path tells the two modules apart.
+                    // The path of the type differs between the two modules.
                     actor.actor_type = actor.actor_type.replace(stringify!($name), "");
                 }
                 fn types(nodes: &mut [ActorTreeNode]) {
@@ -176,7 +176,7 @@ fn a_dump_is_the_snapshot_of_atomr_telemetry_and_one_object_more() {
     let mut dump = support::atomscope_json(["dump", "parity-dump"]);
     let snapshot: atomr_telemetry::dto::NodeSnapshot = serde_json::from_value(dump.clone()).unwrap();
     assert!(snapshot.actors.flat.len() > 5 && snapshot.actors.total == snapshot.actors.flat.len() as u64);
-    // Nothing but the one object is more than what `atomr-telemetry`'s type holds.
+    // Only the object `atomscope` is extra, compared with the type of `atomr-telemetry`.
     assert!(dump.as_object_mut().unwrap().remove("atomscope").is_some());
     assert_eq!(serde_json::to_value(&snapshot).unwrap(), dump);
     for time in snapshot.actors.flat.iter().map(|actor| &actor.spawned_at).chain([&snapshot.generated_at]) {
@@ -184,7 +184,7 @@ fn a_dump_is_the_snapshot_of_atomr_telemetry_and_one_object_more() {
     }
 }
 
-/// One process writes what both crates see of the same calls, another reads the region: all three agree.
+/// One process writes the observations of both crates, another reads the region: all three agree.
 #[test]
 fn the_dump_of_another_process_is_what_atomr_telemetry_would_have_said() {
     const NAME: &str = "the_dump_of_another_process_is_what_atomr_telemetry_would_have_said";
@@ -249,7 +249,7 @@ fn sort_by_path(nodes: &mut Value) {
         .for_each(|n| sort_by_path(&mut n["children"]));
 }
 
-/// The same calls to a cluster probe and a sharding probe of either crate, and what they say of them and publish.
+/// Makes the same calls to a cluster probe and a sharding probe of either crate, and returns their results and events.
 macro_rules! clustered {
     ($telemetry:ident) => {{
         use $telemetry::bus::TelemetryBus;
@@ -354,7 +354,7 @@ fn a_node_without_the_probe_runs_and_is_not_found() {
     assert!(told.contains(&node.who()), "{told}");
 }
 
-/// Hands what `atomr-telemetry` publishes to ours.
+/// Forwards the events of `atomr-telemetry` to our bus.
 struct Feed(std::sync::Weak<atomscope_probe::TelemetryExtension>);
 
 impl atomr_telemetry::exporters::Exporter for Feed {
@@ -420,7 +420,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
         }
         snapshot["actors"]["flat"].as_array_mut().unwrap().sort_by_key(|actor| actor["path"].to_string());
         snapshot["actors"]["roots"] = Value::Null;
-        // What a journal answers when it is asked is told by neither; what was seen of it only ours keeps.
+        // Neither crate publishes the answers of a journal, and only ours keeps what it has seen of a journal.
         snapshot["persistence"]["journals"] = Value::Null;
         snapshot["generated_at"] = Value::Null;
         snapshot
@@ -429,7 +429,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
         let (ours, theirs) = (ours.snapshot(), theirs.snapshot());
         [serde_json::to_value(ours).unwrap(), serde_json::to_value(theirs).unwrap()].map(by_path)
     };
-    // `atomr-telemetry` loses its count where hooks overtake each other, so only what is there at rest is compared.
+    // `atomr-telemetry` miscounts where hooks overtake each other, so only the state at rest is compared.
     support::wait_until("both told the same", || {
         let [mut ours, mut theirs] = snapshots();
         (ours["actors"], theirs["actors"]) = (Value::Null, Value::Null);
@@ -440,7 +440,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
     assert_eq!(ours.snapshot().cluster.members.len(), 2);
 }
 
-/// Takes out what is of another moment in each.
+/// Removes the times, which differ between the two.
 fn timeless(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! Journals, snapshot stores and recoveries as they are seen from outside.
+//! Journals, snapshot stores and recoveries, read from another process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ fn event(id: &str, sequence_nr: u64) -> PersistentRepr {
     PersistentRepr { persistence_id: id.into(), sequence_nr, ..PersistentRepr::default() }
 }
 
-/// The journals of a dump, with those events that are listed of each, and all together.
+/// The events of a journal in a dump: the sum of listed and unlisted ones, and the total.
 fn sums(dump: &Value, journal: &str) -> (u64, u64) {
     let journals = dump["persistence"]["journals"].as_array().unwrap();
     let listed = journals.iter().find(|listed| listed["name"] == journal).unwrap();
@@ -33,7 +33,7 @@ fn sums(dump: &Value, journal: &str) -> (u64, u64) {
     (listed + numbers["unlisted_events"].as_u64().unwrap(), numbers["events"].as_u64().unwrap())
 }
 
-/// An event-sourced node: every account is visited three times, and recovers each time but the first.
+/// An event-sourced node: each account is visited three times, and recovers at the second and third visit.
 async fn bank_node() {
     let system = ActorSystem::create("bank", Config::empty()).await.unwrap();
     let region =
@@ -84,7 +84,7 @@ fn a_dump_of_an_event_sourced_node_says_what_its_journal_holds() {
     let who = ["dump".as_ref(), "--region".as_ref(), region.as_os_str()];
     let running = |dump: &Value| metric(dump, "persistence.recoveries_running") == 2;
     support::wait_until("the poller has seen two recoveries", || running(&support::atomscope_json(who)));
-    // Dead or alive, it reads the same.
+    // The region reads the same for a live and a dead node.
     for _ in 0..2 {
         let dump = support::atomscope_json(who);
         assert_eq!(
@@ -208,7 +208,7 @@ async fn a_writes_latency_lies_between_what_it_waited_for_and_what_its_caller_wa
     let latency = metric_entry(&dump, "persistence.write_latency.slow");
     assert_eq!(latency["value"], 2);
     let [sum, greatest] = ["sum", "greatest"].map(|field| latency["histogram"][field].as_u64().unwrap());
-    // The clock may be one of some milliseconds.
+    // The clock may have a resolution of some milliseconds.
     let tick_ns = 10_000_000;
     assert!((90_000_000 - 2 * tick_ns..=waited_ns + 2 * tick_ns).contains(&sum), "{sum} of {waited_ns}");
     assert!((60_000_000 - tick_ns..=sum).contains(&greatest), "{greatest} of {sum}");
@@ -219,7 +219,7 @@ async fn what_is_given_up_or_panics_is_counted_as_that() {
     let telemetry = TelemetryExtension::new("hopeless-1", 64);
     let meta = SnapshotMetadata { persistence_id: "a".into(), sequence_nr: 1, timestamp: 0 };
     for stub in [Stub::Endless, Stub::Panicking] {
-        // A journal need not be of a known type.
+        // The wrapper also accepts a `dyn Journal`.
         let journal: Arc<dyn Journal> = Arc::new(stub);
         let journal = telemetry.persistence.wrap_journal("hopeless", journal);
         let store = telemetry.persistence.wrap_snapshot_store(Arc::new(stub));
@@ -252,7 +252,7 @@ async fn what_is_given_up_or_panics_is_counted_as_that() {
     );
 }
 
-/// More ids than there is room for, from several threads, while the poller gives up those that do least.
+/// More ids than free slots, from several threads, while the poller evicts the least active ones.
 #[test]
 fn ids_that_do_little_give_way_and_no_event_is_lost() {
     const ROOM: usize = 32;
@@ -266,7 +266,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
     let telemetry = TelemetryExtension::with_region(region);
     let persistence = &telemetry.persistence;
     let _wrapped = persistence.wrap_journal("crowded", InMemoryJournal::new());
-    // All of the room is taken by ids that do nothing any more.
+    // Idle ids hold all slots.
     (0..ROOM).for_each(|id| persistence.record_write("crowded", &format!("early-{id}"), 1));
     let busy: Vec<_> = (0..BUSY).map(|id| format!("busy-{id}")).collect();
     let enough = AtomicBool::new(false);
@@ -300,7 +300,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
         writers.into_iter().map(|writer| writer.join().unwrap()).sum()
     });
     let written = written + ROOM as u64;
-    // The poller may be in the middle of one more round.
+    // The poller may be in one more round.
     support::wait_until("the sums are right", || sums(&dump(&telemetry), "crowded") == (written, written));
     let dump = dump(&telemetry);
     assert_eq!(dump["persistence"]["total_events"], written);
@@ -308,7 +308,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
     assert!(metric(&dump, "persistence.unlisted_ids") > 0);
 }
 
-/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
+/// A program for the public API of `atomr-telemetry`, compiled against both crates.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {
@@ -356,7 +356,7 @@ macro_rules! program {
                 probe.register_journal(std::sync::Arc::new(Dummy));
                 seen.push(comparable(probe.snapshot()));
                 seen.push(comparable(probe.snapshot_async().await));
-                // More than the newest that are kept.
+                // More writes than are kept.
                 (0..300).for_each(|number| probe.record_write("other", "c", number));
                 seen.push(comparable(probe.snapshot()));
                 seen.push(json!(probe.total_events()));

@@ -1,4 +1,4 @@
-//! The event road and raw dumps on real nodes: followed past their death, copied under load, read on another day.
+//! Events and raw dumps of real nodes: followed until after their death, copied under load, read later.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ impl Tail {
         Self(child, lines)
     }
 
-    /// The next line for which `wanted` holds.
+    /// The next line for which `wanted` returns true.
     fn line(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut line = String::new();
         loop {
@@ -79,7 +79,7 @@ fn a_raw_dump_taken_under_load_reads_the_same_ever_after() {
     assert!(taken.status.success(), "{taken:?}");
     let read = || {
         let mut dump = support::atomscope_json(["dump", copy]);
-        // When it was written out, not when it was taken.
+        // The time of writing the JSON, not of taking the dump.
         dump["generated_at"].take();
         let more = [
             vec!["actors", copy, "--json"],
@@ -98,7 +98,7 @@ fn a_raw_dump_taken_under_load_reads_the_same_ever_after() {
     let first = read();
     assert_eq!(first.0["node"], "road-raw");
     assert!(total(&first.0) > 2_000 && !first.0["actors"]["flat"].as_array().unwrap().is_empty());
-    // Another day: the node and its region are gone.
+    // Later: the node and its region are gone.
     node.kill();
     drop(node);
     assert_eq!(read(), first);
@@ -136,7 +136,7 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
     assert!(!dump["dead_letters"].as_array().unwrap().is_empty());
 }
 
-/// What is zero in a node that is well, has room for everything and is asked for nothing odd.
+/// Counters that are zero in a healthy node with enough capacity.
 const WELL: [&str; 21] = [
     "actors.doubtful_stops",
     "actors.early_stops",
@@ -167,7 +167,7 @@ fn the_demo_node_has_every_number_that_can_be_other_than_zero() {
     let (mut seen, mut domains) = (BTreeSet::new(), BTreeSet::new());
     let (mut members, mut hand_offs) = (0, 0);
     let mut last = Vec::new();
-    // A number may be other than zero for a moment only.
+    // A number may differ from zero for a moment.
     support::wait_until("everything was other than zero", || {
         let dump = support::atomscope_json(["dump", &node.who()]);
         let about = &dump["atomscope"];

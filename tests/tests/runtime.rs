@@ -1,4 +1,4 @@
-//! The async runtime and the process as they are seen from outside.
+//! The async runtime and the process, read from another process.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn waiting_node() {
     let system = ActorSystem::create("runtime", Config::empty()).await.unwrap();
     let region = Region::builder("runtime-1").actors(100).poll_interval(Duration::from_millis(10));
     let telemetry = TelemetryExtension::with_region(region.build().unwrap()).install(&system);
-    // The first runtime stays the node's.
+    // The first runtime stays the watched one.
     let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     telemetry.watch_runtime(other.handle());
     other.shutdown_background();
@@ -48,7 +48,7 @@ fn a_dump_says_how_the_async_runtime_is_and_what_the_process_takes() {
     });
     let dump = ask(&["dump"]);
     assert_eq!(metric(&dump, "runtime.workers"), WORKERS as u64);
-    // The runtime's own tasks, the node's and these; nothing else is spawned.
+    // Tasks of the runtime, of the node and of this test; nothing else is spawned.
     assert!((TASKS as u64..TASKS as u64 + 50).contains(&metric(&dump, "runtime.tasks")));
     let workers = dump["atomscope"]["instances"]["workers"].as_array().unwrap();
     let names: Vec<_> = workers.iter().map(|worker| worker["name"].as_str().unwrap()).collect();

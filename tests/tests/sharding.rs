@@ -1,4 +1,4 @@
-//! Sharding: what real regions, coordinators and hand-offs do is what another process reads.
+//! Sharding: another process reads what real regions, coordinators and hand-offs do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use atomscope_tests::support::dumps::{
 use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
 
-/// What the regions, the coordinator and the hand-offs say themselves.
+/// The JSON that a dump of these regions and this coordinator must have.
 fn told(carts: &Carts) -> Value {
     let regions = carts.regions.each_ref().map(|region| {
         let mut shards = region.shard_ids();
@@ -44,7 +44,7 @@ fn until_dumped(telemetry: &TelemetryExtension, carts: &Carts) -> Value {
     }
 }
 
-/// All that was counted of messages and entities is what the handlers wrote down.
+/// Checks that all counts of messages and entities equal those of the handlers.
 fn assert_counted(dump: &Value, carts: &Carts) {
     let mut all = 0;
     for (id, done) in REGIONS.iter().zip(carts.done()) {
@@ -59,7 +59,7 @@ fn assert_counted(dump: &Value, carts: &Carts) {
         let shards: BTreeMap<_, _> =
             shards.map(|shard| (shard["name"].as_str().unwrap().to_owned(), shard)).collect();
         let by_shard = |field| {
-            // Of a shard that has no handler here they are unknown.
+            // The numbers of a shard without a handler here are unknown.
             let counted = shards.iter().filter(|(_, shard)| !shard[field].is_null());
             counted.map(|(name, shard)| (name.clone(), number(shard, field))).collect::<BTreeMap<_, _>>()
         };
@@ -117,7 +117,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
     let times = metric(&moved, "sharding.rebalances");
     assert!(times >= 1 && metric(&moved, "sharding.rebalanced_shards") <= 2 * times);
 
-    // Messages for what has moved are forwarded, whoever gets them first.
+    // Messages for a moved shard are forwarded, whichever region gets them first.
     std::thread::scope(|scope| {
         for region in [0, 1] {
             let carts = &carts;
@@ -140,7 +140,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
     wait_until("the tracker was asked", || of_first(&dump(&telemetry), "active_entities") == active);
     assert_eq!(of_first(&last, "shards"), SHARDS - 1);
 
-    // Every allocation and every state of a hand-off was told once.
+    // Every allocation and every state of a hand-off was published once.
     let mut happened = BTreeMap::<_, Vec<_>>::new();
     while let Ok(event) = events.try_recv() {
         if let TelemetryEvent::ShardingChanged(change) = event {
@@ -163,7 +163,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
         of(&[(second, "allocated"), (second, "started")]).into_iter().collect()
     );
 
-    // A hand-off that is forgotten is told no more.
+    // A finished hand-off that the coordinator dropped is published no more.
     carts.hand_offs.forget("shard-0");
     wait_until("it is forgotten", || {
         let dump = dump(&telemetry);
@@ -197,7 +197,7 @@ fn what_is_gone_is_told_no_more_and_what_comes_again_is() {
     assert_eq!(telemetry.sharding.snapshot(), told, "nothing is attached that would be told over it");
 }
 
-/// Everything in one shard.
+/// Puts everything into one shard.
 struct OneShard;
 
 impl MessageExtractor for OneShard {
@@ -219,7 +219,7 @@ fn entities_beyond_those_that_can_be_told_apart_are_said_to_be_there() {
     let nothing = Arc::new(|| Box::new(|_: &str, _: u64| {}) as _);
     let region =
         telemetry.sharding.region("r", Arc::new(OneShard), Arc::new(ShardCoordinator::new()), nothing);
-    // Each twice: what was counted is not counted again.
+    // Each entity twice: the second message is not counted as a new entity.
     (0..ENTITIES).for_each(|entity| region.deliver(entity));
     let once = dump(&telemetry);
     (0..ENTITIES).for_each(|entity| region.deliver(entity));
@@ -269,7 +269,7 @@ fn shards_without_room_are_counted_with_their_region() {
     let [region] = instances(&dump, "shard_regions") else { panic!("one region") };
     assert_eq!((number(region, "received"), number(region, "messages")), (1500, 1500));
     assert_eq!((number(region, "entities_started"), number(region, "shards")), (500, 500));
-    // The document has no room for all of it either.
+    // The document cannot hold all rows either.
     let listed = dump["sharding"]["regions"][0]["shards"].as_array().unwrap().len()
         + dump["sharding"]["allocations"].as_array().unwrap().len();
     assert_eq!(dump["sharding"]["regions"][0]["shard_count"], 500);
@@ -342,7 +342,7 @@ fn a_strategy_that_says_nothing_counts_nothing() {
 
 #[test]
 fn what_is_attached_is_told_at_once_as_one() {
-    // At this interval no round but the first of each comes in time.
+    // At this interval only the first round of each attachment comes in time.
     let region = Region::builder("sharding-once").poll_interval(Duration::from_secs(3600)).build().unwrap();
     let telemetry = TelemetryExtension::with_region(region);
     let sharding = &telemetry.sharding;

@@ -11,7 +11,7 @@ use atomscope_tests::support;
 use atomscope_tests::support::dumps::dump_of;
 use serde_json::Value;
 
-/// One storm at a time: each keeps two processors busy, and they prove more when they have them.
+/// One storm at a time: each keeps two processors busy, and meets more hazards when it has them.
 static SKY: Mutex<()> = Mutex::new(());
 
 fn blow(name: &str, workers: usize) {
@@ -23,7 +23,7 @@ fn blow(name: &str, workers: usize) {
     let mut outcome = run(storm, workers, actors, &node, &mut telemetry);
     let telemetry = telemetry.unwrap();
     compare(&telemetry, &outcome.truth);
-    // Down to nothing: no ghost may stay behind.
+    // Stop all actors: no ghost may stay.
     outcome.stop_everything();
     assert!(outcome.truth.live.is_empty());
     compare(&telemetry, &outcome.truth);
@@ -80,7 +80,7 @@ fn path(actor: &Value) -> String {
     actor["path"].as_str().expect("a path").to_owned()
 }
 
-/// The first few that only one of the two has.
+/// The first few entries that only one of the two sets has.
 fn difference<'a>(
     found: &'a BTreeSet<String>,
     truth: &'a BTreeSet<String>,
@@ -138,7 +138,7 @@ fn everything_at_once_is_exact_with_4_workers() {
     blow("mixed", 4);
 }
 
-/// The number of a metric of the probe's own.
+/// The value of a built-in metric.
 fn metric(telemetry: &TelemetryExtension, name: &str) -> u64 {
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
     let dump = dump_of(region);
@@ -150,7 +150,7 @@ fn late_telemetry(node: &str, actors: usize) -> Arc<TelemetryExtension> {
     TelemetryExtension::with_region(Region::builder(node).actors(2 * actors).build().unwrap())
 }
 
-/// What is listed, beside what lives; and whether it is said to be exact.
+/// Checks that the list of live actors is right or counts as inexact. Returns whether it counts as exact.
 fn listed(telemetry: &TelemetryExtension, truth: &Truth) -> bool {
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
     let mut dump = Value::Null;
@@ -168,12 +168,13 @@ fn listed(telemetry: &TelemetryExtension, truth: &Truth) -> bool {
     is_exact
 }
 
-/// The probe comes to a system that is at rest; after a whole round of its sampler it knows which actors are older.
+/// The probe is installed while the system is at rest. After a whole round of its sampler it knows which actors are
+/// older.
 fn blow_on_older_actors(workers: usize) {
     let _alone = SKY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let actors = storms::actors_from_env() / 5;
     let telemetry = late_telemetry(&format!("storm-late-{workers}"), actors);
-    // A stop that is known to be that of an older actor does not wait.
+    // A stop that certainly belongs to an older actor does not wait.
     let waiting = std::cell::Cell::new(0);
     let is_content = || {
         let before = waiting.replace(metric(&telemetry, "actors.early_stops"));
@@ -199,7 +200,7 @@ fn compare_list(telemetry: &TelemetryExtension, truth: &Truth) {
     assert_eq!(telemetry.actors.live_count(), truth.live.len() as u64);
 }
 
-/// The probe comes while older actors are replaced: where it cannot know whose a stop was, it says so.
+/// The probe is installed while older actors are replaced. It counts each stop whose actor it cannot know as doubtful.
 fn come_in_the_middle(workers: usize) {
     let _alone = SKY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let actors = storms::actors_from_env() / 5;

@@ -1,5 +1,5 @@
-//! Streams, distributed data and associations: real components, seen from outside the process, and what `atomr-telemetry`
-//! says of the same calls.
+//! Streams, distributed data and associations: real components, read from another process, and compared with
+//! `atomr-telemetry`.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -87,7 +87,7 @@ async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
     replicator.update("cart", cart.clone(), WriteConsistency::Local).await;
     replicator.update("gone", cart.clone(), WriteConsistency::Local).await;
     replicator.delete("gone").await;
-    // Past the store: only the poll sees this one.
+    // This update bypasses the store, so only the poll sees it.
     replicator.inner().update("aside", cart);
     let _watching = [(); 2].map(|()| replicator.inner().subscribe("orders", |_| {}));
     let seen = wait_for_dump("the poller saw keys and subscribers", &telemetry, |seen| {
@@ -139,7 +139,7 @@ async fn associations_are_seen_with_what_passed_through_them() {
         (&json!(address), &json!(row.sent_bytes))
     );
 
-    // One that was never connected: atomr may take another for idle again at once.
+    // An association that was never connected; atomr may make another one idle again at once.
     here.endpoint_manager().quarantine(&"akka.tcp://far@127.0.0.1:1".parse_address()).await;
     let seen =
         wait_for_dump("the quarantine was seen", &telemetry, |seen| metric(seen, "remote.quarantines") == 1)
@@ -158,7 +158,7 @@ fn what_has_no_room_is_counted_and_the_rest_is_right() {
         (0..50).for_each(|key| telemetry.ddata.record_update(&format!("key-{key}")));
         let seen = dump(&telemetry);
         assert_eq!(seen["ddata"]["total_updates"], 50 * (round + 1));
-        // A quarter of the room is the keys'.
+        // Keys may use a quarter of the slots.
         let keys = seen["atomscope"]["instances"]["keys"].as_array().unwrap();
         assert_eq!((keys.len() as u64, metric(&seen, "ddata.unlisted")), (4, 46 * (round + 1)));
         assert!(keys.iter().all(|key| key["updates"] == round + 1), "{keys:?}");
@@ -267,7 +267,7 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     };
     assert!(shown(&raw).contains("rows of the cluster's state or its shards' allocation found no room"));
 
-    // Nor are the hashes of names there.
+    // The hashes of the names are absent too.
     let words = |path: &std::path::Path| -> Vec<AtomicU64> {
         let bytes = std::fs::read(path).unwrap();
         bytes.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word))).collect()
@@ -278,7 +278,7 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     let copied: HashSet<u64> = copied.iter().map(|word| word.load(Ordering::Relaxed)).collect();
     assert!(instances.iter().flat_map(|instance| instance.key.0).all(|word| !copied.contains(&word)));
 
-    // As if its writer had been something else.
+    // Write something else over the document.
     let mut file = std::fs::read(&raw).unwrap();
     let (_, region) = file.split_at_mut(4096);
     let words = region.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word)));
@@ -309,7 +309,7 @@ async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     support::wait_until("the region was closed", || !path.exists());
 }
 
-/// Something of everything, all of it named `secret`.
+/// Records something of every subsystem under the name `secret`.
 fn tell_secrets(telemetry: &TelemetryExtension) {
     use atomscope_probe::dto::{
         ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord, ShardRegionInfo, ShardingSnapshot,
@@ -359,7 +359,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         assert!(written.status.success(), "{written:?}");
         path
     };
-    // Without times: the node's clock is measured anew between the dumps.
+    // Compare without times, because the node's clock is measured again between the dumps.
     fn timeless(mut seen: Value) -> Value {
         match &mut seen {
             Value::Object(fields) => {
@@ -389,7 +389,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         let bytes = std::fs::read(write(format, &["--redact", "--format", format])).unwrap();
         assert!(!bytes.windows(6).any(|window| window.eq_ignore_ascii_case(b"secret")), "{format}");
     }
-    // What is no name is there all the same.
+    // Everything that is no name is still there.
     let redacted = read(&write("raw-redacted", &["--redact", "--format", "raw"]));
     assert_eq!(redacted["cluster"]["members"][0]["status"], "Up");
     assert_eq!(redacted["cluster"]["reachability_records"][0]["status"], "terminated");
@@ -401,7 +401,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
     assert_eq!(redacted["atomscope"]["unreadable"], 0);
 }
 
-/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
+/// A program for the public API of `atomr-telemetry`, compiled against both crates.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {

@@ -162,7 +162,7 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     assert_eq!(names(&["--filter", "cart"]), ["cart-1", "cart-2"]);
     assert_eq!(names(&["--filter", "!cart"]), ["a"]);
     assert_eq!(names(&["--filter", "updates >= 1 and name ~ ^cart"]), ["cart-1", "cart-2"]);
-    // Each of these fields exists in one of several lists, but no list has both.
+    // Each of these filters fits one of several lists, but no list has the fields of both `shards` and `to`.
     for fits in ["shards ~ x", "shards >= 0", "entities > 100", "to = b"] {
         dir.run(["sharding", "--filter", fits]).ok();
     }
