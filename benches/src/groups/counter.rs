@@ -9,7 +9,7 @@ use crate::Result;
 use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
-/// A word of its own for each thread, apart from the others'.
+/// One word for each thread, each on its own cache line.
 #[repr(align(128))]
 #[derive(Default)]
 struct Word(AtomicU64);

@@ -10,15 +10,15 @@ use crate::Result;
 use crate::harness::{Side, Time, compare, median};
 use crate::record::{Row, Section, Unit};
 
-/// Processes and tasks that read what is published, until dropped.
+/// Processes and tasks that read the published events. Drop ends them.
 struct Readers {
     processes: Vec<Child>,
-    /// Runs the subscribers, which end with it.
+    /// The runtime of the subscribers.
     _tasks: Runtime,
 }
 
 impl Readers {
-    /// So many `atomscope tail` of ours, and as many subscribers of `atomr-telemetry`'s.
+    /// Starts so many `atomscope tail`, and as many subscribers of `atomr-telemetry`.
     fn start(twins: &Twins, count: usize) -> Result<Self> {
         let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         for _ in 0..count {
@@ -50,7 +50,7 @@ impl Readers {
 impl Drop for Readers {
     fn drop(&mut self) {
         for process in &mut self.processes {
-            // It may have ended already.
+            // The process may have ended already.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -109,7 +109,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     with_text(context, section)
 }
 
-/// The making of the event, which both need, counts too.
+/// The creation of the event, which both sides need, counts too.
 fn with_text(context: &Context, section: &mut Section) -> Result<()> {
     let twins = Twins::new(0)?;
     let key = "cart-".repeat(12);
@@ -136,8 +136,8 @@ fn with_text(context: &Context, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-/// The thread publishes so many events on one side, sleeps until the next tick, and does it on the next side; what counts
-/// is the publishing alone. So the readers rest between the events, as they mostly do in a real node.
+/// The thread publishes so many events on one side, sleeps until the next tick, and continues with the next side. Only
+/// the publishing counts. The readers are idle between the events, as in most real nodes.
 pub fn at_rates(context: &Context, section: &mut Section) -> Result<()> {
     const TICK: Duration = Duration::from_millis(10);
     const TICKS_A_SECOND: u64 = 100;

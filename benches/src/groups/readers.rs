@@ -17,7 +17,7 @@ use crate::record::{Row, Section, Unit};
 
 const LIVE: usize = 1_000;
 
-/// Takes snapshots of the region, so many a second, until it is gone or this process is killed.
+/// Takes so many snapshots of the region per second, until the region is gone or this process is killed.
 pub fn read(region: &Path, rate: u64) -> Result<()> {
     let region = Region::open(region, None, u64::MAX)?;
     let interval = if rate == 0 { Duration::ZERO } else { Duration::from_secs(1) / rate as u32 };
@@ -33,7 +33,7 @@ pub fn read(region: &Path, rate: u64) -> Result<()> {
     }
 }
 
-/// A reader that is stopped and goes on as it is told, and killed when dropped.
+/// A reader that can be stopped and continued. Drop kills it.
 struct Reader(Child);
 
 impl Reader {
@@ -44,7 +44,7 @@ impl Reader {
     }
 
     fn signal(&self, signal: Signal) {
-        // Where it has ended, the comparison shows no difference, and its own message says why.
+        // If the reader has ended, the comparison shows no difference, and its own message gives the reason.
         if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
             let _ = kill_process(pid, signal);
         }

@@ -9,9 +9,9 @@ use crate::Result;
 use crate::harness::{self, Side, Time, compare};
 use crate::record::{Row, Section};
 
-/// `atomr-telemetry`'s snapshot takes the square of the actors: as many as it is asked for again and again,
+/// The snapshot of `atomr-telemetry` takes quadratic time: the greatest number of actors for repeated snapshots,
 const THEIR_MOST: usize = 10_000;
-/// and as many as it is asked for once.
+/// and the greatest number for a single one.
 const THEIR_ONCE: usize = 100_000;
 
 fn ours(twins: &Twins) {

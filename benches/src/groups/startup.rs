@@ -12,7 +12,7 @@ use crate::record::{Row, Section};
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // Each on a system of its own; making that, and taking all down, does not count.
+    // Each install gets a new system. Creating and stopping the system does not count.
     let installed = |install: fn(&ActorSystem) -> Box<dyn std::any::Any>| {
         let runtime = &runtime;
         Side::timed(move |_, operations| (0..operations).map(|_| time_on_a_system(runtime, install)).sum())

@@ -9,10 +9,10 @@ use crate::Result;
 use crate::harness::median;
 use crate::record::{Row, Section, Unit};
 
-/// A usual terminal.
+/// The size of a usual terminal.
 const SIZE: [u16; 2] = [120, 40];
 
-/// What one is asked for, and what the screen has once it has answered.
+/// The keys that are typed, and the text that the screen shows afterwards.
 type Asked = (&'static str, &'static [(&'static str, &'static str)]);
 
 const ASKED: [Asked; 3] = [
@@ -29,7 +29,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     for view in ["overview", "actors"] {
         let terminal = open(&region, view);
         terminal.wait_for("seen");
-        // Not its start.
+        // The start does not count.
         std::thread::sleep(Duration::from_millis(context.pick(3000, 100)));
         let (cpu, start) = (support::processor_time(terminal.pid())?, Instant::now());
         std::thread::sleep(Duration::from_secs(context.pick(10, 1)));
