@@ -88,12 +88,13 @@ pub async fn visit<J: Journal, S: SnapshotStore>(
         highest: 0,
         done: Done::default(),
     };
-    let account: ActorRef<Told> = system.actor_of(Props::create(open), &name).expect("an account is opened");
+    let account: ActorRef<Message> =
+        system.actor_of(Props::create(open), &name).expect("an account is opened");
     for coins in deposits {
-        account.tell(Told::Deposit(*coins));
+        account.tell(Message::Deposit(*coins));
     }
     let (answer, done) = oneshot::channel();
-    account.tell(Told::Close(answer));
+    account.tell(Message::Close(answer));
     let done = done.await.expect("the account answers");
     account.stop();
     done
@@ -131,7 +132,7 @@ pub async fn forget<J: Journal, S: SnapshotStore>(bank: &Bank<J, S>, accounts: u
 }
 
 /// A message to an account.
-enum Told {
+enum Message {
     Deposit(u64),
     Close(oneshot::Sender<Done>),
 }
@@ -224,22 +225,22 @@ impl<J: Journal, S: SnapshotStore> Account<J, S> {
 
 #[async_trait]
 impl<J: Journal, S: SnapshotStore> Actor for Account<J, S> {
-    type Msg = Told;
+    type Msg = Message;
 
     async fn pre_start(&mut self, _: &mut Context<Self>) {
         // An account whose recovery failed starts again at the next deposit.
         drop(self.recover().await);
     }
 
-    async fn handle(&mut self, _: &mut Context<Self>, told: Told) {
-        match told {
-            Told::Deposit(coins) => {
+    async fn handle(&mut self, _: &mut Context<Self>, message: Message) {
+        match message {
+            Message::Deposit(coins) => {
                 if self.done.failed_replays == self.done.replays && self.recover().await.is_err() {
                     return;
                 }
                 self.deposit(coins).await;
             }
-            Told::Close(answer) => {
+            Message::Close(answer) => {
                 self.done.balance = self.balance;
                 drop(answer.send(self.done.clone()));
             }

@@ -26,17 +26,16 @@
 //! |---|---|---|
 //! | `early_stops` | parents spawn, inside `block_in_place`, children that stop in `pre_start` | stop before spawn |
 //! | `repeated_children` | two families: a parent gives way to another of its name, which raises the same children at once | respawn before stop |
-//! | `replaced_names` | top-level names taken again as soon as they are free, by spinning and by death-watch | respawn before stop |
+//! | `replaced_names` | top-level names used again as soon as they are free, by spinning and by death-watch | respawn before stop |
 //! | `plain` | spawn many, stop most: by reference, by name, by the parent, with it, by supervision | nothing |
 //! | `mixed` | the four at once in one system | both |
 //!
-//! A storm that met none of its hazards has proved nothing. It blows again, in waves under fresh
-//! names in the same system, and fails after [`MAX_WAVES`]. To be met on any machine, the [`Tee`]
-//! helps chance along.
+//! A storm that met none of its hazards proves nothing. It runs again, in waves with new names in the same system, and
+//! fails after [`MAX_WAVES`]. The [`Tee`] delays some hooks, so that any machine meets the hazards.
 //!
 //! # The truth
 //!
-//! [`Truth`] is written down by the workload from what it told atomr to do, never from a hook.
+//! [`Truth`] comes from the workload's own calls of atomr, never from a hook.
 //! [`run`] returns when every expected hook has *returned*, with the system alive and at rest, so
 //! that an observer must now agree with it exactly: there is no tolerance.
 //!
@@ -721,7 +720,7 @@ impl Actor for Resident {
     type Msg = ();
     async fn handle(&mut self, _: &mut Context<Self>, (): ()) {
         // Unwinds like a panic, but without the panic hook, which would print a message.
-        std::panic::resume_unwind(Box::new("told something"));
+        std::panic::resume_unwind(Box::new("on request"));
     }
 }
 

@@ -77,9 +77,9 @@ fn run(command: &[&str], telemetry: &TelemetryExtension) -> Value {
 
 /// Every number in the listing of a subsystem, by `metric`, `domain/name/field` or `summary/field`.
 fn numbers(part: &str, telemetry: &TelemetryExtension) -> BTreeMap<String, Value> {
-    let told = run(&[part, "--json"], telemetry);
+    let listing = run(&[part, "--json"], telemetry);
     let mut all = BTreeMap::new();
-    for metric in told["metrics"].as_array().unwrap() {
+    for metric in listing["metrics"].as_array().unwrap() {
         let (name, value) = (metric["name"].as_str().unwrap(), metric["value"].clone());
         if is_own(name) {
             assert_eq!(value, 0, "{name}");
@@ -88,7 +88,7 @@ fn numbers(part: &str, telemetry: &TelemetryExtension) -> BTreeMap<String, Value
         }
     }
     for domain in Domain::ALL.iter().map(|domain| domain.name()) {
-        for entry in told[domain].as_array().into_iter().flatten() {
+        for entry in listing[domain].as_array().into_iter().flatten() {
             let name = entry["name"].as_str().unwrap();
             let fields = entry.as_object().unwrap().iter();
             let fields =
@@ -96,7 +96,7 @@ fn numbers(part: &str, telemetry: &TelemetryExtension) -> BTreeMap<String, Value
             all.extend(fields.map(|(field, value)| (format!("{domain}/{name}/{field}"), value.clone())));
         }
     }
-    let summary = told["summary"].as_object().into_iter().flatten();
+    let summary = listing["summary"].as_object().into_iter().flatten();
     all.extend(summary.map(|(field, value)| (format!("summary/{field}"), value.clone())));
     all
 }
@@ -213,8 +213,8 @@ async fn cluster() -> u64 {
     let downs = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.cluster.wrap_downing(StaticQuorumStrategy { quorum_size: 0 }).decide(&[], &[]);
     };
-    let asked = [("cluster.downing_asked", is(1)), ("cluster.downing_decisions", Known)];
-    bits |= alone("cluster", &[Attachment::Downing], downs, &asked).await;
+    let expected = [("cluster.downing_asked", is(1)), ("cluster.downing_decisions", Known)];
+    bits |= alone("cluster", &[Attachment::Downing], downs, &expected).await;
     let loses = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.cluster.quorum_observer(None).on_quorum_lost();
     };
@@ -736,14 +736,14 @@ async fn ddata() -> u64 {
     };
     let keys = |number: u64| ("summary/keys", is(number));
     let subscribed = || [("keys/k/subscribers", is(1)), ("summary/subscribers", is(1))];
-    let asks = async |telemetry: &Arc<TelemetryExtension>| {
+    let update = async |telemetry: &Arc<TelemetryExtension>| {
         let replicator = replicator();
         let subscription = replicator.subscribe("k", |_| {});
         telemetry.ddata.attach(&replicator);
         (subscription, replicator)
     };
     let expected: Vec<_> = [keys(1)].into_iter().chain(subscribed()).collect();
-    let mut bits = alone("ddata", &[Attachment::Replicator], asks, &expected).await;
+    let mut bits = alone("ddata", &[Attachment::Replicator], update, &expected).await;
 
     let stores = async |telemetry: &Arc<TelemetryExtension>| {
         let store = telemetry.ddata.wrap_store(Arc::new(NoopDurableStore));
@@ -851,15 +851,15 @@ fn what_nothing_counts_has_no_rate_and_is_a_dash_in_every_table() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let asked =
+    let arguments =
         ["stat", "--metric", "ddata.updates", "--metric", "keys.updates", "--metric", "keys.subscribers"];
-    let in_json = output(&[&asked[..], &["--json", "50ms", "2"]].concat());
+    let in_json = output(&[&arguments[..], &["--json", "50ms", "2"]].concat());
     for line in in_json.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         let metrics =
             json!({ "ddata.updates_per_s": null, "keys.updates_per_s": null, "keys.subscribers": 0.0 });
         assert_eq!(line["metrics"], metrics);
     }
-    let shown = output(&[&asked[..], &["50ms", "1"]].concat());
+    let shown = output(&[&arguments[..], &["50ms", "1"]].concat());
     let cells: Vec<_> = shown.lines().last().unwrap().split_whitespace().collect();
     assert!(cells.windows(3).any(|cells| cells == ["-", "-", "0"]), "{shown}");
     let listed = output(&["ddata"]);

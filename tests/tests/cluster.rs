@@ -22,7 +22,7 @@ use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
 
 /// The JSON that a dump of this state must have.
-fn told(own: &Address, snapshot: &DaemonSnapshot) -> Value {
+fn expected_json(own: &Address, snapshot: &DaemonSnapshot) -> Value {
     let DaemonSnapshot { state, leader, version } = snapshot;
     let members: Vec<_> = state
         .members
@@ -83,7 +83,7 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
     let mut cluster = Cluster::start(&telemetry).await;
     let own = address("a");
     let same = |cluster: &Cluster| {
-        let expected = told(&own, &cluster.state());
+        let expected = expected_json(&own, &cluster.state());
         until_dumped(&telemetry, &expected);
         expected
     };
@@ -108,8 +108,8 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
     assert_eq!(lost["reachability_records"].as_array().unwrap().len(), 1);
     assert_eq!(cluster.resolve().await, [address("b").to_string()]);
     let downed = same(&cluster);
-    let of_b = |told: &Value| {
-        let members = told["members"].as_array().unwrap();
+    let of_b = |found: &Value| {
+        let members = found["members"].as_array().unwrap();
         members.iter().find(|member| member["address"] == address("b").to_string()).cloned()
     };
     let down = of_b(&downed).unwrap();
@@ -218,13 +218,13 @@ fn a_reader_that_looks_all_the_time_never_sees_a_mixture() {
             let memory = support::mapped(memmap2::MmapOptions::new().map_raw_read_only(&file).unwrap());
             let (mut whole, mut seen) = (0, [false; 3]);
             while whole < 200 || seen != [true; 3] {
-                let told = RegionReader::open(memory.words()).unwrap().subsystems();
+                let found = RegionReader::open(memory.words()).unwrap().subsystems();
                 // An unreadable document is reported as such.
-                if told.documents_unreadable > 0 || told.cluster == ClusterStateInfo::default() {
+                if found.documents_unreadable > 0 || found.cluster == ClusterStateInfo::default() {
                     continue;
                 }
-                let which = states.iter().position(|state| *state == told.cluster);
-                seen[which.unwrap_or_else(|| panic!("a mixture: {:?}", told.cluster))] = true;
+                let which = states.iter().position(|state| *state == found.cluster);
+                seen[which.unwrap_or_else(|| panic!("a mixture: {:?}", found.cluster))] = true;
                 whole += 1;
             }
         });
@@ -252,8 +252,8 @@ fn a_node_that_is_killed_while_its_cluster_changes_leaves_one_state_whole() {
         let mut node = support::Node::start(&mut support::again(NAME, "changing"));
         node.kill();
         let dump = dump_of(node.region());
-        let told: ClusterStateInfo = serde_json::from_value(dump["cluster"].clone()).unwrap();
-        assert!(states.contains(&told), "a mixture: {told:?}");
+        let found: ClusterStateInfo = serde_json::from_value(dump["cluster"].clone()).unwrap();
+        assert!(states.contains(&found), "a mixture: {found:?}");
     }
 }
 
@@ -276,7 +276,7 @@ fn members_without_room_are_counted_and_the_rest_is_right() {
     let mut next = state.clone();
     next.members[49].status = "Leaving".into();
     telemetry.cluster.update(next);
-    let Ok(TelemetryEvent::ClusterChanged(diff)) = events.try_recv() else { panic!("nothing was told") };
+    let Ok(TelemetryEvent::ClusterChanged(diff)) = events.try_recv() else { panic!("nothing was published") };
     assert_eq!((diff.added.len(), diff.updated.len(), diff.removed.len()), (0, 1, 0));
 }
 

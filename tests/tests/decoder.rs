@@ -49,13 +49,13 @@ fn same_events(file: &Path) -> usize {
 
 /// Removes the times from a dump, which differ between two dumps of the same region, and returns them.
 fn take_times(dump: &mut Value) -> [Value; 4] {
-    let taken = dump["generated_at"].take();
+    let generated_at = dump["generated_at"].take();
     let about = &mut dump["atomscope"];
     // This comes from the kernel, not from the region.
     about["process"].take();
     let [process, runtime, poll] =
         ["process", "runtime", "poll"].map(|of| about[format!("{of}_beat_age_ms")].take());
-    [taken, process, runtime, poll]
+    [generated_at, process, runtime, poll]
 }
 
 /// The decoder agrees with `atomscope` on a region at rest.

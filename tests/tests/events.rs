@@ -157,12 +157,12 @@ fn replaying_all_events_gives_the_live_set_and_no_stop_comes_before_its_spawn() 
         });
         let telemetry = kept.unwrap();
         // When no early stop waits any more, the sampler has published all of them.
-        let told = || {
+        let are_published = || {
             let dump = dump(&telemetry);
             dump["atomscope"]["waiting_stops"] == 0
                 && metric(&dump, "actors.early_stops") == metric(&dump, "actors.early_stops_done")
         };
-        wait_until("all early stops are told", told);
+        wait_until("all early stops are published", are_published);
         let mut live: BTreeMap<String, i64> = BTreeMap::new();
         for event in all_events(telemetry.region()) {
             match event {
@@ -396,7 +396,7 @@ fn exporters_that_block_or_panic_harm_neither_the_node_nor_each_other() {
         telemetry.actors.on_spawn(&user.child(format!("a{number}")), Some(&user), "Exported");
     }
     wait_until("all is exported", || recording.0.lock().unwrap().len() == 500);
-    wait_until("the others were told", || {
+    wait_until("the others have received it", || {
         panicking.0.load(Ordering::Relaxed) == 500 && blocking.0.load(Ordering::Relaxed)
     });
     let exported = recording.0.lock().unwrap();

@@ -217,7 +217,7 @@ impl Actor<'_> {
     }
 
     /// Publishes its spawn in event lane `at`, as the probe does.
-    fn tell(&self, region: &Region, at: usize) {
+    fn publish_spawn(&self, region: &Region, at: usize) {
         let record = self.record();
         let is_cut = record.flags & actor_flags::PATH_CUT != 0;
         let event = EventRecord {
@@ -298,7 +298,7 @@ fn typical() -> Region {
     ];
     for (number, actor) in (1..).zip(actors) {
         let actor = Actor { spawned: 1_000 * number + 1, ..actor };
-        actor.tell(&region, 1 + number as usize % 2);
+        actor.publish_spawn(&region, 1 + number as usize % 2);
         assert_eq!(actor.put(&region), Put::Slot);
     }
     let gone = Actor { key: 6, path: "akka://shop/user/gone", type_text: "shop::Brief", ..Actor::default() };
@@ -441,7 +441,7 @@ fn crowded() -> Region {
     for (number, actor) in (1..).zip(cut) {
         let actor = Actor { spawned: number, ..actor };
         assert_eq!(actor.put(&region), Put::Slot);
-        actor.tell(&region, 1);
+        actor.publish_spawn(&region, 1);
     }
     let cuts = cut.len() as u64;
     count(&region, Builtin::TextsCut, cuts);
@@ -557,7 +557,7 @@ fn killed() -> Region {
     for (number, path) in (1..).zip(["/whole", "/in-hand", "/unnamed", "/damaged", "/unknown-state"]) {
         let type_id = if path == "/unnamed" { unready } else { id };
         let actor = Actor { key: number, path, type_id, spawned: 10 * number, ..Actor::default() };
-        actor.tell(&region, 1);
+        actor.publish_spawn(&region, 1);
         assert_eq!(actor.put(&region), Put::Slot);
     }
     let (control, slots) = (region.section(region.map.actor_control), region.section(region.map.actor_slots));

@@ -22,26 +22,26 @@ async fn a_lease_is_followed_from_its_acquisition_to_its_loss() {
     let telemetry = TelemetryExtension::new("leases-1", 64);
     let lease = InMemoryLease::new();
     let probed = telemetry.leases.wrap("leader", lease.clone());
-    let told = |holder: &str, numbers: [u64; 5], held: bool| {
+    let expected = |holder: &str, numbers: [u64; 5], held: bool| {
         let [acquired, denied, lost, released, renewed] = numbers;
         json!([{ "name": "leader", "holder": holder, "acquired": acquired, "denied": denied, "lost": lost,
             "released": released, "held": held, "renewed": renewed }])
     };
-    assert_eq!(leases(&telemetry), told("", [0, 0, 0, 0, 0], false));
+    assert_eq!(leases(&telemetry), expected("", [0, 0, 0, 0, 0], false));
     assert!(probed.acquire("a").await.unwrap());
-    assert_eq!(leases(&telemetry), told("a", [1, 0, 0, 0, 0], true));
+    assert_eq!(leases(&telemetry), expected("a", [1, 0, 0, 0, 0], true));
     assert!(probed.acquire("a").await.unwrap());
-    assert_eq!(leases(&telemetry), told("a", [1, 0, 0, 0, 1], true));
+    assert_eq!(leases(&telemetry), expected("a", [1, 0, 0, 0, 1], true));
     assert!(probed.acquire("b").await.is_err());
     assert!(probed.release("b").await.is_err());
-    assert_eq!(leases(&telemetry), told("a", [1, 1, 0, 0, 1], true));
+    assert_eq!(leases(&telemetry), expected("a", [1, 1, 0, 0, 1], true));
     probed.release("a").await.unwrap();
-    assert_eq!(leases(&telemetry), told("", [1, 1, 0, 1, 1], false));
+    assert_eq!(leases(&telemetry), expected("", [1, 1, 0, 1, 1], false));
 
     // An owner in another process holds the lease.
     assert!(lease.acquire("far").await.unwrap());
     assert!(probed.acquire("a").await.is_err());
-    assert_eq!(leases(&telemetry), told("far", [1, 2, 0, 1, 1], false));
+    assert_eq!(leases(&telemetry), expected("far", [1, 2, 0, 1, 1], false));
     lease.release("far").await.unwrap();
     assert!(probed.acquire("a").await.unwrap());
     // The owner loses the lease, and notices it by a check, by a release, by acquiring again, or because another owner

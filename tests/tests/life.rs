@@ -157,9 +157,10 @@ fn refuse_files_without_names() {
         SeccompRule,
     };
     let flag = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
-    let asks = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
+    let asks_for_it =
+        SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
     let filter = SeccompFilter::new(
-        [(libc::SYS_openat, vec![SeccompRule::new(vec![asks]).unwrap()])].into(),
+        [(libc::SYS_openat, vec![SeccompRule::new(vec![asks_for_it]).unwrap()])].into(),
         SeccompAction::Allow,
         SeccompAction::Errno(libc::EOPNOTSUPP as u32),
         std::env::consts::ARCH.try_into().unwrap(),
@@ -248,7 +249,7 @@ fn what_a_living_process_has_lost_the_lock_of_is_neither_removed_nor_replaced() 
         let chosen = Region::builder("life-unlocked").file(file).build().unwrap();
         // As daemons do.
         for descriptor in 3..256 {
-            // SAFETY: whoever owns it finds it closed, which is what is tried here.
+            // SAFETY: the owner finds its descriptor closed, which is the point of the test.
             unsafe { libc::close(descriptor) };
         }
         say_ready(&named);
@@ -378,8 +379,8 @@ fn two_systems_in_one_process_are_two_regions_that_their_names_tell_apart() {
     // For the bare pid the reader chooses one of the two, and says which one and how to name the other.
     let either = support::atomscope(["actors", &pid.to_string()]);
     assert!(either.status.success());
-    let told = String::from_utf8_lossy(&either.stderr);
-    assert!(told.contains("first") && told.contains("second"), "{told}");
+    let stderr = String::from_utf8_lossy(&either.stderr);
+    assert!(stderr.contains("first") && stderr.contains("second"), "{stderr}");
     node.kill();
     for dead in support::listed(pid) {
         let _ = std::fs::remove_file(dead["path"].as_str().unwrap());
@@ -436,11 +437,11 @@ fn what_died_before_it_was_published_is_removed_at_a_later_start() {
     // A pid that no process has, and the pid of this process.
     let gone = 5_000_000 + std::process::id();
     let old = Duration::from_secs(61);
-    let (goes, young, taken) =
+    let (goes, young, used) =
         (leave(gone, 1, old), leave(gone, 2, Duration::ZERO), leave(std::process::id(), 3, old));
     let _node = Node::demo(["--node", "life-left"]);
-    let exist = [&goes, &young, &taken].map(|path| path.exists());
-    for path in [goes, young, taken] {
+    let exist = [&goes, &young, &used].map(|path| path.exists());
+    for path in [goes, young, used] {
         let _ = std::fs::remove_file(path);
     }
     assert_eq!(exist, [false, true, true]);
@@ -529,7 +530,7 @@ mod forked_meanwhile {
             children += 1;
             // SAFETY: the child is ours and not yet waited for to its end.
             unsafe { libc::kill(child, libc::SIGKILL) };
-            // SAFETY: a null pointer asks for no status.
+            // SAFETY: a null pointer asks_for_it for no status.
             assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
         }
         (children, found)

@@ -49,11 +49,11 @@ fn host_under(name: &str, wrapper: &str) -> Output {
 }
 
 fn assert_runs_on(output: &Output, warning: &str) {
-    let (told, said) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "the host failed ({}): {told}\n{said}", output.status);
-    assert!(said.contains("region=None"), "{said}");
-    assert!(told.contains(warning), "no warning that says `{warning}`: {told}");
-    assert_eq!(told.matches("atomscope:").count(), 1, "one warning: {told}");
+    let (stderr, stdout) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "the host failed ({}): {stderr}\n{stdout}", output.status);
+    assert!(stdout.contains("region=None"), "{stdout}");
+    assert!(stderr.contains(warning), "no warning that says `{warning}`: {stderr}");
+    assert_eq!(stderr.matches("atomscope:").count(), 1, "one warning: {stderr}");
 }
 
 /// Whether mount namespaces can be created here; prints a message if not.
@@ -98,12 +98,12 @@ fn a_host_that_finds_no_room_is_told_what_takes_it_and_what_to_do() {
     }
     if may_unshare() {
         let output = host_under(name, r#"mount -t tmpfs -o size=40M tmpfs /dev/shm && exec "$@""#);
-        let told = String::from_utf8_lossy(&output.stderr);
-        let warned = told.lines().find(|line| line.contains("has room for")).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let warned = stderr.lines().find(|line| line.contains("has room for")).unwrap_or_default();
         for said in
             ["1 dead region of this user takes 1", "1 live region 1", "other files 3.", "`atomscope prune`"]
         {
-            assert!(warned.contains(said), "no `{said}` in {warned}; {told}");
+            assert!(warned.contains(said), "no `{said}` in {warned}; {stderr}");
         }
     }
 }

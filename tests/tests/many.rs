@@ -58,8 +58,8 @@ fn with_shm(name: &str, size: &str) -> Option<Output> {
 }
 
 fn assert_success(output: &Output) {
-    let (told, said) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{}: {told}\n{said}", output.status);
+    let (stderr, stdout) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}: {stderr}\n{stdout}", output.status);
 }
 
 #[test]
@@ -137,11 +137,11 @@ fn regions_that_cannot_be_shared_are_told_in_two_sentences_however_many_they_are
     }
     let Some(output) = with_shm(name, "4m") else { return };
     assert_success(&output);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(told.matches("atomscope:").count(), 2, "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.matches("atomscope:").count(), 2, "{stderr}");
     assert!(
-        told.contains("node `n0`") && told.contains("19 more nodes") && told.contains("/dev/shm"),
-        "{told}"
+        stderr.contains("node `n0`") && stderr.contains("19 more nodes") && stderr.contains("/dev/shm"),
+        "{stderr}"
     );
 }
 

@@ -189,8 +189,8 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
     let without_ptrace = |arguments: &[&str]| without("-sys_ptrace", arguments);
     let without_any = |arguments: &[&str]| without("-sys_ptrace,-perfmon,-sys_admin", arguments);
     let as_its_user = |arguments: &[&str]| programs.atomscope_as(USER, arguments);
-    type Ask<'a> = &'a dyn Fn(&[&str]) -> Command;
-    let asks: [(Ask<'_>, &[&str], &str, &str); 3] = [
+    type Reader<'a> = &'a dyn Fn(&[&str]) -> Command;
+    let readers: [(Reader<'_>, &[&str], &str, &str); 3] = [
         (&as_its_user, &may, "it has capabilities that this program has not: CAP_NET_RAW", "run as root"),
         (
             &|arguments| programs.atomscope_as(OTHER, arguments),
@@ -200,12 +200,12 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
         ),
         (&without_any, &[], "root needs the capability CAP_SYS_PTRACE", "--cap-add SYS_PTRACE"),
     ];
-    for (ask, more, why, advice) in asks {
+    for (reader, more, why, advice) in readers {
         let node = start(more);
         let pid = node.pid();
         let named = format!("process {pid} (demo-node)");
         for arguments in [&["ps"][..], &["show", "ns-hidden"], &["show", &node.who()]] {
-            let said = said(&ask(arguments).output().unwrap());
+            let said = said(&reader(arguments).output().unwrap());
             assert!(
                 said.contains(&named) && said.contains(why) && said.contains(advice),
                 "{arguments:?}: {said}"
@@ -214,7 +214,7 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
             // user.
             assert!(more.is_empty() || !said.contains("run as user 12345"), "{said}");
         }
-        let found = json(&mut ask(&["doctor", "--json"]));
+        let found = json(&mut reader(&["doctor", "--json"]));
         let found = found.as_array().unwrap();
         let finding = found.iter().find(|row| row["finding"].as_str().unwrap().contains(&named));
         let finding = finding.unwrap_or_else(|| panic!("{found:?}"));
@@ -242,14 +242,14 @@ fn a_process_that_proc_does_not_show_is_not_said_to_be_none() {
     let node = Node::demo(["--node", "ns-narrow", "--shop-alone"]);
     let pid = node.who();
     let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let ask =
+    let reader =
         |arguments: &[&str]| programs.atomscope_with_proc("hidepid=2", USER, arguments).output().unwrap();
-    let said = said(&ask(&["show", &pid]));
+    let said = said(&reader(&["show", &pid]));
     if said.contains("mount:") {
         return eprintln!("skipped: /proc cannot be mounted that way here: {said}");
     }
     assert!(said.contains("hidepid") && said.contains("run as the user of the process or as root"), "{said}");
-    let found = String::from_utf8(ask(&["doctor"]).stdout).unwrap();
+    let found = String::from_utf8(reader(&["doctor"]).stdout).unwrap();
     assert!(found.contains("/proc does not show all processes"), "{found}");
     let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert_eq!(after, before, "the machine's own mounts are as they were");
@@ -335,8 +335,8 @@ fn two_nodes_of_one_number_in_two_namespaces_are_told_apart_and_neither_is_prune
         let row = row.unwrap_or_else(|| panic!("{region} is not in {rows}"));
         assert_eq!((&row["state"], &row["pid"]), (&"live".into(), &1.into()));
     }
-    let told = said(&third(&["show", "ns-twins"]));
-    assert!(regions.iter().all(|region| told.contains(region)), "{told}");
+    let text = said(&third(&["show", "ns-twins"]));
+    assert!(regions.iter().all(|region| text.contains(region)), "{text}");
     let prune = ["prune", "--node", "ns-twins", "--json"];
     for output in [third(&prune), support::atomscope(prune)] {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n", "{}", said(&output));

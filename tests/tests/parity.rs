@@ -350,8 +350,8 @@ fn a_node_without_the_probe_runs_and_is_not_found() {
     assert!(support::listed(node.pid()).is_empty());
     let output = Command::new(support::program("atomscope")).args(["dump", &node.who()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains(&node.who()), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains(&node.who()), "{stderr}");
 }
 
 /// Forwards the events of `atomr-telemetry` to our bus.
@@ -405,9 +405,9 @@ async fn beside_atomr_telemetry_both_say_the_same() {
     theirs.remote.record_association("akka.tcp://far@h:1", "connected");
     (1..=3).for_each(|number| theirs.persistence.record_write("journal", "id", number));
     (0..4).for_each(|_| theirs.ddata.record_update("key"));
-    let told = theirs.clone();
+    let receiver = theirs.clone();
     atomscope_tests::workload::run(&system, 2_000, async {
-        while told.actors.total_spawned() < 1_000 {
+        while receiver.actors.total_spawned() < 1_000 {
             tokio::task::yield_now().await;
         }
     })
@@ -430,7 +430,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
         [serde_json::to_value(ours).unwrap(), serde_json::to_value(theirs).unwrap()].map(by_path)
     };
     // `atomr-telemetry` miscounts where hooks overtake each other, so only the state at rest is compared.
-    support::wait_until("both told the same", || {
+    support::wait_until("both have the same", || {
         let [mut ours, mut theirs] = snapshots();
         (ours["actors"], theirs["actors"]) = (Value::Null, Value::Null);
         ours == theirs

@@ -165,8 +165,8 @@ async fn a_write_of_many_persistence_ids_counts_for_each_of_them() {
     journal.write_messages(Vec::new()).await.unwrap();
     let dump = dump(&telemetry);
     let ids = dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap();
-    let told: Vec<_> = ids.iter().map(|id| (&id["highest_sequence_nr"], &id["event_count"])).collect();
-    assert_eq!(json!(told), json!([[3, 3], [2, 2], [1, 1]]));
+    let counts: Vec<_> = ids.iter().map(|id| (&id["highest_sequence_nr"], &id["event_count"])).collect();
+    assert_eq!(json!(counts), json!([[3, 3], [2, 2], [1, 1]]));
     let name = ids[2]["persistence_id"].as_str().unwrap();
     assert!(name.starts_with("xxx") && name.ends_with('…'), "{name}");
     assert_eq!(sums(&dump, "mixed"), (6, 6));

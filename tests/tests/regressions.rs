@@ -267,12 +267,15 @@ fn a_stop_that_has_outlived_a_round_is_not_that_of_the_next_actor_of_its_name() 
     assert_eq!((telemetry.actors.live_count(), &about["drift"]), (1, &0.into()));
     assert_eq!((&about["totals"]["inexact"], &about["totals"]["foreign"]), (&false.into(), &1.into()));
     let path = user.child(format!("a{tries}")).to_string();
-    let mut told = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
+    let mut published = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
         TelemetryEvent::ActorSpawned(actor) if actor.path == path => Some("spawned"),
         TelemetryEvent::ActorStopped { path: stopped } if stopped == path => Some("stopped"),
         _ => None,
     });
-    assert_eq!([told.next(), told.next(), told.next()], [Some("stopped"), Some("spawned"), None]);
+    assert_eq!(
+        [published.next(), published.next(), published.next()],
+        [Some("stopped"), Some("spawned"), None]
+    );
 }
 
 /// A spawn that came after its stop was given up left a ghost, and the list was said to be exact.
@@ -353,7 +356,7 @@ async fn stops_that_are_handed_on_by_an_older_task_are_no_older_actors() {
     paths.iter().for_each(|path| hand_on.send(path.clone()).unwrap());
     drop(hand_on);
     task.await.unwrap();
-    assert_eq!(telemetry.actors.live_count(), 1, "the first was taken for an older actor's");
+    assert_eq!(telemetry.actors.live_count(), 1, "the first counted as that of an older actor");
     assert_eq!(dump(&telemetry)["atomscope"]["totals"]["inexact"], true);
 }
 

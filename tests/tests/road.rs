@@ -75,8 +75,8 @@ fn a_raw_dump_taken_under_load_reads_the_same_ever_after() {
     support::wait_until("it is well at work", || {
         total(&support::atomscope_json(["dump", &node.who()])) > 2_000
     });
-    let taken = support::atomscope(["dump", &node.who(), "--format", "raw", "-o", copy]);
-    assert!(taken.status.success(), "{taken:?}");
+    let output = support::atomscope(["dump", &node.who(), "--format", "raw", "-o", copy]);
+    assert!(output.status.success(), "{output:?}");
     let read = || {
         let mut dump = support::atomscope_json(["dump", copy]);
         // The time of writing the JSON, not of taking the dump.

@@ -35,18 +35,20 @@ fn a_dump_says_how_the_async_runtime_is_and_what_the_process_takes() {
     }
     let mut node = Node::start(&mut support::again(NAME, "wait"));
     let region = node.region().to_owned();
-    let ask = |command: &[&str]| {
+    let json_of = |command: &[&str]| {
         support::atomscope_json(
             command.iter().map(AsRef::as_ref).chain(["--region".as_ref(), region.as_os_str()]),
         )
     };
-    support::wait_until("the tasks are seen", || metric(&ask(&["dump"]), "runtime.tasks") >= TASKS as u64);
+    support::wait_until("the tasks are seen", || {
+        metric(&json_of(&["dump"]), "runtime.tasks") >= TASKS as u64
+    });
     support::wait_until("every worker has worked and slept", || {
-        let dump = ask(&["dump"]);
+        let dump = json_of(&["dump"]);
         let workers = dump["atomscope"]["instances"]["workers"].as_array().unwrap();
         workers.len() == WORKERS && workers.iter().all(|worker| worker["parks"].as_u64() > Some(0))
     });
-    let dump = ask(&["dump"]);
+    let dump = json_of(&["dump"]);
     assert_eq!(metric(&dump, "runtime.workers"), WORKERS as u64);
     // Tasks of the runtime, of the node and of this test; nothing else is spawned.
     assert!((TASKS as u64..TASKS as u64 + 50).contains(&metric(&dump, "runtime.tasks")));
@@ -61,25 +63,25 @@ fn a_dump_says_how_the_async_runtime_is_and_what_the_process_takes() {
     assert!(process["memory_bytes"].as_u64() > Some(1 << 20), "{process}");
     assert!(process["memory_peak_bytes"].as_u64() >= process["memory_bytes"].as_u64(), "{process}");
     assert!(process["open_files"].as_u64() >= Some(3), "{process}");
-    let shown = ask(&["show", "--json"]);
+    let shown = json_of(&["show", "--json"]);
     assert!(shown["process"]["threads"].as_u64() >= Some(WORKERS as u64 + 3), "{shown}");
-    let row = ask(&["stat", "--json", "1s", "1"]);
+    let row = json_of(&["stat", "--json", "1s", "1"]);
     assert!(row["cpu_percent"].is_number() && row["threads"].as_u64() >= Some(WORKERS as u64 + 3), "{row}");
-    let told = |command: &[&str]| {
+    let text_of = |command: &[&str]| {
         let output = support::atomscope(
             command.iter().map(AsRef::as_ref).chain(["--region".as_ref(), region.as_os_str()]),
         );
         String::from_utf8(output.stdout).unwrap()
     };
-    let page = told(&["show"]);
+    let page = text_of(&["show"]);
     assert!(page.contains("Takes: processor ") && page.contains("open"), "{page}");
-    let table = told(&["stat", "--process", "1s", "1"]);
+    let table = text_of(&["stat", "--process", "1s", "1"]);
     assert!(table.contains("CPU(%)") && table.contains("MEMORY(MiB)"), "{table}");
-    let table = told(&["stat", "1s", "1"]);
+    let table = text_of(&["stat", "1s", "1"]);
     assert!(table.contains("CPU(%)") && !table.contains("MEMORY(MiB)"), "{table}");
 
     node.kill();
-    let dump = ask(&["dump"]);
+    let dump = json_of(&["dump"]);
     assert!(dump["atomscope"]["process"].is_null());
     assert_eq!(metric(&dump, "runtime.workers"), WORKERS as u64, "the last that was seen stays");
 }

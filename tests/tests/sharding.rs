@@ -20,7 +20,7 @@ use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
 
 /// The JSON that a dump of these regions and this coordinator must have.
-fn told(carts: &Carts) -> Value {
+fn expected_json(carts: &Carts) -> Value {
     let regions = carts.regions.each_ref().map(|region| {
         let mut shards = region.shard_ids();
         shards.sort();
@@ -32,7 +32,7 @@ fn told(carts: &Carts) -> Value {
 }
 
 fn until_dumped(telemetry: &TelemetryExtension, carts: &Carts) -> Value {
-    let expected = told(carts);
+    let expected = expected_json(carts);
     let deadline = Instant::now() + support::PATIENCE;
     loop {
         let last = dump(telemetry);
@@ -90,7 +90,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
     assert!(carts.rebalance_step());
     let expect = |carts: &Carts, to: &str, state: &str, remaining: u64| {
         let expected = json!([["shard-0", REGIONS[0], to, state], ["shard-1", REGIONS[0], to, state]]);
-        wait_until("the hand-offs are told", || dump(&telemetry)["atomscope"]["hand_offs"] == expected);
+        wait_until("the hand-offs are published", || dump(&telemetry)["atomscope"]["hand_offs"] == expected);
         let dump = until_dumped(&telemetry, carts);
         for name in ["shard-0", "shard-1"] {
             let mut shards = instances(&dump, "shards").iter();
@@ -137,7 +137,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
     };
     assert_eq!(of_first(&last, "passivated"), 2);
     let active = carts.tracker.entity_count() as u64;
-    wait_until("the tracker was asked", || of_first(&dump(&telemetry), "active_entities") == active);
+    wait_until("the tracker was polled", || of_first(&dump(&telemetry), "active_entities") == active);
     assert_eq!(of_first(&last, "shards"), SHARDS - 1);
 
     // Every allocation and every state of a hand-off was published once.
@@ -183,18 +183,18 @@ fn what_is_gone_is_told_no_more_and_what_comes_again_is() {
         assert_eq!(metric(&dump, "sharding.messages"), 10 * round);
         let weak = Arc::downgrade(&carts.regions[0]);
         drop(carts);
-        wait_until("nothing is told", || telemetry.sharding.snapshot() == ShardingSnapshot::default());
+        wait_until("nothing is published", || telemetry.sharding.snapshot() == ShardingSnapshot::default());
         assert!(weak.upgrade().is_none(), "telemetry keeps no region");
     }
-    let told = ShardingSnapshot {
+    let given = ShardingSnapshot {
         regions: vec![ShardRegionInfo { region_id: "r".into(), shard_count: 1, shards: vec!["s".into()] }],
         allocations: vec![],
     };
-    telemetry.sharding.set_snapshot(told.clone());
+    telemetry.sharding.set_snapshot(given.clone());
     let rounds = || metric(&dump(&telemetry), "poll.rounds");
     let before = rounds();
     wait_until("two rounds have passed", || rounds() >= before + 2);
-    assert_eq!(telemetry.sharding.snapshot(), told, "nothing is attached that would be told over it");
+    assert_eq!(telemetry.sharding.snapshot(), given, "no attached component overwrites it");
 }
 
 /// Puts everything into one shard.

@@ -215,9 +215,9 @@ fn members_that_find_no_room_are_not_told_as_new_ones_again_and_again() {
     events.try_recv().unwrap_err();
     telemetry.cluster.set_leader(None);
     let seen = dump(&telemetry);
-    let (told, left_out) =
+    let (listed, dropped) =
         (seen["cluster"]["members"].as_array().unwrap().len(), &seen["atomscope"]["rows_left_out"]);
-    assert_eq!(left_out.as_u64().unwrap() + told as u64, 200);
+    assert_eq!(dropped.as_u64().unwrap() + listed as u64, 200);
     assert_eq!(telemetry.cluster.member_count(), 200);
 }
 
@@ -258,10 +258,13 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     assert!(is_sorted(&redacted["remote"]["associations"], "remote_address"));
     assert!(is_sorted(&redacted["persistence"]["journals"][0]["persistence_ids"], "persistence_id"));
     assert!(is_sorted(&redacted["atomscope"]["instances"]["keys"], "name"));
-    let left_out = |dump: &Value| dump["atomscope"]["rows_left_out"].as_u64().unwrap();
-    assert!(left_out(&plain) > 0);
-    assert_eq!(left_out(&redacted), left_out(&plain));
-    assert_eq!(left_out(&support::atomscope_json(["dump".as_ref(), raw.as_os_str()])), left_out(&plain));
+    let dropped_rows = |dump: &Value| dump["atomscope"]["rows_left_out"].as_u64().unwrap();
+    assert!(dropped_rows(&plain) > 0);
+    assert_eq!(dropped_rows(&redacted), dropped_rows(&plain));
+    assert_eq!(
+        dropped_rows(&support::atomscope_json(["dump".as_ref(), raw.as_os_str()])),
+        dropped_rows(&plain)
+    );
     let shown = |file: &std::path::Path| {
         String::from_utf8(support::atomscope(["show".as_ref(), file.as_os_str()]).stdout).unwrap()
     };
@@ -371,7 +374,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         }
         seen
     }
-    let told = |seen: &Value| {
+    let without_times = |seen: &Value| {
         let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata"];
         let about = &seen["atomscope"];
         timeless(json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]]))
@@ -379,7 +382,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
     let raw = write("raw", &["--format", "raw"]);
     let read = |path: &str| dump_of(path);
     let live = dump(&telemetry);
-    assert_eq!(told(&read(&raw)), told(&live));
+    assert_eq!(without_times(&read(&raw)), without_times(&live));
     assert_eq!(
         (&live["cluster"]["members"][0]["up_number"], metric(&live, "cluster.changes")),
         (&json!(-1), 1)
@@ -418,13 +421,13 @@ macro_rules! program {
             }
 
             fn streams(probe: &StreamsProbe) -> Value {
-                let mut told = probe.snapshot();
-                told.active.sort_by_key(|graph| graph.id);
-                for graph in &mut told.active {
+                let mut snapshot = probe.snapshot();
+                snapshot.active.sort_by_key(|graph| graph.id);
+                for graph in &mut snapshot.active {
                     assert!(graph.started_at.starts_with("20"), "{}", graph.started_at);
                     graph.started_at.clear();
                 }
-                json!([probe.running(), told])
+                json!([probe.running(), snapshot])
             }
 
             pub async fn run(manager: &atomr_remote::EndpointManager) -> Vec<Value> {

@@ -65,16 +65,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         std::process::id(),
         place.map_or("none".into(), |path| path.display().to_string())
     );
-    let beside = telemetry.clone().filter(|_| !arguments.shop_alone).map(|telemetry| {
+    let components = telemetry.clone().filter(|_| !arguments.shop_alone).map(|telemetry| {
         let system = system.clone();
         tokio::spawn(
             async move { beside_the_shop(&system, &telemetry).await.map_err(|error| error.to_string()) },
         )
     });
     workload::run(&system, arguments.rate, until_told(arguments.seconds)).await?;
-    if let Some(beside) = beside {
-        beside.abort();
-        if let Ok(ended) = beside.await {
+    if let Some(components) = components {
+        components.abort();
+        if let Ok(ended) = components.await {
             ended?;
         }
     }
@@ -152,7 +152,7 @@ async fn until_told(seconds: Option<u64>) {
             None => std::future::pending().await,
         }
     };
-    let told = async {
+    let stop = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => terminate.recv().await,
             Err(_) => std::future::pending().await,
@@ -160,7 +160,7 @@ async fn until_told(seconds: Option<u64>) {
     };
     tokio::select! {
         () = elapsed => {}
-        _ = told => {}
+        _ = stop => {}
         _ = tokio::signal::ctrl_c() => {}
     }
 }

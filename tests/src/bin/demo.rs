@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let file = support::program("demo").with_file_name("demo-snapshot.json");
     let file = file.to_str().ok_or("the target folder's path is not UTF-8")?;
-    say("Everything that it tells, into a file");
+    say("Its dump, written into a file");
     run(&["dump", &pid, "-o", file])?;
     summary(&std::fs::read(file)?)?;
 
