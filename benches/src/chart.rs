@@ -80,8 +80,8 @@ fn lines<'a>(chart: &Chart, rows: impl Iterator<Item = &'a Row>) -> Vec<Line> {
     let mut lines: BTreeMap<(&str, &str), Line> = BTreeMap::new();
     for row in rows {
         for point in row.points.iter().filter(|point| point.chart == chart.name) {
-            let theirs = row.theirs.as_ref().map(|beside| (beside.name, THEIRS, beside.value));
-            let limit = row.limit.as_ref().map(|beside| (beside.name, LIMIT, beside.value));
+            let theirs = row.theirs.as_ref().map(|compared| (compared.name, THEIRS, compared.value));
+            let limit = row.limit.as_ref().map(|compared| (compared.name, LIMIT, compared.value));
             for (side, color, value) in
                 [Some(("atomscope", OURS, row.ours)), theirs, limit].into_iter().flatten()
             {

@@ -180,9 +180,9 @@ pub fn compare(
                 turns.send(turn)?;
             }
             let results = workers.iter().map(|(_, results)| results.recv());
-            let taken = results.collect::<Result<Vec<Taken>, _>>()?;
-            together.borrow_mut().push(together_part(&taken));
-            Ok(taken.into_iter().flat_map(|taken| taken.samples).collect())
+            let results = results.collect::<Result<Vec<WorkerResult>, _>>()?;
+            together.borrow_mut().push(together_part(&results));
+            Ok(results.into_iter().flat_map(|result| result.samples).collect())
         };
         let measured = rounds(effort, time, sides.len(), run)?;
         Ok(Measured { together: median(together.take()), ..measured })
@@ -190,15 +190,15 @@ pub fn compare(
 }
 
 /// The result of a worker.
-struct Taken {
+struct WorkerResult {
     samples: Vec<Sample>,
     start: Instant,
     end: Instant,
 }
 
-fn together_part(taken: &[Taken]) -> f64 {
-    let starts = || taken.iter().map(|taken| taken.start);
-    let ends = || taken.iter().map(|taken| taken.end);
+fn together_part(results: &[WorkerResult]) -> f64 {
+    let starts = || results.iter().map(|result| result.start);
+    let ends = || results.iter().map(|result| result.end);
     let (Some(first), Some(start)) = (starts().min(), starts().max()) else { return 1.0 };
     let (Some(end), Some(last)) = (ends().min(), ends().max()) else { return 1.0 };
     end.saturating_duration_since(start).as_secs_f64() / (last - first).as_secs_f64().max(1e-9)
@@ -214,7 +214,13 @@ fn start_together(arrived: &AtomicUsize, expected: usize) {
     }
 }
 
-fn take(side: &Side<'_>, thread: usize, turn: Turn, time: Time, start_together: impl FnOnce()) -> Taken {
+fn take(
+    side: &Side<'_>,
+    thread: usize,
+    turn: Turn,
+    time: Time,
+    start_together: impl FnOnce(),
+) -> WorkerResult {
     let operations = turn.operations as f64;
     let wall = || side.0(thread, turn.operations).as_nanos() as f64 / operations;
     // Warm up, because the caches hold the data of the other side. A single long operation warms itself up.
@@ -231,7 +237,7 @@ fn take(side: &Side<'_>, thread: usize, turn: Turn, time: Time, start_together: 
         let wall = wall();
         vec![Sample { wall, cpu: (time.cpu_now() - before) / operations }]
     };
-    Taken { samples, start, end: Instant::now() }
+    WorkerResult { samples, start, end: Instant::now() }
 }
 
 fn rounds(

@@ -31,9 +31,9 @@ pub struct Row {
     /// The cost with atomscope.
     pub ours: f64,
     /// The compared implementation and its cost.
-    pub theirs: Option<Beside>,
+    pub theirs: Option<Compared>,
     /// The hardware or physical limit and its cost.
-    pub limit: Option<Beside>,
+    pub limit: Option<Compared>,
     /// The difference between two equal measurements of ours, as a fraction.
     pub spread: Option<f64>,
     /// The worst of a thousand batches of ours.
@@ -53,7 +53,7 @@ pub struct Row {
 
 /// The other side of a comparison.
 #[derive(Debug, Clone, Serialize)]
-pub struct Beside {
+pub struct Compared {
     /// Its name.
     pub name: &'static str,
     /// The cost of the same work there.
@@ -114,22 +114,22 @@ impl Row {
     }
 
     /// Compares with this side of the comparison.
-    pub fn beside(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
+    pub fn compared_with(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
         let (value, times) = (measured.cost(side), measured.ratio(side, 0));
-        self.theirs = Some(Beside { name, value, times, worst: measured.worst[side] });
+        self.theirs = Some(Compared { name, value, times, worst: measured.worst[side] });
         self
     }
 
     /// Compares with this side of the comparison as the limit.
     pub fn limit(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
         let (value, times) = (measured.cost(side), measured.ratio(0, side));
-        self.limit = Some(Beside { name, value, times, worst: measured.worst[side] });
+        self.limit = Some(Compared { name, value, times, worst: measured.worst[side] });
         self
     }
 
     /// Compares with a number that was measured elsewhere in the same run.
-    pub fn beside_number(mut self, name: &'static str, value: f64) -> Self {
-        self.theirs = Some(Beside { name, value, times: value / self.ours, worst: None });
+    pub fn compared_with_number(mut self, name: &'static str, value: f64) -> Self {
+        self.theirs = Some(Compared { name, value, times: value / self.ours, worst: None });
         self
     }
 
@@ -175,11 +175,14 @@ impl Row {
 
     fn cells(&self) -> [String; 8] {
         let show = |value: f64| number(value, self.unit);
-        let beside = |beside: &Option<Beside>| {
-            beside.as_ref().map_or("–".into(), |beside| format!("{} ({})", show(beside.value), beside.name))
+        let compared = |compared: &Option<Compared>| {
+            compared
+                .as_ref()
+                .map_or("–".into(), |compared| format!("{} ({})", show(compared.value), compared.name))
         };
-        let times =
-            |beside: &Option<Beside>| beside.as_ref().map_or("–".into(), |beside| times(beside.times));
+        let times = |compared: &Option<Compared>| {
+            compared.as_ref().map_or("–".into(), |compared| times(compared.times))
+        };
         let worst = match (self.worst, self.theirs.as_ref().and_then(|theirs| theirs.worst)) {
             (Some(ours), Some(theirs)) => format!("{}, {}", show(ours), show(theirs)),
             (Some(ours), None) => show(ours),
@@ -188,9 +191,9 @@ impl Row {
         [
             self.work.clone(),
             show(self.ours),
-            beside(&self.theirs),
+            compared(&self.theirs),
             times(&self.theirs),
-            beside(&self.limit),
+            compared(&self.limit),
             times(&self.limit),
             self.spread.map_or("–".into(), |spread| format!("{:.1} %", spread * 100.0)),
             worst,
@@ -206,9 +209,9 @@ impl Row {
     pub fn line(&self) -> String {
         let [work, ours, theirs, times, limit, times_limit, spread, worst] = self.cells();
         let mut line = format!("  {work:<58} {ours:>10}");
-        for (label, beside, times) in [("compared with", theirs, times), ("limit", limit, times_limit)] {
-            if beside != "–" {
-                let _ = write!(line, "   {label} {beside} × {times}");
+        for (label, compared, times) in [("compared with", theirs, times), ("limit", limit, times_limit)] {
+            if compared != "–" {
+                let _ = write!(line, "   {label} {compared} × {times}");
             }
         }
         for (label, text) in [("spread", spread), ("worst", worst), ("goal", self.goals_cell())] {
@@ -460,7 +463,7 @@ mod tests {
 
     fn record() -> Record {
         let row = Row::new("counter add", Unit::Ns, 1.0)
-            .beside_number("prometheus", 8.0)
+            .compared_with_number("prometheus", 8.0)
             .at_least(6.0)
             .at_least(9.0)
             .bound_by("the store before")

@@ -212,8 +212,8 @@ fn run_all(dir: &RegionDir, path: &Path, readable: Option<bool>, what: &str) {
             Some(0) => assert!(is_doctor || readable != Some(false), "{context}"),
             Some(1) => {
                 assert!(is_doctor || readable != Some(true), "{context}");
-                let told = if is_doctor { &ran.stdout } else { &ran.stderr };
-                assert!(told.contains(who.to_str().unwrap()) && told.lines().count() < 50, "{context}");
+                let output = if is_doctor { &ran.stdout } else { &ran.stderr };
+                assert!(output.contains(who.to_str().unwrap()) && output.lines().count() < 50, "{context}");
             }
             _ => panic!("{context}"),
         }

@@ -87,7 +87,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 _ => format!("{count} readers"),
             };
             let mut row = Row::of(format!("event, {readers_text}{threads_text}"), &measured)
-                .beside("atomr-telemetry", 1, &measured)
+                .compared_with("atomr-telemetry", 1, &measured)
                 .limit("memcpy 128 B", 2, &measured)
                 .at_least(if count == 0 { 4.0 } else { 15.0 })
                 .bound_by(
@@ -130,7 +130,7 @@ fn with_text(context: &Context, section: &mut Section) -> Result<()> {
     ];
     let measured = compare(context.effort, 1, Time::Thread, &sides)?;
     let row = Row::of("event with 60 B of text, its making included", &measured)
-        .beside("atomr-telemetry", 1, &measured)
+        .compared_with("atomr-telemetry", 1, &measured)
         .limit("its making", 2, &measured);
     section.rows.push(row);
     Ok(())
@@ -161,7 +161,7 @@ pub fn at_rates(context: &Context, section: &mut Section) -> Result<()> {
         }
         let [first, theirs, second] = times.map(median);
         let mut row = Row::new(format!("event, {rate} a second"), Unit::Ns, (first + second) / 2.0)
-            .beside_number("atomr-telemetry", theirs)
+            .compared_with_number("atomr-telemetry", theirs)
             .point("rate", "", rate as f64);
         row.spread = Some((second / first - 1.0).abs());
         section.rows.push(row);

@@ -79,7 +79,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             Ok((instructions(name, side, 2 * count)? - instructions(name, side, count)?) / count as f64)
         };
         let row = Row::new(format!("{text}, instructions"), Unit::Instructions, each("ours")?);
-        section.rows.push(row.beside_number(theirs, each("theirs")?));
+        section.rows.push(row.compared_with_number(theirs, each("theirs")?));
     }
     Ok(())
 }

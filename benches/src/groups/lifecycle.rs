@@ -40,7 +40,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 let threads_text = if threads == 1 { String::new() } else { format!(", {threads} threads") };
                 let text = format!("spawn + stop, depth {depth}, {} k live{threads_text}", live / 1000);
                 let mut row = Row::of(text, &measured)
-                    .beside("atomr-telemetry", 1, &measured)
+                    .compared_with("atomr-telemetry", 1, &measured)
                     .limit("memcpy 576 B", 2, &measured)
                     .at_least(if depth == 3 { 12.0 } else { 10.0 })
                     .bound_by(BOUND);

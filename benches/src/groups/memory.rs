@@ -64,7 +64,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         [("the node's, of a full table", node, their_node), ("the reader's snapshot", reader, their_reader)]
     {
         let row = Row::new(format!("memory per actor, {text}"), Unit::Bytes, ours);
-        section.rows.push(row.beside_number("atomr-telemetry", theirs));
+        section.rows.push(row.compared_with_number("atomr-telemetry", theirs));
     }
     Ok(())
 }

@@ -147,19 +147,19 @@ where
 fn rows(work: &str, measured: &Measured, section: &mut Section) {
     section.rows.push(
         Row::of(format!("{work} in a node, wall"), measured)
-            .beside("atomr-telemetry", 1, measured)
+            .compared_with("atomr-telemetry", 1, measured)
             .limit("no probe", 2, measured),
     );
     let [ours, theirs, bare] = [0, 1, 2].map(|side| measured.median(|round| round[side].cpu));
     let mut row = Row::new(format!("{work} in a node, processor time"), Unit::Ns, ours)
-        .beside_number("atomr-telemetry", theirs);
+        .compared_with_number("atomr-telemetry", theirs);
     row.limit =
-        Some(crate::record::Beside { name: "no probe", value: bare, times: ours / bare, worst: None });
+        Some(crate::record::Compared { name: "no probe", value: bare, times: ours / bare, worst: None });
     section.rows.push(row);
     if work == "spawn + stop" {
         let added = |side| measured.median(|round| added_cpu(round, side, 2));
         let row = Row::new("processor time added to spawn + stop in a node", Unit::Ns, added(0))
-            .beside_number("atomr-telemetry", added(1));
+            .compared_with_number("atomr-telemetry", added(1));
         let bound = "lines that a node with work of its own has driven out of the cache: control words, slot, text, two \
                      events, counters. Hot, the same takes a fifth. Tried: the control words of a key in two lines, one \
                      pass over them, as many lines of a slot as its path needs";

@@ -123,7 +123,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         };
         let measured = compare(slices(slice_ms), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
         let mut row = Row::new(format!("spawn + stop, read at {text}"), Unit::Times, slowed(&measured))
-            .beside_number("one subscriber", theirs)
+            .compared_with_number("one subscriber", theirs)
             .main();
         row.spread = Some(measured.spread);
         if let Some(most) = goal {

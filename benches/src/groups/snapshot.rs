@@ -52,7 +52,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let measured = compare(context.effort, 1, Time::Thread, &sides)?;
             let mut row = Row::of(format!("{work} of {} k actors", actors as f64 / 1e3), &measured);
             if has_theirs {
-                row = row.beside("atomr-telemetry", sides.len() - 1, &measured);
+                row = row.compared_with("atomr-telemetry", sides.len() - 1, &measured);
             }
             if has_limit {
                 row = row.limit("memcpy of the JSON", 1, &measured);
@@ -60,7 +60,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             Result::Ok(row)
         };
         let with_once = |row: Row| match once {
-            Some(once) => row.beside_number("atomr-telemetry, once", once),
+            Some(once) => row.compared_with_number("atomr-telemetry, once", once),
             None => row,
         };
         section.rows.push(row("in-process snapshot", side(ours), side(theirs), None)?);

@@ -22,7 +22,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         installed(|system| Box::new(atomr_telemetry::TelemetryExtension::new("bench", 1024).install(system))),
     ];
     let measured = compare(Effort { batches: 0, ..context.effort }, 1, Time::Wall, &sides)?;
-    let row = Row::of("install, default size", &measured).beside("atomr-telemetry", 1, &measured);
+    let row = Row::of("install, default size", &measured).compared_with("atomr-telemetry", 1, &measured);
     let goal = measured.cost(0) <= 20e6;
     section.rows.push(row.goal("≤ 20 ms", goal).main());
 

@@ -42,8 +42,8 @@ fn nothing_but_ascii_is_shown_where_the_locale_has_no_utf_8_or_that_is_asked_for
             let shown = in_locale(name, value);
             assert!(shown.is_ascii(), "{arguments:?} {name}={value}: {shown}");
         }
-        let asked = dir.run(arguments.iter().copied().chain(["--ascii"]));
-        assert!((asked.stdout + &asked.stderr).is_ascii(), "{arguments:?}");
+        let on_request = dir.run(arguments.iter().copied().chain(["--ascii"]));
+        assert!((on_request.stdout + &on_request.stderr).is_ascii(), "{arguments:?}");
         // Without a locale, the terminal's encoding is unknown.
         for shown in [in_locale("LC_ALL", ""), in_locale("LANG", "C.UTF-8")] {
             let has_names = ["ps", "show", "actors", "doctor"].contains(&arguments[0]);

@@ -167,7 +167,7 @@ fn a_dump_of_a_node_at_work_holds_no_torn_record() {
 }
 
 /// A node with every text that an application can supply, each under a unique name; and these names.
-fn telling() -> (Node, Vec<String>) {
+fn with_every_text() -> (Node, Vec<String>) {
     let node = Node::new("Nnode");
     node.header().set_system("Nsystem");
     let deep = format!("akka://Nsystem/{}", "Nd/".repeat(18));
@@ -256,7 +256,7 @@ fn telling() -> (Node, Vec<String>) {
 #[test]
 fn a_redacted_dump_holds_no_name_in_any_byte() {
     let dir = RegionDir::new();
-    let (node, mut names) = telling();
+    let (node, mut names) = with_every_text();
     assert!(names.len() > 40, "{names:?}");
     names.push("shopd".into());
     // Bytes that a removed record left behind.
@@ -278,7 +278,7 @@ fn a_redacted_dump_holds_no_name_in_any_byte() {
 #[test]
 fn a_redacted_dump_tells_everything_but_names() {
     let dir = RegionDir::new();
-    let (node, _) = telling();
+    let (node, _) = with_every_text();
     let _lock = node.live(&dir);
     let raw = dump(&dir, &["--redact", "--redact-key", "k"]);
     let raw = raw.to_str().unwrap();
@@ -313,7 +313,7 @@ fn a_redacted_dump_tells_everything_but_names() {
 #[test]
 fn a_damaged_region_is_dumped_and_redacted_as_far_as_it_goes() {
     let dir = RegionDir::new();
-    let (node, _) = telling();
+    let (node, _) = with_every_text();
     let bytes = node.bytes();
     let redactor = Redactor::with_key(b"k");
     let path = dir.join("damaged.raw");

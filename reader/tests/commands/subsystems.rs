@@ -77,9 +77,12 @@ fn what_nothing_counts_is_a_dash_and_null_and_in_an_old_region_what_it_was() {
         remote.starts_with("1 association (1 in no known state), 1.0 KiB in, - out, - errors\n"),
         "{remote}"
     );
-    let told = dir.run(["ddata", "--json"]).json();
-    assert_eq!(told["summary"], json!({"keys": 1, "updates": null, "subscribers": 2}));
-    assert_eq!((&told["keys"][0]["updates"], &told["keys"][0]["subscribers"]), (&Value::Null, &json!(2)));
+    let listing = dir.run(["ddata", "--json"]).json();
+    assert_eq!(listing["summary"], json!({"keys": 1, "updates": null, "subscribers": 2}));
+    assert_eq!(
+        (&listing["keys"][0]["updates"], &listing["keys"][0]["subscribers"]),
+        (&Value::Null, &json!(2))
+    );
     // An unknown value is no number: no condition matches it, and a sort puts it last.
     assert_eq!(dir.run(["ddata", "--json", "--filter", "updates >= 0"]).json()["keys"], json!([]));
     let dump = dir.run(["dump"]).json();
@@ -116,11 +119,11 @@ fn json_has_the_fields_of_the_dump() {
     let _lock = full().live(&dir);
     let dump = dir.run(["dump"]).json();
     for part in PARTS {
-        let told = dir.run([part, "--json"]).json();
-        assert_eq!(told["node"], "shop");
-        assert!(told["summary"].is_object(), "{told}");
+        let listing = dir.run([part, "--json"]).json();
+        assert_eq!(listing["node"], "shop");
+        assert!(listing["summary"].is_object(), "{listing}");
         for (domain, entries) in dump["atomscope"]["instances"].as_object().unwrap() {
-            let Some(listed) = told.get(domain) else { continue };
+            let Some(listed) = listing.get(domain) else { continue };
             for (entry, listed) in entries.as_array().unwrap().iter().zip(listed.as_array().unwrap()) {
                 for (field, value) in entry.as_object().unwrap() {
                     assert!(
@@ -151,8 +154,8 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     }
     let _lock = node.live(&dir);
     let names = |args: &[&str]| -> Vec<String> {
-        let told = dir.run([&["ddata", "--json"], args].concat()).json();
-        let keys = told["keys"].as_array().unwrap();
+        let listing = dir.run([&["ddata", "--json"], args].concat()).json();
+        let keys = listing["keys"].as_array().unwrap();
         keys.iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names(&[]), ["a", "cart-1", "cart-2"]);
@@ -218,8 +221,8 @@ fn what_was_left_out_and_what_is_unreadable_is_said_below() {
     ] {
         assert!(ran.stderr.contains(text), "{text}: {ran:?}");
     }
-    let told = dir.run(["sharding", "--json"]).json();
-    assert_eq!((&told["instances_unreadable"], &told["shards"]), (&json!(11), &json!([])));
+    let listing = dir.run(["sharding", "--json"]).json();
+    assert_eq!((&listing["instances_unreadable"], &listing["shards"]), (&json!(11), &json!([])));
     let shown = dir.run(["show"]).ok();
     assert!(shown.contains("Left out: 5 notes of journals, shards and the like"), "{shown}");
 }
@@ -232,8 +235,8 @@ fn a_node_without_a_subsystem_says_so_in_a_line() {
         let ran = dir.run([part]);
         let stdout = ran.ok();
         assert!(stdout.starts_with("node n tells nothing of ") && stdout.lines().count() == 1, "{stdout}");
-        let told = dir.run([part, "--json"]).json();
-        assert_eq!(told["summary"], Value::Null);
+        let listing = dir.run([part, "--json"]).json();
+        assert_eq!(listing["summary"], Value::Null);
     }
     let shown = dir.run(["show"]).ok();
     assert!(!shown.contains("Cluster:") && !shown.contains("Runtime:"), "{shown}");
@@ -348,7 +351,7 @@ fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
         node.instance(Domain::Association, name, &[(association::BYTES_IN, 4096)]);
     }
     let lock = node.live(&dir);
-    let asked = [
+    let metrics = [
         "--metric",
         "persistence.events",
         "--metric",
@@ -356,12 +359,12 @@ fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
         "--metric",
         "associations.inbound_bytes",
     ];
-    let row = dir.run([&["stat", "n", "1ms", "1", "--json"], &asked[..]].concat()).json();
+    let row = dir.run([&["stat", "n", "1ms", "1", "--json"], &metrics[..]].concat()).json();
     assert_eq!(row["metrics"]["runtime.queue"], 4.0);
     assert!(row["metrics"]["persistence.events_per_s"].is_number(), "{row}");
-    let table = dir.run([&["stat", "n", "1ms", "1"], &asked[..]].concat()).ok();
+    let table = dir.run([&["stat", "n", "1ms", "1"], &metrics[..]].concat()).ok();
     assert!(table.contains("associations.inbound_bytes(KiB/s)  STATE"), "{table}");
-    let csv = dir.run([&["stat", "n", "1ms", "2", "--csv"], &asked[..]].concat()).ok();
+    let csv = dir.run([&["stat", "n", "1ms", "2", "--csv"], &metrics[..]].concat()).ok();
     let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [23, 23, 23], "{csv}");
     let failed = dir.run(["stat", "--metric", "no.such"]).failed(1);

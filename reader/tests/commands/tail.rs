@@ -19,7 +19,7 @@ fn letter(seq: u64) -> TelemetryEvent {
 }
 
 /// The path of each line of `tail --json`, or its kind where it has no path.
-fn told(ran: Ran) -> Vec<String> {
+fn paths_or_kinds(ran: Ran) -> Vec<String> {
     let shorten = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
         line["path"].as_str().or(line["kind"].as_str()).unwrap().to_owned()
@@ -36,7 +36,7 @@ fn lanes_are_merged_into_one_order_and_the_newest_come_first() {
     }
     let _lock = node.live(&dir);
     let all: Vec<_> = (0..12).map(|at: u64| at.to_string()).collect();
-    let tail = |args: &[&str]| told(dir.run([&["tail", "--no-follow", "--json"], args].concat()));
+    let tail = |args: &[&str]| paths_or_kinds(dir.run([&["tail", "--no-follow", "--json"], args].concat()));
     assert_eq!(tail(&[]), all[2..]);
     assert_eq!(tail(&["-n", "3"]), all[9..]);
     assert_eq!(tail(&["-n", "0"]), [""; 0]);
@@ -102,7 +102,7 @@ fn only_topics_that_are_asked_for_are_told() {
     node.event(1, 2, &letter(1));
     node.event(1, 3, &TelemetryEvent::DDataUpdated { key: "k".into() });
     let _lock = node.live(&dir);
-    let tail = |args: &[&str]| told(dir.run([&["tail", "--no-follow", "--json"], args].concat()));
+    let tail = |args: &[&str]| paths_or_kinds(dir.run([&["tail", "--no-follow", "--json"], args].concat()));
     assert_eq!(tail(&["--topic", "actors"]), ["a"]);
     assert_eq!(tail(&["--topic", "ddata", "--topic", "actors"]), ["a", "d_data_updated"]);
     assert_eq!(tail(&["--topic", "dead_letters", "-n", "1"]), ["dead_letter"]);
@@ -276,9 +276,9 @@ fn with_retry_it_waits_for_a_successor_and_not_for_a_sibling() {
     next.stop_event(1, 2, "of the successor");
     assert_eq!(running.json()["path"], "of the successor");
     sibling.stop_event(1, 3, "of the sibling");
-    assert_eq!(running.json()["path"], "of the sibling", "told once, by the one that follows it");
+    assert_eq!(running.json()["path"], "of the sibling", "shown once, by the argument that follows it");
     sibling.stop_event(1, 4, "more");
-    assert_eq!(running.json()["path"], "more", "told once, by the one that follows it");
+    assert_eq!(running.json()["path"], "more", "shown once, by the argument that follows it");
     running.signal("-INT");
     assert_eq!(running.end().code, Some(0));
 }

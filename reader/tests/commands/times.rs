@@ -56,8 +56,8 @@ fn a_node_whose_wall_clock_was_set_since_its_start_has_lived_as_long_as_it_has()
         are_right(&ages(&dead));
         let dump = dir.join("node.raw");
         dead.run(["dump", "--format", "raw", "-o", dump.to_str().unwrap()]).ok();
-        let told = dead.run(["show", "--json", "--region", dump.to_str().unwrap()]).json();
-        assert!((100.0..200.0).contains(&told["uptime_s"].as_f64().unwrap()), "{told}");
+        let shown = dead.run(["show", "--json", "--region", dump.to_str().unwrap()]).json();
+        assert!((100.0..200.0).contains(&shown["uptime_s"].as_f64().unwrap()), "{shown}");
     }
 }
 

@@ -35,8 +35,8 @@ fn live_beats_dead_and_stderr_says_which_was_taken() {
     let lock = shop().live(&dir);
     for who in [&["dump"][..], &["dump", "shop"]] {
         let ran = dir.run(who);
-        let taken = format!("taking shop {}/Shop (live), not shop 1 (crashed)", std::process::id());
-        assert!(ran.stderr.contains(&taken), "{ran:?}");
+        let note = format!("taking shop {}/Shop (live), not shop 1 (crashed)", std::process::id());
+        assert!(ran.stderr.contains(&note), "{ran:?}");
         assert_eq!(ran.json()["atomscope"]["pid"], std::process::id());
     }
     drop(lock);
@@ -76,9 +76,9 @@ fn a_file_is_named_by_its_path_or_its_ending_or_the_option() {
     write(&raw, &shop().bytes());
     assert_eq!(node_of(dir.run([OsStr::new("dump"), raw.as_os_str()])), "shop");
     assert_eq!(node_of(dir.run([OsStr::new("--region"), raw.as_os_str(), OsStr::new("dump")])), "shop");
-    let mut beside = dir.command(["dump", "node.raw"]);
-    beside.current_dir(dir.path());
-    assert_eq!(node_of(Ran::of(beside)), "shop");
+    let mut command = dir.command(["dump", "node.raw"]);
+    command.current_dir(dir.path());
+    assert_eq!(node_of(Ran::of(command)), "shop");
 }
 
 #[test]
