@@ -323,7 +323,7 @@ fn a_damaged_region_is_dumped_and_redacted_as_far_as_it_goes() {
         let mut damaged = bytes.clone();
         for _ in 0..1 + next() % 8 {
             let at = next() as usize % (damaged.len() / 8) * 8;
-            let at = if next() % 2 == 0 { at } else { at % 4096 };
+            let at = if next().is_multiple_of(2) { at } else { at % 4096 };
             let value = [next(), 0, u64::MAX, next() >> 40][next() as usize % 4];
             damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
