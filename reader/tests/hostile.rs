@@ -1,8 +1,8 @@
 //! The program on files that no node and no dump wrote. Each command ends with 0 or 1 within limits of time and memory,
 //! writes nothing that a terminal would interpret, and names the file and the damage.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test panics, and so do its helpers")]
 
-#[allow(dead_code, reason = "each test file uses its part")]
+#[allow(dead_code, reason = "each test file uses only some of it")]
 mod fixture;
 
 use std::ffi::OsString;

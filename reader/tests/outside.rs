@@ -1,7 +1,7 @@
 //! Files that other users or programs planted, truncated, replaced or left, and regions larger than memory.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test panics, and so do its helpers")]
 
-#[allow(dead_code, reason = "another test needs the rest")]
+#[allow(dead_code, reason = "each test file uses only some of it")]
 mod fixture;
 
 use std::fs::{self, File};

@@ -55,7 +55,7 @@ pub fn stat_tick(region: &Path, ticks: u32) -> Duration {
     let mut lines = BufReader::new(running.0.stdout.take().expect("its output is piped")).lines();
     let mut after = |count: usize| {
         let read = lines.by_ref().take(count).filter_map(Result::ok).count();
-        assert_eq!(read, count, "stat goes on until it is killed");
+        assert_eq!(read, count, "stat ended by itself");
     };
     after(5);
     let before = running.processor_time();
@@ -87,7 +87,7 @@ pub fn top_memory(region: &Path, view: &str, mark: &str, looks: Duration) -> u64
     let end = std::time::Instant::now() + looks;
     let mut most = 0;
     while std::time::Instant::now() < end {
-        most = most.max(own_memory(top.pid()).expect("top goes on"));
+        most = most.max(own_memory(top.pid()).expect("top continues"));
         std::thread::sleep(Duration::from_millis(5));
     }
     most

@@ -4,7 +4,7 @@ use atomr_coordination::Lease;
 
 /// The results of competing for a lease.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names explain the fields")]
 pub struct Contended {
     pub acquired: u64,
     pub denied: u64,

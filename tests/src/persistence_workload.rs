@@ -38,7 +38,7 @@ impl<J, S> Clone for Bank<J, S> {
 
 /// Counts of the operations on a journal and a snapshot store.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names explain the fields")]
 pub struct Done {
     pub events: u64,
     pub writes: u64,

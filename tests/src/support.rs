@@ -186,7 +186,7 @@ pub fn own_memory(pid: u32) -> io::Result<u64> {
 }
 
 /// A region's memory, mapped as a reader maps it.
-#[allow(unsafe_code, reason = "a test is a reader too")]
+#[allow(unsafe_code, reason = "the test maps a region, as a reader does")]
 pub fn mapped(map: memmap2::MmapRaw) -> atomscope_layout::view::ReaderMemory {
     let start = std::ptr::NonNull::new(map.as_mut_ptr()).expect("a mapping");
     let bytes = map.len();

@@ -595,7 +595,7 @@ async fn remote() -> u64 {
     let other_end = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.remote.attach(there.endpoint_manager().clone());
         let listed = || run(&["remote", "--json"], telemetry)["associations"].clone();
-        support::wait_until("what was sent has come", || {
+        support::wait_until("the message has arrived", || {
             let associations = listed();
             let associations = associations.as_array().unwrap();
             associations.iter().any(|at| at["inbound_messages"].as_u64() >= Some(20))
@@ -910,7 +910,7 @@ async fn an_actor_over_a_wrapped_journal_has_the_type_that_it_has_without() {
     over.stop();
     support::wait_until("the actor has stopped", || telemetry.actors.live_count() == 1);
     over.tell(Some(wrapped));
-    support::wait_until("the letter is dead", || telemetry.dead_letters.total_count() == 1);
+    support::wait_until("the dead letter is recorded", || telemetry.dead_letters.total_count() == 1);
     let message = std::any::type_name::<Option<Arc<InMemoryJournal>>>();
     assert_eq!(telemetry.dead_letters.recent(1)[0].message_type, message);
     let region = telemetry.region().path().unwrap().as_os_str();

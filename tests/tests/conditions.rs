@@ -1,5 +1,5 @@
 //! The conditions of a node whose runtime, actor system, hooks or lock are gone while the probe runs.
-#![allow(unsafe_code, reason = "closing descriptors that are not its own, as a daemon does, and fork")]
+#![allow(unsafe_code, reason = "fork, and closing the descriptors of others, as a daemon does")]
 
 use std::path::Path;
 use std::pin::pin;
@@ -118,7 +118,7 @@ fn a_node_whose_runtime_was_dropped_is_stopping_and_not_blocked() {
         park();
     }
     let node = Node::start(&mut support::again(NAME, "node"));
-    wait_until("its runtime beats no more", || {
+    wait_until("its runtime heartbeat is stale", || {
         about(node.region())["runtime_beat_age_ms"].as_u64() > Some(3000)
     });
     assert_shown(node.region(), "stopping", "its async runtime was dropped", &json!(["runtime_dropped"]));
@@ -147,10 +147,10 @@ fn a_process_that_hangs_in_the_drop_of_its_runtime_is_stopping_with_the_actors_t
     // With one worker, all workers are blocked, so that the runtime has dropped none of its tasks yet.
     let mut nodes = ["2", "1"].map(|workers| Node::start(&mut support::again(NAME, workers)));
     for node in &mut nodes {
-        wait_until("its runtime beats no more", || {
+        wait_until("its runtime heartbeat is stale", || {
             about(node.region())["runtime_beat_age_ms"].as_u64() > Some(3000)
         });
-        wait_until("it is known to stop", || row(node.region())["state"] == "stopping");
+        wait_until("it counts as stopping", || row(node.region())["state"] == "stopping");
         assert_shown(node.region(), "stopping", "its async runtime was dropped", &json!(["runtime_dropped"]));
         assert_eq!(about(node.region())["totals"]["live"], 2);
     }
@@ -171,7 +171,7 @@ fn a_node_that_runs_on_another_runtime_than_the_one_of_its_installation_is_live(
     assert_eq!(row(path)["conditions"], json!(["runtime_dropped"]));
     let second = Runtime::new().unwrap();
     let number = AtomicU64::new(0);
-    wait_until("its actors are noticed", || {
+    wait_until("its actors are listed", || {
         let name = format!("a{}", number.fetch_add(1, Ordering::Relaxed));
         let _within = second.enter();
         plain(&system, &name);
@@ -284,7 +284,7 @@ fn an_observer_that_is_set_after_ours_is_told_and_one_beside_it_is_not() {
     let both = json!(["spawn_hook_replaced", "dead_letter_hook_replaced"]);
     assert_shown(path, "live", "another spawn observer took the place of the probe's", &both);
     drop(system);
-    wait_until("the end of the system is noticed without a hook", || {
+    wait_until("the end of the system shows without a hook", || {
         row(path)["conditions"]
             == json!(["system_dropped", "spawn_hook_replaced", "dead_letter_hook_replaced"])
     });
@@ -318,7 +318,7 @@ fn of_two_extensions_on_one_system_the_first_says_that_it_sees_no_more_with_one_
         RegionReader::open(ReaderMemory::copied(&bytes).words()).unwrap().builtin(Builtin::PollRounds)
     };
     let so_far = rounds();
-    wait_until("it was polled again and again", || rounds() > so_far + 3);
+    wait_until("it was polled several times", || rounds() > so_far + 3);
 }
 
 /// Older probes lost the lock with the descriptor; now the mapping keeps it.
@@ -357,7 +357,7 @@ fn a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pr
         all.iter().find(|metric| metric["name"] == "sampler.rounds").unwrap()["value"].as_u64().unwrap()
     };
     let so_far = rounds();
-    wait_until("its region is read as it is now", || rounds() > so_far);
+    wait_until("the new region is read", || rounds() > so_far);
     let prune = || support::atomscope_json(["prune", "--node", "condition-daemon", "--json"]);
     assert_eq!((prune(), path.exists()), (json!([]), true));
     node.kill();

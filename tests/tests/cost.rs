@@ -1,5 +1,8 @@
 //! Recording makes no allocation and no system call after a thread's first use of the probe.
-#![allow(unsafe_code, reason = "a counting allocator, and a way out of a process that may not even return")]
+#![allow(
+    unsafe_code,
+    reason = "a counting allocator, and an exit of the process that makes no other system call"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -228,7 +231,7 @@ fn follow(region: &Path, readers: usize) -> Vec<Child> {
 
 fn ended(readers: Vec<Child>) {
     for mut reader in readers {
-        assert!(reader.wait().unwrap().success(), "tail ends with the node");
+        assert!(reader.wait().unwrap().success(), "tail does not end with the node");
     }
 }
 

@@ -27,6 +27,6 @@ fn a_million_actors_are_counted_quickly_and_listed_only_where_a_list_is_shown() 
     println!("a tick of stat {tick:?}, show {show:?}, top {} and {} MiB", overview >> 20, actors >> 20);
     // Four times the goal for a quiet machine, because this machine may be busy.
     assert!(tick < Duration::from_millis(4 * 5) && show < Duration::from_millis(4 * 300));
-    assert!(overview < HISTORY_BYTES / 2, "the overview lists nobody");
+    assert!(overview < HISTORY_BYTES / 2, "the overview lists no actors");
     assert!(actors < HISTORY_BYTES + 2 * SNAPSHOT_BYTES);
 }

@@ -100,7 +100,7 @@ fn letters(region: &Path) -> u64 {
 fn a_raw_dump_of_a_busy_node_says_the_same_to_both() {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-raw", "0");
-    support::wait_until("more letters went astray than are kept", || letters(&region) > 1_100);
+    support::wait_until("there are more dead letters than are kept", || letters(&region) > 1_100);
     let file = folder.path().join("copy.raw");
     let arguments = ["dump".as_ref(), region.as_os_str(), "--format".as_ref(), "raw".as_ref(), "-o".as_ref()];
     assert!(support::atomscope(arguments.into_iter().chain([file.as_os_str()])).status.success());
@@ -116,7 +116,7 @@ fn a_raw_dump_of_a_busy_node_says_the_same_to_both() {
 fn the_region_of_a_killed_node_says_the_same_to_both() {
     let folder = folder();
     let (mut node, region) = node(folder.path(), "decoder-killed", "0");
-    support::wait_until("letters went astray", || letters(&region) > 100);
+    support::wait_until("there are dead letters", || letters(&region) > 100);
     node.kill();
     assert_eq!(same_at_rest(&region)["atomscope"]["state"], "crashed");
     assert!(same_events(&region) > 1_000);
@@ -127,7 +127,7 @@ fn the_region_of_a_killed_node_says_the_same_to_both() {
 fn the_region_of_a_stopped_node_says_the_same_to_both() {
     let folder = folder();
     let (node, region) = node(folder.path(), "decoder-stopped", "400");
-    support::wait_until("letters went astray", || letters(&region) > 0);
+    support::wait_until("there are dead letters", || letters(&region) > 0);
     node.signal("STOP");
     support::wait_until("it has stopped", || dump_of(&region)["atomscope"]["state"] == "wedged");
     let why = same_at_rest(&region)["atomscope"]["why"].clone();
@@ -154,7 +154,7 @@ fn the_region_of_a_running_node_says_the_same_to_both() {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-live", "1");
     let mut looks_at_rest = 0;
-    support::wait_until("the node stands still for three looks in a row", || {
+    support::wait_until("three dumps in a row are equal", || {
         let mut looks = [dump_of(&region), decoded_dump(&region), dump_of(&region)];
         looks.iter_mut().for_each(take_changes);
         if looks[0] != looks[2] || looks[0]["atomscope"]["state"] != "live" {
@@ -175,7 +175,7 @@ fn the_region_of_a_running_node_says_the_same_to_both() {
 fn the_region_of_a_busy_node_shows_the_decoder_no_torn_record() {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-busy", "0");
-    support::wait_until("letters went astray", || letters(&region) > 100);
+    support::wait_until("there are dead letters", || letters(&region) > 100);
     let staff = [
         ("orders", "OrderDesk"),
         ("order-", "Order"),
@@ -234,7 +234,7 @@ fn stops_followed(rate: &str) -> u64 {
 #[test]
 #[ignore = "needs python3"]
 fn the_decoder_follows_a_node_and_is_told_no_stop_before_its_spawn() {
-    support::wait_until("it kept up with a node that had some stops", || stops_followed("500") > 100);
+    support::wait_until("the decoder kept up with a node with some stops", || stops_followed("500") > 100);
 }
 
 #[test]

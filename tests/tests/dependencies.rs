@@ -96,7 +96,7 @@ fn no_crate_is_there_twice_without_a_reason() {
     let without: Vec<_> = versions.iter().filter(|(name, _)| !reasons.contains(*name)).collect();
     assert!(without.is_empty(), "several versions without a reason: {without:?}");
     let idle: Vec<_> = reasons.difference(&found).collect();
-    assert!(idle.is_empty(), "these are there once by now: {idle:?}");
+    assert!(idle.is_empty(), "these exist in one version only: {idle:?}");
 }
 
 #[test]

@@ -65,8 +65,9 @@ fn every_region_ever_made_reads_as_it_did_then() {
     assert!(regions.len() >= 3, "{regions:?}");
     for file in regions {
         let (dump, events) = read(&file);
-        let text =
-            |extension| std::fs::read_to_string(file.with_extension(extension)).expect("what was read of it");
+        let text = |extension| {
+            std::fs::read_to_string(file.with_extension(extension)).expect("the expected results")
+        };
         let name = file.display().to_string();
         holds(&name, &serde_json::from_str(&text("json")).expect("JSON"), &dump);
         holds(&name, &Value::from(json_lines(text("ndjson").as_bytes())), &Value::from(events));

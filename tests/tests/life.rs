@@ -279,7 +279,7 @@ fn what_a_living_process_has_lost_the_lock_of_is_neither_removed_nor_replaced() 
 #[test]
 fn a_killed_node_reads_as_crashed_with_all_that_it_last_told() {
     let mut node = Node::demo(["--node", "life-killed"]);
-    wait_until("letters went astray", || about(node.region())["dead_letters"]["total"].as_u64() > Some(3));
+    wait_until("there are dead letters", || about(node.region())["dead_letters"]["total"].as_u64() > Some(3));
     node.kill();
     assert_eq!(state(node.pid()), "crashed");
     let dump = support::atomscope_json(["dump", "life-killed"]);
@@ -329,7 +329,7 @@ fn a_runtime_without_timers_beats_too() {
         TelemetryExtension::new("life-timeless", 64).install(&system)
     });
     let path = telemetry.region().path().unwrap();
-    wait_until("the runtime has beaten a few times", || {
+    wait_until("there were a few runtime heartbeats", || {
         let bytes = std::fs::read(path).unwrap();
         let copy = atomscope_layout::view::ReaderMemory::copied(&bytes);
         atomscope_layout::decode::RegionReader::open(copy.words()).unwrap().runtime_beat().count > 3
@@ -651,7 +651,7 @@ mod killed_at_work {
             let map = truth(&file);
             // Kill at a different moment each time, while all threads work.
             let until = 2_000 + 997 * (round as u64 % 50);
-            wait_until("it is at work", || {
+            wait_until("it works", || {
                 (0..THREADS).all(|thread| words(&map)[thread * WORDS].load(Ordering::SeqCst) > until)
             });
             node.kill();

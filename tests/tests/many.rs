@@ -98,7 +98,7 @@ fn three_hundred_systems_share_their_threads_are_all_seen_and_leave_nothing() {
     // A later region starts the threads again.
     let region = Region::builder("later").actors(1).build().unwrap();
     let beats = || beats_of(&region);
-    wait_until("it beats", || beats() > 2);
+    wait_until("there are heartbeats", || beats() > 2);
 }
 
 fn beats_of(region: &Region) -> u64 {
@@ -375,7 +375,7 @@ fn a_forked_child_beats_and_polls_for_regions_of_its_own() {
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let node = support::Node::start(&mut command);
     let path: PathBuf = node.region().to_owned();
-    wait_until("the child beats and polls", || {
+    wait_until("the child has a heartbeat and polls", || {
         let dump = dump_of(&path);
         let metrics = dump["atomscope"]["metrics"].as_array().unwrap().clone();
         let value =
@@ -411,5 +411,5 @@ fn a_daemon_that_closes_descriptors_it_does_not_know_is_alive_and_keeps_those_th
     drop(in_file);
     region.close();
     assert!(!path.exists());
-    assert!(later.iter().all(|file| file.metadata().is_ok()), "one was closed as the region's");
+    assert!(later.iter().all(|file| file.metadata().is_ok()), "a descriptor of another file was closed");
 }

@@ -171,7 +171,7 @@ fn a_dump_is_the_snapshot_of_atomr_telemetry_and_one_object_more() {
     let mut node = Node::demo(["--node", "parity-dump", "--rate", "500"]);
     let letters =
         || support::atomscope_json(["dump", &node.who()])["atomscope"]["dead_letters"]["total"].as_u64();
-    support::wait_until("letters went astray", || letters() > Some(5));
+    support::wait_until("there are dead letters", || letters() > Some(5));
     node.kill();
     let mut dump = support::atomscope_json(["dump", "parity-dump"]);
     let snapshot: atomr_telemetry::dto::NodeSnapshot = serde_json::from_value(dump.clone()).unwrap();

@@ -54,7 +54,11 @@ async fn bank_node() {
             let before = journal.event_count(&format!("account-{account}"));
             let visited =
                 visit(&system, &bank, &format!("account-{account}"), &[account + 1, 3, round]).await;
-            assert_eq!(visited.balance, before + visited.events, "the account came back as it was");
+            assert_eq!(
+                visited.balance,
+                before + visited.events,
+                "the recovered account has the same balance"
+            );
             done.add(&visited);
         }
     }
@@ -289,7 +293,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
                 })
             })
             .collect();
-        support::wait_until("the busy ids are listed, and others gave way for a while", || {
+        support::wait_until("the busy ids are listed, after a time of evictions", || {
             let dump = dump(&telemetry);
             let ids = dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap().clone();
             let listed = |busy: &String| ids.iter().any(|id| id["persistence_id"] == *busy);

@@ -317,7 +317,7 @@ fn a_spawn_whose_process_was_stopped_after_its_stop_still_finds_that() {
     // Standard output is inherited: nobody would read a pipe while the child is stopped.
     let mut child = support::again(NAME, "node").stdout(Stdio::null()).spawn().unwrap();
     let stat = format!("/proc/{}/stat", child.id());
-    wait_until("the child stands still", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+    wait_until("the child is stopped", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
     // Longer than one round of the sampler, with a margin.
     std::thread::sleep(Duration::from_secs(2));
     // SAFETY: the child is ours and was not waited for.
@@ -370,7 +370,7 @@ fn an_actor_has_one_time_in_every_look_and_after_its_process_was_stopped() {
     let mut node = support::Node::start(&mut support::again(NAME, "node"));
     let own: BTreeMap<String, String> = serde_json::from_str(&node.line_with("own ")).unwrap();
     let pid = node.pid();
-    wait_until("its beats are missed", || support::listed(pid)[0]["beat_age_s"].as_f64() > Some(2.0));
+    wait_until("its heartbeat is stale", || support::listed(pid)[0]["beat_age_s"].as_f64() > Some(2.0));
     let who = node.who();
     assert_eq!(spawn_times(&support::atomscope_json(["dump", &who])["actors"]), own, "while it is stopped");
     node.signal("CONT");
@@ -407,7 +407,7 @@ fn has_one_time_in_every_look() {
     assert_eq!(first.len(), 3);
     for _ in 0..4 {
         rounds(&telemetry, 1);
-        assert_eq!(look(), first, "some beats later");
+        assert_eq!(look(), first, "some heartbeats later");
     }
     println!("ready region={region}\nown {}", serde_json::to_string(&first).unwrap());
     // SAFETY: stops the process until its parent has it go on; no memory is touched.

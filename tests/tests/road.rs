@@ -72,7 +72,7 @@ fn a_raw_dump_taken_under_load_reads_the_same_ever_after() {
     let copy = file.to_str().unwrap();
     let mut node = Node::demo(["--node", "road-raw", "--rate", "0"]);
     let total = |dump: &Value| dump["atomscope"]["totals"]["stopped"].as_u64().unwrap();
-    support::wait_until("it is well at work", || {
+    support::wait_until("it works at full speed", || {
         total(&support::atomscope_json(["dump", &node.who()])) > 2_000
     });
     let output = support::atomscope(["dump", &node.who(), "--format", "raw", "-o", copy]);
@@ -109,7 +109,7 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::demo(["--node", "road-redacted", "--rate", "500"]);
     let letters = || support::atomscope_json(["dump", &node.who()])["dead_letters"].as_array().unwrap().len();
-    support::wait_until("letters went astray", || letters() > 3);
+    support::wait_until("there are dead letters", || letters() > 3);
     for format in ["json", "ndjson", "raw"] {
         let file = folder.path().join(format!("redacted.{format}"));
         let arguments = ["dump", &node.who(), "--redact", "--format", format, "-o", file.to_str().unwrap()];
@@ -168,7 +168,7 @@ fn the_demo_node_has_every_number_that_can_be_other_than_zero() {
     let (mut members, mut hand_offs) = (0, 0);
     let mut last = Vec::new();
     // A number may differ from zero for a moment.
-    support::wait_until("everything was other than zero", || {
+    support::wait_until("every number differed from zero", || {
         let dump = support::atomscope_json(["dump", &node.who()]);
         let about = &dump["atomscope"];
         let zero = |metric: &&Value| {

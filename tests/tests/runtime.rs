@@ -83,7 +83,7 @@ fn a_dump_says_how_the_async_runtime_is_and_what_the_process_takes() {
     node.kill();
     let dump = json_of(&["dump"]);
     assert!(dump["atomscope"]["process"].is_null());
-    assert_eq!(metric(&dump, "runtime.workers"), WORKERS as u64, "the last that was seen stays");
+    assert_eq!(metric(&dump, "runtime.workers"), WORKERS as u64, "the last seen value stays");
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
 
     // A finished hand-off that the coordinator dropped is published no more.
     carts.hand_offs.forget("shard-0");
-    wait_until("it is forgotten", || {
+    wait_until("it is no longer listed", || {
         let dump = dump(&telemetry);
         let mut shards = instances(&dump, "shards").iter();
         dump["atomscope"]["hand_offs"].as_array().unwrap().len() == 1

@@ -185,10 +185,10 @@ fn blow_on_older_actors(workers: usize) {
         telemetry.clone().install(system).actors.clone()
     });
     assert!(outcome.hazards.respawn_before_stop > 0, "{:?}", outcome.hazards);
-    assert!(listed(&telemetry, &outcome.truth), "the list is not said to be exact");
+    assert!(listed(&telemetry, &outcome.truth), "the list does not count as exact");
     compare_list(&telemetry, &outcome.truth);
     outcome.stop_everything();
-    assert!(listed(&telemetry, &outcome.truth), "the list is not said to be exact");
+    assert!(listed(&telemetry, &outcome.truth), "the list does not count as exact");
     compare_list(&telemetry, &outcome.truth);
     assert_eq!(telemetry.actors.total_spawned(), telemetry.actors.total_stopped());
 }

@@ -59,7 +59,7 @@ async fn streams_that_run_end_and_fail_are_told_apart() {
     assert_eq!((&running["running_graphs"], &running["total_started"]), (&json!(1), &json!(6)));
     assert_eq!(running["active"][0]["name"], "endless");
     assert!(running["active"][0]["started_at"].as_str().unwrap().starts_with("20"));
-    assert_eq!(metric(&seen, "streams.failed"), 2, "the erring and the panicking one");
+    assert_eq!(metric(&seen, "streams.failed"), 2, "one stream with an error and one with a panic");
     assert_eq!(metric(&seen, "streams.elements"), 10 + 2 + 3 + 2 + 7);
 
     drop(sender);
@@ -100,7 +100,7 @@ async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
         instance(&seen, "keys", "orders"),
         json!({ "name": "orders", "updates": 5, "subscribers": 2 })
     );
-    assert_eq!(instance(&seen, "keys", "aside")["updates"], Value::Null, "they went past what counts");
+    assert_eq!(instance(&seen, "keys", "aside")["updates"], Value::Null, "these calls bypassed the wrapper");
     assert_eq!(metric(&seen, "ddata.deletes"), 1);
     assert!(metric(&seen, "poll.rounds") > 0 && metric(&seen, "poll.time") > 0);
 }

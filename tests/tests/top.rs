@@ -78,12 +78,12 @@ fn actors_are_folded_filtered_sorted_and_looked_at() {
     let terminal = top([&node.who(), "--view", "actors"]);
     terminal.wait_for("▾ akka://shop/user/orders");
     terminal.press("*");
-    terminal.wait_until("all is folded", |screen| {
+    terminal.wait_until("all rows are folded", |screen| {
         screen.contains("▸ akka://shop/user/orders") && !screen.contains('▾')
     });
     terminal.press("*");
     terminal.press("/class ~ Desk");
-    terminal.wait_until("the desk is alone", |screen| {
+    terminal.wait_until("only the desk is listed", |screen| {
         screen.contains("workload::OrderDesk") && !screen.contains("Warehouse")
     });
     terminal.press(ENTER);
@@ -110,7 +110,7 @@ fn the_past_the_frozen_and_what_is_saved_are_what_they_say() {
     let terminal = top([&node.who(), "--interval", "100ms"]);
     // Some ticks later.
     terminal.press("S");
-    terminal.wait_until("there is a past", |screen| {
+    terminal.wait_until("there is some history", |screen| {
         let looks = screen.split_once("Of the past ").and_then(|(_, rest)| rest.split(' ').next());
         looks.and_then(|looks| looks.parse::<u64>().ok()).is_some_and(|looks| looks > 5)
     });
@@ -257,10 +257,10 @@ fn it_can_be_suspended_and_goes_on_where_it_was() {
     let before = shell.written().len();
     shell.press("\x0c");
     let is_whole = |written: &[u8]| String::from_utf8_lossy(written).contains("BELOW(actors)");
-    wait_until("all is drawn anew", || is_whole(&shell.written()[before..]));
+    wait_until("the screen is redrawn", || is_whole(&shell.written()[before..]));
     let before = shell.written().len();
     shell.press("\x1a");
-    wait_until("the shell has it", || {
+    wait_until("the shell has the terminal", || {
         String::from_utf8_lossy(&shell.written()[before..]).contains("stopped=")
     });
     shell.wait_for("● top-rests live");

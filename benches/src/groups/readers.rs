@@ -92,7 +92,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                     }));
             }
             drop(task);
-            support::wait_until("the subscriber is there, or gone", || {
+            support::wait_until("the subscriber is attached or has ended", || {
                 (twins.theirs.bus.receiver_count() > 0) == is_wanted
             });
         };

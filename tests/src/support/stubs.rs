@@ -24,7 +24,7 @@ impl Stub {
         match self {
             Self::Idle | Self::Slow => result,
             Self::Endless => std::future::pending().await,
-            Self::Panicking => panic!("as the test wants it"),
+            Self::Panicking => panic!("the test asked for it"),
         }
     }
 }
