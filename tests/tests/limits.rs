@@ -317,7 +317,7 @@ fn a_full_table_counts_what_it_cannot_list() {
         telemetry.actors.on_stop(path);
     }
     assert_eq!(telemetry.actors.live_count(), 0);
-    support::wait_until("the remaining record is given up", || {
+    support::wait_until("the waiting stops are given up", || {
         let dump = dump_of(region);
         dump["atomscope"]["drift"] == 0 && dump["atomscope"]["waiting_stops"] == 0
     });
