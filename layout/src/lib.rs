@@ -49,3 +49,7 @@ pub mod words;
 pub use error::{LimitError, OpenError};
 pub use region::{Capacities, RegionMap};
 pub use words::Words;
+
+/// The text of `LAYOUT.md`, which tests hold the code to.
+#[doc(hidden)]
+pub const PAGE: &str = include_str!("../LAYOUT.md");

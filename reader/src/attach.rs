@@ -12,19 +12,13 @@
 //! user may read it; root, who may read everybody's, does not take its word and is told to become that user.
 //!
 //! A raw dump ([`crate::raw`]) is nobody's region any more: any readable regular file will do.
-#![allow(
-    unsafe_code,
-    reason = "mapping a file and asking the kernel for locks and clocks is not possible without"
-)]
 
+pub mod error;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::ops::Range;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use atomscope_layout::OpenError;
@@ -33,14 +27,14 @@ use atomscope_layout::records::TimeRecord;
 use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS};
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::{WORD, Words};
-use memmap2::MmapOptions;
 
+pub use self::error::{AttachError, AttachErrorKind};
 use crate::cgroup;
 use crate::liveness::{Facts, Liveness, Lock, Verdict};
 use crate::process::{self, Start, Stat};
-use crate::raw::{self, DumpInfo};
-use crate::snapshot::now_unix_ns;
-use crate::text::clean_path;
+use crate::raw::header::{self as dump_header, DumpInfo};
+use crate::system::{Memory, boottime_ns, copy, map, monotonic_ns, private, query_lock, user};
+use crate::time::now_unix_ns;
 
 /// Regions larger than this are refused unless more is asked for.
 pub const MAX_BYTES: u64 = 4 << 30;
@@ -89,14 +83,6 @@ pub struct RegionSummary {
     pub unlinked_from: Option<PathBuf>,
 }
 
-#[derive(Debug)]
-enum Memory {
-    /// With its number among the guarded mappings, if it is one.
-    Mapped(ReaderMemory, Option<usize>),
-    /// Written once, before anybody sees it.
-    Copied(WriterMemory),
-}
-
 /// What tells two files apart, whatever their paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Inode {
@@ -111,154 +97,6 @@ impl Inode {
     }
 }
 
-/// Why a file could not be attached to.
-#[derive(Debug)]
-pub struct AttachError {
-    /// Which file.
-    pub path: PathBuf,
-    /// Why.
-    pub why: AttachErrorKind,
-}
-
-/// Why a file was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachErrorKind {
-    /// There is none.
-    #[error("there is no such file; `atomscope ps` lists what there is")]
-    Missing,
-    /// The system says no.
-    #[error("{0}{hint}", hint = permission_hint(.0))]
-    System(io::Error),
-    /// A link could lead anywhere.
-    #[error("it is a symbolic link, and a region is never opened through one; name the file itself")]
-    Link,
-    /// A directory, a pipe, a device.
-    #[error("it is {0}, not a regular file")]
-    NotAFile(&'static str),
-    /// Another user's.
-    #[error("it belongs to user {owner}, and this is user {reader}: run as user {owner} or as root")]
-    OtherUser {
-        /// The file's owner.
-        owner: u32,
-        /// This process.
-        reader: u32,
-    },
-    /// Planted by somebody else than its node, or left by one in a user namespace.
-    #[error(
-        "it belongs to user {owner}, but says that user {claimed} wrote it: not trusted, unless it is read as user \
-         {owner}"
-    )]
-    OwnerMismatch {
-        /// The file's owner.
-        owner: u32,
-        /// What the header says.
-        claimed: u64,
-    },
-    /// Names a process of another user.
-    #[error(
-        "it belongs to user {owner}, but says that process {pid} wrote it, which runs as user {user}: not trusted"
-    )]
-    OthersProcess {
-        /// The file's owner.
-        owner: u32,
-        /// What the header says.
-        pid: u32,
-        /// Whose that process is.
-        user: u32,
-    },
-    /// Names a process that started at another time.
-    #[error(
-        "it says that process {pid} wrote it, but that is another one by now, and yet some process holds its lock: not \
-         trusted"
-    )]
-    OtherProcess {
-        /// What the header says.
-        pid: u32,
-    },
-    /// Another user's file has several names.
-    #[error("it belongs to user {owner} and has {links} names (hard links): not trusted; remove all but one")]
-    HardLinks {
-        /// The file's owner.
-        owner: u32,
-        /// How many.
-        links: u64,
-    },
-    /// Others can change it.
-    #[error(
-        "others than its owner may write it (mode {mode:03o}): not trusted; `chmod 600` it if it is yours"
-    )]
-    Writable {
-        /// Permission bits.
-        mode: u32,
-    },
-    /// Larger than allowed.
-    #[error("it has {bytes} bytes, more than the {most} that are allowed; `--max-size` allows more")]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-        /// The limit.
-        most: u64,
-    },
-    /// More regions are mapped than can be guarded.
-    #[error("{} regions are being looked at already, and no more at a time can be guarded", GUARDED.len())]
-    TooMany,
-    /// Another region stands in the same file now.
-    #[error("the file was overwritten while it was read, so nothing that was read of it counts")]
-    Overwritten,
-    /// Not published yet.
-    #[error("its node is not ready: {}; try again", .verdict.why().unwrap_or_default())]
-    NotReady {
-        /// [`Verdict::NotReady`].
-        verdict: Verdict,
-    },
-    /// Cut while it was mapped.
-    #[error("the file was cut short while it was read, so nothing that was read of it counts")]
-    Shrunk,
-    /// Not a region that this program can read.
-    #[error("it is {error}{hint}", error = .0, hint = layout_hint(.0))]
-    Layout(OpenError),
-}
-
-impl AttachErrorKind {
-    /// A word or two, for a column.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::NotReady { verdict } => verdict.word(),
-            Self::Layout(OpenError::Incompatible { .. }) => "incompatible",
-            Self::Layout(_) | Self::Shrunk | Self::Overwritten => "corrupt",
-            _ => "refused",
-        }
-    }
-}
-
-fn permission_hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; run as its owner or as root",
-        _ => "",
-    }
-}
-
-fn layout_hint(error: &OpenError) -> &'static str {
-    match error {
-        OpenError::Incompatible { .. } => "; use the atomscope of the node's own version",
-        OpenError::Truncated { .. } | OpenError::Corrupt { .. } => {
-            "; it was damaged, or is still being copied"
-        }
-        OpenError::NotARegion { found } if b"{[".contains(&found.to_le_bytes()[0]) => {
-            "; it may be JSON, which is for scripts: of dumps, those of `--format raw` can be looked at"
-        }
-        OpenError::NotReady | OpenError::NotARegion { .. } => "",
-    }
-}
-
-impl std::fmt::Display for AttachError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "cannot attach to {}: {}", clean_path(&self.path), self.why)
-    }
-}
-
-impl std::error::Error for AttachError {}
-
 impl Region {
     /// Attaches to the region in the file `path`, of at most `max_bytes`: maps it if its node may live, else copies it.
     ///
@@ -271,7 +109,7 @@ impl Region {
         let Checked { file, meta, contents, process } = Checked::open(path, pid, max_bytes)?;
         let (memory, dumped) = match contents {
             Contents::Dump { taken, bytes } => {
-                (Memory::copied(&file, raw::HEADER_BYTES, bytes)?, Some(taken))
+                (Memory::copied(&file, dump_header::HEADER_BYTES, bytes)?, Some(taken))
             }
             Contents::Region { lock: Lock::Free, bytes } => {
                 let memory = Memory::copied(&file, 0, bytes)?;
@@ -468,7 +306,7 @@ impl RegionSummary {
         };
         match contents {
             Contents::Dump { taken, bytes } => {
-                let memory = part(&file, raw::HEADER_BYTES, bytes)?;
+                let memory = part(&file, dump_header::HEADER_BYTES, bytes)?;
                 let reader =
                     RegionReader::open_part(memory.reader(), bytes).map_err(AttachErrorKind::Layout)?;
                 Ok(glance(memory.reader(), reader, Lock::Free, Some(taken)))
@@ -635,9 +473,10 @@ impl Checked {
         let meta = file.metadata().map_err(AttachErrorKind::System)?;
         is_file(&meta)?;
         let start = read_start(&file);
-        if let Some(taken) = start.as_ref().ok().and_then(|start| raw::read_header(start, meta.len())) {
+        if let Some(taken) = start.as_ref().ok().and_then(|start| dump_header::read_header(start, meta.len()))
+        {
             let taken = taken.map_err(AttachErrorKind::Layout)?;
-            let bytes = meta.len().saturating_sub(raw::HEADER_BYTES) / WORD as u64 * WORD as u64;
+            let bytes = meta.len().saturating_sub(dump_header::HEADER_BYTES) / WORD as u64 * WORD as u64;
             if bytes > max_bytes {
                 return Err(AttachErrorKind::TooLarge { bytes, most: max_bytes });
             }
@@ -716,68 +555,6 @@ fn writer(
     Ok(None)
 }
 
-impl Memory {
-    fn words(&self) -> Words<'_> {
-        match self {
-            Self::Mapped(memory, _) => memory.words(),
-            Self::Copied(memory) => memory.reader(),
-        }
-    }
-
-    fn reader(&self) -> Result<RegionReader<'_>, AttachErrorKind> {
-        RegionReader::open(self.words()).map_err(|error| match self.has_faulted() {
-            true => AttachErrorKind::Shrunk,
-            false => AttachErrorKind::Layout(error),
-        })
-    }
-
-    fn has_faulted(&self) -> bool {
-        matches!(self, Self::Mapped(_, Some(slot)) if GUARDED[*slot].faulted.load(Ordering::Relaxed))
-    }
-
-    fn copied(file: &File, from: u64, bytes: u64) -> Result<Self, AttachErrorKind> {
-        let bytes = usize::try_from(bytes)
-            .map_err(|_| AttachErrorKind::System(io::ErrorKind::FileTooLarge.into()))?;
-        let memory = private(bytes)?;
-        copy(file, from, 0..bytes, &memory)?;
-        Ok(Self::Copied(memory))
-    }
-}
-
-/// Memory of which only what is written takes room.
-fn private(bytes: usize) -> Result<WriterMemory, AttachErrorKind> {
-    WriterMemory::private(bytes).ok_or_else(|| AttachErrorKind::System(io::ErrorKind::OutOfMemory.into()))
-}
-
-/// Copies `range` of the region that starts at byte `from` of `file` into its place in `memory`. Zeros are not written:
-/// of a file that is mostly holes the copy is too.
-fn copy(file: &File, from: u64, range: Range<usize>, memory: &WriterMemory) -> Result<(), AttachErrorKind> {
-    let mut buffer = [0; 1 << 16];
-    let mut at = range.start;
-    while at < range.end {
-        let most = (range.end - at).min(buffer.len());
-        let mut read = 0;
-        while read < most {
-            match file.read_at(&mut buffer[read..most], from + (at + read) as u64) {
-                // It was longer a moment ago.
-                Ok(0) => return Err(AttachErrorKind::Shrunk),
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(AttachErrorKind::System(error)),
-            }
-        }
-        let (words, _) = buffer[..most].as_chunks::<WORD>();
-        for (to, from) in memory.words()[at / WORD..].iter().zip(words) {
-            let word = u64::from_le_bytes(*from);
-            if word != 0 {
-                to.store(word, Ordering::Relaxed);
-            }
-        }
-        at += most;
-    }
-    Ok(())
-}
-
 /// Of the region of `bytes` bytes that starts at byte `from` of a file the header, and of each lane of its counters those
 /// that every node has.
 fn part(file: &File, from: u64, bytes: u64) -> Result<WriterMemory, AttachErrorKind> {
@@ -849,331 +626,3 @@ fn read_header(start: &[u8]) -> Result<(HeaderRecord, TimeRecord), OpenError> {
         found => Err(OpenError::NotARegion { found }),
     }
 }
-
-fn map(file: &File, bytes: u64) -> Result<Memory, AttachErrorKind> {
-    let bytes =
-        usize::try_from(bytes).map_err(|_| AttachErrorKind::System(io::ErrorKind::FileTooLarge.into()))?;
-    let map = MmapOptions::new().len(bytes).map_raw_read_only(file).map_err(AttachErrorKind::System)?;
-    let start =
-        NonNull::new(map.as_mut_ptr()).ok_or(AttachErrorKind::System(io::ErrorKind::InvalidData.into()))?;
-    let guard = Guard::of(start.as_ptr() as usize, bytes).ok_or(AttachErrorKind::TooMany)?;
-    let slot = guard.0;
-    // SAFETY: `start` is aligned to 8 bytes, as mappings start on a page; it is valid for reads of `bytes` bytes until
-    // `map` is dropped, since moving an `MmapRaw` does not move the mapping (should the file shrink, a read beyond its
-    // end is a SIGBUS, which ends the process or is met by `on_sigbus`: no foreign memory is read); whoever changes the
-    // bytes is another process, or a node of this very one, which does so with atomic stores; through this mapping, which
-    // is read-only, nobody does.
-    Ok(Memory::Mapped(unsafe { ReaderMemory::mapped(start, bytes, (guard, map)) }, slot))
-}
-
-/// A mapping whose faults are met.
-struct Guarded {
-    /// First address, or 0 for a free slot.
-    start: AtomicUsize,
-    /// Bytes; 0 while the slot is being taken.
-    bytes: AtomicUsize,
-    faulted: AtomicBool,
-}
-
-/// More mappings than these at a time are refused once mappings are guarded.
-static GUARDED: [Guarded; 256] = [const {
-    Guarded { start: AtomicUsize::new(0), bytes: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
-}; 256];
-/// Bytes of a page of this machine; set by [`guard_mappings`].
-static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
-/// What was done on SIGBUS before; null until [`guard_mappings`].
-static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
-
-/// Gives its slot back when dropped, which must be before the mapping goes.
-struct Guard(Option<usize>);
-
-impl Guard {
-    /// `None` if it should be met and cannot.
-    fn of(start: usize, bytes: usize) -> Option<Self> {
-        if BEFORE.load(Ordering::Acquire).is_null() {
-            return Some(Self(None));
-        }
-        let slot = GUARDED.iter().position(|slot| {
-            slot.start.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        });
-        slot.map(|slot| {
-            GUARDED[slot].faulted.store(false, Ordering::Relaxed);
-            GUARDED[slot].bytes.store(bytes, Ordering::Release);
-            Self(Some(slot))
-        })
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(slot) = self.0 {
-            GUARDED[slot].bytes.store(0, Ordering::Relaxed);
-            GUARDED[slot].start.store(0, Ordering::Release);
-        }
-    }
-}
-
-/// From now on a read beyond the end of a mapped file that was cut short gives zeros and makes
-/// [`Region::still_whole`] say so, instead of ending the process. For programs: it takes the process's SIGBUS handler,
-/// and passes on to the one before what is not its own.
-pub fn guard_mappings() {
-    if !BEFORE.load(Ordering::Acquire).is_null() {
-        return;
-    }
-    // SAFETY: it takes a number, a valid name or not, and gives one.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    if let Some(bytes) = usize::try_from(page_bytes).ok().filter(|bytes| *bytes > 0) {
-        PAGE_BYTES.store(bytes, Ordering::Relaxed);
-    }
-    // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
-    let [mut ours, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
-    ours.sa_sigaction = on_sigbus as *const () as usize;
-    ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
-    let _ = unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut before) };
-    // Never freed: the handler may run at any time from now on.
-    BEFORE.store(Box::into_raw(Box::new(before)), Ordering::Release);
-    // SAFETY: the signal is valid, `ours` is initialized, its handler has the signature that SA_SIGINFO asks for, and
-    // does nothing but atomic loads and stores and system calls that a handler may make.
-    let _ = unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, std::ptr::null_mut()) };
-}
-
-/// Puts a page of zeros where a guarded mapping has none any more; leaves everything else to whoever was there before.
-extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the kernel hands a handler with SA_SIGINFO a pointer to a `siginfo_t` on its own stack: non-null, aligned,
-    // initialised, and left alone by everybody until the handler returns, which is longer than the reference lives.
-    let info = unsafe { &*info };
-    // SAFETY: for SIGBUS this field is the address; where a process sent the signal it is whatever it is, and no slot's
-    // unless that process means us harm and has the right to do worse.
-    let address = unsafe { info.si_addr() } as usize;
-    let hit = GUARDED.iter().find(|slot| {
-        let (bytes, start) = (slot.bytes.load(Ordering::Acquire), slot.start.load(Ordering::Relaxed));
-        address.checked_sub(start).is_some_and(|offset| offset < bytes)
-    });
-    if let Some(slot) = hit {
-        let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
-        let page = address / page_bytes * page_bytes;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-        // SAFETY: the page lies in a mapping of ours, which is read-only and stays until its guard is dropped: no other
-        // mapping is replaced, and whoever reads it finds atomics that are zero.
-        let zeros = unsafe { libc::mmap(page as *mut _, page_bytes, libc::PROT_READ, flags, -1, 0) };
-        if zeros != libc::MAP_FAILED {
-            slot.faulted.store(true, Ordering::Relaxed);
-            return;
-        }
-    }
-    // SAFETY: the pointer was stored before this handler was installed, and what it points to is never freed.
-    let _ = unsafe { libc::sigaction(signal, BEFORE.load(Ordering::Acquire), std::ptr::null_mut()) };
-    // The signal is blocked while it is handled here, so that it comes again as soon as this returns.
-    // SAFETY: the signal is valid.
-    let _ = unsafe { libc::raise(signal) };
-}
-
-/// Asks whether somebody holds a write lock on byte 0, without taking one.
-fn query_lock(fd: RawFd) -> Lock {
-    // `l_pid` must be 0 for this kind of lock.
-    let mut lock = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 1,
-        l_pid: 0,
-    };
-    // SAFETY: `fd` is an open descriptor of the caller; F_OFD_GETLK takes a pointer to a `struct flock`, which `lock` is
-    // for the whole call, initialized in every field; the kernel keeps no pointer.
-    let answer = unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) };
-    match (answer, i32::from(lock.l_type)) {
-        (0, libc::F_UNLCK) => Lock::Free,
-        (0, _) => Lock::Held,
-        _ => Lock::Unsupported,
-    }
-}
-
-/// The clock that beats are told in.
-pub fn monotonic_ns() -> u64 {
-    clock_ns(libc::CLOCK_MONOTONIC)
-}
-
-/// The clock that ages are told in: it goes on while the machine is suspended.
-pub fn boottime_ns() -> u64 {
-    clock_ns(libc::CLOCK_BOOTTIME)
-}
-
-fn clock_ns(clock: libc::clockid_t) -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a valid, writable `timespec` for the whole call; both clocks exist on every Linux, and an unknown
-    // one is an error that leaves it as it is.
-    let _ = unsafe { libc::clock_gettime(clock, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// The user that this process acts as.
-pub fn user() -> u32 {
-    // SAFETY: it takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
-}
-
-/// Whether there is a process of this number, seen or not.
-pub fn exists(pid: u32) -> bool {
-    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
-    // SAFETY: it takes numbers, of which the second sends nothing.
-    let answer = unsafe { libc::kill(pid, 0) };
-    answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
-}
-
-/// Makes crossing a limit on file sizes an error of the write that crosses it, instead of the end of this process with a
-/// file half written. For programs; it holds for the whole process.
-pub fn survive_file_size_limit() {
-    // SAFETY: SIGXFSZ is a valid signal, and SIG_IGN runs no code of ours.
-    let _ = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-}
-
-/// Set by the first signal after [`stop_on_signals`].
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// The signal ends a system call that waits. One that comes right before the call would not, so an alarm follows it.
-extern "C" fn on_stop(_signal: libc::c_int) {
-    STOP.store(true, Ordering::Relaxed);
-    on_alarm(libc::SIGALRM);
-}
-
-extern "C" fn on_alarm(_signal: libc::c_int) {
-    // SAFETY: it takes a number, cannot fail, and may be called by a handler.
-    let _ = unsafe { libc::alarm(1) };
-}
-
-/// From now on the first SIGINT, SIGTERM or SIGHUP makes [`stopped`] true and system calls that wait end with
-/// [`io::ErrorKind::Interrupted`], at once or a second later; only a second signal ends this process. A SIGHUP that is
-/// ignored, as under `nohup`, stays so. For programs: it takes their alarm too.
-pub fn stop_on_signals() {
-    // SAFETY: all zeros are a valid `sigaction`: no flags, no handler, no signal in the mask.
-    let [mut action, mut before]: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
-    // Without SA_RESTART: a write that nobody reads must end.
-    action.sa_sigaction = on_alarm as *const () as usize;
-    // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
-    // SA_SIGINFO, and does nothing but a system call that a handler may make.
-    let _ = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
-    action.sa_sigaction = on_stop as *const () as usize;
-    action.sa_flags = libc::SA_RESETHAND;
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: the signal is valid; no action is given, and none is set; `before` is writable for the whole call.
-        let _ = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut before) };
-        if signal == libc::SIGHUP && before.sa_sigaction == libc::SIG_IGN {
-            continue;
-        }
-        // SAFETY: the signal is valid, `action` is initialized, its handler has the signature that is asked for without
-        // SA_SIGINFO, and does nothing but an atomic store and a system call that a handler may make.
-        let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
-    }
-}
-
-/// Whether a signal asked this process to stop.
-pub fn stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
-
-/// Stops this process, as a terminal's suspend key does, until it is told to go on. What was done before is done by then:
-/// the signal is this very thread's. For programs.
-pub fn suspend() {
-    // SAFETY: the signal is valid; no handler of ours runs.
-    let _ = unsafe { libc::raise(libc::SIGTSTP) };
-}
-
-/// Whether nobody is at the other end any more: of a terminal that was closed, or a pipe that nobody reads.
-pub fn is_hung_up(of: BorrowedFd<'_>) -> bool {
-    poll(of, 0, 0) & (libc::POLLERR | libc::POLLHUP) != 0
-}
-
-/// Waits until a terminal has input, but no longer than `most`; false if nobody is at its other end any more.
-pub fn wait_for_input(of: BorrowedFd<'_>, most: Duration) -> bool {
-    let ms = most.as_millis().try_into().unwrap_or(libc::c_int::MAX);
-    poll(of, libc::POLLIN, ms) & (libc::POLLERR | libc::POLLHUP) == 0
-}
-
-/// What has come of these events, and of a hang-up, within a time; nothing where a signal came first.
-fn poll(of: BorrowedFd<'_>, events: libc::c_short, ms: libc::c_int) -> libc::c_short {
-    let mut of = libc::pollfd { fd: of.as_raw_fd(), events, revents: 0 };
-    // SAFETY: `of` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
-    let ready = unsafe { libc::poll(&raw mut of, 1, ms) };
-    if ready > 0 { of.revents } else { 0 }
-}
-
-/// Another descriptor of what this program was handed under this number by whoever started it. What the program has
-/// opened itself counts as none.
-pub fn inherited(number: RawFd) -> io::Result<File> {
-    // SAFETY: it takes two numbers, and of one that is no descriptor says so.
-    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    // Everything of our own is closed in programs that we start; what we were handed was not.
-    if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
-    }
-    // SAFETY: as above; the new descriptor is the lowest one that is free, and nobody's but the caller's.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `copy` is open, as the call has just made it, and nothing else owns it.
-    Ok(unsafe { File::from_raw_fd(copy) })
-}
-
-/// Waits, but no longer than until a signal asks to stop or nobody reads stdout any more; false if that came.
-pub fn wait(time: Duration) -> bool {
-    let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    // A time that no clock can be set forward by has no end.
-    let end = std::time::Instant::now().checked_add(time);
-    loop {
-        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(std::time::Instant::now()));
-        if stopped() {
-            return false;
-        }
-        // Not for longer at a time than a person would notice: a signal may come just before.
-        let ms = left.min(Duration::from_millis(100)).as_micros().div_ceil(1000) as libc::c_int;
-        // SAFETY: `stdout` is one valid, writable `pollfd`, as the count says; the kernel keeps no pointer.
-        let ready = unsafe { libc::poll(&raw mut stdout, 1, ms) };
-        if ready > 0 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0 {
-            return false;
-        }
-        if left.is_zero() {
-            return !stopped();
-        }
-        if ready > 0 {
-            // A closed descriptor is known at once, and tells nothing.
-            std::thread::sleep(left.min(Duration::from_millis(10)));
-        }
-    }
-}
-
-/// What a file lies on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileSystem {
-    /// Whether it is memory; elsewhere a node that writes may have to wait for a disk.
-    pub is_memory: bool,
-    /// All of it.
-    pub bytes: u64,
-    /// What is left.
-    pub free_bytes: u64,
-}
-
-impl FileSystem {
-    /// Of the file or directory `path`.
-    pub fn of(path: &Path) -> io::Result<Self> {
-        let path = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))?;
-        // SAFETY: all zeros are a valid `statfs`: it holds numbers only.
-        let mut found: libc::statfs = unsafe { std::mem::zeroed() };
-        // SAFETY: `path` is a string that ends in a zero byte, `found` is writable for the whole call.
-        if unsafe { libc::statfs(path.as_ptr(), &raw mut found) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let block = u64::try_from(found.f_bsize).unwrap_or(0);
-        Ok(Self {
-            is_memory: [libc::TMPFS_MAGIC, RAMFS_MAGIC]
-                .map(|magic| magic as u64)
-                .contains(&(found.f_type as u64)),
-            bytes: found.f_blocks.saturating_mul(block),
-            free_bytes: found.f_bavail.saturating_mul(block),
-        })
-    }
-}
-
-/// As in the kernel's `magic.h`; `libc` does not have it.
-const RAMFS_MAGIC: i64 = 0x8584_58f6;

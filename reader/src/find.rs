@@ -2,7 +2,6 @@
 //!
 //! Regions are looked for in `/dev/shm` and among the shared mappings of the running processes that this user may look
 //! into; the latter finds user-named files, other mount namespaces and unlinked objects.
-
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -17,10 +16,11 @@ use atomscope_layout::decode::{Birth, Rank};
 use atomscope_layout::names::put_text;
 use atomscope_layout::region::header;
 
-use crate::attach::{AttachError, AttachErrorKind, Inode, MAX_BYTES, Region, RegionSummary, user};
+use crate::attach::{AttachError, AttachErrorKind, Inode, MAX_BYTES, Region, RegionSummary};
 use crate::hidden::{self, Hidden};
 use crate::liveness::Liveness;
 use crate::process;
+use crate::system;
 use crate::text::{clean, clean_os, clean_path};
 
 /// Where named segments are.
@@ -419,7 +419,7 @@ impl Search {
             return;
         }
         discovery.named.extend(named);
-        let user = user();
+        let user = system::user();
         if mapped_by.is_none() && user != 0 && meta.uid() != user {
             // What is no file is no region, whoever put it there.
             discovery.of_others += usize::from(meta.is_file());
@@ -580,6 +580,14 @@ impl fmt::Display for Who {
             Self::Node(name) => write!(f, "node {}", clean_os(name)),
         }
     }
+}
+
+/// Whether it is a segment under the name that a probe gave it, and not a file that a user named, or a dump.
+pub fn is_segment(glance: &RegionSummary, dir: &Path) -> bool {
+    let header = glance.identity.header;
+    let given =
+        Segment::of(&glance.path).is_some_and(|name| (name.uid, name.pid) == (header.uid, header.pid));
+    glance.dumped.is_none() && given && glance.path.parent() == Some(dir)
 }
 
 #[cfg(test)]

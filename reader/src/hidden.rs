@@ -8,8 +8,8 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::attach;
 use crate::process;
+use crate::system;
 use crate::text::clean_os;
 
 /// What the names of the probe's threads are, or start with.
@@ -104,7 +104,7 @@ impl Hidden {
 
     /// A process that is there, but not to be seen in `/proc`; `None` if it is not there or can be seen.
     pub fn behind_proc(pid: u32) -> Option<Self> {
-        let is_behind = process::name(pid).is_none() && attach::exists(pid);
+        let is_behind = process::name(pid).is_none() && system::exists(pid);
         is_behind.then(|| Self {
             pid,
             name: "?".to_owned(),

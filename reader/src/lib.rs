@@ -24,13 +24,16 @@ compile_error!(
 pub mod attach;
 pub mod cgroup;
 pub mod find;
+pub mod follow;
 pub mod hidden;
 pub mod liveness;
 pub mod process;
 pub mod query;
 pub mod raw;
 pub mod redact;
+pub mod report;
 pub mod snapshot;
+pub mod system;
 pub mod text;
-pub mod usage;
+mod time;
 pub mod vitals;

@@ -1,46 +1,32 @@
 //! The program `atomscope`.
 
-mod actors;
-mod ascii;
-mod cli;
-mod commands;
-mod doctor;
-mod human;
-mod list;
-mod manual;
-mod output;
-mod prune;
-mod rates;
-mod show;
-mod stat;
-mod subsystems;
-mod table;
-mod tail;
-mod top;
+mod program;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use atomscope::attach;
+use atomscope::system;
 use atomscope::text::clean_lines;
 use clap::Parser as _;
 
-use crate::output::Failure;
+use crate::program::arguments::Cli;
+use crate::program::output::Failure;
+use crate::program::{ascii, output, run};
 
 fn main() -> ExitCode {
-    attach::survive_file_size_limit();
-    attach::guard_mappings();
+    system::survive_file_size_limit();
+    system::guard_mappings();
     if ascii::suits_locale(|name| std::env::var_os(name)) {
         ascii::want();
     }
-    let cli = match cli::Cli::try_parse() {
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
     if cli.ascii {
         ascii::want();
     }
-    match commands::run(cli) {
+    match run(cli) {
         Ok(()) | Err(Failure::Enough) => ExitCode::SUCCESS,
         Err(Failure::Failed(why)) => {
             output::note(&why);

@@ -1,26 +1,19 @@
 //! From a region to owned data: everything that is told of a node at one time, with how sure it is.
 //!
 //! Taken once per tick; whoever shows it never goes back to the region.
+pub mod dump;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
+use atomscope_layout::decode::subsystems::Subsystems;
 use atomscope_layout::decode::{
-    ActorList, ActorTotals, ActorTree, Beat, Class, DeadLetters, Identity, Moment, RegionReader, Tally,
-    rfc3339,
+    ActorList, ActorTotals, Beat, Class, DeadLetters, Identity, Moment, RegionReader, Tally, rfc3339,
 };
-use atomscope_layout::dto::{
-    ClusterStateInfo, DDataSnapshot, DeadLetterRecord, PersistenceSnapshot, RemoteSnapshot, ShardingSnapshot,
-    StreamsSnapshot,
-};
-use atomscope_layout::histogram::Histogram;
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
-use serde::Serialize;
 
 use crate::attach::{AttachError, Region};
-use crate::liveness::{Evidence, Liveness, Note, Notes, STALE, Verdict};
-use crate::raw::DumpInfo;
+use crate::liveness::{Evidence, Liveness, Note, STALE, Verdict};
+use crate::raw::header::DumpInfo;
 use crate::vitals::Vitals;
 
 /// Dead letters that a snapshot holds at most: as many as `atomr-telemetry`'s.
@@ -92,14 +85,6 @@ impl Poll {
         let is_stuck = is_beating && behind > interval.saturating_add(STALE);
         let beat_mono_ns = poll.mono_ns;
         Some(Self { beat_age: process_age.saturating_add(behind), beat_mono_ns, interval, is_stuck })
-    }
-}
-
-/// Nanoseconds since 1970, UTC.
-pub fn now_unix_ns() -> i128 {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => since.as_nanos() as i128,
-        Err(before) => -(before.duration().as_nanos() as i128),
     }
 }
 
@@ -269,196 +254,5 @@ impl Snapshot {
             notes.push(format!("the counts and the list of live actors differ by {drift:+}"));
         }
         notes
-    }
-
-    /// The JSON of a dump, of a snapshot in which the actors are listed.
-    pub fn into_dump(self, redacted: bool) -> Dump {
-        let drift = self.actors.tally().drift(&self.totals);
-        let generated_at = rfc3339(self.taken.unix_ns);
-        let Self {
-            identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, process, ..
-        } = self;
-        let mut subsystems = self.subsystems;
-        let instances = std::mem::take(&mut subsystems.instances);
-        let mut by_domain = BTreeMap::new();
-        for entry in instances.entries {
-            by_domain.entry(entry.domain.name()).or_insert_with(Vec::new).push(entry);
-        }
-        let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
-        let atomscope = About {
-            state: liveness.verdict.word(),
-            why: liveness.why(),
-            conditions: liveness.notes,
-            liveness: liveness.evidence,
-            pid: self.pid,
-            uid: identity.header.uid,
-            system: identity.system,
-            program: identity.program,
-            writer_version: identity.writer,
-            layout_version: format!("{}.{}", self.layout_version.0, self.layout_version.1),
-            created_at: rfc3339(i128::from(identity.header.created_unix_ns)),
-            process_beat_age_ms: ms(liveness.process_beat_age),
-            runtime_beat_age_ms: ms(liveness.runtime_beat_age),
-            process,
-            poll_beat_age_ms: ms(self.poll.map(|poll| poll.beat_age)),
-            poll_stuck: self.poll.is_some_and(|poll| poll.is_stuck),
-            totals,
-            drift,
-            at_rest,
-            unreadable: actors.unreadable,
-            unlisted: actors.unlisted,
-            waiting_stops: actors.waiting_stops,
-            dead_letters: DeadLetterTotals {
-                total: dead_letters.total,
-                lapped: dead_letters.lapped,
-                abandoned: dead_letters.abandoned,
-                unreadable: dead_letters.unreadable,
-            },
-            metrics: metrics.into_iter().map(MetricDump::from).collect(),
-            instances: by_domain,
-            hand_offs: std::mem::take(&mut subsystems.hand_offs),
-            instances_unreadable: instances.unreadable,
-            rows_left_out: subsystems.rows_left_out,
-            documents_unreadable: subsystems.documents_unreadable,
-            dumped_at: dumped.map(|_| generated_at.clone()),
-            redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
-        };
-        let Subsystems { cluster, sharding, persistence, remote, streams, ddata, .. } = subsystems;
-        Dump {
-            node: identity.node,
-            generated_at,
-            actors: actors.into_tree(),
-            dead_letters: dead_letters.recent,
-            cluster,
-            sharding,
-            persistence,
-            remote,
-            streams,
-            ddata,
-            atomscope,
-        }
-    }
-}
-
-/// What `dump --format json` writes: field for field the JSON of a [`NodeSnapshot`], which is never built, and one object
-/// beside them.
-///
-/// [`NodeSnapshot`]: atomscope_layout::dto::NodeSnapshot
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of NodeSnapshot say it")]
-pub struct Dump {
-    pub node: String,
-    pub generated_at: String,
-    pub actors: ActorTree,
-    pub dead_letters: Vec<DeadLetterRecord>,
-    pub cluster: ClusterStateInfo,
-    pub sharding: ShardingSnapshot,
-    pub persistence: PersistenceSnapshot,
-    pub remote: RemoteSnapshot,
-    pub streams: StreamsSnapshot,
-    pub ddata: DDataSnapshot,
-    /// What it does not have.
-    pub atomscope: About,
-}
-
-/// What is told of a node beside `atomr-telemetry`'s snapshot.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the fields say it; those of Snapshot say more")]
-pub struct About {
-    pub state: &'static str,
-    pub why: Option<String>,
-    /// What is to be known beside that.
-    pub conditions: Notes,
-    /// What `state` rests on.
-    pub liveness: Evidence,
-    pub pid: u64,
-    pub uid: u64,
-    pub system: Option<String>,
-    pub program: String,
-    pub writer_version: String,
-    pub layout_version: String,
-    /// RFC 3339.
-    pub created_at: String,
-    pub process_beat_age_ms: Option<u64>,
-    pub runtime_beat_age_ms: Option<u64>,
-    /// Only of a live process of this machine.
-    pub process: Option<Vitals>,
-    pub poll_beat_age_ms: Option<u64>,
-    /// Whether the poller's round does not end.
-    pub poll_stuck: bool,
-    pub totals: ActorTotals,
-    pub drift: i64,
-    /// Whether no actor came or went while they were listed.
-    pub at_rest: bool,
-    pub unreadable: u64,
-    pub unlisted: u64,
-    pub waiting_stops: u64,
-    pub dead_letters: DeadLetterTotals,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<MetricDump>,
-    /// Associations, journals, shards and so on, by what they are.
-    pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
-    /// Hand-offs of shards: shard, from, to, state.
-    pub hand_offs: Vec<[String; 4]>,
-    pub instances_unreadable: u64,
-    pub rows_left_out: u64,
-    pub documents_unreadable: u64,
-    /// RFC 3339; only of a dump, whose `state` and ages are those of that time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dumped_at: Option<String>,
-    pub redacted: bool,
-}
-
-/// What became of all dead letters.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of DeadLetters say it")]
-pub struct DeadLetterTotals {
-    pub total: u64,
-    pub lapped: u64,
-    pub abandoned: u64,
-    pub unreadable: u64,
-}
-
-/// A counter, gauge or histogram.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of Metric say it")]
-pub struct MetricDump {
-    pub name: String,
-    pub unit: String,
-    pub kind: &'static str,
-    pub help: String,
-    /// Null: nothing counts it.
-    pub value: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub histogram: Option<HistogramDump>,
-}
-
-/// What a histogram comes to.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "those of Histogram say it")]
-pub struct HistogramDump {
-    pub sum: u64,
-    pub greatest: u64,
-    /// Not exceeded by half of the values; at most a quarter too great, as the others.
-    pub p50: u64,
-    pub p90: u64,
-    pub p99: u64,
-    /// The least value of each bucket that holds something, and how many it holds.
-    pub buckets: Vec<(u64, u64)>,
-}
-
-impl From<Histogram> for HistogramDump {
-    fn from(histogram: Histogram) -> Self {
-        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| histogram.quantile(share));
-        let Histogram { sum, greatest, buckets, .. } = histogram;
-        Self { sum, greatest, p50, p90, p99, buckets }
-    }
-}
-
-impl From<Metric> for MetricDump {
-    fn from(metric: Metric) -> Self {
-        let histogram = metric.histogram.map(HistogramDump::from);
-        let kind = metric.kind.name();
-        Self { name: metric.name, unit: metric.unit, kind, help: metric.help, value: metric.value, histogram }
     }
 }

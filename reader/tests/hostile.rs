@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use atomscope::attach::{MAX_BYTES, Region};
 use atomscope::raw::{self, RawDump};
 use atomscope::redact::Redactor;
+use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{is_unsafe, write_json};
-use atomscope::usage::Usage;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::instances::Domain;
 use atomscope_layout::region::{SECTION_WORDS, State, header};
@@ -293,7 +293,7 @@ fn every_command_on_every_damaged_dump_ends_and_is_harmless() {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
         bytes
     };
-    let first = raw::HEADER_BYTES as usize;
+    let first = raw::header::HEADER_BYTES as usize;
     let files: Vec<(&str, bool, Vec<u8>)> = vec![
         ("as it is", true, bytes.clone()),
         ("no magic", false, set(0, 0)),
@@ -391,7 +391,7 @@ fn the_kept_headers_of_dumps_are_read() {
     for entry in fs::read_dir(corpus).unwrap() {
         let input = fs::read(entry.unwrap().path()).unwrap();
         let Some((length, start)) = input.split_first_chunk() else { continue };
-        if let Some(Err(error)) = raw::read_header(start, u64::from_le_bytes(*length)) {
+        if let Some(Err(error)) = raw::header::read_header(start, u64::from_le_bytes(*length)) {
             assert!(!error.to_string().is_empty());
         }
         kept += 1;

@@ -13,7 +13,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use atomscope::attach::{AttachErrorKind, MAX_BYTES, Region, guard_mappings};
+use atomscope::attach::{AttachErrorKind, MAX_BYTES, Region};
+use atomscope::system::guard_mappings;
 use atomscope_layout::Capacities;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::header;

@@ -81,7 +81,7 @@ fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it
     let dir = RegionDir::new();
     let _lock = shop().live(&dir);
     let mut dead = vec![Node::new("late").dead(&dir)];
-    let user = atomscope::attach::user();
+    let user = atomscope::system::user();
     one_of(&findings(&dir, "note"), &format!("1 dead region of user {user} takes "));
     dead.extend((0..2).map(|_| Node::new("late").dead(&dir)));
     let notes = findings(&dir, "note");

@@ -208,7 +208,7 @@ fn a_directory_that_is_not_there_is_said() {
 
 #[test]
 fn a_file_that_is_cut_while_it_is_mapped_makes_what_was_read_of_it_not_count() {
-    atomscope::attach::guard_mappings();
+    atomscope::system::guard_mappings();
     let dir = RegionDir::new();
     let lock = shop().live(&dir);
     let region = Region::open(&lock.path, None, MAX_BYTES).unwrap();

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomscope::attach::{MAX_BYTES, Region};
-use atomscope::raw::{HEADER_BYTES, RawDump};
+use atomscope::raw::RawDump;
+use atomscope::raw::header::HEADER_BYTES;
 use atomscope::redact::Redactor;
 use atomscope::snapshot::Snapshot;
 use atomscope_layout::dto::{
@@ -93,7 +94,7 @@ fn a_dump_of_a_dead_region_is_that_region_and_a_dump_of_a_dump_is_that_dump() {
 #[test]
 fn a_dump_may_be_anybodys_file_and_behind_a_link() {
     let dir = RegionDir::new();
-    Node::with("n", |record| record.uid = u64::from(atomscope::attach::user())).dead(&dir);
+    Node::with("n", |record| record.uid = u64::from(atomscope::system::user())).dead(&dir);
     let raw = dump(&dir, &[]);
     fs::set_permissions(&raw, fs::Permissions::from_mode(0o666)).unwrap();
     let link = dir.join("link.raw");

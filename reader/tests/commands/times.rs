@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use atomscope::attach::{boottime_ns, monotonic_ns};
+use atomscope::system::{boottime_ns, monotonic_ns};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{SightingRecord, TimeRecord};
 use atomscope_layout::region::header;

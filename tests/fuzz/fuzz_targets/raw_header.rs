@@ -3,7 +3,7 @@
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((length, start)) = input.split_first_chunk() else { return };
-    if let Some(Err(error)) = atomscope::raw::read_header(start, u64::from_le_bytes(*length)) {
+    if let Some(Err(error)) = atomscope::raw::header::read_header(start, u64::from_le_bytes(*length)) {
         assert!(!error.to_string().is_empty());
     }
 });

@@ -1,0 +1,83 @@
+//! `completions` and `man`: what follows from the command line's definition.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use atomscope::text::{clean, clean_path};
+use clap::Args;
+use std::path::PathBuf;
+
+use crate::program::output::{Failure, Readers, to_file, to_stdout};
+
+/// Print a script that completes this program's commands and options in a shell.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  atomscope completions bash > ~/.local/share/bash-completion/completions/atomscope
+  atomscope completions fish > ~/.config/fish/completions/atomscope.fish")]
+pub struct CompletionsArgs {
+    /// Which shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// Print a manual page, or write those of all commands.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  atomscope man | man -l -
+  atomscope man dump | man -l -
+  atomscope man --out ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// The page of this command; of the whole program if left out.
+    pub command: Option<String>,
+    /// Write the pages of the program and of all commands into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+pub fn completions(args: &CompletionsArgs, mut program: clap::Command) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut program, "atomscope", &mut script);
+    to_stdout(|out| out.write_all(&script))
+}
+
+pub fn man(args: &ManArgs, program: clap::Command) -> Result<(), Failure> {
+    let mut program = program.disable_help_subcommand(true);
+    program.build();
+    match (&args.out, &args.command) {
+        (Some(dir), None) => write_all(&program, dir),
+        (Some(_), Some(_)) => {
+            Err(Failure::Usage("--out writes the pages of all commands: leave COMMAND out".into()))
+        }
+        (None, None) => print(&program),
+        (None, Some(name)) => match program.find_subcommand(name) {
+            Some(command) => print(command),
+            None => Err(Failure::Usage(format!("there is no command {}", clean(name)))),
+        },
+    }
+}
+
+fn print(command: &clap::Command) -> Result<(), Failure> {
+    let text = render(command).map_err(|error| Failure::Failed(error.to_string()))?;
+    to_stdout(|out| out.write_all(&text))
+}
+
+fn render(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut text)?;
+    Ok(text)
+}
+
+/// `atomscope.1`, and `atomscope-COMMAND.1` of each command.
+fn write_all(program: &clap::Command, dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        let why = clean(&error.to_string()).into_owned();
+        Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
+    })?;
+    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+    std::iter::once(program).chain(commands).try_for_each(|command| {
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+        let text = render(command).map_err(|error| Failure::Failed(error.to_string()))?;
+        to_file(&dir.join(format!("{name}.1")), None, Readers::Anybody, |out| out.write_all(&text))
+    })
+}

@@ -1,0 +1,317 @@
+//! `show`: a node at a glance.
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use atomscope::attach::Region;
+use atomscope::liveness::Notes;
+use atomscope::report::usage::Usage;
+use atomscope::snapshot::Snapshot;
+use atomscope::text::{clean, clean_path, write_json};
+use atomscope::vitals::Vitals;
+use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
+use atomscope_layout::dto::DeadLetterRecord;
+use serde::{Serialize, Serializer};
+
+use crate::program::output::{Failure, to_people, to_stdout};
+use crate::program::table::style;
+use crate::program::table::{BAD, ODD, STRONG, Screen};
+use crate::program::target::{SearchArgs, attach};
+use atomscope::report::human::seconds;
+use atomscope::report::human::takes;
+use atomscope::report::human::{bytes, count, duration};
+use atomscope::report::subsystems;
+use clap::Args;
+
+use crate::program::help::WHO_HELP;
+
+/// Show a node at a glance: how it is, its actors, dead letters, subsystems and events, how full it is.
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+Of the types of actors those with the most messages waiting come first, then those of most actors. Of the \
+subsystems (cluster, sharding and so on) those in use have a line each.
+
+Examples:
+  atomscope show shop
+  atomscope show 4711 --json | jq .usage.drops
+  atomscope show shop.raw
+
+{WHO_HELP}"))]
+pub struct ShowArgs {
+    /// Which node: a pid, a file, or a name.
+    pub who: Option<OsString>,
+    /// Write a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Types that are listed for people.
+const TYPES: usize = 5;
+/// Dead letters that are listed.
+const LETTERS: usize = 5;
+
+/// What `show --json` says.
+#[derive(Debug, Serialize)]
+struct Summary {
+    node: String,
+    state: &'static str,
+    why: Option<String>,
+    conditions: Notes,
+    liveness: atomscope::liveness::Evidence,
+    dumped_at: Option<String>,
+    pid: u64,
+    uid: u64,
+    system: Option<String>,
+    program: String,
+    writer_version: String,
+    layout_version: String,
+    path: String,
+    bytes: u64,
+    created_at: String,
+    /// Until now, or of a dead node until its last beat, where that is known.
+    uptime_s: Option<f64>,
+    process_beat_age_s: Option<f64>,
+    runtime_beat_age_s: Option<f64>,
+    process: Option<Vitals>,
+    actors: ActorTotals,
+    types: Vec<TypeCount>,
+    dead_letters: u64,
+    newest_dead_letters: Vec<DeadLetterRecord>,
+    /// Those in use, by their commands' names.
+    #[serde(serialize_with = "by_name")]
+    subsystems: Vec<subsystems::Summary>,
+    usage: Usage,
+    notes: Vec<String>,
+}
+
+/// The live actors of one type.
+#[derive(Debug, Serialize)]
+struct TypeCount {
+    actor_type: String,
+    actors: u64,
+    /// Messages in their mailboxes; `None` where no depth is known.
+    waiting: Option<u64>,
+}
+
+impl From<Class> for TypeCount {
+    fn from(class: Class) -> Self {
+        let Class { actor_type, actors, waiting, .. } = class;
+        Self { actor_type, actors, waiting }
+    }
+}
+
+impl Summary {
+    fn new(region: &Region, snapshot: Snapshot) -> Result<Self, Failure> {
+        let usage = Usage::take(region, &snapshot)?;
+        let notes = snapshot.caveats();
+        let subsystems = subsystems::summaries(&snapshot);
+        let created = i128::from(snapshot.identity.header.created_unix_ns);
+        let Snapshot {
+            taken,
+            dumped,
+            identity,
+            pid,
+            layout_version,
+            liveness,
+            totals,
+            dead_letters,
+            process,
+            classes,
+            ..
+        } = snapshot;
+        let types = classes.into_iter().map(TypeCount::from).collect();
+        let uptime = region.uptime(&liveness, &taken);
+        let mut newest_dead_letters = dead_letters.recent;
+        newest_dead_letters.truncate(LETTERS);
+        Ok(Self {
+            node: identity.node,
+            state: liveness.verdict.word(),
+            why: liveness.why(),
+            conditions: liveness.notes,
+            liveness: liveness.evidence,
+            dumped_at: dumped.map(|_| rfc3339(taken.unix_ns)),
+            pid,
+            uid: identity.header.uid,
+            system: identity.system,
+            program: identity.program,
+            writer_version: identity.writer,
+            layout_version: format!("{}.{}", layout_version.0, layout_version.1),
+            path: region.path().to_string_lossy().into_owned(),
+            bytes: region.bytes(),
+            created_at: rfc3339(created),
+            uptime_s: uptime.map(seconds),
+            process_beat_age_s: liveness.process_beat_age.map(seconds),
+            runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
+            process,
+            actors: totals,
+            types,
+            dead_letters: dead_letters.total,
+            newest_dead_letters,
+            subsystems,
+            usage,
+            notes,
+        })
+    }
+}
+
+fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
+}
+
+pub fn show(place: &SearchArgs, args: ShowArgs) -> Result<(), Failure> {
+    let chosen = attach(place, args.who)?;
+    let snapshot = Snapshot::count(&chosen.region)?;
+    let colour = style(&snapshot.liveness);
+    let summary = Summary::new(&chosen.region, snapshot)?;
+    if args.json {
+        return to_stdout(|out| write_json(out, &summary));
+    }
+    let screen = Screen::stdout();
+    to_people(|out| Page { out, screen, title: "" }.write(&summary, &chosen.region, colour))
+}
+
+/// Lines with a title on the left.
+struct Page<'a> {
+    out: &'a mut dyn Write,
+    screen: Screen,
+    title: &'static str,
+}
+
+impl Page<'_> {
+    fn line(&mut self, style: anstyle::Style, text: &str) -> io::Result<()> {
+        let title = std::mem::take(&mut self.title);
+        let colon = if title.is_empty() { ' ' } else { ':' };
+        let style = if self.screen.colours { style } else { anstyle::Style::new() };
+        writeln!(self.out, "{title:>13}{colon} {style}{text}{style:#}")
+    }
+
+    fn plain(&mut self, text: &str) -> io::Result<()> {
+        self.line(anstyle::Style::new(), text)
+    }
+
+    fn write(mut self, summary: &Summary, region: &Region, colour: anstyle::Style) -> io::Result<()> {
+        let Summary { usage, actors, .. } = summary;
+        let (strong, colour) = if self.screen.colours {
+            (STRONG, colour)
+        } else {
+            (anstyle::Style::new(), anstyle::Style::new())
+        };
+        let why = summary.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let state = match &summary.dumped_at {
+            Some(at) => format!("dump of a {} node taken at {at}{why}", summary.state),
+            None => format!("{}{why}", summary.state),
+        };
+        let node = clean(&summary.node);
+        writeln!(self.out, "{colour}●{colour:#} {strong}{node}{strong:#} - {colour}{state}{colour:#}")?;
+
+        self.title = "Process";
+        let system = match &summary.system {
+            Some(system) => format!("actor system {}", clean(system)),
+            None => "no actor system yet".to_owned(),
+        };
+        self.plain(&format!(
+            "{} ({}), {system}, user {}",
+            summary.pid,
+            clean(&summary.program),
+            summary.uid
+        ))?;
+        self.title = "Region";
+        self.plain(&format!(
+            "{} ({}, layout {}, written by {})",
+            clean_path(&region.shown_path()),
+            bytes(summary.bytes),
+            summary.layout_version,
+            clean(&summary.writer_version)
+        ))?;
+        self.title = "Uptime";
+        let uptime = summary.uptime_s.map_or("unknown".to_owned(), |s| duration(Duration::from_secs_f64(s)));
+        self.plain(&format!("{uptime}, since {}", summary.created_at))?;
+        self.title = "Beats";
+        let beat = |age: Option<f64>, of: fn(&RegionReader<'_>) -> Beat| match age {
+            Some(age) => format!("{} ago", duration(Duration::from_secs_f64(age))),
+            None if region.reader().is_ok_and(|reader| of(&reader).count == 0) => "never".to_owned(),
+            // By a clock that this program cannot read, or one of an earlier boot.
+            None => "unknown".to_owned(),
+        };
+        self.plain(&format!(
+            "probe {}, async runtime {}",
+            beat(summary.process_beat_age_s, |reader| reader.process_beat()),
+            beat(summary.runtime_beat_age_s, |reader| reader.runtime_beat())
+        ))?;
+
+        if let Some(process) = &summary.process {
+            self.title = "Takes";
+            self.plain(&takes(process))?;
+        }
+
+        self.title = "Actors";
+        self.plain(&format!(
+            "{} live ({} spawned, {} stopped)",
+            actors.live, actors.spawned, actors.stopped
+        ))?;
+        for row in summary.types.iter().take(TYPES) {
+            let waiting = row.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
+            self.plain(&format!(
+                "{:>6} {}{}",
+                row.actors,
+                clean(&row.actor_type),
+                waiting.unwrap_or_default()
+            ))?;
+        }
+        if let Some(more) = summary.types.len().checked_sub(TYPES).filter(|more| *more > 0) {
+            self.plain(&format!("       and {}", count(more as u64, "more type", "more types")))?;
+        }
+
+        self.title = "Dead letters";
+        let letters = summary.dead_letters;
+        self.plain(&format!("{letters}{}", if letters > 0 { ", the newest:" } else { "" }))?;
+        for letter in &summary.newest_dead_letters {
+            self.plain(&format!(
+                "{} {} to {}",
+                clean(&letter.timestamp),
+                clean(&letter.message_type),
+                clean(&letter.recipient)
+            ))?;
+        }
+
+        for subsystem in &summary.subsystems {
+            self.title = subsystem.title;
+            self.plain(&subsystem.line)?;
+        }
+
+        self.title = "Events";
+        let (all, shared) = (usage.events, usage.events_shared_lane);
+        self.plain(&format!(
+            "{all}, {shared} of them through the shared lane; the newest {} of each lane are kept",
+            usage.events_kept_per_lane
+        ))?;
+
+        self.title = "Room";
+        self.plain(&format!(
+            "{} of {} actor slots (sized for {} actors), {} of {} lanes, {} of {} names, {} of {} metrics",
+            usage.actor_slots.used,
+            usage.actor_slots.room,
+            usage.actor_capacity,
+            usage.lanes.used,
+            usage.lanes.room,
+            usage.names.used,
+            usage.names.room,
+            usage.metrics.used,
+            usage.metrics.room
+        ))?;
+        self.title = "Left out";
+        let dropped: Vec<_> = usage.drops.list().into_iter().filter(|(n, _)| *n > 0).collect();
+        if dropped.is_empty() {
+            self.plain("nothing")?;
+        }
+        for (number, what) in dropped {
+            self.line(ODD, &format!("{number} {what}"))?;
+        }
+        self.title = "Notes";
+        // The first line has said how the node is.
+        for note in summary.notes.iter().filter(|note| !note.starts_with("this is a dump")) {
+            self.line(BAD, note)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,938 @@
+//! Drawing: from the screen's state to a buffer of cells, and nothing else. Whatever a region or a file's name may hold
+//! is made safe to print here.
+
+use std::time::{Duration, Instant};
+
+use atomscope::liveness::{Liveness, Verdict};
+use atomscope::text::clean;
+use atomscope_layout::decode::rfc3339;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph, RenderDirection, Sparkline};
+use tui_input::Input;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::app::{App, Over, Prompt};
+use super::keys::KEYS;
+use super::sheet::{Mode, OWN_ORDER, Sort, detail};
+use super::tick::{Point, Tick};
+use super::view::View;
+use crate::program::ascii;
+use crate::program::help::FILTER_HELP;
+use crate::program::table::{Wide, cut, cut_front, fit};
+use atomscope::report::findings::Level;
+use atomscope::report::human::{bytes, count, duration, takes};
+use atomscope::report::list::{Column, Side, Value, unit_of_row};
+use atomscope::report::rates::PerSecond;
+
+/// Two things stand side by side from this width on.
+const WIDE: u16 = 120;
+/// Lines above a list at most.
+const MOST_LINES: usize = 4;
+/// Classes that the overview lists.
+const CLASSES: usize = 8;
+
+/// The colours, which are the terminal's own, so that they suit a light and a dark one; or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Theme {
+    pub colours: bool,
+    /// Whether there is ASCII alone.
+    pub ascii: bool,
+}
+
+impl Theme {
+    fn colour(self, colour: Color) -> Style {
+        if self.colours { Style::new().fg(colour) } else { Style::new() }
+    }
+
+    fn good(self) -> Style {
+        self.colour(Color::Green)
+    }
+
+    fn odd(self) -> Style {
+        self.colour(Color::Yellow)
+    }
+
+    fn bad(self) -> Style {
+        self.colour(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    fn accent(self) -> Style {
+        self.colour(Color::Cyan)
+    }
+
+    fn dim(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    fn chosen(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    fn liveness(self, liveness: &Liveness) -> Style {
+        match liveness.verdict {
+            Verdict::Live if liveness.notes.is_empty() => self.good(),
+            Verdict::Live => self.odd(),
+            Verdict::Crashed | Verdict::Wedged(_) => self.bad(),
+            Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => self.odd(),
+        }
+    }
+}
+
+/// Draws everything.
+pub fn draw(frame: &mut Frame<'_>, app: &mut App, theme: Theme) {
+    let area = frame.area();
+    let rows = area.height;
+    let foot_lines = footer(app, theme, area.width.into());
+    let foot = (foot_lines.len() as u16).clamp(1, (rows / 4).max(1));
+    let heights = match rows {
+        0..2 => [0, 0, 0, rows, 0],
+        2..3 => [1, 0, 0, 1, 0],
+        3..8 => [1, 0, 0, rows - 1 - foot, foot],
+        _ => [1, 1, 1, rows - 3 - foot, foot],
+    };
+    let [banner_at, truth_at, tabs_at, body, foot] =
+        Layout::vertical(heights.map(Constraint::Length)).areas(area);
+    let width = usize::from(area.width);
+    frame.render_widget(ended(banner(app, theme, width), width), banner_at);
+    frame.render_widget(ended(truth(app, theme), width), truth_at);
+    frame.render_widget(tabs(app, theme, tabs_at.width.into()), tabs_at);
+    match app.over {
+        Some(Over::Help) => help(frame, body, app, theme),
+        _ if app.view == View::Overview => overview(frame, body, app, theme),
+        over => {
+            let (list, pane) = match over {
+                Some(Over::Detail) => split(body),
+                _ => (body, None),
+            };
+            listing(frame, list, app, theme);
+            if let Some(pane) = pane {
+                details(frame, pane, app, theme);
+            }
+        }
+    }
+    frame.render_widget(Paragraph::new(foot_lines), foot);
+    place_cursor(frame, foot, app);
+    if theme.ascii {
+        ascii::screen(frame.buffer_mut());
+    }
+}
+
+/// A line that says so if not all of it can be seen.
+fn ended(line: Line<'static>, width: usize) -> Line<'static> {
+    if line.width() <= width {
+        return line;
+    }
+    let mut room = width.saturating_sub(1);
+    let mut spans = Vec::new();
+    for span in line.spans {
+        let seen: String = span
+            .content
+            .chars()
+            .take_while(|c| {
+                let fits = c.width().unwrap_or(0) <= room;
+                room = if fits { room - c.width().unwrap_or(0) } else { 0 };
+                fits
+            })
+            .collect();
+        spans.push(Span::styled(seen, span.style));
+        if room == 0 {
+            break;
+        }
+    }
+    spans.push(Span::raw("…"));
+    Line::from(spans)
+}
+
+/// A pane beside the list where there is room, else below it, else in its place.
+fn split(body: Rect) -> (Rect, Option<Rect>) {
+    let halves = |layout: Layout| {
+        let [list, pane] = layout.areas(body);
+        (list, Some(pane))
+    };
+    match (body.width, body.height) {
+        (WIDE.., _) => halves(Layout::horizontal([Constraint::Percentage(58), Constraint::Percentage(42)])),
+        (_, 12..) => halves(Layout::vertical([Constraint::Percentage(45), Constraint::Percentage(55)])),
+        _ => (Rect { height: 0, ..body }, Some(body)),
+    }
+}
+
+fn safe(text: &str) -> String {
+    clean(text).into_owned()
+}
+
+fn time_of_day(unix_ns: i128) -> String {
+    rfc3339(unix_ns).get(11..19).unwrap_or_default().to_owned() + "Z"
+}
+
+/// Which node, how it is, and how old what is shown.
+fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    let mut spans = Vec::new();
+    let plain = |text: String| Span::raw(text);
+    let Some(tick) = app.tick().filter(|_| app.is_watching) else {
+        let text = match (&app.lost, app.is_watching) {
+            (Some(why), true) => Span::styled(safe(why), theme.bad()),
+            (None, true) => plain("atomscope top: waiting for the node".into()),
+            _ => Span::styled("atomscope top: choose a node", theme.strong()),
+        };
+        return Line::from(text);
+    };
+    let snapshot = &tick.snapshot;
+    let verdict = snapshot.liveness.verdict;
+    let style = theme.liveness(&snapshot.liveness);
+    if app.is_held() {
+        let what = if app.is_frozen { "FROZEN" } else { "PAST" };
+        let ago = duration(tick.at.elapsed());
+        let text = format!(" {what} {}, {ago} ago ", time_of_day(snapshot.taken.unix_ns));
+        spans.push(Span::styled(text, theme.odd().add_modifier(Modifier::REVERSED | Modifier::BOLD)));
+        spans.push(plain(" ".into()));
+    }
+    let is_lost = app.lost.is_some() && !app.is_held();
+    spans.push(Span::styled("● ", if is_lost { theme.bad() } else { style }));
+    // However long the name, how the node is must be seen.
+    let node = cut(&safe(&snapshot.identity.node), (width / 3).max(8));
+    spans.push(Span::styled(node, theme.strong()));
+    spans.push(plain(" ".into()));
+    let state = match snapshot.dumped {
+        Some(taken) => format!("dump of a {} node, taken {}", verdict.word(), rfc3339(taken.unix_ns)),
+        None => verdict.word().to_owned(),
+    };
+    match &app.lost {
+        // How it is nobody knows any more.
+        Some(why) if !app.is_held() => {
+            spans.push(Span::styled(format!("was {state}; {}", safe(why)), theme.bad()));
+        }
+        _ => spans.push(Span::styled(state, style)),
+    }
+    // How old it is, and what to do, come before what could be cut off.
+    let looked = tick.at.elapsed();
+    let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(looked)));
+    let age = match verdict {
+        _ if snapshot.dumped.is_some() || app.is_held() => None,
+        Verdict::Wedged(_) | Verdict::Crashed | Verdict::Closed => {
+            beat.map(|age| format!(", last beat {age} ago"))
+        }
+        _ => Some(format!(", seen {} ago", duration(looked))),
+    };
+    spans.push(plain(age.unwrap_or_default()));
+    if let (Some(successor), false) = (&app.successor, app.is_held()) {
+        let text = format!("; s goes to its successor, pid {}", successor.pid());
+        spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
+    }
+    if let Some(now) = app.liveness_now() {
+        spans.push(Span::styled(format!("; now it is {now}"), theme.liveness(&now)));
+    }
+    if let Some(why) = app.lost.as_ref().filter(|_| app.is_held()) {
+        spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
+    }
+    if let Some(why) = snapshot.liveness.why() {
+        spans.push(Span::styled(format!(": {why}"), style));
+    }
+    if tick.is_last() && snapshot.dumped.is_none() && !app.is_held() {
+        spans.push(plain("; this is its last state".to_owned()));
+    }
+    let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
+    let up = if verdict.is_alive() { "up" } else { "lived" };
+    spans.push(plain(format!(
+        "; pid {}{}, {up} {}, {} actors",
+        snapshot.pid,
+        system.unwrap_or_default(),
+        tick.uptime.map_or("for an unknown time".to_owned(), duration),
+        snapshot.totals.live
+    )));
+    let right = format!(" every {} ", app.interval_text());
+    let used: usize = spans.iter().map(|span| span.content.width()).sum();
+    if !tick.is_last() && used + right.width() <= width {
+        spans.push(plain(" ".repeat(width - used - right.width())));
+        spans.push(Span::styled(right, theme.dim()));
+    }
+    Line::from(spans)
+}
+
+/// What is lost, unreadable and left out, in one line; the rest is in the view of the telemetry itself.
+fn truth(app: &App, theme: Theme) -> Line<'static> {
+    let Some(tick) = app.tick().filter(|_| app.is_watching) else {
+        return Line::styled(safe(&app.notes_of_nodes.join("; ")), theme.dim());
+    };
+    let told = &tick.snapshot.subsystems;
+    let unreadable = tick.tally.unreadable
+        + tick.snapshot.dead_letters.unreadable
+        + told.instances.unreadable
+        + told.documents_unreadable;
+    let left_out = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
+    let numbers = [
+        (app.shown_events().lost, "events lost"),
+        (tick.point.counts.lost, "given up"),
+        (unreadable, "unreadable"),
+        (left_out, "left out"),
+    ];
+    let mut spans = Vec::new();
+    for (number, what) in numbers {
+        let style = if number > 0 { theme.odd().add_modifier(Modifier::BOLD) } else { theme.dim() };
+        spans.push(Span::styled(format!("{what} {number}"), style));
+        spans.push(Span::raw("  "));
+    }
+    // How the node is, the line above has said.
+    let caveats = tick
+        .caveats
+        .iter()
+        .filter(|caveat| !caveat.starts_with("the node is") && !caveat.starts_with("this is a dump"));
+    for caveat in caveats {
+        spans.push(Span::styled(format!("{}  ", safe(caveat)), theme.odd()));
+    }
+    Line::from(spans)
+}
+
+/// All views as far as there is room, the one that is shown among them.
+fn tabs(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    let names = View::ALL.map(|view| format!(" {} {} ", view.key(), view.title()));
+    let at = View::ALL.iter().position(|view| *view == app.view).unwrap_or_default();
+    let widths = |range: std::ops::Range<usize>| names[range].iter().map(|name| name.width()).sum::<usize>();
+    let mut first = 0;
+    // Room for a mark at each end.
+    while first < at && widths(first..at + 1) + 2 > width {
+        first += 1;
+    }
+    let mut spans = vec![Span::styled(if first > 0 { "‹" } else { "" }, theme.dim())];
+    let mut used = 1;
+    for (view, name) in View::ALL.into_iter().zip(names).skip(first) {
+        used += name.width();
+        if used + 1 > width && view != app.view {
+            spans.push(Span::styled("›", theme.dim()));
+            break;
+        }
+        let is_in_use = app.tick().is_none_or(|tick| view.is_in_use(tick));
+        let style = match view {
+            _ if view == app.view => theme.chosen().add_modifier(Modifier::BOLD),
+            View::Nodes => Style::new(),
+            _ if !is_in_use || !app.is_watching => theme.dim(),
+            _ => Style::new(),
+        };
+        spans.push(Span::styled(name, style));
+    }
+    Line::from(spans)
+}
+
+/// What is typed, what is said, or what keys there are: one line, or more for what is too long for one.
+fn footer(app: &App, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let said = |text: &str, style: Style| {
+        let lines = wrapped(&safe(text), width.max(1)).into_iter();
+        lines.map(|line| line.style(style)).collect::<Vec<_>>()
+    };
+    match (&app.prompt, &app.message) {
+        (Some(prompt), _) => {
+            let mut line = typed(prompt, theme, width);
+            let error = match prompt {
+                Prompt::Filter(..) => {
+                    let error = app.sheet.error.as_ref();
+                    error.map(|error| format!("{error} (Esc, then ? says what a filter may be)"))
+                }
+                // Why the file that was named before could not be written.
+                Prompt::Save(_) => app.message.as_ref().filter(|of| of.is_bad).map(|of| of.text.clone()),
+            };
+            let Some(error) = error else { return vec![line] };
+            let beside = format!("   {}", safe(&error));
+            if line.width() + beside.width() <= width {
+                line.push_span(Span::styled(beside, theme.bad()));
+                vec![line]
+            } else {
+                [vec![line], said(&error, theme.bad())].concat()
+            }
+        }
+        (None, Some(message)) => said(&message.text, if message.is_bad { theme.bad() } else { theme.good() }),
+        (None, None) => vec![hints(app, theme, width)],
+    }
+}
+
+/// The title of a prompt, what was typed, and the first column of that which is seen.
+fn prompt(prompt: &Prompt, width: usize) -> (&'static str, &Input, usize) {
+    let (title, input) = match prompt {
+        Prompt::Filter(input, _) => ("Filter: ", input),
+        Prompt::Save(input) => ("Write to (.raw .json .ndjson): ", input),
+    };
+    let room = width.saturating_sub(title.width() + 1).max(1);
+    (title, input, input.visual_scroll(room))
+}
+
+fn place_cursor(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    let Some(of) = app.prompt.as_ref().filter(|_| area.height > 0) else { return };
+    let (title, input, scroll) = prompt(of, area.width.into());
+    let x = title.width() + input.visual_cursor().saturating_sub(scroll);
+    let x = u16::try_from(x).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+    frame.set_cursor_position(Position::new(area.x + x, area.y));
+}
+
+fn typed(of: &Prompt, theme: Theme, width: usize) -> Line<'static> {
+    let (title, input, scroll) = prompt(of, width);
+    // What is typed may be pasted, and hold anything.
+    let mut passed = 0;
+    let text: String = input
+        .value()
+        .chars()
+        .skip_while(|c| {
+            let is_left_out = passed < scroll;
+            passed += c.width().unwrap_or(0);
+            is_left_out
+        })
+        .map(|c| if atomscope::text::is_unsafe(c) { '·' } else { c })
+        .collect();
+    Line::from(vec![Span::styled(title, theme.strong()), Span::raw(text)])
+}
+
+fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    // What one must know comes first: what there is no room for is left out.
+    let mut hints: Vec<(&str, &str)> = vec![("?", "help"), ("q", "quit")];
+    hints.extend((app.is_held() && app.view != View::Nodes).then_some(("}", "to now")));
+    let here: Vec<(&str, &str)> = match app.over {
+        Some(Over::Help) => vec![("Esc", "back"), ("↑↓", "scroll")],
+        Some(Over::Detail) => vec![("Esc", "back"), ("↑↓", "other rows"), ("PgUp PgDn", "scroll")],
+        None => match app.view {
+            View::Nodes => vec![("Enter", "look at it"), ("/", "filter")],
+            View::Overview => vec![("2", "actors"), ("↑↓", "scroll")],
+            View::Actors if app.mode == Mode::Tree => {
+                vec![
+                    ("Enter", "more"),
+                    ("/", "filter"),
+                    ("Space", "fold"),
+                    ("t", "list, classes"),
+                    ("< >", "sort"),
+                ]
+            }
+            View::Actors => {
+                vec![("Enter", "more"), ("/", "filter"), ("t", "tree, list, classes"), ("< >", "sort")]
+            }
+            View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow")],
+            view => {
+                let lists = (app.sheet.lists.len() > 1).then_some(("← →", "lists"));
+                let rates = view.part().map(|_| ("v", "rates, totals"));
+                let all =
+                    [Some(("Enter", "more")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
+                all.into_iter().flatten().collect()
+            }
+        },
+    };
+    hints.extend(here);
+    if app.view != View::Nodes {
+        hints.extend([("[ ]", "past"), ("p", "freeze"), ("w", "save")]);
+    }
+    let (mut spans, mut used) = (Vec::new(), 0);
+    for (key, what) in hints {
+        let (key, what) = (format!(" {key} "), format!(" {what}"));
+        used += key.width() + what.width();
+        if used > width {
+            break;
+        }
+        spans.extend([Span::styled(key, theme.chosen()), Span::raw(what + "  ")]);
+        used += 2;
+    }
+    Line::from(spans)
+}
+
+/// A list with what stands above it.
+fn listing(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    if area.height == 0 {
+        return;
+    }
+    let width = usize::from(area.width);
+    let mut text: Vec<_> = app.sheet.lines.iter().flat_map(|line| wrapped(&safe(line), width)).collect();
+    let most = MOST_LINES.min(usize::from(area.height / 4));
+    if text.len() > most {
+        text.truncate(most);
+        if let Some(mut last) = text.pop() {
+            last.push_span(Span::raw(" …"));
+            text.push(ended(last, width));
+        }
+    }
+    let has_bar = area.height >= 5;
+    let bar_height = u16::from(has_bar);
+    let heights = [text.len() as u16, bar_height].map(Constraint::Length);
+    let [above, bar_at, rows] = Layout::vertical([heights[0], heights[1], Constraint::Fill(1)]).areas(area);
+    frame.render_widget(Paragraph::new(text), above);
+    app.set_page(usize::from(rows.height.saturating_sub(1)).max(1));
+    if has_bar {
+        frame.render_widget(bar(app, theme, bar_at.width.into()), bar_at);
+    }
+    if app.sheet.len() == 0 {
+        // Of a node that could not be looked at there is nothing but why.
+        let why = app.lost.clone().filter(|_| app.tick().is_none() && app.view != View::Nodes);
+        let text = why.or(app.sheet.error.clone()).unwrap_or_else(|| app.sheet.nothing.clone());
+        let lines = wrapped(&safe(&text), rows.width.into());
+        return frame.render_widget(Paragraph::new(lines).style(theme.dim()), rows);
+    }
+    table(frame, rows, app, theme);
+}
+
+/// Which lists there are, and how the one that is seen was chosen.
+fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
+    let sheet = &app.sheet;
+    let filter = app.place().map(|place| place.filter.as_str()).unwrap_or_default();
+    let mut notes = Vec::new();
+    if !filter.is_empty() {
+        let is_wrong = sheet.error.is_some();
+        let text = match &sheet.error {
+            Some(error) if app.prompt.is_none() => format!("all are shown: {error}"),
+            Some(_) => format!("/{filter} is none yet: all are shown"),
+            None => format!("/{filter}"),
+        };
+        notes.push(Span::styled(
+            safe(&cut(&safe(&text), width / 2)),
+            if is_wrong { theme.bad() } else { theme.accent() },
+        ));
+    }
+    if app.hides_zeros {
+        notes.push(Span::styled("zeros hidden", theme.accent()));
+    }
+    if app.view == View::Actors || app.view.part().is_some() {
+        let is_last = app.tick().is_none_or(|tick| tick.is_last());
+        let text = match app.reset_at() {
+            _ if app.shows_rates && !is_last => "rates".to_owned(),
+            Some(at) => format!("totals since {}", time_of_day(at)),
+            None => "totals".to_owned(),
+        };
+        notes.push(Span::styled(text, theme.dim()));
+    }
+    if app.sheet.sort.is_some_and(|sort| sort.column == OWN_ORDER) {
+        notes.push(Span::styled("turned round", theme.accent()));
+    }
+    // At shorter intervals than this what is polled comes in steps.
+    let poll = app.tick().and_then(|tick| tick.snapshot.poll).filter(|poll| poll.interval > app.interval);
+    if let Some(poll) = poll.filter(|_| app.view.part().is_some()) {
+        let text = format!("some of it polled every {}", duration(poll.interval));
+        notes.push(Span::styled(text, theme.odd()));
+    }
+    if app.view == View::Events {
+        notes.push(Span::styled(if app.follows { "following" } else { "not following" }, theme.dim()));
+    }
+    let at = app.place().map_or(0, |place| place.cursor) + usize::from(sheet.len() > 0);
+    let of = if sheet.found > sheet.len() { format!(" of {}", sheet.found) } else { String::new() };
+    notes.push(Span::raw(format!("{at}/{}{of}", sheet.len())));
+    let mut right: Vec<Span<'static>> = Vec::new();
+    for note in notes {
+        right.push(Span::raw("  "));
+        right.push(note);
+    }
+    let right_width: usize = right.iter().map(|span| span.content.width()).sum();
+    let room = width.saturating_sub(right_width);
+    let mut spans = Vec::new();
+    let mut used = 0;
+    let first = match sheet.lists.iter().take(sheet.list + 1).map(|(name, _)| name.len() + 8).sum::<usize>() {
+        wide if wide > room => sheet.list,
+        _ => 0,
+    };
+    for (number, (name, length)) in sheet.lists.iter().enumerate().skip(first) {
+        let text = format!(" {name} {length} ");
+        if used + text.width() > room {
+            break;
+        }
+        used += text.width();
+        let style = match number {
+            _ if number == sheet.list => theme.chosen(),
+            _ if *length == 0 => theme.dim(),
+            _ => Style::new(),
+        };
+        spans.push(Span::styled(text, style));
+    }
+    spans.push(Span::raw(" ".repeat(room.saturating_sub(used))));
+    spans.extend(right);
+    Line::from(spans)
+}
+
+fn title(column: &Column, at: usize, heading: &str, sort: Option<Sort>) -> String {
+    let text = if at == 0 { heading.to_owned() } else { column.title() };
+    match sort.filter(|sort| sort.column == column.name) {
+        // Numbers come from the greatest unless turned round, texts from A to Z.
+        Some(sort) => text + if sort.reverse == (column.side == Side::Right) { "▲" } else { "▼" },
+        None => text,
+    }
+}
+
+/// The rows that are seen, in columns of which as many are shown as there is room for.
+fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    let (first, cursor) = app.place().map_or((0, 0), |place| (place.first, place.cursor));
+    let seen = usize::from(area.height.saturating_sub(1)).max(usize::from(area.height == 1));
+    let (sheet, source) = (&app.sheet, app.source());
+    let columns: Vec<(usize, &Column)> =
+        sheet.columns.iter().enumerate().filter(|(_, column)| column.is_shown).collect();
+    let end = sheet.len().min(first.saturating_add(seen));
+    let rows: Vec<Vec<String>> = (first..end)
+        .map(|at| {
+            let row = sheet.row(at, source);
+            let unit = unit_of_row(&sheet.columns, &row);
+            let shown = |(at, column): &(usize, &Column)| {
+                let value = row.get(*at).unwrap_or(&Value::Unknown);
+                safe(&column.shown(value, unit))
+            };
+            columns.iter().map(shown).collect()
+        })
+        .collect();
+    let titles: Vec<String> =
+        columns.iter().map(|(at, column)| title(column, *at, sheet.heading, sheet.sort)).collect();
+    // A column keeps the width that it has had.
+    let before = app.widths.get(&(app.view, sheet.name));
+    let mut natural: Vec<usize> = titles.iter().map(|title| title.width()).collect();
+    for row in &rows {
+        natural.iter_mut().zip(row).for_each(|(width, text)| *width = text.width().max(*width));
+    }
+    if let Some(before) = before.filter(|before| before.len() == natural.len()) {
+        natural.iter_mut().zip(before).for_each(|(width, before)| *width = (*before).max(*width));
+    }
+    let wide: Vec<Wide> = columns
+        .iter()
+        .zip(&titles)
+        .zip(&natural)
+        .map(|(((_, column), title), natural)| Wide {
+            side: column.side,
+            title: title.width(),
+            natural: *natural,
+        })
+        .collect();
+    // The first tells what it is, and by what it is sorted should be seen too.
+    let is_sorted_by = |at: &usize| sheet.sort.is_some_and(|sort| columns[*at].1.name == sort.column);
+    let leaving: Vec<usize> = (1..columns.len()).rev().filter(|at| !is_sorted_by(at)).collect();
+    let kept = fit(&wide, &leaving, area.width.into());
+    let mut lines = Vec::new();
+    let draw_row = |texts: &[String], style: &dyn Fn(usize) -> Style| {
+        let mut spans = Vec::new();
+        for (nth, (at, width)) in kept.iter().enumerate() {
+            // Of a type the last part tells which it is.
+            let is_type = ["class", "message"].contains(&columns[*at].1.name);
+            let text = if is_type { cut_front(&texts[*at], *width) } else { cut(&texts[*at], *width) };
+            let room = " ".repeat(width.saturating_sub(text.width()));
+            let gap = if nth == 0 { "" } else { "  " };
+            let padded = match columns[*at].1.side {
+                Side::Right => format!("{gap}{room}{text}"),
+                Side::Left => format!("{gap}{text}{room}"),
+            };
+            spans.push(Span::styled(padded, style(*at)));
+        }
+        Line::from(spans)
+    };
+    if area.height > 1 {
+        lines.push(draw_row(&titles, &|_| theme.strong().add_modifier(Modifier::UNDERLINED)));
+    }
+    for (row, at) in rows.iter().zip(first..) {
+        let line = draw_row(row, &|column| tone(columns[column].1.name, &row[column], theme));
+        lines.push(if at == cursor { line.style(theme.chosen()) } else { line });
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+    app.widths.insert((app.view, app.sheet.name), natural);
+}
+
+/// The colour of what wants a look.
+fn tone(column: &str, text: &str, theme: Theme) -> Style {
+    match (column, text) {
+        ("state", "live") | ("event", "spawned") => theme.good(),
+        ("state", "wedged" | "crashed" | "corrupt" | "refused" | "incompatible") => theme.bad(),
+        ("state", "closed" | "starting" | "stopping" | "not ready") => theme.odd(),
+        ("event", "lost") | ("reachable" | "available", "no") | ("quarantined", "yes") => theme.bad(),
+        ("event", "dead letter") => theme.odd(),
+        ("event", "cluster" | "sharding") => theme.accent(),
+        ("failures" | "errors" | "lost" | "given_up", number)
+            if !number.starts_with('0') && number != "-" =>
+        {
+            theme.odd()
+        }
+        ("time" | "timestamp", _) => theme.dim(),
+        _ => Style::new(),
+    }
+}
+
+/// A text in lines of at most so many columns; broken at spaces where there are some.
+fn wrapped(text: &str, width: usize) -> Vec<Line<'static>> {
+    let width = width.max(1);
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        if used > 0 && used + word.trim_end().width() > width {
+            lines.push(Line::raw(std::mem::take(&mut line)));
+            used = 0;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used + wide > width && used > 0 {
+                if c == ' ' {
+                    continue;
+                }
+                lines.push(Line::raw(std::mem::take(&mut line)));
+                used = 0;
+            }
+            line.push(c);
+            used += wide;
+        }
+    }
+    lines.push(Line::raw(line));
+    lines
+}
+
+/// Lines of which only some are seen, from `first` on as far as that goes.
+fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, first: &mut usize) {
+    *first = (*first).min(lines.len().saturating_sub(area.height.into()));
+    let seen: Vec<_> = lines.into_iter().skip(*first).take(area.height.into()).collect();
+    frame.render_widget(Paragraph::new(seen), area);
+}
+
+fn details(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    let cursor = app.place().map_or(0, |place| place.cursor);
+    let pairs = detail(&app.sheet, cursor, app.source());
+    let borders = if area.width >= WIDE / 3 && area.x > 0 { Borders::LEFT } else { Borders::TOP };
+    let block = Block::new().borders(borders).title(Span::styled(" Esc closes this ", theme.dim()));
+    let inner = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    let widest = pairs.iter().map(|(title, _)| safe(title).width()).max().unwrap_or(0);
+    let title_width = widest.min(usize::from(inner.width) / 2) + 1;
+    let mut lines = Vec::new();
+    for (title, text) in pairs {
+        let title = cut(&safe(&title), title_width - 1);
+        let room = " ".repeat(title_width - title.width());
+        let text = wrapped(&safe(&text), usize::from(inner.width).saturating_sub(title_width));
+        for (line, nth) in text.into_iter().zip(0..) {
+            let before = if nth == 0 { format!("{title}{room}") } else { " ".repeat(title_width) };
+            let mut spans = vec![Span::styled(before, theme.accent())];
+            spans.extend(line.spans);
+            lines.push(Line::from(spans));
+        }
+    }
+    scrolled(frame, inner, lines, &mut app.over_first);
+}
+
+/// A title, and what it means in as many lines as that takes, beside it.
+fn explained(title: &str, title_width: usize, means: &str, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let room = " ".repeat(title_width.saturating_sub(title.width()));
+    let lines = wrapped(means, width.saturating_sub(title_width + 2)).into_iter().zip(0..);
+    let beside = |(line, nth): (Line<'static>, usize)| {
+        let before = if nth == 0 { format!(" {title}{room} ") } else { " ".repeat(title_width + 2) };
+        let mut spans = vec![Span::styled(before, theme.accent())];
+        spans.extend(line.spans);
+        Line::from(spans)
+    };
+    lines.map(beside).collect()
+}
+
+fn help(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    const KEYS_WIDTH: usize = 12;
+    const VIEWS_WIDTH: usize = 13;
+    // Two columns beside each other have a space between them.
+    let side_width = usize::from(if area.width >= WIDE { area.width / 2 - 1 } else { area.width });
+    let mut blocks: Vec<Vec<Line<'static>>> = KEYS
+        .iter()
+        .map(|group| {
+            let title = Line::styled(group.title, theme.strong());
+            let bindings = group.bindings.iter().flat_map(|binding| {
+                let keys: Vec<_> = binding.keys.iter().map(|key| key.name()).collect();
+                explained(&keys.join(" "), KEYS_WIDTH, binding.help, side_width, theme)
+            });
+            std::iter::once(title).chain(bindings).chain([Line::raw("")]).collect()
+        })
+        .collect();
+    let views = View::ALL.into_iter().flat_map(|view| {
+        let name = format!("{} {}", view.key(), view.title());
+        explained(&name, VIEWS_WIDTH, view.help(), side_width, theme)
+    });
+    let title = Line::styled("Views", theme.strong());
+    blocks.push(std::iter::once(title).chain(views).chain([Line::raw("")]).collect());
+    let mut filter = vec![Line::styled("Filters", theme.strong())];
+    for (what, means) in FILTER_HELP {
+        let what = wrapped(what, side_width.saturating_sub(1));
+        filter.extend(what.into_iter().map(|line| Line::styled(format!(" {line}"), theme.accent())));
+        let means = wrapped(means, side_width.saturating_sub(5));
+        filter.extend(means.into_iter().map(|line| Line::raw(format!("    {line}"))));
+    }
+    let sides = if area.width >= WIDE {
+        let views = blocks.split_off(3);
+        vec![blocks.concat(), [views.concat(), filter].concat()]
+    } else {
+        vec![[blocks.concat(), filter].concat()]
+    };
+    let most = sides.iter().map(Vec::len).max().unwrap_or(0);
+    app.over_first = app.over_first.min(most.saturating_sub(area.height.into()));
+    let areas = Layout::horizontal(sides.iter().map(|_| Constraint::Fill(1))).split(area);
+    for (lines, area) in sides.into_iter().zip(areas.iter()) {
+        let mut first = app.over_first;
+        scrolled(frame, *area, lines, &mut first);
+    }
+}
+
+/// A line of the overview's vital signs.
+struct Vital {
+    title: &'static str,
+    value: String,
+    of: fn(&Point) -> Option<f64>,
+}
+
+fn vitals(tick: &Tick) -> Vec<Vital> {
+    let point = &tick.point;
+    // The first look has only averages since the node's start.
+    let rate = |of: fn(&PerSecond) -> f64| match point.rates() {
+        Some(rates) => format!("{:.1}/s", of(rates)),
+        None if point.is_average => {
+            point.rates.as_ref().map_or("-".to_owned(), |rates| format!("⌀ {:.1}/s", of(rates)))
+        }
+        None => "-".to_owned(),
+    };
+    let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let percent = |percent: Option<f64>| known(percent.map(|percent| format!("{percent:.1} %")));
+    let vital = |title, value, of| Vital { title, value, of };
+    vec![
+        vital("actors", point.live.to_string(), |p| Some(p.live as f64)),
+        vital("spawned", rate(|rates| rates.spawned), |p| p.rates().map(|rates| rates.spawned)),
+        vital("stopped", rate(|rates| rates.stopped), |p| p.rates().map(|rates| rates.stopped)),
+        vital("dead letters", rate(|rates| rates.dead_letters), |p| p.rates().map(|r| r.dead_letters)),
+        vital("events", rate(|rates| rates.events), |p| p.rates().map(|rates| rates.events)),
+        vital("runtime busy", percent(point.busy_percent), |p| p.busy_percent.filter(|_| !p.is_average)),
+        vital("processor", percent(point.cpu_percent), |p| p.cpu_percent.filter(|_| !p.is_average)),
+        vital("memory", known(point.memory_bytes.map(bytes)), |p| p.memory_bytes.map(|bytes| bytes as f64)),
+    ]
+}
+
+fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
+    let Some(tick) = app.tick().cloned() else {
+        let text = app.lost.clone().unwrap_or_else(|| "Waiting for the first look at the node.".to_owned());
+        let lines = wrapped(&safe(&text), area.width.into());
+        return frame.render_widget(Paragraph::new(lines), area);
+    };
+    let is_wide = area.width >= WIDE;
+    let (left, right) = if is_wide {
+        let [left, right] =
+            Layout::horizontal([Constraint::Percentage(45), Constraint::Percentage(55)]).areas(area);
+        (left, Some(Rect { x: right.x + 2, width: right.width - 2, ..right }))
+    } else {
+        (area, None)
+    };
+    let vitals = vitals(&tick);
+    // Where little can be seen, what is wrong comes before how it came to that.
+    let shown = if is_wide { vitals.len() } else { vitals.len().min(usize::from(area.height / 2)) };
+    let [lines_at, rest] =
+        Layout::vertical([Constraint::Length(shown as u16 + 1), Constraint::Fill(1)]).areas(left);
+    sparklines(frame, lines_at, app, &tick, &vitals[..shown], theme);
+    let width = usize::from(right.map_or(rest.width, |right| right.width));
+    let mut told = findings(&tick, width, theme);
+    told.extend(subsystems(&tick, width, theme));
+    let most = if is_wide { usize::from(rest.height.saturating_sub(2)).max(1) } else { CLASSES };
+    let classes = classes(&tick, rest.width.into(), most, theme);
+    match right {
+        Some(right) => {
+            frame.render_widget(Paragraph::new(classes), rest);
+            scrolled(frame, right, told, &mut app.over_first);
+        }
+        None => {
+            told.extend(classes);
+            scrolled(frame, rest, told, &mut app.over_first);
+        }
+    }
+}
+
+fn sparklines(frame: &mut Frame<'_>, area: Rect, app: &App, tick: &Tick, vitals: &[Vital], theme: Theme) {
+    const TITLE: u16 = 14;
+    const VALUE: u16 = 12;
+    for (vital, nth) in vitals.iter().zip(0..) {
+        if nth >= area.height {
+            return;
+        }
+        let row = Rect { y: area.y + nth, height: 1, ..area };
+        let [title, value, line] =
+            Layout::horizontal([Constraint::Length(TITLE), Constraint::Length(VALUE), Constraint::Fill(1)])
+                .areas(row);
+        frame.render_widget(Span::styled(vital.title, theme.dim()), title);
+        let text = Line::styled(vital.value.clone(), theme.strong());
+        frame.render_widget(text.right_aligned(), Rect { width: value.width.saturating_sub(1), ..value });
+        let points: Vec<Option<f64>> =
+            app.points.until(tick.at).take(line.width.into()).map(|point| (vital.of)(point)).collect();
+        let greatest = points.iter().flatten().copied().fold(0.0, f64::max);
+        // In thousandths of the greatest, as a line is drawn of whole numbers.
+        let data = points.iter().map(|point| {
+            point.map(|value| if greatest > 0.0 { (value / greatest * 1000.0).round() as u64 } else { 0 })
+        });
+        let line_of = Sparkline::default()
+            .data(data.collect::<Vec<_>>())
+            .max(1000)
+            .direction(RenderDirection::RightToLeft)
+            .absent_value_symbol(" ")
+            .style(theme.accent());
+        frame.render_widget(line_of, line);
+    }
+}
+
+/// What is wrong, the worst first.
+fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("Health", theme.strong())];
+    let mut findings: Vec<_> =
+        tick.findings.iter().filter(|finding| finding.level >= Level::Warning).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    for finding in &findings {
+        let (mark, style) = match finding.level {
+            Level::Problem => ("✗ ", theme.bad()),
+            _ => ("! ", theme.odd()),
+        };
+        for (line, nth) in wrapped(&safe(&finding.finding), width.saturating_sub(4)).into_iter().zip(0..) {
+            let mark = if nth == 0 { mark } else { "  " };
+            lines.push(Line::from(vec![Span::raw(" "), Span::styled(format!("{mark}{line}"), style)]));
+        }
+        if let Some(advice) = &finding.advice {
+            let advice = wrapped(&safe(advice), width.saturating_sub(4));
+            lines.extend(advice.into_iter().map(|line| Line::styled(format!("   {line}"), theme.dim())));
+        }
+    }
+    for worry in &tick.worries {
+        for (line, nth) in wrapped(&safe(worry), width.saturating_sub(4)).into_iter().zip(0..) {
+            let mark = if nth == 0 { "! " } else { "  " };
+            lines.push(Line::styled(format!(" {mark}{line}"), theme.odd()));
+        }
+    }
+    if findings.is_empty() && tick.worries.is_empty() {
+        lines.push(Line::styled(" nothing found that wants a look", theme.good()));
+    }
+    lines.push(Line::raw(""));
+    lines
+}
+
+fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("What it runs", theme.strong())];
+    let mut add = |title: &str, text: &str| {
+        for (line, nth) in wrapped(text, width.saturating_sub(14)).into_iter().zip(0..) {
+            let title = if nth == 0 { title } else { "" };
+            lines.push(Line::from(vec![
+                Span::styled(format!(" {title:<12} "), theme.dim()),
+                Span::raw(line.to_string()),
+            ]));
+        }
+    };
+    let letters = tick.snapshot.dead_letters.total;
+    add("Dead letters", &letters.to_string());
+    tick.summaries.iter().for_each(|summary| add(summary.title, &summary.line));
+    if let Some(process) = &tick.snapshot.process {
+        add("Takes", &takes(process));
+    }
+    lines.push(Line::raw(""));
+    lines
+}
+
+fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("Actors by class", theme.strong())];
+    for of in tick.classes.iter().take(most) {
+        let waiting = of.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
+        let text = format!("{:>8} {}{}", of.actors, safe(&of.actor_type), waiting.unwrap_or_default());
+        lines.push(Line::raw(cut(&text, width)));
+    }
+    if let Some(more) = tick.classes.len().checked_sub(most).filter(|more| *more > 0) {
+        lines.push(Line::styled(
+            format!("         and {}", count(more as u64, "more class", "more classes")),
+            theme.dim(),
+        ));
+    }
+    if tick.classes.is_empty() {
+        lines.push(Line::styled(" none lives", theme.dim()));
+    }
+    lines
+}
+
+/// Whether the screen says how old something is, so that it wants drawing though nothing has happened.
+pub fn grows_older(app: &App, drawn: Instant) -> bool {
+    let moves = app.message.is_some() || app.tick().is_some_and(|tick| tick.snapshot.dumped.is_none());
+    drawn.elapsed() >= Duration::from_secs(1) && moves
+}

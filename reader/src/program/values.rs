@@ -1,0 +1,108 @@
+//! How values of the command line are written: intervals, sizes, times.
+
+use std::time::Duration;
+
+use atomscope::follow::Since;
+use atomscope::text::clean;
+use jiff::Timestamp;
+
+/// A day at most: nobody waits longer for a line.
+const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
+
+pub fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// An interval: digits, then ms, s or m; without those they are seconds, as in vmstat.
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
+    let wanted = || {
+        format!(
+            "{} is no interval: a number of seconds is wanted, or a number and ms, s or m, such as 500ms or 1s",
+            clean(text)
+        )
+    };
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("", 1000)];
+    let time = parse_time(text, &units).ok_or_else(wanted)?;
+    if time.is_zero() || time > MAX_INTERVAL {
+        return Err(format!("{text} cannot be an interval: it must be longer than 0 and at most a day"));
+    }
+    Ok(time)
+}
+
+fn parse_time(text: &str, units: &[(&str, u64)]) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, ms) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*ms).map(Duration::from_millis)
+}
+
+pub fn parse_since(text: &str) -> Result<Since, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    if let Some(age) = parse_time(text, &units) {
+        return Ok(Since::Ago(age));
+    }
+    let wanted = "a time in RFC 3339 is wanted, such as 2030-01-31T12:00:00Z, or an age such as 30s or 5m";
+    text.parse::<Timestamp>().map(|time| Since::At(time.as_nanosecond())).map_err(|_| wanted.to_owned())
+}
+
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        Some((at, 'T' | 't')) => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    number.ok_or_else(|| "a number of bytes is wanted, such as 4294967296 or 4G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use atomscope::attach::MAX_BYTES;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_numbers_with_a_binary_unit_and_the_default_is_the_librarys() {
+        assert_eq!(parse_size("4G"), Ok(MAX_BYTES));
+        assert_eq!(parse_size("10k"), Ok(10 << 10));
+        assert_eq!(parse_size("7"), Ok(7));
+        for bad in ["", "G", "-1", "1.5G", "99999999T", "4é"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_whole_numbers_with_a_unit_or_seconds() {
+        assert_eq!(parse_interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_interval("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_interval("5m"), Ok(Duration::from_secs(300)));
+        for bad in [
+            "",
+            "s",
+            "0s",
+            "0",
+            "1.5s",
+            "1.5",
+            "5h",
+            "-1s",
+            " 1s",
+            "99999999999m",
+            "99999999999999999999s",
+            "99999999999999999999",
+            "86401",
+        ] {
+            assert!(parse_interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_begin_with_is_a_date_or_an_age() {
+        assert_eq!(parse_since("2h"), Ok(Since::Ago(Duration::from_secs(7200))));
+        assert_eq!(parse_since("1970-01-01T00:00:01+00:00"), Ok(Since::At(1_000_000_000)));
+        for bad in ["", "yesterday", "2030-01-31", "5", "99999999999999999999d"] {
+            assert!(parse_since(bad).is_err(), "{bad}");
+        }
+    }
+}

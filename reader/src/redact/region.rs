@@ -1,0 +1,407 @@
+//! A copy of a region in which every text that is shown is a pseudonym.
+
+use std::hash::Hasher as _;
+use std::ops::Range;
+
+use atomscope_layout::RegionMap;
+use atomscope_layout::decode::Texts;
+use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
+use atomscope_layout::document;
+use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
+use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
+use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
+use atomscope_layout::metrics::{describe, read_descriptor};
+use atomscope_layout::names::{put_text, read_cell, write_cell};
+use atomscope_layout::records::{
+    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, JOURNAL_WRITE_WORDS, JournalWriteRecord, LetterRecord,
+    actor_flags,
+};
+use atomscope_layout::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT, Section, header};
+use atomscope_layout::ring::SLOT_HEAD_WORDS;
+use atomscope_layout::seqlock::Patience;
+use atomscope_layout::sync::{AtomicU64, Ordering};
+use atomscope_layout::table::{Entry, Key, Sign, TableReader, respilled, retagged};
+use atomscope_layout::view::WriterMemory;
+use atomscope_layout::words::{self, Words};
+use zerocopy::FromZeros as _;
+
+use super::Redactor;
+use crate::raw::copy::{self as raw, RingOf, records};
+
+impl Redactor {
+    /// What stands for the key of an actor or instance: hashes of names tell of them to whoever learned the node's own keys.
+    fn key(&self, key: [u64; 2]) -> [u64; 2] {
+        let [first, second] = key;
+        if key == [0; 2] {
+            key
+        } else {
+            [self.fingerprint(Key(key).fingerprint()), self.word(&[first, second])]
+        }
+    }
+
+    fn fingerprint(&self, fingerprint: u64) -> u64 {
+        Key([self.word(&[fingerprint]), 0]).fingerprint()
+    }
+
+    fn word(&self, words: &[u64]) -> u64 {
+        let mut hasher = self.0;
+        words.iter().for_each(|word| hasher.write_u64(*word));
+        hasher.finish()
+    }
+
+    /// What stands for the control word of a slot in whose place this key is, if one is.
+    fn control(&self, control: u64, key: Option<[u64; 2]>) -> u64 {
+        if control == raw::UNREADABLE { control } else { retagged(control, key.map(Key)) }
+    }
+
+    /// A copy of a region in which every text that is shown is a pseudonym. Nothing else is taken over but numbers: what
+    /// stands in free slots, behind texts, between records, in sections of newer versions is left out. Records that
+    /// cannot be read stay unreadable, and empty.
+    pub(crate) fn region(&self, from: Words<'_>, map: &RegionMap) -> WriterMemory {
+        let memory = WriterMemory::private(map.region_bytes)
+            .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>()));
+        let to = memory.words();
+        let copy = |range: Range<usize>| {
+            range.for_each(|at| to[at].store(from.load(at), Ordering::Relaxed));
+        };
+        let cell = |range: Range<usize>| {
+            if let Some(text) = from.slice(range.clone()).and_then(read_cell) {
+                write_cell(&to[range], &self.name(&text));
+            }
+        };
+        [header::MAGIC..header::RECORD.end, header::STATE..header::CONDITIONS + 1, header::PROCESS_BEAT]
+            .into_iter()
+            .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
+            .chain([header::CLOCK, header::TIME, map.sightings.range()])
+            .chain(std::iter::once(header::ATTACHED..header::ATTACHED + 1))
+            .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.histograms.range()])
+            .for_each(copy);
+        for at in map.actor_spill.range() {
+            let held = respilled(from.load(at), |fingerprint| self.fingerprint(fingerprint));
+            to[at].store(held, Ordering::Relaxed);
+        }
+        [header::NODE, header::SYSTEM, header::PROGRAM].into_iter().for_each(cell);
+        records(map.names).for_each(cell);
+        for slot in records(map.metrics) {
+            if let Some(mut metric) = from.slice(slot.clone()).and_then(read_descriptor) {
+                self.metric(&mut metric);
+                describe(&to[slot], &metric.name, &metric.unit, metric.kind, &metric.help);
+            }
+        }
+        let section = |section: Section| from.slice(section.range()).unwrap_or(Words::new(&[]));
+        let table = TableReader::new(
+            section(map.actor_control),
+            section(map.actor_slots),
+            map.actor_slots.stride,
+            section(map.actor_spill),
+        );
+        let mut words = [0u64; ACTOR_WORDS];
+        let mut patience = Patience::for_a_pass();
+        for ((at, control), slot) in map.actor_control.range().enumerate().zip(records(map.actor_slots)) {
+            let record = match table.read(at, &mut words, &mut patience) {
+                Ok(Entry::Held(Sign::Plus)) => self.actor(words).unwrap_or(actor_unreadable()),
+                // All that a stop says: whose it is, and when.
+                Ok(Entry::Held(Sign::Minus)) => {
+                    let ActorRecord { key, parent_key, spawned, .. } = zerocopy::transmute!(words);
+                    let (key, parent_key) = (self.key(key), self.key(parent_key));
+                    ActorRecord { key, parent_key, spawned, ..ActorRecord::new_zeroed() }
+                }
+                Ok(Entry::Free) | Err(_) => ActorRecord::new_zeroed(),
+            };
+            let key = Some(record.key).filter(|key| *key != [0; 2]);
+            to[control].store(self.control(from.load(control), key), Ordering::Relaxed);
+            let record: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
+        self.instances(from, to, map);
+        for (number, document) in records(map.documents).enumerate() {
+            let found = match from.slice(document.clone()).map(document::read) {
+                Some(Ok(Some(found))) => found,
+                Some(Ok(None)) | None => continue,
+                Some(Err(_)) => {
+                    // Written once, and of no words: it stays one that cannot be read.
+                    to[document.start].store(1, Ordering::Relaxed);
+                    continue;
+                }
+            };
+            document::write(&to[document], found.stamp, |rows| {
+                rows.leave_out(found.left_out);
+                for row in &found.rows {
+                    let texts: Vec<String> = (row.texts.iter().enumerate())
+                        .map(
+                            |(at, text)| {
+                                if is_state(number, row.kind, at) { text.clone() } else { self.name(text) }
+                            },
+                        )
+                        .collect();
+                    rows.push(row.kind, row.number, texts.iter().map(String::as_str));
+                }
+            });
+        }
+        for ring in raw::rings(map) {
+            copy(ring.head..ring.head + 1);
+            for slot in records(ring.slots) {
+                copy(slot.start..slot.start + SLOT_HEAD_WORDS);
+                let room = slot.start + SLOT_HEAD_WORDS..slot.end;
+                let Some(found) = from.slice(room.clone()) else { continue };
+                match ring.of {
+                    RingOf::DeadLetters => {
+                        let mut words = [0u64; DEAD_LETTER_WORDS];
+                        found.copy_to(&mut words);
+                        let letter: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(self.letter(words));
+                        words::store(&to[room], &letter);
+                    }
+                    RingOf::Events => {
+                        let mut words = [0u64; EVENT_WORDS];
+                        found.copy_to(&mut words);
+                        let event: [u64; EVENT_WORDS] = zerocopy::transmute!(self.event(words));
+                        words::store(&to[room], &event);
+                    }
+                    RingOf::JournalWrites => {
+                        let mut words = [0u64; JOURNAL_WRITE_WORDS];
+                        found.copy_to(&mut words);
+                        let write: [u64; JOURNAL_WRITE_WORDS] =
+                            zerocopy::transmute!(self.journal_write(words));
+                        words::store(&to[room], &write);
+                    }
+                }
+            }
+        }
+        memory
+    }
+
+    fn instances(&self, from: Words<'_>, to: &[AtomicU64], map: &RegionMap) {
+        let section = |section: Section| from.slice(section.range()).unwrap_or(Words::new(&[]));
+        let (control, slots) = (section(map.instance_control), section(map.instance_slots));
+        let table = TableReader::new(control, slots, map.instance_slots.stride, Words::new(&[]));
+        let mut words = [0u64; INSTANCE_WORDS];
+        let mut patience = Patience::for_a_pass();
+        for ((at, word), slot) in map.instance_control.range().enumerate().zip(records(map.instance_slots)) {
+            let entry = table.read(at, &mut words, &mut patience);
+            let mut record: InstanceRecord = zerocopy::transmute!(words);
+            (record.key, record.owner) = (self.key(record.key), self.key(record.owner));
+            let is_held = entry == Ok(Entry::Held(Sign::Plus));
+            let control = self.control(from.load(word), is_held.then_some(record.key));
+            to[word].store(control, Ordering::Relaxed);
+            if !is_held {
+                continue;
+            }
+            let name = Texts(&record.name).take(record.name_bytes).map(|name| self.name(name));
+            record.name = InstanceRecord::new_zeroed().name;
+            record.name_bytes = match name {
+                Some(name) => Putting { room: &mut record.name, used: 0 }.put(&name),
+                None => u16::MAX,
+            };
+            record.reserved = InstanceRecord::new_zeroed().reserved;
+            let record: [u64; INSTANCE_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
+    }
+
+    fn journal_write(&self, words: [u64; JOURNAL_WRITE_WORDS]) -> JournalWriteRecord {
+        let from: JournalWriteRecord = zerocopy::transmute!(words);
+        let JournalWriteRecord { stamp, sequence_nr, .. } = from;
+        let mut to = JournalWriteRecord { stamp, sequence_nr, ..JournalWriteRecord::new_zeroed() };
+        let mut texts = Texts(&from.text);
+        let (Some(journal), Some(id)) =
+            (texts.take(from.journal_bytes), texts.take(from.persistence_id_bytes))
+        else {
+            to.journal_bytes = u16::MAX;
+            return to;
+        };
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        to.journal_bytes = putting.put(&self.name(journal));
+        to.persistence_id_bytes = putting.put(&self.name(id));
+        to
+    }
+
+    /// The pseudonym of a path as a record keeps it: of a longer one the beginning, and a hash of all of it.
+    fn kept_path(&self, path: &str) -> (String, bool) {
+        let whole = self.path(path);
+        if whole.len() <= ACTOR_PATH_BYTES {
+            return (whole, false);
+        }
+        let kept = words::prefix(&whole, ACTOR_PATH_BYTES - PATH_CUT_MARK.len() - 32);
+        let key = Key([self.hash(&whole), self.hash(&(whole.clone() + "/"))]);
+        (format!("{kept}{PATH_CUT_MARK}{key}"), true)
+    }
+
+    /// What stands for an actor's path and parent: flags, path, bytes of a parent that is its beginning, other parent.
+    fn place(&self, flags: u32, path: &str, parent: Option<&str>, parent_bytes: u16) -> PathParts {
+        let (text, cut) = self.kept_path(path);
+        let mut parts =
+            PathParts { flags: if cut { actor_flags::PATH_CUT } else { 0 }, text, ..PathParts::default() };
+        if flags & actor_flags::PARENT == 0 {
+            return parts;
+        }
+        parts.flags |= actor_flags::PARENT;
+        let was_cut = flags & actor_flags::PATH_CUT != 0;
+        let kept = path.len().saturating_sub(if was_cut { PATH_CUT_MARK.len() + 32 } else { 0 });
+        let beginning = path.get(..usize::from(parent_bytes)).filter(|_| usize::from(parent_bytes) <= kept);
+        let parent = match (flags & actor_flags::PARENT_IS_PREFIX != 0, beginning) {
+            (false, _) => parent.unwrap_or_default(),
+            (true, Some(beginning)) => beginning,
+            // Only its key is known: the path has to be a cut one for that to be told.
+            (true, None) => {
+                parts.flags |= actor_flags::PARENT_IS_PREFIX | actor_flags::PATH_CUT;
+                parts.prefix_bytes = u16::MAX;
+                if !cut {
+                    let most = ACTOR_PATH_BYTES - PATH_CUT_MARK.len() - 32;
+                    let key = Key([self.hash(&parts.text), self.hash(path)]);
+                    parts.text = format!("{}{PATH_CUT_MARK}{key}", words::prefix(&parts.text, most));
+                }
+                return parts;
+            }
+        };
+        let parent = self.path(parent);
+        if self.path(path).starts_with(&parent) {
+            parts.flags |= actor_flags::PARENT_IS_PREFIX;
+            parts.prefix_bytes = parent.len().try_into().unwrap_or(u16::MAX);
+        } else {
+            parts.parent = parent;
+        }
+        parts
+    }
+
+    fn actor(&self, words: [u64; ACTOR_WORDS]) -> Option<ActorRecord> {
+        let from: ActorRecord = zerocopy::transmute!(words);
+        let is_prefix = from.flags & actor_flags::PARENT_IS_PREFIX != 0;
+        let mut texts = Texts(&from.text);
+        let path = texts.take(from.path_bytes)?;
+        let parent = texts.take(if is_prefix { 0 } else { from.parent_bytes })?;
+        let type_text = texts.take(from.type_bytes)?;
+        texts.take(from.spawned_bytes)?;
+        let host = texts.take(from.host_bytes)?;
+        let parts = self.place(from.flags, path, Some(parent), from.parent_bytes);
+        let kept = actor_flags::HOST | actor_flags::DEPTH;
+        let mut to = ActorRecord {
+            key: self.key(from.key),
+            parent_key: self.key(from.parent_key),
+            flags: from.flags & kept | parts.flags,
+            // A time that the application gave as text may be any text; the stamp stays.
+            spawned_bytes: 0,
+            reserved: [0; 3],
+            live: if from.flags & actor_flags::DEPTH != 0 { from.live } else { [0; 8] },
+            text: ActorRecord::new_zeroed().text,
+            ..from
+        };
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        to.path_bytes = putting.put(&parts.text);
+        to.parent_bytes = putting.put(&parts.parent).max(parts.prefix_bytes);
+        to.type_bytes = putting.put(&self.name(type_text));
+        to.host_bytes = putting.put(&self.name(host));
+        Some(to)
+    }
+
+    fn letter(&self, words: [u64; DEAD_LETTER_WORDS]) -> LetterRecord {
+        let from: LetterRecord = zerocopy::transmute!(words);
+        let mut to = LetterRecord { stamp: from.stamp, ..LetterRecord::new_zeroed() };
+        let mut texts = Texts(&from.text);
+        let mut take = |bytes| texts.take(bytes);
+        let (Some(recipient), Some(sender), Some(type_text)) =
+            (take(from.recipient_bytes), take(from.sender_bytes), take(from.type_bytes))
+        else {
+            to.recipient_bytes = u16::MAX;
+            return to;
+        };
+        (to.type_id, to.flags) = (from.type_id, from.flags);
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        to.recipient_bytes = putting.put(&self.kept_path(recipient).0);
+        to.sender_bytes = putting.put(&self.kept_path(sender).0);
+        to.type_bytes = putting.put(&self.name(type_text));
+        to
+    }
+
+    fn event(&self, words: [u64; EVENT_WORDS]) -> EventRecord {
+        let from: EventRecord = zerocopy::transmute!(words);
+        let unreadable = EventRecord { stamp: from.stamp, kind: u16::MAX, ..EventRecord::new_zeroed() };
+        // The same look at a record as whoever shows it takes.
+        let Some(part) = event::decode(&words, |_| String::new(), |_| String::new()) else {
+            return unreadable;
+        };
+        let is_spawn = matches!(part.event, TelemetryEvent::ActorSpawned(_));
+        let is_prefix = is_spawn && from.flags & actor_flags::PARENT_IS_PREFIX != 0;
+        let mut rest = Texts(&from.text);
+        let mut texts = [""; 5];
+        for (at, text) in texts.iter_mut().enumerate() {
+            let bytes = if at == 1 && is_prefix { 0 } else { from.text_bytes[at] };
+            let Some(taken) = rest.take(bytes) else { return unreadable };
+            *text = taken;
+        }
+        let mut to = EventRecord { text_bytes: [0; 5], text: EventRecord::new_zeroed().text, ..from };
+        let mut putting = Putting { room: &mut to.text, used: 0 };
+        if is_spawn {
+            let parts = self.place(from.flags, texts[0], Some(texts[1]), from.text_bytes[1]);
+            to.flags = from.flags & actor_flags::HOST | parts.flags;
+            to.text_bytes = [
+                putting.put(&parts.text),
+                putting.put(&parts.parent).max(parts.prefix_bytes),
+                putting.put(&self.name(texts[2])),
+                0,
+                putting.put(&self.name(texts[4])),
+            ];
+            return to;
+        }
+        // A time that was given as text may be any text.
+        to.flags &= !event_flags::TIME_TEXT;
+        for (at, text) in texts.into_iter().enumerate() {
+            let pseudonym = match (&part.event, at) {
+                (TelemetryEvent::DeadLetter(_), 3 | 4) | (TelemetryEvent::JournalWrite(_), 2) => {
+                    String::new()
+                }
+                (TelemetryEvent::DeadLetter(_), 0 | 1)
+                | (TelemetryEvent::ActorStopped { .. } | TelemetryEvent::MailboxSampled { .. }, 0) => {
+                    self.kept_path(text).0
+                }
+                (TelemetryEvent::ClusterChanged(_), 2) => {
+                    text.split('\n').map(|role| self.name(role)).collect::<Vec<_>>().join("\n")
+                }
+                _ => self.name(text),
+            };
+            to.text_bytes[at] = putting.put(&pseudonym);
+        }
+        to
+    }
+}
+
+/// Whether a text of a row of document `number` is a state, which is no name.
+fn is_state(number: usize, kind: u16, at: usize) -> bool {
+    match number {
+        CLUSTER_DOCUMENT => {
+            [(cluster_rows::MEMBER, 1), (cluster_rows::REACHABILITY, 2)].contains(&(kind, at))
+        }
+        SHARDING_DOCUMENT => (kind, at) == (sharding_rows::HAND_OFF, 3),
+        _ => false,
+    }
+}
+
+/// A record that nobody can read: its path is longer than its text.
+fn actor_unreadable() -> ActorRecord {
+    ActorRecord { path_bytes: u16::MAX, ..ActorRecord::new_zeroed() }
+}
+
+#[derive(Default)]
+struct PathParts {
+    flags: u32,
+    text: String,
+    /// With PARENT_IS_PREFIX: how much of the whole path is the parent's.
+    prefix_bytes: u16,
+    /// Else the parent.
+    parent: String,
+}
+
+/// Puts one text after the other into a record's text, cut where there is no more room.
+struct Putting<'a> {
+    room: &'a mut [u8],
+    used: usize,
+}
+
+impl Putting<'_> {
+    fn put(&mut self, text: &str) -> u16 {
+        let room = self.room.get_mut(self.used..).unwrap_or_default();
+        let most = room.len();
+        let (bytes, _) = put_text(room, most, text);
+        self.used += bytes;
+        bytes as u16
+    }
+}

@@ -1,0 +1,90 @@
+//! Events in words.
+
+use atomscope_layout::dto::ClusterMembershipDiff;
+use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::follow::Loss;
+
+use super::human::count;
+
+/// How much attention something wants; each screen has its own colours for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// None in particular.
+    Plain,
+    /// All is well.
+    Good,
+    /// It matters.
+    Strong,
+    /// Something wants a look.
+    Odd,
+    /// Something is wrong.
+    Bad,
+}
+
+/// How many, of which lane, and why.
+pub fn count_loss(loss: &Loss) -> String {
+    let Loss { lane, lapped, abandoned, unreadable, .. } = *loss;
+    let causes =
+        [(lapped, "overwritten"), (abandoned, "given up by their writers"), (unreadable, "unreadable")];
+    let causes: Vec<_> =
+        causes.iter().filter(|(n, _)| *n > 0).map(|(number, cause)| format!("{number} {cause}")).collect();
+    format!("{} of lane {lane} lost: {}", count(loss.all(), "event", "events"), causes.join(", "))
+}
+
+/// A word, its tone, and the rest.
+pub fn describe(event: &TelemetryEvent) -> (&'static str, Tone, String) {
+    let plain = Tone::Plain;
+    match event {
+        TelemetryEvent::ActorSpawned(actor) => {
+            let host = actor.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+            ("spawned", Tone::Good, format!("{} {}{host}", actor.path, actor.actor_type))
+        }
+        TelemetryEvent::ActorStopped { path } => ("stopped", plain, path.clone()),
+        TelemetryEvent::MailboxSampled { path, depth } => {
+            ("mailbox", plain, format!("{path} {}", count(*depth, "message", "messages")))
+        }
+        TelemetryEvent::DeadLetter(letter) => {
+            let from = letter.sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
+            let preview = &letter.message_preview;
+            let preview = if preview.is_empty() { String::new() } else { format!(": {preview}") };
+            (
+                "dead letter",
+                Tone::Odd,
+                format!("{} to {}{from}{preview}", letter.message_type, letter.recipient),
+            )
+        }
+        TelemetryEvent::ClusterChanged(change) => ("cluster", Tone::Strong, describe_change(change)),
+        TelemetryEvent::ShardingChanged(change) => {
+            ("sharding", plain, format!("{} shard {}: {}", change.region_id, change.shard_id, change.event))
+        }
+        TelemetryEvent::JournalWrite(write) => {
+            ("journal", plain, format!("{} {} #{}", write.journal, write.persistence_id, write.sequence_nr))
+        }
+        TelemetryEvent::RemoteAssociation(to) => {
+            let (inbound, outbound) = (to.inbound_bytes, to.outbound_bytes);
+            let text =
+                format!("{} {}, {inbound} bytes in, {outbound} bytes out", to.remote_address, to.state);
+            ("remote", plain, text)
+        }
+        TelemetryEvent::StreamsGraphStarted { id, name } => {
+            ("stream", Tone::Good, format!("{id} started: {name}"))
+        }
+        TelemetryEvent::StreamsGraphFinished { id } => ("stream", plain, format!("{id} finished")),
+        TelemetryEvent::DDataUpdated { key } => ("ddata", plain, format!("{key} updated")),
+    }
+}
+
+fn describe_change(change: &ClusterMembershipDiff) -> String {
+    let mut parts = Vec::new();
+    for (word, members) in [("added", &change.added), ("updated", &change.updated)] {
+        parts.extend(members.iter().map(|member| format!("{word} {} ({})", member.address, member.status)));
+    }
+    for (word, addresses) in [
+        ("removed", &change.removed),
+        ("unreachable", &change.became_unreachable),
+        ("reachable again", &change.became_reachable),
+    ] {
+        parts.extend(addresses.iter().map(|address| format!("{word} {address}")));
+    }
+    if parts.is_empty() { "nothing changed".to_owned() } else { parts.join("; ") }
+}

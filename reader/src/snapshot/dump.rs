@@ -1,0 +1,298 @@
+//! What `dump` writes of a snapshot: JSON in one object, or an object a line.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
+use atomscope_layout::decode::{Actor, ActorTotals, ActorTree, rfc3339};
+use atomscope_layout::dto::{
+    ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
+    ShardingSnapshot, StreamsSnapshot,
+};
+use atomscope_layout::histogram::Histogram;
+use atomscope_layout::metrics::Metric;
+use serde::Serialize;
+
+use super::Snapshot;
+use crate::liveness::{Evidence, Notes};
+use crate::text::write_json;
+use crate::vitals::Vitals;
+
+/// The form in which a dump is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// One JSON object a line, each with its `kind`.
+    Ndjson,
+}
+
+impl Snapshot {
+    /// The JSON of a dump, of a snapshot in which the actors are listed.
+    pub fn into_dump(self, redacted: bool) -> Dump {
+        let drift = self.actors.tally().drift(&self.totals);
+        let generated_at = rfc3339(self.taken.unix_ns);
+        let Self {
+            identity, liveness, actors, totals, at_rest, dead_letters, metrics, dumped, process, ..
+        } = self;
+        let mut subsystems = self.subsystems;
+        let instances = std::mem::take(&mut subsystems.instances);
+        let mut by_domain = BTreeMap::new();
+        for entry in instances.entries {
+            by_domain.entry(entry.domain.name()).or_insert_with(Vec::new).push(entry);
+        }
+        let ms = |age: Option<Duration>| age.map(|age| age.as_millis() as u64);
+        let atomscope = About {
+            state: liveness.verdict.word(),
+            why: liveness.why(),
+            conditions: liveness.notes,
+            liveness: liveness.evidence,
+            pid: self.pid,
+            uid: identity.header.uid,
+            system: identity.system,
+            program: identity.program,
+            writer_version: identity.writer,
+            layout_version: format!("{}.{}", self.layout_version.0, self.layout_version.1),
+            created_at: rfc3339(i128::from(identity.header.created_unix_ns)),
+            process_beat_age_ms: ms(liveness.process_beat_age),
+            runtime_beat_age_ms: ms(liveness.runtime_beat_age),
+            process,
+            poll_beat_age_ms: ms(self.poll.map(|poll| poll.beat_age)),
+            poll_stuck: self.poll.is_some_and(|poll| poll.is_stuck),
+            totals,
+            drift,
+            at_rest,
+            unreadable: actors.unreadable,
+            unlisted: actors.unlisted,
+            waiting_stops: actors.waiting_stops,
+            dead_letters: DeadLetterTotals {
+                total: dead_letters.total,
+                lapped: dead_letters.lapped,
+                abandoned: dead_letters.abandoned,
+                unreadable: dead_letters.unreadable,
+            },
+            metrics: metrics.into_iter().map(MetricDump::from).collect(),
+            instances: by_domain,
+            hand_offs: std::mem::take(&mut subsystems.hand_offs),
+            instances_unreadable: instances.unreadable,
+            rows_left_out: subsystems.rows_left_out,
+            documents_unreadable: subsystems.documents_unreadable,
+            dumped_at: dumped.map(|_| generated_at.clone()),
+            redacted: redacted || dumped.is_some_and(|taken| taken.redacted),
+        };
+        let Subsystems { cluster, sharding, persistence, remote, streams, ddata, .. } = subsystems;
+        Dump {
+            node: identity.node,
+            generated_at,
+            actors: actors.into_tree(),
+            dead_letters: dead_letters.recent,
+            cluster,
+            sharding,
+            persistence,
+            remote,
+            streams,
+            ddata,
+            atomscope,
+        }
+    }
+}
+
+impl Dump {
+    /// Writes it in this form.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(mut self, format: Format, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        match format {
+            Format::Json => write_json(out, &self),
+            Format::Ndjson => {
+                let metrics = std::mem::take(&mut self.atomscope.metrics);
+                let instances = std::mem::take(&mut self.atomscope.instances);
+                let hand_offs = std::mem::take(&mut self.atomscope.hand_offs);
+                let Dump { node, generated_at, actors, dead_letters, atomscope, .. } = &self;
+                let Dump { cluster, sharding, persistence, .. } = &self;
+                write_json(out, &Line::Node { node, generated_at, actors: actors.total(), atomscope })?;
+                actors.actors().iter().try_for_each(|actor| write_json(out, &Line::Actor(actor)))?;
+                dead_letters.iter().try_for_each(|letter| write_json(out, &Line::DeadLetter(letter)))?;
+                for MetricDump { name, unit, kind: metric_kind, help, value, histogram } in &metrics {
+                    let (value, histogram) = (*value, histogram.as_ref());
+                    write_json(out, &Line::Metric { name, unit, metric_kind, help, value, histogram })?;
+                }
+                if *cluster != ClusterStateInfo::default() {
+                    write_json(out, &Line::Cluster(cluster))?;
+                }
+                if *sharding != ShardingSnapshot::default() || !hand_offs.is_empty() {
+                    write_json(out, &Line::Sharding { sharding, hand_offs: &hand_offs })?;
+                }
+                for (domain, entries) in &instances {
+                    for instance in entries {
+                        write_json(out, &Line::Instance { domain, instance })?;
+                    }
+                }
+                persistence
+                    .recent_writes
+                    .iter()
+                    .try_for_each(|write| write_json(out, &Line::JournalWrite(write)))
+            }
+        }
+    }
+}
+
+/// What `dump --format json` writes: field for field the JSON of a [`NodeSnapshot`], which is never built, and one object
+/// beside them.
+///
+/// [`NodeSnapshot`]: atomscope_layout::dto::NodeSnapshot
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of NodeSnapshot say it")]
+pub struct Dump {
+    pub node: String,
+    pub generated_at: String,
+    pub actors: ActorTree,
+    pub dead_letters: Vec<DeadLetterRecord>,
+    pub cluster: ClusterStateInfo,
+    pub sharding: ShardingSnapshot,
+    pub persistence: PersistenceSnapshot,
+    pub remote: RemoteSnapshot,
+    pub streams: StreamsSnapshot,
+    pub ddata: DDataSnapshot,
+    /// What it does not have.
+    pub atomscope: About,
+}
+
+/// What is told of a node beside `atomr-telemetry`'s snapshot.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the fields say it; those of Snapshot say more")]
+pub struct About {
+    pub state: &'static str,
+    pub why: Option<String>,
+    /// What is to be known beside that.
+    pub conditions: Notes,
+    /// What `state` rests on.
+    pub liveness: Evidence,
+    pub pid: u64,
+    pub uid: u64,
+    pub system: Option<String>,
+    pub program: String,
+    pub writer_version: String,
+    pub layout_version: String,
+    /// RFC 3339.
+    pub created_at: String,
+    pub process_beat_age_ms: Option<u64>,
+    pub runtime_beat_age_ms: Option<u64>,
+    /// Only of a live process of this machine.
+    pub process: Option<Vitals>,
+    pub poll_beat_age_ms: Option<u64>,
+    /// Whether the poller's round does not end.
+    pub poll_stuck: bool,
+    pub totals: ActorTotals,
+    pub drift: i64,
+    /// Whether no actor came or went while they were listed.
+    pub at_rest: bool,
+    pub unreadable: u64,
+    pub unlisted: u64,
+    pub waiting_stops: u64,
+    pub dead_letters: DeadLetterTotals,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricDump>,
+    /// Associations, journals, shards and so on, by what they are.
+    pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
+    /// Hand-offs of shards: shard, from, to, state.
+    pub hand_offs: Vec<[String; 4]>,
+    pub instances_unreadable: u64,
+    pub rows_left_out: u64,
+    pub documents_unreadable: u64,
+    /// RFC 3339; only of a dump, whose `state` and ages are those of that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dumped_at: Option<String>,
+    pub redacted: bool,
+}
+
+/// What became of all dead letters.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of DeadLetters say it")]
+pub struct DeadLetterTotals {
+    pub total: u64,
+    pub lapped: u64,
+    pub abandoned: u64,
+    pub unreadable: u64,
+}
+
+/// A counter, gauge or histogram.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of Metric say it")]
+pub struct MetricDump {
+    pub name: String,
+    pub unit: String,
+    pub kind: &'static str,
+    pub help: String,
+    /// Null: nothing counts it.
+    pub value: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<HistogramDump>,
+}
+
+/// What a histogram comes to.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "those of Histogram say it")]
+pub struct HistogramDump {
+    pub sum: u64,
+    pub greatest: u64,
+    /// Not exceeded by half of the values; at most a quarter too great, as the others.
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    /// The least value of each bucket that holds something, and how many it holds.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+impl From<Histogram> for HistogramDump {
+    fn from(histogram: Histogram) -> Self {
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| histogram.quantile(share));
+        let Histogram { sum, greatest, buckets, .. } = histogram;
+        Self { sum, greatest, p50, p90, p99, buckets }
+    }
+}
+
+impl From<Metric> for MetricDump {
+    fn from(metric: Metric) -> Self {
+        let histogram = metric.histogram.map(HistogramDump::from);
+        let kind = metric.kind.name();
+        Self { name: metric.name, unit: metric.unit, kind, help: metric.help, value: metric.value, histogram }
+    }
+}
+
+/// One line of `dump --format ndjson`.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line<'a> {
+    Node {
+        node: &'a str,
+        generated_at: &'a str,
+        actors: u64,
+        atomscope: &'a About,
+    },
+    Actor(Actor<'a>),
+    DeadLetter(&'a DeadLetterRecord),
+    Metric {
+        name: &'a str,
+        unit: &'a str,
+        metric_kind: &'a str,
+        help: &'a str,
+        value: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        histogram: Option<&'a HistogramDump>,
+    },
+    Cluster(&'a ClusterStateInfo),
+    Sharding {
+        #[serde(flatten)]
+        sharding: &'a ShardingSnapshot,
+        hand_offs: &'a [[String; 4]],
+    },
+    Instance {
+        domain: &'a str,
+        #[serde(flatten)]
+        instance: &'a InstanceEntry,
+    },
+    JournalWrite(&'a JournalWriteInfo),
+}
