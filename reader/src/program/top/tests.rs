@@ -347,7 +347,7 @@ fn crowd(actors: usize) -> Node {
 }
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// Compares with what was approved, but for how long the test itself has taken.
