@@ -1,4 +1,4 @@
-//! Charts of cost against actors, threads, readers and rate, as SVG that can be read on a light and on a dark page.
+//! Charts of cost by actors, threads, readers and rate, as SVG for light and dark pages.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,12 +11,12 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::record::{Row, Section, Unit, number};
 
-/// A chart that rows may have points in.
+/// A chart that collects points of rows.
 struct Chart {
     name: &'static str,
     title: &'static str,
     x: &'static str,
-    /// Whether each step along x is ten times the one before.
+    /// Whether the x axis is logarithmic.
     is_log: bool,
 }
 
@@ -43,12 +43,12 @@ const CHARTS: [Chart; 4] = [
 ];
 
 const SIZE: (u32, u32) = (940, 460);
-/// Room at the right for the lines' names.
+/// Width at the right for the names of the lines.
 const LABELS: u32 = 290;
-/// Between two names, so that neither covers the other.
+/// The least distance between two names, so that they do not overlap.
 const LABEL_HEIGHT: i32 = 18;
 const FONT: &str = "ui-sans-serif, system-ui, sans-serif";
-/// Greys and colours of middling lightness: the page behind may be white or black.
+/// Greys and colours of medium lightness, because the page may be white or black.
 const TEXT: RGBColor = RGBColor(0x76, 0x7d, 0x86);
 const OURS: RGBColor = RGBColor(0x1f, 0x8f, 0xe0);
 const THEIRS: RGBColor = RGBColor(0xd9, 0x6c, 0x1e);
@@ -62,7 +62,7 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
-/// Draws each chart that these rows have points in; gives the files' names and titles.
+/// Draws each chart with points of these rows. Returns file names and titles.
 pub fn draw(sections: &[Section], folder: &Path) -> Result<Vec<(String, &'static str)>, Box<dyn Error>> {
     let mut drawn = Vec::new();
     for chart in &CHARTS {
@@ -80,8 +80,8 @@ fn lines<'a>(chart: &Chart, rows: impl Iterator<Item = &'a Row>) -> Vec<Line> {
     let mut lines: BTreeMap<(&str, &str), Line> = BTreeMap::new();
     for row in rows {
         for point in row.points.iter().filter(|point| point.chart == chart.name) {
-            let theirs = row.theirs.as_ref().map(|beside| (beside.name, THEIRS, beside.value));
-            let limit = row.limit.as_ref().map(|beside| (beside.name, LIMIT, beside.value));
+            let theirs = row.theirs.as_ref().map(|compared| (compared.name, THEIRS, compared.value));
+            let limit = row.limit.as_ref().map(|compared| (compared.name, LIMIT, compared.value));
             for (side, color, value) in
                 [Some(("atomscope", OURS, row.ours)), theirs, limit].into_iter().flatten()
             {
@@ -145,7 +145,7 @@ fn draw_one(chart: &Chart, lines: &[Line], file: &Path) -> Result<(), Box<dyn Er
         }
     }
     drop(plot);
-    // From the top: each name no higher than its line's end and clear of the one above it.
+    // From top to bottom: each name is at the end of its line or below, at a distance from the name above.
     labels.sort_by_key(|label| label.0);
     let mut free = i32::MIN;
     for (y, x, name, color) in labels {
@@ -158,7 +158,7 @@ fn draw_one(chart: &Chart, lines: &[Line], file: &Path) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// A linear axis with marks where we want them.
+/// A linear axis with given marks.
 struct Axis {
     range: Range<f64>,
     marks: Vec<f64>,
@@ -182,7 +182,7 @@ impl Ranged for Axis {
     }
 }
 
-/// A round number, short.
+/// A number in short form.
 fn count(value: f64) -> String {
     match value.round() {
         value if value >= 1e6 => format!("{} M", value / 1e6),

@@ -1,13 +1,13 @@
-//! The interleaving harness: what is compared takes turns.
+//! The interleaving harness: the compared sides take turns.
 //!
 //! ```text
 //! round 1   ours │ theirs │ limit │ ours         each some milliseconds, after a warm-up of half as long
 //! round 2          theirs │ limit │ ours │ ours   the order moves on by one
 //! ```
 //!
-//! A machine that slows down slows every side of a round, so a ratio is the median of the rounds' ratios. The first side
-//! has two turns a round: what they differ by is the spread, under which no difference means anything. Nothing is left
-//! out: every slice counts towards the medians, every batch towards the worst in a thousand.
+//! A machine that slows down slows every side of a round, so a ratio is the median of the rounds' ratios. The first
+//! side has two turns a round: their difference is the spread, and a smaller difference means nothing. Every slice
+//! counts for the medians, and every batch for the worst in a thousand.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -17,33 +17,33 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Rounds that there are always, however long they take.
+/// The least number of rounds, however long they take.
 const LEAST_ROUNDS: usize = 3;
 
-/// Longer than another program has the processor in one go, on a machine that is not busy beyond measure.
+/// Longer than another program keeps the processor at a time, unless the machine is overloaded.
 const INTERRUPTION_NS: f64 = 100e6;
 
 /// How long to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Rounds at most.
+    /// The greatest number of rounds.
     pub rounds: usize,
-    /// How long a turn is to take.
+    /// The wanted duration of a turn.
     pub slice: Duration,
-    /// How long all rounds may take, and then the batches; on a busy machine there are fewer.
+    /// The limit for all rounds together, and again for the batches; a busy machine does fewer.
     pub budget: Duration,
-    /// Batches of each side of which the worst in a thousand is taken.
+    /// Batches of each side for the worst in a thousand.
     pub batches: usize,
 }
 
-/// Runs an operation so many times in the thread of this number, and says how long that took.
+/// Runs an operation so many times in the thread with this number, and returns the time.
 type Work<'a> = Box<dyn Fn(usize, u64) -> Duration + Send + Sync + 'a>;
 
-/// One of those that are compared.
+/// One of the compared sides.
 pub struct Side<'a>(Work<'a>);
 
 impl<'a> Side<'a> {
-    /// Does `operations` of them, when called with a thread's number and `operations`.
+    /// A side whose closure gets the thread's number and the number of operations to do.
     pub fn new(work: impl Fn(usize, u64) + Send + Sync + 'a) -> Self {
         Self::timed(move |thread, operations| {
             let start = Instant::now();
@@ -52,7 +52,7 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// The same, but says itself what of it counts.
+    /// A side whose closure returns the time that counts.
     pub fn timed(work: impl Fn(usize, u64) -> Duration + Send + Sync + 'a) -> Self {
         Self(Box::new(work))
     }
@@ -61,29 +61,29 @@ impl<'a> Side<'a> {
 /// Nanoseconds per operation, in one slice.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sample {
-    /// By the clock on the wall.
+    /// Wall-clock time.
     pub wall: f64,
-    /// Of processor time: the thread's, or the process's where the work is its other threads'.
+    /// Processor time of the thread, or of the process where other threads do the work.
     pub cpu: f64,
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Debug)]
 pub struct Measured {
     time: Time,
-    /// Per round, per side: the first side's are the means of its two turns.
+    /// Slices per round and side; those of the first side are the means of its two turns.
     pub rounds: Vec<Vec<Sample>>,
-    /// The first side's second turn against its first one.
+    /// The difference between the two turns of the first side.
     pub spread: f64,
-    /// Of several threads: the part of their turns in which all were at it, as a fraction. Far below 1 the machine was
-    /// busy, and the threads took turns where they should have met.
+    /// With several threads: the fraction of their turns in which all of them ran. Far below 1, the machine was busy
+    /// and the threads did not really compete.
     pub together: f64,
-    /// Per side: nanoseconds per operation in the worst batch of a thousand, where there were so many.
+    /// Per side: nanoseconds per operation in the worst batch of a thousand, if there were so many.
     pub worst: Vec<Option<f64>>,
 }
 
 impl Measured {
-    /// The median of what `of` makes of each round.
+    /// The median of `of` over all rounds.
     pub fn median(&self, of: impl Fn(&[Sample]) -> f64) -> f64 {
         median(self.rounds.iter().map(|round| of(round)).collect())
     }
@@ -93,27 +93,26 @@ impl Measured {
         self.median(|round| self.time.of(&round[side]))
     }
 
-    /// How many times the cost of side `of` is that of side `to`.
+    /// The ratio of the costs of side `of` and side `to`.
     pub fn ratio(&self, of: usize, to: usize) -> f64 {
         self.median(|round| self.time.of(&round[of]) / self.time.of(&round[to]))
     }
 }
 
-/// The middle one; NaN of none.
+/// The median; NaN for an empty list.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Which time a comparison goes by.
+/// The time that a comparison uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Time {
-    /// The clock on the wall, for work that waits or is only in part the side's.
+    /// Wall-clock time, for work that waits or is shared with other threads.
     Wall,
-    /// The processor time of the thread that does the work: what else runs on the machine does not count, a line of
-    /// cache that another thread holds does.
+    /// Processor time of the working thread: other load does not count, contended cache lines do.
     Thread,
-    /// The clock on the wall, and beside it the processor time of all threads of the process.
+    /// Wall-clock time, and also the processor time of all threads of the process.
     Process,
 }
 
@@ -135,14 +134,14 @@ impl Time {
     }
 }
 
-/// The processor time of work that is done only once, in nanoseconds.
+/// The processor time in nanoseconds of work that is done once.
 pub fn once(work: impl FnOnce()) -> f64 {
     let before = Time::Thread.cpu_now();
     work();
     Time::Thread.cpu_now() - before
 }
 
-/// What a worker is to do next.
+/// The next task of a worker.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     side: usize,
@@ -181,31 +180,31 @@ pub fn compare(
                 turns.send(turn)?;
             }
             let results = workers.iter().map(|(_, results)| results.recv());
-            let taken = results.collect::<Result<Vec<Taken>, _>>()?;
-            together.borrow_mut().push(together_part(&taken));
-            Ok(taken.into_iter().flat_map(|taken| taken.samples).collect())
+            let results = results.collect::<Result<Vec<WorkerResult>, _>>()?;
+            together.borrow_mut().push(together_part(&results));
+            Ok(results.into_iter().flat_map(|result| result.samples).collect())
         };
         let measured = rounds(effort, time, sides.len(), run)?;
         Ok(Measured { together: median(together.take()), ..measured })
     })
 }
 
-/// What a worker did.
-struct Taken {
+/// The result of a worker.
+struct WorkerResult {
     samples: Vec<Sample>,
     start: Instant,
     end: Instant,
 }
 
-fn together_part(taken: &[Taken]) -> f64 {
-    let starts = || taken.iter().map(|taken| taken.start);
-    let ends = || taken.iter().map(|taken| taken.end);
+fn together_part(results: &[WorkerResult]) -> f64 {
+    let starts = || results.iter().map(|result| result.start);
+    let ends = || results.iter().map(|result| result.end);
     let (Some(first), Some(start)) = (starts().min(), starts().max()) else { return 1.0 };
     let (Some(end), Some(last)) = (ends().min(), ends().max()) else { return 1.0 };
     end.saturating_duration_since(start).as_secs_f64() / (last - first).as_secs_f64().max(1e-9)
 }
 
-/// Threads that begin at different times would not be at it together. The wait is short, as all have been told.
+/// Wait until all threads have started, so that they compete. The wait is short, because all have their task.
 fn start_together(arrived: &AtomicUsize, expected: usize) {
     arrived.fetch_add(1, Ordering::AcqRel);
     let mut looks = 0u32;
@@ -215,10 +214,16 @@ fn start_together(arrived: &AtomicUsize, expected: usize) {
     }
 }
 
-fn take(side: &Side<'_>, thread: usize, turn: Turn, time: Time, start_together: impl FnOnce()) -> Taken {
+fn take(
+    side: &Side<'_>,
+    thread: usize,
+    turn: Turn,
+    time: Time,
+    start_together: impl FnOnce(),
+) -> WorkerResult {
     let operations = turn.operations as f64;
     let wall = || side.0(thread, turn.operations).as_nanos() as f64 / operations;
-    // The caches are still the other side's; else who follows itself would win. A single long operation warms itself up.
+    // Warm up, because the caches hold the data of the other side. A single long operation warms itself up.
     let warm_up = if turn.batches > 1 { 4 * turn.operations } else { turn.operations / 2 };
     if warm_up > 0 {
         side.0(thread, warm_up);
@@ -232,7 +237,7 @@ fn take(side: &Side<'_>, thread: usize, turn: Turn, time: Time, start_together: 
         let wall = wall();
         vec![Sample { wall, cpu: (time.cpu_now() - before) / operations }]
     };
-    Taken { samples, start, end: Instant::now() }
+    WorkerResult { samples, start, end: Instant::now() }
 }
 
 fn rounds(
@@ -243,7 +248,7 @@ fn rounds(
 ) -> Result<Measured, Box<dyn Error>> {
     let one_turn =
         |side, operations| run(Turn { side, operations, batches: 1 }).map(|samples| mean(&samples));
-    // What a side takes for one operation says how many make a slice; it also warms it up.
+    // Measure one operation of each side to size the slices; this also warms it up.
     let mut operations = Vec::new();
     let mut estimates = Vec::new();
     for side in 0..sides {
@@ -251,7 +256,7 @@ fn rounds(
         let each = loop {
             let mut each = one_turn(side, count)?.wall.max(0.1);
             let is_enough = |each: f64| each * count as f64 * 4.0 >= slice;
-            // It may only have been interrupted, and would have too few operations for all that follows.
+            // An interruption would make the estimate too large, and all slices too small.
             for _ in 0..2 {
                 if is_enough(each) && each * (count as f64) < INTERRUPTION_NS {
                     each = each.min(one_turn(side, count)?.wall.max(0.1));
@@ -285,7 +290,8 @@ fn rounds(
     Ok(Measured { time, rounds: all, spread: (median(again) - 1.0).abs(), worst, together: 1.0 })
 }
 
-/// The worst batch in a thousand of each side. A batch is long beside the clock that times it and short beside a slice.
+/// The worst batch in a thousand of each side. A batch is long compared with the clock's resolution, and short compared
+/// with a slice.
 fn worst(
     effort: Effort,
     estimates: &[f64],

@@ -1,4 +1,5 @@
-//! What recording and reading cost, beside `atomr-telemetry` and beside the limit, on the same work in the same run.
+//! The cost of recording and reading, compared with `atomr-telemetry` and with the limit, for the same work in the same
+//! run.
 //!
 //! ```text
 //! cargo run --release -p atomscope-benches -- record                 all of it; writes benches/record/DATE and the README's table
@@ -7,7 +8,8 @@
 //! cargo run --release -p atomscope-benches -- list
 //! ```
 //!
-//! Some groups run this program again as another process: a reader, a node to be weighed, operations to be counted.
+//! Some groups start this program again as another process: a reader, a node whose memory is measured, or operations
+//! whose instructions are counted.
 
 mod chart;
 mod groups;
@@ -25,11 +27,11 @@ use crate::groups::{Context, GROUPS};
 use crate::harness::Effort;
 use crate::record::{Machine, Record, Section};
 
-/// What the benchmarks come to.
+/// The result of the benchmarks.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures what recording and reading cost, beside `atomr-telemetry` and the limit")]
+#[command(about = "Measure the cost of recording and reading, compared with `atomr-telemetry` and the limit")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,30 +39,30 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure, and write the record if it is all of it.
+    /// Measure; without a choice of groups also write the record
     Record {
-        /// Only these groups; nothing is written then, unless told where.
+        /// Only these groups; writes nothing without --out
         groups: Vec<String>,
-        /// Just try everything once; nothing is written then, unless told where.
+        /// Run everything once; writes nothing without --out
         #[arg(long)]
         quick: bool,
-        /// Write the record into this folder and leave the README alone.
+        /// Write the record into this folder, and do not change the README
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    /// Name the groups.
+    /// List the groups
     List,
-    /// Take snapshots of a region until killed.
+    /// Take snapshots of a region until killed
     #[command(hide = true)]
     Reader {
         region: PathBuf,
-        /// Per second; 0 is as fast as possible.
+        /// Snapshots per second; 0 is as fast as possible
         rate: u64,
     },
-    /// Say what so many live actors weigh.
+    /// Print the memory of so many live actors
     #[command(hide = true)]
     Weigh { side: String, actors: usize },
-    /// Do an operation so many times.
+    /// Do an operation so many times
     #[command(hide = true)]
     Operations { name: String, side: String, count: u64 },
 }
@@ -92,7 +94,7 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
     let folder = out.clone().or_else(|| is_whole.then(|| repository.join(&dated)));
 
     let context = Context { effort: if is_quick { QUICK } else { FULL }, is_quick };
-    // Now, so that no group waits for the compiler.
+    // Build now, so that no group waits for the compiler.
     support::program("atomscope");
     let mut record = Record { machine, is_quick, sections: Vec::new() };
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! The dated record: rows, the machine they were measured on, and how they are written.
+//! The dated record: its rows, the machine, and the formats.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::harness::{Measured, Sample};
 
-/// What a row's numbers are.
+/// The unit of a row's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -17,70 +17,70 @@ pub enum Unit {
     Bytes,
     /// Instructions of the processor.
     Instructions,
-    /// How many times another number.
+    /// A multiple of another number.
     Times,
 }
 
 /// One measurement.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// The work that was done.
+    /// The measured work.
     pub work: String,
-    /// Of the numbers.
+    /// The unit of the numbers.
     pub unit: Unit,
-    /// What it costs with us.
+    /// The cost with atomscope.
     pub ours: f64,
-    /// Beside whom, and what it costs there.
-    pub theirs: Option<Beside>,
-    /// What cannot be beaten, and what that costs.
-    pub limit: Option<Beside>,
-    /// Ours against ours, as a fraction.
+    /// The compared implementation and its cost.
+    pub theirs: Option<Compared>,
+    /// The hardware or physical limit and its cost.
+    pub limit: Option<Compared>,
+    /// The difference between two equal measurements of ours, as a fraction.
     pub spread: Option<f64>,
-    /// The worst batch in a thousand of ours.
+    /// The worst of a thousand batches of ours.
     pub worst: Option<f64>,
-    /// Of several threads: the part of the time in which all were at it.
+    /// With several threads: the fraction of the time in which all of them ran.
     pub together: f64,
-    /// What was wanted.
+    /// The goals.
     pub goals: Vec<Goal>,
-    /// What stands in the way of more.
+    /// The reason why it is not cheaper.
     pub bound: Option<&'static str>,
-    /// Whether the README shows it.
+    /// Whether the README shows the row.
     pub is_main: bool,
-    /// Where it stands in a chart.
+    /// The row's point in a chart.
     #[serde(skip)]
     pub points: Vec<Point>,
 }
 
-/// What a row's work is measured beside.
+/// The other side of a comparison.
 #[derive(Debug, Clone, Serialize)]
-pub struct Beside {
+pub struct Compared {
     /// Its name.
     pub name: &'static str,
-    /// What the same work costs there.
+    /// The cost of the same work there.
     pub value: f64,
-    /// How many times the cheaper of both the dearer is: `atomr-telemetry` over ours, ours over the limit.
+    /// The ratio of the costs: `atomr-telemetry` over ours, or ours over the limit.
     pub times: f64,
     /// The worst batch in a thousand.
     pub worst: Option<f64>,
 }
 
-/// Something that was wanted of a row.
+/// A goal of a row.
 #[derive(Debug, Clone, Serialize)]
 pub struct Goal {
-    /// In words.
+    /// The goal in words.
     pub text: String,
     /// Whether it was reached.
     pub reached: bool,
 }
 
-/// A row's place in a chart: its sides become lines.
+/// A row's point in a chart. Each side becomes a line.
 #[derive(Debug, Clone, Copy)]
 pub struct Point {
-    /// Which chart.
+    /// The chart.
     pub chart: &'static str,
-    /// Which of its lines, where it has several works.
+    /// The line, where the chart shows several kinds of work.
     pub line: &'static str,
-    /// Where.
+    /// The position on the x axis.
     pub x: f64,
 }
 
@@ -103,7 +103,7 @@ impl Row {
         }
     }
 
-    /// A comparison, of which the first side is ours.
+    /// A row from a comparison whose first side is ours.
     pub fn of(work: impl Into<String>, measured: &Measured) -> Self {
         Self {
             spread: Some(measured.spread),
@@ -113,27 +113,27 @@ impl Row {
         }
     }
 
-    /// Beside this side of the comparison.
-    pub fn beside(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
+    /// Compares with this side of the comparison.
+    pub fn compared_with(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
         let (value, times) = (measured.cost(side), measured.ratio(side, 0));
-        self.theirs = Some(Beside { name, value, times, worst: measured.worst[side] });
+        self.theirs = Some(Compared { name, value, times, worst: measured.worst[side] });
         self
     }
 
-    /// Beside this side of the comparison, which nobody can beat.
+    /// Compares with this side of the comparison as the limit.
     pub fn limit(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
         let (value, times) = (measured.cost(side), measured.ratio(0, side));
-        self.limit = Some(Beside { name, value, times, worst: measured.worst[side] });
+        self.limit = Some(Compared { name, value, times, worst: measured.worst[side] });
         self
     }
 
-    /// Beside a number that was measured elsewhere in the same run.
-    pub fn beside_number(mut self, name: &'static str, value: f64) -> Self {
-        self.theirs = Some(Beside { name, value, times: value / self.ours, worst: None });
+    /// Compares with a number that was measured elsewhere in the same run.
+    pub fn compared_with_number(mut self, name: &'static str, value: f64) -> Self {
+        self.theirs = Some(Compared { name, value, times: value / self.ours, worst: None });
         self
     }
 
-    /// Ours is to be at least so many times cheaper than `atomr-telemetry`.
+    /// Sets the goal to be at least so many times cheaper than `atomr-telemetry`.
     pub fn at_least(self, times: f64) -> Self {
         match self.theirs.as_ref().map(|theirs| theirs.times) {
             Some(is) => self.goal(format!("≥ {times} × less"), is >= times),
@@ -141,7 +141,7 @@ impl Row {
         }
     }
 
-    /// Ours is to be at most so many times the limit.
+    /// Sets the goal to cost at most so many times the limit.
     pub fn at_most(self, times: f64) -> Self {
         match self.limit.as_ref().map(|limit| (limit.name, limit.times)) {
             Some((name, is)) => self.goal(format!("≤ {times} × {name}"), is <= times),
@@ -149,25 +149,25 @@ impl Row {
         }
     }
 
-    /// What stands in the way of more: the record says so where a goal is missed.
+    /// Sets the reason that the record gives where a goal is missed.
     pub fn bound_by(mut self, what: &'static str) -> Self {
         self.bound = Some(what);
         self
     }
 
-    /// Something else is wanted of it.
+    /// Adds another goal.
     pub fn goal(mut self, text: impl Into<String>, reached: bool) -> Self {
         self.goals.push(Goal { text: text.into(), reached });
         self
     }
 
-    /// The README shows it.
+    /// Makes the README show the row.
     pub fn main(mut self) -> Self {
         self.is_main = true;
         self
     }
 
-    /// It stands in a chart.
+    /// Adds the row to a chart.
     pub fn point(mut self, chart: &'static str, line: &'static str, x: f64) -> Self {
         self.points.push(Point { chart, line, x });
         self
@@ -175,11 +175,14 @@ impl Row {
 
     fn cells(&self) -> [String; 8] {
         let show = |value: f64| number(value, self.unit);
-        let beside = |beside: &Option<Beside>| {
-            beside.as_ref().map_or("–".into(), |beside| format!("{} ({})", show(beside.value), beside.name))
+        let compared = |compared: &Option<Compared>| {
+            compared
+                .as_ref()
+                .map_or("–".into(), |compared| format!("{} ({})", show(compared.value), compared.name))
         };
-        let times =
-            |beside: &Option<Beside>| beside.as_ref().map_or("–".into(), |beside| times(beside.times));
+        let times = |compared: &Option<Compared>| {
+            compared.as_ref().map_or("–".into(), |compared| times(compared.times))
+        };
         let worst = match (self.worst, self.theirs.as_ref().and_then(|theirs| theirs.worst)) {
             (Some(ours), Some(theirs)) => format!("{}, {}", show(ours), show(theirs)),
             (Some(ours), None) => show(ours),
@@ -188,9 +191,9 @@ impl Row {
         [
             self.work.clone(),
             show(self.ours),
-            beside(&self.theirs),
+            compared(&self.theirs),
             times(&self.theirs),
-            beside(&self.limit),
+            compared(&self.limit),
             times(&self.limit),
             self.spread.map_or("–".into(), |spread| format!("{:.1} %", spread * 100.0)),
             worst,
@@ -202,13 +205,13 @@ impl Row {
         self.goals.iter().map(goal).collect::<Vec<_>>().join("; ")
     }
 
-    /// As one line for a terminal.
+    /// The row as one line for a terminal.
     pub fn line(&self) -> String {
         let [work, ours, theirs, times, limit, times_limit, spread, worst] = self.cells();
         let mut line = format!("  {work:<58} {ours:>10}");
-        for (label, beside, times) in [("compared with", theirs, times), ("limit", limit, times_limit)] {
-            if beside != "–" {
-                let _ = write!(line, "   {label} {beside} × {times}");
+        for (label, compared, times) in [("compared with", theirs, times), ("limit", limit, times_limit)] {
+            if compared != "–" {
+                let _ = write!(line, "   {label} {compared} × {times}");
             }
         }
         for (label, text) in [("spread", spread), ("worst", worst), ("goal", self.goals_cell())] {
@@ -220,7 +223,7 @@ impl Row {
     }
 }
 
-/// Threads that are together for less than this part of the time do not show what it costs to meet.
+/// Below this fraction of common running time, threads do not show the cost of contention.
 const TOGETHER: f64 = 0.8;
 
 /// Three significant digits.
@@ -232,12 +235,12 @@ fn significant(value: f64) -> String {
     }
 }
 
-/// How many times; what is far below one as a fraction.
+/// A ratio; far below 1 it is written as a fraction.
 fn times(value: f64) -> String {
     if value > 0.0 && value < 0.1 { format!("1/{}", significant(1.0 / value)) } else { significant(value) }
 }
 
-/// With its unit, scaled for a human.
+/// A number with a scaled unit.
 pub fn number(value: f64, unit: Unit) -> String {
     let scaled = |units: [&str; 4], step: f64| {
         let mut value = value;
@@ -264,16 +267,16 @@ pub struct Section {
     pub group: &'static str,
     /// What it measures.
     pub title: &'static str,
-    /// What came of it.
+    /// The results.
     pub rows: Vec<Row>,
-    /// Why something was left out.
+    /// Why measurements are missing.
     pub notes: Vec<String>,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
 }
 
 impl Section {
-    /// Notes which rows are of threads that the machine did not run at once.
+    /// Adds a note about rows whose threads the machine did not run at the same time.
     pub fn doubt_busy_rows(&mut self) {
         let doubtful = self.rows.iter().filter(|row| row.together < TOGETHER);
         let percent = |row: &Row| format!("{:.0} % ({})", row.together * 100.0, row.work);
@@ -290,22 +293,22 @@ impl Section {
 pub struct Machine {
     /// UTC, RFC 3339.
     pub at: String,
-    /// Its processor.
+    /// The processor model.
     pub cpu: String,
-    /// How many of them.
+    /// The number of processors.
     pub cores: usize,
     /// The kernel.
     pub kernel: String,
     /// The compiler.
     pub rustc: String,
-    /// Of this repository.
+    /// The commit of this repository.
     pub commit: String,
-    /// Runnable threads on the machine when it began: more than the cores, and the numbers are those of a busy machine.
+    /// Runnable threads on the machine at the start. More than there are processors means that the machine was busy.
     pub load: String,
 }
 
 impl Machine {
-    /// This one.
+    /// This machine, now.
     pub fn here() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let said = |program: &str, arguments: &[&str]| {
@@ -328,23 +331,23 @@ impl Machine {
         }
     }
 
-    /// The date alone.
+    /// The date without the time.
     pub fn date(&self) -> &str {
         self.at.split('T').next().unwrap_or_default()
     }
 }
 
-/// How many threads can run at once.
+/// The number of threads that can run at the same time.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// All of it.
+/// The whole record.
 #[derive(Debug, Serialize)]
 pub struct Record {
     /// Where and when.
     pub machine: Machine,
-    /// Whether it was a quick look, whose numbers mean little.
+    /// Whether the quick mode was used, whose numbers mean little.
     pub is_quick: bool,
     /// What came of it.
     pub sections: Vec<Section>,
@@ -358,7 +361,7 @@ impl Record {
         self.sections.iter().flat_map(|section| &section.rows)
     }
 
-    /// The record as Markdown, with the charts that lie beside it.
+    /// The record as Markdown, with links to its charts.
     pub fn markdown(&self, charts: &[(String, &'static str)]) -> String {
         let Machine { at, cpu, cores, kernel, rustc, commit, load } = &self.machine;
         let quick = if self.is_quick { "A quick look: the numbers mean little.\n\n" } else { "" };
@@ -408,7 +411,7 @@ impl Record {
         text
     }
 
-    /// What the README shows.
+    /// The table for the README.
     fn readme_part(&self, folder: &str, chart: Option<&(String, &'static str)>) -> String {
         let mut text = String::from("| work | ours | compared with | × less |\n|---|--:|--:|--:|\n");
         for row in self.rows().filter(|row| row.is_main) {
@@ -439,17 +442,17 @@ impl Record {
     }
 }
 
-/// What stands before and after the marks.
+/// The text before and after the marks.
 pub fn around_marks(readme: &str) -> Result<(&str, &str), String> {
     let around = readme.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
     around.ok_or_else(|| format!("the README lacks the marks {BEGIN} and {END}"))
 }
 
-/// What the README's table stands between.
+/// The marks around the README's table.
 const BEGIN: &str = "<!-- measured: written by the benchmark, not by hand -->";
 const END: &str = "<!-- measured: end -->";
 
-/// Of a round: how much more processor time one side takes than another.
+/// The additional processor time of one side over another, in one round.
 pub fn added_cpu(round: &[Sample], side: usize, base: usize) -> f64 {
     round[side].cpu - round[base].cpu
 }
@@ -460,7 +463,7 @@ mod tests {
 
     fn record() -> Record {
         let row = Row::new("counter add", Unit::Ns, 1.0)
-            .beside_number("prometheus", 8.0)
+            .compared_with_number("prometheus", 8.0)
             .at_least(6.0)
             .at_least(9.0)
             .bound_by("the store before")

@@ -1,8 +1,8 @@
-//! The program on files that no node and no dump of one leaves: each command ends, with 0 or 1, within bounds of time and
-//! memory, writes nothing that a terminal would act on, and names the file and what is wrong with it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+//! The program on files that no node and no dump wrote. Each command ends with 0 or 1 within limits of time and memory,
+//! writes nothing that a terminal would interpret, and names the file and the damage.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test panics, and so do its helpers")]
 
-#[allow(dead_code, reason = "each test file uses its part")]
+#[allow(dead_code, reason = "each test file uses only some of it")]
 mod fixture;
 
 use std::ffi::OsString;
@@ -22,12 +22,12 @@ use atomscope_layout::instances::Domain;
 use atomscope_layout::region::{SECTION_WORDS, State, header};
 use atomscope_layout::{Capacities, RegionMap, metrics};
 
-use crate::fixture::{Actor, Locked, Node, Place, Ran, save};
+use crate::fixture::{Actor, Locked, Node, Ran, RegionDir, save};
 
-/// What a terminal would act on: escape sequences, a line's end, NUL, C1, bidirectional, zero width, a tag.
+/// Characters that a terminal would interpret: escape sequences, line ends, NUL, C1, bidirectional, zero width, a tag.
 const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{9b}2J\n\r\0\t\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}\u{85}é";
 
-/// A node all of whose texts are hostile.
+/// A node in which every text is hostile.
 fn node() -> Node {
     let capacities = Capacities {
         actors: 8,
@@ -65,7 +65,7 @@ fn node() -> Node {
 
 type Damage = Box<dyn Fn(&mut Vec<u64>) + Sync>;
 
-/// What is done to a region's words, and whether it can still be read.
+/// A damage to a region's words, and whether the region must still be readable.
 fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
     let set = |what: &str, readable, word: usize, value: u64| -> (String, bool, Damage) {
         (format!("{what} = {value:#x}"), readable, Box::new(move |words| words[word] = value))
@@ -154,19 +154,19 @@ fn bytes_of(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Runs the program with at most so many seconds of a processor and so much memory.
-fn run(place: &Place, args: &[OsString]) -> Ran {
+/// Runs the program with limits of processor time and memory.
+fn run(dir: &RegionDir, args: &[OsString]) -> Ran {
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -t 20; ulimit -v 1000000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_atomscope")])
         .args(args)
-        .env("ATOMSCOPE_DIR", place.path())
+        .env("ATOMSCOPE_DIR", dir.path())
         .stdin(Stdio::null());
     Ran::of(command)
 }
 
-/// Runs every command on `path`, and checks what must hold for each. `readable`: whether they are to succeed.
-fn run_all(place: &Place, path: &Path, readable: Option<bool>, what: &str) {
+/// Runs every command on `path` and checks each result. `readable` says whether the commands must succeed.
+fn run_all(dir: &RegionDir, path: &Path, readable: Option<bool>, what: &str) {
     let out = path.with_extension("out");
     let who = path.as_os_str();
     let commands: [&[&str]; 20] = [
@@ -203,23 +203,23 @@ fn run_all(place: &Place, path: &Path, readable: Option<bool>, what: &str) {
         if !command.contains(&"WHO") {
             args.push(who.to_owned());
         }
-        let ran = run(place, &args);
+        let ran = run(dir, &args);
         let context = format!("{what}: {command:?}: {ran:?}");
         assert_harmless(&ran, &context);
-        // `doctor` says by its code whether it found something, and on stdout what.
+        // The exit code of `doctor` says whether there are problems; stdout lists them.
         let is_doctor = command[0] == "doctor";
         match ran.code {
             Some(0) => assert!(is_doctor || readable != Some(false), "{context}"),
             Some(1) => {
                 assert!(is_doctor || readable != Some(true), "{context}");
-                let told = if is_doctor { &ran.stdout } else { &ran.stderr };
-                assert!(told.contains(who.to_str().unwrap()) && told.lines().count() < 50, "{context}");
+                let output = if is_doctor { &ran.stdout } else { &ran.stderr };
+                assert!(output.contains(who.to_str().unwrap()) && output.lines().count() < 50, "{context}");
             }
             _ => panic!("{context}"),
         }
         if ran.code == Some(0) && command.contains(&"OUT") {
             for reading in [["show"], ["actors"]] {
-                let ran = run(place, &[reading[0].into(), out.as_os_str().to_owned()]);
+                let ran = run(dir, &[reading[0].into(), out.as_os_str().to_owned()]);
                 assert_eq!(ran.code, Some(0), "{context} then {ran:?}");
                 assert_harmless(&ran, &context);
             }
@@ -235,7 +235,7 @@ fn assert_harmless(ran: &Ran, context: &str) {
     }
 }
 
-/// Calls `check` with each number below `count`, on a few threads.
+/// Calls `check` with each number below `count`, each on its own thread.
 fn each(count: usize, check: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -258,23 +258,23 @@ fn every_command_on_every_damaged_region_ends_and_is_harmless() {
     node.header().set_state(State::Running);
     let (words, map) = (words_of(&node.bytes()), node.map);
     let damages = damages(&map);
-    let place = Place::new();
+    let dir = RegionDir::new();
     each(damages.len(), |number| {
         let (what, readable, damage) = &damages[number];
         let mut words = words.clone();
         damage(&mut words);
-        let path = save(&place, 1, &bytes_of(&words));
-        // As a living node's, which is mapped, or as a dead one's, which is copied.
+        let path = save(&dir, 1, &bytes_of(&words));
+        // The region of a live node is mapped; that of a dead node is copied.
         let lock = (number % 2 == 0 && !words.is_empty()).then(|| Locked::new(path.clone()));
-        run_all(&place, &path, Some(*readable), what);
+        run_all(&dir, &path, Some(*readable), what);
         drop(lock);
     });
     for args in [vec!["ps".into()], vec!["ps".into(), "--json".into()], vec!["doctor".into()]] {
-        let ran = run(&place, &args);
+        let ran = run(&dir, &args);
         assert!(args[0] == "doctor" || ran.code == Some(0), "{ran:?}");
         assert_harmless(&ran, "ps");
     }
-    let table = run(&place, &["ps".into()]).stdout;
+    let table = run(&dir, &["ps".into()]).stdout;
     for word in ["corrupt", "incompatible"] {
         assert!(table.contains(word), "{table}");
     }
@@ -282,18 +282,11 @@ fn every_command_on_every_damaged_region_ends_and_is_harmless() {
 
 #[test]
 fn every_command_on_every_damaged_dump_ends_and_is_harmless() {
-    let place = Place::new();
-    let region = node().dead(&place);
-    let dump = place.join("good.raw");
-    Ran::of(place.command([
-        "dump",
-        "--format",
-        "raw",
-        "-o",
-        dump.to_str().unwrap(),
-        region.to_str().unwrap(),
-    ]))
-    .ok();
+    let dir = RegionDir::new();
+    let region = node().dead(&dir);
+    let dump = dir.join("good.raw");
+    Ran::of(dir.command(["dump", "--format", "raw", "-o", dump.to_str().unwrap(), region.to_str().unwrap()]))
+        .ok();
     let bytes = fs::read(&dump).unwrap();
     let set = |at: usize, value: u64| {
         let mut bytes = bytes.clone();
@@ -327,12 +320,12 @@ fn every_command_on_every_damaged_dump_ends_and_is_harmless() {
     ];
     each(files.len(), |number| {
         let (what, readable, bytes) = &files[number];
-        let path = save(&place, 2, bytes);
-        run_all(&place, &path, Some(*readable), what);
+        let path = save(&dir, 2, bytes);
+        run_all(&dir, &path, Some(*readable), what);
     });
 }
 
-/// Everything that the library tells of a file.
+/// Reads everything that the library can read of a file.
 fn read_file(path: &Path) {
     let region = match Region::open(path, None, MAX_BYTES) {
         Ok(region) => region,
@@ -355,22 +348,22 @@ fn read_file(path: &Path) {
 fn the_library_reads_any_word_of_any_region() {
     let node = node();
     let (words, map) = (words_of(&node.bytes()), node.map);
-    // All of the header and directory, and of each section the first records.
+    // The whole header and directory, and the first records of each section.
     let sections =
         [map.counters, map.metrics, map.names, map.actor_control, map.actor_spill, map.dead_letters];
-    let mut places: Vec<usize> = (0..map.counters.start).collect();
-    places.extend(sections.iter().flat_map(|section| section.range().take(section.stride.min(32))));
-    places.extend(map.events.range().step_by(32));
-    places.extend(map.events.range().step_by(32).map(|slot| slot + 6));
-    places.extend(map.actor_slots.range().step_by(map.actor_slots.stride).map(|slot| slot + 6));
-    let place = Place::new();
+    let mut words_to_damage: Vec<usize> = (0..map.counters.start).collect();
+    words_to_damage.extend(sections.iter().flat_map(|section| section.range().take(section.stride.min(32))));
+    words_to_damage.extend(map.events.range().step_by(32));
+    words_to_damage.extend(map.events.range().step_by(32).map(|slot| slot + 6));
+    words_to_damage.extend(map.actor_slots.range().step_by(map.actor_slots.stride).map(|slot| slot + 6));
+    let dir = RegionDir::new();
     each(4, |thread| {
-        let path = place.join(format!("any-{thread}"));
+        let path = dir.join(format!("any-{thread}"));
         let mut words = words.clone();
-        for at in places.iter().skip(thread).step_by(4) {
+        for at in words_to_damage.iter().skip(thread).step_by(4) {
             let held = words[*at];
             let edges = [u64::MAX, 1, 0, held.wrapping_add(1), held ^ 1 << 63];
-            // Where nothing stands there is less to get wrong.
+            // Fewer values are tried where the word is 0.
             for value in edges.into_iter().take(if held == 0 { 2 } else { 5 }) {
                 words[*at] = value;
                 fixture::write(&path, &bytes_of(&words));
@@ -381,15 +374,15 @@ fn the_library_reads_any_word_of_any_region() {
     });
 }
 
-/// As in `layout/tests/hostile.rs`, of the fuzz target that is this crate's.
+/// The same as in `layout/tests/hostile.rs`, for the fuzz target of this crate.
 #[test]
 fn the_kept_headers_of_dumps_are_read() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/raw_header");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     if std::env::var_os("ATOMSCOPE_WRITE_CORPUS").is_some() {
         fs::create_dir_all(&corpus).unwrap();
-        let place = Place::new();
+        let dir = RegionDir::new();
         let mut dump = Vec::new();
-        let region = Region::open(&node().dead(&place), None, MAX_BYTES).unwrap();
+        let region = Region::open(&node().dead(&dir), None, MAX_BYTES).unwrap();
         RawDump::take(&region).unwrap().write(&mut dump).unwrap();
         let seed = [&(dump.len() as u64).to_le_bytes(), &dump[..96]].concat();
         fs::write(corpus.join("seed-00"), seed).unwrap();

@@ -1,4 +1,4 @@
-//! A node of very many actors that do nothing: something large to look at.
+//! A node with very many idle actors: a large region to read.
 //!
 //! `cargo run --release -p atomscope-tests --example crowd -- ACTORS REGION` prints `ready` and waits to be killed.
 

@@ -1,4 +1,4 @@
-//! What many systems in one process cost.
+//! The cost of many systems in one process.
 //!
 //! `cargo run --release -p atomscope-tests --example many -- SYSTEMS` installs the probe on that many systems at once;
 //! `… -- each ROUNDS` compares a small test of a system of its own with and without an install, in turns.
@@ -76,7 +76,7 @@ fn at_once(count: usize) -> Result<(), Box<dyn std::error::Error>> {
     })
 }
 
-/// One test of the kind that a suite has hundreds of.
+/// A small test, such as a suite has hundreds of.
 fn one(install: bool) -> Result<Duration, Box<dyn std::error::Error>> {
     let start = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

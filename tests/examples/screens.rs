@@ -1,4 +1,4 @@
-//! Puts captures of `atomscope top` into the README: a real node, a real terminal, text as it was on it.
+//! Writes screens of `atomscope top` into the README, taken from a real node on a real terminal.
 //!
 //! `cargo run -p atomscope-tests --example screens`
 
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let node = Node::demo(["--node", "shop-1"]);
     let terminal =
         Terminal::start(&program("atomscope"), ["top", "shop-1", "--interval", "250ms"], &[], SIZE);
-    // Long enough that the lines of the overview have something to show.
+    // Wait until the sparklines of the overview have some history.
     terminal.wait_for("up 15");
     let mut text = String::from(BEGIN);
     let mut capture = |what: &str, keys: &[&str], seen: &str| {

@@ -1,7 +1,7 @@
 //! A small cluster in one process: three real daemons over the in-process transport, watched from the first of them.
 //!
-//! No daemon of atomr's ever records that a member cannot be reached, so the cluster does that itself, as an application
-//! must: [`Cluster::lose`] notes it, and [`Cluster::resolve`] has the split-brain resolver decide.
+//! No daemon of atomr records that a member is unreachable, so the workload does that, as an application must:
+//! [`Cluster::lose`] records it, and [`Cluster::resolve`] lets the split-brain resolver decide.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -20,12 +20,12 @@ use atomr_core::actor::Address;
 use atomscope_probe::TelemetryExtension;
 use atomscope_probe::cluster::ProbedDowning;
 
-/// The daemons tick when they are told to, and not by themselves.
+/// The daemons tick only when the workload calls for it.
 const NEVER: Duration = Duration::from_secs(3600);
-/// Rounds of gossip after which a cluster that has not agreed never will.
+/// A cluster that has not converged after so many rounds of gossip never will.
 const MOST_ROUNDS: usize = 1000;
 
-/// Three nodes, `a`, `b` and `c`, as far as they have not been lost.
+/// Three nodes, `a`, `b` and `c`, without those that were lost.
 pub struct Cluster {
     telemetry: Arc<TelemetryExtension>,
     nodes: Vec<Node>,
@@ -45,7 +45,7 @@ pub fn address(name: &str) -> Address {
 }
 
 impl Cluster {
-    /// Starts the three nodes, and attaches the first to this telemetry. To be called within a tokio runtime.
+    /// Starts the three nodes, and attaches the first to this telemetry. Call it within a tokio runtime.
     pub async fn start(telemetry: &Arc<TelemetryExtension>) -> Self {
         let registry = InProcessRegistry::new();
         let reachability = Arc::new(Mutex::new(Reachability::new()));
@@ -61,7 +61,7 @@ impl Cluster {
             let inbox = daemon.gossip_inbox();
             let inbox = if is_watched { telemetry.cluster.wrap_gossip_inbox(inbox) } else { inbox };
             transport.start(inbox, Arc::new(RecordingSink::default()));
-            // The first tick comes by itself; later ones would not be waited for.
+            // The first tick comes by itself; wait for it here.
             while daemon.snapshot().version.versions.is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -84,12 +84,12 @@ impl Cluster {
         &self.nodes[0]
     }
 
-    /// What the watched node knows.
+    /// The state that the watched node has.
     pub fn state(&self) -> DaemonSnapshot {
         state(&self.watched().daemon, &self.reachability)
     }
 
-    /// Has every node join every node, with a role.
+    /// Makes every node join every node, with a role.
     pub async fn join(&self) {
         for node in &self.nodes {
             for other in &self.nodes {
@@ -106,7 +106,7 @@ impl Cluster {
         self.quiet().await;
     }
 
-    /// Rounds of gossip until all nodes have these members, all of them up.
+    /// Gossips until all nodes have exactly these members, all of them up.
     pub async fn agree(&self, names: &[&str]) {
         let wanted: BTreeSet<String> = names.iter().map(|name| address(name).to_string()).collect();
         for _ in 0..MOST_ROUNDS {
@@ -124,14 +124,14 @@ impl Cluster {
         panic!("the cluster never agreed on {names:?}: {:?}", self.state());
     }
 
-    /// Has a node say that it leaves; it goes at once, and all others have heard of it.
+    /// Makes a node leave at once, and gossips until all others know.
     pub async fn leave(&mut self, name: &str) {
         self.remove(name);
         self.nodes.iter().for_each(|node| node.daemon.leave(address(name)));
         self.quiet().await;
     }
 
-    /// A node is no longer heard of, and the watched one notices.
+    /// Cuts a node off, and records at the watched node that it is unreachable.
     pub fn lose(&mut self, name: &str) {
         self.remove(name);
         self.reachability().unreachable(self.watched().address.clone(), address(name));
@@ -143,7 +143,7 @@ impl Cluster {
         self.nodes.retain(|node| node.address != own);
     }
 
-    /// Asks the split-brain resolver, and has all nodes do what it says. Gives whom it downs.
+    /// Asks the split-brain resolver, and applies its decision on all nodes. Returns the downed nodes.
     pub async fn resolve(&mut self) -> Vec<String> {
         let action = self.resolver.tick(&self.state().state, Instant::now());
         let (SbrAction::DownUnreachable(downed) | SbrAction::DownAll(downed)) = action else {
@@ -156,14 +156,14 @@ impl Cluster {
         downed
     }
 
-    /// For a moment the watched node hears of nobody: the resolver sees it on the losing side, and then that it was
-    /// nothing.
+    /// For a moment the watched node reaches nobody: the resolver first sees it on the losing side, and then sees all
+    /// nodes again.
     pub fn blink(&mut self) {
         let own = self.watched().address.clone();
         for other in self.nodes.iter().skip(1) {
             self.reachability().unreachable(own.clone(), other.address.clone());
         }
-        // The first look only notices; what it says at the second is not done.
+        // The first call only records the loss, and the decision of the second call is not applied.
         for _ in 0..2 {
             let _ = self.resolver.tick(&self.state().state, Instant::now());
         }
@@ -171,7 +171,7 @@ impl Cluster {
         let _ = self.resolver.tick(&self.state().state, Instant::now());
     }
 
-    /// Forgets what was noted of nodes that could not be reached.
+    /// Removes the records of unreachable nodes.
     pub fn forget_the_lost(&self) {
         *self.reachability() = Reachability::new();
     }
@@ -180,14 +180,14 @@ impl Cluster {
         self.reachability.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until nobody has anything to do: on a runtime of one thread, whatever was sent has arrived then.
+    /// Yields until no task has work: on a runtime of one thread, every message has arrived then.
     async fn quiet(&self) {
         for _ in 0..256 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// The telemetry that watches.
+    /// The telemetry that is attached to the watched node.
     pub fn telemetry(&self) -> &Arc<TelemetryExtension> {
         &self.telemetry
     }
@@ -207,9 +207,9 @@ fn state(daemon: &ClusterDaemonHandle, reachability: &Mutex<Reachability>) -> Da
     state
 }
 
-/// Samples of three nodes, gossiped to the watched one.
+/// Metrics samples of three nodes, gossiped to the watched one.
 pub struct Loads {
-    /// What the watched node has gathered.
+    /// The samples that the watched node has gathered.
     pub gathered: Arc<ClusterMetrics>,
     round: u64,
     out: Box<dyn MetricsTransport>,
@@ -222,7 +222,7 @@ impl MetricsTransport for Nowhere {
 }
 
 impl Loads {
-    /// Has the telemetry watch what is gathered, and what the watched node sends.
+    /// Attaches the gathered samples to the telemetry, and wraps the transport of the watched node.
     pub fn start(telemetry: &TelemetryExtension) -> Self {
         let gathered = Arc::new(ClusterMetrics::new());
         telemetry.cluster_metrics.attach(&gathered);
@@ -239,7 +239,7 @@ impl Loads {
         }
     }
 
-    /// A sample of each node: those of the others come in, the watched one's own goes out.
+    /// One sample of each node: those of the others arrive, and the watched node sends its own.
     pub fn round(&mut self) -> u64 {
         self.round += 1;
         for name in ["b", "c"] {
@@ -263,8 +263,8 @@ impl std::fmt::Debug for Loads {
     }
 }
 
-/// The life of clusters, again and again until `stop`: three nodes join, one is lost and downed, one leaves. A step
-/// takes `pause`.
+/// Runs one cluster after another until `stop`: three nodes join, one is lost and downed, one leaves. A step takes
+/// `pause`.
 pub async fn run(telemetry: &Arc<TelemetryExtension>, pause: Duration, stop: impl Future<Output = ()>) {
     let lives = async {
         let mut loads = Loads::start(telemetry);

@@ -1,4 +1,4 @@
-//! A node of very many actors that do nothing, and what the program takes to look at one.
+//! A node with very many idle actors, and what the program needs to read one.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -11,7 +11,7 @@ use atomscope_probe::TelemetryExtension;
 use crate::support::{own_memory, processor_time, program, wait_until};
 use crate::terminal::Terminal;
 
-/// Has the node hold so many actors, a thousand of them below each of their own.
+/// Registers so many actors, each parent with a thousand children.
 pub fn populate(telemetry: &TelemetryExtension, actors: usize) {
     let user = ActorPath::root(Address::local("crowd")).child("user");
     let types = ["shop::orders::Order", "shop::orders::Payment", "shop::stock::Shelf"];
@@ -27,7 +27,7 @@ pub fn populate(telemetry: &TelemetryExtension, actors: usize) {
     }
 }
 
-/// The program on a region; killed and waited for when dropped.
+/// The program on a region. Drop kills it and waits for its end.
 struct Running(Child);
 
 impl Running {
@@ -49,13 +49,13 @@ impl Drop for Running {
     }
 }
 
-/// Processor time that a line of `atomscope stat` takes, on average over so many after the first few.
+/// Mean processor time of a line of `atomscope stat`, after the first few lines.
 pub fn stat_tick(region: &Path, ticks: u32) -> Duration {
     let mut running = Running::start("stat", region, &["10ms", "--csv"]);
     let mut lines = BufReader::new(running.0.stdout.take().expect("its output is piped")).lines();
     let mut after = |count: usize| {
         let read = lines.by_ref().take(count).filter_map(Result::ok).count();
-        assert_eq!(read, count, "stat goes on until it is killed");
+        assert_eq!(read, count, "stat ended by itself");
     };
     after(5);
     let before = running.processor_time();
@@ -63,7 +63,7 @@ pub fn stat_tick(region: &Path, ticks: u32) -> Duration {
     (running.processor_time() - before) / ticks
 }
 
-/// Processor time of a whole `atomscope show`, from start to end.
+/// Processor time of one run of `atomscope show`.
 pub fn show(region: &Path) -> Duration {
     let mut running = Running::start("show", region, &[]);
     let mut shown = String::new();
@@ -78,8 +78,8 @@ pub fn show(region: &Path) -> Duration {
     running.processor_time()
 }
 
-/// Memory of its own that `atomscope top` holds at most over so many looks after the first, in a view: that is without the
-/// region's pages, which are the node's.
+/// The greatest private memory of `atomscope top` in a view, over so many snapshots after the first. The region's pages
+/// do not count: they belong to the node.
 pub fn top_memory(region: &Path, view: &str, mark: &str, looks: Duration) -> u64 {
     let arguments = ["top".into(), region.as_os_str().to_owned(), "--view".into(), view.into()];
     let top = Terminal::start(&program("atomscope"), arguments, &[], [120, 40]);
@@ -87,7 +87,7 @@ pub fn top_memory(region: &Path, view: &str, mark: &str, looks: Duration) -> u64
     let end = std::time::Instant::now() + looks;
     let mut most = 0;
     while std::time::Instant::now() < end {
-        most = most.max(own_memory(top.pid()).expect("top goes on"));
+        most = most.max(own_memory(top.pid()).expect("top continues"));
         std::thread::sleep(Duration::from_millis(5));
     }
     most

@@ -1,27 +1,27 @@
-//! Holders that contend for a lease.
+//! Owners that compete for a lease.
 
 use atomr_coordination::Lease;
 
-/// What came of contending.
+/// The results of competing for a lease.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names explain the fields")]
 pub struct Contended {
     pub acquired: u64,
     pub denied: u64,
 }
 
 impl Contended {
-    /// Takes over what came of it beside this.
+    /// Adds the results of another owner.
     pub fn add(&mut self, other: Self) {
         self.acquired += other.acquired;
         self.denied += other.denied;
     }
 }
 
-/// Asks for a lease so many times, holds it for a moment whenever it is granted, and gives it back.
+/// Tries to acquire a lease so many times, holds it for a moment when it is granted, and releases it.
 ///
 /// # Panics
-/// If a lease that was granted cannot be given back.
+/// If a granted lease cannot be released.
 pub async fn contend<L: Lease + ?Sized>(lease: &L, owner: &str, rounds: u64) -> Contended {
     let mut done = Contended::default();
     for _ in 0..rounds {

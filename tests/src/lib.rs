@@ -7,11 +7,18 @@ pub mod persistence_workload;
 pub mod service_workload;
 pub mod sharding_workload;
 pub mod storms;
+pub mod structure;
 pub mod support;
 pub mod terminal;
 pub mod workload;
 
-/// The README's examples, which compile as they are printed.
+/// The examples of these READMEs compile as they are printed.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    struct Project;
+    #[doc = include_str!("../../layout/README.md")]
+    struct Layout;
+    #[doc = include_str!("../../probe/README.md")]
+    struct Probe;
+}

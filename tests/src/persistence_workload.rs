@@ -1,8 +1,7 @@
 //! A small bank on atomr-persistence: event-sourced accounts, each an actor that recovers from its last snapshot and the
 //! events after it, takes deposits, and stops.
 //!
-//! Works on whatever journal and snapshot store it is given, wrapped or not, and tells what it did: by that a test knows
-//! the truth.
+//! It works on any journal and snapshot store, wrapped or not, and returns what it did, so that a test knows the truth.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -16,17 +15,17 @@ use atomr_core::actor::{Actor, ActorRef, ActorSystem, Context, Props};
 use atomr_persistence::{Eventsourced, Journal, JournalError, PersistentRepr, SnapshotStore};
 use tokio::sync::oneshot;
 
-/// From one visit to the next when the bank is run.
+/// The pause between two visits in [`run`].
 const VISIT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where the accounts are kept.
+/// The journal and snapshot store of all accounts.
 #[derive(Debug)]
 pub struct Bank<J, S> {
     /// The accounts' journal.
     pub journal: Arc<J>,
     /// Their snapshots.
     pub snapshots: Arc<S>,
-    /// A snapshot is saved after so many events; 0 is never.
+    /// Events between two snapshots; 0 saves none.
     pub snapshot_every: u64,
 }
 
@@ -37,9 +36,9 @@ impl<J, S> Clone for Bank<J, S> {
     }
 }
 
-/// What came of things done on a journal and a snapshot store.
+/// Counts of the operations on a journal and a snapshot store.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names explain the fields")]
 pub struct Done {
     pub events: u64,
     pub writes: u64,
@@ -49,12 +48,12 @@ pub struct Done {
     pub replayed_events: u64,
     pub snapshots_saved: u64,
     pub snapshots_loaded: u64,
-    /// What all deposits of the account come to; of the last visit that got so far.
+    /// The balance of the account, from the last visit that reached it.
     pub balance: u64,
 }
 
 impl Done {
-    /// Takes over what was done beside this.
+    /// Adds the counts of another visit.
     pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.writes += other.writes;
@@ -68,11 +67,11 @@ impl Done {
     }
 }
 
-/// Opens an account as an actor, which recovers, has it take these deposits, of so many coins each, and stops it again.
-/// Gives what was done. Each coin is an event, each deposit a write.
+/// Starts the actor of an account, which recovers, makes these deposits of so many coins each, and stops the actor.
+/// Each coin is an event, and each deposit is a write.
 ///
 /// # Panics
-/// If the actor cannot be spawned, or ends before it is told to.
+/// If the actor cannot be spawned, or ends too early.
 pub async fn visit<J: Journal, S: SnapshotStore>(
     system: &ActorSystem,
     bank: &Bank<J, S>,
@@ -89,18 +88,19 @@ pub async fn visit<J: Journal, S: SnapshotStore>(
         highest: 0,
         done: Done::default(),
     };
-    let account: ActorRef<Told> = system.actor_of(Props::create(open), &name).expect("an account is opened");
+    let account: ActorRef<Message> =
+        system.actor_of(Props::create(open), &name).expect("an account is opened");
     for coins in deposits {
-        account.tell(Told::Deposit(*coins));
+        account.tell(Message::Deposit(*coins));
     }
     let (answer, done) = oneshot::channel();
-    account.tell(Told::Close(answer));
+    account.tell(Message::Close(answer));
     let done = done.await.expect("the account answers");
     account.stop();
     done
 }
 
-/// Has customers visit accounts, one after the other, until `stop`: something to watch.
+/// Visits one account after the other until `stop`.
 pub async fn run<J: Journal, S: SnapshotStore>(
     system: &ActorSystem,
     bank: &Bank<J, S>,
@@ -119,8 +119,8 @@ pub async fn run<J: Journal, S: SnapshotStore>(
     }
 }
 
-/// Deletes what no account is recovered from any more: of each, all events and snapshots but those of the newest `keep`
-/// events, which must be more than there are between two snapshots.
+/// Deletes what no recovery needs: all events and snapshots of each account but those of the newest `keep` events.
+/// `keep` must exceed the number of events between two snapshots.
 pub async fn forget<J: Journal, S: SnapshotStore>(bank: &Bank<J, S>, accounts: u64, keep: u64) {
     for id in (0..accounts).map(|number| format!("account-{number}")) {
         let highest = bank.journal.highest_sequence_nr(&id, 0).await.unwrap_or(0);
@@ -131,8 +131,8 @@ pub async fn forget<J: Journal, S: SnapshotStore>(bank: &Bank<J, S>, accounts: u
     }
 }
 
-/// What an account is told.
-enum Told {
+/// A message to an account.
+enum Message {
     Deposit(u64),
     Close(oneshot::Sender<Done>),
 }
@@ -206,7 +206,7 @@ impl<J: Journal, S: SnapshotStore> Account<J, S> {
         let mut next = self.highest;
         let journal = self.bank.journal.clone();
         let written = self.coins.handle_command(journal, &mut self.balance, &mut next, "bank", coins).await;
-        // Without a coin there is nothing to write.
+        // A deposit without coins writes nothing.
         self.done.writes += u64::from(coins > 0);
         if written.is_err() {
             self.done.failed_writes += 1;
@@ -225,22 +225,22 @@ impl<J: Journal, S: SnapshotStore> Account<J, S> {
 
 #[async_trait]
 impl<J: Journal, S: SnapshotStore> Actor for Account<J, S> {
-    type Msg = Told;
+    type Msg = Message;
 
     async fn pre_start(&mut self, _: &mut Context<Self>) {
-        // An account that could not be recovered starts again at the next deposit.
+        // An account whose recovery failed starts again at the next deposit.
         drop(self.recover().await);
     }
 
-    async fn handle(&mut self, _: &mut Context<Self>, told: Told) {
-        match told {
-            Told::Deposit(coins) => {
+    async fn handle(&mut self, _: &mut Context<Self>, message: Message) {
+        match message {
+            Message::Deposit(coins) => {
                 if self.done.failed_replays == self.done.replays && self.recover().await.is_err() {
                     return;
                 }
                 self.deposit(coins).await;
             }
-            Told::Close(answer) => {
+            Message::Close(answer) => {
                 self.done.balance = self.balance;
                 drop(answer.send(self.done.clone()));
             }
@@ -248,13 +248,13 @@ impl<J: Journal, S: SnapshotStore> Actor for Account<J, S> {
     }
 }
 
-/// A journal in memory that lets go of what is deleted, so that a node may run for days. Atomr's own only marks it.
+/// A journal in memory that frees deleted events, so that a node may run for days. The one of atomr only marks them.
 #[derive(Debug, Default)]
 pub struct ShortJournal {
     streams: Mutex<HashMap<String, Stream>>,
 }
 
-/// The events of one persistence id that are left.
+/// The remaining events of one persistence id.
 #[derive(Debug, Default)]
 struct Stream {
     highest: u64,
@@ -262,12 +262,12 @@ struct Stream {
 }
 
 impl ShortJournal {
-    /// Without an event.
+    /// An empty journal.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Events that it holds, of all persistence ids.
+    /// The number of events of all persistence ids.
     pub fn held(&self) -> usize {
         self.with(|streams| streams.values().map(|stream| stream.events.len()).sum())
     }
@@ -324,7 +324,7 @@ impl Journal for ShortJournal {
     }
 }
 
-/// A journal of which every so many-th write and every so many-th replay fails, before it reaches the journal itself.
+/// A journal in which every n-th write and every n-th replay fails before it reaches the inner journal.
 #[derive(Debug)]
 pub struct Flaky<J> {
     inner: Arc<J>,
@@ -334,7 +334,7 @@ pub struct Flaky<J> {
 }
 
 impl<J> Flaky<J> {
-    /// Around `journal`.
+    /// Wraps `journal`.
     pub fn new(journal: Arc<J>, every: u64) -> Arc<Self> {
         Arc::new(Self {
             inner: journal,

@@ -1,4 +1,5 @@
-//! What else a node is made of: streams that end, fail and run, distributed data, and another node beyond a TCP connection.
+//! Other components of a node: streams that end, fail and run, distributed data, and another node behind a TCP
+//! connection.
 
 use std::error::Error;
 use std::future::Future;
@@ -17,7 +18,7 @@ use atomscope_probe::TelemetryExtension;
 ///
 /// # Errors
 ///
-/// When the loopback interface lets nobody listen.
+/// If no port of the loopback interface can be bound.
 pub async fn run(
     telemetry: &Arc<TelemetryExtension>,
     pause: Duration,
@@ -54,7 +55,7 @@ async fn streams(telemetry: &Arc<TelemetryExtension>, pause: Duration) {
     }
 }
 
-/// Visits are counted, carts come and go.
+/// Counts visits, and adds and removes carts.
 async fn distributed_data(telemetry: &Arc<TelemetryExtension>, pause: Duration) {
     let replicator = ReplicatorActor::spawn_with(telemetry.ddata.wrap_store(Arc::new(NoopDurableStore)));
     telemetry.ddata.attach(replicator.inner());
@@ -73,7 +74,7 @@ async fn distributed_data(telemetry: &Arc<TelemetryExtension>, pause: Duration) 
     }
 }
 
-/// Takes in what is sent to the other warehouse.
+/// Receives the parcels at the other warehouse.
 struct Dock;
 
 #[async_trait]
@@ -82,8 +83,8 @@ impl Actor for Dock {
     async fn handle(&mut self, _: &mut Context<Self>, _: u64) {}
 }
 
-/// Parcels go to another warehouse and come back, a node of its own behind a TCP connection on the loopback interface; one
-/// that was found cheating is quarantined, and one has closed down.
+/// Parcels go to another node behind a TCP connection on the loopback interface, and come back. One more node is
+/// quarantined, and one has closed.
 async fn associations(
     telemetry: &Arc<TelemetryExtension>,
     pause: Duration,

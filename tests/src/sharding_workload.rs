@@ -1,5 +1,5 @@
 //! Two shard regions in one process, `carts-1` and `carts-2`, that forward to each other, with a coordinator, hand-offs
-//! and rebalancing; and the truth about what they did.
+//! and rebalancing. The handlers count everything, so that a test knows the truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -18,10 +18,10 @@ pub const REGIONS: [&str; 2] = ["carts-1", "carts-2"];
 /// Shards.
 pub const SHARDS: u64 = 8;
 
-/// Customers that come when the regions are run. A region keeps an entry for every one that it has ever served.
+/// The number of customers in [`run`]. A region keeps an entry for each customer that it has ever served.
 const CUSTOMERS: u64 = 2_000;
 
-/// Something for a customer's cart.
+/// A message that puts an item into a customer's cart.
 #[derive(Debug, Clone, Copy)]
 pub struct ToCart(pub u64);
 
@@ -55,7 +55,7 @@ impl MessageExtractor for ByCustomer {
 
 type Region = ShardRegion<ProbedExtractor<ByCustomer>>;
 
-/// What one region did, as its handlers and the forwarder have written it down themselves.
+/// The work of one region, counted by its handlers and its forwarder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
     /// Messages by shard.
@@ -66,15 +66,15 @@ pub struct Done {
     pub forwarded: u64,
 }
 
-/// Two regions and what belongs to them.
+/// Two regions with their coordinator, hand-offs and passivation tracker.
 pub struct Carts {
     /// The regions, in the order of [`REGIONS`].
     pub regions: [Arc<Region>; 2],
-    /// Where the shards are.
+    /// The coordinator, which knows the region of each shard.
     pub coordinator: Arc<ShardCoordinator>,
-    /// What moves.
+    /// The hand-offs.
     pub hand_offs: Arc<HandoffCoordinator>,
-    /// Which carts of the first region are in use.
+    /// The passivation tracker of the first region.
     pub tracker: Arc<PassivationTracker>,
     strategy: ProbedStrategy<LeastShardAllocationStrategy>,
     done: [Arc<Mutex<Done>>; 2],
@@ -86,7 +86,7 @@ fn change(done: &Mutex<Done>, change: impl FnOnce(&mut Done)) {
 }
 
 impl Carts {
-    /// Opens both regions, watched by this telemetry.
+    /// Opens both regions, attached to this telemetry.
     pub fn open(telemetry: &Arc<TelemetryExtension>) -> Self {
         let sharding = &telemetry.sharding;
         let coordinator = Arc::new(ShardCoordinator::new());
@@ -132,12 +132,12 @@ impl Carts {
         }
     }
 
-    /// What each region did.
+    /// The counts of each region.
     pub fn done(&self) -> [Done; 2] {
         [0, 1].map(|at| self.done[at].lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Gives each of these customers a thing, by way of one region.
+    /// Sends an item for each of these customers through one region.
     pub fn deliver(&self, region: usize, customers: impl IntoIterator<Item = u64>) {
         for customer in customers {
             if region == 0 {
@@ -147,13 +147,13 @@ impl Carts {
         }
     }
 
-    /// A cart of the first region is put away.
+    /// Passivates a cart of the first region.
     pub fn passivate(&self, customer: u64) {
         self.tracker.drop_entity(&ToCart(customer).entity());
         self.telemetry.sharding.record_passivation(REGIONS[0]);
     }
 
-    /// One step of rebalancing; what the runner wants done is done. False if that was nothing.
+    /// One step of rebalancing: does what the runner asks for. Returns false if it asks for nothing.
     pub fn rebalance_step(&self) -> bool {
         let actions = RebalanceRunner::new(&self.coordinator, &self.hand_offs, &self.strategy).step();
         let is_done = actions.is_empty();
@@ -172,7 +172,7 @@ impl Carts {
         !is_done
     }
 
-    /// Has the regions go on with what is being handed off: acknowledge, then stop an entity.
+    /// Advances the hand-offs by one step: acknowledge, then stop an entity.
     pub fn drain_step(&self) {
         for (shard, state) in self.hand_offs.snapshot() {
             let _ = match state {
@@ -190,7 +190,7 @@ impl std::fmt::Debug for Carts {
     }
 }
 
-/// Customers come and go until `stop`, some hundred at each `pause`; now and then shards move.
+/// Serves some hundred customers per `pause` until `stop`, and moves shards now and then.
 pub async fn run(telemetry: &Arc<TelemetryExtension>, pause: Duration, stop: impl Future<Output = ()>) {
     let trade = async {
         let carts = Carts::open(telemetry);

@@ -1,10 +1,10 @@
-//! Storms: real atomr workloads that bring every disorder of atomr's spawn and stop hooks to the
-//! surface, each with an exact truth to compare an observer with.
+//! Storms: real atomr workloads that provoke every order in which atomr calls its spawn and stop hooks. Each has an
+//! exact truth to compare an observer with.
 //!
 //! # The disorder
 //!
-//! atomr tells a [`SpawnObserver`] of an actor *after* it has handed the actor's task to the
-//! runtime, and frees a name *before* it tells of the stop. Hence, per path:
+//! atomr calls [`SpawnObserver::on_spawn`] *after* it has handed the actor's task to the runtime, and frees a name
+//! *before* it calls `on_stop`. Hence, per path:
 //!
 //! ```text
 //! stop before spawn                            respawn before stop
@@ -16,9 +16,9 @@
 //! on_spawn(child)                              on_stop(old)
 //! ```
 //!
-//! Only children suffer the first: a top-level `on_spawn` runs under the guardian's lock, which the
-//! actor needs in order to stop. Both suffer the second; a child does when its *parent* is replaced,
-//! for a parent does not wait for its children to stop.
+//! Only children meet the first disorder: a top-level `on_spawn` runs under the guardian's lock, which the actor needs
+//! in order to stop. Both meet the second; a child does when its *parent* is replaced, because a parent does not wait
+//! for its children to stop.
 //!
 //! # The storms
 //!
@@ -26,17 +26,16 @@
 //! |---|---|---|
 //! | `early_stops` | parents spawn, inside `block_in_place`, children that stop in `pre_start` | stop before spawn |
 //! | `repeated_children` | two families: a parent gives way to another of its name, which raises the same children at once | respawn before stop |
-//! | `replaced_names` | top-level names taken again as soon as they are free, by spinning and by death-watch | respawn before stop |
+//! | `replaced_names` | top-level names used again as soon as they are free, by spinning and by death-watch | respawn before stop |
 //! | `plain` | spawn many, stop most: by reference, by name, by the parent, with it, by supervision | nothing |
 //! | `mixed` | the four at once in one system | both |
 //!
-//! A storm that met none of its hazards has proved nothing. It blows again, in waves under fresh
-//! names in the same system, and fails after [`MAX_WAVES`]. To be met on any machine, the [`Tee`]
-//! helps chance along.
+//! A storm that met none of its hazards proves nothing. It runs again, in waves with new names in the same system, and
+//! fails after [`MAX_WAVES`]. The [`Tee`] delays some hooks, so that any machine meets the hazards.
 //!
 //! # The truth
 //!
-//! [`Truth`] is written down by the workload from what it told atomr to do, never from a hook.
+//! [`Truth`] comes from the workload's own calls of atomr, never from a hook.
 //! [`run`] returns when every expected hook has *returned*, with the system alive and at rest, so
 //! that an observer must now agree with it exactly: there is no tolerance.
 //!
@@ -62,13 +61,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
-/// How many waves a storm may take to meet its hazards before it fails.
+/// A storm fails if it has not met its hazards after so many waves.
 pub const MAX_WAVES: u32 = 32;
 
-/// What a storm waits at most for atomr to come to rest. Only a lost hook gets there.
+/// The longest time that a storm waits for atomr to come to rest. Only a lost hook takes so long.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The number of actors a storm spawns: `ATOMSCOPE_STORM_ACTORS`, else 50,000.
+/// The number of actors that a storm spawns: `ATOMSCOPE_STORM_ACTORS`, else 50,000.
 pub fn actors_from_env() -> usize {
     match std::env::var("ATOMSCOPE_STORM_ACTORS") {
         Ok(text) => text.parse().expect("ATOMSCOPE_STORM_ACTORS is a number of actors"),
@@ -92,8 +91,7 @@ pub struct Hazards {
     pub stop_before_spawn: u64,
     /// Times [`Hazard::RespawnBeforeStop`] was met.
     pub respawn_before_stop: u64,
-    /// Times a hook began while another of the same path was running: either may come first in the
-    /// subject.
+    /// Times that a hook began while another of the same path ran: either may come first in the subject.
     pub overlaps: u64,
 }
 
@@ -109,13 +107,13 @@ impl Hazards {
 
 /// Forwards every hook to the observer under test, and counts the hazards that it met.
 ///
-/// Forwarding holds no lock, so that two hooks of one path race in the subject as they would
-/// without the tee. Every so often the tee holds a hook up before it passes it on, as a preempted
-/// thread would: the orders that come of it are atomr's own, only commoner.
+/// Forwarding holds no lock, so that two hooks of one path race in the subject as they would without the tee. Every so
+/// often the tee holds a hook up before it passes it on, as a preempted thread would: the resulting orders are atomr's
+/// own, only more frequent.
 pub struct Tee {
     subject: Arc<dyn SpawnObserver>,
     hasher: RandomState,
-    /// By the hash of the path. Two paths of one hash could at worst miscount a hazard.
+    /// By the hash of the path. Two paths with the same hash could at worst miscount a hazard.
     tallies: Vec<Mutex<HashMap<u64, Tally>>>,
     stop_before_spawn: AtomicU64,
     respawn_before_stop: AtomicU64,
@@ -147,7 +145,7 @@ impl Tally {
 }
 
 impl Tee {
-    /// One hook in so many is held up.
+    /// One hook in so many is delayed.
     const HOLD_UP_EVERY: u64 = 32;
 
     /// A tee in front of `subject`.
@@ -188,9 +186,8 @@ impl Tee {
 
     /// Waits until the subject has returned from `expected` `on_stop` calls. One waiter at a time.
     pub async fn stopped(&self, expected: u64) {
-        // Either the hook that completes the count sees this target, or we see its count: both
-        // sides write first and read second, in one total order. `notify_one` keeps its permit, so
-        // a notice between the check and the wait is not lost.
+        // Both sides write first and read second, in one total order, so the hook that completes the count sees this
+        // target, or we see its count. `notify_one` keeps its permit, so a notice between check and wait is not lost.
         self.awaited_stops.store(expected, Ordering::SeqCst);
         while self.stops() < expected {
             self.arrived.notified().await;
@@ -267,7 +264,7 @@ impl fmt::Debug for Tee {
     }
 }
 
-/// The observer that is right by construction: one lock, and a sum per path.
+/// An observer that is correct by construction: one lock, and a sum per path.
 #[derive(Debug, Default)]
 pub struct Oracle {
     balances: Mutex<HashMap<String, i64>>,
@@ -302,7 +299,7 @@ impl SpawnObserver for Oracle {
     }
 }
 
-/// What happened, by the workload's own account.
+/// The truth, counted by the workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Truth {
     /// The full paths, as `Display` writes them, of the actors that are alive.
@@ -344,7 +341,7 @@ type Blowing = Pin<Box<dyn Future<Output = Truth> + Send>>;
 pub struct Storm {
     /// Its name, as in the module's table.
     pub name: &'static str,
-    /// The hazards without which it proves nothing.
+    /// The hazards that it must meet to prove something.
     pub must_meet: &'static [Hazard],
     blow: fn(Sky) -> Blowing,
 }
@@ -381,22 +378,22 @@ pub fn all() -> [Storm; 5] {
 
 /// A system at rest after a storm, still alive.
 pub struct Outcome {
-    /// What an observer must agree with.
+    /// The truth that an observer must agree with.
     pub truth: Truth,
     /// The hazards met, in all waves together.
     pub hazards: Hazards,
-    /// How many waves it took to meet the hazards.
+    /// The number of waves until all hazards were met.
     pub waves: u32,
-    /// The system. Without it the actors that stop would no longer be reported.
+    /// The system. If it were dropped, atomr would no longer report stops.
     pub system: ActorSystem,
-    /// What counted the hooks.
+    /// The tee that counted the hooks.
     pub tee: Arc<Tee>,
     /// The runtime that keeps the actors alive. The last field, so that it is dropped last.
     pub runtime: Runtime,
 }
 
 impl Outcome {
-    /// Stops every actor, waits until the observer was told, and returns with an empty truth.
+    /// Stops every actor, waits until all stops have reached the observer, and returns with an empty truth.
     pub fn stop_everything(&mut self) {
         self.runtime.block_on(stop_everything(&self.system, &self.tee, &mut self.truth));
     }
@@ -415,7 +412,7 @@ impl fmt::Debug for Outcome {
     }
 }
 
-/// Forwards the hooks from the moment on that it has somebody to forward them to.
+/// Forwards the hooks once it has an observer to forward them to.
 #[derive(Default)]
 struct Late(OnceLock<Arc<dyn SpawnObserver>>);
 
@@ -433,12 +430,12 @@ impl SpawnObserver for Late {
     }
 }
 
-/// When an observer comes to a system of older actors.
+/// When an observer is installed in a system of older actors.
 pub enum Arrival<'a> {
-    /// While none of them stops. Then older actors stop, one at a time, until the closure is content with how the observer
-    /// took that, and only then all others. It is behind the [`Tee`].
+    /// While no actor stops. Then older actors stop, one at a time, until the closure accepts what the observer
+    /// recorded, and only then all others. The observer is behind the [`Tee`].
     Calm(&'a dyn Fn() -> bool),
-    /// In the middle of their being replaced. The [`Tee`] comes after it, and cannot hold up its hooks.
+    /// While the actors are being replaced. The [`Tee`] comes after the observer, and cannot delay its hooks.
     Stormy,
 }
 
@@ -451,11 +448,11 @@ impl fmt::Debug for Arrival<'_> {
     }
 }
 
-/// A system whose actors are older than the observer, and are replaced under their names again and again, each as soon as
-/// that is free: top-level ones, and children whose parents are replaced. At the end no older actor lives.
+/// A system whose actors are older than the observer, and are replaced again and again, each as soon as its name is
+/// free: top-level actors, and children whose parents are replaced. At the end no older actor lives.
 ///
-/// `attach` gets the system and the tee, installs itself, and tells the tee where it is behind that; it returns the
-/// observer. The truth's numbers are those of all hooks, also of what came before it.
+/// `attach` gets the system and the tee, and installs the observer, behind the tee where that is wanted. It returns the
+/// observer. The truth counts all hooks, also those before the observer.
 ///
 /// # Panics
 ///
@@ -512,7 +509,7 @@ pub fn run_late(
                     let sky = sky.clone();
                     async move { elders.replaced(&sky).await }
                 });
-                // In the middle.
+                // Attach now, during the replacements.
                 while tee.stops() < actors as u64 / 8 {
                     tokio::task::yield_now().await;
                 }
@@ -556,7 +553,8 @@ impl Elders {
         elders
     }
 
-    /// Replaces all of them, the last time by actors that stay. The truth counts from here on, but takes along who lives.
+    /// Replaces all actors, the last time by actors that stay. The truth counts from here on, and includes the actors
+    /// that live now.
     async fn replaced(self, sky: &Sky) -> Truth {
         let Self { names, families } = self;
         let spinning = {
@@ -592,7 +590,7 @@ impl Elders {
     }
 }
 
-/// Stops an actor and takes its name as soon as it is free.
+/// Stops an actor, and spawns another under its name as soon as that is free.
 fn replaced_at_once(sky: &Sky, name: &str, phoenix: ActorRef<()>, truth: &mut Truth) -> ActorRef<()> {
     let (props, deadline) = (Resident::props(), Instant::now() + DEADLINE);
     phoenix.stop();
@@ -638,8 +636,8 @@ pub fn run(
 
         let mut truth = Truth::default();
         for wave in 1..=MAX_WAVES {
-            // So that waves do not pile up actors. What an earlier wave made the observer believe
-            // wrongly stays there to be found.
+            // Actors of several waves must not add up. An error that an earlier wave caused in the observer stays
+            // visible.
             stop_everything(&system, &tee, &mut truth).await;
             let sky = Sky { system: system.clone(), names: format!("w{wave}"), actors };
             let blown = tokio::time::timeout(DEADLINE, tokio::spawn((storm.blow)(sky))).await;
@@ -657,7 +655,7 @@ pub fn run(
 
 async fn stop_everything(system: &ActorSystem, tee: &Tee, truth: &mut Truth) {
     let user = format!("{}/user/", system.address());
-    // The others stop with these.
+    // Their children stop with them.
     let top_level =
         truth.live.iter().filter_map(|path| path.strip_prefix(&user)).filter(|name| !name.contains('/'));
     top_level.for_each(|name| system.stop(name));
@@ -666,18 +664,18 @@ async fn stop_everything(system: &ActorSystem, tee: &Tee, truth: &mut Truth) {
     come_to_rest(tee, truth, "stopping everything").await;
 }
 
-/// Waits for the last expected hook, and checks that there was none too many.
+/// Waits for the last expected hook, and checks that no further hook came.
 async fn come_to_rest(tee: &Tee, truth: &Truth, what: &str) {
     let rest = tokio::time::timeout(DEADLINE, tee.stopped(truth.stopped)).await;
     assert!(rest.is_ok(), "{what}: of {} stops, some never came: {tee:?}", truth.stopped);
     assert_eq!((tee.spawns(), tee.stops()), (truth.spawned, truth.stopped), "{what}: spawns and stops");
 }
 
-/// What a storm blows in.
+/// The surroundings of a storm.
 #[derive(Clone)]
 struct Sky {
     system: ActorSystem,
-    /// What every top-level name starts with, unlike that of any other storm or wave.
+    /// The unique prefix of all top-level names of this storm and wave.
     names: String,
     actors: usize,
 }
@@ -691,7 +689,7 @@ impl Sky {
         Self { system: self.system.clone(), names: self.name(name), actors: self.actors / share }
     }
 
-    /// Takes a name as soon as it is free.
+    /// Spawns an actor under a name as soon as the name is free.
     async fn actor_of_when_free<A: Actor>(&self, props: &Props<A>, name: &str) -> ActorRef<A::Msg> {
         loop {
             match self.system.actor_of(props.clone(), name) {
@@ -707,7 +705,7 @@ impl Sky {
     }
 }
 
-/// Lives until it is stopped, or told something: that it cannot bear.
+/// Lives until it is stopped; a message makes it fail.
 struct Resident;
 
 impl Resident {
@@ -721,12 +719,12 @@ impl Resident {
 impl Actor for Resident {
     type Msg = ();
     async fn handle(&mut self, _: &mut Context<Self>, (): ()) {
-        // Unwinds as a panic does, but past the panic hook, which would print it.
-        std::panic::resume_unwind(Box::new("told something"));
+        // Unwinds like a panic, but without the panic hook, which would print a message.
+        std::panic::resume_unwind(Box::new("on request"));
     }
 }
 
-/// Stops before it has handled anything.
+/// Stops before it handles a message.
 struct Mayfly;
 
 #[async_trait]
@@ -738,7 +736,7 @@ impl Actor for Mayfly {
     }
 }
 
-/// What a parent is told.
+/// A message to a parent.
 enum ParentMsg {
     /// Spawn the children of these numbers.
     Raise {
@@ -751,14 +749,14 @@ enum ParentMsg {
     Cull { names: Vec<String> },
 }
 
-/// What a parent raised.
+/// The children of a parent.
 #[derive(Default)]
 struct Brood {
     residents: Vec<ActorRef<()>>,
     mayflies: u64,
 }
 
-/// Spawns children as told.
+/// Spawns children on request.
 struct Parent;
 
 impl Parent {
@@ -791,8 +789,8 @@ impl Actor for Parent {
     async fn handle(&mut self, ctx: &mut Context<Self>, msg: ParentMsg) {
         match msg {
             ParentMsg::Raise { numbers, resident_every, blocking, done } => {
-                // In place, this thread gives its worker's queue away, so that its children start
-                // on other threads, while it is still spawning.
+                // With `block_in_place` this thread hands its worker's queue to another thread, so that children start
+                // while it still spawns.
                 let raise = || Self::raise(ctx, numbers, resident_every);
                 let brood = if blocking { tokio::task::block_in_place(raise) } else { raise() };
                 let _ = done.send(brood);
@@ -880,7 +878,7 @@ struct Undertaker {
     burials: HashMap<ActorPath, oneshot::Sender<()>>,
 }
 
-/// Bury this actor, then answer.
+/// Stop this actor, and answer when it is gone.
 struct Bury(ActorRef<()>, oneshot::Sender<()>);
 
 #[async_trait]
@@ -921,7 +919,7 @@ async fn replaced_names(sky: Sky) -> Truth {
     .await
 }
 
-/// From a thread of its own, so that it is in the middle of `actor_of` when the name comes free.
+/// Runs on its own thread, so that it is inside of `actor_of` when the name becomes free.
 fn replaced_by_spinning(sky: &Sky, names: usize, replacements: usize) -> Truth {
     let mut truth = Truth::default();
     for number in 0..names {
@@ -990,7 +988,7 @@ async fn plain(sky: Sky) -> Truth {
                 } else {
                     sky.system.stop(name);
                 }
-                // A parent takes its children along.
+                // A parent's children stop with it.
                 truth.stopped(parent.path());
                 children.iter().for_each(|child| truth.stopped(child.path()));
             }
@@ -1013,7 +1011,7 @@ async fn mixed(sky: Sky) -> Truth {
 mod tests {
     use super::*;
 
-    /// Enough for each hazard, and quick.
+    /// Enough actors to meet each hazard quickly.
     const ACTORS: usize = 4_000;
 
     fn storm(name: &str) -> Storm {
@@ -1059,7 +1057,7 @@ mod tests {
         agrees_with_the_oracle("mixed", 4);
     }
 
-    /// A set that inserts and removes, as an observer does that takes the hooks to be in order.
+    /// A set that inserts and removes, like an observer that expects the hooks in order.
     #[derive(Default)]
     struct InOrder(Mutex<BTreeSet<String>>);
 
@@ -1073,8 +1071,7 @@ mod tests {
         }
     }
 
-    /// For sure: no path comes twice in this storm, so each early stop that it must meet leaves a
-    /// ghost.
+    /// No path comes twice in this storm, so each early stop that it must meet leaves a ghost.
     #[test]
     fn an_observer_that_takes_the_hooks_to_be_in_order_is_found_out() {
         let in_order = Arc::new(InOrder::default());

@@ -1,5 +1,8 @@
-//! What tests of several processes need: the workspace's programs, nodes that end with the test, and a test's own
-//! program run again as another process.
+//! Support for tests of several processes: the workspace's programs, nodes that end with the test, and the test program
+//! itself as another process.
+
+pub mod dumps;
+pub mod stubs;
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
@@ -11,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// The longest that anything here is waited for.
+/// The longest time that a test waits for something.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The workspace's program of this name. The first call has cargo build all of them, as `cargo test` does not build
-/// those of other packages.
+/// The path of the workspace's program of this name. The first call builds all programs, because `cargo test` does not
+/// build those of other packages.
 pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -52,7 +55,7 @@ pub fn atomscope<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Out
         .expect("atomscope can be run")
 }
 
-/// The same, for arguments with which it must succeed and print JSON.
+/// Runs `atomscope` with arguments for which it must succeed and print JSON.
 pub fn atomscope_json<A: AsRef<OsStr> + Debug>(arguments: impl IntoIterator<Item = A>) -> Value {
     let arguments: Vec<A> = arguments.into_iter().collect();
     let output = atomscope(&arguments);
@@ -62,7 +65,7 @@ pub fn atomscope_json<A: AsRef<OsStr> + Debug>(arguments: impl IntoIterator<Item
         .unwrap_or_else(|error| panic!("atomscope {arguments:?} did not print JSON: {error}"))
 }
 
-/// What `atomscope ps` says of the regions of this pid.
+/// The rows of `atomscope ps --json` for this pid.
 pub fn listed(pid: u32) -> Vec<Value> {
     let all = atomscope_json(["ps", "--json"]);
     let all = all.as_array().expect("an array").clone();
@@ -78,7 +81,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A node in a process of its own, which is killed, and its named region removed, when this is dropped.
+/// A node in another process. Drop kills the process and removes its named region.
 #[derive(Debug)]
 pub struct Node {
     child: Child,
@@ -87,12 +90,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// A `demo-node` with these arguments that says that it is ready.
+    /// Starts `demo-node` with these arguments and waits until it is ready.
     pub fn demo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
         Self::start(Command::new(program("demo-node")).args(arguments))
     }
 
-    /// Any program that says on its standard output that it is `ready … region=PATH`.
+    /// Starts a program, and waits until it writes `ready … region=PATH` to its standard output.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -107,7 +110,7 @@ impl Node {
         node
     }
 
-    /// Waits for a line of its output that holds `mark`, and gives what follows the mark.
+    /// Waits for a line of its output that contains `mark`, and returns the text after the mark.
     pub fn line_with(&mut self, mark: &str) -> String {
         let mut line = String::new();
         loop {
@@ -130,12 +133,12 @@ impl Node {
         self.pid().to_string()
     }
 
-    /// Where its region is.
+    /// The path of its region.
     pub fn region(&self) -> &Path {
         self.region.as_deref().expect("the node has a shared region")
     }
 
-    /// Sends it a signal by its name in the shell, such as `STOP`.
+    /// Sends a signal to the node, by its name in the shell, such as `STOP`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.who()]).status().expect("kill can be run");
         assert!(sent.success(), "could not send SIG{name} to {}", self.pid());
@@ -163,7 +166,7 @@ impl Drop for Node {
     }
 }
 
-/// Processor time that all threads of a process have taken; also of one that has ended and was not waited for.
+/// Processor time of all threads of a process. A process that has ended still has it until its parent waits for it.
 pub fn processor_time(pid: u32) -> io::Result<Duration> {
     let mut sum = Duration::ZERO;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -174,7 +177,7 @@ pub fn processor_time(pid: u32) -> io::Result<Duration> {
     Ok(sum)
 }
 
-/// Bytes of memory of a process that are in no file and no shared memory.
+/// Private memory of a process in bytes, without files and shared memory.
 pub fn own_memory(pid: u32) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
@@ -182,24 +185,25 @@ pub fn own_memory(pid: u32) -> io::Result<u64> {
     Ok(kib * 1024)
 }
 
-/// A region's memory as a reader maps it.
-#[allow(unsafe_code, reason = "a test is a reader too")]
+/// A region's memory, mapped as a reader maps it.
+#[allow(unsafe_code, reason = "the test maps a region, as a reader does")]
 pub fn mapped(map: memmap2::MmapRaw) -> atomscope_layout::view::ReaderMemory {
     let start = std::ptr::NonNull::new(map.as_mut_ptr()).expect("a mapping");
     let bytes = map.len();
-    // SAFETY: the mapping starts on a page, is valid for reads of its length for as long as the `MmapRaw` that becomes its
-    // keeper, whose move moves no mapping; the writer is another process, or this one through atomics.
+    // SAFETY: the mapping starts on a page, and is valid for reads of its length as long as `map` lives, which the
+    // memory keeps; a move of `map` does not move the mapping. The writer is another process, or this one through
+    // atomics.
     unsafe { atomscope_layout::view::ReaderMemory::mapped(start, bytes, map) }
 }
 
-/// A command that runs the test `name` of this very program as another process, with `ATOMSCOPE_TEST_CHILD` = `role`.
+/// A command that runs the test `name` of this test program in another process, with `ATOMSCOPE_TEST_CHILD` = `role`.
 pub fn again(name: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the path of the running program"));
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env("ATOMSCOPE_TEST_CHILD", role);
     command
 }
 
-/// The role with which [`again`] started this process, if it did.
+/// The role that [`again`] gave this process; `None` if it was started otherwise.
 pub fn role() -> Option<String> {
     std::env::var("ATOMSCOPE_TEST_CHILD").ok()
 }

@@ -1,4 +1,4 @@
-//! A real terminal: a program on a pseudo-terminal, driven by keys, whose screen can be read.
+//! A program on a pseudo-terminal: the test types keys and reads the screen.
 
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
@@ -14,17 +14,17 @@ use vt100::Parser;
 
 use crate::support::PATIENCE;
 
-/// A program on a terminal of its own, which is killed when this is dropped.
+/// A program on its own terminal. Drop kills the program.
 pub struct Terminal {
     child: Child,
     pty: Arc<Pty>,
     screen: Arc<Mutex<Screen>>,
 }
 
-/// What a terminal shows.
+/// The state of a terminal.
 struct Screen {
     parser: Parser,
-    /// Everything that was written to it.
+    /// All bytes that the program wrote.
     written: Vec<u8>,
     is_closed: bool,
 }
@@ -68,7 +68,7 @@ impl Terminal {
                 let read = (&*from).read(&mut bytes).unwrap_or(0);
                 let mut screen = to.lock().expect("the screen");
                 if read == 0 {
-                    // Nobody has the terminal open any more.
+                    // No process has the terminal open any more.
                     screen.is_closed = true;
                     return;
                 }
@@ -83,17 +83,17 @@ impl Terminal {
         self.screen.lock().expect("the screen")
     }
 
-    /// What is on the screen.
+    /// The text of the screen.
     pub fn text(&self) -> String {
         self.screen().parser.screen().contents()
     }
 
-    /// Everything that was written to the terminal so far.
+    /// All bytes that were written to the terminal so far.
     pub fn written(&self) -> Vec<u8> {
         self.screen().written.clone()
     }
 
-    /// Whether the program has the other screen, and hides the cursor.
+    /// Whether the program uses the alternate screen and hides the cursor.
     pub fn is_taken(&self) -> bool {
         self.screen().parser.screen().alternate_screen()
     }
@@ -103,18 +103,18 @@ impl Terminal {
         self.screen().parser.screen().hide_cursor()
     }
 
-    /// Types.
+    /// Types keys.
     pub fn press(&self, keys: &str) {
         (&*self.pty).write_all(keys.as_bytes()).expect("a terminal can be typed into");
     }
 
-    /// Makes it another size.
+    /// Changes the size of the terminal.
     pub fn resize(&self, [columns, rows]: [u16; 2]) {
         self.screen().parser.screen_mut().set_size(some(rows), some(columns));
         self.pty.resize(Size::new(rows, columns)).expect("a terminal can be resized");
     }
 
-    /// Waits until `is_so` of the screen.
+    /// Waits until `is_so` returns true for the screen.
     #[track_caller]
     pub fn wait_until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
@@ -128,7 +128,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until the screen has this text.
+    /// Waits until the screen shows this text.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
         self.wait_until(&format!("there is {text:?}"), |screen| screen.contains(text))
@@ -145,7 +145,7 @@ impl Terminal {
         assert!(sent.expect("kill can be run").success(), "could not send SIG{name}");
     }
 
-    /// Waits for its end, and until all that it wrote was read.
+    /// Waits for the end of the program, and until all of its output was read.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;

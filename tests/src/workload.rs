@@ -1,4 +1,4 @@
-//! A small shop on atomr: something to watch.
+//! A small shop on atomr: a node with realistic work.
 //!
 //! ```text
 //! /user/orders      OrderDesk         order-42   Order     fraud-check     FraudCheck
@@ -17,7 +17,7 @@
 //! - every now and then a department changes its shift: it **stops**, with all its children, and
 //!   another one **opens under its name**. What it was working on is lost.
 //!
-//! Which of them it hits depends on nothing but the order's number.
+//! Only the order's number decides which orders are affected.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -29,10 +29,10 @@ use atomr_core::supervision::{Directive, OneForOneStrategy};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// As a rate: as fast as the machine goes.
+/// A rate that means: as fast as possible.
 pub const FULL_LOAD: u64 = 0;
 
-/// More actors than this are never alive at once, at any rate.
+/// At most so many actors are alive at once, at any rate.
 pub const MAX_ACTORS: usize = 500;
 
 /// An order spawns five actors, and stops them.
@@ -45,8 +45,8 @@ const SHELVES: u64 = 6;
 const _: () =
     assert!((MAX_OPEN_ORDERS as usize + SETTLED_ORDERS + 1) * 5 + SHELVES as usize + 3 < MAX_ACTORS);
 
-/// A department keeps an entry for every child that it ever had, as any parent in atomr does. So
-/// the change of shifts is also what bounds the shop's memory.
+/// A department keeps an entry for each child that it ever had, as any parent in atomr does. The change of shifts
+/// therefore also limits the shop's memory.
 const ORDERS_PER_SHIFT: u64 = 64;
 
 const FLAKY_CHARGE_EVERY: u64 = 7;
@@ -56,12 +56,12 @@ const LATE_LETTER_EVERY: u64 = 5;
 /// Runs the shop in `system` until `stop`, at about `rate` lifecycle operations (an actor spawned,
 /// an actor stopped) per second, or at [`FULL_LOAD`]. At the end the shop's actors stop.
 ///
-/// Under full load it is best spawned as a task: driven by `block_on`, from a thread that is none
-/// of the runtime's, each order costs wake-ups across threads.
+/// Under full load, spawn it as a task: with `block_on`, on a thread outside of the runtime, each order costs wake-ups
+/// across threads.
 ///
 /// # Errors
 ///
-/// When the system already has a top-level actor of a name that the shop needs.
+/// If the system already has a top-level actor with a name that the shop needs.
 pub async fn run(
     system: &ActorSystem,
     rate: u64,
@@ -88,7 +88,7 @@ struct Shop<'a> {
     settled: VecDeque<Purchase>,
 }
 
-/// What a customer has been given for one order.
+/// The actors of one order.
 struct Purchase {
     number: u64,
     order: ActorRef<OrderMsg>,
@@ -121,7 +121,7 @@ impl<'a> Shop<'a> {
         }
         const TICKS_PER_SECOND: u64 = 50;
         let mut ticks = interval(Duration::from_secs(1) / TICKS_PER_SECOND as u32);
-        // A node that was held up has lost its customers; they do not come all at once.
+        // After a pause of the process, the missed orders are not placed all at once.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
 
         let order = OPERATIONS_PER_ORDER * TICKS_PER_SECOND;
@@ -141,7 +141,7 @@ impl<'a> Shop<'a> {
         if self.placed.is_multiple_of(ORDERS_PER_SHIFT) {
             self.change_shift(self.placed / ORDERS_PER_SHIFT).await;
         }
-        // Each step waits for an answer, so that no mailbox fills faster than it is emptied.
+        // Each step waits for an answer, so that no mailbox grows without limit.
         if let Some(purchase) = self.place(self.placed).await {
             self.open.push_back(purchase);
         }
@@ -204,7 +204,7 @@ impl Purchase {
         ended(&self.reservation).await;
     }
 
-    /// To actors that have stopped.
+    /// The recipients have stopped.
     fn complain(&self) {
         self.order.tell(OrderMsg::Ship);
         self.charge.tell(ChargeMsg::Refund);
@@ -218,7 +218,7 @@ async fn ended<M: Send + 'static>(actor: &ActorRef<M>) {
     }
 }
 
-/// A top-level actor, which gives way to another of its name from time to time.
+/// A top-level actor that another one of its name replaces from time to time.
 struct Department<A: Actor> {
     name: &'static str,
     props: Props<A>,
@@ -237,7 +237,7 @@ impl<A: Actor> Department<A> {
         self.staff = loop {
             match system.actor_of(self.props.clone(), self.name) {
                 Ok(staff) => break staff,
-                // Its predecessor still has the name.
+                // The predecessor still holds the name.
                 Err(_) => tokio::task::yield_now().await,
             }
         };
@@ -254,15 +254,14 @@ impl<A: Actor> Department<A> {
     }
 }
 
-/// A shop that is not closed in due form, or did not open whole, does not linger either.
+/// Stop the actors also when the shop was not closed properly, or did not open completely.
 impl<A: Actor> Drop for Department<A> {
     fn drop(&mut self) {
         self.staff.stop();
     }
 }
 
-/// Unwinds as a panic does, but past the panic hook: what fails here on purpose prints nothing,
-/// and a panic that nobody meant is still heard of.
+/// Unwinds like a panic, but without the panic hook: intended failures print nothing, and real panics still do.
 fn fail(why: &'static str) -> ! {
     std::panic::resume_unwind(Box::new(why))
 }
@@ -461,11 +460,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use tokio::sync::Notify;
 
-    /// Counts what a test waits for.
+    /// Counts the events that a test waits for.
     #[derive(Default)]
     struct Visitor {
         oracle: Oracle,
-        /// Signed, for a stop may be told before its spawn.
+        /// Signed, because a stop may be published before its spawn.
         live: AtomicI64,
         most_live: AtomicI64,
         desks_opened: AtomicUsize,
@@ -503,7 +502,7 @@ mod tests {
 
         run(&system, FULL_LOAD, visitor.seen_enough.notified()).await.unwrap();
 
-        // Awaited, for orders that have not started yet still spawn and stop their children.
+        // Await them, because orders that have not started yet still spawn and stop their children.
         let all_gone = async {
             while !visitor.oracle.live().is_empty() {
                 tokio::task::yield_now().await;

@@ -1,5 +1,5 @@
-//! What atomr really does, as far as the probe relies on it. A test that fails here after an upgrade of atomr names the
-//! fact that changed. (That hooks come out of order is shown by the storms, which fail if they never met it.)
+//! The behaviour of atomr that the probe relies on. A test that fails here after an upgrade of atomr names the fact
+//! that changed. (The storms show that hooks come out of order, and fail if that never happens.)
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use atomr_persistence::{
 };
 use tokio::sync::oneshot;
 
-/// Writes down every hook.
+/// Records every hook.
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
 
@@ -63,9 +63,9 @@ impl DeadLetterObserver for Log {
     }
 }
 
-enum Told {
+enum Message {
     Nothing,
-    Spawn(&'static str, oneshot::Sender<ActorRef<Told>>),
+    Spawn(&'static str, oneshot::Sender<ActorRef<Message>>),
     Panic,
     Wait(oneshot::Receiver<()>),
 }
@@ -77,7 +77,7 @@ struct Plain {
 
 #[async_trait]
 impl Actor for Plain {
-    type Msg = Told;
+    type Msg = Message;
 
     async fn pre_start(&mut self, _: &mut Context<Self>) {
         if self.fails_to_start {
@@ -85,15 +85,15 @@ impl Actor for Plain {
         }
     }
 
-    async fn handle(&mut self, ctx: &mut Context<Self>, told: Told) {
-        match told {
-            Told::Nothing => {}
-            Told::Spawn(name, answer) => {
+    async fn handle(&mut self, ctx: &mut Context<Self>, message: Message) {
+        match message {
+            Message::Nothing => {}
+            Message::Spawn(name, answer) => {
                 let child = ctx.spawn(Props::create(Plain::default), name).unwrap();
                 let _ = answer.send(child);
             }
-            Told::Panic => std::panic::resume_unwind(Box::new("told to")),
-            Told::Wait(until) => drop(until.await),
+            Message::Panic => std::panic::resume_unwind(Box::new("on request")),
+            Message::Wait(until) => drop(until.await),
         }
     }
 }
@@ -106,7 +106,7 @@ async fn system() -> (ActorSystem, Arc<Log>) {
     (system, log)
 }
 
-fn plain(system: &ActorSystem, name: &str) -> ActorRef<Told> {
+fn plain(system: &ActorSystem, name: &str) -> ActorRef<Message> {
     system.actor_of(Props::create(Plain::default), name).unwrap()
 }
 
@@ -115,7 +115,7 @@ async fn hooks_give_the_whole_path_the_parents_path_and_the_types_name() {
     let (system, log) = system().await;
     let parent = plain(&system, "p");
     let (answer, child) = oneshot::channel();
-    parent.tell(Told::Spawn("c", answer));
+    parent.tell(Message::Spawn("c", answer));
     child.await.unwrap().stop();
     log.until("stop akka://facts/user/p/c").await;
     let lines = log.lines();
@@ -153,7 +153,7 @@ async fn a_top_level_spawn_hook_holds_up_every_other_top_level_spawn() {
     system.set_spawn_observer(slow.clone());
     let other = system.clone();
     let first = tokio::task::spawn_blocking(move || {
-        // Within the runtime: an actor's task is started here.
+        // Within the runtime, because an actor's task is started here.
         plain(&other, "slow");
     });
     while !slow.0.load(Ordering::SeqCst) {
@@ -182,9 +182,9 @@ async fn no_stop_is_told_of_an_actor_that_panics_before_it_has_started() {
 async fn an_actor_that_panics_in_a_handler_is_restarted_without_a_hook() {
     let (system, log) = system().await;
     let actor = plain(&system, "restarted");
-    actor.tell(Told::Panic);
+    actor.tell(Message::Panic);
     let (answer, child) = oneshot::channel();
-    actor.tell(Told::Spawn("after", answer));
+    actor.tell(Message::Spawn("after", answer));
     child.await.unwrap();
     let of_it = |line: &&String| line.contains("/restarted ") || line.ends_with("/restarted");
     assert_eq!(log.lines().iter().filter(of_it).count(), 1, "{:?}", log.lines());
@@ -198,7 +198,7 @@ async fn a_dead_letter_is_told_for_a_stopped_actor_without_its_sender() {
     while !gone.is_terminated() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    gone.tell(Told::Nothing);
+    gone.tell(Message::Nothing);
     let lines = log.lines();
     let letters: Vec<_> = lines.iter().filter(|line| line.starts_with("letter")).collect();
     assert_eq!(letters.len(), 1, "{lines:?}");
@@ -210,9 +210,9 @@ async fn messages_that_wait_when_an_actor_stops_are_lost_without_a_word() {
     let (system, log) = system().await;
     let actor = plain(&system, "busy");
     let (go, wait) = oneshot::channel();
-    actor.tell(Told::Wait(wait));
+    actor.tell(Message::Wait(wait));
     for _ in 0..10 {
-        actor.tell(Told::Nothing);
+        actor.tell(Message::Nothing);
     }
     actor.stop();
     go.send(()).unwrap();
@@ -225,8 +225,8 @@ async fn nobody_calls_the_mailbox_depth_hook() {
     let (system, log) = system().await;
     let actor = plain(&system, "deep");
     let (go, wait) = oneshot::channel();
-    actor.tell(Told::Wait(wait));
-    (0..1000).for_each(|_| actor.tell(Told::Nothing));
+    actor.tell(Message::Wait(wait));
+    (0..1000).for_each(|_| actor.tell(Message::Nothing));
     tokio::task::yield_now().await;
     go.send(()).unwrap();
     actor.stop();
@@ -255,7 +255,7 @@ async fn actors_do_not_keep_their_system_alive_so_that_its_observers_end_with_it
     drop(actor);
 }
 
-/// Counts its drop, and says whether a system's extensions still had their token then.
+/// Counts its drop, and records whether the system's extensions still had their token then.
 struct Leaving {
     token: std::sync::Weak<()>,
     left: Arc<Mutex<Vec<(&'static str, bool)>>>,
@@ -309,7 +309,7 @@ async fn terminate_stops_all_actors_tells_each_stop_and_leaves_the_system_as_it_
     let (system, log) = system().await;
     let parent = plain(&system, "p");
     let (answer, child) = oneshot::channel();
-    parent.tell(Told::Spawn("c", answer));
+    parent.tell(Message::Spawn("c", answer));
     child.await.unwrap();
     system.terminate().await;
     log.until("stop akka://facts/user/p").await;
@@ -402,25 +402,25 @@ async fn a_cluster_daemon_takes_no_news_of_reachability_and_so_never_asks_its_do
         DaemonConfig, DowningDecision, DowningStrategy, GossipPdu, InProcessClusterTransport,
         InProcessRegistry, Member, MembershipState, SbrRuntime, VectorClock, spawn_daemon_with_sbr,
     };
-    struct Asked(Arc<AtomicBool>);
-    impl DowningStrategy for Asked {
+    struct Recording(Arc<AtomicBool>);
+    impl DowningStrategy for Recording {
         fn decide(&self, _: &[&Member], _: &[&Member]) -> DowningDecision {
             self.0.store(true, Ordering::SeqCst);
             DowningDecision::Stay
         }
     }
     let (own, other) = (Address::local("own"), Address::local("other"));
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let log_text = Arc::new(Mutex::new(Vec::new()));
     let bus = atomr_cluster::ClusterEventBus::new();
-    let log = told.clone();
+    let log = log_text.clone();
     let _listening = bus.subscribe(move |event| log.lock().unwrap().push(format!("{event:?}")));
-    let asked = Arc::new(AtomicBool::new(false));
+    let was_asked = Arc::new(AtomicBool::new(false));
     let daemon = spawn_daemon_with_sbr(
         own.clone(),
         Arc::new(InProcessClusterTransport::new(own.clone(), InProcessRegistry::new())),
         bus,
         DaemonConfig { gossip_interval: Duration::from_secs(3600) },
-        Some(SbrRuntime::new(Asked(asked.clone()), Duration::ZERO)),
+        Some(SbrRuntime::new(Recording(was_asked.clone()), Duration::ZERO)),
     );
     let mut state = MembershipState::new();
     let mut up = Member::new(other.clone(), vec![]);
@@ -436,10 +436,10 @@ async fn a_cluster_daemon_takes_no_news_of_reachability_and_so_never_asks_its_do
     }
     let state = daemon.snapshot().state;
     assert_eq!((state.member_count(), state.reachability.records.len()), (1, 0));
-    assert!(!asked.load(Ordering::SeqCst));
-    // Nor does the event bus say that there is a member.
-    let told = told.lock().unwrap().join("\n");
-    assert!(!told.contains("Member"), "{told}");
+    assert!(!was_asked.load(Ordering::SeqCst));
+    // The event bus does not report a member either.
+    let log_text = log_text.lock().unwrap().join("\n");
+    assert!(!log_text.contains("Member"), "{log_text}");
 }
 
 #[test]
@@ -480,12 +480,12 @@ fn a_shard_region_has_each_shards_handler_made_once_within_its_first_delivery() 
     let first = ["shard", "entity", "factory", "handler"];
     assert_eq!(names, [&first[..], &["shard", "entity", "handler"], &["shard", "entity"]].concat());
     assert!(steps.iter().all(|(_, thread)| *thread == std::thread::current().id()));
-    // A shard that has moved stays with its region for good.
+    // A shard that has moved stays in the list of its old region for ever.
     coordinator.rebalance("1", "elsewhere");
     assert_eq!(region.shard_ids(), ["1"]);
 }
 
-/// Notes the number of the task in which an actor tells its stop.
+/// Records the id of the task in which `on_stop` is called.
 #[derive(Default)]
 struct Tasks(Mutex<Vec<(String, Option<u64>)>>);
 
@@ -501,7 +501,7 @@ fn number(id: Option<tokio::task::Id>) -> Option<u64> {
     id.map(|id| id.to_string().parse().unwrap())
 }
 
-/// By this the probe tells stops of actors that are older than it from those of newer ones.
+/// With task ids the probe distinguishes stops of actors that are older than itself from stops of newer ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_tells_its_stop_in_its_own_task_and_younger_tasks_have_greater_numbers() {
     let system = ActorSystem::create("facts", Config::empty()).await.unwrap();
@@ -511,7 +511,7 @@ async fn an_actor_tells_its_stop_in_its_own_task_and_younger_tasks_have_greater_
     let first = between();
     let parent = plain(&system, "parent");
     let (answer, child) = oneshot::channel();
-    parent.tell(Told::Spawn("child", answer));
+    parent.tell(Message::Spawn("child", answer));
     let child = child.await.unwrap();
     let second = between();
     let younger = plain(&system, "younger");

@@ -1,5 +1,5 @@
-//! Each component alone: a real one of atomr's is attached in one way, works, and is listed. What that way counts is
-//! right, and everything else of its subsystem is unknown, never 0.
+//! Each attachment alone: a real component of atomr is attached in one way, works, and is listed. The numbers that this
+//! attachment counts are right, and all others of the subsystem are unknown, never 0.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,14 +38,14 @@ use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::support::{self, PATIENCE};
 use serde_json::{Value, json};
 
-/// What is known of a number.
+/// The expected value of a number.
 #[derive(Debug)]
 enum Expected {
-    /// This.
+    /// Exactly this value.
     Is(Value),
     /// More than 0.
     Positive,
-    /// Something, also 0.
+    /// Any known value, also 0.
     Known,
 }
 
@@ -63,7 +63,7 @@ fn is(value: impl Into<Value>) -> Expected {
     Is(value.into())
 }
 
-/// Metrics of a subsystem that are of the probe's own room.
+/// Metrics of a subsystem that count the probe's own capacity.
 fn is_own(name: &str) -> bool {
     let unlisted = Domain::ALL.iter().map(|domain| domain.unlisted());
     let mut own = unlisted.chain([Builtin::JournalWritesAbandoned]);
@@ -75,11 +75,11 @@ fn run(command: &[&str], telemetry: &TelemetryExtension) -> Value {
     support::atomscope_json(command.iter().map(AsRef::as_ref).chain(["--region".as_ref(), region]))
 }
 
-/// Every number that the listing of a subsystem has, by `metric`, `domain/name/field` or `summary/field`.
+/// Every number in the listing of a subsystem, by `metric`, `domain/name/field` or `summary/field`.
 fn numbers(part: &str, telemetry: &TelemetryExtension) -> BTreeMap<String, Value> {
-    let told = run(&[part, "--json"], telemetry);
+    let listing = run(&[part, "--json"], telemetry);
     let mut all = BTreeMap::new();
-    for metric in told["metrics"].as_array().unwrap() {
+    for metric in listing["metrics"].as_array().unwrap() {
         let (name, value) = (metric["name"].as_str().unwrap(), metric["value"].clone());
         if is_own(name) {
             assert_eq!(value, 0, "{name}");
@@ -88,7 +88,7 @@ fn numbers(part: &str, telemetry: &TelemetryExtension) -> BTreeMap<String, Value
         }
     }
     for domain in Domain::ALL.iter().map(|domain| domain.name()) {
-        for entry in told[domain].as_array().into_iter().flatten() {
+        for entry in listing[domain].as_array().into_iter().flatten() {
             let name = entry["name"].as_str().unwrap();
             let fields = entry.as_object().unwrap().iter();
             let fields =
@@ -96,19 +96,19 @@ fn numbers(part: &str, telemetry: &TelemetryExtension) -> BTreeMap<String, Value
             all.extend(fields.map(|(field, value)| (format!("{domain}/{name}/{field}"), value.clone())));
         }
     }
-    let summary = told["summary"].as_object().into_iter().flatten();
+    let summary = listing["summary"].as_object().into_iter().flatten();
     all.extend(summary.map(|(field, value)| (format!("summary/{field}"), value.clone())));
     all
 }
 
-/// The bits of the attachments that a region tells of.
+/// The bits of the attachments in the header.
 fn bits(telemetry: &TelemetryExtension) -> u64 {
     let bytes = std::fs::read(telemetry.region().path().unwrap()).unwrap();
     u64::from_le_bytes(bytes[header::ATTACHED * 8..][..8].try_into().unwrap()) & !(1 << 63)
 }
 
-/// Attaches, works and lists: `attachments` are made, these numbers are known, and none besides. What `work` gives is kept
-/// until then.
+/// Runs `work`, and checks that exactly `attachments` are made and exactly the expected numbers are known. The result
+/// of `work` lives until then.
 async fn alone<T>(
     part: &str,
     attachments: &[Attachment],
@@ -136,7 +136,7 @@ async fn alone<T>(
     let bits = bits(&telemetry);
     let wanted = attachments.iter().fold(0, |bits, attachment| bits | attachment.bit());
     assert_eq!(bits, wanted, "{attachments:?}");
-    // The same in a dump, whose part for `atomr-telemetry`'s users has no unknown.
+    // The same in a dump. Its part for users of `atomr-telemetry` cannot show unknown values.
     let dump = run(&["dump"], &telemetry);
     for metric in dump["atomscope"]["metrics"].as_array().unwrap() {
         if let Some(listed) = found.get(metric["name"].as_str().unwrap()) {
@@ -158,7 +158,7 @@ fn sample() -> NodeMetrics {
     NodeMetrics { address: "akka://a".into(), timestamp: 7, cpu_load: 0.0, memory_used: 0, memory_max: 9 }
 }
 
-/// What is known of the sample, one time.
+/// The expected values after one sample.
 fn sampled() -> [(&'static str, Expected); 10] {
     [
         ("node_metrics/akka://a cpu_load/value", is(0.0)),
@@ -180,7 +180,7 @@ async fn cluster() -> u64 {
         let config = DaemonConfig { gossip_interval: Duration::from_secs(3600) };
         let daemon = Arc::new(spawn_daemon(own.clone(), transport, ClusterEventBus::new(), config));
         daemon.join(Member::new(own, vec![]));
-        // It has joined before the tick that makes it lead.
+        // The member joins before the tick that makes it the leader.
         while daemon.snapshot().leader.is_none() {
             daemon.tick();
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -213,8 +213,8 @@ async fn cluster() -> u64 {
     let downs = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.cluster.wrap_downing(StaticQuorumStrategy { quorum_size: 0 }).decide(&[], &[]);
     };
-    let asked = [("cluster.downing_asked", is(1)), ("cluster.downing_decisions", Known)];
-    bits |= alone("cluster", &[Attachment::Downing], downs, &asked).await;
+    let expected = [("cluster.downing_asked", is(1)), ("cluster.downing_decisions", Known)];
+    bits |= alone("cluster", &[Attachment::Downing], downs, &expected).await;
     let loses = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.cluster.quorum_observer(None).on_quorum_lost();
     };
@@ -241,7 +241,7 @@ async fn cluster() -> u64 {
     bits | alone("cluster", &node_metrics, records, &sampled()).await
 }
 
-/// Five messages for each of four shards, each to an entity of its own.
+/// Five messages for each of four shards, each for another entity.
 struct ByFour;
 
 impl MessageExtractor for ByFour {
@@ -260,7 +260,7 @@ fn handlers() -> HandlerFactory<u64> {
     Arc::new(|| Box::new(|_: &str, _: u64| {}))
 }
 
-/// A region `r` that is given twenty messages. Shard `s3` is another region's.
+/// Sends twenty messages to region `r`. Shard `s3` belongs to another region.
 fn work<E: MessageExtractor<Message = u64>>(
     telemetry: &Arc<TelemetryExtension>,
     extractor: Arc<E>,
@@ -319,7 +319,7 @@ async fn sharding() -> u64 {
     let alone_handled: Vec<_> = [one_region()].into_iter().chain(handled()).collect();
     bits |= alone("sharding", &[Attachment::ShardHandlers], handles, &alone_handled).await;
 
-    // Both: now the shards that are here have what their handlers count.
+    // With both attachments, the local shards have the counts of their handlers.
     let both = async |telemetry: &Arc<TelemetryExtension>| {
         let extractor = telemetry.sharding.wrap_extractor("r", Arc::new(ByFour));
         let handlers = telemetry.sharding.wrap_handlers("r", handlers());
@@ -337,7 +337,7 @@ async fn sharding() -> u64 {
     let all: Vec<_> = received().into_iter().chain(handled()).chain(of_shards).collect();
     alone("sharding", &[Attachment::ShardExtractor, Attachment::ShardHandlers], both, &all).await;
 
-    // What is attached to one region says nothing of another.
+    // An attachment of one region makes no number of another region known.
     let two = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.sharding.wrap_extractor("idle", Arc::new(ByFour));
         let handlers = telemetry.sharding.wrap_handlers("r", handlers());
@@ -438,7 +438,7 @@ async fn sharding() -> u64 {
     bits | alone("sharding", &calls, sets_nothing, &nothing).await
 }
 
-/// Everything in one shard.
+/// Puts everything into one shard.
 struct OneShard;
 
 impl MessageExtractor for OneShard {
@@ -512,7 +512,7 @@ async fn persistence() -> u64 {
     let expected: Vec<_> = by_hand().into_iter().chain(totals(1, 1, 2)).collect();
     let recorded = async |telemetry: &Arc<TelemetryExtension>| records(telemetry);
     bits |= alone("persistence", &[Attachment::JournalCalls], recorded, &expected).await;
-    // Of a journal that is told of by hand the writes are unknown also where another is wrapped.
+    // The writes of a journal that is recorded by hand stay unknown, also where another journal is wrapped.
     let both = async |telemetry: &Arc<TelemetryExtension>| {
         writes(telemetry).await;
         records(telemetry);
@@ -583,7 +583,7 @@ async fn remote() -> u64 {
         (errors.as_str(), is(0)),
         (available.as_str(), is(true)),
         (quarantined.as_str(), is(false)),
-        // Since it was connected last.
+        // Counted since its last connection.
         (attempts.as_str(), is(0)),
         ("remote.errors", is(0)),
         ("remote.quarantines", is(0)),
@@ -591,11 +591,11 @@ async fn remote() -> u64 {
     ];
     let expected: Vec<_> = sums().into_iter().chain(bytes()).chain(more).collect();
     let mut bits = alone("remote", &[Attachment::Endpoints], attaches, &expected).await;
-    // What came in is counted at the other end.
+    // The other end counts the incoming messages.
     let other_end = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.remote.attach(there.endpoint_manager().clone());
         let listed = || run(&["remote", "--json"], telemetry)["associations"].clone();
-        support::wait_until("what was sent has come", || {
+        support::wait_until("the message has arrived", || {
             let associations = listed();
             let associations = associations.as_array().unwrap();
             associations.iter().any(|at| at["inbound_messages"].as_u64() >= Some(20))
@@ -707,7 +707,7 @@ async fn streams() -> u64 {
     let running = ("graphs/h/id", is(1));
     let expected: Vec<_> = [running].into_iter().chain(of(1, 0)).collect();
     bits |= alone("streams", &[Attachment::StreamCalls], starts, &expected).await;
-    // Of one the elements are counted, of the other not.
+    // The elements of one stream are counted, those of the other are not.
     let both = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.streams.start_graph("h");
         telemetry.streams.watch("idle", Source::from_iter(0..5))
@@ -736,14 +736,14 @@ async fn ddata() -> u64 {
     };
     let keys = |number: u64| ("summary/keys", is(number));
     let subscribed = || [("keys/k/subscribers", is(1)), ("summary/subscribers", is(1))];
-    let asks = async |telemetry: &Arc<TelemetryExtension>| {
+    let update = async |telemetry: &Arc<TelemetryExtension>| {
         let replicator = replicator();
         let subscription = replicator.subscribe("k", |_| {});
         telemetry.ddata.attach(&replicator);
         (subscription, replicator)
     };
     let expected: Vec<_> = [keys(1)].into_iter().chain(subscribed()).collect();
-    let mut bits = alone("ddata", &[Attachment::Replicator], asks, &expected).await;
+    let mut bits = alone("ddata", &[Attachment::Replicator], update, &expected).await;
 
     let stores = async |telemetry: &Arc<TelemetryExtension>| {
         let store = telemetry.ddata.wrap_store(Arc::new(NoopDurableStore));
@@ -764,7 +764,7 @@ async fn ddata() -> u64 {
     };
     let expected: Vec<_> = [keys(1)].into_iter().chain(stored()).collect();
     bits |= alone("ddata", &[Attachment::DDataStore], stores, &expected).await;
-    // Both, and an update that goes past the store: that key's are not counted.
+    // With both attachments, and one update that bypasses the store: the updates of that key are unknown.
     let both = async |telemetry: &Arc<TelemetryExtension>| {
         let replicator = stores(telemetry).await;
         replicator.inner().update("aside", counter());
@@ -851,15 +851,15 @@ fn what_nothing_counts_has_no_rate_and_is_a_dash_in_every_table() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let asked =
+    let arguments =
         ["stat", "--metric", "ddata.updates", "--metric", "keys.updates", "--metric", "keys.subscribers"];
-    let in_json = output(&[&asked[..], &["--json", "50ms", "2"]].concat());
+    let in_json = output(&[&arguments[..], &["--json", "50ms", "2"]].concat());
     for line in in_json.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         let metrics =
             json!({ "ddata.updates_per_s": null, "keys.updates_per_s": null, "keys.subscribers": 0.0 });
         assert_eq!(line["metrics"], metrics);
     }
-    let shown = output(&[&asked[..], &["50ms", "1"]].concat());
+    let shown = output(&[&arguments[..], &["50ms", "1"]].concat());
     let cells: Vec<_> = shown.lines().last().unwrap().split_whitespace().collect();
     assert!(cells.windows(3).any(|cells| cells == ["-", "-", "0"]), "{shown}");
     let listed = output(&["ddata"]);
@@ -875,7 +875,7 @@ fn what_nothing_counts_has_no_rate_and_is_a_dash_in_every_table() {
     assert!(output(&["show"]).contains("1 key, - updates, 0 subscribers"));
 }
 
-/// An actor over a journal, as `atomr`'s event-sourced ones are.
+/// An actor that is generic over a journal, like the event-sourced actors of `atomr`.
 struct Cart<J> {
     _journal: Arc<J>,
 }
@@ -906,11 +906,11 @@ async fn an_actor_over_a_wrapped_journal_has_the_type_that_it_has_without() {
             actors.iter().find(|actor| actor["path"] == *path).unwrap_or_else(|| panic!("{actors:?}"));
         assert_eq!(actor["actor_type"], expected, "{name}");
     }
-    // A message of such a type that nobody is there for.
+    // A dead letter with a message of such a type.
     over.stop();
     support::wait_until("the actor has stopped", || telemetry.actors.live_count() == 1);
     over.tell(Some(wrapped));
-    support::wait_until("the letter is dead", || telemetry.dead_letters.total_count() == 1);
+    support::wait_until("the dead letter is recorded", || telemetry.dead_letters.total_count() == 1);
     let message = std::any::type_name::<Option<Arc<InMemoryJournal>>>();
     assert_eq!(telemetry.dead_letters.recent(1)[0].message_type, message);
     let region = telemetry.region().path().unwrap().as_os_str();

@@ -1,4 +1,4 @@
-//! The cluster, and its metrics: what real daemons know is what another process reads.
+//! The cluster and its metrics: another process reads the state that real daemons have.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,31 +17,12 @@ use atomscope_probe::cluster::{from_cluster_state, from_gossip};
 use atomscope_probe::dto::{ClusterMemberInfo, ClusterStateInfo};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::cluster_workload::{self, Cluster, Loads, address};
+use atomscope_tests::support::dumps::{dump, dump_of, known_metric, metric, polled_often, wait_for_dump};
 use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
 
-fn watched(node: &str) -> Arc<TelemetryExtension> {
-    let region = Region::builder(node).poll_interval(Duration::from_millis(10)).build().unwrap();
-    TelemetryExtension::with_region(region)
-}
-
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap().to_owned();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
-
-fn metric(dump: &Value, name: &str) -> u64 {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    counted(metrics, name).unwrap()
-}
-
-/// `None`: nothing counts it.
-fn counted(metrics: &[Value], name: &str) -> Option<u64> {
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64()
-}
-
-/// What a dump must say of this state, written down once more.
-fn told(own: &Address, snapshot: &DaemonSnapshot) -> Value {
+/// The JSON that a dump of this state must have.
+fn expected_json(own: &Address, snapshot: &DaemonSnapshot) -> Value {
     let DaemonSnapshot { state, leader, version } = snapshot;
     let members: Vec<_> = state
         .members
@@ -97,12 +78,12 @@ fn names(cluster: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
-    let telemetry = watched("cluster-life");
+    let telemetry = polled_often("cluster-life");
     let mut events = telemetry.bus.subscribe();
     let mut cluster = Cluster::start(&telemetry).await;
     let own = address("a");
     let same = |cluster: &Cluster| {
-        let expected = told(&own, &cluster.state());
+        let expected = expected_json(&own, &cluster.state());
         until_dumped(&telemetry, &expected);
         expected
     };
@@ -120,15 +101,15 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
     assert_eq!(up["leader"], own.to_string());
     assert!(up["members"].as_array().unwrap().iter().all(|member| member["status"] == "Up"));
 
-    // One is lost, and downed by the resolver.
+    // A node is lost, and the resolver downs it.
     cluster.lose("b");
     let lost = same(&cluster);
     assert_eq!(lost["unreachable"], json!([address("b").to_string()]));
     assert_eq!(lost["reachability_records"].as_array().unwrap().len(), 1);
     assert_eq!(cluster.resolve().await, [address("b").to_string()]);
     let downed = same(&cluster);
-    let of_b = |told: &Value| {
-        let members = told["members"].as_array().unwrap();
+    let of_b = |found: &Value| {
+        let members = found["members"].as_array().unwrap();
         members.iter().find(|member| member["address"] == address("b").to_string()).cloned()
     };
     let down = of_b(&downed).unwrap();
@@ -137,13 +118,13 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
     cluster.agree(&["a", "c"]).await;
     assert_eq!(names(&same(&cluster)), ["a", "c"]);
 
-    // One leaves.
+    // A node leaves.
     cluster.leave("c").await;
     same(&cluster);
     cluster.agree(&["a"]).await;
     assert_eq!(names(&same(&cluster)), ["a"]);
 
-    // What was told of all that, put together, is what is there now.
+    // The published changes, applied in order, give the present state.
     let after = dump(&telemetry);
     let (mut members, mut diffs, mut seen) = (Vec::<ClusterMemberInfo>::new(), 0, Vec::new());
     while let Ok(event) = events.try_recv() {
@@ -173,7 +154,7 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
 
 #[tokio::test]
 async fn a_daemon_is_attached_with_one_call_and_what_it_told_last_stays() {
-    let telemetry = watched("cluster-daemon");
+    let telemetry = polled_often("cluster-daemon");
     let own = address("a");
     let transport = InProcessClusterTransport::new(own.clone(), InProcessRegistry::new());
     let transport = telemetry.cluster.wrap_transport(Arc::new(transport));
@@ -194,18 +175,18 @@ async fn a_daemon_is_attached_with_one_call_and_what_it_told_last_stays() {
     while sent() < 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // The poll holds the daemon for moments only.
+    // A poll holds a reference to the daemon only for a moment.
     let mut daemon = Some(daemon);
     while let Some(shared) = daemon.take() {
         daemon = Arc::try_unwrap(shared).map(drop).err();
     }
     assert_eq!(names(&dump(&telemetry)["cluster"]), ["a", "b"]);
-    // What the application says stands now.
+    // From now on the state that the application attached counts.
     telemetry.cluster.update(ClusterStateInfo::default());
     assert_eq!(names(&dump(&telemetry)["cluster"]), Vec::<&str>::new());
 }
 
-/// A state of which every part says which one it is.
+/// A state in which every part names its generation.
 fn generation(number: u32) -> DaemonSnapshot {
     let mut state = MembershipState::new();
     for member in 0..50 {
@@ -228,7 +209,7 @@ fn generations() -> [ClusterStateInfo; 3] {
 
 #[test]
 fn a_reader_that_looks_all_the_time_never_sees_a_mixture() {
-    let telemetry = watched("cluster-mixture");
+    let telemetry = polled_often("cluster-mixture");
     let path = telemetry.region().path().unwrap().to_owned();
     let states = generations();
     std::thread::scope(|scope| {
@@ -237,13 +218,13 @@ fn a_reader_that_looks_all_the_time_never_sees_a_mixture() {
             let memory = support::mapped(memmap2::MmapOptions::new().map_raw_read_only(&file).unwrap());
             let (mut whole, mut seen) = (0, [false; 3]);
             while whole < 200 || seen != [true; 3] {
-                let told = RegionReader::open(memory.words()).unwrap().subsystems();
-                // What could not be read is said to be so.
-                if told.documents_unreadable > 0 || told.cluster == ClusterStateInfo::default() {
+                let found = RegionReader::open(memory.words()).unwrap().subsystems();
+                // An unreadable document is reported as such.
+                if found.documents_unreadable > 0 || found.cluster == ClusterStateInfo::default() {
                     continue;
                 }
-                let which = states.iter().position(|state| *state == told.cluster);
-                seen[which.unwrap_or_else(|| panic!("a mixture: {:?}", told.cluster))] = true;
+                let which = states.iter().position(|state| *state == found.cluster);
+                seen[which.unwrap_or_else(|| panic!("a mixture: {:?}", found.cluster))] = true;
                 whole += 1;
             }
         });
@@ -260,7 +241,7 @@ fn a_node_that_is_killed_while_its_cluster_changes_leaves_one_state_whole() {
     const NAME: &str = "a_node_that_is_killed_while_its_cluster_changes_leaves_one_state_whole";
     let states = generations();
     if support::role().is_some() {
-        let telemetry = watched("cluster-killed");
+        let telemetry = polled_often("cluster-killed");
         telemetry.cluster.update(states[0].clone());
         println!("ready region={}", telemetry.region().path().unwrap().display());
         loop {
@@ -270,9 +251,9 @@ fn a_node_that_is_killed_while_its_cluster_changes_leaves_one_state_whole() {
     for _ in 0..10 {
         let mut node = support::Node::start(&mut support::again(NAME, "changing"));
         node.kill();
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), node.region().as_os_str()]);
-        let told: ClusterStateInfo = serde_json::from_value(dump["cluster"].clone()).unwrap();
-        assert!(states.contains(&told), "a mixture: {told:?}");
+        let dump = dump_of(node.region());
+        let found: ClusterStateInfo = serde_json::from_value(dump["cluster"].clone()).unwrap();
+        assert!(states.contains(&found), "a mixture: {found:?}");
     }
 }
 
@@ -289,13 +270,13 @@ fn members_without_room_are_counted_and_the_rest_is_right() {
     assert_eq!(dump["cluster"]["leader"], "leader");
     let expected = serde_json::to_value(&state.members[..listed.len()]).unwrap();
     assert_eq!(dump["cluster"]["members"], expected);
-    // In-process nothing is missing, and what changes is told by the whole.
+    // In-process nothing is dropped, and changes are found in the complete state.
     assert_eq!(telemetry.cluster.member_count(), 50);
     let mut events = telemetry.bus.subscribe();
     let mut next = state.clone();
     next.members[49].status = "Leaving".into();
     telemetry.cluster.update(next);
-    let Ok(TelemetryEvent::ClusterChanged(diff)) = events.try_recv() else { panic!("nothing was told") };
+    let Ok(TelemetryEvent::ClusterChanged(diff)) = events.try_recv() else { panic!("nothing was published") };
     assert_eq!((diff.added.len(), diff.updated.len(), diff.removed.len()), (0, 1, 0));
 }
 
@@ -319,7 +300,7 @@ mod quorum {
                 self.1.store(true, Ordering::Relaxed);
             }
         }
-        let telemetry = watched("cluster-quorum");
+        let telemetry = polled_often("cluster-quorum");
         let own = Arc::new(Own::default());
         let downing = telemetry.cluster.wrap_downing(StaticQuorumStrategy { quorum_size: 40 });
         let observer = telemetry.cluster.quorum_observer(Some(own.clone()));
@@ -344,7 +325,7 @@ mod quorum {
 
 #[test]
 fn a_strategy_that_lets_all_stay_decides_nothing() {
-    let telemetry = watched("cluster-stay");
+    let telemetry = polled_often("cluster-stay");
     let downing = telemetry.cluster.wrap_downing(atomr_cluster::NoSbr);
     atomr_cluster::DowningStrategy::decide(&downing, &[], &[]);
     let dump = dump(&telemetry);
@@ -359,7 +340,7 @@ fn every_pdu_sent_reaches_the_wrapped_transport_and_is_counted() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
-    let telemetry = watched("cluster-transport");
+    let telemetry = polled_often("cluster-transport");
     let inner = Arc::new(Count(0.into()));
     let transport = telemetry.cluster.wrap_transport(inner.clone());
     std::thread::scope(|scope| {
@@ -376,7 +357,7 @@ fn every_pdu_sent_reaches_the_wrapped_transport_and_is_counted() {
     assert_eq!(metric(&dump(&telemetry), "cluster.gossip_sent"), 1000);
 }
 
-/// The samples of a dump, by address and metric.
+/// Value, sample count and timestamp of a node's metric in a dump.
 fn sample(dump: &Value, name: &str, metric: &str) -> (f64, u64, u64) {
     let name = format!("{} {metric}", address(name));
     let all = dump["atomscope"]["instances"]["node_metrics"].as_array().unwrap();
@@ -390,11 +371,11 @@ fn sample(dump: &Value, name: &str, metric: &str) -> (f64, u64, u64) {
 
 #[test]
 fn the_last_sample_of_each_node_is_dumped_and_each_counted_once() {
-    let telemetry = watched("cluster-loads");
+    let telemetry = polled_often("cluster-loads");
     let mut loads = Loads::start(&telemetry);
     for _ in 0..3 {
         let round = loads.round();
-        // Also those that are seen by several polls.
+        // Samples that several polls see count once.
         wait_until("the poll has seen the round", || sample_count(&dump(&telemetry)) == 3 * round);
     }
     let dump = dump(&telemetry);
@@ -443,17 +424,11 @@ fn metrics_without_room_are_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clusters_live_and_die_in_a_node_until_it_stops() {
-    let telemetry = watched("cluster-run");
-    let counted = async {
-        let done = |dump: &Value| {
-            let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-            counted(metrics, "cluster.downing_decisions") >= Some(2)
-                && counted(metrics, "cluster.metric_samples") >= Some(50)
-        };
-        while !done(&dump(&telemetry)) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let run = cluster_workload::run(&telemetry, Duration::from_millis(1), counted);
+    let telemetry = polled_often("cluster-run");
+    let counted = wait_for_dump("downing and samples are counted", &telemetry, |dump| {
+        known_metric(dump, "cluster.downing_decisions") >= Some(2)
+            && known_metric(dump, "cluster.metric_samples") >= Some(50)
+    });
+    let run = cluster_workload::run(&telemetry, Duration::from_millis(1), async { drop(counted.await) });
     tokio::time::timeout(support::PATIENCE, run).await.unwrap();
 }

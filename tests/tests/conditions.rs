@@ -1,5 +1,5 @@
-//! What is told of a node whose runtime, actor system, hooks or lock went away under the probe.
-#![allow(unsafe_code, reason = "closing descriptors that are not its own, as a daemon does, and fork")]
+//! The conditions of a node whose runtime, actor system, hooks or lock are gone while the probe runs.
+#![allow(unsafe_code, reason = "fork, and closing the descriptors of others, as a daemon does")]
 
 use std::path::Path;
 use std::pin::pin;
@@ -17,36 +17,33 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::view::ReaderMemory;
 use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::about;
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// Of one region, what `ps` says.
+/// The row of one region in `ps --json`.
 fn row(region: &Path) -> Value {
     support::atomscope_json(["ps".as_ref(), "--json".as_ref(), "--region".as_ref(), region.as_os_str()])[0]
         .clone()
 }
 
-fn about(region: &Path) -> Value {
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])["atomscope"].clone()
-}
-
-/// What `command` writes about a region, for people.
+/// The output of `command` for people.
 fn said(command: &str, region: &Path) -> String {
     let output = support::atomscope([command.as_ref(), "--region".as_ref(), region.as_os_str()]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// That all who tell of it tell the same.
+/// Checks that all commands report this state, reason and conditions.
 #[track_caller]
-fn assert_told(region: &Path, state: &str, why: &str, conditions: &Value) {
-    let told = row(region);
-    assert_eq!((&told["state"], &told["conditions"]), (&json!(state), conditions), "{told}");
-    assert!(told["why"].as_str().unwrap().contains(why), "{told}");
+fn assert_shown(region: &Path, state: &str, why: &str, conditions: &Value) {
+    let shown = row(region);
+    assert_eq!((&shown["state"], &shown["conditions"]), (&json!(state), conditions), "{shown}");
+    assert!(shown["why"].as_str().unwrap().contains(why), "{shown}");
     let dumped = about(region);
-    assert_eq!((&dumped["state"], &dumped["why"]), (&told["state"], &told["why"]));
+    assert_eq!((&dumped["state"], &dumped["why"]), (&shown["state"], &shown["why"]));
     assert_eq!(dumped["conditions"], *conditions);
     for command in ["ps", "show", "doctor"] {
         let text = said(command, region);
@@ -54,9 +51,9 @@ fn assert_told(region: &Path, state: &str, why: &str, conditions: &Value) {
     }
 }
 
-/// An actor that answers, and one that blocks its thread for ever.
-enum Told {
-    Spawn(oneshot::Sender<ActorRef<Told>>),
+/// A message that spawns an actor, and one that blocks the thread for ever.
+enum Message {
+    Spawn(oneshot::Sender<ActorRef<Message>>),
     Block(std::sync::mpsc::Sender<()>),
 }
 
@@ -64,14 +61,14 @@ struct Plain;
 
 #[async_trait::async_trait]
 impl Actor for Plain {
-    type Msg = Told;
+    type Msg = Message;
 
-    async fn handle(&mut self, context: &mut Context<Self>, told: Told) {
-        match told {
-            Told::Spawn(answer) => {
+    async fn handle(&mut self, context: &mut Context<Self>, message: Message) {
+        match message {
+            Message::Spawn(answer) => {
                 let _ = answer.send(context.spawn(Props::create(|| Plain), "child").unwrap());
             }
-            Told::Block(began) => {
+            Message::Block(began) => {
                 began.send(()).unwrap();
                 park()
             }
@@ -85,15 +82,15 @@ fn park() -> ! {
     }
 }
 
-fn plain(system: &ActorSystem, name: &str) -> ActorRef<Told> {
+fn plain(system: &ActorSystem, name: &str) -> ActorRef<Message> {
     system.actor_of(Props::create(|| Plain), name).unwrap()
 }
 
-/// Actors with a child.
-async fn family(system: &ActorSystem) -> [ActorRef<Told>; 2] {
+/// Spawns a parent and its child.
+async fn family(system: &ActorSystem) -> [ActorRef<Message>; 2] {
     let parent = plain(system, "parent");
     let (answer, child) = oneshot::channel();
-    parent.tell(Told::Spawn(answer));
+    parent.tell(Message::Spawn(answer));
     [parent, child.await.unwrap()]
 }
 
@@ -121,10 +118,10 @@ fn a_node_whose_runtime_was_dropped_is_stopping_and_not_blocked() {
         park();
     }
     let node = Node::start(&mut support::again(NAME, "node"));
-    wait_until("its runtime beats no more", || {
+    wait_until("its runtime heartbeat is stale", || {
         about(node.region())["runtime_beat_age_ms"].as_u64() > Some(3000)
     });
-    assert_told(node.region(), "stopping", "its async runtime was dropped", &json!(["runtime_dropped"]));
+    assert_shown(node.region(), "stopping", "its async runtime was dropped", &json!(["runtime_dropped"]));
 }
 
 #[test]
@@ -141,25 +138,25 @@ fn a_process_that_hangs_in_the_drop_of_its_runtime_is_stopping_with_the_actors_t
             (system, telemetry, parent)
         });
         let (sender, began) = std::sync::mpsc::channel();
-        parent.tell(Told::Block(sender));
+        parent.tell(Message::Block(sender));
         began.recv().unwrap();
         say_ready(telemetry.region());
         drop(runtime);
         unreachable!("an actor keeps its thread");
     }
-    // With one worker all of them are busy, and nothing of the runtime's has been dropped yet.
+    // With one worker, all workers are blocked, so that the runtime has dropped none of its tasks yet.
     let mut nodes = ["2", "1"].map(|workers| Node::start(&mut support::again(NAME, workers)));
     for node in &mut nodes {
-        wait_until("its runtime beats no more", || {
+        wait_until("its runtime heartbeat is stale", || {
             about(node.region())["runtime_beat_age_ms"].as_u64() > Some(3000)
         });
-        wait_until("it is known to stop", || row(node.region())["state"] == "stopping");
-        assert_told(node.region(), "stopping", "its async runtime was dropped", &json!(["runtime_dropped"]));
+        wait_until("it counts as stopping", || row(node.region())["state"] == "stopping");
+        assert_shown(node.region(), "stopping", "its async runtime was dropped", &json!(["runtime_dropped"]));
         assert_eq!(about(node.region())["totals"]["live"], 2);
     }
 }
 
-/// A runtime that only served the start was taken for the one that actors run on.
+/// Regression: the probe watched a runtime that only served the start, instead of the one that the actors run on.
 #[test]
 fn a_node_that_runs_on_another_runtime_than_the_one_of_its_installation_is_live() {
     let first = Runtime::new().unwrap();
@@ -174,14 +171,14 @@ fn a_node_that_runs_on_another_runtime_than_the_one_of_its_installation_is_live(
     assert_eq!(row(path)["conditions"], json!(["runtime_dropped"]));
     let second = Runtime::new().unwrap();
     let number = AtomicU64::new(0);
-    wait_until("its actors are noticed", || {
+    wait_until("its actors are listed", || {
         let name = format!("a{}", number.fetch_add(1, Ordering::Relaxed));
         let _within = second.enter();
         plain(&system, &name);
         row(path)["conditions"] == json!([])
     });
-    let told = row(path);
-    assert_eq!((&told["state"], &told["why"]), (&json!("live"), &Value::Null));
+    let shown = row(path);
+    assert_eq!((&shown["state"], &shown["why"]), (&json!("live"), &Value::Null));
     assert_eq!(about(path)["runtime_beat_age_ms"], Value::Null);
 }
 
@@ -199,19 +196,19 @@ fn a_system_that_was_dropped_is_told_and_its_successor_in_the_process_is_not_con
     let path = telemetry.region().path().unwrap().to_owned();
     assert_eq!((&row(&path)["state"], &row(&path)["conditions"]), (&json!("live"), &json!([])));
     drop(system);
-    assert_told(&path, "live", "its actor system was dropped", &json!(["system_dropped"]));
-    // A supervisor starts it anew, as it should with an extension of its own.
+    assert_shown(&path, "live", "its actor system was dropped", &json!(["system_dropped"]));
+    // A supervisor starts the system again, with a new extension as it should.
     let (system, successor) = make();
     let new = successor.region().path().unwrap().to_owned();
     assert_eq!((&row(&new)["state"], &row(&new)["conditions"]), (&json!("live"), &json!([])));
     assert_eq!(row(&path)["conditions"], json!(["system_dropped"]));
-    // With the old extension it is refused, and neither is changed.
+    // The old extension refuses the new system, and both stay unchanged.
     telemetry.clone().install(&system);
     assert_eq!(row(&path)["conditions"], json!(["system_dropped"]));
     assert_eq!(row(&new)["conditions"], json!([]));
     drop(telemetry);
     assert!(!path.exists());
-    // The extension's end is nothing to the system, which keeps the region open.
+    // The end of the extension does not affect the system, which keeps the region open.
     drop(successor);
     assert_eq!((&row(&new)["state"], &row(&new)["conditions"]), (&json!("live"), &json!([])));
     drop(system);
@@ -230,12 +227,12 @@ fn a_terminated_system_is_live_without_actors_until_one_is_spawned() {
     assert_eq!(row(path)["conditions"], json!([]));
     runtime.block_on(system.terminate());
     wait_until("its actors have stopped", || telemetry.actors.live_count() == 0);
-    assert_told(path, "live", "no top-level actor left", &json!(["no_actor_left"]));
+    assert_shown(path, "live", "no top-level actor left", &json!(["no_actor_left"]));
     plain(&system, "another");
     assert_eq!(row(path)["conditions"], json!([]));
 }
 
-/// Of actors that are older than the probe nobody knows how many are left.
+/// The number of remaining actors that are older than the probe is unknown.
 #[test]
 fn a_system_whose_older_actors_stop_is_not_said_to_have_none_left() {
     let runtime = Runtime::new().unwrap();
@@ -245,7 +242,7 @@ fn a_system_whose_older_actors_stop_is_not_said_to_have_none_left() {
     let telemetry = TelemetryExtension::new("condition-older", 64).install(&system);
     plain(&system, "newer");
     older.stop();
-    wait_until("the older one's stop is told", || telemetry.actors.live_count() == 0);
+    wait_until("the older one's stop is counted", || telemetry.actors.live_count() == 0);
     assert_eq!(row(telemetry.region().path().unwrap())["conditions"], json!([]));
 }
 
@@ -269,22 +266,25 @@ fn an_observer_that_is_set_after_ours_is_told_and_one_beside_it_is_not() {
     let _within = runtime.enter();
     let other = || Arc::new(Other(AtomicU64::new(0)));
     let system = runtime.block_on(system("replaced"));
-    let beside = other();
-    let telemetry =
-        TelemetryExtension::new("condition-hooks", 64).install_tee(&system, beside.clone(), beside.clone());
+    let other_telemetry = other();
+    let telemetry = TelemetryExtension::new("condition-hooks", 64).install_tee(
+        &system,
+        other_telemetry.clone(),
+        other_telemetry.clone(),
+    );
     let path = telemetry.region().path().unwrap();
     let _actor = plain(&system, "seen");
-    assert_eq!((beside.0.load(Ordering::Relaxed), telemetry.actors.live_count()), (1, 1));
+    assert_eq!((other_telemetry.0.load(Ordering::Relaxed), telemetry.actors.live_count()), (1, 1));
     assert_eq!(row(path)["conditions"], json!([]));
 
     system.set_dead_letter_observer(other());
     let letters = json!(["dead_letter_hook_replaced"]);
-    assert_told(path, "live", "another dead-letter observer took the place of the probe's", &letters);
+    assert_shown(path, "live", "another dead-letter observer took the place of the probe's", &letters);
     system.set_spawn_observer(other());
     let both = json!(["spawn_hook_replaced", "dead_letter_hook_replaced"]);
-    assert_told(path, "live", "another spawn observer took the place of the probe's", &both);
+    assert_shown(path, "live", "another spawn observer took the place of the probe's", &both);
     drop(system);
-    wait_until("the end of the system is noticed without a hook", || {
+    wait_until("the end of the system shows without a hook", || {
         row(path)["conditions"]
             == json!(["system_dropped", "spawn_hook_replaced", "dead_letter_hook_replaced"])
     });
@@ -296,9 +296,9 @@ fn of_two_extensions_on_one_system_the_first_says_that_it_sees_no_more_with_one_
     if support::role().is_none() {
         let output = support::again(NAME, "node").output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(told.matches("another observer was set on actor system `twice`").count(), 1, "{told}");
-        assert!(told.contains("spawns, stops and dead letters"), "{told}");
+        let shown = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(shown.matches("another observer was set on actor system `twice`").count(), 1, "{shown}");
+        assert!(shown.contains("spawns, stops and dead letters"), "{shown}");
         return;
     }
     let runtime = Runtime::new().unwrap();
@@ -318,10 +318,10 @@ fn of_two_extensions_on_one_system_the_first_says_that_it_sees_no_more_with_one_
         RegionReader::open(ReaderMemory::copied(&bytes).words()).unwrap().builtin(Builtin::PollRounds)
     };
     let so_far = rounds();
-    wait_until("it was polled again and again", || rounds() > so_far + 3);
+    wait_until("it was polled several times", || rounds() > so_far + 3);
 }
 
-/// As older probes lost it with its descriptor: now the mapping keeps it.
+/// Older probes lost the lock with the descriptor; now the mapping keeps it.
 fn unlock(region: &Path) {
     let is_it = |fd: &i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path == region);
     let fd = (3..1024).find(is_it).unwrap();
@@ -340,8 +340,8 @@ fn a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pr
         region.running("daemon");
         unlock(region.path().unwrap());
         for fd in 3..1024 {
-            // SAFETY: whoever owns the descriptor is misused here, which is what is tested: this process opens none
-            // after this, so that nobody takes another file for his own.
+            // SAFETY: this breaks the owner of the descriptor, which is the point of the test. The process opens no
+            // descriptor after this, so the owner cannot use another file by mistake.
             unsafe { libc::close(fd) };
         }
         say_ready(&region);
@@ -349,7 +349,7 @@ fn a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pr
     }
     let mut node = Node::start(&mut support::again(NAME, "daemon"));
     let path = node.region().to_owned();
-    assert_told(&path, "live", "lock lost", &json!(["lock_lost"]));
+    assert_shown(&path, "live", "lock lost", &json!(["lock_lost"]));
     assert_eq!(row(&path)["pid"], node.pid());
     let rounds = || {
         let metrics = about(&path)["metrics"].clone();
@@ -357,7 +357,7 @@ fn a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pr
         all.iter().find(|metric| metric["name"] == "sampler.rounds").unwrap()["value"].as_u64().unwrap()
     };
     let so_far = rounds();
-    wait_until("its region is read as it is now", || rounds() > so_far);
+    wait_until("the new region is read", || rounds() > so_far);
     let prune = || support::atomscope_json(["prune", "--node", "condition-daemon", "--json"]);
     assert_eq!((prune(), path.exists()), (json!([]), true));
     node.kill();
@@ -366,7 +366,7 @@ fn a_daemon_that_closes_all_descriptors_is_live_with_its_lock_lost_and_is_not_pr
     assert_eq!((prune().as_array().unwrap().len(), path.exists()), (1, false));
 }
 
-/// The thread that wakes receivers was the parent's, and no child has it.
+/// Regression: only the parent has the thread that wakes receivers; a forked child had none.
 #[test]
 fn in_a_forked_child_a_receiver_of_its_own_bus_is_woken() {
     const NAME: &str = "in_a_forked_child_a_receiver_of_its_own_bus_is_woken";

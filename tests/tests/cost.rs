@@ -1,5 +1,8 @@
-//! What recording costs the node: no allocation and no system call, after a thread's first touch.
-#![allow(unsafe_code, reason = "a counting allocator, and a way out of a process that may not even return")]
+//! Recording makes no allocation and no system call after a thread's first use of the probe.
+#![allow(
+    unsafe_code,
+    reason = "a counting allocator, and an exit of the process that makes no other system call"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,23 +13,24 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 
-use async_trait::async_trait;
 #[cfg(feature = "quorum")]
 use atomr_cluster::QuorumObserver;
 use atomr_cluster::{DowningStrategy, GossipPdu, GossipTransport, NoSbr, VectorClock};
 use atomr_cluster_sharding::MessageExtractor;
-use atomr_coordination::{Lease, LeaseError};
+use atomr_coordination::Lease;
 use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
-use atomr_persistence::{Journal, JournalError, PersistentRepr, SnapshotMetadata, SnapshotStore};
+use atomr_persistence::{Journal, PersistentRepr, SnapshotMetadata, SnapshotStore};
 use atomscope_probe::bus::TelemetryEvent;
 use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
 use atomscope_probe::{Counter, Gauge, Region, TelemetryExtension};
 use atomscope_tests::support;
+use atomscope_tests::support::dumps::dump_of;
+use atomscope_tests::support::stubs::Stub;
 use serde_json::json;
 
-/// Counts what the threads allocate that asked for it.
+/// Counts the allocations of threads that turned the count on.
 struct Counting;
 
 #[global_allocator]
@@ -34,7 +38,7 @@ static ALLOCATOR: Counting = Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-/// The tests that count share the counter.
+/// The tests that count share one counter, so they take turns.
 static COUNTING: Mutex<()> = Mutex::new(());
 
 thread_local! {
@@ -75,10 +79,10 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 const THREADS: usize = 4;
-/// Spawns and stops, dead letters, and counts: so many of each, over all threads.
+/// The number of spawns and stops, of dead letters, and of counter additions, over all threads.
 const OPERATIONS: usize = 1 << 20;
 
-/// Everything that a node does on its hot paths, with the arguments made beforehand.
+/// Everything that a node does on its hot paths. The arguments are made in advance.
 struct Work {
     telemetry: Arc<TelemetryExtension>,
     parent: ActorPath,
@@ -88,10 +92,10 @@ struct Work {
     sharded: Sharded,
 }
 
-/// What is put around the parts of shard regions and of a cluster.
+/// The wrapped parts of shard regions and of a cluster.
 struct Sharded {
     extractor: ProbedExtractor<Mute>,
-    /// Of a shard for which there is no room.
+    /// Extracts messages of a shard that has no slot.
     unlisted: ProbedExtractor<Mute>,
     handler: EntityHandler<usize>,
     forwarder: Forwarder<usize>,
@@ -102,7 +106,7 @@ struct Sharded {
     other: Address,
 }
 
-/// Allocates nothing itself, since its ids are empty.
+/// Its ids are empty, so it allocates nothing itself.
 struct Mute;
 
 impl MessageExtractor for Mute {
@@ -128,7 +132,7 @@ impl Sharded {
         let TelemetryExtension { sharding, cluster, .. } = telemetry;
         let handlers = sharding.wrap_handlers("r", Arc::new(|| Box::new(|_: &str, _: usize| {}) as _));
         let extractor = sharding.wrap_extractor("r", Arc::new(Mute));
-        // The handler is that of the shard of which this is a message.
+        // The handler belongs to the shard of this message.
         extractor.shard_id(&0);
         let handler = handlers();
         for region in 0..200 {
@@ -162,7 +166,7 @@ impl Sharded {
 }
 
 impl Work {
-    /// `actors` is the table's capacity: a small one makes the threads meet full buckets too.
+    /// `actors` is the table's capacity: with a small one, the threads also meet full buckets.
     fn new(node: &str, actors: usize) -> Self {
         let region = Region::builder(node).actors(actors).lanes(2).dead_letters(64).build().unwrap();
         let counter = region.counter("test.operations", "operations", "What this test did");
@@ -180,7 +184,7 @@ impl Work {
     fn once(&self, round: usize) {
         let path = &self.paths[round % self.paths.len()];
         let actors = &*self.telemetry.actors;
-        // Now and then in the wrong order, and twice.
+        // Sometimes hooks come in the wrong order, and twice.
         match round % 16 {
             0 => {
                 actors.on_stop(path);
@@ -205,7 +209,7 @@ impl Work {
         self.gauge.set(round as u64);
     }
 
-    /// First touches: a lane, the thread-locals, every name.
+    /// Makes all first uses: the lane, the thread-locals, every name.
     fn warm_up(&self) {
         (0..256).for_each(|round| self.once(round));
     }
@@ -215,7 +219,7 @@ impl Work {
     }
 }
 
-/// So many other processes that follow the region, and are nothing to the threads that record.
+/// Starts so many other processes that follow the region. They must not affect the threads that record.
 fn follow(region: &Path, readers: usize) -> Vec<Child> {
     let tail = || {
         let mut tail = Command::new(support::program("atomscope"));
@@ -227,7 +231,7 @@ fn follow(region: &Path, readers: usize) -> Vec<Child> {
 
 fn ended(readers: Vec<Child>) {
     for mut reader in readers {
-        assert!(reader.wait().unwrap().success(), "tail ends with the node");
+        assert!(reader.wait().unwrap().success(), "tail does not end with the node");
     }
 }
 
@@ -245,7 +249,7 @@ fn recording_allocates_nothing() {
     for (actors, readers) in [(16_384, 0), (16_384, 1), (16_384, 5), (16, 5)] {
         let work = Work::new("cost-allocations", actors);
         let readers = follow(work.telemetry.region().path().unwrap(), readers);
-        // A subscriber allocates, on its own thread; publishers never know of it.
+        // A subscriber allocates on its own thread; publishers do not notice it.
         work.telemetry.add_exporter(Arc::new(Ignoring));
         let ready = Barrier::new(THREADS);
         let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -282,14 +286,14 @@ fn the_allocation_counter_counts() {
     assert!(ALLOCATIONS.load(Ordering::Relaxed) > before);
 }
 
-/// How a process ends whose threads may do nothing but end it.
+/// Ends the process with the only system call that its threads may make.
 fn end_process() -> ! {
     // SAFETY: no memory is touched; the process ends.
     unsafe { libc::syscall(libc::SYS_exit_group, 0) };
     unreachable!("exit_group does not return")
 }
 
-/// From here on every system call of this thread but `exit_group` kills the process.
+/// From here on, every system call of this thread except `exit_group` kills the process.
 fn forbid_system_calls() {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
     let filter = SeccompFilter::new(
@@ -312,7 +316,7 @@ fn without_system_calls(first: impl Fn() + Sync, then: impl Fn() + Sync) -> ! {
                 ready.wait();
                 forbid_system_calls();
                 then();
-                // A thread that returned would make system calls; the last one ends the process.
+                // A thread that returns makes system calls, so the threads wait and the last one ends the process.
                 if done.fetch_add(1, Ordering::AcqRel) + 1 == THREADS {
                     end_process();
                 }
@@ -347,8 +351,8 @@ fn recording_beside_readers_makes_no_system_call(readers: usize) {
     let status = child.wait();
     ended(readers);
     assert!(status.success(), "a system call on a hot path killed the process: {status}");
-    // It ended without a word, so its region is still there; it tells what the threads did.
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);
+    // The process did not close its region, so the counts of the threads are still there.
+    let dump = dump_of(child.region());
     let metric = |name: &str| {
         let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
         metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
@@ -370,7 +374,7 @@ fn the_system_call_filter_kills() {
     assert!(!ended.status.success());
 }
 
-/// Writes of persistence ids of which half have found no room.
+/// Writes of persistence ids. Half of the ids have no slot.
 struct Written {
     telemetry: Arc<TelemetryExtension>,
     ids: Vec<String>,
@@ -424,7 +428,7 @@ fn recording_journal_writes_makes_no_system_call() {
         support::Node::start(&mut support::again("recording_journal_writes_makes_no_system_call", "go"));
     let status = child.wait();
     assert!(status.success(), "a system call killed the process: {status}");
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), child.region().as_os_str()]);
+    let dump = dump_of(child.region());
     let journal = &dump["atomscope"]["instances"]["journals"][0];
     assert_eq!(journal["events"], OPERATIONS / 4 + THREADS * 256);
     let ids = dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap();
@@ -433,54 +437,7 @@ fn recording_journal_writes_makes_no_system_call() {
     assert_eq!(json!(listed + journal["unlisted_events"].as_u64().unwrap()), journal["events"]);
 }
 
-/// A journal, snapshot store and lease that do nothing.
-struct Nothing;
-
-#[async_trait]
-impl Journal for Nothing {
-    async fn write_messages(&self, _: Vec<PersistentRepr>) -> Result<(), JournalError> {
-        Ok(())
-    }
-    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
-        Ok(())
-    }
-    async fn replay_messages(
-        &self,
-        _: &str,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> Result<Vec<PersistentRepr>, JournalError> {
-        Ok(Vec::new())
-    }
-    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
-        Ok(0)
-    }
-}
-
-#[async_trait]
-impl SnapshotStore for Nothing {
-    async fn save(&self, _: SnapshotMetadata, _: Vec<u8>) {}
-    async fn load(&self, _: &str) -> Option<(SnapshotMetadata, Vec<u8>)> {
-        None
-    }
-    async fn delete(&self, _: &str, _: u64) {}
-}
-
-#[async_trait]
-impl Lease for Nothing {
-    async fn acquire(&self, _: &str) -> Result<bool, LeaseError> {
-        Ok(true)
-    }
-    async fn release(&self, _: &str) -> Result<(), LeaseError> {
-        Ok(())
-    }
-    async fn check_lease(&self) -> Option<String> {
-        None
-    }
-}
-
-/// What a future allocates that is ready at once, the making included.
+/// Counts the allocations of making a future and polling it once; it must be ready then.
 fn allocations<T>(call: impl AsyncFnOnce() -> T) -> u64 {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     let mut context = Context::from_waker(Waker::noop());
@@ -495,9 +452,9 @@ fn allocations<T>(call: impl AsyncFnOnce() -> T) -> u64 {
 fn a_wrapper_adds_one_allocation_to_a_call_whose_end_it_sees_and_none_to_others() {
     let _alone = COUNTING.lock().unwrap();
     let telemetry = TelemetryExtension::new("cost-wrappers", 64);
-    let journal = telemetry.persistence.wrap_journal("cost", Arc::new(Nothing));
-    let store = telemetry.persistence.wrap_snapshot_store(Arc::new(Nothing));
-    let lease = telemetry.leases.wrap("cost", Arc::new(Nothing));
+    let journal = telemetry.persistence.wrap_journal("cost", Arc::new(Stub::Idle));
+    let store = telemetry.persistence.wrap_snapshot_store(Arc::new(Stub::Idle));
+    let lease = telemetry.leases.wrap("cost", Arc::new(Stub::Idle));
     let events = |ids: &[&str]| -> Vec<_> {
         let event = |id: &&str| PersistentRepr { persistence_id: (*id).into(), ..PersistentRepr::default() };
         ids.iter()
@@ -507,7 +464,7 @@ fn a_wrapper_adds_one_allocation_to_a_call_whose_end_it_sees_and_none_to_others(
             .collect()
     };
     let meta = SnapshotMetadata { persistence_id: "a".into(), sequence_nr: 1, timestamp: 0 };
-    // The second time all is known.
+    // In the second round all names are known.
     for time in 0..2 {
         let one = events(&["a"; 9]);
         let many = events(&["a", "b", "c"]);
@@ -524,7 +481,7 @@ fn a_wrapper_adds_one_allocation_to_a_call_whose_end_it_sees_and_none_to_others(
             allocations(async || lease.check_lease().await),
             allocations(async || journal.write_messages(many).await.unwrap()),
         ];
-        // One each is the component's own.
+        // One allocation of each call belongs to the component.
         if time > 0 {
             assert_eq!(counted, [2, 2, 2, 1, 2, 2, 1, 2, 2, 3]);
         }

@@ -1,5 +1,5 @@
-//! What the program takes to look at a node of a million actors. What it reads and holds for that is counted elsewhere,
-//! in every run; here it is measured.
+//! Time and memory that the program needs for a node with a million actors. Other tests count in every run what it
+//! reads and holds; here it is measured.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::crowd;
 
 const ACTORS: usize = 1_000_000;
-/// What `top` keeps of the past unless it is told otherwise.
+/// The default of `top --history`.
 const HISTORY_BYTES: u64 = 128 << 20;
-/// A list of the actors, by path and as a tree: rows, texts, and who stands above and below whom.
+/// A list of the actors by path, and as a tree: rows, texts, parents and children.
 const SNAPSHOT_BYTES: u64 = 160 * ACTORS as u64;
 
 #[test]
@@ -25,8 +25,8 @@ fn a_million_actors_are_counted_quickly_and_listed_only_where_a_list_is_shown() 
     let overview = crowd::top_memory(&path, "overview", "seen", Duration::from_secs(5));
     let actors = crowd::top_memory(&path, "actors", "member-1 ", Duration::from_secs(20));
     println!("a tick of stat {tick:?}, show {show:?}, top {} and {} MiB", overview >> 20, actors >> 20);
-    // A machine may be busy: four times what is wanted of a quiet one.
+    // Four times the goal for a quiet machine, because this machine may be busy.
     assert!(tick < Duration::from_millis(4 * 5) && show < Duration::from_millis(4 * 300));
-    assert!(overview < HISTORY_BYTES / 2, "the overview lists nobody");
+    assert!(overview < HISTORY_BYTES / 2, "the overview lists no actors");
     assert!(actors < HISTORY_BYTES + 2 * SNAPSHOT_BYTES);
 }

@@ -1,39 +1,24 @@
-//! The document of the layout is enough: a decoder written from it alone says the same as `atomscope`, of every field.
+//! LAYOUT.md is complete: a decoder that was written from it alone reads every field as `atomscope` does.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use atomscope_tests::support::dumps::{all_events, dump_of, golden_regions, json_lines};
 use atomscope_tests::support::{self, Node};
 use serde_json::Value;
 
-/// What the decoder prints: a value for each line.
+/// The JSON lines that the decoder prints.
 fn decoded<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<Value> {
     let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/decoder/atomscope_decode.py");
     let output = Command::new("python3").arg(decoder).args(arguments).output().expect("python3 can be run");
     assert!(output.status.success(), "the decoder failed: {}", String::from_utf8_lossy(&output.stderr));
-    lines(&output.stdout)
-}
-
-fn lines(output: &[u8]) -> Vec<Value> {
-    String::from_utf8_lossy(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
-fn dump(file: &Path) -> Value {
-    support::atomscope_json(["dump".as_ref(), file.as_os_str()])
+    json_lines(&output.stdout)
 }
 
 fn decoded_dump(file: &Path) -> Value {
     decoded(["dump".as_ref(), file.as_os_str()]).remove(0)
-}
-
-/// All events of a region at rest, by both.
-fn events(file: &Path) -> [Vec<Value>; 2] {
-    let file = file.to_str().expect("a plain path");
-    let told = support::atomscope(["tail", file, "--json", "--no-follow", "--since", "1970-01-01T00:00:00Z"]);
-    assert!(told.status.success(), "{told:?}");
-    [lines(&told.stdout), decoded(["tail", "--first", file])]
 }
 
 /// Fails with the first field that differs.
@@ -56,27 +41,28 @@ fn same(path: &str, ours: &Value, theirs: &Value) {
 }
 
 fn same_events(file: &Path) -> usize {
-    let [ours, theirs] = events(file);
+    let theirs = decoded(["tail".as_ref(), "--first".as_ref(), file.as_os_str()]);
+    let ours = all_events(file);
     same("tail", &Value::from(ours.clone()), &Value::from(theirs));
     ours.len()
 }
 
-/// Takes out of a dump what two looks at the same region must find different, and gives it.
+/// Removes the times from a dump, which differ between two dumps of the same region, and returns them.
 fn take_times(dump: &mut Value) -> [Value; 4] {
-    let taken = dump["generated_at"].take();
+    let generated_at = dump["generated_at"].take();
     let about = &mut dump["atomscope"];
-    // The kernel's to say; a decoder of regions does not know it.
+    // This comes from the kernel, not from the region.
     about["process"].take();
     let [process, runtime, poll] =
         ["process", "runtime", "poll"].map(|of| about[format!("{of}_beat_age_ms")].take());
-    [taken, process, runtime, poll]
+    [generated_at, process, runtime, poll]
 }
 
 /// The decoder agrees with `atomscope` on a region at rest.
 fn same_at_rest(region: &Path) -> Value {
-    let (mut before, mut theirs, mut after) = (dump(region), decoded_dump(region), dump(region));
+    let (mut before, mut theirs, mut after) = (dump_of(region), decoded_dump(region), dump_of(region));
     let times = [take_times(&mut before), take_times(&mut theirs), take_times(&mut after)];
-    // Time goes on between the looks: what the decoder saw lies between what `atomscope` saw.
+    // Time passes between the dumps: the decoder's times lie between those of `atomscope`.
     for (at, time) in times[1].iter().enumerate() {
         let (first, last) = (&times[0][at], &times[2][at]);
         let is_between = match time {
@@ -91,11 +77,11 @@ fn same_at_rest(region: &Path) -> Value {
     before
 }
 
-/// A node whose region no other node's start removes.
+/// A node with a region in a file, which no start of another node removes.
 fn node(folder: &Path, name: &str, rate: &str) -> (Node, PathBuf) {
     let region = folder.join(name);
     let place = region.to_str().expect("a plain path");
-    // A node that has next to nothing to do has nothing beside the shop either.
+    // An almost idle node has no components besides the shop.
     let alone = (rate == "1").then_some("--shop-alone");
     let node = Node::demo(["--node", name, "--rate", rate, "--region", place].into_iter().chain(alone));
     (node, region)
@@ -106,7 +92,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn letters(region: &Path) -> u64 {
-    dump(region)["atomscope"]["dead_letters"]["total"].as_u64().expect("a number")
+    dump_of(region)["atomscope"]["dead_letters"]["total"].as_u64().expect("a number")
 }
 
 #[test]
@@ -114,11 +100,11 @@ fn letters(region: &Path) -> u64 {
 fn a_raw_dump_of_a_busy_node_says_the_same_to_both() {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-raw", "0");
-    support::wait_until("more letters went astray than are kept", || letters(&region) > 1_100);
+    support::wait_until("there are more dead letters than are kept", || letters(&region) > 1_100);
     let file = folder.path().join("copy.raw");
     let arguments = ["dump".as_ref(), region.as_os_str(), "--format".as_ref(), "raw".as_ref(), "-o".as_ref()];
     assert!(support::atomscope(arguments.into_iter().chain([file.as_os_str()])).status.success());
-    let ours = dump(&file);
+    let ours = dump_of(&file);
     same("dump", &ours, &decoded_dump(&file));
     assert_eq!(ours["atomscope"]["state"], "live");
     assert!(!ours["actors"]["flat"].as_array().expect("a list").is_empty());
@@ -130,7 +116,7 @@ fn a_raw_dump_of_a_busy_node_says_the_same_to_both() {
 fn the_region_of_a_killed_node_says_the_same_to_both() {
     let folder = folder();
     let (mut node, region) = node(folder.path(), "decoder-killed", "0");
-    support::wait_until("letters went astray", || letters(&region) > 100);
+    support::wait_until("there are dead letters", || letters(&region) > 100);
     node.kill();
     assert_eq!(same_at_rest(&region)["atomscope"]["state"], "crashed");
     assert!(same_events(&region) > 1_000);
@@ -141,15 +127,15 @@ fn the_region_of_a_killed_node_says_the_same_to_both() {
 fn the_region_of_a_stopped_node_says_the_same_to_both() {
     let folder = folder();
     let (node, region) = node(folder.path(), "decoder-stopped", "400");
-    support::wait_until("letters went astray", || letters(&region) > 0);
+    support::wait_until("there are dead letters", || letters(&region) > 0);
     node.signal("STOP");
-    support::wait_until("it has stopped", || dump(&region)["atomscope"]["state"] == "wedged");
+    support::wait_until("it has stopped", || dump_of(&region)["atomscope"]["state"] == "wedged");
     let why = same_at_rest(&region)["atomscope"]["why"].clone();
     assert_eq!(why, "its process is stopped (SIGSTOP or a debugger)");
     assert!(same_events(&region) > 100);
 }
 
-/// Takes out of a dump what changes in a node that has nothing to do: the sampler's own work.
+/// Removes from a dump what changes also in an idle node: the work of sampler and poller.
 fn take_changes(dump: &mut Value) {
     take_times(dump);
     for metric in dump["atomscope"]["metrics"].as_array_mut().expect("a list") {
@@ -168,13 +154,13 @@ fn the_region_of_a_running_node_says_the_same_to_both() {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-live", "1");
     let mut looks_at_rest = 0;
-    support::wait_until("the node stands still for three looks in a row", || {
-        let mut looks = [dump(&region), decoded_dump(&region), dump(&region)];
+    support::wait_until("three dumps in a row are equal", || {
+        let mut looks = [dump_of(&region), decoded_dump(&region), dump_of(&region)];
         looks.iter_mut().for_each(take_changes);
         if looks[0] != looks[2] || looks[0]["atomscope"]["state"] != "live" {
             return false;
         }
-        // Something may go up and down again between the first look and the last, but not every time.
+        // A value may change and change back between the first dump and the last, but not every time.
         looks_at_rest += 1;
         if looks[0] != looks[1] && looks_at_rest < 10 {
             return false;
@@ -189,7 +175,7 @@ fn the_region_of_a_running_node_says_the_same_to_both() {
 fn the_region_of_a_busy_node_shows_the_decoder_no_torn_record() {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-busy", "0");
-    support::wait_until("letters went astray", || letters(&region) > 100);
+    support::wait_until("there are dead letters", || letters(&region) > 100);
     let staff = [
         ("orders", "OrderDesk"),
         ("order-", "Order"),
@@ -211,15 +197,15 @@ fn the_region_of_a_busy_node_shows_the_decoder_no_torn_record() {
             let (parent, name) = text("path").rsplit_once('/').expect("a path");
             let (_, job) =
                 staff.iter().find(|(mark, _)| name.starts_with(mark)).unwrap_or_else(|| panic!("{actor}"));
-            // A type's own name, before what it is generic over.
+            // The name of the type, without its path and its generic arguments.
             let class = text("actor_type").split('<').next().and_then(|class| class.rsplit("::").next());
             assert_eq!((text("parent"), class), (parent, Some(*job)), "{actor}");
         }
     }
 }
 
-/// Follows a new node from its first event on: how many stops it was told of, none before its spawn; 0 if the node was too
-/// fast for it.
+/// Follows a new node from its first event on, checks that no stop comes before its spawn, and returns the number of
+/// stops; 0 if the node was too fast for the decoder.
 fn stops_followed(rate: &str) -> u64 {
     let folder = folder();
     let (_node, region) = node(folder.path(), "decoder-follow", rate);
@@ -248,22 +234,16 @@ fn stops_followed(rate: &str) -> u64 {
 #[test]
 #[ignore = "needs python3"]
 fn the_decoder_follows_a_node_and_is_told_no_stop_before_its_spawn() {
-    support::wait_until("it kept up with a node that had some stops", || stops_followed("500") > 100);
+    support::wait_until("the decoder kept up with a node with some stops", || stops_followed("500") > 100);
 }
 
 #[test]
 #[ignore = "needs python3"]
 fn the_golden_regions_say_the_same_to_both() {
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-    let folders =
-        std::fs::read_dir(golden).expect("the golden regions").map(|entry| entry.expect("an entry").path());
-    let files =
-        folders.filter(|path| path.is_dir()).flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
-    let files = files.map(|entry| entry.expect("an entry").path());
-    let regions: Vec<PathBuf> = files.filter(|path| path.extension() == Some("raw".as_ref())).collect();
+    let regions = golden_regions();
     assert!(!regions.is_empty());
     for file in regions {
-        same(&file.display().to_string(), &dump(&file), &decoded_dump(&file));
+        same(&file.display().to_string(), &dump_of(&file), &decoded_dump(&file));
         same_events(&file);
     }
 }

@@ -1,12 +1,12 @@
-//! What the workspace may depend on: known licences, one source, no crate twice without a reason, and each crate of ours
-//! no more than it needs. Of yanked and unmaintained crates nothing is said here: `cargo audit` knows.
+//! Rules for dependencies: known licences, one registry, no crate in two versions without a reason, and no crate of
+//! ours with more than it needs. `cargo audit` reports yanked and unmaintained crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
 
-/// Licences that ask for no more than to be named.
+/// Licences that require attribution only.
 const LICENCES: [&str; 8] = [
     "MIT",
     "Apache-2.0",
@@ -18,10 +18,10 @@ const LICENCES: [&str; 8] = [
     "Zlib",
 ];
 
-/// Where crates may come from.
+/// The only registry that crates may come from.
 const SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Crates of which there are several versions, and for whom.
+/// Crates with several versions, and the crates that need each.
 const TWICE: [(&str, &str); 10] = [
     ("bitflags", "1 for nix 0.23 of shared_memory"),
     ("getrandom", "0.2 for rand 0.8 of shared_memory, 0.3 for rand 0.9 of proptest, 0.4 for tempfile"),
@@ -35,7 +35,7 @@ const TWICE: [(&str, &str); 10] = [
     ("thiserror-impl", "as thiserror"),
 ];
 
-/// Whom a crate of ours must not need to be built, whatever its features.
+/// Dependencies that a crate of ours must not have, with any features.
 const APART: [(&str, &[&str]); 3] = [
     ("atomscope-layout", &["libc", "memmap2", "tokio", "atomr-core", "atomscope-probe", "atomscope"]),
     ("atomscope", &["atomr-core", "atomr-telemetry", "tokio", "atomscope-probe"]),
@@ -61,8 +61,8 @@ fn packages(metadata: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     })
 }
 
-/// Whether one alternative of each part of an SPDX expression is allowed. What is nested more deeply is not understood,
-/// and so not allowed.
+/// Whether one alternative of each part of an SPDX expression is allowed. Deeper nesting is not parsed, and so not
+/// allowed.
 fn is_allowed(licence: &str) -> bool {
     licence.split(" AND ").all(|part| {
         let part = part.trim_start_matches('(').trim_end_matches(')').replace('/', " OR ");
@@ -96,7 +96,7 @@ fn no_crate_is_there_twice_without_a_reason() {
     let without: Vec<_> = versions.iter().filter(|(name, _)| !reasons.contains(*name)).collect();
     assert!(without.is_empty(), "several versions without a reason: {without:?}");
     let idle: Vec<_> = reasons.difference(&found).collect();
-    assert!(idle.is_empty(), "these are there once by now: {idle:?}");
+    assert!(idle.is_empty(), "these exist in one version only: {idle:?}");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn each_crate_of_ours_is_built_without_what_is_not_its_business() {
         let (mut seen, mut next) = (BTreeSet::new(), vec![*id]);
         while let Some(id) = next.pop() {
             for dependency in nodes[id]["deps"].as_array().expect("dependencies") {
-                // As it ships: not for its tests, nor for its models.
+                // Only dependencies of the shipped crate, not those of its tests and loom models.
                 let ships = |kind: &Value| {
                     kind["kind"].is_null() && kind["target"].as_str() != Some("cfg(atomscope_loom)")
                 };

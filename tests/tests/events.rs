@@ -1,4 +1,4 @@
-//! The event road: what is published is read, exactly, in order, in this process and in another.
+//! Events: every published event is read exactly once and in order, in this process and in another.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::Command;
@@ -14,6 +14,7 @@ use atomscope_layout::view::ReaderMemory;
 use atomscope_probe::bus::TelemetryBus;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::{dump, metric};
 use atomscope_tests::support::{self, Node, wait_until};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
@@ -23,7 +24,7 @@ fn key(writer: usize, number: u64) -> TelemetryEvent {
     TelemetryEvent::DDataUpdated { key: format!("{writer}:{number}") }
 }
 
-/// What one reader found of what the writers published.
+/// The events of the writers that one reader found.
 #[derive(Default)]
 struct Tally {
     read: u64,
@@ -47,7 +48,7 @@ impl Tally {
     }
 }
 
-/// Another process maps the region and follows it in this manner; says what it found.
+/// Runs in another process: maps the region, follows it in this manner, and prints what it found.
 fn reader(manner: &str, region: &str) {
     let file = std::fs::File::open(region).unwrap();
     let map = memmap2::MmapOptions::new().map_raw_read_only(&file).unwrap();
@@ -85,7 +86,7 @@ fn readers_of_another_process_read_exactly_what_was_published_minus_the_loss_the
         let (manner, region) = role.split_once('@').unwrap();
         return reader(manner, region);
     }
-    // Fewer lanes than writers: some share one.
+    // Fewer lanes than writers, so some writers share one.
     let region = Region::builder("events-readers").lanes(6).events(256).build().unwrap();
     let telemetry = TelemetryExtension::with_region(region);
     let path = telemetry.region().path().unwrap().to_str().unwrap();
@@ -155,13 +156,13 @@ fn replaying_all_events_gives_the_live_set_and_no_stop_comes_before_its_spawn() 
             registry
         });
         let telemetry = kept.unwrap();
-        // The sampler has told of the last early stops when none waits any more.
-        let told = || {
-            let dump = dump(telemetry.region());
+        // When no early stop waits any more, the sampler has published all of them.
+        let are_published = || {
+            let dump = dump(&telemetry);
             dump["atomscope"]["waiting_stops"] == 0
                 && metric(&dump, "actors.early_stops") == metric(&dump, "actors.early_stops_done")
         };
-        wait_until("all early stops are told", told);
+        wait_until("all early stops are published", are_published);
         let mut live: BTreeMap<String, i64> = BTreeMap::new();
         for event in all_events(telemetry.region()) {
             match event {
@@ -178,15 +179,6 @@ fn replaying_all_events_gives_the_live_set_and_no_stop_comes_before_its_spawn() 
             live.into_iter().filter(|(_, sum)| *sum > 0).map(|(path, _)| path).collect();
         assert_eq!(live, outcome.truth.live, "{}", storm.name);
     }
-}
-
-fn dump(region: &Region) -> serde_json::Value {
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.path().unwrap().as_os_str()])
-}
-
-fn metric(dump: &serde_json::Value, name: &str) -> u64 {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
 }
 
 #[tokio::test]
@@ -222,7 +214,7 @@ async fn a_receiver_that_is_too_slow_learns_how_many_it_missed_and_goes_on() {
             Err(_) => break,
         }
     }
-    // This thread may have changed from the shared lane to its own on the way.
+    // This thread may have moved from the shared lane to its own in between.
     assert!((capacity..=2 * capacity).contains(&read), "{read}");
     assert_eq!(read + missed, 100);
 }
@@ -365,7 +357,7 @@ fn an_event_of_many_parts_is_whole_whenever_its_thread_gets_a_lane() {
         became_unreachable: Vec::new(),
         became_reachable: Vec::new(),
     });
-    // A thread that has done little shares a lane with others, and at some time gets one of its own.
+    // A thread that has published little shares a lane with others, and later gets its own.
     let publishing = bus.clone();
     let published = change.clone();
     std::thread::spawn(move || (0..40).for_each(|_| publishing.publish(published.clone()))).join().unwrap();
@@ -404,7 +396,7 @@ fn exporters_that_block_or_panic_harm_neither_the_node_nor_each_other() {
         telemetry.actors.on_spawn(&user.child(format!("a{number}")), Some(&user), "Exported");
     }
     wait_until("all is exported", || recording.0.lock().unwrap().len() == 500);
-    wait_until("the others were told", || {
+    wait_until("the others have received it", || {
         panicking.0.load(Ordering::Relaxed) == 500 && blocking.0.load(Ordering::Relaxed)
     });
     let exported = recording.0.lock().unwrap();
@@ -421,7 +413,7 @@ fn texts_that_are_too_long_are_cut_visibly_and_counted() {
     telemetry.dead_letters.record("r".repeat(500), None, "T".into(), "p".repeat(10_000));
     let Ok(TelemetryEvent::DeadLetter(letter)) = receiver.try_recv() else { panic!("no such event") };
     assert!(letter.recipient.contains("r…#") && letter.message_preview.ends_with('…'), "{letter:?}");
-    assert!(metric(&dump(telemetry.region()), "texts.cut") >= 2);
+    assert!(metric(&dump(&telemetry), "texts.cut") >= 2);
 }
 
 #[test]

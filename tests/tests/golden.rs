@@ -1,5 +1,4 @@
-//! What was written once is read for ever: regions of every version of the layout, and what was read of them. See
-//! `tests/golden/README.md`.
+//! Regions of every version of the layout still read as they did when they were written. See `tests/golden/README.md`.
 
 #[path = "../../layout/tests/support/mod.rs"]
 mod region;
@@ -23,28 +22,17 @@ use atomscope_layout::region::{Section, State, VERSION_MAJOR, VERSION_MINOR, hea
 use atomscope_layout::ring::{Ring, Written};
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Key, Put, Sign, TakeOutcome};
-use atomscope_tests::support;
+use atomscope_tests::support::dumps::{GOLDEN, all_events, dump_of, golden_regions, json_lines};
 use region::Region;
 use serde_json::Value;
 use zerocopy::FromZeros as _;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-
-/// A region's file, what `dump` says of it, and what `tail` says of all that ever happened in it.
+/// The results of `dump` and `tail` for a region.
 fn read(file: &Path) -> (Value, Vec<Value>) {
-    let name = file.to_str().expect("a plain path");
-    let events =
-        support::atomscope(["tail", name, "--json", "--no-follow", "--since", "1970-01-01T00:00:00Z"]);
-    assert!(events.status.success(), "{events:?}");
-    (support::atomscope_json(["dump", name]), lines(&String::from_utf8_lossy(&events.stdout)))
+    (dump_of(file), all_events(file))
 }
 
-fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
-/// Fails with the first thing of `wanted` that `found` does not say, or says otherwise. A later reader may say more of an
-/// object.
+/// Fails with the first value of `wanted` that `found` lacks or has otherwise. A later reader may add fields.
 fn holds(path: &str, wanted: &Value, found: &Value) {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => wanted.iter().for_each(|(name, value)| {
@@ -60,35 +48,33 @@ fn holds(path: &str, wanted: &Value, found: &Value) {
     }
 }
 
-fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    entries.map(|entry| entry.expect("an entry").path()).collect()
-}
-
 #[test]
 fn every_region_ever_made_reads_as_it_did_then() {
-    let current = Path::new(FOLDER).join(format!("{VERSION_MAJOR}.{VERSION_MINOR}"));
+    let current = Path::new(GOLDEN).join(format!("{VERSION_MAJOR}.{VERSION_MINOR}"));
     if std::env::var_os("ATOMSCOPE_BLESS").is_some() {
         bless(&current);
     }
-    assert!(current.is_dir(), "this version has no golden regions yet: see {FOLDER}/README.md");
+    assert!(current.is_dir(), "this version has no golden regions yet: see {GOLDEN}/README.md");
     let major = format!("{VERSION_MAJOR}.");
-    let readable =
-        |folder: &PathBuf| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&major));
-    let files = entries(FOLDER).into_iter().filter(readable).flat_map(entries);
-    let regions: Vec<_> = files.filter(|file| file.extension() == Some("raw".as_ref())).collect();
+    let folder = |file: &PathBuf| {
+        file.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned())
+    };
+    let regions = golden_regions().into_iter();
+    let regions: Vec<_> =
+        regions.filter(|file| folder(file).is_some_and(|name| name.starts_with(&major))).collect();
     assert!(regions.len() >= 3, "{regions:?}");
     for file in regions {
         let (dump, events) = read(&file);
-        let text =
-            |extension| std::fs::read_to_string(file.with_extension(extension)).expect("what was read of it");
+        let text = |extension| {
+            std::fs::read_to_string(file.with_extension(extension)).expect("the expected results")
+        };
         let name = file.display().to_string();
         holds(&name, &serde_json::from_str(&text("json")).expect("JSON"), &dump);
-        holds(&name, &Value::from(lines(&text("ndjson"))), &Value::from(events));
+        holds(&name, &Value::from(json_lines(text("ndjson").as_bytes())), &Value::from(events));
     }
 }
 
-/// Writes the regions of the current version, and what is read of them.
+/// Writes the regions of the current version, with the results of reading them.
 fn bless(folder: &Path) {
     assert!(!folder.join("released").exists(), "{} was released: it stays as it is", folder.display());
     std::fs::create_dir_all(folder).expect("a folder");
@@ -105,7 +91,7 @@ fn bless(folder: &Path) {
     }
 }
 
-/// A raw dump of a region, taken three seconds after it was made.
+/// A raw dump that was taken three seconds after the region was created.
 fn raw_dump(region: &Region, verdict: u64) -> Vec<u8> {
     let words = region.memory.words();
     let header = [
@@ -145,7 +131,7 @@ fn counters(region: &Region) -> Lanes<'_> {
     Lanes::new(region.section(region.map.counters), region.map.counters.stride)
 }
 
-/// Counts in one lane or another.
+/// Adds to a counter, in a lane that depends on `n`.
 fn count(region: &Region, metric: Builtin, n: u64) {
     counters(region).add(n as u32 % 3, metric as usize, n);
 }
@@ -163,13 +149,13 @@ fn lane(region: &Region, lane: usize) -> Ring<'_> {
     Ring::new(&region.memory.words()[start..start + stride], EVENT_SLOT_BYTES / 8)
 }
 
-/// Publishes an event as the application does.
+/// Publishes an event, as the application does.
 fn publish(region: &Region, at: usize, stamp: u64, event: &TelemetryEvent) {
     let ring = lane(region, at);
     encode(event, stamp, |_| 0, |record| ring.push(record.words()));
 }
 
-/// What a golden region says of an actor.
+/// An actor of a golden region.
 #[derive(Clone, Copy, Default)]
 struct Actor<'a> {
     key: u64,
@@ -231,8 +217,8 @@ impl Actor<'_> {
         region.table().put(key(self.key), Sign::Plus, &words)
     }
 
-    /// Tells of its spawn in event lane `at`, as the probe does.
-    fn tell(&self, region: &Region, at: usize) {
+    /// Publishes its spawn in event lane `at`, as the probe does.
+    fn publish_spawn(&self, region: &Region, at: usize) {
         let record = self.record();
         let is_cut = record.flags & actor_flags::PATH_CUT != 0;
         let event = EventRecord {
@@ -278,7 +264,7 @@ fn member(number: i32, roles: &[&str], reachable: bool) -> ClusterMemberInfo {
     }
 }
 
-/// A node as it mostly is.
+/// A typical node.
 fn typical() -> Region {
     let region = new(&Capacities { actors: 8, names: 8, ..TINY });
     let order = intern(&region, "shop::Order");
@@ -313,7 +299,7 @@ fn typical() -> Region {
     ];
     for (number, actor) in (1..).zip(actors) {
         let actor = Actor { spawned: 1_000 * number + 1, ..actor };
-        actor.tell(&region, 1 + number as usize % 2);
+        actor.publish_spawn(&region, 1 + number as usize % 2);
         assert_eq!(actor.put(&region), Put::Slot);
     }
     let gone = Actor { key: 6, path: "akka://shop/user/gone", type_text: "shop::Brief", ..Actor::default() };
@@ -414,12 +400,12 @@ fn typical() -> Region {
         TelemetryEvent::StreamsGraphFinished { id },
         TelemetryEvent::DDataUpdated { key: "k".into() },
     ];
-    // The cluster's has a lane for itself, since all of its parts must fit.
+    // The event of the cluster has its own lane, because all of its parts must fit.
     for (number, event) in (0..).zip(&events) {
         let at = if matches!(event, TelemetryEvent::ClusterChanged(_)) { 0 } else { 1 + number as usize % 2 };
         publish(&region, at, 10_000 - number, event);
     }
-    // A time that is told by the stamp alone.
+    // A dead letter whose time is its stamp.
     let late =
         EventRecord { stamp: 20_000, text_bytes: [1, 0, 1, 0, 0], ..EventRecord::new(EventKind::DeadLetter) };
     let mut late = EventRecord { numbers: [3, 0], ..late };
@@ -428,18 +414,18 @@ fn typical() -> Region {
     region
 }
 
-/// A path that was cut: what is kept, the mark, the key.
+/// A cut path: the kept start, the mark, and the key.
 fn cut_path(kept: char, number: u64) -> String {
     let kept = String::from(kept).repeat(ACTOR_PATH_BYTES - PATH_CUT_MARK.len() - 32);
     format!("{kept}{PATH_CUT_MARK}{}", key(number))
 }
 
-/// An actor of which there is not much to say.
+/// An actor with the least data.
 fn plain(key: u64, path: &str, spawned: u64) -> Actor<'_> {
     Actor { key, path, spawned, type_text: "U", ..Actor::default() }
 }
 
-/// A node whose region is too small for it, and whose hooks come out of order.
+/// A node whose region is too small, and whose hooks come out of order.
 fn crowded() -> Region {
     let region = new(&TINY);
     for name in ["a::A", "b::B", "c::C", "d::D"] {
@@ -448,7 +434,7 @@ fn crowded() -> Region {
     assert_eq!(intern(&region, "e::E"), 0);
     count(&region, Builtin::NamesFull, 1);
 
-    // Two whose paths were cut, with parents that are there and that are not; their own parent's path begins theirs.
+    // Two actors with cut paths, one with a listed parent and one without. The parent's path is a prefix of theirs.
     let [parent, child, orphan] = [cut_path('p', 101), cut_path('p', 102), cut_path('q', 103)];
     let with =
         |key, path, prefix| Actor { key, path, prefix: Some(prefix), type_text: "T", ..Actor::default() };
@@ -456,12 +442,12 @@ fn crowded() -> Region {
     for (number, actor) in (1..).zip(cut) {
         let actor = Actor { spawned: number, ..actor };
         assert_eq!(actor.put(&region), Put::Slot);
-        actor.tell(&region, 1);
+        actor.publish_spawn(&region, 1);
     }
     let cuts = cut.len() as u64;
     count(&region, Builtin::TextsCut, cuts);
 
-    // Stops before their spawns: one that waits, one whose spawn stands beside it, one of two spawns of one path.
+    // Early stops: one that waits, one whose spawn is in another slot, and one of two spawns of one path.
     let table = region.table();
     assert_eq!(table.put_stop(key(110), 50), Put::Slot);
     for actor in [plain(111, "/paired", 51), plain(112, "/twice", 52), plain(112, "/twice", 53)] {
@@ -473,7 +459,8 @@ fn crowded() -> Region {
     count(&region, Builtin::Stopped, 3);
     count(&region, Builtin::EarlyStops, 3);
 
-    // The rest of the slots, then all spill words, then nothing. The paths' order is not that of their spawns.
+    // Actors fill the remaining slots, then all spill words; the next have neither. Paths and spawns are in different
+    // orders.
     let (mut spilled, mut untracked) = (Vec::new(), 0);
     for number in 0..24 {
         match plain(200 + number, &format!("/full/{}", 50 - number), 100 + number).put(&region) {
@@ -485,7 +472,7 @@ fn crowded() -> Region {
     assert!(spilled.len() == 8 && untracked > 1, "{spilled:?}, {untracked}");
     count(&region, Builtin::Spilled, 8);
     count(&region, Builtin::UntrackedSpawns, untracked);
-    // In the words of two of the spilled now stand stops: of one in the table, and of one that is nowhere.
+    // Stops take the words of two spilled actors: one stop of an actor in the table, and one of an unknown actor.
     for early in [200, 300] {
         assert_eq!(table.take(key(spilled.pop().expect("eight")), Sign::Plus), TakeOutcome::Spilled);
         assert_eq!(table.put_stop(key(early), 200), Put::Spilled);
@@ -495,13 +482,13 @@ fn crowded() -> Region {
     assert_eq!(table.put_stop(key(301), 201), Put::Refused);
     count(&region, Builtin::Stopped, 1);
     count(&region, Builtin::UntrackedStops, 1);
-    // And one that waited in vain and was given up.
+    // One early stop whose spawn never came, and which was given up.
     count(&region, Builtin::Stopped, 1);
     count(&region, Builtin::EarlyStops, 1);
     count(&region, Builtin::EarlyStopsDone, 1);
     count(&region, Builtin::Foreign, 1);
 
-    // Eleven letters for four slots. One comes while an older one is being written in its slot, and gives way.
+    // Eleven dead letters for four slots. One is abandoned, because an older one is still being written into its slot.
     let (ring, section) = (region.dead_letters(), region.map.dead_letters);
     for number in 0..11u64 {
         let ticket = ring.ticket();
@@ -517,7 +504,7 @@ fn crowded() -> Region {
     }
     count(&region, Builtin::DeadLettersAbandoned, 1);
 
-    // A lane that has gone round more than once; in what is left of it an event whose first parts are overwritten.
+    // A lane that was lapped more than once. It still holds an event whose first parts are overwritten.
     let diff = |number| ClusterMembershipDiff {
         added: (0..number).map(|at| member(at, &["role"], at % 2 == 0)).collect(),
         updated: Vec::new(),
@@ -531,7 +518,7 @@ fn crowded() -> Region {
     publish(&region, 2, 410, &TelemetryEvent::ClusterChanged(diff(8)));
     publish(&region, 2, 411, &TelemetryEvent::ClusterChanged(diff(5)));
     publish(&region, 2, 412, &stopped(&format!("/{}{CUT_MARK}", "s".repeat(80))));
-    // The shared lane: two tickets that gave way, in a row, and one later.
+    // The shared lane: two consecutive abandoned tickets, and another one later.
     let (ring, events) = (lane(&region, 0), region.map.events);
     for number in 0..20u64 {
         let ticket = ring.ticket();
@@ -556,7 +543,7 @@ fn crowded() -> Region {
     region
 }
 
-/// A node that was killed in the middle of everything.
+/// A node that was killed during several writes.
 fn killed() -> Region {
     let region = new(&TINY);
     let words = region.memory.words();
@@ -571,7 +558,7 @@ fn killed() -> Region {
     for (number, path) in (1..).zip(["/whole", "/in-hand", "/unnamed", "/damaged", "/unknown-state"]) {
         let type_id = if path == "/unnamed" { unready } else { id };
         let actor = Actor { key: number, path, type_id, spawned: 10 * number, ..Actor::default() };
-        actor.tell(&region, 1);
+        actor.publish_spawn(&region, 1);
         assert_eq!(actor.put(&region), Put::Slot);
     }
     let (control, slots) = (region.section(region.map.actor_control), region.section(region.map.actor_slots));
@@ -580,22 +567,22 @@ fn killed() -> Region {
         let key = Key([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
         match key {
             _ if key == self::key(2) => set(word, |control| control & !0xf | 1),
-            // The text begins in the middle of a character.
+            // The text begins inside of a character.
             _ if key == self::key(4) => set(&slot[16], |text| text & !0xff | 0x80),
             _ if key == self::key(5) => set(word, |_| u64::MAX),
             _ => {}
         }
     }
-    // A spill word that was in hand while the table was settled.
+    // A spill word that a thread held while the table was settled.
     set(&region.section(region.map.actor_spill)[3], |_| self::key(7).fingerprint() | 1);
     set(&words[header::SETTLING], |_| 5);
     set(&words[header::CLOCK.start], |sequence| sequence + 1);
-    // A metric that was being described.
+    // A metric whose descriptor is incomplete.
     let metrics = region.section(region.map.metrics);
     let stride = region.map.metrics.stride;
     metrics::describe(&metrics[90 * stride..91 * stride], "half.done", "", Kind::Counter, "");
     set(&metrics[90 * stride], |_| 0);
-    // Rings: a record half-written, an older one before it and a newer one after it; a ticket that was drawn, no more.
+    // Rings: a half-written record between an older and a newer one, and a ticket without a record.
     let (ring, section) = (region.dead_letters(), region.map.dead_letters);
     for number in 0..3 {
         let written = ring.write(ring.ticket(), &letter(100 + number, id, ["/gone", "", "", "preview"], 0));
@@ -617,13 +604,13 @@ fn killed() -> Region {
     let shared = region.map.events.start;
     is_odd(&words[shared + 3 * EVENT_SLOT_BYTES / 8]);
     assert_eq!(ring.ticket(), 4);
-    // In an own lane the head is stored last: what is being written is beyond it, where an old record was.
+    // A thread's own lane stores the head last: the record that is being written is beyond it, over an old record.
     for number in 0..16 {
         publish(&region, 2, 200 + number, &stopped("/own"));
     }
     let own = shared + 2 * region.map.events.stride;
     set(&words[own + (1 + 16 % 14) * EVENT_SLOT_BYTES / 8], |_| 2 * 17 - 1);
-    // An event whose last part never came.
+    // An event without its last part.
     let lost = ClusterMembershipDiff {
         added: vec![member(1, &[], true)],
         updated: Vec::new(),

@@ -1,4 +1,4 @@
-//! Leases as they are seen from outside.
+//! Leases, read from another process.
 
 use std::sync::Arc;
 
@@ -6,13 +6,8 @@ use async_trait::async_trait;
 use atomr_coordination::{InMemoryLease, Lease, LeaseError, LeaseRegistry};
 use atomscope_probe::TelemetryExtension;
 use atomscope_tests::lease_workload::{Contended, contend};
-use atomscope_tests::support;
+use atomscope_tests::support::dumps::{dump, metric};
 use serde_json::{Value, json};
-
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
 
 fn leases(telemetry: &TelemetryExtension) -> Value {
     let mut leases = dump(telemetry)["atomscope"]["instances"]["leases"].take();
@@ -22,40 +17,35 @@ fn leases(telemetry: &TelemetryExtension) -> Value {
     leases
 }
 
-fn total(telemetry: &TelemetryExtension, name: &str) -> u64 {
-    let dump = dump(telemetry);
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
-}
-
 #[tokio::test]
 async fn a_lease_is_followed_from_its_acquisition_to_its_loss() {
     let telemetry = TelemetryExtension::new("leases-1", 64);
     let lease = InMemoryLease::new();
     let probed = telemetry.leases.wrap("leader", lease.clone());
-    let told = |holder: &str, numbers: [u64; 5], held: bool| {
+    let expected = |holder: &str, numbers: [u64; 5], held: bool| {
         let [acquired, denied, lost, released, renewed] = numbers;
         json!([{ "name": "leader", "holder": holder, "acquired": acquired, "denied": denied, "lost": lost,
             "released": released, "held": held, "renewed": renewed }])
     };
-    assert_eq!(leases(&telemetry), told("", [0, 0, 0, 0, 0], false));
+    assert_eq!(leases(&telemetry), expected("", [0, 0, 0, 0, 0], false));
     assert!(probed.acquire("a").await.unwrap());
-    assert_eq!(leases(&telemetry), told("a", [1, 0, 0, 0, 0], true));
+    assert_eq!(leases(&telemetry), expected("a", [1, 0, 0, 0, 0], true));
     assert!(probed.acquire("a").await.unwrap());
-    assert_eq!(leases(&telemetry), told("a", [1, 0, 0, 0, 1], true));
+    assert_eq!(leases(&telemetry), expected("a", [1, 0, 0, 0, 1], true));
     assert!(probed.acquire("b").await.is_err());
     assert!(probed.release("b").await.is_err());
-    assert_eq!(leases(&telemetry), told("a", [1, 1, 0, 0, 1], true));
+    assert_eq!(leases(&telemetry), expected("a", [1, 1, 0, 0, 1], true));
     probed.release("a").await.unwrap();
-    assert_eq!(leases(&telemetry), told("", [1, 1, 0, 1, 1], false));
+    assert_eq!(leases(&telemetry), expected("", [1, 1, 0, 1, 1], false));
 
-    // Somebody elsewhere has it.
+    // An owner in another process holds the lease.
     assert!(lease.acquire("far").await.unwrap());
     assert!(probed.acquire("a").await.is_err());
-    assert_eq!(leases(&telemetry), told("far", [1, 2, 0, 1, 1], false));
+    assert_eq!(leases(&telemetry), expected("far", [1, 2, 0, 1, 1], false));
     lease.release("far").await.unwrap();
     assert!(probed.acquire("a").await.unwrap());
-    // It is taken away, and the holder learns of it by asking, by releasing, by acquiring again, or from another's denial.
+    // The owner loses the lease, and notices it by a check, by a release, by acquiring again, or because another owner
+    // is denied.
     for (lost, way) in (1..).zip(["check", "release", "acquire", "denial"]) {
         lease.release("a").await.unwrap();
         assert!(lease.acquire("far").await.unwrap());
@@ -71,11 +61,11 @@ async fn a_lease_is_followed_from_its_acquisition_to_its_loss() {
         lease.release("far").await.unwrap();
         assert!(probed.acquire("a").await.unwrap());
     }
-    assert_eq!(total(&telemetry, "leases.lost"), 4);
-    assert_eq!(total(&telemetry, "leases.acquired"), 6);
+    assert_eq!(metric(&dump(&telemetry), "leases.lost"), 4);
+    assert_eq!(metric(&dump(&telemetry), "leases.acquired"), 6);
 }
 
-/// Answers late: others ask, and are answered, between what is done and its being seen.
+/// A lease that answers late: other calls run between the operation and its answer.
 struct Late(Arc<InMemoryLease>);
 
 #[async_trait]
@@ -105,7 +95,7 @@ async fn holders_that_contend_for_a_lease_are_counted_exactly() {
     for holders in [&["north", "south"][..], &["north", "south", "east", "west"]] {
         let telemetry = TelemetryExtension::new("leases-2", 64);
         let registry = LeaseRegistry::new();
-        // Each has a wrapper of its own; together they know who holds it.
+        // Each owner has its own wrapper; together they know the owner.
         let wrap = || telemetry.leases.wrap("shard-1", Arc::new(Late(registry.get_or_create("shard-1"))));
         let _kept = wrap();
         let contenders = holders.iter().map(|owner| {
@@ -124,13 +114,13 @@ async fn holders_that_contend_for_a_lease_are_counted_exactly() {
             done.add(contender.await.unwrap());
         }
         let Contended { acquired, denied } = done;
-        // Two may take turns so evenly that neither is ever denied.
+        // Two owners may take turns so evenly that neither is ever denied.
         assert!(acquired > 0 && (denied > 0 || holders.len() == 2), "{done:?}");
         let expected = json!([{ "name": "shard-1", "holder": "", "acquired": acquired, "denied": denied,
             "lost": 0, "released": acquired, "held": false, "renewed": 0 }]);
         assert_eq!(leases(&telemetry), expected);
-        assert_eq!(total(&telemetry, "leases.acquired"), acquired);
-        assert_eq!(total(&telemetry, "leases.denied"), denied);
+        assert_eq!(metric(&dump(&telemetry), "leases.acquired"), acquired);
+        assert_eq!(metric(&dump(&telemetry), "leases.denied"), denied);
     }
 }
 

@@ -1,4 +1,5 @@
-//! A node's life as another process sees it: live, stuck in several ways, closed, dead, forked, twice.
+//! The states of a node, read from another process: live, wedged in several ways, closed, dead, forked, and two nodes
+//! at once.
 #![allow(unsafe_code, reason = "fork, and memory that a killed process leaves behind")]
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::{about, dump_of};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
 
@@ -24,10 +26,6 @@ fn state(pid: u32) -> String {
 
 fn why(pid: u32) -> String {
     support::listed(pid)[0]["why"].as_str().unwrap_or_default().to_owned()
-}
-
-fn about(region: &Path) -> Value {
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])["atomscope"].clone()
 }
 
 #[test]
@@ -57,7 +55,7 @@ fn a_user_named_file_stays_after_the_end_and_reads_as_closed() {
     node.signal("TERM");
     assert!(node.wait().success());
     assert_eq!(about(&file)["state"], "closed");
-    // A new node takes the dead one's place, a second one is refused.
+    // A new node replaces the file of the dead one; a second live node gets an error.
     let successor =
         Node::demo(["--node".as_ref(), "life-file".as_ref(), "--region".as_ref(), file.as_os_str()]);
     wait_until("its successor is live", || state(successor.pid()) == "live");
@@ -73,11 +71,11 @@ fn demo_in(file: &Path, name: &str) -> Node {
     Node::demo(["--node".as_ref(), name.as_ref(), "--region".as_ref(), file.as_os_str()])
 }
 
-/// What a node leaves in this file that is killed.
+/// Starts a node with its region in this file, and kills it. The region stays.
 fn leave_dead(file: &Path, name: &str) {
     let mut node = demo_in(file, name);
     node.kill();
-    // It would remove it.
+    // The drop of `Node` would remove the file.
     std::mem::forget(node);
 }
 
@@ -96,7 +94,7 @@ fn said_by_doctor(who: &str) -> Vec<(String, String)> {
 fn a_user_named_region_is_listed_by_its_name_and_once_that_is_gone_as_one_that_leaves_nothing() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let file = folder.path().join("node.region");
-    // The second of that name takes the place of what the first has left.
+    // The second node of that name replaces the region that the first one left.
     leave_dead(&file, "life-name");
     let node = demo_in(&file, "life-name");
     wait_until("it is live", || state(node.pid()) == "live");
@@ -111,7 +109,7 @@ fn a_user_named_region_is_listed_by_its_name_and_once_that_is_gone_as_one_that_l
     std::fs::remove_file(&file).unwrap();
     assert_eq!(row()["unlinked_from"], file.to_str().unwrap());
     assert_eq!(row()["state"], "live");
-    let dump = support::atomscope_json(["dump", "--region", row()["path"].as_str().unwrap()]);
+    let dump = dump_of(row()["path"].as_str().unwrap());
     assert_eq!(dump["atomscope"]["pid"], node.pid());
     let listing = String::from_utf8(support::atomscope(["ps"]).stdout).unwrap();
     assert!(listing.contains(&format!("{} (deleted)", file.display())), "{listing}");
@@ -152,16 +150,17 @@ fn a_node_that_is_killed_while_it_makes_its_file_leaves_nothing_beside_it() {
     panic!("the node was always ready before it was killed");
 }
 
-/// As some file systems do.
+/// Makes `O_TMPFILE` fail, as on some file systems.
 fn refuse_files_without_names() {
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
         SeccompRule,
     };
     let flag = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
-    let asks = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
+    let asks_for_it =
+        SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
     let filter = SeccompFilter::new(
-        [(libc::SYS_openat, vec![SeccompRule::new(vec![asks]).unwrap()])].into(),
+        [(libc::SYS_openat, vec![SeccompRule::new(vec![asks_for_it]).unwrap()])].into(),
         SeccompAction::Allow,
         SeccompAction::Errno(libc::EOPNOTSUPP as u32),
         std::env::consts::ARCH.try_into().unwrap(),
@@ -183,7 +182,8 @@ fn where_files_cannot_be_without_names_a_region_gets_its_name_all_the_same() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let file = folder.path().join("node.region");
     assert!(tempfile_without_name(folder.path()).is_ok());
-    // What is gone was to be this file, and made by a process that is no more; the others were not, or may yet be.
+    // Only the temporary file of this region whose process is gone was removed. The others belong to other files or to
+    // a live process.
     let gone = 5_000_000 + std::process::id();
     let leave = |name: String, age_s: u64| {
         let path = folder.path().join(name);
@@ -249,7 +249,7 @@ fn what_a_living_process_has_lost_the_lock_of_is_neither_removed_nor_replaced() 
         let chosen = Region::builder("life-unlocked").file(file).build().unwrap();
         // As daemons do.
         for descriptor in 3..256 {
-            // SAFETY: whoever owns it finds it closed, which is what is tried here.
+            // SAFETY: the owner finds its descriptor closed, which is the point of the test.
             unsafe { libc::close(descriptor) };
         }
         say_ready(&named);
@@ -279,7 +279,7 @@ fn what_a_living_process_has_lost_the_lock_of_is_neither_removed_nor_replaced() 
 #[test]
 fn a_killed_node_reads_as_crashed_with_all_that_it_last_told() {
     let mut node = Node::demo(["--node", "life-killed"]);
-    wait_until("letters went astray", || about(node.region())["dead_letters"]["total"].as_u64() > Some(3));
+    wait_until("there are dead letters", || about(node.region())["dead_letters"]["total"].as_u64() > Some(3));
     node.kill();
     assert_eq!(state(node.pid()), "crashed");
     let dump = support::atomscope_json(["dump", "life-killed"]);
@@ -309,7 +309,7 @@ fn a_node_whose_runtime_is_blocked_reads_as_wedged_because_of_that() {
             let system = ActorSystem::create("blocked", Config::empty()).await.unwrap();
             let telemetry = TelemetryExtension::new("life-blocked", 64).install(&system);
             say_ready(telemetry.region());
-            // Somebody calls something that blocks, on the only thread there is.
+            // A task blocks the only worker thread.
             loop {
                 std::thread::sleep(Duration::from_secs(1));
             }
@@ -329,7 +329,7 @@ fn a_runtime_without_timers_beats_too() {
         TelemetryExtension::new("life-timeless", 64).install(&system)
     });
     let path = telemetry.region().path().unwrap();
-    wait_until("the runtime has beaten a few times", || {
+    wait_until("there were a few runtime heartbeats", || {
         let bytes = std::fs::read(path).unwrap();
         let copy = atomscope_layout::view::ReaderMemory::copied(&bytes);
         atomscope_layout::decode::RegionReader::open(copy.words()).unwrap().runtime_beat().count > 3
@@ -359,7 +359,7 @@ fn two_systems_in_one_process_are_two_regions_that_their_names_tell_apart() {
             let two = TelemetryExtension::new("life-two", 64).install(&second);
             first.actor_of(Props::create(|| Idle), "only-in-first").unwrap();
             second.actor_of(Props::create(|| Idle), "only-in-second").unwrap();
-            // A second system changes nothing for the first.
+            // A second system does not affect the first.
             one.clone().install(&second);
             println!("other={}", two.region().path().unwrap().display());
             say_ready(one.region());
@@ -376,11 +376,11 @@ fn two_systems_in_one_process_are_two_regions_that_their_names_tell_apart() {
         assert_eq!(actors.len(), 1, "{system}: {actors:?}");
         assert_eq!(actors[0]["path"], format!("akka://{system}/user/{actor}"));
     }
-    // The bare pid is one of the two, and the reader says which and how to have the other.
+    // For the bare pid the reader chooses one of the two, and says which one and how to name the other.
     let either = support::atomscope(["actors", &pid.to_string()]);
     assert!(either.status.success());
-    let told = String::from_utf8_lossy(&either.stderr);
-    assert!(told.contains("first") && told.contains("second"), "{told}");
+    let stderr = String::from_utf8_lossy(&either.stderr);
+    assert!(stderr.contains("first") && stderr.contains("second"), "{stderr}");
     node.kill();
     for dead in support::listed(pid) {
         let _ = std::fs::remove_file(dead["path"].as_str().unwrap());
@@ -395,7 +395,7 @@ fn of_two_processes_with_one_node_name_the_newer_is_taken_and_the_choice_is_told
     let dump: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(dump["atomscope"]["pid"], newer.pid());
     assert!(String::from_utf8_lossy(&output.stderr).contains(&newer.who()));
-    // Live beats dead, even if it is older.
+    // A live node is chosen before a dead one, even if it is older.
     let mut newer = newer;
     newer.kill();
     let dump = support::atomscope_json(["dump", "life-twins"]);
@@ -413,7 +413,7 @@ fn a_node_starts_beside_the_dead_region_of_its_predecessor_and_old_ones_are_remo
     let node = Node::demo(["--node", "life-restart"]);
     wait_until("it is live", || state(node.pid()) == "live");
     let kept: Vec<bool> = dead.iter().map(|node| node.region().exists()).collect();
-    // The one before the newest is kept too as far as there is room beside what other nodes have left.
+    // The second newest region also stays, if the regions of other dead nodes leave enough space.
     assert_eq!(
         (kept[..2].to_vec(), kept[3]),
         (vec![false, false], true),
@@ -423,7 +423,7 @@ fn a_node_starts_beside_the_dead_region_of_its_predecessor_and_old_ones_are_remo
     assert_eq!(dump["atomscope"]["pid"], node.pid(), "live beats dead");
 }
 
-/// Nothing but `rm` removed them.
+/// Regression: no start of a node removed these files.
 #[test]
 fn what_died_before_it_was_published_is_removed_at_a_later_start() {
     let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
@@ -434,14 +434,14 @@ fn what_died_before_it_was_published_is_removed_at_a_later_start() {
         file.set_modified(std::time::SystemTime::now() - age).unwrap();
         path
     };
-    // No process has such a number; this one's is taken.
+    // A pid that no process has, and the pid of this process.
     let gone = 5_000_000 + std::process::id();
     let old = Duration::from_secs(61);
-    let (goes, young, taken) =
+    let (goes, young, used) =
         (leave(gone, 1, old), leave(gone, 2, Duration::ZERO), leave(std::process::id(), 3, old));
     let _node = Node::demo(["--node", "life-left"]);
-    let exist = [&goes, &young, &taken].map(|path| path.exists());
-    for path in [goes, young, taken] {
+    let exist = [&goes, &young, &used].map(|path| path.exists());
+    for path in [goes, young, used] {
         let _ = std::fs::remove_file(path);
     }
     assert_eq!(exist, [false, true, true]);
@@ -474,7 +474,7 @@ fn a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive() {
     }
     let name = "a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive";
     let mut command = support::again(name, "fork");
-    // A group of its own, so that the child can be ended with it.
+    // A process group of its own, so that the child can be killed together with it.
     command.process_group(0);
     let mut node = Node::start(&mut command);
     let group = node.who();
@@ -490,7 +490,7 @@ fn a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive() {
     assert_eq!(state, "crashed", "the child holds the lock");
 }
 
-/// Forks in a loop while regions are made and dropped, and what the children hold of them.
+/// Forks in a loop while regions are made and dropped, and counts what the children hold of them.
 mod forked_meanwhile {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -508,7 +508,7 @@ mod forked_meanwhile {
         held
     }
 
-    /// Forks children until `rounds` regions were made and dropped, and gives how many there were and what they held.
+    /// Forks children until `rounds` regions were made and dropped. Returns the number of children and what they held.
     fn fork_while(rounds: &AtomicUsize) -> (usize, Vec<String>) {
         const ENOUGH: usize = 200;
         let (mut children, mut found) = (0, Vec::new());
@@ -530,7 +530,7 @@ mod forked_meanwhile {
             children += 1;
             // SAFETY: the child is ours and not yet waited for to its end.
             unsafe { libc::kill(child, libc::SIGKILL) };
-            // SAFETY: a null pointer asks for no status.
+            // SAFETY: a null pointer asks_for_it for no status.
             assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
         }
         (children, found)
@@ -545,7 +545,7 @@ mod forked_meanwhile {
                 scope.spawn(|| {
                     while !stop.load(Ordering::SeqCst) {
                         drop(Region::builder("life-forks").build().unwrap());
-                        // The sampler may have it for a moment longer.
+                        // The sampler may hold the region for a moment longer.
                         drop(Region::builder("life-forks").file(&file).build());
                         rounds.fetch_add(1, Ordering::SeqCst);
                     }
@@ -568,8 +568,8 @@ mod forked_meanwhile {
     }
 }
 
-/// Under full load, with the truth in a second file that only this test reads: how many actors each thread had
-/// spawned and stopped when it was killed, within the one operation it was at.
+/// A node under full load, with the truth in a second file: how many actors each thread had spawned and stopped at the
+/// kill, give or take the operation that it was doing.
 mod killed_at_work {
     use std::fs::OpenOptions;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -579,9 +579,9 @@ mod killed_at_work {
     use super::*;
 
     const THREADS: usize = 3;
-    /// Live at once per thread.
+    /// Live actors per thread.
     const WINDOW: u64 = 40;
-    /// Words per thread in the truth: operations begun, operations ended.
+    /// Words per thread in the truth: started and finished operations.
     const WORDS: usize = 16;
 
     fn rounds() -> usize {
@@ -605,7 +605,7 @@ mod killed_at_work {
         root.child(format!("t{thread}")).child(format!("n{number}"))
     }
 
-    /// Operation `2·n` spawns actor `n`, operation `2·n + 1` stops actor `n − WINDOW` and tells it a dead letter.
+    /// Operation `2·n` spawns actor `n`; operation `2·n + 1` stops actor `n − WINDOW` and records a dead letter to it.
     fn work(truth_file: &Path) -> ! {
         let map = truth(truth_file);
         let telemetry = TelemetryExtension::new("life-kill", 64);
@@ -644,14 +644,14 @@ mod killed_at_work {
         }
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let (mut unreadable, mut round) = (0, 0);
-        // A run that never met a record half-written has not shown much: go on for some, within reason.
+        // A run without a half-written record proves little, so run some more rounds.
         while round < rounds() || (unreadable == 0 && round < 40 * rounds()) {
             let file = folder.path().join(format!("truth-{round}"));
             let mut node = Node::start(&mut support::again(name, file.to_str().unwrap()));
             let map = truth(&file);
-            // At a different moment each time, with all threads well at work.
+            // Kill at a different moment each time, while all threads work.
             let until = 2_000 + 997 * (round as u64 % 50);
-            wait_until("it is at work", || {
+            wait_until("it works", || {
                 (0..THREADS).all(|thread| words(&map)[thread * WORDS].load(Ordering::SeqCst) > until)
             });
             node.kill();
@@ -663,9 +663,9 @@ mod killed_at_work {
         println!("{round} kills, {unreadable} records met half-written, all accounted for");
     }
 
-    /// Gives the number of records that could not be read.
+    /// Returns the number of unreadable records.
     fn check(region: &Path, truth: &[AtomicU64]) -> u64 {
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()]);
+        let dump = dump_of(region);
         let about = &dump["atomscope"];
         assert_eq!(about["state"], "crashed");
         let mut listed: BTreeMap<String, u64> = BTreeMap::new();
@@ -699,7 +699,7 @@ mod killed_at_work {
         }
         assert!(listed.is_empty(), "actors that never lived: {listed:?}");
         assert!(sure > 0);
-        // One operation per thread was under way; each can leave one actor slot and one letter half-written.
+        // Each thread was in one operation, which can leave one actor slot and one letter half-written.
         let actors = about["unreadable"].as_u64().unwrap();
         let letters = about["dead_letters"]["unreadable"].as_u64().unwrap();
         assert!(actors <= perhaps, "{actors} unreadable actors, {perhaps} operations under way");

@@ -1,4 +1,5 @@
-//! Too little of something: the host is warned once and runs on, and the numbers are still there in-process.
+//! Lack of memory, descriptors or permissions: the host gets one warning and continues, and the numbers exist
+//! in-process.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::{CreateError, Region, TelemetryExtension};
+use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, Node};
 
 struct Idle;
@@ -17,7 +19,7 @@ impl Actor for Idle {
     async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
 }
 
-/// What each child does: a node as any other, which must come up and count whatever the machine denies it.
+/// Each child is an ordinary node. It must start and count, whatever the machine denies.
 fn host() {
     host_with(TelemetryExtension::new("limits", 64));
 }
@@ -38,7 +40,7 @@ fn host_with(telemetry: Arc<TelemetryExtension>) {
     });
 }
 
-/// Runs the test `name` again under `wrapper`, a shell command that ends in running its arguments.
+/// Runs the test `name` again under `wrapper`, a shell command that runs its arguments at the end.
 fn host_under(name: &str, wrapper: &str) -> Output {
     let child = support::again(name, "host");
     let mut command = Command::new("unshare");
@@ -47,14 +49,14 @@ fn host_under(name: &str, wrapper: &str) -> Output {
 }
 
 fn assert_runs_on(output: &Output, warning: &str) {
-    let (told, said) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "the host failed ({}): {told}\n{said}", output.status);
-    assert!(said.contains("region=None"), "{said}");
-    assert!(told.contains(warning), "no warning that says `{warning}`: {told}");
-    assert_eq!(told.matches("atomscope:").count(), 1, "one warning: {told}");
+    let (stderr, stdout) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "the host failed ({}): {stderr}\n{stdout}", output.status);
+    assert!(stdout.contains("region=None"), "{stdout}");
+    assert!(stderr.contains(warning), "no warning that says `{warning}`: {stderr}");
+    assert_eq!(stderr.matches("atomscope:").count(), 1, "one warning: {stderr}");
 }
 
-/// Whether mount namespaces can be made here; says so if not.
+/// Whether mount namespaces can be created here; prints a message if not.
 fn may_unshare() -> bool {
     let may = Command::new("unshare")
         .args(["--mount", "true"])
@@ -78,7 +80,7 @@ fn a_host_with_too_little_shared_memory_runs_on() {
     }
 }
 
-/// A node that is killed leaves its region there.
+/// A killed node leaves its region behind.
 fn leave_dead(name: &str, more: &[&str]) -> Node {
     let mut node = Node::demo([&["--node", name], more].concat());
     node.kill();
@@ -96,12 +98,12 @@ fn a_host_that_finds_no_room_is_told_what_takes_it_and_what_to_do() {
     }
     if may_unshare() {
         let output = host_under(name, r#"mount -t tmpfs -o size=40M tmpfs /dev/shm && exec "$@""#);
-        let told = String::from_utf8_lossy(&output.stderr);
-        let warned = told.lines().find(|line| line.contains("the region needs")).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let warned = stderr.lines().find(|line| line.contains("the region needs")).unwrap_or_default();
         for said in
             ["1 dead region of this user takes 1", "1 live region 1", "other files 3.", "`atomscope prune`"]
         {
-            assert!(warned.contains(said), "no `{said}` in {warned}; {told}");
+            assert!(warned.contains(said), "no `{said}` in {warned}; {stderr}");
         }
     }
 }
@@ -176,7 +178,7 @@ fn a_host_that_may_not_write_large_files_runs_on() {
         return host();
     }
     let child = support::again("a_host_that_may_not_write_large_files_runs_on", "host");
-    // In blocks of 512 bytes in some shells, of 1024 in others: 1 or 2 MiB.
+    // The unit is 512 bytes in some shells and 1024 in others: 1 or 2 MiB.
     let wrapper = r#"ulimit -f 2048 && exec "$@""#;
     let mut command = Command::new("sh");
     command.args(["-c", wrapper, "sh"]).arg(child.get_program()).args(child.get_args());
@@ -187,7 +189,7 @@ fn a_host_that_may_not_write_large_files_runs_on() {
 #[test]
 fn a_host_in_a_small_control_group_runs_on() {
     if support::role().is_some() {
-        // More than the group has, while the host itself needs less.
+        // The region needs more than the group has; the host itself needs less.
         let region = Region::builder("limits").actors(200_000).build_or_private();
         return host_with(TelemetryExtension::with_region(region));
     }
@@ -204,8 +206,8 @@ fn a_host_in_a_small_control_group_runs_on() {
     assert_runs_on(&output, "control group");
 }
 
-/// A memory control group of this test's own, beside or below the one it is in, with room for the host and not for
-/// a region.
+/// A memory control group for this test, with enough memory for the host but not for a region. It is next to or below
+/// the present one.
 fn small_control_group() -> Option<std::path::PathBuf> {
     const LIMIT_BYTES: &str = "67108864";
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -299,7 +301,7 @@ fn a_full_table_counts_what_it_cannot_list() {
         telemetry.actors.on_spawn(path, Some(&user), "Full");
     }
     let region = telemetry.region().path().unwrap().as_os_str();
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region]);
+    let dump = dump_of(region);
     let about = &dump["atomscope"];
     assert_eq!(about["totals"]["live"], 1000);
     assert_eq!(about["totals"]["inexact"], true);
@@ -315,8 +317,8 @@ fn a_full_table_counts_what_it_cannot_list() {
         telemetry.actors.on_stop(path);
     }
     assert_eq!(telemetry.actors.live_count(), 0);
-    support::wait_until("what is left is written off", || {
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region]);
+    support::wait_until("the waiting stops are given up", || {
+        let dump = dump_of(region);
         dump["atomscope"]["drift"] == 0 && dump["atomscope"]["waiting_stops"] == 0
     });
     assert_eq!((telemetry.actors.live_count(), telemetry.actors.snapshot().total), (0, 0));

@@ -1,4 +1,4 @@
-//! Regions of one process: many of them at once, and each of them closed when it is said to be.
+//! Many regions in one process, and the time at which each is closed.
 #![allow(unsafe_code, reason = "fork, and the end of a process while its threads run")]
 
 use std::path::PathBuf;
@@ -13,23 +13,24 @@ use atomscope_layout::decode::RegionReader;
 use atomscope_layout::region::State;
 use atomscope_layout::view::ReaderMemory;
 use atomscope_probe::{Region, RegionBuilder, TelemetryExtension};
+use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, wait_until};
 
-/// Threads of this process that are the probe's, by their names.
+/// The names of the probe's threads in this process.
 fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
     names.map(|name| name.trim().to_owned()).filter(|name| name.starts_with("atomscope")).collect()
 }
 
-/// Descriptors of this process that lead to regions.
+/// The number of descriptors of this process that refer to regions.
 fn descriptors() -> usize {
     let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let links = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
     links.filter(|link| link.to_string_lossy().starts_with("/dev/shm/atomscope-")).count()
 }
 
-/// Regions of this user in `/dev/shm`, and their bytes.
+/// The number of regions of this user in `/dev/shm`, and their bytes.
 fn segments(of: u32) -> (usize, u64) {
     let mark = format!("-{of}-");
     let all = std::fs::read_dir("/dev/shm").unwrap().flatten();
@@ -42,7 +43,7 @@ fn segments(of: u32) -> (usize, u64) {
         .fold((0, 0), |(count, bytes), meta| (count + 1, bytes + meta.len()))
 }
 
-/// Runs the test `name` again with a `/dev/shm` of this size of its own; none where that is not allowed.
+/// Runs the test `name` again with its own `/dev/shm` of this size; `None` where that is not allowed.
 fn with_shm(name: &str, size: &str) -> Option<Output> {
     let child = support::again(name, "many");
     let wrapper = format!(r#"mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@""#);
@@ -57,8 +58,8 @@ fn with_shm(name: &str, size: &str) -> Option<Output> {
 }
 
 fn assert_success(output: &Output) {
-    let (told, said) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{}: {told}\n{said}", output.status);
+    let (stderr, stdout) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}: {stderr}\n{stdout}", output.status);
 }
 
 #[test]
@@ -94,10 +95,10 @@ fn three_hundred_systems_share_their_threads_are_all_seen_and_leave_nothing() {
     });
     assert_eq!((segments(pid).0, descriptors()), (0, 0));
     wait_until("the threads have ended", || threads().is_empty());
-    // A later region has them again.
+    // A later region starts the threads again.
     let region = Region::builder("later").actors(1).build().unwrap();
     let beats = || beats_of(&region);
-    wait_until("it beats", || beats() > 2);
+    wait_until("there are heartbeats", || beats() > 2);
 }
 
 fn beats_of(region: &Region) -> u64 {
@@ -117,7 +118,7 @@ fn in_little_shared_memory_further_regions_are_small_and_seen() {
     let bytes: Vec<_> = telemetry.iter().map(|telemetry| telemetry.region().bytes()).collect();
     assert!(telemetry.iter().all(|telemetry| telemetry.region().path().is_some()), "{bytes:?}");
     assert!(bytes[0] > 8 << 20 && bytes[1..].iter().all(|bytes| *bytes <= 2 << 20), "{bytes:?}");
-    // Who asks for more than that gets it, or learns why not.
+    // An explicit request for more succeeds, or returns the reason.
     let asked = Region::builder("asked").actors(16_384).build().unwrap();
     assert!(asked.bytes() > 8 << 20);
 }
@@ -129,18 +130,18 @@ fn regions_that_cannot_be_shared_are_told_in_two_sentences_however_many_they_are
         let telemetry: Vec<_> =
             (0..20).map(|number| TelemetryExtension::new(format!("n{number}"), 64)).collect();
         assert!(telemetry.iter().all(|telemetry| telemetry.region().path().is_none()));
-        // A thread that has just begun has not its name yet.
+        // A new thread may not have its name yet.
         wait_until("the sampler runs", || !threads().is_empty());
         drop(telemetry);
         return wait_until("the threads have ended", || threads().is_empty());
     }
     let Some(output) = with_shm(name, "4m") else { return };
     assert_success(&output);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(told.matches("atomscope:").count(), 2, "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.matches("atomscope:").count(), 2, "{stderr}");
     assert!(
-        told.contains("node `n0`") && told.contains("19 more nodes") && told.contains("/dev/shm"),
-        "{told}"
+        stderr.contains("node `n0`") && stderr.contains("19 more nodes") && stderr.contains("/dev/shm"),
+        "{stderr}"
     );
 }
 
@@ -151,7 +152,7 @@ fn a_region_in_a_file_takes_one_descriptor_and_one_mapping_both_of_its_name() {
     let _region = smallest("one").file(&file).build().unwrap();
     let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let links = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    // One without a name is shown below its folder too.
+    // An unnamed file is shown below its folder too.
     let open: Vec<_> = links.filter(|link| link.starts_with(folder.path())).collect();
     assert_eq!(open, [file.as_path()]);
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -170,7 +171,7 @@ fn half_of_the_descriptors_stay_the_applications() {
         let opened: Vec<_> = (0..20).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         drop(regions);
         drop(opened);
-        // What is closed gives its own back.
+        // A closed region releases its descriptor.
         let region = Region::builder("later").actors(1).build().unwrap();
         assert!(region.path().is_some());
         return;
@@ -186,7 +187,7 @@ fn half_of_the_descriptors_stay_the_applications() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("RLIMIT_NOFILE"), "{output:?}");
 }
 
-/// The thread that beat held the lock until it woke.
+/// Regression: the sampler held the lock until it woke up.
 #[test]
 fn a_file_is_free_for_the_next_region_as_soon_as_the_last_handle_is_dropped() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -201,7 +202,7 @@ fn a_file_is_free_for_the_next_region_as_soon_as_the_last_handle_is_dropped() {
         telemetry.ddata.attach(&replicator);
         let receiver = telemetry.bus.subscribe();
         if round % 2 == 0 {
-            // By request: a counter holds it open otherwise, and so does an actor system.
+            // Close it explicitly, because a counter or an actor system keeps it open.
             runtime.block_on(async {
                 let system = ActorSystem::create("again", Config::empty()).await.unwrap();
                 telemetry.install(&system).region().close();
@@ -243,7 +244,7 @@ fn a_component_that_is_being_asked_does_not_keep_the_region_open() {
     drop(answer);
 }
 
-/// As little as there can be, since many are made.
+/// The least capacities, because the test makes many regions.
 fn smallest(node: &str) -> RegionBuilder {
     let builder = Region::builder(node).actors(1).lanes(1).dead_letters(1).events(1).names(1);
     builder.instances(1).histograms(1).journal_writes(1).document_bytes(4096)
@@ -299,7 +300,7 @@ fn a_process_that_exits_while_threads_drop_its_regions_has_not_crashed() {
         while DROPPED.load(Ordering::Relaxed) < dropped_before {
             std::hint::spin_loop();
         }
-        // As `main` does at its end, but without the test harness's answer.
+        // Exit as `main` does at its end, but without the output of the test harness.
         std::process::exit(0);
     }
     let name = "a_process_that_exits_while_threads_drop_its_regions_has_not_crashed";
@@ -312,7 +313,7 @@ fn a_process_that_exits_while_threads_drop_its_regions_has_not_crashed() {
     }
 }
 
-/// Whether a file with a name was always closed at the end.
+/// Every file that has its name at the exit must have been closed.
 #[test]
 fn a_process_that_exits_while_threads_give_files_their_names_has_not_crashed() {
     const NAME: &str = "a_process_that_exits_while_threads_give_files_their_names_has_not_crashed";
@@ -367,15 +368,15 @@ fn a_forked_child_beats_and_polls_for_regions_of_its_own() {
         std::thread::sleep(support::PATIENCE);
         std::process::exit(0);
     }
-    // The program is built before the child's time runs.
+    // Build the program before the time limit of the child starts.
     support::program("atomscope");
     let mut command = support::again("a_forked_child_beats_and_polls_for_regions_of_its_own", "fork");
-    // A group of its own, so that the child can be ended with it.
+    // A process group of its own, so that the child can be killed together with it.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let node = support::Node::start(&mut command);
     let path: PathBuf = node.region().to_owned();
-    wait_until("the child beats and polls", || {
-        let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path.as_os_str()]);
+    wait_until("the child has a heartbeat and polls", || {
+        let dump = dump_of(&path);
         let metrics = dump["atomscope"]["metrics"].as_array().unwrap().clone();
         let value =
             |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64();
@@ -410,5 +411,5 @@ fn a_daemon_that_closes_descriptors_it_does_not_know_is_alive_and_keeps_those_th
     drop(in_file);
     region.close();
     assert!(!path.exists());
-    assert!(later.iter().all(|file| file.metadata().is_ok()), "one was closed as the region's");
+    assert!(later.iter().all(|file| file.metadata().is_ok()), "a descriptor of another file was closed");
 }

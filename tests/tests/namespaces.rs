@@ -1,5 +1,5 @@
-//! Nodes and readers in namespaces of their own, as containers have them. What the kernel forbids here is skipped, and
-//! said.
+//! Nodes and readers in separate namespaces, as in containers. A test that the kernel does not allow here is skipped
+//! with a message.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -9,18 +9,18 @@ use std::process::{Command, Output, Stdio};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
 
-/// A user that need not exist, and another.
+/// Two user ids that need not exist.
 const USER: u32 = 12_345;
 const OTHER: u32 = 12_346;
 
-/// A process of its own, in its own pid and mount namespace.
+/// A process in its own pid and mount namespace.
 const APART: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-proc", "--mount"];
 
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
 }
 
-/// `unshare` with these flags; who is not root needs a user namespace to make others.
+/// `unshare` with these flags. A user other than root also needs a user namespace.
 fn unshare(flags: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(flags);
@@ -30,7 +30,7 @@ fn unshare(flags: &[&str]) -> Command {
     command
 }
 
-/// Whether such namespaces can be made here; says so if not.
+/// Whether such namespaces can be created here; prints a message if not.
 fn may_unshare(flags: &[&str]) -> bool {
     let may = unshare(flags).arg("true").output().is_ok_and(|output| output.status.success());
     if !may {
@@ -39,12 +39,12 @@ fn may_unshare(flags: &[&str]) -> bool {
     may
 }
 
-/// Has `script` run in the shell, and then become the program and arguments that are added.
+/// A shell that runs `script` and then executes the program and arguments that the caller adds.
 fn after(command: &mut Command, script: &str) {
     command.args(["sh", "-c", &format!("{script} && exec \"$@\""), "sh"]);
 }
 
-/// The process that `unshare` has made, as it is numbered here.
+/// The pid, in this namespace, of the process that `unshare` started.
 fn child_of(node: &Node) -> u32 {
     let pid = node.pid();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -66,7 +66,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The workspace's programs, where any user may run them.
+/// Copies of the workspace's programs that any user may run.
 struct Programs(tempfile::TempDir);
 
 impl Programs {
@@ -83,12 +83,13 @@ impl Programs {
         self.0.path().join(name)
     }
 
-    /// The reader as another user, with a `/proc` that shows all processes, whatever the machine's own one shows.
+    /// The reader as another user, with a `/proc` that shows all processes, whatever the machine's own `/proc` shows.
     fn atomscope_as(&self, user: u32, arguments: &[&str]) -> Command {
         self.atomscope_with_proc("hidepid=0", user, arguments)
     }
 
-    /// The same with a `/proc` of these options. It is a mount of its own: a remount would change the machine's.
+    /// The same with a `/proc` with these options. It is a separate mount, because a remount would change the
+    /// machine's.
     fn atomscope_with_proc(&self, options: &str, user: u32, arguments: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         command.arg("--mount");
@@ -104,12 +105,12 @@ fn as_user(user: u32) -> Command {
     command
 }
 
-/// What `setpriv` is told to become this user.
+/// The arguments of `setpriv` that change to this user.
 fn rights_of(user: u32) -> [String; 3] {
     [format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]
 }
 
-/// Whether each mount of `/proc` has its own options. Linux has that since 5.8; before, they were those of all mounts.
+/// Whether each mount of `/proc` has its own options, as since Linux 5.8. Before, all mounts shared them.
 fn proc_mounts_are_apart() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers =
@@ -121,7 +122,7 @@ fn removed(pruned: &Value) -> Vec<&str> {
     pruned.as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect()
 }
 
-/// It was refused: inside it is user 0, outside another one.
+/// Regression: the region was refused, because the node is user 0 inside and another user outside.
 #[test]
 fn a_node_in_a_user_namespace_is_seen_by_its_user() {
     if !Command::new("unshare").args(["-Ur", "true"]).status().is_ok_and(|status| status.success()) {
@@ -147,7 +148,7 @@ fn a_node_in_another_users_namespace_is_seen_by_root_and_once_dead_by_that_user(
     assert_eq!(support::listed(node.pid())[0]["uid"], USER);
     let of_user = |arguments: &[&str]| json(&mut programs.atomscope_as(USER, arguments));
     assert_eq!(of_user(&["dump", "ns-user"])["atomscope"]["pid"], node.pid());
-    // Somebody else is told whom to ask.
+    // Another user learns as which user to run.
     let refused = programs.atomscope_as(OTHER, &["dump", &node.who()]).output().unwrap();
     assert!(said(&refused).contains("ptrace rights: run as user 12345 or as root"), "{refused:?}");
 
@@ -163,12 +164,12 @@ fn a_node_in_another_users_namespace_is_seen_by_root_and_once_dead_by_that_user(
     assert!(!node.region().exists());
 }
 
-/// It was in no list, and whoever asked for it was told to run as the user that they were.
+/// Regression: the node was in no list, and the advice was to run as the present user.
 #[test]
 #[ignore = "needs root"]
 fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
     let programs = Programs::new();
-    // Not among the named segments, so that only its process tells of it.
+    // The region is no named segment, so only its process leads to it.
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     std::os::unix::fs::chown(folder.path(), Some(USER), Some(USER)).unwrap();
     let region = folder.path().join("region");
@@ -184,12 +185,12 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
         command.args(["--bounding-set", capabilities]).arg(programs.path("atomscope")).args(arguments);
         command
     };
-    // On newer kernels CAP_PERFMON (and CAP_SYS_ADMIN) let maps be read, and so the file be found by its name.
+    // On newer kernels CAP_PERFMON (and CAP_SYS_ADMIN) allow reading `maps`, so the reader finds the file by its name.
     let without_ptrace = |arguments: &[&str]| without("-sys_ptrace", arguments);
     let without_any = |arguments: &[&str]| without("-sys_ptrace,-perfmon,-sys_admin", arguments);
     let as_its_user = |arguments: &[&str]| programs.atomscope_as(USER, arguments);
-    type Ask<'a> = &'a dyn Fn(&[&str]) -> Command;
-    let asks: [(Ask<'_>, &[&str], &str, &str); 3] = [
+    type Reader<'a> = &'a dyn Fn(&[&str]) -> Command;
+    let readers: [(Reader<'_>, &[&str], &str, &str); 3] = [
         (&as_its_user, &may, "it has capabilities that this program has not: CAP_NET_RAW", "run as root"),
         (
             &|arguments| programs.atomscope_as(OTHER, arguments),
@@ -199,26 +200,27 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
         ),
         (&without_any, &[], "root needs the capability CAP_SYS_PTRACE", "--cap-add SYS_PTRACE"),
     ];
-    for (ask, more, why, advice) in asks {
+    for (reader, more, why, advice) in readers {
         let node = start(more);
         let pid = node.pid();
         let named = format!("process {pid} (demo-node)");
         for arguments in [&["ps"][..], &["show", "ns-hidden"], &["show", &node.who()]] {
-            let said = said(&ask(arguments).output().unwrap());
+            let said = said(&reader(arguments).output().unwrap());
             assert!(
                 said.contains(&named) && said.contains(why) && said.contains(advice),
                 "{arguments:?}: {said}"
             );
-            // Only who has more rights than its own user is looked at as that user.
+            // Where the node has capabilities, its own user cannot read it either, so the advice must not name that
+            // user.
             assert!(more.is_empty() || !said.contains("run as user 12345"), "{said}");
         }
-        let found = json(&mut ask(&["doctor", "--json"]));
+        let found = json(&mut reader(&["doctor", "--json"]));
         let found = found.as_array().unwrap();
         let finding = found.iter().find(|row| row["finding"].as_str().unwrap().contains(&named));
         let finding = finding.unwrap_or_else(|| panic!("{found:?}"));
         assert_eq!(finding["level"], "problem");
         assert!(finding["advice"].as_str().unwrap().contains(advice), "{finding}");
-        // Root, who may, sees it.
+        // Root has the rights and sees it.
         assert_eq!(state(pid), "live");
     }
     let node = start(&[]);
@@ -229,7 +231,7 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
     assert!(is_seen || said(&output).contains("root needs the capability CAP_SYS_PTRACE"), "{output:?}");
 }
 
-/// There was said to be no such process.
+/// Regression: the message was that there is no such process.
 #[test]
 #[ignore = "needs root"]
 fn a_process_that_proc_does_not_show_is_not_said_to_be_none() {
@@ -240,14 +242,14 @@ fn a_process_that_proc_does_not_show_is_not_said_to_be_none() {
     let node = Node::demo(["--node", "ns-narrow", "--shop-alone"]);
     let pid = node.who();
     let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let ask =
+    let reader =
         |arguments: &[&str]| programs.atomscope_with_proc("hidepid=2", USER, arguments).output().unwrap();
-    let said = said(&ask(&["show", &pid]));
+    let said = said(&reader(&["show", &pid]));
     if said.contains("mount:") {
         return eprintln!("skipped: /proc cannot be mounted that way here: {said}");
     }
     assert!(said.contains("hidepid") && said.contains("run as the user of the process or as root"), "{said}");
-    let found = String::from_utf8(ask(&["doctor"]).stdout).unwrap();
+    let found = String::from_utf8(reader(&["doctor"]).stdout).unwrap();
     assert!(found.contains("/proc does not show all processes"), "{found}");
     let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert_eq!(after, before, "the machine's own mounts are as they were");
@@ -274,7 +276,7 @@ fn a_node_in_namespaces_of_its_own_is_attached_to_by_its_pid_out_here() {
     let dump = support::atomscope_json(["dump", &pid.to_string()]);
     assert_eq!((&dump["node"], &dump["atomscope"]["pid"]), (&"ns-apart".into(), &pid.into()));
     assert_eq!(support::atomscope_json(["dump", "ns-apart"])["atomscope"]["pid"], pid);
-    // With its file system but not its processes.
+    // A reader with the node's file system, but without its processes.
     if is_root() {
         let mut inside = Command::new("nsenter");
         inside.args(["--target", &pid.to_string(), "--mount"]).arg(support::program("atomscope"));
@@ -283,7 +285,8 @@ fn a_node_in_namespaces_of_its_own_is_attached_to_by_its_pid_out_here() {
     }
 }
 
-/// The other one was taken: its file has the same name and, on a file system as young, the same number.
+/// Regression: the other region was opened. Its file has the same name and, on an equally new file system, the same
+/// inode number.
 #[test]
 fn files_of_one_name_in_two_file_systems_are_told_apart() {
     let flags = &["--mount"];
@@ -291,7 +294,7 @@ fn files_of_one_name_in_two_file_systems_are_told_apart() {
         return eprintln!("skipped: only root may enter another process's mount namespace");
     }
     let (demo, file) = (support::program("demo-node"), "/dev/shm/same.region");
-    // The second to have it is mapped under its name: it takes it from the first, that has ended.
+    // The second node replaces the file of the first one, which has ended, and is mapped under its name.
     let first = format!("{} --region {file} --seconds 0 >/dev/null", demo.display());
     let start = |name: &str| {
         let mut command = unshare(flags);
@@ -321,7 +324,7 @@ fn two_nodes_of_one_number_in_two_namespaces_are_told_apart_and_neither_is_prune
         assert_eq!(&support::listed(*pid)[0]["path"], region);
         assert_eq!(support::atomscope_json(["dump", &pid.to_string()])["atomscope"]["pid"], *pid);
     }
-    // Where neither process is to be seen both are number 1, alive by their locks alone, and told apart by their files.
+    // Where neither process is visible, both have pid 1, count as live by their locks only, and differ by their files.
     let third = |arguments: &[&str]| {
         let mut command = unshare(APART);
         command.arg(support::program("atomscope")).args(arguments).output().unwrap()
@@ -332,8 +335,8 @@ fn two_nodes_of_one_number_in_two_namespaces_are_told_apart_and_neither_is_prune
         let row = row.unwrap_or_else(|| panic!("{region} is not in {rows}"));
         assert_eq!((&row["state"], &row["pid"]), (&"live".into(), &1.into()));
     }
-    let told = said(&third(&["show", "ns-twins"]));
-    assert!(regions.iter().all(|region| told.contains(region)), "{told}");
+    let text = said(&third(&["show", "ns-twins"]));
+    assert!(regions.iter().all(|region| text.contains(region)), "{text}");
     let prune = ["prune", "--node", "ns-twins", "--json"];
     for output in [third(&prune), support::atomscope(prune)] {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n", "{}", said(&output));
@@ -346,14 +349,14 @@ fn two_nodes_of_one_number_in_two_namespaces_are_told_apart_and_neither_is_prune
     assert_eq!(state(pids[1]), "live");
 }
 
-/// In a container each node has the number that its predecessor had.
+/// In a container each node has the pid of its predecessor.
 #[test]
 fn what_a_predecessor_of_the_same_number_left_unpublished_is_removed() {
     if !may_unshare(APART) {
         return;
     }
     let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
-    // The wrapper's shell is replaced by the node, which is number 1.
+    // The node replaces the wrapper's shell, so it has pid 1.
     let left = PathBuf::from(format!("/dev/shm/atomscope-{user}-1-{:016x}", std::process::id()));
     std::fs::write(&left, [0; 8192]).unwrap();
     let file = std::fs::File::options().write(true).open(&left).unwrap();
@@ -401,7 +404,8 @@ fn in_time_namespace(offset_s: i64) -> Vec<String> {
     flags
 }
 
-/// It was wedged, sixteen minutes ago, or live, 0.0 s ago, after it had been stopped.
+/// Regression: the last heartbeat was shown as sixteen minutes ago, or a stopped node as live with a heartbeat 0.0 s
+/// ago.
 #[test]
 #[ignore = "needs root"]
 fn a_node_in_a_time_namespace_is_judged_by_its_own_clock() {
@@ -423,19 +427,19 @@ fn a_node_in_a_time_namespace_is_judged_by_its_own_clock() {
         assert!(beat(&row()) < 3.0, "{}", row());
         let age = row()["age_s"].as_f64().unwrap();
         assert!(age < 60.0, "{age}");
-        // Its process is found, though it started at another time by its own clock.
+        // The process is found, although it started at another time by its own clock.
         assert_eq!(row()["pid"], pid);
         assert!(support::atomscope_json(["show", &name, "--json"])["process"].is_object());
         let stat = support::atomscope_json(["stat", "--json", &name, "1s", "1"]);
         assert!(stat["interval_s"].as_f64().unwrap() < 60.0, "{stat}");
 
         Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
-        wait_until("it has not beaten for a while", || beat(&row()) > 3.5);
+        wait_until("its last heartbeat is old", || beat(&row()) > 3.5);
         assert_eq!((&row()["state"], beat(&row()) < 60.0), (&"wedged".into(), true), "{}", row());
         Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
         wait_until("it is live again", || row()["state"] == "live");
 
-        // A reader in such a namespace sees a node out here, and that one, as they are.
+        // A reader in such a namespace sees this node and a node outside correctly.
         let outside = Node::demo(["--node", "ns-no-time"]);
         let inside = |region: &Path| {
             let mut command = unshare(&flags);
@@ -447,7 +451,7 @@ fn a_node_in_a_time_namespace_is_judged_by_its_own_clock() {
             assert!(beat(&inside(region)) < 3.0, "{}", inside(region));
             assert!(inside(region)["age_s"].as_f64().unwrap() < 60.0, "{}", inside(region));
         }
-        // And once it is dead it is by its own clock as old as it is.
+        // After its death, its age by its own clock is right.
         Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
         wait_until("it has crashed", || row()["state"] == "crashed");
         assert!(beat(&row()) < 60.0 && row()["age_s"].as_f64().unwrap() < 60.0, "{}", row());

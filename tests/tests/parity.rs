@@ -1,4 +1,4 @@
-//! The same face as `atomr-telemetry`'s: a program moves by changing the crate's name, and what it tells reads the same.
+//! The same public API as `atomr-telemetry`: a program moves by changing the crate's name, and its JSON stays the same.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use atomr_cluster::{Gossip, Member, MemberStatus};
 use atomr_cluster_sharding::{ShardCoordinator, ShardRegion};
 use atomr_core::actor::Address;
+use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, Node};
 use serde_json::{Value, json};
 
-/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
+/// A program for the public API of `atomr-telemetry`, compiled against both crates.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {
@@ -65,11 +66,11 @@ macro_rules! program {
                 json!(timeless.collect::<Vec<_>>())
             }
 
-            /// Everything that the program sees.
+            /// Everything that the program observes.
             pub async fn run() -> Vec<Value> {
                 let mut seen = Vec::new();
 
-                // Probes on a bare bus.
+                // Probes on a bus without an extension.
                 let bus = TelemetryBus::new(8);
                 let registry = ActorRegistry::new(bus.clone());
                 let mut see = |registry: &ActorRegistry| {
@@ -128,7 +129,7 @@ macro_rules! program {
                 for actor in &mut actors.flat {
                     assert!(actor.spawned_at.starts_with("20"), "{}", actor.spawned_at);
                     actor.spawned_at.clear();
-                    // The type's path tells the two modules apart.
+                    // The path of the type differs between the two modules.
                     actor.actor_type = actor.actor_type.replace(stringify!($name), "");
                 }
                 fn types(nodes: &mut [ActorTreeNode]) {
@@ -170,12 +171,12 @@ fn a_dump_is_the_snapshot_of_atomr_telemetry_and_one_object_more() {
     let mut node = Node::demo(["--node", "parity-dump", "--rate", "500"]);
     let letters =
         || support::atomscope_json(["dump", &node.who()])["atomscope"]["dead_letters"]["total"].as_u64();
-    support::wait_until("letters went astray", || letters() > Some(5));
+    support::wait_until("there are dead letters", || letters() > Some(5));
     node.kill();
     let mut dump = support::atomscope_json(["dump", "parity-dump"]);
     let snapshot: atomr_telemetry::dto::NodeSnapshot = serde_json::from_value(dump.clone()).unwrap();
     assert!(snapshot.actors.flat.len() > 5 && snapshot.actors.total == snapshot.actors.flat.len() as u64);
-    // Nothing but the one object is more than what `atomr-telemetry`'s type holds.
+    // Only the object `atomscope` is extra, compared with the type of `atomr-telemetry`.
     assert!(dump.as_object_mut().unwrap().remove("atomscope").is_some());
     assert_eq!(serde_json::to_value(&snapshot).unwrap(), dump);
     for time in snapshot.actors.flat.iter().map(|actor| &actor.spawned_at).chain([&snapshot.generated_at]) {
@@ -183,7 +184,7 @@ fn a_dump_is_the_snapshot_of_atomr_telemetry_and_one_object_more() {
     }
 }
 
-/// One process writes what both crates see of the same calls, another reads the region: all three agree.
+/// One process writes the observations of both crates, another reads the region: all three agree.
 #[test]
 fn the_dump_of_another_process_is_what_atomr_telemetry_would_have_said() {
     const NAME: &str = "the_dump_of_another_process_is_what_atomr_telemetry_would_have_said";
@@ -218,7 +219,7 @@ fn the_dump_of_another_process_is_what_atomr_telemetry_would_have_said() {
         return;
     }
     let node = Node::start(&mut support::again(NAME, "golden"));
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), node.region().as_os_str()]);
+    let dump = dump_of(node.region());
 
     let theirs = atomr_telemetry::TelemetryExtension::new("golden", 64);
     feed!(theirs.actors, theirs.dead_letters, atomr_telemetry);
@@ -248,7 +249,7 @@ fn sort_by_path(nodes: &mut Value) {
         .for_each(|n| sort_by_path(&mut n["children"]));
 }
 
-/// The same calls to a cluster probe and a sharding probe of either crate, and what they say of them and publish.
+/// Makes the same calls to a cluster probe and a sharding probe of either crate, and returns their results and events.
 macro_rules! clustered {
     ($telemetry:ident) => {{
         use $telemetry::bus::TelemetryBus;
@@ -349,11 +350,11 @@ fn a_node_without_the_probe_runs_and_is_not_found() {
     assert!(support::listed(node.pid()).is_empty());
     let output = Command::new(support::program("atomscope")).args(["dump", &node.who()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains(&node.who()), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains(&node.who()), "{stderr}");
 }
 
-/// Hands what `atomr-telemetry` publishes to ours.
+/// Forwards the events of `atomr-telemetry` to our bus.
 struct Feed(std::sync::Weak<atomscope_probe::TelemetryExtension>);
 
 impl atomr_telemetry::exporters::Exporter for Feed {
@@ -404,9 +405,9 @@ async fn beside_atomr_telemetry_both_say_the_same() {
     theirs.remote.record_association("akka.tcp://far@h:1", "connected");
     (1..=3).for_each(|number| theirs.persistence.record_write("journal", "id", number));
     (0..4).for_each(|_| theirs.ddata.record_update("key"));
-    let told = theirs.clone();
+    let receiver = theirs.clone();
     atomscope_tests::workload::run(&system, 2_000, async {
-        while told.actors.total_spawned() < 1_000 {
+        while receiver.actors.total_spawned() < 1_000 {
             tokio::task::yield_now().await;
         }
     })
@@ -419,7 +420,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
         }
         snapshot["actors"]["flat"].as_array_mut().unwrap().sort_by_key(|actor| actor["path"].to_string());
         snapshot["actors"]["roots"] = Value::Null;
-        // What a journal answers when it is asked is told by neither; what was seen of it only ours keeps.
+        // Neither crate publishes the answers of a journal, and only ours keeps what it has seen of a journal.
         snapshot["persistence"]["journals"] = Value::Null;
         snapshot["generated_at"] = Value::Null;
         snapshot
@@ -428,8 +429,8 @@ async fn beside_atomr_telemetry_both_say_the_same() {
         let (ours, theirs) = (ours.snapshot(), theirs.snapshot());
         [serde_json::to_value(ours).unwrap(), serde_json::to_value(theirs).unwrap()].map(by_path)
     };
-    // `atomr-telemetry` loses its count where hooks overtake each other, so only what is there at rest is compared.
-    support::wait_until("both told the same", || {
+    // `atomr-telemetry` miscounts where hooks overtake each other, so only the state at rest is compared.
+    support::wait_until("both have the same", || {
         let [mut ours, mut theirs] = snapshots();
         (ours["actors"], theirs["actors"]) = (Value::Null, Value::Null);
         ours == theirs
@@ -439,7 +440,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
     assert_eq!(ours.snapshot().cluster.members.len(), 2);
 }
 
-/// Takes out what is of another moment in each.
+/// Removes the times, which differ between the two.
 fn timeless(value: &mut Value) {
     match value {
         Value::Object(fields) => {

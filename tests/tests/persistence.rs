@@ -1,18 +1,19 @@
-//! Journals, snapshot stores and recoveries as they are seen from outside.
+//! Journals, snapshot stores and recoveries, read from another process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
 use atomr_persistence::{
-    InMemoryJournal, InMemorySnapshotStore, Journal, JournalError, PersistentRepr, RecoveryPermitter,
-    SnapshotMetadata, SnapshotStore,
+    InMemoryJournal, InMemorySnapshotStore, Journal, PersistentRepr, RecoveryPermitter, SnapshotMetadata,
+    SnapshotStore,
 };
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::persistence_workload::{Bank, Done, Flaky, visit};
+use atomscope_tests::support::dumps::{dump, instance, metric, metric_entry};
+use atomscope_tests::support::stubs::Stub;
 use atomscope_tests::support::{self, Node};
 use serde_json::{Value, json};
 
@@ -22,22 +23,7 @@ fn event(id: &str, sequence_nr: u64) -> PersistentRepr {
     PersistentRepr { persistence_id: id.into(), sequence_nr, ..PersistentRepr::default() }
 }
 
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
-
-fn metric<'a>(dump: &'a Value, name: &str) -> &'a Value {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("no metric {name}"))
-}
-
-fn instance<'a>(dump: &'a Value, domain: &str, name: &str) -> &'a Value {
-    let instances = dump["atomscope"]["instances"][domain].as_array().unwrap();
-    instances.iter().find(|instance| instance["name"] == name).unwrap_or_else(|| panic!("no {domain} {name}"))
-}
-
-/// The journals of a dump, with those events that are listed of each, and all together.
+/// The events of a journal in a dump: the sum of listed and unlisted ones, and the total.
 fn sums(dump: &Value, journal: &str) -> (u64, u64) {
     let journals = dump["persistence"]["journals"].as_array().unwrap();
     let listed = journals.iter().find(|listed| listed["name"] == journal).unwrap();
@@ -47,7 +33,7 @@ fn sums(dump: &Value, journal: &str) -> (u64, u64) {
     (listed + numbers["unlisted_events"].as_u64().unwrap(), numbers["events"].as_u64().unwrap())
 }
 
-/// An event-sourced node: every account is visited three times, and recovers each time but the first.
+/// An event-sourced node: each account is visited three times, and recovers at the second and third visit.
 async fn bank_node() {
     let system = ActorSystem::create("bank", Config::empty()).await.unwrap();
     let region =
@@ -68,7 +54,11 @@ async fn bank_node() {
             let before = journal.event_count(&format!("account-{account}"));
             let visited =
                 visit(&system, &bank, &format!("account-{account}"), &[account + 1, 3, round]).await;
-            assert_eq!(visited.balance, before + visited.events, "the account came back as it was");
+            assert_eq!(
+                visited.balance,
+                before + visited.events,
+                "the recovered account has the same balance"
+            );
             done.add(&visited);
         }
     }
@@ -96,9 +86,9 @@ fn a_dump_of_an_event_sourced_node_says_what_its_journal_holds() {
     assert!(done.snapshots_saved > 0 && done.snapshots_loaded > 0 && done.replayed_events > 0, "{done:?}");
     let region = node.region().to_owned();
     let who = ["dump".as_ref(), "--region".as_ref(), region.as_os_str()];
-    let running = |dump: &Value| metric(dump, "persistence.recoveries_running")["value"] == 2;
+    let running = |dump: &Value| metric(dump, "persistence.recoveries_running") == 2;
     support::wait_until("the poller has seen two recoveries", || running(&support::atomscope_json(who)));
-    // Dead or alive, it reads the same.
+    // The region reads the same for a live and a dead node.
     for _ in 0..2 {
         let dump = support::atomscope_json(who);
         assert_eq!(
@@ -106,11 +96,11 @@ fn a_dump_of_an_event_sourced_node_says_what_its_journal_holds() {
             json!([{ "name": "accounts", "persistence_ids": truth["ids"] }])
         );
         assert_eq!(dump["persistence"]["total_events"], done.events);
-        assert_eq!(metric(&dump, "persistence.recovery_permits")["value"], 5);
-        assert_eq!(metric(&dump, "persistence.snapshots_saved")["value"], done.snapshots_saved);
-        assert_eq!(metric(&dump, "persistence.snapshots_loaded")["value"], done.snapshots_loaded);
-        assert_eq!(metric(&dump, "persistence.snapshot_failures")["value"], 0);
-        let latency = metric(&dump, "persistence.write_latency.accounts");
+        assert_eq!(metric(&dump, "persistence.recovery_permits"), 5);
+        assert_eq!(metric(&dump, "persistence.snapshots_saved"), done.snapshots_saved);
+        assert_eq!(metric(&dump, "persistence.snapshots_loaded"), done.snapshots_loaded);
+        assert_eq!(metric(&dump, "persistence.snapshot_failures"), 0);
+        let latency = metric_entry(&dump, "persistence.write_latency.accounts");
         assert_eq!((&latency["unit"], &latency["value"]), (&json!("nanoseconds"), &json!(done.writes)));
         let journal = instance(&dump, "journals", "accounts");
         for (field, value) in [
@@ -155,8 +145,8 @@ async fn failures_of_a_journal_are_told_apart_from_what_it_wrote() {
     let written: u64 = (0..4).map(|account| journal.event_count(&format!("account-{account}"))).sum();
     assert_eq!((written, sums(&dump, "flaky")), (done.events, (written, written)));
     assert_eq!(dump["persistence"]["total_events"], written);
-    assert_eq!(metric(&dump, "persistence.failures")["value"], done.failed_writes);
-    assert_eq!(metric(&dump, "persistence.write_latency.flaky")["value"], done.writes);
+    assert_eq!(metric(&dump, "persistence.failures"), done.failed_writes);
+    assert_eq!(metric(&dump, "persistence.write_latency.flaky"), done.writes);
     let numbers = instance(&dump, "journals", "flaky");
     for (field, value) in [
         ("writes", done.writes),
@@ -179,8 +169,8 @@ async fn a_write_of_many_persistence_ids_counts_for_each_of_them() {
     journal.write_messages(Vec::new()).await.unwrap();
     let dump = dump(&telemetry);
     let ids = dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap();
-    let told: Vec<_> = ids.iter().map(|id| (&id["highest_sequence_nr"], &id["event_count"])).collect();
-    assert_eq!(json!(told), json!([[3, 3], [2, 2], [1, 1]]));
+    let counts: Vec<_> = ids.iter().map(|id| (&id["highest_sequence_nr"], &id["event_count"])).collect();
+    assert_eq!(json!(counts), json!([[3, 3], [2, 2], [1, 1]]));
     let name = ids[2]["persistence_id"].as_str().unwrap();
     assert!(name.starts_with("xxx") && name.ends_with('…'), "{name}");
     assert_eq!(sums(&dump, "mixed"), (6, 6));
@@ -209,107 +199,34 @@ async fn what_was_replayed_is_known_though_this_node_never_wrote_it() {
     );
 }
 
-/// Takes its time: an event's number is how long in milliseconds.
-struct Slow;
-
-#[async_trait]
-impl Journal for Slow {
-    async fn write_messages(&self, messages: Vec<PersistentRepr>) -> Result<(), JournalError> {
-        tokio::time::sleep(Duration::from_millis(messages[0].sequence_nr)).await;
-        Ok(())
-    }
-    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
-        Ok(())
-    }
-    async fn replay_messages(
-        &self,
-        _: &str,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> Result<Vec<PersistentRepr>, JournalError> {
-        Ok(Vec::new())
-    }
-    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
-        Ok(0)
-    }
-}
-
 #[tokio::test]
 async fn a_writes_latency_lies_between_what_it_waited_for_and_what_its_caller_waited() {
     let telemetry = TelemetryExtension::new("slow-1", 64);
-    let journal = telemetry.persistence.wrap_journal("slow", Arc::new(Slow));
+    let journal = telemetry.persistence.wrap_journal("slow", Arc::new(Stub::Slow));
     let start = Instant::now();
     for waits_ms in [30, 60] {
         journal.write_messages(vec![event("a", waits_ms)]).await.unwrap();
     }
     let waited_ns = start.elapsed().as_nanos() as u64;
     let dump = dump(&telemetry);
-    let latency = metric(&dump, "persistence.write_latency.slow");
+    let latency = metric_entry(&dump, "persistence.write_latency.slow");
     assert_eq!(latency["value"], 2);
     let [sum, greatest] = ["sum", "greatest"].map(|field| latency["histogram"][field].as_u64().unwrap());
-    // The clock may be one of some milliseconds.
+    // The clock may have a resolution of some milliseconds.
     let tick_ns = 10_000_000;
     assert!((90_000_000 - 2 * tick_ns..=waited_ns + 2 * tick_ns).contains(&sum), "{sum} of {waited_ns}");
     assert!((60_000_000 - tick_ns..=sum).contains(&greatest), "{greatest} of {sum}");
-}
-
-/// Never ends, or panics.
-struct Hopeless {
-    panics: bool,
-}
-
-impl Hopeless {
-    async fn end<T>(&self) -> T {
-        assert!(!self.panics, "no such luck");
-        std::future::pending().await
-    }
-}
-
-#[async_trait]
-impl Journal for Hopeless {
-    async fn write_messages(&self, _: Vec<PersistentRepr>) -> Result<(), JournalError> {
-        self.end().await
-    }
-    async fn delete_messages_to(&self, _: &str, _: u64) -> Result<(), JournalError> {
-        self.end().await
-    }
-    async fn replay_messages(
-        &self,
-        _: &str,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> Result<Vec<PersistentRepr>, JournalError> {
-        self.end().await
-    }
-    async fn highest_sequence_nr(&self, _: &str, _: u64) -> Result<u64, JournalError> {
-        self.end().await
-    }
-}
-
-#[async_trait]
-impl SnapshotStore for Hopeless {
-    async fn save(&self, _: SnapshotMetadata, _: Vec<u8>) {
-        self.end().await
-    }
-    async fn load(&self, _: &str) -> Option<(SnapshotMetadata, Vec<u8>)> {
-        self.end().await
-    }
-    async fn delete(&self, _: &str, _: u64) {
-        self.end().await
-    }
 }
 
 #[tokio::test]
 async fn what_is_given_up_or_panics_is_counted_as_that() {
     let telemetry = TelemetryExtension::new("hopeless-1", 64);
     let meta = SnapshotMetadata { persistence_id: "a".into(), sequence_nr: 1, timestamp: 0 };
-    for panics in [false, true] {
-        // A journal need not be of a known type.
-        let journal: Arc<dyn Journal> = Arc::new(Hopeless { panics });
+    for stub in [Stub::Endless, Stub::Panicking] {
+        // The wrapper also accepts a `dyn Journal`.
+        let journal: Arc<dyn Journal> = Arc::new(stub);
         let journal = telemetry.persistence.wrap_journal("hopeless", journal);
-        let store = telemetry.persistence.wrap_snapshot_store(Arc::new(Hopeless { panics }));
+        let store = telemetry.persistence.wrap_snapshot_store(Arc::new(stub));
         let meta = meta.clone();
         let [write, replay, save, load] = [
             tokio::spawn({
@@ -326,12 +243,12 @@ async fn what_is_given_up_or_panics_is_counted_as_that() {
         tokio::task::yield_now().await;
         for call in [write, replay, save, load] {
             call.abort();
-            assert_eq!(call.await.unwrap_err().is_panic(), panics);
+            assert_eq!(call.await.unwrap_err().is_panic(), stub == Stub::Panicking);
         }
     }
     let dump = dump(&telemetry);
-    assert_eq!(metric(&dump, "persistence.snapshot_failures")["value"], 4);
-    assert_eq!(metric(&dump, "persistence.failures")["value"], 0);
+    assert_eq!(metric(&dump, "persistence.snapshot_failures"), 4);
+    assert_eq!(metric(&dump, "persistence.failures"), 0);
     let journal = instance(&dump, "journals", "hopeless");
     assert_eq!(
         (&journal["given_up"], &journal["writes"], &journal["events"]),
@@ -339,7 +256,7 @@ async fn what_is_given_up_or_panics_is_counted_as_that() {
     );
 }
 
-/// More ids than there is room for, from several threads, while the poller gives up those that do least.
+/// More ids than free slots, from several threads, while the poller evicts the least active ones.
 #[test]
 fn ids_that_do_little_give_way_and_no_event_is_lost() {
     const ROOM: usize = 32;
@@ -353,7 +270,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
     let telemetry = TelemetryExtension::with_region(region);
     let persistence = &telemetry.persistence;
     let _wrapped = persistence.wrap_journal("crowded", InMemoryJournal::new());
-    // All of the room is taken by ids that do nothing any more.
+    // Idle ids hold all slots.
     (0..ROOM).for_each(|id| persistence.record_write("crowded", &format!("early-{id}"), 1));
     let busy: Vec<_> = (0..BUSY).map(|id| format!("busy-{id}")).collect();
     let enough = AtomicBool::new(false);
@@ -376,7 +293,7 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
                 })
             })
             .collect();
-        support::wait_until("the busy ids are listed, and others gave way for a while", || {
+        support::wait_until("the busy ids are listed, after a time of evictions", || {
             let dump = dump(&telemetry);
             let ids = dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap().clone();
             let listed = |busy: &String| ids.iter().any(|id| id["persistence_id"] == *busy);
@@ -387,15 +304,15 @@ fn ids_that_do_little_give_way_and_no_event_is_lost() {
         writers.into_iter().map(|writer| writer.join().unwrap()).sum()
     });
     let written = written + ROOM as u64;
-    // The poller may be in the middle of one more round.
+    // The poller may be in one more round.
     support::wait_until("the sums are right", || sums(&dump(&telemetry), "crowded") == (written, written));
     let dump = dump(&telemetry);
     assert_eq!(dump["persistence"]["total_events"], written);
     assert!(dump["persistence"]["journals"][0]["persistence_ids"].as_array().unwrap().len() <= ROOM);
-    assert!(metric(&dump, "persistence.unlisted_ids")["value"].as_u64().unwrap() > 0);
+    assert!(metric(&dump, "persistence.unlisted_ids") > 0);
 }
 
-/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
+/// A program for the public API of `atomr-telemetry`, compiled against both crates.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {
@@ -443,7 +360,7 @@ macro_rules! program {
                 probe.register_journal(std::sync::Arc::new(Dummy));
                 seen.push(comparable(probe.snapshot()));
                 seen.push(comparable(probe.snapshot_async().await));
-                // More than the newest that are kept.
+                // More writes than are kept.
                 (0..300).for_each(|number| probe.record_write("other", "c", number));
                 seen.push(comparable(probe.snapshot()));
                 seen.push(json!(probe.total_events()));

@@ -1,4 +1,4 @@
-//! One test for each defect that was found, which fails without its fix. Those of a primitive stand beside it.
+//! One test for each defect, which fails without its fix. Tests of a primitive's defects are next to the primitive.
 #![allow(unsafe_code, reason = "fork")]
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use atomscope_probe::bus::{TelemetryBus, TelemetryEvent};
 use atomscope_probe::dead_letters::DeadLetterFeed;
 use atomscope_probe::dto::ActorStatus;
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::{dump, dump_of, metric};
 use atomscope_tests::support::{self, wait_until};
 
 fn status(path: &str, actor_type: &str) -> ActorStatus {
@@ -85,7 +86,7 @@ fn a_warning_that_nobody_can_read_does_no_harm() {
     assert!(command.stderr(full).stdout(Stdio::null()).status().unwrap().success());
 }
 
-/// The private region that took the place of a refused one was as large as that, and ended the process.
+/// The private region that replaced a refused one was as large, and ended the process.
 #[test]
 fn a_host_with_too_little_address_space_runs_on() {
     const NAME: &str = "a_host_with_too_little_address_space_runs_on";
@@ -103,7 +104,7 @@ fn a_host_with_too_little_address_space_runs_on() {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// What turns the probe off made the builder fail, and with it programs that take its errors seriously.
+/// With the probe turned off, the builder returned an error, so programs that check it failed.
 #[test]
 fn a_program_with_a_builder_runs_when_the_probe_is_turned_off() {
     if support::role().is_some() {
@@ -127,7 +128,7 @@ fn a_private_node_gives_up_stops_of_older_actors_too() {
     assert_eq!(telemetry.actors.total_stopped(), 0);
 }
 
-/// A stop that met a record in another thread's hand was dropped.
+/// A stop was dropped when another thread held its record.
 #[test]
 fn a_stop_that_meets_a_change_of_its_record_is_not_lost() {
     let registry = ActorRegistry::new(TelemetryBus::new(16));
@@ -151,14 +152,14 @@ fn a_stop_that_meets_a_change_of_its_record_is_not_lost() {
     assert_eq!((registry.live_count(), registry.snapshot().total), (0, 0));
 }
 
-/// A count of stops that is read after that of spawns has more stops in it than actors that came.
+/// A reader that reads the stops after the spawns sees more stops than spawns.
 #[test]
 fn actors_that_come_and_go_never_hide_one_that_lives() {
     let registry = ActorRegistry::new(TelemetryBus::new(16));
     registry.record_spawn(status("/user/stays", "T"));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // More threads than processors, so that a look is interrupted in its middle.
+        // More threads than processors, so that a snapshot is interrupted.
         for number in 0..4 {
             let (registry, stop) = (&registry, &stop);
             scope.spawn(move || {
@@ -185,13 +186,13 @@ fn a_metrics_name_is_of_one_kind_and_the_probes_own_are_its_own() {
     region.gauge("actors.spawned", "actors", "Not spawned").set(77);
     region.counter("orders", "orders", "The same").add(2);
     let path = region.path().unwrap().as_os_str();
-    let dump = support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path]);
+    let dump = dump_of(path);
     let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
     let value = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].clone();
     assert_eq!((value("orders"), value("actors.spawned")), (7.into(), 0.into()));
 }
 
-/// Previews that were not to be kept came in by way of the bus.
+/// Previews that must not be kept came in through the bus.
 #[test]
 fn previews_that_are_not_to_be_kept_are_kept_nowhere() {
     let region = Region::builder("regression-previews").previews(false).build().unwrap();
@@ -205,7 +206,7 @@ fn previews_that_are_not_to_be_kept_are_kept_nowhere() {
     assert!(!bytes.windows(8).any(|window| window == b"a-secret"));
 }
 
-/// An actor's type was empty in its event where the bus had no more room for names.
+/// An actor's class was empty in its event when the table of names was full.
 #[test]
 fn events_tell_every_type_even_where_names_find_no_room() {
     let bus = TelemetryBus::new(4096);
@@ -232,35 +233,25 @@ fn events_tell_every_type_even_where_names_find_no_room() {
     }
 }
 
-/// A registry of a private region, and the dump of what it holds.
+/// A telemetry without an actor system, and the parent of the actors that a test reports.
 fn observed(node: &str) -> (Arc<TelemetryExtension>, ActorPath) {
     let telemetry = TelemetryExtension::with_region(Region::builder(node).build().unwrap());
     (telemetry, ActorPath::root(Address::local("older")).child("user"))
 }
 
-fn about(telemetry: &TelemetryExtension) -> serde_json::Value {
-    let path = telemetry.region().path().unwrap().as_os_str();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), path])["atomscope"].take()
-}
-
-fn metric(about: &serde_json::Value, name: &str) -> u64 {
-    let metrics = about["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
-}
-
-/// Waits until the sampler has gone through so many more rounds.
+/// Waits for so many more rounds of the sampler.
 fn rounds(telemetry: &TelemetryExtension, more: u64) {
-    let now = || metric(&about(telemetry), "sampler.rounds");
+    let now = || metric(&dump(telemetry), "sampler.rounds");
     let first = now();
-    wait_until("the sampler has gone on", || now() >= first + more);
+    wait_until("the sampler has made more rounds", || now() >= first + more);
 }
 
-/// The stop of an older actor waited for ten seconds, and took the first actor that was spawned under its name.
+/// The stop of an older actor waited for ten seconds, and removed the first actor that was spawned under its name.
 #[test]
 fn a_stop_that_has_outlived_a_round_is_not_that_of_the_next_actor_of_its_name() {
     let (telemetry, user) = observed("regression-successor");
     let mut events = telemetry.bus.subscribe();
-    // A round in which the process stood still does not count.
+    // A round during which the process was stopped does not count.
     let mut tries = 0;
     wait_until("the successor is listed", || {
         tries += 1;
@@ -272,16 +263,19 @@ fn a_stop_that_has_outlived_a_round_is_not_that_of_the_next_actor_of_its_name() 
         assert!(tries < 20 || listed, "swallowed {tries} times");
         listed
     });
-    let about = about(&telemetry);
+    let about = dump(&telemetry)["atomscope"].take();
     assert_eq!((telemetry.actors.live_count(), &about["drift"]), (1, &0.into()));
     assert_eq!((&about["totals"]["inexact"], &about["totals"]["foreign"]), (&false.into(), &1.into()));
     let path = user.child(format!("a{tries}")).to_string();
-    let mut told = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
+    let mut published = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
         TelemetryEvent::ActorSpawned(actor) if actor.path == path => Some("spawned"),
         TelemetryEvent::ActorStopped { path: stopped } if stopped == path => Some("stopped"),
         _ => None,
     });
-    assert_eq!([told.next(), told.next(), told.next()], [Some("stopped"), Some("spawned"), None]);
+    assert_eq!(
+        [published.next(), published.next(), published.next()],
+        [Some("stopped"), Some("spawned"), None]
+    );
 }
 
 /// A spawn that came after its stop was given up left a ghost, and the list was said to be exact.
@@ -290,18 +284,22 @@ fn a_stop_that_is_given_up_makes_the_list_inexact() {
     let (telemetry, user) = observed("regression-given-up");
     let path = user.child("a");
     telemetry.actors.on_stop(&path);
-    let mut last = about(&telemetry);
-    assert_eq!(last["totals"]["inexact"], false);
+    let mut last = dump(&telemetry);
+    assert_eq!(last["atomscope"]["totals"]["inexact"], false);
     wait_until("the stop is given up", || {
-        last = about(&telemetry);
-        last["waiting_stops"] == 0
+        last = dump(&telemetry);
+        last["atomscope"]["waiting_stops"] == 0
     });
-    assert_eq!((&last["totals"]["inexact"], metric(&last, "events.untold")), (&true.into(), 1));
+    assert_eq!((&last["atomscope"]["totals"]["inexact"], metric(&last, "events.untold")), (&true.into(), 1));
     telemetry.actors.on_spawn(&path, Some(&user), "T");
-    assert_eq!((telemetry.actors.live_count(), &about(&telemetry)["totals"]["inexact"]), (1, &true.into()));
+    assert_eq!(
+        (telemetry.actors.live_count(), &dump(&telemetry)["atomscope"]["totals"]["inexact"]),
+        (1, &true.into())
+    );
 }
 
-/// A process that stands still between a stop and its spawn goes on with a round of the sampler, which is no whole one.
+/// A process that was stopped between a stop and its spawn continues with a round of the sampler, which must not count
+/// as a whole round.
 #[test]
 fn a_spawn_whose_process_was_stopped_after_its_stop_still_finds_that() {
     const NAME: &str = "a_spawn_whose_process_was_stopped_after_its_stop_still_finds_that";
@@ -313,26 +311,26 @@ fn a_spawn_whose_process_was_stopped_after_its_stop_still_finds_that() {
         unsafe { libc::raise(libc::SIGSTOP) };
         telemetry.actors.on_spawn(&path, Some(&user), "T");
         assert_eq!((telemetry.actors.snapshot().total, telemetry.actors.live_count()), (0, 0));
-        assert_eq!(about(&telemetry)["totals"]["inexact"], false);
+        assert_eq!(dump(&telemetry)["atomscope"]["totals"]["inexact"], false);
         return;
     }
-    // Standard output stays the test's: nobody reads it while the child stands still.
+    // Standard output is inherited: nobody would read a pipe while the child is stopped.
     let mut child = support::again(NAME, "node").stdout(Stdio::null()).spawn().unwrap();
     let stat = format!("/proc/{}/stat", child.id());
-    wait_until("the child stands still", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
-    // Longer than a round, and than what may pass for one.
+    wait_until("the child is stopped", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+    // Longer than one round of the sampler, with a margin.
     std::thread::sleep(Duration::from_secs(2));
     // SAFETY: the child is ours and was not waited for.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGCONT) };
     assert!(child.wait().unwrap().success());
 }
 
-/// A stop that met its actor's record in another thread's hand took the next actor of that path.
+/// A stop removed the next actor of its path when another thread held its own actor's record.
 #[test]
 fn an_actor_that_is_reported_after_such_a_stop_is_not_lost() {
     let registry = ActorRegistry::new(TelemetryBus::new(16));
     let (user, path) = (ActorPath::root(Address::local("r")).child("user"), "akka://r/user/a");
-    // As that leaves the table: the stop waits, and the record stands.
+    // The state that this leaves in the table: the stop waits, and the record is there.
     registry.on_stop(&user.child("a"));
     registry.record_spawn(status(path, "T"));
     assert_eq!((registry.snapshot().total, registry.live_count()), (1, 1));
@@ -340,7 +338,7 @@ fn an_actor_that_is_reported_after_such_a_stop_is_not_lost() {
     assert_eq!((registry.snapshot().total, registry.live_count()), (0, 0));
 }
 
-/// Stops that are handed on from a task of somebody's own say nothing of their actors' age.
+/// Stops that the application forwards from a task of its own do not show their actors' age.
 #[tokio::test]
 async fn stops_that_are_handed_on_by_an_older_task_are_no_older_actors() {
     let (telemetry, user) = observed("regression-handed-on");
@@ -358,11 +356,11 @@ async fn stops_that_are_handed_on_by_an_older_task_are_no_older_actors() {
     paths.iter().for_each(|path| hand_on.send(path.clone()).unwrap());
     drop(hand_on);
     task.await.unwrap();
-    assert_eq!(telemetry.actors.live_count(), 1, "the first was taken for an older actor's");
-    assert_eq!(about(&telemetry)["totals"]["inexact"], true);
+    assert_eq!(telemetry.actors.live_count(), 1, "the first counted as that of an older actor");
+    assert_eq!(dump(&telemetry)["atomscope"]["totals"]["inexact"], true);
 }
 
-/// A stamp was converted by a rate that each beat measured anew: an actor's time differed from look to look.
+/// A stamp was converted with a rate that each heartbeat measured again, so an actor's time differed between snapshots.
 #[test]
 fn an_actor_has_one_time_in_every_look_and_after_its_process_was_stopped() {
     const NAME: &str = "an_actor_has_one_time_in_every_look_and_after_its_process_was_stopped";
@@ -372,7 +370,7 @@ fn an_actor_has_one_time_in_every_look_and_after_its_process_was_stopped() {
     let mut node = support::Node::start(&mut support::again(NAME, "node"));
     let own: BTreeMap<String, String> = serde_json::from_str(&node.line_with("own ")).unwrap();
     let pid = node.pid();
-    wait_until("its beats are missed", || support::listed(pid)[0]["beat_age_s"].as_f64() > Some(2.0));
+    wait_until("its heartbeat is stale", || support::listed(pid)[0]["beat_age_s"].as_f64() > Some(2.0));
     let who = node.who();
     assert_eq!(spawn_times(&support::atomscope_json(["dump", &who])["actors"]), own, "while it is stopped");
     node.signal("CONT");
@@ -387,7 +385,8 @@ impl Actor for Idle {
     async fn handle(&mut self, _: &mut Context<Self>, (): ()) {}
 }
 
-/// The node of that test: it looks at itself over some beats, stops itself, and looks again once it is continued.
+/// The node of that test: it takes snapshots of itself over some heartbeats, stops itself, and takes more once it
+/// continues.
 fn has_one_time_in_every_look() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _within = runtime.enter();
@@ -399,7 +398,7 @@ fn has_one_time_in_every_look() {
     }
     let look = || {
         let own = spawn_times(&serde_json::to_value(telemetry.actors.snapshot()).unwrap());
-        let dumped = spawn_times(&support::atomscope_json(["dump", "--region", region])["actors"]);
+        let dumped = spawn_times(&dump_of(region)["actors"]);
         assert_eq!(own, dumped, "in-process, and in the dump");
         own
     };
@@ -408,7 +407,7 @@ fn has_one_time_in_every_look() {
     assert_eq!(first.len(), 3);
     for _ in 0..4 {
         rounds(&telemetry, 1);
-        assert_eq!(look(), first, "some beats later");
+        assert_eq!(look(), first, "some heartbeats later");
     }
     println!("ready region={region}\nown {}", serde_json::to_string(&first).unwrap());
     // SAFETY: stops the process until its parent has it go on; no memory is touched.
@@ -417,7 +416,7 @@ fn has_one_time_in_every_look() {
     assert_eq!(look(), first, "after it was continued");
 }
 
-/// When each actor of a snapshot was spawned, by its path.
+/// The spawn time of each actor in a snapshot, by path.
 fn spawn_times(snapshot: &serde_json::Value) -> BTreeMap<String, String> {
     let text = |actor: &serde_json::Value, field: &str| actor[field].as_str().unwrap().to_owned();
     let actors = snapshot["flat"].as_array().unwrap().iter();

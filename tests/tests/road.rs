@@ -1,4 +1,4 @@
-//! The event road and raw dumps on real nodes: followed past their death, copied under load, read on another day.
+//! Events and raw dumps of real nodes: followed until after their death, copied under load, read later.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ impl Tail {
         Self(child, lines)
     }
 
-    /// The next line for which `wanted` holds.
+    /// The next line for which `wanted` returns true.
     fn line(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut line = String::new();
         loop {
@@ -72,14 +72,14 @@ fn a_raw_dump_taken_under_load_reads_the_same_ever_after() {
     let copy = file.to_str().unwrap();
     let mut node = Node::demo(["--node", "road-raw", "--rate", "0"]);
     let total = |dump: &Value| dump["atomscope"]["totals"]["stopped"].as_u64().unwrap();
-    support::wait_until("it is well at work", || {
+    support::wait_until("it works at full speed", || {
         total(&support::atomscope_json(["dump", &node.who()])) > 2_000
     });
-    let taken = support::atomscope(["dump", &node.who(), "--format", "raw", "-o", copy]);
-    assert!(taken.status.success(), "{taken:?}");
+    let output = support::atomscope(["dump", &node.who(), "--format", "raw", "-o", copy]);
+    assert!(output.status.success(), "{output:?}");
     let read = || {
         let mut dump = support::atomscope_json(["dump", copy]);
-        // When it was written out, not when it was taken.
+        // The time of writing the JSON, not of taking the dump.
         dump["generated_at"].take();
         let more = [
             vec!["actors", copy, "--json"],
@@ -98,7 +98,7 @@ fn a_raw_dump_taken_under_load_reads_the_same_ever_after() {
     let first = read();
     assert_eq!(first.0["node"], "road-raw");
     assert!(total(&first.0) > 2_000 && !first.0["actors"]["flat"].as_array().unwrap().is_empty());
-    // Another day: the node and its region are gone.
+    // Later: the node and its region are gone.
     node.kill();
     drop(node);
     assert_eq!(read(), first);
@@ -109,7 +109,7 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::demo(["--node", "road-redacted", "--rate", "500"]);
     let letters = || support::atomscope_json(["dump", &node.who()])["dead_letters"].as_array().unwrap().len();
-    support::wait_until("letters went astray", || letters() > 3);
+    support::wait_until("there are dead letters", || letters() > 3);
     for format in ["json", "ndjson", "raw"] {
         let file = folder.path().join(format!("redacted.{format}"));
         let arguments = ["dump", &node.who(), "--redact", "--format", format, "-o", file.to_str().unwrap()];
@@ -136,7 +136,7 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
     assert!(!dump["dead_letters"].as_array().unwrap().is_empty());
 }
 
-/// What is zero in a node that is well, has room for everything and is asked for nothing odd.
+/// Counters that are zero in a healthy node with enough capacity.
 const WELL: [&str; 21] = [
     "actors.doubtful_stops",
     "actors.early_stops",
@@ -167,8 +167,8 @@ fn the_demo_node_has_every_number_that_can_be_other_than_zero() {
     let (mut seen, mut domains) = (BTreeSet::new(), BTreeSet::new());
     let (mut members, mut hand_offs) = (0, 0);
     let mut last = Vec::new();
-    // A number may be other than zero for a moment only.
-    support::wait_until("everything was other than zero", || {
+    // A number may differ from zero for a moment.
+    support::wait_until("every number differed from zero", || {
         let dump = support::atomscope_json(["dump", &node.who()]);
         let about = &dump["atomscope"];
         let zero = |metric: &&Value| {

@@ -1,4 +1,4 @@
-//! Sharding: what real regions, coordinators and hand-offs do is what another process reads.
+//! Sharding: another process reads what real regions, coordinators and hand-offs do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,39 +13,14 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_probe::dto::{ShardRegionInfo, ShardingSnapshot};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::sharding_workload::{self, ByCustomer, Carts, REGIONS, SHARDS, ToCart};
+use atomscope_tests::support::dumps::{
+    dump, instances, known_metric, metric, number, polled_often, wait_for_dump,
+};
 use atomscope_tests::support::{self, wait_until};
 use serde_json::{Value, json};
 
-fn watched(node: &str) -> Arc<TelemetryExtension> {
-    let region = Region::builder(node).poll_interval(Duration::from_millis(10)).build().unwrap();
-    TelemetryExtension::with_region(region)
-}
-
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    let region = telemetry.region().path().unwrap().to_owned();
-    support::atomscope_json(["dump".as_ref(), "--region".as_ref(), region.as_os_str()])
-}
-
-fn metric(dump: &Value, name: &str) -> u64 {
-    counted(dump, name).unwrap()
-}
-
-/// `None`: nothing counts it.
-fn counted(dump: &Value, name: &str) -> Option<u64> {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64()
-}
-
-fn instances<'a>(dump: &'a Value, domain: &str) -> &'a [Value] {
-    dump["atomscope"]["instances"][domain].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn number(entry: &Value, field: &str) -> u64 {
-    entry[field].as_u64().unwrap_or_else(|| panic!("no {field} in {entry}"))
-}
-
-/// What the regions, the coordinator and the hand-offs say themselves.
-fn told(carts: &Carts) -> Value {
+/// The JSON that a dump of these regions and this coordinator must have.
+fn expected_json(carts: &Carts) -> Value {
     let regions = carts.regions.each_ref().map(|region| {
         let mut shards = region.shard_ids();
         shards.sort();
@@ -57,7 +32,7 @@ fn told(carts: &Carts) -> Value {
 }
 
 fn until_dumped(telemetry: &TelemetryExtension, carts: &Carts) -> Value {
-    let expected = told(carts);
+    let expected = expected_json(carts);
     let deadline = Instant::now() + support::PATIENCE;
     loop {
         let last = dump(telemetry);
@@ -69,7 +44,7 @@ fn until_dumped(telemetry: &TelemetryExtension, carts: &Carts) -> Value {
     }
 }
 
-/// All that was counted of messages and entities is what the handlers wrote down.
+/// Checks that all counts of messages and entities equal those of the handlers.
 fn assert_counted(dump: &Value, carts: &Carts) {
     let mut all = 0;
     for (id, done) in REGIONS.iter().zip(carts.done()) {
@@ -84,7 +59,7 @@ fn assert_counted(dump: &Value, carts: &Carts) {
         let shards: BTreeMap<_, _> =
             shards.map(|shard| (shard["name"].as_str().unwrap().to_owned(), shard)).collect();
         let by_shard = |field| {
-            // Of a shard that has no handler here they are unknown.
+            // The numbers of a shard without a handler here are unknown.
             let counted = shards.iter().filter(|(_, shard)| !shard[field].is_null());
             counted.map(|(name, shard)| (name.clone(), number(shard, field))).collect::<BTreeMap<_, _>>()
         };
@@ -98,7 +73,7 @@ fn assert_counted(dump: &Value, carts: &Carts) {
 
 #[test]
 fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
-    let telemetry = watched("sharding-life");
+    let telemetry = polled_often("sharding-life");
     let mut events = telemetry.bus.subscribe();
     let carts = Carts::open(&telemetry);
     until_dumped(&telemetry, &carts);
@@ -115,7 +90,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
     assert!(carts.rebalance_step());
     let expect = |carts: &Carts, to: &str, state: &str, remaining: u64| {
         let expected = json!([["shard-0", REGIONS[0], to, state], ["shard-1", REGIONS[0], to, state]]);
-        wait_until("the hand-offs are told", || dump(&telemetry)["atomscope"]["hand_offs"] == expected);
+        wait_until("the hand-offs are published", || dump(&telemetry)["atomscope"]["hand_offs"] == expected);
         let dump = until_dumped(&telemetry, carts);
         for name in ["shard-0", "shard-1"] {
             let mut shards = instances(&dump, "shards").iter();
@@ -142,7 +117,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
     let times = metric(&moved, "sharding.rebalances");
     assert!(times >= 1 && metric(&moved, "sharding.rebalanced_shards") <= 2 * times);
 
-    // Messages for what has moved are forwarded, whoever gets them first.
+    // Messages for a moved shard are forwarded, whichever region gets them first.
     std::thread::scope(|scope| {
         for region in [0, 1] {
             let carts = &carts;
@@ -162,10 +137,10 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
     };
     assert_eq!(of_first(&last, "passivated"), 2);
     let active = carts.tracker.entity_count() as u64;
-    wait_until("the tracker was asked", || of_first(&dump(&telemetry), "active_entities") == active);
+    wait_until("the tracker was polled", || of_first(&dump(&telemetry), "active_entities") == active);
     assert_eq!(of_first(&last, "shards"), SHARDS - 1);
 
-    // Every allocation and every state of a hand-off was told once.
+    // Every allocation and every state of a hand-off was published once.
     let mut happened = BTreeMap::<_, Vec<_>>::new();
     while let Ok(event) = events.try_recv() {
         if let TelemetryEvent::ShardingChanged(change) = event {
@@ -188,9 +163,9 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
         of(&[(second, "allocated"), (second, "started")]).into_iter().collect()
     );
 
-    // A hand-off that is forgotten is told no more.
+    // A finished hand-off that the coordinator dropped is published no more.
     carts.hand_offs.forget("shard-0");
-    wait_until("it is forgotten", || {
+    wait_until("it is no longer listed", || {
         let dump = dump(&telemetry);
         let mut shards = instances(&dump, "shards").iter();
         dump["atomscope"]["hand_offs"].as_array().unwrap().len() == 1
@@ -200,7 +175,7 @@ fn messages_hand_offs_and_allocations_of_two_regions_are_dumped_as_they_are() {
 
 #[test]
 fn what_is_gone_is_told_no_more_and_what_comes_again_is() {
-    let telemetry = watched("sharding-again");
+    let telemetry = polled_often("sharding-again");
     for round in 1..=3 {
         let carts = Carts::open(&telemetry);
         carts.deliver(0, 0..10);
@@ -208,21 +183,21 @@ fn what_is_gone_is_told_no_more_and_what_comes_again_is() {
         assert_eq!(metric(&dump, "sharding.messages"), 10 * round);
         let weak = Arc::downgrade(&carts.regions[0]);
         drop(carts);
-        wait_until("nothing is told", || telemetry.sharding.snapshot() == ShardingSnapshot::default());
+        wait_until("nothing is published", || telemetry.sharding.snapshot() == ShardingSnapshot::default());
         assert!(weak.upgrade().is_none(), "telemetry keeps no region");
     }
-    let told = ShardingSnapshot {
+    let given = ShardingSnapshot {
         regions: vec![ShardRegionInfo { region_id: "r".into(), shard_count: 1, shards: vec!["s".into()] }],
         allocations: vec![],
     };
-    telemetry.sharding.set_snapshot(told.clone());
+    telemetry.sharding.set_snapshot(given.clone());
     let rounds = || metric(&dump(&telemetry), "poll.rounds");
     let before = rounds();
     wait_until("two rounds have passed", || rounds() >= before + 2);
-    assert_eq!(telemetry.sharding.snapshot(), told, "nothing is attached that would be told over it");
+    assert_eq!(telemetry.sharding.snapshot(), given, "no attached component overwrites it");
 }
 
-/// Everything in one shard.
+/// Puts everything into one shard.
 struct OneShard;
 
 impl MessageExtractor for OneShard {
@@ -240,11 +215,11 @@ impl MessageExtractor for OneShard {
 #[test]
 fn entities_beyond_those_that_can_be_told_apart_are_said_to_be_there() {
     const ENTITIES: u64 = 20_000;
-    let telemetry = watched("sharding-entities");
+    let telemetry = polled_often("sharding-entities");
     let nothing = Arc::new(|| Box::new(|_: &str, _: u64| {}) as _);
     let region =
         telemetry.sharding.region("r", Arc::new(OneShard), Arc::new(ShardCoordinator::new()), nothing);
-    // Each twice: what was counted is not counted again.
+    // Each entity twice: the second message is not counted as a new entity.
     (0..ENTITIES).for_each(|entity| region.deliver(entity));
     let once = dump(&telemetry);
     (0..ENTITIES).for_each(|entity| region.deliver(entity));
@@ -294,7 +269,7 @@ fn shards_without_room_are_counted_with_their_region() {
     let [region] = instances(&dump, "shard_regions") else { panic!("one region") };
     assert_eq!((number(region, "received"), number(region, "messages")), (1500, 1500));
     assert_eq!((number(region, "entities_started"), number(region, "shards")), (500, 500));
-    // The document has no room for all of it either.
+    // The document cannot hold all rows either.
     let listed = dump["sharding"]["regions"][0]["shards"].as_array().unwrap().len()
         + dump["sharding"]["allocations"].as_array().unwrap().len();
     assert_eq!(dump["sharding"]["regions"][0]["shard_count"], 500);
@@ -304,7 +279,7 @@ fn shards_without_room_are_counted_with_their_region() {
 
 #[test]
 fn messages_that_a_region_drops_are_received_but_given_to_nobody() {
-    let telemetry = watched("sharding-dropped");
+    let telemetry = polled_often("sharding-dropped");
     let coordinator = Arc::new(ShardCoordinator::new());
     coordinator.allocate("the-one", "elsewhere");
     let given = Arc::new(AtomicU64::new(0));
@@ -335,7 +310,7 @@ fn what_an_extractor_or_a_factory_delivers_on_its_own_is_counted_where_it_goes()
             ByCustomer.shard_id(message)
         }
     }
-    let telemetry = watched("sharding-nosy");
+    let telemetry = polled_often("sharding-nosy");
     let coordinator = Arc::new(ShardCoordinator::new());
     let nothing = Arc::new(|| Box::new(|_: &str, _: u64| {}) as _);
     let inner = telemetry.sharding.region("inner", Arc::new(OneShard), coordinator.clone(), nothing);
@@ -356,7 +331,7 @@ fn what_an_extractor_or_a_factory_delivers_on_its_own_is_counted_where_it_goes()
 
 #[test]
 fn a_strategy_that_says_nothing_counts_nothing() {
-    let telemetry = watched("sharding-strategy");
+    let telemetry = polled_often("sharding-strategy");
     let strategy =
         telemetry.sharding.wrap_strategy(atomr_cluster_sharding::LeastShardAllocationStrategy::default());
     assert_eq!(strategy.allocate_shard("s", &Default::default()), None);
@@ -367,7 +342,7 @@ fn a_strategy_that_says_nothing_counts_nothing() {
 
 #[test]
 fn what_is_attached_is_told_at_once_as_one() {
-    // At this interval no round but the first of each comes in time.
+    // At this interval only the first round of each attachment comes in time.
     let region = Region::builder("sharding-once").poll_interval(Duration::from_secs(3600)).build().unwrap();
     let telemetry = TelemetryExtension::with_region(region);
     let sharding = &telemetry.sharding;
@@ -388,16 +363,11 @@ fn what_is_attached_is_told_at_once_as_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn carts_are_filled_and_shards_move_in_a_node_until_it_stops() {
-    let telemetry = watched("sharding-run");
-    let counted = async {
-        let done = |dump: &Value| {
-            counted(dump, "sharding.messages") >= Some(10_000)
-                && counted(dump, "sharding.hand_offs_done") >= Some(1)
-        };
-        while !done(&dump(&telemetry)) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let run = sharding_workload::run(&telemetry, Duration::from_millis(1), counted);
+    let telemetry = polled_often("sharding-run");
+    let counted = wait_for_dump("messages and a hand-off are counted", &telemetry, |dump| {
+        known_metric(dump, "sharding.messages") >= Some(10_000)
+            && known_metric(dump, "sharding.hand_offs_done") >= Some(1)
+    });
+    let run = sharding_workload::run(&telemetry, Duration::from_millis(1), async { drop(counted.await) });
     tokio::time::timeout(support::PATIENCE, run).await.unwrap();
 }

@@ -8,9 +8,10 @@ use atomscope_probe::dead_letters::DeadLetterFeed;
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::storms::{self, Arrival, Outcome, Storm, Truth};
 use atomscope_tests::support;
+use atomscope_tests::support::dumps::dump_of;
 use serde_json::Value;
 
-/// One storm at a time: each keeps two processors busy, and they prove more when they have them.
+/// One storm at a time: each keeps two processors busy, and meets more hazards when it has them.
 static SKY: Mutex<()> = Mutex::new(());
 
 fn blow(name: &str, workers: usize) {
@@ -22,7 +23,7 @@ fn blow(name: &str, workers: usize) {
     let mut outcome = run(storm, workers, actors, &node, &mut telemetry);
     let telemetry = telemetry.unwrap();
     compare(&telemetry, &outcome.truth);
-    // Down to nothing: no ghost may stay behind.
+    // Stop all actors: no ghost may stay.
     outcome.stop_everything();
     assert!(outcome.truth.live.is_empty());
     compare(&telemetry, &outcome.truth);
@@ -58,7 +59,7 @@ fn compare(telemetry: &TelemetryExtension, truth: &Truth) {
     assert_eq!(telemetry.actors.live_count(), truth.live.len() as u64);
 
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
-    let dump = support::atomscope_json(["dump", "--region", region]);
+    let dump = dump_of(region);
     let listed: BTreeSet<String> = array(&dump["actors"]["flat"]).iter().map(path).collect();
     assert_eq!(difference(&listed, &truth.live), (vec![], vec![]), "dump: listed but dead, live but missing");
     let about = &dump["atomscope"];
@@ -79,7 +80,7 @@ fn path(actor: &Value) -> String {
     actor["path"].as_str().expect("a path").to_owned()
 }
 
-/// The first few that only one of the two has.
+/// The first few entries that only one of the two sets has.
 fn difference<'a>(
     found: &'a BTreeSet<String>,
     truth: &'a BTreeSet<String>,
@@ -137,10 +138,10 @@ fn everything_at_once_is_exact_with_4_workers() {
     blow("mixed", 4);
 }
 
-/// The number of a metric of the probe's own.
+/// The value of a built-in metric.
 fn metric(telemetry: &TelemetryExtension, name: &str) -> u64 {
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
-    let dump = support::atomscope_json(["dump", "--region", region]);
+    let dump = dump_of(region);
     let all = array(&dump["atomscope"]["metrics"]);
     all.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
 }
@@ -149,12 +150,12 @@ fn late_telemetry(node: &str, actors: usize) -> Arc<TelemetryExtension> {
     TelemetryExtension::with_region(Region::builder(node).actors(2 * actors).build().unwrap())
 }
 
-/// What is listed, beside what lives; and whether it is said to be exact.
+/// Checks that the list of live actors is right or counts as inexact. Returns whether it counts as exact.
 fn listed(telemetry: &TelemetryExtension, truth: &Truth) -> bool {
     let region = telemetry.region().path().expect("a shared region").to_str().unwrap();
     let mut dump = Value::Null;
     support::wait_until("no stop waits any more", || {
-        dump = support::atomscope_json(["dump", "--region", region]);
+        dump = dump_of(region);
         dump["atomscope"]["waiting_stops"] == 0
     });
     let listed: BTreeSet<String> = array(&dump["actors"]["flat"]).iter().map(path).collect();
@@ -167,12 +168,13 @@ fn listed(telemetry: &TelemetryExtension, truth: &Truth) -> bool {
     is_exact
 }
 
-/// The probe comes to a system that is at rest; after a whole round of its sampler it knows which actors are older.
+/// The probe is installed while the system is at rest. After a whole round of its sampler it knows which actors are
+/// older.
 fn blow_on_older_actors(workers: usize) {
     let _alone = SKY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let actors = storms::actors_from_env() / 5;
     let telemetry = late_telemetry(&format!("storm-late-{workers}"), actors);
-    // A stop that is known to be that of an older actor does not wait.
+    // A stop that certainly belongs to an older actor does not wait.
     let waiting = std::cell::Cell::new(0);
     let is_content = || {
         let before = waiting.replace(metric(&telemetry, "actors.early_stops"));
@@ -183,10 +185,10 @@ fn blow_on_older_actors(workers: usize) {
         telemetry.clone().install(system).actors.clone()
     });
     assert!(outcome.hazards.respawn_before_stop > 0, "{:?}", outcome.hazards);
-    assert!(listed(&telemetry, &outcome.truth), "the list is not said to be exact");
+    assert!(listed(&telemetry, &outcome.truth), "the list does not count as exact");
     compare_list(&telemetry, &outcome.truth);
     outcome.stop_everything();
-    assert!(listed(&telemetry, &outcome.truth), "the list is not said to be exact");
+    assert!(listed(&telemetry, &outcome.truth), "the list does not count as exact");
     compare_list(&telemetry, &outcome.truth);
     assert_eq!(telemetry.actors.total_spawned(), telemetry.actors.total_stopped());
 }
@@ -198,7 +200,7 @@ fn compare_list(telemetry: &TelemetryExtension, truth: &Truth) {
     assert_eq!(telemetry.actors.live_count(), truth.live.len() as u64);
 }
 
-/// The probe comes while older actors are replaced: where it cannot know whose a stop was, it says so.
+/// The probe is installed while older actors are replaced. It counts each stop whose actor it cannot know as doubtful.
 fn come_in_the_middle(workers: usize) {
     let _alone = SKY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let actors = storms::actors_from_env() / 5;

@@ -1,5 +1,5 @@
-//! Streams, distributed data and associations: real components, seen from outside the process, and what `atomr-telemetry`
-//! says of the same calls.
+//! Streams, distributed data and associations: real components, read from another process, and compared with
+//! `atomr-telemetry`.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use atomscope_layout::document::HEAD_WORDS;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::support;
+use atomscope_tests::support::dumps::{dump, dump_of, metric, wait_for_dump};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -23,33 +24,12 @@ fn telemetry(node: &str) -> Arc<TelemetryExtension> {
     TelemetryExtension::with_region(region)
 }
 
-/// What another process sees.
-fn dump(telemetry: &TelemetryExtension) -> Value {
-    support::atomscope_json(["dump".as_ref(), telemetry.region().path().unwrap().as_os_str()])
-}
-
-fn metric(dump: &Value, name: &str) -> u64 {
-    let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
-    metrics.iter().find(|metric| metric["name"] == name).unwrap()["value"].as_u64().unwrap()
-}
-
 /// An instance without its time.
 fn instance(dump: &Value, domain: &str, name: &str) -> Value {
     let all = dump["atomscope"]["instances"][domain].as_array().unwrap();
     let mut found = all.iter().find(|entry| entry["name"] == name).unwrap().clone();
     found.as_object_mut().unwrap().remove("since");
     found
-}
-
-async fn until(what: &str, telemetry: &TelemetryExtension, mut holds: impl FnMut(&Value) -> bool) -> Value {
-    for _ in 0..1000 {
-        let seen = dump(telemetry);
-        if holds(&seen) {
-            return seen;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}; last seen {}", dump(telemetry))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +50,7 @@ async fn streams_that_run_end_and_fail_are_told_apart() {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let endless = tokio::spawn(Sink::collect(streams.watch("endless", Source::from_receiver(receiver))));
     (0..7).for_each(|element| sender.send(element).unwrap());
-    let seen = until("seven elements passed", &telemetry, |seen| {
+    let seen = wait_for_dump("seven elements passed", &telemetry, |seen| {
         seen["atomscope"]["instances"]["graphs"][0]["elements"] == 7
     })
     .await;
@@ -79,7 +59,7 @@ async fn streams_that_run_end_and_fail_are_told_apart() {
     assert_eq!((&running["running_graphs"], &running["total_started"]), (&json!(1), &json!(6)));
     assert_eq!(running["active"][0]["name"], "endless");
     assert!(running["active"][0]["started_at"].as_str().unwrap().starts_with("20"));
-    assert_eq!(metric(&seen, "streams.failed"), 2, "the erring and the panicking one");
+    assert_eq!(metric(&seen, "streams.failed"), 2, "one stream with an error and one with a panic");
     assert_eq!(metric(&seen, "streams.elements"), 10 + 2 + 3 + 2 + 7);
 
     drop(sender);
@@ -107,10 +87,10 @@ async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
     replicator.update("cart", cart.clone(), WriteConsistency::Local).await;
     replicator.update("gone", cart.clone(), WriteConsistency::Local).await;
     replicator.delete("gone").await;
-    // Past the store: only the poll sees this one.
+    // This update bypasses the store, so only the poll sees it.
     replicator.inner().update("aside", cart);
     let _watching = [(); 2].map(|()| replicator.inner().subscribe("orders", |_| {}));
-    let seen = until("the poller saw keys and subscribers", &telemetry, |seen| {
+    let seen = wait_for_dump("the poller saw keys and subscribers", &telemetry, |seen| {
         seen["ddata"]["keys"] == json!(["aside", "cart", "orders"])
             && instance(seen, "keys", "orders")["subscribers"] == 2
     })
@@ -120,7 +100,7 @@ async fn distributed_data_is_seen_through_the_replicator_and_its_store() {
         instance(&seen, "keys", "orders"),
         json!({ "name": "orders", "updates": 5, "subscribers": 2 })
     );
-    assert_eq!(instance(&seen, "keys", "aside")["updates"], Value::Null, "they went past what counts");
+    assert_eq!(instance(&seen, "keys", "aside")["updates"], Value::Null, "these calls bypassed the wrapper");
     assert_eq!(metric(&seen, "ddata.deletes"), 1);
     assert!(metric(&seen, "poll.rounds") > 0 && metric(&seen, "poll.time") > 0);
 }
@@ -143,7 +123,7 @@ async fn associations_are_seen_with_what_passed_through_them() {
     let path = format!("{address}/user/nobody");
     let nobody = here.actor_selection::<u32>(&path).unwrap();
     (0..20).for_each(|message| nobody.tell(message));
-    let seen = until("twenty messages went out", &telemetry, |seen| {
+    let seen = wait_for_dump("twenty messages went out", &telemetry, |seen| {
         let all = seen["atomscope"]["instances"]["associations"].as_array();
         all.is_some_and(|all| all.iter().any(|at| at["outbound_messages"].as_u64() >= Some(20)))
     })
@@ -159,10 +139,11 @@ async fn associations_are_seen_with_what_passed_through_them() {
         (&json!(address), &json!(row.sent_bytes))
     );
 
-    // One that was never connected: atomr may take another for idle again at once.
+    // An association that was never connected; atomr may make another one idle again at once.
     here.endpoint_manager().quarantine(&"akka.tcp://far@127.0.0.1:1".parse_address()).await;
     let seen =
-        until("the quarantine was seen", &telemetry, |seen| metric(seen, "remote.quarantines") == 1).await;
+        wait_for_dump("the quarantine was seen", &telemetry, |seen| metric(seen, "remote.quarantines") == 1)
+            .await;
     let association = instance(&seen, "associations", "akka.tcp://far@127.0.0.1:1");
     assert_eq!((&association["state"], &association["quarantined"]), (&json!("quarantined"), &json!(true)));
     here.shutdown().await;
@@ -177,7 +158,7 @@ fn what_has_no_room_is_counted_and_the_rest_is_right() {
         (0..50).for_each(|key| telemetry.ddata.record_update(&format!("key-{key}")));
         let seen = dump(&telemetry);
         assert_eq!(seen["ddata"]["total_updates"], 50 * (round + 1));
-        // A quarter of the room is the keys'.
+        // Keys may use a quarter of the slots.
         let keys = seen["atomscope"]["instances"]["keys"].as_array().unwrap();
         assert_eq!((keys.len() as u64, metric(&seen, "ddata.unlisted")), (4, 46 * (round + 1)));
         assert!(keys.iter().all(|key| key["updates"] == round + 1), "{keys:?}");
@@ -234,9 +215,9 @@ fn members_that_find_no_room_are_not_told_as_new_ones_again_and_again() {
     events.try_recv().unwrap_err();
     telemetry.cluster.set_leader(None);
     let seen = dump(&telemetry);
-    let (told, left_out) =
+    let (listed, dropped) =
         (seen["cluster"]["members"].as_array().unwrap().len(), &seen["atomscope"]["rows_left_out"]);
-    assert_eq!(left_out.as_u64().unwrap() + told as u64, 200);
+    assert_eq!(dropped.as_u64().unwrap() + listed as u64, 200);
     assert_eq!(telemetry.cluster.member_count(), 200);
 }
 
@@ -277,16 +258,19 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     assert!(is_sorted(&redacted["remote"]["associations"], "remote_address"));
     assert!(is_sorted(&redacted["persistence"]["journals"][0]["persistence_ids"], "persistence_id"));
     assert!(is_sorted(&redacted["atomscope"]["instances"]["keys"], "name"));
-    let left_out = |dump: &Value| dump["atomscope"]["rows_left_out"].as_u64().unwrap();
-    assert!(left_out(&plain) > 0);
-    assert_eq!(left_out(&redacted), left_out(&plain));
-    assert_eq!(left_out(&support::atomscope_json(["dump".as_ref(), raw.as_os_str()])), left_out(&plain));
+    let dropped_rows = |dump: &Value| dump["atomscope"]["rows_left_out"].as_u64().unwrap();
+    assert!(dropped_rows(&plain) > 0);
+    assert_eq!(dropped_rows(&redacted), dropped_rows(&plain));
+    assert_eq!(
+        dropped_rows(&support::atomscope_json(["dump".as_ref(), raw.as_os_str()])),
+        dropped_rows(&plain)
+    );
     let shown = |file: &std::path::Path| {
         String::from_utf8(support::atomscope(["show".as_ref(), file.as_os_str()]).stdout).unwrap()
     };
     assert!(shown(&raw).contains("rows of the cluster's state or its shards' allocation found no room"));
 
-    // Nor are the hashes of names there.
+    // The hashes of the names are absent too.
     let words = |path: &std::path::Path| -> Vec<AtomicU64> {
         let bytes = std::fs::read(path).unwrap();
         bytes.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word))).collect()
@@ -297,7 +281,7 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     let copied: HashSet<u64> = copied.iter().map(|word| word.load(Ordering::Relaxed)).collect();
     assert!(instances.iter().flat_map(|instance| instance.key.0).all(|word| !copied.contains(&word)));
 
-    // As if its writer had been something else.
+    // Write something else over the document.
     let mut file = std::fs::read(&raw).unwrap();
     let (_, region) = file.split_at_mut(4096);
     let words = region.as_chunks().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word)));
@@ -328,7 +312,7 @@ async fn a_component_that_is_polled_does_not_keep_the_region_open() {
     support::wait_until("the region was closed", || !path.exists());
 }
 
-/// Something of everything, all of it named `secret`.
+/// Records something of every subsystem under the name `secret`.
 fn tell_secrets(telemetry: &TelemetryExtension) {
     use atomscope_probe::dto::{
         ClusterMemberInfo, ClusterStateInfo, ReachabilityRecord, ShardRegionInfo, ShardingSnapshot,
@@ -378,7 +362,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         assert!(written.status.success(), "{written:?}");
         path
     };
-    // Without times: the node's clock is measured anew between the dumps.
+    // Compare without times, because the node's clock is measured again between the dumps.
     fn timeless(mut seen: Value) -> Value {
         match &mut seen {
             Value::Object(fields) => {
@@ -390,15 +374,15 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         }
         seen
     }
-    let told = |seen: &Value| {
+    let without_times = |seen: &Value| {
         let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata"];
         let about = &seen["atomscope"];
         timeless(json!([parts.map(|part| &seen[part]), about["instances"], about["hand_offs"]]))
     };
     let raw = write("raw", &["--format", "raw"]);
-    let read = |path: &str| support::atomscope_json(["dump", "--region", path]);
+    let read = |path: &str| dump_of(path);
     let live = dump(&telemetry);
-    assert_eq!(told(&read(&raw)), told(&live));
+    assert_eq!(without_times(&read(&raw)), without_times(&live));
     assert_eq!(
         (&live["cluster"]["members"][0]["up_number"], metric(&live, "cluster.changes")),
         (&json!(-1), 1)
@@ -408,7 +392,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
         let bytes = std::fs::read(write(format, &["--redact", "--format", format])).unwrap();
         assert!(!bytes.windows(6).any(|window| window.eq_ignore_ascii_case(b"secret")), "{format}");
     }
-    // What is no name is there all the same.
+    // Everything that is no name is still there.
     let redacted = read(&write("raw-redacted", &["--redact", "--format", "raw"]));
     assert_eq!(redacted["cluster"]["members"][0]["status"], "Up");
     assert_eq!(redacted["cluster"]["reachability_records"][0]["status"], "terminated");
@@ -420,7 +404,7 @@ fn a_raw_dump_holds_what_the_region_held_and_a_redacted_one_no_name() {
     assert_eq!(redacted["atomscope"]["unreadable"], 0);
 }
 
-/// A program written against `atomr-telemetry`'s public face, twice: only the crate differs.
+/// A program for the public API of `atomr-telemetry`, compiled against both crates.
 macro_rules! program {
     ($name:ident, $telemetry:ident) => {
         mod $name {
@@ -437,13 +421,13 @@ macro_rules! program {
             }
 
             fn streams(probe: &StreamsProbe) -> Value {
-                let mut told = probe.snapshot();
-                told.active.sort_by_key(|graph| graph.id);
-                for graph in &mut told.active {
+                let mut snapshot = probe.snapshot();
+                snapshot.active.sort_by_key(|graph| graph.id);
+                for graph in &mut snapshot.active {
                     assert!(graph.started_at.starts_with("20"), "{}", graph.started_at);
                     graph.started_at.clear();
                 }
-                json!([probe.running(), told])
+                json!([probe.running(), snapshot])
             }
 
             pub async fn run(manager: &atomr_remote::EndpointManager) -> Vec<Value> {

@@ -17,7 +17,7 @@ fn top<const N: usize>(arguments: [&str; N]) -> Terminal {
     Terminal::start(&program("atomscope"), [&["top"], &arguments[..]].concat(), &[], SIZE)
 }
 
-/// The same below a shell, which says how it ended and how it left the terminal.
+/// `top` below a shell that prints the exit status and the terminal's settings afterwards.
 fn top_in_shell(who: &str, environment: &[(&str, &str)]) -> Terminal {
     let script = "\"$0\" top \"$1\"; echo ended=$?; stty -a; exec sleep 0.1";
     let program = program("atomscope");
@@ -78,12 +78,12 @@ fn actors_are_folded_filtered_sorted_and_looked_at() {
     let terminal = top([&node.who(), "--view", "actors"]);
     terminal.wait_for("▾ akka://shop/user/orders");
     terminal.press("*");
-    terminal.wait_until("all is folded", |screen| {
+    terminal.wait_until("all rows are folded", |screen| {
         screen.contains("▸ akka://shop/user/orders") && !screen.contains('▾')
     });
     terminal.press("*");
     terminal.press("/class ~ Desk");
-    terminal.wait_until("the desk is alone", |screen| {
+    terminal.wait_until("only the desk is listed", |screen| {
         screen.contains("workload::OrderDesk") && !screen.contains("Warehouse")
     });
     terminal.press(ENTER);
@@ -108,9 +108,9 @@ fn actors_are_folded_filtered_sorted_and_looked_at() {
 fn the_past_the_frozen_and_what_is_saved_are_what_they_say() {
     let node = Node::demo(["--node", "top-past"]);
     let terminal = top([&node.who(), "--interval", "100ms"]);
-    // Some looks later.
+    // Some ticks later.
     terminal.press("S");
-    terminal.wait_until("there is a past", |screen| {
+    terminal.wait_until("there is some history", |screen| {
         let looks = screen.split_once("Of the past ").and_then(|(_, rest)| rest.split(' ').next());
         looks.and_then(|looks| looks.parse::<u64>().ok()).is_some_and(|looks| looks > 5)
     });
@@ -140,7 +140,7 @@ fn the_past_the_frozen_and_what_is_saved_are_what_they_say() {
     terminal.wait_for("written to");
     let shown = atomscope_json(["show", now.to_str().expect("UTF-8"), "--json"]);
     assert_eq!((&shown["node"], &shown["state"]), (&"top-past".into(), &"live".into()));
-    // Nothing is written over.
+    // No file is overwritten.
     terminal.press("w");
     terminal.press(CONTROL_U);
     terminal.press(now.to_str().expect("UTF-8"));
@@ -169,7 +169,7 @@ fn a_node_that_is_stopped_killed_and_started_again_is_told_apart() {
     terminal.press("s");
     terminal.wait_for(&format!("pid {}", next.pid()));
     terminal.wait_for("● top-life live");
-    // And back, to the last minutes of the one that has died.
+    // And back, to the last minutes of the dead node.
     terminal.press("s");
     terminal.wait_for("● top-life crashed");
     terminal.press("[");
@@ -177,14 +177,14 @@ fn a_node_that_is_stopped_killed_and_started_again_is_told_apart() {
     terminal.press("}s");
     terminal.wait_for(&format!("pid {}", next.pid()));
     terminal.wait_for("● top-life live");
-    // One that ends in good order is no crash.
+    // A node that closes its region has not crashed.
     next.signal("TERM");
     terminal.wait_for("● top-life closed");
 }
 
 #[test]
 fn of_several_nodes_there_is_a_list_to_choose_from() {
-    // Of files on a disk nodes want to be told that they are wanted.
+    // The probe refuses a file on a disk by default, so the regions are in /dev/shm.
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder");
     let region = |name: &str| folder.path().join(format!("atomscope-0-{name}-0123456789abcdef"));
     let [one, two] = ["1", "2"].map(|number| {
@@ -212,7 +212,7 @@ fn of_several_nodes_there_is_a_list_to_choose_from() {
 fn the_terminal_is_given_back_however_it_ends() {
     let node = Node::demo(["--node", "top-ends", "--shop-alone"]);
     for how in ["q", "\x03", "TERM", "HUP", "INT", "panic"] {
-        // What was built without debug assertions cannot be asked to panic.
+        // Only a build with debug assertions has the key that panics.
         if how == "panic" && !cfg!(debug_assertions) {
             continue;
         }
@@ -253,14 +253,14 @@ fn it_can_be_suspended_and_goes_on_where_it_was() {
     shell.wait_for("● top-rests live");
     shell.press("2");
     shell.wait_for("akka://shop/user");
-    // Everything is drawn anew by this key.
+    // This key redraws everything.
     let before = shell.written().len();
     shell.press("\x0c");
     let is_whole = |written: &[u8]| String::from_utf8_lossy(written).contains("BELOW(actors)");
-    wait_until("all is drawn anew", || is_whole(&shell.written()[before..]));
+    wait_until("the screen is redrawn", || is_whole(&shell.written()[before..]));
     let before = shell.written().len();
     shell.press("\x1a");
-    wait_until("the shell has it", || {
+    wait_until("the shell has the terminal", || {
         String::from_utf8_lossy(&shell.written()[before..]).contains("stopped=")
     });
     shell.wait_for("● top-rests live");
@@ -269,7 +269,7 @@ fn it_can_be_suspended_and_goes_on_where_it_was() {
     shell.press("q");
     shell.wait();
     assert!(shell.text().contains("ended=0"), "{}", shell.text());
-    // Where the cursor is is never asked for: the answer would be taken for keys, and waited for in vain.
+    // The program never asks for the cursor position: nothing answers, and an answer would look like keys.
     assert!(!String::from_utf8_lossy(&shell.written()).contains("\x1b[6n"));
 }
 
@@ -281,7 +281,7 @@ fn dump_of(node: &Node, folder: &Path) -> String {
     file
 }
 
-/// `top` below a shell that does `first`, on a terminal that nobody reads unless the caller does.
+/// `top` below a shell that runs `first`. Nobody reads the terminal unless the caller does.
 fn top_unread(first: &str, who: &str) -> (pty_process::blocking::Pty, Child) {
     let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
     pty.resize(pty_process::Size::new(24, 80)).expect("it can be resized");
@@ -292,7 +292,7 @@ fn top_unread(first: &str, who: &str) -> (pty_process::blocking::Pty, Child) {
     (pty, command.env("TERM", "xterm").spawn(pts).expect("it can be started"))
 }
 
-/// How it ends.
+/// Waits for its end and returns the exit status.
 #[track_caller]
 fn end_of(child: &mut Child) -> ExitStatus {
     let mut ended = None;
@@ -303,7 +303,8 @@ fn end_of(child: &mut Child) -> ExitStatus {
     ended.expect("it has ended")
 }
 
-/// It ended by SIGABRT; of a dump, of which nothing more is drawn, it never ended where no signal told of the terminal.
+/// Regression: `top` ended with SIGABRT. On a dump, which causes no redraw, it never ended without a signal from the
+/// terminal.
 #[test]
 fn a_terminal_that_is_closed_ends_it_in_good_order_with_a_signal_and_without() {
     let node = Node::demo(["--node", "top-gone", "--shop-alone"]);
@@ -325,12 +326,12 @@ fn a_terminal_that_is_closed_ends_it_in_good_order_with_a_signal_and_without() {
     }
 }
 
-/// It waited on, and only a second signal ended it, by killing it.
+/// Regression: only a second signal ended the program, by killing it.
 #[test]
 fn one_signal_ends_it_in_good_order_on_a_terminal_that_nobody_reads() {
     let node = Node::demo(["--node", "top-unread", "--shop-alone"]);
     for signal in ["TERM", "HUP"] {
-        // Somebody else has filled the terminal, and fills what should get free.
+        // Another process has filled the terminal, and refills it whenever there is space.
         let (pty, mut child) = top_unread("cat /dev/zero &", &node.who());
         let (file, call) = (format!("/proc/{}/syscall", child.id()), format!("{} ", libc::SYS_write));
         wait_until("it waits for the terminal", || {

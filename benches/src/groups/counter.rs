@@ -9,7 +9,7 @@ use crate::Result;
 use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
-/// A word of its own for each thread, apart from the others'.
+/// One word for each thread, each on its own cache line.
 #[repr(align(128))]
 #[derive(Default)]
 struct Word(AtomicU64);
@@ -43,7 +43,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             _ => format!("{text}, {threads} threads"),
         };
         let mut row = Row::of(of("counter add"), &measured)
-            .beside("prometheus", 1, &measured)
+            .compared_with("prometheus", 1, &measured)
             .limit("plain store", 2, &measured)
             .bound_by(
                 "the load of what the addition before has stored, at an address that is worked out each time",
@@ -57,7 +57,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             row = row.at_least(6.0).goal("≤ 1.2 × one thread", measured.cost(0) <= 1.2 * alone);
         }
         section.rows.push(row);
-        section.rows.push(Row::of(of("counter add, beside one with a label"), &measured).beside(
+        section.rows.push(Row::of(of("counter add, beside one with a label"), &measured).compared_with(
             "prometheus vec",
             3,
             &measured,

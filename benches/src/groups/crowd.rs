@@ -8,9 +8,9 @@ use crate::Result;
 use crate::harness::median;
 use crate::record::{Row, Section, Unit};
 
-/// What `top` keeps of the past unless it is told otherwise.
+/// The default of `top --history`.
 const HISTORY_BYTES: f64 = (128u64 << 20) as f64;
-/// Bytes of a list of the actors, by path and as a tree, for each.
+/// Bytes per actor of a list of the actors, by path and as a tree.
 const SNAPSHOT_BYTES_EACH: f64 = 160.0;
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {

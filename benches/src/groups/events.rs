@@ -10,15 +10,15 @@ use crate::Result;
 use crate::harness::{Side, Time, compare, median};
 use crate::record::{Row, Section, Unit};
 
-/// Processes and tasks that read what is published, until dropped.
+/// Processes and tasks that read the published events. Drop ends them.
 struct Readers {
     processes: Vec<Child>,
-    /// Runs the subscribers, which end with it.
+    /// The runtime of the subscribers.
     _tasks: Runtime,
 }
 
 impl Readers {
-    /// So many `atomscope tail` of ours, and as many subscribers of `atomr-telemetry`'s.
+    /// Starts so many `atomscope tail`, and as many subscribers of `atomr-telemetry`.
     fn start(twins: &Twins, count: usize) -> Result<Self> {
         let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         for _ in 0..count {
@@ -50,7 +50,7 @@ impl Readers {
 impl Drop for Readers {
     fn drop(&mut self) {
         for process in &mut self.processes {
-            // It may have ended already.
+            // The process may have ended already.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -87,7 +87,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 _ => format!("{count} readers"),
             };
             let mut row = Row::of(format!("event, {readers_text}{threads_text}"), &measured)
-                .beside("atomr-telemetry", 1, &measured)
+                .compared_with("atomr-telemetry", 1, &measured)
                 .limit("memcpy 128 B", 2, &measured)
                 .at_least(if count == 0 { 4.0 } else { 15.0 })
                 .bound_by(
@@ -109,7 +109,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     with_text(context, section)
 }
 
-/// The making of the event, which both need, counts too.
+/// The creation of the event, which both sides need, counts too.
 fn with_text(context: &Context, section: &mut Section) -> Result<()> {
     let twins = Twins::new(0)?;
     let key = "cart-".repeat(12);
@@ -130,14 +130,14 @@ fn with_text(context: &Context, section: &mut Section) -> Result<()> {
     ];
     let measured = compare(context.effort, 1, Time::Thread, &sides)?;
     let row = Row::of("event with 60 B of text, its making included", &measured)
-        .beside("atomr-telemetry", 1, &measured)
+        .compared_with("atomr-telemetry", 1, &measured)
         .limit("its making", 2, &measured);
     section.rows.push(row);
     Ok(())
 }
 
-/// The thread publishes so many events on one side, sleeps until the next tick, and does it on the next side; what counts
-/// is the publishing alone. So the readers rest between the events, as they mostly do in a real node.
+/// The thread publishes so many events on one side, sleeps until the next tick, and continues with the next side. Only
+/// the publishing counts. The readers are idle between the events, as in most real nodes.
 pub fn at_rates(context: &Context, section: &mut Section) -> Result<()> {
     const TICK: Duration = Duration::from_millis(10);
     const TICKS_A_SECOND: u64 = 100;
@@ -161,7 +161,7 @@ pub fn at_rates(context: &Context, section: &mut Section) -> Result<()> {
         }
         let [first, theirs, second] = times.map(median);
         let mut row = Row::new(format!("event, {rate} a second"), Unit::Ns, (first + second) / 2.0)
-            .beside_number("atomr-telemetry", theirs)
+            .compared_with_number("atomr-telemetry", theirs)
             .point("rate", "", rate as f64);
         row.spread = Some((second / first - 1.0).abs());
         section.rows.push(row);

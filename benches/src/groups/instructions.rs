@@ -10,7 +10,7 @@ use super::{Context, parent_at, paths};
 use crate::Result;
 use crate::record::{Row, Section, Unit};
 
-/// Does the operation `count` times on one side, for a program that counts instructions from outside.
+/// Does the operation `count` times on one side, while another program counts the instructions.
 pub fn operate(name: &str, side: &str, count: u64) -> Result<()> {
     let parent = parent_at(if name.ends_with('6') { 6 } else { 3 });
     let paths = paths(&parent, 1);
@@ -74,18 +74,18 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     .into_iter()
     .take(context.pick(5, 1))
     {
-        // What a run does beside its operations is the same in both and falls out.
+        // The instructions besides the operations are the same in both runs, and cancel out.
         let each = |side| -> Result<f64> {
             Ok((instructions(name, side, 2 * count)? - instructions(name, side, count)?) / count as f64)
         };
         let row = Row::new(format!("{text}, instructions"), Unit::Instructions, each("ours")?);
-        section.rows.push(row.beside_number(theirs, each("theirs")?));
+        section.rows.push(row.compared_with_number(theirs, each("theirs")?));
     }
     Ok(())
 }
 
-/// All instructions of a run. `ATOMSCOPE=off`: the hooks, called by hand, do the same, and no sampler, which goes by the
-/// clock, is counted.
+/// All instructions of a run. With `ATOMSCOPE=off` direct calls of the hooks do the same work, and no sampler runs,
+/// whose work depends on the clock.
 fn instructions(name: &str, side: &str, count: u64) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("callgrind.out");

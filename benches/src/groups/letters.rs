@@ -24,7 +24,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let measured = compare(context.effort, threads, Time::Thread, &sides)?;
             let threads_text = if threads == 1 { String::new() } else { format!(", {threads} threads") };
             let mut row = Row::of(format!("dead letter, depth {depth}{threads_text}"), &measured)
-                .beside("atomr-telemetry", 1, &measured)
+                .compared_with("atomr-telemetry", 1, &measured)
                 .limit("memcpy 384 B", 2, &measured)
                 .at_least(12.0)
                 .bound_by(

@@ -5,10 +5,10 @@ use crate::Result;
 use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
 
-/// What a spawn and a stop write at most: a record and two events.
+/// The most that a spawn and a stop write: a record and two events.
 const WRITTEN_BYTES: usize = 3 * 192;
 
-/// Named in the record where a goal is missed.
+/// The reason in the record where a goal is missed.
 const BOUND: &str = "two swaps and two readings of the clock, which no order of the work hides altogether, and half of the \
                      instructions are the path's own: joined twice, hashed twice and once more for its parent. Tried: joining in \
                      registers without branches, hashing by multiplication, one pass over the table, no divisions, the clock \
@@ -40,7 +40,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                 let threads_text = if threads == 1 { String::new() } else { format!(", {threads} threads") };
                 let text = format!("spawn + stop, depth {depth}, {} k live{threads_text}", live / 1000);
                 let mut row = Row::of(text, &measured)
-                    .beside("atomr-telemetry", 1, &measured)
+                    .compared_with("atomr-telemetry", 1, &measured)
                     .limit("memcpy 576 B", 2, &measured)
                     .at_least(if depth == 3 { 12.0 } else { 10.0 })
                     .bound_by(BOUND);

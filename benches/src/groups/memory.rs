@@ -10,12 +10,12 @@ use super::{Context, populate};
 use crate::Result;
 use crate::record::{Row, Section, Unit};
 
-/// Prints how many bytes the node takes for each of so many actors, and by how many this process grows for each that a
-/// reader has a snapshot of.
+/// Prints the bytes that a node needs for each of so many actors, and the bytes that a snapshot of each needs in a
+/// reader.
 pub fn weigh(side: &str, actors: usize) -> Result<()> {
     let per_actor = |bytes: u64| bytes as f64 / actors as f64;
     let (node, reader) = if side == "ours" {
-        // A region is there from the start, all of it. What it takes beside its actors is there with one as well.
+        // The region has its full size from the start, so subtract the memory of a region with one actor.
         let rest = Region::builder("bench").actors(1).build()?.bytes();
         let telemetry = TelemetryExtension::with_region(Region::builder("bench").actors(actors).build()?);
         populate(&*telemetry.actors, actors);
@@ -41,13 +41,13 @@ pub fn weigh(side: &str, actors: usize) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of this process that are in no file.
+/// Private memory of this process in bytes.
 fn heap() -> Result<u64> {
     Ok(support::own_memory(std::process::id())?)
 }
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
-    // `atomr-telemetry`'s snapshot of more takes too long.
+    // With more actors, the snapshot of `atomr-telemetry` takes too long.
     let actors = context.pick(10_000, 1_000);
     let weighed = |side: &str| -> Result<[f64; 2]> {
         let mut command = Command::new(std::env::current_exe()?);
@@ -64,7 +64,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         [("the node's, of a full table", node, their_node), ("the reader's snapshot", reader, their_reader)]
     {
         let row = Row::new(format!("memory per actor, {text}"), Unit::Bytes, ours);
-        section.rows.push(row.beside_number("atomr-telemetry", theirs));
+        section.rows.push(row.compared_with_number("atomr-telemetry", theirs));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is measured, a group a file, and what several groups need.
+//! The measurements, one group per file, and what several groups share.
 
 mod attach;
 mod counter;
@@ -28,16 +28,16 @@ use crate::Result;
 use crate::harness::Effort;
 use crate::record::{Section, cores};
 
-/// How a group is to measure.
+/// How a group must measure.
 pub struct Context {
-    /// For how long.
+    /// The durations.
     pub effort: Effort,
-    /// Whether it need only work.
+    /// Whether this is only a check that everything runs.
     pub is_quick: bool,
 }
 
 impl Context {
-    /// One number in earnest, another for a quick look.
+    /// One number for a real measurement, another for the quick mode.
     pub fn pick<T>(&self, full: T, quick: T) -> T {
         if self.is_quick { quick } else { full }
     }
@@ -45,11 +45,11 @@ impl Context {
 
 /// Measurements that belong together.
 pub struct Group {
-    /// By which it is asked for.
+    /// The name that selects it.
     pub name: &'static str,
     /// What it measures.
     pub title: &'static str,
-    /// Adds the rows.
+    /// Measures and adds the rows.
     pub measure: fn(&Context, &mut Section) -> Result<()>,
 }
 
@@ -61,7 +61,7 @@ const fn group(
     Group { name, title, measure }
 }
 
-/// All of them.
+/// All groups.
 pub const GROUPS: [Group; 16] = [
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
@@ -85,14 +85,14 @@ pub const GROUPS: [Group; 16] = [
     group("instructions", "Instructions per operation, counted by callgrind", instructions::measure),
 ];
 
-/// A node's telemetry, ours and `atomr-telemetry`'s, fed with the same.
+/// A node's telemetry, ours and that of `atomr-telemetry`, which receive the same calls.
 pub struct Twins {
     pub ours: Arc<TelemetryExtension>,
     pub theirs: Arc<atomr_telemetry::TelemetryExtension>,
 }
 
 impl Twins {
-    /// With room for so many live actors.
+    /// Telemetry with a capacity of so many live actors.
     pub fn new(actors: usize) -> Result<Self> {
         let region = Region::builder("bench").actors(actors.max(16_384)).build()?;
         Ok(Self {
@@ -101,7 +101,7 @@ impl Twins {
         })
     }
 
-    /// Has both hold so many actors for good.
+    /// Registers so many actors in both, which stay.
     pub fn populate(&self, actors: usize) {
         populate(&*self.ours.actors, actors);
         populate(&*self.theirs.actors, actors);
@@ -117,7 +117,7 @@ pub fn wait_until_mapped(readers: &[&Child], region: &Path) {
     support::wait_until("the readers are attached", || readers.iter().all(has_mapped));
 }
 
-/// Actors below one another as in a real node: a hundred children to a parent.
+/// A tree of actors as in a real node: a hundred children for each parent.
 pub fn populate(observer: &dyn SpawnObserver, actors: usize) {
     const CHILDREN: usize = 99;
     let user = user();
@@ -136,40 +136,40 @@ pub fn populate(observer: &dyn SpawnObserver, actors: usize) {
     }
 }
 
-/// Where the actors of an application live.
+/// The parent of all actors of an application.
 pub fn user() -> ActorPath {
     ActorPath::root(Address::local("bench")).child("user")
 }
 
-/// A parent whose children have paths of so many elements.
+/// A path whose children have so many elements in their paths.
 pub fn parent_at(depth: usize) -> ActorPath {
     (3..depth).fold(user(), |parent, level| parent.child(format!("level-{level}"))).child("orders")
 }
 
-/// Different paths below `parent` for each of some threads.
+/// Different paths below `parent` for each thread.
 pub fn paths(parent: &ActorPath, threads: usize) -> Vec<Vec<ActorPath>> {
     let of = |thread| (0..1024).map(|number| parent.child(format!("order-{thread}-{number}"))).collect();
     (0..threads).map(of).collect()
 }
 
-/// Numbers of threads up to as many as can run at once, and two in any case.
+/// Numbers of threads, up to the number that can run at the same time, but at least two.
 pub fn thread_counts() -> impl Iterator<Item = usize> {
     let most = cores().clamp(2, 8);
     std::iter::successors(Some(1), |threads| Some(threads * 2)).take_while(move |threads| *threads <= most)
 }
 
-/// The limit of all recording: a plain copy of the same bytes into a ring that is as large as ours.
+/// The limit of recording: a plain copy of the same bytes into a ring of the same size.
 pub struct Copies<const BYTES: usize> {
     rings: Vec<Mutex<Vec<[u8; BYTES]>>>,
 }
 
 impl<const BYTES: usize> Copies<BYTES> {
-    /// For so many threads.
+    /// Rings for so many threads.
     pub fn new(threads: usize) -> Self {
         Self { rings: (0..threads).map(|_| Mutex::new(vec![[1; BYTES]; 1024])).collect() }
     }
 
-    /// Copies so many times.
+    /// Copies the record so many times.
     pub fn run(&self, thread: usize, operations: u64) {
         let mut ring = self.rings[thread].lock().unwrap_or_else(PoisonError::into_inner);
         let places = ring.len();

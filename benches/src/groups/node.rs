@@ -13,10 +13,10 @@ use crate::Result;
 use crate::harness::{Effort, Measured, Side, Time, compare};
 use crate::record::{Row, Section, Unit, added_cpu};
 
-/// Lives as long as it takes to stop. The last of some tells.
+/// An actor that stops at once. The last one of a group notifies the waiter.
 struct Mayfly(Arc<Alive>);
 
-/// How many of them there are yet, and who waits for the last.
+/// The number of actors that still live, and the waiter for the last one.
 #[derive(Default)]
 struct Alive {
     count: AtomicU64,
@@ -40,7 +40,7 @@ impl Actor for Mayfly {
     }
 }
 
-/// Says when it has come to a letter that asks for that.
+/// An actor that handles messages, and answers the last one.
 struct Clerk;
 
 #[async_trait]
@@ -49,7 +49,7 @@ impl Actor for Clerk {
 
     async fn handle(&mut self, _: &mut ActorContext<Self>, letter: Self::Msg) {
         if let Some(reply) = letter {
-            // Who asked waits for nothing else.
+            // The receiver waits for this answer only, so it is there.
             let _ = reply.send(());
         }
     }
@@ -71,7 +71,8 @@ impl Node {
         Ok(Arc::new(Self { system, clerk, named: AtomicU64::new(0) }))
     }
 
-    /// Spawns so many actors, some at a time, and waits until they have stopped. Nothing spins: that would count too.
+    /// Spawns so many actors in portions, and waits until they have stopped. It does not spin, because that would count
+    /// as processor time.
     async fn mayflies(self: Arc<Self>, count: u64) {
         const AT_A_TIME: u64 = 256;
         let alive = Arc::new(Alive::default());
@@ -80,7 +81,7 @@ impl Node {
             let now = left.min(AT_A_TIME);
             left -= now;
             let first = self.named.fetch_add(now, Ordering::Relaxed);
-            // One more than there are, so that none is the last before all have been spawned.
+            // One more than there are actors, so that none is the last before all are spawned.
             alive.count.store(now + 1, Ordering::Release);
             for number in first..first + now {
                 let of_them = alive.clone();
@@ -100,13 +101,13 @@ impl Node {
         (1..count).for_each(|_| self.clerk.tell(None));
         let (reply, replied) = oneshot::channel();
         self.clerk.tell(Some(reply));
-        // An error is a clerk that is gone, which then shows as time that nothing took.
+        // An error means that the actor is gone, which shows as an impossibly short time.
         let _ = replied.await;
     }
 }
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
-    // With a second worker, which of them runs an actor is chance, and costs more than what is measured.
+    // With a second worker, chance decides which one runs an actor, and that costs more than the measured work.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let bare = Node::new(&runtime, "bare", |_| {})?;
     let ours = Node::new(&runtime, "ours", |system| {
@@ -132,13 +133,13 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-/// Work that a task of the runtime drives: from a thread of its own each wake-up would cross threads.
+/// Work inside of a task of the runtime: from an outside thread, each wake-up would cross threads.
 fn driven<'a, F>(runtime: &'a Runtime, node: &'a Arc<Node>, work: fn(Arc<Node>, u64) -> F) -> Side<'a>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     Side::new(move |_, operations| {
-        // A task that panics has said so, and has taken no time.
+        // A task that panicked has printed it, and counts no time.
         let _ = runtime.block_on(runtime.spawn(work(node.clone(), operations)));
     })
 }
@@ -146,19 +147,19 @@ where
 fn rows(work: &str, measured: &Measured, section: &mut Section) {
     section.rows.push(
         Row::of(format!("{work} in a node, wall"), measured)
-            .beside("atomr-telemetry", 1, measured)
+            .compared_with("atomr-telemetry", 1, measured)
             .limit("no probe", 2, measured),
     );
     let [ours, theirs, bare] = [0, 1, 2].map(|side| measured.median(|round| round[side].cpu));
     let mut row = Row::new(format!("{work} in a node, processor time"), Unit::Ns, ours)
-        .beside_number("atomr-telemetry", theirs);
+        .compared_with_number("atomr-telemetry", theirs);
     row.limit =
-        Some(crate::record::Beside { name: "no probe", value: bare, times: ours / bare, worst: None });
+        Some(crate::record::Compared { name: "no probe", value: bare, times: ours / bare, worst: None });
     section.rows.push(row);
     if work == "spawn + stop" {
         let added = |side| measured.median(|round| added_cpu(round, side, 2));
         let row = Row::new("processor time added to spawn + stop in a node", Unit::Ns, added(0))
-            .beside_number("atomr-telemetry", added(1));
+            .compared_with_number("atomr-telemetry", added(1));
         let bound = "lines that a node with work of its own has driven out of the cache: control words, slot, text, two \
                      events, counters. Hot, the same takes a fifth. Tried: the control words of a key in two lines, one \
                      pass over them, as many lines of a slot as its path needs";

@@ -18,7 +18,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             for _ in 0..operations {
                 let mut run = Command::new(program);
                 run.arg("--dir").arg(folder).arg(what);
-                // A program that fails is soon done, which shows.
+                // A program that fails ends soon, which is visible in the numbers.
                 drop(run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status());
             }
         })

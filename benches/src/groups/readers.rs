@@ -17,7 +17,7 @@ use crate::record::{Row, Section, Unit};
 
 const LIVE: usize = 1_000;
 
-/// Takes snapshots of the region, so many a second, until it is gone or this process is killed.
+/// Takes so many snapshots of the region per second, until the region is gone or this process is killed.
 pub fn read(region: &Path, rate: u64) -> Result<()> {
     let region = Region::open(region, None, u64::MAX)?;
     let interval = if rate == 0 { Duration::ZERO } else { Duration::from_secs(1) / rate as u32 };
@@ -33,7 +33,7 @@ pub fn read(region: &Path, rate: u64) -> Result<()> {
     }
 }
 
-/// A reader that is stopped and goes on as it is told, and killed when dropped.
+/// A reader that can be stopped and continued. Drop kills it.
 struct Reader(Child);
 
 impl Reader {
@@ -44,7 +44,7 @@ impl Reader {
     }
 
     fn signal(&self, signal: Signal) {
-        // Where it has ended, the comparison shows no difference, and its own message says why.
+        // If the reader has ended, the comparison shows no difference, and its own message gives the reason.
         if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
             let _ = kill_process(pid, signal);
         }
@@ -92,7 +92,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
                     }));
             }
             drop(task);
-            support::wait_until("the subscriber is there, or gone", || {
+            support::wait_until("the subscriber is attached or has ended", || {
                 (twins.theirs.bus.receiver_count() > 0) == is_wanted
             });
         };
@@ -123,7 +123,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         };
         let measured = compare(slices(slice_ms), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
         let mut row = Row::new(format!("spawn + stop, read at {text}"), Unit::Times, slowed(&measured))
-            .beside_number("one subscriber", theirs)
+            .compared_with_number("one subscriber", theirs)
             .main();
         row.spread = Some(measured.spread);
         if let Some(most) = goal {

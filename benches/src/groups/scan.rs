@@ -39,7 +39,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             held
         };
         let held = scan();
-        // The same bytes from ordinary memory: the control words, and each record on its own.
+        // Reads the same bytes from ordinary memory: the control words, and each record separately.
         let memory = Mutex::new((vec![1u64; table.len()], vec![1u64; held * ACTOR_WORDS]));
         let sides = [
             Side::new(|_, operations| {

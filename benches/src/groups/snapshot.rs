@@ -9,9 +9,9 @@ use crate::Result;
 use crate::harness::{self, Side, Time, compare};
 use crate::record::{Row, Section};
 
-/// `atomr-telemetry`'s snapshot takes the square of the actors: as many as it is asked for again and again,
+/// The snapshot of `atomr-telemetry` takes quadratic time: the greatest number of actors for repeated snapshots,
 const THEIR_MOST: usize = 10_000;
-/// and as many as it is asked for once.
+/// and the greatest number for a single one.
 const THEIR_ONCE: usize = 100_000;
 
 fn ours(twins: &Twins) {
@@ -52,7 +52,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let measured = compare(context.effort, 1, Time::Thread, &sides)?;
             let mut row = Row::of(format!("{work} of {} k actors", actors as f64 / 1e3), &measured);
             if has_theirs {
-                row = row.beside("atomr-telemetry", sides.len() - 1, &measured);
+                row = row.compared_with("atomr-telemetry", sides.len() - 1, &measured);
             }
             if has_limit {
                 row = row.limit("memcpy of the JSON", 1, &measured);
@@ -60,7 +60,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             Result::Ok(row)
         };
         let with_once = |row: Row| match once {
-            Some(once) => row.beside_number("atomr-telemetry, once", once),
+            Some(once) => row.compared_with_number("atomr-telemetry, once", once),
             None => row,
         };
         section.rows.push(row("in-process snapshot", side(ours), side(theirs), None)?);

@@ -12,7 +12,7 @@ use crate::record::{Row, Section};
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // Each on a system of its own; making that, and taking all down, does not count.
+    // Each install gets a new system. Creating and stopping the system does not count.
     let installed = |install: fn(&ActorSystem) -> Box<dyn std::any::Any>| {
         let runtime = &runtime;
         Side::timed(move |_, operations| (0..operations).map(|_| time_on_a_system(runtime, install)).sum())
@@ -22,7 +22,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         installed(|system| Box::new(atomr_telemetry::TelemetryExtension::new("bench", 1024).install(system))),
     ];
     let measured = compare(Effort { batches: 0, ..context.effort }, 1, Time::Wall, &sides)?;
-    let row = Row::of("install, default size", &measured).beside("atomr-telemetry", 1, &measured);
+    let row = Row::of("install, default size", &measured).compared_with("atomr-telemetry", 1, &measured);
     let goal = measured.cost(0) <= 20e6;
     section.rows.push(row.goal("≤ 20 ms", goal).main());
 

@@ -9,13 +9,13 @@ use crate::Result;
 use crate::harness::median;
 use crate::record::{Row, Section, Unit};
 
-/// A usual terminal.
+/// The size of a usual terminal.
 const SIZE: [u16; 2] = [120, 40];
 
-/// What one is asked for, and what the screen has once it has answered.
-type Asked = (&'static str, &'static [(&'static str, &'static str)]);
+/// The keys that are typed, and the text that the screen shows afterwards.
+type Action = (&'static str, &'static [(&'static str, &'static str)]);
 
-const ASKED: [Asked; 3] = [
+const ACTIONS: [Action; 3] = [
     ("the next row", &[("j", " 2/"), ("k", " 1/")]),
     ("another order", &[(">", "PATH▲"), (">", "CLASS▲"), ("<", "PATH▲"), ("<", "PATH  ")]),
     ("a letter of a filter", &[("9", "Filter: 9"), ("9", "Filter: 99"), ("\x7f\x7f", "Filter:  ")]),
@@ -29,12 +29,12 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     for view in ["overview", "actors"] {
         let terminal = open(&region, view);
         terminal.wait_for("seen");
-        // Not its start.
+        // The start does not count.
         std::thread::sleep(Duration::from_millis(context.pick(3000, 100)));
         let (cpu, start) = (support::processor_time(terminal.pid())?, Instant::now());
         std::thread::sleep(Duration::from_secs(context.pick(10, 1)));
-        let taken = support::processor_time(terminal.pid())? - cpu;
-        let share = taken.as_nanos() as f64 / start.elapsed().as_secs_f64();
+        let used = support::processor_time(terminal.pid())? - cpu;
+        let share = used.as_nanos() as f64 / start.elapsed().as_secs_f64();
         let work = format!("processor time a second at 1 Hz, {view} of {} k idle actors", actors / 1000);
         section
             .rows
@@ -47,7 +47,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let region = twins.ours.region().path().ok_or("the region is private")?.to_owned();
     let terminal = open(&region, "actors");
     terminal.wait_for("PATH");
-    for (what, keys) in ASKED {
+    for (what, keys) in ACTIONS {
         if what.contains("filter") {
             terminal.press("t/");
             terminal.wait_for("Filter:");

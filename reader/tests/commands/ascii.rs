@@ -1,8 +1,8 @@
-//! Where there is no UTF-8, people are shown ASCII alone.
+//! Without a UTF-8 locale, output for people is ASCII only.
 
-use crate::fixture::{Actor, Node, Place, Ran};
+use crate::fixture::{Actor, Node, Ran, RegionDir};
 
-/// Of everything that is drawn there is some, and a name that is not ASCII.
+/// A node that makes the program draw every sign, with a name that is not ASCII.
 fn node() -> Node {
     let node = Node::roomy("zo\u{eb}");
     node.fill();
@@ -29,11 +29,11 @@ const COMMANDS: [&[&str]; 11] = [
 
 #[test]
 fn nothing_but_ascii_is_shown_where_the_locale_has_no_utf_8_or_that_is_asked_for() {
-    let place = Place::new();
-    let _lock = node().live(&place);
+    let dir = RegionDir::new();
+    let _lock = node().live(&dir);
     for arguments in COMMANDS {
         let in_locale = |name: &str, value: &str| {
-            let mut command = place.command(arguments);
+            let mut command = dir.command(arguments);
             command.env_remove("LANG").env(name, value);
             let ran = Ran::of(command);
             ran.stdout + &ran.stderr
@@ -42,23 +42,23 @@ fn nothing_but_ascii_is_shown_where_the_locale_has_no_utf_8_or_that_is_asked_for
             let shown = in_locale(name, value);
             assert!(shown.is_ascii(), "{arguments:?} {name}={value}: {shown}");
         }
-        let asked = place.run(arguments.iter().copied().chain(["--ascii"]));
-        assert!((asked.stdout + &asked.stderr).is_ascii(), "{arguments:?}");
-        // Nothing is known of the terminal where no locale is set.
+        let on_request = dir.run(arguments.iter().copied().chain(["--ascii"]));
+        assert!((on_request.stdout + &on_request.stderr).is_ascii(), "{arguments:?}");
+        // Without a locale, the terminal's encoding is unknown.
         for shown in [in_locale("LC_ALL", ""), in_locale("LANG", "C.UTF-8")] {
             let has_names = ["ps", "show", "actors", "doctor"].contains(&arguments[0]);
             assert!(!has_names || !shown.is_ascii(), "{arguments:?}: {shown}");
         }
     }
-    let tree = place.run(["actors", "--tree", "--ascii"]).ok();
+    let tree = dir.run(["actors", "--tree", "--ascii"]).ok();
     assert!(tree.contains("`- b ") && tree.contains("\\u{e9}a"), "{tree}");
-    assert!(place.run(["show", "--ascii"]).ok().starts_with("* zo\\u{eb} - live"), "{tree}");
+    assert!(dir.run(["show", "--ascii"]).ok().starts_with("* zo\\u{eb} - live"), "{tree}");
 }
 
 #[test]
 fn json_is_utf_8_whatever_the_locale() {
-    let place = Place::new();
-    let _lock = node().live(&place);
-    assert_eq!(place.run(["--ascii", "ps", "--json"]).json()[0]["node"], "zo\u{eb}");
-    assert!(place.run(["--ascii", "dump"]).ok().contains("zo\u{eb}"));
+    let dir = RegionDir::new();
+    let _lock = node().live(&dir);
+    assert_eq!(dir.run(["--ascii", "ps", "--json"]).json()[0]["node"], "zo\u{eb}");
+    assert!(dir.run(["--ascii", "dump"]).ok().contains("zo\u{eb}"));
 }

@@ -1,14 +1,14 @@
-//! `doctor`: findings, and what to do.
+//! `doctor`: findings and advice.
 
 use atomscope_layout::metrics::Builtin;
 use serde_json::Value;
 
-use crate::fixture::{Node, Place, SECOND};
-use crate::shop;
+use crate::fixture::nodes::shop;
+use crate::fixture::{Node, RegionDir, SECOND};
 
-/// What `doctor --json` finds at this level.
-fn findings(place: &Place, level: &str) -> Vec<String> {
-    let rows = place.run(["doctor", "--json"]).json();
+/// The texts of the findings of this level.
+fn findings(dir: &RegionDir, level: &str) -> Vec<String> {
+    let rows = dir.run(["doctor", "--json"]).json();
     let at_level = |row: &&Value| row["level"] == level;
     rows.as_array()
         .unwrap()
@@ -25,13 +25,13 @@ fn one_of(findings: &[String], text: &str) {
 
 #[test]
 fn a_node_that_is_well_has_nothing_but_good_findings() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.count(Builtin::SamplerRounds, 100);
     node.count(Builtin::SamplerTime, 5_000_000);
     node.header().runtime_beat(u64::MAX);
-    let _lock = node.live(&place);
-    let good = findings(&place, "good");
+    let _lock = node.live(&dir);
+    let good = findings(&dir, "good");
     for text in [
         "layout 1.2, written by 0.10.0-test",
         "locks work there",
@@ -42,64 +42,61 @@ fn a_node_that_is_well_has_nothing_but_good_findings() {
     ] {
         one_of(&good, text);
     }
-    assert_eq!(findings(&place, "problem"), [""; 0]);
-    let stdout = place.run(["doctor"]).ok();
+    assert_eq!(findings(&dir, "problem"), [""; 0]);
+    let stdout = dir.run(["doctor"]).ok();
     assert!(stdout.starts_with("this machine\n"), "{stdout}");
     assert!(stdout.contains(&format!("node shop ({}), ", std::process::id())), "{stdout}");
 }
 
 #[test]
 fn what_is_wrong_comes_with_what_to_do() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.beat(9 * SECOND);
     node.count(Builtin::Spilled, 2);
     node.count(Builtin::NamesFull, 7);
     node.count(Builtin::TextsCut, 5);
     (0..20).for_each(|at| node.stop_event(0, at, "a"));
-    let _lock = node.live(&place);
-    one_of(&findings(&place, "problem"), "the node is wedged: the probe's thread does not beat any more");
-    one_of(&findings(&place, "warning"), "2 spilled, 0 untracked so far");
-    one_of(&findings(&place, "warning"), "7 times no slot was free");
-    one_of(&findings(&place, "note"), "5 texts cut");
-    one_of(&findings(&place, "good"), "of 20 events 20 went through the shared lane");
-    let stdout = place.run(["doctor", "shop"]).ok();
+    let _lock = node.live(&dir);
+    one_of(&findings(&dir, "problem"), "the node is wedged: the probe's thread does not beat any more");
+    one_of(&findings(&dir, "warning"), "2 spilled, 0 untracked so far");
+    one_of(&findings(&dir, "warning"), "7 times no slot was free");
+    one_of(&findings(&dir, "note"), "5 texts cut");
+    one_of(&findings(&dir, "good"), "of 20 events 20 went through the shared lane");
+    let stdout = dir.run(["doctor", "shop"]).ok();
     assert!(stdout.contains("build the region with more `actors`"), "{stdout}");
 }
 
 #[test]
 fn what_cannot_be_attached_to_is_a_finding_and_no_failure() {
-    let place = Place::new();
-    assert!(place.run(["doctor", "nobody"]).ok().contains("problem  there is no node nobody"));
-    one_of(&findings(&place, "note"), "there is no region");
-    Node::with("far", |record| (record.pid, record.pid_namespace) = (1, 7)).dead(&place);
-    one_of(
-        &findings(&place, "note"),
-        "another pid namespace, where it is number 1; here it is not to be seen",
-    );
+    let dir = RegionDir::new();
+    assert!(dir.run(["doctor", "nobody"]).ok().contains("problem  there is no node nobody"));
+    one_of(&findings(&dir, "note"), "there is no region");
+    Node::with("far", |record| (record.pid, record.pid_namespace) = (1, 7)).dead(&dir);
+    one_of(&findings(&dir, "note"), "another pid namespace, where it is number 1; here it is not to be seen");
 }
 
 #[test]
 fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it_is_asked_for() {
-    let place = Place::new();
-    let _lock = shop().live(&place);
-    let mut dead = vec![Node::new("late").dead(&place)];
+    let dir = RegionDir::new();
+    let _lock = shop().live(&dir);
+    let mut dead = vec![Node::new("late").dead(&dir)];
     let user = atomscope::system::user();
-    one_of(&findings(&place, "note"), &format!("1 dead region of user {user} takes "));
-    dead.extend((0..2).map(|_| Node::new("late").dead(&place)));
-    let notes = findings(&place, "note");
+    one_of(&findings(&dir, "note"), &format!("1 dead region of user {user} takes "));
+    dead.extend((0..2).map(|_| Node::new("late").dead(&dir)));
+    let notes = findings(&dir, "note");
     one_of(&notes, &format!("3 dead regions of user {user} take "));
-    // Two of a node name stay.
+    // Two dead regions of a node name stay.
     one_of(&notes, "; the next node of that user removes 1 of them, ");
     assert_eq!(notes.iter().filter(|note| *note == "what it holds was not read").count(), 3, "{notes:?}");
-    assert!(findings(&place, "good").iter().any(|good| good == "3 live actors; the table was sized for 64"));
-    assert!(place.run(["doctor"]).ok().contains("`atomscope prune` frees that"));
+    assert!(findings(&dir, "good").iter().any(|good| good == "3 live actors; the table was sized for 64"));
+    assert!(dir.run(["doctor"]).ok().contains("`atomscope prune` frees that"));
     let path = dead[0].to_str().unwrap();
-    let stdout = place.run(["doctor", path]).ok();
+    let stdout = dir.run(["doctor", path]).ok();
     assert!(!stdout.contains("was not read") && stdout.contains("names used"), "{stdout}");
 }
 
 #[test]
 fn a_place_that_cannot_be_looked_at_is_a_failure() {
-    assert!(Place::new().run(["--dir", "/no/such", "doctor"]).failed(1).contains("/no/such"));
+    assert!(RegionDir::new().run(["--dir", "/no/such", "doctor"]).failed(1).contains("/no/such"));
 }

@@ -1,9 +1,9 @@
-//! What is generated from the command line's definition. `ATOMSCOPE_BLESS=1` takes the help texts as they are now.
+//! Help texts, completions and manual pages. `ATOMSCOPE_BLESS=1` approves the present help texts.
 
 use std::fs;
 use std::path::Path;
 
-use crate::fixture::{Place, Ran, program};
+use crate::fixture::{Ran, RegionDir, program};
 
 const COMMANDS: [&str; 21] = [
     "",
@@ -71,8 +71,8 @@ fn every_shell_gets_its_completions() {
 
 #[test]
 fn there_is_a_manual_page_of_every_command() {
-    let place = Place::new();
-    let out = place.join("man1");
+    let dir = RegionDir::new();
+    let out = dir.join("man1");
     assert_eq!(Ran::of(program(["man", "--out", out.to_str().unwrap()])).ok(), "");
     for command in COMMANDS {
         let name = if command.is_empty() { "atomscope".to_owned() } else { format!("atomscope-{command}") };
@@ -81,4 +81,23 @@ fn there_is_a_manual_page_of_every_command() {
     }
     assert!(Ran::of(program(["man", "tail"])).ok().contains("no\\-follow"));
     assert!(Ran::of(program(["man", "nonsense"])).failed(2).contains("there is no command nonsense"));
+}
+
+#[test]
+fn the_version_tells_the_layout_too() {
+    let stdout = program(["--version"]).output().unwrap().stdout;
+    assert!(String::from_utf8(stdout).unwrap().contains("(reads layout 1.x, knows it up to 1.2)"));
+}
+
+#[test]
+fn help_teaches_who_and_the_exit_codes() {
+    let stdout = Ran::of(program(["--help"])).ok();
+    assert!(stdout.contains("WHO:") && stdout.contains("Exit codes: 0 done, 1 failed"), "{stdout}");
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_two() {
+    for args in [&["nonsense"][..], &[], &["dump", "--format", "prom2"], &["actors", "--limit", "-1"]] {
+        assert!(!RegionDir::new().run(args).failed(2).is_empty());
+    }
 }

@@ -1,12 +1,17 @@
-//! One command a file.
+//! One file for each command or idea.
 
+mod actors;
 mod ascii;
 mod doctor;
+mod dump;
 mod help;
+mod hostile;
 mod prune;
+mod ps;
 mod raw;
 mod show;
 mod stat;
 mod subsystems;
 mod tail;
 mod times;
+mod who;

@@ -1,4 +1,4 @@
-//! Raw dumps: every command reads them again, and nothing in them is torn or, if redacted, told.
+//! Raw dumps: every command reads them, they hold no torn record, and a redacted one holds no name.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -19,94 +19,94 @@ use atomscope_layout::metrics::BUILTIN;
 use atomscope_layout::region::Condition;
 use serde_json::{Value, json};
 
-use crate::fixture::{Actor, Node, Place, SECOND, write};
-use crate::{many, shop};
+use crate::fixture::nodes::{many, shop};
+use crate::fixture::{Actor, Node, RegionDir, SECOND, random, write};
 
-/// Dumps the only node of `place`.
-fn dump(place: &Place, args: &[&str]) -> PathBuf {
-    let out = place.join("node.raw");
-    place.run([&["dump", "--format", "raw", "-o", out.to_str().unwrap()], args].concat()).ok();
+/// Dumps the only node of `dir`.
+fn dump(dir: &RegionDir, args: &[&str]) -> PathBuf {
+    let out = dir.join("node.raw");
+    dir.run([&["dump", "--format", "raw", "-o", out.to_str().unwrap()], args].concat()).ok();
     out
 }
 
 #[test]
 fn every_command_reads_a_dump_and_says_what_it_is() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.stop_event(1, 5, "akka://Shop/user/gone");
-    let lock = node.live(&place);
-    let live = place.run(["dump"]).json();
-    let raw = dump(&place, &[]);
+    let lock = node.live(&dir);
+    let live = dir.run(["dump"]).json();
+    let raw = dump(&dir, &[]);
     fs::remove_file(&lock.path).unwrap();
     drop(lock);
     let raw = raw.to_str().unwrap();
 
-    let ran = place.run(["actors", raw]);
+    let ran = dir.run(["actors", raw]);
     assert!(ran.stderr.contains("this is a dump of a live node, taken at 2"), "{ran:?}");
     assert_eq!(ran.ok().lines().count(), 4);
-    let dumped = place.run(["dump", raw]).json();
+    let dumped = dir.run(["dump", raw]).json();
     assert_eq!(dumped["actors"], live["actors"]);
     assert_eq!(dumped["dead_letters"], live["dead_letters"]);
     assert_eq!(dumped["atomscope"]["state"], "live");
     assert_eq!(dumped["atomscope"]["pid"], std::process::id());
     assert_eq!(dumped["atomscope"]["dumped_at"], dumped["generated_at"]);
     assert_eq!(live["atomscope"]["dumped_at"], Value::Null);
-    let rows = place.run(["--region", raw, "ps", "--json"]).json();
+    let rows = dir.run(["--region", raw, "ps", "--json"]).json();
     assert_eq!(rows[0]["state"], "live");
     assert!(rows[0]["why"].as_str().unwrap().starts_with("this is a dump, taken at "), "{rows}");
-    assert!(place.run(["show", raw]).ok().contains("dump of a live node taken at "));
-    assert!(place.run(["stat", raw]).ok().contains("averages since the start of the node"));
-    let ran = place.run(["tail", raw]);
+    assert!(dir.run(["show", raw]).ok().contains("dump of a live node taken at "));
+    assert!(dir.run(["stat", raw]).ok().contains("averages since the start of the node"));
+    let ran = dir.run(["tail", raw]);
     assert!(ran.stderr.contains("this is a dump of a live node"), "{ran:?}");
     assert!(ran.ok().contains("stopped     akka://Shop/user/gone"));
-    assert!(place.run(["doctor", raw]).ok().contains("it is a dump"));
+    assert!(dir.run(["doctor", raw]).ok().contains("it is a dump"));
 }
 
 #[test]
 fn a_dump_keeps_the_verdict_and_the_ages_of_its_time() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.beat(9 * SECOND);
-    let lock = node.live(&place);
-    let raw = dump(&place, &[]);
+    let lock = node.live(&dir);
+    let raw = dump(&dir, &[]);
     drop(lock);
-    let about = place.run(["dump", raw.to_str().unwrap()]).json()["atomscope"].clone();
+    let about = dir.run(["dump", raw.to_str().unwrap()]).json()["atomscope"].clone();
     assert_eq!((&about["state"], &about["liveness"]), (&json!("wedged"), &json!("lock")));
     let age = about["process_beat_age_ms"].as_u64().unwrap();
-    assert_eq!(about, place.run(["dump", raw.to_str().unwrap()]).json()["atomscope"]);
+    assert_eq!(about, dir.run(["dump", raw.to_str().unwrap()]).json()["atomscope"]);
     assert!(age >= 9000, "{age}");
 }
 
 #[test]
 fn a_dump_of_a_dead_region_is_that_region_and_a_dump_of_a_dump_is_that_dump() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = many();
-    let region = node.dead(&place);
-    let raw = dump(&place, &[]);
+    let region = node.dead(&dir);
+    let raw = dump(&dir, &[]);
     let bytes = fs::read(&raw).unwrap();
     assert!(bytes[HEADER_BYTES as usize..] == fs::read(&region).unwrap());
     assert_eq!(fs::metadata(&raw).unwrap().permissions().mode() & 0o777, 0o600);
-    let again = place.join("again.raw");
-    place.run(["dump", raw.to_str().unwrap(), "--format", "raw", "-o", again.to_str().unwrap()]).ok();
+    let again = dir.join("again.raw");
+    dir.run(["dump", raw.to_str().unwrap(), "--format", "raw", "-o", again.to_str().unwrap()]).ok();
     assert!(fs::read(&again).unwrap() == bytes);
 }
 
 #[test]
 fn a_dump_may_be_anybodys_file_and_behind_a_link() {
-    let place = Place::new();
-    Node::with("n", |record| record.uid = u64::from(atomscope::system::user())).dead(&place);
-    let raw = dump(&place, &[]);
+    let dir = RegionDir::new();
+    Node::with("n", |record| record.uid = u64::from(atomscope::system::user())).dead(&dir);
+    let raw = dump(&dir, &[]);
     fs::set_permissions(&raw, fs::Permissions::from_mode(0o666)).unwrap();
-    let link = place.join("link.raw");
+    let link = dir.join("link.raw");
     symlink(&raw, &link).unwrap();
-    assert_eq!(place.run(["dump", link.to_str().unwrap()]).json()["node"], "n");
+    assert_eq!(dir.run(["dump", link.to_str().unwrap()]).json()["node"], "n");
 }
 
 #[test]
 fn a_damaged_dump_is_refused_with_the_reason() {
-    let place = Place::new();
-    shop().dead(&place);
-    let bytes = fs::read(dump(&place, &[])).unwrap();
+    let dir = RegionDir::new();
+    shop().dead(&dir);
+    let bytes = fs::read(dump(&dir, &[])).unwrap();
     let with = |at: usize, value: u8| {
         let mut bytes = bytes.clone();
         bytes[at] = value;
@@ -122,17 +122,17 @@ fn a_damaged_dump_is_refused_with_the_reason() {
         (with(16, 1), "corrupt at byte 16: length of the dump's header"),
         (with(HEADER_BYTES as usize, 0), "not an atomscope region"),
     ] {
-        let path = place.join("bad.raw");
+        let path = dir.join("bad.raw");
         fs::write(&path, damaged).unwrap();
-        let stderr = place.run(["show", path.to_str().unwrap()]).failed(1);
+        let stderr = dir.run(["show", path.to_str().unwrap()]).failed(1);
         assert!(stderr.contains(why), "{why}: {stderr}");
     }
 }
 
 #[test]
 fn a_dump_of_a_node_at_work_holds_no_torn_record() {
-    let place = Place::new();
-    let (node, lock) = Node::new("busy").shared(&place);
+    let dir = RegionDir::new();
+    let (node, lock) = Node::new("busy").shared(&dir);
     let region = Region::open(&lock.path, None, MAX_BYTES).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -140,14 +140,14 @@ fn a_dump_of_a_node_at_work_holds_no_torn_record() {
             let mut number = 0;
             while !done.load(Ordering::Relaxed) {
                 number += 1;
-                // A record that was put together of two would not agree with itself.
+                // A record that was mixed from two writes would be inconsistent.
                 let path = format!("{number:09}/").repeat(12);
                 node.event(1, number, &TelemetryEvent::MailboxSampled { path, depth: number });
             }
         });
         let mut read = 0;
         while read < 1000 {
-            let raw = place.join("busy.raw");
+            let raw = dir.join("busy.raw");
             let mut file = Vec::new();
             RawDump::take(&region).unwrap().write(&mut file).unwrap();
             fs::write(&raw, file).unwrap();
@@ -167,8 +167,8 @@ fn a_dump_of_a_node_at_work_holds_no_torn_record() {
     });
 }
 
-/// Every text that an application can bring in, each with a name that is in no other.
-fn telling() -> (Node, Vec<String>) {
+/// A node with every text that an application can supply, each under a unique name; and these names.
+fn with_every_text() -> (Node, Vec<String>) {
     let node = Node::new("Nnode");
     node.header().set_system("Nsystem");
     let deep = format!("akka://Nsystem/{}", "Nd/".repeat(18));
@@ -240,7 +240,7 @@ fn telling() -> (Node, Vec<String>) {
     ] {
         node.event(1, 1, &event);
     }
-    // Texts stand right behind each other, and the next may be a path.
+    // A text directly follows another one, and the next may be a path.
     let text: String = node.bytes().into_iter().map(char::from).collect();
     let mut names: Vec<_> = text
         .split('N')
@@ -256,19 +256,19 @@ fn telling() -> (Node, Vec<String>) {
 
 #[test]
 fn a_redacted_dump_holds_no_name_in_any_byte() {
-    let place = Place::new();
-    let (node, mut names) = telling();
+    let dir = RegionDir::new();
+    let (node, mut names) = with_every_text();
     assert!(names.len() > 40, "{names:?}");
     names.push("shopd".into());
-    // What a record that is gone has left behind.
+    // Bytes that a removed record left behind.
     let free =
         node.map.actor_slots.start + (node.map.actor_slots.count - 1) * node.map.actor_slots.stride + 20;
     node.set(free, u64::from_le_bytes(*b"Nresidue"));
     names.push("Nresidue".into());
-    let _lock = node.live(&place);
+    let _lock = node.live(&dir);
     let finds = |bytes: &[u8], name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
-    let plain = fs::read(dump(&place, &[])).unwrap();
-    let redacted = fs::read(dump(&place, &["--redact"])).unwrap();
+    let plain = fs::read(dump(&dir, &[])).unwrap();
+    let redacted = fs::read(dump(&dir, &["--redact"])).unwrap();
     assert_eq!(plain.len(), redacted.len());
     for name in &names {
         assert!(finds(&plain, name), "{name} is not even in the plain dump");
@@ -278,19 +278,19 @@ fn a_redacted_dump_holds_no_name_in_any_byte() {
 
 #[test]
 fn a_redacted_dump_tells_everything_but_names() {
-    let place = Place::new();
-    let (node, _) = telling();
-    let _lock = node.live(&place);
-    let raw = dump(&place, &["--redact", "--redact-key", "k"]);
+    let dir = RegionDir::new();
+    let (node, _) = with_every_text();
+    let _lock = node.live(&dir);
+    let raw = dump(&dir, &["--redact", "--redact-key", "k"]);
     let raw = raw.to_str().unwrap();
-    let from_raw = place.run(["dump", raw]).json();
-    let from_node = place.run(["dump", "--redact", "--redact-key", "k"]).json();
+    let from_raw = dir.run(["dump", raw]).json();
+    let from_node = dir.run(["dump", "--redact", "--redact-key", "k"]).json();
     assert_eq!(from_raw["atomscope"]["redacted"], true);
     assert_eq!(from_raw["node"], from_node["node"]);
     assert_eq!(from_raw["dead_letters"], from_node["dead_letters"]);
     assert_eq!(from_raw["atomscope"]["metrics"], from_node["atomscope"]["metrics"]);
     assert_eq!(from_raw["atomscope"]["totals"], from_node["atomscope"]["totals"]);
-    // The one whose pseudonym is too long for its record is cut, the same otherwise.
+    // A pseudonym that is too long for its record is cut, so leave that actor out.
     let actors = |dump: &Value| -> Vec<Value> {
         let mut flat = dump["actors"]["flat"].as_array().unwrap().clone();
         flat.retain(|actor| actor["path"].as_str().unwrap().len() < 140);
@@ -300,7 +300,7 @@ fn a_redacted_dump_tells_everything_but_names() {
     assert_eq!(actors(&from_raw), actors(&from_node));
     let flat = from_raw["actors"]["flat"].as_array().unwrap();
     assert!(flat.iter().any(|actor| actor["path"].as_str().unwrap().contains("…#")), "{flat:?}");
-    let events = place.run(["tail", raw, "--json", "-n", "100"]).ok();
+    let events = dir.run(["tail", raw, "--json", "-n", "100"]).ok();
     let kinds: Vec<Value> =
         events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
     assert_eq!(kinds.len(), 10, "{events}");
@@ -313,25 +313,18 @@ fn a_redacted_dump_tells_everything_but_names() {
 
 #[test]
 fn a_damaged_region_is_dumped_and_redacted_as_far_as_it_goes() {
-    let place = Place::new();
-    let (node, _) = telling();
+    let dir = RegionDir::new();
+    let (node, _) = with_every_text();
     let bytes = node.bytes();
     let redactor = Redactor::with_key(b"k");
-    let path = place.join("damaged.raw");
-    // Xorshift: the same damages in every run.
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let path = dir.join("damaged.raw");
+    let mut next = random();
     let mut dumped = 0;
     for _ in 0..200 {
         let mut damaged = bytes.clone();
         for _ in 0..1 + next() % 8 {
             let at = next() as usize % (damaged.len() / 8) * 8;
-            let at = if next() % 2 == 0 { at } else { at % 4096 };
+            let at = if next().is_multiple_of(2) { at } else { at % 4096 };
             let value = [next(), 0, u64::MAX, next() >> 40][next() as usize % 4];
             damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
@@ -349,24 +342,24 @@ fn a_damaged_region_is_dumped_and_redacted_as_far_as_it_goes() {
 
 #[test]
 fn a_dump_keeps_what_was_told_beside_the_verdict() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
     node.header().raise(Condition::SpawnHookReplaced);
-    let lock = node.live(&place);
-    let (plain, redacted) = (place.join("plain.raw"), place.join("redacted.raw"));
+    let lock = node.live(&dir);
+    let (plain, redacted) = (dir.join("plain.raw"), dir.join("redacted.raw"));
     let dump = |args: &[&str], file: &Path| {
-        place.run([&["dump", "n", "--format", "raw", "-o", file.to_str().unwrap()], args].concat()).ok();
+        dir.run([&["dump", "n", "--format", "raw", "-o", file.to_str().unwrap()], args].concat()).ok();
     };
     dump(&[], &plain);
     dump(&["--redact"], &redacted);
     drop(lock);
     for file in [plain, redacted] {
-        let about = place.run(["dump".as_ref(), file.as_os_str()]).json()["atomscope"].clone();
+        let about = dir.run(["dump".as_ref(), file.as_os_str()]).json()["atomscope"].clone();
         assert_eq!(
             (&about["state"], &about["conditions"]),
             (&json!("live"), &json!(["spawn_hook_replaced"]))
         );
-        let shown = place.run(["show".as_ref(), file.as_os_str()]).ok();
+        let shown = dir.run(["show".as_ref(), file.as_os_str()]).ok();
         assert!(shown.contains("when it was dumped: another spawn observer took the place"), "{shown}");
     }
 }

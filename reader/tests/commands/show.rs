@@ -1,18 +1,18 @@
-//! `show`: a node at a glance.
+//! `show`: the overview of a node.
 
 use atomscope_layout::metrics::Builtin;
 use serde_json::json;
 
-use crate::fixture::{Place, SECOND};
-use crate::shop;
+use crate::fixture::nodes::shop;
+use crate::fixture::{RegionDir, SECOND};
 
 #[test]
 fn a_living_node_is_shown_with_all_that_matters() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.stop_event(1, 5, "akka://Shop/user/gone");
-    let lock = node.live(&place);
-    let stdout = place.run(["show"]).ok();
+    let lock = node.live(&dir);
+    let stdout = dir.run(["show"]).ok();
     let pid = std::process::id();
     for line in [
         "● shop - live".to_owned(),
@@ -35,30 +35,30 @@ fn a_living_node_is_shown_with_all_that_matters() {
 
 #[test]
 fn a_wedged_and_a_dead_node_are_shown_with_the_reason() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.beat(9 * SECOND);
-    let lock = node.live(&place);
-    let stdout = place.run(["show"]).ok();
+    let lock = node.live(&dir);
+    let stdout = dir.run(["show"]).ok();
     assert!(stdout.starts_with("● shop - wedged: the probe's thread does not beat any more\n"), "{stdout}");
     drop(lock);
-    let stdout = place.run(["show"]).ok();
+    let stdout = dir.run(["show"]).ok();
     let first = "● shop - crashed: its process ended without closing the region\n";
     assert!(stdout.starts_with(first), "{stdout}");
 }
 
 #[test]
 fn json_has_the_same_and_what_was_left_out() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = shop();
     node.count(Builtin::TextsCut, 4);
-    let _lock = node.live(&place);
-    let shown = place.run(["show", "--json"]).json();
+    let _lock = node.live(&dir);
+    let shown = dir.run(["show", "--json"]).json();
     assert_eq!((&shown["node"], &shown["state"]), (&json!("shop"), &json!("live")));
     assert_eq!(shown["actors"]["live"], 3);
     assert_eq!(shown["classes"][0], json!({"class": "shop::Audit", "actors": 1, "waiting": 9}));
     assert_eq!(shown["newest_dead_letters"][0]["recipient"], "akka://Shop/user/gone");
     assert_eq!(shown["usage"]["actor_slots"], json!({"used": 3, "room": 128}));
     assert_eq!(shown["usage"]["drops"]["texts_cut"], 4);
-    assert!(place.run(["show"]).ok().contains("      Dropped: 4 texts cut\n"));
+    assert!(dir.run(["show"]).ok().contains("      Dropped: 4 texts cut\n"));
 }

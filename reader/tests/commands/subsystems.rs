@@ -1,4 +1,4 @@
-//! `cluster`, `sharding` and so on: what is told of one subsystem.
+//! `cluster`, `sharding` and the other commands that list one subsystem.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::header;
 use serde_json::{Value, json};
 
-use crate::fixture::{Node, Place, SECOND};
-use crate::words;
+use crate::fixture::nodes::words;
+use crate::fixture::{Node, RegionDir, SECOND};
 
 const PARTS: [&str; 8] =
     ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
@@ -28,10 +28,10 @@ fn has_row(stdout: &str, row: &str) {
 
 #[test]
 fn every_subsystem_is_listed_with_units_and_dashes() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = full();
     node.count(Builtin::PersistenceEvents, 3);
-    let _lock = node.live(&place);
+    let _lock = node.live(&dir);
     let expected: [(&str, &[&str]); 8] = [
         (
             "cluster",
@@ -46,81 +46,84 @@ fn every_subsystem_is_listed_with_units_and_dashes() {
         ("runtime", &["1 worker, 0 tasks, 0 in the common queue"]),
     ];
     for (part, rows) in expected {
-        let stdout = place.run([part]).ok();
+        let stdout = dir.run([part]).ok();
         for row in rows {
             let is_there = words(&stdout).iter().any(|line| line.join(" ").contains(row));
             assert!(is_there, "{part}: {row}\n{stdout}");
         }
         assert!(!stdout.contains('\u{1b}'), "{stdout:?}");
     }
-    let remote = place.run(["remote"]).ok();
+    let remote = dir.run(["remote"]).ok();
     for text in ["INBOUND(KiB)", "OUTBOUND(messages)", "akka.tcp://there@höst:1", "up", "yes", "no"] {
         assert!(remote.contains(text), "{text}\n{remote}");
     }
-    assert!(place.run(["persistence"]).ok().contains("WRITE_P99(ms)"));
+    assert!(dir.run(["persistence"]).ok().contains("WRITE_P99(ms)"));
 }
 
 #[test]
 fn what_nothing_counts_is_a_dash_and_null_and_in_an_old_region_what_it_was() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::roomy("shop");
     node.instance(Domain::Key, "k", &[(key::SUBSCRIBERS, 2)]);
     node.instance(Domain::Association, "a", &[(association::BYTES_IN, 1024)]);
     node.attached(&[]);
-    let lock = node.live(&place);
-    let ddata = place.run(["ddata"]).ok();
+    let lock = node.live(&dir);
+    let ddata = dir.run(["ddata"]).ok();
     assert!(ddata.starts_with("1 key, - updates, 2 subscribers\n"), "{ddata}");
     has_row(&ddata, "ddata.updates - updates");
     assert!(words(&ddata).iter().any(|row| row.starts_with(&["k", "-", "2"])), "{ddata}");
-    let remote = place.run(["remote"]).ok();
+    let remote = dir.run(["remote"]).ok();
     assert!(
         remote.starts_with("1 association (1 in no known state), 1.0 KiB in, - out, - errors\n"),
         "{remote}"
     );
-    let told = place.run(["ddata", "--json"]).json();
-    assert_eq!(told["summary"], json!({"keys": 1, "updates": null, "subscribers": 2}));
-    assert_eq!((&told["keys"][0]["updates"], &told["keys"][0]["subscribers"]), (&Value::Null, &json!(2)));
-    // It is no number: it is found by no condition, and a sort puts it last.
-    assert_eq!(place.run(["ddata", "--json", "--filter", "updates >= 0"]).json()["keys"], json!([]));
-    let dump = place.run(["dump"]).json();
+    let listing = dir.run(["ddata", "--json"]).json();
+    assert_eq!(listing["summary"], json!({"keys": 1, "updates": null, "subscribers": 2}));
+    assert_eq!(
+        (&listing["keys"][0]["updates"], &listing["keys"][0]["subscribers"]),
+        (&Value::Null, &json!(2))
+    );
+    // An unknown value is no number: no condition matches it, and a sort puts it last.
+    assert_eq!(dir.run(["ddata", "--json", "--filter", "updates >= 0"]).json()["keys"], json!([]));
+    let dump = dir.run(["dump"]).json();
     assert_eq!(dump["ddata"]["total_updates"], 0);
     assert_eq!(dump["remote"]["associations"][0]["outbound_bytes"], 0);
-    for dump in [place.run(["dump", "--redact"]).json(), dump] {
+    for dump in [dir.run(["dump", "--redact"]).json(), dump] {
         let metrics = dump["atomscope"]["metrics"].as_array().unwrap();
         let value = |metric: Builtin| &metrics[metric as usize]["value"];
         assert_eq!((value(Builtin::DDataUpdates), value(Builtin::KeysUnlisted)), (&Value::Null, &json!(0)));
         assert_eq!(dump["atomscope"]["instances"]["associations"][0]["outbound_bytes"], Value::Null);
     }
-    let ndjson = place.run(["dump", "--format", "ndjson"]).ok();
+    let ndjson = dir.run(["dump", "--format", "ndjson"]).ok();
     let lines = ndjson.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let updates: Vec<_> = lines.filter(|line| line["name"] == "ddata.updates").collect();
     assert_eq!((updates.len(), &updates[0]["value"]), (1, &Value::Null));
-    let raw = place.join("shop.raw");
-    place.run(["dump", "--format", "raw", "--redact", "-o", raw.to_str().unwrap()]).ok();
-    assert!(place.run(["ddata", raw.to_str().unwrap()]).ok().starts_with("1 key, - updates"));
+    let raw = dir.join("shop.raw");
+    dir.run(["dump", "--format", "raw", "--redact", "-o", raw.to_str().unwrap()]).ok();
+    assert!(dir.run(["ddata", raw.to_str().unwrap()]).ok().starts_with("1 key, - updates"));
     drop(lock);
 
-    // As before 1.2.
+    // As a probe before layout 1.2 writes it.
     let node = Node::roomy("old");
     node.instance(Domain::Key, "k", &[]);
     node.attached(&[]);
     node.set(header::ATTACHED, 0);
-    let place = Place::new();
-    let _lock = node.live(&place);
-    assert!(place.run(["ddata"]).ok().starts_with("1 key, 0 updates, 0 subscribers\n"));
+    let dir = RegionDir::new();
+    let _lock = node.live(&dir);
+    assert!(dir.run(["ddata"]).ok().starts_with("1 key, 0 updates, 0 subscribers\n"));
 }
 
 #[test]
 fn json_has_the_fields_of_the_dump() {
-    let place = Place::new();
-    let _lock = full().live(&place);
-    let dump = place.run(["dump"]).json();
+    let dir = RegionDir::new();
+    let _lock = full().live(&dir);
+    let dump = dir.run(["dump"]).json();
     for part in PARTS {
-        let told = place.run([part, "--json"]).json();
-        assert_eq!(told["node"], "shop");
-        assert!(told["summary"].is_object(), "{told}");
+        let listing = dir.run([part, "--json"]).json();
+        assert_eq!(listing["node"], "shop");
+        assert!(listing["summary"].is_object(), "{listing}");
         for (domain, entries) in dump["atomscope"]["instances"].as_object().unwrap() {
-            let Some(listed) = told.get(domain) else { continue };
+            let Some(listed) = listing.get(domain) else { continue };
             for (entry, listed) in entries.as_array().unwrap().iter().zip(listed.as_array().unwrap()) {
                 for (field, value) in entry.as_object().unwrap() {
                     assert!(
@@ -131,28 +134,28 @@ fn json_has_the_fields_of_the_dump() {
             }
         }
     }
-    let cluster = place.run(["cluster", "--json"]).json();
+    let cluster = dir.run(["cluster", "--json"]).json();
     assert_eq!(cluster["members"][0]["address"], dump["cluster"]["members"][0]["address"]);
     assert_eq!(cluster["members"][0]["is"], json!(["self"]));
     assert_eq!(cluster["rows_left_out"], 2);
-    let sharding = place.run(["sharding", "--json"]).json();
+    let sharding = dir.run(["sharding", "--json"]).json();
     assert_eq!(sharding["hand_offs"], json!([{"shard": "s", "from": "r", "to": "q", "state": "done"}]));
-    let persistence = place.run(["persistence", "--json"]).json();
+    let persistence = dir.run(["persistence", "--json"]).json();
     assert_eq!(persistence["recent_writes"].as_array().unwrap().len(), 3);
     assert_eq!(persistence["journals"][0]["write_greatest_ns"], u64::MAX);
 }
 
 #[test]
 fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::roomy("n");
     for (name, updates) in [("a", 2), ("cart-1", 9), ("cart-2", 4)] {
         node.instance(Domain::Key, name, &[(key::UPDATES, updates)]);
     }
-    let _lock = node.live(&place);
+    let _lock = node.live(&dir);
     let names = |args: &[&str]| -> Vec<String> {
-        let told = place.run([&["ddata", "--json"], args].concat()).json();
-        let keys = told["keys"].as_array().unwrap();
+        let listing = dir.run([&["ddata", "--json"], args].concat()).json();
+        let keys = listing["keys"].as_array().unwrap();
         keys.iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names(&[]), ["a", "cart-1", "cart-2"]);
@@ -162,57 +165,55 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     assert_eq!(names(&["--filter", "cart"]), ["cart-1", "cart-2"]);
     assert_eq!(names(&["--filter", "!cart"]), ["a"]);
     assert_eq!(names(&["--filter", "updates >= 1 and name ~ ^cart"]), ["cart-1", "cart-2"]);
-    // Each of these can be asked of one of several lists, whatever the others have under that name; both at once of none.
+    // Each of these filters fits one of several lists, but no list has the fields of both `shards` and `to`.
     for fits in ["shards ~ x", "shards >= 0", "entities > 100", "to = b"] {
-        place.run(["sharding", "--filter", fits]).ok();
+        dir.run(["sharding", "--filter", fits]).ok();
     }
-    let stderr = place.run(["sharding", "--filter", "shards >= 0 and to = b"]).failed(2);
+    let stderr = dir.run(["sharding", "--filter", "shards >= 0 and to = b"]).failed(2);
     assert!(stderr.contains("there is no field to"), "{stderr}");
-    let stderr = place.run(["ddata", "--filter", "bytes > 1"]).failed(2);
+    let stderr = dir.run(["ddata", "--filter", "bytes > 1"]).failed(2);
     assert!(stderr.contains("--filter: ") && stderr.contains("updates"), "{stderr}");
-    let ran = place.run(["ddata", "--limit", "1"]);
+    let ran = dir.run(["ddata", "--limit", "1"]);
     assert!(ran.stderr.contains("2 more keys; a larger --limit shows them"), "{ran:?}");
-    assert!(
-        place.run(["ddata", "--sort", "bytes"]).failed(2).contains("possible values: name, age, updates")
-    );
+    assert!(dir.run(["ddata", "--sort", "bytes"]).failed(2).contains("possible values: name, age, updates"));
 }
 
 #[test]
 fn rows_that_are_all_alike_are_an_array_in_json() {
-    let place = Place::new();
-    let _lock = full().live(&place);
+    let dir = RegionDir::new();
+    let _lock = full().live(&dir);
     for command in ["ps", "actors", "metrics", "prune", "doctor"] {
-        let rows = place.run([command, "--json"]).json();
+        let rows = dir.run([command, "--json"]).json();
         assert!(rows.is_array(), "{command}: {rows}");
     }
-    let rows = place.run(["metrics", "--json", "--filter", "name = runtime.queue"]).json();
+    let rows = dir.run(["metrics", "--json", "--filter", "name = runtime.queue"]).json();
     assert_eq!((rows.as_array().unwrap().len(), &rows[0]["kind"]), (1, &json!("gauge")));
     for part in PARTS {
-        assert!(place.run([part, "--json"]).json().is_object(), "{part}");
+        assert!(dir.run([part, "--json"]).json().is_object(), "{part}");
     }
 }
 
 #[test]
 fn what_is_no_filter_is_refused_with_the_help_that_says_what_is() {
-    let place = Place::new();
-    let _lock = full().live(&place);
+    let dir = RegionDir::new();
+    let _lock = full().live(&dir);
     for part in PARTS.into_iter().chain(["actors", "metrics"]) {
-        let stderr = place.run([part, "--filter", "no_such > 1"]).failed(2);
+        let stderr = dir.run([part, "--filter", "no_such > 1"]).failed(2);
         let help = format!("`atomscope {part} --help`");
         assert!(stderr.contains(&help), "{part}: {stderr}");
-        assert!(place.run([part, "--help"]).ok().contains("Filters:\n"), "{part}");
+        assert!(dir.run([part, "--help"]).ok().contains("Filters:\n"), "{part}");
     }
 }
 
 #[test]
 fn what_was_left_out_and_what_is_unreadable_is_said_below() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = full();
     node.count(Builtin::ShardsUnlisted, 5);
     let slot = node.map.instance_slots;
     (0..slot.count).for_each(|at| node.set(slot.start + at * slot.stride + 5, 0xffff));
-    let _lock = node.live(&place);
-    let ran = place.run(["sharding"]);
+    let _lock = node.live(&dir);
+    let ran = dir.run(["sharding"]);
     for text in [
         "5 times there was no room for more shards: a region with more `instances` lists them",
         "2 rows of the cluster's state or of the shards' allocation found no room",
@@ -220,50 +221,50 @@ fn what_was_left_out_and_what_is_unreadable_is_said_below() {
     ] {
         assert!(ran.stderr.contains(text), "{text}: {ran:?}");
     }
-    let told = place.run(["sharding", "--json"]).json();
+    let told = dir.run(["sharding", "--json"]).json();
     assert_eq!((&told["instances_unreadable"], &told["shards"]), (&json!(11), &json!([])));
-    let shown = place.run(["show"]).ok();
+    let shown = dir.run(["show"]).ok();
     assert!(shown.contains("Dropped: 5 records of journals, shards and the like"), "{shown}");
 }
 
 #[test]
 fn a_node_without_a_subsystem_says_so_in_a_line() {
-    let place = Place::new();
-    let _lock = Node::new("n").live(&place);
+    let dir = RegionDir::new();
+    let _lock = Node::new("n").live(&dir);
     for part in PARTS {
-        let ran = place.run([part]);
+        let ran = dir.run([part]);
         let stdout = ran.ok();
         assert!(stdout.starts_with("node n tells nothing of ") && stdout.lines().count() == 1, "{stdout}");
-        let told = place.run([part, "--json"]).json();
-        assert_eq!(told["summary"], Value::Null);
+        let listing = dir.run([part, "--json"]).json();
+        assert_eq!(listing["summary"], Value::Null);
     }
-    let shown = place.run(["show"]).ok();
+    let shown = dir.run(["show"]).ok();
     assert!(!shown.contains("Cluster:") && !shown.contains("Runtime:"), "{shown}");
-    assert_eq!(place.run(["show", "--json"]).json()["subsystems"], json!({}));
+    assert_eq!(dir.run(["show", "--json"]).json()["subsystems"], json!({}));
 }
 
 #[test]
 fn regions_of_an_older_layout_dead_ones_and_dumps_are_listed_too() {
-    let place = Place::new();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let dir = RegionDir::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for (file, says) in [("1.0/typical.raw", "tells nothing of"), ("1.1/typical.raw", "AGE(s)")] {
         for part in PARTS {
-            let stdout = place.run([part.as_ref(), golden.join(file).as_os_str()]).ok();
+            let stdout = dir.run([part.as_ref(), golden.join(file).as_os_str()]).ok();
             assert!(stdout.contains(says), "{file} {part}: {stdout}");
         }
     }
-    let path = full().dead(&place);
-    let raw = place.join("n.raw");
+    let path = full().dead(&dir);
+    let raw = dir.join("n.raw");
     let dump = ["dump".as_ref(), "--format".as_ref(), "raw".as_ref(), "-o".as_ref(), raw.as_os_str()];
-    place.run(dump).ok();
+    dir.run(dump).ok();
     for part in PARTS {
         let of = |path: &Path| {
-            let ran = place.run([part.as_ref(), path.as_os_str()]);
+            let ran = dir.run([part.as_ref(), path.as_os_str()]);
             (ran.stderr.contains("dead") || ran.stderr.contains("crashed"), ran.ok())
         };
         let ((dead, listed), (dumped, of_dump)) = (of(&path), of(&raw));
         assert!(dead && dumped, "{part}");
-        // But for the ages, which a dump keeps as they were.
+        // The ages differ, because a dump keeps them as they were.
         let first = |text: &str| {
             words(text).iter().map(|row| row.first().map(|&word| word.to_owned())).collect::<Vec<_>>()
         };
@@ -274,15 +275,15 @@ fn regions_of_an_older_layout_dead_ones_and_dumps_are_listed_too() {
 #[test]
 fn hostile_names_are_written_out() {
     const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{202e}\u{9b}2J\nend";
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::roomy("n");
     for domain in Domain::ALL {
         node.instance(*domain, HOSTILE, &[(association::STATE, u64::MAX)]);
     }
-    let _lock = node.live(&place);
+    let _lock = node.live(&dir);
     for part in PARTS {
         for args in [&[part][..], &[part, "--json"]] {
-            let ran = place.run(args);
+            let ran = dir.run(args);
             let is_harmless = |text: &str| !text.chars().any(|c| c != '\n' && atomscope::text::is_unsafe(c));
             assert!(is_harmless(&ran.stderr) && is_harmless(&ran.stdout), "{ran:?}");
             let stdout = ran.ok();
@@ -293,12 +294,12 @@ fn hostile_names_are_written_out() {
 
 #[test]
 fn show_has_a_line_of_each_that_is_in_use() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = full();
     node.count(Builtin::StreamsStarted, 2);
     node.count(Builtin::StreamsFailed, 1);
-    let _lock = node.live(&place);
-    let shown = place.run(["show"]).ok();
+    let _lock = node.live(&dir);
+    let shown = dir.run(["show"]).ok();
     for line in [
         "      Cluster: 2 members, 1 up, 1 unreachable, leader b\n",
         "     Sharding: 1 region, 2 shards, 1 allocation, 1 hand-off, 0 messages\n",
@@ -307,27 +308,27 @@ fn show_has_a_line_of_each_that_is_in_use() {
     ] {
         assert!(shown.contains(line), "{line}\n{shown}");
     }
-    let json = place.run(["show", "--json"]).json();
+    let json = dir.run(["show", "--json"]).json();
     assert_eq!(json["subsystems"]["cluster"]["leader"], "b");
     assert_eq!(json["subsystems"]["streams"]["failed"], 1);
 }
 
-/// The unit beside it is that of what was measured: seven values were told as 7 ms.
+/// Regression: seven values were shown as 7 ms, because the unit is that of the measured values.
 #[test]
 fn how_many_values_a_histogram_has_is_not_told_in_their_unit() {
-    let place = Place::new();
-    let _lock = full().live(&place);
-    let shown = place.run(["metrics", "--filter", "j.latency"]).ok();
+    let dir = RegionDir::new();
+    let _lock = full().live(&dir);
+    let shown = dir.run(["metrics", "--filter", "j.latency"]).ok();
     assert!(shown.contains("j.latency  7 values  "), "{shown}");
-    let row = &place.run(["metrics", "--filter", "j.latency", "--json"]).json()[0];
+    let row = &dir.run(["metrics", "--filter", "j.latency", "--json"]).json()[0];
     assert_eq!(row["value"], json!(7));
 }
 
 #[test]
 fn ndjson_has_a_line_of_each_instance_and_write_and_the_numbers_of_histograms() {
-    let place = Place::new();
-    let _lock = full().live(&place);
-    let stdout = place.run(["dump", "--format", "ndjson"]).ok();
+    let dir = RegionDir::new();
+    let _lock = full().live(&dir);
+    let stdout = dir.run(["dump", "--format", "ndjson"]).ok();
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
     assert_eq!((of("instance").len(), of("journal_write").len()), (11, 3));
@@ -342,15 +343,15 @@ fn ndjson_has_a_line_of_each_instance_and_write_and_the_numbers_of_histograms() 
 
 #[test]
 fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::roomy("n");
     node.count(Builtin::PersistenceEvents, 7);
     node.count(Builtin::RuntimeQueue, 4);
     for name in ["a", "b"] {
         node.instance(Domain::Association, name, &[(association::BYTES_IN, 4096)]);
     }
-    let lock = node.live(&place);
-    let asked = [
+    let lock = node.live(&dir);
+    let metrics = [
         "--metric",
         "persistence.events",
         "--metric",
@@ -358,63 +359,63 @@ fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
         "--metric",
         "associations.inbound_bytes",
     ];
-    let row = place.run([&["stat", "n", "1ms", "1", "--json"], &asked[..]].concat()).json();
+    let row = dir.run([&["stat", "n", "1ms", "1", "--json"], &metrics[..]].concat()).json();
     assert_eq!(row["metrics"]["runtime.queue"], 4.0);
     assert!(row["metrics"]["persistence.events_per_s"].is_number(), "{row}");
-    let table = place.run([&["stat", "n", "1ms", "1"], &asked[..]].concat()).ok();
+    let table = dir.run([&["stat", "n", "1ms", "1"], &metrics[..]].concat()).ok();
     assert!(table.contains("associations.inbound_bytes(KiB/s)  STATE"), "{table}");
-    let csv = place.run([&["stat", "n", "1ms", "2", "--csv"], &asked[..]].concat()).ok();
+    let csv = dir.run([&["stat", "n", "1ms", "2", "--csv"], &metrics[..]].concat()).ok();
     let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [23, 23, 23], "{csv}");
-    let failed = place.run(["stat", "--metric", "no.such"]).failed(1);
+    let failed = dir.run(["stat", "--metric", "no.such"]).failed(1);
     assert!(failed.contains("`atomscope metrics` lists its metrics"), "{failed}");
     drop(lock);
-    let metrics = place.run(["metrics", "--filter", "runtime.queue"]).ok();
+    let metrics = dir.run(["metrics", "--filter", "runtime.queue"]).ok();
     has_row(&metrics, "METRIC VALUE UNIT KIND P50 P99 GREATEST HELP");
 }
 
 #[test]
 fn a_poll_that_does_not_end_is_a_finding_and_a_caveat_and_no_wedge() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = full();
     node.beat(SECOND / 10);
     node.poll_beat(20 * SECOND);
-    let lock = node.live(&place);
-    let shown = place.run(["show"]).ok();
+    let lock = node.live(&dir);
+    let shown = dir.run(["show"]).ok();
     assert!(shown.starts_with("● shop - live\n"), "{shown}");
     assert!(shown.contains("s old: a component does not answer"), "{shown}");
-    let doctor = place.run(["doctor"]).ok();
+    let doctor = dir.run(["doctor"]).ok();
     assert!(
         doctor.contains("warning  the poller's round began 20") && doctor.contains("atomscope-poll"),
         "{doctor}"
     );
-    assert_eq!(place.run(["dump"]).json()["atomscope"]["poll_stuck"], true);
+    assert_eq!(dir.run(["dump"]).json()["atomscope"]["poll_stuck"], true);
     drop(lock);
-    // Not if rounds are that far apart, nor if the whole process stands still, nor if nothing is polled.
+    // No finding if rounds are that far apart, if the whole process is stopped, or if nothing is polled.
     for (interval_s, process, polls) in
         [(30u64, SECOND / 10, true), (0, 20 * SECOND, true), (0, SECOND / 10, false)]
     {
-        let place = Place::new();
+        let dir = RegionDir::new();
         let node = Node::new("n");
         node.count(Builtin::PollInterval, interval_s * 1_000_000_000);
         node.beat(process);
         if polls {
             node.poll_beat(20 * SECOND);
         }
-        let _lock = node.live(&place);
-        let about = place.run(["dump"]).json();
+        let _lock = node.live(&dir);
+        let about = dir.run(["dump"]).json();
         assert_eq!(about["atomscope"]["poll_stuck"], false, "{interval_s} {process:?} {polls}");
     }
 }
 
 #[test]
 fn doctor_says_what_found_no_room_and_which_room_to_raise() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = full();
     node.count(Builtin::PersistenceIdsUnlisted, 6);
     node.count(Builtin::PollsGivenUp, 1);
-    let _lock = node.live(&place);
-    let doctor = place.run(["doctor"]).ok();
+    let _lock = node.live(&dir);
+    let doctor = dir.run(["doctor"]).ok();
     for text in [
         "warning  6 times no slot was free for more persistence ids\n           build the region with more `instances`",
         "warning  2 rows of the cluster's state or the shards' allocation were dropped",

@@ -1,4 +1,4 @@
-//! Durations, rates and orders, whatever becomes of a node's wall clock, of its machine and of its namespace.
+//! Durations, rates and the order of nodes after changes of the wall clock, suspends, and in time namespaces.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use atomscope_layout::records::{SightingRecord, TimeRecord};
 use atomscope_layout::region::header;
 use serde_json::Value;
 
-use crate::fixture::{Actor, EPOCH_NS, Node, Place, SECOND};
+use crate::fixture::{Actor, EPOCH_NS, Node, RegionDir, SECOND};
 
 const HOUR_NS: u64 = 3_600 * 1_000_000_000;
 
@@ -16,9 +16,9 @@ fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
-/// All that is said of how long a node has lived: by `show`, `ps` and `stat`; and the spawns a second.
-fn ages(place: &Place) -> [Value; 4] {
-    let json = |arguments: &[&str]| place.run(arguments).json();
+/// The age of a node from `show`, `ps` and `stat`, and its spawns per second.
+fn ages(dir: &RegionDir) -> [Value; 4] {
+    let json = |arguments: &[&str]| dir.run(arguments).json();
     let stat = json(&["stat", "--json", "n", "1s", "1"]);
     [
         json(&["show", "--json"])["uptime_s"].clone(),
@@ -28,7 +28,7 @@ fn ages(place: &Place) -> [Value; 4] {
     ]
 }
 
-/// That they are those of a node that was made a hundred seconds ago, and has had a thousand spawns.
+/// Checks the ages of a node that was created a hundred seconds ago and has had a thousand spawns.
 #[track_caller]
 fn are_right(ages: &[Value; 4]) {
     let [uptime, age, interval, spawned] = ages.each_ref().map(|age| age.as_f64().unwrap());
@@ -40,50 +40,50 @@ fn are_right(ages: &[Value; 4]) {
 
 #[test]
 fn a_node_whose_wall_clock_was_set_since_its_start_has_lived_as_long_as_it_has() {
-    // Its clock was two hours ahead when it started, or began in 1970.
+    // The wall clock was two hours ahead at the node's start, or at 1970.
     for created_unix_ns in [unix_ns() + 2 * HOUR_NS, 12 * 1_000_000_000] {
-        let place = Place::new();
+        let dir = RegionDir::new();
         let node = Node::with("n", |record| record.created_unix_ns = created_unix_ns);
         node.created(100 * SECOND);
         node.count(Builtin::Spawned, 1_000);
-        let lock = node.live(&place);
-        are_right(&ages(&place));
-        // And as one that has ended: until its last beat.
+        let lock = node.live(&dir);
+        are_right(&ages(&dir));
+        // A dead node has lived until its last heartbeat.
         node.beat(Duration::ZERO);
         drop(lock);
-        let dead = Place::new();
+        let dead = RegionDir::new();
         node.dead(&dead);
         are_right(&ages(&dead));
-        let dump = place.join("node.raw");
+        let dump = dir.join("node.raw");
         dead.run(["dump", "--format", "raw", "-o", dump.to_str().unwrap()]).ok();
-        let told = dead.run(["show", "--json", "--region", dump.to_str().unwrap()]).json();
-        assert!((100.0..200.0).contains(&told["uptime_s"].as_f64().unwrap()), "{told}");
+        let shown = dead.run(["show", "--json", "--region", dump.to_str().unwrap()]).json();
+        assert!((100.0..200.0).contains(&shown["uptime_s"].as_f64().unwrap()), "{shown}");
     }
 }
 
 #[test]
 fn what_an_older_node_cannot_say_is_unknown_and_not_0() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::with("n", |record| record.created_unix_ns = unix_ns() + 2 * HOUR_NS);
     node.set(header::VERSION, 1 << 32 | 1);
     node.set_time(TimeRecord::default());
     node.count(Builtin::Spawned, 1_000);
-    let _lock = node.live(&place);
-    assert_eq!(ages(&place), [(); 4].map(|()| Value::Null));
-    let stdout = place.run(["stat", "n", "1s", "1"]).ok();
+    let _lock = node.live(&dir);
+    assert_eq!(ages(&dir), [(); 4].map(|()| Value::Null));
+    let stdout = dir.run(["stat", "n", "1s", "1"]).ok();
     let cells: Vec<_> = stdout.lines().nth(1).unwrap().split_whitespace().take(5).collect();
     assert_eq!(cells, ["1000", "-", "-", "-", "-"]);
-    assert!(place.run(["show"]).ok().contains("       Uptime: unknown, since 20"));
-    let csv = place.run(["stat", "n", "--csv", "1s", "1"]).ok();
+    assert!(dir.run(["show"]).ok().contains("       Uptime: unknown, since 20"));
+    let csv = dir.run(["stat", "n", "--csv", "1s", "1"]).ok();
     assert!(csv.lines().nth(1).unwrap().contains("Z,,true,1000,,,,,0,0,"), "{csv}");
 }
 
 #[test]
 fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
     node.created(7_200 * SECOND);
-    // It was spawned an hour ago; a stamp is a nanosecond of the clock since boot.
+    // The actor was spawned an hour ago. A stamp is a nanosecond of the clock since boot.
     let now = boottime_ns();
     let hour_ago = (now / 1_000_000_000).checked_sub(3_600).map_or(1, |s| s.max(1));
     node.actor(Actor { path: "akka://S/user/a", actor_type: "A", spawned_s: hour_ago, ..Actor::default() });
@@ -98,7 +98,7 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
     };
     let first = sighting(spawned / 2, EPOCH_NS, 0);
     let later = [
-        // The wall clock is set; the machine sleeps while the counter goes on; the rate is corrected.
+        // The wall clock is set, the machine sleeps while the tick counter runs, and the rate is corrected.
         sighting(spawned + 1_000, EPOCH_NS * 2, 0),
         sighting(spawned + 2_000, EPOCH_NS * 2 + 5, 1_500),
         SightingRecord {
@@ -106,9 +106,9 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
             ..sighting(spawned + 3_000, EPOCH_NS, 1_500)
         },
     ];
-    let (node, _lock) = node.shared(&place);
+    let (node, _lock) = node.shared(&dir);
     let look = || {
-        let actors = place.run(["actors", "--json"]).json();
+        let actors = dir.run(["actors", "--json"]).json();
         (actors[0]["spawned_at"].clone(), actors[0]["age_s"].as_f64().unwrap())
     };
     let mut log = vec![first];
@@ -127,9 +127,9 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
 
 #[test]
 fn what_a_dead_node_had_is_as_old_as_it_was_at_its_last_beat() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let node = Node::new("n");
-    // It was spawned 40 seconds ago, and the last beat was 20 seconds later.
+    // The actor was spawned 40 seconds ago, and the last heartbeat was 20 seconds later.
     node.actor(Actor { path: "akka://S/user/a", actor_type: "A", spawned_s: 1, ..Actor::default() });
     node.sighted(&[SightingRecord {
         ticks: 1_000_000_000,
@@ -140,25 +140,25 @@ fn what_a_dead_node_had_is_as_old_as_it_was_at_its_last_beat() {
         reserved: [0; 2],
     }]);
     node.beat(Duration::from_secs(20));
-    node.dead(&place);
-    let age_s = place.run(["actors", "--json"]).json()[0]["age_s"].as_f64().unwrap();
+    node.dead(&dir);
+    let age_s = dir.run(["actors", "--json"]).json()[0]["age_s"].as_f64().unwrap();
     assert!((age_s - 20.0).abs() < 1.0, "{age_s} s");
 }
 
 #[test]
 fn of_two_nodes_the_one_that_was_made_later_is_taken_whatever_their_wall_clocks_said() {
-    let place = Place::new();
+    let dir = RegionDir::new();
     let dead = |pid: u64, created_unix_ns: u64, age: Duration| {
         let node = Node::with("shop", |record| (record.pid, record.created_unix_ns) = (pid, created_unix_ns));
         node.created(age);
-        node.dead(&place);
+        node.dead(&dir);
     };
-    // Before the older one started the clock was two hours ahead.
+    // When the older node started, the wall clock was two hours ahead.
     dead(5_000_011, EPOCH_NS + 2 * HOUR_NS, 900 * SECOND);
     dead(5_000_012, EPOCH_NS, 60 * SECOND);
-    let ran = place.run(["show", "--json", "shop"]);
+    let ran = dir.run(["show", "--json", "shop"]);
     assert_eq!(ran.json()["pid"], 5_000_012);
-    let rows = place.run(["ps", "--json"]).json();
+    let rows = dir.run(["ps", "--json"]).json();
     let pids: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["pid"].as_u64().unwrap()).collect();
     assert_eq!(pids, [5_000_012, 5_000_011]);
 }
@@ -182,37 +182,37 @@ fn beats_of_another_time_namespace_are_compared_in_one_clock() {
     for ahead in [true, false] {
         let (record, now) = time(ahead);
         if !ahead && boottime_ns() < 2_000 * 1_000_000_000 {
-            // This machine has not run for as long.
+            // This machine may have booted too recently.
             continue;
         }
         for (age_s, state) in [(0, "live"), (60, "wedged")] {
-            let place = Place::new();
-            // By its own clock its process started at another time, too.
+            let dir = RegionDir::new();
+            // By its own clock, the process also started at another time.
             let ticks = |start: u64| if ahead { start + 100_000 } else { start - 100_000 };
             let node = Node::with("n", |of| of.process_start_ticks = ticks(of.process_start_ticks));
             node.set_time(record);
             node.header().process_beat(now - age_s * 1_000_000_000);
             node.count(Builtin::Spawned, 1_000);
-            let _lock = node.live(&place);
-            let row = place.run(["ps", "--json"]).json()[0].clone();
+            let _lock = node.live(&dir);
+            let row = dir.run(["ps", "--json"]).json()[0].clone();
             assert_eq!(row["state"], state, "{row}");
             let beat = row["beat_age_s"].as_f64().unwrap() - age_s as f64;
             assert!((0.0..30.0).contains(&beat), "{row}");
-            are_right(&ages(&place));
+            are_right(&ages(&dir));
         }
     }
 }
 
 #[test]
 fn beats_of_a_clock_that_is_not_known_have_no_age() {
-    let place = Place::new();
-    // A node in another pid namespace, whose process cannot be found, that does not say in which time namespace it is.
+    let dir = RegionDir::new();
+    // A node in another pid namespace, whose process cannot be found. It does not name its time namespace.
     let node = Node::with("n", |record| (record.pid, record.pid_namespace) = (1, 4_711));
     node.set_time(TimeRecord::default());
     node.beat(900 * SECOND);
-    let _lock = node.live(&place);
-    let row = place.run(["ps", "--json"]).json()[0].clone();
+    let _lock = node.live(&dir);
+    let row = dir.run(["ps", "--json"]).json()[0].clone();
     assert_eq!((&row["state"], &row["beat_age_s"]), (&"live".into(), &Value::Null), "{row}");
-    let shown = place.run(["show"]).ok();
+    let shown = dir.run(["show"]).ok();
     assert!(shown.contains("Beats: probe unknown, async runtime never"), "{shown}");
 }

@@ -1,7 +1,7 @@
-//! A real atomr node that the probe makes visible, until it is killed: the shop of [`atomscope_tests::workload`], and
-//! beside it everything else that a node may be made of, each for real.
+//! A real atomr node with the probe, which runs until it is killed: the shop of [`atomscope_tests::workload`], and real
+//! components of all other kinds.
 //!
-//! Prints one line when it is up: `ready node=NAME pid=PID region=PATH`.
+//! It prints one line when it is up: `ready node=NAME pid=PID region=PATH`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use atomscope_tests::{cluster_workload, lease_workload, service_workload, shardi
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs an atomr node with the atomscope probe, so that there is something to look at.
+/// Run an atomr node with the atomscope probe, to try out the program
 #[derive(Parser)]
 struct Arguments {
     /// Name of the node
@@ -36,12 +36,12 @@ struct Arguments {
     /// Run without the probe
     #[arg(long)]
     no_probe: bool,
-    /// Run the shop alone: no cluster, shards, journals, streams, distributed data, other nodes and leases beside it
+    /// Run only the shop: no cluster, shards, journals, streams, distributed data, other nodes and leases
     #[arg(long)]
     shop_alone: bool,
 }
 
-/// Accounts of the bank, and events that it keeps of each.
+/// Number of accounts of the bank, and events that it keeps of each.
 const ACCOUNTS: u64 = 5;
 const KEPT_EVENTS: u64 = 100;
 
@@ -65,16 +65,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         std::process::id(),
         place.map_or("none".into(), |path| path.display().to_string())
     );
-    let beside = telemetry.clone().filter(|_| !arguments.shop_alone).map(|telemetry| {
+    let components = telemetry.clone().filter(|_| !arguments.shop_alone).map(|telemetry| {
         let system = system.clone();
         tokio::spawn(
             async move { beside_the_shop(&system, &telemetry).await.map_err(|error| error.to_string()) },
         )
     });
     workload::run(&system, arguments.rate, until_told(arguments.seconds)).await?;
-    if let Some(beside) = beside {
-        beside.abort();
-        if let Ok(ended) = beside.await {
+    if let Some(components) = components {
+        components.abort();
+        if let Ok(ended) = components.await {
             ended?;
         }
     }
@@ -85,8 +85,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Everything but the shop, in steps of a tenth of a second: clusters that lose a member, shards that move, accounts in a
-/// journal that now and then fails, leases that two want, streams, distributed data, and another node behind TCP.
+/// Everything but the shop, in steps of a tenth of a second: clusters that lose a member, shards that move, accounts in
+/// a journal that sometimes fails, contended leases, streams, distributed data, and another node behind TCP.
 async fn beside_the_shop(
     system: &ActorSystem,
     telemetry: &Arc<TelemetryExtension>,
@@ -123,7 +123,7 @@ async fn beside_the_shop(
                 lease_workload::contend(&*ours, "demo", 1).await;
                 drop(theirs.release("another").await);
             }
-            // Held, and taken away.
+            // Hold the lease, and lose it.
             if ours.acquire("demo").await.is_ok() {
                 tokio::time::sleep(PAUSE).await;
                 drop(ours.acquire("demo").await);
@@ -144,7 +144,7 @@ async fn beside_the_shop(
     Ok(())
 }
 
-/// Ends after so many seconds, or with the first interrupt or request to terminate.
+/// Returns after so many seconds, or at the first SIGINT or SIGTERM.
 async fn until_told(seconds: Option<u64>) {
     let elapsed = async {
         match seconds {
@@ -152,7 +152,7 @@ async fn until_told(seconds: Option<u64>) {
             None => std::future::pending().await,
         }
     };
-    let told = async {
+    let stop = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => terminate.recv().await,
             Err(_) => std::future::pending().await,
@@ -160,7 +160,7 @@ async fn until_told(seconds: Option<u64>) {
     };
     tokio::select! {
         () = elapsed => {}
-        _ = told => {}
+        _ = stop => {}
         _ = tokio::signal::ctrl_c() => {}
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo demo`: a node is started, looked at from outside, dumped to a file, killed, and looked at once more.
+//! `cargo demo`: starts a node, shows it from outside, dumps it to a file, kills it, and shows it once more.
 
 use std::error::Error;
 use std::process::Command;
@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut node = Node::demo(["--node", "demo", "--rate", "400"]);
     let pid = node.who();
     println!("  node `demo`, pid {pid}, writes its telemetry to {}", node.region().display());
-    // Long enough for the shop to fill and for some letters to go astray.
+    // Wait until the shop is busy and there are some dead letters.
     std::thread::sleep(Duration::from_secs(2));
 
     say("Which nodes are there?");
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let file = support::program("demo").with_file_name("demo-snapshot.json");
     let file = file.to_str().ok_or("the target folder's path is not UTF-8")?;
-    say("Everything that it tells, into a file");
+    say("Its dump, written into a file");
     run(&["dump", &pid, "-o", file])?;
     summary(&std::fs::read(file)?)?;
 
@@ -55,7 +55,7 @@ fn say(what: &str) {
     println!("\n── {what}");
 }
 
-/// Runs `atomscope` before the user's eyes.
+/// Runs `atomscope`, with its output on the terminal.
 fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     println!("$ atomscope {}", arguments.join(" "));
     let ended = Command::new(support::program("atomscope")).args(arguments).status()?;

@@ -349,7 +349,7 @@ fn crowd(actors: usize) -> Node {
 }
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// Compares with the approved screens, except for times that depend on the speed of the test.

@@ -1,0 +1,116 @@
+//! What tests read in the JSON of `dump` and `tail`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atomscope_probe::{Region, TelemetryExtension};
+use serde_json::Value;
+
+use super::{PATIENCE, atomscope, atomscope_json};
+
+/// A probe with a region of its own that polls attached components every 10 ms.
+pub fn polled_often(node: &str) -> Arc<TelemetryExtension> {
+    let region = Region::builder(node).poll_interval(Duration::from_millis(10)).build();
+    TelemetryExtension::with_region(region.expect("the region can be shared"))
+}
+
+/// The dump of this process's region, made by another process.
+pub fn dump(telemetry: &TelemetryExtension) -> Value {
+    dump_of(telemetry.region().path().expect("the region is shared"))
+}
+
+/// The dump of the region or raw dump in this file.
+pub fn dump_of(file: impl AsRef<OsStr>) -> Value {
+    atomscope_json(["dump".as_ref(), "--region".as_ref(), file.as_ref()])
+}
+
+/// The object `atomscope` of the dump of this file.
+pub fn about(file: impl AsRef<OsStr>) -> Value {
+    dump_of(file)["atomscope"].take()
+}
+
+/// Waits for a dump of which `condition` holds, and fails with `what` if there never is one.
+pub async fn wait_for_dump(
+    what: &str,
+    telemetry: &TelemetryExtension,
+    mut condition: impl FnMut(&Value) -> bool,
+) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let dump = dump(telemetry);
+        if condition(&dump) {
+            return dump;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}; the last dump is {dump}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Everything that a dump says of a metric.
+#[track_caller]
+pub fn metric_entry<'a>(dump: &'a Value, name: &str) -> &'a Value {
+    let metrics = dump["atomscope"]["metrics"].as_array().expect("a list of metrics");
+    metrics
+        .iter()
+        .find(|metric| metric["name"] == name)
+        .unwrap_or_else(|| panic!("there is no metric {name}"))
+}
+
+/// The value of a metric; `None` if it is unknown because no attached component counts it.
+#[track_caller]
+pub fn known_metric(dump: &Value, name: &str) -> Option<u64> {
+    metric_entry(dump, name)["value"].as_u64()
+}
+
+/// The value of a metric that must be known.
+#[track_caller]
+pub fn metric(dump: &Value, name: &str) -> u64 {
+    known_metric(dump, name).unwrap_or_else(|| panic!("the value of {name} is unknown"))
+}
+
+/// The instances of a domain.
+pub fn instances<'a>(dump: &'a Value, domain: &str) -> &'a [Value] {
+    dump["atomscope"]["instances"][domain].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The instance of this name.
+#[track_caller]
+pub fn instance<'a>(dump: &'a Value, domain: &str, name: &str) -> &'a Value {
+    let found = instances(dump, domain).iter().find(|instance| instance["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {name} among the {domain}"))
+}
+
+/// A field that must be a number.
+#[track_caller]
+pub fn number(entry: &Value, field: &str) -> u64 {
+    entry[field].as_u64().unwrap_or_else(|| panic!("no {field} in {entry}"))
+}
+
+/// Every event that `tail` finds in a region or raw dump, from the first that is kept.
+pub fn all_events(file: &Path) -> Vec<Value> {
+    let file = file.to_str().expect("a path in UTF-8");
+    let output = atomscope(["tail", file, "--json", "--no-follow", "--since", "1970-01-01T00:00:00Z"]);
+    assert!(output.status.success(), "{output:?}");
+    json_lines(&output.stdout)
+}
+
+/// One JSON value for each line.
+pub fn json_lines(text: &[u8]) -> Vec<Value> {
+    String::from_utf8_lossy(text).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The folder with a folder for each version of the layout.
+pub const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
+
+/// The raw dumps in it.
+pub fn golden_regions() -> Vec<PathBuf> {
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let folders = entries(Path::new(GOLDEN)).into_iter().filter(|path| path.is_dir());
+    let files = folders.flat_map(|folder| entries(&folder));
+    files.filter(|file| file.extension() == Some("raw".as_ref())).collect()
+}
