@@ -7,7 +7,7 @@
 //!
 //! [`InstanceRecord::counted_by`]: crate::instances::InstanceRecord::counted_by
 
-use crate::instances::{
+use crate::domains::{
     Domain, NUMBERS, association, graph, journal, key, lease, node_metric, persistence_id, shard,
     shard_region, worker,
 };

@@ -13,9 +13,9 @@ use crate::dto::{
     ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord, JournalWriteInfo,
     RemoteAssociationInfo, ShardingEvent,
 };
-use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
+use crate::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES, PATH_CUT_MARK};
 use crate::names::put_text;
-use crate::records::actor_flags;
+use crate::records::{ActorRecord, actor_flags};
 use crate::ring::SLOT_HEAD_WORDS;
 use crate::sync::AtomicU64;
 use crate::table::Key;
@@ -221,6 +221,18 @@ impl EventRecord {
         }
         bytes
     }
+}
+
+/// The event of the stop of the actor that `record` describes.
+pub fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
+    let mut event = EventRecord { stamp, ..EventRecord::new(EventKind::ActorStopped) };
+    let bytes = usize::from(record.path_bytes).min(ACTOR_PATH_BYTES);
+    if let (Some(to), Some(from)) = (event.text.get_mut(..bytes), record.text.get(..bytes)) {
+        to.copy_from_slice(from);
+    }
+    event.text_bytes[0] = bytes as u16;
+    event.flags = if record.flags & actor_flags::PATH_CUT != 0 { event_flags::TEXT_CUT } else { 0 };
+    event
 }
 
 /// An event without its texts.

@@ -22,10 +22,12 @@ compile_error!("an atomscope region is 64-bit little-endian; big-endian targets 
 pub mod attached;
 pub mod decode;
 pub mod document;
+mod domains;
 pub mod dto;
 pub mod error;
 pub mod event;
 pub mod follow;
+pub mod forest;
 pub mod histogram;
 pub mod instances;
 pub mod lanes;

@@ -37,6 +37,8 @@ pub const MAX_EVENTS: usize = 1 << 20;
 pub const MAX_NAMES: usize = 1 << 20;
 /// Metrics at most.
 pub const MAX_METRICS: usize = 1 << 16;
+/// Capacity for metrics of every region: the built-in ones, and some of the application's.
+pub const MIN_METRICS: usize = 96;
 /// Instances at most.
 pub const MAX_INSTANCES: usize = 1 << 20;
 /// Histograms at most.

@@ -6,7 +6,7 @@
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::histogram::Histogram;
-use crate::limits::METRIC_TEXT_BYTES;
+use crate::limits::{METRIC_TEXT_BYTES, MIN_METRICS};
 use crate::names::put_text;
 use crate::records::{METRIC_WORDS, MetricRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -210,7 +210,7 @@ builtin! {
     ClockUnlisted = "clock.unlisted", "rounds", Counter;
 }
 
-const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);
+const _: () = assert!(BUILTIN.len() <= MIN_METRICS);
 
 /// Writes a descriptor that nobody else writes: the texts, cut where they must be, then the ready word.
 pub fn describe(slot: &[AtomicU64], name: &str, unit: &str, kind: Kind, help: &str) {

@@ -13,7 +13,7 @@ use crate::instances::InstanceRecord;
 use crate::limits::{
     BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS,
     MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS,
-    SEPARATION_BYTES,
+    MIN_METRICS, SEPARATION_BYTES,
 };
 use crate::records::{ActorRecord, ClockRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -370,8 +370,6 @@ impl Rule {
 
 const BUCKET_BYTES: usize = BUCKET_SLOTS * WORD;
 const MAX_BUCKETS: usize = MAX_ACTORS / 2;
-/// Metrics that every region has room for, whatever else it is asked for.
-pub const MIN_METRICS: usize = 96;
 /// The built-in metrics of minor version 0.
 const FIRST_BUILTINS: u64 = 18;
 /// Metrics that regions of minor version 0 had room for at least.

@@ -9,13 +9,13 @@ mod support;
 use std::mem::{offset_of, size_of, size_of_val};
 
 use atomscope_layout::attached::{Attached, Attachment, Reach};
-use atomscope_layout::dto::MAX_TREE_LEVELS;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
+use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS, PATH_CUT_MARK,
-    SEPARATION_BYTES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS, MIN_METRICS,
+    PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
@@ -23,8 +23,7 @@ use atomscope_layout::records::{
     actor_flags, dead_letter_flags, live,
 };
 use atomscope_layout::region::{
-    Condition, HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR,
-    VERSION_MINOR, header,
+    Condition, HEADER_BYTES, HeaderRecord, MAGIC, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR, header,
 };
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;

@@ -8,16 +8,17 @@ mod support;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use atomscope_layout::decode::{ActorList, Class, Clock, RegionReader, rfc3339};
-use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, tree};
+use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode};
+use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, NAME_BYTES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MIN_METRICS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{
     ACTOR_LIVE_WORD, ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord, actor_flags, live,
 };
-use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
+use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::{Ring, RingReader, SlotRead, Written};
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sightings::Sightings;

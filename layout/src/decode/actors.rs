@@ -3,8 +3,6 @@
 //! A scan copies the texts of all records into one block and never again; whoever shows an actor borrows from there.
 //! Rows are grouped by sorting, not by hashing: no region, however hostile, makes that slower than n log n.
 
-mod census;
-
 use core::cmp::Reverse;
 use core::fmt::{self, Write as _};
 use core::hash::{Hash as _, Hasher as _};
@@ -14,11 +12,11 @@ use std::hash::DefaultHasher;
 use serde::{Serialize, Serializer};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::{ActorTotals, Clock, Moment, Names, RegionReader, with_rfc3339};
-use crate::dto::{
-    ActorSnapshot, ActorSnapshotRef, ActorStatus, ActorStatusRef, ActorTreeNodeRef, Forest, NOBODY,
-    last_element, tree,
-};
+use super::clock::{Clock, Moment, with_rfc3339};
+use super::names::Names;
+use super::reader::{ActorTotals, RegionReader};
+use crate::dto::{ActorSnapshot, ActorStatus};
+use crate::forest::{Forest, NOBODY, last_element, tree};
 use crate::limits::PATH_CUT_MARK;
 use crate::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use crate::region::header;
@@ -26,8 +24,6 @@ use crate::seqlock;
 use crate::sync::{Ordering, fence, pause};
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words;
-
-pub use census::{Class, ClassCounts};
 
 /// Passes over the actor table at most, where it is being settled at the time.
 const SCAN_TRIES: u32 = 8;
@@ -181,7 +177,7 @@ impl From<Actors> for ActorSnapshot {
     }
 }
 
-fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
+pub(super) fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
     let map = &reader.map;
     TableReader::new(
         reader.section(map.actor_control),
@@ -192,7 +188,7 @@ fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
 }
 
 /// What the spilled entries of each fingerprint add up to.
-fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
+pub(super) fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
     let mut spilled = HashMap::new();
     for (fingerprint, sign) in table.spilled() {
         *spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
@@ -201,7 +197,7 @@ fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
 }
 
 /// Makes a pass over the table, and makes it again where the table was being settled meanwhile.
-fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T) -> T {
+pub(super) fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T) -> T {
     for _ in 1..SCAN_TRIES {
         let before = reader.words.load(header::SETTLING);
         fence(Ordering::Acquire);
@@ -218,18 +214,18 @@ fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T) -> T {
 }
 
 /// What a pass over the table has met beside the records of actors.
-struct Pass {
-    stops: Vec<Key>,
+pub(super) struct Pass {
+    pub(super) stops: Vec<Key>,
     /// What the spilled entries of each fingerprint add up to.
-    spilled: HashMap<u64, i64>,
-    unreadable: u64,
-    mark: DefaultHasher,
+    pub(super) spilled: HashMap<u64, i64>,
+    pub(super) unreadable: u64,
+    pub(super) mark: DefaultHasher,
 }
 
 impl Pass {
     /// Hands every actor's record to `each`, which says `None` of one that it cannot read. Of a record the first `head`
     /// words are there, and those up to `wanted` of them.
-    fn over(
+    pub(super) fn over(
         table: &TableReader<'_>,
         spilled: HashMap<u64, i64>,
         head: usize,
@@ -304,7 +300,7 @@ impl ActorList {
     }
 
     /// Keeps a record, if it holds what a writer writes.
-    fn keep(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
+    pub(super) fn keep(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
         let mut end = 0usize;
         let ends = text_bytes(record).map(|bytes| {
             end += usize::from(bytes);
@@ -355,7 +351,7 @@ impl ActorList {
 
     /// Adds up the entries of each key and keeps the newest one of those that live: a predecessor whose stop has not
     /// come yet is not shown beside its successor.
-    fn add_up(&mut self, mut stops: Vec<Key>, mut spilled: HashMap<u64, i64>) {
+    pub(super) fn add_up(&mut self, mut stops: Vec<Key>, mut spilled: HashMap<u64, i64>) {
         stops.sort_unstable();
         let (mut stops, mut waiting_stops) = (stops.into_iter().peekable(), 0);
         let mut unmatched = |key: Key, spilled: &mut HashMap<u64, i64>| match spilled
@@ -730,6 +726,38 @@ impl Serialize for SpawnedAt<'_> {
     }
 }
 
+/// [`ActorStatus`], borrowed.
+#[derive(Serialize)]
+struct ActorStatusRef<'a> {
+    path: &'a str,
+    parent: Option<&'a str>,
+    actor_type: &'a str,
+    mailbox_depth: u64,
+    spawned_at: SpawnedAt<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+}
+
+/// [`ActorTreeNode`](crate::dto::ActorTreeNode), borrowed.
+#[derive(Serialize)]
+struct ActorTreeNodeRef<'a, T> {
+    path: &'a str,
+    name: &'a str,
+    actor_type: &'a str,
+    mailbox_depth: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    children: T,
+}
+
+/// [`ActorSnapshot`], borrowed.
+#[derive(Serialize)]
+struct ActorSnapshotRef<'a, T> {
+    total: u64,
+    roots: T,
+    flat: &'a ActorList,
+}
+
 impl Serialize for Actor<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let status = ActorStatusRef {
@@ -781,20 +809,20 @@ impl Serialize for Below<'_> {
 }
 
 /// Bytes of each text of a record: path, parent that is no prefix of it, type, spawn time, host.
-fn text_bytes(record: &ActorRecord) -> [u16; 5] {
+pub(super) fn text_bytes(record: &ActorRecord) -> [u16; 5] {
     let in_text = record.flags & (actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX) == actor_flags::PARENT;
     let parent_bytes = if in_text { record.parent_bytes } else { 0 };
     [record.path_bytes, parent_bytes, record.type_bytes, record.spawned_bytes, record.host_bytes]
 }
 
 /// Words of a record that hold anything, as its head says.
-fn used_words(record: &ActorRecord) -> usize {
+pub(super) fn used_words(record: &ActorRecord) -> usize {
     let bytes: usize = text_bytes(record).into_iter().map(usize::from).sum();
     ACTOR_HEAD_WORDS + bytes.div_ceil(words::WORD)
 }
 
 /// Bytes of a record's path that are the actor's own: without mark and key.
-fn kept_bytes(record: &ActorRecord) -> Option<usize> {
+pub(super) fn kept_bytes(record: &ActorRecord) -> Option<usize> {
     let is_cut = record.flags & actor_flags::PATH_CUT != 0;
     usize::from(record.path_bytes).checked_sub(if is_cut { PATH_CUT_MARK.len() + 32 } else { 0 })
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{Moment, Names, RegionReader, Texts, rfc3339, time_text};
+use super::clock::{Moment, rfc3339, time_text};
+use super::names::{Names, Texts};
+use super::reader::RegionReader;
 use crate::attached::Attached;
 use crate::document::{self, Document};
 use crate::dto::{
@@ -14,7 +16,7 @@ use crate::dto::{
     PersistenceSnapshot, ReachabilityRecord, RemoteAssociationInfo, RemoteSnapshot, ShardRegionInfo,
     ShardingSnapshot, StreamGraphInfo, StreamsSnapshot,
 };
-use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
+use crate::histogram::Histogram;
 use crate::instances::{
     Domain, FieldKind, INSTANCE_WORDS, InstanceRecord, NUMBERS, association, graph, journal, persistence_id,
 };
@@ -304,16 +306,6 @@ impl<'a> RegionReader<'a> {
             Some(words) => document::read(words),
             None => Ok(None),
         }
-    }
-
-    /// The histogram whose slot has the number `slot − 1`.
-    pub(super) fn histogram(&self, slot: u64) -> Option<Histogram> {
-        let (section, stride) = (self.section(self.map.histograms), self.map.histograms.stride);
-        let slot = usize::try_from(slot.checked_sub(1)?).ok()?;
-        if slot >= self.map.histograms.count {
-            return None;
-        }
-        section.slice(slot * stride..slot * stride + HISTOGRAM_WORDS).map(histogram::read)
     }
 
     /// All instances.

@@ -3,9 +3,10 @@
 #![allow(clippy::panic, reason = "nothing but tests comes here")]
 
 use atomscope_layout::decode::{Birth, RegionReader};
-use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff, MAX_TREE_LEVELS};
+use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
 use atomscope_layout::follow::Follower;
+use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Kind, read_descriptor};
 use atomscope_layout::names::Interned;

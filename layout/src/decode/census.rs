@@ -6,8 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{ActorList, Pass, Tally, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words};
-use crate::decode::{Moment, Names, RegionReader};
+use super::actors::{
+    ActorList, Pass, Tally, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words,
+};
+use super::clock::Moment;
+use super::names::Names;
+use super::reader::RegionReader;
 use crate::records::{ACTOR_LIVE_WORD, ActorRecord, actor_flags, live};
 use crate::table::Key;
 
@@ -120,8 +124,8 @@ impl Counting {
     fn add_kept(&mut self, reader: &RegionReader<'_>) {
         let kept = core::mem::take(&mut self.kept);
         for actor in kept.iter() {
-            let type_text = kept.text(actor.row, 2);
-            self.add(actor.row.type_id, type_text, actor.mailbox_depth(), actor.spawn_stamp(), reader);
+            let type_id = actor.type_id().unwrap_or(0);
+            self.add(type_id, actor.actor_type(), actor.mailbox_depth(), actor.spawn_stamp(), reader);
         }
         self.kept = kept;
     }
