@@ -6,7 +6,7 @@ use atomscope::query::{Datum, Field, Kind, Query, Row, Unit};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::{Actor, ActorList, Moment, SpawnedAt};
-use atomscope_layout::dto::Forest;
+use atomscope_layout::forest::Forest;
 use serde::{Serialize, Serializer};
 
 use crate::cli::{self, Place, Sort};

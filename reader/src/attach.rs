@@ -29,8 +29,9 @@ use std::time::Duration;
 
 use atomscope_layout::OpenError;
 use atomscope_layout::decode::{Identity, Moment, RegionReader};
+use atomscope_layout::limits::MIN_METRICS;
 use atomscope_layout::records::TimeRecord;
-use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS};
+use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, MAGIC};
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::{WORD, Words};
 use memmap2::MmapOptions;

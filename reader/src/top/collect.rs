@@ -22,8 +22,8 @@ use atomscope::text::clean_path;
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
-use atomscope_layout::dto::Forest;
 use atomscope_layout::follow::{Follower, Look};
+use atomscope_layout::forest::Forest;
 use atomscope_layout::instances::{Domain, worker};
 use crossterm::event::Event as Input;
 
