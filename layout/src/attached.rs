@@ -30,7 +30,7 @@ pub struct Counts {
     /// For which of its instances.
     pub reach: Reach,
     /// Places of the numbers.
-    pub places: &'static [usize],
+    pub fields: &'static [usize],
 }
 
 macro_rules! attachments {
@@ -61,7 +61,7 @@ macro_rules! attachments {
                     $(Self::$attachment => &[$(Counts {
                         domain: Domain::$domain,
                         reach: Reach::$reach,
-                        places: &[$($module::$field),+],
+                        fields: &[$($module::$field),+],
                     }),*],)+
                 }
             }
@@ -187,7 +187,7 @@ const METRICS: [u64; BUILTIN.len()] = {
 };
 
 /// The same of each number of each domain, by the domain's number.
-const PLACES: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
+const FIELDS: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
     let mut by = [[[0; 2]; NUMBERS]; Domain::ALL.len() + 1];
     let mut at = 0;
     while at < Attachment::ALL.len() {
@@ -195,11 +195,11 @@ const PLACES: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
         let counts = attachment.counts();
         let mut number = 0;
         while number < counts.len() {
-            let Counts { domain, reach, places } = counts[number];
-            let mut place = 0;
-            while place < places.len() {
-                by[domain as usize][places[place]][reach as usize] |= attachment.bit();
-                place += 1;
+            let Counts { domain, reach, fields } = counts[number];
+            let mut field = 0;
+            while field < fields.len() {
+                by[domain as usize][fields[field]][reach as usize] |= attachment.bit();
+                field += 1;
             }
             number += 1;
         }
@@ -213,22 +213,22 @@ const PLACES: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
 pub struct Attached(u64);
 
 impl Attached {
-    /// The bit that says that the others are told. A region of before 1.2 does not have it: there all numbers are taken
+    /// The bit that says that the others are recorded. A region of before 1.2 does not have it: there all numbers are taken
     /// for known.
-    pub const TOLD: u64 = 1 << 63;
+    pub const RECORDED: u64 = 1 << 63;
 
     /// What this word says.
     pub const fn of(word: u64) -> Self {
         Self(word)
     }
 
-    fn is_told(self) -> bool {
-        self.0 & Self::TOLD != 0
+    fn is_recorded(self) -> bool {
+        self.0 & Self::RECORDED != 0
     }
 
     /// Whether one of these was made.
     pub fn has_any(self, attachments: &[Attachment]) -> bool {
-        !self.is_told() || attachments.iter().any(|attachment| self.0 & attachment.bit() != 0)
+        !self.is_recorded() || attachments.iter().any(|attachment| self.0 & attachment.bit() != 0)
     }
 
     /// Whether a built-in metric is counted.
@@ -239,23 +239,23 @@ impl Attached {
     /// The same by its number; one of a later version is.
     pub fn counts_number(self, metric: usize) -> bool {
         let by = METRICS.get(metric).copied().unwrap_or_default();
-        !self.is_told() || by == 0 || self.0 & by != 0
+        !self.is_recorded() || by == 0 || self.0 & by != 0
     }
 
     /// Whether the number at this place is counted of an instance for which these attachments were made.
-    pub fn counts_of(self, domain: Domain, place: usize, counted_by: u64) -> bool {
-        let [all, each] = PLACES[domain as usize].get(place).copied().unwrap_or_default();
-        !self.is_told() || self.0 & all != 0 || counted_by & each != 0
+    pub fn counts_of(self, domain: Domain, field: usize, counted_by: u64) -> bool {
+        let [all, each] = FIELDS[domain as usize].get(field).copied().unwrap_or_default();
+        !self.is_recorded() || self.0 & all != 0 || counted_by & each != 0
     }
 
     /// Whether the number at this place is counted of some instance that may come.
-    pub fn counts_some(self, domain: Domain, place: usize) -> bool {
-        self.counts_of(domain, place, self.0)
+    pub fn counts_some(self, domain: Domain, field: usize) -> bool {
+        self.counts_of(domain, field, self.0)
     }
 
     /// Whether instances of a domain would be listed if there were any.
     pub fn lists(self, domain: Domain) -> bool {
-        (0..NUMBERS).any(|place| self.counts_some(domain, place))
+        (0..NUMBERS).any(|field| self.counts_some(domain, field))
     }
 }
 
@@ -266,41 +266,42 @@ mod tests {
     #[test]
     fn every_number_of_every_instance_is_counted_by_some_attachment() {
         for domain in Domain::ALL {
-            for (place, field) in domain.fields().iter().enumerate() {
-                assert_ne!(PLACES[*domain as usize][place], [0, 0], "{}.{}", domain.name(), field.name);
+            for (at, field) in domain.fields().iter().enumerate() {
+                assert_ne!(FIELDS[*domain as usize][at], [0, 0], "{}.{}", domain.name(), field.name);
             }
-            let beyond = &PLACES[*domain as usize][domain.fields().len()..];
+            let beyond = &FIELDS[*domain as usize][domain.fields().len()..];
             assert!(beyond.iter().all(|by| *by == [0, 0]), "{}", domain.name());
         }
     }
 
     #[test]
     fn every_metric_of_a_subsystem_is_counted_by_some_attachment_unless_it_is_of_the_probes_own_room() {
-        let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
+        let subsystems =
+            ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
         let unlisted: Vec<_> =
             Domain::ALL.iter().map(|domain| BUILTIN[domain.unlisted() as usize].0).collect();
         for ((name, ..), by) in BUILTIN.iter().zip(METRICS) {
-            let is_of_a_part = parts.contains(&name.split('.').next().unwrap_or_default());
+            let is_of_a_subsystem = subsystems.contains(&name.split('.').next().unwrap_or_default());
             let is_own =
                 unlisted.contains(name) || *name == BUILTIN[Builtin::JournalWritesAbandoned as usize].0;
-            assert_eq!(by != 0, is_of_a_part && !is_own, "{name}");
+            assert_eq!(by != 0, is_of_a_subsystem && !is_own, "{name}");
         }
     }
 
     #[test]
     fn a_number_is_counted_by_its_own_attachments_and_by_no_others() {
-        let told = Attached::of(Attached::TOLD);
-        let with = |attachment: Attachment| Attached::of(Attached::TOLD | attachment.bit());
-        assert!(!told.counts(Builtin::DDataUpdates) && told.counts(Builtin::KeysUnlisted));
+        let recorded = Attached::of(Attached::RECORDED);
+        let with = |attachment: Attachment| Attached::of(Attached::RECORDED | attachment.bit());
+        assert!(!recorded.counts(Builtin::DDataUpdates) && recorded.counts(Builtin::KeysUnlisted));
         assert!(with(Attachment::DDataStore).counts(Builtin::DDataUpdates));
         assert!(!with(Attachment::Replicator).counts(Builtin::DDataUpdates));
         let handlers = Attachment::ShardHandlers.bit();
         let region = Domain::ShardRegion;
-        assert!(told.counts_of(region, shard_region::MESSAGES, handlers));
+        assert!(recorded.counts_of(region, shard_region::MESSAGES, handlers));
         assert!(!with(Attachment::ShardHandlers).counts_of(region, shard_region::MESSAGES, 0));
-        assert!(!told.counts_of(region, shard_region::RECEIVED, handlers));
-        assert!(with(Attachment::Replicator).lists(Domain::Key) && !told.lists(Domain::Key));
-        assert!(!told.counts_of(Domain::Key, NUMBERS, u64::MAX), "there is no such place");
+        assert!(!recorded.counts_of(region, shard_region::RECEIVED, handlers));
+        assert!(with(Attachment::Replicator).lists(Domain::Key) && !recorded.lists(Domain::Key));
+        assert!(!recorded.counts_of(Domain::Key, NUMBERS, u64::MAX), "there is no such place");
     }
 
     #[test]

@@ -47,12 +47,12 @@ pub fn write(document: &[AtomicU64], stamp: u64, fill: impl FnOnce(&mut Rows<'_>
     // Whoever sees a word of this copy sees that the other one has become valid.
     fence(Ordering::Release);
     let copy = document.get(copy_of(document.len(), next)).unwrap_or_default();
-    let mut rows = Rows { copy, used: COPY_HEAD_WORDS, left_out: 0, cut: 0 };
+    let mut rows = Rows { copy, used: COPY_HEAD_WORDS, dropped: 0, cut: 0 };
     fill(&mut rows);
-    let Rows { used, left_out, .. } = rows;
-    words::store(copy, &[used as u64, left_out, stamp, 0]);
+    let Rows { used, dropped, .. } = rows;
+    words::store(copy, &[used as u64, dropped, stamp, 0]);
     flips.store(next, Ordering::Release);
-    left_out
+    dropped
 }
 
 /// The rows of a copy that is being written.
@@ -60,22 +60,22 @@ pub fn write(document: &[AtomicU64], stamp: u64, fill: impl FnOnce(&mut Rows<'_>
 pub struct Rows<'a> {
     copy: &'a [AtomicU64],
     used: usize,
-    left_out: u64,
+    dropped: u64,
     /// Texts that were cut.
     pub cut: u64,
 }
 
 impl Rows<'_> {
     /// Counts so many that were left out before.
-    pub fn leave_out(&mut self, rows: u64) {
-        self.left_out = self.left_out.saturating_add(rows);
+    pub fn count_dropped(&mut self, rows: u64) {
+        self.dropped = self.dropped.saturating_add(rows);
     }
 
     /// Adds a row. One that does not fit is left out and counted, as are the texts beyond [`ROW_TEXTS`]; a text that is
     /// too long is cut visibly.
     pub fn push<'t>(&mut self, kind: u16, number: u64, texts: impl IntoIterator<Item = &'t str> + Clone) {
         let count = texts.clone().into_iter().take(ROW_TEXTS).count();
-        self.left_out += u64::from(texts.clone().into_iter().nth(ROW_TEXTS).is_some());
+        self.dropped += u64::from(texts.clone().into_iter().nth(ROW_TEXTS).is_some());
         let kept = |text: &'t str| {
             if text.len() > ROW_TEXT_BYTES {
                 words::prefix(text, ROW_TEXT_BYTES - CUT_MARK.len()).len() + CUT_MARK.len()
@@ -87,7 +87,7 @@ impl Rows<'_> {
         let lengths = count.div_ceil(4);
         let words = ROW_HEAD_WORDS + lengths + bytes.div_ceil(WORD);
         let Some(room) = self.copy.get(self.used..self.used + words) else {
-            self.left_out += 1;
+            self.dropped += 1;
             return;
         };
         words::store(room, &[u64::from(kind) | (count as u64) << 16 | (words as u64) << 32, number]);
@@ -151,7 +151,7 @@ pub struct Document {
     /// The rows, in the order in which they were written.
     pub rows: Vec<Row>,
     /// How many found no room.
-    pub left_out: u64,
+    pub dropped: u64,
     /// When it was written.
     pub stamp: u64,
     /// Copies written so far.
@@ -200,11 +200,11 @@ pub fn read(document: Words<'_>) -> Result<Option<Document>, Unreadable> {
 }
 
 fn parse(words: &[u64], flips: u64) -> Option<Document> {
-    let [used, left_out, stamp, _, rest @ ..] = words else { return None };
+    let [used, dropped, stamp, _, rest @ ..] = words else { return None };
     if *used != words.len() as u64 {
         return None;
     }
-    let mut document = Document { rows: Vec::new(), left_out: *left_out, stamp: *stamp, flips };
+    let mut document = Document { rows: Vec::new(), dropped: *dropped, stamp: *stamp, flips };
     let mut rest = rest;
     while let [head, number, ..] = rest {
         let (kind, count, length) = (*head as u16, (*head >> 16) as u16 as usize, (*head >> 32) as usize);
@@ -247,14 +247,14 @@ mod tests {
         let memory = memory(HEAD_WORDS + 200);
         assert_eq!(read(Words::new(&memory)), Ok(None));
         for round in 0..5 {
-            let left_out = write(&memory, round, |rows| {
+            let dropped = write(&memory, round, |rows| {
                 rows.push(1, round, ["ä", "", "a longer text than a word"]);
                 rows.push(2, u64::MAX, []);
                 rows.push(3, 0, (0..9).map(|_| "x"));
             });
-            assert_eq!(left_out, 0);
+            assert_eq!(dropped, 0);
             let read = read(Words::new(&memory)).unwrap().unwrap();
-            assert_eq!((read.flips, read.stamp, read.left_out), (round + 1, round, 0));
+            assert_eq!((read.flips, read.stamp, read.dropped), (round + 1, round, 0));
             let expected = [
                 row(1, round, &["ä", "", "a longer text than a word"]),
                 row(2, u64::MAX, &[]),
@@ -267,10 +267,10 @@ mod tests {
     #[test]
     fn rows_that_find_no_room_are_counted_and_the_others_stand() {
         let memory = memory(HEAD_WORDS + 2 * 12);
-        let left_out = write(&memory, 0, |rows| (0..5).for_each(|at| rows.push(1, at, ["12345678"])));
-        assert_eq!(left_out, 3);
+        let dropped = write(&memory, 0, |rows| (0..5).for_each(|at| rows.push(1, at, ["12345678"])));
+        assert_eq!(dropped, 3);
         let read = read(Words::new(&memory)).unwrap().unwrap();
-        assert_eq!((read.rows.len(), read.left_out), (2, 3));
+        assert_eq!((read.rows.len(), read.dropped), (2, 3));
     }
 
     #[test]

@@ -26,13 +26,13 @@ pub struct Field {
     pub name: &'static str,
     /// Its unit, in words; empty for names and flags.
     pub unit: &'static str,
-    /// What it is.
-    pub what: FieldKind,
+    /// How the number is read.
+    pub kind: FieldKind,
 }
 
 macro_rules! domains {
     ($($(#[doc = $help:literal])+ $domain:ident = $number:literal, $name:literal, $module:ident, $unlisted:ident
-        { $($(#[doc = $field_help:literal])+ $field:ident = $at:literal, $field_name:literal, $unit:literal, $what:ident;)* })+) => {
+        { $($(#[doc = $field_help:literal])+ $field:ident = $at:literal, $field_name:literal, $unit:literal, $kind:ident;)* })+) => {
         /// What an instance is one of.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
@@ -50,7 +50,7 @@ macro_rules! domains {
             /// What each number of its instances is, by place; places that are not there are zero.
             pub fn fields(self) -> &'static [Field] {
                 match self {
-                    $(Self::$domain => &[$(Field { name: $field_name, unit: $unit, what: FieldKind::$what },)*],)+
+                    $(Self::$domain => &[$(Field { name: $field_name, unit: $unit, kind: FieldKind::$kind },)*],)+
                 }
             }
 

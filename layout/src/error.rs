@@ -6,10 +6,11 @@
 
 /// A capacity that the layout does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what} = {given} is outside what a region can hold ({least} to {most})")]
+#[non_exhaustive]
+#[error("{capacity} = {given} is outside what a region can hold ({least} to {most})")]
 pub struct LimitError {
     /// Which capacity.
-    pub what: &'static str,
+    pub capacity: &'static str,
     /// What was asked for.
     pub given: u64,
     /// The least that is allowed.
@@ -20,6 +21,7 @@ pub struct LimitError {
 
 /// Why these bytes cannot be read as a region.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The writer has not published it yet; or it died before it did.
     #[error("not ready yet: the writer has not published it")]
@@ -49,12 +51,12 @@ pub enum OpenError {
         expected: u64,
     },
     /// A field holds what no writer writes.
-    #[error("corrupt at byte {offset}: {what} is {found}")]
+    #[error("corrupt at byte {offset}: {field} is {found}")]
     Corrupt {
         /// Where, in bytes from the start of the region.
         offset: u64,
         /// Which field.
-        what: &'static str,
+        field: &'static str,
         /// What it holds.
         found: u64,
     },

@@ -177,7 +177,7 @@ impl EventRecord {
     }
 
     /// An event of these numbers and texts, in the order of the payload's fields, and whether a text was cut.
-    pub fn telling(kind: EventKind, stamp: u64, numbers: [u64; 2], texts: &[&str]) -> (Self, bool) {
+    pub fn with_texts(kind: EventKind, stamp: u64, numbers: [u64; 2], texts: &[&str]) -> (Self, bool) {
         let mut record = Self { stamp, numbers, ..Self::new(kind) };
         let mut filling = Filling::of(&mut record);
         texts.iter().for_each(|text| filling.put(text));
@@ -625,7 +625,7 @@ fn decode_change(record: &EventRecord, texts: &[&str; 5]) -> Option<ClusterMembe
 
 impl EventPart {
     /// Whether `next` is the next part of the same event.
-    pub fn goes_on_with(&self, next: &Self) -> bool {
+    pub fn is_continued_by(&self, next: &Self) -> bool {
         !self.is_whole() && (next.stamp, next.parts, next.part) == (self.stamp, self.parts, self.part + 1)
     }
 

@@ -66,7 +66,7 @@ impl Loss {
 
 /// What one look brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Batch {
     /// Events, in order.
     pub events: Vec<Event>,
     /// What was missed.
@@ -83,7 +83,7 @@ pub struct Account {
     /// Given up by their writers, or unreadable.
     pub abandoned: u64,
     /// Not finished by their writers yet.
-    pub waiting: u64,
+    pub pending: u64,
     /// All records up to the next one that will be looked at.
     pub next: u64,
 }
@@ -95,7 +95,7 @@ struct Lane {
     /// Where the following began.
     start: u64,
     /// Tickets below `next` whose records were not finished.
-    waiting: Vec<u64>,
+    pending: Vec<u64>,
     last: Option<u64>,
     loss: Option<Loss>,
     account: Account,
@@ -133,10 +133,10 @@ impl Follower {
         Self::starting(region, |_, _| 0)
     }
 
-    fn starting(region: &RegionReader<'_>, place: impl Fn(u64, u64) -> u64) -> Self {
+    fn starting(region: &RegionReader<'_>, start_of: impl Fn(u64, u64) -> u64) -> Self {
         let lanes = (0..region.event_lanes()).map(|lane| {
             let ring = region.event_lane(lane);
-            let start = place(ring.head(), ring.capacity());
+            let start = start_of(ring.head(), ring.capacity());
             Lane { next: start, start, ..Lane::default() }
         });
         Self { lanes: lanes.collect(), partial: Vec::new(), held: Vec::new() }
@@ -145,15 +145,15 @@ impl Follower {
     /// What became of each lane's records.
     pub fn accounts(&self) -> impl Iterator<Item = Account> + '_ {
         self.lanes.iter().map(|lane| Account {
-            waiting: lane.waiting.len() as u64,
+            pending: lane.pending.len() as u64,
             next: lane.next.saturating_sub(lane.start),
             ..lane.account
         })
     }
 
     /// Whether records were met whose writers had not finished.
-    pub fn waits(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.waiting.is_empty())
+    pub fn has_pending(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.pending.is_empty())
     }
 
     /// Whether events were read that the next look will hand out, whatever else it brings.
@@ -172,31 +172,31 @@ impl Follower {
     }
 
     /// Takes everything that has been published. One pass over what is new, at most a whole ring per lane.
-    pub fn look(&mut self, region: &RegionReader<'_>) -> Look {
-        self.take(region, false)
+    pub fn next_batch(&mut self, region: &RegionReader<'_>) -> Batch {
+        self.read(region, false)
     }
 
     /// The last look at a node that will publish nothing more: nothing is held back, and records that were not finished
     /// are given up.
-    pub fn last_look(&mut self, region: &RegionReader<'_>) -> Look {
-        let mut look = self.take(region, true);
+    pub fn last_batch(&mut self, region: &RegionReader<'_>) -> Batch {
+        let mut batch = self.read(region, true);
         for (at, lane) in self.lanes.iter_mut().enumerate() {
-            let unfinished = core::mem::take(&mut lane.waiting).len() as u64;
+            let unfinished = core::mem::take(&mut lane.pending).len() as u64;
             lane.account.abandoned += unfinished;
             lane.lose(at, |loss| loss.abandoned += unfinished);
-            look.losses.extend(lane.loss.take());
+            batch.losses.extend(lane.loss.take());
         }
-        look
+        batch
     }
 
-    fn take(&mut self, region: &RegionReader<'_>, all: bool) -> Look {
+    fn read(&mut self, region: &RegionReader<'_>, all: bool) -> Batch {
         let heads = || -> Vec<u64> {
             let heads = (0..self.lanes.len()).map(|lane| region.event_lane(lane).head()).collect();
             crate::sync::fence(crate::sync::Ordering::Acquire);
             heads
         };
         let (first, second) = (heads(), heads());
-        let mut look = Look::default();
+        let mut batch = Batch::default();
         // What was held back before lies below the first heads now.
         let mut horizon = self.held.iter().map(|held| held.event.stamp).max().unwrap_or(0);
         let mut words = [0u64; EVENT_WORDS];
@@ -213,16 +213,16 @@ impl Follower {
                 lane.account.lapped += lapped;
                 lane.lose(at, |loss| loss.lapped += lapped);
             }
-            let mut waiting = core::mem::take(&mut lane.waiting);
-            let before = waiting.len();
-            waiting.retain(|ticket| *ticket >= oldest);
-            let lapped = (before - waiting.len()) as u64;
+            let mut pending = core::mem::take(&mut lane.pending);
+            let before = pending.len();
+            pending.retain(|ticket| *ticket >= oldest);
+            let lapped = (before - pending.len()) as u64;
             lane.account.lapped += lapped;
             lane.lose(at, |loss| loss.lapped += lapped);
             let mut stopped = false;
             let new = lane.next.max(oldest)..end;
             lane.next = end;
-            for ticket in waiting.into_iter().chain(new) {
+            for ticket in pending.into_iter().chain(new) {
                 let lane = &mut self.lanes[at];
                 match ring.read(ticket, &mut words, &mut patience) {
                     Ok(SlotRead::Record) => {
@@ -242,7 +242,7 @@ impl Follower {
                         let part_stamp = part.stamp;
                         lane.last = Some(part.stamp);
                         if let Some(loss) = lane.loss.take() {
-                            look.losses.push(Loss { before: Some(part.stamp), ..loss });
+                            batch.losses.push(Loss { before: Some(part.stamp), ..loss });
                         }
                         self.add(at, part, if stopped { u64::MAX } else { part_stamp });
                         self.forget_partial(slots);
@@ -255,7 +255,7 @@ impl Follower {
                         lane.account.abandoned += 1;
                         lane.lose(at, |loss| loss.abandoned += 1);
                     }
-                    Ok(SlotRead::Pending) => lane.waiting.push(ticket),
+                    Ok(SlotRead::Pending) => lane.pending.push(ticket),
                     Err(_) => {
                         lane.account.abandoned += 1;
                         lane.lose(at, |loss| loss.unreadable += 1);
@@ -267,17 +267,17 @@ impl Follower {
             .into_iter()
             .partition::<Vec<_>, _>(|held| all || held.until <= horizon);
         ready.sort_by_key(|held| held.event.stamp);
-        look.events = ready.into_iter().map(|held| held.event).collect();
+        batch.events = ready.into_iter().map(|held| held.event).collect();
         // The next look begins above all of these.
         self.held = held.into_iter().map(|held| Held { until: 0, ..held }).collect();
-        look
+        batch
     }
 
     fn add(&mut self, lane: usize, part: EventPart, until: u64) {
         let whole = if part.part > 0 {
             // Its other parts were lost if there is none that it joins.
-            let goes_on = |(from, begun): &(usize, EventPart)| *from == lane && begun.goes_on_with(&part);
-            let Some(at) = self.partial.iter().position(goes_on) else { return };
+            let is_next = |(from, begun): &(usize, EventPart)| *from == lane && begun.is_continued_by(&part);
+            let Some(at) = self.partial.iter().position(is_next) else { return };
             self.partial[at].1.join(part);
             if !self.partial[at].1.is_whole() {
                 return;

@@ -154,7 +154,7 @@ impl<'a> Instances<'a> {
     pub fn remove(&self, instance: Instance, last: impl FnOnce(&[AtomicU64])) -> bool {
         let Instance { index, control } = instance;
         let Some(pin) = self.pins.get(index) else { return false };
-        if !self.table.take_in_hand(index, control) {
+        if !self.table.make_busy(index, control) {
             return false;
         }
         fence(Ordering::SeqCst);
@@ -169,7 +169,7 @@ impl<'a> Instances<'a> {
         if unpinned {
             last(self.numbers(instance));
         }
-        self.table.let_go(index, control, unpinned);
+        self.table.end_busy(index, control, unpinned);
         unpinned
     }
 }

@@ -99,7 +99,7 @@ builtin! {
     /// Events of the shared lane that gave way to a writer at work in the same slot.
     EventsAbandoned = "events.abandoned", "events", Counter;
     /// Stops that nobody could tell as events, since the table had kept no path of theirs.
-    EventsUntold = "events.untold", "events", Counter;
+    StopsUnpublished = "events.untold", "events", Counter;
     /// Updates of a record that found it gone or in another thread's hands.
     UpdatesMissed = "actors.updates_missed", "updates", Counter;
     /// Rounds of the probe's poller, which asks the components that tell nothing by themselves.
@@ -129,7 +129,7 @@ builtin! {
     /// What was noted of the cluster nodes' metrics for which there was no room.
     NodeMetricsUnlisted = "cluster.unlisted_metrics", "notes", Counter;
     /// Rows of documents for which there was no room, each time one was written.
-    DocumentRowsLeftOut = "documents.left_out", "rows", Counter;
+    DocumentRowsDropped = "documents.left_out", "rows", Counter;
     /// Changes of the cluster's state that were told.
     ClusterChanges = "cluster.changes", "changes", Counter;
     /// Gossip sent to other members.

@@ -90,9 +90,9 @@ impl HeaderRecord {
             from.copy_to(&mut words);
         }
         let record: HeaderRecord = zerocopy::transmute!(words);
-        let at = |field: usize, what, found| {
-            let offset = ((header::RECORD.start + field) * WORD) as u64;
-            Err(OpenError::Corrupt { offset, what, found })
+        let at = |word: usize, field, found| {
+            let offset = ((header::RECORD.start + word) * WORD) as u64;
+            Err(OpenError::Corrupt { offset, field, found })
         };
         if record.region_bytes < HEADER_BYTES as u64 || record.region_bytes % WORD as u64 != 0 {
             return at(0, "region length", record.region_bytes);
@@ -530,11 +530,11 @@ impl RegionMap {
     fn read_directory(region: Words<'_>, record: &HeaderRecord) -> Result<Self, OpenError> {
         // With the word of its directory entry.
         let mut found: [Option<(Section, usize)>; RULES.len()] = [None; RULES.len()];
-        let mut taken: Vec<(u64, u64, usize)> = Vec::with_capacity(MAX_SECTIONS);
+        let mut ranges: Vec<(u64, u64, usize)> = Vec::with_capacity(MAX_SECTIONS);
         for index in 0..record.sections as usize {
             let word = header::DIRECTORY.start + index * SECTION_WORDS;
-            let at = |field: usize, what, found| {
-                Err(OpenError::Corrupt { offset: ((word + field) * WORD) as u64, what, found })
+            let at = |at: usize, field, found| {
+                Err(OpenError::Corrupt { offset: ((word + at) * WORD) as u64, field, found })
             };
             let mut words = [0u64; SECTION_WORDS];
             if let Some(from) = region.slice(word..word + SECTION_WORDS) {
@@ -556,7 +556,7 @@ impl RegionMap {
             if section.stride_bytes == 0 || section.stride_bytes % WORD as u64 != 0 {
                 return at(3, "section stride", section.stride_bytes);
             }
-            taken.push((section.offset_bytes, end, word));
+            ranges.push((section.offset_bytes, end, word));
             // Sections of newer minor versions are not ours to judge beyond this.
             let Some(position) = RULES.iter().position(|rule| rule.id == section.id) else { continue };
             let rule = &RULES[position];
@@ -579,12 +579,12 @@ impl RegionMap {
             };
             found[position] = Some((lies, word));
         }
-        taken.sort_unstable();
-        for pair in taken.windows(2) {
+        ranges.sort_unstable();
+        for pair in ranges.windows(2) {
             if pair[0].1 > pair[1].0 {
                 return Err(OpenError::Corrupt {
                     offset: ((pair[1].2 + 1) * WORD) as u64,
-                    what: "section offset (inside another section)",
+                    field: "section offset (inside another section)",
                     found: pair[1].0,
                 });
             }
@@ -599,22 +599,22 @@ impl RegionMap {
                 None if minor < rule.since => (Section::default(), *entry),
                 None => {
                     let offset = ((header::RECORD.start + 2) * WORD) as u64;
-                    return Err(OpenError::Corrupt { offset, what: rule.missing, found: record.sections });
+                    return Err(OpenError::Corrupt { offset, field: rule.missing, found: record.sections });
                 }
             };
         }
         let map = Self::of(record.region_bytes as usize, sections);
         let [counters, _, _, _, actor_slots, _, _, events, _, instance_slots, ..] = entries;
-        let at = |entry: usize, field: usize, what, found: usize| {
-            Err(OpenError::Corrupt { offset: ((entry + field) * WORD) as u64, what, found: found as u64 })
+        let at = |entry: usize, word: usize, field, found: usize| {
+            Err(OpenError::Corrupt { offset: ((entry + word) * WORD) as u64, field, found: found as u64 })
         };
         let tables = [
             (map.actor_control, map.actor_slots, actor_slots, "number of actor slots"),
             (map.instance_control, map.instance_slots, instance_slots, "number of instance slots"),
         ];
-        for (control, slots, entry, what) in tables {
+        for (control, slots, entry, field) in tables {
             if slots.count != control.count * BUCKET_SLOTS {
-                return at(entry, 2, what, slots.count);
+                return at(entry, 2, field, slots.count);
             }
         }
         if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
@@ -709,11 +709,11 @@ impl RegionMap {
     }
 }
 
-fn check(what: &'static str, given: usize, least: usize, most: usize) -> Result<(), LimitError> {
+fn check(capacity: &'static str, given: usize, least: usize, most: usize) -> Result<(), LimitError> {
     if (least..=most).contains(&given) {
         return Ok(());
     }
-    Err(LimitError { what, given: given as u64, least: least as u64, most: most as u64 })
+    Err(LimitError { capacity, given: given as u64, least: least as u64, most: most as u64 })
 }
 
 /// The header's writer side: the stores that the table at the top of this page allows, and no others.
@@ -763,7 +763,7 @@ impl<'a> HeaderWriter<'a> {
         for (slot, (name, unit, kind, help)) in descriptors.chunks(map.metrics.stride).zip(metrics::BUILTIN) {
             metrics::describe(slot, name, unit, *kind, help);
         }
-        self.store(header::ATTACHED, Attached::TOLD, Ordering::Relaxed);
+        self.store(header::ATTACHED, Attached::RECORDED, Ordering::Relaxed);
         self.set_clock(clock);
         self.set_state(State::Starting);
     }

@@ -38,11 +38,14 @@ impl Patience {
 }
 
 /// Why a reader could not have the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unreadable {
     /// The writer was at work at each try, or died while it was.
+    #[error("the record was being written at each try")]
     Busy,
     /// The record holds what its writer never writes.
+    #[error("the record holds what no writer writes")]
     Corrupt,
 }
 

@@ -39,7 +39,7 @@ pub struct Log<'a>(&'a [AtomicU64]);
 
 impl core::fmt::Debug for Log<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Log({} sightings)", self.room())
+        write!(f, "Log({} sightings)", self.capacity())
     }
 }
 
@@ -50,14 +50,14 @@ impl<'a> Log<'a> {
     }
 
     /// How many sightings there is room for.
-    pub fn room(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         (self.0.len() / ROW_WORDS).saturating_sub(1)
     }
 
     /// Appends the sighting that `sight` takes to `used` others, if there is room. Its ticks are counted by `sight`, and
     /// are no fewer than those of the others.
     pub fn append(&self, used: usize, sight: impl FnOnce() -> SightingRecord) -> Option<SightingRecord> {
-        if used >= self.room() {
+        if used >= self.capacity() {
             return None;
         }
         Some(self.changing(|| {

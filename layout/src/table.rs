@@ -20,7 +20,7 @@
 //! have overlooked an older one, and only there it looks again. *Changing* marks a BUSY that stands all the while and is
 //! PLUS again in a moment: a stop that meets it cannot tell whether that is its own actor, and leaves its mark.
 //!
-//! A stop that waits says whose it may be ([`Whose`]): that of an actor older than the hooks meets no spawn, and an actor
+//! A stop that waits says whose it may be ([`StopOrigin`]): that of an actor older than the hooks meets no spawn, and an actor
 //! that is spawned under its path must not be taken for it.
 //!
 //! A key has two buckets of eight slots. An entry that finds both full is *spilled*: only a hash word with a sign
@@ -43,8 +43,8 @@ use crate::words::{self, Words};
 pub const STAMP_WORD: usize = 4;
 /// Word of a MINUS that says whose stop it is; the next one says in which round it was seen first. A PLUS has its
 /// parent's key there.
-const WHOSE_WORD: usize = 2;
-/// Words of the record that a MINUS needs: key, whose, first round, stamp.
+const ORIGIN_WORD: usize = 2;
+/// Words of the record that a MINUS needs: key, origin, first round, stamp.
 const MINUS_WORDS: usize = STAMP_WORD + 1;
 
 /// 128-bit hash of a path.
@@ -102,9 +102,9 @@ pub enum Sign {
     Minus,
 }
 
-/// Whose stop it is that found no spawn.
+/// StopOrigin stop it is that found no spawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum StopOrigin {
     /// That of an actor whose spawn is told, perhaps only in a moment.
     Awaited,
     /// Nobody knows: that of such an actor, or of one that is older than the hooks.
@@ -115,11 +115,11 @@ pub enum Whose {
     Older,
 }
 
-impl Whose {
+impl StopOrigin {
     const ALL: [Self; 4] = [Self::Awaited, Self::Unknown, Self::Outlived, Self::Older];
 
     /// Whether the stop may be that of a spawn which it meets.
-    pub fn is_of_a_spawn(self) -> bool {
+    pub fn may_match_spawn(self) -> bool {
         matches!(self, Self::Awaited | Self::Unknown)
     }
 
@@ -129,19 +129,19 @@ impl Whose {
     }
 }
 
-/// A stop that has met no spawn of its own, as [`Table::settle_telling`] shows it.
+/// A stop that has met no spawn of its own, as [`Table::settle_with`] shows it.
 #[derive(Debug)]
 pub struct WaitingStop {
     /// Of its key.
     pub fingerprint: u64,
-    /// Whose it is. What is set here stays with the stop, unless it is spilled: of such one nothing is kept.
-    pub whose: Whose,
+    /// StopOrigin it is. What is set here stays with the stop, unless it is spilled: of such one nothing is kept.
+    pub origin: StopOrigin,
     /// The round in which it was seen first, or 0. Stays with the stop as well.
     pub first_round: u64,
     /// Whether only a hash word is kept of it.
     pub is_spilled: bool,
     /// Whether a spawn of its key stands that is another actor's. Then the stop is given up in any case.
-    pub is_beside_a_spawn: bool,
+    pub has_other_spawn: bool,
 }
 
 const STATE_MASK: u64 = 3;
@@ -219,14 +219,14 @@ fn states_without(key: Key, words: &[AtomicU64; BUCKET_SLOTS]) -> Option<u32> {
 
 /// A bit for each word of a bucket that is not free, the lower of the two for its state.
 #[inline]
-fn taken(states: u32) -> u32 {
+fn used(states: u32) -> u32 {
     (states | states >> 1) & 0x5555_5555
 }
 
 /// Whether fewer words of the other bucket are taken: both counted at once, each in a half of one word.
 #[inline]
 fn is_emptier(other: u32, than: u32) -> bool {
-    let bits = taken(than) | taken(other) << 16;
+    let bits = used(than) | used(other) << 16;
     let in_four = (bits & 0x3333_3333) + (bits >> 2 & 0x3333_3333);
     let in_eight = (in_four + (in_four >> 4)) & 0x0f0f_0f0f;
     let counts = in_eight + (in_eight >> 8);
@@ -239,7 +239,7 @@ const _: () = assert!(2 * BUCKET_SLOTS <= 16);
 #[inline]
 fn first_free(states: u32) -> Option<usize> {
     const ALL: u32 = ((1u64 << (2 * BUCKET_SLOTS)) - 1) as u32 & 0x5555_5555;
-    let free = !taken(states) & ALL;
+    let free = !used(states) & ALL;
     // Of all 32 bits; the first word's are the highest of those in use.
     let before = free.leading_zeros().checked_sub(32 - 2 * BUCKET_SLOTS as u32)?;
     (free != 0).then_some(before as usize / 2)
@@ -267,13 +267,13 @@ impl Arrival<'_> {
 }
 
 /// What a stop that is being settled met.
-enum Met {
+enum SettleMatch {
     /// A spawn that may be its own; that is gone now.
     Spawn,
     /// A spawn that is another actor's; that stands.
-    Another,
+    OtherSpawn,
     /// A record that is being changed.
-    InHand,
+    Changing,
     /// Nothing.
     Nothing,
 }
@@ -283,9 +283,9 @@ enum Oldest {
     /// None stands.
     None,
     /// One is being changed, which may be it.
-    InHand,
+    Changing,
     /// This one, with its stamp. Whoever acts on it must swap the control word that comes with it.
-    SlotRead(usize, Control, u64),
+    At(usize, Control, u64),
 }
 
 /// Whether nothing stands in the slot of this control word.
@@ -309,8 +309,8 @@ pub enum TakeOutcome {
         /// When the entry was made.
         stamp: u64,
     },
-    /// A waiting stop of the table; it is gone now. If it is not [of a spawn](Whose::is_of_a_spawn), look again.
-    Stop(Whose),
+    /// A waiting stop of the table; it is gone now. If it is not [of a spawn](StopOrigin::may_match_spawn), look again.
+    Stop(StopOrigin),
     /// A spilled entry; it is gone now.
     Spilled,
     /// There was none that could be had.
@@ -404,13 +404,10 @@ impl<'a> Table<'a> {
         }
         let [first, second] = self.buckets(key);
         let (one, other) = (self.words(first)?, self.words(second)?);
-        let (taken, taken_of_other) = (states_without(key, one)?, states_without(key, other)?);
-        let (bucket, words, taken) = if is_emptier(taken_of_other, taken) {
-            (second, other, taken_of_other)
-        } else {
-            (first, one, taken)
-        };
-        let at = first_free(taken)?;
+        let (used, used_in_other) = (states_without(key, one)?, states_without(key, other)?);
+        let (bucket, words, used) =
+            if is_emptier(used_in_other, used) { (second, other, used_in_other) } else { (first, one, used) };
+        let at = first_free(used)?;
         let (word, index) = (words.get(at)?, bucket * BUCKET_SLOTS + at);
         let control = Control(word.load(Ordering::Relaxed));
         let busy = control.next_generation(key.tag(), BUSY);
@@ -452,17 +449,17 @@ impl<'a> Table<'a> {
         // Each further look is another thread's doing; there are never more than two buckets of entries.
         for _ in 0..2 * BUCKET_SLOTS {
             match self.find(key, PLUS, false) {
-                (_, true) => return Oldest::InHand,
+                (_, true) => return Oldest::Changing,
                 (None, _) => return Oldest::None,
                 (Some((index, control, stamp)), _)
                     if !control.is_later() || seen == Some((index, control)) =>
                 {
-                    return Oldest::SlotRead(index, control, stamp);
+                    return Oldest::At(index, control, stamp);
                 }
                 (Some((index, control, _)), _) => seen = Some((index, control)),
             }
         }
-        Oldest::InHand
+        Oldest::Changing
     }
 
     /// The stamp of the newest spawn under this key, if one stands: a later spawn must be stamped after it.
@@ -520,12 +517,12 @@ impl<'a> Table<'a> {
         // Each failure means that another thread had that entry; there are never more than two buckets of them.
         for _ in 0..2 * BUCKET_SLOTS {
             match self.oldest(key) {
-                Oldest::SlotRead(index, control, stamp) => {
+                Oldest::At(index, control, stamp) => {
                     if self.swap(index, control, control.freed()) {
                         return TakeOutcome::Entry { stamp };
                     }
                 }
-                Oldest::InHand => return TakeOutcome::Nothing,
+                Oldest::Changing => return TakeOutcome::Nothing,
                 Oldest::None => break,
             }
         }
@@ -537,16 +534,16 @@ impl<'a> Table<'a> {
     fn take_minus(&self, key: Key) -> TakeOutcome {
         for _ in 0..2 * BUCKET_SLOTS {
             let (Some((index, control, _)), _) = self.find(key, MINUS, false) else { break };
-            if self.may_stand(key) {
+            if self.may_hold_spawn(key) {
                 return TakeOutcome::Nothing;
             }
-            let whose = self.whose(index);
+            let origin = self.origin(index);
             if self.swap(index, control, control.freed()) {
-                return TakeOutcome::Stop(whose);
+                return TakeOutcome::Stop(origin);
             }
         }
         if self.spill_used.load(Ordering::Relaxed) != 0
-            && !self.may_stand(key)
+            && !self.may_hold_spawn(key)
             && self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Minus)
         {
             return TakeOutcome::Spilled;
@@ -556,13 +553,13 @@ impl<'a> Table<'a> {
 
     /// Whether a spawn of this key stands, or may: in one look at each slot, since what stands may be taken in hand, and
     /// what is in hand may stand again.
-    pub fn may_stand(&self, key: Key) -> bool {
+    pub fn may_hold_spawn(&self, key: Key) -> bool {
         self.buckets(key).into_iter().flat_map(|bucket| self.bucket(bucket)).any(|(index, word)| {
             let control = Control(word.load(Ordering::Acquire));
             control.tag() == key.tag()
                 && match control.state() {
                     PLUS => self.key(index) == Some(key),
-                    // Whose it is cannot be told; at worst there is more to settle.
+                    // StopOrigin it is cannot be told; at worst there is more to settle.
                     state => state == BUSY,
                 }
         })
@@ -574,10 +571,10 @@ impl<'a> Table<'a> {
         Some(Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]))
     }
 
-    /// Whose the stop in a slot is.
-    fn whose(&self, index: usize) -> Whose {
-        let word = self.slot(index).get(WHOSE_WORD);
-        Whose::from_word(word.map_or(0, |word| word.load(Ordering::Relaxed)))
+    /// StopOrigin the stop in a slot is.
+    fn origin(&self, index: usize) -> StopOrigin {
+        let word = self.slot(index).get(ORIGIN_WORD);
+        StopOrigin::from_word(word.map_or(0, |word| word.load(Ordering::Relaxed)))
     }
 
     #[inline]
@@ -612,7 +609,7 @@ impl<'a> Table<'a> {
     /// Puts an entry into the bag. `record` holds the record's words from the first; words of the slot beyond it keep
     /// what they had.
     pub fn put(&self, key: Key, sign: Sign, record: &[u64]) -> Put {
-        let mark = if sign == Sign::Plus && self.may_stand(key) { LATER } else { 0 };
+        let mark = if sign == Sign::Plus && self.may_hold_spawn(key) { LATER } else { 0 };
         if let Some((index, busy)) = self.claim(key) {
             let slot = self.slot(index);
             fence(Ordering::Release);
@@ -636,14 +633,14 @@ impl<'a> Table<'a> {
 
     /// Puts the mark of a stop whose spawn has not come yet.
     pub fn put_stop(&self, key: Key, stamp: u64) -> Put {
-        self.put_stop_of(Whose::Awaited, key, stamp)
+        self.put_stop_of(StopOrigin::Awaited, key, stamp)
     }
 
     /// Puts the mark of a stop that found no spawn. Of a spilled one nobody knows later whose it is.
-    pub fn put_stop_of(&self, whose: Whose, key: Key, stamp: u64) -> Put {
+    pub fn put_stop_of(&self, origin: StopOrigin, key: Key, stamp: u64) -> Put {
         let mut record = [0u64; MINUS_WORDS];
         (record[0], record[1]) = (key.0[0], key.0[1]);
-        (record[WHOSE_WORD], record[STAMP_WORD]) = (whose as u64, stamp);
+        (record[ORIGIN_WORD], record[STAMP_WORD]) = (origin as u64, stamp);
         self.put(key, Sign::Minus, &record)
     }
 
@@ -687,12 +684,12 @@ impl<'a> Table<'a> {
     /// key's fingerprint, and says whether to give it up. One pass over the control words; threads that settle at the
     /// same time leave each other's entries alone.
     pub fn settle(&self, mut expire: impl FnMut(u64) -> bool) -> Settled {
-        self.settle_telling(|stop| expire(stop.fingerprint), |_| {})
+        self.settle_with(|stop| expire(stop.fingerprint), |_| {})
     }
 
     /// The same: `expire` sees all that is known of a stop, and `stopped` the record of each spawn that is removed. (Of a
     /// spilled one there is none.)
-    pub fn settle_telling(
+    pub fn settle_with(
         &self,
         mut expire: impl FnMut(&mut WaitingStop) -> bool,
         mut stopped: impl FnMut(&[AtomicU64]),
@@ -709,17 +706,17 @@ impl<'a> Table<'a> {
             }
             let Some(key) = self.key(index) else { continue };
             let freed = match self.settle_stop(index, key, &mut stopped) {
-                Met::Spawn => {
+                SettleMatch::Spawn => {
                     settled.pairs += 1;
                     true
                 }
-                Met::InHand => false,
-                Met::Another => {
+                SettleMatch::Changing => false,
+                SettleMatch::OtherSpawn => {
                     self.expires(index, key, true, &mut expire);
                     settled.expired += 1;
                     true
                 }
-                Met::Nothing => {
+                SettleMatch::Nothing => {
                     let expires = self.expires(index, key, false, &mut expire);
                     settled.expired += u64::from(expires);
                     expires
@@ -748,10 +745,10 @@ impl<'a> Table<'a> {
                     0
                 } else if expire(&mut WaitingStop {
                     fingerprint,
-                    whose: Whose::Awaited,
+                    origin: StopOrigin::Awaited,
                     first_round: 0,
                     is_spilled: true,
-                    is_beside_a_spawn: false,
+                    has_other_spawn: false,
                 }) {
                     settled.expired += 1;
                     0
@@ -766,26 +763,26 @@ impl<'a> Table<'a> {
     }
 
     /// Takes the oldest spawn of the key of a stop that is in hand, if that may be its own, and shows its record.
-    fn settle_stop(&self, index: usize, key: Key, show: impl FnOnce(&[AtomicU64])) -> Met {
-        let is_of_a_spawn = self.whose(index).is_of_a_spawn();
+    fn settle_stop(&self, index: usize, key: Key, show: impl FnOnce(&[AtomicU64])) -> SettleMatch {
+        let may_match_spawn = self.origin(index).may_match_spawn();
         for _ in 0..2 * BUCKET_SLOTS {
             match self.oldest(key) {
-                Oldest::SlotRead(..) if !is_of_a_spawn => return Met::Another,
-                Oldest::SlotRead(index, control, _) => {
+                Oldest::At(..) if !may_match_spawn => return SettleMatch::OtherSpawn,
+                Oldest::At(index, control, _) => {
                     if self.swap(index, control, control.with_state(BUSY)) {
                         self.show_and_free(index, control, show);
-                        return Met::Spawn;
+                        return SettleMatch::Spawn;
                     }
                 }
-                Oldest::InHand => return Met::InHand,
+                Oldest::Changing => return SettleMatch::Changing,
                 Oldest::None => break,
             }
         }
         let (group, fingerprint) = (self.spill_group(key), key.fingerprint());
-        match is_of_a_spawn {
-            true if self.take_spilled(group, fingerprint, Sign::Plus) => Met::Spawn,
-            false if self.is_spilled(group, fingerprint, Sign::Plus) => Met::Another,
-            _ => Met::Nothing,
+        match may_match_spawn {
+            true if self.take_spilled(group, fingerprint, Sign::Plus) => SettleMatch::Spawn,
+            false if self.is_spilled(group, fingerprint, Sign::Plus) => SettleMatch::OtherSpawn,
+            _ => SettleMatch::Nothing,
         }
     }
 
@@ -794,20 +791,20 @@ impl<'a> Table<'a> {
         &self,
         index: usize,
         key: Key,
-        is_beside_a_spawn: bool,
+        has_other_spawn: bool,
         mut expire: impl FnMut(&mut WaitingStop) -> bool,
     ) -> bool {
         let slot = self.slot(index);
-        let Some([_, _, whose, first_round]) = slot.first_chunk::<STAMP_WORD>() else { return false };
+        let Some([_, _, origin, first_round]) = slot.first_chunk::<STAMP_WORD>() else { return false };
         let mut stop = WaitingStop {
             fingerprint: key.fingerprint(),
-            whose: Whose::from_word(whose.load(Ordering::Relaxed)),
+            origin: StopOrigin::from_word(origin.load(Ordering::Relaxed)),
             first_round: first_round.load(Ordering::Relaxed),
             is_spilled: false,
-            is_beside_a_spawn,
+            has_other_spawn,
         };
         let expires = expire(&mut stop);
-        whose.store(stop.whose as u64, Ordering::Relaxed);
+        origin.store(stop.origin as u64, Ordering::Relaxed);
         first_round.store(stop.first_round, Ordering::Relaxed);
         expires
     }
@@ -817,10 +814,10 @@ impl<'a> Table<'a> {
         let found = buckets.into_iter().flat_map(|bucket| self.bucket(bucket)).find_map(|(index, word)| {
             let control = Control(word.load(Ordering::Acquire));
             let first = self.slot(index).first()?.load(Ordering::Relaxed);
-            let taken = control.state() == PLUS
+            let is_claimed = control.state() == PLUS
                 && first & !SIGN_BITS == fingerprint
                 && self.swap(index, control, control.with_state(BUSY));
-            taken.then_some((index, control))
+            is_claimed.then_some((index, control))
         });
         let Some((index, control)) = found else { return false };
         self.show_and_free(index, control, show);
@@ -838,12 +835,12 @@ impl<'a> Table<'a> {
     }
 
     /// Takes an entry in hand, so that nobody else finds it; false if it is gone.
-    pub(crate) fn take_in_hand(&self, index: usize, control: u64) -> bool {
+    pub(crate) fn make_busy(&self, index: usize, control: u64) -> bool {
         self.swap(index, Control(control), Control(control).with_state(BUSY))
     }
 
-    /// Lets go of what [`Self::take_in_hand`] took: freed, or as it was.
-    pub(crate) fn let_go(&self, index: usize, control: u64, free: bool) {
+    /// Lets go of what [`Self::make_busy`] took: freed, or as it was.
+    pub(crate) fn end_busy(&self, index: usize, control: u64, free: bool) {
         if let Some(word) = self.control.get(index) {
             let control = if free { Control(control).freed().0 } else { control };
             word.store(control, Ordering::Release);
@@ -964,7 +961,7 @@ impl<'a> TableReader<'a> {
 
     /// The fingerprints of those keys of which there may be several entries here: those of stops, and of spawns that were
     /// put beside another entry. One whose entries come or go meanwhile may be missing, or be none.
-    pub fn beside_others(&self) -> impl Iterator<Item = u64> + use<'a> {
+    pub fn repeated_fingerprints(&self) -> impl Iterator<Item = u64> + use<'a> {
         let Self { control, slots, stride, .. } = *self;
         (0..control.len()).filter_map(move |index| {
             let held = Control(control.load(index));

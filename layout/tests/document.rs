@@ -411,7 +411,7 @@ fn the_domains_of_instances_are_documented_as_they_are() {
     let known = Domain::ALL.iter().map(|domain| {
         let fields = domain.fields().iter();
         let fields: Vec<_> =
-            fields.map(|f| format!("{} ({})", f.name, format!("{:?}", f.what).to_lowercase())).collect();
+            fields.map(|f| format!("{} ({})", f.name, format!("{:?}", f.kind).to_lowercase())).collect();
         vec![domain.name().to_owned(), (*domain as u16).to_string(), fields.join(", ")]
     });
     let told = table("### InstanceRecord", &["domain", "number", "numbers"]);
@@ -423,7 +423,7 @@ fn the_attachments_and_what_they_count_are_documented_as_they_are() {
     let known = Attachment::ALL.iter().map(|attachment| {
         let metrics: Vec<_> = attachment.metrics().iter().map(|metric| BUILTIN[*metric as usize].0).collect();
         let numbers = attachment.counts().iter().map(|counts| {
-            let fields = counts.places.iter().map(|place| counts.domain.fields()[*place].name);
+            let fields = counts.fields.iter().map(|at| counts.domain.fields()[*at].name);
             let reach = match counts.reach {
                 Reach::All => "",
                 Reach::Each => "each of ",
@@ -436,7 +436,7 @@ fn the_attachments_and_what_they_count_are_documented_as_they_are() {
     });
     let told = table("## What is counted", &["bit", "attachment", "metrics", "numbers of instances"]);
     assert_eq!(told, known.collect::<Vec<_>>());
-    assert_eq!(Attached::TOLD, 1 << 63);
+    assert_eq!(Attached::RECORDED, 1 << 63);
 }
 
 /// Characters for a byte in a drawing.

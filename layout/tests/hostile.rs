@@ -145,7 +145,7 @@ fn a_section_that_lies_where_another_does_is_refused_by_its_offset() {
         let held = words[offset_of(entry)].load(Ordering::Relaxed);
         words[offset_of(entry)].store(words[offset_of(other)].load(Ordering::Relaxed), Ordering::Relaxed);
         let error = read_bounded(&words).unwrap_err();
-        let OpenError::Corrupt { offset, what, .. } = error else { panic!("{error}") };
+        let OpenError::Corrupt { offset, field: what, .. } = error else { panic!("{error}") };
         let word = offset as usize / 8;
         assert!([offset_of(entry), offset_of(other)].contains(&word), "{error}");
         assert!(what.starts_with("section offset"), "{error}");
@@ -159,7 +159,7 @@ fn a_section_that_is_not_there_is_named() {
         let words = atomic(&words_of(&filled()));
         words[header::DIRECTORY.start + entry * SECTION_WORDS].store(4711, Ordering::Relaxed);
         let error = read_bounded(&words).unwrap_err();
-        let OpenError::Corrupt { offset, what, found: 14 } = error else { panic!("{error}") };
+        let OpenError::Corrupt { offset, field: what, found: 14 } = error else { panic!("{error}") };
         assert_eq!(offset as usize, (header::RECORD.start + 2) * 8);
         assert!(what.starts_with("number of sections (none is that of the "), "{error}");
     }
@@ -245,7 +245,7 @@ fn a_newer_minor_version_is_read_as_far_as_it_is_known() {
     let old = RegionReader::open(Words::new(&old)).unwrap();
     let told = |reader: &RegionReader<'_>| {
         let mut follower = Follower::from_first(reader);
-        let (look, accounts) = (follower.last_look(reader), follower.accounts().collect::<Vec<_>>());
+        let (look, accounts) = (follower.last_batch(reader), follower.accounts().collect::<Vec<_>>());
         (
             (reader.identity().node, reader.identity().system, reader.state(), reader.process_beat()),
             (reader.actors(), reader.actor_totals(), reader.dead_letters(100), reader.metrics()),
@@ -293,10 +293,10 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
     assert_eq!(reader.dead_letters(100).unreadable, letters);
     let mut follower = Follower::from_first(&reader);
     for _ in 0..3 {
-        assert_eq!(follower.look(&reader).events, []);
-        assert_eq!(follower.accounts().map(|account| account.waiting).sum::<u64>(), events);
+        assert_eq!(follower.next_batch(&reader).events, []);
+        assert_eq!(follower.accounts().map(|account| account.pending).sum::<u64>(), events);
     }
-    let losses = follower.last_look(&reader).losses;
+    let losses = follower.last_batch(&reader).losses;
     assert_eq!(losses.iter().map(|loss| loss.abandoned).sum::<u64>(), events);
 }
 
@@ -324,17 +324,17 @@ fn a_head_that_runs_ahead_is_an_account_and_not_a_loop() {
         let mut follower = Follower::from_first(&reader);
         let lane = &region.section(region.map.events)[region.map.events.stride..];
         let was = lane[0].load(Ordering::Relaxed);
-        follower.look(&reader);
+        follower.next_batch(&reader);
         lane[0].store(head, Ordering::Relaxed);
         let slots = reader.event_lane(1).capacity();
-        let look = follower.look(&reader);
+        let look = follower.next_batch(&reader);
         let account = follower.accounts().nth(1).unwrap();
         assert_eq!((look.events.len(), account.next), (0, head));
-        assert_eq!((account.read, account.lapped + account.waiting), (was, head - was));
-        assert!(account.waiting <= slots);
+        assert_eq!((account.read, account.lapped + account.pending), (was, head - was));
+        assert!(account.pending <= slots);
         // One that goes back is not followed.
         lane[0].store(0, Ordering::Relaxed);
-        follower.look(&reader);
+        follower.next_batch(&reader);
         assert_eq!(follower.accounts().nth(1).unwrap().next, head);
     }
 }
@@ -400,13 +400,13 @@ fn parts_that_are_never_completed_are_given_up_and_hold_no_more_than_the_rings()
             if round % 100 == 0 {
                 ring.push(roles(8 + u64::from(round), 0, 2).words());
             }
-            assert_eq!(follower.look(&reader).events, []);
+            assert_eq!(follower.next_batch(&reader).events, []);
         }
     });
     assert!(held <= 30 * bytes, "{held}");
     // Others are still told.
     ring.push(EventRecord { stamp: 1 << 40, ..EventRecord::new(EventKind::StreamsGraphFinished) }.words());
-    let events = follower.look(&reader).events;
+    let events = follower.next_batch(&reader).events;
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].event, TelemetryEvent::StreamsGraphFinished { id: 0 });
 }
@@ -420,7 +420,7 @@ fn an_event_of_several_parts_is_told_when_it_is_whole() {
     let mut follower = Follower::from_now(&reader);
     for part in 0..3 {
         ring.push(roles(100, part, 3).words());
-        let events = follower.look(&reader).events;
+        let events = follower.next_batch(&reader).events;
         assert_eq!(events.len(), usize::from(part == 2));
     }
 }

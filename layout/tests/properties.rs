@@ -514,14 +514,14 @@ fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
 
 /// The classes of a list, as naive as can be.
 fn classes_of(list: &ActorList) -> Vec<Class> {
-    let mut names: Vec<&str> = list.iter().map(|actor| actor.actor_type()).collect();
+    let mut names: Vec<&str> = list.iter().map(|actor| actor.class()).collect();
     names.sort_unstable();
     names.dedup();
     let class = |name: &&str| {
-        let of = || list.iter().filter(|actor| actor.actor_type() == *name);
+        let of = || list.iter().filter(|actor| actor.class() == *name);
         let depths = || of().filter_map(|actor| actor.mailbox_depth());
         Class {
-            actor_type: (*name).to_owned(),
+            name: (*name).to_owned(),
             actors: of().count() as u64,
             waiting: depths().next().map(|_| depths().sum()),
             deepest: depths().max(),
@@ -545,7 +545,7 @@ proptest! {
         let mut before = None;
         for (step, now) in steps.into_iter().zip(1..) {
             step_in(&region, &keys, id, step, now);
-            let (list, census) = (region.read().actor_list(), region.read().census());
+            let (list, census) = (region.read().actor_list(), region.read().class_counts());
             prop_assert_eq!(&census.classes, &classes_of(&list));
             prop_assert_eq!((census.tally, census.mark), (list.tally(), list.mark()));
             let told = (serde_json::to_string(&list).unwrap(), census.tally);
@@ -647,7 +647,7 @@ fn control_and_spill_words_that_do_not_lie_side_by_side_are_refused() {
         words[at + 2].store(count / 2, Ordering::Relaxed);
         words[at + 3].store(stride * 2, Ordering::Relaxed);
         let offset = (at as u64 + 3) * 8;
-        let wanted = OpenError::Corrupt { offset, what: "section stride", found: 128 };
+        let wanted = OpenError::Corrupt { offset, field: "section stride", found: 128 };
         assert_eq!(RegionMap::read(region.memory.reader()), Err(wanted));
         words[at + 2].store(count, Ordering::Relaxed);
         words[at + 3].store(stride, Ordering::Relaxed);

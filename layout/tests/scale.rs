@@ -139,7 +139,7 @@ fn json_of_many_actors_is_written_without_being_built() {
 #[test]
 fn counting_actors_takes_no_memory_for_one() {
     let region = crowd(200_000);
-    let (census, allocations, peak_bytes) = counted(|| region.read().census());
+    let (census, allocations, peak_bytes) = counted(|| region.read().class_counts());
     assert_eq!(census.tally.listed, 200_000);
     assert!((allocations, peak_bytes) < (50, 5_000), "{allocations} allocations, {peak_bytes} bytes");
 }
@@ -148,7 +148,7 @@ fn counting_actors_takes_no_memory_for_one() {
 fn looking_at_every_actor_allocates_nothing() {
     let region = crowd(10_000);
     let list = region.read().actor_list();
-    let look = || list.iter().map(|actor| actor.path().len() + actor.actor_type().len()).sum::<usize>();
+    let look = || list.iter().map(|actor| actor.path().len() + actor.class().len()).sum::<usize>();
     let (bytes, allocations, _) = counted(look);
     assert!(bytes > 10_000 * 30);
     assert_eq!(allocations, 0);

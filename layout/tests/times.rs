@@ -65,7 +65,7 @@ fn an_event_has_the_time_of_a_sighting_that_came_after_the_look_began() {
     let reader = region.read();
     let mut decoder = reader.event_decoder();
     log.append(1, || sighting(50, 1_000_000_000, ONE)).unwrap();
-    let (record, _) = EventRecord::telling(EventKind::JournalWrite, 60, [1, 0], &["j", "p"]);
+    let (record, _) = EventRecord::with_texts(EventKind::JournalWrite, 60, [1, 0], &["j", "p"]);
     let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
     let part = decoder.decode(&words).unwrap();
     let TelemetryEvent::JournalWrite(write) = part.event else { panic!("another event") };
@@ -126,7 +126,7 @@ fn every_stamp_that_has_a_time_is_given_to_whoever_leaves_out_sightings() {
     let actors = reader.actor_list();
     assert!(!actors.is_empty());
     actors.iter().for_each(|actor| assert!(stamps.contains(&actor.spawn_stamp())));
-    for event in Follower::from_oldest(&reader).last_look(&reader).events {
+    for event in Follower::from_oldest(&reader).last_batch(&reader).events {
         assert!(stamps.contains(&event.stamp), "{event:?}");
     }
 }

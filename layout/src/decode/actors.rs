@@ -344,7 +344,7 @@ impl ActorList {
             flags: record.flags,
         });
         if record.type_id != 0 {
-            self.names.learn(reader, record.type_id);
+            self.names.look_up(reader, record.type_id);
         }
         Some(())
     }
@@ -602,7 +602,7 @@ impl<'a> Actor<'a> {
     }
 
     /// The name of its type.
-    pub fn actor_type(&self) -> &'a str {
+    pub fn class(&self) -> &'a str {
         match self.row.type_id {
             0 => self.list.text(self.row, 2),
             id => self.list.names.get(id),
@@ -611,7 +611,7 @@ impl<'a> Actor<'a> {
 
     /// The number of its type's name among those that the region holds, by which actors of one list can be grouped;
     /// `None` if the record holds the name itself.
-    pub fn type_id(&self) -> Option<u32> {
+    pub fn class_id(&self) -> Option<u32> {
         Some(self.row.type_id).filter(|id| *id != 0)
     }
 
@@ -653,7 +653,7 @@ impl<'a> Actor<'a> {
         ActorStatus {
             path: self.path().to_owned(),
             parent: self.parent().map(str::to_owned),
-            actor_type: self.actor_type().to_owned(),
+            actor_type: self.class().to_owned(),
             mailbox_depth: self.row.depth,
             spawned_at: self.spawned_at().to_string(),
             host: self.host().map(str::to_owned),
@@ -763,7 +763,7 @@ impl Serialize for Actor<'_> {
         let status = ActorStatusRef {
             path: self.path(),
             parent: self.parent(),
-            actor_type: self.actor_type(),
+            actor_type: self.class(),
             mailbox_depth: self.row.depth,
             spawned_at: self.spawned_at(),
             host: self.host(),
@@ -799,7 +799,7 @@ impl Serialize for Below<'_> {
             ActorTreeNodeRef {
                 path: actor.path(),
                 name: actor.name(),
-                actor_type: actor.actor_type(),
+                actor_type: actor.class(),
                 mailbox_depth: actor.row.depth,
                 host: actor.host(),
                 children: Below { tree, of: Some(number) },

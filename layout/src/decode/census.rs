@@ -22,7 +22,7 @@ const MOST_IDS: usize = 1 << 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
     /// The name of the type.
-    pub actor_type: String,
+    pub name: String,
     /// How many there are.
     pub actors: u64,
     /// Messages in their mailboxes; `None` where no depth is known.
@@ -50,11 +50,11 @@ impl RegionReader<'_> {
     ///
     /// No text of a record is read but its type's: one whose path is damaged is counted here, and unreadable in an
     /// [`ActorList`]. An actor that is replaced during the pass may count twice.
-    pub fn census(&self) -> ClassCounts {
+    pub fn class_counts(&self) -> ClassCounts {
         let table = actor_table(self);
         let (mut counting, pass) = steadily(self, || {
             let spilled = spilled(&table);
-            let mut several: HashSet<u64> = table.beside_others().collect();
+            let mut several: HashSet<u64> = table.repeated_fingerprints().collect();
             several.extend(spilled.keys());
             let is_one_of_several =
                 |first: u64| !several.is_empty() && several.contains(&Key([first, 0]).fingerprint());
@@ -84,7 +84,7 @@ impl RegionReader<'_> {
         let mut classes: Vec<Class> = classes.into_iter().map(|(class, _)| class).collect();
         classes.sort_by(|a, b| {
             let key = |of: &Class| (of.waiting.unwrap_or(0), of.actors);
-            key(b).cmp(&key(a)).then_with(|| a.actor_type.cmp(&b.actor_type))
+            key(b).cmp(&key(a)).then_with(|| a.name.cmp(&b.name))
         });
         let listed = classes.iter().map(|class| class.actors).sum();
         let tally = Tally { listed, unreadable, ..kept.tally() };
@@ -124,8 +124,8 @@ impl Counting {
     fn add_kept(&mut self, reader: &RegionReader<'_>) {
         let kept = core::mem::take(&mut self.kept);
         for actor in kept.iter() {
-            let type_id = actor.type_id().unwrap_or(0);
-            self.add(type_id, actor.actor_type(), actor.mailbox_depth(), actor.spawn_stamp(), reader);
+            let type_id = actor.class_id().unwrap_or(0);
+            self.add(type_id, actor.class(), actor.mailbox_depth(), actor.spawn_stamp(), reader);
         }
         self.kept = kept;
     }
@@ -134,15 +134,10 @@ impl Counting {
         let few = Some(id as usize).filter(|id| (1..MOST_IDS).contains(id));
         let known = few.and_then(|id| self.by_id.get(id)?.checked_sub(1));
         let at = known.unwrap_or_else(|| {
-            let name = if id == 0 { text } else { self.names.learn(reader, id) };
+            let name = if id == 0 { text } else { self.names.look_up(reader, id) };
             let at = self.by_name.get(name).copied().unwrap_or_else(|| {
-                let class = Class {
-                    actor_type: name.to_owned(),
-                    actors: 0,
-                    waiting: None,
-                    deepest: None,
-                    oldest: None,
-                };
+                let class =
+                    Class { name: name.to_owned(), actors: 0, waiting: None, deepest: None, oldest: None };
                 self.classes.push((class, u64::MAX));
                 self.by_name.insert(name.to_owned(), self.classes.len() - 1);
                 self.classes.len() - 1

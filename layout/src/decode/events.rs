@@ -33,7 +33,7 @@ impl EventDecoder<'_> {
         }
         event::decode(
             words,
-            |id| self.names.learn(&self.reader, id).to_owned(),
+            |id| self.names.look_up(&self.reader, id).to_owned(),
             |stamp| time_text(self.clock.as_ref(), stamp),
         )
     }

@@ -96,12 +96,12 @@ impl Birth {
     pub fn ranks(all: &[Self], this_boot: Option<[u64; 2]>) -> Vec<Rank> {
         let rank = |birth: &Self| {
             let with = |other: &&Self| birth.boot_id.is_some() && other.boot_id == birth.boot_id;
-            let is_told = birth.mono_ns.is_some() && all.iter().filter(with).all(|of| of.mono_ns.is_some());
+            let is_known = birth.mono_ns.is_some() && all.iter().filter(with).all(|of| of.mono_ns.is_some());
             Rank {
                 is_of_this_boot: birth.boot_id.is_some() && birth.boot_id == this_boot,
                 boot_unix_ns: all.iter().filter(with).map(|of| of.unix_ns).max().unwrap_or(birth.unix_ns),
                 boot_id: birth.boot_id,
-                ns: birth.mono_ns.filter(|_| is_told).unwrap_or(i128::from(birth.unix_ns)),
+                ns: birth.mono_ns.filter(|_| is_known).unwrap_or(i128::from(birth.unix_ns)),
             }
         };
         all.iter().map(rank).collect()

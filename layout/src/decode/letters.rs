@@ -77,7 +77,7 @@ fn decode_dead_letter(
     let preview = texts.take(record.preview_bytes)?;
     let message_type = match record.type_id {
         0 => type_text,
-        id => names.learn(reader, id),
+        id => names.look_up(reader, id),
     };
     let letter = DeadLetterRecord {
         seq: ticket.wrapping_add(1),

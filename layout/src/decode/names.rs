@@ -15,7 +15,7 @@ const NO_NAME: &str = "?";
 
 impl Names {
     /// The name, looked up unless it was before.
-    pub(super) fn learn(&mut self, reader: &RegionReader<'_>, id: u32) -> &str {
+    pub(super) fn look_up(&mut self, reader: &RegionReader<'_>, id: u32) -> &str {
         let (at, names) = (id as usize, reader.map.names);
         if at <= names.count && self.0.get(at).is_none_or(Option::is_none) {
             self.0.resize(self.0.len().max(at + 1), None);

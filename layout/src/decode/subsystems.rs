@@ -116,7 +116,7 @@ impl Serialize for InstanceEntry {
         map.serialize_entry("since", &self.since)?;
         for (at, field) in self.domain.fields().iter().enumerate() {
             let number = self.numbers[at];
-            match field.what {
+            match field.kind {
                 _ if !self.is_known(at) => map.serialize_entry(field.name, &None::<u64>)?,
                 FieldKind::Counter | FieldKind::Gauge => map.serialize_entry(field.name, &number)?,
                 FieldKind::Name => map.serialize_entry(field.name, self.text(at))?,
@@ -266,7 +266,7 @@ pub struct Subsystems {
     /// All instances.
     pub instances: InstanceList,
     /// Rows that found no room in the documents.
-    pub rows_left_out: u64,
+    pub rows_dropped: u64,
     /// Documents that could not be read.
     pub documents_unreadable: u64,
 }
@@ -275,18 +275,18 @@ impl<'a> RegionReader<'a> {
     /// Everything that is told of the subsystems. Costs a pass over the table of instances.
     pub fn subsystems(&self) -> Subsystems {
         let instances = self.instances();
-        let mut told = Subsystems {
+        let mut subsystems = Subsystems {
             remote: remote(&instances),
             streams: self.streams(&instances),
             ddata: self.ddata(&instances),
             persistence: self.persistence(&instances),
             ..Subsystems::default()
         };
-        let (mut left_out, mut unreadable) = (0, 0);
+        let (mut dropped, mut unreadable) = (0, 0);
         let mut document = |number| match self.document(number) {
             Ok(document) => {
                 let document = document.unwrap_or_default();
-                left_out = document.left_out.saturating_add(left_out);
+                dropped = document.dropped.saturating_add(dropped);
                 document
             }
             Err(_) => {
@@ -294,10 +294,10 @@ impl<'a> RegionReader<'a> {
                 Document::default()
             }
         };
-        told.cluster = cluster(&document(CLUSTER_DOCUMENT));
-        (told.sharding, told.hand_offs) = sharding(&document(SHARDING_DOCUMENT));
-        (told.rows_left_out, told.documents_unreadable) = (left_out, unreadable);
-        Subsystems { instances, ..told }
+        subsystems.cluster = cluster(&document(CLUSTER_DOCUMENT));
+        (subsystems.sharding, subsystems.hand_offs) = sharding(&document(SHARDING_DOCUMENT));
+        (subsystems.rows_dropped, subsystems.documents_unreadable) = (dropped, unreadable);
+        Subsystems { instances, ..subsystems }
     }
 
     fn document(&self, number: usize) -> Result<Option<Document>, crate::seqlock::Unreadable> {
@@ -456,10 +456,10 @@ fn decode_instance(
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
     let domain = Domain::from_number(record.domain)?;
     let name = Texts(&record.name).take(record.name_bytes)?.to_owned();
-    let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.what == FieldKind::Name);
+    let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.kind == FieldKind::Name);
     let texts = fields.filter_map(|(at, _)| {
         let id = u32::try_from(record.numbers[at]).ok().filter(|id| *id != 0)?;
-        Some((at, names.learn(reader, id).to_owned()))
+        Some((at, names.look_up(reader, id).to_owned()))
     });
     let is_unknown =
         |at: usize| record.numbers[at] == 0 && !attached.counts_of(domain, at, record.counted_by);

@@ -34,7 +34,7 @@ const SHIPPED: Ops = Ops {
     take: |table, key, sign| table.take(key, sign),
     put: |table, key, sign, record| table.put(key, sign, record),
     update: |table, key, stamp| table.update(key, |slot| words::store(slot, &record(key, stamp))),
-    settle: |table| table.settle_telling(|_| false, |slot| told(slot)),
+    settle: |table| table.settle_with(|_| false, |slot| told(slot)),
     read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_pass()),
 };
 
@@ -56,11 +56,11 @@ fn told(slot: &[AtomicU64]) {
 }
 
 /// As the sampler settles in a round in which what waits outlives any spawn of its own.
-const IN_A_WHOLE_ROUND: Ops = Ops { settle: |table| table.settle_telling(outlived, told), ..SHIPPED };
+const IN_A_WHOLE_ROUND: Ops = Ops { settle: |table| table.settle_with(outlived, told), ..SHIPPED };
 
 fn outlived(stop: &mut WaitingStop) -> bool {
-    if stop.whose == Whose::Unknown {
-        stop.whose = Whose::Outlived;
+    if stop.origin == StopOrigin::Unknown {
+        stop.origin = StopOrigin::Outlived;
     }
     stop.first_round = 1;
     false
@@ -108,7 +108,7 @@ impl Shared {
         for _ in 0..2 * BUCKET_SLOTS {
             match (self.ops.take)(&self.table(), key, Sign::Minus) {
                 TakeOutcome::Nothing => break,
-                TakeOutcome::Stop(whose) if !whose.is_of_a_spawn() => {}
+                TakeOutcome::Stop(origin) if !origin.may_match_spawn() => {}
                 _ => return 0,
             }
         }
@@ -152,7 +152,7 @@ impl Shared {
             match (self.ops.read)(&self.reader(), index, &mut out) {
                 Ok(Entry::Held(sign)) => {
                     if sign == Sign::Minus {
-                        // Whose a stop is, is written down while it stands, and nobody's business but its writers'.
+                        // StopOrigin a stop is, is written down while it stands, and nobody's business but its writers'.
                         (out[2], out[3]) = (out[4], out[4]);
                     }
                     let key = [A, B, C].into_iter().find(|key| key.0 == [out[0], out[1]]);
@@ -413,22 +413,22 @@ fn settle_respawn_and_stop(ops: Ops) -> Model<impl Checked> {
 
 /// The stop of an older actor waits, while an actor of its path is spawned and another one gets its slot, if there is no
 /// other.
-fn settle_and_successor(ops: Ops, whose: Whose) -> Model<impl Checked> {
+fn settle_and_successor(ops: Ops, origin: StopOrigin) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
-        if whose == Whose::Unknown {
+        if origin == StopOrigin::Unknown {
             assert_eq!(shared.put(C, Sign::Plus, 1), 0);
         }
-        assert_eq!(shared.table().put_stop_of(whose, A, 0), Put::Slot);
+        assert_eq!(shared.table().put_stop_of(origin, A, 0), Put::Slot);
         let roles =
             vec![shared.role(|s| s.settle()), shared.role(|s| s.spawn(A, 1) + s.put(B, Sign::Plus, 5))];
         let _ = play(main, roles);
         let _ = (ops.settle)(&shared.table());
         shared.read();
         assert_eq!(shared.at_rest(B).0, 1, "the sum is wrong");
-        match (whose, shared.at_rest(A).0) {
+        match (origin, shared.at_rest(A).0) {
             // The spawn was there before the round was over: the stop may be its own.
-            (Whose::Unknown, 0) => {}
+            (StopOrigin::Unknown, 0) => {}
             (_, sum) => assert_eq!(sum, 1, "the new actor is lost"),
         }
     })
@@ -609,13 +609,13 @@ fn settling_beside_a_respawn_leaves_the_newest_record() {
 
 #[test]
 fn the_stop_of_an_older_actor_never_takes_its_successor() {
-    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Outlived).holds();
-    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Older).holds();
+    settle_and_successor(IN_A_WHOLE_ROUND, StopOrigin::Outlived).holds();
+    settle_and_successor(IN_A_WHOLE_ROUND, StopOrigin::Older).holds();
 }
 
 #[test]
 fn a_stop_that_may_be_a_spawns_own_is_that_or_stands_aside() {
-    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Unknown).holds();
+    settle_and_successor(IN_A_WHOLE_ROUND, StopOrigin::Unknown).holds();
 }
 
 #[test]
@@ -631,18 +631,19 @@ fn settling_that_does_not_ask_whose_a_stop_is_loses_the_successor() {
         }
         Settled::default()
     }
-    settle_and_successor(Ops { settle, ..SHIPPED }, Whose::Outlived).breaks("the new actor is lost");
+    settle_and_successor(Ops { settle, ..SHIPPED }, StopOrigin::Outlived).breaks("the new actor is lost");
 }
 
 #[test]
 fn a_spawn_that_does_not_ask_whose_a_stop_is_is_lost() {
     fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         match table.take(key, sign) {
-            TakeOutcome::Stop(_) => TakeOutcome::Stop(Whose::Awaited),
+            TakeOutcome::Stop(_) => TakeOutcome::Stop(StopOrigin::Awaited),
             taken => taken,
         }
     }
-    settle_and_successor(Ops { take, ..IN_A_WHOLE_ROUND }, Whose::Outlived).breaks("the new actor is lost");
+    settle_and_successor(Ops { take, ..IN_A_WHOLE_ROUND }, StopOrigin::Outlived)
+        .breaks("the new actor is lost");
 }
 
 #[test]
@@ -650,12 +651,12 @@ fn writing_down_whose_a_stop_is_without_having_it_in_hand_changes_the_next_tenan
     fn settle(table: &Table<'_>) -> Settled {
         for (index, word) in table.control.iter().enumerate() {
             if Control(word.load(Ordering::Acquire)).state() == MINUS {
-                table.slot(index)[WHOSE_WORD].store(Whose::Outlived as u64, Ordering::Relaxed);
+                table.slot(index)[ORIGIN_WORD].store(StopOrigin::Outlived as u64, Ordering::Relaxed);
             }
         }
         table.settle(|_| false)
     }
-    settle_and_successor(Ops { settle, ..SHIPPED }, Whose::Unknown).breaks("torn");
+    settle_and_successor(Ops { settle, ..SHIPPED }, StopOrigin::Unknown).breaks("torn");
 }
 
 #[test]

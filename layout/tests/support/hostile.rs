@@ -149,10 +149,10 @@ fn read_actors(reader: &RegionReader<'_>) {
         let parent_bytes = status.parent.as_ref().map_or(0, String::len);
         assert!(parent_bytes <= ACTOR_TEXT_BYTES + PATH_CUT_MARK.len() + 32);
     }
-    let census = reader.census();
+    let census = reader.class_counts();
     assert!(census.tally.listed + census.tally.unreadable <= slots);
     assert_eq!(census.classes.iter().map(|class| class.actors).sum::<u64>(), census.tally.listed);
-    assert!(census.classes.iter().all(|class| class.actor_type.len() <= NAME_BYTES));
+    assert!(census.classes.iter().all(|class| class.name.len() <= NAME_BYTES));
     let listed = actors.entries.len();
     assert_eq!(count(&actors.into_snapshot().roots, 1), listed);
 }
@@ -175,14 +175,14 @@ fn read_letters(reader: &RegionReader<'_>) {
 /// Takes a look, and checks its account.
 pub fn look(follower: &mut Follower, reader: &RegionReader<'_>, last: bool) {
     let slots = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
-    let most = slots + follower.accounts().map(|account| account.waiting).sum::<u64>();
+    let most = slots + follower.accounts().map(|account| account.pending).sum::<u64>();
     let held = u64::from(follower.holds_back()) * slots;
-    let look = if last { follower.last_look(reader) } else { follower.look(reader) };
+    let look = if last { follower.last_batch(reader) } else { follower.next_batch(reader) };
     assert!(look.events.len() as u64 <= most + held);
     assert!(look.losses.len() as u64 <= most + follower.accounts().count() as u64);
     assert!(look.events.is_sorted_by_key(|event| event.stamp));
     for account in follower.accounts() {
-        let told = [account.read, account.lapped, account.abandoned, account.waiting];
+        let told = [account.read, account.lapped, account.abandoned, account.pending];
         assert_eq!(told.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)), Some(account.next));
     }
 }
@@ -190,7 +190,7 @@ pub fn look(follower: &mut Follower, reader: &RegionReader<'_>, last: bool) {
 /// A damaged field is told by where it is and what stands there.
 fn check_error(region: Words<'_>, error: &OpenError) {
     assert!(!error.to_string().is_empty());
-    if let OpenError::Corrupt { offset, what, found } = error {
+    if let OpenError::Corrupt { offset, field: what, found } = error {
         assert!(*offset < HEADER_BYTES as u64 && offset % 8 == 0, "{error}");
         assert_eq!(region.load(*offset as usize / 8), *found, "{error}");
         assert!(what.len() > 8, "{error}");
@@ -298,7 +298,7 @@ pub fn event(input: &[u8]) {
     assert!(TelemetryEvent::ALL_TOPICS.contains(&part.event.topic()));
     let mut joined = part.clone();
     let next = atomscope_layout::event::EventPart { part: part.part.saturating_add(1), ..part };
-    if joined.goes_on_with(&next) {
+    if joined.is_continued_by(&next) {
         joined.join(next);
         assert!(joined.part < joined.parts);
     }
