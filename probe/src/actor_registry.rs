@@ -17,7 +17,7 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::ActorHead;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
-use atomscope_layout::table::{Key, Put, Sign, TakeOutcome, Whose};
+use atomscope_layout::table::{Key, Put, Sign, StopOrigin, TakeOutcome};
 use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -75,7 +75,7 @@ impl ActorRegistry {
         // That of the actor before, whose record was in another thread's hand.
         let stop = core.table().take(key, Sign::Minus);
         let has_stopped = before
-            && (matches!(stop, TakeOutcome::Stop(whose) if whose.is_of_a_spawn())
+            && (matches!(stop, TakeOutcome::Stop(whose) if whose.may_match_spawn())
                 || stop == TakeOutcome::Spilled);
         core.count_end(Builtin::Replaced, u64::from(before && !has_stopped));
         if stop != TakeOutcome::Nothing {
@@ -215,8 +215,8 @@ impl ActorRegistry {
             TakeOutcome::Entry { stamp } => self.tell_stop(&text, core.stamp(stamp)),
             TakeOutcome::Spilled => self.tell_stop(&text, core.stamp(0)),
             // In the hand of a thread that has lost its processor: it waits as one that came before its spawn.
-            TakeOutcome::Nothing if core.table().may_stand(key) => {
-                self.early_stop(key, &text, Whose::Unknown)
+            TakeOutcome::Nothing if core.table().may_hold_spawn(key) => {
+                self.early_stop(key, &text, StopOrigin::Unknown)
             }
             TakeOutcome::Stop(_) | TakeOutcome::Nothing => return,
         }
@@ -225,17 +225,17 @@ impl ActorRegistry {
 
     /// Leaves a stop's mark: whoever brings it together with its spawn tells of it.
     #[cold]
-    fn early_stop(&self, key: Key, path: &PathText, mut whose: Whose) {
+    fn early_stop(&self, key: Key, path: &PathText, mut whose: StopOrigin) {
         let core = &self.region.core;
         let table = core.table();
-        if whose == Whose::Unknown && table.may_stand(key) {
-            whose = Whose::Awaited;
+        if whose == StopOrigin::Unknown && table.may_hold_spawn(key) {
+            whose = StopOrigin::Awaited;
         }
         match table.put_stop_of(whose, key, core.stamp(0)) {
             Put::Slot => core.count(Builtin::EarlyStops, 1),
             Put::Spilled => {
                 core.count(Builtin::EarlyStops, 1);
-                core.count(Builtin::DoubtfulStops, u64::from(whose != Whose::Awaited));
+                core.count(Builtin::DoubtfulStops, u64::from(whose != StopOrigin::Awaited));
             }
             Put::Refused => {
                 core.count_end(Builtin::UntrackedStops, 1);
@@ -249,7 +249,7 @@ impl ActorRegistry {
         let table = self.region.core.table();
         for attempt in 0..IN_HAND_TRIES {
             let taken = table.take(key, Sign::Plus);
-            if taken != TakeOutcome::Nothing || !table.may_stand(key) {
+            if taken != TakeOutcome::Nothing || !table.may_hold_spawn(key) {
                 return taken;
             }
             pause(attempt);
@@ -265,7 +265,7 @@ impl ActorRegistry {
             if table.update(key, &mut change) {
                 return;
             }
-            if !table.may_stand(key) {
+            if !table.may_hold_spawn(key) {
                 break;
             }
             pause(attempt);
@@ -378,11 +378,11 @@ impl SpawnObserver for ActorRegistry {
         let core = &*self.region.core;
         let ticks = core.ticks();
         let mut whose = self.whose();
-        if whose == Whose::Older {
+        if whose == StopOrigin::Older {
             if self.older_stop(path, ticks) {
                 return;
             }
-            whose = Whose::Unknown;
+            whose = StopOrigin::Unknown;
         }
         let mut text = PathText::new();
         let key = core.hasher.key_and_text(path, &mut text);
@@ -463,8 +463,8 @@ impl ActorRegistry {
         for _ in 0..2 * BUCKET_SLOTS {
             match core.table().take(key, Sign::Minus) {
                 TakeOutcome::Nothing => return false,
-                TakeOutcome::Stop(whose) if !whose.is_of_a_spawn() => {
-                    core.count(Builtin::DoubtfulStops, u64::from(whose == Whose::Older));
+                TakeOutcome::Stop(whose) if !whose.may_match_spawn() => {
+                    core.count(Builtin::DoubtfulStops, u64::from(whose == StopOrigin::Older));
                     core.count(Builtin::Foreign, 1);
                     core.count(Builtin::EarlyStopsDone, 1);
                     self.tell_stop(path, core.stamp(0));
@@ -475,17 +475,17 @@ impl ActorRegistry {
         false
     }
 
-    /// Whose the stop is that is being told: an actor tells it in its own task.
+    /// StopOrigin the stop is that is being told: an actor tells it in its own task.
     #[inline]
-    fn whose(&self) -> Whose {
+    fn whose(&self) -> StopOrigin {
         let first = self.region.core.hooks.first_task.load(Ordering::Relaxed);
         if first == 0 {
-            return Whose::Unknown;
+            return StopOrigin::Unknown;
         }
         match task::current() {
-            None => Whose::Unknown,
-            Some(number) if number > first => Whose::Awaited,
-            Some(_) => Whose::Older,
+            None => StopOrigin::Unknown,
+            Some(number) if number > first => StopOrigin::Awaited,
+            Some(_) => StopOrigin::Older,
         }
     }
 
@@ -520,7 +520,7 @@ impl ActorRegistry {
             }
             None if sure_from == 0 => {
                 core.count_end(Builtin::Stopped, 1);
-                self.early_stop(key, &text, Whose::Older);
+                self.early_stop(key, &text, StopOrigin::Older);
                 return true;
             }
             // Its successor.

@@ -199,7 +199,7 @@ impl Core {
             cut = rows.cut;
         });
         self.count(Builtin::TextsCut, cut);
-        self.count(Builtin::DocumentRowsLeftOut, left_out);
+        self.count(Builtin::DocumentRowsDropped, left_out);
     }
 
     /// Counts `value` in the histogram whose slot has the number `slot − 1`; 0 is none.

@@ -34,7 +34,7 @@ use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
 use atomscope_layout::sightings::Log;
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::table::{Table, WaitingStop, Whose};
+use atomscope_layout::table::{StopOrigin, Table, WaitingStop};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words, store};
 use atomscope_layout::{Capacities, RegionMap};
@@ -939,7 +939,7 @@ impl Core {
 
     /// Publishes an event of these numbers and texts, without making it up first.
     pub(crate) fn tell(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
-        let (record, cut) = EventRecord::telling(kind, self.stamp(0), numbers, texts);
+        let (record, cut) = EventRecord::with_texts(kind, self.stamp(0), numbers, texts);
         self.publish(&record);
         if cut {
             self.count_cut_text();
@@ -1076,11 +1076,11 @@ impl Core {
         };
         let log = Log::new(self.section(self.map.sightings));
         let now = self.clock.read();
-        if !sightings.wants_another(&now, log.room()) {
+        if !sightings.wants_another(&now, log.capacity()) {
             return;
         }
         let used = sightings.all().len();
-        if used > log.room() / 2 {
+        if used > log.capacity() / 2 {
             let reader = self.reader();
             if sightings.thin(&now, |see| reader.iter().for_each(|reader| reader.each_stamp(&mut *see))) {
                 log.rewrite(sightings.all());
@@ -1128,26 +1128,26 @@ impl Core {
                 if stop.first_round == 0 {
                     stop.first_round = turn.next_whole;
                 }
-                if stop.whose == Whose::Unknown && turn.outlives(stop.first_round) {
-                    stop.whose = Whose::Outlived;
+                if stop.origin == StopOrigin::Unknown && turn.outlives(stop.first_round) {
+                    stop.origin = StopOrigin::Outlived;
                 }
-                let expires = match stop.whose {
-                    Whose::Older => turn.outlives(stop.first_round),
+                let expires = match stop.origin {
+                    StopOrigin::Older => turn.outlives(stop.first_round),
                     _ => turn.round.saturating_sub(stop.first_round) >= STOP_WAITS_ROUNDS,
                 };
                 if stop.is_spilled && !expires {
                     seen.insert(stop.fingerprint, stop.first_round);
                 }
                 // A stop that is given up without having met a spawn may yet have one, unless it is known to be older.
-                let is_doubtful = match stop.whose {
-                    Whose::Older => stop.is_beside_a_spawn,
-                    _ => expires && !stop.is_beside_a_spawn,
+                let is_doubtful = match stop.origin {
+                    StopOrigin::Older => stop.has_other_spawn,
+                    _ => expires && !stop.has_other_spawn,
                 };
                 doubtful += u64::from(is_doubtful);
                 expires
             };
             // Whoever brings a stop together with its spawn tells of it.
-            self.table().settle_telling(expire, |slot| {
+            self.table().settle_with(expire, |slot| {
                 told += 1;
                 let mut words = [0; ACTOR_WORDS];
                 Words::new(slot).copy_to(&mut words);
@@ -1160,7 +1160,7 @@ impl Core {
         // A stop that never met its spawn: either the spawn had found no room, or it was before the probe's time.
         let totals = reader.actor_totals();
         let untracked = settled.expired.min(totals.untracked);
-        self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(told) + settled.expired);
+        self.count(Builtin::StopsUnpublished, settled.pairs.saturating_sub(told) + settled.expired);
         self.count_end(Builtin::UntrackedMatched, untracked);
         self.count(Builtin::Foreign, settled.expired - untracked);
         self.count(Builtin::DoubtfulStops, doubtful.saturating_sub(untracked));
