@@ -58,7 +58,7 @@ impl Row for Listed<'_> {
         }
         match field {
             0 => text(Some(self.actor.path())),
-            1 | 7 => text(Some(self.actor.actor_type())),
+            1 | 7 => text(Some(self.actor.class())),
             2 => number(self.actor.mailbox_depth().map(|depth| depth as f64)),
             3 => number(self.age_s()),
             4 => text(self.actor.host()),
@@ -70,7 +70,7 @@ impl Row for Listed<'_> {
 
     fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
         is_wanted(self.actor.path())
-            || is_wanted(self.actor.actor_type())
+            || is_wanted(self.actor.class())
             || self.actor.host().is_some_and(is_wanted)
     }
 }
@@ -139,7 +139,7 @@ impl<'a> Rows<'a> {
             Some(ActorRow {
                 path: actor.path(),
                 parent: actor.parent(),
-                actor_type: actor.actor_type(),
+                actor_type: actor.class(),
                 mailbox_depth: actor.mailbox_depth(),
                 spawned_at: actor.spawned_at(),
                 age_s,
@@ -226,7 +226,7 @@ fn compare(a: &Actor<'_>, b: &Actor<'_>, by: Sort, reverse: bool) -> Ordering {
     let by_path = a.path().cmp(b.path());
     match by {
         Sort::Path => turn(by_path),
-        Sort::Type => turn(a.actor_type().cmp(b.actor_type())).then(by_path),
+        Sort::Type => turn(a.class().cmp(b.class())).then(by_path),
         Sort::Depth => {
             let (a, b) = (a.mailbox_depth(), b.mailbox_depth());
             a.is_none().cmp(&b.is_none()).then(turn(b.cmp(&a))).then(by_path)

@@ -164,7 +164,7 @@ pub enum AttachErrorKind {
         owner: u32,
         /// What the header says.
         pid: u32,
-        /// Whose that process is.
+        /// StopOrigin that process is.
         user: u32,
     },
     /// Names a process that started at another time.
@@ -248,7 +248,7 @@ fn layout_hint(error: &OpenError) -> &'static str {
         OpenError::NotARegion { found } if b"{[".contains(&found.to_le_bytes()[0]) => {
             "; it may be JSON, which is for scripts: of dumps, those of `--format raw` can be looked at"
         }
-        OpenError::NotReady | OpenError::NotARegion { .. } => "",
+        _ => "",
     }
 }
 

@@ -48,8 +48,8 @@ impl Wanted {
         let fields = domain.fields().iter().enumerate();
         let is_number = |what| matches!(what, FieldKind::Counter | FieldKind::Gauge);
         let (at, field) =
-            fields.into_iter().find(|(_, known)| known.name == field && is_number(known.what))?;
-        of(field.unit, field.what == FieldKind::Counter, Source::Sum(domain, at))
+            fields.into_iter().find(|(_, known)| known.name == field && is_number(known.kind))?;
+        of(field.unit, field.kind == FieldKind::Counter, Source::Sum(domain, at))
     }
 
     /// Its name in JSON and in comma-separated values.

@@ -216,7 +216,7 @@ impl Redactor {
                 }
             };
             document::write(&to[document], found.stamp, |rows| {
-                rows.leave_out(found.left_out);
+                rows.count_dropped(found.dropped);
                 for row in &found.rows {
                     let texts: Vec<String> = (row.texts.iter().enumerate())
                         .map(

@@ -70,7 +70,7 @@ struct TypeCount {
 
 impl From<Class> for TypeCount {
     fn from(class: Class) -> Self {
-        let Class { actor_type, actors, waiting, .. } = class;
+        let Class { name: actor_type, actors, waiting, .. } = class;
         Self { actor_type, actors, waiting }
     }
 }

@@ -125,7 +125,7 @@ impl Snapshot {
     /// and no memory for one.
     pub fn count(region: &Region) -> Result<Self, AttachError> {
         Self::with(region, |reader| {
-            let census = reader.census();
+            let census = reader.class_counts();
             let (tally, classes, mark) = (Some(census.tally), census.classes, census.mark);
             Told { tally, classes, mark, ..Told::default() }
         })
@@ -240,7 +240,8 @@ impl Snapshot {
         );
         let letters = &self.dead_letters;
         count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");
-        let Subsystems { instances, rows_left_out, documents_unreadable, .. } = &self.subsystems;
+        let Subsystems { instances, rows_dropped: rows_left_out, documents_unreadable, .. } =
+            &self.subsystems;
         count(
             instances.unreadable,
             "record of a subsystem was unreadable",
@@ -318,7 +319,7 @@ impl Snapshot {
             instances: by_domain,
             hand_offs: std::mem::take(&mut subsystems.hand_offs),
             instances_unreadable: instances.unreadable,
-            rows_left_out: subsystems.rows_left_out,
+            rows_left_out: subsystems.rows_dropped,
             documents_unreadable: subsystems.documents_unreadable,
             dumped_at: dumped.map(|_| generated_at.clone()),
             redacted: redacted || dumped.is_some_and(|taken| taken.redacted),

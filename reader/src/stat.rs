@@ -69,7 +69,7 @@ impl Counts {
     /// As they are, but for those of the actors, which `totals` holds.
     pub fn read(reader: &RegionReader<'_>, totals: &ActorTotals) -> Self {
         let events = (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head());
-        let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::EventsUntold];
+        let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::StopsUnpublished];
         Self {
             spawned: totals.spawned,
             stopped: totals.stopped,
@@ -115,7 +115,7 @@ impl Sample {
             liveness,
             live: totals.live,
             unreadable: (reader.map().actor_slots() <= LOOKED_AT_SLOTS)
-                .then(|| reader.census().tally.unreadable),
+                .then(|| reader.class_counts().tally.unreadable),
             counts: Counts::read(&reader, &totals),
             used: used(&reader),
             process: Vitals::of(region, &liveness),

@@ -13,7 +13,7 @@ use atomscope::text::{clean, clean_path, write_json};
 use atomscope_layout::decode::{Birth, Clock, Moment, rfc3339};
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
-use atomscope_layout::follow::{Event, Follower, Look, Loss};
+use atomscope_layout::follow::{Batch, Event, Follower, Loss};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -125,9 +125,9 @@ impl Following {
         let ended = !liveness.verdict.is_alive() || self.region.dumped().is_some();
         let reader = self.region.reader()?;
         let mut looks =
-            vec![if ended { self.follower.last_look(&reader) } else { self.follower.look(&reader) }];
+            vec![if ended { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) }];
         if twice && !ended {
-            looks.push(self.follower.look(&reader));
+            looks.push(self.follower.next_batch(&reader));
         }
         // For what was read: a sighting of the clock may have come meanwhile.
         self.clock = reader.clock().or(self.clock.take());
@@ -151,7 +151,7 @@ impl Following {
         Ok(looks.into_iter().flat_map(|look| self.items(source, look)).collect())
     }
 
-    fn items(&mut self, source: usize, look: Look) -> Vec<Item> {
+    fn items(&mut self, source: usize, look: Batch) -> Vec<Item> {
         let clock = self.clock.as_ref();
         let unix_ns = |stamp| clock.and_then(|clock| clock.unix_ns(stamp));
         let mut items: Vec<_> = look

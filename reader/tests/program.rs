@@ -1036,7 +1036,7 @@ mod hostile {
                 let actors = reader.actors();
                 assert!(actors.entries.len() <= 128, "round {round}");
                 let _ = (actors.into_snapshot(), reader.actor_totals());
-                let look = Follower::from_first(&reader).last_look(&reader);
+                let look = Follower::from_first(&reader).last_batch(&reader);
                 assert!(look.events.len() <= 3 * 16, "round {round}");
             }
         }

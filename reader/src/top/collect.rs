@@ -22,7 +22,7 @@ use atomscope::text::clean_path;
 use atomscope::usage::Usage;
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
-use atomscope_layout::follow::{Follower, Look};
+use atomscope_layout::follow::{Batch, Follower};
 use atomscope_layout::forest::Forest;
 use atomscope_layout::instances::{Domain, worker};
 use crossterm::event::Event as Input;
@@ -194,7 +194,7 @@ pub struct EventRow {
 
 impl EventRow {
     /// What a look brought, in order.
-    pub fn of(look: Look, clock: Option<Clock>) -> Vec<Self> {
+    pub fn of(look: Batch, clock: Option<Clock>) -> Vec<Self> {
         let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = look.losses.into_iter().map(|loss| {
             let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
@@ -258,7 +258,7 @@ impl Watched {
         let bytes = || self.events.iter().map(|event| event.text.len()).sum::<usize>();
         let has_room = || self.events.len() < MAX_EVENTS && bytes() < MAX_EVENT_BYTES;
         if self.follower.fill(&reader) > READ_AHEAD_FROM && has_room() {
-            let look = self.follower.look(&reader);
+            let look = self.follower.next_batch(&reader);
             self.events.extend(EventRow::of(look, reader.clock()));
         }
     }
@@ -281,7 +281,8 @@ impl Watched {
         // Before the events: what a node that is dead by now has published is all there.
         let is_last = snapshot.dumped.is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
-        let mut look = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
+        let mut look =
+            if is_last { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) };
         if self.before.is_none() {
             // What was overwritten while the old ones were read was there before anybody looked.
             look.losses.iter_mut().for_each(|loss| loss.lapped = 0);
