@@ -15,7 +15,7 @@ use crate::words::{halves, quarters};
 ///
 /// Two sightings of that clock beside the monotonic one give the rate; the newest difference to UTC gives the date. Where
 /// there is a log of sightings it makes stamps times, and this record only says how far the log is sure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ClockRecord {
     /// Ticks at the first sighting.
@@ -33,7 +33,7 @@ pub struct ClockRecord {
 /// What a stamp is in time, from `ticks` on until the next sighting. See [`crate::sightings`].
 ///
 /// A *stamp* is a tick count of the writer's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SightingRecord {
     /// The first stamp that it holds for.
