@@ -86,14 +86,14 @@ impl Rows<'_> {
         let bytes: usize = texts.clone().into_iter().take(ROW_TEXTS).map(kept).sum();
         let lengths = count.div_ceil(4);
         let words = ROW_HEAD_WORDS + lengths + bytes.div_ceil(WORD);
-        let Some(room) = self.copy.get(self.used..self.used + words) else {
+        let Some(row) = self.copy.get(self.used..self.used + words) else {
             self.dropped += 1;
             return;
         };
-        words::store(room, &[u64::from(kind) | (count as u64) << 16 | (words as u64) << 32, number]);
+        words::store(row, &[u64::from(kind) | (count as u64) << 16 | (words as u64) << 32, number]);
         let mut packed = [0u64; ROW_TEXTS / 4];
         let mut to =
-            Packed { room: room.get(ROW_HEAD_WORDS + lengths..).unwrap_or_default(), at: 0, word: 0 };
+            Packed { words: row.get(ROW_HEAD_WORDS + lengths..).unwrap_or_default(), at: 0, word: 0 };
         for (at, text) in texts.into_iter().take(ROW_TEXTS).enumerate() {
             let length = kept(text);
             if let Some(word) = packed.get_mut(at / 4) {
@@ -108,14 +108,14 @@ impl Rows<'_> {
             }
         }
         to.end();
-        words::store(room.get(ROW_HEAD_WORDS..).unwrap_or_default(), &packed[..lengths]);
+        words::store(row.get(ROW_HEAD_WORDS..).unwrap_or_default(), &packed[..lengths]);
         self.used += words;
     }
 }
 
 /// Bytes on their way into words.
 struct Packed<'a> {
-    room: &'a [AtomicU64],
+    words: &'a [AtomicU64],
     at: usize,
     word: u64,
 }
@@ -138,7 +138,7 @@ impl Packed<'_> {
     }
 
     fn flush(&mut self, index: usize) {
-        if let Some(to) = self.room.get(index) {
+        if let Some(to) = self.words.get(index) {
             to.store(self.word, Ordering::Relaxed);
         }
         self.word = 0;

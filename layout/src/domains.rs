@@ -1,21 +1,21 @@
-//! What instances there are: the domains, and the numbers that each counts.
+//! The domains of instances, and the numbers of each domain.
 
 use crate::metrics::Builtin;
 
-/// Numbers of an instance.
+/// How many numbers an instance has.
 pub const NUMBERS: usize = 16;
-/// What a number of an instance is.
+/// The kind of a number of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldKind {
     /// A counter: it only grows.
     Counter,
     /// A gauge: it rises and falls.
     Gauge,
-    /// It is the number of an interned name; 0 = none.
+    /// The number of an interned name; 0 = none.
     Name,
-    /// It is the bits of a floating-point number.
+    /// The bits of a 64-bit floating-point number.
     Float,
-    /// 0 = unknown, 1 = no, 2 = yes.
+    /// A flag: 0 = unknown, 1 = no, 2 = yes.
     Flag,
 }
 
@@ -33,7 +33,7 @@ pub struct Field {
 macro_rules! domains {
     ($($(#[doc = $help:literal])+ $domain:ident = $number:literal, $name:literal, $module:ident, $unlisted:ident
         { $($(#[doc = $field_help:literal])+ $field:ident = $at:literal, $field_name:literal, $unit:literal, $kind:ident;)* })+) => {
-        /// What an instance is one of.
+        /// A kind of instances.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
         pub enum Domain { $($(#[doc = $help])+ $domain = $number,)+ }
@@ -42,26 +42,26 @@ macro_rules! domains {
             /// All domains.
             pub const ALL: &[Self] = &[$(Self::$domain,)+];
 
-            /// Its name, as it stands in JSON.
+            /// The name of the domain, as in JSON.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$domain => $name,)+ }
             }
 
-            /// What each number of its instances is, by place; places that are not there are zero.
+            /// The numbers of its instances, by index. Numbers beyond these are always 0.
             pub fn fields(self) -> &'static [Field] {
                 match self {
                     $(Self::$domain => &[$(Field { name: $field_name, unit: $unit, kind: FieldKind::$kind },)*],)+
                 }
             }
 
-            /// The metric that counts what found no room among its instances.
+            /// The metric that counts what was dropped because the table was full of instances.
             pub fn unlisted(self) -> Builtin {
                 match self { $(Self::$domain => Builtin::$unlisted,)+ }
             }
         }
 
         $(
-            #[doc = concat!("Places of the numbers of a [`Domain::", stringify!($domain), "`].")]
+            #[doc = concat!("Indices of the numbers of a [`Domain::", stringify!($domain), "`].")]
             pub mod $module {
                 $($(#[doc = $field_help])+ pub const $field: usize = $at;)*
             }
@@ -80,7 +80,7 @@ macro_rules! domains {
 domains! {
     /// A connection to another node; its name is the remote address.
     Association = 1, "associations", association, AssociationsUnlisted {
-        /// How it is.
+        /// The state of the connection.
         STATE = 0, "state", "", Name;
         /// Bytes received.
         BYTES_IN = 1, "inbound_bytes", "bytes", Counter;
@@ -92,87 +92,87 @@ domains! {
         MESSAGES_OUT = 4, "outbound_messages", "messages", Counter;
         /// Failures of the transport.
         ERRORS = 5, "errors", "errors", Counter;
-        /// Whether the failure detector takes the other side for available.
+        /// Whether the failure detector considers the other side available.
         AVAILABLE = 6, "available", "", Flag;
         /// Whether the other side is quarantined.
         QUARANTINED = 7, "quarantined", "", Flag;
-        /// Attempts at the connection since it was connected last.
+        /// Attempts to connect since the last successful connection.
         ATTEMPTS = 8, "attempts", "attempts", Gauge;
     }
     /// A running stream.
     Graph = 2, "graphs", graph, GraphsUnlisted {
-        /// Its number.
+        /// The number of the stream.
         ID = 0, "id", "", Gauge;
-        /// Elements that passed.
+        /// Elements that passed through the stream.
         ELEMENTS = 1, "elements", "elements", Counter;
     }
     /// A journal.
     Journal = 3, "journals", journal, JournalsUnlisted {
         /// Events written.
         EVENTS = 0, "events", "events", Counter;
-        /// Writes that ended, well or not.
+        /// Writes that ended, successfully or not.
         WRITES = 1, "writes", "writes", Counter;
-        /// Of those, writes that failed. What the journal wrote of them nobody knows, and none of it is counted.
+        /// Writes that failed. How many of their events the journal wrote is unknown, and none of these events is counted.
         FAILURES = 2, "failures", "writes", Counter;
-        /// Replays that ended, well or not.
+        /// Replays that ended, successfully or not.
         REPLAYS = 3, "replays", "replays", Counter;
         /// Events replayed.
         REPLAYED = 4, "replayed_events", "events", Counter;
-        /// Of those, replays that failed.
+        /// Replays that failed.
         REPLAY_FAILURES = 5, "replay_failures", "replays", Counter;
         /// Deletions.
         DELETES = 6, "deletes", "deletions", Counter;
-        /// Events of persistence ids that have no record of their own.
+        /// Events of persistence ids that have no instance of their own.
         UNLISTED_EVENTS = 7, "unlisted_events", "events", Counter;
-        /// Persistence ids whose record gave way to more active ones.
+        /// Persistence ids whose instance was removed in favour of more active ones.
         ROLLED_UP = 8, "rolled_up_ids", "ids", Counter;
-        /// 1 + the number of the histogram of the time that its writes took, 0 = none.
+        /// 1 + the number of the histogram of write latency, 0 = none.
         LATENCY = 9, "latency_histogram", "", Gauge;
-        /// Writes and replays whose caller went away, or that panicked, before they ended.
+        /// Writes and replays that did not end, because their caller went away or they panicked.
         GIVEN_UP = 10, "given_up", "calls", Counter;
     }
     /// A persistence id; its owner is its journal.
     PersistenceId = 4, "persistence_ids", persistence_id, PersistenceIdsUnlisted {
         /// The highest sequence number written or replayed.
         HIGHEST = 0, "highest_sequence_nr", "", Gauge;
-        /// Events written since it is listed.
+        /// Events written since the instance was made.
         EVENTS = 1, "event_count", "events", Counter;
     }
     /// A shard region.
     ShardRegion = 5, "shard_regions", shard_region, ShardRegionsUnlisted {
-        /// Messages that its entities were given.
+        /// Messages delivered to its entities.
         MESSAGES = 0, "messages", "messages", Counter;
-        /// Shards here.
+        /// Shards of this shard region.
         SHARDS = 1, "shards", "shards", Gauge;
-        /// Different entities that were given messages here.
+        /// Different entities that received messages here.
         ENTITIES_STARTED = 2, "entities_started", "entities", Counter;
         /// Messages forwarded to another region.
         FORWARDED = 3, "forwarded", "messages", Counter;
         /// Entities passivated.
         PASSIVATED = 4, "passivated", "entities", Counter;
-        /// Messages that came to it, whosever they were. What was neither given to an entity nor forwarded was dropped.
+        /// Messages that came to the shard region, for any shard. Messages neither delivered nor forwarded were dropped.
         RECEIVED = 5, "received", "messages", Counter;
         /// Entities that its passivation trackers follow.
         ACTIVE = 6, "active_entities", "entities", Gauge;
-        /// Messages of entities for which there was no room among the counted ones. Unless 0, there are more entities.
+        /// Messages of entities beyond the capacity of counted entities. If it is not 0, there are more entities.
         UNCOUNTED = 7, "uncounted_messages", "messages", Counter;
     }
-    /// A shard; its owner is its region, which need not be the one that has it.
+    /// A shard. Its owner is a shard region that saw it; the shard may now be in another shard region.
     Shard = 6, "shards", shard, ShardsUnlisted {
-        /// Messages that its entities were given here.
+        /// Messages delivered to its entities here.
         MESSAGES = 0, "messages", "messages", Counter;
-        /// Different entities that were given messages here.
+        /// Different entities that received messages here.
         ENTITIES = 1, "entities", "entities", Gauge;
-        /// State of its hand-off, if there is one.
+        /// State of its hand-off; none if no hand-off runs.
         HAND_OFF = 2, "hand_off", "", Name;
-        /// Messages for it that came to the region.
+        /// Messages for this shard that came to the shard region.
         RECEIVED = 3, "received", "messages", Counter;
-        /// Messages of entities for which there was no room among the counted ones. Unless 0, there are more entities.
+        /// Messages of entities beyond the capacity of counted entities. If it is not 0, there are more entities.
         UNCOUNTED = 4, "uncounted_messages", "messages", Counter;
         /// Entities for which its hand-off waits.
         REMAINING = 5, "remaining_entities", "entities", Gauge;
     }
-    /// A key of the distributed data.
+    /// A key of distributed data.
     Key = 7, "keys", key, KeysUnlisted {
         /// Updates.
         UPDATES = 0, "updates", "updates", Counter;
@@ -181,7 +181,7 @@ domains! {
     }
     /// A lease.
     Lease = 8, "leases", lease, LeasesUnlisted {
-        /// Who holds it, as far as this node knows.
+        /// The holder, as far as this node knows.
         HOLDER = 0, "holder", "", Name;
         /// Times it was acquired here.
         ACQUIRED = 1, "acquired", "times", Counter;
@@ -193,23 +193,23 @@ domains! {
         RELEASED = 4, "released", "times", Counter;
         /// Whether it is held here.
         HELD = 5, "held", "", Flag;
-        /// Times it was acquired here by who held it already.
+        /// Times the current holder acquired it again here.
         RENEWED = 6, "renewed", "times", Counter;
     }
     /// A worker thread of the async runtime.
     Worker = 9, "workers", worker, WorkersUnlisted {
-        /// Time spent on tasks.
+        /// Time spent running tasks.
         BUSY_NS = 0, "busy_ns", "nanoseconds", Counter;
-        /// Times it went to sleep.
+        /// Times the thread went to sleep.
         PARKS = 1, "parks", "times", Counter;
     }
-    /// A metric of a cluster node, `address metric`.
+    /// A metric of a cluster node; its name is `address metric`.
     NodeMetric = 10, "node_metrics", node_metric, NodeMetricsUnlisted {
         /// The last value.
         VALUE = 0, "value", "", Float;
         /// Samples so far.
         SAMPLES = 1, "samples", "samples", Counter;
-        /// The time that the node gave its last sample, in a unit of its own.
+        /// The timestamp that the node gave its last sample, in the node's own unit.
         TIMESTAMP = 2, "timestamp", "", Gauge;
     }
 }

@@ -285,8 +285,8 @@ impl<'a> Filling<'a> {
 
     /// More of the text that was put last.
     fn append(&mut self, text: &str) {
-        let room = self.record.text.get_mut(self.used..).unwrap_or_default();
-        let (bytes, cut) = put_text(room, ACTOR_TEXT_BYTES, text);
+        let rest = self.record.text.get_mut(self.used..).unwrap_or_default();
+        let (bytes, cut) = put_text(rest, ACTOR_TEXT_BYTES, text);
         if let Some(length) = self.next.checked_sub(1).and_then(|at| self.record.text_bytes.get_mut(at)) {
             *length += bytes as u16;
         }
@@ -329,13 +329,13 @@ impl<'a> Plain<'a> {
 
     /// Stores the record's words, relaxed.
     #[inline]
-    pub fn store(&self, stamp: u64, room: &[AtomicU64]) {
+    pub fn store(&self, stamp: u64, to: &[AtomicU64]) {
         let Self { kind, numbers, text } = *self;
         let text_bytes = [text.len() as u16, 0, 0, 0, 0];
         let head = EventHead { kind, stamp, type_id: 0, flags: 0, text_bytes, numbers };
-        if let Some((room, rest)) = room.split_first_chunk::<EVENT_HEAD_WORDS>() {
-            words::store(room, &head.words());
-            words::store_text(rest, text);
+        if let Some((head_words, text_words)) = to.split_first_chunk::<EVENT_HEAD_WORDS>() {
+            words::store(head_words, &head.words());
+            words::store_text(text_words, text);
         }
     }
 }
@@ -671,9 +671,9 @@ mod tests {
                 assert!(encode(&event, 5, |_| 0, |_| ()), "{event:?} would not have been cut");
                 continue;
             };
-            let room: Vec<AtomicU64> = (0..EVENT_WORDS).map(|_| AtomicU64::new(0)).collect();
-            plain.store(5, &room);
-            let written: Vec<u64> = room.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+            let words: Vec<AtomicU64> = (0..EVENT_WORDS).map(|_| AtomicU64::new(0)).collect();
+            plain.store(5, &words);
+            let written: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
             let cut = encode(
                 &event,
                 5,

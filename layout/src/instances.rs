@@ -1,15 +1,38 @@
-//! Instances: one record for each thing of which a node has several: an association, a journal, a shard.
+//! Instances: one record for each association, journal, shard and so on.
 //!
-//! They stand in a table like that of the actors ([`crate::table`]), known by a hash of their domain, owner and name.
-//! Each has sixteen numbers that any thread may change at any time; what they are says its [`Domain`].
+//! They are in a table like that of the actors ([`crate::table`]), under a hash of their domain, owner and name. Each has
+//! sixteen numbers that any thread may change at any time; its [`Domain`] says what they mean.
 //!
-//! Instances are made and removed by one thread at a time (a private lock of the writer's: neither is hot), and found
-//! by any. Who changes numbers by name pins the slot meanwhile, so that what goes there belongs to nobody else:
+//! One thread at a time makes and removes instances (neither is hot, so the writer uses a private lock). Any thread may
+//! find them. A thread that changes numbers of an instance found by key pins the slot, so that the slot cannot get
+//! another tenant before the change is done:
 //!
 //! ```text
-//!   changes:  find, pin, fence, look again, change, unpin          removes:  PLUS → BUSY, fence, wait for no pins, FREE
+//!   change:  find, pin, fence, check again, change, unpin          remove:  PLUS → BUSY, fence, wait for no pins, FREE
 //! ```
-//! Pins are the writer's private words. Who holds an [`Instance`] that nobody else removes needs no pin.
+//! Pins are private words of the writer. A thread with an [`Instance`] that no other thread removes needs no pin.
+//!
+//! ```
+//! use atomscope_layout::instances::{Domain, InstanceRecord, Instances, journal};
+//! use atomscope_layout::sync::{AtomicU64, Ordering};
+//! use atomscope_layout::table::{Key, Table};
+//! use atomscope_layout::view::WriterMemory;
+//! use atomscope_layout::{Capacities, RegionMap};
+//!
+//! let map = RegionMap::for_capacities(&Capacities::LEAST)?;
+//! let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
+//! let (words, spill_used) = (memory.words(), AtomicU64::new(0));
+//! let (control, slots) = (&words[map.instance_control.range()], &words[map.instance_slots.range()]);
+//! let pins: Vec<AtomicU64> = control.iter().map(|_| AtomicU64::new(0)).collect();
+//! let table = Table::new(control, slots, map.instance_slots.stride, &[], &spill_used);
+//! let instances = Instances::new(table, &pins);
+//!
+//! let key = Key([1, 2]); // a hash of domain, owner and name
+//! let (record, _cut) = InstanceRecord::new(key, None, 0, Domain::Journal, "orders");
+//! instances.make(&record).ok_or("the table is full")?;
+//! instances.with(key, |numbers| numbers[journal::EVENTS].fetch_add(3, Ordering::Relaxed));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use core::mem::offset_of;
 
@@ -27,7 +50,7 @@ pub use crate::domains::{
 
 /// Bytes of an instance's name that are kept.
 pub const INSTANCE_TEXT_BYTES: usize = 192;
-/// Looks at the pins of a slot that is to be freed, before that is put off.
+/// How often a removal checks the pins of a slot before it gives up.
 const PIN_TRIES: u32 = if cfg!(atomscope_loom) { 1 } else { 64 };
 
 /// An instance.
@@ -52,8 +75,8 @@ pub struct InstanceRecord {
     pub name_bytes: u16,
     /// Zero.
     pub reserved: [u32; 3],
-    /// Bits of the attachments that were made for it alone; see [`crate::attached`]. Before the numbers, so that who reads
-    /// the words in order never takes a number for counted that was not yet.
+    /// Bits of the attachments that were made for this instance alone; see [`crate::attached`]. They come before the
+    /// numbers, so that a reader that loads the words in order never takes a number as counted too early.
     pub counted_by: u64,
     /// The numbers; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
@@ -76,7 +99,7 @@ const _: () = {
 };
 
 impl InstanceRecord {
-    /// A record with all numbers 0; the name is cut where it is too long, and the answer says whether it was.
+    /// A record with all numbers 0, and whether the name was too long and so was cut.
     pub fn new(key: Key, owner: Option<Key>, since: u64, domain: Domain, name: &str) -> (Self, bool) {
         let mut record = Self::new_zeroed();
         record.key = key.0;
@@ -89,7 +112,7 @@ impl InstanceRecord {
     }
 }
 
-/// A slot with its tenant: valid until that is removed.
+/// The slot of an instance: valid until the instance is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance {
     index: usize,
@@ -114,7 +137,8 @@ impl<'a> Instances<'a> {
         self.table.standing(key).map(|(index, control)| Instance { index, control })
     }
 
-    /// Makes an instance. Only one thread at a time, and only of a key of which there is none. `None` without room.
+    /// Makes an instance; `None` if the table is full. Only one thread at a time may call this, and only with a key that
+    /// has no instance.
     pub fn make(&self, record: &InstanceRecord) -> Option<Instance> {
         let words: &[u64; INSTANCE_WORDS] = zerocopy::transmute_ref!(record);
         match self.table.put(Key(record.key), Sign::Plus, words) {
@@ -123,24 +147,24 @@ impl<'a> Instances<'a> {
         }
     }
 
-    /// The numbers of an instance that nobody else removes meanwhile.
+    /// The numbers of an instance that no other thread removes at the same time.
     pub fn numbers(&self, instance: Instance) -> &'a [AtomicU64] {
         self.table.slot(instance.index).get(NUMBERS_WORD..NUMBERS_WORD + NUMBERS).unwrap_or_default()
     }
 
-    /// Notes that `attachment` was made for an instance that nobody else removes meanwhile. Wait-free.
+    /// Records that `attachment` was made for an instance that no other thread removes at the same time. Wait-free.
     pub fn attach(&self, instance: Instance, attachment: Attachment) {
         if let Some(word) = self.table.slot(instance.index).get(COUNTED_BY_WORD) {
             word.fetch_or(attachment.bit(), Ordering::Release);
         }
     }
 
-    /// Has `work` change the numbers of the instance of this key; `None` if there is none. Wait-free but for `work`.
+    /// Calls `work` with the numbers of the instance of this key; `None` if there is none. Wait-free except for `work`.
     pub fn with<T>(&self, key: Key, work: impl FnOnce(&[AtomicU64]) -> T) -> Option<T> {
         let instance = self.find(key)?;
         let pin = self.pins.get(instance.index)?;
         pin.fetch_add(1, Ordering::Relaxed);
-        // Either the remover sees the pin, or this sees that it removes.
+        // Either the remover sees this pin, or this thread sees that the slot is BUSY.
         fence(Ordering::SeqCst);
         let stands = self.table.stands(instance.index, instance.control);
         let done = stands.then(|| work(self.numbers(instance)));
@@ -148,9 +172,9 @@ impl<'a> Instances<'a> {
         done
     }
 
-    /// Removes an instance, after `last` has seen its numbers, which nobody else changes any more. Only one thread at a
-    /// time. False if it could not be done, since it is gone or somebody has kept it pinned all the time; then it stands
-    /// as before.
+    /// Removes an instance. `last` is called with the final numbers, which no thread changes any more. Only one thread at
+    /// a time may call this. Returns false if the instance is gone, or if another thread kept it pinned all the time; a
+    /// pinned instance stays as it was.
     pub fn remove(&self, instance: Instance, last: impl FnOnce(&[AtomicU64])) -> bool {
         let Instance { index, control } = instance;
         let Some(pin) = self.pins.get(index) else { return false };

@@ -258,8 +258,8 @@ impl Arrival<'_> {
     /// Writes the record's first words and those from word `text_at` on, and publishes it. All others keep what they had.
     #[inline]
     pub fn publish<const HEAD_WORDS: usize>(self, head: &[u64; HEAD_WORDS], text_at: usize, text: &[u64]) {
-        if let (Some(room), Some(rest)) = (self.slot.first_chunk::<HEAD_WORDS>(), self.slot.get(text_at..)) {
-            words::store(room, head);
+        if let (Some(first), Some(rest)) = (self.slot.first_chunk::<HEAD_WORDS>(), self.slot.get(text_at..)) {
+            words::store(first, head);
             words::store(rest, text);
         }
         self.word.store(self.busy.with_state(PLUS).0, Ordering::Release);

@@ -85,8 +85,8 @@ pub fn store(to: &[AtomicU64], record: &[u64]) {
 /// As [`store`], for a record in two parts that follow each other.
 #[inline]
 pub fn store_parts<const HEAD_WORDS: usize>(to: &[AtomicU64], head: &[u64; HEAD_WORDS], rest: &[u64]) {
-    if let Some((room, after)) = to.split_first_chunk::<HEAD_WORDS>() {
-        store(room, head);
+    if let Some((first, after)) = to.split_first_chunk::<HEAD_WORDS>() {
+        store(first, head);
         store(after, rest);
     }
 }
@@ -242,14 +242,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_stored() {
-        for (room, record) in (0..6).flat_map(|room| (0..6).map(move |record| (room, record))) {
-            let words: Vec<AtomicU64> = (0..room).map(|_| AtomicU64::new(0)).collect();
+        for (count, record) in (0..6).flat_map(|count| (0..6).map(move |record| (count, record))) {
+            let words: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
             let values: Vec<u64> = (1..=record).collect();
             store(&words, &values);
             let stored: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
             assert_eq!(
                 stored,
-                (1..=room as u64).map(|at| if at <= record { at } else { 0 }).collect::<Vec<_>>()
+                (1..=count as u64).map(|at| if at <= record { at } else { 0 }).collect::<Vec<_>>()
             );
         }
     }
