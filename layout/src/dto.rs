@@ -1,7 +1,13 @@
-//! What is told of a node, owned and serializable: field for field the JSON of `atomr_telemetry::dto`.
+//! The snapshot of a node as owned, serializable types: field for field the JSON of `atomr_telemetry::dto`.
 //!
-//! Every front end, in the node's own process or out of it, speaks these types; they are made from a region in
-//! [`crate::decode`] and nowhere else.
+//! The probe and the reader both use these types. Only [`crate::decode`] makes them from a region.
+//!
+//! ```
+//! use atomscope_layout::dto::NodeSnapshot;
+//! let json = serde_json::to_value(NodeSnapshot { node: "shop".into(), ..NodeSnapshot::default() })?;
+//! assert_eq!(json["node"], "shop");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +18,16 @@ pub struct ActorStatus {
     pub path: String,
     pub parent: Option<String>,
     pub actor_type: String,
-    /// Messages; 0 where it is not known.
+    /// Messages in the mailbox; 0 if unknown.
     pub mailbox_depth: u64,
-    /// RFC 3339, or the text that was given for it.
+    /// RFC 3339, or the text that the application gave.
     pub spawned_at: String,
-    /// The cluster host that the application says it lives on.
+    /// The cluster host that the application gave for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
 }
 
-/// An actor with those below it.
+/// An actor and the actors below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct ActorTreeNode {
@@ -43,11 +49,11 @@ pub struct ActorSnapshot {
     pub flat: Vec<ActorStatus>,
 }
 
-/// A message that found nobody.
+/// A dead letter: a message without a recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct DeadLetterRecord {
-    /// From 1 on, without gaps.
+    /// The number of the dead letter, from 1 on, without gaps.
     pub seq: u64,
     pub recipient: String,
     pub sender: Option<String>,
@@ -68,7 +74,7 @@ pub struct ClusterMemberInfo {
     pub up_number: i32,
 }
 
-/// The cluster as this node sees it.
+/// The state of the cluster, as this node sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct ClusterStateInfo {
@@ -80,7 +86,7 @@ pub struct ClusterStateInfo {
     pub gossip_version: Vec<(String, u64)>,
 }
 
-/// Who finds whom unreachable.
+/// What one member observed of the reachability of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct ReachabilityRecord {
@@ -89,7 +95,7 @@ pub struct ReachabilityRecord {
     pub status: String,
 }
 
-/// What changed between two states of the cluster.
+/// The difference between two states of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct ClusterMembershipDiff {
@@ -109,16 +115,16 @@ pub struct ShardRegionInfo {
     pub shards: Vec<String>,
 }
 
-/// All shard regions and where their shards are.
+/// All shard regions, and the shard region of each shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct ShardingSnapshot {
     pub regions: Vec<ShardRegionInfo>,
-    /// Shard, region.
+    /// Pairs of shard and shard region.
     pub allocations: Vec<(String, String)>,
 }
 
-/// Something that happened to a shard.
+/// A change of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct ShardingEvent {
@@ -127,7 +133,7 @@ pub struct ShardingEvent {
     pub event: String,
 }
 
-/// Journals and what was written to them.
+/// Journals and the newest writes to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct PersistenceSnapshot {
@@ -144,7 +150,7 @@ pub struct JournalInfo {
     pub persistence_ids: Vec<PersistenceIdStat>,
 }
 
-/// A persistent entity of a journal.
+/// A persistence id of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct PersistenceIdStat {
@@ -207,7 +213,7 @@ pub struct DDataSnapshot {
     pub total_updates: u64,
 }
 
-/// Everything that is told of a node.
+/// The snapshot of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct NodeSnapshot {
@@ -225,7 +231,7 @@ pub struct NodeSnapshot {
     pub ddata: DDataSnapshot,
 }
 
-/// The counts of a node.
+/// The main counts of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields say it")]
 pub struct OverviewSnapshot {

@@ -1,61 +1,76 @@
-//! Actors joined to trees by their parents, in linear time and whatever the paths say.
+//! Trees of actors, built from their parents in linear time, even if a hostile region makes parents form cycles.
+//!
+//! ```
+//! use atomscope_layout::dto::ActorStatus;
+//! use atomscope_layout::forest::tree;
+//! let actor = |path: &str, parent: Option<&str>| ActorStatus {
+//!     path: path.into(),
+//!     parent: parent.map(Into::into),
+//!     actor_type: "shop::Cart".into(),
+//!     mailbox_depth: 0,
+//!     spawned_at: String::new(),
+//!     host: None,
+//! };
+//! let roots = tree(&[actor("/user/a", None), actor("/user/a/b", Some("/user/a"))]);
+//! assert_eq!(roots[0].children[0].name, "b");
+//! ```
 
 use std::collections::HashMap;
 
 use crate::dto::{ActorStatus, ActorTreeNode};
 
-/// Levels of a tree at most. Deeper actors start a tree of their own: a JSON reader that allows 128 nested values, as
-/// the usual ones do, can then still read a snapshot.
+/// Maximum number of levels of a tree. A deeper actor becomes a root. So JSON readers with the usual limit of 128 nested
+/// values can read a snapshot.
 pub const MAX_TREE_LEVELS: usize = 60;
 
-/// Joins actors to trees by their paths, in linear time. An actor whose parent is not among them is a root; so is one
-/// below [`MAX_TREE_LEVELS`], and one of each cycle (which only a hostile region can hold). Order is kept.
+/// Builds the trees of these actors, in linear time. An actor is a root if its parent is not in `flat`, if it is below
+/// [`MAX_TREE_LEVELS`], or if it closes a cycle (only a hostile region has cycles). The order of `flat` is kept.
 pub fn tree(flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
     let index: HashMap<&str, u32> =
         flat.iter().zip(0..).map(|(status, at)| (status.path.as_str(), at)).collect();
     let parent = |status: &ActorStatus| status.parent.as_deref().and_then(|path| index.get(path).copied());
-    Forest::new(flat.iter().map(|status| parent(status).unwrap_or(NOBODY)).collect()).branches(flat)
+    Forest::new(flat.iter().map(|status| parent(status).unwrap_or(NONE)).collect()).branches(flat)
 }
 
-/// Stands for the parent of a root, and for whoever comes after the last.
-pub(crate) const NOBODY: u32 = u32::MAX;
+/// The parent of a root, and the end of a list of siblings.
+pub(crate) const NONE: u32 = u32::MAX;
 
-/// Who stands below whom, in numbers: as many trees as there are roots, 12 bytes an actor.
+/// Parents and children of actors, by their numbers. Uses 12 bytes per actor.
 #[derive(Debug, Clone)]
 pub struct Forest {
     parents: Vec<u32>,
-    /// Of each actor, and at the end of nobody: the first below it.
+    /// The first child of each actor; the last entry is the first root.
     first: Vec<u32>,
-    /// Of each actor: the next below the same parent.
+    /// The next sibling of each actor.
     next: Vec<u32>,
 }
 
 impl Forest {
-    /// Joins actors to those that `parents` says of each. Whoever is below [`MAX_TREE_LEVELS`] or would close a cycle
-    /// becomes a root.
+    /// A forest in which `parents` has the number of each actor's parent, or [`NONE`]. An actor below
+    /// [`MAX_TREE_LEVELS`], or one that closes a cycle, becomes a root.
     pub(crate) fn new(mut parents: Vec<u32>) -> Self {
-        // Levels, found by walking up until a known one; the walk marks its way, so that a cycle is met and cut.
+        // Go up from each actor until an ancestor with a known level. Marking the actors on the path finds cycles.
         const UNKNOWN: u8 = u8::MAX;
-        const ON_THE_WAY: u8 = u8::MAX - 1;
-        const { assert!(MAX_TREE_LEVELS < ON_THE_WAY as usize) };
+        const ON_PATH: u8 = u8::MAX - 1;
+        const { assert!(MAX_TREE_LEVELS < ON_PATH as usize) };
         let mut levels = vec![UNKNOWN; parents.len()];
-        let mut way = Vec::new();
+        let mut path = Vec::new();
         for start in 0..parents.len() {
             let mut at = start;
             while levels[at] == UNKNOWN {
-                levels[at] = ON_THE_WAY;
-                way.push(at);
+                levels[at] = ON_PATH;
+                path.push(at);
                 match levels.get(parents[at] as usize) {
-                    Some(&ON_THE_WAY) => parents[at] = NOBODY,
+                    Some(&ON_PATH) => parents[at] = NONE,
                     Some(_) => at = parents[at] as usize,
                     None => {}
                 }
             }
-            while let Some(at) = way.pop() {
+            while let Some(at) = path.pop() {
                 levels[at] = match levels.get(parents[at] as usize) {
                     Some(level) if usize::from(*level) + 1 < MAX_TREE_LEVELS => level + 1,
                     _ => {
-                        parents[at] = NOBODY;
+                        parents[at] = NONE;
                         0
                     }
                 };
@@ -66,40 +81,40 @@ impl Forest {
         forest
     }
 
-    /// Puts those below each actor, and the roots, into another order; `last_first` is that order from its end.
+    /// Sorts the roots and the children of each actor. `last_first` is all actors in reverse order.
     pub(crate) fn order(&mut self, last_first: impl Iterator<Item = u32>) {
         let Self { parents, first, next } = self;
         let count = parents.len();
         first.clear();
         next.clear();
-        first.resize(count + 1, NOBODY);
-        next.resize(count, NOBODY);
+        first.resize(count + 1, NONE);
+        next.resize(count, NONE);
         for at in last_first {
             let above = (parents[at as usize] as usize).min(count);
             next[at as usize] = core::mem::replace(&mut first[above], at);
         }
     }
 
-    /// Those directly below an actor, or with `None` the roots.
+    /// The children of an actor, or with `None` the roots.
     pub fn below(&self, of: Option<u32>) -> impl Iterator<Item = u32> {
         let above = of.map_or(self.parents.len(), |of| of as usize);
-        let known = |at: u32| (at != NOBODY).then_some(at);
+        let known = |at: u32| (at != NONE).then_some(at);
         core::iter::successors(self.first.get(above).copied().and_then(known), move |at| {
             known(self.next[*at as usize])
         })
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         (self.parents.capacity() + self.first.capacity() + self.next.capacity()) * size_of::<u32>()
     }
 
-    /// Whom an actor stands below.
+    /// The parent of an actor.
     pub fn above(&self, of: u32) -> Option<u32> {
-        self.parents.get(of as usize).copied().filter(|above| *above != NOBODY)
+        self.parents.get(of as usize).copied().filter(|above| *above != NONE)
     }
 
-    /// The trees of these actors.
+    /// The trees, with the texts of these actors.
     pub(crate) fn branches(&self, flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
         fn below(forest: &Forest, of: Option<u32>, flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
             let node = |at: u32| {

@@ -16,7 +16,7 @@ use super::clock::{Clock, Moment, with_rfc3339};
 use super::names::Names;
 use super::reader::{ActorTotals, RegionReader};
 use crate::dto::{ActorSnapshot, ActorStatus};
-use crate::forest::{Forest, NOBODY, last_element, tree};
+use crate::forest::{Forest, NONE, last_element, tree};
 use crate::limits::PATH_CUT_MARK;
 use crate::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use crate::region::header;
@@ -511,7 +511,7 @@ impl ActorList {
                 }
             };
             above.push(number);
-            found.unwrap_or(NOBODY)
+            found.unwrap_or(NONE)
         };
         self.rows.iter().zip(0..).map(parent).collect()
     }
