@@ -1,15 +1,15 @@
-//! From a region to owned data: every value of a region is decoded here and nowhere else.
+//! Decoding a region to owned data. Every value of a region is decoded here and nowhere else.
 //!
-//! The same code serves the node itself (a snapshot in its own process) and every other program. It trusts nothing:
-//! what cannot be read is counted, not shown.
+//! The node itself uses this code for snapshots in its own process, and so does every reader. The code trusts no byte:
+//! records that cannot be read are counted and not shown. [`crate`] has an example.
 //!
 //! # Bounds
-//! Whatever a region holds, reading looks at each of its records a fixed number of times, waits for writers no longer than
-//! one [`Patience`](crate::seqlock::Patience) allows for each pass, and holds no more memory at a time than thirty times the region's size: no text
-//! is longer than its record, or than a name may be.
+//! Whatever a region holds, each record is read a fixed number of times, and a scan waits for writers no longer than one
+//! [`Patience`](crate::seqlock::Patience) allows. Decoded data never needs more than thirty times the memory of the region,
+//! because no text is longer than its record or than [`NAME_BYTES`](crate::limits::NAME_BYTES).
 
 mod actors;
-mod census;
+mod classes;
 mod clock;
 mod events;
 mod identity;
@@ -20,7 +20,7 @@ mod reader;
 pub mod subsystems;
 
 pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt, Tally};
-pub use census::{Class, ClassCounts};
+pub use classes::{Class, ClassCounts};
 pub use clock::{Clock, Moment, rfc3339};
 pub use events::EventDecoder;
 pub use identity::{Birth, Identity, Rank};

@@ -22,7 +22,7 @@
 //!     let _ = ring.write(ring.ticket(), &[number]);
 //! }
 //! let (reader, mut record) = (RingReader::new(Words::new(&words), 8), [0]);
-//! let mut patience = Patience::for_a_pass();
+//! let mut patience = Patience::for_a_scan();
 //! assert_eq!(reader.read(0, &mut record, &mut patience)?, SlotRead::Lapped);
 //! assert_eq!(reader.read(2, &mut record, &mut patience)?, SlotRead::Record);
 //! assert_eq!(record, [2]);

@@ -34,7 +34,7 @@ pub struct Patience(u32);
 
 impl Patience {
     /// Enough for 64 records that stay unfinished during the whole scan: 2 or 3 ms.
-    pub fn for_a_pass() -> Self {
+    pub fn for_a_scan() -> Self {
         Self(64 * READ_TRIES)
     }
 

@@ -304,14 +304,14 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
 fn a_pass_waits_so_often_and_then_gives_each_record_one_look() {
     let ring = atomic(&vec![1; (1 + 1000) * 4]);
     let reader = RingReader::new(Words::new(&ring), 4);
-    let mut patience = Patience::for_a_pass();
+    let mut patience = Patience::for_a_scan();
     for ticket in 0..1000 {
         // The ticket's own odd sequence.
         ring[(1 + ticket as usize) * 4].store(2 * ticket + 1, Ordering::Relaxed);
         assert_eq!(reader.read(ticket, &mut [0; 2], &mut patience), Ok(SlotRead::Pending));
     }
     assert!(!patience.again(0));
-    let mut fresh = Patience::for_a_pass();
+    let mut fresh = Patience::for_a_scan();
     let waits = (0..).take_while(|_| fresh.again(0)).count();
     assert_eq!(waits, 1024);
 }

@@ -218,7 +218,7 @@ proptest! {
                 _ => SlotRead::Pending,
             };
             let mut out = [0; 2];
-            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_scan()), Ok(wanted));
             prop_assert!(wanted != SlotRead::Record || out == [ticket, !ticket]);
         }
     }
@@ -234,7 +234,7 @@ proptest! {
             let mut out = [0; 2];
             let kept = ticket + slots as u64 >= count;
             let wanted = if kept { SlotRead::Record } else { SlotRead::Lapped };
-            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_scan()), Ok(wanted));
             prop_assert!(!kept || out == [ticket, !ticket]);
         }
     }
@@ -250,7 +250,7 @@ proptest! {
         }
         let reader = RingReader::new(Words::new(&section), 3);
         let ends = (0..count).filter(|ticket| {
-            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_pass()), Ok(SlotRead::Record | SlotRead::Lapped | SlotRead::Abandoned))
+            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_scan()), Ok(SlotRead::Record | SlotRead::Lapped | SlotRead::Abandoned))
         });
         prop_assert_eq!(ends.count() as u64, count);
     }
@@ -364,7 +364,7 @@ impl Bag {
         let (mut stamps, mut sums): (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) = Default::default();
         for index in 0..self.reader().len() {
             let mut out = [0; STRIDE];
-            let Entry::Held(sign) = self.reader().read(index, &mut out, &mut Patience::for_a_pass()).unwrap()
+            let Entry::Held(sign) = self.reader().read(index, &mut out, &mut Patience::for_a_scan()).unwrap()
             else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! Stamps and times: the node's clock, as a region's log of sightings describes it.
+//! Converting stamps to times, by the clock samples in the region.
 
 use core::ops::Range;
 use core::time::Duration;
@@ -9,19 +9,19 @@ use jiff::Timestamp;
 use crate::records::{ClockRecord, SightingRecord};
 use crate::sightings;
 
-/// A time, as the clocks of a node told it.
+/// A time by the clocks of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// UTC nanoseconds since 1970: what people are shown. The clock may have been set since.
+    /// UTC nanoseconds since 1970, as shown to people. The wall clock may have been set since.
     pub unix_ns: i128,
-    /// By the node's monotonic clock, where that is known.
+    /// Nanoseconds of the node's monotonic clock, if known.
     pub mono_ns: Option<i128>,
-    /// By the node's clock since boot, where that is known; it also goes on while the machine is suspended.
+    /// Nanoseconds of the node's clock since boot, if known. This clock also counts while the machine is suspended.
     pub boot_ns: Option<i128>,
 }
 
 impl Moment {
-    /// Whether it was later than `other`, by a clock that nobody sets where they have one in common.
+    /// Whether it was later than `other`: by a clock that cannot be set if both times have one, else by the wall clock.
     pub fn is_after(&self, other: &Self) -> bool {
         match (self.steady_since(other), self.unix_ns > other.unix_ns) {
             (Some(ns), _) => ns > 0,
@@ -29,17 +29,17 @@ impl Moment {
         }
     }
 
-    /// By a clock that nobody sets.
+    /// Nanoseconds since `earlier`, by a clock that cannot be set and that both times have.
     fn steady_since(&self, earlier: &Self) -> Option<i128> {
         let difference = |one: Option<i128>, other: Option<i128>| Some(one?.saturating_sub(other?));
         difference(self.boot_ns, earlier.boot_ns).or(difference(self.mono_ns, earlier.mono_ns))
     }
 
-    /// How long after `earlier` it was: by a clock that nobody sets, and by the wall clock where there is none in
-    /// common. `None` where that says that it was before, as its being set makes it.
+    /// The duration since `earlier`: by a clock that cannot be set if both times have one, else by the wall clock. `None`
+    /// if the wall clock was set back, so that this time seems to be earlier.
     pub fn since(&self, earlier: &Self) -> Option<Duration> {
         let ns = match self.steady_since(earlier) {
-            // Clocks of two processors may differ by a little.
+            // The clocks of two processors may differ slightly.
             Some(ns) => ns.max(0),
             None => self.unix_ns.saturating_sub(earlier.unix_ns),
         };
@@ -47,18 +47,18 @@ impl Moment {
     }
 }
 
-/// Turns stamps into times. One that has been told never changes.
+/// Converts stamps to times. The time of a stamp never changes after it was known once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clock {
-    /// At least one, by their ticks.
+    /// The clock samples by their ticks, at least one.
     sightings: Arc<[Sighting]>,
-    /// The last stamp whose time is known, where that is not all of them.
+    /// The last stamp with a known time; `None` if the time of every stamp is known.
     until: Option<u64>,
-    /// *Changes* of the log that it is from.
+    /// *Changes* of the log when it was read.
     pub(super) changes: u64,
 }
 
-/// From `ticks` on a tick lasts `ns / per` nanoseconds.
+/// A clock sample: from `ticks` on, a tick lasts `ns / per` nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sighting {
     ticks: u64,
@@ -70,11 +70,11 @@ struct Sighting {
 }
 
 impl Clock {
-    /// The clock of this record alone, as minor versions before 2 tell it.
+    /// The clock of this record alone, as in versions before 1.2.
     pub fn new(record: ClockRecord) -> Self {
         let ticks = record.last_ticks.saturating_sub(record.first_ticks);
         let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
-        // Before the second sighting a tick counts as a nanosecond.
+        // With a single clock sample, a tick counts as a nanosecond.
         let (ns, per) = if ticks > 0 && ns > 0 { (ns, ticks) } else { (1, 1) };
         let sighting = Sighting {
             ticks: record.first_ticks,
@@ -87,7 +87,7 @@ impl Clock {
         Self { sightings: [sighting].into(), until: None, changes: 0 }
     }
 
-    /// The clock of a log of sightings, or without any that of `record`, which was read before.
+    /// The clock of a log of clock samples; if the log is empty, the clock of `record`. `record` must be read before `log`.
     pub fn of(log: &sightings::Sightings, record: Option<ClockRecord>) -> Option<Self> {
         let Some(last) = log.all.last() else {
             return Some(Self { changes: log.changes, ..Self::new(record?) });
@@ -97,19 +97,19 @@ impl Clock {
         Some(Self { sightings, until, changes: log.changes })
     }
 
-    /// UTC nanoseconds since 1970 of a stamp. `None` where the log was being changed, and only the next look can say.
+    /// UTC nanoseconds since 1970 of a stamp. `None` if the log was being changed; the next reading of the log will know.
     pub fn unix_ns(&self, stamp: u64) -> Option<i128> {
         let sighting = self.sighting_of(stamp)?;
         Some(sighting.unix_ns.saturating_add(sighting.elapsed_ns(stamp)))
     }
 
-    /// When a stamp was given.
+    /// The time of a stamp, by all clocks. `None` as for [`Self::unix_ns`].
     pub fn moment(&self, stamp: u64) -> Option<Moment> {
         let sighting = self.sighting_of(stamp)?;
         Some(sighting.moment(sighting.elapsed_ns(stamp)))
     }
 
-    /// When the node's monotonic clock showed this, as at a beat.
+    /// The time at which the node's monotonic clock showed `mono_ns`, for example the time of a beat.
     pub fn moment_of_mono(&self, mono_ns: u64) -> Moment {
         let at = self.sightings.iter().rposition(|sighting| sighting.mono_ns <= mono_ns).unwrap_or(0);
         let sighting = &self.sightings[at];
@@ -137,13 +137,13 @@ impl Sighting {
         }
     }
 
-    /// From its ticks to a stamp.
+    /// Nanoseconds from the ticks of this sample to a stamp.
     fn elapsed_ns(&self, stamp: u64) -> i128 {
         let ticks = i128::from(stamp) - i128::from(self.ticks);
         ticks.saturating_mul(i128::from(self.ns)) / i128::from(self.per)
     }
 
-    /// So long after it.
+    /// The time so many nanoseconds after this sample.
     fn moment(&self, elapsed_ns: i128) -> Moment {
         let after = |ns: u64| i128::from(ns).saturating_add(elapsed_ns);
         Moment {
@@ -154,17 +154,17 @@ impl Sighting {
     }
 }
 
-/// The time of a stamp as text; empty where it is not known.
+/// The time of a stamp as text; empty if unknown.
 pub(super) fn time_text(clock: Option<&Clock>, stamp: u64) -> String {
     clock.and_then(|clock| clock.unix_ns(stamp)).map(rfc3339).unwrap_or_default()
 }
 
-/// RFC 3339 in UTC with nanoseconds; a time that no calendar has is the empty text.
+/// RFC 3339 in UTC with nanoseconds; the empty text if the calendar has no such time.
 pub fn rfc3339(unix_ns: i128) -> String {
     with_rfc3339(unix_ns, str::to_owned)
 }
 
-/// Hands the same to `take`, without an allocation where the time is one of the usual ones.
+/// Calls `take` with the text of [`rfc3339`]. Does not allocate for times from 1970 to 2554.
 pub(super) fn with_rfc3339<T>(unix_ns: i128, take: impl FnOnce(&str) -> T) -> T {
     match u64::try_from(unix_ns).map(usual_rfc3339) {
         Ok(text) => take(core::str::from_utf8(&text).unwrap_or_default()),
@@ -174,10 +174,10 @@ pub(super) fn with_rfc3339<T>(unix_ns: i128, take: impl FnOnce(&str) -> T) -> T 
     }
 }
 
-/// From 1970 to 2554, where a calendar is a few divisions: a snapshot of a million actors has a million of these.
+/// [`rfc3339`] for 1970 to 2554, by a few divisions: a snapshot of a million actors formats a million times.
 fn usual_rfc3339(unix_ns: u64) -> [u8; 30] {
     let (second, ns) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
-    // Years begin in March here, so that the leap day is the last of its year; an era has 400 of them.
+    // Years begin in March here, so that the leap day is the last day of its year. An era has 400 years.
     let days = second / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

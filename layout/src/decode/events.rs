@@ -1,11 +1,11 @@
-//! From the records of an event lane to events.
+//! Decoding the records of event lanes.
 
 use super::clock::{Clock, time_text};
 use super::names::Names;
 use super::reader::RegionReader;
 use crate::event;
 
-/// Reads events' records; for one pass over them.
+/// Decodes the records of events, during one scan of the lanes.
 pub struct EventDecoder<'a> {
     reader: RegionReader<'a>,
     names: Names,
@@ -13,7 +13,7 @@ pub struct EventDecoder<'a> {
 }
 
 impl<'a> RegionReader<'a> {
-    /// What reads the records of events.
+    /// A decoder for the records of events.
     pub fn event_decoder(&self) -> EventDecoder<'a> {
         EventDecoder { reader: *self, names: Names::default(), clock: self.clock() }
     }
@@ -26,7 +26,7 @@ impl core::fmt::Debug for EventDecoder<'_> {
 }
 
 impl EventDecoder<'_> {
-    /// Reads a record that was copied before; `None` if it holds what no writer writes.
+    /// Decodes a record that was copied before; `None` if it holds what no writer stores.
     pub fn decode(&mut self, words: &[u64; event::EVENT_WORDS]) -> Option<event::EventPart> {
         if self.clock.as_ref().is_some_and(|clock| self.reader.has_newer(clock)) {
             self.clock = self.reader.clock().or(self.clock.take());

@@ -1,4 +1,4 @@
-//! Who made a region and when, and which of two regions is the newer one.
+//! The identity of the node that made a region, when the region was made, and which of two regions is newer.
 
 use super::clock::Moment;
 use crate::error::OpenError;
@@ -7,7 +7,7 @@ use crate::records::TimeRecord;
 use crate::region::{HeaderRecord, header};
 use crate::words::{WORD, Words};
 
-/// Who made a region.
+/// The node that made a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The node's name.
@@ -16,16 +16,19 @@ pub struct Identity {
     pub system: Option<String>,
     /// Path of the program.
     pub program: String,
-    /// Version of the probe that wrote it.
+    /// Name and version of the probe that wrote the region.
     pub writer: String,
-    /// The fixed part.
+    /// The numbers of the header.
     pub header: HeaderRecord,
-    /// In which clocks the node's times are; zeros where it does not say.
+    /// The clocks of the node; zeros if unknown.
     pub time: TimeRecord,
 }
 
 impl Identity {
-    /// Reads who made a region from its header, of which no more than [`crate::region::HEADER_BYTES`] need be there.
+    /// Reads the identity from the header of a region. `region` needs only the first [`crate::region::HEADER_BYTES`].
+    ///
+    /// # Errors
+    /// As [`HeaderRecord::read`].
     pub fn read(region: Words<'_>) -> Result<Self, OpenError> {
         HeaderRecord::read(region).map(|header| Self::of(region, header))
     }
@@ -42,7 +45,7 @@ impl Identity {
         }
     }
 
-    /// When the region was made, by the node's clocks.
+    /// When the region was made, by the clocks of the node.
     pub fn created(&self) -> Moment {
         let known = |ns: u64| (ns != 0).then_some(i128::from(ns));
         Moment {
@@ -52,28 +55,28 @@ impl Identity {
         }
     }
 
-    /// The same, to be compared with that of other regions.
+    /// When the region was made, to be compared with other regions.
     pub fn birth(&self) -> Birth {
         let boot_id = (self.header.boot_id != [0, 0]).then_some(self.header.boot_id);
-        // Of the machine, whatever the node's time namespace shows.
+        // By the machine's clock, whatever the time namespace of the node is.
         let offset = i128::from(self.time.mono_offset_ns as i64);
         let mono_ns = self.created().mono_ns.map(|ns| ns - offset).filter(|_| boot_id.is_some());
         Birth { boot_id, mono_ns, unix_ns: self.header.created_unix_ns }
     }
 }
 
-/// When a region was made, for comparing it with others: by the machine's monotonic clock where both were made since the
-/// same boot, else by the wall clock, which may have been set.
+/// When a region was made, for comparisons: by the machine's monotonic clock if both regions are of the same boot, else by
+/// the wall clock, which may have been set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Birth {
-    /// Which boot, where that is known.
+    /// The boot, if known.
     boot_id: Option<[u64; 2]>,
-    /// Where the boot is known.
+    /// Only if the boot is known.
     mono_ns: Option<i128>,
     unix_ns: u64,
 }
 
-/// The place of a region among others: more of what was made later.
+/// The rank of a region among others: a newer region has a higher rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     is_of_this_boot: bool,
@@ -83,7 +86,7 @@ pub struct Rank {
 }
 
 impl Birth {
-    /// Whether it was later than `other`.
+    /// Whether this region was made later than `other`.
     pub fn is_after(&self, other: &Self) -> bool {
         match (self.mono_ns, other.mono_ns) {
             (Some(ns), Some(earlier)) if self.boot_id == other.boot_id => ns > earlier,
@@ -91,8 +94,8 @@ impl Birth {
         }
     }
 
-    /// The rank of each of these. Regions of one boot stand together, those of `this_boot` last; other boots come by their
-    /// newest region.
+    /// The rank of each region. Regions of one boot are adjacent. `this_boot` has the highest ranks; other boots are ordered
+    /// by their newest region.
     pub fn ranks(all: &[Self], this_boot: Option<[u64; 2]>) -> Vec<Rank> {
         let rank = |birth: &Self| {
             let with = |other: &&Self| birth.boot_id.is_some() && other.boot_id == birth.boot_id;
@@ -109,7 +112,7 @@ impl Birth {
 }
 
 impl TimeRecord {
-    /// Reads it from a region's header; zeros, which say nothing, in one that is older.
+    /// Reads the record from the header of a region. All fields are 0 (unknown) in a version before 1.2.
     pub fn of(region: Words<'_>) -> Self {
         let mut words = [0u64; size_of::<Self>() / WORD];
         if let Some(from) = region.slice(header::TIME) {

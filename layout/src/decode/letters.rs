@@ -10,24 +10,24 @@ use crate::records::{DEAD_LETTER_WORDS, LetterRecord, dead_letter_flags};
 use crate::ring::SlotRead;
 use crate::seqlock::Patience;
 
-/// The newest dead letters, and how sure that is.
+/// The newest dead letters, and the number of those that could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetters {
     /// Newest first.
     pub recent: Vec<DeadLetterRecord>,
-    /// How many there ever were.
+    /// All dead letters so far.
     pub total: u64,
-    /// How many of those are no longer kept.
+    /// Dead letters that newer ones have overwritten.
     pub lapped: u64,
-    /// How many of those kept were given up by their writers.
+    /// Dead letters of the ring that their writers gave up.
     pub abandoned: u64,
-    /// How many of those kept could not be read: unfinished or damaged.
+    /// Dead letters of the ring that could not be read: pending or damaged.
     pub unreadable: u64,
 }
 
 impl RegionReader<'_> {
-    /// The newest dead letters, at most `limit` of them. One pass over the ring; of those beyond the limit only what
-    /// became of them is looked at.
+    /// The newest dead letters, at most `limit` of them. One scan of the ring; the records beyond the limit are counted but
+    /// not copied.
     pub fn dead_letters(&self, limit: usize) -> DeadLetters {
         let ring = self.dead_letter_ring();
         let mut names = Names::default();
@@ -36,7 +36,7 @@ impl RegionReader<'_> {
         let mut stamps = Vec::new();
         let mut letters = DeadLetters { total, lapped: total - kept, ..DeadLetters::default() };
         let mut words = [0u64; DEAD_LETTER_WORDS];
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for ticket in (total - kept..total).rev() {
             let is_wanted = letters.recent.len() < limit;
             let out = if is_wanted { words.as_mut_slice() } else { &mut [] };

@@ -1,11 +1,11 @@
-//! The snapshot of a node, put together from its parts.
+//! The snapshot of a node, built from its parts.
 
 use super::letters::DeadLetters;
 use super::subsystems::Subsystems;
 use crate::dto::{ActorSnapshot, NodeSnapshot};
 
 impl NodeSnapshot {
-    /// Everything that is told of a node, from parts that were read before.
+    /// The snapshot of a node, from parts that were read before.
     pub fn of(
         node: String,
         generated_at: String,

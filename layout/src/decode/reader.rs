@@ -1,4 +1,4 @@
-//! A region that was opened for reading: its header, its metrics and its rings.
+//! A region opened for reading: its header, its metrics and its rings.
 
 use core::mem::offset_of;
 use core::ops::Range;
@@ -20,7 +20,7 @@ use crate::sync::{Ordering, fence};
 use crate::words::{WORD, Words};
 use crate::{event, lanes, sightings, table};
 
-/// A region that was opened for reading.
+/// A region opened for reading.
 #[derive(Debug, Clone, Copy)]
 pub struct RegionReader<'a> {
     pub(super) words: Words<'a>,
@@ -28,16 +28,16 @@ pub struct RegionReader<'a> {
     pub(super) header: HeaderRecord,
 }
 
-/// A beat: how often, and when last.
+/// The heartbeat of a thread: the number of beats and the time of the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {
-    /// Beats so far; 0 = none was ever started.
+    /// Number of beats so far; 0 if the heartbeat was never started.
     pub count: u64,
-    /// Monotonic nanoseconds of the last one.
+    /// Time of the last beat in monotonic nanoseconds.
     pub mono_ns: u64,
 }
 
-/// The conditions that hold. Bits that are not known are none.
+/// The conditions that hold. Unknown bits are ignored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conditions(u64);
 
@@ -55,117 +55,122 @@ impl FromIterator<Condition> for Conditions {
 }
 
 impl Beat {
-    /// That of the probe's thread, read from a region's header.
+    /// The heartbeat of the sampler, from the header of a region.
     pub fn of_process(region: Words<'_>) -> Self {
         Self::read(region, header::PROCESS_BEAT)
     }
 
-    /// Reads one of a region's header.
+    /// Reads a heartbeat at these words of the header.
     pub(crate) fn read(region: Words<'_>, at: Range<usize>) -> Self {
         let count = region.load(at.start);
-        // The time is of this beat, or of a later one.
+        // The time is that of this beat or of a later one.
         fence(Ordering::Acquire);
         Self { count, mono_ns: region.load(at.start + 1) }
     }
 }
 
-/// How far a node says in its region's header that it has come; `None` if it holds no such number.
+/// The state in the header of a region; `None` if the number is unknown.
 pub fn state(region: Words<'_>) -> Option<State> {
     State::from_word(region.load(header::STATE))
 }
 
-/// The totals of the actor probe.
+/// The totals of actors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ActorTotals {
-    /// Spawned since the probe was installed.
+    /// Actors spawned since the probe was installed.
     pub spawned: u64,
-    /// Of those, stopped.
+    /// Actors stopped of those spawned.
     pub stopped: u64,
-    /// Reported again while live.
+    /// Spawns of a path that was live already.
     pub replaced: u64,
-    /// Live now, by counting.
+    /// Live actors, by counting.
     pub live: u64,
-    /// Stops of actors that were there before the probe.
+    /// Stops of actors that are older than the probe.
     pub foreign: u64,
-    /// Live actors for which the table had no room at all.
+    /// Live actors without a slot, because the table was full.
     pub untracked: u64,
-    /// Whether such have ever occurred, or stops of which nobody knows whose they were: the list of live actors may then
-    /// be wrong for good.
+    /// Whether there were ever untracked actors or doubtful stops: then the list of live actors may be wrong permanently.
     pub inexact: bool,
 }
 
 impl<'a> RegionReader<'a> {
-    /// Opens a region: checks the header and the directory.
+    /// Opens a region: checks the header and the directory. Costs a few microseconds and one small allocation.
+    ///
+    /// # Errors
+    /// As [`RegionMap::read`].
     pub fn open(words: Words<'a>) -> Result<Self, OpenError> {
         let (map, header) = RegionMap::read(words)?;
         Ok(Self { words, map, header })
     }
 
-    /// Opens what is there of a region of `bytes` bytes: at least its header. A section that is not all there reads as
-    /// empty.
+    /// Opens the beginning of a region of `bytes` bytes. `words` has at least its header. A section that `words` does not
+    /// contain completely is read as empty.
+    ///
+    /// # Errors
+    /// As [`RegionMap::read_part`].
     pub fn open_part(words: Words<'a>, bytes: u64) -> Result<Self, OpenError> {
         let (map, header) = RegionMap::read_part(words, bytes)?;
         Ok(Self { words, map, header })
     }
 
-    /// Where everything lies.
+    /// The sections of the region.
     pub fn map(&self) -> &RegionMap {
         &self.map
     }
 
     pub(super) fn section(&self, section: Section) -> Words<'a> {
-        // RegionMap::read has checked that every section lies inside the region; of a part it may still be missing.
+        // RegionMap::read has checked that each section is inside the region. A partial region may still not contain it.
         self.words.slice(section.range()).unwrap_or(Words::new(&[]))
     }
 
-    /// Who made it.
+    /// The node that made the region.
     pub fn identity(&self) -> Identity {
         Identity::of(self.words, self.header)
     }
 
-    /// Major and minor version of its layout.
+    /// Major and minor version of the region's layout.
     pub fn layout_version(&self) -> (u32, u32) {
         let version = self.words.load(header::VERSION);
         ((version >> 32) as u32, version as u32)
     }
 
-    /// How far the node says it has come; `None` if it holds no such number.
+    /// The state of the node; `None` if the number is unknown.
     pub fn state(&self) -> Option<State> {
         state(self.words)
     }
 
-    /// What became of what the probe was installed on.
+    /// The conditions that hold.
     pub fn conditions(&self) -> Conditions {
         Conditions(self.words.load(header::CONDITIONS))
     }
 
-    /// The beat of the probe's own thread.
+    /// The heartbeat of the sampler.
     pub fn process_beat(&self) -> Beat {
         Beat::of_process(self.words)
     }
 
-    /// The beat of a task of the async runtime.
+    /// The heartbeat of a task of the async runtime.
     pub fn runtime_beat(&self) -> Beat {
         Beat::read(self.words, header::RUNTIME_BEAT)
     }
 
-    /// The node's clock, for stamps of records that were read before.
+    /// The node's clock, for stamps of records that were read before this call.
     pub fn clock(&self) -> Option<Clock> {
         let mut words = [0u64; size_of::<ClockRecord>() / WORD];
-        // Before the log: no sighting that comes later begins before these ticks.
+        // Read before the log: no clock sample that is added later begins before these ticks.
         let cell = self.words.slice(header::CLOCK)?;
         let record = seqlock::read(cell, &mut words).ok().map(|()| zerocopy::transmute!(words));
         let log = sightings::read(self.section(self.map.sightings), self.map.sightings.stride);
         Clock::of(&log, record)
     }
 
-    /// Whether the log of sightings was changed since `clock` was read from it. For a stamp of a record that was read
-    /// before.
+    /// Whether the log of clock samples was changed since `clock` was read from it. Read the record with the stamp before
+    /// this call.
     pub(super) fn has_newer(&self, clock: &Clock) -> bool {
         sightings::changes(self.section(self.map.sightings)) != clock.changes
     }
 
-    /// Gives `see` every stamp that somebody may be told the time of. One pass over all tables and rings.
+    /// Calls `see` with each stamp whose time a reader may show. One scan of all tables and rings.
     pub fn each_stamp(&self, mut see: impl FnMut(u64)) {
         let map = &self.map;
         let tables = [
@@ -180,23 +185,24 @@ impl<'a> RegionReader<'a> {
         let lanes = (0..self.event_lanes()).map(|lane| self.event_lane(lane));
         let writes = self.section(map.journal_writes);
         let rings = [self.dead_letter_ring(), RingReader::new(writes, map.journal_writes.stride)];
-        // Of all rings' records the stamp is the first word.
+        // The stamp is the first word of the records of all rings.
         lanes.chain(rings).for_each(|ring| ring.each_first_word(&mut see));
     }
 
-    /// The beat of the thread that polls.
+    /// The heartbeat of the poller.
     pub fn poll_beat(&self) -> Beat {
         Beat::read(self.words, header::POLL_BEAT)
     }
 
-    /// Which attachments were made. Read before any number: what was counted by then is there.
+    /// The attachments that were made. Call this before reading numbers: what these attachments had counted by then is
+    /// visible.
     pub fn attached(&self) -> Attached {
         let attached = Attached::of(self.words.load(header::ATTACHED));
         fence(Ordering::Acquire);
         attached
     }
 
-    /// The value of a built-in metric; 0 in a region that is older than the metric, and where nothing counts it.
+    /// The value of a built-in metric; 0 if the region is older than the metric, or if nothing counts it.
     pub fn builtin(&self, metric: Builtin) -> u64 {
         if metric as u64 >= self.header.builtins() {
             return 0;
@@ -204,7 +210,7 @@ impl<'a> RegionReader<'a> {
         lanes::sum(self.section(self.map.counters), self.map.counters.stride, metric as usize)
     }
 
-    /// All metrics that have a descriptor.
+    /// All metrics with a descriptor, in the order of their numbers.
     pub fn metrics(&self) -> Vec<Metric> {
         let (section, counters) = (self.section(self.map.metrics), self.section(self.map.counters));
         let stride = self.map.metrics.stride;
@@ -230,7 +236,7 @@ impl<'a> RegionReader<'a> {
             .collect()
     }
 
-    /// The histogram whose slot has the number `slot − 1`.
+    /// The histogram in slot `slot − 1`; `None` if there is no such slot.
     pub(super) fn histogram(&self, slot: u64) -> Option<Histogram> {
         let (section, stride) = (self.section(self.map.histograms), self.map.histograms.stride);
         let slot = usize::try_from(slot.checked_sub(1)?).ok()?;
@@ -240,7 +246,7 @@ impl<'a> RegionReader<'a> {
         section.slice(slot * stride..slot * stride + HISTOGRAM_WORDS).map(histogram::read)
     }
 
-    /// The totals of the actor probe. What is subtracted is read before `spawned`, so that `live` is never below the truth.
+    /// The totals of actors. The subtracted counters are read before `spawned`, so that `live` is never too low.
     pub fn actor_totals(&self) -> ActorTotals {
         let of = |metric| self.builtin(metric);
         let (stopped, replaced) = (of(Builtin::Stopped), of(Builtin::Replaced));
@@ -261,16 +267,16 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// Whether actors were spawned and all of them have stopped. False where that is not certain: while a stop waits for
-    /// its spawn, and once stops of actors have come that are older than the probe, since others of those may live.
+    /// Whether actors were spawned and all of them have stopped. False if that is not certain: while a stop waits for its
+    /// spawn, and after a stop of an actor older than the probe, because other such actors may still live.
     pub fn no_actor_is_left(&self) -> bool {
         let ActorTotals { spawned, live, foreign, inexact, .. } = self.actor_totals();
-        // A stop is counted before it is known to be early.
+        // A stop is counted as stopped before it is counted as early.
         let waits = self.builtin(Builtin::EarlyStops) != self.builtin(Builtin::EarlyStopsDone);
         spawned > 0 && live == 0 && foreign == 0 && !inexact && !waits
     }
 
-    /// How many dead letters there ever were.
+    /// The number of all dead letters so far.
     pub fn dead_letter_total(&self) -> u64 {
         self.dead_letter_ring().head()
     }
@@ -279,7 +285,7 @@ impl<'a> RegionReader<'a> {
         RingReader::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
     }
 
-    /// Lanes of events.
+    /// The number of event lanes.
     pub fn event_lanes(&self) -> usize {
         self.map.events.count
     }

@@ -25,7 +25,7 @@ fn ship_write(ring: &Ring<'_>, ticket: u64, record: &[u64]) -> Written {
 }
 
 fn ship_read(ring: &RingReader<'_>, ticket: u64, out: &mut [u64]) -> Result<SlotRead, Unreadable> {
-    ring.read(ticket, out, &mut Patience::for_a_pass())
+    ring.read(ticket, out, &mut Patience::for_a_scan())
 }
 
 /// What a reader finds of each of these tickets that is below the head; a record that is found is that of its ticket.
@@ -226,7 +226,7 @@ fn read_once(
         fence(Ordering::Acquire);
     }
     if before != wanted {
-        return ring.read(ticket, out, &mut Patience::for_a_pass());
+        return ring.read(ticket, out, &mut Patience::for_a_scan());
     }
     slot.slice(SLOT_HEAD_WORDS..ring.stride).ok_or(Unreadable::Corrupt)?.copy_to(out);
     if fences[1] {

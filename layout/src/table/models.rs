@@ -35,7 +35,7 @@ const SHIPPED: Ops = Ops {
     put: |table, key, sign, record| table.put(key, sign, record),
     update: |table, key, stamp| table.update(key, |slot| words::store(slot, &record(key, stamp))),
     settle: |table| table.settle_with(|_| false, |slot| told(slot)),
-    read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_pass()),
+    read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_scan()),
 };
 
 /// What the usual ways fall back on, alone.
@@ -179,7 +179,7 @@ impl Shared {
         let (mut sum, mut stamps) = (0, Vec::new());
         for index in 0..self.control.len() {
             let mut out = [0; STRIDE];
-            match self.reader().read(index, &mut out, &mut Patience::for_a_pass()) {
+            match self.reader().read(index, &mut out, &mut Patience::for_a_scan()) {
                 Ok(Entry::Held(sign)) if [out[0], out[1]] == key.0 => match sign {
                     Sign::Plus => {
                         sum += 1;
@@ -493,7 +493,7 @@ fn settle_and_add_up(settle: fn(&HeaderWriter<'_>, &Table<'_>) -> Settled) -> Mo
             let mut sum = 0;
             for index in 0..s.control.len() {
                 let mut out = [0; STRIDE];
-                match s.reader().read(index, &mut out, &mut Patience::for_a_pass()) {
+                match s.reader().read(index, &mut out, &mut Patience::for_a_scan()) {
                     Ok(Entry::Held(Sign::Plus)) => sum += 1,
                     Ok(Entry::Held(Sign::Minus)) => sum -= 1,
                     _ => {}
