@@ -219,7 +219,7 @@ fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
         }
     }
     let clock = header::CLOCK;
-    copying.guarded(clock.start, clock.start + 1..clock.end, being_written, &mut Patience::for_a_pass());
+    copying.guarded(clock.start, clock.start + 1..clock.end, being_written, &mut Patience::for_a_scan());
     copying.actors(map);
     copying.table(map.instance_control, map.instance_slots);
     copying.documents(map);
@@ -271,7 +271,7 @@ impl Copying<'_> {
     }
 
     fn table(&self, control: Section, slots: Section) {
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for (guard, slot) in control.range().zip(records(slots)) {
             self.guarded(guard, slot, |_| UNREADABLE, &mut patience);
         }
@@ -279,7 +279,7 @@ impl Copying<'_> {
 
     /// A document that is replaced all the time is left out, as if there were none.
     fn documents(&self, map: &RegionMap) {
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for document in records(map.documents) {
             self.guarded(document.start, document.start + 1..document.end, |_| 0, &mut patience);
         }
@@ -304,7 +304,7 @@ impl Copying<'_> {
         let Section { start, .. } = section;
         if !section.is_empty() {
             let rows = start + 1..section.range().end;
-            self.guarded(start, rows, being_written, &mut Patience::for_a_pass());
+            self.guarded(start, rows, being_written, &mut Patience::for_a_scan());
         }
     }
 
@@ -314,7 +314,7 @@ impl Copying<'_> {
             self.set(ring.head, self.from.load(ring.head));
         }
         fence(Ordering::Acquire);
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for ring in rings {
             for slot in records(ring.slots) {
                 debug_assert!(slot.start > ring.head);
