@@ -475,7 +475,7 @@ impl ActorRegistry {
         false
     }
 
-    /// StopOrigin the stop is that is being told: an actor tells it in its own task.
+    /// Whose the stop is that is being told: an actor tells it in its own task.
     #[inline]
     fn whose(&self) -> StopOrigin {
         let first = self.region.core.hooks.first_task.load(Ordering::Relaxed);

@@ -164,7 +164,7 @@ pub enum AttachErrorKind {
         owner: u32,
         /// What the header says.
         pid: u32,
-        /// StopOrigin that process is.
+        /// Whose that process is.
         user: u32,
     },
     /// Names a process that started at another time.
