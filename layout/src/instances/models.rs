@@ -6,7 +6,7 @@ use crate::limits::BUCKET_SLOTS;
 use crate::models::{Model, memory, play, role};
 
 const SLOTS: usize = 2 * BUCKET_SLOTS;
-/// As much of a slot as has numbers.
+/// The words of a slot up to its numbers.
 const STRIDE: usize = NUMBERS_WORD + NUMBERS;
 
 fn record(key: Key) -> InstanceRecord {
