@@ -2,7 +2,7 @@
 //! each record from its table. `ATOMSCOPE_BLESS=1` writes the drawings again.
 
 #![cfg(not(atomscope_loom))]
-#![allow(clippy::panic, reason = "nothing but tests comes here")]
+#![allow(clippy::panic, reason = "only tests use this")]
 
 mod support;
 
