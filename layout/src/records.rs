@@ -4,8 +4,11 @@
 //! the reader gets one. Sizes and offsets are asserted literally. [`crate::region`] draws each record.
 //!
 //! ```
-//! use atomscope_layout::records::{ACTOR_WORDS, ActorRecord};
-//! assert_eq!(size_of::<ActorRecord>(), ACTOR_WORDS * 8);
+//! use atomscope_layout::records::{DEAD_LETTER_WORDS, LetterRecord};
+//! use zerocopy::FromZeros as _;
+//! let record = LetterRecord { stamp: 7, recipient_bytes: 5, ..LetterRecord::new_zeroed() };
+//! let words: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(record);
+//! assert_eq!(words[0], 7);
 //! ```
 
 use core::mem::offset_of;

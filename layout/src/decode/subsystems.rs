@@ -1,4 +1,26 @@
 //! Decoding the subsystems of a node: instances, documents and journal writes.
+//!
+//! ```
+//! # use atomscope_layout::records::ClockRecord;
+//! # use atomscope_layout::region::{HeaderRecord, HeaderWriter};
+//! # use atomscope_layout::view::WriterMemory;
+//! # use atomscope_layout::{Capacities, RegionMap};
+//! use atomscope_layout::attached::Attachment;
+//! use atomscope_layout::decode::RegionReader;
+//! use atomscope_layout::instances::{Domain, lease};
+//! # let map = RegionMap::for_capacities(&Capacities::LEAST)?;
+//! # let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
+//! # let header = HeaderWriter::new(memory.words());
+//! # header.prepare(&map, HeaderRecord::default(), ClockRecord::default(), ["shop", "", ""]);
+//! # header.publish();
+//! header.attach(Attachment::Lease); // `header` is the writer of a region in `memory`
+//!
+//! let instances = RegionReader::open(memory.reader())?.instances();
+//! assert_eq!(instances.count(Domain::Lease), Some(0)); // known: none yet
+//! assert_eq!(instances.count(Domain::Journal), None); // unknown: no journal is attached
+//! assert_eq!(instances.sum(Domain::Lease, lease::ACQUIRED), Some(0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::HashMap;
 
