@@ -11,7 +11,7 @@
 //! use atomscope_layout::{Capacities, OpenError, RegionMap};
 //!
 //! let error = RegionMap::for_capacities(&Capacities { actors: 0, ..Capacities::default() }).unwrap_err();
-//! assert_eq!(error.to_string(), "actors = 0 is outside what a region can hold (1 to 16777216)");
+//! assert_eq!(error.to_string(), "actors = 0 is outside of its limits (1 to 16777216)");
 //!
 //! let zeroed = ReaderMemory::copied(&[0; 4096]);
 //! assert!(matches!(RegionReader::open(zeroed.words()), Err(OpenError::NotReady)));
@@ -20,7 +20,7 @@
 /// A capacity that the layout does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("{capacity} = {given} is outside what a region can hold ({least} to {most})")]
+#[error("{capacity} = {given} is outside of its limits ({least} to {most})")]
 pub struct LimitError {
     /// Which capacity.
     pub capacity: &'static str,

@@ -395,37 +395,37 @@ pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
 const RULES: [Rule; 14] = [
-    rule(1, "number of sections (none is that of the counters)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
+    rule(1, "number of sections (the counters are missing)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
-        "number of sections (none is that of the metrics)",
+        "number of sections (the metrics are missing)",
         size_of::<MetricRecord>(),
         FIRST_MIN_METRICS,
         MAX_METRICS,
     ),
-    rule(3, "number of sections (none is that of the names)", 256, 1, MAX_NAMES),
-    rule(4, "number of sections (none is that of the actor control)", BUCKET_BYTES, 2, MAX_BUCKETS),
+    rule(3, "number of sections (the names are missing)", 256, 1, MAX_NAMES),
+    rule(4, "number of sections (the actor control words are missing)", BUCKET_BYTES, 2, MAX_BUCKETS),
     rule(
         5,
-        "number of sections (none is that of the actor slots)",
+        "number of sections (the actor slots are missing)",
         size_of::<ActorRecord>(),
         2 * BUCKET_SLOTS,
         MAX_BUCKETS * BUCKET_SLOTS,
     ),
-    rule(6, "number of sections (none is that of the actor spill)", BUCKET_BYTES, 1, MAX_BUCKETS),
+    rule(6, "number of sections (the actor spill words are missing)", BUCKET_BYTES, 1, MAX_BUCKETS),
     rule(
         7,
-        "number of sections (none is that of the dead letters)",
+        "number of sections (the dead letters are missing)",
         ring::DEAD_LETTER_SLOT_BYTES,
         2,
         MAX_DEAD_LETTERS + 1,
     ),
-    rule(8, "number of sections (none is that of the events)", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
-    rule(9, "number of sections (none is that of the instance control)", BUCKET_BYTES, 2, MAX_INSTANCES)
+    rule(8, "number of sections (the events are missing)", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
+    rule(9, "number of sections (the instance control words are missing)", BUCKET_BYTES, 2, MAX_INSTANCES)
         .since(1),
     rule(
         10,
-        "number of sections (none is that of the instance slots)",
+        "number of sections (the instance slots are missing)",
         size_of::<InstanceRecord>(),
         2 * BUCKET_SLOTS,
         MAX_INSTANCES * BUCKET_SLOTS,
@@ -433,36 +433,24 @@ const RULES: [Rule; 14] = [
     .since(1),
     rule(
         11,
-        "number of sections (none is that of the documents)",
+        "number of sections (the documents are missing)",
         document::HEAD_WORDS * WORD + 2 * LEAST_DOCUMENT_BYTES,
         DOCUMENTS,
         DOCUMENTS,
     )
     .since(1),
-    rule(
-        12,
-        "number of sections (none is that of the histograms)",
-        HISTOGRAM_WORDS * WORD,
-        1,
-        MAX_HISTOGRAMS,
-    )
-    .since(1),
+    rule(12, "number of sections (the histograms are missing)", HISTOGRAM_WORDS * WORD, 1, MAX_HISTOGRAMS)
+        .since(1),
     rule(
         13,
-        "number of sections (none is that of the journal writes)",
+        "number of sections (the journal writes are missing)",
         ring::JOURNAL_WRITE_SLOT_BYTES,
         2,
         MAX_JOURNAL_WRITES + 1,
     )
     .since(1),
-    rule(
-        14,
-        "number of sections (none is that of the sightings)",
-        sightings::ROW_BYTES,
-        2,
-        MAX_SIGHTINGS + 1,
-    )
-    .since(2),
+    rule(14, "number of sections (the sightings are missing)", sightings::ROW_BYTES, 2, MAX_SIGHTINGS + 1)
+        .since(2),
 ];
 
 impl RegionMap {
