@@ -700,6 +700,19 @@ mod tests {
     }
 
     #[test]
+    fn the_stop_of_a_record_has_its_path_and_says_that_it_was_cut() {
+        let mut actor = ActorRecord { path_bytes: 7, ..ActorRecord::new_zeroed() };
+        actor.text[..9].copy_from_slice(b"/user/a T");
+        for (flags, cut) in [(0, 0), (actor_flags::PATH_CUT, event_flags::TEXT_CUT)] {
+            let record = stop_event(&ActorRecord { flags, ..actor }, 7);
+            assert_eq!((record.flags, record.stamp), (cut, 7));
+            let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
+            let part = decode(&words, |_| String::new(), |_| String::new()).unwrap();
+            assert_eq!(part.event, TelemetryEvent::ActorStopped { path: "/user/a".into() });
+        }
+    }
+
+    #[test]
     fn a_head_has_the_words_that_a_record_begins_with() {
         let record = EventRecord {
             stamp: 1 << 60 | 7,
