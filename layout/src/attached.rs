@@ -1,24 +1,33 @@
-//! Which numbers are counted: what the application attached to the probe, and what each attachment counts.
+//! Which numbers are known: the attachments that the application made, and the numbers that each of them counts.
 //!
-//! A number that nothing counts is not 0 but unknown. The header has a bit for each kind of attachment that was made
-//! ([`Attached`]), an instance one for each that was made for it alone ([`InstanceRecord::counted_by`]); a number is
-//! known if one of its attachments was made, and whenever it is not 0. Metrics that no attachment counts are the
-//! probe's own: they are always known.
+//! A number that no attachment counts is unknown, not 0. The header has a bit for each kind of attachment that was made
+//! ([`Attached`]). An instance has a bit for each attachment that was made for this instance alone
+//! ([`InstanceRecord::counted_by`]). A number is known if the bit of one of its attachments is set, or if it is not 0.
+//! No attachment counts the probe's own metrics, and these are always known.
+//!
+//! ```
+//! use atomscope_layout::attached::{Attached, Attachment};
+//! use atomscope_layout::metrics::Builtin;
+//! let attached = Attached::of(Attached::RECORDED | Attachment::Journal.bit());
+//! assert!(attached.counts(Builtin::PersistenceEvents));
+//! assert!(!attached.counts(Builtin::SnapshotsSaved)); // no snapshot store is attached
+//! assert!(attached.counts(Builtin::Spawned)); // the probe's own
+//! ```
 //!
 //! [`InstanceRecord::counted_by`]: crate::instances::InstanceRecord::counted_by
 
-use crate::instances::{
+use crate::domains::{
     Domain, NUMBERS, association, graph, journal, key, lease, node_metric, persistence_id, shard,
     shard_region, worker,
 };
 use crate::metrics::{BUILTIN, Builtin};
 
-/// For which instances of a domain an attachment counts.
+/// The instances of a domain for which an attachment counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// For all that are listed: the header's bit says so.
+    /// All listed instances: the bit is in the header.
     All,
-    /// For those that have its bit themselves.
+    /// Only the instances that have the bit themselves.
     Each,
 }
 
@@ -27,41 +36,42 @@ pub enum Reach {
 pub struct Counts {
     /// The domain.
     pub domain: Domain,
-    /// For which of its instances.
+    /// The instances for which they are counted.
     pub reach: Reach,
-    /// Places of the numbers.
-    pub places: &'static [usize],
+    /// Indices of the numbers, as in [`Domain::fields`].
+    pub fields: &'static [usize],
 }
 
 macro_rules! attachments {
     ($($(#[doc = $help:literal])+ $attachment:ident = $bit:literal, $name:literal, [$($metric:ident),*]
         $(, $domain:ident $reach:ident $module:ident [$($field:ident),+])*;)+) => {
-        /// What the application attaches to the probe, or notes by calls of its own. The number is that of its bit.
+        /// A kind of attachment: a component that the application attaches, or calls by which it records by itself. The
+        /// number of the variant is the number of its bit.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u32)]
         pub enum Attachment { $($(#[doc = $help])+ $attachment = $bit,)+ }
 
         impl Attachment {
-            /// All kinds, in the order of their bits.
+            /// All kinds of attachments, in the order of their bits.
             pub const ALL: &[Self] = &[$(Self::$attachment,)+];
 
-            /// The calls by which it is made, separated by commas.
+            /// The calls that make the attachment, separated by commas.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$attachment => $name,)+ }
             }
 
-            /// The built-in metrics that it counts.
+            /// The built-in metrics that the attachment counts.
             pub const fn metrics(self) -> &'static [Builtin] {
                 match self { $(Self::$attachment => &[$(Builtin::$metric),*],)+ }
             }
 
-            /// The numbers of instances that it counts.
+            /// The numbers of instances that the attachment counts.
             pub const fn counts(self) -> &'static [Counts] {
                 match self {
                     $(Self::$attachment => &[$(Counts {
                         domain: Domain::$domain,
                         reach: Reach::$reach,
-                        places: &[$($module::$field),+],
+                        fields: &[$($module::$field),+],
                     }),*],)+
                 }
             }
@@ -70,105 +80,105 @@ macro_rules! attachments {
 }
 
 attachments! {
-    /// The cluster's state: a daemon that is polled, or updates of the application's.
+    /// The state of the cluster: the probe polls a daemon, or the application calls `update`.
     ClusterState = 0, "cluster.attach, attach_with, update", [ClusterChanges];
-    /// A transport of gossip.
+    /// A transport of the gossip protocol.
     Gossip = 1, "cluster.wrap_transport", [GossipSent];
-    /// An inbox of gossip.
+    /// An inbox of the gossip protocol.
     GossipInbox = 2, "cluster.wrap_gossip_inbox", [GossipReceived];
     /// A downing strategy.
     Downing = 3, "cluster.wrap_downing", [DowningAsked, DowningDecisions];
     /// An observer of the quorum.
     Quorum = 4, "cluster.quorum_observer", [QuorumLost, QuorumRegained];
-    /// Metrics of the cluster's nodes.
+    /// Metrics of the nodes of the cluster.
     NodeMetrics = 5, "cluster_metrics.attach, wrap_transport, record", [NodeMetricSamples],
         NodeMetric All node_metric [VALUE, SAMPLES, TIMESTAMP];
-    /// A shard region that is polled.
+    /// A shard region, polled by the probe.
     ShardRegion = 6, "sharding.attach_region", [], ShardRegion Each shard_region [SHARDS];
-    /// An extractor of a shard region's.
+    /// The message extractor of a shard region.
     ShardExtractor = 7, "sharding.wrap_extractor", [],
         ShardRegion Each shard_region [RECEIVED], Shard Each shard [RECEIVED];
-    /// A handler factory of a shard region's.
+    /// The handler factory of a shard region.
     ShardHandlers = 8, "sharding.wrap_handlers", [ShardMessages],
         ShardRegion Each shard_region [MESSAGES, ENTITIES_STARTED, UNCOUNTED],
         Shard Each shard [MESSAGES, ENTITIES, UNCOUNTED];
-    /// A forwarder of a shard region's.
+    /// The forwarder of a shard region.
     ShardForwarder = 9, "sharding.wrap_forwarder", [], ShardRegion Each shard_region [FORWARDED];
     /// An allocation strategy.
     ShardStrategy = 10, "sharding.wrap_strategy", [ShardAllocations, Rebalances, ShardsRebalanced];
-    /// A coordinator of shards that is polled.
+    /// A shard coordinator, polled by the probe.
     ShardCoordinator = 11, "sharding.attach_coordinator", [];
-    /// A coordinator of hand-offs that is polled.
+    /// A hand-off coordinator, polled by the probe.
     HandOffs = 12, "sharding.attach_hand_offs", [HandOffsStarted, HandOffsDone],
         Shard All shard [HAND_OFF, REMAINING];
-    /// A tracker of passivation that is polled.
+    /// A passivation tracker, polled by the probe.
     Passivation = 13, "sharding.attach_passivation", [], ShardRegion Each shard_region [ACTIVE];
-    /// Passivations that the application notes.
+    /// Passivations that the application records.
     PassivationCalls = 14, "sharding.record_passivation", [], ShardRegion All shard_region [PASSIVATED];
-    /// Regions and allocations that the application notes.
+    /// Shard regions and allocations that the application records.
     ShardingCalls = 15, "sharding.set_snapshot, refresh_from", [];
     /// A journal.
     Journal = 16, "persistence.wrap_journal", [PersistenceEvents, PersistenceFailures],
         Journal Each journal [EVENTS, WRITES, FAILURES, REPLAYS, REPLAYED, REPLAY_FAILURES, DELETES, UNLISTED_EVENTS,
             ROLLED_UP, LATENCY, GIVEN_UP],
         PersistenceId All persistence_id [HIGHEST, EVENTS];
-    /// Writes that the application notes.
+    /// Journal writes that the application records.
     JournalCalls = 17, "persistence.record_write", [PersistenceEvents],
         Journal All journal [EVENTS, UNLISTED_EVENTS, ROLLED_UP],
         PersistenceId All persistence_id [HIGHEST, EVENTS];
     /// A snapshot store.
     SnapshotStore = 18, "persistence.wrap_snapshot_store", [SnapshotsSaved, SnapshotsLoaded, SnapshotFailures];
-    /// A permitter of recoveries that is polled.
+    /// A recovery permitter, polled by the probe.
     Recovery = 19, "persistence.watch_recovery", [RecoveryPermits, RecoveriesRunning];
-    /// An endpoint manager that is polled.
+    /// An endpoint manager, polled by the probe.
     Endpoints = 20, "remote.attach", [RemoteErrors, Quarantines],
         Association All association [STATE, BYTES_IN, BYTES_OUT, MESSAGES_IN, MESSAGES_OUT, ERRORS, AVAILABLE,
             QUARANTINED, ATTEMPTS];
-    /// An endpoint manager that the application has asked.
+    /// An endpoint manager that the application refreshes from.
     EndpointCalls = 21, "remote::refresh_from_endpoint_manager", [],
         Association All association [STATE, BYTES_IN, BYTES_OUT];
-    /// Associations that the application notes.
+    /// Associations that the application records.
     AssociationCalls = 22, "remote.record_association, set_state", [], Association All association [STATE];
-    /// Bytes received that the application notes.
+    /// Received bytes that the application records.
     InboundCalls = 23, "remote.record_inbound_bytes", [], Association All association [BYTES_IN];
-    /// Bytes sent that the application notes.
+    /// Sent bytes that the application records.
     OutboundCalls = 24, "remote.record_outbound_bytes", [], Association All association [BYTES_OUT];
-    /// A stream.
+    /// A stream whose elements the probe sees.
     Stream = 25, "streams.watch, watch_results",
         [StreamsStarted, StreamsFinished, StreamsFailed, StreamElements],
         Graph All graph [ID], Graph Each graph [ELEMENTS];
-    /// A graph, of whose elements nothing is seen.
+    /// A graph whose elements the probe does not see.
     StreamGraph = 26, "streams.watch_graph", [StreamsStarted, StreamsFinished, StreamsFailed],
         Graph All graph [ID];
-    /// Graphs that the application notes.
+    /// Graphs that the application records.
     StreamCalls = 27, "streams.start_graph", [StreamsStarted, StreamsFinished], Graph All graph [ID];
-    /// A replicator that is polled.
+    /// A replicator, polled by the probe.
     Replicator = 28, "ddata.attach", [], Key All key [SUBSCRIBERS];
-    /// A durable store. Of a key that it never saw the updates went another way, so that they are not known.
+    /// A durable store. The updates of a key that the store never saw went another way, so they are unknown.
     DDataStore = 29, "ddata.wrap_store", [DDataUpdates, DDataDeletes], Key Each key [UPDATES];
-    /// Updates that the application notes; likewise.
+    /// Updates that the application records. The updates of any other key are unknown.
     UpdateCalls = 30, "ddata.record_update", [DDataUpdates], Key Each key [UPDATES];
-    /// Deletions that the application notes.
+    /// Deletions that the application records.
     DeleteCalls = 31, "ddata.record_delete", [DDataDeletes];
     /// A lease.
     Lease = 32, "leases.wrap", [LeasesAcquired, LeasesDenied, LeasesLost],
         Lease All lease [HOLDER, ACQUIRED, DENIED, LOST, RELEASED, HELD, RENEWED];
-    /// An async runtime that is polled.
+    /// An async runtime, polled by the probe.
     Runtime = 33, "install, watch_runtime", [RuntimeWorkers, RuntimeTasks, RuntimeQueue],
         Worker All worker [BUSY_NS, PARKS];
 }
 
 impl Attachment {
-    /// Its bit.
+    /// The bit of this kind of attachment.
     pub const fn bit(self) -> u64 {
         1 << self as u32
     }
 }
 
-/// Of a number, the attachments that count it for all instances, and those that do so for each.
+/// The attachments that count a number: those that count it for [`Reach::All`], and those for [`Reach::Each`].
 type By = [u64; 2];
 
-/// The attachments of each built-in metric; 0 of the probe's own.
+/// The bits of the attachments that count each built-in metric; 0 for the probe's own metrics.
 const METRICS: [u64; BUILTIN.len()] = {
     let mut by = [0; BUILTIN.len()];
     let mut at = 0;
@@ -186,8 +196,8 @@ const METRICS: [u64; BUILTIN.len()] = {
     by
 };
 
-/// The same of each number of each domain, by the domain's number.
-const PLACES: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
+/// The bits of the attachments that count each number of each domain, by the number of the domain.
+const FIELDS: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
     let mut by = [[[0; 2]; NUMBERS]; Domain::ALL.len() + 1];
     let mut at = 0;
     while at < Attachment::ALL.len() {
@@ -195,11 +205,11 @@ const PLACES: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
         let counts = attachment.counts();
         let mut number = 0;
         while number < counts.len() {
-            let Counts { domain, reach, places } = counts[number];
-            let mut place = 0;
-            while place < places.len() {
-                by[domain as usize][places[place]][reach as usize] |= attachment.bit();
-                place += 1;
+            let Counts { domain, reach, fields } = counts[number];
+            let mut field = 0;
+            while field < fields.len() {
+                by[domain as usize][fields[field]][reach as usize] |= attachment.bit();
+                field += 1;
             }
             number += 1;
         }
@@ -208,54 +218,54 @@ const PLACES: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
     by
 };
 
-/// Which attachments were made in a region: the header's word.
+/// The attachments that were made in a region: the word `attached` of the header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attached(u64);
 
 impl Attached {
-    /// The bit that says that the others are told. A region of before 1.2 does not have it: there all numbers are taken
-    /// for known.
-    pub const TOLD: u64 = 1 << 63;
+    /// The bit that says that the writer records attachments. In a region of a version before 1.2 it is not set, and then
+    /// every number is known.
+    pub const RECORDED: u64 = 1 << 63;
 
-    /// What this word says.
+    /// From the word of the header.
     pub const fn of(word: u64) -> Self {
         Self(word)
     }
 
-    fn is_told(self) -> bool {
-        self.0 & Self::TOLD != 0
+    fn is_recorded(self) -> bool {
+        self.0 & Self::RECORDED != 0
     }
 
-    /// Whether one of these was made.
+    /// Whether one of these attachments was made.
     pub fn has_any(self, attachments: &[Attachment]) -> bool {
-        !self.is_told() || attachments.iter().any(|attachment| self.0 & attachment.bit() != 0)
+        !self.is_recorded() || attachments.iter().any(|attachment| self.0 & attachment.bit() != 0)
     }
 
-    /// Whether a built-in metric is counted.
+    /// Whether an attachment counts this built-in metric, or the probe itself does.
     pub fn counts(self, metric: Builtin) -> bool {
         self.counts_number(metric as usize)
     }
 
-    /// The same by its number; one of a later version is.
+    /// As [`Self::counts`], by the number of the metric. Metrics of a later version are taken as counted.
     pub fn counts_number(self, metric: usize) -> bool {
         let by = METRICS.get(metric).copied().unwrap_or_default();
-        !self.is_told() || by == 0 || self.0 & by != 0
+        !self.is_recorded() || by == 0 || self.0 & by != 0
     }
 
-    /// Whether the number at this place is counted of an instance for which these attachments were made.
-    pub fn counts_of(self, domain: Domain, place: usize, counted_by: u64) -> bool {
-        let [all, each] = PLACES[domain as usize].get(place).copied().unwrap_or_default();
-        !self.is_told() || self.0 & all != 0 || counted_by & each != 0
+    /// Whether an attachment counts the number with the index `field` of an instance with this `counted_by`.
+    pub fn counts_of(self, domain: Domain, field: usize, counted_by: u64) -> bool {
+        let [all, each] = FIELDS[domain as usize].get(field).copied().unwrap_or_default();
+        !self.is_recorded() || self.0 & all != 0 || counted_by & each != 0
     }
 
-    /// Whether the number at this place is counted of some instance that may come.
-    pub fn counts_some(self, domain: Domain, place: usize) -> bool {
-        self.counts_of(domain, place, self.0)
+    /// Whether the number with the index `field` is counted for some instance that exists or may come.
+    pub fn counts_some(self, domain: Domain, field: usize) -> bool {
+        self.counts_of(domain, field, self.0)
     }
 
-    /// Whether instances of a domain would be listed if there were any.
+    /// Whether an attachment lists instances of this domain, if there are any.
     pub fn lists(self, domain: Domain) -> bool {
-        (0..NUMBERS).any(|place| self.counts_some(domain, place))
+        (0..NUMBERS).any(|field| self.counts_some(domain, field))
     }
 }
 
@@ -266,41 +276,42 @@ mod tests {
     #[test]
     fn every_number_of_every_instance_is_counted_by_some_attachment() {
         for domain in Domain::ALL {
-            for (place, field) in domain.fields().iter().enumerate() {
-                assert_ne!(PLACES[*domain as usize][place], [0, 0], "{}.{}", domain.name(), field.name);
+            for (at, field) in domain.fields().iter().enumerate() {
+                assert_ne!(FIELDS[*domain as usize][at], [0, 0], "{}.{}", domain.name(), field.name);
             }
-            let beyond = &PLACES[*domain as usize][domain.fields().len()..];
+            let beyond = &FIELDS[*domain as usize][domain.fields().len()..];
             assert!(beyond.iter().all(|by| *by == [0, 0]), "{}", domain.name());
         }
     }
 
     #[test]
     fn every_metric_of_a_subsystem_is_counted_by_some_attachment_unless_it_is_of_the_probes_own_room() {
-        let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
+        let subsystems =
+            ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
         let unlisted: Vec<_> =
             Domain::ALL.iter().map(|domain| BUILTIN[domain.unlisted() as usize].0).collect();
         for ((name, ..), by) in BUILTIN.iter().zip(METRICS) {
-            let is_of_a_part = parts.contains(&name.split('.').next().unwrap_or_default());
+            let is_of_a_subsystem = subsystems.contains(&name.split('.').next().unwrap_or_default());
             let is_own =
                 unlisted.contains(name) || *name == BUILTIN[Builtin::JournalWritesAbandoned as usize].0;
-            assert_eq!(by != 0, is_of_a_part && !is_own, "{name}");
+            assert_eq!(by != 0, is_of_a_subsystem && !is_own, "{name}");
         }
     }
 
     #[test]
     fn a_number_is_counted_by_its_own_attachments_and_by_no_others() {
-        let told = Attached::of(Attached::TOLD);
-        let with = |attachment: Attachment| Attached::of(Attached::TOLD | attachment.bit());
-        assert!(!told.counts(Builtin::DDataUpdates) && told.counts(Builtin::KeysUnlisted));
+        let recorded = Attached::of(Attached::RECORDED);
+        let with = |attachment: Attachment| Attached::of(Attached::RECORDED | attachment.bit());
+        assert!(!recorded.counts(Builtin::DDataUpdates) && recorded.counts(Builtin::KeysUnlisted));
         assert!(with(Attachment::DDataStore).counts(Builtin::DDataUpdates));
         assert!(!with(Attachment::Replicator).counts(Builtin::DDataUpdates));
         let handlers = Attachment::ShardHandlers.bit();
         let region = Domain::ShardRegion;
-        assert!(told.counts_of(region, shard_region::MESSAGES, handlers));
+        assert!(recorded.counts_of(region, shard_region::MESSAGES, handlers));
         assert!(!with(Attachment::ShardHandlers).counts_of(region, shard_region::MESSAGES, 0));
-        assert!(!told.counts_of(region, shard_region::RECEIVED, handlers));
-        assert!(with(Attachment::Replicator).lists(Domain::Key) && !told.lists(Domain::Key));
-        assert!(!told.counts_of(Domain::Key, NUMBERS, u64::MAX), "there is no such place");
+        assert!(!recorded.counts_of(region, shard_region::RECEIVED, handlers));
+        assert!(with(Attachment::Replicator).lists(Domain::Key) && !recorded.lists(Domain::Key));
+        assert!(!recorded.counts_of(Domain::Key, NUMBERS, u64::MAX), "there is no such number");
     }
 
     #[test]

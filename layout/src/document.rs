@@ -1,17 +1,29 @@
-//! Documents: state too big for a cell, told whole or not at all.
+//! Documents: state that is too big for a cell. A reader gets a whole copy or none.
 //!
 //! ```text
-//!   flips │ 0 …          │  copy 0: used, left out, stamp, rows …  │  copy 1: the same  │
+//!   flips │ 0 …          │  copy 0: used, dropped, stamp, rows …  │  copy 1: the same  │
 //!   └ copies written so far; the valid one is `flips mod 2`, 0 = none yet
 //! ```
-//! The one writer fills the copy that is not valid and then counts `flips` up. A reader copies the valid one between two
-//! looks at `flips`: while that stays, nobody writes there. A writer that dies leaves the last whole copy.
+//! The only writer fills the copy that is not valid, and then adds 1 to `flips`. A reader loads `flips`, copies the valid
+//! copy, and loads `flips` again: if it is unchanged, the writer has not touched that copy. If the writer dies in the
+//! middle, the last whole copy stays valid.
 //!
-//! A copy is a list of rows, each a head word, the lengths of its texts, and the texts:
+//! A copy is a list of rows. A row is a head word, a number, the lengths of its texts, and the texts:
 //! ```text
 //!   head: │ kind (16) │ texts (16) │ words of the row (32) │   number   │ 4 lengths in each word │ text bytes, padded │
 //! ```
-//! What finds no room is left out, and counted in the copy.
+//! Rows that do not fit are dropped, and the copy counts them.
+//!
+//! ```
+//! use atomscope_layout::document;
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let words = [const { AtomicU64::new(0) }; 80];
+//! document::write(&words, 0, |rows| rows.push(1, 7, ["atomr://shop"]));
+//! let document = document::read(Words::new(&words))?.ok_or("nothing written")?;
+//! assert_eq!((document.rows[0].number, document.rows[0].text(0)), (7, "atomr://shop"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use core::ops::Range;
 
@@ -24,11 +36,11 @@ use crate::words::{self, WORD, Words};
 
 /// Words before the first copy.
 pub const HEAD_WORDS: usize = SEPARATION_BYTES / WORD;
-/// Words of a copy before its rows: used words, rows left out, stamp, zero.
+/// Words of a copy before its rows: used words, rows dropped, stamp, zero.
 pub const COPY_HEAD_WORDS: usize = 4;
 /// Words of a row before the lengths of its texts.
 const ROW_HEAD_WORDS: usize = 2;
-/// Texts of a row at most.
+/// Maximum number of texts of a row.
 pub const ROW_TEXTS: usize = 64;
 /// Bytes of each text that are kept.
 pub const ROW_TEXT_BYTES: usize = 512;
@@ -39,20 +51,20 @@ fn copy_of(words: usize, flips: u64) -> Range<usize> {
     start..start + copy
 }
 
-/// Writes a new copy and makes it the valid one. Only one thread at a time may. `fill` is given the rows to fill; the
-/// answer says how many were left out. Bounded by the copy's room.
+/// Writes a new copy and makes it the valid one. `fill` adds the rows. Returns the number of rows dropped because the
+/// copy was full. Only one thread at a time may call this. Bounded by the size of the copy.
 pub fn write(document: &[AtomicU64], stamp: u64, fill: impl FnOnce(&mut Rows<'_>)) -> u64 {
     let Some(flips) = document.first() else { return 0 };
     let next = flips.load(Ordering::Relaxed).wrapping_add(1);
-    // Whoever sees a word of this copy sees that the other one has become valid.
+    // A reader that sees a word of this write also sees that `flips` moved on to the other copy.
     fence(Ordering::Release);
     let copy = document.get(copy_of(document.len(), next)).unwrap_or_default();
-    let mut rows = Rows { copy, used: COPY_HEAD_WORDS, left_out: 0, cut: 0 };
+    let mut rows = Rows { copy, used: COPY_HEAD_WORDS, dropped: 0, cut: 0 };
     fill(&mut rows);
-    let Rows { used, left_out, .. } = rows;
-    words::store(copy, &[used as u64, left_out, stamp, 0]);
+    let Rows { used, dropped, .. } = rows;
+    words::store(copy, &[used as u64, dropped, stamp, 0]);
     flips.store(next, Ordering::Release);
-    left_out
+    dropped
 }
 
 /// The rows of a copy that is being written.
@@ -60,22 +72,22 @@ pub fn write(document: &[AtomicU64], stamp: u64, fill: impl FnOnce(&mut Rows<'_>
 pub struct Rows<'a> {
     copy: &'a [AtomicU64],
     used: usize,
-    left_out: u64,
+    dropped: u64,
     /// Texts that were cut.
     pub cut: u64,
 }
 
 impl Rows<'_> {
-    /// Counts so many that were left out before.
-    pub fn leave_out(&mut self, rows: u64) {
-        self.left_out = self.left_out.saturating_add(rows);
+    /// Counts rows that the caller dropped before.
+    pub fn count_dropped(&mut self, rows: u64) {
+        self.dropped = self.dropped.saturating_add(rows);
     }
 
-    /// Adds a row. One that does not fit is left out and counted, as are the texts beyond [`ROW_TEXTS`]; a text that is
-    /// too long is cut visibly.
+    /// Adds a row. A row that does not fit is dropped and counted. Texts beyond [`ROW_TEXTS`] are dropped, which counts as
+    /// one row. A text that is too long is cut visibly.
     pub fn push<'t>(&mut self, kind: u16, number: u64, texts: impl IntoIterator<Item = &'t str> + Clone) {
         let count = texts.clone().into_iter().take(ROW_TEXTS).count();
-        self.left_out += u64::from(texts.clone().into_iter().nth(ROW_TEXTS).is_some());
+        self.dropped += u64::from(texts.clone().into_iter().nth(ROW_TEXTS).is_some());
         let kept = |text: &'t str| {
             if text.len() > ROW_TEXT_BYTES {
                 words::prefix(text, ROW_TEXT_BYTES - CUT_MARK.len()).len() + CUT_MARK.len()
@@ -86,14 +98,14 @@ impl Rows<'_> {
         let bytes: usize = texts.clone().into_iter().take(ROW_TEXTS).map(kept).sum();
         let lengths = count.div_ceil(4);
         let words = ROW_HEAD_WORDS + lengths + bytes.div_ceil(WORD);
-        let Some(room) = self.copy.get(self.used..self.used + words) else {
-            self.left_out += 1;
+        let Some(row) = self.copy.get(self.used..self.used + words) else {
+            self.dropped += 1;
             return;
         };
-        words::store(room, &[u64::from(kind) | (count as u64) << 16 | (words as u64) << 32, number]);
+        words::store(row, &[u64::from(kind) | (count as u64) << 16 | (words as u64) << 32, number]);
         let mut packed = [0u64; ROW_TEXTS / 4];
         let mut to =
-            Packed { room: room.get(ROW_HEAD_WORDS + lengths..).unwrap_or_default(), at: 0, word: 0 };
+            Packed { words: row.get(ROW_HEAD_WORDS + lengths..).unwrap_or_default(), at: 0, word: 0 };
         for (at, text) in texts.into_iter().take(ROW_TEXTS).enumerate() {
             let length = kept(text);
             if let Some(word) = packed.get_mut(at / 4) {
@@ -108,14 +120,14 @@ impl Rows<'_> {
             }
         }
         to.end();
-        words::store(room.get(ROW_HEAD_WORDS..).unwrap_or_default(), &packed[..lengths]);
+        words::store(row.get(ROW_HEAD_WORDS..).unwrap_or_default(), &packed[..lengths]);
         self.used += words;
     }
 }
 
-/// Bytes on their way into words.
+/// Packs bytes into words.
 struct Packed<'a> {
-    room: &'a [AtomicU64],
+    words: &'a [AtomicU64],
     at: usize,
     word: u64,
 }
@@ -138,45 +150,49 @@ impl Packed<'_> {
     }
 
     fn flush(&mut self, index: usize) {
-        if let Some(to) = self.room.get(index) {
+        if let Some(to) = self.words.get(index) {
             to.store(self.word, Ordering::Relaxed);
         }
         self.word = 0;
     }
 }
 
-/// A copy as it was read.
+/// A copy that was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Document {
     /// The rows, in the order in which they were written.
     pub rows: Vec<Row>,
-    /// How many found no room.
-    pub left_out: u64,
-    /// When it was written.
+    /// Rows that did not fit.
+    pub dropped: u64,
+    /// The stamp of the copy.
     pub stamp: u64,
     /// Copies written so far.
     pub flips: u64,
 }
 
-/// One row.
+/// One row of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// What it tells of; the writer's own numbers.
+    /// The kind of the row; each document has its own kinds.
     pub kind: u16,
-    /// Its number.
+    /// The number of the row.
     pub number: u64,
-    /// Its texts.
+    /// The texts of the row.
     pub texts: Vec<String>,
 }
 
 impl Row {
-    /// The text of this number, or an empty one.
+    /// The text with this index, or an empty text.
     pub fn text(&self, at: usize) -> &str {
         self.texts.get(at).map_or("", String::as_str)
     }
 }
 
-/// The last whole copy; `None` if none was ever written. Bounded: [`READ_TRIES`] tries, and the rows of one copy.
+/// The last whole copy; `None` if no copy was ever written. Bounded: [`READ_TRIES`] tries, and the rows of one copy.
+///
+/// # Errors
+/// [`Unreadable::Busy`] if copies were written at each try, [`Unreadable::Corrupt`] if the copy holds what no writer
+/// stores.
 pub fn read(document: Words<'_>) -> Result<Option<Document>, Unreadable> {
     for attempt in 0..READ_TRIES {
         let flips = document.load(0);
@@ -200,11 +216,11 @@ pub fn read(document: Words<'_>) -> Result<Option<Document>, Unreadable> {
 }
 
 fn parse(words: &[u64], flips: u64) -> Option<Document> {
-    let [used, left_out, stamp, _, rest @ ..] = words else { return None };
+    let [used, dropped, stamp, _, rest @ ..] = words else { return None };
     if *used != words.len() as u64 {
         return None;
     }
-    let mut document = Document { rows: Vec::new(), left_out: *left_out, stamp: *stamp, flips };
+    let mut document = Document { rows: Vec::new(), dropped: *dropped, stamp: *stamp, flips };
     let mut rest = rest;
     while let [head, number, ..] = rest {
         let (kind, count, length) = (*head as u16, (*head >> 16) as u16 as usize, (*head >> 32) as usize);
@@ -247,14 +263,14 @@ mod tests {
         let memory = memory(HEAD_WORDS + 200);
         assert_eq!(read(Words::new(&memory)), Ok(None));
         for round in 0..5 {
-            let left_out = write(&memory, round, |rows| {
+            let dropped = write(&memory, round, |rows| {
                 rows.push(1, round, ["ä", "", "a longer text than a word"]);
                 rows.push(2, u64::MAX, []);
                 rows.push(3, 0, (0..9).map(|_| "x"));
             });
-            assert_eq!(left_out, 0);
+            assert_eq!(dropped, 0);
             let read = read(Words::new(&memory)).unwrap().unwrap();
-            assert_eq!((read.flips, read.stamp, read.left_out), (round + 1, round, 0));
+            assert_eq!((read.flips, read.stamp, read.dropped), (round + 1, round, 0));
             let expected = [
                 row(1, round, &["ä", "", "a longer text than a word"]),
                 row(2, u64::MAX, &[]),
@@ -267,10 +283,10 @@ mod tests {
     #[test]
     fn rows_that_find_no_room_are_counted_and_the_others_stand() {
         let memory = memory(HEAD_WORDS + 2 * 12);
-        let left_out = write(&memory, 0, |rows| (0..5).for_each(|at| rows.push(1, at, ["12345678"])));
-        assert_eq!(left_out, 3);
+        let dropped = write(&memory, 0, |rows| (0..5).for_each(|at| rows.push(1, at, ["12345678"])));
+        assert_eq!(dropped, 3);
         let read = read(Words::new(&memory)).unwrap().unwrap();
-        assert_eq!((read.rows.len(), read.left_out), (2, 3));
+        assert_eq!((read.rows.len(), read.dropped), (2, 3));
     }
 
     #[test]

@@ -1,8 +1,19 @@
-//! Events: what happened to a node, in the order in which it happened.
+//! Events: what happened in a node, in its order.
 //!
-//! Every thread that publishes has a ring of its own, its *lane*, and shares one with the others where it has none. A
-//! record is one event, or one part of an event that names many things. Its stamp is later than that of whatever
-//! caused it, so that the lanes merge into one order in which no actor stops before it is spawned.
+//! Each publishing thread has its own ring, its *lane*; threads without a lane share lane 0. A record is one event, or one
+//! part of an event with a list. The stamp of an event is later than the stamp of its cause. So all lanes merge into one
+//! order, in which no actor stops before its spawn.
+//!
+//! ```
+//! use atomscope_layout::event::{self, TelemetryEvent};
+//! let event = TelemetryEvent::ActorStopped { path: "/user/cart".into() };
+//! let mut decoded = None;
+//! event::encode(&event, 7, |_| 0, |record| {
+//!     let words = zerocopy::transmute!(*record);
+//!     decoded = event::decode(&words, |_| String::new(), |_| String::new());
+//! });
+//! assert_eq!(decoded.unwrap().event, event);
+//! ```
 
 use core::mem::offset_of;
 
@@ -13,15 +24,15 @@ use crate::dto::{
     ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord, JournalWriteInfo,
     RemoteAssociationInfo, ShardingEvent,
 };
-use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
+use crate::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES, PATH_CUT_MARK};
 use crate::names::put_text;
-use crate::records::actor_flags;
+use crate::records::{ActorRecord, actor_flags};
 use crate::ring::SLOT_HEAD_WORDS;
 use crate::sync::AtomicU64;
 use crate::table::Key;
 use crate::words::{self, halves, quarters};
 
-/// Something that happened to a node. The JSON is `atomr-telemetry`'s: the fields of the payload beside `kind`.
+/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "names and fields say it")]
@@ -40,7 +51,7 @@ pub enum TelemetryEvent {
 }
 
 impl TelemetryEvent {
-    /// The topic that it belongs to, one of [`Self::ALL_TOPICS`].
+    /// The topic of the event, one of [`Self::ALL_TOPICS`].
     pub fn topic(&self) -> &'static str {
         self.kind().topic()
     }
@@ -49,7 +60,7 @@ impl TelemetryEvent {
     pub const ALL_TOPICS: &'static [&'static str] =
         &["actors", "dead_letters", "cluster", "sharding", "persistence", "remote", "streams", "ddata"];
 
-    /// Its kind.
+    /// The kind of the event.
     pub fn kind(&self) -> EventKind {
         match self {
             Self::ActorSpawned(_) => EventKind::ActorSpawned,
@@ -67,7 +78,7 @@ impl TelemetryEvent {
     }
 }
 
-/// What kind of event a record holds.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 #[allow(missing_docs, reason = "those of TelemetryEvent")]
@@ -100,7 +111,7 @@ impl EventKind {
         Self::DDataUpdated,
     ];
 
-    /// The topic that its events belong to.
+    /// The topic of events of this kind.
     pub fn topic(self) -> &'static str {
         match self {
             Self::ActorSpawned | Self::ActorStopped | Self::MailboxSampled => "actors",
@@ -115,15 +126,15 @@ impl EventKind {
     }
 }
 
-/// An event, or one part of one. [`crate::region`] draws it, and says what each kind's texts and numbers are.
+/// An event, or one part of an event. [`crate::region`] draws it and lists the texts and numbers of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct EventRecord {
-    /// When: a stamp.
+    /// The stamp of the event.
     pub stamp: u64,
-    /// The interned name of the actor's or message's type, 0 if the name is in the text.
+    /// The number of the interned name of the actor class or message type; 0 if the name is in the text.
     pub type_id: u32,
-    /// Those of an actor record for a spawn ([`actor_flags`]), else [`event_flags`].
+    /// [`actor_flags`] for a spawn, else [`event_flags`].
     pub flags: u32,
     /// Bytes of each text.
     pub text_bytes: [u16; 5],
@@ -131,7 +142,7 @@ pub struct EventRecord {
     pub kind: u16,
     /// Which part of the event this is, from 0 on.
     pub part: u16,
-    /// Parts of the event, at least 1; those of one event follow each other in a lane and share a stamp.
+    /// Number of parts of the event, at least 1. All parts of an event are in one lane, in order, with the same stamp.
     pub parts: u16,
     /// The payload's numbers.
     pub numbers: [u64; 2],
@@ -139,18 +150,18 @@ pub struct EventRecord {
     pub text: [u8; ACTOR_TEXT_BYTES],
 }
 
-/// Flags of an [`EventRecord`] that is no spawn.
+/// Flags of an [`EventRecord`] of any kind but a spawn.
 pub mod event_flags {
-    /// An optional text (sender, address) is there.
+    /// The optional text (the sender) is present.
     pub const OPTIONAL: u32 = 1;
-    /// A text was longer than what is kept.
+    /// A text was too long and was cut.
     pub const TEXT_CUT: u32 = 1 << 3;
-    /// The time was given as text.
+    /// The application gave the time as text.
     pub const TIME_TEXT: u32 = 1 << 4;
     /// The member is reachable.
     pub const REACHABLE: u32 = 1 << 5;
-    /// Which list of a membership change the part belongs to: 0 none, then added, updated, removed, became unreachable,
-    /// became reachable.
+    /// From this bit on: the list of a membership change that the part belongs to. 0 none, 1 added, 2 updated, 3 removed,
+    /// 4 became unreachable, 5 became reachable.
     pub const LIST_SHIFT: u32 = 8;
 }
 
@@ -176,8 +187,8 @@ impl EventRecord {
         Self { kind: kind as u16, parts: 1, ..Self::new_zeroed() }
     }
 
-    /// An event of these numbers and texts, in the order of the payload's fields, and whether a text was cut.
-    pub fn telling(kind: EventKind, stamp: u64, numbers: [u64; 2], texts: &[&str]) -> (Self, bool) {
+    /// A record of one part with these numbers and texts, in the order of the payload's fields; and whether a text was cut.
+    pub fn with_texts(kind: EventKind, stamp: u64, numbers: [u64; 2], texts: &[&str]) -> (Self, bool) {
         let mut record = Self { stamp, numbers, ..Self::new(kind) };
         let mut filling = Filling::of(&mut record);
         texts.iter().for_each(|text| filling.put(text));
@@ -186,7 +197,7 @@ impl EventRecord {
         (record, cut)
     }
 
-    /// The same with the type's name in the text, for where there is no room for it among the interned ones.
+    /// The same record with the type name in its text, for when the table of names is full.
     pub fn with_type_text(&self, name: &str) -> Self {
         let mut other = Self { type_id: 0, text_bytes: [0; 5], text: [0; ACTOR_TEXT_BYTES], ..*self };
         let mut filling = Filling::of(&mut other);
@@ -206,14 +217,14 @@ impl EventRecord {
         other
     }
 
-    /// Its words, as many as its texts need.
+    /// The words of the record, up to the end of its texts.
     pub fn words(&self) -> &[u64] {
         let text: usize = self.texts().iter().map(|bytes| usize::from(*bytes)).sum();
         let words: &[u64; EVENT_WORDS] = zerocopy::transmute_ref!(self);
         words.get(..EVENT_HEAD_WORDS + text.div_ceil(8)).unwrap_or(words)
     }
 
-    /// Bytes of the texts that are in the record: a parent that is the start of the path is not.
+    /// Bytes of each text in the record. A parent that is a prefix of the path is not in the text.
     fn texts(&self) -> [u16; 5] {
         let mut bytes = self.text_bytes;
         if self.kind == EventKind::ActorSpawned as u16 && self.flags & actor_flags::PARENT_IS_PREFIX != 0 {
@@ -221,6 +232,18 @@ impl EventRecord {
         }
         bytes
     }
+}
+
+/// The event of the stop of the actor that `record` describes.
+pub fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
+    let mut event = EventRecord { stamp, ..EventRecord::new(EventKind::ActorStopped) };
+    let bytes = usize::from(record.path_bytes).min(ACTOR_PATH_BYTES);
+    if let (Some(to), Some(from)) = (event.text.get_mut(..bytes), record.text.get(..bytes)) {
+        to.copy_from_slice(from);
+    }
+    event.text_bytes[0] = bytes as u16;
+    event.flags = if record.flags & actor_flags::PATH_CUT != 0 { event_flags::TEXT_CUT } else { 0 };
+    event
 }
 
 /// An event without its texts.
@@ -236,8 +259,8 @@ pub struct EventHead {
 }
 
 impl EventHead {
-    /// As an event of one part has it before its texts. Put together word by word: a processor that has just stored a
-    /// record's narrow fields must wait before it can load their words.
+    /// The words of an event of one part before its texts. They are built word by word: after storing narrow fields of a
+    /// struct, the processor would have to wait before it could load whole words of it.
     #[inline]
     pub fn words(&self) -> [u64; EVENT_HEAD_WORDS] {
         let ([a, b, c, d, e], [first, second]) = (self.text_bytes, self.numbers);
@@ -252,7 +275,7 @@ impl EventHead {
     }
 }
 
-/// Puts an event's texts into a record.
+/// Adds the texts of an event to a record.
 struct Filling<'a> {
     record: &'a mut EventRecord,
     used: usize,
@@ -265,16 +288,16 @@ impl<'a> Filling<'a> {
         Self { record, used: 0, next: 0, cut: false }
     }
 
-    /// The next text.
+    /// Adds the next text.
     fn put(&mut self, text: &str) {
         self.skip();
         self.append(text);
     }
 
-    /// More of the text that was put last.
+    /// Adds more to the text that was added last.
     fn append(&mut self, text: &str) {
-        let room = self.record.text.get_mut(self.used..).unwrap_or_default();
-        let (bytes, cut) = put_text(room, ACTOR_TEXT_BYTES, text);
+        let rest = self.record.text.get_mut(self.used..).unwrap_or_default();
+        let (bytes, cut) = put_text(rest, ACTOR_TEXT_BYTES, text);
         if let Some(length) = self.next.checked_sub(1).and_then(|at| self.record.text_bytes.get_mut(at)) {
             *length += bytes as u16;
         }
@@ -282,13 +305,13 @@ impl<'a> Filling<'a> {
         self.cut |= cut;
     }
 
-    /// Leaves the next text out.
+    /// Makes the next text empty.
     fn skip(&mut self) {
         self.next += 1;
     }
 }
 
-/// An event of at most one text, which fits: to be written where it belongs, with nothing in between.
+/// An event of at most one text, which fits its record. It can be stored directly into a slot.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain<'a> {
     numbers: [u64; 2],
@@ -297,7 +320,7 @@ pub struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// The event, if it is one of that kind; [`encode`] writes the same, and all others.
+    /// The event, if it has at most one text and that text fits. [`encode`] writes the same words, and all other events.
     #[inline]
     pub fn of(event: &'a TelemetryEvent) -> Option<Self> {
         let (kind, number, text) = match event {
@@ -315,21 +338,21 @@ impl<'a> Plain<'a> {
         (text.len() <= ACTOR_TEXT_BYTES).then_some(Self { kind, numbers: [number, 0], text })
     }
 
-    /// Stores the record's words, relaxed.
+    /// Stores the words of the record, relaxed.
     #[inline]
-    pub fn store(&self, stamp: u64, room: &[AtomicU64]) {
+    pub fn store(&self, stamp: u64, to: &[AtomicU64]) {
         let Self { kind, numbers, text } = *self;
         let text_bytes = [text.len() as u16, 0, 0, 0, 0];
         let head = EventHead { kind, stamp, type_id: 0, flags: 0, text_bytes, numbers };
-        if let Some((room, rest)) = room.split_first_chunk::<EVENT_HEAD_WORDS>() {
-            words::store(room, &head.words());
-            words::store_text(rest, text);
+        if let Some((head_words, text_words)) = to.split_first_chunk::<EVENT_HEAD_WORDS>() {
+            words::store(head_words, &head.words());
+            words::store_text(text_words, text);
         }
     }
 }
 
-/// Writes `event` as records, each handed to `emit`. `intern` gives a name's number, or 0. No allocation. A text that
-/// does not fit is cut visibly; the answer says whether one was.
+/// Encodes `event` as one or more records, and calls `emit` with each. `intern` returns the number of a name, or 0 if the
+/// table of names is full. Returns whether a text was cut. Does not allocate.
 pub fn encode(
     event: &TelemetryEvent,
     stamp: u64,
@@ -382,7 +405,7 @@ pub fn encode(
             }
             texts.put(letter.sender.as_deref().unwrap_or_default());
             texts.put(if type_id == 0 { &letter.message_type } else { "" });
-            // The time before what may be long.
+            // The time comes before the preview, which may be long.
             texts.put(&letter.timestamp);
             texts.put(&letter.message_preview);
         }
@@ -416,14 +439,14 @@ pub fn encode(
     cut
 }
 
-/// One thing in a membership change: in which list, and what.
+/// One entry of a membership change, with the number of its list.
 enum Changed<'a> {
     Nothing,
     Member(u32, &'a ClusterMemberInfo),
     Address(u32, &'a str),
 }
 
-/// One record for each thing that changed; at least one.
+/// Emits one record for each entry of the change, at least one.
 fn encode_change(
     change: &ClusterMembershipDiff,
     empty: EventRecord,
@@ -438,7 +461,7 @@ fn encode_change(
     let count = [&change.removed, &change.became_unreachable, &change.became_reachable];
     let count = change.added.len() + change.updated.len() + count.map(Vec::len).into_iter().sum::<usize>();
     let nothing = (count == 0).then_some(Changed::Nothing);
-    // What the number of parts cannot count is left out.
+    // Entries beyond the greatest number of parts are dropped.
     let parts = u16::try_from(count.max(1)).unwrap_or(u16::MAX);
     let mut any_cut = count > usize::from(parts);
     for (part, changed) in (0..parts).zip(members.chain(addresses).chain(nothing)) {
@@ -461,7 +484,7 @@ fn encode_changed(changed: &Changed<'_>, mut record: EventRecord) -> (EventRecor
         Changed::Member(list, member) => {
             texts.put(&member.address);
             texts.put(&member.status);
-            // There are five texts and any number of roles: these are told apart by a line's end.
+            // A record has five texts and a member any number of roles: line feeds separate the roles.
             texts.put("");
             for (at, role) in member.roles.iter().enumerate() {
                 texts.append(if at > 0 { "\n" } else { "" });
@@ -478,7 +501,7 @@ fn encode_changed(changed: &Changed<'_>, mut record: EventRecord) -> (EventRecor
     (record, cut)
 }
 
-/// One record, read.
+/// One decoded record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPart {
     /// The record's stamp.
@@ -487,11 +510,12 @@ pub struct EventPart {
     pub part: u16,
     /// How many parts the event has.
     pub parts: u16,
-    /// The event, with what this part tells of it.
+    /// The event, with the entries of this part only.
     pub event: TelemetryEvent,
 }
 
-/// Reads a record; `None` if it holds what no writer writes. `name` gives an interned name, `time` a stamp's text.
+/// Decodes a record; `None` if it holds what no writer stores. `name` returns an interned name, `time` the time of a stamp
+/// as text.
 pub fn decode(
     words: &[u64; EVENT_WORDS],
     mut name: impl FnMut(u32) -> String,
@@ -524,7 +548,7 @@ pub fn decode(
                 let kept = path.get(..path.len().checked_sub(cut)?)?;
                 Some(match kept.get(..parent_bytes) {
                     Some(parent) => parent.to_owned(),
-                    // Numbers are the parent's key where its path is not all there.
+                    // The record does not hold the whole path of the parent; then the numbers are the parent's key.
                     None => format!("{kept}{PATH_CUT_MARK}{}", Key(record.numbers)),
                 })
             } else {
@@ -612,12 +636,12 @@ fn decode_change(record: &EventRecord, texts: &[&str; 5]) -> Option<ClusterMembe
 }
 
 impl EventPart {
-    /// Whether `next` is the next part of the same event.
-    pub fn goes_on_with(&self, next: &Self) -> bool {
+    /// Whether `next` is the part of the same event that follows this one.
+    pub fn is_continued_by(&self, next: &Self) -> bool {
         !self.is_whole() && (next.stamp, next.parts, next.part) == (self.stamp, self.parts, self.part + 1)
     }
 
-    /// Adds the part that this one goes on with.
+    /// Adds the next part of the same event.
     pub fn join(&mut self, next: Self) {
         if let (TelemetryEvent::ClusterChanged(all), TelemetryEvent::ClusterChanged(more)) =
             (&mut self.event, next.event)
@@ -631,7 +655,7 @@ impl EventPart {
         self.part = next.part;
     }
 
-    /// Whether the event is all there.
+    /// Whether this is the last part, so that the event is complete.
     pub fn is_whole(&self) -> bool {
         self.part + 1 == self.parts
     }
@@ -659,9 +683,9 @@ mod tests {
                 assert!(encode(&event, 5, |_| 0, |_| ()), "{event:?} would not have been cut");
                 continue;
             };
-            let room: Vec<AtomicU64> = (0..EVENT_WORDS).map(|_| AtomicU64::new(0)).collect();
-            plain.store(5, &room);
-            let written: Vec<u64> = room.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+            let words: Vec<AtomicU64> = (0..EVENT_WORDS).map(|_| AtomicU64::new(0)).collect();
+            plain.store(5, &words);
+            let written: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
             let cut = encode(
                 &event,
                 5,
@@ -672,6 +696,19 @@ mod tests {
                 },
             );
             assert!(!cut);
+        }
+    }
+
+    #[test]
+    fn the_stop_of_a_record_has_its_path_and_says_that_it_was_cut() {
+        let mut actor = ActorRecord { path_bytes: 7, ..ActorRecord::new_zeroed() };
+        actor.text[..9].copy_from_slice(b"/user/a T");
+        for (flags, cut) in [(0, 0), (actor_flags::PATH_CUT, event_flags::TEXT_CUT)] {
+            let record = stop_event(&ActorRecord { flags, ..actor }, 7);
+            assert_eq!((record.flags, record.stamp), (cut, 7));
+            let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
+            let part = decode(&words, |_| String::new(), |_| String::new()).unwrap();
+            assert_eq!(part.event, TelemetryEvent::ActorStopped { path: "/user/a".into() });
         }
     }
 

@@ -1,115 +1,136 @@
-//! Following a node's events: all lanes merged into one order, with an exact account of what was missed.
+//! Following the events of a node: all lanes merged into one order, with an exact count of missed records.
 //!
-//! # Why nothing comes before its cause
-//! A spawn is published before its actor can be found in the table, and a stop only by whoever found it there; so a stop
-//! is published after its spawn, and stamped later. The heads of all lanes are read twice. Whatever lies below the first
-//! heads was there before the second reading began, and so were its causes: they lie below the second heads. All records
-//! below the second heads are read. Handed out are all below the first heads, and with them those beyond that are stamped
-//! no later than the latest of these, up to the first stop in their lane. The others wait for the next look. This holds
-//! whatever the clock; that other things on different threads come in the order of cause and effect holds as far as the
-//! clock tells them apart.
+//! ```
+//! use atomscope_layout::decode::RegionReader;
+//! use atomscope_layout::follow::Follower;
+//! use atomscope_layout::records::ClockRecord;
+//! use atomscope_layout::region::{HeaderRecord, HeaderWriter};
+//! use atomscope_layout::view::WriterMemory;
+//! use atomscope_layout::{Capacities, RegionMap};
+//!
+//! let map = RegionMap::for_capacities(&Capacities::LEAST)?;
+//! let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
+//! let header = HeaderWriter::new(memory.words());
+//! header.prepare(&map, HeaderRecord::default(), ClockRecord::default(), ["shop", "", ""]);
+//! header.publish();
+//!
+//! let region = RegionReader::open(memory.reader())?;
+//! let mut follower = Follower::from_oldest(&region);
+//! let batch = follower.next_batch(&region);
+//! assert!(batch.events.is_empty() && batch.losses.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Why no event comes before its cause
+//! The probe publishes a spawn before its actor can be found in the table, and publishes a stop only after it found the
+//! actor there. So a stop is published after its spawn, with a later stamp.
+//!
+//! A batch reads the heads of all lanes twice. Records below the first heads were published before the second reading
+//! began, and so were their causes: the causes are below the second heads. The follower reads all records below the second
+//! heads. It returns the records below the first heads. Of the records beyond, it also returns those with a stamp not later
+//! than the latest stamp below the first heads, up to the first stop in their lane. It holds the others back for the next
+//! batch. This is correct whatever the clock does. For other causes and effects on different threads, the order is correct
+//! as far as the clock distinguishes their times.
 //!
 //! # Accounting
-//! Of each lane, at any time between two looks: `read + lapped + abandoned + waiting = looked at`, where *waiting* are
-//! records whose writers have not finished; and what was looked at is the head as it was then, less where the following
-//! began.
+//! For each lane, between two batches: `read + lapped + abandoned + pending = next`. *Pending* are records whose writers
+//! have not finished, and *next* is the head at the last batch minus the ticket at which the follower started.
 //!
 //! # Bounds
-//! Whatever a region holds, a look reads no more records than its rings have slots, however far their heads say that they
-//! are: all others are lapped. It waits for writers no longer than one [`Patience`] allows. What a follower keeps and
-//! hands out is bounded by the rings' size: an event takes at most thirty times its record (one that consists of nothing
-//! but a member's roles of one letter).
+//! Whatever a region holds, a batch reads at most as many records as the rings have slots: all others are lapped. It waits
+//! for writers no longer than one [`Patience`] allows. The rings bound what a follower keeps and returns: an event needs at
+//! most thirty times the memory of its record (the worst case is a member with many roles of one letter).
 
 use crate::decode::RegionReader;
 use crate::event::{EVENT_WORDS, EventPart, TelemetryEvent};
 use crate::ring::SlotRead;
 use crate::seqlock::Patience;
 
-/// Partly read events that are kept at most, and of all of them together no more parts than there are slots; beyond that
-/// the oldest is given up.
+/// Maximum number of partly read events. Together they also have at most as many parts as the rings have slots. Beyond
+/// that the follower drops the oldest.
 const MOST_PARTIAL: usize = 64;
 
 /// An event that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its place in the order of events.
+    /// The stamp of the event, by which events are ordered.
     pub stamp: u64,
-    /// The lane that it came from.
+    /// The lane that it was published in.
     pub lane: usize,
     /// What happened.
     pub event: TelemetryEvent,
 }
 
-/// Records of one lane that were missed in a row.
+/// Consecutive records of one lane that could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
     /// The lane.
     pub lane: usize,
-    /// Overwritten before they were read.
+    /// Records overwritten before they were read.
     pub lapped: u64,
-    /// Given up by their writers.
+    /// Records given up by their writers.
     pub abandoned: u64,
-    /// Holding what no writer writes.
+    /// Records that hold what no writer stores.
     pub unreadable: u64,
-    /// Stamp of the last record of the lane that was read before them.
+    /// Stamp of the last record of the lane that was read before these.
     pub after: Option<u64>,
-    /// Stamp of the first record of the lane that was read after them.
+    /// Stamp of the first record of the lane that was read after these.
     pub before: Option<u64>,
 }
 
 impl Loss {
-    /// How many records were missed.
+    /// Number of missed records.
     pub fn all(&self) -> u64 {
         self.lapped.saturating_add(self.abandoned).saturating_add(self.unreadable)
     }
 }
 
-/// What one look brought.
+/// The events and losses of one reading of all lanes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Batch {
     /// Events, in order.
     pub events: Vec<Event>,
-    /// What was missed.
+    /// Missed records.
     pub losses: Vec<Loss>,
 }
 
-/// What became of a lane's records so far.
+/// Counts of the records of one lane so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Read.
+    /// Records read.
     pub read: u64,
-    /// Overwritten before they were read.
+    /// Records overwritten before they were read.
     pub lapped: u64,
-    /// Given up by their writers, or unreadable.
+    /// Records given up by their writers, or unreadable.
     pub abandoned: u64,
-    /// Not finished by their writers yet.
-    pub waiting: u64,
-    /// All records up to the next one that will be looked at.
+    /// Records not finished by their writers yet.
+    pub pending: u64,
+    /// All records from the start up to the next one to read.
     pub next: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Lane {
-    /// The first ticket that was never looked at.
+    /// The first ticket that was never read.
     next: u64,
-    /// Where the following began.
+    /// The ticket at which the follower started.
     start: u64,
     /// Tickets below `next` whose records were not finished.
-    waiting: Vec<u64>,
+    pending: Vec<u64>,
     last: Option<u64>,
     loss: Option<Loss>,
     account: Account,
 }
 
-/// An event that was read and not handed out yet.
+/// An event that was read and is held back.
 #[derive(Debug, Clone)]
 struct Held {
-    /// The horizon that it waits for.
+    /// The event is returned when the horizon reaches this stamp.
     until: u64,
     event: Event,
 }
 
-/// A reader's place in the lanes of one region.
+/// A reader's position in the lanes of one region.
 #[derive(Debug, Clone, Default)]
 pub struct Follower {
     lanes: Vec<Lane>,
@@ -118,51 +139,50 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins with what happens from now on.
+    /// Starts with the events that are published from now on.
     pub fn from_now(region: &RegionReader<'_>) -> Self {
         Self::starting(region, |head, _| head)
     }
 
-    /// Begins with the oldest events that are kept.
+    /// Starts with the oldest events that the rings still hold.
     pub fn from_oldest(region: &RegionReader<'_>) -> Self {
         Self::starting(region, |head, capacity| head.saturating_sub(capacity))
     }
 
-    /// Begins with the first event that there ever was: what is no longer kept is a loss.
+    /// Starts with the first event ever published; events that the rings no longer hold are a loss.
     pub fn from_first(region: &RegionReader<'_>) -> Self {
         Self::starting(region, |_, _| 0)
     }
 
-    fn starting(region: &RegionReader<'_>, place: impl Fn(u64, u64) -> u64) -> Self {
+    fn starting(region: &RegionReader<'_>, start_of: impl Fn(u64, u64) -> u64) -> Self {
         let lanes = (0..region.event_lanes()).map(|lane| {
             let ring = region.event_lane(lane);
-            let start = place(ring.head(), ring.capacity());
+            let start = start_of(ring.head(), ring.capacity());
             Lane { next: start, start, ..Lane::default() }
         });
         Self { lanes: lanes.collect(), partial: Vec::new(), held: Vec::new() }
     }
 
-    /// What became of each lane's records.
+    /// The counts of each lane.
     pub fn accounts(&self) -> impl Iterator<Item = Account> + '_ {
         self.lanes.iter().map(|lane| Account {
-            waiting: lane.waiting.len() as u64,
+            pending: lane.pending.len() as u64,
             next: lane.next.saturating_sub(lane.start),
             ..lane.account
         })
     }
 
-    /// Whether records were met whose writers had not finished.
-    pub fn waits(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.waiting.is_empty())
+    /// Whether there are records whose writers had not finished at the last batch.
+    pub fn has_pending(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.pending.is_empty())
     }
 
-    /// Whether events were read that the next look will hand out, whatever else it brings.
+    /// Whether events are held back. The next batch returns them in any case.
     pub fn holds_back(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Of the lane that is fullest of events that were not looked at yet, how full it is: from 1 on some are lost. Reads a
-    /// word of each lane.
+    /// The share of unread events in the lane with the highest share; from 1 on, events are lapped. Costs one load per lane.
     pub fn fill(&self, region: &RegionReader<'_>) -> f64 {
         let fills = self.lanes.iter().enumerate().map(|(at, lane)| {
             let ring = region.event_lane(at);
@@ -171,40 +191,39 @@ impl Follower {
         fills.fold(0.0, f64::max)
     }
 
-    /// Takes everything that has been published. One pass over what is new, at most a whole ring per lane.
-    pub fn look(&mut self, region: &RegionReader<'_>) -> Look {
-        self.take(region, false)
+    /// Reads all events published since the last batch: one scan of the new records, at most a whole ring per lane.
+    pub fn next_batch(&mut self, region: &RegionReader<'_>) -> Batch {
+        self.read(region, false)
     }
 
-    /// The last look at a node that will publish nothing more: nothing is held back, and records that were not finished
-    /// are given up.
-    pub fn last_look(&mut self, region: &RegionReader<'_>) -> Look {
-        let mut look = self.take(region, true);
+    /// The last batch of a node that publishes no more. It holds no event back, and pending records count as abandoned.
+    pub fn last_batch(&mut self, region: &RegionReader<'_>) -> Batch {
+        let mut batch = self.read(region, true);
         for (at, lane) in self.lanes.iter_mut().enumerate() {
-            let unfinished = core::mem::take(&mut lane.waiting).len() as u64;
+            let unfinished = core::mem::take(&mut lane.pending).len() as u64;
             lane.account.abandoned += unfinished;
             lane.lose(at, |loss| loss.abandoned += unfinished);
-            look.losses.extend(lane.loss.take());
+            batch.losses.extend(lane.loss.take());
         }
-        look
+        batch
     }
 
-    fn take(&mut self, region: &RegionReader<'_>, all: bool) -> Look {
+    fn read(&mut self, region: &RegionReader<'_>, all: bool) -> Batch {
         let heads = || -> Vec<u64> {
             let heads = (0..self.lanes.len()).map(|lane| region.event_lane(lane).head()).collect();
             crate::sync::fence(crate::sync::Ordering::Acquire);
             heads
         };
         let (first, second) = (heads(), heads());
-        let mut look = Look::default();
-        // What was held back before lies below the first heads now.
+        let mut batch = Batch::default();
+        // Events held back before are now below the first heads.
         let mut horizon = self.held.iter().map(|held| held.event.stamp).max().unwrap_or(0);
         let mut words = [0u64; EVENT_WORDS];
-        let (mut decoder, mut patience) = (region.event_decoder(), Patience::for_a_pass());
+        let (mut decoder, mut patience) = (region.event_decoder(), Patience::for_a_scan());
         for at in 0..self.lanes.len() {
             let ring = region.event_lane(at);
             let slots = ring.capacity().saturating_mul(self.lanes.len() as u64);
-            // A head that a hostile region moves back is not followed.
+            // Only a hostile region moves a head back; ignore that.
             let end = second[at].max(self.lanes[at].next);
             let oldest = end.saturating_sub(ring.capacity());
             let lane = &mut self.lanes[at];
@@ -213,16 +232,16 @@ impl Follower {
                 lane.account.lapped += lapped;
                 lane.lose(at, |loss| loss.lapped += lapped);
             }
-            let mut waiting = core::mem::take(&mut lane.waiting);
-            let before = waiting.len();
-            waiting.retain(|ticket| *ticket >= oldest);
-            let lapped = (before - waiting.len()) as u64;
+            let mut pending = core::mem::take(&mut lane.pending);
+            let before = pending.len();
+            pending.retain(|ticket| *ticket >= oldest);
+            let lapped = (before - pending.len()) as u64;
             lane.account.lapped += lapped;
             lane.lose(at, |loss| loss.lapped += lapped);
             let mut stopped = false;
             let new = lane.next.max(oldest)..end;
             lane.next = end;
-            for ticket in waiting.into_iter().chain(new) {
+            for ticket in pending.into_iter().chain(new) {
                 let lane = &mut self.lanes[at];
                 match ring.read(ticket, &mut words, &mut patience) {
                     Ok(SlotRead::Record) => {
@@ -236,13 +255,13 @@ impl Follower {
                         if sure {
                             horizon = horizon.max(part.stamp);
                         }
-                        // Beyond the first heads a stop may be there without its spawn, and then nothing after it in
-                        // its lane is handed out either.
+                        // Beyond the first heads the spawn of this stop may not have been read. Then hold back the stop
+                        // and everything after it in its lane.
                         stopped |= !sure && matches!(part.event, TelemetryEvent::ActorStopped { .. });
                         let part_stamp = part.stamp;
                         lane.last = Some(part.stamp);
                         if let Some(loss) = lane.loss.take() {
-                            look.losses.push(Loss { before: Some(part.stamp), ..loss });
+                            batch.losses.push(Loss { before: Some(part.stamp), ..loss });
                         }
                         self.add(at, part, if stopped { u64::MAX } else { part_stamp });
                         self.forget_partial(slots);
@@ -255,7 +274,7 @@ impl Follower {
                         lane.account.abandoned += 1;
                         lane.lose(at, |loss| loss.abandoned += 1);
                     }
-                    Ok(SlotRead::Pending) => lane.waiting.push(ticket),
+                    Ok(SlotRead::Pending) => lane.pending.push(ticket),
                     Err(_) => {
                         lane.account.abandoned += 1;
                         lane.lose(at, |loss| loss.unreadable += 1);
@@ -267,17 +286,17 @@ impl Follower {
             .into_iter()
             .partition::<Vec<_>, _>(|held| all || held.until <= horizon);
         ready.sort_by_key(|held| held.event.stamp);
-        look.events = ready.into_iter().map(|held| held.event).collect();
-        // The next look begins above all of these.
+        batch.events = ready.into_iter().map(|held| held.event).collect();
+        // All of these are below the first heads of the next batch.
         self.held = held.into_iter().map(|held| Held { until: 0, ..held }).collect();
-        look
+        batch
     }
 
     fn add(&mut self, lane: usize, part: EventPart, until: u64) {
         let whole = if part.part > 0 {
-            // Its other parts were lost if there is none that it joins.
-            let goes_on = |(from, begun): &(usize, EventPart)| *from == lane && begun.goes_on_with(&part);
-            let Some(at) = self.partial.iter().position(goes_on) else { return };
+            // Without an event that it continues, its other parts were missed: drop it.
+            let is_next = |(from, begun): &(usize, EventPart)| *from == lane && begun.is_continued_by(&part);
+            let Some(at) = self.partial.iter().position(is_next) else { return };
             self.partial[at].1.join(part);
             if !self.partial[at].1.is_whole() {
                 return;
@@ -292,7 +311,7 @@ impl Follower {
         self.held.push(Held { until, event: Event { stamp: whole.stamp, lane, event: whole.event } });
     }
 
-    /// Gives up the oldest of the partly read events where there are too many, or too many parts.
+    /// Drops the oldest partly read events while there are too many events or parts.
     fn forget_partial(&mut self, most_parts: u64) {
         let parts = |(_, begun): &(usize, EventPart)| u64::from(begun.part) + 1;
         let mut kept: u64 = self.partial.iter().map(parts).sum();

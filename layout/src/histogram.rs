@@ -1,11 +1,22 @@
-//! Histograms: how often a number was how big, in buckets that grow with it.
+//! Histograms: the distribution of values, in buckets whose width grows with the value.
 //!
 //! ```text
-//!   ready │ name …  see crate::metrics      (the metric of kind *histogram* says which slot is its own)
+//!   ready │ name …  see crate::metrics      (the metric of kind *histogram* holds the number of its slot)
 //!   slot: │ count │ sum │ greatest │ 0 × 5 │ bucket 0 │ … │ bucket 183 │
 //! ```
-//! Four buckets for each doubling: a bucket's bounds are at most a quarter apart. Numbers of 2⁴⁷ and more (39 hours in
-//! nanoseconds) count in the last.
+//! There are four buckets for each doubling, so a bucket is at most a quarter wider than its lower bound. Values of 2⁴⁷
+//! and more (39 hours in nanoseconds) count in the last bucket.
+//!
+//! ```
+//! use atomscope_layout::histogram::{self, HISTOGRAM_WORDS};
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let slot = [const { AtomicU64::new(0) }; HISTOGRAM_WORDS];
+//! [10, 20, 30].into_iter().for_each(|value| histogram::record(&slot, value));
+//! let histogram = histogram::read(Words::new(&slot));
+//! assert_eq!((histogram.count, histogram.sum, histogram.greatest), (3, 60, 30));
+//! assert_eq!(histogram.quantile(0.5), 23); // the end of the bucket of 20
+//! ```
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::words::Words;
@@ -14,10 +25,10 @@ use crate::words::Words;
 pub const HISTOGRAM_WORDS: usize = 192;
 /// Words before the buckets.
 pub const HISTOGRAM_HEAD_WORDS: usize = 8;
-/// Buckets.
+/// Number of buckets.
 pub const BUCKETS: usize = HISTOGRAM_WORDS - HISTOGRAM_HEAD_WORDS;
 
-/// The bucket that `value` counts in.
+/// The bucket in which `value` counts.
 pub fn bucket_of(value: u64) -> usize {
     let exponent = 63 - (value | 1).leading_zeros() as usize;
     let bucket = match exponent {
@@ -35,7 +46,7 @@ pub fn least_of(bucket: usize) -> u64 {
     }
 }
 
-/// Counts `value`. Four locked adds; wait-free but for the greatest value, which few times is a loop of the processor's.
+/// Counts `value`. Costs three locked adds and a fetch-max. Wait-free, except that the fetch-max may be a short loop.
 pub fn record(slot: &[AtomicU64], value: u64) {
     let [count, sum, greatest, ..] = slot else { return };
     if let Some(bucket) = slot.get(HISTOGRAM_HEAD_WORDS + bucket_of(value)) {
@@ -46,20 +57,20 @@ pub fn record(slot: &[AtomicU64], value: u64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A histogram as it was read.
+/// A histogram that was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// How many values.
+    /// Number of values.
     pub count: u64,
-    /// What they add up to.
+    /// Sum of the values.
     pub sum: u64,
-    /// The greatest.
+    /// The greatest value.
     pub greatest: u64,
-    /// Buckets that hold something: the least value of each, and how many.
+    /// The buckets that are not empty: the least value that counts in the bucket, and the number of values in it.
     pub buckets: Vec<(u64, u64)>,
 }
 
-/// Reads a slot. Values that come meanwhile may be in some of the numbers only.
+/// Reads a slot. A value that is recorded at the same time may be in some of the numbers and not in others.
 pub fn read(slot: Words<'_>) -> Histogram {
     let buckets = (0..BUCKETS).map(|at| (least_of(at), slot.load(HISTOGRAM_HEAD_WORDS + at)));
     Histogram {
@@ -71,8 +82,7 @@ pub fn read(slot: Words<'_>) -> Histogram {
 }
 
 impl Histogram {
-    /// A value that this share (0 to 1) of all values does not exceed: the end of its bucket, at most a quarter too
-    /// great. 0 if there are none.
+    /// The quantile of this share (0 to 1): the upper end of its bucket, at most a quarter too great. 0 without values.
     pub fn quantile(&self, share: f64) -> u64 {
         let all: u64 = self.buckets.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
         let wanted = ((share * all as f64).ceil() as u64).clamp(1, all.max(1));

@@ -1,249 +1,57 @@
-//! Instances: one record for each thing of which a node has several: an association, a journal, a shard.
+//! Instances: one record for each association, journal, shard and so on.
 //!
-//! They stand in a table like that of the actors ([`crate::table`]), known by a hash of their domain, owner and name.
-//! Each has sixteen numbers that any thread may change at any time; what they are says its [`Domain`].
+//! They are in a table like that of the actors ([`crate::table`]), under a hash of their domain, owner and name. Each has
+//! sixteen numbers that any thread may change at any time; its [`Domain`] says what they mean.
 //!
-//! Instances are made and removed by one thread at a time (a private lock of the writer's: neither is hot), and found
-//! by any. Who changes numbers by name pins the slot meanwhile, so that what goes there belongs to nobody else:
+//! One thread at a time makes and removes instances (neither is hot, so the writer uses a private lock). Any thread may
+//! find them. A thread that changes numbers of an instance found by key pins the slot, so that the slot cannot get
+//! another tenant before the change is done:
 //!
 //! ```text
-//!   changes:  find, pin, fence, look again, change, unpin          removes:  PLUS → BUSY, fence, wait for no pins, FREE
+//!   change:  find, pin, fence, check again, change, unpin          remove:  PLUS → BUSY, fence, wait for no pins, FREE
 //! ```
-//! Pins are the writer's private words. Who holds an [`Instance`] that nobody else removes needs no pin.
+//! Pins are private words of the writer. A thread with an [`Instance`] that no other thread removes needs no pin.
+//!
+//! ```
+//! use atomscope_layout::instances::{Domain, InstanceRecord, Instances, journal};
+//! use atomscope_layout::sync::{AtomicU64, Ordering};
+//! use atomscope_layout::table::{Key, Table};
+//! use atomscope_layout::view::WriterMemory;
+//! use atomscope_layout::{Capacities, RegionMap};
+//!
+//! let map = RegionMap::for_capacities(&Capacities::LEAST)?;
+//! let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
+//! let (words, spill_used) = (memory.words(), AtomicU64::new(0));
+//! let (control, slots) = (&words[map.instance_control.range()], &words[map.instance_slots.range()]);
+//! let pins: Vec<AtomicU64> = control.iter().map(|_| AtomicU64::new(0)).collect();
+//! let table = Table::new(control, slots, map.instance_slots.stride, &[], &spill_used);
+//! let instances = Instances::new(table, &pins);
+//!
+//! let key = Key([1, 2]); // a hash of domain, owner and name
+//! let (record, _cut) = InstanceRecord::new(key, None, 0, Domain::Journal, "orders");
+//! instances.make(&record).ok_or("the table is full")?;
+//! instances.with(key, |numbers| numbers[journal::EVENTS].fetch_add(3, Ordering::Relaxed));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use core::mem::offset_of;
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::attached::Attachment;
-use crate::metrics::Builtin;
 use crate::names::put_text;
 use crate::sync::{AtomicU64, Ordering, fence, pause};
 use crate::table::{Key, Put, Sign, Table};
 
-/// Numbers of an instance.
-pub const NUMBERS: usize = 16;
+pub use crate::domains::{
+    Domain, Field, FieldKind, NUMBERS, association, graph, journal, key, lease, node_metric, persistence_id,
+    shard, shard_region, worker,
+};
+
 /// Bytes of an instance's name that are kept.
 pub const INSTANCE_TEXT_BYTES: usize = 192;
-/// Looks at the pins of a slot that is to be freed, before that is put off.
+/// How often a removal checks the pins of a slot before it gives up.
 const PIN_TRIES: u32 = if cfg!(atomscope_loom) { 1 } else { 64 };
-
-/// What a number of an instance is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldKind {
-    /// A counter: it only grows.
-    Counter,
-    /// A gauge: it rises and falls.
-    Gauge,
-    /// It is the number of an interned name; 0 = none.
-    Name,
-    /// It is the bits of a floating-point number.
-    Float,
-    /// 0 = unknown, 1 = no, 2 = yes.
-    Flag,
-}
-
-/// One number of a domain's instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
-    /// Its name.
-    pub name: &'static str,
-    /// Its unit, in words; empty for names and flags.
-    pub unit: &'static str,
-    /// What it is.
-    pub what: FieldKind,
-}
-
-macro_rules! domains {
-    ($($(#[doc = $help:literal])+ $domain:ident = $number:literal, $name:literal, $module:ident, $unlisted:ident
-        { $($(#[doc = $field_help:literal])+ $field:ident = $at:literal, $field_name:literal, $unit:literal, $what:ident;)* })+) => {
-        /// What an instance is one of.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u16)]
-        pub enum Domain { $($(#[doc = $help])+ $domain = $number,)+ }
-
-        impl Domain {
-            /// All domains.
-            pub const ALL: &[Self] = &[$(Self::$domain,)+];
-
-            /// Its name, as it stands in JSON.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$domain => $name,)+ }
-            }
-
-            /// What each number of its instances is, by place; places that are not there are zero.
-            pub fn fields(self) -> &'static [Field] {
-                match self {
-                    $(Self::$domain => &[$(Field { name: $field_name, unit: $unit, what: FieldKind::$what },)*],)+
-                }
-            }
-
-            /// The metric that counts what found no room among its instances.
-            pub fn unlisted(self) -> Builtin {
-                match self { $(Self::$domain => Builtin::$unlisted,)+ }
-            }
-        }
-
-        $(
-            #[doc = concat!("Places of the numbers of a [`Domain::", stringify!($domain), "`].")]
-            pub mod $module {
-                $($(#[doc = $field_help])+ pub const $field: usize = $at;)*
-            }
-        )+
-
-        const _: () = {
-            $(
-                let mut next = 0;
-                $(assert!($at == next && $at < NUMBERS); next += 1;)*
-                let _ = next;
-            )+
-        };
-    };
-}
-
-domains! {
-    /// A connection to another node; its name is the remote address.
-    Association = 1, "associations", association, AssociationsUnlisted {
-        /// How it is.
-        STATE = 0, "state", "", Name;
-        /// Bytes received.
-        BYTES_IN = 1, "inbound_bytes", "bytes", Counter;
-        /// Bytes sent.
-        BYTES_OUT = 2, "outbound_bytes", "bytes", Counter;
-        /// Messages received.
-        MESSAGES_IN = 3, "inbound_messages", "messages", Counter;
-        /// Messages sent.
-        MESSAGES_OUT = 4, "outbound_messages", "messages", Counter;
-        /// Failures of the transport.
-        ERRORS = 5, "errors", "errors", Counter;
-        /// Whether the failure detector takes the other side for available.
-        AVAILABLE = 6, "available", "", Flag;
-        /// Whether the other side is quarantined.
-        QUARANTINED = 7, "quarantined", "", Flag;
-        /// Attempts at the connection since it was connected last.
-        ATTEMPTS = 8, "attempts", "attempts", Gauge;
-    }
-    /// A running stream.
-    Graph = 2, "graphs", graph, GraphsUnlisted {
-        /// Its number.
-        ID = 0, "id", "", Gauge;
-        /// Elements that passed.
-        ELEMENTS = 1, "elements", "elements", Counter;
-    }
-    /// A journal.
-    Journal = 3, "journals", journal, JournalsUnlisted {
-        /// Events written.
-        EVENTS = 0, "events", "events", Counter;
-        /// Writes that ended, well or not.
-        WRITES = 1, "writes", "writes", Counter;
-        /// Of those, writes that failed. What the journal wrote of them nobody knows, and none of it is counted.
-        FAILURES = 2, "failures", "writes", Counter;
-        /// Replays that ended, well or not.
-        REPLAYS = 3, "replays", "replays", Counter;
-        /// Events replayed.
-        REPLAYED = 4, "replayed_events", "events", Counter;
-        /// Of those, replays that failed.
-        REPLAY_FAILURES = 5, "replay_failures", "replays", Counter;
-        /// Deletions.
-        DELETES = 6, "deletes", "deletions", Counter;
-        /// Events of persistence ids that have no record of their own.
-        UNLISTED_EVENTS = 7, "unlisted_events", "events", Counter;
-        /// Persistence ids whose record gave way to more active ones.
-        ROLLED_UP = 8, "rolled_up_ids", "ids", Counter;
-        /// 1 + the number of the histogram of the time that its writes took, 0 = none.
-        LATENCY = 9, "latency_histogram", "", Gauge;
-        /// Writes and replays whose caller went away, or that panicked, before they ended.
-        GIVEN_UP = 10, "given_up", "calls", Counter;
-    }
-    /// A persistence id; its owner is its journal.
-    PersistenceId = 4, "persistence_ids", persistence_id, PersistenceIdsUnlisted {
-        /// The highest sequence number written or replayed.
-        HIGHEST = 0, "highest_sequence_nr", "", Gauge;
-        /// Events written since it is listed.
-        EVENTS = 1, "event_count", "events", Counter;
-    }
-    /// A shard region.
-    ShardRegion = 5, "shard_regions", shard_region, ShardRegionsUnlisted {
-        /// Messages that its entities were given.
-        MESSAGES = 0, "messages", "messages", Counter;
-        /// Shards here.
-        SHARDS = 1, "shards", "shards", Gauge;
-        /// Different entities that were given messages here.
-        ENTITIES_STARTED = 2, "entities_started", "entities", Counter;
-        /// Messages forwarded to another region.
-        FORWARDED = 3, "forwarded", "messages", Counter;
-        /// Entities passivated.
-        PASSIVATED = 4, "passivated", "entities", Counter;
-        /// Messages that came to it, whosever they were. What was neither given to an entity nor forwarded was dropped.
-        RECEIVED = 5, "received", "messages", Counter;
-        /// Entities that its passivation trackers follow.
-        ACTIVE = 6, "active_entities", "entities", Gauge;
-        /// Messages of entities for which there was no room among the counted ones. Unless 0, there are more entities.
-        UNCOUNTED = 7, "uncounted_messages", "messages", Counter;
-    }
-    /// A shard; its owner is its region, which need not be the one that has it.
-    Shard = 6, "shards", shard, ShardsUnlisted {
-        /// Messages that its entities were given here.
-        MESSAGES = 0, "messages", "messages", Counter;
-        /// Different entities that were given messages here.
-        ENTITIES = 1, "entities", "entities", Gauge;
-        /// State of its hand-off, if there is one.
-        HAND_OFF = 2, "hand_off", "", Name;
-        /// Messages for it that came to the region.
-        RECEIVED = 3, "received", "messages", Counter;
-        /// Messages of entities for which there was no room among the counted ones. Unless 0, there are more entities.
-        UNCOUNTED = 4, "uncounted_messages", "messages", Counter;
-        /// Entities for which its hand-off waits.
-        REMAINING = 5, "remaining_entities", "entities", Gauge;
-    }
-    /// A key of the distributed data.
-    Key = 7, "keys", key, KeysUnlisted {
-        /// Updates.
-        UPDATES = 0, "updates", "updates", Counter;
-        /// Subscribers.
-        SUBSCRIBERS = 1, "subscribers", "subscribers", Gauge;
-    }
-    /// A lease.
-    Lease = 8, "leases", lease, LeasesUnlisted {
-        /// Who holds it, as far as this node knows.
-        HOLDER = 0, "holder", "", Name;
-        /// Times it was acquired here.
-        ACQUIRED = 1, "acquired", "times", Counter;
-        /// Times it was denied here.
-        DENIED = 2, "denied", "times", Counter;
-        /// Times it was lost here.
-        LOST = 3, "lost", "times", Counter;
-        /// Times it was released here.
-        RELEASED = 4, "released", "times", Counter;
-        /// Whether it is held here.
-        HELD = 5, "held", "", Flag;
-        /// Times it was acquired here by who held it already.
-        RENEWED = 6, "renewed", "times", Counter;
-    }
-    /// A worker thread of the async runtime.
-    Worker = 9, "workers", worker, WorkersUnlisted {
-        /// Time spent on tasks.
-        BUSY_NS = 0, "busy_ns", "nanoseconds", Counter;
-        /// Times it went to sleep.
-        PARKS = 1, "parks", "times", Counter;
-    }
-    /// A metric of a cluster node, `address metric`.
-    NodeMetric = 10, "node_metrics", node_metric, NodeMetricsUnlisted {
-        /// The last value.
-        VALUE = 0, "value", "", Float;
-        /// Samples so far.
-        SAMPLES = 1, "samples", "samples", Counter;
-        /// The time that the node gave its last sample, in a unit of its own.
-        TIMESTAMP = 2, "timestamp", "", Gauge;
-    }
-}
-
-impl Domain {
-    /// The domain with this number.
-    pub fn from_number(number: u16) -> Option<Self> {
-        Self::ALL.iter().copied().find(|domain| *domain as u16 == number)
-    }
-}
 
 /// An instance.
 ///
@@ -267,8 +75,8 @@ pub struct InstanceRecord {
     pub name_bytes: u16,
     /// Zero.
     pub reserved: [u32; 3],
-    /// Bits of the attachments that were made for it alone; see [`crate::attached`]. Before the numbers, so that who reads
-    /// the words in order never takes a number for counted that was not yet.
+    /// Bits of the attachments that were made for this instance alone; see [`crate::attached`]. They come before the
+    /// numbers, so that a reader that loads the words in order never takes a number as counted too early.
     pub counted_by: u64,
     /// The numbers; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
@@ -291,7 +99,7 @@ const _: () = {
 };
 
 impl InstanceRecord {
-    /// A record with all numbers 0; the name is cut where it is too long, and the answer says whether it was.
+    /// A record with all numbers 0, and whether the name was too long and so was cut.
     pub fn new(key: Key, owner: Option<Key>, since: u64, domain: Domain, name: &str) -> (Self, bool) {
         let mut record = Self::new_zeroed();
         record.key = key.0;
@@ -304,7 +112,7 @@ impl InstanceRecord {
     }
 }
 
-/// A slot with its tenant: valid until that is removed.
+/// The slot of an instance: valid until the instance is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance {
     index: usize,
@@ -329,7 +137,8 @@ impl<'a> Instances<'a> {
         self.table.standing(key).map(|(index, control)| Instance { index, control })
     }
 
-    /// Makes an instance. Only one thread at a time, and only of a key of which there is none. `None` without room.
+    /// Makes an instance; `None` if the table is full. Only one thread at a time may call this, and only with a key that
+    /// has no instance.
     pub fn make(&self, record: &InstanceRecord) -> Option<Instance> {
         let words: &[u64; INSTANCE_WORDS] = zerocopy::transmute_ref!(record);
         match self.table.put(Key(record.key), Sign::Plus, words) {
@@ -338,24 +147,24 @@ impl<'a> Instances<'a> {
         }
     }
 
-    /// The numbers of an instance that nobody else removes meanwhile.
+    /// The numbers of an instance that no other thread removes at the same time.
     pub fn numbers(&self, instance: Instance) -> &'a [AtomicU64] {
         self.table.slot(instance.index).get(NUMBERS_WORD..NUMBERS_WORD + NUMBERS).unwrap_or_default()
     }
 
-    /// Notes that `attachment` was made for an instance that nobody else removes meanwhile. Wait-free.
+    /// Records that `attachment` was made for an instance that no other thread removes at the same time. Wait-free.
     pub fn attach(&self, instance: Instance, attachment: Attachment) {
         if let Some(word) = self.table.slot(instance.index).get(COUNTED_BY_WORD) {
             word.fetch_or(attachment.bit(), Ordering::Release);
         }
     }
 
-    /// Has `work` change the numbers of the instance of this key; `None` if there is none. Wait-free but for `work`.
+    /// Calls `work` with the numbers of the instance of this key; `None` if there is none. Wait-free except for `work`.
     pub fn with<T>(&self, key: Key, work: impl FnOnce(&[AtomicU64]) -> T) -> Option<T> {
         let instance = self.find(key)?;
         let pin = self.pins.get(instance.index)?;
         pin.fetch_add(1, Ordering::Relaxed);
-        // Either the remover sees the pin, or this sees that it removes.
+        // Either the remover sees this pin, or this thread sees that the slot is BUSY.
         fence(Ordering::SeqCst);
         let stands = self.table.stands(instance.index, instance.control);
         let done = stands.then(|| work(self.numbers(instance)));
@@ -363,13 +172,13 @@ impl<'a> Instances<'a> {
         done
     }
 
-    /// Removes an instance, after `last` has seen its numbers, which nobody else changes any more. Only one thread at a
-    /// time. False if it could not be done, since it is gone or somebody has kept it pinned all the time; then it stands
-    /// as before.
+    /// Removes an instance. `last` is called with the final numbers, which no thread changes any more. Only one thread at
+    /// a time may call this. Returns false if the instance is gone, or if another thread kept it pinned all the time; a
+    /// pinned instance stays as it was.
     pub fn remove(&self, instance: Instance, last: impl FnOnce(&[AtomicU64])) -> bool {
         let Instance { index, control } = instance;
         let Some(pin) = self.pins.get(index) else { return false };
-        if !self.table.take_in_hand(index, control) {
+        if !self.table.make_busy(index, control) {
             return false;
         }
         fence(Ordering::SeqCst);
@@ -384,7 +193,7 @@ impl<'a> Instances<'a> {
         if unpinned {
             last(self.numbers(instance));
         }
-        self.table.let_go(index, control, unpinned);
+        self.table.end_busy(index, control, unpinned);
         unpinned
     }
 }

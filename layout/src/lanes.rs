@@ -1,4 +1,4 @@
-//! Counter lanes: a counter that a thread adds to without a locked instruction.
+//! Counter lanes: a thread counts in its own lane, without a locked instruction.
 //!
 //! ```text
 //!              metric 0   metric 1   …           each lane starts on its own 128 bytes
@@ -6,14 +6,25 @@
 //!   lane 1   [          ][          ]            the one thread that holds lane 1: load + store
 //!   …
 //! ```
-//! A counter's value is the sum over the lanes. A lane number is process-wide (one bitmap), so that one thread-local
-//! serves every region; a region with fewer lanes sends higher numbers to overflow. A lane that is given back keeps
-//! its value, and its next holder goes on from there: sums never go backwards. A gauge is the overflow word alone.
+//! The value of a counter is its sum over all lanes. Lane numbers are process-wide (one bitmap), so that one thread-local
+//! serves every region; a region with fewer lanes uses the overflow lane for higher numbers. A lane that is given back
+//! keeps its values, and the next holder adds to them, so sums never decrease. A gauge uses only the overflow lane.
+//!
+//! ```
+//! use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let section = [const { AtomicU64::new(0) }; 32]; // two lanes of 16 metrics
+//! let lanes = Lanes::new(&section, 16);
+//! lanes.add(OVERFLOW, 5, 1);
+//! lanes.add(1, 5, 2); // only the thread that holds lane 1 may do this
+//! assert_eq!(lanes::sum(Words::new(&section), 16, 5), 3);
+//! ```
 
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::Words;
 
-/// The lane that every thread may use.
+/// The lane that all threads share.
 pub const OVERFLOW: u32 = 0;
 
 /// The lanes of one region, for its writers.
@@ -30,8 +41,8 @@ impl<'a> Lanes<'a> {
         Self { words, stride }
     }
 
-    /// Adds `n` to `metric`. `lane` must be [`OVERFLOW`] or held by the calling thread. Wait-free; a lane that this
-    /// region does not have is overflow.
+    /// Adds `n` to `metric`. `lane` must be [`OVERFLOW`] or held by the calling thread; a lane that this region does not
+    /// have counts as [`OVERFLOW`]. Wait-free: a load and a store in an own lane, a locked add in the shared one.
     #[inline]
     pub fn add(&self, lane: u32, metric: usize, n: u64) {
         match self.word(lane, metric) {
@@ -68,37 +79,38 @@ impl core::fmt::Debug for Lanes<'_> {
     }
 }
 
-/// Adds `n` to a word of the lane that the calling thread holds. Wait-free.
+/// Adds `n` to a word of the lane that the calling thread holds. Wait-free: a load and a store.
 #[inline]
 pub fn add_to_own(word: &AtomicU64, n: u64) {
     word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }
 
-/// Comes before something is counted that is subtracted from another counter, as stops are from spawns: whoever reads it
-/// and then asks [`after_ends`] finds in the other counter whatever this thread knows of. On x86-64 no instruction.
+/// A release fence, for a writer: call it before counting what readers subtract from another counter, as they subtract
+/// stops from spawns. A reader that reads the subtracted counter first, then calls [`after_ends`], then reads the other
+/// counter, never gets a difference that is too small. On x86-64 it is no instruction.
 #[inline]
 pub fn before_end() {
     fence(Ordering::Release);
 }
 
-/// Comes between reading what is subtracted, and reading what that is subtracted from: a difference of counters is never
-/// below the truth.
+/// An acquire fence, for a reader: call it after reading the subtracted counters and before reading the counters that
+/// these are subtracted from. The other half of [`before_end`].
 pub fn after_ends() {
     fence(Ordering::Acquire);
 }
 
-/// The value of counter `metric`: the sum over the lanes.
+/// The value of counter `metric`: its sum over all lanes.
 pub fn sum(section: Words<'_>, stride: usize, metric: usize) -> u64 {
     (0..section.len() / stride.max(1))
         .fold(0u64, |sum, lane| sum.wrapping_add(section.load(lane * stride + metric)))
 }
 
-/// Claims a free lane: a number from 1 on, or `None` if all are held. Acquire, so that the new holder sees the last
-/// store of the lane's former holder; with less, counts are lost.
+/// Claims a free lane: a number from 1 on, or `None` if all are held. It is an acquire operation: the new holder must see
+/// the last stores of the former holder, else counts are lost.
 pub fn claim(bitmap: &[AtomicU64]) -> Option<u32> {
     for (index, word) in bitmap.iter().enumerate() {
         let mut held = word.load(Ordering::Relaxed);
-        // At most one failure per other claimant or releaser of this word, and never more than its bits.
+        // Each failure means that another thread claimed or gave back a lane of this word.
         for _ in 0..64 {
             let free = (!held).trailing_zeros();
             if free == 64 {
@@ -113,7 +125,7 @@ pub fn claim(bitmap: &[AtomicU64]) -> Option<u32> {
     None
 }
 
-/// Gives a lane back. Release, the other half of [`claim`]'s acquire.
+/// Gives a lane back. It is a release operation, the other half of [`claim`].
 pub fn give_back(bitmap: &[AtomicU64], lane: u32) {
     let Some(bit) = lane.checked_sub(1) else { return };
     if let Some(word) = bitmap.get(bit as usize / 64) {

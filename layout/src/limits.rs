@@ -1,16 +1,21 @@
-//! Every limit of the layout, with the reason beside it.
+//! Every limit of the layout, with its reason.
+//!
+//! ```
+//! use atomscope_layout::limits::{MAX_ACTORS, SEPARATION_BYTES};
+//! assert!(MAX_ACTORS == 16 << 20 && SEPARATION_BYTES == 128);
+//! ```
 
-/// Everything that two threads write apart is at least this far apart, whatever the CPU's line is: two 64-byte lines,
-/// since adjacent ones are fetched in pairs.
+/// Minimum distance between data that different threads write. It is two 64-byte cache lines, because processors
+/// fetch adjacent lines in pairs.
 pub const SEPARATION_BYTES: usize = 128;
 
-/// Words in a bucket of the actor table: one 64-byte line, so that a look-up touches two lines of control words. (A loom
-/// model cannot afford as many.)
+/// Words in a bucket of the actor table: one 64-byte line, so that a look-up touches two lines of control words. Loom
+/// models use a smaller bucket, because their search grows with it.
 pub const BUCKET_SLOTS: usize = if cfg!(atomscope_loom) { 2 } else { 8 };
 
-/// Bytes of text in an actor record: path first, then what the record needs beside it.
+/// Bytes of text in an actor record: the path first, then the other texts.
 pub const ACTOR_TEXT_BYTES: usize = 192;
-/// Bytes of an actor's path that are kept; a longer one is cut visibly. What is left of the text is for the rest.
+/// Bytes of an actor's path that are kept; a longer path is cut visibly. The other texts share the remaining bytes.
 pub const ACTOR_PATH_BYTES: usize = 152;
 /// Bytes of text in a dead letter: recipient, sender, preview.
 pub const DEAD_LETTER_TEXT_BYTES: usize = 344;
@@ -20,46 +25,48 @@ pub const DEAD_LETTER_PATH_BYTES: usize = 152;
 pub const NAME_BYTES: usize = 248;
 /// Bytes of a metric's name, unit and help together.
 pub const METRIC_TEXT_BYTES: usize = 240;
-/// What a cut text ends in before anything else.
+/// The end of a text that was cut.
 pub const CUT_MARK: &str = "…";
-/// What a cut path ends in: this, then the key as 32 hex digits.
+/// The end of a path that was cut: this mark, then the key as 32 hex digits.
 pub const PATH_CUT_MARK: &str = "…#";
 
-/// Actors at most in one region: the slots' offsets then stay far below 2⁴⁰.
+/// Maximum number of actors in one region: slot offsets then stay far below 2⁴⁰.
 pub const MAX_ACTORS: usize = 16 << 20;
-/// Counter lanes at most; more threads than this on one machine are not known.
+/// Maximum number of counter lanes: more than the threads of any machine that we know.
 pub const MAX_LANES: usize = 1024;
-/// Dead letters kept at most.
+/// Maximum number of dead letters kept.
 pub const MAX_DEAD_LETTERS: usize = 1 << 20;
-/// Events kept per lane at most.
+/// Maximum number of events kept per lane.
 pub const MAX_EVENTS: usize = 1 << 20;
-/// Interned names at most.
+/// Maximum number of interned names.
 pub const MAX_NAMES: usize = 1 << 20;
-/// Metrics at most.
+/// Maximum number of metrics.
 pub const MAX_METRICS: usize = 1 << 16;
-/// Instances at most.
+/// Minimum capacity for metrics: all built-in ones, and some that the application registers.
+pub const MIN_METRICS: usize = 96;
+/// Maximum number of instances.
 pub const MAX_INSTANCES: usize = 1 << 20;
-/// Histograms at most.
+/// Maximum number of histograms.
 pub const MAX_HISTOGRAMS: usize = 1 << 12;
-/// Journal writes kept at most.
+/// Maximum number of journal writes kept.
 pub const MAX_JOURNAL_WRITES: usize = 1 << 16;
-/// Bytes of a document at most: both copies and what is before them.
+/// Maximum size of a document in bytes: its head and both copies.
 pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 /// Bytes of the texts of a journal write: journal first, then persistence id.
 pub const JOURNAL_WRITE_TEXT_BYTES: usize = 216;
 /// Bytes of a journal's name that are kept in a journal write.
 pub const JOURNAL_NAME_BYTES: usize = 64;
-/// Sightings of a clock at most.
+/// Maximum number of clock samples (sightings).
 pub const MAX_SIGHTINGS: usize = 1 << 12;
-/// Sections that the directory has room for.
+/// Entries of the directory.
 pub const MAX_SECTIONS: usize = 32;
 
 const _: () = {
     // A cut path keeps some text before its mark and key.
     assert!(PATH_CUT_MARK.len() + 32 < ACTOR_PATH_BYTES);
-    // Beside the longest path there is room for a time stamp in RFC 3339 (35 bytes).
+    // A record with the longest path can still hold a time in RFC 3339 (35 bytes).
     assert!(ACTOR_TEXT_BYTES - ACTOR_PATH_BYTES >= 35);
-    // Recipient and sender leave room for some preview.
+    // Recipient and sender leave at least 40 bytes for the other texts.
     assert!(DEAD_LETTER_TEXT_BYTES >= 2 * DEAD_LETTER_PATH_BYTES + 40);
     // Records are whole words.
     assert!(ACTOR_TEXT_BYTES % 8 == 0 && DEAD_LETTER_TEXT_BYTES % 8 == 0 && NAME_BYTES % 8 == 0);

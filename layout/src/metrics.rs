@@ -1,31 +1,41 @@
-//! Metrics: what each counter and gauge of a region is, written into the region itself.
+//! Metrics: the description of each counter, gauge and histogram, written into the region itself.
 //!
-//! The first metrics of every region are the built-in ones ([`Builtin`]); further ones are registered by the
-//! application. A metric's number is its word in every counter lane.
+//! The first metrics of every region are the built-in ones ([`Builtin`]); the application registers further ones. The
+//! number of a metric is the index of its word in every counter lane.
+//!
+//! ```
+//! use atomscope_layout::metrics::{Kind, describe, read_descriptor};
+//! use atomscope_layout::records::METRIC_WORDS;
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let slot = [const { AtomicU64::new(0) }; METRIC_WORDS];
+//! describe(&slot, "orders.placed", "orders", Kind::Counter, "Orders that customers placed.");
+//! assert_eq!(read_descriptor(Words::new(&slot)).unwrap().name, "orders.placed");
+//! ```
 
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::histogram::Histogram;
-use crate::limits::METRIC_TEXT_BYTES;
+use crate::limits::{METRIC_TEXT_BYTES, MIN_METRICS};
 use crate::names::put_text;
 use crate::records::{METRIC_WORDS, MetricRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, Words};
 
-/// How a metric's words make its value.
+/// The kind of a metric: how its words give its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Kind {
-    /// The sum over the lanes; only grows.
+    /// The sum of its words over all lanes; only grows.
     Counter = 1,
-    /// The overflow lane's word; goes both ways.
+    /// Its word in lane 0; rises and falls.
     Gauge = 2,
-    /// The overflow lane's word is 1 + the number of its slot in the section of histograms.
+    /// Its word in lane 0 is 1 + the number of its slot in the section of histograms.
     Histogram = 3,
 }
 
 impl Kind {
-    /// In a word.
+    /// The kind as text.
     pub fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -35,26 +45,26 @@ impl Kind {
     }
 }
 
-/// A metric as it is read.
+/// A metric that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metric {
     /// Dotted name.
     pub name: String,
     /// Unit, in words.
     pub unit: String,
-    /// One sentence.
+    /// What it counts, in one sentence.
     pub help: String,
     /// Counter, gauge or histogram.
     pub kind: Kind,
-    /// Its value at the time of reading; of a histogram how many values it has. `None`: nothing counts it.
+    /// Its value at the time of reading; for a histogram its number of values. `None`: unknown, as nothing counts it.
     pub value: Option<u64>,
-    /// Of a histogram, the rest.
+    /// The histogram, if the metric is one.
     pub histogram: Option<Histogram>,
 }
 
 macro_rules! builtin {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal, $unit:literal, $kind:ident;)+) => {
-        /// The metrics that every region has, by number.
+        /// The built-in metrics, which every region has, by number.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(usize)]
         pub enum Builtin { $($(#[doc = $help])+ $variant,)+ }
@@ -99,7 +109,7 @@ builtin! {
     /// Events of the shared lane that gave way to a writer at work in the same slot.
     EventsAbandoned = "events.abandoned", "events", Counter;
     /// Stops that nobody could tell as events, since the table had kept no path of theirs.
-    EventsUntold = "events.untold", "events", Counter;
+    StopsUnpublished = "events.untold", "events", Counter;
     /// Updates of a record that found it gone or in another thread's hands.
     UpdatesMissed = "actors.updates_missed", "updates", Counter;
     /// Rounds of the probe's poller, which asks the components that tell nothing by themselves.
@@ -129,7 +139,7 @@ builtin! {
     /// What was noted of the cluster nodes' metrics for which there was no room.
     NodeMetricsUnlisted = "cluster.unlisted_metrics", "notes", Counter;
     /// Rows of documents for which there was no room, each time one was written.
-    DocumentRowsLeftOut = "documents.left_out", "rows", Counter;
+    DocumentRowsDropped = "documents.left_out", "rows", Counter;
     /// Changes of the cluster's state that were told.
     ClusterChanges = "cluster.changes", "changes", Counter;
     /// Gossip sent to other members.
@@ -210,19 +220,19 @@ builtin! {
     ClockUnlisted = "clock.unlisted", "rounds", Counter;
 }
 
-const _: () = assert!(BUILTIN.len() <= crate::region::MIN_METRICS);
+const _: () = assert!(BUILTIN.len() <= MIN_METRICS);
 
-/// Writes a descriptor that nobody else writes: the texts, cut where they must be, then the ready word.
+/// Writes a descriptor that no other thread writes: first the texts, cut if they are too long, then the ready word.
 pub fn describe(slot: &[AtomicU64], name: &str, unit: &str, kind: Kind, help: &str) {
     let mut record = MetricRecord::new_zeroed();
     let mut used = 0;
     let mut put = |text: &str, max: usize| {
-        let room = record.text.get_mut(used..).unwrap_or_default();
-        let (bytes, _) = put_text(room, max, text);
+        let rest = record.text.get_mut(used..).unwrap_or_default();
+        let (bytes, _) = put_text(rest, max, text);
         used += bytes;
         bytes as u16
     };
-    // Name and unit first: they are what tells metrics apart.
+    // Name and unit come first: they identify the metric, so the help text is the one to be cut.
     let (name, unit, help) = (put(name, 80), put(unit, 24), put(help, METRIC_TEXT_BYTES));
     (record.name_bytes, record.unit_bytes, record.help_bytes) = (name, unit, help);
     let words: [u64; METRIC_WORDS] = zerocopy::transmute!(record);
@@ -232,7 +242,7 @@ pub fn describe(slot: &[AtomicU64], name: &str, unit: &str, kind: Kind, help: &s
     }
 }
 
-/// Reads a descriptor; `None` if there is none yet or it is not what a writer writes. The value is left out.
+/// Reads a descriptor without its value. `None` if it is not ready, or holds what no writer stores.
 pub fn read_descriptor(slot: Words<'_>) -> Option<Metric> {
     let ready = slot.load(0);
     fence(Ordering::Acquire);

@@ -1,22 +1,22 @@
-//! What the loom models share. Each primitive's models stand beside it, in its own `models.rs`.
+//! What the loom models share. The models of each primitive are in the `models.rs` of its folder.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg atomscope_loom" CARGO_TARGET_DIR=target/loom \
 //!     cargo test -p atomscope-layout --release --lib models -- --test-threads=1
 //! ```
-//! (One at a time, since loom maps a stack for each thread of each execution, and two processors do that no faster than
-//! one.)
+//! Run one test at a time: loom maps a stack for each thread of each execution, and two processors do that no faster than
+//! one.
 //!
-//! A model is a few *roles*, each on a thread of its own, over memory that they share. It is a function of the
-//! operations that its roles use, and is checked twice over: with the operations that ship it must hold, and with a
-//! mutant, one order or step weaker, loom must find the failure that this order or step is there against. A model that
-//! cannot tell the two apart proves nothing.
+//! A model has a few *roles*. Each role runs on its own thread, and all share memory. A model is a function of the
+//! operations that its roles use, and it is checked twice. With the operations that ship it must hold. With a mutant, which
+//! lacks one memory order or one step, loom must find the failure that this order or step prevents. A model that cannot
+//! distinguish the two proves nothing.
 //!
-//! Each of the roles is the main thread's once, since loom's search is not symmetric: it has missed a fault with the
-//! roles one way round and found it the other way.
+//! Each role runs once on the main thread, because loom's search is not symmetric: it missed a fault with one assignment of
+//! roles and found it with another.
 //!
-//! Each is searched in two ways ([`crate::sync::crossing`] says why one is not enough). Under loom a bucket of the table
-//! has two slots, and a bounded reader tries twice.
+//! Each model is searched in two ways ([`crate::sync::crossing`] explains why one is not enough). Under loom a bucket of
+//! the table has two slots, and a bounded reader tries twice.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "models are tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +27,7 @@ use loom::model::Builder;
 use crate::sync::AtomicU64;
 use crate::sync::crossing::set_crossings;
 
-/// Words that threads share, zero at first.
+/// Words that threads share, initially 0.
 pub(crate) type Memory = Arc<[AtomicU64]>;
 
 /// `count` of them.
@@ -35,7 +35,7 @@ pub(crate) fn memory(count: usize) -> Memory {
     (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// What one thread of a model does.
+/// The work of one thread of a model.
 pub(crate) type Role<R> = Box<dyn FnOnce() -> R>;
 
 /// A role that does `act`.
@@ -43,8 +43,7 @@ pub(crate) fn role<R>(act: impl FnOnce() -> R + 'static) -> Role<R> {
     Box::new(act)
 }
 
-/// Plays every role, that of number `main` on this thread and each other one on its own, and gives what they came to,
-/// in their order.
+/// Runs every role, number `main` on this thread and each other one on its own thread. Returns the results in order.
 pub(crate) fn play<R: 'static>(main: usize, roles: Vec<Role<R>>) -> Vec<R> {
     let mut mine = None;
     let mut threads = Vec::new();
@@ -61,24 +60,24 @@ pub(crate) fn play<R: 'static>(main: usize, roles: Vec<Role<R>>) -> Vec<R> {
     ends.into_iter().map(|(_, end)| end).collect()
 }
 
-/// A model: `run` is given the number of the role that is the main thread's.
+/// A model: `run` gets the number of the role that runs on the main thread.
 pub(crate) struct Model<F> {
     roles: usize,
     searches: Vec<Search>,
     run: F,
 }
 
-/// One way of going through a model's executions.
+/// One way of searching the executions of a model.
 #[derive(Clone, Copy)]
 struct Search {
-    /// Whether any two operations are tried in either order, or only those of which loom sees that it matters.
+    /// Whether to try every order of any two operations, or only the orders that loom considers relevant.
     crossings: bool,
-    /// How often threads are preempted at most.
+    /// Maximum number of preemptions.
     preemptions: Option<usize>,
 }
 
 impl<F: Fn(usize) + Clone + Send + Sync + 'static> Model<F> {
-    /// With two preemptions every order of operations is tried, and without a bound all that loom sees a need for.
+    /// Two searches: every order of operations with at most two preemptions, and loom's relevant orders without a bound.
     pub(crate) fn new(roles: usize, run: F) -> Self {
         let searches = vec![
             Search { crossings: true, preemptions: Some(2) },
@@ -87,7 +86,7 @@ impl<F: Fn(usize) + Clone + Send + Sync + 'static> Model<F> {
         Self { roles, searches, run }
     }
 
-    /// Bounds the preemptions of the search for every order, and of the one for what loom sees a need for.
+    /// Sets the bounds of preemptions of both searches.
     pub(crate) fn preempted_at_most(mut self, crossed: usize, plain: usize) -> Self {
         for search in &mut self.searches {
             search.preemptions = Some(if search.crossings { crossed } else { plain });
@@ -109,22 +108,22 @@ impl<F: Fn(usize) + Clone + Send + Sync + 'static> Model<F> {
         self.searches.iter().flat_map(|search| (0..self.roles).map(|main| (*search, main)))
     }
 
-    /// Every execution keeps what the model asserts.
+    /// Checks that the assertions of the model hold in every execution.
     pub(crate) fn holds(self) {
         for (search, main) in self.checks() {
             self.check(search, main);
         }
     }
 
-    /// Some execution breaks the assertion that says `how`; any other failure is the model's own fault.
+    /// Checks that some execution breaks the assertion with the text `how`. Any other failure is an error in the model.
     pub(crate) fn breaks(self, how: &str) {
         for (search, main) in self.checks() {
             let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.check(search, main))) else { continue };
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-            assert!(said.contains(how), "the mutant fails otherwise than it should: {said}");
+            assert!(said.contains(how), "the mutant fails in another way than expected: {said}");
             return;
         }
-        panic!("the mutant survives: the model does not see what was taken away");
+        panic!("the mutant survives: the model does not detect the missing step");
     }
 }

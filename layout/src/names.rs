@@ -1,11 +1,23 @@
 //! Names: texts that are written once and then read by number.
 //!
-//! A *text cell* is a ready word and zero-padded bytes. The ready word is 0 until the bytes are there, then
+//! A *text cell* is a ready word and zero-padded bytes. The ready word is 0 until the bytes are stored, then
 //! `1 << 63 | bytes`, stored with Release; it never changes again.
 //!
-//! *Interning* turns a text into the number of its cell. The writer keeps a private table of keys, one per cell, with
-//! open addressing; the cell that a key claims is the one of the same index, so the number is known as soon as the
-//! key is in, and whoever put the key in writes the text. Nothing is ever taken out.
+//! *Interning* turns a text into the number of its cell. The writer has a private table of keys with open addressing,
+//! one key per cell. A key and its cell have the same index, so a thread that inserted or found the key knows the number.
+//! The thread that inserted the key writes the text. Names are never removed.
+//!
+//! ```
+//! use atomscope_layout::names::{CELL_WORDS, Interned, Interner, read_name};
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let keys = [const { AtomicU64::new(0) }; 4];
+//! let cells = [const { AtomicU64::new(0) }; 4 * CELL_WORDS];
+//! let interner = Interner { keys: &keys, cells: &cells };
+//! let Interned::New { id, cut: false } = interner.intern_static("orders::Order") else { panic!("not new") };
+//! assert_eq!(interner.intern_static("orders::Order"), Interned::Known(id));
+//! assert_eq!(read_name(Words::new(&cells), CELL_WORDS, id).as_deref(), Some("orders::Order"));
+//! ```
 
 use zerocopy::IntoBytes;
 
@@ -16,25 +28,25 @@ use crate::words::{self, Words};
 /// Words of a cell of the names section.
 pub const CELL_WORDS: usize = 1 + NAME_BYTES / 8;
 const READY: u64 = 1 << 63;
-/// Cells that an interning looks at before it gives up: more only matters when the table is nearly full.
+/// Maximum number of keys that one interning compares. More would only help when the table is nearly full.
 const PROBES: usize = 32;
 
 const _: () = assert!(CELL_WORDS * 8 == 256);
 
-/// Writes a text cell that nobody else writes. A text that does not fit is cut and ends in `…`; the answer says
-/// whether it was. Wait-free.
+/// Writes a text cell that no other thread writes, and returns whether the text was cut. A text that does not fit is cut
+/// and ends in `…`. Wait-free.
 pub fn write_cell(cell: &[AtomicU64], text: &str) -> bool {
-    let Some((ready, room)) = cell.split_first() else { return true };
+    let Some((ready, to)) = cell.split_first() else { return true };
     let mut buffer = [0u64; 128];
-    let max = (room.len() * 8).min(buffer.len() * 8);
+    let max = (to.len() * 8).min(buffer.len() * 8);
     let (kept, cut) = put_text(buffer.as_mut_bytes(), max, text);
-    words::store(room, &buffer[..kept.div_ceil(8)]);
+    words::store(to, &buffer[..kept.div_ceil(8)]);
     ready.store(READY | kept as u64, Ordering::Release);
     cut
 }
 
-/// Writes `text` to the start of `buffer`, at most `max` bytes of it, cut visibly; gives the bytes used and whether it
-/// was cut.
+/// Writes at most `max` bytes of `text` to the start of `buffer`. Returns the number of bytes written, and whether the
+/// text was cut.
 pub fn put_text(buffer: &mut [u8], max: usize, text: &str) -> (usize, bool) {
     let max = max.min(buffer.len());
     if let (true, Some(to)) = (text.len() <= max, buffer.get_mut(..text.len())) {
@@ -49,7 +61,7 @@ pub fn put_text(buffer: &mut [u8], max: usize, text: &str) -> (usize, bool) {
     (kept.len() + mark.len(), true)
 }
 
-/// The text of a cell, or `None` if it is not there yet or is not what a writer writes.
+/// The text of a cell; `None` if the cell is not ready, or holds what no writer stores.
 pub fn read_cell(cell: Words<'_>) -> Option<String> {
     let ready = cell.load(0);
     fence(Ordering::Acquire);
@@ -63,7 +75,7 @@ pub fn read_cell(cell: Words<'_>) -> Option<String> {
     core::str::from_utf8(text).ok().map(str::to_owned)
 }
 
-/// The writer's side of the names section: its private keys beside the region's cells.
+/// The writer's side of the names section: its private keys, and the cells of the region.
 #[derive(Debug, Clone, Copy)]
 pub struct Interner<'a> {
     /// One word per cell, 0 = free.
@@ -72,40 +84,40 @@ pub struct Interner<'a> {
     pub cells: &'a [AtomicU64],
 }
 
-/// What an interning came to.
+/// The result of an interning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interned {
-    /// The text has this number, from 1 on.
+    /// The text already had this number, from 1 on.
     Known(u32),
-    /// It has this number from now on; `cut` says whether the cell could not hold all of it.
+    /// The text has this number from now on.
     New {
         /// The number, from 1 on.
         id: u32,
-        /// Whether the text was cut.
+        /// Whether the text was too long for the cell and was cut.
         cut: bool,
     },
-    /// There is no room for it.
+    /// The table is full, at least near the key. The text stays in its own record.
     Full,
 }
 
-/// The key of a text that lives as long as the program; never 0.
+/// The key of a text that lives as long as the program: its address and length. Never 0.
 #[inline]
 fn static_key(text: &'static str) -> u64 {
-    // User space ends below bit 47 on the 64-bit systems that map what is not asked for by address.
+    // User space ends below bit 47 on all supported systems, unless the program asks for a higher address.
     let address = text.as_ptr() as usize as u64 & ((1 << 48) - 1);
     ((text.len() as u64 & 0x7fff) << 48 | address).max(1)
 }
 
-/// Where a key is looked for first.
+/// The index at which the search for a key begins.
 #[inline]
 fn home(key: u64, count: usize) -> usize {
-    // Fibonacci hashing; the high half is the well-mixed one.
+    // Fibonacci hashing: the high half is well mixed.
     let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     ((mixed * count as u64) >> 32) as usize
 }
 
-/// The number that [`Interner::intern_static`] gives this text, if it has one already and stands where it is looked for
-/// first, as most do.
+/// The number that [`Interner::intern_static`] gives this text, if its key is at the first index of the search, as most
+/// keys are. Costs one load.
 #[inline]
 pub fn known_static(keys: &[AtomicU64], text: &'static str) -> Option<u32> {
     let key = static_key(text);
@@ -114,13 +126,14 @@ pub fn known_static(keys: &[AtomicU64], text: &'static str) -> Option<u32> {
 }
 
 impl Interner<'_> {
-    /// The number of `text`, known by its address: for texts that live as long as the program. The same text at two
-    /// addresses gets two numbers. Wait-free.
+    /// The number of a text that lives as long as the program, identified by its address. The same text at two addresses
+    /// gets two numbers. Wait-free.
     pub fn intern_static(&self, text: &'static str) -> Interned {
         self.intern_static_as(text, |cell| write_cell(cell, text))
     }
 
-    /// The same for one that is shown as another text: the first time, `write` writes that, as [`write_cell`] does.
+    /// As [`Self::intern_static`], but the name is another text: `write` writes it the first time, as [`write_cell`] does,
+    /// and returns whether it was cut.
     pub fn intern_static_as(
         &self,
         known_by: &'static str,
@@ -129,7 +142,7 @@ impl Interner<'_> {
         self.intern(static_key(known_by), write)
     }
 
-    /// The number of `text`, known by `hash`, a good 64-bit hash of it. Wait-free.
+    /// The number of `text`, identified by `hash`, a good 64-bit hash of the text. Wait-free.
     pub fn intern_hashed(&self, hash: u64, text: &str) -> Interned {
         self.intern(hash | 1 << 63, |cell| write_cell(cell, text))
     }
@@ -165,8 +178,8 @@ impl Interner<'_> {
     }
 }
 
-/// The name with number `id`, or `None` as for [`read_cell`]. However far apart the cells lie, a name is no longer than
-/// [`NAME_BYTES`]: many records share it, and each reader of one gets a copy.
+/// The name with number `id`, or `None` as for [`read_cell`]. A name is never longer than [`NAME_BYTES`], whatever the
+/// stride: many records share a name, so a long one would cost a reader memory many times.
 pub fn read_name(section: Words<'_>, stride: usize, id: u32) -> Option<String> {
     let start = (id as usize).checked_sub(1)?.checked_mul(stride)?;
     read_cell(section.slice(start..start.checked_add(stride.min(CELL_WORDS))?)?)

@@ -1,8 +1,15 @@
-//! Records of fixed layout: what the words of a slot or cell mean.
+//! Records of fixed layout: the words of a slot or cell as structs.
 //!
-//! Each is a `#[repr(C)]` struct of whole words that turns into words and back without a copy of our own making
-//! (zerocopy), so that the writer fills a struct and the reader reads one; sizes and offsets are asserted literally.
-//! [`crate::region`] draws each of them.
+//! Each is a `#[repr(C)]` struct of whole words. zerocopy converts it to words and back, so the writer fills a struct and
+//! the reader gets one. Sizes and offsets are asserted literally. [`crate::region`] draws each record.
+//!
+//! ```
+//! use atomscope_layout::records::{DEAD_LETTER_WORDS, LetterRecord};
+//! use zerocopy::FromZeros as _;
+//! let record = LetterRecord { stamp: 7, recipient_bytes: 5, ..LetterRecord::new_zeroed() };
+//! let words: [u64; DEAD_LETTER_WORDS] = zerocopy::transmute!(record);
+//! assert_eq!(words[0], 7);
+//! ```
 
 use core::mem::offset_of;
 
@@ -11,32 +18,33 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, JOURNAL_WRITE_TEXT_BYTES, METRIC_TEXT_BYTES};
 use crate::words::{halves, quarters};
 
-/// The writer's clock as minor versions before 2 tell it. One seqlock cell in the header.
+/// The writer's clock as versions before 1.2 record it: one seqlock cell in the header.
 ///
-/// Two sightings of that clock beside the monotonic one give the rate; the newest difference to UTC gives the date. Where
-/// there is a log of sightings it makes stamps times, and this record only says how far the log is sure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// Two samples of that clock and of the monotonic clock give the rate; the newest difference to UTC gives the date. If the
+/// region has a log of clock samples ([`SightingRecord`]), the log converts stamps to times, and this record only says up
+/// to which ticks the log is complete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ClockRecord {
-    /// Ticks at the first sighting.
+    /// Ticks at the first clock sample.
     pub first_ticks: u64,
-    /// Monotonic nanoseconds at the first sighting.
+    /// Monotonic nanoseconds at the first clock sample.
     pub first_mono_ns: u64,
-    /// Ticks at the newest sighting.
+    /// Ticks at the newest clock sample.
     pub last_ticks: u64,
-    /// Monotonic nanoseconds at the newest sighting.
+    /// Monotonic nanoseconds at the newest clock sample.
     pub last_mono_ns: u64,
-    /// UTC nanoseconds minus monotonic nanoseconds at the newest sighting; signed, in two's complement.
+    /// UTC nanoseconds minus monotonic nanoseconds at the newest clock sample; signed, in two's complement.
     pub unix_minus_mono_ns: u64,
 }
 
-/// What a stamp is in time, from `ticks` on until the next sighting. See [`crate::sightings`].
+/// A clock sample: it converts stamps to times, from `ticks` on until the next sample. See [`crate::sightings`].
 ///
 /// A *stamp* is a tick count of the writer's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SightingRecord {
-    /// The first stamp that it holds for.
+    /// The first stamp that the sample is for.
     pub ticks: u64,
     /// Monotonic nanoseconds of that stamp.
     pub mono_ns: u64,
@@ -44,22 +52,22 @@ pub struct SightingRecord {
     pub boot_ns: u64,
     /// UTC nanoseconds since 1970 of that stamp; signed, in two's complement.
     pub unix_ns: u64,
-    /// Nanoseconds that a tick lasts, times 2⁴⁰; 0 is no sighting.
+    /// Nanoseconds per tick, times 2⁴⁰; 0 means that there is no sample.
     pub rate: u64,
     /// Zero.
     pub reserved: [u64; 2],
 }
 
 impl SightingRecord {
-    /// By what [`SightingRecord::rate`] is divided.
+    /// The divisor of [`SightingRecord::rate`].
     pub const RATE_ONE: u64 = 1 << 40;
 }
 
-/// In which clocks a node's times are. In the header, written before it is published, never after.
+/// The clocks of a node. The header holds it; the writer stores it before it publishes the region, and never after.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct TimeRecord {
-    /// Inode of the node's time namespace; 0 where it or its offsets are not known.
+    /// Inode of the node's time namespace; 0 if it or its offsets are unknown.
     pub time_namespace: u64,
     /// The node's monotonic clock minus the machine's; signed, in two's complement.
     pub mono_offset_ns: u64,
@@ -67,13 +75,13 @@ pub struct TimeRecord {
     pub boot_offset_ns: u64,
     /// When the region was made, by the node's monotonic clock; 0: unknown.
     pub created_mono_ns: u64,
-    /// The same by the node's clock since boot; 0: unknown.
+    /// When the region was made, by the node's clock since boot; 0: unknown.
     pub created_boot_ns: u64,
 }
 
 impl TimeRecord {
-    /// The offsets of the monotonic clock and the one since boot in a time namespace, in nanoseconds, from the text of
-    /// `/proc/PID/timens_offsets`.
+    /// The offsets of a time namespace in nanoseconds, of the monotonic clock and of the clock since boot. `text` is the
+    /// content of `/proc/PID/timens_offsets`.
     pub fn offsets(text: &str) -> Option<[i64; 2]> {
         let of = |clock: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(clock))?;
@@ -85,43 +93,43 @@ impl TimeRecord {
     }
 }
 
-/// A live actor (or, with only `key` and `spawned` meant, a stop that came before its spawn). The live words have a
-/// cache line of their own.
+/// A live actor, or a stop that came before its spawn (then only `key` and `spawned` mean anything). The live words have
+/// their own cache line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ActorRecord {
-    /// Hash of the whole path as `Display` gives it.
+    /// Hash of the whole path, as `Display` formats it.
     pub key: [u64; 2],
-    /// Hash of the parent's path; meaningless unless [`actor_flags::PARENT`].
+    /// Hash of the parent's path; meaningless without [`actor_flags::PARENT`].
     pub parent_key: [u64; 2],
-    /// When it was spawned: a stamp, later than that of any earlier actor of this path.
+    /// The stamp of the spawn, later than that of any earlier actor of this path.
     pub spawned: u64,
-    /// Its type's interned name, 0 if the name is in the text.
+    /// The number of the interned name of its class; 0 if the name is in the text.
     pub type_id: u32,
     /// See [`actor_flags`].
     pub flags: u32,
     /// Bytes of the path in the text.
     pub path_bytes: u16,
-    /// With [`actor_flags::PARENT_IS_PREFIX`] how many bytes of the *whole* path are the parent's; else its bytes in
-    /// the text.
+    /// With [`actor_flags::PARENT_IS_PREFIX`]: how many bytes of the *whole* path are the parent's path. Else: bytes of the
+    /// parent's path in the text.
     pub parent_bytes: u16,
-    /// Bytes of the type's name in the text.
+    /// Bytes of the class name in the text.
     pub type_bytes: u16,
-    /// Bytes of `spawned_at` in the text, for a time given as text.
+    /// Bytes of the spawn time in the text, if the application gave it as text.
     pub spawned_bytes: u16,
-    /// Bytes of the host annotation in the text.
+    /// Bytes of the host in the text.
     pub host_bytes: u16,
     /// Zero.
     pub reserved: [u16; 3],
-    /// Words that change while the record stands: see [`live`]. One without its flag means nothing, and may be an earlier
-    /// actor's.
+    /// Words that change while the record is published: see [`live`]. A word without its flag means nothing; it may be left
+    /// over from an earlier actor.
     pub live: [u64; 8],
     /// The texts, one after the other, in the order of their lengths.
     pub text: [u8; ACTOR_TEXT_BYTES],
 }
 
-/// The usual actor's record without its live words and its text: its type has a number, its parent's path is the start of its own, and there
-/// is nothing else to be said of it.
+/// The usual actor's record without its live words and its text: its class has a name number, and the parent's path is a
+/// prefix of its path. All other fields are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "those of ActorRecord")]
 pub struct ActorHead {
@@ -135,7 +143,7 @@ pub struct ActorHead {
 }
 
 impl ActorHead {
-    /// As the record has it before its live words; put together word by word, as [`crate::event::EventHead`].
+    /// The words of the record before its live words, built word by word as in [`crate::event::EventHead::words`].
     #[inline]
     pub fn words(&self) -> [u64; ACTOR_LIVE_WORD] {
         let ([k0, k1], [p0, p1]) = (self.key, self.parent_key);
@@ -151,13 +159,13 @@ pub mod actor_flags {
     pub const PARENT: u32 = 1;
     /// The parent's path is the first `parent_bytes` bytes of this path.
     pub const PARENT_IS_PREFIX: u32 = 1 << 1;
-    /// The path was longer than what is kept.
+    /// The path was too long and was cut.
     pub const PATH_CUT: u32 = 1 << 2;
-    /// Another text was longer than what is kept.
+    /// Another text was too long and was cut.
     pub const TEXT_CUT: u32 = 1 << 3;
-    /// `spawned_at` was given as text.
+    /// The application gave the spawn time as text.
     pub const SPAWNED_TEXT: u32 = 1 << 4;
-    /// A host was given.
+    /// The actor has a host.
     pub const HOST: u32 = 1 << 5;
     /// The mailbox depth is known.
     pub const DEPTH: u32 = 1 << 6;
@@ -165,19 +173,19 @@ pub mod actor_flags {
 
 /// Indices of [`ActorRecord::live`].
 pub mod live {
-    /// Messages waiting in the mailbox when it was last looked at, with [`super::actor_flags::DEPTH`].
+    /// Messages in the mailbox at its last sample, with [`super::actor_flags::DEPTH`].
     pub const MAILBOX_DEPTH: usize = 0;
 }
 
-/// A message that found nobody.
+/// A dead letter: a message without a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct LetterRecord {
-    /// When: a stamp.
+    /// The stamp of the dead letter.
     pub stamp: u64,
-    /// The message type's interned name, 0 if the name is in the text.
+    /// The number of the interned name of the message type; 0 if the name is in the text.
     pub type_id: u32,
-    /// Bit 0: there is a sender. Bit 1: a text was cut.
+    /// See [`dead_letter_flags`].
     pub flags: u32,
     /// Bytes of the recipient's path in the text.
     pub recipient_bytes: u16,
@@ -191,7 +199,7 @@ pub struct LetterRecord {
     pub text: [u8; DEAD_LETTER_TEXT_BYTES],
 }
 
-/// The usual dead letter without its text: its type has a number, and only its recipient is known.
+/// The usual dead letter without its text: the message type has a name number, and only the recipient is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "those of LetterRecord")]
 pub struct DeadLetterHead {
@@ -201,7 +209,7 @@ pub struct DeadLetterHead {
 }
 
 impl DeadLetterHead {
-    /// As the record has it before its text; put together word by word, as [`crate::event::EventHead`].
+    /// The words of the record before its text, built word by word as in [`crate::event::EventHead::words`].
     #[inline]
     pub fn words(&self) -> [u64; DEAD_LETTER_HEAD_WORDS] {
         [self.stamp, halves(self.type_id, 0), quarters([self.recipient_bytes, 0, 0, 0])]
@@ -212,15 +220,15 @@ impl DeadLetterHead {
 pub mod dead_letter_flags {
     /// The sender is known.
     pub const SENDER: u32 = 1;
-    /// A text was longer than what is kept.
+    /// A text was too long and was cut.
     pub const TEXT_CUT: u32 = 1 << 1;
 }
 
-/// Events that a journal wrote.
+/// A journal write: events that a journal wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct JournalWriteRecord {
-    /// When: a stamp.
+    /// The stamp of the write.
     pub stamp: u64,
     /// The sequence number.
     pub sequence_nr: u64,
@@ -234,11 +242,11 @@ pub struct JournalWriteRecord {
     pub text: [u8; JOURNAL_WRITE_TEXT_BYTES],
 }
 
-/// What a metric is: name, unit, kind and help.
+/// The description of a metric: name, unit, kind and help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct MetricRecord {
-    /// `1 << 63 | kind` once the rest is there; see [`crate::metrics::Kind`].
+    /// 0 until the texts are stored, then `1 << 63 | kind`; see [`crate::metrics::Kind`].
     pub ready: u64,
     /// Bytes of the name in the text.
     pub name_bytes: u16,

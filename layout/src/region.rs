@@ -1,5 +1,13 @@
-//! The region map: where everything is, who writes it, and when. The only code that states offsets, held to the
-//! document that follows by `layout/tests/document.rs`.
+//! The region map: every offset, and the header's writer. This is the only code that states offsets. The document that
+//! follows is `LAYOUT.md`; the test `layout/tests/document.rs` fails if the two differ.
+//!
+//! ```
+//! use atomscope_layout::{Capacities, RegionMap};
+//! let map = RegionMap::for_capacities(&Capacities { actors: 1000, ..Capacities::default() })?;
+//! assert!(map.actor_slots() >= 2000);
+//! assert_eq!(map.region_bytes % 4096, 0);
+//! # Ok::<(), atomscope_layout::LimitError>(())
+//! ```
 //!
 #![doc = include_str!("../LAYOUT.md")]
 
@@ -13,7 +21,7 @@ use crate::instances::InstanceRecord;
 use crate::limits::{
     BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS,
     MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS,
-    SEPARATION_BYTES,
+    MIN_METRICS, SEPARATION_BYTES,
 };
 use crate::records::{ActorRecord, ClockRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -22,13 +30,13 @@ use crate::{document, metrics, names, ring, seqlock, sightings};
 
 /// The first word of a published region: `ATOMSCPE` in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSCPE");
-/// A reader refuses another major version.
+/// The major version. A reader refuses every other one.
 pub const VERSION_MAJOR: u32 = 1;
-/// A reader reads a newer minor version as far as it knows it.
+/// The minor version. A reader reads a newer one and ignores what it does not know.
 pub const VERSION_MINOR: u32 = 2;
 
-/// Identity and shape of a region: written before it is published, never after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// Identity and shape of a region. The writer stores it before it publishes the region, and never after.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct HeaderRecord {
     /// Bytes of the whole region.
@@ -41,7 +49,7 @@ pub struct HeaderRecord {
     pub pid: u64,
     /// The node's effective user id.
     pub uid: u64,
-    /// When the process started: clock ticks after boot, as `/proc/PID/stat` says it.
+    /// When the process started: clock ticks since boot, as in `/proc/PID/stat`; 0: unknown.
     pub process_start_ticks: u64,
     /// The kernel's boot id (a UUID's 16 bytes), or 0.
     pub boot_id: [u64; 2],
@@ -51,21 +59,26 @@ pub struct HeaderRecord {
     pub created_unix_ns: u64,
     /// How many live actors the table was sized for.
     pub actor_capacity: u64,
-    /// Bit 0: previews are kept. The rest is zero.
+    /// Bit 0: previews of messages are recorded. All other bits are zero.
     pub flags: u64,
-    /// How many of the metrics are built-in ones; 0 in minor version 0, which had 18.
+    /// Number of built-in metrics; 0 in version 1.0, which had 18.
     pub builtins: u64,
     /// Zero.
     pub reserved: u64,
 }
 
 impl HeaderRecord {
-    /// How many of the region's metrics are built-in ones.
+    /// Number of built-in metrics of the region.
     pub fn builtins(&self) -> u64 {
         if self.builtins == 0 { FIRST_BUILTINS } else { self.builtins }
     }
 
-    /// Reads and checks the header of a region, of which no more than [`HEADER_BYTES`] need be there.
+    /// Reads and checks the header of a region. `region` needs only the first [`HEADER_BYTES`].
+    ///
+    /// # Errors
+    /// [`OpenError::NotReady`] before the region is published, [`OpenError::NotARegion`] and [`OpenError::Incompatible`]
+    /// for another magic or major version, [`OpenError::Truncated`] without a whole header, and [`OpenError::Corrupt`] for
+    /// values that no writer stores.
     pub fn read(region: Words<'_>) -> Result<Self, OpenError> {
         if region.len() * WORD < HEADER_BYTES {
             return Err(if region.load(header::MAGIC) == 0 {
@@ -90,9 +103,9 @@ impl HeaderRecord {
             from.copy_to(&mut words);
         }
         let record: HeaderRecord = zerocopy::transmute!(words);
-        let at = |field: usize, what, found| {
-            let offset = ((header::RECORD.start + field) * WORD) as u64;
-            Err(OpenError::Corrupt { offset, what, found })
+        let at = |word: usize, field, found| {
+            let offset = ((header::RECORD.start + word) * WORD) as u64;
+            Err(OpenError::Corrupt { offset, field, found })
         };
         if record.region_bytes < HEADER_BYTES as u64 || record.region_bytes % WORD as u64 != 0 {
             return at(0, "region length", record.region_bytes);
@@ -111,11 +124,11 @@ impl HeaderRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SectionRecord {
-    /// Which section; 0 is an unused entry.
+    /// The id of the section; 0: unused entry.
     pub id: u64,
-    /// Where it starts, in bytes from the start of the region.
+    /// Offset of the section, in bytes from the start of the region.
     pub offset_bytes: u64,
-    /// How many records.
+    /// Number of records.
     pub count: u64,
     /// Bytes from one record to the next.
     pub stride_bytes: u64,
@@ -125,17 +138,17 @@ pub struct SectionRecord {
     pub reserved: [u64; 3],
 }
 
-/// How far the node has come. Stored as its number, which only grows.
+/// The state of a node. The header stores its number, which only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u64)]
 pub enum State {
-    /// Published; no actor system is installed yet.
+    /// The region is published; no actor system is installed yet.
     Starting = 1,
-    /// Installed on an actor system, or used without one.
+    /// The probe is installed on an actor system, or used without one.
     Running = 2,
-    /// The application said that it stops.
+    /// The application announced that it stops.
     Stopping = 3,
-    /// Closed in good order.
+    /// The region was closed in an orderly way.
     Closed = 4,
 }
 
@@ -146,7 +159,7 @@ impl State {
     }
 }
 
-/// What became of what the probe was installed on. The conditions' word of the header has a bit for each.
+/// A condition of the actor system or runtime on which the probe is installed. The header has a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Condition {
@@ -154,18 +167,18 @@ pub enum Condition {
     RuntimeDropped = 0,
     /// The actor system was dropped.
     SystemDropped = 1,
-    /// The living actor system has another spawn observer than the probe's.
+    /// The spawn observer of the live actor system is not the probe's.
     SpawnHookReplaced = 2,
-    /// The living actor system has another dead-letter observer than the probe's.
+    /// The dead-letter observer of the live actor system is not the probe's.
     DeadLetterHookReplaced = 3,
 }
 
 impl Condition {
-    /// All of them, in the order of their numbers.
+    /// All conditions, in the order of their numbers.
     pub const ALL: [Self; 4] =
         [Self::RuntimeDropped, Self::SystemDropped, Self::SpawnHookReplaced, Self::DeadLetterHookReplaced];
 
-    /// Its bit in the conditions' word.
+    /// The bit of the condition in the header.
     pub fn bit(self) -> u64 {
         1 << self as u64
     }
@@ -191,23 +204,23 @@ pub mod header {
     pub const ATTACHED: usize = 18;
     /// [`super::TimeRecord`].
     pub const TIME: Range<usize> = 19..24;
-    /// Beats so far, and the monotonic time of the last in nanoseconds; from the sampler's thread.
+    /// Heartbeat of the sampler: number of beats, and the monotonic time of the last in nanoseconds.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
     /// Odd while the actor table is being settled.
     pub const SETTLING: usize = 34;
-    /// The same from a task of the async runtime; count 0 = none was started.
+    /// Heartbeat of a task of the async runtime; count 0: never started.
     pub const RUNTIME_BEAT: Range<usize> = 48..50;
     /// Seqlock cell of [`super::ClockRecord`].
     pub const CLOCK: Range<usize> = 64..70;
-    /// The same from the thread that polls; count 0 = nothing is polled.
+    /// Heartbeat of the poller; count 0: nothing is polled.
     pub const POLL_BEAT: Range<usize> = 224..226;
-    /// Text cell.
+    /// Text cell: the node's name.
     pub const NODE: Range<usize> = 80..112;
-    /// Text cell.
+    /// Text cell: the actor system's name.
     pub const SYSTEM: Range<usize> = 112..144;
-    /// Text cell.
+    /// Text cell: the program's path.
     pub const PROGRAM: Range<usize> = 144..208;
-    /// Text cell.
+    /// Text cell: name and version of the probe.
     pub const WRITER: Range<usize> = 208..224;
     /// [`super::SectionRecord`]s.
     pub const DIRECTORY: Range<usize> = 256..512;
@@ -230,7 +243,7 @@ const _: () = {
     assert!((header::DIRECTORY.end - header::DIRECTORY.start) == MAX_SECTIONS * SECTION_WORDS);
     assert!((header::CLOCK.end - header::CLOCK.start - 1) * WORD == size_of::<ClockRecord>());
     assert!((header::TIME.end - header::TIME.start) * WORD == size_of::<TimeRecord>());
-    // What different threads write lies apart.
+    // Words that different threads write are SEPARATION_BYTES apart.
     assert!(header::STATE * WORD % SEPARATION_BYTES == 0);
     assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);
     assert!(header::RUNTIME_BEAT.start * WORD % SEPARATION_BYTES == 0);
@@ -238,34 +251,33 @@ const _: () = {
     assert!(header::POLL_BEAT.start * WORD == 1792);
 };
 
-/// What a region is to hold.
+/// The capacities of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacities {
-    /// Live actors for which room is promised; the table has at least twice as many slots.
+    /// Live actors; the table has at least twice as many slots.
     pub actors: usize,
-    /// Threads that count without a locked instruction; further ones share the overflow lane.
+    /// Threads that count without a locked instruction; further threads share lane 0.
     pub lanes: usize,
-    /// Dead letters kept: the newest so many.
+    /// Newest dead letters kept.
     pub dead_letters: usize,
-    /// Events kept per lane: the newest so many.
+    /// Newest events kept per lane.
     pub events: usize,
-    /// Different type names and other interned texts.
+    /// Different class names and other interned texts.
     pub names: usize,
-    /// Counters, gauges and histograms, the built-in ones included.
+    /// Counters, gauges and histograms, including the built-in ones.
     pub metrics: usize,
-    /// Associations, journals, persistence ids, shards and so on for which room is promised; the table has at least twice
-    /// as many slots.
+    /// Instances: associations, journals, persistence ids, shards and so on; the table has at least twice as many slots.
     pub instances: usize,
-    /// Bytes of each copy of a document: of the cluster's state, and of the shards' allocation.
+    /// Bytes of each copy of a document: the cluster's and the sharding document.
     pub document_bytes: usize,
     /// Histograms.
     pub histograms: usize,
-    /// Journal writes kept: the newest so many.
+    /// Newest journal writes kept.
     pub journal_writes: usize,
 }
 
 impl Capacities {
-    /// The least of everything.
+    /// The minimum of every capacity.
     pub const LEAST: Self = Self {
         actors: 1,
         lanes: 1,
@@ -281,7 +293,7 @@ impl Capacities {
 }
 
 impl Default for Capacities {
-    /// About 16 k live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 16 MiB.
+    /// 16,384 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 16 MiB.
     fn default() -> Self {
         Self {
             actors: 16_384,
@@ -298,35 +310,35 @@ impl Default for Capacities {
     }
 }
 
-/// Where one section lies. All in words.
+/// The position of a section, in words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Section {
     /// First word.
     pub start: usize,
-    /// Records.
+    /// Number of records.
     pub count: usize,
     /// Words from one record to the next.
     pub stride: usize,
 }
 
 impl Section {
-    /// Words that it takes.
+    /// Number of words.
     pub fn len(&self) -> usize {
         self.count * self.stride
     }
 
-    /// Whether it has no records.
+    /// Whether the section has no records.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Its words in the region.
+    /// The words of the section in the region.
     pub fn range(&self) -> core::ops::Range<usize> {
         self.start..self.start + self.len()
     }
 }
 
-/// Where every section of a region lies: the writer computes it from its capacities, the reader from the directory.
+/// The position of every section of a region. The writer computes it from its capacities, the reader from the directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the section of that name in the module's map")]
 pub struct RegionMap {
@@ -347,14 +359,14 @@ pub struct RegionMap {
     pub sightings: Section,
 }
 
-/// What the layout demands of a section: id, how its absence is told, bytes of a record, bounds of its count.
+/// What the layout requires of a section: id, error text if it is missing, bytes of a record, bounds of its count.
 struct Rule {
     id: u64,
     missing: &'static str,
     record_bytes: usize,
     least: usize,
     most: usize,
-    /// The minor version that it came with.
+    /// The minor version that introduced it.
     since: u32,
 }
 
@@ -370,52 +382,50 @@ impl Rule {
 
 const BUCKET_BYTES: usize = BUCKET_SLOTS * WORD;
 const MAX_BUCKETS: usize = MAX_ACTORS / 2;
-/// Metrics that every region has room for, whatever else it is asked for.
-pub const MIN_METRICS: usize = 96;
-/// The built-in metrics of minor version 0.
+/// Number of built-in metrics in version 1.0.
 const FIRST_BUILTINS: u64 = 18;
-/// Metrics that regions of minor version 0 had room for at least.
+/// Minimum capacity for metrics in version 1.0.
 const FIRST_MIN_METRICS: usize = 32;
-/// Documents, by number.
+/// Number of documents.
 pub const DOCUMENTS: usize = 2;
-/// The document of the cluster's state.
+/// The index of the cluster's document.
 pub const CLUSTER_DOCUMENT: usize = 0;
-/// The document of the shards' allocation.
+/// The index of the sharding document.
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
 const RULES: [Rule; 14] = [
-    rule(1, "number of sections (none is that of the counters)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
+    rule(1, "number of sections (the counters are missing)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
-        "number of sections (none is that of the metrics)",
+        "number of sections (the metrics are missing)",
         size_of::<MetricRecord>(),
         FIRST_MIN_METRICS,
         MAX_METRICS,
     ),
-    rule(3, "number of sections (none is that of the names)", 256, 1, MAX_NAMES),
-    rule(4, "number of sections (none is that of the actor control)", BUCKET_BYTES, 2, MAX_BUCKETS),
+    rule(3, "number of sections (the names are missing)", 256, 1, MAX_NAMES),
+    rule(4, "number of sections (the actor control words are missing)", BUCKET_BYTES, 2, MAX_BUCKETS),
     rule(
         5,
-        "number of sections (none is that of the actor slots)",
+        "number of sections (the actor slots are missing)",
         size_of::<ActorRecord>(),
         2 * BUCKET_SLOTS,
         MAX_BUCKETS * BUCKET_SLOTS,
     ),
-    rule(6, "number of sections (none is that of the actor spill)", BUCKET_BYTES, 1, MAX_BUCKETS),
+    rule(6, "number of sections (the actor spill words are missing)", BUCKET_BYTES, 1, MAX_BUCKETS),
     rule(
         7,
-        "number of sections (none is that of the dead letters)",
+        "number of sections (the dead letters are missing)",
         ring::DEAD_LETTER_SLOT_BYTES,
         2,
         MAX_DEAD_LETTERS + 1,
     ),
-    rule(8, "number of sections (none is that of the events)", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
-    rule(9, "number of sections (none is that of the instance control)", BUCKET_BYTES, 2, MAX_INSTANCES)
+    rule(8, "number of sections (the events are missing)", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
+    rule(9, "number of sections (the instance control words are missing)", BUCKET_BYTES, 2, MAX_INSTANCES)
         .since(1),
     rule(
         10,
-        "number of sections (none is that of the instance slots)",
+        "number of sections (the instance slots are missing)",
         size_of::<InstanceRecord>(),
         2 * BUCKET_SLOTS,
         MAX_INSTANCES * BUCKET_SLOTS,
@@ -423,40 +433,31 @@ const RULES: [Rule; 14] = [
     .since(1),
     rule(
         11,
-        "number of sections (none is that of the documents)",
+        "number of sections (the documents are missing)",
         document::HEAD_WORDS * WORD + 2 * LEAST_DOCUMENT_BYTES,
         DOCUMENTS,
         DOCUMENTS,
     )
     .since(1),
-    rule(
-        12,
-        "number of sections (none is that of the histograms)",
-        HISTOGRAM_WORDS * WORD,
-        1,
-        MAX_HISTOGRAMS,
-    )
-    .since(1),
+    rule(12, "number of sections (the histograms are missing)", HISTOGRAM_WORDS * WORD, 1, MAX_HISTOGRAMS)
+        .since(1),
     rule(
         13,
-        "number of sections (none is that of the journal writes)",
+        "number of sections (the journal writes are missing)",
         ring::JOURNAL_WRITE_SLOT_BYTES,
         2,
         MAX_JOURNAL_WRITES + 1,
     )
     .since(1),
-    rule(
-        14,
-        "number of sections (none is that of the sightings)",
-        sightings::ROW_BYTES,
-        2,
-        MAX_SIGHTINGS + 1,
-    )
-    .since(2),
+    rule(14, "number of sections (the sightings are missing)", sightings::ROW_BYTES, 2, MAX_SIGHTINGS + 1)
+        .since(2),
 ];
 
 impl RegionMap {
-    /// Lays out a region of these capacities. The size in bytes is `region_bytes`, a multiple of 4096.
+    /// Lays out a region of these capacities. Its size is `region_bytes`, a multiple of 4096.
+    ///
+    /// # Errors
+    /// [`LimitError`] if a capacity is outside of its limits.
     pub fn for_capacities(capacities: &Capacities) -> Result<Self, LimitError> {
         let Capacities { actors, lanes, dead_letters, events, names, metrics, .. } = *capacities;
         let Capacities { instances, document_bytes, histograms, journal_writes, .. } = *capacities;
@@ -470,7 +471,7 @@ impl RegionMap {
         check("document_bytes", document_bytes, LEAST_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES / 4)?;
         check("histograms", histograms, 1, MAX_HISTOGRAMS)?;
         check("journal_writes", journal_writes, 1, MAX_JOURNAL_WRITES)?;
-        // Half full at the promised number; two-choice placement then practically never finds both buckets full.
+        // At most half full at capacity: with two buckets per key, both are then practically never full.
         let buckets = (2 * actors).div_ceil(BUCKET_SLOTS).max(2);
         let spill_groups = buckets.div_ceil(BUCKET_SLOTS);
         let instance_buckets = (2 * instances).div_ceil(BUCKET_SLOTS).max(2);
@@ -502,7 +503,10 @@ impl RegionMap {
         Ok(Self::of(end.next_multiple_of(4096), sections))
     }
 
-    /// Bytes of a region of these capacities.
+    /// Size in bytes of a region of these capacities.
+    ///
+    /// # Errors
+    /// As [`Self::for_capacities`].
     ///
     /// ```
     /// use atomscope_layout::{Capacities, RegionMap};
@@ -513,13 +517,19 @@ impl RegionMap {
         Self::for_capacities(capacities).map(|map| map.region_bytes)
     }
 
-    /// Reads and checks the header and the directory of a region. Everything that a [`RegionMap`] says of a region
-    /// lies inside `region`.
+    /// Reads and checks the header and the directory of a region. Every section of the returned map is inside `region`.
+    ///
+    /// # Errors
+    /// As [`HeaderRecord::read`]; also [`OpenError::Truncated`] if the header gives a greater size than `region` has, and
+    /// [`OpenError::Corrupt`] if the directory breaks a rule of the layout.
     pub fn read(region: Words<'_>) -> Result<(Self, HeaderRecord), OpenError> {
         Self::read_part(region, (region.len() * WORD) as u64)
     }
 
-    /// The same of a region of `found` bytes, of which no more than [`HEADER_BYTES`] need be there.
+    /// As [`Self::read`], for a region of `found` bytes. `region` needs only the first [`HEADER_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Self::read`].
     pub fn read_part(region: Words<'_>, found: u64) -> Result<(Self, HeaderRecord), OpenError> {
         let record = HeaderRecord::read(region)?;
         if record.region_bytes > found {
@@ -530,13 +540,13 @@ impl RegionMap {
     }
 
     fn read_directory(region: Words<'_>, record: &HeaderRecord) -> Result<Self, OpenError> {
-        // With the word of its directory entry.
+        // Each section with the word of its directory entry.
         let mut found: [Option<(Section, usize)>; RULES.len()] = [None; RULES.len()];
-        let mut taken: Vec<(u64, u64, usize)> = Vec::with_capacity(MAX_SECTIONS);
+        let mut ranges: Vec<(u64, u64, usize)> = Vec::with_capacity(MAX_SECTIONS);
         for index in 0..record.sections as usize {
             let word = header::DIRECTORY.start + index * SECTION_WORDS;
-            let at = |field: usize, what, found| {
-                Err(OpenError::Corrupt { offset: ((word + field) * WORD) as u64, what, found })
+            let at = |at: usize, field, found| {
+                Err(OpenError::Corrupt { offset: ((word + at) * WORD) as u64, field, found })
             };
             let mut words = [0u64; SECTION_WORDS];
             if let Some(from) = region.slice(word..word + SECTION_WORDS) {
@@ -558,14 +568,14 @@ impl RegionMap {
             if section.stride_bytes == 0 || section.stride_bytes % WORD as u64 != 0 {
                 return at(3, "section stride", section.stride_bytes);
             }
-            taken.push((section.offset_bytes, end, word));
-            // Sections of newer minor versions are not ours to judge beyond this.
+            ranges.push((section.offset_bytes, end, word));
+            // Sections of newer minor versions have no further rules here.
             let Some(position) = RULES.iter().position(|rule| rule.id == section.id) else { continue };
             let rule = &RULES[position];
             if found[position].is_some() {
                 return at(0, "section id (a second time)", section.id);
             }
-            // Readers go through control and spill words as through one slice.
+            // Readers treat all control words, and all spill words, as one slice.
             let dense = rule.record_bytes == BUCKET_BYTES;
             let stride = rule.record_bytes as u64;
             if section.stride_bytes < stride || dense && section.stride_bytes > stride {
@@ -581,18 +591,18 @@ impl RegionMap {
             };
             found[position] = Some((lies, word));
         }
-        taken.sort_unstable();
-        for pair in taken.windows(2) {
+        ranges.sort_unstable();
+        for pair in ranges.windows(2) {
             if pair[0].1 > pair[1].0 {
                 return Err(OpenError::Corrupt {
                     offset: ((pair[1].2 + 1) * WORD) as u64,
-                    what: "section offset (inside another section)",
+                    field: "section offset (inside another section)",
                     found: pair[1].0,
                 });
             }
         }
         let mut sections = [Section { start: 0, count: 0, stride: 0 }; RULES.len()];
-        // Where there is no such section, what is wrong is told of the first entry.
+        // An error about a section that is missing is reported at the first entry.
         let mut entries = [header::DIRECTORY.start; RULES.len()];
         let minor = region.load(header::VERSION) as u32;
         for (((to, entry), from), rule) in sections.iter_mut().zip(&mut entries).zip(found).zip(&RULES) {
@@ -601,22 +611,22 @@ impl RegionMap {
                 None if minor < rule.since => (Section::default(), *entry),
                 None => {
                     let offset = ((header::RECORD.start + 2) * WORD) as u64;
-                    return Err(OpenError::Corrupt { offset, what: rule.missing, found: record.sections });
+                    return Err(OpenError::Corrupt { offset, field: rule.missing, found: record.sections });
                 }
             };
         }
         let map = Self::of(record.region_bytes as usize, sections);
         let [counters, _, _, _, actor_slots, _, _, events, _, instance_slots, ..] = entries;
-        let at = |entry: usize, field: usize, what, found: usize| {
-            Err(OpenError::Corrupt { offset: ((entry + field) * WORD) as u64, what, found: found as u64 })
+        let at = |entry: usize, word: usize, field, found: usize| {
+            Err(OpenError::Corrupt { offset: ((entry + word) * WORD) as u64, field, found: found as u64 })
         };
         let tables = [
             (map.actor_control, map.actor_slots, actor_slots, "number of actor slots"),
             (map.instance_control, map.instance_slots, instance_slots, "number of instance slots"),
         ];
-        for (control, slots, entry, what) in tables {
+        for (control, slots, entry, field) in tables {
             if slots.count != control.count * BUCKET_SLOTS {
-                return at(entry, 2, what, slots.count);
+                return at(entry, 2, field, slots.count);
             }
         }
         if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
@@ -649,12 +659,12 @@ impl RegionMap {
         directory
     }
 
-    /// Sections in this version.
+    /// Number of sections in this version.
     pub fn section_count(&self) -> usize {
         RULES.len()
     }
 
-    /// Slots of the actor table: at least twice [`Capacities::actors`].
+    /// Number of slots of the actor table: at least twice [`Capacities::actors`].
     pub fn actor_slots(&self) -> usize {
         self.actor_slots.count
     }
@@ -711,14 +721,14 @@ impl RegionMap {
     }
 }
 
-fn check(what: &'static str, given: usize, least: usize, most: usize) -> Result<(), LimitError> {
+fn check(capacity: &'static str, given: usize, least: usize, most: usize) -> Result<(), LimitError> {
     if (least..=most).contains(&given) {
         return Ok(());
     }
-    Err(LimitError { what, given: given as u64, least: least as u64, most: most as u64 })
+    Err(LimitError { capacity, given: given as u64, least: least as u64, most: most as u64 })
 }
 
-/// The header's writer side: the stores that the table at the top of this page allows, and no others.
+/// The header, for its writers: only the stores that the table *Who writes what* allows.
 #[derive(Clone, Copy)]
 pub struct HeaderWriter<'a>(&'a [AtomicU64]);
 
@@ -744,8 +754,9 @@ impl<'a> HeaderWriter<'a> {
         }
     }
 
-    /// Writes everything that stands before the magic: identity, directory, texts, the built-in metrics' descriptors
-    /// and the first clock. `record`'s lengths and counts are filled in from `map`.
+    /// Writes everything that must be stored before the magic: identity, directory, texts, descriptors of the built-in
+    /// metrics and the first clock. Lengths and counts in `record` are replaced by those of `map`. `texts` are the node's
+    /// name, the program's path and the probe's name and version.
     pub fn prepare(&self, map: &RegionMap, record: HeaderRecord, clock: ClockRecord, texts: [&str; 3]) {
         let record = HeaderRecord {
             region_bytes: map.region_bytes as u64,
@@ -765,18 +776,18 @@ impl<'a> HeaderWriter<'a> {
         for (slot, (name, unit, kind, help)) in descriptors.chunks(map.metrics.stride).zip(metrics::BUILTIN) {
             metrics::describe(slot, name, unit, *kind, help);
         }
-        self.store(header::ATTACHED, Attached::TOLD, Ordering::Relaxed);
+        self.store(header::ATTACHED, Attached::RECORDED, Ordering::Relaxed);
         self.set_clock(clock);
         self.set_state(State::Starting);
     }
 
-    /// Says in which clocks the node's times are. Before it is published.
+    /// Stores the clocks of the node. Call it before [`Self::publish`].
     pub fn set_time(&self, time: TimeRecord) {
         let words: [u64; size_of::<TimeRecord>() / WORD] = zerocopy::transmute!(time);
         words::store(self.words(header::TIME), &words);
     }
 
-    /// Makes the region readable: version, then magic.
+    /// Publishes the region: stores the version, then the magic.
     pub fn publish(&self) {
         self.store(
             header::VERSION,
@@ -786,29 +797,29 @@ impl<'a> HeaderWriter<'a> {
         self.store(header::MAGIC, MAGIC, Ordering::Release);
     }
 
-    /// Goes to `state`, if that is further on than where the node is.
+    /// Moves to `state`, if it is later than the current one.
     pub fn set_state(&self, state: State) {
         if let Some(word) = self.0.get(header::STATE) {
             word.fetch_max(state as u64, Ordering::Release);
         }
     }
 
-    /// Says that `condition` holds from now on.
+    /// Sets the bit of `condition`.
     pub fn raise(&self, condition: Condition) {
         if let Some(word) = self.0.get(header::CONDITIONS) {
             word.fetch_or(condition.bit(), Ordering::Release);
         }
     }
 
-    /// Says that `condition` does not hold any more.
+    /// Clears the bit of `condition`.
     pub fn withdraw(&self, condition: Condition) {
         if let Some(word) = self.0.get(header::CONDITIONS) {
             word.fetch_and(!condition.bit(), Ordering::Release);
         }
     }
 
-    /// Notes that `attachment` was made, before it counts anything; what is polled when it was first asked, so that no
-    /// number is taken for known before it is. A load where it is noted already.
+    /// Records that `attachment` was made. Call it before the attachment counts anything; for a polled component, after its
+    /// first poll, so that no number is known too early. Costs one load if it is recorded already.
     pub fn attach(&self, attachment: Attachment) {
         if let Some(word) = self.0.get(header::ATTACHED) {
             if word.load(Ordering::Relaxed) & attachment.bit() == 0 {
@@ -817,18 +828,18 @@ impl<'a> HeaderWriter<'a> {
         }
     }
 
-    /// Names the actor system. Once.
+    /// Stores the name of the actor system. Call it at most once.
     pub fn set_system(&self, name: &str) {
         names::write_cell(self.words(header::SYSTEM), name);
     }
 
-    /// The sampler thread's beat.
+    /// A beat of the sampler.
     pub fn process_beat(&self, mono_ns: u64) {
         self.beat(header::PROCESS_BEAT, mono_ns);
     }
 
-    /// Runs `settle`, which moves entries of the actor table that add up to nothing: readers that meet them half moved
-    /// look again. One thread at a time.
+    /// Runs `settle`, which removes pairs of entries of the actor table. Readers that scan the table meanwhile scan it again.
+    /// Only one thread at a time may call this.
     pub fn settling<T>(&self, settle: impl FnOnce() -> T) -> T {
         let at = self.0.get(header::SETTLING).map_or(0, |word| word.load(Ordering::Relaxed)) & !1;
         self.store(header::SETTLING, at.wrapping_add(1), Ordering::Relaxed);
@@ -838,17 +849,17 @@ impl<'a> HeaderWriter<'a> {
         settled
     }
 
-    /// The runtime task's beat.
+    /// A beat of the task of the async runtime.
     pub fn runtime_beat(&self, mono_ns: u64) {
         self.beat(header::RUNTIME_BEAT, mono_ns);
     }
 
-    /// Forgets the runtime's beats, as if none was ever started.
+    /// Resets the heartbeat of the runtime, as if it was never started.
     pub fn no_runtime_beat(&self) {
         self.store(header::RUNTIME_BEAT.start, 0, Ordering::Relaxed);
     }
 
-    /// The beat of the thread that polls.
+    /// A beat of the poller.
     pub fn poll_beat(&self, mono_ns: u64) {
         self.beat(header::POLL_BEAT, mono_ns);
     }
@@ -856,13 +867,13 @@ impl<'a> HeaderWriter<'a> {
     fn beat(&self, at: core::ops::Range<usize>, mono_ns: u64) {
         if let [count, time] = self.words(at) {
             time.store(mono_ns, Ordering::Relaxed);
-            // Whoever sees the count sees this time or a later one: a first beat never has the time 0.
+            // A reader that sees the count also sees this time or a later one. So a first beat never has the time 0.
             fence(Ordering::Release);
             count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
     }
 
-    /// A new sighting of the clock. Only the sampler's thread, once the region is published.
+    /// Stores a new clock record. After [`Self::publish`], only the sampler may call this.
     pub fn set_clock(&self, clock: ClockRecord) {
         let words: [u64; size_of::<ClockRecord>() / WORD] = zerocopy::transmute!(clock);
         seqlock::write(self.words(header::CLOCK), &words);

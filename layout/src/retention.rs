@@ -1,29 +1,35 @@
-//! Which dead regions stay: what a node that starts, and whoever looks at what the dead have left, go by.
+//! Which regions of dead nodes are kept. A starting node and the command `prune` use the same rule.
 //!
-//! Of one user the dead regions take at most 64 MiB, and at most a quarter of the file system that they are on, except
-//! that the newest of all stays whatever its size. Of one node name two stay at most, so that a node that crashes again
-//! and again costs no other node its evidence.
+//! The dead regions of one user use at most 64 MiB, and at most a quarter of their file system. The newest region is
+//! always kept, whatever its size. At most two regions of one node name are kept, so that a node that crashes again and
+//! again does not remove the evidence of other nodes.
+//!
+//! ```
+//! use atomscope_layout::retention::stay;
+//! let newest_first = [("a", 1 << 20), ("a", 1 << 20), ("a", 1 << 20), ("b", 1 << 20)];
+//! assert_eq!(stay(newest_first, 1 << 40), [true, true, false, true]);
+//! ```
 
 use std::collections::HashMap;
 
-/// Bytes that the dead regions of one user take at most.
+/// Maximum number of bytes that the dead regions of one user use.
 pub const MOST_BYTES: u64 = 64 << 20;
-/// What part of their file system they take at most.
+/// They use at most one part in so many of their file system.
 pub const MOST_OF_FILE_SYSTEM: u64 = 4;
-/// Dead regions of one node name that stay at most.
+/// Maximum number of dead regions of one node name.
 pub const MOST_OF_NODE: usize = 2;
 
-/// Which dead regions of one user stay, in the order in which they were given: the newest first, each with its node's name
-/// and the bytes that it takes. One that is too large costs no older one its place.
+/// Whether each dead region of one user is kept. `newest_first` gives the node name and the size in bytes of each. A
+/// region that is too large is skipped: older, smaller ones may still be kept.
 pub fn stay<'a>(newest_first: impl IntoIterator<Item = (&'a str, u64)>, file_system_bytes: u64) -> Vec<bool> {
     let most = MOST_BYTES.min(file_system_bytes / MOST_OF_FILE_SYSTEM);
-    let (mut taken, mut of_node) = (0u64, HashMap::<&str, usize>::new());
+    let (mut kept_bytes, mut of_node) = (0u64, HashMap::<&str, usize>::new());
     let stays = |(at, (node, bytes)): (usize, (&'a str, u64))| {
         let same = of_node.entry(node).or_default();
-        let after = taken.saturating_add(bytes);
+        let after = kept_bytes.saturating_add(bytes);
         let stays = at == 0 || after <= most && *same < MOST_OF_NODE;
         if stays {
-            (taken, *same) = (after, *same + 1);
+            (kept_bytes, *same) = (after, *same + 1);
         }
         stays
     };
@@ -35,7 +41,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    /// So large that a quarter of it does not matter.
+    /// So large that a quarter of it is never the limit.
     const HUGE: u64 = u64::MAX;
 
     #[test]

@@ -1,15 +1,33 @@
-//! Ticketed ring: the newest records of many writers, densely numbered.
+//! Ticketed ring: it keeps the newest records of many writers and numbers them without gaps.
 //!
 //! ```text
 //!   head slot (one record's stride): │ head │ 0 … │        head: tickets handed out so far
 //!   slot of ticket t, at 1 + t mod n: │ sequence │ mark │ record … │
-//!                                        │          └ 1 + the highest ticket that gave this slot up
-//!                                        └ 2·(t+1) − 1 while t is written, 2·(t+1) when it is there; 0 at first
+//!                                        │          └ 1 + the highest ticket that was abandoned in this slot
+//!                                        └ 2·(t+1) − 1 while t is written, 2·(t+1) when it is published; 0 at first
 //! ```
-//! A ticket takes its slot only over an older record that is whole. Where another writer is at work in the slot, or a
-//! newer record stands there, the ticket is *abandoned*: nobody waits. For a reader every ticket is exactly one of
-//! read, lapped, abandoned or (while a writer is on its way) pending; so with all writers at rest
-//! `read + lapped + abandoned = head`, unless one died on its way.
+//! A writer overwrites only an older record that is published. If another writer is writing in the slot, or the slot holds
+//! a newer record, the ticket is *abandoned*: no writer waits. For a reader each ticket is exactly one of read, lapped,
+//! abandoned or (while its writer has not finished) pending. So with all writers at rest
+//! `read + lapped + abandoned = head`, unless a writer died in the middle.
+//!
+//! ```
+//! use atomscope_layout::ring::{Ring, RingReader, SlotRead};
+//! use atomscope_layout::seqlock::Patience;
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let words = [const { AtomicU64::new(0) }; 3 * 8]; // the head and two slots of 8 words
+//! let ring = Ring::new(&words, 8);
+//! for number in 0..3 {
+//!     let _ = ring.write(ring.ticket(), &[number]);
+//! }
+//! let (reader, mut record) = (RingReader::new(Words::new(&words), 8), [0]);
+//! let mut patience = Patience::for_a_scan();
+//! assert_eq!(reader.read(0, &mut record, &mut patience)?, SlotRead::Lapped);
+//! assert_eq!(reader.read(2, &mut record, &mut patience)?, SlotRead::Record);
+//! assert_eq!(record, [2]);
+//! # Ok::<(), atomscope_layout::seqlock::Unreadable>(())
+//! ```
 
 use crate::records::{DEAD_LETTER_WORDS, JOURNAL_WRITE_WORDS};
 use crate::seqlock::{Patience, READ_TRIES, Unreadable};
@@ -40,13 +58,13 @@ impl core::fmt::Debug for Ring<'_> {
     }
 }
 
-/// What became of a ticket.
+/// The result of writing a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
-    /// The record is there.
+    /// The record is published.
     Published,
-    /// The ticket gave way; its number is used up.
+    /// The record was abandoned; its ticket is used up.
     Abandoned,
 }
 
@@ -60,28 +78,28 @@ impl<'a> Ring<'a> {
 
     #[inline]
     fn slot_of(&self, ticket: u64) -> &'a [AtomicU64] {
-        // A division takes as long as everything else here together, and a power of two needs none.
+        // A division costs as much as the rest of a push; a power of two needs none.
         let rest = self.slots - 1;
         let slot = if self.slots & rest == 0 { ticket & rest } else { ticket % self.slots };
         let start = (1 + slot as usize) * self.stride;
         self.words.get(start..start + self.stride).unwrap_or_default()
     }
 
-    /// Draws the next ticket: 0, 1, 2, … Wait-free.
+    /// Takes the next ticket: 0, 1, 2, … Wait-free.
     #[inline]
     pub fn ticket(&self) -> u64 {
         self.words.first().map_or(0, |head| head.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Writes the record of `ticket`, which no other thread holds. Wait-free.
+    /// Writes the record of `ticket`, which the calling thread took. Wait-free.
     pub fn write(&self, ticket: u64, record: &[u64]) -> Written {
-        self.write_with(ticket, |room| words::store(room, record))
+        self.write_with(ticket, |to| words::store(to, record))
     }
 
-    /// The same; `write` stores the record's words, in any order and relaxed.
+    /// As [`Self::write`]; `write` stores the words of the record, in any order and relaxed.
     #[inline]
     pub fn write_with(&self, ticket: u64, write: impl FnOnce(&[AtomicU64])) -> Written {
-        let [sequence, mark, room @ ..] = self.slot_of(ticket) else { return Written::Abandoned };
+        let [sequence, mark, to @ ..] = self.slot_of(ticket) else { return Written::Abandoned };
         let published = ticket.wrapping_add(1).wrapping_mul(2);
         let found = sequence.load(Ordering::Relaxed);
         let claimed = found % 2 == 0
@@ -94,27 +112,27 @@ impl<'a> Ring<'a> {
             return Written::Abandoned;
         }
         fence(Ordering::Release);
-        write(room);
+        write(to);
         sequence.store(published, Ordering::Release);
         Written::Published
     }
 
-    /// Writes the next record of a ring that no other thread writes at the time; without a locked instruction. Who hands
-    /// the ring on does so with Release, who takes it over with Acquire. Wait-free.
+    /// Writes the next record of a ring that only this thread writes at the time, without a locked instruction. A thread
+    /// that gives the ring to another does so with Release, and the other takes it over with Acquire. Wait-free.
     pub fn push(&self, record: &[u64]) {
-        self.push_with(|room| words::store(room, record));
+        self.push_with(|to| words::store(to, record));
     }
 
-    /// The same; `write` stores the record's words, in any order and relaxed.
+    /// As [`Self::push`]; `write` stores the words of the record, in any order and relaxed.
     #[inline]
     pub fn push_with(&self, write: impl FnOnce(&[AtomicU64])) {
         let Some(head) = self.words.first() else { return };
         let ticket = head.load(Ordering::Relaxed);
-        let [sequence, _, room @ ..] = self.slot_of(ticket) else { return };
+        let [sequence, _, to @ ..] = self.slot_of(ticket) else { return };
         let published = ticket.wrapping_add(1).wrapping_mul(2);
         sequence.store(published.wrapping_sub(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        write(room);
+        write(to);
         sequence.store(published, Ordering::Release);
         head.store(ticket.wrapping_add(1), Ordering::Release);
     }
@@ -127,16 +145,16 @@ pub struct RingReader<'a> {
     stride: usize,
 }
 
-/// What a reader finds of a ticket.
+/// The state of a ticket, as a reader finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotRead {
-    /// The record, all of it; it is in the caller's buffer.
+    /// Read: the whole record is in the caller's buffer.
     Record,
-    /// Overwritten by a newer one.
+    /// A newer record has overwritten it.
     Lapped,
-    /// Given up by its writer.
+    /// Its writer has given it up.
     Abandoned,
-    /// Its writer has not finished; a dead one never will.
+    /// Its writer has not finished; a dead writer never will.
     Pending,
 }
 
@@ -146,17 +164,17 @@ impl<'a> RingReader<'a> {
         Self { words, stride }
     }
 
-    /// Slots, at least 1.
+    /// Number of slots, at least 1.
     pub fn capacity(&self) -> u64 {
         (self.words.len() / self.stride.max(1)).saturating_sub(1).max(1) as u64
     }
 
-    /// Tickets handed out so far.
+    /// Number of tickets taken so far.
     pub fn head(&self) -> u64 {
         self.words.load(0)
     }
 
-    /// Gives `see` the first word of each record that stands there, or is being written.
+    /// Calls `see` with the first word of each record that is published or being written.
     pub(crate) fn each_first_word(&self, see: &mut impl FnMut(u64)) {
         let slots = (1..=self.capacity() as usize).map(|slot| slot * self.stride);
         let used = slots.take_while(|start| start + SLOT_HEAD_WORDS < self.words.len());
@@ -164,8 +182,11 @@ impl<'a> RingReader<'a> {
             .for_each(|start| see(self.words.load(start + SLOT_HEAD_WORDS)));
     }
 
-    /// Copies the record of `ticket` (which must be below a head that was read) into `out`, or says where it went.
-    /// Bounded, a whole pass by its `patience`; `Unreadable` only where the section is none.
+    /// Copies the record of `ticket` into `out`, or says what became of it. `ticket` must be below a head that was read
+    /// before. Bounded; `patience` bounds a whole scan.
+    ///
+    /// # Errors
+    /// [`Unreadable::Corrupt`] if the section is too small for a ring.
     pub fn read(
         &self,
         ticket: u64,
@@ -187,12 +208,12 @@ impl<'a> RingReader<'a> {
             if before == wanted {
                 record.copy_to(out);
                 fence(Ordering::Acquire);
-                // Nobody but a newer ticket takes a slot from a record that is whole.
+                // Only a newer ticket overwrites a published record.
                 return Ok(if slot.load(0) == before { SlotRead::Record } else { SlotRead::Lapped });
             }
             if before != wanted.wrapping_sub(1) && slot.load(1) > ticket {
-                // Whoever gave the slot up held this ticket or a later one. If it was a later one, this one's own
-                // writer is a whole round late; should it come yet and find the slot free, its record appears.
+                // This ticket or a later one was abandoned here. If it was a later one, the writer of this ticket is a
+                // whole round late; its record may still appear.
                 return Ok(SlotRead::Abandoned);
             }
             if !patience.again(attempt) {
@@ -218,7 +239,7 @@ mod tests {
             let words: Vec<AtomicU64> = (0..(slots + 1) * 8).map(|_| AtomicU64::new(0)).collect();
             let ring = Ring::new(&words, 8);
             for _ in 0..2 * slots + 1 {
-                // The head; the sequence twice and the record; the head again.
+                // The head; the sequence twice, and the record; the head again.
                 assert_eq!(steps_of(|| ring.push(&[1, 2, 3])), 1 + 2 + 3 + 1);
             }
         }

@@ -1,32 +1,44 @@
-//! Seqlock cell: one owner writes a few words, any number of readers get all of them from one write or none.
+//! Seqlock cell: one owner rewrites a few words; a reader gets all words of one write, or none.
 //!
 //! ```text
 //!   word 0: sequence      even: at rest, odd: being written
 //!   word 1…: the record
 //! ```
-//! The writer makes the sequence odd, then a release fence, the words (relaxed), and an even sequence (release). A
-//! reader that saw any word of a write sees, after its acquire fence, that write's odd sequence or a later one, so
-//! that its second look at the sequence differs from its first. A sequence left odd by a dead writer stays odd.
+//! The writer stores an odd sequence, a release fence, the words (relaxed), and an even sequence (release). A reader
+//! that saw any word of a write sees, after its acquire fence, the odd sequence of that write or a later one. Its second
+//! load of the sequence then differs from the first. If the writer dies in the middle, the sequence stays odd.
+//!
+//! ```
+//! use atomscope_layout::seqlock;
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let cell = [const { AtomicU64::new(0) }; 3];
+//! seqlock::write(&cell, &[4, 5]);
+//! let mut record = [0; 2];
+//! seqlock::read(Words::new(&cell), &mut record)?;
+//! assert_eq!(record, [4, 5]);
+//! # Ok::<(), seqlock::Unreadable>(())
+//! ```
 
 use crate::sync::{AtomicU64, Ordering, fence, pause};
 use crate::words::{self, Words};
 
-/// How often a reader tries before it says *unreadable*. (Two show a loom model everything that more would.)
+/// How often a reader tries before it reports *unreadable*. In a loom model two tries show everything that more would.
 pub const READ_TRIES: u32 = if cfg!(atomscope_loom) { 2 } else { 16 };
 
-/// What a reader spends on waiting for writers in one pass over many records, however many of them are in a writer's
-/// hand. There are never more records in hand than threads that write, but for those that dead threads have left; a
-/// damaged or hostile region may show them all so, and then most get a single look.
+/// The retries that a reader may spend in one scan over many records. A healthy region never has more unfinished records
+/// than it has writing threads, plus those that dead threads left. In a damaged or hostile region every record may look
+/// unfinished; after the retries are spent, each further record gets a single try.
 #[derive(Debug)]
 pub struct Patience(u32);
 
 impl Patience {
-    /// Enough for 64 records that stay in hand throughout: 2 or 3 ms.
-    pub fn for_a_pass() -> Self {
+    /// Enough for 64 records that stay unfinished during the whole scan: 2 or 3 ms.
+    pub fn for_a_scan() -> Self {
         Self(64 * READ_TRIES)
     }
 
-    /// Waits before another try, if there may be one after number `attempt`, counted from 0.
+    /// Pauses and returns true if another try is allowed after try number `attempt`, counted from 0.
     pub fn again(&mut self, attempt: u32) -> bool {
         if attempt + 1 >= READ_TRIES || self.0 == 0 {
             return false;
@@ -37,16 +49,19 @@ impl Patience {
     }
 }
 
-/// Why a reader could not have the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a record could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unreadable {
-    /// The writer was at work at each try, or died while it was.
+    /// The record was being written at each try; perhaps its writer died.
+    #[error("the record was being written at each try")]
     Busy,
-    /// The record holds what its writer never writes.
+    /// The record holds values that no writer stores.
+    #[error("the record holds what no writer writes")]
     Corrupt,
 }
 
-/// Writes `record`. Only the cell's one owner may call this. Wait-free.
+/// Writes `record`. Only the owner of the cell may call this. Wait-free.
 pub fn write(cell: &[AtomicU64], record: &[u64]) {
     let Some((sequence, words)) = cell.split_first() else { return };
     let at_rest = sequence.load(Ordering::Relaxed) & !1;
@@ -57,6 +72,9 @@ pub fn write(cell: &[AtomicU64], record: &[u64]) {
 }
 
 /// Copies the record into `out`. Bounded: [`READ_TRIES`] tries.
+///
+/// # Errors
+/// [`Unreadable::Busy`] if the record was being written at each try, [`Unreadable::Corrupt`] if `cell` has no words.
 pub fn read(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
     for attempt in 0..READ_TRIES {
         match read_once(cell, out) {
@@ -67,7 +85,10 @@ pub fn read(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
     Err(Unreadable::Busy)
 }
 
-/// The same in a single try.
+/// As [`read`], with a single try.
+///
+/// # Errors
+/// As [`read`].
 pub fn read_once(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
     let Some(words) = cell.slice(1..cell.len()) else { return Err(Unreadable::Corrupt) };
     let before = cell.load(0);

@@ -1,21 +1,35 @@
-//! The log of sightings: what the writer's ticks are in time, so that a time once told never changes.
+//! The log of clock samples. It converts ticks of the writer's clock to times, so that the time of a stamp never changes
+//! after it was shown once. Layout 1.x calls a clock sample a *sighting*.
 //!
 //! ```text
 //!   row 0: changes │ used │ zero …      changes is odd while the log is being changed
 //!   row 1: sequence │ SightingRecord    a seqlock cell
-//!   row 2: …                            `used` of them, by their ticks
+//!   row 2: …                            `used` of them, in the order of their ticks
 //! ```
-//! A sighting holds for the stamps from its ticks on, until those of the next one; it says what these are in time, and
-//! never changes. Only the sampler's thread changes the log.
+//! A sample is valid for the stamps from its own ticks up to the ticks of the next sample, and it never changes. Only the
+//! sampler thread changes the log.
 //!
-//! # Why a time never changes
-//! Ticks of a new sighting are counted once *changes* is odd, and every core's ticks go on together. So whoever gave a
-//! stamp that the new sighting holds for gave it after that, and a reader that has met the stamp, and reads the log
-//! then, finds it odd or has the sighting. Where the log stays odd, the writer having died or lost its processor at
-//! work, the reader knows the times of all stamps up to a count of ticks that was published before (the header's
-//! ClockRecord); later ones have no time. So: **records first, then the log.**
+//! # Why the time of a stamp never changes
+//! The writer reads the ticks of a new sample after it made *changes* odd, and all cores count ticks together. So a stamp
+//! that belongs to the new sample was given after that. A reader that has read such a stamp, and then reads the log, either
+//! finds *changes* odd or finds the sample.
 //!
-//! A sighting that no record has a stamp of may be left out ([`Log::rewrite`]); all others keep their place.
+//! *Changes* stays odd if the writer died or lost its processor in the middle. Then the reader knows the times of all
+//! stamps up to the ticks that the writer published before (ClockRecord of the header); later stamps have no time yet. So:
+//! **read the records first, then the log.**
+//!
+//! The writer may remove a sample that no record needs ([`Log::rewrite`]); all others keep their order.
+//!
+//! ```
+//! use atomscope_layout::records::SightingRecord;
+//! use atomscope_layout::sightings::{self, Log, ROW_BYTES};
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::Words;
+//! let section = [const { AtomicU64::new(0) }; 3 * ROW_BYTES / 8];
+//! let log = Log::new(&section);
+//! log.append(0, || SightingRecord { ticks: 100, rate: SightingRecord::RATE_ONE, ..SightingRecord::default() });
+//! assert_eq!(sightings::read(Words::new(&section), ROW_BYTES / 8).all[0].ticks, 100);
+//! ```
 
 use crate::records::SightingRecord;
 use crate::seqlock::{self, READ_TRIES};
@@ -24,8 +38,8 @@ use crate::words::{WORD, Words};
 
 /// Bytes of a row: sequence and record.
 pub const ROW_BYTES: usize = WORD + size_of::<SightingRecord>();
-/// Sightings that a writer of this version has room for. The clock's rate is corrected a dozen times in the first hours
-/// and then rarely; the rest is for jumps.
+/// Clock samples that a writer of this version can keep. The sampler corrects the rate about a dozen times in the first
+/// hours and then rarely; the other rows are for jumps of the clock.
 pub const KEPT: usize = if cfg!(atomscope_loom) { 2 } else { 127 };
 
 const ROW_WORDS: usize = ROW_BYTES / WORD;
@@ -33,31 +47,31 @@ const RECORD_WORDS: usize = size_of::<SightingRecord>() / WORD;
 const CHANGES: usize = 0;
 const USED: usize = 1;
 
-/// The log's writing side, for its one owner. It is told how many sightings there are, and never asks the region.
+/// The log, for its only writer. The writer passes in the number of samples; it never reads that from the region.
 #[derive(Clone, Copy)]
 pub struct Log<'a>(&'a [AtomicU64]);
 
 impl core::fmt::Debug for Log<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Log({} sightings)", self.room())
+        write!(f, "Log({} sightings)", self.capacity())
     }
 }
 
 impl<'a> Log<'a> {
-    /// `words` is the section, as [`crate::RegionMap::for_capacities`] lays it out.
+    /// The log in this section, as [`crate::RegionMap::for_capacities`] lays it out.
     pub fn new(words: &'a [AtomicU64]) -> Self {
         Self(words)
     }
 
-    /// How many sightings there is room for.
-    pub fn room(&self) -> usize {
+    /// How many samples the section can hold.
+    pub fn capacity(&self) -> usize {
         (self.0.len() / ROW_WORDS).saturating_sub(1)
     }
 
-    /// Appends the sighting that `sight` takes to `used` others, if there is room. Its ticks are counted by `sight`, and
-    /// are no fewer than those of the others.
+    /// Appends a sample after the `used` ones; `None` if the log is full. `sight` reads the clock, and its ticks must not be
+    /// lower than those of the others.
     pub fn append(&self, used: usize, sight: impl FnOnce() -> SightingRecord) -> Option<SightingRecord> {
-        if used >= self.room() {
+        if used >= self.capacity() {
             return None;
         }
         Some(self.changing(|| {
@@ -68,9 +82,10 @@ impl<'a> Log<'a> {
         }))
     }
 
-    /// Makes `kept` all that there is: some of those that there were, by their ticks.
+    /// Removes all samples except `kept`: samples of the log, in the order of their ticks.
     pub fn rewrite(&self, kept: &[SightingRecord]) {
-        // Each is at its place or behind it: a writer that dies at work leaves all of them.
+        // A sample only moves to a lower row, and lower rows are written first. So a writer that dies here leaves all kept
+        // samples readable.
         self.changing(|| {
             kept.iter().enumerate().for_each(|(at, sighting)| self.set(at, sighting));
             self.store(USED, kept.len() as u64);
@@ -80,7 +95,7 @@ impl<'a> Log<'a> {
     fn changing<T>(&self, change: impl FnOnce() -> T) -> T {
         let at = self.0.first().map_or(0, |word| word.load(Ordering::Relaxed)) & !1;
         self.store(CHANGES, at.wrapping_add(1));
-        // Seen by everybody before the clock is read, which a release fence would not see to.
+        // All cores must see the odd number before the clock is read; a release fence would not ensure that.
         fence(Ordering::SeqCst);
         let changed = change();
         fence(Ordering::Release);
@@ -101,24 +116,25 @@ impl<'a> Log<'a> {
     }
 }
 
-/// A log as it was read.
+/// A log that was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sightings {
-    /// In their order.
+    /// The samples, in the order of their ticks.
     pub all: Vec<SightingRecord>,
-    /// The log's *changes* when it was read.
+    /// *Changes* of the log when it was read.
     pub changes: u64,
-    /// Whether there may be one that could not be read, since the log was being changed at each try.
+    /// Whether a newer sample may be missing, because the log was being changed at each try.
     pub is_open: bool,
 }
 
-/// How often the log was changed so far; odd: it is being changed. The record whose stamp is asked about was read before.
+/// *Changes* of the log: it grows with each change and is odd during one. Read the record whose stamp is to be converted
+/// before this.
 pub fn changes(log: Words<'_>) -> u64 {
     fence(Ordering::Acquire);
     log.load(CHANGES)
 }
 
-/// Reads the log. Bounded: [`READ_TRIES`] tries.
+/// Reads the log; `stride` is the words from one row to the next. Bounded: [`READ_TRIES`] tries.
 pub fn read(log: Words<'_>, stride: usize) -> Sightings {
     let rows = (log.len() / stride.max(1)).saturating_sub(1);
     for attempt in 0..READ_TRIES {
@@ -136,7 +152,7 @@ pub fn read(log: Words<'_>, stride: usize) -> Sightings {
     Sightings { all: copy(log, stride, rows), changes, is_open: true }
 }
 
-/// The rows that can be read.
+/// The samples in rows that can be read.
 fn copy(log: Words<'_>, stride: usize, rows: usize) -> Vec<SightingRecord> {
     fence(Ordering::Acquire);
     let used = usize::try_from(log.load(USED)).unwrap_or(rows).min(rows);

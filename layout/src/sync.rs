@@ -1,5 +1,12 @@
-//! The one shim through which every primitive takes its atomics, so that the algorithms that ship are the ones that
-//! the loom models run.
+//! The atomics that every primitive uses: the processor's, or loom's in a loom model. So the loom models run the
+//! algorithms that ship.
+//!
+//! ```
+//! use atomscope_layout::sync::{AtomicU64, Ordering};
+//! let word = AtomicU64::new(1);
+//! word.store(2, Ordering::Relaxed);
+//! assert_eq!(word.load(Ordering::Relaxed), 2);
+//! ```
 
 #[cfg(atomscope_loom)]
 pub mod crossing;
@@ -18,7 +25,7 @@ pub use crossing::AtomicU64;
 #[cfg(atomscope_loom)]
 pub use loom::sync::atomic::{Ordering, fence};
 
-/// A short pause between two tries of a bounded retry; `attempt` counts from 0 and lengthens it.
+/// A short pause between two tries of a bounded retry. It doubles with each `attempt` (counted from 0), up to 256 spins.
 pub fn pause(attempt: u32) {
     #[cfg(not(atomscope_loom))]
     for _ in 0..(1u32 << attempt.min(8)) {

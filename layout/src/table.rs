@@ -1,9 +1,33 @@
-//! The actor table: a bag of signed entries whose per-key sum is the truth.
+//! The actor table: a multiset of signed entries. The sum of the entries of a key says whether its actor is live.
 //!
-//! The hooks that feed it come out of order: a stop may come before its spawn, and the spawn of a respawned path
-//! before the stop of its predecessor. One entry per path cannot be kept under that without locks. So a spawn is +1
-//! and a stop is −1, each takes an entry of the other sign if there is one and else leaves one of its own; a path is
-//! live when its entries add up to one. In the usual order only +1 entries exist.
+//! The hooks come out of order: a stop may come before its spawn, and the spawn of a respawned path before the stop of its
+//! predecessor. A single entry per path would then need locks. So a spawn is +1 and a stop is −1. Each removes an entry of
+//! the other sign if there is one, and else adds an entry of its own. A path is live if the sum of its entries is one. In
+//! the usual order only +1 entries exist.
+//!
+//! ```
+//! use atomscope_layout::seqlock::Patience;
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, TakeOutcome};
+//! use atomscope_layout::words::Words;
+//!
+//! const STRIDE: usize = 8; // words per slot
+//! let words = |count| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+//! let (control, slots, spill, spill_used) = (words(16), words(16 * STRIDE), words(8), AtomicU64::new(0));
+//! let table = Table::new(&control, &slots, STRIDE, &spill, &spill_used);
+//!
+//! let key = Key([0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
+//! let stamp = 7;
+//! assert_eq!(table.put(key, Sign::Plus, &[key.0[0], key.0[1], 0, 0, stamp]), Put::Slot);
+//!
+//! let reader = TableReader::new(Words::new(&control), Words::new(&slots), STRIDE, Words::new(&spill));
+//! let (mut record, mut patience) = ([0; STRIDE], Patience::for_a_scan());
+//! let live = (0..reader.len()).filter(|slot| {
+//!     reader.read(*slot, &mut record, &mut patience) == Ok(Entry::Held(Sign::Plus))
+//! });
+//! assert_eq!(live.count(), 1);
+//! assert_eq!(table.take(key, Sign::Plus), TakeOutcome::Entry { stamp });
+//! ```
 //!
 //! ```text
 //!   control word:  generation (40) │ tag (20) │ changing (1) │ later (1) │ state (2)
@@ -16,21 +40,21 @@
 //!                                                                 │ update         ▲
 //!                                                                 └────────────────┘ generation + 1
 //! ```
-//! *Later* marks a PLUS that was put while another of its key stood or may have: only there can a stop that saw one entry
-//! have overlooked an older one, and only there it looks again. *Changing* marks a BUSY that stands all the while and is
-//! PLUS again in a moment: a stop that meets it cannot tell whether that is its own actor, and leaves its mark.
+//! *Later* marks a PLUS that was put while another PLUS of its key existed, or may have. Only then can a stop that found
+//! one entry have missed an older one, and only then it searches again. *Changing* marks a BUSY that will be the same PLUS
+//! again. A stop that finds it cannot know whether it is its own actor, and so adds a MINUS.
 //!
-//! A stop that waits says whose it may be ([`Whose`]): that of an actor older than the hooks meets no spawn, and an actor
-//! that is spawned under its path must not be taken for it.
+//! A waiting stop records which actor it may belong to ([`StopOrigin`]). The stop of an actor older than the hooks has no
+//! spawn in the table, and must not remove an actor that is spawned later under the same path.
 //!
-//! A key has two buckets of eight slots. An entry that finds both full is *spilled*: only a hash word with a sign
-//! stays of it. One that finds no room there either is the caller's to count.
+//! A key has two buckets of eight slots. If both are full, the entry is *spilled*: only a hash word with a sign is kept. If
+//! the spill group is full too, the entry is refused, and the caller counts it.
 //!
-//! | state | who may touch the slot's record |
+//! | state | access to the record in the slot |
 //! |---|---|
-//! | FREE | nobody |
-//! | BUSY | whoever swapped it in |
-//! | PLUS, MINUS | nobody writes it; readers copy it between two looks at the control word. The live words are stored to by their owners at any time |
+//! | FREE | none |
+//! | BUSY | only by the thread that stored BUSY |
+//! | PLUS, MINUS | no thread writes it; readers copy it between two equal loads of the control word. Owners may store to the live words at any time |
 
 use core::ops::Range;
 
@@ -39,12 +63,12 @@ use crate::seqlock::{Patience, READ_TRIES, Unreadable};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, Words};
 
-/// Word of the record that holds the stamp by which entries of one key are told older from newer.
+/// Word of the record that holds the stamp, which orders the entries of one key.
 pub const STAMP_WORD: usize = 4;
-/// Word of a MINUS that says whose stop it is; the next one says in which round it was seen first. A PLUS has its
-/// parent's key there.
-const WHOSE_WORD: usize = 2;
-/// Words of the record that a MINUS needs: key, whose, first round, stamp.
+/// Word of a MINUS that holds its origin; the next word holds the round in which the stop was first seen. In a PLUS both
+/// hold the parent's key.
+const ORIGIN_WORD: usize = 2;
+/// Words of the record that a MINUS needs: key, origin, first round, stamp.
 const MINUS_WORDS: usize = STAMP_WORD + 1;
 
 /// 128-bit hash of a path.
@@ -59,7 +83,7 @@ impl core::fmt::Display for Key {
 }
 
 impl Key {
-    /// The bits by which a spilled entry is known, in place: all but two of the first word.
+    /// The bits that identify a spilled entry, in their position: all but two of the first word.
     #[inline]
     pub fn fingerprint(self) -> u64 {
         self.0[0] & !SIGN_BITS
@@ -79,7 +103,7 @@ impl Key {
     }
 }
 
-/// Both buckets follow from the fingerprint alone, so that a spilled stop can find a spawn in the table.
+/// Both buckets depend only on the fingerprint, so that a spilled stop can find its spawn in the table.
 #[inline]
 fn fingerprint_buckets(fingerprint: u64, count: usize) -> [usize; 2] {
     let first = scale(fingerprint >> 32, count);
@@ -87,7 +111,7 @@ fn fingerprint_buckets(fingerprint: u64, count: usize) -> [usize; 2] {
     [first, if second == first { (first + 1) % count.max(1) } else { second }]
 }
 
-/// Spreads 32 random bits over 0..count.
+/// Maps 32 random bits to 0..count.
 #[inline]
 fn scale(bits: u64, count: usize) -> usize {
     ((bits * count as u64) >> 32) as usize
@@ -102,46 +126,46 @@ pub enum Sign {
     Minus,
 }
 
-/// Whose stop it is that found no spawn.
+/// The origin of a stop that found no spawn: which actor it may belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// That of an actor whose spawn is told, perhaps only in a moment.
+pub enum StopOrigin {
+    /// An actor whose spawn was reported, or will be in a moment.
     Awaited,
-    /// Nobody knows: that of such an actor, or of one that is older than the hooks.
+    /// Unknown: an actor as for [`Self::Awaited`], or one that is older than the hooks.
     Unknown,
-    /// That of an actor whose spawn would have been told by now: of one that is older than the hooks.
+    /// An actor older than the hooks: its spawn would have been reported by now.
     Outlived,
-    /// That of an actor older than the hooks, unless its spawn was told just as they were installed.
+    /// An actor older than the hooks, unless its spawn was reported while the hooks were being installed.
     Older,
 }
 
-impl Whose {
+impl StopOrigin {
     const ALL: [Self; 4] = [Self::Awaited, Self::Unknown, Self::Outlived, Self::Older];
 
-    /// Whether the stop may be that of a spawn which it meets.
-    pub fn is_of_a_spawn(self) -> bool {
+    /// Whether the stop may belong to a spawn in the table.
+    pub fn may_match_spawn(self) -> bool {
         matches!(self, Self::Awaited | Self::Unknown)
     }
 
-    /// Damage reads as unknown.
+    /// A damaged word is read as unknown.
     fn from_word(word: u64) -> Self {
         usize::try_from(word).ok().and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Unknown)
     }
 }
 
-/// A stop that has met no spawn of its own, as [`Table::settle_telling`] shows it.
+/// A stop that has found no spawn, as [`Table::settle_with`] passes it.
 #[derive(Debug)]
 pub struct WaitingStop {
-    /// Of its key.
+    /// The fingerprint of its key.
     pub fingerprint: u64,
-    /// Whose it is. What is set here stays with the stop, unless it is spilled: of such one nothing is kept.
-    pub whose: Whose,
-    /// The round in which it was seen first, or 0. Stays with the stop as well.
+    /// Its origin. A new value stays with the stop, except for a spilled stop, which keeps no fields.
+    pub origin: StopOrigin,
+    /// The round in which it was first seen, or 0. A new value stays with the stop, as for `origin`.
     pub first_round: u64,
-    /// Whether only a hash word is kept of it.
+    /// Whether it is spilled: only a hash word of it is kept.
     pub is_spilled: bool,
-    /// Whether a spawn of its key stands that is another actor's. Then the stop is given up in any case.
-    pub is_beside_a_spawn: bool,
+    /// Whether the table has a spawn of its key that belongs to another actor. Then the stop is given up in any case.
+    pub has_other_spawn: bool,
 }
 
 const STATE_MASK: u64 = 3;
@@ -178,12 +202,12 @@ impl Control {
         self.0 & CHANGING != 0
     }
 
-    /// The same with another state, and with marks where that holds any.
+    /// The same generation and tag with another state, and with the marks in `state`.
     fn with_state(self, state: u64) -> Self {
         Self(self.0 & !LOW_MASK | state)
     }
 
-    /// The same without a tenant. Its tag goes too, so that a look for the next one does not stop here.
+    /// The same generation, free. The tag is cleared too, so that later searches for this key skip the slot.
     fn freed(self) -> Self {
         Self(self.0 & !(TAG_MASK << 4 | LOW_MASK))
     }
@@ -193,17 +217,18 @@ impl Control {
     }
 }
 
-/// A control word of the same state and generation whose tag is that of another key, or none.
+/// The control word with the tag of another key, or without a tag; for redacted dumps.
 pub fn retagged(control: u64, key: Option<Key>) -> u64 {
     control & !(TAG_MASK << 4) | key.map_or(0, Key::tag) << 4
 }
 
-/// A spill word of the same sign for another key.
+/// The spill word with the fingerprint of another key; for redacted dumps.
 pub fn respilled(held: u64, key: impl FnOnce(u64) -> u64) -> u64 {
     if held == 0 { 0 } else { key(held & !SIGN_BITS) & !SIGN_BITS | held & SIGN_BITS }
 }
 
-/// The states of a bucket's words, two bits each, the first word's highest; `None` if one is of this key's tag.
+/// The states of a bucket's words, two bits each, the first word's in the highest bits. `None` if a used word has the tag
+/// of this key.
 #[inline]
 fn states_without(key: Key, words: &[AtomicU64; BUCKET_SLOTS]) -> Option<u32> {
     let mut states = 0;
@@ -217,16 +242,16 @@ fn states_without(key: Key, words: &[AtomicU64; BUCKET_SLOTS]) -> Option<u32> {
     Some(states)
 }
 
-/// A bit for each word of a bucket that is not free, the lower of the two for its state.
+/// One bit for each used word of a bucket: the lower of the two bits of its state.
 #[inline]
-fn taken(states: u32) -> u32 {
+fn used(states: u32) -> u32 {
     (states | states >> 1) & 0x5555_5555
 }
 
-/// Whether fewer words of the other bucket are taken: both counted at once, each in a half of one word.
+/// Whether the other bucket has fewer used words. Both are counted at once, each in one half of a word.
 #[inline]
 fn is_emptier(other: u32, than: u32) -> bool {
-    let bits = taken(than) | taken(other) << 16;
+    let bits = used(than) | used(other) << 16;
     let in_four = (bits & 0x3333_3333) + (bits >> 2 & 0x3333_3333);
     let in_eight = (in_four + (in_four >> 4)) & 0x0f0f_0f0f;
     let counts = in_eight + (in_eight >> 8);
@@ -235,19 +260,19 @@ fn is_emptier(other: u32, than: u32) -> bool {
 
 const _: () = assert!(2 * BUCKET_SLOTS <= 16);
 
-/// The number of the first free word of a bucket.
+/// The index of the first free word of a bucket.
 #[inline]
 fn first_free(states: u32) -> Option<usize> {
     const ALL: u32 = ((1u64 << (2 * BUCKET_SLOTS)) - 1) as u32 & 0x5555_5555;
-    let free = !taken(states) & ALL;
-    // Of all 32 bits; the first word's are the highest of those in use.
+    let free = !used(states) & ALL;
+    // The first word's bits are the highest bits in use.
     let before = free.leading_zeros().checked_sub(32 - 2 * BUCKET_SLOTS as u32)?;
     (free != 0).then_some(before as usize / 2)
 }
 
-/// A slot that [`Table::arrive`] has taken in hand.
+/// A slot that [`Table::arrive`] has claimed.
 #[derive(Debug)]
-#[must_use = "the slot is in hand until its record is published"]
+#[must_use = "the slot is BUSY until its record is published"]
 pub struct Arrival<'a> {
     word: &'a AtomicU64,
     busy: Control,
@@ -255,40 +280,41 @@ pub struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// Writes the record's first words and those from word `text_at` on, and publishes it. All others keep what they had.
+    /// Stores `head` into the first words of the record and `text` from word `text_at` on, and publishes the record. All
+    /// other words keep their value.
     #[inline]
     pub fn publish<const HEAD_WORDS: usize>(self, head: &[u64; HEAD_WORDS], text_at: usize, text: &[u64]) {
-        if let (Some(room), Some(rest)) = (self.slot.first_chunk::<HEAD_WORDS>(), self.slot.get(text_at..)) {
-            words::store(room, head);
+        if let (Some(first), Some(rest)) = (self.slot.first_chunk::<HEAD_WORDS>(), self.slot.get(text_at..)) {
+            words::store(first, head);
             words::store(rest, text);
         }
         self.word.store(self.busy.with_state(PLUS).0, Ordering::Release);
     }
 }
 
-/// What a stop that is being settled met.
-enum Met {
-    /// A spawn that may be its own; that is gone now.
+/// What settling found for a stop.
+enum SettleMatch {
+    /// A spawn that may be its own; the spawn is removed now.
     Spawn,
-    /// A spawn that is another actor's; that stands.
-    Another,
+    /// A spawn of another actor; the spawn stays.
+    OtherSpawn,
     /// A record that is being changed.
-    InHand,
-    /// Nothing.
+    Changing,
+    /// No spawn.
     Nothing,
 }
 
 /// The oldest spawn of a key.
 enum Oldest {
-    /// None stands.
+    /// There is none.
     None,
-    /// One is being changed, which may be it.
-    InHand,
-    /// This one, with its stamp. Whoever acts on it must swap the control word that comes with it.
-    SlotRead(usize, Control, u64),
+    /// A record is being changed, and it may be the oldest.
+    Changing,
+    /// The slot, its control word and its stamp. To act on it, swap this control word.
+    At(usize, Control, u64),
 }
 
-/// Whether nothing stands in the slot of this control word.
+/// Whether the slot of this control word is free.
 pub(crate) fn is_free(control: u64) -> bool {
     Control(control).state() == FREE
 }
@@ -300,48 +326,48 @@ fn state_of(sign: Sign) -> u64 {
     }
 }
 
-/// What a [`Table::take`] found.
+/// The result of [`Table::take`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum TakeOutcome {
-    /// An entry of the table, with its stamp; it is gone now.
+    /// An entry of the table was removed.
     Entry {
-        /// When the entry was made.
+        /// The stamp of the entry.
         stamp: u64,
     },
-    /// A waiting stop of the table; it is gone now. If it is not [of a spawn](Whose::is_of_a_spawn), look again.
-    Stop(Whose),
-    /// A spilled entry; it is gone now.
+    /// A waiting stop was removed. If it [cannot match a spawn](StopOrigin::may_match_spawn), take again.
+    Stop(StopOrigin),
+    /// A spilled entry was removed.
     Spilled,
-    /// There was none that could be had.
+    /// No entry was removed: there is none, or another thread has it.
     Nothing,
 }
 
-/// Where a [`Table::put`] went.
+/// The result of [`Table::put`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Put {
-    /// Into a slot.
+    /// The entry is in a slot.
     Slot,
-    /// Only its hash is kept.
+    /// The entry is spilled: only its hash word is kept.
     Spilled,
-    /// Nowhere: no room.
+    /// The entry was refused: buckets and spill group are full.
     Refused,
 }
 
-/// What [`Table::settle`] did with the stops that it found waiting.
+/// What [`Table::settle`] did with the waiting stops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Pairs of a spawn and a stop of one key that were removed together.
+    /// Pairs of a spawn and a stop of one key, removed together.
     pub pairs: u64,
-    /// Stops that were given up.
+    /// Stops given up.
     pub expired: u64,
     /// Stops that still wait.
     pub waiting: u64,
 }
 
-/// The table of one region, for its writers. Everything but [`Table::settle`] is wait-free: one pass over two buckets
-/// and one spill group.
+/// The table of one region, for its writers. Every operation except [`Table::settle`] is wait-free: a bounded number of
+/// passes over two buckets and one spill group.
 #[derive(Clone, Copy)]
 pub struct Table<'a> {
     control: &'a [AtomicU64],
@@ -358,9 +384,9 @@ impl core::fmt::Debug for Table<'_> {
 }
 
 impl<'a> Table<'a> {
-    /// The table over these sections; `stride` is the words from one slot to the next. `spill_used` is a word of the
-    /// writer's own, 0 until the first entry is spilled: while it is 0 nobody looks at the spill words. (Whoever sees
-    /// it late misses an entry there, which only leaves a pair to settle.)
+    /// The table over these sections; `stride` is the words from one slot to the next. `spill_used` is a private word of
+    /// the writer, 0 until the first entry is spilled; while it is 0, no operation loads the spill words. A thread that
+    /// sees it late misses an entry there, which only leaves a pair to settle.
     #[inline]
     pub fn new(
         control: &'a [AtomicU64],
@@ -394,9 +420,8 @@ impl<'a> Table<'a> {
         self.control.get(bucket * BUCKET_SLOTS..)?.first_chunk()
     }
 
-    /// The usual spawn: where nothing of its key is in the table, in one pass, a slot for it. `None` where there is
-    /// something, or no slot could be had at once: then [`Self::take`] and [`Self::put`] find out more. Until it is
-    /// published the slot is in hand.
+    /// The usual spawn: claims a slot in one pass, if the table has no entry of its key. `None` if there may be one, or if
+    /// the claim failed: then use [`Self::take`] and [`Self::put`]. The slot is BUSY until the record is published.
     #[inline]
     pub fn arrive(&self, key: Key) -> Option<Arrival<'a>> {
         if self.spill_used.load(Ordering::Relaxed) != 0 {
@@ -404,13 +429,10 @@ impl<'a> Table<'a> {
         }
         let [first, second] = self.buckets(key);
         let (one, other) = (self.words(first)?, self.words(second)?);
-        let (taken, taken_of_other) = (states_without(key, one)?, states_without(key, other)?);
-        let (bucket, words, taken) = if is_emptier(taken_of_other, taken) {
-            (second, other, taken_of_other)
-        } else {
-            (first, one, taken)
-        };
-        let at = first_free(taken)?;
+        let (used, used_in_other) = (states_without(key, one)?, states_without(key, other)?);
+        let (bucket, words, used) =
+            if is_emptier(used_in_other, used) { (second, other, used_in_other) } else { (first, one, used) };
+        let at = first_free(used)?;
         let (word, index) = (words.get(at)?, bucket * BUCKET_SLOTS + at);
         let control = Control(word.load(Ordering::Relaxed));
         let busy = control.next_generation(key.tag(), BUSY);
@@ -420,8 +442,8 @@ impl<'a> Table<'a> {
         claimed.then(|| Arrival { word, busy, slot: self.slot(index) })
     }
 
-    /// The entry of this key and state with the least or greatest stamp, and whether one of its tag is being changed. What
-    /// it says held at some time during the look; whoever acts on it must swap the control word that comes with it.
+    /// The entry of this key and state with the least or greatest stamp, and whether an entry of its tag is being changed.
+    /// Each fact was true at some time during the search. To act on the entry, swap the returned control word.
     fn find(&self, key: Key, state: u64, newest: bool) -> (Option<(usize, Control, u64)>, bool) {
         let mut best: Option<(usize, Control, u64)> = None;
         let mut changing = false;
@@ -445,39 +467,39 @@ impl<'a> Table<'a> {
         (best, changing)
     }
 
-    /// The oldest spawn of this key. A look that took long may have passed by the slot of an actor before that actor came,
-    /// and then have met its successor, which is marked for that: another look sees the older one too.
+    /// The oldest spawn of this key. A slow search may pass the slot of an actor before that actor is put there, and then
+    /// find only its successor. The successor is marked *later*, so this searches again and finds the older one too.
     fn oldest(&self, key: Key) -> Oldest {
         let mut seen = None;
-        // Each further look is another thread's doing; there are never more than two buckets of entries.
+        // Each further search is caused by another thread, and there are at most two buckets of entries.
         for _ in 0..2 * BUCKET_SLOTS {
             match self.find(key, PLUS, false) {
-                (_, true) => return Oldest::InHand,
+                (_, true) => return Oldest::Changing,
                 (None, _) => return Oldest::None,
                 (Some((index, control, stamp)), _)
                     if !control.is_later() || seen == Some((index, control)) =>
                 {
-                    return Oldest::SlotRead(index, control, stamp);
+                    return Oldest::At(index, control, stamp);
                 }
                 (Some((index, control, _)), _) => seen = Some((index, control)),
             }
         }
-        Oldest::InHand
+        Oldest::Changing
     }
 
-    /// The stamp of the newest spawn under this key, if one stands: a later spawn must be stamped after it.
+    /// The stamp of the newest spawn of this key, if any: a later spawn needs a later stamp.
     pub fn newest_spawn(&self, key: Key) -> Option<u64> {
         self.find(key, PLUS, true).0.map(|(_, _, stamp)| stamp)
     }
 
-    /// The stamp of the oldest spawn under this key, if one stands.
+    /// The stamp of the oldest spawn of this key, if any.
     pub fn oldest_spawn(&self, key: Key) -> Option<u64> {
         self.find(key, PLUS, false).0.map(|(_, _, stamp)| stamp)
     }
 
-    /// Takes the oldest entry of this key and sign out of the bag. A stop is not taken while an earlier spawn of its key
-    /// may stand: it is that one's, and the two are left to [`Table::settle`]. (A spawn that took it would leave the
-    /// earlier one's record to stand for its own.) A spawn is not taken while one of its key is being changed.
+    /// Removes the oldest entry of this key and sign. It removes no stop while there may be an earlier spawn of its key: the
+    /// stop belongs to that spawn, and [`Table::settle`] removes both. (If a new spawn removed the stop, the earlier record
+    /// would stay in its place.) It removes no spawn while a record of its key is being changed.
     #[inline]
     pub fn take(&self, key: Key, sign: Sign) -> TakeOutcome {
         match sign {
@@ -489,8 +511,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The usual stop: takes the first spawn of this key that was put when no other stood; gives its stamp. (No other is
-    /// known to be older. Of two that came at the same time either will do.)
+    /// The usual stop: removes the first spawn of this key that is not marked *later*, and returns its stamp. No other spawn
+    /// of the key is older. Of two that were put at the same time, either may be removed.
     #[inline(always)]
     fn take_only(&self, key: Key) -> Option<u64> {
         for bucket in self.buckets(key) {
@@ -517,15 +539,15 @@ impl<'a> Table<'a> {
 
     #[cold]
     fn take_plus(&self, key: Key) -> TakeOutcome {
-        // Each failure means that another thread had that entry; there are never more than two buckets of them.
+        // Each failure means that another thread removed the entry, and there are at most two buckets of entries.
         for _ in 0..2 * BUCKET_SLOTS {
             match self.oldest(key) {
-                Oldest::SlotRead(index, control, stamp) => {
+                Oldest::At(index, control, stamp) => {
                     if self.swap(index, control, control.freed()) {
                         return TakeOutcome::Entry { stamp };
                     }
                 }
-                Oldest::InHand => return TakeOutcome::Nothing,
+                Oldest::Changing => return TakeOutcome::Nothing,
                 Oldest::None => break,
             }
         }
@@ -537,16 +559,16 @@ impl<'a> Table<'a> {
     fn take_minus(&self, key: Key) -> TakeOutcome {
         for _ in 0..2 * BUCKET_SLOTS {
             let (Some((index, control, _)), _) = self.find(key, MINUS, false) else { break };
-            if self.may_stand(key) {
+            if self.may_hold_spawn(key) {
                 return TakeOutcome::Nothing;
             }
-            let whose = self.whose(index);
+            let origin = self.origin(index);
             if self.swap(index, control, control.freed()) {
-                return TakeOutcome::Stop(whose);
+                return TakeOutcome::Stop(origin);
             }
         }
         if self.spill_used.load(Ordering::Relaxed) != 0
-            && !self.may_stand(key)
+            && !self.may_hold_spawn(key)
             && self.take_spilled(self.spill_group(key), key.fingerprint(), Sign::Minus)
         {
             return TakeOutcome::Spilled;
@@ -554,15 +576,15 @@ impl<'a> Table<'a> {
         TakeOutcome::Nothing
     }
 
-    /// Whether a spawn of this key stands, or may: in one look at each slot, since what stands may be taken in hand, and
-    /// what is in hand may stand again.
-    pub fn may_stand(&self, key: Key) -> bool {
+    /// Whether there is a spawn of this key, or may be one. It loads each control word once, because a PLUS may become BUSY
+    /// and a BUSY may become PLUS during the search.
+    pub fn may_hold_spawn(&self, key: Key) -> bool {
         self.buckets(key).into_iter().flat_map(|bucket| self.bucket(bucket)).any(|(index, word)| {
             let control = Control(word.load(Ordering::Acquire));
             control.tag() == key.tag()
                 && match control.state() {
                     PLUS => self.key(index) == Some(key),
-                    // Whose it is cannot be told; at worst there is more to settle.
+                    // The key of a BUSY slot is unknown; at worst there is one more pair to settle.
                     state => state == BUSY,
                 }
         })
@@ -574,10 +596,10 @@ impl<'a> Table<'a> {
         Some(Key([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]))
     }
 
-    /// Whose the stop in a slot is.
-    fn whose(&self, index: usize) -> Whose {
-        let word = self.slot(index).get(WHOSE_WORD);
-        Whose::from_word(word.map_or(0, |word| word.load(Ordering::Relaxed)))
+    /// The origin of the stop in a slot.
+    fn origin(&self, index: usize) -> StopOrigin {
+        let word = self.slot(index).get(ORIGIN_WORD);
+        StopOrigin::from_word(word.map_or(0, |word| word.load(Ordering::Relaxed)))
     }
 
     #[inline]
@@ -609,10 +631,9 @@ impl<'a> Table<'a> {
             })
     }
 
-    /// Puts an entry into the bag. `record` holds the record's words from the first; words of the slot beyond it keep
-    /// what they had.
+    /// Adds an entry. `record` is stored into the first words of the slot; the other words keep their value.
     pub fn put(&self, key: Key, sign: Sign, record: &[u64]) -> Put {
-        let mark = if sign == Sign::Plus && self.may_stand(key) { LATER } else { 0 };
+        let mark = if sign == Sign::Plus && self.may_hold_spawn(key) { LATER } else { 0 };
         if let Some((index, busy)) = self.claim(key) {
             let slot = self.slot(index);
             fence(Ordering::Release);
@@ -634,20 +655,20 @@ impl<'a> Table<'a> {
         Put::Refused
     }
 
-    /// Puts the mark of a stop whose spawn has not come yet.
+    /// Adds a stop whose spawn has not come yet.
     pub fn put_stop(&self, key: Key, stamp: u64) -> Put {
-        self.put_stop_of(Whose::Awaited, key, stamp)
+        self.put_stop_of(StopOrigin::Awaited, key, stamp)
     }
 
-    /// Puts the mark of a stop that found no spawn. Of a spilled one nobody knows later whose it is.
-    pub fn put_stop_of(&self, whose: Whose, key: Key, stamp: u64) -> Put {
+    /// Adds a stop that found no spawn. A spilled stop loses its origin.
+    pub fn put_stop_of(&self, origin: StopOrigin, key: Key, stamp: u64) -> Put {
         let mut record = [0u64; MINUS_WORDS];
         (record[0], record[1]) = (key.0[0], key.0[1]);
-        (record[WHOSE_WORD], record[STAMP_WORD]) = (whose as u64, stamp);
+        (record[ORIGIN_WORD], record[STAMP_WORD]) = (origin as u64, stamp);
         self.put(key, Sign::Minus, &record)
     }
 
-    /// Moves a free slot of the key's emptier bucket to BUSY.
+    /// Claims a free slot in the emptier bucket of the key: from FREE to BUSY.
     fn claim(&self, key: Key) -> Option<(usize, Control)> {
         let free = |bucket| {
             self.bucket(bucket).filter(|(_, w)| Control(w.load(Ordering::Relaxed)).state() == FREE).count()
@@ -666,8 +687,8 @@ impl<'a> Table<'a> {
         None
     }
 
-    /// Lets `change` rewrite the newest spawn of this key in place. False if there is none or another thread has it.
-    /// A stop that comes meanwhile leaves its mark, and is settled later.
+    /// Changes the newest spawn of this key in place by `change`. False if there is none, or another thread changes it. A
+    /// stop that comes at the same time adds a MINUS, which is settled later.
     pub fn update(&self, key: Key, change: impl FnOnce(&[AtomicU64])) -> bool {
         let (Some((index, control, _)), _) = self.find(key, PLUS, true) else { return false };
         let later = control.0 & LATER;
@@ -683,16 +704,16 @@ impl<'a> Table<'a> {
         true
     }
 
-    /// Removes each waiting stop together with its spawn. `expire` is asked for each stop that has no spawn, with its
-    /// key's fingerprint, and says whether to give it up. One pass over the control words; threads that settle at the
-    /// same time leave each other's entries alone.
+    /// Removes each waiting stop together with its spawn. For each stop without a spawn, `expire` gets the fingerprint of
+    /// its key and returns whether to give the stop up. One scan of the control words. Several threads may settle at the
+    /// same time.
     pub fn settle(&self, mut expire: impl FnMut(u64) -> bool) -> Settled {
-        self.settle_telling(|stop| expire(stop.fingerprint), |_| {})
+        self.settle_with(|stop| expire(stop.fingerprint), |_| {})
     }
 
-    /// The same: `expire` sees all that is known of a stop, and `stopped` the record of each spawn that is removed. (Of a
-    /// spilled one there is none.)
-    pub fn settle_telling(
+    /// As [`Self::settle`], but `expire` gets all fields of the stop, and `stopped` gets the record of each spawn that is
+    /// removed. A spilled spawn has no record.
+    pub fn settle_with(
         &self,
         mut expire: impl FnMut(&mut WaitingStop) -> bool,
         mut stopped: impl FnMut(&[AtomicU64]),
@@ -703,23 +724,23 @@ impl<'a> Table<'a> {
             if control.state() != MINUS {
                 continue;
             }
-            // The stop first: while it is in hand a spawn that comes leaves an entry of its own, and the sum stays.
+            // Claim the stop first: a spawn that comes now adds its own entry, and the sum stays correct.
             if !self.swap(index, control, control.with_state(BUSY)) {
                 continue;
             }
             let Some(key) = self.key(index) else { continue };
             let freed = match self.settle_stop(index, key, &mut stopped) {
-                Met::Spawn => {
+                SettleMatch::Spawn => {
                     settled.pairs += 1;
                     true
                 }
-                Met::InHand => false,
-                Met::Another => {
+                SettleMatch::Changing => false,
+                SettleMatch::OtherSpawn => {
                     self.expires(index, key, true, &mut expire);
                     settled.expired += 1;
                     true
                 }
-                Met::Nothing => {
+                SettleMatch::Nothing => {
                     let expires = self.expires(index, key, false, &mut expire);
                     settled.expired += u64::from(expires);
                     expires
@@ -733,7 +754,7 @@ impl<'a> Table<'a> {
             for word in self.spill_words(group) {
                 let held = word.load(Ordering::Relaxed);
                 let fingerprint = held & !SIGN_BITS;
-                // As above, and it keeps its place: another entry may be waiting for one.
+                // As above. The word is not freed meanwhile: another entry could take it, and the stop would have no word.
                 if held & SIGN_BITS != MINUS
                     || word
                         .compare_exchange(held, fingerprint | BUSY, Ordering::AcqRel, Ordering::Relaxed)
@@ -748,10 +769,10 @@ impl<'a> Table<'a> {
                     0
                 } else if expire(&mut WaitingStop {
                     fingerprint,
-                    whose: Whose::Awaited,
+                    origin: StopOrigin::Awaited,
                     first_round: 0,
                     is_spilled: true,
-                    is_beside_a_spawn: false,
+                    has_other_spawn: false,
                 }) {
                     settled.expired += 1;
                     0
@@ -765,49 +786,49 @@ impl<'a> Table<'a> {
         settled
     }
 
-    /// Takes the oldest spawn of the key of a stop that is in hand, if that may be its own, and shows its record.
-    fn settle_stop(&self, index: usize, key: Key, show: impl FnOnce(&[AtomicU64])) -> Met {
-        let is_of_a_spawn = self.whose(index).is_of_a_spawn();
+    /// Removes the oldest spawn of the key of a claimed stop, if the stop may belong to it, and passes its record to `show`.
+    fn settle_stop(&self, index: usize, key: Key, show: impl FnOnce(&[AtomicU64])) -> SettleMatch {
+        let may_match_spawn = self.origin(index).may_match_spawn();
         for _ in 0..2 * BUCKET_SLOTS {
             match self.oldest(key) {
-                Oldest::SlotRead(..) if !is_of_a_spawn => return Met::Another,
-                Oldest::SlotRead(index, control, _) => {
+                Oldest::At(..) if !may_match_spawn => return SettleMatch::OtherSpawn,
+                Oldest::At(index, control, _) => {
                     if self.swap(index, control, control.with_state(BUSY)) {
                         self.show_and_free(index, control, show);
-                        return Met::Spawn;
+                        return SettleMatch::Spawn;
                     }
                 }
-                Oldest::InHand => return Met::InHand,
+                Oldest::Changing => return SettleMatch::Changing,
                 Oldest::None => break,
             }
         }
         let (group, fingerprint) = (self.spill_group(key), key.fingerprint());
-        match is_of_a_spawn {
-            true if self.take_spilled(group, fingerprint, Sign::Plus) => Met::Spawn,
-            false if self.is_spilled(group, fingerprint, Sign::Plus) => Met::Another,
-            _ => Met::Nothing,
+        match may_match_spawn {
+            true if self.take_spilled(group, fingerprint, Sign::Plus) => SettleMatch::Spawn,
+            false if self.is_spilled(group, fingerprint, Sign::Plus) => SettleMatch::OtherSpawn,
+            _ => SettleMatch::Nothing,
         }
     }
 
-    /// Asks `expire` about a stop that is in hand, and writes down what that has changed.
+    /// Calls `expire` for a claimed stop, and stores the fields that it changed.
     fn expires(
         &self,
         index: usize,
         key: Key,
-        is_beside_a_spawn: bool,
+        has_other_spawn: bool,
         mut expire: impl FnMut(&mut WaitingStop) -> bool,
     ) -> bool {
         let slot = self.slot(index);
-        let Some([_, _, whose, first_round]) = slot.first_chunk::<STAMP_WORD>() else { return false };
+        let Some([_, _, origin, first_round]) = slot.first_chunk::<STAMP_WORD>() else { return false };
         let mut stop = WaitingStop {
             fingerprint: key.fingerprint(),
-            whose: Whose::from_word(whose.load(Ordering::Relaxed)),
+            origin: StopOrigin::from_word(origin.load(Ordering::Relaxed)),
             first_round: first_round.load(Ordering::Relaxed),
             is_spilled: false,
-            is_beside_a_spawn,
+            has_other_spawn,
         };
         let expires = expire(&mut stop);
-        whose.store(stop.whose as u64, Ordering::Relaxed);
+        origin.store(stop.origin as u64, Ordering::Relaxed);
         first_round.store(stop.first_round, Ordering::Relaxed);
         expires
     }
@@ -817,17 +838,17 @@ impl<'a> Table<'a> {
         let found = buckets.into_iter().flat_map(|bucket| self.bucket(bucket)).find_map(|(index, word)| {
             let control = Control(word.load(Ordering::Acquire));
             let first = self.slot(index).first()?.load(Ordering::Relaxed);
-            let taken = control.state() == PLUS
+            let is_claimed = control.state() == PLUS
                 && first & !SIGN_BITS == fingerprint
                 && self.swap(index, control, control.with_state(BUSY));
-            taken.then_some((index, control))
+            is_claimed.then_some((index, control))
         });
         let Some((index, control)) = found else { return false };
         self.show_and_free(index, control, show);
         true
     }
 
-    /// The slot of the newest spawn under this key, and its control word.
+    /// The slot of the newest spawn of this key, and its control word.
     pub(crate) fn standing(&self, key: Key) -> Option<(usize, u64)> {
         self.find(key, PLUS, true).0.map(|(index, control, _)| (index, control.0))
     }
@@ -837,20 +858,20 @@ impl<'a> Table<'a> {
         self.control.get(index).is_some_and(|word| word.load(Ordering::Acquire) == control)
     }
 
-    /// Takes an entry in hand, so that nobody else finds it; false if it is gone.
-    pub(crate) fn take_in_hand(&self, index: usize, control: u64) -> bool {
+    /// Moves an entry to BUSY, so that no other thread finds it. False if the slot has changed.
+    pub(crate) fn make_busy(&self, index: usize, control: u64) -> bool {
         self.swap(index, Control(control), Control(control).with_state(BUSY))
     }
 
-    /// Lets go of what [`Self::take_in_hand`] took: freed, or as it was.
-    pub(crate) fn let_go(&self, index: usize, control: u64, free: bool) {
+    /// Ends what [`Self::make_busy`] began: the slot becomes free, or as it was.
+    pub(crate) fn end_busy(&self, index: usize, control: u64, free: bool) {
         if let Some(word) = self.control.get(index) {
             let control = if free { Control(control).freed().0 } else { control };
             word.store(control, Ordering::Release);
         }
     }
 
-    /// Ends the life of an entry that is in hand.
+    /// Passes the record of a BUSY entry to `show`, and frees the slot.
     fn show_and_free(&self, index: usize, control: Control, show: impl FnOnce(&[AtomicU64])) {
         show(self.slot(index));
         if let Some(word) = self.control.get(index) {
@@ -868,12 +889,12 @@ pub struct TableReader<'a> {
     spill: Words<'a>,
 }
 
-/// What stands in a slot.
+/// The content of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing.
+    /// No entry.
     Free,
-    /// An entry of this sign; the caller's buffer holds its record, all of one generation.
+    /// An entry of this sign. The caller's buffer holds its record, all words of one generation.
     Held(Sign),
 }
 
@@ -888,18 +909,25 @@ impl<'a> TableReader<'a> {
         self.control.len()
     }
 
-    /// Whether it has none.
+    /// Whether the table has no slots.
     pub fn is_empty(&self) -> bool {
         self.control.is_empty()
     }
 
-    /// Copies the record in slot `index` into `out`. Bounded; a whole pass by its `patience`.
+    /// Copies the record in slot `index` into `out`. Bounded; `patience` bounds a whole scan.
+    ///
+    /// # Errors
+    /// [`Unreadable::Busy`] if the record was being written at each try, [`Unreadable::Corrupt`] if the control word has a
+    /// value that no writer stores, or there is no such slot.
     pub fn read(&self, index: usize, out: &mut [u64], patience: &mut Patience) -> Result<Entry, Unreadable> {
         self.read_used(index, out, out.len(), |_| 0, patience)
     }
 
-    /// Copies the first `head` words of the record in slot `index`, and then those up to `used` of them. A torn head,
-    /// which `used` may be shown, is only copied again.
+    /// As [`Self::read`], but copies only the first `head` words of the record, and further words up to `used` of these
+    /// words. `used` may be called with a torn head; then the record is copied again.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
     pub fn read_used(
         &self,
         index: usize,
@@ -914,7 +942,7 @@ impl<'a> TableReader<'a> {
             fence(Ordering::Acquire);
             let control = Control(before);
             let sign = match control.state() {
-                // Marks that nobody makes.
+                // Marks that no writer stores in these states.
                 FREE | MINUS if control.is_later() || control.is_changing() => {
                     return Err(Unreadable::Corrupt);
                 }
@@ -946,13 +974,13 @@ impl<'a> TableReader<'a> {
         Err(Unreadable::Busy)
     }
 
-    /// What slot `index` holds, as a number: another one whenever it holds something else.
+    /// The version of slot `index`: another number whenever the slot holds another record.
     pub fn version(&self, index: usize) -> u64 {
         self.control.load(index)
     }
 
-    /// Has the processor fetch what stands in some slots, all at once: they lie too far apart for it to see which come next,
-    /// and a pass that met them one by one would wait for each.
+    /// Prefetches the records of some slots into the processor's cache, all at once. Slots are too far apart for the
+    /// hardware prefetcher, so a scan would wait for each of them.
     pub fn fetch(&self, slots: Range<usize>) {
         let held = slots.filter(|index| Control(self.control.load(*index)).state() != FREE);
         let words = held.filter_map(|index| {
@@ -962,9 +990,9 @@ impl<'a> TableReader<'a> {
         core::hint::black_box(words.fold(0, |all, word| all ^ word));
     }
 
-    /// The fingerprints of those keys of which there may be several entries here: those of stops, and of spawns that were
-    /// put beside another entry. One whose entries come or go meanwhile may be missing, or be none.
-    pub fn beside_others(&self) -> impl Iterator<Item = u64> + use<'a> {
+    /// The fingerprints of keys that may have several entries in the table: those of stops, and of spawns marked *later*. A
+    /// key whose entries change during the scan may be missing, or may have only one entry.
+    pub fn repeated_fingerprints(&self) -> impl Iterator<Item = u64> + use<'a> {
         let Self { control, slots, stride, .. } = *self;
         (0..control.len()).filter_map(move |index| {
             let held = Control(control.load(index));
@@ -997,8 +1025,8 @@ mod tests {
     use crate::sync::counting::steps_of;
 
     const STRIDE: usize = 12;
-    /// Control words that one look at a key's two buckets loads.
-    const LOOK: u64 = 2 * BUCKET_SLOTS as u64;
+    /// Control words in the two buckets of a key.
+    const KEY_SLOTS: u64 = 2 * BUCKET_SLOTS as u64;
 
     struct Held {
         control: Vec<AtomicU64>,
@@ -1022,7 +1050,7 @@ mod tests {
             Table::new(&self.control, &self.slots, STRIDE, &self.spill, &self.spill_used)
         }
 
-        /// Spawns an actor the usual way, or the other; gives the steps, and whether it was the usual way.
+        /// Spawns an actor, by `arrive` if possible. Returns the number of steps, and whether `arrive` was possible.
         fn spawn(&self, key: Key) -> (u64, bool) {
             let (table, record, mut usual) = (self.table(), [key.0[0], key.0[1], 0, 0, 1, 0, 0, 0], false);
             let steps = steps_of(|| match table.arrive(key) {
@@ -1078,12 +1106,12 @@ mod tests {
             live = actors;
             for number in (0..64).map(|number| key(1 << 32 | number)) {
                 let (steps, usual) = held.spawn(number);
-                // Whether anything is spilled; the look; the free word again, its swap, the record, its publication.
-                assert!(usual && steps <= 1 + LOOK + 2 + 12 + 1, "{steps} steps among {actors}");
+                // Whether any entry is spilled; both buckets; the free word again, its swap, the record, its publication.
+                assert!(usual && steps <= 1 + KEY_SLOTS + 2 + 12 + 1, "{steps} steps among {actors}");
                 let (steps, taken) = held.stop(number);
-                // The look, up to the spawn; key and stamp; the swap.
+                // The buckets up to the spawn; key and stamp; the swap.
                 assert!(
-                    taken != TakeOutcome::Nothing && steps <= LOOK + 3 + 1,
+                    taken != TakeOutcome::Nothing && steps <= KEY_SLOTS + 3 + 1,
                     "{steps} steps among {actors}"
                 );
             }
@@ -1094,14 +1122,14 @@ mod tests {
     fn what_is_out_of_the_ordinary_is_bounded_too() {
         let held = Held::new(256);
         let path = key(1);
-        // More entries of one path than there is room for, then as many stops, and some that find nothing.
-        for _ in 0..3 * LOOK {
+        // More entries of one path than the buckets can hold, then as many stops, and some that find nothing.
+        for _ in 0..3 * KEY_SLOTS {
             let (steps, _) = held.spawn(path);
-            assert!(steps <= 16 * LOOK, "{steps} steps to spawn");
+            assert!(steps <= 16 * KEY_SLOTS, "{steps} steps to spawn");
         }
-        for _ in 0..4 * LOOK {
+        for _ in 0..4 * KEY_SLOTS {
             let (steps, _) = held.stop(path);
-            assert!(steps <= 16 * LOOK, "{steps} steps to stop");
+            assert!(steps <= 16 * KEY_SLOTS, "{steps} steps to stop");
         }
     }
 

@@ -1,7 +1,13 @@
 //! From memory to words: the only unsafe code of this crate.
 //!
-//! A [`WriterMemory`] gives words that can be stored to, a [`ReaderMemory`] words that can only be loaded. They are
-//! different types, and neither turns into the other.
+//! A [`WriterMemory`] gives words that can be stored to, a [`ReaderMemory`] gives words that can only be loaded. No
+//! conversion between the two types exists.
+//!
+//! ```
+//! use atomscope_layout::view::ReaderMemory;
+//! let memory = ReaderMemory::copied(&[7, 0, 0, 0, 0, 0, 0, 0]);
+//! assert_eq!(memory.words().load(0), 7);
+//! ```
 #![allow(unsafe_code, reason = "memory that other processes share cannot be named in safe Rust")]
 
 use core::ptr::NonNull;
@@ -11,63 +17,66 @@ use std::any::Any;
 use crate::sync::AtomicU64;
 use crate::words::{WORD, Words};
 
-/// Words, and what keeps them in place.
+/// Words, and the keeper that keeps them valid.
 struct Memory {
     start: NonNull<AtomicU64>,
     words: usize,
     _keeper: Box<dyn Any + Send + Sync>,
 }
 
-// SAFETY: `start` points to `words` atomics that stay valid as long as `_keeper`, which moves along and is itself Send;
-// atomics may be used and let go of on any thread.
+// SAFETY: `start` points to `words` atomics that stay valid as long as `_keeper`. The keeper moves together with `start`
+// and is itself Send. Any thread may use atomics and drop the keeper.
 unsafe impl Send for Memory {}
-// SAFETY: a shared reference gives access to the atomics only, which any number of threads may use at a time; nobody gets
-// at `_keeper` through it, which is itself Sync.
+// SAFETY: a shared reference gives access to the atomics only, and any number of threads may use atomics at a time. It
+// gives no access to `_keeper`, and the keeper is itself Sync.
 unsafe impl Sync for Memory {}
 
 impl Memory {
     #[inline]
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: by the constructors' contracts `start` is non-null and aligned for atomics (where there are none, it is
-        // dangling, which is as good), and for as long as `self` lives valid for reads of `words` atomics that lie in one
-        // mapping or allocation, which cannot be longer than `isize::MAX` bytes or wrap around. Their bytes are
-        // initialised (zeroed, or a file's), and any bytes are a valid atomic. Whatever changes them meanwhile lies in
-        // the `UnsafeCell` of an atomic, and does so atomically. The slice's lifetime is that of `self`.
+        // SAFETY: by the contracts of the constructors,
+        // - `start` is non-null and aligned for atomics (with zero words it is dangling, which is allowed);
+        // - `words` atomics are valid for reads as long as `self` lives, in one mapping or allocation, which is never
+        //   longer than `isize::MAX` bytes and never wraps around;
+        // - their bytes are initialised (zeroed, or a file's), and any bytes are a valid atomic;
+        // - other threads and processes change them only atomically, inside the `UnsafeCell` of an atomic;
+        // - the slice lives no longer than `self`.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 }
 
-/// A zeroed allocation that is given back when dropped.
+/// A zeroed allocation, freed on drop.
 struct Zeroed {
     start: NonNull<u8>,
     layout: Layout,
 }
 
-// SAFETY: it owns its allocation and does nothing with it but free it, which may happen on any thread.
+// SAFETY: it owns its allocation and only frees it, which may happen on any thread.
 unsafe impl Send for Zeroed {}
 // SAFETY: a shared reference allows nothing.
 unsafe impl Sync for Zeroed {}
 
 impl Drop for Zeroed {
     fn drop(&mut self) {
-        // SAFETY: `start` was allocated by the same global allocator with exactly this layout, and is freed once, here;
-        // nothing uses it any more, as this is the keeper of the only `Memory` that has it.
+        // SAFETY: the same global allocator allocated `start` with exactly this layout. It is freed once, here. Nothing
+        // uses it any more, because this is the keeper of the only `Memory` that points to it.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
 
 fn private(bytes: usize) -> Option<Memory> {
     let words = bytes.div_ceil(WORD).max(1);
-    // No stricter alignment than an atomic's: the allocator would clear memory itself for that, and so touch it all.
+    // Alignment of an atomic and not more: for a stricter one the allocator clears the memory itself, and so touches all
+    // of it.
     let layout = Layout::from_size_align(words.checked_mul(WORD)?, align_of::<AtomicU64>()).ok()?;
-    // SAFETY: the layout's size is not zero: it is that of one word at least.
+    // SAFETY: the layout's size is not zero: it is at least one word.
     let start = unsafe { alloc_zeroed(layout) };
     let start = NonNull::new(start)?;
-    // Zeroed bytes are valid atomics; the start is aligned for them; the keeper frees it no sooner than `Memory` is gone.
+    // Zeroed bytes are valid atomics, `start` is aligned for them, and the keeper frees them only when `Memory` drops.
     Some(Memory { start: start.cast(), words, _keeper: Box::new(Zeroed { start, layout }) })
 }
 
-/// No words at all.
+/// Memory of zero words.
 fn nothing() -> Memory {
     Memory { start: NonNull::dangling(), words: 0, _keeper: Box::new(()) }
 }
@@ -76,12 +85,12 @@ fn nothing() -> Memory {
 pub struct WriterMemory(Memory);
 
 impl WriterMemory {
-    /// Private memory: zeroed, and touched by nobody until it is written. `None` if there is not so much.
+    /// Private memory of this process: zeroed, and not resident until it is written. `None` if the allocation fails.
     pub fn private(bytes: usize) -> Option<Self> {
         private(bytes).map(Self)
     }
 
-    /// No memory: whatever is recorded there is lost.
+    /// No memory: every store through it is dropped.
     pub fn none() -> Self {
         Self(nothing())
     }
@@ -89,8 +98,8 @@ impl WriterMemory {
     /// Memory that `keeper` keeps mapped.
     ///
     /// # Safety
-    /// `start` is aligned to 8 bytes and valid for reads and writes of `bytes` bytes until `keeper` is dropped, even if
-    /// it is moved; nothing in this process accesses them other than as 64-bit atomics.
+    /// `start` is aligned to 8 bytes, and valid for reads and writes of `bytes` bytes until `keeper` is dropped, even
+    /// after `keeper` was moved. This process accesses these bytes only as 64-bit atomics.
     pub unsafe fn mapped(start: NonNull<u8>, bytes: usize, keeper: impl Any + Send + Sync) -> Self {
         Self(Memory { start: start.cast(), words: bytes / WORD, _keeper: Box::new(keeper) })
     }
@@ -124,16 +133,16 @@ impl ReaderMemory {
         Self(Memory { words: bytes.len() / WORD, ..memory })
     }
 
-    /// A mapping that `keeper` keeps in place.
+    /// Memory that `keeper` keeps mapped.
     ///
     /// # Safety
-    /// `start` is aligned to 8 bytes and valid for reads of `bytes` bytes until `keeper` is dropped, even if it is
-    /// moved; whoever else changes them does so with atomic stores or from another process.
+    /// `start` is aligned to 8 bytes, and valid for reads of `bytes` bytes until `keeper` is dropped, even after `keeper`
+    /// was moved. This process changes these bytes only by atomic stores; other processes may change them at any time.
     pub unsafe fn mapped(start: NonNull<u8>, bytes: usize, keeper: impl Any + Send + Sync) -> Self {
         Self(Memory { start: start.cast(), words: bytes / WORD, _keeper: Box::new(keeper) })
     }
 
-    /// The words. (Loads only: relaxed 64-bit atomic loads are fine on memory that may not be written.)
+    /// The words. They can only be loaded: relaxed 64-bit atomic loads are sound on read-only mappings.
     pub fn words(&self) -> Words<'_> {
         Words::new(self.0.words())
     }

@@ -1,8 +1,17 @@
-//! Words: the only way to look at a region.
+//! Words: how a region is accessed.
 //!
 //! A region is a slice of 64-bit words. The writer holds them as `&[AtomicU64]`; a reader holds them as [`Words`],
-//! which can load and nothing else. All loads and stores of records are relaxed: what orders them is the sequence
-//! word of the cell, slot or ring that they belong to.
+//! which can only load. All loads and stores of records are relaxed: the sequence word of the cell, slot or ring that
+//! contains the record orders them.
+//!
+//! ```
+//! use atomscope_layout::sync::AtomicU64;
+//! use atomscope_layout::words::{self, Words};
+//! let memory = [AtomicU64::new(0), AtomicU64::new(0)];
+//! words::store(&memory, &[1, 2, 3]); // the third word does not fit and is dropped
+//! assert_eq!(Words::new(&memory).load(1), 2);
+//! assert_eq!(Words::new(&memory).load(9), 0); // beyond the end
+//! ```
 
 use core::ops::Range;
 
@@ -16,7 +25,7 @@ pub const WORD: usize = 8;
 pub struct Words<'a>(&'a [AtomicU64]);
 
 impl<'a> Words<'a> {
-    /// Looks at `words` without the right to write them.
+    /// A read-only view of `words`.
     pub fn new(words: &'a [AtomicU64]) -> Self {
         Self(words)
     }
@@ -31,12 +40,12 @@ impl<'a> Words<'a> {
         self.0.is_empty()
     }
 
-    /// The word at `index`, or 0 beyond the end. Callers check lengths when they cut their slice, once.
+    /// The word at `index`, or 0 beyond the end. Callers check the length once, in [`Self::slice`].
     pub fn load(&self, index: usize) -> u64 {
         self.0.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
-    /// The words `range`, or `None` if they are not all there.
+    /// The words of `range`, or `None` if the range ends beyond the last word.
     pub fn slice(&self, range: Range<usize>) -> Option<Words<'a>> {
         self.0.get(range).map(Words)
     }
@@ -55,10 +64,10 @@ impl core::fmt::Debug for Words<'_> {
     }
 }
 
-/// Stores `record` into the first words of `to`, relaxed; what does not fit is not written.
+/// Stores `record` into the first words of `to`, relaxed. Words that do not fit are dropped.
 #[inline]
 pub fn store(to: &[AtomicU64], record: &[u64]) {
-    // Two at a time: the loop around a store costs as much as it does.
+    // Two words per turn: the loop around a store costs as much as the store.
     for (words, values) in to.chunks_exact(2).zip(record.chunks_exact(2)) {
         if let ([one, other], [value, next]) = (words, values) {
             one.store(*value, Ordering::Relaxed);
@@ -73,16 +82,16 @@ pub fn store(to: &[AtomicU64], record: &[u64]) {
     }
 }
 
-/// The same for a record that comes in two parts, one after the other.
+/// As [`store`], for a record in two parts that follow each other.
 #[inline]
 pub fn store_parts<const HEAD_WORDS: usize>(to: &[AtomicU64], head: &[u64; HEAD_WORDS], rest: &[u64]) {
-    if let Some((room, after)) = to.split_first_chunk::<HEAD_WORDS>() {
-        store(room, head);
+    if let Some((first, after)) = to.split_first_chunk::<HEAD_WORDS>() {
+        store(first, head);
         store(after, rest);
     }
 }
 
-/// Stores a text into the first words of `to`, the last filled up with zeros; what does not fit is not written.
+/// Stores a text into the first words of `to`, padded with zeros to a whole word. Bytes that do not fit are dropped.
 #[inline]
 pub fn store_text(to: &[AtomicU64], text: &str) {
     let mut chunks = text.as_bytes().chunks_exact(WORD);
@@ -97,8 +106,8 @@ pub fn store_text(to: &[AtomicU64], text: &str) {
     }
 }
 
-/// Texts on their way into words that are zero, one right after the other: eight bytes to a word. So the bytes go from where
-/// they are to where they belong, without a call for each piece. What does not fit is counted, and not written.
+/// Joins texts in zeroed words, one directly after the other, eight bytes to a word. Each byte is copied once, and no
+/// piece needs a function call. Bytes that do not fit are counted but not written.
 #[derive(Debug)]
 pub struct Join<'a, const WORDS: usize> {
     words: &'a mut [u64; WORDS],
@@ -108,28 +117,28 @@ pub struct Join<'a, const WORDS: usize> {
 }
 
 impl<'a, const WORDS: usize> Join<'a, WORDS> {
-    /// Nothing yet.
+    /// Starts with no text. All of `words` must be 0.
     #[inline]
     pub fn new(words: &'a mut [u64; WORDS]) -> Self {
         Self { words, last: 0, bytes: 0 }
     }
 
-    /// Appends `bytes` bytes, 1 to 8; those of `value` beyond them are zero.
+    /// Appends the lowest `bytes` bytes (1 to 8) of `value`. Its other bytes must be zero.
     #[inline]
     pub fn put(&mut self, value: u64, bytes: usize) {
         let shift = self.bytes % WORD * 8;
         let filled = self.last | value << shift;
-        // Full or not: nobody can tell beforehand, a processor neither.
+        // Stored whether the word is full or not: a branch here would be unpredictable.
         if let Some(word) = self.words.get_mut(self.bytes / WORD) {
             *word = filled;
         }
-        // In two steps, since all of it may be gone.
+        // In two steps, because a shift by 64 is not allowed.
         let over = value >> 1 >> (63 - shift);
         self.last = if shift + bytes * 8 >= 64 { over } else { filled };
         self.bytes += bytes;
     }
 
-    /// Appends `text` but for its first `done` bytes, which the caller has put.
+    /// Appends `text` without its first `done` bytes, which the caller has already put.
     #[inline]
     pub fn rest(&mut self, text: &[u8], done: usize) {
         let mut rest = text.get(done..).unwrap_or_default();
@@ -146,7 +155,7 @@ impl<'a, const WORDS: usize> Join<'a, WORDS> {
         }
     }
 
-    /// Ends it; gives the bytes of all of them.
+    /// Stores the last word and returns the number of bytes of all texts.
     #[inline]
     pub fn end(self) -> usize {
         if let (true, Some(word)) = (self.bytes % WORD > 0, self.words.get_mut(self.bytes / WORD)) {
@@ -161,7 +170,7 @@ impl<'a, const WORDS: usize> Join<'a, WORDS> {
 pub fn short(bytes: &[u8]) -> u64 {
     let at = |index: usize| bytes.get(index).map_or(0, |byte| u64::from(*byte) << (8 * index));
     match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        // Bytes that are taken twice are the same.
+        // The two halves may overlap; overlapping bytes are equal.
         (Some(first), Some(last)) => {
             let last = u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
             u64::from(u32::from_le_bytes(*first)) | last
@@ -183,7 +192,7 @@ pub const fn halves(lower: u32, upper: u32) -> u64 {
     lower as u64 | (upper as u64) << 32
 }
 
-/// The longest prefix of `text` that has at most `max` bytes and ends between two characters.
+/// The longest prefix of `text` of at most `max` bytes that splits no character.
 pub fn prefix(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
@@ -214,7 +223,7 @@ mod tests {
         let text = "abcdefghijklmnopqrstuvwxyz";
         for (one, two) in (0..26).flat_map(|one| (0..26).map(move |two| (one, two))) {
             let mut bytes = format!("{}{}", &text[..one], &text[..two]).into_bytes();
-            // Room for all of it, and for some.
+            // One array that holds all of it, and one that is too short.
             let (mut words, mut few) = ([0; 7], [0; 3]);
             let mut join = Join::new(&mut words);
             join.rest(&text.as_bytes()[..one], 0);
@@ -233,14 +242,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_stored() {
-        for (room, record) in (0..6).flat_map(|room| (0..6).map(move |record| (room, record))) {
-            let words: Vec<AtomicU64> = (0..room).map(|_| AtomicU64::new(0)).collect();
+        for (count, record) in (0..6).flat_map(|count| (0..6).map(move |record| (count, record))) {
+            let words: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
             let values: Vec<u64> = (1..=record).collect();
             store(&words, &values);
             let stored: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
             assert_eq!(
                 stored,
-                (1..=room as u64).map(|at| if at <= record { at } else { 0 }).collect::<Vec<_>>()
+                (1..=count as u64).map(|at| if at <= record { at } else { 0 }).collect::<Vec<_>>()
             );
         }
     }

@@ -1,5 +1,5 @@
-//! From writing to reading: a region in memory, filled with the primitives that the probe uses, and what a reader says
-//! of it, value by value.
+//! From writing to reading: the tests fill a region in memory with the primitives that the probe uses, and check every value
+//! that a reader decodes.
 
 #![cfg(not(atomscope_loom))]
 
@@ -24,7 +24,7 @@ use atomscope_layout::{Capacities, records};
 use support::{HEADER, Region};
 use zerocopy::FromZeros;
 
-/// What a test says of an actor; the rest is as the hooks leave it.
+/// The fields of an actor that a test sets. All others are as the hooks leave them.
 #[derive(Default)]
 struct Actor<'a> {
     key: u64,
@@ -39,7 +39,7 @@ struct Actor<'a> {
     cut: bool,
 }
 
-/// How a record tells of its parent.
+/// How a record holds its parent.
 enum Parent<'a> {
     Prefix { key: u64, bytes: usize },
     Text { key: u64, path: &'a str },
@@ -97,7 +97,7 @@ fn put(region: &Region, actor: &Actor<'_>) -> Put {
     region.table().put(key(actor.key), Sign::Plus, &words)
 }
 
-/// The one actor of a region that holds just this one.
+/// The decoded actor of a region with only this actor.
 fn read_back(actor: &Actor<'_>) -> ActorEntry {
     let region = Region::small();
     assert_eq!(put(&region, actor), Put::Slot);
@@ -208,7 +208,7 @@ fn a_type_goes_by_its_name_s_number_or_is_a_question_mark_where_there_is_no_such
     assert_eq!(types, ["orders::Order", "?", "?"]);
 }
 
-/// A path of which the first bytes are kept, and the mark and key that end it.
+/// A path that is cut: its first bytes, then the mark and the key.
 fn cut_path(kept: &str, number: u64) -> String {
     format!("{kept}{PATH_CUT_MARK}{}", key(number))
 }
@@ -340,9 +340,9 @@ fn a_spawn_leaves_the_stop_of_its_predecessor_alone() {
     assert_eq!(region.table().take(key(1), Sign::Minus), TakeOutcome::Nothing);
 }
 
-/// A region whose buckets for these keys are all full, and the keys of 20 actors that are in it.
+/// A region with full buckets for these keys, and the keys of 20 actors that are in it.
 fn overfull() -> Region {
-    // Two buckets: whatever the key, they are its own.
+    // With two buckets, both belong to every key.
     let region =
         Region::new(&Capacities { actors: 8, lanes: 1, dead_letters: 1, events: 16, ..Capacities::LEAST });
     for number in 0..20 {
@@ -478,7 +478,7 @@ fn letters_that_gave_way_or_never_came_are_told_apart() {
     send(&region, 0);
     let (stalled, unfinished) = (ring.ticket(), ring.ticket());
     (0..2).for_each(|stamp| send(&region, stamp));
-    // A writer that died at work in the slot of the ticket that comes next but one.
+    // A writer died while writing in the slot of the ticket after the next one.
     let slot =
         &region.section(region.map.dead_letters)[(1 + stalled as usize) * region.map.dead_letters.stride..];
     slot[0].store(2 * (stalled + 1) - 1, Ordering::Relaxed);
@@ -613,7 +613,7 @@ fn a_number_that_nothing_counts_is_unknown_until_it_is_not_zero() {
     assert_eq!((value(Builtin::DDataUpdates), value(Builtin::PersistenceEvents)), (Some(0), None));
     count(&region, 1, Builtin::PersistenceEvents, 3);
     assert_eq!(value(Builtin::PersistenceEvents), Some(3));
-    // As before 1.2: nothing is told of what is attached.
+    // As before 1.2: the writer does not record attachments.
     region.memory.words()[header::ATTACHED].store(0, Ordering::Relaxed);
     assert_eq!((value(Builtin::DDataUpdates), value(Builtin::GossipSent)), (Some(0), Some(0)));
     region.memory.words()[header::ATTACHED].store(u64::MAX, Ordering::Relaxed);
@@ -635,21 +635,25 @@ fn a_number_of_an_instance_is_known_by_its_own_attachments_or_by_those_of_all() 
         instances.make(&record).unwrap()
     };
     let (one, _other) = (make(1, "one"), make(2, "other"));
-    let told = |field: usize| {
+    let numbers = |field: usize| {
         let list = region.read().instances();
         let of: Vec<_> = list.of(Domain::ShardRegion).map(|entry| entry.number(field)).collect();
         (of, list.sum(Domain::ShardRegion, field))
     };
-    assert_eq!(told(shard_region::RECEIVED), (vec![None, None], None));
+    assert_eq!(numbers(shard_region::RECEIVED), (vec![None, None], None));
     region.header().attach(Attachment::ShardExtractor);
-    assert_eq!(told(shard_region::RECEIVED), (vec![None, None], None), "it is another region's");
+    assert_eq!(
+        numbers(shard_region::RECEIVED),
+        (vec![None, None], None),
+        "the attachment belongs to another shard region"
+    );
     instances.attach(one, Attachment::ShardExtractor);
-    assert_eq!(told(shard_region::RECEIVED), (vec![Some(0), None], Some(0)));
-    assert_eq!(told(shard_region::MESSAGES), (vec![None, None], None));
+    assert_eq!(numbers(shard_region::RECEIVED), (vec![Some(0), None], Some(0)));
+    assert_eq!(numbers(shard_region::MESSAGES), (vec![None, None], None));
     instances.numbers(one)[shard_region::MESSAGES].store(3, Ordering::Relaxed);
-    assert_eq!(told(shard_region::MESSAGES), (vec![Some(3), None], Some(3)));
+    assert_eq!(numbers(shard_region::MESSAGES), (vec![Some(3), None], Some(3)));
     region.header().attach(Attachment::PassivationCalls);
-    assert_eq!(told(shard_region::PASSIVATED), (vec![Some(0), Some(0)], Some(0)));
+    assert_eq!(numbers(shard_region::PASSIVATED), (vec![Some(0), Some(0)], Some(0)));
     let list = region.read().instances();
     assert_eq!((list.count(Domain::ShardRegion), list.count(Domain::Lease)), (Some(2), None));
     assert_eq!(list.sum(Domain::Lease, lease::LOST), None);

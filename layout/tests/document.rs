@@ -1,21 +1,21 @@
-//! `LAYOUT.md` and the code say the same: every table is held against the types and constants, every drawing of a record
-//! is made from its table. `ATOMSCOPE_BLESS=1` draws them anew.
+//! `LAYOUT.md` and the code agree: the tests compare every table with the types and constants, and generate the drawing of
+//! each record from its table. `ATOMSCOPE_BLESS=1` writes the drawings again.
 
 #![cfg(not(atomscope_loom))]
-#![allow(clippy::panic, reason = "nothing but tests comes here")]
+#![allow(clippy::panic, reason = "only tests use this")]
 
 mod support;
 
 use std::mem::{offset_of, size_of, size_of_val};
 
 use atomscope_layout::attached::{Attached, Attachment, Reach};
-use atomscope_layout::dto::MAX_TREE_LEVELS;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
+use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS, PATH_CUT_MARK,
-    SEPARATION_BYTES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS, MIN_METRICS,
+    PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
@@ -23,8 +23,7 @@ use atomscope_layout::records::{
     actor_flags, dead_letter_flags, live,
 };
 use atomscope_layout::region::{
-    Condition, HEADER_BYTES, HeaderRecord, MAGIC, MIN_METRICS, SectionRecord, State, VERSION_MAJOR,
-    VERSION_MINOR, header,
+    Condition, HEADER_BYTES, HeaderRecord, MAGIC, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR, header,
 };
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;
@@ -36,14 +35,14 @@ use zerocopy::FromZeros;
 const DOCUMENT: &str = include_str!("../LAYOUT.md");
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/LAYOUT.md");
 
-/// What stands under a heading, up to the next one.
+/// The text under a heading, up to the next heading.
 fn chapter<'a>(document: &'a str, heading: &str) -> &'a str {
     let start = document.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading `{heading}`"));
     let body = &document[start + heading.len() + 2..];
     &body[..body.find("\n#").map_or(body.len(), |end| end + 1)]
 }
 
-/// The cells of the table under `heading` whose first columns are called so, without their backquotes.
+/// The cells of the table under `heading` whose first columns have these names, without backquotes.
 fn table(heading: &str, columns: &[&str]) -> Vec<Vec<String>> {
     let head = format!("| {} |", columns.join(" | "));
     let mut lines =
@@ -57,17 +56,17 @@ fn table(heading: &str, columns: &[&str]) -> Vec<Vec<String>> {
     rows.map(cells).collect()
 }
 
-/// A field: its name, and where it lies.
+/// A field: its name, offset and bytes.
 type Field = (String, usize, usize);
 
 /// The fields of the record under `heading`, as the document has them.
 fn documented(heading: &str) -> Vec<Field> {
     let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` under `{heading}`"));
-    let rows = table(heading, &["field", "offset", "bytes", "what"]);
+    let rows = table(heading, &["field", "offset", "bytes", "meaning"]);
     rows.into_iter().map(|row| (row[0].clone(), number(&row[1]), number(&row[2]))).collect()
 }
 
-/// The fields of a record as the compiler lays them out; all of them, or it does not compile.
+/// The fields of a record as the compiler lays them out. It does not compile if a field is missing.
 macro_rules! fields {
     ($record:ident { $($field:ident),+ $(,)? }) => {{
         let $record { $($field),+ } = $record::new_zeroed();
@@ -79,7 +78,7 @@ macro_rules! fields {
 fn check((heading, fields, bytes): (String, Vec<Field>, usize)) {
     assert_eq!(documented(&heading), fields, "under `{heading}`");
     let end = fields.last().map(|(_, offset, bytes)| offset + bytes);
-    assert_eq!(end, Some(bytes), "under `{heading}`: the record has more than its fields");
+    assert_eq!(end, Some(bytes), "under `{heading}`: the record has more bytes than its fields");
 }
 
 #[test]
@@ -195,11 +194,11 @@ fn the_header_is_documented_as_it_is() {
     assert_eq!((CUT_MARK, PATH_CUT_MARK), ("…", "…#"));
     let states = [State::Starting, State::Running, State::Stopping, State::Closed];
     assert_eq!(
-        numbers("## How a node is", &["state", "number"]),
+        numbers("## State and verdict", &["state", "number"]),
         states.map(|s| (format!("{s:?}"), s as usize))
     );
     assert_eq!(
-        numbers("## How a node is", &["condition", "bit"]),
+        numbers("## State and verdict", &["condition", "bit"]),
         Condition::ALL.map(|c| (format!("{c:?}"), c.bit().trailing_zeros() as usize))
     );
 }
@@ -249,23 +248,23 @@ fn the_sections_are_documented_as_they_are() {
             None => assert_eq!(row[4].trim_start_matches("exactly "), stride.to_string(), "{name}"),
         }
     }
-    // The least of everything is what the directory is held to.
+    // Readers check the directory against the minimum of each section.
     let least = |row: &Vec<String>| -> (usize, usize) { (row[2].parse().unwrap(), row[3].parse().unwrap()) };
     let least: Vec<_> = rows.iter().map(least).collect();
     let smallest = RegionMap::for_capacities(&Capacities::LEAST).unwrap();
     let found = smallest.directory().map(|entry| (entry.count as usize, entry.stride_bytes as usize));
-    // A writer has a lane beside the shared one; a reader does not ask for it.
+    // A writer has at least one lane in addition to the shared one; readers do not require it.
     let shared = |row: &Vec<String>| usize::from(["counters", "events"].contains(&row[1].as_str()));
     let found = found.into_iter().zip(&rows).map(|((count, stride), row)| (count - shared(row), stride));
-    // The first two had to have room for fewer metrics in minor version 0.
+    // Version 1.0 required fewer metrics in the first two sections.
     let found: Vec<_> = found.collect();
     assert_eq!(least[..2], [(1, 256), (32, 256)]);
-    // Nobody asks for less room for sightings.
+    // The capacity for sightings is fixed, so the smallest region has more than the minimum.
     let sightings = least.len() - 1;
     assert_eq!(found[2..sightings], least[2..sightings]);
     assert_eq!(found[sightings].1, least[sightings].1);
     assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES), (256, 384));
-    let slot = table("## Rings", &["field", "offset", "bytes", "what"]);
+    let slot = table("## Rings", &["field", "offset", "bytes", "meaning"]);
     let offsets: Vec<_> = slot.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap())).collect();
     assert_eq!(offsets, [("sequence", 0), ("mark", 8), ("record", SLOT_HEAD_WORDS * 8)]);
 }
@@ -287,7 +286,7 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_JOURNAL_WRITES", MAX_JOURNAL_WRITES),
         ("MAX_SIGHTINGS", MAX_SIGHTINGS),
     ];
-    // The tree's levels are no limit of a region, but of what is told of it.
+    // The levels of a tree are a limit of the JSON, not of a region.
     assert!(DOCUMENT.contains(&format!("the {}st level", MAX_TREE_LEVELS + 1)));
     assert_eq!(
         numbers("## Conventions", &["limit", "value"]),
@@ -351,8 +350,8 @@ fn the_kinds_of_events_are_documented_as_they_are() {
     };
     let known = kinds
         .map(|kind| vec![snake(format!("{kind:?}")), (kind as u16).to_string(), kind.topic().to_owned()]);
-    let told = table("### EventRecord", &["kind", "number", "topic"]);
-    assert_eq!(told.into_iter().map(|row| row[..3].to_vec()).collect::<Vec<_>>(), known);
+    let documented = table("### EventRecord", &["kind", "number", "topic"]);
+    assert_eq!(documented.into_iter().map(|row| row[..3].to_vec()).collect::<Vec<_>>(), known);
 }
 
 #[test]
@@ -365,8 +364,8 @@ fn the_built_in_metrics_are_documented_as_they_are() {
         };
         [&number.to_string(), *name, *unit, kind, *help].map(str::to_owned).to_vec()
     });
-    let told = table("### MetricRecord", &["number", "name", "unit", "kind", "help"]);
-    assert_eq!(told, known.collect::<Vec<_>>());
+    let documented = table("### MetricRecord", &["number", "name", "unit", "kind", "help"]);
+    assert_eq!(documented, known.collect::<Vec<_>>());
     assert_eq!((Kind::Counter as u64, Kind::Gauge as u64, Kind::Histogram as u64), (1, 2, 3));
 }
 
@@ -412,11 +411,11 @@ fn the_domains_of_instances_are_documented_as_they_are() {
     let known = Domain::ALL.iter().map(|domain| {
         let fields = domain.fields().iter();
         let fields: Vec<_> =
-            fields.map(|f| format!("{} ({})", f.name, format!("{:?}", f.what).to_lowercase())).collect();
+            fields.map(|f| format!("{} ({})", f.name, format!("{:?}", f.kind).to_lowercase())).collect();
         vec![domain.name().to_owned(), (*domain as u16).to_string(), fields.join(", ")]
     });
-    let told = table("### InstanceRecord", &["domain", "number", "numbers"]);
-    assert_eq!(told, known.collect::<Vec<_>>());
+    let documented = table("### InstanceRecord", &["domain", "number", "numbers"]);
+    assert_eq!(documented, known.collect::<Vec<_>>());
 }
 
 #[test]
@@ -424,7 +423,7 @@ fn the_attachments_and_what_they_count_are_documented_as_they_are() {
     let known = Attachment::ALL.iter().map(|attachment| {
         let metrics: Vec<_> = attachment.metrics().iter().map(|metric| BUILTIN[*metric as usize].0).collect();
         let numbers = attachment.counts().iter().map(|counts| {
-            let fields = counts.places.iter().map(|place| counts.domain.fields()[*place].name);
+            let fields = counts.fields.iter().map(|at| counts.domain.fields()[*at].name);
             let reach = match counts.reach {
                 Reach::All => "",
                 Reach::Each => "each of ",
@@ -435,15 +434,16 @@ fn the_attachments_and_what_they_count_are_documented_as_they_are() {
         let bit = (*attachment as u32).to_string();
         vec![bit, attachment.name().to_owned(), metrics.join(", "), numbers]
     });
-    let told = table("## What is counted", &["bit", "attachment", "metrics", "numbers of instances"]);
-    assert_eq!(told, known.collect::<Vec<_>>());
-    assert_eq!(Attached::TOLD, 1 << 63);
+    let documented =
+        table("## Attachments and known numbers", &["bit", "attachment", "metrics", "numbers of instances"]);
+    assert_eq!(documented, known.collect::<Vec<_>>());
+    assert_eq!(Attached::RECORDED, 1 << 63);
 }
 
-/// Characters for a byte in a drawing.
+/// Characters per byte in a drawing.
 const BYTE: usize = 8;
 
-/// The drawing of a record of these fields: a row for each word, or for each field of whole words.
+/// The drawing of a record with these fields: one row for each word, or for each field of whole words.
 fn drawing(fields: &[Field], bytes: usize) -> String {
     let mut rows: Vec<Vec<(usize, usize, String)>> = Vec::new();
     let mut end = 0;
@@ -460,7 +460,7 @@ fn drawing(fields: &[Field], bytes: usize) -> String {
         end = offset + bytes;
     }
     assert_eq!(end, bytes);
-    // The places in a row at which a line goes down; the row's both ends among them.
+    // The columns of the vertical lines of a row, including both ends.
     let borders = |row: &[(usize, usize, String)]| -> Vec<usize> {
         let inner = row.iter().skip(1).map(|(offset, ..)| offset % 8 * BYTE);
         [0].into_iter().chain(inner).chain([8 * BYTE]).collect()
@@ -490,7 +490,7 @@ fn drawing(fields: &[Field], bytes: usize) -> String {
         for (at, (offset, _, label)) in row.iter().enumerate() {
             let next = if at == last { 8 * BYTE } else { row[at + 1].0 % 8 * BYTE };
             let width = next - offset % 8 * BYTE - 1;
-            // A label as wide as its field goes without the space before it.
+            // A label as wide as its field has no space before it.
             let label = if label.len() < width { format!(" {label}") } else { label.clone() };
             text += &format!("│{label:<width$}");
         }
@@ -530,6 +530,6 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
     if std::env::var_os("ATOMSCOPE_BLESS").is_some() {
         std::fs::write(PATH, &document).unwrap();
     } else {
-        assert!(document == DOCUMENT, "a drawing is out of date: ATOMSCOPE_BLESS=1 draws it anew");
+        assert!(document == DOCUMENT, "a drawing is out of date: run with ATOMSCOPE_BLESS=1");
     }
 }

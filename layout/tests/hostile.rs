@@ -1,8 +1,8 @@
-//! Regions that no writer leaves: every word of a filled region changed in turn, and whole sections, lengths and
-//! versions that are not what they should be. Whatever stands there, reading ends, holds no more memory than a small
-//! multiple of the region, and says what is wrong.
+//! Regions that no writer produces: the tests change every word of a filled region in turn, and whole sections, lengths and
+//! versions. In every case reading ends, needs no more memory than a small multiple of the region, and reports what is
+//! wrong.
 
-// Miri would take hours, and there is no unsafe code here but the allocator's.
+// Miri would take hours, and the only unsafe code here is that of the allocator.
 #![cfg(not(any(atomscope_loom, miri)))]
 #![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "they are tests")]
@@ -35,7 +35,7 @@ use zerocopy::IntoBytes;
 /// Sections of this version.
 const SECTIONS: usize = 14;
 
-/// Counts what this thread holds, and the most that it ever did.
+/// Counts the bytes that this thread holds, and their maximum.
 struct Counting;
 
 #[global_allocator]
@@ -52,8 +52,8 @@ fn note(bytes: isize) {
     });
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came, and its answer is passed back; what is done
-// beside that neither allocates nor unwinds.
+// SAFETY: every call goes unchanged to the system's allocator, and its result is returned. The counting neither allocates
+// nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size() as isize);
@@ -68,7 +68,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The most that `run` held beyond what was held before.
+/// The maximum number of bytes that `run` held, in addition to those held before.
 fn most_held<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get().0;
     HELD.set((before, before));
@@ -76,7 +76,7 @@ fn most_held<T>(run: impl FnOnce() -> T) -> (T, usize) {
     (result, (HELD.get().1 - before) as usize)
 }
 
-/// What [`read_all`] may hold for a region of so many bytes, as `decode` and `follow` say it.
+/// The bytes that [`read_all`] may hold for a region of this size, as `decode` and `follow` document it.
 fn allowed(bytes: usize) -> usize {
     30 * bytes + 65_536
 }
@@ -88,7 +88,7 @@ fn read_bounded(words: &[AtomicU64]) -> Result<(), OpenError> {
     result
 }
 
-/// Values next to which things go wrong, for a word that holds `held` in a region of so many bytes.
+/// Boundary values for a word with the value `held`, in a region of this size.
 fn edges(held: u64, bytes: u64) -> HashSet<u64> {
     let around = |value: u64| [value.wrapping_sub(1), value, value.wrapping_add(1)];
     let mut values =
@@ -103,7 +103,7 @@ fn every_word_of_a_region_may_hold_anything() {
     let bytes = words.len() as u64 * 8;
     for (at, word) in words.iter().enumerate() {
         let held = word.load(Ordering::Relaxed);
-        // All edges where lengths, counts and indices stand; a few where there is text and padding.
+        // All boundary values for lengths, counts and indices; a few for text and padding.
         let is_sparse = held == 0 && at > header::DIRECTORY.end && at % 4 != 0;
         let values = if is_sparse { HashSet::from([1, u64::MAX]) } else { edges(held, bytes) };
         for value in values {
@@ -145,7 +145,7 @@ fn a_section_that_lies_where_another_does_is_refused_by_its_offset() {
         let held = words[offset_of(entry)].load(Ordering::Relaxed);
         words[offset_of(entry)].store(words[offset_of(other)].load(Ordering::Relaxed), Ordering::Relaxed);
         let error = read_bounded(&words).unwrap_err();
-        let OpenError::Corrupt { offset, what, .. } = error else { panic!("{error}") };
+        let OpenError::Corrupt { offset, field: what, .. } = error else { panic!("{error}") };
         let word = offset as usize / 8;
         assert!([offset_of(entry), offset_of(other)].contains(&word), "{error}");
         assert!(what.starts_with("section offset"), "{error}");
@@ -159,9 +159,9 @@ fn a_section_that_is_not_there_is_named() {
         let words = atomic(&words_of(&filled()));
         words[header::DIRECTORY.start + entry * SECTION_WORDS].store(4711, Ordering::Relaxed);
         let error = read_bounded(&words).unwrap_err();
-        let OpenError::Corrupt { offset, what, found: 14 } = error else { panic!("{error}") };
+        let OpenError::Corrupt { offset, field: what, found: 14 } = error else { panic!("{error}") };
         assert_eq!(offset as usize, (header::RECORD.start + 2) * 8);
-        assert!(what.starts_with("number of sections (none is that of the "), "{error}");
+        assert!(what.starts_with("number of sections (the ") && what.ends_with(" are missing)"), "{error}");
     }
 }
 
@@ -207,8 +207,8 @@ fn other_magic_and_other_versions_are_refused_by_name() {
     }
 }
 
-/// The same region as a newer minor version might lay it out: records further apart, with more behind them that this
-/// reader does not know, more sections, and the known ones in another order.
+/// The same region as a newer minor version might lay it out: greater strides, with unknown fields after the known ones,
+/// more sections, and the known sections in another order.
 fn newer(words: &[u64], spare_words: usize) -> Vec<u64> {
     let directory = header::DIRECTORY.start;
     let mut entries: Vec<[u64; SECTION_WORDS]> = (0..SECTIONS)
@@ -218,7 +218,7 @@ fn newer(words: &[u64], spare_words: usize) -> Vec<u64> {
     let mut new = words[..HEADER_BYTES / 8].to_vec();
     new[header::VERSION] = u64::from(VERSION_MAJOR) << 32 | 7;
     for (at, [id, offset, count, stride, ..]) in entries.iter().copied().enumerate() {
-        // Metrics, names, actor slots, dead letters: the others are read as one run of words.
+        // Metrics, names, actor slots, dead letters. The other sections are read as one slice of words.
         let spare = if [2, 3, 5, 7].contains(&id) { spare_words } else { 0 };
         new.resize(new.len().next_multiple_of(16), 0);
         let start = new.len() as u64 * 8;
@@ -243,20 +243,20 @@ fn newer(words: &[u64], spare_words: usize) -> Vec<u64> {
 fn a_newer_minor_version_is_read_as_far_as_it_is_known() {
     let old = atomic(&words_of(&filled()));
     let old = RegionReader::open(Words::new(&old)).unwrap();
-    let told = |reader: &RegionReader<'_>| {
+    let decoded = |reader: &RegionReader<'_>| {
         let mut follower = Follower::from_first(reader);
-        let (look, accounts) = (follower.last_look(reader), follower.accounts().collect::<Vec<_>>());
+        let (batch, accounts) = (follower.last_batch(reader), follower.accounts().collect::<Vec<_>>());
         (
             (reader.identity().node, reader.identity().system, reader.state(), reader.process_beat()),
             (reader.actors(), reader.actor_totals(), reader.dead_letters(100), reader.metrics()),
-            (look, accounts),
+            (batch, accounts),
         )
     };
     for spare_words in [0, 1, 16, 200] {
         let new = atomic(&newer(&words_of(&filled()), spare_words));
         assert_eq!(read_bounded(&new), Ok(()));
         let new = RegionReader::open(Words::new(&new)).unwrap();
-        assert_eq!(told(&new), told(&old), "{spare_words}");
+        assert_eq!(decoded(&new), decoded(&old), "{spare_words}");
     }
 }
 
@@ -274,7 +274,7 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
     let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
     let control = region.section(region.map.actor_control);
     control.iter().for_each(|word| set(word, 1));
-    // Each ticket was drawn, and none was finished.
+    // Every ticket was taken, and no record was finished.
     let head = |ring: &[AtomicU64], stride: usize| {
         let slots = (ring.len() / stride - 1) as u64;
         set(&ring[0], slots);
@@ -284,7 +284,7 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
     let letters = head(region.section(region.map.dead_letters), region.map.dead_letters.stride);
     let lanes = region.section(region.map.events).chunks(region.map.events.stride);
     let events: u64 = lanes.map(|lane| head(lane, EVENT_SLOT_BYTES / 8)).sum();
-    // Odd sequences that nobody will make even.
+    // Odd sequences that will never become even.
     set(&region.memory.words()[header::SETTLING], 1);
     set(&region.memory.words()[header::CLOCK.start], 1);
     let reader = region.read();
@@ -293,10 +293,10 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
     assert_eq!(reader.dead_letters(100).unreadable, letters);
     let mut follower = Follower::from_first(&reader);
     for _ in 0..3 {
-        assert_eq!(follower.look(&reader).events, []);
-        assert_eq!(follower.accounts().map(|account| account.waiting).sum::<u64>(), events);
+        assert_eq!(follower.next_batch(&reader).events, []);
+        assert_eq!(follower.accounts().map(|account| account.pending).sum::<u64>(), events);
     }
-    let losses = follower.last_look(&reader).losses;
+    let losses = follower.last_batch(&reader).losses;
     assert_eq!(losses.iter().map(|loss| loss.abandoned).sum::<u64>(), events);
 }
 
@@ -304,14 +304,14 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
 fn a_pass_waits_so_often_and_then_gives_each_record_one_look() {
     let ring = atomic(&vec![1; (1 + 1000) * 4]);
     let reader = RingReader::new(Words::new(&ring), 4);
-    let mut patience = Patience::for_a_pass();
+    let mut patience = Patience::for_a_scan();
     for ticket in 0..1000 {
-        // The ticket's own odd sequence.
+        // The odd sequence of this ticket.
         ring[(1 + ticket as usize) * 4].store(2 * ticket + 1, Ordering::Relaxed);
         assert_eq!(reader.read(ticket, &mut [0; 2], &mut patience), Ok(SlotRead::Pending));
     }
     assert!(!patience.again(0));
-    let mut fresh = Patience::for_a_pass();
+    let mut fresh = Patience::for_a_scan();
     let waits = (0..).take_while(|_| fresh.again(0)).count();
     assert_eq!(waits, 1024);
 }
@@ -324,17 +324,17 @@ fn a_head_that_runs_ahead_is_an_account_and_not_a_loop() {
         let mut follower = Follower::from_first(&reader);
         let lane = &region.section(region.map.events)[region.map.events.stride..];
         let was = lane[0].load(Ordering::Relaxed);
-        follower.look(&reader);
+        follower.next_batch(&reader);
         lane[0].store(head, Ordering::Relaxed);
         let slots = reader.event_lane(1).capacity();
-        let look = follower.look(&reader);
+        let batch = follower.next_batch(&reader);
         let account = follower.accounts().nth(1).unwrap();
-        assert_eq!((look.events.len(), account.next), (0, head));
-        assert_eq!((account.read, account.lapped + account.waiting), (was, head - was));
-        assert!(account.waiting <= slots);
-        // One that goes back is not followed.
+        assert_eq!((batch.events.len(), account.next), (0, head));
+        assert_eq!((account.read, account.lapped + account.pending), (was, head - was));
+        assert!(account.pending <= slots);
+        // A head that moves back is ignored.
         lane[0].store(0, Ordering::Relaxed);
-        follower.look(&reader);
+        follower.next_batch(&reader);
         assert_eq!(follower.accounts().nth(1).unwrap().next, head);
     }
 }
@@ -376,7 +376,7 @@ fn a_name_that_all_share_is_no_longer_than_a_name_may_be() {
     assert!(held < 10 * actors * 400, "{held}");
 }
 
-/// A part of a membership change that is nothing but roles of one letter.
+/// A part of a membership change with only roles of one letter.
 fn roles(stamp: u64, part: u16, parts: u16) -> EventRecord {
     let mut record = EventRecord { stamp, part, parts, ..EventRecord::new(EventKind::ClusterChanged) };
     (record.flags, record.numbers, record.text_bytes[2]) = (1 << 8, [0, u64::MAX], 192);
@@ -395,18 +395,18 @@ fn parts_that_are_never_completed_are_given_up_and_hold_no_more_than_the_rings()
     let rounds = 5000;
     let ((), held) = most_held(|| {
         for round in 0..rounds {
-            // An event of the most parts, of which one more comes at each look; now and then the beginning of another.
+            // An event with the maximum number of parts, one more part for each batch; sometimes the first part of another.
             ring.push(roles(7, round, u16::MAX).words());
             if round % 100 == 0 {
                 ring.push(roles(8 + u64::from(round), 0, 2).words());
             }
-            assert_eq!(follower.look(&reader).events, []);
+            assert_eq!(follower.next_batch(&reader).events, []);
         }
     });
     assert!(held <= 30 * bytes, "{held}");
-    // Others are still told.
+    // Other events are still returned.
     ring.push(EventRecord { stamp: 1 << 40, ..EventRecord::new(EventKind::StreamsGraphFinished) }.words());
-    let events = follower.look(&reader).events;
+    let events = follower.next_batch(&reader).events;
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].event, TelemetryEvent::StreamsGraphFinished { id: 0 });
 }
@@ -420,7 +420,7 @@ fn an_event_of_several_parts_is_told_when_it_is_whole() {
     let mut follower = Follower::from_now(&reader);
     for part in 0..3 {
         ring.push(roles(100, part, 3).words());
-        let events = follower.look(&reader).events;
+        let events = follower.next_batch(&reader).events;
         assert_eq!(events.len(), usize::from(part == 2));
     }
 }
@@ -448,7 +448,7 @@ fn many_actors_of_one_path_one_parent_or_in_a_ring_are_all_there() {
             let mut record = [0u64; ACTOR_WORDS];
             let key = Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number]);
             (record[0], record[1], record[4]) = (key.0[0], key.0[1], number);
-            // PARENT, in the text.
+            // PARENT, with the parent in the text.
             (record[5], record[6]) = (1 << 32, 8 | 8 << 16);
             record[16] = u64::from_le_bytes(format!("{number:08}").as_bytes().try_into().unwrap());
             let parent = parent(number, actors as u64);
@@ -481,9 +481,9 @@ fn journals_of_one_key_do_not_each_list_what_belongs_to_all() {
         assert_eq!(table.put(key(number), Sign::Plus, words), Put::Slot);
     }
     assert_eq!(read_bounded(region.memory.words()), Ok(()));
-    let told = region.read().subsystems().persistence.journals;
-    assert_eq!(told.len(), journals);
-    assert_eq!(told.iter().map(|journal| journal.persistence_ids.len()).sum::<usize>(), ids);
+    let listed = region.read().subsystems().persistence.journals;
+    assert_eq!(listed.len(), journals);
+    assert_eq!(listed.iter().map(|journal| journal.persistence_ids.len()).sum::<usize>(), ids);
 }
 
 #[test]
@@ -517,8 +517,8 @@ fn names_that_a_terminal_would_act_on_are_only_text() {
         assert_eq!(region.table().put(key, Sign::Plus, &record), Put::Slot);
     }
     let entries = region.read().actors().entries;
-    let told: HashSet<&str> = entries.iter().map(|entry| entry.status.path.as_str()).collect();
-    assert_eq!(told, HashSet::from(texts));
+    let paths: HashSet<&str> = entries.iter().map(|entry| entry.status.path.as_str()).collect();
+    assert_eq!(paths, HashSet::from(texts));
     assert!(entries.iter().all(|entry| entry.status.path == entry.status.actor_type));
 }
 
@@ -535,7 +535,7 @@ proptest! {
         let mut random = seed | 1;
         for word in &words[start..start + count * stride] {
             random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            // Some of them, so that heads, ready words and lengths still mean something now and then.
+            // Only some words, so that heads, ready words and lengths are sometimes still valid.
             if random >> 58 < share {
                 word.store(random.rotate_left(20), Ordering::Relaxed);
             }
@@ -570,8 +570,8 @@ fn a_directory_may_have_any_number_of_sections() {
     }
 }
 
-/// What the fuzz targets begin with and what they found, on any toolchain. `ATOMSCOPE_WRITE_CORPUS=1` writes the
-/// beginnings.
+/// Runs the corpus of the fuzz targets, and the inputs that they found, on any toolchain. `ATOMSCOPE_WRITE_CORPUS=1` writes
+/// the corpus.
 #[test]
 fn the_kept_inputs_of_the_fuzz_targets_are_read() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus");

@@ -1,4 +1,4 @@
-//! Properties of every primitive and of the region's map, against oracles that are as naive as can be.
+//! Properties of every primitive and of the region map, checked against naive oracles.
 
 #![cfg(not(atomscope_loom))]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "oracles are tests too")]
@@ -8,16 +8,17 @@ mod support;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use atomscope_layout::decode::{ActorList, Class, Clock, RegionReader, rfc3339};
-use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode, MAX_TREE_LEVELS, tree};
+use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode};
+use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, NAME_BYTES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MIN_METRICS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{
     ACTOR_LIVE_WORD, ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord, actor_flags, live,
 };
-use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS, header};
+use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::{Ring, RingReader, SlotRead, Written};
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sightings::Sightings;
@@ -80,7 +81,7 @@ proptest! {
     fn a_counter_is_the_plain_sum_of_what_was_added(
         adds in vec((0u32..6, 0usize..3, any::<u64>()), 0..50),
     ) {
-        // Lanes 0 to 3: higher numbers are another region's.
+        // Lanes 0 to 3; a region may be asked for lanes that it does not have.
         let (section, stride) = (words(4 * 3), 3);
         let mut sums = [0u64; 3];
         for (lane, metric, n) in adds {
@@ -127,7 +128,7 @@ proptest! {
         for which in steps {
             let which = which.index(texts.len());
             let text = &texts[which];
-            // Hashes that share their home, and some that do not.
+            // Some hashes with the same first index, and some with another.
             let outcome = interner.intern_hashed((which as u64 / 2) << 40 | which as u64, text);
             match known.get(&which) {
                 Some(id) => prop_assert_eq!(outcome, Interned::Known(*id)),
@@ -165,7 +166,7 @@ proptest! {
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Writes,
-    /// Draws its ticket and is never seen again.
+    /// Takes a ticket and then does nothing.
     NeverComes,
     /// Dies with the record half written.
     DiesAtIt,
@@ -183,10 +184,10 @@ proptest! {
         let ring = Ring::new(&section, stride);
         let reader = RingReader::new(Words::new(&section), stride);
         let mut tickets: Vec<u64> = fates.iter().map(|_| ring.ticket()).collect();
-        // Any order will do that the seed decides.
+        // The seed decides the order.
         tickets.sort_by_key(|ticket| (ticket + 1).wrapping_mul(order | 1) >> 7);
 
-        // Of each slot: the ticket that has it, and whether its writer is still there; who gave way.
+        // For each slot: its ticket, and whether its writer is still writing; and the abandoned tickets.
         let mut holders: HashMap<u64, (u64, bool)> = HashMap::new();
         let mut gave_way: Vec<u64> = Vec::new();
         for ticket in tickets {
@@ -217,7 +218,7 @@ proptest! {
                 _ => SlotRead::Pending,
             };
             let mut out = [0; 2];
-            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_scan()), Ok(wanted));
             prop_assert!(wanted != SlotRead::Record || out == [ticket, !ticket]);
         }
     }
@@ -233,7 +234,7 @@ proptest! {
             let mut out = [0; 2];
             let kept = ticket + slots as u64 >= count;
             let wanted = if kept { SlotRead::Record } else { SlotRead::Lapped };
-            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_pass()), Ok(wanted));
+            prop_assert_eq!(reader.read(ticket, &mut out, &mut Patience::for_a_scan()), Ok(wanted));
             prop_assert!(!kept || out == [ticket, !ticket]);
         }
     }
@@ -249,7 +250,7 @@ proptest! {
         }
         let reader = RingReader::new(Words::new(&section), 3);
         let ends = (0..count).filter(|ticket| {
-            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_pass()), Ok(SlotRead::Record | SlotRead::Lapped | SlotRead::Abandoned))
+            matches!(reader.read(*ticket, &mut [0], &mut Patience::for_a_scan()), Ok(SlotRead::Record | SlotRead::Lapped | SlotRead::Abandoned))
         });
         prop_assert_eq!(ends.count() as u64, count);
     }
@@ -275,14 +276,14 @@ fn steps(keys: usize) -> impl Strategy<Value = Vec<Step>> {
     vec(step, 0..200)
 }
 
-/// A table, and what its caller counts.
+/// A table, and the counts of its caller.
 struct Bag {
     control: Vec<AtomicU64>,
     slots: Vec<AtomicU64>,
     spill: Vec<AtomicU64>,
     spill_used: AtomicU64,
     refused: HashMap<Key, i64>,
-    /// Of each key the stamps of the spawns that no stop has met, oldest first, and the stops that no spawn has met.
+    /// For each key: the stamps of the spawns without a stop, oldest first, and the number of stops without a spawn.
     truth: HashMap<Key, (VecDeque<u64>, u64)>,
     now: u64,
 }
@@ -358,12 +359,12 @@ impl Bag {
         }
     }
 
-    /// What the table holds: of each key the stamps of its spawns; and the sum of everything by fingerprint.
+    /// The content of the table: the stamps of the spawns of each key, and the sum of all entries by fingerprint.
     fn held(&self) -> (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) {
         let (mut stamps, mut sums): (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) = Default::default();
         for index in 0..self.reader().len() {
             let mut out = [0; STRIDE];
-            let Entry::Held(sign) = self.reader().read(index, &mut out, &mut Patience::for_a_pass()).unwrap()
+            let Entry::Held(sign) = self.reader().read(index, &mut out, &mut Patience::for_a_scan()).unwrap()
             else {
                 continue;
             };
@@ -381,7 +382,7 @@ impl Bag {
         (stamps, sums)
     }
 
-    /// What it should add up to, by what was done to it and what was refused.
+    /// The expected sums, from the operations and the refused entries.
     fn owed(&self) -> HashMap<u64, i64> {
         let sums = self.truth.iter().map(|(key, (spawns, stops))| {
             let refused = self.refused.get(key).copied().unwrap_or(0);
@@ -391,7 +392,7 @@ impl Bag {
     }
 }
 
-/// Keys that are alike in what decides their buckets, or in their tags and spill groups, or in nothing.
+/// Keys with the same buckets, or with the same tags and spill groups, or with nothing in common.
 fn keys(alike: u8) -> Vec<Key> {
     (1..=12u64)
         .map(|n| match alike {
@@ -423,7 +424,7 @@ proptest! {
         let keys = keys(alike);
         let mut bag = Bag::new(64, 8);
         for step in steps {
-            // More than eight of one key do not fit its buckets with certainty.
+            // More than eight entries of one key may not fit into its buckets.
             if let Step::Spawn(which) | Step::Stop(which) = step {
                 let (spawns, stops) = bag.truth.entry(keys[which]).or_default();
                 if spawns.len() > 6 || *stops > 6 {
@@ -445,7 +446,7 @@ proptest! {
         spill_groups in 0usize..3,
         marks in vec((0usize..12, any::<bool>()), 0..60),
     ) {
-        // Entries as they are left by hooks that came at the same time: none has taken the other.
+        // Entries as hooks that came at the same time leave them: neither removed the other.
         let keys = keys(alike);
         let bag = Bag::new(2, spill_groups);
         for (which, plus) in marks {
@@ -472,9 +473,9 @@ proptest! {
 
 // ---- the map
 
-// ---- the census of the actors
+// ---- actors counted by class
 
-/// A region of few actors, of which `Step` changes one. What is told of an actor hangs together with its number.
+/// A region with a few actors. Each `Step` changes one of them. The fields of an actor depend on its number.
 fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
     let table = region.table();
     match step {
@@ -482,7 +483,7 @@ fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
             let mut record = ActorRecord::new_zeroed();
             (record.key, record.spawned) = (keys[which].0, now);
             let path = format!("/{which}");
-            // Some types have a number, some depths are known, and one type has both a number and a text.
+            // Some classes have a name number, some depths are known, and one class has both a number and a text.
             let type_text = if which % 2 == 0 { "" } else { ["shop::Order", "shop::Shelf"][which / 2 % 2] };
             record.type_id = if type_text.is_empty() { type_id } else { 0 };
             if which % 3 == 0 {
@@ -511,16 +512,16 @@ fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
     }
 }
 
-/// The classes of a list, as naive as can be.
+/// The classes of a list, counted naively.
 fn classes_of(list: &ActorList) -> Vec<Class> {
-    let mut names: Vec<&str> = list.iter().map(|actor| actor.actor_type()).collect();
+    let mut names: Vec<&str> = list.iter().map(|actor| actor.class()).collect();
     names.sort_unstable();
     names.dedup();
     let class = |name: &&str| {
-        let of = || list.iter().filter(|actor| actor.actor_type() == *name);
+        let of = || list.iter().filter(|actor| actor.class() == *name);
         let depths = || of().filter_map(|actor| actor.mailbox_depth());
         Class {
-            actor_type: (*name).to_owned(),
+            name: (*name).to_owned(),
             actors: of().count() as u64,
             waiting: depths().next().map(|_| depths().sum()),
             deepest: depths().max(),
@@ -544,12 +545,12 @@ proptest! {
         let mut before = None;
         for (step, now) in steps.into_iter().zip(1..) {
             step_in(&region, &keys, id, step, now);
-            let (list, census) = (region.read().actor_list(), region.read().census());
-            prop_assert_eq!(&census.classes, &classes_of(&list));
-            prop_assert_eq!((census.tally, census.mark), (list.tally(), list.mark()));
-            let told = (serde_json::to_string(&list).unwrap(), census.tally);
-            if let Some((told_before, mark)) = before.replace((told.clone(), census.mark)) {
-                prop_assert!(told_before == told || mark != census.mark);
+            let (list, counts) = (region.read().actor_list(), region.read().class_counts());
+            prop_assert_eq!(&counts.classes, &classes_of(&list));
+            prop_assert_eq!((counts.tally, counts.mark), (list.tally(), list.mark()));
+            let listed = (serde_json::to_string(&list).unwrap(), counts.tally);
+            if let Some((listed_before, mark)) = before.replace((listed.clone(), counts.mark)) {
+                prop_assert!(listed_before == listed || mark != counts.mark);
             }
         }
     }
@@ -642,11 +643,11 @@ fn control_and_spill_words_that_do_not_lie_side_by_side_are_refused() {
         let at = header::DIRECTORY.start + entry * 8;
         let words = region.memory.words();
         let [count, stride] = [at + 2, at + 3].map(|word| words[word].load(Ordering::Relaxed));
-        // Half as many records twice as far apart: inside the region, and apart from the others.
+        // Half as many records with twice the stride: still inside the region and without overlap.
         words[at + 2].store(count / 2, Ordering::Relaxed);
         words[at + 3].store(stride * 2, Ordering::Relaxed);
         let offset = (at as u64 + 3) * 8;
-        let wanted = OpenError::Corrupt { offset, what: "section stride", found: 128 };
+        let wanted = OpenError::Corrupt { offset, field: "section stride", found: 128 };
         assert_eq!(RegionMap::read(region.memory.reader()), Err(wanted));
         words[at + 2].store(count, Ordering::Relaxed);
         words[at + 3].store(stride, Ordering::Relaxed);
@@ -709,7 +710,7 @@ fn hostile_word() -> impl Strategy<Value = u64> {
 #[derive(Debug, Clone, Copy)]
 enum Change {
     To(u64),
-    /// Some bits flipped: what was valid is nearly so.
+    /// Some bits flipped: the value is almost valid.
     Flip(u64),
 }
 
@@ -768,7 +769,7 @@ proptest! {
         for (at, value) in clock.into_iter().flatten().enumerate() {
             changes.push((header::CLOCK.start + 1 + at, Change::To(value)));
         }
-        // A lane's counters, where sums overflow; a lane's head.
+        // The counters of a lane, where sums overflow; the head of a lane.
         changes.push((map.counters.start + (head as usize) % map.counters.len(), Change::To(!0)));
         changes.push((map.events.start + map.events.stride, Change::To(head)));
         let region = changed(&words, &changes);
@@ -817,7 +818,7 @@ proptest! {
 
 // ---- trees
 
-/// `atomr-telemetry`'s way: for each actor a look through all of them, and one more for each level.
+/// As `atomr-telemetry` does it: for each actor a search through all actors, and another for each level.
 fn naive_tree(flat: &[ActorStatus]) -> Vec<ActorTreeNode> {
     fn node(flat: &[ActorStatus], status: &ActorStatus) -> ActorTreeNode {
         let below = flat.iter().filter(|other| other.parent.as_ref() == Some(&status.path));
@@ -865,7 +866,7 @@ proptest! {
 
     #[test]
     fn a_tree_is_that_of_atomr_telemetry(
-        // Of each actor: which earlier one is its parent, or a path that nobody has, or none.
+        // For each actor: an earlier actor as its parent, or a path that no actor has, or no parent.
         parents in vec(prop_oneof![4 => any::<Index>().prop_map(Some), 1 => Just(None)], 0..50),
         strangers in vec(any::<bool>(), 50),
         order in any::<u64>(),

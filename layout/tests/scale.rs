@@ -1,5 +1,5 @@
-//! What many actors cost: memory in proportion to them, allocations in proportion to nothing. Steps are counted, and
-//! time is not taken.
+//! The cost of many actors: memory is proportional to their number, and the number of allocations is not. The tests count
+//! and do not measure time.
 
 #![cfg(not(atomscope_loom))]
 #![allow(unsafe_code, reason = "a counting allocator")]
@@ -19,13 +19,13 @@ use atomscope_layout::table::{Key, Put, Sign};
 use support::Region;
 use zerocopy::FromZeros as _;
 
-/// Counts what each thread allocates.
+/// Counts the allocations of each thread.
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations so far, bytes held, and the most that ever were.
+/// Allocations so far, bytes held, and the maximum of bytes held.
 #[derive(Clone, Copy)]
 struct Count {
     allocations: u64,
@@ -46,7 +46,7 @@ fn note(allocations: u64, bytes: isize) {
     });
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call goes unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(1, layout.size() as isize);
@@ -73,7 +73,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `work` gives, how often it allocated, and how much it held at most beyond what was held before.
+/// The result of `work`, its number of allocations, and the maximum of bytes that it held in addition to those before.
 fn counted<T>(work: impl FnOnce() -> T) -> (T, u64, usize) {
     let before = COUNT.get();
     COUNT.set(Count { peak_bytes: before.held_bytes, ..before });
@@ -82,7 +82,7 @@ fn counted<T>(work: impl FnOnce() -> T) -> (T, u64, usize) {
     (result, after.allocations - before.allocations, (after.peak_bytes - before.held_bytes) as usize)
 }
 
-/// Mixes well, so that keys find room.
+/// A good hash, so that keys spread evenly over the buckets.
 fn key(number: u64) -> Key {
     let mix = |seed: u64| {
         let mixed = (number.wrapping_add(seed)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -91,7 +91,7 @@ fn key(number: u64) -> Key {
     Key([mix(1), mix(2)])
 }
 
-/// A region of so many actors, a hundred of them below each of their own.
+/// A region with this many actors, a hundred below each parent.
 fn crowd(actors: usize) -> Region {
     let region = Region::new(&Capacities { actors, lanes: 2, names: 8, ..Capacities::LEAST });
     let _ = region.names().intern_static("orders::Order");
@@ -139,8 +139,8 @@ fn json_of_many_actors_is_written_without_being_built() {
 #[test]
 fn counting_actors_takes_no_memory_for_one() {
     let region = crowd(200_000);
-    let (census, allocations, peak_bytes) = counted(|| region.read().census());
-    assert_eq!(census.tally.listed, 200_000);
+    let (counts, allocations, peak_bytes) = counted(|| region.read().class_counts());
+    assert_eq!(counts.tally.listed, 200_000);
     assert!((allocations, peak_bytes) < (50, 5_000), "{allocations} allocations, {peak_bytes} bytes");
 }
 
@@ -148,8 +148,8 @@ fn counting_actors_takes_no_memory_for_one() {
 fn looking_at_every_actor_allocates_nothing() {
     let region = crowd(10_000);
     let list = region.read().actor_list();
-    let look = || list.iter().map(|actor| actor.path().len() + actor.actor_type().len()).sum::<usize>();
-    let (bytes, allocations, _) = counted(look);
+    let read = || list.iter().map(|actor| actor.path().len() + actor.class().len()).sum::<usize>();
+    let (bytes, allocations, _) = counted(read);
     assert!(bytes > 10_000 * 30);
     assert_eq!(allocations, 0);
 }
@@ -161,7 +161,7 @@ fn a_list_that_is_taken_anew_uses_the_memory_that_it_has() {
     list.refresh(&region.read());
     let ((), allocations, peak_bytes) = counted(|| list.refresh(&region.read()));
     assert_eq!(list.len(), 100_000);
-    // The order of the keys is made anew, sixteen bytes an actor.
+    // Only the order of the keys is allocated again: sixteen bytes per actor.
     assert!(allocations < 20 && peak_bytes < 20 * 100_000, "{allocations} allocations, {peak_bytes} bytes");
 }
 
@@ -190,8 +190,8 @@ fn json_that_is_never_built_is_that_of_what_is_built() {
         assert_eq!(region.table().put(key(number), Sign::Plus, &words), Put::Slot);
     };
     let parent = actor_flags::PARENT;
-    // A parent that is no beginning of the path, known and unknown; siblings that sort between parent and child; its own
-    // parent; a cut path of a known parent; the same path twice; a host and a time of the application's own.
+    // A parent that is no prefix of the path, listed and not listed; siblings that sort between parent and child; an actor
+    // that is its own parent; a cut path with a listed parent; the same path twice; a host and a time given as text.
     put(1_001, "akka://crowd/user/team-1-b", &|record| record.flags = 0);
     put(1_002, "akka://crowd/user/team-1akka://crowd/user/team-0", &|record| {
         (record.path_bytes, record.parent_bytes, record.flags) = (24, 24, parent);
@@ -217,5 +217,5 @@ fn json_that_is_never_built_is_that_of_what_is_built() {
     assert_eq!(ActorSnapshot::from(&tree), built);
     assert_eq!(serde_json::to_string(&tree).unwrap(), serde_json::to_string(&built).unwrap());
     let below: Vec<&str> = built.flat.iter().filter_map(|status| status.parent.as_deref()).collect();
-    assert!(below.contains(&"akka://crowd/user/team-2"), "named by its own entry");
+    assert!(below.contains(&"akka://crowd/user/team-2"), "the path of its own entry");
 }

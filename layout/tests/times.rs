@@ -1,4 +1,4 @@
-//! Times: what a stamp, a region's birth and an age are by a node's clocks, whatever becomes of its wall clock.
+//! Times: the time of a stamp, the birth of a region and an age, by the clocks of a node, even if its wall clock is set.
 
 #![cfg(not(atomscope_loom))]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "they are tests")]
@@ -30,7 +30,7 @@ fn a_stamp_has_the_time_of_the_sighting_before_it() {
     assert_eq!(times, [990, 1_000, 1_099, 9_000, 9_002, 9_200]);
     let moment = clock.moment(201).unwrap();
     assert_eq!((moment.mono_ns, moment.boot_ns), (Some(202), Some(209)));
-    // A later one changes nothing of what was before it.
+    // A later clock sample does not change earlier times.
     log.append(2, || sighting(250, 50, ONE)).unwrap();
     let later = region.read().clock().unwrap();
     assert_eq!([199, 249, 250].map(|stamp| later.unix_ns(stamp).unwrap()), [1_099, 9_098, 50]);
@@ -50,7 +50,7 @@ fn while_a_sighting_is_being_added_only_what_was_before_the_last_beat_has_a_time
     let region = Region::small();
     let log = region.section(region.map.sightings);
     Log::new(log).rewrite(&[sighting(100, 1_000, ONE)]);
-    // The header's clock was last published at a million ticks.
+    // The clock record in the header was last published at a million ticks.
     log[0].fetch_add(1, Ordering::Relaxed);
     let clock = region.read().clock().unwrap();
     assert_eq!(clock.unix_ns(1_000_000), Some(1_000_900));
@@ -65,7 +65,7 @@ fn an_event_has_the_time_of_a_sighting_that_came_after_the_look_began() {
     let reader = region.read();
     let mut decoder = reader.event_decoder();
     log.append(1, || sighting(50, 1_000_000_000, ONE)).unwrap();
-    let (record, _) = EventRecord::telling(EventKind::JournalWrite, 60, [1, 0], &["j", "p"]);
+    let (record, _) = EventRecord::with_texts(EventKind::JournalWrite, 60, [1, 0], &["j", "p"]);
     let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
     let part = decoder.decode(&words).unwrap();
     let TelemetryEvent::JournalWrite(write) = part.event else { panic!("another event") };
@@ -79,11 +79,11 @@ fn durations_are_those_of_a_clock_that_nobody_sets() {
         Moment { unix_ns: ns(unix_s), mono_ns: mono_s.map(ns), boot_ns: boot_s.map(ns) }
     };
     let seconds = |now: Moment, then: Moment| now.since(&then).map(|since| since.as_secs());
-    // The wall clock was set two hours back meanwhile; the machine slept for an hour.
+    // In between, the wall clock was set back by two hours, and the machine was suspended for an hour.
     let (then, now) = (at(7_200, Some(10), Some(10)), at(0, Some(20), Some(3_620)));
     assert_eq!(seconds(now, then), Some(3_610));
     assert_eq!(seconds(at(0, Some(20), None), then), Some(10));
-    assert_eq!(seconds(at(0, None, None), then), None, "it is yet to come, says the wall clock");
+    assert_eq!(seconds(at(0, None, None), then), None, "by the wall clock it is in the future");
     assert_eq!(seconds(at(7_260, None, None), then), Some(60));
     assert!(now.is_after(&then) && !then.is_after(&now));
     assert!(!at(0, None, None).is_after(&then));
@@ -101,13 +101,13 @@ fn the_newer_region_is_the_one_that_was_made_later_whatever_the_wall_clock_said(
     };
     let (older, newer) = (identity(1, (900, 10), 0), identity(1, (100, 20), 0));
     assert!(newer.is_after(&older) && !older.is_after(&newer));
-    // In a time namespace of a thousand seconds more.
+    // In a time namespace that is ahead by a thousand seconds.
     let shifted = identity(1, (500, 1_015), 1_000);
     assert!(shifted.is_after(&older) && newer.is_after(&shifted));
-    // Of other boots, and where it is not known, the wall clock has to do.
+    // For other boots, and if the boot is unknown, only the wall clock can decide.
     let (other, unknown) = (identity(2, (300, 5), 0), identity(1, (950, 0), 0));
     assert!(other.is_after(&newer) && older.is_after(&other) && unknown.is_after(&newer));
-    // That alone is no order: newer, other, older go in a circle.
+    // These comparisons alone are not an order: newer, other and older form a cycle.
     let all = [older, newer, other];
     let ranks = Birth::ranks(&all, Some([2, 2]));
     assert!(ranks[0] < ranks[1] && ranks[1] < ranks[2]);
@@ -126,7 +126,7 @@ fn every_stamp_that_has_a_time_is_given_to_whoever_leaves_out_sightings() {
     let actors = reader.actor_list();
     assert!(!actors.is_empty());
     actors.iter().for_each(|actor| assert!(stamps.contains(&actor.spawn_stamp())));
-    for event in Follower::from_oldest(&reader).last_look(&reader).events {
+    for event in Follower::from_oldest(&reader).last_batch(&reader).events {
         assert!(stamps.contains(&event.stamp), "{event:?}");
     }
 }

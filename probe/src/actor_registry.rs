@@ -36,7 +36,7 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::ActorHead;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
-use atomscope_layout::table::{Key, Put, Sign, TakeOutcome, Whose};
+use atomscope_layout::table::{Key, Put, Sign, StopOrigin, TakeOutcome};
 use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -95,7 +95,7 @@ impl ActorRegistry {
         // The stop of the replaced actor, if another thread was changing its record.
         let stop = writer.table().take(key, Sign::Minus);
         let has_stopped = before
-            && (matches!(stop, TakeOutcome::Stop(origin) if origin.is_of_a_spawn())
+            && (matches!(stop, TakeOutcome::Stop(origin) if origin.may_match_spawn())
                 || stop == TakeOutcome::Spilled);
         writer.count_end(Builtin::Replaced, u64::from(before && !has_stopped));
         if stop != TakeOutcome::Nothing {
@@ -235,8 +235,8 @@ impl ActorRegistry {
             TakeOutcome::Entry { stamp } => self.publish_stop(&text, writer.stamp(stamp)),
             TakeOutcome::Spilled => self.publish_stop(&text, writer.stamp(0)),
             // Another thread is changing the record and has lost its processor: this stop waits like an early one.
-            TakeOutcome::Nothing if writer.table().may_stand(key) => {
-                self.early_stop(key, &text, Whose::Unknown)
+            TakeOutcome::Nothing if writer.table().may_hold_spawn(key) => {
+                self.early_stop(key, &text, StopOrigin::Unknown)
             }
             TakeOutcome::Stop(_) | TakeOutcome::Nothing => return,
         }
@@ -245,17 +245,17 @@ impl ActorRegistry {
 
     /// Leaves a mark for a stop that found no spawn. The thread that matches it with its spawn publishes the stop.
     #[cold]
-    fn early_stop(&self, key: Key, path: &PathText, mut origin: Whose) {
+    fn early_stop(&self, key: Key, path: &PathText, mut origin: StopOrigin) {
         let writer = &self.region.writer;
         let table = writer.table();
-        if origin == Whose::Unknown && table.may_stand(key) {
-            origin = Whose::Awaited;
+        if origin == StopOrigin::Unknown && table.may_hold_spawn(key) {
+            origin = StopOrigin::Awaited;
         }
         match table.put_stop_of(origin, key, writer.stamp(0)) {
             Put::Slot => writer.count(Builtin::EarlyStops, 1),
             Put::Spilled => {
                 writer.count(Builtin::EarlyStops, 1);
-                writer.count(Builtin::DoubtfulStops, u64::from(origin != Whose::Awaited));
+                writer.count(Builtin::DoubtfulStops, u64::from(origin != StopOrigin::Awaited));
             }
             Put::Refused => {
                 writer.count_end(Builtin::UntrackedStops, 1);
@@ -269,7 +269,7 @@ impl ActorRegistry {
         let table = self.region.writer.table();
         for attempt in 0..BUSY_TRIES {
             let outcome = table.take(key, Sign::Plus);
-            if outcome != TakeOutcome::Nothing || !table.may_stand(key) {
+            if outcome != TakeOutcome::Nothing || !table.may_hold_spawn(key) {
                 return outcome;
             }
             pause(attempt);
@@ -285,7 +285,7 @@ impl ActorRegistry {
             if table.update(key, &mut change) {
                 return;
             }
-            if !table.may_stand(key) {
+            if !table.may_hold_spawn(key) {
                 break;
             }
             pause(attempt);
@@ -388,11 +388,11 @@ impl SpawnObserver for ActorRegistry {
         let writer = &*self.region.writer;
         let ticks = writer.ticks();
         let mut origin = self.classify_stop();
-        if origin == Whose::Older {
+        if origin == StopOrigin::Older {
             if self.older_stop(path, ticks) {
                 return;
             }
-            origin = Whose::Unknown;
+            origin = StopOrigin::Unknown;
         }
         let mut text = PathText::new();
         let key = writer.hasher.key_and_text(path, &mut text);
@@ -473,8 +473,8 @@ impl ActorRegistry {
         for _ in 0..2 * BUCKET_SLOTS {
             match writer.table().take(key, Sign::Minus) {
                 TakeOutcome::Nothing => return false,
-                TakeOutcome::Stop(origin) if !origin.is_of_a_spawn() => {
-                    writer.count(Builtin::DoubtfulStops, u64::from(origin == Whose::Older));
+                TakeOutcome::Stop(origin) if !origin.may_match_spawn() => {
+                    writer.count(Builtin::DoubtfulStops, u64::from(origin == StopOrigin::Older));
                     writer.count(Builtin::Foreign, 1);
                     writer.count(Builtin::EarlyStopsDone, 1);
                     self.publish_stop(path, writer.stamp(0));
@@ -487,15 +487,15 @@ impl ActorRegistry {
 
     /// Whether the actor that is stopping is older than the hooks. An actor reports its stop in its own task.
     #[inline]
-    fn classify_stop(&self) -> Whose {
+    fn classify_stop(&self) -> StopOrigin {
         let first = self.region.writer.hooks.first_task.load(Ordering::Relaxed);
         if first == 0 {
-            return Whose::Unknown;
+            return StopOrigin::Unknown;
         }
         match task::current() {
-            None => Whose::Unknown,
-            Some(number) if number > first => Whose::Awaited,
-            Some(_) => Whose::Older,
+            None => StopOrigin::Unknown,
+            Some(number) if number > first => StopOrigin::Awaited,
+            Some(_) => StopOrigin::Older,
         }
     }
 
@@ -530,7 +530,7 @@ impl ActorRegistry {
             }
             None if sure_from == 0 => {
                 writer.count_end(Builtin::Stopped, 1);
-                self.early_stop(key, &text, Whose::Older);
+                self.early_stop(key, &text, StopOrigin::Older);
                 return true;
             }
             // The spawn is its successor's.

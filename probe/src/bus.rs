@@ -13,7 +13,7 @@ use atomscope_layout::event::{EventKind, EventRecord};
 use atomscope_layout::limits::MAX_EVENTS;
 use atomscope_layout::{Capacities, event};
 #[cfg(feature = "atomr")]
-use atomscope_layout::{follow::Follower, follow::Look};
+use atomscope_layout::{follow::Batch, follow::Follower};
 #[cfg(feature = "atomr")]
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 #[cfg(feature = "atomr")]
@@ -282,24 +282,24 @@ impl Receiver {
         // Read before the scan, so that the scan sees what the last handle published before its drop.
         let closed = self.bus.strong_count() == 0;
         let heads = heads(&self.writer);
-        if heads == self.seen && !closed && !self.follower.holds_back() && !self.follower.waits() {
+        if heads == self.seen && !closed && !self.follower.holds_back() && !self.follower.has_pending() {
             return Err(TryRecvError::Empty);
         }
         self.seen = heads;
         let Some(reader) = self.writer.reader() else { return Err(TryRecvError::Closed) };
-        let Look { events, losses } = if closed {
-            self.follower.last_look(&reader)
+        let Batch { events, losses } = if closed {
+            self.follower.last_batch(&reader)
         } else {
             // The first scan may hold back an event whose cause it has not seen. The second scan sees the cause.
-            let mut look = self.follower.look(&reader);
+            let mut look = self.follower.next_batch(&reader);
             if self.follower.holds_back() {
-                let Look { events, losses } = self.follower.look(&reader);
+                let Batch { events, losses } = self.follower.next_batch(&reader);
                 look.events.extend(events);
                 look.losses.extend(losses);
             }
             look
         };
-        if self.follower.waits() {
+        if self.follower.has_pending() {
             // The end of a pending record does not move a head, so the next call must scan again.
             self.seen = heads.wrapping_sub(1);
         }

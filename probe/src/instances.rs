@@ -169,7 +169,7 @@ impl RegionWriter {
             cut = rows.cut;
         });
         self.count(Builtin::TextsCut, cut);
-        self.count(Builtin::DocumentRowsLeftOut, dropped);
+        self.count(Builtin::DocumentRowsDropped, dropped);
     }
 
     /// Counts `value` in the histogram with the slot number `slot − 1`; 0 stands for no histogram.

@@ -8,7 +8,7 @@ use atomscope_layout::event::EventRecord;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord};
 use atomscope_layout::sightings::Log;
-use atomscope_layout::table::{WaitingStop, Whose};
+use atomscope_layout::table::{StopOrigin, WaitingStop};
 use atomscope_layout::words::{WORD, Words};
 
 use crate::clock;
@@ -55,11 +55,11 @@ impl RegionWriter {
         };
         let log = Log::new(self.section(self.map().sightings));
         let now = self.clock.read();
-        if !samples.wants_another(&now, log.room()) {
+        if !samples.wants_another(&now, log.capacity()) {
             return;
         }
         let used = samples.all().len();
-        if used > log.room() / 2 {
+        if used > log.capacity() / 2 {
             let reader = self.reader();
             if samples.thin(&now, |see| reader.iter().for_each(|reader| reader.each_stamp(&mut *see))) {
                 log.rewrite(samples.all());
@@ -101,26 +101,26 @@ impl RegionWriter {
                 if stop.first_round == 0 {
                     stop.first_round = round.next_whole;
                 }
-                if stop.whose == Whose::Unknown && round.outlives(stop.first_round) {
-                    stop.whose = Whose::Outlived;
+                if stop.origin == StopOrigin::Unknown && round.outlives(stop.first_round) {
+                    stop.origin = StopOrigin::Outlived;
                 }
-                let expires = match stop.whose {
-                    Whose::Older => round.outlives(stop.first_round),
+                let expires = match stop.origin {
+                    StopOrigin::Older => round.outlives(stop.first_round),
                     _ => round.number.saturating_sub(stop.first_round) >= STOP_WAITS_ROUNDS,
                 };
                 if stop.is_spilled && !expires {
                     seen.insert(stop.fingerprint, stop.first_round);
                 }
                 // A stop that is given up may still have a spawn on its way, unless it is known to be older.
-                let is_doubtful = match stop.whose {
-                    Whose::Older => stop.is_beside_a_spawn,
-                    _ => expires && !stop.is_beside_a_spawn,
+                let is_doubtful = match stop.origin {
+                    StopOrigin::Older => stop.has_other_spawn,
+                    _ => expires && !stop.has_other_spawn,
                 };
                 doubtful += u64::from(is_doubtful);
                 expires
             };
             // The thread that matches a stop with its spawn publishes the stop.
-            self.table().settle_telling(expire, |slot| {
+            self.table().settle_with(expire, |slot| {
                 published += 1;
                 let mut words = [0; ACTOR_WORDS];
                 Words::new(slot).copy_to(&mut words);
@@ -133,7 +133,7 @@ impl RegionWriter {
         // A stop never meets its spawn if the table had no slot for the spawn, or if the spawn is older than the probe.
         let totals = reader.actor_totals();
         let untracked = settled.expired.min(totals.untracked);
-        self.count(Builtin::EventsUntold, settled.pairs.saturating_sub(published) + settled.expired);
+        self.count(Builtin::StopsUnpublished, settled.pairs.saturating_sub(published) + settled.expired);
         self.count_end(Builtin::UntrackedMatched, untracked);
         self.count(Builtin::Foreign, settled.expired - untracked);
         self.count(Builtin::DoubtfulStops, doubtful.saturating_sub(untracked));

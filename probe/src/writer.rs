@@ -352,7 +352,7 @@ impl RegionWriter {
 
     /// Publishes an event that consists of numbers and texts.
     pub(crate) fn publish_texts(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
-        let (record, cut) = EventRecord::telling(kind, self.stamp(0), numbers, texts);
+        let (record, cut) = EventRecord::with_texts(kind, self.stamp(0), numbers, texts);
         self.publish(&record);
         if cut {
             self.count_cut_text();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atomscope_layout::decode::{Clock, Moment, rfc3339};
-use atomscope_layout::follow::{Event, Follower, Look, Loss};
+use atomscope_layout::follow::{Batch, Event, Follower, Loss};
 
 use crate::attach::{AttachError, Region};
 use crate::liveness::{Liveness, Note};
@@ -175,9 +175,9 @@ impl NodeFollower {
         let ended = !liveness.verdict.is_alive() || self.region.dump_info().is_some();
         let reader = self.region.reader()?;
         let mut passes =
-            vec![if ended { self.follower.last_look(&reader) } else { self.follower.look(&reader) }];
+            vec![if ended { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) }];
         if twice && !ended {
-            passes.push(self.follower.look(&reader));
+            passes.push(self.follower.next_batch(&reader));
         }
         // Read after the events, so that it has the clock samples of all their stamps.
         self.clock = reader.clock().or(self.clock.take());
@@ -201,7 +201,7 @@ impl NodeFollower {
         Ok(passes.into_iter().flat_map(|pass| self.items(source, pass)).collect())
     }
 
-    fn items(&mut self, source: usize, pass: Look) -> Vec<Item> {
+    fn items(&mut self, source: usize, pass: Batch) -> Vec<Item> {
         let clock = self.clock.as_ref();
         let unix_ns = |stamp| clock.and_then(|clock| clock.unix_ns(stamp));
         let mut items: Vec<_> = pass

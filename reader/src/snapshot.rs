@@ -133,7 +133,7 @@ impl Snapshot {
     /// As [`Self::take`].
     pub fn with_class_counts(region: &Region) -> Result<Self, AttachError> {
         Self::with(region, |reader| {
-            let census = reader.census();
+            let census = reader.class_counts();
             let (tally, classes, mark) = (Some(census.tally), census.classes, census.mark);
             ActorData { tally, classes, mark, ..ActorData::default() }
         })

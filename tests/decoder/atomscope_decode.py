@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Reads an atomscope region, living or dead, or a raw dump of one, and prints what it holds as JSON.
+"""Reads an atomscope region of a live or dead node, or a raw dump, and prints its content as JSON.
 
-    atomscope_decode.py dump FILE             what `atomscope dump --format json FILE` prints
-    atomscope_decode.py tail [-n N] FILE      what `atomscope tail --json --no-follow -n N FILE` prints
-    atomscope_decode.py tail --first FILE     the same of all that there ever was, as with `--since` of long ago
-    atomscope_decode.py follow -n N FILE      the events of a living node, in N looks, and what became of each lane's
+    atomscope_decode.py dump FILE             prints the same as `atomscope dump --format json FILE`
+    atomscope_decode.py tail [-n N] FILE      prints the same as `atomscope tail --json --no-follow -n N FILE`
+    atomscope_decode.py tail --first FILE     the same for all events ever, as with `--since` of long ago
+    atomscope_decode.py follow -n N FILE      prints the events of a live node in N rounds, and the counts of each lane
 
-Written from layout/LAYOUT.md alone, with the standard library alone: it is there to show that the page is enough. Names
-in quotes below are headings and tables of that page.
+This decoder was written from layout/LAYOUT.md alone, with the standard library alone, to show that the page is
+sufficient. Names in quotes below are headings and tables of that page.
 
-The page asks for fences between loads, of which Python knows nothing. On x86-64 loads stay in order by themselves; on
-another processor have this read a dead region or a dump.
+The page requires fences between loads, and Python has none. On x86-64 the processor keeps loads in order. On another
+processor, use this decoder only for dead regions and dumps.
 """
 
 import argparse
@@ -33,7 +33,7 @@ MAX_DEAD_LETTERS_SHOWN = 100
 STALE_NS = 3_000_000_000
 NEVER = 2**64 - 1
 AFTER_ALL = 2**64
-# Numbers of built-in metrics that came with 1.1.
+# Numbers of built-in metrics that version 1.1 added.
 PERSISTENCE_EVENTS, STREAMS_STARTED, STREAMS_FINISHED, DDATA_UPDATES = 45, 55, 56, 59
 READY = 1 << 63
 CUT_MARK = "…#"
@@ -77,7 +77,7 @@ RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT = 1, 2, 16,
 CONDITIONS = 15
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
-# Of the sections: id, least count, least stride; those whose stride is exactly that.
+# For each section: id, least count, least stride. DENSE lists those with exactly that stride.
 SECTIONS = {
     "counters": (1, 1, 256),
     "metrics": (2, 32, 256),
@@ -88,7 +88,7 @@ SECTIONS = {
     "dead letters": (7, 2, 384),
     "events": (8, 1, 512),
 }
-# Those that came with 1.1.
+# The sections that version 1.1 added.
 LATER_SECTIONS = {
     "instance control": (9, 2, 64),
     "instance slots": (10, 16, 384),
@@ -96,25 +96,25 @@ LATER_SECTIONS = {
     "histograms": (12, 1, 1536),
     "journal writes": (13, 2, 256),
 }
-# That which came with 1.2.
+# The section that version 1.2 added.
 NEWEST_SECTIONS = {"sightings": (14, 2, 64)}
 ALL_SECTIONS = SECTIONS | LATER_SECTIONS | NEWEST_SECTIONS
 DENSE = ("actor control", "actor spill", "instance control")
-# Of the domains of instances: the name, and what each number is.
+# For each domain of instances: its name, and the names and kinds of its numbers.
 DOMAINS = {
-    1: ("associations", "state (name), inbound_bytes (count), outbound_bytes (count), inbound_messages (count), outbound_messages (count), errors (count), available (flag), quarantined (flag), attempts (level)"),
-    2: ("graphs", "id (level), elements (count)"),
-    3: ("journals", "events (count), writes (count), failures (count), replays (count), replayed_events (count), replay_failures (count), deletes (count), unlisted_events (count), rolled_up_ids (count), latency_histogram (level), given_up (count)"),
-    4: ("persistence_ids", "highest_sequence_nr (level), event_count (count)"),
-    5: ("shard_regions", "messages (count), shards (level), entities_started (count), forwarded (count), passivated (count), received (count), active_entities (level), uncounted_messages (count)"),
-    6: ("shards", "messages (count), entities (level), hand_off (name), received (count), uncounted_messages (count), remaining_entities (level)"),
-    7: ("keys", "updates (count), subscribers (level)"),
-    8: ("leases", "holder (name), acquired (count), denied (count), lost (count), released (count), held (flag), renewed (count)"),
-    9: ("workers", "busy_ns (count), parks (count)"),
-    10: ("node_metrics", "value (float), samples (count), timestamp (level)"),
+    1: ("associations", "state (name), inbound_bytes (counter), outbound_bytes (counter), inbound_messages (counter), outbound_messages (counter), errors (counter), available (flag), quarantined (flag), attempts (gauge)"),
+    2: ("graphs", "id (gauge), elements (counter)"),
+    3: ("journals", "events (counter), writes (counter), failures (counter), replays (counter), replayed_events (counter), replay_failures (counter), deletes (counter), unlisted_events (counter), rolled_up_ids (counter), latency_histogram (gauge), given_up (counter)"),
+    4: ("persistence_ids", "highest_sequence_nr (gauge), event_count (counter)"),
+    5: ("shard_regions", "messages (counter), shards (gauge), entities_started (counter), forwarded (counter), passivated (counter), received (counter), active_entities (gauge), uncounted_messages (counter)"),
+    6: ("shards", "messages (counter), entities (gauge), hand_off (name), received (counter), uncounted_messages (counter), remaining_entities (gauge)"),
+    7: ("keys", "updates (counter), subscribers (gauge)"),
+    8: ("leases", "holder (name), acquired (counter), denied (counter), lost (counter), released (counter), held (flag), renewed (counter)"),
+    9: ("workers", "busy_ns (counter), parks (counter)"),
+    10: ("node_metrics", "value (float), samples (counter), timestamp (gauge)"),
 }
 EVENT_SLOT_BYTES = 256
-# Of the attachments, by bit: the metrics and the numbers of instances that they count ("What is counted").
+# For each attachment, by bit: the metrics and the numbers of instances that it counts ("Attachments and known numbers").
 ATTACHMENTS = [
     ("cluster.changes", ""),
     ("cluster.gossip_sent", ""),
@@ -158,11 +158,12 @@ class Refused(Exception):
 
 
 class Unreadable(Exception):
-    """A record holds what no writer writes, or its writer was at work at each try."""
+    """A record holds what no writer stores, or it was being written at each try."""
 
 
 def attachments():
-    """The bits that count each built-in metric; and each number of an instance: those of all, those of its own."""
+    """The attachments that count each built-in metric, and those that count each number of instances: for all instances,
+    and for the instance alone."""
     metrics, numbers = collections.defaultdict(int), collections.defaultdict(lambda: [0, 0])
     for bit, (of_metrics, of_instances) in enumerate(ATTACHMENTS):
         for metric in filter(None, of_metrics.split(", ")):
@@ -175,7 +176,7 @@ def attachments():
 
 
 class Words:
-    """The words of a region. Each is loaded whole; the offsets are bytes."""
+    """The words of a region. Each is loaded whole. Offsets are in bytes."""
 
     def __init__(self, buffer, start, length):
         self.words = memoryview(buffer)[start : start + length // 8 * 8].cast("B").cast("Q")
@@ -215,17 +216,17 @@ def pause(attempt):
 
 
 def take_texts(text, lengths):
-    """Texts that follow each other."""
-    taken, at = [], 0
+    """Splits a text field into texts that follow each other."""
+    texts, at = [], 0
     for length in lengths:
         if at + length > len(text):
             raise Unreadable
         try:
-            taken.append(text[at : at + length].decode())
+            texts.append(text[at : at + length].decode())
         except UnicodeDecodeError:
             raise Unreadable from None
         at += length
-    return taken
+    return texts
 
 
 def key_text(key):
@@ -246,7 +247,7 @@ def rfc3339(unix_ns):
 
 
 class Sighted:
-    """Makes stamps times by a log of sightings; those after `until` have none yet."""
+    """Converts stamps to times by a log of clock samples ("Sightings"). Stamps after `until` have no time yet."""
 
     def __init__(self, sightings, until):
         self.sightings, self.until = sorted(sightings, key=lambda sighting: sighting[0]), until
@@ -261,7 +262,7 @@ class Sighted:
 
 
 class Clock:
-    """Makes stamps times by the clock record alone."""
+    """Converts stamps to times by the clock record alone."""
 
     def __init__(self, record):
         self.first, self.first_mono, self.last, self.last_mono, self.offset = struct.unpack("<4Qq", record)
@@ -278,7 +279,7 @@ Section = collections.namedtuple("Section", "offset count stride")
 
 
 class Region:
-    """A region, checked as "The header" and "SectionRecord" ask for."""
+    """A region, checked as "The header" and "SectionRecord" require."""
 
     def __init__(self, words):
         self.words = words
@@ -320,13 +321,13 @@ class Region:
         self.counting_metrics, self.counting_numbers = attachments()
 
     def directory(self):
-        found, taken = {}, []
+        found, ranges = {}, []
         for at in range(self.section_count):
             number, offset, count, stride = struct.unpack("<4Q", self.words.copy(2048 + at * 64, 32))
             end = offset + count * stride
             if offset < HEADER_BYTES or offset % 128 or stride == 0 or stride % 8 or end > self.region_bytes:
                 raise Refused(f"corrupt section {number}")
-            taken.append((offset, end))
+            ranges.append((offset, end))
             for name, (known, least, least_stride) in ALL_SECTIONS.items():
                 if number != known:
                     continue
@@ -334,8 +335,8 @@ class Region:
                 if name in found or count < least or stride < least_stride or exact:
                     raise Refused(f"corrupt section {name}")
                 found[name] = Section(offset, count, stride)
-        taken.sort()
-        if any(end > start for (_, end), (start, _) in zip(taken, taken[1:])):
+        ranges.sort()
+        if any(end > start for (_, end), (start, _) in zip(ranges, ranges[1:])):
             raise Refused("sections overlap")
         if self.version[1] == 0:
             found = {name: Section(0, 0, 0) for name in LATER_SECTIONS} | found
@@ -368,7 +369,7 @@ class Region:
         return Sighted(sightings, until)
 
     def sightings(self):
-        """All that can be read, and whether these are all that there are."""
+        """The clock samples that can be read, and whether the log is complete."""
         log = self.sections["sightings"]
         if log.count == 0:
             return [], True
@@ -392,7 +393,7 @@ class Region:
         return found
 
     def time(self, stamp):
-        """Of a record that was read before: so the clock is read anew."""
+        """The time of a stamp of a record that was read before. So the clock is read again if the log has changed."""
         log = self.sections["sightings"]
         if log.count and self.words.load(log.offset) != self.clock_changes:
             self.clock_changes = self.words.load(log.offset)
@@ -404,7 +405,7 @@ class Region:
         return self.words.load(offset), self.words.load(offset + 8)
 
     def attached(self):
-        """Bits, or None where nothing is told of them."""
+        """The bits, or None if the writer does not record attachments."""
         bits = self.words.load(144)
         return bits if bits & READY else None
 
@@ -460,8 +461,8 @@ class Region:
                     return min(least(at + 1) - 1, words[2])
             return 0
 
-        told = {"sum": words[1], "greatest": words[2], "p50": quantile(0.5), "p90": quantile(0.9)}
-        return words[0], told | {"p99": quantile(0.99), "buckets": [[least(at), count] for at, count in held]}
+        summary = {"sum": words[1], "greatest": words[2], "p50": quantile(0.5), "p90": quantile(0.9)}
+        return words[0], summary | {"p99": quantile(0.99), "buckets": [[least(at), count] for at, count in held]}
 
     # "Instances" and "Documents".
 
@@ -485,7 +486,7 @@ class Region:
             except Unreadable:
                 unreadable += 1
         names = {key: name for _, key, _, name, *_ in entries}
-        told = []
+        listed = []
         keys = {}
         for domain, key, owner, name, since, numbers, own in entries:
             entry = {"name": name}
@@ -493,37 +494,37 @@ class Region:
                 entry["owner"] = names[owner]
             entry["since"] = since
             for field, number in zip(DOMAINS[domain][1].split(", "), numbers):
-                field, what = field.rstrip(")").split(" (")
+                field, kind = field.rstrip(")").split(" (")
                 of_all, of_each = self.counting_numbers[DOMAINS[domain][0], field]
                 is_known = attached is None or number or attached & of_all or own & of_each
                 if not is_known:
                     number = None
-                elif what == "name":
+                elif kind == "name":
                     number = self.name(number) if 0 < number < 2**32 else ""
-                elif what == "float":
+                elif kind == "float":
                     (number,) = struct.unpack("<d", struct.pack("<Q", number))
-                elif what == "flag":
+                elif kind == "flag":
                     number = {1: False, 2: True}.get(number)
                 entry[field] = number
-            told.append((domain, entry))
+            listed.append((domain, entry))
             keys[id(entry)] = key, owner
-        # Of texts the bytes count; nothing comes before the empty text.
-        told.sort(key=lambda it: (it[0], "owner" in it[1], it[1].get("owner", "").encode(), it[1]["name"].encode()))
-        by_domain = {name: [entry for domain, entry in told if domain == number] for number, (name, _) in DOMAINS.items()}
+        # Texts are sorted by their bytes, and no owner comes before an owner with an empty name.
+        listed.sort(key=lambda it: (it[0], "owner" in it[1], it[1].get("owner", "").encode(), it[1]["name"].encode()))
+        by_domain = {name: [entry for domain, entry in listed if domain == number] for number, (name, _) in DOMAINS.items()}
         return by_domain, keys, unreadable
 
     def document(self, number):
-        """Rows left out, and the rows: kind, number, texts."""
+        """The number of dropped rows, and the rows: kind, number, texts."""
         section = self.sections["documents"]
         if section.count == 0:
             return 0, []
-        offset, room = section.offset + number * section.stride, (section.stride - 128) // 16
+        offset, copy_words = section.offset + number * section.stride, (section.stride - 128) // 16
         for attempt in range(TRIES):
             flips = self.words.load(offset)
             if flips == 0:
                 return 0, []
-            copy = offset + 128 + flips % 2 * room * 8
-            used = min(self.words.load(copy), room)
+            copy = offset + 128 + flips % 2 * copy_words * 8
+            used = min(self.words.load(copy), copy_words)
             words = self.words.copy(copy, used * 8)
             if self.words.load(offset) == flips:
                 return rows_of(words)
@@ -543,7 +544,7 @@ class Region:
                 rows.append([])
         started, finished = self.builtin(STREAMS_STARTED), self.builtin(STREAMS_FINISHED)
         associations = ("name", "state", "inbound_bytes", "outbound_bytes")
-        # `atomr-telemetry`'s fields have no unknown.
+        # The fields of `atomr-telemetry` cannot be unknown.
         plain = lambda value, name: ("" if name == "state" else 0) if value is None else value
         graphs = [{"id": g["id"] or 0, "name": g["name"], "started_at": g["since"]} for g in instances["graphs"]]
         ids = instances["persistence_ids"]
@@ -563,7 +564,7 @@ class Region:
             for journal in instances["journals"]
         ]
         sharding, hand_offs = sharding_of(rows[1])
-        told = {
+        snapshot = {
             "cluster": cluster_of(rows[0]),
             "sharding": sharding,
             "persistence": {
@@ -595,7 +596,7 @@ class Region:
             "rows_left_out": left_out,
             "documents_unreadable": lost,
         }
-        return told, about
+        return snapshot, about
 
     def journal_writes(self):
         section = self.sections["journal writes"]
@@ -790,7 +791,7 @@ class Region:
         }
 
     def event(self, record):
-        """A record of an event: stamp, part, parts, kind, topic, payload."""
+        """Decodes the record of an event to: stamp, part, parts, kind, topic, payload."""
         stamp, type_id, flags = struct.unpack_from("<Q2I", record)
         lengths = list(struct.unpack_from("<5H", record, 16))
         kind, part, parts, first, second = struct.unpack_from("<3H2Q", record, 26)
@@ -961,7 +962,7 @@ def membership(flags, texts, up_number, role_count):
 
 
 def parent_of(path, flags, parent_bytes, parent_key):
-    """The path of a parent that is the start of its child's, and whether too little of it was kept."""
+    """The path of a parent that is a prefix of its child's path, and whether the record holds too little of it."""
     kept = path.encode()
     if flags & PATH_CUT:
         if len(kept) < CUT_BYTES:
@@ -976,7 +977,7 @@ def parent_of(path, flags, parent_bytes, parent_key):
 
 
 class Ring:
-    """A ring: its head, then its slots."""
+    """A ring: its head and its slots."""
 
     def __init__(self, words, offset, slots, stride):
         self.words, self.offset, self.slots, self.stride = words, offset, slots, stride
@@ -1001,11 +1002,11 @@ class Ring:
 
 
 class Lane:
-    """What a follower knows of a lane of events."""
+    """The state of a follower for one lane of events."""
 
     def __init__(self, ring, start):
         self.ring, self.next = ring, start
-        self.waiting, self.partial = [], []
+        self.pending, self.partial = [], []
         self.last, self.loss = None, collections.Counter()
         self.account = collections.Counter()
 
@@ -1021,23 +1022,23 @@ class Follower:
             ring = Ring(region.words, offset, section.stride // EVENT_SLOT_BYTES - 1, EVENT_SLOT_BYTES)
             self.lanes.append(Lane(ring, 0 if from_first else max(ring.head() - ring.slots, 0)))
 
-    def look(self, is_last):
-        """What is new, in the order in which it is told; at the last look all that there is."""
+    def next_batch(self, is_last):
+        """The new events in order. The last batch holds no event back."""
         self.region.clock = self.region.read_clock() or self.region.clock
         first = [lane.ring.head() for lane in self.lanes]
         second = [lane.ring.head() for lane in self.lanes]
-        told, horizon = [], max((line[0] for line in self.held), default=0)
+        batch, horizon = [], max((line[0] for line in self.held), default=0)
         beyond = []
         for at, lane in enumerate(self.lanes):
             oldest = max(second[at] - lane.ring.slots, 0)
-            waiting = [ticket for ticket in lane.waiting if ticket >= oldest]
-            self.lose(lane, "lapped", len(lane.waiting) - len(waiting) + max(oldest - lane.next, 0))
+            pending = [ticket for ticket in lane.pending if ticket >= oldest]
+            self.lose(lane, "lapped", len(lane.pending) - len(pending) + max(oldest - lane.next, 0))
             new = range(max(lane.next, oldest), second[at])
-            lane.next, lane.waiting, stops = max(lane.next, second[at]), [], False
-            for ticket in (*waiting, *new):
+            lane.next, lane.pending, stops = max(lane.next, second[at]), [], False
+            for ticket in (*pending, *new):
                 found, record = lane.ring.read(ticket, 240)
                 if found == "pending":
-                    lane.waiting.append(ticket)
+                    lane.pending.append(ticket)
                     continue
                 try:
                     event = self.region.event(record) if found == "read" else None
@@ -1049,7 +1050,7 @@ class Follower:
                 lane.account["read"] += 1
                 stamp, kind, is_sure = event[0], event[3], ticket < first[at]
                 if +lane.loss:
-                    told.append((stamp, 0, self.lost(at, stamp)))
+                    batch.append((stamp, 0, self.lost(at, stamp)))
                 lane.last = stamp
                 if is_sure:
                     horizon = max(horizon, stamp)
@@ -1058,14 +1059,14 @@ class Follower:
                     times = {"at": self.region.time(stamp), "stamp": stamp, "lane": at}
                     beyond.append((NEVER if stops else stamp, (stamp, 1, line | times)))
             if is_last:
-                self.lose(lane, "abandoned", len(lane.waiting))
-                lane.waiting = []
+                self.lose(lane, "abandoned", len(lane.pending))
+                lane.pending = []
                 if +lane.loss:
-                    told.append((AFTER_ALL, 0, self.lost(at, None)))
-        told += self.held + [line for until, line in beyond if is_last or until <= horizon]
+                    batch.append((AFTER_ALL, 0, self.lost(at, None)))
+        batch += self.held + [line for until, line in beyond if is_last or until <= horizon]
         self.held = [line for until, line in beyond if not is_last and until > horizon]
-        # Sorting is stable: what is equal stays in the order of its lanes, and of its tickets.
-        return [line for *_, line in sorted(told, key=lambda line: line[:2])]
+        # Sorting is stable: events with equal stamps stay in the order of lanes and tickets.
+        return [line for *_, line in sorted(batch, key=lambda line: line[:2])]
 
     def lose(self, lane, cause, count):
         lane.loss[cause] += count
@@ -1097,14 +1098,14 @@ class Follower:
         return None
 
     def accounts(self):
-        """Of each lane what became of its records."""
+        """The counts of each lane."""
         for at, lane in enumerate(self.lanes):
             counts = {cause: lane.account[cause] for cause in ("read", "lapped", "abandoned", "unreadable")}
-            yield {"kind": "account", "lane": at, **counts, "waiting": len(lane.waiting), "next": lane.next}
+            yield {"kind": "account", "lane": at, **counts, "waiting": len(lane.pending), "next": lane.next}
 
 
 def trees(flat):
-    """Joins actors to trees by their paths."""
+    """Builds the trees of actors by their paths."""
     index = {status["path"]: at for at, status in enumerate(flat)}
     above = [index.get(status["parent"]) for status in flat]
     levels = [None] * len(flat)
@@ -1132,11 +1133,11 @@ def trees(flat):
     return roots
 
 
-# "How a node is".
+# "State and verdict".
 
 
 def lock_is_held(descriptor):
-    """Whether somebody holds the lock; None where there are no such locks."""
+    """Whether a process holds the lock; None if the system has no such locks."""
     ask = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, ask)
@@ -1146,7 +1147,7 @@ def lock_is_held(descriptor):
 
 
 def process_of(region):
-    """State letter of the node's process: None if it is gone, `unseen` if it cannot be known."""
+    """State letter of the node's process: None if there is no such process, `unseen` if that is unknown."""
     if region.pid_namespace != os.stat("/proc/self/ns/pid").st_ino:
         return "unseen"
     try:
@@ -1154,15 +1155,15 @@ def process_of(region):
             fields = file.read().rsplit(b")", 1)[1].split()
     except OSError:
         return None
-    ahead = told_ahead(region)
+    ahead = recorded_ahead(region)
     ticks, slack = region.start_ticks, 0
     if ahead is not None:
         ticks, slack = ticks - ahead[1] // 10_000_000, 1 if ahead[1] % 10_000_000 else 0
     return fields[0].decode() if abs(int(fields[19]) - ticks) <= slack else None
 
 
-def told_ahead(region):
-    """How far the node's clocks are ahead of this program's, if it says in which time namespace it is."""
+def recorded_ahead(region):
+    """How far the node's clocks are ahead of this program's, if the region has the node's time namespace."""
     namespace, mono_offset, boot_offset = region.time_record[:3]
     try:
         with open("/proc/self/timens_offsets", encoding="ascii") as file:
@@ -1173,8 +1174,8 @@ def told_ahead(region):
 
 
 def monotonic_ahead(region):
-    """The same of the monotonic clock, by its process where that says more; None if it is not known."""
-    ahead = told_ahead(region)
+    """How far the node's monotonic clock is ahead, also by the node's process; None if unknown."""
+    ahead = recorded_ahead(region)
     if ahead is not None:
         return ahead[0]
     try:
@@ -1189,7 +1190,7 @@ def monotonic_ahead(region):
 
 
 def has_mapped(region, descriptor):
-    """Whether the node's process has the file mapped, or may have."""
+    """Whether the node's process has the file mapped, or may have it mapped."""
     file = os.fstat(descriptor)
     try:
         with open(f"/proc/{region.pid}/maps", encoding="utf-8", errors="replace") as maps:
@@ -1345,7 +1346,7 @@ class Source:
             "runtime_beat_age_ms": None if runtime_age is None else runtime_age // 1_000_000,
             "poll_beat_age_ms": None if poll_age is None else poll_age // 1_000_000,
             "poll_stuck": is_stuck,
-            # The kernel's to say, and not the region's.
+            # This comes from the kernel, not from the region.
             "process": None,
             "totals": totals,
             "drift": min(max(totals["live"] - tabled, -(2**63)), 2**63 - 1),
@@ -1367,16 +1368,16 @@ class Source:
             "atomscope": about,
         }
 
-    def follow(self, looks):
+    def follow(self, rounds):
         follower = Follower(self.region, from_first=True)
-        for _ in range(looks or 1):
-            yield from follower.look(is_last=False)
+        for _ in range(rounds or 1):
+            yield from follower.next_batch(is_last=False)
             time.sleep(0.01)
         yield from follower.accounts()
 
     def tail(self, most, from_first):
         about = {"node": self.region.words.text_cell(640, 256) or "", "pid": self.pid}
-        lines = [line | about for line in Follower(self.region, from_first).look(is_last=True)]
+        lines = [line | about for line in Follower(self.region, from_first).next_batch(is_last=True)]
         if most is not None:
             events = [at for at, line in enumerate(lines) if line["kind"] != "lost"]
             first = len(lines) if most == 0 else events[-most] if len(events) >= most else 0
@@ -1391,8 +1392,8 @@ def main():
     parser = argparse.ArgumentParser(description="Reads an atomscope region or raw dump.")
     parser.add_argument("what", choices=("dump", "tail", "follow"))
     parser.add_argument("file")
-    parser.add_argument("-n", type=int, metavar="N", help="events that tail prints at most, or looks of follow")
-    parser.add_argument("--first", action="store_true", help="count as lost what is no longer kept")
+    parser.add_argument("-n", type=int, metavar="N", help="maximum number of events that tail prints, or number of rounds of follow")
+    parser.add_argument("--first", action="store_true", help="also count the events that the rings no longer hold as lost")
     arguments = parser.parse_args()
     try:
         source = Source(arguments.file)

@@ -60,11 +60,11 @@ fn reader(manner: &str, region: &str) {
     let ended = || region.state() == Some(atomscope_layout::region::State::Stopping);
     loop {
         let last = ended();
-        let look = if last { follower.last_look(&region) } else { follower.look(&region) };
+        let look = if last { follower.last_batch(&region) } else { follower.next_batch(&region) };
         look.events.iter().for_each(|event| tally.event(&event.event));
         tally.losses(&look.losses);
         for account in follower.accounts() {
-            assert_eq!(account.read + account.lapped + account.abandoned + account.waiting, account.next);
+            assert_eq!(account.read + account.lapped + account.abandoned + account.pending, account.next);
         }
         if last {
             break;
@@ -138,7 +138,7 @@ fn all_events(region: &Region) -> Vec<TelemetryEvent> {
     let memory = ReaderMemory::copied(&bytes);
     let reader = RegionReader::open(memory.words()).unwrap();
     let mut follower = Follower::from_first(&reader);
-    let look = follower.last_look(&reader);
+    let look = follower.last_batch(&reader);
     assert_eq!(look.losses, [], "the rings are large enough for all");
     look.events.into_iter().map(|event| event.event).collect()
 }

@@ -30,7 +30,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         );
         let scan = || {
             let (mut record, mut held) = ([0u64; ACTOR_WORDS], 0);
-            let mut patience = Patience::for_a_pass();
+            let mut patience = Patience::for_a_scan();
             for slot in 0..table.len() {
                 held +=
                     usize::from(matches!(table.read(slot, &mut record, &mut patience), Ok(Entry::Held(_))));

@@ -1,9 +1,7 @@
-//! The live actors of a region: one block of text, and a row of fixed size for each.
+//! The live actors of a region, as one block of text and a row of fixed size per actor.
 //!
-//! A scan copies the texts of all records into one block and never again; whoever shows an actor borrows from there.
-//! Rows are grouped by sorting, not by hashing: no region, however hostile, makes that slower than n log n.
-
-mod census;
+//! A scan copies the texts of all records into one block, and an [`Actor`] borrows from it. Entries of one key are grouped
+//! by sorting and not by hashing, so no hostile region makes this slower than n log n.
 
 use core::cmp::Reverse;
 use core::fmt::{self, Write as _};
@@ -14,11 +12,11 @@ use std::hash::DefaultHasher;
 use serde::{Serialize, Serializer};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::{ActorTotals, Clock, Moment, Names, RegionReader, with_rfc3339};
-use crate::dto::{
-    ActorSnapshot, ActorSnapshotRef, ActorStatus, ActorStatusRef, ActorTreeNodeRef, Forest, NOBODY,
-    last_element, tree,
-};
+use super::clock::{Clock, Moment, with_rfc3339};
+use super::names::Names;
+use super::reader::{ActorTotals, RegionReader};
+use crate::dto::{ActorSnapshot, ActorStatus};
+use crate::forest::{Forest, NONE, last_element, tree};
 use crate::limits::PATH_CUT_MARK;
 use crate::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
 use crate::region::header;
@@ -27,75 +25,73 @@ use crate::sync::{Ordering, fence, pause};
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words;
 
-pub use census::{Class, ClassCounts};
-
-/// Passes over the actor table at most, where it is being settled at the time.
+/// Maximum number of scans of the actor table while it is being settled.
 const SCAN_TRIES: u32 = 8;
-/// Slots that are fetched into the processor's cache together.
+/// Slots that are prefetched into the processor's cache together.
 const FETCHED_SLOTS: usize = 32;
-/// Bytes of a text that [`ActorList::rewrite`] keeps: five of them are counted in 16 bits.
+/// Bytes of a text that [`ActorList::rewrite`] keeps: a row counts the bytes of its five texts in 16 bits.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
-/// A live actor, with what does not fit its [`ActorStatus`].
+/// A live actor: its [`ActorStatus`] and the fields that the JSON does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActorEntry {
-    /// What is told of it.
+    /// The fields of the JSON.
     pub status: ActorStatus,
     /// Hash of its path.
     pub key: Key,
     /// Hash of its parent's path.
     pub parent_key: Option<Key>,
-    /// Whether the mailbox depth is known; if not it is 0.
+    /// Whether the mailbox depth is known; if not, it is 0.
     pub depth_known: bool,
     /// UTC nanoseconds of its spawn, by the node's clock.
     pub spawned_unix_ns: Option<i128>,
 }
 
-/// All live actors, each with texts of its own, and how sure that is. [`ActorList`] holds the same in a third of the
-/// memory.
+/// All live actors, each with owned texts, and the number of those that could not be listed. [`ActorList`] holds the same
+/// in a third of the memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Actors {
-    /// Those that can be listed, by path.
+    /// The listed actors, by path.
     pub entries: Vec<ActorEntry>,
-    /// Live actors that cannot be listed, since the table was full around them.
+    /// Live actors that cannot be listed, because their buckets of the table were full.
     pub unlisted: u64,
     /// Records that could not be read.
     pub unreadable: u64,
-    /// Stops that wait for their spawn.
+    /// Waiting stops: stops that came before their spawn.
     pub waiting_stops: u64,
 }
 
-/// All live actors in two blocks of memory, and how sure that is.
+/// All live actors in two blocks of memory, and the number of those that could not be listed.
 #[derive(Debug, Clone, Default)]
 pub struct ActorList {
     texts: String,
     rows: Vec<Row>,
     names: Names,
     clock: Option<Clock>,
-    /// Live actors that cannot be listed, since the table was full around them.
+    /// Live actors that cannot be listed, because their buckets of the table were full.
     pub unlisted: u64,
     /// Records that could not be read.
     pub unreadable: u64,
-    /// Stops that wait for their spawn.
+    /// Waiting stops: stops that came before their spawn.
     pub waiting_stops: u64,
     mark: u64,
 }
 
-/// How many live actors the table holds, and how sure that is.
+/// How many live actors the table holds, and how many could not be listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that can be listed.
+    /// Live actors that can be listed.
     pub listed: u64,
-    /// Live actors that cannot be listed, since the table was full around them.
+    /// Live actors that cannot be listed, because their buckets of the table were full.
     pub unlisted: u64,
     /// Records that could not be read.
     pub unreadable: u64,
-    /// Stops that wait for their spawn.
+    /// Waiting stops: stops that came before their spawn.
     pub waiting_stops: u64,
 }
 
 impl Tally {
-    /// Live actors by counting minus live actors in the table: 0 at rest, and of no meaning while actors come and go.
+    /// Live actors by the counters minus live actors by the table: 0 at rest, meaningless while actors come and go.
     pub fn drift(&self, totals: &ActorTotals) -> i64 {
         let tabled = self
             .listed
@@ -107,15 +103,15 @@ impl Tally {
     }
 }
 
-/// What is kept of a record beside its texts.
+/// The fields of a record, and the positions of its texts in the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
     key: Key,
-    /// Meaningless without [`actor_flags::PARENT`], as the two that follow.
+    /// Meaningless without [`actor_flags::PARENT`], as are the two fields that follow.
     parent_key: Key,
     parent_at: usize,
     parent_bytes: u16,
-    /// Where its texts end, counted from `at`: path, parent that is no prefix, type, spawn time, host.
+    /// The ends of its texts, counted from `at`: path, parent that is no prefix, class, spawn time, host.
     ends: [u16; 5],
     at: usize,
     stamp: u64,
@@ -124,24 +120,24 @@ struct Row {
     flags: u32,
 }
 
-/// An actor of a list. Its texts are borrowed; looking at one costs nothing.
+/// An actor of a list. Its texts are borrowed, so reading them costs no allocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor<'a> {
     list: &'a ActorList,
     row: &'a Row,
 }
 
-/// When an actor was spawned: what was given for it, or else nanoseconds since 1970, UTC. Becomes text where it is
-/// written.
+/// When an actor was spawned: the text that the application gave, or UTC nanoseconds since 1970. It is formatted only
+/// when it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpawnedAt<'a> {
-    /// As the application gave it.
+    /// The text that the application gave.
     Text(&'a str),
-    /// By the node's clock; `None` without one, and then the text is empty.
+    /// The time by the node's clock; `None` if unknown, which is written as the empty text.
     At(Option<i128>),
 }
 
-/// A list by path, and who stands below whom. As JSON it is an [`ActorSnapshot`], written without being built.
+/// A list by path, and its trees. It serializes as an [`ActorSnapshot`] without building one.
 #[derive(Debug, Clone)]
 pub struct ActorTree {
     actors: ActorList,
@@ -149,15 +145,15 @@ pub struct ActorTree {
 }
 
 impl RegionReader<'_> {
-    /// All live actors. One pass over the table, or a few where the table is being settled meanwhile; an actor that
-    /// comes or goes during it may or may not be there.
+    /// All live actors: one scan of the table, or a few if the table is being settled at the time. An actor that is spawned
+    /// or stopped during the scan may or may not be in the list.
     pub fn actor_list(&self) -> ActorList {
         let mut list = ActorList::default();
         list.refresh(self);
         list
     }
 
-    /// The same, by path, each with texts of its own.
+    /// As [`Self::actor_list`], by path, each actor with owned texts.
     pub fn actors(&self) -> Actors {
         let mut list = self.actor_list();
         list.sort_by_path();
@@ -168,7 +164,7 @@ impl RegionReader<'_> {
 }
 
 impl Actors {
-    /// The list and the tree.
+    /// The list and the trees.
     pub fn into_snapshot(self) -> ActorSnapshot {
         let flat: Vec<ActorStatus> = self.entries.into_iter().map(|entry| entry.status).collect();
         ActorSnapshot { total: flat.len() as u64 + self.unlisted, roots: tree(&flat), flat }
@@ -181,7 +177,7 @@ impl From<Actors> for ActorSnapshot {
     }
 }
 
-fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
+pub(super) fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
     let map = &reader.map;
     TableReader::new(
         reader.section(map.actor_control),
@@ -191,8 +187,8 @@ fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
     )
 }
 
-/// What the spilled entries of each fingerprint add up to.
-fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
+/// The sum of the spilled entries of each fingerprint.
+pub(super) fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
     let mut spilled = HashMap::new();
     for (fingerprint, sign) in table.spilled() {
         *spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
@@ -200,8 +196,8 @@ fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
     spilled
 }
 
-/// Makes a pass over the table, and makes it again where the table was being settled meanwhile.
-fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T) -> T {
+/// Scans the table, and scans it again if it was being settled during the scan.
+pub(super) fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T) -> T {
     for _ in 1..SCAN_TRIES {
         let before = reader.words.load(header::SETTLING);
         fence(Ordering::Acquire);
@@ -217,19 +213,19 @@ fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T) -> T {
     pass()
 }
 
-/// What a pass over the table has met beside the records of actors.
-struct Pass {
-    stops: Vec<Key>,
-    /// What the spilled entries of each fingerprint add up to.
-    spilled: HashMap<u64, i64>,
-    unreadable: u64,
-    mark: DefaultHasher,
+/// What a scan of the table found, other than the records of actors.
+pub(super) struct Pass {
+    pub(super) stops: Vec<Key>,
+    /// The sum of the spilled entries of each fingerprint.
+    pub(super) spilled: HashMap<u64, i64>,
+    pub(super) unreadable: u64,
+    pub(super) mark: DefaultHasher,
 }
 
 impl Pass {
-    /// Hands every actor's record to `each`, which says `None` of one that it cannot read. Of a record the first `head`
-    /// words are there, and those up to `wanted` of them.
-    fn over(
+    /// Calls `each` with the record of every actor; `each` returns `None` for a record that it cannot read. The record has
+    /// its first `head` words, and further ones up to `wanted`.
+    pub(super) fn over(
         table: &TableReader<'_>,
         spilled: HashMap<u64, i64>,
         head: usize,
@@ -238,13 +234,13 @@ impl Pass {
     ) -> Self {
         let (mut stops, mut unreadable, mut mark) = (Vec::new(), 0, DefaultHasher::new());
         let mut words = [0u64; ACTOR_WORDS];
-        let mut patience = seqlock::Patience::for_a_pass();
+        let mut patience = seqlock::Patience::for_a_scan();
         let wanted = |words: &[u64]| ActorRecord::ref_from_bytes(words.as_bytes()).map_or(0, &wanted);
         for slot in 0..table.len() {
             if slot % FETCHED_SLOTS == 0 {
                 table.fetch(slot..table.len().min(slot + FETCHED_SLOTS));
             }
-            // Before the record: whoever has changed that meanwhile has another version, and so another mark.
+            // Loaded before the record: if the record changes now, its version and so the mark change too.
             let version = table.version(slot);
             let found = table.read_used(slot, &mut words, head, wanted, &mut patience);
             if let Ok(Entry::Free) = found {
@@ -274,7 +270,7 @@ impl Pass {
 }
 
 impl ActorList {
-    /// Takes the list anew, in the order of the table, and in the memory that it has.
+    /// Reads the list again, in the order of the table. It reuses its memory.
     pub fn refresh(&mut self, reader: &RegionReader<'_>) {
         let table = actor_table(reader);
         let pass = steadily(reader, || {
@@ -287,24 +283,24 @@ impl ActorList {
         let Pass { stops, spilled, unreadable, mark } = pass;
         (self.unreadable, self.mark) = (unreadable, self.names.marked(mark));
         self.add_up(stops, spilled);
-        // After the pass: for what was read, and a sighting of the clock may have come meanwhile.
+        // Read after the records: their stamps may need a clock sample that was added during the scan.
         self.clock = reader.clock();
     }
 
-    /// How many there are, and how sure that is.
+    /// How many actors there are, and how many could not be listed.
     pub fn tally(&self) -> Tally {
         let Self { unlisted, unreadable, waiting_stops, .. } = *self;
         Tally { listed: self.rows.len() as u64, unlisted, unreadable, waiting_stops }
     }
 
-    /// A hash of all that the table held: where it is the same, the same is told of the same actors. The clock, by which
-    /// stamps become times, may be another.
+    /// A hash of everything that the table held. Two lists with the same mark have the same actors with the same fields; only
+    /// the clock, which converts stamps to times, may differ.
     pub fn mark(&self) -> u64 {
         self.mark
     }
 
-    /// Keeps a record, if it holds what a writer writes.
-    fn keep(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
+    /// Adds a record, if it holds what a writer stores.
+    pub(super) fn keep(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
         let mut end = 0usize;
         let ends = text_bytes(record).map(|bytes| {
             end += usize::from(bytes);
@@ -342,20 +338,20 @@ impl ActorList {
             ends: ends.map(|end| end as u16),
             at,
             stamp: record.spawned,
-            // Without the flag the word is what an earlier tenant of the slot left.
+            // Without the flag the word is left over from an earlier actor of the slot.
             depth: if has(actor_flags::DEPTH) { record.live[live::MAILBOX_DEPTH] } else { 0 },
             type_id: record.type_id,
             flags: record.flags,
         });
         if record.type_id != 0 {
-            self.names.learn(reader, record.type_id);
+            self.names.look_up(reader, record.type_id);
         }
         Some(())
     }
 
-    /// Adds up the entries of each key and keeps the newest one of those that live: a predecessor whose stop has not
-    /// come yet is not shown beside its successor.
-    fn add_up(&mut self, mut stops: Vec<Key>, mut spilled: HashMap<u64, i64>) {
+    /// Adds up the entries of each key, and keeps the newest entry of each key that is live. So an actor whose stop has not
+    /// come yet is not listed in addition to its successor.
+    pub(super) fn add_up(&mut self, mut stops: Vec<Key>, mut spilled: HashMap<u64, i64>) {
         stops.sort_unstable();
         let (mut stops, mut waiting_stops) = (stops.into_iter().peekable(), 0);
         let mut unmatched = |key: Key, spilled: &mut HashMap<u64, i64>| match spilled
@@ -393,7 +389,7 @@ impl ActorList {
         });
     }
 
-    /// All rows, those of one key side by side with the newest last.
+    /// All rows, grouped by key, the newest row of each group last.
     fn by_key(&self) -> Vec<(u64, u32)> {
         let mut order: Vec<(u64, u32)> = self.rows.iter().map(|row| row.key.0[0]).zip(0..).collect();
         let rest = |row: u32| {
@@ -404,7 +400,7 @@ impl ActorList {
         order
     }
 
-    /// A parent of which the child's cut path holds too little goes by the path in its own entry.
+    /// If the cut path of a child does not hold the whole path of its parent, use the path in the parent's own entry.
     fn name_parents(&mut self, order: &[(u64, u32)]) {
         for at in 0..self.rows.len() {
             let row = &self.rows[at];
@@ -425,13 +421,13 @@ impl ActorList {
         &self.rows[number as usize]
     }
 
-    /// Puts the list into the order of the paths.
+    /// Sorts the list by path.
     pub fn sort_by_path(&mut self) {
         if self.rows.is_empty() {
             return;
         }
         let order = self.path_order();
-        // Rows first, then texts: far jumps of each kind overlap, and less is held twice at a time.
+        // Rows first, then texts: the cache misses of each kind overlap, and the peak of memory is lower.
         self.rows = order.iter().map(|number| *self.row(*number)).collect();
         drop(order);
         let mut texts = String::with_capacity(self.texts.len());
@@ -439,14 +435,14 @@ impl ActorList {
         self.texts = texts;
     }
 
-    /// The numbers of all actors in the order of their paths.
+    /// The numbers of all actors, by path.
     fn path_order(&self) -> Vec<u32> {
         let Some(first) = self.rows.first() else { return Vec::new() };
         let path = |row: &Row| self.path(row).as_bytes();
         let alike = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
         let common =
             self.rows.iter().fold(path(first), |common, row| &common[..alike(common, path(row))]).len();
-        // The sixteen bytes beyond what all have in common tell most paths apart, without a look at the texts.
+        // The sixteen bytes after the common prefix distinguish most paths, so most comparisons need no text.
         let head = |row: &Row| {
             let mut head = [0u8; 16];
             head.iter_mut().zip(&path(row)[common..]).for_each(|(to, from)| *to = *from);
@@ -461,7 +457,7 @@ impl ActorList {
         order.into_iter().map(|(_, number)| number).collect()
     }
 
-    /// How many there are.
+    /// Number of actors.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -471,31 +467,31 @@ impl ActorList {
         self.rows.is_empty()
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         self.texts.capacity() + self.rows.capacity() * size_of::<Row>()
     }
 
-    /// The actor of this number, if there are as many.
+    /// The actor with this number.
     pub fn get(&self, number: u32) -> Option<Actor<'_>> {
         self.rows.get(number as usize).map(|row| Actor { list: self, row })
     }
 
-    /// One after the other.
+    /// All actors in the order of the list.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Actor<'_>> + Clone {
         self.rows.iter().map(|row| Actor { list: self, row })
     }
 
-    /// The list by path, with who stands below whom.
+    /// The list by path, with its trees.
     pub fn into_tree(mut self) -> ActorTree {
         self.sort_by_path();
         let parents = self.parents();
         ActorTree { forest: Forest::new(parents), actors: self }
     }
 
-    /// The row of each row's parent, of a list by path.
+    /// The parent of each row, for a list by path.
     fn parents(&self) -> Vec<u32> {
-        // Those whose path is the beginning of the one in hand: in this order nobody else's can be.
+        // The rows whose path is a prefix of the current path. In this order no other row can be an ancestor.
         let mut above: Vec<u32> = Vec::new();
         let parent = |(row, number): (&Row, u32)| {
             let path = self.path(row);
@@ -515,12 +511,12 @@ impl ActorList {
                 }
             };
             above.push(number);
-            found.unwrap_or(NOBODY)
+            found.unwrap_or(NONE)
         };
         self.rows.iter().zip(0..).map(parent).collect()
     }
 
-    /// Changes what is told of each actor, and sorts the list by the paths that come of it. A text is cut at 8 KiB.
+    /// Changes each actor by `change`, and sorts the list by the new paths. A text is cut at 8 KiB.
     pub fn rewrite(&mut self, mut change: impl FnMut(&mut ActorEntry)) {
         let mut to = Self { texts: String::with_capacity(self.texts.len()), ..Self::default() };
         to.rows.reserve_exact(self.rows.len());
@@ -569,7 +565,7 @@ impl ActorList {
 }
 
 impl Row {
-    /// The same, with its texts copied from one block to another.
+    /// The same row, with its texts copied from one block to another.
     fn moved(&self, from: &str, to: &mut String) -> Self {
         let (end, parent_end) =
             (self.at + usize::from(self.ends[4]), self.parent_at + usize::from(self.parent_bytes));
@@ -605,21 +601,21 @@ impl<'a> Actor<'a> {
         self.list.parent(self.row)
     }
 
-    /// The name of its type.
-    pub fn actor_type(&self) -> &'a str {
+    /// Its class: the name of its Rust type.
+    pub fn class(&self) -> &'a str {
         match self.row.type_id {
             0 => self.list.text(self.row, 2),
             id => self.list.names.get(id),
         }
     }
 
-    /// The number of its type's name among those that the region holds, by which actors of one list can be grouped;
-    /// `None` if the record holds the name itself.
-    pub fn type_id(&self) -> Option<u32> {
+    /// The name number of its class, by which actors of one list can be grouped; `None` if the record holds the name
+    /// itself.
+    pub fn class_id(&self) -> Option<u32> {
         Some(self.row.type_id).filter(|id| *id != 0)
     }
 
-    /// Messages in its mailbox, where that is known.
+    /// Messages in its mailbox, if known.
     pub fn mailbox_depth(&self) -> Option<u64> {
         (self.row.flags & actor_flags::DEPTH != 0).then_some(self.row.depth)
     }
@@ -632,7 +628,7 @@ impl<'a> Actor<'a> {
         SpawnedAt::At(self.spawned_unix_ns())
     }
 
-    /// When it was spawned, in the node's own ticks: less for whoever was spawned earlier.
+    /// The stamp of its spawn: ticks of the node's own clock, lower for actors that were spawned earlier.
     pub fn spawn_stamp(&self) -> u64 {
         self.row.stamp
     }
@@ -647,24 +643,24 @@ impl<'a> Actor<'a> {
         self.list.clock.as_ref()?.moment(self.row.stamp)
     }
 
-    /// The cluster host that the application says it lives on.
+    /// The cluster host that the application gave for it.
     pub fn host(&self) -> Option<&'a str> {
         (self.row.flags & actor_flags::HOST != 0).then(|| self.list.text(self.row, 4))
     }
 
-    /// What is told of it, with texts of its own.
+    /// The fields of the JSON, with owned texts.
     pub fn status(&self) -> ActorStatus {
         ActorStatus {
             path: self.path().to_owned(),
             parent: self.parent().map(str::to_owned),
-            actor_type: self.actor_type().to_owned(),
+            actor_type: self.class().to_owned(),
             mailbox_depth: self.row.depth,
             spawned_at: self.spawned_at().to_string(),
             host: self.host().map(str::to_owned),
         }
     }
 
-    /// The same, with what does not fit it.
+    /// The status, and the fields that the JSON does not have.
     pub fn entry(&self) -> ActorEntry {
         ActorEntry {
             status: self.status(),
@@ -677,7 +673,7 @@ impl<'a> Actor<'a> {
 }
 
 impl ActorTree {
-    /// Puts roots, and those below each actor, into this order of their numbers.
+    /// Sorts the roots, and the children of each actor, into this order of actor numbers.
     pub fn order(&mut self, order: &[u32]) {
         self.forest.order(order.iter().rev().copied());
     }
@@ -687,12 +683,12 @@ impl ActorTree {
         &self.actors
     }
 
-    /// Who stands below whom, by their numbers in the list.
+    /// Parents and children, by their numbers in the list.
     pub fn forest(&self) -> &Forest {
         &self.forest
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         self.actors.bytes() + self.forest.bytes()
     }
@@ -730,12 +726,44 @@ impl Serialize for SpawnedAt<'_> {
     }
 }
 
+/// [`ActorStatus`], borrowed.
+#[derive(Serialize)]
+struct ActorStatusRef<'a> {
+    path: &'a str,
+    parent: Option<&'a str>,
+    actor_type: &'a str,
+    mailbox_depth: u64,
+    spawned_at: SpawnedAt<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+}
+
+/// [`ActorTreeNode`](crate::dto::ActorTreeNode), borrowed.
+#[derive(Serialize)]
+struct ActorTreeNodeRef<'a, T> {
+    path: &'a str,
+    name: &'a str,
+    actor_type: &'a str,
+    mailbox_depth: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    children: T,
+}
+
+/// [`ActorSnapshot`], borrowed.
+#[derive(Serialize)]
+struct ActorSnapshotRef<'a, T> {
+    total: u64,
+    roots: T,
+    flat: &'a ActorList,
+}
+
 impl Serialize for Actor<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let status = ActorStatusRef {
             path: self.path(),
             parent: self.parent(),
-            actor_type: self.actor_type(),
+            actor_type: self.class(),
             mailbox_depth: self.row.depth,
             spawned_at: self.spawned_at(),
             host: self.host(),
@@ -757,7 +785,7 @@ impl Serialize for ActorTree {
     }
 }
 
-/// The branches below an actor, or all roots.
+/// The trees below an actor, or all trees.
 struct Below<'a> {
     tree: &'a ActorTree,
     of: Option<u32>,
@@ -771,7 +799,7 @@ impl Serialize for Below<'_> {
             ActorTreeNodeRef {
                 path: actor.path(),
                 name: actor.name(),
-                actor_type: actor.actor_type(),
+                actor_type: actor.class(),
                 mailbox_depth: actor.row.depth,
                 host: actor.host(),
                 children: Below { tree, of: Some(number) },
@@ -780,21 +808,21 @@ impl Serialize for Below<'_> {
     }
 }
 
-/// Bytes of each text of a record: path, parent that is no prefix of it, type, spawn time, host.
-fn text_bytes(record: &ActorRecord) -> [u16; 5] {
+/// Bytes of each text of a record: path, parent that is no prefix of it, class, spawn time, host.
+pub(super) fn text_bytes(record: &ActorRecord) -> [u16; 5] {
     let in_text = record.flags & (actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX) == actor_flags::PARENT;
     let parent_bytes = if in_text { record.parent_bytes } else { 0 };
     [record.path_bytes, parent_bytes, record.type_bytes, record.spawned_bytes, record.host_bytes]
 }
 
-/// Words of a record that hold anything, as its head says.
-fn used_words(record: &ActorRecord) -> usize {
+/// Words of a record up to the end of its texts.
+pub(super) fn used_words(record: &ActorRecord) -> usize {
     let bytes: usize = text_bytes(record).into_iter().map(usize::from).sum();
     ACTOR_HEAD_WORDS + bytes.div_ceil(words::WORD)
 }
 
-/// Bytes of a record's path that are the actor's own: without mark and key.
-fn kept_bytes(record: &ActorRecord) -> Option<usize> {
+/// Bytes of the path that the record keeps: the path without mark and key.
+pub(super) fn kept_bytes(record: &ActorRecord) -> Option<usize> {
     let is_cut = record.flags & actor_flags::PATH_CUT != 0;
     usize::from(record.path_bytes).checked_sub(if is_cut { PATH_CUT_MARK.len() + 32 } else { 0 })
 }

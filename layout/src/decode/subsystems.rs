@@ -1,4 +1,26 @@
-//! What a region tells of the node's subsystems.
+//! Decoding the subsystems of a node: instances, documents and journal writes.
+//!
+//! ```
+//! # use atomscope_layout::records::ClockRecord;
+//! # use atomscope_layout::region::{HeaderRecord, HeaderWriter};
+//! # use atomscope_layout::view::WriterMemory;
+//! # use atomscope_layout::{Capacities, RegionMap};
+//! use atomscope_layout::attached::Attachment;
+//! use atomscope_layout::decode::RegionReader;
+//! use atomscope_layout::instances::{Domain, lease};
+//! # let map = RegionMap::for_capacities(&Capacities::LEAST)?;
+//! # let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
+//! # let header = HeaderWriter::new(memory.words());
+//! # header.prepare(&map, HeaderRecord::default(), ClockRecord::default(), ["shop", "", ""]);
+//! # header.publish();
+//! header.attach(Attachment::Lease); // `header` is the writer of a region in `memory`
+//!
+//! let instances = RegionReader::open(memory.reader())?.instances();
+//! assert_eq!(instances.count(Domain::Lease), Some(0)); // known: none yet
+//! assert_eq!(instances.count(Domain::Journal), None); // unknown: no journal is attached
+//! assert_eq!(instances.sum(Domain::Lease, lease::ACQUIRED), Some(0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::HashMap;
 
@@ -6,7 +28,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{Moment, Names, RegionReader, Texts, rfc3339, time_text};
+use super::clock::{Moment, rfc3339, time_text};
+use super::names::{Names, Texts};
+use super::reader::RegionReader;
 use crate::attached::Attached;
 use crate::document::{self, Document};
 use crate::dto::{
@@ -14,7 +38,7 @@ use crate::dto::{
     PersistenceSnapshot, ReachabilityRecord, RemoteAssociationInfo, RemoteSnapshot, ShardRegionInfo,
     ShardingSnapshot, StreamGraphInfo, StreamsSnapshot,
 };
-use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
+use crate::histogram::Histogram;
 use crate::instances::{
     Domain, FieldKind, INSTANCE_WORDS, InstanceRecord, NUMBERS, association, graph, journal, persistence_id,
 };
@@ -27,83 +51,83 @@ use crate::seqlock::Patience;
 use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::Words;
 
-/// Kinds of rows of the document of the cluster's state.
+/// Kinds of rows in the document of the cluster.
 pub mod cluster_rows {
-    /// This node's address. One text.
+    /// The address of this node. One text.
     pub const SELF: u16 = 1;
-    /// The leader's address. One text.
+    /// The address of the leader. One text.
     pub const LEADER: u16 = 2;
-    /// A member: address, status, roles. The number's low half is its up-number, bit 32 says that it is reachable.
+    /// A member. Texts: address, status, roles. Number: the low half is its up-number, and [`REACHABLE_BIT`].
     pub const MEMBER: u16 = 3;
-    /// The address of a member that cannot be reached. One text.
+    /// The address of an unreachable member. One text.
     pub const UNREACHABLE: u16 = 4;
-    /// A record of reachability: observer, subject, status.
+    /// A record of reachability. Texts: observer, subject, status.
     pub const REACHABILITY: u16 = 5;
-    /// A node of the gossip's version vector; the number is its version. One text.
+    /// A node of the version vector of the gossip; the number is its version. One text.
     pub const VERSION: u16 = 6;
-    /// The bit of a member's number that says that it is reachable.
+    /// The bit in the number of a member that says that it is reachable.
     pub const REACHABLE_BIT: u64 = 1 << 32;
 }
 
-/// Kinds of rows of the document of the shards' allocation.
+/// Kinds of rows in the document of sharding.
 pub mod sharding_rows {
-    /// A region; the number is how many shards it has. One text.
+    /// A shard region; the number is how many shards it has. One text.
     pub const REGION: u16 = 1;
-    /// A shard of the region before it. One text.
+    /// A shard of the shard region in the row before. One text.
     pub const SHARD: u16 = 2;
-    /// An allocation: shard, region.
+    /// An allocation. Texts: shard, shard region.
     pub const ALLOCATION: u16 = 3;
-    /// A hand-off: shard, from, to, state.
+    /// A hand-off. Texts: shard, from, to, state.
     pub const HAND_OFF: u16 = 4;
 }
 
-/// An instance as it is read.
+/// An instance that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceEntry {
-    /// What it is one of.
+    /// Its domain.
     pub domain: Domain,
     /// Its key.
     pub key: Key,
     /// Its name.
     pub name: String,
-    /// The name of the instance that it belongs to.
+    /// The name of its owner: the instance that it belongs to.
     pub owner: Option<String>,
-    /// The key of that instance; zeros if there is none.
+    /// The key of its owner; zeros if it has none.
     pub owner_key: Key,
     /// When it was made: RFC 3339, UTC.
     pub since: String,
-    /// The same by the node's clocks; `None` if these cannot be read.
+    /// When it was made, by the node's clocks; `None` if unknown.
     pub made: Option<Moment>,
-    /// Its numbers, 0 where nothing counts them; see [`Domain::fields`].
+    /// Its numbers, 0 if unknown; see [`Domain::fields`].
     pub numbers: [u64; NUMBERS],
-    /// Bits of the places that nothing counts.
+    /// Bits of the unknown numbers.
     unknown: u16,
-    /// Of a journal, how long its writes took, in nanoseconds.
+    /// The write latency of a journal, in nanoseconds.
     pub latency: Option<Histogram>,
-    /// The texts of those numbers that are names.
+    /// The texts of the numbers that are names, with the index of each.
     names: Vec<(usize, String)>,
 }
 
 const _: () = assert!(NUMBERS <= u16::BITS as usize);
 
 impl InstanceEntry {
-    /// Whether the number at this place is counted.
+    /// Whether the number with this index is known.
     pub fn is_known(&self, field: usize) -> bool {
         !u16::try_from(field).is_ok_and(|field| self.unknown.checked_shr(field.into()).unwrap_or(0) & 1 != 0)
     }
 
-    /// A number; `None` if nothing counts it.
+    /// The number with this index; `None` if unknown.
     pub fn number(&self, field: usize) -> Option<u64> {
         self.numbers.get(field).copied().filter(|_| self.is_known(field))
     }
 
-    /// The text of a number that is a name; empty if there is none.
+    /// The text of the number with this index, if its kind is a name; else empty.
     pub fn text(&self, field: usize) -> &str {
         self.names.iter().find(|(at, _)| *at == field).map_or("", |(_, name)| name.as_str())
     }
 }
 
-/// Name, owner, since, and a field for each number: null for those that nothing counts.
+/// A map of name, owner, since, and one entry per number: null if the number is unknown.
 impl Serialize for InstanceEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -114,7 +138,7 @@ impl Serialize for InstanceEntry {
         map.serialize_entry("since", &self.since)?;
         for (at, field) in self.domain.fields().iter().enumerate() {
             let number = self.numbers[at];
-            match field.what {
+            match field.kind {
                 _ if !self.is_known(at) => map.serialize_entry(field.name, &None::<u64>)?,
                 FieldKind::Counter | FieldKind::Gauge => map.serialize_entry(field.name, &number)?,
                 FieldKind::Name => map.serialize_entry(field.name, self.text(at))?,
@@ -126,7 +150,7 @@ impl Serialize for InstanceEntry {
     }
 }
 
-/// What a flag says: unknown, no or yes.
+/// The value of a flag; `None` if unknown.
 pub fn flag(number: u64) -> Option<bool> {
     match number {
         1 => Some(false),
@@ -135,25 +159,25 @@ pub fn flag(number: u64) -> Option<bool> {
     }
 }
 
-/// All instances, and how sure that is.
+/// All instances, and the number of those that could not be read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceList {
-    /// By domain, owner and name.
+    /// The instances, by domain, owner and name.
     pub entries: Vec<InstanceEntry>,
     /// Records that could not be read.
     pub unreadable: u64,
-    /// Which attachments were made.
+    /// The attachments that were made.
     pub attached: Attached,
 }
 
 impl InstanceList {
-    /// How many there are of one domain; `None` if nothing would list them.
+    /// The number of instances of a domain; `None` if unknown, as no attachment lists them.
     pub fn count(&self, domain: Domain) -> Option<u64> {
         let count = self.of(domain).count() as u64;
         (count > 0 || self.attached.lists(domain)).then_some(count)
     }
 
-    /// A number of a domain's instances, added up over those of which it is counted; `None` if it is of none.
+    /// The sum of a number over the instances of a domain for which it is known; `None` if it is unknown for all.
     pub fn sum(&self, domain: Domain, field: usize) -> Option<u64> {
         let known = self.of(domain).filter_map(|entry| entry.number(field));
         known.reduce(u64::saturating_add).or_else(|| {
@@ -162,7 +186,7 @@ impl InstanceList {
         })
     }
 
-    /// Those of one domain.
+    /// The instances of a domain.
     pub fn of(&self, domain: Domain) -> impl Iterator<Item = &InstanceEntry> {
         self.entries.iter().filter(move |entry| entry.domain == domain)
     }
@@ -172,19 +196,19 @@ impl InstanceList {
     }
 }
 
-/// The newest journal writes, and how sure that is.
+/// The newest journal writes, and the number of those that could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalWrites {
-    /// Oldest first.
+    /// The writes, oldest first.
     pub recent: Vec<JournalWriteInfo>,
-    /// How many there ever were.
+    /// All journal writes so far.
     pub total: u64,
-    /// How many of those kept were given up by their writers or could not be read.
+    /// Writes of the ring that were abandoned or could not be read.
     pub unreadable: u64,
 }
 
 impl Subsystems {
-    /// Puts `name` of each text that may come from the application in its place.
+    /// Replaces each text that may come from the application by `name` of it, and sorts again.
     pub fn rename(&mut self, name: impl Fn(&str) -> String) {
         let rename = |text: &mut String| *text = name(text);
         let ClusterStateInfo {
@@ -233,7 +257,7 @@ impl Subsystems {
             let states = [Domain::Association, Domain::Shard].contains(&entry.domain);
             entry.names.iter_mut().filter(|_| !states).for_each(|(_, text)| rename(text));
         }
-        // What is sorted by name is sorted by what comes out: the order of the names would tell something of them.
+        // Sort by the new names: the order of the old names would reveal something about them.
         self.instances.sort();
         self.ddata.keys.sort();
         self.remote.associations.sort_by(|a, b| a.remote_address.cmp(&b.remote_address));
@@ -244,7 +268,7 @@ impl Subsystems {
     }
 }
 
-/// Everything that is told of the subsystems.
+/// The subsystems of a node.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Subsystems {
     /// The cluster.
@@ -263,28 +287,28 @@ pub struct Subsystems {
     pub ddata: DDataSnapshot,
     /// All instances.
     pub instances: InstanceList,
-    /// Rows that found no room in the documents.
-    pub rows_left_out: u64,
+    /// Rows dropped because a document was full.
+    pub rows_dropped: u64,
     /// Documents that could not be read.
     pub documents_unreadable: u64,
 }
 
 impl<'a> RegionReader<'a> {
-    /// Everything that is told of the subsystems. Costs a pass over the table of instances.
+    /// Decodes the subsystems. Costs a scan of the instances, and copies both documents and the journal writes.
     pub fn subsystems(&self) -> Subsystems {
         let instances = self.instances();
-        let mut told = Subsystems {
+        let mut subsystems = Subsystems {
             remote: remote(&instances),
             streams: self.streams(&instances),
             ddata: self.ddata(&instances),
             persistence: self.persistence(&instances),
             ..Subsystems::default()
         };
-        let (mut left_out, mut unreadable) = (0, 0);
+        let (mut dropped, mut unreadable) = (0, 0);
         let mut document = |number| match self.document(number) {
             Ok(document) => {
                 let document = document.unwrap_or_default();
-                left_out = document.left_out.saturating_add(left_out);
+                dropped = document.dropped.saturating_add(dropped);
                 document
             }
             Err(_) => {
@@ -292,10 +316,10 @@ impl<'a> RegionReader<'a> {
                 Document::default()
             }
         };
-        told.cluster = cluster(&document(CLUSTER_DOCUMENT));
-        (told.sharding, told.hand_offs) = sharding(&document(SHARDING_DOCUMENT));
-        (told.rows_left_out, told.documents_unreadable) = (left_out, unreadable);
-        Subsystems { instances, ..told }
+        subsystems.cluster = cluster(&document(CLUSTER_DOCUMENT));
+        (subsystems.sharding, subsystems.hand_offs) = sharding(&document(SHARDING_DOCUMENT));
+        (subsystems.rows_dropped, subsystems.documents_unreadable) = (dropped, unreadable);
+        Subsystems { instances, ..subsystems }
     }
 
     fn document(&self, number: usize) -> Result<Option<Document>, crate::seqlock::Unreadable> {
@@ -306,17 +330,7 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// The histogram whose slot has the number `slot − 1`.
-    pub(super) fn histogram(&self, slot: u64) -> Option<Histogram> {
-        let (section, stride) = (self.section(self.map.histograms), self.map.histograms.stride);
-        let slot = usize::try_from(slot.checked_sub(1)?).ok()?;
-        if slot >= self.map.histograms.count {
-            return None;
-        }
-        section.slice(slot * stride..slot * stride + HISTOGRAM_WORDS).map(histogram::read)
-    }
-
-    /// All instances.
+    /// Decodes all instances: one scan of their table.
     pub fn instances(&self) -> InstanceList {
         let map = &self.map;
         let table = TableReader::new(
@@ -329,7 +343,7 @@ impl<'a> RegionReader<'a> {
         let mut stamps = Vec::new();
         let mut list = InstanceList { attached: self.attached(), ..InstanceList::default() };
         let mut words = [0u64; INSTANCE_WORDS];
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for slot in 0..table.len() {
             match table.read(slot, &mut words, &mut patience) {
                 Ok(Entry::Free) => {}
@@ -370,7 +384,7 @@ impl<'a> RegionReader<'a> {
         let kept = total.min(ring.capacity()).min(limit as u64);
         let mut writes = JournalWrites { total, ..JournalWrites::default() };
         let mut words = [0u64; JOURNAL_WRITE_WORDS];
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for ticket in total - kept..total {
             let write = match ring.read(ticket, &mut words, &mut patience) {
                 Ok(SlotRead::Record) => decode_journal_write(&words),
@@ -402,7 +416,7 @@ impl<'a> RegionReader<'a> {
                 event_count: id.numbers[persistence_id::EVENTS],
             });
         }
-        // Each id once, also where several journals are of one key.
+        // List each id once, even if a damaged region has several journals with the same key.
         let journal = |journal: &InstanceEntry| JournalInfo {
             name: journal.name.clone(),
             persistence_ids: ids.remove(&journal.key).unwrap_or_default(),
@@ -414,7 +428,7 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// Streams.
+    /// The totals of streams, and the running ones by id.
     pub fn streams(&self, instances: &InstanceList) -> StreamsSnapshot {
         let active = instances.of(Domain::Graph).map(|graph| StreamGraphInfo {
             id: graph.numbers[graph::ID],
@@ -423,7 +437,7 @@ impl<'a> RegionReader<'a> {
         });
         let mut active: Vec<_> = active.collect();
         active.sort_by_key(|graph| graph.id);
-        // Ended ones first, so that no stream that runs is missed.
+        // Read the finished ones first, so that the difference is never too low.
         let total_finished = self.builtin(Builtin::StreamsFinished);
         lanes::after_ends();
         let total_started = self.builtin(Builtin::StreamsStarted);
@@ -435,7 +449,7 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// Distributed data.
+    /// The keys of distributed data, and the number of updates.
     pub fn ddata(&self, instances: &InstanceList) -> DDataSnapshot {
         let mut keys: Vec<_> = instances.of(Domain::Key).map(|key| key.name.clone()).collect();
         keys.sort();
@@ -443,7 +457,7 @@ impl<'a> RegionReader<'a> {
     }
 }
 
-/// Associations.
+/// The associations of these instances.
 pub fn remote(instances: &InstanceList) -> RemoteSnapshot {
     let info = |at: &InstanceEntry| RemoteAssociationInfo {
         remote_address: at.name.clone(),
@@ -464,10 +478,10 @@ fn decode_instance(
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
     let domain = Domain::from_number(record.domain)?;
     let name = Texts(&record.name).take(record.name_bytes)?.to_owned();
-    let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.what == FieldKind::Name);
+    let fields = domain.fields().iter().enumerate().filter(|(_, field)| field.kind == FieldKind::Name);
     let texts = fields.filter_map(|(at, _)| {
         let id = u32::try_from(record.numbers[at]).ok().filter(|id| *id != 0)?;
-        Some((at, names.learn(reader, id).to_owned()))
+        Some((at, names.look_up(reader, id).to_owned()))
     });
     let is_unknown =
         |at: usize| record.numbers[at] == 0 && !attached.counts_of(domain, at, record.counted_by);

@@ -4,7 +4,7 @@
 use super::*;
 use crate::models::{Memory, Model, memory, play, role};
 
-/// Room for a copy of one row of two words.
+/// Words of a copy of one row of two words.
 const WORDS: usize = HEAD_WORDS + 2 * 6;
 
 type Write = fn(&[AtomicU64], u64);
@@ -19,7 +19,7 @@ fn read_once(document: Words<'_>) -> Option<[u64; 2]> {
     Some([read.stamp, read.rows.first()?.number])
 }
 
-/// A document that was written once is replaced twice, so that the second goes where the first stood.
+/// A document that was written once is replaced twice, so that the second copy overwrites the first.
 fn whole_or_not_at_all(write: Write, read: Read) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(2, move |main| {
         let document: Memory = memory(WORDS);
@@ -67,7 +67,7 @@ fn with_a_relaxed_flip_a_document_is_torn() {
         .breaks("torn");
 }
 
-/// One try, with the fences and the second look that it is given.
+/// A single try, with the given fences and second load.
 fn try_once(document: Words<'_>, fences: [bool; 2], second_look: bool) -> Option<[u64; 2]> {
     let flips = document.load(0);
     if fences[0] {

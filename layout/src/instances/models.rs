@@ -6,7 +6,7 @@ use crate::limits::BUCKET_SLOTS;
 use crate::models::{Model, memory, play, role};
 
 const SLOTS: usize = 2 * BUCKET_SLOTS;
-/// As much of a slot as has numbers.
+/// The words of a slot up to its numbers.
 const STRIDE: usize = NUMBERS_WORD + NUMBERS;
 
 fn record(key: Key) -> InstanceRecord {
@@ -96,8 +96,8 @@ fn without_the_second_look_a_count_goes_to_the_next_tenant() {
 #[test]
 fn a_remover_that_ignores_pins_gives_a_count_to_the_next_tenant() {
     fn careless(instances: &Instances<'_>, at: Instance) -> bool {
-        let taken = instances.table.take_in_hand(at.index, at.control);
-        instances.table.let_go(at.index, at.control, true);
+        let taken = instances.table.make_busy(at.index, at.control);
+        instances.table.end_busy(at.index, at.control, true);
         taken
     }
     what_is_counted_belongs_to_nobody_else(counted, careless)

@@ -11,8 +11,8 @@ fn add_one(lanes: &Lanes<'_>, lane: u32) {
     lanes.add(lane, 0, 1);
 }
 
-/// Two threads each claim the only free lane (or share the overflow lane), add one twice and give it back, while a
-/// third looks at the sum twice.
+/// Two threads each claim the only free lane (or use the overflow lane), add one twice and give it back, while a third
+/// reads the sum twice.
 fn every_count_arrives(
     claim: Claim,
     add: Add,
@@ -91,7 +91,7 @@ fn an_overflow_lane_without_a_locked_instruction_loses_counts() {
     every_count_arrives(none, mutant, give_back).breaks("counts were lost");
 }
 
-/// Three threads that want two lanes.
+/// Three threads claim two lanes.
 fn one_holder_a_lane(claim: Claim) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(3, move |main| {
         let bitmap = memory(1);

@@ -26,7 +26,7 @@ fn whole_or_absent(
             for text in looks.iter().flatten() {
                 assert_eq!(text, TEXT, "a text was read before it was whole");
             }
-            assert!(looks[0].is_none() || looks[1].is_some(), "a text went away");
+            assert!(looks[0].is_none() || looks[1].is_some(), "a text disappeared");
         });
         play(main, vec![writer, reader]);
     })
@@ -37,7 +37,7 @@ fn a_text_is_never_read_before_it_is_whole() {
     whole_or_absent(write_cell, read_cell).holds();
 }
 
-/// The same words as [`write_cell`], with the ready word as it is told.
+/// The same words as [`write_cell`], with the given ready word.
 fn write_with(cell: &[AtomicU64], text: &str, ready_first: bool, order: Ordering) -> bool {
     let mut buffer = [0u64; 8];
     let (kept, cut) = put_text(buffer.as_mut_bytes(), 24, text);
@@ -91,7 +91,7 @@ fn one_number_a_text(intern: Intern) -> Model<impl Fn(usize) + Clone + Send + Sy
             .iter()
             .map(|end| match end {
                 Interned::New { id, .. } | Interned::Known(id) => *id,
-                Interned::Full => panic!("no room"),
+                Interned::Full => panic!("the table is full"),
             })
             .collect();
         assert_eq!(ids[0], ids[1], "one text has two numbers");
@@ -141,7 +141,7 @@ fn a_loser_that_does_not_compare_the_winners_key_gives_one_text_two_numbers() {
                 return Interned::New { id, cut: write_cell(cell, text) };
             }
         }
-        panic!("one text has two numbers, so that there is no room for the other");
+        panic!("one text has two numbers, and so the table is full for the other");
     }
     one_number_a_text(mutant).breaks("one text has two numbers");
 }

@@ -1,4 +1,4 @@
-//! Models of the header's beats, and mutants of their two sides.
+//! Models of the heartbeats in the header, and mutants of their two sides.
 
 use super::*;
 use crate::decode::Beat;
@@ -17,7 +17,7 @@ fn read(words: Words<'_>) -> Beat {
     Beat::read(words, AT)
 }
 
-/// A thread that beats twice, at 10 and at 20, and a reader: no beat is seen without its time.
+/// A thread that beats twice, at 10 and at 20, and a reader. No beat may be seen without its time.
 fn a_beat_has_its_time(write: Write, read: Read) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(2, move |main| {
         let words = memory(2);

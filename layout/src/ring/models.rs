@@ -25,10 +25,10 @@ fn ship_write(ring: &Ring<'_>, ticket: u64, record: &[u64]) -> Written {
 }
 
 fn ship_read(ring: &RingReader<'_>, ticket: u64, out: &mut [u64]) -> Result<SlotRead, Unreadable> {
-    ring.read(ticket, out, &mut Patience::for_a_pass())
+    ring.read(ticket, out, &mut Patience::for_a_scan())
 }
 
-/// What a reader finds of each of these tickets that is below the head; a record that is found is that of its ticket.
+/// What a reader finds for each of these tickets below the head. A record that is found must be that of its ticket.
 fn look(words: &Memory, read: Read, tickets: Range<u64>) -> Vec<Option<SlotRead>> {
     let reader = RingReader::new(Words::new(words), STRIDE);
     (tickets.start..tickets.end.min(reader.head()))
@@ -43,8 +43,8 @@ fn look(words: &Memory, read: Read, tickets: Range<u64>) -> Vec<Option<SlotRead>
         .collect()
 }
 
-/// Writers that each write the tickets they are told to, in that order (`None` draws the next one), over tickets that
-/// were drawn before; and a reader that looks at some tickets meanwhile.
+/// Writers that write the given tickets in the given order (`None` takes the next one), while other tickets were taken
+/// before; and a reader of some tickets.
 fn one_end_a_ticket(
     slots: usize,
     (drawn, writers): (u64, &'static [&'static [Option<u64>]]),
@@ -79,7 +79,7 @@ fn one_end_a_ticket(
             assert!(before.is_some(), "a reader was overtaken at each try");
             match before {
                 Some(SlotRead::Record) => {
-                    assert_ne!(*after, Some(SlotRead::Abandoned), "a record was given up")
+                    assert_ne!(*after, Some(SlotRead::Abandoned), "a record was abandoned")
                 }
                 Some(SlotRead::Lapped) => {
                     assert_eq!(*after, Some(SlotRead::Lapped), "a lapped ticket came back")
@@ -90,17 +90,17 @@ fn one_end_a_ticket(
         let newest = at_rest.len().saturating_sub(1);
         assert!(
             writers.len() > 1 || at_rest.get(newest) == Some(&Some(SlotRead::Record)),
-            "a writer alone gave up"
+            "a single writer abandoned a record"
         );
     })
     .preempted_at_most(2, 2)
 }
 
-/// Two writers over one slot, so that each is in the other's way.
+/// Two writers of one slot.
 const TWO: (u64, &[&[Option<u64>]]) = (0, &[&[None], &[None]]);
-/// One laps the other.
+/// One writer laps the other.
 const LAPS: (u64, &[&[Option<u64>]]) = (0, &[&[None, None], &[None]]);
-/// One that drew its ticket long ago, while others are one and two rounds further.
+/// A writer that took its ticket long ago, while others are one and two rounds ahead.
 const STALLED: (u64, &[&[Option<u64>]]) = (3, &[&[Some(0)], &[Some(1), Some(2)]]);
 
 #[test]
@@ -142,9 +142,9 @@ enum Lack {
     Mark,
 }
 
-/// [`Ring::write`] without one of its parts.
+/// [`Ring::write`] without one of its steps.
 fn write_without(lack: Lack, ring: &Ring<'_>, ticket: u64, record: &[u64]) -> Written {
-    let [sequence, mark, room @ ..] = ring.slot_of(ticket) else { panic!("no slot") };
+    let [sequence, mark, to @ ..] = ring.slot_of(ticket) else { panic!("no slot") };
     let published = (ticket + 1) * 2;
     let found = sequence.load(Ordering::Relaxed);
     let acquire = if lack == Lack::Acquire { Ordering::Relaxed } else { Ordering::Acquire };
@@ -165,7 +165,7 @@ fn write_without(lack: Lack, ring: &Ring<'_>, ticket: u64, record: &[u64]) -> Wr
     if lack != Lack::Fence {
         fence(Ordering::Release);
     }
-    words::store(room, record);
+    words::store(to, record);
     let release = if lack == Lack::Release { Ordering::Relaxed } else { Ordering::Release };
     sequence.store(published, release);
     Written::Published
@@ -210,7 +210,7 @@ fn a_ticket_that_is_given_up_without_a_mark_has_no_end() {
         .breaks("has no end");
 }
 
-/// [`RingReader::read`] of one try, without its second look or one of its fences.
+/// [`RingReader::read`] with a single try, without its second load or one of its fences.
 fn read_once(
     ring: &RingReader<'_>,
     ticket: u64,
@@ -226,7 +226,7 @@ fn read_once(
         fence(Ordering::Acquire);
     }
     if before != wanted {
-        return ring.read(ticket, out, &mut Patience::for_a_pass());
+        return ring.read(ticket, out, &mut Patience::for_a_scan());
     }
     slot.slice(SLOT_HEAD_WORDS..ring.stride).ok_or(Unreadable::Corrupt)?.copy_to(out);
     if fences[1] {
@@ -256,7 +256,7 @@ fn without_the_readers_second_look_a_record_is_torn() {
 type Push = fn(&Ring<'_>, &[u64]);
 type Take = fn(&AtomicU64) -> bool;
 
-/// The lane passes from one thread to another, each of which pushes while it has it, beside a reader.
+/// The lane passes from one thread to another, and each pushes while it holds the lane; and a reader.
 fn a_lane_passes_on(take: Take, push: Push) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(3, move |main| {
         let (words, taken) = (ring(1), memory(1));
@@ -266,7 +266,7 @@ fn a_lane_passes_on(take: Take, push: Push) -> Model<impl Fn(usize) + Clone + Se
                 if !take(&taken[0]) {
                     return Vec::new();
                 }
-                // The number is known to nobody but the ring; the record is of the one that it will have.
+                // Only the ring knows the ticket; the record is built for the ticket that it will get.
                 let ring = Ring::new(&words, STRIDE);
                 push(&ring, &record_of(words[0].load(Ordering::Relaxed)));
                 taken[0].store(0, Ordering::Release);
@@ -307,12 +307,12 @@ fn a_lane_that_is_taken_over_relaxed_loses_a_record() {
 /// [`Ring::push`] without its fence, or with a relaxed publication.
 fn push_without(lack: Lack, ring: &Ring<'_>, record: &[u64]) {
     let ticket = ring.words[0].load(Ordering::Relaxed);
-    let [sequence, _, room @ ..] = ring.slot_of(ticket) else { panic!("no slot") };
+    let [sequence, _, to @ ..] = ring.slot_of(ticket) else { panic!("no slot") };
     sequence.store(2 * ticket + 1, Ordering::Relaxed);
     if lack != Lack::Fence {
         fence(Ordering::Release);
     }
-    words::store(room, record);
+    words::store(to, record);
     let release = if lack == Lack::Release { Ordering::Relaxed } else { Ordering::Release };
     sequence.store(2 * ticket + 2, release);
     ring.words[0].store(ticket + 1, release);

@@ -7,8 +7,8 @@ use crate::models::{Memory, Model, memory, play, role};
 type Write = fn(&[AtomicU64], &[u64]);
 type Read = fn(Words<'_>, &mut [u64]) -> Result<(), Unreadable>;
 
-/// An owner that writes twice, and a reader that reads so many times: what is read is one write, and never an older one
-/// than before.
+/// An owner that writes twice, and a reader that reads several times. Each reading is one whole write, never older than the
+/// reading before.
 fn one_write_or_none(
     write: Write,
     read: Read,
@@ -80,7 +80,7 @@ fn with_a_relaxed_end_a_record_is_torn() {
     one_write_or_none(mutant, read, 1).breaks("torn");
 }
 
-/// One try of a reader, with the fences and the second look that it is given.
+/// A single try of a reader, with the given fences and second load.
 fn try_once(
     cell: Words<'_>,
     out: &mut [u64],

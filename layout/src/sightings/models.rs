@@ -1,15 +1,15 @@
-//! Models of the log of sightings, and mutants of its two sides. The clock is a word that each look moves on, as every
-//! processor's counter goes on with all others.
+//! Models of the log of clock samples, and mutants of its two sides. The clock is a word that each reading increments, as
+//! the counters of all processors advance together.
 #![allow(clippy::unwrap_used, reason = "models are tests")]
 
 use super::*;
 use crate::models::{Memory, Model, memory, play, role};
 
 type Append = fn(&[AtomicU64], &Memory);
-/// The ticks of the sighting by which a stamp's time is told; `None` if it is not known.
+/// The ticks of the clock sample that converts a stamp; `None` if the time is unknown.
 type Tell = fn(Words<'_>, u64) -> Option<u64>;
 
-/// Words of a log of two sightings.
+/// Words of a log of two clock samples.
 const LOG_WORDS: usize = (KEPT + 1) * ROW_WORDS;
 
 fn ticks(clock: &Memory) -> u64 {
@@ -30,8 +30,7 @@ fn tell(log: Words<'_>, stamp: u64) -> Option<u64> {
     (!read.is_open).then_some(by)
 }
 
-/// The sampler adds a sighting while a thread gives a stamp, and a reader that finds the record of it tells its time
-/// twice.
+/// The sampler adds a clock sample while a thread gives a stamp. A reader that finds the record converts its stamp twice.
 fn a_time_that_was_told_stays(
     append: Append,
     tell: Tell,
@@ -91,8 +90,8 @@ fn a_reader_that_does_not_ask_for_the_mark_moves_a_time() {
     a_time_that_was_told_stays(append, mutant).breaks("a time has moved");
 }
 
-/// The sampler leaves out the first of two sightings, whose stamps nobody has any more, or dies at work; a reader finds
-/// the other one.
+/// The sampler removes the first of two clock samples, which no record needs any more, or dies in the middle. A reader
+/// finds the other one.
 fn the_others_stay(
     rewrite: fn(&[AtomicU64], &[SightingRecord]),
 ) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {

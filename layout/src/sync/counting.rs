@@ -1,5 +1,5 @@
-//! The standard library's atomics, which count what is done with them: so that a test can say how many steps a hot path
-//! takes, where time would not be the same twice.
+//! The standard library's atomics with a counter of operations. A test can so assert the number of steps of a hot path;
+//! its time would differ from run to run.
 
 use core::sync::atomic::{AtomicU64 as Inner, Ordering};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ std::thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Loads, stores and read-modify-writes that this thread does in `work`.
+/// The number of loads, stores and read-modify-writes that this thread does in `work`.
 pub fn steps_of(work: impl FnOnce()) -> u64 {
     let before = STEPS.get();
     work();

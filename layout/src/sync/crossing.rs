@@ -1,11 +1,12 @@
-//! Loom's atomics, with a way to make its search complete.
+//! Loom's atomics, with an option that makes loom's search complete.
 //!
-//! Loom runs threads one at a time, and tries another order of two operations only where they touch the same word and
-//! nothing stands between them. Of each word it remembers the last access alone: once a second thread has loaded the
-//! word, a first thread's load is forgotten, and no order is tried in which the second thread's later swap comes before
-//! that load. Real faults hide there. With *crossings* every operation first stores to one word that all threads have in
-//! common, so that loom tries every order of any two operations. A store reads nothing, and so orders nothing for the
-//! algorithm under test. That is many more executions: such a search wants a bound on preemptions.
+//! Loom tries another order of two operations only if they touch the same word, and it remembers only the last access
+//! of each word. After a second thread has loaded a word, loom forgets the first thread's load, and never tries the
+//! second thread's later swap before that load. Real faults hide in such orders.
+//!
+//! With *crossings* every operation first stores to one word that all threads share, so loom tries every order of any
+//! two operations. A store reads nothing, so it adds no ordering to the algorithm under test. The search has many more
+//! executions: bound its preemptions.
 
 use std::cell::Cell;
 
@@ -19,7 +20,7 @@ loom::lazy_static! {
     static ref COMMON: Inner = Inner::new(0);
 }
 
-/// From now on, on this thread, models run with crossings or without.
+/// Turns crossings on or off for the models that this thread runs from now on.
 pub fn set_crossings(on: bool) {
     CROSSINGS.set(on);
 }

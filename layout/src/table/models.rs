@@ -4,7 +4,7 @@
 //!   one bucket or two of two slots; one spill group of two words
 //!   a record:  │ key │ key │ stamp │ stamp │ stamp │ check │      check = key + stamp, so that a torn one shows
 //! ```
-//! Keys have the same tag, so that only the key itself tells them apart.
+//! All keys have the same tag, so that only the key itself distinguishes them.
 #![allow(clippy::panic, reason = "models are tests")]
 
 use super::*;
@@ -34,11 +34,11 @@ const SHIPPED: Ops = Ops {
     take: |table, key, sign| table.take(key, sign),
     put: |table, key, sign, record| table.put(key, sign, record),
     update: |table, key, stamp| table.update(key, |slot| words::store(slot, &record(key, stamp))),
-    settle: |table| table.settle_telling(|_| false, |slot| told(slot)),
-    read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_pass()),
+    settle: |table| table.settle_with(|_| false, |slot| told(slot)),
+    read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_scan()),
 };
 
-/// What the usual ways fall back on, alone.
+/// Only the fallbacks of the usual operations.
 const UNUSUAL: Ops = Ops {
     arrive: |_, _, _| false,
     take: |table, key, sign| match sign {
@@ -48,19 +48,19 @@ const UNUSUAL: Ops = Ops {
     ..SHIPPED
 };
 
-/// That a spawn which is told of is whole.
+/// Asserts that the record of a spawn that was passed on is whole.
 fn told(slot: &[AtomicU64]) {
     let held: Vec<u64> = slot.iter().map(|word| word.load(Ordering::Relaxed)).collect();
     let key = Key([held[0], held[1]]);
-    assert_eq!(held, record(key, held[STAMP_WORD]), "told of another actor");
+    assert_eq!(held, record(key, held[STAMP_WORD]), "the record of another actor");
 }
 
-/// As the sampler settles in a round in which what waits outlives any spawn of its own.
-const IN_A_WHOLE_ROUND: Ops = Ops { settle: |table| table.settle_telling(outlived, told), ..SHIPPED };
+/// Settles as the sampler does in a round in which the spawn of a waiting stop would have come by now.
+const IN_A_WHOLE_ROUND: Ops = Ops { settle: |table| table.settle_with(outlived, told), ..SHIPPED };
 
 fn outlived(stop: &mut WaitingStop) -> bool {
-    if stop.whose == Whose::Unknown {
-        stop.whose = Whose::Outlived;
+    if stop.origin == StopOrigin::Unknown {
+        stop.origin = StopOrigin::Outlived;
     }
     stop.first_round = 1;
     false
@@ -70,7 +70,7 @@ fn record(key: Key, stamp: u64) -> [u64; STRIDE] {
     [key.0[0], key.0[1], stamp, stamp, stamp, key.0[0] + stamp]
 }
 
-/// A table's words, and how many spawns minus stops found no room in it.
+/// The words of a table, and the number of refused spawns minus refused stops.
 #[derive(Clone)]
 struct Shared {
     control: Memory,
@@ -100,7 +100,7 @@ impl Shared {
         TableReader::new(Words::new(&self.control), Words::new(&self.slots), STRIDE, Words::new(&self.spill))
     }
 
-    /// As the spawn hook does it; gives what the caller has to count.
+    /// Spawns as the spawn hook does. Returns what the caller has to count.
     fn spawn(&self, key: Key, stamp: u64) -> i64 {
         if (self.ops.arrive)(&self.table(), key, &record(key, stamp)) {
             return 0;
@@ -108,14 +108,14 @@ impl Shared {
         for _ in 0..2 * BUCKET_SLOTS {
             match (self.ops.take)(&self.table(), key, Sign::Minus) {
                 TakeOutcome::Nothing => break,
-                TakeOutcome::Stop(whose) if !whose.is_of_a_spawn() => {}
+                TakeOutcome::Stop(origin) if !origin.may_match_spawn() => {}
                 _ => return 0,
             }
         }
         self.put(key, Sign::Plus, stamp)
     }
 
-    /// As the stop hook does it; gives what the caller has to count.
+    /// Stops as the stop hook does. Returns what the caller has to count.
     fn stop(&self, key: Key) -> i64 {
         let found = (self.ops.take)(&self.table(), key, Sign::Plus) != TakeOutcome::Nothing;
         if found { 0 } else { self.put(key, Sign::Minus, 0) }
@@ -139,7 +139,7 @@ impl Shared {
         0
     }
 
-    /// Has A's newest record in hand for a moment.
+    /// Makes A's newest record BUSY for a moment.
     fn touch(&self) -> i64 {
         self.table().update(A, |_| ());
         0
@@ -152,7 +152,7 @@ impl Shared {
             match (self.ops.read)(&self.reader(), index, &mut out) {
                 Ok(Entry::Held(sign)) => {
                     if sign == Sign::Minus {
-                        // Whose a stop is, is written down while it stands, and nobody's business but its writers'.
+                        // The origin of a stop may change while the stop is in the table; readers ignore it.
                         (out[2], out[3]) = (out[4], out[4]);
                     }
                     let key = [A, B, C].into_iter().find(|key| key.0 == [out[0], out[1]]);
@@ -163,7 +163,7 @@ impl Shared {
                     );
                 }
                 Ok(Entry::Free) | Err(Unreadable::Busy) => {}
-                Err(Unreadable::Corrupt) => panic!("a slot holds what nobody writes"),
+                Err(Unreadable::Corrupt) => panic!("a slot holds what no writer stores"),
             }
         }
         0
@@ -174,12 +174,12 @@ impl Shared {
         role(move || act(&shared))
     }
 
-    /// What the entries of this key add up to, once all are at rest, and the stamps of its spawns.
+    /// The sum of the entries of this key with all threads at rest, and the stamps of its spawns.
     fn at_rest(&self, key: Key) -> (i64, Vec<u64>) {
         let (mut sum, mut stamps) = (0, Vec::new());
         for index in 0..self.control.len() {
             let mut out = [0; STRIDE];
-            match self.reader().read(index, &mut out, &mut Patience::for_a_pass()) {
+            match self.reader().read(index, &mut out, &mut Patience::for_a_scan()) {
                 Ok(Entry::Held(sign)) if [out[0], out[1]] == key.0 => match sign {
                     Sign::Plus => {
                         sum += 1;
@@ -199,8 +199,8 @@ impl Shared {
         (sum, stamps)
     }
 
-    /// Plays these roles and gives how the sums of A and B, with what was refused of either, have changed by them: as
-    /// they are left, and again when the table is settled.
+    /// Runs these roles. Returns by how much the sums of A and B, with refused entries, have changed; before and after the
+    /// table is settled they must be equal.
     fn play(&self, main: usize, roles: Vec<Role<i64>>) -> i64 {
         let after = self.unsettled(main, roles);
         let sum = self.sum();
@@ -209,7 +209,7 @@ impl Shared {
         after
     }
 
-    /// The same, and leaves the table as it is.
+    /// As [`Self::play`], without settling.
     fn unsettled(&self, main: usize, roles: Vec<Role<i64>>) -> i64 {
         let before = self.sum();
         let refused: i64 = play(main, roles).into_iter().sum();
@@ -220,22 +220,22 @@ impl Shared {
         self.at_rest(A).0 + self.at_rest(B).0 + self.at_rest(C).0
     }
 
-    /// That this key has exactly one entry: a spawn of this stamp.
+    /// Asserts that this key has exactly one entry: a spawn with this stamp.
     fn assert_only(&self, key: Key, stamp: u64) {
         assert_eq!(self.at_rest(key), (1, vec![stamp]), "not the newer incarnation alone");
     }
 
-    /// That nothing at all stands in the table.
+    /// Asserts that the table is empty.
     fn assert_empty(&self) {
         let held = self.control.iter().filter(|word| Control(word.load(Ordering::Relaxed)).state() != FREE);
-        assert_eq!(held.count() + self.reader().spilled().count(), 0, "something is left");
+        assert_eq!(held.count() + self.reader().spilled().count(), 0, "the table is not empty");
     }
 }
 
 trait Checked: Fn(usize) + Clone + Send + Sync + 'static {}
 impl<F: Fn(usize) + Clone + Send + Sync + 'static> Checked for F {}
 
-/// A spawn and its stop, in either order, beside a reader.
+/// A spawn and its stop in either order, and a reader.
 fn spawn_and_stop(ops: Ops) -> Model<impl Checked> {
     Model::new(3, move |main| {
         let shared = Shared::new(1, ops);
@@ -247,7 +247,7 @@ fn spawn_and_stop(ops: Ops) -> Model<impl Checked> {
     .preempted_at_most(1, 2)
 }
 
-/// Two actors are spawned at the same time, beside a reader.
+/// Two actors are spawned at the same time, and a reader.
 fn two_arrivals(ops: Ops) -> Model<impl Checked> {
     Model::new(3, move |main| {
         let shared = Shared::new(2, ops);
@@ -260,7 +260,7 @@ fn two_arrivals(ops: Ops) -> Model<impl Checked> {
     .preempted_at_most(1, 2)
 }
 
-/// A spawn whose stop was here first, beside a reader.
+/// A spawn whose stop came first, and a reader.
 fn late_spawn(ops: Ops) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(2, ops);
@@ -284,8 +284,8 @@ fn respawn_and_late_stop(ops: Ops) -> Model<impl Checked> {
     .preempted_at_most(2, 3)
 }
 
-/// An actor is replaced while a spawn and a stop that came at the same time are not yet settled; somebody changes its
-/// record, somebody settles.
+/// An actor is replaced while a spawn and a stop that came at the same time are not settled yet. Other threads change its
+/// record and settle.
 fn respawn_over_a_pair(ops: Ops, other: fn(&Shared) -> i64) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(2, ops);
@@ -297,7 +297,7 @@ fn respawn_over_a_pair(ops: Ops, other: fn(&Shared) -> i64) -> Model<impl Checke
     .preempted_at_most(2, 3)
 }
 
-/// An actor and its successor are spawned one after the other, while the first one's stop comes when it will.
+/// An actor and its successor are spawned one after the other. The stop of the first comes at any time.
 fn two_spawns_and_a_stop(ops: Ops, newest: bool) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(2, ops);
@@ -325,7 +325,7 @@ fn change_and_replacement(ops: Ops, newest: bool) -> Model<impl Checked> {
     .preempted_at_most(2, 2)
 }
 
-/// Two spawns of a path stand, and both are stopped at the same time.
+/// The table has two spawns of a path, and both are stopped at the same time.
 fn two_stops(ops: Ops) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
@@ -337,7 +337,7 @@ fn two_stops(ops: Ops) -> Model<impl Checked> {
     .preempted_at_most(3, 3)
 }
 
-/// A stop, while its actor's record is changed and another actor wants its slot.
+/// A stop, while the record of its actor is changed and another actor needs its slot.
 fn stop_and_update(ops: Ops) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
@@ -345,13 +345,13 @@ fn stop_and_update(ops: Ops) -> Model<impl Checked> {
         let roles =
             vec![shared.role(|s| s.update(A, 2)), shared.role(|s| s.stop(A) + s.put(B, Sign::Plus, 3))];
         assert_eq!(shared.play(main, roles), 0, "the sum is wrong");
-        assert_eq!((shared.at_rest(A).0, shared.at_rest(B).0), (0, 1), "the new actor does not stand");
+        assert_eq!((shared.at_rest(A).0, shared.at_rest(B).0), (0, 1), "the new actor is not in the table");
         shared.read();
     })
     .preempted_at_most(2, 2)
 }
 
-/// A record is changed under a reader's eyes.
+/// A record is changed while a reader reads it.
 fn update_and_read(ops: Ops) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
@@ -362,7 +362,7 @@ fn update_and_read(ops: Ops) -> Model<impl Checked> {
     .preempted_at_most(2, 3)
 }
 
-/// A slot goes from one actor to another under a reader's eyes.
+/// A slot goes from one actor to another while a reader reads it.
 fn another_tenant(ops: Ops) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
@@ -380,7 +380,11 @@ fn stop_and_another_tenant(ops: Ops) -> Model<impl Checked> {
         assert_eq!(shared.put(A, Sign::Plus, 1), 0);
         let roles = vec![shared.role(|s| s.stop(A)), shared.role(|s| s.stop(A) + s.put(B, Sign::Plus, 2))];
         assert_eq!(shared.play(main, roles), -1, "the sum is wrong");
-        assert_eq!((shared.at_rest(A).0, shared.at_rest(B).0), (-1, 1), "another key's entry was taken");
+        assert_eq!(
+            (shared.at_rest(A).0, shared.at_rest(B).0),
+            (-1, 1),
+            "an entry of another key was removed"
+        );
     })
     .preempted_at_most(2, 2)
 }
@@ -396,7 +400,7 @@ fn settle_and_spawn(ops: Ops) -> Model<impl Checked> {
     })
 }
 
-/// The sampler settles a pair, while an actor of the key is spawned and the one before it stops.
+/// The sampler settles a pair, while an actor of the key is spawned and its predecessor stops.
 fn settle_respawn_and_stop(ops: Ops) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(2, ops);
@@ -411,31 +415,31 @@ fn settle_respawn_and_stop(ops: Ops) -> Model<impl Checked> {
     .preempted_at_most(2, 2)
 }
 
-/// The stop of an older actor waits, while an actor of its path is spawned and another one gets its slot, if there is no
-/// other.
-fn settle_and_successor(ops: Ops, whose: Whose) -> Model<impl Checked> {
+/// The stop of an older actor waits, while an actor of its path is spawned. Another actor gets its slot if no other slot
+/// is free.
+fn settle_and_successor(ops: Ops, origin: StopOrigin) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
-        if whose == Whose::Unknown {
+        if origin == StopOrigin::Unknown {
             assert_eq!(shared.put(C, Sign::Plus, 1), 0);
         }
-        assert_eq!(shared.table().put_stop_of(whose, A, 0), Put::Slot);
+        assert_eq!(shared.table().put_stop_of(origin, A, 0), Put::Slot);
         let roles =
             vec![shared.role(|s| s.settle()), shared.role(|s| s.spawn(A, 1) + s.put(B, Sign::Plus, 5))];
         let _ = play(main, roles);
         let _ = (ops.settle)(&shared.table());
         shared.read();
         assert_eq!(shared.at_rest(B).0, 1, "the sum is wrong");
-        match (whose, shared.at_rest(A).0) {
-            // The spawn was there before the round was over: the stop may be its own.
-            (Whose::Unknown, 0) => {}
+        match (origin, shared.at_rest(A).0) {
+            // The spawn came before the round was over: the stop may belong to it.
+            (StopOrigin::Unknown, 0) => {}
             (_, sum) => assert_eq!(sum, 1, "the new actor is lost"),
         }
     })
     .preempted_at_most(2, 2)
 }
 
-/// Two threads settle two stops and so many spawns.
+/// Two threads settle two stops and this number of spawns.
 fn two_settle(ops: Ops, spawns: u64) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(2, ops);
@@ -448,7 +452,7 @@ fn two_settle(ops: Ops, spawns: u64) -> Model<impl Checked> {
     .preempted_at_most(2, 2)
 }
 
-/// A spawn and its stop where both buckets are full; with `group_full` the spill words are so too.
+/// A spawn and its stop with both buckets full; with `group_full` the spill words are full too.
 fn spilled_spawn_and_stop(ops: Ops, group_full: bool) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
@@ -461,7 +465,7 @@ fn spilled_spawn_and_stop(ops: Ops, group_full: bool) -> Model<impl Checked> {
     .preempted_at_most(2, 3)
 }
 
-/// The sampler looks at a spilled stop, while another spawn is spilled into the same full group.
+/// The sampler settles a spilled stop, while another spawn is spilled into the same full group.
 fn settle_a_spilled_stop(ops: Ops) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, ops);
@@ -475,7 +479,7 @@ fn settle_a_spilled_stop(ops: Ops) -> Model<impl Checked> {
     })
 }
 
-/// A pair is settled while a reader adds up what it sees, as [`crate::decode`] does: with the sequence word, twice.
+/// A pair is settled while a reader adds up the entries as [`crate::decode`] does, loading the sequence word twice.
 fn settle_and_add_up(settle: fn(&HeaderWriter<'_>, &Table<'_>) -> Settled) -> Model<impl Checked> {
     Model::new(2, move |main| {
         let shared = Shared::new(1, SHIPPED);
@@ -493,7 +497,7 @@ fn settle_and_add_up(settle: fn(&HeaderWriter<'_>, &Table<'_>) -> Settled) -> Mo
             let mut sum = 0;
             for index in 0..s.control.len() {
                 let mut out = [0; STRIDE];
-                match s.reader().read(index, &mut out, &mut Patience::for_a_pass()) {
+                match s.reader().read(index, &mut out, &mut Patience::for_a_scan()) {
                     Ok(Entry::Held(Sign::Plus)) => sum += 1,
                     Ok(Entry::Held(Sign::Minus)) => sum -= 1,
                     _ => {}
@@ -609,13 +613,13 @@ fn settling_beside_a_respawn_leaves_the_newest_record() {
 
 #[test]
 fn the_stop_of_an_older_actor_never_takes_its_successor() {
-    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Outlived).holds();
-    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Older).holds();
+    settle_and_successor(IN_A_WHOLE_ROUND, StopOrigin::Outlived).holds();
+    settle_and_successor(IN_A_WHOLE_ROUND, StopOrigin::Older).holds();
 }
 
 #[test]
 fn a_stop_that_may_be_a_spawns_own_is_that_or_stands_aside() {
-    settle_and_successor(IN_A_WHOLE_ROUND, Whose::Unknown).holds();
+    settle_and_successor(IN_A_WHOLE_ROUND, StopOrigin::Unknown).holds();
 }
 
 #[test]
@@ -631,18 +635,19 @@ fn settling_that_does_not_ask_whose_a_stop_is_loses_the_successor() {
         }
         Settled::default()
     }
-    settle_and_successor(Ops { settle, ..SHIPPED }, Whose::Outlived).breaks("the new actor is lost");
+    settle_and_successor(Ops { settle, ..SHIPPED }, StopOrigin::Outlived).breaks("the new actor is lost");
 }
 
 #[test]
 fn a_spawn_that_does_not_ask_whose_a_stop_is_is_lost() {
     fn take(table: &Table<'_>, key: Key, sign: Sign) -> TakeOutcome {
         match table.take(key, sign) {
-            TakeOutcome::Stop(_) => TakeOutcome::Stop(Whose::Awaited),
+            TakeOutcome::Stop(_) => TakeOutcome::Stop(StopOrigin::Awaited),
             taken => taken,
         }
     }
-    settle_and_successor(Ops { take, ..IN_A_WHOLE_ROUND }, Whose::Outlived).breaks("the new actor is lost");
+    settle_and_successor(Ops { take, ..IN_A_WHOLE_ROUND }, StopOrigin::Outlived)
+        .breaks("the new actor is lost");
 }
 
 #[test]
@@ -650,12 +655,12 @@ fn writing_down_whose_a_stop_is_without_having_it_in_hand_changes_the_next_tenan
     fn settle(table: &Table<'_>) -> Settled {
         for (index, word) in table.control.iter().enumerate() {
             if Control(word.load(Ordering::Acquire)).state() == MINUS {
-                table.slot(index)[WHOSE_WORD].store(Whose::Outlived as u64, Ordering::Relaxed);
+                table.slot(index)[ORIGIN_WORD].store(StopOrigin::Outlived as u64, Ordering::Relaxed);
             }
         }
         table.settle(|_| false)
     }
-    settle_and_successor(Ops { settle, ..SHIPPED }, Whose::Unknown).breaks("torn");
+    settle_and_successor(Ops { settle, ..SHIPPED }, StopOrigin::Unknown).breaks("torn");
 }
 
 #[test]
@@ -679,7 +684,7 @@ fn a_spilled_stop_keeps_its_place_while_it_is_looked_at() {
     settle_a_spilled_stop(SHIPPED).holds();
 }
 
-/// What a mutant of [`Table::put`] lacks, beside the mark of one that stands over another.
+/// What a mutant of [`Table::put`] lacks, in addition to the mark *later*.
 #[derive(Clone, Copy, PartialEq)]
 enum Lack {
     Nothing,
@@ -690,7 +695,7 @@ enum Lack {
     Swap,
 }
 
-/// [`Table::put`] without one of its parts, and without spilling.
+/// [`Table::put`] without one of its steps, and without spilling.
 fn put_without(lack: Lack, table: &Table<'_>, key: Key, sign: Sign, record: &[u64]) -> Put {
     for (index, word) in table.control.iter().enumerate() {
         let control = Control(word.load(Ordering::Relaxed));
@@ -763,7 +768,7 @@ fn an_arrival_that_does_not_look_leaves_a_stop_that_was_here_first() {
     fn arrive(table: &Table<'_>, key: Key, record: &[u64; STRIDE]) -> bool {
         put_without(Lack::Nothing, table, key, Sign::Plus, record) == Put::Slot
     }
-    late_spawn(Ops { arrive, ..SHIPPED }).breaks("something is left");
+    late_spawn(Ops { arrive, ..SHIPPED }).breaks("the table is not empty");
 }
 
 #[test]
@@ -802,7 +807,7 @@ fn a_take_that_does_not_compare_the_key_takes_another_actors_entry() {
         }
         TakeOutcome::Nothing
     }
-    stop_and_another_tenant(Ops { take, ..SHIPPED }).breaks("another key's entry was taken");
+    stop_and_another_tenant(Ops { take, ..SHIPPED }).breaks("an entry of another key was removed");
 }
 
 #[test]
@@ -815,7 +820,7 @@ fn a_take_that_swaps_whatever_stands_there_by_now_takes_another_actors_entry() {
         let taken = now.state() == state_of(sign) && table.swap(index, now, now.with_state(FREE));
         if taken { TakeOutcome::Entry { stamp } } else { TakeOutcome::Nothing }
     }
-    stop_and_another_tenant(Ops { take, ..SHIPPED }).breaks("another key's entry was taken");
+    stop_and_another_tenant(Ops { take, ..SHIPPED }).breaks("an entry of another key was removed");
 }
 
 #[test]
@@ -876,7 +881,7 @@ fn a_spawn_that_looks_for_its_predecessor_in_two_passes_leaves_the_older_record(
     respawn_over_a_pair(Ops { take, ..SHIPPED }, Shared::touch).breaks("not the newer incarnation alone");
 }
 
-/// [`Table::take`] of one try, with another condition for leaving a stop where it is.
+/// [`Table::take`] with a single try, and with another condition for leaving a stop in the table.
 fn take_unless(table: &Table<'_>, key: Key, sign: Sign, unless: fn(&Table<'_>, Key) -> bool) -> TakeOutcome {
     let Some((index, control, stamp)) = table.find(key, state_of(sign), false).0 else {
         return TakeOutcome::Nothing;
@@ -893,7 +898,7 @@ fn a_change_without_busy_writes_into_the_next_tenant() {
         words::store(table.slot(index), &record(key, stamp));
         true
     }
-    stop_and_update(Ops { update, ..SHIPPED }).breaks("the new actor does not stand");
+    stop_and_update(Ops { update, ..SHIPPED }).breaks("the new actor is not in the table");
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Regions that no writer leaves, and the whole reading side run on them. The property tests, the kept inputs of the
-//! fuzz targets (`tests/fuzz`) and these targets themselves all come through here.
-#![allow(clippy::panic, reason = "nothing but tests comes here")]
+//! Regions that no writer produces, and the whole reading side run on them. The property tests, the corpus of the fuzz
+//! targets (`tests/fuzz`) and the targets themselves all use this.
+#![allow(clippy::panic, reason = "only tests use this")]
 
 use atomscope_layout::decode::{Birth, RegionReader};
-use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff, MAX_TREE_LEVELS};
+use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
 use atomscope_layout::follow::Follower;
+use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
@@ -19,7 +20,7 @@ use atomscope_layout::{Capacities, OpenError, RegionMap, Words};
 
 use super::Region;
 
-/// A small region with something of everything in it; more actors than it has slots for.
+/// A small region with records of every kind, and more actors than slots.
 pub fn filled() -> Region {
     let capacities =
         Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, ..Capacities::LEAST };
@@ -35,7 +36,7 @@ pub fn filled() -> Region {
         (record[0], record[1], record[4]) = (key.0[0], key.0[1], number);
         [record[2], record[3]] = key_of(number / 2).0;
         record[5] = u64::from(id) | 0b11 << 32;
-        // A path of seven bytes, of which five are the parent's.
+        // A path of seven bytes; five of them are the parent's path.
         record[6] = 7 | 5 << 16;
         record[16] = u64::from_le_bytes(*b"/user/a\0");
         let _ = region.table().put(key, Sign::Plus, &record);
@@ -69,7 +70,7 @@ fn key_of(number: u64) -> Key {
     Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number])
 }
 
-/// Its words.
+/// The words of a region.
 pub fn words_of(region: &Region) -> Vec<u64> {
     let words = region.memory.reader();
     (0..words.len()).map(|at| words.load(at)).collect()
@@ -80,7 +81,7 @@ pub fn atomic(words: &[u64]) -> Vec<AtomicU64> {
     words.iter().copied().map(AtomicU64::new).collect()
 }
 
-/// Publishes one of several kinds of events in a lane of a region that was laid out as `map` says.
+/// Publishes an event, of one of several kinds, in a lane of a region with this `map`.
 pub fn publish(words: &[AtomicU64], map: &RegionMap, lane: usize, stamp: u64, which: u64) {
     let start = map.events.start + lane % map.events.count * map.events.stride;
     let ring = Ring::new(&words[start..start + map.events.stride], EVENT_SLOT_BYTES / 8);
@@ -106,9 +107,9 @@ pub fn publish(words: &[AtomicU64], map: &RegionMap, lane: usize, stamp: u64, wh
     encode(&event, stamp, |_| 0, |record| ring.push(record.words()));
 }
 
-/// Reads everything that can be read of a region, and checks what must hold whatever stands there: nothing panics, no
-/// list is longer than its section, no text longer than its record allows, no tree deeper than it may be, and each
-/// record that the rings' heads tell of is accounted for.
+/// Reads everything in a region, and checks what must hold for any bytes: nothing panics, no list is longer than its section,
+/// no text is longer than its record allows, no tree is deeper than the limit, and every ticket below the head of a ring is
+/// counted.
 pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     let reader = RegionReader::open(region).inspect_err(|error| check_error(region, error))?;
     let identity = reader.identity();
@@ -132,8 +133,8 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     let _ = reader.subsystems();
     for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
         let mut follower = begin(&reader);
-        look(&mut follower, &reader, false);
-        look(&mut follower, &reader, true);
+        check_batch(&mut follower, &reader, false);
+        check_batch(&mut follower, &reader, true);
     }
     Ok(())
 }
@@ -148,10 +149,10 @@ fn read_actors(reader: &RegionReader<'_>) {
         let parent_bytes = status.parent.as_ref().map_or(0, String::len);
         assert!(parent_bytes <= ACTOR_TEXT_BYTES + PATH_CUT_MARK.len() + 32);
     }
-    let census = reader.census();
-    assert!(census.tally.listed + census.tally.unreadable <= slots);
-    assert_eq!(census.classes.iter().map(|class| class.actors).sum::<u64>(), census.tally.listed);
-    assert!(census.classes.iter().all(|class| class.actor_type.len() <= NAME_BYTES));
+    let counts = reader.class_counts();
+    assert!(counts.tally.listed + counts.tally.unreadable <= slots);
+    assert_eq!(counts.classes.iter().map(|class| class.actors).sum::<u64>(), counts.tally.listed);
+    assert!(counts.classes.iter().all(|class| class.name.len() <= NAME_BYTES));
     let listed = actors.entries.len();
     assert_eq!(count(&actors.into_snapshot().roots, 1), listed);
 }
@@ -165,31 +166,31 @@ fn read_letters(reader: &RegionReader<'_>) {
             assert!(letter.recipient.len() + letter.message_preview.len() <= DEAD_LETTER_TEXT_BYTES);
             assert!(letter.message_type.len() <= DEAD_LETTER_TEXT_BYTES);
         }
-        let told = letters.lapped.checked_add(letters.abandoned + letters.unreadable).unwrap();
-        assert!(told <= letters.total);
-        assert!(limit < usize::MAX || told + letters.recent.len() as u64 == letters.total);
+        let unread = letters.lapped.checked_add(letters.abandoned + letters.unreadable).unwrap();
+        assert!(unread <= letters.total);
+        assert!(limit < usize::MAX || unread + letters.recent.len() as u64 == letters.total);
     }
 }
 
-/// Takes a look, and checks its account.
-pub fn look(follower: &mut Follower, reader: &RegionReader<'_>, last: bool) {
+/// Reads a batch, and checks its counts.
+pub fn check_batch(follower: &mut Follower, reader: &RegionReader<'_>, last: bool) {
     let slots = reader.event_lanes() as u64 * reader.event_lane(0).capacity();
-    let most = slots + follower.accounts().map(|account| account.waiting).sum::<u64>();
+    let most = slots + follower.accounts().map(|account| account.pending).sum::<u64>();
     let held = u64::from(follower.holds_back()) * slots;
-    let look = if last { follower.last_look(reader) } else { follower.look(reader) };
-    assert!(look.events.len() as u64 <= most + held);
-    assert!(look.losses.len() as u64 <= most + follower.accounts().count() as u64);
-    assert!(look.events.is_sorted_by_key(|event| event.stamp));
+    let batch = if last { follower.last_batch(reader) } else { follower.next_batch(reader) };
+    assert!(batch.events.len() as u64 <= most + held);
+    assert!(batch.losses.len() as u64 <= most + follower.accounts().count() as u64);
+    assert!(batch.events.is_sorted_by_key(|event| event.stamp));
     for account in follower.accounts() {
-        let told = [account.read, account.lapped, account.abandoned, account.waiting];
-        assert_eq!(told.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)), Some(account.next));
+        let parts = [account.read, account.lapped, account.abandoned, account.pending];
+        assert_eq!(parts.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)), Some(account.next));
     }
 }
 
-/// A damaged field is told by where it is and what stands there.
+/// Checks that the error about a damaged field has its offset and value.
 fn check_error(region: Words<'_>, error: &OpenError) {
     assert!(!error.to_string().is_empty());
-    if let OpenError::Corrupt { offset, what, found } = error {
+    if let OpenError::Corrupt { offset, field: what, found } = error {
         assert!(*offset < HEADER_BYTES as u64 && offset % 8 == 0, "{error}");
         assert_eq!(region.load(*offset as usize / 8), *found, "{error}");
         assert!(what.len() > 8, "{error}");
@@ -201,8 +202,8 @@ fn count(nodes: &[ActorTreeNode], level: usize) -> usize {
     nodes.iter().map(|node| 1 + count(&node.children, level + 1)).sum()
 }
 
-/// Changes of single words, ten bytes each: number of the word, value. Numbers beyond the region's words are left to
-/// `other`.
+/// Changes of single words, ten bytes each: the number of the word and its value. Numbers beyond the words of the region go
+/// to `other`.
 fn changes(input: &[u8], words: &[AtomicU64], mut other: impl FnMut(u16, u64)) {
     for change in input.chunks_exact(10) {
         let at = u16::from_le_bytes([change[0], change[1]]);
@@ -216,7 +217,7 @@ fn changes(input: &[u8], words: &[AtomicU64], mut other: impl FnMut(u16, u64)) {
     }
 }
 
-/// One change as [`changes`] reads it.
+/// A change in the encoding that [`changes`] reads.
 pub fn change(at: u16, value: u64) -> [u8; 10] {
     let mut bytes = [0; 10];
     bytes[..2].copy_from_slice(&at.to_le_bytes());
@@ -224,10 +225,10 @@ pub fn change(at: u16, value: u64) -> [u8; 10] {
     bytes
 }
 
-/// Where a change's number means something else than a word.
+/// From this number on, a change means something else than a word.
 pub const LENGTH: u16 = u16::MAX;
 
-/// A filled region with some words changed, and perhaps cut.
+/// A filled region with some words changed, and perhaps truncated.
 pub fn region(input: &[u8]) {
     let words = atomic(base());
     let mut length = words.len();
@@ -239,24 +240,24 @@ pub fn region(input: &[u8]) {
     let _ = read_all(Words::new(&words[..length]));
 }
 
-/// What [`follower`] does where a change's number means something else than a word.
-pub const LOOK: u16 = u16::MAX;
-pub const LAST_LOOK: u16 = u16::MAX - 1;
+/// What [`follower`] does for changes that mean something else than a word.
+pub const NEXT_BATCH: u16 = u16::MAX;
+pub const LAST_BATCH: u16 = u16::MAX - 1;
 pub const PUBLISH: u16 = u16::MAX - 2;
 pub const BEGIN: u16 = u16::MAX - 3;
 
-/// A region that is followed while it changes, by a writer that means well and one that does not.
+/// A region that is followed while a correct writer and a hostile one change it.
 pub fn follower(input: &[u8]) {
     let words = atomic(base());
     let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
     let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
     let mut follower = Follower::from_oldest(&reader);
     changes(input, &words, |at, value| {
-        // As a program does, that looks at the directory again each time.
+        // As in a program that checks the directory again each time.
         let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
         match at {
-            LOOK => look(&mut follower, &reader, false),
-            LAST_LOOK => look(&mut follower, &reader, true),
+            NEXT_BATCH => check_batch(&mut follower, &reader, false),
+            LAST_BATCH => check_batch(&mut follower, &reader, true),
             PUBLISH => publish(&words, &map, value as usize & 3, value >> 8, value >> 2),
             BEGIN => {
                 let begins = [Follower::from_first, Follower::from_oldest, Follower::from_now];
@@ -266,7 +267,7 @@ pub fn follower(input: &[u8]) {
         }
     });
     let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
-    look(&mut follower, &reader, true);
+    check_batch(&mut follower, &reader, true);
 }
 
 /// The record of an actor.
@@ -274,7 +275,7 @@ pub fn actor(input: &[u8]) {
     let words = atomic(base());
     let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
     store(&words[map.actor_slots.start..], &padded::<ACTOR_WORDS>(input));
-    // In use by a spawn, whatever it was.
+    // The slot is a PLUS, whatever it was before.
     words[map.actor_control.start].store(2, Ordering::Relaxed);
     RegionReader::open(Words::new(&words)).iter().for_each(read_actors);
 }
@@ -297,7 +298,7 @@ pub fn event(input: &[u8]) {
     assert!(TelemetryEvent::ALL_TOPICS.contains(&part.event.topic()));
     let mut joined = part.clone();
     let next = atomscope_layout::event::EventPart { part: part.part.saturating_add(1), ..part };
-    if joined.goes_on_with(&next) {
+    if joined.is_continued_by(&next) {
         joined.join(next);
         assert!(joined.part < joined.parts);
     }
@@ -310,7 +311,7 @@ pub fn metric(input: &[u8]) {
     assert!(metric.name.len() + metric.unit.len() + metric.help.len() <= 240);
 }
 
-/// The words of a filled region; made once.
+/// The words of a filled region, made once.
 fn base() -> &'static [u64] {
     static BASE: std::sync::OnceLock<Vec<u64>> = std::sync::OnceLock::new();
     BASE.get_or_init(|| words_of(&filled()))
@@ -330,10 +331,10 @@ fn padded<const N: usize>(input: &[u8]) -> [u64; N] {
     words
 }
 
-/// A target, and inputs of it to begin with: what writers write, and some that were trouble once.
+/// A fuzz target and its initial inputs: what writers store, and some inputs that caused failures once.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
-/// Those of this crate.
+/// The fuzz targets of this crate.
 pub const TARGETS: [Target; 6] = [
     ("region", region, region_seeds),
     ("follower", follower, follower_seeds),
@@ -368,10 +369,13 @@ fn follower_seeds() -> Vec<Vec<u8>> {
     let heads = [0, 1].map(|lane| (map.events.start + lane * map.events.stride) as u16);
     let tell = |which: u64, lane: u64, stamp: u64| change(PUBLISH, stamp << 8 | which << 2 | lane);
     vec![
-        [change(LOOK, 0), tell(2, 1, 20), change(LOOK, 0), tell(0, 0, 21), change(LAST_LOOK, 0)].concat(),
-        [change(heads[0], u64::MAX), change(LOOK, 0), change(heads[0], 3), change(LOOK, 0)].concat(),
-        [change(heads[1], 1 << 40), change(LOOK, 0), change(LOOK, 0), tell(1, 1, 1)].concat(),
-        [change(BEGIN, 0), change(LOOK, 0), change(BEGIN, 2), tell(2, 2, 9), change(LOOK, 0)].concat(),
+        [change(NEXT_BATCH, 0), tell(2, 1, 20), change(NEXT_BATCH, 0), tell(0, 0, 21), change(LAST_BATCH, 0)]
+            .concat(),
+        [change(heads[0], u64::MAX), change(NEXT_BATCH, 0), change(heads[0], 3), change(NEXT_BATCH, 0)]
+            .concat(),
+        [change(heads[1], 1 << 40), change(NEXT_BATCH, 0), change(NEXT_BATCH, 0), tell(1, 1, 1)].concat(),
+        [change(BEGIN, 0), change(NEXT_BATCH, 0), change(BEGIN, 2), tell(2, 2, 9), change(NEXT_BATCH, 0)]
+            .concat(),
     ]
 }
 
@@ -401,7 +405,7 @@ fn dead_letter_seeds() -> Vec<Vec<u8>> {
 }
 
 fn event_seeds() -> Vec<Vec<u8>> {
-    // One of each kind, all of whose five texts are one letter long.
+    // One event of each kind, with five texts of one letter each.
     let kinds = 1..=EventKind::DDataUpdated as u16;
     let text = |kind: u16| -> Vec<u8> {
         let head = [kind, 0, 1].map(u16::to_le_bytes).concat();

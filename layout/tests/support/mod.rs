@@ -1,6 +1,6 @@
-//! A region in private memory, for the tests that read one.
-#![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "nothing but tests comes here")]
+//! A region in private memory, for tests that read one.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "only tests use this")]
 
 pub mod hostile;
 pub mod subsystems;
@@ -15,7 +15,7 @@ use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::{Capacities, RegionMap};
 
-/// A region and what its writer keeps to itself.
+/// A region and the private words of its writer.
 pub struct Region {
     pub memory: WriterMemory,
     pub map: RegionMap,
@@ -48,7 +48,7 @@ pub const HEADER: HeaderRecord = HeaderRecord {
     reserved: 0,
 };
 
-/// Room for 8 actors and not much else.
+/// Capacities for 8 actors and little else.
 pub const SMALL: Capacities =
     Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 16, names: 8, ..Capacities::LEAST };
 

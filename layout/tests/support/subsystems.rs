@@ -1,4 +1,4 @@
-//! Something of every subsystem, for the tests that read a region.
+//! Records of every subsystem, for tests that read a region.
 
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
@@ -19,16 +19,16 @@ use zerocopy::FromZeros as _;
 
 use super::Region;
 
-/// An instance: domain, the owner's number, name, and numbers by place.
+/// An instance: domain, number of the owner, name, and numbers by index.
 type Told<'a> = (Domain, Option<u64>, &'static str, &'a [(usize, u64)]);
 
-/// Keys of different buckets and tags.
+/// Keys with different buckets and tags.
 fn key_of(number: u64) -> Key {
     Key([number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15)])
 }
 
-/// Puts an instance of every domain, both documents, a histogram and journal writes into a region that has room for them:
-/// eleven instances, and 256 bytes for each document. The histogram is metric `number`.
+/// Writes instances of every domain, both documents, a histogram and journal writes into a region with the capacity for
+/// eleven instances and 256 bytes per document. The histogram is metric `number`.
 pub fn fill(region: &Region, number: usize) {
     let (map, no_spill) = (&region.map, AtomicU64::new(0));
     let pins: Vec<_> = (0..map.instance_slots.count).map(|_| AtomicU64::new(0)).collect();
@@ -69,7 +69,7 @@ pub fn fill(region: &Region, number: usize) {
         for (place, value) in numbers {
             instances.numbers(made)[*place].store(*value, Ordering::Relaxed);
         }
-        // Of every second one.
+        // For every second instance.
         if at % 2 == 1 {
             Attachment::ALL.iter().for_each(|attachment| instances.attach(made, *attachment));
         }
@@ -87,7 +87,7 @@ pub fn fill(region: &Region, number: usize) {
         rows.push(cluster_rows::UNREACHABLE, 0, ["b"]);
         rows.push(cluster_rows::VERSION, 3, ["a"]);
         rows.push(cluster_rows::REACHABILITY, 0, ["a", "b", "terminated"]);
-        rows.push(cluster_rows::VERSION, 4, ["one that finds no room"]);
+        rows.push(cluster_rows::VERSION, 4, ["a row that is too long"]);
     });
     assert_eq!(left_out, 2);
     document::write(words(SHARDING_DOCUMENT), 3, |rows| {

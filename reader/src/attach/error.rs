@@ -173,6 +173,6 @@ fn layout_hint(error: &OpenError) -> &'static str {
         OpenError::NotARegion { found } if b"{[".contains(&found.to_le_bytes()[0]) => {
             "; it may be JSON: of all that `dump` writes, this program reads only `--format raw`"
         }
-        OpenError::NotReady | OpenError::NotARegion { .. } => "",
+        _ => "",
     }
 }

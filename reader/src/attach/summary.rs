@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atomscope_layout::decode::{Identity, RegionReader};
-use atomscope_layout::region::{HEADER_BYTES, MIN_METRICS};
+use atomscope_layout::limits::MIN_METRICS;
+use atomscope_layout::region::HEADER_BYTES;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words};
 

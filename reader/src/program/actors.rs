@@ -6,7 +6,7 @@ use atomscope::query::Query;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
 use atomscope_layout::decode::{Actor, ActorList, Moment, SpawnedAt};
-use atomscope_layout::dto::Forest;
+use atomscope_layout::forest::Forest;
 use serde::{Serialize, Serializer};
 
 use crate::program::output::{Failure, note, to_people, to_stdout};
@@ -128,7 +128,7 @@ impl<'a> Rows<'a> {
             Some(ActorRow {
                 path: actor.path(),
                 parent: actor.parent(),
-                actor_type: actor.actor_type(),
+                actor_type: actor.class(),
                 mailbox_depth: actor.mailbox_depth(),
                 spawned_at: actor.spawned_at(),
                 age_s,
@@ -215,7 +215,7 @@ fn compare(a: &Actor<'_>, b: &Actor<'_>, by: Sort, reverse: bool) -> Ordering {
     let by_path = a.path().cmp(b.path());
     match by {
         Sort::Path => turn(by_path),
-        Sort::Type => turn(a.actor_type().cmp(b.actor_type())).then(by_path),
+        Sort::Type => turn(a.class().cmp(b.class())).then(by_path),
         Sort::Depth => {
             let (a, b) = (a.mailbox_depth(), b.mailbox_depth());
             a.is_none().cmp(&b.is_none()).then(turn(b.cmp(&a))).then(by_path)

@@ -59,7 +59,7 @@ impl Serialize for Told<'_> {
             map.serialize_entry(list.name, list)?;
         }
         map.serialize_entry("instances_unreadable", &told.instances.unreadable)?;
-        map.serialize_entry("rows_left_out", &told.rows_left_out)?;
+        map.serialize_entry("rows_left_out", &told.rows_dropped)?;
         map.serialize_entry("documents_unreadable", &told.documents_unreadable)?;
         map.serialize_entry("gaps", gaps)?;
         map.end()

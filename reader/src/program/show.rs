@@ -115,8 +115,8 @@ struct ClassCount {
 
 impl From<Class> for ClassCount {
     fn from(class: Class) -> Self {
-        let Class { actor_type, actors, waiting, .. } = class;
-        Self { class: actor_type, actors, waiting }
+        let Class { name, actors, waiting, .. } = class;
+        Self { class: name, actors, waiting }
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
         }
     }
     let clock = header::CLOCK;
-    copying.guarded(clock.start, clock.start + 1..clock.end, being_written, &mut Patience::for_a_pass());
+    copying.guarded(clock.start, clock.start + 1..clock.end, being_written, &mut Patience::for_a_scan());
     copying.actors(map);
     copying.table(map.instance_control, map.instance_slots);
     copying.documents(map);
@@ -98,7 +98,7 @@ impl Copying<'_> {
     }
 
     fn table(&self, control: Section, slots: Section) {
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for (guard, slot) in control.range().zip(records(slots)) {
             self.guarded(guard, slot, |_| UNREADABLE, &mut patience);
         }
@@ -106,7 +106,7 @@ impl Copying<'_> {
 
     /// A document that is replaced during every attempt is copied as an empty one.
     fn documents(&self, map: &RegionMap) {
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for document in records(map.documents) {
             self.guarded(document.start, document.start + 1..document.end, |_| 0, &mut patience);
         }
@@ -131,7 +131,7 @@ impl Copying<'_> {
         let Section { start, .. } = section;
         if !section.is_empty() {
             let rows = start + 1..section.range().end;
-            self.guarded(start, rows, being_written, &mut Patience::for_a_pass());
+            self.guarded(start, rows, being_written, &mut Patience::for_a_scan());
         }
     }
 
@@ -141,7 +141,7 @@ impl Copying<'_> {
             self.set(ring.head, self.from.load(ring.head));
         }
         fence(Ordering::Acquire);
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for ring in rings {
             for slot in records(ring.slots) {
                 debug_assert!(slot.start > ring.head);

@@ -96,13 +96,13 @@ impl DumpHeader {
         }
         if self.header_bytes != HEADER_BYTES {
             let what = "length of the dump's header";
-            return Err(OpenError::Corrupt { offset: 16, what, found: self.header_bytes });
+            return Err(OpenError::Corrupt { offset: 16, field: what, found: self.header_bytes });
         }
         let expected = self.region_bytes.saturating_add(HEADER_BYTES);
         if file_bytes < expected {
             return Err(OpenError::Truncated { found: file_bytes, expected });
         }
-        let find = |offset, what, found| OpenError::Corrupt { offset, what, found };
+        let find = |offset, what, found| OpenError::Corrupt { offset, field: what, found };
         let verdict = VERDICTS.iter().find(|(number, _)| *number == self.verdict);
         let evidence = EVIDENCES.iter().find(|(number, _)| *number == self.evidence);
         let (_, verdict) = *verdict.ok_or(find(48, "the dump's verdict", self.verdict))?;

@@ -96,7 +96,7 @@ impl Redactor {
             section(map.actor_spill),
         );
         let mut words = [0u64; ACTOR_WORDS];
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for ((at, control), slot) in map.actor_control.range().enumerate().zip(records(map.actor_slots)) {
             let record = match table.read(at, &mut words, &mut patience) {
                 Ok(Entry::Held(Sign::Plus)) => self.actor(words).unwrap_or(actor_unreadable()),
@@ -125,7 +125,7 @@ impl Redactor {
                 }
             };
             document::write(&to[document], found.stamp, |rows| {
-                rows.leave_out(found.left_out);
+                rows.count_dropped(found.dropped);
                 for row in &found.rows {
                     let texts: Vec<String> = (row.texts.iter().enumerate())
                         .map(
@@ -175,7 +175,7 @@ impl Redactor {
         let (control, slots) = (section(map.instance_control), section(map.instance_slots));
         let table = TableReader::new(control, slots, map.instance_slots.stride, Words::new(&[]));
         let mut words = [0u64; INSTANCE_WORDS];
-        let mut patience = Patience::for_a_pass();
+        let mut patience = Patience::for_a_scan();
         for ((at, word), slot) in map.instance_control.range().enumerate().zip(records(map.instance_slots)) {
             let entry = table.read(at, &mut words, &mut patience);
             let mut record: InstanceRecord = zerocopy::transmute!(words);

@@ -1,7 +1,7 @@
 //! Actors as rows that can be listed and asked.
 
 use atomscope_layout::decode::{Actor, Moment};
-use atomscope_layout::dto::Forest;
+use atomscope_layout::forest::Forest;
 
 use super::human::seconds;
 use crate::query::{Field, FieldType, FieldValue, Row, Unit};
@@ -49,7 +49,7 @@ impl Row for Listed<'_> {
         }
         match field {
             0 => text(Some(self.actor.path())),
-            1 | 7 => text(Some(self.actor.actor_type())),
+            1 | 7 => text(Some(self.actor.class())),
             2 => number(self.actor.mailbox_depth().map(|depth| depth as f64)),
             3 => number(self.age_s()),
             4 => text(self.actor.host()),
@@ -61,7 +61,7 @@ impl Row for Listed<'_> {
 
     fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
         is_wanted(self.actor.path())
-            || is_wanted(self.actor.actor_type())
+            || is_wanted(self.actor.class())
             || self.actor.host().is_some_and(is_wanted)
     }
 }

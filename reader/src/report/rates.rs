@@ -24,7 +24,7 @@ impl Counters {
     /// Reads the counters; those of actors come from `totals`, which the caller has read already.
     pub fn read(reader: &RegionReader<'_>, totals: &ActorTotals) -> Self {
         let events = (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head());
-        let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::EventsUntold];
+        let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::StopsUnpublished];
         Self {
             spawned: totals.spawned,
             stopped: totals.stopped,

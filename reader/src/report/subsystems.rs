@@ -63,7 +63,7 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], until: Option<Moment>) 
     let mut columns = vec![text("name")];
     columns.extend(owned.then_some(text("owner")));
     let fields = domain.fields().iter().enumerate().filter(|(at, _)| !is_latency(*at));
-    columns.extend(fields.map(|(_, field)| match field.what {
+    columns.extend(fields.map(|(_, field)| match field.kind {
         FieldKind::Name => text(field.name),
         FieldKind::Flag => list::flag(field.name),
         FieldKind::Counter | FieldKind::Gauge | FieldKind::Float => number(field.name, field.unit),
@@ -80,7 +80,7 @@ fn instances(domain: Domain, entries: &[&InstanceEntry], until: Option<Moment>) 
         let fields = domain.fields().iter().enumerate().filter(|(at, _)| !is_latency(*at));
         row.extend(fields.map(|(at, field)| {
             let number = entry.numbers[at];
-            match field.what {
+            match field.kind {
                 _ if !entry.is_known(at) => Value::Unknown,
                 FieldKind::Counter => Value::Total(number),
                 FieldKind::Gauge => Value::Number(number),
@@ -635,7 +635,7 @@ pub fn gaps(part: Part, snapshot: &Snapshot) -> Vec<String> {
     }
     if [Part::Cluster, Part::Sharding].contains(&part) {
         gap(
-            told.rows_left_out,
+            told.rows_dropped,
             "rows of the cluster's state or of the shards' allocation found no room: a region with a larger \
              `document_bytes` holds them",
         );

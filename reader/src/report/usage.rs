@@ -125,7 +125,7 @@ impl Usage {
         };
         let used = (1..map.counters.count)
             .filter(|lane| counts(*lane) || lane_events.get(*lane).is_some_and(|events| *events > 0));
-        let tally = snapshot.tally.unwrap_or_else(|| reader.census().tally);
+        let tally = snapshot.tally.unwrap_or_else(|| reader.class_counts().tally);
         let held = tally.listed.saturating_add(tally.unreadable).saturating_add(tally.waiting_stops);
         let instances = &snapshot.subsystems.instances;
         let letters = map.dead_letters.count.saturating_sub(1) as u64;
@@ -157,12 +157,12 @@ impl Usage {
                 names_full: of(Builtin::NamesFull),
                 dead_letters_abandoned: of(Builtin::DeadLettersAbandoned),
                 events_abandoned: of(Builtin::EventsAbandoned),
-                events_untold: of(Builtin::EventsUntold),
+                events_untold: of(Builtin::StopsUnpublished),
                 updates_missed: of(Builtin::UpdatesMissed),
                 instances_unlisted: Domain::ALL
                     .iter()
                     .fold(0, |sum, domain| sum.saturating_add(of(domain.unlisted()))),
-                rows_left_out: snapshot.subsystems.rows_left_out,
+                rows_left_out: snapshot.subsystems.rows_dropped,
                 journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
                 polls_given_up: of(Builtin::PollsGivenUp),
             },

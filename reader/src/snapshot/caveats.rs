@@ -58,7 +58,8 @@ impl Snapshot {
         );
         let letters = &self.dead_letters;
         count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");
-        let Subsystems { instances, rows_left_out, documents_unreadable, .. } = &self.subsystems;
+        let Subsystems { instances, rows_dropped: rows_left_out, documents_unreadable, .. } =
+            &self.subsystems;
         count(
             instances.unreadable,
             "record of a subsystem was unreadable",

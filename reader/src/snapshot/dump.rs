@@ -85,7 +85,7 @@ impl Snapshot {
             instances: by_domain,
             hand_offs: std::mem::take(&mut subsystems.hand_offs),
             instances_unreadable: instances.unreadable,
-            rows_left_out: subsystems.rows_left_out,
+            rows_left_out: subsystems.rows_dropped,
             documents_unreadable: subsystems.documents_unreadable,
             dumped_at: dump_info.map(|_| generated_at.clone()),
             redacted: redacted || dump_info.is_some_and(|info| info.redacted),

@@ -296,7 +296,7 @@ fn no_damage_to_a_region_makes_the_program_do_worse_than_say_so() {
             let actors = reader.actors();
             assert!(actors.entries.len() <= 128, "round {round}");
             let _ = (actors.into_snapshot(), reader.actor_totals());
-            let look = Follower::from_first(&reader).last_look(&reader);
+            let look = Follower::from_first(&reader).last_batch(&reader);
             assert!(look.events.len() <= 3 * 16, "round {round}");
         }
     }

@@ -153,7 +153,7 @@ fn a_dump_of_a_node_at_work_holds_no_torn_record() {
             fs::write(&raw, file).unwrap();
             let copy = Region::open(&raw, None, MAX_BYTES).unwrap();
             let reader = copy.reader().unwrap();
-            let look = atomscope_layout::follow::Follower::from_oldest(&reader).last_look(&reader);
+            let look = atomscope_layout::follow::Follower::from_oldest(&reader).last_batch(&reader);
             for event in look.events {
                 let TelemetryEvent::MailboxSampled { path, depth } = event.event else {
                     panic!("another event")

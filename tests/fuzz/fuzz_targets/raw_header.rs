@@ -1,4 +1,4 @@
-//! The header of a raw dump: the first eight bytes are the file's length, the others its beginning.
+//! The header of a raw dump. The first eight bytes of the input are the length of the file, the others its beginning.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

@@ -48,8 +48,8 @@ impl MetricColumn {
         let fields = domain.fields().iter().enumerate();
         let is_number = |what| matches!(what, FieldKind::Counter | FieldKind::Gauge);
         let (at, field) =
-            fields.into_iter().find(|(_, known)| known.name == field && is_number(known.what))?;
-        of(field.unit, field.what == FieldKind::Counter, Source::Sum(domain, at))
+            fields.into_iter().find(|(_, known)| known.name == field && is_number(known.kind))?;
+        of(field.unit, field.kind == FieldKind::Counter, Source::Sum(domain, at))
     }
 
     /// The name in JSON and CSV.

@@ -58,7 +58,7 @@ impl Sample {
             liveness,
             live: totals.live,
             unreadable: (reader.map().actor_slots() <= SCANNED_SLOTS)
-                .then(|| reader.census().tally.unreadable),
+                .then(|| reader.class_counts().tally.unreadable),
             counters: Counters::read(&reader, &totals),
             used: used(&reader),
             process: Vitals::of(region, &liveness),

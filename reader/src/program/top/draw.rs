@@ -920,7 +920,7 @@ fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'st
     let mut lines = vec![Line::styled("Actors by class", theme.strong())];
     for class in tick.classes.iter().take(most) {
         let waiting = class.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
-        let text = format!("{:>8} {}{}", class.actors, safe(&class.actor_type), waiting.unwrap_or_default());
+        let text = format!("{:>8} {}{}", class.actors, safe(&class.name), waiting.unwrap_or_default());
         lines.push(Line::raw(cut(&text, width)));
     }
     if let Some(more) = tick.classes.len().checked_sub(most).filter(|more| *more > 0) {

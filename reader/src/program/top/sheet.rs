@@ -440,7 +440,7 @@ fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
     };
     Some(vec![
         Value::Text(name),
-        Value::text(actor.actor_type()),
+        Value::text(actor.class()),
         Value::of(actor.mailbox_depth(), Value::Number),
         Value::of(row.below, |below| Value::Number(below.into())),
         Value::of(row.age_s(), Value::Float),
@@ -533,7 +533,7 @@ fn ranks(listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
     let ranks: Vec<Option<u64>> = match sort.column {
         "path" | OWN_ORDER if !sort.reverse => return None,
         "path" | OWN_ORDER => (0..count).map(Some).collect(),
-        "class" => of_texts(&|actor| Some(actor.actor_type().to_owned())),
+        "class" => of_texts(&|actor| Some(actor.class().to_owned())),
         "host" => of_texts(&|actor| actor.host().map(str::to_owned)),
         "depth" => all.iter().map(|actor| actor.mailbox_depth().map(greatest_first)).collect(),
         "below" => listed.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
@@ -593,10 +593,10 @@ fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
         asked.baseline.map(|baseline| &baseline.classes)
     };
     let then: Option<HashMap<&str, u64>> =
-        then.map(|then| then.iter().map(|of| (of.actor_type.as_str(), of.actors)).collect());
+        then.map(|then| then.iter().map(|of| (of.name.as_str(), of.actors)).collect());
     let seconds = tick.before.as_ref().map(|(_, seconds)| *seconds);
     let rows = tick.classes.iter().map(|of| {
-        let before = then.as_ref().map(|then| then.get(of.actor_type.as_str()).copied().unwrap_or(0));
+        let before = then.as_ref().map(|then| then.get(of.name.as_str()).copied().unwrap_or(0));
         let grown = match (before, shows_rates, seconds) {
             (Some(before), true, Some(seconds)) => {
                 Value::Float(((of.actors as f64 - before as f64) / seconds.max(1e-9) * 10.0).round() / 10.0)
@@ -606,7 +606,7 @@ fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
         };
         let age = tick.snapshot.until.zip(of.oldest).and_then(|(until, oldest)| until.since(&oldest));
         vec![
-            Value::text(&of.actor_type),
+            Value::text(&of.name),
             Value::Number(of.actors),
             grown,
             Value::of(of.waiting, Value::Number),
@@ -837,7 +837,7 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             let actor = row.actor;
             let dash = |text: Option<String>| text.unwrap_or("-".to_owned());
             pair("path", actor.path().to_owned());
-            pair("class", actor.actor_type().to_owned());
+            pair("class", actor.class().to_owned());
             pair("parent", dash(actor.parent().map(str::to_owned)));
             let depth = actor.mailbox_depth().map(|depth| depth.to_string());
             let depth = depth

@@ -1385,7 +1385,7 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     assert!(tick.listed.is_none() && tick.actors_bytes() == 0);
     assert_eq!(tick.tally.listed, actors as u64);
     let members = (actors - actors / 1000) as u64;
-    let class = tick.classes.iter().find(|class| class.actor_type == "crowd::Member").unwrap();
+    let class = tick.classes.iter().find(|class| class.name == "crowd::Member").unwrap();
     assert_eq!((class.actors, class.deepest), (members, Some(actors as u64 - 1)));
     screen.press("2");
     assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));

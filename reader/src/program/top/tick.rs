@@ -12,8 +12,8 @@ use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
-use atomscope_layout::dto::Forest;
-use atomscope_layout::follow::Look;
+use atomscope_layout::follow::Batch;
+use atomscope_layout::forest::Forest;
 
 /// Up to this many live actors are listed in every tick, so that the past has them. More are listed only while a list of
 /// actors is shown, and counted otherwise: a list needs about 150 bytes and a microsecond for each actor.
@@ -131,7 +131,7 @@ pub struct EventRow {
 
 impl EventRow {
     /// The events and gaps of one poll, in order.
-    pub fn of(look: Look, clock: Option<Clock>) -> Vec<Self> {
+    pub fn of(look: Batch, clock: Option<Clock>) -> Vec<Self> {
         let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = look.losses.into_iter().map(|loss| {
             let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));

@@ -81,7 +81,7 @@ impl WatchedNode {
         let bytes = || self.events.iter().map(|event| event.text.len()).sum::<usize>();
         let has_space = || self.events.len() < MAX_EVENTS && bytes() < MAX_EVENT_BYTES;
         if self.follower.fill(&reader) > READ_AHEAD_FROM && has_space() {
-            let poll = self.follower.look(&reader);
+            let poll = self.follower.next_batch(&reader);
             self.events.extend(EventRow::of(poll, reader.clock()));
         }
     }
@@ -104,7 +104,8 @@ impl WatchedNode {
         // The verdict was read before the events: a node that was dead by then publishes nothing more.
         let is_last = snapshot.dump_info.is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
-        let mut poll = if is_last { self.follower.last_look(&reader) } else { self.follower.look(&reader) };
+        let mut poll =
+            if is_last { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) };
         if self.before.is_none() {
             // At the first poll the writer may overwrite old events that nobody was waiting for: not a loss.
             poll.losses.iter_mut().for_each(|loss| loss.lapped = 0);

@@ -1,56 +1,60 @@
-//! The live actors counted by their types, without a list of them.
+//! The live actors counted by class, without a list of the actors.
 //!
-//! Nearly every live actor has one entry in the table and is counted as that entry is met. Only where a key may have
-//! several entries (a stop of it waits, it was spawned beside another of its own, something of it is spilled) they are
-//! kept and added up, as a list adds up those of every key.
+//! Nearly every live actor has one entry in the table and is counted when the scan reads that entry. Only a key that may
+//! have several entries (a waiting stop, a second spawn, a spilled entry) needs its entries kept and added up, as an
+//! [`ActorList`] does for every key.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{ActorList, Pass, Tally, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words};
-use crate::decode::{Moment, Names, RegionReader};
+use super::actors::{
+    ActorList, Pass, Tally, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words,
+};
+use super::clock::Moment;
+use super::names::Names;
+use super::reader::RegionReader;
 use crate::records::{ACTOR_LIVE_WORD, ActorRecord, actor_flags, live};
 use crate::table::Key;
 
-/// Numbers of names beyond this are told apart by the name: a hostile region may hold any.
+/// Classes with a higher name number are looked up by name, because a hostile region may hold any number.
 const MOST_IDS: usize = 1 << 16;
 
-/// The live actors of one type.
+/// The live actors of one class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
-    /// The name of the type.
-    pub actor_type: String,
-    /// How many there are.
+    /// The name of the class: the Rust type of its actors.
+    pub name: String,
+    /// Number of live actors.
     pub actors: u64,
-    /// Messages in their mailboxes; `None` where no depth is known.
+    /// Messages in their mailboxes; `None` if no mailbox depth is known.
     pub waiting: Option<u64>,
-    /// Those in the fullest of them.
+    /// Messages in the fullest mailbox.
     pub deepest: Option<u64>,
-    /// When the oldest of them was spawned; `None` where the node's clock says nothing of that.
+    /// When the oldest actor was spawned; `None` if unknown.
     pub oldest: Option<Moment>,
 }
 
-/// The live actors, counted.
+/// The live actors counted by class.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClassCounts {
-    /// How many there are, and how sure that is.
+    /// How many actors there are, and how many could not be read.
     pub tally: Tally,
-    /// Their types: those with most messages waiting first, then those of most actors.
+    /// The classes: first those with the most waiting messages, then those with the most actors.
     pub classes: Vec<Class>,
-    /// That of the [`ActorList`] which the same table gives.
+    /// The mark of an [`ActorList`] of the same table.
     pub mark: u64,
 }
 
 impl RegionReader<'_> {
-    /// Counts the live actors: one pass over the table, or a few where it is being settled meanwhile. It holds memory for
-    /// the types, and for the actors of which the table may have several entries.
+    /// Counts the live actors by class: one scan of the table, or a few if the table is being settled at the time. It needs
+    /// memory only for the classes, and for actors that may have several entries.
     ///
-    /// No text of a record is read but its type's: one whose path is damaged is counted here, and unreadable in an
-    /// [`ActorList`]. An actor that is replaced during the pass may count twice.
-    pub fn census(&self) -> ClassCounts {
+    /// It reads no text of a record but the class. So an actor with a damaged path is counted here, and is unreadable in an
+    /// [`ActorList`]. An actor that is replaced during the scan may be counted twice.
+    pub fn class_counts(&self) -> ClassCounts {
         let table = actor_table(self);
         let (mut counting, pass) = steadily(self, || {
             let spilled = spilled(&table);
-            let mut several: HashSet<u64> = table.beside_others().collect();
+            let mut several: HashSet<u64> = table.repeated_fingerprints().collect();
             several.extend(spilled.keys());
             let is_one_of_several =
                 |first: u64| !several.is_empty() && several.contains(&Key([first, 0]).fingerprint());
@@ -80,7 +84,7 @@ impl RegionReader<'_> {
         let mut classes: Vec<Class> = classes.into_iter().map(|(class, _)| class).collect();
         classes.sort_by(|a, b| {
             let key = |of: &Class| (of.waiting.unwrap_or(0), of.actors);
-            key(b).cmp(&key(a)).then_with(|| a.actor_type.cmp(&b.actor_type))
+            key(b).cmp(&key(a)).then_with(|| a.name.cmp(&b.name))
         });
         let listed = classes.iter().map(|class| class.actors).sum();
         let tally = Tally { listed, unreadable, ..kept.tally() };
@@ -88,20 +92,20 @@ impl RegionReader<'_> {
     }
 }
 
-/// The classes so far, each with the stamp of its oldest actor.
+/// The classes counted so far, each with the stamp of its oldest actor.
 #[derive(Debug, Default)]
 struct Counting {
     classes: Vec<(Class, u64)>,
     by_name: HashMap<String, usize>,
-    /// One more than the place of each number's class, so that most actors need no look at their type's name.
+    /// One more than the index of the class of each name number, so that most actors need no look-up by name.
     by_id: Vec<usize>,
     names: Names,
-    /// Actors of which the table may have several entries.
+    /// Actors that may have several entries in the table.
     kept: ActorList,
 }
 
 impl Counting {
-    /// Counts the actor of a record, of which no more may be there than is read of one.
+    /// Counts the actor of a record. Only the words that the scan asked for are present.
     fn add_record(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
         let [path, parent, type_bytes, spawned, host] = text_bytes(record).map(usize::from);
         if path + parent + type_bytes + spawned + host > record.text.len() || kept_bytes(record).is_none() {
@@ -116,12 +120,12 @@ impl Counting {
         Some(())
     }
 
-    /// Counts those that were kept and turned out to live.
+    /// Counts the kept actors that are live.
     fn add_kept(&mut self, reader: &RegionReader<'_>) {
         let kept = core::mem::take(&mut self.kept);
         for actor in kept.iter() {
-            let type_text = kept.text(actor.row, 2);
-            self.add(actor.row.type_id, type_text, actor.mailbox_depth(), actor.spawn_stamp(), reader);
+            let type_id = actor.class_id().unwrap_or(0);
+            self.add(type_id, actor.class(), actor.mailbox_depth(), actor.spawn_stamp(), reader);
         }
         self.kept = kept;
     }
@@ -130,15 +134,10 @@ impl Counting {
         let few = Some(id as usize).filter(|id| (1..MOST_IDS).contains(id));
         let known = few.and_then(|id| self.by_id.get(id)?.checked_sub(1));
         let at = known.unwrap_or_else(|| {
-            let name = if id == 0 { text } else { self.names.learn(reader, id) };
+            let name = if id == 0 { text } else { self.names.look_up(reader, id) };
             let at = self.by_name.get(name).copied().unwrap_or_else(|| {
-                let class = Class {
-                    actor_type: name.to_owned(),
-                    actors: 0,
-                    waiting: None,
-                    deepest: None,
-                    oldest: None,
-                };
+                let class =
+                    Class { name: name.to_owned(), actors: 0, waiting: None, deepest: None, oldest: None };
                 self.classes.push((class, u64::MAX));
                 self.by_name.insert(name.to_owned(), self.classes.len() - 1);
                 self.classes.len() - 1

@@ -1,0 +1,50 @@
+//! Texts of a region: interned names, and the texts inside a record.
+
+use core::hash::{Hash as _, Hasher as _};
+use std::hash::DefaultHasher;
+
+use super::reader::RegionReader;
+use crate::names::read_name;
+
+/// A cache of interned names, by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Names(Vec<Option<String>>);
+
+/// Shown for a name that the region does not hold.
+const NO_NAME: &str = "?";
+
+impl Names {
+    /// The name with this number, from the cache or else from the region.
+    pub(super) fn look_up(&mut self, reader: &RegionReader<'_>, id: u32) -> &str {
+        let (at, names) = (id as usize, reader.map.names);
+        if at <= names.count && self.0.get(at).is_none_or(Option::is_none) {
+            self.0.resize(self.0.len().max(at + 1), None);
+            self.0[at] = read_name(reader.section(names), names.stride, id);
+        }
+        self.get(id)
+    }
+
+    /// Adds the cached names to a mark.
+    pub(super) fn marked(&self, mut mark: DefaultHasher) -> u64 {
+        self.0.hash(&mut mark);
+        mark.finish()
+    }
+
+    /// The name with this number, or `?` if it is not in the cache.
+    pub(super) fn get(&self, id: u32) -> &str {
+        self.0.get(id as usize).and_then(Option::as_deref).unwrap_or(NO_NAME)
+    }
+}
+
+/// Splits the text of a record into its texts, one after the other.
+#[derive(Debug)]
+pub struct Texts<'a>(pub &'a [u8]);
+
+impl<'a> Texts<'a> {
+    /// The next text, of this many bytes; `None` if there are fewer bytes, or they are not UTF-8.
+    pub fn take(&mut self, bytes: u16) -> Option<&'a str> {
+        let (text, rest) = self.0.split_at_checked(bytes as usize)?;
+        self.0 = rest;
+        core::str::from_utf8(text).ok()
+    }
+}

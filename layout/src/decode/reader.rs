@@ -1,0 +1,302 @@
+//! A region opened for reading: its header, its metrics and its rings.
+
+use core::mem::offset_of;
+use core::ops::Range;
+
+use serde::Serialize;
+
+use super::clock::Clock;
+use super::identity::Identity;
+use crate::attached::Attached;
+use crate::error::OpenError;
+use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
+use crate::instances::InstanceRecord;
+use crate::metrics::{Builtin, Kind, Metric, read_descriptor};
+use crate::records::{ActorRecord, ClockRecord};
+use crate::region::{Condition, HeaderRecord, RegionMap, Section, State, header};
+use crate::ring::RingReader;
+use crate::seqlock;
+use crate::sync::{Ordering, fence};
+use crate::words::{WORD, Words};
+use crate::{event, lanes, sightings, table};
+
+/// A region opened for reading.
+#[derive(Debug, Clone, Copy)]
+pub struct RegionReader<'a> {
+    pub(super) words: Words<'a>,
+    pub(super) map: RegionMap,
+    pub(super) header: HeaderRecord,
+}
+
+/// The heartbeat of a thread: the number of beats and the time of the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// Number of beats so far; 0 if the heartbeat was never started.
+    pub count: u64,
+    /// Time of the last beat in monotonic nanoseconds.
+    pub mono_ns: u64,
+}
+
+/// The conditions that hold. Unknown bits are ignored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conditions(u64);
+
+impl Conditions {
+    /// Whether `condition` holds.
+    pub fn has(self, condition: Condition) -> bool {
+        self.0 & condition.bit() != 0
+    }
+}
+
+impl FromIterator<Condition> for Conditions {
+    fn from_iter<I: IntoIterator<Item = Condition>>(conditions: I) -> Self {
+        Self(conditions.into_iter().fold(0, |bits, condition| bits | condition.bit()))
+    }
+}
+
+impl Beat {
+    /// The heartbeat of the sampler, from the header of a region.
+    pub fn of_process(region: Words<'_>) -> Self {
+        Self::read(region, header::PROCESS_BEAT)
+    }
+
+    /// Reads a heartbeat at these words of the header.
+    pub(crate) fn read(region: Words<'_>, at: Range<usize>) -> Self {
+        let count = region.load(at.start);
+        // The time is that of this beat or of a later one.
+        fence(Ordering::Acquire);
+        Self { count, mono_ns: region.load(at.start + 1) }
+    }
+}
+
+/// The state in the header of a region; `None` if the number is unknown.
+pub fn state(region: Words<'_>) -> Option<State> {
+    State::from_word(region.load(header::STATE))
+}
+
+/// The totals of actors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ActorTotals {
+    /// Actors spawned since the probe was installed.
+    pub spawned: u64,
+    /// Actors stopped of those spawned.
+    pub stopped: u64,
+    /// Spawns of a path that was live already.
+    pub replaced: u64,
+    /// Live actors, by counting.
+    pub live: u64,
+    /// Stops of actors that are older than the probe.
+    pub foreign: u64,
+    /// Live actors without a slot, because the table was full.
+    pub untracked: u64,
+    /// Whether there were ever untracked actors or doubtful stops: then the list of live actors may be wrong permanently.
+    pub inexact: bool,
+}
+
+impl<'a> RegionReader<'a> {
+    /// Opens a region: checks the header and the directory. Costs a few microseconds and one small allocation.
+    ///
+    /// # Errors
+    /// As [`RegionMap::read`].
+    pub fn open(words: Words<'a>) -> Result<Self, OpenError> {
+        let (map, header) = RegionMap::read(words)?;
+        Ok(Self { words, map, header })
+    }
+
+    /// Opens the beginning of a region of `bytes` bytes. `words` has at least its header. A section that `words` does not
+    /// contain completely is read as empty.
+    ///
+    /// # Errors
+    /// As [`RegionMap::read_part`].
+    pub fn open_part(words: Words<'a>, bytes: u64) -> Result<Self, OpenError> {
+        let (map, header) = RegionMap::read_part(words, bytes)?;
+        Ok(Self { words, map, header })
+    }
+
+    /// The sections of the region.
+    pub fn map(&self) -> &RegionMap {
+        &self.map
+    }
+
+    pub(super) fn section(&self, section: Section) -> Words<'a> {
+        // RegionMap::read has checked that each section is inside the region. A partial region may still not contain it.
+        self.words.slice(section.range()).unwrap_or(Words::new(&[]))
+    }
+
+    /// The node that made the region.
+    pub fn identity(&self) -> Identity {
+        Identity::of(self.words, self.header)
+    }
+
+    /// Major and minor version of the region's layout.
+    pub fn layout_version(&self) -> (u32, u32) {
+        let version = self.words.load(header::VERSION);
+        ((version >> 32) as u32, version as u32)
+    }
+
+    /// The state of the node; `None` if the number is unknown.
+    pub fn state(&self) -> Option<State> {
+        state(self.words)
+    }
+
+    /// The conditions that hold.
+    pub fn conditions(&self) -> Conditions {
+        Conditions(self.words.load(header::CONDITIONS))
+    }
+
+    /// The heartbeat of the sampler.
+    pub fn process_beat(&self) -> Beat {
+        Beat::of_process(self.words)
+    }
+
+    /// The heartbeat of a task of the async runtime.
+    pub fn runtime_beat(&self) -> Beat {
+        Beat::read(self.words, header::RUNTIME_BEAT)
+    }
+
+    /// The node's clock, for stamps of records that were read before this call.
+    pub fn clock(&self) -> Option<Clock> {
+        let mut words = [0u64; size_of::<ClockRecord>() / WORD];
+        // Read before the log: no clock sample that is added later begins before these ticks.
+        let cell = self.words.slice(header::CLOCK)?;
+        let record = seqlock::read(cell, &mut words).ok().map(|()| zerocopy::transmute!(words));
+        let log = sightings::read(self.section(self.map.sightings), self.map.sightings.stride);
+        Clock::of(&log, record)
+    }
+
+    /// Whether the log of clock samples was changed since `clock` was read from it. Read the record with the stamp before
+    /// this call.
+    pub(super) fn has_newer(&self, clock: &Clock) -> bool {
+        sightings::changes(self.section(self.map.sightings)) != clock.changes
+    }
+
+    /// Calls `see` with each stamp whose time a reader may show. One scan of all tables and rings.
+    pub fn each_stamp(&self, mut see: impl FnMut(u64)) {
+        let map = &self.map;
+        let tables = [
+            (map.actor_control, map.actor_slots, offset_of!(ActorRecord, spawned) / WORD),
+            (map.instance_control, map.instance_slots, offset_of!(InstanceRecord, since) / WORD),
+        ];
+        for (control, slots, stamp) in tables {
+            let (control, slots, stride) = (self.section(control), self.section(slots), slots.stride);
+            let held = (0..control.len()).filter(|slot| !table::is_free(control.load(*slot)));
+            held.for_each(|slot| see(slots.load(slot * stride + stamp)));
+        }
+        let lanes = (0..self.event_lanes()).map(|lane| self.event_lane(lane));
+        let writes = self.section(map.journal_writes);
+        let rings = [self.dead_letter_ring(), RingReader::new(writes, map.journal_writes.stride)];
+        // The stamp is the first word of the records of all rings.
+        lanes.chain(rings).for_each(|ring| ring.each_first_word(&mut see));
+    }
+
+    /// The heartbeat of the poller.
+    pub fn poll_beat(&self) -> Beat {
+        Beat::read(self.words, header::POLL_BEAT)
+    }
+
+    /// The attachments that were made. Call this before reading numbers: what these attachments had counted by then is
+    /// visible.
+    pub fn attached(&self) -> Attached {
+        let attached = Attached::of(self.words.load(header::ATTACHED));
+        fence(Ordering::Acquire);
+        attached
+    }
+
+    /// The value of a built-in metric; 0 if the region is older than the metric, or if nothing counts it.
+    pub fn builtin(&self, metric: Builtin) -> u64 {
+        if metric as u64 >= self.header.builtins() {
+            return 0;
+        }
+        lanes::sum(self.section(self.map.counters), self.map.counters.stride, metric as usize)
+    }
+
+    /// All metrics with a descriptor, in the order of their numbers.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let (section, counters) = (self.section(self.map.metrics), self.section(self.map.counters));
+        let stride = self.map.metrics.stride;
+        let attached = self.attached();
+        let is_counted =
+            |number: usize| number as u64 >= self.header.builtins() || attached.counts_number(number);
+        (0..self.map.metrics.count)
+            .filter_map(|number| {
+                let mut metric = read_descriptor(section.slice(number * stride..(number + 1) * stride)?)?;
+                let value = match metric.kind {
+                    Kind::Counter => lanes::sum(counters, self.map.counters.stride, number),
+                    Kind::Gauge => counters.load(number),
+                    Kind::Histogram => {
+                        let histogram = self.histogram(counters.load(number))?;
+                        let count = histogram.count;
+                        metric.histogram = Some(histogram);
+                        count
+                    }
+                };
+                metric.value = (value > 0 || is_counted(number)).then_some(value);
+                Some(metric)
+            })
+            .collect()
+    }
+
+    /// The histogram in slot `slot − 1`; `None` if there is no such slot.
+    pub(super) fn histogram(&self, slot: u64) -> Option<Histogram> {
+        let (section, stride) = (self.section(self.map.histograms), self.map.histograms.stride);
+        let slot = usize::try_from(slot.checked_sub(1)?).ok()?;
+        if slot >= self.map.histograms.count {
+            return None;
+        }
+        section.slice(slot * stride..slot * stride + HISTOGRAM_WORDS).map(histogram::read)
+    }
+
+    /// The totals of actors. The subtracted counters are read before `spawned`, so that `live` is never too low.
+    pub fn actor_totals(&self) -> ActorTotals {
+        let of = |metric| self.builtin(metric);
+        let (stopped, replaced) = (of(Builtin::Stopped), of(Builtin::Replaced));
+        let (matched, untracked_stops) = (of(Builtin::UntrackedMatched), of(Builtin::UntrackedStops));
+        lanes::after_ends();
+        let foreign = of(Builtin::Foreign);
+        let untracked_spawns = of(Builtin::UntrackedSpawns);
+        let spawned = of(Builtin::Spawned);
+        let stopped = stopped.saturating_sub(foreign);
+        ActorTotals {
+            spawned,
+            stopped,
+            replaced,
+            live: spawned.saturating_sub(stopped).saturating_sub(replaced),
+            foreign,
+            untracked: untracked_spawns.saturating_sub(untracked_stops).saturating_sub(matched),
+            inexact: untracked_spawns > 0 || untracked_stops > 0 || of(Builtin::DoubtfulStops) > 0,
+        }
+    }
+
+    /// Whether actors were spawned and all of them have stopped. False if that is not certain: while a stop waits for its
+    /// spawn, and after a stop of an actor older than the probe, because other such actors may still live.
+    pub fn no_actor_is_left(&self) -> bool {
+        let ActorTotals { spawned, live, foreign, inexact, .. } = self.actor_totals();
+        // A stop is counted as stopped before it is counted as early.
+        let waits = self.builtin(Builtin::EarlyStops) != self.builtin(Builtin::EarlyStopsDone);
+        spawned > 0 && live == 0 && foreign == 0 && !inexact && !waits
+    }
+
+    /// The number of all dead letters so far.
+    pub fn dead_letter_total(&self) -> u64 {
+        self.dead_letter_ring().head()
+    }
+
+    pub(super) fn dead_letter_ring(&self) -> RingReader<'a> {
+        RingReader::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
+    }
+
+    /// The number of event lanes.
+    pub fn event_lanes(&self) -> usize {
+        self.map.events.count
+    }
+
+    /// The ring of an event lane.
+    pub fn event_lane(&self, lane: usize) -> RingReader<'a> {
+        let Section { start, count, stride } = self.map.events;
+        let lane = start + lane.min(count - 1) * stride;
+        RingReader::new(
+            self.words.slice(lane..lane + stride).unwrap_or(Words::new(&[])),
+            event::EVENT_SLOT_BYTES / WORD,
+        )
+    }
+}
