@@ -115,7 +115,6 @@ mod sampler;
 mod sampling;
 #[cfg(feature = "atomr")]
 pub mod sharding;
-mod stop_event;
 #[cfg(feature = "atomr")]
 pub mod streams;
 #[cfg(feature = "atomr")]

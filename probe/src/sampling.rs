@@ -15,8 +15,8 @@ use crate::clock;
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
 use crate::rounds::{Round, Rounds, STOP_WAITS_ROUNDS};
-use crate::stop_event::stop_event;
 use crate::writer::RegionWriter;
+use atomscope_layout::event::stop_event;
 
 impl RegionWriter {
     /// One round of the sampler. It counts its own cost.
