@@ -19,30 +19,23 @@ mod target;
 mod top;
 mod values;
 
-use atomscope::report::subsystems::Part;
 use clap::CommandFactory as _;
 
 use self::arguments::{Cli, Command};
 use self::output::Failure;
 
-/// Does what the command line asks for.
+/// Runs the command.
+///
+/// # Errors
+/// Why the command failed, as the text for stderr and the exit code.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    let list = |part, args| listing::list(&cli.place, part, args);
     match cli.command {
         Command::Ps(args) => ps::ps(&cli.place, &args),
         Command::Actors(args) => actors::actors(&cli.place, args),
         Command::Dump(args) => dump::dump(&cli.place, args),
         Command::Show(args) => show::show(&cli.place, args),
         Command::Top(args) => top::top(&cli.place, args),
-        Command::Cluster(args) => list(Part::Cluster, args),
-        Command::Sharding(args) => list(Part::Sharding, args),
-        Command::Persistence(args) => list(Part::Persistence, args),
-        Command::Remote(args) => list(Part::Remote, args),
-        Command::Streams(args) => list(Part::Streams, args),
-        Command::Ddata(args) => list(Part::DData, args),
-        Command::Leases(args) => list(Part::Leases, args),
-        Command::Runtime(args) => list(Part::Runtime, args),
-        Command::Metrics(args) => list(Part::Metrics, args),
+        Command::Listing(command) => listing::list(&cli.place, command),
         Command::Stat(args) => stat::stat(&cli.place, args),
         Command::Tail(args) => tail::tail(&cli.place, args),
         Command::Prune(args) => prune::prune(&cli.place, &args),

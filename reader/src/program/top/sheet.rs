@@ -21,7 +21,6 @@ use atomscope::report::actors::{Listed, show_above};
 use atomscope::report::human::{self, bytes, count, duration};
 use atomscope::report::list::{Column, List, Value, not_known, number, text, unit_of_row};
 use atomscope::report::nodes::NodeRow;
-use atomscope::report::subsystems::{gaps, summary};
 
 /// How the actors are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -273,30 +272,29 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
             let lines = [region, past].into_iter().chain(tick.caveats.iter().cloned()).collect();
             of_lists(asked, own(tick), lines, "")
         }
-        (view, Some(tick)) => {
-            let Some(part) = view.part() else { return Sheet::default() };
-            let mut lists = part.lists(Some(&tick.snapshot));
+        (View::Subsystem(subsystem), Some(tick)) => {
+            let mut lists = subsystem.lists(Some(&tick.snapshot));
             let shown = if asked.shows_rates && !tick.is_last() {
                 tick.before.as_ref().map(|(before, seconds)| (before, Some(*seconds)))
             } else {
                 asked.baseline.map(|baseline| (&baseline.snapshot, None))
             };
-            let then = shown.map_or(Vec::new(), |(then, _)| part.lists(Some(then)));
+            let then = shown.map_or(Vec::new(), |(then, _)| subsystem.lists(Some(then)));
             for (at, list) in lists.iter_mut().enumerate() {
                 let seconds = shown.and_then(|(_, seconds)| seconds);
                 since(list, then.get(at), seconds, asked.shows_rates && !tick.is_last());
             }
             let mut lines = Vec::new();
-            let is_in_use = view.is_in_use(tick);
-            if is_in_use && view != View::Metrics {
-                lines.push(summary(part, &tick.snapshot).line);
+            let is_in_use = asked.view.is_in_use(tick);
+            if is_in_use && !subsystem.is_one_list {
+                lines.push(subsystem.summary(&tick.snapshot).line);
             }
-            lines.extend(gaps(part, &tick.snapshot));
+            lines.extend(subsystem.gaps(&tick.snapshot));
             let node = &tick.snapshot.identity.node;
-            // Of what is in use, an empty list says that there is none.
+            // Of a subsystem that is in use, an empty list means that there is none.
             let nothing = match lists.get(asked.list.min(lists.len().saturating_sub(1))) {
                 Some(list) if is_in_use => format!("{}: none.", list.name.replace('_', " ")),
-                _ => format!("Node {node} tells nothing of {}.", part.thing()),
+                _ => format!("Node {node} reports nothing about {}.", subsystem.content),
             };
             of_lists(asked, lists, lines, &nothing)
         }
