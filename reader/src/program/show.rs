@@ -155,7 +155,7 @@ impl Summary {
 }
 
 fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
+    serializer.collect_map(all.iter().map(|summary| (summary.subsystem.name, summary)))
 }
 
 pub fn show(place: &SearchArgs, args: ShowArgs) -> Result<(), Failure> {
@@ -275,7 +275,7 @@ impl Page<'_> {
         }
 
         for subsystem in &summary.subsystems {
-            self.title = subsystem.title;
+            self.title = subsystem.subsystem.title;
             self.plain(&subsystem.line)?;
         }
 

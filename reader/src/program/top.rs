@@ -43,7 +43,7 @@ use self::collect::Collector;
 use self::draw::{Theme, draw, grows_older};
 use self::terminal::Taken;
 use self::tick::{News, Order};
-use self::view::View;
+use self::view::{View, views_help};
 use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, is_stopped};
 use crate::program::table::Screen;
@@ -56,8 +56,7 @@ use crate::program::values::{parse_interval, parse_size};
 Where there are several nodes it begins with a list of them; Enter looks at one. `?` tells all keys. A node that hangs, or \
 has died, and a dump are shown as they are, and the screen says so.
 
-  1 Overview  2 Actors    3 Letters  4 Events   5 Cluster  6 Sharding  7 Persistence  8 Remote
-  9 Streams   0 Data      L Leases   R Runtime  M Metrics  S Self      N Nodes
+{}
 
   /        filter: a regular expression, `!` before it inverts, or conditions on columns
   < >      sort by another column, r turns the order round
@@ -71,7 +70,7 @@ Examples:
   atomscope top shop.raw
   atomscope top 4711 --interval 250ms
 
-{WHO_HELP}"))]
+{WHO_HELP}", views_help()))]
 pub struct TopArgs {
     /// Which node: a pid, a file, or a name.
     pub who: Option<OsString>,

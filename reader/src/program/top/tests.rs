@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
+use atomscope::report::subsystems::PERSISTENCE;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
 use atomscope::vitals::Vitals;
@@ -689,10 +690,10 @@ mod keys {
         node.count(Builtin::RemoteErrors, 1);
         screen.look(&node, LIVE);
         let text = screen.text(120, 40);
-        assert!(text.contains("! 3 journal writes failed since the look before"), "{text}");
-        assert!(text.contains("! 1 error between nodes since the look before"), "{text}");
+        assert!(text.contains("! 3 journal writes failed since the previous snapshot"), "{text}");
+        assert!(text.contains("! 1 error between nodes since the previous snapshot"), "{text}");
         screen.look(&node, LIVE);
-        assert!(!screen.text(120, 40).contains("since the look before"));
+        assert!(!screen.text(120, 40).contains("since the previous snapshot"));
     }
 
     #[test]
@@ -1102,7 +1103,7 @@ mod keys {
         // What is of a node has no effect beside it.
         assert!(screen.press("w[pz").is_empty() && screen.app.prompt.is_none() && !screen.app.is_held());
         screen.press("⎋");
-        assert_eq!(screen.app.view, View::Persistence, "back to where one was");
+        assert_eq!(screen.app.view, View::Subsystem(&PERSISTENCE), "back to where one was");
     }
 
     #[test]
