@@ -233,7 +233,10 @@ fn a_node_without_a_subsystem_says_so_in_a_line() {
     for part in PARTS {
         let ran = place.run([part]);
         let stdout = ran.ok();
-        assert!(stdout.starts_with("node n reports nothing about ") && stdout.lines().count() == 1, "{stdout}");
+        assert!(
+            stdout.starts_with("node n reports nothing about ") && stdout.lines().count() == 1,
+            "{stdout}"
+        );
         let told = place.run([part, "--json"]).json();
         assert_eq!(told["summary"], Value::Null);
     }
