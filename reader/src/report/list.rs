@@ -148,7 +148,7 @@ pub const fn number(name: &'static str, unit: &'static str) -> Column {
 
 impl Column {
     /// What a query takes it for, in the unit that is shown or the one that it is held in.
-    fn kind(&self, shown: bool) -> Kind {
+    pub(super) fn kind(&self, shown: bool) -> Kind {
         let of = |unit, factor| Kind::Number { unit, shown: if shown { factor } else { 1.0 } };
         match (self.side, self.unit) {
             (Side::Left, _) if self.is_flag => Kind::Flag,

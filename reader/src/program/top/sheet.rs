@@ -10,16 +10,16 @@ use std::time::Duration;
 use atomscope::attach::RegionSummary;
 use atomscope::query::{Datum, Field, Kind, Query, Row};
 use atomscope::snapshot::Snapshot;
-use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
+use atomscope_layout::decode::{Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
 use super::history::EventLog;
 use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, Tick};
 use super::view::View;
-use atomscope::report::actors::{Listed, show_above};
+use atomscope::report::actors::{ActorRow, ActorValue, COLUMNS, IN_TOP, SortKey, show_above};
 use atomscope::report::human::{self, bytes, count, duration};
-use atomscope::report::list::{Column, List, Value, not_known, number, text, unit_of_row};
+use atomscope::report::list::{Column, List, Side, Value, not_known, number, text, unit_of_row};
 use atomscope::report::nodes::NodeRow;
 
 /// How the actors are listed.
@@ -403,47 +403,26 @@ fn parse(filter: &str, fields: &[Field]) -> (Query, Option<String>) {
     }
 }
 
-/// The columns of actors.
-const ACTOR_COLUMNS: [Column; 6] = [
-    text("path"),
-    text("class"),
-    number("depth", "msgs"),
-    number("below", "actors"),
-    number("age_s", "s"),
-    text("host"),
-];
-
-fn listed(tick: &Tick, number: u32) -> Option<Listed<'_>> {
+fn actor(tick: &Tick, number: u32) -> Option<ActorRow<'_>> {
     let all = tick.listed.as_ref()?;
     let below = all.below.get(number as usize).copied();
-    let actor = all.tree.actors().get(number)?;
-    Some(Listed { actor, until: tick.snapshot.until, below })
+    Some(ActorRow { actor: all.tree.actors().get(number)?, until: tick.snapshot.until, below })
 }
 
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
-    let row = listed(tick, branch.number)?;
-    let actor = row.actor;
-    let name = match branch.level {
-        None => actor.path().to_owned(),
-        Some(level) => {
-            let mark = match branch.fold {
-                Fold::Leaf => "  ",
-                Fold::Open => "▾ ",
-                Fold::Folded => "▸ ",
-            };
-            // What is above a root is not there to be seen.
-            let name = if level == 0 { actor.path() } else { actor.name() };
-            format!("{}{mark}{name}", "  ".repeat(level.into()))
-        }
-    };
-    Some(vec![
-        Value::Text(name),
-        Value::text(actor.actor_type()),
-        Value::of(actor.mailbox_depth(), Value::Number),
-        Value::of(row.below, |below| Value::Number(below.into())),
-        Value::of(row.age_s(), Value::Float),
-        Value::of(actor.host(), Value::text),
-    ])
+    let row = actor(tick, branch.number)?;
+    let mut values: Vec<Value> = IN_TOP.iter().map(|column| (column.value)(&row).into()).collect();
+    if let Some(level) = branch.level {
+        let mark = match branch.fold {
+            Fold::Leaf => "  ",
+            Fold::Open => "▾ ",
+            Fold::Folded => "▸ ",
+        };
+        // The ancestors of a root are not shown, so that its name alone would not say where it is.
+        let name = if level == 0 { row.actor.path() } else { row.actor.name() };
+        values[0] = Value::Text(format!("{}{mark}{name}", "  ".repeat(level.into())));
+    }
+    Some(values)
 }
 
 fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
@@ -457,7 +436,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
         let of = of_lists(asked, vec![classes(asked, tick)], Vec::new(), "There is no live actor.");
         return Sheet { lists, list, ..of };
     }
-    let fields = Listed::fields(true);
+    let fields = ActorRow::fields(true);
     let (query, error) = parse(asked.filter, &fields);
     let Some(listed_actors) = tick.listed.as_deref() else {
         let nothing = format!(
@@ -468,7 +447,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     };
     let (all, forest) = (listed_actors.tree.actors(), listed_actors.tree.forest());
     let is_wanted = |number: u32| {
-        listed(tick, number).is_some_and(|row| {
+        actor(tick, number).is_some_and(|row| {
             let is_idle = asked.hides_zeros && row.actor.mailbox_depth() == Some(0);
             !is_idle && query.matches(&row)
         })
@@ -495,7 +474,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     let nothing = match all.len() {
         0 => "There is no live actor.".to_owned(),
         found if rows.is_empty() => {
-            let all = (0..found as u32).filter_map(|number| listed(tick, number));
+            let all = (0..found as u32).filter_map(|number| actor(tick, number));
             hidden(found, asked, &query.unknown_in_all(&fields, all))
         }
         _ => String::new(),
@@ -505,7 +484,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
         lists,
         list,
         name: "actors",
-        columns: ACTOR_COLUMNS.to_vec(),
+        columns: IN_TOP.map(|column| column.column).to_vec(),
         heading: "PATH",
         sort,
         rows: Rows::Actors(rows),
@@ -515,32 +494,37 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     }
 }
 
-/// The place of each actor in an order, what is unknown last; `None` where it is the order that the list has.
+/// The rank of each actor in an order, unknown values last; `None` if it is the order of the list.
 fn ranks(listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
     let all = listed.tree.actors();
-    let count = all.len() as u64;
-    let of_texts = |text: &dyn Fn(Actor<'_>) -> Option<String>| -> Vec<Option<u64>> {
-        // Few are different.
-        let mut places: HashMap<String, u64> = all.iter().filter_map(text).map(|text| (text, 0)).collect();
-        let mut names: Vec<String> = places.keys().cloned().collect();
-        names.sort_unstable();
-        names.into_iter().zip(0..).for_each(|(name, at)| _ = places.insert(name, at));
-        all.iter().map(|actor| text(actor).and_then(|text| places.get(&text).copied())).collect()
-    };
-    let greatest_first = |number: u64| u64::MAX - number;
-    let ranks: Vec<Option<u64>> = match sort.column {
-        "path" | OWN_ORDER if !sort.reverse => return None,
-        "path" | OWN_ORDER => (0..count).map(Some).collect(),
-        "class" => of_texts(&|actor| Some(actor.actor_type().to_owned())),
-        "host" => of_texts(&|actor| actor.host().map(str::to_owned)),
-        "depth" => all.iter().map(|actor| actor.mailbox_depth().map(greatest_first)).collect(),
-        "below" => listed.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
-        // Of a spawn that is no time of a clock that can be read, the order is known all the same.
-        "age_s" => all.iter().map(|actor| Some(actor.spawn_stamp())).collect(),
-        _ => return None,
-    };
     let turned = |rank: u64| if sort.reverse { u64::MAX - rank } else { rank };
-    Some(ranks.into_iter().map(|rank| (rank.is_none(), rank.map_or(0, turned))).collect())
+    let column = IN_TOP.into_iter().find(|column| column.column.name == sort.column);
+    // The list is sorted by path.
+    let Some(column) = column.filter(|column| column.column.name != "path") else {
+        return sort.reverse.then(|| (0..all.len() as u64).map(|rank| (false, turned(rank))).collect());
+    };
+    let keys = || {
+        all.iter()
+            .zip(&listed.below)
+            .map(|(actor, below)| column.sort_key(&ActorRow { actor, until: None, below: Some(*below) }))
+    };
+    // Many actors have the same text, so that numbers of the different texts are cheaper to sort by.
+    let mut texts: HashMap<&str, u64> = HashMap::new();
+    if column.column.side == Side::Left {
+        texts.extend(keys().filter_map(|key| match key {
+            Some(SortKey::Text(text)) => Some((text, 0)),
+            _ => None,
+        }));
+        let mut sorted: Vec<&str> = texts.keys().copied().collect();
+        sorted.sort_unstable();
+        sorted.into_iter().zip(0..).for_each(|(text, rank)| _ = texts.insert(text, rank));
+    }
+    let rank = |key: Option<SortKey<'_>>| match key {
+        Some(SortKey::Text(text)) => texts.get(text).copied(),
+        Some(SortKey::Number(number)) => Some(number),
+        None => None,
+    };
+    Some(keys().map(rank).map(|rank| (rank.is_none(), rank.map_or(0, turned))).collect())
 }
 
 /// All that is to be seen of a tree, from top to bottom.
@@ -829,23 +813,20 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
     let mut pair = |title: &str, text: String| pairs.push((title.to_owned(), text));
     match &sheet.rows {
         Rows::Actors(rows) => {
-            let Some(row) = rows.get(at).zip(source.tick).and_then(|(b, tick)| listed(tick, b.number)) else {
+            let Some(row) = rows.get(at).zip(source.tick).and_then(|(b, tick)| actor(tick, b.number)) else {
                 return pairs;
             };
-            let actor = row.actor;
-            let dash = |text: Option<String>| text.unwrap_or("-".to_owned());
-            pair("path", actor.path().to_owned());
-            pair("class", actor.actor_type().to_owned());
-            pair("parent", dash(actor.parent().map(str::to_owned)));
-            let depth = actor.mailbox_depth().map(|depth| depth.to_string());
-            let depth = depth
-                .unwrap_or_else(|| "- (atomr tells it to nobody; the application may report it)".to_owned());
-            pair("mailbox depth (msgs)", depth);
-            pair("actors below it", row.below.unwrap_or_default().to_string());
-            pair("spawned at", actor.spawned_at().to_string());
-            pair("age (s)", dash(row.age_s().map(|age| format!("{age:.1}"))));
-            pair("host", dash(actor.host().map(str::to_owned)));
-            let path = actor.path();
+            for column in COLUMNS {
+                let Some(title) = column.detail else { continue };
+                let value = match (column.value)(&row) {
+                    ActorValue::Unknown if column.column.name == "depth" => {
+                        "- (atomr does not report it; the application may)".into()
+                    }
+                    value => value.shown(),
+                };
+                pair(title, value.into_owned());
+            }
+            let path = row.actor.path();
             let is_it = |word: &str| word.trim_end_matches(':') == path;
             let is_then = |event: &EventRow| {
                 source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)))
