@@ -251,7 +251,7 @@ mod listing {
         let ran = place.run(["actors"]);
         assert_eq!(ran.stderr, "");
         let lines = words(&ran.stdout);
-        assert_eq!(lines[0], ["PATH", "TYPE", "DEPTH(msgs)", "AGE(s)", "HOST"]);
+        assert_eq!(lines[0], ["PATH", "CLASS", "DEPTH(msgs)", "AGE(s)", "HOST"]);
         assert_eq!(lines[1][..3], ["akka://Shop/user/audit", "shop::Audit", "9"]);
         assert_eq!(lines[2][..3], ["akka://Shop/user/checkout", "shop::Checkout", "3"]);
         assert_eq!(lines[3][..3], ["akka://Shop/user/checkout/payer", "shop::Payer", "-"]);
