@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use atomscope::query::Query;
 use atomscope::report::actors::{ActorColumn, ActorRow, COLUMNS, LISTED, LISTED_COUNT, SORTS, show_above};
-use atomscope::report::list::not_known;
+use atomscope::report::list::unknown_fields;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::{Actor, ActorList, Moment};
@@ -181,7 +181,7 @@ pub fn actors(place: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
         note(&format!("{hidden} more actors; a larger --limit shows them"));
     }
     if !unknown.is_empty() {
-        note(&format!("{} of any of the actors", not_known(&unknown)));
+        note(&format!("{} for all actors", unknown_fields(&unknown)));
     }
     caveats.iter().for_each(|caveat| note(caveat));
     Ok(())
