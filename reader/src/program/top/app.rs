@@ -15,7 +15,7 @@ use tui_input::{Input, InputRequest};
 
 use super::history::{EventLog, History, Points};
 use super::keys::{self, Action};
-use super::sheet::{Asked, Baseline, Fold, Ident, Mode, OWN_ORDER, Rows, Sheet, Sort, Source, sheet};
+use super::sheet::{Baseline, Fold, Mode, OWN_ORDER, RowKey, Rows, Sheet, SheetRequest, Sort, Source, sheet};
 use super::tick::{EventRow, News, Order, Tick};
 use super::view::View;
 use atomscope::report::human::duration;
@@ -44,9 +44,9 @@ pub struct Place {
     pub cursor: usize,
     pub first: usize,
     /// The same row at the next look.
-    ident: Option<Ident>,
+    ident: Option<RowKey>,
     /// The actor that was selected last, to be found again after a list of something else.
-    actor: Option<Ident>,
+    actor: Option<RowKey>,
     pub list: usize,
     pub filter: String,
     sorts: HashMap<&'static str, Sort>,
@@ -365,7 +365,7 @@ impl App {
         let (list, filter) = (place.list, place.filter.clone());
         let sorts = place.sorts.clone();
         let made = sheet(
-            &Asked {
+            &SheetRequest {
                 view: self.view,
                 mode: self.mode,
                 list,
@@ -384,9 +384,9 @@ impl App {
         let is_open = self.over == Some(Over::Detail);
         let sought = self.source().watched_row().filter(|_| self.view == View::Nodes && self.seeks);
         let sought = sought.and_then(|row| {
-            let idents = (0..made.len()).filter_map(|at| made.ident(at, None));
+            let idents = (0..made.len()).filter_map(|at| made.row_key(at, None));
             let is_it =
-                |of: &Ident| matches!(of, Ident::Texts(texts) if texts.last() == Some(&row.shown_path));
+                |of: &RowKey| matches!(of, RowKey::Texts(texts) if texts.last() == Some(&row.shown_path));
             idents.into_iter().find(is_it)
         });
         let place = self.places.entry(self.view).or_default();
@@ -423,8 +423,8 @@ impl App {
         place.cursor = place.cursor.min(rows.saturating_sub(1));
         place.first = place.first.clamp(place.cursor.saturating_sub(page - 1), place.cursor);
         place.first = place.first.min(rows.saturating_sub(page));
-        place.ident = self.sheet.ident(place.cursor, tick.as_deref());
-        if let Some(Ident::Actor(_)) = place.ident {
+        place.ident = self.sheet.row_key(place.cursor, tick.as_deref());
+        if let Some(RowKey::Actor(_)) = place.ident {
             place.actor = place.ident.clone();
         }
     }
@@ -659,7 +659,7 @@ impl App {
                     root = Some(above);
                 }
                 let key = root.and_then(|number| actors.get(number)).map(|actor| actor.key());
-                (place.ident, place.cursor) = (key.map(Ident::Actor), place.cursor.max(1));
+                (place.ident, place.cursor) = (key.map(RowKey::Actor), place.cursor.max(1));
             }
         } else {
             self.folded.clear();
@@ -684,7 +684,7 @@ impl App {
 
     fn open_node(&mut self) -> Vec<Do> {
         let cursor = self.place().map_or(0, |place| place.cursor);
-        let Some(Ident::Texts(texts)) = self.sheet.ident(cursor, None) else { return Vec::new() };
+        let Some(RowKey::Texts(texts)) = self.sheet.row_key(cursor, None) else { return Vec::new() };
         // The file tells it from all others.
         let chosen = self.nodes.iter().find(|row| texts.last() == Some(&row.shown_path)).cloned();
         match chosen.map(|row| (row.glance, row.why)) {
