@@ -353,7 +353,7 @@ fn golden(name: &str) -> PathBuf {
 
 /// Compares with what was approved, but for how long the test itself has taken.
 fn approve(name: &str, screens: &str) {
-    let times = regex::Regex::new(r"(seen |looks of |last beat \d)\d\.\d s").unwrap();
+    let times = regex::Regex::new(r"(seen |snapshots of |last beat \d)\d\.\d s").unwrap();
     let screens = &*times.replace_all(screens, "${1}x.x s");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
     if std::env::var_os("ATOMSCOPE_BLESS").is_some() {
@@ -548,7 +548,7 @@ mod screens {
         let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY, None);
         app.hear(News::Nodes(Ok((Vec::new(), Vec::new()))));
         let mut screen = Screen { app, ..Screen::new() };
-        assert!(screen.text(100, 12).contains("There is no node on this machine"));
+        assert!(screen.text(100, 12).contains("No node on this machine"));
     }
 
     #[test]
@@ -668,7 +668,7 @@ mod keys {
             screen.press("2/depth > 100⏎");
             assert_eq!(screen.app.mode, mode);
             assert!(
-                screen.text(120, 20).contains("depth is not known of any of 1"),
+                screen.text(120, 20).contains("depth is unknown for all 1 rows"),
                 "{}",
                 screen.text(120, 20)
             );
@@ -717,7 +717,7 @@ mod keys {
         screen.press("/!order⏎");
         assert_eq!(names(&mut screen), ["audit", "desk"]);
         screen.press("⎋/xyz⏎");
-        assert!(screen.text(120, 20).contains("None of 6 is shown"));
+        assert!(screen.text(120, 20).contains("None of 6 rows matches the filter"));
     }
 
     #[test]
@@ -905,7 +905,7 @@ mod keys {
         screen.press("o");
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
         screen.press("o");
-        assert!(screen.text(120, 20).contains("None of 3 events is of topic dead_letters"));
+        assert!(screen.text(120, 20).contains("None of 3 events has the topic dead_letters"));
         screen.press("ooooooo");
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (None, 3));
         screen.press("/event = stopped⏎");
@@ -929,7 +929,7 @@ mod keys {
         assert_eq!(screen.app.sheet.len(), 3);
         screen.press("oooooooo}");
         let text = screen.text(160, 20);
-        assert!(text.contains("none are kept here"), "what was let go is said: {text}");
+        assert!(text.contains("are not kept"), "what was let go is said: {text}");
     }
 
     #[test]
@@ -1093,7 +1093,7 @@ mod keys {
         let selected = |screen: &mut Screen| {
             screen.app.hear(News::Nodes(Ok(nodes(&search(&place), place.region.as_deref()).unwrap())));
             screen.app.refresh();
-            screen.text(160, 20).lines().find(|line| line.contains("looked at here")).map(str::to_owned)
+            screen.text(160, 20).lines().find(|line| line.contains("on this screen")).map(str::to_owned)
         };
         assert!(selected(&mut screen).is_some_and(|line| line.contains("shop")));
         let cursor = screen.app.place().unwrap().cursor;
@@ -1222,7 +1222,7 @@ mod keys {
         let mut screen = live_shop();
         screen.press("3");
         let text = screen.text(60, 40).split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(text.contains("that are kept are listed, 0 cannot be read"), "{text}");
+        assert!(text.contains("kept ones are listed, 0 are unreadable"), "{text}");
         let banner = screen.text(40, 20).lines().next().unwrap().to_owned();
         assert!(banner.ends_with('…'), "{banner}");
     }
@@ -1368,7 +1368,7 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     let class = tick.classes.iter().find(|class| class.actor_type == "crowd::Member").unwrap();
     assert_eq!((class.actors, class.deepest), (members, Some(actors as u64 - 1)));
     screen.press("2");
-    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
+    assert!(screen.text(120, 20).contains("actors were only counted"), "{}", screen.text(120, 20));
     screen.look(&node, LIVE);
     assert!(screen.text(120, 20).contains("member-1 "), "{}", screen.text(120, 20));
     // Of the classes no list is made, and of the look before none was.
@@ -1376,7 +1376,7 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     screen.look(&node, LIVE);
     assert!(screen.app.tick().unwrap().listed.is_none());
     screen.press("t[[");
-    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
+    assert!(screen.text(120, 20).contains("actors were only counted"), "{}", screen.text(120, 20));
 }
 
 #[test]
