@@ -30,16 +30,16 @@ use self::output::Failure;
 /// Why the command failed, as the text for stderr and the exit code.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Ps(args) => ps::ps(&cli.place, &args),
-        Command::Actors(args) => actors::actors(&cli.place, args),
-        Command::Dump(args) => dump::dump(&cli.place, args),
-        Command::Show(args) => show::show(&cli.place, args),
-        Command::Top(args) => top::top(&cli.place, args),
-        Command::Listing(command) => listing::list(&cli.place, command),
-        Command::Stat(args) => stat::stat(&cli.place, args),
-        Command::Tail(args) => tail::tail(&cli.place, args),
-        Command::Prune(args) => prune::prune(&cli.place, &args),
-        Command::Doctor(args) => doctor::doctor(&cli.place, args),
+        Command::Ps(args) => ps::ps(&cli.search, &args),
+        Command::Actors(args) => actors::actors(&cli.search, args),
+        Command::Dump(args) => dump::dump(&cli.search, args),
+        Command::Show(args) => show::show(&cli.search, args),
+        Command::Top(args) => top::top(&cli.search, args),
+        Command::Listing(command) => listing::list(&cli.search, command),
+        Command::Stat(args) => stat::stat(&cli.search, args),
+        Command::Tail(args) => tail::tail(&cli.search, args),
+        Command::Prune(args) => prune::prune(&cli.search, &args),
+        Command::Doctor(args) => doctor::doctor(&cli.search, args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Man(args) => manual::man(&args, Cli::command()),
     }

@@ -139,11 +139,11 @@ impl Serialize for Rows<'_> {
     }
 }
 
-pub fn actors(place: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
+pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let fields = ActorRow::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
     let query = query.map_err(|error| Failure::Filter("actors", clean(&error.to_string()).into_owned()))?;
-    let chosen = attach(place, args.who)?;
+    let chosen = attach(search, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, until, .. } = snapshot;

@@ -25,21 +25,21 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 
 const EXIT_HELP: &str = "\
 Exit codes: 0 done, 1 failed (stderr says what, why, and what to try), 2 the command line is wrong.
-Nothing here ever writes to a node's region, locks it or makes the node wait.";
+No command ever writes to a node's region, locks it or makes the node wait.";
 
 static LONG_HELP: LazyLock<String> = LazyLock::new(|| {
     format!(
         "\
 Examples:
-  atomscope ps                          which nodes there are, and how they are
+  atomscope ps                          all nodes and their states
   atomscope actors                      the live actors of the only node
   atomscope actors shop --tree          the same as a tree, of node `shop`
-  atomscope dump 4711 -o shop.json      everything that is told of the node in process 4711
-  atomscope dump shop | jq .atomscope   how sure that is
-  atomscope tail shop                   what happens in it, as it happens
-  atomscope top shop                    a screen that shows it live
-  atomscope stat shop 1s                its rates, a line a second
-  atomscope doctor                      why something cannot be seen, and what to do
+  atomscope dump 4711 -o shop.json      everything that the node in process 4711 publishes
+  atomscope dump shop | jq .atomscope   how complete that is
+  atomscope tail shop                   its events as they happen
+  atomscope top shop                    a live screen
+  atomscope stat shop 1s                its rates, one line per second
+  atomscope doctor                      why something is not visible, and what to do
 
 {WHO_HELP}
 
@@ -49,24 +49,24 @@ Examples:
     )
 });
 
-/// The one form of JSON.
+/// What the JSON of all commands has in common.
 const JSON_HELP: &str = "\
---json writes UTF-8, in which no object has a key twice and `null` is what is not known:
-  an array of objects  ps, actors, metrics, prune, doctor: rows that are all alike
+--json writes UTF-8; no object has a key twice, and `null` is an unknown value:
+  an array of objects  ps, actors, metrics, prune, doctor: rows with the same keys
   an object            show, and each subsystem: a summary, and its lists by their names
   objects, one a line  stat, tail
 
-On a terminal that is too narrow for a table, columns are left out, from the last one on, but for the first and the \
-one that is sorted by; of `ps`: SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Elsewhere nothing is left out or \
-cut.";
+A table that is wider than the terminal loses columns, the last one first, but never the first one or the one that it is \
+sorted by; `ps` loses SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Output to a file or a pipe has all columns \
+and whole texts.";
 
 /// See inside running actor nodes from outside, without slowing them.
 #[derive(Debug, Parser)]
 #[command(name = "atomscope", version = VERSION.as_str(), after_help = LONG_HELP.as_str(), max_term_width = 110)]
 pub struct Cli {
     #[command(flatten)]
-    pub place: SearchArgs,
-    /// Show ASCII alone, as where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
+    pub search: SearchArgs,
+    /// Show only ASCII. This is the default where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
     #[arg(long, global = true)]
     pub ascii: bool,
     #[command(subcommand)]

@@ -155,12 +155,12 @@ fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     }
 }
 
-pub fn list(place: &SearchArgs, ListingCommand { subsystem, args }: ListingCommand) -> Result<(), Failure> {
+pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingCommand) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
         check(filter, &subsystem.lists(None))
             .map_err(|error| Failure::Filter(subsystem.name, clean(&error.to_string()).into_owned()))?;
     }
-    let chosen = attach(place, args.who)?;
+    let chosen = attach(search, args.who)?;
     let snapshot = Snapshot::beside_actors(&chosen.region)?;
     let gaps = subsystem.gaps(&snapshot);
     let summary = subsystem.is_in_use(&snapshot).then(|| subsystem.summary(&snapshot));

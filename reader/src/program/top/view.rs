@@ -39,7 +39,7 @@ macro_rules! views {
 views! {
     // View         --view         title      key  help
     before {
-        Overview    "overview"     "Overview" '1'  "how the node is, at a glance";
+        Overview    "overview"     "Overview" '1'  "the node at a glance";
         Actors      "actors"       "Actors"   '2'  "live actors, as a tree, a list, or by class";
         DeadLetters "dead-letters" "Letters"  '3'  "the newest dead letters";
         Events      "events"       "Events"   '4'  "events as they happen";
