@@ -1,43 +1,44 @@
 //! The subsystems of a node: a file for each, and the list of them all.
 //!
 //! ```
-//! use atomscope::report::subsystems::{ALL, CLUSTER};
+//! use atomscope::report::subsystems::ALL;
+//! use atomscope::report::subsystems::cluster::CLUSTER;
 //!
 //! assert_eq!(ALL[0].name, "cluster");
 //! let lists = CLUSTER.lists(None);
 //! assert!(lists.iter().any(|list| list.name == "members"));
 //! ```
 
-mod cluster;
-mod ddata;
-mod leases;
+pub mod cluster;
+pub mod ddata;
+pub mod leases;
 mod lists;
-mod metrics;
-mod persistence;
-mod remote;
-mod runtime;
-mod sharding;
-mod streams;
+pub mod metrics;
+pub mod persistence;
+pub mod remote;
+pub mod runtime;
+pub mod sharding;
+pub mod streams;
 mod subsystem;
 
-pub use self::cluster::CLUSTER;
-pub use self::ddata::DDATA;
-pub use self::leases::LEASES;
 pub use self::lists::{Extra, Instances};
-pub use self::metrics::METRICS;
-pub use self::persistence::PERSISTENCE;
-pub use self::remote::REMOTE;
-pub use self::runtime::RUNTIME;
-pub use self::sharding::SHARDING;
-pub use self::streams::STREAMS;
 pub use self::subsystem::{Fact, Subsystem, Summary, ViewText};
 
 use crate::report::human::count;
 use crate::snapshot::Snapshot;
 
 /// All subsystems, in the order in which commands, views and summaries show them.
-pub const ALL: &[&Subsystem] =
-    &[&CLUSTER, &SHARDING, &PERSISTENCE, &REMOTE, &STREAMS, &DDATA, &LEASES, &RUNTIME, &METRICS];
+pub const ALL: &[&Subsystem] = &[
+    &cluster::CLUSTER,
+    &sharding::SHARDING,
+    &persistence::PERSISTENCE,
+    &remote::REMOTE,
+    &streams::STREAMS,
+    &ddata::DDATA,
+    &leases::LEASES,
+    &runtime::RUNTIME,
+    &metrics::METRICS,
+];
 
 /// The summaries of the subsystems that the node uses.
 pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {

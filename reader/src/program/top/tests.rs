@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
-use atomscope::report::subsystems::PERSISTENCE;
+use atomscope::report::subsystems::persistence::PERSISTENCE;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
 use atomscope::vitals::Vitals;
