@@ -19,34 +19,27 @@ mod target;
 mod top;
 mod values;
 
-use atomscope::report::subsystems::Part;
 use clap::CommandFactory as _;
 
 use self::arguments::{Cli, Command};
 use self::output::Failure;
 
-/// Does what the command line asks for.
+/// Runs the command.
+///
+/// # Errors
+/// Why the command failed, as the text for stderr and the exit code.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    let list = |part, args| listing::list(&cli.search_args, part, args);
     match cli.command {
-        Command::Ps(args) => ps::ps(&cli.search_args, &args),
-        Command::Actors(args) => actors::actors(&cli.search_args, args),
-        Command::Dump(args) => dump::dump(&cli.search_args, args),
-        Command::Show(args) => show::show(&cli.search_args, args),
-        Command::Top(args) => top::top(&cli.search_args, args),
-        Command::Cluster(args) => list(Part::Cluster, args),
-        Command::Sharding(args) => list(Part::Sharding, args),
-        Command::Persistence(args) => list(Part::Persistence, args),
-        Command::Remote(args) => list(Part::Remote, args),
-        Command::Streams(args) => list(Part::Streams, args),
-        Command::Ddata(args) => list(Part::DData, args),
-        Command::Leases(args) => list(Part::Leases, args),
-        Command::Runtime(args) => list(Part::Runtime, args),
-        Command::Metrics(args) => list(Part::Metrics, args),
-        Command::Stat(args) => stat::stat(&cli.search_args, args),
-        Command::Tail(args) => tail::tail(&cli.search_args, args),
-        Command::Prune(args) => prune::prune(&cli.search_args, &args),
-        Command::Doctor(args) => doctor::doctor(&cli.search_args, args),
+        Command::Ps(args) => ps::ps(&cli.search, &args),
+        Command::Actors(args) => actors::actors(&cli.search, args),
+        Command::Dump(args) => dump::dump(&cli.search, args),
+        Command::Show(args) => show::show(&cli.search, args),
+        Command::Top(args) => top::top(&cli.search, args),
+        Command::Listing(command) => listing::list(&cli.search, command),
+        Command::Stat(args) => stat::stat(&cli.search, args),
+        Command::Tail(args) => tail::tail(&cli.search, args),
+        Command::Prune(args) => prune::prune(&cli.search, &args),
+        Command::Doctor(args) => doctor::doctor(&cli.search, args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Man(args) => manual::man(&args, Cli::command()),
     }

@@ -1,28 +1,29 @@
-//! Actors as rows, and `actors`: a node's actors as a list or a tree.
+//! `actors`: the live actors of a node as a list or a tree.
+
 use std::cmp::Ordering;
 use std::ffi::OsString;
 
 use atomscope::query::Query;
+use atomscope::report::actors::{ActorColumn, ActorRow, COLUMNS, LISTED, LISTED_COUNT, SORTS, show_above};
+use atomscope::report::list::unknown_fields;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
-use atomscope_layout::decode::{Actor, ActorList, Moment, SpawnedAt};
+use atomscope_layout::decode::{Actor, ActorList, Moment};
 use atomscope_layout::forest::Forest;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::program::help::{WHO_HELP, filter_help};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
 use crate::program::target::{SearchArgs, attach};
-use atomscope::report::actors::{Listed, show_above};
-use atomscope::report::list::Side;
-use atomscope::report::list::not_known;
-use clap::{Args, ValueEnum};
-
-use crate::program::help::{WHO_HELP, filter_help};
 
 /// List the live actors of a node.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-Depth is the number of messages waiting, `-` where it is not known.
+DEPTH is the number of waiting messages, `-` where it is unknown.
 
 Examples:
   atomscope actors shop --sort age --limit 20
@@ -38,17 +39,17 @@ pub struct ActorsArgs {
     /// Show children below their parents.
     #[arg(long)]
     pub tree: bool,
-    /// Order: by path or type from A to Z, by mailbox depth from the deepest, by age from the oldest.
-    #[arg(long, value_enum, default_value_t = Sort::Path)]
-    pub sort: Sort,
-    /// Turn the order round.
+    /// Order: by path or class from A to Z, by mailbox depth from the deepest, by age from the oldest.
+    #[arg(long, value_name = "COLUMN", default_value = "path", value_parser = parse_sort())]
+    pub sort: &'static ActorColumn,
+    /// Reverse the order.
     #[arg(long)]
     pub reverse: bool,
-    /// Only actors that fulfil this, in a tree with those above them: a regular expression over their texts, `!` before it
-    /// inverts, or conditions on path, name, parent, class, depth, age and host; see below.
+    /// Only actors that match, in a tree with their ancestors: a regular expression over their texts, `!` before it inverts, or
+    /// conditions on path, parent, name, class, depth, age and host; see below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
-    /// At most this many.
+    /// At most this many actors.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Write a JSON array of objects.
@@ -56,63 +57,65 @@ pub struct ActorsArgs {
     pub json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Sort {
-    Path,
-    Type,
-    Depth,
-    Age,
+/// `path`, `class` and so on, and the names that they had.
+fn parse_sort() -> impl TypedValueParser<Value = &'static ActorColumn> {
+    let values = SORTS.map(|column| PossibleValue::new(column.names[0]).aliases(&column.names[1..]));
+    PossibleValuesParser::new(values)
+        .try_map(|name| ActorColumn::sort(&name).ok_or("there is no such column"))
 }
 
-/// An actor as it is written.
-#[derive(Serialize)]
-struct ActorRow<'a> {
-    path: &'a str,
-    parent: Option<&'a str>,
-    actor_type: &'a str,
-    /// `None` where it is not known.
-    mailbox_depth: Option<u64>,
-    spawned_at: SpawnedAt<'a>,
-    age_s: Option<f64>,
-    host: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+/// An actor as it is written, with its children in a tree.
+struct Branch<'a> {
+    row: ActorRow<'a>,
     children: Option<Rows<'a>>,
 }
 
-impl ActorRow<'_> {
-    fn cells(&self, name: &str) -> [Cell; 5] {
-        [
-            Cell::text(name),
-            Cell::text(self.actor_type),
-            Cell::known(self.mailbox_depth),
-            Cell::known(self.age_s.map(|age| format!("{age:.1}"))),
-            Cell::known(self.host),
-        ]
+/// The cells of a line of the table. An array, since there may be a million lines.
+type Cells = [Cell; LISTED_COUNT];
+
+impl Branch<'_> {
+    /// `name` stands in the first column.
+    fn cells(&self, name: &str) -> Cells {
+        std::array::from_fn(|at| match at {
+            0 => Cell::text(name),
+            _ => Cell::text(&(LISTED[at].value)(&self.row).shown()),
+        })
     }
 }
 
-/// What of the actors is shown.
+impl Serialize for Branch<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for column in COLUMNS {
+            if let Some(key) = column.key {
+                map.serialize_entry(key, &(column.value)(&self.row))?;
+            }
+        }
+        if let Some(children) = &self.children {
+            map.serialize_entry("children", children)?;
+        }
+        map.end()
+    }
+}
+
+/// The actors that are shown.
 struct Listing<'a> {
     actors: &'a ActorList,
-    /// Of a tree.
+    /// Only of a tree.
     forest: Option<&'a Forest>,
-    /// Of a tree, by number: whether it is there.
+    /// Whether each actor is shown, by its number; only of a tree.
     is_shown: Vec<bool>,
     until: Option<Moment>,
 }
 
-/// Actors of a listing by their numbers, side by side.
+/// Siblings, or a whole list, by their numbers.
 struct Rows<'a> {
     listing: &'a Listing<'a>,
     numbers: Vec<u32>,
 }
 
 impl<'a> Listing<'a> {
-    fn listed(&self, actor: Actor<'a>) -> Listed<'a> {
-        Listed { actor, until: self.until, below: None }
-    }
-
-    /// The roots, or those below an actor.
+    /// The roots, or the children of an actor.
     fn rows(&'a self, forest: &Forest, below: Option<u32>) -> Rows<'a> {
         let numbers = forest.below(below).filter(|number| self.is_shown[*number as usize]).collect();
         Rows { listing: self, numbers }
@@ -120,21 +123,12 @@ impl<'a> Listing<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn iter(&self) -> impl Iterator<Item = ActorRow<'a>> {
+    fn iter(&self) -> impl Iterator<Item = Branch<'a>> {
         let listing = self.listing;
         self.numbers.iter().filter_map(move |number| {
-            let actor = listing.actors.get(*number)?;
-            let age_s = listing.listed(actor).age_s();
-            Some(ActorRow {
-                path: actor.path(),
-                parent: actor.parent(),
-                actor_type: actor.class(),
-                mailbox_depth: actor.mailbox_depth(),
-                spawned_at: actor.spawned_at(),
-                age_s,
-                host: actor.host(),
-                children: listing.forest.map(|forest| listing.rows(forest, Some(*number))),
-            })
+            let row = ActorRow { actor: listing.actors.get(*number)?, until: listing.until, below: None };
+            let children = listing.forest.map(|forest| listing.rows(forest, Some(*number)));
+            Some(Branch { row, children })
         })
     }
 }
@@ -145,46 +139,49 @@ impl Serialize for Rows<'_> {
     }
 }
 
-pub fn actors(search_args: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
-    let fields = Listed::fields(false);
+pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
+    let fields = ActorRow::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
     let query = query.map_err(|error| Failure::filter("actors", &error))?;
-    let chosen = attach(search_args, args.who)?;
+    let chosen = attach(search, args.who)?;
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, until, .. } = snapshot;
-    let matches = |actor: Actor<'_>| query.matches(&Listed { actor, until, below: None });
-    let listed = actors.iter().map(|actor| Listed { actor, until, below: None });
-    let unknown = query.unknown_in_all(&fields, listed);
-    let compare = |a: &Actor<'_>, b: &Actor<'_>| compare(a, b, args.sort, args.reverse);
+    fn row(actor: Actor<'_>, until: Option<Moment>) -> ActorRow<'_> {
+        ActorRow { actor, until, below: None }
+    }
+    let matches = |actor: Actor<'_>| query.matches(&row(actor, until));
+    let unknown = query.unknown_in_all(&fields, actors.iter().map(|actor| row(actor, until)));
+    let compare =
+        |a: Actor<'_>, b: Actor<'_>| args.sort.compare(&row(a, until), &row(b, until), args.reverse);
     let most = args.limit.unwrap_or(usize::MAX);
-    let left_out = if args.tree {
+    let hidden = if args.tree {
         let mut tree = actors.into_tree();
         let actors = tree.actors();
         let mut is_shown: Vec<bool> = actors.iter().map(matches).collect();
-        if args.sort != Sort::Path || args.reverse {
+        if args.sort.column.name != "path" || args.reverse {
             let mut order: Vec<u32> = (0..actors.len() as u32).collect();
-            order.sort_by(|a, b| numbers_by(actors, compare)(a, b));
+            order.sort_by(numbers_by(actors, compare));
             tree.order(&order);
         }
-        let left_out = cut(tree.forest(), &mut is_shown, most);
+        let hidden = cut(tree.forest(), &mut is_shown, most);
         let listing = Listing { actors: tree.actors(), forest: Some(tree.forest()), is_shown, until };
         write_rows(&listing.rows(tree.forest(), None), args.json)?;
-        left_out
+        hidden
     } else {
         let mut found = 0;
         let matching = actors.iter().zip(0..).filter(|(actor, _)| matches(*actor)).map(|(_, number)| number);
         let numbers = first(matching.inspect(|_| found += 1), most, numbers_by(&actors, compare));
         let listing = Listing { actors: &actors, forest: None, is_shown: Vec::new(), until };
-        let left_out = found - numbers.len();
+        let hidden = found - numbers.len();
         write_rows(&Rows { listing: &listing, numbers }, args.json)?;
-        left_out
+        hidden
     };
-    if left_out > 0 {
-        note(&format!("{left_out} more actors; a larger --limit shows them"));
+    if hidden > 0 {
+        note(&format!("{hidden} more actors; a larger --limit shows them"));
     }
     if !unknown.is_empty() {
-        note(&format!("{} of any of the actors", not_known(&unknown)));
+        note(&format!("{} for all actors", unknown_fields(&unknown)));
     }
     caveats.iter().for_each(|caveat| note(caveat));
     Ok(())
@@ -194,51 +191,26 @@ fn write_rows(rows: &Rows<'_>, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return to_stdout(|out| write_json(out, rows));
     }
-    let (left, right) = (Side::Left, Side::Right);
-    let mut table = Table::new([
-        ("PATH", left),
-        ("TYPE", left),
-        ("DEPTH(msgs)", right),
-        ("AGE(s)", right),
-        ("HOST", left),
-    ]);
-    for row in rows.iter() {
-        table.row(row.cells(row.path));
-        draw_children(&row, "", &mut table);
+    let mut table = Table::new(LISTED.map(|listed| (listed.column.title(), listed.column.side)));
+    for branch in rows.iter() {
+        table.row(branch.cells(branch.row.actor.path()));
+        draw_children(&branch, "", &mut table);
     }
     to_people(|out| table.write(out, Screen::stdout()))
 }
 
-/// What is unknown comes last, whatever is asked for; what is equal comes by path.
-fn compare(a: &Actor<'_>, b: &Actor<'_>, by: Sort, reverse: bool) -> Ordering {
-    let turn = |order: Ordering| if reverse { order.reverse() } else { order };
-    let by_path = a.path().cmp(b.path());
-    match by {
-        Sort::Path => turn(by_path),
-        Sort::Type => turn(a.class().cmp(b.class())).then(by_path),
-        Sort::Depth => {
-            let (a, b) = (a.mailbox_depth(), b.mailbox_depth());
-            a.is_none().cmp(&b.is_none()).then(turn(b.cmp(&a))).then(by_path)
-        }
-        Sort::Age => {
-            // By their stamps: the wall clock may have been set between the two.
-            turn(a.spawn_stamp().cmp(&b.spawn_stamp())).then(by_path)
-        }
-    }
-}
-
-/// The order of actors as one of their numbers.
-fn numbers_by(
-    actors: &ActorList,
-    compare: impl Fn(&Actor<'_>, &Actor<'_>) -> Ordering,
+/// The order of actors, as an order of their numbers.
+fn numbers_by<'a>(
+    actors: &'a ActorList,
+    compare: impl Fn(Actor<'a>, Actor<'a>) -> Ordering,
 ) -> impl Fn(&u32, &u32) -> Ordering {
     move |a, b| match (actors.get(*a), actors.get(*b)) {
-        (Some(first), Some(second)) => compare(&first, &second).then(a.cmp(b)),
+        (Some(first), Some(second)) => compare(first, second).then(a.cmp(b)),
         _ => a.cmp(b),
     }
 }
 
-/// The first `most` in the order of `compare`, sorted; holds no more than twice as many, and looks at most others once.
+/// The first `most` in the order of `compare`, sorted. Holds at most twice as many, and compares most others once.
 fn first(all: impl Iterator<Item = u32>, most: usize, compare: impl Fn(&u32, &u32) -> Ordering) -> Vec<u32> {
     let mut held: Vec<u32> = Vec::new();
     let mut bound = None;
@@ -257,8 +229,8 @@ fn first(all: impl Iterator<Item = u32>, most: usize, compare: impl Fn(&u32, &u3
     held
 }
 
-/// Leaves of a tree the first `most` of those shown and those above them, parents before their children; says how many
-/// are left out.
+/// Keeps the first `most` actors of a tree that are shown or have a descendant that is shown, parents before their
+/// children. Returns how many are hidden for that.
 fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
     show_above(forest, is_shown);
     fn keep(forest: &Forest, below: Option<u32>, is_shown: &mut [bool], kept: &mut Vec<u32>, most: usize) {
@@ -283,13 +255,14 @@ fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
     all - kept.len()
 }
 
-/// Adds everything below `row`, each by the last element of its path, behind the lines that join it to its parent.
-fn draw_children(row: &ActorRow<'_>, lines: &str, table: &mut Table<[Cell; 5]>) {
-    let Some(children) = &row.children else { return };
+/// Adds all descendants, each by the last element of its path, behind the lines that join it to its parent.
+fn draw_children(branch: &Branch<'_>, lines: &str, table: &mut Table<Cells>) {
+    let Some(children) = &branch.children else { return };
     for (child, at) in children.iter().zip(1..) {
         let (joint, beyond) =
             if at == children.numbers.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        let name = child.path.rsplit('/').next().unwrap_or(child.path);
+        let path = child.row.actor.path();
+        let name = path.rsplit('/').next().unwrap_or(path);
         table.row(child.cells(&format!("{lines}{joint}{name}")));
         draw_children(&child, &format!("{lines}{beyond}"), table);
     }

@@ -1,15 +1,14 @@
-//! The command line: what may be asked, and the help that teaches it.
+//! The command line and its help.
 use std::sync::LazyLock;
 
 use atomscope_layout::region::{VERSION_MAJOR, VERSION_MINOR};
-use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 
 use crate::program::actors::ActorsArgs;
 use crate::program::doctor::DoctorArgs;
 use crate::program::dump::DumpArgs;
-use crate::program::help::{WHO_HELP, filter_help};
-use crate::program::listing::ListingArgs;
+use crate::program::help::WHO_HELP;
+use crate::program::listing::ListingCommand;
 use crate::program::manual::{CompletionsArgs, ManArgs};
 use crate::program::prune::PruneArgs;
 use crate::program::ps::PsArgs;
@@ -18,7 +17,6 @@ use crate::program::stat::StatArgs;
 use crate::program::tail::TailArgs;
 use crate::program::target::SearchArgs;
 use crate::program::top::TopArgs;
-use atomscope::report::subsystems::Part;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let program = env!("CARGO_PKG_VERSION");
@@ -27,21 +25,21 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 
 const EXIT_HELP: &str = "\
 Exit codes: 0 done, 1 failed (stderr says what, why, and what to try), 2 the command line is wrong.
-Nothing here ever writes to a node's region, locks it or makes the node wait.";
+No command ever writes to a node's region, locks it or makes the node wait.";
 
 static LONG_HELP: LazyLock<String> = LazyLock::new(|| {
     format!(
         "\
 Examples:
-  atomscope ps                          which nodes there are, and how they are
+  atomscope ps                          all nodes and their states
   atomscope actors                      the live actors of the only node
   atomscope actors shop --tree          the same as a tree, of node `shop`
-  atomscope dump 4711 -o shop.json      everything that is told of the node in process 4711
-  atomscope dump shop | jq .atomscope   how sure that is
-  atomscope tail shop                   what happens in it, as it happens
-  atomscope top shop                    a screen that shows it live
-  atomscope stat shop 1s                its rates, a line a second
-  atomscope doctor                      why something cannot be seen, and what to do
+  atomscope dump 4711 -o shop.json      everything that the node in process 4711 publishes
+  atomscope dump shop | jq .atomscope   how complete that is
+  atomscope tail shop                   its events as they happen
+  atomscope top shop                    a live screen
+  atomscope stat shop 1s                its rates, one line per second
+  atomscope doctor                      why something is not visible, and what to do
 
 {WHO_HELP}
 
@@ -51,48 +49,24 @@ Examples:
     )
 });
 
-/// The one form of JSON.
+/// What the JSON of all commands has in common.
 const JSON_HELP: &str = "\
---json writes UTF-8, in which no object has a key twice and `null` is what is not known:
-  an array of objects  ps, actors, metrics, prune, doctor: rows that are all alike
+--json writes UTF-8; no object has a key twice, and `null` is an unknown value:
+  an array of objects  ps, actors, metrics, prune, doctor: rows with the same keys
   an object            show, and each subsystem: a summary, and its lists by their names
   objects, one a line  stat, tail
 
-On a terminal that is too narrow for a table, columns are left out, from the last one on, but for the first and the \
-one that is sorted by; of `ps`: SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Elsewhere nothing is left out or \
-cut.";
-
-/// What the commands that list one subsystem's things say alike.
-fn listing_help(what: &str, examples: &[&str]) -> String {
-    listing_help_with("one object: the lists by their names", what, examples)
-}
-
-fn listing_help_with(json: &str, what: &str, examples: &[&str]) -> String {
-    let examples = examples.iter().map(|example| format!("  {example}\n")).collect::<String>();
-    format!(
-        "\
-{what}
-
-`-` is what is not known; AGE(s) is the time since it was listed. --sort puts numbers from the greatest and texts from A \
-to Z; what has no such column stays in its order. --json writes {json}, with the \
-fields of `atomscope dump`, in bytes and nanoseconds. What found no room and what cannot be read is said below. A node \
-that tells nothing of it says so.
-
-Examples:
-{examples}
-{}
-{WHO_HELP}",
-        filter_help()
-    )
-}
+A table that is wider than the terminal loses columns, the last one first, but never the first one or the one that it is \
+sorted by; `ps` loses SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Output to a file or a pipe has all columns \
+and whole texts.";
 
 /// See inside running actor nodes from outside, without slowing them.
 #[derive(Debug, Parser)]
 #[command(name = "atomscope", version = VERSION.as_str(), after_help = LONG_HELP.as_str(), max_term_width = 110)]
 pub struct Cli {
     #[command(flatten)]
-    pub search_args: SearchArgs,
-    /// Show ASCII alone, as where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
+    pub search: SearchArgs,
+    /// Show only ASCII. This is the default where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
     #[arg(long, global = true)]
     pub ascii: bool,
     #[command(subcommand)]
@@ -106,115 +80,9 @@ pub enum Command {
     Dump(DumpArgs),
     Show(ShowArgs),
     Top(TopArgs),
-    /// Show the cluster as a node sees it: members, reachability, gossip, metrics of its nodes.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Cluster.sorts()))),
-        after_help = listing_help(
-            "IS says which member is the node itself (self) and which the leader.",
-            &[
-                "atomscope cluster shop",
-                "atomscope cluster --json | jq -r '.members[] | select(.reachable | not).address'",
-            ]
-        )
-    )]
-    Cluster(ListingArgs),
-    /// List the shard regions of a node, its shards, allocations and hand-offs.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Sharding.sorts()))),
-        after_help = listing_help(
-            "A shard's OWNER is its region. ALLOCATED and HANDED_OFF are what the coordinator says of shards.",
-            &[
-                "atomscope sharding shop --sort messages --limit 20",
-                "atomscope sharding shop --filter 'entities > 100 and owner ~ carts'",
-            ]
-        )
-    )]
-    Sharding(ListingArgs),
-    /// List the journals of a node, its persistence ids and newest writes.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Persistence.sorts()))),
-        after_help = listing_help(
-            "WRITE_P50(ms) and WRITE_P99(ms) are times that half and 99 % of a journal's writes did not exceed, at most a quarter too great. An id's OWNER is its journal. Without --limit the newest five writes are shown.",
-            &[
-                "atomscope persistence shop --sort event_count --limit 20",
-                "atomscope persistence --json | jq '.journals[].write_p99_ns'",
-            ]
-        )
-    )]
-    Persistence(ListingArgs),
-    /// List the associations of a node with other nodes.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Remote.sorts()))),
-        after_help = listing_help(
-            "INBOUND and OUTBOUND are what passed so far; `atomscope stat --metric associations.inbound_bytes` tells how fast.",
-            &[
-                "atomscope remote shop",
-                "atomscope remote shop --sort outbound_bytes --limit 5",
-            ]
-        )
-    )]
-    Remote(ListingArgs),
-    /// List the streams that run in a node.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Streams.sorts()))),
-        after_help = listing_help(
-            "ID is the number of a stream, in the order in which they started.",
-            &[
-                "atomscope streams shop --sort elements",
-                "atomscope streams --json | jq '.graphs | length'",
-            ]
-        )
-    )]
-    Streams(ListingArgs),
-    /// List the keys of the distributed data of a node.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::DData.sorts()))),
-        after_help = listing_help(
-            "UPDATES are those that were seen at this node.",
-            &[
-                "atomscope ddata shop --sort updates --limit 10",
-                "atomscope ddata shop --filter cart",
-            ]
-        )
-    )]
-    Ddata(ListingArgs),
-    /// List the leases of a node, and who holds them.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Leases.sorts()))),
-        after_help = listing_help(
-            "HOLDER is who holds it as far as this node knows; HELD says whether it is held here.",
-            &[
-                "atomscope leases shop",
-                "atomscope leases --json | jq '.leases[] | select(.held)'",
-            ]
-        )
-    )]
-    Leases(ListingArgs),
-    /// List the worker threads of a node's async runtime, with its tasks and queue.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Runtime.sorts()))),
-        after_help = listing_help(
-            "BUSY(ms) is the time that a worker spent on tasks so far.",
-            &[
-                "atomscope runtime shop",
-                "atomscope runtime shop --sort busy_ns",
-            ]
-        )
-    )]
-    Runtime(ListingArgs),
-    /// List all counters, gauges and histograms of a node, those of the application too.
-    #[command(
-        mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(Part::Metrics.sorts()))),
-        after_help = listing_help_with(
-            "an array of objects",
-            "VALUE is in UNIT; that of a histogram is the number of its values, of which P50, P99 and GREATEST tell how great they are. `atomscope stat --metric NAME` tells how fast a counter grows.",
-            &[
-                "atomscope metrics shop --filter orders",
-                "atomscope metrics --json | jq '.[] | select(.value > 0).name'",
-            ]
-        )
-    )]
-    Metrics(ListingArgs),
+    /// One command for each subsystem.
+    #[command(flatten)]
+    Listing(ListingCommand),
     Stat(StatArgs),
     Tail(TailArgs),
     #[command(visible_alias = "gc")]

@@ -1,20 +1,29 @@
-//! `cluster`, `sharding` and so on: the lists of one subsystem.
+//! The commands of the subsystems: `cluster`, `sharding` and so on, one for each of [`ALL`].
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 use atomscope::query::{Query, QueryError};
 use atomscope::report::list::{self, Column, Fields, List, Selection};
-use atomscope::report::subsystems::{Part, Summary, gaps, summary};
+use atomscope::report::subsystems::{ALL, Subsystem, Summary};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::rfc3339;
-use clap::Args;
+use clap::builder::PossibleValuesParser;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
+use crate::program::help::{WHO_HELP, filter_help};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
 use crate::program::target::{SearchArgs, attach};
+
+/// The command of a subsystem.
+#[derive(Debug)]
+pub struct ListingCommand {
+    pub subsystem: &'static Subsystem,
+    pub args: ListingArgs,
+}
 
 #[derive(Debug, Args)]
 pub struct ListingArgs {
@@ -23,14 +32,14 @@ pub struct ListingArgs {
     /// Order by this column.
     #[arg(long, value_name = "COLUMN")]
     pub sort: Option<String>,
-    /// Turn the order round.
+    /// Reverse the order.
     #[arg(long)]
     pub reverse: bool,
-    /// Only what fulfils this: a regular expression over its texts, `!` before it inverts, or conditions on its columns; see
+    /// Only rows that match: a regular expression over their texts, `!` before it inverts, or conditions on their columns; see
     /// below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
-    /// At most this many of each kind.
+    /// At most this many rows of each list.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Write JSON; see below.
@@ -38,18 +47,79 @@ pub struct ListingArgs {
     pub json: bool,
 }
 
+/// clap derives a command from a variant; these come from the table of subsystems instead.
+impl Subcommand for ListingCommand {
+    fn augment_subcommands(program: Command) -> Command {
+        ALL.iter().fold(program, |program, subsystem| program.subcommand(command(subsystem)))
+    }
+
+    fn augment_subcommands_for_update(program: Command) -> Command {
+        Self::augment_subcommands(program)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        find(name).is_some()
+    }
+}
+
+impl FromArgMatches for ListingCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let found = matches.subcommand().and_then(|(name, args)| Some((find(name)?, args)));
+        let (subsystem, args) =
+            found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))?;
+        Ok(Self { subsystem, args: ListingArgs::from_arg_matches(args)? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn find(name: &str) -> Option<&'static Subsystem> {
+    ALL.iter().copied().find(|subsystem| subsystem.name == name)
+}
+
+fn command(subsystem: &Subsystem) -> Command {
+    ListingArgs::augment_args(Command::new(subsystem.name))
+        .about(subsystem.about)
+        .after_help(help(subsystem))
+        .mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(subsystem.sorts())))
+}
+
+fn help(subsystem: &Subsystem) -> String {
+    let json =
+        if subsystem.is_one_list { "an array of objects" } else { "one object: the lists by their names" };
+    let examples = subsystem.examples.iter().map(|example| format!("  {example}\n")).collect::<String>();
+    format!(
+        "\
+{}
+
+`-` stands for an unknown value; AGE(s) is the time since it was first listed. --sort puts the greatest number first \
+and texts from A to Z; a list without that column keeps its order. --json writes {json}, with the fields of `atomscope \
+dump`, in bytes and nanoseconds. Notes on stderr count rows that were dropped or are unreadable.
+
+Examples:
+{examples}
+{}
+{WHO_HELP}",
+        subsystem.notes,
+        filter_help()
+    )
+}
+
 /// What `--json` writes.
-struct Told<'a> {
+struct ListingJson<'a> {
     snapshot: &'a Snapshot,
     summary: Option<&'a Summary>,
     lists: &'a [List],
     gaps: &'a [String],
 }
 
-impl Serialize for Told<'_> {
+impl Serialize for ListingJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { snapshot, summary, lists, gaps } = self;
-        let told = &snapshot.subsystems;
+        let subsystems = &snapshot.subsystems;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("node", &snapshot.identity.node)?;
         map.serialize_entry("generated_at", &rfc3339(snapshot.taken_at.unix_ns))?;
@@ -58,15 +128,15 @@ impl Serialize for Told<'_> {
         for list in *lists {
             map.serialize_entry(list.name, list)?;
         }
-        map.serialize_entry("instances_unreadable", &told.instances.unreadable)?;
-        map.serialize_entry("rows_left_out", &told.rows_dropped)?;
-        map.serialize_entry("documents_unreadable", &told.documents_unreadable)?;
+        map.serialize_entry("instances_unreadable", &subsystems.instances.unreadable)?;
+        map.serialize_entry("rows_left_out", &subsystems.rows_dropped)?;
+        map.serialize_entry("documents_unreadable", &subsystems.documents_unreadable)?;
         map.serialize_entry("gaps", gaps)?;
         map.end()
     }
 }
 
-/// Whether some list can be asked this; if none can, why not, with the fields of them all.
+/// Checks that the query suits one list at least. The error names the fields of all lists.
 fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     let lists = || lists.iter().filter(|list| !list.is_fixed);
     let mut all = Fields::default();
@@ -85,14 +155,14 @@ fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     }
 }
 
-pub fn list(search_args: &SearchArgs, part: Part, args: ListingArgs) -> Result<(), Failure> {
+pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingCommand) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
-        check(filter, &part.lists(None)).map_err(|error| Failure::filter(part.name(), &error))?;
+        check(filter, &subsystem.lists(None)).map_err(|error| Failure::filter(subsystem.name, &error))?;
     }
-    let chosen = attach(search_args, args.who.clone())?;
+    let chosen = attach(search, args.who)?;
     let snapshot = Snapshot::without_actors(&chosen.region)?;
-    let gaps = gaps(part, &snapshot);
-    let summary = part.is_in_use(&snapshot).then(|| summary(part, &snapshot));
+    let gaps = subsystem.gaps(&snapshot);
+    let summary = subsystem.is_in_use(&snapshot).then(|| subsystem.summary(&snapshot));
     let selection = Selection {
         sort: args.sort,
         reverse: args.reverse,
@@ -100,27 +170,31 @@ pub fn list(search_args: &SearchArgs, part: Part, args: ListingArgs) -> Result<(
         limit: args.limit,
         whole: args.json,
     };
-    let mut lists = part.lists(Some(&snapshot));
+    let mut lists = subsystem.lists(Some(&snapshot));
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&selection)).collect();
-    if let (true, Part::Metrics, [all]) = (args.json, part, &lists[..]) {
-        // Rows that are all alike.
-        to_stdout(|out| write_json(out, all))?;
-    } else if args.json {
-        let told = Told { snapshot: &snapshot, summary: summary.as_ref(), lists: &lists, gaps: &gaps };
-        to_stdout(|out| write_json(out, &told))?;
+    if args.json {
+        match &lists[..] {
+            [only] if subsystem.is_one_list => to_stdout(|out| write_json(out, only))?,
+            lists => {
+                let json = ListingJson { snapshot: &snapshot, summary: summary.as_ref(), lists, gaps: &gaps };
+                to_stdout(|out| write_json(out, &json))?;
+            }
+        }
     } else {
         let screen = Screen::stdout();
         to_people(|out| match &summary {
             None => {
-                writeln!(out, "node {} tells nothing of {}", clean(&snapshot.identity.node), part.thing())
+                let node = clean(&snapshot.identity.node);
+                writeln!(out, "node {node} reports nothing about {}", subsystem.content)
             }
             Some(summary) => {
-                if part != Part::Metrics {
+                let has_line = !subsystem.is_one_list;
+                if has_line {
                     writeln!(out, "{}", summary.line)?;
                 }
                 let shown = lists.iter().filter(|list| !list.rows.is_empty());
                 shown.zip(0..).try_for_each(|(list, at)| {
-                    if at > 0 || part != Part::Metrics {
+                    if at > 0 || has_line {
                         writeln!(out)?;
                     }
                     write_list(list, out, screen)
@@ -138,7 +212,7 @@ fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Screen) 
     let shown = || list.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
     let title = |at: usize, column: &Column| if at == 0 { list.title.to_owned() } else { column.title() };
     let titles = shown().map(|(at, column)| (title(at, column), column.side));
-    // What it is sorted by is seen for as long as there is room for anything.
+    // The column that the list is sorted by is dropped last on a narrow terminal.
     let leaving = shown().filter(|(at, _)| Some(*at) != list.sorted_by).map(|(at, column)| title(at, column));
     let leaving: Vec<_> = leaving.collect();
     let mut table = Table::new(titles).drop_order(leaving.iter().rev().map(String::as_str));

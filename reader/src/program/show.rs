@@ -175,7 +175,7 @@ impl Summary {
 }
 
 fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(all.iter().map(|summary| (summary.part.name(), summary)))
+    serializer.collect_map(all.iter().map(|summary| (summary.subsystem.name, summary)))
 }
 
 /// Writes lines with a title on the left.
@@ -275,7 +275,7 @@ impl Page<'_> {
         }
 
         for subsystem in &summary.subsystems {
-            self.title = subsystem.title;
+            self.title = subsystem.subsystem.title;
             self.plain(&subsystem.line)?;
         }
 

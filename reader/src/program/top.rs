@@ -51,7 +51,7 @@ use crate::program::top::collect::Collector;
 use crate::program::top::draw::{Theme, draw, needs_redraw};
 use crate::program::top::message::{Command, Message};
 use crate::program::top::terminal::TerminalGuard;
-use crate::program::top::view::View;
+use crate::program::top::view::{View, views_help};
 use crate::program::values::{parse_interval, parse_size};
 
 /// Show a node live on a screen: its state, actors, events, subsystems, and the last minutes.
@@ -61,8 +61,7 @@ Without WHO, and with several nodes, `top` starts with the list of nodes; Enter 
 all keys. A dump, a wedged node and a dead node can be opened too; the first line shows the state.
 
 Views and their keys:
-  1 Overview  2 Actors    3 Letters  4 Events   5 Cluster  6 Sharding  7 Persistence  8 Remote
-  9 Streams   0 Data      L Leases   R Runtime  M Metrics  S Self      N Nodes
+{}
 
 Other keys:
   /        filter the rows, see Filters below
@@ -80,7 +79,7 @@ Examples:
   atomscope top 4711 --interval 250ms
 
 {}
-{WHO_HELP}", filter_help()))]
+{WHO_HELP}", views_help(), filter_help()))]
 pub struct TopArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,

@@ -1,5 +1,14 @@
-//! Lists of things that have the same fields, whatever they are: how they are sorted, filtered, written for people and as
-//! JSON.
+//! Lists of rows with the same columns: how they are sorted, filtered, shown to people and written as JSON.
+//!
+//! ```
+//! use atomscope::report::list::{List, Selection, Value, number, text};
+//!
+//! let rows = [("a", 1), ("b", 2)].map(|(name, size)| vec![Value::text(name), Value::Number(size)]);
+//! let mut list = List::new("keys", "KEY", [text("name"), number("size", "bytes")], rows);
+//! list.select(&Selection { sort: Some("size".into()), limit: Some(1), ..Selection::default() });
+//! assert_eq!(list.rows[0][0], Value::text("b"));
+//! ```
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -7,10 +16,12 @@ use crate::query::{Field, FieldType, FieldValue, Query, QueryError, Row, Unit};
 use serde::Serialize;
 use serde::ser::Serializer;
 
-/// Which side a column's cells stand on.
+/// The side on which a column's cells are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
+    /// For texts and flags.
     Left,
+    /// For numbers.
     Right,
 }
 
@@ -18,33 +29,42 @@ pub enum Side {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// One that goes both ways.
+    /// The value of a gauge.
     Number(u64),
-    /// One that only grows.
+    /// The value of a counter.
     Total(u64),
-    /// How many values a histogram has; its list's or row's unit is that of the values.
+    /// How many values a histogram has. The unit of its column or row is the unit of those values.
     Count(u64),
-    /// How much of what only grows comes in a second; the unit is that of its list or row.
+    /// The growth of a [`Value::Total`] per second, in the unit of its column or row.
     Rate(f64),
-    /// The same of what has no unit.
+    /// The growth of a [`Value::Count`] per second, which has no unit.
     CountRate(f64),
+    /// A number that may be negative.
     Signed(i32),
+    /// A floating-point number.
     Float(f64),
+    /// Yes or no.
     Flag(bool),
+    /// A text.
     Text(String),
+    /// Several texts.
     Texts(Vec<String>),
+    /// The node does not report it.
     Unknown,
 }
 
 impl Value {
+    /// A copy of the text.
     pub fn text(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 
+    /// A value made by `known`, or [`Value::Unknown`] of `None`.
     pub fn of<T>(value: Option<T>, known: impl FnOnce(T) -> Self) -> Self {
         value.map_or(Self::Unknown, known)
     }
 
+    /// Whether it is shown as `-`: unknown, an empty text, or not a number.
     pub fn is_unknown(&self) -> bool {
         match self {
             Self::Unknown => true,
@@ -54,7 +74,7 @@ impl Value {
         }
     }
 
-    /// As a number, if it is one or a flag.
+    /// The value as a number, if it is one or a flag.
     pub fn number(&self) -> Option<f64> {
         match self {
             Self::Number(number) | Self::Total(number) | Self::Count(number) => Some(*number as f64),
@@ -73,9 +93,9 @@ impl Value {
         }
     }
 
-    /// Texts from A to Z, numbers from the greatest, what is unknown at the end whichever way round.
+    /// Texts from A to Z, numbers from the greatest, unknown values last whether reversed or not.
     pub fn compare(&self, other: &Self, reverse: bool) -> Ordering {
-        // Of several kinds in one column, as rates stand beside levels, all numbers are in one order.
+        // A column of metrics holds rates as well as gauges: all numbers are in one order.
         let order = match (self, other) {
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::Texts(a), Self::Texts(b)) => a.cmp(b),
@@ -91,7 +111,7 @@ impl Value {
         }
     }
 
-    /// For people, in the unit that is shown for `unit`.
+    /// The value as people are shown it, in the unit that [`shown_unit`] gives for `unit`.
     pub fn shown(&self, unit: &str) -> Cow<'_, str> {
         match self {
             _ if self.is_unknown() => "-".into(),
@@ -118,16 +138,18 @@ impl Value {
     }
 }
 
-/// What is in one place of all rows.
+/// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
+    /// Its name in JSON and in queries.
     pub name: &'static str,
-    /// Of its numbers; `bytes` and `nanoseconds` are shown as KiB and ms.
+    /// The unit of its numbers; people are shown `bytes` as KiB and `nanoseconds` as ms.
     pub unit: &'static str,
+    /// How its cells are aligned.
     pub side: Side,
-    /// Whether people are shown it.
+    /// Whether people are shown it; JSON always has it.
     pub is_shown: bool,
-    /// Whether it is of yes and no.
+    /// Whether its values are yes and no.
     pub is_flag: bool,
 }
 
@@ -136,7 +158,7 @@ pub const fn text(name: &'static str) -> Column {
     Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false }
 }
 
-/// A column of yes and no.
+/// A column of flags.
 pub const fn flag(name: &'static str) -> Column {
     Column { is_flag: true, ..text(name) }
 }
@@ -147,8 +169,9 @@ pub const fn number(name: &'static str, unit: &'static str) -> Column {
 }
 
 impl Column {
-    /// What a query takes it for, in the unit that is shown or the one that it is held in.
-    fn kind(&self, shown: bool) -> FieldType {
+    /// The kind of its field in a query. Numbers of a query without a unit are in the unit that is shown, or else in the
+    /// column's own.
+    pub(super) fn kind(&self, shown: bool) -> FieldType {
         let of = |unit, factor| FieldType::Number { unit, shown: if shown { factor } else { 1.0 } };
         match (self.side, self.unit) {
             (Side::Left, _) if self.is_flag => FieldType::Flag,
@@ -160,7 +183,7 @@ impl Column {
         }
     }
 
-    /// A value of this column for people; `row_unit` is that of its row, if its numbers have none of their own.
+    /// A value of this column as people are shown it; `row_unit` is the unit of numbers whose column has none.
     pub fn shown<'a>(&self, value: &'a Value, row_unit: &'a str) -> Cow<'a, str> {
         match (self.name, self.side) {
             ("unit", _) if value.is_unknown() => "-".into(),
@@ -170,7 +193,7 @@ impl Column {
         }
     }
 
-    /// `INBOUND(KiB)` for `inbound_bytes`, `EVENTS` for `events` in events.
+    /// Its title: `INBOUND(KiB)` for `inbound_bytes`, `EVENTS` for `events` in events.
     pub fn title(&self) -> String {
         let Self { name, unit, .. } = *self;
         if name == unit {
@@ -185,7 +208,7 @@ impl Column {
     }
 }
 
-/// The unit of a row's numbers: of a metric, the row says it.
+/// The unit of a row's numbers: rows of metrics have it in a column `unit`.
 pub fn unit_of_row<'a>(columns: &[Column], row: &'a [Value]) -> &'a str {
     match columns.iter().position(|column| column.name == "unit").map(|at| &row[at]) {
         Some(Value::Text(unit)) => unit,
@@ -193,7 +216,7 @@ pub fn unit_of_row<'a>(columns: &[Column], row: &'a [Value]) -> &'a str {
     }
 }
 
-/// The unit in which people are shown a number.
+/// The unit in which people are shown numbers that are held in `unit`.
 pub fn shown_unit(unit: &str) -> &str {
     match unit {
         "bytes" => "KiB",
@@ -202,44 +225,47 @@ pub fn shown_unit(unit: &str) -> &str {
     }
 }
 
-/// `depth is not known`, of fields that somebody asks for.
-pub fn not_known(names: &[String]) -> String {
-    format!("{} {} not known", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
+/// `depth is unknown`, of fields that a query asks for.
+pub fn unknown_fields(names: &[String]) -> String {
+    format!("{} {} unknown", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
 }
 
-/// Which rows of a list are asked for, and in which order.
+/// Which rows of a list to keep, and in which order.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// The column to sort by, by its name.
+    /// The name of the column to sort by.
     pub sort: Option<String>,
-    /// Whether the order is turned round.
+    /// Whether to reverse the order.
     pub reverse: bool,
-    /// A query that the rows fulfil.
+    /// A query that the rows have to match.
     pub filter: Option<String>,
-    /// At most this many rows.
+    /// The greatest number of rows.
     pub limit: Option<usize>,
-    /// Whether all rows are wanted, even of a list of which people are shown a few.
+    /// Whether to keep all rows without `limit`, even of a list that shows people only its first few.
     pub whole: bool,
 }
 
-/// Things of one kind.
+/// Rows with the same columns.
 #[derive(Debug)]
 pub struct List {
-    /// In JSON, and of what was left out.
+    /// Its key in JSON, and its name in notes.
     pub name: &'static str,
-    /// Above the first column.
+    /// The title of the first column.
     pub title: &'static str,
+    /// The columns.
     pub columns: Vec<Column>,
+    /// The rows, each with a value for every column.
     pub rows: Vec<Vec<Value>>,
-    /// Rows that people are shown unless they say how many.
+    /// How many rows people are shown without `--limit`.
     pub few: usize,
-    /// Whether it is as it is, whatever is asked for.
+    /// Whether it ignores every [`Selection`].
     pub is_fixed: bool,
-    /// The column that it is sorted by, if that was asked for.
+    /// The column that a [`Selection`] sorted it by.
     pub sorted_by: Option<usize>,
 }
 
 impl List {
+    /// A list with all its rows.
     pub fn new(
         name: &'static str,
         title: &'static str,
@@ -250,6 +276,7 @@ impl List {
         Self { name, title, columns, rows, few: usize::MAX, is_fixed: false, sorted_by: None }
     }
 
+    /// The place of a column: by its name, `name` for the first one, or `age`.
     pub fn column(&self, name: &str) -> Option<usize> {
         match name {
             "name" => Some(0),
@@ -258,8 +285,11 @@ impl List {
         }
     }
 
-    /// Leaves the rows that fulfil a query. Where these are none, names the fields that are asked for and that no row knows
-    /// anything of.
+    /// Keeps the rows that match a query. If there are none, the result names the fields of the query that are unknown in
+    /// every row.
+    ///
+    /// # Errors
+    /// The text is no query, or it names a field that the list does not have.
     pub fn filter(&mut self, query: &str) -> Result<Vec<String>, QueryError> {
         let mut of = Fields::default();
         of.add_those_of(self);
@@ -276,18 +306,18 @@ impl List {
         Ok(unknown)
     }
 
-    /// Leaves the rows that are asked for; says in sentences why there are not more.
+    /// Keeps the selected rows. The result says in sentences why there are not more.
     pub fn select(&mut self, selection: &Selection) -> Vec<String> {
         let mut notes = Vec::new();
         if self.is_fixed {
             return notes;
         }
-        let things = self.name.replace('_', " ");
+        let rows = self.name.replace('_', " ");
         match selection.filter.as_deref().map(|filter| self.filter(filter)) {
-            // What has none of the fields that are asked for is not what is meant.
+            // The query is for another list: it names fields that this one does not have.
             Some(Err(_)) => self.rows.clear(),
             Some(Ok(unknown)) if !unknown.is_empty() => {
-                notes.push(format!("{} of any of the {things}", not_known(&unknown)));
+                notes.push(format!("{} for all {rows}", unknown_fields(&unknown)));
             }
             _ => {}
         }
@@ -300,33 +330,34 @@ impl List {
         let few = if selection.whole { usize::MAX } else { self.few };
         let found = self.rows.len();
         self.rows.truncate(selection.limit.unwrap_or(few));
-        let left_out = found - self.rows.len();
-        if left_out > 0 {
-            notes.push(format!("{left_out} more {things}; a larger --limit shows them"));
+        let hidden = found - self.rows.len();
+        if hidden > 0 {
+            notes.push(format!("{hidden} more {rows}; a larger --limit shows them"));
         }
         notes
     }
 }
 
-/// What can be asked of the rows of lists: fields, and the column of each.
+/// The fields that a query over rows of lists may name, and the column of each.
 #[derive(Debug, Default)]
 pub struct Fields {
+    /// The fields.
     pub fields: Vec<Field>,
     columns: Vec<usize>,
 }
 
 impl Fields {
-    /// Adds those of a list, but for those whose names are there already.
+    /// Adds the fields of a list, except fields whose names are there already.
     pub fn add_those_of(&mut self, list: &List) {
         for (at, column) in list.columns.iter().enumerate() {
-            // As it is titled, in the unit of the title; as it stands in JSON, in the unit of JSON.
+            // By the title, in the title's unit; and by the name in JSON, in the unit of JSON.
             let title = column.title();
             let title = title.split('(').next().unwrap_or_default().to_lowercase();
             self.add(title, column.kind(true), at);
             self.add(column.name.to_owned(), column.kind(false), at);
         }
         if let Some(first) = list.columns.first() {
-            // As the first column is titled, and as it can be called in every list.
+            // The first column has a title of its own, and can be called `name` in every list.
             self.add(list.title.to_lowercase(), first.kind(true), 0);
             self.add("name".to_owned(), first.kind(true), 0);
         }
@@ -340,7 +371,7 @@ impl Fields {
     }
 }
 
-/// A row that can be asked.
+/// A row for a query.
 struct ListRow<'a> {
     columns: &'a [Column],
     /// The column of each field.
@@ -373,7 +404,7 @@ impl Row for ListRow<'_> {
     }
 }
 
-/// An object for each row.
+/// An array with an object for each row.
 impl Serialize for List {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         struct Row<'a>(&'a [Column], &'a [Value]);

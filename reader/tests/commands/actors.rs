@@ -13,7 +13,7 @@ fn actors_come_by_path_and_an_unknown_depth_is_a_dash() {
     let ran = dir.run(["actors"]);
     assert_eq!(ran.stderr, "");
     let lines = words(&ran.stdout);
-    assert_eq!(lines[0], ["PATH", "TYPE", "DEPTH(msgs)", "AGE(s)", "HOST"]);
+    assert_eq!(lines[0], ["PATH", "CLASS", "DEPTH(msgs)", "AGE(s)", "HOST"]);
     assert_eq!(lines[1][..3], ["akka://Shop/user/audit", "shop::Audit", "9"]);
     assert_eq!(lines[2][..3], ["akka://Shop/user/checkout", "shop::Checkout", "3"]);
     assert_eq!(lines[3][..3], ["akka://Shop/user/checkout/payer", "shop::Payer", "-"]);

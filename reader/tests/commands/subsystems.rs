@@ -215,9 +215,9 @@ fn what_was_left_out_and_what_is_unreadable_is_said_below() {
     let _lock = node.live(&dir);
     let ran = dir.run(["sharding"]);
     for text in [
-        "5 times there was no room for more shards: a region with more `instances` lists them",
-        "2 rows of the cluster's state or of the shards' allocation found no room",
-        "11 records of subsystems cannot be read",
+        "5 times no slot was free for more shards: a region with more `instances` lists them",
+        "2 rows of the cluster's state or of the shards' allocation were dropped",
+        "11 records of subsystems are unreadable",
     ] {
         assert!(ran.stderr.contains(text), "{text}: {ran:?}");
     }
@@ -234,7 +234,10 @@ fn a_node_without_a_subsystem_says_so_in_a_line() {
     for part in PARTS {
         let ran = dir.run([part]);
         let stdout = ran.ok();
-        assert!(stdout.starts_with("node n tells nothing of ") && stdout.lines().count() == 1, "{stdout}");
+        assert!(
+            stdout.starts_with("node n reports nothing about ") && stdout.lines().count() == 1,
+            "{stdout}"
+        );
         let listing = dir.run([part, "--json"]).json();
         assert_eq!(listing["summary"], Value::Null);
     }
@@ -247,7 +250,7 @@ fn a_node_without_a_subsystem_says_so_in_a_line() {
 fn regions_of_an_older_layout_dead_ones_and_dumps_are_listed_too() {
     let dir = RegionDir::new();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for (file, says) in [("1.0/typical.raw", "tells nothing of"), ("1.1/typical.raw", "AGE(s)")] {
+    for (file, says) in [("1.0/typical.raw", "reports nothing about"), ("1.1/typical.raw", "AGE(s)")] {
         for part in PARTS {
             let stdout = dir.run([part.as_ref(), golden.join(file).as_os_str()]).ok();
             assert!(stdout.contains(says), "{file} {part}: {stdout}");

@@ -20,7 +20,7 @@ use crate::program::top::history::{EventLog, History, Points};
 use crate::program::top::keys::{self, Action};
 use crate::program::top::message::{Command, Message};
 use crate::program::top::sheet::{
-    Asked, Baseline, Fold, Mode, OWN_ORDER, RowKey, Rows, Sheet, Sort, Source, sheet,
+    Baseline, Fold, Mode, OWN_ORDER, RowKey, Rows, Sheet, SheetRequest, Sort, Source, sheet,
 };
 use crate::program::top::tick::{EventRow, Tick};
 use crate::program::top::view::View;
@@ -385,7 +385,7 @@ impl App {
         let (list, filter) = (state.list, state.filter.clone());
         let sorts = state.sorts.clone();
         let made = sheet(
-            &Asked {
+            &SheetRequest {
                 view: self.view,
                 mode: self.mode,
                 list,

@@ -413,7 +413,7 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
             View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow")],
             view => {
                 let lists = (app.sheet.lists.len() > 1).then_some(("← →", "lists"));
-                let rates = view.part().map(|_| ("v", "rates, totals"));
+                let rates = view.subsystem().map(|_| ("v", "rates, totals"));
                 let all =
                     [Some(("Enter", "open")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
                 all.into_iter().flatten().collect()
@@ -491,7 +491,7 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if app.hides_zeros {
         notes.push(Span::styled("zeros hidden", theme.accent()));
     }
-    if app.view == View::Actors || app.view.part().is_some() {
+    if app.view == View::Actors || app.view.subsystem().is_some() {
         let is_last = app.tick().is_none_or(|tick| tick.is_last());
         let text = match app.reset_at() {
             _ if app.shows_rates && !is_last => "rates".to_owned(),
@@ -505,7 +505,7 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     }
     // Between two polls these values do not change.
     let poll = app.tick().and_then(|tick| tick.snapshot.poll).filter(|poll| poll.interval > app.interval);
-    if let Some(poll) = poll.filter(|_| app.view.part().is_some()) {
+    if let Some(poll) = poll.filter(|_| app.view.subsystem().is_some()) {
         let text = format!("polled every {}", duration(poll.interval));
         notes.push(Span::styled(text, theme.odd()));
     }
@@ -908,7 +908,7 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     };
     let letters = tick.snapshot.dead_letters.total;
     add("Dead letters", &letters.to_string());
-    tick.summaries.iter().for_each(|summary| add(summary.title, &summary.line));
+    tick.summaries.iter().for_each(|summary| add(summary.subsystem.title, &summary.line));
     if let Some(process) = &tick.snapshot.process {
         add("Resources", &process_use(process));
     }

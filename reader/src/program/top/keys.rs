@@ -1,4 +1,4 @@
-//! The keys: one table that says what each does, by which they are read and of which the help is made.
+//! The keys: one table, by which keys are read and from which the help is made.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -47,7 +47,7 @@ pub enum Action {
     Suspend,
 }
 
-/// A key as it is pressed.
+/// A key, as it is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     Char(char),
@@ -65,7 +65,7 @@ impl Key {
         }
     }
 
-    /// As the help says it.
+    /// Its name in the help.
     pub fn name(self) -> String {
         match self {
             Self::Char(' ') => "Space".to_owned(),
@@ -86,7 +86,7 @@ impl Key {
     }
 }
 
-/// Keys that do the same.
+/// Keys with the same action.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
     pub keys: &'static [Key],
@@ -109,7 +109,7 @@ use Action as A;
 use Key::{Char, Code, Control};
 use KeyCode as C;
 
-/// All of them, but for those of the views, which [`View::key`] tells.
+/// All keys, except the keys of the views: see [`View::key`].
 pub const KEYS: &[Group] = &[
     Group {
         title: "Move",
@@ -120,10 +120,10 @@ pub const KEYS: &[Group] = &[
             bind(&[Code(C::PageDown), Control('f')], A::PageDown, "one page down"),
             bind(&[Code(C::Home), Char('g')], A::First, "to the first row"),
             bind(&[Code(C::End), Char('G')], A::Last, "to the last row"),
-            bind(&[Code(C::Left), Char('h')], A::Left, "the list before; in a tree: fold, or go up"),
+            bind(&[Code(C::Left), Char('h')], A::Left, "the previous list; in a tree: fold, or go up"),
             bind(&[Code(C::Right), Char('l')], A::Right, "the next list; in a tree: unfold"),
-            bind(&[Code(C::Enter), Char('d')], A::Open, "all of the selected row; of a node: look at it"),
-            bind(&[Code(C::Esc), Code(C::Backspace)], A::Back, "back, one thing at a time"),
+            bind(&[Code(C::Enter), Char('d')], A::Open, "show all of the selected row; open a node"),
+            bind(&[Code(C::Esc), Code(C::Backspace)], A::Back, "back, one step at a time"),
         ],
     },
     Group {
@@ -131,40 +131,40 @@ pub const KEYS: &[Group] = &[
         bindings: &[
             bind(&[Char('/'), Code(C::F(3)), Code(C::F(4))], A::Filter, "filter the rows (see below)"),
             bind(&[Char('>'), Char('.'), Code(C::F(6))], A::SortNext, "sort by the next column"),
-            bind(&[Char('<'), Char(',')], A::SortPrevious, "sort by the column before"),
-            bind(&[Char('r'), Char('I')], A::Reverse, "turn the order round"),
+            bind(&[Char('<'), Char(',')], A::SortPrevious, "sort by the previous column"),
+            bind(&[Char('r'), Char('I')], A::Reverse, "reverse the order"),
             bind(&[Char('t'), Code(C::F(5))], A::Mode, "actors as a tree, a list, or by class"),
-            bind(&[Char(' ')], A::Fold, "fold or unfold in a tree; of events: freeze"),
-            bind(&[Char('*')], A::FoldAll, "fold or unfold all of a tree"),
-            bind(&[Char('o')], A::Topic, "events of the next topic only"),
+            bind(&[Char(' ')], A::Fold, "fold or unfold in a tree; freeze events"),
+            bind(&[Char('*')], A::FoldAll, "fold or unfold the whole tree"),
+            bind(&[Char('o')], A::Topic, "only events of the next topic"),
             bind(&[Char('f')], A::Follow, "follow the newest event, or not"),
             bind(&[Char('v')], A::Rates, "rates or totals"),
-            bind(&[Char('z')], A::Reset, "count totals from now on; once more: from the start"),
-            bind(&[Char('i')], A::Zeros, "hide rows that are all zeros, or show them"),
+            bind(&[Char('z')], A::Reset, "count totals from now; again: from the start"),
+            bind(&[Char('i')], A::Zeros, "hide or show rows of zeros"),
         ],
     },
     Group {
         title: "Time",
         bindings: &[
-            bind(&[Char('p')], A::Freeze, "freeze the screen; once more: go on"),
+            bind(&[Char('p')], A::Freeze, "freeze the screen; again: resume"),
             bind(&[Char('[')], A::Past, "a step into the past"),
-            bind(&[Char(']')], A::Future, "a step back towards now"),
+            bind(&[Char(']')], A::Future, "a step towards now"),
             bind(&[Char('{')], A::FarPast, "ten steps into the past"),
             bind(&[Char('}')], A::FarFuture, "to now"),
-            bind(&[Char('+'), Char('=')], A::Slower, "look less often"),
-            bind(&[Char('-'), Char('_')], A::Faster, "look more often"),
+            bind(&[Char('+'), Char('=')], A::Slower, "longer interval between snapshots"),
+            bind(&[Char('-'), Char('_')], A::Faster, "shorter interval between snapshots"),
         ],
     },
     Group {
         title: "Do",
         bindings: &[
             bind(&[Char('w')], A::Save, "write a snapshot to a file"),
-            bind(&[Char('s')], A::Successor, "a node's successor; else back to the one before"),
+            bind(&[Char('s')], A::Successor, "to the node's successor, or back from it"),
             bind(&[Code(C::Tab)], A::NextView, "the next view"),
-            bind(&[Code(C::BackTab)], A::PreviousView, "the view before"),
+            bind(&[Code(C::BackTab)], A::PreviousView, "the previous view"),
             bind(&[Char('?'), Code(C::F(1))], A::Help, "this help"),
-            bind(&[Control('l')], A::Redraw, "draw everything anew"),
-            bind(&[Control('z')], A::Suspend, "suspend; `fg` goes on"),
+            bind(&[Control('l')], A::Redraw, "redraw everything"),
+            bind(&[Control('z')], A::Suspend, "suspend; `fg` resumes"),
             bind(&[Char('q'), Control('c'), Code(C::F(10))], A::Quit, "quit"),
         ],
     },

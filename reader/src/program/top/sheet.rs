@@ -1,5 +1,5 @@
-//! What a view lists: columns, and rows in the order and choice that was asked for. Made anew where one of these has
-//! changed; drawing takes from it only the rows that are seen.
+//! The sheet of a view: its columns, and its rows in the requested order and selection. It is made again when one of these
+//! changes; drawing reads only the rows that are visible.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -10,18 +10,17 @@ use std::time::Duration;
 use atomscope::attach::RegionSummary;
 use atomscope::query::{Field, FieldType, FieldValue, Query, Row};
 use atomscope::snapshot::Snapshot;
-use atomscope_layout::decode::{Actor, Class, Moment, rfc3339};
+use atomscope_layout::decode::{Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
 use super::history::EventLog;
 use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, Tick};
 use super::view::View;
-use atomscope::report::actors::{Listed, show_above};
+use atomscope::report::actors::{ActorRow, ActorValue, COLUMNS, IN_TOP, SortKey, show_above};
 use atomscope::report::human::{self, bytes, count, duration};
-use atomscope::report::list::{Column, List, Value, not_known, number, text, unit_of_row};
+use atomscope::report::list::{Column, List, Side, Value, number, text, unit_of_row, unknown_fields};
 use atomscope::report::nodes::NodeRow;
-use atomscope::report::subsystems::{gaps, summary};
 
 /// How the actors are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,23 +43,23 @@ impl Mode {
     }
 }
 
-/// Stands for the order that a list has by itself.
+/// The name of the order that a list has without sorting.
 pub const OWN_ORDER: &str = "";
 
-/// The order that was asked for.
+/// A requested order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
-    /// Or [`OWN_ORDER`].
+    /// The name of a column, or [`OWN_ORDER`].
     pub column: &'static str,
     pub reverse: bool,
 }
 
-/// What was asked for.
+/// What a sheet is to show.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct SheetRequest<'a> {
     pub view: View,
     pub mode: Mode,
-    /// Which of a view's lists.
+    /// The number of the list among the view's lists.
     pub list: usize,
     /// The order of each list, by its name.
     pub sorts: &'a HashMap<&'static str, Sort>,
@@ -69,61 +68,61 @@ pub struct Asked<'a> {
     pub shows_rates: bool,
     pub hides_zeros: bool,
     pub topic: Option<&'static str>,
-    /// Totals are counted from there.
+    /// The values from which totals are counted.
     pub baseline: Option<&'a Baseline>,
-    /// Looks that are kept, the time from the first to the last, bytes that they take; where that is shown.
+    /// For the view of the program itself: how many snapshots are kept, the time that they span, and their bytes.
     pub past: Option<(usize, Duration, usize)>,
 }
 
-/// A time from which totals are counted.
+/// The values from which totals are counted.
 #[derive(Debug)]
 pub struct Baseline {
     pub snapshot: Arc<Snapshot>,
     pub classes: Arc<Vec<Class>>,
 }
 
-/// What there is to be listed.
+/// The data that sheets are made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     pub tick: Option<&'a Tick>,
     pub events: &'a EventLog,
-    /// Events after this time are not shown: the past is.
+    /// The end of the shown past; later events are hidden.
     pub until: Option<Moment>,
     pub nodes: &'a [NodeRow],
-    /// The one of them that is looked at.
+    /// The node on the screen.
     pub watched: Option<&'a RegionSummary>,
 }
 
 impl<'a> Source<'a> {
-    /// It among them.
+    /// The row of the node on the screen.
     pub fn watched_row(&self) -> Option<&'a NodeRow> {
         let watched = self.watched?;
         self.nodes
             .iter()
-            .find(|row| row.summary.as_ref().is_some_and(|glance| glance.is_of_same_node(watched)))
+            .find(|row| row.summary.as_ref().is_some_and(|summary| summary.is_of_same_node(watched)))
     }
 }
 
-/// A view's lists, one of which is seen.
+/// The lists of a view, one of which is visible.
 #[derive(Debug, Default)]
 pub struct Sheet {
-    /// Sentences above it.
+    /// Sentences above the list.
     pub lines: Vec<String>,
-    /// Name and length of each list.
+    /// The name and length of each list.
     pub lists: Vec<(Cow<'static, str>, usize)>,
     pub list: usize,
-    /// Of what is seen: its name, by which the order asked for is kept.
+    /// The name of the visible list, by which its requested order is kept.
     pub name: &'static str,
     pub columns: Vec<Column>,
-    /// Above the first column.
+    /// The title of the first column.
     pub heading: &'static str,
     pub sort: Option<Sort>,
     pub rows: Rows,
-    /// Rows before any were filtered out.
+    /// How many rows there are before filtering.
     pub found: usize,
-    /// Why the filter is none.
+    /// Why the filter is no query.
     pub error: Option<String>,
-    /// What is said where there are no rows.
+    /// The text in place of rows where there are none.
     pub nothing: String,
 }
 
@@ -144,7 +143,7 @@ impl Default for Rows {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Branch {
     pub number: u32,
-    /// `None` where it is no tree.
+    /// The depth in the tree; `None` in a list.
     pub level: Option<u16>,
     pub fold: Fold,
 }
@@ -156,7 +155,7 @@ pub enum Fold {
     Folded,
 }
 
-/// What tells a row from the others of its list, from one look to the next.
+/// The identity of a row in its list, by which it is found again in the next snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowKey {
     Texts(Vec<String>),
@@ -173,7 +172,7 @@ impl Sheet {
         }
     }
 
-    /// The values of a row, as many as there are columns.
+    /// The values of a row, one for each column.
     pub fn row(&self, at: usize, source: Source<'_>) -> Vec<Value> {
         match &self.rows {
             Rows::List(rows) => rows.get(at).cloned().unwrap_or_default(),
@@ -199,9 +198,9 @@ impl Sheet {
         }
     }
 
-    /// Where the row is now that `ident` tells from others.
-    pub fn find(&self, ident: &RowKey, tick: Option<&Tick>) -> Option<usize> {
-        match (&self.rows, ident) {
+    /// The place where a row is now.
+    pub fn find(&self, key: &RowKey, tick: Option<&Tick>) -> Option<usize> {
+        match (&self.rows, key) {
             (Rows::List(rows), RowKey::Texts(texts)) => {
                 rows.iter().position(|row| list_key(&self.columns, row) == *texts)
             }
@@ -216,7 +215,7 @@ impl Sheet {
     }
 }
 
-/// The texts of a row that tell what it is: the first, and whose it is.
+/// The texts of a row that identify it: the first one, and its owner or the like.
 fn list_key(columns: &[Column], row: &[Value]) -> Vec<String> {
     let tells =
         |(at, column): &(usize, &Column)| *at == 0 || ["owner", "unit", "file", "id"].contains(&column.name);
@@ -224,24 +223,24 @@ fn list_key(columns: &[Column], row: &[Value]) -> Vec<String> {
     tells.filter_map(|(at, _)| row.get(at)).map(|value| value.shown("").into_owned()).collect()
 }
 
-/// Makes what was asked for.
-pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
-    match (asked.view, source.tick) {
-        (View::Nodes, _) => of_lists(asked, vec![nodes(source)], Vec::new(), {
-            "There is no node on this machine that you may look at. Is one running, with the probe, as this user? \
-             `atomscope doctor` says more. This list goes on looking."
+/// Makes a sheet.
+pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
+    match (request.view, source.tick) {
+        (View::Nodes, _) => of_lists(request, vec![nodes(source)], Vec::new(), {
+            "No node on this machine is visible to you. Is one running, with the probe, as this user? `atomscope doctor` \
+             explains. New nodes appear in this list."
         }),
         (_, None) => {
-            Sheet { nothing: "Waiting for the first look at the node.".to_owned(), ..Sheet::default() }
+            Sheet { nothing: "Waiting for the first snapshot of the node.".to_owned(), ..Sheet::default() }
         }
         (View::Overview, Some(_)) => Sheet::default(),
-        (View::Actors, Some(tick)) => actors(asked, tick),
+        (View::Actors, Some(tick)) => actors(request, tick),
         (View::DeadLetters, Some(tick)) => {
             let letters = &tick.snapshot.dead_letters;
             let rate = tick.point.rates().map(|rates| format!(", {:.1}/s", rates.dead_letters));
             let rate = rate.unwrap_or_default();
             let line = format!(
-                "{} so far{rate}; the newest {} of {} that are kept are listed, {} cannot be read",
+                "{} so far{rate}; the newest {} of {} kept ones are listed, {} are unreadable",
                 count(letters.total, "dead letter", "dead letters"),
                 letters.recent.len(),
                 tick.usage.dead_letters.used,
@@ -249,11 +248,11 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
             );
             let nothing = match letters.total {
                 0 => "No message was undeliverable.",
-                _ => "None of the dead letters that are kept can be read.",
+                _ => "All dead letters that the region holds are unreadable.",
             };
-            of_lists(asked, vec![dead_letters(&tick.snapshot)], vec![line], nothing)
+            of_lists(request, vec![dead_letters(&tick.snapshot)], vec![line], nothing)
         }
-        (View::Events, Some(_)) => events(asked, source),
+        (View::Events, Some(_)) => events(request, source),
         (View::Own, Some(tick)) => {
             let region = format!(
                 "The region is {} ({}), layout {}.{}, written by {}.",
@@ -263,47 +262,46 @@ pub fn sheet(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
                 tick.snapshot.layout_version.1,
                 tick.snapshot.identity.writer
             );
-            let (looks, span, held) = asked.past.unwrap_or_default();
+            let (snapshots, span, held) = request.past.unwrap_or_default();
             let past = format!(
-                "Of the past {} of {} are kept here, in {}.",
-                count(looks as u64, "look", "looks"),
+                "The past is kept in memory: {} of {}, {}.",
+                count(snapshots as u64, "snapshot", "snapshots"),
                 duration(span),
                 bytes(held as u64)
             );
             let lines = [region, past].into_iter().chain(tick.caveats.iter().cloned()).collect();
-            of_lists(asked, own(tick), lines, "")
+            of_lists(request, own(tick), lines, "")
         }
-        (view, Some(tick)) => {
-            let Some(part) = view.part() else { return Sheet::default() };
-            let mut lists = part.lists(Some(&tick.snapshot));
-            let shown = if asked.shows_rates && !tick.is_last() {
+        (View::Subsystem(subsystem), Some(tick)) => {
+            let mut lists = subsystem.lists(Some(&tick.snapshot));
+            let shown = if request.shows_rates && !tick.is_last() {
                 tick.before.as_ref().map(|(before, seconds)| (before, Some(*seconds)))
             } else {
-                asked.baseline.map(|baseline| (&baseline.snapshot, None))
+                request.baseline.map(|baseline| (&baseline.snapshot, None))
             };
-            let then = shown.map_or(Vec::new(), |(then, _)| part.lists(Some(then)));
+            let then = shown.map_or(Vec::new(), |(then, _)| subsystem.lists(Some(then)));
             for (at, list) in lists.iter_mut().enumerate() {
                 let seconds = shown.and_then(|(_, seconds)| seconds);
-                since(list, then.get(at), seconds, asked.shows_rates && !tick.is_last());
+                since(list, then.get(at), seconds, request.shows_rates && !tick.is_last());
             }
             let mut lines = Vec::new();
-            let is_in_use = view.is_in_use(tick);
-            if is_in_use && view != View::Metrics {
-                lines.push(summary(part, &tick.snapshot).line);
+            let is_in_use = request.view.is_in_use(tick);
+            if is_in_use && !subsystem.is_one_list {
+                lines.push(subsystem.summary(&tick.snapshot).line);
             }
-            lines.extend(gaps(part, &tick.snapshot));
+            lines.extend(subsystem.gaps(&tick.snapshot));
             let node = &tick.snapshot.identity.node;
-            // Of what is in use, an empty list says that there is none.
-            let nothing = match lists.get(asked.list.min(lists.len().saturating_sub(1))) {
+            // Of a subsystem that is in use, an empty list means that there is none.
+            let nothing = match lists.get(request.list.min(lists.len().saturating_sub(1))) {
                 Some(list) if is_in_use => format!("{}: none.", list.name.replace('_', " ")),
-                _ => format!("Node {node} tells nothing of {}.", part.thing()),
+                _ => format!("Node {node} reports nothing about {}.", subsystem.content),
             };
-            of_lists(asked, lists, lines, &nothing)
+            of_lists(request, lists, lines, &nothing)
         }
     }
 }
 
-/// Turns what only grows into what came since `then`, or how much a second.
+/// Turns totals into their growth since `then`, or into their growth per second.
 fn since(list: &mut List, then: Option<&List>, seconds: Option<f64>, is_rate: bool) {
     let before: HashMap<Vec<String>, &Vec<Value>> =
         then.iter().flat_map(|then| &then.rows).map(|row| (list_key(&list.columns, row), row)).collect();
@@ -324,7 +322,7 @@ fn since(list: &mut List, then: Option<&List>, seconds: Option<f64>, is_rate: bo
                     let rate = came as f64 / seconds.max(1e-9);
                     if matches!(value, Value::Count(_)) { Value::CountRate(rate) } else { Value::Rate(rate) }
                 }
-                // There was no look before.
+                // There is no previous snapshot.
                 (true, None) => Value::Unknown,
                 (false, _) if matches!(value, Value::Count(_)) => Value::Count(came),
                 (false, _) => Value::Total(came),
@@ -333,20 +331,20 @@ fn since(list: &mut List, then: Option<&List>, seconds: Option<f64>, is_rate: bo
     }
 }
 
-/// One of these lists, in the order and choice that was asked for.
-fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &str) -> Sheet {
+/// The sheet of one of these lists, in the requested order and selection.
+fn of_lists(request: &SheetRequest<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &str) -> Sheet {
     let names = lists.iter().map(|list| (Cow::from(list.name.replace('_', " ")), list.rows.len())).collect();
-    let at = asked.list.min(lists.len().saturating_sub(1));
+    let at = request.list.min(lists.len().saturating_sub(1));
     let Some(mut list) = lists.into_iter().nth(at) else { return Sheet::default() };
     let found = list.rows.len();
-    let (unknown, error) = match list.filter(asked.filter) {
+    let (unknown, error) = match list.filter(request.filter) {
         Ok(unknown) => (unknown, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    if asked.hides_zeros && asked.view != View::Nodes {
+    if request.hides_zeros && request.view != View::Nodes {
         list.rows.retain(|row| !is_idle(row));
     }
-    let sort = asked.sorts.get(list.name).copied();
+    let sort = request.sorts.get(list.name).copied();
     if let Some((sort, at)) = sort.and_then(|sort| Some((sort, list.column(sort.column)?))) {
         list.rows.sort_by(|a, b| a[at].compare(&b[at], sort.reverse));
     } else if sort.is_some_and(|sort| sort.reverse) {
@@ -354,7 +352,7 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
     }
     let nothing = match found {
         0 => nothing.to_owned(),
-        _ => hidden(found, asked, &unknown),
+        _ => hidden(found, request, &unknown),
     };
     let nothing = if nothing.is_empty() { "Nothing here.".to_owned() } else { nothing };
     Sheet {
@@ -372,23 +370,23 @@ fn of_lists(asked: &Asked<'_>, lists: Vec<List>, lines: Vec<String>, nothing: &s
     }
 }
 
-/// Why none of what was found is shown. Nobody is to believe that there is none of what is only not known.
-fn hidden(found: usize, asked: &Asked<'_>, unknown: &[String]) -> String {
+/// Why all rows are hidden. An unknown field is named, so that nobody takes unknown values for zero.
+fn hidden(found: usize, request: &SheetRequest<'_>, unknown: &[String]) -> String {
     if !unknown.is_empty() {
-        return format!("{} of any of {found}: none is shown.", not_known(unknown));
+        return format!("{} for all {found} rows: none is shown.", unknown_fields(unknown));
     }
-    match (asked.filter, asked.hides_zeros) {
-        ("", _) => format!("All {found} are zeros, which are hidden: i shows them."),
-        (_, false) => format!("None of {found} is shown: the filter leaves none. Esc takes it away."),
+    match (request.filter, request.hides_zeros) {
+        ("", _) => format!("All {found} rows are zero and hidden: i shows them."),
+        (_, false) => format!("None of {found} rows matches the filter. Esc clears it."),
         (_, true) => {
             format!(
-                "None of {found} is shown: the filter, which Esc takes away, and hidden zeros (i) leave none."
+                "None of {found} rows matches the filter (Esc clears it) and has a number that is not zero (i shows zeros)."
             )
         }
     }
 }
 
-/// Whether all its numbers are zero, of which it has some.
+/// Whether it has numbers and all are zero.
 fn is_idle(row: &[Value]) -> bool {
     let mut numbers = row.iter().filter_map(|value| match value {
         Value::Number(number) | Value::Total(number) | Value::Count(number) => Some(*number as f64),
@@ -405,79 +403,58 @@ fn parse(filter: &str, fields: &[Field]) -> (Query, Option<String>) {
     }
 }
 
-/// The columns of actors.
-const ACTOR_COLUMNS: [Column; 6] = [
-    text("path"),
-    text("class"),
-    number("depth", "msgs"),
-    number("below", "actors"),
-    number("age_s", "s"),
-    text("host"),
-];
-
-fn listed(tick: &Tick, number: u32) -> Option<Listed<'_>> {
+fn actor(tick: &Tick, number: u32) -> Option<ActorRow<'_>> {
     let all = tick.listed.as_ref()?;
     let below = all.below.get(number as usize).copied();
-    let actor = all.tree.actors().get(number)?;
-    Some(Listed { actor, until: tick.snapshot.until, below })
+    Some(ActorRow { actor: all.tree.actors().get(number)?, until: tick.snapshot.until, below })
 }
 
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
-    let row = listed(tick, branch.number)?;
-    let actor = row.actor;
-    let name = match branch.level {
-        None => actor.path().to_owned(),
-        Some(level) => {
-            let mark = match branch.fold {
-                Fold::Leaf => "  ",
-                Fold::Open => "▾ ",
-                Fold::Folded => "▸ ",
-            };
-            // What is above a root is not there to be seen.
-            let name = if level == 0 { actor.path() } else { actor.name() };
-            format!("{}{mark}{name}", "  ".repeat(level.into()))
-        }
-    };
-    Some(vec![
-        Value::Text(name),
-        Value::text(actor.class()),
-        Value::of(actor.mailbox_depth(), Value::Number),
-        Value::of(row.below, |below| Value::Number(below.into())),
-        Value::of(row.age_s(), Value::Float),
-        Value::of(actor.host(), Value::text),
-    ])
+    let row = actor(tick, branch.number)?;
+    let mut values: Vec<Value> = IN_TOP.iter().map(|column| (column.value)(&row).into()).collect();
+    if let Some(level) = branch.level {
+        let mark = match branch.fold {
+            Fold::Leaf => "  ",
+            Fold::Open => "▾ ",
+            Fold::Folded => "▸ ",
+        };
+        // The ancestors of a root are not shown, so that its name alone would not say where it is.
+        let name = if level == 0 { row.actor.path() } else { row.actor.name() };
+        values[0] = Value::Text(format!("{}{mark}{name}", "  ".repeat(level.into())));
+    }
+    Some(values)
 }
 
-fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
+fn actors(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
     let lists = Mode::ALL.map(|mode| {
         let count = if mode == Mode::Classes { tick.classes.len() } else { tick.tally.listed as usize };
         (Cow::from(mode.title()), count)
     });
-    let list = Mode::ALL.iter().position(|mode| *mode == asked.mode).unwrap_or_default();
+    let list = Mode::ALL.iter().position(|mode| *mode == request.mode).unwrap_or_default();
     let lists = lists.to_vec();
-    if asked.mode == Mode::Classes {
-        let of = of_lists(asked, vec![classes(asked, tick)], Vec::new(), "There is no live actor.");
+    if request.mode == Mode::Classes {
+        let of = of_lists(request, vec![classes(request, tick)], Vec::new(), "There is no live actor.");
         return Sheet { lists, list, ..of };
     }
-    let fields = Listed::fields(true);
-    let (query, error) = parse(asked.filter, &fields);
+    let fields = ActorRow::fields(true);
+    let (query, error) = parse(request.filter, &fields);
     let Some(listed_actors) = tick.listed.as_deref() else {
         let nothing = format!(
-            "At this look the actors were counted and not listed: more than {LISTED_ALWAYS} are listed only while a list of \
-             them is shown. What is there now is being listed; t shows the classes."
+            "In this snapshot actors were only counted: more than {LISTED_ALWAYS} actors are listed only while their list is \
+             shown. The next snapshot lists them; t shows the classes."
         );
         return Sheet { lists, list, error, nothing, ..Sheet::default() };
     };
     let (all, forest) = (listed_actors.tree.actors(), listed_actors.tree.forest());
     let is_wanted = |number: u32| {
-        listed(tick, number).is_some_and(|row| {
-            let is_idle = asked.hides_zeros && row.actor.mailbox_depth() == Some(0);
+        actor(tick, number).is_some_and(|row| {
+            let is_idle = request.hides_zeros && row.actor.mailbox_depth() == Some(0);
             !is_idle && query.matches(&row)
         })
     };
-    let is_all = query.is_anything() && !asked.hides_zeros;
-    let sort = asked.sorts.get("actors").copied();
-    let rows = if asked.mode == Mode::Flat {
+    let is_all = query.is_anything() && !request.hides_zeros;
+    let sort = request.sorts.get("actors").copied();
+    let rows = if request.mode == Mode::Flat {
         let numbers = 0..all.len() as u32;
         let mut numbers: Vec<u32> =
             if is_all { numbers.collect() } else { numbers.filter(|n| is_wanted(*n)).collect() };
@@ -492,13 +469,13 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
             shown
         });
         let ranks = sort.and_then(|sort| ranks(listed_actors, sort));
-        tree(listed_actors, asked.folded, shown.as_deref(), ranks.as_deref())
+        tree(listed_actors, request.folded, shown.as_deref(), ranks.as_deref())
     };
     let nothing = match all.len() {
         0 => "There is no live actor.".to_owned(),
         found if rows.is_empty() => {
-            let all = (0..found as u32).filter_map(|number| listed(tick, number));
-            hidden(found, asked, &query.unknown_in_all(&fields, all))
+            let all = (0..found as u32).filter_map(|number| actor(tick, number));
+            hidden(found, request, &query.unknown_in_all(&fields, all))
         }
         _ => String::new(),
     };
@@ -507,7 +484,7 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
         lists,
         list,
         name: "actors",
-        columns: ACTOR_COLUMNS.to_vec(),
+        columns: IN_TOP.map(|column| column.column).to_vec(),
         heading: "PATH",
         sort,
         rows: Rows::Actors(rows),
@@ -517,35 +494,40 @@ fn actors(asked: &Asked<'_>, tick: &Tick) -> Sheet {
     }
 }
 
-/// The place of each actor in an order, what is unknown last; `None` where it is the order that the list has.
+/// The rank of each actor in an order, unknown values last; `None` if it is the order of the list.
 fn ranks(listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
     let all = listed.tree.actors();
-    let count = all.len() as u64;
-    let of_texts = |text: &dyn Fn(Actor<'_>) -> Option<String>| -> Vec<Option<u64>> {
-        // Few are different.
-        let mut places: HashMap<String, u64> = all.iter().filter_map(text).map(|text| (text, 0)).collect();
-        let mut names: Vec<String> = places.keys().cloned().collect();
-        names.sort_unstable();
-        names.into_iter().zip(0..).for_each(|(name, at)| _ = places.insert(name, at));
-        all.iter().map(|actor| text(actor).and_then(|text| places.get(&text).copied())).collect()
-    };
-    let greatest_first = |number: u64| u64::MAX - number;
-    let ranks: Vec<Option<u64>> = match sort.column {
-        "path" | OWN_ORDER if !sort.reverse => return None,
-        "path" | OWN_ORDER => (0..count).map(Some).collect(),
-        "class" => of_texts(&|actor| Some(actor.class().to_owned())),
-        "host" => of_texts(&|actor| actor.host().map(str::to_owned)),
-        "depth" => all.iter().map(|actor| actor.mailbox_depth().map(greatest_first)).collect(),
-        "below" => listed.below.iter().map(|below| Some(greatest_first(u64::from(*below)))).collect(),
-        // Of a spawn that is no time of a clock that can be read, the order is known all the same.
-        "age_s" => all.iter().map(|actor| Some(actor.spawn_stamp())).collect(),
-        _ => return None,
-    };
     let turned = |rank: u64| if sort.reverse { u64::MAX - rank } else { rank };
-    Some(ranks.into_iter().map(|rank| (rank.is_none(), rank.map_or(0, turned))).collect())
+    let column = IN_TOP.into_iter().find(|column| column.column.name == sort.column);
+    // The list is sorted by path.
+    let Some(column) = column.filter(|column| column.column.name != "path") else {
+        return sort.reverse.then(|| (0..all.len() as u64).map(|rank| (false, turned(rank))).collect());
+    };
+    let keys = || {
+        all.iter()
+            .zip(&listed.below)
+            .map(|(actor, below)| column.sort_key(&ActorRow { actor, until: None, below: Some(*below) }))
+    };
+    // Many actors have the same text, so that numbers of the different texts are cheaper to sort by.
+    let mut texts: HashMap<&str, u64> = HashMap::new();
+    if column.column.side == Side::Left {
+        texts.extend(keys().filter_map(|key| match key {
+            Some(SortKey::Text(text)) => Some((text, 0)),
+            _ => None,
+        }));
+        let mut sorted: Vec<&str> = texts.keys().copied().collect();
+        sorted.sort_unstable();
+        sorted.into_iter().zip(0..).for_each(|(text, rank)| _ = texts.insert(text, rank));
+    }
+    let rank = |key: Option<SortKey<'_>>| match key {
+        Some(SortKey::Text(text)) => texts.get(text).copied(),
+        Some(SortKey::Number(number)) => Some(number),
+        None => None,
+    };
+    Some(keys().map(rank).map(|rank| (rank.is_none(), rank.map_or(0, turned))).collect())
 }
 
-/// All that is to be seen of a tree, from top to bottom.
+/// The visible rows of a tree, from top to bottom.
 fn tree(
     listed: &ActorListing,
     folded: &HashSet<Key>,
@@ -554,7 +536,7 @@ fn tree(
 ) -> Vec<Branch> {
     let (forest, all) = (listed.tree.forest(), listed.tree.actors());
     let is_shown = |number: &u32| shown.is_none_or(|shown| shown[*number as usize]);
-    // What is still to be seen, the next last.
+    // The rows still to come, the next one last.
     let mut rest: Vec<(u32, u16)> = Vec::new();
     let push = |rest: &mut Vec<(u32, u16)>, below: Option<u32>, level: u16| {
         let start = rest.len();
@@ -584,13 +566,13 @@ fn tree(
     rows
 }
 
-/// Live actors by their types.
-fn classes(asked: &Asked<'_>, tick: &Tick) -> List {
-    let shows_rates = asked.shows_rates && !tick.is_last();
+/// Live actors by class.
+fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
+    let shows_rates = request.shows_rates && !tick.is_last();
     let then = if shows_rates {
         tick.classes_before.as_ref()
     } else {
-        asked.baseline.map(|baseline| &baseline.classes)
+        request.baseline.map(|baseline| &baseline.classes)
     };
     let then: Option<HashMap<&str, u64>> =
         then.map(|then| then.iter().map(|of| (of.name.as_str(), of.actors)).collect());
@@ -669,35 +651,35 @@ impl Row for EventOf<'_> {
     }
 }
 
-fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
+fn events(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
     let fields = ["event", "topic", "what"].map(|name| Field::new(name, FieldType::Text));
-    let (query, error) = parse(asked.filter, &fields);
+    let (query, error) = parse(request.filter, &fields);
     let is_then =
         |event: &EventRow| source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)));
     let all = source.events.iter().filter(|(_, event)| is_then(event));
     let (mut found, mut rows) = (0, Vec::new());
     for (number, event) in all {
         found += 1;
-        // Nobody knows of which topic something lost was.
-        let is_of_topic = asked.topic.is_none_or(|topic| event.topic == topic || event.lost > 0);
+        // Events that were overwritten may have been of any topic.
+        let is_of_topic = request.topic.is_none_or(|topic| event.topic == topic || event.lost > 0);
         if is_of_topic && (query.is_anything() || query.matches(&EventOf(event))) {
             rows.push(number);
         }
     }
-    let topic = asked.topic.unwrap_or("all topics");
+    let topic = request.topic.unwrap_or("all topics");
     let lost = count(source.events.lost, "event was", "events were");
-    let line = format!("{topic}; {lost} lost before they could be read, while it was looked at");
+    let line = format!("{topic}; {lost} overwritten before this screen read them");
     let cut = source.events.cut_at().and_then(|event| event.at).map(|at| rfc3339(at.unix_ns));
     let cut = cut.as_deref().and_then(|time| time.get(11..19));
-    let cut = cut.map(|time| format!("; of before {time}Z none are kept here")).unwrap_or_default();
+    let cut = cut.map(|time| format!("; events before {time}Z are not kept")).unwrap_or_default();
     let line = line + &cut;
-    let nothing = match (found, asked.topic, asked.filter) {
-        (0, ..) if source.events.is_cut() => "Of that time no events are kept here any more.".to_owned(),
+    let nothing = match (found, request.topic, request.filter) {
+        (0, ..) if source.events.is_cut() => "Events of that time are not kept any more.".to_owned(),
         (0, ..) => "Nothing has happened yet.".to_owned(),
         (_, Some(topic), "") => {
-            format!("None of {found} events is of topic {topic}; o goes to the next topic.")
+            format!("None of {found} events has the topic {topic}; o selects the next topic.")
         }
-        _ => hidden(found, asked, &[]),
+        _ => hidden(found, request, &[]),
     };
     Sheet {
         lines: vec![line],
@@ -714,10 +696,10 @@ fn events(asked: &Asked<'_>, source: Source<'_>) -> Sheet {
     }
 }
 
-/// What the node's telemetry takes and leaves out.
+/// What the node's telemetry costs and drops.
 fn own(tick: &Tick) -> Vec<List> {
     let usage = &tick.usage;
-    let room = [
+    let capacities = [
         ("actor slots", usage.actor_slots, "actors"),
         ("names", usage.names, "names"),
         ("metrics", usage.metrics, "metrics"),
@@ -726,30 +708,31 @@ fn own(tick: &Tick) -> Vec<List> {
         ("dead letters kept", usage.dead_letters, "dead_letters"),
         ("lanes", usage.lanes, "lanes"),
     ];
-    let rows = room.map(|(name, level, knob)| {
+    let rows = capacities.map(|(name, level, option)| {
         vec![
             Value::text(name),
             Value::Number(level.used),
             Value::Number(level.capacity),
             Value::Number(level.percent()),
-            Value::text(knob),
+            Value::text(option),
         ]
     });
-    let columns = [text("room"), number("used", ""), number("of", ""), number("full", "%"), text("knob")];
-    let room = List::new("room", "ROOM", columns, rows);
+    let columns =
+        [text("capacity"), number("used", ""), number("of", ""), number("full", "%"), text("option")];
+    let capacity = List::new("capacity", "CAPACITY", columns, rows);
 
-    let told = &tick.snapshot.subsystems;
+    let subsystems = &tick.snapshot.subsystems;
     let unreadable = [
-        (tick.snapshot.dead_letters.unreadable, "dead letters that cannot be read"),
-        (tick.tally.unreadable, "actor records that cannot be read"),
-        (told.instances.unreadable, "records of subsystems that cannot be read"),
-        (told.documents_unreadable, "of the cluster's state and the shards' allocation that cannot be read"),
-        (tick.snapshot.totals.untracked, "live actors that are neither listed nor kept"),
+        (tick.snapshot.dead_letters.unreadable, "unreadable dead letters"),
+        (tick.tally.unreadable, "unreadable actor records"),
+        (subsystems.instances.unreadable, "unreadable records of subsystems"),
+        (subsystems.documents_unreadable, "unreadable documents (cluster state, shard allocation)"),
+        (tick.snapshot.totals.untracked, "live actors that have no slot"),
         (tick.tally.unlisted, "live actors that are counted but not listed"),
     ];
     let rows = usage.drops.list().into_iter().chain(unreadable);
     let rows = rows.map(|(number, what)| vec![Value::text(what), Value::Number(number)]);
-    let drops = List::new("left_out", "WHAT", [text("what"), number("number", "")], rows);
+    let drops = List::new("dropped", "WHAT", [text("what"), number("number", "")], rows);
 
     let life_ns = tick.uptime.map(|life| (life.as_nanos() as f64).max(1.0));
     let cost = |name: &str, rounds: Builtin, time: Builtin| {
@@ -775,7 +758,7 @@ fn own(tick: &Tick) -> Vec<List> {
         ]);
     }
     rows.push(vec![
-        Value::text("this look at the node"),
+        Value::text("this snapshot of the node"),
         Value::Number(1),
         Value::Number(tick.took.as_nanos() as u64),
         Value::Unknown,
@@ -789,15 +772,15 @@ fn own(tick: &Tick) -> Vec<List> {
         vec![Value::Text(name), Value::Number(*events)]
     });
     let lanes = List::new("lanes", "LANE", [text("lane"), number("events", "events")], lanes);
-    vec![room, drops, cost, lanes]
+    vec![capacity, drops, cost, lanes]
 }
 
-/// The nodes of this machine.
+/// The list of the nodes of this machine.
 fn nodes(source: Source<'_>) -> List {
     let watched = source.watched_row();
     let rows = source.nodes.iter().map(|row| {
         let is_watched = watched.is_some_and(|watched| std::ptr::eq(watched, row));
-        let notes = is_watched.then_some("looked at here").into_iter().chain(row.why.as_deref());
+        let notes = is_watched.then_some("on this screen").into_iter().chain(row.why.as_deref());
         let note = notes.collect::<Vec<_>>().join("; ");
         vec![
             Value::of(row.node.as_deref(), Value::text),
@@ -825,29 +808,26 @@ fn nodes(source: Source<'_>) -> List {
     List::new("nodes", "NODE", columns, rows)
 }
 
-/// All that is told of a row, for a pane of its own: titles and texts.
+/// Titles and texts for the pane that shows one row.
 pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let mut pair = |title: &str, text: String| pairs.push((title.to_owned(), text));
     match &sheet.rows {
         Rows::Actors(rows) => {
-            let Some(row) = rows.get(at).zip(source.tick).and_then(|(b, tick)| listed(tick, b.number)) else {
+            let Some(row) = rows.get(at).zip(source.tick).and_then(|(b, tick)| actor(tick, b.number)) else {
                 return pairs;
             };
-            let actor = row.actor;
-            let dash = |text: Option<String>| text.unwrap_or("-".to_owned());
-            pair("path", actor.path().to_owned());
-            pair("class", actor.class().to_owned());
-            pair("parent", dash(actor.parent().map(str::to_owned)));
-            let depth = actor.mailbox_depth().map(|depth| depth.to_string());
-            let depth = depth
-                .unwrap_or_else(|| "- (atomr tells it to nobody; the application may report it)".to_owned());
-            pair("mailbox depth (msgs)", depth);
-            pair("actors below it", row.below.unwrap_or_default().to_string());
-            pair("spawned at", actor.spawned_at().to_string());
-            pair("age (s)", dash(row.age_s().map(|age| format!("{age:.1}"))));
-            pair("host", dash(actor.host().map(str::to_owned)));
-            let path = actor.path();
+            for column in COLUMNS {
+                let Some(title) = column.detail else { continue };
+                let value = match (column.value)(&row) {
+                    ActorValue::Unknown if column.column.name == "depth" => {
+                        "- (atomr does not report it; the application may)".into()
+                    }
+                    value => value.shown(),
+                };
+                pair(title, value.into_owned());
+            }
+            let path = row.actor.path();
             let is_it = |word: &str| word.trim_end_matches(':') == path;
             let is_then = |event: &EventRow| {
                 source.until.is_none_or(|until| event.at.is_none_or(|at| !at.is_after(&until)))

@@ -15,6 +15,7 @@ use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 use atomscope::report::list::Value;
 use atomscope::report::nodes::nodes;
+use atomscope::report::subsystems::persistence::PERSISTENCE;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
 use atomscope::vitals::Vitals;
@@ -550,7 +551,7 @@ mod screens {
         let mut app = App::new(View::Overview, Duration::from_secs(1), HISTORY_BYTES, None);
         app.receive(Message::Nodes(Ok((Vec::new(), Vec::new()))));
         let mut screen = Screen { app, ..Screen::new() };
-        assert!(screen.text(100, 12).contains("There is no node on this machine"));
+        assert!(screen.text(100, 12).contains("No node on this machine"));
     }
 
     #[test]
@@ -670,7 +671,7 @@ mod keys {
             screen.press("2/depth > 100⏎");
             assert_eq!(screen.app.mode, mode);
             assert!(
-                screen.text(120, 20).contains("depth is not known of any of 1"),
+                screen.text(120, 20).contains("depth is unknown for all 1 rows"),
                 "{}",
                 screen.text(120, 20)
             );
@@ -692,10 +693,10 @@ mod keys {
         node.count(Builtin::RemoteErrors, 1);
         screen.read(&node, LIVE);
         let text = screen.text(120, 40);
-        assert!(text.contains("! 3 journal writes failed since the look before"), "{text}");
-        assert!(text.contains("! 1 error between nodes since the look before"), "{text}");
+        assert!(text.contains("! 3 journal writes failed since the previous snapshot"), "{text}");
+        assert!(text.contains("! 1 error between nodes since the previous snapshot"), "{text}");
         screen.read(&node, LIVE);
-        assert!(!screen.text(120, 40).contains("since the look before"));
+        assert!(!screen.text(120, 40).contains("since the previous snapshot"));
     }
 
     #[test]
@@ -719,7 +720,7 @@ mod keys {
         screen.press("/!order⏎");
         assert_eq!(names(&mut screen), ["audit", "desk"]);
         screen.press("⎋/xyz⏎");
-        assert!(screen.text(120, 20).contains("None of 6 is shown"));
+        assert!(screen.text(120, 20).contains("None of 6 rows matches the filter"));
     }
 
     #[test]
@@ -907,7 +908,7 @@ mod keys {
         screen.press("o");
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
         screen.press("o");
-        assert!(screen.text(120, 20).contains("None of 3 events is of topic dead_letters"));
+        assert!(screen.text(120, 20).contains("None of 3 events has the topic dead_letters"));
         screen.press("ooooooo");
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (None, 3));
         screen.press("/event = stopped⏎");
@@ -931,7 +932,7 @@ mod keys {
         assert_eq!(screen.app.sheet.len(), 3);
         screen.press("oooooooo}");
         let text = screen.text(160, 20);
-        assert!(text.contains("none are kept here"), "what was let go is said: {text}");
+        assert!(text.contains("are not kept"), "what was let go is said: {text}");
     }
 
     #[test]
@@ -1104,7 +1105,7 @@ mod keys {
             )
             .unwrap())));
             screen.app.refresh();
-            screen.text(160, 20).lines().find(|line| line.contains("looked at here")).map(str::to_owned)
+            screen.text(160, 20).lines().find(|line| line.contains("on this screen")).map(str::to_owned)
         };
         assert!(selected(&mut screen).is_some_and(|line| line.contains("shop")));
         let cursor = screen.app.cursor_state().unwrap().cursor;
@@ -1114,7 +1115,7 @@ mod keys {
         // Keys for the views of a node have no effect in the list of nodes.
         assert!(screen.press("w[pz").is_empty() && screen.app.prompt.is_none() && !screen.app.is_held());
         screen.press("⎋");
-        assert_eq!(screen.app.view, View::Persistence, "back to where one was");
+        assert_eq!(screen.app.view, View::Subsystem(&PERSISTENCE), "back to where one was");
     }
 
     #[test]
@@ -1235,7 +1236,7 @@ mod keys {
         let mut screen = live_shop();
         screen.press("3");
         let text = screen.text(60, 40).split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(text.contains("that are kept are listed, 0 cannot be read"), "{text}");
+        assert!(text.contains("kept ones are listed, 0 are unreadable"), "{text}");
         let banner = screen.text(40, 20).lines().next().unwrap().to_owned();
         assert!(banner.ends_with('…'), "{banner}");
     }
@@ -1388,7 +1389,7 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     let class = tick.classes.iter().find(|class| class.name == "crowd::Member").unwrap();
     assert_eq!((class.actors, class.deepest), (members, Some(actors as u64 - 1)));
     screen.press("2");
-    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
+    assert!(screen.text(120, 20).contains("actors were only counted"), "{}", screen.text(120, 20));
     screen.read(&node, LIVE);
     assert!(screen.text(120, 20).contains("member-1 "), "{}", screen.text(120, 20));
     // The classes need no list of actors.
@@ -1396,7 +1397,7 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     screen.read(&node, LIVE);
     assert!(screen.app.tick().unwrap().listed.is_none());
     screen.press("t[[");
-    assert!(screen.text(120, 20).contains("counted and not listed"), "{}", screen.text(120, 20));
+    assert!(screen.text(120, 20).contains("actors were only counted"), "{}", screen.text(120, 20));
 }
 
 #[test]

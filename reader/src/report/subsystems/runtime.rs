@@ -1,0 +1,40 @@
+//! The async runtime.
+
+use atomscope_layout::instances::Domain;
+use atomscope_layout::metrics::Builtin;
+
+use super::lists::Instances;
+use super::subsystem::{Fact, Subsystem, ViewText, counted, no_gaps, no_warnings, number, or_dash};
+use crate::snapshot::Snapshot;
+
+/// Worker threads, tasks and the queue of the async runtime.
+pub const RUNTIME: Subsystem = Subsystem {
+    name: "runtime",
+    title: "Runtime",
+    content: "its async runtime's threads and tasks",
+    about: "List the worker threads of a node's async runtime, with its tasks and queue",
+    notes: "BUSY(ms) is the time that a worker has spent on tasks so far.",
+    examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
+    view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
+    instances: &[Instances::of(Domain::Worker, "WORKER")],
+    is_one_list: false,
+    lists: Subsystem::instance_lists,
+    summary,
+    gaps: no_gaps,
+    warnings: no_warnings,
+    failures: &[],
+};
+
+fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
+    let workers = snapshot.subsystems.instances.count(Domain::Worker);
+    let workers = snapshot.builtin_if_known(Builtin::RuntimeWorkers).max(workers);
+    let tasks = snapshot.builtin_if_known(Builtin::RuntimeTasks);
+    let queue = snapshot.builtin_if_known(Builtin::RuntimeQueue);
+    let line = format!(
+        "{}, {}, {} in the common queue",
+        counted(workers, "worker", "workers"),
+        counted(tasks, "task", "tasks"),
+        or_dash(queue)
+    );
+    (line, vec![number("workers", workers), number("tasks", tasks), number("queue", queue)])
+}
