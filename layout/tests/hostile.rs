@@ -574,7 +574,7 @@ fn a_directory_may_have_any_number_of_sections() {
 /// the corpus.
 #[test]
 fn the_kept_inputs_of_the_fuzz_targets_are_read() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     for (target, run, seeds) in TARGETS {
         let place = corpus.join(target);
         if std::env::var_os("ATOMSCOPE_WRITE_CORPUS").is_some() {

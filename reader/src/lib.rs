@@ -109,3 +109,7 @@ pub mod system;
 pub mod text;
 mod time;
 pub mod vitals;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
