@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::ffi::OsString;
 
 use atomscope::query::Query;
-use atomscope::report::actors::{ActorColumn, ActorRow, COLUMNS, LISTED, LISTED_COUNT, SORTS, show_above};
+use atomscope::report::actors::{
+    ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_COUNT, SORTS, show_above,
+};
 use atomscope::report::list::unknown_fields;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
@@ -78,7 +80,7 @@ impl Branch<'_> {
     fn cells(&self, name: &str) -> Cells {
         std::array::from_fn(|at| match at {
             0 => Cell::text(name),
-            _ => Cell::text(&(LISTED[at].value)(&self.row).shown()),
+            _ => Cell::text(&LISTED[at].value(&self.row).shown()),
         })
     }
 }
@@ -88,7 +90,7 @@ impl Serialize for Branch<'_> {
         let mut map = serializer.serialize_map(None)?;
         for column in COLUMNS {
             if let Some(key) = column.key {
-                map.serialize_entry(key, &(column.value)(&self.row))?;
+                map.serialize_entry(key, &column.value(&self.row))?;
             }
         }
         if let Some(children) = &self.children {
@@ -147,19 +149,16 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, until, .. } = snapshot;
-    fn row(actor: Actor<'_>, until: Option<Moment>) -> ActorRow<'_> {
-        ActorRow { actor, until, below: None }
-    }
-    let matches = |actor: Actor<'_>| query.matches(&row(actor, until));
-    let unknown = query.unknown_in_all(&fields, actors.iter().map(|actor| row(actor, until)));
-    let compare =
-        |a: Actor<'_>, b: Actor<'_>| args.sort.compare(&row(a, until), &row(b, until), args.reverse);
+    let matches = |actor: Actor<'_>| query.matches(&ActorRow { actor, until, below: None });
+    let rows = actors.iter().map(|actor| ActorRow { actor, until, below: None });
+    let unknown = query.unknown_in_all(&fields, rows);
+    let compare = |a: &Actor<'_>, b: &Actor<'_>| args.sort.compare(a, b, args.reverse);
     let most = args.limit.unwrap_or(usize::MAX);
     let hidden = if args.tree {
         let mut tree = actors.into_tree();
         let actors = tree.actors();
         let mut is_shown: Vec<bool> = actors.iter().map(matches).collect();
-        if args.sort.column.name != "path" || args.reverse {
+        if !matches!(args.sort.order, ActorOrder::Path) || args.reverse {
             let mut order: Vec<u32> = (0..actors.len() as u32).collect();
             order.sort_by(numbers_by(actors, compare));
             tree.order(&order);
@@ -200,12 +199,12 @@ fn write_rows(rows: &Rows<'_>, as_json: bool) -> Result<(), Failure> {
 }
 
 /// The order of actors, as an order of their numbers.
-fn numbers_by<'a>(
-    actors: &'a ActorList,
-    compare: impl Fn(Actor<'a>, Actor<'a>) -> Ordering,
+fn numbers_by(
+    actors: &ActorList,
+    compare: impl Fn(&Actor<'_>, &Actor<'_>) -> Ordering,
 ) -> impl Fn(&u32, &u32) -> Ordering {
     move |a, b| match (actors.get(*a), actors.get(*b)) {
-        (Some(first), Some(second)) => compare(first, second).then(a.cmp(b)),
+        (Some(first), Some(second)) => compare(&first, &second).then(a.cmp(b)),
         _ => a.cmp(b),
     }
 }

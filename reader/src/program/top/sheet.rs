@@ -17,7 +17,7 @@ use atomscope_layout::table::Key;
 use super::history::EventLog;
 use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, Tick};
 use super::view::View;
-use atomscope::report::actors::{ActorRow, ActorValue, COLUMNS, IN_TOP, SortKey, show_above};
+use atomscope::report::actors::{ActorOrder, ActorRow, ActorValue, COLUMNS, IN_TOP, SortKey, show_above};
 use atomscope::report::human::{self, bytes, count, duration};
 use atomscope::report::list::{Column, List, Side, Value, number, text, unit_of_row, unknown_fields};
 use atomscope::report::nodes::NodeRow;
@@ -411,7 +411,7 @@ fn actor(tick: &Tick, number: u32) -> Option<ActorRow<'_>> {
 
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
     let row = actor(tick, branch.number)?;
-    let mut values: Vec<Value> = IN_TOP.iter().map(|column| (column.value)(&row).into()).collect();
+    let mut values: Vec<Value> = IN_TOP.iter().map(|column| column.value(&row).into()).collect();
     if let Some(level) = branch.level {
         let mark = match branch.fold {
             Fold::Leaf => "  ",
@@ -500,7 +500,7 @@ fn ranks(listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
     let turned = |rank: u64| if sort.reverse { u64::MAX - rank } else { rank };
     let column = IN_TOP.into_iter().find(|column| column.column.name == sort.column);
     // The list is sorted by path.
-    let Some(column) = column.filter(|column| column.column.name != "path") else {
+    let Some(column) = column.filter(|column| !matches!(column.order, ActorOrder::Path)) else {
         return sort.reverse.then(|| (0..all.len() as u64).map(|rank| (false, turned(rank))).collect());
     };
     let keys = || {
@@ -819,7 +819,7 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
             };
             for column in COLUMNS {
                 let Some(title) = column.detail else { continue };
-                let value = match (column.value)(&row) {
+                let value = match column.value(&row) {
                     ActorValue::Unknown if column.column.name == "depth" => {
                         "- (atomr does not report it; the application may)".into()
                     }
