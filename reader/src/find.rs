@@ -21,8 +21,10 @@ use atomscope_layout::decode::{Birth, Rank};
 use atomscope_layout::names::put_text;
 use atomscope_layout::region::header;
 
-pub use self::error::{FindError, hidden_notes, other_users_note};
-pub use self::name::{DEFAULT_DIR, PREFIX, RegionName};
+pub(crate) use self::error::hidden_notes;
+pub use self::error::{FindError, other_users_note};
+pub(crate) use self::name::PREFIX;
+pub use self::name::{DEFAULT_DIR, RegionName};
 pub use self::target::Target;
 use crate::attach::{AttachError, AttachErrorKind, Inode, MAX_BYTES, Region, RegionSummary};
 use crate::hidden::{self, Hidden};
@@ -358,7 +360,7 @@ impl Discovery {
 }
 
 /// Sorts rows by the births of their regions, the newest first; rows without a summary come last.
-pub fn newest_first<T>(rows: Vec<T>, summary: impl Fn(&T) -> Option<&RegionSummary>) -> Vec<T> {
+pub(crate) fn newest_first<T>(rows: Vec<T>, summary: impl Fn(&T) -> Option<&RegionSummary>) -> Vec<T> {
     let births: Vec<Birth> =
         rows.iter().filter_map(|row| summary(row).map(|summary| summary.identity.birth())).collect();
     let mut ranks = Birth::ranks(&births, process::boot_id()).into_iter();

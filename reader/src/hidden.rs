@@ -90,7 +90,7 @@ impl fmt::Display for Hidden {
 
 impl Hidden {
     /// Explains why this program may not read the mappings of process `pid`; only for processes of which that is known.
-    pub fn of(pid: u32) -> Self {
+    pub(crate) fn of(pid: u32) -> Self {
         let name = process::name(pid).map_or_else(|| "?".to_owned(), |name| clean_os(&name));
         let (why, advice) = match (Rights::of("self"), Rights::of(&pid.to_string())) {
             (Some(ours), Some(theirs)) => {
@@ -105,7 +105,7 @@ impl Hidden {
     }
 
     /// A process that exists but that `/proc` does not show; `None` if it does not exist or is visible.
-    pub fn behind_proc(pid: u32) -> Option<Self> {
+    pub(crate) fn behind_proc(pid: u32) -> Option<Self> {
         let is_behind = process::name(pid).is_none() && system::exists(pid);
         is_behind.then(|| Self {
             pid,
@@ -117,7 +117,7 @@ impl Hidden {
 }
 
 /// Whether a process has threads of the probe. Reads the names of at most 1024 threads.
-pub fn is_node(pid: u32) -> bool {
+pub(crate) fn is_node(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     // Threads without a name have that of their program, so a program of the probe's name is no node.
     let program = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -133,7 +133,7 @@ fn is_of_probe(name: &str) -> bool {
 }
 
 /// Whether `/proc` hides processes from this program.
-pub fn is_proc_narrowed() -> bool {
+pub(crate) fn is_proc_narrowed() -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| narrows(&mounts))
 }
 

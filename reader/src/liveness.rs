@@ -231,7 +231,7 @@ pub struct Liveness {
 
 /// What a verdict depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The state that the node published; `None` if this program does not know it.
     pub state: Option<State>,
     /// The state of its lock.

@@ -268,7 +268,7 @@ pub fn user() -> u32 {
 }
 
 /// Whether there is a process of this id, visible in `/proc` or not.
-pub fn exists(pid: u32) -> bool {
+pub(crate) fn exists(pid: u32) -> bool {
     let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
     // SAFETY: `kill` takes two numbers; signal 0 sends nothing.
     let answer = unsafe { libc::kill(pid, 0) };

@@ -107,7 +107,7 @@ fn others_hint(other_users: usize, unreadable: usize, hidden: &[Hidden]) -> Stri
 }
 
 /// Sentences about nodes whose mappings this program may not read; at most four.
-pub fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
+pub(crate) fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
     let more = hidden.len().saturating_sub(MOST_HIDDEN);
     let more = (more > 0).then(|| format!("{more} more processes are nodes whose mappings cannot be read"));
     hidden

@@ -1,4 +1,5 @@
 //! The command line and its help.
+
 use std::sync::LazyLock;
 
 use atomscope_layout::region::{VERSION_MAJOR, VERSION_MINOR};

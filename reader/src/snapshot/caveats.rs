@@ -58,8 +58,7 @@ impl Snapshot {
         );
         let letters = &self.dead_letters;
         count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");
-        let Subsystems { instances, rows_dropped: rows_left_out, documents_unreadable, .. } =
-            &self.subsystems;
+        let Subsystems { instances, rows_dropped, documents_unreadable, .. } = &self.subsystems;
         count(
             instances.unreadable,
             "record of a subsystem was unreadable",
@@ -71,7 +70,7 @@ impl Snapshot {
             "of the two documents (cluster state, allocation of shards) were unreadable",
         );
         count(
-            *rows_left_out,
+            *rows_dropped,
             "row of the cluster's state or its shards' allocation was dropped",
             "rows of the cluster's state or its shards' allocation were dropped",
         );

@@ -882,13 +882,13 @@ fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
             lines.extend(advice.into_iter().map(|line| Line::styled(format!("   {line}"), theme.dim())));
         }
     }
-    for worry in &tick.worries {
-        for (line, nth) in wrapped(&safe(worry), width.saturating_sub(4)).into_iter().zip(0..) {
+    for warning in &tick.warnings {
+        for (line, nth) in wrapped(&safe(warning), width.saturating_sub(4)).into_iter().zip(0..) {
             let mark = if nth == 0 { "! " } else { "  " };
             lines.push(Line::styled(format!(" {mark}{line}"), theme.odd()));
         }
     }
-    if findings.is_empty() && tick.worries.is_empty() {
+    if findings.is_empty() && tick.warnings.is_empty() {
         lines.push(Line::styled(" no problems found", theme.good()));
     }
     lines.push(Line::raw(""));

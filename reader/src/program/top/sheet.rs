@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use atomscope::attach::RegionSummary;
 use atomscope::query::{Field, FieldType, FieldValue, Query, Row};
+use atomscope::report::actors::{ActorOrder, ActorRow, ActorValue, COLUMNS, IN_TOP, SortKey, show_above};
+use atomscope::report::human::{self, bytes, count, duration};
+use atomscope::report::list::{Column, List, Side, Value, number, text, unit_of_row, unknown_fields};
+use atomscope::report::nodes::NodeRow;
 use atomscope::snapshot::Snapshot;
 use atomscope_layout::decode::{Class, Moment, rfc3339};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::table::Key;
 
-use super::history::EventLog;
-use super::tick::{ActorListing, EventRow, LISTED_ALWAYS, Tick};
-use super::view::View;
-use atomscope::report::actors::{ActorOrder, ActorRow, ActorValue, COLUMNS, IN_TOP, SortKey, show_above};
-use atomscope::report::human::{self, bytes, count, duration};
-use atomscope::report::list::{Column, List, Side, Value, number, text, unit_of_row, unknown_fields};
-use atomscope::report::nodes::NodeRow;
+use crate::program::top::history::EventLog;
+use crate::program::top::tick::{ActorListing, EventRow, LISTED_ALWAYS, Tick};
+use crate::program::top::view::View;
 
 /// How the actors are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -198,7 +198,7 @@ impl Sheet {
         }
     }
 
-    /// The place where a row is now.
+    /// The index at which a row is now.
     pub fn find(&self, key: &RowKey, tick: Option<&Tick>) -> Option<usize> {
         match (&self.rows, key) {
             (Rows::List(rows), RowKey::Texts(texts)) => {
@@ -217,10 +217,10 @@ impl Sheet {
 
 /// The texts of a row that identify it: the first one, and its owner or the like.
 fn list_key(columns: &[Column], row: &[Value]) -> Vec<String> {
-    let tells =
+    let is_identifying =
         |(at, column): &(usize, &Column)| *at == 0 || ["owner", "unit", "file", "id"].contains(&column.name);
-    let tells = columns.iter().enumerate().filter(tells);
-    tells.filter_map(|(at, _)| row.get(at)).map(|value| value.shown("").into_owned()).collect()
+    let identifying = columns.iter().enumerate().filter(is_identifying);
+    identifying.filter_map(|(at, _)| row.get(at)).map(|value| value.shown("").into_owned()).collect()
 }
 
 /// Makes a sheet.
@@ -316,16 +316,16 @@ fn since(list: &mut List, then: Option<&List>, seconds: Option<f64>, is_rate: bo
                 Some(Value::Total(then) | Value::Count(then)) => *then,
                 _ => 0,
             };
-            let came = now.saturating_sub(earlier);
+            let growth = now.saturating_sub(earlier);
             *value = match (is_rate, seconds) {
                 (true, Some(seconds)) => {
-                    let rate = came as f64 / seconds.max(1e-9);
+                    let rate = growth as f64 / seconds.max(1e-9);
                     if matches!(value, Value::Count(_)) { Value::CountRate(rate) } else { Value::Rate(rate) }
                 }
                 // There is no previous snapshot.
                 (true, None) => Value::Unknown,
-                (false, _) if matches!(value, Value::Count(_)) => Value::Count(came),
-                (false, _) => Value::Total(came),
+                (false, _) if matches!(value, Value::Count(_)) => Value::Count(growth),
+                (false, _) => Value::Total(growth),
             };
         }
     }
@@ -708,12 +708,12 @@ fn own(tick: &Tick) -> Vec<List> {
         ("dead letters kept", usage.dead_letters, "dead_letters"),
         ("lanes", usage.lanes, "lanes"),
     ];
-    let rows = capacities.map(|(name, level, option)| {
+    let rows = capacities.map(|(name, fill, option)| {
         vec![
             Value::text(name),
-            Value::Number(level.used),
-            Value::Number(level.capacity),
-            Value::Number(level.percent()),
+            Value::Number(fill.used),
+            Value::Number(fill.capacity),
+            Value::Number(fill.percent()),
             Value::text(option),
         ]
     });

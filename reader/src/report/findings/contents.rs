@@ -72,7 +72,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         actors_untracked: 0,
         names_full: 0,
         instances_unlisted: 0,
-        rows_left_out: 0,
+        rows_dropped: 0,
         polls_given_up: 0,
         ..*drops
     };
@@ -140,8 +140,8 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         let text = format!("{rolled_up} times a persistence id gave way to a more active one");
         findings.add(Severity::Note, text, Some("more `instances` list more of them; all are counted"));
     }
-    if drops.rows_left_out > 0 {
-        let number = drops.rows_left_out;
+    if drops.rows_dropped > 0 {
+        let number = drops.rows_dropped;
         let were = if number == 1 { "was" } else { "were" };
         let rows = count(number, "row", "rows");
         let text = format!("{rows} of the cluster's state or the shards' allocation {were} dropped");

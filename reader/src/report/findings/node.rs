@@ -168,6 +168,7 @@ fn file_name(findings: &mut Findings, facts: &HeaderFacts<'_>) {
 /// The verdict on the node, its conditions and its beats.
 fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let HeaderFacts { liveness, pid, .. } = *facts;
+    // The notes on the verdict have findings of their own.
     let text = format!("the node is {}", liveness.verdict);
     if facts.dump_info.is_some() {
         // No advice: what helped the node then does not help now, perhaps on another machine.

@@ -179,10 +179,10 @@ pub(super) fn no_warnings(_: &Snapshot) -> Vec<String> {
 
 /// Gaps of the subsystems that are read from documents: the cluster's state and the shards' allocation.
 pub(super) fn document_gaps(snapshot: &Snapshot) -> Vec<(u64, &'static str)> {
-    let Subsystems { rows_dropped: rows_left_out, documents_unreadable, .. } = snapshot.subsystems;
+    let Subsystems { rows_dropped, documents_unreadable, .. } = snapshot.subsystems;
     vec![
         (
-            rows_left_out,
+            rows_dropped,
             "rows of the cluster's state or of the shards' allocation were dropped: a region with a larger \
              `document_bytes` holds them",
         ),
