@@ -36,7 +36,7 @@ Examples:
 {}
 {WHO_HELP}", filter_help()))]
 pub struct ActorsArgs {
-    /// Which node: a pid, a file, or a name.
+    /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
     /// Show children below their parents.
     #[arg(long)]

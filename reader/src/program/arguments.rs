@@ -68,7 +68,7 @@ pub struct Cli {
     #[command(flatten)]
     pub search: SearchArgs,
     /// Show only ASCII. This is the default where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub ascii: bool,
     #[command(subcommand)]
     pub command: Command,

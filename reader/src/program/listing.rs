@@ -27,7 +27,7 @@ pub struct ListingCommand {
 
 #[derive(Debug, Args)]
 pub struct ListingArgs {
-    /// Which node: a pid, a file, or a name.
+    /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
     /// Order by this column.
     #[arg(long, value_name = "COLUMN")]
