@@ -46,8 +46,8 @@
 //! use atomscope::follow::NodeFollower;
 //!
 //! # let region = Search::default().attach(&Target::Only)?.region;
-//! let mut follower = NodeFollower::new(region, None, false)?;
-//! println!("{} events and losses", follower.poll(0, false).len());
+//! let mut follower = NodeFollower::new(region, None)?;
+//! println!("{} events and losses", follower.poll(0).len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //! A [`Query`](query::Query) filters rows of any kind by their texts and fields:
