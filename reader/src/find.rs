@@ -1,6 +1,6 @@
 //! Finding regions: all of a machine, or the one that a [`Target`] names.
 //!
-//! A search looks in the region directory and among the shared mappings of running processes. The mappings lead to files
+//! A search reads the region directory and the shared mappings of running processes. The mappings lead to files
 //! that users chose, to regions of other mount namespaces and to deleted files; reading them needs the same user or
 //! ptrace rights.
 
@@ -100,7 +100,7 @@ pub struct SelectedRegion {
 pub struct AttachedRegion {
     /// The region.
     pub region: Region,
-    /// How its node is.
+    /// The verdict on its node.
     pub liveness: Liveness,
     /// A sentence about the choice, if there were several candidates.
     pub note: Option<String>,
@@ -381,7 +381,7 @@ fn choose(candidates: Vec<RegionSummary>) -> Option<SelectedRegion> {
             .zip(&candidates)
             .map(|(text, summary)| format!("{text} ({})", summary.liveness.verdict.word()))
             .collect();
-        format!("taking {}, not {}", described[0], described[1..].join(", "))
+        format!("using {}, not {}", described[0], described[1..].join(", "))
     });
     Some(SelectedRegion { summary: candidates.into_iter().next()?, note })
 }

@@ -110,7 +110,7 @@ impl Hidden {
         is_behind.then(|| Self {
             pid,
             name: "?".to_owned(),
-            why: "it is there, but /proc does not show it (it is mounted with hidepid)".to_owned(),
+            why: "it exists, but /proc does not show it (it is mounted with hidepid)".to_owned(),
             advice: "run as the user of the process or as root".to_owned(),
         })
     }
@@ -200,9 +200,9 @@ fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String
             "run outside of containers and user namespaces, as root".to_owned(),
         ),
         () if is_other_user && user == 0 => (
-            format!("it runs as user {as_user}, and root needs the capability CAP_SYS_PTRACE for that, which it does not have here"),
+            format!("it runs as user {as_user}, and root needs the capability CAP_SYS_PTRACE for that, which it lacks here"),
             format!(
-                "give it that (`docker run --cap-add SYS_PTRACE`), or run as user {as_user} (`setpriv --reuid {as_user}`)"
+                "add that capability (`docker run --cap-add SYS_PTRACE`), or run as user {as_user} (`setpriv --reuid {as_user}`)"
             ),
         ),
         () if is_other_user => (
@@ -220,7 +220,7 @@ fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String
                 0 => "give this program the same ones, or CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)",
                 _ => "run as root, or with the same ones (`setpriv --ambient-caps`)",
             };
-            (format!("it has capabilities that this program has not: {}", names(more)), advice.to_owned())
+            (format!("it has capabilities that this program lacks: {}", names(more)), advice.to_owned())
         }
         () if owner.is_some_and(|owner| owner != as_user) => (
             "its memory may not be dumped (its program has file capabilities, changes its user, cannot be read, or \

@@ -412,7 +412,7 @@ impl<'a> Parser<'a> {
         }
         let Some(field) = self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name)) else {
             let what = format!(
-                "there is no field {name}, but {}; `~ {}` searches for it as text",
+                "there is no field {name}; the fields are {}; `~ {}` searches for it as text",
                 self.names(),
                 self.text.trim()
             );

@@ -52,7 +52,7 @@ pub struct Snapshot {
     pub pid: u64,
     /// Major and minor version of the layout.
     pub layout_version: (u32, u32),
-    /// How the node is.
+    /// The verdict on the node.
     pub liveness: Liveness,
     /// The live actors; empty unless the snapshot lists them ([`Snapshot::take`]).
     pub actors: ActorList,

@@ -59,7 +59,7 @@ impl Memory {
     }
 }
 
-/// Zeroed memory, of which only pages that are written take space.
+/// Zeroed memory; only the pages that are written take space.
 pub(crate) fn private(bytes: usize) -> Result<WriterMemory, AttachErrorKind> {
     WriterMemory::private(bytes).ok_or_else(|| AttachErrorKind::System(io::ErrorKind::OutOfMemory.into()))
 }

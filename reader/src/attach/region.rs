@@ -178,7 +178,8 @@ impl Region {
         }
     }
 
-    /// How the node is, now; of a dump, how it was then. A few system calls and small files of `/proc`.
+    /// Judges the node now; of a dump, returns the verdict at the time of the dump. It costs a few system calls and reads of
+    /// small files in `/proc`.
     ///
     /// # Errors
     /// As [`Self::reader`].

@@ -226,7 +226,7 @@ pub fn shown_unit(unit: &str) -> &str {
     }
 }
 
-/// `depth is unknown`, of fields that a query asks for.
+/// `depth is unknown`, for fields that a query uses.
 pub fn unknown_fields(names: &[String]) -> String {
     format!("{} {} unknown", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
 }

@@ -104,8 +104,8 @@ impl Drops {
 }
 
 impl Usage {
-    /// Reads how full `region` is, of which `snapshot` was just taken. One scan of the names and the lanes; another of the
-    /// actor table if the snapshot is one [without actors](Snapshot::without_actors).
+    /// Reads how full `region` is; the caller must just have taken `snapshot` of it. It scans the names and the lanes once,
+    /// and the actor table if the snapshot is one [without actors](Snapshot::without_actors).
     ///
     /// # Errors
     /// The region was cut short or overwritten since it was attached.

@@ -1,21 +1,20 @@
-//! The caveats of a snapshot as sentences: how the node is, and which data is missing or doubtful.
+//! The caveats of a snapshot as sentences: the state of the node, and which data is missing or doubtful.
 
+use atomscope_layout::decode::Tally;
 use atomscope_layout::decode::subsystems::Subsystems;
-use atomscope_layout::decode::{Tally, rfc3339};
 use atomscope_layout::metrics::Builtin;
 
 use super::Snapshot;
 use crate::liveness::{Evidence, Liveness, Note, Verdict};
 
 impl Snapshot {
-    /// Sentences that a person should know before trusting the data; none if there is nothing to add.
+    /// Sentences that a person should know before trusting the data; none if there is nothing to add. Safe to print.
     pub fn caveats(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let Liveness { verdict, evidence, notes: of_liveness, .. } = self.liveness;
         let age = self.liveness.newest_beat_age();
-        if self.dump_info.is_some() {
-            let taken = rfc3339(self.taken_at.unix_ns);
-            notes.push(format!("this is a dump of a {} node, taken at {taken}", verdict.word()));
+        if let Some(info) = &self.dump_info {
+            notes.push(info.caveat());
             notes.extend(self.liveness.why().map(|why| format!("when it was dumped: {why}")));
         } else if !self.liveness.is_well() {
             let age = age.filter(|_| verdict != Verdict::Live);
