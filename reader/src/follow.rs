@@ -168,7 +168,8 @@ impl NodeFollower {
 
     /// Reads new events and losses, in the order of their stamps. After the end there are none, see [`Self::end`].
     ///
-    /// `source` is the caller's number for this node; [`due`] merges the items of several nodes.
+    /// It costs a few system calls, a read of each lane and a copy of each new event. `source` is the caller's number for
+    /// this node; [`due`] merges the items of several nodes.
     pub fn poll(&mut self, source: usize) -> Vec<Item> {
         self.poll_passes(source, false)
     }

@@ -215,7 +215,8 @@ impl Query {
         if has_rows { names.collect() } else { Vec::new() }
     }
 
-    /// Whether `row` matches.
+    /// Whether `row` matches. It takes time linear in the texts of the row, and allocates only for fields whose text the row
+    /// makes.
     pub fn matches(&self, row: &impl Row) -> bool {
         self.0.matches(row)
     }

@@ -9,4 +9,5 @@ pub mod list;
 pub mod nodes;
 pub mod rates;
 pub mod subsystems;
+pub mod tone;
 pub mod usage;

@@ -128,7 +128,7 @@ impl<'a> Rows<'a> {
     fn iter(&self) -> impl Iterator<Item = Branch<'a>> {
         let listing = self.listing;
         self.numbers.iter().filter_map(move |number| {
-            let row = ActorRow { actor: listing.actors.get(*number)?, until: listing.until, below: None };
+            let row = ActorRow::new(listing.actors.get(*number)?, listing.until);
             let children = listing.forest.map(|forest| listing.rows(forest, Some(*number)));
             Some(Branch { row, children })
         })
@@ -149,8 +149,8 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let snapshot = Snapshot::take(&chosen.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, until, .. } = snapshot;
-    let matches = |actor: Actor<'_>| query.matches(&ActorRow { actor, until, below: None });
-    let rows = actors.iter().map(|actor| ActorRow { actor, until, below: None });
+    let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
+    let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
     let unknown = query.unknown_in_all(&fields, rows);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| args.sort.compare(a, b, args.reverse);
     let most = args.limit.unwrap_or(usize::MAX);

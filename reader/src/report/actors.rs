@@ -12,6 +12,22 @@ use super::list::{self, Column, Value, number, text};
 use crate::query::{Field, FieldValue, Row};
 
 /// An actor as a row.
+///
+/// ```no_run
+/// # use atomscope::find::{Search, Target};
+/// use atomscope::query::Query;
+/// use atomscope::report::actors::{ActorRow, LISTED};
+/// use atomscope::snapshot::Snapshot;
+///
+/// # let region = Search::default().attach(&Target::Only)?.region;
+/// let snapshot = Snapshot::take(&region)?;
+/// let query = Query::parse("class ~ Order and age > 1m", &ActorRow::fields(false))?;
+/// let rows = snapshot.actors.iter().map(|actor| ActorRow::new(actor, snapshot.until));
+/// for row in rows.filter(|row| query.matches(row)) {
+///     println!("{}", LISTED.map(|column| column.value(&row).shown()).join("  "));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ActorRow<'a> {
     /// The actor.
@@ -284,9 +300,7 @@ impl ActorColumn {
     /// The order of two actors by this column. Unknown values are last, reversed or not; equal ones are in the order of
     /// their paths.
     pub fn compare(&self, a: &Actor<'_>, b: &Actor<'_>, reverse: bool) -> Ordering {
-        fn row(actor: Actor<'_>) -> ActorRow<'_> {
-            ActorRow { actor, until: None, below: None }
-        }
+        let row = |actor| ActorRow::new(actor, None);
         let turn = |order: Ordering| if reverse { order.reverse() } else { order };
         let by_path = || a.path().cmp(b.path());
         match (self.order, self.get) {
@@ -358,7 +372,12 @@ impl Serialize for ActorValue<'_> {
     }
 }
 
-impl ActorRow<'_> {
+impl<'a> ActorRow<'a> {
+    /// The row of an actor that was not counted. `until` is that of its snapshot.
+    pub fn new(actor: Actor<'a>, until: Option<Moment>) -> Self {
+        Self { actor, until, below: None }
+    }
+
     /// The fields of a query; `below` is one of them if the actors below each actor are counted.
     pub fn fields(below: bool) -> Vec<Field> {
         let fields = FIELDS.iter().filter(|(_, column)| below || !column.needs_count);

@@ -8,6 +8,7 @@ use atomscope::report::findings::Severity;
 use atomscope::report::human::{bytes, count, duration, process_use};
 use atomscope::report::list::{Column, Side, Value, unit_of_row};
 use atomscope::report::rates::CounterRates;
+use atomscope::report::tone::Tone;
 use atomscope::text::{clean, is_unsafe};
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;
@@ -77,11 +78,12 @@ impl Theme {
     }
 
     fn liveness(self, liveness: &Liveness) -> Style {
-        match liveness.verdict {
-            Verdict::Live if liveness.notes.is_empty() => self.good(),
-            Verdict::Live => self.odd(),
-            Verdict::Crashed | Verdict::Wedged(_) => self.bad(),
-            Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => self.odd(),
+        match Tone::of(liveness) {
+            Tone::Plain => Style::new(),
+            Tone::Good => self.good(),
+            Tone::Strong => self.strong(),
+            Tone::Odd => self.odd(),
+            Tone::Bad => self.bad(),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::program::top::sheet::request::{Mode, SheetRequest, Sort};
 use crate::program::top::sheet::rows::{Branch, Fold, Rows, Sheet, actor};
 use crate::program::top::tick::{ActorListing, LISTED_ALWAYS, Tick};
 
+/// The live actors in the requested mode.
 pub fn actors(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
     let lists = Mode::ALL.map(|mode| {
         let count = if mode == Mode::Classes { tick.classes.len() } else { tick.tally.listed as usize };

@@ -27,6 +27,7 @@ impl Row for QueriedEvent<'_> {
     }
 }
 
+/// The events that had happened at the shown time, of the wanted topic and filter.
 pub fn events(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
     let fields = ["event", "topic", "what"].map(|name| Field::new(name, FieldType::Text));
     let (query, error) = parse(request.filter, &fields);

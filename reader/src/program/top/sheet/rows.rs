@@ -33,6 +33,7 @@ pub struct Sheet {
     pub nothing: String,
 }
 
+/// The rows of a sheet. Those of actors and events are numbers, and their values are made when they are drawn.
 #[derive(Debug)]
 pub enum Rows {
     List(Vec<Vec<Value>>),
@@ -55,6 +56,7 @@ pub struct Branch {
     pub fold: Fold,
 }
 
+/// Whether the children of an actor are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fold {
     Leaf,
@@ -132,12 +134,14 @@ pub fn list_key(columns: &[Column], row: &[Value]) -> Vec<String> {
     identifying.filter_map(|(at, _)| row.get(at)).map(|value| value.shown("").into_owned()).collect()
 }
 
+/// The actor of this number in the list of a tick.
 pub fn actor(tick: &Tick, number: u32) -> Option<ActorRow<'_>> {
     let all = tick.listed.as_ref()?;
     let below = all.below.get(number as usize).copied();
     Some(ActorRow { actor: all.tree.actors().get(number)?, until: tick.snapshot.until, below })
 }
 
+/// The values of an actor; in a tree, its first value is indented.
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
     let row = actor(tick, branch.number)?;
     let mut values: Vec<Value> = IN_TOP.iter().map(|column| column.value(&row).into()).collect();
@@ -154,6 +158,7 @@ fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
     Some(values)
 }
 
+/// The values of an event.
 pub fn event_row(event: &EventRow) -> Vec<Value> {
     let time = event.at.map(|at| rfc3339(at.unix_ns));
     let time = time.as_deref().and_then(|time| time.get(11..23)).map(Value::text);
