@@ -25,12 +25,10 @@ impl Snapshot {
             Evidence::Lock => {}
             // These notes have said already why the lock is no evidence.
             _ if of_liveness.has(Note::LockLost) || of_liveness.has(Note::LockFree) => {}
-            Evidence::Process => {
-                notes.push("without evidence of a lock: judged by its process and the boot id".into())
-            }
-            Evidence::Heartbeat => {
-                notes.push("without evidence of a lock or a process: judged by its beats".into())
-            }
+            Evidence::Process => notes
+                .push("its lock cannot be queried: its process and the boot id decide the verdict".into()),
+            Evidence::Heartbeat => notes
+                .push("neither its lock nor its process can be queried: its beats decide the verdict".into()),
         }
         if let Some(poll) = self.poll.filter(|poll| poll.is_stuck) {
             notes.push(format!(
