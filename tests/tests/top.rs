@@ -111,8 +111,9 @@ fn the_past_the_frozen_and_what_is_saved_are_what_they_say() {
     // Some ticks later.
     terminal.press("S");
     terminal.wait_until("there is some history", |screen| {
-        let looks = screen.split_once("Of the past ").and_then(|(_, rest)| rest.split(' ').next());
-        looks.and_then(|looks| looks.parse::<u64>().ok()).is_some_and(|looks| looks > 5)
+        let kept =
+            screen.split_once("The past is kept in memory: ").and_then(|(_, rest)| rest.split(' ').next());
+        kept.and_then(|kept| kept.parse::<u64>().ok()).is_some_and(|kept| kept > 5)
     });
     terminal.press("[[");
     terminal.wait_for(" PAST ");
