@@ -6,7 +6,7 @@
 //! is checked and why.
 
 mod check;
-pub mod error;
+pub(crate) mod error;
 mod node;
 mod region;
 mod summary;

@@ -145,8 +145,8 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let fields = ActorRow::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
     let query = query.map_err(|error| Failure::filter("actors", &error))?;
-    let chosen = attach(search, args.who)?;
-    let snapshot = Snapshot::take(&chosen.region)?;
+    let attached = attach(search, args.who)?;
+    let snapshot = Snapshot::take(&attached.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, until, .. } = snapshot;
     let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));

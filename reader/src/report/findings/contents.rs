@@ -5,10 +5,10 @@ use std::time::Duration;
 use atomscope_layout::instances::{Domain, journal};
 use atomscope_layout::metrics::Builtin;
 
-use super::super::human::{count, duration};
-use super::super::usage::{Drops, Usage};
 use super::finding::{Findings, Severity};
 use crate::attach::Region;
+use crate::report::human::{count, duration};
+use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
 
 /// The share of live actors in the table's capacity above which it counts as full.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use atomscope_layout::decode::{Identity, rfc3339};
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
 
-use super::super::human::{bytes, duration};
 use super::finding::{Findings, Severity};
 use crate::attach::{Region, RegionSummary};
 use crate::cgroup;
@@ -14,6 +13,7 @@ use crate::find::RegionName;
 use crate::liveness::{Evidence, Liveness, Lock, Note, Verdict, Wedge};
 use crate::process;
 use crate::raw::header::DumpInfo;
+use crate::report::human::{bytes, duration};
 use crate::snapshot::Snapshot;
 use crate::system::FileSystem;
 use crate::text::{clean, clean_path};
