@@ -1,4 +1,4 @@
-//! Attaching to a region: from the path of a file to what its node publishes.
+//! Attaching to a region: from the path of a file to the data that its node publishes.
 //!
 //! [`Region`] is an attached region: a read-only mapping of the region of a node that may live, or a copy of the region of
 //! a dead node or of a raw dump. [`RegionSummary`] reads only the header and a few counters and keeps nothing open, so
@@ -6,7 +6,7 @@
 //! is checked and why.
 
 mod check;
-pub mod error;
+pub(crate) mod error;
 mod node;
 mod region;
 mod summary;

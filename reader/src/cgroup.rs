@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folder of the frozen control group of process `pid`; `None` if it is not frozen or not visible here.
-pub fn frozen(pid: u32) -> Option<PathBuf> {
+pub(crate) fn frozen(pid: u32) -> Option<PathBuf> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     frozen_of(&groups, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
@@ -16,15 +16,15 @@ fn frozen_of(groups: &str, mounts: &str) -> Option<PathBuf> {
     groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_first = controllers.split(',').any(|controller| controller == "freezer");
-        let is_second = number == "0" && controllers.is_empty();
-        if !is_first && !is_second {
+        let is_v1 = controllers.split(',').any(|controller| controller == "freezer");
+        let is_v2 = number == "0" && controllers.is_empty();
+        if !is_v1 && !is_v2 {
             return None;
         }
         // The kernel shows a group as frozen also if only a group above it was frozen.
-        let folder = folder(mounts, is_second, path)?;
+        let folder = folder(mounts, is_v2, path)?;
         let read = |file| fs::read_to_string(folder.join(file)).unwrap_or_default();
-        let is_frozen = match is_second {
+        let is_frozen = match is_v2 {
             true => read("cgroup.events").lines().any(|line| line == "frozen 1"),
             false => read("freezer.state").trim_end() == "FROZEN",
         };
@@ -34,13 +34,13 @@ fn frozen_of(groups: &str, mounts: &str) -> Option<PathBuf> {
 
 /// The folder of the group of this path. A line of `mountinfo` is
 /// `number parent device root mount_point options [tags] - type source options`.
-fn folder(mounts: &str, is_second: bool, path: &str) -> Option<PathBuf> {
+fn folder(mounts: &str, is_v2: bool, path: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
         let (root, mount_point) = (before.next()?, before.next()?);
         let (kind, options) = (after.next()?, after.nth(1)?);
-        let is_it = match is_second {
+        let is_it = match is_v2 {
             true => kind == "cgroup2",
             false => kind == "cgroup" && options.split(',').any(|option| option == "freezer"),
         };

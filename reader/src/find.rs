@@ -1,6 +1,6 @@
 //! Finding regions: all of a machine, or the one that a [`Target`] names.
 //!
-//! A search looks in the region directory and among the shared mappings of running processes. The mappings lead to files
+//! A search reads the region directory and the shared mappings of running processes. The mappings lead to files
 //! that users chose, to regions of other mount namespaces and to deleted files; reading them needs the same user or
 //! ptrace rights.
 
@@ -21,8 +21,10 @@ use atomscope_layout::decode::{Birth, Rank};
 use atomscope_layout::names::put_text;
 use atomscope_layout::region::header;
 
-pub use self::error::{FindError, hidden_notes, other_users_note};
-pub use self::name::{DEFAULT_DIR, PREFIX, RegionName};
+pub(crate) use self::error::hidden_notes;
+pub use self::error::{FindError, other_users_note};
+pub(crate) use self::name::PREFIX;
+pub use self::name::{DEFAULT_DIR, RegionName};
 pub use self::target::Target;
 use crate::attach::{AttachError, AttachErrorKind, Inode, MAX_BYTES, Region, RegionSummary};
 use crate::hidden::{self, Hidden};
@@ -98,7 +100,7 @@ pub struct SelectedRegion {
 pub struct AttachedRegion {
     /// The region.
     pub region: Region,
-    /// How its node is.
+    /// The verdict on its node.
     pub liveness: Liveness,
     /// A sentence about the choice, if there were several candidates.
     pub note: Option<String>,
@@ -358,7 +360,7 @@ impl Discovery {
 }
 
 /// Sorts rows by the births of their regions, the newest first; rows without a summary come last.
-pub fn newest_first<T>(rows: Vec<T>, summary: impl Fn(&T) -> Option<&RegionSummary>) -> Vec<T> {
+pub(crate) fn newest_first<T>(rows: Vec<T>, summary: impl Fn(&T) -> Option<&RegionSummary>) -> Vec<T> {
     let births: Vec<Birth> =
         rows.iter().filter_map(|row| summary(row).map(|summary| summary.identity.birth())).collect();
     let mut ranks = Birth::ranks(&births, process::boot_id()).into_iter();
@@ -379,7 +381,7 @@ fn choose(candidates: Vec<RegionSummary>) -> Option<SelectedRegion> {
             .zip(&candidates)
             .map(|(text, summary)| format!("{text} ({})", summary.liveness.verdict.word()))
             .collect();
-        format!("taking {}, not {}", described[0], described[1..].join(", "))
+        format!("using {}, not {}", described[0], described[1..].join(", "))
     });
     Some(SelectedRegion { summary: candidates.into_iter().next()?, note })
 }

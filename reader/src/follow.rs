@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atomscope_layout::decode::{Clock, Moment, rfc3339};
+use atomscope_layout::decode::{Clock, Moment, RegionReader, rfc3339};
 use atomscope_layout::follow::{Batch, Event, Follower, Loss};
 
 use crate::attach::{AttachError, Region};
@@ -30,9 +30,9 @@ pub enum Since {
 /// use atomscope::report::events::describe;
 ///
 /// let attached = Search::default().attach(&Target::Node("orders".into()))?;
-/// let mut follower = NodeFollower::new(attached.region, None, false)?;
+/// let mut follower = NodeFollower::new(attached.region, None)?;
 /// while follower.end().is_none() {
-///     for item in follower.poll(0, false) {
+///     for item in follower.poll(0) {
 ///         if let ItemKind::Event(event) = item.kind {
 ///             println!("{}", describe(&event.event).0);
 ///         }
@@ -49,7 +49,7 @@ pub struct NodeFollower {
     node: String,
     pid: u64,
     clock: Option<Clock>,
-    /// The start of the wanted events, and the time at which it was given.
+    /// The start of the wanted events, and the time at which the caller gave it.
     since: Option<(Since, Moment)>,
     /// The greatest order of an item so far.
     latest: Option<i128>,
@@ -103,21 +103,32 @@ pub struct TimedLoss {
 }
 
 impl NodeFollower {
-    /// Follows the events of a region from the oldest in its lanes, or from the first that `since` wants.
-    ///
-    /// Of a successor, a node that took the place of one that was followed, every event is wanted: those that its lanes no
-    /// longer hold count as a loss.
+    /// Follows the events of a region from the oldest in its lanes, or from the time `since`. Events after `since` that the
+    /// lanes no longer hold count as a loss.
     ///
     /// # Errors
     /// The region was cut short or overwritten since it was attached.
-    pub fn new(region: Region, since: Option<Since>, is_successor: bool) -> Result<Self, AttachError> {
+    pub fn new(region: Region, since: Option<Since>) -> Result<Self, AttachError> {
+        let start = if since.is_some() { Follower::from_first } else { Follower::from_oldest };
+        Self::from(region, since, start)
+    }
+
+    /// Follows all events of a node that replaced a followed one. Events that its lanes no longer hold count as a loss.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_successor(region: Region) -> Result<Self, AttachError> {
+        Self::from(region, None, Follower::from_first)
+    }
+
+    fn from(
+        region: Region,
+        since: Option<Since>,
+        start: fn(&RegionReader<'_>) -> Follower,
+    ) -> Result<Self, AttachError> {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
-        // Wanted events that the lanes no longer hold count as a loss.
-        let follower = match (is_successor, since) {
-            (false, None) => Follower::from_oldest(&reader),
-            _ => Follower::from_first(&reader),
-        };
+        let follower = start(&reader);
         let since = since.map(|since| (since, region.now()));
         let (node, pid) = (region.identity().node.clone(), region.pid());
         let clock = reader.clock();
@@ -157,9 +168,19 @@ impl NodeFollower {
 
     /// Reads new events and losses, in the order of their stamps. After the end there are none, see [`Self::end`].
     ///
-    /// `source` is the caller's number for this node. With `twice` the lanes are read a second time, for events that were
-    /// published during the first pass and happened before events that it saw.
-    pub fn poll(&mut self, source: usize, twice: bool) -> Vec<Item> {
+    /// It costs a few system calls, a read of each lane and a copy of each new event. `source` is the caller's number for
+    /// this node; [`due`] merges the items of several nodes.
+    pub fn poll(&mut self, source: usize) -> Vec<Item> {
+        self.poll_passes(source, false)
+    }
+
+    /// As [`Self::poll`], but reads the lanes a second time, for events that were published during the first pass and
+    /// happened before events that it saw.
+    pub fn poll_twice(&mut self, source: usize) -> Vec<Item> {
+        self.poll_passes(source, true)
+    }
+
+    fn poll_passes(&mut self, source: usize, twice: bool) -> Vec<Item> {
         if self.end.is_some() {
             return Vec::new();
         }

@@ -90,7 +90,7 @@ impl fmt::Display for Hidden {
 
 impl Hidden {
     /// Explains why this program may not read the mappings of process `pid`; only for processes of which that is known.
-    pub fn of(pid: u32) -> Self {
+    pub(crate) fn of(pid: u32) -> Self {
         let name = process::name(pid).map_or_else(|| "?".to_owned(), |name| clean_os(&name));
         let (why, advice) = match (Rights::of("self"), Rights::of(&pid.to_string())) {
             (Some(ours), Some(theirs)) => {
@@ -105,19 +105,19 @@ impl Hidden {
     }
 
     /// A process that exists but that `/proc` does not show; `None` if it does not exist or is visible.
-    pub fn behind_proc(pid: u32) -> Option<Self> {
+    pub(crate) fn behind_proc(pid: u32) -> Option<Self> {
         let is_behind = process::name(pid).is_none() && system::exists(pid);
         is_behind.then(|| Self {
             pid,
             name: "?".to_owned(),
-            why: "it is there, but /proc does not show it (it is mounted with hidepid)".to_owned(),
+            why: "it exists, but /proc does not show it (it is mounted with hidepid)".to_owned(),
             advice: "run as the user of the process or as root".to_owned(),
         })
     }
 }
 
 /// Whether a process has threads of the probe. Reads the names of at most 1024 threads.
-pub fn is_node(pid: u32) -> bool {
+pub(crate) fn is_node(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     // Threads without a name have that of their program, so a program of the probe's name is no node.
     let program = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -133,7 +133,7 @@ fn is_of_probe(name: &str) -> bool {
 }
 
 /// Whether `/proc` hides processes from this program.
-pub fn is_proc_narrowed() -> bool {
+pub(crate) fn is_proc_narrowed() -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| narrows(&mounts))
 }
 
@@ -200,9 +200,9 @@ fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String
             "run outside of containers and user namespaces, as root".to_owned(),
         ),
         () if is_other_user && user == 0 => (
-            format!("it runs as user {as_user}, and root needs the capability CAP_SYS_PTRACE for that, which it does not have here"),
+            format!("it runs as user {as_user}, and root needs the capability CAP_SYS_PTRACE for that, which it lacks here"),
             format!(
-                "give it that (`docker run --cap-add SYS_PTRACE`), or run as user {as_user} (`setpriv --reuid {as_user}`)"
+                "add that capability (`docker run --cap-add SYS_PTRACE`), or run as user {as_user} (`setpriv --reuid {as_user}`)"
             ),
         ),
         () if is_other_user => (
@@ -220,7 +220,7 @@ fn reason(ours: &Rights, theirs: &Rights, owner: Option<u32>) -> (String, String
                 0 => "give this program the same ones, or CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)",
                 _ => "run as root, or with the same ones (`setpriv --ambient-caps`)",
             };
-            (format!("it has capabilities that this program has not: {}", names(more)), advice.to_owned())
+            (format!("it has capabilities that this program lacks: {}", names(more)), advice.to_owned())
         }
         () if owner.is_some_and(|owner| owner != as_user) => (
             "its memory may not be dumped (its program has file capabilities, changes its user, cannot be read, or \

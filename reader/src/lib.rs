@@ -46,8 +46,8 @@
 //! use atomscope::follow::NodeFollower;
 //!
 //! # let region = Search::default().attach(&Target::Only)?.region;
-//! let mut follower = NodeFollower::new(region, None, false)?;
-//! println!("{} events and losses", follower.poll(0, false).len());
+//! let mut follower = NodeFollower::new(region, None)?;
+//! println!("{} events and losses", follower.poll(0).len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //! A [`Query`](query::Query) filters rows of any kind by their texts and fields:
@@ -75,7 +75,7 @@
 //! - [`liveness`] judges whether a node lives and works; [`vitals`] says what its process uses of the machine.
 //! - [`raw`] copies a region into a file that every command reads; [`redact`] replaces the names in a snapshot or a copy.
 //! - [`text`] makes text and JSON safe to print. Names in a region come from the application, so print none without it.
-//! - [`process`], [`cgroup`], [`hidden`] and [`system`] read `/proc` and make the system calls. A program should call
+//! - [`process`] and [`hidden`] read `/proc`, and [`system`] makes the system calls. A program should call
 //!   [`system::guard_mappings`] first: without it, a region file that somebody cuts short ends the process.
 //! - [`layout`] is the crate `atomscope-layout`, which defines the types in snapshots: actors and instances in
 //!   [`layout::decode`], metrics in [`layout::metrics`], events in [`layout::event`].
@@ -94,7 +94,7 @@ compile_error!("atomscope reads /dev/shm and /proc, so it builds on Linux only")
 pub use atomscope_layout as layout;
 
 pub mod attach;
-pub mod cgroup;
+mod cgroup;
 pub mod find;
 pub mod follow;
 pub mod hidden;

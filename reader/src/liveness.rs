@@ -1,4 +1,4 @@
-//! Whether a node lives and works, and if not, why: [`Facts`] in, one [`Verdict`] out. No function here reads anything.
+//! Whether a node lives and works, and if not, why: facts in, one [`Verdict`] out. No function here reads anything.
 //!
 //! ```text
 //!   lock held ──► stopped process ──► stale process beat ──► published state ──► stale runtime beat ──► live
@@ -40,7 +40,7 @@ pub enum Lock {
     Unsupported,
 }
 
-/// How a node is.
+/// The verdict on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Its region is not published yet.
@@ -217,7 +217,7 @@ impl Serialize for Notes {
 /// A verdict with its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Liveness {
-    /// How the node is.
+    /// The verdict.
     pub verdict: Verdict,
     /// What qualifies the verdict.
     pub notes: Notes,
@@ -231,7 +231,7 @@ pub struct Liveness {
 
 /// What a verdict depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The state that the node published; `None` if this program does not know it.
     pub state: Option<State>,
     /// The state of its lock.

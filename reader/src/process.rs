@@ -61,7 +61,7 @@ impl Stat {
 
 /// The start time of a process in clock ticks after boot, by the clock of this program's time namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StartTime {
+pub(crate) struct StartTime {
     ticks: u64,
     /// The possible error in ticks, if the clocks of two time namespaces do not differ by whole ticks.
     slack: u64,
@@ -91,7 +91,7 @@ impl StartTime {
 
 /// How many nanoseconds the node's monotonic clock and its clock since boot are ahead of this program's: time namespaces can
 /// shift them. `None` if that is unknown. `process` is the node's process, if it is visible.
-pub fn clocks_ahead(time: &TimeRecord, process: Option<u32>) -> Option<[i128; 2]> {
+pub(crate) fn clocks_ahead(time: &TimeRecord, process: Option<u32>) -> Option<[i128; 2]> {
     published_ahead(time).or_else(|| {
         let own = time_namespace("self");
         let is_same = match (&own, process) {
@@ -160,7 +160,7 @@ pub fn innermost_pid(pid: u32) -> Option<u64> {
 
 /// The id in this program's pid namespace of the process that has the id `inner` in the pid namespace `namespace` and
 /// started at `start`. The namespace 0 means this program's.
-pub fn translate(inner: u64, namespace: u64, start: StartTime) -> Option<u32> {
+pub(crate) fn translate(inner: u64, namespace: u64, start: StartTime) -> Option<u32> {
     let started = |pid: &u32| Stat::of(*pid).is_ok_and(|stat| start.is(stat.start_ticks));
     if is_ours(namespace) {
         return u32::try_from(inner).ok().filter(started);
@@ -176,13 +176,13 @@ pub fn translate(inner: u64, namespace: u64, start: StartTime) -> Option<u32> {
 
 /// Whether every process of this machine is visible here: in the first pid namespace, whose inode has the same number on
 /// every machine.
-pub fn sees_all() -> bool {
+pub(crate) fn sees_all() -> bool {
     const FIRST: u64 = 0xEFFF_FFFC;
     pid_namespace() == Some(FIRST)
 }
 
 /// Whether `namespace` is this program's pid namespace; 0 counts as that.
-pub fn is_ours(namespace: u64) -> bool {
+pub(crate) fn is_ours(namespace: u64) -> bool {
     namespace == 0 || pid_namespace() == Some(namespace)
 }
 
@@ -191,7 +191,7 @@ pub fn is_ours(namespace: u64) -> bool {
 ///
 /// # Errors
 /// There is no such process, or it is not visible here.
-pub fn users(pid: u32) -> io::Result<[u32; 4]> {
+pub(crate) fn users(pid: u32) -> io::Result<[u32; 4]> {
     let status = fs::read(format!("/proc/{pid}/status"))?;
     parse_users(&status).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
@@ -205,7 +205,7 @@ fn parse_users(status: &[u8]) -> Option<[u32; 4]> {
 }
 
 /// The user here who is root in the user namespace of process `pid`.
-pub fn root_of(pid: u32) -> Option<u32> {
+pub(crate) fn root_of(pid: u32) -> Option<u32> {
     parse_root(&fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?)
 }
 
@@ -215,14 +215,6 @@ fn parse_root(map: &str) -> Option<u32> {
         let mut numbers = line.split_ascii_whitespace();
         (numbers.next()? == "0").then(|| numbers.next()?.parse().ok()).flatten()
     })
-}
-
-/// The effective user of process `pid`.
-///
-/// # Errors
-/// As [`users`].
-pub fn owner(pid: u32) -> io::Result<u32> {
-    users(pid).map(|[_, effective, ..]| effective)
 }
 
 /// The age of process `pid`; `None` if it is unknown.
@@ -246,7 +238,7 @@ pub fn name(pid: u32) -> Option<OsString> {
 ///
 /// # Errors
 /// The mappings cannot be read: that needs the same user or ptrace rights.
-pub fn shared_files(pid: u32) -> io::Result<(Vec<PathBuf>, io::Result<()>)> {
+pub(crate) fn shared_files(pid: u32) -> io::Result<(Vec<PathBuf>, io::Result<()>)> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped: Vec<_> = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect();
     mapped.dedup();
@@ -258,14 +250,14 @@ pub fn shared_files(pid: u32) -> io::Result<(Vec<PathBuf>, io::Result<()>)> {
         Ok(())
     };
     // A node that names its file at this moment has it mapped twice; the path by name comes first.
-    located.sort_by_key(|place| matches!(place, Located::Descriptor(_)));
+    located.sort_by_key(|located| matches!(located, Located::Descriptor(_)));
     let paths = located.into_iter().map(|(Located::Name(path) | Located::Descriptor(path))| path);
     Ok((paths.collect(), rest))
 }
 
 /// The name that the file of this device and inode had when process `pid` mapped it. The kernel keeps it after the file was
 /// deleted.
-pub fn name_of_mapped(pid: u32, device: u64, inode: u64) -> Option<PathBuf> {
+pub(crate) fn name_of_mapped(pid: u32, device: u64, inode: u64) -> Option<PathBuf> {
     let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
     let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
     let path = mapped.find(|mapping| mapping.device == device && mapping.inode == inode)?.path;
@@ -276,7 +268,7 @@ pub fn name_of_mapped(pid: u32, device: u64, inode: u64) -> Option<PathBuf> {
 ///
 /// # Errors
 /// The mappings cannot be read: that needs the same user or ptrace rights.
-pub fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
+pub(crate) fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     let mut mapped = maps.split(|byte| *byte == b'\n').filter_map(parse_mapping);
     Ok(mapped.any(|mapping| mapping.device == device && mapping.inode == inode))
@@ -284,7 +276,7 @@ pub fn has_mapped(pid: u32, device: u64, inode: u64) -> io::Result<bool> {
 
 /// Whether process `pid`, which started at `start`, lives and may have that file mapped shared and writable. True also if its
 /// mappings cannot be read, and if a file system shows them with another device than `stat` does.
-pub fn may_have_mapped(pid: u32, start: StartTime, device: u64, inode: u64) -> bool {
+pub(crate) fn may_have_mapped(pid: u32, start: StartTime, device: u64, inode: u64) -> bool {
     let lives = Stat::of(pid).is_ok_and(|stat| start.is(stat.start_ticks) && !stat.is_dead());
     lives
         && match fs::read(format!("/proc/{pid}/maps")) {

@@ -215,7 +215,8 @@ impl Query {
         if has_rows { names.collect() } else { Vec::new() }
     }
 
-    /// Whether `row` matches.
+    /// Whether `row` matches. It takes time linear in the texts of the row, and allocates only for fields whose text the row
+    /// makes.
     pub fn matches(&self, row: &impl Row) -> bool {
         self.0.matches(row)
     }
@@ -412,7 +413,7 @@ impl<'a> Parser<'a> {
         }
         let Some(field) = self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name)) else {
             let what = format!(
-                "there is no field {name}, but {}; `~ {}` searches for it as text",
+                "there is no field {name}; the fields are {}; `~ {}` searches for it as text",
                 self.names(),
                 self.text.trim()
             );

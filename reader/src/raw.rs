@@ -1,4 +1,4 @@
-//! Raw dumps: a copy of a region, with what was known of its node, in one file that every command reads on any machine.
+//! Raw dumps: a copy of a region and the verdict on its node, in one file that every command reads on any machine.
 //!
 //! `layout/LAYOUT.md` defines the file under *Raw dumps*.
 
@@ -27,7 +27,8 @@ pub struct RawDump {
 }
 
 impl RawDump {
-    /// Copies a region into memory while its node may write to it. The copy of a raw dump keeps the time of that dump.
+    /// Copies a region into memory while its node may write to it. The copy of a raw dump keeps the time of that dump. It
+    /// takes as much memory as the region has bytes.
     ///
     /// # Errors
     /// The region was cut short or overwritten since it was attached.

@@ -1,4 +1,4 @@
-//! Facts worked out for people from snapshots and regions: rows, rates, findings and sentences that the program, its screen
+//! Facts for people, computed from snapshots and regions: rows, rates, findings and sentences that the program, its screen
 //! and other programs show.
 
 pub mod actors;
@@ -9,4 +9,5 @@ pub mod list;
 pub mod nodes;
 pub mod rates;
 pub mod subsystems;
+pub mod tone;
 pub mod usage;

@@ -52,7 +52,7 @@ pub struct Snapshot {
     pub pid: u64,
     /// Major and minor version of the layout.
     pub layout_version: (u32, u32),
-    /// How the node is.
+    /// The verdict on the node.
     pub liveness: Liveness,
     /// The live actors; empty unless the snapshot lists them ([`Snapshot::take`]).
     pub actors: ActorList,
@@ -111,7 +111,8 @@ struct ActorData {
     actors: ActorList,
     tally: Option<Tally>,
     classes: Vec<Class>,
-    mark: u64,
+    /// See [`Snapshot::actors_version`].
+    version: u64,
 }
 
 impl Snapshot {
@@ -122,7 +123,8 @@ impl Snapshot {
     pub fn take(region: &Region) -> Result<Self, AttachError> {
         Self::with(region, |reader| {
             let actors = reader.actor_list();
-            ActorData { tally: Some(actors.tally()), mark: actors.mark(), actors, ..ActorData::default() }
+            let (tally, version) = (Some(actors.tally()), actors.mark());
+            ActorData { tally, version, actors, ..ActorData::default() }
         })
     }
 
@@ -133,9 +135,9 @@ impl Snapshot {
     /// As [`Self::take`].
     pub fn with_class_counts(region: &Region) -> Result<Self, AttachError> {
         Self::with(region, |reader| {
-            let census = reader.class_counts();
-            let (tally, classes, mark) = (Some(census.tally), census.classes, census.mark);
-            ActorData { tally, classes, mark, ..ActorData::default() }
+            let counts = reader.class_counts();
+            let (tally, classes, version) = (Some(counts.tally), counts.classes, counts.mark);
+            ActorData { tally, classes, version, ..ActorData::default() }
         })
     }
 
@@ -151,7 +153,7 @@ impl Snapshot {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
         let totals = reader.actor_totals();
-        let ActorData { actors, tally, classes, mark: actors_version } = scan(&reader);
+        let ActorData { actors, tally, classes, version: actors_version } = scan(&reader);
         let dump_info = region.dump_info().copied();
         let at_rest = dump_info.is_none_or(|info| info.at_rest) && reader.actor_totals() == totals;
         let taken_at = region.now();

@@ -59,7 +59,7 @@ impl Memory {
     }
 }
 
-/// Zeroed memory, of which only pages that are written take space.
+/// Zeroed memory; only the pages that are written take space.
 pub(crate) fn private(bytes: usize) -> Result<WriterMemory, AttachErrorKind> {
     WriterMemory::private(bytes).ok_or_else(|| AttachErrorKind::System(io::ErrorKind::OutOfMemory.into()))
 }
@@ -268,7 +268,7 @@ pub fn user() -> u32 {
 }
 
 /// Whether there is a process of this id, visible in `/proc` or not.
-pub fn exists(pid: u32) -> bool {
+pub(crate) fn exists(pid: u32) -> bool {
     let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
     // SAFETY: `kill` takes two numbers; signal 0 sends nothing.
     let answer = unsafe { libc::kill(pid, 0) };

@@ -1,4 +1,4 @@
-//! What a node's process uses of its machine, by the kernel: processor time, memory, threads, open files.
+//! What a node's process uses of its machine, as the kernel counts it: processor time, memory, threads, open files.
 //!
 //! None of this is in the region: a process that hangs could not write it, and the kernel knows it of every process.
 

@@ -104,7 +104,7 @@ fn a_user_named_region_is_listed_by_its_name_and_once_that_is_gone_as_one_that_l
         let said = said_by_doctor(&node.who());
         assert!(said.iter().any(|(is, finding)| is == level && finding.contains(text)), "{said:?}");
     };
-    has("note", "found by its path alone");
+    has("note", "only its path leads to the region");
 
     std::fs::remove_file(&file).unwrap();
     assert_eq!(row()["unlinked_from"], file.to_str().unwrap());

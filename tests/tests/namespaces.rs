@@ -191,7 +191,7 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
     let as_its_user = |arguments: &[&str]| programs.atomscope_as(USER, arguments);
     type Reader<'a> = &'a dyn Fn(&[&str]) -> Command;
     let readers: [(Reader<'_>, &[&str], &str, &str); 3] = [
-        (&as_its_user, &may, "it has capabilities that this program has not: CAP_NET_RAW", "run as root"),
+        (&as_its_user, &may, "it has capabilities that this program lacks: CAP_NET_RAW", "run as root"),
         (
             &|arguments| programs.atomscope_as(OTHER, arguments),
             &[],

@@ -50,7 +50,7 @@ impl Error for AttachError {
 #[non_exhaustive]
 pub enum AttachErrorKind {
     /// There is no such file.
-    #[error("there is no such file; `atomscope ps` lists what there is")]
+    #[error("there is no such file; `atomscope ps` lists all regions")]
     Missing,
     /// A system call failed.
     #[error("{0}{hint}", hint = permission_hint(.0))]
@@ -82,7 +82,8 @@ pub enum AttachErrorKind {
     },
     /// The header names a process of another user.
     #[error(
-        "it belongs to user {owner}, but says that process {pid} wrote it, which runs as user {user}: not trusted"
+        "it belongs to user {owner}, but says that process {pid} wrote it, which runs as user {user}: not \
+         trusted; `atomscope doctor` says what may have happened"
     )]
     OthersProcess {
         /// The owner of the file.
@@ -95,7 +96,7 @@ pub enum AttachErrorKind {
     /// Another process has the number that the header names, and some process holds the lock.
     #[error(
         "it says that process {pid} wrote it, but that is another one by now, and yet some process holds its lock: not \
-         trusted"
+         trusted; `atomscope doctor` says what may have happened"
     )]
     OtherProcess {
         /// The process id that the header names.
@@ -126,10 +127,10 @@ pub enum AttachErrorKind {
         most: u64,
     },
     /// As many regions are mapped as can be guarded.
-    #[error("{} regions are attached already, and no more can be guarded at a time", MOST_MAPPED)]
+    #[error("{} regions are attached already, which is the limit; name fewer nodes", MOST_MAPPED)]
     TooMany,
     /// Another region was written into the file.
-    #[error("the file was overwritten while it was read, so nothing that was read of it counts")]
+    #[error("the file was overwritten while it was read, so its data was discarded; run the command again")]
     Overwritten,
     /// The region is not published yet.
     #[error("its node is not ready: {}; try again", .verdict.why().unwrap_or_default())]
@@ -138,7 +139,9 @@ pub enum AttachErrorKind {
         verdict: Verdict,
     },
     /// The file was cut short while it was mapped.
-    #[error("the file was cut short while it was read, so nothing that was read of it counts")]
+    #[error(
+        "the file was cut short while it was read, so its data was discarded; restore the file from a complete copy"
+    )]
     Shrunk,
     /// The bytes are no region that this program can read.
     #[error("it is {error}{hint}", error = .0, hint = layout_hint(.0))]

@@ -1,6 +1,6 @@
-//! What the file, the lock and the kernel say of the node of a region: its process, its clocks and how it is.
+//! What the file, the lock and the kernel say of the node of a region: its process, its clocks and its verdict.
 //!
-//! [`Region`](super::Region) and [`RegionSummary`](super::RegionSummary) both ask, and `check.rs` before them.
+//! [`Region`](super::Region), [`RegionSummary`](super::RegionSummary) and `check.rs` share these functions.
 
 use std::fs::{File, Metadata};
 use std::os::fd::AsRawFd as _;

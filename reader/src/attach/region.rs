@@ -86,7 +86,7 @@ impl Region {
     pub fn reader(&self) -> Result<RegionReader<'_>, AttachError> {
         let reader = self.memory.reader();
         self.check_intact()?;
-        reader.map_err(|error| self.refused(error))
+        reader.map_err(|error| self.error(error))
     }
 
     /// Checks that all reads so far met existing bytes of this region; called after a pass of reads.
@@ -101,16 +101,16 @@ impl Region {
         // A cut within the last page causes no fault.
         let is_shorter = || self.file.metadata().is_ok_and(|meta| meta.len() < self.bytes);
         if self.memory.has_faulted() || is_shorter() {
-            return Err(self.refused(AttachErrorKind::Shrunk));
+            return Err(self.error(AttachErrorKind::Shrunk));
         }
         // The header never changes once it is published. The caller's own read reports a header that cannot be read.
         match HeaderRecord::read(memory.words()) {
-            Ok(header) if header != self.identity.header => Err(self.refused(AttachErrorKind::Overwritten)),
+            Ok(header) if header != self.identity.header => Err(self.error(AttachErrorKind::Overwritten)),
             _ => Ok(()),
         }
     }
 
-    fn refused(&self, kind: AttachErrorKind) -> AttachError {
+    fn error(&self, kind: AttachErrorKind) -> AttachError {
         AttachError { path: self.path.clone(), kind }
     }
 
@@ -178,7 +178,8 @@ impl Region {
         }
     }
 
-    /// How the node is, now; of a dump, how it was then. A few system calls and small files of `/proc`.
+    /// Judges the node now; of a dump, returns the verdict at the time of the dump. It costs a few system calls and reads of
+    /// small files in `/proc`.
     ///
     /// # Errors
     /// As [`Self::reader`].

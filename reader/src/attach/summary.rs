@@ -19,7 +19,7 @@ use crate::liveness::{Liveness, Lock};
 use crate::raw::header::{self as dump_header, DumpInfo};
 use crate::system::{copy, map, private};
 
-/// The header of a region, a few of its counters, and how its node was at that time.
+/// The header of a region, a few of its counters, and the verdict on its node at that time.
 ///
 /// Reading one takes a few system calls and kilobytes, however large the region is; afterwards nothing stays open or
 /// mapped.
@@ -39,7 +39,7 @@ pub struct RegionSummary {
     pub layout_version: (u32, u32),
     /// The node's process as this program sees it, if it lives and is visible.
     pub process: Option<u32>,
-    /// How the node was.
+    /// The verdict on the node at that time.
     pub liveness: Liveness,
     /// The age of the region when it was read; of a dump, its age at the time of the dump. `None` if it is unknown.
     pub age: Option<Duration>,

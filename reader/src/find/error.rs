@@ -9,8 +9,7 @@ use crate::hidden::Hidden;
 use crate::text::clean_path;
 
 /// Added where a dead node is not found: neither its name nor its process leads to a file that its user chose.
-const BY_PATH: &str =
-    "a region that a dead node left in a file of its user's choice is found by the file's path alone";
+const BY_PATH: &str = "a dead node's region outside /dev/shm is found only by the path of its file";
 
 /// Nodes of unreadable processes that are listed one by one.
 const MOST_HIDDEN: usize = 3;
@@ -23,7 +22,7 @@ pub enum FindError {
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// The region directory cannot be read.
-    #[error("cannot look for regions in {}: {error}", clean_path(.dir))]
+    #[error("cannot search {} for regions: {error}{hint}", clean_path(.dir), hint = directory_hint(.error))]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -33,8 +32,8 @@ pub enum FindError {
     },
     /// There is no such process, and no region of a dead process of that number.
     #[error(
-        "there is no process {0}, and no region that one has left in {DEFAULT_DIR}; `atomscope ps` lists what there is; \
-         {BY_PATH}"
+        "there is no process {0}, and no dead process with that id left a region in {DEFAULT_DIR}; `atomscope ps` lists \
+         all nodes; {BY_PATH}"
     )]
     NoProcess(String),
     /// This program may not read the mappings of the process.
@@ -56,7 +55,7 @@ pub enum FindError {
     NoSystem {
         /// Process id.
         pid: u64,
-        /// The name that was asked for; safe to print.
+        /// The name that the target has; safe to print.
         system: String,
         /// The systems that the process has; safe to print.
         systems: Vec<String>,
@@ -64,11 +63,11 @@ pub enum FindError {
     /// There is no node of that name.
     #[error(
         "there is no node {name}{file}{others}; {BY_PATH}",
-        file = if *.is_file { "; the file of that name is meant by a path with a `/`, such as ./FILE" } else { "" },
+        file = if *.is_file { "; to read the file of that name, give a path with a `/`, such as ./FILE" } else { "" },
         others = others_hint(*.other_users, *.unreadable, .hidden)
     )]
     NoNode {
-        /// The name that was asked for; safe to print.
+        /// The name that the target has; safe to print.
         name: String,
         /// Whether there is a file of that name.
         is_file: bool,
@@ -80,7 +79,7 @@ pub enum FindError {
         hidden: Vec<Hidden>,
     },
     /// There is no region at all.
-    #[error("there is no node to look at{others}", others = others_hint(*.other_users, *.unreadable, .hidden))]
+    #[error("no node was found{others}", others = others_hint(*.other_users, *.unreadable, .hidden))]
     Nothing {
         /// Regions of other users.
         other_users: usize,
@@ -90,14 +89,22 @@ pub enum FindError {
         hidden: Vec<Hidden>,
     },
     /// There are several nodes: name, process and system of each.
-    #[error("there are {} nodes, say which one: {}", .0.len(), .0.join(", "))]
+    #[error("there are {} nodes; name one of them: {}", .0.len(), .0.join(", "))]
     Ambiguous(Vec<String>),
 }
 
+fn directory_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "; name an existing directory",
+        io::ErrorKind::PermissionDenied => "; run as its owner or as root",
+        _ => "",
+    }
+}
+
 fn others_hint(other_users: usize, unreadable: usize, hidden: &[Hidden]) -> String {
-    let mut hint = String::from("; `atomscope ps` lists what there is");
+    let mut hint = String::from("; `atomscope ps` lists all nodes");
     if unreadable > 0 {
-        hint += &format!(" ({unreadable} unreadable)");
+        hint += &format!(" ({unreadable} of them unreadable)");
     }
     if other_users > 0 {
         hint += &format!("; {}", other_users_note(other_users));
@@ -107,7 +114,7 @@ fn others_hint(other_users: usize, unreadable: usize, hidden: &[Hidden]) -> Stri
 }
 
 /// Sentences about nodes whose mappings this program may not read; at most four.
-pub fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
+pub(crate) fn hidden_notes(hidden: &[Hidden]) -> Vec<String> {
     let more = hidden.len().saturating_sub(MOST_HIDDEN);
     let more = (more > 0).then(|| format!("{more} more processes are nodes whose mappings cannot be read"));
     hidden

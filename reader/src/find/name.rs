@@ -6,7 +6,7 @@ use std::path::Path;
 pub const DEFAULT_DIR: &str = "/dev/shm";
 
 /// What the name of every region that a probe named starts with.
-pub const PREFIX: &str = "atomscope-";
+pub(crate) const PREFIX: &str = "atomscope-";
 
 /// A file name as a probe chooses it, `atomscope-<uid>-<pid>-<random>`. Both numbers are those of the node's own namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,7 +36,7 @@ Examples:
 {}
 {WHO_HELP}", filter_help()))]
 pub struct ActorsArgs {
-    /// Which node: a pid, a file, or a name.
+    /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
     /// Show children below their parents.
     #[arg(long)]
@@ -128,7 +128,7 @@ impl<'a> Rows<'a> {
     fn iter(&self) -> impl Iterator<Item = Branch<'a>> {
         let listing = self.listing;
         self.numbers.iter().filter_map(move |number| {
-            let row = ActorRow { actor: listing.actors.get(*number)?, until: listing.until, below: None };
+            let row = ActorRow::new(listing.actors.get(*number)?, listing.until);
             let children = listing.forest.map(|forest| listing.rows(forest, Some(*number)));
             Some(Branch { row, children })
         })
@@ -145,12 +145,12 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let fields = ActorRow::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
     let query = query.map_err(|error| Failure::filter("actors", &error))?;
-    let chosen = attach(search, args.who)?;
-    let snapshot = Snapshot::take(&chosen.region)?;
+    let attached = attach(search, args.who)?;
+    let snapshot = Snapshot::take(&attached.region)?;
     let caveats = snapshot.caveats();
     let Snapshot { actors, until, .. } = snapshot;
-    let matches = |actor: Actor<'_>| query.matches(&ActorRow { actor, until, below: None });
-    let rows = actors.iter().map(|actor| ActorRow { actor, until, below: None });
+    let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
+    let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
     let unknown = query.unknown_in_all(&fields, rows);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| args.sort.compare(a, b, args.reverse);
     let most = args.limit.unwrap_or(usize::MAX);

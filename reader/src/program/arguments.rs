@@ -1,4 +1,5 @@
 //! The command line and its help.
+
 use std::sync::LazyLock;
 
 use atomscope_layout::region::{VERSION_MAJOR, VERSION_MINOR};
@@ -67,7 +68,7 @@ pub struct Cli {
     #[command(flatten)]
     pub search: SearchArgs,
     /// Show only ASCII. This is the default where the locale (LC_ALL, LC_CTYPE, LANG) names another encoding than UTF-8.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub ascii: bool,
     #[command(subcommand)]
     pub command: Command,

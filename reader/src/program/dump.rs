@@ -77,7 +77,7 @@ pub fn dump(search_args: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
         let why = "a raw dump is not text and cannot go to a terminal; name a file with -o";
         return Err(Failure::usage_of("dump", why));
     }
-    let chosen = attach(search_args, args.who)?;
+    let attached = attach(search_args, args.who)?;
     let redactor = match (args.redact, &args.redact_key) {
         (false, _) => None,
         (true, Some(key)) => Some(Redactor::with_key(key.as_bytes())),
@@ -87,7 +87,7 @@ pub fn dump(search_args: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
             ))
         })?),
     };
-    let region = &chosen.region;
+    let region = &attached.region;
     match args.format.of_snapshot() {
         None => write_raw(region, redactor.as_ref(), &args.output),
         Some(format) => {

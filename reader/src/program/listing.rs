@@ -27,7 +27,7 @@ pub struct ListingCommand {
 
 #[derive(Debug, Args)]
 pub struct ListingArgs {
-    /// Which node: a pid, a file, or a name.
+    /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
     /// Order by this column.
     #[arg(long, value_name = "COLUMN")]
@@ -141,13 +141,13 @@ fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     let lists = || lists.iter().filter(|list| !list.is_fixed);
     let mut all = Fields::default();
     lists().for_each(|list| all.add_those_of(list));
-    let refused = |list: &List| {
+    let error_of = |list: &List| {
         let mut own = Fields::default();
         own.add_those_of(list);
         Query::parse(filter, &own.fields).err()
     };
-    match lists().map(refused).collect::<Option<Vec<_>>>() {
-        Some(refusals) => match (Query::parse(filter, &all.fields), refusals.into_iter().next()) {
+    match lists().map(error_of).collect::<Option<Vec<_>>>() {
+        Some(errors) => match (Query::parse(filter, &all.fields), errors.into_iter().next()) {
             (Err(error), _) | (Ok(_), Some(error)) => Err(error),
             (Ok(_), None) => Ok(()),
         },
@@ -159,8 +159,8 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
     if let Some(filter) = &args.filter {
         check(filter, &subsystem.lists(None)).map_err(|error| Failure::filter(subsystem.name, &error))?;
     }
-    let chosen = attach(search, args.who)?;
-    let snapshot = Snapshot::without_actors(&chosen.region)?;
+    let attached = attach(search, args.who)?;
+    let snapshot = Snapshot::without_actors(&attached.region)?;
     let gaps = subsystem.gaps(&snapshot);
     let summary = subsystem.is_in_use(&snapshot).then(|| subsystem.summary(&snapshot));
     let selection = Selection {

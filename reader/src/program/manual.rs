@@ -1,6 +1,6 @@
 //! `completions` and `man`: files that are generated from the definition of the command line.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use atomscope::text::{clean, clean_path};
@@ -59,13 +59,15 @@ pub fn man(args: &ManArgs, program: clap::Command) -> Result<(), Failure> {
 }
 
 fn print(command: &clap::Command) -> Result<(), Failure> {
-    let text = render(command).map_err(|error| Failure::Failed(error.to_string()))?;
+    let text = render(command)?;
     to_stdout(|out| out.write_all(&text))
 }
 
-fn render(command: &clap::Command) -> io::Result<Vec<u8>> {
+fn render(command: &clap::Command) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut text)?;
+    clap_mangen::Man::new(command.clone())
+        .render(&mut text)
+        .map_err(|error| Failure::Failed(format!("cannot make a manual page: {error}")))?;
     Ok(text)
 }
 
@@ -78,7 +80,7 @@ fn write_all(program: &clap::Command, dir: &Path) -> Result<(), Failure> {
     let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
     std::iter::once(program).chain(commands).try_for_each(|command| {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-        let text = render(command).map_err(|error| Failure::Failed(error.to_string()))?;
+        let text = render(command)?;
         to_file(&dir.join(format!("{name}.1")), None, Readers::Anybody, |out| out.write_all(&text))
     })
 }

@@ -2,7 +2,7 @@
 
 use atomscope::report::list::Side;
 use atomscope::report::nodes::{NodeRow, nodes};
-use atomscope::text::write_json;
+use atomscope::text::{clean, write_json};
 use clap::Args;
 
 use crate::program::output::{Failure, note, to_people, to_stdout};
@@ -65,9 +65,11 @@ pub fn ps(search_args: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
         to_people(|out| table.write(out, Screen::stdout()))?;
     }
     notes.iter().for_each(|text| note(text));
-    match rows.into_iter().next().and_then(|row| row.why).filter(|_| is_refused) {
-        Some(why) => Err(Failure::Failed(why)),
-        None => Ok(()),
+    match rows.into_iter().next().filter(|_| is_refused) {
+        Some(NodeRow { path, why: Some(why), .. }) => {
+            Err(Failure::Failed(format!("cannot attach to {}: {why}", clean(&path))))
+        }
+        _ => Ok(()),
     }
 }
 

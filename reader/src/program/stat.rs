@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::clean_os;
-use atomscope_layout::decode::rfc3339;
 use clap::Args;
 
 use crate::program::help::WHO_HELP;
@@ -132,8 +131,7 @@ pub fn stat(search_args: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
     let attached = attach(search_args, who)?;
     let region = &attached.region;
     if let (Some(info), false) = (region.dump_info(), json || csv) {
-        let state = info.liveness.verdict.word();
-        note(&format!("this is a dump of a {state} node, taken at {}", rfc3339(info.unix_ns)));
+        note(&info.caveat());
     }
     let columns = MetricColumns::find(region, metric)?;
     let mut before: Option<(Sample, Vec<Option<u64>>)> = None;

@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal as _, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use atomscope::liveness::{Liveness, Verdict};
-use atomscope::report::events::Tone;
+use atomscope::liveness::Liveness;
 use atomscope::report::list::Side;
+use atomscope::report::tone::Tone;
 use atomscope::text::clean;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -48,12 +48,7 @@ pub const BAD: Style = AnsiColor::Red.on_default();
 
 /// The colour of a verdict.
 pub fn verdict_style(liveness: &Liveness) -> Style {
-    match liveness.verdict {
-        Verdict::Live if liveness.notes.is_empty() => GOOD,
-        Verdict::Live => ODD,
-        Verdict::Crashed | Verdict::Wedged(_) => BAD,
-        Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => ODD,
-    }
+    tone_style(Tone::of(liveness))
 }
 
 /// The colour of a tone.

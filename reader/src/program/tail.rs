@@ -13,7 +13,7 @@ use atomscope::liveness::Verdict;
 use atomscope::report::events::{describe, loss_text};
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
-use atomscope_layout::decode::{Birth, rfc3339};
+use atomscope_layout::decode::Birth;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::{Event, Loss};
 use clap::Args;
@@ -53,7 +53,7 @@ pub struct TailArgs {
     /// Print only events of this topic; may be given several times.
     #[arg(long, value_name = "TOPIC", value_parser = PossibleValuesParser::new(TelemetryEvent::ALL_TOPICS))]
     pub topic: Vec<String>,
-    /// Start with the newest N events; 10 if left out, or with --since all.
+    /// Start with the newest N events; without it, the newest 10, or all events after --since.
     #[arg(short = 'n', long, value_name = "N")]
     pub lines: Option<usize>,
     /// Print no events before TIME: RFC 3339, such as 2030-01-31T12:00:00Z, or an age, such as 30s, 5m, 2h or 1d.
@@ -114,7 +114,7 @@ pub fn tail(search_args: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
         let mut items = Vec::new();
         for (number, source) in sources.iter_mut().enumerate() {
             if let Some(follower) = &mut source.follower {
-                items.extend(follower.poll(number, is_over));
+                items.extend(if is_over { follower.poll_twice(number) } else { follower.poll(number) });
                 follower.notices().iter().for_each(|text| note(text));
             }
         }
@@ -199,13 +199,12 @@ impl Source {
         let region = attached.region;
         let created = region.identity().birth();
         if let Some(info) = region.dump_info() {
-            let state = info.liveness.verdict.word();
-            note(&format!("this is a dump of a {state} node, taken at {}", rfc3339(info.unix_ns)));
+            note(&info.caveat());
         } else if let Verdict::Wedged(_) = attached.liveness.verdict {
             note(&format!("the node is {}", attached.liveness));
         }
         let who = Target::Node(region.identity().node.clone().into());
-        let follower = NodeFollower::new(region, args.since, false)?;
+        let follower = NodeFollower::new(region, args.since)?;
         Ok(Self { who, file, follower: Some(follower), last: Some(created) })
     }
 
@@ -262,7 +261,7 @@ impl Source {
         let Some(summary) = search.successor(candidates, self.last, followed) else { return };
         let created = summary.identity.birth();
         let Ok(region) = summary.open(search.max_bytes) else { return };
-        let Ok(follower) = NodeFollower::new(region, None, true) else { return };
+        let Ok(follower) = NodeFollower::of_successor(region) else { return };
         note(&format!("following {}", follower.title()));
         self.who = Target::Node(follower.node().to_owned().into());
         (self.follower, self.last) = (Some(follower), Some(created));
@@ -369,7 +368,8 @@ fn json(out: &mut dyn Write, item: &Item, from: &NodeFollower) -> io::Result<()>
 
 /// How many events were lost, in which lane, why, and between which times.
 fn describe_loss(lost: &TimedLoss) -> String {
-    let when = match (&lost.after, &lost.before) {
+    let known = |time: &Option<String>| time.clone().filter(|time| !time.is_empty());
+    let when = match (known(&lost.after), known(&lost.before)) {
         (Some(after), Some(before)) => format!("between {after} and {before}"),
         (Some(after), None) => format!("after {after}"),
         (None, Some(before)) => format!("before {before}"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use atomscope_layout::OpenError;
+use atomscope_layout::decode::rfc3339;
 use atomscope_layout::words::WORD;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -69,7 +70,7 @@ pub struct DumpInfo {
     pub unix_ns: i128,
     /// The node's process id.
     pub pid: u64,
-    /// How the node was.
+    /// The verdict on the node at that time.
     pub liveness: Liveness,
     /// Whether no actor came or went during the copy.
     pub at_rest: bool,
@@ -125,6 +126,12 @@ impl DumpHeader {
 }
 
 impl DumpInfo {
+    /// The sentence that commands show first: data of a dump is old data.
+    pub fn caveat(&self) -> String {
+        let (state, time) = (self.liveness.verdict.word(), rfc3339(self.unix_ns));
+        format!("this is a dump of a {state} node, taken at {time}")
+    }
+
     /// The first page of a raw dump of a region of `region_bytes`.
     pub(crate) fn page(&self, region_bytes: u64) -> [u8; HEADER_BYTES as usize] {
         let Self { unix_ns, pid, liveness, at_rest, redacted } = *self;

@@ -12,6 +12,22 @@ use super::list::{self, Column, Value, number, text};
 use crate::query::{Field, FieldValue, Row};
 
 /// An actor as a row.
+///
+/// ```no_run
+/// # use atomscope::find::{Search, Target};
+/// use atomscope::query::Query;
+/// use atomscope::report::actors::{ActorRow, LISTED};
+/// use atomscope::snapshot::Snapshot;
+///
+/// # let region = Search::default().attach(&Target::Only)?.region;
+/// let snapshot = Snapshot::take(&region)?;
+/// let query = Query::parse("class ~ Order and age > 1m", &ActorRow::fields(false))?;
+/// let rows = snapshot.actors.iter().map(|actor| ActorRow::new(actor, snapshot.until));
+/// for row in rows.filter(|row| query.matches(row)) {
+///     println!("{}", LISTED.map(|column| column.value(&row).shown()).join("  "));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ActorRow<'a> {
     /// The actor.
@@ -42,7 +58,7 @@ pub enum ActorValue<'a> {
 pub struct ActorColumn {
     /// Name, unit and side. The title follows from them.
     pub column: Column,
-    /// Its names in queries and for `--sort`, the first one in the help; a query cannot ask for a column without names.
+    /// Its names in queries and for `--sort`, the first one in the help; a query cannot use a column without names.
     pub names: &'static [&'static str],
     /// Its key in JSON.
     pub key: Option<&'static str>,
@@ -56,13 +72,13 @@ pub struct ActorColumn {
     pub is_sort: bool,
     /// Whether its value is known only if the actors below each actor were counted.
     pub needs_count: bool,
-    /// How an actor's value is got.
+    /// The getter of an actor's value.
     pub get: Get,
     /// What actors are sorted by.
     pub order: ActorOrder,
 }
 
-/// How an actor's value is got; `None` where it is unknown.
+/// The getter of a column's value; it returns `None` where the value is unknown.
 #[derive(Debug, Clone, Copy)]
 pub enum Get {
     /// A text.
@@ -78,7 +94,7 @@ pub enum Get {
 /// What actors are sorted by.
 #[derive(Debug, Clone, Copy)]
 pub enum ActorOrder {
-    /// Their paths, from A to Z: compared without a detour over values, since all lists begin with this order.
+    /// Their paths, from A to Z. Paths are compared directly and not as values, because every list starts in this order.
     Path,
     /// Their values: texts from A to Z, numbers from the greatest.
     Value,
@@ -86,7 +102,7 @@ pub enum ActorOrder {
     Rank(for<'a> fn(&Actor<'a>) -> u64),
 }
 
-/// A column of which nothing but its value is known yet.
+/// A column with a getter, and with defaults for everything else.
 const fn column(column: Column, get: Get) -> ActorColumn {
     ActorColumn {
         column,
@@ -175,9 +191,9 @@ pub const COLUMNS: &[ActorColumn] = &[
 
 /// Makes a constant of the columns that fulfil a condition.
 macro_rules! columns_where {
-    ($(#[doc = $doc:literal])+ $name:ident: $length:ident, |$column:ident| $condition:expr) => {
-        /// How many columns of that kind there are.
-        pub const $length: usize = {
+    ($(#[doc = $doc:literal])+ $visibility:vis $name:ident: $length:ident, |$column:ident| $condition:expr) => {
+        /// The number of these columns.
+        $visibility const $length: usize = {
             let (mut at, mut count) = (0, 0);
             while at < COLUMNS.len() {
                 let $column = &COLUMNS[at];
@@ -188,7 +204,7 @@ macro_rules! columns_where {
         };
 
         $(#[doc = $doc])+
-        pub const $name: [&ActorColumn; $length] = {
+        $visibility const $name: [&ActorColumn; $length] = {
             let mut columns = [&COLUMNS[0]; $length];
             let (mut at, mut count) = (0, 0);
             while at < COLUMNS.len() {
@@ -206,22 +222,22 @@ macro_rules! columns_where {
 
 columns_where! {
     /// The columns of lists and trees.
-    LISTED: LISTED_COUNT, |column| column.is_in_list
+    pub LISTED: LISTED_COUNT, |column| column.is_in_list
 }
 columns_where! {
     /// The columns of `top`.
-    IN_TOP: IN_TOP_COUNT, |column| column.is_in_top
+    pub IN_TOP: IN_TOP_COUNT, |column| column.is_in_top
 }
 columns_where! {
     /// The columns that `--sort` offers.
-    SORTS: SORT_COUNT, |column| column.is_sort
+    pub SORTS: SORT_COUNT, |column| column.is_sort
 }
 columns_where! {
-    /// The texts that a query without a field looks at.
+    /// The texts that a query without a field searches.
     TEXTS: TEXT_COUNT, |column| column.is_in_list && matches!(column.get, Get::Text(_))
 }
 
-/// The columns that a query may ask for, once for each name; the one that has to be counted is the last.
+/// The fields of a query: each column once for each of its names. The column that needs a count is the last.
 const FIELDS: [(&str, &ActorColumn); FIELD_COUNT] = {
     let mut fields = [("", &COLUMNS[0]); FIELD_COUNT];
     let (mut at, mut count, mut last) = (0, 0, FIELD_COUNT);
@@ -240,7 +256,7 @@ const FIELDS: [(&str, &ActorColumn); FIELD_COUNT] = {
         }
         at += 1;
     }
-    assert!(count + 1 == FIELD_COUNT, "`fields` leaves out one field at most");
+    assert!(count + 1 == FIELD_COUNT, "`ActorRow::fields` can omit only the last field");
     fields
 };
 
@@ -284,15 +300,13 @@ impl ActorColumn {
     /// The order of two actors by this column. Unknown values are last, reversed or not; equal ones are in the order of
     /// their paths.
     pub fn compare(&self, a: &Actor<'_>, b: &Actor<'_>, reverse: bool) -> Ordering {
-        fn row(actor: Actor<'_>) -> ActorRow<'_> {
-            ActorRow { actor, until: None, below: None }
-        }
+        let row = |actor| ActorRow::new(actor, None);
         let turn = |order: Ordering| if reverse { order.reverse() } else { order };
         let by_path = || a.path().cmp(b.path());
         match (self.order, self.get) {
             (ActorOrder::Path, _) => turn(by_path()),
             (ActorOrder::Value, Get::Text(get)) => {
-                // Before the texts, though seldom needed: loading both rows first made a sort by class 15 % slower.
+                // The paths are compared first, though seldom needed: otherwise a sort by class took 15 % longer.
                 let paths = by_path();
                 let (text_a, text_b) = (get(&row(*a)), get(&row(*b)));
                 unknown_last(text_a, text_b, turn).then(paths)
@@ -358,7 +372,12 @@ impl Serialize for ActorValue<'_> {
     }
 }
 
-impl ActorRow<'_> {
+impl<'a> ActorRow<'a> {
+    /// The row of an actor that was not counted. `until` is that of its snapshot.
+    pub fn new(actor: Actor<'a>, until: Option<Moment>) -> Self {
+        Self { actor, until, below: None }
+    }
+
     /// The fields of a query; `below` is one of them if the actors below each actor are counted.
     pub fn fields(below: bool) -> Vec<Field> {
         let fields = FIELDS.iter().filter(|(_, column)| below || !column.needs_count);

@@ -5,21 +5,7 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::Loss;
 
 use super::human::count;
-
-/// How much attention a text needs; each output has its own colours for that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    /// An ordinary text.
-    Plain,
-    /// All is well.
-    Good,
-    /// Important.
-    Strong,
-    /// Unusual.
-    Odd,
-    /// Something is wrong.
-    Bad,
-}
+use super::tone::Tone;
 
 /// A loss of events: how many, in which lane, and why.
 pub fn loss_text(loss: &Loss) -> String {

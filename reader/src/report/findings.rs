@@ -1,4 +1,4 @@
-//! What `doctor` finds: why attaching fails, what is wrong with a node or its region, and what to do about it.
+//! The findings of `doctor`: why attaching fails, what is wrong with a node or its region, and what to do about it.
 //!
 //! `findings/machine.rs` judges the region directory, `findings/attaching.rs` a region that cannot be read,
 //! `findings/node.rs` a node by its header, and `findings/contents.rs` a node by all of its region.
@@ -56,7 +56,7 @@ pub fn of_machine(search: &Search) -> Result<Vec<Findings>, FindError> {
     Ok(all)
 }
 
-/// Findings about an attached region from a snapshot and usage that were just taken of it.
+/// Findings about an attached region; the caller must just have taken `snapshot` and `usage` of it.
 pub fn of_snapshot(region: &Region, snapshot: &Snapshot, usage: &Usage) -> Vec<Finding> {
     of_region(region, snapshot, usage).list
 }
@@ -66,11 +66,11 @@ fn of_dead(summary: &RegionSummary) -> Findings {
     let mut findings = Findings::about_summary(summary);
     node::add(&mut findings, &node::HeaderFacts::of_dead(summary));
     let advice = format!("`atomscope doctor {}` reads it", clean_path(&summary.path));
-    findings.add(Severity::Note, "what it holds was not read", Some(&advice));
+    findings.add(Severity::Note, "its contents were not read", Some(&advice));
     findings
 }
 
-/// Findings about a region, of which `take` takes a snapshot.
+/// Findings about a region; `take` takes the snapshot of it.
 fn examine(region: &Region, take: impl FnOnce(&Region) -> Result<Snapshot, AttachError>) -> Findings {
     let result = take(region).and_then(|snapshot| Usage::take(region, &snapshot).map(|u| (snapshot, u)));
     match result {

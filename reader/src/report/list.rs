@@ -12,9 +12,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::query::{Field, FieldType, FieldValue, Query, QueryError, Row, Unit};
 use serde::Serialize;
 use serde::ser::Serializer;
+
+use crate::query::{Field, FieldType, FieldValue, Query, QueryError, Row, Unit};
 
 /// The side on which a column's cells are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,7 +226,7 @@ pub fn shown_unit(unit: &str) -> &str {
     }
 }
 
-/// `depth is unknown`, of fields that a query asks for.
+/// `depth is unknown`, for fields that a query uses.
 pub fn unknown_fields(names: &[String]) -> String {
     format!("{} {} unknown", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
 }
@@ -276,7 +277,7 @@ impl List {
         Self { name, title, columns, rows, few: usize::MAX, is_fixed: false, sorted_by: None }
     }
 
-    /// The place of a column: by its name, `name` for the first one, or `age`.
+    /// The index of a column: by its name, `name` for the first one, or `age`.
     pub fn column(&self, name: &str) -> Option<usize> {
         match name {
             "name" => Some(0),

@@ -10,7 +10,8 @@ use crate::attach::{AttachError, RegionSummary};
 use crate::find::{FindError, FoundRegion, Search, hidden_notes, newest_first, other_users_note};
 use crate::liveness::Notes;
 
-/// A row of the list: a node, or a region that cannot be read. Fields that are unknown are `None`.
+/// A row of the list: a node, or a region that cannot be read. Fields that are unknown are `None`. Names and paths are not
+/// safe to print.
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeRow {
     /// The node's process as this program sees it.
@@ -36,11 +37,15 @@ pub struct NodeRow {
     /// The path by which the region can be attached to.
     pub path: String,
     /// The former name of the file, if it has none any more.
-    unlinked_from: Option<String>,
-    uid: Option<u64>,
-    program: Option<String>,
-    writer_version: Option<String>,
-    created_at: Option<String>,
+    pub unlinked_from: Option<String>,
+    /// The user of the node: the owner of the file, or of a dump the user that its header names.
+    pub uid: Option<u64>,
+    /// Name of the node's program.
+    pub program: Option<String>,
+    /// Name and version of the probe that wrote the region.
+    pub writer_version: Option<String>,
+    /// The time at which the region was made, in RFC 3339.
+    pub created_at: Option<String>,
     /// The path for people.
     #[serde(skip)]
     pub shown_path: String,

@@ -21,7 +21,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Reads the counters; those of actors come from `totals`, which the caller has read already.
+    /// Reads the counters; those of actors come from `totals`, which the caller has read already. A read costs a load for
+    /// each lane of the node and metric, and allocates nothing.
     pub fn read(reader: &RegionReader<'_>, totals: &ActorTotals) -> Self {
         let events = (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head());
         let lost = [Builtin::DeadLettersAbandoned, Builtin::EventsAbandoned, Builtin::StopsUnpublished];
@@ -33,9 +34,7 @@ impl Counters {
             lost: lost.map(|metric| reader.builtin(metric)).iter().fold(0, |a, b| a.saturating_add(*b)),
         }
     }
-}
 
-impl Counters {
     /// The average rates over an interval that began with `before`; `None` if its length is unknown.
     pub fn per_second(&self, before: &Self, interval: Option<Duration>) -> Option<CounterRates> {
         let seconds = interval?.as_secs_f64().max(1e-9);

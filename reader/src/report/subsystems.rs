@@ -49,7 +49,7 @@ pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {
 /// What is wrong with the node's subsystems now, and what has failed since the snapshot `before`, in sentences.
 ///
 /// Names in them are not safe to print.
-pub fn worries(snapshot: &Snapshot, before: Option<&Snapshot>) -> Vec<String> {
+pub fn warnings(snapshot: &Snapshot, before: Option<&Snapshot>) -> Vec<String> {
     let now = ALL.iter().flat_map(|subsystem| (subsystem.warnings)(snapshot));
     let failures = ALL.iter().flat_map(|subsystem| subsystem.failures).filter_map(|(metric, one, many)| {
         let new = snapshot.builtin(*metric).saturating_sub(before?.builtin(*metric));

@@ -67,12 +67,15 @@ pub struct Drops {
     pub names_full: u64,
     pub dead_letters_abandoned: u64,
     pub events_abandoned: u64,
-    pub events_untold: u64,
+    /// Stops that were counted but are no event.
+    #[serde(rename = "events_untold")]
+    pub stops_unpublished: u64,
     pub updates_missed: u64,
     /// The sum over the domains of instances.
     pub instances_unlisted: u64,
     /// Rows that the documents dropped, as they are now.
-    pub rows_left_out: u64,
+    #[serde(rename = "rows_left_out")]
+    pub rows_dropped: u64,
     pub journal_writes_abandoned: u64,
     pub polls_given_up: u64,
 }
@@ -87,11 +90,11 @@ impl Drops {
             (self.names_full, "names without a number (names full)"),
             (self.dead_letters_abandoned, "dead letters abandoned by their writers"),
             (self.events_abandoned, "events of the shared lane abandoned by their writers"),
-            (self.events_untold, "stops without an event"),
+            (self.stops_unpublished, "stops without an event"),
             (self.updates_missed, "updates of actors that came too late"),
             (self.instances_unlisted, "records of journals, shards and the like dropped (no free slot)"),
             (
-                self.rows_left_out,
+                self.rows_dropped,
                 "rows of the cluster's state and the shards' allocation dropped (document full)",
             ),
             (self.journal_writes_abandoned, "journal writes abandoned by their writers"),
@@ -101,8 +104,8 @@ impl Drops {
 }
 
 impl Usage {
-    /// Reads how full `region` is, of which `snapshot` was just taken. One scan of the names and the lanes; another of the
-    /// actor table if the snapshot is one [without actors](Snapshot::without_actors).
+    /// Reads how full `region` is; the caller must just have taken `snapshot` of it. It scans the names and the lanes once,
+    /// and the actor table if the snapshot is one [without actors](Snapshot::without_actors).
     ///
     /// # Errors
     /// The region was cut short or overwritten since it was attached.
@@ -157,12 +160,12 @@ impl Usage {
                 names_full: of(Builtin::NamesFull),
                 dead_letters_abandoned: of(Builtin::DeadLettersAbandoned),
                 events_abandoned: of(Builtin::EventsAbandoned),
-                events_untold: of(Builtin::StopsUnpublished),
+                stops_unpublished: of(Builtin::StopsUnpublished),
                 updates_missed: of(Builtin::UpdatesMissed),
                 instances_unlisted: Domain::ALL
                     .iter()
                     .fold(0, |sum, domain| sum.saturating_add(of(domain.unlisted()))),
-                rows_left_out: snapshot.subsystems.rows_dropped,
+                rows_dropped: snapshot.subsystems.rows_dropped,
                 journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
                 polls_given_up: of(Builtin::PollsGivenUp),
             },

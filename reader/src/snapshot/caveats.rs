@@ -1,21 +1,20 @@
-//! The caveats of a snapshot as sentences: how the node is, and which data is missing or doubtful.
+//! The caveats of a snapshot as sentences: the state of the node, and which data is missing or doubtful.
 
+use atomscope_layout::decode::Tally;
 use atomscope_layout::decode::subsystems::Subsystems;
-use atomscope_layout::decode::{Tally, rfc3339};
 use atomscope_layout::metrics::Builtin;
 
 use super::Snapshot;
 use crate::liveness::{Evidence, Liveness, Note, Verdict};
 
 impl Snapshot {
-    /// Sentences that a person should know before trusting the data; none if there is nothing to add.
+    /// Sentences that a person should know before trusting the data; none if there is nothing to add. Safe to print.
     pub fn caveats(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let Liveness { verdict, evidence, notes: of_liveness, .. } = self.liveness;
         let age = self.liveness.newest_beat_age();
-        if self.dump_info.is_some() {
-            let taken = rfc3339(self.taken_at.unix_ns);
-            notes.push(format!("this is a dump of a {} node, taken at {taken}", verdict.word()));
+        if let Some(info) = &self.dump_info {
+            notes.push(info.caveat());
             notes.extend(self.liveness.why().map(|why| format!("when it was dumped: {why}")));
         } else if !self.liveness.is_well() {
             let age = age.filter(|_| verdict != Verdict::Live);
@@ -26,12 +25,10 @@ impl Snapshot {
             Evidence::Lock => {}
             // These notes have said already why the lock is no evidence.
             _ if of_liveness.has(Note::LockLost) || of_liveness.has(Note::LockFree) => {}
-            Evidence::Process => {
-                notes.push("without evidence of a lock: judged by its process and the boot id".into())
-            }
-            Evidence::Heartbeat => {
-                notes.push("without evidence of a lock or a process: judged by its beats".into())
-            }
+            Evidence::Process => notes
+                .push("its lock cannot be queried: its process and the boot id decide the verdict".into()),
+            Evidence::Heartbeat => notes
+                .push("neither its lock nor its process can be queried: its beats decide the verdict".into()),
         }
         if let Some(poll) = self.poll.filter(|poll| poll.is_stuck) {
             notes.push(format!(
@@ -58,8 +55,7 @@ impl Snapshot {
         );
         let letters = &self.dead_letters;
         count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");
-        let Subsystems { instances, rows_dropped: rows_left_out, documents_unreadable, .. } =
-            &self.subsystems;
+        let Subsystems { instances, rows_dropped, documents_unreadable, .. } = &self.subsystems;
         count(
             instances.unreadable,
             "record of a subsystem was unreadable",
@@ -71,7 +67,7 @@ impl Snapshot {
             "of the two documents (cluster state, allocation of shards) were unreadable",
         );
         count(
-            *rows_left_out,
+            *rows_dropped,
             "row of the cluster's state or its shards' allocation was dropped",
             "rows of the cluster's state or its shards' allocation were dropped",
         );

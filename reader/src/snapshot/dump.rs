@@ -169,7 +169,7 @@ pub struct Dump {
     pub atomscope: DumpMeta,
 }
 
-/// What a dump says of a node and its data, for which `atomr-telemetry`'s snapshot has no field.
+/// Everything in a dump that `atomr-telemetry`'s snapshot has no field for.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the fields of Snapshot document them")]
 pub struct DumpMeta {

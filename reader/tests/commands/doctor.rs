@@ -34,7 +34,7 @@ fn a_node_that_is_well_has_nothing_but_good_findings() {
     let good = findings(&dir, "good");
     for text in [
         "layout 1.2, written by 0.10.0-test",
-        "locks work there",
+        "its file system supports the lock of a node",
         "the node is live",
         "3 live actors; the table was sized for 64",
         "nothing was dropped",
@@ -73,7 +73,7 @@ fn what_cannot_be_attached_to_is_a_finding_and_no_failure() {
     assert!(dir.run(["doctor", "nobody"]).ok().contains("problem  there is no node nobody"));
     one_of(&findings(&dir, "note"), "there is no region");
     Node::with("far", |record| (record.pid, record.pid_namespace) = (1, 7)).dead(&dir);
-    one_of(&findings(&dir, "note"), "another pid namespace, where it is number 1; here it is not to be seen");
+    one_of(&findings(&dir, "note"), "another pid namespace, where its id is 1; here it is not visible");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it
     one_of(&notes, &format!("3 dead regions of user {user} take "));
     // Two dead regions of a node name stay.
     one_of(&notes, "; the next node of that user removes 1 of them, ");
-    assert_eq!(notes.iter().filter(|note| *note == "what it holds was not read").count(), 3, "{notes:?}");
+    assert_eq!(notes.iter().filter(|note| *note == "its contents were not read").count(), 3, "{notes:?}");
     assert!(findings(&dir, "good").iter().any(|good| good == "3 live actors; the table was sized for 64"));
     assert!(dir.run(["doctor"]).ok().contains("`atomscope prune` frees that"));
     let path = dead[0].to_str().unwrap();

@@ -95,7 +95,7 @@ fn a_dump_for_scripts_that_is_looked_at_is_told_from_a_raw_one() {
     let mut command = dir.command(["show", "shop.json"]);
     command.current_dir(dir.path());
     let stderr = Ran::of(command).failed(1);
-    assert!(stderr.contains("there is no node shop.json; the file of that name"), "{stderr}");
+    assert!(stderr.contains("there is no node shop.json; to read the file of that name"), "{stderr}");
     assert!(!dir.run(["show", "nobody.json"]).failed(1).contains("the file of that name"));
 }
 

@@ -194,7 +194,7 @@ fn a_region_larger_than_allowed_is_refused() {
 fn an_unknown_pid_and_a_pid_without_a_region_are_told_apart() {
     let dir = RegionDir::new();
     let stderr = dir.run(["dump", "4194305"]).failed(1);
-    assert!(stderr.contains("there is no process 4194305, and no region that one has left"), "{stderr}");
+    assert!(stderr.contains("there is no process 4194305, and no dead process with that id"), "{stderr}");
     let pid = std::process::id();
     let stderr = dir.run(["dump", &pid.to_string()]).failed(1);
     assert!(stderr.contains(&format!("process {pid} (")) && stderr.contains("has no region"), "{stderr}");
@@ -203,7 +203,7 @@ fn an_unknown_pid_and_a_pid_without_a_region_are_told_apart() {
 #[test]
 fn a_directory_that_is_not_there_is_said() {
     let stderr = RegionDir::new().run(["--dir", "/no/such", "ps"]).failed(1);
-    assert!(stderr.contains("cannot look for regions in /no/such: No such file"), "{stderr}");
+    assert!(stderr.contains("cannot search /no/such for regions: No such file"), "{stderr}");
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn show_has_a_line_of_each_that_is_in_use() {
     let shown = dir.run(["show"]).ok();
     for line in [
         "      Cluster: 2 members, 1 up, 1 unreachable, leader b\n",
-        "     Sharding: 1 region, 2 shards, 1 allocation, 1 hand-off, 0 messages\n",
+        "     Sharding: 1 region, 2 shards, 1 allocated shard, 1 hand-off, 0 messages\n",
         "      Streams: 2 running, 2 started so far, 1 failed, 0 elements\n",
         "       Leases: 0 of 1 held here, 0 times denied, 0 times lost\n",
     ] {

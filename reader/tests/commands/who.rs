@@ -23,7 +23,7 @@ fn several_living_nodes_are_a_question() {
     let dir = RegionDir::new();
     let _locks = [shop().live(&dir), Node::new("depot").live(&dir)];
     let stderr = dir.run(["dump"]).failed(1);
-    assert!(stderr.contains("there are 2 nodes, say which one"), "{stderr}");
+    assert!(stderr.contains("there are 2 nodes; name one of them"), "{stderr}");
     assert!(stderr.contains("depot") && stderr.contains("shop"), "{stderr}");
     assert_eq!(node_of(dir.run(["dump", "depot"])), "depot");
 }
@@ -35,7 +35,7 @@ fn live_beats_dead_and_stderr_says_which_was_taken() {
     let lock = shop().live(&dir);
     for who in [&["dump"][..], &["dump", "shop"]] {
         let ran = dir.run(who);
-        let note = format!("taking shop {}/Shop (live), not shop 1 (crashed)", std::process::id());
+        let note = format!("using shop {}/Shop (live), not shop 1 (crashed)", std::process::id());
         assert!(ran.stderr.contains(&note), "{ran:?}");
         assert_eq!(ran.json()["atomscope"]["pid"], std::process::id());
     }
@@ -65,7 +65,7 @@ fn a_pid_with_several_systems_is_asked_for_by_system() {
     assert_eq!(node_of(dir.run(["dump", &format!("{pid}/Orders")])), "orders");
     let stderr = dir.run(["dump", &format!("{pid}/None")]).failed(1);
     assert!(stderr.contains("has no actor system None; it has "), "{stderr}");
-    assert!(dir.run(["dump", &pid.to_string()]).stderr.contains("taking "));
+    assert!(dir.run(["dump", &pid.to_string()]).stderr.contains("using "));
     drop(systems);
 }
 
@@ -104,11 +104,11 @@ fn a_name_that_nobody_has_is_said_with_what_to_try() {
     let stderr = RegionDir::new().run(["dump", "nobody"]).failed(1);
     assert_eq!(
         stderr,
-        "atomscope: there is no node nobody; `atomscope ps` lists what there is; a region that \
-         a dead node left in a file of its user's choice is found by the file's path alone\n"
+        "atomscope: there is no node nobody; `atomscope ps` lists all nodes; a dead node's region \
+         outside /dev/shm is found only by the path of its file\n"
     );
     let stderr = RegionDir::new().run(["dump"]).failed(1);
-    assert!(stderr.contains("there is no node to look at"), "{stderr}");
+    assert!(stderr.contains("no node was found"), "{stderr}");
 }
 
 #[test]

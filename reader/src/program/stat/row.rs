@@ -16,6 +16,7 @@ use crate::program::stat::metrics::MetricRates;
 
 /// Tables up to this many slots are scanned for unreadable records for every line, which takes a few milliseconds at most.
 const SCANNED_SLOTS: usize = 1 << 16;
+
 /// The numbers of a node at one time.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -119,9 +120,9 @@ impl Row {
         let tenths = |number: f64| (number * 10.0).round() / 10.0;
         let rate = |of: fn(&CounterRates) -> f64| rates.as_ref().map(of).map(tenths);
         let used = |at: usize| {
-            let came = sample.used[at].saturating_sub(used_before[at]) as f64;
+            let growth = sample.used[at].saturating_sub(used_before[at]) as f64;
             let seconds = interval.filter(|_| sample.used[at] > 0)?.as_secs_f64();
-            Some(tenths(came / seconds.max(1e-9)))
+            Some(tenths(growth / seconds.max(1e-9)))
         };
         Self {
             at: rfc3339(sample.taken_at.unix_ns),

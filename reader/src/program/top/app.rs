@@ -68,7 +68,7 @@ pub enum Prompt {
     Save(Input),
 }
 
-/// A pane over or beside a view.
+/// A pane over a view or next to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlay {
     Help,

@@ -8,6 +8,7 @@ use atomscope::report::findings::Severity;
 use atomscope::report::human::{bytes, count, duration, process_use};
 use atomscope::report::list::{Column, Side, Value, unit_of_row};
 use atomscope::report::rates::CounterRates;
+use atomscope::report::tone::Tone;
 use atomscope::text::{clean, is_unsafe};
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;
@@ -77,11 +78,12 @@ impl Theme {
     }
 
     fn liveness(self, liveness: &Liveness) -> Style {
-        match liveness.verdict {
-            Verdict::Live if liveness.notes.is_empty() => self.good(),
-            Verdict::Live => self.odd(),
-            Verdict::Crashed | Verdict::Wedged(_) => self.bad(),
-            Verdict::NotReady { .. } | Verdict::Starting | Verdict::Stopping | Verdict::Closed => self.odd(),
+        match Tone::of(liveness) {
+            Tone::Plain => Style::new(),
+            Tone::Good => self.good(),
+            Tone::Strong => self.strong(),
+            Tone::Odd => self.odd(),
+            Tone::Bad => self.bad(),
         }
     }
 }
@@ -882,13 +884,13 @@ fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
             lines.extend(advice.into_iter().map(|line| Line::styled(format!("   {line}"), theme.dim())));
         }
     }
-    for worry in &tick.worries {
-        for (line, nth) in wrapped(&safe(worry), width.saturating_sub(4)).into_iter().zip(0..) {
+    for warning in &tick.warnings {
+        for (line, nth) in wrapped(&safe(warning), width.saturating_sub(4)).into_iter().zip(0..) {
             let mark = if nth == 0 { "! " } else { "  " };
             lines.push(Line::styled(format!(" {mark}{line}"), theme.odd()));
         }
     }
-    if findings.is_empty() && tick.worries.is_empty() {
+    if findings.is_empty() && tick.warnings.is_empty() {
         lines.push(Line::styled(" no problems found", theme.good()));
     }
     lines.push(Line::raw(""));

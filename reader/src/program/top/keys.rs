@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::view::View;
+use crate::program::top::view::View;
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

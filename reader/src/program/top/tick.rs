@@ -43,7 +43,7 @@ pub struct Tick {
     pub caveats: Vec<String>,
     pub findings: Vec<Finding>,
     /// Warnings about subsystems.
-    pub worries: Vec<String>,
+    pub warnings: Vec<String>,
     /// `None` if it is unknown.
     pub uptime: Option<Duration>,
     pub point: Point,
@@ -130,15 +130,15 @@ pub struct EventRow {
 }
 
 impl EventRow {
-    /// The events and gaps of one poll, in order.
-    pub fn of(look: Batch, clock: Option<Clock>) -> Vec<Self> {
+    /// The events and gaps of one batch, in order.
+    pub fn of(batch: Batch, clock: Option<Clock>) -> Vec<Self> {
         let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
-        let losses = look.losses.into_iter().map(|loss| {
+        let losses = batch.losses.into_iter().map(|loss| {
             let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
             let (text, lost) = (loss_text(&loss), loss.all());
             ((stamp, 0), Self { at, topic: "", word: "lost", text, lost })
         });
-        let events = look.events.into_iter().map(|event| {
+        let events = batch.events.into_iter().map(|event| {
             let (word, _, text) = describe(&event.event);
             let (topic, at) = (event.event.topic(), time(event.stamp));
             ((event.stamp, 1), Self { at, topic, word, text, lost: 0 })

@@ -4,7 +4,7 @@ use atomscope::report::subsystems::{self, Subsystem, ViewText};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use super::tick::Tick;
+use crate::program::top::tick::Tick;
 
 /// Makes the enum and the list of the views from the table: those before the subsystems' views, and those after.
 macro_rules! views {

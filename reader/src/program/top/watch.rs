@@ -8,7 +8,7 @@ use atomscope::attach::{AttachError, Region, RegionSummary};
 use atomscope::liveness::{Verdict, Wedge};
 use atomscope::report::findings;
 use atomscope::report::rates::Counters;
-use atomscope::report::subsystems::{summaries, worries};
+use atomscope::report::subsystems::{summaries, warnings};
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
 use atomscope::vitals::Vitals;
@@ -81,8 +81,8 @@ impl WatchedNode {
         let bytes = || self.events.iter().map(|event| event.text.len()).sum::<usize>();
         let has_space = || self.events.len() < MAX_EVENTS && bytes() < MAX_EVENT_BYTES;
         if self.follower.fill(&reader) > READ_AHEAD_FROM && has_space() {
-            let poll = self.follower.next_batch(&reader);
-            self.events.extend(EventRow::of(poll, reader.clock()));
+            let batch = self.follower.next_batch(&reader);
+            self.events.extend(EventRow::of(batch, reader.clock()));
         }
     }
 
@@ -104,22 +104,22 @@ impl WatchedNode {
         // The verdict was read before the events: a node that was dead by then publishes nothing more.
         let is_last = snapshot.dump_info.is_some() || !snapshot.liveness.verdict.is_alive();
         let reader = region.reader()?;
-        let mut poll =
+        let mut batch =
             if is_last { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) };
         if self.before.is_none() {
-            // At the first poll the writer may overwrite old events that nobody was waiting for: not a loss.
-            poll.losses.iter_mut().for_each(|loss| loss.lapped = 0);
-            poll.losses.retain(|loss| loss.all() > 0);
+            // While the first batch is read, the writer may overwrite old events that nobody was waiting for: not a loss.
+            batch.losses.iter_mut().for_each(|loss| loss.lapped = 0);
+            batch.losses.retain(|loss| loss.all() > 0);
         }
         let mut events = std::mem::take(&mut self.events);
-        events.extend(EventRow::of(poll, reader.clock()));
+        events.extend(EventRow::of(batch, reader.clock()));
         let counts = Counters::read(&reader, &snapshot.totals);
         let usage = Usage::take(region, &snapshot)?;
         let caveats = snapshot.caveats();
         let findings = findings::of_snapshot(region, &snapshot, &usage);
         let uptime = region.uptime(&snapshot.liveness, &snapshot.taken_at);
         let summaries = summaries(&snapshot);
-        let worries = worries(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
+        let warnings = warnings(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
         let tally = snapshot.tally.unwrap_or_default();
         let listed = (shows_actors || tally.listed <= LISTED_ALWAYS).then(|| {
             // An unchanged list is shared with the tick before.
@@ -157,7 +157,7 @@ impl WatchedNode {
             usage,
             caveats,
             findings,
-            worries,
+            warnings,
             uptime,
             point,
             own: Vitals::own(),

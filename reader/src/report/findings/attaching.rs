@@ -1,5 +1,5 @@
-//! Findings about a file that cannot be attached to: the error itself says what to do at once, the advice says how it
-//! comes about and what else helps.
+//! Findings about a file that cannot be attached to. The error itself names the next step; the advice explains the cause
+//! and what else helps.
 
 use atomscope_layout::OpenError;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use atomscope_layout::instances::{Domain, journal};
 use atomscope_layout::metrics::Builtin;
 
-use super::super::human::{count, duration};
-use super::super::usage::{Drops, Usage};
 use super::finding::{Findings, Severity};
 use crate::attach::Region;
+use crate::report::human::{count, duration};
+use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
 
 /// The share of live actors in the table's capacity above which it counts as full.
@@ -72,7 +72,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         actors_untracked: 0,
         names_full: 0,
         instances_unlisted: 0,
-        rows_left_out: 0,
+        rows_dropped: 0,
         polls_given_up: 0,
         ..*drops
     };
@@ -137,11 +137,15 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     let rolled_up =
         rolled_up.fold(0u64, |sum, journal| sum.saturating_add(journal.numbers[journal::ROLLED_UP]));
     if rolled_up > 0 {
-        let text = format!("{rolled_up} times a persistence id gave way to a more active one");
-        findings.add(Severity::Note, text, Some("more `instances` list more of them; all are counted"));
+        let text = format!("{rolled_up} times a more active persistence id replaced another one in the list");
+        findings.add(
+            Severity::Note,
+            text,
+            Some("a region with more `instances` lists more of them; the totals count all"),
+        );
     }
-    if drops.rows_left_out > 0 {
-        let number = drops.rows_left_out;
+    if drops.rows_dropped > 0 {
+        let number = drops.rows_dropped;
         let were = if number == 1 { "was" } else { "were" };
         let rows = count(number, "row", "rows");
         let text = format!("{rows} of the cluster's state or the shards' allocation {were} dropped");
@@ -163,7 +167,7 @@ fn cost(findings: &mut Findings, region: &Region, snapshot: &Snapshot) {
     let Ok(reader) = region.reader() else { return };
     let (rounds, time_ns) = (reader.builtin(Builtin::SamplerRounds), reader.builtin(Builtin::SamplerTime));
     if rounds == 0 {
-        return findings.add(Severity::Note, "the probe's thread has made no round yet", None);
+        return findings.add(Severity::Note, "the sampler has made no round yet", None);
     }
     let time = Duration::from_nanos(time_ns);
     let life = region.uptime(&snapshot.liveness, &snapshot.taken_at).filter(|life| !life.is_zero());
@@ -182,7 +186,7 @@ fn cost(findings: &mut Findings, region: &Region, snapshot: &Snapshot) {
     let rounds = reader.builtin(Builtin::PollRounds);
     if rounds > 0 {
         let time = Duration::from_nanos(reader.builtin(Builtin::PollTime));
-        let text = format!("the poller took {} for {}", milliseconds(time), count(rounds, "poll", "polls"));
+        let text = format!("the poller took {} for {}", milliseconds(time), count(rounds, "round", "rounds"));
         // No warning: this is wall time, in which the poller may only have waited for a component.
         findings.good(text);
     }

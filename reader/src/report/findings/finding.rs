@@ -25,13 +25,15 @@ pub struct Finding {
     /// How serious it is.
     #[serde(rename = "level")]
     pub severity: Severity,
-    /// The region that it is about; `None` if it is about the machine.
-    path: Option<String>,
-    pid: Option<u64>,
-    node: Option<String>,
-    /// What was found, as a sentence without a full stop.
+    /// The path of the region that it is about; `None` if it is about the machine.
+    pub path: Option<String>,
+    /// The node's process; `None` if it is unknown, or if the finding is about the machine.
+    pub pid: Option<u64>,
+    /// The name of the node, not safe to print; `None` as for `pid`.
+    pub node: Option<String>,
+    /// What was found, as a sentence without a full stop. Safe to print.
     pub finding: String,
-    /// What to do about it.
+    /// What to do about it. Safe to print.
     pub advice: Option<String>,
 }
 

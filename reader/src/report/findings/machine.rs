@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use atomscope_layout::decode::Birth;
 use atomscope_layout::retention::stay;
 
-use super::super::human::{bytes, count};
 use super::finding::{Findings, Severity};
 use crate::attach::RegionSummary;
 use crate::find::{Discovery, Search, other_users_note};
 use crate::hidden::{Hidden, is_proc_narrowed};
 use crate::process;
+use crate::report::human::{bytes, count};
 use crate::system::{FileSystem, user};
 use crate::text::clean_path;
 

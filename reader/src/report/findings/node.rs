@@ -6,7 +6,6 @@ use std::time::Duration;
 use atomscope_layout::decode::{Identity, rfc3339};
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
 
-use super::super::human::{bytes, duration};
 use super::finding::{Findings, Severity};
 use crate::attach::{Region, RegionSummary};
 use crate::cgroup;
@@ -14,11 +13,12 @@ use crate::find::RegionName;
 use crate::liveness::{Evidence, Liveness, Lock, Note, Verdict, Wedge};
 use crate::process;
 use crate::raw::header::DumpInfo;
+use crate::report::human::{bytes, duration};
 use crate::snapshot::Snapshot;
 use crate::system::FileSystem;
 use crate::text::{clean, clean_path};
 
-/// What is known of a region without a scan of its tables.
+/// Facts about a region that need no scan of its tables.
 pub(super) struct HeaderFacts<'a> {
     path: &'a Path,
     bytes: u64,
@@ -75,7 +75,7 @@ pub(super) fn add(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     health(findings, facts);
 }
 
-/// Who can see the region, and of which layout it is.
+/// Who can see the region, and its layout.
 fn access(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let identity = facts.identity;
     let (major, minor) = facts.layout_version;
@@ -102,12 +102,12 @@ fn access(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     }
     if process::pid_namespace().is_some_and(|ours| ![0, ours].contains(&identity.header.pid_namespace)) {
         let text = format!(
-            "its process lives in another pid namespace, where it is number {}; here it is {}",
+            "its process is in another pid namespace, where its id is {}; here it {}",
             identity.header.pid,
             if facts.pid == identity.header.pid {
-                "not to be seen".to_owned()
+                "is not visible".to_owned()
             } else {
-                facts.pid.to_string()
+                format!("has the id {}", facts.pid)
             }
         );
         findings.add(
@@ -119,11 +119,11 @@ fn access(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     match facts.lock {
         Lock::Unsupported => findings.add(
             Severity::Warning,
-            "its file system has no locks of the kind that a node holds, so whether it lives is judged by weaker evidence",
+            "its file system does not support the lock of a node, so weaker evidence decides whether the node lives",
             Some("keep regions in /dev/shm or on another tmpfs"),
         ),
         // A lost lock is a finding about the node's health.
-        Lock::Held | Lock::Free | Lock::Lost => findings.good("locks work there"),
+        Lock::Held | Lock::Free | Lock::Lost => findings.good("its file system supports the lock of a node"),
     }
     file_name(findings, facts);
     if FileSystem::of(facts.path).is_ok_and(|found| !found.is_memory) {
@@ -143,8 +143,7 @@ fn file_name(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let Some(name) = &facts.unlinked_from else {
         // A path below /proc/PID vanishes with the process, so it is no advice.
         if RegionName::of(facts.path).is_none() && !facts.path.starts_with("/proc") {
-            let text =
-                "its user chose this file: once the node is dead, the region is found by its path alone";
+            let text = "its user chose this file: once the node is dead, only its path leads to the region";
             let advice =
                 format!("`atomscope show {}` then, or any command with that path", clean_path(facts.path));
             findings.add(Severity::Note, text, Some(&advice));
@@ -168,6 +167,7 @@ fn file_name(findings: &mut Findings, facts: &HeaderFacts<'_>) {
 /// The verdict on the node, its conditions and its beats.
 fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let HeaderFacts { liveness, pid, .. } = *facts;
+    // The notes on the verdict have findings of their own.
     let text = format!("the node is {}", liveness.verdict);
     if facts.dump_info.is_some() {
         // No advice: what helped the node then does not help now, perhaps on another machine.
@@ -201,8 +201,8 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
                     )
                 }
                 Wedge::RuntimeBlocked => {
-                    "an actor or task holds the async runtime's threads: give blocking work to \
-                                          spawn_blocking; a debugger shows what they do"
+                    "an actor or task holds the async runtime's threads: give blocking work to spawn_blocking; a \
+                     debugger shows what they do"
                         .to_owned()
                 }
             };
@@ -231,7 +231,7 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let beat =
         |age: Option<Duration>| age.map(duration).map_or("never".to_owned(), |age| format!("{age} ago"));
     let beats = format!(
-        "the probe's thread beat last {}, the async runtime {}",
+        "last beats: sampler {}, async runtime {}",
         beat(liveness.process_beat_age),
         beat(liveness.runtime_beat_age)
     );
@@ -278,7 +278,7 @@ fn condition(findings: &mut Findings, note: Note, pid: u64) {
         ),
         Note::LockFree => (
             Severity::Note,
-            "look again in a few seconds, when its beats decide, or run this program where the process is visible"
+            "run this command again in a few seconds, when its beats decide, or run this program where the process is visible"
                 .to_owned(),
         ),
         Note::NoActorLeft => (

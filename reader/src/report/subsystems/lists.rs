@@ -8,7 +8,7 @@ use crate::report::human::seconds;
 use crate::report::list::{self, Column, List, Value, number, text};
 use crate::snapshot::Snapshot;
 
-/// A column that is worked out of an instance.
+/// A column whose values are computed from an instance.
 pub type Extra = (Column, fn(&InstanceEntry) -> Value);
 
 /// The form of the list of a domain's instances.
@@ -42,13 +42,13 @@ impl Instances {
         Self { hidden: Some(number), extra, ..self }
     }
 
-    /// The numbers that are shown, with their places.
+    /// The numbers that are shown, with their indices.
     fn fields(&self) -> impl Iterator<Item = (usize, &'static Field)> {
         let hidden = self.hidden;
         self.domain.fields().iter().enumerate().filter(move |(at, _)| Some(*at) != hidden)
     }
 
-    /// The list: without rows without a snapshot.
+    /// The list; without a snapshot it has no rows.
     pub fn list(&self, snapshot: Option<&Snapshot>) -> List {
         let mut columns = vec![text("name")];
         columns.extend(self.has_owner.then_some(text("owner")));

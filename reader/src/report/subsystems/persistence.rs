@@ -112,10 +112,7 @@ fn gaps(snapshot: &Snapshot) -> Vec<(u64, &'static str)> {
     let journals = || snapshot.subsystems.instances.of(Domain::Journal);
     let sum = |at: usize| journals().fold(0u64, |sum, journal| sum.saturating_add(journal.numbers[at]));
     vec![
-        (
-            sum(journal::ROLLED_UP),
-            "persistence ids are not listed any more: more active ones have their records now",
-        ),
+        (sum(journal::ROLLED_UP), "persistence ids are not listed any more: more active ones replaced them"),
         (sum(journal::UNLISTED_EVENTS), "events belong to persistence ids that are not listed"),
     ]
 }

@@ -81,7 +81,7 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
         "{}, {}, {}, {}, {}",
         counted(regions, "region", "regions"),
         counted(shards, "shard", "shards"),
-        counted(allocations, "allocation", "allocations"),
+        counted(allocations, "allocated shard", "allocated shards"),
         counted(hand_offs, "hand-off", "hand-offs"),
         counted(messages, "message", "messages")
     );

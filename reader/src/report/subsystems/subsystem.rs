@@ -32,7 +32,7 @@ pub struct Subsystem {
     pub view: ViewText,
     /// Its domains, each with the form of its list.
     pub instances: &'static [Instances],
-    /// Whether one list is all that it shows: there is no line above the list, and JSON is an array.
+    /// Whether it shows only one list, without a line above it; its JSON is an array.
     pub is_one_list: bool,
     /// Its lists; without a snapshot the same lists without rows.
     pub lists: fn(&Subsystem, Option<&Snapshot>) -> Vec<List>,
@@ -167,22 +167,22 @@ impl Serialize for Summary {
     }
 }
 
-/// For subsystems that have nothing to say of gaps but what all have.
+/// For subsystems whose only gaps are those that every subsystem can have.
 pub(super) fn no_gaps(_: &Snapshot) -> Vec<(u64, &'static str)> {
     Vec::new()
 }
 
-/// For subsystems of which only the growth of a counter is a warning.
+/// For subsystems whose only warnings are counters that grow.
 pub(super) fn no_warnings(_: &Snapshot) -> Vec<String> {
     Vec::new()
 }
 
 /// Gaps of the subsystems that are read from documents: the cluster's state and the shards' allocation.
 pub(super) fn document_gaps(snapshot: &Snapshot) -> Vec<(u64, &'static str)> {
-    let Subsystems { rows_dropped: rows_left_out, documents_unreadable, .. } = snapshot.subsystems;
+    let Subsystems { rows_dropped, documents_unreadable, .. } = snapshot.subsystems;
     vec![
         (
-            rows_left_out,
+            rows_dropped,
             "rows of the cluster's state or of the shards' allocation were dropped: a region with a larger \
              `document_bytes` holds them",
         ),
