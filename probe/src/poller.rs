@@ -48,7 +48,10 @@ fn run_round(writer: &RegionWriter) {
     let start = clock::mono_ns();
     writer.header().poll_beat(start);
     let mut polls = std::mem::take(&mut *writer.polls.lock());
-    polls.retain_mut(|poll| poll_once(writer, poll));
+    // The drop of a poll that has ended may panic too. The others of this round then wait for the next one.
+    if catch_unwind(AssertUnwindSafe(|| polls.retain_mut(|poll| poll_once(writer, poll)))).is_err() {
+        writer.count(Builtin::PollsGivenUp, 1);
+    }
     writer.polls.lock().append(&mut polls);
     writer.count(Builtin::PollRounds, 1);
     writer.count(Builtin::PollTime, clock::mono_ns().wrapping_sub(start));
@@ -244,6 +247,29 @@ mod tests {
     fn await_drop(dropped: &mpsc::Receiver<()>) {
         let end = dropped.recv_timeout(Duration::from_secs(60));
         assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the poll was not dropped");
+    }
+
+    #[test]
+    fn a_component_whose_drop_panics_stops_no_other_poll() {
+        struct PanicsOnDrop;
+
+        impl Drop for PanicsOnDrop {
+            #[allow(clippy::panic, reason = "the poller must survive it")]
+            fn drop(&mut self) {
+                panic!("in the drop of a component");
+            }
+        }
+
+        let region = region(LEAST_INTERVAL);
+        let (component, mut is_first) = (PanicsOnDrop, true);
+        let ends = move |_: &RegionWriter| {
+            let _held = &component;
+            std::mem::replace(&mut is_first, false)
+        };
+        poll(&region.writer, Box::new(ends));
+        let rounds = counted(&region);
+        wait_until(|| rounds() > 5);
+        assert_eq!(region.writer.reader().unwrap().builtin(Builtin::PollsGivenUp), 1);
     }
 
     #[test]
