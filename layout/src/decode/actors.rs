@@ -213,7 +213,7 @@ pub(super) fn steadily<T>(reader: &RegionReader<'_>, mut pass: impl FnMut() -> T
     pass()
 }
 
-/// What a scan of the table found, other than the records of actors.
+/// The result of a scan of the table, without the records of actors.
 pub(super) struct Pass {
     pub(super) stops: Vec<Key>,
     /// The sum of the spilled entries of each fingerprint.
