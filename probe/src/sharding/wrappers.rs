@@ -71,7 +71,7 @@ impl ShardingProbe {
         })
     }
 
-    /// Wraps an allocation strategy: it counts allocations and rebalances.
+    /// Wraps an allocation strategy: it counts allocations and rebalances. Costs at most two counters per call.
     pub fn wrap_strategy<S: ShardAllocationStrategy>(&self, inner: S) -> ProbedStrategy<S> {
         self.region.writer.attached(Attachment::ShardStrategy);
         ProbedStrategy { inner, writer: self.region.writer.clone() }
