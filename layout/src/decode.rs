@@ -42,6 +42,7 @@ mod letters;
 mod names;
 mod node;
 mod reader;
+mod scan;
 pub mod subsystems;
 
 pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt, Tally};

@@ -2,8 +2,9 @@
 
 use crate::metrics::Builtin;
 
-/// How many numbers an instance has.
+/// How many numbers an instance has. A domain uses the first of them.
 pub const NUMBERS: usize = 16;
+
 /// The kind of a number of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldKind {
@@ -33,7 +34,7 @@ pub struct Field {
 macro_rules! domains {
     ($($(#[doc = $help:literal])+ $domain:ident = $number:literal, $name:literal, $module:ident, $unlisted:ident
         { $($(#[doc = $field_help:literal])+ $field:ident = $at:literal, $field_name:literal, $unit:literal, $kind:ident;)* })+) => {
-        /// A kind of instances.
+        /// The domain of an instance: what it is one of, such as a journal or a shard.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
         pub enum Domain { $($(#[doc = $help])+ $domain = $number,)+ }
@@ -54,7 +55,7 @@ macro_rules! domains {
                 }
             }
 
-            /// The metric that counts what was dropped because the table was full of instances.
+            /// The metric that counts operations on instances of this domain that are not listed, because it was full.
             pub fn unlisted(self) -> Builtin {
                 match self { $(Self::$domain => Builtin::$unlisted,)+ }
             }

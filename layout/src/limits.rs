@@ -32,7 +32,7 @@ pub const PATH_CUT_MARK: &str = "…#";
 
 /// Maximum number of actors in one region: slot offsets then stay far below 2⁴⁰.
 pub const MAX_ACTORS: usize = 16 << 20;
-/// Maximum number of counter lanes: more than the threads of any machine that we know.
+/// Maximum number of counter lanes: more than any known machine has threads.
 pub const MAX_LANES: usize = 1024;
 /// Maximum number of dead letters kept.
 pub const MAX_DEAD_LETTERS: usize = 1 << 20;

@@ -84,87 +84,87 @@ builtin! {
     Replaced = "actors.replaced", "actors", Counter;
     /// Stops of actors whose spawn the probe never saw, because it was installed later.
     Foreign = "actors.foreign", "actors", Counter;
-    /// Stops that were noted until their spawn would come.
+    /// Stops that came before their spawn and had to wait for it.
     EarlyStops = "actors.early_stops", "stops", Counter;
-    /// Noted stops that met their spawn, or were given up as foreign.
+    /// Waiting stops that were matched with their spawn or given up.
     EarlyStopsDone = "actors.early_stops_done", "stops", Counter;
-    /// Spawns that are counted but cannot be listed, since the table was full around them.
+    /// Spawns that are counted but not listed, because their buckets of the table were full.
     Spilled = "actors.spilled", "actors", Counter;
-    /// Spawns for which there was no room at all.
+    /// Spawns without an entry, because their buckets and their spill words were full.
     UntrackedSpawns = "actors.untracked_spawns", "actors", Counter;
-    /// Stops that found nothing and for which there was no room.
+    /// Stops that found no spawn and got no entry, because their buckets and their spill words were full.
     UntrackedStops = "actors.untracked_stops", "stops", Counter;
-    /// Noted stops that were written off against untracked spawns.
+    /// Waiting stops that were given up as stops of untracked spawns.
     UntrackedMatched = "actors.untracked_matched", "stops", Counter;
-    /// Texts that were longer than what a record keeps.
+    /// Texts that were cut, because their record was too short for them.
     TextsCut = "texts.cut", "texts", Counter;
-    /// Names that found no room among the interned ones; they stand in their records instead.
+    /// Names that are in their own records, because the table of names was full.
     NamesFull = "names.full", "texts", Counter;
-    /// Dead letters that gave way to a writer at work in the same slot.
+    /// Dead letters that were abandoned, because another thread was writing to the same slot.
     DeadLettersAbandoned = "dead_letters.abandoned", "letters", Counter;
     /// Rounds of the probe's sampler.
     SamplerRounds = "sampler.rounds", "rounds", Counter;
-    /// Time that the sampler spent in them.
+    /// Time that the sampler spent in its rounds.
     SamplerTime = "sampler.time", "nanoseconds", Counter;
-    /// Events of the shared lane that gave way to a writer at work in the same slot.
+    /// Events of the shared lane that were abandoned, because another thread was writing to the same slot.
     EventsAbandoned = "events.abandoned", "events", Counter;
-    /// Stops that nobody could tell as events, since the table had kept no path of theirs.
+    /// Stops that were not published as events, because the table did not have their path.
     StopsUnpublished = "events.untold", "events", Counter;
-    /// Updates of a record that found it gone or in another thread's hands.
+    /// Updates that were dropped, because the actor's record was gone or was being changed.
     UpdatesMissed = "actors.updates_missed", "updates", Counter;
-    /// Rounds of the probe's poller, which asks the components that tell nothing by themselves.
+    /// Rounds of the probe's poller, which reads attached components.
     PollRounds = "poll.rounds", "rounds", Counter;
-    /// Time that the poller spent in them.
+    /// Time that the poller spent in its rounds.
     PollTime = "poll.time", "nanoseconds", Counter;
-    /// Polls that panicked, and are polled no more.
+    /// Polls that panicked; they are not repeated.
     PollsGivenUp = "poll.given_up", "polls", Counter;
-    /// What was noted of associations for which there was no room.
+    /// Operations on associations that are not listed, because the slots for them were full.
     AssociationsUnlisted = "remote.unlisted", "notes", Counter;
-    /// What was noted of streams for which there was no room.
+    /// Operations on streams that are not listed, because the slots for them were full.
     GraphsUnlisted = "streams.unlisted", "notes", Counter;
-    /// What was noted of journals for which there was no room.
+    /// Operations on journals that are not listed, because the slots for them were full.
     JournalsUnlisted = "persistence.unlisted_journals", "notes", Counter;
-    /// What was noted of persistence ids for which there was no room; their journal counts their events.
+    /// Operations on persistence ids that are not listed, because the slots for them were full; their journal counts their events.
     PersistenceIdsUnlisted = "persistence.unlisted_ids", "notes", Counter;
-    /// What was noted of shard regions for which there was no room.
+    /// Operations on shard regions that are not listed, because the slots for them were full.
     ShardRegionsUnlisted = "sharding.unlisted_regions", "notes", Counter;
-    /// What was noted of shards for which there was no room; their region counts their messages.
+    /// Operations on shards that are not listed, because the slots for them were full; their region counts their messages.
     ShardsUnlisted = "sharding.unlisted_shards", "notes", Counter;
-    /// What was noted of keys for which there was no room.
+    /// Operations on keys that are not listed, because the slots for them were full.
     KeysUnlisted = "ddata.unlisted", "notes", Counter;
-    /// What was noted of leases for which there was no room.
+    /// Operations on leases that are not listed, because the slots for them were full.
     LeasesUnlisted = "leases.unlisted", "notes", Counter;
-    /// What was noted of workers for which there was no room.
+    /// Operations on workers that are not listed, because the slots for them were full.
     WorkersUnlisted = "runtime.unlisted", "notes", Counter;
-    /// What was noted of the cluster nodes' metrics for which there was no room.
+    /// Operations on metrics of cluster nodes that are not listed, because the slots for them were full.
     NodeMetricsUnlisted = "cluster.unlisted_metrics", "notes", Counter;
-    /// Rows of documents for which there was no room, each time one was written.
+    /// Rows that did not fit their document, counted at each write of the document.
     DocumentRowsDropped = "documents.left_out", "rows", Counter;
-    /// Changes of the cluster's state that were told.
+    /// Changes of the cluster's state that were published as events.
     ClusterChanges = "cluster.changes", "changes", Counter;
     /// Gossip sent to other members.
     GossipSent = "cluster.gossip_sent", "messages", Counter;
-    /// Gossip that came from other members.
+    /// Gossip received from other members.
     GossipReceived = "cluster.gossip_received", "messages", Counter;
-    /// Times the downing strategy was asked.
+    /// Calls of the downing strategy.
     DowningAsked = "cluster.downing_asked", "times", Counter;
-    /// Times the downing strategy did not decide that all should stay.
+    /// Decisions of the downing strategy that not all members should stay.
     DowningDecisions = "cluster.downing_decisions", "decisions", Counter;
     /// Times the quorum was lost.
     QuorumLost = "cluster.quorum_lost", "times", Counter;
     /// Times the quorum was regained.
     QuorumRegained = "cluster.quorum_regained", "times", Counter;
-    /// Times the allocation strategy chose a region for a shard.
+    /// Shards for which the allocation strategy chose a region.
     ShardAllocations = "sharding.allocations", "shards", Counter;
-    /// Times the allocation strategy wanted shards moved.
+    /// Times the allocation strategy decided to move shards.
     Rebalances = "sharding.rebalances", "rebalances", Counter;
-    /// Shards that it wanted moved, each time it was asked.
+    /// Shards that the allocation strategy decided to move.
     ShardsRebalanced = "sharding.rebalanced_shards", "shards", Counter;
-    /// Hand-offs of shards that were seen to begin; two between two polls may be seen as one.
+    /// Hand-offs of shards that a poll saw begin; two of them between two polls may count as one.
     HandOffsStarted = "sharding.hand_offs_started", "hand-offs", Counter;
-    /// Hand-offs of shards that were seen completed, likewise.
+    /// Hand-offs of shards that a poll saw completed; two of them between two polls may count as one.
     HandOffsDone = "sharding.hand_offs_done", "hand-offs", Counter;
-    /// Messages that entities of shard regions were given.
+    /// Messages that were delivered to entities of shard regions.
     ShardMessages = "sharding.messages", "messages", Counter;
     /// Events written to journals.
     PersistenceEvents = "persistence.events", "events", Counter;
@@ -176,7 +176,7 @@ builtin! {
     SnapshotsLoaded = "persistence.snapshots_loaded", "snapshots", Counter;
     /// Snapshots that could not be saved or loaded.
     SnapshotFailures = "persistence.snapshot_failures", "snapshots", Counter;
-    /// Journal writes that gave way to a writer at work in the same slot.
+    /// Journal writes that were abandoned, because another thread was writing to the same slot.
     JournalWritesAbandoned = "persistence.writes_abandoned", "writes", Counter;
     /// Recoveries that may run at the same time.
     RecoveryPermits = "persistence.recovery_permits", "permits", Gauge;
@@ -188,9 +188,9 @@ builtin! {
     Quarantines = "remote.quarantines", "systems", Counter;
     /// Streams started.
     StreamsStarted = "streams.started", "streams", Counter;
-    /// Streams that ended, well or not.
+    /// Streams that ended, successfully or not.
     StreamsFinished = "streams.finished", "streams", Counter;
-    /// Of those, streams that failed.
+    /// Streams that failed; they count as finished too.
     StreamsFailed = "streams.failed", "streams", Counter;
     /// Elements that passed through watched streams.
     StreamElements = "streams.elements", "elements", Counter;
@@ -206,17 +206,17 @@ builtin! {
     LeasesLost = "leases.lost", "times", Counter;
     /// Worker threads of the async runtime.
     RuntimeWorkers = "runtime.workers", "threads", Gauge;
-    /// Tasks of the async runtime that are alive.
+    /// Live tasks of the async runtime.
     RuntimeTasks = "runtime.tasks", "tasks", Gauge;
-    /// Tasks that wait in the async runtime's common queue.
+    /// Tasks that wait in the async runtime's injection queue.
     RuntimeQueue = "runtime.queue", "tasks", Gauge;
-    /// Samples of the cluster nodes' metrics.
+    /// Samples of the metrics of cluster nodes.
     NodeMetricSamples = "cluster.metric_samples", "samples", Counter;
-    /// Time from one round of the probe's poller to the next; 0 while nothing is polled.
+    /// Time between two rounds of the probe's poller; 0 while nothing is polled.
     PollInterval = "poll.interval", "nanoseconds", Gauge;
-    /// Stops that may have been those of actors that are listed, or not; unless it is 0, the list may be wrong by as many.
+    /// Stops that may or may not belong to listed actors; the list may be wrong by as many.
     DoubtfulStops = "actors.doubtful_stops", "stops", Counter;
-    /// Rounds of the probe's sampler in which the clock was off and its log had no room to say so.
+    /// Rounds of the sampler in which the clock was off but its log was full.
     ClockUnlisted = "clock.unlisted", "rounds", Counter;
 }
 

@@ -331,7 +331,7 @@ impl ActorRegistry {
         (&self.tree()).into()
     }
 
-    pub(crate) fn tree(&self) -> ActorTree {
+    fn tree(&self) -> ActorTree {
         if self.settles {
             self.region.writer.sample_clock();
             self.region.writer.settle(false, |event| self.bus.writer().publish(event));
@@ -350,11 +350,11 @@ fn set_depth(slot: &[AtomicU64], depth: u64) {
     }
 }
 
-#[cfg(feature = "atomr")]
 /// Hot: called for every actor, for top-level ones under the guardian's lock. Spawn and stop may come in any order.
 ///
 /// An observer that passes these calls on must do so within its own call: the task that reports a stop shows whether the
 /// actor is older than the hooks.
+#[cfg(feature = "atomr")]
 impl SpawnObserver for ActorRegistry {
     fn on_spawn(&self, path: &ActorPath, parent: Option<&ActorPath>, actor_type: &'static str) {
         let writer = &*self.region.writer;
@@ -544,8 +544,8 @@ impl ActorRegistry {
     }
 }
 
-#[cfg(feature = "atomr")]
 /// Runs `install`, which installs the spawn hook, and remembers which tasks are older.
+#[cfg(feature = "atomr")]
 pub(crate) fn installing(writer: &RegionWriter, install: impl FnOnce()) {
     let hooks = &writer.hooks;
     if let Some(before) = task::newest() {

@@ -11,8 +11,8 @@ use crate::process::PolledRegion;
 use crate::writer::{Poll, RegionWriter};
 use crate::{clock, poller, process, sampler};
 
-/// Polls a component now and then once per round, one second by default. The poll may hold the component, but it must hold
-/// neither the actor system nor a region. Nothing is polled if the environment turns the probe off.
+/// Attaches a component: polls it at once, and later in each round of the poller until the region is closed. The poll may hold
+/// the component, but neither the actor system nor an open region. Does nothing if the environment turns the probe off.
 pub(crate) fn poll(writer: &Arc<RegionWriter>, mut poll: Poll) {
     if turned_off() || !writer.is_of_this_process() {
         return;
@@ -22,6 +22,10 @@ pub(crate) fn poll(writer: &Arc<RegionWriter>, mut poll: Poll) {
         return;
     }
     writer.polls.lock().push(poll);
+    if writer.is_closing() {
+        // The poller may have dropped the polls of this region already, and would not see this one.
+        return poller::drop_polls(writer);
+    }
     if writer.polls.is_known.swap(true, Ordering::Relaxed) {
         return;
     }

@@ -64,7 +64,7 @@ impl TelemetryBus {
 
     /// A handle that does not keep the region open; see [`Region::not_held`].
     #[cfg(feature = "atomr")]
-    #[allow(dead_code, reason = "what is attached depends on the features")]
+    #[allow(dead_code, reason = "used by components, which depend on the features")]
     pub(crate) fn not_held(&self) -> Self {
         Self::of(self.shared.region.not_held())
     }
@@ -102,7 +102,7 @@ impl TelemetryBus {
     }
 }
 
-#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr publishes so"))]
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only probes of atomr publish so"))]
 impl TelemetryBus {
     /// Publishes an event that consists of numbers and texts.
     pub(crate) fn publish_texts(&self, kind: EventKind, numbers: [u64; 2], texts: &[&str]) {
@@ -291,13 +291,13 @@ impl Receiver {
             self.follower.last_batch(&reader)
         } else {
             // The first scan may hold back an event whose cause it has not seen. The second scan sees the cause.
-            let mut look = self.follower.next_batch(&reader);
+            let mut batch = self.follower.next_batch(&reader);
             if self.follower.holds_back() {
                 let Batch { events, losses } = self.follower.next_batch(&reader);
-                look.events.extend(events);
-                look.losses.extend(losses);
+                batch.events.extend(events);
+                batch.losses.extend(losses);
             }
-            look
+            batch
         };
         if self.follower.has_pending() {
             // The end of a pending record does not move a head, so the next call must scan again.

@@ -166,8 +166,8 @@ impl DeadLetterFeed {
     }
 }
 
-#[cfg(feature = "atomr")]
 /// Hot: it runs on the sender's thread.
+#[cfg(feature = "atomr")]
 impl DeadLetterObserver for DeadLetterFeed {
     fn on_dead_letter(&self, recipient: &ActorPath, sender: Option<&ActorPath>, message_type: &'static str) {
         let writer = &*self.region.writer;

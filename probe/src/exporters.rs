@@ -1,6 +1,6 @@
 //! Exporters: application code that receives every event.
 //!
-//! Prometheus and OpenTelemetry do not belong into the node; that is work for a reader outside it.
+//! The probe itself has no exporter for Prometheus or OpenTelemetry: that is work for a reader outside the node.
 //!
 //! ```
 //! use std::sync::Arc;

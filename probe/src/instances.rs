@@ -71,7 +71,7 @@ impl RegionWriter {
     }
 
     /// Notes that `attachment` was made for one instance, which must not be removed meanwhile; as [`Self::attached`].
-    #[allow(dead_code, reason = "what is attached depends on the features")]
+    #[allow(dead_code, reason = "used by components, which depend on the features")]
     pub(crate) fn attached_to(&self, instance: Option<Instance>, attachment: Attachment) {
         self.attached(attachment);
         if let Some(instance) = instance {

@@ -65,7 +65,7 @@
 //! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
 pub mod actor_registry;
-#[allow(dead_code, reason = "what is polled depends on the features")]
+#[allow(dead_code, reason = "used by components, which depend on the features")]
 mod attach;
 mod backing;
 pub mod bus;
@@ -90,9 +90,9 @@ mod hook_state;
 #[cfg(feature = "atomr")]
 mod hooks;
 mod identity;
-#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only probes of atomr have instances yet"))]
 mod instance_counts;
-#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only what observes atomr has instances yet"))]
+#[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only probes of atomr have instances yet"))]
 mod instances;
 mod lane;
 #[cfg(feature = "leases")]
@@ -100,7 +100,7 @@ pub mod leases;
 mod per_process;
 #[cfg(feature = "atomr")]
 pub mod persistence;
-#[allow(dead_code, reason = "what is polled depends on the features")]
+#[allow(dead_code, reason = "used by components, which depend on the features")]
 mod poller;
 mod process;
 mod region;

@@ -48,14 +48,17 @@ fn run_round(writer: &RegionWriter) {
     let start = clock::mono_ns();
     writer.header().poll_beat(start);
     let mut polls = std::mem::take(&mut *writer.polls.lock());
-    polls.retain_mut(|poll| poll_once(writer, poll));
+    // The drop of a poll that has ended may panic too. The others of this round then wait for the next one.
+    if catch_unwind(AssertUnwindSafe(|| polls.retain_mut(|poll| poll_once(writer, poll)))).is_err() {
+        writer.count(Builtin::PollsGivenUp, 1);
+    }
     writer.polls.lock().append(&mut polls);
     writer.count(Builtin::PollRounds, 1);
     writer.count(Builtin::PollTime, clock::mono_ns().wrapping_sub(start));
 }
 
-/// Drops the polls of a closed region. Their drop runs foreign code.
-fn drop_polls(writer: &RegionWriter) {
+/// Drops the polls of a closed region. Their drop runs foreign code, which may attach further components, so no lock is held.
+pub(crate) fn drop_polls(writer: &RegionWriter) {
     let polls = std::mem::take(&mut *writer.polls.lock());
     for poll in polls {
         // The panic hook has reported a panic already.
@@ -161,6 +164,7 @@ mod tests {
 
     use super::*;
     use crate::attach::poll;
+    use crate::process;
     use crate::region::Region;
 
     fn region(interval: Duration) -> Region {
@@ -227,6 +231,76 @@ mod tests {
         // The round that hangs holds nothing open, and its region closes at once.
         drop((stuck, other));
         drop(release);
+    }
+
+    /// Attaches another poll when it is dropped, as the drop of a component may do.
+    struct AttachesOnDrop(Arc<RegionWriter>, Option<mpsc::Sender<()>>);
+
+    impl Drop for AttachesOnDrop {
+        fn drop(&mut self) {
+            let held = self.1.take();
+            poll(&self.0, Box::new(move |_| held.is_some()));
+        }
+    }
+
+    #[track_caller]
+    fn await_drop(dropped: &mpsc::Receiver<()>) {
+        let end = dropped.recv_timeout(Duration::from_secs(60));
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the poll was not dropped");
+    }
+
+    #[test]
+    fn a_component_whose_drop_panics_stops_no_other_poll() {
+        struct PanicsOnDrop;
+
+        impl Drop for PanicsOnDrop {
+            #[allow(clippy::panic, reason = "the poller must survive it")]
+            fn drop(&mut self) {
+                panic!("in the drop of a component");
+            }
+        }
+
+        let region = region(LEAST_INTERVAL);
+        let (component, mut is_first) = (PanicsOnDrop, true);
+        let ends = move |_: &RegionWriter| {
+            let _held = &component;
+            std::mem::replace(&mut is_first, false)
+        };
+        poll(&region.writer, Box::new(ends));
+        let rounds = counted(&region);
+        wait_until(|| rounds() > 5);
+        assert_eq!(region.writer.reader().unwrap().builtin(Builtin::PollsGivenUp), 1);
+    }
+
+    #[test]
+    fn a_poll_that_the_drop_of_another_one_attaches_is_dropped_with_the_closed_region() {
+        let region = region(LEAST_INTERVAL);
+        let (held, dropped) = mpsc::channel();
+        let attaches = AttachesOnDrop(region.writer.clone(), Some(held));
+        poll(&region.writer, Box::new(move |_| attaches.1.is_some()));
+        region.close();
+        await_drop(&dropped);
+    }
+
+    #[test]
+    fn a_poll_that_is_attached_while_its_region_closes_is_dropped() {
+        let region = region(LEAST_INTERVAL);
+        let (first, first_dropped) = mpsc::channel::<()>();
+        let counts = move |_: &RegionWriter| {
+            let _held = &first;
+            true
+        };
+        poll(&region.writer, Box::new(counts));
+        let (late, late_dropped) = mpsc::channel::<()>();
+        let closes = move |writer: &RegionWriter| {
+            let _held = &late;
+            process::close(writer);
+            // The poller has taken the list of the closed region by then, and this poll is not in it.
+            await_drop(&first_dropped);
+            true
+        };
+        poll(&region.writer, Box::new(closes));
+        await_drop(&late_dropped);
     }
 
     #[test]

@@ -779,8 +779,10 @@ pub(crate) fn remove_old_dead(node: &str) {
 }
 
 fn remove(node: &str, path: &Path) {
-    tracing::info!(node, removed = %path.display(), "atomscope: removed an old dead region");
-    let _ = fs::remove_file(path);
+    // Another starting node may have removed it already.
+    if fs::remove_file(path).is_ok() {
+        tracing::info!(node, removed = %path.display(), "atomscope: removed an old dead region");
+    }
 }
 
 /// Removes temporary files of nodes that were killed before they could give the file `path` in `dir` its name.

@@ -45,7 +45,7 @@ impl Round {
 }
 
 impl Rounds {
-    /// Goes on to the next round, if this one lasted long enough. Only a caller with a rhythm can notice a standstill.
+    /// Begins the next round, if this one lasted long enough. Only a caller with a rhythm can notice a standstill.
     pub(crate) fn advance(&mut self, mono_ns: u64, in_rhythm: bool) -> Round {
         let lasted = Duration::from_nanos(mono_ns.saturating_sub(self.began_mono_ns));
         let (ended, ends) = (self.number, lasted >= LEAST_ROUND);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
-use atomscope_layout::event::EventRecord;
+use atomscope_layout::event::{EventRecord, stop_event};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord};
 use atomscope_layout::sightings::Log;
@@ -16,7 +16,6 @@ use crate::clock;
 use crate::hook_state::HookState;
 use crate::rounds::{Round, Rounds, STOP_WAITS_ROUNDS};
 use crate::writer::RegionWriter;
-use atomscope_layout::event::stop_event;
 
 impl RegionWriter {
     /// One round of the sampler. It counts its own cost.

@@ -1,8 +1,8 @@
 //! The writer of a region: its memory, and every operation that stores into it.
 //!
 //! Hot paths and the probe's threads share one [`RegionWriter`]. It keeps the memory mapped, but it does not keep the
-//! region open: [`crate::region::Region`] does. What is built on it stands in files of its own: [`crate::sampling`] (a
-//! round of the sampler), [`crate::instances`] and [`crate::region`].
+//! region open: [`crate::region::Region`] does. Three other files add operations to it: [`crate::sampling`] (a round of the
+//! sampler), [`crate::instances`], and [`crate::region`] (registering metrics).
 
 use std::ops::Range;
 use std::path::Path;
@@ -97,7 +97,7 @@ pub(crate) struct RegionWriter {
 pub(crate) type Poll = Box<dyn FnMut(&RegionWriter) -> bool + Send>;
 
 /// The attached components of a region that the poller polls.
-#[allow(dead_code, reason = "what is polled depends on the features")]
+#[allow(dead_code, reason = "used by components, which depend on the features")]
 pub(crate) struct Polls {
     pub(crate) interval: Duration,
     list: Mutex<Vec<Poll>>,
@@ -116,7 +116,7 @@ impl Polls {
         Self { interval, list: Mutex::default(), is_known: AtomicBool::new(false) }
     }
 
-    #[allow(dead_code, reason = "what is polled depends on the features")]
+    #[allow(dead_code, reason = "used by components, which depend on the features")]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Poll>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,13 +214,13 @@ impl RegionWriter {
         None
     }
 
-    #[cfg(feature = "atomr")]
     /// Whether no other process can see the region.
+    #[cfg(feature = "atomr")]
     pub(crate) fn is_private(&self) -> bool {
         self.file().is_none()
     }
 
-    /// What the region holds, read in-process. `None` in a forked child, which has no region.
+    /// A reader of this region, in-process. `None` in a forked child, which has no region.
     pub(crate) fn reader(&self) -> Option<RegionReader<'_>> {
         RegionReader::open(self.memory.reader()).ok()
     }
@@ -289,8 +289,8 @@ impl RegionWriter {
         self.lanes().add(lane::current(), metric, n);
     }
 
-    #[cfg(feature = "atomr")]
     /// Sets a built-in gauge.
+    #[cfg(feature = "atomr")]
     pub(crate) fn set(&self, metric: Builtin, value: u64) {
         self.lanes().set(metric as usize, value);
     }
@@ -410,8 +410,8 @@ impl RegionWriter {
         lane::stamp(ticks, cause)
     }
 
-    #[cfg(feature = "persistence")]
     /// Nanoseconds since [`Self::ticks`] returned `since_ticks`, with the resolution of the hot paths' clock.
+    #[cfg(feature = "persistence")]
     pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
         let ns_per_tick = tick_length(&self.first_samples) as f64 / SightingRecord::RATE_ONE as f64;
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
@@ -421,9 +421,9 @@ impl RegionWriter {
         Interner { keys: &self.name_keys, cells: self.section(self.map.names) }
     }
 
-    #[cfg(feature = "atomr")]
     /// The number of a name that lives as long as the program, or 0 if the names are full. A type's name is kept without
     /// the probe's wrappers.
+    #[cfg(feature = "atomr")]
     #[inline]
     pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
         match atomscope_layout::names::known_static(&self.name_keys, name) {
@@ -514,11 +514,11 @@ impl RegionWriter {
 
 thread_local! {
     /// Its address identifies the thread, even while the thread ends.
-    static HERE: u8 = const { 0 };
+    static THREAD_MARK: u8 = const { 0 };
 }
 
 fn this_thread() -> usize {
-    HERE.with(|here| std::ptr::from_ref(here).addr())
+    THREAD_MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
 /// The length of a tick according to two clock samples, in nanoseconds times 2⁴⁰. One nanosecond if the samples do not

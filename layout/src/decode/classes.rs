@@ -6,12 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::actors::{
-    ActorList, Pass, Tally, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words,
-};
+use super::actors::{ActorList, Tally};
 use super::clock::Moment;
 use super::names::Names;
 use super::reader::RegionReader;
+use super::scan::{Scan, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words};
 use crate::records::{ACTOR_LIVE_WORD, ActorRecord, actor_flags, live};
 use crate::table::Key;
 
@@ -52,7 +51,7 @@ impl RegionReader<'_> {
     /// [`ActorList`]. An actor that is replaced during the scan may be counted twice.
     pub fn class_counts(&self) -> ClassCounts {
         let table = actor_table(self);
-        let (mut counting, pass) = steadily(self, || {
+        let (mut counting, scan) = steadily(self, || {
             let spilled = spilled(&table);
             let mut several: HashSet<u64> = table.repeated_fingerprints().collect();
             several.extend(spilled.keys());
@@ -64,16 +63,16 @@ impl RegionReader<'_> {
                 _ => ACTOR_LIVE_WORD + live::MAILBOX_DEPTH + 1,
             };
             let mut counting = Counting::default();
-            let pass =
-                Pass::over(&table, spilled, ACTOR_LIVE_WORD, wanted, |record| {
+            let scan =
+                Scan::over(&table, spilled, ACTOR_LIVE_WORD, wanted, |record| {
                     match is_one_of_several(record.key[0]) {
                         true => counting.kept.keep(record, self),
                         false => counting.add_record(record, self),
                     }
                 });
-            (counting, pass)
+            (counting, scan)
         });
-        let Pass { stops, spilled, unreadable, mark } = pass;
+        let Scan { stops, spilled, unreadable, mark } = scan;
         counting.kept.add_up(stops, spilled);
         counting.add_kept(self);
         let Counting { mut classes, names, kept, .. } = counting;

@@ -96,9 +96,9 @@ fn without_the_second_look_a_count_goes_to_the_next_tenant() {
 #[test]
 fn a_remover_that_ignores_pins_gives_a_count_to_the_next_tenant() {
     fn careless(instances: &Instances<'_>, at: Instance) -> bool {
-        let taken = instances.table.make_busy(at.index, at.control);
+        let is_claimed = instances.table.make_busy(at.index, at.control);
         instances.table.end_busy(at.index, at.control, true);
-        taken
+        is_claimed
     }
     what_is_counted_belongs_to_nobody_else(counted, careless)
         .preempted_at_most(1, 2)

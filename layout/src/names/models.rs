@@ -22,11 +22,11 @@ fn whole_or_absent(
             write(&cell, TEXT);
         });
         let reader = role(move || {
-            let looks = [read(Words::new(&reading)), read(Words::new(&reading))];
-            for text in looks.iter().flatten() {
+            let readings = [read(Words::new(&reading)), read(Words::new(&reading))];
+            for text in readings.iter().flatten() {
                 assert_eq!(text, TEXT, "a text was read before it was whole");
             }
-            assert!(looks[0].is_none() || looks[1].is_some(), "a text disappeared");
+            assert!(readings[0].is_none() || readings[1].is_some(), "a text disappeared");
         });
         play(main, vec![writer, reader]);
     })

@@ -29,7 +29,7 @@ fn ship_read(ring: &RingReader<'_>, ticket: u64, out: &mut [u64]) -> Result<Slot
 }
 
 /// What a reader finds for each of these tickets below the head. A record that is found must be that of its ticket.
-fn look(words: &Memory, read: Read, tickets: Range<u64>) -> Vec<Option<SlotRead>> {
+fn ends_of(words: &Memory, read: Read, tickets: Range<u64>) -> Vec<Option<SlotRead>> {
     let reader = RingReader::new(Words::new(words), STRIDE);
     (tickets.start..tickets.end.min(reader.head()))
         .map(|ticket| {
@@ -68,9 +68,9 @@ fn one_end_a_ticket(
             }));
         }
         let (reading, tickets) = (words.clone(), watched.clone());
-        roles.push(role(move || look(&reading, read, tickets)));
+        roles.push(role(move || ends_of(&reading, read, tickets)));
         let while_writing = play(main, roles).pop().unwrap();
-        let at_rest = look(&words, read, 0..u64::MAX);
+        let at_rest = ends_of(&words, read, 0..u64::MAX);
         for (ticket, found) in at_rest.iter().enumerate() {
             let ended = matches!(found, Some(SlotRead::Record | SlotRead::Lapped | SlotRead::Abandoned));
             assert!(ended, "ticket {ticket} has no end: {found:?}");
@@ -274,9 +274,9 @@ fn a_lane_passes_on(take: Take, push: Push) -> Model<impl Fn(usize) + Clone + Se
             })
         };
         let reading = words.clone();
-        let reader = role(move || look(&reading, ship_read, 0..2));
+        let reader = role(move || ends_of(&reading, ship_read, 0..2));
         play(main, vec![holder(), holder(), reader]);
-        let at_rest = look(&words, ship_read, 0..2);
+        let at_rest = ends_of(&words, ship_read, 0..2);
         let newest = at_rest.len() - 1;
         for (ticket, found) in at_rest.into_iter().enumerate() {
             let wanted = if ticket == newest { SlotRead::Record } else { SlotRead::Lapped };

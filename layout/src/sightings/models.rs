@@ -7,7 +7,7 @@ use crate::models::{Memory, Model, memory, play, role};
 
 type Append = fn(&[AtomicU64], &Memory);
 /// The ticks of the clock sample that converts a stamp; `None` if the time is unknown.
-type Tell = fn(Words<'_>, u64) -> Option<u64>;
+type Convert = fn(Words<'_>, u64) -> Option<u64>;
 
 /// Words of a log of two clock samples.
 const LOG_WORDS: usize = (KEPT + 1) * ROW_WORDS;
@@ -24,7 +24,7 @@ fn append(log: &[AtomicU64], clock: &Memory) {
     Log::new(log).append(0, || sighting(ticks(clock)));
 }
 
-fn tell(log: Words<'_>, stamp: u64) -> Option<u64> {
+fn convert(log: Words<'_>, stamp: u64) -> Option<u64> {
     let read = read(log, ROW_WORDS);
     let by = read.all.iter().rev().find(|sighting| sighting.ticks <= stamp).map_or(0, |by| by.ticks);
     (!read.is_open).then_some(by)
@@ -33,7 +33,7 @@ fn tell(log: Words<'_>, stamp: u64) -> Option<u64> {
 /// The sampler adds a clock sample while a thread gives a stamp. A reader that finds the record converts its stamp twice.
 fn a_time_that_was_told_stays(
     append: Append,
-    tell: Tell,
+    convert: Convert,
 ) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(3, move |main| {
         let (log, clock, record) = (memory(LOG_WORDS), memory(1), memory(1));
@@ -45,8 +45,8 @@ fn a_time_that_was_told_stays(
             let stamp = found[0].load(Ordering::Relaxed);
             fence(Ordering::Acquire);
             if stamp > 0 {
-                let told = [(); 2].map(|()| tell(Words::new(&reading), stamp));
-                if let [Some(first), Some(second)] = told {
+                let times = [(); 2].map(|()| convert(Words::new(&reading), stamp));
+                if let [Some(first), Some(second)] = times {
                     assert_eq!(first, second, "a time has moved");
                 }
             }
@@ -58,7 +58,7 @@ fn a_time_that_was_told_stays(
 
 #[test]
 fn a_stamp_is_told_by_one_sighting_or_by_none_yet() {
-    a_time_that_was_told_stays(append, tell).holds();
+    a_time_that_was_told_stays(append, convert).holds();
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_clock_that_is_read_before_readers_know_moves_a_time() {
         let sighting = sighting(ticks(clock));
         Log::new(log).append(0, || sighting);
     }
-    a_time_that_was_told_stays(mutant, tell).breaks("a time has moved");
+    a_time_that_was_told_stays(mutant, convert).breaks("a time has moved");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_sighting_that_is_added_without_a_mark_moves_a_time() {
         fence(Ordering::Release);
         log.store(USED, 1);
     }
-    a_time_that_was_told_stays(mutant, tell).breaks("a time has moved");
+    a_time_that_was_told_stays(mutant, convert).breaks("a time has moved");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The standard library's atomics with a counter of operations. A test can so assert the number of steps of a hot path;
+//! The standard library's atomics with a counter of operations. So a test can assert the number of steps of a hot path;
 //! its time would differ from run to run.
 
 use core::sync::atomic::{AtomicU64 as Inner, Ordering};

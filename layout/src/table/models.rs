@@ -34,7 +34,7 @@ const SHIPPED: Ops = Ops {
     take: |table, key, sign| table.take(key, sign),
     put: |table, key, sign, record| table.put(key, sign, record),
     update: |table, key, stamp| table.update(key, |slot| words::store(slot, &record(key, stamp))),
-    settle: |table| table.settle_with(|_| false, |slot| told(slot)),
+    settle: |table| table.settle_with(|_| false, |slot| assert_whole(slot)),
     read: |reader, index, out| reader.read(index, out, &mut Patience::for_a_scan()),
 };
 
@@ -49,14 +49,14 @@ const UNUSUAL: Ops = Ops {
 };
 
 /// Asserts that the record of a spawn that was passed on is whole.
-fn told(slot: &[AtomicU64]) {
+fn assert_whole(slot: &[AtomicU64]) {
     let held: Vec<u64> = slot.iter().map(|word| word.load(Ordering::Relaxed)).collect();
     let key = Key([held[0], held[1]]);
     assert_eq!(held, record(key, held[STAMP_WORD]), "the record of another actor");
 }
 
 /// Settles as the sampler does in a round in which the spawn of a waiting stop would have come by now.
-const IN_A_WHOLE_ROUND: Ops = Ops { settle: |table| table.settle_with(outlived, told), ..SHIPPED };
+const IN_A_WHOLE_ROUND: Ops = Ops { settle: |table| table.settle_with(outlived, assert_whole), ..SHIPPED };
 
 fn outlived(stop: &mut WaitingStop) -> bool {
     if stop.origin == StopOrigin::Unknown {

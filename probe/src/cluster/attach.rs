@@ -106,7 +106,7 @@ impl ClusterProbe {
         sender
     }
 
-    /// Wraps a downing strategy: it counts its calls, and the decisions other than `Stay`.
+    /// Wraps a downing strategy: it counts its calls, and the decisions other than `Stay`. Two counters per call.
     pub fn wrap_downing<S: DowningStrategy>(&self, inner: S) -> ProbedDowning<S> {
         self.region.writer.attached(Attachment::Downing);
         ProbedDowning { inner, writer: self.region.writer.clone() }

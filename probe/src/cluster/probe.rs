@@ -96,7 +96,8 @@ impl ClusterProbe {
     }
 }
 
-/// The rows of a state. Short and rare rows come first, so that a full document drops members only.
+/// The rows of a state. The node's own address and the leader come first, so that a document that is too small for all
+/// members has them still.
 fn write(state: &ClusterStateInfo, rows: &mut Rows<'_>) {
     if let Some(address) = &state.self_address {
         rows.push(cluster_rows::SELF, 0, [address.as_str()]);

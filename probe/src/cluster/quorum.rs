@@ -10,8 +10,8 @@ use super::probe::ClusterProbe;
 use crate::writer::RegionWriter;
 
 impl ClusterProbe {
-    /// Makes an observer that counts losses and recoveries of the quorum, and calls `inner` if there is one. Needs the
-    /// feature `quorum`, hence atomr 0.10.
+    /// Makes an observer that counts losses and recoveries of the quorum, and calls `inner` if there is one. One counter per
+    /// call. Needs the feature `quorum`, hence atomr 0.10.
     pub fn quorum_observer(&self, inner: Option<Arc<dyn QuorumObserver>>) -> Arc<dyn QuorumObserver> {
         self.region.writer.attached(Attachment::Quorum);
         Arc::new(ProbedQuorum { inner, writer: self.region.writer.clone() })

@@ -235,7 +235,11 @@ impl RegionBuilder {
         if open < CROWD && free_bytes().is_none_or(fits) {
             return self.capacities;
         }
-        tracing::info!(node = self.node, "atomscope: a small region, since this process has {open} others");
+        tracing::info!(
+            node = self.node,
+            "atomscope: the region is small, since this process has {open} others; choose its capacities in the builder for \
+             a larger one"
+        );
         let events = self.capacities.events.clamp(CROWDED.events, most_events(CROWDED, CROWDED_BYTES));
         Capacities { events, ..CROWDED }
     }

@@ -63,7 +63,7 @@ impl Region {
     }
 
     /// A handle that does not keep the region open: for the probe's threads, and for wrappers that a component keeps.
-    #[allow(dead_code, reason = "what is attached depends on the features")]
+    #[allow(dead_code, reason = "used by components, which depend on the features")]
     pub(crate) fn not_held(&self) -> Self {
         Self { writer: self.writer.clone(), closer: None }
     }

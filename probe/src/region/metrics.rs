@@ -78,7 +78,7 @@ impl Gauge {
 }
 
 impl Histogram {
-    /// Counts `value`: four locked adds. No lock, no allocation, no system call.
+    /// Counts `value`: three locked adds and a locked maximum. No lock, no allocation, no system call.
     #[inline]
     pub fn record(&self, value: u64) {
         self.region.writer.record_histogram(self.slot, value);

@@ -86,7 +86,8 @@ impl ShardingProbe {
         self.attach(move |list| list.regions.push((id, region)));
     }
 
-    /// Attaches a coordinator: the poller reads its allocations and publishes changes as events.
+    /// Attaches a coordinator: the poller reads its allocations and publishes changes as events. The first poll runs within
+    /// this call, as for each of the other components.
     pub fn attach_coordinator<C: Coordinator>(self: &Arc<Self>, coordinator: &Arc<C>) {
         let coordinator = Arc::downgrade(coordinator);
         self.attach(move |list| {

@@ -49,7 +49,7 @@ impl Coordinator for DDataShardCoordinator {
     }
 }
 
-/// A shard region, whatever its extractor.
+/// A shard region with any type of extractor.
 pub(super) trait ShardList: Send + Sync {
     fn shards(&self) -> Vec<String>;
 }
@@ -78,7 +78,7 @@ impl fmt::Debug for Attached {
 #[derive(Default, Clone)]
 pub(super) struct Components {
     pub(super) is_polled: bool,
-    /// Counts coordinators. Its number distinguishes the shards of one coordinator from those of another.
+    /// The number of coordinators so far. Each one gets its number, so that two of them may have shards of the same name.
     coordinators_so_far: usize,
     pub(super) regions: Vec<(Arc<str>, Weak<dyn ShardList>)>,
     pub(super) coordinators: Vec<(usize, Weak<dyn Coordinator>)>,
@@ -87,6 +87,7 @@ pub(super) struct Components {
 }
 
 impl Components {
+    /// The number of the next coordinator.
     pub(super) fn serial(&mut self) -> usize {
         self.coordinators_so_far += 1;
         self.coordinators_so_far

@@ -4,7 +4,7 @@ use atomr_cluster_sharding::HandoffState;
 
 use super::probe::HandOff;
 
-/// How far a hand-off is, without its enum.
+/// The progress of a hand-off, with the same fields for each state.
 pub(super) struct Stage<'a> {
     pub(super) source: &'a str,
     pub(super) target: Option<&'a str>,
@@ -13,6 +13,7 @@ pub(super) struct Stage<'a> {
     pub(super) remaining: usize,
 }
 
+/// The stage of a state; none for a shard without a hand-off.
 pub(super) fn stage(state: &HandoffState) -> Option<Stage<'_>> {
     let (source, target, number, word, remaining) = match state {
         HandoffState::Beginning { source_region } => (source_region, None, 1, "beginning", 0),
@@ -28,6 +29,7 @@ pub(super) fn stage(state: &HandoffState) -> Option<Stage<'_>> {
     Some(Stage { source, target, number, word, remaining })
 }
 
+/// The row of a hand-off in the document.
 pub(super) fn row(shard: &str, state: &HandoffState) -> Option<HandOff> {
     stage(state).map(|Stage { source, target, word, .. }| HandOff {
         shard: shard.into(),

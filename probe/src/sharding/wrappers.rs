@@ -49,7 +49,7 @@ impl ShardingProbe {
         Arc::new(move || {
             // Read first, since the factory may deliver messages of its own.
             let shard = region.delivering();
-            // Without a record at this time the messages of the shard are not counted.
+            // Without a record at this time the messages are counted for the region only.
             region.writer.attached_to(shard, Attachment::ShardHandlers);
             let shard = ShardRow { shard, region: region.clone(), entities: Entities::new() };
             let handler = inner();
@@ -71,7 +71,7 @@ impl ShardingProbe {
         })
     }
 
-    /// Wraps an allocation strategy: it counts allocations and rebalances.
+    /// Wraps an allocation strategy: it counts allocations and rebalances. Costs at most two counters per call.
     pub fn wrap_strategy<S: ShardAllocationStrategy>(&self, inner: S) -> ProbedStrategy<S> {
         self.region.writer.attached(Attachment::ShardStrategy);
         ProbedStrategy { inner, writer: self.region.writer.clone() }
