@@ -47,6 +47,7 @@ pub mod subsystems;
 
 pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt, Tally};
 pub use classes::{Class, ClassCounts};
+pub(crate) use clock::with_rfc3339;
 pub use clock::{Clock, Moment, rfc3339};
 pub use events::EventDecoder;
 pub use identity::{Birth, Identity, Rank};

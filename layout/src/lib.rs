@@ -63,6 +63,7 @@ pub mod follow;
 pub mod forest;
 pub mod histogram;
 pub mod instances;
+pub mod json;
 pub mod lanes;
 pub mod limits;
 pub mod metrics;

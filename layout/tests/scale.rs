@@ -13,6 +13,7 @@ use std::io;
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::ActorList;
 use atomscope_layout::dto::ActorSnapshot;
+use atomscope_layout::json::{JsonWriter, PIECE_BYTES};
 use atomscope_layout::limits::PATH_CUT_MARK;
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, actor_flags};
 use atomscope_layout::table::{Key, Put, Sign};
@@ -134,6 +135,17 @@ fn json_of_many_actors_is_written_without_being_built() {
     let (done, allocations, peak_bytes) = counted(|| serde_json::to_writer(io::sink(), &tree));
     done.unwrap();
     assert!((allocations, peak_bytes) < (100, 10_000), "{allocations} allocations, {peak_bytes} bytes");
+    let (done, allocations, peak_bytes) = counted(|| {
+        let mut nowhere = io::sink();
+        let mut json = JsonWriter::new(&mut nowhere);
+        json.value(&tree)?;
+        json.finish()
+    });
+    done.unwrap();
+    assert!(
+        (allocations, peak_bytes) < (20, PIECE_BYTES + 1_000),
+        "{allocations} allocations, {peak_bytes} bytes"
+    );
 }
 
 #[test]

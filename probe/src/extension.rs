@@ -1,12 +1,15 @@
 //! The extension: one call makes a node visible.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use atomr_core::actor::ActorSystem;
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::rfc3339;
+use atomscope_layout::decode::subsystems::Subsystems;
+use atomscope_layout::json::{JsonWriter, NodeFields};
 
 use crate::actor_registry::ActorRegistry;
 use crate::bus::TelemetryBus;
@@ -233,8 +236,58 @@ impl TelemetryExtension {
         let subsystems = reader.map(|reader| reader.subsystems()).unwrap_or_default();
         NodeSnapshot::of(self.node.clone(), generated_at, self.actors.snapshot(), letters, subsystems)
     }
+
+    /// Writes the JSON of [`Self::snapshot`] without building the snapshot: the same bytes as `serde_json::to_writer`, in
+    /// pieces of 64 KiB.
+    ///
+    /// Scans the whole region and sorts the actors by path before it writes the first byte; the writing is the smaller part,
+    /// about 70 ns per actor. Its memory is that of the list of actors, a few hundred bytes for each, and never the document.
+    ///
+    /// # Errors
+    /// Those of `to`; a part of the JSON may be written then.
+    ///
+    /// ```
+    /// use atomscope_probe::{Region, TelemetryExtension};
+    ///
+    /// let telemetry = TelemetryExtension::with_region(Region::builder("shop-1").private().build()?);
+    /// let mut json = Vec::new();
+    /// telemetry.write_snapshot_json(&mut json)?;
+    /// assert!(json.starts_with(br#"{"node":"shop-1","generated_at":"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_snapshot_json(&self, to: &mut impl io::Write) -> io::Result<()> {
+        let generated_at = rfc3339(i128::from(clock::unix_ns()));
+        let reader = self.region.writer.reader();
+        let letters = reader.map(|reader| reader.dead_letters(SNAPSHOT_DEAD_LETTERS)).unwrap_or_default();
+        let subsystems = reader.map(|reader| reader.subsystems()).unwrap_or_default();
+        let Subsystems { cluster, sharding, persistence, remote, streams, ddata, .. } = &subsystems;
+        let mut json = JsonWriter::new(to);
+        json.value(&NodeFields {
+            node: &self.node,
+            generated_at: &generated_at,
+            actors: &self.actors.tree(),
+            dead_letters: &letters.recent,
+            cluster,
+            sharding,
+            persistence,
+            remote,
+            streams,
+            ddata,
+        })?;
+        json.finish()
+    }
 }
 
 /// The entry of a [`TelemetryExtension`] among an actor system's extensions.
 #[derive(Debug)]
 pub struct TelemetryHandle(pub Arc<TelemetryExtension>);
+
+impl TelemetryHandle {
+    /// As [`TelemetryExtension::write_snapshot_json`].
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_snapshot_json(&self, to: &mut impl io::Write) -> io::Result<()> {
+        self.0.write_snapshot_json(to)
+    }
+}

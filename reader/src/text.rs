@@ -99,8 +99,17 @@ impl Formatter for SafeFormatter {
 /// # Errors
 /// Those of `writer`.
 pub fn write_json(writer: &mut (impl io::Write + ?Sized), value: &impl Serialize) -> io::Result<()> {
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, SafeFormatter))?;
+    write_json_value(writer, value)?;
     writer.write_all(b"\n")
+}
+
+/// As [`write_json`], without the line break.
+pub(crate) fn write_json_value(
+    writer: &mut (impl io::Write + ?Sized),
+    value: &impl Serialize,
+) -> io::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(writer, SafeFormatter))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -184,6 +184,44 @@ fn a_dump_is_the_snapshot_of_atomr_telemetry_and_one_object_more() {
     }
 }
 
+#[test]
+fn the_json_of_a_snapshot_that_is_not_built_is_that_of_the_built_one() {
+    use atomscope_probe::dto::ActorStatus;
+    use atomscope_probe::{Region, TelemetryExtension, TelemetryHandle};
+
+    let region = Region::builder("not-built").private().build().unwrap();
+    let handle = TelemetryHandle(TelemetryExtension::with_region(region));
+    let telemetry = &handle.0;
+    for number in 0..300 {
+        telemetry.actors.record_spawn(ActorStatus {
+            path: format!("akka://not-built/user/a{number}/\"{number}\\\u{7f}\u{2028}ü"),
+            parent: (number % 3 != 0)
+                .then(|| format!("akka://not-built/user/a{0}/\"{0}\\\u{7f}\u{2028}ü", number / 2)),
+            actor_type: format!("not_built::Type<{:?}>", number % 4),
+            mailbox_depth: number % 5 * 33,
+            spawned_at: if number % 2 == 0 { String::new() } else { "2026-01-02T03:04:05+00:00".into() },
+            host: (number % 7 == 0).then(|| format!("host-{number}\n")),
+        });
+        telemetry.dead_letters.record(
+            format!("akka://not-built/user/d{number}"),
+            (number % 2 == 0).then(|| format!("akka://not-built/user/s{number}")),
+            "Letter".into(),
+            format!("preview {number} \"quoted\" \n two lines"),
+        );
+    }
+    telemetry.cluster.set_self_address("akka://own");
+    telemetry.cluster.set_leader(Some("akka://leader".into()));
+    telemetry.remote.record_association("akka://other", "Active");
+    telemetry.remote.record_inbound_bytes("akka://other", 12);
+    let mut written = Vec::new();
+    handle.write_snapshot_json(&mut written).unwrap();
+    let mut built = telemetry.snapshot();
+    let generated_at = serde_json::from_slice::<Value>(&written).unwrap()["generated_at"].take();
+    built.generated_at = generated_at.as_str().unwrap().to_owned();
+    assert!(built.actors.flat.len() == 300 && built.dead_letters.len() == 100);
+    assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&built).unwrap());
+}
+
 /// One process writes the observations of both crates, another reads the region: all three agree.
 #[test]
 fn the_dump_of_another_process_is_what_atomr_telemetry_would_have_said() {

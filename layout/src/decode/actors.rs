@@ -448,6 +448,11 @@ impl ActorList {
         self.sort_by_path();
     }
 
+    /// The block that holds all texts of the actors, except the names of numbered classes.
+    pub(crate) fn texts(&self) -> &str {
+        &self.texts
+    }
+
     fn text(&self, row: &Row, which: usize) -> &str {
         let start = which.checked_sub(1).map_or(0, |before| row.ends[before]);
         &self.texts[row.at + usize::from(start)..row.at + usize::from(row.ends[which])]

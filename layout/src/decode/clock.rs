@@ -139,6 +139,11 @@ impl Sighting {
 
     /// Nanoseconds from the ticks of this sample to a stamp.
     fn elapsed_ns(&self, stamp: u64) -> i128 {
+        if let (Some(ticks), true) = (stamp.checked_sub(self.ticks), self.per.is_power_of_two()) {
+            // The usual case, without a division.
+            let scaled = u128::from(ticks) * u128::from(self.ns);
+            return (scaled.min(i128::MAX as u128) >> self.per.trailing_zeros()) as i128;
+        }
         let ticks = i128::from(stamp) - i128::from(self.ticks);
         ticks.saturating_mul(i128::from(self.ns)) / i128::from(self.per)
     }
@@ -165,7 +170,7 @@ pub fn rfc3339(unix_ns: i128) -> String {
 }
 
 /// Calls `take` with the text of [`rfc3339`]. Does not allocate for times from 1970 to 2554.
-pub(super) fn with_rfc3339<T>(unix_ns: i128, take: impl FnOnce(&str) -> T) -> T {
+pub(crate) fn with_rfc3339<T>(unix_ns: i128, take: impl FnOnce(&str) -> T) -> T {
     match u64::try_from(unix_ns).map(usual_rfc3339) {
         Ok(text) => take(core::str::from_utf8(&text).unwrap_or_default()),
         Err(_) => {

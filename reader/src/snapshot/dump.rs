@@ -5,18 +5,19 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{Actor, ActorTotals, ActorTree, rfc3339};
+use atomscope_layout::decode::{ActorTotals, ActorTree, rfc3339};
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
     ShardingSnapshot, StreamsSnapshot,
 };
 use atomscope_layout::histogram::Histogram;
+use atomscope_layout::json::{JsonWriter, NodeFields};
 use atomscope_layout::metrics::Metric;
 use serde::Serialize;
 
 use super::Snapshot;
 use crate::liveness::{Evidence, Notes};
-use crate::text::write_json;
+use crate::text::{is_unsafe, write_json, write_json_value};
 use crate::vitals::Vitals;
 
 /// The format of a dump.
@@ -112,9 +113,17 @@ impl Dump {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write(mut self, format: Format, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    pub fn write(mut self, format: Format, mut out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        let mut json = JsonWriter::escaping(&mut out, is_unsafe);
+        let out = &mut json;
         match format {
-            Format::Json => write_json(out, &self),
+            Format::Json => {
+                out.raw("{")?;
+                out.node_fields(&self.node_fields())?;
+                out.raw(",\"atomscope\":")?;
+                write_json_value(out, &self.atomscope)?;
+                out.raw("}\n")?;
+            }
             Format::Ndjson => {
                 let metrics = std::mem::take(&mut self.atomscope.metrics);
                 let instances = std::mem::take(&mut self.atomscope.instances);
@@ -122,7 +131,7 @@ impl Dump {
                 let Dump { node, generated_at, actors, dead_letters, atomscope, .. } = &self;
                 let Dump { cluster, sharding, persistence, .. } = &self;
                 write_json(out, &Line::Node { node, generated_at, actors: actors.total(), atomscope })?;
-                actors.actors().iter().try_for_each(|actor| write_json(out, &Line::Actor(actor)))?;
+                out.actor_lines(actors.actors(), "{\"kind\":\"actor\",")?;
                 dead_letters.iter().try_for_each(|letter| write_json(out, &Line::DeadLetter(letter)))?;
                 for MetricDump { name, unit, kind: metric_kind, help, value, histogram } in &metrics {
                     let (value, histogram) = (*value, histogram.as_ref());
@@ -142,8 +151,25 @@ impl Dump {
                 persistence
                     .recent_writes
                     .iter()
-                    .try_for_each(|write| write_json(out, &Line::JournalWrite(write)))
+                    .try_for_each(|write| write_json(out, &Line::JournalWrite(write)))?;
             }
+        }
+        json.finish()
+    }
+
+    /// All fields but `atomscope`.
+    fn node_fields(&self) -> NodeFields<'_> {
+        NodeFields {
+            node: &self.node,
+            generated_at: &self.generated_at,
+            actors: &self.actors,
+            dead_letters: &self.dead_letters,
+            cluster: &self.cluster,
+            sharding: &self.sharding,
+            persistence: &self.persistence,
+            remote: &self.remote,
+            streams: &self.streams,
+            ddata: &self.ddata,
         }
     }
 }
@@ -271,7 +297,7 @@ impl From<Metric> for MetricDump {
     }
 }
 
-/// One line of `dump --format ndjson`.
+/// One line of `dump --format ndjson` that is not an actor.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Line<'a> {
@@ -281,7 +307,6 @@ enum Line<'a> {
         actors: u64,
         atomscope: &'a DumpMeta,
     },
-    Actor(Actor<'a>),
     DeadLetter(&'a DeadLetterRecord),
     Metric {
         name: &'a str,

@@ -6,6 +6,10 @@ use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
+use atomscope::attach::Region;
+use atomscope::snapshot::Snapshot;
+use atomscope::snapshot::dump::Format;
+use atomscope::text::write_json;
 use atomscope_layout::metrics::BUILTIN;
 use serde_json::{Value, json};
 
@@ -45,6 +49,40 @@ fn ndjson_is_one_object_a_line_each_of_its_kind() {
     assert_eq!((of("node"), of("actor"), of("dead_letter")), (1, 3, 1));
     assert_eq!(of("metric"), BUILTIN.len());
     assert_eq!(lines[0]["atomscope"]["state"], "live");
+}
+
+#[test]
+fn what_is_written_by_hand_is_what_serde_writes() {
+    let dir = RegionDir::new();
+    let node = shop();
+    for (name, class) in [("\u{1b}[2J\u{202e}", "ü<\"T\\\u{7f}\">"), ("\u{2028}\n🦀\u{e0041}", "漢")] {
+        let path = format!("akka://Shop/user/{name}");
+        let (parent, host) = (Some(path.as_str()), Some(name));
+        node.actor(Actor { path: &path, actor_type: class, host, ..Actor::default() });
+        let child = format!("{path}/child");
+        node.actor(Actor {
+            path: &child,
+            parent,
+            actor_type: class,
+            depth: Some(u64::MAX),
+            ..Actor::default()
+        });
+    }
+    let lock = node.live(&dir);
+    let region = Region::open(&lock.path, None, u64::MAX).unwrap();
+    let dump = Snapshot::take(&region).unwrap().into_dump(false);
+    let (mut by_hand, mut by_serde) = (Vec::new(), Vec::new());
+    dump.clone().write(Format::Json, &mut by_hand).unwrap();
+    write_json(&mut by_serde, &dump).unwrap();
+    assert_eq!(String::from_utf8(by_hand).unwrap(), String::from_utf8(by_serde).unwrap());
+    let (mut by_hand, mut by_serde) = (Vec::new(), Vec::new());
+    dump.clone().write(Format::Ndjson, &mut by_hand).unwrap();
+    dump.actors.actors().iter().for_each(|actor| write_json(&mut by_serde, &actor).unwrap());
+    let by_serde = String::from_utf8(by_serde).unwrap();
+    let expected = by_serde.lines().map(|line| format!("{{\"kind\":\"actor\",{}", &line[1..]));
+    let by_hand = String::from_utf8(by_hand).unwrap();
+    let lines: Vec<&str> = by_hand.lines().filter(|line| line.contains("\"kind\":\"actor\"")).collect();
+    assert_eq!(lines, expected.collect::<Vec<_>>());
 }
 
 #[test]
