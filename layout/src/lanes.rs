@@ -22,6 +22,7 @@
 //! ```
 
 use crate::sync::{AtomicU64, Ordering, fence};
+use crate::view::WriterMemory;
 use crate::words::Words;
 
 /// The lane that all threads share.
@@ -45,7 +46,7 @@ impl<'a> Lanes<'a> {
     /// have counts as [`OVERFLOW`]. Wait-free: a load and a store in an own lane, a locked add in the shared one.
     #[inline]
     pub fn add(&self, lane: u32, metric: usize, n: u64) {
-        match self.word(lane, metric) {
+        match self.word(lane as usize, metric) {
             Some(word) if lane != OVERFLOW => add_to_own(word, n),
             _ => self.add_to_overflow(metric, n),
         }
@@ -53,7 +54,7 @@ impl<'a> Lanes<'a> {
 
     #[cold]
     fn add_to_overflow(&self, metric: usize, n: u64) {
-        if let Some(word) = self.word(OVERFLOW, metric) {
+        if let Some(word) = self.words.get(metric) {
             word.fetch_add(n, Ordering::Relaxed);
         }
     }
@@ -61,15 +62,54 @@ impl<'a> Lanes<'a> {
     /// Sets a gauge. Wait-free.
     #[inline]
     pub fn set(&self, metric: usize, value: u64) {
-        if let Some(word) = self.word(OVERFLOW, metric) {
+        if let Some(word) = self.words.get(metric) {
             word.store(value, Ordering::Relaxed);
         }
     }
 
+    /// The word of `metric` in a lane, for [`add_to_own`] by the thread that holds the lane. `None` if this region does not
+    /// have the lane: `metric` must be one of the lane's, so one comparison shows it.
     #[inline]
-    fn word(&self, lane: u32, metric: usize) -> Option<&'a AtomicU64> {
+    pub fn word(&self, lane: usize, metric: usize) -> Option<&'a AtomicU64> {
         debug_assert!(metric < self.stride);
-        self.words.get(lane as usize * self.stride + metric)
+        self.words.get(lane * self.stride + metric)
+    }
+}
+
+/// The lanes, or one metric of them, with the memory that they stand in. A handle keeps them, so that each addition need
+/// not work out where they start.
+#[derive(Debug, Clone)]
+pub struct LaneMemory {
+    memory: WriterMemory,
+    stride: usize,
+}
+
+impl LaneMemory {
+    /// The lanes that stand in the words `start` to `start + count * stride` of `memory`. If the memory ends before, there
+    /// are no lanes, and what is counted is dropped.
+    pub fn new(memory: &WriterMemory, start: usize, count: usize, stride: usize) -> Self {
+        let memory = memory.part(start..start + count * stride).unwrap_or_else(WriterMemory::none);
+        Self { memory, stride }
+    }
+
+    /// One metric of the lanes, as metric 0 of the result.
+    pub fn only(&self, metric: usize) -> Self {
+        // In the last lane it ends with this metric, so that a lane which the region does not have is beyond its end.
+        let words = self.memory.words().len();
+        let end = words.saturating_sub(self.stride) + metric + 1;
+        let memory = if metric < self.stride { self.memory.part(metric..end) } else { None };
+        Self { memory: memory.unwrap_or_else(WriterMemory::none), stride: self.stride }
+    }
+
+    /// Nothing: what is counted is dropped.
+    pub fn none() -> Self {
+        Self { memory: WriterMemory::none(), stride: 1 }
+    }
+
+    /// The lanes.
+    #[inline]
+    pub fn lanes(&self) -> Lanes<'_> {
+        Lanes::new(self.memory.words(), self.stride)
     }
 }
 
@@ -135,3 +175,45 @@ pub fn give_back(bitmap: &[AtomicU64], lane: u32) {
 
 #[cfg(all(test, atomscope_loom))]
 mod models;
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+    use crate::words::WORD;
+
+    #[test]
+    fn one_metric_of_the_lanes_counts_where_the_whole_section_does() {
+        let memory = WriterMemory::private(72 * WORD).unwrap();
+        let whole = LaneMemory::new(&memory, 8, 3, 16);
+        for metric in [0, 5, 15] {
+            let only = whole.only(metric);
+            for (lane, n) in [(OVERFLOW, 1), (1, 10), (2, 100)] {
+                only.lanes().add(lane, 0, n);
+                let word = whole.lanes().word(lane as usize, metric).unwrap();
+                assert_eq!(
+                    (word.load(Ordering::Relaxed), only.lanes().word(lane as usize, 0).is_some()),
+                    (n, true)
+                );
+            }
+            // A lane that the region does not have is none of the next section's words.
+            assert!(only.lanes().word(3, 0).is_none() && whole.lanes().word(3, metric).is_none());
+            only.lanes().add(3, 0, 1000);
+            let section = whole.memory.reader();
+            assert_eq!(sum(section, 16, metric), 1111);
+        }
+        assert!((56..72).all(|word| memory.reader().load(word) == 0));
+    }
+
+    #[test]
+    fn lanes_that_are_beyond_the_memory_drop_what_is_counted() {
+        let memory = WriterMemory::private(31 * WORD).unwrap();
+        let none = LaneMemory::new(&memory, 0, 2, 16);
+        for lanes in [&none, &none.only(3), &LaneMemory::new(&memory, 0, 1, 16).only(16), &LaneMemory::none()]
+        {
+            assert!(lanes.lanes().word(0, 0).is_none());
+            lanes.lanes().add(1, 0, 1);
+            lanes.lanes().set(0, 1);
+        }
+        assert!((0..31).all(|word| memory.reader().load(word) == 0));
+    }
+}
