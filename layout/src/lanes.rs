@@ -24,6 +24,9 @@
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::Words;
 
+#[cfg(not(atomscope_loom))]
+pub use memory::LaneMemory;
+
 /// The lane that all threads share.
 pub const OVERFLOW: u32 = 0;
 
@@ -45,7 +48,7 @@ impl<'a> Lanes<'a> {
     /// have counts as [`OVERFLOW`]. Wait-free: a load and a store in an own lane, a locked add in the shared one.
     #[inline]
     pub fn add(&self, lane: u32, metric: usize, n: u64) {
-        match self.word(lane, metric) {
+        match self.word(lane as usize, metric) {
             Some(word) if lane != OVERFLOW => add_to_own(word, n),
             _ => self.add_to_overflow(metric, n),
         }
@@ -53,7 +56,7 @@ impl<'a> Lanes<'a> {
 
     #[cold]
     fn add_to_overflow(&self, metric: usize, n: u64) {
-        if let Some(word) = self.word(OVERFLOW, metric) {
+        if let Some(word) = self.words.get(metric) {
             word.fetch_add(n, Ordering::Relaxed);
         }
     }
@@ -61,15 +64,17 @@ impl<'a> Lanes<'a> {
     /// Sets a gauge. Wait-free.
     #[inline]
     pub fn set(&self, metric: usize, value: u64) {
-        if let Some(word) = self.word(OVERFLOW, metric) {
+        if let Some(word) = self.words.get(metric) {
             word.store(value, Ordering::Relaxed);
         }
     }
 
+    /// The word of `metric` in a lane, for [`add_to_own`] by the thread that holds the lane. `None` if this region does not
+    /// have the lane: `metric` must be one of the lane's, so one comparison shows it.
     #[inline]
-    fn word(&self, lane: u32, metric: usize) -> Option<&'a AtomicU64> {
+    pub fn word(&self, lane: usize, metric: usize) -> Option<&'a AtomicU64> {
         debug_assert!(metric < self.stride);
-        self.words.get(lane as usize * self.stride + metric)
+        self.words.get(lane * self.stride + metric)
     }
 }
 
@@ -133,5 +138,7 @@ pub fn give_back(bitmap: &[AtomicU64], lane: u32) {
     }
 }
 
+#[cfg(not(atomscope_loom))]
+mod memory;
 #[cfg(all(test, atomscope_loom))]
 mod models;

@@ -10,25 +10,28 @@
 //! ```
 #![allow(unsafe_code, reason = "memory that other processes share cannot be named in safe Rust")]
 
+use core::ops::Range;
 use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::any::Any;
+use std::sync::Arc;
 
 use crate::sync::AtomicU64;
 use crate::words::{WORD, Words};
 
 /// Words, and the keeper that keeps them valid.
+#[derive(Clone)]
 struct Memory {
     start: NonNull<AtomicU64>,
     words: usize,
-    _keeper: Box<dyn Any + Send + Sync>,
+    keeper: Arc<dyn Any + Send + Sync>,
 }
 
-// SAFETY: `start` points to `words` atomics that stay valid as long as `_keeper`. The keeper moves together with `start`
-// and is itself Send. Any thread may use atomics and drop the keeper.
+// SAFETY: `start` points to `words` atomics that stay valid as long as `keeper`, which stays at its place. It is itself
+// Send and Sync, so that its last owner may be any thread. Any thread may use atomics and drop the keeper.
 unsafe impl Send for Memory {}
 // SAFETY: a shared reference gives access to the atomics only, and any number of threads may use atomics at a time. It
-// gives no access to `_keeper`, and the keeper is itself Sync.
+// gives no access to `keeper`, and the keeper is itself Sync.
 unsafe impl Sync for Memory {}
 
 impl Memory {
@@ -59,7 +62,7 @@ unsafe impl Sync for Zeroed {}
 impl Drop for Zeroed {
     fn drop(&mut self) {
         // SAFETY: the same global allocator allocated `start` with exactly this layout. It is freed once, here. Nothing
-        // uses it any more, because this is the keeper of the only `Memory` that points to it.
+        // uses it any more, because every `Memory` that points to it owns this keeper.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
@@ -73,15 +76,16 @@ fn private(bytes: usize) -> Option<Memory> {
     let start = unsafe { alloc_zeroed(layout) };
     let start = NonNull::new(start)?;
     // Zeroed bytes are valid atomics, `start` is aligned for them, and the keeper frees them only when `Memory` drops.
-    Some(Memory { start: start.cast(), words, _keeper: Box::new(Zeroed { start, layout }) })
+    Some(Memory { start: start.cast(), words, keeper: Arc::new(Zeroed { start, layout }) })
 }
 
 /// Memory of zero words.
 fn nothing() -> Memory {
-    Memory { start: NonNull::dangling(), words: 0, _keeper: Box::new(()) }
+    Memory { start: NonNull::dangling(), words: 0, keeper: Arc::new(()) }
 }
 
-/// The writer's memory.
+/// The writer's memory. Its clones and parts are the same memory.
+#[derive(Clone)]
 pub struct WriterMemory(Memory);
 
 impl WriterMemory {
@@ -101,7 +105,14 @@ impl WriterMemory {
     /// `start` is aligned to 8 bytes, and valid for reads and writes of `bytes` bytes until `keeper` is dropped, even
     /// after `keeper` was moved. This process accesses these bytes only as 64-bit atomics.
     pub unsafe fn mapped(start: NonNull<u8>, bytes: usize, keeper: impl Any + Send + Sync) -> Self {
-        Self(Memory { start: start.cast(), words: bytes / WORD, _keeper: Box::new(keeper) })
+        Self(Memory { start: start.cast(), words: bytes / WORD, keeper: Arc::new(keeper) })
+    }
+
+    /// The words of `range` alone. They keep the whole memory valid. `None` if the range ends beyond the last word.
+    pub fn part(&self, range: Range<usize>) -> Option<Self> {
+        let part = self.words().get(range)?;
+        let start = NonNull::from(part).cast();
+        Some(Self(Memory { start, words: part.len(), keeper: self.0.keeper.clone() }))
     }
 
     /// The words, for the writer.
@@ -139,7 +150,7 @@ impl ReaderMemory {
     /// `start` is aligned to 8 bytes, and valid for reads of `bytes` bytes until `keeper` is dropped, even after `keeper`
     /// was moved. This process changes these bytes only by atomic stores; other processes may change them at any time.
     pub unsafe fn mapped(start: NonNull<u8>, bytes: usize, keeper: impl Any + Send + Sync) -> Self {
-        Self(Memory { start: start.cast(), words: bytes / WORD, _keeper: Box::new(keeper) })
+        Self(Memory { start: start.cast(), words: bytes / WORD, keeper: Arc::new(keeper) })
     }
 
     /// The words. They can only be loaded: relaxed 64-bit atomic loads are sound on read-only mappings.
@@ -184,6 +195,18 @@ mod tests {
         let memory = WriterMemory::private(1 << 30).unwrap();
         memory.words()[0].store(1, core::sync::atomic::Ordering::Relaxed);
         assert!(resident() < before + (1 << 28));
+    }
+
+    #[test]
+    fn a_part_shares_the_words_and_outlives_the_whole() {
+        let memory = WriterMemory::private(100).unwrap();
+        let part = memory.part(4..8).unwrap();
+        part.words()[1].store(5, core::sync::atomic::Ordering::Relaxed);
+        assert_eq!((part.words().len(), memory.reader().load(5)), (4, 5));
+        assert!(memory.part(13..13).is_some_and(|part| part.words().is_empty()));
+        assert!(memory.part(4..14).is_none());
+        drop(memory);
+        assert_eq!(part.reader().load(1), 5);
     }
 
     #[test]

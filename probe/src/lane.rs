@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use atomscope_layout::lanes;
+use atomscope_layout::lanes::{self, LaneMemory};
 use atomscope_layout::sync::AtomicU64;
 use crossbeam_utils::CachePadded;
 
@@ -79,6 +79,23 @@ fn claim(state: u32) -> u32 {
     }
     LANE.set(HELD | lane);
     lane
+}
+
+/// Adds `n` to `metric`, in the calling thread's lane if it has one.
+#[inline]
+pub(crate) fn add(memory: &LaneMemory, metric: usize, n: u64) {
+    // A thread without a lane gets a number beyond all lanes. No thread holds the shared overflow lane.
+    match memory.lanes().word(held_or_beyond(), metric) {
+        Some(word) => lanes::add_to_own(word, n),
+        None => add_without_lane(memory, metric, n),
+    }
+}
+
+/// The rare rest of [`add`], out of line so that the caller keeps its registers.
+#[cold]
+#[inline(never)]
+fn add_without_lane(memory: &LaneMemory, metric: usize, n: u64) {
+    memory.lanes().add(current(), metric, n);
 }
 
 /// The calling thread never claims a lane.

@@ -4,7 +4,6 @@
 //! region open: [`crate::region::Region`] does. Three other files add operations to it: [`crate::sampling`] (a round of the
 //! sampler), [`crate::instances`], and [`crate::region`] (registering metrics).
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,7 +14,7 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
-use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
+use atomscope_layout::lanes::{self, LaneMemory, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
 #[cfg(feature = "atomr")]
 use atomscope_layout::names::write_cell;
@@ -59,8 +58,8 @@ pub(crate) struct Settings<'a> {
 pub(crate) struct RegionWriter {
     memory: WriterMemory,
     map: RegionMap,
-    /// The words of the map's counters, which are needed most often.
-    counters: Range<usize>,
+    /// The section of counters, which is needed most often.
+    counters: LaneMemory,
     #[cfg(target_os = "linux")]
     object: Option<Object>,
     pub(crate) clock: Clock,
@@ -152,9 +151,9 @@ impl RegionWriter {
         header.set_time(time);
         header.prepare(&map, record, first_samples, [settings.node, &program.to_string_lossy(), producer]);
         Self {
+            counters: counters_of(&memory, &map),
             memory,
             map,
-            counters: map.counters.range(),
             #[cfg(target_os = "linux")]
             object: None,
             clock,
@@ -200,6 +199,7 @@ impl RegionWriter {
             self.header().publish();
         }
         if let Some(memory) = object.publish(self.map.region_bytes)? {
+            self.counters = counters_of(&memory, &self.map);
             self.memory = memory;
         }
         self.object = Some(object);
@@ -251,8 +251,12 @@ impl RegionWriter {
 
     #[inline]
     pub(crate) fn lanes(&self) -> Lanes<'_> {
-        let words = self.memory.words().get(self.counters.clone()).unwrap_or_default();
-        Lanes::new(words, self.map.counters.stride)
+        self.counters.lanes()
+    }
+
+    /// The words of one metric in all lanes, for a handle; of none for `None`.
+    pub(crate) fn lanes_of(&self, metric: Option<usize>) -> LaneMemory {
+        metric.map_or_else(LaneMemory::none, |metric| self.counters.only(metric))
     }
 
     /// Adds `n` to a built-in counter that is subtracted from another one, after this thread has seen the event that the
@@ -266,27 +270,7 @@ impl RegionWriter {
     /// Adds `n` to a built-in counter.
     #[inline]
     pub(crate) fn count(&self, metric: Builtin, n: u64) {
-        self.add(metric as usize, n);
-    }
-
-    #[inline]
-    pub(crate) fn add(&self, metric: usize, n: u64) {
-        let Section { start, count, stride } = self.map.counters;
-        debug_assert!(metric < stride);
-        // A thread without a lane gets a number beyond all lanes. No thread holds the shared overflow lane.
-        let lane = lane::held_or_beyond();
-        let word = self.memory.words().get(start + lane * stride + metric);
-        match word {
-            Some(word) if lane < count => lanes::add_to_own(word, n),
-            _ => self.add_without_lane(metric, n),
-        }
-    }
-
-    /// The rare rest of [`Self::add`], out of line so that the caller keeps its registers.
-    #[cold]
-    #[inline(never)]
-    fn add_without_lane(&self, metric: usize, n: u64) {
-        self.lanes().add(lane::current(), metric, n);
+        lane::add(&self.counters, metric as usize, n);
     }
 
     /// Sets a built-in gauge.
@@ -515,6 +499,11 @@ impl RegionWriter {
 thread_local! {
     /// Its address identifies the thread, even while the thread ends.
     static THREAD_MARK: u8 = const { 0 };
+}
+
+/// The section of counters.
+fn counters_of(memory: &WriterMemory, map: &RegionMap) -> LaneMemory {
+    LaneMemory::new(memory, map.counters.start, map.counters.count, map.counters.stride)
 }
 
 fn this_thread() -> usize {

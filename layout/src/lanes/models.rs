@@ -81,7 +81,7 @@ fn a_claim_in_two_steps_gives_one_lane_to_two_threads() {
 #[test]
 fn an_overflow_lane_without_a_locked_instruction_loses_counts() {
     fn mutant(lanes: &Lanes<'_>, lane: u32) {
-        if let Some(word) = lanes.word(lane, 0) {
+        if let Some(word) = lanes.word(lane as usize, 0) {
             word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
     }

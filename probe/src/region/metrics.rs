@@ -3,10 +3,12 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use atomscope_layout::lanes::LaneMemory;
 use atomscope_layout::metrics::{self, BUILTIN, Kind};
 
 use super::handle::Region;
 use crate::environment::warn;
+use crate::lane;
 use crate::writer::RegionWriter;
 
 /// A metric that only grows. It keeps the region open.
@@ -21,8 +23,9 @@ use crate::writer::RegionWriter;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Counter {
+    lanes: LaneMemory,
+    #[expect(dead_code, reason = "kept for its drop")]
     region: Region,
-    metric: Option<usize>,
 }
 
 /// A metric that grows and shrinks. It keeps the region open.
@@ -36,8 +39,9 @@ pub struct Counter {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Gauge {
+    lanes: LaneMemory,
+    #[expect(dead_code, reason = "kept for its drop")]
     region: Region,
-    metric: Option<usize>,
 }
 
 /// The distribution of values, in buckets that are at most a quarter apart. It keeps the region open.
@@ -61,9 +65,7 @@ impl Counter {
     /// system call. `cargo run --release -p atomscope-benches` measures it.
     #[inline]
     pub fn add(&self, n: u64) {
-        if let Some(metric) = self.metric {
-            self.region.writer.add(metric, n);
-        }
+        lane::add(&self.lanes, 0, n);
     }
 }
 
@@ -71,9 +73,7 @@ impl Gauge {
     /// Sets the value. One store.
     #[inline]
     pub fn set(&self, value: u64) {
-        if let Some(metric) = self.metric {
-            self.region.writer.lanes().set(metric, value);
-        }
+        self.lanes.lanes().set(0, value);
     }
 }
 
@@ -91,12 +91,14 @@ impl Region {
     /// If the metrics are full, or the name belongs to a metric of another kind, the counter counts nothing, and one
     /// warning says so.
     pub fn counter(&self, name: &str, unit: &str, help: &str) -> Counter {
-        Counter { metric: self.writer.register(name, unit, Kind::Counter, help), region: self.clone() }
+        let metric = self.writer.register(name, unit, Kind::Counter, help);
+        Counter { lanes: self.writer.lanes_of(metric), region: self.clone() }
     }
 
     /// Registers a gauge, or finds the one with this name; otherwise as [`Region::counter`].
     pub fn gauge(&self, name: &str, unit: &str, help: &str) -> Gauge {
-        Gauge { metric: self.writer.register(name, unit, Kind::Gauge, help), region: self.clone() }
+        let metric = self.writer.register(name, unit, Kind::Gauge, help);
+        Gauge { lanes: self.writer.lanes_of(metric), region: self.clone() }
     }
 
     /// Registers a histogram, or finds the one with this name; otherwise as [`Region::counter`].
