@@ -331,7 +331,7 @@ impl ActorRegistry {
         (&self.tree()).into()
     }
 
-    fn tree(&self) -> ActorTree {
+    pub(crate) fn tree(&self) -> ActorTree {
         if self.settles {
             self.region.writer.sample_clock();
             self.region.writer.settle(false, |event| self.bus.writer().publish(event));
