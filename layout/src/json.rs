@@ -2,8 +2,9 @@
 //!
 //! A list of 100,000 actors is 30 MB of JSON. Serde writes it key by key and checks every text byte by byte. This writer
 //! produces the same bytes as `serde_json` does for the types that implement [`ToJson`], several times faster: keys are
-//! constants, a text without escapes is copied eight bytes per check, the class of an actor is quoted once per list, and
-//! the date of a time is formatted once per day. It holds one piece of [`PIECE_BYTES`], whatever it writes.
+//! constants, the texts of a list are checked in one go and then copied, the class of an actor is quoted once per list, and
+//! the date of a time is formatted once per day. If a text of the list needs an escape or is not ASCII, each text is checked
+//! while it is copied, eight bytes at a time. The writer holds one piece of [`PIECE_BYTES`], whatever it writes.
 //!
 //! ```
 //! use atomscope_layout::dto::StreamsSnapshot;
