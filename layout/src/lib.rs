@@ -64,6 +64,8 @@ pub mod forest;
 pub mod histogram;
 pub mod instances;
 pub mod json;
+#[cfg(not(atomscope_loom))]
+pub mod lane_memory;
 pub mod lanes;
 pub mod limits;
 pub mod metrics;

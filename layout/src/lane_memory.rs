@@ -1,6 +1,6 @@
 //! Lanes with the memory that they stand in, which loom does not model.
 
-use super::Lanes;
+use crate::lanes::Lanes;
 use crate::view::WriterMemory;
 
 /// The lanes, or one metric of them, with the memory that they stand in. A handle keeps them, so that each addition need
