@@ -24,9 +24,6 @@
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::Words;
 
-#[cfg(not(atomscope_loom))]
-pub use memory::LaneMemory;
-
 /// The lane that all threads share.
 pub const OVERFLOW: u32 = 0;
 
@@ -138,7 +135,5 @@ pub fn give_back(bitmap: &[AtomicU64], lane: u32) {
     }
 }
 
-#[cfg(not(atomscope_loom))]
-mod memory;
 #[cfg(all(test, atomscope_loom))]
 mod models;

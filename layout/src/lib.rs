@@ -63,6 +63,8 @@ pub mod follow;
 pub mod forest;
 pub mod histogram;
 pub mod instances;
+#[cfg(not(atomscope_loom))]
+pub mod lane_memory;
 pub mod lanes;
 pub mod limits;
 pub mod metrics;

@@ -5,7 +5,8 @@
 
 use std::cell::Cell;
 
-use atomscope_layout::lanes::{self, LaneMemory};
+use atomscope_layout::lane_memory::LaneMemory;
+use atomscope_layout::lanes;
 use atomscope_layout::sync::AtomicU64;
 use crossbeam_utils::CachePadded;
 

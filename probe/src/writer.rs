@@ -14,7 +14,8 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
-use atomscope_layout::lanes::{self, LaneMemory, Lanes, OVERFLOW};
+use atomscope_layout::lane_memory::LaneMemory;
+use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
 #[cfg(feature = "atomr")]
 use atomscope_layout::names::write_cell;

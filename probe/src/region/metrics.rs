@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use atomscope_layout::lanes::LaneMemory;
+use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::metrics::{self, BUILTIN, Kind};
 
 use super::handle::Region;
