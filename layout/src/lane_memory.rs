@@ -1,4 +1,14 @@
-//! Lanes with the memory that they stand in, which loom does not model.
+//! Lanes with the memory that they stand in, for handles that are kept. Loom models have no such memory.
+//!
+//! ```
+//! use atomscope_layout::lane_memory::LaneMemory;
+//! use atomscope_layout::lanes::OVERFLOW;
+//! use atomscope_layout::view::WriterMemory;
+//! let memory = WriterMemory::private(256).unwrap();
+//! let orders = LaneMemory::new(&memory, 0, 2, 16).only(5);
+//! orders.lanes().add(OVERFLOW, 0, 3);
+//! assert_eq!(memory.reader().load(5), 3);
+//! ```
 
 use crate::lanes::Lanes;
 use crate::view::WriterMemory;

@@ -323,6 +323,7 @@ pub struct Section {
 
 impl Section {
     /// Number of words.
+    #[inline]
     pub fn len(&self) -> usize {
         self.count * self.stride
     }
@@ -333,6 +334,7 @@ impl Section {
     }
 
     /// The words of the section in the region.
+    #[inline]
     pub fn range(&self) -> core::ops::Range<usize> {
         self.start..self.start + self.len()
     }

@@ -82,8 +82,8 @@ fn claim(state: u32) -> u32 {
     lane
 }
 
-/// Adds `n` to `metric`, in the calling thread's lane if it has one.
-#[inline]
+/// Adds `n` to `metric`, in the calling thread's lane if it has one. With a plain `inline` some builds call it from a hook.
+#[inline(always)]
 pub(crate) fn add(memory: &LaneMemory, metric: usize, n: u64) {
     // A thread without a lane gets a number beyond all lanes. No thread holds the shared overflow lane.
     match memory.lanes().word(held_or_beyond(), metric) {

@@ -41,8 +41,9 @@ impl Pieces for atomr_core::actor::ActorPath {
         each(self, &self.elements, to);
     }
 
-    /// The fast way for the path of a local actor: it keeps its state in registers.
-    #[inline]
+    /// The fast way for the path of a local actor: it keeps its state in registers. With a plain `inline` the units of code
+    /// that a build happens to cut decide whether the hooks call it.
+    #[inline(always)]
     fn join(&self, words: &mut [u64; WORDS]) -> usize {
         let address = &self.address;
         if address.protocol.as_bytes() != b"akka" || address.host.is_some() || self.elements.is_empty() {

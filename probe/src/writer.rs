@@ -262,14 +262,14 @@ impl RegionWriter {
 
     /// Adds `n` to a built-in counter that is subtracted from another one, after this thread has seen the event that the
     /// other one counted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count_end(&self, metric: Builtin, n: u64) {
         lanes::before_end();
         self.count(metric, n);
     }
 
     /// Adds `n` to a built-in counter.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(&self, metric: Builtin, n: u64) {
         lane::add(&self.counters, metric as usize, n);
     }
@@ -320,7 +320,7 @@ impl RegionWriter {
     }
 
     /// Writes an event into the calling thread's lane; `write` stores its words.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish_with(&self, write: impl FnOnce(&[AtomicU64])) {
         match lane::held() {
             Some(lane) if (lane as usize) < self.map.events.count => {

@@ -46,7 +46,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             .compared_with("prometheus", 1, &measured)
             .limit("plain store", 2, &measured)
             .bound_by(
-                "the load of what the addition before has stored, at an address that is worked out each time",
+                "the load of what the addition before has stored, at an address that is the forwarding of the last store to the next load",
             )
             .point("threads", "counter", threads as f64)
             .main();

@@ -61,8 +61,8 @@ pub struct Histogram {
 }
 
 impl Counter {
-    /// Adds `n`: a load and a store on a thread that counts often, a locked add on others. No lock, no allocation, no
-    /// system call. `cargo run --release -p atomscope-benches` measures it.
+    /// Adds `n`: a load and a store on a thread that counts often, a locked add on others. The handle knows where its words
+    /// are. No lock, no allocation, no system call. `cargo run --release -p atomscope-benches` measures it.
     #[inline]
     pub fn add(&self, n: u64) {
         lane::add(&self.lanes, 0, n);
