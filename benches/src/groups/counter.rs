@@ -46,7 +46,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             .compared_with("prometheus", 1, &measured)
             .limit("plain store", 2, &measured)
             .bound_by(
-                "the load of what the addition before has stored, at an address that is the forwarding of the last store to the next load",
+                "the forwarding of the word that the previous addition stored to the load of the next one",
             )
             .point("threads", "counter", threads as f64)
             .main();
