@@ -12,7 +12,7 @@ use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BY
 use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
-    ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, METRIC_WORDS,
+    ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, METRIC_WORDS, actor_flags,
 };
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
