@@ -26,8 +26,15 @@ use super::{LIVE, Region};
 
 /// A small region with records of every kind, a respawn in progress, a free slot, a waiting stop and an unlisted actor.
 pub fn filled() -> Region {
-    let capacities =
-        Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, ..Capacities::LEAST };
+    let capacities = Capacities {
+        actors: 8,
+        lanes: 2,
+        dead_letters: 4,
+        events: 6,
+        names: 4,
+        instances: 12,
+        ..Capacities::LEAST
+    };
     let region = Region::new(&capacities);
     region.header().set_system("sys");
     let sample =
