@@ -8,6 +8,9 @@ mod support;
 use std::io;
 
 use atomscope_layout::Capacities;
+use atomscope_layout::clock_samples::Log;
+use atomscope_layout::clock_samples::Log;
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::decode::{ActorList, ActorTree};
 use atomscope_layout::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalInfo, JournalWriteInfo,
@@ -16,10 +19,8 @@ use atomscope_layout::dto::{
 };
 use atomscope_layout::json::{JsonWriter, NodeFields, PIECE_BYTES, ToJson};
 use atomscope_layout::names::Interned;
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, SightingRecord, actor_flags, live};
-use atomscope_layout::sightings::Log;
+use atomscope_layout::records::{ActorRecord, ClockSampleRecord, actor_flags};
 use atomscope_layout::sync::Ordering;
-use atomscope_layout::table::{Key, Sign};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -95,12 +96,12 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
     for (class, hash) in classes.iter().zip(1..) {
         assert!(!matches!(region.names().intern_hashed(hash, class), Interned::Full));
     }
-    let log = region.section(region.map.sightings);
-    let first = SightingRecord {
+    let log = region.section(region.map.clock_samples);
+    let first = ClockSampleRecord {
         ticks: 5,
         unix_ns,
-        rate: SightingRecord::RATE_ONE * 7,
-        ..SightingRecord::new_zeroed()
+        rate: ClockSampleRecord::RATE_ONE * 7,
+        ..ClockSampleRecord::new_zeroed()
     };
     Log::new(log).rewrite(&[first]);
     if unix_ns % 2 == 0 {
@@ -114,7 +115,7 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
         let above = above.map(|(which, element)| (&paths[which % paths.len()], element));
         let mut record = ActorRecord::new_zeroed();
         record.key = [number, number];
-        (record.spawned, record.type_id, record.live[live::MAILBOX_DEPTH]) = (*stamp, *type_id, *depth);
+        (record.spawned, record.type_id, record.depth) = (*stamp, *type_id, *depth);
         let known = actor_flags::DEPTH | actor_flags::HOST | actor_flags::SPAWNED_TEXT | actor_flags::PARENT;
         record.flags = flags & known;
         let path = match above {
@@ -127,7 +128,7 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
         };
         let parent = if above.is_none() && record.flags & actor_flags::PARENT != 0 { parent } else { "" };
         let mut at = 0;
-        for text in [&path, parent, class, spawned, host] {
+        for text in [&path, class, spawned, host, parent] {
             let Some(to) = record.text.get_mut(at..at + text.len()) else { break };
             to.copy_from_slice(text.as_bytes());
             at += text.len();
@@ -135,14 +136,13 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
         if path.len() + parent.len() + class.len() + spawned.len() + host.len() > record.text.len() {
             continue;
         }
-        record.path_bytes = path.len() as u16;
-        (record.type_bytes, record.spawned_bytes) = (class.len() as u16, spawned.len() as u16);
-        record.host_bytes = host.len() as u16;
+        record.path_bytes = path.len() as u8;
+        (record.type_bytes, record.spawned_bytes) = (class.len() as u8, spawned.len() as u8);
+        record.host_bytes = host.len() as u8;
         if above.is_none() {
             record.parent_bytes = parent.len() as u16;
         }
-        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
-        let _ = region.table().put(Key(record.key), Sign::Plus, &words);
+        let _ = region.spawn(&record);
         paths.push(path);
     }
     region
@@ -332,10 +332,10 @@ fn times_of_all_seconds_and_days_are_written_as_serde_writes_them() {
         .collect();
     for _ in 0..2 {
         let region = region_of(&actors, &[], 1);
-        let log = Log::new(region.section(region.map.sightings));
+        let log = Log::new(region.section(region.map.clock_samples));
         for unix_ns in [0, 5 * SECOND, 0_u64.wrapping_sub(1 << 62)] {
-            let rate = SightingRecord::RATE_ONE;
-            log.rewrite(&[SightingRecord { unix_ns, rate, ..SightingRecord::new_zeroed() }]);
+            let rate = ClockSampleRecord::RATE_ONE;
+            log.rewrite(&[ClockSampleRecord { unix_ns, rate, ..ClockSampleRecord::new_zeroed() }]);
             assert_all_same(&region.read().actor_list().into_tree());
         }
         actors.reverse();
