@@ -44,8 +44,6 @@ const SHM_DIR: &str = "/dev/shm";
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The greatest age of a heartbeat of a process that may live.
 const FRESH_BEAT: Duration = Duration::from_secs(3);
-/// Bytes of the smallest page that Linux has.
-pub(crate) const PAGE_BYTES: usize = 4096;
 /// The byte whose lock shows that the node lives.
 const ALIVE_BYTE: libc::off_t = 0;
 /// The byte of a dead region whose lock shows that another process replaces it.
@@ -1160,14 +1158,12 @@ mod forks {
     }
 }
 
-/// Makes all pages of this memory resident. False if the kernel does not know how (before Linux 5.14).
+/// Makes the pages of this memory resident, which begins at a page. False if the kernel cannot (before Linux 5.14).
 pub(crate) fn populate(words: &[AtomicU64]) -> bool {
-    let range = std::ptr::from_ref(words).cast::<u8>();
-    let start = range.addr() / PAGE_BYTES * PAGE_BYTES;
-    let bytes = range.addr() + size_of_val(words) - start;
-    // SAFETY: the range is a part of the pages that hold `words`, so all of it is mapped; the advice changes no byte, and if
-    // the range were not as it should be, the call would be an error.
-    unsafe { libc::madvise(start as *mut libc::c_void, bytes, libc::MADV_POPULATE_WRITE) == 0 }
+    let start = std::ptr::from_ref(words).cast::<libc::c_void>().cast_mut();
+    // SAFETY: the range is that of a reference, so it is mapped, and all of its memory are atomics that may be written; the
+    // advice changes no byte, and the kernel keeps no pointer. A range that begins within a page is an error.
+    unsafe { libc::madvise(start, size_of_val(words), libc::MADV_POPULATE_WRITE) == 0 }
 }
 
 /// Registers `handler` for the orderly exit of the process.
