@@ -50,7 +50,7 @@ VERDICTS = {
     1: ("starting", None),
     2: ("live", None),
     3: ("wedged", "its process is stopped (SIGSTOP or a debugger)"),
-    4: ("wedged", "the probe's thread does not beat any more"),
+    4: ("wedged", "no heartbeat from the probe's sampler thread"),
     5: ("wedged", "its async runtime is blocked"),
     16: ("wedged", "its control group (cgroup) is frozen"),
     6: ("stopping", None),
@@ -63,15 +63,15 @@ NOTES = [
     ("system_dropped", "its actor system was dropped"),
     (
         "spawn_hook_replaced",
-        "another spawn observer took the place of the probe's, so that actors come and go unseen",
+        "another spawn observer replaced the probe's: spawns and stops are not recorded",
     ),
     (
         "dead_letter_hook_replaced",
-        "another dead-letter observer took the place of the probe's, so that dead letters go unseen",
+        "another dead-letter observer replaced the probe's: dead letters are not recorded",
     ),
-    ("lock_lost", "lock lost: something in the process closed its descriptors"),
-    ("lock_free", "nobody holds its lock: it ended a moment ago, or lost the lock"),
-    ("no_actor_left", "no top-level actor left"),
+    ("lock_lost", "lock lost: code in the process closed the lock's file descriptor"),
+    ("lock_free", "no process holds its lock: it has just ended, or it lost the lock"),
+    ("no_actor_left", "no top-level actor is left"),
 ]
 RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT = 1, 2, 16, 32, 64
 CONDITIONS = 15
@@ -593,7 +593,7 @@ class Region:
             "instances": {name: entries for name, entries in instances.items() if entries},
             "hand_offs": hand_offs,
             "instances_unreadable": unreadable,
-            "rows_left_out": left_out,
+            "rows_dropped": left_out,
             "documents_unreadable": lost,
         }
         return snapshot, about

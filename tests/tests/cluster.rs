@@ -266,7 +266,7 @@ fn members_without_room_are_counted_and_the_rest_is_right() {
     let dump = dump(&telemetry);
     let listed = dump["cluster"]["members"].as_array().unwrap();
     assert!(!listed.is_empty() && listed.len() < 50);
-    assert_eq!(dump["atomscope"]["rows_left_out"], 50 - listed.len());
+    assert_eq!(dump["atomscope"]["rows_dropped"], 50 - listed.len());
     assert_eq!(dump["cluster"]["leader"], "leader");
     let expected = serde_json::to_value(&state.members[..listed.len()]).unwrap();
     assert_eq!(dump["cluster"]["members"], expected);

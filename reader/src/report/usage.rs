@@ -15,7 +15,6 @@ pub struct Fill {
     /// In use.
     pub used: u64,
     /// The capacity, used or free.
-    #[serde(rename = "room")]
     pub capacity: u64,
 }
 
@@ -68,24 +67,22 @@ pub struct Drops {
     pub dead_letters_abandoned: u64,
     pub events_abandoned: u64,
     /// Stops that were counted but are no event.
-    #[serde(rename = "events_untold")]
     pub stops_unpublished: u64,
     pub updates_missed: u64,
     /// The sum over the domains of instances.
     pub instances_unlisted: u64,
     /// Rows that the documents dropped, as they are now.
-    #[serde(rename = "rows_left_out")]
     pub rows_dropped: u64,
     pub journal_writes_abandoned: u64,
-    pub polls_given_up: u64,
+    pub polls_panicked: u64,
 }
 
 impl Drops {
     /// Each number with the words for it.
     pub fn list(&self) -> [(u64, &'static str); 12] {
         [
-            (self.actors_spilled, "actors counted but not listed (table full around them)"),
-            (self.actors_untracked, "actors not tracked at all (table full)"),
+            (self.actors_spilled, "actors counted but not listed (table full)"),
+            (self.actors_untracked, "actors not tracked (table and index full)"),
             (self.texts_cut, "texts cut"),
             (self.names_full, "names without a number (names full)"),
             (self.dead_letters_abandoned, "dead letters abandoned by their writers"),
@@ -98,7 +95,7 @@ impl Drops {
                 "rows of the cluster's state and the shards' allocation dropped (document full)",
             ),
             (self.journal_writes_abandoned, "journal writes abandoned by their writers"),
-            (self.polls_given_up, "components not polled any more: their polls panicked"),
+            (self.polls_panicked, "components no longer polled: their polls panicked"),
         ]
     }
 }
@@ -167,7 +164,7 @@ impl Usage {
                     .fold(0, |sum, domain| sum.saturating_add(of(domain.unlisted()))),
                 rows_dropped: snapshot.subsystems.rows_dropped,
                 journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
-                polls_given_up: of(Builtin::PollsGivenUp),
+                polls_panicked: of(Builtin::PollsGivenUp),
             },
         };
         region.check_intact()?;

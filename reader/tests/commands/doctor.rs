@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::fixture::nodes::shop;
 use crate::fixture::{Node, RegionDir, SECOND};
 
-/// The texts of the findings of this level.
-fn findings(dir: &RegionDir, level: &str) -> Vec<String> {
+/// The texts of the findings of this severity.
+fn findings(dir: &RegionDir, severity: &str) -> Vec<String> {
     let rows = dir.run(["doctor", "--json"]).json();
-    let at_level = |row: &&Value| row["level"] == level;
+    let at_severity = |row: &&Value| row["severity"] == severity;
     rows.as_array()
         .unwrap()
         .iter()
-        .filter(at_level)
+        .filter(at_severity)
         .map(|row| row["finding"].as_str().unwrap().to_owned())
         .collect()
 }
@@ -58,7 +58,7 @@ fn what_is_wrong_comes_with_what_to_do() {
     node.count(Builtin::TextsCut, 5);
     (0..20).for_each(|at| node.stop_event(0, at, "a"));
     let _lock = node.live(&dir);
-    one_of(&findings(&dir, "problem"), "the node is wedged: the probe's thread does not beat any more");
+    one_of(&findings(&dir, "problem"), "the node is wedged: no heartbeat from the probe's sampler thread");
     one_of(&findings(&dir, "warning"), "2 spilled, 0 untracked so far");
     one_of(&findings(&dir, "warning"), "7 times no slot was free");
     one_of(&findings(&dir, "note"), "5 texts cut");

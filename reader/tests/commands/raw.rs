@@ -360,6 +360,6 @@ fn a_dump_keeps_what_was_told_beside_the_verdict() {
             (&json!("live"), &json!(["spawn_hook_replaced"]))
         );
         let shown = dir.run(["show".as_ref(), file.as_os_str()]).ok();
-        assert!(shown.contains("when it was dumped: another spawn observer took the place"), "{shown}");
+        assert!(shown.contains("when it was dumped: another spawn observer replaced the probe's"), "{shown}");
     }
 }

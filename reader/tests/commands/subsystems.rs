@@ -137,7 +137,7 @@ fn json_has_the_fields_of_the_dump() {
     let cluster = dir.run(["cluster", "--json"]).json();
     assert_eq!(cluster["members"][0]["address"], dump["cluster"]["members"][0]["address"]);
     assert_eq!(cluster["members"][0]["is"], json!(["self"]));
-    assert_eq!(cluster["rows_left_out"], 2);
+    assert_eq!(cluster["rows_dropped"], 2);
     let sharding = dir.run(["sharding", "--json"]).json();
     assert_eq!(sharding["hand_offs"], json!([{"shard": "s", "from": "r", "to": "q", "state": "done"}]));
     let persistence = dir.run(["persistence", "--json"]).json();
@@ -174,7 +174,7 @@ fn a_list_is_sorted_filtered_and_cut_as_actors_are() {
     let stderr = dir.run(["ddata", "--filter", "bytes > 1"]).failed(2);
     assert!(stderr.contains("--filter: ") && stderr.contains("updates"), "{stderr}");
     let ran = dir.run(["ddata", "--limit", "1"]);
-    assert!(ran.stderr.contains("2 more keys; a larger --limit shows them"), "{ran:?}");
+    assert!(ran.stderr.contains("2 more rows of keys; show them with a larger --limit"), "{ran:?}");
     assert!(dir.run(["ddata", "--sort", "bytes"]).failed(2).contains("possible values: name, age, updates"));
 }
 

@@ -73,7 +73,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         names_full: 0,
         instances_unlisted: 0,
         rows_dropped: 0,
-        polls_given_up: 0,
+        polls_panicked: 0,
         ..*drops
     };
     for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
@@ -114,9 +114,9 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
             findings.good(beat);
         }
     }
-    if drops.polls_given_up > 0 {
+    if drops.polls_panicked > 0 {
         let text =
-            format!("{} given up: they panicked", count(drops.polls_given_up, "poll was", "polls were"));
+            format!("{} removed: they panicked", count(drops.polls_panicked, "poll was", "polls were"));
         let advice = "their data is as it was then; the node's stderr has the panic";
         findings.add(Severity::Warning, text, Some(advice));
     }
