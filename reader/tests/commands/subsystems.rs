@@ -412,7 +412,7 @@ fn a_poll_that_does_not_end_is_a_finding_and_a_caveat_and_no_wedge() {
 }
 
 #[test]
-fn doctor_says_what_found_no_room_and_which_room_to_raise() {
+fn doctor_says_which_capacity_was_too_small() {
     let dir = RegionDir::new();
     let node = full();
     node.count(Builtin::PersistenceIdsUnlisted, 6);
@@ -423,7 +423,7 @@ fn doctor_says_what_found_no_room_and_which_room_to_raise() {
         "warning  6 times no slot was free for more persistence ids\n           build the region with more `instances`",
         "warning  2 rows of the cluster's state or the shards' allocation were dropped",
         "warning  all 1 histograms are used",
-        "warning  1 poll was given up",
+        "warning  1 poll was removed: it panicked",
         "good  11 of 16 instances of subsystems are listed",
     ] {
         assert!(doctor.contains(text), "{text}\n{doctor}");

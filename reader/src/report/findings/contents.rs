@@ -116,7 +116,7 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     }
     if drops.polls_panicked > 0 {
         let text =
-            format!("{} removed: they panicked", count(drops.polls_panicked, "poll was", "polls were"));
+            count(drops.polls_panicked, "poll was removed: it panicked", "polls were removed: they panicked");
         let advice = "their data is as it was then; the node's stderr has the panic";
         findings.add(Severity::Warning, text, Some(advice));
     }
