@@ -293,10 +293,9 @@ impl Page<'_> {
 
         self.title = "Capacity";
         self.plain(&format!(
-            "{} of {} actor slots (sized for {} actors), {} of {} lanes, {} of {} names, {} of {} metrics",
-            usage.actor_slots.used,
-            usage.actor_slots.capacity,
-            usage.actor_capacity,
+            "{} of {} actors, {} of {} lanes, {} of {} names, {} of {} metrics",
+            usage.actors.used,
+            usage.actors.capacity,
             usage.lanes.used,
             usage.lanes.capacity,
             usage.names.used,

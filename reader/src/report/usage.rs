@@ -28,10 +28,8 @@ impl Fill {
 /// How full a region is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// The number of live actors that the table was sized for.
-    pub actor_capacity: u64,
-    /// Slots of the actor table: at least two for each actor that it was sized for.
-    pub actor_slots: Fill,
+    /// Actors that have a slot. There are a few more slots than the capacity, because each lane may hold free ones.
+    pub actors: Fill,
     /// Interned names.
     pub names: Fill,
     /// Metrics that have a descriptor.
@@ -102,7 +100,7 @@ impl Drops {
 
 impl Usage {
     /// Reads how full `region` is; the caller must just have taken `snapshot` of it. It scans the names and the lanes once,
-    /// and the actor table if the snapshot is one [without actors](Snapshot::without_actors).
+    /// and the actors if the snapshot is one [without actors](Snapshot::without_actors).
     ///
     /// # Errors
     /// The region was cut short or overwritten since it was attached.
@@ -126,19 +124,19 @@ impl Usage {
         let used = (1..map.counters.count)
             .filter(|lane| counts(*lane) || lane_events.get(*lane).is_some_and(|events| *events > 0));
         let tally = snapshot.tally.unwrap_or_else(|| reader.class_counts().tally);
-        let held = tally.listed.saturating_add(tally.unreadable).saturating_add(tally.waiting_stops);
         let instances = &snapshot.subsystems.instances;
         let letters = map.dead_letters.count.saturating_sub(1) as u64;
         let of = |metric| reader.builtin(metric);
         let usage = Self {
-            actor_capacity: snapshot.identity.header.actor_capacity,
-            actor_slots: Fill { used: held, capacity: map.actor_slots() as u64 },
+            actors: Fill {
+                used: tally.listed.saturating_add(tally.unreadable),
+                capacity: snapshot.identity.header.actor_capacity,
+            },
             names: cells(map.names),
             metrics: Fill { used: snapshot.metrics.len() as u64, capacity: map.metrics.count as u64 },
             instances: Fill {
                 used: instances.entries.len() as u64 + instances.unreadable,
-                // The probe promises half of the slots: a table that is fuller could drop instances.
-                capacity: map.instance_slots.count as u64 / 2,
+                capacity: map.instances.count as u64,
             },
             histograms: Fill {
                 used: snapshot.metrics.iter().filter(|metric| metric.histogram.is_some()).count() as u64,
