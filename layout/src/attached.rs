@@ -8,7 +8,7 @@
 //! ```
 //! use atomscope_layout::attached::{Attached, Attachment};
 //! use atomscope_layout::metrics::Builtin;
-//! let attached = Attached::of(Attached::RECORDED | Attachment::Journal.bit());
+//! let attached = Attached::of(Attachment::Journal.bit());
 //! assert!(attached.counts(Builtin::PersistenceEvents));
 //! assert!(!attached.counts(Builtin::SnapshotsSaved)); // no snapshot store is attached
 //! assert!(attached.counts(Builtin::Spawned)); // the probe's own
@@ -223,22 +223,14 @@ const FIELDS: [[By; NUMBERS]; Domain::ALL.len() + 1] = {
 pub struct Attached(u64);
 
 impl Attached {
-    /// The bit that says that the writer records attachments. In a region of a version before 1.2 it is not set, and then
-    /// every number is known.
-    pub const RECORDED: u64 = 1 << 63;
-
     /// From the word of the header.
     pub const fn of(word: u64) -> Self {
         Self(word)
     }
 
-    fn is_recorded(self) -> bool {
-        self.0 & Self::RECORDED != 0
-    }
-
     /// Whether one of these attachments was made.
     pub fn has_any(self, attachments: &[Attachment]) -> bool {
-        !self.is_recorded() || attachments.iter().any(|attachment| self.0 & attachment.bit() != 0)
+        attachments.iter().any(|attachment| self.0 & attachment.bit() != 0)
     }
 
     /// Whether an attachment counts this built-in metric, or the probe itself does.
@@ -249,13 +241,13 @@ impl Attached {
     /// As [`Self::counts`], by the number of the metric. Metrics of a later version are taken as counted.
     pub fn counts_number(self, metric: usize) -> bool {
         let by = METRICS.get(metric).copied().unwrap_or_default();
-        !self.is_recorded() || by == 0 || self.0 & by != 0
+        by == 0 || self.0 & by != 0
     }
 
     /// Whether an attachment counts the number with the index `field` of an instance with this `counted_by`.
     pub fn counts_of(self, domain: Domain, field: usize, counted_by: u64) -> bool {
         let [all, each] = FIELDS[domain as usize].get(field).copied().unwrap_or_default();
-        !self.is_recorded() || self.0 & all != 0 || counted_by & each != 0
+        self.0 & all != 0 || counted_by & each != 0
     }
 
     /// Whether the number with the index `field` is counted for some instance that exists or may come.
@@ -300,24 +292,17 @@ mod tests {
 
     #[test]
     fn a_number_is_counted_by_its_own_attachments_and_by_no_others() {
-        let recorded = Attached::of(Attached::RECORDED);
-        let with = |attachment: Attachment| Attached::of(Attached::RECORDED | attachment.bit());
-        assert!(!recorded.counts(Builtin::DDataUpdates) && recorded.counts(Builtin::KeysUnlisted));
+        let none = Attached::default();
+        let with = |attachment: Attachment| Attached::of(attachment.bit());
+        assert!(!none.counts(Builtin::DDataUpdates) && none.counts(Builtin::KeysUnlisted));
         assert!(with(Attachment::DDataStore).counts(Builtin::DDataUpdates));
         assert!(!with(Attachment::Replicator).counts(Builtin::DDataUpdates));
         let handlers = Attachment::ShardHandlers.bit();
         let region = Domain::ShardRegion;
-        assert!(recorded.counts_of(region, shard_region::MESSAGES, handlers));
+        assert!(none.counts_of(region, shard_region::MESSAGES, handlers));
         assert!(!with(Attachment::ShardHandlers).counts_of(region, shard_region::MESSAGES, 0));
-        assert!(!recorded.counts_of(region, shard_region::RECEIVED, handlers));
-        assert!(with(Attachment::Replicator).lists(Domain::Key) && !recorded.lists(Domain::Key));
-        assert!(!recorded.counts_of(Domain::Key, NUMBERS, u64::MAX), "there is no such number");
-    }
-
-    #[test]
-    fn a_region_that_tells_nothing_of_attachments_is_taken_to_count_everything() {
-        let attached = Attached::default();
-        assert!(attached.counts(Builtin::DDataUpdates) && attached.has_any(&[]));
-        assert!(attached.counts_of(Domain::Key, key::UPDATES, 0) && attached.lists(Domain::Key));
+        assert!(!none.counts_of(region, shard_region::RECEIVED, handlers));
+        assert!(with(Attachment::Replicator).lists(Domain::Key) && !none.lists(Domain::Key));
+        assert!(!none.counts_of(Domain::Key, NUMBERS, u64::MAX), "there is no such number");
     }
 }

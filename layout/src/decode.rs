@@ -4,7 +4,7 @@
 //! records that cannot be read are counted and not shown.
 //!
 //! ```
-//! # use atomscope_layout::records::ClockRecord;
+//! # use atomscope_layout::records::ClockSampleRecord;
 //! # use atomscope_layout::region::{HeaderRecord, HeaderWriter};
 //! # use atomscope_layout::{Capacities, RegionMap};
 //! use atomscope_layout::decode::RegionReader;
@@ -13,7 +13,7 @@
 //! # let map = RegionMap::for_capacities(&Capacities::LEAST)?;
 //! # let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
 //! # let header = HeaderWriter::new(memory.words());
-//! # header.prepare(&map, HeaderRecord::default(), ClockRecord::default(), ["shop", "", ""]);
+//! # header.prepare(&map, HeaderRecord::default(), ClockSampleRecord::default(), ["shop", "", ""]);
 //! # header.publish();
 //! let region = RegionReader::open(memory.reader())?;
 //! let actors = region.actor_list();

@@ -3,7 +3,7 @@
 //! ```
 //! use atomscope_layout::decode::RegionReader;
 //! use atomscope_layout::follow::Follower;
-//! use atomscope_layout::records::ClockRecord;
+//! use atomscope_layout::records::ClockSampleRecord;
 //! use atomscope_layout::region::{HeaderRecord, HeaderWriter};
 //! use atomscope_layout::view::WriterMemory;
 //! use atomscope_layout::{Capacities, RegionMap};
@@ -11,7 +11,7 @@
 //! let map = RegionMap::for_capacities(&Capacities::LEAST)?;
 //! let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
 //! let header = HeaderWriter::new(memory.words());
-//! header.prepare(&map, HeaderRecord::default(), ClockRecord::default(), ["shop", "", ""]);
+//! header.prepare(&map, HeaderRecord::default(), ClockSampleRecord::default(), ["shop", "", ""]);
 //! header.publish();
 //!
 //! let region = RegionReader::open(memory.reader())?;

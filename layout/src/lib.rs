@@ -9,7 +9,7 @@
 //! use atomscope_layout::decode::RegionReader;
 //! use atomscope_layout::lanes::{Lanes, OVERFLOW};
 //! use atomscope_layout::metrics::Builtin;
-//! use atomscope_layout::records::ClockRecord;
+//! use atomscope_layout::records::ClockSampleRecord;
 //! use atomscope_layout::region::{HeaderRecord, HeaderWriter};
 //! use atomscope_layout::view::WriterMemory;
 //! use atomscope_layout::{Capacities, RegionMap};
@@ -21,7 +21,7 @@
 //! // 2. The writer fills the header and publishes the region: from now on readers accept it.
 //! let header = HeaderWriter::new(memory.words());
 //! let identity = HeaderRecord { pid: 4711, ..HeaderRecord::default() };
-//! header.prepare(&map, identity, ClockRecord::default(), ["shop", "/usr/bin/shop", "example 1.0"]);
+//! header.prepare(&map, identity, ClockSampleRecord::default(), ["shop", "/usr/bin/shop", "example 1.0"]);
 //! header.publish();
 //!
 //! // 3. The writer records. This thread holds no lane of its own, so it counts in the shared one.
@@ -53,7 +53,9 @@
 compile_error!("an atomscope region is 64-bit little-endian; big-endian targets are not supported");
 
 pub mod attached;
+pub mod clock_samples;
 pub mod decode;
+pub mod dense;
 pub mod document;
 mod domains;
 pub mod dto;
@@ -77,7 +79,6 @@ pub mod region;
 pub mod retention;
 pub mod ring;
 pub mod seqlock;
-pub mod sightings;
 pub mod sync;
 pub mod table;
 #[cfg(not(atomscope_loom))]

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use atomscope_layout::limits::{MAX_ACTORS, SEPARATION_BYTES};
-//! assert!(MAX_ACTORS == 16 << 20 && SEPARATION_BYTES == 128);
+//! assert!(MAX_ACTORS == 4_000_000 && SEPARATION_BYTES == 128);
 //! ```
 
 /// Minimum distance between data that different threads write. It is two 64-byte cache lines, because processors
@@ -12,6 +12,9 @@ pub const SEPARATION_BYTES: usize = 128;
 /// Words in a bucket of the actor table: one 64-byte line, so that a look-up touches two lines of control words. Loom
 /// models use a smaller bucket, because their search grows with it.
 pub const BUCKET_SLOTS: usize = if cfg!(atomscope_loom) { 2 } else { 8 };
+
+/// A slot of the tables of actors and instances begins on a cache line.
+pub const SLOT_LINE_BYTES: usize = 64;
 
 /// Bytes of text in an actor record: the path first, then the other texts.
 pub const ACTOR_TEXT_BYTES: usize = 192;
@@ -30,8 +33,12 @@ pub const CUT_MARK: &str = "…";
 /// The end of a path that was cut: this mark, then the key as 32 hex digits.
 pub const PATH_CUT_MARK: &str = "…#";
 
-/// Maximum number of actors in one region: slot offsets then stay far below 2⁴⁰.
-pub const MAX_ACTORS: usize = 16 << 20;
+/// Maximum number of actors in one region. With the slots that lanes may hold, a slot number then needs 22 bits.
+pub const MAX_ACTORS: usize = 4_000_000;
+/// Free slots of the table of actors that a lane may hold: three chains of sixteen.
+pub const LANE_SLOTS: usize = 48;
+/// Maximum number of slots of the table of actors.
+pub const MAX_ACTOR_SLOTS: usize = MAX_ACTORS + LANE_SLOTS * (MAX_LANES + 1);
 /// Maximum number of counter lanes: more than any known machine has threads.
 pub const MAX_LANES: usize = 1024;
 /// Maximum number of dead letters kept.
@@ -56,8 +63,8 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 pub const JOURNAL_WRITE_TEXT_BYTES: usize = 216;
 /// Bytes of a journal's name that are kept in a journal write.
 pub const JOURNAL_NAME_BYTES: usize = 64;
-/// Maximum number of clock samples (sightings).
-pub const MAX_SIGHTINGS: usize = 1 << 12;
+/// Maximum number of clock samples.
+pub const MAX_CLOCK_SAMPLES: usize = 1 << 12;
 /// Entries of the directory.
 pub const MAX_SECTIONS: usize = 32;
 
@@ -68,6 +75,8 @@ const _: () = {
     assert!(ACTOR_TEXT_BYTES - ACTOR_PATH_BYTES >= 35);
     // Recipient and sender leave at least 40 bytes for the other texts.
     assert!(DEAD_LETTER_TEXT_BYTES >= 2 * DEAD_LETTER_PATH_BYTES + 40);
+    // The lengths of an actor's texts have eight bits, and a link to a slot has 22, with 0 for no slot.
+    assert!(ACTOR_TEXT_BYTES <= u8::MAX as usize && MAX_ACTOR_SLOTS < 1 << 22);
     // Records are whole words.
     assert!(ACTOR_TEXT_BYTES % 8 == 0 && DEAD_LETTER_TEXT_BYTES % 8 == 0 && NAME_BYTES % 8 == 0);
 };

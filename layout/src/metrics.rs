@@ -88,11 +88,13 @@ builtin! {
     EarlyStops = "actors.early_stops", "stops", Counter;
     /// Waiting stops that were matched with their spawn or given up.
     EarlyStopsDone = "actors.early_stops_done", "stops", Counter;
-    /// Spawns that are counted but not listed, because their buckets of the table were full.
+    /// Spawns that are counted but not listed, because all slots for actors were taken.
     Spilled = "actors.spilled", "actors", Counter;
-    /// Spawns without an entry, because their buckets and their spill words were full.
+    /// Unlisted actors that have stopped.
+    SpilledStopped = "actors.spilled_stopped", "actors", Counter;
+    /// Spawns that are not listed and not found by their stops, because the probe's index had no free entry for them.
     UntrackedSpawns = "actors.untracked_spawns", "actors", Counter;
-    /// Stops that found no spawn and got no entry, because their buckets and their spill words were full.
+    /// Stops that found no spawn and do not wait for one, because the probe's index had no free entry for them.
     UntrackedStops = "actors.untracked_stops", "stops", Counter;
     /// Waiting stops that were given up as stops of untracked spawns.
     UntrackedMatched = "actors.untracked_matched", "stops", Counter;
@@ -108,7 +110,7 @@ builtin! {
     SamplerTime = "sampler.time", "nanoseconds", Counter;
     /// Events of the shared lane that were abandoned, because another thread was writing to the same slot.
     EventsAbandoned = "events.abandoned", "events", Counter;
-    /// Stops that were not published as events, because the table did not have their path.
+    /// Stops that were not published as events, because no slot had their path.
     StopsUnpublished = "events.untold", "events", Counter;
     /// Updates that were dropped, because the actor's record was gone or was being changed.
     UpdatesMissed = "actors.updates_missed", "updates", Counter;

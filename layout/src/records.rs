@@ -18,32 +18,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, JOURNAL_WRITE_TEXT_BYTES, METRIC_TEXT_BYTES};
 use crate::words::{halves, quarters};
 
-/// The writer's clock as versions before 1.2 record it: one seqlock cell in the header.
-///
-/// Two samples of that clock and of the monotonic clock give the rate; the newest difference to UTC gives the date. If the
-/// region has a log of clock samples ([`SightingRecord`]), the log converts stamps to times, and this record only says up
-/// to which ticks the log is complete.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct ClockRecord {
-    /// Ticks at the first clock sample.
-    pub first_ticks: u64,
-    /// Monotonic nanoseconds at the first clock sample.
-    pub first_mono_ns: u64,
-    /// Ticks at the newest clock sample.
-    pub last_ticks: u64,
-    /// Monotonic nanoseconds at the newest clock sample.
-    pub last_mono_ns: u64,
-    /// UTC nanoseconds minus monotonic nanoseconds at the newest clock sample; signed, in two's complement.
-    pub unix_minus_mono_ns: u64,
-}
-
-/// A clock sample: it converts stamps to times, from `ticks` on until the next sample. See [`crate::sightings`].
+/// A clock sample: it converts stamps to times, from `ticks` on until the next sample. See [`crate::clock_samples`].
 ///
 /// A *stamp* is a tick count of the writer's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct SightingRecord {
+pub struct ClockSampleRecord {
     /// The first stamp that the sample is for.
     pub ticks: u64,
     /// Monotonic nanoseconds of that stamp.
@@ -58,8 +38,8 @@ pub struct SightingRecord {
     pub reserved: [u64; 2],
 }
 
-impl SightingRecord {
-    /// The divisor of [`SightingRecord::rate`].
+impl ClockSampleRecord {
+    /// The divisor of [`ClockSampleRecord::rate`].
     pub const RATE_ONE: u64 = 1 << 40;
 }
 
@@ -93,15 +73,14 @@ impl TimeRecord {
     }
 }
 
-/// A live actor, or a stop that came before its spawn (then only `key` and `spawned` mean anything). The live words have
-/// their own cache line.
+/// A live actor: a slot of the section of actors. Each text but the parent's path has fewer than 256 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ActorRecord {
+    /// The control word of the slot: generation, link and state.
+    pub control: u64,
     /// Hash of the whole path, as `Display` formats it.
     pub key: [u64; 2],
-    /// Hash of the parent's path; meaningless without [`actor_flags::PARENT`].
-    pub parent_key: [u64; 2],
     /// The stamp of the spawn, later than that of any earlier actor of this path.
     pub spawned: u64,
     /// The number of the interned name of its class; 0 if the name is in the text.
@@ -109,47 +88,54 @@ pub struct ActorRecord {
     /// See [`actor_flags`].
     pub flags: u32,
     /// Bytes of the path in the text.
-    pub path_bytes: u16,
+    pub path_bytes: u8,
+    /// Bytes of the class name in the text.
+    pub type_bytes: u8,
+    /// Bytes of the spawn time in the text, if the application gave it as text.
+    pub spawned_bytes: u8,
+    /// Bytes of the host in the text.
+    pub host_bytes: u8,
     /// With [`actor_flags::PARENT_IS_PREFIX`]: how many bytes of the *whole* path are the parent's path. Else: bytes of the
     /// parent's path in the text.
     pub parent_bytes: u16,
-    /// Bytes of the class name in the text.
-    pub type_bytes: u16,
-    /// Bytes of the spawn time in the text, if the application gave it as text.
-    pub spawned_bytes: u16,
-    /// Bytes of the host in the text.
-    pub host_bytes: u16,
     /// Zero.
-    pub reserved: [u16; 3],
-    /// Words that change while the record is published: see [`live`]. A word without its flag means nothing; it may be left
-    /// over from an earlier actor.
-    pub live: [u64; 8],
+    pub zero: u16,
+    /// Zero.
+    pub cell: u64,
+    /// Messages in the mailbox at its last sample, with [`actor_flags::DEPTH`]. It changes while the record is published.
+    /// Without the flag it means nothing; it may be left over from an earlier actor.
+    pub depth: u64,
+    /// Hash of the parent's path; meaningless without [`actor_flags::PARENT`].
+    pub parent_key: [u64; 2],
     /// The texts, one after the other, in the order of their lengths.
     pub text: [u8; ACTOR_TEXT_BYTES],
+    /// Zero.
+    pub reserved: [u64; 6],
 }
 
-/// The usual actor's record without its live words and its text: its class has a name number, and the parent's path is a
-/// prefix of its path. All other fields are 0.
+/// The usual actor's record without its text: its class has a name number, and the parent's path is a prefix of its path.
+/// All other fields are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "those of ActorRecord")]
 pub struct ActorHead {
     pub key: [u64; 2],
-    pub parent_key: [u64; 2],
     pub spawned: u64,
     pub type_id: u32,
     pub flags: u32,
-    pub path_bytes: u16,
+    pub path_bytes: u8,
     pub parent_bytes: u16,
+    pub parent_key: [u64; 2],
 }
 
 impl ActorHead {
-    /// The words of the record before its live words, built word by word as in [`crate::event::EventHead::words`].
+    /// The words of the record from [`ACTOR_KEY_WORD`] on, and those from [`ACTOR_PARENT_WORD`] on, built word by word as in
+    /// [`crate::event::EventHead::words`]. The words between them need not be stored.
     #[inline]
-    pub fn words(&self) -> [u64; ACTOR_LIVE_WORD] {
-        let ([k0, k1], [p0, p1]) = (self.key, self.parent_key);
+    pub fn words(&self) -> ([u64; 5], [u64; 2]) {
+        let [k0, k1] = self.key;
         let kind = halves(self.type_id, self.flags);
-        let lengths = quarters([self.path_bytes, self.parent_bytes, 0, 0]);
-        [k0, k1, p0, p1, self.spawned, kind, lengths, 0]
+        let lengths = quarters([self.path_bytes.into(), 0, self.parent_bytes, 0]);
+        ([k0, k1, self.spawned, kind, lengths], self.parent_key)
     }
 }
 
@@ -169,12 +155,6 @@ pub mod actor_flags {
     pub const HOST: u32 = 1 << 5;
     /// The mailbox depth is known.
     pub const DEPTH: u32 = 1 << 6;
-}
-
-/// Indices of [`ActorRecord::live`].
-pub mod live {
-    /// Messages in the mailbox at its last sample, with [`super::actor_flags::DEPTH`].
-    pub const MAILBOX_DEPTH: usize = 0;
 }
 
 /// A dead letter: a message without a recipient.
@@ -270,27 +250,35 @@ pub const JOURNAL_WRITE_WORDS: usize = size_of::<JournalWriteRecord>() / 8;
 pub const JOURNAL_WRITE_HEAD_WORDS: usize = offset_of!(JournalWriteRecord, text) / 8;
 /// Words of a [`MetricRecord`].
 pub const METRIC_WORDS: usize = size_of::<MetricRecord>() / 8;
-/// Words of an actor record before its live words.
-pub const ACTOR_LIVE_WORD: usize = offset_of!(ActorRecord, live) / 8;
+/// The word of an actor record with which its key begins.
+pub const ACTOR_KEY_WORD: usize = offset_of!(ActorRecord, key) / 8;
+/// The word of an actor record with the stamp of its spawn.
+pub const ACTOR_STAMP_WORD: usize = offset_of!(ActorRecord, spawned) / 8;
+/// The word of an actor record with the depth of its mailbox.
+pub const ACTOR_DEPTH_WORD: usize = offset_of!(ActorRecord, depth) / 8;
+/// The word of an actor record with which its parent's key begins.
+pub const ACTOR_PARENT_WORD: usize = offset_of!(ActorRecord, parent_key) / 8;
 /// Words of an actor record before its text.
 pub const ACTOR_HEAD_WORDS: usize = offset_of!(ActorRecord, text) / 8;
 /// Words of a dead letter before its text.
 pub const DEAD_LETTER_HEAD_WORDS: usize = offset_of!(LetterRecord, text) / 8;
 
 const _: () = {
-    assert!(size_of::<ClockRecord>() == 40);
-    assert!(size_of::<SightingRecord>() == 56);
-    assert!(offset_of!(SightingRecord, rate) == 32);
+    assert!(size_of::<ClockSampleRecord>() == 56);
+    assert!(offset_of!(ClockSampleRecord, rate) == 32);
     assert!(size_of::<TimeRecord>() == 40);
     assert!(size_of::<ActorRecord>() == 320);
-    assert!(offset_of!(ActorRecord, parent_key) == 16);
-    assert!(offset_of!(ActorRecord, spawned) == 32);
-    assert!(offset_of!(ActorRecord, type_id) == 40);
-    assert!(offset_of!(ActorRecord, flags) == 44);
-    assert!(offset_of!(ActorRecord, path_bytes) == 48);
-    assert!(offset_of!(ActorRecord, host_bytes) == 56);
-    assert!(offset_of!(ActorRecord, live) == 64);
-    assert!(offset_of!(ActorRecord, text) == 128);
+    assert!(offset_of!(ActorRecord, key) == 8);
+    assert!(offset_of!(ActorRecord, spawned) == 24);
+    assert!(offset_of!(ActorRecord, type_id) == 32);
+    assert!(offset_of!(ActorRecord, flags) == 36);
+    assert!(offset_of!(ActorRecord, path_bytes) == 40);
+    assert!(offset_of!(ActorRecord, parent_bytes) == 44);
+    assert!(offset_of!(ActorRecord, cell) == 48);
+    assert!(offset_of!(ActorRecord, depth) == 56);
+    assert!(offset_of!(ActorRecord, parent_key) == 64);
+    assert!(offset_of!(ActorRecord, text) == 80);
+    assert!(offset_of!(ActorRecord, reserved) == 272);
     assert!(size_of::<LetterRecord>() == 368);
     assert!(offset_of!(LetterRecord, type_id) == 8);
     assert!(offset_of!(LetterRecord, recipient_bytes) == 16);
@@ -319,22 +307,25 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_the_words_that_a_record_begins_with() {
+    fn a_head_has_the_words_that_a_record_has_before_its_text() {
         let head = ActorHead {
             key: [1, 2],
-            parent_key: [3, 4],
-            spawned: 5,
-            type_id: 6,
-            flags: 7,
-            path_bytes: 8,
-            parent_bytes: 9,
+            spawned: 3,
+            type_id: 4,
+            flags: 5,
+            path_bytes: 6,
+            parent_bytes: 7,
+            parent_key: [8, 9],
         };
-        let ActorHead { key, parent_key, spawned, type_id, flags, path_bytes, parent_bytes } = head;
+        let ActorHead { key, spawned, type_id, flags, path_bytes, parent_bytes, parent_key } = head;
         let empty = ActorRecord::new_zeroed();
         let record =
-            ActorRecord { key, parent_key, spawned, type_id, flags, path_bytes, parent_bytes, ..empty };
+            ActorRecord { key, spawned, type_id, flags, path_bytes, parent_bytes, parent_key, ..empty };
         let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
-        assert_eq!(head.words().as_slice(), &words[..ACTOR_LIVE_WORD]);
+        let (first, parent) = head.words();
+        assert_eq!(first.as_slice(), &words[ACTOR_KEY_WORD..][..first.len()]);
+        assert_eq!(parent.as_slice(), &words[ACTOR_PARENT_WORD..ACTOR_HEAD_WORDS]);
+        assert_eq!(words[ACTOR_KEY_WORD + first.len()..ACTOR_PARENT_WORD], [0; 2]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! ```
 //! use atomscope_layout::{Capacities, RegionMap};
 //! let map = RegionMap::for_capacities(&Capacities { actors: 1000, ..Capacities::default() })?;
-//! assert!(map.actor_slots() >= 2000);
+//! assert!(map.actors.count >= 1000);
 //! assert_eq!(map.region_bytes % 4096, 0);
 //! # Ok::<(), atomscope_layout::LimitError>(())
 //! ```
@@ -13,27 +13,27 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::attached::{Attached, Attachment};
+use crate::attached::Attachment;
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
 use crate::histogram::HISTOGRAM_WORDS;
 use crate::instances::InstanceRecord;
 use crate::limits::{
-    BUCKET_SLOTS, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS,
-    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS,
-    MIN_METRICS, SEPARATION_BYTES,
+    LANE_SLOTS, MAX_ACTOR_SLOTS, MAX_ACTORS, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
+    MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES,
+    MAX_SECTIONS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
 };
-use crate::records::{ActorRecord, ClockRecord, MetricRecord, TimeRecord};
+use crate::records::{ActorRecord, ClockSampleRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words};
-use crate::{document, metrics, names, ring, seqlock, sightings};
+use crate::{clock_samples, document, metrics, names, ring};
 
 /// The first word of a published region: `ATOMSCPE` in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSCPE");
 /// The major version. A reader refuses every other one.
-pub const VERSION_MAJOR: u32 = 1;
+pub const VERSION_MAJOR: u32 = 2;
 /// The minor version. A reader reads a newer one and ignores what it does not know.
-pub const VERSION_MINOR: u32 = 2;
+pub const VERSION_MINOR: u32 = 0;
 
 /// Identity and shape of a region. The writer stores it before it publishes the region, and never after.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -57,22 +57,17 @@ pub struct HeaderRecord {
     pub pid_namespace: u64,
     /// When the region was made: nanoseconds since 1970, UTC.
     pub created_unix_ns: u64,
-    /// How many live actors the table was sized for.
+    /// How many live actors the section of actors was sized for.
     pub actor_capacity: u64,
     /// Bit 0: previews of messages are recorded. All other bits are zero.
     pub flags: u64,
-    /// Number of built-in metrics; 0 in version 1.0, which had 18.
+    /// Number of built-in metrics.
     pub builtins: u64,
     /// Zero.
     pub reserved: u64,
 }
 
 impl HeaderRecord {
-    /// Number of built-in metrics of the region.
-    pub fn builtins(&self) -> u64 {
-        if self.builtins == 0 { FIRST_BUILTINS } else { self.builtins }
-    }
-
     /// Reads and checks the header of a region. `region` needs only the first [`HEADER_BYTES`].
     ///
     /// # Errors
@@ -206,12 +201,8 @@ pub mod header {
     pub const TIME: Range<usize> = 19..24;
     /// Heartbeat of the sampler: number of beats, and the monotonic time of the last in nanoseconds.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
-    /// Odd while the actor table is being settled.
-    pub const SETTLING: usize = 34;
     /// Heartbeat of a task of the async runtime; count 0: never started.
     pub const RUNTIME_BEAT: Range<usize> = 48..50;
-    /// Seqlock cell of [`super::ClockRecord`].
-    pub const CLOCK: Range<usize> = 64..70;
     /// Heartbeat of the poller; count 0: nothing is polled.
     pub const POLL_BEAT: Range<usize> = 224..226;
     /// Text cell: the node's name.
@@ -222,6 +213,10 @@ pub mod header {
     pub const PROGRAM: Range<usize> = 144..208;
     /// Text cell: name and version of the probe.
     pub const WRITER: Range<usize> = 208..224;
+    /// Number of slots of the section of actors that were ever taken, from its start.
+    pub const ACTORS_USED: usize = 240;
+    /// Number of slots of the section of instances that were ever taken, from its start.
+    pub const INSTANCES_USED: usize = 241;
     /// [`super::SectionRecord`]s.
     pub const DIRECTORY: Range<usize> = 256..512;
 
@@ -241,20 +236,22 @@ const _: () = {
     assert!(core::mem::offset_of!(HeaderRecord, created_unix_ns) == 72);
     assert!(size_of::<SectionRecord>() == 64);
     assert!((header::DIRECTORY.end - header::DIRECTORY.start) == MAX_SECTIONS * SECTION_WORDS);
-    assert!((header::CLOCK.end - header::CLOCK.start - 1) * WORD == size_of::<ClockRecord>());
     assert!((header::TIME.end - header::TIME.start) * WORD == size_of::<TimeRecord>());
     // Words that different threads write are SEPARATION_BYTES apart.
     assert!(header::STATE * WORD % SEPARATION_BYTES == 0);
     assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);
     assert!(header::RUNTIME_BEAT.start * WORD % SEPARATION_BYTES == 0);
-    assert!(header::CLOCK.start * WORD % SEPARATION_BYTES == 0);
     assert!(header::POLL_BEAT.start * WORD == 1792);
+    assert!(header::ACTORS_USED * WORD % SEPARATION_BYTES == 0);
+    // The first line of a slot holds what every reader needs.
+    assert!(size_of::<ActorRecord>() % SLOT_LINE_BYTES == 0);
+    assert!(size_of::<InstanceRecord>() % SLOT_LINE_BYTES == 0);
 };
 
 /// The capacities of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacities {
-    /// Live actors; the table has at least twice as many slots.
+    /// Live actors.
     pub actors: usize,
     /// Threads that count without a locked instruction; further threads share lane 0.
     pub lanes: usize,
@@ -266,7 +263,7 @@ pub struct Capacities {
     pub names: usize,
     /// Counters, gauges and histograms, including the built-in ones.
     pub metrics: usize,
-    /// Instances: associations, journals, persistence ids, shards and so on; the table has at least twice as many slots.
+    /// Instances: associations, journals, persistence ids, shards and so on.
     pub instances: usize,
     /// Bytes of each copy of a document: the cluster's and the sharding document.
     pub document_bytes: usize,
@@ -293,10 +290,10 @@ impl Capacities {
 }
 
 impl Default for Capacities {
-    /// 16,384 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 16 MiB.
+    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 13.5 MiB.
     fn default() -> Self {
         Self {
-            actors: 16_384,
+            actors: 24_576,
             lanes: 16,
             dead_letters: 1024,
             events: 1024,
@@ -348,17 +345,14 @@ pub struct RegionMap {
     pub counters: Section,
     pub metrics: Section,
     pub names: Section,
-    pub actor_control: Section,
-    pub actor_slots: Section,
-    pub actor_spill: Section,
+    pub actors: Section,
     pub dead_letters: Section,
     pub events: Section,
-    pub instance_control: Section,
-    pub instance_slots: Section,
+    pub instances: Section,
     pub documents: Section,
     pub histograms: Section,
     pub journal_writes: Section,
-    pub sightings: Section,
+    pub clock_samples: Section,
 }
 
 /// What the layout requires of a section: id, error text if it is missing, bytes of a record, bounds of its count.
@@ -368,26 +362,12 @@ struct Rule {
     record_bytes: usize,
     least: usize,
     most: usize,
-    /// The minor version that introduced it.
-    since: u32,
 }
 
 const fn rule(id: u64, missing: &'static str, record_bytes: usize, least: usize, most: usize) -> Rule {
-    Rule { id, missing, record_bytes, least, most, since: 0 }
+    Rule { id, missing, record_bytes, least, most }
 }
 
-impl Rule {
-    const fn since(self, since: u32) -> Self {
-        Self { since, ..self }
-    }
-}
-
-const BUCKET_BYTES: usize = BUCKET_SLOTS * WORD;
-const MAX_BUCKETS: usize = MAX_ACTORS / 2;
-/// Number of built-in metrics in version 1.0.
-const FIRST_BUILTINS: u64 = 18;
-/// Minimum capacity for metrics in version 1.0.
-const FIRST_MIN_METRICS: usize = 32;
 /// Number of documents.
 pub const DOCUMENTS: usize = 2;
 /// The index of the cluster's document.
@@ -396,63 +376,48 @@ pub const CLUSTER_DOCUMENT: usize = 0;
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 14] = [
-    rule(1, "number of sections (the counters are missing)", WORD * FIRST_MIN_METRICS, 1, MAX_LANES + 1),
+const RULES: [Rule; 11] = [
+    rule(1, "number of sections (the counters are missing)", WORD * MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
         "number of sections (the metrics are missing)",
         size_of::<MetricRecord>(),
-        FIRST_MIN_METRICS,
+        MIN_METRICS,
         MAX_METRICS,
     ),
     rule(3, "number of sections (the names are missing)", 256, 1, MAX_NAMES),
-    rule(4, "number of sections (the actor control words are missing)", BUCKET_BYTES, 2, MAX_BUCKETS),
+    rule(4, "number of sections (the actors are missing)", size_of::<ActorRecord>(), 1, MAX_ACTOR_SLOTS),
     rule(
         5,
-        "number of sections (the actor slots are missing)",
-        size_of::<ActorRecord>(),
-        2 * BUCKET_SLOTS,
-        MAX_BUCKETS * BUCKET_SLOTS,
-    ),
-    rule(6, "number of sections (the actor spill words are missing)", BUCKET_BYTES, 1, MAX_BUCKETS),
-    rule(
-        7,
         "number of sections (the dead letters are missing)",
         ring::DEAD_LETTER_SLOT_BYTES,
         2,
         MAX_DEAD_LETTERS + 1,
     ),
-    rule(8, "number of sections (the events are missing)", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
-    rule(9, "number of sections (the instance control words are missing)", BUCKET_BYTES, 2, MAX_INSTANCES)
-        .since(1),
+    rule(6, "number of sections (the events are missing)", 2 * EVENT_SLOT_BYTES, 1, MAX_LANES + 1),
+    rule(7, "number of sections (the instances are missing)", size_of::<InstanceRecord>(), 1, MAX_INSTANCES),
     rule(
-        10,
-        "number of sections (the instance slots are missing)",
-        size_of::<InstanceRecord>(),
-        2 * BUCKET_SLOTS,
-        MAX_INSTANCES * BUCKET_SLOTS,
-    )
-    .since(1),
-    rule(
-        11,
+        8,
         "number of sections (the documents are missing)",
         document::HEAD_WORDS * WORD + 2 * LEAST_DOCUMENT_BYTES,
         DOCUMENTS,
         DOCUMENTS,
-    )
-    .since(1),
-    rule(12, "number of sections (the histograms are missing)", HISTOGRAM_WORDS * WORD, 1, MAX_HISTOGRAMS)
-        .since(1),
+    ),
+    rule(9, "number of sections (the histograms are missing)", HISTOGRAM_WORDS * WORD, 1, MAX_HISTOGRAMS),
     rule(
-        13,
+        10,
         "number of sections (the journal writes are missing)",
         ring::JOURNAL_WRITE_SLOT_BYTES,
         2,
         MAX_JOURNAL_WRITES + 1,
-    )
-    .since(1),
-    rule(14, "number of sections (the sightings are missing)", sightings::ROW_BYTES, 2, MAX_SIGHTINGS + 1)
-        .since(2),
+    ),
+    rule(
+        11,
+        "number of sections (the clock samples are missing)",
+        clock_samples::ROW_BYTES,
+        2,
+        MAX_CLOCK_SAMPLES + 1,
+    ),
 ];
 
 impl RegionMap {
@@ -473,10 +438,8 @@ impl RegionMap {
         check("document_bytes", document_bytes, LEAST_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES / 4)?;
         check("histograms", histograms, 1, MAX_HISTOGRAMS)?;
         check("journal_writes", journal_writes, 1, MAX_JOURNAL_WRITES)?;
-        // At most half full at capacity: with two buckets per key, both are then practically never full.
-        let buckets = (2 * actors).div_ceil(BUCKET_SLOTS).max(2);
-        let spill_groups = buckets.div_ceil(BUCKET_SLOTS);
-        let instance_buckets = (2 * instances).div_ceil(BUCKET_SLOTS).max(2);
+        // Each lane may hold some free slots that the others cannot take.
+        let actor_slots = actors + LANE_SLOTS * (lanes + 1);
         let document_bytes =
             document::HEAD_WORDS * WORD + 2 * document_bytes.next_multiple_of(SEPARATION_BYTES);
         let lane_bytes = (metrics * WORD).next_multiple_of(SEPARATION_BYTES);
@@ -484,17 +447,14 @@ impl RegionMap {
             (lanes + 1, lane_bytes),
             (metrics, size_of::<MetricRecord>()),
             (names, 256),
-            (buckets, BUCKET_BYTES),
-            (buckets * BUCKET_SLOTS, size_of::<ActorRecord>()),
-            (spill_groups, BUCKET_BYTES),
+            (actor_slots, size_of::<ActorRecord>()),
             (dead_letters + 1, ring::DEAD_LETTER_SLOT_BYTES),
             (lanes + 1, (events + 1) * EVENT_SLOT_BYTES),
-            (instance_buckets, BUCKET_BYTES),
-            (instance_buckets * BUCKET_SLOTS, size_of::<InstanceRecord>()),
+            (instances, size_of::<InstanceRecord>()),
             (DOCUMENTS, document_bytes),
             (histograms, HISTOGRAM_WORDS * WORD),
             (journal_writes + 1, ring::JOURNAL_WRITE_SLOT_BYTES),
-            (sightings::KEPT + 1, sightings::ROW_BYTES),
+            (clock_samples::KEPT + 1, clock_samples::ROW_BYTES),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -577,10 +537,7 @@ impl RegionMap {
             if found[position].is_some() {
                 return at(0, "section id (a second time)", section.id);
             }
-            // Readers treat all control words, and all spill words, as one slice.
-            let dense = rule.record_bytes == BUCKET_BYTES;
-            let stride = rule.record_bytes as u64;
-            if section.stride_bytes < stride || dense && section.stride_bytes > stride {
+            if section.stride_bytes < rule.record_bytes as u64 {
                 return at(3, "section stride", section.stride_bytes);
             }
             if section.count < rule.least as u64 || section.count > rule.most as u64 {
@@ -606,11 +563,9 @@ impl RegionMap {
         let mut sections = [Section { start: 0, count: 0, stride: 0 }; RULES.len()];
         // An error about a section that is missing is reported at the first entry.
         let mut entries = [header::DIRECTORY.start; RULES.len()];
-        let minor = region.load(header::VERSION) as u32;
         for (((to, entry), from), rule) in sections.iter_mut().zip(&mut entries).zip(found).zip(&RULES) {
             (*to, *entry) = match from {
                 Some(found) => found,
-                None if minor < rule.since => (Section::default(), *entry),
                 None => {
                     let offset = ((header::RECORD.start + 2) * WORD) as u64;
                     return Err(OpenError::Corrupt { offset, field: rule.missing, found: record.sections });
@@ -618,19 +573,10 @@ impl RegionMap {
             };
         }
         let map = Self::of(record.region_bytes as usize, sections);
-        let [counters, _, _, _, actor_slots, _, _, events, _, instance_slots, ..] = entries;
+        let [counters, _, _, _, _, events, ..] = entries;
         let at = |entry: usize, word: usize, field, found: usize| {
             Err(OpenError::Corrupt { offset: ((entry + word) * WORD) as u64, field, found: found as u64 })
         };
-        let tables = [
-            (map.actor_control, map.actor_slots, actor_slots, "number of actor slots"),
-            (map.instance_control, map.instance_slots, instance_slots, "number of instance slots"),
-        ];
-        for (control, slots, entry, field) in tables {
-            if slots.count != control.count * BUCKET_SLOTS {
-                return at(entry, 2, field, slots.count);
-            }
-        }
         if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
             return at(events, 3, "stride of an event lane", map.events.stride * WORD);
         }
@@ -666,40 +612,22 @@ impl RegionMap {
         RULES.len()
     }
 
-    /// Number of slots of the actor table: at least twice [`Capacities::actors`].
-    pub fn actor_slots(&self) -> usize {
-        self.actor_slots.count
-    }
-
     fn of(region_bytes: usize, sections: [Section; RULES.len()]) -> Self {
-        let [
-            counters,
-            metrics,
-            names,
-            actor_control,
-            actor_slots,
-            actor_spill,
-            dead_letters,
-            events,
-            rest @ ..,
-        ] = sections;
-        let [instance_control, instance_slots, documents, histograms, journal_writes, sightings] = rest;
+        let [counters, metrics, names, actors, dead_letters, events, rest @ ..] = sections;
+        let [instances, documents, histograms, journal_writes, clock_samples] = rest;
         Self {
             region_bytes,
             counters,
             metrics,
             names,
-            actor_control,
-            actor_slots,
-            actor_spill,
+            actors,
             dead_letters,
             events,
-            instance_control,
-            instance_slots,
+            instances,
             documents,
             histograms,
             journal_writes,
-            sightings,
+            clock_samples,
         }
     }
 
@@ -708,17 +636,14 @@ impl RegionMap {
             self.counters,
             self.metrics,
             self.names,
-            self.actor_control,
-            self.actor_slots,
-            self.actor_spill,
+            self.actors,
             self.dead_letters,
             self.events,
-            self.instance_control,
-            self.instance_slots,
+            self.instances,
             self.documents,
             self.histograms,
             self.journal_writes,
-            self.sightings,
+            self.clock_samples,
         ]
     }
 }
@@ -757,9 +682,9 @@ impl<'a> HeaderWriter<'a> {
     }
 
     /// Writes everything that must be stored before the magic: identity, directory, texts, descriptors of the built-in
-    /// metrics and the first clock. Lengths and counts in `record` are replaced by those of `map`. `texts` are the node's
-    /// name, the program's path and the probe's name and version.
-    pub fn prepare(&self, map: &RegionMap, record: HeaderRecord, clock: ClockRecord, texts: [&str; 3]) {
+    /// metrics and the first clock sample. Lengths and counts in `record` are replaced by those of `map`. `texts` are the
+    /// node's name, the program's path and the probe's name and version.
+    pub fn prepare(&self, map: &RegionMap, record: HeaderRecord, first: ClockSampleRecord, texts: [&str; 3]) {
         let record = HeaderRecord {
             region_bytes: map.region_bytes as u64,
             header_bytes: HEADER_BYTES as u64,
@@ -778,8 +703,7 @@ impl<'a> HeaderWriter<'a> {
         for (slot, (name, unit, kind, help)) in descriptors.chunks(map.metrics.stride).zip(metrics::BUILTIN) {
             metrics::describe(slot, name, unit, *kind, help);
         }
-        self.store(header::ATTACHED, Attached::RECORDED, Ordering::Relaxed);
-        self.set_clock(clock);
+        clock_samples::Log::new(self.words(map.clock_samples.range())).append(0, || first);
         self.set_state(State::Starting);
     }
 
@@ -840,17 +764,6 @@ impl<'a> HeaderWriter<'a> {
         self.beat(header::PROCESS_BEAT, mono_ns);
     }
 
-    /// Runs `settle`, which removes pairs of entries of the actor table. Readers that scan the table meanwhile scan it again.
-    /// Only one thread at a time may call this.
-    pub fn settling<T>(&self, settle: impl FnOnce() -> T) -> T {
-        let at = self.0.get(header::SETTLING).map_or(0, |word| word.load(Ordering::Relaxed)) & !1;
-        self.store(header::SETTLING, at.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::Release);
-        let settled = settle();
-        self.store(header::SETTLING, at.wrapping_add(2), Ordering::Release);
-        settled
-    }
-
     /// A beat of the task of the async runtime.
     pub fn runtime_beat(&self, mono_ns: u64) {
         self.beat(header::RUNTIME_BEAT, mono_ns);
@@ -873,12 +786,6 @@ impl<'a> HeaderWriter<'a> {
             fence(Ordering::Release);
             count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
-    }
-
-    /// Stores a new clock record. After [`Self::publish`], only the sampler may call this.
-    pub fn set_clock(&self, clock: ClockRecord) {
-        let words: [u64; size_of::<ClockRecord>() / WORD] = zerocopy::transmute!(clock);
-        seqlock::write(self.words(header::CLOCK), &words);
     }
 }
 

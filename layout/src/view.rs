@@ -19,6 +19,23 @@ use std::sync::Arc;
 use crate::sync::AtomicU64;
 use crate::words::{WORD, Words};
 
+/// Asks the processor to load the line of this word into its cache. It is a hint: nothing is read. Nothing happens on other
+/// processors than x86-64.
+#[inline(always)]
+pub fn prefetch(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY:
+    // - the instruction is part of SSE, which every x86-64 processor has;
+    // - it accesses no memory in the sense of the language, and so any address is allowed.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
+            core::ptr::from_ref(word).cast(),
+        );
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = word;
+}
+
 /// Words, and the keeper that keeps them valid.
 #[derive(Clone)]
 struct Memory {

@@ -16,8 +16,8 @@ use atomscope_layout::dto::{
 };
 use atomscope_layout::json::{JsonWriter, NodeFields, PIECE_BYTES, ToJson};
 use atomscope_layout::names::Interned;
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, SightingRecord, actor_flags, live};
-use atomscope_layout::sightings::Log;
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockSampleRecord, actor_flags, live};
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::sync::Ordering;
 use atomscope_layout::table::{Key, Sign};
 use proptest::collection::vec;
@@ -95,12 +95,12 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
     for (class, hash) in classes.iter().zip(1..) {
         assert!(!matches!(region.names().intern_hashed(hash, class), Interned::Full));
     }
-    let log = region.section(region.map.sightings);
-    let first = SightingRecord {
+    let log = region.section(region.map.clock_samples);
+    let first = ClockSampleRecord {
         ticks: 5,
         unix_ns,
-        rate: SightingRecord::RATE_ONE * 7,
-        ..SightingRecord::new_zeroed()
+        rate: ClockSampleRecord::RATE_ONE * 7,
+        ..ClockSampleRecord::new_zeroed()
     };
     Log::new(log).rewrite(&[first]);
     if unix_ns % 2 == 0 {
@@ -332,10 +332,10 @@ fn times_of_all_seconds_and_days_are_written_as_serde_writes_them() {
         .collect();
     for _ in 0..2 {
         let region = region_of(&actors, &[], 1);
-        let log = Log::new(region.section(region.map.sightings));
+        let log = Log::new(region.section(region.map.clock_samples));
         for unix_ns in [0, 5 * SECOND, 0_u64.wrapping_sub(1 << 62)] {
-            let rate = SightingRecord::RATE_ONE;
-            log.rewrite(&[SightingRecord { unix_ns, rate, ..SightingRecord::new_zeroed() }]);
+            let rate = ClockSampleRecord::RATE_ONE;
+            log.rewrite(&[ClockSampleRecord { unix_ns, rate, ..ClockSampleRecord::new_zeroed() }]);
             assert_all_same(&region.read().actor_list().into_tree());
         }
         actors.reverse();

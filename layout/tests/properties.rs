@@ -16,12 +16,12 @@ use atomscope_layout::limits::{
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{
-    ACTOR_LIVE_WORD, ACTOR_WORDS, ActorRecord, ClockRecord, SightingRecord, actor_flags, live,
+    ACTOR_LIVE_WORD, ACTOR_WORDS, ActorRecord, ClockRecord, ClockSampleRecord, actor_flags, live,
 };
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::{Ring, RingReader, SlotRead, Written};
 use atomscope_layout::seqlock::Patience;
-use atomscope_layout::sightings::Sightings;
+use atomscope_layout::clock_samples::Sightings;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, TakeOutcome};
 use atomscope_layout::words::prefix;
@@ -795,14 +795,14 @@ proptest! {
         all in proptest::collection::vec(any::<[u64; 5]>(), 0..5),
         stamps: [u64; 4],
     ) {
-        let mut all: Vec<SightingRecord> = all
+        let mut all: Vec<ClockSampleRecord> = all
             .into_iter()
             .map(|[ticks, mono_ns, boot_ns, unix_ns, rate]| {
-                SightingRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved: [0; 2] }
+                ClockSampleRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved: [0; 2] }
             })
             .collect();
         all.sort_by_key(|sighting| sighting.ticks);
-        let clock = |all: &[SightingRecord]| {
+        let clock = |all: &[ClockSampleRecord]| {
             Clock::of(&Sightings { all: all.to_vec(), changes: 2, is_open: false }, None)
         };
         for used in 1..all.len() {

@@ -8,22 +8,22 @@ mod support;
 use atomscope_layout::decode::{Birth, Clock, Identity, Moment};
 use atomscope_layout::event::{EVENT_WORDS, EventKind, EventRecord, TelemetryEvent};
 use atomscope_layout::follow::Follower;
-use atomscope_layout::records::{SightingRecord, TimeRecord};
+use atomscope_layout::records::{ClockSampleRecord, TimeRecord};
 use atomscope_layout::region::HeaderRecord;
-use atomscope_layout::sightings::Log;
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::sync::Ordering;
 use support::Region;
 
-fn sighting(ticks: u64, unix_ns: u64, rate: u64) -> SightingRecord {
-    SightingRecord { ticks, mono_ns: ticks, boot_ns: ticks + 7, unix_ns, rate, reserved: [0; 2] }
+fn sighting(ticks: u64, unix_ns: u64, rate: u64) -> ClockSampleRecord {
+    ClockSampleRecord { ticks, mono_ns: ticks, boot_ns: ticks + 7, unix_ns, rate, reserved: [0; 2] }
 }
 
-const ONE: u64 = SightingRecord::RATE_ONE;
+const ONE: u64 = ClockSampleRecord::RATE_ONE;
 
 #[test]
 fn a_stamp_has_the_time_of_the_sighting_before_it() {
     let region = Region::small();
-    let log = Log::new(region.section(region.map.sightings));
+    let log = Log::new(region.section(region.map.clock_samples));
     log.rewrite(&[sighting(100, 1_000, ONE), sighting(200, 9_000, 2 * ONE)]);
     let clock = region.read().clock().unwrap();
     let times = [90, 100, 199, 200, 201, 300].map(|stamp| clock.unix_ns(stamp).unwrap());
@@ -48,7 +48,7 @@ fn an_older_region_has_the_time_of_its_clock_record() {
 #[test]
 fn while_a_sighting_is_being_added_only_what_was_before_the_last_beat_has_a_time() {
     let region = Region::small();
-    let log = region.section(region.map.sightings);
+    let log = region.section(region.map.clock_samples);
     Log::new(log).rewrite(&[sighting(100, 1_000, ONE)]);
     // The clock record in the header was last published at a million ticks.
     log[0].fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ fn while_a_sighting_is_being_added_only_what_was_before_the_last_beat_has_a_time
 #[test]
 fn an_event_has_the_time_of_a_sighting_that_came_after_the_look_began() {
     let region = Region::small();
-    let log = Log::new(region.section(region.map.sightings));
+    let log = Log::new(region.section(region.map.clock_samples));
     log.rewrite(&[sighting(0, 0, ONE)]);
     let reader = region.read();
     let mut decoder = reader.event_decoder();

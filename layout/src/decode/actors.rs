@@ -1,22 +1,22 @@
 //! The live actors of a region, as one block of text and a row of fixed size per actor.
 //!
-//! A scan copies the texts of all records into one block, and an [`Actor`] borrows from it. Entries of one key are grouped
-//! by sorting and not by hashing, so no hostile region makes this slower than n log n.
+//! A scan copies the texts of all records into one block, and an [`Actor`] borrows from it. Two records have the same key
+//! only while an actor is being replaced. A bitmap finds the keys that may have two, and only their rows are sorted. So the
+//! usual list takes linear time, and no hostile region makes it slower than n log n.
 
 use core::cmp::Reverse;
 use core::fmt::{self, Write as _};
-use std::collections::HashMap;
 
 use serde::{Serialize, Serializer};
 
 use super::clock::{Clock, Moment, with_rfc3339};
 use super::names::Names;
 use super::reader::{ActorTotals, RegionReader};
-use super::scan::{Scan, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words};
+use super::scan::{Repeats, Scan, actor_slots, kept_bytes, text_bytes, used_words};
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::forest::{Forest, NONE, last_element, tree};
 use crate::limits::PATH_CUT_MARK;
-use crate::records::{ACTOR_HEAD_WORDS, ActorRecord, actor_flags, live};
+use crate::records::{ACTOR_HEAD_WORDS, ActorRecord, actor_flags};
 use crate::table::Key;
 use crate::words;
 
@@ -44,7 +44,7 @@ pub struct ActorEntry {
 pub struct Actors {
     /// The listed actors, by path.
     pub entries: Vec<ActorEntry>,
-    /// Live actors that cannot be listed, because their buckets of the table were full.
+    /// Live actors that cannot be listed, because all slots were taken.
     pub unlisted: u64,
     /// Records that could not be read.
     pub unreadable: u64,
@@ -59,7 +59,7 @@ pub struct ActorList {
     rows: Vec<Row>,
     names: Names,
     clock: Option<Clock>,
-    /// Live actors that cannot be listed, because their buckets of the table were full.
+    /// Live actors that cannot be listed, because all slots were taken.
     pub unlisted: u64,
     /// Records that could not be read.
     pub unreadable: u64,
@@ -68,12 +68,12 @@ pub struct ActorList {
     mark: u64,
 }
 
-/// How many live actors the table holds, and how many could not be listed.
+/// How many live actors the region holds, and how many could not be listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Live actors that can be listed.
     pub listed: u64,
-    /// Live actors that cannot be listed, because their buckets of the table were full.
+    /// Live actors that cannot be listed, because all slots were taken.
     pub unlisted: u64,
     /// Records that could not be read.
     pub unreadable: u64,
@@ -82,14 +82,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Live actors by the counters minus live actors by the table: 0 at rest, meaningless while actors come and go.
+    /// Live actors by the counters minus live actors by the list: 0 at rest, meaningless while actors come and go.
     pub fn drift(&self, totals: &ActorTotals) -> i64 {
-        let tabled = self
+        let known = self
             .listed
             .saturating_add(self.unlisted)
             .saturating_add(totals.untracked)
             .saturating_sub(self.waiting_stops);
-        let drift = i128::from(totals.live) - i128::from(tabled);
+        let drift = i128::from(totals.live) - i128::from(known);
         drift.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 }
@@ -102,7 +102,7 @@ struct Row {
     parent_key: Key,
     parent_at: usize,
     parent_bytes: u16,
-    /// The ends of its texts, counted from `at`: path, parent that is no prefix, class, spawn time, host.
+    /// The ends of its texts, counted from `at`: path, class, spawn time, host, parent that is no prefix.
     ends: [u16; 5],
     at: usize,
     stamp: u64,
@@ -136,8 +136,7 @@ pub struct ActorTree {
 }
 
 impl RegionReader<'_> {
-    /// All live actors: one scan of the table, or a few if the table is being settled at the time. An actor that is spawned
-    /// or stopped during the scan may or may not be in the list.
+    /// All live actors: one scan. An actor that is spawned or stopped during the scan may or may not be in the list.
     pub fn actor_list(&self) -> ActorList {
         let mut list = ActorList::default();
         list.refresh(self);
@@ -169,19 +168,19 @@ impl From<Actors> for ActorSnapshot {
 }
 
 impl ActorList {
-    /// Reads the list again, in the order of the table. It reuses its memory.
+    /// Reads the list again, in the order of the slots. It reuses its memory.
     pub fn refresh(&mut self, reader: &RegionReader<'_>) {
-        let table = actor_table(reader);
-        let scan = steadily(reader, || {
-            self.texts.clear();
-            self.rows.clear();
-            self.names = Names::default();
-            let spilled = spilled(&table);
-            Scan::over(&table, spilled, ACTOR_HEAD_WORDS, used_words, |record| self.keep(record, reader))
-        });
-        let Scan { stops, spilled, unreadable, mark } = scan;
+        let slots = actor_slots(reader);
+        self.texts.clear();
+        self.rows.clear();
+        self.names = Names::default();
+        let Scan { unreadable, mut mark } =
+            Scan::over(&slots, ACTOR_HEAD_WORDS, used_words, |record| self.keep(record, reader));
+        self.keep_newest();
+        self.name_parents();
+        (self.unlisted, self.waiting_stops) = (reader.unlisted_actors(), reader.waiting_stops());
+        [self.unlisted, self.waiting_stops].into_iter().for_each(|number| mark.add(number));
         (self.unreadable, self.mark) = (unreadable, self.names.marked(mark));
-        self.add_up(stops, spilled);
         // Read after the records: their stamps may need a clock sample that was added during the scan.
         self.clock = reader.clock();
     }
@@ -192,7 +191,7 @@ impl ActorList {
         Tally { listed: self.rows.len() as u64, unlisted, unreadable, waiting_stops }
     }
 
-    /// A hash of everything that the table held. Two lists with the same mark have the same actors with the same fields; only
+    /// A hash of everything that the scan found. Two lists with the same mark have the same actors with the same fields; only
     /// the clock, which converts stamps to times, may differ.
     pub fn mark(&self) -> u64 {
         self.mark
@@ -221,7 +220,7 @@ impl ActorList {
         }
         let at = self.texts.len();
         self.texts.push_str(text);
-        let (mut parent_at, mut parent_bytes) = (at + ends[0], record.parent_bytes);
+        let (mut parent_at, mut parent_bytes) = (at + ends[3], record.parent_bytes);
         if let Some(beginning) = named_by_key {
             parent_at = self.texts.len();
             let _ = write!(self.texts, "{beginning}{PATH_CUT_MARK}{}", Key(record.parent_key));
@@ -238,7 +237,7 @@ impl ActorList {
             at,
             stamp: record.spawned,
             // Without the flag the word is left over from an earlier actor of the slot.
-            depth: if has(actor_flags::DEPTH) { record.live[live::MAILBOX_DEPTH] } else { 0 },
+            depth: if has(actor_flags::DEPTH) { record.depth } else { 0 },
             type_id: record.type_id,
             flags: record.flags,
         });
@@ -248,38 +247,23 @@ impl ActorList {
         Some(())
     }
 
-    /// Adds up the entries of each key, and keeps the newest entry of each key that is live. So an actor whose stop has not
-    /// come yet is not listed in addition to its successor.
-    pub(super) fn add_up(&mut self, mut stops: Vec<Key>, mut spilled: HashMap<u64, i64>) {
-        stops.sort_unstable();
-        let (mut stops, mut waiting_stops) = (stops.into_iter().peekable(), 0);
-        let mut unmatched = |key: Key, spilled: &mut HashMap<u64, i64>| match spilled
-            .get_mut(&key.fingerprint())
-            .filter(|sum| **sum > 0)
-        {
-            Some(sum) => *sum -= 1,
-            None => waiting_stops += 1,
-        };
-        let order = self.by_key();
-        let mut gone = Vec::new();
-        for group in order.chunk_by(|(_, a), (_, b)| self.row(*a).key == self.row(*b).key) {
-            let Some(((_, newest), older)) = group.split_last() else { continue };
-            let (key, mut sum) = (self.row(*newest).key, group.len() as i64);
-            while let Some(stop) = stops.next_if(|stop| *stop <= key) {
-                if stop == key && sum > 0 { sum -= 1 } else { unmatched(stop, &mut spilled) }
-            }
-            if let Some(left) = spilled.get_mut(&key.fingerprint()).filter(|left| **left < 0) {
-                let matched = sum.min(-*left);
-                sum -= matched;
-                *left += matched;
-            }
-            gone.extend(older.iter().map(|(_, row)| *row));
-            gone.extend((sum == 0).then_some(*newest));
+    /// Keeps the newest row of each key. So an actor whose stop has not come yet is not listed in addition to its successor.
+    pub(super) fn keep_newest(&mut self) {
+        let first = |row: &Row| row.key.0[0];
+        let repeats = Repeats::of(self.rows.len(), self.rows.iter().map(first));
+        let numbered = (0..).zip(&self.rows);
+        let mut several: Vec<u32> =
+            numbered.filter(|(_, row)| repeats.may_have(first(row))).map(|(number, _)| number).collect();
+        several.sort_unstable_by_key(|number| {
+            let Row { key, stamp, .. } = self.row(*number);
+            (*key, *stamp, Reverse(*number))
+        });
+        let groups = several.chunk_by(|a, b| self.row(*a).key == self.row(*b).key);
+        let older = groups.filter_map(|group| group.split_last().map(|(_, older)| older));
+        let mut gone: Vec<u32> = older.flatten().copied().collect();
+        if gone.is_empty() {
+            return;
         }
-        stops.for_each(|stop| unmatched(stop, &mut spilled));
-        self.waiting_stops = waiting_stops + spilled.values().map(|sum| (-sum).max(0) as u64).sum::<u64>();
-        self.unlisted = spilled.values().map(|sum| (*sum).max(0) as u64).sum();
-        self.name_parents(&order);
         gone.sort_unstable();
         let (mut gone, mut number) = (gone.into_iter().peekable(), 0..);
         self.rows.retain(|_| {
@@ -288,30 +272,24 @@ impl ActorList {
         });
     }
 
-    /// All rows, grouped by key, the newest row of each group last.
-    fn by_key(&self) -> Vec<(u64, u32)> {
-        let mut order: Vec<(u64, u32)> = self.rows.iter().map(|row| row.key.0[0]).zip(0..).collect();
-        let rest = |row: u32| {
-            let Row { key, stamp, .. } = self.row(row);
-            (key.0[1], *stamp, Reverse(row))
+    /// If the cut path of a child does not hold the whole path of its parent, use the path in the parent's own row.
+    fn name_parents(&mut self) {
+        let is_named_by_key = |row: &Row| {
+            row.flags & actor_flags::PARENT != 0 && row.parent_at >= row.at + usize::from(row.ends[4])
         };
-        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
-        order
-    }
-
-    /// If the cut path of a child does not hold the whole path of its parent, use the path in the parent's own entry.
-    fn name_parents(&mut self, order: &[(u64, u32)]) {
+        if !self.rows.iter().any(is_named_by_key) {
+            return;
+        }
+        let mut order: Vec<(Key, u32)> = self.rows.iter().map(|row| row.key).zip(0..).collect();
+        order.sort_unstable();
         for at in 0..self.rows.len() {
-            let row = &self.rows[at];
-            if row.flags & actor_flags::PARENT == 0 || row.parent_at < row.at + usize::from(row.ends[4]) {
+            let row = self.rows[at];
+            if !is_named_by_key(&row) {
                 continue;
             }
-            let key = row.parent_key;
-            let end = order
-                .partition_point(|(first, row)| (*first, self.row(*row).key.0[1]) <= (key.0[0], key.0[1]));
-            let newest = end.checked_sub(1).map(|at| *self.row(order[at].1)).filter(|row| row.key == key);
-            if let Some(Row { at: parent_at, ends: [parent_bytes, ..], .. }) = newest {
-                self.rows[at] = Row { parent_at, parent_bytes, ..self.rows[at] };
+            if let Ok(found) = order.binary_search_by_key(&row.parent_key, |(key, _)| *key) {
+                let Row { at: parent_at, ends: [parent_bytes, ..], .. } = self.rows[order[found].1 as usize];
+                self.rows[at] = Row { parent_at, parent_bytes, ..row };
             }
         }
     }
@@ -424,15 +402,15 @@ impl ActorList {
             change(&mut entry);
             let ActorStatus { path, parent, actor_type, mailbox_depth, spawned_at, host } = &entry.status;
             let at = to.texts.len();
-            let texts = [Some(path), parent.as_ref(), Some(actor_type), Some(spawned_at), host.as_ref()];
+            let texts = [Some(path), Some(actor_type), Some(spawned_at), host.as_ref(), parent.as_ref()];
             let ends = texts.map(|text| {
                 to.texts.push_str(words::prefix(text.map_or("", String::as_str), MAX_TEXT_BYTES));
                 (to.texts.len() - at) as u16
             });
             let flag = |is_set, flag| if is_set { flag } else { 0 };
             to.rows.push(Row {
-                parent_at: at + usize::from(ends[0]),
-                parent_bytes: ends[1] - ends[0],
+                parent_at: at + usize::from(ends[3]),
+                parent_bytes: ends[4] - ends[3],
                 ends,
                 at,
                 depth: *mailbox_depth,
@@ -508,7 +486,7 @@ impl<'a> Actor<'a> {
     /// Its class: the name of its Rust type.
     pub fn class(&self) -> &'a str {
         match self.row.type_id {
-            0 => self.list.text(self.row, 2),
+            0 => self.list.text(self.row, 1),
             id => self.list.names.get(id),
         }
     }
@@ -527,7 +505,7 @@ impl<'a> Actor<'a> {
     /// When it was spawned.
     pub fn spawned_at(&self) -> SpawnedAt<'a> {
         if self.row.flags & actor_flags::SPAWNED_TEXT != 0 {
-            return SpawnedAt::Text(self.list.text(self.row, 3));
+            return SpawnedAt::Text(self.list.text(self.row, 2));
         }
         SpawnedAt::At(self.spawned_unix_ns())
     }
@@ -549,7 +527,7 @@ impl<'a> Actor<'a> {
 
     /// The cluster host that the application gave for it.
     pub fn host(&self) -> Option<&'a str> {
-        (self.row.flags & actor_flags::HOST != 0).then(|| self.list.text(self.row, 4))
+        (self.row.flags & actor_flags::HOST != 0).then(|| self.list.text(self.row, 3))
     }
 
     /// The fields of the JSON, with owned texts.

@@ -1,18 +1,16 @@
 //! The live actors counted by class, without a list of the actors.
 //!
-//! Nearly every live actor has one entry in the table and is counted when the scan reads that entry. Only a key that may
-//! have several entries (a waiting stop, a second spawn, a spilled entry) needs its entries kept and added up, as an
-//! [`ActorList`] does for every key.
+//! Nearly every live actor has one record and is counted when the scan reads it. Only the records of a key that may have two
+//! are kept, as an [`ActorList`] keeps all of them. A first scan of the keys alone finds these.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::actors::{ActorList, Tally};
 use super::clock::Moment;
 use super::names::Names;
 use super::reader::RegionReader;
-use super::scan::{Scan, actor_table, kept_bytes, spilled, steadily, text_bytes, used_words};
-use crate::records::{ACTOR_LIVE_WORD, ActorRecord, actor_flags, live};
-use crate::table::Key;
+use super::scan::{Repeats, Scan, actor_slots, kept_bytes, text_bytes, used_words};
+use crate::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD, ActorRecord, actor_flags};
 
 /// Classes with a higher name number are looked up by name, because a hostile region may hold any number.
 const MOST_IDS: usize = 1 << 16;
@@ -39,43 +37,34 @@ pub struct ClassCounts {
     pub tally: Tally,
     /// The classes: first those with the most waiting messages, then those with the most actors.
     pub classes: Vec<Class>,
-    /// The mark of an [`ActorList`] of the same table.
+    /// The mark of an [`ActorList`] of the same actors.
     pub mark: u64,
 }
 
 impl RegionReader<'_> {
-    /// Counts the live actors by class: one scan of the table, or a few if the table is being settled at the time. It needs
-    /// memory only for the classes, and for actors that may have several entries.
+    /// Counts the live actors by class: one scan of the keys and one of the records. It needs memory for the classes, for a
+    /// few actors that may have two records, and about two bytes for each other actor.
     ///
     /// It reads no text of a record but the class. So an actor with a damaged path is counted here, and is unreadable in an
     /// [`ActorList`]. An actor that is replaced during the scan may be counted twice.
     pub fn class_counts(&self) -> ClassCounts {
-        let table = actor_table(self);
-        let (mut counting, scan) = steadily(self, || {
-            let spilled = spilled(&table);
-            let mut several: HashSet<u64> = table.repeated_fingerprints().collect();
-            several.extend(spilled.keys());
-            let is_one_of_several =
-                |first: u64| !several.is_empty() && several.contains(&Key([first, 0]).fingerprint());
-            let wanted = |record: &ActorRecord| match record.flags & actor_flags::DEPTH {
-                _ if record.type_id == 0 || is_one_of_several(record.key[0]) => used_words(record),
-                0 => ACTOR_LIVE_WORD,
-                _ => ACTOR_LIVE_WORD + live::MAILBOX_DEPTH + 1,
-            };
-            let mut counting = Counting::default();
-            let scan =
-                Scan::over(&table, spilled, ACTOR_LIVE_WORD, wanted, |record| {
-                    match is_one_of_several(record.key[0]) {
-                        true => counting.kept.keep(record, self),
-                        false => counting.add_record(record, self),
-                    }
-                });
-            (counting, scan)
-        });
-        let Scan { stops, spilled, unreadable, mark } = scan;
-        counting.kept.add_up(stops, spilled);
+        let slots = actor_slots(self);
+        let keys = (0..slots.len()).filter(|slot| slots.is_live(*slot));
+        let repeats = Repeats::of(slots.len(), keys.map(|slot| slots.word(slot, ACTOR_KEY_WORD)));
+        let wanted = |record: &ActorRecord| match record.type_id {
+            0 => used_words(record),
+            _ if repeats.may_have(record.key[0]) => used_words(record),
+            _ => ACTOR_PARENT_WORD,
+        };
+        let mut counting = Counting::default();
+        let Scan { unreadable, mut mark } =
+            Scan::over(&slots, ACTOR_PARENT_WORD, wanted, |record| match repeats.may_have(record.key[0]) {
+                true => counting.kept.keep(record, self),
+                false => counting.add_record(record, self),
+            });
+        counting.kept.keep_newest();
         counting.add_kept(self);
-        let Counting { mut classes, names, kept, .. } = counting;
+        let Counting { mut classes, names, .. } = counting;
         let clock = self.clock();
         classes.iter_mut().for_each(|(class, oldest)| {
             class.oldest = clock.as_ref().and_then(|clock| clock.moment(*oldest));
@@ -86,7 +75,9 @@ impl RegionReader<'_> {
             key(b).cmp(&key(a)).then_with(|| a.name.cmp(&b.name))
         });
         let listed = classes.iter().map(|class| class.actors).sum();
-        let tally = Tally { listed, unreadable, ..kept.tally() };
+        let (unlisted, waiting_stops) = (self.unlisted_actors(), self.waiting_stops());
+        [unlisted, waiting_stops].into_iter().for_each(|number| mark.add(number));
+        let tally = Tally { listed, unlisted, unreadable, waiting_stops };
         ClassCounts { tally, classes, mark: names.marked(mark) }
     }
 }
@@ -99,22 +90,23 @@ struct Counting {
     /// One more than the index of the class of each name number, so that most actors need no look-up by name.
     by_id: Vec<usize>,
     names: Names,
-    /// Actors that may have several entries in the table.
+    /// Actors that may have two records.
     kept: ActorList,
 }
 
 impl Counting {
     /// Counts the actor of a record. Only the words that the scan asked for are present.
     fn add_record(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
-        let [path, parent, type_bytes, spawned, host] = text_bytes(record).map(usize::from);
-        if path + parent + type_bytes + spawned + host > record.text.len() || kept_bytes(record).is_none() {
+        let [path, type_bytes, rest @ ..] = text_bytes(record).map(usize::from);
+        if path + type_bytes + rest.iter().sum::<usize>() > record.text.len() || kept_bytes(record).is_none()
+        {
             return None;
         }
         let type_text = match record.type_id {
-            0 => core::str::from_utf8(record.text.get(path + parent..)?.get(..type_bytes)?).ok()?,
+            0 => core::str::from_utf8(record.text.get(path..)?.get(..type_bytes)?).ok()?,
             _ => "",
         };
-        let depth = (record.flags & actor_flags::DEPTH != 0).then_some(record.live[live::MAILBOX_DEPTH]);
+        let depth = (record.flags & actor_flags::DEPTH != 0).then_some(record.depth);
         self.add(record.type_id, type_text, depth, record.spawned, reader);
         Some(())
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::records::{ClockRecord, SightingRecord};
-use crate::sightings;
+use crate::clock_samples;
+use crate::records::ClockSampleRecord;
 
 /// A time by the clocks of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,101 +51,73 @@ impl Moment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clock {
     /// The clock samples by their ticks, at least one.
-    sightings: Arc<[Sighting]>,
+    samples: Arc<[Sample]>,
     /// The last stamp with a known time; `None` if the time of every stamp is known.
     until: Option<u64>,
     /// *Changes* of the log when it was read.
     pub(super) changes: u64,
 }
 
-/// A clock sample: from `ticks` on, a tick lasts `ns / per` nanoseconds.
+/// A clock sample: from `ticks` on, a tick lasts `rate` / [`ClockSampleRecord::RATE_ONE`] nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sighting {
+struct Sample {
     ticks: u64,
     unix_ns: i128,
     mono_ns: u64,
-    boot_ns: Option<u64>,
-    ns: u64,
-    per: u64,
+    boot_ns: u64,
+    rate: u64,
 }
 
 impl Clock {
-    /// The clock of this record alone, as in versions before 1.2.
-    pub fn new(record: ClockRecord) -> Self {
-        let ticks = record.last_ticks.saturating_sub(record.first_ticks);
-        let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
-        // With a single clock sample, a tick counts as a nanosecond.
-        let (ns, per) = if ticks > 0 && ns > 0 { (ns, ticks) } else { (1, 1) };
-        let sighting = Sighting {
-            ticks: record.first_ticks,
-            unix_ns: i128::from(record.first_mono_ns) + i128::from(record.unix_minus_mono_ns as i64),
-            mono_ns: record.first_mono_ns,
-            boot_ns: None,
-            ns,
-            per,
-        };
-        Self { sightings: [sighting].into(), until: None, changes: 0 }
-    }
-
-    /// The clock of a log of clock samples; if the log is empty, the clock of `record`. `record` must be read before `log`.
-    pub fn of(log: &sightings::Sightings, record: Option<ClockRecord>) -> Option<Self> {
-        let Some(last) = log.all.last() else {
-            return Some(Self { changes: log.changes, ..Self::new(record?) });
-        };
-        let until = log.is_open.then(|| record.map_or(last.ticks, |record| record.last_ticks));
-        let sightings = log.all.iter().map(Sighting::of).collect();
-        Some(Self { sightings, until, changes: log.changes })
+    /// The clock of a log of clock samples; `None` if the log is empty.
+    pub fn of(log: &clock_samples::Samples) -> Option<Self> {
+        let samples = log.all.iter().map(Sample::of).collect();
+        (!log.all.is_empty()).then_some(Self { samples, until: log.until, changes: log.changes })
     }
 
     /// UTC nanoseconds since 1970 of a stamp. `None` if the log was being changed; the next reading of the log will know.
     pub fn unix_ns(&self, stamp: u64) -> Option<i128> {
-        let sighting = self.sighting_of(stamp)?;
-        Some(sighting.unix_ns.saturating_add(sighting.elapsed_ns(stamp)))
+        let sample = self.sample_of(stamp)?;
+        Some(sample.unix_ns.saturating_add(sample.elapsed_ns(stamp)))
     }
 
     /// The time of a stamp, by all clocks. `None` as for [`Self::unix_ns`].
     pub fn moment(&self, stamp: u64) -> Option<Moment> {
-        let sighting = self.sighting_of(stamp)?;
-        Some(sighting.moment(sighting.elapsed_ns(stamp)))
+        let sample = self.sample_of(stamp)?;
+        Some(sample.moment(sample.elapsed_ns(stamp)))
     }
 
     /// The time at which the node's monotonic clock showed `mono_ns`, for example the time of a beat.
     pub fn moment_of_mono(&self, mono_ns: u64) -> Moment {
-        let at = self.sightings.iter().rposition(|sighting| sighting.mono_ns <= mono_ns).unwrap_or(0);
-        let sighting = &self.sightings[at];
-        sighting.moment(i128::from(mono_ns) - i128::from(sighting.mono_ns))
+        let at = self.samples.iter().rposition(|sample| sample.mono_ns <= mono_ns).unwrap_or(0);
+        let sample = &self.samples[at];
+        sample.moment(i128::from(mono_ns) - i128::from(sample.mono_ns))
     }
 
-    fn sighting_of(&self, stamp: u64) -> Option<&Sighting> {
+    fn sample_of(&self, stamp: u64) -> Option<&Sample> {
         if self.until.is_some_and(|until| stamp > until) {
             return None;
         }
-        let after = self.sightings.partition_point(|sighting| sighting.ticks <= stamp);
-        self.sightings.get(after.saturating_sub(1))
+        let after = self.samples.partition_point(|sample| sample.ticks <= stamp);
+        self.samples.get(after.saturating_sub(1))
     }
 }
 
-impl Sighting {
-    fn of(record: &SightingRecord) -> Self {
-        Self {
-            ticks: record.ticks,
-            unix_ns: i128::from(record.unix_ns as i64),
-            mono_ns: record.mono_ns,
-            boot_ns: Some(record.boot_ns),
-            ns: record.rate,
-            per: SightingRecord::RATE_ONE,
-        }
+impl Sample {
+    fn of(record: &ClockSampleRecord) -> Self {
+        let ClockSampleRecord { ticks, mono_ns, boot_ns, unix_ns, rate, .. } = *record;
+        Self { ticks, unix_ns: i128::from(unix_ns as i64), mono_ns, boot_ns, rate }
     }
 
     /// Nanoseconds from the ticks of this sample to a stamp.
     fn elapsed_ns(&self, stamp: u64) -> i128 {
-        if let (Some(ticks), true) = (stamp.checked_sub(self.ticks), self.per.is_power_of_two()) {
+        if let Some(ticks) = stamp.checked_sub(self.ticks) {
             // The usual case, without a division.
-            let scaled = u128::from(ticks) * u128::from(self.ns);
-            return (scaled.min(i128::MAX as u128) >> self.per.trailing_zeros()) as i128;
+            let scaled = u128::from(ticks) * u128::from(self.rate);
+            return (scaled >> ClockSampleRecord::RATE_ONE.trailing_zeros()) as i128;
         }
         let ticks = i128::from(stamp) - i128::from(self.ticks);
-        ticks.saturating_mul(i128::from(self.ns)) / i128::from(self.per)
+        ticks.saturating_mul(i128::from(self.rate)) / i128::from(ClockSampleRecord::RATE_ONE)
     }
 
     /// The time so many nanoseconds after this sample.
@@ -154,7 +126,7 @@ impl Sighting {
         Moment {
             unix_ns: self.unix_ns.saturating_add(elapsed_ns),
             mono_ns: Some(after(self.mono_ns)),
-            boot_ns: self.boot_ns.map(after),
+            boot_ns: Some(after(self.boot_ns)),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Texts of a region: interned names, and the texts inside a record.
 
-use core::hash::{Hash as _, Hasher as _};
+use core::hash::{BuildHasher as _, BuildHasherDefault};
 use std::hash::DefaultHasher;
 
 use super::reader::RegionReader;
+use super::scan::Mark;
 use crate::names::read_name;
 
 /// A cache of interned names, by their numbers.
@@ -25,9 +26,9 @@ impl Names {
     }
 
     /// Adds the cached names to a mark.
-    pub(super) fn marked(&self, mut mark: DefaultHasher) -> u64 {
-        self.0.hash(&mut mark);
-        mark.finish()
+    pub(super) fn marked(&self, mut mark: Mark) -> u64 {
+        mark.add(BuildHasherDefault::<DefaultHasher>::default().hash_one(&self.0));
+        mark.value()
     }
 
     /// The name with this number, or `?` if it is not in the cache.

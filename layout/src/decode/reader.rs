@@ -8,17 +8,17 @@ use serde::Serialize;
 use super::clock::Clock;
 use super::identity::Identity;
 use crate::attached::Attached;
+use crate::dense::SlotReader;
 use crate::error::OpenError;
 use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
 use crate::instances::InstanceRecord;
 use crate::metrics::{Builtin, Kind, Metric, read_descriptor};
-use crate::records::{ActorRecord, ClockRecord};
+use crate::records::ACTOR_STAMP_WORD;
 use crate::region::{Condition, HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::RingReader;
-use crate::seqlock;
 use crate::sync::{Ordering, fence};
 use crate::words::{WORD, Words};
-use crate::{event, lanes, sightings, table};
+use crate::{clock_samples, event, lanes};
 
 /// A region opened for reading.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +87,7 @@ pub struct ActorTotals {
     pub live: u64,
     /// Stops of actors that are older than the probe.
     pub foreign: u64,
-    /// Live actors without a slot, because the table was full.
+    /// Live actors that neither have a slot nor an entry in the node's index, because both were full.
     pub untracked: u64,
     /// Whether there were ever untracked actors or doubtful stops: then the list of live actors may be wrong permanently.
     pub inexact: bool,
@@ -156,31 +156,31 @@ impl<'a> RegionReader<'a> {
 
     /// The node's clock, for stamps of records that were read before this call.
     pub fn clock(&self) -> Option<Clock> {
-        let mut words = [0u64; size_of::<ClockRecord>() / WORD];
-        // Read before the log: no clock sample that is added later begins before these ticks.
-        let cell = self.words.slice(header::CLOCK)?;
-        let record = seqlock::read(cell, &mut words).ok().map(|()| zerocopy::transmute!(words));
-        let log = sightings::read(self.section(self.map.sightings), self.map.sightings.stride);
-        Clock::of(&log, record)
+        Clock::of(&clock_samples::read(self.section(self.map.clock_samples), self.map.clock_samples.stride))
     }
 
     /// Whether the log of clock samples was changed since `clock` was read from it. Read the record with the stamp before
     /// this call.
     pub(super) fn has_newer(&self, clock: &Clock) -> bool {
-        sightings::changes(self.section(self.map.sightings)) != clock.changes
+        clock_samples::changes(self.section(self.map.clock_samples)) != clock.changes
     }
 
-    /// Calls `see` with each stamp whose time a reader may show. One scan of all tables and rings.
+    /// The slots of this section; `used` is the word of the header with the number of its slots that were ever taken.
+    pub(super) fn slots(&self, section: Section, used: usize) -> SlotReader<'a> {
+        SlotReader::new(self.section(section), section.stride, self.words.load(used))
+    }
+
+    /// Calls `see` with each stamp whose time a reader may show. One scan of all slots and rings.
     pub fn each_stamp(&self, mut see: impl FnMut(u64)) {
         let map = &self.map;
-        let tables = [
-            (map.actor_control, map.actor_slots, offset_of!(ActorRecord, spawned) / WORD),
-            (map.instance_control, map.instance_slots, offset_of!(InstanceRecord, since) / WORD),
+        let sections = [
+            (map.actors, header::ACTORS_USED, ACTOR_STAMP_WORD),
+            (map.instances, header::INSTANCES_USED, offset_of!(InstanceRecord, since) / WORD),
         ];
-        for (control, slots, stamp) in tables {
-            let (control, slots, stride) = (self.section(control), self.section(slots), slots.stride);
-            let held = (0..control.len()).filter(|slot| !table::is_free(control.load(*slot)));
-            held.for_each(|slot| see(slots.load(slot * stride + stamp)));
+        for (section, used, stamp) in sections {
+            let slots = self.slots(section, used);
+            let held = (0..slots.len()).filter(|slot| slots.is_held(*slot));
+            held.for_each(|slot| see(slots.word(slot, stamp)));
         }
         let lanes = (0..self.event_lanes()).map(|lane| self.event_lane(lane));
         let writes = self.section(map.journal_writes);
@@ -202,11 +202,8 @@ impl<'a> RegionReader<'a> {
         attached
     }
 
-    /// The value of a built-in metric; 0 if the region is older than the metric, or if nothing counts it.
+    /// The value of a built-in metric; 0 if nothing counts it.
     pub fn builtin(&self, metric: Builtin) -> u64 {
-        if metric as u64 >= self.header.builtins() {
-            return 0;
-        }
         lanes::sum(self.section(self.map.counters), self.map.counters.stride, metric as usize)
     }
 
@@ -216,7 +213,7 @@ impl<'a> RegionReader<'a> {
         let stride = self.map.metrics.stride;
         let attached = self.attached();
         let is_counted =
-            |number: usize| number as u64 >= self.header.builtins() || attached.counts_number(number);
+            |number: usize| number as u64 >= self.header.builtins || attached.counts_number(number);
         (0..self.map.metrics.count)
             .filter_map(|number| {
                 let mut metric = read_descriptor(section.slice(number * stride..(number + 1) * stride)?)?;
@@ -267,13 +264,29 @@ impl<'a> RegionReader<'a> {
         }
     }
 
+    /// Live actors that are not listed, because all slots were taken when they were spawned. Never too low.
+    pub fn unlisted_actors(&self) -> u64 {
+        self.difference(Builtin::Spilled, Builtin::SpilledStopped)
+    }
+
+    /// Stops that came before their spawn and still wait for it. Never too low.
+    pub fn waiting_stops(&self) -> u64 {
+        self.difference(Builtin::EarlyStops, Builtin::EarlyStopsDone)
+    }
+
+    /// A counter minus one that counts ends of what it counts.
+    fn difference(&self, all: Builtin, ended: Builtin) -> u64 {
+        let ended = self.builtin(ended);
+        lanes::after_ends();
+        self.builtin(all).saturating_sub(ended)
+    }
+
     /// Whether actors were spawned and all of them have stopped. False if that is not certain: while a stop waits for its
     /// spawn, and after a stop of an actor older than the probe, because other such actors may still live.
     pub fn no_actor_is_left(&self) -> bool {
         let ActorTotals { spawned, live, foreign, inexact, .. } = self.actor_totals();
         // A stop is counted as stopped before it is counted as early.
-        let waits = self.builtin(Builtin::EarlyStops) != self.builtin(Builtin::EarlyStopsDone);
-        spawned > 0 && live == 0 && foreign == 0 && !inexact && !waits
+        spawned > 0 && live == 0 && foreign == 0 && !inexact && self.waiting_stops() == 0
     }
 
     /// The number of all dead letters so far.

@@ -1,126 +1,121 @@
-//! One scan of the actor table: it reads each record once, for a list of the actors ([`super::actors`]) or for their numbers
-//! ([`super::classes`]).
-
-use core::hash::{Hash as _, Hasher as _};
-use std::collections::HashMap;
-use std::hash::DefaultHasher;
+//! One scan of the section of actors: it reads each record once, for a list of the actors ([`super::actors`]) or for their
+//! numbers ([`super::classes`]).
 
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::reader::RegionReader;
+use crate::dense::SlotReader;
 use crate::limits::PATH_CUT_MARK;
-use crate::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
+use crate::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
 use crate::region::header;
 use crate::seqlock;
-use crate::sync::{Ordering, fence, pause};
-use crate::table::{Entry, Key, Sign, TableReader};
 use crate::words::WORD;
 
-/// Maximum number of scans of the actor table while it is being settled.
-const SCAN_TRIES: u32 = 8;
 /// Slots that are prefetched into the processor's cache together.
 const FETCHED_SLOTS: usize = 32;
+/// Bits of a [`Repeats`] for each key: then about one key in sixteen is taken for another one's repetition.
+const BITS_FOR_KEY: usize = 8;
 
-/// The actor table of a region.
-pub(super) fn actor_table<'a>(reader: &RegionReader<'a>) -> TableReader<'a> {
-    let map = &reader.map;
-    TableReader::new(
-        reader.section(map.actor_control),
-        reader.section(map.actor_slots),
-        map.actor_slots.stride,
-        reader.section(map.actor_spill),
-    )
+/// The slots of the actors of a region.
+pub(super) fn actor_slots<'a>(reader: &RegionReader<'a>) -> SlotReader<'a> {
+    reader.slots(reader.map.actors, header::ACTORS_USED)
 }
 
-/// The sum of the spilled entries of each fingerprint.
-pub(super) fn spilled(table: &TableReader<'_>) -> HashMap<u64, i64> {
-    let mut spilled = HashMap::new();
-    for (fingerprint, sign) in table.spilled() {
-        *spilled.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
-    }
-    spilled
-}
+/// A hash of everything that a scan found. It is no defence against a region that is made to confuse it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Mark(u64);
 
-/// Scans the table, and scans it again if it was being settled during the scan.
-pub(super) fn steadily<T>(reader: &RegionReader<'_>, mut scan: impl FnMut() -> T) -> T {
-    for _ in 1..SCAN_TRIES {
-        let before = reader.words.load(header::SETTLING);
-        fence(Ordering::Acquire);
-        if before & 1 == 0 {
-            let scanned = scan();
-            fence(Ordering::Acquire);
-            if reader.words.load(header::SETTLING) == before {
-                return scanned;
-            }
-        }
-        (0..seqlock::READ_TRIES).for_each(pause);
+impl Mark {
+    pub(super) fn add(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product as u64) ^ (product >> 64) as u64;
     }
-    scan()
+
+    pub(super) fn value(self) -> u64 {
+        self.0
+    }
 }
 
 /// The result of a scan, without the records of actors.
+#[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// The keys of the waiting stops.
-    pub(super) stops: Vec<Key>,
-    /// The sum of the spilled entries of each fingerprint.
-    pub(super) spilled: HashMap<u64, i64>,
     pub(super) unreadable: u64,
-    /// The hash of everything that the table held.
-    pub(super) mark: DefaultHasher,
+    pub(super) mark: Mark,
 }
 
 impl Scan {
     /// Calls `each` with the record of every actor; `each` returns `None` for a record that it cannot read. The record has
     /// its first `head` words, and further ones up to `wanted`.
     pub(super) fn over(
-        table: &TableReader<'_>,
-        spilled: HashMap<u64, i64>,
+        slots: &SlotReader<'_>,
         head: usize,
         wanted: impl Fn(&ActorRecord) -> usize,
         mut each: impl FnMut(&ActorRecord) -> Option<()>,
     ) -> Self {
-        let (mut stops, mut unreadable, mut mark) = (Vec::new(), 0, DefaultHasher::new());
+        let mut scan = Self::default();
         let mut words = [0u64; ACTOR_WORDS];
         let mut patience = seqlock::Patience::for_a_scan();
         let wanted = |words: &[u64]| ActorRecord::ref_from_bytes(words.as_bytes()).map_or(0, &wanted);
-        for slot in 0..table.len() {
+        for slot in 0..slots.len() {
             if slot % FETCHED_SLOTS == 0 {
-                table.fetch(slot..table.len().min(slot + FETCHED_SLOTS));
+                slots.fetch(slot..slots.len().min(slot + FETCHED_SLOTS));
             }
-            // Loaded before the record: if the record changes now, its version and so the mark change too.
-            let version = table.version(slot);
-            let found = table.read_used(slot, &mut words, head, wanted, &mut patience);
-            if let Ok(Entry::Free) = found {
+            let found = slots.read_used(slot, &mut words, head, wanted, &mut patience);
+            if let Ok(false) = found {
                 continue;
             }
-            mark.write_usize(slot);
-            mark.write_u64(version);
-            let is_read = match found {
-                Ok(Entry::Held(Sign::Plus)) => {
-                    let record: &ActorRecord = zerocopy::transmute_ref!(&words);
-                    if record.flags & actor_flags::DEPTH != 0 {
-                        mark.write_u64(record.live[live::MAILBOX_DEPTH]);
-                    }
-                    each(record).is_some()
+            scan.mark.add(slot as u64);
+            let is_read = found.is_ok() && {
+                let record: &ActorRecord = zerocopy::transmute_ref!(&words);
+                scan.mark.add(record.control);
+                if record.flags & actor_flags::DEPTH != 0 {
+                    scan.mark.add(record.depth);
                 }
-                Ok(Entry::Held(Sign::Minus)) => {
-                    stops.push(Key([words[0], words[1]]));
-                    true
-                }
-                Ok(Entry::Free) | Err(_) => false,
+                each(record).is_some()
             };
-            unreadable += u64::from(!is_read);
+            scan.unreadable += u64::from(!is_read);
         }
-        table.spilled().for_each(|(fingerprint, sign)| (fingerprint, sign as u64).hash(&mut mark));
-        Self { stops, spilled, unreadable, mark }
+        scan
     }
 }
 
-/// Bytes of each text of a record: path, parent that is no prefix of it, class, spawn time, host.
+/// The keys that may occur more than once, by some bits of their first words.
+pub(super) struct Repeats {
+    once: Vec<u64>,
+    again: Vec<u64>,
+}
+
+impl Repeats {
+    /// Of at most `count` keys.
+    pub(super) fn of(count: usize, keys: impl Iterator<Item = u64>) -> Self {
+        let words = (BITS_FOR_KEY * count).next_power_of_two().div_ceil(u64::BITS as usize);
+        let mut repeats = Self { once: vec![0; words], again: vec![0; words] };
+        for key in keys {
+            let (word, bit) = repeats.place(key);
+            repeats.again[word] |= repeats.once[word] & bit;
+            repeats.once[word] |= bit;
+        }
+        repeats
+    }
+
+    /// Whether the key may have been given more than once.
+    pub(super) fn may_have(&self, key: u64) -> bool {
+        let (word, bit) = self.place(key);
+        self.again[word] & bit != 0
+    }
+
+    fn place(&self, key: u64) -> (usize, u64) {
+        // The number of words is a power of two.
+        ((key >> 6) as usize & (self.once.len() - 1), 1 << (key & 63))
+    }
+}
+
+/// Bytes of each text of a record: path, class, spawn time, host, and the parent's path if it is no prefix.
 pub(super) fn text_bytes(record: &ActorRecord) -> [u16; 5] {
     let in_text = record.flags & (actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX) == actor_flags::PARENT;
     let parent_bytes = if in_text { record.parent_bytes } else { 0 };
-    [record.path_bytes, parent_bytes, record.type_bytes, record.spawned_bytes, record.host_bytes]
+    let ActorRecord { path_bytes, type_bytes, spawned_bytes, host_bytes, .. } = *record;
+    [path_bytes.into(), type_bytes.into(), spawned_bytes.into(), host_bytes.into(), parent_bytes]
 }
 
 /// Words of a record up to the end of its texts.

@@ -1,7 +1,7 @@
 //! Decoding the subsystems of a node: instances, documents and journal writes.
 //!
 //! ```
-//! # use atomscope_layout::records::ClockRecord;
+//! # use atomscope_layout::records::ClockSampleRecord;
 //! # use atomscope_layout::region::{HeaderRecord, HeaderWriter};
 //! # use atomscope_layout::view::WriterMemory;
 //! # use atomscope_layout::{Capacities, RegionMap};
@@ -11,7 +11,7 @@
 //! # let map = RegionMap::for_capacities(&Capacities::LEAST)?;
 //! # let memory = WriterMemory::private(map.region_bytes).ok_or("not enough memory")?;
 //! # let header = HeaderWriter::new(memory.words());
-//! # header.prepare(&map, HeaderRecord::default(), ClockRecord::default(), ["shop", "", ""]);
+//! # header.prepare(&map, HeaderRecord::default(), ClockSampleRecord::default(), ["shop", "", ""]);
 //! # header.publish();
 //! header.attach(Attachment::Lease); // `header` is the writer of a region in `memory`
 //!
@@ -45,11 +45,10 @@ use crate::instances::{
 use crate::lanes;
 use crate::metrics::Builtin;
 use crate::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
-use crate::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT};
+use crate::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT, header};
 use crate::ring::{RingReader, SlotRead};
 use crate::seqlock::Patience;
-use crate::table::{Entry, Key, Sign, TableReader};
-use crate::words::Words;
+use crate::table::Key;
 
 /// Kinds of rows in the document of the cluster.
 pub mod cluster_rows {
@@ -330,32 +329,26 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// Decodes all instances: one scan of their table.
+    /// Decodes all instances: one scan of their slots.
     pub fn instances(&self) -> InstanceList {
-        let map = &self.map;
-        let table = TableReader::new(
-            self.section(map.instance_control),
-            self.section(map.instance_slots),
-            map.instance_slots.stride,
-            Words::new(&[]),
-        );
+        let slots = self.slots(self.map.instances, header::INSTANCES_USED);
         let mut names = Names::default();
         let mut stamps = Vec::new();
         let mut list = InstanceList { attached: self.attached(), ..InstanceList::default() };
         let mut words = [0u64; INSTANCE_WORDS];
         let mut patience = Patience::for_a_scan();
-        for slot in 0..table.len() {
-            match table.read(slot, &mut words, &mut patience) {
-                Ok(Entry::Free) => {}
-                Ok(Entry::Held(Sign::Plus)) => match decode_instance(&words, list.attached, self, &mut names)
-                {
-                    Some((entry, since)) => {
-                        list.entries.push(entry);
-                        stamps.push(since);
-                    }
-                    None => list.unreadable += 1,
-                },
-                Ok(Entry::Held(Sign::Minus)) | Err(_) => list.unreadable += 1,
+        for slot in 0..slots.len() {
+            let read = slots.read(slot, &mut words, &mut patience);
+            if let Ok(false) = read {
+                continue;
+            }
+            let decoded = read.ok().and_then(|_| decode_instance(&words, list.attached, self, &mut names));
+            match decoded {
+                Some((entry, since)) => {
+                    list.entries.push(entry);
+                    stamps.push(since);
+                }
+                None => list.unreadable += 1,
             }
         }
         let clock = self.clock();

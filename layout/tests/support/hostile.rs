@@ -10,10 +10,10 @@ use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, METRIC_WORDS, SightingRecord};
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, METRIC_WORDS, ClockSampleRecord};
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
-use atomscope_layout::sightings::Log;
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Key, Sign};
 use atomscope_layout::{Capacities, OpenError, RegionMap, Words};
@@ -27,8 +27,8 @@ pub fn filled() -> Region {
     let region = Region::new(&capacities);
     region.header().set_system("sys");
     let sighting =
-        |ticks| SightingRecord { ticks, mono_ns: 1, boot_ns: 2, unix_ns: 3, rate: 4, reserved: [0; 2] };
-    Log::new(region.section(region.map.sightings)).rewrite(&[sighting(0), sighting(3), sighting(5)]);
+        |ticks| ClockSampleRecord { ticks, mono_ns: 1, boot_ns: 2, unix_ns: 3, rate: 4, reserved: [0; 2] };
+    Log::new(region.section(region.map.clock_samples)).rewrite(&[sighting(0), sighting(3), sighting(5)]);
     let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
     for number in 1..=18u64 {
         let mut record = [0u64; ACTOR_WORDS];
@@ -348,7 +348,7 @@ fn region_seeds() -> Vec<Vec<u8>> {
     let map = filled().map;
     let control = map.actor_control.start as u16;
     let heads = [map.dead_letters.start as u16, map.events.start as u16];
-    let log = map.sightings.start as u16;
+    let log = map.clock_samples.start as u16;
     let directory = header::DIRECTORY.start as u16;
     vec![
         Vec::new(),

@@ -6,30 +6,49 @@ pub mod hostile;
 pub mod subsystems;
 
 use atomscope_layout::decode::RegionReader;
+use atomscope_layout::dense::{Shape, Spawned, Stopped, Table, Witness};
+use atomscope_layout::lanes::{Lanes, OVERFLOW};
+use atomscope_layout::limits::LANE_SLOTS;
+use atomscope_layout::metrics::Builtin;
 use atomscope_layout::names::Interner;
-use atomscope_layout::records::ClockRecord;
-use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section};
+use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_WORDS, ActorRecord, ClockSampleRecord};
+use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, header};
 use atomscope_layout::ring::Ring;
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::table::Table;
+use atomscope_layout::table::{Key, StopOrigin};
 use atomscope_layout::view::WriterMemory;
-use atomscope_layout::{Capacities, RegionMap};
+use atomscope_layout::{Capacities, RegionMap, words};
 
 /// A region and the private words of its writer.
 pub struct Region {
     pub memory: WriterMemory,
     pub map: RegionMap,
     name_keys: Vec<AtomicU64>,
-    spill_used: AtomicU64,
+    private: Private,
+}
+
+/// Zeroed words, aligned to a cache line.
+pub struct Private(Vec<AtomicU64>);
+
+impl Private {
+    pub fn new(words: usize) -> Self {
+        Self((0..words + 7).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub fn words(&self) -> &[AtomicU64] {
+        let start = self.0.as_ptr().align_offset(64) % 8;
+        &self.0[start..self.0.len() - 7 + start]
+    }
 }
 
 /// Stamp 0 is 2001-09-09T01:46:40Z, and a tick is two nanoseconds.
-pub const CLOCK: ClockRecord = ClockRecord {
-    first_ticks: 0,
-    first_mono_ns: 5_000,
-    last_ticks: 1_000_000,
-    last_mono_ns: 2_005_000,
-    unix_minus_mono_ns: 1_000_000_000_000_000_000 - 5_000,
+pub const FIRST_SAMPLE: ClockSampleRecord = ClockSampleRecord {
+    ticks: 0,
+    mono_ns: 5_000,
+    boot_ns: 6_000,
+    unix_ns: 1_000_000_000_000_000_000,
+    rate: 2 * ClockSampleRecord::RATE_ONE,
+    reserved: [0; 2],
 };
 
 pub const HEADER: HeaderRecord = HeaderRecord {
@@ -52,15 +71,30 @@ pub const HEADER: HeaderRecord = HeaderRecord {
 pub const SMALL: Capacities =
     Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 16, names: 8, ..Capacities::LEAST };
 
+/// A witness of pairs that counts them as the probe does.
+pub struct Counting<'a>(&'a Region);
+
+impl Witness for Counting<'_> {
+    fn paired(&self, record: Option<&[AtomicU64]>) {
+        self.0.count(Builtin::EarlyStopsDone, 1);
+        self.0.count(Builtin::SpilledStopped, u64::from(record.is_none()));
+    }
+
+    fn superseded(&self, _: StopOrigin) {
+        self.0.count(Builtin::EarlyStopsDone, 1);
+    }
+}
+
 impl Region {
     pub fn new(capacities: &Capacities) -> Self {
         let map = RegionMap::for_capacities(capacities).unwrap();
         let memory = WriterMemory::private(map.region_bytes).unwrap();
         let header = HeaderWriter::new(memory.words());
-        header.prepare(&map, HEADER, CLOCK, ["node-1", "/usr/bin/node", "0.10.0"]);
+        header.prepare(&map, HEADER, FIRST_SAMPLE, ["node-1", "/usr/bin/node", "0.10.0"]);
         header.publish();
         let name_keys = (0..map.names.count).map(|_| AtomicU64::new(0)).collect();
-        Self { memory, map, name_keys, spill_used: AtomicU64::new(0) }
+        let private = Private::new(shape(&map).private_words());
+        Self { memory, map, name_keys, private }
     }
 
     pub fn small() -> Self {
@@ -75,14 +109,59 @@ impl Region {
         &self.memory.words()[section.range()]
     }
 
+    /// The table of the actors.
     pub fn table(&self) -> Table<'_> {
-        Table::new(
-            self.section(self.map.actor_control),
-            self.section(self.map.actor_slots),
-            self.map.actor_slots.stride,
-            self.section(self.map.actor_spill),
-            &self.spill_used,
-        )
+        let used = &self.memory.words()[header::ACTORS_USED];
+        Table::new(shape(&self.map), self.section(self.map.actors), used, self.private.words())
+    }
+
+    /// Spawns an actor with this record, and counts that.
+    pub fn spawn(&self, record: &ActorRecord) -> Spawned {
+        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(*record);
+        let write = |slot: &[AtomicU64]| words::store(&slot[ACTOR_KEY_WORD..], &words[ACTOR_KEY_WORD..]);
+        let spawned = self.table().spawn(0, Key(record.key), write, &Counting(self));
+        self.count(Builtin::Spawned, 1);
+        match spawned {
+            Spawned::Stands => {}
+            Spawned::Spilled => self.count(Builtin::Spilled, 1),
+            Spawned::Stopped(_) => self.count(Builtin::EarlyStopsDone, 1),
+            Spawned::Refused => self.count(Builtin::UntrackedSpawns, 1),
+        }
+        spawned
+    }
+
+    /// Stops the oldest actor of this key, or leaves the stop, and counts that.
+    pub fn stop(&self, key: Key) -> Stopped {
+        let stopped = self.table().stop(0, key, |_| {});
+        self.count(Builtin::Stopped, 1);
+        match stopped {
+            Stopped::Entry { .. } => {}
+            Stopped::Spilled => self.count(Builtin::SpilledStopped, 1),
+            Stopped::Nothing => self.leave_stop(key),
+        }
+        stopped
+    }
+
+    /// Leaves a stop of this key, whether it has a spawn or not.
+    pub fn leave_stop(&self, key: Key) {
+        self.count(Builtin::EarlyStops, 1);
+        if !self.table().leave_stop(0, key, StopOrigin::Awaited, &Counting(self)) {
+            self.count(Builtin::EarlyStopsDone, 1);
+            self.count(Builtin::UntrackedStops, 1);
+        }
+    }
+
+    /// Changes the record of an actor. Its words begin with the control word.
+    pub fn update(&self, key: Key, change: impl FnMut(&[AtomicU64])) -> bool {
+        self.table().update(0, key, change, &Counting(self))
+    }
+
+    pub fn count(&self, metric: Builtin, n: u64) {
+        Lanes::new(self.section(self.map.counters), self.map.counters.stride).add(
+            OVERFLOW,
+            metric as usize,
+            n,
+        );
     }
 
     pub fn dead_letters(&self) -> Ring<'_> {
@@ -96,4 +175,8 @@ impl Region {
     pub fn read(&self) -> RegionReader<'_> {
         RegionReader::open(self.memory.reader()).unwrap()
     }
+}
+
+fn shape(map: &RegionMap) -> Shape {
+    Shape { slots: map.actors.count, stride: map.actors.stride, lanes: map.counters.count, hot_lines: 16 }
 }

@@ -16,18 +16,18 @@ fn ticks(clock: &Memory) -> u64 {
     clock[0].fetch_add(1, Ordering::AcqRel) + 1
 }
 
-fn sighting(ticks: u64) -> SightingRecord {
-    SightingRecord { ticks, mono_ns: ticks, boot_ns: ticks, unix_ns: ticks, rate: 1, reserved: [0; 2] }
+fn sample(ticks: u64) -> ClockSampleRecord {
+    ClockSampleRecord { ticks, mono_ns: ticks, boot_ns: ticks, unix_ns: ticks, rate: 1, reserved: [0; 2] }
 }
 
 fn append(log: &[AtomicU64], clock: &Memory) {
-    Log::new(log).append(0, || sighting(ticks(clock)));
+    Log::new(log).append(0, || sample(ticks(clock)));
 }
 
 fn convert(log: Words<'_>, stamp: u64) -> Option<u64> {
     let read = read(log, ROW_WORDS);
-    let by = read.all.iter().rev().find(|sighting| sighting.ticks <= stamp).map_or(0, |by| by.ticks);
-    (!read.is_open).then_some(by)
+    let by = read.all.iter().rev().find(|sample| sample.ticks <= stamp).map_or(0, |by| by.ticks);
+    read.until.is_none().then_some(by)
 }
 
 /// The sampler adds a clock sample while a thread gives a stamp. A reader that finds the record converts its stamp twice.
@@ -57,24 +57,24 @@ fn a_time_that_was_told_stays(
 }
 
 #[test]
-fn a_stamp_is_told_by_one_sighting_or_by_none_yet() {
+fn a_stamp_is_told_by_one_sample_or_by_none_yet() {
     a_time_that_was_told_stays(append, convert).holds();
 }
 
 #[test]
 fn a_clock_that_is_read_before_readers_know_moves_a_time() {
     fn mutant(log: &[AtomicU64], clock: &Memory) {
-        let sighting = sighting(ticks(clock));
-        Log::new(log).append(0, || sighting);
+        let sample = sample(ticks(clock));
+        Log::new(log).append(0, || sample);
     }
     a_time_that_was_told_stays(mutant, convert).breaks("a time has moved");
 }
 
 #[test]
-fn a_sighting_that_is_added_without_a_mark_moves_a_time() {
+fn a_sample_that_is_added_without_a_mark_moves_a_time() {
     fn mutant(log: &[AtomicU64], clock: &Memory) {
         let log = Log::new(log);
-        log.set(0, &sighting(ticks(clock)));
+        log.set(0, &sample(ticks(clock)));
         fence(Ordering::Release);
         log.store(USED, 1);
     }
@@ -85,7 +85,7 @@ fn a_sighting_that_is_added_without_a_mark_moves_a_time() {
 fn a_reader_that_does_not_ask_for_the_mark_moves_a_time() {
     fn mutant(log: Words<'_>, stamp: u64) -> Option<u64> {
         let all = copy(log, ROW_WORDS, KEPT);
-        Some(all.iter().rev().find(|sighting| sighting.ticks <= stamp).map_or(0, |by| by.ticks))
+        Some(all.iter().rev().find(|sample| sample.ticks <= stamp).map_or(0, |by| by.ticks))
     }
     a_time_that_was_told_stays(append, mutant).breaks("a time has moved");
 }
@@ -93,21 +93,21 @@ fn a_reader_that_does_not_ask_for_the_mark_moves_a_time() {
 /// The sampler removes the first of two clock samples, which no record needs any more, or dies in the middle. A reader
 /// finds the other one.
 fn the_others_stay(
-    rewrite: fn(&[AtomicU64], &[SightingRecord]),
+    rewrite: fn(&[AtomicU64], &[ClockSampleRecord]),
 ) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(2, move |main| {
         let log = memory(LOG_WORDS);
-        let both = [sighting(1), sighting(2)];
-        for (used, sighting) in both.into_iter().enumerate() {
-            Log::new(&log).append(used, || sighting);
+        let both = [sample(1), sample(2)];
+        for (used, sample) in both.into_iter().enumerate() {
+            Log::new(&log).append(used, || sample);
         }
         let reading = log.clone();
         let sampler = role(move || rewrite(&log, &both[1..]));
         let reader = role(move || {
             let read = read(Words::new(&reading), ROW_WORDS);
-            if !read.is_open {
-                let by = read.all.iter().rev().find(|sighting| sighting.ticks <= 2).map(|by| by.ticks);
-                assert_eq!(by, Some(2), "a sighting is gone");
+            if read.until.is_none() {
+                let by = read.all.iter().rev().find(|sample| sample.ticks <= 2).map(|by| by.ticks);
+                assert_eq!(by, Some(2), "a sample is gone");
             }
         });
         play(main, vec![sampler, reader]);
@@ -116,17 +116,17 @@ fn the_others_stay(
 }
 
 #[test]
-fn a_sighting_that_is_kept_is_there_while_others_are_left_out() {
+fn a_sample_that_is_kept_is_there_while_others_are_left_out() {
     the_others_stay(|log, kept| Log::new(log).rewrite(kept)).holds();
 }
 
 #[test]
-fn a_rewriting_without_a_mark_loses_a_sighting() {
-    fn mutant(log: &[AtomicU64], kept: &[SightingRecord]) {
+fn a_rewriting_without_a_mark_loses_a_sample() {
+    fn mutant(log: &[AtomicU64], kept: &[ClockSampleRecord]) {
         let log = Log::new(log);
         log.store(USED, 0);
         log.set(0, &kept[0]);
         log.store(USED, 1);
     }
-    the_others_stay(mutant).breaks("a sighting is gone");
+    the_others_stay(mutant).breaks("a sample is gone");
 }
