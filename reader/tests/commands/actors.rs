@@ -85,7 +85,9 @@ fn a_filter_asks_as_the_screens_does() {
 fn a_limit_says_how_many_it_left_out() {
     let dir = RegionDir::new();
     let _lock = shop().live(&dir);
-    for (limit, shown, said) in [("0", 0, "3 more actors;"), ("2", 2, "1 more actor;"), ("18446744073709551615", 3, "")] {
+    for (limit, shown, said) in
+        [("0", 0, "3 more actors;"), ("2", 2, "1 more actor;"), ("18446744073709551615", 3, "")]
+    {
         for shape in [None, Some("--tree")] {
             let ran = dir.run(["actors", "--limit", limit].into_iter().chain(shape));
             assert!(ran.stderr.contains(said), "{ran:?}");

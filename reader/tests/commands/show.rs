@@ -40,7 +40,10 @@ fn a_wedged_and_a_dead_node_are_shown_with_the_reason() {
     node.beat(9 * SECOND);
     let lock = node.live(&dir);
     let stdout = dir.run(["show"]).ok();
-    assert!(stdout.starts_with("● shop - wedged: no heartbeat from the probe's sampler thread\n"), "{stdout}");
+    assert!(
+        stdout.starts_with("● shop - wedged: no heartbeat from the probe's sampler thread\n"),
+        "{stdout}"
+    );
     drop(lock);
     let stdout = dir.run(["show"]).ok();
     let first = "● shop - crashed: its process ended without closing the region\n";
