@@ -314,11 +314,6 @@ enum Oldest {
     At(usize, Control, u64),
 }
 
-/// Whether the slot of this control word is free.
-pub(crate) fn is_free(control: u64) -> bool {
-    Control(control).state() == FREE
-}
-
 fn state_of(sign: Sign) -> u64 {
     match sign {
         Sign::Plus => PLUS,

@@ -8,6 +8,7 @@ mod support;
 use std::io;
 
 use atomscope_layout::Capacities;
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::decode::{ActorList, ActorTree};
 use atomscope_layout::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalInfo, JournalWriteInfo,
@@ -17,7 +18,6 @@ use atomscope_layout::dto::{
 use atomscope_layout::json::{JsonWriter, NodeFields, PIECE_BYTES, ToJson};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockSampleRecord, actor_flags, live};
-use atomscope_layout::clock_samples::Log;
 use atomscope_layout::sync::Ordering;
 use atomscope_layout::table::{Key, Sign};
 use proptest::collection::vec;

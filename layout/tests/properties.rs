@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use atomscope_layout::clock_samples::Sightings;
 use atomscope_layout::decode::{ActorList, Class, Clock, RegionReader, rfc3339};
 use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode};
 use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
@@ -21,7 +22,6 @@ use atomscope_layout::records::{
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::{Ring, RingReader, SlotRead, Written};
 use atomscope_layout::seqlock::Patience;
-use atomscope_layout::clock_samples::Sightings;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, TakeOutcome};
 use atomscope_layout::words::prefix;

@@ -5,12 +5,12 @@
 
 mod support;
 
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::decode::{Birth, Clock, Identity, Moment};
 use atomscope_layout::event::{EVENT_WORDS, EventKind, EventRecord, TelemetryEvent};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::records::{ClockSampleRecord, TimeRecord};
 use atomscope_layout::region::HeaderRecord;
-use atomscope_layout::clock_samples::Log;
 use atomscope_layout::sync::Ordering;
 use support::Region;
 

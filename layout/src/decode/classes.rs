@@ -49,8 +49,8 @@ impl RegionReader<'_> {
     /// [`ActorList`]. An actor that is replaced during the scan may be counted twice.
     pub fn class_counts(&self) -> ClassCounts {
         let slots = actor_slots(self);
-        let keys = (0..slots.len()).filter(|slot| slots.is_live(*slot));
-        let repeats = Repeats::of(slots.len(), keys.map(|slot| slots.word(slot, ACTOR_KEY_WORD)));
+        let keys = (0..slots.len()).filter_map(|slot| slots.held_word(slot, ACTOR_KEY_WORD));
+        let repeats = Repeats::of(slots.len(), keys);
         let wanted = |record: &ActorRecord| match record.type_id {
             0 => used_words(record),
             _ if repeats.may_have(record.key[0]) => used_words(record),

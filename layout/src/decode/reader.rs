@@ -179,8 +179,7 @@ impl<'a> RegionReader<'a> {
         ];
         for (section, used, stamp) in sections {
             let slots = self.slots(section, used);
-            let held = (0..slots.len()).filter(|slot| slots.is_held(*slot));
-            held.for_each(|slot| see(slots.word(slot, stamp)));
+            (0..slots.len()).filter_map(|slot| slots.held_word(slot, stamp)).for_each(&mut see);
         }
         let lanes = (0..self.event_lanes()).map(|lane| self.event_lane(lane));
         let writes = self.section(map.journal_writes);

@@ -57,8 +57,8 @@ impl<'a> SlotReader<'a> {
         self.read_used(index, out, out.len(), |_| 0, patience)
     }
 
-    /// As [`Self::read`], but copies only the first `head` words of the record, and further words up to `used` of these
-    /// words. `used` may be called with a torn head; then the record is copied again.
+    /// As [`Self::read`], but copies only the first `head` words of the record, and further words up to `used` of `out` with
+    /// these words. `used` may be called with a torn head; then the record is copied again.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -81,10 +81,9 @@ impl<'a> SlotReader<'a> {
                 State::Free | State::Orphan => return Ok(false),
                 State::Busy => {}
                 State::Live => {
-                    let (first, rest) = out.split_at_mut_checked(head).ok_or(Unreadable::Corrupt)?;
-                    slot.copy_to(first);
-                    let more = used(first).min(slot.len()).saturating_sub(head).min(rest.len());
-                    if let Some(words) = slot.slice(head..head + more) {
+                    slot.copy_to(out.get_mut(..head).ok_or(Unreadable::Corrupt)?);
+                    let end = used(out).min(slot.len()).max(head);
+                    if let (Some(words), Some(rest)) = (slot.slice(head..end), out.get_mut(head..)) {
                         words.copy_to(rest);
                     }
                     fence(Ordering::Acquire);
@@ -104,6 +103,13 @@ impl<'a> SlotReader<'a> {
     #[inline]
     pub fn version(&self, index: usize) -> u64 {
         self.slots.load(index * self.stride)
+    }
+
+    /// One word of slot `index`, unless the slot is free. Nothing guards it: it may be of a record that is being written.
+    #[inline]
+    pub fn held_word(&self, index: usize, word: usize) -> Option<u64> {
+        let is_held = matches!(Control(self.version(index)).state(), State::Busy | State::Live);
+        is_held.then(|| self.slots.load(index * self.stride + word))
     }
 
     /// Prefetches some slots into the processor's cache, all at once, by loads of each of their lines. Slots are too far

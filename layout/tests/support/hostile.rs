@@ -2,6 +2,7 @@
 //! targets (`tests/fuzz`) and the targets themselves all use this.
 #![allow(clippy::panic, reason = "only tests use this")]
 
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::decode::{Birth, RegionReader};
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
@@ -10,10 +11,11 @@ use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, METRIC_WORDS, ClockSampleRecord};
+use atomscope_layout::records::{
+    ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, METRIC_WORDS,
+};
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
-use atomscope_layout::clock_samples::Log;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Key, Sign};
 use atomscope_layout::{Capacities, OpenError, RegionMap, Words};
