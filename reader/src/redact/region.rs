@@ -217,10 +217,10 @@ impl Redactor {
         let from: ActorRecord = zerocopy::transmute!(words);
         let is_prefix = from.flags & actor_flags::PARENT_IS_PREFIX != 0;
         let mut texts = Texts(&from.text);
-        let path = texts.take(from.path_bytes)?;
-        let type_text = texts.take(from.type_bytes)?;
-        texts.take(from.spawned_bytes)?;
-        let host = texts.take(from.host_bytes)?;
+        let path = texts.take(from.path_bytes.into())?;
+        let type_text = texts.take(from.type_bytes.into())?;
+        texts.take(from.spawned_bytes.into())?;
+        let host = texts.take(from.host_bytes.into())?;
         let parent = texts.take(if is_prefix { 0 } else { from.parent_bytes })?;
         let parts = self.path_parts(from.flags, path, Some(parent), from.parent_bytes);
         let kept = actor_flags::HOST | actor_flags::DEPTH;

@@ -61,7 +61,7 @@ fn json_has_the_same_and_what_was_left_out() {
     assert_eq!(shown["actors"]["live"], 3);
     assert_eq!(shown["classes"][0], json!({"class": "shop::Audit", "actors": 1, "waiting": 9}));
     assert_eq!(shown["newest_dead_letters"][0]["recipient"], "akka://Shop/user/gone");
-    assert_eq!(shown["usage"]["actor_slots"], json!({"used": 3, "capacity": 128}));
+    assert_eq!(shown["usage"]["actors"], json!({"used": 3, "capacity": 64}));
     assert_eq!(shown["usage"]["drops"]["texts_cut"], 4);
     assert!(dir.run(["show"]).ok().contains("      Dropped: 4 texts cut\n"));
 }

@@ -210,8 +210,8 @@ fn what_was_left_out_and_what_is_unreadable_is_said_below() {
     let dir = RegionDir::new();
     let node = full();
     node.count(Builtin::ShardsUnlisted, 5);
-    let slot = node.map.instance_slots;
-    (0..slot.count).for_each(|at| node.set(slot.start + at * slot.stride + 5, 0xffff));
+    let slot = node.map.instances;
+    (0..slot.count).for_each(|at| node.set(slot.start + at * slot.stride + 6, 0xffff));
     let _lock = node.live(&dir);
     let ran = dir.run(["sharding"]);
     for text in [
