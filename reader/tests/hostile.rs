@@ -35,7 +35,7 @@ fn node() -> Node {
         dead_letters: 4,
         events: 4,
         names: 4,
-        instances: 16,
+        instances: 32,
         ..Capacities::LEAST
     };
     let node = Node::sized(HOSTILE, capacities, |_| {});
@@ -103,7 +103,8 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
         ("nothing".into(), true, Box::new(|_| {})),
         set("magic", false, header::MAGIC, 1),
         set("major version", false, header::VERSION, 7 << 32),
-        set("minor version", true, header::VERSION, 1 << 32 | 9),
+        set("major version", false, header::VERSION, 1 << 32 | 2),
+        set("minor version", true, header::VERSION, 2 << 32 | 9),
         set("region length", false, header::RECORD.start, !7),
         set("region length", false, header::RECORD.start, 0),
         set("header length", false, header::RECORD.start + 1, 0),

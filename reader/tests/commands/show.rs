@@ -25,7 +25,7 @@ fn a_living_node_is_shown_with_all_that_matters() {
         " Dead letters: 1, the newest:".into(),
         " shop::Order to akka://Shop/user/gone".into(),
         "       Events: 1, 0 of them through the shared lane; the newest 16 of each lane are kept".into(),
-        "     Capacity: 3 of 128 actor slots (sized for 64 actors), 1 of 2 lanes, ".into(),
+        "     Capacity: 3 of 64 actors, 1 of 2 lanes, ".into(),
         "      Dropped: nothing".into(),
     ] {
         assert!(stdout.contains(&line), "{line}\n{stdout}");

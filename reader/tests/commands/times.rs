@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use atomscope::system::{boottime_ns, monotonic_ns};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{ClockSampleRecord, TimeRecord};
-use atomscope_layout::region::header;
 use serde_json::Value;
 
 use crate::fixture::{Actor, EPOCH_NS, Node, RegionDir, SECOND};
@@ -62,10 +61,9 @@ fn a_node_whose_wall_clock_was_set_since_its_start_has_lived_as_long_as_it_has()
 }
 
 #[test]
-fn what_an_older_node_cannot_say_is_unknown_and_not_0() {
+fn what_a_node_does_not_know_is_unknown_and_not_0() {
     let dir = RegionDir::new();
     let node = Node::with("n", |record| record.created_unix_ns = unix_ns() + 2 * HOUR_NS);
-    node.set(header::VERSION, 1 << 32 | 1);
     node.set_time(TimeRecord::default());
     node.count(Builtin::Spawned, 1_000);
     let _lock = node.live(&dir);
