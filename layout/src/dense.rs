@@ -69,6 +69,8 @@ use slots::{Control, LANE_WORDS, Slot, Slots, State};
 use crate::sync::mutant::{Mutant, is};
 use crate::sync::{AtomicU64, Ordering, fence, then_look};
 
+#[cfg(test)]
+pub(crate) mod at_rest;
 mod index;
 mod reader;
 mod slots;
@@ -318,8 +320,11 @@ impl<'a> Table<'a> {
             let mut stop = None;
             has_other = false;
             self.index.each(fingerprint, true, &mut |place, held| match held.kind() {
-                Kind::Minus if stop.is_none() && !held.is_held() && held.has_fingerprint(fingerprint) => {
-                    stop = Some((place, held));
+                Kind::Minus if !held.is_held() && held.has_fingerprint(fingerprint) => {
+                    // Those of older actors first: the spawn removes all of them.
+                    if stop.is_none() || !held.origin().may_match_spawn() {
+                        stop = Some((place, held));
+                    }
                 }
                 Kind::Minus => {}
                 _ => has_other |= self.is_of(held, Whose::Key(key)),
@@ -875,3 +880,6 @@ impl<'a> Table<'a> {
         removed
     }
 }
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests;

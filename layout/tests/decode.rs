@@ -7,21 +7,22 @@ mod support;
 
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::{ActorEntry, ActorTotals, Actors, Beat, DeadLetters};
+use atomscope_layout::dense::{Settled, Spawned, Stopped};
 use atomscope_layout::dto::{ActorStatus, DeadLetterRecord, NodeSnapshot};
 use atomscope_layout::instances::{Domain, InstanceRecord, Instances, lease, shard_region};
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
-use atomscope_layout::limits::{ACTOR_PATH_BYTES, BUCKET_SLOTS, PATH_CUT_MARK};
+use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
-    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, actor_flags, dead_letter_flags, live,
+    ACTOR_DEPTH_WORD, ActorRecord, DEAD_LETTER_WORDS, actor_flags, dead_letter_flags,
 };
 use atomscope_layout::region::{State, header};
 use atomscope_layout::ring::Written;
-use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Put, Settled, Sign, Table, TakeOutcome};
+use atomscope_layout::sync::Ordering;
+use atomscope_layout::table::Key;
 use atomscope_layout::{Capacities, records};
-use support::{HEADER, Region};
+use support::{Counting, HEADER, LANE, Region};
 use zerocopy::FromZeros;
 
 /// The fields of an actor that a test sets. All others are as the hooks leave them.
@@ -45,7 +46,11 @@ enum Parent<'a> {
     Text { key: u64, path: &'a str },
 }
 
-/// Keys that differ in bucket, tag and spill group.
+/// States of a control word.
+const BUSY: u64 = 1;
+const ORPHAN: u64 = 3;
+
+/// Keys that differ in all their bits.
 fn key(number: u64) -> Key {
     Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)])
 }
@@ -59,20 +64,9 @@ fn record(actor: &Actor<'_>) -> ActorRecord {
     let mut put = |text: &str| {
         record.text[used..used + text.len()].copy_from_slice(text.as_bytes());
         used += text.len();
-        text.len() as u16
+        text.len() as u8
     };
     record.path_bytes = put(actor.path);
-    match actor.parent {
-        None => {}
-        Some(Parent::Prefix { key: of, bytes }) => {
-            record.flags |= actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
-            (record.parent_key, record.parent_bytes) = (key(of).0, bytes as u16);
-        }
-        Some(Parent::Text { key: of, path }) => {
-            record.flags |= actor_flags::PARENT;
-            (record.parent_key, record.parent_bytes) = (key(of).0, put(path));
-        }
-    }
     record.type_bytes = put(actor.type_text);
     if let Some(text) = actor.spawned_text {
         record.flags |= actor_flags::SPAWNED_TEXT;
@@ -84,7 +78,18 @@ fn record(actor: &Actor<'_>) -> ActorRecord {
     }
     if let Some(depth) = actor.depth {
         record.flags |= actor_flags::DEPTH;
-        record.live[live::MAILBOX_DEPTH] = depth;
+        record.depth = depth;
+    }
+    match actor.parent {
+        None => {}
+        Some(Parent::Prefix { key: of, bytes }) => {
+            record.flags |= actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
+            (record.parent_key, record.parent_bytes) = (key(of).0, bytes as u16);
+        }
+        Some(Parent::Text { key: of, path }) => {
+            record.flags |= actor_flags::PARENT;
+            (record.parent_key, record.parent_bytes) = (key(of).0, put(path).into());
+        }
     }
     if actor.cut {
         record.flags |= actor_flags::PATH_CUT;
@@ -92,15 +97,14 @@ fn record(actor: &Actor<'_>) -> ActorRecord {
     record
 }
 
-fn put(region: &Region, actor: &Actor<'_>) -> Put {
-    let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record(actor));
-    region.table().put(key(actor.key), Sign::Plus, &words)
+fn put(region: &Region, actor: &Actor<'_>) -> Spawned {
+    region.spawn(&record(actor))
 }
 
 /// The decoded actor of a region with only this actor.
 fn read_back(actor: &Actor<'_>) -> ActorEntry {
     let region = Region::small();
-    assert_eq!(put(&region, actor), Put::Slot);
+    assert_eq!(put(&region, actor), Spawned::Stands);
     let Actors { mut entries, unlisted, unreadable, waiting_stops } = region.read().actors();
     assert_eq!((entries.len(), unlisted, unreadable, waiting_stops), (1, 0, 0, 0));
     entries.remove(0)
@@ -202,7 +206,7 @@ fn a_type_goes_by_its_name_s_number_or_is_a_question_mark_where_there_is_no_such
         panic!("not new")
     };
     let with = |key, path, type_id| put(&region, &Actor { key, path, type_id, ..Actor::default() });
-    assert_eq!([with(1, "/a", id), with(2, "/b", id % 8 + 1), with(3, "/c", u32::MAX)], [Put::Slot; 3]);
+    assert_eq!([with(1, "/a", id), with(2, "/b", id % 8 + 1), with(3, "/c", u32::MAX)], [Spawned::Stands; 3]);
     let types: Vec<String> =
         region.read().actors().entries.into_iter().map(|entry| entry.status.actor_type).collect();
     assert_eq!(types, ["orders::Order", "?", "?"]);
@@ -233,10 +237,13 @@ fn a_parent_beyond_the_cut_of_its_childs_path_goes_by_its_own_entry() {
     let long = "y".repeat(ACTOR_PATH_BYTES - 36);
     let (parent, child) = (cut_path(&long, 2), cut_path(&long, 1));
     let region = Region::small();
-    assert_eq!(put(&region, &Actor { key: 2, path: &parent, cut: true, ..Actor::default() }), Put::Slot);
+    assert_eq!(
+        put(&region, &Actor { key: 2, path: &parent, cut: true, ..Actor::default() }),
+        Spawned::Stands
+    );
     let below = Some(Parent::Prefix { key: 2, bytes: 200 });
     let placed = put(&region, &Actor { key: 1, path: &child, parent: below, cut: true, ..Actor::default() });
-    assert_eq!(placed, Put::Slot);
+    assert_eq!(placed, Spawned::Stands);
     let snapshot = region.read().actors().into_snapshot();
     assert_eq!((snapshot.total, snapshot.roots.len()), (2, 1));
     assert_eq!(snapshot.roots[0].path, parent);
@@ -258,10 +265,11 @@ fn a_parent_beyond_the_cut_that_is_not_there_is_named_by_its_key() {
 
 #[test]
 fn a_record_that_no_writer_writes_is_counted_and_not_shown() {
-    let damages: [fn(&mut ActorRecord); 4] = [
+    let damages: [fn(&mut ActorRecord); 5] = [
         |record| record.path_bytes = 193,
+        |record| record.path_bytes = u8::MAX,
         |record| record.text[0] = 0xff,
-        |record| record.host_bytes = u16::MAX,
+        |record| record.host_bytes = u8::MAX,
         |record| record.flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX | actor_flags::PATH_CUT,
     ];
     for damage in damages {
@@ -271,8 +279,7 @@ fn a_record_that_no_writer_writes_is_counted_and_not_shown() {
         if damaged.host_bytes != 0 {
             damaged.flags |= actor_flags::HOST;
         }
-        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(damaged);
-        assert_eq!(region.table().put(key(1), Sign::Plus, &words), Put::Slot);
+        assert_eq!(region.spawn(&damaged), Spawned::Stands);
         let actors = region.read().actors();
         assert_eq!((actors.entries.len(), actors.unreadable), (0, 1));
     }
@@ -282,9 +289,8 @@ fn a_record_that_no_writer_writes_is_counted_and_not_shown() {
 fn a_mailbox_depth_is_what_was_last_stored_in_its_live_word() {
     let region = Region::small();
     let actor = Actor { key: 1, path: "/a", depth: Some(1), ..Actor::default() };
-    assert_eq!(put(&region, &actor), Put::Slot);
-    let word = records::ACTOR_HEAD_WORDS - 8 + live::MAILBOX_DEPTH;
-    assert!(region.table().update(key(1), |slot| slot[word].store(9, Ordering::Relaxed)));
+    assert_eq!(put(&region, &actor), Spawned::Stands);
+    assert!(region.update(key(1), |slot| slot[ACTOR_DEPTH_WORD].store(9, Ordering::Relaxed)));
     assert_eq!(region.read().actors().entries[0].status.mailbox_depth, 9);
 }
 
@@ -292,8 +298,8 @@ fn a_mailbox_depth_is_what_was_last_stored_in_its_live_word() {
 fn an_actor_that_stopped_is_gone() {
     let region = Region::small();
     let placed = [1, 2].map(|key| put(&region, &Actor { key, path: "/a", ..Actor::default() }));
-    assert_eq!(placed, [Put::Slot; 2]);
-    assert_eq!(region.table().take(key(1), Sign::Plus), TakeOutcome::Entry { stamp: 0 });
+    assert_eq!(placed, [Spawned::Stands; 2]);
+    assert_eq!(region.stop(key(1)), Stopped::Entry { stamp: 0 });
     let actors = region.read().actors();
     assert_eq!(actors.entries.iter().map(|entry| entry.key).collect::<Vec<_>>(), [key(2)]);
 }
@@ -304,112 +310,121 @@ fn of_a_path_that_was_replaced_before_its_stop_the_newer_actor_is_shown() {
     let spawn = |spawned, host| {
         put(&region, &Actor { key: 1, path: "/a", spawned, host: Some(host), ..Actor::default() })
     };
-    assert_eq!((spawn(10, "old"), spawn(20, "new")), (Put::Slot, Put::Slot));
+    assert_eq!((spawn(10, "old"), spawn(20, "new")), (Spawned::Stands, Spawned::Stands));
     let hosts = || -> Vec<Option<String>> {
         region.read().actors().entries.into_iter().map(|entry| entry.status.host).collect()
     };
     assert_eq!(hosts(), [Some("new".to_owned())]);
-    assert_eq!(region.table().take(key(1), Sign::Plus), TakeOutcome::Entry { stamp: 10 });
+    assert_eq!(region.stop(key(1)), Stopped::Entry { stamp: 10 });
     assert_eq!(hosts(), [Some("new".to_owned())]);
 }
 
 #[test]
 fn a_stop_that_came_early_waits_and_is_not_an_actor() {
     let region = Region::small();
-    assert_eq!(region.table().put_stop(key(1), 5), Put::Slot);
+    assert_eq!(region.stop(key(1)), Stopped::Nothing);
     let actors = region.read().actors();
     assert_eq!((actors.entries.len(), actors.waiting_stops), (0, 1));
+    let spawned = put(&region, &Actor { key: 1, path: "/a", ..Actor::default() });
+    assert!(matches!(spawned, Spawned::Stopped(_)));
+    assert_eq!(region.read().actors(), Actors::default());
 }
 
 #[test]
-fn a_spawn_whose_stop_stands_beside_it_is_not_shown_even_before_they_are_settled() {
+fn a_stop_that_is_left_beside_its_spawn_takes_it_away() {
     let region = Region::small();
-    assert_eq!(put(&region, &Actor { key: 1, path: "/a", ..Actor::default() }), Put::Slot);
-    assert_eq!(region.table().put_stop(key(1), 5), Put::Slot);
+    assert_eq!(put(&region, &Actor { key: 1, path: "/a", ..Actor::default() }), Spawned::Stands);
+    region.leave_stop(key(1));
+    assert_eq!(region.read().actors(), Actors::default());
+}
+
+#[test]
+fn a_slot_in_a_writers_hand_is_unreadable_and_one_without_a_list_holds_nothing() {
+    let region = Region::small();
+    let placed = [1, 2, 3].map(|key| put(&region, &Actor { key, path: "/a", ..Actor::default() }));
+    assert_eq!(placed, [Spawned::Stands; 3]);
+    let slots = region.section(region.map.actors);
+    for (slot, state) in [BUSY, ORPHAN].into_iter().enumerate() {
+        slots[slot * region.map.actors.stride]
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(word & !3 | state))
+            .unwrap();
+    }
     let actors = region.read().actors();
-    assert_eq!((actors.entries.len(), actors.waiting_stops), (0, 0));
-    let settled = region.table().settle(|_| false);
-    assert_eq!(settled, Settled { pairs: 1, expired: 0, waiting: 0 });
+    assert_eq!((actors.entries.len(), actors.unreadable), (1, 1));
 }
 
-#[test]
-fn a_spawn_leaves_the_stop_of_its_predecessor_alone() {
-    let region = Region::small();
-    assert_eq!(put(&region, &Actor { key: 1, path: "/a", spawned: 1, ..Actor::default() }), Put::Slot);
-    assert_eq!(region.table().put_stop(key(1), 2), Put::Slot);
-    assert_eq!(region.table().take(key(1), Sign::Minus), TakeOutcome::Nothing);
-}
-
-/// A region with full buckets for these keys, and the keys of 20 actors that are in it.
-fn overfull() -> Region {
-    // With two buckets, both belong to every key.
+/// A region whose slots are all taken, and the number of its slots.
+fn overfull() -> (Region, u64) {
     let region =
         Region::new(&Capacities { actors: 8, lanes: 1, dead_letters: 1, events: 16, ..Capacities::LEAST });
-    for number in 0..20 {
-        let path = format!("/user/{number:02}");
+    let slots = region.map.actors.count as u64;
+    for number in 0..slots + 4 {
+        let path = format!("/user/{number:03}");
         let placed = put(&region, &Actor { key: number, path: &path, ..Actor::default() });
-        assert_eq!(placed, if number < 16 { Put::Slot } else { Put::Spilled });
+        assert_eq!(placed, if number < slots { Spawned::Stands } else { Spawned::Spilled });
     }
-    region
+    (region, slots)
+}
+
+/// What the list holds, and whether the counters say the same.
+fn told(region: &Region) -> (u64, u64, u64, i64) {
+    let (tally, totals) = (region.read().actor_list().tally(), region.read().actor_totals());
+    (tally.listed, tally.unlisted, tally.waiting_stops, tally.drift(&totals))
 }
 
 #[test]
-fn spilled_actors_are_counted_and_not_listed() {
-    let region = overfull();
-    let actors = region.read().actors();
-    assert_eq!((actors.entries.len(), actors.unlisted, actors.waiting_stops), (16, 4, 0));
-    assert_eq!(actors.into_snapshot().total, 20);
+fn actors_without_a_slot_are_counted_and_not_listed() {
+    let (region, slots) = overfull();
+    assert_eq!(told(&region), (slots, 4, 0, 0));
+    assert_eq!(region.read().actors().into_snapshot().total, slots + 4);
 }
 
 #[test]
-fn a_spilled_actor_stops_like_any_other() {
-    let region = overfull();
-    assert_eq!(region.table().take(key(17), Sign::Plus), TakeOutcome::Spilled);
-    let actors = region.read().actors();
-    assert_eq!((actors.entries.len(), actors.unlisted), (16, 3));
+fn an_actor_without_a_slot_stops_like_any_other() {
+    let (region, slots) = overfull();
+    assert_eq!(region.stop(key(slots + 1)), Stopped::Spilled);
+    assert_eq!(told(&region), (slots, 3, 0, 0));
+    region.leave_stop(key(slots + 2));
+    region.count(Builtin::Stopped, 1);
+    assert_eq!(told(&region), (slots, 2, 0, 0));
+    assert_eq!(region.stop(key(3)), Stopped::Entry { stamp: 0 });
+    assert_eq!(told(&region), (slots - 1, 2, 0, 0));
+    assert!(!paths(&region.read().actors()).contains(&"/user/003"));
+    // Its slot is for the next actor, not for one that had to go without.
+    assert_eq!(put(&region, &Actor { key: 999, path: "/new", ..Actor::default() }), Spawned::Stands);
+    assert_eq!(told(&region), (slots, 2, 0, 0));
 }
 
 #[test]
-fn a_stop_in_the_table_is_added_to_a_spilled_spawn() {
-    let region = overfull();
-    assert_eq!(region.table().take(key(3), Sign::Plus), TakeOutcome::Entry { stamp: 0 });
-    assert_eq!(region.table().put_stop(key(17), 0), Put::Slot);
-    let actors = region.read().actors();
-    assert_eq!((actors.entries.len(), actors.unlisted, actors.waiting_stops), (15, 3, 0));
-    assert_eq!(region.table().settle(|_| false).pairs, 1);
-    assert_eq!(region.read().actors(), actors);
-}
-
-#[test]
-fn a_spilled_stop_is_added_to_a_spawn_in_the_table() {
-    let region = overfull();
-    assert_eq!(region.table().put_stop(key(3), 0), Put::Spilled);
-    let actors = region.read().actors();
-    assert_eq!((actors.entries.len(), actors.unlisted, actors.waiting_stops), (15, 4, 0));
-    assert!(!paths(&actors).contains(&"/user/03"));
-    assert_eq!(region.table().settle(|_| false).pairs, 1);
-    assert_eq!(region.read().actors(), actors);
-}
-
-#[test]
-fn what_does_not_even_spill_is_refused() {
-    let region = overfull();
-    let mut refused = 0;
-    for number in 20..20 + BUCKET_SLOTS as u64 {
-        let placed = put(&region, &Actor { key: number, path: "/x", ..Actor::default() });
-        refused += u64::from(placed == Put::Refused);
+fn whatever_the_index_refuses_the_numbers_add_up() {
+    let (region, slots) = overfull();
+    let mut ends = [0; 3];
+    for number in slots + 4..5000 {
+        match put(&region, &Actor { key: number, path: "/x", ..Actor::default() }) {
+            Spawned::Spilled => ends[0] += 1,
+            Spawned::Refused => ends[1] += 1,
+            other => panic!("{other:?}"),
+        }
     }
-    let actors = region.read().actors();
-    assert_eq!((refused, actors.into_snapshot().total), (4, 28 - refused));
+    assert!(ends[0] > 0 && ends[1] > 0, "{ends:?}");
+    assert_eq!(told(&region), (slots, 4 + ends[0], 0, 0));
+    assert_eq!(region.read().actor_totals().untracked, ends[1]);
+    for number in 0..5000 {
+        let _ = region.stop(key(number));
+    }
+    let (listed, unlisted, _, drift) = told(&region);
+    assert_eq!((listed, unlisted, drift), (0, 0, 0));
+    assert_eq!(region.read().actor_totals().live, 0);
 }
 
 #[test]
-fn a_settler_expires_what_it_is_told_to() {
+fn a_stop_that_is_given_up_does_not_wait_any_more() {
     let region = Region::small();
-    assert_eq!(region.table().put_stop(key(1), 0), Put::Slot);
-    assert_eq!(region.table().put_stop(key(2), 0), Put::Slot);
-    let settled = region.table().settle(|fingerprint| fingerprint == key(2).fingerprint());
+    assert_eq!([region.stop(key(1)), region.stop(key(2))], [Stopped::Nothing; 2]);
+    let settled =
+        region.table().settle(LANE, |stop| stop.fingerprint == key(2).0[0] & !63, &Counting(&region));
     assert_eq!(settled, Settled { pairs: 0, expired: 1, waiting: 1 });
+    region.count(Builtin::EarlyStopsDone, settled.expired);
     assert_eq!(region.read().actors().waiting_stops, 1);
 }
 
@@ -587,9 +602,9 @@ fn a_metric_of_the_applications_own_stands_beside_the_builtin_ones() {
 fn a_snapshot_holds_the_tree_and_the_letters() {
     let region = Region::small();
     let below = Some(Parent::Prefix { key: 1, bytes: 7 });
-    assert_eq!(put(&region, &Actor { key: 1, path: "/user/a", ..Actor::default() }), Put::Slot);
+    assert_eq!(put(&region, &Actor { key: 1, path: "/user/a", ..Actor::default() }), Spawned::Stands);
     let child = Actor { key: 2, path: "/user/a/b", parent: below, ..Actor::default() };
-    assert_eq!(put(&region, &child), Put::Slot);
+    assert_eq!(put(&region, &child), Spawned::Stands);
     send(&region, 0);
     let reader = region.read();
     let snapshot = NodeSnapshot::of(
@@ -613,9 +628,6 @@ fn a_number_that_nothing_counts_is_unknown_until_it_is_not_zero() {
     assert_eq!((value(Builtin::DDataUpdates), value(Builtin::PersistenceEvents)), (Some(0), None));
     count(&region, 1, Builtin::PersistenceEvents, 3);
     assert_eq!(value(Builtin::PersistenceEvents), Some(3));
-    // As before 1.2: the writer does not record attachments.
-    region.memory.words()[header::ATTACHED].store(0, Ordering::Relaxed);
-    assert_eq!((value(Builtin::DDataUpdates), value(Builtin::GossipSent)), (Some(0), Some(0)));
     region.memory.words()[header::ATTACHED].store(u64::MAX, Ordering::Relaxed);
     assert_eq!(value(Builtin::GossipSent), Some(0));
 }

@@ -8,19 +8,20 @@ mod support;
 
 use std::mem::{offset_of, size_of, size_of_val};
 
-use atomscope_layout::attached::{Attached, Attachment, Reach};
+use atomscope_layout::attached::{Attachment, Reach};
+use atomscope_layout::dense::{Spawned, Stopped};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
 use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
-    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MAX_SIGHTINGS, MIN_METRICS,
-    PATH_CUT_MARK, SEPARATION_BYTES,
+    CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS,
+    MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
+    MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
-    ActorRecord, ClockRecord, JournalWriteRecord, LetterRecord, MetricRecord, SightingRecord, TimeRecord,
-    actor_flags, dead_letter_flags, live,
+    ActorRecord, ClockSampleRecord, JournalWriteRecord, LetterRecord, MetricRecord, TimeRecord, actor_flags,
+    dead_letter_flags,
 };
 use atomscope_layout::region::{
     Condition, HEADER_BYTES, HeaderRecord, MAGIC, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR, header,
@@ -28,7 +29,7 @@ use atomscope_layout::region::{
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;
 use atomscope_layout::sync::Ordering;
-use atomscope_layout::table::{Key, Put, Sign, TakeOutcome};
+use atomscope_layout::table::Key;
 use atomscope_layout::{Capacities, RegionMap};
 use zerocopy::FromZeros;
 
@@ -99,8 +100,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         reserved,
     }));
     check(fields!(SectionRecord { id, offset_bytes, count, stride_bytes, record_bytes, reserved }));
-    check(fields!(ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns }));
-    check(fields!(SightingRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved }));
+    check(fields!(ClockSampleRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved }));
     check(fields!(TimeRecord {
         time_namespace,
         mono_offset_ns,
@@ -108,22 +108,25 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         created_mono_ns,
         created_boot_ns,
     }));
-    assert_eq!(SightingRecord::RATE_ONE, 1 << 40);
+    assert_eq!(ClockSampleRecord::RATE_ONE, 1 << 40);
     check(fields!(MetricRecord { ready, name_bytes, unit_bytes, help_bytes, reserved, text }));
     check(fields!(ActorRecord {
+        control,
         key,
-        parent_key,
         spawned,
         type_id,
         flags,
         path_bytes,
-        parent_bytes,
         type_bytes,
         spawned_bytes,
         host_bytes,
-        reserved,
-        live,
+        parent_bytes,
+        zero,
+        cell,
+        depth,
+        parent_key,
         text,
+        reserved,
     }));
     check(fields!(LetterRecord {
         stamp,
@@ -144,12 +147,13 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         text,
     }));
     check(fields!(InstanceRecord {
+        control,
         key,
-        owner,
         since,
         domain,
         name_bytes,
         reserved,
+        owner,
         counted_by,
         numbers,
         name
@@ -161,7 +165,6 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
     let each = (0..all / 2).map(|text| (format!("{name}[{text}]"), offset + 2 * text, 2));
     fields.splice(at..at, each);
     check((heading, fields, bytes));
-    assert_eq!(live::MAILBOX_DEPTH, 0);
 }
 
 #[test]
@@ -177,14 +180,14 @@ fn the_header_is_documented_as_it_is() {
         words("attached", header::ATTACHED..header::ATTACHED + 1),
         words("time", header::TIME),
         words("process_beat", header::PROCESS_BEAT),
-        words("settling", header::SETTLING..header::SETTLING + 1),
         words("runtime_beat", header::RUNTIME_BEAT),
-        words("clock", header::CLOCK),
         words("node", header::NODE),
         words("system", header::SYSTEM),
         words("program", header::PROGRAM),
         words("writer", header::WRITER),
         words("poll_beat", header::POLL_BEAT),
+        words("actors_used", header::ACTORS_USED..header::ACTORS_USED + 1),
+        words("instances_used", header::INSTANCES_USED..header::INSTANCES_USED + 1),
         words("directory", header::DIRECTORY),
     ];
     assert_eq!(documented("## The header"), fields);
@@ -225,17 +228,14 @@ fn the_sections_are_documented_as_they_are() {
         ("counters", map.counters),
         ("metrics", map.metrics),
         ("names", map.names),
-        ("actor control", map.actor_control),
-        ("actor slots", map.actor_slots),
-        ("actor spill", map.actor_spill),
+        ("actors", map.actors),
         ("dead letters", map.dead_letters),
         ("events", map.events),
-        ("instance control", map.instance_control),
-        ("instance slots", map.instance_slots),
+        ("instances", map.instances),
         ("documents", map.documents),
         ("histograms", map.histograms),
         ("journal writes", map.journal_writes),
-        ("sightings", map.sightings),
+        ("clock samples", map.clock_samples),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -245,7 +245,7 @@ fn the_sections_are_documented_as_they_are() {
         assert_eq!((entry.offset_bytes, entry.stride_bytes), (section.start as u64 * 8, stride as u64));
         match row[4].strip_prefix("multiple of ") {
             Some(unit) => assert_eq!(stride % unit.parse::<usize>().unwrap(), 0, "{name}"),
-            None => assert_eq!(row[4].trim_start_matches("exactly "), stride.to_string(), "{name}"),
+            None => assert_eq!(row[4], stride.to_string(), "{name}"),
         }
     }
     // Readers check the directory against the minimum of each section.
@@ -253,16 +253,16 @@ fn the_sections_are_documented_as_they_are() {
     let least: Vec<_> = rows.iter().map(least).collect();
     let smallest = RegionMap::for_capacities(&Capacities::LEAST).unwrap();
     let found = smallest.directory().map(|entry| (entry.count as usize, entry.stride_bytes as usize));
-    // A writer has at least one lane in addition to the shared one; readers do not require it.
-    let shared = |row: &Vec<String>| usize::from(["counters", "events"].contains(&row[1].as_str()));
-    let found = found.into_iter().zip(&rows).map(|((count, stride), row)| (count - shared(row), stride));
-    // Version 1.0 required fewer metrics in the first two sections.
-    let found: Vec<_> = found.collect();
-    assert_eq!(least[..2], [(1, 256), (32, 256)]);
-    // The capacity for sightings is fixed, so the smallest region has more than the minimum.
-    let sightings = least.len() - 1;
-    assert_eq!(found[2..sightings], least[2..sightings]);
-    assert_eq!(found[sightings].1, least[sightings].1);
+    // A writer has at least one lane in addition to the shared one, and slots for both; readers do not require them.
+    let extra = |row: &Vec<String>| match row[1].as_str() {
+        "counters" | "events" => 1,
+        "actors" => 2 * LANE_SLOTS,
+        // The capacity for clock samples is fixed.
+        "clock samples" => smallest.clock_samples.count - 2,
+        _ => 0,
+    };
+    let found = found.into_iter().zip(&rows).map(|((count, stride), row)| (count - extra(row), stride));
+    assert_eq!(found.collect::<Vec<_>>(), least);
     assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES), (256, 384));
     let slot = table("## Rings", &["field", "offset", "bytes", "meaning"]);
     let offsets: Vec<_> = slot.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap())).collect();
@@ -284,8 +284,9 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_DOCUMENT_BYTES", MAX_DOCUMENT_BYTES),
         ("MAX_HISTOGRAMS", MAX_HISTOGRAMS),
         ("MAX_JOURNAL_WRITES", MAX_JOURNAL_WRITES),
-        ("MAX_SIGHTINGS", MAX_SIGHTINGS),
+        ("MAX_CLOCK_SAMPLES", MAX_CLOCK_SAMPLES),
     ];
+    assert!(DOCUMENT.contains(&format!("the section has {LANE_SLOTS} more slots for each lane")));
     // The levels of a tree are a limit of the JSON, not of a region.
     assert!(DOCUMENT.contains(&format!("the {}st level", MAX_TREE_LEVELS + 1)));
     assert_eq!(
@@ -370,9 +371,8 @@ fn the_built_in_metrics_are_documented_as_they_are() {
 }
 
 #[test]
-fn control_and_spill_words_are_documented_as_they_are() {
-    let region = support::Region::new(&Capacities { actors: 1, ..support::SMALL });
-    let key = |number: u64| Key([number << 2 | 3, number << 32 | 0xabcde]);
+fn control_words_are_documented_as_they_are() {
+    let region = support::Region::small();
     let state = |name: &str| {
         let states = numbers("### Control word", &["state", "number"]);
         states.into_iter().find_map(|(state, number)| (state == name).then_some(number as u64)).unwrap()
@@ -383,27 +383,26 @@ fn control_and_spill_words_are_documented_as_they_are() {
         let [lowest, bits] = [&row[1], &row[2]].map(|number| number.parse::<u32>().unwrap());
         word >> lowest & ((1 << bits) - 1)
     };
-    let (table, control) = (region.table(), region.section(region.map.actor_control));
-    let held =
-        || -> Vec<u64> { control.iter().map(|w| w.load(Ordering::Relaxed)).filter(|w| *w != 0).collect() };
-    assert_eq!(table.put(key(1), Sign::Plus, &key(1).0), Put::Slot);
-    let parts = |word| ["state", "later", "changing", "tag", "generation"].map(|name| part(word, name));
-    assert_eq!(parts(held()[0]), [state("PLUS"), 0, 0, 0xabcde, 1]);
-    assert!(table.update(key(1), |_| assert_eq!(parts(held()[0]), [state("BUSY"), 0, 1, 0xabcde, 2])));
-    assert_eq!(table.put(key(1), Sign::Plus, &key(1).0), Put::Slot);
-    assert_eq!(parts(held()[1]), [state("PLUS"), 1, 0, 0xabcde, 1]);
-    for _ in 0..2 {
-        assert_ne!(table.take(key(1), Sign::Plus), TakeOutcome::Nothing);
+    let stride = region.map.actors.stride;
+    let parts = |slot: usize| {
+        let word = region.section(region.map.actors)[slot * stride].load(Ordering::Relaxed);
+        ["state", "link", "generation"].map(|name| part(word, name))
+    };
+    let used = || region.memory.words()[header::ACTORS_USED].load(Ordering::Relaxed);
+    assert_eq!((used(), parts(0)), (0, [state("FREE"), 0, 0]));
+    for number in 1..=2 {
+        let record = ActorRecord { key: [number, number], ..ActorRecord::new_zeroed() };
+        assert_eq!(region.spawn(&record), Spawned::Stands);
     }
-    assert_eq!(parts(held()[0]), [state("FREE"), 0, 0, 0, 2]);
-    assert_eq!(table.put_stop(key(1), 7), Put::Slot);
-    let minus = held().into_iter().find(|word| part(*word, "tag") != 0).unwrap();
-    assert_eq!(parts(minus)[..4], [state("MINUS"), 0, 0, 0xabcde]);
-    let spill = region.section(region.map.actor_spill);
-    let spilled =
-        (2..).find(|number| table.put(key(*number), Sign::Plus, &key(*number).0) == Put::Spilled).unwrap();
-    let word = spill.iter().map(|word| word.load(Ordering::Relaxed)).find(|word| *word != 0);
-    assert_eq!(word, Some(spilled << 2 | state("PLUS")));
+    assert!(used() >= 2);
+    assert_eq!([parts(0), parts(1)], [[state("LIVE"), 0, 1]; 2]);
+    assert!(region.update(Key([1; 2]), |_| assert_eq!(parts(0), [state("BUSY"), 0, 2])));
+    assert_eq!(parts(0), [state("LIVE"), 0, 2]);
+    for number in 1..=2 {
+        assert!(matches!(region.stop(Key([number; 2])), Stopped::Entry { .. }));
+    }
+    // The slot that was freed last is linked to the one before, by its number plus 1.
+    assert_eq!([parts(0), parts(1)], [[state("FREE"), 0, 2], [state("FREE"), 1, 1]]);
 }
 
 #[test]
@@ -437,7 +436,6 @@ fn the_attachments_and_what_they_count_are_documented_as_they_are() {
     let documented =
         table("## Attachments and known numbers", &["bit", "attachment", "metrics", "numbers of instances"]);
     assert_eq!(documented, known.collect::<Vec<_>>());
-    assert_eq!(Attached::RECORDED, 1 << 63);
 }
 
 /// Characters per byte in a drawing.
@@ -508,8 +506,7 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### HeaderRecord",
         "### SectionRecord",
         "### TimeRecord",
-        "### ClockRecord",
-        "### SightingRecord",
+        "### ClockSampleRecord",
         "### MetricRecord",
         "### ActorRecord",
         "### LetterRecord",

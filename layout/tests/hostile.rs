@@ -20,20 +20,26 @@ use atomscope_layout::follow::Follower;
 use atomscope_layout::instances::{Domain, INSTANCE_WORDS, InstanceRecord};
 use atomscope_layout::limits::{MAX_SECTIONS, NAME_BYTES};
 use atomscope_layout::names::Interned;
-use atomscope_layout::records::ACTOR_WORDS;
-use atomscope_layout::region::{HEADER_BYTES, SECTION_WORDS, VERSION_MAJOR, header};
+use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, actor_flags};
+use atomscope_layout::region::{HEADER_BYTES, SECTION_WORDS, Section, VERSION_MAJOR, header};
 use atomscope_layout::ring::{Ring, RingReader, SlotRead};
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Put, Sign, Table};
+use atomscope_layout::table::Key;
 use atomscope_layout::{Capacities, OpenError, Words};
 use proptest::prelude::*;
 use support::Region;
 use support::hostile::{TARGETS, atomic, filled, read_all, words_of};
-use zerocopy::IntoBytes;
+use zerocopy::FromZeros as _;
 
 /// Sections of this version.
-const SECTIONS: usize = 14;
+const SECTIONS: usize = 11;
+
+/// Puts a record into the next slot, whether another slot has its key or not.
+fn put(region: &Region, record: &ActorRecord) {
+    let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(*record);
+    region.put(region.map.actors, header::ACTORS_USED, &words);
+}
 
 /// Counts the bytes that this thread holds, and their maximum.
 struct Counting;
@@ -159,7 +165,7 @@ fn a_section_that_is_not_there_is_named() {
         let words = atomic(&words_of(&filled()));
         words[header::DIRECTORY.start + entry * SECTION_WORDS].store(4711, Ordering::Relaxed);
         let error = read_bounded(&words).unwrap_err();
-        let OpenError::Corrupt { offset, field: what, found: 14 } = error else { panic!("{error}") };
+        let OpenError::Corrupt { offset, field: what, found: 11 } = error else { panic!("{error}") };
         assert_eq!(offset as usize, (header::RECORD.start + 2) * 8);
         assert!(what.starts_with("number of sections (the ") && what.ends_with(" are missing)"), "{error}");
     }
@@ -194,7 +200,7 @@ fn other_magic_and_other_versions_are_refused_by_name() {
     for magic in [1, u64::MAX, u64::from_le_bytes(*b"ATOMSRAW")] {
         assert_eq!(with(header::MAGIC, magic), Err(OpenError::NotARegion { found: magic }));
     }
-    for (found_major, found_minor) in [(0, 0), (0, u32::MAX), (2, 0), (2, 7), (u32::MAX, u32::MAX)] {
+    for (found_major, found_minor) in [(0, 0), (0, u32::MAX), (1, 0), (1, 2), (3, 0), (u32::MAX, u32::MAX)] {
         let error = OpenError::Incompatible { found_major, found_minor, major: VERSION_MAJOR };
         assert_eq!(
             with(header::VERSION, u64::from(found_major) << 32 | u64::from(found_minor)),
@@ -202,7 +208,7 @@ fn other_magic_and_other_versions_are_refused_by_name() {
         );
         assert_eq!(
             error.to_string(),
-            format!("incompatible: found layout version {found_major}.{found_minor}, this program reads 1.x")
+            format!("incompatible: found layout version {found_major}.{found_minor}, this program reads 2.x")
         );
     }
 }
@@ -218,8 +224,8 @@ fn newer(words: &[u64], spare_words: usize) -> Vec<u64> {
     let mut new = words[..HEADER_BYTES / 8].to_vec();
     new[header::VERSION] = u64::from(VERSION_MAJOR) << 32 | 7;
     for (at, [id, offset, count, stride, ..]) in entries.iter().copied().enumerate() {
-        // Metrics, names, actor slots, dead letters. The other sections are read as one slice of words.
-        let spare = if [2, 3, 5, 7].contains(&id) { spare_words } else { 0 };
+        // Metrics, names, actors, dead letters, instances. The other sections are read as one slice of words.
+        let spare = if [2, 3, 4, 5, 7].contains(&id) { spare_words } else { 0 };
         new.resize(new.len().next_multiple_of(16), 0);
         let start = new.len() as u64 * 8;
         for record in 0..count {
@@ -261,7 +267,7 @@ fn a_newer_minor_version_is_read_as_far_as_it_is_known() {
 }
 
 #[test]
-fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
+fn every_slot_of_actors_instances_and_rings_may_be_in_a_writer_s_hand() {
     let capacities = Capacities {
         actors: 20_000,
         dead_letters: 20_000,
@@ -272,8 +278,10 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
     };
     let region = Region::new(&capacities);
     let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
-    let control = region.section(region.map.actor_control);
-    control.iter().for_each(|word| set(word, 1));
+    let controls = |section: Section| region.section(section).iter().step_by(section.stride);
+    [region.map.actors, region.map.instances].into_iter().flat_map(controls).for_each(|word| set(word, 1));
+    let words = region.memory.words();
+    [header::ACTORS_USED, header::INSTANCES_USED].into_iter().for_each(|used| set(&words[used], u64::MAX));
     // Every ticket was taken, and no record was finished.
     let head = |ring: &[AtomicU64], stride: usize| {
         let slots = (ring.len() / stride - 1) as u64;
@@ -285,11 +293,13 @@ fn every_slot_of_a_table_and_a_ring_may_be_in_a_writer_s_hand() {
     let lanes = region.section(region.map.events).chunks(region.map.events.stride);
     let events: u64 = lanes.map(|lane| head(lane, EVENT_SLOT_BYTES / 8)).sum();
     // Odd sequences that will never become even.
-    set(&region.memory.words()[header::SETTLING], 1);
-    set(&region.memory.words()[header::CLOCK.start], 1);
+    region.section(region.map.clock_samples).iter().for_each(|word| set(word, 1));
     let reader = region.read();
     assert_eq!(reader.clock(), None);
-    assert_eq!(reader.actors(), Actors { unreadable: control.len() as u64, ..Actors::default() });
+    let unreadable = region.map.actors.count as u64;
+    assert_eq!(reader.actors(), Actors { unreadable, ..Actors::default() });
+    assert_eq!(reader.class_counts().tally.unreadable, unreadable);
+    assert_eq!(reader.instances().unreadable, region.map.instances.count as u64);
     assert_eq!(reader.dead_letters(100).unreadable, letters);
     let mut follower = Follower::from_first(&reader);
     for _ in 0..3 {
@@ -352,11 +362,10 @@ fn a_name_that_all_share_is_no_longer_than_a_name_may_be() {
         ..Capacities::LEAST
     });
     for number in 0..actors as u64 {
-        let mut record = [0u64; ACTOR_WORDS];
-        let key = Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number]);
-        (record[0], record[1], record[5], record[6]) = (key.0[0], key.0[1], 1, 1);
-        record[16] = u64::from(b'a');
-        assert_eq!(region.table().put(key, Sign::Plus, &record), Put::Slot);
+        let key = [number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number];
+        let mut record = ActorRecord { key, type_id: 1, path_bytes: 1, ..ActorRecord::new_zeroed() };
+        record.text[0] = b'a';
+        put(&region, &record);
     }
     let mut words = newer(&words_of(&region), 0);
     let entry =
@@ -445,15 +454,17 @@ fn many_actors_of_one_path_one_parent_or_in_a_ring_are_all_there() {
             ..Capacities::LEAST
         });
         for number in 0..actors as u64 {
-            let mut record = [0u64; ACTOR_WORDS];
-            let key = Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number]);
-            (record[0], record[1], record[4]) = (key.0[0], key.0[1], number);
-            // PARENT, with the parent in the text.
-            (record[5], record[6]) = (1 << 32, 8 | 8 << 16);
-            record[16] = u64::from_le_bytes(format!("{number:08}").as_bytes().try_into().unwrap());
+            let mut record = ActorRecord {
+                key: [number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number],
+                spawned: number,
+                flags: actor_flags::PARENT,
+                path_bytes: 8,
+                parent_bytes: 8,
+                ..ActorRecord::new_zeroed()
+            };
             let parent = parent(number, actors as u64);
-            record[17] = u64::from_le_bytes(format!("{parent:08}").as_bytes().try_into().unwrap());
-            assert_eq!(region.table().put(key, Sign::Plus, &record), Put::Slot, "{how}");
+            record.text[..16].copy_from_slice(format!("{number:08}{parent:08}").as_bytes());
+            put(&region, &record);
         }
         assert_eq!(read_bounded(region.memory.words()), Ok(()), "{how}");
         assert_eq!(region.read().actors().into_snapshot().total, actors as u64, "{how}");
@@ -461,12 +472,28 @@ fn many_actors_of_one_path_one_parent_or_in_a_ring_are_all_there() {
 }
 
 #[test]
+fn of_many_records_of_one_key_the_newest_is_listed() {
+    let actors = 3000;
+    let region = Region::new(&Capacities { actors, names: 1, ..Capacities::LEAST });
+    for number in 0..actors as u64 {
+        // Two keys, whose bits in the bitmap are the same.
+        let mut record =
+            ActorRecord { key: [7, number % 2], spawned: number ^ 2048, ..ActorRecord::new_zeroed() };
+        record.path_bytes = 8;
+        record.text[..8].copy_from_slice(format!("{number:08}").as_bytes());
+        put(&region, &record);
+    }
+    assert_eq!(read_bounded(region.memory.words()), Ok(()));
+    let entries = region.read().actors().entries;
+    let paths: Vec<&str> = entries.iter().map(|entry| entry.status.path.as_str()).collect();
+    assert_eq!(paths, ["00002046", "00002047"]);
+    assert_eq!(region.read().class_counts().tally.listed, 2);
+}
+
+#[test]
 fn journals_of_one_key_do_not_each_list_what_belongs_to_all() {
     let (journals, ids) = (1000, 1000);
     let region = Region::new(&Capacities { instances: 4 * (journals + ids), ..Capacities::LEAST });
-    let (slots, no_spill) = (region.map.instance_slots, AtomicU64::new(0));
-    let control = region.section(region.map.instance_control);
-    let table = Table::new(control, region.section(slots), slots.stride, &[], &no_spill);
     let key = |number: usize| {
         let number = number as u64 + 1;
         Key([number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15)])
@@ -478,7 +505,7 @@ fn journals_of_one_key_do_not_each_list_what_belongs_to_all() {
         let of = if is_journal { key(0) } else { key(number) };
         let (record, _) = InstanceRecord::new(of, owner, 0, domain, "same");
         let words: &[u64; INSTANCE_WORDS] = zerocopy::transmute_ref!(&record);
-        assert_eq!(table.put(key(number), Sign::Plus, words), Put::Slot);
+        region.put(region.map.instances, header::INSTANCES_USED, words);
     }
     assert_eq!(read_bounded(region.memory.words()), Ok(()));
     let listed = region.read().subsystems().persistence.journals;
@@ -510,11 +537,11 @@ fn names_that_a_terminal_would_act_on_are_only_text() {
         let Interned::New { id, .. } = region.names().intern_hashed(number as u64 + 1, text) else {
             panic!("full")
         };
-        let mut record = [0u64; ACTOR_WORDS];
-        let key = Key([(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), number as u64]);
-        (record[0], record[1], record[5], record[6]) = (key.0[0], key.0[1], u64::from(id), text.len() as u64);
-        record[16..].as_mut_bytes()[..text.len()].copy_from_slice(text.as_bytes());
-        assert_eq!(region.table().put(key, Sign::Plus, &record), Put::Slot);
+        let key = [(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), number as u64];
+        let path_bytes = text.len() as u8;
+        let mut record = ActorRecord { key, type_id: id, path_bytes, ..ActorRecord::new_zeroed() };
+        record.text[..text.len()].copy_from_slice(text.as_bytes());
+        put(&region, &record);
     }
     let entries = region.read().actors().entries;
     let paths: HashSet<&str> = entries.iter().map(|entry| entry.status.path.as_str()).collect();
@@ -562,7 +589,7 @@ proptest! {
 #[test]
 fn a_directory_may_have_any_number_of_sections() {
     for sections in
-        [0, 1, 8, 13, 14, 15, MAX_SECTIONS as u64 - 1, MAX_SECTIONS as u64, MAX_SECTIONS as u64 + 1, u64::MAX]
+        [0, 1, 8, 10, 11, 12, MAX_SECTIONS as u64 - 1, MAX_SECTIONS as u64, MAX_SECTIONS as u64 + 1, u64::MAX]
     {
         let words = atomic(&words_of(&filled()));
         words[header::RECORD.start + 2].store(sections, Ordering::Relaxed);

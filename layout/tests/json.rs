@@ -9,6 +9,8 @@ use std::io;
 
 use atomscope_layout::Capacities;
 use atomscope_layout::clock_samples::Log;
+use atomscope_layout::clock_samples::Log;
+use atomscope_layout::clock_samples::Log;
 use atomscope_layout::decode::{ActorList, ActorTree};
 use atomscope_layout::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalInfo, JournalWriteInfo,
@@ -17,9 +19,8 @@ use atomscope_layout::dto::{
 };
 use atomscope_layout::json::{JsonWriter, NodeFields, PIECE_BYTES, ToJson};
 use atomscope_layout::names::Interned;
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord, ClockSampleRecord, actor_flags, live};
+use atomscope_layout::records::{ActorRecord, ClockSampleRecord, actor_flags};
 use atomscope_layout::sync::Ordering;
-use atomscope_layout::table::{Key, Sign};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -114,7 +115,7 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
         let above = above.map(|(which, element)| (&paths[which % paths.len()], element));
         let mut record = ActorRecord::new_zeroed();
         record.key = [number, number];
-        (record.spawned, record.type_id, record.live[live::MAILBOX_DEPTH]) = (*stamp, *type_id, *depth);
+        (record.spawned, record.type_id, record.depth) = (*stamp, *type_id, *depth);
         let known = actor_flags::DEPTH | actor_flags::HOST | actor_flags::SPAWNED_TEXT | actor_flags::PARENT;
         record.flags = flags & known;
         let path = match above {
@@ -127,7 +128,7 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
         };
         let parent = if above.is_none() && record.flags & actor_flags::PARENT != 0 { parent } else { "" };
         let mut at = 0;
-        for text in [&path, parent, class, spawned, host] {
+        for text in [&path, class, spawned, host, parent] {
             let Some(to) = record.text.get_mut(at..at + text.len()) else { break };
             to.copy_from_slice(text.as_bytes());
             at += text.len();
@@ -135,14 +136,13 @@ fn region_of(actors: &[Drawn], classes: &[String], unix_ns: u64) -> Region {
         if path.len() + parent.len() + class.len() + spawned.len() + host.len() > record.text.len() {
             continue;
         }
-        record.path_bytes = path.len() as u16;
-        (record.type_bytes, record.spawned_bytes) = (class.len() as u16, spawned.len() as u16);
-        record.host_bytes = host.len() as u16;
+        record.path_bytes = path.len() as u8;
+        (record.type_bytes, record.spawned_bytes) = (class.len() as u8, spawned.len() as u8);
+        record.host_bytes = host.len() as u8;
         if above.is_none() {
             record.parent_bytes = parent.len() as u16;
         }
-        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
-        let _ = region.table().put(Key(record.key), Sign::Plus, &words);
+        let _ = region.spawn(&record);
         paths.push(path);
     }
     region

@@ -7,7 +7,7 @@ mod support;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use atomscope_layout::clock_samples::Sightings;
+use atomscope_layout::clock_samples::Samples;
 use atomscope_layout::decode::{ActorList, Class, Clock, RegionReader, rfc3339};
 use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode};
 use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
@@ -16,21 +16,19 @@ use atomscope_layout::limits::{
     MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MIN_METRICS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
-use atomscope_layout::records::{
-    ACTOR_LIVE_WORD, ACTOR_WORDS, ActorRecord, ClockRecord, ClockSampleRecord, actor_flags, live,
-};
+use atomscope_layout::records::{ACTOR_DEPTH_WORD, ActorRecord, ClockSampleRecord, actor_flags};
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::{Ring, RingReader, SlotRead, Written};
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Entry, Key, Put, Sign, Table, TableReader, TakeOutcome};
+use atomscope_layout::table::Key;
 use atomscope_layout::words::prefix;
-use atomscope_layout::{Capacities, OpenError, RegionMap, Words, lanes, seqlock};
+use atomscope_layout::{Capacities, RegionMap, Words, lanes, seqlock};
 use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use support::{Region, hostile};
+use support::{Counting, LANE, Region, hostile};
 use zerocopy::FromZeros as _;
 
 fn words(count: usize) -> Vec<AtomicU64> {
@@ -256,7 +254,7 @@ proptest! {
     }
 }
 
-// ---- the actor table
+// ---- the table of actors
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -276,198 +274,49 @@ fn steps(keys: usize) -> impl Strategy<Value = Vec<Step>> {
     vec(step, 0..200)
 }
 
-/// A table, and the counts of its caller.
-struct Bag {
-    control: Vec<AtomicU64>,
-    slots: Vec<AtomicU64>,
-    spill: Vec<AtomicU64>,
-    spill_used: AtomicU64,
-    refused: HashMap<Key, i64>,
-    /// For each key: the stamps of the spawns without a stop, oldest first, and the number of stops without a spawn.
-    truth: HashMap<Key, (VecDeque<u64>, u64)>,
-    now: u64,
-}
-
-const STRIDE: usize = 6;
-
-fn whole(key: Key, stamp: u64) -> [u64; STRIDE] {
-    [key.0[0], key.0[1], stamp, stamp, stamp, key.0[0] ^ stamp]
-}
-
-impl Bag {
-    fn new(buckets: usize, spill_groups: usize) -> Self {
-        Self {
-            control: words(8 * buckets),
-            slots: words(8 * buckets * STRIDE),
-            spill: words(8 * spill_groups),
-            spill_used: AtomicU64::new(0),
-            refused: HashMap::new(),
-            truth: HashMap::new(),
-            now: 0,
-        }
-    }
-
-    fn table(&self) -> Table<'_> {
-        Table::new(&self.control, &self.slots, STRIDE, &self.spill, &self.spill_used)
-    }
-
-    fn reader(&self) -> TableReader<'_> {
-        TableReader::new(Words::new(&self.control), Words::new(&self.slots), STRIDE, Words::new(&self.spill))
-    }
-
-    fn step(&mut self, keys: &[Key], step: Step) {
-        self.now += 1;
-        let now = self.now;
-        match step {
-            Step::Spawn(which) => {
-                let key = keys[which];
-                let (spawns, stops) = self.truth.entry(key).or_default();
-                if *stops > 0 {
-                    *stops -= 1
-                } else {
-                    spawns.push_back(now)
-                }
-                if self.table().take(key, Sign::Minus) == TakeOutcome::Nothing
-                    && self.table().put(key, Sign::Plus, &whole(key, now)) == Put::Refused
-                {
-                    *self.refused.entry(key).or_default() += 1;
-                }
-            }
-            Step::Stop(which) => {
-                let key = keys[which];
-                let (spawns, stops) = self.truth.entry(key).or_default();
-                if spawns.pop_front().is_none() {
-                    *stops += 1;
-                }
-                if self.table().take(key, Sign::Plus) == TakeOutcome::Nothing
-                    && self.table().put_stop(key, now) == Put::Refused
-                {
-                    *self.refused.entry(key).or_default() -= 1;
-                }
-            }
-            Step::Update(which) => {
-                let newest = self.table().newest_spawn(keys[which]);
-                let updated = self.table().update(keys[which], |slot| {
-                    slot[2].store(newest.unwrap_or(0), Ordering::Relaxed);
-                });
-                assert_eq!(updated, newest.is_some());
-            }
-            Step::Settle => {
-                let settled = self.table().settle(|_| false);
-                assert_eq!(settled.expired, 0);
-            }
-        }
-    }
-
-    /// The content of the table: the stamps of the spawns of each key, and the sum of all entries by fingerprint.
-    fn held(&self) -> (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) {
-        let (mut stamps, mut sums): (HashMap<Key, BTreeSet<u64>>, HashMap<u64, i64>) = Default::default();
-        for index in 0..self.reader().len() {
-            let mut out = [0; STRIDE];
-            let Entry::Held(sign) = self.reader().read(index, &mut out, &mut Patience::for_a_scan()).unwrap()
-            else {
-                continue;
-            };
-            let key = Key([out[0], out[1]]);
-            *sums.entry(key.fingerprint()).or_default() += if sign == Sign::Plus { 1 } else { -1 };
-            if sign == Sign::Plus {
-                assert_eq!(out, whole(key, out[4]));
-                stamps.entry(key).or_default().insert(out[4]);
-            }
-        }
-        for (fingerprint, sign) in self.reader().spilled() {
-            *sums.entry(fingerprint).or_default() += if sign == Sign::Plus { 1 } else { -1 };
-        }
-        sums.retain(|_, sum| *sum != 0);
-        (stamps, sums)
-    }
-
-    /// The expected sums, from the operations and the refused entries.
-    fn owed(&self) -> HashMap<u64, i64> {
-        let sums = self.truth.iter().map(|(key, (spawns, stops))| {
-            let refused = self.refused.get(key).copied().unwrap_or(0);
-            (key.fingerprint(), spawns.len() as i64 - *stops as i64 - refused)
-        });
-        sums.filter(|(_, sum)| *sum != 0).collect()
-    }
-}
-
-/// Keys with the same buckets, or with the same tags and spill groups, or with nothing in common.
+/// Keys with the same line of the index, with the same tag, or with nothing in common.
 fn keys(alike: u8) -> Vec<Key> {
     (1..=12u64)
         .map(|n| match alike {
-            0 => Key([n << 2, n << 40]),
-            1 => Key([n.wrapping_mul(0x9e37_79b9_7f4a_7c15), 77]),
+            0 => Key([n << 20 | 77 << 6, n << 40]),
+            1 => Key([n, 77]),
             _ => Key([n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)]),
         })
         .collect()
 }
 
+/// What the hooks reported for one key: the stamps of the spawns without a stop, oldest first, and the number of stops
+/// without a spawn.
+type Truth = (VecDeque<u64>, u64);
+
 proptest! {
     #[test]
-    fn the_table_and_what_it_refused_always_add_up_to_what_was_done(
-        alike in 0u8..3,
-        buckets in 1usize..4,
-        spill_groups in 0usize..3,
-        steps in steps(12),
-    ) {
+    fn a_region_lists_exactly_the_newest_spawns_and_its_numbers_add_up(alike in 0u8..3, steps in steps(12)) {
         let keys = keys(alike);
-        let mut bag = Bag::new(buckets, spill_groups);
-        for step in steps {
-            bag.step(&keys, step);
-            prop_assert_eq!(bag.held().1, bag.owed());
-        }
-    }
-
-    #[test]
-    fn a_table_with_room_lists_exactly_the_newest_spawns_and_no_pairs(alike in 1u8..3, steps in steps(4)) {
-        let keys = keys(alike);
-        let mut bag = Bag::new(64, 8);
-        for step in steps {
-            // More than eight entries of one key may not fit into its buckets.
+        let region = Region::small();
+        let mut truth: HashMap<Key, Truth> = HashMap::new();
+        for (step, now) in steps.into_iter().zip(1..) {
             if let Step::Spawn(which) | Step::Stop(which) = step {
-                let (spawns, stops) = bag.truth.entry(keys[which]).or_default();
-                if spawns.len() > 6 || *stops > 6 {
-                    continue;
+                let (spawns, stops) = truth.entry(keys[which]).or_default();
+                match step {
+                    Step::Spawn(_) if *stops > 0 => *stops -= 1,
+                    Step::Spawn(_) => spawns.push_back(now),
+                    _ => *stops += u64::from(spawns.pop_front().is_none()),
                 }
             }
-            bag.step(&keys, step);
-            let wanted: HashMap<Key, BTreeSet<u64>> = bag.truth.iter()
-                .filter(|(_, (spawns, _))| !spawns.is_empty())
-                .map(|(key, (spawns, _))| (*key, spawns.iter().copied().collect()))
-                .collect();
-            prop_assert_eq!(bag.held().0, wanted);
+            step_in(&region, &keys, 0, step, now);
+            let list = region.read().actor_list();
+            let listed: HashMap<Key, u64> =
+                list.iter().map(|actor| (actor.key(), actor.spawn_stamp())).collect();
+            let newest: HashMap<Key, u64> =
+                truth.iter().filter_map(|(key, (spawns, _))| Some((*key, *spawns.back()?))).collect();
+            prop_assert_eq!(listed, newest);
+            prop_assert_eq!(list.waiting_stops, truth.values().map(|(_, stops)| stops).sum::<u64>());
+            let held: usize = truth.values().map(|(spawns, _)| spawns.len()).sum();
+            // A path that was spawned twice and not stopped since is listed once; its actors are all counted as live.
+            let replaced = held - list.len();
+            prop_assert_eq!(list.tally().drift(&region.read().actor_totals()), replaced as i64);
         }
-    }
-
-    #[test]
-    fn settling_leaves_no_pair_of_a_listed_key(
-        alike in 0u8..3,
-        spill_groups in 0usize..3,
-        marks in vec((0usize..12, any::<bool>()), 0..60),
-    ) {
-        // Entries as hooks that came at the same time leave them: neither removed the other.
-        let keys = keys(alike);
-        let bag = Bag::new(2, spill_groups);
-        for (which, plus) in marks {
-            let key = keys[which];
-            let _ = if plus {
-                bag.table().put(key, Sign::Plus, &whole(key, 1))
-            } else {
-                bag.table().put_stop(key, 1)
-            };
-        }
-        let before = bag.held().1;
-        let settled = bag.table().settle(|_| false);
-        prop_assert_eq!(&bag.held().1, &before);
-        let mut negative = 0;
-        for key in &keys {
-            let sum = before.get(&key.fingerprint()).copied().unwrap_or(0);
-            negative += u64::try_from(-sum).unwrap_or(0);
-        }
-        prop_assert_eq!(settled.waiting, negative);
-        prop_assert_eq!(bag.table().settle(|_| true).expired, negative);
-        prop_assert!(bag.held().1.values().all(|sum| *sum > 0));
     }
 }
 
@@ -477,7 +326,6 @@ proptest! {
 
 /// A region with a few actors. Each `Step` changes one of them. The fields of an actor depend on its number.
 fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
-    let table = region.table();
     match step {
         Step::Spawn(which) => {
             let mut record = ActorRecord::new_zeroed();
@@ -488,27 +336,22 @@ fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
             record.type_id = if type_text.is_empty() { type_id } else { 0 };
             if which % 3 == 0 {
                 record.flags = actor_flags::DEPTH;
-                record.live[live::MAILBOX_DEPTH] = now % 5;
+                record.depth = now % 5;
             }
-            (record.path_bytes, record.type_bytes) = (path.len() as u16, type_text.len() as u16);
+            (record.path_bytes, record.type_bytes) = (path.len() as u8, type_text.len() as u8);
             record.text[..path.len()].copy_from_slice(path.as_bytes());
             record.text[path.len()..][..type_text.len()].copy_from_slice(type_text.as_bytes());
-            let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
-            if table.take(keys[which], Sign::Minus) == TakeOutcome::Nothing {
-                let _ = table.put(keys[which], Sign::Plus, &words);
-            }
+            let _ = region.spawn(&record);
         }
-        Step::Stop(which) => {
-            if table.take(keys[which], Sign::Plus) == TakeOutcome::Nothing {
-                let _ = table.put_stop(keys[which], now);
-            }
-        }
+        Step::Stop(which) => _ = region.stop(keys[which]),
         Step::Update(which) => {
-            table.update(keys[which], |slot| {
-                slot[ACTOR_LIVE_WORD + live::MAILBOX_DEPTH].store(now % 7, Ordering::Relaxed);
-            });
+            let depth = |slot: &[AtomicU64]| slot[ACTOR_DEPTH_WORD].store(now % 7, Ordering::Relaxed);
+            assert_eq!(region.update(keys[which], depth), region.table().newest_spawn(keys[which]).is_some());
         }
-        Step::Settle => _ = table.settle(|_| false),
+        Step::Settle => {
+            let settled = region.table().settle(LANE, |_| false, &Counting(region));
+            assert_eq!((settled.pairs, settled.expired), (0, 0));
+        }
     }
 }
 
@@ -601,7 +444,8 @@ proptest! {
             end = entry.offset_bytes + entry.count * entry.stride_bytes;
         }
         prop_assert!(end <= map.region_bytes as u64);
-        prop_assert!(map.actor_slots.count >= 2 * capacities.actors);
+        prop_assert_eq!(map.actors.count, capacities.actors + 48 * (capacities.lanes + 1));
+        prop_assert_eq!(map.instances.count, capacities.instances);
         prop_assert_eq!(map.counters.count, capacities.lanes + 1);
         prop_assert_eq!(map.dead_letters.count, capacities.dead_letters + 1);
         prop_assert_eq!(map.events.count, capacities.lanes + 1);
@@ -637,21 +481,9 @@ proptest! {
 }
 
 #[test]
-fn control_and_spill_words_that_do_not_lie_side_by_side_are_refused() {
-    let region = Region::new(&Capacities { actors: 64, ..Capacities::default() });
-    for entry in [3, 5] {
-        let at = header::DIRECTORY.start + entry * 8;
-        let words = region.memory.words();
-        let [count, stride] = [at + 2, at + 3].map(|word| words[word].load(Ordering::Relaxed));
-        // Half as many records with twice the stride: still inside the region and without overlap.
-        words[at + 2].store(count / 2, Ordering::Relaxed);
-        words[at + 3].store(stride * 2, Ordering::Relaxed);
-        let offset = (at as u64 + 3) * 8;
-        let wanted = OpenError::Corrupt { offset, field: "section stride", found: 128 };
-        assert_eq!(RegionMap::read(region.memory.reader()), Err(wanted));
-        words[at + 2].store(count, Ordering::Relaxed);
-        words[at + 3].store(stride, Ordering::Relaxed);
-    }
+fn the_default_region_leaves_room_below_sixteen_mebibytes() {
+    let bytes = RegionMap::footprint(&Capacities::default()).unwrap();
+    assert!(bytes <= (16 << 20) - (5 << 19), "{bytes}");
 }
 
 #[test]
@@ -744,8 +576,8 @@ proptest! {
 
     #[test]
     fn a_directory_of_any_words_is_an_error_and_never_a_panic(
-        changes in vec((0usize..8, 0usize..5, change()), 1..5),
-        sections in prop_oneof![9 => Just(8u64), 1 => 0u64..40],
+        changes in vec((0usize..11, 0usize..5, change()), 1..5),
+        sections in prop_oneof![9 => Just(11u64), 1 => 0u64..40],
     ) {
         let mut changes: Vec<(usize, Change)> = changes
             .into_iter()
@@ -759,7 +591,7 @@ proptest! {
     #[test]
     fn records_of_any_words_are_counted_and_never_a_panic(
         changes in vec((HEADER_BYTES / 8..1 << 20, change()), 1..60),
-        clock in prop_oneof![1 => Just(None), 1 => any::<[u64; 5]>().prop_map(Some)],
+        clock in prop_oneof![1 => Just(None), 1 => any::<[u64; 16]>().prop_map(Some)],
         head in prop_oneof![3 => Just(6), 1 => hostile_word()],
     ) {
         let words = populated();
@@ -767,7 +599,7 @@ proptest! {
         let mut changes = changes;
         changes.push((map.dead_letters.start, Change::To(head)));
         for (at, value) in clock.into_iter().flatten().enumerate() {
-            changes.push((header::CLOCK.start + 1 + at, Change::To(value)));
+            changes.push((map.clock_samples.start + at, Change::To(value)));
         }
         // The counters of a lane, where sums overflow; the head of a lane.
         changes.push((map.counters.start + (head as usize) % map.counters.len(), Change::To(!0)));
@@ -784,13 +616,6 @@ proptest! {
     }
 
     #[test]
-    fn a_time_of_any_clock_is_a_number(clock: [u64; 5], stamp: u64) {
-        let [first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns] = clock;
-        let record = ClockRecord { first_ticks, first_mono_ns, last_ticks, last_mono_ns, unix_minus_mono_ns };
-        let _ = Clock::new(record).unix_ns(stamp);
-    }
-
-    #[test]
     fn a_time_of_any_log_is_a_number_and_stays_as_it_is_whatever_is_added(
         all in proptest::collection::vec(any::<[u64; 5]>(), 0..5),
         stamps: [u64; 4],
@@ -801,9 +626,9 @@ proptest! {
                 ClockSampleRecord { ticks, mono_ns, boot_ns, unix_ns, rate, reserved: [0; 2] }
             })
             .collect();
-        all.sort_by_key(|sighting| sighting.ticks);
+        all.sort_by_key(|sample| sample.ticks);
         let clock = |all: &[ClockSampleRecord]| {
-            Clock::of(&Sightings { all: all.to_vec(), changes: 2, is_open: false }, None)
+            Clock::of(&Samples { all: all.to_vec(), changes: 2, until: None })
         };
         for used in 1..all.len() {
             let (before, after) = (clock(&all[..used]).unwrap(), clock(&all[..used + 1]).unwrap());

@@ -14,43 +14,49 @@ use atomscope_layout::region::HeaderRecord;
 use atomscope_layout::sync::Ordering;
 use support::Region;
 
-fn sighting(ticks: u64, unix_ns: u64, rate: u64) -> ClockSampleRecord {
+fn sample(ticks: u64, unix_ns: u64, rate: u64) -> ClockSampleRecord {
     ClockSampleRecord { ticks, mono_ns: ticks, boot_ns: ticks + 7, unix_ns, rate, reserved: [0; 2] }
 }
 
 const ONE: u64 = ClockSampleRecord::RATE_ONE;
 
 #[test]
-fn a_stamp_has_the_time_of_the_sighting_before_it() {
+fn a_stamp_has_the_time_of_the_sample_before_it() {
     let region = Region::small();
     let log = Log::new(region.section(region.map.clock_samples));
-    log.rewrite(&[sighting(100, 1_000, ONE), sighting(200, 9_000, 2 * ONE)]);
+    log.rewrite(&[sample(100, 1_000, ONE), sample(200, 9_000, 2 * ONE)]);
     let clock = region.read().clock().unwrap();
     let times = [90, 100, 199, 200, 201, 300].map(|stamp| clock.unix_ns(stamp).unwrap());
     assert_eq!(times, [990, 1_000, 1_099, 9_000, 9_002, 9_200]);
     let moment = clock.moment(201).unwrap();
     assert_eq!((moment.mono_ns, moment.boot_ns), (Some(202), Some(209)));
     // A later clock sample does not change earlier times.
-    log.append(2, || sighting(250, 50, ONE)).unwrap();
+    log.append(2, || sample(250, 50, ONE)).unwrap();
     let later = region.read().clock().unwrap();
     assert_eq!([199, 249, 250].map(|stamp| later.unix_ns(stamp).unwrap()), [1_099, 9_098, 50]);
 }
 
 #[test]
-fn an_older_region_has_the_time_of_its_clock_record() {
-    let region = Region::small();
-    let clock = region.read().clock().unwrap();
-    assert_eq!(clock, Clock::new(support::CLOCK));
+fn a_region_has_the_clock_with_which_it_was_made() {
+    let clock = Region::small().read().clock().unwrap();
     assert_eq!(clock.unix_ns(1_000_000), Some(1_000_000_000_002_000_000));
-    assert_eq!(clock.moment(0).unwrap().boot_ns, None);
+    let moment = clock.moment(0).unwrap();
+    assert_eq!((moment.mono_ns, moment.boot_ns), (Some(5_000), Some(6_000)));
 }
 
 #[test]
-fn while_a_sighting_is_being_added_only_what_was_before_the_last_beat_has_a_time() {
+fn without_a_clock_sample_no_stamp_has_a_time() {
+    let region = Region::small();
+    Log::new(region.section(region.map.clock_samples)).rewrite(&[]);
+    assert_eq!(region.read().clock(), None);
+}
+
+#[test]
+fn while_a_sample_is_being_added_only_what_was_complete_before_has_a_time() {
     let region = Region::small();
     let log = region.section(region.map.clock_samples);
-    Log::new(log).rewrite(&[sighting(100, 1_000, ONE)]);
-    // The clock record in the header was last published at a million ticks.
+    Log::new(log).rewrite(&[sample(100, 1_000, ONE)]);
+    Log::new(log).set_complete(1_000_000);
     log[0].fetch_add(1, Ordering::Relaxed);
     let clock = region.read().clock().unwrap();
     assert_eq!(clock.unix_ns(1_000_000), Some(1_000_900));
@@ -58,13 +64,13 @@ fn while_a_sighting_is_being_added_only_what_was_before_the_last_beat_has_a_time
 }
 
 #[test]
-fn an_event_has_the_time_of_a_sighting_that_came_after_the_look_began() {
+fn an_event_has_the_time_of_a_sample_that_came_after_the_look_began() {
     let region = Region::small();
     let log = Log::new(region.section(region.map.clock_samples));
-    log.rewrite(&[sighting(0, 0, ONE)]);
+    log.rewrite(&[sample(0, 0, ONE)]);
     let reader = region.read();
     let mut decoder = reader.event_decoder();
-    log.append(1, || sighting(50, 1_000_000_000, ONE)).unwrap();
+    log.append(1, || sample(50, 1_000_000_000, ONE)).unwrap();
     let (record, _) = EventRecord::with_texts(EventKind::JournalWrite, 60, [1, 0], &["j", "p"]);
     let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
     let part = decoder.decode(&words).unwrap();
@@ -118,7 +124,7 @@ fn the_newer_region_is_the_one_that_was_made_later_whatever_the_wall_clock_said(
 }
 
 #[test]
-fn every_stamp_that_has_a_time_is_given_to_whoever_leaves_out_sightings() {
+fn every_stamp_that_has_a_time_is_given_to_whoever_leaves_out_samples() {
     let region = support::hostile::filled();
     let reader = region.read();
     let mut stamps = Vec::new();

@@ -222,9 +222,9 @@ pub(super) type Line<'a> = &'a [AtomicU64; LINE_WORDS];
 /// Both levels, and the filter.
 #[derive(Clone, Copy)]
 pub(super) struct Index<'a> {
-    hot: &'a [AtomicU64],
-    large: &'a [AtomicU64],
-    filter: &'a [AtomicU64],
+    pub(super) hot: &'a [AtomicU64],
+    pub(super) large: &'a [AtomicU64],
+    pub(super) filter: &'a [AtomicU64],
 }
 
 impl<'a> Index<'a> {
@@ -246,7 +246,7 @@ impl<'a> Index<'a> {
     }
 
     #[inline(always)]
-    fn hot_number(&self, fingerprint: u64) -> usize {
+    pub(super) fn hot_number(&self, fingerprint: u64) -> usize {
         // The number of lines is a power of two, or there is none.
         (fingerprint >> LOW_BITS) as usize & (self.hot.len() / LINE_WORDS).wrapping_sub(1)
     }
@@ -268,13 +268,13 @@ impl<'a> Index<'a> {
     /// The large line of a key. The hot line's number comes first: what of the tag does not choose the line still tells its
     /// entries apart.
     #[inline(always)]
-    fn home(&self, fingerprint: u64) -> usize {
+    pub(super) fn home(&self, fingerprint: u64) -> usize {
         let hot_lines = self.hot.len() / LINE_WORDS;
         let at = (self.hot_number(fingerprint) as u64) << TAG_BITS | fingerprint >> TAG_SHIFT;
         ((at * self.large_lines() as u64) >> (TAG_BITS + hot_lines.trailing_zeros().min(40))) as usize
     }
 
-    fn next(&self, home: usize) -> usize {
+    pub(super) fn next(&self, home: usize) -> usize {
         if home + 1 < self.large_lines() { home + 1 } else { 0 }
     }
 

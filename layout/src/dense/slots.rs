@@ -127,18 +127,18 @@ impl Slot<'_> {
 
 /// Linked free slots: their number (32) │ the first one plus 1 (32). 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Chain(u64);
+pub(super) struct Chain(pub(super) u64);
 
 impl Chain {
-    const NONE: Self = Self(0);
+    pub(super) const NONE: Self = Self(0);
 
     #[inline(always)]
-    fn of(length: u64, first: u64) -> Self {
+    pub(super) fn of(length: u64, first: u64) -> Self {
         Self(length << 32 | first)
     }
 
     #[inline(always)]
-    fn length(self) -> u64 {
+    pub(super) fn length(self) -> u64 {
         self.0 >> 32
     }
 
@@ -152,10 +152,10 @@ impl Chain {
 /// All slots of a section, with their free lists.
 #[derive(Clone, Copy)]
 pub(super) struct Slots<'a> {
-    words: &'a [AtomicU64],
-    stride: usize,
+    pub(super) words: &'a [AtomicU64],
+    pub(super) stride: usize,
     used: &'a AtomicU64,
-    lanes: &'a [AtomicU64],
+    pub(super) lanes: &'a [AtomicU64],
 }
 
 impl<'a> Slots<'a> {
@@ -183,7 +183,7 @@ impl<'a> Slots<'a> {
 
     /// The words of a lane: loaded, spare, fresh. `None` for number 0, which all other threads share, and beyond the lanes.
     #[inline(always)]
-    fn lane(&self, lane: usize) -> Option<&'a [AtomicU64; 3]> {
+    pub(super) fn lane(&self, lane: usize) -> Option<&'a [AtomicU64; 3]> {
         if lane == 0 {
             return None;
         }
@@ -191,7 +191,7 @@ impl<'a> Slots<'a> {
     }
 
     /// The top of the depot, and the number of orphans.
-    fn shared(&self) -> Option<&'a [AtomicU64; 2]> {
+    pub(super) fn shared(&self) -> Option<&'a [AtomicU64; 2]> {
         self.lanes.first_chunk()
     }
 
@@ -211,7 +211,7 @@ impl<'a> Slots<'a> {
 
     /// The first slot of a chain, and the other ones.
     #[inline(always)]
-    fn first_of(&self, chain: Chain) -> Option<(Slot<'a>, Chain)> {
+    pub(super) fn first_of(&self, chain: Chain) -> Option<(Slot<'a>, Chain)> {
         let slot = self.slot(chain.first().wrapping_sub(1) as usize)?;
         let link = slot.control().link();
         let rest = if link == 0 { Chain::NONE } else { Chain::of(chain.length().saturating_sub(1), link) };
@@ -307,7 +307,7 @@ impl<'a> Slots<'a> {
         }
     }
 
-    fn orphan(&self, slot: Slot<'a>) {
+    pub(super) fn orphan(&self, slot: Slot<'a>) {
         let Some([_, orphans]) = self.shared() else { return };
         slot.control.store(slot.control().in_state(State::Orphan).0, Ordering::Release);
         orphans.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, Telemetr
 use atomscope_layout::follow::Follower;
 use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
-use atomscope_layout::metrics::{self, Kind, read_descriptor};
+use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
     ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, METRIC_WORDS,
@@ -17,33 +17,40 @@ use atomscope_layout::records::{
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Sign};
+use atomscope_layout::table::Key;
 use atomscope_layout::{Capacities, OpenError, RegionMap, Words};
 
-use super::Region;
+use zerocopy::FromZeros as _;
 
-/// A small region with records of every kind, and more actors than slots.
+use super::{LIVE, Region};
+
+/// A small region with records of every kind, a respawn in progress, a free slot, a waiting stop and an unlisted actor.
 pub fn filled() -> Region {
     let capacities =
         Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, ..Capacities::LEAST };
     let region = Region::new(&capacities);
     region.header().set_system("sys");
-    let sighting =
+    let sample =
         |ticks| ClockSampleRecord { ticks, mono_ns: 1, boot_ns: 2, unix_ns: 3, rate: 4, reserved: [0; 2] };
-    Log::new(region.section(region.map.clock_samples)).rewrite(&[sighting(0), sighting(3), sighting(5)]);
+    Log::new(region.section(region.map.clock_samples)).rewrite(&[sample(0), sample(3), sample(5)]);
     let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
     for number in 1..=18u64 {
-        let mut record = [0u64; ACTOR_WORDS];
-        let key = key_of(number);
-        (record[0], record[1], record[4]) = (key.0[0], key.0[1], number);
-        [record[2], record[3]] = key_of(number / 2).0;
-        record[5] = u64::from(id) | 0b11 << 32;
         // A path of seven bytes; five of them are the parent's path.
-        record[6] = 7 | 5 << 16;
-        record[16] = u64::from_le_bytes(*b"/user/a\0");
-        let _ = region.table().put(key, Sign::Plus, &record);
+        let mut record = ActorRecord {
+            key: key_of(number.min(17)).0,
+            spawned: number,
+            parent_key: key_of(number / 2).0,
+            type_id: id,
+            flags: actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX,
+            path_bytes: 7,
+            parent_bytes: 5,
+            ..ActorRecord::new_zeroed()
+        };
+        record.text[..7].copy_from_slice(b"/user/a");
+        let _ = region.spawn(&record);
     }
-    let _ = region.table().put_stop(Key([99, 99]), 1);
+    let _ = (region.stop(key_of(9)), region.stop(Key([99, 99])));
+    region.count(Builtin::Spilled, 1);
     for stamp in 0..6 {
         let ring = region.dead_letters();
         let mut record = [0u64; DEAD_LETTER_WORDS];
@@ -143,7 +150,7 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
 
 fn read_actors(reader: &RegionReader<'_>) {
     let actors = reader.actors();
-    let slots = reader.map().actor_slots.count as u64;
+    let slots = reader.map().actors.count as u64;
     assert!(actors.entries.len() as u64 + actors.unreadable <= slots);
     for entry in &actors.entries {
         let status = &entry.status;
@@ -276,9 +283,9 @@ pub fn follower(input: &[u8]) {
 pub fn actor(input: &[u8]) {
     let words = atomic(base());
     let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
-    store(&words[map.actor_slots.start..], &padded::<ACTOR_WORDS>(input));
-    // The slot is a PLUS, whatever it was before.
-    words[map.actor_control.start].store(2, Ordering::Relaxed);
+    store(&words[map.actors.start..], &padded::<ACTOR_WORDS>(input));
+    // The slot has a record, whatever it had before.
+    words[map.actors.start].store(LIVE, Ordering::Relaxed);
     RegionReader::open(Words::new(&words)).iter().for_each(read_actors);
 }
 
@@ -348,20 +355,25 @@ pub const TARGETS: [Target; 6] = [
 
 fn region_seeds() -> Vec<Vec<u8>> {
     let map = filled().map;
-    let control = map.actor_control.start as u16;
+    let slot = |number: usize| (map.actors.start + number * map.actors.stride) as u16;
     let heads = [map.dead_letters.start as u16, map.events.start as u16];
     let log = map.clock_samples.start as u16;
     let directory = header::DIRECTORY.start as u16;
     vec![
         Vec::new(),
-        [change(control, 1), change(control + 1, 3), change(control + 2, u64::MAX)].concat(),
+        [change(slot(0), 1), change(slot(1), 3), change(slot(2), u64::MAX), change(slot(3), u64::MAX << 2)]
+            .concat(),
+        [change(header::ACTORS_USED as u16, u64::MAX), change(header::INSTANCES_USED as u16, 1 << 40)]
+            .concat(),
+        // The key of another slot.
+        [change(slot(0) + 1, key_of(5).0[0]), change(slot(0) + 2, key_of(5).0[1])].concat(),
         heads.map(|head| change(head, u64::MAX)).concat(),
         (0..8).flat_map(|entry| change(directory + 8 * entry + 1, 4096)).collect(),
         [change(directory + 17, 1 << 20), change(directory + 19, 1 << 40)].concat(),
         change(LENGTH, HEADER_BYTES as u64 / 8).to_vec(),
-        [change(header::SETTLING as u16, 1), change(header::CLOCK.start as u16, 1)].concat(),
-        change(header::VERSION as u16, 1 << 32 | 9).to_vec(),
-        change(header::VERSION as u16, 2 << 32).to_vec(),
+        [change(log, 1), change(log + 2, 4)].concat(),
+        change(header::VERSION as u16, 2 << 32 | 9).to_vec(),
+        change(header::VERSION as u16, 1 << 32 | 2).to_vec(),
         [change(log, 1), change(log + 1, u64::MAX), change(log + 8, 3), change(log + 17, u64::MAX)].concat(),
     ]
 }
@@ -383,19 +395,19 @@ fn follower_seeds() -> Vec<Vec<u8>> {
 
 fn actor_seeds() -> Vec<Vec<u8>> {
     let map = filled().map;
-    let slot = &words_of(&filled())[map.actor_slots.start..][..ACTOR_WORDS];
-    let record = |flags: u32, lengths: [u16; 5], text: &str| -> Vec<u8> {
-        let mut record: ActorRecord = zerocopy::FromZeros::new_zeroed();
-        (record.flags, record.path_bytes, record.parent_bytes) = (flags, lengths[0], lengths[1]);
-        [record.type_bytes, record.spawned_bytes, record.host_bytes] = [lengths[2], lengths[3], lengths[4]];
+    let slot = &words_of(&filled())[map.actors.start..][..ACTOR_WORDS];
+    let record = |flags: u32, lengths: [u8; 4], parent_bytes: u16, text: &str| -> Vec<u8> {
+        let mut record = ActorRecord::new_zeroed();
+        (record.flags, record.parent_bytes) = (flags, parent_bytes);
+        [record.path_bytes, record.type_bytes, record.spawned_bytes, record.host_bytes] = lengths;
         record.text[..text.len()].copy_from_slice(text.as_bytes());
         zerocopy::IntoBytes::as_bytes(&record).to_vec()
     };
     vec![
         slot.iter().flat_map(|word| word.to_le_bytes()).collect(),
-        record(0b111_0001, [7, 5, 1, 3, 1], "/user/a/userTnowh"),
-        record(0b111, [40, 200, 0, 0, 0], "/us…#0123456789abcdef0123456789abcdef"),
-        record(0, [12, 0, 0, 0, 0], "\u{1b}[2J\u{202e}\u{200b}\n\0"),
+        record(0b111_0001, [7, 1, 3, 1], 5, "/user/aTnowh/user"),
+        record(0b111, [40, 0, 0, 0], 200, "/us…#0123456789abcdef0123456789abcdef"),
+        record(0, [12, 0, 0, 0], 0, "\u{1b}[2J\u{202e}\u{200b}\n\0"),
     ]
 }
 

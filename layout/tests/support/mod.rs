@@ -7,17 +7,23 @@ pub mod subsystems;
 
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::dense::{Shape, Spawned, Stopped, Table, Witness};
+use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
-use atomscope_layout::limits::LANE_SLOTS;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::names::Interner;
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_WORDS, ActorRecord, ClockSampleRecord};
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, header};
 use atomscope_layout::ring::Ring;
-use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{Key, StopOrigin};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::{Capacities, RegionMap, words};
+
+/// The state of a slot with a record.
+pub const LIVE: u64 = 2;
+
+/// The lane that the only thread of a test holds.
+pub const LANE: usize = 1;
 
 /// A region and the private words of its writer.
 pub struct Region {
@@ -25,6 +31,8 @@ pub struct Region {
     pub map: RegionMap,
     name_keys: Vec<AtomicU64>,
     private: Private,
+    instance_private: Private,
+    pins: Vec<AtomicU64>,
 }
 
 /// Zeroed words, aligned to a cache line.
@@ -72,7 +80,7 @@ pub const SMALL: Capacities =
     Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 16, names: 8, ..Capacities::LEAST };
 
 /// A witness of pairs that counts them as the probe does.
-pub struct Counting<'a>(&'a Region);
+pub struct Counting<'a>(pub &'a Region);
 
 impl Witness for Counting<'_> {
     fn paired(&self, record: Option<&[AtomicU64]>) {
@@ -93,8 +101,10 @@ impl Region {
         header.prepare(&map, HEADER, FIRST_SAMPLE, ["node-1", "/usr/bin/node", "0.10.0"]);
         header.publish();
         let name_keys = (0..map.names.count).map(|_| AtomicU64::new(0)).collect();
-        let private = Private::new(shape(&map).private_words());
-        Self { memory, map, name_keys, private }
+        let [private, instance_private] =
+            [map.actors, map.instances].map(|section| Private::new(shape(&map, section).private_words()));
+        let pins = (0..map.instances.count).map(|_| AtomicU64::new(0)).collect();
+        Self { memory, map, name_keys, private, instance_private, pins }
     }
 
     pub fn small() -> Self {
@@ -111,15 +121,33 @@ impl Region {
 
     /// The table of the actors.
     pub fn table(&self) -> Table<'_> {
-        let used = &self.memory.words()[header::ACTORS_USED];
-        Table::new(shape(&self.map), self.section(self.map.actors), used, self.private.words())
+        self.table_of(self.map.actors, header::ACTORS_USED, &self.private)
+    }
+
+    fn table_of<'a>(&'a self, section: Section, used: usize, private: &'a Private) -> Table<'a> {
+        let used = &self.memory.words()[used];
+        Table::new(shape(&self.map, section), self.section(section), used, private.words())
+    }
+
+    /// The instances.
+    pub fn instances(&self) -> Instances<'_> {
+        let table = self.table_of(self.map.instances, header::INSTANCES_USED, &self.instance_private);
+        Instances::new(table, &self.pins)
+    }
+
+    /// Puts a record into the next slot of a section, whatever other slots hold.
+    pub fn put(&self, section: Section, used: usize, record: &[u64]) {
+        let slot = self.memory.words()[used].fetch_add(1, Ordering::Relaxed) as usize;
+        let words = &self.section(section)[slot * section.stride..][..section.stride];
+        words::store(&words[1..], &record[1..]);
+        words[0].store(1 << 24 | LIVE, Ordering::Release);
     }
 
     /// Spawns an actor with this record, and counts that.
     pub fn spawn(&self, record: &ActorRecord) -> Spawned {
         let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(*record);
         let write = |slot: &[AtomicU64]| words::store(&slot[ACTOR_KEY_WORD..], &words[ACTOR_KEY_WORD..]);
-        let spawned = self.table().spawn(0, Key(record.key), write, &Counting(self));
+        let spawned = self.table().spawn(LANE, Key(record.key), write, &Counting(self));
         self.count(Builtin::Spawned, 1);
         match spawned {
             Spawned::Stands => {}
@@ -132,7 +160,7 @@ impl Region {
 
     /// Stops the oldest actor of this key, or leaves the stop, and counts that.
     pub fn stop(&self, key: Key) -> Stopped {
-        let stopped = self.table().stop(0, key, |_| {});
+        let stopped = self.table().stop(LANE, key, |_| {}, &Counting(self));
         self.count(Builtin::Stopped, 1);
         match stopped {
             Stopped::Entry { .. } => {}
@@ -145,7 +173,7 @@ impl Region {
     /// Leaves a stop of this key, whether it has a spawn or not.
     pub fn leave_stop(&self, key: Key) {
         self.count(Builtin::EarlyStops, 1);
-        if !self.table().leave_stop(0, key, StopOrigin::Awaited, &Counting(self)) {
+        if !self.table().leave_stop(LANE, key, StopOrigin::Awaited, &Counting(self)) {
             self.count(Builtin::EarlyStopsDone, 1);
             self.count(Builtin::UntrackedStops, 1);
         }
@@ -153,7 +181,7 @@ impl Region {
 
     /// Changes the record of an actor. Its words begin with the control word.
     pub fn update(&self, key: Key, change: impl FnMut(&[AtomicU64])) -> bool {
-        self.table().update(0, key, change, &Counting(self))
+        self.table().update(LANE, key, change, &Counting(self))
     }
 
     pub fn count(&self, metric: Builtin, n: u64) {
@@ -177,6 +205,7 @@ impl Region {
     }
 }
 
-fn shape(map: &RegionMap) -> Shape {
-    Shape { slots: map.actors.count, stride: map.actors.stride, lanes: map.counters.count, hot_lines: 16 }
+fn shape(map: &RegionMap, section: Section) -> Shape {
+    let Section { count, stride, .. } = section;
+    Shape { slots: count, stride, lanes: map.counters.count - 1, hot_lines: 16 }
 }

@@ -5,16 +5,16 @@ use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
 use atomscope_layout::document;
 use atomscope_layout::histogram;
 use atomscope_layout::instances::{
-    Domain, InstanceRecord, Instances, association, graph, journal, key, lease, node_metric, persistence_id,
-    shard, shard_region, worker,
+    Domain, InstanceRecord, association, graph, journal, key, lease, node_metric, persistence_id, shard,
+    shard_region, worker,
 };
 use atomscope_layout::metrics::{self, Kind};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{JOURNAL_WRITE_WORDS, JournalWriteRecord};
 use atomscope_layout::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT};
 use atomscope_layout::ring::{Ring, Written};
-use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Table};
+use atomscope_layout::sync::Ordering;
+use atomscope_layout::table::Key;
 use zerocopy::FromZeros as _;
 
 use super::Region;
@@ -22,7 +22,7 @@ use super::Region;
 /// An instance: domain, number of the owner, name, and numbers by index.
 type Told<'a> = (Domain, Option<u64>, &'static str, &'a [(usize, u64)]);
 
-/// Keys with different buckets and tags.
+/// Keys that differ in all their bits.
 fn key_of(number: u64) -> Key {
     Key([number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15)])
 }
@@ -30,11 +30,7 @@ fn key_of(number: u64) -> Key {
 /// Writes instances of every domain, both documents, a histogram and journal writes into a region with the capacity for
 /// eleven instances and 256 bytes per document. The histogram is metric `number`.
 pub fn fill(region: &Region, number: usize) {
-    let (map, no_spill) = (&region.map, AtomicU64::new(0));
-    let pins: Vec<_> = (0..map.instance_slots.count).map(|_| AtomicU64::new(0)).collect();
-    let (control, slots) = (region.section(map.instance_control), region.section(map.instance_slots));
-    let table = Table::new(control, slots, map.instance_slots.stride, &[], &no_spill);
-    let instances = Instances::new(table, &pins);
+    let (map, instances) = (&region.map, region.instances());
     let up = match region.names().intern_static("up") {
         Interned::Known(id) | Interned::New { id, .. } => u64::from(id),
         Interned::Full => u64::MAX,
