@@ -115,7 +115,10 @@ fn raw_dump(region: &Region, verdict: u64) -> Vec<u8> {
 const TINY: Capacities = Capacities { lanes: 2, dead_letters: 4, events: 14, names: 4, ..Capacities::LEAST };
 
 /// States of a slot of an actor, and the control word of a slot.
-const [FREE, BUSY, LIVE, ORPHAN]: [u64; 4] = [0, 1, 2, 3];
+const FREE: u64 = 0;
+const BUSY: u64 = 1;
+const LIVE: u64 = 2;
+const ORPHAN: u64 = 3;
 
 const fn control(generation: u64, link: u64, state: u64) -> u64 {
     generation << 24 | link << 2 | state
@@ -235,7 +238,8 @@ impl Actor<'_> {
         let record = self.record();
         // The event has the parent's path before the class.
         let texts = [self.path, self.parent.map_or("", |(_, path)| path), self.type_text];
-        let texts = [&texts[..], &[self.spawned_text.unwrap_or(""), self.host.unwrap_or("")]].concat().concat();
+        let texts =
+            [&texts[..], &[self.spawned_text.unwrap_or(""), self.host.unwrap_or("")]].concat().concat();
         let mut text = ActorRecord::new_zeroed().text;
         text[..texts.len()].copy_from_slice(texts.as_bytes());
         let is_cut = record.flags & actor_flags::PATH_CUT != 0;

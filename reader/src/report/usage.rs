@@ -162,7 +162,7 @@ impl Usage {
                     .fold(0, |sum, domain| sum.saturating_add(of(domain.unlisted()))),
                 rows_dropped: snapshot.subsystems.rows_dropped,
                 journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
-                polls_panicked: of(Builtin::PollsGivenUp),
+                polls_panicked: of(Builtin::PollsPanicked),
             },
         };
         region.check_intact()?;

@@ -403,7 +403,7 @@ fn doctor_says_which_capacity_was_too_small() {
     let dir = RegionDir::new();
     let node = full();
     node.count(Builtin::PersistenceIdsUnlisted, 6);
-    node.count(Builtin::PollsGivenUp, 1);
+    node.count(Builtin::PollsPanicked, 1);
     let _lock = node.live(&dir);
     let doctor = dir.run(["doctor"]).ok();
     for text in [

@@ -637,7 +637,7 @@ fn cell_style(column: &str, text: &str, theme: Theme) -> Style {
         ("event", "lost") | ("reachable" | "available", "no") | ("quarantined", "yes") => theme.bad(),
         ("event", "dead letter") => theme.odd(),
         ("event", "cluster" | "sharding") => theme.accent(),
-        ("failures" | "errors" | "lost" | "given_up", number)
+        ("failures" | "errors" | "lost" | "cancelled", number)
             if !number.starts_with('0') && number != "-" =>
         {
             theme.odd()
