@@ -87,8 +87,10 @@ fn counted<T>(work: impl FnOnce() -> T) -> (T, u64, usize) {
 /// A good hash, so that keys spread evenly.
 fn key(number: u64) -> Key {
     let mix = |seed: u64| {
-        let mixed = (number.wrapping_add(seed)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(31)
+        let mixed = (number.wrapping_add(seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
     };
     Key([mix(1), mix(2)])
 }

@@ -157,7 +157,7 @@ impl Actors {
     /// The list and the trees.
     pub fn into_snapshot(self) -> ActorSnapshot {
         let flat: Vec<ActorStatus> = self.entries.into_iter().map(|entry| entry.status).collect();
-        ActorSnapshot { total: (flat.len() as u64).saturating_add(self.unlisted), roots: tree(&flat), flat }
+        ActorSnapshot { total: self.unlisted.saturating_add(flat.len() as u64), roots: tree(&flat), flat }
     }
 }
 
@@ -577,7 +577,7 @@ impl ActorTree {
 
     /// Live actors, listed or not.
     pub fn total(&self) -> u64 {
-        (self.actors.len() as u64).saturating_add(self.actors.unlisted)
+        self.actors.unlisted.saturating_add(self.actors.len() as u64)
     }
 }
 
