@@ -27,23 +27,25 @@ use atomscope_layout::Capacities;
 use std::sync::Arc;
 
 use atomscope_layout::decode::ActorTree;
+use atomscope_layout::dense::{Key, Spawned, StopOrigin, Stopped};
 use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
-#[cfg(feature = "atomr")]
-use atomscope_layout::limits::BUCKET_SLOTS;
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::ActorHead;
-use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags, live};
+use atomscope_layout::records::{ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
+#[cfg(feature = "atomr")]
+use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
-use atomscope_layout::table::{Key, Put, Sign, StopOrigin, TakeOutcome};
 use atomscope_layout::words::{Words, store, store_parts};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
 use crate::dto::{ActorSnapshot, ActorStatus};
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
+use crate::lane;
+use crate::pairs::{KIND_WORD, Pairs};
 use crate::region::Region;
 #[cfg(feature = "atomr")]
 use crate::task;
@@ -87,34 +89,31 @@ impl ActorRegistry {
         let writer = &self.region.writer;
         writer.count(Builtin::Spawned, 1);
         let key = writer.hasher.key(status.path.as_str());
-        let (before, cause) = match self.take_spawn(key) {
-            TakeOutcome::Entry { stamp } => (true, stamp),
-            TakeOutcome::Spilled => (true, 0),
-            TakeOutcome::Stop(_) | TakeOutcome::Nothing => (false, 0),
+        // The spawn's event replaces the actor for whoever follows the events.
+        let (before, cause) = match self.take_spawn(key, |_| ()) {
+            Stopped::Entry { stamp } => (true, stamp),
+            Stopped::Spilled => (true, 0),
+            Stopped::Nothing => (false, 0),
         };
         // The stop of the replaced actor, if another thread was changing its record.
-        let stop = writer.table().take(key, Sign::Minus);
-        let has_stopped = before
-            && (matches!(stop, TakeOutcome::Stop(origin) if origin.may_match_spawn())
-                || stop == TakeOutcome::Spilled);
+        let stop = writer.table().take_stop(key);
+        let has_stopped = before && stop.is_some_and(StopOrigin::may_match_spawn);
         writer.count_end(Builtin::Replaced, u64::from(before && !has_stopped));
-        if stop != TakeOutcome::Nothing {
-            let mut text = PathText::new();
-            writer.hasher.key_and_text(status.path.as_str(), &mut text);
+        if stop.is_some() {
             writer.count(Builtin::Foreign, u64::from(!has_stopped));
-            writer.count(Builtin::EarlyStopsDone, 1);
-            self.publish_stop(&text, writer.stamp(cause));
+            writer.count_end(Builtin::EarlyStopsDone, 1);
+            self.publish_stop(status.path.as_str(), writer.stamp(cause));
         }
         let mut record = ActorRecord::new_zeroed();
         record.key = key.0;
         record.spawned = writer.stamp(cause);
         record.type_id = writer.intern(&status.actor_type);
-        record.live[live::MAILBOX_DEPTH] = status.mailbox_depth;
+        record.depth = status.mailbox_depth;
         if status.mailbox_depth > 0 {
             record.flags |= actor_flags::DEPTH;
         }
         let mut texts = Texts::new(&mut record.text);
-        record.path_bytes = texts.put_path(status.path.as_str(), ACTOR_PATH_BYTES, writer.hasher);
+        record.path_bytes = texts.put_path(status.path.as_str(), ACTOR_PATH_BYTES, writer.hasher) as u8;
         if texts.cut {
             record.flags |= actor_flags::PATH_CUT;
         }
@@ -129,18 +128,19 @@ impl ActorRegistry {
             }
         }
         if record.type_id == 0 {
-            record.type_bytes = texts.put(&status.actor_type, ACTOR_TEXT_BYTES);
+            record.type_bytes = texts.put(&status.actor_type, ACTOR_TEXT_BYTES) as u8;
         }
         // The text is kept unchanged, since it need not be a time.
         record.flags |= actor_flags::SPAWNED_TEXT;
-        record.spawned_bytes = texts.put(&status.spawned_at, ACTOR_TEXT_BYTES);
+        record.spawned_bytes = texts.put(&status.spawned_at, ACTOR_TEXT_BYTES) as u8;
         if let Some(host) = &status.host {
             record.flags |= actor_flags::HOST;
-            record.host_bytes = texts.put(host, ACTOR_TEXT_BYTES);
+            record.host_bytes = texts.put(host, ACTOR_TEXT_BYTES) as u8;
         }
         let (cut, used) = (texts.cut, texts.used());
         self.publish_spawn(&mut record, &status.actor_type, cut);
-        self.put(key, &record, used);
+        let spawned = self.spawn(key, &record, used);
+        self.end_spawn(spawned, status.path.as_str(), record.spawned);
     }
 
     /// Publishes a spawn. To be called before the record is in the table, so that the stop is published later.
@@ -151,19 +151,14 @@ impl ActorRegistry {
             writer.count(Builtin::TextsCut, 1);
         }
         let cut_path = record.flags & actor_flags::PATH_CUT != 0;
-        let [path, parent, class, spawned, host] = [
-            record.path_bytes,
-            record.parent_bytes,
-            record.type_bytes,
-            record.spawned_bytes,
-            record.host_bytes,
-        ];
+        let [path, class, spawned, host] =
+            [record.path_bytes, record.type_bytes, record.spawned_bytes, record.host_bytes].map(u16::from);
         let mut event = EventRecord {
             stamp: record.spawned,
             type_id: record.type_id,
             flags: record.flags,
-            text_bytes: [path, parent, class, spawned, host],
-            numbers: if cut_path { record.parent_key } else { [record.live[live::MAILBOX_DEPTH], 0] },
+            text_bytes: [path, record.parent_bytes, class, spawned, host],
+            numbers: if cut_path { record.parent_key } else { [record.depth, 0] },
             text: record.text,
             ..EventRecord::new(EventKind::ActorSpawned)
         };
@@ -177,9 +172,18 @@ impl ActorRegistry {
         self.bus.writer().publish(&event);
     }
 
-    #[inline]
-    fn publish_stop(&self, path: &PathText, stamp: u64) {
-        self.publish_path(EventKind::ActorStopped, path, 0, stamp);
+    /// The witness of the table's operations.
+    #[inline(always)]
+    fn pairs(&self) -> Pairs<'_> {
+        Pairs { writer: &self.region.writer, bus: self.bus.writer() }
+    }
+
+    /// Publishes a stop whose actor has no slot.
+    #[cold]
+    fn publish_stop(&self, path: &(impl Pieces + ?Sized), stamp: u64) {
+        let mut text = PathText::new();
+        self.region.writer.hasher.text(path, &mut text);
+        self.publish_path(EventKind::ActorStopped, &text, 0, stamp);
     }
 
     /// Publishes an event that consists of a path and perhaps a number.
@@ -191,14 +195,28 @@ impl ActorRegistry {
         self.bus.writer().publish_with(|slot| store_parts(slot, &head, path.words()));
     }
 
-    fn put(&self, key: Key, record: &ActorRecord, text_bytes: usize) {
+    /// Adds a spawn, whose event is published already.
+    fn spawn(&self, key: Key, record: &ActorRecord, text_bytes: usize) -> Spawned {
+        let [_, words @ ..]: &[u64; ACTOR_WORDS] = zerocopy::transmute_ref!(record);
+        let used = ACTOR_HEAD_WORDS - 1 + text_bytes.div_ceil(8);
+        let words = words.get(..used).unwrap_or(words);
+        let write = |slot: &[AtomicU64]| store(slot.get(1..).unwrap_or_default(), words);
+        self.region.writer.table().spawn(lane::held_or_beyond(), key, write, &self.pairs())
+    }
+
+    /// Counts what became of a spawn, unless it stands with a slot.
+    #[cold]
+    fn end_spawn(&self, spawned: Spawned, path: &(impl Pieces + ?Sized), stamp: u64) {
         let writer = &self.region.writer;
-        let words: &[u64; ACTOR_WORDS] = zerocopy::transmute_ref!(record);
-        let used = ACTOR_HEAD_WORDS + text_bytes.div_ceil(8);
-        match writer.table().put(key, Sign::Plus, words.get(..used).unwrap_or(words)) {
-            Put::Slot => {}
-            Put::Spilled => writer.count(Builtin::Spilled, 1),
-            Put::Refused => writer.count(Builtin::UntrackedSpawns, 1),
+        match spawned {
+            Spawned::Stands => {}
+            Spawned::Spilled => writer.count(Builtin::Spilled, 1),
+            Spawned::Refused => writer.count(Builtin::UntrackedSpawns, 1),
+            // The actor is gone already.
+            Spawned::Stopped(_) => {
+                self.publish_stop(path, writer.stamp(stamp));
+                writer.count_end(Builtin::EarlyStopsDone, 1);
+            }
         }
     }
 
@@ -209,19 +227,18 @@ impl ActorRegistry {
         self.update(writer.hasher.key(path), |slot| {
             let mut words = [0u64; ACTOR_WORDS];
             Words::new(slot).copy_to(&mut words);
-            let mut record = ActorRecord::new_zeroed();
-            record.as_mut_bytes().copy_from_slice(words.as_bytes());
+            let mut record: ActorRecord = zerocopy::transmute!(words);
             let has = |flag| record.flags & flag != 0;
             // The host is the last text, so the texts before it stay.
-            let parent_text = if has(actor_flags::PARENT_IS_PREFIX) { 0 } else { record.parent_bytes };
-            let before = [record.path_bytes, parent_text, record.type_bytes, record.spawned_bytes];
+            let parent_text = if has(actor_flags::PARENT_IS_PREFIX) { 0 } else { record.parent_bytes.into() };
+            let others = [record.path_bytes, record.type_bytes, record.spawned_bytes].map(usize::from);
             let mut texts = Texts::new(&mut record.text);
-            texts.end(before.into_iter().map(usize::from).sum(), false);
-            record.host_bytes = texts.put(&host, ACTOR_TEXT_BYTES);
+            texts.end(parent_text + others.into_iter().sum::<usize>(), false);
+            record.host_bytes = texts.put(&host, ACTOR_TEXT_BYTES) as u8;
             cut = texts.cut;
             record.flags |= actor_flags::HOST | if cut { actor_flags::TEXT_CUT } else { 0 };
-            let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
-            store(slot, &words);
+            let [_, words @ ..]: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+            store(slot.get(1..).unwrap_or_default(), &words);
         });
         writer.count(Builtin::TextsCut, u64::from(cut));
     }
@@ -229,52 +246,55 @@ impl ActorRegistry {
     /// Records a stop; does nothing if the path is unknown. No lock, no allocation, no system call.
     pub fn record_stop(&self, path: &str) {
         let writer = &self.region.writer;
-        let mut text = PathText::new();
-        let key = writer.hasher.key_and_text(path, &mut text);
-        match self.take_spawn(key) {
-            TakeOutcome::Entry { stamp } => self.publish_stop(&text, writer.stamp(stamp)),
-            TakeOutcome::Spilled => self.publish_stop(&text, writer.stamp(0)),
-            // Another thread is changing the record and has lost its processor: this stop waits like an early one.
-            TakeOutcome::Nothing if writer.table().may_hold_spawn(key) => {
-                self.early_stop(key, &text, StopOrigin::Unknown)
+        let (key, ticks) = (writer.hasher.key(path), writer.ticks());
+        match self.take_spawn(key, |slot| self.pairs().publish_stop(slot, ticks)) {
+            Stopped::Entry { .. } => writer.count_end(Builtin::Stopped, 1),
+            Stopped::Spilled => {
+                self.publish_stop(path, writer.stamp(0));
+                writer.count_end(Builtin::Stopped, 1);
             }
-            TakeOutcome::Stop(_) | TakeOutcome::Nothing => return,
+            // Another thread is changing the record and has lost its processor: this stop waits like an early one.
+            Stopped::Nothing if writer.table().may_hold_spawn(key) => {
+                self.early_stop(key, path, StopOrigin::Unknown);
+            }
+            Stopped::Nothing => {}
         }
-        writer.count_end(Builtin::Stopped, 1);
     }
 
-    /// Leaves a mark for a stop that found no spawn. The thread that matches it with its spawn publishes the stop.
+    /// Counts a stop that found no spawn, and leaves it. The thread that pairs it with its spawn publishes the stop.
     #[cold]
-    fn early_stop(&self, key: Key, path: &PathText, mut origin: StopOrigin) {
+    fn early_stop(&self, key: Key, path: &(impl Pieces + ?Sized), mut origin: StopOrigin) {
         let writer = &self.region.writer;
         let table = writer.table();
         if origin == StopOrigin::Unknown && table.may_hold_spawn(key) {
             origin = StopOrigin::Awaited;
         }
-        match table.put_stop_of(origin, key, writer.stamp(0)) {
-            Put::Slot => writer.count(Builtin::EarlyStops, 1),
-            Put::Spilled => {
-                writer.count(Builtin::EarlyStops, 1);
-                writer.count(Builtin::DoubtfulStops, u64::from(origin != StopOrigin::Awaited));
-            }
-            Put::Refused => {
-                writer.count_end(Builtin::UntrackedStops, 1);
-                self.publish_stop(path, writer.stamp(0));
-            }
+        // Counted before it is left, so that it is not counted as done before. And before it counts as a stop: a reader that
+        // sees that then knows that a stop waits.
+        writer.count(Builtin::EarlyStops, 1);
+        writer.count_end(Builtin::Stopped, 1);
+        if !table.leave_stop(lane::held_or_beyond(), key, origin, &self.pairs()) {
+            writer.count_end(Builtin::UntrackedStops, 1);
+            writer.count_end(Builtin::EarlyStopsDone, 1);
+            self.publish_stop(path, writer.stamp(0));
         }
     }
 
-    /// Takes the spawn with this key, even if another thread is changing its record for a moment.
-    fn take_spawn(&self, key: Key) -> TakeOutcome {
-        let table = self.region.writer.table();
+    /// Takes the spawn with this key, even if another thread is changing its record for a moment. `stopped` gets its slot.
+    fn take_spawn(&self, key: Key, mut stopped: impl FnMut(&[AtomicU64])) -> Stopped {
+        let writer = &self.region.writer;
+        let table = writer.table();
         for attempt in 0..BUSY_TRIES {
-            let outcome = table.take(key, Sign::Plus);
-            if outcome != TakeOutcome::Nothing || !table.may_hold_spawn(key) {
+            let outcome = table.stop(lane::held_or_beyond(), key, &mut stopped, &self.pairs());
+            if outcome == Stopped::Spilled {
+                writer.count_end(Builtin::SpilledStopped, 1);
+            }
+            if outcome != Stopped::Nothing || !table.may_hold_spawn(key) {
                 return outcome;
             }
             pause(attempt);
         }
-        TakeOutcome::Nothing
+        Stopped::Nothing
     }
 
     /// Changes the record with this key, even if another thread is changing it for a moment.
@@ -282,7 +302,7 @@ impl ActorRegistry {
         let writer = &self.region.writer;
         let table = writer.table();
         for attempt in 0..BUSY_TRIES {
-            if table.update(key, &mut change) {
+            if table.update(lane::held_or_beyond(), key, &mut change, &self.pairs()) {
                 return;
             }
             if !table.may_hold_spawn(key) {
@@ -334,17 +354,14 @@ impl ActorRegistry {
     pub(crate) fn tree(&self) -> ActorTree {
         if self.settles {
             self.region.writer.sample_clock();
-            self.region.writer.settle(false, |event| self.bus.writer().publish(event));
+            self.region.writer.settle(false, self.bus.writer());
         }
         self.region.writer.reader().map(|reader| reader.actor_list()).unwrap_or_default().into_tree()
     }
 }
 
 fn set_depth(slot: &[AtomicU64], depth: u64) {
-    const DEPTH: usize = core::mem::offset_of!(ActorRecord, live) / 8 + live::MAILBOX_DEPTH;
-    // The number of the class and the flags share a word; the flags are its upper half.
-    const FLAGS: usize = core::mem::offset_of!(ActorRecord, type_id) / 8;
-    if let (Some(to), Some(flags)) = (slot.get(DEPTH), slot.get(FLAGS)) {
+    if let (Some(to), Some(flags)) = (slot.get(ACTOR_DEPTH_WORD), slot.get(KIND_WORD)) {
         to.store(depth, Ordering::Relaxed);
         flags.store(flags.load(Ordering::Relaxed) | u64::from(actor_flags::DEPTH) << 32, Ordering::Relaxed);
     }
@@ -367,21 +384,42 @@ impl SpawnObserver for ActorRegistry {
             && type_id != 0
             && core::ptr::eq(writer, &**self.bus.writer())
             && parent.is_some_and(|parent| is_above(parent, path));
-        let arrival = if is_usual { writer.table().arrive(key) } else { None };
-        let Some(arrival) = arrival else {
+        if !is_usual {
             return self.unusual_spawn(path, parent, actor_type, type_id, ticks);
-        };
-        let stamp = writer.stamp_at(ticks, 0);
+        }
+        let table = writer.table();
+        // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn.
+        let stamp = writer.stamp_at(ticks, table.newest_spawn(key).unwrap_or(0));
         let (path_bytes, parent_bytes) = (text.bytes as u16, parent_bytes as u16);
         let flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
-        // Published before the record is in the table, so that the stop is published later.
+        // Published before the spawn is in the table, so that the stop is published later.
         let text_bytes = [path_bytes, parent_bytes, 0, 0, 0];
         let kind = EventKind::ActorSpawned;
         let event = EventHead { kind, stamp, type_id, flags, text_bytes, numbers: [0; 2] }.words();
         writer.publish_with(|slot| store_parts(slot, &event, text.words()));
-        let (key, parent_key) = (key.0, parent_key.0);
-        let head = ActorHead { key, parent_key, spawned: stamp, type_id, flags, path_bytes, parent_bytes };
-        arrival.publish(&head.words(), ACTOR_HEAD_WORDS, text.words());
+        let (record_key, parent_key, path_bytes) = (key.0, parent_key.0, path_bytes as u8);
+        let head = ActorHead {
+            key: record_key,
+            spawned: stamp,
+            type_id,
+            flags,
+            path_bytes,
+            parent_bytes,
+            parent_key,
+        };
+        let (first, parent_words) = head.words();
+        let write = |slot: &[AtomicU64]| {
+            if let (Some(head), Some(rest)) =
+                (slot.get(ACTOR_KEY_WORD..ACTOR_KEY_WORD + first.len()), slot.get(ACTOR_PARENT_WORD..))
+            {
+                store(head, &first);
+                store_parts(rest, &parent_words, text.words());
+            }
+        };
+        let spawned = table.spawn(lane::held_or_beyond(), key, write, &self.pairs());
+        if spawned != Spawned::Stands {
+            self.end_spawn(spawned, path, stamp);
+        }
     }
 
     fn on_stop(&self, path: &ActorPath) {
@@ -394,15 +432,13 @@ impl SpawnObserver for ActorRegistry {
             }
             origin = StopOrigin::Unknown;
         }
-        let mut text = PathText::new();
-        let key = writer.hasher.key_and_text(path, &mut text);
-        let outcome = writer.table().take(key, Sign::Plus);
-        // Counted after the spawn was found: a reader that sees this count also sees the spawn's.
-        writer.count_end(Builtin::Stopped, 1);
-        match outcome {
-            TakeOutcome::Entry { stamp } => self.publish_stop(&text, writer.stamp_at(ticks, stamp)),
-            TakeOutcome::Spilled => self.publish_stop(&text, writer.stamp_at(ticks, 0)),
-            TakeOutcome::Stop(_) | TakeOutcome::Nothing => self.early_stop(key, &text, origin),
+        let (key, pairs) = (writer.hasher.key(path), self.pairs());
+        let stopped = |slot: &[AtomicU64]| pairs.publish_stop(slot, ticks);
+        match writer.table().stop(lane::held_or_beyond(), key, stopped, &pairs) {
+            // Counted after the spawn was found: a reader that sees this count also sees the spawn's.
+            Stopped::Entry { .. } => writer.count_end(Builtin::Stopped, 1),
+            Stopped::Spilled => self.spilled_stop(path, ticks),
+            Stopped::Nothing => self.early_stop(key, path, origin),
         }
     }
 
@@ -429,7 +465,7 @@ impl ActorRegistry {
         let mut record = ActorRecord::new_zeroed();
         record.key = key.0;
         let mut texts = Texts::new(&mut record.text);
-        record.path_bytes = texts.put_joined(&text);
+        record.path_bytes = texts.put_joined(&text) as u8;
         if text.cut {
             record.flags |= actor_flags::PATH_CUT;
         }
@@ -448,41 +484,23 @@ impl ActorRegistry {
         let actor_type = actor_type.as_str();
         record.type_id = type_id;
         if record.type_id == 0 {
-            record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES);
+            record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES) as u8;
         }
-        let table = writer.table();
-        let has_stopped = self.take_own_stop(key, &text);
-        // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older entry.
-        record.spawned = writer.stamp_at(ticks, table.newest_spawn(key).unwrap_or(0));
+        // As for a usual spawn.
+        record.spawned = writer.stamp_at(ticks, writer.table().newest_spawn(key).unwrap_or(0));
         let (cut, used) = (texts.cut, texts.used());
         self.publish_spawn(&mut record, actor_type, cut);
-        if has_stopped {
-            // The stop came first: the actor is gone already.
-            writer.count(Builtin::EarlyStopsDone, 1);
-            self.publish_stop(&text, writer.stamp(record.spawned));
-        } else {
-            self.put(key, &record, used);
-        }
+        let spawned = self.spawn(key, &record, used);
+        self.end_spawn(spawned, path, record.spawned);
     }
 
-    /// Takes the stop of an actor that is being spawned, if it came first. Also takes stops of older actors with the same path,
-    /// which would otherwise count as the stop of this one.
-    fn take_own_stop(&self, key: Key, path: &PathText) -> bool {
+    /// The stop of an actor without a slot.
+    #[cold]
+    fn spilled_stop(&self, path: &ActorPath, ticks: u64) {
         let writer = &self.region.writer;
-        // Other threads left the further ones. They fit two buckets.
-        for _ in 0..2 * BUCKET_SLOTS {
-            match writer.table().take(key, Sign::Minus) {
-                TakeOutcome::Nothing => return false,
-                TakeOutcome::Stop(origin) if !origin.may_match_spawn() => {
-                    writer.count(Builtin::DoubtfulStops, u64::from(origin == StopOrigin::Older));
-                    writer.count(Builtin::Foreign, 1);
-                    writer.count(Builtin::EarlyStopsDone, 1);
-                    self.publish_stop(path, writer.stamp(0));
-                }
-                TakeOutcome::Stop(_) | TakeOutcome::Spilled | TakeOutcome::Entry { .. } => return true,
-            }
-        }
-        false
+        self.publish_stop(path, writer.stamp_at(ticks, 0));
+        writer.count_end(Builtin::SpilledStopped, 1);
+        writer.count_end(Builtin::Stopped, 1);
     }
 
     /// Whether the actor that is stopping is older than the hooks. An actor reports its stop in its own task.
@@ -517,8 +535,7 @@ impl ActorRegistry {
             writer.count(Builtin::DoubtfulStops, 1);
             return false;
         }
-        let mut text = PathText::new();
-        let key = writer.hasher.key_and_text(path, &mut text);
+        let key = writer.hasher.key(path);
         let sure_from = sure_from.load(Ordering::Relaxed);
         match writer.table().oldest_spawn(key) {
             Some(spawned) if sure_from == 0 || spawned <= sure_from => {
@@ -529,8 +546,7 @@ impl ActorRegistry {
                 writer.count(Builtin::DoubtfulStops, 1);
             }
             None if sure_from == 0 => {
-                writer.count_end(Builtin::Stopped, 1);
-                self.early_stop(key, &text, StopOrigin::Older);
+                self.early_stop(key, path, StopOrigin::Older);
                 return true;
             }
             // The spawn is its successor's.
@@ -539,7 +555,7 @@ impl ActorRegistry {
         writer.count(Builtin::Foreign, 1);
         // Counted after `Foreign`: a reader that sees this count knows that no counted spawn belongs to it.
         writer.count_end(Builtin::Stopped, 1);
-        self.publish_stop(&text, writer.stamp_at(ticks, 0));
+        self.publish_stop(path, writer.stamp_at(ticks, 0));
         true
     }
 }

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use atomscope_layout::records::{ClockRecord, TimeRecord};
+use atomscope_layout::records::{ClockSampleRecord, TimeRecord};
 
 use crate::per_process::PerProcess;
 
@@ -34,19 +34,24 @@ pub(crate) struct Reading {
     pub(crate) uncertain_ns: u64,
 }
 
-/// The time between the first two samples. It gives the rate to a few parts in a hundred thousand; later samples improve it.
-const FIRST_SAMPLES_APART: Duration = Duration::from_millis(1);
+/// The least time over which the rate is measured. It gives a few parts in a hundred thousand; later samples improve it.
+const LEAST_MEASURED: Duration = Duration::from_millis(1);
 
 impl Clock {
-    /// The process's clock and its first two samples. They are made once, so that the first one is soon far from any later
-    /// one, which makes the rate exact.
-    pub(crate) fn of_process() -> (Self, ClockRecord) {
-        static CLOCK: PerProcess<(Clock, ClockRecord)> = PerProcess::new();
+    /// The process's clock, its values now, and the length of a tick in nanoseconds times 2⁴⁰. The clock is read for the
+    /// first time once per process, so that later calls measure the length over a longer time.
+    pub(crate) fn of_process() -> (Self, Reading, u64) {
+        static CLOCK: PerProcess<(Clock, Reading)> = PerProcess::new();
         let (clock, first) = *CLOCK.get_or_init(|| {
             let clock = Self::choose();
-            (clock, clock.first_samples())
+            let first = clock.read();
+            if clock == Self::Counter {
+                std::thread::sleep(LEAST_MEASURED);
+            }
+            (clock, first)
         });
-        (clock, clock.with_new_sample(first))
+        let now = clock.read();
+        (clock, now, tick_length(&first, &now))
     }
 
     /// The best clock of this machine.
@@ -68,32 +73,6 @@ impl Clock {
         match self {
             Self::Counter => counter(),
             Self::Coarse => coarse_ns(),
-        }
-    }
-
-    /// The first two samples.
-    fn first_samples(self) -> ClockRecord {
-        let Reading { ticks, mono_ns, .. } = self.read();
-        if self == Self::Counter {
-            std::thread::sleep(FIRST_SAMPLES_APART);
-        }
-        self.with_new_sample(ClockRecord {
-            first_ticks: ticks,
-            first_mono_ns: mono_ns,
-            last_ticks: ticks,
-            last_mono_ns: mono_ns,
-            unix_minus_mono_ns: 0,
-        })
-    }
-
-    /// The same first sample with a new second one.
-    pub(crate) fn with_new_sample(self, first: ClockRecord) -> ClockRecord {
-        let Reading { ticks, mono_ns, unix_ns, .. } = self.read();
-        ClockRecord {
-            last_ticks: ticks,
-            last_mono_ns: mono_ns,
-            unix_minus_mono_ns: unix_ns.wrapping_sub(mono_ns),
-            ..first
         }
     }
 
@@ -119,6 +98,15 @@ impl Clock {
         // A sample's ticks must not be less than any earlier coarse tick.
         let ticks = if self == Self::Coarse { mono_ns } else { ticks };
         Reading { ticks, mono_ns, boot_ns, unix_ns, uncertain_ns }
+    }
+}
+
+/// The length of a tick in nanoseconds times 2⁴⁰. One nanosecond if the readings do not differ.
+fn tick_length(first: &Reading, now: &Reading) -> u64 {
+    let ns = now.mono_ns.saturating_sub(first.mono_ns);
+    match (ns, now.ticks.saturating_sub(first.ticks)) {
+        (0, _) | (_, 0) => ClockSampleRecord::RATE_ONE,
+        (ns, ticks) => (u128::from(ns) * u128::from(ClockSampleRecord::RATE_ONE) / u128::from(ticks)) as u64,
     }
 }
 
@@ -227,8 +215,11 @@ mod tests {
     #[test]
     fn ticks_turn_into_the_time_that_the_system_tells() {
         for clock in [Clock::choose(), Clock::Coarse] {
-            let record = clock.first_samples();
-            let computed = atomscope_layout::decode::Clock::new(record).unix_ns(clock.ticks()).unwrap();
+            let first = clock.read();
+            std::thread::sleep(Duration::from_millis(20));
+            let now = clock.read();
+            let elapsed = i128::from(clock.ticks() - now.ticks) * i128::from(tick_length(&first, &now));
+            let computed = i128::from(now.unix_ns) + elapsed / i128::from(ClockSampleRecord::RATE_ONE);
             let off_ns = (computed - i128::from(unix_ns())).abs();
             assert!(off_ns < 1_000_000_000, "{clock:?} is {off_ns} ns off");
         }

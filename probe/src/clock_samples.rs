@@ -1,5 +1,4 @@
-//! When a clock sample is added to the region's log, and its content: pure arithmetic over readings. (Layout 1.x calls a
-//! clock sample a sighting.)
+//! When a clock sample is added to the region's log, and its content: pure arithmetic over readings.
 //!
 //! ```text
 //!   UTC │                    ╱ jump: the wall clock was set, the machine suspended, the counter moved
@@ -12,7 +11,7 @@
 //! exceeds an allowance. A *correction* continues the line of the last sample at a rate that removes the error, so that
 //! later stamps have later times. A *jump* begins at the values of the clocks.
 
-use atomscope_layout::records::SightingRecord;
+use atomscope_layout::records::ClockSampleRecord;
 
 use crate::clock::Reading;
 
@@ -32,7 +31,7 @@ const RECENT_NS: u64 = 60_000_000_000;
 /// The clock samples of a region, for the thread that adds to them.
 #[derive(Debug)]
 pub(crate) struct ClockSamples {
-    all: Vec<SightingRecord>,
+    all: Vec<ClockSampleRecord>,
     /// The clock's rate when it was last measured. The rate of a sample may also remove an error.
     rate: u64,
     /// The error that the last sample removes, and the end of that time.
@@ -60,7 +59,7 @@ impl ClockSamples {
     }
 
     /// All samples.
-    pub(crate) fn all(&self) -> &[SightingRecord] {
+    pub(crate) fn all(&self) -> &[ClockSampleRecord] {
         &self.all
     }
 
@@ -68,7 +67,7 @@ impl ClockSamples {
         let last = self.all.last()?;
         // A counter that went back gives no prediction: stamps are ordered by their ticks.
         let ticks = now.ticks.checked_sub(last.ticks).filter(|ticks| *ticks > 0)?;
-        let elapsed = i128::from(ticks) * i128::from(last.rate) / i128::from(SightingRecord::RATE_ONE);
+        let elapsed = i128::from(ticks) * i128::from(last.rate) / i128::from(ClockSampleRecord::RATE_ONE);
         let unix_ns = i128::from(last.unix_ns as i64) + elapsed;
         let off = |shown: u64, then: u64| i128::from(shown) - i128::from(then) - elapsed;
         Some(Prediction {
@@ -95,7 +94,7 @@ impl ClockSamples {
     }
 
     /// Adds a sample at this reading.
-    pub(crate) fn next(&mut self, now: &Reading) -> SightingRecord {
+    pub(crate) fn next(&mut self, now: &Reading) -> ClockSampleRecord {
         let (Some(last), Some(predicted)) = (self.all.last().copied(), self.predict(now)) else {
             return record(now, i128::from(now.unix_ns), self.rate);
         };
@@ -108,7 +107,7 @@ impl ClockSamples {
             predicted.held_ns >= LEAST_MEASURED_NS && !suspended && (!counter_jumped || self.counter_jumped);
         if is_measured {
             let ticks = i128::from(now.ticks - last.ticks);
-            let rate = predicted.held_ns * i128::from(SightingRecord::RATE_ONE) / ticks;
+            let rate = predicted.held_ns * i128::from(ClockSampleRecord::RATE_ONE) / ticks;
             self.rate = u64::try_from(rate).unwrap_or(self.rate).max(1);
         }
         self.counter_jumped = counter_jumped;
@@ -129,7 +128,7 @@ impl ClockSamples {
     pub(crate) fn thin(&mut self, now: &Reading, each_stamp: impl FnOnce(&mut dyn FnMut(u64))) -> bool {
         let mut is_needed = vec![false; self.all.len()];
         each_stamp(&mut |stamp| {
-            let after = self.all.partition_point(|sighting| sighting.ticks <= stamp);
+            let after = self.all.partition_point(|sample| sample.ticks <= stamp);
             if let Some(needed) = is_needed.get_mut(after.saturating_sub(1)) {
                 *needed = true;
             }
@@ -148,15 +147,15 @@ impl ClockSamples {
     }
 }
 
-fn record(now: &Reading, unix_ns: i128, rate: u64) -> SightingRecord {
+fn record(now: &Reading, unix_ns: i128, rate: u64) -> ClockSampleRecord {
     let &Reading { ticks, mono_ns, boot_ns, .. } = now;
-    SightingRecord { ticks, mono_ns, boot_ns, unix_ns: unix_ns as u64, rate, reserved: [0; 2] }
+    ClockSampleRecord { ticks, mono_ns, boot_ns, unix_ns: unix_ns as u64, rate, reserved: [0; 2] }
 }
 
 #[cfg(test)]
 mod tests {
+    use atomscope_layout::clock_samples::{self, Samples};
     use atomscope_layout::decode::Clock;
-    use atomscope_layout::sightings;
 
     use super::*;
 
@@ -164,7 +163,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const HOUR: u64 = 3_600 * SECOND;
     const DAY: u64 = 24 * HOUR;
-    const CAPACITY: usize = sightings::KEPT;
+    const CAPACITY: usize = clock_samples::KEPT;
 
     /// A machine whose clocks a test controls: three ticks are a nanosecond, apart from an error of the rate.
     struct Machine {
@@ -181,13 +180,12 @@ mod tests {
             let (mono_ns, boot_ns) = (5 * HOUR, 7 * HOUR);
             let unix_ns = 1_700_000_000 * SECOND;
             let now = Reading { ticks: 1 << 50, mono_ns, boot_ns, unix_ns, uncertain_ns: 100 };
-            let samples = ClockSamples::first(&now, SightingRecord::RATE_ONE / 3);
+            let samples = ClockSamples::first(&now, ClockSampleRecord::RATE_ONE / 3);
             Self { now, samples, drift, seen: Vec::new() }
         }
 
         fn clock(&self) -> Clock {
-            let log = sightings::Sightings { all: self.samples.all().to_vec(), changes: 2, is_open: false };
-            Clock::of(&log, None).unwrap()
+            Clock::of(&Samples { all: self.samples.all().to_vec(), changes: 2, until: None }).unwrap()
         }
 
         fn pass(&mut self, ns: u64) {
@@ -242,8 +240,8 @@ mod tests {
         machine.beats(4 * 3_600);
         assert!(machine.off_ns().abs() < 2_000_000, "{} ns", machine.off_ns());
         machine.nothing_seen_has_moved();
-        let sightings = machine.samples.all().len();
-        assert!((2..=24).contains(&sightings), "{sightings} sightings in an hour");
+        let samples = machine.samples.all().len();
+        assert!((2..=24).contains(&samples), "{samples} samples in an hour");
     }
 
     #[test]
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_clock_is_sighted_ever_more_rarely() {
+    fn a_steady_clock_is_sampled_ever_more_rarely() {
         let mut machine = Machine::new(30_000);
         machine.beats(4 * 3_600);
         let after_an_hour = machine.samples.all().len();
@@ -283,7 +281,7 @@ mod tests {
     fn a_clock_that_began_in_1970_is_right_once_it_is_set() {
         let mut machine = Machine::new(1_000);
         machine.now.unix_ns = 12 * SECOND;
-        machine.samples = ClockSamples::first(&machine.now, SightingRecord::RATE_ONE / 3);
+        machine.samples = ClockSamples::first(&machine.now, ClockSampleRecord::RATE_ONE / 3);
         machine.beats(40);
         machine.now.unix_ns = 1_700_000_000 * SECOND;
         machine.sample();

@@ -69,7 +69,7 @@ pub enum CreateError {
     /// The system has not enough memory.
     #[error("the system has no {needed} bytes of memory for the region; lower its capacities")]
     NoMemory {
-        /// Bytes of the region.
+        /// Bytes of the region and of the private memory of its tables.
         needed: u64,
     },
     /// The file system is too full.
@@ -118,7 +118,7 @@ pub enum CreateError {
     MemoryLimit {
         /// The directory of the control group.
         group: PathBuf,
-        /// Bytes of the region.
+        /// Bytes of the region and of the private memory of its tables.
         needed: u64,
         /// Free bytes.
         available: u64,

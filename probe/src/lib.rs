@@ -97,6 +97,7 @@ mod instances;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+mod pairs;
 mod per_process;
 #[cfg(feature = "atomr")]
 pub mod persistence;
@@ -117,6 +118,7 @@ mod sampling;
 pub mod sharding;
 #[cfg(feature = "atomr")]
 pub mod streams;
+mod tables;
 #[cfg(feature = "atomr")]
 mod task;
 #[cfg(feature = "atomr")]

@@ -1,4 +1,5 @@
 //! The object that holds a shared region: making, reserving, locking and mapping it, and removing it from forked children.
+//! The private memory beside it, which the writer's tables need, comes and goes with it.
 //!
 //! The order of steps, so that no reader, no other process and no forked child sees a half-made region:
 //! ```text
@@ -80,8 +81,13 @@ impl Drop for Undo {
     }
 }
 
-/// Makes, locks, maps and reserves an object of `bytes` bytes. A user's file gets its name later, from [`Object::publish`].
-pub(crate) fn create(backing: &Backing, bytes: usize) -> Result<(WriterMemory, Object), CreateError> {
+/// Makes, locks, maps and reserves an object of `bytes` bytes, and private memory of `private_bytes`. A user's file gets its
+/// name later, from [`Object::publish`].
+pub(crate) fn create(
+    backing: &Backing,
+    bytes: usize,
+    private_bytes: usize,
+) -> Result<(WriterMemory, WriterMemory, Object), CreateError> {
     let mut undo = Undo::default();
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let unique = format!("{}-{random:016x}", std::process::id());
@@ -98,13 +104,13 @@ pub(crate) fn create(backing: &Backing, bytes: usize) -> Result<(WriterMemory, O
         if !allow_disk && on_disk(&existing)? {
             return Err(CreateError::Disk { path: path.clone() });
         }
-        check_limits(&existing, bytes as u64)?;
+        check_limits(&existing, bytes as u64, private_bytes as u64)?;
         if is_missing {
             undo.dir = make_dir(&dir)?;
         }
         remove_abandoned_temporaries(path, &dir);
     } else {
-        check_limits(&dir, bytes as u64)?;
+        check_limits(&dir, bytes as u64, private_bytes as u64)?;
     }
     // Until the window closes, no call may fork, wait or take long.
     let window = forks::Window::open();
@@ -114,11 +120,13 @@ pub(crate) fn create(backing: &Backing, bytes: usize) -> Result<(WriterMemory, O
     };
     file.set_len(bytes as u64).map_err(|source| system("size", &path, source))?;
     let mapped = map(&window, file, &path, bytes)?;
+    let private = map_private(&window, private_bytes)
+        .map_err(|source| system("map private memory for the tables of", &path, source))?;
     let slot = mapped.slot.0;
     // Without locks in the file system the heartbeat is the only sign of life, and readers say so.
     let _ = set_lock(slot.descriptor(), ALIVE_BYTE, libc::F_WRLCK);
     let undisturbed = window.close();
-    let memory = mapped.into_memory();
+    let (memory, private) = (mapped.into_memory(), private.into_memory());
     if !undisturbed {
         return Err(system("keep from a fork", &path, io::ErrorKind::TimedOut.into()));
     }
@@ -126,7 +134,7 @@ pub(crate) fn create(backing: &Backing, bytes: usize) -> Result<(WriterMemory, O
         io::ErrorKind::StorageFull => no_space(&dir, bytes as u64),
         _ => system("reserve the blocks of", &path, source),
     })?;
-    Ok((memory, Object { path, is_named: named, slot, undo }))
+    Ok((memory, private, Object { path, is_named: named, slot, undo }))
 }
 
 impl Object {
@@ -342,7 +350,7 @@ struct Keeper {
     _mapping: memmap2::MmapRaw,
 }
 
-/// A mapped file that is known to forks.
+/// Mapped memory that is known to forks.
 struct Mapped {
     slot: forks::Slot,
     mapping: memmap2::MmapRaw,
@@ -352,13 +360,29 @@ struct Mapped {
 
 /// Maps the file, which has `bytes` bytes, while no fork runs.
 fn map(window: &forks::Window, file: File, path: &Path, bytes: usize) -> Result<Mapped, CreateError> {
-    let mapping = memmap2::MmapRaw::map_raw(&file).map_err(|source| system("map", path, source))?;
-    let start = NonNull::new(mapping.as_mut_ptr()).filter(|_| mapping.len() == bytes);
-    let start = start.ok_or_else(|| system("map", path, io::ErrorKind::InvalidData.into()))?;
-    Ok(Mapped { slot: forks::register(window, start, bytes, file), mapping, start, bytes })
+    let mapping = memmap2::MmapRaw::map_raw(&file);
+    let mapped = mapping.and_then(|mapping| Mapped::register(window, mapping, bytes, Some(file)));
+    mapped.map_err(|source| system("map", path, source))
+}
+
+/// Maps private zeroed memory, while no fork runs: a forked child must find it as new as its region.
+fn map_private(window: &forks::Window, bytes: usize) -> io::Result<Mapped> {
+    let mapping = memmap2::MmapMut::map_anon(bytes)?;
+    Mapped::register(window, mapping.into(), bytes, None)
 }
 
 impl Mapped {
+    fn register(
+        window: &forks::Window,
+        mapping: memmap2::MmapRaw,
+        bytes: usize,
+        lock: Option<File>,
+    ) -> io::Result<Self> {
+        let start = NonNull::new(mapping.as_mut_ptr()).filter(|_| mapping.len() == bytes);
+        let start = start.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { slot: forks::register(window, start, bytes, lock), mapping, start, bytes })
+    }
+
     fn into_memory(self) -> WriterMemory {
         let Self { slot, mapping, start, bytes } = self;
         // SAFETY: `start` is page-aligned and maps `bytes` bytes for reads and writes; the mapping is part of the keeper,
@@ -478,7 +502,8 @@ pub(crate) fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
+/// The region takes space of its file system; the private memory does not. Both count for the control group.
+fn check_limits(dir: &Path, needed: u64, private_bytes: u64) -> Result<(), CreateError> {
     check_descriptors()?;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid memory for one rlimit for the length of the call.
@@ -493,7 +518,7 @@ fn check_limits(dir: &Path, needed: u64) -> Result<(), CreateError> {
     if volume.f_blocks > 0 && volume.f_bavail.saturating_mul(volume.f_frsize) < needed {
         return Err(no_space(dir, needed));
     }
-    check_control_groups(needed)
+    check_control_groups(needed.saturating_add(private_bytes))
 }
 
 /// Regions may use at most half of the process's descriptors; the application keeps the others.
@@ -841,10 +866,11 @@ fn exact_number(text: &str) -> Option<u32> {
     text.parse::<u32>().ok().filter(|number| number.to_string() == text)
 }
 
-/// Removes two things from a forked child: the mapping, through which it would write into its parent's region, and the
-/// descriptor, which would keep the parent's lock after the parent's death.
+/// Removes three things from a forked child: the mapping, through which it would write into its parent's region; the
+/// descriptor, which would keep the parent's lock after the parent's death; and what the private memory says about the
+/// parent's region, in whose place the child has a new one.
 ///
-/// A table lists both, and the child releases what is in it. A mapping or descriptor outside the table would stay in the
+/// A table lists them, and the child releases what is in it. A mapping or descriptor outside the table would stay in the
 /// child. So they are made and dropped only in a *window*, during which no fork runs:
 /// ```text
 ///   Window::open   MAKING + 1, then wait until FORKING is 0     before_fork   wait until MAKING is 0 and FORKING + 1
@@ -865,7 +891,7 @@ mod forks {
 
     const NO_DESCRIPTOR: RawFd = -1;
 
-    /// The entry of one region.
+    /// The entry of one region, or of its private memory, which has no descriptor.
     #[derive(Debug)]
     pub(super) struct Shared {
         state: AtomicI32,
@@ -1050,16 +1076,18 @@ mod forks {
     /// Owns an entry of the table. Its drop releases the lock and closes the descriptor.
     pub(super) struct Slot(pub(super) &'static Shared);
 
-    /// Adds a file that was opened and mapped in this window to the table.
-    pub(super) fn register(_: &Window, start: NonNull<u8>, bytes: usize, lock: File) -> Slot {
+    /// Adds memory that was mapped in this window to the table, with the file that it maps, if it maps one.
+    pub(super) fn register(_: &Window, start: NonNull<u8>, bytes: usize, lock: Option<File>) -> Slot {
         let slot = claim();
-        let lock = lock.into_raw_fd();
-        let inode = inode_of(lock).unwrap_or_default();
         slot.start.store(start.as_ptr() as usize, Ordering::Relaxed);
         slot.bytes.store(bytes, Ordering::Relaxed);
-        slot.inode.iter().zip(inode).for_each(|(part, value)| part.store(value, Ordering::Relaxed));
-        slot.lock.store(lock, Ordering::Relaxed);
-        OPEN.fetch_add(1, Ordering::Relaxed);
+        if let Some(lock) = lock {
+            let lock = lock.into_raw_fd();
+            let inode = inode_of(lock).unwrap_or_default();
+            slot.inode.iter().zip(inode).for_each(|(part, value)| part.store(value, Ordering::Relaxed));
+            slot.lock.store(lock, Ordering::Relaxed);
+            OPEN.fetch_add(1, Ordering::Relaxed);
+        }
         slot.state.store(ACTIVE, Ordering::Release);
         Slot(slot)
     }
@@ -1128,6 +1156,14 @@ mod forks {
             slot.state.store(FORKED, Ordering::Relaxed);
         }
     }
+}
+
+/// Makes the pages of this memory resident, which begins at a page. False if the kernel cannot (before Linux 5.14).
+pub(crate) fn populate(words: &[AtomicU64]) -> bool {
+    let start = std::ptr::from_ref(words).cast::<libc::c_void>().cast_mut();
+    // SAFETY: the range is that of a reference, so it is mapped, and all of its memory are atomics that may be written; the
+    // advice changes no byte, and the kernel keeps no pointer. A range that begins within a page is an error.
+    unsafe { libc::madvise(start, size_of_val(words), libc::MADV_POPULATE_WRITE) == 0 }
 }
 
 /// Registers `handler` for the orderly exit of the process.

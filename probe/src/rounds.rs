@@ -19,8 +19,8 @@ const LONGEST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 * 
 pub(crate) struct Rounds {
     number: u64,
     began_mono_ns: u64,
-    /// The first round of each spilled stop, by its fingerprint. Stops in slots keep it themselves.
-    pub(crate) spilled_since: HashMap<u64, u64>,
+    /// The first round of each waiting stop, by what tells it apart.
+    pub(crate) stops_since: HashMap<u64, u64>,
     /// The first whole round since the hooks reached their present stage; 0 before they are installed.
     #[cfg(feature = "atomr")]
     pub(crate) hooks_since: u64,

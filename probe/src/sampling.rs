@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::TryLockError;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use atomscope_layout::event::{EventRecord, stop_event};
+use atomscope_layout::clock_samples::Log;
+use atomscope_layout::dense::{StopOrigin, WaitingStop};
 use atomscope_layout::metrics::Builtin;
-use atomscope_layout::records::{ACTOR_WORDS, ActorRecord};
-use atomscope_layout::sightings::Log;
-use atomscope_layout::table::{StopOrigin, WaitingStop};
-use atomscope_layout::words::{WORD, Words};
+use atomscope_layout::words::WORD;
 
 use crate::clock;
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
+use crate::lane;
+use crate::pairs::Pairs;
+#[cfg(target_os = "linux")]
+use crate::region_file;
 use crate::rounds::{Round, Rounds, STOP_WAITS_ROUNDS};
 use crate::writer::RegionWriter;
 
@@ -23,25 +25,20 @@ impl RegionWriter {
         let start = clock::mono_ns();
         self.header().process_beat(start);
         self.wake_runtime();
-        self.header().set_clock(self.clock.with_new_sample(self.first_samples));
         self.sample_clock();
-        self.settle(true, |event| self.publish(event));
+        self.settle(true, self);
         self.count(Builtin::SamplerRounds, 1);
         self.count(Builtin::SamplerTime, clock::mono_ns().wrapping_sub(start));
     }
 
-    /// Touches every page of a shared region once, so that no later store faults. It takes some milliseconds and holds the
-    /// host's page table for one page at a time. It waits for the second round: a test's short-lived system need not pay.
+    /// Touches every page of a shared region and of its private words once, so that no later store faults. It takes about a
+    /// millisecond. It waits for the second round: a test's short-lived system need not pay.
     pub(crate) fn touch_pages_later(&self) {
-        const PAGE: usize = 4096;
         if self.file().is_none() || self.early_rounds.load(Ordering::Relaxed) > 1 {
             return;
         }
         if self.early_rounds.fetch_add(1, Ordering::Relaxed) == 1 {
-            for word in self.words().iter().step_by(PAGE / WORD) {
-                // Safe against concurrent writers: it changes nothing.
-                word.fetch_add(0, Ordering::Relaxed);
-            }
+            self.all_words().into_iter().for_each(touch_pages);
         }
     }
 
@@ -52,9 +49,10 @@ impl RegionWriter {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        let log = Log::new(self.section(self.map().sightings));
+        let log = Log::new(self.section(self.map().clock_samples));
         let now = self.clock.read();
         if !samples.wants_another(&now, log.capacity()) {
+            log.set_complete(now.ticks);
             return;
         }
         let used = samples.all().len();
@@ -71,12 +69,12 @@ impl RegionWriter {
         }
     }
 
-    /// Matches stops that came before their spawns, and gives up those that waited long enough. `publish` receives the stop
-    /// events that were delayed until now.
+    /// Pairs stops that came before their spawns with these, and gives up those that waited long enough. The stop events that
+    /// were delayed until now go to `bus`.
     ///
     /// In a region with a sampler only its rounds age the stops. In one without, each call is a round, unless it follows
     /// another call at once.
-    pub(crate) fn settle(&self, in_rhythm: bool, mut publish: impl FnMut(&EventRecord)) {
+    pub(crate) fn settle(&self, in_rhythm: bool, bus: &Self) {
         let mut rounds = match self.rounds.try_lock() {
             Ok(rounds) => rounds,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -85,57 +83,43 @@ impl RegionWriter {
         let round = rounds.advance(clock::mono_ns(), in_rhythm);
         self.settle_hooks(&mut rounds, round);
         let Some(reader) = self.reader() else { return };
-        let done = reader.builtin(Builtin::EarlyStopsDone);
-        if reader.builtin(Builtin::EarlyStops) == done {
-            rounds.spilled_since.clear();
+        let table = self.table();
+        let since = &mut rounds.stops_since;
+        if reader.waiting_stops() == 0 && table.orphans() == 0 {
+            since.clear();
             return;
         }
-        let since = &mut rounds.spilled_since;
-        let (mut seen, mut published, mut doubtful) = (HashMap::with_capacity(since.len()), 0, 0);
-        let settled = self.header().settling(|| {
-            let expire = |stop: &mut WaitingStop| {
-                if stop.is_spilled {
-                    stop.first_round = since.get(&stop.fingerprint).copied().unwrap_or(0);
-                }
-                if stop.first_round == 0 {
-                    stop.first_round = round.next_whole;
-                }
-                if stop.origin == StopOrigin::Unknown && round.outlives(stop.first_round) {
-                    stop.origin = StopOrigin::Outlived;
-                }
-                let expires = match stop.origin {
-                    StopOrigin::Older => round.outlives(stop.first_round),
-                    _ => round.number.saturating_sub(stop.first_round) >= STOP_WAITS_ROUNDS,
-                };
-                if stop.is_spilled && !expires {
-                    seen.insert(stop.fingerprint, stop.first_round);
-                }
-                // A stop that is given up may still have a spawn on its way, unless it is known to be older.
-                let is_doubtful = match stop.origin {
-                    StopOrigin::Older => stop.has_other_spawn,
-                    _ => expires && !stop.has_other_spawn,
-                };
-                doubtful += u64::from(is_doubtful);
-                expires
+        let (mut seen, mut doubtful) = (HashMap::with_capacity(since.len()), 0);
+        let expire = |stop: &mut WaitingStop| {
+            let first = since.get(&waiting_key(stop)).copied().unwrap_or(round.next_whole);
+            if stop.origin == StopOrigin::Unknown && round.outlives(first) {
+                stop.origin = StopOrigin::Outlived;
+            }
+            let expires = match stop.origin {
+                StopOrigin::Older => round.outlives(first),
+                _ => round.number.saturating_sub(first) >= STOP_WAITS_ROUNDS,
             };
-            // The thread that matches a stop with its spawn publishes the stop.
-            self.table().settle_with(expire, |slot| {
-                published += 1;
-                let mut words = [0; ACTOR_WORDS];
-                Words::new(slot).copy_to(&mut words);
-                let spawned: ActorRecord = zerocopy::transmute!(words);
-                publish(&stop_event(&spawned, self.stamp(spawned.spawned)));
-            })
-        });
+            if !expires {
+                seen.insert(waiting_key(stop), first);
+            }
+            // A stop that is given up may still have a spawn on its way, unless it is known to be older.
+            let is_doubtful = match stop.origin {
+                StopOrigin::Older => stop.has_other_spawn,
+                _ => expires && !stop.has_other_spawn,
+            };
+            doubtful += u64::from(is_doubtful);
+            expires
+        };
+        let settled = table.settle(lane::held_or_beyond(), expire, &Pairs { writer: self, bus });
         *since = seen;
-        self.count(Builtin::EarlyStopsDone, settled.pairs + settled.expired);
-        // A stop never meets its spawn if the table had no slot for the spawn, or if the spawn is older than the probe.
+        // A stop never meets its spawn if the table had no entry for the spawn, or if the spawn is older than the probe.
         let totals = reader.actor_totals();
         let untracked = settled.expired.min(totals.untracked);
-        self.count(Builtin::StopsUnpublished, settled.pairs.saturating_sub(published) + settled.expired);
+        self.count(Builtin::StopsUnpublished, settled.expired);
         self.count_end(Builtin::UntrackedMatched, untracked);
         self.count(Builtin::Foreign, settled.expired - untracked);
         self.count(Builtin::DoubtfulStops, doubtful.saturating_sub(untracked));
+        self.count_end(Builtin::EarlyStopsDone, settled.expired);
     }
 
     #[cfg(feature = "atomr")]
@@ -158,4 +142,26 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     fn settle_hooks(&self, _: &mut Rounds, _: Round) {}
+}
+
+/// What tells waiting stops apart: the fingerprint, whose lowest bits are 0, and the origin. Stops of one path that are equal
+/// in both count as waiting since the first of them came.
+fn waiting_key(stop: &WaitingStop) -> u64 {
+    stop.fingerprint | stop.origin as u64
+}
+
+/// Makes all pages of this memory resident. The process's memory map is locked meanwhile, so it takes them in parts.
+fn touch_pages(words: &[AtomicU64]) {
+    const PAGE: usize = 4096;
+    const PART: usize = 1 << 20;
+    for part in words.chunks(PART / WORD) {
+        #[cfg(target_os = "linux")]
+        if region_file::populate(part) {
+            continue;
+        }
+        for word in part.iter().step_by(PAGE / WORD) {
+            // Safe against concurrent writers: it changes nothing.
+            word.fetch_add(0, Ordering::Relaxed);
+        }
+    }
 }

@@ -1,24 +1,27 @@
 //! Texts of records: paths are joined in words of eight bytes and hashed, without formatting.
 
+#[cfg(feature = "atomr")]
+use atomr_core::actor::{ActorPath, PathElement};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, DEAD_LETTER_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::names::put_text;
 use atomscope_layout::table::Key;
-#[cfg(feature = "atomr")]
-use atomscope_layout::words::short;
-use atomscope_layout::words::{Join, WORD};
+use atomscope_layout::words::{WORD, short};
 use zerocopy::IntoBytes;
 
-use crate::hash::{Lanes, PathHasher};
+use crate::hash::{Lanes, PathHasher, SLASHES};
 
 /// A text in pieces. Joined, they are the output of `Display`.
 pub(crate) trait Pieces {
     fn each(&self, to: &mut impl Joins);
 
-    /// Joins the pieces in zeroed words; returns the length in bytes, which may be more than the words hold.
-    fn join(&self, words: &mut [u64; WORDS]) -> usize {
-        let mut joining = Joining(Join::new(words));
-        self.each(&mut joining);
-        joining.0.end()
+    /// Joins the pieces in an empty text; returns the length in bytes, which may be more than the text holds.
+    fn join(&self, text: &mut PathText) -> usize {
+        join_pieces(self, text)
+    }
+
+    /// The key of the text, which may have any length.
+    fn key(&self, hasher: PathHasher) -> Key {
+        key_of_pieces(self, hasher)
     }
 }
 
@@ -32,56 +35,173 @@ impl Pieces for str {
     fn each(&self, to: &mut impl Joins) {
         to.piece(self);
     }
+
+    #[inline]
+    fn key(&self, hasher: PathHasher) -> Key {
+        let mut hashing = Hashing::new(hasher, hasher.start());
+        self.split('/').for_each(|part| segment(part, &mut hashing));
+        hasher.finish(hashing.lanes)
+    }
 }
 
 #[cfg(feature = "atomr")]
-impl Pieces for atomr_core::actor::ActorPath {
+impl Pieces for ActorPath {
     #[inline]
     fn each(&self, to: &mut impl Joins) {
         each(self, &self.elements, to);
     }
 
-    /// The fast way for the path of a local actor: it keeps its state in registers. With a plain `inline` the units of code
-    /// that a build happens to cut decide whether the hooks call it.
     #[inline(always)]
-    fn join(&self, words: &mut [u64; WORDS]) -> usize {
-        let address = &self.address;
-        if address.protocol.as_bytes() != b"akka" || address.host.is_some() || self.elements.is_empty() {
-            return unusual(self, words);
+    fn join(&self, text: &mut PathText) -> usize {
+        if !is_local(self) {
+            return join_pieces(self, text);
         }
-        let mut join = Join::new(words);
-        join.put(u64::from_le_bytes(*b"akka://\0"), 7);
-        join.rest(address.system.as_bytes(), 0);
-        for element in &self.elements {
-            let bytes = element.as_str().as_bytes();
-            if let Some(chunk) = bytes.first_chunk::<WORD>() {
-                join.put(u64::from_le_bytes(*chunk) << 8 | u64::from(b'/'), WORD);
-                join.rest(bytes, WORD - 1);
-            } else {
-                join.put(short(bytes) << 8 | u64::from(b'/'), bytes.len() + 1);
-            }
+        let mut joining = Joining::of_local(text);
+        segments(self, &self.elements, &mut joining);
+        joining.bytes
+    }
+
+    #[inline(always)]
+    fn key(&self, hasher: PathHasher) -> Key {
+        if !is_local(self) {
+            return key_of_pieces(self, hasher);
         }
-        join.end()
+        let mut hashing = Hashing::new(hasher, hasher.start_of_local());
+        segments(self, &self.elements, &mut hashing);
+        if hashing.may_have_met_slash() && has_slash(self) {
+            return key_of_pieces(self, hasher);
+        }
+        hasher.finish(hashing.lanes)
     }
 }
 
-/// The path of a root, or of an actor of another node.
+/// Whether it is the path of a local actor, which takes the fast way. With a plain `inline` the units of code that a build
+/// happens to cut decide whether the hooks call it.
+#[cfg(feature = "atomr")]
+#[inline(always)]
+fn is_local(path: &ActorPath) -> bool {
+    let address = &path.address;
+    address.protocol.as_bytes() == b"akka" && address.host.is_none() && !path.elements.is_empty()
+}
+
+/// Whether an element, or the system's name, contains a slash: then its text is more than one segment.
 #[cfg(feature = "atomr")]
 #[cold]
-fn unusual(path: &atomr_core::actor::ActorPath, words: &mut [u64; WORDS]) -> usize {
-    let mut joining = Joining(Join::new(words));
-    path.each(&mut joining);
-    joining.0.end()
+fn has_slash(path: &ActorPath) -> bool {
+    path.address.system.contains('/') || path.elements.iter().any(|element| element.as_str().contains('/'))
+}
+
+/// Passes the segments of a local path: the system's name and these elements.
+#[cfg(feature = "atomr")]
+#[inline(always)]
+fn segments(path: &ActorPath, elements: &[PathElement], to: &mut impl Segments) {
+    segment(&path.address.system, to);
+    for element in elements {
+        segment(element.as_str(), to);
+    }
+}
+
+/// Receives the segments of a text.
+trait Segments {
+    /// A segment of at most 7 bytes, in a word that is padded with zeros.
+    fn short(&mut self, word: u64, bytes: usize);
+    /// A segment of 8 to 15 bytes: its first and its last eight.
+    fn middle(&mut self, first: u64, last: u64, bytes: usize);
+    /// A longer segment.
+    fn long(&mut self, text: &[u8]);
+}
+
+#[inline(always)]
+fn segment(text: &str, to: &mut impl Segments) {
+    let text = text.as_bytes();
+    if text.len() < WORD {
+        return to.short(short(text), text.len());
+    }
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) if text.len() < 2 * WORD => {
+            to.middle(u64::from_le_bytes(*first), u64::from_le_bytes(*last), text.len());
+        }
+        _ => to.long(text),
+    }
+}
+
+/// Hashes segments.
+struct Hashing {
+    hasher: PathHasher,
+    lanes: Lanes,
+    slashes: u64,
+}
+
+const LOWEST: u64 = u64::from_ne_bytes([1; WORD]);
+
+impl Hashing {
+    #[inline(always)]
+    fn new(hasher: PathHasher, lanes: Lanes) -> Self {
+        Self { hasher, lanes, slashes: 0 }
+    }
+
+    /// Looks for a slash, which sets the highest bit of its byte. Characters beyond ASCII set it too.
+    #[inline(always)]
+    fn look(&mut self, word: u64) {
+        self.slashes |= (word ^ SLASHES).wrapping_sub(LOWEST);
+    }
+
+    #[cfg(feature = "atomr")]
+    #[inline(always)]
+    fn may_have_met_slash(&self) -> bool {
+        self.slashes & LOWEST << 7 != 0
+    }
+}
+
+impl Segments for Hashing {
+    #[inline(always)]
+    fn short(&mut self, word: u64, bytes: usize) {
+        self.look(word);
+        self.lanes = self.hasher.short_end(self.lanes, word, bytes);
+    }
+
+    #[inline(always)]
+    fn middle(&mut self, first: u64, last: u64, bytes: usize) {
+        self.look(first);
+        self.look(last);
+        self.lanes = self.hasher.end(self.lanes, first, last, bytes);
+    }
+
+    #[inline(always)]
+    fn long(&mut self, text: &[u8]) {
+        // By value, so that the callers keep these in registers.
+        let slashes;
+        (self.lanes, slashes) = hash_long(self.hasher, self.lanes, text);
+        self.slashes |= slashes;
+    }
+}
+
+/// Hashes a segment of 16 bytes or more.
+#[inline(never)]
+fn hash_long(hasher: PathHasher, lanes: Lanes, text: &[u8]) -> (Lanes, u64) {
+    let mut hashing = Hashing::new(hasher, lanes);
+    let mut rest = text;
+    while let (Some(x), Some((block, after))) = (rest.first_chunk(), rest.split_first_chunk::<{ 2 * WORD }>())
+    {
+        let (x, y) = (u64::from_le_bytes(*x), block.last_chunk().map_or(0, |y| u64::from_le_bytes(*y)));
+        hashing.look(x);
+        hashing.look(y);
+        hashing.lanes = hasher.block(hashing.lanes, x, y);
+        rest = after;
+    }
+    let last = text.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+    match rest.first_chunk() {
+        Some(first) => hashing.middle(u64::from_le_bytes(*first), last, rest.len()),
+        // In two steps, because a shift by 64 is not allowed.
+        None => hashing.short(last >> 8 >> (56 - 8 * rest.len()), rest.len()),
+    }
+    (hashing.lanes, hashing.slashes)
 }
 
 /// The pieces of the path with these elements.
 #[cfg(feature = "atomr")]
 #[inline]
-fn each(
-    path: &atomr_core::actor::ActorPath,
-    elements: &[atomr_core::actor::PathElement],
-    to: &mut impl Joins,
-) {
+fn each(path: &ActorPath, elements: &[PathElement], to: &mut impl Joins) {
     let address = &path.address;
     to.piece(&address.protocol);
     to.piece("://");
@@ -115,7 +235,7 @@ fn host_and_port(host: &str, port: u16, to: &mut impl Joins) {
 
 /// The path of the parent.
 #[cfg(feature = "atomr")]
-struct Above<'a>(&'a atomr_core::actor::ActorPath);
+struct Above<'a>(&'a ActorPath);
 
 #[cfg(feature = "atomr")]
 impl Pieces for Above<'_> {
@@ -127,7 +247,7 @@ impl Pieces for Above<'_> {
 /// Whether `parent` is the path of `path` without its last element.
 #[cfg(feature = "atomr")]
 #[inline]
-pub(crate) fn is_above(parent: &atomr_core::actor::ActorPath, path: &atomr_core::actor::ActorPath) -> bool {
+pub(crate) fn is_above(parent: &ActorPath, path: &ActorPath) -> bool {
     let (one, other) = (&parent.address, &path.address);
     path.elements.len() == parent.elements.len() + 1
         && parent.elements.iter().zip(&path.elements).all(|(one, other)| same(one.as_str(), other.as_str()))
@@ -160,8 +280,8 @@ fn ends<const BYTES: usize>(text: &[u8]) -> Option<([u8; BYTES], [u8; BYTES])> {
 
 /// Words of a path in a record.
 const PATH_WORDS: usize = ACTOR_PATH_BYTES / WORD;
-/// An even number, since the hash takes two words at a time.
-const WORDS: usize = PATH_WORDS.next_multiple_of(2);
+/// One more, so that a word may be stored at each byte of a path.
+const WORDS: usize = PATH_WORDS + 1;
 
 const _: () = {
     assert!(ACTOR_PATH_BYTES % WORD == 0);
@@ -185,17 +305,10 @@ impl PathText {
         Self { words: [0; WORDS], bytes: 0, cut: false }
     }
 
-    /// Its words in pairs.
-    #[inline]
-    fn pairs(&self) -> &[[u64; 2]] {
-        let pairs: &[[u64; 2]; WORDS / 2] = zerocopy::transmute_ref!(&self.words);
-        pairs.get(..self.bytes.div_ceil(2 * WORD)).unwrap_or_default()
-    }
-
-    /// Its words, an even number.
+    /// Its words, an even number of them: they are stored in pairs.
     #[inline]
     pub(crate) fn words(&self) -> &[u64] {
-        self.pairs().as_flattened()
+        self.words.get(..self.bytes.div_ceil(2 * WORD) * 2).unwrap_or_default()
     }
 
     fn text(&self) -> &[u8] {
@@ -205,7 +318,7 @@ impl PathText {
     /// Joins a path; false if it is too long.
     #[inline]
     fn join(&mut self, path: &(impl Pieces + ?Sized)) -> bool {
-        self.bytes = path.join(&mut self.words);
+        self.bytes = path.join(self);
         self.bytes <= ACTOR_PATH_BYTES
     }
 
@@ -220,55 +333,134 @@ impl PathText {
     }
 }
 
-/// Joins pieces in place.
-struct Joining<'a>(Join<'a, WORDS>);
+/// Joins a text in zeroed words. Bytes that do not fit are counted but not written.
+struct Joining<'a> {
+    words: &'a mut [u64; WORDS],
+    bytes: usize,
+}
 
-impl Joins for Joining<'_> {
-    #[inline]
-    fn piece(&mut self, piece: &str) {
-        self.0.rest(piece.as_bytes(), 0);
+impl<'a> Joining<'a> {
+    /// The path of a local actor, whose segments follow.
+    #[cfg(feature = "atomr")]
+    #[inline(always)]
+    fn of_local(text: &'a mut PathText) -> Self {
+        let mut joining = Self { words: &mut text.words, bytes: 0 };
+        joining.store(0, u64::from_le_bytes(*b"akka:/\0\0"));
+        joining.bytes = 6;
+        joining
+    }
+
+    /// Stores a word at this byte; one beyond a path goes into the last word, without a branch.
+    #[inline(always)]
+    fn store(&mut self, at: usize, word: u64) {
+        let at = at.min(ACTOR_PATH_BYTES);
+        if let Some(to) = self.words.as_mut_bytes().get_mut(at..at + WORD) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
     }
 }
 
-/// Hashes a text of any length.
+/// Each segment with a slash before it. Zeros that are stored beyond its end are overwritten by what follows.
+impl Segments for Joining<'_> {
+    #[inline(always)]
+    fn short(&mut self, word: u64, bytes: usize) {
+        self.store(self.bytes, word << 8 | u64::from(b'/'));
+        self.bytes += 1 + bytes;
+    }
+
+    #[inline(always)]
+    fn middle(&mut self, first: u64, last: u64, bytes: usize) {
+        self.store(self.bytes, u64::from(b'/'));
+        self.store(self.bytes + 1, first);
+        self.bytes += 1 + bytes;
+        self.store(self.bytes - WORD, last);
+    }
+
+    #[inline(always)]
+    fn long(&mut self, text: &[u8]) {
+        self.bytes = join_long(self.words, self.bytes, text);
+    }
+}
+
+impl Joins for Joining<'_> {
+    fn piece(&mut self, piece: &str) {
+        self.bytes = copy(self.words, self.bytes, piece.as_bytes());
+    }
+}
+
+/// Copies a text to this byte, as far as it fits; returns where it would end.
+fn copy(words: &mut [u64; WORDS], at: usize, text: &[u8]) -> usize {
+    let to = words.as_mut_bytes().get_mut(at..).unwrap_or_default();
+    to.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+    at + text.len()
+}
+
+/// A slash and a segment of 16 bytes or more.
+#[inline(never)]
+fn join_long(words: &mut [u64; WORDS], at: usize, text: &[u8]) -> usize {
+    let at = copy(words, at, b"/");
+    copy(words, at, text)
+}
+
+/// Joins a text in pieces: a root's path, that of an actor of another node, or any text.
+#[cold]
+#[inline(never)]
+fn join_pieces(path: &(impl Pieces + ?Sized), text: &mut PathText) -> usize {
+    let mut joining = Joining { words: &mut text.words, bytes: 0 };
+    path.each(&mut joining);
+    joining.bytes
+}
+
+/// Hashes the pieces of a text, whose ends need not be those of segments.
 struct Stream {
     hasher: PathHasher,
     lanes: Lanes,
     block: [u8; 2 * WORD],
-    bytes: usize,
+    used: usize,
 }
 
 impl Stream {
-    fn add_block(&mut self) {
-        let (x, y) = (self.block.first_chunk(), self.block.last_chunk());
-        let word = |bytes: Option<&[u8; WORD]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        self.lanes = self.hasher.block(self.lanes, word(x), word(y));
-        self.block = [0; 2 * WORD];
+    fn words(&self) -> [u64; 2] {
+        let halves: [[u8; WORD]; 2] = zerocopy::transmute!(self.block);
+        halves.map(u64::from_le_bytes)
+    }
+
+    fn end_segment(&mut self) {
+        let ([x, y], hasher, used) = (self.words(), self.hasher, self.used);
+        self.lanes = match used < WORD {
+            true => hasher.short_end(self.lanes, x, used),
+            false => hasher.block(self.lanes, x, y | u64::from(b'/') << (8 * (used - WORD))),
+        };
+        (self.block, self.used) = ([0; 2 * WORD], 0);
     }
 }
 
 impl Joins for Stream {
     fn piece(&mut self, piece: &str) {
         for byte in piece.bytes() {
-            let at = self.bytes % self.block.len();
-            self.block[at] = byte;
-            self.bytes += 1;
-            if at + 1 == self.block.len() {
-                self.add_block();
+            if byte == b'/' {
+                self.end_segment();
+                continue;
+            }
+            self.block[self.used] = byte;
+            self.used += 1;
+            if self.used == self.block.len() {
+                let [x, y] = self.words();
+                self.lanes = self.hasher.block(self.lanes, x, y);
+                (self.block, self.used) = ([0; 2 * WORD], 0);
             }
         }
     }
 }
 
-/// The key of a text that is too long to be joined.
+/// The key of a text in pieces: of a root's path, that of an actor of another node, or one with a slash in an element.
 #[cold]
-fn key_of_long(hasher: PathHasher, path: &(impl Pieces + ?Sized)) -> Key {
-    let mut stream = Stream { hasher, lanes: hasher.start(), block: [0; 2 * WORD], bytes: 0 };
+#[inline(never)]
+fn key_of_pieces(path: &(impl Pieces + ?Sized), hasher: PathHasher) -> Key {
+    let mut stream = Stream { hasher, lanes: hasher.start(), block: [0; 2 * WORD], used: 0 };
     path.each(&mut stream);
-    if stream.bytes % stream.block.len() > 0 {
-        stream.add_block();
-    }
-    hasher.end(stream.lanes, stream.bytes)
+    stream.end_segment();
+    hasher.finish(stream.lanes)
 }
 
 /// Writes the beginning of a path, `…#` and its key; returns the bytes used.
@@ -288,8 +480,9 @@ fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
 
 impl PathHasher {
     /// The key of a path.
+    #[inline(always)]
     pub(crate) fn key(self, path: &(impl Pieces + ?Sized)) -> Key {
-        self.key_and_text(path, &mut PathText::new())
+        path.key(self)
     }
 
     /// A hash for interning.
@@ -301,25 +494,17 @@ impl PathHasher {
     #[inline]
     pub(crate) fn text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) {
         if !text.join(path) {
-            text.cut_off(key_of_long(self, path));
+            text.cut_off(self.key(path));
         }
     }
 
     /// The key of a path, which is joined in an empty text.
-    #[inline(always)]
     pub(crate) fn key_and_text(self, path: &(impl Pieces + ?Sized), text: &mut PathText) -> Key {
+        let key = self.key(path);
         if !text.join(path) {
-            let key = key_of_long(self, path);
             text.cut_off(key);
-            return key;
         }
-        self.end(self.blocks(self.start(), text.pairs()), text.bytes)
-    }
-
-    /// Adds pairs of words.
-    #[inline]
-    fn blocks(self, lanes: Lanes, pairs: &[[u64; 2]]) -> Lanes {
-        pairs.iter().fold(lanes, |lanes, [x, y]| self.block(lanes, *x, *y))
+        key
     }
 
     /// The key of a path, the key of its parent, and the length of the parent's path, which is the path without its last
@@ -327,33 +512,67 @@ impl PathHasher {
     #[cfg(feature = "atomr")]
     // There is one hot caller and one cold one.
     #[inline(always)]
-    pub(crate) fn path_and_parent(
-        self,
-        path: &atomr_core::actor::ActorPath,
-        text: &mut PathText,
-    ) -> (Key, Key, usize) {
-        let fits = text.join(path);
-        let last = path.elements.last().map_or(0, |last| last.as_str().len());
+    pub(crate) fn path_and_parent(self, path: &ActorPath, text: &mut PathText) -> (Key, Key, usize) {
+        let keys = match path.elements.split_last().filter(|_| is_local(path)) {
+            Some((last, above)) => self.local_path_and_parent(path, last, above, text),
+            None => {
+                text.bytes = join_pieces(path, text);
+                None
+            }
+        };
         // The root's path ends with the slash after which the path of its child continues.
         let slash = usize::from(path.elements.len() > 1);
-        let parent_bytes = text.bytes - last - slash;
-        if !fits {
-            let key = key_of_long(self, path);
+        let parent_bytes = text.bytes - path.elements.last().map_or(0, |last| last.as_str().len()) - slash;
+        let (key, parent_key) = keys.unwrap_or_else(|| (key_of_pieces(path, self), self.key(&Above(path))));
+        if text.bytes > ACTOR_PATH_BYTES {
             text.cut_off(key);
-            return (key, self.key(&Above(path)), parent_bytes);
         }
-        // The parent's path is a prefix of this one, so both hashes are equal up to the block in which the prefix ends.
-        let (full, rest) = (parent_bytes / (2 * WORD), parent_bytes % (2 * WORD));
-        let (shared, own) = text.pairs().split_at_checked(full).unwrap_or_default();
-        let shared = self.blocks(self.start(), shared);
-        let mut above = shared;
-        if let (Some([x, y]), true) = (own.first(), rest > 0) {
-            let mask = (1 << (8 * (rest % WORD))) - 1;
-            let (x, y) = if rest < WORD { (x & mask, 0) } else { (*x, y & mask) };
-            above = self.block(above, x, y);
+        (key, parent_key, parent_bytes)
+    }
+
+    /// The keys of a local path and of its parent, in the pass that joins the path; `None` if an element contains a slash.
+    #[cfg(feature = "atomr")]
+    #[inline(always)]
+    fn local_path_and_parent(
+        self,
+        path: &ActorPath,
+        last: &PathElement,
+        above: &[PathElement],
+        text: &mut PathText,
+    ) -> Option<(Key, Key)> {
+        let mut both = (Hashing::new(self, self.start_of_local()), Joining::of_local(text));
+        segments(path, above, &mut both);
+        let of_parent = both.0.lanes;
+        segment(last.as_str(), &mut both);
+        let (hashing, Joining { bytes, .. }) = both;
+        text.bytes = bytes;
+        if hashing.may_have_met_slash() && has_slash(path) {
+            return None;
         }
-        let key = self.end(self.blocks(shared, own), text.bytes);
-        (key, self.end(above, parent_bytes), parent_bytes)
+        // The root's path ends with an empty segment.
+        let of_parent = if above.is_empty() { self.short_end(of_parent, 0, 0) } else { of_parent };
+        Some((self.finish(hashing.lanes), self.finish(of_parent)))
+    }
+}
+
+/// Both receive the segments.
+impl<A: Segments, B: Segments> Segments for (A, B) {
+    #[inline(always)]
+    fn short(&mut self, word: u64, bytes: usize) {
+        self.0.short(word, bytes);
+        self.1.short(word, bytes);
+    }
+
+    #[inline(always)]
+    fn middle(&mut self, first: u64, last: u64, bytes: usize) {
+        self.0.middle(first, last, bytes);
+        self.1.middle(first, last, bytes);
+    }
+
+    #[inline(always)]
+    fn long(&mut self, text: &[u8]) {
+        self.0.long(text);
+        self.1.long(text);
     }
 }
 
@@ -419,7 +638,7 @@ impl<'a> Texts<'a> {
 
 #[cfg(all(test, feature = "atomr"))]
 mod tests {
-    use atomr_core::actor::{ActorPath, Address};
+    use atomr_core::actor::Address;
 
     use super::*;
 
@@ -434,7 +653,15 @@ mod tests {
         let remote = ActorPath::root(Address::remote("akka.tcp", "Sys", "höst", 2552));
         let zero = ActorPath::root(Address::remote("akka.tcp", "Sys", "h", 0));
         let max = ActorPath::root(Address::remote("akka.tcp", "Sys", "h", u16::MAX));
-        let mut all = vec![local.clone(), remote.clone(), zero, max, local.child(""), local.child("a/b")];
+        let mut all = vec![local.clone(), remote.clone(), zero, max, local.child("")];
+        // Slashes in elements and addresses, empty elements, bytes that the hash gives a meaning.
+        let odd =
+            ["a/b", "/", "//", "a/", "/a", "x/0123456789abcdef", "0123456789abcdef/x", "\0", "/\0", "", "é/"];
+        all.extend(odd.iter().map(|name| local.child("user").child(*name).child("c")));
+        all.extend(odd.iter().map(|name| local.child(*name)));
+        all.extend(odd.iter().map(|name| remote.child("user").child(*name)));
+        all.extend(odd.iter().map(|name| ActorPath::root(Address::local(*name)).child("c")));
+        all.push(ActorPath::root(Address { protocol: "akka/x".into(), ..Address::local("S") }).child("c"));
         all.push(local.child("user").child("ünï").child("c"));
         all.push(remote.child("user"));
         all.push(local.child("user").child("x".repeat(10_000)));
@@ -496,7 +723,42 @@ mod tests {
     fn a_text_has_one_key_however_it_comes() {
         let hasher = PathHasher::new();
         for path in paths() {
-            assert_eq!(key_of_long(hasher, &path), hasher.key(path.to_string().as_str()));
+            let text = path.to_string();
+            assert_eq!(hasher.key(&path), hasher.key(text.as_str()), "{text:?}");
+            assert_eq!(key_of_pieces(&path, hasher), hasher.key(text.as_str()), "{text:?}");
+        }
+        // Cut in other pieces than its segments.
+        let whole = "akka://Sys/user/0123456789abcdef/0123456/01234567/é";
+        for at in (0..whole.len()).filter(|at| whole.is_char_boundary(*at)) {
+            struct Two<'a>(&'a str, &'a str);
+            impl Pieces for Two<'_> {
+                fn each(&self, to: &mut impl Joins) {
+                    to.piece(self.0);
+                    to.piece(self.1);
+                }
+            }
+            assert_eq!(hasher.key(&Two(&whole[..at], &whole[at..])), hasher.key(whole), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn different_texts_have_different_keys_whatever_their_bytes() {
+        // The hash pads with zeros, and marks the ends of segments with slashes and small numbers.
+        let bytes =
+            ["", "a", "\0", "\x03", "/", "//", "\0\0\0\0\0\0\0", "/////////", "01234567", "0123456789abcdef"];
+        let mut texts = std::collections::HashSet::new();
+        for one in bytes {
+            for two in bytes {
+                texts.extend(
+                    bytes.iter().flat_map(|three| bytes.map(|four| [one, two, three, four].concat())),
+                );
+            }
+        }
+        let hasher = PathHasher::new();
+        for half in 0..2 {
+            let keys: std::collections::HashSet<u64> =
+                texts.iter().map(|text| hasher.key(text.as_str()).0[half]).collect();
+            assert_eq!(keys.len(), texts.len());
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use atomscope_layout::RegionMap;
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::RegionReader;
+use atomscope_layout::dense::Table;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
@@ -20,12 +21,10 @@ use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
 #[cfg(feature = "atomr")]
 use atomscope_layout::names::write_cell;
 use atomscope_layout::names::{Interned, Interner};
-use atomscope_layout::records::{ACTOR_WORDS, ClockRecord, SightingRecord};
+use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
-use atomscope_layout::sightings::Log;
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, store};
 
@@ -42,6 +41,7 @@ use crate::lane;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Object};
 use crate::rounds::Rounds;
+use crate::tables::Tables;
 #[cfg(feature = "atomr")]
 use crate::type_names::TypeName;
 
@@ -58,22 +58,21 @@ pub(crate) struct Settings<'a> {
 #[derive(Debug)]
 pub(crate) struct RegionWriter {
     memory: WriterMemory,
+    /// The private words of the tables.
+    private: WriterMemory,
     map: RegionMap,
     /// The section of counters, which is needed most often.
     counters: LaneMemory,
+    tables: Tables,
     #[cfg(target_os = "linux")]
     object: Option<Object>,
     pub(crate) clock: Clock,
-    /// The first two clock samples of the process.
-    pub(crate) first_samples: ClockRecord,
+    /// The length of the clock's tick in nanoseconds times 2⁴⁰, as it was measured before the region was made.
+    tick_length: u64,
     pub(crate) clock_samples: Mutex<ClockSamples>,
     pub(crate) hasher: PathHasher,
     pub(crate) previews: bool,
     name_keys: Vec<AtomicU64>,
-    spill_used: AtomicU64,
-    /// For the table of instances, which spills nothing.
-    no_spill: AtomicU64,
-    pins: Vec<AtomicU64>,
     pub(crate) counts: InstanceCounts,
     pub(crate) documents: Mutex<()>,
     pub(crate) histograms: AtomicUsize,
@@ -124,9 +123,13 @@ impl Polls {
 
 impl RegionWriter {
     /// Writes the header and the first clock sample. The region is not published yet.
-    pub(crate) fn new(memory: WriterMemory, map: RegionMap, settings: &Settings<'_>) -> Self {
-        let (clock, first_samples) = Clock::of_process();
-        let now = clock.read();
+    pub(crate) fn new(
+        memory: WriterMemory,
+        private: WriterMemory,
+        map: RegionMap,
+        settings: &Settings<'_>,
+    ) -> Self {
+        let (clock, now, tick_length) = Clock::of_process();
         let time = clock::time_record(&now);
         let program = std::env::current_exe().unwrap_or_default();
         let record = HeaderRecord {
@@ -145,27 +148,25 @@ impl RegionWriter {
             reserved: 0,
         };
         let producer = concat!("atomscope-probe ", env!("CARGO_PKG_VERSION"));
-        let clock_samples = ClockSamples::first(&now, tick_length(&first_samples));
-        let log = memory.words().get(map.sightings.range()).unwrap_or_default();
-        Log::new(log).rewrite(clock_samples.all());
+        let clock_samples = ClockSamples::first(&now, tick_length);
+        let first_sample = clock_samples.all().first().copied().unwrap_or_default();
         let header = HeaderWriter::new(memory.words());
         header.set_time(time);
-        header.prepare(&map, record, first_samples, [settings.node, &program.to_string_lossy(), producer]);
+        header.prepare(&map, record, first_sample, [settings.node, &program.to_string_lossy(), producer]);
         Self {
             counters: counters_of(&memory, &map),
+            tables: Tables::new(&memory, &private, &map),
             memory,
+            private,
             map,
             #[cfg(target_os = "linux")]
             object: None,
             clock,
-            first_samples,
+            tick_length,
             clock_samples: Mutex::new(clock_samples),
             hasher: PathHasher::new(),
             previews: settings.previews,
             name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
-            spill_used: AtomicU64::new(0),
-            no_spill: AtomicU64::new(0),
-            pins: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.instance_slots.count).collect(),
             counts: InstanceCounts::default(),
             documents: Mutex::default(),
             histograms: AtomicUsize::new(0),
@@ -201,6 +202,7 @@ impl RegionWriter {
         }
         if let Some(memory) = object.publish(self.map.region_bytes)? {
             self.counters = counters_of(&memory, &self.map);
+            self.tables = Tables::new(&memory, &self.private, &self.map);
             self.memory = memory;
         }
         self.object = Some(object);
@@ -241,8 +243,9 @@ impl RegionWriter {
         &self.map
     }
 
-    pub(crate) fn words(&self) -> &[AtomicU64] {
-        self.memory.words()
+    /// All memory that the hot paths write to: the region and the private words of its tables.
+    pub(crate) fn all_words(&self) -> [&[AtomicU64]; 2] {
+        [self.memory.words(), self.private.words()]
     }
 
     #[inline]
@@ -280,30 +283,20 @@ impl RegionWriter {
         self.lanes().set(metric as usize, value);
     }
 
-    #[inline]
+    /// The table of actors.
+    #[inline(always)]
     pub(crate) fn table(&self) -> Table<'_> {
-        Table::new(
-            self.section(self.map.actor_control),
-            self.section(self.map.actor_slots),
-            ACTOR_WORDS,
-            self.section(self.map.actor_spill),
-            &self.spill_used,
-        )
+        self.tables.actors()
     }
 
     /// The table of instances.
     pub(crate) fn instances(&self) -> Instances<'_> {
-        let (control, slots) =
-            (self.section(self.map.instance_control), self.section(self.map.instance_slots));
-        Instances::new(
-            Table::new(control, slots, self.map.instance_slots.stride, &[], &self.no_spill),
-            &self.pins,
-        )
+        self.tables.instances()
     }
 
     /// How many instances the region can list.
     pub(crate) fn instance_capacity(&self) -> usize {
-        self.map.instance_slots.count / 2
+        self.map.instances.count
     }
 
     pub(crate) fn dead_letters(&self) -> Ring<'_> {
@@ -398,7 +391,7 @@ impl RegionWriter {
     /// Nanoseconds since [`Self::ticks`] returned `since_ticks`, with the resolution of the hot paths' clock.
     #[cfg(feature = "persistence")]
     pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
-        let ns_per_tick = tick_length(&self.first_samples) as f64 / SightingRecord::RATE_ONE as f64;
+        let ns_per_tick = self.tick_length as f64 / ClockSampleRecord::RATE_ONE as f64;
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
     }
 
@@ -509,16 +502,6 @@ fn counters_of(memory: &WriterMemory, map: &RegionMap) -> LaneMemory {
 
 fn this_thread() -> usize {
     THREAD_MARK.with(|mark| std::ptr::from_ref(mark).addr())
-}
-
-/// The length of a tick according to two clock samples, in nanoseconds times 2⁴⁰. One nanosecond if the samples do not
-/// differ.
-fn tick_length(record: &ClockRecord) -> u64 {
-    let ns = record.last_mono_ns.saturating_sub(record.first_mono_ns);
-    match (ns, record.last_ticks.saturating_sub(record.first_ticks)) {
-        (0, _) | (_, 0) => SightingRecord::RATE_ONE,
-        (ns, ticks) => (u128::from(ns) * u128::from(SightingRecord::RATE_ONE) / u128::from(ticks)) as u64,
-    }
 }
 
 #[cfg(target_os = "linux")]

@@ -15,6 +15,7 @@ use crate::error::CreateError;
 use crate::process;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, free_bytes, open_regions};
+use crate::tables::{private_bytes, private_memory};
 use crate::writer::{RegionWriter, Settings};
 
 /// The time between two rounds of the poller, by default.
@@ -112,7 +113,7 @@ impl Region {
 }
 
 impl RegionBuilder {
-    /// Live actors that are guaranteed a slot; default 16,384. About 670 bytes each.
+    /// Live actors that are listed; default 24,576. 320 bytes each, and some 19 bytes of private memory.
     pub fn actors(mut self, capacity: usize) -> Self {
         self.sized().actors = capacity;
         self
@@ -149,8 +150,8 @@ impl RegionBuilder {
         self
     }
 
-    /// Associations, journals, persistence ids, shards and other instances that are listed; default 512. About 780 bytes
-    /// each. Persistence ids take at most half of them; keys, streams and shards a quarter each.
+    /// Associations, journals, persistence ids, shards and other instances that are listed; default 512. 384
+    /// bytes each. Persistence ids take at most half of them; keys, streams and shards a quarter each.
     pub fn instances(mut self, capacity: usize) -> Self {
         self.sized().instances = capacity;
         self
@@ -267,7 +268,7 @@ impl RegionBuilder {
         let map = RegionMap::for_capacities(&self.capacities)?;
         let mut writer = match backing {
             Some(backing) => shared(&self, map, &backing)?,
-            None => private(&self, map).ok_or(CreateError::NoMemory { needed: map.region_bytes as u64 })?,
+            None => private(&self, map).ok_or(CreateError::NoMemory { needed: memory_bytes(&map) })?,
         };
         // Readers find a file that has a name, so it must be closed at exit. The exit waits until the region is listed as
         // open.
@@ -295,17 +296,23 @@ impl RegionBuilder {
                 CreateError::MemoryLimit { available, .. } => available / 2,
                 _ => u64::MAX,
             };
-            let wanted = [fallback.capacities, Capacities::default(), SMALL]
-                .into_iter()
-                .find(|capacities| RegionMap::footprint(capacities).is_ok_and(|bytes| bytes as u64 <= most));
+            let wanted = [fallback.capacities, Capacities::default(), SMALL].into_iter().find(|capacities| {
+                RegionMap::for_capacities(capacities).is_ok_and(|map| memory_bytes(&map) <= most)
+            });
             fallback.capacities = wanted.unwrap_or(SMALL);
             Region::start(private_or_less(fallback))
         })
     }
 }
 
+/// Bytes of a region and of the private words of its tables.
+fn memory_bytes(map: &RegionMap) -> u64 {
+    (map.region_bytes + private_bytes(map)) as u64
+}
+
 fn private(builder: &RegionBuilder, map: RegionMap) -> Option<RegionWriter> {
-    let writer = RegionWriter::new(WriterMemory::private(map.region_bytes)?, map, &builder.settings());
+    let (memory, private) = (WriterMemory::private(map.region_bytes)?, private_memory(&map)?);
+    let writer = RegionWriter::new(memory, private, map, &builder.settings());
     writer.header().publish();
     Some(writer)
 }
@@ -319,8 +326,8 @@ fn private_or_less(mut builder: RegionBuilder) -> RegionWriter {
     }
     builder.capacities = SMALL;
     let map = RegionMap::for_capacities(&SMALL).unwrap_or_default();
-    private(&builder, map)
-        .unwrap_or_else(|| RegionWriter::new(WriterMemory::none(), map, &builder.settings()))
+    let none = WriterMemory::none;
+    private(&builder, map).unwrap_or_else(|| RegionWriter::new(none(), none(), map, &builder.settings()))
 }
 
 /// A shared region, which readers do not recognise before its header is published.
@@ -329,8 +336,8 @@ fn shared(builder: &RegionBuilder, map: RegionMap, backing: &Backing) -> Result<
     if is_time_to_prune() {
         region_file::remove_old_dead(&builder.node);
     }
-    let (memory, object) = region_file::create(backing, map.region_bytes)?;
-    Ok(RegionWriter::new(memory, map, &builder.settings()).in_object(object))
+    let (memory, private, object) = region_file::create(backing, map.region_bytes, private_bytes(&map))?;
+    Ok(RegionWriter::new(memory, private, map, &builder.settings()).in_object(object))
 }
 
 #[cfg(target_os = "linux")]

@@ -1,0 +1,91 @@
+//! The stops of actors as events, and what is counted and published when the table pairs a stop with its spawn.
+
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use atomscope_layout::dense::{StopOrigin, Witness};
+use atomscope_layout::event::{EVENT_HEAD_WORDS, EventHead, EventKind, event_flags};
+use atomscope_layout::limits::ACTOR_PATH_BYTES;
+use atomscope_layout::metrics::Builtin;
+use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_STAMP_WORD, ActorRecord, actor_flags};
+use atomscope_layout::words::{WORD, store};
+
+use crate::writer::RegionWriter;
+
+/// The number of the class (lower half) and the flags.
+pub(crate) const KIND_WORD: usize = offset_of!(ActorRecord, type_id) / WORD;
+/// The lengths of the texts, that of the path in the lowest byte.
+const LENGTHS_WORD: usize = offset_of!(ActorRecord, path_bytes) / WORD;
+
+const _: () = {
+    assert!(offset_of!(ActorRecord, flags) == KIND_WORD * WORD + 4);
+    assert!(offset_of!(ActorRecord, path_bytes) % WORD == 0 && ACTOR_PATH_BYTES < 256);
+};
+
+/// Counts and publishes the stops of the pairs that a call removes. They may be of other actors than the call's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pairs<'a> {
+    /// The region with the table.
+    pub(crate) writer: &'a RegionWriter,
+    /// The region with the lanes of events: another one for a registry on a stand-alone bus.
+    pub(crate) bus: &'a RegionWriter,
+}
+
+impl Pairs<'_> {
+    /// Publishes the stop of the actor in this slot, which the calling thread has in hand. `ticks` as for
+    /// [`RegionWriter::stamp_at`].
+    #[inline(always)]
+    pub(crate) fn publish_stop(&self, slot: &[AtomicU64], ticks: u64) {
+        let word = |at: usize| slot.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
+        let stamp = self.writer.stamp_at(ticks, word(ACTOR_STAMP_WORD));
+        let is_cut = word(KIND_WORD) & u64::from(actor_flags::PATH_CUT) << 32 != 0;
+        let flags = if is_cut { event_flags::TEXT_CUT } else { 0 };
+        let bytes = (word(LENGTHS_WORD) as usize & 0xff).min(ACTOR_PATH_BYTES);
+        let (kind, text_bytes) = (EventKind::ActorStopped, [bytes as u16, 0, 0, 0, 0]);
+        let head = EventHead { kind, stamp, type_id: 0, flags, text_bytes, numbers: [0; 2] }.words();
+        let path = slot.get(ACTOR_HEAD_WORDS..).unwrap_or_default();
+        self.bus.publish_with(|event| {
+            if let Some((first, text)) = event.split_first_chunk::<EVENT_HEAD_WORDS>() {
+                store(first, &head);
+                copy_text(text, path, bytes);
+            }
+        });
+    }
+}
+
+/// Copies the first `bytes` bytes of a text, and zeros up to the end of the last word: other texts may follow in the slot.
+#[inline(always)]
+fn copy_text(to: &[AtomicU64], from: &[AtomicU64], bytes: usize) {
+    let whole = bytes / WORD;
+    for (to, from) in to.iter().zip(from).take(whole) {
+        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    if let (1.., Some(to), Some(from)) = (bytes % WORD, to.get(whole), from.get(whole)) {
+        let rest = from.load(Ordering::Relaxed) & ((1 << (8 * (bytes % WORD))) - 1);
+        to.store(rest, Ordering::Relaxed);
+    }
+}
+
+impl Witness for Pairs<'_> {
+    #[cold]
+    fn paired(&self, record: Option<&[AtomicU64]>) {
+        match record {
+            Some(slot) => self.publish_stop(slot, self.writer.ticks()),
+            None => {
+                self.writer.count_end(Builtin::SpilledStopped, 1);
+                self.writer.count(Builtin::StopsUnpublished, 1);
+            }
+        }
+        self.writer.count_end(Builtin::EarlyStopsDone, 1);
+    }
+
+    /// The stop of an older actor, which has no event: its spawn had none, and the event would look like the stop of the
+    /// actor that took its path.
+    #[cold]
+    fn superseded(&self, origin: StopOrigin) {
+        self.writer.count(Builtin::DoubtfulStops, u64::from(origin == StopOrigin::Older));
+        self.writer.count(Builtin::Foreign, 1);
+        self.writer.count(Builtin::StopsUnpublished, 1);
+        self.writer.count_end(Builtin::EarlyStopsDone, 1);
+    }
+}
