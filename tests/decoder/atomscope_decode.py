@@ -50,7 +50,7 @@ VERDICTS = {
     1: ("starting", None),
     2: ("live", None),
     3: ("wedged", "its process is stopped (SIGSTOP or a debugger)"),
-    4: ("wedged", "the probe's thread does not beat any more"),
+    4: ("wedged", "no heartbeat from the probe's sampler thread"),
     5: ("wedged", "its async runtime is blocked"),
     16: ("wedged", "its control group (cgroup) is frozen"),
     6: ("stopping", None),
@@ -63,15 +63,15 @@ NOTES = [
     ("system_dropped", "its actor system was dropped"),
     (
         "spawn_hook_replaced",
-        "another spawn observer took the place of the probe's, so that actors come and go unseen",
+        "another spawn observer replaced the probe's: spawns and stops are not recorded",
     ),
     (
         "dead_letter_hook_replaced",
-        "another dead-letter observer took the place of the probe's, so that dead letters go unseen",
+        "another dead-letter observer replaced the probe's: dead letters are not recorded",
     ),
-    ("lock_lost", "lock lost: something in the process closed its descriptors"),
-    ("lock_free", "nobody holds its lock: it ended a moment ago, or lost the lock"),
-    ("no_actor_left", "no top-level actor left"),
+    ("lock_lost", "lock lost: code in the process closed the lock's file descriptor"),
+    ("lock_free", "no process holds its lock: it has just ended, or it lost the lock"),
+    ("no_actor_left", "no top-level actor is left"),
 ]
 RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT = 1, 2, 16, 32, 64
 CONDITIONS = 15
@@ -104,7 +104,7 @@ DENSE = ("actor control", "actor spill", "instance control")
 DOMAINS = {
     1: ("associations", "state (name), inbound_bytes (counter), outbound_bytes (counter), inbound_messages (counter), outbound_messages (counter), errors (counter), available (flag), quarantined (flag), attempts (gauge)"),
     2: ("graphs", "id (gauge), elements (counter)"),
-    3: ("journals", "events (counter), writes (counter), failures (counter), replays (counter), replayed_events (counter), replay_failures (counter), deletes (counter), unlisted_events (counter), rolled_up_ids (counter), latency_histogram (gauge), given_up (counter)"),
+    3: ("journals", "events (counter), writes (counter), failures (counter), replays (counter), replayed_events (counter), replay_failures (counter), deletes (counter), unlisted_events (counter), rolled_up_ids (counter), latency_histogram (gauge), cancelled (counter)"),
     4: ("persistence_ids", "highest_sequence_nr (gauge), event_count (counter)"),
     5: ("shard_regions", "messages (counter), shards (gauge), entities_started (counter), forwarded (counter), passivated (counter), received (counter), active_entities (gauge), uncounted_messages (counter)"),
     6: ("shards", "messages (counter), entities (gauge), hand_off (name), received (counter), uncounted_messages (counter), remaining_entities (gauge)"),
@@ -119,7 +119,7 @@ ATTACHMENTS = [
     ("cluster.changes", ""),
     ("cluster.gossip_sent", ""),
     ("cluster.gossip_received", ""),
-    ("cluster.downing_asked, cluster.downing_decisions", ""),
+    ("cluster.downing_calls, cluster.downing_decisions", ""),
     ("cluster.quorum_lost, cluster.quorum_regained", ""),
     ("cluster.metric_samples", "node_metrics: value, samples, timestamp"),
     ("", "each of shard_regions: shards"),
@@ -132,7 +132,7 @@ ATTACHMENTS = [
     ("", "each of shard_regions: active_entities"),
     ("", "shard_regions: passivated"),
     ("", ""),
-    ("persistence.events, persistence.failures", "each of journals: events, writes, failures, replays, replayed_events, replay_failures, deletes, unlisted_events, rolled_up_ids, latency_histogram, given_up; persistence_ids: highest_sequence_nr, event_count"),
+    ("persistence.events, persistence.failures", "each of journals: events, writes, failures, replays, replayed_events, replay_failures, deletes, unlisted_events, rolled_up_ids, latency_histogram, cancelled; persistence_ids: highest_sequence_nr, event_count"),
     ("persistence.events", "journals: events, unlisted_events, rolled_up_ids; persistence_ids: highest_sequence_nr, event_count"),
     ("persistence.snapshots_saved, persistence.snapshots_loaded, persistence.snapshot_failures", ""),
     ("persistence.recovery_permits, persistence.recoveries_running", ""),
@@ -593,7 +593,7 @@ class Region:
             "instances": {name: entries for name, entries in instances.items() if entries},
             "hand_offs": hand_offs,
             "instances_unreadable": unreadable,
-            "rows_left_out": left_out,
+            "rows_dropped": left_out,
             "documents_unreadable": lost,
         }
         return snapshot, about

@@ -290,7 +290,10 @@ fn a_stop_that_is_given_up_makes_the_list_inexact() {
         last = dump(&telemetry);
         last["atomscope"]["waiting_stops"] == 0
     });
-    assert_eq!((&last["atomscope"]["totals"]["inexact"], metric(&last, "events.untold")), (&true.into(), 1));
+    assert_eq!(
+        (&last["atomscope"]["totals"]["inexact"], metric(&last, "events.stops_unpublished")),
+        (&true.into(), 1)
+    );
     telemetry.actors.on_spawn(&path, Some(&user), "T");
     assert_eq!(
         (telemetry.actors.live_count(), &dump(&telemetry)["atomscope"]["totals"]["inexact"]),

@@ -122,3 +122,18 @@ impl<'a> SlotReader<'a> {
         core::hint::black_box(words.fold(0, |all, word| all ^ word));
     }
 }
+
+/// Whether a slot with this control word is being written.
+pub fn is_busy(control: u64) -> bool {
+    Control(control).state() == State::Busy
+}
+
+/// The same generation in the state BUSY. In a copy of a region it marks a record that could not be copied whole.
+pub fn busy(control: u64) -> u64 {
+    Control(control).in_state(State::Busy).0
+}
+
+/// The same generation and state, without a link.
+pub fn unlinked(control: u64) -> u64 {
+    Control(control).in_state(Control(control).state()).0
+}

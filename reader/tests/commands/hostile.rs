@@ -294,7 +294,7 @@ fn no_damage_to_a_region_makes_the_program_do_worse_than_say_so() {
         if let Ok(reader) = atomscope_layout::decode::RegionReader::open(memory.words()) {
             let _ = (reader.identity(), reader.state(), reader.metrics(), reader.dead_letters(100));
             let actors = reader.actors();
-            assert!(actors.entries.len() <= 128, "round {round}");
+            assert!(actors.entries.len() <= node.map.actors.count, "round {round}");
             let _ = (actors.into_snapshot(), reader.actor_totals());
             let look = Follower::from_first(&reader).last_batch(&reader);
             assert!(look.events.len() <= 3 * 16, "round {round}");
