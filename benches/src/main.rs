@@ -140,7 +140,7 @@ const FULL: Effort = Effort {
     slice: Duration::from_millis(2),
     operations: None,
     budget: Duration::from_secs(2),
-    blocks: 20_000,
+    blocks: 10_000,
 };
 
 const QUICK: Effort = Effort {

@@ -212,10 +212,12 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
             run(runtime, node.clone().mayflies(operations, in_flight));
         })
     };
-    let portions = context.pick((2048 / in_flight).max(2), 1);
+    // Short turns and many rounds, since the differences are small. The warm-up is half a turn, so at least one portion.
+    let portions = context.pick((1024 / in_flight).max(2), 1);
     let effort = Effort {
+        rounds: context.pick(2, 1) * context.effort.rounds,
         operations: Some(portions * in_flight),
-        budget: context.pick(6, 2) * context.effort.budget,
+        budget: context.pick(6, 1) * context.effort.budget,
         blocks: 0,
         ..context.effort
     };
@@ -238,6 +240,11 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         Row::new(text, Unit::Ns, added(OURS)).compared_with_number("atomr-telemetry", added(THEIRS)).main();
     let between_turns = measured.twice.iter().map(|[first, second]| second.cpu - first.cpu).collect();
     row.spread = Some((median(between_turns) / row.ours).abs());
+    if workers > 1 {
+        // On a busy machine the other workers get no processor, and the first one does all alone.
+        let busy = measured.median(|round| round[OURS].cpu / round[OURS].wall);
+        row.together = ((busy - 1.0) / (workers as f64 - 1.0)).clamp(0.0, 1.0);
+    }
     row = row
         .bound_by("what the parts cost that are measured above, in a cache that the node's own work fills");
     if (workers, in_flight) == (1, 256) && live > 0 {

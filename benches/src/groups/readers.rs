@@ -111,11 +111,16 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     for (rate, text, slice_ms) in [(10, "at 10 Hz", 100), (1000, "at 1 kHz", 20), (0, "in a busy loop", 20)] {
         let reader = Reader::start(path, rate)?;
         wait_until_mapped(&[&reader.0], path);
+        let beside = Mutex::new(Duration::ZERO);
         let side = |signal| {
-            let (pairs, reader, ours) = (&pairs, &reader, &*twins.ours.actors);
+            let (pairs, reader, ours, beside) = (&pairs, &reader, &*twins.ours.actors, &beside);
             Side::new(move |_, operations| {
                 reader.signal(signal);
+                let start = Instant::now();
                 pairs(ours, operations);
+                if signal == Signal::CONT {
+                    *beside.lock().unwrap_or_else(PoisonError::into_inner) += start.elapsed();
+                }
             })
         };
         let measured = compare(slices(slice_ms), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
@@ -123,6 +128,12 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             .compared_with_number("one subscriber", theirs)
             .main();
         row.spread = Some(measured.spread());
+        if rate == 0 {
+            // On a busy machine the reader gets no processor, and slows nobody.
+            let read = support::processor_time(reader.0.id())?.as_secs_f64();
+            let beside = beside.into_inner().unwrap_or_else(PoisonError::into_inner).as_secs_f64();
+            row.together = (read / beside).min(1.0);
+        }
         let slowed = row.ours;
         section.rows.push(row.goal(format!("≤ {MOST}"), slowed <= MOST));
     }
