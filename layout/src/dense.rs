@@ -881,5 +881,8 @@ impl<'a> Table<'a> {
     }
 }
 
+#[cfg(all(test, atomscope_loom))]
+mod models;
+
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests;
