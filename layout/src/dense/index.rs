@@ -384,7 +384,7 @@ impl<'a> Index<'a> {
     /// Puts an entry into its large line, or into the next one.
     pub(super) fn insert_large(&self, fingerprint: u64, put: Entry) -> bool {
         let kind = put.kind();
-        self.count(fingerprint, kind, Mutant::HeadCountedLate, Mutant::FilterCountedLate, false);
+        self.count(fingerprint, kind);
         let home = self.home(fingerprint);
         let done = self.insert_into(home, put, Level::Home) || {
             let next = self.next(home);
@@ -398,9 +398,7 @@ impl<'a> Index<'a> {
                     done
                 })
         };
-        if done {
-            self.count(fingerprint, kind, Mutant::HeadCountedLate, Mutant::FilterCountedLate, true);
-        } else {
+        if !done {
             self.uncount(fingerprint, kind);
         }
         done
@@ -413,13 +411,23 @@ impl<'a> Index<'a> {
             .any(|word| word.load(Ordering::Relaxed) == 0 && Place { word, level }.swap(Entry::NONE, put))
     }
 
-    /// Counts an entry that comes to the large level, before it does: a search that does not find it in the hot line then sees
-    /// that it must look there.
-    fn count(&self, fingerprint: u64, kind: Kind, head_late: Mutant, filter_late: Mutant, is_late: bool) {
-        if kind != Kind::Minus && is(filter_late) == is_late {
+    /// Counts an entry that comes to the large level, before it does and before it leaves its hot line: a search that does not
+    /// find it there then sees that it must look in the large level.
+    fn count(&self, fingerprint: u64, kind: Kind) {
+        self.count_if(fingerprint, kind, |late| !is(late));
+    }
+
+    /// As [`Self::count`], where mutants count.
+    pub(super) fn count_late(&self, fingerprint: u64, kind: Kind) {
+        self.count_if(fingerprint, kind, is);
+    }
+
+    #[inline(always)]
+    fn count_if(&self, fingerprint: u64, kind: Kind, now: impl Fn(Mutant) -> bool) {
+        if kind != Kind::Minus && now(Mutant::FilterCountedLate) {
             self.count_in_filter(fingerprint);
         }
-        if is(head_late) == is_late {
+        if now(Mutant::HeadCountedLate) {
             if let Some([head, ..]) = self.hot(fingerprint) {
                 head.fetch_add(Head::one(kind), Ordering::SeqCst);
             }
