@@ -359,7 +359,8 @@ impl<'a> Index<'a> {
     ) {
         // Loaded after the hot entries: an entry that has left them is counted by now.
         let head = Head(head.load(Ordering::SeqCst));
-        if !(stops && head.minus_out() != 0) && !self.may_be_out(head, fingerprint, Ordering::SeqCst) {
+        let may_hold_stop = stops && head.minus_out() != 0;
+        if !may_hold_stop && !self.may_be_out(head, fingerprint, Ordering::SeqCst) {
             return;
         }
         let home = self.home(fingerprint);

@@ -311,7 +311,7 @@ fn move_stop_and_another_tenant() -> Model<impl Checked> {
 }
 
 fn move_respawn_and_stop() -> Model<impl Checked> {
-    model(2, 2, 2, |main| {
+    model(2, 1, 2, |main| {
         let shared = Shared::new(6, 2, 4);
         shared.spawn(1, B, 1);
         shared.spawn(1, A, 1);
@@ -393,7 +393,7 @@ fn spawn_and_stop_in_the_large_level() -> Model<impl Checked> {
 
 /// More entries of one group of tags are moved than its counter counts, and then stop.
 fn full_counter() -> Model<impl Checked> {
-    model(2, 1, 1, |main| {
+    model(2, 2, 3, |main| {
         let shared = Shared::new(6, 2, 2);
         for (key, stamp) in [(A, 1), (A, 2), (A, 3), (A, 4), (B, 1), (B, 2)] {
             shared.spawn(1, key, stamp);
@@ -462,7 +462,7 @@ fn update_and_another_tenant() -> Model<impl Checked> {
 }
 
 fn move_and_another_tenant() -> Model<impl Checked> {
-    model(2, 2, 2, |main| {
+    model(2, 1, 2, |main| {
         let shared = Shared::new(4, 2, 2);
         shared.spawn(1, B, 1);
         shared.spawn(2, A, 1);
@@ -702,7 +702,7 @@ fn depot() -> Model<impl Checked> {
 
 /// One lane fills chains, another lane takes them.
 fn chains_change_hands() -> Model<impl Checked> {
-    model(2, 1, 2, |main| {
+    model(2, 2, 3, |main| {
         let (shared, owned) = (Shared::new(6, 2, 1), memory(6));
         let slots: Vec<_> =
             (0..6).filter_map(|_| shared.table().slots.pop(1).map(|slot| slot.index)).collect();
