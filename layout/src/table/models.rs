@@ -479,49 +479,6 @@ fn settle_a_spilled_stop(ops: Ops) -> Model<impl Checked> {
     })
 }
 
-/// A pair is settled while a reader adds up the entries as [`crate::decode`] does, loading the sequence word twice.
-fn settle_and_add_up(settle: fn(&HeaderWriter<'_>, &Table<'_>) -> Settled) -> Model<impl Checked> {
-    Model::new(2, move |main| {
-        let shared = Shared::new(1, SHIPPED);
-        assert_eq!(shared.put(A, Sign::Plus, 1) + shared.put(A, Sign::Minus, 0), 0);
-        let head = memory(header::SETTLING + 1);
-        let reading = head.clone();
-        let settler = shared.role(move |s| {
-            let _ = settle(&HeaderWriter::new(&head), &s.table());
-            0
-        });
-        let reader = shared.role(move |s| {
-            let sequence = || Words::new(&reading).load(header::SETTLING);
-            let before = sequence();
-            fence(Ordering::Acquire);
-            let mut sum = 0;
-            for index in 0..s.control.len() {
-                let mut out = [0; STRIDE];
-                match s.reader().read(index, &mut out, &mut Patience::for_a_scan()) {
-                    Ok(Entry::Held(Sign::Plus)) => sum += 1,
-                    Ok(Entry::Held(Sign::Minus)) => sum -= 1,
-                    _ => {}
-                }
-            }
-            fence(Ordering::Acquire);
-            assert!(before & 1 == 1 || sequence() != before || sum == 0, "a stopped actor is shown");
-            0
-        });
-        assert_eq!(shared.play(main, vec![settler, reader]), 0, "the sum is wrong");
-    })
-    .preempted_at_most(2, 2)
-}
-
-#[test]
-fn a_reader_never_adds_up_half_of_what_is_being_settled() {
-    settle_and_add_up(|header, table| header.settling(|| table.settle(|_| false))).holds();
-}
-
-#[test]
-fn settling_without_its_sequence_word_shows_a_stopped_actor() {
-    settle_and_add_up(|_, table| table.settle(|_| false)).breaks("a stopped actor is shown");
-}
-
 #[test]
 fn a_spawn_and_its_stop_add_up_to_nothing_in_either_order() {
     spawn_and_stop(SHIPPED).holds();
