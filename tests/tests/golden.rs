@@ -288,7 +288,7 @@ fn member(number: i32, roles: &[&str], reachable: bool) -> ClusterMemberInfo {
 
 /// A typical node.
 fn typical() -> Region {
-    let region = new(&Capacities { actors: 8, names: 8, ..TINY });
+    let region = new(&Capacities { actors: 8, names: 8, instances: 11, ..TINY });
     let order = intern(&region, "shop::Order");
     let [desk, below] = [(1, "akka://shop/user/orders"), (2, "akka://shop/user/orders/order-1")];
     let parent_bytes = desk.1.len() as u16;
