@@ -496,8 +496,9 @@ fn crowded() -> Region {
     ] {
         count(&region, metric, number);
     }
-    // Three early stops, of which one waits; a stop that found no entry of the index; and one that was given up.
+    // Three early stops, of which two met their spawns; a stop that found no entry of the index; one that was given up.
     for (metric, number) in [
+        (Builtin::Spawned, 2),
         (Builtin::Stopped, 3 + 1 + 1),
         (Builtin::EarlyStops, 3 + 1),
         (Builtin::EarlyStopsDone, 2 + 1),
