@@ -74,6 +74,15 @@ fn repeated(slots: Section, used: usize) -> Damage {
     })
 }
 
+/// Makes all slots of a section live, with records of this one value.
+fn filled(slots: Section, used: usize, value: u64) -> Damage {
+    Box::new(move |words| {
+        words[used] = slots.count as u64;
+        words[slots.range()].fill(value);
+        slots.range().step_by(slots.stride).for_each(|slot| words[slot] = LIVE);
+    })
+}
+
 /// A damage to a region's words, and whether the region must still be readable.
 fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
     let set = |what: &str, readable, word: usize, value: u64| -> (String, bool, Damage) {
@@ -144,8 +153,12 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
         controls("actors", map.actors, header::ACTORS_USED, ORPHAN),
         controls("actors", map.actors, header::ACTORS_USED, u64::MAX << 2 | LIVE),
         controls("actors", map.actors, header::ACTORS_USED, u64::MAX << 2 | FREE),
+        set("lengths of an actor's texts", true, map.actors.start + 5, u64::MAX),
+        set("lengths of an actor's texts", true, map.actors.start + 5, 0xc0_c0c0_c0c0),
+        set("flags of an actor", true, map.actors.start + 4, u64::MAX),
         range("actors", map.actors.range(), u64::MAX),
-        range("actors", map.actors.range(), LIVE),
+        ("live actors filled with ones".into(), true, filled(map.actors, header::ACTORS_USED, u64::MAX)),
+        ("live actors filled with zeros".into(), true, filled(map.actors, header::ACTORS_USED, 0)),
         ("one actor in every slot".into(), true, repeated(map.actors, header::ACTORS_USED)),
         range("letters", map.dead_letters.range(), 9),
         range("events", map.events.range(), 9),
@@ -154,7 +167,11 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
         controls("instances", map.instances, header::INSTANCES_USED, LIVE),
         controls("instances", map.instances, header::INSTANCES_USED, ORPHAN),
         range("instances", map.instances.range(), u64::MAX),
-        range("instances", map.instances.range(), LIVE),
+        (
+            "live instances filled with ones".into(),
+            true,
+            filled(map.instances, header::INSTANCES_USED, u64::MAX),
+        ),
         ("one instance in every slot".into(), true, repeated(map.instances, header::INSTANCES_USED)),
         range("documents", map.documents.range(), u64::MAX),
         range("documents", map.documents.range(), 1),

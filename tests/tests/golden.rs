@@ -288,7 +288,7 @@ fn member(number: i32, roles: &[&str], reachable: bool) -> ClusterMemberInfo {
 
 /// A typical node.
 fn typical() -> Region {
-    let region = new(&Capacities { actors: 8, names: 8, ..TINY });
+    let region = new(&Capacities { actors: 8, names: 8, instances: 11, ..TINY });
     let order = intern(&region, "shop::Order");
     let [desk, below] = [(1, "akka://shop/user/orders"), (2, "akka://shop/user/orders/order-1")];
     let parent_bytes = desk.1.len() as u16;
@@ -496,8 +496,9 @@ fn crowded() -> Region {
     ] {
         count(&region, metric, number);
     }
-    // Three early stops, of which one waits; a stop that found no entry of the index; and one that was given up.
+    // Three early stops, of which two met their spawns; a stop that found no entry of the index; one that was given up.
     for (metric, number) in [
+        (Builtin::Spawned, 2),
         (Builtin::Stopped, 3 + 1 + 1),
         (Builtin::EarlyStops, 3 + 1),
         (Builtin::EarlyStopsDone, 2 + 1),

@@ -99,7 +99,7 @@ fn a_host_with_too_little_address_space_runs_on() {
     }
     let child = support::again(NAME, "node");
     let mut command = Command::new("sh");
-    command.args(["-c", r#"ulimit -v 1500000 && exec "$@""#, "sh"]).arg(child.get_program());
+    command.args(["-c", r#"ulimit -v 1000000 && exec "$@""#, "sh"]).arg(child.get_program());
     let output = command.args(child.get_args()).env("ATOMSCOPE_TEST_CHILD", "node").output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
