@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{Context, Twins};
 use crate::Result;
 use crate::harness::{Effort, Side, Time, compare, median};
-use crate::record::{Row, Section, Unit, added_cpu};
+use crate::record::{Row, Section, Unit, added_cpu, number};
 
 /// An actor that stops at once. The last one of a portion notifies the waiter.
 struct Mayfly(Arc<Alive>);
@@ -169,13 +169,14 @@ const LOADS: [Load; 8] = [
     load(0, 10_000, 256, None),
 ];
 
-/// In the quick mode there are no more live actors.
-const LIVE_IF_QUICK: usize = 1_000;
-
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    let mut bare = Vec::new();
     for load in &LOADS {
-        spawns_and_stops(context, load, section)?;
+        bare.push(spawns_and_stops(context, load, section)?);
     }
+    section
+        .notes
+        .push(format!("Processor time of spawn + stop in a node without a probe: {}.", bare.join("; ")));
     messages(context, section)
 }
 
@@ -193,10 +194,11 @@ fn run(runtime: &Runtime, work: impl Future<Output = ()> + Send + 'static) {
     let _ = runtime.block_on(runtime.spawn(work));
 }
 
-/// The processor time that each side adds to a spawn and stop, in one system that both observe in turn.
-fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Result<()> {
+/// The processor time that each side adds to a spawn and stop, in one system that both observe in turn. Returns what they
+/// take without a probe.
+fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Result<String> {
     let Load { workers, in_flight, goal, .. } = *load;
-    let live = load.live.min(context.pick(load.live, LIVE_IF_QUICK));
+    let live = context.pick(load.live, load.live / 100);
     let runtime = runtime(workers)?;
     let twins = Twins::new(2 * live)?;
     twins.populate(live);
@@ -234,8 +236,8 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         1 => String::new(),
         workers => format!(", {workers} workers"),
     };
-    let text =
-        format!("processor time added to spawn + stop in a node, {actors} live, {in_flight} in flight{on}");
+    let at = format!("{actors} live, {in_flight} in flight{on}");
+    let text = format!("processor time added to spawn + stop in a node, {at}");
     let mut row =
         Row::new(text, Unit::Ns, added(OURS)).compared_with_number("atomr-telemetry", added(THEIRS)).main();
     let between_turns = measured.twice.iter().map(|[first, second]| second.cpu - first.cpu).collect();
@@ -255,12 +257,7 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         None => row,
     });
     let bare = measured.median(|round| round[BARE].cpu);
-    section.notes.push(format!(
-        "Without a probe: {} with {actors} live, {in_flight} in flight{on}, in {} rounds.",
-        crate::record::number(bare, Unit::Ns),
-        measured.rounds.len()
-    ));
-    Ok(())
+    Ok(format!("{} with {at}", number(bare, Unit::Ns)))
 }
 
 /// No hook sees a message, so its cost is compared in three systems.
