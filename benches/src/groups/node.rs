@@ -116,7 +116,7 @@ const BARE: usize = 2;
 /// The observer of the system: it passes each call on to the registry whose turn it is, or to none. Two systems would
 /// differ by more than the probe costs, only because their memory lies differently.
 ///
-/// It calls from within its own call, since the probe tells by the calling task whether an actor is older than its hooks.
+/// It calls from within its own call, since the calling task shows the probe whether an actor is older than its hooks.
 struct Switch {
     twins: Twins,
     side: AtomicUsize,
@@ -202,7 +202,8 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
     let runtime = runtime(workers)?;
     let twins = Twins::new(2 * live)?;
     twins.populate(live);
-    // Installed on another system, the probe knows which tasks are younger than its hooks, and warns of no replacement.
+    // The probe learns at its installation which tasks are younger than its hooks. It is installed on another system, where
+    // no other observer replaces its own.
     let _installed = Node::new(&runtime, "installed", |system| drop(twins.ours.clone().install(system)))?;
     let switch = Arc::new(Switch { twins, side: AtomicUsize::new(BARE) });
     let node = Node::new(&runtime, "shared", |system| system.set_spawn_observer(switch.clone()))?;
@@ -247,8 +248,9 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         let busy = measured.median(|round| round[OURS].cpu / round[OURS].wall);
         row.together = ((busy - 1.0) / (workers as f64 - 1.0)).clamp(0.0, 1.0);
     }
-    row = row
-        .bound_by("what the parts cost that are measured above, in a cache that the node's own work fills");
+    row = row.bound_by(
+        "the parts of a spawn and a stop, whose lines the node's own work has driven out of the cache",
+    );
     if (workers, in_flight) == (1, 256) && live > 0 {
         row = row.point("node", "", live as f64);
     }
