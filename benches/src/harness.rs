@@ -363,3 +363,20 @@ fn mean(samples: &[Sample]) -> Sample {
     let of = |part: fn(&Sample) -> f64| samples.iter().map(part).sum::<f64>() / samples.len() as f64;
     Sample { wall: of(|sample| sample.wall), cpu: of(|sample| sample.cpu) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentiles_are_those_of_the_slowest_blocks_and_need_a_thousand() {
+        let slow_ones = |count: usize, of: usize| {
+            (0..of).map(|number| if number < count { 9.0 } else { 1.0 }).collect::<Vec<_>>()
+        };
+        let percentiles = |p50, p99, p999| Some(Percentiles { p50, p99, p999 });
+        assert_eq!(Percentiles::of(slow_ones(1, 1000)), percentiles(1.0, 1.0, 1.0));
+        assert_eq!(Percentiles::of(slow_ones(2, 1000)), percentiles(1.0, 1.0, 9.0));
+        assert_eq!(Percentiles::of(slow_ones(11, 1000)), percentiles(1.0, 9.0, 9.0));
+        assert_eq!(Percentiles::of(slow_ones(999, 999)), None);
+    }
+}

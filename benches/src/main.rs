@@ -4,7 +4,7 @@
 //! ```text
 //! cargo run --release -p atomscope-benches -- record                 all of it; writes benches/record/DATE and the README's table
 //! cargo run --release -p atomscope-benches -- record counter events  some groups, to the terminal only
-//! cargo run --release -p atomscope-benches -- record --quick         everything once, in less than a minute; the numbers mean little
+//! cargo run --release -p atomscope-benches -- record --quick         everything once, in some ten seconds; the numbers mean little
 //! cargo run --release -p atomscope-benches -- list
 //! ```
 //!

@@ -95,7 +95,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             let mut row = Row::of(format!("event, {readers_text}{threads_text}"), &measured)
                 .compared_with("atomr-telemetry", 1, &measured)
                 .limit("a clock reading", 2, &measured)
-                .bound_by("the reading of the clock");
+                .bound_by("the reading of the clock, then the push into the ring and the stamp");
             row = if count == 0 { row.at_most(1.15) } else { row.at_least(15.0) };
             if threads == 1 {
                 alone = row.ours;

@@ -9,7 +9,7 @@ use crate::record::{Row, Section};
 const WRITTEN_BYTES: usize = 3 * 192;
 
 /// The reason in the record where a goal is missed.
-const BOUND: &str = "what the parts cost that are measured below";
+const BOUND: &str = "its parts, which the next table lists";
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     for live in context.pick([1_000, 100_000], [1_000, 2_000]) {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{Context, Twins};
 use crate::Result;
 use crate::harness::{Effort, Side, Time, compare, median};
-use crate::record::{Row, Section, Unit, added_cpu};
+use crate::record::{Row, Section, Unit, added_cpu, number};
 
 /// An actor that stops at once. The last one of a portion notifies the waiter.
 struct Mayfly(Arc<Alive>);
@@ -116,7 +116,7 @@ const BARE: usize = 2;
 /// The observer of the system: it passes each call on to the registry whose turn it is, or to none. Two systems would
 /// differ by more than the probe costs, only because their memory lies differently.
 ///
-/// It calls from within its own call, since the probe tells by the calling task whether an actor is older than its hooks.
+/// It calls from within its own call, since the calling task shows the probe whether an actor is older than its hooks.
 struct Switch {
     twins: Twins,
     side: AtomicUsize,
@@ -169,13 +169,14 @@ const LOADS: [Load; 8] = [
     load(0, 10_000, 256, None),
 ];
 
-/// In the quick mode there are no more live actors.
-const LIVE_IF_QUICK: usize = 1_000;
-
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    let mut bare = Vec::new();
     for load in &LOADS {
-        spawns_and_stops(context, load, section)?;
+        bare.push(spawns_and_stops(context, load, section)?);
     }
+    section
+        .notes
+        .push(format!("Processor time of spawn + stop in a node without a probe: {}.", bare.join("; ")));
     messages(context, section)
 }
 
@@ -193,14 +194,16 @@ fn run(runtime: &Runtime, work: impl Future<Output = ()> + Send + 'static) {
     let _ = runtime.block_on(runtime.spawn(work));
 }
 
-/// The processor time that each side adds to a spawn and stop, in one system that both observe in turn.
-fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Result<()> {
+/// The processor time that each side adds to a spawn and stop, in one system that both observe in turn. Returns what they
+/// take without a probe.
+fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Result<String> {
     let Load { workers, in_flight, goal, .. } = *load;
-    let live = load.live.min(context.pick(load.live, LIVE_IF_QUICK));
+    let live = context.pick(load.live, load.live / 100);
     let runtime = runtime(workers)?;
     let twins = Twins::new(2 * live)?;
     twins.populate(live);
-    // Installed on another system, the probe knows which tasks are younger than its hooks, and warns of no replacement.
+    // The probe learns at its installation which tasks are younger than its hooks. It is installed on another system, where
+    // no other observer replaces its own.
     let _installed = Node::new(&runtime, "installed", |system| drop(twins.ours.clone().install(system)))?;
     let switch = Arc::new(Switch { twins, side: AtomicUsize::new(BARE) });
     let node = Node::new(&runtime, "shared", |system| system.set_spawn_observer(switch.clone()))?;
@@ -234,8 +237,8 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         1 => String::new(),
         workers => format!(", {workers} workers"),
     };
-    let text =
-        format!("processor time added to spawn + stop in a node, {actors} live, {in_flight} in flight{on}");
+    let at = format!("{actors} live, {in_flight} in flight{on}");
+    let text = format!("processor time added to spawn + stop in a node, {at}");
     let mut row =
         Row::new(text, Unit::Ns, added(OURS)).compared_with_number("atomr-telemetry", added(THEIRS)).main();
     let between_turns = measured.twice.iter().map(|[first, second]| second.cpu - first.cpu).collect();
@@ -245,8 +248,9 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         let busy = measured.median(|round| round[OURS].cpu / round[OURS].wall);
         row.together = ((busy - 1.0) / (workers as f64 - 1.0)).clamp(0.0, 1.0);
     }
-    row = row
-        .bound_by("what the parts cost that are measured above, in a cache that the node's own work fills");
+    row = row.bound_by(
+        "the parts of a spawn and a stop, whose lines the node's own work has driven out of the cache",
+    );
     if (workers, in_flight) == (1, 256) && live > 0 {
         row = row.point("node", "", live as f64);
     }
@@ -255,12 +259,7 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         None => row,
     });
     let bare = measured.median(|round| round[BARE].cpu);
-    section.notes.push(format!(
-        "Without a probe: {} with {actors} live, {in_flight} in flight{on}, in {} rounds.",
-        crate::record::number(bare, Unit::Ns),
-        measured.rounds.len()
-    ));
-    Ok(())
+    Ok(format!("{} with {at}", number(bare, Unit::Ns)))
 }
 
 /// No hook sees a message, so its cost is compared in three systems.

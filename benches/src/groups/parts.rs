@@ -116,12 +116,16 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         ["bench.spawned", "bench.stopped"].map(|name| region.counter(name, "actors", "As the hooks count"));
     let parent = parent_at(DEPTH);
     let paths = Paths::below(&parent, 1);
+    let path = parent.child("order-0-512").to_string();
     let keys: Vec<Key> = (0..Paths::EACH).map(key).collect();
     for live in context.pick([1_000, 100_000], [500, 1_000]) {
-        let path = parent.child("order-0-512").to_string();
         let twins = Twins::new(2 * live)?;
         twins.populate(live);
         let parts = Parts::new(2 * live, &path, &parent.to_string())?;
+        parts.spawn(keys[0]);
+        if !matches!(parts.stop(keys[0]), TakeOutcome::Entry { .. }) {
+            return Err("the table takes no actor".into());
+        }
         let in_turn = |operations: u64| (0..operations as usize).map(|at| keys[at % Paths::EACH]);
         let sides = [
             Side::new(|_, operations| pairs(&*twins.ours.actors, &parent, paths.take(0, operations))),
