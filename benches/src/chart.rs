@@ -20,8 +20,14 @@ struct Chart {
     is_log: bool,
 }
 
-const CHARTS: [Chart; 4] = [
+const CHARTS: [Chart; 5] = [
     Chart { name: "actors", title: "Snapshot and JSON, against live actors", x: "live actors", is_log: true },
+    Chart {
+        name: "node",
+        title: "Processor time added to spawn + stop in a node, against live actors",
+        x: "live actors",
+        is_log: true,
+    },
     Chart {
         name: "threads",
         title: "Cost per operation, against threads that record",

@@ -6,8 +6,10 @@
 //! ```
 //!
 //! A machine that slows down slows every side of a round, so a ratio is the median of the rounds' ratios. The first
-//! side has two turns a round: their difference is the spread, and a smaller difference means nothing. Every slice
-//! counts for the medians, and every batch for the worst in a thousand.
+//! side has two turns a round: their difference is the spread, and a smaller difference means nothing.
+//!
+//! A median hides what is rare. So short operations are timed once more in blocks of [`BLOCK`], each block by itself and
+//! less the cost of reading the clock, for the percentiles.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -16,6 +18,14 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+/// Operations that are timed together for the percentiles: few, so that one slow operation shows, and enough that the
+/// clock's resolution does not.
+pub const BLOCK: u64 = 16;
+
+/// An operation that takes longer gets no percentiles.
+const LONGEST_IN_BLOCKS_NS: f64 = 10_000.0;
 
 /// The least number of rounds, however long they take.
 const LEAST_ROUNDS: usize = 3;
@@ -30,10 +40,12 @@ pub struct Effort {
     pub rounds: usize,
     /// The wanted duration of a turn.
     pub slice: Duration,
-    /// The limit for all rounds together, and again for the batches; a busy machine does fewer.
+    /// So many operations in each turn, however long they take.
+    pub operations: Option<u64>,
+    /// The limit for all rounds together, and again for the blocks; a busy machine does fewer.
     pub budget: Duration,
-    /// Batches of each side for the worst in a thousand.
-    pub batches: usize,
+    /// Blocks of each side for the percentiles.
+    pub blocks: usize,
 }
 
 /// Runs an operation so many times in the thread with this number, and returns the time.
@@ -67,19 +79,39 @@ pub struct Sample {
     pub cpu: f64,
 }
 
+/// Nanoseconds per operation, of blocks of [`BLOCK`] operations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The 99.9th percentile.
+    pub p999: f64,
+}
+
+impl Percentiles {
+    /// Of at least a thousand blocks; fewer have no 99.9th percentile.
+    fn of(mut blocks: Vec<f64>) -> Option<Self> {
+        blocks.sort_by(f64::total_cmp);
+        let above = |part: usize| blocks[blocks.len() - 1 - blocks.len() / part];
+        (blocks.len() >= 1000).then(|| Self { p50: above(2), p99: above(100), p999: above(1000) })
+    }
+}
+
 /// The result of a comparison.
 #[derive(Debug)]
 pub struct Measured {
     time: Time,
     /// Slices per round and side; those of the first side are the means of its two turns.
     pub rounds: Vec<Vec<Sample>>,
-    /// The difference between the two turns of the first side.
-    pub spread: f64,
+    /// The two turns of the first side in each round.
+    pub twice: Vec<[Sample; 2]>,
     /// With several threads: the fraction of their turns in which all of them ran. Far below 1, the machine was busy
     /// and the threads did not really compete.
     pub together: f64,
-    /// Per side: nanoseconds per operation in the worst batch of a thousand, if there were so many.
-    pub worst: Vec<Option<f64>>,
+    /// Per side, where there were enough blocks.
+    pub percentiles: Vec<Option<Percentiles>>,
 }
 
 impl Measured {
@@ -91,6 +123,12 @@ impl Measured {
     /// A side's median, in nanoseconds.
     pub fn cost(&self, side: usize) -> f64 {
         self.median(|round| self.time.of(&round[side]))
+    }
+
+    /// The difference between the two turns of the first side, as a fraction.
+    pub fn spread(&self) -> f64 {
+        let ratio = |[first, second]: &[Sample; 2]| self.time.of(second) / self.time.of(first);
+        (median(self.twice.iter().map(ratio).collect()) - 1.0).abs()
     }
 
     /// The ratio of the costs of side `of` and side `to`.
@@ -146,7 +184,7 @@ pub fn once(work: impl FnOnce()) -> f64 {
 struct Turn {
     side: usize,
     operations: u64,
-    batches: usize,
+    blocks: usize,
 }
 
 /// Compares `sides`, each run by `threads` threads at once.
@@ -224,14 +262,14 @@ fn take(
     let operations = turn.operations as f64;
     let wall = || side.0(thread, turn.operations).as_nanos() as f64 / operations;
     // Warm up, because the caches hold the data of the other side. A single long operation warms itself up.
-    let warm_up = if turn.batches > 1 { 4 * turn.operations } else { turn.operations / 2 };
+    let warm_up = turn.operations * turn.blocks as u64 / 2;
     if warm_up > 0 {
         side.0(thread, warm_up);
     }
     start_together();
     let start = Instant::now();
-    let samples = if turn.batches > 1 {
-        (0..turn.batches).map(|_| Sample { wall: wall(), cpu: 0.0 }).collect()
+    let samples = if turn.blocks > 1 {
+        (0..turn.blocks).map(|_| Sample { wall: wall(), cpu: 0.0 }).collect()
     } else {
         let before = time.cpu_now();
         let wall = wall();
@@ -246,12 +284,16 @@ fn rounds(
     sides: usize,
     run: impl Fn(Turn) -> Result<Vec<Sample>, Box<dyn Error>>,
 ) -> Result<Measured, Box<dyn Error>> {
-    let one_turn =
-        |side, operations| run(Turn { side, operations, batches: 1 }).map(|samples| mean(&samples));
+    let one_turn = |side, operations| run(Turn { side, operations, blocks: 1 }).map(|samples| mean(&samples));
     // Measure one operation of each side to size the slices; this also warms it up.
     let mut operations = Vec::new();
     let mut estimates = Vec::new();
     for side in 0..sides {
+        if let Some(count) = effort.operations {
+            operations.push(count);
+            estimates.push(one_turn(side, count)?.wall);
+            continue;
+        }
         let (mut count, slice) = (1, effort.slice.as_nanos() as f64);
         let each = loop {
             let mut each = one_turn(side, count)?.wall.max(0.1);
@@ -270,7 +312,7 @@ fn rounds(
         operations.push(((slice / each) as u64).max(1));
         estimates.push(each);
     }
-    let (mut all, mut again) = (Vec::new(), Vec::new());
+    let (mut all, mut twice) = (Vec::new(), Vec::new());
     let start = Instant::now();
     while all.len() < effort.rounds && (all.len() < LEAST_ROUNDS || start.elapsed() < effort.budget) {
         let round = all.len();
@@ -282,43 +324,59 @@ fn rounds(
             let sample = one_turn(side, operations[side])?;
             if turn == sides { second = sample } else { samples[side] = sample }
         }
-        again.push(time.of(&second) / time.of(&samples[0]));
+        twice.push([samples[0], second]);
         samples[0] = mean(&[samples[0], second]);
         all.push(samples);
     }
-    let worst = worst(effort, &estimates, run)?;
-    Ok(Measured { time, rounds: all, spread: (median(again) - 1.0).abs(), worst, together: 1.0 })
+    let percentiles = percentiles(effort, &estimates, run)?;
+    Ok(Measured { time, rounds: all, twice, percentiles, together: 1.0 })
 }
 
-/// The worst batch in a thousand of each side. A batch is long compared with the clock's resolution, and short compared
-/// with a slice.
-fn worst(
+/// The percentiles of each side, in turns of many blocks.
+fn percentiles(
     effort: Effort,
     estimates: &[f64],
     run: impl Fn(Turn) -> Result<Vec<Sample>, Box<dyn Error>>,
-) -> Result<Vec<Option<f64>>, Box<dyn Error>> {
-    const BATCH_NS: f64 = 10_000.0;
-    const BATCHES_A_TURN: usize = 50;
+) -> Result<Vec<Option<Percentiles>>, Box<dyn Error>> {
+    const BLOCKS_A_TURN: usize = 200;
+    let clock = reading_ns() / BLOCK as f64;
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); estimates.len()];
     let start = Instant::now();
-    for _ in 0..effort.batches.div_ceil(BATCHES_A_TURN) {
+    for _ in 0..effort.blocks.div_ceil(BLOCKS_A_TURN) {
         if start.elapsed() > effort.budget {
             break;
         }
-        for (side, each) in estimates.iter().enumerate().filter(|(_, each)| **each < BATCH_NS) {
-            let operations = ((BATCH_NS / each) as u64).max(1);
-            let batches = run(Turn { side, operations, batches: BATCHES_A_TURN })?;
-            times[side].extend(batches.iter().map(|sample| sample.wall));
+        for (side, _) in estimates.iter().enumerate().filter(|(_, each)| **each < LONGEST_IN_BLOCKS_NS) {
+            let blocks = run(Turn { side, operations: BLOCK, blocks: BLOCKS_A_TURN })?;
+            times[side].extend(blocks.iter().map(|block| (block.wall - clock).max(0.0)));
         }
     }
-    let worst = times.into_iter().map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        (times.len() >= 1000).then(|| times[times.len() - 1 - times.len() / 1000])
-    });
-    Ok(worst.collect())
+    Ok(times.into_iter().map(Percentiles::of).collect())
+}
+
+/// The time that a block seems to take when it does nothing.
+fn reading_ns() -> f64 {
+    median((0..1001).map(|_| Instant::now().elapsed().as_nanos() as f64).collect())
 }
 
 fn mean(samples: &[Sample]) -> Sample {
     let of = |part: fn(&Sample) -> f64| samples.iter().map(part).sum::<f64>() / samples.len() as f64;
     Sample { wall: of(|sample| sample.wall), cpu: of(|sample| sample.cpu) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentiles_are_those_of_the_slowest_blocks_and_need_a_thousand() {
+        let slow_ones = |count: usize, of: usize| {
+            (0..of).map(|number| if number < count { 9.0 } else { 1.0 }).collect::<Vec<_>>()
+        };
+        let percentiles = |p50, p99, p999| Some(Percentiles { p50, p99, p999 });
+        assert_eq!(Percentiles::of(slow_ones(1, 1000)), percentiles(1.0, 1.0, 1.0));
+        assert_eq!(Percentiles::of(slow_ones(2, 1000)), percentiles(1.0, 1.0, 9.0));
+        assert_eq!(Percentiles::of(slow_ones(11, 1000)), percentiles(1.0, 9.0, 9.0));
+        assert_eq!(Percentiles::of(slow_ones(999, 999)), None);
+    }
 }

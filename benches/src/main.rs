@@ -4,7 +4,7 @@
 //! ```text
 //! cargo run --release -p atomscope-benches -- record                 all of it; writes benches/record/DATE and the README's table
 //! cargo run --release -p atomscope-benches -- record counter events  some groups, to the terminal only
-//! cargo run --release -p atomscope-benches -- record --quick         everything once, in less than a minute; the numbers mean little
+//! cargo run --release -p atomscope-benches -- record --quick         everything once, in some ten seconds; the numbers mean little
 //! cargo run --release -p atomscope-benches -- list
 //! ```
 //!
@@ -135,8 +135,18 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
     Ok(())
 }
 
-const FULL: Effort =
-    Effort { rounds: 101, slice: Duration::from_millis(2), budget: Duration::from_secs(2), batches: 4000 };
+const FULL: Effort = Effort {
+    rounds: 101,
+    slice: Duration::from_millis(2),
+    operations: None,
+    budget: Duration::from_secs(2),
+    blocks: 10_000,
+};
 
-const QUICK: Effort =
-    Effort { rounds: 5, slice: Duration::from_micros(200), budget: Duration::from_millis(20), batches: 1000 };
+const QUICK: Effort = Effort {
+    rounds: 5,
+    slice: Duration::from_micros(200),
+    operations: None,
+    budget: Duration::from_millis(20),
+    blocks: 1000,
+};

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use crate::harness::{Measured, Sample};
+use crate::harness::{BLOCK, Measured, Percentiles, Sample};
 
 /// The unit of a row's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,8 +36,8 @@ pub struct Row {
     pub limit: Option<Compared>,
     /// The difference between two equal measurements of ours, as a fraction.
     pub spread: Option<f64>,
-    /// The worst of a thousand batches of ours.
-    pub worst: Option<f64>,
+    /// What is rare with ours.
+    pub percentiles: Option<Percentiles>,
     /// With several threads: the fraction of the time in which all of them ran.
     pub together: f64,
     /// The goals.
@@ -60,8 +60,8 @@ pub struct Compared {
     pub value: f64,
     /// The ratio of the costs: `atomr-telemetry` over ours, or ours over the limit.
     pub times: f64,
-    /// The worst batch in a thousand.
-    pub worst: Option<f64>,
+    /// What is rare there.
+    pub percentiles: Option<Percentiles>,
 }
 
 /// A goal of a row.
@@ -69,6 +69,8 @@ pub struct Compared {
 pub struct Goal {
     /// The goal in words.
     pub text: String,
+    /// The ratio that it sets a bound to, if it does.
+    pub times: Option<f64>,
     /// Whether it was reached.
     pub reached: bool,
 }
@@ -94,7 +96,7 @@ impl Row {
             theirs: None,
             limit: None,
             spread: None,
-            worst: None,
+            percentiles: None,
             together: 1.0,
             goals: Vec::new(),
             bound: None,
@@ -106,8 +108,8 @@ impl Row {
     /// A row from a comparison whose first side is ours.
     pub fn of(work: impl Into<String>, measured: &Measured) -> Self {
         Self {
-            spread: Some(measured.spread),
-            worst: measured.worst[0],
+            spread: Some(measured.spread()),
+            percentiles: measured.percentiles[0],
             together: measured.together,
             ..Self::new(work, Unit::Ns, measured.cost(0))
         }
@@ -116,27 +118,27 @@ impl Row {
     /// Compares with this side of the comparison.
     pub fn compared_with(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
         let (value, times) = (measured.cost(side), measured.ratio(side, 0));
-        self.theirs = Some(Compared { name, value, times, worst: measured.worst[side] });
+        self.theirs = Some(Compared { name, value, times, percentiles: measured.percentiles[side] });
         self
     }
 
     /// Compares with this side of the comparison as the limit.
     pub fn limit(mut self, name: &'static str, side: usize, measured: &Measured) -> Self {
         let (value, times) = (measured.cost(side), measured.ratio(0, side));
-        self.limit = Some(Compared { name, value, times, worst: measured.worst[side] });
+        self.limit = Some(Compared { name, value, times, percentiles: measured.percentiles[side] });
         self
     }
 
     /// Compares with a number that was measured elsewhere in the same run.
     pub fn compared_with_number(mut self, name: &'static str, value: f64) -> Self {
-        self.theirs = Some(Compared { name, value, times: value / self.ours, worst: None });
+        self.theirs = Some(Compared { name, value, times: value / self.ours, percentiles: None });
         self
     }
 
     /// Sets the goal to be at least so many times cheaper than `atomr-telemetry`.
     pub fn at_least(self, times: f64) -> Self {
         match self.theirs.as_ref().map(|theirs| theirs.times) {
-            Some(is) => self.goal(format!("≥ {times} × less"), is >= times),
+            Some(is) => self.bounded(format!("≥ {times} × less"), is, is >= times),
             None => self,
         }
     }
@@ -144,7 +146,7 @@ impl Row {
     /// Sets the goal to cost at most so many times the limit.
     pub fn at_most(self, times: f64) -> Self {
         match self.limit.as_ref().map(|limit| (limit.name, limit.times)) {
-            Some((name, is)) => self.goal(format!("≤ {times} × {name}"), is <= times),
+            Some((name, is)) => self.bounded(format!("≤ {times} × {name}"), is, is <= times),
             None => self,
         }
     }
@@ -157,7 +159,12 @@ impl Row {
 
     /// Adds another goal.
     pub fn goal(mut self, text: impl Into<String>, reached: bool) -> Self {
-        self.goals.push(Goal { text: text.into(), reached });
+        self.goals.push(Goal { text: text.into(), times: None, reached });
+        self
+    }
+
+    fn bounded(mut self, text: String, is: f64, reached: bool) -> Self {
+        self.goals.push(Goal { text, times: Some(is), reached });
         self
     }
 
@@ -183,9 +190,14 @@ impl Row {
         let times = |compared: &Option<Compared>| {
             compared.as_ref().map_or("–".into(), |compared| times(compared.times))
         };
-        let worst = match (self.worst, self.theirs.as_ref().and_then(|theirs| theirs.worst)) {
-            (Some(ours), Some(theirs)) => format!("{}, {}", show(ours), show(theirs)),
-            (Some(ours), None) => show(ours),
+        let percentiles = |percentiles: Option<Percentiles>| {
+            let of = |Percentiles { p50, p99, p999 }| [p50, p99, p999].map(show).join(" / ");
+            percentiles.map(of)
+        };
+        let theirs = self.theirs.as_ref().and_then(|theirs| percentiles(theirs.percentiles));
+        let rare = match (percentiles(self.percentiles), theirs) {
+            (Some(ours), Some(theirs)) => format!("{ours}, against {theirs}"),
+            (Some(ours), None) => ours,
             _ => "–".into(),
         };
         [
@@ -196,25 +208,28 @@ impl Row {
             compared(&self.limit),
             times(&self.limit),
             self.spread.map_or("–".into(), |spread| format!("{:.1} %", spread * 100.0)),
-            worst,
+            rare,
         ]
     }
 
     fn goals_cell(&self) -> String {
-        let goal = |goal: &Goal| format!("{} {}", goal.text, if goal.reached { "✓" } else { "**missed**" });
+        let goal = |goal: &Goal| {
+            let is = goal.times.map_or(String::new(), |is| format!(" (is {})", times(is)));
+            format!("{}{is} {}", goal.text, if goal.reached { "✓" } else { "**missed**" })
+        };
         self.goals.iter().map(goal).collect::<Vec<_>>().join("; ")
     }
 
     /// The row as one line for a terminal.
     pub fn line(&self) -> String {
-        let [work, ours, theirs, times, limit, times_limit, spread, worst] = self.cells();
+        let [work, ours, theirs, times, limit, times_limit, spread, rare] = self.cells();
         let mut line = format!("  {work:<58} {ours:>10}");
         for (label, compared, times) in [("compared with", theirs, times), ("limit", limit, times_limit)] {
             if compared != "–" {
                 let _ = write!(line, "   {label} {compared} × {times}");
             }
         }
-        for (label, text) in [("spread", spread), ("worst", worst), ("goal", self.goals_cell())] {
+        for (label, text) in [("spread", spread), ("p50 / p99 / p99.9", rare), ("goal", self.goals_cell())] {
             if text != "–" && !text.is_empty() {
                 let _ = write!(line, "   {label} {text}");
             }
@@ -353,7 +368,7 @@ pub struct Record {
     pub sections: Vec<Section>,
 }
 
-const HEAD: &str = "| work | ours | compared with | × less | limit | × limit | spread | worst of 1000 | goal |\n\
+const HEAD: &str = "| work | ours | compared with | × less | limit | × limit | spread | p50 / p99 / p99.9 | goal |\n\
                     |---|--:|--:|--:|--:|--:|--:|--:|---|\n";
 
 impl Record {
@@ -371,8 +386,9 @@ impl Record {
              Every cell is a median over rounds in which the sides take turns, and a ratio the median of the rounds' \
              ratios. *Compared with* is `atomr-telemetry` unless it says otherwise; *× less* is its cost over ours, *× limit* ours \
              over the limit. Where threads do the work themselves their processor time counts, else the clock on the \
-             wall. *Spread* is ours against ours in the same rounds. *Worst of 1000* is the 99.9th percentile \
-             over batches of 10 µs by the clock on the wall, ours and `atomr-telemetry`'s.\n",
+             wall. *Spread* is ours against ours in the same rounds. *p50 / p99 / p99.9* are percentiles, ours and those of \
+             the compared side, of blocks of {BLOCK} operations that run one after another: the clock on the wall times \
+             each block, less the cost of its own reading, and the block's mean counts.\n",
             date = self.machine.date()
         );
         let missed: Vec<_> = self
@@ -413,10 +429,11 @@ impl Record {
 
     /// The table for the README.
     fn readme_part(&self, folder: &str, chart: Option<&(String, &'static str)>) -> String {
-        let mut text = String::from("| work | ours | compared with | × less |\n|---|--:|--:|--:|\n");
+        let mut text =
+            String::from("| work | ours | compared with | × less | goal |\n|---|--:|--:|--:|---|\n");
         for row in self.rows().filter(|row| row.is_main) {
             let [work, ours, theirs, times, ..] = row.cells();
-            let _ = writeln!(text, "| {work} | {ours} | {theirs} | {times} |");
+            let _ = writeln!(text, "| {work} | {ours} | {theirs} | {times} | {} |", row.goals_cell());
         }
         if let Some((file, title)) = chart {
             let _ = write!(text, "\n![{title}]({folder}/{file})\n");
@@ -424,8 +441,8 @@ impl Record {
         let Machine { cpu, cores, .. } = &self.machine;
         let _ = write!(
             text,
-            "\nMeasured on {cores} × {cpu}; [all of it]({folder}/record.md), with the spread, the limits and the goals \
-             that were missed.\n"
+            "\nMeasured on {cores} × {cpu}; [all of it]({folder}/record.md), with the spread, the limits, the \
+             percentiles and the reasons where a goal was missed.\n"
         );
         text
     }
@@ -479,7 +496,7 @@ mod tests {
         assert!(text.contains("- counter add: ≥ 9 × less wanted"), "{text}");
         assert!(text.contains(". Bound by the store before\n"), "{text}");
         assert!(!text.contains("- counter add: ≥ 6"), "{text}");
-        assert!(text.contains("≥ 6 × less ✓; ≥ 9 × less **missed**"), "{text}");
+        assert!(text.contains("≥ 6 × less (is 8.00) ✓; ≥ 9 × less (is 8.00) **missed**"), "{text}");
     }
 
     #[test]
@@ -489,7 +506,8 @@ mod tests {
             text = record().cut_into(&text, "benches/record/x", None).unwrap();
         }
         assert!(text.starts_with("before\n") && text.ends_with("\nafter\n"), "{text}");
-        assert!(text.contains("| counter add | 1.00 ns | 8.00 ns (prometheus) | 8.00 |"), "{text}");
+        let row = "| counter add | 1.00 ns | 8.00 ns (prometheus) | 8.00 | ≥ 6 × less (is 8.00) ✓; ";
+        assert!(text.contains(row), "{text}");
         assert!(!text.contains("stale"), "{text}");
         assert!(record().cut_into("no marks", "x", None).is_err());
     }

@@ -2,19 +2,19 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use atomr_core::actor::{ActorPath, DeadLetterObserver, SpawnObserver};
+use atomr_core::actor::{ActorPath, DeadLetterObserver};
 use atomscope_probe::{Region, TelemetryExtension};
 use prometheus::IntCounter;
 
-use super::{Context, parent_at, paths};
+use super::{Context, Paths, pairs, parent_at};
 use crate::Result;
 use crate::record::{Row, Section, Unit};
 
 /// Does the operation `count` times on one side, while another program counts the instructions.
 pub fn operate(name: &str, side: &str, count: u64) -> Result<()> {
     let parent = parent_at(if name.ends_with('6') { 6 } else { 3 });
-    let paths = paths(&parent, 1);
-    let paths = || paths[0].iter().cycle().take(count as usize);
+    let paths = Paths::below(&parent, 1);
+    let paths = || paths.take(0, count);
     let region = || Region::builder("bench").build();
     let ours = || -> Result<Arc<TelemetryExtension>> { Ok(TelemetryExtension::with_region(region()?)) };
     let theirs = || atomr_telemetry::TelemetryExtension::new("bench", 1024);
@@ -44,13 +44,6 @@ pub fn operate(name: &str, side: &str, count: u64) -> Result<()> {
         _ => return Err(format!("there is no operation {name}").into()),
     }
     Ok(())
-}
-
-fn pairs<'a>(observer: &dyn SpawnObserver, parent: &ActorPath, paths: impl Iterator<Item = &'a ActorPath>) {
-    for path in paths {
-        observer.on_spawn(path, Some(parent), "bench::Order");
-        observer.on_stop(path);
-    }
 }
 
 fn letters<'a>(observer: &dyn DeadLetterObserver, paths: impl Iterator<Item = &'a ActorPath>) {

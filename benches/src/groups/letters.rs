@@ -1,6 +1,6 @@
 use atomr_core::actor::DeadLetterObserver;
 
-use super::{Context, Copies, Twins, parent_at, paths, thread_counts};
+use super::{Context, Copies, Paths, Twins, parent_at, thread_counts};
 use crate::Result;
 use crate::harness::{Side, Time, compare};
 use crate::record::{Row, Section};
@@ -9,9 +9,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let twins = Twins::new(0)?;
     for depth in [3, 6] {
         for threads in thread_counts() {
-            let paths = paths(&parent_at(depth), threads);
+            let paths = Paths::below(&parent_at(depth), threads);
             let letters = |observer: &dyn DeadLetterObserver, thread: usize, operations: u64| {
-                for path in paths[thread].iter().cycle().take(operations as usize) {
+                for path in paths.take(thread, operations) {
                     observer.on_dead_letter(path, None, "bench::Letter");
                 }
             };

@@ -10,6 +10,9 @@ use super::{Context, populate};
 use crate::Result;
 use crate::record::{Row, Section, Unit};
 
+/// How much of the region an actor may take.
+const MOST_BYTES: f64 = 320.0;
+
 /// Prints the bytes that a node needs for each of so many actors, and the bytes that a snapshot of each needs in a
 /// reader.
 pub fn weigh(side: &str, actors: usize) -> Result<()> {
@@ -60,11 +63,12 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         })
     };
     let ([node, reader], [their_node, their_reader]) = (weighed("ours")?, weighed("theirs")?);
-    for (text, ours, theirs) in
-        [("the node's, of a full table", node, their_node), ("the reader's snapshot", reader, their_reader)]
-    {
+    let row = |text: &str, ours, theirs| {
         let row = Row::new(format!("memory per actor, {text}"), Unit::Bytes, ours);
-        section.rows.push(row.compared_with_number("atomr-telemetry", theirs));
-    }
+        row.compared_with_number("atomr-telemetry", theirs)
+    };
+    let of_node = row("in the region", node, their_node);
+    section.rows.push(of_node.goal("≤ 320 B", node <= MOST_BYTES).main());
+    section.rows.push(row("the reader's snapshot", reader, their_reader));
     Ok(())
 }

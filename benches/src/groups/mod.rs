@@ -9,6 +9,7 @@ mod letters;
 mod lifecycle;
 pub mod memory;
 mod node;
+mod parts;
 mod ps;
 pub mod readers;
 mod scan;
@@ -18,6 +19,7 @@ mod top;
 
 use std::path::Path;
 use std::process::Child;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atomr_core::actor::{ActorPath, Address, SpawnObserver};
@@ -62,16 +64,17 @@ const fn group(
 }
 
 /// All groups.
-pub const GROUPS: [Group; 16] = [
+pub const GROUPS: [Group; 17] = [
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
+    group("parts", "The parts of a spawn and a stop, each alone, at depth 3", parts::measure),
     group("events", "An event published", events::measure),
     group("rate", "An event published at a given rate, with one reader", events::at_rates),
     group("letters", "A dead letter", letters::measure),
     group("snapshot", "A snapshot of all actors", snapshot::measure),
     group("scan", "A reader's pass over the actor table", scan::measure),
     group("readers", "A writer slowed by an attached reader, in processor time", readers::measure),
-    group("node", "A real node", node::measure),
+    group("node", "A real node, all sides in one actor system", node::measure),
     group("attach", "Attaching to a node", attach::measure),
     group("ps", "The whole program `atomscope ps`, from start to end", ps::measure),
     group("top", "The screen of `atomscope top`, on a terminal", top::measure),
@@ -146,10 +149,48 @@ pub fn parent_at(depth: usize) -> ActorPath {
     (3..depth).fold(user(), |parent, level| parent.child(format!("level-{level}"))).child("orders")
 }
 
-/// Different paths below `parent` for each thread.
-pub fn paths(parent: &ActorPath, threads: usize) -> Vec<Vec<ActorPath>> {
-    let of = |thread| (0..1024).map(|number| parent.child(format!("order-{thread}-{number}"))).collect();
-    (0..threads).map(of).collect()
+/// Different paths for each thread, which takes them in turn.
+pub struct Paths(Vec<ThreadPaths>);
+
+/// Apart from those of other threads, so that no two share a cache line.
+#[repr(align(128))]
+struct ThreadPaths {
+    paths: Vec<ActorPath>,
+    next: AtomicUsize,
+}
+
+impl Paths {
+    /// Paths that one thread takes before the first one comes again.
+    pub const EACH: usize = 1024;
+
+    /// Paths below `parent` for so many threads.
+    pub fn below(parent: &ActorPath, threads: usize) -> Self {
+        let of = |thread| {
+            let paths =
+                (0..Self::EACH).map(|number| parent.child(format!("order-{thread}-{number}"))).collect();
+            ThreadPaths { paths, next: AtomicUsize::new(0) }
+        };
+        Self((0..threads).map(of).collect())
+    }
+
+    /// The thread's next paths.
+    pub fn take(&self, thread: usize, count: u64) -> impl Iterator<Item = &ActorPath> {
+        let ThreadPaths { paths, next } = &self.0[thread];
+        let start = next.fetch_add(count as usize, Ordering::Relaxed);
+        (start..start + count as usize).map(|at| &paths[at % Self::EACH])
+    }
+}
+
+/// Reports the spawn and the stop of each of these paths, one after another.
+pub fn pairs<'a>(
+    observer: &dyn SpawnObserver,
+    parent: &ActorPath,
+    paths: impl Iterator<Item = &'a ActorPath>,
+) {
+    for path in paths {
+        observer.on_spawn(path, Some(parent), "bench::Order");
+        observer.on_stop(path);
+    }
 }
 
 /// Numbers of threads, up to the number that can run at the same time, but at least two.

@@ -62,7 +62,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         let measured = compare(context.effort, 1, Time::Thread, &sides)?;
         section.rows.push(
             Row::of(format!("scan of {} k actors, {} k slots", actors / 1000, table.len() / 1000), &measured)
-                .limit("memcpy", 1, &measured)
+                .limit("memcpy of the used slots", 1, &measured)
                 .at_most(2.2)
                 .bound_by(
                     "the two looks at each slot's control word; a table of this size stays in the cache, so that the \

@@ -21,10 +21,10 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         installed(|system| Box::new(atomscope_probe::TelemetryExtension::new("bench", 1024).install(system))),
         installed(|system| Box::new(atomr_telemetry::TelemetryExtension::new("bench", 1024).install(system))),
     ];
-    let measured = compare(Effort { batches: 0, ..context.effort }, 1, Time::Wall, &sides)?;
+    let measured = compare(Effort { blocks: 0, ..context.effort }, 1, Time::Wall, &sides)?;
     let row = Row::of("install, default size", &measured).compared_with("atomr-telemetry", 1, &measured);
-    let goal = measured.cost(0) <= 20e6;
-    section.rows.push(row.goal("≤ 20 ms", goal).main());
+    let goal = measured.cost(0) <= 4e6;
+    section.rows.push(row.goal("≤ 4 ms", goal).main());
 
     let actors = context.pick(1_000_000, 10_000);
     let builder = Region::builder("bench").actors(actors);
@@ -44,7 +44,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             (0..operations).for_each(|_| drop(std::hint::black_box(vec![1u8; bytes])))
         }),
     ];
-    let measured = compare(Effort { batches: 0, ..context.effort }, 1, Time::Wall, &sides)?;
+    let measured = compare(Effort { blocks: 0, ..context.effort }, 1, Time::Wall, &sides)?;
     let text = format!("a region for {} k actors, {} MiB, all pages touched", actors / 1000, bytes >> 20);
     section.rows.push(Row::of(text, &measured).limit("filling as much heap", 1, &measured));
     Ok(())
