@@ -4,13 +4,14 @@
 
 use std::hint::black_box;
 
+use atomscope_layout::dense::{Key, Shape, Stopped, Table, Unwatched};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventHead, EventKind};
-use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorHead, actor_flags};
+use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD, ActorHead, actor_flags};
+use atomscope_layout::region::header;
 use atomscope_layout::ring::Ring;
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::table::{Key, Sign, Table, TakeOutcome};
 use atomscope_layout::view::WriterMemory;
-use atomscope_layout::words::{WORD, store_parts};
+use atomscope_layout::words::{WORD, store, store_parts};
 use atomscope_layout::{Capacities, RegionMap};
 use atomscope_probe::Region;
 
@@ -20,12 +21,15 @@ use crate::harness::{Effort, Sample, Side, Time, compare};
 use crate::record::{Row, Section, Unit};
 
 const DEPTH: usize = 3;
+/// The measuring thread is the only one that uses these tables.
+const LANE: usize = 1;
 
 /// Memory with the sections of a region, and an actor's path in words.
 struct Parts {
     memory: WriterMemory,
+    private: WriterMemory,
     map: RegionMap,
-    spill_used: AtomicU64,
+    shape: Shape,
     path: Vec<u64>,
     path_bytes: u16,
     parent_bytes: u16,
@@ -37,6 +41,14 @@ impl Parts {
         let capacities = Capacities { actors: capacity, ..Capacities::default() };
         let map = RegionMap::for_capacities(&capacities)?;
         let memory = WriterMemory::private(map.region_bytes).ok_or("there is not enough memory")?;
+        let shape = Shape {
+            slots: map.actors.count,
+            stride: map.actors.stride,
+            lanes: capacities.lanes,
+            hot_lines: 512,
+        };
+        let private =
+            WriterMemory::private(shape.private_words() * WORD).ok_or("there is not enough memory")?;
         let words = path.as_bytes().chunks(WORD).map(|chunk| {
             let mut word = [0; WORD];
             word[..chunk.len()].copy_from_slice(chunk);
@@ -44,8 +56,9 @@ impl Parts {
         });
         let parts = Self {
             memory,
+            private,
             map,
-            spill_used: AtomicU64::new(0),
+            shape,
             path: words.collect(),
             path_bytes: path.len() as u16,
             parent_bytes: parent.len() as u16,
@@ -58,9 +71,8 @@ impl Parts {
 
     fn table(&self) -> Table<'_> {
         let words = self.memory.words();
-        let [control, slots, spill] = [self.map.actor_control, self.map.actor_slots, self.map.actor_spill]
-            .map(|section| &words[section.range()]);
-        Table::new(control, slots, ACTOR_WORDS, spill, &self.spill_used)
+        let (slots, used) = (&words[self.map.actors.range()], &words[header::ACTORS_USED]);
+        Table::new(self.shape, slots, used, self.private.words())
     }
 
     /// Puts a record of a usual spawn into the table.
@@ -71,16 +83,19 @@ impl Parts {
             spawned: black_box(1),
             type_id: 1,
             flags: actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX,
-            path_bytes: self.path_bytes,
+            path_bytes: self.path_bytes as u8,
             parent_bytes: self.parent_bytes,
         };
-        if let Some(arrival) = self.table().arrive(key) {
-            arrival.publish(&head.words(), ACTOR_HEAD_WORDS, black_box(&self.path));
-        }
+        let (first, parent) = head.words();
+        let write = |slot: &[AtomicU64]| {
+            store(&slot[ACTOR_KEY_WORD..ACTOR_KEY_WORD + first.len()], &first);
+            store_parts(&slot[ACTOR_PARENT_WORD..], &parent, black_box(&self.path));
+        };
+        let _ = black_box(self.table().spawn(LANE, key, write, &Unwatched));
     }
 
-    fn stop(&self, key: Key) -> TakeOutcome {
-        self.table().take(key, Sign::Plus)
+    fn stop(&self, key: Key) -> Stopped {
+        self.table().stop(LANE, key, |_| (), &Unwatched)
     }
 
     /// Pushes the event of a spawn or of a stop into the first lane.
@@ -123,7 +138,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         twins.populate(live);
         let parts = Parts::new(2 * live, &path, &parent.to_string())?;
         parts.spawn(keys[0]);
-        if !matches!(parts.stop(keys[0]), TakeOutcome::Entry { .. }) {
+        if !matches!(parts.stop(keys[0]), Stopped::Entry { .. }) {
             return Err("the table takes no actor".into());
         }
         let in_turn = |operations: u64| (0..operations as usize).map(|at| keys[at % Paths::EACH]);

@@ -2,9 +2,10 @@ use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
 
 use atomscope::attach::Region;
+use atomscope_layout::dense::SlotReader;
 use atomscope_layout::records::ACTOR_WORDS;
+use atomscope_layout::region::header;
 use atomscope_layout::seqlock::Patience;
-use atomscope_layout::table::{Entry, TableReader};
 
 use super::{Context, Twins, populate};
 use crate::Result;
@@ -22,25 +23,20 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         let words = |section: atomscope_layout::region::Section| {
             attached.words().slice(section.range()).ok_or("a section lies outside the region")
         };
-        let table = TableReader::new(
-            words(map.actor_control)?,
-            words(map.actor_slots)?,
-            map.actor_slots.stride,
-            words(map.actor_spill)?,
-        );
+        let used = attached.words().load(header::ACTORS_USED);
+        let table = SlotReader::new(words(map.actors)?, map.actors.stride, used);
         let scan = || {
             let (mut record, mut held) = ([0u64; ACTOR_WORDS], 0);
             let mut patience = Patience::for_a_scan();
             for slot in 0..table.len() {
-                held +=
-                    usize::from(matches!(table.read(slot, &mut record, &mut patience), Ok(Entry::Held(_))));
+                held += usize::from(table.read(slot, &mut record, &mut patience) == Ok(true));
                 black_box(&record);
             }
             held
         };
         let held = scan();
-        // Reads the same bytes from ordinary memory: the control words, and each record separately.
-        let memory = Mutex::new((vec![1u64; table.len()], vec![1u64; held * ACTOR_WORDS]));
+        // Reads the same bytes from ordinary memory, each record separately.
+        let memory = Mutex::new(vec![1u64; held * ACTOR_WORDS]);
         let sides = [
             Side::new(|_, operations| {
                 (0..operations).for_each(|_| {
@@ -49,10 +45,9 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             }),
             Side::new(|_, operations| {
                 let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                let (control, slots) = &*memory;
                 for _ in 0..operations {
                     let mut record = [0u64; ACTOR_WORDS];
-                    for chunk in control.chunks_exact(ACTOR_WORDS).chain(slots.chunks_exact(ACTOR_WORDS)) {
+                    for chunk in memory.chunks_exact(ACTOR_WORDS) {
                         record.copy_from_slice(chunk);
                         black_box(&record);
                     }
