@@ -34,6 +34,7 @@ const NOT_FREE: &str = "a free slot that is not free";
 const NOT_LIVE: &str = "whose slot does not live";
 const TORN: &str = "torn";
 const FILTER: &str = "the filter counts";
+const ORPHAN: &str = "orphan";
 const LENGTH: &str = "a chain has another length";
 
 fn record(key: Key, stamp: u64) -> [u64; STRIDE - 1] {
@@ -975,7 +976,7 @@ models! {
         breaks with LaneRelaxed: PLACES, SET, TORN, NOT_LIVE;
     }
     orphan_and_samplers {
-        breaks with OrphanUnswapped: PLACES, "orphan", NOT_FREE, NOT_LIVE;
+        breaks with OrphanUnswapped: PLACES, LENGTH, NOT_FREE, NOT_LIVE, ORPHAN;
     }
     orphan_and_reader {}
 }
