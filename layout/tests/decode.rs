@@ -9,7 +9,7 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::{ActorEntry, ActorTotals, Actors, Beat, DeadLetters};
 use atomscope_layout::dense::{Settled, Spawned, Stopped};
 use atomscope_layout::dto::{ActorStatus, DeadLetterRecord, NodeSnapshot};
-use atomscope_layout::instances::{Domain, InstanceRecord, Instances, lease, shard_region};
+use atomscope_layout::instances::{Domain, InstanceRecord, lease, shard_region};
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
@@ -635,12 +635,7 @@ fn a_number_that_nothing_counts_is_unknown_until_it_is_not_zero() {
 #[test]
 fn a_number_of_an_instance_is_known_by_its_own_attachments_or_by_those_of_all() {
     let region = Region::new(&Capacities { instances: 8, ..support::SMALL });
-    let (control, slots) =
-        (region.section(region.map.instance_control), region.section(region.map.instance_slots));
-    let no_spill = AtomicU64::new(0);
-    let pins: Vec<_> = (0..region.map.instance_slots.count).map(|_| AtomicU64::new(0)).collect();
-    let table = Table::new(control, slots, region.map.instance_slots.stride, &[], &no_spill);
-    let instances = Instances::new(table, &pins);
+    let instances = region.instances();
     let make = |number: u64, name| {
         let (record, _) =
             InstanceRecord::new(Key([number << 40, number]), None, number, Domain::ShardRegion, name);

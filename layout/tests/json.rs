@@ -9,8 +9,6 @@ use std::io;
 
 use atomscope_layout::Capacities;
 use atomscope_layout::clock_samples::Log;
-use atomscope_layout::clock_samples::Log;
-use atomscope_layout::clock_samples::Log;
 use atomscope_layout::decode::{ActorList, ActorTree};
 use atomscope_layout::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalInfo, JournalWriteInfo,

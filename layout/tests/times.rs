@@ -6,7 +6,7 @@
 mod support;
 
 use atomscope_layout::clock_samples::Log;
-use atomscope_layout::decode::{Birth, Clock, Identity, Moment};
+use atomscope_layout::decode::{Birth, Identity, Moment};
 use atomscope_layout::event::{EVENT_WORDS, EventKind, EventRecord, TelemetryEvent};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::records::{ClockSampleRecord, TimeRecord};

@@ -12,7 +12,7 @@ use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BY
 use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
-    ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, METRIC_WORDS,
+    ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, METRIC_WORDS, actor_flags,
 };
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
@@ -26,8 +26,15 @@ use super::{LIVE, Region};
 
 /// A small region with records of every kind, a respawn in progress, a free slot, a waiting stop and an unlisted actor.
 pub fn filled() -> Region {
-    let capacities =
-        Capacities { actors: 8, lanes: 2, dead_letters: 4, events: 6, names: 4, ..Capacities::LEAST };
+    let capacities = Capacities {
+        actors: 8,
+        lanes: 2,
+        dead_letters: 4,
+        events: 6,
+        names: 4,
+        instances: 12,
+        ..Capacities::LEAST
+    };
     let region = Region::new(&capacities);
     region.header().set_system("sys");
     let sample =

@@ -102,7 +102,7 @@ impl Region {
         header.publish();
         let name_keys = (0..map.names.count).map(|_| AtomicU64::new(0)).collect();
         let [private, instance_private] =
-            [map.actors, map.instances].map(|section| Private::new(shape(&map, section).private_words()));
+            [actor_shape(&map), instance_shape(&map)].map(|shape| Private::new(shape.private_words()));
         let pins = (0..map.instances.count).map(|_| AtomicU64::new(0)).collect();
         Self { memory, map, name_keys, private, instance_private, pins }
     }
@@ -121,18 +121,15 @@ impl Region {
 
     /// The table of the actors.
     pub fn table(&self) -> Table<'_> {
-        self.table_of(self.map.actors, header::ACTORS_USED, &self.private)
-    }
-
-    fn table_of<'a>(&'a self, section: Section, used: usize, private: &'a Private) -> Table<'a> {
-        let used = &self.memory.words()[used];
-        Table::new(shape(&self.map, section), self.section(section), used, private.words())
+        let used = &self.memory.words()[header::ACTORS_USED];
+        Table::new(actor_shape(&self.map), self.section(self.map.actors), used, self.private.words())
     }
 
     /// The instances.
     pub fn instances(&self) -> Instances<'_> {
-        let table = self.table_of(self.map.instances, header::INSTANCES_USED, &self.instance_private);
-        Instances::new(table, &self.pins)
+        let used = &self.memory.words()[header::INSTANCES_USED];
+        let (section, private) = (self.section(self.map.instances), self.instance_private.words());
+        Instances::new(Table::new(instance_shape(&self.map), section, used, private), &self.pins)
     }
 
     /// Puts a record into the next slot of a section, whatever other slots hold.
@@ -205,7 +202,13 @@ impl Region {
     }
 }
 
-fn shape(map: &RegionMap, section: Section) -> Shape {
-    let Section { count, stride, .. } = section;
-    Shape { slots: count, stride, lanes: map.counters.count - 1, hot_lines: 16 }
+fn actor_shape(map: &RegionMap) -> Shape {
+    let Section { count, stride, .. } = map.actors;
+    // As the probe does for many actors; few lines for few actors, so that entries are moved.
+    let hot_lines = if count < 2_000 { 16 } else { 512 };
+    Shape { slots: count, stride, lanes: map.counters.count - 1, hot_lines }
+}
+
+fn instance_shape(map: &RegionMap) -> Shape {
+    Shape { slots: map.instances.count, stride: map.instances.stride, lanes: 0, hot_lines: 16 }
 }
