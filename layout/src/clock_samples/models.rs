@@ -84,16 +84,6 @@ fn a_sample_that_is_added_without_a_mark_moves_a_time() {
 }
 
 #[test]
-fn ticks_that_are_said_to_be_complete_too_early_move_a_time() {
-    fn mutant(log: &[AtomicU64], clock: &Memory) {
-        let log = Log::new(log);
-        log.set_complete(ticks(clock) + 9);
-        log.append(0, || sample(ticks(clock)));
-    }
-    a_time_that_was_told_stays(mutant, convert).breaks("a time has moved");
-}
-
-#[test]
 fn a_reader_that_does_not_ask_for_the_mark_moves_a_time() {
     fn mutant(log: Words<'_>, stamp: u64) -> Option<u64> {
         let all = copy(log, ROW_WORDS, KEPT);
