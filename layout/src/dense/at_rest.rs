@@ -196,11 +196,15 @@ impl<'a> super::slots::Slots<'a> {
             ranges.extend((range & 0xffff_ffff) as usize..(range >> 32) as usize);
         }
         let mut top = self.shared().unwrap()[0].load(Ordering::Relaxed) & 0xffff_ffff;
-        while top != 0 {
+        for _ in 0..=self.used() {
+            if top == 0 {
+                break;
+            }
             let words = self.slot(top as usize - 1).unwrap().words;
             walk(Chain::of(words[2].load(Ordering::Relaxed), top));
             top = words[1].load(Ordering::Relaxed);
         }
+        assert_eq!(top, 0, "the depot has more chains than there are slots");
         free.extend(ranges);
         free
     }
