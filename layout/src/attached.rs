@@ -87,7 +87,7 @@ attachments! {
     /// An inbox of the gossip protocol.
     GossipInbox = 2, "cluster.wrap_gossip_inbox", [GossipReceived];
     /// A downing strategy.
-    Downing = 3, "cluster.wrap_downing", [DowningAsked, DowningDecisions];
+    Downing = 3, "cluster.wrap_downing", [DowningCalls, DowningDecisions];
     /// An observer of the quorum.
     Quorum = 4, "cluster.quorum_observer", [QuorumLost, QuorumRegained];
     /// Metrics of the nodes of the cluster.
@@ -120,7 +120,7 @@ attachments! {
     /// A journal.
     Journal = 16, "persistence.wrap_journal", [PersistenceEvents, PersistenceFailures],
         Journal Each journal [EVENTS, WRITES, FAILURES, REPLAYS, REPLAYED, REPLAY_FAILURES, DELETES, UNLISTED_EVENTS,
-            ROLLED_UP, LATENCY, GIVEN_UP],
+            ROLLED_UP, LATENCY, CANCELLED],
         PersistenceId All persistence_id [HIGHEST, EVENTS];
     /// Journal writes that the application records.
     JournalCalls = 17, "persistence.record_write", [PersistenceEvents],

@@ -60,7 +60,7 @@
 //! spawn in the table, and must not remove an actor that is spawned later under the same path.
 
 pub use crate::table::{Key, StopOrigin};
-pub use reader::SlotReader;
+pub use reader::{SlotReader, busy, is_busy, unlinked};
 pub use slots::STAMP_WORD;
 
 use index::{ENTRIES, Entry, Head, Index, Kind, Level, Place};

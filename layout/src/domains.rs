@@ -130,7 +130,7 @@ domains! {
         /// 1 + the number of the histogram of write latency, 0 = none.
         LATENCY = 9, "latency_histogram", "", Gauge;
         /// Writes and replays that did not end, because their caller went away or they panicked.
-        GIVEN_UP = 10, "given_up", "calls", Counter;
+        CANCELLED = 10, "cancelled", "calls", Counter;
     }
     /// A persistence id; its owner is its journal.
     PersistenceId = 4, "persistence_ids", persistence_id, PersistenceIdsUnlisted {

@@ -111,7 +111,7 @@ builtin! {
     /// Events of the shared lane that were abandoned, because another thread was writing to the same slot.
     EventsAbandoned = "events.abandoned", "events", Counter;
     /// Stops that were not published as events, because no slot had their path.
-    StopsUnpublished = "events.untold", "events", Counter;
+    StopsUnpublished = "events.stops_unpublished", "events", Counter;
     /// Updates that were dropped, because the actor's record was gone or was being changed.
     UpdatesMissed = "actors.updates_missed", "updates", Counter;
     /// Rounds of the probe's poller, which reads attached components.
@@ -119,29 +119,29 @@ builtin! {
     /// Time that the poller spent in its rounds.
     PollTime = "poll.time", "nanoseconds", Counter;
     /// Polls that panicked; they are not repeated.
-    PollsGivenUp = "poll.given_up", "polls", Counter;
+    PollsPanicked = "poll.panicked", "polls", Counter;
     /// Operations on associations that are not listed, because the slots for them were full.
-    AssociationsUnlisted = "remote.unlisted", "notes", Counter;
+    AssociationsUnlisted = "remote.unlisted", "operations", Counter;
     /// Operations on streams that are not listed, because the slots for them were full.
-    GraphsUnlisted = "streams.unlisted", "notes", Counter;
+    GraphsUnlisted = "streams.unlisted", "operations", Counter;
     /// Operations on journals that are not listed, because the slots for them were full.
-    JournalsUnlisted = "persistence.unlisted_journals", "notes", Counter;
+    JournalsUnlisted = "persistence.unlisted_journals", "operations", Counter;
     /// Operations on persistence ids that are not listed, because the slots for them were full; their journal counts their events.
-    PersistenceIdsUnlisted = "persistence.unlisted_ids", "notes", Counter;
+    PersistenceIdsUnlisted = "persistence.unlisted_ids", "operations", Counter;
     /// Operations on shard regions that are not listed, because the slots for them were full.
-    ShardRegionsUnlisted = "sharding.unlisted_regions", "notes", Counter;
+    ShardRegionsUnlisted = "sharding.unlisted_regions", "operations", Counter;
     /// Operations on shards that are not listed, because the slots for them were full; their region counts their messages.
-    ShardsUnlisted = "sharding.unlisted_shards", "notes", Counter;
+    ShardsUnlisted = "sharding.unlisted_shards", "operations", Counter;
     /// Operations on keys that are not listed, because the slots for them were full.
-    KeysUnlisted = "ddata.unlisted", "notes", Counter;
+    KeysUnlisted = "ddata.unlisted", "operations", Counter;
     /// Operations on leases that are not listed, because the slots for them were full.
-    LeasesUnlisted = "leases.unlisted", "notes", Counter;
+    LeasesUnlisted = "leases.unlisted", "operations", Counter;
     /// Operations on workers that are not listed, because the slots for them were full.
-    WorkersUnlisted = "runtime.unlisted", "notes", Counter;
+    WorkersUnlisted = "runtime.unlisted", "operations", Counter;
     /// Operations on metrics of cluster nodes that are not listed, because the slots for them were full.
-    NodeMetricsUnlisted = "cluster.unlisted_metrics", "notes", Counter;
+    NodeMetricsUnlisted = "cluster.unlisted_metrics", "operations", Counter;
     /// Rows that did not fit their document, counted at each write of the document.
-    DocumentRowsDropped = "documents.left_out", "rows", Counter;
+    DocumentRowsDropped = "documents.rows_dropped", "rows", Counter;
     /// Changes of the cluster's state that were published as events.
     ClusterChanges = "cluster.changes", "changes", Counter;
     /// Gossip sent to other members.
@@ -149,7 +149,7 @@ builtin! {
     /// Gossip received from other members.
     GossipReceived = "cluster.gossip_received", "messages", Counter;
     /// Calls of the downing strategy.
-    DowningAsked = "cluster.downing_asked", "times", Counter;
+    DowningCalls = "cluster.downing_calls", "calls", Counter;
     /// Decisions of the downing strategy that not all members should stay.
     DowningDecisions = "cluster.downing_decisions", "decisions", Counter;
     /// Times the quorum was lost.

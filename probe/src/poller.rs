@@ -38,7 +38,7 @@ pub(crate) fn after(writer: &RegionWriter, due: Instant) -> Option<Instant> {
 /// Polls one component. A poll that panics is given up.
 pub(crate) fn poll_once(writer: &RegionWriter, poll: &mut Poll) -> bool {
     catch_unwind(AssertUnwindSafe(|| poll(writer))).unwrap_or_else(|_| {
-        writer.count(Builtin::PollsGivenUp, 1);
+        writer.count(Builtin::PollsPanicked, 1);
         false
     })
 }
@@ -50,7 +50,7 @@ fn run_round(writer: &RegionWriter) {
     let mut polls = std::mem::take(&mut *writer.polls.lock());
     // The drop of a poll that has ended may panic too. The others of this round then wait for the next one.
     if catch_unwind(AssertUnwindSafe(|| polls.retain_mut(|poll| poll_once(writer, poll)))).is_err() {
-        writer.count(Builtin::PollsGivenUp, 1);
+        writer.count(Builtin::PollsPanicked, 1);
     }
     writer.polls.lock().append(&mut polls);
     writer.count(Builtin::PollRounds, 1);
@@ -269,7 +269,7 @@ mod tests {
         poll(&region.writer, Box::new(ends));
         let rounds = counted(&region);
         wait_until(|| rounds() > 5);
-        assert_eq!(region.writer.reader().unwrap().builtin(Builtin::PollsGivenUp), 1);
+        assert_eq!(region.writer.reader().unwrap().builtin(Builtin::PollsPanicked), 1);
     }
 
     #[test]

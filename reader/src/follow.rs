@@ -96,9 +96,9 @@ pub enum ItemKind {
 pub struct TimedLoss {
     /// The number of events, their lane, and the causes.
     pub loss: Loss,
-    /// The time of the event before; empty if it is unknown.
+    /// The time of the event before; `None` if there was none, or if its time is unknown.
     pub after: Option<String>,
-    /// The time of the event after; empty if it is unknown.
+    /// The time of the event after; `None` as above.
     pub before: Option<String>,
 }
 
@@ -229,7 +229,7 @@ impl NodeFollower {
             .losses
             .into_iter()
             .map(|loss| {
-                let time = |stamp: Option<u64>| stamp.map(|stamp| time_text(unix_ns(stamp)));
+                let time = |stamp: Option<u64>| stamp.and_then(unix_ns).map(rfc3339);
                 let lost = TimedLoss { loss, after: time(loss.after), before: time(loss.before) };
                 // Right before the event that follows the loss, or last if there is none.
                 let (at, order) = loss.before.map_or((u64::MAX, 1), |before| (before, 0));
@@ -266,11 +266,6 @@ fn is_wanted(since: Option<&(Since, Moment)>, at: &Moment) -> bool {
         Some((Since::At(unix_ns), _)) => at.unix_ns >= *unix_ns,
         Some((Since::Ago(age), given_at)) => given_at.since(at).is_none_or(|since| since <= *age),
     }
-}
-
-/// A time in RFC 3339; empty if it is unknown.
-pub fn time_text(unix_ns: Option<i128>) -> String {
-    unix_ns.map(rfc3339).unwrap_or_default()
 }
 
 /// Merges the items of several nodes: returns those that no later poll can precede, in order, and keeps the rest in `held`

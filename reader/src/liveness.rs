@@ -151,14 +151,14 @@ impl Note {
             Self::RuntimeDropped => "its async runtime was dropped",
             Self::SystemDropped => "its actor system was dropped",
             Self::SpawnHookReplaced => {
-                "another spawn observer took the place of the probe's, so that actors come and go unseen"
+                "another spawn observer replaced the probe's: spawns and stops are not recorded"
             }
             Self::DeadLetterHookReplaced => {
-                "another dead-letter observer took the place of the probe's, so that dead letters go unseen"
+                "another dead-letter observer replaced the probe's: dead letters are not recorded"
             }
-            Self::LockLost => "lock lost: something in the process closed its descriptors",
-            Self::LockFree => "nobody holds its lock: it ended a moment ago, or lost the lock",
-            Self::NoActorLeft => "no top-level actor left",
+            Self::LockLost => "lock lost: code in the process closed the lock's file descriptor",
+            Self::LockFree => "no process holds its lock: it has just ended, or it lost the lock",
+            Self::NoActorLeft => "no top-level actor is left",
         }
     }
 }
@@ -378,13 +378,13 @@ impl Verdict {
     pub fn why(self) -> Option<&'static str> {
         match self {
             Self::NotReady { lock: Lock::Held | Lock::Lost } => Some("it is starting up"),
-            Self::NotReady { lock: Lock::Free } => Some("it died before it was ready, or starts this moment"),
+            Self::NotReady { lock: Lock::Free } => Some("it ended before it was ready, or is starting up"),
             Self::NotReady { lock: Lock::Unsupported } => {
-                Some("it is starting up, or died before it was ready")
+                Some("it is starting up, or ended before it was ready")
             }
             Self::Wedged(Wedge::Stopped) => Some("its process is stopped (SIGSTOP or a debugger)"),
             Self::Wedged(Wedge::Frozen) => Some("its control group (cgroup) is frozen"),
-            Self::Wedged(Wedge::ProcessStale) => Some("the probe's thread does not beat any more"),
+            Self::Wedged(Wedge::ProcessStale) => Some("no heartbeat from the probe's sampler thread"),
             Self::Wedged(Wedge::RuntimeBlocked) => Some("its async runtime is blocked"),
             Self::Crashed => Some("its process ended without closing the region"),
             Self::Starting | Self::Live | Self::Stopping | Self::Closed => None,
@@ -504,7 +504,7 @@ mod tests {
     #[test]
     fn a_live_node_whose_actors_have_all_stopped_says_so_unless_its_system_is_gone() {
         let bare = Facts { no_actor_left: true, ..well() };
-        assert_eq!(bare.judge().to_string(), "live: no top-level actor left");
+        assert_eq!(bare.judge().to_string(), "live: no top-level actor is left");
         let dropped = Facts { conditions: [Condition::SystemDropped].into_iter().collect(), ..bare };
         assert_eq!(dropped.judge().to_string(), "live: its actor system was dropped");
         assert!(Facts { state: Some(State::Stopping), ..bare }.judge().notes.is_empty());

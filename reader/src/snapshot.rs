@@ -18,6 +18,8 @@ use crate::liveness::{Liveness, STALE};
 use crate::raw::header::DumpInfo;
 use crate::vitals::Vitals;
 
+pub use self::caveats::{Caveat, CaveatKind};
+
 /// Limit of dead letters in a snapshot: the same as in `atomr-telemetry`'s.
 pub const DEAD_LETTERS: usize = 100;
 

@@ -19,10 +19,10 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::{is_unsafe, write_json};
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::instances::Domain;
-use atomscope_layout::region::{SECTION_WORDS, State, header};
+use atomscope_layout::region::{SECTION_WORDS, Section, State, header};
 use atomscope_layout::{Capacities, RegionMap, metrics};
 
-use crate::fixture::{Actor, Locked, Node, Ran, RegionDir, save};
+use crate::fixture::{Actor, BUSY, FREE, LIVE, Locked, Node, ORPHAN, Ran, RegionDir, save};
 
 /// Characters that a terminal would interpret: escape sequences, line ends, NUL, C1, bidirectional, zero width, a tag.
 const HOSTILE: &str = "\u{1b}]0;t\u{7}\u{9b}2J\n\r\0\t\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}\u{85}é";
@@ -35,7 +35,7 @@ fn node() -> Node {
         dead_letters: 4,
         events: 4,
         names: 4,
-        instances: 16,
+        instances: 32,
         ..Capacities::LEAST
     };
     let node = Node::sized(HOSTILE, capacities, |_| {});
@@ -65,6 +65,24 @@ fn node() -> Node {
 
 type Damage = Box<dyn Fn(&mut Vec<u64>) + Sync>;
 
+/// Copies the first record of a section into all of its slots.
+fn repeated(slots: Section, used: usize) -> Damage {
+    Box::new(move |words| {
+        words[used] = slots.count as u64;
+        let first = slots.start..slots.start + slots.stride;
+        slots.range().step_by(slots.stride).for_each(|slot| words.copy_within(first.clone(), slot));
+    })
+}
+
+/// Makes all slots of a section live, with records of this one value.
+fn filled(slots: Section, used: usize, value: u64) -> Damage {
+    Box::new(move |words| {
+        words[used] = slots.count as u64;
+        words[slots.range()].fill(value);
+        slots.range().step_by(slots.stride).for_each(|slot| words[slot] = LIVE);
+    })
+}
+
 /// A damage to a region's words, and whether the region must still be readable.
 fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
     let set = |what: &str, readable, word: usize, value: u64| -> (String, bool, Damage) {
@@ -78,6 +96,14 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
             Box::new(move |words| words[range.clone()].fill(value)),
         )
     };
+    // All slots count as taken, each with this control word.
+    let controls = |what: &str, slots: Section, used: usize, control: u64| -> (String, bool, Damage) {
+        let damage = move |words: &mut Vec<u64>| {
+            words[used] = u64::MAX;
+            slots.range().step_by(slots.stride).for_each(|slot| words[slot] = control);
+        };
+        (format!("control words of {what} = {control:#x}"), true, Box::new(damage))
+    };
     let cut = |what: &str, words: usize| -> (String, bool, Damage) {
         (format!("cut {what}"), false, Box::new(move |all| all.truncate(words)))
     };
@@ -86,7 +112,8 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
         ("nothing".into(), true, Box::new(|_| {})),
         set("magic", false, header::MAGIC, 1),
         set("major version", false, header::VERSION, 7 << 32),
-        set("minor version", true, header::VERSION, 1 << 32 | 9),
+        set("major version", false, header::VERSION, 1 << 32 | 2),
+        set("minor version", true, header::VERSION, 2 << 32 | 9),
         set("region length", false, header::RECORD.start, !7),
         set("region length", false, header::RECORD.start, 0),
         set("header length", false, header::RECORD.start + 1, 0),
@@ -96,9 +123,18 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
         set("actor capacity", true, header::RECORD.start + 10, u64::MAX),
         set("state", true, header::STATE, u64::MAX),
         set("beat", true, header::PROCESS_BEAT.start + 1, u64::MAX),
-        set("settling", true, header::SETTLING, 1),
-        set("clock", true, header::CLOCK.start, 1),
-        set("clock's ticks", true, header::CLOCK.start + 3, u64::MAX),
+        set("actors used", true, header::ACTORS_USED, 0),
+        set("actors used", true, header::ACTORS_USED, u64::MAX),
+        set("instances used", true, header::INSTANCES_USED, u64::MAX),
+        set("changes of the clock samples", true, map.clock_samples.start, 1),
+        set("clock samples used", true, map.clock_samples.start + 1, u64::MAX),
+        set("clock samples complete", true, map.clock_samples.start + 2, u64::MAX),
+        set(
+            "ticks of a clock sample",
+            true,
+            map.clock_samples.start + map.clock_samples.stride + 1,
+            u64::MAX,
+        ),
         set("node's name", true, header::NODE.start, u64::MAX),
         set("section offset", false, entry(3, 1), 0),
         set("section offset", false, entry(3, 1), 4096),
@@ -111,17 +147,32 @@ fn damages(map: &RegionMap) -> Vec<(String, bool, Damage)> {
         range("counters", map.counters.range(), u64::MAX),
         range("metrics", map.metrics.range(), u64::MAX),
         range("names", map.names.range(), u64::MAX),
-        range("control words", map.actor_control.range(), 1),
-        range("control words", map.actor_control.range(), 2),
-        range("control words", map.actor_control.range(), u64::MAX),
-        range("actors", map.actor_slots.range(), u64::MAX),
-        range("spilled", map.actor_spill.range(), 0x1234_5602),
-        range("spilled", map.actor_spill.range(), u64::MAX),
+        controls("actors", map.actors, header::ACTORS_USED, FREE),
+        controls("actors", map.actors, header::ACTORS_USED, BUSY),
+        controls("actors", map.actors, header::ACTORS_USED, LIVE),
+        controls("actors", map.actors, header::ACTORS_USED, ORPHAN),
+        controls("actors", map.actors, header::ACTORS_USED, u64::MAX << 2 | LIVE),
+        controls("actors", map.actors, header::ACTORS_USED, u64::MAX << 2 | FREE),
+        set("lengths of an actor's texts", true, map.actors.start + 5, u64::MAX),
+        set("lengths of an actor's texts", true, map.actors.start + 5, 0xc0_c0c0_c0c0),
+        set("flags of an actor", true, map.actors.start + 4, u64::MAX),
+        range("actors", map.actors.range(), u64::MAX),
+        ("live actors filled with ones".into(), true, filled(map.actors, header::ACTORS_USED, u64::MAX)),
+        ("live actors filled with zeros".into(), true, filled(map.actors, header::ACTORS_USED, 0)),
+        ("one actor in every slot".into(), true, repeated(map.actors, header::ACTORS_USED)),
         range("letters", map.dead_letters.range(), 9),
         range("events", map.events.range(), 9),
-        range("instances' control words", map.instance_control.range(), u64::MAX),
-        range("instances' control words", map.instance_control.range(), 2),
-        range("instances", map.instance_slots.range(), u64::MAX),
+        controls("instances", map.instances, header::INSTANCES_USED, FREE),
+        controls("instances", map.instances, header::INSTANCES_USED, BUSY),
+        controls("instances", map.instances, header::INSTANCES_USED, LIVE),
+        controls("instances", map.instances, header::INSTANCES_USED, ORPHAN),
+        range("instances", map.instances.range(), u64::MAX),
+        (
+            "live instances filled with ones".into(),
+            true,
+            filled(map.instances, header::INSTANCES_USED, u64::MAX),
+        ),
+        ("one instance in every slot".into(), true, repeated(map.instances, header::INSTANCES_USED)),
         range("documents", map.documents.range(), u64::MAX),
         range("documents", map.documents.range(), 1),
         range("histograms", map.histograms.range(), u64::MAX),
@@ -349,13 +400,16 @@ fn the_library_reads_any_word_of_any_region() {
     let node = node();
     let (words, map) = (words_of(&node.bytes()), node.map);
     // The whole header and directory, and the first records of each section.
-    let sections =
-        [map.counters, map.metrics, map.names, map.actor_control, map.actor_spill, map.dead_letters];
+    let sections = [map.counters, map.metrics, map.names, map.dead_letters, map.clock_samples];
     let mut words_to_damage: Vec<usize> = (0..map.counters.start).collect();
     words_to_damage.extend(sections.iter().flat_map(|section| section.range().take(section.stride.min(32))));
     words_to_damage.extend(map.events.range().step_by(32));
     words_to_damage.extend(map.events.range().step_by(32).map(|slot| slot + 6));
-    words_to_damage.extend(map.actor_slots.range().step_by(map.actor_slots.stride).map(|slot| slot + 6));
+    // Control words, kinds and lengths of the actors.
+    for slot in map.actors.range().step_by(map.actors.stride).take(4) {
+        words_to_damage.extend([slot, slot + 1, slot + 4, slot + 5]);
+    }
+    words_to_damage.extend(map.instances.range().step_by(map.instances.stride).take(4));
     let dir = RegionDir::new();
     each(4, |thread| {
         let path = dir.join(format!("any-{thread}"));

@@ -50,7 +50,7 @@ fn is_refused(dir: &RegionDir, path: &Path, why: &str) {
     let charts = dir.run(["doctor", "--json"]).json();
     let of_it = |finding: &&Value| finding["path"] == path.to_str().unwrap();
     let finding = charts.as_array().unwrap().iter().find(of_it).unwrap();
-    assert!(finding["level"] == "problem" && finding["advice"].is_string(), "{finding}");
+    assert!(finding["severity"] == "problem" && finding["advice"].is_string(), "{finding}");
 }
 
 mod planted {
@@ -709,7 +709,7 @@ mod frozen {
             });
             node.beat(9 * SECOND);
             let lock = Locked::new(node.dead(&dir));
-            assert_eq!(row(&dir, &lock.path)["why"], "the probe's thread does not beat any more");
+            assert_eq!(row(&dir, &lock.path)["why"], "no heartbeat from the probe's sampler thread");
             fs::write(group.path.join(file), freeze).unwrap();
             let deadline = std::time::Instant::now() + 60 * SECOND;
             while row(&dir, &lock.path)["why"] != "its control group (cgroup) is frozen" {

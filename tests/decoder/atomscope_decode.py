@@ -27,21 +27,22 @@ import time
 
 HEADER_BYTES = 4096
 TRIES = 16
-TABLE_TRIES = 8
 MAX_TREE_LEVELS = 60
 MAX_DEAD_LETTERS_SHOWN = 100
 STALE_NS = 3_000_000_000
 NEVER = 2**64 - 1
 AFTER_ALL = 2**64
-# Numbers of built-in metrics that version 1.1 added.
-PERSISTENCE_EVENTS, STREAMS_STARTED, STREAMS_FINISHED, DDATA_UPDATES = 45, 55, 56, 59
+# Numbers of built-in metrics.
+SPAWNED, STOPPED, REPLACED, FOREIGN, EARLY_STOPS, EARLY_STOPS_DONE, SPILLED, SPILLED_STOPPED = range(8)
+UNTRACKED_SPAWNS, UNTRACKED_STOPS, UNTRACKED_MATCHED = 8, 9, 10
+PERSISTENCE_EVENTS, STREAMS_STARTED, STREAMS_FINISHED, DDATA_UPDATES = 46, 56, 57, 60
+POLL_INTERVAL, DOUBTFUL_STOPS = 69, 70
+ACTORS_USED, INSTANCES_USED = 1920, 1928
 READY = 1 << 63
 CUT_MARK = "…#"
 CUT_BYTES = 36
-POLL_INTERVAL = 68
-EARLY_STOPS, EARLY_STOPS_DONE = 4, 5
 
-FREE, BUSY, PLUS, MINUS = 0, 1, 2, 3
+FREE, BUSY, LIVE, ORPHAN = 0, 1, 2, 3
 STARTING, RUNNING, STOPPING, CLOSED = 1, 2, 3, 4
 PARENT, PARENT_IS_PREFIX, PATH_CUT, SPAWNED_TEXT, HOST, DEPTH = 1, 2, 4, 16, 32, 64
 OPTIONAL, TIME_TEXT, REACHABLE, LIST_SHIFT = 1, 16, 32, 8
@@ -50,7 +51,7 @@ VERDICTS = {
     1: ("starting", None),
     2: ("live", None),
     3: ("wedged", "its process is stopped (SIGSTOP or a debugger)"),
-    4: ("wedged", "the probe's thread does not beat any more"),
+    4: ("wedged", "no heartbeat from the probe's sampler thread"),
     5: ("wedged", "its async runtime is blocked"),
     16: ("wedged", "its control group (cgroup) is frozen"),
     6: ("stopping", None),
@@ -63,48 +64,39 @@ NOTES = [
     ("system_dropped", "its actor system was dropped"),
     (
         "spawn_hook_replaced",
-        "another spawn observer took the place of the probe's, so that actors come and go unseen",
+        "another spawn observer replaced the probe's: spawns and stops are not recorded",
     ),
     (
         "dead_letter_hook_replaced",
-        "another dead-letter observer took the place of the probe's, so that dead letters go unseen",
+        "another dead-letter observer replaced the probe's: dead letters are not recorded",
     ),
-    ("lock_lost", "lock lost: something in the process closed its descriptors"),
-    ("lock_free", "nobody holds its lock: it ended a moment ago, or lost the lock"),
-    ("no_actor_left", "no top-level actor left"),
+    ("lock_lost", "lock lost: code in the process closed the lock's file descriptor"),
+    ("lock_free", "no process holds its lock: it has just ended, or it lost the lock"),
+    ("no_actor_left", "no top-level actor is left"),
 ]
 RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT = 1, 2, 16, 32, 64
 CONDITIONS = 15
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
-# For each section: id, least count, least stride. DENSE lists those with exactly that stride.
+# For each section: id, least count, least stride.
 SECTIONS = {
     "counters": (1, 1, 256),
-    "metrics": (2, 32, 256),
+    "metrics": (2, 96, 256),
     "names": (3, 1, 256),
-    "actor control": (4, 2, 64),
-    "actor slots": (5, 16, 320),
-    "actor spill": (6, 1, 64),
-    "dead letters": (7, 2, 384),
-    "events": (8, 1, 512),
+    "actors": (4, 1, 320),
+    "dead letters": (5, 2, 384),
+    "events": (6, 1, 512),
+    "instances": (7, 1, 384),
+    "documents": (8, 2, 640),
+    "histograms": (9, 1, 1536),
+    "journal writes": (10, 2, 256),
+    "clock samples": (11, 2, 64),
 }
-# The sections that version 1.1 added.
-LATER_SECTIONS = {
-    "instance control": (9, 2, 64),
-    "instance slots": (10, 16, 384),
-    "documents": (11, 2, 640),
-    "histograms": (12, 1, 1536),
-    "journal writes": (13, 2, 256),
-}
-# The section that version 1.2 added.
-NEWEST_SECTIONS = {"sightings": (14, 2, 64)}
-ALL_SECTIONS = SECTIONS | LATER_SECTIONS | NEWEST_SECTIONS
-DENSE = ("actor control", "actor spill", "instance control")
 # For each domain of instances: its name, and the names and kinds of its numbers.
 DOMAINS = {
     1: ("associations", "state (name), inbound_bytes (counter), outbound_bytes (counter), inbound_messages (counter), outbound_messages (counter), errors (counter), available (flag), quarantined (flag), attempts (gauge)"),
     2: ("graphs", "id (gauge), elements (counter)"),
-    3: ("journals", "events (counter), writes (counter), failures (counter), replays (counter), replayed_events (counter), replay_failures (counter), deletes (counter), unlisted_events (counter), rolled_up_ids (counter), latency_histogram (gauge), given_up (counter)"),
+    3: ("journals", "events (counter), writes (counter), failures (counter), replays (counter), replayed_events (counter), replay_failures (counter), deletes (counter), unlisted_events (counter), rolled_up_ids (counter), latency_histogram (gauge), cancelled (counter)"),
     4: ("persistence_ids", "highest_sequence_nr (gauge), event_count (counter)"),
     5: ("shard_regions", "messages (counter), shards (gauge), entities_started (counter), forwarded (counter), passivated (counter), received (counter), active_entities (gauge), uncounted_messages (counter)"),
     6: ("shards", "messages (counter), entities (gauge), hand_off (name), received (counter), uncounted_messages (counter), remaining_entities (gauge)"),
@@ -119,7 +111,7 @@ ATTACHMENTS = [
     ("cluster.changes", ""),
     ("cluster.gossip_sent", ""),
     ("cluster.gossip_received", ""),
-    ("cluster.downing_asked, cluster.downing_decisions", ""),
+    ("cluster.downing_calls, cluster.downing_decisions", ""),
     ("cluster.quorum_lost, cluster.quorum_regained", ""),
     ("cluster.metric_samples", "node_metrics: value, samples, timestamp"),
     ("", "each of shard_regions: shards"),
@@ -132,7 +124,7 @@ ATTACHMENTS = [
     ("", "each of shard_regions: active_entities"),
     ("", "shard_regions: passivated"),
     ("", ""),
-    ("persistence.events, persistence.failures", "each of journals: events, writes, failures, replays, replayed_events, replay_failures, deletes, unlisted_events, rolled_up_ids, latency_histogram, given_up; persistence_ids: highest_sequence_nr, event_count"),
+    ("persistence.events, persistence.failures", "each of journals: events, writes, failures, replays, replayed_events, replay_failures, deletes, unlisted_events, rolled_up_ids, latency_histogram, cancelled; persistence_ids: highest_sequence_nr, event_count"),
     ("persistence.events", "journals: events, unlisted_events, rolled_up_ids; persistence_ids: highest_sequence_nr, event_count"),
     ("persistence.snapshots_saved, persistence.snapshots_loaded, persistence.snapshot_failures", ""),
     ("persistence.recovery_permits, persistence.recoveries_running", ""),
@@ -200,16 +192,6 @@ class Words:
         except UnicodeDecodeError:
             return None
 
-    def seqlock_cell(self, offset, length):
-        for attempt in range(TRIES):
-            before = self.load(offset)
-            if before & 1 == 0:
-                record = self.copy(offset + 8, length - 8)
-                if self.load(offset) == before:
-                    return record
-            pause(attempt)
-        raise Unreadable
-
 
 def pause(attempt):
     time.sleep(0 if attempt < 4 else 0.0001 * attempt)
@@ -233,10 +215,6 @@ def key_text(key):
     return f"{key[0]:016x}{key[1]:016x}"
 
 
-def fingerprint(key):
-    return key[0] & ~3
-
-
 def rfc3339(unix_ns):
     seconds, ns = divmod(unix_ns, 1_000_000_000)
     try:
@@ -246,33 +224,19 @@ def rfc3339(unix_ns):
     return f"{when:%Y-%m-%dT%H:%M:%S}.{ns:09}Z"
 
 
-class Sighted:
-    """Converts stamps to times by a log of clock samples ("Sightings"). Stamps after `until` have no time yet."""
+class Clock:
+    """Converts stamps to times by a log of clock samples ("Clock samples"). Stamps after `until` have no time yet."""
 
-    def __init__(self, sightings, until):
-        self.sightings, self.until = sorted(sightings, key=lambda sighting: sighting[0]), until
+    def __init__(self, samples, until):
+        self.samples, self.until = sorted(samples, key=lambda sample: sample[0]), until
 
     def unix_ns(self, stamp):
-        if self.until is not None and stamp > self.until:
+        if not self.samples or self.until is not None and stamp > self.until:
             return None
-        before = [sighting for sighting in self.sightings if sighting[0] <= stamp]
-        ticks, _, _, unix_ns, rate = before[-1] if before else self.sightings[0]
+        before = [sample for sample in self.samples if sample[0] <= stamp]
+        ticks, _, _, unix_ns, rate = before[-1] if before else self.samples[0]
         since = stamp - ticks
         return abs(since * rate) // 2**40 * (1 if since >= 0 else -1) + unix_ns
-
-
-class Clock:
-    """Converts stamps to times by the clock record alone."""
-
-    def __init__(self, record):
-        self.first, self.first_mono, self.last, self.last_mono, self.offset = struct.unpack("<4Qq", record)
-
-    def unix_ns(self, stamp):
-        since, ticks, ns = stamp - self.first, self.last - self.first, self.last_mono - self.first_mono
-        elapsed = since
-        if ticks > 0 and ns > 0:
-            elapsed = abs(since * ns) // ticks * (1 if since >= 0 else -1)
-        return elapsed + self.first_mono + self.offset
 
 
 Section = collections.namedtuple("Section", "offset count stride")
@@ -291,7 +255,7 @@ class Region:
         if struct.pack("<Q", magic) != b"ATOMSCPE":
             raise Refused("no region")
         self.version = (words.load(8) >> 32, words.load(8) & 0xFFFFFFFF)
-        if self.version[0] != 1:
+        if self.version[0] != 2:
             raise Refused(f"incompatible: version {self.version[0]}.{self.version[1]}")
         (
             self.region_bytes,
@@ -305,9 +269,8 @@ class Region:
             self.created_unix_ns,
             self.actor_capacity,
             self.flags,
-            builtins,
+            self.builtins,
         ) = struct.unpack_from("<6Q16s5Q", words.copy(16, 112))
-        self.builtins = builtins or 18
         if header_bytes != HEADER_BYTES or self.region_bytes < HEADER_BYTES or self.region_bytes % 8:
             raise Refused("corrupt header")
         if self.section_count > 32:
@@ -328,25 +291,17 @@ class Region:
             if offset < HEADER_BYTES or offset % 128 or stride == 0 or stride % 8 or end > self.region_bytes:
                 raise Refused(f"corrupt section {number}")
             ranges.append((offset, end))
-            for name, (known, least, least_stride) in ALL_SECTIONS.items():
+            for name, (known, least, least_stride) in SECTIONS.items():
                 if number != known:
                     continue
-                exact = name in DENSE and stride != least_stride
-                if name in found or count < least or stride < least_stride or exact:
+                if name in found or count < least or stride < least_stride:
                     raise Refused(f"corrupt section {name}")
                 found[name] = Section(offset, count, stride)
         ranges.sort()
         if any(end > start for (_, end), (start, _) in zip(ranges, ranges[1:])):
             raise Refused("sections overlap")
-        if self.version[1] == 0:
-            found = {name: Section(0, 0, 0) for name in LATER_SECTIONS} | found
-        if self.version[1] < 2:
-            found = {name: Section(0, 0, 0) for name in NEWEST_SECTIONS} | found
-        if missing := ALL_SECTIONS.keys() - found.keys():
+        if missing := SECTIONS.keys() - found.keys():
             raise Refused(f"missing sections {missing}")
-        for table in ("actor", "instance"):
-            if found[f"{table} slots"].count != found[f"{table} control"].count * 8:
-                raise Refused(f"corrupt number of {table} slots")
         if found["events"].stride % EVENT_SLOT_BYTES:
             raise Refused("corrupt stride of events")
         if found["counters"].stride < found["metrics"].count * 8:
@@ -356,33 +311,19 @@ class Region:
     # Header.
 
     def read_clock(self):
-        try:
-            record = Clock(self.words.seqlock_cell(512, 48))
-        except Unreadable:
-            record = None
-        sightings, is_whole = self.sightings()
-        if not sightings:
-            return record
-        until = None
-        if not is_whole:
-            until = record.last if record else max(sighting[0] for sighting in sightings)
-        return Sighted(sightings, until)
-
-    def sightings(self):
-        """The clock samples that can be read, and whether the log is complete."""
-        log = self.sections["sightings"]
-        if log.count == 0:
-            return [], True
+        log = self.sections["clock samples"]
+        complete = self.words.load(log.offset + 16)
         for attempt in range(TRIES):
             before = self.words.load(log.offset)
             if before & 1 == 0:
-                found = self.sightings_once(log)
+                samples = self.samples(log)
                 if self.words.load(log.offset) == before:
-                    return found, True
+                    return Clock(samples, None)
             pause(attempt)
-        return self.sightings_once(log), False
+        return Clock(self.samples(log), complete)
 
-    def sightings_once(self, log):
+    def samples(self, log):
+        """The clock samples that can be read in a single try."""
         found = []
         for row in range(1, min(self.words.load(log.offset + 8), log.count - 1) + 1):
             offset = log.offset + row * log.stride
@@ -392,22 +333,27 @@ class Region:
                 found.append(record)
         return found
 
-    def time(self, stamp):
+    def unix_ns(self, stamp):
         """The time of a stamp of a record that was read before. So the clock is read again if the log has changed."""
-        log = self.sections["sightings"]
-        if log.count and self.words.load(log.offset) != self.clock_changes:
-            self.clock_changes = self.words.load(log.offset)
+        offset = self.sections["clock samples"].offset
+        if self.words.load(offset) != self.clock_changes:
+            self.clock_changes = self.words.load(offset)
             self.clock = self.read_clock()
-        unix_ns = self.clock.unix_ns(stamp) if self.clock else None
-        return "" if unix_ns is None else rfc3339(unix_ns)
+        return self.clock.unix_ns(stamp)
+
+    def time(self, stamp):
+        unix_ns = self.unix_ns(stamp)
+        return None if unix_ns is None else rfc3339(unix_ns)
+
+    def time_text(self, stamp):
+        """The time of a stamp as text, empty if it is unknown."""
+        return self.time(stamp) or ""
 
     def beat(self, offset):
         return self.words.load(offset), self.words.load(offset + 8)
 
     def attached(self):
-        """The bits, or None if the writer does not record attachments."""
-        bits = self.words.load(144)
-        return bits if bits & READY else None
+        return self.words.load(144)
 
     # Counters, metrics, names.
 
@@ -439,13 +385,10 @@ class Region:
                     continue
                 metric["value"], metric["histogram"] = self.histogram(value - 1)
             counted_by = self.counting_metrics.get(name) if number < self.builtins else None
-            if metric["value"] == 0 and attached is not None and counted_by and not attached & counted_by:
+            if metric["value"] == 0 and counted_by and not attached & counted_by:
                 metric["value"] = None
             all_metrics.append(metric)
         return all_metrics
-
-    def builtin(self, number):
-        return self.counter(number) if number < self.builtins else 0
 
     def histogram(self, number):
         section = self.sections["histograms"]
@@ -467,22 +410,19 @@ class Region:
     # "Instances" and "Documents".
 
     def instances(self):
-        slots, entries, unreadable, attached = self.sections["instance slots"], [], 0, self.attached()
-        for index in range(slots.count):
+        entries, unreadable, attached = [], 0, self.attached()
+        for record in self.slots("instances", INSTANCES_USED, 384):
             try:
-                held = self.slot(index, "instance", 384)
-                if held is None:
-                    continue
-                state, record = held
-                if state != PLUS:
+                if record is None:
                     raise Unreadable
-                key, owner = struct.unpack_from("<2Q", record), struct.unpack_from("<2Q", record, 16)
-                since, domain, name_bytes = struct.unpack_from("<QHH", record, 32)
+                key, since = struct.unpack_from("<2Q", record, 8), struct.unpack_from("<Q", record, 24)[0]
+                domain, name_bytes = struct.unpack_from("<2H", record, 32)
+                owner = struct.unpack_from("<2Q", record, 40)
                 if domain not in DOMAINS:
                     raise Unreadable
                 (name,) = take_texts(record[192:384], (name_bytes,))
                 numbers, (own,) = struct.unpack_from("<16Q", record, 64), struct.unpack_from("<Q", record, 56)
-                entries.append((domain, key, owner, name, self.time(since), numbers, own))
+                entries.append((domain, key, owner, name, self.time_text(since), numbers, own))
             except Unreadable:
                 unreadable += 1
         names = {key: name for _, key, _, name, *_ in entries}
@@ -496,7 +436,7 @@ class Region:
             for field, number in zip(DOMAINS[domain][1].split(", "), numbers):
                 field, kind = field.rstrip(")").split(" (")
                 of_all, of_each = self.counting_numbers[DOMAINS[domain][0], field]
-                is_known = attached is None or number or attached & of_all or own & of_each
+                is_known = number or attached & of_all or own & of_each
                 if not is_known:
                     number = None
                 elif kind == "name":
@@ -533,16 +473,16 @@ class Region:
 
     def subsystems(self):
         instances, keys, unreadable = self.instances()
-        left_out, lost, rows = 0, 0, []
+        dropped, lost, rows = 0, 0, []
         for number in (0, 1):
             try:
-                left, found = self.document(number)
-                left_out += left
+                fewer, found = self.document(number)
+                dropped += fewer
                 rows.append(found)
             except Unreadable:
                 lost += 1
                 rows.append([])
-        started, finished = self.builtin(STREAMS_STARTED), self.builtin(STREAMS_FINISHED)
+        started, finished = self.counter(STREAMS_STARTED), self.counter(STREAMS_FINISHED)
         associations = ("name", "state", "inbound_bytes", "outbound_bytes")
         # The fields of `atomr-telemetry` cannot be unknown.
         plain = lambda value, name: ("" if name == "state" else 0) if value is None else value
@@ -569,7 +509,7 @@ class Region:
             "sharding": sharding,
             "persistence": {
                 "journals": journals,
-                "total_events": self.builtin(PERSISTENCE_EVENTS),
+                "total_events": self.counter(PERSISTENCE_EVENTS),
                 "recent_writes": self.journal_writes(),
             },
             "remote": {
@@ -586,14 +526,14 @@ class Region:
             },
             "ddata": {
                 "keys": sorted((entry["name"] for entry in instances["keys"]), key=str.encode),
-                "total_updates": self.builtin(DDATA_UPDATES),
+                "total_updates": self.counter(DDATA_UPDATES),
             },
         }
         about = {
             "instances": {name: entries for name, entries in instances.items() if entries},
             "hand_offs": hand_offs,
             "instances_unreadable": unreadable,
-            "rows_left_out": left_out,
+            "rows_dropped": dropped,
             "documents_unreadable": lost,
         }
         return snapshot, about
@@ -614,7 +554,7 @@ class Region:
             except Unreadable:
                 continue
             write = {"journal": journal, "persistence_id": persistence_id, "sequence_nr": sequence_nr}
-            writes.append(write | {"timestamp": self.time(stamp)})
+            writes.append(write | {"timestamp": self.time_text(stamp)})
         return writes
 
     def name(self, number):
@@ -626,11 +566,11 @@ class Region:
         return self.known_names[number]
 
     def totals(self):
-        foreign, replaced = self.counter(3), self.counter(2)
-        stopped = max(self.counter(1) - foreign, 0)
-        untracked_stops, matched = self.counter(8), self.counter(9)
-        untracked_spawns = self.counter(7)
-        spawned = self.counter(0)
+        stopped, replaced = self.counter(STOPPED), self.counter(REPLACED)
+        untracked_stops, matched = self.counter(UNTRACKED_STOPS), self.counter(UNTRACKED_MATCHED)
+        foreign, untracked_spawns = self.counter(FOREIGN), self.counter(UNTRACKED_SPAWNS)
+        spawned = self.counter(SPAWNED)
+        stopped = max(stopped - foreign, 0)
         return {
             "spawned": spawned,
             "stopped": stopped,
@@ -638,78 +578,67 @@ class Region:
             "live": max(max(spawned - stopped, 0) - replaced, 0),
             "foreign": foreign,
             "untracked": max(max(untracked_spawns - untracked_stops, 0) - matched, 0),
-            "inexact": untracked_spawns > 0 or untracked_stops > 0 or self.builtin(69) > 0,
+            "inexact": untracked_spawns > 0 or untracked_stops > 0 or self.counter(DOUBTFUL_STOPS) > 0,
         }
 
-    # "Reading the table".
+    def difference(self, number, ended):
+        """A counter minus one that is read before it."""
+        less = self.counter(ended)
+        return max(self.counter(number) - less, 0)
 
-    def actors(self):
-        for attempt in range(TABLE_TRIES):
-            is_last = attempt + 1 == TABLE_TRIES
-            before = self.words.load(272)
-            if before & 1 == 0 or is_last:
-                entries, unreadable, spilled = self.scan()
-                if self.words.load(272) == before or is_last:
-                    return self.add_up(entries, unreadable, spilled)
-            pause(attempt)
-        raise AssertionError("the last try always returns")
+    # "Slots".
 
-    def slot(self, index, table="actor", length=320):
-        """State and record of a slot; None if it is free."""
-        control, slots = self.sections[f"{table} control"], self.sections[f"{table} slots"]
+    def slots(self, section, used, length):
+        """The records of the slots that are not free; None for an unreadable one."""
+        offset, count, stride = self.sections[section]
+        for index in range(min(self.words.load(used), count)):
+            state, record = self.slot(offset + index * stride, length)
+            if state not in (FREE, ORPHAN):
+                yield record
+
+    def slot(self, offset, length):
         for attempt in range(TRIES):
-            before = self.words.load(control.offset + index * 8)
-            state, later, changing = before & 3, before >> 2 & 1, before >> 3 & 1
-            if state in (FREE, MINUS) and (later or changing) or state == PLUS and changing:
-                raise Unreadable
-            if state == FREE:
-                return None
-            if state in (PLUS, MINUS):
-                record = self.words.copy(slots.offset + index * slots.stride, length)
-                if self.words.load(control.offset + index * 8) == before:
+            before = self.words.load(offset)
+            state = before & 3
+            if state in (FREE, ORPHAN):
+                return state, None
+            if state == LIVE:
+                record = self.words.copy(offset, length)
+                if self.words.load(offset) == before:
                     return state, record
             pause(attempt)
-        raise Unreadable
+        return BUSY, None
 
-    def scan(self):
-        entries, unreadable = [], 0
-        for index in range(self.sections["actor slots"].count):
+    def actors(self):
+        newest, unreadable = {}, 0
+        for record in self.slots("actors", ACTORS_USED, 320):
             try:
-                held = self.slot(index)
-                if held is None:
-                    continue
-                state, record = held
-                key = struct.unpack_from("<2Q", record)
-                entries.append((state, key, self.actor(record) if state == PLUS else None))
+                if record is None:
+                    raise Unreadable
+                entry = self.actor(record)
             except Unreadable:
                 unreadable += 1
-        spill = self.sections["actor spill"]
-        spilled = collections.Counter()
-        for offset in range(spill.offset, spill.offset + spill.count * spill.stride, 8):
-            word = self.words.load(offset)
-            if word & 3 in (PLUS, MINUS):
-                spilled[word & ~3] += 1 if word & 3 == PLUS else -1
-        return entries, unreadable, spilled
+                continue
+            key = struct.unpack_from("<2Q", record, 8)
+            if key not in newest or newest[key]["stamp"] < entry["stamp"]:
+                newest[key] = entry
+        for entry in newest.values():
+            if entry["cut_parent"] in newest:
+                entry["status"]["parent"] = newest[entry["cut_parent"]]["status"]["path"]
+        flat = [entry["status"] for entry in newest.values()]
+        flat.sort(key=lambda status: status["path"].encode())
+        unlisted = self.difference(SPILLED, SPILLED_STOPPED)
+        waiting = self.difference(EARLY_STOPS, EARLY_STOPS_DONE)
+        return {"flat": flat, "unlisted": unlisted, "unreadable": unreadable, "waiting_stops": waiting}
 
     def actor(self, record):
-        (
-            parent_first,
-            parent_second,
-            stamp,
-            type_id,
-            flags,
-            path_bytes,
-            parent_bytes,
-            type_bytes,
-            spawned_bytes,
-            host_bytes,
-        ) = struct.unpack_from("<3Q2I5H", record, 16)
-        (depth,) = struct.unpack_from("<Q", record, 64)
+        stamp, type_id, flags, *lengths = struct.unpack_from("<Q2I4BH", record, 24)
+        *lengths, parent_bytes = lengths
+        depth, *parent_key = struct.unpack_from("<3Q", record, 56)
         is_prefix = flags & PARENT and flags & PARENT_IS_PREFIX
         in_text = parent_bytes if flags & PARENT and not is_prefix else 0
-        lengths = (path_bytes, in_text, type_bytes, spawned_bytes, host_bytes)
-        path, parent, type_name, spawned, host = take_texts(record[128:320], lengths)
-        parent_key, is_parent_cut = (parent_first, parent_second), False
+        path, type_name, spawned, host, parent = take_texts(record[80:272], (*lengths, in_text))
+        parent_key, is_parent_cut = tuple(parent_key), False
         if is_prefix:
             parent, is_parent_cut = parent_of(path, flags, parent_bytes, parent_key)
         status = {
@@ -717,43 +646,11 @@ class Region:
             "parent": parent if flags & PARENT else None,
             "actor_type": self.name(type_id) if type_id else type_name,
             "mailbox_depth": depth if flags & DEPTH else 0,
-            "spawned_at": spawned if flags & SPAWNED_TEXT else self.time(stamp),
+            "spawned_at": spawned if flags & SPAWNED_TEXT else self.time_text(stamp),
         }
         if flags & HOST:
             status["host"] = host
         return {"status": status, "stamp": stamp, "cut_parent": parent_key if is_parent_cut else None}
-
-    def add_up(self, entries, unreadable, spilled):
-        sums, newest, waiting = collections.Counter(), {}, 0
-        for state, key, entry in entries:
-            if state == PLUS:
-                sums[key] += 1
-                if key not in newest or newest[key]["stamp"] < entry["stamp"]:
-                    newest[key] = entry
-        for state, key, _ in entries:
-            if state != MINUS:
-                continue
-            if sums[key] > 0:
-                sums[key] -= 1
-            elif spilled[fingerprint(key)] > 0:
-                spilled[fingerprint(key)] -= 1
-            else:
-                waiting += 1
-        by_print = {fingerprint(key): key for key in newest}
-        unlisted = 0
-        for found, total in spilled.items():
-            if total < 0 and found in by_print:
-                matched = min(-total, sums[by_print[found]])
-                sums[by_print[found]] -= matched
-                total += matched
-            unlisted += max(total, 0)
-            waiting += max(-total, 0)
-        for _, _, entry in entries:
-            if entry and entry["cut_parent"] in newest:
-                entry["status"]["parent"] = newest[entry["cut_parent"]]["status"]["path"]
-        flat = [newest[key]["status"] for key in newest if sums[key] > 0]
-        flat.sort(key=lambda status: status["path"].encode())
-        return {"flat": flat, "unlisted": unlisted, "unreadable": unreadable, "waiting_stops": waiting}
 
     # "Rings".
 
@@ -787,7 +684,7 @@ class Region:
             "sender": sender if flags & 1 else None,
             "message_type": self.name(type_id) if type_id else type_name,
             "message_preview": preview,
-            "timestamp": self.time(stamp),
+            "timestamp": self.time_text(stamp),
         }
 
     def event(self, record):
@@ -813,7 +710,7 @@ class Region:
                 "parent": parent if flags & PARENT else None,
                 "actor_type": type_name,
                 "mailbox_depth": 0 if flags & PATH_CUT else first,
-                "spawned_at": texts[3] if flags & SPAWNED_TEXT else self.time(stamp),
+                "spawned_at": texts[3] if flags & SPAWNED_TEXT else self.time_text(stamp),
             }
             if flags & HOST:
                 payload["host"] = texts[4]
@@ -828,7 +725,7 @@ class Region:
                 "sender": texts[1] if flags & OPTIONAL else None,
                 "message_type": type_name,
                 "message_preview": texts[4],
-                "timestamp": texts[3] if flags & TIME_TEXT else self.time(stamp),
+                "timestamp": texts[3] if flags & TIME_TEXT else self.time_text(stamp),
             }
         elif name == "cluster_changed":
             payload = membership(flags, texts, first, second)
@@ -839,7 +736,7 @@ class Region:
                 "journal": texts[0],
                 "persistence_id": texts[1],
                 "sequence_nr": first,
-                "timestamp": texts[2] if flags & TIME_TEXT else self.time(stamp),
+                "timestamp": texts[2] if flags & TIME_TEXT else self.time_text(stamp),
             }
         elif name == "remote_association":
             payload = {
@@ -866,7 +763,7 @@ def rows_of(copy):
     """The rows of a copy of a document."""
     if len(copy) < 32:
         raise Unreadable
-    used, left_out = struct.unpack_from("<2Q", copy)
+    used, dropped = struct.unpack_from("<2Q", copy)
     if used * 8 != len(copy):
         raise Unreadable
     at, rows = 32, []
@@ -880,7 +777,7 @@ def rows_of(copy):
         lengths = struct.unpack_from(f"<{count}H", copy, at + 16)
         rows.append((kind, number, take_texts(copy[at + lengths_end : at + length * 8], lengths)))
         at += length * 8
-    return left_out, rows
+    return dropped, rows
 
 
 def padded(texts, count):
@@ -1024,7 +921,7 @@ class Follower:
 
     def next_batch(self, is_last):
         """The new events in order. The last batch holds no event back."""
-        self.region.clock = self.region.read_clock() or self.region.clock
+        self.region.clock = self.region.read_clock()
         first = [lane.ring.head() for lane in self.lanes]
         second = [lane.ring.head() for lane in self.lanes]
         batch, horizon = [], max((line[0] for line in self.held), default=0)
@@ -1249,7 +1146,7 @@ def judge(region, lock, process, same_boot, state, is_mapped):
         notes &= ~(RUNTIME_DROPPED | SYSTEM_DROPPED | LOCK_LOST | LOCK_FREE)
     totals = region.totals()
     is_certain = totals["foreign"] == 0 and not totals["inexact"]
-    is_certain = is_certain and region.builtin(EARLY_STOPS) == region.builtin(EARLY_STOPS_DONE)
+    is_certain = is_certain and region.counter(EARLY_STOPS) == region.counter(EARLY_STOPS_DONE)
     is_bare = totals["spawned"] > 0 and totals["live"] == 0 and is_certain
     if verdict == 2 and state == RUNNING and is_bare and not conditions & SYSTEM_DROPPED:
         notes |= NO_ACTOR_LEFT
@@ -1327,9 +1224,9 @@ class Source:
             behind = max(beaten - polled, 0)
             poll_age = min(process_age + behind, 2**64 - 1)
             is_beating = state in ("starting", "live", "wedged", "stopping") and process_age <= STALE_NS
-            is_stuck = is_beating and behind > region.builtin(POLL_INTERVAL) + STALE_NS
+            is_stuck = is_beating and behind > region.counter(POLL_INTERVAL) + STALE_NS
         flat, counted = actors.pop("flat"), actors
-        tabled = max(len(flat) + counted["unlisted"] + totals["untracked"] - counted["waiting_stops"], 0)
+        known = max(len(flat) + counted["unlisted"] + totals["untracked"] - counted["waiting_stops"], 0)
         about = {
             "state": state,
             "why": why,
@@ -1349,7 +1246,7 @@ class Source:
             # This comes from the kernel, not from the region.
             "process": None,
             "totals": totals,
-            "drift": min(max(totals["live"] - tabled, -(2**63)), 2**63 - 1),
+            "drift": min(max(totals["live"] - known, -(2**63)), 2**63 - 1),
             "at_rest": at_rest,
             **counted,
             "dead_letters": letters,

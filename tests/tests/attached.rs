@@ -213,7 +213,7 @@ async fn cluster() -> u64 {
     let downs = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.cluster.wrap_downing(StaticQuorumStrategy { quorum_size: 0 }).decide(&[], &[]);
     };
-    let expected = [("cluster.downing_asked", is(1)), ("cluster.downing_decisions", Known)];
+    let expected = [("cluster.downing_calls", is(1)), ("cluster.downing_decisions", Known)];
     bits |= alone("cluster", &[Attachment::Downing], downs, &expected).await;
     let loses = async |telemetry: &Arc<TelemetryExtension>| {
         telemetry.cluster.quorum_observer(None).on_quorum_lost();
@@ -472,7 +472,7 @@ async fn persistence() -> u64 {
             ("journals/j/deletes", is(0)),
             ("journals/j/unlisted_events", is(0)),
             ("journals/j/rolled_up_ids", is(0)),
-            ("journals/j/given_up", is(0)),
+            ("journals/j/cancelled", is(0)),
             ("journals/j/write_p50_ns", Known),
             ("journals/j/write_p99_ns", Known),
             ("journals/j/write_greatest_ns", Known),

@@ -145,7 +145,7 @@ async fn what_the_daemons_know_is_dumped_after_each_step_of_a_clusters_life() {
     assert_eq!(members, listed);
     assert!(seen.iter().any(|status| status == "Down"), "{seen:?}");
     assert_eq!(metric(&after, "cluster.changes"), diffs);
-    assert_eq!(metric(&after, "cluster.downing_asked"), 1);
+    assert_eq!(metric(&after, "cluster.downing_calls"), 1);
     assert_eq!(metric(&after, "cluster.downing_decisions"), 1);
     assert!(metric(&after, "cluster.gossip_sent") > 0);
     assert!(metric(&after, "cluster.gossip_received") > 0);
@@ -266,7 +266,7 @@ fn members_without_room_are_counted_and_the_rest_is_right() {
     let dump = dump(&telemetry);
     let listed = dump["cluster"]["members"].as_array().unwrap();
     assert!(!listed.is_empty() && listed.len() < 50);
-    assert_eq!(dump["atomscope"]["rows_left_out"], 50 - listed.len());
+    assert_eq!(dump["atomscope"]["rows_dropped"], 50 - listed.len());
     assert_eq!(dump["cluster"]["leader"], "leader");
     let expected = serde_json::to_value(&state.members[..listed.len()]).unwrap();
     assert_eq!(dump["cluster"]["members"], expected);
@@ -316,7 +316,7 @@ mod quorum {
         lost.iter().for_each(|(by, who)| state.reachability.reachable(by.clone(), who.clone()));
         assert_eq!(resolver.tick(&state, now), SbrAction::None);
         let dump = dump(&telemetry);
-        assert_eq!(metric(&dump, "cluster.downing_asked"), 2);
+        assert_eq!(metric(&dump, "cluster.downing_calls"), 2);
         assert_eq!(metric(&dump, "cluster.quorum_lost"), 1);
         assert_eq!(metric(&dump, "cluster.quorum_regained"), 1);
         assert!(own.0.load(Ordering::Relaxed) && own.1.load(Ordering::Relaxed));
@@ -329,7 +329,7 @@ fn a_strategy_that_lets_all_stay_decides_nothing() {
     let downing = telemetry.cluster.wrap_downing(atomr_cluster::NoSbr);
     atomr_cluster::DowningStrategy::decide(&downing, &[], &[]);
     let dump = dump(&telemetry);
-    assert_eq!((metric(&dump, "cluster.downing_asked"), metric(&dump, "cluster.downing_decisions")), (1, 0));
+    assert_eq!((metric(&dump, "cluster.downing_calls"), metric(&dump, "cluster.downing_decisions")), (1, 0));
 }
 
 #[test]

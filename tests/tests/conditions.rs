@@ -227,7 +227,7 @@ fn a_terminated_system_is_live_without_actors_until_one_is_spawned() {
     assert_eq!(row(path)["conditions"], json!([]));
     runtime.block_on(system.terminate());
     wait_until("its actors have stopped", || telemetry.actors.live_count() == 0);
-    assert_shown(path, "live", "no top-level actor left", &json!(["no_actor_left"]));
+    assert_shown(path, "live", "no top-level actor is left", &json!(["no_actor_left"]));
     plain(&system, "another");
     assert_eq!(row(path)["conditions"], json!([]));
 }
@@ -279,10 +279,10 @@ fn an_observer_that_is_set_after_ours_is_told_and_one_beside_it_is_not() {
 
     system.set_dead_letter_observer(other());
     let letters = json!(["dead_letter_hook_replaced"]);
-    assert_shown(path, "live", "another dead-letter observer took the place of the probe's", &letters);
+    assert_shown(path, "live", "another dead-letter observer replaced the probe's", &letters);
     system.set_spawn_observer(other());
     let both = json!(["spawn_hook_replaced", "dead_letter_hook_replaced"]);
-    assert_shown(path, "live", "another spawn observer took the place of the probe's", &both);
+    assert_shown(path, "live", "another spawn observer replaced the probe's", &both);
     drop(system);
     wait_until("the end of the system shows without a hook", || {
         row(path)["conditions"]

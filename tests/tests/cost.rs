@@ -166,7 +166,7 @@ impl Sharded {
 }
 
 impl Work {
-    /// `actors` is the table's capacity: with a small one, the threads also meet full buckets.
+    /// `actors` is the region's capacity: with a small one, some actors find no slot.
     fn new(node: &str, actors: usize) -> Self {
         let region = Region::builder(node).actors(actors).lanes(2).dead_letters(64).build().unwrap();
         let counter = region.counter("test.operations", "operations", "What this test did");

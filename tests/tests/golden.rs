@@ -16,12 +16,12 @@ use atomscope_layout::limits::{ACTOR_PATH_BYTES, CUT_MARK, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
-    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, LetterRecord, actor_flags, dead_letter_flags, live,
+    ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, LetterRecord, actor_flags, dead_letter_flags,
 };
 use atomscope_layout::region::{Section, State, VERSION_MAJOR, VERSION_MINOR, header};
 use atomscope_layout::ring::{Ring, Written};
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Put, Sign, TakeOutcome};
+use atomscope_layout::table::Key;
 use atomscope_tests::support::dumps::{GOLDEN, all_events, dump_of, golden_regions, json_lines};
 use region::Region;
 use serde_json::Value;
@@ -96,7 +96,7 @@ fn raw_dump(region: &Region, verdict: u64) -> Vec<u8> {
     let words = region.memory.words();
     let header = [
         u64::from_le_bytes(*b"ATOMSRAW"),
-        1 << 32,
+        1 << 32 | 1,
         4096,
         words.len() as u64 * 8,
         region::HEADER.created_unix_ns + 3_000_000_000,
@@ -114,7 +114,17 @@ fn raw_dump(region: &Region, verdict: u64) -> Vec<u8> {
 
 const TINY: Capacities = Capacities { lanes: 2, dead_letters: 4, events: 14, names: 4, ..Capacities::LEAST };
 
-/// Keys that differ in bucket, tag and spill group.
+/// States of a slot of an actor, and the control word of a slot.
+const FREE: u64 = 0;
+const BUSY: u64 = 1;
+const LIVE: u64 = 2;
+const ORPHAN: u64 = 3;
+
+const fn control(generation: u64, link: u64, state: u64) -> u64 {
+    generation << 24 | link << 2 | state
+}
+
+/// Keys that differ in all their words.
 fn key(number: u64) -> Key {
     Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)])
 }
@@ -183,7 +193,16 @@ impl Actor<'_> {
             used += text.len();
             text.len() as u16
         };
-        record.path_bytes = put(self.path);
+        record.path_bytes = put(self.path) as u8;
+        record.type_bytes = put(self.type_text) as u8;
+        if let Some(text) = self.spawned_text {
+            record.flags |= actor_flags::SPAWNED_TEXT;
+            record.spawned_bytes = put(text) as u8;
+        }
+        if let Some(host) = self.host {
+            record.flags |= actor_flags::HOST;
+            record.host_bytes = put(host) as u8;
+        }
         if self.path.contains(PATH_CUT_MARK) {
             record.flags |= actor_flags::PATH_CUT | actor_flags::TEXT_CUT;
         }
@@ -195,45 +214,48 @@ impl Actor<'_> {
             record.flags |= actor_flags::PARENT;
             (record.parent_key, record.parent_bytes) = (key(parent).0, put(path));
         }
-        record.type_bytes = put(self.type_text);
-        if let Some(text) = self.spawned_text {
-            record.flags |= actor_flags::SPAWNED_TEXT;
-            record.spawned_bytes = put(text);
-        }
-        if let Some(host) = self.host {
-            record.flags |= actor_flags::HOST;
-            record.host_bytes = put(host);
-        }
         if let Some(depth) = self.depth {
             record.flags |= actor_flags::DEPTH;
-            record.live[live::MAILBOX_DEPTH] = depth;
+            record.depth = depth;
         }
         record
     }
 
-    fn put(&self, region: &Region) -> Put {
+    /// Spawns the actor into the next slot that was never taken. Returns the words of the slot.
+    fn put<'r>(&self, region: &'r Region) -> &'r [AtomicU64] {
         count(region, Builtin::Spawned, 1);
-        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(self.record());
-        region.table().put(key(self.key), Sign::Plus, &words)
+        let (actors, words) = (region.map.actors, region.memory.words());
+        let index = words[header::ACTORS_USED].fetch_add(1, Ordering::Relaxed) as usize;
+        let slot = &region.section(actors)[index * actors.stride..][..actors.stride];
+        let record = ActorRecord { control: control(1, 0, LIVE), ..self.record() };
+        let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
+        slot.iter().zip(words).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
+        slot
     }
 
     /// Publishes its spawn in event lane `at`, as the probe does.
     fn publish_spawn(&self, region: &Region, at: usize) {
         let record = self.record();
+        // The event has the parent's path before the class.
+        let texts = [self.path, self.parent.map_or("", |(_, path)| path), self.type_text];
+        let texts =
+            [&texts[..], &[self.spawned_text.unwrap_or(""), self.host.unwrap_or("")]].concat().concat();
+        let mut text = ActorRecord::new_zeroed().text;
+        text[..texts.len()].copy_from_slice(texts.as_bytes());
         let is_cut = record.flags & actor_flags::PATH_CUT != 0;
         let event = EventRecord {
             stamp: record.spawned,
             type_id: record.type_id,
             flags: record.flags,
             text_bytes: [
-                record.path_bytes,
+                record.path_bytes.into(),
                 record.parent_bytes,
-                record.type_bytes,
-                record.spawned_bytes,
-                record.host_bytes,
+                record.type_bytes.into(),
+                record.spawned_bytes.into(),
+                record.host_bytes.into(),
             ],
-            numbers: if is_cut { record.parent_key } else { [record.live[live::MAILBOX_DEPTH], 0] },
-            text: record.text,
+            numbers: if is_cut { record.parent_key } else { [record.depth, 0] },
+            text,
             ..EventRecord::new(EventKind::ActorSpawned)
         };
         lane(region, at).push(event.words());
@@ -266,7 +288,7 @@ fn member(number: i32, roles: &[&str], reachable: bool) -> ClusterMemberInfo {
 
 /// A typical node.
 fn typical() -> Region {
-    let region = new(&Capacities { actors: 8, names: 8, ..TINY });
+    let region = new(&Capacities { actors: 8, names: 8, instances: 11, ..TINY });
     let order = intern(&region, "shop::Order");
     let [desk, below] = [(1, "akka://shop/user/orders"), (2, "akka://shop/user/orders/order-1")];
     let parent_bytes = desk.1.len() as u16;
@@ -300,11 +322,10 @@ fn typical() -> Region {
     for (number, actor) in (1..).zip(actors) {
         let actor = Actor { spawned: 1_000 * number + 1, ..actor };
         actor.publish_spawn(&region, 1 + number as usize % 2);
-        assert_eq!(actor.put(&region), Put::Slot);
+        actor.put(&region);
     }
     let gone = Actor { key: 6, path: "akka://shop/user/gone", type_text: "shop::Brief", ..Actor::default() };
-    assert_eq!(gone.put(&region), Put::Slot);
-    assert_ne!(region.table().take(key(6), Sign::Plus), TakeOutcome::Nothing);
+    gone.put(&region)[0].store(control(1, 3, FREE), Ordering::Relaxed);
     count(&region, Builtin::Stopped, 1);
 
     let ring = region.dead_letters();
@@ -441,52 +462,51 @@ fn crowded() -> Region {
     let cut = [with(101, &parent, (100, 9)), with(102, &child, (101, 300)), with(103, &orphan, (104, 300))];
     for (number, actor) in (1..).zip(cut) {
         let actor = Actor { spawned: number, ..actor };
-        assert_eq!(actor.put(&region), Put::Slot);
+        actor.put(&region);
         actor.publish_spawn(&region, 1);
     }
     let cuts = cut.len() as u64;
     count(&region, Builtin::TextsCut, cuts);
 
-    // Early stops: one that waits, one whose spawn is in another slot, and one of two spawns of one path.
-    let table = region.table();
-    assert_eq!(table.put_stop(key(110), 50), Put::Slot);
-    for actor in [plain(111, "/paired", 51), plain(112, "/twice", 52), plain(112, "/twice", 53)] {
-        assert_eq!(actor.put(&region), Put::Slot);
+    // An actor that was respawned before its stop came: two records have its key, and the newer one is listed.
+    for actor in [plain(111, "/once", 51), plain(112, "/twice", 53), plain(112, "/twice", 52)] {
+        actor.put(&region);
     }
-    for early in [111, 112] {
-        assert_eq!(table.put_stop(key(early), 60), Put::Slot);
-    }
-    count(&region, Builtin::Stopped, 3);
-    count(&region, Builtin::EarlyStops, 3);
-
-    // Actors fill the remaining slots, then all spill words; the next have neither. Paths and spawns are in different
-    // orders.
-    let (mut spilled, mut untracked) = (Vec::new(), 0);
+    count(&region, Builtin::Replaced, 1);
+    // Free slots of each kind, after the slots' records were written. Paths and spawns are in different orders.
     for number in 0..24 {
-        match plain(200 + number, &format!("/full/{}", 50 - number), 100 + number).put(&region) {
-            Put::Slot => {}
-            Put::Spilled => spilled.push(200 + number),
-            Put::Refused => untracked += 1,
-        }
+        let path = format!("/full/{}", 50 - number);
+        let slot = plain(200 + number, &path, 100 + number).put(&region);
+        let state = match number % 8 {
+            3 => control(1, 0, FREE),
+            5 => control(9, (1 << 22) - 1, FREE),
+            7 => control(1, 0, ORPHAN),
+            _ => continue,
+        };
+        slot[0].store(state, Ordering::Relaxed);
+        count(&region, Builtin::Stopped, 1);
     }
-    assert!(spilled.len() == 8 && untracked > 1, "{spilled:?}, {untracked}");
-    count(&region, Builtin::Spilled, 8);
-    count(&region, Builtin::UntrackedSpawns, untracked);
-    // Stops take the words of two spilled actors: one stop of an actor in the table, and one of an unknown actor.
-    for early in [200, 300] {
-        assert_eq!(table.take(key(spilled.pop().expect("eight")), Sign::Plus), TakeOutcome::Spilled);
-        assert_eq!(table.put_stop(key(early), 200), Put::Spilled);
+    // Eight actors found no slot, of which two have stopped; the next ones found no entry of the index either.
+    for (metric, number) in [
+        (Builtin::Spawned, 8 + 3),
+        (Builtin::Spilled, 8),
+        (Builtin::UntrackedSpawns, 3),
+        (Builtin::SpilledStopped, 2),
+        (Builtin::Stopped, 2),
+    ] {
+        count(&region, metric, number);
     }
-    count(&region, Builtin::Stopped, 4);
-    count(&region, Builtin::EarlyStops, 2);
-    assert_eq!(table.put_stop(key(301), 201), Put::Refused);
-    count(&region, Builtin::Stopped, 1);
-    count(&region, Builtin::UntrackedStops, 1);
-    // One early stop whose spawn never came, and which was given up.
-    count(&region, Builtin::Stopped, 1);
-    count(&region, Builtin::EarlyStops, 1);
-    count(&region, Builtin::EarlyStopsDone, 1);
-    count(&region, Builtin::Foreign, 1);
+    // Three early stops, of which two met their spawns; a stop that found no entry of the index; one that was given up.
+    for (metric, number) in [
+        (Builtin::Spawned, 2),
+        (Builtin::Stopped, 3 + 1 + 1),
+        (Builtin::EarlyStops, 3 + 1),
+        (Builtin::EarlyStopsDone, 2 + 1),
+        (Builtin::UntrackedStops, 1),
+        (Builtin::Foreign, 1),
+    ] {
+        count(&region, metric, number);
+    }
 
     // Eleven dead letters for four slots. One is abandoned, because an older one is still being written into its slot.
     let (ring, section) = (region.dead_letters(), region.map.dead_letters);
@@ -555,28 +575,21 @@ fn killed() -> Region {
     let unready = intern(&region, "never::Ready");
     let cells = region.map.names;
     set(&words[cells.start + (unready as usize - 1) * cells.stride], |_| 0);
-    for (number, path) in (1..).zip(["/whole", "/in-hand", "/unnamed", "/damaged", "/unknown-state"]) {
+    for (number, path) in (1..).zip(["/whole", "/in-hand", "/unnamed", "/damaged", "/orphan"]) {
         let type_id = if path == "/unnamed" { unready } else { id };
         let actor = Actor { key: number, path, type_id, spawned: 10 * number, ..Actor::default() };
         actor.publish_spawn(&region, 1);
-        assert_eq!(actor.put(&region), Put::Slot);
-    }
-    let (control, slots) = (region.section(region.map.actor_control), region.section(region.map.actor_slots));
-    let stride = region.map.actor_slots.stride;
-    for (word, slot) in control.iter().zip(slots.chunks(stride)) {
-        let key = Key([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
-        match key {
-            _ if key == self::key(2) => set(word, |control| control & !0xf | 1),
+        let slot = actor.put(&region);
+        match path {
+            "/in-hand" => set(&slot[0], |_| control(1, 0, BUSY)),
             // The text begins inside of a character.
-            _ if key == self::key(4) => set(&slot[16], |text| text & !0xff | 0x80),
-            _ if key == self::key(5) => set(word, |_| u64::MAX),
+            "/damaged" => set(&slot[10], |text| text & !0xff | 0x80),
+            "/orphan" => set(&slot[0], |_| control(1, 0, ORPHAN)),
             _ => {}
         }
     }
-    // A spill word that a thread held while the table was settled.
-    set(&region.section(region.map.actor_spill)[3], |_| self::key(7).fingerprint() | 1);
-    set(&words[header::SETTLING], |_| 5);
-    set(&words[header::CLOCK.start], |sequence| sequence + 1);
+    // A slot that was taken, and never got a record.
+    set(&words[header::ACTORS_USED], |used| used + 1);
     // A metric whose descriptor is incomplete.
     let metrics = region.section(region.map.metrics);
     let stride = region.map.metrics.stride;

@@ -87,7 +87,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 fn said_by_doctor(who: &str) -> Vec<(String, String)> {
     let findings = support::atomscope_json(["doctor", who, "--json"]);
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
-    findings.as_array().unwrap().iter().map(|it| (text(it, "level"), text(it, "finding"))).collect()
+    findings.as_array().unwrap().iter().map(|it| (text(it, "severity"), text(it, "finding"))).collect()
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn a_node_that_may_not_be_looked_into_is_told_with_the_reason_and_what_helps() {
         let found = found.as_array().unwrap();
         let finding = found.iter().find(|row| row["finding"].as_str().unwrap().contains(&named));
         let finding = finding.unwrap_or_else(|| panic!("{found:?}"));
-        assert_eq!(finding["level"], "problem");
+        assert_eq!(finding["severity"], "problem");
         assert!(finding["advice"].as_str().unwrap().contains(advice), "{finding}");
         // Root has the rights and sees it.
         assert_eq!(state(pid), "live");

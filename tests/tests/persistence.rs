@@ -113,7 +113,7 @@ fn a_dump_of_an_event_sourced_node_says_what_its_journal_holds() {
             ("deletes", 1),
             ("unlisted_events", 0),
             ("rolled_up_ids", 0),
-            ("given_up", 0),
+            ("cancelled", 0),
         ] {
             assert_eq!(journal[field], value, "{field}");
         }
@@ -251,7 +251,7 @@ async fn what_is_given_up_or_panics_is_counted_as_that() {
     assert_eq!(metric(&dump, "persistence.failures"), 0);
     let journal = instance(&dump, "journals", "hopeless");
     assert_eq!(
-        (&journal["given_up"], &journal["writes"], &journal["events"]),
+        (&journal["cancelled"], &journal["writes"], &journal["events"]),
         (&json!(4), &json!(0), &json!(0))
     );
 }

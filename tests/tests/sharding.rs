@@ -273,7 +273,7 @@ fn shards_without_room_are_counted_with_their_region() {
     let listed = dump["sharding"]["regions"][0]["shards"].as_array().unwrap().len()
         + dump["sharding"]["allocations"].as_array().unwrap().len();
     assert_eq!(dump["sharding"]["regions"][0]["shard_count"], 500);
-    assert_eq!(dump["atomscope"]["rows_left_out"], 1000 - listed);
+    assert_eq!(dump["atomscope"]["rows_dropped"], 1000 - listed);
     assert_eq!(telemetry.sharding.snapshot().allocations.len(), 500, "in-process nothing is missing");
 }
 

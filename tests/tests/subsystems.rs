@@ -216,7 +216,7 @@ fn members_that_find_no_room_are_not_told_as_new_ones_again_and_again() {
     telemetry.cluster.set_leader(None);
     let seen = dump(&telemetry);
     let (listed, dropped) =
-        (seen["cluster"]["members"].as_array().unwrap().len(), &seen["atomscope"]["rows_left_out"]);
+        (seen["cluster"]["members"].as_array().unwrap().len(), &seen["atomscope"]["rows_dropped"]);
     assert_eq!(dropped.as_u64().unwrap() + listed as u64, 200);
     assert_eq!(telemetry.cluster.member_count(), 200);
 }
@@ -258,7 +258,7 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     assert!(is_sorted(&redacted["remote"]["associations"], "remote_address"));
     assert!(is_sorted(&redacted["persistence"]["journals"][0]["persistence_ids"], "persistence_id"));
     assert!(is_sorted(&redacted["atomscope"]["instances"]["keys"], "name"));
-    let dropped_rows = |dump: &Value| dump["atomscope"]["rows_left_out"].as_u64().unwrap();
+    let dropped_rows = |dump: &Value| dump["atomscope"]["rows_dropped"].as_u64().unwrap();
     assert!(dropped_rows(&plain) > 0);
     assert_eq!(dropped_rows(&redacted), dropped_rows(&plain));
     assert_eq!(

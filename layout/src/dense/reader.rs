@@ -110,3 +110,18 @@ impl<'a> SlotReader<'a> {
         is_held.then(|| self.slots.load(index * self.stride + word))
     }
 }
+
+/// Whether a slot with this control word is being written.
+pub fn is_busy(control: u64) -> bool {
+    Control(control).state() == State::Busy
+}
+
+/// The same generation in the state BUSY. In a copy of a region it marks a record that could not be copied whole.
+pub fn busy(control: u64) -> u64 {
+    Control(control).in_state(State::Busy).0
+}
+
+/// The same generation and state, without a link.
+pub fn unlinked(control: u64) -> u64 {
+    Control(control).in_state(Control(control).state()).0
+}

@@ -178,7 +178,7 @@ pub struct ProbedDowning<S> {
 
 impl<S: DowningStrategy> DowningStrategy for ProbedDowning<S> {
     fn decide(&self, reachable: &[&Member], unreachable: &[&Member]) -> DowningDecision {
-        self.writer.count(Builtin::DowningAsked, 1);
+        self.writer.count(Builtin::DowningCalls, 1);
         let decision = self.inner.decide(reachable, unreachable);
         self.writer.count(Builtin::DowningDecisions, u64::from(decision != DowningDecision::Stay));
         decision

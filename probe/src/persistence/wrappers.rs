@@ -203,7 +203,7 @@ impl<J: ?Sized> ProbedJournal<J> {
     }
 
     fn count_given_up(&self) {
-        self.add(journal_numbers::GIVEN_UP);
+        self.add(journal_numbers::CANCELLED);
     }
 }
 

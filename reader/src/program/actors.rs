@@ -7,6 +7,7 @@ use atomscope::query::Query;
 use atomscope::report::actors::{
     ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_COUNT, SORTS, show_above,
 };
+use atomscope::report::human::count;
 use atomscope::report::list::unknown_fields;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
@@ -31,7 +32,7 @@ Examples:
   atomscope actors shop --sort age --limit 20
   atomscope actors shop --tree --filter checkout
   atomscope actors shop --filter 'age > 5m and not class ~ Order'
-  atomscope actors --json | jq 'map(.actor_type) | group_by(.) | map({{(.[0]): length}})'
+  atomscope actors --json | jq 'map(.class) | group_by(.) | map({{(.[0]): length}})'
 
 {}
 {WHO_HELP}", filter_help()))]
@@ -177,12 +178,13 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
         hidden
     };
     if hidden > 0 {
-        note(&format!("{hidden} more actors; a larger --limit shows them"));
+        let more = count(hidden as u64, "more actor", "more actors");
+        note(&format!("{more}; show them with a larger --limit"));
     }
     if !unknown.is_empty() {
         note(&format!("{} for all actors", unknown_fields(&unknown)));
     }
-    caveats.iter().for_each(|caveat| note(caveat));
+    caveats.iter().for_each(|caveat| note(&caveat.text));
     Ok(())
 }
 

@@ -20,14 +20,14 @@ Checks every region, or that of WHO: its owner and permissions, versions, locks,
 dropped, the cost of the probe's threads, and whether polls finish. Without WHO only the headers of dead nodes are read. \
 Each finding is good, a note, a warning or a problem; the line below it is the advice.
 
---json writes an array of findings: node, pid, path, level, finding, advice.
+--json writes an array of findings: node, pid, path, severity, finding, advice.
 
 Exit code: 0 whatever is found; 1 if WHO cannot be found or the regions cannot be searched.
 
 Examples:
   atomscope doctor
   atomscope doctor shop
-  atomscope doctor --json | jq -r '.[] | select(.level == \"problem\").finding'
+  atomscope doctor --json | jq -r '.[] | select(.severity == \"problem\").finding'
 
 {WHO_HELP}"))]
 pub struct DoctorArgs {

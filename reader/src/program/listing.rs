@@ -129,7 +129,7 @@ impl Serialize for ListingJson<'_> {
             map.serialize_entry(list.name, list)?;
         }
         map.serialize_entry("instances_unreadable", &subsystems.instances.unreadable)?;
-        map.serialize_entry("rows_left_out", &subsystems.rows_dropped)?;
+        map.serialize_entry("rows_dropped", &subsystems.rows_dropped)?;
         map.serialize_entry("documents_unreadable", &subsystems.documents_unreadable)?;
         map.serialize_entry("gaps", gaps)?;
         map.end()
@@ -203,7 +203,7 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
         })?;
     }
     notes.iter().chain(&gaps).for_each(|text| note(text));
-    snapshot.caveats().iter().for_each(|caveat| note(caveat));
+    snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));
     Ok(())
 }
 

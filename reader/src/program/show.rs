@@ -10,7 +10,7 @@ use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, process_use, seconds};
 use atomscope::report::subsystems;
 use atomscope::report::usage::Usage;
-use atomscope::snapshot::Snapshot;
+use atomscope::snapshot::{Caveat, CaveatKind, Snapshot};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
@@ -101,7 +101,8 @@ struct Summary {
     #[serde(serialize_with = "by_name")]
     subsystems: Vec<subsystems::Summary>,
     usage: Usage,
-    notes: Vec<String>,
+    #[serde(serialize_with = "as_texts")]
+    notes: Vec<Caveat>,
 }
 
 /// The live actors of one class.
@@ -176,6 +177,10 @@ impl Summary {
 
 fn by_name<S: Serializer>(all: &[subsystems::Summary], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(all.iter().map(|summary| (summary.subsystem.name, summary)))
+}
+
+fn as_texts<S: Serializer>(notes: &[Caveat], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(notes.iter().map(|note| &note.text))
 }
 
 /// Writes lines with a title on the left.
@@ -288,10 +293,9 @@ impl Page<'_> {
 
         self.title = "Capacity";
         self.plain(&format!(
-            "{} of {} actor slots (sized for {} actors), {} of {} lanes, {} of {} names, {} of {} metrics",
-            usage.actor_slots.used,
-            usage.actor_slots.capacity,
-            usage.actor_capacity,
+            "{} of {} actors, {} of {} lanes, {} of {} names, {} of {} metrics",
+            usage.actors.used,
+            usage.actors.capacity,
             usage.lanes.used,
             usage.lanes.capacity,
             usage.names.used,
@@ -308,9 +312,9 @@ impl Page<'_> {
             self.line(ODD, &format!("{number} {what}"))?;
         }
         self.title = "Notes";
-        // The first line has this note already.
-        for note in summary.notes.iter().filter(|note| !note.starts_with("this is a dump")) {
-            self.line(BAD, note)?;
+        // The first line says already that this is a dump.
+        for note in summary.notes.iter().filter(|note| note.kind != CaveatKind::Dump) {
+            self.line(BAD, &note.text)?;
         }
         Ok(())
     }

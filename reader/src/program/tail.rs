@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use atomscope::attach::{AttachErrorKind, Inode};
 use atomscope::find::{FindError, Target};
-use atomscope::follow::{End, Item, ItemKind, NodeFollower, Since, TimedLoss, due, time_text};
+use atomscope::follow::{End, Item, ItemKind, NodeFollower, Since, TimedLoss, due};
 use atomscope::liveness::Verdict;
 use atomscope::report::events::{describe, loss_text};
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
-use atomscope_layout::decode::Birth;
+use atomscope_layout::decode::{Birth, rfc3339};
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::{Event, Loss};
 use clap::Args;
@@ -298,7 +298,8 @@ struct EventLine<'a> {
     #[serde(flatten)]
     event: &'a TelemetryEvent,
     topic: &'static str,
-    at: &'a str,
+    /// `None` if the clock of the stamp is unknown.
+    at: Option<&'a str>,
     stamp: u64,
     lane: usize,
     node: &'a str,
@@ -351,7 +352,8 @@ fn json(out: &mut dyn Write, item: &Item, from: &NodeFollower) -> io::Result<()>
     let (node, pid) = (from.node(), from.pid());
     match &item.kind {
         ItemKind::Event(Event { stamp, lane, event }) => {
-            let (at, topic) = (&time_text(item.at_unix_ns), event.topic());
+            let (at, topic) = (item.at_unix_ns.map(rfc3339), event.topic());
+            let at = at.as_deref();
             write_json(out, &EventLine { event, topic, at, stamp: *stamp, lane: *lane, node, pid })
         }
         ItemKind::Loss(TimedLoss { loss, after, before }) => {
@@ -368,8 +370,7 @@ fn json(out: &mut dyn Write, item: &Item, from: &NodeFollower) -> io::Result<()>
 
 /// How many events were lost, in which lane, why, and between which times.
 fn describe_loss(lost: &TimedLoss) -> String {
-    let known = |time: &Option<String>| time.clone().filter(|time| !time.is_empty());
-    let when = match (known(&lost.after), known(&lost.before)) {
+    let when = match (&lost.after, &lost.before) {
         (Some(after), Some(before)) => format!("between {after} and {before}"),
         (Some(after), None) => format!("after {after}"),
         (None, Some(before)) => format!("before {before}"),

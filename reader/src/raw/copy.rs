@@ -1,26 +1,39 @@
 //! How a region is copied while its node writes to it.
 //!
-//! A record that one word guards (of an actor, a dead letter or an event, the clock, the log of clock samples) is copied
+//! A record that one word guards (of an actor, an instance, a dead letter or an event, the log of clock samples) is copied
 //! between two equal reads of that word. After a few failures the copy marks the record as unreadable. Heads of rings are
-//! copied before their slots and ready words before their texts, and the actor table is copied again if the sampler was
-//! settling it.
+//! copied before their slots and ready words before their texts. Of the slots of actors and instances only those are copied
+//! that were ever taken.
 //!
 //! So a copy holds no torn record, and the copy of a dead node's region equals the region. The node writes during the copy,
 //! so an event of the last microseconds may be there without its cause in another lane.
 
+use std::ops::Range;
+
+use atomscope_layout::dense;
 use atomscope_layout::event::EVENT_SLOT_BYTES;
 use atomscope_layout::region::{RegionMap, Section, header};
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::{Patience, READ_TRIES};
-use atomscope_layout::sync::{AtomicU64, Ordering, fence, pause};
+use atomscope_layout::sync::{AtomicU64, Ordering, fence};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words};
 
-/// A control word in a state that no writer uses: readers count its slot as unreadable.
-pub(crate) const UNREADABLE: u64 = u64::MAX;
+/// The kind of a word that guards a record.
+struct Guard {
+    /// Whether a writer changes the record while the guard has this value.
+    is_being_written: fn(u64) -> bool,
+    /// The value in the copy if the record could not be copied whole.
+    torn: fn(u64) -> u64,
+}
 
-/// Limit of passes over an actor table that is being settled.
-const SETTLING_TRIES: u32 = 8;
+/// The sequence of a cell or of a slot of a ring.
+const SEQUENCE: Guard =
+    Guard { is_being_written: |sequence| sequence & 1 != 0, torn: |sequence| sequence.saturating_sub(1) | 1 };
+/// The control word of a slot.
+const CONTROL: Guard = Guard { is_being_written: dense::is_busy, torn: dense::busy };
+/// The flips of a document. A document that is replaced during every attempt is copied as an empty one.
+const FLIPS: Guard = Guard { is_being_written: |_| false, torn: |_| 0 };
 
 /// A copy in progress: each word goes to the same index.
 struct Copying<'a> {
@@ -33,7 +46,7 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     let memory = WriterMemory::private(map.region_bytes)
         .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>()));
     let copying = Copying { from, to: memory.words() };
-    copying.range(0..memory.words().len());
+    outside_of_slots(map).into_iter().for_each(|range| copying.range(range));
     fence(Ordering::Acquire);
     // The texts again: those whose ready words were copied above are complete only from here on.
     for cell in [header::NODE, header::SYSTEM, header::PROGRAM, header::WRITER] {
@@ -44,24 +57,25 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
             copying.range(start + 1..start + section.stride);
         }
     }
-    let clock = header::CLOCK;
-    copying.guarded(clock.start, clock.start + 1..clock.end, being_written, &mut Patience::for_a_scan());
-    copying.actors(map);
-    copying.table(map.instance_control, map.instance_slots);
+    copying.slots(map.actors, header::ACTORS_USED);
+    copying.slots(map.instances, header::INSTANCES_USED);
     copying.documents(map);
     copying.rings(map);
-    // After all records and the header's clock, so that no stamp in the copy lacks its clock sample.
-    copying.log(map.sightings);
+    // After all records, so that no stamp in the copy lacks its clock sample.
+    copying.log(map.clock_samples);
     memory
 }
 
-/// The sequence of a cell or slot that its writer is changing.
-fn being_written(sequence: u64) -> u64 {
-    sequence.saturating_sub(1) | 1
+/// The words that are in no slot of an actor or instance. Sections may be in any order.
+fn outside_of_slots(map: &RegionMap) -> [Range<usize>; 3] {
+    let mut slots = [map.actors.range(), map.instances.range()];
+    slots.sort_by_key(|range| range.start);
+    let [first, second] = slots;
+    [0..first.start, first.end..second.start, second.end..map.region_bytes / WORD]
 }
 
 impl Copying<'_> {
-    fn range(&self, range: std::ops::Range<usize>) {
+    fn range(&self, range: Range<usize>) {
         for at in range {
             self.set(at, self.from.load(at));
         }
@@ -73,65 +87,44 @@ impl Copying<'_> {
         }
     }
 
-    /// Copies `range` between two equal reads of the word `guard`. If they never are equal, `torn` gives the value of the
-    /// guard in the copy.
-    fn guarded(
-        &self,
-        guard: usize,
-        range: std::ops::Range<usize>,
-        torn: impl Fn(u64) -> u64,
-        patience: &mut Patience,
-    ) {
+    /// Copies a record, whose first word is its guard, between two equal reads of the guard.
+    fn guarded(&self, record: Range<usize>, guard: &Guard, patience: &mut Patience) {
+        let Range { start, end } = record;
         for attempt in 0..READ_TRIES {
-            let before = self.from.load(guard);
+            let before = self.from.load(start);
             fence(Ordering::Acquire);
-            self.range(range.clone());
+            self.range(start + 1..end);
             fence(Ordering::Acquire);
-            if self.from.load(guard) == before {
-                return self.set(guard, before);
+            if self.from.load(start) == before && !(guard.is_being_written)(before) {
+                return self.set(start, before);
             }
             if !patience.again(attempt) {
                 break;
             }
         }
-        self.set(guard, torn(self.from.load(guard)));
+        self.set(start, (guard.torn)(self.from.load(start)));
     }
 
-    fn table(&self, control: Section, slots: Section) {
+    /// `used` is the word of the header with the number of slots that were ever taken.
+    fn slots(&self, section: Section, used: usize) {
+        let number = self.from.load(used);
+        self.set(used, number);
         let mut patience = Patience::for_a_scan();
-        for (guard, slot) in control.range().zip(records(slots)) {
-            self.guarded(guard, slot, |_| UNREADABLE, &mut patience);
+        for slot in records(taken(section, number)) {
+            self.guarded(slot, &CONTROL, &mut patience);
         }
     }
 
-    /// A document that is replaced during every attempt is copied as an empty one.
     fn documents(&self, map: &RegionMap) {
         let mut patience = Patience::for_a_scan();
         for document in records(map.documents) {
-            self.guarded(document.start, document.start + 1..document.end, |_| 0, &mut patience);
-        }
-    }
-
-    fn actors(&self, map: &RegionMap) {
-        for attempt in 0..SETTLING_TRIES {
-            let before = self.from.load(header::SETTLING);
-            fence(Ordering::Acquire);
-            self.table(map.actor_control, map.actor_slots);
-            self.range(map.actor_spill.range());
-            fence(Ordering::Acquire);
-            self.set(header::SETTLING, before);
-            if before & 1 == 0 && self.from.load(header::SETTLING) == before {
-                return;
-            }
-            (0..READ_TRIES).for_each(|_| pause(attempt));
+            self.guarded(document, &FLIPS, &mut patience);
         }
     }
 
     fn log(&self, section: Section) {
-        let Section { start, .. } = section;
         if !section.is_empty() {
-            let rows = start + 1..section.range().end;
-            self.guarded(start, rows, being_written, &mut Patience::for_a_scan());
+            self.guarded(section.range(), &SEQUENCE, &mut Patience::for_a_scan());
         }
     }
 
@@ -145,7 +138,7 @@ impl Copying<'_> {
         for ring in rings {
             for slot in records(ring.slots) {
                 debug_assert!(slot.start > ring.head);
-                self.guarded(slot.start, slot.start + 1..slot.end, being_written, &mut patience);
+                self.guarded(slot, &SEQUENCE, &mut patience);
             }
         }
     }
@@ -189,7 +182,12 @@ pub(crate) fn rings(map: &RegionMap) -> Vec<RingAt> {
     letters.into_iter().chain(writes).chain(lanes).collect()
 }
 
+/// The slots of a section that were ever taken, of which the header says that they are `used`.
+pub(crate) fn taken(section: Section, used: u64) -> Section {
+    Section { count: usize::try_from(used).unwrap_or(usize::MAX).min(section.count), ..section }
+}
+
 /// The word ranges of the records of a section.
-pub(crate) fn records(section: Section) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(crate) fn records(section: Section) -> impl Iterator<Item = Range<usize>> {
     section.range().step_by(section.stride.max(1)).map(move |start| start..start + section.stride)
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use atomscope_layout::RegionMap;
 use atomscope_layout::decode::Texts;
 use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
+use atomscope_layout::dense::{self, SlotReader};
 use atomscope_layout::document;
 use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
 use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
@@ -20,7 +21,7 @@ use atomscope_layout::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT, Section, hea
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Entry, Key, Sign, TableReader, respilled, retagged};
+use atomscope_layout::table::Key;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{self, Words};
 use zerocopy::FromZeros as _;
@@ -33,26 +34,13 @@ impl Redactor {
     /// hash keys could test guesses.
     fn key(&self, key: [u64; 2]) -> [u64; 2] {
         let [first, second] = key;
-        if key == [0; 2] {
-            key
-        } else {
-            [self.fingerprint(Key(key).fingerprint()), self.word(&[first, second])]
-        }
-    }
-
-    fn fingerprint(&self, fingerprint: u64) -> u64 {
-        Key([self.word(&[fingerprint]), 0]).fingerprint()
+        if key == [0; 2] { key } else { [0, 1].map(|half| self.word(&[half, first, second])) }
     }
 
     fn word(&self, words: &[u64]) -> u64 {
         let mut hasher = self.0;
         words.iter().for_each(|word| hasher.write_u64(*word));
         hasher.finish()
-    }
-
-    /// The control word of a slot that now has the key `key`.
-    fn control(&self, control: u64, key: Option<[u64; 2]>) -> u64 {
-        if control == raw::UNREADABLE { control } else { retagged(control, key.map(Key)) }
     }
 
     /// Copies a region with pseudonyms for texts. Apart from them only numbers of records are copied: free slots, bytes behind
@@ -69,17 +57,13 @@ impl Redactor {
                 write_cell(&to[range], &self.name(&text));
             }
         };
-        [header::MAGIC..header::RECORD.end, header::STATE..header::CONDITIONS + 1, header::PROCESS_BEAT]
+        [header::MAGIC..header::RECORD.end, header::STATE..header::CONDITIONS + 1, header::TIME]
             .into_iter()
-            .chain([header::SETTLING..header::SETTLING + 1, header::RUNTIME_BEAT, header::POLL_BEAT])
-            .chain([header::CLOCK, header::TIME, map.sightings.range()])
-            .chain(std::iter::once(header::ATTACHED..header::ATTACHED + 1))
-            .chain([header::WRITER, header::DIRECTORY, map.counters.range(), map.histograms.range()])
+            .chain([header::PROCESS_BEAT, header::RUNTIME_BEAT, header::POLL_BEAT, header::WRITER])
+            .chain([header::ATTACHED, header::ACTORS_USED, header::INSTANCES_USED].map(|at| at..at + 1))
+            .chain([header::DIRECTORY, map.counters.range(), map.histograms.range()])
+            .chain(std::iter::once(map.clock_samples.range()))
             .for_each(copy);
-        for at in map.actor_spill.range() {
-            let held = respilled(from.load(at), |fingerprint| self.fingerprint(fingerprint));
-            to[at].store(held, Ordering::Relaxed);
-        }
         [header::NODE, header::SYSTEM, header::PROGRAM].into_iter().for_each(cell);
         records(map.names).for_each(cell);
         for slot in records(map.metrics) {
@@ -88,32 +72,12 @@ impl Redactor {
                 describe(&to[slot], &metric.name, &metric.unit, metric.kind, &metric.help);
             }
         }
-        let section = |section: Section| from.slice(section.range()).unwrap_or(Words::new(&[]));
-        let table = TableReader::new(
-            section(map.actor_control),
-            section(map.actor_slots),
-            map.actor_slots.stride,
-            section(map.actor_spill),
-        );
-        let mut words = [0u64; ACTOR_WORDS];
-        let mut patience = Patience::for_a_scan();
-        for ((at, control), slot) in map.actor_control.range().enumerate().zip(records(map.actor_slots)) {
-            let record = match table.read(at, &mut words, &mut patience) {
-                Ok(Entry::Held(Sign::Plus)) => self.actor(words).unwrap_or(actor_unreadable()),
-                // All that a stop holds: the keys and the time.
-                Ok(Entry::Held(Sign::Minus)) => {
-                    let ActorRecord { key, parent_key, spawned, .. } = zerocopy::transmute!(words);
-                    let (key, parent_key) = (self.key(key), self.key(parent_key));
-                    ActorRecord { key, parent_key, spawned, ..ActorRecord::new_zeroed() }
-                }
-                Ok(Entry::Free) | Err(_) => ActorRecord::new_zeroed(),
-            };
-            let key = Some(record.key).filter(|key| *key != [0; 2]);
-            to[control].store(self.control(from.load(control), key), Ordering::Relaxed);
-            let record: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
-            words::store(&to[slot], &record);
-        }
-        self.instances(from, to, map);
+        slots(from, to, map.actors, header::ACTORS_USED, |words: [u64; ACTOR_WORDS]| {
+            zerocopy::transmute!(self.actor(words).unwrap_or(actor_unreadable()))
+        });
+        slots(from, to, map.instances, header::INSTANCES_USED, |words: [u64; INSTANCE_WORDS]| {
+            zerocopy::transmute!(self.instance(words))
+        });
         for (number, document) in records(map.documents).enumerate() {
             let found = match from.slice(document.clone()).map(document::read) {
                 Some(Ok(Some(found))) => found,
@@ -170,32 +134,17 @@ impl Redactor {
         memory
     }
 
-    fn instances(&self, from: Words<'_>, to: &[AtomicU64], map: &RegionMap) {
-        let section = |section: Section| from.slice(section.range()).unwrap_or(Words::new(&[]));
-        let (control, slots) = (section(map.instance_control), section(map.instance_slots));
-        let table = TableReader::new(control, slots, map.instance_slots.stride, Words::new(&[]));
-        let mut words = [0u64; INSTANCE_WORDS];
-        let mut patience = Patience::for_a_scan();
-        for ((at, word), slot) in map.instance_control.range().enumerate().zip(records(map.instance_slots)) {
-            let entry = table.read(at, &mut words, &mut patience);
-            let mut record: InstanceRecord = zerocopy::transmute!(words);
-            (record.key, record.owner) = (self.key(record.key), self.key(record.owner));
-            let is_held = entry == Ok(Entry::Held(Sign::Plus));
-            let control = self.control(from.load(word), is_held.then_some(record.key));
-            to[word].store(control, Ordering::Relaxed);
-            if !is_held {
-                continue;
-            }
-            let name = Texts(&record.name).take(record.name_bytes).map(|name| self.name(name));
-            record.name = InstanceRecord::new_zeroed().name;
-            record.name_bytes = match name {
-                Some(name) => TextWriter { bytes: &mut record.name, used: 0 }.put(&name),
-                None => u16::MAX,
-            };
-            record.reserved = InstanceRecord::new_zeroed().reserved;
-            let record: [u64; INSTANCE_WORDS] = zerocopy::transmute!(record);
-            words::store(&to[slot], &record);
-        }
+    fn instance(&self, words: [u64; INSTANCE_WORDS]) -> InstanceRecord {
+        let from: InstanceRecord = zerocopy::transmute!(words);
+        let InstanceRecord { since, domain, counted_by, numbers, .. } = from;
+        let (key, owner) = (self.key(from.key), self.key(from.owner));
+        let empty = InstanceRecord::new_zeroed();
+        let mut to = InstanceRecord { key, owner, since, domain, counted_by, numbers, ..empty };
+        to.name_bytes = match Texts(&from.name).take(from.name_bytes) {
+            Some(name) => TextWriter { bytes: &mut to.name, used: 0 }.put(&self.name(name)),
+            None => u16::MAX,
+        };
+        to
     }
 
     fn journal_write(&self, words: [u64; JOURNAL_WRITE_WORDS]) -> JournalWriteRecord {
@@ -268,11 +217,11 @@ impl Redactor {
         let from: ActorRecord = zerocopy::transmute!(words);
         let is_prefix = from.flags & actor_flags::PARENT_IS_PREFIX != 0;
         let mut texts = Texts(&from.text);
-        let path = texts.take(from.path_bytes)?;
+        let path = texts.take(from.path_bytes.into())?;
+        let type_text = texts.take(from.type_bytes.into())?;
+        texts.take(from.spawned_bytes.into())?;
+        let host = texts.take(from.host_bytes.into())?;
         let parent = texts.take(if is_prefix { 0 } else { from.parent_bytes })?;
-        let type_text = texts.take(from.type_bytes)?;
-        texts.take(from.spawned_bytes)?;
-        let host = texts.take(from.host_bytes)?;
         let parts = self.path_parts(from.flags, path, Some(parent), from.parent_bytes);
         let kept = actor_flags::HOST | actor_flags::DEPTH;
         let mut to = ActorRecord {
@@ -281,16 +230,17 @@ impl Redactor {
             flags: from.flags & kept | parts.flags,
             // The application may have given any text as a time; the stamp stays.
             spawned_bytes: 0,
-            reserved: [0; 3],
-            live: if from.flags & actor_flags::DEPTH != 0 { from.live } else { [0; 8] },
-            text: ActorRecord::new_zeroed().text,
-            ..from
+            depth: if from.flags & actor_flags::DEPTH != 0 { from.depth } else { 0 },
+            spawned: from.spawned,
+            type_id: from.type_id,
+            ..ActorRecord::new_zeroed()
         };
         let mut writer = TextWriter { bytes: &mut to.text, used: 0 };
-        to.path_bytes = writer.put(&parts.text);
+        // No text of a record has more than ACTOR_TEXT_BYTES.
+        to.path_bytes = writer.put(&parts.text) as u8;
+        to.type_bytes = writer.put(&self.name(type_text)) as u8;
+        to.host_bytes = writer.put(&self.name(host)) as u8;
         to.parent_bytes = writer.put(&parts.parent).max(parts.prefix_bytes);
-        to.type_bytes = writer.put(&self.name(type_text));
-        to.host_bytes = writer.put(&self.name(host));
         Some(to)
     }
 
@@ -365,6 +315,34 @@ impl Redactor {
     }
 }
 
+/// Copies the slots of a section: each live record as `redacted` makes it, and of all others only their state. So nothing
+/// is left of records that were freed.
+fn slots<const WORDS: usize>(
+    from: Words<'_>,
+    to: &[AtomicU64],
+    section: Section,
+    used: usize,
+    redacted: impl Fn([u64; WORDS]) -> [u64; WORDS],
+) {
+    let used = from.load(used);
+    let words = from.slice(section.range()).unwrap_or(Words::new(&[]));
+    let slots = SlotReader::new(words, section.stride, used);
+    let mut patience = Patience::for_a_scan();
+    let mut record = [0u64; WORDS];
+    for (at, slot) in records(raw::taken(section, used)).enumerate() {
+        let control = from.load(slot.start);
+        let control = match slots.read(at, &mut record, &mut patience) {
+            Ok(true) => {
+                words::store(&to[slot.clone()], &redacted(record));
+                dense::unlinked(record[0])
+            }
+            Ok(false) => dense::unlinked(control),
+            Err(_) => dense::busy(control),
+        };
+        to[slot.start].store(control, Ordering::Relaxed);
+    }
+}
+
 /// Whether a text of a row of document `number` is a state and not a name.
 fn is_state(number: usize, kind: u16, at: usize) -> bool {
     match number {
@@ -378,7 +356,7 @@ fn is_state(number: usize, kind: u16, at: usize) -> bool {
 
 /// An unreadable record: its path is longer than its text.
 fn actor_unreadable() -> ActorRecord {
-    ActorRecord { path_bytes: u16::MAX, ..ActorRecord::new_zeroed() }
+    ActorRecord { path_bytes: u8::MAX, ..ActorRecord::new_zeroed() }
 }
 
 /// A path and its parent as a record holds them.

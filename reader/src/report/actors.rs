@@ -139,8 +139,7 @@ pub const COLUMNS: &[ActorColumn] = &[
     ActorColumn { names: &["name"], ..column(text("name"), Get::Text(|row| Some(row.actor.name()))) },
     ActorColumn {
         names: &["class", "type"],
-        // As `atomr-telemetry` calls it.
-        key: Some("actor_type"),
+        key: Some("class"),
         detail: Some("class"),
         is_in_list: true,
         is_in_top: true,

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 use crate::query::{Field, FieldType, FieldValue, Query, QueryError, Row, Unit};
+use crate::report::human::count;
 
 /// The side on which a column's cells are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,7 +334,10 @@ impl List {
         self.rows.truncate(selection.limit.unwrap_or(few));
         let hidden = found - self.rows.len();
         if hidden > 0 {
-            notes.push(format!("{hidden} more {rows}; a larger --limit shows them"));
+            notes.push(format!(
+                "{} of {rows}; show them with a larger --limit",
+                count(hidden as u64, "more row", "more rows")
+            ));
         }
         notes
     }

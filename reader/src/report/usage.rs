@@ -15,7 +15,6 @@ pub struct Fill {
     /// In use.
     pub used: u64,
     /// The capacity, used or free.
-    #[serde(rename = "room")]
     pub capacity: u64,
 }
 
@@ -29,10 +28,8 @@ impl Fill {
 /// How full a region is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// The number of live actors that the table was sized for.
-    pub actor_capacity: u64,
-    /// Slots of the actor table: at least two for each actor that it was sized for.
-    pub actor_slots: Fill,
+    /// Actors that have a slot. There are a few more slots than the capacity, because each lane may hold free ones.
+    pub actors: Fill,
     /// Interned names.
     pub names: Fill,
     /// Metrics that have a descriptor.
@@ -68,24 +65,22 @@ pub struct Drops {
     pub dead_letters_abandoned: u64,
     pub events_abandoned: u64,
     /// Stops that were counted but are no event.
-    #[serde(rename = "events_untold")]
     pub stops_unpublished: u64,
     pub updates_missed: u64,
     /// The sum over the domains of instances.
     pub instances_unlisted: u64,
     /// Rows that the documents dropped, as they are now.
-    #[serde(rename = "rows_left_out")]
     pub rows_dropped: u64,
     pub journal_writes_abandoned: u64,
-    pub polls_given_up: u64,
+    pub polls_panicked: u64,
 }
 
 impl Drops {
     /// Each number with the words for it.
     pub fn list(&self) -> [(u64, &'static str); 12] {
         [
-            (self.actors_spilled, "actors counted but not listed (table full around them)"),
-            (self.actors_untracked, "actors not tracked at all (table full)"),
+            (self.actors_spilled, "actors counted but not listed (table full)"),
+            (self.actors_untracked, "actors not tracked (table and index full)"),
             (self.texts_cut, "texts cut"),
             (self.names_full, "names without a number (names full)"),
             (self.dead_letters_abandoned, "dead letters abandoned by their writers"),
@@ -98,14 +93,14 @@ impl Drops {
                 "rows of the cluster's state and the shards' allocation dropped (document full)",
             ),
             (self.journal_writes_abandoned, "journal writes abandoned by their writers"),
-            (self.polls_given_up, "components not polled any more: their polls panicked"),
+            (self.polls_panicked, "components no longer polled: their polls panicked"),
         ]
     }
 }
 
 impl Usage {
     /// Reads how full `region` is; the caller must just have taken `snapshot` of it. It scans the names and the lanes once,
-    /// and the actor table if the snapshot is one [without actors](Snapshot::without_actors).
+    /// and the actors if the snapshot is one [without actors](Snapshot::without_actors).
     ///
     /// # Errors
     /// The region was cut short or overwritten since it was attached.
@@ -129,19 +124,19 @@ impl Usage {
         let used = (1..map.counters.count)
             .filter(|lane| counts(*lane) || lane_events.get(*lane).is_some_and(|events| *events > 0));
         let tally = snapshot.tally.unwrap_or_else(|| reader.class_counts().tally);
-        let held = tally.listed.saturating_add(tally.unreadable).saturating_add(tally.waiting_stops);
         let instances = &snapshot.subsystems.instances;
         let letters = map.dead_letters.count.saturating_sub(1) as u64;
         let of = |metric| reader.builtin(metric);
         let usage = Self {
-            actor_capacity: snapshot.identity.header.actor_capacity,
-            actor_slots: Fill { used: held, capacity: map.actor_slots() as u64 },
+            actors: Fill {
+                used: tally.listed.saturating_add(tally.unreadable),
+                capacity: snapshot.identity.header.actor_capacity,
+            },
             names: cells(map.names),
             metrics: Fill { used: snapshot.metrics.len() as u64, capacity: map.metrics.count as u64 },
             instances: Fill {
                 used: instances.entries.len() as u64 + instances.unreadable,
-                // The probe promises half of the slots: a table that is fuller could drop instances.
-                capacity: map.instance_slots.count as u64 / 2,
+                capacity: map.instances.count as u64,
             },
             histograms: Fill {
                 used: snapshot.metrics.iter().filter(|metric| metric.histogram.is_some()).count() as u64,
@@ -167,7 +162,7 @@ impl Usage {
                     .fold(0, |sum, domain| sum.saturating_add(of(domain.unlisted()))),
                 rows_dropped: snapshot.subsystems.rows_dropped,
                 journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
-                polls_given_up: of(Builtin::PollsGivenUp),
+                polls_panicked: of(Builtin::PollsPanicked),
             },
         };
         region.check_intact()?;

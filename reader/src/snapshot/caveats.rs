@@ -1,5 +1,7 @@
 //! The caveats of a snapshot as sentences: the state of the node, and which data is missing or doubtful.
 
+use std::fmt;
+
 use atomscope_layout::decode::Tally;
 use atomscope_layout::decode::subsystems::Subsystems;
 use atomscope_layout::metrics::Builtin;
@@ -7,46 +9,95 @@ use atomscope_layout::metrics::Builtin;
 use super::Snapshot;
 use crate::liveness::{Evidence, Liveness, Note, Verdict};
 
+/// What a caveat is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaveatKind {
+    /// The data comes from a dump.
+    Dump,
+    /// The state of the node, now or at its end.
+    State,
+    /// The state of the node when it was dumped.
+    DumpedState,
+    /// The evidence that the verdict rests on.
+    Evidence,
+    /// Data that is old, missing or doubtful.
+    Data,
+}
+
+/// One caveat. Displays as its sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caveat {
+    /// What it is about.
+    pub kind: CaveatKind,
+    /// A sentence without a full stop. Safe to print.
+    pub text: String,
+}
+
+impl fmt::Display for Caveat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Snapshot {
-    /// Sentences that a person should know before trusting the data; none if there is nothing to add. Safe to print.
-    pub fn caveats(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+    /// What a person should know before trusting the data; empty if there is nothing to add.
+    pub fn caveats(&self) -> Vec<Caveat> {
+        let mut caveats = self.caveats_of_state();
+        let caveat = |text| Caveat { kind: CaveatKind::Data, text };
+        caveats.extend(self.caveats_of_data().into_iter().map(caveat));
+        caveats
+    }
+
+    fn caveats_of_state(&self) -> Vec<Caveat> {
+        let mut caveats = Vec::new();
+        let mut add = |kind, text| caveats.push(Caveat { kind, text });
         let Liveness { verdict, evidence, notes: of_liveness, .. } = self.liveness;
         let age = self.liveness.newest_beat_age();
         if let Some(info) = &self.dump_info {
-            notes.push(info.caveat());
-            notes.extend(self.liveness.why().map(|why| format!("when it was dumped: {why}")));
+            add(CaveatKind::Dump, info.caveat());
+            if let Some(why) = self.liveness.why() {
+                add(CaveatKind::DumpedState, format!("when it was dumped: {why}"));
+            }
         } else if !self.liveness.is_well() {
             let age = age.filter(|_| verdict != Verdict::Live);
             let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));
-            notes.push(format!("the node is {}{}", self.liveness, since.unwrap_or_default()));
+            add(CaveatKind::State, format!("the node is {}{}", self.liveness, since.unwrap_or_default()));
         }
         match evidence {
             Evidence::Lock => {}
             // These notes have said already why the lock is no evidence.
             _ if of_liveness.has(Note::LockLost) || of_liveness.has(Note::LockFree) => {}
-            Evidence::Process => notes
-                .push("its lock cannot be queried: its process and the boot id decide the verdict".into()),
-            Evidence::Heartbeat => notes
-                .push("neither its lock nor its process can be queried: its beats decide the verdict".into()),
+            Evidence::Process => add(
+                CaveatKind::Evidence,
+                "its lock cannot be queried: its process and the boot id decide the verdict".into(),
+            ),
+            Evidence::Heartbeat => add(
+                CaveatKind::Evidence,
+                "neither its lock nor its process can be queried: its beats decide the verdict".into(),
+            ),
         }
+        caveats
+    }
+
+    fn caveats_of_data(&self) -> Vec<String> {
+        let mut texts = Vec::new();
         if let Some(poll) = self.poll.filter(|poll| poll.is_stuck) {
-            notes.push(format!(
+            texts.push(format!(
                 "the polled data of cluster, sharding and other subsystems is {:.1} s old: a component does not answer",
                 poll.beat_age.as_secs_f64()
             ));
         }
         let mut count = |number: u64, one: &str, many: &str| match number {
             0 => {}
-            1 => notes.push(format!("1 {one}")),
-            _ => notes.push(format!("{number} {many}")),
+            1 => texts.push(format!("1 {one}")),
+            _ => texts.push(format!("{number} {many}")),
         };
         let Tally { unlisted, unreadable, .. } = self.tally.unwrap_or_default();
         count(unreadable, "actor record was unreadable", "actor records were unreadable");
         count(
             unlisted,
-            "live actor is counted but not listed: the table was full around it",
-            "live actors are counted but not listed: the table was full around them",
+            "live actor is counted but not listed: the table was full",
+            "live actors are counted but not listed: the table was full",
         );
         count(
             self.totals.untracked,
@@ -72,17 +123,17 @@ impl Snapshot {
             "rows of the cluster's state or its shards' allocation were dropped",
         );
         if self.builtin(Builtin::UntrackedSpawns) > 0 || self.builtin(Builtin::UntrackedStops) > 0 {
-            notes.push("the list may miss some actors for good: the table has been full".into());
+            texts.push("the list may permanently miss some actors: the table was full".into());
         }
         match self.builtin(Builtin::DoubtfulStops) {
             0 => {}
-            doubtful => notes.push(format!(
-                "the list may be wrong by {doubtful} for good: it is unknown whether these stops were of listed actors"
+            doubtful => texts.push(format!(
+                "the list may permanently be wrong by {doubtful}: it is unknown whether so many stops were of listed actors"
             )),
         }
         if let Some(drift) = self.drift().filter(|drift| self.at_rest && *drift != 0) {
-            notes.push(format!("the counts and the list of live actors differ by {drift:+}"));
+            texts.push(format!("the counts and the list of live actors differ by {drift:+}"));
         }
-        notes
+        texts
     }
 }

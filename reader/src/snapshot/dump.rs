@@ -86,7 +86,7 @@ impl Snapshot {
             instances: by_domain,
             hand_offs: std::mem::take(&mut subsystems.hand_offs),
             instances_unreadable: instances.unreadable,
-            rows_left_out: subsystems.rows_dropped,
+            rows_dropped: subsystems.rows_dropped,
             documents_unreadable: subsystems.documents_unreadable,
             dumped_at: dump_info.map(|_| generated_at.clone()),
             redacted: redacted || dump_info.is_some_and(|info| info.redacted),
@@ -235,7 +235,7 @@ pub struct DumpMeta {
     /// Hand-offs of shards, each as shard, from, to and state.
     pub hand_offs: Vec<[String; 4]>,
     pub instances_unreadable: u64,
-    pub rows_left_out: u64,
+    pub rows_dropped: u64,
     pub documents_unreadable: u64,
     /// RFC 3339; only of a raw dump, whose `state` and ages are those of that time.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -37,7 +37,7 @@ fn a_tree_puts_children_below_their_parents() {
 #[track_caller]
 fn types(dir: &RegionDir, args: &[&str]) -> Vec<String> {
     let rows = dir.run([&["actors", "--json"], args].concat()).json();
-    rows.as_array().unwrap().iter().map(|row| row["actor_type"].as_str().unwrap()[6..].to_owned()).collect()
+    rows.as_array().unwrap().iter().map(|row| row["class"].as_str().unwrap()[6..].to_owned()).collect()
 }
 
 #[test]
@@ -85,7 +85,9 @@ fn a_filter_asks_as_the_screens_does() {
 fn a_limit_says_how_many_it_left_out() {
     let dir = RegionDir::new();
     let _lock = shop().live(&dir);
-    for (limit, shown, said) in [("0", 0, "3 more"), ("2", 2, "1 more"), ("18446744073709551615", 3, "")] {
+    for (limit, shown, said) in
+        [("0", 0, "3 more actors;"), ("2", 2, "1 more actor;"), ("18446744073709551615", 3, "")]
+    {
         for shape in [None, Some("--tree")] {
             let ran = dir.run(["actors", "--limit", limit].into_iter().chain(shape));
             assert!(ran.stderr.contains(said), "{ran:?}");
@@ -103,6 +105,6 @@ fn what_is_not_whole_is_said() {
     let _lock = node.live(&dir);
     let stderr = dir.run(["actors"]).stderr;
     assert!(stderr.contains("2 live actors are untracked"), "{stderr}");
-    assert!(stderr.contains("may miss some actors for good"), "{stderr}");
+    assert!(stderr.contains("may permanently miss some actors"), "{stderr}");
     assert!(stderr.contains("the counts and the list of live actors differ by +5"), "{stderr}");
 }

@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::fixture::nodes::shop;
 use crate::fixture::{Node, RegionDir, SECOND};
 
-/// The texts of the findings of this level.
-fn findings(dir: &RegionDir, level: &str) -> Vec<String> {
+/// The texts of the findings of this severity.
+fn findings(dir: &RegionDir, severity: &str) -> Vec<String> {
     let rows = dir.run(["doctor", "--json"]).json();
-    let at_level = |row: &&Value| row["level"] == level;
+    let at_severity = |row: &&Value| row["severity"] == severity;
     rows.as_array()
         .unwrap()
         .iter()
-        .filter(at_level)
+        .filter(at_severity)
         .map(|row| row["finding"].as_str().unwrap().to_owned())
         .collect()
 }
@@ -33,10 +33,10 @@ fn a_node_that_is_well_has_nothing_but_good_findings() {
     let _lock = node.live(&dir);
     let good = findings(&dir, "good");
     for text in [
-        "layout 1.2, written by 0.10.0-test",
+        "layout 2.0, written by 0.10.0-test",
         "its file system supports the lock of a node",
         "the node is live",
-        "3 live actors; the table was sized for 64",
+        "3 live actors; the capacity is 64",
         "nothing was dropped",
         "for 100 rounds: 0.000 % of a processor",
     ] {
@@ -58,7 +58,7 @@ fn what_is_wrong_comes_with_what_to_do() {
     node.count(Builtin::TextsCut, 5);
     (0..20).for_each(|at| node.stop_event(0, at, "a"));
     let _lock = node.live(&dir);
-    one_of(&findings(&dir, "problem"), "the node is wedged: the probe's thread does not beat any more");
+    one_of(&findings(&dir, "problem"), "the node is wedged: no heartbeat from the probe's sampler thread");
     one_of(&findings(&dir, "warning"), "2 spilled, 0 untracked so far");
     one_of(&findings(&dir, "warning"), "7 times no slot was free");
     one_of(&findings(&dir, "note"), "5 texts cut");
@@ -77,7 +77,7 @@ fn what_cannot_be_attached_to_is_a_finding_and_no_failure() {
 }
 
 #[test]
-fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it_is_asked_for() {
+fn dead_regions_are_counted_with_their_size_and_read_only_if_named() {
     let dir = RegionDir::new();
     let _lock = shop().live(&dir);
     let mut dead = vec![Node::new("late").dead(&dir)];
@@ -89,7 +89,7 @@ fn what_the_dead_have_left_is_told_with_the_room_that_it_takes_and_read_where_it
     // Two dead regions of a node name stay.
     one_of(&notes, "; the next node of that user removes 1 of them, ");
     assert_eq!(notes.iter().filter(|note| *note == "its contents were not read").count(), 3, "{notes:?}");
-    assert!(findings(&dir, "good").iter().any(|good| good == "3 live actors; the table was sized for 64"));
+    assert!(findings(&dir, "good").iter().any(|good| good == "3 live actors; the capacity is 64"));
     assert!(dir.run(["doctor"]).ok().contains("`atomscope prune` frees that"));
     let path = dead[0].to_str().unwrap();
     let stdout = dir.run(["doctor", path]).ok();

@@ -31,7 +31,7 @@ fn a_dump_is_a_snapshot_of_atomr_telemetry_and_one_object_more() {
     let about = ours.as_object_mut().unwrap().remove("atomscope").unwrap();
     assert_eq!(ours, serde_json::to_value(&theirs).unwrap());
     assert_eq!((&about["state"], &about["liveness"]), (&json!("live"), &json!("lock")));
-    assert_eq!((&about["layout_version"], &about["redacted"]), (&json!("1.2"), &json!(false)));
+    assert_eq!((&about["layout_version"], &about["redacted"]), (&json!("2.0"), &json!(false)));
     assert_eq!((&about["totals"]["live"], &about["drift"]), (&json!(3), &json!(0)));
     assert_eq!(about["dead_letters"], json!({"total": 1, "lapped": 0, "abandoned": 0, "unreadable": 0}));
     let spawned =

@@ -86,7 +86,7 @@ fn there_is_a_manual_page_of_every_command() {
 #[test]
 fn the_version_tells_the_layout_too() {
     let stdout = program(["--version"]).output().unwrap().stdout;
-    assert!(String::from_utf8(stdout).unwrap().contains("(reads layout 1.x, knows it up to 1.2)"));
+    assert!(String::from_utf8(stdout).unwrap().contains("(reads layout 2.x, knows it up to 2.0)"));
 }
 
 #[test]

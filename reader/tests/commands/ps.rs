@@ -90,7 +90,7 @@ fn a_stale_beat_of_the_probe_is_a_wedge_and_so_is_one_of_the_runtime() {
     fs::remove_file(&lock.path).unwrap();
     node.beat(9 * SECOND);
     let _lock = node.live(&dir);
-    assert_eq!(state(&dir), ("wedged".into(), "the probe's thread does not beat any more".into()));
+    assert_eq!(state(&dir), ("wedged".into(), "no heartbeat from the probe's sampler thread".into()));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_region_that_is_not_published_tells_starting_up_from_dead() {
     let path = node.dead(&dir);
     let (word, why) = state(&dir);
     assert_eq!(word, "not ready");
-    assert!(why.contains("died before it was ready"), "{why}");
+    assert!(why.contains("ended before it was ready"), "{why}");
     let _lock = Locked::new(path);
     let (word, why) = state(&dir);
     assert_eq!(word, "not ready");

@@ -20,7 +20,7 @@ use atomscope_layout::region::Condition;
 use serde_json::{Value, json};
 
 use crate::fixture::nodes::{many, shop};
-use crate::fixture::{Actor, Node, RegionDir, SECOND, random, write};
+use crate::fixture::{Actor, BUSY, FREE, Node, ORPHAN, RegionDir, SECOND, random, write};
 
 /// Dumps the only node of `dir`.
 fn dump(dir: &RegionDir, args: &[&str]) -> PathBuf {
@@ -260,11 +260,18 @@ fn a_redacted_dump_holds_no_name_in_any_byte() {
     let (node, mut names) = with_every_text();
     assert!(names.len() > 40, "{names:?}");
     names.push("shopd".into());
-    // Bytes that a removed record left behind.
-    let free =
-        node.map.actor_slots.start + (node.map.actor_slots.count - 1) * node.map.actor_slots.stride + 20;
-    node.set(free, u64::from_le_bytes(*b"Nresidue"));
-    names.push("Nresidue".into());
+    // What stopped actors left in their slots: a control word with a link, a key and texts.
+    for (control, text) in
+        [(*b"plink012", *b"Nfreed00"), (*b"slink345", *b"Norphan0"), (*b"q\0\0\0\0\0\0\0", *b"Nbusy000")]
+    {
+        let slot = node.actor(Actor { path: "Ngone", actor_type: "T", ..Actor::default() });
+        for (word, bytes) in [(0, control), (1, *b"Nlinked0"), (12, text)] {
+            node.set(node.actor_word(slot, word), u64::from_le_bytes(bytes));
+        }
+        names.push(String::from_utf8(text.to_vec()).unwrap());
+    }
+    assert_eq!([b'p', b's', b'q'].map(|byte| u64::from(byte) & 3), [FREE, ORPHAN, BUSY]);
+    names.extend(["Ngone", "Nlinked0", "plink012", "slink345"].map(str::to_owned));
     let _lock = node.live(&dir);
     let finds = |bytes: &[u8], name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
     let plain = fs::read(dump(&dir, &[])).unwrap();
@@ -360,6 +367,6 @@ fn a_dump_keeps_what_was_told_beside_the_verdict() {
             (&json!("live"), &json!(["spawn_hook_replaced"]))
         );
         let shown = dir.run(["show".as_ref(), file.as_os_str()]).ok();
-        assert!(shown.contains("when it was dumped: another spawn observer took the place"), "{shown}");
+        assert!(shown.contains("when it was dumped: another spawn observer replaced the probe's"), "{shown}");
     }
 }

@@ -25,7 +25,7 @@ fn a_living_node_is_shown_with_all_that_matters() {
         " Dead letters: 1, the newest:".into(),
         " shop::Order to akka://Shop/user/gone".into(),
         "       Events: 1, 0 of them through the shared lane; the newest 16 of each lane are kept".into(),
-        "     Capacity: 3 of 128 actor slots (sized for 64 actors), 1 of 2 lanes, ".into(),
+        "     Capacity: 3 of 64 actors, 1 of 2 lanes, ".into(),
         "      Dropped: nothing".into(),
     ] {
         assert!(stdout.contains(&line), "{line}\n{stdout}");
@@ -40,7 +40,10 @@ fn a_wedged_and_a_dead_node_are_shown_with_the_reason() {
     node.beat(9 * SECOND);
     let lock = node.live(&dir);
     let stdout = dir.run(["show"]).ok();
-    assert!(stdout.starts_with("● shop - wedged: the probe's thread does not beat any more\n"), "{stdout}");
+    assert!(
+        stdout.starts_with("● shop - wedged: no heartbeat from the probe's sampler thread\n"),
+        "{stdout}"
+    );
     drop(lock);
     let stdout = dir.run(["show"]).ok();
     let first = "● shop - crashed: its process ended without closing the region\n";
@@ -58,7 +61,7 @@ fn json_has_the_same_and_what_was_left_out() {
     assert_eq!(shown["actors"]["live"], 3);
     assert_eq!(shown["classes"][0], json!({"class": "shop::Audit", "actors": 1, "waiting": 9}));
     assert_eq!(shown["newest_dead_letters"][0]["recipient"], "akka://Shop/user/gone");
-    assert_eq!(shown["usage"]["actor_slots"], json!({"used": 3, "room": 128}));
+    assert_eq!(shown["usage"]["actors"], json!({"used": 3, "capacity": 64}));
     assert_eq!(shown["usage"]["drops"]["texts_cut"], 4);
     assert!(dir.run(["show"]).ok().contains("      Dropped: 4 texts cut\n"));
 }

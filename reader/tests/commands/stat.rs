@@ -52,7 +52,7 @@ fn each_further_line_holds_what_came_since_the_one_before() {
 #[test]
 fn records_that_are_too_many_to_look_at_for_each_line_are_not_said_to_be_readable() {
     let dir = RegionDir::new();
-    let large = Capacities { actors: 40_000, ..small() };
+    let large = Capacities { actors: 70_000, ..small() };
     let _locks = [("small", small()), ("large", large)].map(|(name, capacities)| {
         let node = Node::sized(name, capacities, |_| {});
         node.actor(Actor { path: "/a", ..Actor::default() });

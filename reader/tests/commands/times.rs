@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomscope::system::{boottime_ns, monotonic_ns};
 use atomscope_layout::metrics::Builtin;
-use atomscope_layout::records::{SightingRecord, TimeRecord};
-use atomscope_layout::region::header;
+use atomscope_layout::records::{ClockSampleRecord, TimeRecord};
 use serde_json::Value;
 
 use crate::fixture::{Actor, EPOCH_NS, Node, RegionDir, SECOND};
@@ -62,10 +61,9 @@ fn a_node_whose_wall_clock_was_set_since_its_start_has_lived_as_long_as_it_has()
 }
 
 #[test]
-fn what_an_older_node_cannot_say_is_unknown_and_not_0() {
+fn what_a_node_does_not_know_is_unknown_and_not_0() {
     let dir = RegionDir::new();
     let node = Node::with("n", |record| record.created_unix_ns = unix_ns() + 2 * HOUR_NS);
-    node.set(header::VERSION, 1 << 32 | 1);
     node.set_time(TimeRecord::default());
     node.count(Builtin::Spawned, 1_000);
     let _lock = node.live(&dir);
@@ -88,22 +86,22 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
     let hour_ago = (now / 1_000_000_000).checked_sub(3_600).map_or(1, |s| s.max(1));
     node.actor(Actor { path: "akka://S/user/a", actor_type: "A", spawned_s: hour_ago, ..Actor::default() });
     let spawned = hour_ago * 1_000_000_000;
-    let sighting = |ticks: u64, unix_ns: u64, slept: u64| SightingRecord {
+    let sample = |ticks: u64, unix_ns: u64, slept: u64| ClockSampleRecord {
         ticks,
         mono_ns: ticks - slept,
         boot_ns: ticks,
         unix_ns,
-        rate: SightingRecord::RATE_ONE,
+        rate: ClockSampleRecord::RATE_ONE,
         reserved: [0; 2],
     };
-    let first = sighting(spawned / 2, EPOCH_NS, 0);
+    let first = sample(spawned / 2, EPOCH_NS, 0);
     let later = [
         // The wall clock is set, the machine sleeps while the tick counter runs, and the rate is corrected.
-        sighting(spawned + 1_000, EPOCH_NS * 2, 0),
-        sighting(spawned + 2_000, EPOCH_NS * 2 + 5, 1_500),
-        SightingRecord {
-            rate: SightingRecord::RATE_ONE * 99 / 100,
-            ..sighting(spawned + 3_000, EPOCH_NS, 1_500)
+        sample(spawned + 1_000, EPOCH_NS * 2, 0),
+        sample(spawned + 2_000, EPOCH_NS * 2 + 5, 1_500),
+        ClockSampleRecord {
+            rate: ClockSampleRecord::RATE_ONE * 99 / 100,
+            ..sample(spawned + 3_000, EPOCH_NS, 1_500)
         },
     ];
     let (node, _lock) = node.shared(&dir);
@@ -112,13 +110,13 @@ fn an_actor_keeps_its_time_and_its_age_whatever_the_clocks_do_afterwards() {
         (actors[0]["spawned_at"].clone(), actors[0]["age_s"].as_f64().unwrap())
     };
     let mut log = vec![first];
-    node.sighted(&log);
+    node.sampled(&log);
     let (spawned_at, age_s) = look();
     let expected = (now - spawned) as f64 / 1e9;
     assert!((age_s - expected).abs() < 60.0, "{age_s} s, not {expected}");
-    for sighting in later {
-        log.push(sighting);
-        node.sighted(&log);
+    for sample in later {
+        log.push(sample);
+        node.sampled(&log);
         let (again, age) = look();
         assert_eq!(again, spawned_at);
         assert!((age - age_s).abs() < 60.0, "{age} s, not {age_s}");
@@ -131,12 +129,12 @@ fn what_a_dead_node_had_is_as_old_as_it_was_at_its_last_beat() {
     let node = Node::new("n");
     // The actor was spawned 40 seconds ago, and the last heartbeat was 20 seconds later.
     node.actor(Actor { path: "akka://S/user/a", actor_type: "A", spawned_s: 1, ..Actor::default() });
-    node.sighted(&[SightingRecord {
+    node.sampled(&[ClockSampleRecord {
         ticks: 1_000_000_000,
         mono_ns: monotonic_ns() - 40_000_000_000,
         boot_ns: boottime_ns() - 40_000_000_000,
         unix_ns: EPOCH_NS,
-        rate: SightingRecord::RATE_ONE,
+        rate: ClockSampleRecord::RATE_ONE,
         reserved: [0; 2],
     }]);
     node.beat(Duration::from_secs(20));

@@ -58,7 +58,7 @@ impl Sample {
             at: Instant::now(),
             liveness,
             live: totals.live,
-            unreadable: (reader.map().actor_slots() <= SCANNED_SLOTS)
+            unreadable: (reader.map().actors.count <= SCANNED_SLOTS)
                 .then(|| reader.class_counts().tally.unreadable),
             counters: Counters::read(&reader, &totals),
             used: used(&reader),

@@ -9,6 +9,7 @@ use atomscope::report::human::{bytes, count, duration, process_use};
 use atomscope::report::list::{Column, Side, Value, unit_of_row};
 use atomscope::report::rates::CounterRates;
 use atomscope::report::tone::Tone;
+use atomscope::snapshot::{Caveat, CaveatKind};
 use atomscope::text::{clean, is_unsafe};
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;
@@ -282,12 +283,10 @@ fn losses(app: &App, theme: Theme) -> Line<'static> {
         spans.push(Span::raw("  "));
     }
     // The first line shows the verdict already.
-    let caveats = tick
-        .caveats
-        .iter()
-        .filter(|caveat| !caveat.starts_with("the node is") && !caveat.starts_with("this is a dump"));
+    let is_new = |caveat: &&Caveat| !matches!(caveat.kind, CaveatKind::State | CaveatKind::Dump);
+    let caveats = tick.caveats.iter().filter(is_new);
     for caveat in caveats {
-        spans.push(Span::styled(format!("{}  ", safe(caveat)), theme.odd()));
+        spans.push(Span::styled(format!("{}  ", safe(&caveat.text)), theme.odd()));
     }
     Line::from(spans)
 }
@@ -638,7 +637,7 @@ fn cell_style(column: &str, text: &str, theme: Theme) -> Style {
         ("event", "lost") | ("reachable" | "available", "no") | ("quarantined", "yes") => theme.bad(),
         ("event", "dead letter") => theme.odd(),
         ("event", "cluster" | "sharding") => theme.accent(),
-        ("failures" | "errors" | "lost" | "given_up", number)
+        ("failures" | "errors" | "lost" | "cancelled", number)
             if !number.starts_with('0') && number != "-" =>
         {
             theme.odd()

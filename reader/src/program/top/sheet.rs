@@ -11,7 +11,7 @@ mod rows;
 use atomscope::report::actors::{ActorValue, COLUMNS};
 use atomscope::report::human::{bytes, count, duration};
 use atomscope::report::list::{List, Value, number, text, unit_of_row};
-use atomscope::snapshot::Snapshot;
+use atomscope::snapshot::{Caveat, Snapshot};
 use atomscope_layout::decode::rfc3339;
 
 use self::actors::actors;
@@ -69,7 +69,8 @@ pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
                 duration(span),
                 bytes(held as u64)
             );
-            let lines = [region, past].into_iter().chain(tick.caveats.iter().cloned()).collect();
+            let lines =
+                [region, past].into_iter().chain(tick.caveats.iter().map(Caveat::to_string)).collect();
             of_lists(request, own(tick), lines, "")
         }
         (View::Subsystem(subsystem), Some(tick)) => {

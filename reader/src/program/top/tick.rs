@@ -9,7 +9,7 @@ use atomscope::report::findings::Finding;
 use atomscope::report::rates::{CounterRates, Counters};
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
-use atomscope::snapshot::Snapshot;
+use atomscope::snapshot::{Caveat, Snapshot};
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
 use atomscope_layout::follow::Batch;
@@ -40,7 +40,7 @@ pub struct Tick {
     /// A line for each subsystem in use.
     pub summaries: Vec<Summary>,
     pub usage: Usage,
-    pub caveats: Vec<String>,
+    pub caveats: Vec<Caveat>,
     pub findings: Vec<Finding>,
     /// Warnings about subsystems.
     pub warnings: Vec<String>,

@@ -11,7 +11,7 @@ use crate::report::human::{count, duration};
 use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
 
-/// The share of live actors in the table's capacity above which it counts as full.
+/// The share of the capacity for actors above which it counts as full.
 const FULL_PERCENT: u64 = 90;
 
 /// The share of events in the shared lane above which threads without a lane of their own are worth a warning.
@@ -30,9 +30,8 @@ pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot,
 /// How full the region is, and what was dropped.
 fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     let live = snapshot.totals.live;
-    let sized = usage.actor_capacity;
-    let text = format!("{live} live actors; the table was sized for {sized}");
-    let is_full = live.saturating_mul(100) > sized.saturating_mul(FULL_PERCENT);
+    let text = format!("{live} live actors; the capacity is {}", usage.actors.capacity);
+    let is_full = live.saturating_mul(100) > usage.actors.capacity.saturating_mul(FULL_PERCENT);
     let drops = &usage.drops;
     if drops.actors_spilled > 0 || drops.actors_untracked > 0 || is_full {
         let text =
@@ -73,7 +72,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         names_full: 0,
         instances_unlisted: 0,
         rows_dropped: 0,
-        polls_given_up: 0,
+        polls_panicked: 0,
         ..*drops
     };
     for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
@@ -114,9 +113,9 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
             findings.good(beat);
         }
     }
-    if drops.polls_given_up > 0 {
+    if drops.polls_panicked > 0 {
         let text =
-            format!("{} given up: they panicked", count(drops.polls_given_up, "poll was", "polls were"));
+            count(drops.polls_panicked, "poll was removed: it panicked", "polls were removed: they panicked");
         let advice = "their data is as it was then; the node's stderr has the panic";
         findings.add(Severity::Warning, text, Some(advice));
     }

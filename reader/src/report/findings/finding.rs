@@ -23,7 +23,6 @@ pub enum Severity {
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     /// How serious it is.
-    #[serde(rename = "level")]
     pub severity: Severity,
     /// The path of the region that it is about; `None` if it is about the machine.
     pub path: Option<String>,

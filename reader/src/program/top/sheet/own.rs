@@ -9,7 +9,7 @@ use crate::program::top::tick::Tick;
 pub fn own(tick: &Tick) -> Vec<List> {
     let usage = &tick.usage;
     let capacities = [
-        ("actor slots", usage.actor_slots, "actors"),
+        ("actors", usage.actors, "actors"),
         ("names", usage.names, "names"),
         ("metrics", usage.metrics, "metrics"),
         ("histograms", usage.histograms, "histograms"),
