@@ -41,6 +41,8 @@ use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
+#[cfg(feature = "atomr")]
+use crate::clock::Clock;
 use crate::dto::{ActorSnapshot, ActorStatus};
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
@@ -388,8 +390,10 @@ impl SpawnObserver for ActorRegistry {
             return self.unusual_spawn(path, parent, actor_type, type_id, ticks);
         }
         let table = writer.table();
-        // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn.
-        let stamp = writer.stamp_at(ticks, table.newest_spawn(key).unwrap_or(0));
+        // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn. The
+        // processor's counter has counted on since that actor's spawn; a coarse clock may have stood still.
+        let cause = if writer.clock == Clock::Coarse { table.newest_spawn(key).unwrap_or(0) } else { 0 };
+        let stamp = writer.stamp_at(ticks, cause);
         let (path_bytes, parent_bytes) = (text.bytes as u16, parent_bytes as u16);
         let flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
         // Published before the spawn is in the table, so that the stop is published later.
@@ -486,7 +490,7 @@ impl ActorRegistry {
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES) as u8;
         }
-        // As for a usual spawn.
+        // Later than the actor that it replaces.
         record.spawned = writer.stamp_at(ticks, writer.table().newest_spawn(key).unwrap_or(0));
         let (cut, used) = (texts.cut, texts.used());
         self.publish_spawn(&mut record, actor_type, cut);
