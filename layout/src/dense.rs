@@ -368,7 +368,15 @@ impl<'a> Table<'a> {
     fn insert(&self, lane: usize, fingerprint: u64, put: Entry, witness: &dyn Witness) -> bool {
         self.index.insert_hot(fingerprint, put)
             || put.kind() != Kind::Minus && self.evict(lane, fingerprint, put, witness)
-            || self.index.insert_large(fingerprint, put)
+            || self.insert_large(fingerprint, put)
+    }
+
+    fn insert_large(&self, fingerprint: u64, put: Entry) -> bool {
+        let is_inserted = self.index.insert_large(fingerprint, put);
+        if is_inserted {
+            self.index.count_late(fingerprint, put.kind());
+        }
+        is_inserted
     }
 
     /// Moves an entry of a full hot line to the large level, and puts `put` in its place.
@@ -405,6 +413,9 @@ impl<'a> Table<'a> {
                 }
             } else if !is(Mutant::MoveRemovesFirst) {
                 place.let_go(left);
+            }
+            if is_moved {
+                self.index.count_late(whose, held.kind());
             }
             if !is(Mutant::MoverLooksNot) {
                 then_look();
@@ -880,6 +891,9 @@ impl<'a> Table<'a> {
         removed
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;
 
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests;

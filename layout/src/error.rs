@@ -11,7 +11,7 @@
 //! use atomscope_layout::{Capacities, OpenError, RegionMap};
 //!
 //! let error = RegionMap::for_capacities(&Capacities { actors: 0, ..Capacities::default() }).unwrap_err();
-//! assert_eq!(error.to_string(), "actors = 0 is outside of its limits (1 to 16777216)");
+//! assert_eq!(error.to_string(), "actors = 0 is outside of its limits (1 to 4000000)");
 //!
 //! let zeroed = ReaderMemory::copied(&[0; 4096]);
 //! assert!(matches!(RegionReader::open(zeroed.words()), Err(OpenError::NotReady)));

@@ -1011,9 +1011,6 @@ impl<'a> TableReader<'a> {
     }
 }
 
-#[cfg(all(test, atomscope_loom))]
-mod models;
-
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests {
     use super::*;

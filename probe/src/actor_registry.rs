@@ -41,6 +41,8 @@ use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
+#[cfg(feature = "atomr")]
+use crate::clock::Clock;
 use crate::dto::{ActorSnapshot, ActorStatus};
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
@@ -388,8 +390,10 @@ impl SpawnObserver for ActorRegistry {
             return self.unusual_spawn(path, parent, actor_type, type_id, ticks);
         }
         let table = writer.table();
-        // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn.
-        let stamp = writer.stamp_at(ticks, table.newest_spawn(key).unwrap_or(0));
+        // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn. The
+        // processor's counter has counted on since that actor's spawn; a coarse clock may have stood still.
+        let cause = if writer.clock == Clock::Coarse { table.newest_spawn(key).unwrap_or(0) } else { 0 };
+        let stamp = writer.stamp_at(ticks, cause);
         let (path_bytes, parent_bytes) = (text.bytes as u16, parent_bytes as u16);
         let flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
         // Published before the spawn is in the table, so that the stop is published later.
@@ -486,7 +490,7 @@ impl ActorRegistry {
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES) as u8;
         }
-        // As for a usual spawn.
+        // Later than the actor that it replaces.
         record.spawned = writer.stamp_at(ticks, writer.table().newest_spawn(key).unwrap_or(0));
         let (cut, used) = (texts.cut, texts.used());
         self.publish_spawn(&mut record, actor_type, cut);
@@ -579,6 +583,147 @@ mod tests {
 
     use super::*;
     use crate::TelemetryExtension;
+
+    const PARENT: &str = "akka://s/user";
+
+    fn user() -> ActorPath {
+        ActorPath::root(Address::local("s")).child("user")
+    }
+
+    /// A registry with its own region of this capacity.
+    fn registry(actors: usize, lanes: usize) -> ActorRegistry {
+        let region = Region::builder("registry").actors(actors).lanes(lanes).private().build().unwrap();
+        let bus = TelemetryBus::of(region.clone());
+        ActorRegistry { settles: true, ..ActorRegistry::of(region, bus) }
+    }
+
+    fn status(path: &str) -> ActorStatus {
+        ActorStatus {
+            path: path.into(),
+            parent: Some(PARENT.into()),
+            actor_type: "T".into(),
+            mailbox_depth: 0,
+            spawned_at: String::new(),
+            host: None,
+        }
+    }
+
+    impl ActorRegistry {
+        /// Listed actors, unlisted ones, waiting stops, and the drift.
+        fn state(&self) -> (u64, u64, u64, i64) {
+            let reader = self.region.writer.reader().unwrap();
+            let tally = reader.actor_list().tally();
+            assert_eq!(tally.unreadable, 0);
+            (tally.listed, tally.unlisted, tally.waiting_stops, tally.drift(&reader.actor_totals()))
+        }
+
+        fn spawn_at(&self, path: &ActorPath) {
+            self.on_spawn(path, path.parent().as_ref(), "T");
+        }
+
+        fn paths(&self) -> Vec<String> {
+            let mut paths: Vec<String> = self.snapshot().flat.into_iter().map(|actor| actor.path).collect();
+            paths.sort_unstable();
+            paths
+        }
+    }
+
+    #[test]
+    fn an_actor_is_the_same_however_its_path_comes() {
+        let actors = registry(100, 2);
+        let odd = ["a", "a/b", "", "/", "ünï", "0123456789abcdef", "0123456789abcdef/x", "12345678"];
+        let remote = ActorPath::root(Address::remote("akka.tcp", "s", "h", 2552)).child("user");
+        let paths = odd.iter().flat_map(|name| [user().child(*name), remote.child(*name)]);
+        let paths: Vec<ActorPath> =
+            paths.chain([ActorPath::root(Address::local("s")), user().child("x".repeat(500))]).collect();
+        for path in &paths {
+            actors.spawn_at(path);
+            assert_eq!(actors.state(), (1, 0, 0, 0), "{path}");
+            actors.record_stop(&path.to_string());
+            assert_eq!(actors.state(), (0, 0, 0, 0), "{path}");
+            actors.record_spawn(status(&path.to_string()));
+            actors.on_stop(path);
+            assert_eq!(actors.state(), (0, 0, 0, 0), "{path}");
+        }
+        assert_eq!(actors.totals().spawned, 2 * paths.len() as u64);
+    }
+
+    #[test]
+    fn a_stop_may_come_before_its_spawn_and_takes_the_oldest_of_its_path() {
+        let (actors, path) = (registry(100, 2), user().child("a"));
+        actors.on_stop(&path);
+        assert_eq!(actors.state().2, 1);
+        actors.spawn_at(&path);
+        assert_eq!(actors.state(), (0, 0, 0, 0));
+        // The respawn comes before its predecessor's stop.
+        for class in ["Old", "New"] {
+            actors.on_spawn(&path, Some(&user()), class);
+        }
+        actors.on_stop(&path);
+        let listed = actors.snapshot().flat;
+        assert_eq!((listed.len(), listed[0].actor_type.as_str()), (1, "New"));
+        actors.on_stop(&path);
+        assert_eq!((actors.state(), actors.totals().spawned), ((0, 0, 0, 0), 3));
+    }
+
+    #[test]
+    fn actors_without_a_slot_are_counted_until_they_stop() {
+        let actors = registry(1, 1);
+        let slots = actors.region.writer.map().actors.count;
+        let paths: Vec<ActorPath> = (0..slots + 20).map(|number| user().child(number.to_string())).collect();
+        paths.iter().for_each(|path| actors.spawn_at(path));
+        assert_eq!(actors.state(), (slots as u64, 20, 0, 0));
+        // First those without a slot.
+        for (gone, path) in paths.iter().rev().enumerate().map(|(at, path)| (at as u64 + 1, path)) {
+            actors.on_stop(path);
+            let (slots, unlisted) = (slots as u64, 20u64.saturating_sub(gone));
+            assert_eq!(actors.state(), ((slots + 20 - gone).min(slots), unlisted, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_change_in_place_stays_with_its_actor() {
+        let (actors, path) = (registry(100, 2), user().child("a"));
+        actors.spawn_at(&path);
+        let text = path.to_string();
+        actors.set_host(&text, "h1:2552");
+        actors.record_mailbox_depth(&text, 7);
+        actors.on_mailbox_depth(&path, 8);
+        let listed = actors.snapshot().flat;
+        assert_eq!((listed[0].host.as_deref(), listed[0].mailbox_depth), (Some("h1:2552"), 8));
+        actors.record_spawn(status(&text));
+        let listed = actors.snapshot().flat;
+        assert_eq!((listed.len(), listed[0].host.as_deref(), listed[0].mailbox_depth), (1, None, 0));
+        assert_eq!(actors.state(), (1, 0, 0, 0));
+    }
+
+    #[test]
+    fn threads_that_end_lose_no_slot() {
+        const CAPACITY: usize = 64;
+        const EACH: usize = 40;
+        let actors = registry(CAPACITY, 4);
+        let path = |thread: usize, number: usize| user().child(format!("{thread}-{number}"));
+        for thread in 0..200 {
+            // Each thread has a lane by then, and stops actors that the thread before has spawned.
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    (0..EACH).for_each(|number| actors.spawn_at(&path(thread, number)));
+                    (0..EACH / 2).for_each(|number| actors.on_stop(&path(thread, number)));
+                    if thread > 0 {
+                        (EACH / 2..EACH).for_each(|number| actors.on_stop(&path(thread - 1, number)));
+                    }
+                });
+            });
+        }
+        (EACH / 2..EACH).for_each(|number| actors.on_stop(&path(199, number)));
+        assert_eq!(actors.state(), (0, 0, 0, 0));
+        let paths: Vec<ActorPath> = (0..CAPACITY).map(|number| path(200, number)).collect();
+        paths.iter().for_each(|path| actors.spawn_at(path));
+        assert_eq!(actors.state(), (CAPACITY as u64, 0, 0, 0), "each live actor has a slot");
+        let mut expected: Vec<String> = paths.iter().map(ActorPath::to_string).collect();
+        expected.sort_unstable();
+        assert_eq!(actors.paths(), expected);
+    }
 
     #[tokio::test]
     async fn an_actor_that_is_spawned_while_the_hooks_are_being_installed_is_not_taken_for_an_older_one() {

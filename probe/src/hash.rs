@@ -29,6 +29,7 @@ use atomscope_layout::table::Key;
 pub(crate) struct PathHasher {
     keys: [u64; 4],
     /// The lanes after `akka://`, with which the path of every local actor begins.
+    #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "paths come from atomr"))]
     of_local: Lanes,
 }
 

@@ -1258,6 +1258,87 @@ mod tests {
         drop(mapping);
     }
 
+    /// What a child finds in its own table: 0 if all is as it should be. It allocates nothing.
+    #[cfg(feature = "atomr")]
+    fn in_child(
+        telemetry: &crate::TelemetryExtension,
+        parent: &atomr_core::actor::ActorPath,
+        inherited: &[atomr_core::actor::ActorPath],
+        own: &[atomr_core::actor::ActorPath],
+    ) -> i32 {
+        use atomr_core::actor::SpawnObserver;
+        use atomscope_layout::dense::SlotReader;
+        use atomscope_layout::region::header;
+        use atomscope_layout::seqlock::Patience;
+        use atomscope_layout::words::Words;
+
+        let (actors, writer) = (&telemetry.actors, &telemetry.region().writer);
+        let live = || {
+            let [words, _] = writer.all_words();
+            let section = writer.map().actors;
+            let slots = SlotReader::new(
+                Words::new(&words[section.range()]),
+                section.stride,
+                words[header::ACTORS_USED].load(Ordering::Relaxed),
+            );
+            let (mut record, mut patience) = ([0; 8], Patience::for_a_scan());
+            (0..slots.len()).filter(|at| slots.read(*at, &mut record, &mut patience) == Ok(true)).count()
+        };
+        if live() != 0 {
+            return 1;
+        }
+        // The stops find no spawn and wait.
+        inherited.iter().for_each(|path| actors.on_stop(path));
+        own.iter().for_each(|path| actors.on_spawn(path, Some(parent), "Own"));
+        if live() != own.len() {
+            return 2;
+        }
+        // Spawns of the paths whose stops wait.
+        inherited.iter().for_each(|path| actors.on_spawn(path, Some(parent), "Again"));
+        if live() != own.len() {
+            return 3;
+        }
+        own.iter().for_each(|path| actors.on_stop(path));
+        if live() != 0 { 4 } else { 0 }
+    }
+
+    #[test]
+    #[cfg(feature = "atomr")]
+    fn a_forked_child_has_a_table_of_its_own_and_leaves_its_parents_alone() {
+        use atomr_core::actor::{ActorPath, Address, SpawnObserver};
+
+        let region = Region::builder("forked").actors(2_000).build().unwrap();
+        let telemetry = crate::TelemetryExtension::with_region(region);
+        let user = ActorPath::root(Address::local("s")).child("user");
+        let paths = |name: &str, count: usize| -> Vec<ActorPath> {
+            (0..count).map(|number| user.child(format!("{name}-{number}"))).collect()
+        };
+        let (live, own) = (paths("live", 1_000), paths("own", 1_500));
+        let actors = &telemetry.actors;
+        live.iter().for_each(|path| actors.on_spawn(path, Some(&user), "Live"));
+        // SAFETY: the child runs hooks, which neither lock nor allocate, and ends by `_exit`; the alarm ends it if it hangs.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: the call takes a number only.
+            unsafe { libc::alarm(60) };
+            let code = in_child(&telemetry, &user, &live, &own);
+            // SAFETY: the process ends here.
+            unsafe { libc::_exit(code) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid memory for the status for the length of the call.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "the child's code is {}", libc::WEXITSTATUS(status));
+        let state = || {
+            let reader = telemetry.region().writer.reader().unwrap();
+            let (totals, tally) = (reader.actor_totals(), reader.actor_list().tally());
+            (totals.spawned, totals.stopped, tally.listed, tally.waiting_stops, tally.drift(&totals))
+        };
+        assert_eq!(state(), (1_000, 0, 1_000, 0, 0));
+        live.iter().for_each(|path| actors.on_stop(path));
+        assert_eq!(state(), (1_000, 1_000, 0, 0, 0));
+    }
+
     #[test]
     fn a_fork_waits_no_longer_than_its_patience_and_the_window_that_it_met_knows() {
         let window = forks::Window::open();

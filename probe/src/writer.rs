@@ -21,6 +21,7 @@ use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
 #[cfg(feature = "atomr")]
 use atomscope_layout::names::write_cell;
 use atomscope_layout::names::{Interned, Interner};
+#[cfg(feature = "persistence")]
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
@@ -68,6 +69,7 @@ pub(crate) struct RegionWriter {
     object: Option<Object>,
     pub(crate) clock: Clock,
     /// The length of the clock's tick in nanoseconds times 2⁴⁰, as it was measured before the region was made.
+    #[cfg(feature = "persistence")]
     tick_length: u64,
     pub(crate) clock_samples: Mutex<ClockSamples>,
     pub(crate) hasher: PathHasher,
@@ -162,6 +164,7 @@ impl RegionWriter {
             #[cfg(target_os = "linux")]
             object: None,
             clock,
+            #[cfg(feature = "persistence")]
             tick_length,
             clock_samples: Mutex::new(clock_samples),
             hasher: PathHasher::new(),

@@ -21,13 +21,15 @@ fn sample(ticks: u64) -> ClockSampleRecord {
 }
 
 fn append(log: &[AtomicU64], clock: &Memory) {
-    Log::new(log).append(0, || sample(ticks(clock)));
+    let log = Log::new(log);
+    log.set_complete(ticks(clock));
+    log.append(0, || sample(ticks(clock)));
 }
 
 fn convert(log: Words<'_>, stamp: u64) -> Option<u64> {
     let read = read(log, ROW_WORDS);
     let by = read.all.iter().rev().find(|sample| sample.ticks <= stamp).map_or(0, |by| by.ticks);
-    read.until.is_none().then_some(by)
+    read.until.is_none_or(|until| stamp <= until).then_some(by)
 }
 
 /// The sampler adds a clock sample while a thread gives a stamp. A reader that finds the record converts its stamp twice.
@@ -77,6 +79,19 @@ fn a_sample_that_is_added_without_a_mark_moves_a_time() {
         log.set(0, &sample(ticks(clock)));
         fence(Ordering::Release);
         log.store(USED, 1);
+    }
+    a_time_that_was_told_stays(mutant, convert).breaks("a time has moved");
+}
+
+#[test]
+fn ticks_that_are_complete_before_the_sample_is_there_move_a_time() {
+    fn mutant(log: &[AtomicU64], clock: &Memory) {
+        let log = Log::new(log);
+        log.append(0, || {
+            let sample = sample(ticks(clock));
+            log.set_complete(ticks(clock));
+            sample
+        });
     }
     a_time_that_was_told_stays(mutant, convert).breaks("a time has moved");
 }

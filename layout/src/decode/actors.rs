@@ -23,6 +23,9 @@ use crate::words;
 /// Bytes of a text that [`ActorList::rewrite`] keeps: a row counts the bytes of its five texts in 16 bits.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
+/// Bytes of text for which a list reserves memory, for each actor.
+const USUAL_TEXT_BYTES: usize = 48;
+
 /// A live actor: its [`ActorStatus`] and the fields that the JSON does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActorEntry {
@@ -173,6 +176,10 @@ impl ActorList {
         let slots = actor_slots(reader);
         self.texts.clear();
         self.rows.clear();
+        // At once, for the usual actor: growing step by step would touch twice the memory.
+        let live = usize::try_from(reader.actor_totals().live).unwrap_or(slots.len()).min(slots.len());
+        self.rows.reserve(live);
+        self.texts.reserve(live * USUAL_TEXT_BYTES);
         self.names = Names::default();
         let Scan { unreadable, mut mark } =
             Scan::over(&slots, ACTOR_HEAD_WORDS, used_words, |record| self.keep(record, reader));
@@ -198,7 +205,7 @@ impl ActorList {
     }
 
     /// Adds a record, if it holds what a writer stores.
-    pub(super) fn keep(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
+    fn keep(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
         let mut end = 0usize;
         let ends = text_bytes(record).map(|bytes| {
             end += usize::from(bytes);
@@ -248,7 +255,7 @@ impl ActorList {
     }
 
     /// Keeps the newest row of each key. So an actor whose stop has not come yet is not listed in addition to its successor.
-    pub(super) fn keep_newest(&mut self) {
+    fn keep_newest(&mut self) {
         let first = |row: &Row| row.key.0[0];
         let repeats = Repeats::of(self.rows.len(), self.rows.iter().map(first));
         let numbered = (0..).zip(&self.rows);
@@ -298,39 +305,36 @@ impl ActorList {
         &self.rows[number as usize]
     }
 
-    /// Sorts the list by path.
+    /// Sorts the list by path. The texts stay where they are.
     pub fn sort_by_path(&mut self) {
-        if self.rows.is_empty() {
-            return;
-        }
-        let order = self.path_order();
-        // Rows first, then texts: the cache misses of each kind overlap, and the peak of memory is lower.
-        self.rows = order.iter().map(|number| *self.row(*number)).collect();
-        drop(order);
-        let mut texts = String::with_capacity(self.texts.len());
-        self.rows.iter_mut().for_each(|row| *row = row.moved(&self.texts, &mut texts));
-        self.texts = texts;
+        let mut order = self.path_order();
+        permute(&mut self.rows, &mut order);
     }
 
     /// The numbers of all actors, by path.
     fn path_order(&self) -> Vec<u32> {
         let Some(first) = self.rows.first() else { return Vec::new() };
         let path = |row: &Row| self.path(row).as_bytes();
-        let alike = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
-        let common =
-            self.rows.iter().fold(path(first), |common, row| &common[..alike(common, path(row))]).len();
+        let shared = |common: usize, row| match path(row).get(..common) {
+            Some(start) if *start == path(first)[..common] => common,
+            _ => shared_bytes(path(first), path(row)),
+        };
+        let common = self.rows.iter().fold(path(first).len(), shared);
         // The sixteen bytes after the common prefix distinguish most paths, so most comparisons need no text.
         let head = |row: &Row| {
-            let mut head = [0u8; 16];
-            head.iter_mut().zip(&path(row)[common..]).for_each(|(to, from)| *to = *from);
-            let head = u128::from_be_bytes(head);
-            [(head >> 64) as u64, head as u64]
+            let rest = &path(row)[common..];
+            let head = rest.first_chunk().copied().unwrap_or_else(|| {
+                let mut head = [0u8; 16];
+                head[..rest.len()].copy_from_slice(rest);
+                head
+            });
+            u128::from_be_bytes(head)
         };
-        let mut order: Vec<([u64; 2], u32)> = self.rows.iter().map(head).zip(0..).collect();
-        order.sort_unstable_by(|(a_head, a), (b_head, b)| {
-            let whole = |number: u32| (path(self.row(number)), number);
-            a_head.cmp(b_head).then_with(|| whole(*a).cmp(&whole(*b)))
-        });
+        let mut order: Vec<(u128, u32)> = self.rows.iter().map(head).zip(0..).collect();
+        order.sort_unstable_by_key(|(head, _)| *head);
+        for alike in order.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|alike| alike.len() > 1) {
+            alike.sort_unstable_by_key(|(_, number)| (path(self.row(*number)), *number));
+        }
         order.into_iter().map(|(_, number)| number).collect()
     }
 
@@ -368,26 +372,29 @@ impl ActorList {
 
     /// The parent of each row, for a list by path.
     fn parents(&self) -> Vec<u32> {
-        // The rows whose path is a prefix of the current path. In this order no other row can be an ancestor.
-        let mut above: Vec<u32> = Vec::new();
+        // The rows whose path is a prefix of the current path, each with its length. In this order no other row can be an
+        // ancestor. They are prefixes of the path before too, so what the two share tells which of them stay.
+        let (mut above, mut before): (Vec<(u32, usize)>, &str) = (Vec::new(), "");
         let parent = |(row, number): (&Row, u32)| {
             let path = self.path(row);
-            while above.last().is_some_and(|top| !path.starts_with(self.path(self.row(*top)))) {
+            let shared = shared_bytes(before.as_bytes(), path.as_bytes());
+            while above.last().is_some_and(|(_, bytes)| *bytes > shared) {
                 above.pop();
             }
-            let parent = self.parent(row);
-            let found = match parent {
+            let found = match self.parent(row) {
                 None => None,
-                Some(parent) if parent.len() < path.len() && path.starts_with(parent) => {
-                    let is_it = |at: &&u32| self.path(self.row(**at)).len() == parent.len();
-                    above.iter().rev().find(is_it).copied()
+                Some(parent)
+                    if parent.len() < path.len() && (row.parent_at == row.at || path.starts_with(parent)) =>
+                {
+                    above.iter().rev().find(|(_, bytes)| *bytes == parent.len()).map(|(number, _)| *number)
                 }
                 Some(parent) => {
                     let end = self.rows.partition_point(|row| self.path(row) <= parent);
                     end.checked_sub(1).filter(|at| self.path(&self.rows[*at]) == parent).map(|at| at as u32)
                 }
             };
-            above.push(number);
+            above.push((number, path.len()));
+            before = path;
             found.unwrap_or(NONE)
         };
         self.rows.iter().zip(0..).map(parent).collect()
@@ -446,20 +453,35 @@ impl ActorList {
     }
 }
 
-impl Row {
-    /// The same row, with its texts copied from one block to another.
-    fn moved(&self, from: &str, to: &mut String) -> Self {
-        let (end, parent_end) =
-            (self.at + usize::from(self.ends[4]), self.parent_at + usize::from(self.parent_bytes));
-        let at = to.len();
-        to.push_str(&from[self.at..end]);
-        let mut parent_at = at.wrapping_add(self.parent_at.wrapping_sub(self.at));
-        if self.flags & actor_flags::PARENT != 0 && (self.parent_at < self.at || parent_end > end) {
-            parent_at = to.len();
-            to.push_str(&from[self.parent_at..parent_end]);
+/// Moves `rows[order[at]]` to `at`, for all places at once.
+fn permute(rows: &mut [Row], order: &mut [u32]) {
+    for start in 0..order.len() {
+        let mut at = start;
+        loop {
+            // A place that has its row points to itself.
+            let from = core::mem::replace(&mut order[at], at as u32) as usize;
+            if from == start {
+                break;
+            }
+            rows.swap(at, from);
+            at = from;
         }
-        Self { at, parent_at, ..*self }
     }
+}
+
+/// How many bytes two texts have in common at their beginning.
+fn shared_bytes(one: &[u8], other: &[u8]) -> usize {
+    let mut shared = 0;
+    let mut rests = (one, other);
+    while let (Some((a, one)), Some((b, other))) = (rests.0.split_first_chunk(), rests.1.split_first_chunk())
+    {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return shared + differing.trailing_zeros() as usize / 8;
+        }
+        (shared, rests) = (shared + 8, (one, other));
+    }
+    shared + rests.0.iter().zip(rests.1).take_while(|(a, b)| a == b).count()
 }
 
 impl<'a> Actor<'a> {

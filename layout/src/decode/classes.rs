@@ -1,16 +1,17 @@
 //! The live actors counted by class, without a list of the actors.
 //!
 //! Nearly every live actor has one record and is counted when the scan reads it. Only the records of a key that may have two
-//! are kept, as an [`ActorList`] keeps all of them. A first scan of the keys alone finds these.
+//! are kept to the end. A first scan of the keys alone finds these.
 
 use std::collections::HashMap;
 
-use super::actors::{ActorList, Tally};
+use super::actors::Tally;
 use super::clock::Moment;
 use super::names::Names;
 use super::reader::RegionReader;
 use super::scan::{Repeats, Scan, actor_slots, kept_bytes, text_bytes, used_words};
 use crate::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD, ActorRecord, actor_flags};
+use crate::table::Key;
 
 /// Classes with a higher name number are looked up by name, because a hostile region may hold any number.
 const MOST_IDS: usize = 1 << 16;
@@ -37,34 +38,27 @@ pub struct ClassCounts {
     pub tally: Tally,
     /// The classes: first those with the most waiting messages, then those with the most actors.
     pub classes: Vec<Class>,
-    /// The mark of an [`ActorList`] of the same actors.
+    /// The mark of an [`ActorList`](super::ActorList) of the same actors.
     pub mark: u64,
 }
 
 impl RegionReader<'_> {
     /// Counts the live actors by class: one scan of the keys and one of the records. It needs memory for the classes, for a
-    /// few actors that may have two records, and about two bytes for each other actor.
+    /// few actors that may have two records, and two to four bytes for each slot.
     ///
     /// It reads no text of a record but the class. So an actor with a damaged path is counted here, and is unreadable in an
-    /// [`ActorList`]. An actor that is replaced during the scan may be counted twice.
+    /// [`ActorList`](super::ActorList). An actor that is replaced during the scan may be counted twice.
     pub fn class_counts(&self) -> ClassCounts {
         let slots = actor_slots(self);
         let keys = (0..slots.len()).filter_map(|slot| slots.held_word(slot, ACTOR_KEY_WORD));
         let repeats = Repeats::of(slots.len(), keys);
-        let wanted = |record: &ActorRecord| match record.type_id {
-            0 => used_words(record),
-            _ if repeats.may_have(record.key[0]) => used_words(record),
-            _ => ACTOR_PARENT_WORD,
-        };
+        let wanted =
+            |record: &ActorRecord| if record.type_id == 0 { used_words(record) } else { ACTOR_PARENT_WORD };
         let mut counting = Counting::default();
-        let Scan { unreadable, mut mark } =
-            Scan::over(&slots, ACTOR_PARENT_WORD, wanted, |record| match repeats.may_have(record.key[0]) {
-                true => counting.kept.keep(record, self),
-                false => counting.add_record(record, self),
-            });
-        counting.kept.keep_newest();
-        counting.add_kept(self);
-        let Counting { mut classes, names, .. } = counting;
+        let Scan { unreadable, mut mark } = Scan::over(&slots, ACTOR_PARENT_WORD, wanted, |record| {
+            counting.add(record, repeats.may_have(record.key[0]), self)
+        });
+        let Counting { mut classes, names, .. } = counting.end();
         let clock = self.clock();
         classes.iter_mut().for_each(|(class, oldest)| {
             class.oldest = clock.as_ref().and_then(|clock| clock.moment(*oldest));
@@ -90,13 +84,22 @@ struct Counting {
     /// One more than the index of the class of each name number, so that most actors need no look-up by name.
     by_id: Vec<usize>,
     names: Names,
-    /// Actors that may have two records.
-    kept: ActorList,
+    /// Actors that are not counted yet, because another one may have the same key.
+    kept: Vec<Kept>,
+}
+
+/// An actor whose key another one may have.
+#[derive(Debug)]
+struct Kept {
+    key: Key,
+    stamp: u64,
+    depth: Option<u64>,
+    class: usize,
 }
 
 impl Counting {
-    /// Counts the actor of a record. Only the words that the scan asked for are present.
-    fn add_record(&mut self, record: &ActorRecord, reader: &RegionReader<'_>) -> Option<()> {
+    /// Adds the actor of a record, of which only the words that the scan asked for are present.
+    fn add(&mut self, record: &ActorRecord, is_repeated: bool, reader: &RegionReader<'_>) -> Option<()> {
         let [path, type_bytes, rest @ ..] = text_bytes(record).map(usize::from);
         if path + type_bytes + rest.iter().sum::<usize>() > record.text.len() || kept_bytes(record).is_none()
         {
@@ -106,25 +109,35 @@ impl Counting {
             0 => core::str::from_utf8(record.text.get(path..)?.get(..type_bytes)?).ok()?,
             _ => "",
         };
+        let (key, stamp) = (Key(record.key), record.spawned);
         let depth = (record.flags & actor_flags::DEPTH != 0).then_some(record.depth);
-        self.add(record.type_id, type_text, depth, record.spawned, reader);
+        let kept = Kept { key, stamp, depth, class: self.class(record.type_id, type_text, reader) };
+        if is_repeated {
+            self.kept.push(kept)
+        } else {
+            self.count(&kept)
+        }
         Some(())
     }
 
-    /// Counts the kept actors that are live.
-    fn add_kept(&mut self, reader: &RegionReader<'_>) {
-        let kept = core::mem::take(&mut self.kept);
-        for actor in kept.iter() {
-            let type_id = actor.class_id().unwrap_or(0);
-            self.add(type_id, actor.class(), actor.mailbox_depth(), actor.spawn_stamp(), reader);
+    /// Counts the newest of the kept actors of each key.
+    fn end(mut self) -> Self {
+        let mut kept = core::mem::take(&mut self.kept);
+        // Of equal stamps the first one comes last, as in a list of the actors.
+        kept.reverse();
+        kept.sort_by_key(|actor| (actor.key, actor.stamp));
+        for actors in kept.chunk_by(|a, b| a.key == b.key) {
+            actors.last().into_iter().for_each(|newest| self.count(newest));
         }
-        self.kept = kept;
+        self.classes.retain(|(class, _)| class.actors > 0);
+        self
     }
 
-    fn add(&mut self, id: u32, text: &str, depth: Option<u64>, stamp: u64, reader: &RegionReader<'_>) {
+    /// The index of a class.
+    fn class(&mut self, id: u32, text: &str, reader: &RegionReader<'_>) -> usize {
         let few = Some(id as usize).filter(|id| (1..MOST_IDS).contains(id));
         let known = few.and_then(|id| self.by_id.get(id)?.checked_sub(1));
-        let at = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             let name = if id == 0 { text } else { self.names.look_up(reader, id) };
             let at = self.by_name.get(name).copied().unwrap_or_else(|| {
                 let class =
@@ -138,11 +151,14 @@ impl Counting {
                 self.by_id[id] = at + 1;
             }
             at
-        });
-        let (class, oldest) = &mut self.classes[at];
+        })
+    }
+
+    fn count(&mut self, actor: &Kept) {
+        let (class, oldest) = &mut self.classes[actor.class];
         class.actors += 1;
-        *oldest = stamp.min(*oldest);
-        if let Some(depth) = depth {
+        *oldest = actor.stamp.min(*oldest);
+        if let Some(depth) = actor.depth {
             class.waiting = Some(class.waiting.unwrap_or(0).saturating_add(depth));
             class.deepest = class.deepest.max(Some(depth));
         }

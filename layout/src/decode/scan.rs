@@ -11,8 +11,6 @@ use crate::region::header;
 use crate::seqlock;
 use crate::words::WORD;
 
-/// Slots that are prefetched into the processor's cache together.
-const FETCHED_SLOTS: usize = 32;
 /// Bits of a [`Repeats`] for each key: then about one key in sixteen is taken for another one's repetition.
 const BITS_FOR_KEY: usize = 8;
 
@@ -57,9 +55,6 @@ impl Scan {
         let mut patience = seqlock::Patience::for_a_scan();
         let wanted = |words: &[u64]| ActorRecord::ref_from_bytes(words.as_bytes()).map_or(0, &wanted);
         for slot in 0..slots.len() {
-            if slot % FETCHED_SLOTS == 0 {
-                slots.fetch(slot..slots.len().min(slot + FETCHED_SLOTS));
-            }
             let found = slots.read_used(slot, &mut words, head, wanted, &mut patience);
             if let Ok(false) = found {
                 continue;

@@ -1,7 +1,7 @@
 //! What holds of a table while no thread uses it; for tests and models.
 #![allow(clippy::panic, reason = "only tests use it")]
 
-use super::index::{Entry, FILTER_WORDS, Head, Kind, LINE_WORDS, Level};
+use super::index::{Entry, FILTER_WORDS, FULL, Head, Kind, LINE_WORDS, Level};
 use super::slots::State;
 use super::{Key, Table};
 use crate::seqlock::Patience;
@@ -122,7 +122,7 @@ impl Table<'_> {
         for (group, count) in groups.into_iter().enumerate() {
             let counted = word(index.filter, group / 16) >> (group % 16 * 4) & 15;
             // A full counter stays full.
-            assert!(counted == 15 || counted == count, "the filter counts {counted} of {count}");
+            assert!(counted == FULL || counted == count, "the filter counts {counted} of {count}");
         }
     }
 }

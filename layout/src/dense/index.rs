@@ -26,7 +26,12 @@ pub(super) const LINE_WORDS: usize = ENTRIES + 1;
 /// Words of a line's filter.
 pub(super) const FILTER_WORDS: usize = if cfg!(atomscope_loom) { 1 } else { 8 };
 const FILTER_GROUPS: u64 = FILTER_WORDS as u64 * 16;
-const FILTER_MAX: u64 = 15;
+/// The bits of a counter.
+const COUNTER_MASK: u64 = 15;
+/// What a full counter holds.
+pub(super) const FULL: u64 = if cfg!(atomscope_loom) { 3 } else { COUNTER_MASK };
+/// Lanes begin at a multiple of so many words.
+const LANE_ALIGN: usize = if cfg!(atomscope_loom) { 1 } else { 16 };
 /// Attempts to change a word of the filter.
 const FILTER_TRIES: usize = if cfg!(atomscope_loom) { 3 } else { 16 };
 
@@ -231,7 +236,7 @@ impl<'a> Index<'a> {
     /// Words of an index with these lines, up to a place where lanes may begin.
     pub(super) fn words(shape: &Shape, large_lines: usize) -> usize {
         let hot_lines = hot_lines(shape);
-        (hot_lines * (LINE_WORDS + FILTER_WORDS) + large_lines * LINE_WORDS).next_multiple_of(16)
+        (hot_lines * (LINE_WORDS + FILTER_WORDS) + large_lines * LINE_WORDS).next_multiple_of(LANE_ALIGN)
     }
 
     /// The index in these words. If there are fewer of them than it needs, it takes nothing in.
@@ -293,7 +298,7 @@ impl<'a> Index<'a> {
         head.plus_out() != 0
             && self
                 .counter(fingerprint)
-                .is_some_and(|(word, shift)| word.load(order) >> shift & FILTER_MAX != 0)
+                .is_some_and(|(word, shift)| word.load(order) >> shift & COUNTER_MASK != 0)
     }
 
     /// Prefetches the large line of this key.
@@ -354,7 +359,8 @@ impl<'a> Index<'a> {
     ) {
         // Loaded after the hot entries: an entry that has left them is counted by now.
         let head = Head(head.load(Ordering::SeqCst));
-        if !(stops && head.minus_out() != 0) && !self.may_be_out(head, fingerprint, Ordering::SeqCst) {
+        let may_hold_stop = stops && head.minus_out() != 0;
+        if !may_hold_stop && !self.may_be_out(head, fingerprint, Ordering::SeqCst) {
             return;
         }
         let home = self.home(fingerprint);
@@ -379,7 +385,7 @@ impl<'a> Index<'a> {
     /// Puts an entry into its large line, or into the next one.
     pub(super) fn insert_large(&self, fingerprint: u64, put: Entry) -> bool {
         let kind = put.kind();
-        self.count(fingerprint, kind, Mutant::HeadCountedLate, Mutant::FilterCountedLate, false);
+        self.count(fingerprint, kind);
         let home = self.home(fingerprint);
         let done = self.insert_into(home, put, Level::Home) || {
             let next = self.next(home);
@@ -393,9 +399,7 @@ impl<'a> Index<'a> {
                     done
                 })
         };
-        if done {
-            self.count(fingerprint, kind, Mutant::HeadCountedLate, Mutant::FilterCountedLate, true);
-        } else {
+        if !done {
             self.uncount(fingerprint, kind);
         }
         done
@@ -408,13 +412,23 @@ impl<'a> Index<'a> {
             .any(|word| word.load(Ordering::Relaxed) == 0 && Place { word, level }.swap(Entry::NONE, put))
     }
 
-    /// Counts an entry that comes to the large level, before it does: a search that does not find it in the hot line then sees
-    /// that it must look there.
-    fn count(&self, fingerprint: u64, kind: Kind, head_late: Mutant, filter_late: Mutant, is_late: bool) {
-        if kind != Kind::Minus && is(filter_late) == is_late {
+    /// Counts an entry that comes to the large level, before it does and before it leaves its hot line: a search that does not
+    /// find it there then sees that it must look in the large level.
+    fn count(&self, fingerprint: u64, kind: Kind) {
+        self.count_if(fingerprint, kind, |late| !is(late));
+    }
+
+    /// As [`Self::count`], where mutants count.
+    pub(super) fn count_late(&self, fingerprint: u64, kind: Kind) {
+        self.count_if(fingerprint, kind, is);
+    }
+
+    #[inline(always)]
+    fn count_if(&self, fingerprint: u64, kind: Kind, now: impl Fn(Mutant) -> bool) {
+        if kind != Kind::Minus && now(Mutant::FilterCountedLate) {
             self.count_in_filter(fingerprint);
         }
-        if is(head_late) == is_late {
+        if now(Mutant::HeadCountedLate) {
             if let Some([head, ..]) = self.hot(fingerprint) {
                 head.fetch_add(Head::one(kind), Ordering::SeqCst);
             }
@@ -425,17 +439,18 @@ impl<'a> Index<'a> {
         let Some((word, shift)) = self.counter(fingerprint) else { return };
         let mut held = word.load(Ordering::Relaxed);
         for _ in 0..FILTER_TRIES {
-            if held >> shift & FILTER_MAX == FILTER_MAX && !is(Mutant::FilterWraps) {
-                break;
+            let counted = held >> shift & COUNTER_MASK;
+            if counted == FULL && !is(Mutant::FilterWraps) {
+                return;
             }
-            let more = held & !(FILTER_MAX << shift) | ((held >> shift) + 1 & FILTER_MAX) << shift;
+            let more = if counted == FULL { held - (FULL << shift) } else { held + (1 << shift) };
             match word.compare_exchange(held, more, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => held = now,
             }
         }
-        // Full, or other threads were always faster. A full counter stays full, so that it is never too low.
-        word.fetch_or(FILTER_MAX << shift, Ordering::SeqCst);
+        // Other threads were always faster. A full counter stays full, and so is never too low.
+        word.fetch_or(FULL << shift, Ordering::SeqCst);
     }
 
     fn uncount(&self, fingerprint: u64, kind: Kind) {
@@ -448,8 +463,8 @@ impl<'a> Index<'a> {
         }
         let mut held = word.load(Ordering::Relaxed);
         for _ in 0..FILTER_TRIES {
-            let counted = held >> shift & FILTER_MAX;
-            if counted == 0 || counted == FILTER_MAX && !is(Mutant::FilterLeavesFull) {
+            let counted = held >> shift & COUNTER_MASK;
+            if counted == 0 || counted == FULL && !is(Mutant::FilterLeavesFull) {
                 return;
             }
             match word.compare_exchange(held, held - (1 << shift), Ordering::SeqCst, Ordering::Relaxed) {

@@ -1,7 +1,5 @@
 //! Slots, for a reader.
 
-use core::ops::Range;
-
 use super::slots::{Control, State};
 use crate::seqlock::{Patience, READ_TRIES, Unreadable};
 use crate::sync::{Ordering, fence};
@@ -110,16 +108,6 @@ impl<'a> SlotReader<'a> {
     pub fn held_word(&self, index: usize, word: usize) -> Option<u64> {
         let is_held = matches!(Control(self.version(index)).state(), State::Busy | State::Live);
         is_held.then(|| self.slots.load(index * self.stride + word))
-    }
-
-    /// Prefetches some slots into the processor's cache, all at once, by loads of each of their lines. Slots are too far
-    /// apart for the hardware prefetcher, so a scan would wait for each of them.
-    pub fn fetch(&self, slots: Range<usize>) {
-        const LINE_WORDS: usize = 8;
-        let words = slots
-            .flat_map(|index| (index * self.stride..(index + 1) * self.stride).step_by(LINE_WORDS))
-            .map(|word| self.slots.load(word));
-        core::hint::black_box(words.fold(0, |all, word| all ^ word));
     }
 }
 

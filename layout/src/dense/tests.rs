@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "they are tests")]
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64 as Count, Ordering::Relaxed};

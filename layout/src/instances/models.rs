@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "models are tests")]
 
 use super::*;
-use crate::limits::BUCKET_SLOTS;
+use crate::dense::Shape;
+use crate::dense::at_rest::Memory;
 use crate::models::{Model, memory, play, role};
 
-const SLOTS: usize = 2 * BUCKET_SLOTS;
-/// The words of a slot up to its numbers.
-const STRIDE: usize = NUMBERS_WORD + NUMBERS;
+/// One slot, up to its numbers.
+const SHAPE: Shape = Shape { slots: 1, stride: NUMBERS_WORD + NUMBERS, lanes: 0, hot_lines: 1 };
 
 fn record(key: Key) -> InstanceRecord {
     InstanceRecord::new(key, None, 1, Domain::Key, "").0
@@ -22,14 +22,11 @@ fn what_is_counted_belongs_to_nobody_else(
     remove: Remove,
 ) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(2, move |main| {
-        let (control, slots, pins, spill) = (memory(SLOTS), memory(SLOTS * STRIDE), memory(SLOTS), memory(1));
-        let (first, second) = (Key([0, 1]), Key([0, 2]));
+        let (table, pins) = (Memory::new(SHAPE), memory(SHAPE.slots));
+        let (first, second) = (Key([1 << 46 | 1 << 6, 1]), Key([1 << 46 | 2 << 6, 2]));
         let of = move |run: fn(&Instances<'_>, Key, Key, With, Remove) -> u64| {
-            let (control, slots, pins, spill) = (control.clone(), slots.clone(), pins.clone(), spill.clone());
-            move || {
-                let table = Table::new(&control, &slots, STRIDE, &[], &spill[0]);
-                run(&Instances::new(table, &pins), first, second, with, remove)
-            }
+            let (table, pins) = (table.clone(), pins.clone());
+            move || run(&Instances::new(table.table(), &pins), first, second, with, remove)
         };
         of(|instances, first, _, _, _| u64::from(instances.make(&record(first)).is_some()))();
         let counts = role(of(|instances, first, _, with, _| u64::from(with(instances, first))));
@@ -96,9 +93,9 @@ fn without_the_second_look_a_count_goes_to_the_next_tenant() {
 #[test]
 fn a_remover_that_ignores_pins_gives_a_count_to_the_next_tenant() {
     fn careless(instances: &Instances<'_>, at: Instance) -> bool {
-        let is_claimed = instances.table.make_busy(at.index, at.control);
-        instances.table.end_busy(at.index, at.control, true);
-        is_claimed
+        let [_, first, second, ..] = instances.table.slot(at.index) else { return false };
+        let key = Key([first, second].map(|word| word.load(Ordering::Relaxed)));
+        instances.table.remove(NO_LANE, key, |_| true)
     }
     what_is_counted_belongs_to_nobody_else(counted, careless)
         .preempted_at_most(1, 2)

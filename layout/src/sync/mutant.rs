@@ -1,9 +1,9 @@
-//! Mutants: steps and memory orders that a loom model leaves out, to show that it finds the failure which they prevent.
-//! Outside of loom there are none, and the compiler removes every question for one.
+//! Mutants: what a loom model does wrong on purpose, to show that it finds the failure that follows. Outside of loom there
+//! are none, and the compiler removes every question for one.
 
-/// A step or a memory order that is left out.
+/// A step that is left out or comes too early or too late, or a memory order that is too weak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the names are constructed where a step asks whether it is left out")]
+#[allow(dead_code, reason = "each is named where the step is")]
 pub(crate) enum Mutant {
     /// No fence between an insertion and the look after it.
     NoFence,
@@ -71,7 +71,7 @@ pub(crate) enum Mutant {
     LaneRelaxed,
 }
 
-/// Whether the running model leaves `mutant` out.
+/// Whether the running model has this mutant.
 #[cfg(not(atomscope_loom))]
 #[inline(always)]
 pub(crate) const fn is(_: Mutant) -> bool {
@@ -79,22 +79,30 @@ pub(crate) const fn is(_: Mutant) -> bool {
 }
 
 #[cfg(atomscope_loom)]
-pub(crate) use of_models::{is, set};
+pub(crate) use of_models::{is, with_mutants};
 
 #[cfg(atomscope_loom)]
 mod of_models {
     use super::Mutant;
 
     std::thread_local! {
-        static LEFT_OUT: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+        static LEFT_OUT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
     }
 
-    /// Chooses what the models that this thread runs from now on leave out.
-    pub(crate) fn set(mutant: Option<Mutant>) {
-        LEFT_OUT.set(mutant);
+    /// Runs `work`, whose models have these mutants.
+    pub(crate) fn with_mutants(mutants: &[Mutant], work: impl FnOnce()) {
+        struct Restored;
+        impl Drop for Restored {
+            fn drop(&mut self) {
+                LEFT_OUT.set(0);
+            }
+        }
+        let _restored = Restored;
+        LEFT_OUT.set(mutants.iter().fold(0, |all, mutant| all | 1 << *mutant as u64));
+        work();
     }
 
     pub(crate) fn is(mutant: Mutant) -> bool {
-        LEFT_OUT.get() == Some(mutant)
+        LEFT_OUT.get() >> mutant as u64 & 1 == 1
     }
 }

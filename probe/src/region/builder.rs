@@ -31,7 +31,7 @@ const SHARE_OF_FREE_SPACE: u64 = 4;
 /// The size in bytes of a region with default capacities, at most.
 pub(crate) const DEFAULT_BYTES: usize = 16 << 20;
 /// The size in bytes of a [`CROWDED`] region, at most.
-const CROWDED_BYTES: usize = 3 << 19;
+const CROWDED_BYTES: usize = 5 << 18;
 
 /// The capacities of one region among many in a process.
 const CROWDED: Capacities = Capacities {
