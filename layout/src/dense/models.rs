@@ -798,7 +798,7 @@ fn orphan_and_samplers() -> Model<impl Checked> {
 /// A slot becomes an orphan while a sampler collects orphans and a reader reads.
 fn orphan_and_reader() -> Model<impl Checked> {
     model(3, 1, 2, |main| {
-        let shared = Shared::new(2, 2, 1);
+        let shared = Shared::new(4, 2, 1);
         shared.spawn(1, A, 1);
         let abandons = |s: &Shared| {
             let table = s.table();
