@@ -812,12 +812,12 @@ fn orphan_and_reader() -> Model<impl Checked> {
             main,
             vec![
                 shared.role(abandons),
-                shared.role(|s| s.settle(2) + s.spawn(2, B, 1)),
+                shared.role(|s| s.settle(2) + s.spawn(2, E, 1)),
                 shared.role(Shared::read),
             ],
         );
         shared.settle(1);
-        shared.rests(&[(B, 1)], 0);
+        shared.rests(&[(E, 1)], 0);
         assert_eq!(shared.table().orphans(), 0, "an orphan is left");
     })
 }
