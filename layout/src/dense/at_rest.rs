@@ -138,7 +138,6 @@ impl Entry {
 #[derive(Clone)]
 pub(crate) struct Memory {
     pub(super) shape: super::Shape,
-    large_lines: usize,
     pub(super) slots: std::sync::Arc<[AtomicU64]>,
     pub(super) used: std::sync::Arc<AtomicU64>,
     pub(super) private: std::sync::Arc<[AtomicU64]>,
@@ -152,12 +151,11 @@ impl Memory {
     pub(super) fn with_large_lines(shape: super::Shape, large_lines: usize) -> Self {
         let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         let (slots, private) = (words(shape.slots * shape.stride), words(shape.words_with(large_lines)));
-        Self { shape, large_lines, slots, used: std::sync::Arc::new(AtomicU64::new(0)), private }
+        Self { shape, slots, used: std::sync::Arc::new(AtomicU64::new(0)), private }
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
-        let Self { shape, large_lines, slots, used, private } = self;
-        Table::with_large_lines(*shape, *large_lines, slots, used, private)
+        Table::new(self.shape, &self.slots, &self.used, &self.private)
     }
 }
 

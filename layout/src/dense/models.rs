@@ -798,7 +798,7 @@ fn orphan_and_samplers() -> Model<impl Checked> {
 /// A slot becomes an orphan while a sampler collects orphans and a reader reads.
 fn orphan_and_reader() -> Model<impl Checked> {
     model(3, 1, 2, |main| {
-        let shared = Shared::new(2, 2, 1);
+        let shared = Shared::new(4, 2, 1);
         shared.spawn(1, A, 1);
         let abandons = |s: &Shared| {
             let table = s.table();
@@ -812,12 +812,12 @@ fn orphan_and_reader() -> Model<impl Checked> {
             main,
             vec![
                 shared.role(abandons),
-                shared.role(|s| s.settle(2) + s.spawn(2, B, 1)),
+                shared.role(|s| s.settle(2) + s.spawn(2, E, 1)),
                 shared.role(Shared::read),
             ],
         );
         shared.settle(1);
-        shared.rests(&[(B, 1)], 0);
+        shared.rests(&[(E, 1)], 0);
         assert_eq!(shared.table().orphans(), 0, "an orphan is left");
     })
 }
