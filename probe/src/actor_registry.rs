@@ -44,6 +44,7 @@ use crate::bus::TelemetryBus;
 #[cfg(feature = "atomr")]
 use crate::clock::Clock;
 use crate::dto::{ActorSnapshot, ActorStatus};
+use crate::hash::PathHasher;
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
 use crate::lane;
@@ -116,9 +117,11 @@ impl ActorRegistry {
         }
         let mut texts = Texts::new(&mut record.text);
         record.path_bytes = texts.put_path(status.path.as_str(), ACTOR_PATH_BYTES, writer.hasher) as u8;
-        if texts.cut {
+        let (path_cut, path_bytes) = (texts.cut, texts.used());
+        if path_cut {
             record.flags |= actor_flags::PATH_CUT;
         }
+        let mut parent_text = ParentText::default();
         if let Some(parent) = &status.parent {
             record.parent_key = writer.hasher.key(parent.as_str()).0;
             record.flags |= actor_flags::PARENT;
@@ -126,9 +129,10 @@ impl ActorRegistry {
                 record.flags |= actor_flags::PARENT_IS_PREFIX;
                 record.parent_bytes = u16::try_from(parent.len()).unwrap_or(u16::MAX);
             } else {
-                record.parent_bytes = texts.put_path(parent.as_str(), ACTOR_PATH_BYTES, writer.hasher);
+                record.parent_bytes = parent_text.put(parent.as_str(), path_bytes, writer.hasher);
             }
         }
+        let mut texts = parent_text.texts_before(&mut record.text, path_bytes, path_cut);
         if record.type_id == 0 {
             record.type_bytes = texts.put(&status.actor_type, ACTOR_TEXT_BYTES) as u8;
         }
@@ -139,7 +143,8 @@ impl ActorRegistry {
             record.flags |= actor_flags::HOST;
             record.host_bytes = texts.put(host, ACTOR_TEXT_BYTES) as u8;
         }
-        let (cut, used) = (texts.cut, texts.used());
+        let (cut, used) = (texts.cut || parent_text.cut, texts.used());
+        let used = parent_text.append_to(&mut record.text, used);
         self.publish_spawn(&mut record, &status.actor_type, cut);
         let spawned = self.spawn(key, &record, used);
         self.end_spawn(spawned, status.path.as_str(), record.spawned);
@@ -155,13 +160,19 @@ impl ActorRegistry {
         let cut_path = record.flags & actor_flags::PATH_CUT != 0;
         let [path, class, spawned, host] =
             [record.path_bytes, record.type_bytes, record.spawned_bytes, record.host_bytes].map(u16::from);
+        // The parent's path is the last text of a record, and the second one of an event.
+        let (mut text, parent) = (record.text, parent_in_text(record));
+        let after_path = usize::from(path)..usize::from(path + class + spawned + host) + parent;
+        if let Some(after_path) = text.get_mut(after_path).filter(|texts| texts.len() >= parent) {
+            after_path.rotate_right(parent);
+        }
         let mut event = EventRecord {
             stamp: record.spawned,
             type_id: record.type_id,
             flags: record.flags,
             text_bytes: [path, record.parent_bytes, class, spawned, host],
             numbers: if cut_path { record.parent_key } else { [record.depth, 0] },
-            text: record.text,
+            text,
             ..EventRecord::new(EventKind::ActorSpawned)
         };
         if record.type_id != 0 && !Arc::ptr_eq(writer, self.bus.writer()) {
@@ -230,14 +241,16 @@ impl ActorRegistry {
             let mut words = [0u64; ACTOR_WORDS];
             Words::new(slot).copy_to(&mut words);
             let mut record: ActorRecord = zerocopy::transmute!(words);
-            let has = |flag| record.flags & flag != 0;
-            // The host is the last text, so the texts before it stay.
-            let parent_text = if has(actor_flags::PARENT_IS_PREFIX) { 0 } else { record.parent_bytes.into() };
-            let others = [record.path_bytes, record.type_bytes, record.spawned_bytes].map(usize::from);
-            let mut texts = Texts::new(&mut record.text);
-            texts.end(parent_text + others.into_iter().sum::<usize>(), false);
+            // The texts before the host stay, and the parent's path moves behind the new host.
+            let before = [record.path_bytes, record.type_bytes, record.spawned_bytes].map(usize::from);
+            let before = before.into_iter().sum::<usize>();
+            let parent_at = before + usize::from(record.host_bytes);
+            let parent_text = ParentText::of(&record.text, parent_at, parent_in_text(&record));
+            let mut texts = parent_text.texts_before(&mut record.text, before, false);
             record.host_bytes = texts.put(&host, ACTOR_TEXT_BYTES) as u8;
+            let used = texts.used();
             cut = texts.cut;
+            parent_text.append_to(&mut record.text, used);
             record.flags |= actor_flags::HOST | if cut { actor_flags::TEXT_CUT } else { 0 };
             let [_, words @ ..]: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
             store(slot.get(1..).unwrap_or_default(), &words);
@@ -451,6 +464,65 @@ impl SpawnObserver for ActorRegistry {
     }
 }
 
+/// A parent's path that is no prefix of its child's path. It is the last text of a record, but its space comes before that of
+/// all texts but the child's path.
+struct ParentText {
+    text: [u8; ACTOR_PATH_BYTES],
+    bytes: usize,
+    cut: bool,
+}
+
+impl Default for ParentText {
+    fn default() -> Self {
+        Self { text: [0; ACTOR_PATH_BYTES], bytes: 0, cut: false }
+    }
+}
+
+impl ParentText {
+    /// The parent's path in the text of a record.
+    fn of(text: &[u8], at: usize, bytes: usize) -> Self {
+        let mut parent = Self::default();
+        if let (Some(to), Some(from)) = (parent.text.get_mut(..bytes), text.get(at..at + bytes)) {
+            to.copy_from_slice(from);
+            parent.bytes = bytes;
+        }
+        parent
+    }
+
+    /// Keeps as much of the path as fits behind `used` bytes of text; returns its bytes.
+    fn put(&mut self, path: &(impl Pieces + ?Sized), used: usize, hasher: PathHasher) -> u16 {
+        let mut texts = Texts::new(&mut self.text);
+        let bytes = texts.put_path(path, ACTOR_TEXT_BYTES.saturating_sub(used), hasher);
+        (self.bytes, self.cut) = (texts.used(), texts.cut);
+        bytes
+    }
+
+    /// A writer of further texts behind `used` bytes, which leaves space for the parent's path.
+    fn texts_before<'a>(&self, text: &'a mut [u8], used: usize, cut: bool) -> Texts<'a> {
+        let end = text.len().saturating_sub(self.bytes);
+        let mut texts = Texts::new(text.get_mut(..end).unwrap_or_default());
+        texts.end(used, cut);
+        texts
+    }
+
+    /// Writes the parent's path behind `used` bytes; returns the bytes of all texts.
+    fn append_to(&self, text: &mut [u8], used: usize) -> usize {
+        let end = used + self.bytes;
+        if let (Some(to), Some(from)) = (text.get_mut(used..end), self.text.get(..self.bytes)) {
+            to.copy_from_slice(from);
+        }
+        end
+    }
+}
+
+/// Bytes of the parent's path in the text of a record.
+fn parent_in_text(record: &ActorRecord) -> usize {
+    match record.flags & (actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX) {
+        actor_flags::PARENT => record.parent_bytes.into(),
+        _ => 0,
+    }
+}
+
 #[cfg(feature = "atomr")]
 impl ActorRegistry {
     /// An unusual spawn: there is another entry with its path, the path is long, or the bus is a stand-alone one.
@@ -470,9 +542,11 @@ impl ActorRegistry {
         record.key = key.0;
         let mut texts = Texts::new(&mut record.text);
         record.path_bytes = texts.put_joined(&text) as u8;
+        let (path_cut, path_bytes) = (texts.cut, texts.used());
         if text.cut {
             record.flags |= actor_flags::PATH_CUT;
         }
+        let mut parent_text = ParentText::default();
         if let Some(parent) = parent {
             record.flags |= actor_flags::PARENT;
             if is_above(parent, path) {
@@ -481,18 +555,20 @@ impl ActorRegistry {
                 record.parent_bytes = u16::try_from(parent_bytes).unwrap_or(u16::MAX);
             } else {
                 record.parent_key = writer.hasher.key(parent).0;
-                record.parent_bytes = texts.put_path(parent, ACTOR_PATH_BYTES, writer.hasher);
+                record.parent_bytes = parent_text.put(parent, path_bytes, writer.hasher);
             }
         }
         let actor_type = TypeName::of(actor_type);
         let actor_type = actor_type.as_str();
         record.type_id = type_id;
+        let mut texts = parent_text.texts_before(&mut record.text, path_bytes, path_cut);
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES) as u8;
         }
         // Later than the actor that it replaces.
         record.spawned = writer.stamp_at(ticks, writer.table().newest_spawn(key).unwrap_or(0));
-        let (cut, used) = (texts.cut, texts.used());
+        let (cut, used) = (texts.cut || parent_text.cut, texts.used());
+        let used = parent_text.append_to(&mut record.text, used);
         self.publish_spawn(&mut record, actor_type, cut);
         let spawned = self.spawn(key, &record, used);
         self.end_spawn(spawned, path, record.spawned);

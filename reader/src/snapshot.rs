@@ -2,7 +2,7 @@
 //!
 //! A program takes a snapshot once per refresh and works on it without further reads of the region.
 
-mod caveats;
+pub mod caveats;
 pub mod dump;
 
 use std::time::Duration;
@@ -17,8 +17,6 @@ use crate::attach::{AttachError, Region};
 use crate::liveness::{Liveness, STALE};
 use crate::raw::header::DumpInfo;
 use crate::vitals::Vitals;
-
-pub use self::caveats::{Caveat, CaveatKind};
 
 /// Limit of dead letters in a snapshot: the same as in `atomr-telemetry`'s.
 pub const DEAD_LETTERS: usize = 100;

@@ -424,3 +424,46 @@ fn spawn_times(snapshot: &serde_json::Value) -> BTreeMap<String, String> {
     let actors = snapshot["flat"].as_array().unwrap().iter();
     actors.map(|actor| (text(actor, "path"), text(actor, "spawned_at"))).collect()
 }
+
+/// A host that is given later comes before the parent's path in the record, and must not write over it.
+#[test]
+fn a_host_that_is_given_later_leaves_the_parent_as_it_is() {
+    let (telemetry, _) = observed("regression-host");
+    let parent = format!("akka://elsewhere/{}", "p".repeat(60));
+    telemetry.actors.record_spawn(ActorStatus { parent: Some(parent.clone()), ..status("/user/a", "T") });
+    for host in ["h", "a.much.longer.host", "", "x".repeat(200).as_str()] {
+        telemetry.actors.set_host("/user/a", host);
+        let actor = telemetry.actors.snapshot().flat.remove(0);
+        assert_eq!((actor.parent.as_ref(), actor.spawned_at.as_str()), (Some(&parent), "now"));
+        let kept = actor.host.unwrap();
+        assert!(
+            kept == host || host.len() > 100 && kept.ends_with('…') && host.starts_with(&kept[..40]),
+            "{kept}"
+        );
+    }
+    assert_eq!(dump(&telemetry)["actors"]["flat"][0]["parent"], parent);
+}
+
+/// The parent's path has its space before a long class, spawn time and host, so that it always identifies its actor.
+#[test]
+fn a_parent_elsewhere_keeps_its_key_however_long_the_other_texts_are() {
+    let (telemetry, _) = observed("regression-parent");
+    let long = "x".repeat(400);
+    let mut events = telemetry.bus.subscribe();
+    telemetry.actors.record_spawn(ActorStatus {
+        parent: Some(format!("akka://elsewhere/{long}")),
+        spawned_at: long.clone(),
+        host: Some(long.clone()),
+        ..status(&format!("/user/{long}"), &long)
+    });
+    let actor = telemetry.actors.snapshot().flat.remove(0);
+    let parent = actor.parent.clone().unwrap();
+    let key = parent.rsplit_once("…#").unwrap().1;
+    assert!(key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit()), "{parent}");
+    let event = std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
+        TelemetryEvent::ActorSpawned(actor) => Some(actor),
+        _ => None,
+    });
+    let event = event.unwrap();
+    assert_eq!((event.path, event.parent), (actor.path, actor.parent));
+}

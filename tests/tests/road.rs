@@ -137,13 +137,14 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
 }
 
 /// Counters that are zero in a healthy node with enough capacity.
-const WELL: [&str; 21] = [
+const WELL: [&str; 22] = [
     "actors.doubtful_stops",
     "actors.early_stops",
     "actors.early_stops_done",
     "actors.foreign",
     "actors.replaced",
     "actors.spilled",
+    "actors.spilled_stopped",
     "actors.untracked_matched",
     "actors.untracked_spawns",
     "actors.untracked_stops",

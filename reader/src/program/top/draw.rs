@@ -9,7 +9,7 @@ use atomscope::report::human::{bytes, count, duration, process_use};
 use atomscope::report::list::{Column, Side, Value, unit_of_row};
 use atomscope::report::rates::CounterRates;
 use atomscope::report::tone::Tone;
-use atomscope::snapshot::{Caveat, CaveatKind};
+use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, is_unsafe};
 use atomscope_layout::decode::rfc3339;
 use ratatui::Frame;

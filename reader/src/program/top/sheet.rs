@@ -11,7 +11,8 @@ mod rows;
 use atomscope::report::actors::{ActorValue, COLUMNS};
 use atomscope::report::human::{bytes, count, duration};
 use atomscope::report::list::{List, Value, number, text, unit_of_row};
-use atomscope::snapshot::{Caveat, Snapshot};
+use atomscope::snapshot::Snapshot;
+use atomscope::snapshot::caveats::Caveat;
 use atomscope_layout::decode::rfc3339;
 
 use self::actors::actors;
