@@ -105,8 +105,11 @@ pub mod raw;
 pub mod redact;
 pub mod report;
 pub mod snapshot;
+#[cfg(feature = "stacks")]
+pub mod stacks;
 pub mod system;
 pub mod text;
+pub mod threads;
 mod time;
 pub mod vitals;
 
