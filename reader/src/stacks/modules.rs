@@ -96,8 +96,8 @@ impl Cfi {
         Some(Self { frames, index: Image::section(&elf, ".eh_frame_hdr") })
     }
 
-    /// The first address of the function at an address of the file.
-    pub fn function_start(&self, address: u64) -> Option<u64> {
+    /// The addresses of the function at an address of the file.
+    pub fn function(&self, address: u64) -> Option<Range<u64>> {
         let (at, index) = self.index.as_ref()?;
         let bases = BaseAddresses::default().set_eh_frame(self.frames.0).set_eh_frame_hdr(*at);
         let header = EhFrameHdr::new(index, LittleEndian).parse(&bases, 8).ok()?;
@@ -105,7 +105,8 @@ impl Cfi {
         frames.set_address_size(8);
         let find = |frames: &EhFrame<_>, bases: &BaseAddresses, offset| frames.cie_from_offset(bases, offset);
         let function = header.table()?.fde_for_address(&frames, &bases, address, find).ok()?;
-        Some(function.initial_address())
+        let start = function.initial_address();
+        Some(start..start.saturating_add(function.len()))
     }
 }
 

@@ -1,12 +1,13 @@
 //! From a copied stack to the addresses of its frames.
 //!
 //! Of a thread that sleeps the frame pointer is unknown. Code without frame pointers does not need it. Where a function does,
-//! its place is guessed: each word of the stack that could be a return address is tried, and the deepest stack that ends
-//! where a thread begins is taken. A call that leads to the function that needs it is better evidence than the depth, so
-//! such a candidate comes first.
+//! its place is guessed: each word of the stack that follows a call could be its return address, and the deepest stack that
+//! ends where a thread begins is taken. A call that is known to lead to another function is no candidate, and one that is
+//! known to lead to this function comes before the depth.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
@@ -24,6 +25,10 @@ const MOST_CANDIDATES: usize = 1024;
 /// Limit of the pages of code that are kept.
 const MOST_PAGES: usize = 4096;
 const PAGE_BYTES: u64 = 4096;
+/// Limit of the functions that are searched for a jump to another one.
+const MOST_JUMPS: usize = 16;
+/// Limit of the code of such a function.
+const MOST_BODY_BYTES: u64 = 64 << 10;
 
 /// Stands for a frame pointer that is unknown: no process has memory there.
 const UNKNOWN: u64 = 1 << 62;
@@ -57,14 +62,14 @@ enum End {
     Unknown(UnwindRegsX86_64),
 }
 
-/// How good the evidence for a candidate is, the best last.
+/// Where a call leads, the best evidence last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Call {
-    /// A call of another function, which may have jumped on to this one.
+    /// To another function, which does not jump on to this one.
     Elsewhere,
-    /// A call of something that is known only while the program runs.
+    /// That is known only while the program runs.
     Unknown,
-    /// A call of this function.
+    /// To this function, or to one that jumps on to it.
     Here,
 }
 
@@ -76,6 +81,8 @@ pub(crate) struct Unwinder<'a> {
     cache: CacheX86_64,
     /// Pages of code, or `None` where there is none.
     pages: HashMap<u64, Option<Vec<u8>>>,
+    /// Whether the first function jumps on to the second one.
+    jumps: HashMap<(u64, u64), Call>,
 }
 
 impl<'a> Unwinder<'a> {
@@ -94,7 +101,15 @@ impl<'a> Unwinder<'a> {
             let (name, range) = (module.name.clone(), module.range.clone());
             unwinder.add_module(framehop::Module::new(name, range, module.bias, sections));
         }
-        Self { pid, maps, modules, unwinder, cache: CacheX86_64::new(), pages: HashMap::new() }
+        Self {
+            pid,
+            maps,
+            modules,
+            unwinder,
+            cache: CacheX86_64::new(),
+            pages: HashMap::new(),
+            jumps: HashMap::new(),
+        }
     }
 
     pub fn unwind(&mut self, copy: &StackCopy) -> Unwound {
@@ -162,7 +177,7 @@ impl<'a> Unwinder<'a> {
         frame: FrameAddress,
         registers: UnwindRegsX86_64,
     ) -> Option<(Vec<FrameAddress>, bool)> {
-        let start = self.function_start(frame.address_for_lookup());
+        let start = self.function(frame.address_for_lookup()).map(|function| function.start);
         let mut best: Option<((bool, Call, usize), Vec<FrameAddress>)> = None;
         let mut tried = 0;
         let mut place = registers.sp().next_multiple_of(8);
@@ -170,7 +185,8 @@ impl<'a> Unwinder<'a> {
             let (frame_pointer, saved) = (place, copy.word(place + 8));
             place += 8;
             let Some(address) = saved.filter(|address| self.maps.is_code(*address)) else { continue };
-            let Some(call) = self.call(address, start) else { continue };
+            let call = self.call(address, start);
+            let Some(call) = call.filter(|call| *call != Call::Elsewhere) else { continue };
             tried += 1;
             let registers = UnwindRegsX86_64::new(registers.ip(), registers.sp(), frame_pointer);
             let mut frames = vec![frame];
@@ -193,45 +209,109 @@ impl<'a> Unwinder<'a> {
         Some((frames, is_whole))
     }
 
-    fn function_start(&self, address: u64) -> Option<u64> {
+    /// The function at an address.
+    fn function(&self, address: u64) -> Option<Range<u64>> {
         let (_, module) = self.modules.at(address)?;
-        let start = module.cfi.as_ref()?.function_start(address.wrapping_sub(module.bias))?;
-        Some(start.wrapping_add(module.bias))
+        let function = module.cfi.as_ref()?.function(address.wrapping_sub(module.bias))?;
+        Some(function.start.wrapping_add(module.bias)..function.end.wrapping_add(module.bias))
     }
 
-    /// What the instruction before a return address calls; `None` if it is no call. `function` is the function that was
-    /// called, if the return address is one of its callers.
+    /// What the instruction before a return address calls; `None` if it is no call. `function` is the start of the function
+    /// that was called, if the return address is its caller's.
     fn call(&mut self, address: u64, function: Option<u64>) -> Option<Call> {
         let Some(bytes) = self.code(address.checked_sub(7)?) else { return Some(Call::Unknown) };
+        let distance = |bytes| i64::from(i32::from_le_bytes(bytes));
         let target = match bytes {
             // call rel32
-            [_, _, 0xe8, a, b, c, d] => {
-                Some(address.wrapping_add_signed(i64::from(i32::from_le_bytes([a, b, c, d]))))
-            }
+            [_, _, 0xe8, a, b, c, d] => Some(address.wrapping_add_signed(distance([a, b, c, d]))),
             // call [rip + disp32]: the address is in the table of imported functions.
-            [_, 0xff, 0x15, a, b, c, d] => {
-                let slot = address.wrapping_add_signed(i64::from(i32::from_le_bytes([a, b, c, d])));
-                let mut target = [0; 8];
-                let read = read_memory(self.pid, slot, &mut target);
-                read.is_ok_and(|read| read == 8).then(|| u64::from_le_bytes(target))
-            }
+            [_, 0xff, 0x15, a, b, c, d] => self.pointer(address.wrapping_add_signed(distance([a, b, c, d]))),
             // Calls of a register or of memory, by the length of the instruction.
             [.., 0xff, 0xd0..=0xd7]
-            | [.., 0xff, 0x10..=0x17]
-            | [.., 0xff, 0x50..=0x57, _]
+            | [.., 0xff, 0x10..=0x13 | 0x16 | 0x17]
+            | [.., 0xff, 0x50..=0x53 | 0x55..=0x57, _]
             | [.., 0xff, 0x14, _]
             | [.., 0xff, 0x54, _, _]
-            | [_, 0xff, 0x90..=0x97, _, _, _, _]
-            | [0xff, 0x94, _, _, _, _, _]
-            | [0xff, 0x14, _, _, _, _, _] => None,
+            | [_, 0xff, 0x90..=0x93 | 0x95..=0x97, _, _, _, _]
+            | [0xff, 0x14 | 0x94, _, _, _, _, _] => None,
             _ => return None,
         };
-        Some(match (target, function) {
-            (Some(target), Some(function)) if target == function => Call::Here,
-            // A stub of the linker, which jumps on, is no function of its own.
-            (Some(target), Some(_)) if self.function_start(target) == Some(target) => Call::Elsewhere,
-            _ => Call::Unknown,
+        let (Some(target), Some(function)) = (target, function) else { return Some(Call::Unknown) };
+        Some(match target == function {
+            true => Call::Here,
+            false => self.jump(target, function),
         })
+    }
+
+    /// Whether the function at `from` jumps on to the one at `to`, directly or through others, instead of returning.
+    fn jump(&mut self, from: u64, to: u64) -> Call {
+        if let Some(known) = self.jumps.get(&(from, to)) {
+            return *known;
+        }
+        let (mut seen, mut next) = (HashSet::new(), vec![from]);
+        let mut found = Call::Elsewhere;
+        while let Some(from) = next.pop() {
+            if seen.len() >= MOST_JUMPS {
+                found = found.max(Call::Unknown);
+                break;
+            }
+            if !seen.insert(from) {
+                continue;
+            }
+            // A stub of the linker is in no function, and may jump anywhere.
+            let function = self.function(from).filter(|function| function.start == from);
+            let code = function.clone().and_then(|function| Some((self.body(&function)?, function)));
+            let Some((code, function)) = code else {
+                found = found.max(Call::Unknown);
+                continue;
+            };
+            for (at, bytes) in code.windows(6).enumerate() {
+                let after = |length: u64| function.start.wrapping_add(at as u64).wrapping_add(length);
+                let target =
+                    |length, bytes| after(length).wrapping_add_signed(i64::from(i32::from_le_bytes(bytes)));
+                let target = match *bytes {
+                    [0xe9, a, b, c, d, _] => Some(target(5, [a, b, c, d])),
+                    [0x0f, 0x80..=0x8f, a, b, c, d] => Some(target(6, [a, b, c, d])),
+                    [0xff, 0x25, a, b, c, d] => self.pointer(target(6, [a, b, c, d])),
+                    // A jump to a register's address, unless it is one of a `match`.
+                    [0xff, 0xe0..=0xe7, ..] => {
+                        found = found.max(Call::Unknown);
+                        None
+                    }
+                    _ => None,
+                };
+                let Some(target) = target.filter(|target| !function.contains(target)) else { continue };
+                // The cold part of a function may be jumped into at any place.
+                match self.function(target) {
+                    Some(other) if other.start == to => found = Call::Here,
+                    Some(other) if other.start == target => next.push(target),
+                    _ => {}
+                }
+            }
+            if found == Call::Here {
+                break;
+            }
+        }
+        if self.jumps.len() >= MOST_PAGES {
+            self.jumps.clear();
+        }
+        self.jumps.insert((from, to), found);
+        found
+    }
+
+    /// The code of a function; `None` if it cannot be read, or is too long.
+    fn body(&self, function: &Range<u64>) -> Option<Vec<u8>> {
+        let length = function.end.checked_sub(function.start).filter(|length| *length <= MOST_BODY_BYTES)?;
+        // Six bytes more, so that each instruction has a whole window.
+        let mut code = vec![0; usize::try_from(length).ok()? + 6];
+        let read = read_memory(self.pid, function.start, &mut code).ok()?;
+        (read as u64 >= length).then_some(code)
+    }
+
+    fn pointer(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        let read = read_memory(self.pid, address, &mut bytes).ok()?;
+        (read == bytes.len()).then(|| u64::from_le_bytes(bytes))
     }
 
     /// Seven bytes of code; `None` if they cannot be read.
