@@ -21,6 +21,7 @@ mod symbols;
 mod unwind;
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
@@ -158,18 +159,23 @@ impl Stacks {
                 return Err(StacksError::Stopped);
             }
             let Some(sample) = ThreadSample::take(pid, tid) else { continue };
-            let mut look = copy::sleeping(pid, tid, &maps).map_err(failed)?;
-            if options.stop && matches!(look, Look::Running | Look::Restless) {
-                look = copy::running(pid, tid, &maps).map_err(failed)?;
+            let mut look = copy::sleeping(pid, tid, &maps);
+            if look.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                look.as_ref().map_err(|error| failed(error.kind().into()))?;
+            }
+            if options.stop && matches!(look, Ok(Look::Running | Look::Restless)) {
+                look = copy::running(pid, tid, &maps);
             }
             let seen = match look {
-                Look::Ended => continue,
-                Look::Copied(copy) if copied_bytes + copy.bytes.len() > MOST_COPIED_BYTES => {
-                    Err("the stacks of other threads have taken all the memory; name it with --thread")
+                Ok(Look::Ended) => continue,
+                Ok(Look::Copied(copy)) if copied_bytes + copy.bytes.len() > MOST_COPIED_BYTES => {
+                    Err("the stacks of other threads have taken all the memory; name it with --thread"
+                        .to_owned())
                 }
-                Look::Copied(copy) => Ok(copy),
-                Look::Running => Err("it runs; --stop looks at it too"),
-                Look::Restless => Err("it wakes up too often; --stop looks at it too"),
+                Ok(Look::Copied(copy)) => Ok(copy),
+                Ok(Look::Running) => Err("it runs; --stop looks at it too".to_owned()),
+                Ok(Look::Restless) => Err("it wakes up each time that it is looked at".to_owned()),
+                Err(error) => Err(unseen(&error)),
             };
             copied_bytes += seen.as_ref().map_or(0, |copy| copy.bytes.len());
             looks.push((sample, seen));
@@ -190,7 +196,17 @@ impl Stacks {
 }
 
 /// What was seen of a thread: a copy of its stack, or why there is none.
-type Seen = (ThreadSample, Result<StackCopy, &'static str>);
+type Seen = (ThreadSample, Result<StackCopy, String>);
+
+/// Why a thread could not be looked at, although others of its process can.
+fn unseen(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "another program traces it, such as a debugger".to_owned(),
+        io::ErrorKind::TimedOut => "the kernel did not stop it in time".to_owned(),
+        io::ErrorKind::Unsupported => "this kernel does not tell where it is".to_owned(),
+        _ => format!("it cannot be looked at: {error}"),
+    }
+}
 
 /// Unwinds the copies and names their frames.
 fn analyse(
@@ -211,7 +227,7 @@ fn analyse(
         let (frames, why, pause) = match seen {
             Err(why) => (Unwound::default(), Some(why), None),
             Ok(copy) if is_late => {
-                (Unwound::default(), Some("there was no time left to unwind it"), copy.pause)
+                (Unwound::default(), Some("there was no time left to unwind it".to_owned()), copy.pause)
             }
             Ok(copy) => {
                 let unwound = unwinder.unwind(&copy);
@@ -220,7 +236,7 @@ fn analyse(
                     false if copy.is_cut => Some("the stack is larger than what is copied of it"),
                     false => Some("the callers of the last frame cannot be found"),
                 };
-                (unwound, why, copy.pause)
+                (unwound, why.map(str::to_owned), copy.pause)
             }
         };
         unwound.push((sample, frames, why, pause));
@@ -235,7 +251,7 @@ fn analyse(
             wait_channel: sample.wait_channel,
             name: sample.name,
             handler,
-            why: why.map(str::to_owned),
+            why,
             is_whole: unwound.is_whole,
             stopped_us: pause.map(|pause| (pause.as_nanos() as f64 / 100.0).round() / 10.0),
             frames: frames.into_iter().map(|(frame, _)| frame).collect(),
@@ -274,7 +290,7 @@ impl Named {
             }
             match &module.image {
                 Ok(image) => {
-                    let named = symbols(image, &of_module);
+                    let named = symbols(image, &of_module, may_go_on);
                     all.extend(named.into_iter().map(|(address, symbols)| ((number, address), symbols)));
                 }
                 Err(why) => notes.push(format!("functions of {} have no names: {why}", module.name)),

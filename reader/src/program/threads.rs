@@ -18,19 +18,23 @@ use crate::program::table::{Cell, GOOD, ODD, Screen, Table};
 use crate::program::target::{SearchArgs, search, target};
 use crate::program::values::{is_number, parse_interval};
 
+/// What [`WHO_HELP`] says of a WHO that is left out, and what is true here.
+const ONLY: &str = "(left out)      the only node";
+const ALL: &str = "(left out)      all nodes";
+
 /// List the threads of nodes, with what they did in an interval.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 All of it is from /proc, so it is also there for a node that hangs. Without WHO these are the threads of all nodes.
 
 Columns:
-  STATE           running, sleeping, blocked (in the kernel, not interruptible), stopped, traced, idle, ended
+  STATE           running, sleeping, blocked (not interruptible), stopped, traced, idle, ended
   CPU(%)          processor time, in percent of one processor
   QUEUED(%)       the share of the time in which it was ready to run and waited for a processor
   VOLUNTARY(/s)   how often it gave its processor away, mostly to wait
   FORCED(/s)      how often the kernel gave its processor to another thread
   PROCESSOR       the number of the processor that it ran on last
-  WAITS IN        the function of the kernel that it sleeps in; `futex` is a lock or a condition, `epoll` the network
+  WAITS IN        the kernel's function that it sleeps in: `futex` for a lock, `epoll` for I/O
 
 Values are over the INTERVAL, from the start of the command; the thread with the most processor time comes first. `-` is \
 unknown: the kernel does not tell it, or not to this user. A thread that ends meanwhile is left out. A narrow terminal \
@@ -45,7 +49,7 @@ Examples:
   atomscope threads shop 5s
   atomscope threads 4711 500ms --json | jq '.[] | select(.cpu_percent > 50)'
 
-{WHO_HELP}"))]
+{}", WHO_HELP.replace(ONLY, ALL)))]
 pub struct ThreadsArgs {
     /// The node: a pid, a file or a name; all nodes if left out.
     pub who: Option<OsString>,
@@ -72,17 +76,14 @@ pub fn threads(search_args: &SearchArgs, args: ThreadsArgs) -> Result<(), Failur
     })?;
     stop_on_signals();
     let processes = processes(search_args, who)?;
-    let before: Vec<_> = processes
-        .into_iter()
-        .filter_map(|(node, process)| Some((node, process, ThreadSamples::take(&process).ok()?)))
-        .collect();
+    let before: Vec<_> = processes.iter().map(|(_, process)| ThreadSamples::take(process)).collect();
     if !before.is_empty() && !wait(interval) {
         return Ok(());
     }
     let mut rows = Vec::new();
-    for (node, process, before) in &before {
+    for ((node, process), before) in processes.iter().zip(before) {
         let pid = process.pid();
-        let Ok(now) = ThreadSamples::take(process) else {
+        let (Ok(before), Ok(now)) = (before, ThreadSamples::take(process)) else {
             note(&format!("process {pid} has ended meanwhile"));
             continue;
         };
@@ -93,8 +94,11 @@ pub fn threads(search_args: &SearchArgs, args: ThreadsArgs) -> Result<(), Failur
             let (why, advice) = (&hidden.why, &hidden.advice);
             note(&format!("where the threads of process {pid} wait is not known: {why}; {advice}"));
         }
-        let of_process = rates(before, &now).into_iter();
+        let of_process = rates(&before, &now).into_iter();
         rows.extend(of_process.map(|thread| Row { pid, node: node.clone(), thread }));
+    }
+    if rows.is_empty() && !processes.is_empty() {
+        return Err(Failure::Failed("there is no thread left to show: the process has ended".to_owned()));
     }
     // Stable: the threads of a process stay in their order.
     rows.sort_by(|a, b| {

@@ -82,17 +82,27 @@ impl Place {
 }
 
 /// Whether an error means that the thread or process has ended.
-pub(crate) fn has_ended(error: &io::Error) -> bool {
+fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Copies the stack of a thread that sleeps.
 ///
 /// # Errors
-/// This program may not look into the process.
+/// This program may not look into the process, or the kernel does not tell where a thread is.
 pub(crate) fn sleeping(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
-    match try_sleeping(pid, tid, maps) {
-        Err(error) if has_ended(&error) => Ok(Look::Ended),
+    ended_or(pid, tid, try_sleeping(pid, tid, maps))
+}
+
+/// An error of a thread that has ended is none.
+fn ended_or(pid: u32, tid: u32, done: io::Result<Look>) -> io::Result<Look> {
+    match done {
+        Err(error) if has_ended(&error) => {
+            // Some kernels have no file `syscall`.
+            let is_there = fs::metadata(format!("/proc/{pid}/task/{tid}/syscall")).is_ok()
+                || fs::metadata(format!("/proc/{pid}/task/{tid}")).is_err();
+            if is_there { Ok(Look::Ended) } else { Err(io::ErrorKind::Unsupported.into()) }
+        }
         done => done,
     }
 }
@@ -158,16 +168,24 @@ pub(crate) fn running(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
         let tracer = std::thread::Builder::new().spawn_scoped(scope, || try_running(pid, tid, maps))?;
         tracer.join().unwrap_or_else(|_| Err(io::Error::other("the tracing thread failed")))
     });
-    match done {
-        Err(error) if has_ended(&error) => Ok(Look::Ended),
-        done => done,
-    }
+    ended_or(pid, tid, done)
 }
 
 fn try_running(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
     let mut traced = Traced::seize(tid)?;
     // The number may have become that of a thread of another process. From now on it stays this thread's.
     fs::metadata(format!("/proc/{pid}/task/{tid}"))?;
+    // It may have fallen asleep. A thread is stopped only right after the kernel has said that it runs.
+    let mut look = Look::Restless;
+    for _ in 0..TRIES {
+        look = try_sleeping(pid, tid, maps)?;
+        if !matches!(look, Look::Restless) {
+            break;
+        }
+    }
+    if !matches!(look, Look::Running) {
+        return Ok(look);
+    }
     let begun = Instant::now();
     let Some(registers) = traced.stop(MOST_WAIT)? else { return Ok(Look::Ended) };
     let copied = stack(pid, registers.stack_pointer, maps);

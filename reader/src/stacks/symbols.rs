@@ -22,8 +22,13 @@ pub(crate) struct Symbol {
     pub is_inlined: bool,
 }
 
-/// The functions at some addresses of a file, innermost first. An address of which nothing is known is left out.
-pub(crate) fn symbols(image: &Image, addresses: &[u64]) -> HashMap<u64, Vec<Symbol>> {
+/// The functions at some addresses of a file, innermost first. An address of which nothing is known is left out, and so is
+/// what is left when `may_go_on` returns false.
+pub(crate) fn symbols(
+    image: &Image,
+    addresses: &[u64],
+    may_go_on: &(dyn Fn() -> bool + Sync),
+) -> HashMap<u64, Vec<Symbol>> {
     let cache = image.open();
     let Ok(elf) = Elf::parse(&cache) else { return HashMap::new() };
     let table = Table::of(&elf);
@@ -33,7 +38,7 @@ pub(crate) fn symbols(image: &Image, addresses: &[u64]) -> HashMap<u64, Vec<Symb
         let found = joined(inlined, table.at(*address));
         (!found.is_empty()).then_some((*address, found))
     };
-    addresses.iter().filter_map(of).collect()
+    addresses.iter().take_while(|_| may_go_on()).filter_map(of).collect()
 }
 
 type Slice<'d> = EndianSlice<'d, LittleEndian>;
