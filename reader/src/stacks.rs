@@ -39,8 +39,8 @@ use crate::threads::{NodeProcess, ThreadSample, state_word, tids};
 /// Limit of the bytes that are copied of all stacks together.
 pub const MOST_COPIED_BYTES: usize = 128 << 20;
 
-/// The longest time that is spent to unwind stacks. Those that are left then have one frame each.
-const MOST_UNWINDING: Duration = Duration::from_secs(20);
+/// The longest time that is spent to look at threads, and again to unwind their stacks.
+const MOST_TIME: Duration = Duration::from_secs(20);
 
 /// Which stacks are read.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +69,7 @@ pub struct ThreadStack {
     pub why: Option<String>,
     /// Whether the frames reach the function in which the thread began.
     pub is_whole: bool,
-    /// How long the thread was stopped, in microseconds; `None` if it was not.
+    /// How long the thread was stopped at most, in microseconds; `None` if it was not.
     pub stopped_us: Option<f64>,
     /// The frames, innermost first.
     pub frames: Vec<Frame>,
@@ -152,6 +152,7 @@ impl Stacks {
             }
         }
         let maps = Mappings::of(pid).map_err(failed)?;
+        let begun = Instant::now();
         let mut looks = Vec::new();
         let mut copied_bytes = 0;
         for tid in all {
@@ -163,7 +164,8 @@ impl Stacks {
             if look.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
                 look.as_ref().map_err(|error| failed(error.kind().into()))?;
             }
-            if options.stop && matches!(look, Ok(Look::Running | Look::Restless)) {
+            let may_stop = options.stop && begun.elapsed() < MOST_TIME;
+            if may_stop && matches!(look, Ok(Look::Running | Look::Restless)) {
                 look = copy::running(pid, tid, &maps);
             }
             let seen = match look {
@@ -173,6 +175,9 @@ impl Stacks {
                         .to_owned())
                 }
                 Ok(Look::Copied(copy)) => Ok(copy),
+                Ok(Look::Running) if options.stop => {
+                    Err("it runs, and there was no time left to stop it".to_owned())
+                }
                 Ok(Look::Running) => Err("it runs; --stop looks at it too".to_owned()),
                 Ok(Look::Restless) => Err("it wakes up each time that it is looked at".to_owned()),
                 Err(error) => Err(unseen(&error)),
@@ -223,7 +228,7 @@ fn analyse(
         if !may_go_on() {
             return Err(StacksError::Stopped);
         }
-        let is_late = begun.elapsed() > MOST_UNWINDING;
+        let is_late = begun.elapsed() > MOST_TIME;
         let (frames, why, pause) = match seen {
             Err(why) => (Unwound::default(), Some(why), None),
             Ok(copy) if is_late => {

@@ -523,16 +523,17 @@ impl Traced {
         Ok(Self { tid, stopped: None })
     }
 
-    /// Stops the thread and reads its registers; `None` if it has ended. A thread that the kernel does not stop within `most`
-    /// is an error.
+    /// Stops the thread and reads its registers; `None` if it has ended. The time is the last one at which it was not stopped
+    /// yet. A thread that the kernel does not stop within `most` is an error.
     ///
     /// # Errors
     /// The thread did not stop in time, or the registers cannot be read.
-    pub fn stop(&mut self, most: Duration) -> io::Result<Option<Registers>> {
+    pub fn stop(&mut self, most: Duration) -> io::Result<Option<(Registers, std::time::Instant)>> {
         ptrace(libc::PTRACE_INTERRUPT, self.tid, 0)?;
         let begun = std::time::Instant::now();
+        let mut before = begun;
         loop {
-            let mut status = 0;
+            let (now, mut status) = (std::time::Instant::now(), 0);
             // SAFETY: `status` is a writable integer for the whole call; the other arguments are numbers.
             let answer = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
             if answer == self.tid {
@@ -542,7 +543,7 @@ impl Traced {
                 // A thread that was about to get a signal gets it when it goes on. Other stops have no signal to hand on.
                 let is_own = status >> 16 == libc::PTRACE_EVENT_STOP;
                 self.stopped = Some(if is_own { 0 } else { libc::WSTOPSIG(status) });
-                return self.registers().map(Some);
+                return Ok(Some((self.registers()?, before)));
             }
             if answer < 0 {
                 return match io::Error::last_os_error() {
@@ -552,6 +553,7 @@ impl Traced {
                 };
             }
             // A thread on another processor stops within microseconds. One on this processor needs this thread to sleep.
+            before = now;
             match begun.elapsed() {
                 spent if spent > most => return Err(io::ErrorKind::TimedOut.into()),
                 spent if spent < Duration::from_micros(20) => std::hint::spin_loop(),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::maps::Mappings;
 use crate::system::{Traced, read_memory};
@@ -14,8 +14,9 @@ pub const MOST_STACK_BYTES: u64 = 256 << 10;
 /// How often the stack of a thread is copied again that woke up meanwhile.
 const TRIES: u32 = 4;
 
-/// The longest time that is waited until the kernel has stopped a thread. A thread that it cannot stop does not run.
-const MOST_WAIT: Duration = Duration::from_millis(20);
+/// The longest time that is waited until the kernel has stopped a thread. On a busy machine the thread may first have to
+/// wait for a processor, and goes on as before until then.
+const MOST_WAIT: Duration = Duration::from_secs(1);
 
 /// A copy of a stack, and the registers at that time.
 #[derive(Debug)]
@@ -186,11 +187,10 @@ fn try_running(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
     if !matches!(look, Look::Running) {
         return Ok(look);
     }
-    let begun = Instant::now();
-    let Some(registers) = traced.stop(MOST_WAIT)? else { return Ok(Look::Ended) };
+    let Some((registers, before)) = traced.stop(MOST_WAIT)? else { return Ok(Look::Ended) };
     let copied = stack(pid, registers.stack_pointer, maps);
     drop(traced);
-    let pause = begun.elapsed();
+    let pause = before.elapsed();
     let (bytes, is_cut) = copied?;
     Ok(Look::Copied(StackCopy {
         program_counter: registers.program_counter,
