@@ -148,7 +148,7 @@ pub fn state_word(state: u8) -> &'static str {
 mod tests {
     use super::*;
 
-    const STAT: &[u8] = b"42 (a) b (c)) S 1 1 1 0 -1 4194560 1 0 0 0 250 30 0 0 20 0 9 0 7777 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 -1 3 0";
+    const STAT: &[u8] = b"42 (a) b (c)) S 1 1 1 0 -1 4194560 1 0 0 0 250 30 0 0 20 0 9 0 7777 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 -1 3 0";
     const STATUS: &str =
         "Name:\tvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t5\n";
 
