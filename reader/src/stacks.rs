@@ -42,6 +42,9 @@ pub const MOST_COPIED_BYTES: usize = 128 << 20;
 /// The longest time that is spent to look at threads, and again to unwind their stacks.
 const MOST_TIME: Duration = Duration::from_secs(20);
 
+/// Stack of the thread that reads debug information, whose depth the other program determines.
+const ANALYSIS_STACK_BYTES: usize = 16 << 20;
+
 /// Which stacks are read.
 #[derive(Debug, Clone, Default)]
 pub struct StackOptions {
@@ -187,8 +190,9 @@ impl Stacks {
         }
         // Unwinding and naming follow data of the other process. What they cannot bear ends their thread, not the program.
         let done = std::thread::scope(|scope| {
-            let analysis =
-                std::thread::Builder::new().spawn_scoped(scope, || analyse(pid, &maps, looks, may_go_on));
+            let analysis = std::thread::Builder::new()
+                .stack_size(ANALYSIS_STACK_BYTES)
+                .spawn_scoped(scope, || analyse(pid, &maps, looks, may_go_on));
             analysis.map(|thread| thread.join().unwrap_or(Err(StacksError::Invalid { pid })))
         });
         let stacks = done.map_err(failed)??;

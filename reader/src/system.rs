@@ -599,9 +599,15 @@ impl Drop for Traced {
     }
 }
 
+/// The type of ptrace's requests, which differs between the C libraries.
+#[cfg(all(feature = "stacks", target_env = "musl"))]
+type Request = libc::c_int;
+#[cfg(all(feature = "stacks", not(target_env = "musl")))]
+type Request = libc::c_uint;
+
 /// A request of ptrace that takes one number.
 #[cfg(feature = "stacks")]
-fn ptrace(request: libc::c_uint, tid: libc::pid_t, data: libc::c_int) -> io::Result<()> {
+fn ptrace(request: Request, tid: libc::pid_t, data: libc::c_int) -> io::Result<()> {
     let address: *mut libc::c_void = std::ptr::null_mut();
     // SAFETY: the callers' requests (SEIZE without options, INTERRUPT, DETACH) ignore the address or want it null, and take
     // `data` as a number. They touch no memory of this process.
