@@ -599,6 +599,18 @@ impl Drop for Traced {
     }
 }
 
+/// Lets the calling thread run before all usual ones, if this program may: whatever it has stopped then waits for no other
+/// program of a busy machine. It is for a thread that soon ends and mostly sleeps.
+#[cfg(feature = "stacks")]
+pub(crate) fn run_first() {
+    // SAFETY: all zeros are a valid `sched_param`, which has only numbers.
+    let mut priority: libc::sched_param = unsafe { std::mem::zeroed() };
+    priority.sched_priority = 1;
+    // SAFETY: 0 is the calling thread; `priority` is initialized and readable for the whole call; the kernel keeps no pointer.
+    // Without the right to it, the call changes nothing.
+    let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
+}
+
 /// The type of ptrace's requests, which differs between the C libraries.
 #[cfg(all(feature = "stacks", target_env = "musl"))]
 type Request = libc::c_int;

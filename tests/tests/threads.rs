@@ -681,7 +681,12 @@ fn under_load_no_message_is_lost_while_threads_are_stopped_again_and_again() {
         return be(&role);
     }
     let name = "under_load_no_message_is_lost_while_threads_are_stopped_again_and_again";
-    let mut node = Node::start(&mut support::again(name, "load"));
+    // Without debug information to read, there is time for many more looks.
+    let (_folder, copy) = folder_with_copy();
+    if has("strip") {
+        assert!(Command::new("strip").arg("--strip-debug").arg(&copy).status().unwrap().success());
+    }
+    let mut node = Node::start(&mut copy_as(&copy, name, "load"));
     let who = node.who();
     let is_over = Arc::new(AtomicU64::new(0));
     let over = is_over.clone();

@@ -24,7 +24,8 @@ stack.
 
 Threads that sleep are not stopped, and the node notices nothing. With --stop each thread that runs is stopped while its \
 registers and at most 256 KiB of its stack are copied, which takes some tens of microseconds. It also goes on if this \
-program is killed.
+program is killed. If all processors are busy, run it as root: only root may ask to be preferred, and without that the \
+thread may stay stopped until this program gets a processor again.
 
 (guessed) marks the first frame that was found by a search of the stack: the function before it needs a register that is \
 not known of a thread that sleeps. This frame and its callers are likely, but not certain. (inlined) marks a function that \

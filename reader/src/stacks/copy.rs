@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::maps::Mappings;
-use crate::system::{Traced, read_memory};
+use crate::system::{Traced, read_memory, run_first};
 
 /// Limit of the bytes of a stack that are copied.
 pub const MOST_STACK_BYTES: u64 = 256 << 10;
@@ -173,6 +173,8 @@ pub(crate) fn running(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
 }
 
 fn try_running(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
+    // On a busy machine this thread could else wait for a processor while the other one is stopped.
+    run_first();
     let mut traced = Traced::seize(tid)?;
     // The number may have become that of a thread of another process. From now on it stays this thread's.
     fs::metadata(format!("/proc/{pid}/task/{tid}"))?;
