@@ -100,7 +100,7 @@ fn write_thread(out: &mut (impl Write + ?Sized), thread: &ThreadStack, screen: S
         write!(out, ", {odd}{}::{}{odd:#}", clean(&handler.class), clean(&handler.method))?;
     }
     if let Some(us) = thread.stopped_us {
-        write!(out, ", stopped for {us} µs")?;
+        write!(out, ", stopped for {us} us")?;
     }
     writeln!(out)?;
     let mut was_guessed = false;
