@@ -350,6 +350,9 @@ fn threads_that_sleep_name_the_actor_and_the_line_and_none_is_stopped() {
         let line = source.lines().nth(frame["line"].as_u64().unwrap() as usize - 1).unwrap();
         assert_eq!(line.trim(), "std::thread::sleep(FOR_EVER);");
     }
+    // The standard library reaches the function in which this thread waits by a jump, and not by a call.
+    let poller = threads.iter().find(|thread| thread["name"] == "atomscope-poll").unwrap();
+    assert!(has_function(poller, "atomscope_probe::poller") && poller["is_whole"] == true, "{poller:#}");
     let text = support::atomscope(["stacks", &node.who()]).stdout;
     let text = String::from_utf8(text).unwrap();
     let head = text.lines().find(|line| line.contains("threads::Sleeper::handle"));
