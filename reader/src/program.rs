@@ -12,10 +12,12 @@ pub mod output;
 mod prune;
 mod ps;
 mod show;
+mod stacks;
 mod stat;
 mod table;
 mod tail;
 mod target;
+mod threads;
 mod top;
 mod values;
 
@@ -37,6 +39,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Top(args) => top::top(&cli.search, args),
         Command::Listing(command) => listing::list(&cli.search, command),
         Command::Stat(args) => stat::stat(&cli.search, args),
+        Command::Threads(args) => threads::threads(&cli.search, args),
+        Command::Stacks(args) => stacks::stacks(&cli.search, args),
         Command::Tail(args) => tail::tail(&cli.search, args),
         Command::Prune(args) => prune::prune(&cli.search, &args),
         Command::Doctor(args) => doctor::doctor(&cli.search, args),

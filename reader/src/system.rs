@@ -437,3 +437,192 @@ impl FileSystem {
 
 /// From the kernel's `magic.h`; `libc` does not have it.
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+/// Pieces of memory that one call copies. The kernel allows 1024.
+#[cfg(feature = "stacks")]
+const MOST_PIECES: usize = 1024;
+
+/// Copies memory of process `pid` from `address` on. Returns the number of copied bytes, which end before the first page
+/// that cannot be read. It needs the rights to trace the process, and does not stop it.
+///
+/// # Errors
+/// The process has ended, this program may not read its memory, or not even the first page can be read.
+#[cfg(feature = "stacks")]
+pub(crate) fn read_memory(pid: u32, address: u64, to: &mut [u8]) -> io::Result<usize> {
+    let pid = libc::pid_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+    let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
+    let mut done = 0;
+    while done < to.len() {
+        let invalid = || io::Error::from_raw_os_error(libc::EFAULT);
+        let at =
+            address.checked_add(done as u64).and_then(|at| usize::try_from(at).ok()).ok_or_else(invalid)?;
+        // Each page is a piece of its own, because the kernel copies pieces whole or not at all.
+        let (mut pieces, mut bytes) = (Vec::new(), 0);
+        while pieces.len() < MOST_PIECES && done + bytes < to.len() {
+            let from = at.checked_add(bytes).ok_or_else(invalid)?;
+            let most = page_bytes - from % page_bytes;
+            let iov_len = most.min(to.len() - done - bytes);
+            pieces.push(libc::iovec { iov_base: from as *mut _, iov_len });
+            bytes += iov_len;
+        }
+        let target = &mut to[done..done + bytes];
+        let local = libc::iovec { iov_base: target.as_mut_ptr().cast(), iov_len: bytes };
+        // SAFETY: the count 1 matches `local`, which names writable memory of `bytes` bytes that is borrowed exclusively for
+        // the whole call. `pieces` has as many elements as stated; their addresses belong to the other process, where the
+        // kernel checks them. The last argument must be 0. The kernel keeps no pointer.
+        let copied = unsafe {
+            libc::process_vm_readv(
+                pid,
+                &raw const local,
+                1,
+                pieces.as_ptr(),
+                pieces.len() as libc::c_ulong,
+                0,
+            )
+        };
+        match usize::try_from(copied) {
+            Ok(copied) => done += copied,
+            Err(_) if done > 0 => break,
+            Err(_) => return Err(io::Error::last_os_error()),
+        }
+        if copied as usize != bytes {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// The registers from which a stack is unwound.
+#[cfg(feature = "stacks")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Registers {
+    pub program_counter: u64,
+    pub stack_pointer: u64,
+    pub frame_pointer: u64,
+}
+
+/// A thread of another process that the calling thread traces. It goes on at the latest when the calling thread ends, and so
+/// also when this program is killed: the kernel then detaches all that it traces. No option changes this.
+#[cfg(feature = "stacks")]
+#[derive(Debug)]
+pub(crate) struct Traced {
+    tid: libc::pid_t,
+    /// While it is stopped: the signal that it gets when it goes on, or 0.
+    stopped: Option<libc::c_int>,
+}
+
+#[cfg(feature = "stacks")]
+impl Traced {
+    /// Begins to trace the thread `tid`, which goes on running.
+    ///
+    /// # Errors
+    /// The thread has ended, somebody else traces it, or this program may not.
+    pub fn seize(tid: u32) -> io::Result<Self> {
+        let tid = libc::pid_t::try_from(tid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+        ptrace(libc::PTRACE_SEIZE, tid, 0)?;
+        Ok(Self { tid, stopped: None })
+    }
+
+    /// Stops the thread and reads its registers; `None` if it has ended. The time is the last one at which it was not stopped
+    /// yet. A thread that the kernel does not stop within `most` is an error.
+    ///
+    /// # Errors
+    /// The thread did not stop in time, or the registers cannot be read.
+    pub fn stop(&mut self, most: Duration) -> io::Result<Option<(Registers, std::time::Instant)>> {
+        ptrace(libc::PTRACE_INTERRUPT, self.tid, 0)?;
+        let begun = std::time::Instant::now();
+        let mut before = begun;
+        loop {
+            let (now, mut status) = (std::time::Instant::now(), 0);
+            // SAFETY: `status` is a writable integer for the whole call; the other arguments are numbers.
+            let answer = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
+            if answer == self.tid {
+                if !libc::WIFSTOPPED(status) {
+                    return Ok(None);
+                }
+                // A thread that was about to get a signal gets it when it goes on. Other stops have no signal to hand on.
+                let is_own = status >> 16 == libc::PTRACE_EVENT_STOP;
+                self.stopped = Some(if is_own { 0 } else { libc::WSTOPSIG(status) });
+                return Ok(Some((self.registers()?, before)));
+            }
+            if answer < 0 {
+                return match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => continue,
+                    error if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+                    error => Err(error),
+                };
+            }
+            // A thread on another processor stops within microseconds. One on this processor needs this thread to sleep.
+            before = now;
+            match begun.elapsed() {
+                spent if spent > most => return Err(io::ErrorKind::TimedOut.into()),
+                spent if spent < Duration::from_micros(20) => std::hint::spin_loop(),
+                _ => std::thread::sleep(Duration::from_micros(5)),
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn registers(&self) -> io::Result<Registers> {
+        // SAFETY: all zeros are a valid `user_regs_struct`, which has only numbers.
+        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        let mut piece = libc::iovec {
+            iov_base: (&raw mut registers).cast(),
+            iov_len: std::mem::size_of::<libc::user_regs_struct>(),
+        };
+        // SAFETY: PTRACE_GETREGSET takes a kind of registers as a number and a pointer to an `iovec`, valid and writable for
+        // the whole call, which names writable memory of the stated size. The kernel keeps no pointer.
+        let answer =
+            unsafe { libc::ptrace(libc::PTRACE_GETREGSET, self.tid, libc::NT_PRSTATUS, &raw mut piece) };
+        if answer != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Registers {
+            program_counter: registers.rip,
+            stack_pointer: registers.rsp,
+            frame_pointer: registers.rbp,
+        })
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn registers(&self) -> io::Result<Registers> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(feature = "stacks")]
+impl Drop for Traced {
+    fn drop(&mut self) {
+        if let Some(signal) = self.stopped {
+            let _ = ptrace(libc::PTRACE_DETACH, self.tid, signal);
+        }
+    }
+}
+
+/// Lets the calling thread run before all usual ones, if this program may: whatever it has stopped then waits for no other
+/// program of a busy machine. It is for a thread that soon ends and mostly sleeps.
+#[cfg(feature = "stacks")]
+pub(crate) fn run_first() {
+    // SAFETY: all zeros are a valid `sched_param`, which has only numbers.
+    let mut priority: libc::sched_param = unsafe { std::mem::zeroed() };
+    priority.sched_priority = 1;
+    // SAFETY: 0 is the calling thread; `priority` is initialized and readable for the whole call; the kernel keeps no pointer.
+    // Without the right to it, the call changes nothing.
+    let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
+}
+
+/// The type of ptrace's requests, which differs between the C libraries.
+#[cfg(all(feature = "stacks", target_env = "musl"))]
+type Request = libc::c_int;
+#[cfg(all(feature = "stacks", not(target_env = "musl")))]
+type Request = libc::c_uint;
+
+/// A request of ptrace that takes one number.
+#[cfg(feature = "stacks")]
+fn ptrace(request: Request, tid: libc::pid_t, data: libc::c_int) -> io::Result<()> {
+    let address: *mut libc::c_void = std::ptr::null_mut();
+    // SAFETY: the callers' requests (SEIZE without options, INTERRUPT, DETACH) ignore the address or want it null, and take
+    // `data` as a number. They touch no memory of this process.
+    let answer = unsafe { libc::ptrace(request, tid, address, libc::c_ulong::try_from(data).unwrap_or(0)) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -14,9 +14,11 @@ use crate::program::manual::{CompletionsArgs, ManArgs};
 use crate::program::prune::PruneArgs;
 use crate::program::ps::PsArgs;
 use crate::program::show::ShowArgs;
+use crate::program::stacks::StacksArgs;
 use crate::program::stat::StatArgs;
 use crate::program::tail::TailArgs;
 use crate::program::target::SearchArgs;
+use crate::program::threads::ThreadsArgs;
 use crate::program::top::TopArgs;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -53,7 +55,7 @@ Examples:
 /// What the JSON of all commands has in common.
 const JSON_HELP: &str = "\
 --json writes UTF-8; no object has a key twice, and `null` is an unknown value:
-  an array of objects  ps, actors, metrics, prune, doctor: rows with the same keys
+  an array of objects  ps, actors, metrics, threads, stacks, prune, doctor: rows with the same keys
   an object            show, and each subsystem: a summary, and its lists by their names
   objects, one a line  stat, tail
 
@@ -85,6 +87,8 @@ pub enum Command {
     #[command(flatten)]
     Listing(ListingCommand),
     Stat(StatArgs),
+    Threads(ThreadsArgs),
+    Stacks(StacksArgs),
     Tail(TailArgs),
     #[command(visible_alias = "gc")]
     Prune(PruneArgs),

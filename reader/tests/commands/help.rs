@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 23] = [
     "",
     "ps",
     "actors",
@@ -21,6 +21,8 @@ const COMMANDS: [&str; 21] = [
     "runtime",
     "metrics",
     "stat",
+    "threads",
+    "stacks",
     "tail",
     "dump",
     "prune",

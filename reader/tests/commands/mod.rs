@@ -13,5 +13,6 @@ mod show;
 mod stat;
 mod subsystems;
 mod tail;
+mod threads;
 mod times;
 mod who;
