@@ -452,7 +452,7 @@ fn stop_and_another_tenant_that_stops() -> Model<impl Checked> {
 }
 
 fn update_and_another_tenant() -> Model<impl Checked> {
-    model(2, 2, 3, |main| {
+    model(2, 1, 2, |main| {
         let shared = Shared::new(2, 2, 1);
         shared.spawn(1, A, 1);
         play(
