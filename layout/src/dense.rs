@@ -103,7 +103,7 @@ impl Shape {
     }
 
     fn words_with(&self, large_lines: usize) -> usize {
-        Index::words(self, large_lines) + (self.lanes + 1) * LANE_WORDS
+        (self.lanes + 1) * LANE_WORDS + Index::words(self.hot_lines, large_lines)
     }
 }
 
@@ -219,26 +219,14 @@ impl core::fmt::Debug for Table<'_> {
 }
 
 impl<'a> Table<'a> {
-    /// The table with these slots. `used` is the header's word for the slots that were ever taken, `private` holds
-    /// [`Shape::private_words`]; both are 0 at first. With less memory than that, the table takes nothing in.
-    #[inline]
+    /// The table with these slots, which are as many as `shape` says. `used` is the header's word for the slots that were ever
+    /// taken, and `private` holds [`Shape::private_words`]; both are 0 at first. With less memory than that, the table takes
+    /// less in. A few instructions: a hook need not keep the table.
+    #[inline(always)]
     pub fn new(shape: Shape, slots: &'a [AtomicU64], used: &'a AtomicU64, private: &'a [AtomicU64]) -> Self {
-        Self::with_large_lines(shape, shape.large_lines(), slots, used, private)
-    }
-
-    #[inline]
-    fn with_large_lines(
-        shape: Shape,
-        large_lines: usize,
-        slots: &'a [AtomicU64],
-        used: &'a AtomicU64,
-        private: &'a [AtomicU64],
-    ) -> Self {
-        let lanes = private.get(Index::words(&shape, large_lines)..).unwrap_or_default();
-        let lanes = lanes.get(..(shape.lanes + 1) * LANE_WORDS).unwrap_or_default();
-        let slots = slots.get(..shape.slots * shape.stride).unwrap_or_default();
+        let (lanes, index) = private.split_at_checked((shape.lanes + 1) * LANE_WORDS).unwrap_or_default();
         Self {
-            index: Index::new(&shape, large_lines, private),
+            index: Index::new(shape.hot_lines, index),
             slots: Slots::new(slots, shape.stride, used, lanes),
         }
     }

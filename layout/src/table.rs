@@ -843,29 +843,6 @@ impl<'a> Table<'a> {
         true
     }
 
-    /// The slot of the newest spawn of this key, and its control word.
-    pub(crate) fn standing(&self, key: Key) -> Option<(usize, u64)> {
-        self.find(key, PLUS, true).0.map(|(index, control, _)| (index, control.0))
-    }
-
-    /// Whether a slot still has this control word.
-    pub(crate) fn stands(&self, index: usize, control: u64) -> bool {
-        self.control.get(index).is_some_and(|word| word.load(Ordering::Acquire) == control)
-    }
-
-    /// Moves an entry to BUSY, so that no other thread finds it. False if the slot has changed.
-    pub(crate) fn make_busy(&self, index: usize, control: u64) -> bool {
-        self.swap(index, Control(control), Control(control).with_state(BUSY))
-    }
-
-    /// Ends what [`Self::make_busy`] began: the slot becomes free, or as it was.
-    pub(crate) fn end_busy(&self, index: usize, control: u64, free: bool) {
-        if let Some(word) = self.control.get(index) {
-            let control = if free { Control(control).freed().0 } else { control };
-            word.store(control, Ordering::Release);
-        }
-    }
-
     /// Passes the record of a BUSY entry to `show`, and frees the slot.
     fn show_and_free(&self, index: usize, control: Control, show: impl FnOnce(&[AtomicU64])) {
         show(self.slot(index));

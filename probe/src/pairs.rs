@@ -36,14 +36,15 @@ impl Pairs<'_> {
     /// [`RegionWriter::stamp_at`].
     #[inline(always)]
     pub(crate) fn publish_stop(&self, slot: &[AtomicU64], ticks: u64) {
-        let word = |at: usize| slot.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
-        let stamp = self.writer.stamp_at(ticks, word(ACTOR_STAMP_WORD));
-        let is_cut = word(KIND_WORD) & u64::from(actor_flags::PATH_CUT) << 32 != 0;
+        let Some((head, path)) = slot.split_first_chunk::<ACTOR_HEAD_WORDS>() else { return };
+        let [stamp, kind, lengths] =
+            [ACTOR_STAMP_WORD, KIND_WORD, LENGTHS_WORD].map(|at| head[at].load(Ordering::Relaxed));
+        let stamp = self.writer.stamp_at(ticks, stamp);
+        let is_cut = kind & u64::from(actor_flags::PATH_CUT) << 32 != 0;
         let flags = if is_cut { event_flags::TEXT_CUT } else { 0 };
-        let bytes = (word(LENGTHS_WORD) as usize & 0xff).min(ACTOR_PATH_BYTES);
+        let bytes = (lengths as usize & 0xff).min(ACTOR_PATH_BYTES);
         let (kind, text_bytes) = (EventKind::ActorStopped, [bytes as u16, 0, 0, 0, 0]);
         let head = EventHead { kind, stamp, type_id: 0, flags, text_bytes, numbers: [0; 2] }.words();
-        let path = slot.get(ACTOR_HEAD_WORDS..).unwrap_or_default();
         self.bus.publish_with(|event| {
             if let Some((first, text)) = event.split_first_chunk::<EVENT_HEAD_WORDS>() {
                 store(first, &head);

@@ -84,19 +84,6 @@ fn a_sample_that_is_added_without_a_mark_moves_a_time() {
 }
 
 #[test]
-fn ticks_that_are_complete_before_the_sample_is_there_move_a_time() {
-    fn mutant(log: &[AtomicU64], clock: &Memory) {
-        let log = Log::new(log);
-        log.append(0, || {
-            let sample = sample(ticks(clock));
-            log.set_complete(ticks(clock));
-            sample
-        });
-    }
-    a_time_that_was_told_stays(mutant, convert).breaks("a time has moved");
-}
-
-#[test]
 fn a_reader_that_does_not_ask_for_the_mark_moves_a_time() {
     fn mutant(log: Words<'_>, stamp: u64) -> Option<u64> {
         let all = copy(log, ROW_WORDS, KEPT);

@@ -138,7 +138,6 @@ impl Entry {
 #[derive(Clone)]
 pub(crate) struct Memory {
     pub(super) shape: super::Shape,
-    large_lines: usize,
     pub(super) slots: std::sync::Arc<[AtomicU64]>,
     pub(super) used: std::sync::Arc<AtomicU64>,
     pub(super) private: std::sync::Arc<[AtomicU64]>,
@@ -152,12 +151,11 @@ impl Memory {
     pub(super) fn with_large_lines(shape: super::Shape, large_lines: usize) -> Self {
         let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         let (slots, private) = (words(shape.slots * shape.stride), words(shape.words_with(large_lines)));
-        Self { shape, large_lines, slots, used: std::sync::Arc::new(AtomicU64::new(0)), private }
+        Self { shape, slots, used: std::sync::Arc::new(AtomicU64::new(0)), private }
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
-        let Self { shape, large_lines, slots, used, private } = self;
-        Table::with_large_lines(*shape, *large_lines, slots, used, private)
+        Table::new(self.shape, &self.slots, &self.used, &self.private)
     }
 }
 
@@ -196,11 +194,15 @@ impl<'a> super::slots::Slots<'a> {
             ranges.extend((range & 0xffff_ffff) as usize..(range >> 32) as usize);
         }
         let mut top = self.shared().unwrap()[0].load(Ordering::Relaxed) & 0xffff_ffff;
-        while top != 0 {
+        for _ in 0..=self.used() {
+            if top == 0 {
+                break;
+            }
             let words = self.slot(top as usize - 1).unwrap().words;
             walk(Chain::of(words[2].load(Ordering::Relaxed), top));
             top = words[1].load(Ordering::Relaxed);
         }
+        assert_eq!(top, 0, "the depot has more chains than there are slots");
         free.extend(ranges);
         free
     }

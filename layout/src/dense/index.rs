@@ -15,7 +15,7 @@
 //! Each hot line has a filter: for each group of tags, how many spawns of it are in the large level. A full counter stays
 //! full. So 0 means that there is none, and a stop or spawn need not look.
 
-use super::{Key, Shape, StopOrigin};
+use super::{Key, StopOrigin};
 use crate::sync::mutant::{Mutant, is};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -30,8 +30,6 @@ const FILTER_GROUPS: u64 = FILTER_WORDS as u64 * 16;
 const COUNTER_MASK: u64 = 15;
 /// What a full counter holds.
 pub(super) const FULL: u64 = if cfg!(atomscope_loom) { 3 } else { COUNTER_MASK };
-/// Lanes begin at a multiple of so many words.
-const LANE_ALIGN: usize = if cfg!(atomscope_loom) { 1 } else { 16 };
 /// Attempts to change a word of the filter.
 const FILTER_TRIES: usize = if cfg!(atomscope_loom) { 3 } else { 16 };
 
@@ -233,20 +231,16 @@ pub(super) struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    /// Words of an index with these lines, up to a place where lanes may begin.
-    pub(super) fn words(shape: &Shape, large_lines: usize) -> usize {
-        let hot_lines = hot_lines(shape);
-        (hot_lines * (LINE_WORDS + FILTER_WORDS) + large_lines * LINE_WORDS).next_multiple_of(LANE_ALIGN)
+    /// Words of an index with so many lines.
+    pub(super) fn words(hot_lines: usize, large_lines: usize) -> usize {
+        hot_lines * (LINE_WORDS + FILTER_WORDS) + large_lines * LINE_WORDS
     }
 
-    /// The index in these words. If there are fewer of them than it needs, it takes nothing in.
-    #[inline]
-    pub(super) fn new(shape: &Shape, large_lines: usize, words: &'a [AtomicU64]) -> Self {
-        let hot_lines = hot_lines(shape);
-        let split = |words: &'a [AtomicU64], at: usize| words.split_at_checked(at).unwrap_or_default();
-        let (hot, rest) = split(words, hot_lines * LINE_WORDS);
-        let (filter, rest) = split(rest, hot_lines * FILTER_WORDS);
-        let (large, _) = split(rest, large_lines * LINE_WORDS);
+    /// The index in these words. The number of large lines follows from theirs.
+    #[inline(always)]
+    pub(super) fn new(hot_lines: usize, words: &'a [AtomicU64]) -> Self {
+        let (hot, rest) = words.split_at_checked(hot_lines * LINE_WORDS).unwrap_or_default();
+        let (filter, large) = rest.split_at_checked(hot_lines * FILTER_WORDS).unwrap_or_default();
         Self { hot, large, filter }
     }
 
@@ -506,8 +500,4 @@ impl<'a> Index<'a> {
         let is_next = place.level != Level::Hot && number != self.home(fingerprint);
         Place { level: if is_next { Level::Next } else { place.level }, ..place }
     }
-}
-
-fn hot_lines(shape: &Shape) -> usize {
-    1 << shape.hot_lines.max(1).ilog2()
 }

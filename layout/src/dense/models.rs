@@ -13,6 +13,7 @@
 
 use super::at_rest::Memory;
 use super::*;
+use crate::lanes;
 use crate::models::{Model, Role, memory, play, role};
 use crate::seqlock::Patience;
 use crate::sync::mutant::with_mutants;
@@ -34,6 +35,7 @@ const NOT_FREE: &str = "a free slot that is not free";
 const NOT_LIVE: &str = "whose slot does not live";
 const TORN: &str = "torn";
 const FILTER: &str = "the filter counts";
+const ORPHAN: &str = "orphan";
 const LENGTH: &str = "a chain has another length";
 
 fn record(key: Key, stamp: u64) -> [u64; STRIDE - 1] {
@@ -750,16 +752,18 @@ fn chain_is_taken_apart() -> Model<impl Checked> {
 fn lane_changes_hands() -> Model<impl Checked> {
     model(2, 2, 3, |main| {
         let (shared, bitmap) = (Shared::new(4, 1, 1), memory(1));
+        // The table has one lane; a thread with another number has none.
         let spawns = |shared: &Shared, bitmap: &[AtomicU64], key| {
-            // The real bitmap has 64 lanes, and so there is always a free one.
-            let [acquire, release] = match is(Mutant::LaneRelaxed) {
-                true => [Ordering::Relaxed; 2],
-                false => [Ordering::Acquire, Ordering::Release],
+            let lane = if is(Mutant::LaneRelaxed) {
+                let claimed = bitmap[0].compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+                if claimed.is_ok() { 1 } else { 2 }
+            } else {
+                lanes::claim(bitmap).unwrap_or(2)
             };
-            let is_claimed = bitmap[0].compare_exchange(0, 1, acquire, Ordering::Relaxed).is_ok();
-            let refused = shared.spawn(usize::from(is_claimed), key, 1);
-            if is_claimed {
-                bitmap[0].fetch_and(!1, release);
+            let refused = shared.spawn(lane as usize, key, 1);
+            match lane {
+                1 if is(Mutant::LaneRelaxed) => bitmap[0].store(0, Ordering::Relaxed),
+                _ => lanes::give_back(bitmap, lane),
             }
             refused
         };
@@ -794,7 +798,7 @@ fn orphan_and_samplers() -> Model<impl Checked> {
 /// A slot becomes an orphan while a sampler collects orphans and a reader reads.
 fn orphan_and_reader() -> Model<impl Checked> {
     model(3, 1, 2, |main| {
-        let shared = Shared::new(2, 2, 1);
+        let shared = Shared::new(4, 2, 1);
         shared.spawn(1, A, 1);
         let abandons = |s: &Shared| {
             let table = s.table();
@@ -975,7 +979,7 @@ models! {
         breaks with LaneRelaxed: PLACES, SET, TORN, NOT_LIVE;
     }
     orphan_and_samplers {
-        breaks with OrphanUnswapped: PLACES, "orphan", NOT_FREE, NOT_LIVE;
+        breaks with OrphanUnswapped: PLACES, LENGTH, NOT_FREE, NOT_LIVE, ORPHAN;
     }
     orphan_and_reader {}
 }

@@ -160,7 +160,7 @@ pub(super) struct Slots<'a> {
 
 impl<'a> Slots<'a> {
     /// `lanes` holds [`LANE_WORDS`] for what all threads share, and for each lane.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         words: &'a [AtomicU64],
         stride: usize,
