@@ -1,9 +1,10 @@
 //! Raw dumps: every command reads them, they hold no torn record, and a redacted one holds no name.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use atomscope::attach::{MAX_BYTES, Region};
 use atomscope::raw::RawDump;
@@ -20,7 +21,7 @@ use atomscope_layout::region::Condition;
 use serde_json::{Value, json};
 
 use crate::fixture::nodes::{many, shop};
-use crate::fixture::{Actor, BUSY, FREE, Node, ORPHAN, RegionDir, SECOND, random, write};
+use crate::fixture::{Actor, BUSY, FREE, LIVE, Node, ORPHAN, RegionDir, SECOND, control, random, write};
 
 /// Dumps the only node of `dir`.
 fn dump(dir: &RegionDir, args: &[&str]) -> PathBuf {
@@ -161,6 +162,50 @@ fn a_dump_of_a_node_at_work_holds_no_torn_record() {
                 assert_eq!(path, format!("{depth:09}/").repeat(12));
                 assert_eq!(event.stamp, depth * 1_000_000_000);
                 read += 1;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_dump_of_a_node_at_work_holds_no_slot_of_two_actors() {
+    const WORDS: usize = 40;
+    let dir = RegionDir::new();
+    let node = Node::new("busy");
+    let slots: Vec<usize> =
+        (0..8).map(|_| node.actor(Actor { path: "/a", actor_type: "T", ..Actor::default() })).collect();
+    let (node, lock) = node.shared(&dir);
+    let region = Region::open(&lock.path, None, MAX_BYTES).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 1;
+            while !done.load(Ordering::Relaxed) {
+                number += 1;
+                // As a writer takes a slot, with all words of the record alike.
+                let slot = slots[number as usize % slots.len()];
+                node.set(node.actor_word(slot, 0), control(number, BUSY));
+                fence(Ordering::Release);
+                (1..WORDS).for_each(|word| node.set(node.actor_word(slot, word), number));
+                fence(Ordering::Release);
+                node.set(node.actor_word(slot, 0), control(number, LIVE));
+            }
+        });
+        let (mut live, mut numbers) = (0, BTreeSet::new());
+        while live < 1000 || numbers.len() < 10 {
+            let mut file = Vec::new();
+            RawDump::take(&region).unwrap().write(&mut file).unwrap();
+            let word = |at: usize| {
+                u64::from_le_bytes(file[HEADER_BYTES as usize + 8 * at..][..8].try_into().unwrap())
+            };
+            for slot in &slots {
+                let record: Vec<u64> = (0..WORDS).map(|at| word(node.actor_word(*slot, at))).collect();
+                if record[0] & 3 == LIVE && record[0] != control(1, LIVE) {
+                    assert_eq!(record[1..], vec![record[0] >> 24; WORDS - 1]);
+                    numbers.insert(record[1]);
+                    live += 1;
+                }
             }
         }
         done.store(true, Ordering::Relaxed);
