@@ -1,6 +1,6 @@
 //! Instances: one record for each association, journal, shard and so on.
 //!
-//! They are in a table like that of the actors ([`crate::dense`]), under a hash of their domain, owner and name. Each has
+//! They are in a table like that of the actors ([`crate::table`]), under a hash of their domain, owner and name. Each has
 //! sixteen numbers that any thread may change at any time; its [`Domain`] says what they mean.
 //!
 //! One thread at a time makes and removes instances (neither is hot, so the writer uses a private lock). Any thread may
@@ -13,7 +13,7 @@
 //! Pins are private words of the writer. A thread with an [`Instance`] that no other thread removes needs no pin.
 //!
 //! ```
-//! use atomscope_layout::dense::{Key, Shape, Table};
+//! use atomscope_layout::table::{Key, Shape, Table};
 //! use atomscope_layout::instances::{Domain, InstanceRecord, Instances, journal};
 //! use atomscope_layout::sync::{AtomicU64, Ordering};
 //! use atomscope_layout::view::WriterMemory;
@@ -41,9 +41,9 @@ use core::mem::offset_of;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::attached::Attachment;
-use crate::dense::{Key, Spawned, Table, Unwatched};
 use crate::names::put_text;
 use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::table::{Key, Spawned, Table, Unwatched};
 use crate::words;
 
 pub use crate::domains::{
@@ -98,7 +98,7 @@ const NUMBERS_WORD: usize = offset_of!(InstanceRecord, numbers) / 8;
 
 const _: () = {
     assert!(size_of::<InstanceRecord>() == 384);
-    assert!(offset_of!(InstanceRecord, since) == 8 * crate::dense::STAMP_WORD);
+    assert!(offset_of!(InstanceRecord, since) == 8 * crate::table::STAMP_WORD);
     assert!(offset_of!(InstanceRecord, domain) == 32);
     assert!(offset_of!(InstanceRecord, owner) == 40);
     assert!(offset_of!(InstanceRecord, counted_by) == 56);
@@ -229,8 +229,8 @@ mod models;
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests {
     use super::*;
-    use crate::dense::Shape;
-    use crate::dense::at_rest::Memory;
+    use crate::table::Shape;
+    use crate::table::at_rest::Memory;
 
     #[test]
     fn as_many_instances_as_there_are_slots_are_made_and_each_slot_is_used_again() {

@@ -55,7 +55,6 @@ compile_error!("an atomscope region is 64-bit little-endian; big-endian targets 
 pub mod attached;
 pub mod clock_samples;
 pub mod decode;
-pub mod dense;
 pub mod document;
 mod domains;
 pub mod dto;

@@ -9,10 +9,6 @@
 /// fetch adjacent lines in pairs.
 pub const SEPARATION_BYTES: usize = 128;
 
-/// Words in a bucket of the actor table: one 64-byte line, so that a look-up touches two lines of control words. Loom
-/// models use a smaller bucket, because their search grows with it.
-pub const BUCKET_SLOTS: usize = if cfg!(atomscope_loom) { 2 } else { 8 };
-
 /// A slot of the tables of actors and instances begins on a cache line.
 pub const SLOT_LINE_BYTES: usize = 64;
 

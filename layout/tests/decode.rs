@@ -7,7 +7,6 @@ mod support;
 
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::{ActorEntry, ActorTotals, Actors, Beat, DeadLetters};
-use atomscope_layout::dense::{Settled, Spawned, Stopped};
 use atomscope_layout::dto::{ActorStatus, DeadLetterRecord, NodeSnapshot};
 use atomscope_layout::instances::{Domain, InstanceRecord, lease, shard_region};
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
@@ -20,7 +19,7 @@ use atomscope_layout::records::{
 use atomscope_layout::region::{State, header};
 use atomscope_layout::ring::Written;
 use atomscope_layout::sync::Ordering;
-use atomscope_layout::table::Key;
+use atomscope_layout::table::{Key, Settled, Spawned, Stopped};
 use atomscope_layout::{Capacities, records};
 use support::{Counting, HEADER, LANE, Region};
 use zerocopy::FromZeros;

@@ -9,7 +9,6 @@ mod support;
 use std::mem::{offset_of, size_of, size_of_val};
 
 use atomscope_layout::attached::{Attachment, Reach};
-use atomscope_layout::dense::{Spawned, Stopped};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
 use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::instances::{Domain, InstanceRecord};
@@ -29,7 +28,7 @@ use atomscope_layout::region::{
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;
 use atomscope_layout::sync::Ordering;
-use atomscope_layout::table::Key;
+use atomscope_layout::table::{Key, Spawned, Stopped};
 use atomscope_layout::{Capacities, RegionMap};
 use zerocopy::FromZeros;
 

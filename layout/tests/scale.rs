@@ -12,12 +12,11 @@ use std::io;
 
 use atomscope_layout::Capacities;
 use atomscope_layout::decode::ActorList;
-use atomscope_layout::dense::Spawned;
 use atomscope_layout::dto::ActorSnapshot;
 use atomscope_layout::json::{JsonWriter, PIECE_BYTES};
 use atomscope_layout::limits::PATH_CUT_MARK;
 use atomscope_layout::records::{ActorRecord, actor_flags};
-use atomscope_layout::table::Key;
+use atomscope_layout::table::{Key, Spawned};
 use support::Region;
 use zerocopy::FromZeros as _;
 

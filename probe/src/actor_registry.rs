@@ -27,7 +27,6 @@ use atomscope_layout::Capacities;
 use std::sync::Arc;
 
 use atomscope_layout::decode::ActorTree;
-use atomscope_layout::dense::{Key, Spawned, StopOrigin, Stopped};
 use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
@@ -37,6 +36,7 @@ use atomscope_layout::records::{ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_WORDS,
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
+use atomscope_layout::table::{Key, Spawned, StopOrigin, Stopped};
 use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::FromZeros;
 

@@ -3,11 +3,11 @@
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use atomscope_layout::dense::{StopOrigin, Witness};
 use atomscope_layout::event::{EVENT_HEAD_WORDS, EventHead, EventKind, event_flags};
 use atomscope_layout::limits::ACTOR_PATH_BYTES;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_STAMP_WORD, ActorRecord, actor_flags};
+use atomscope_layout::table::{StopOrigin, Witness};
 use atomscope_layout::words::{WORD, store};
 
 use crate::writer::RegionWriter;

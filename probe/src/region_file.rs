@@ -1267,9 +1267,9 @@ mod tests {
         own: &[atomr_core::actor::ActorPath],
     ) -> i32 {
         use atomr_core::actor::SpawnObserver;
-        use atomscope_layout::dense::SlotReader;
         use atomscope_layout::region::header;
         use atomscope_layout::seqlock::Patience;
+        use atomscope_layout::table::SlotReader;
         use atomscope_layout::words::Words;
 
         let (actors, writer) = (&telemetry.actors, &telemetry.region().writer);

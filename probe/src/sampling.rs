@@ -5,8 +5,8 @@ use std::sync::TryLockError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atomscope_layout::clock_samples::Log;
-use atomscope_layout::dense::{StopOrigin, WaitingStop};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::table::{StopOrigin, WaitingStop};
 use atomscope_layout::words::WORD;
 
 use crate::clock;

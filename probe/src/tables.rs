@@ -3,9 +3,9 @@
 use std::sync::atomic::AtomicU64;
 
 use atomscope_layout::RegionMap;
-use atomscope_layout::dense::{Shape, Table};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::region::{Section, header};
+use atomscope_layout::table::{Shape, Table};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::WORD;
 

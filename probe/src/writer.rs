@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use atomscope_layout::RegionMap;
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::RegionReader;
-use atomscope_layout::dense::Table;
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
@@ -26,6 +25,7 @@ use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
 use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, store};
 

@@ -4,12 +4,12 @@
 
 use std::hint::black_box;
 
-use atomscope_layout::dense::{Key, Shape, Stopped, Table, Unwatched};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventHead, EventKind};
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD, ActorHead, actor_flags};
 use atomscope_layout::region::header;
 use atomscope_layout::ring::Ring;
 use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::table::{Key, Shape, Stopped, Table, Unwatched};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, store, store_parts};
 use atomscope_layout::{Capacities, RegionMap};

@@ -2,10 +2,10 @@ use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
 
 use atomscope::attach::Region;
-use atomscope_layout::dense::SlotReader;
 use atomscope_layout::records::ACTOR_WORDS;
 use atomscope_layout::region::header;
 use atomscope_layout::seqlock::Patience;
+use atomscope_layout::table::SlotReader;
 
 use super::{Context, Twins, populate};
 use crate::Result;

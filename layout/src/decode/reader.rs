@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::clock::Clock;
 use super::identity::Identity;
 use crate::attached::Attached;
-use crate::dense::SlotReader;
 use crate::error::OpenError;
 use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
 use crate::instances::InstanceRecord;
@@ -17,6 +16,7 @@ use crate::records::ACTOR_STAMP_WORD;
 use crate::region::{Condition, HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::RingReader;
 use crate::sync::{Ordering, fence};
+use crate::table::SlotReader;
 use crate::words::{WORD, Words};
 use crate::{clock_samples, event, lanes};
 

@@ -4,11 +4,11 @@
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::reader::RegionReader;
-use crate::dense::SlotReader;
 use crate::limits::PATH_CUT_MARK;
 use crate::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
 use crate::region::header;
 use crate::seqlock;
+use crate::table::SlotReader;
 use crate::words::WORD;
 
 /// Bits of a [`Repeats`] for each key: then about one key in sixteen is taken for another one's repetition.

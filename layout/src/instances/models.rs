@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "models are tests")]
 
 use super::*;
-use crate::dense::Shape;
-use crate::dense::at_rest::Memory;
 use crate::models::{Model, memory, play, role};
+use crate::table::Shape;
+use crate::table::at_rest::Memory;
 
 /// One slot, up to its numbers.
 const SHAPE: Shape = Shape { slots: 1, stride: NUMBERS_WORD + NUMBERS, lanes: 0, hot_lines: 1 };

@@ -6,7 +6,6 @@ pub mod hostile;
 pub mod subsystems;
 
 use atomscope_layout::decode::RegionReader;
-use atomscope_layout::dense::{Shape, Spawned, Stopped, Table, Witness};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::metrics::Builtin;
@@ -15,7 +14,7 @@ use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_WORDS, ActorRecord, ClockS
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, header};
 use atomscope_layout::ring::Ring;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, StopOrigin};
+use atomscope_layout::table::{Key, Shape, Spawned, StopOrigin, Stopped, Table, Witness};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::{Capacities, RegionMap, words};
 

@@ -10,12 +10,12 @@
 
 use std::ops::Range;
 
-use atomscope_layout::dense;
 use atomscope_layout::event::EVENT_SLOT_BYTES;
 use atomscope_layout::region::{RegionMap, Section, header};
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::{Patience, READ_TRIES};
 use atomscope_layout::sync::{AtomicU64, Ordering, fence};
+use atomscope_layout::table;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words};
 
@@ -31,7 +31,7 @@ struct Guard {
 const SEQUENCE: Guard =
     Guard { is_being_written: |sequence| sequence & 1 != 0, torn: |sequence| sequence.saturating_sub(1) | 1 };
 /// The control word of a slot.
-const CONTROL: Guard = Guard { is_being_written: dense::is_busy, torn: dense::busy };
+const CONTROL: Guard = Guard { is_being_written: table::is_busy, torn: table::busy };
 /// The flips of a document. A document that is replaced during every attempt is copied as an empty one.
 const FLIPS: Guard = Guard { is_being_written: |_| false, torn: |_| 0 };
 

@@ -6,7 +6,6 @@ use std::ops::Range;
 use atomscope_layout::RegionMap;
 use atomscope_layout::decode::Texts;
 use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
-use atomscope_layout::dense::{self, SlotReader};
 use atomscope_layout::document;
 use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
 use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
@@ -21,7 +20,7 @@ use atomscope_layout::region::{CLUSTER_DOCUMENT, SHARDING_DOCUMENT, Section, hea
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::Key;
+use atomscope_layout::table::{self, Key, SlotReader};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{self, Words};
 use zerocopy::FromZeros as _;
@@ -334,10 +333,10 @@ fn slots<const WORDS: usize>(
         let control = match slots.read(at, &mut record, &mut patience) {
             Ok(true) => {
                 words::store(&to[slot.clone()], &redacted(record));
-                dense::unlinked(record[0])
+                table::unlinked(record[0])
             }
-            Ok(false) => dense::unlinked(control),
-            Err(_) => dense::busy(control),
+            Ok(false) => table::unlinked(control),
+            Err(_) => table::busy(control),
         };
         to[slot.start].store(control, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use crate::words::Words;
 /// The slots of one section, for a reader. A slot is copied with its control word, which is the first word of a record.
 ///
 /// ```
-/// use atomscope_layout::dense::SlotReader;
+/// use atomscope_layout::table::SlotReader;
 /// use atomscope_layout::seqlock::Patience;
 /// use atomscope_layout::sync::AtomicU64;
 /// use atomscope_layout::words::Words;

@@ -51,9 +51,6 @@ const MINUS: u64 = 3;
 const HELD: u64 = 4;
 const LATER: u64 = 8;
 
-const ORIGINS: [StopOrigin; 4] =
-    [StopOrigin::Awaited, StopOrigin::Unknown, StopOrigin::Outlived, StopOrigin::Older];
-
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -131,8 +128,8 @@ impl Entry {
     }
 
     pub(super) fn origin(self) -> StopOrigin {
-        let [awaited, ..] = ORIGINS;
-        ORIGINS.get((self.0 >> ORIGIN_SHIFT) as usize & 3).copied().unwrap_or(awaited)
+        let [awaited, ..] = StopOrigin::ALL;
+        StopOrigin::ALL.get((self.0 >> ORIGIN_SHIFT) as usize & 3).copied().unwrap_or(awaited)
     }
 
     /// Of a stop, or of a spawn without a slot.
