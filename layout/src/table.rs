@@ -59,6 +59,7 @@
 //! spawn in the table, and must not remove an actor that is spawned later under the same path.
 
 pub use key::Key;
+pub use origin::StopOrigin;
 pub use reader::{SlotReader, busy, is_busy, unlinked};
 pub use slots::STAMP_WORD;
 
@@ -72,6 +73,7 @@ use crate::sync::{AtomicU64, Ordering, fence, then_look};
 pub(crate) mod at_rest;
 mod index;
 mod key;
+mod origin;
 mod reader;
 mod slots;
 
@@ -154,28 +156,6 @@ pub enum Stopped {
     Spilled,
     /// Nothing: there is no spawn, or another thread has it in hand. The caller may leave the stop.
     Nothing,
-}
-
-/// The origin of a stop that found no spawn: which actor it may belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopOrigin {
-    /// An actor whose spawn was reported, or will be in a moment.
-    Awaited,
-    /// Unknown: an actor as for [`Self::Awaited`], or one that is older than the hooks.
-    Unknown,
-    /// An actor older than the hooks: its spawn would have been reported by now.
-    Outlived,
-    /// An actor older than the hooks, unless its spawn was reported while the hooks were being installed.
-    Older,
-}
-
-impl StopOrigin {
-    const ALL: [Self; 4] = [Self::Awaited, Self::Unknown, Self::Outlived, Self::Older];
-
-    /// Whether the stop may belong to a spawn in the table.
-    pub fn may_match_spawn(self) -> bool {
-        matches!(self, Self::Awaited | Self::Unknown)
-    }
 }
 
 /// A stop that has found no spawn, as [`Table::settle`] passes it.

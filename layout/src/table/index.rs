@@ -15,7 +15,8 @@
 //! Each hot line has a filter: for each group of tags, how many spawns of it are in the large level. A full counter stays
 //! full. So 0 means that there is none, and a stop or spawn need not look.
 
-use super::{Key, StopOrigin};
+use super::key::Key;
+use super::origin::StopOrigin;
 use crate::sync::mutant::{Mutant, is};
 use crate::sync::{AtomicU64, Ordering};
 

@@ -18,7 +18,7 @@
 //! A lane's number keeps its lists when its thread exits. The next thread with this number inherits them through the bitmap
 //! of the lanes ([`crate::lanes::claim`]).
 
-use super::Key;
+use super::key::Key;
 use crate::limits::SEPARATION_BYTES;
 use crate::sync::mutant::{Mutant, is};
 use crate::sync::{AtomicU64, Ordering, fence};
