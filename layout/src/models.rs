@@ -17,8 +17,8 @@
 //!
 //! `ATOMSCOPE_DEEPER=1` allows one preemption more in each search; it takes many times as long.
 //!
-//! Each model is searched in two ways ([`crate::sync::crossing`] explains why one is not enough). Under loom a bucket of
-//! the table has two slots, and a bounded reader tries twice.
+//! Each model is searched in two ways ([`crate::sync::crossing`] explains why one is not enough). Under loom a line of a
+//! table's index has two entries, a chain of free slots has two slots, and a bounded reader tries twice.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "models are tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

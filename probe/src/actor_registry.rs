@@ -525,7 +525,8 @@ fn parent_in_text(record: &ActorRecord) -> usize {
 
 #[cfg(feature = "atomr")]
 impl ActorRegistry {
-    /// An unusual spawn: there is another entry with its path, the path is long, or the bus is a stand-alone one.
+    /// An unusual spawn: its path is long, its class has no name number, its parent is elsewhere, or the bus is a stand-alone
+    /// one.
     #[cold]
     fn unusual_spawn(
         &self,

@@ -77,7 +77,7 @@ impl TelemetryExtension {
     /// Makes a region for the node and publishes it. Its state is *starting* until [`Self::install`]. Takes milliseconds.
     ///
     /// `capacity` is the least number of recent events that the region keeps per thread, as far as the region stays within
-    /// 16 MiB; from the ninth live region of a process on, within 2 MiB. The call never fails: a region that cannot be
+    /// 16 MiB; from the ninth live region of a process on, within 1.25 MiB. The call never fails: a region that cannot be
     /// shared is private, and one warning says why. For other capacities or another file use [`Self::with_region`].
     pub fn new(node: impl Into<String>, capacity: usize) -> Arc<Self> {
         let node = node.into();

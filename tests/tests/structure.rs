@@ -1,9 +1,13 @@
 //! Rules of the project's structure: files import each other in one direction, the reader's library knows nothing of its
-//! program, a published crate is complete, and the README lists the commands that there are.
+//! program, a published crate is complete, and the documents list the commands and sizes that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use atomscope_layout::metrics::BUILTIN;
+use atomscope_layout::region::{HEADER_BYTES, Section};
+use atomscope_layout::table::Shape;
+use atomscope_layout::{Capacities, RegionMap};
 use atomscope_tests::structure::{Circle, Root, Tree};
 use atomscope_tests::support::atomscope;
 
@@ -148,6 +152,69 @@ fn the_readme_lists_the_commands_that_there_are() {
     let (listed, there) = (commands_of_the_readme(&readme), commands_of_the_help(&help));
     assert!(there.len() > 10, "the help lists {there:?}");
     assert_eq!(listed, there, "the table of commands in README.md and `atomscope --help` differ");
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+    }
+}
+
+/// Bytes of the tables' private memory, as the probe makes them.
+fn private_bytes(map: &RegionMap) -> usize {
+    let of = |section: Section, lanes, hot_lines| {
+        Shape { slots: section.count, stride: section.stride, lanes, hot_lines }.private_words()
+    };
+    8 * (of(map.actors, map.counters.count - 1, 512) + of(map.instances, 0, 16) + map.instances.count)
+}
+
+#[test]
+fn the_documents_state_the_sizes_that_there_are() {
+    const KIB: usize = 1 << 10;
+    const MIB: f64 = (1 << 20) as f64;
+    let map_of = |actors| RegionMap::for_capacities(&Capacities { actors, ..Capacities::default() }).unwrap();
+    let Capacities { actors, .. } = Capacities::default();
+    let (map, million) = (map_of(actors), map_of(1_000_000));
+    let of = |section: Section| section.len() * 8;
+    let parts = [
+        ("header and directory", HEADER_BYTES),
+        ("counters", of(map.counters)),
+        ("metrics", of(map.metrics)),
+        ("names", of(map.names)),
+        ("actors", of(map.actors)),
+        ("dead letters", of(map.dead_letters)),
+        ("events", of(map.events)),
+        ("instances", of(map.instances)),
+        ("documents", of(map.documents)),
+        ("histograms", of(map.histograms)),
+        ("journal writes", of(map.journal_writes)),
+        ("clock samples", of(map.clock_samples)),
+        ("the region", map.region_bytes),
+        ("left of 16 MiB", 16 * KIB * KIB - map.region_bytes),
+    ];
+    assert_eq!(map.section_count(), parts.len() - 3, "a section is missing here");
+    let rows = parts.map(|(part, bytes)| format!("| {part} | {} |", grouped(bytes.div_ceil(KIB))));
+    let slots = format!("{} actors have {} slots of 320 bytes", grouped(actors), grouped(map.actors.count));
+    // Lines of a document may break anywhere.
+    let text_of = |file| read(file).expect("the document").split_whitespace().collect::<Vec<_>>().join(" ");
+    let architecture = text_of("ARCHITECTURE.md");
+    for stated in rows.into_iter().chain([slots, format!("{} KiB more", private_bytes(&map).div_ceil(KIB))]) {
+        assert!(architecture.contains(&stated), "ARCHITECTURE.md does not state `{stated}`");
+    }
+    let mib = |bytes: usize| bytes as f64 / MIB;
+    let readme = text_of("README.md");
+    for stated in [
+        format!("| live actors that are listed | {} |", grouped(actors)),
+        format!("the {} built-in ones included", BUILTIN.len()),
+        format!("A default region takes {:.1} MiB", mib(map.region_bytes)),
+        format!("{:.1} MiB of private memory, mostly", mib(private_bytes(&map))),
+        format!("a million actors takes {:.0} MiB", mib(million.region_bytes)),
+        format!("and {:.0} MiB of private memory.", mib(private_bytes(&million))),
+    ] {
+        assert!(readme.contains(&stated), "README.md does not state `{stated}`");
+    }
 }
 
 mod parser {

@@ -101,8 +101,8 @@ impl Snapshot {
         );
         count(
             self.totals.untracked,
-            "live actor is untracked: the table was full",
-            "live actors are untracked: the table was full",
+            "live actor is untracked: the index was full too",
+            "live actors are untracked: the index was full too",
         );
         let letters = &self.dead_letters;
         count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");

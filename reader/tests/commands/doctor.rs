@@ -59,7 +59,7 @@ fn what_is_wrong_comes_with_what_to_do() {
     (0..20).for_each(|at| node.stop_event(0, at, "a"));
     let _lock = node.live(&dir);
     one_of(&findings(&dir, "problem"), "the node is wedged: no heartbeat from the probe's sampler thread");
-    one_of(&findings(&dir, "warning"), "2 spilled, 0 untracked so far");
+    one_of(&findings(&dir, "warning"), "2 unlisted, 0 untracked so far");
     one_of(&findings(&dir, "warning"), "7 times no slot was free");
     one_of(&findings(&dir, "note"), "5 texts cut");
     one_of(&findings(&dir, "good"), "of 20 events 20 went through the shared lane");

@@ -33,7 +33,7 @@ pub struct Tick {
     pub before: Option<(Arc<Snapshot>, f64)>,
     /// The list of actors, or `None` if they were only counted. Ticks share it while no actor changes.
     pub listed: Option<Arc<ActorListing>>,
-    /// The records of the actor table, counted by state.
+    /// How many actors are listed, and how many are not and why.
     pub tally: Tally,
     pub classes: Arc<Vec<Class>>,
     /// The classes of the tick before.

@@ -35,7 +35,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     let drops = &usage.drops;
     if drops.actors_spilled > 0 || drops.actors_untracked > 0 || is_full {
         let text =
-            format!("{text}; {} spilled, {} untracked so far", drops.actors_spilled, drops.actors_untracked);
+            format!("{text}; {} unlisted, {} untracked so far", drops.actors_spilled, drops.actors_untracked);
         findings.add(Severity::Warning, text, Some("build the region with more `actors`"));
     } else {
         findings.good(text);
