@@ -242,7 +242,8 @@ impl<'a> RegionReader<'a> {
         section.slice(slot * stride..slot * stride + HISTOGRAM_WORDS).map(histogram::read)
     }
 
-    /// The totals of actors. The subtracted counters are read before `spawned`, so that `live` is never too low.
+    /// The totals of actors. The subtracted counters are read before `spawned`, so that `live` is never too low, except by the
+    /// stops that wait for their spawns.
     pub fn actor_totals(&self) -> ActorTotals {
         let of = |metric| self.builtin(metric);
         let (stopped, replaced) = (of(Builtin::Stopped), of(Builtin::Replaced));
