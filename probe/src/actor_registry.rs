@@ -653,6 +653,8 @@ pub(crate) fn installing(writer: &RegionWriter, install: impl FnOnce()) {
 
 #[cfg(all(test, feature = "atomr"))]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "they are tests")]
+
     use atomr_core::actor::Address;
     use atomscope_layout::table::Witness as _;
 

@@ -328,8 +328,7 @@ mod tests {
     use crate::sync::counting::with_another_before;
     use crate::view::WriterMemory;
 
-    fn count(memory: &WriterMemory, metrics: &[Builtin]) {
-        let map = RegionMap::for_capacities(&Capacities::LEAST).unwrap();
+    fn count(map: &RegionMap, memory: &WriterMemory, metrics: &[Builtin]) {
         let lanes = Lanes::new(&memory.words()[map.counters.range()], map.counters.stride);
         metrics.iter().for_each(|metric| lanes.add(OVERFLOW, *metric as usize, 1));
     }
@@ -344,9 +343,9 @@ mod tests {
             header.prepare(&map, HeaderRecord::default(), ClockSampleRecord::default(), ["", "", ""]);
             header.publish();
             // One actor lives. The stop of another one waits for its spawn.
-            count(&memory, &[Spawned, EarlyStops, Stopped]);
+            count(&map, &memory, &[Spawned, EarlyStops, Stopped]);
             let (reader, node) = (RegionReader::open(memory.reader()).unwrap(), memory.clone());
-            let spawn_comes = move || count(&node, &[Spawned, EarlyStopsDone]);
+            let spawn_comes = move || count(&map, &node, &[Spawned, EarlyStopsDone]);
             let came = with_another_before(number, spawn_comes, || {
                 assert!(!reader.no_actor_is_left(), "the spawn came before step {number}");
             });
@@ -355,7 +354,7 @@ mod tests {
                 return;
             }
             assert!(!reader.no_actor_is_left());
-            count(&memory, &[Stopped]);
+            count(&map, &memory, &[Stopped]);
             assert!(reader.no_actor_is_left());
         }
     }

@@ -4,10 +4,12 @@
 use core::sync::atomic::{AtomicU64 as Inner, Ordering};
 use std::cell::{Cell, RefCell};
 
+type Other = Box<dyn FnOnce()>;
+
 std::thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
     /// What [`with_another_before`] does, and before which step.
-    static OTHER: RefCell<Option<(u64, Box<dyn FnOnce()>)>> = const { RefCell::new(None) };
+    static OTHER: RefCell<Option<(u64, Other)>> = const { RefCell::new(None) };
 }
 
 /// The number of loads, stores and read-modify-writes that this thread does in `work`.
