@@ -24,9 +24,9 @@ use crate::dto::{
     ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord, JournalWriteInfo,
     RemoteAssociationInfo, ShardingEvent,
 };
-use crate::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES, PATH_CUT_MARK};
+use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
 use crate::names::put_text;
-use crate::records::{ActorRecord, actor_flags};
+use crate::records::actor_flags;
 use crate::ring::SLOT_HEAD_WORDS;
 use crate::sync::AtomicU64;
 use crate::table::Key;
@@ -232,18 +232,6 @@ impl EventRecord {
         }
         bytes
     }
-}
-
-/// The event of the stop of the actor that `record` describes.
-pub fn stop_event(record: &ActorRecord, stamp: u64) -> EventRecord {
-    let mut event = EventRecord { stamp, ..EventRecord::new(EventKind::ActorStopped) };
-    let bytes = usize::from(record.path_bytes).min(ACTOR_PATH_BYTES);
-    if let (Some(to), Some(from)) = (event.text.get_mut(..bytes), record.text.get(..bytes)) {
-        to.copy_from_slice(from);
-    }
-    event.text_bytes[0] = bytes as u16;
-    event.flags = if record.flags & actor_flags::PATH_CUT != 0 { event_flags::TEXT_CUT } else { 0 };
-    event
 }
 
 /// An event without its texts.
@@ -696,19 +684,6 @@ mod tests {
                 },
             );
             assert!(!cut);
-        }
-    }
-
-    #[test]
-    fn the_stop_of_a_record_has_its_path_and_says_that_it_was_cut() {
-        let mut actor = ActorRecord { path_bytes: 7, ..ActorRecord::new_zeroed() };
-        actor.text[..9].copy_from_slice(b"/user/a T");
-        for (flags, cut) in [(0, 0), (actor_flags::PATH_CUT, event_flags::TEXT_CUT)] {
-            let record = stop_event(&ActorRecord { flags, ..actor }, 7);
-            assert_eq!((record.flags, record.stamp), (cut, 7));
-            let words: [u64; EVENT_WORDS] = zerocopy::transmute!(record);
-            let part = decode(&words, |_| String::new(), |_| String::new()).unwrap();
-            assert_eq!(part.event, TelemetryEvent::ActorStopped { path: "/user/a".into() });
         }
     }
 

@@ -66,8 +66,10 @@ pub use slots::STAMP_WORD;
 use index::{ENTRIES, Entry, Head, Index, Kind, Level, Place};
 use slots::{Control, LANE_WORDS, Slot, Slots, State};
 
+use crate::limits::SEPARATION_BYTES;
 use crate::sync::mutant::{Mutant, is};
 use crate::sync::{AtomicU64, Ordering, fence, then_look};
+use crate::words::WORD;
 
 #[cfg(test)]
 pub(crate) mod at_rest;
@@ -94,14 +96,14 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Words of private memory, which should be aligned to 64 bytes.
+    /// Words of private memory, which should be aligned to 128 bytes. What follows it is aligned like it.
     pub fn private_words(&self) -> usize {
-        self.words_with(self.large_lines())
+        self.words_with(self.large_lines()).next_multiple_of(SEPARATION_BYTES / WORD)
     }
 
-    /// Twice as many entries as slots.
+    /// Two and a half times as many entries as slots: with twice as many, four of a million actors found no place.
     fn large_lines(&self) -> usize {
-        self.slots.saturating_mul(2).div_ceil(ENTRIES).max(2)
+        self.slots.saturating_mul(5).div_ceil(2 * ENTRIES).max(2)
     }
 
     fn words_with(&self, large_lines: usize) -> usize {
@@ -118,6 +120,10 @@ pub trait Witness {
     /// A spawn removed a waiting stop of an older actor of its path: a stop that [cannot match a
     /// spawn](StopOrigin::may_match_spawn).
     fn superseded(&self, origin: StopOrigin);
+
+    /// A spawn that stood is in the table no more, because the index had no place for its entry. As after
+    /// [`Spawned::Refused`], its stop finds nothing. `record` as for [`Self::paired`].
+    fn lost(&self, record: &[AtomicU64]);
 }
 
 /// A witness that does nothing.
@@ -127,6 +133,7 @@ pub struct Unwatched;
 impl Witness for Unwatched {
     fn paired(&self, _: Option<&[AtomicU64]>) {}
     fn superseded(&self, _: StopOrigin) {}
+    fn lost(&self, _: &[AtomicU64]) {}
 }
 
 /// What became of a spawn.
@@ -155,6 +162,18 @@ pub enum Stopped {
     /// A spawn without a slot.
     Spilled,
     /// Nothing: there is no spawn, or another thread has it in hand. The caller may leave the stop.
+    Nothing,
+}
+
+/// What became of a change in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Updated {
+    /// The record was changed.
+    Done,
+    /// Another thread has the spawn in hand, or had it a moment ago: another try may succeed.
+    InHand,
+    /// There is no spawn with a slot.
     Nothing,
 }
 
@@ -647,7 +666,7 @@ impl<'a> Table<'a> {
         if !place.swap(Entry::NONE, held) {
             self.index.left(place, key.0[0], Kind::Plus);
             if !self.insert(lane, key.0[0], held, witness) {
-                // Nowhere is room for it. Its stop will find nothing, as that of a refused spawn.
+                witness.lost(slot.words);
                 self.slots.free(lane, slot);
                 return;
             }
@@ -813,18 +832,18 @@ impl<'a> Table<'a> {
 
     // Changes in place.
 
-    /// Rewrites the record of the newest spawn of this key; its key and stamp must stay. False if there is none, or if
-    /// another thread has it in hand. A stop that comes meanwhile is paired afterwards.
+    /// Rewrites the record of the newest spawn of this key; its key and stamp must stay. A stop that comes meanwhile is
+    /// paired afterwards.
     pub fn update(
         &self,
         lane: usize,
         key: Key,
         mut change: impl FnMut(&[AtomicU64]),
         witness: &impl Witness,
-    ) -> bool {
-        let Some((place, held, slot, _)) = self.newest(key) else { return false };
+    ) -> Updated {
+        let Some((place, held, slot, _)) = self.newest(key) else { return Updated::Nothing };
         if held.is_held() || !place.swap(held, held.held()) {
-            return false;
+            return Updated::InHand;
         }
         // As for a stop: the entry may be that of another key by now.
         let held_key = slot.key();
@@ -836,7 +855,7 @@ impl<'a> Table<'a> {
         if !is(Mutant::UpdaterLooksNot) {
             self.look_again(lane, Whose::Key(held_key), witness);
         }
-        is_own
+        if is_own { Updated::Done } else { Updated::InHand }
     }
 
     /// The slot of the newest spawn of this key, and its control word.

@@ -36,7 +36,7 @@ use atomscope_layout::records::{ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_WORDS,
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD};
 use atomscope_layout::sync::{AtomicU64, Ordering, pause};
-use atomscope_layout::table::{Key, Spawned, StopOrigin, Stopped};
+use atomscope_layout::table::{Key, Spawned, StopOrigin, Stopped, Updated};
 use atomscope_layout::words::{Words, store, store_parts};
 use zerocopy::FromZeros;
 
@@ -317,13 +317,11 @@ impl ActorRegistry {
         let writer = &self.region.writer;
         let table = writer.table();
         for attempt in 0..BUSY_TRIES {
-            if table.update(lane::held_or_beyond(), key, &mut change, &self.pairs()) {
-                return;
+            match table.update(lane::held_or_beyond(), key, &mut change, &self.pairs()) {
+                Updated::Done => return,
+                Updated::InHand => pause(attempt),
+                Updated::Nothing => break,
             }
-            if !table.may_hold_spawn(key) {
-                break;
-            }
-            pause(attempt);
         }
         writer.count(Builtin::UpdatesMissed, 1);
     }
@@ -656,7 +654,10 @@ pub(crate) fn installing(writer: &RegionWriter, install: impl FnOnce()) {
 
 #[cfg(all(test, feature = "atomr"))]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "they are tests")]
+
     use atomr_core::actor::Address;
+    use atomscope_layout::table::Witness as _;
 
     use super::*;
     use crate::TelemetryExtension;
@@ -756,6 +757,22 @@ mod tests {
             let (slots, unlisted) = (slots as u64, 20u64.saturating_sub(gone));
             assert_eq!(actors.state(), ((slots + 20 - gone).min(slots), unlisted, 0, 0));
         }
+    }
+
+    #[test]
+    fn an_actor_that_the_index_loses_is_counted_as_an_untracked_one() {
+        let (actors, path) = (registry(100, 2), user().child("a"));
+        actors.spawn_at(&path);
+        let (table, pairs) = (actors.region.writer.table(), actors.pairs());
+        let key = actors.region.writer.hasher.key(&path);
+        // As the table does it.
+        let stopped = table.stop(lane::held_or_beyond(), key, |slot| pairs.lost(slot), &pairs);
+        assert!(matches!(stopped, Stopped::Entry { .. }));
+        let totals = actors.totals();
+        assert_eq!((totals.live, totals.untracked, totals.inexact), (1, 1, true));
+        assert_eq!(actors.state(), (0, 0, 0, 0));
+        actors.on_stop(&path);
+        assert_eq!(actors.state(), (0, 0, 1, 0));
     }
 
     #[test]

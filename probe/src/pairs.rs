@@ -89,4 +89,62 @@ impl Witness for Pairs<'_> {
         self.writer.count(Builtin::StopsUnpublished, 1);
         self.writer.count_end(Builtin::EarlyStopsDone, 1);
     }
+
+    /// The actor lives on without slot and entry.
+    #[cold]
+    fn lost(&self, _: &[AtomicU64]) {
+        self.writer.count(Builtin::UntrackedSpawns, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atomscope_layout::event::{EVENT_WORDS, EventRecord};
+    use atomscope_layout::ring::SlotRead;
+    use atomscope_layout::seqlock::Patience;
+    use zerocopy::{FromZeros as _, IntoBytes as _};
+
+    use super::*;
+    use crate::region::Region;
+
+    /// The one event that `publish` writes.
+    fn published(writer: &RegionWriter, publish: impl FnOnce()) -> EventRecord {
+        let reader = writer.reader().unwrap();
+        let heads =
+            || (0..reader.event_lanes()).map(|lane| reader.event_lane(lane).head()).collect::<Vec<_>>();
+        let before = heads();
+        publish();
+        let (lane, _) =
+            before.iter().zip(heads()).enumerate().find(|(_, (one, other))| *one != other).unwrap();
+        let mut words = [0; EVENT_WORDS];
+        let read = reader.event_lane(lane).read(before[lane], &mut words, &mut Patience::for_a_scan());
+        assert_eq!(read, Ok(SlotRead::Record));
+        zerocopy::transmute!(words)
+    }
+
+    #[test]
+    fn the_stop_of_a_record_has_its_path_and_says_that_it_was_cut() {
+        let region = Region::builder("pairs").actors(1).private().build().unwrap();
+        let writer = &region.writer;
+        let pairs = Pairs { writer, bus: writer };
+        let text: Vec<u8> = (0..).map(|at| b'a' + at % 26).take(192).collect();
+        for bytes in [0, 1, 7, 8, 9, 16, ACTOR_PATH_BYTES] {
+            for (flags, cut) in [(actor_flags::HOST, 0), (actor_flags::PATH_CUT, event_flags::TEXT_CUT)] {
+                let spawned = u64::MAX / 2;
+                let mut record = ActorRecord { flags, spawned, ..ActorRecord::new_zeroed() };
+                (record.path_bytes, record.host_bytes) = (bytes as u8, 5);
+                record.text.copy_from_slice(&text);
+                let slot: Vec<AtomicU64> = record
+                    .as_bytes()
+                    .chunks_exact(WORD)
+                    .map(|word| AtomicU64::new(u64::from_le_bytes(word.try_into().unwrap())))
+                    .collect();
+                let event = published(writer, || pairs.publish_stop(&slot, 0));
+                assert_eq!((event.kind, event.flags), (EventKind::ActorStopped as u16, cut));
+                assert_eq!(event.text_bytes, [bytes as u16, 0, 0, 0, 0]);
+                assert_eq!(event.text[..bytes], text[..bytes], "{bytes} bytes");
+                assert!(event.stamp > spawned);
+            }
+        }
+    }
 }

@@ -242,7 +242,8 @@ impl<'a> RegionReader<'a> {
         section.slice(slot * stride..slot * stride + HISTOGRAM_WORDS).map(histogram::read)
     }
 
-    /// The totals of actors. The subtracted counters are read before `spawned`, so that `live` is never too low.
+    /// The totals of actors. The subtracted counters are read before `spawned`, so that `live` is never too low, except by the
+    /// stops that wait for their spawns.
     pub fn actor_totals(&self) -> ActorTotals {
         let of = |metric| self.builtin(metric);
         let (stopped, replaced) = (of(Builtin::Stopped), of(Builtin::Replaced));
@@ -263,7 +264,8 @@ impl<'a> RegionReader<'a> {
         }
     }
 
-    /// Live actors that are not listed, because all slots were taken when they were spawned. Never too low.
+    /// Live actors that are not listed, because all slots were taken when they were spawned. Exact at rest: such an actor may
+    /// stop before its spawn is counted as one without a slot.
     pub fn unlisted_actors(&self) -> u64 {
         self.difference(Builtin::Spilled, Builtin::SpilledStopped)
     }
@@ -283,9 +285,13 @@ impl<'a> RegionReader<'a> {
     /// Whether actors were spawned and all of them have stopped. False if that is not certain: while a stop waits for its
     /// spawn, and after a stop of an actor older than the probe, because other such actors may still live.
     pub fn no_actor_is_left(&self) -> bool {
+        // A stop is counted as early before it is counted as stopped, and its end is counted after its spawn. So the ends are
+        // read before the totals, which then have the spawns of all stops that have ended, and the early stops after them.
+        let ended = self.builtin(Builtin::EarlyStopsDone);
+        lanes::after_ends();
         let ActorTotals { spawned, live, foreign, inexact, .. } = self.actor_totals();
-        // A stop is counted as stopped before it is counted as early.
-        spawned > 0 && live == 0 && foreign == 0 && !inexact && self.waiting_stops() == 0
+        let waits = self.builtin(Builtin::EarlyStops) != ended;
+        spawned > 0 && live == 0 && foreign == 0 && !inexact && !waits
     }
 
     /// The number of all dead letters so far.
@@ -310,5 +316,46 @@ impl<'a> RegionReader<'a> {
             self.words.slice(lane..lane + stride).unwrap_or(Words::new(&[])),
             event::EVENT_SLOT_BYTES / WORD,
         )
+    }
+}
+
+#[cfg(all(test, not(atomscope_loom)))]
+mod tests {
+    use super::*;
+    use crate::lanes::{Lanes, OVERFLOW};
+    use crate::records::ClockSampleRecord;
+    use crate::region::{Capacities, HeaderWriter};
+    use crate::sync::counting::with_another_before;
+    use crate::view::WriterMemory;
+
+    fn count(map: &RegionMap, memory: &WriterMemory, metrics: &[Builtin]) {
+        let lanes = Lanes::new(&memory.words()[map.counters.range()], map.counters.stride);
+        metrics.iter().for_each(|metric| lanes.add(OVERFLOW, *metric as usize, 1));
+    }
+
+    #[test]
+    fn while_an_actor_lives_it_is_left_whatever_is_counted_meanwhile() {
+        use Builtin::{EarlyStops, EarlyStopsDone, Spawned, Stopped};
+        let map = RegionMap::for_capacities(&Capacities::LEAST).unwrap();
+        for number in 0.. {
+            let memory = WriterMemory::private(map.region_bytes).unwrap();
+            let header = HeaderWriter::new(memory.words());
+            header.prepare(&map, HeaderRecord::default(), ClockSampleRecord::default(), ["", "", ""]);
+            header.publish();
+            // One actor lives. The stop of another one waits for its spawn.
+            count(&map, &memory, &[Spawned, EarlyStops, Stopped]);
+            let (reader, node) = (RegionReader::open(memory.reader()).unwrap(), memory.clone());
+            let spawn_comes = move || count(&map, &node, &[Spawned, EarlyStopsDone]);
+            let came = with_another_before(number, spawn_comes, || {
+                assert!(!reader.no_actor_is_left(), "the spawn came before step {number}");
+            });
+            if !came {
+                assert!(number > 0);
+                return;
+            }
+            assert!(!reader.no_actor_is_left());
+            count(&map, &memory, &[Stopped]);
+            assert!(reader.no_actor_is_left());
+        }
     }
 }

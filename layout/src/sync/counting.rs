@@ -2,10 +2,14 @@
 //! its time would differ from run to run.
 
 use core::sync::atomic::{AtomicU64 as Inner, Ordering};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+type Other = Box<dyn FnOnce()>;
 
 std::thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
+    /// What [`with_another_before`] does, and before which step.
+    static OTHER: RefCell<Option<(u64, Other)>> = const { RefCell::new(None) };
 }
 
 /// The number of loads, stores and read-modify-writes that this thread does in `work`.
@@ -15,7 +19,21 @@ pub fn steps_of(work: impl FnOnce()) -> u64 {
     STEPS.get() - before
 }
 
+/// Does `work`, and before its step with this number `other`, as if another thread did it then. False if `work` has fewer
+/// steps.
+pub fn with_another_before(number: u64, other: impl FnOnce() + 'static, work: impl FnOnce()) -> bool {
+    OTHER.set(Some((STEPS.get() + number, Box::new(other))));
+    work();
+    OTHER.take().is_none()
+}
+
 fn step() {
+    let is_due = OTHER.with_borrow(|other| other.as_ref().is_some_and(|(at, _)| *at == STEPS.get()));
+    if is_due {
+        if let Some((_, other)) = OTHER.take() {
+            other();
+        }
+    }
     STEPS.set(STEPS.get() + 1);
 }
 

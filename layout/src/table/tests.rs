@@ -46,6 +46,7 @@ fn whole(slot: &[AtomicU64]) -> (Key, u64) {
 struct Told {
     pairs: Mutex<Vec<Option<(Key, u64)>>>,
     superseded: Count,
+    lost: Mutex<Vec<(Key, u64)>>,
 }
 
 impl Witness for Told {
@@ -56,6 +57,10 @@ impl Witness for Told {
     fn superseded(&self, origin: StopOrigin) {
         assert!(!origin.may_match_spawn());
         self.superseded.fetch_add(1, Relaxed);
+    }
+
+    fn lost(&self, record: &[AtomicU64]) {
+        self.lost.lock().unwrap().push(whole(record));
     }
 }
 
@@ -129,7 +134,8 @@ fn with_no_memory_nothing_is_taken_in() {
         assert_eq!(table.spawn(lane, key(1), |_| (), &Unwatched), Spawned::Refused);
         assert_eq!(table.stop(lane, key(1), |_| (), &Unwatched), Stopped::Nothing);
         assert!(!table.leave_stop(lane, key(1), StopOrigin::Awaited, &Unwatched));
-        assert!(!table.update(lane, key(1), |_| (), &Unwatched) && !table.remove(lane, key(1), |_| true));
+        assert_eq!(table.update(lane, key(1), |_| (), &Unwatched), Updated::Nothing);
+        assert!(!table.remove(lane, key(1), |_| true));
         assert_eq!(table.settle(lane, |_| true, &Unwatched), Settled::default());
     }
     assert_eq!((table.take_stop(key(1)), table.find(key(1)), table.slot(0).len()), (None, None, 0));
@@ -284,6 +290,8 @@ fn a_spawn_without_a_slot_is_stopped_like_any_other() {
     }
     assert_eq!(spawn(&memory, 1, key(7), 1), Spawned::Spilled);
     assert!(table.may_hold_spawn(key(7)) && table.newest_spawn(key(7)).is_none());
+    // No wait helps here.
+    assert_eq!(table.update(1, key(7), |_| (), &told), Updated::Nothing);
     assert_eq!(stop(&memory, 1, key(7)), Stopped::Spilled);
     // With an older one that has a slot, the older one stops first.
     assert_eq!(spawn(&memory, 1, key(1), 2), Spawned::Spilled);
@@ -299,6 +307,22 @@ fn a_spawn_without_a_slot_is_stopped_like_any_other() {
     table.assert_whole();
 }
 
+/// Two threads are needed for this: one has taken an entry in error, the other one fills the index meanwhile.
+#[test]
+fn a_spawn_for_whose_entry_there_is_no_place_any_more_is_reported() {
+    let memory = Memory::new(shape(4, 1, 1));
+    let (table, told) = (memory.table(), Told::default());
+    assert_eq!(spawn(&memory, 1, key(1), 5), Spawned::Stands);
+    let mut entries = table.index.places().map(|(place, _)| (place, Entry(place.word.load(Relaxed))));
+    let (place, held) = entries.find(|(_, held)| held.kind() == Kind::Plus).unwrap();
+    assert!(place.swap(held, Entry::NONE));
+    while spawn(&memory, 1, key(2), 1) != Spawned::Refused {}
+    table.put_back(1, place, held, table.slots.slot(held.slot()).unwrap(), &told);
+    assert_eq!(*told.lost.lock().unwrap(), [(key(1), 5)]);
+    assert!(table.live().iter().all(|(live, _)| *live == key(2)));
+    table.assert_whole();
+}
+
 #[test]
 fn an_update_changes_the_newest_record_and_its_version() {
     let memory = Memory::new(shape(64, 1, 1));
@@ -308,9 +332,10 @@ fn an_update_changes_the_newest_record_and_its_version() {
     }
     let (slot, control) = table.find(key(1)).unwrap();
     assert!(table.stands(slot, control) && table.slot(slot)[STAMP_WORD].load(Relaxed) == 2);
-    assert!(table.update(1, key(1), |slot| slot[7].store(5, Relaxed), &Unwatched));
+    assert_eq!(table.update(1, key(1), |slot| slot[7].store(5, Relaxed), &Unwatched), Updated::Done);
     assert!(!table.stands(slot, control) && table.slot(slot)[7].load(Relaxed) == 5);
-    assert!(!table.update(1, key(2), |_| panic!("there is no such spawn"), &Unwatched));
+    let unchanged = |_: &[AtomicU64]| panic!("there is no such spawn");
+    assert_eq!(table.update(1, key(2), unchanged, &Unwatched), Updated::Nothing);
     assert_eq!((table.oldest_spawn(key(1)), table.newest_spawn(key(1))), (Some(1), Some(2)));
     table.assert_whole();
 }
@@ -424,7 +449,8 @@ proptest! {
                     let changed = table.update(lane, key, |slot| {
                         slot[7].store(whole(slot).1, Relaxed);
                     }, &told);
-                    prop_assert_eq!(changed, !spawns.is_empty());
+                    let expected = if spawns.is_empty() { Updated::Nothing } else { Updated::Done };
+                    prop_assert_eq!(changed, expected);
                 }
                 Step::Settle => {
                     let settled = table.settle(lane, |_| false, &told);
@@ -537,7 +563,7 @@ fn storm(round: u64) {
     let waiting: usize = (0..keys).map(|number| table.stops_of(key(number))).sum();
     assert_eq!(early - done, waiting as u64, "the waiting stops are counted wrongly");
     let stops: u64 = ends.iter().map(|end| end.stops).sum();
-    assert!(stops > 0 && told.superseded.load(Relaxed) == 0);
+    assert!(stops > 0 && told.superseded.load(Relaxed) == 0 && told.lost.lock().unwrap().is_empty());
 }
 
 fn play(memory: &Memory, lane: usize, steps: &[(u64, Option<u64>)], told: &Told) -> Ends {
@@ -555,7 +581,7 @@ fn play(memory: &Memory, lane: usize, steps: &[(u64, Option<u64>)], told: &Told)
         ends.stops += 1;
         match number % 13 {
             3 => {
-                table.update(lane, key, |slot| slot[7].store(whole(slot).1, Relaxed), told);
+                let _ = table.update(lane, key, |slot| slot[7].store(whole(slot).1, Relaxed), told);
             }
             5 if ends.stops % 16 == 0 => {
                 let _ = table.settle(lane, |_| false, told);

@@ -14,7 +14,7 @@ use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_WORDS, ActorRecord, ClockS
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, header};
 use atomscope_layout::ring::Ring;
 use atomscope_layout::sync::{AtomicU64, Ordering};
-use atomscope_layout::table::{Key, Shape, Spawned, StopOrigin, Stopped, Table, Witness};
+use atomscope_layout::table::{Key, Shape, Spawned, StopOrigin, Stopped, Table, Updated, Witness};
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::{Capacities, RegionMap, words};
 
@@ -89,6 +89,10 @@ impl Witness for Counting<'_> {
 
     fn superseded(&self, _: StopOrigin) {
         self.0.count(Builtin::EarlyStopsDone, 1);
+    }
+
+    fn lost(&self, _: &[AtomicU64]) {
+        self.0.count(Builtin::UntrackedSpawns, 1);
     }
 }
 
@@ -177,7 +181,7 @@ impl Region {
 
     /// Changes the record of an actor. Its words begin with the control word.
     pub fn update(&self, key: Key, change: impl FnMut(&[AtomicU64])) -> bool {
-        self.table().update(LANE, key, change, &Counting(self))
+        self.table().update(LANE, key, change, &Counting(self)) == Updated::Done
     }
 
     pub fn count(&self, metric: Builtin, n: u64) {
