@@ -1356,10 +1356,10 @@ mod keys {
 }
 
 #[test]
-fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
-    let polled = |at_s: u64, busy_ms: u64| {
+fn the_runtimes_share_of_time_is_over_the_time_between_two_rounds_of_the_sampler() {
+    let sampled = |at_s: u64, busy_ms: u64| {
         let node = shop();
-        node.header().poll_beat(at_s * 1_000_000_000);
+        node.header().process_beat(at_s * 1_000_000_000);
         node.instance(Domain::Worker, "another", &[(worker::BUSY_NS, busy_ms * 1_000_000)]);
         node
     };
@@ -1368,12 +1368,12 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
         screen.read(node, liveness);
         screen.app.tick().unwrap().point.busy_percent
     };
-    assert!(busy(&polled(96, 0), LIVE).is_some(), "an average over its life");
+    assert!(busy(&sampled(96, 0), LIVE).is_some(), "an average over its life");
     // 500 ms of the two seconds of two workers, whatever the interval between the ticks.
-    assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0));
-    assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0), "not asked anew");
-    assert_eq!(busy(&polled(99, 1500), LIVE), Some(25.0));
-    assert_eq!(busy(&polled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
+    assert_eq!(busy(&sampled(97, 500), LIVE), Some(25.0));
+    assert_eq!(busy(&sampled(97, 500), LIVE), Some(25.0), "not asked anew");
+    assert_eq!(busy(&sampled(99, 1500), LIVE), Some(25.0));
+    assert_eq!(busy(&sampled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
 }
 
 #[test]

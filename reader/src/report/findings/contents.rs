@@ -7,9 +7,11 @@ use atomscope_layout::metrics::Builtin;
 
 use super::finding::{Findings, Severity};
 use crate::attach::Region;
+use crate::liveness::Verdict;
 use crate::report::human::{count, duration};
 use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
+use crate::workers::LONG;
 
 /// The share of the capacity for actors above which it counts as full.
 const FULL_PERCENT: u64 = 90;
@@ -23,6 +25,7 @@ const SAMPLER_PERCENT: f64 = 1.0;
 /// Adds all findings of this file.
 pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot, usage: &Usage) {
     capacity(findings, snapshot, usage);
+    workers(findings, snapshot);
     subsystems(findings, snapshot, usage);
     cost(findings, region, snapshot);
 }
@@ -96,6 +99,30 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         let text = format!("the counts and the list of live actors differ by {drift:+}");
         findings.add(Severity::Warning, text, None);
     }
+}
+
+/// Workers of the async runtime that do not come back.
+fn workers(findings: &mut Findings, snapshot: &Snapshot) {
+    let Some(away) = snapshot.away_workers() else { return };
+    if let Some(alarm) = away.alarm(&snapshot.liveness) {
+        let advice = "a handler or task there waits, loops or computes without an await, and whatever is queued behind it \
+                      waits too: give such work to spawn_blocking; `atomscope stacks` shows what the threads do";
+        findings.add(Severity::Warning, alarm, Some(advice));
+    } else if let Some(text) = away
+        .text(LONG, false)
+        .filter(|_| matches!(snapshot.liveness.verdict, Verdict::Live | Verdict::Stopping))
+    {
+        let advice =
+            "one long poll, or many without a pause, as under full load; it is a warning after 13 seconds";
+        findings.add(Severity::Note, text, Some(advice));
+    } else {
+        findings.good(counted_workers(away.of));
+    }
+}
+
+fn counted_workers(of: usize) -> String {
+    let workers = count(of as u64, "worker", "workers");
+    format!("{workers} of its async runtime come back from the tasks that they run")
 }
 
 /// What is polled, and what was dropped of the subsystems.

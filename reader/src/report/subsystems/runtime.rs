@@ -13,7 +13,9 @@ pub const RUNTIME: Subsystem = Subsystem {
     title: "Runtime",
     content: "its async runtime's threads and tasks",
     about: "List the worker threads of a node's async runtime, with its tasks and queue",
-    notes: "BUSY(ms) is the time that a worker has spent on tasks so far.",
+    notes: "BUSY(ms) is the time that a worker has spent on tasks so far, with the task that it runs now. PARKED says whether \
+            it sleeps. AWAY(ms) is the time for which it has neither slept nor got through 61 tasks: under full load that \
+            is seconds; a worker that is away for 13 seconds has not come back from a task, and a note says so.",
     examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
     view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
     instances: &[Instances::of(Domain::Worker, "WORKER")],
