@@ -92,8 +92,9 @@ impl NodeRow {
             why: match dump_info {
                 Some(info) => Some(format!("this is a dump, taken at {}", rfc3339(info.unix_ns))),
                 None => {
-                    let alarm = away_workers.as_ref().and_then(|away| away.alarm(&liveness));
-                    let why: Vec<_> = liveness.why().into_iter().chain(alarm).collect();
+                    let notice = away_workers.as_ref().and_then(|away| away.notice(&liveness));
+                    let why: Vec<_> =
+                        liveness.why().into_iter().chain(notice.map(|notice| notice.text)).collect();
                     (!why.is_empty()).then(|| why.join("; "))
                 }
             },

@@ -11,7 +11,7 @@ use crate::liveness::Verdict;
 use crate::report::human::{count, duration};
 use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
-use crate::workers::LONG;
+use crate::workers::Notice;
 
 /// The share of the capacity for actors above which it counts as full.
 const FULL_PERCENT: u64 = 90;
@@ -101,28 +101,26 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     }
 }
 
-/// Workers of the async runtime that do not come back.
+/// Workers of the async runtime that are away.
 fn workers(findings: &mut Findings, snapshot: &Snapshot) {
     let Some(away) = snapshot.away_workers() else { return };
-    if let Some(alarm) = away.alarm(&snapshot.liveness) {
-        let advice = "a handler or task there waits, loops or computes without an await, and whatever is queued behind it \
-                      waits too: give such work to spawn_blocking; `atomscope stacks` shows what the threads do";
-        findings.add(Severity::Warning, alarm, Some(advice));
-    } else if let Some(text) = away
-        .text(LONG, false)
-        .filter(|_| matches!(snapshot.liveness.verdict, Verdict::Live | Verdict::Stopping))
-    {
-        let advice =
-            "one long poll, or many without a pause, as under full load; it is a warning after 13 seconds";
-        findings.add(Severity::Note, text, Some(advice));
-    } else {
-        findings.good(counted_workers(away.of));
+    match away.notice(&snapshot.liveness) {
+        Some(Notice { text, is_certain: true }) => {
+            let advice = "a handler or task waits or loops without an await, and what is queued behind it waits too: give \
+                          such work to spawn_blocking; `atomscope stacks` shows where it is";
+            findings.add(Severity::Warning, text, Some(advice));
+        }
+        Some(Notice { text, is_certain: false }) => {
+            let advice = "a handler hangs, or an actor always has messages: `atomscope stacks`, run twice, shows which; \
+                          give work that blocks to spawn_blocking";
+            findings.add(Severity::Note, text, Some(advice));
+        }
+        None if snapshot.liveness.verdict == Verdict::Live && away.of > 0 => {
+            let workers = count(away.of as u64, "worker", "workers");
+            findings.good(format!("{workers} of its async runtime, and none is away from it for long"));
+        }
+        None => {}
     }
-}
-
-fn counted_workers(of: usize) -> String {
-    let workers = count(of as u64, "worker", "workers");
-    format!("{workers} of its async runtime come back from the tasks that they run")
 }
 
 /// What is polled, and what was dropped of the subsystems.

@@ -14,8 +14,9 @@ pub const RUNTIME: Subsystem = Subsystem {
     content: "its async runtime's threads and tasks",
     about: "List the worker threads of a node's async runtime, with its tasks and queue",
     notes: "BUSY(ms) is the time that a worker has spent on tasks so far, with the task that it runs now. PARKED says whether \
-            it sleeps. AWAY(ms) is the time for which it has neither slept nor got through 61 tasks: under full load that \
-            is seconds; a worker that is away for 13 seconds has not come back from a task, and a note says so.",
+            it sleeps. AWAY(ms) is the time for which it has neither slept nor got through 61 polls of tasks: up to some \
+            seconds under full load, and longer if a handler hangs or if an actor always has messages. A note says which \
+            workers are away for 5 seconds.",
     examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
     view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
     instances: &[Instances::of(Domain::Worker, "WORKER")],
