@@ -1377,6 +1377,23 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_rounds_of_the_sampler
 }
 
 #[test]
+fn a_worker_that_is_away_is_told_above_every_view_and_in_the_health_of_the_overview() {
+    let mut screen = Screen::new();
+    let mut text = |away_s: u64| {
+        let node = shop();
+        node.instance(Domain::Worker, "7", &[(worker::PARKED, 1), (worker::AWAY_NS, away_s * 1_000_000_000)]);
+        screen.read(&node, LIVE);
+        screen.text(160, 40)
+    };
+    assert!(!text(3).contains("worker 7"));
+    let note = text(12);
+    assert_eq!(note.matches("worker 7 of 2 has not paused for 12.0 s").count(), 2, "{note}");
+    assert!(!note.contains("no problems found"), "{note}");
+    let warning = text(500);
+    assert_eq!(warning.matches("worker 7 of 2 has not come back for 8 min 20 s").count(), 2, "{warning}");
+}
+
+#[test]
 fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_shown() {
     let actors = LISTED_ALWAYS as usize / 1000 * 1000 + 1000;
     let node = crowd(actors);

@@ -4,7 +4,7 @@ use atomscope_layout::instances::Domain;
 use atomscope_layout::metrics::Builtin;
 
 use super::lists::Instances;
-use super::subsystem::{Fact, Subsystem, ViewText, counted, no_gaps, no_warnings, number, or_dash};
+use super::subsystem::{Fact, Subsystem, ViewText, counted, no_gaps, number, or_dash};
 use crate::snapshot::Snapshot;
 
 /// Worker threads, tasks and the queue of the async runtime.
@@ -24,7 +24,7 @@ pub const RUNTIME: Subsystem = Subsystem {
     lists: Subsystem::instance_lists,
     summary,
     gaps: no_gaps,
-    warnings: no_warnings,
+    warnings,
     failures: &[],
 };
 
@@ -40,4 +40,10 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
         or_dash(queue)
     );
     (line, vec![number("workers", workers), number("tasks", tasks), number("queue", queue)])
+}
+
+/// Workers that are away. Those that are away for too long are a finding already.
+fn warnings(snapshot: &Snapshot) -> Vec<String> {
+    let notice = snapshot.away_workers().and_then(|away| away.notice(&snapshot.liveness));
+    notice.into_iter().filter(|notice| !notice.is_certain).map(|notice| notice.text).collect()
 }
