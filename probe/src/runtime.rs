@@ -1,17 +1,17 @@
-//! The async runtime of the node: its heartbeat, the detection of its end, its tasks and injection queue, which the
-//! poller reads, and its workers, which the sampler reads.
+//! The async runtime of the node: its heartbeat, the detection of its end, and its tasks and injection queue, which the poller
+//! reads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 
 use atomscope_layout::attached::Attachment;
-use atomscope_layout::instances::{Domain, Instance, worker};
+use atomscope_layout::instances::{Domain, Instance};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::Condition;
-use tokio::runtime::{Handle, RuntimeMetrics};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::rounds::LONGEST_ROUND;
+use crate::workers::Workers;
 use crate::writer::RegionWriter;
 use crate::{attach, clock};
 
@@ -115,104 +115,17 @@ pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
         writer.set(Builtin::RuntimeWorkers, metrics.num_workers() as u64);
         writer.set(Builtin::RuntimeTasks, metrics.num_alive_tasks() as u64);
         writer.set(Builtin::RuntimeQueue, metrics.global_queue_depth() as u64);
-        writer.workers.get_or_init(|| Workers::new(writer, metrics));
+        writer.workers.get_or_init(|| {
+            let count = metrics.num_workers();
+            let instances = (0..count).map(|number| make_worker(writer, number, count));
+            let workers = Workers::new(metrics.clone(), instances);
+            workers.sample(writer.instances(), clock::mono_ns());
+            workers
+        });
         writer.attached(Attachment::Runtime);
         true
     };
     attach::poll(writer, Box::new(poll));
-}
-
-/// The workers of the attached runtime.
-///
-/// The sampler reads them. That costs three loads per worker and round, and no component that the poller waits for can delay
-/// it: a component may wait for the very worker that does not come back.
-#[derive(Debug)]
-pub(crate) struct Workers {
-    metrics: RuntimeMetrics,
-    seen: Mutex<Seen>,
-}
-
-/// What the last round saw.
-#[derive(Debug, Default)]
-struct Seen {
-    mono_ns: Option<u64>,
-    workers: Vec<Worker>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    /// None if the region has no room for it.
-    instance: Option<Instance>,
-    park_unparks: u64,
-    /// The busy time that the worker has published itself.
-    credited_ns: u64,
-    busy_ns: u64,
-    away_ns: u64,
-}
-
-impl Workers {
-    fn new(writer: &RegionWriter, metrics: RuntimeMetrics) -> Self {
-        let count = metrics.num_workers();
-        let workers = (0..count).map(|number| Worker::new(make_worker(writer, number, count))).collect();
-        let workers = Self { metrics, seen: Mutex::new(Seen { mono_ns: None, workers }) };
-        workers.sample(writer, clock::mono_ns());
-        workers
-    }
-
-    /// One round. Returns at once if another thread is at it.
-    pub(crate) fn sample(&self, writer: &RegionWriter, mono_ns: u64) {
-        let mut seen = match self.seen.try_lock() {
-            Ok(seen) => seen,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let lasted_ns = seen.mono_ns.map_or(0, |before| mono_ns.saturating_sub(before));
-        // In a longer round the process stood still, and its workers with it.
-        let lasted_ns = lasted_ns.min(LONGEST_ROUND.as_nanos() as u64);
-        seen.mono_ns = Some(mono_ns);
-        // A worker that does not come back has a task. Without tasks the runtime was dropped, or nobody drives it.
-        let has_tasks = self.metrics.num_alive_tasks() > 0;
-        for (number, worker) in seen.workers.iter_mut().enumerate() {
-            let park_unparks = self.metrics.worker_park_unpark_count(number);
-            let credited_ns = self.metrics.worker_total_busy_duration(number).as_nanos() as u64;
-            worker.see(park_unparks, credited_ns, if has_tasks { lasted_ns } else { 0 });
-            let Some(instance) = worker.instance else { continue };
-            let numbers = writer.instances().numbers(instance);
-            for (at, value) in worker.numbers() {
-                numbers[at].store(value, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-impl Worker {
-    fn new(instance: Option<Instance>) -> Self {
-        Self { instance, park_unparks: 0, credited_ns: 0, busy_ns: 0, away_ns: 0 }
-    }
-
-    /// The count is odd while the worker sleeps.
-    fn is_parked(&self) -> bool {
-        self.park_unparks % 2 == 1
-    }
-
-    /// Takes what the worker has published, `lasted_ns` after the last round; 0 if there is nothing that it could do.
-    fn see(&mut self, park_unparks: u64, credited_ns: u64, lasted_ns: u64) {
-        let has_moved = (park_unparks, credited_ns) != (self.park_unparks, self.credited_ns);
-        (self.park_unparks, self.credited_ns) = (park_unparks, credited_ns);
-        self.away_ns =
-            if has_moved || self.is_parked() || lasted_ns == 0 { 0 } else { self.away_ns + lasted_ns };
-        // The worker credits a stretch only at its end. A counter never falls.
-        self.busy_ns = self.busy_ns.max(credited_ns.saturating_add(self.away_ns));
-    }
-
-    fn numbers(&self) -> [(usize, u64); 4] {
-        [
-            (worker::BUSY_NS, self.busy_ns),
-            (worker::PARKS, self.park_unparks.div_ceil(2)),
-            (worker::PARKED, if self.is_parked() { 2 } else { 1 }),
-            (worker::AWAY_NS, self.away_ns),
-        ]
-    }
 }
 
 /// A worker's name is its number with leading zeros, so that names and numbers have the same order.
@@ -220,38 +133,4 @@ fn make_worker(writer: &RegionWriter, number: usize, count: usize) -> Option<Ins
     let width = count.saturating_sub(1).to_string().len();
     let name = format!("{number:0width$}");
     writer.make_instance(Domain::Worker, writer.instance_key(Domain::Worker, None, &name), None, &name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn away(worker: &mut Worker, park_unparks: u64, credited_ns: u64) -> u64 {
-        worker.see(park_unparks, credited_ns, 100);
-        worker.away_ns
-    }
-
-    #[test]
-    fn a_worker_is_away_while_it_neither_sleeps_nor_publishes() {
-        let worker = &mut Worker::new(None);
-        assert_eq!(away(worker, 2, 5), 0, "it has moved");
-        assert_eq!([away(worker, 2, 5), away(worker, 2, 5)], [100, 200]);
-        assert_eq!(away(worker, 2, 900), 0, "it has published");
-        assert_eq!([away(worker, 3, 900), away(worker, 3, 900)], [0, 0], "it sleeps");
-        assert_eq!([away(worker, 4, 900), away(worker, 4, 900)], [0, 100]);
-        worker.see(4, 900, 0);
-        assert_eq!(worker.away_ns, 0, "there is no task");
-    }
-
-    #[test]
-    fn a_stretch_counts_as_busy_before_its_end_and_only_once() {
-        let worker = &mut Worker::new(None);
-        let mut busy = |park_unparks, credited_ns| {
-            worker.see(park_unparks, credited_ns, 100);
-            worker.busy_ns
-        };
-        assert_eq!([busy(2, 7), busy(2, 7), busy(2, 7)], [7, 107, 207]);
-        assert_eq!(busy(3, 260), 260);
-        assert_eq!(busy(5, 250), 260, "it never falls");
-    }
 }

@@ -42,11 +42,11 @@ use crate::lane;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Object};
 use crate::rounds::Rounds;
-#[cfg(feature = "atomr")]
-use crate::runtime::Workers;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
 use crate::type_names::TypeName;
+#[cfg(feature = "atomr")]
+use crate::workers::Workers;
 
 /// The settings of a region that its writer keeps or puts into the header.
 #[derive(Debug)]
@@ -503,7 +503,7 @@ impl RegionWriter {
     #[cfg(feature = "atomr")]
     pub(crate) fn sample_workers(&self, mono_ns: u64) {
         if let Some(workers) = self.workers.get() {
-            workers.sample(self, mono_ns);
+            workers.sample(self.instances(), mono_ns);
         }
     }
 

@@ -244,7 +244,7 @@ fn point(
 fn busy(snapshot: &Snapshot, before: Option<&PreviousTick>, uptime: Option<Duration>) -> Option<f64> {
     fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
         let all = snapshot.subsystems.instances.of(Domain::Worker);
-        all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
+        all.filter_map(|entry| Some((entry.name.as_str(), entry.number(worker::BUSY_NS)?)))
     }
     let verdict = snapshot.liveness.verdict;
     let is_running = verdict.is_alive()
