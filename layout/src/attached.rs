@@ -165,7 +165,7 @@ attachments! {
         Lease All lease [HOLDER, ACQUIRED, DENIED, LOST, RELEASED, HELD, RENEWED];
     /// An async runtime, polled by the probe.
     Runtime = 33, "install, watch_runtime", [RuntimeWorkers, RuntimeTasks, RuntimeQueue],
-        Worker All worker [BUSY_NS, PARKS];
+        Worker All worker [BUSY_NS, PARKS, PARKED, AWAY_NS];
 }
 
 impl Attachment {

@@ -199,10 +199,15 @@ domains! {
     }
     /// A worker thread of the async runtime.
     Worker = 9, "workers", worker, WorkersUnlisted {
-        /// Time spent running tasks.
+        /// Time spent running tasks, with the task that it runs now: up to the sampler's last round.
         BUSY_NS = 0, "busy_ns", "nanoseconds", Counter;
         /// Times the thread went to sleep.
         PARKS = 1, "parks", "times", Counter;
+        /// Whether it sleeps now.
+        PARKED = 2, "parked", "", Flag;
+        /// The time at the sampler's last round since the worker last slept or published its numbers, which it does every 61
+        /// polls; 0 while it sleeps. Time in which the process stood still does not count.
+        AWAY_NS = 3, "away_ns", "nanoseconds", Gauge;
     }
     /// A metric of a cluster node; its name is `address metric`.
     NodeMetric = 10, "node_metrics", node_metric, NodeMetricsUnlisted {

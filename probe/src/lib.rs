@@ -130,6 +130,8 @@ mod type_names;
 mod wake;
 #[cfg(any(feature = "leases", feature = "persistence"))]
 mod watched;
+#[cfg(feature = "atomr")]
+mod workers;
 mod writer;
 
 pub use atomscope_layout::{Capacities, LimitError, dto};

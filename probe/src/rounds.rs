@@ -12,7 +12,7 @@ pub(crate) const STOP_WAITS_ROUNDS: u64 = 40;
 /// A shorter round is merged with the next one.
 const LEAST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 / 2);
 /// In a longer round of the sampler the process, or the sampler alone, stood still.
-const LONGEST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 * 3 / 2);
+pub(crate) const LONGEST_ROUND: Duration = Duration::from_millis(BEAT.as_millis() as u64 * 3 / 2);
 
 /// The rounds of one region.
 #[derive(Debug, Default)]

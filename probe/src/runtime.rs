@@ -1,16 +1,17 @@
-//! The async runtime of the node: its heartbeat, the detection of its end, and its workers, tasks and injection queue, which
-//! the poller reads.
+//! The async runtime of the node: its heartbeat, the detection of its end, and its tasks and injection queue, which the poller
+//! reads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use atomscope_layout::attached::Attachment;
-use atomscope_layout::instances::{Domain, Instance, worker};
+use atomscope_layout::instances::{Domain, Instance};
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::region::Condition;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::workers::Workers;
 use crate::writer::RegionWriter;
 use crate::{attach, clock};
 
@@ -103,28 +104,24 @@ impl RuntimeEnd {
     }
 }
 
-/// Attaches a runtime to the poller, unless the region is private and no reader could see the result.
+/// Attaches a runtime, unless the region is private and no reader could see the result. The poller reads its tasks and its
+/// queue, the sampler its workers.
 pub(crate) fn watch(writer: &Arc<RegionWriter>, runtime: Handle) {
     if writer.is_private() {
         return;
     }
-    let mut workers: Vec<Option<Instance>> = Vec::new();
     let poll = move |writer: &RegionWriter| {
         let metrics = runtime.metrics();
-        let count = metrics.num_workers();
-        writer.set(Builtin::RuntimeWorkers, count as u64);
+        writer.set(Builtin::RuntimeWorkers, metrics.num_workers() as u64);
         writer.set(Builtin::RuntimeTasks, metrics.num_alive_tasks() as u64);
         writer.set(Builtin::RuntimeQueue, metrics.global_queue_depth() as u64);
-        if workers.len() != count {
-            workers = (0..count).map(|number| make_worker(writer, number, count)).collect();
-        }
-        for (number, instance) in workers.iter().enumerate() {
-            let Some(instance) = instance else { continue };
-            let numbers = writer.instances().numbers(*instance);
-            let busy_ns = metrics.worker_total_busy_duration(number).as_nanos() as u64;
-            numbers[worker::BUSY_NS].store(busy_ns, Ordering::Relaxed);
-            numbers[worker::PARKS].store(metrics.worker_park_count(number), Ordering::Relaxed);
-        }
+        writer.workers.get_or_init(|| {
+            let count = metrics.num_workers();
+            let instances = (0..count).map(|number| make_worker(writer, number, count));
+            let workers = Workers::new(metrics.clone(), instances);
+            workers.sample(writer.instances(), clock::mono_ns());
+            workers
+        });
         writer.attached(Attachment::Runtime);
         true
     };

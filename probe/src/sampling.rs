@@ -24,6 +24,7 @@ impl RegionWriter {
     pub(crate) fn sample(&self) {
         let start = clock::mono_ns();
         self.header().process_beat(start);
+        self.sample_workers(start);
         self.wake_runtime();
         self.sample_clock();
         self.settle(true, self);

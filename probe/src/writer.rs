@@ -45,6 +45,8 @@ use crate::rounds::Rounds;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
 use crate::type_names::TypeName;
+#[cfg(feature = "atomr")]
+use crate::workers::Workers;
 
 /// The settings of a region that its writer keeps or puts into the header.
 #[derive(Debug)]
@@ -92,6 +94,9 @@ pub(crate) struct RegionWriter {
     is_closed: AtomicBool,
     #[cfg(feature = "atomr")]
     pub(crate) wake_runtime: std::sync::Arc<tokio::sync::Notify>,
+    /// The workers of the attached runtime.
+    #[cfg(feature = "atomr")]
+    pub(crate) workers: OnceLock<Workers>,
 }
 
 /// Polls a component; false once the component is gone.
@@ -187,6 +192,8 @@ impl RegionWriter {
             is_closed: AtomicBool::new(false),
             #[cfg(feature = "atomr")]
             wake_runtime: std::sync::Arc::default(),
+            #[cfg(feature = "atomr")]
+            workers: OnceLock::new(),
         }
     }
 
@@ -491,6 +498,17 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     pub(crate) fn wake_runtime(&self) {}
+
+    /// Reads the workers of the attached runtime.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn sample_workers(&self, mono_ns: u64) {
+        if let Some(workers) = self.workers.get() {
+            workers.sample(self.instances(), mono_ns);
+        }
+    }
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn sample_workers(&self, _: u64) {}
 }
 
 thread_local! {

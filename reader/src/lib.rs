@@ -114,6 +114,7 @@ pub mod text;
 pub mod threads;
 mod time;
 pub mod vitals;
+pub mod workers;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -17,6 +17,7 @@ use crate::attach::{AttachError, Region};
 use crate::liveness::{Liveness, STALE};
 use crate::raw::header::DumpInfo;
 use crate::vitals::Vitals;
+use crate::workers::AwayWorkers;
 
 /// Limit of dead letters in a snapshot: the same as in `atomr-telemetry`'s.
 pub const DEAD_LETTERS: usize = 100;
@@ -74,6 +75,8 @@ pub struct Snapshot {
     pub subsystems: Subsystems,
     /// What the process uses of its machine; `None` if the process is dead or not visible here.
     pub process: Option<Vitals>,
+    /// The time of the sampler's last round by the node's monotonic clock, in nanoseconds.
+    pub sampled_mono_ns: u64,
     /// The state of the poller; `None` if nothing is polled.
     pub poll: Option<PollerState>,
 }
@@ -83,8 +86,6 @@ pub struct Snapshot {
 pub struct PollerState {
     /// Age of the start of its round.
     pub beat_age: Duration,
-    /// Start of its round by the node's monotonic clock, in nanoseconds.
-    pub beat_mono_ns: u64,
     /// The time from one round to the next.
     pub interval: Duration,
     /// Whether its round does not end although the sampler beats.
@@ -100,8 +101,7 @@ impl PollerState {
         let is_beating = liveness.verdict.is_alive() && process_age <= STALE;
         // The poller beats when a round begins. The next round waits for the interval and for the end of this one.
         let is_stuck = is_beating && behind > interval.saturating_add(STALE);
-        let beat_mono_ns = poll.mono_ns;
-        Some(Self { beat_age: process_age.saturating_add(behind), beat_mono_ns, interval, is_stuck })
+        Some(Self { beat_age: process_age.saturating_add(behind), interval, is_stuck })
     }
 }
 
@@ -175,6 +175,7 @@ impl Snapshot {
             metrics: reader.metrics(),
             subsystems: reader.subsystems(),
             process: Vitals::of(region, &liveness),
+            sampled_mono_ns: reader.process_beat().mono_ns,
             poll: PollerState::of(
                 reader.poll_beat(),
                 reader.process_beat(),
@@ -198,6 +199,11 @@ impl Snapshot {
             Some(metric) => metric.value,
             None => Some(0),
         }
+    }
+
+    /// The workers of the async runtime that are away for long; `None` if no runtime is attached.
+    pub fn away_workers(&self) -> Option<AwayWorkers> {
+        AwayWorkers::of(&self.subsystems.instances)
     }
 
     /// Live actors by the counters minus live actors in the table. It is 0 at rest and has no meaning while actors come and

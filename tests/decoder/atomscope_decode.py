@@ -102,7 +102,7 @@ DOMAINS = {
     6: ("shards", "messages (counter), entities (gauge), hand_off (name), received (counter), uncounted_messages (counter), remaining_entities (gauge)"),
     7: ("keys", "updates (counter), subscribers (gauge)"),
     8: ("leases", "holder (name), acquired (counter), denied (counter), lost (counter), released (counter), held (flag), renewed (counter)"),
-    9: ("workers", "busy_ns (counter), parks (counter)"),
+    9: ("workers", "busy_ns (counter), parks (counter), parked (flag), away_ns (gauge)"),
     10: ("node_metrics", "value (float), samples (counter), timestamp (gauge)"),
 }
 EVENT_SLOT_BYTES = 256
@@ -141,7 +141,7 @@ ATTACHMENTS = [
     ("ddata.updates", "each of keys: updates"),
     ("ddata.deletes", ""),
     ("leases.acquired, leases.denied, leases.lost", "leases: holder, acquired, denied, lost, released, held, renewed"),
-    ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks"),
+    ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks, parked, away_ns"),
 ]
 
 

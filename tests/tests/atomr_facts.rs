@@ -528,3 +528,65 @@ async fn an_actor_tells_its_stop_in_its_own_task_and_younger_tasks_have_greater_
     assert!(first.is_some() && first < of("parent") && of("parent") < of("child"), "{first:?} {noted:?}");
     assert!(of("child") < second && second < of("younger") && of("younger") < third, "{second:?} {noted:?}");
 }
+
+/// The count that tells whether the only worker of a runtime sleeps, while a task of it runs and after the task's end.
+fn park_counts(mut builder: tokio::runtime::Builder) -> (u64, u64) {
+    let (sender, metrics) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let runtime = std::thread::spawn(move || {
+        let runtime = builder.worker_threads(1).build().unwrap();
+        let metrics = runtime.metrics();
+        runtime.block_on(async move {
+            // A task of its own: only its worker runs it, whatever the runtime.
+            let blocks = async move {
+                sender.send(metrics).unwrap();
+                let _ = ended.recv();
+            };
+            tokio::spawn(blocks).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let metrics = metrics.recv_timeout(Duration::from_secs(60)).unwrap();
+    let within = metrics.worker_park_unpark_count(0);
+    end.send(()).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while metrics.worker_park_unpark_count(0) == within && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert!(!runtime.is_finished());
+    (within, metrics.worker_park_unpark_count(0))
+}
+
+#[test]
+fn a_workers_count_of_parks_and_unparks_is_even_while_it_works_and_odd_while_it_sleeps() {
+    for builder in
+        [tokio::runtime::Builder::new_multi_thread(), tokio::runtime::Builder::new_current_thread()]
+    {
+        let (working, sleeping) = park_counts(builder);
+        assert_eq!((working % 2, sleeping % 2), (0, 1), "{working}, {sleeping}");
+    }
+}
+
+/// The busy time that a worker that never sleeps has published after so many polls that each take a millisecond.
+fn busy_after(mut builder: tokio::runtime::Builder, polls: u32) -> Duration {
+    const POLL: Duration = Duration::from_millis(1);
+    let runtime = builder.worker_threads(1).build().unwrap();
+    let metrics = runtime.metrics();
+    let work = async move {
+        // The first poll after a sleep.
+        tokio::task::yield_now().await;
+        let before = metrics.worker_total_busy_duration(0);
+        for _ in 0..polls {
+            std::thread::sleep(POLL);
+            tokio::task::yield_now().await;
+        }
+        metrics.worker_total_busy_duration(0) - before
+    };
+    runtime.block_on(async move { tokio::spawn(work).await.unwrap() })
+}
+
+#[test]
+fn a_worker_that_never_sleeps_publishes_its_busy_time_every_61_polls() {
+    let busy = busy_after(tokio::runtime::Builder::new_multi_thread(), 2 * 61);
+    assert!(busy >= Duration::from_millis(61), "{busy:?}");
+}

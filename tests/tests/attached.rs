@@ -814,6 +814,8 @@ async fn runtime() -> u64 {
     let expected = [
         ("workers/0/busy_ns", Known),
         ("workers/0/parks", Known),
+        ("workers/0/parked", Known),
+        ("workers/0/away_ns", Known),
         ("runtime.workers", is(1)),
         ("runtime.tasks", is(0)),
         ("runtime.queue", is(0)),

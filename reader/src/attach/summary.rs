@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atomscope_layout::decode::{Identity, RegionReader};
+use atomscope_layout::instances::Domain;
 use atomscope_layout::limits::MIN_METRICS;
 use atomscope_layout::region::HEADER_BYTES;
 use atomscope_layout::view::WriterMemory;
@@ -18,8 +19,9 @@ use super::region::Region;
 use crate::liveness::{Liveness, Lock};
 use crate::raw::header::{self as dump_header, DumpInfo};
 use crate::system::{copy, map, private};
+use crate::workers::AwayWorkers;
 
-/// The header of a region, a few of its counters, and the verdict on its node at that time.
+/// The header of a region, a few of its counters, its workers, and the verdict on its node at that time.
 ///
 /// Reading one takes a few system calls and kilobytes, however large the region is; afterwards nothing stays open or
 /// mapped.
@@ -45,6 +47,8 @@ pub struct RegionSummary {
     pub age: Option<Duration>,
     /// Live actors by the counters; `None` if these do not fit into memory.
     pub live_actors: Option<u64>,
+    /// The workers of the async runtime that are away for long; `None` if that is unknown, as of a dead node.
+    pub away_workers: Option<AwayWorkers>,
     /// What was known of the node when it was dumped; `None` if this is not a raw dump.
     pub dump_info: Option<DumpInfo>,
     /// The former name of the file, if it has none any more: the file vanishes with the node's process.
@@ -77,6 +81,12 @@ impl RegionSummary {
             let user = node::user_of(meta.uid(), &identity, dump_info.as_ref());
             let is_counted = words.len() >= reader.map().counters.range().end;
             let live_actors = is_counted.then(|| reader.actor_totals().live);
+            let has_instances = words.len() >= reader.map().instances.range().end;
+            let away_workers = if has_instances && liveness.verdict.is_alive() {
+                AwayWorkers::of(&reader.instances_of(Domain::Worker))
+            } else {
+                None
+            };
             let unlinked_from =
                 if dump_info.is_some() { None } else { node::unlinked_from(path, &meta, process) };
             let (path, inode, bytes) = (path.to_owned(), Inode::of(&meta), meta.len());
@@ -92,6 +102,7 @@ impl RegionSummary {
                 liveness,
                 age,
                 live_actors,
+                away_workers,
                 dump_info,
                 unlinked_from,
             }

@@ -14,6 +14,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::vitals::Vitals;
+use atomscope::workers::AwayWorker;
 use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use clap::Args;
@@ -94,6 +95,8 @@ struct Summary {
     process_beat_age_s: Option<f64>,
     runtime_beat_age_s: Option<f64>,
     process: Option<Vitals>,
+    /// Those that have not come back for a second or longer; `None` if no runtime is attached.
+    away_workers: Option<Vec<AwayWorker>>,
     actors: ActorTotals,
     classes: Vec<ClassCount>,
     dead_letters: u64,
@@ -127,6 +130,7 @@ impl Summary {
         let usage = Usage::take(region, &snapshot)?;
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
+        let away_workers = snapshot.away_workers().map(|away| away.list);
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
             taken_at,
@@ -165,6 +169,7 @@ impl Summary {
             process_beat_age_s: liveness.process_beat_age.map(seconds),
             runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
             process,
+            away_workers,
             actors: totals,
             classes,
             dead_letters: dead_letters.total,

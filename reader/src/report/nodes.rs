@@ -9,6 +9,7 @@ use super::human::seconds;
 use crate::attach::{AttachError, RegionSummary};
 use crate::find::{FindError, FoundRegion, Search, hidden_notes, newest_first, other_users_note};
 use crate::liveness::Notes;
+use crate::workers::AwayWorker;
 
 /// A row of the list: a node, or a region that cannot be read. Fields that are unknown are `None`. Names and paths are not
 /// safe to print.
@@ -30,6 +31,8 @@ pub struct NodeRow {
     pub age_s: Option<f64>,
     /// Age of the newest beat in seconds.
     pub beat_age_s: Option<f64>,
+    /// The workers of the async runtime that have not come back for a second or longer.
+    pub away_workers: Option<Vec<AwayWorker>>,
     /// Live actors by the counters.
     pub actors: Option<u64>,
     /// Bytes of the file.
@@ -74,6 +77,7 @@ impl NodeRow {
             identity,
             liveness,
             live_actors,
+            away_workers,
             dump_info,
             unlinked_from,
             ..
@@ -87,8 +91,14 @@ impl NodeRow {
             state: verdict.word(),
             why: match dump_info {
                 Some(info) => Some(format!("this is a dump, taken at {}", rfc3339(info.unix_ns))),
-                None => liveness.why(),
+                None => {
+                    let notice = away_workers.as_ref().and_then(|away| away.notice(&liveness));
+                    let why: Vec<_> =
+                        liveness.why().into_iter().chain(notice.map(|notice| notice.text)).collect();
+                    (!why.is_empty()).then(|| why.join("; "))
+                }
             },
+            away_workers: away_workers.map(|away| away.list),
             conditions: Some(liveness.notes),
             age_s: summary.age.map(seconds),
             beat_age_s: liveness.newest_beat_age().map(seconds),
@@ -116,6 +126,7 @@ impl NodeRow {
             conditions: None,
             age_s: None,
             beat_age_s: None,
+            away_workers: None,
             actors: None,
             bytes: None,
             path: error.path.to_string_lossy().into_owned(),

@@ -18,6 +18,8 @@ pub enum CaveatKind {
     State,
     /// The state of the node when it was dumped.
     DumpedState,
+    /// Workers of the async runtime that are away.
+    Workers,
     /// The evidence that the verdict rests on.
     Evidence,
     /// Data that is old, missing or doubtful.
@@ -62,6 +64,9 @@ impl Snapshot {
             let age = age.filter(|_| verdict != Verdict::Live);
             let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));
             add(CaveatKind::State, format!("the node is {}{}", self.liveness, since.unwrap_or_default()));
+        }
+        if let Some(notice) = self.away_workers().and_then(|away| away.notice(&self.liveness)) {
+            add(CaveatKind::Workers, notice.text);
         }
         match evidence {
             Evidence::Lock => {}

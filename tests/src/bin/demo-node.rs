@@ -13,6 +13,7 @@ use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
 use atomr_persistence::{InMemorySnapshotStore, RecoveryPermitter};
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::hang::{Hang, hang};
 use atomscope_tests::persistence_workload::{self, Bank, Flaky, ShortJournal};
 use atomscope_tests::{cluster_workload, lease_workload, service_workload, sharding_workload, workload};
 use clap::Parser;
@@ -39,6 +40,9 @@ struct Arguments {
     /// Run only the shop: no cluster, shards, journals, streams, distributed data, other nodes and leases
     #[arg(long)]
     shop_alone: bool,
+    /// Let the handler of one more actor hang
+    #[arg(long, value_name = "HOW")]
+    hang: Option<Hang>,
 }
 
 /// Number of accounts of the bank, and events that it keeps of each.
@@ -71,6 +75,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             async move { beside_the_shop(&system, &telemetry).await.map_err(|error| error.to_string()) },
         )
     });
+    if let Some(how) = arguments.hang {
+        hang(&system, "hanging", how)?;
+    }
     workload::run(&system, arguments.rate, until_told(arguments.seconds)).await?;
     if let Some(components) = components {
         components.abort();

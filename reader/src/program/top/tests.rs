@@ -1356,10 +1356,10 @@ mod keys {
 }
 
 #[test]
-fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
-    let polled = |at_s: u64, busy_ms: u64| {
+fn the_runtimes_share_of_time_is_over_the_time_between_two_rounds_of_the_sampler() {
+    let sampled = |at_s: u64, busy_ms: u64| {
         let node = shop();
-        node.header().poll_beat(at_s * 1_000_000_000);
+        node.header().process_beat(at_s * 1_000_000_000);
         node.instance(Domain::Worker, "another", &[(worker::BUSY_NS, busy_ms * 1_000_000)]);
         node
     };
@@ -1368,12 +1368,29 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_polls() {
         screen.read(node, liveness);
         screen.app.tick().unwrap().point.busy_percent
     };
-    assert!(busy(&polled(96, 0), LIVE).is_some(), "an average over its life");
+    assert!(busy(&sampled(96, 0), LIVE).is_some(), "an average over its life");
     // 500 ms of the two seconds of two workers, whatever the interval between the ticks.
-    assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0));
-    assert_eq!(busy(&polled(97, 500), LIVE), Some(25.0), "not asked anew");
-    assert_eq!(busy(&polled(99, 1500), LIVE), Some(25.0));
-    assert_eq!(busy(&polled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
+    assert_eq!(busy(&sampled(97, 500), LIVE), Some(25.0));
+    assert_eq!(busy(&sampled(97, 500), LIVE), Some(25.0), "not asked anew");
+    assert_eq!(busy(&sampled(99, 1500), LIVE), Some(25.0));
+    assert_eq!(busy(&sampled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
+}
+
+#[test]
+fn a_worker_that_is_away_is_told_above_every_view_and_in_the_health_of_the_overview() {
+    let mut screen = Screen::new();
+    let mut text = |away_s: u64| {
+        let node = shop();
+        node.instance(Domain::Worker, "7", &[(worker::PARKED, 1), (worker::AWAY_NS, away_s * 1_000_000_000)]);
+        screen.read(&node, LIVE);
+        screen.text(160, 40)
+    };
+    assert!(!text(3).contains("worker 7"));
+    let note = text(12);
+    assert_eq!(note.matches("worker 7 of 2 has not paused for 12.0 s").count(), 2, "{note}");
+    assert!(!note.contains("no problems found"), "{note}");
+    let warning = text(500);
+    assert_eq!(warning.matches("worker 7 of 2 has not come back for 8 min 20 s").count(), 2, "{warning}");
 }
 
 #[test]

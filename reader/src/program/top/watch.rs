@@ -239,21 +239,23 @@ fn point(
     }
 }
 
-/// The share of the time of all worker threads that was spent on tasks, in percent. The poller updates these numbers, so
-/// the share is over the time between two polls. Without a poll since the tick before, it is the share of that tick.
+/// The share of the time of all worker threads that was spent on tasks, in percent. The sampler updates these numbers,
+/// so the share is over the time between two of its rounds. Without a round since the tick before, it is that tick's share.
 fn busy(snapshot: &Snapshot, before: Option<&PreviousTick>, uptime: Option<Duration>) -> Option<f64> {
     fn workers(snapshot: &Snapshot) -> impl Iterator<Item = (&str, u64)> {
         let all = snapshot.subsystems.instances.of(Domain::Worker);
-        all.map(|entry| (entry.name.as_str(), entry.numbers[worker::BUSY_NS]))
+        all.filter_map(|entry| Some((entry.name.as_str(), entry.number(worker::BUSY_NS)?)))
     }
     let verdict = snapshot.liveness.verdict;
     let is_running = verdict.is_alive()
         && !matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen | Wedge::ProcessStale));
-    let poll = snapshot.poll.filter(|poll| !poll.is_stuck && is_running)?;
+    if !is_running {
+        return None;
+    }
     let seconds = match before {
         None => uptime?.as_secs_f64(),
         Some(before) => {
-            let since = poll.beat_mono_ns.saturating_sub(before.snapshot.poll?.beat_mono_ns);
+            let since = snapshot.sampled_mono_ns.saturating_sub(before.snapshot.sampled_mono_ns);
             if since == 0 {
                 return before.busy_percent;
             }

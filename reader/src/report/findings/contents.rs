@@ -7,9 +7,11 @@ use atomscope_layout::metrics::Builtin;
 
 use super::finding::{Findings, Severity};
 use crate::attach::Region;
+use crate::liveness::Verdict;
 use crate::report::human::{count, duration};
 use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
+use crate::workers::Notice;
 
 /// The share of the capacity for actors above which it counts as full.
 const FULL_PERCENT: u64 = 90;
@@ -23,6 +25,7 @@ const SAMPLER_PERCENT: f64 = 1.0;
 /// Adds all findings of this file.
 pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot, usage: &Usage) {
     capacity(findings, snapshot, usage);
+    workers(findings, snapshot);
     subsystems(findings, snapshot, usage);
     cost(findings, region, snapshot);
 }
@@ -95,6 +98,28 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     if let Some(drift) = snapshot.drift().filter(|drift| snapshot.at_rest && *drift != 0) {
         let text = format!("the counts and the list of live actors differ by {drift:+}");
         findings.add(Severity::Warning, text, None);
+    }
+}
+
+/// Workers of the async runtime that are away.
+fn workers(findings: &mut Findings, snapshot: &Snapshot) {
+    let Some(away) = snapshot.away_workers() else { return };
+    match away.notice(&snapshot.liveness) {
+        Some(Notice { text, is_certain: true }) => {
+            let advice = "a handler or task waits or loops without an await, and what is queued behind it waits too: give \
+                          such work to spawn_blocking; `atomscope stacks` shows where it is";
+            findings.add(Severity::Warning, text, Some(advice));
+        }
+        Some(Notice { text, is_certain: false }) => {
+            let advice = "a handler hangs, or an actor always has messages: `atomscope stacks`, run twice, shows which; \
+                          give work that blocks to spawn_blocking";
+            findings.add(Severity::Note, text, Some(advice));
+        }
+        None if snapshot.liveness.verdict == Verdict::Live && away.of > 0 => {
+            let workers = count(away.of as u64, "worker", "workers");
+            findings.good(format!("{workers} of its async runtime, and none is away from it for long"));
+        }
+        None => {}
     }
 }
 

@@ -4,7 +4,7 @@ use atomscope_layout::instances::Domain;
 use atomscope_layout::metrics::Builtin;
 
 use super::lists::Instances;
-use super::subsystem::{Fact, Subsystem, ViewText, counted, no_gaps, no_warnings, number, or_dash};
+use super::subsystem::{Fact, Subsystem, ViewText, counted, no_gaps, number, or_dash};
 use crate::snapshot::Snapshot;
 
 /// Worker threads, tasks and the queue of the async runtime.
@@ -13,7 +13,10 @@ pub const RUNTIME: Subsystem = Subsystem {
     title: "Runtime",
     content: "its async runtime's threads and tasks",
     about: "List the worker threads of a node's async runtime, with its tasks and queue",
-    notes: "BUSY(ms) is the time that a worker has spent on tasks so far.",
+    notes: "BUSY(ms) is the time that a worker has spent on tasks so far, with the task that it runs now. PARKED says whether \
+            it sleeps. AWAY(ms) is the time for which it has neither slept nor got through 61 polls of tasks: up to some \
+            seconds under full load, and longer if a handler hangs or if an actor always has messages. A note says which \
+            workers are away for 5 seconds.",
     examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
     view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
     instances: &[Instances::of(Domain::Worker, "WORKER")],
@@ -21,7 +24,7 @@ pub const RUNTIME: Subsystem = Subsystem {
     lists: Subsystem::instance_lists,
     summary,
     gaps: no_gaps,
-    warnings: no_warnings,
+    warnings,
     failures: &[],
 };
 
@@ -37,4 +40,10 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
         or_dash(queue)
     );
     (line, vec![number("workers", workers), number("tasks", tasks), number("queue", queue)])
+}
+
+/// Workers that are away. Those that are away for too long are a finding already.
+fn warnings(snapshot: &Snapshot) -> Vec<String> {
+    let notice = snapshot.away_workers().and_then(|away| away.notice(&snapshot.liveness));
+    notice.into_iter().filter(|notice| !notice.is_certain).map(|notice| notice.text).collect()
 }

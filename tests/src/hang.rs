@@ -1,0 +1,69 @@
+//! An actor whose handler never ends, for the demo node and for tests.
+
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atomr_core::actor::{Actor, ActorSystem, ActorSystemError, Context, Props};
+
+/// How a handler hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hang {
+    /// It sleeps, and its worker with it.
+    Sleep,
+    /// It computes without an end.
+    Spin,
+    /// It waits for a lock that another thread keeps, and its worker with it.
+    Lock,
+    /// It awaits what never comes. Its worker goes on.
+    Await,
+}
+
+#[derive(Debug)]
+struct Hanging(Hang);
+
+#[async_trait]
+impl Actor for Hanging {
+    type Msg = ();
+
+    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {
+        match self.0 {
+            Hang::Sleep => drop(sleeps()),
+            Hang::Spin => loop {
+                std::hint::spin_loop();
+            },
+            Hang::Lock => waits_for_a_lock(),
+            Hang::Await => std::future::pending().await,
+        }
+    }
+}
+
+fn sleeps() -> Infallible {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn waits_for_a_lock() {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let keep = || {
+        let _kept = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        sleeps();
+    };
+    thread::spawn(keep);
+    while LOCK.try_lock().is_ok() {
+        thread::yield_now();
+    }
+    drop(LOCK.lock());
+}
+
+/// Starts an actor of this name and lets it hang.
+///
+/// # Errors
+/// The system does not start the actor.
+pub fn hang(system: &ActorSystem, name: &str, how: Hang) -> Result<(), ActorSystemError> {
+    system.actor_of(Props::create(move || Hanging(how)), name)?.tell(());
+    Ok(())
+}
