@@ -478,6 +478,15 @@ fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
     })
 }
 
+/// Bytes of the parent's path in a path of so many bytes. The root's path ends with the slash after which the path of its
+/// child continues.
+#[cfg(feature = "atomr")]
+#[inline(always)]
+fn parent_bytes(path: &ActorPath, bytes: usize) -> usize {
+    let slash = usize::from(path.elements.len() > 1);
+    bytes - path.elements.last().map_or(0, |last| last.as_str().len()) - slash
+}
+
 impl PathHasher {
     /// The key of a path.
     #[inline(always)]
@@ -520,9 +529,26 @@ impl PathHasher {
                 None
             }
         };
-        // The root's path ends with the slash after which the path of its child continues.
-        let slash = usize::from(path.elements.len() > 1);
-        let parent_bytes = text.bytes - path.elements.last().map_or(0, |last| last.as_str().len()) - slash;
+        match keys {
+            Some((key, parent_key)) if text.bytes <= ACTOR_PATH_BYTES => {
+                (key, parent_key, parent_bytes(path, text.bytes))
+            }
+            keys => self.unusual_path_and_parent(path, keys, text),
+        }
+    }
+
+    /// Of a path that is too long, has an address of its own, or has a slash in an element. Out of line, so that the caller
+    /// keeps the usual path's keys in registers.
+    #[cfg(feature = "atomr")]
+    #[cold]
+    #[inline(never)]
+    fn unusual_path_and_parent(
+        self,
+        path: &ActorPath,
+        keys: Option<(Key, Key)>,
+        text: &mut PathText,
+    ) -> (Key, Key, usize) {
+        let parent_bytes = parent_bytes(path, text.bytes);
         let (key, parent_key) = keys.unwrap_or_else(|| (key_of_pieces(path, self), self.key(&Above(path))));
         if text.bytes > ACTOR_PATH_BYTES {
             text.cut_off(key);
