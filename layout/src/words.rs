@@ -106,65 +106,6 @@ pub fn store_text(to: &[AtomicU64], text: &str) {
     }
 }
 
-/// Joins texts in zeroed words, one directly after the other, eight bytes to a word. Each byte is copied once, and no
-/// piece needs a function call. Bytes that do not fit are counted but not written.
-#[derive(Debug)]
-pub struct Join<'a, const WORDS: usize> {
-    words: &'a mut [u64; WORDS],
-    /// The word that is being filled.
-    last: u64,
-    bytes: usize,
-}
-
-impl<'a, const WORDS: usize> Join<'a, WORDS> {
-    /// Starts with no text. All of `words` must be 0.
-    #[inline]
-    pub fn new(words: &'a mut [u64; WORDS]) -> Self {
-        Self { words, last: 0, bytes: 0 }
-    }
-
-    /// Appends the lowest `bytes` bytes (1 to 8) of `value`. Its other bytes must be zero.
-    #[inline]
-    pub fn put(&mut self, value: u64, bytes: usize) {
-        let shift = self.bytes % WORD * 8;
-        let filled = self.last | value << shift;
-        // Stored whether the word is full or not: a branch here would be unpredictable.
-        if let Some(word) = self.words.get_mut(self.bytes / WORD) {
-            *word = filled;
-        }
-        // In two steps, because a shift by 64 is not allowed.
-        let over = value >> 1 >> (63 - shift);
-        self.last = if shift + bytes * 8 >= 64 { over } else { filled };
-        self.bytes += bytes;
-    }
-
-    /// Appends `text` without its first `done` bytes, which the caller has already put.
-    #[inline]
-    pub fn rest(&mut self, text: &[u8], done: usize) {
-        let mut rest = text.get(done..).unwrap_or_default();
-        while let Some((chunk, after)) = rest.split_first_chunk::<WORD>() {
-            self.put(u64::from_le_bytes(*chunk), WORD);
-            rest = after;
-        }
-        if !rest.is_empty() {
-            let value = match text.last_chunk::<WORD>() {
-                Some(chunk) => u64::from_le_bytes(*chunk) >> (64 - 8 * rest.len()),
-                None => short(rest),
-            };
-            self.put(value, rest.len());
-        }
-    }
-
-    /// Stores the last word and returns the number of bytes of all texts.
-    #[inline]
-    pub fn end(self) -> usize {
-        if let (true, Some(word)) = (self.bytes % WORD > 0, self.words.get_mut(self.bytes / WORD)) {
-            *word = self.last;
-        }
-        self.bytes
-    }
-}
-
 /// Fewer than eight bytes as a word.
 #[inline]
 pub fn short(bytes: &[u8]) -> u64 {
@@ -216,28 +157,6 @@ mod tests {
         let words = [AtomicU64::new(7), AtomicU64::new(8)];
         assert!(Words::new(&words).slice(1..3).is_none());
         assert_eq!(Words::new(&words).slice(1..2).map(|w| w.load(0)), Some(8));
-    }
-
-    #[test]
-    fn texts_are_joined_as_their_bytes_are() {
-        let text = "abcdefghijklmnopqrstuvwxyz";
-        for (one, two) in (0..26).flat_map(|one| (0..26).map(move |two| (one, two))) {
-            let mut bytes = format!("{}{}", &text[..one], &text[..two]).into_bytes();
-            // One array that holds all of it, and one that is too short.
-            let (mut words, mut few) = ([0; 7], [0; 3]);
-            let mut join = Join::new(&mut words);
-            join.rest(&text.as_bytes()[..one], 0);
-            join.rest(&text.as_bytes()[..two], 0);
-            assert_eq!(join.end(), bytes.len());
-            let mut join = Join::new(&mut few);
-            join.rest(&text.as_bytes()[..one], 0);
-            join.rest(&text.as_bytes()[..two], 0);
-            assert_eq!(join.end(), bytes.len());
-            bytes.resize(words.len() * WORD, 0);
-            let joined: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
-            assert_eq!(joined, bytes);
-            assert_eq!(few, words[..few.len()]);
-        }
     }
 
     #[test]
