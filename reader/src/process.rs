@@ -182,7 +182,7 @@ pub(crate) fn sees_all() -> bool {
 }
 
 /// Whether `namespace` is this program's pid namespace; 0 counts as that.
-pub(crate) fn is_ours(namespace: u64) -> bool {
+pub fn is_ours(namespace: u64) -> bool {
     namespace == 0 || pid_namespace() == Some(namespace)
 }
 

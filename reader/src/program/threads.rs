@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use atomscope::attach::RegionSummary;
+use atomscope::process::is_ours;
 use atomscope::report::list::Side;
 use atomscope::report::nodes::nodes;
 use atomscope::system::{stop_on_signals, wait};
@@ -149,6 +150,12 @@ pub fn no_process(summary: &RegionSummary) -> Failure {
     let node = atomscope::text::clean(&summary.identity.node);
     Failure::Failed(match summary.dump_info {
         Some(_) => format!("{node} is a dump, which has no process; name a live node"),
+        // A process that is not visible may still run only in another namespace.
+        None if summary.is_alive()
+            && (summary.process.is_some() || is_ours(summary.identity.header.pid_namespace)) =>
+        {
+            format!("the process of {node} has ended meanwhile")
+        }
         None if summary.is_alive() => format!(
             "the process of {node} is not visible here: it runs in another pid namespace; run on its host, as root"
         ),
@@ -201,6 +208,8 @@ fn cells(row: &Row) -> [Cell; 11] {
 
 #[cfg(test)]
 mod tests {
+    use atomscope::liveness::Verdict;
+
     use super::*;
 
     #[test]
@@ -211,5 +220,22 @@ mod tests {
         assert_eq!(parse("5s", Some("1s")), (Some("5s".into()), Some("1s".into())));
         assert_eq!(parse("shop", Some("1")), (Some("shop".into()), Some("1".into())));
         assert_eq!(shifted(None, None), (None, None));
+    }
+
+    #[test]
+    fn a_process_that_ended_while_it_was_looked_up_is_not_said_to_be_elsewhere() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/2.0/typical.raw");
+        let mut summary = RegionSummary::read(path.as_ref(), None, u64::MAX).unwrap();
+        summary.dump_info = None;
+        summary.liveness.verdict = Verdict::Live;
+        let mut said = |process, namespace| {
+            summary.process = process;
+            summary.identity.header.pid_namespace = namespace;
+            no_process(&summary).to_string()
+        };
+        let own = atomscope::process::pid_namespace().unwrap();
+        assert!(said(None, own).contains("has ended meanwhile"));
+        assert!(said(Some(7), own + 1).contains("has ended meanwhile"), "it was visible a moment ago");
+        assert!(said(None, own + 1).contains("runs in another pid namespace"));
     }
 }
