@@ -537,7 +537,7 @@ pub fn decode(
                 Some(match kept.get(..parent_bytes) {
                     Some(parent) => parent.to_owned(),
                     // The record does not hold the whole path of the parent; then the numbers are the parent's key.
-                    None => format!("{kept}{PATH_CUT_MARK}{}", Key(record.numbers)),
+                    None => format!("{kept}{PATH_CUT_MARK}{}", Key::from(record.numbers)),
                 })
             } else {
                 Some(own(1))

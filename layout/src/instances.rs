@@ -29,7 +29,7 @@
 //! let table = Table::new(shape, &memory.words()[map.instances.range()], &used, &private);
 //! let instances = Instances::new(table, &pins);
 //!
-//! let key = Key([1, 2]); // a hash of domain, owner and name
+//! let key = Key(1, 2); // a hash of domain, owner and name
 //! let (record, _cut) = InstanceRecord::new(key, None, 0, Domain::Journal, "orders");
 //! instances.make(&record).ok_or("the table is full")?;
 //! instances.with(key, |numbers| numbers[journal::EVENTS].fetch_add(3, Ordering::Relaxed));
@@ -110,8 +110,8 @@ impl InstanceRecord {
     /// A record with all numbers 0, and whether the name was too long and so was cut.
     pub fn new(key: Key, owner: Option<Key>, since: u64, domain: Domain, name: &str) -> (Self, bool) {
         let mut record = Self::new_zeroed();
-        record.key = key.0;
-        record.owner = owner.map_or([0; 2], |owner| owner.0);
+        record.key = key.words();
+        record.owner = owner.map_or([0; 2], Key::words);
         record.since = since;
         record.domain = domain as u16;
         let (bytes, cut) = put_text(&mut record.name, INSTANCE_TEXT_BYTES, name);
@@ -149,7 +149,7 @@ impl<'a> Instances<'a> {
     /// has no instance.
     pub fn make(&self, record: &InstanceRecord) -> Option<Instance> {
         let [_, words @ ..]: &[u64; INSTANCE_WORDS] = zerocopy::transmute_ref!(record);
-        let key = Key(record.key);
+        let key = Key::from(record.key);
         let write = |slot: &[AtomicU64]| {
             if let Some((_control, slot)) = slot.split_first() {
                 words::store(slot, words);
@@ -199,7 +199,7 @@ impl<'a> Instances<'a> {
         let (Some(pin), [_, first, second, ..]) = (self.pins.get(index), self.table.slot(index)) else {
             return false;
         };
-        let key = Key([first, second].map(|word| word.load(Ordering::Relaxed)));
+        let key = Key(first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
         self.table.stands(index, control)
             && self.table.remove(NO_LANE, key, |_| {
                 // The slot is BUSY by now.
@@ -239,18 +239,18 @@ mod tests {
         let pins: Vec<_> = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
         let instances = Instances::new(memory.table(), &pins);
         let record = |number: usize| {
-            let key = Key([(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), 1]);
+            let key = Key((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), 1);
             InstanceRecord::new(key, None, 1, Domain::Key, "").0
         };
         for round in 0..3 {
             for number in 0..2 * SLOTS {
                 let made = instances.make(&record(number));
                 assert_eq!(made.is_some(), number < SLOTS, "number {number}");
-                assert_eq!(instances.find(Key(record(number).key)), made);
+                assert_eq!(instances.find(Key::from(record(number).key)), made);
             }
             memory.table().assert_whole();
             for number in 0..SLOTS {
-                let key = Key(record(number).key);
+                let key = Key::from(record(number).key);
                 let add = |numbers: &[AtomicU64]| numbers[3].fetch_add(7, Ordering::Relaxed);
                 assert_eq!(instances.with(key, add), Some(0), "numbers of round {round} are new");
                 let instance = instances.find(key).unwrap();

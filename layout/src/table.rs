@@ -16,10 +16,10 @@
 //! let private = words(shape.private_words());
 //! let table = Table::new(shape, &slots, &used, &private);
 //!
-//! let key = Key([0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
+//! let key = Key(0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321);
 //! let (lane, stamp) = (1, 7); // this thread holds lane 1
 //! let write = |slot: &[AtomicU64]| {
-//!     for (word, value) in slot.iter().skip(1).zip([key.0[0], key.0[1], stamp]) {
+//!     for (word, value) in slot.iter().skip(1).zip([key.0, key.1, stamp]) {
 //!         word.store(value, Ordering::Relaxed);
 //!     }
 //! };
@@ -210,7 +210,7 @@ enum Whose {
 impl Whose {
     fn fingerprint(self) -> u64 {
         match self {
-            Self::Key(key) => key.0[0],
+            Self::Key(key) => key.0,
             Self::Fingerprint(fingerprint) => fingerprint,
         }
     }
@@ -264,22 +264,22 @@ impl<'a> Table<'a> {
         write: impl Fn(&[AtomicU64]),
         witness: &impl Witness,
     ) -> Spawned {
-        let fingerprint = key.0[0];
+        let fingerprint = key.0;
         let Some([head, entries @ ..]) = self.index.hot(fingerprint) else { return Spawned::Refused };
         let before = Head(head.load(Ordering::Acquire));
         // An older spawn of the key may be in the large level. The stop must know, the spawn need not: so it only prefetches.
         if self.index.may_be_out(before, fingerprint, Ordering::Relaxed) {
             self.index.fetch(fingerprint);
         }
-        let (mut is_usual, mut free) = (before.minus_out() == 0, None);
+        // A bit for each word of the line, without a branch.
+        let (mut same, mut free) = (0u32, 0u32);
         for word in entries.iter().rev() {
             let held = Entry(word.load(Ordering::Acquire));
-            is_usual &= !held.has_tag(fingerprint);
-            if held == Entry::NONE {
-                free = Some(word);
-            }
+            same = 2 * same + u32::from(held.may_have_tag(fingerprint));
+            free = 2 * free + u32::from(held == Entry::NONE);
         }
-        let (true, Some(word)) = (is_usual, free) else {
+        let is_usual = before.minus_out() == 0 && same == 0;
+        let (true, Some(word)) = (is_usual, entries.get(free.trailing_zeros() as usize)) else {
             return self.unusual_spawn(lane, key, None, &write, witness);
         };
         let Some(slot) = self.slots.pop(lane) else {
@@ -323,7 +323,7 @@ impl<'a> Table<'a> {
         write: &dyn Fn(&[AtomicU64]),
         witness: &dyn Witness,
     ) -> Spawned {
-        let fingerprint = key.0[0];
+        let fingerprint = key.0;
         let mut has_other = false;
         for _ in 0..TRIES {
             let mut stop = None;
@@ -463,7 +463,7 @@ impl<'a> Table<'a> {
         match (held.kind(), whose) {
             (Kind::Plus, whose) => self.slots.slot(held.slot()).is_some_and(|slot| match whose {
                 Whose::Key(key) => slot.key() == key,
-                Whose::Fingerprint(fingerprint) => Entry::spill(slot.key().0[0]).has_fingerprint(fingerprint),
+                Whose::Fingerprint(fingerprint) => Entry::spill(slot.key().0).has_fingerprint(fingerprint),
             }),
             (Kind::Spill, whose) => held.has_fingerprint(whose.fingerprint()),
             _ => false,
@@ -511,7 +511,7 @@ impl<'a> Table<'a> {
     /// The newest spawn of a key that has a slot: its place, entry, slot and stamp.
     fn newest(&self, key: Key) -> Option<(Place<'a>, Entry, Slot<'a>, u64)> {
         let mut best: Option<(Place<'a>, Entry, Slot<'a>, u64)> = None;
-        self.index.each(key.0[0], false, &mut |place, held| {
+        self.index.each(key.0, false, &mut |place, held| {
             if held.kind() != Kind::Plus || !self.is_of(held, Whose::Key(key)) {
                 return;
             }
@@ -532,7 +532,7 @@ impl<'a> Table<'a> {
     /// The stamp of the oldest spawn of this key, if any.
     pub fn oldest_spawn(&self, key: Key) -> Option<u64> {
         let mut oldest = None;
-        self.index.each(key.0[0], false, &mut |_, held| {
+        self.index.each(key.0, false, &mut |_, held| {
             if held.kind() == Kind::Plus && self.is_of(held, Whose::Key(key)) {
                 let stamp = self.stamp(held);
                 oldest = Some(oldest.map_or(stamp, |least: u64| least.min(stamp)));
@@ -585,20 +585,18 @@ impl<'a> Table<'a> {
     /// The spawn of this key, if it is the only entry of its tag, and in the hot level.
     #[inline(always)]
     fn only_spawn(&self, key: Key) -> Option<(&'a AtomicU64, Entry, Slot<'a>)> {
-        let fingerprint = key.0[0];
+        let fingerprint = key.0;
         let [head, entries @ ..] = self.index.hot(fingerprint)?;
-        let (mut count, mut only) = (0, None);
+        // A bit for each word of the line, without a branch.
+        let mut same = 0u32;
         for word in entries.iter().rev() {
-            let held = Entry(word.load(Ordering::Acquire));
-            if held.has_tag(fingerprint) {
-                count += 1;
-                only = Some((word, held));
-            }
+            same = 2 * same + u32::from(Entry(word.load(Ordering::Acquire)).may_have_tag(fingerprint));
         }
-        let (word, held) = only?;
+        let word = entries.get(same.trailing_zeros() as usize)?;
+        let held = Entry(word.load(Ordering::Acquire));
         let slot = self.slots.slot(held.slot())?;
         // The head is loaded after the entries: an older spawn of the key that has left them is counted by now.
-        let is_only = count == 1
+        let is_only = same & same.wrapping_sub(1) == 0
             && held.is_plain_plus()
             && slot.key() == key
             && (is(Mutant::LargeUnseen)
@@ -664,8 +662,8 @@ impl<'a> Table<'a> {
     fn put_back(&self, lane: usize, place: Place<'a>, held: Entry, slot: Slot<'a>, witness: &dyn Witness) {
         let key = slot.key();
         if !place.swap(Entry::NONE, held) {
-            self.index.left(place, key.0[0], Kind::Plus);
-            if !self.insert(lane, key.0[0], held, witness) {
+            self.index.left(place, key.0, Kind::Plus);
+            if !self.insert(lane, key.0, held, witness) {
                 witness.lost(slot.words);
                 self.slots.free(lane, slot);
                 return;
@@ -681,7 +679,7 @@ impl<'a> Table<'a> {
     #[cold]
     #[inline(never)]
     pub fn leave_stop(&self, lane: usize, key: Key, origin: StopOrigin, witness: &dyn Witness) -> bool {
-        let fingerprint = key.0[0];
+        let fingerprint = key.0;
         let Some([head, ..]) = self.index.hot(fingerprint) else { return false };
         // Inserted first, then made known: a spawn that knows of it must find it.
         let make_known = || head.fetch_add(Head::EPOCH, Ordering::SeqCst);
@@ -702,7 +700,7 @@ impl<'a> Table<'a> {
 
     /// Removes a waiting stop of this key, unless a spawn of the key stands: the stop belongs to that spawn.
     pub fn take_stop(&self, key: Key) -> Option<StopOrigin> {
-        let fingerprint = key.0[0];
+        let fingerprint = key.0;
         for _ in 0..TRIES {
             let (mut stop, mut has_spawn) = (None, false);
             self.index.each(fingerprint, true, &mut |place, held| match held.kind() {
@@ -891,7 +889,7 @@ impl<'a> Table<'a> {
         let removed = slot.key() == key && may(slot.words);
         if removed {
             place.let_go(Entry::NONE);
-            self.index.left(place, key.0[0], Kind::Plus);
+            self.index.left(place, key.0, Kind::Plus);
             self.slots.free(lane, slot);
         } else {
             slot.control.store(control.0, Ordering::Release);

@@ -51,12 +51,12 @@ const ORPHAN: u64 = 3;
 
 /// Keys that differ in all their bits.
 fn key(number: u64) -> Key {
-    Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)])
+    Key(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
 }
 
 fn record(actor: &Actor<'_>) -> ActorRecord {
     let mut record = ActorRecord::new_zeroed();
-    record.key = key(actor.key).0;
+    record.key = key(actor.key).words();
     record.spawned = actor.spawned;
     record.type_id = actor.type_id;
     let mut used = 0;
@@ -83,11 +83,11 @@ fn record(actor: &Actor<'_>) -> ActorRecord {
         None => {}
         Some(Parent::Prefix { key: of, bytes }) => {
             record.flags |= actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
-            (record.parent_key, record.parent_bytes) = (key(of).0, bytes as u16);
+            (record.parent_key, record.parent_bytes) = (key(of).words(), bytes as u16);
         }
         Some(Parent::Text { key: of, path }) => {
             record.flags |= actor_flags::PARENT;
-            (record.parent_key, record.parent_bytes) = (key(of).0, put(path).into());
+            (record.parent_key, record.parent_bytes) = (key(of).words(), put(path).into());
         }
     }
     if actor.cut {
@@ -421,7 +421,7 @@ fn a_stop_that_is_given_up_does_not_wait_any_more() {
     let region = Region::small();
     assert_eq!([region.stop(key(1)), region.stop(key(2))], [Stopped::Nothing; 2]);
     let settled =
-        region.table().settle(LANE, |stop| stop.fingerprint == key(2).0[0] & !63, &Counting(&region));
+        region.table().settle(LANE, |stop| stop.fingerprint == key(2).0 & !63, &Counting(&region));
     assert_eq!(settled, Settled { pairs: 0, expired: 1, waiting: 1 });
     region.count(Builtin::EarlyStopsDone, settled.expired);
     assert_eq!(region.read().actors().waiting_stops, 1);
@@ -637,7 +637,7 @@ fn a_number_of_an_instance_is_known_by_its_own_attachments_or_by_those_of_all() 
     let instances = region.instances();
     let make = |number: u64, name| {
         let (record, _) =
-            InstanceRecord::new(Key([number << 40, number]), None, number, Domain::ShardRegion, name);
+            InstanceRecord::new(Key(number << 40, number), None, number, Domain::ShardRegion, name);
         instances.make(&record).unwrap()
     };
     let (one, _other) = (make(1, "one"), make(2, "other"));

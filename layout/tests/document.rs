@@ -395,10 +395,10 @@ fn control_words_are_documented_as_they_are() {
     }
     assert!(used() >= 2);
     assert_eq!([parts(0), parts(1)], [[state("LIVE"), 0, 1]; 2]);
-    assert!(region.update(Key([1; 2]), |_| assert_eq!(parts(0), [state("BUSY"), 0, 2])));
+    assert!(region.update(Key(1, 1), |_| assert_eq!(parts(0), [state("BUSY"), 0, 2])));
     assert_eq!(parts(0), [state("LIVE"), 0, 2]);
     for number in 1..=2 {
-        assert!(matches!(region.stop(Key([number; 2])), Stopped::Entry { .. }));
+        assert!(matches!(region.stop(Key(number, number)), Stopped::Entry { .. }));
     }
     // The slot that was freed last is linked to the one before, by its number plus 1.
     assert_eq!([parts(0), parts(1)], [[state("FREE"), 0, 2], [state("FREE"), 1, 1]]);

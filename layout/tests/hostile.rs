@@ -496,7 +496,7 @@ fn journals_of_one_key_do_not_each_list_what_belongs_to_all() {
     let region = Region::new(&Capacities { instances: 4 * (journals + ids), ..Capacities::LEAST });
     let key = |number: usize| {
         let number = number as u64 + 1;
-        Key([number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15)])
+        Key(number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     };
     for number in 0..journals + ids {
         let is_journal = number < journals;

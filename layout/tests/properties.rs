@@ -278,9 +278,9 @@ fn steps(keys: usize) -> impl Strategy<Value = Vec<Step>> {
 fn keys(alike: u8) -> Vec<Key> {
     (1..=12u64)
         .map(|n| match alike {
-            0 => Key([n << 20 | 77 << 6, n << 40]),
-            1 => Key([n << 6, 77]),
-            _ => Key([n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)]),
+            0 => Key(n << 20 | 77 << 6, n << 40),
+            1 => Key(n << 6, 77),
+            _ => Key(n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)),
         })
         .collect()
 }
@@ -336,7 +336,7 @@ fn step_in(region: &Region, keys: &[Key], type_id: u32, step: Step, now: u64) {
     match step {
         Step::Spawn(which) => {
             let mut record = ActorRecord::new_zeroed();
-            (record.key, record.spawned) = (keys[which].0, now);
+            (record.key, record.spawned) = (keys[which].words(), now);
             let path = format!("/{which}");
             // Some classes have a name number, some depths are known, and one class has both a number and a text.
             let type_text = if which % 2 == 0 { "" } else { ["shop::Order", "shop::Shelf"][which / 2 % 2] };

@@ -91,7 +91,7 @@ fn key(number: u64) -> Key {
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     };
-    Key([mix(1), mix(2)])
+    Key(mix(1), mix(2))
 }
 
 /// A region with this many actors, a hundred below each parent.
@@ -102,13 +102,13 @@ fn crowd(actors: usize) -> Region {
         let team = number / 100;
         let parent = format!("akka://crowd/user/team-{team}");
         let mut record = ActorRecord::new_zeroed();
-        record.key = key(number).0;
+        record.key = key(number).words();
         (record.spawned, record.type_id) = (number, 1);
         let path = match number % 100 {
             0 => parent,
             member => {
                 record.flags = actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
-                (record.parent_key, record.parent_bytes) = (key(team * 100).0, parent.len() as u16);
+                (record.parent_key, record.parent_bytes) = (key(team * 100).words(), parent.len() as u16);
                 format!("{parent}/member-{member}")
             }
         };
@@ -196,7 +196,7 @@ fn json_that_is_never_built_is_that_of_what_is_built() {
     let region = crowd(300);
     let put = |number: u64, path: &str, change: &dyn Fn(&mut ActorRecord)| {
         let mut record = ActorRecord::new_zeroed();
-        record.key = key(number).0;
+        record.key = key(number).words();
         record.text[..path.len()].copy_from_slice(path.as_bytes());
         record.path_bytes = path.len() as u8;
         change(&mut record);
@@ -218,7 +218,7 @@ fn json_that_is_never_built_is_that_of_what_is_built() {
     let cut = format!("akka{PATH_CUT_MARK}{}", key(1_005));
     put(1_005, &cut, &|record| {
         record.flags = parent | actor_flags::PARENT_IS_PREFIX | actor_flags::PATH_CUT;
-        (record.parent_bytes, record.parent_key) = (24, key(200).0);
+        (record.parent_bytes, record.parent_key) = (24, key(200).words());
     });
     put(1_006, &format!("{}yesterdayhere \u{7f}", cut), &|record| {
         record.path_bytes = cut.len() as u8;

@@ -108,7 +108,7 @@ impl ActorRegistry {
             self.publish_stop(status.path.as_str(), writer.stamp(cause));
         }
         let mut record = ActorRecord::new_zeroed();
-        record.key = key.0;
+        record.key = key.words();
         record.spawned = writer.stamp(cause);
         record.type_id = writer.intern(&status.actor_type);
         record.depth = status.mailbox_depth;
@@ -123,7 +123,7 @@ impl ActorRegistry {
         }
         let mut parent_text = ParentText::default();
         if let Some(parent) = &status.parent {
-            record.parent_key = writer.hasher.key(parent.as_str()).0;
+            record.parent_key = writer.hasher.key(parent.as_str()).words();
             record.flags |= actor_flags::PARENT;
             if status.path.starts_with(parent.as_str()) {
                 record.flags |= actor_flags::PARENT_IS_PREFIX;
@@ -391,15 +391,14 @@ impl SpawnObserver for ActorRegistry {
         let ticks = writer.ticks();
         writer.count(Builtin::Spawned, 1);
         let mut text = PathText::new();
-        let (key, parent_key, parent_bytes) = writer.hasher.path_and_parent(path, &mut text);
         let type_id = writer.intern_static(actor_type);
-        let is_usual = !text.cut
-            && type_id != 0
+        let is_usual = type_id != 0
             && core::ptr::eq(writer, &**self.bus.writer())
             && parent.is_some_and(|parent| is_above(parent, path));
-        if !is_usual {
+        let keys = if is_usual { writer.hasher.usual_path_and_parent(path, &mut text) } else { None };
+        let Some((key, parent_key, parent_bytes)) = keys else {
             return self.unusual_spawn(path, parent, actor_type, type_id, ticks);
-        }
+        };
         let table = writer.table();
         // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn. The
         // processor's counter has counted on since that actor's spawn; a coarse clock may have stood still.
@@ -412,7 +411,7 @@ impl SpawnObserver for ActorRegistry {
         let kind = EventKind::ActorSpawned;
         let event = EventHead { kind, stamp, type_id, flags, text_bytes, numbers: [0; 2] }.words();
         writer.publish_with(|slot| store_parts(slot, &event, text.words()));
-        let (record_key, parent_key, path_bytes) = (key.0, parent_key.0, path_bytes as u8);
+        let (record_key, parent_key, path_bytes) = (key.words(), parent_key.words(), path_bytes as u8);
         let head = ActorHead {
             key: record_key,
             spawned: stamp,
@@ -447,13 +446,9 @@ impl SpawnObserver for ActorRegistry {
             }
             origin = StopOrigin::Unknown;
         }
-        let (key, pairs) = (writer.hasher.key(path), self.pairs());
-        let stopped = |slot: &[AtomicU64]| pairs.publish_stop(slot, ticks);
-        match writer.table().stop(lane::held_or_beyond(), key, stopped, &pairs) {
-            // Counted after the spawn was found: a reader that sees this count also sees the spawn's.
-            Stopped::Entry { .. } => writer.count_end(Builtin::Stopped, 1),
-            Stopped::Spilled => self.spilled_stop(path, ticks),
-            Stopped::Nothing => self.early_stop(key, path, origin),
+        match writer.hasher.usual_key(path) {
+            Some(key) => self.stop(key, path, ticks, origin),
+            None => self.unusual_stop(path, ticks, origin),
         }
     }
 
@@ -538,7 +533,7 @@ impl ActorRegistry {
         let mut text = PathText::new();
         let (key, parent_key, parent_bytes) = writer.hasher.path_and_parent(path, &mut text);
         let mut record = ActorRecord::new_zeroed();
-        record.key = key.0;
+        record.key = key.words();
         let mut texts = Texts::new(&mut record.text);
         record.path_bytes = texts.put_joined(&text) as u8;
         let (path_cut, path_bytes) = (texts.cut, texts.used());
@@ -550,10 +545,10 @@ impl ActorRegistry {
             record.flags |= actor_flags::PARENT;
             if is_above(parent, path) {
                 record.flags |= actor_flags::PARENT_IS_PREFIX;
-                record.parent_key = parent_key.0;
+                record.parent_key = parent_key.words();
                 record.parent_bytes = u16::try_from(parent_bytes).unwrap_or(u16::MAX);
             } else {
-                record.parent_key = writer.hasher.key(parent).0;
+                record.parent_key = writer.hasher.key(parent).words();
                 record.parent_bytes = parent_text.put(parent, path_bytes, writer.hasher);
             }
         }
@@ -571,6 +566,25 @@ impl ActorRegistry {
         self.publish_spawn(&mut record, actor_type, cut);
         let spawned = self.spawn(key, &record, used);
         self.end_spawn(spawned, path, record.spawned);
+    }
+
+    /// Records the stop of an actor that is not known to be older than the hooks.
+    #[inline(always)]
+    fn stop(&self, key: Key, path: &ActorPath, ticks: u64, origin: StopOrigin) {
+        let (writer, pairs) = (&*self.region.writer, self.pairs());
+        let stopped = |slot: &[AtomicU64]| pairs.publish_stop(slot, ticks);
+        match writer.table().stop(lane::held_or_beyond(), key, stopped, &pairs) {
+            // Counted after the spawn was found: a reader that sees this count also sees the spawn's.
+            Stopped::Entry { .. } => writer.count_end(Builtin::Stopped, 1),
+            Stopped::Spilled => self.spilled_stop(path, ticks),
+            Stopped::Nothing => self.early_stop(key, path, origin),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unusual_stop(&self, path: &ActorPath, ticks: u64, origin: StopOrigin) {
+        self.stop(self.region.writer.hasher.key(path), path, ticks, origin);
     }
 
     /// The stop of an actor without a slot.

@@ -25,14 +25,13 @@ use crate::writer::RegionWriter;
 impl RegionWriter {
     /// The key of an instance.
     pub(crate) fn instance_key(&self, domain: Domain, owner: Option<Key>, name: &str) -> Key {
-        let Key([first, second]) = self.hasher.key(name);
-        let Key([owner_first, owner_second]) = owner.unwrap_or(Key([0; 2]));
+        let Key(first, second) = self.hasher.key(name);
+        let Key(owner_first, owner_second) = owner.unwrap_or(Key(0, 0));
         // An odd multiplier maps different words to different words.
         let spread = |word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
-        Key([
+        Key(
             first ^ spread(owner_first ^ domain as u64),
-            second ^ spread(owner_second.wrapping_add(domain as u64)),
-        ])
+            second ^ spread(owner_second.wrapping_add(domain as u64)))
     }
 
     /// Passes the fields of an instance to `work`; makes the instance if it is not listed. `None`, and counted, if the

@@ -49,7 +49,7 @@ enum EndedBy {
 }
 
 fn key_of(writer: &RegionWriter, id: u64, by: EndedBy) -> Key {
-    writer.instance_key(Domain::Graph, Some(Key([id, by as u64])), "")
+    writer.instance_key(Domain::Graph, Some(Key(id, by as u64)), "")
 }
 
 impl StreamsProbe {

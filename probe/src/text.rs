@@ -61,17 +61,8 @@ impl Pieces for ActorPath {
         joining.bytes
     }
 
-    #[inline(always)]
     fn key(&self, hasher: PathHasher) -> Key {
-        if !is_local(self) {
-            return key_of_pieces(self, hasher);
-        }
-        let mut hashing = Hashing::new(hasher, hasher.start_of_local());
-        segments(self, &self.elements, &mut hashing);
-        if hashing.may_have_met_slash() && has_slash(self) {
-            return key_of_pieces(self, hasher);
-        }
-        hasher.finish(hashing.lanes)
+        hasher.usual_key(self).unwrap_or_else(|| key_of_pieces(self, hasher))
     }
 }
 
@@ -469,7 +460,7 @@ fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
     while kept > 0 && path.get(kept).is_some_and(|byte| byte & 0xc0 == 0x80) {
         kept -= 1;
     }
-    let digits = key.0.into_iter().flat_map(|half| (0..16).rev().map(move |at| half >> (4 * at) & 0xf));
+    let digits = key.words().into_iter().flat_map(|half| (0..16).rev().map(move |at| half >> (4 * at) & 0xf));
     let digits = digits.map(|digit| b"0123456789abcdef"[digit as usize]);
     let all = path.iter().copied().take(kept).chain(PATH_CUT_MARK.bytes()).chain(digits);
     to.iter_mut().zip(all).fold(0, |bytes, (to, from)| {
@@ -478,13 +469,15 @@ fn cut_path(path: &[u8], to: &mut [u8], key: Key) -> usize {
     })
 }
 
-/// Bytes of the parent's path in a path of so many bytes. The root's path ends with the slash after which the path of its
-/// child continues.
+/// Counts the bytes of pieces.
 #[cfg(feature = "atomr")]
-#[inline(always)]
-fn parent_bytes(path: &ActorPath, bytes: usize) -> usize {
-    let slash = usize::from(path.elements.len() > 1);
-    bytes - path.elements.last().map_or(0, |last| last.as_str().len()) - slash
+struct Length(usize);
+
+#[cfg(feature = "atomr")]
+impl Joins for Length {
+    fn piece(&mut self, piece: &str) {
+        self.0 += piece.len();
+    }
 }
 
 impl PathHasher {
@@ -496,7 +489,7 @@ impl PathHasher {
 
     /// A hash for interning.
     pub(crate) fn hash(self, text: &str) -> u64 {
-        self.key(text).0[0]
+        self.key(text).0
     }
 
     /// Joins a path in an empty text.
@@ -519,65 +512,49 @@ impl PathHasher {
     /// The key of a path, the key of its parent, and the length of the parent's path, which is the path without its last
     /// element. The path is joined in an empty text.
     #[cfg(feature = "atomr")]
-    // There is one hot caller and one cold one.
-    #[inline(always)]
     pub(crate) fn path_and_parent(self, path: &ActorPath, text: &mut PathText) -> (Key, Key, usize) {
-        let keys = match path.elements.split_last().filter(|_| is_local(path)) {
-            Some((last, above)) => self.local_path_and_parent(path, last, above, text),
-            None => {
-                text.bytes = join_pieces(path, text);
-                None
-            }
-        };
-        match keys {
-            Some((key, parent_key)) if text.bytes <= ACTOR_PATH_BYTES => {
-                (key, parent_key, parent_bytes(path, text.bytes))
-            }
-            keys => self.unusual_path_and_parent(path, keys, text),
-        }
+        let key = self.key_and_text(path, text);
+        let parent = Above(path);
+        let mut bytes = Length(0);
+        parent.each(&mut bytes);
+        (key, self.key(&parent), bytes.0)
     }
 
-    /// Of a path that is too long, has an address of its own, or has a slash in an element. Out of line, so that the caller
-    /// keeps the usual path's keys in registers.
-    #[cfg(feature = "atomr")]
-    #[cold]
-    #[inline(never)]
-    fn unusual_path_and_parent(
-        self,
-        path: &ActorPath,
-        keys: Option<(Key, Key)>,
-        text: &mut PathText,
-    ) -> (Key, Key, usize) {
-        let parent_bytes = parent_bytes(path, text.bytes);
-        let (key, parent_key) = keys.unwrap_or_else(|| (key_of_pieces(path, self), self.key(&Above(path))));
-        if text.bytes > ACTOR_PATH_BYTES {
-            text.cut_off(key);
-        }
-        (key, parent_key, parent_bytes)
-    }
-
-    /// The keys of a local path and of its parent, in the pass that joins the path; `None` if an element contains a slash.
+    /// As [`Self::path_and_parent`], of a usual path; `None` if it is too long, has an address of its own, or has a slash in
+    /// an element. The text is spoilt then. No rare way gives its own keys to the caller: where two ways meet, the compiler
+    /// keeps the keys in memory, and a load that follows two stores waits for both.
     #[cfg(feature = "atomr")]
     #[inline(always)]
-    fn local_path_and_parent(
-        self,
-        path: &ActorPath,
-        last: &PathElement,
-        above: &[PathElement],
-        text: &mut PathText,
-    ) -> Option<(Key, Key)> {
+    pub(crate) fn usual_path_and_parent(self, path: &ActorPath, text: &mut PathText) -> Option<(Key, Key, usize)> {
+        let (last, above) = path.elements.split_last().filter(|_| is_local(path))?;
         let mut both = (Hashing::new(self, self.start_of_local()), Joining::of_local(text));
         segments(path, above, &mut both);
-        let of_parent = both.0.lanes;
+        let (of_parent, parent_bytes) = (both.0.lanes, both.1.bytes);
         segment(last.as_str(), &mut both);
         let (hashing, Joining { bytes, .. }) = both;
         text.bytes = bytes;
-        if hashing.may_have_met_slash() && has_slash(path) {
+        if bytes > ACTOR_PATH_BYTES || hashing.may_have_met_slash() && has_slash(path) {
             return None;
         }
-        // The root's path ends with an empty segment.
-        let of_parent = if above.is_empty() { self.short_end(of_parent, 0, 0) } else { of_parent };
-        Some((self.finish(hashing.lanes), self.finish(of_parent)))
+        // The root's path ends with an empty segment, after whose slash the path of its child continues.
+        let (of_parent, parent_bytes) = match above {
+            [] => (self.short_end(of_parent, 0, 0), parent_bytes + 1),
+            _ => (of_parent, parent_bytes),
+        };
+        Some((self.finish(hashing.lanes), self.finish(of_parent), parent_bytes))
+    }
+
+    /// The key of a usual path, as of [`Self::usual_path_and_parent`] but for its length.
+    #[cfg(feature = "atomr")]
+    #[inline(always)]
+    pub(crate) fn usual_key(self, path: &ActorPath) -> Option<Key> {
+        if !is_local(path) {
+            return None;
+        }
+        let mut hashing = Hashing::new(self, self.start_of_local());
+        segments(path, &path.elements, &mut hashing);
+        let has_slash = hashing.may_have_met_slash() && has_slash(path);
+        (!has_slash).then(|| self.finish(hashing.lanes))
     }
 }
 

@@ -126,7 +126,7 @@ const fn control(generation: u64, link: u64, state: u64) -> u64 {
 
 /// Keys that differ in all their words.
 fn key(number: u64) -> Key {
-    Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)])
+    Key(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
 }
 
 fn new(capacities: &Capacities) -> Region {

@@ -121,7 +121,7 @@ fn key(number: usize) -> Key {
         mixed ^ mixed >> 31
     };
     let seed = 2 * number as u64;
-    Key([mix(seed + 1), mix(seed + 2)])
+    Key(mix(seed + 1), mix(seed + 2))
 }
 
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {

@@ -230,14 +230,14 @@ impl ActorList {
         let (mut parent_at, mut parent_bytes) = (at + ends[3], record.parent_bytes);
         if let Some(beginning) = named_by_key {
             parent_at = self.texts.len();
-            let _ = write!(self.texts, "{beginning}{PATH_CUT_MARK}{}", Key(record.parent_key));
+            let _ = write!(self.texts, "{beginning}{PATH_CUT_MARK}{}", Key::from(record.parent_key));
             parent_bytes = (self.texts.len() - parent_at) as u16;
         } else if has(actor_flags::PARENT_IS_PREFIX) {
             parent_at = at;
         }
         self.rows.push(Row {
-            key: Key(record.key),
-            parent_key: Key(record.parent_key),
+            key: Key::from(record.key),
+            parent_key: Key::from(record.parent_key),
             parent_at,
             parent_bytes,
             ends: ends.map(|end| end as u16),
@@ -256,7 +256,7 @@ impl ActorList {
 
     /// Keeps the newest row of each key. So an actor whose stop has not come yet is not listed in addition to its successor.
     fn keep_newest(&mut self) {
-        let first = |row: &Row| row.key.0[0];
+        let first = |row: &Row| row.key.0;
         let repeats = Repeats::of(self.rows.len(), self.rows.iter().map(first));
         let numbered = (0..).zip(&self.rows);
         let mut several: Vec<u32> =

@@ -109,7 +109,7 @@ impl Counting {
             0 => core::str::from_utf8(record.text.get(path..)?.get(..type_bytes)?).ok()?,
             _ => "",
         };
-        let (key, stamp) = (Key(record.key), record.spawned);
+        let (key, stamp) = (Key::from(record.key), record.spawned);
         let depth = (record.flags & actor_flags::DEPTH != 0).then_some(record.depth);
         let kept = Kept { key, stamp, depth, class: self.class(record.type_id, type_text, reader) };
         if is_repeated {

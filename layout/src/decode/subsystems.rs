@@ -493,10 +493,10 @@ fn decode_instance(
     let unknown = (0..domain.fields().len()).filter(|at| is_unknown(*at));
     let entry = InstanceEntry {
         domain,
-        key: Key(record.key),
+        key: Key::from(record.key),
         name,
         owner: None,
-        owner_key: Key(record.owner),
+        owner_key: Key::from(record.owner),
         since: String::new(),
         made: None,
         latency: match domain {

@@ -23,7 +23,7 @@ fn what_is_counted_belongs_to_nobody_else(
 ) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
     Model::new(2, move |main| {
         let (table, pins) = (Memory::new(SHAPE), memory(SHAPE.slots));
-        let (first, second) = (Key([1 << 46 | 1 << 6, 1]), Key([1 << 46 | 2 << 6, 2]));
+        let (first, second) = (Key(1 << 46 | 1 << 6, 1), Key(1 << 46 | 2 << 6, 2));
         let of = move |run: fn(&Instances<'_>, Key, Key, With, Remove) -> u64| {
             let (table, pins) = (table.clone(), pins.clone());
             move || run(&Instances::new(table.table(), &pins), first, second, with, remove)
@@ -94,7 +94,7 @@ fn without_the_second_look_a_count_goes_to_the_next_tenant() {
 fn a_remover_that_ignores_pins_gives_a_count_to_the_next_tenant() {
     fn careless(instances: &Instances<'_>, at: Instance) -> bool {
         let [_, first, second, ..] = instances.table.slot(at.index) else { return false };
-        let key = Key([first, second].map(|word| word.load(Ordering::Relaxed)));
+        let key = Key(first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
         instances.table.remove(NO_LANE, key, |_| true)
     }
     what_is_counted_belongs_to_nobody_else(counted, careless)

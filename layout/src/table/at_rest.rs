@@ -22,7 +22,7 @@ impl Table<'_> {
         let entries = self.index.places().map(|(place, number)| {
             let entry = Entry(place.word.load(Ordering::Relaxed));
             let fingerprint = match entry.kind() {
-                Kind::Plus => self.slots.slot(entry.slot()).unwrap().key().0[0],
+                Kind::Plus => self.slots.slot(entry.slot()).unwrap().key().0,
                 _ => entry.fingerprint(),
             };
             Found { entry, large: (place.level != Level::Hot).then_some(number), fingerprint }
@@ -42,7 +42,7 @@ impl Table<'_> {
 
     fn count(&self, key: Key, kind: Kind) -> usize {
         let is_counted = |found: &&Found| {
-            found.entry.kind() == kind && Entry::spill(found.fingerprint).has_fingerprint(key.0[0])
+            found.entry.kind() == kind && Entry::spill(found.fingerprint).has_fingerprint(key.0)
         };
         self.found().iter().filter(is_counted).count()
     }
@@ -55,7 +55,7 @@ impl Table<'_> {
             .filter_map(|slot| {
                 let is_live = reader.read(slot, &mut out, &mut patience);
                 assert!(is_live.is_ok(), "a slot is never at rest");
-                (is_live == Ok(true)).then(|| (Key([out[1], out[2]]), out[super::STAMP_WORD]))
+                (is_live == Ok(true)).then(|| (Key(out[1], out[2]), out[super::STAMP_WORD]))
             })
             .collect();
         live.sort_unstable();

@@ -74,7 +74,7 @@ impl Entry {
     #[inline(always)]
     pub(super) fn plus(key: Key, slot: usize, generation: u64) -> Self {
         let generation = if is(Mutant::NoGeneration) { 0 } else { generation & GENERATION_MASK };
-        let tag = key.0[0] >> TAG_SHIFT << TAG_SHIFT;
+        let tag = key.0 >> TAG_SHIFT << TAG_SHIFT;
         Self(tag | (slot as u64 & SLOT_MASK) << SLOT_SHIFT | generation << GENERATION_SHIFT | PLUS)
     }
 
@@ -149,6 +149,12 @@ impl Entry {
     #[inline(always)]
     pub(super) fn has_tag(self, fingerprint: u64) -> bool {
         self.0 != 0 && (self.0 ^ fingerprint) >> TAG_SHIFT == 0
+    }
+
+    /// As [`Self::has_tag`] in one comparison, which takes no entry for one of the tag 0.
+    #[inline(always)]
+    pub(super) fn may_have_tag(self, fingerprint: u64) -> bool {
+        self.0 ^ fingerprint < 1 << TAG_SHIFT
     }
 
     pub(super) fn has_fingerprint(self, fingerprint: u64) -> bool {

@@ -20,12 +20,12 @@ use crate::sync::mutant::with_mutants;
 use crate::words;
 
 const STRIDE: usize = 5;
-const A: Key = Key([1 << 46 | 1 << 6, 1]);
-const B: Key = Key([1 << 46 | 2 << 6, 2]);
-const C: Key = Key([1 << 46 | 3 << 6, 3]);
-const D: Key = Key([1 << 46 | 4 << 6, 4]);
+const A: Key = Key(1 << 46 | 1 << 6, 1);
+const B: Key = Key(1 << 46 | 2 << 6, 2);
+const C: Key = Key(1 << 46 | 3 << 6, 3);
+const D: Key = Key(1 << 46 | 4 << 6, 4);
 /// A key of another tag.
-const E: Key = Key([2 << 46 | 5 << 6, 5]);
+const E: Key = Key(2 << 46 | 5 << 6, 5);
 
 /// The ways in which a mutant fails.
 const SET: &str = "other actors live";
@@ -39,7 +39,7 @@ const ORPHAN: &str = "orphan";
 const LENGTH: &str = "a chain has another length";
 
 fn record(key: Key, stamp: u64) -> [u64; STRIDE - 1] {
-    [key.0[0], key.0[1], stamp, key.0[0] ^ stamp]
+    [key.0, key.1, stamp, key.0 ^ stamp]
 }
 
 fn write(slot: &[AtomicU64], key: Key, stamp: u64) {
@@ -49,7 +49,7 @@ fn write(slot: &[AtomicU64], key: Key, stamp: u64) {
 /// Asserts that the record of a slot in hand is whole. Returns its key.
 fn assert_whole(slot: &[AtomicU64]) -> Key {
     let held: Vec<u64> = slot[1..].iter().map(|word| word.load(Ordering::Relaxed)).collect();
-    let key = Key([held[0], held[1]]);
+    let key = Key(held[0], held[1]);
     assert_eq!(held, record(key, held[2]), "the record of a slot in hand is torn");
     key
 }
@@ -105,7 +105,7 @@ impl Shared {
 
     /// Puts a stop beside a spawn of its key, as if a bound had been met.
     fn leave_unpaired(&self, key: Key) {
-        assert!(self.table().insert(0, key.0[0], Entry::minus(key.0[0], StopOrigin::Awaited), &Checks));
+        assert!(self.table().insert(0, key.0, Entry::minus(key.0, StopOrigin::Awaited), &Checks));
     }
 
     fn update(&self, lane: usize, key: Key, stamp: u64) -> i64 {
@@ -130,7 +130,7 @@ impl Shared {
         for slot in 0..reader.len() {
             let mut out = [0; STRIDE];
             if reader.read(slot, &mut out, &mut Patience::for_a_scan()) == Ok(true) {
-                let key = Key([out[1], out[2]]);
+                let key = Key(out[1], out[2]);
                 let is_known = [A, B, C, D, E].contains(&key);
                 assert!(is_known && out[1..] == record(key, out[3]), "a reader got a torn record");
             }

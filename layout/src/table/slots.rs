@@ -111,7 +111,7 @@ impl Slot<'_> {
     pub(super) fn key(&self) -> Key {
         let [first, second] =
             KEY_WORDS.map(|at| self.words.get(at).map_or(0, |word| word.load(Ordering::Relaxed)));
-        Key([first, second])
+        Key(first, second)
     }
 
     #[inline(always)]

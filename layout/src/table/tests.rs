@@ -23,11 +23,11 @@ fn mixed(number: u64) -> u64 {
 }
 
 fn key(number: u64) -> Key {
-    Key([mixed(number), mixed(number ^ 0xabcd_ef12_3456)])
+    Key(mixed(number), mixed(number ^ 0xabcd_ef12_3456))
 }
 
 fn record(key: Key, stamp: u64) -> [u64; STRIDE] {
-    [0, key.0[0], key.0[1], stamp, key.0[0] ^ stamp, 0, 0, 0]
+    [0, key.0, key.1, stamp, key.0 ^ stamp, 0, 0, 0]
 }
 
 fn write(key: Key, stamp: u64) -> impl Fn(&[AtomicU64]) {
@@ -38,7 +38,7 @@ fn write(key: Key, stamp: u64) -> impl Fn(&[AtomicU64]) {
 fn whole(slot: &[AtomicU64]) -> (Key, u64) {
     let [_, first, second, stamp, check] = core::array::from_fn(|at| slot[at].load(Relaxed));
     assert_eq!(check, first ^ stamp, "the record is torn");
-    (Key([first, second]), stamp)
+    (Key(first, second), stamp)
 }
 
 /// Counts what it is told.
@@ -146,7 +146,7 @@ fn each_line_of_the_large_level_is_a_key_s_home() {
     let memory = Memory::new(shape(1000, 1, 16));
     let index = memory.table().index;
     let homes: std::collections::HashSet<_> =
-        (0..20_000).map(|number| index.home(key(number).0[0])).collect();
+        (0..20_000).map(|number| index.home(key(number).0)).collect();
     assert_eq!(homes.len(), memory.shape.large_lines());
     assert!(homes.iter().all(|home| *home < memory.shape.large_lines()));
 }
@@ -213,7 +213,7 @@ fn the_filter_and_the_heads_count_what_was_moved() {
     // One line, so that nearly everything is moved; in the end more of a group than its counter can count.
     let memory = Memory::new(shape(512, 1, 1));
     let table = memory.table();
-    let of_a_group = |number: u64| Key([(3 + 128 * number) << 46 | number << 6, number]);
+    let of_a_group = |number: u64| Key((3 + 128 * number) << 46 | number << 6, number);
     for number in 0..10 {
         assert_eq!(spawn(&memory, 1, of_a_group(number), 1), Spawned::Stands);
         assert_eq!(spawn(&memory, 1, key(number), 1), Spawned::Stands);
@@ -271,7 +271,7 @@ fn a_waiting_stop_keeps_the_origin_that_the_sampler_gives_it() {
     let settled = table.settle(
         1,
         |stop| {
-            assert_eq!((stop.fingerprint, stop.origin), (key(1).0[0] >> 6 << 6, StopOrigin::Unknown));
+            assert_eq!((stop.fingerprint, stop.origin), (key(1).0 >> 6 << 6, StopOrigin::Unknown));
             stop.origin = StopOrigin::Outlived;
             false
         },

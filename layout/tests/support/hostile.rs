@@ -44,9 +44,9 @@ pub fn filled() -> Region {
     for number in 1..=18u64 {
         // A path of seven bytes; five of them are the parent's path.
         let mut record = ActorRecord {
-            key: key_of(number.min(17)).0,
+            key: key_of(number.min(17)).words(),
             spawned: number,
-            parent_key: key_of(number / 2).0,
+            parent_key: key_of(number / 2).words(),
             type_id: id,
             flags: actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX,
             path_bytes: 7,
@@ -56,7 +56,7 @@ pub fn filled() -> Region {
         record.text[..7].copy_from_slice(b"/user/a");
         let _ = region.spawn(&record);
     }
-    let _ = (region.stop(key_of(9)), region.stop(Key([99, 99])));
+    let _ = (region.stop(key_of(9)), region.stop(Key(99, 99)));
     region.count(Builtin::Spilled, 1);
     for stamp in 0..6 {
         let ring = region.dead_letters();
@@ -83,7 +83,7 @@ pub fn filled() -> Region {
 }
 
 fn key_of(number: u64) -> Key {
-    Key([number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number])
+    Key(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number)
 }
 
 /// The words of a region.
@@ -373,7 +373,7 @@ fn region_seeds() -> Vec<Vec<u8>> {
         [change(header::ACTORS_USED as u16, u64::MAX), change(header::INSTANCES_USED as u16, 1 << 40)]
             .concat(),
         // The key of another slot.
-        [change(slot(0) + 1, key_of(5).0[0]), change(slot(0) + 2, key_of(5).0[1])].concat(),
+        [change(slot(0) + 1, key_of(5).0), change(slot(0) + 2, key_of(5).1)].concat(),
         heads.map(|head| change(head, u64::MAX)).concat(),
         (0..8).flat_map(|entry| change(directory + 8 * entry + 1, 4096)).collect(),
         [change(directory + 17, 1 << 20), change(directory + 19, 1 << 40)].concat(),

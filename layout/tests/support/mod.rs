@@ -147,7 +147,7 @@ impl Region {
     pub fn spawn(&self, record: &ActorRecord) -> Spawned {
         let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(*record);
         let write = |slot: &[AtomicU64]| words::store(&slot[ACTOR_KEY_WORD..], &words[ACTOR_KEY_WORD..]);
-        let spawned = self.table().spawn(LANE, Key(record.key), write, &Counting(self));
+        let spawned = self.table().spawn(LANE, Key::from(record.key), write, &Counting(self));
         self.count(Builtin::Spawned, 1);
         match spawned {
             Spawned::Stands => {}

@@ -24,7 +24,7 @@ type Told<'a> = (Domain, Option<u64>, &'static str, &'a [(usize, u64)]);
 
 /// Keys that differ in all their bits.
 fn key_of(number: u64) -> Key {
-    Key([number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15)])
+    Key(number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Writes instances of every domain, both documents, a histogram and journal writes into a region with the capacity for

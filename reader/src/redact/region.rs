@@ -171,7 +171,7 @@ impl Redactor {
             return (whole, false);
         }
         let kept = words::prefix(&whole, ACTOR_PATH_BYTES - PATH_CUT_MARK.len() - 32);
-        let key = Key([self.hash(&whole), self.hash(&(whole.clone() + "/"))]);
+        let key = Key(self.hash(&whole), self.hash(&(whole.clone() + "/")));
         (format!("{kept}{PATH_CUT_MARK}{key}"), true)
     }
 
@@ -196,7 +196,7 @@ impl Redactor {
                 parts.prefix_bytes = u16::MAX;
                 if !cut {
                     let most = ACTOR_PATH_BYTES - PATH_CUT_MARK.len() - 32;
-                    let key = Key([self.hash(&parts.text), self.hash(path)]);
+                    let key = Key(self.hash(&parts.text), self.hash(path));
                     parts.text = format!("{}{PATH_CUT_MARK}{key}", words::prefix(&parts.text, most));
                 }
                 return parts;
