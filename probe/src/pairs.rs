@@ -54,16 +54,15 @@ impl Pairs<'_> {
     }
 }
 
-/// Copies the first `bytes` bytes of a text, and zeros up to the end of the last word: other texts may follow in the slot.
+/// Copies a text of so many bytes, in pairs of words. What follows it in its slot may come along: nobody reads beyond the end
+/// of an event's texts.
 #[inline(always)]
 fn copy_text(to: &[AtomicU64], from: &[AtomicU64], bytes: usize) {
-    let whole = bytes / WORD;
-    for (to, from) in to.iter().zip(from).take(whole) {
-        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-    if let (1.., Some(to), Some(from)) = (bytes % WORD, to.get(whole), from.get(whole)) {
-        let rest = from.load(Ordering::Relaxed) & ((1 << (8 * (bytes % WORD))) - 1);
-        to.store(rest, Ordering::Relaxed);
+    for (to, from) in to.chunks_exact(2).zip(from.chunks_exact(2)).take(bytes.div_ceil(2 * WORD)) {
+        if let ([to, next], [from, after]) = (to, from) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            next.store(after.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }
 
