@@ -420,8 +420,7 @@ fn whatever_the_index_refuses_the_numbers_add_up() {
 fn a_stop_that_is_given_up_does_not_wait_any_more() {
     let region = Region::small();
     assert_eq!([region.stop(key(1)), region.stop(key(2))], [Stopped::Nothing; 2]);
-    let settled =
-        region.table().settle(LANE, |stop| stop.fingerprint == key(2).0 & !63, &Counting(&region));
+    let settled = region.table().settle(LANE, |stop| stop.fingerprint == key(2).0 & !63, &Counting(&region));
     assert_eq!(settled, Settled { pairs: 0, expired: 1, waiting: 1 });
     region.count(Builtin::EarlyStopsDone, settled.expired);
     assert_eq!(region.read().actors().waiting_stops, 1);

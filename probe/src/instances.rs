@@ -31,7 +31,8 @@ impl RegionWriter {
         let spread = |word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
         Key(
             first ^ spread(owner_first ^ domain as u64),
-            second ^ spread(owner_second.wrapping_add(domain as u64)))
+            second ^ spread(owner_second.wrapping_add(domain as u64)),
+        )
     }
 
     /// Passes the fields of an instance to `work`; makes the instance if it is not listed. `None`, and counted, if the

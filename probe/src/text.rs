@@ -525,7 +525,11 @@ impl PathHasher {
     /// keeps the keys in memory, and a load that follows two stores waits for both.
     #[cfg(feature = "atomr")]
     #[inline(always)]
-    pub(crate) fn usual_path_and_parent(self, path: &ActorPath, text: &mut PathText) -> Option<(Key, Key, usize)> {
+    pub(crate) fn usual_path_and_parent(
+        self,
+        path: &ActorPath,
+        text: &mut PathText,
+    ) -> Option<(Key, Key, usize)> {
         let (last, above) = path.elements.split_last().filter(|_| is_local(path))?;
         let mut both = (Hashing::new(self, self.start_of_local()), Joining::of_local(text));
         segments(path, above, &mut both);

@@ -78,8 +78,8 @@ impl Parts {
     /// Puts a record of a usual spawn into the table.
     fn spawn(&self, key: Key) {
         let head = ActorHead {
-            key: key.0,
-            parent_key: key.0,
+            key: key.words(),
+            parent_key: key.words(),
             spawned: black_box(1),
             type_id: 1,
             flags: actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX,

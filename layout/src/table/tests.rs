@@ -96,9 +96,9 @@ fn a_usual_spawn_and_stop_take_as_many_steps_among_many_actors_as_among_few() {
                 assert!(is_first || steps <= usual as u64, "{steps} steps to spawn among {actors}");
                 assert!(steps <= 200, "{steps} steps to spawn among {actors}");
                 let steps = steps_of(|| assert_eq!(stop(&memory, 1, key), Stopped::Entry { stamp: 1 }));
-                // A line; the key; head, filter and a large line; the stamp; the swap; the key; the record in the test; lane
-                // and control word, twice.
-                let usual = ENTRIES + 2 + 2 + (ENTRIES + 1) + 1 + 1 + 2 + 5 + 4;
+                // A line, and its entry again; the key; head, filter and a large line; the stamp; the swap; the key; the record
+                // in the test; lane and control word, twice.
+                let usual = ENTRIES + 1 + 2 + 2 + (ENTRIES + 1) + 1 + 1 + 2 + 5 + 4;
                 assert!(steps <= usual as u64, "{steps} steps to stop among {actors}");
             }
         }
@@ -145,8 +145,7 @@ fn with_no_memory_nothing_is_taken_in() {
 fn each_line_of_the_large_level_is_a_key_s_home() {
     let memory = Memory::new(shape(1000, 1, 16));
     let index = memory.table().index;
-    let homes: std::collections::HashSet<_> =
-        (0..20_000).map(|number| index.home(key(number).0)).collect();
+    let homes: std::collections::HashSet<_> = (0..20_000).map(|number| index.home(key(number).0)).collect();
     assert_eq!(homes.len(), memory.shape.large_lines());
     assert!(homes.iter().all(|home| *home < memory.shape.large_lines()));
 }
