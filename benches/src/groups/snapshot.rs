@@ -35,6 +35,12 @@ fn theirs_as_json(twins: &Twins) {
     drop(black_box(serde_json::to_vec(&twins.theirs.snapshot())));
 }
 
+/// Streamed, as ours is; a buffer of the size of ours.
+fn theirs_as_json_streamed(twins: &Twins) {
+    let to = io::BufWriter::with_capacity(1 << 16, Nowhere);
+    drop(black_box(serde_json::to_writer(to, &twins.theirs.snapshot())));
+}
+
 /// Takes what is written and does nothing with it.
 struct Nowhere;
 
@@ -111,16 +117,17 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
 
         let path = twins.ours.region().path().ok_or("the region is private")?;
         let attached = Region::open(path, None, u64::MAX)?;
-        let dump = || -> Result<Vec<u8>> {
-            let mut out = Vec::new();
-            Snapshot::take(&attached)?.into_dump(false).write(Format::Json, &mut out)?;
-            Ok(out)
+        let dump = |to: &mut dyn Write| -> Result<()> {
+            Ok(Snapshot::take(&attached)?.into_dump(false).write(Format::Json, to)?)
         };
         section.rows.push(json(context, actors, &attached.reader()?.actor_list().into_tree())?);
-        let json = dump()?;
-        let reader = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(dump()))));
+        let mut json = Vec::new();
+        dump(&mut json)?;
+        let reader =
+            Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(dump(&mut Nowhere)))));
         let copy = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(json.clone()))));
-        let row = row("a reader's snapshot + JSON", reader, side(theirs_as_json), Some(copy))?;
+        let row =
+            row("a reader's snapshot + JSON, streamed", reader, side(theirs_as_json_streamed), Some(copy))?;
         let row = with_once(row)
             .point("actors", "", actors as f64)
             .main()
