@@ -117,14 +117,14 @@ mod tests {
         let keys: Vec<Key> = texts.iter().map(|text| key(hasher, text)).collect();
         for half in 0..2 {
             assert_eq!(
-                keys.iter().map(|key| [key.0, key.1][half]).collect::<HashSet<_>>().len(),
+                keys.iter().map(|key| key.words()[half]).collect::<HashSet<_>>().len(),
                 texts.len()
             );
             // Of 100,000 random 20-bit numbers some 95,000 are different.
-            let tags: HashSet<u64> = keys.iter().map(|key| [key.0, key.1][half] & 0xf_ffff).collect();
+            let tags: HashSet<u64> = keys.iter().map(|key| key.words()[half] & 0xf_ffff).collect();
             assert!((94_000..97_000).contains(&tags.len()), "{}", tags.len());
             for bit in 0..64 {
-                let ones = keys.iter().filter(|key| [key.0, key.1][half] >> bit & 1 == 1).count();
+                let ones = keys.iter().filter(|key| key.words()[half] >> bit & 1 == 1).count();
                 assert!((49_000..51_000).contains(&ones), "bit {bit} of half {half}: {ones} ones");
             }
         }
@@ -145,7 +145,7 @@ mod tests {
                 let mut other = text.clone();
                 other[bit / 64] ^= 1 << (bit % 64);
                 let (one, two) = (of(&text), of(&other));
-                flips += (one.0[0] ^ two.0[0]).count_ones() + (one.0[1] ^ two.0[1]).count_ones();
+                flips += (one.0 ^ two.0).count_ones() + (one.1 ^ two.1).count_ones();
             }
             let mean = f64::from(flips) / (words * 64) as f64;
             assert!((58.0..70.0).contains(&mean), "{words} words: {mean} of 128 bits");

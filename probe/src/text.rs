@@ -764,7 +764,7 @@ mod tests {
         let hasher = PathHasher::new();
         for half in 0..2 {
             let keys: std::collections::HashSet<u64> =
-                texts.iter().map(|text| hasher.key(text.as_str()).0[half]).collect();
+                texts.iter().map(|text| hasher.key(text.as_str()).words()[half]).collect();
             assert_eq!(keys.len(), texts.len());
         }
     }
