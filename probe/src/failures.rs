@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use atomscope_layout::event::{EventKind, EventRecord};
+use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::failures::{
     Digitless, FailureLog, FailureRecord, PANIC_WORDS, PanicRecord, Report, Severity,
 };
@@ -172,7 +172,11 @@ impl RegionWriter {
         }
         let texts = [report.location, report.thread, report.actor, report.message.unwrap_or_default()];
         let numbers = [ticket.wrapping_add(1), u64::from(tid)];
-        let (event, cut) = EventRecord::with_texts(EventKind::Panicked, self.stamp(stamp), numbers, &texts);
+        let (mut event, cut) =
+            EventRecord::with_texts(EventKind::Panicked, self.stamp(stamp), numbers, &texts);
+        if report.message.is_some() {
+            event.flags |= event_flags::OPTIONAL;
+        }
         // Not `own_event_lane`: a thread that gets a lane allocates.
         let lane = lane::held().filter(|lane| (*lane as usize) < self.map().events.count);
         self.publish_in(lane.unwrap_or(OVERFLOW), |slot| store(slot, event.words()));
