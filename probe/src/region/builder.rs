@@ -45,6 +45,8 @@ const CROWDED: Capacities = Capacities {
     document_bytes: 8 << 10,
     histograms: 8,
     journal_writes: 64,
+    failures: 32,
+    panics: 32,
 };
 
 /// The capacities of a private region in a process that has next to no memory left.
@@ -59,6 +61,8 @@ const SMALL: Capacities = Capacities {
     document_bytes: 4096,
     histograms: 4,
     journal_writes: 32,
+    failures: 16,
+    panics: 16,
 };
 
 /// The most events per lane with which a region of these other capacities stays within `bytes`.
@@ -88,6 +92,7 @@ pub struct RegionBuilder {
     /// None for private memory.
     backing: Option<Backing>,
     previews: bool,
+    panics: bool,
     poll_interval: Duration,
 }
 
@@ -100,6 +105,7 @@ impl Region {
             is_sized: false,
             backing: Some(Backing::Segment),
             previews: true,
+            panics: true,
             poll_interval: POLL_INTERVAL,
         }
     }
@@ -143,7 +149,7 @@ impl RegionBuilder {
         self
     }
 
-    /// Counters, gauges and histograms, those of the probe included; default 192, which leaves about 120 to the
+    /// Counters, gauges and histograms, those of the probe included; default 192, which leaves about 110 to the
     /// application. 256 bytes each, and 8 bytes in every lane.
     pub fn metrics(mut self, capacity: usize) -> Self {
         self.sized().metrics = capacity;
@@ -173,6 +179,18 @@ impl RegionBuilder {
     /// Journal writes that are kept; default 128. 256 bytes each.
     pub fn journal_writes(mut self, capacity: usize) -> Self {
         self.sized().journal_writes = capacity;
+        self
+    }
+
+    /// Different panics, errors and warnings that are listed; default 64. 768 bytes each.
+    pub fn failures(mut self, capacity: usize) -> Self {
+        self.sized().failures = capacity;
+        self
+    }
+
+    /// Panics that are kept one by one; default 128. 512 bytes each.
+    pub fn kept_panics(mut self, capacity: usize) -> Self {
+        self.sized().panics = capacity;
         self
     }
 
@@ -206,9 +224,17 @@ impl RegionBuilder {
         self
     }
 
-    /// Whether the region keeps the message previews that the application gives; default true.
+    /// Whether the region keeps the message previews that the application gives, and the messages of panics, errors and
+    /// warnings; default true.
     pub fn previews(mut self, keep: bool) -> Self {
         self.previews = keep;
+        self
+    }
+
+    /// Whether the region notes the panics of the process; default true. The first such region of a process sets a panic
+    /// hook, which calls the hook before it. A hook that the application sets later replaces it, unless it calls that, too.
+    pub fn panics(mut self, note: bool) -> Self {
+        self.panics = note;
         self
     }
 
@@ -250,6 +276,7 @@ impl RegionBuilder {
             node: &self.node,
             actor_capacity: self.capacities.actors,
             previews: self.previews,
+            panics: self.panics,
             poll_interval: self.poll_interval,
         }
     }
