@@ -631,9 +631,12 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
 /// The colour of a cell that needs attention.
 fn cell_style(column: &str, text: &str, theme: Theme) -> Style {
     match (column, text) {
-        ("state", "live") | ("event", "spawned") => theme.good(),
+        ("state", "live" | "running") | ("event", "spawned") => theme.good(),
         ("state", "wedged" | "crashed" | "corrupt" | "refused" | "incompatible") => theme.bad(),
-        ("state", "closed" | "starting" | "stopping" | "not ready") => theme.odd(),
+        (
+            "state",
+            "closed" | "starting" | "stopping" | "not ready" | "blocked" | "stopped" | "traced" | "ended",
+        ) => theme.odd(),
         ("event", "lost") | ("reachable" | "available", "no") | ("quarantined", "yes") => theme.bad(),
         ("event", "dead letter") => theme.odd(),
         ("event", "cluster" | "sharding") => theme.accent(),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
+use atomscope::process::Stat;
 use atomscope::report::list::Value;
 use atomscope::report::nodes::nodes;
 use atomscope::report::subsystems::persistence::PERSISTENCE;
@@ -39,7 +40,7 @@ use crate::program::top::history::History;
 use crate::program::top::keys::KEYS;
 use crate::program::top::message::{Command, Message};
 use crate::program::top::sheet::Mode;
-use crate::program::top::tick::{EventRow, LISTED_ALWAYS};
+use crate::program::top::tick::{EventRow, LISTED_ALWAYS, Wanted};
 use crate::program::top::view::View;
 use crate::program::top::watch::WatchedNode;
 
@@ -150,7 +151,7 @@ impl Screen {
         let at = self.start + Duration::from_secs(self.ticks.into());
         self.ticks += 1;
         let (mut tick, events) =
-            self.watched.as_mut().unwrap().tick(snapshot, at, self.app.shows_actors()).unwrap();
+            self.watched.as_mut().unwrap().tick(snapshot, at, self.app.wanted()).unwrap();
         // These depend on the machine that runs the test.
         tick.path = SHOWN_PATH.into();
         tick.findings.retain(|finding| !finding.finding.contains("lies on a disk"));
@@ -169,7 +170,7 @@ impl Screen {
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
         let mut watched = WatchedNode::new(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
-        let (mut tick, events) = watched.read(false).unwrap();
+        let (mut tick, events) = watched.read(Wanted::default()).unwrap();
         tick.path = SHOWN_PATH.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
         screen.app.receive(Message::Tick(0, Box::new(tick), events));
@@ -504,7 +505,7 @@ mod screens {
             let watched = Region::open(&path, None, MAX_BYTES).and_then(WatchedNode::new);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
-                if let Ok((tick, events)) = watched.read(true) {
+                if let Ok((tick, events)) = watched.read(Wanted { actors: true, threads: true }) {
                     screen.app.receive(Message::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
@@ -1415,6 +1416,56 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     assert!(screen.app.tick().unwrap().listed.is_none());
     screen.press("t[[");
     assert!(screen.text(120, 20).contains("actors were only counted"), "{}", screen.text(120, 20));
+}
+
+#[test]
+fn threads_are_read_while_they_are_shown_and_a_name_does_nothing_to_the_terminal() {
+    let own = std::process::id();
+    let node = Node::sized("own", large(), |record| {
+        record.pid = own.into();
+        record.process_start_ticks = Stat::of(own).unwrap().start_ticks;
+    });
+    let (unpark, parked) = std::sync::mpsc::channel::<()>();
+    let named = std::thread::Builder::new().name("a\u{1b}[1mworker".into());
+    let named = named.spawn(move || _ = parked.recv()).unwrap();
+    let mut screen = Screen::new();
+    screen.read(&node, LIVE);
+    assert!(screen.app.tick().unwrap().threads.is_none());
+    screen.press("T");
+    assert!(screen.text(160, 20).contains("threads were not read"), "{}", screen.text(160, 20));
+    screen.press("/name ~ worker⏎");
+    screen.read(&node, LIVE);
+    let text = screen.text(160, 20);
+    let line =
+        |text: &str| text.lines().find(|line| line.starts_with(r"a\u{1b}[1mworker")).map(str::to_owned);
+    let first = line(&text).unwrap_or_else(|| panic!("{text}"));
+    assert!(first.contains("sleeping") && !first.contains("0.0/s"), "one look gives no rate: {text}");
+    screen.read(&node, LIVE);
+    let text = screen.text(160, 20);
+    assert!(line(&text).is_some_and(|line| line.contains("/s")), "{text}");
+    assert!(!text.contains('\u{1b}'));
+    screen.press("1");
+    screen.read(&node, LIVE);
+    assert!(screen.app.tick().unwrap().threads.is_none());
+    screen.press("T[");
+    assert!(line(&screen.text(160, 20)).is_some(), "the past has them");
+    drop(unpark);
+    named.join().unwrap();
+}
+
+#[test]
+fn a_node_without_a_process_says_why_it_has_no_threads() {
+    let mut screen = Screen::new();
+    screen.press("T");
+    let mut text = |liveness| {
+        screen.read(&shop(), liveness);
+        screen.text(160, 20)
+    };
+    // Its process has the right number and another start.
+    let gone = text(LIVE);
+    assert!(gone.contains("not visible here") || gone.contains("has ended meanwhile"), "{gone}");
+    let dead = text(stale(Verdict::Crashed));
+    assert!(dead.contains("shop is crashed") && dead.contains("no threads any more"), "{dead}");
 }
 
 #[test]
