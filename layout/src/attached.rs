@@ -166,6 +166,10 @@ attachments! {
     /// An async runtime, polled by the probe.
     Runtime = 33, "install, watch_runtime", [RuntimeWorkers, RuntimeTasks, RuntimeQueue],
         Worker All worker [BUSY_NS, PARKS, PARKED, AWAY_NS];
+    /// The panic hook of the process.
+    PanicHook = 34, "panics", [Panics];
+    /// A layer of `tracing`.
+    FailureLayer = 35, "FailureLayer", [Errors, Warnings];
 }
 
 impl Attachment {
@@ -278,14 +282,24 @@ mod tests {
 
     #[test]
     fn every_metric_of_a_subsystem_is_counted_by_some_attachment_unless_it_is_of_the_probes_own_room() {
-        let subsystems =
-            ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
+        let subsystems = [
+            "cluster",
+            "sharding",
+            "persistence",
+            "remote",
+            "streams",
+            "ddata",
+            "leases",
+            "runtime",
+            "failures",
+        ];
         let unlisted: Vec<_> =
             Domain::ALL.iter().map(|domain| BUILTIN[domain.unlisted() as usize].0).collect();
         for ((name, ..), by) in BUILTIN.iter().zip(METRICS) {
             let is_of_a_subsystem = subsystems.contains(&name.split('.').next().unwrap_or_default());
+            let own = [Builtin::JournalWritesAbandoned, Builtin::PanicsAbandoned, Builtin::FailuresUnlisted];
             let is_own =
-                unlisted.contains(name) || *name == BUILTIN[Builtin::JournalWritesAbandoned as usize].0;
+                unlisted.contains(name) || own.iter().any(|metric| *name == BUILTIN[*metric as usize].0);
             assert_eq!(by != 0, is_of_a_subsystem && !is_own, "{name}");
         }
     }

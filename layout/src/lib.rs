@@ -60,6 +60,7 @@ mod domains;
 pub mod dto;
 pub mod error;
 pub mod event;
+pub mod failures;
 pub mod follow;
 pub mod forest;
 pub mod histogram;

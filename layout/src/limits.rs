@@ -59,6 +59,22 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 pub const JOURNAL_WRITE_TEXT_BYTES: usize = 216;
 /// Bytes of a journal's name that are kept in a journal write.
 pub const JOURNAL_NAME_BYTES: usize = 64;
+/// Maximum number of slots of the failure log.
+pub const MAX_FAILURES: usize = 1 << 12;
+/// Maximum number of panics kept.
+pub const MAX_PANICS: usize = 1 << 16;
+/// Bytes of the texts of a failure: location, thread, actor, target, message.
+pub const FAILURE_TEXT_BYTES: usize = 640;
+/// Bytes of the texts of a panic: location, thread, actor, message.
+pub const PANIC_TEXT_BYTES: usize = 464;
+/// Bytes of the location of a failure that are kept. The message gets what the other texts leave.
+pub const FAILURE_LOCATION_BYTES: usize = 128;
+/// Bytes of the name of a failure's thread that are kept.
+pub const FAILURE_THREAD_BYTES: usize = 32;
+/// Bytes of the path of a failure's actor that are kept.
+pub const FAILURE_ACTOR_BYTES: usize = ACTOR_PATH_BYTES;
+/// Bytes of the target of an error or warning that are kept.
+pub const FAILURE_TARGET_BYTES: usize = 72;
 /// Maximum number of clock samples.
 pub const MAX_CLOCK_SAMPLES: usize = 1 << 12;
 /// Entries of the directory.
@@ -73,6 +89,11 @@ const _: () = {
     assert!(DEAD_LETTER_TEXT_BYTES >= 2 * DEAD_LETTER_PATH_BYTES + 40);
     // The lengths of an actor's texts have eight bits, and a link to a slot has 22, with 0 for no slot.
     assert!(ACTOR_TEXT_BYTES <= u8::MAX as usize && MAX_ACTOR_SLOTS < 1 << 22);
+    // The other texts leave a message at least 256 bytes in the log, and 144 in a panic.
+    const OTHERS: usize = FAILURE_LOCATION_BYTES + FAILURE_THREAD_BYTES + FAILURE_ACTOR_BYTES;
+    assert!(FAILURE_TEXT_BYTES >= OTHERS + FAILURE_TARGET_BYTES + 256);
+    assert!(PANIC_TEXT_BYTES >= OTHERS + 144);
     // Records are whole words.
     assert!(ACTOR_TEXT_BYTES % 8 == 0 && DEAD_LETTER_TEXT_BYTES % 8 == 0 && NAME_BYTES % 8 == 0);
+    assert!(FAILURE_TEXT_BYTES % 8 == 0 && PANIC_TEXT_BYTES % 8 == 0);
 };

@@ -220,6 +220,16 @@ builtin! {
     DoubtfulStops = "actors.doubtful_stops", "stops", Counter;
     /// Rounds of the sampler in which the clock was off but its log was full.
     ClockUnlisted = "clock.unlisted", "rounds", Counter;
+    /// Panics of all threads, those that were caught included.
+    Panics = "failures.panics", "panics", Counter;
+    /// Errors that were logged through the probe's layer.
+    Errors = "failures.errors", "errors", Counter;
+    /// Warnings that were logged through the probe's layer.
+    Warnings = "failures.warnings", "warnings", Counter;
+    /// Panics, errors and warnings that are not in the failure log, because the slots for them were full.
+    FailuresUnlisted = "failures.unlisted", "failures", Counter;
+    /// Panics that were not kept one by one, because another thread was writing to the same slot.
+    PanicsAbandoned = "failures.panics_abandoned", "panics", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= MIN_METRICS);

@@ -16,12 +16,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::attached::Attachment;
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
+use crate::failures::{FailureRecord, PANIC_SLOT_BYTES};
 use crate::histogram::HISTOGRAM_WORDS;
 use crate::instances::InstanceRecord;
 use crate::limits::{
     LANE_SLOTS, MAX_ACTOR_SLOTS, MAX_ACTORS, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
-    MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES,
-    MAX_SECTIONS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
+    MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS,
+    MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
 };
 use crate::records::{ActorRecord, ClockSampleRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -271,6 +272,10 @@ pub struct Capacities {
     pub histograms: usize,
     /// Newest journal writes kept.
     pub journal_writes: usize,
+    /// Different failures listed.
+    pub failures: usize,
+    /// Newest panics kept.
+    pub panics: usize,
 }
 
 impl Capacities {
@@ -286,6 +291,8 @@ impl Capacities {
         document_bytes: LEAST_DOCUMENT_BYTES,
         histograms: 1,
         journal_writes: 1,
+        failures: 1,
+        panics: 1,
     };
 }
 
@@ -303,6 +310,8 @@ impl Default for Capacities {
             document_bytes: 32 << 10,
             histograms: 16,
             journal_writes: 128,
+            failures: 64,
+            panics: 128,
         }
     }
 }
@@ -353,6 +362,8 @@ pub struct RegionMap {
     pub histograms: Section,
     pub journal_writes: Section,
     pub clock_samples: Section,
+    pub failures: Section,
+    pub panics: Section,
 }
 
 /// What the layout requires of a section: id, error text if it is missing, bytes of a record, bounds of its count.
@@ -376,7 +387,7 @@ pub const CLUSTER_DOCUMENT: usize = 0;
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 13] = [
     rule(1, "number of sections (the counters are missing)", WORD * MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
@@ -418,6 +429,8 @@ const RULES: [Rule; 11] = [
         2,
         MAX_CLOCK_SAMPLES + 1,
     ),
+    rule(12, "number of sections (the failures are missing)", size_of::<FailureRecord>(), 1, MAX_FAILURES),
+    rule(13, "number of sections (the panics are missing)", PANIC_SLOT_BYTES, 2, MAX_PANICS + 1),
 ];
 
 impl RegionMap {
@@ -427,7 +440,8 @@ impl RegionMap {
     /// [`LimitError`] if a capacity is outside of its limits.
     pub fn for_capacities(capacities: &Capacities) -> Result<Self, LimitError> {
         let Capacities { actors, lanes, dead_letters, events, names, metrics, .. } = *capacities;
-        let Capacities { instances, document_bytes, histograms, journal_writes, .. } = *capacities;
+        let Capacities { instances, document_bytes, histograms, journal_writes, failures, panics, .. } =
+            *capacities;
         check("actors", actors, 1, MAX_ACTORS)?;
         check("lanes", lanes, 1, MAX_LANES)?;
         check("dead_letters", dead_letters, 1, MAX_DEAD_LETTERS)?;
@@ -438,6 +452,8 @@ impl RegionMap {
         check("document_bytes", document_bytes, LEAST_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES / 4)?;
         check("histograms", histograms, 1, MAX_HISTOGRAMS)?;
         check("journal_writes", journal_writes, 1, MAX_JOURNAL_WRITES)?;
+        check("failures", failures, 1, MAX_FAILURES)?;
+        check("panics", panics, 1, MAX_PANICS)?;
         // Each lane may hold some free slots that the others cannot take.
         let actor_slots = actors + LANE_SLOTS * (lanes + 1);
         let document_bytes =
@@ -455,6 +471,8 @@ impl RegionMap {
             (histograms, HISTOGRAM_WORDS * WORD),
             (journal_writes + 1, ring::JOURNAL_WRITE_SLOT_BYTES),
             (clock_samples::KEPT + 1, clock_samples::ROW_BYTES),
+            (failures, size_of::<FailureRecord>()),
+            (panics + 1, PANIC_SLOT_BYTES),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -614,7 +632,7 @@ impl RegionMap {
 
     fn of(region_bytes: usize, sections: [Section; RULES.len()]) -> Self {
         let [counters, metrics, names, actors, dead_letters, events, rest @ ..] = sections;
-        let [instances, documents, histograms, journal_writes, clock_samples] = rest;
+        let [instances, documents, histograms, journal_writes, clock_samples, failures, panics] = rest;
         Self {
             region_bytes,
             counters,
@@ -628,6 +646,8 @@ impl RegionMap {
             histograms,
             journal_writes,
             clock_samples,
+            failures,
+            panics,
         }
     }
 
@@ -644,6 +664,8 @@ impl RegionMap {
             self.histograms,
             self.journal_writes,
             self.clock_samples,
+            self.failures,
+            self.panics,
         ]
     }
 }

@@ -9,7 +9,7 @@ mod region;
 use std::fmt;
 use std::hash::Hasher as _;
 
-use atomscope_layout::decode::rfc3339;
+use atomscope_layout::decode::{Failure, Panic, rfc3339};
 use atomscope_layout::metrics::{BUILTIN, Metric};
 use siphasher::sip::SipHasher24;
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24Wide};
@@ -79,7 +79,7 @@ impl Redactor {
 
     /// Replaces every name in a snapshot that may come from the application.
     pub fn redact(&self, snapshot: &mut Snapshot) {
-        let Snapshot { identity, actors, dead_letters, metrics, subsystems, .. } = snapshot;
+        let Snapshot { identity, actors, dead_letters, failures, metrics, subsystems, .. } = snapshot;
         subsystems.rename(|name| self.name(name));
         identity.node = self.name(&identity.node);
         identity.system = identity.system.as_deref().map(|system| self.name(system));
@@ -100,7 +100,20 @@ impl Redactor {
             letter.message_type = self.name(&letter.message_type);
             letter.message_preview = String::new();
         }
+        for Failure { message, location, target, thread, actor, class, .. } in &mut failures.log {
+            *message = None;
+            self.failure([location, target, thread, class], actor);
+        }
+        for Panic { message, location, thread, actor, class, .. } in &mut failures.panics {
+            *message = None;
+            self.failure([location, thread, class], actor);
+        }
         metrics.iter_mut().for_each(|metric| self.metric(metric));
+    }
+
+    fn failure<const NAMES: usize>(&self, names: [&mut Option<String>; NAMES], actor: &mut Option<String>) {
+        names.into_iter().flatten().for_each(|name| *name = self.name(name));
+        *actor = actor.as_deref().map(|path| self.path(path));
     }
 
     fn metric(&self, metric: &mut Metric) {

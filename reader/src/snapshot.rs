@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::Subsystems;
 use atomscope_layout::decode::{
-    ActorList, ActorTotals, Beat, Class, DeadLetters, Identity, Moment, RegionReader, Tally,
+    ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Moment, RegionReader, Tally,
 };
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
 
@@ -69,6 +69,8 @@ pub struct Snapshot {
     pub at_rest: bool,
     /// The newest dead letters, at most [`DEAD_LETTERS`].
     pub dead_letters: DeadLetters,
+    /// The failure log and the newest panics.
+    pub failures: Failures,
     /// The counters, gauges and histograms.
     pub metrics: Vec<Metric>,
     /// The subsystems: cluster, sharding, persistence and so on.
@@ -172,6 +174,7 @@ impl Snapshot {
             totals,
             at_rest,
             dead_letters: reader.dead_letters(DEAD_LETTERS),
+            failures: reader.failures(),
             metrics: reader.metrics(),
             subsystems: reader.subsystems(),
             process: Vitals::of(region, &liveness),

@@ -18,7 +18,7 @@ use crate::ring::RingReader;
 use crate::sync::{Ordering, fence};
 use crate::table::SlotReader;
 use crate::words::{WORD, Words};
-use crate::{clock_samples, event, lanes};
+use crate::{clock_samples, event, failures, lanes};
 
 /// A region opened for reading.
 #[derive(Debug, Clone, Copy)]
@@ -183,9 +183,11 @@ impl<'a> RegionReader<'a> {
         }
         let lanes = (0..self.event_lanes()).map(|lane| self.event_lane(lane));
         let writes = self.section(map.journal_writes);
-        let rings = [self.dead_letter_ring(), RingReader::new(writes, map.journal_writes.stride)];
+        let writes = RingReader::new(writes, map.journal_writes.stride);
+        let rings = [self.dead_letter_ring(), writes, self.panic_ring()];
         // The stamp is the first word of the records of all rings.
         lanes.chain(rings).for_each(|ring| ring.each_first_word(&mut see));
+        failures::each_stamp(self.section(map.failures), map.failures.stride, &mut see);
     }
 
     /// The heartbeat of the poller.
@@ -301,6 +303,10 @@ impl<'a> RegionReader<'a> {
 
     pub(super) fn dead_letter_ring(&self) -> RingReader<'a> {
         RingReader::new(self.section(self.map.dead_letters), self.map.dead_letters.stride)
+    }
+
+    pub(super) fn panic_ring(&self) -> RingReader<'a> {
+        RingReader::new(self.section(self.map.panics), self.map.panics.stride)
     }
 
     /// The number of event lanes.

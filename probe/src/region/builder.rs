@@ -45,6 +45,8 @@ const CROWDED: Capacities = Capacities {
     document_bytes: 8 << 10,
     histograms: 8,
     journal_writes: 64,
+    failures: 32,
+    panics: 32,
 };
 
 /// The capacities of a private region in a process that has next to no memory left.
@@ -59,6 +61,8 @@ const SMALL: Capacities = Capacities {
     document_bytes: 4096,
     histograms: 4,
     journal_writes: 32,
+    failures: 16,
+    panics: 16,
 };
 
 /// The most events per lane with which a region of these other capacities stays within `bytes`.

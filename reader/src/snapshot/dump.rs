@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{ActorTotals, ActorTree, rfc3339};
+use atomscope_layout::decode::{ActorTotals, ActorTree, Failure, Failures, Panic, rfc3339};
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
     ShardingSnapshot, StreamsSnapshot,
@@ -41,6 +41,7 @@ impl Snapshot {
             totals,
             at_rest,
             dead_letters,
+            failures,
             metrics,
             dump_info,
             process,
@@ -48,6 +49,7 @@ impl Snapshot {
         } = self;
         let mut subsystems = self.subsystems;
         let instances = std::mem::take(&mut subsystems.instances);
+        let Failures { log, unreadable: failures_unreadable, panics, .. } = failures;
         let mut by_domain = BTreeMap::new();
         for entry in instances.entries {
             by_domain.entry(entry.domain.name()).or_insert_with(Vec::new).push(entry);
@@ -76,11 +78,20 @@ impl Snapshot {
             unreadable: actors.unreadable,
             unlisted: actors.unlisted,
             waiting_stops: actors.waiting_stops,
-            dead_letters: DeadLetterTotals {
+            dead_letters: RingTotals {
                 total: dead_letters.total,
                 lapped: dead_letters.lapped,
                 abandoned: dead_letters.abandoned,
                 unreadable: dead_letters.unreadable,
+            },
+            failures: log,
+            failures_unreadable,
+            panics,
+            panic_totals: RingTotals {
+                total: failures.panics_total,
+                lapped: failures.panics_lapped,
+                abandoned: failures.panics_abandoned,
+                unreadable: failures.panics_unreadable,
             },
             metrics: metrics.into_iter().map(MetricDump::from).collect(),
             instances: by_domain,
@@ -126,6 +137,8 @@ impl Dump {
             }
             Format::Ndjson => {
                 let metrics = std::mem::take(&mut self.atomscope.metrics);
+                let failures = std::mem::take(&mut self.atomscope.failures);
+                let panics = std::mem::take(&mut self.atomscope.panics);
                 let instances = std::mem::take(&mut self.atomscope.instances);
                 let hand_offs = std::mem::take(&mut self.atomscope.hand_offs);
                 let Dump { node, generated_at, actors, dead_letters, atomscope, .. } = &self;
@@ -133,6 +146,8 @@ impl Dump {
                 write_json(out, &Line::Node { node, generated_at, actors: actors.total(), atomscope })?;
                 out.actor_lines(actors.actors(), "{\"kind\":\"actor\",")?;
                 dead_letters.iter().try_for_each(|letter| write_json(out, &Line::DeadLetter(letter)))?;
+                failures.iter().try_for_each(|failure| write_json(out, &Line::Failure(failure)))?;
+                panics.iter().try_for_each(|panic| write_json(out, &Line::Panic(panic)))?;
                 for MetricDump { name, unit, kind: metric_kind, help, value, histogram } in &metrics {
                     let (value, histogram) = (*value, histogram.as_ref());
                     write_json(out, &Line::Metric { name, unit, metric_kind, help, value, histogram })?;
@@ -227,7 +242,13 @@ pub struct DumpMeta {
     pub unreadable: u64,
     pub unlisted: u64,
     pub waiting_stops: u64,
-    pub dead_letters: DeadLetterTotals,
+    pub dead_letters: RingTotals,
+    /// The distinct failures, that with the newest occurrence first.
+    pub failures: Vec<Failure>,
+    pub failures_unreadable: u64,
+    /// The newest panics, newest first.
+    pub panics: Vec<Panic>,
+    pub panic_totals: RingTotals,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricDump>,
     /// The instances of subsystems by domain.
@@ -243,10 +264,10 @@ pub struct DumpMeta {
     pub redacted: bool,
 }
 
-/// The numbers of dead letters.
+/// The numbers of dead letters, or of panics.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the fields of DeadLetters document them")]
-pub struct DeadLetterTotals {
+pub struct RingTotals {
     pub total: u64,
     pub lapped: u64,
     pub abandoned: u64,
@@ -308,6 +329,8 @@ enum Line<'a> {
         atomscope: &'a DumpMeta,
     },
     DeadLetter(&'a DeadLetterRecord),
+    Failure(&'a Failure),
+    Panic(&'a Panic),
     Metric {
         name: &'a str,
         unit: &'a str,
