@@ -24,6 +24,7 @@ use atomscope_layout::Capacities;
 use atomscope_layout::decode::Moment;
 use atomscope_layout::dto::ActorStatus;
 use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::failures::{Report, Severity};
 use atomscope_layout::instances::{Domain, worker};
 use atomscope_layout::metrics::Builtin;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -235,6 +236,8 @@ fn large() -> Capacities {
         journal_writes: 4,
         dead_letters: 8,
         events: 64,
+        failures: 8,
+        panics: 8,
         ..small()
     }
 }
@@ -272,8 +275,20 @@ fn shop() -> Node {
     node.stop_event(1, 41, "akka://Shop/user/desk/order-0");
     node.count(Builtin::Stopped, 1);
     node.count(Builtin::Spawned, 1);
+    node.panic(60, &LOST_ORDER);
+    let slow = Report { message: Some("the till is slow"), target: "shop::till", ..Report::default() };
+    node.failure(Severity::Warning, 70, &slow);
     node
 }
+
+const LOST_ORDER: Report<'_> = Report {
+    message: Some("order 7 is lost"),
+    location: "src/orders.rs:42:17",
+    thread: "shop-worker",
+    actor: "akka://Shop/user/desk/order-3",
+    target: "",
+    class: 0,
+};
 
 fn spawned(path: &str, actor_type: &str) -> TelemetryEvent {
     TelemetryEvent::ActorSpawned(ActorStatus {
@@ -300,6 +315,7 @@ fn busy_shop() -> Node {
     node.event(0, 101, &spawned("akka://Shop/user/desk/order-4", "shop::orders::Order"));
     node.letter("akka://Shop/user/gone", Some("akka://Shop/user/desk"), "shop::orders::Cancel", "");
     node.count(Builtin::PersistenceEvents, 40);
+    node.panic(101, &LOST_ORDER);
     node
 }
 
@@ -327,6 +343,17 @@ fn hostile() -> Screen {
     }
     node.letter(HOSTILE, Some(HOSTILE), HOSTILE, HOSTILE);
     node.event(0, 40, &spawned(HOSTILE, HOSTILE));
+    node.panic(
+        40,
+        &Report {
+            message: Some(HOSTILE),
+            location: HOSTILE,
+            thread: HOSTILE,
+            actor: HOSTILE,
+            target: HOSTILE,
+            class: 0,
+        },
+    );
     let mut screen = Screen::new();
     screen.read(&node, LIVE);
     screen
@@ -1375,6 +1402,25 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_rounds_of_the_sampler
     assert_eq!(busy(&sampled(97, 500), LIVE), Some(25.0), "not asked anew");
     assert_eq!(busy(&sampled(99, 1500), LIVE), Some(25.0));
     assert_eq!(busy(&sampled(99, 1500), stale(Verdict::Wedged(Wedge::Stopped))), None);
+}
+
+#[test]
+fn a_panic_is_told_in_the_health_of_the_overview_and_its_count_is_no_rate() {
+    let mut screen = live_shop();
+    let text = screen.text(200, 40);
+    assert!(text.contains("2 panics; the newest: panic 0.0 s ago at src/orders.rs:42:17"), "{text}");
+    assert!(text.contains("1 panic since the previous snapshot"), "{text}");
+    screen.press("F");
+    let text = screen.text(160, 20);
+    let row = text.lines().find(|line| line.contains("  panic  ")).unwrap();
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(words[1..4], ["panic", "2", "0.0"], "{text}");
+    screen.press("⏎");
+    let text = screen.text(160, 24);
+    assert!(text.contains("shop-worker"), "all of a failure is among its details: {text}");
+    screen.press("⎋→");
+    assert_eq!(screen.app.sheet.name, "panics");
+    assert_eq!(screen.app.sheet.len(), 2, "here each is a row");
 }
 
 #[test]

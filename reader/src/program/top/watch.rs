@@ -13,7 +13,7 @@ use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
 use atomscope::threads::{NodeProcess, ThreadSamples, rates};
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::Class;
+use atomscope_layout::decode::{Class, Failure, Failures, Panic};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::instances::{Domain, worker};
 
@@ -245,6 +245,19 @@ fn approximate_bytes(snapshot: &Snapshot) -> usize {
     snapshot.metrics.iter().for_each(|metric| add(&[&metric.name, &metric.help]));
     snapshot.dead_letters.recent.iter().for_each(|letter| {
         add(&[&letter.recipient, &letter.message_type, &letter.message_preview]);
+    });
+    let mut add_all = |texts: &[&Option<String>]| {
+        let texts = texts.iter().filter_map(|text| text.as_deref());
+        add(&texts.collect::<Vec<_>>());
+    };
+    let Failures { log, panics, .. } = &snapshot.failures;
+    log.iter().for_each(|failure| {
+        let Failure { message, location, target, thread, actor, class, .. } = failure;
+        add_all(&[message, location, target, thread, actor, class]);
+    });
+    panics.iter().for_each(|panic| {
+        let Panic { message, location, thread, actor, class, .. } = panic;
+        add_all(&[message, location, thread, actor, class]);
     });
     bytes + rows * ROW_BYTES
 }
