@@ -32,7 +32,7 @@ use crate::sync::AtomicU64;
 use crate::table::Key;
 use crate::words::{self, halves, quarters};
 
-/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload.
+/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload. Panics are only here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "names and fields say it")]
@@ -48,6 +48,19 @@ pub enum TelemetryEvent {
     StreamsGraphStarted { id: u64, name: String },
     StreamsGraphFinished { id: u64 },
     DDataUpdated { key: String },
+    Panicked(PanicInfo),
+}
+
+/// A panic, as an event. `seq` is its number in the ring of panics; what is unknown is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "names and fields say it")]
+pub struct PanicInfo {
+    pub seq: u64,
+    pub tid: Option<u32>,
+    pub thread: Option<String>,
+    pub location: String,
+    pub actor: Option<String>,
+    pub message: Option<String>,
 }
 
 impl TelemetryEvent {
@@ -57,8 +70,17 @@ impl TelemetryEvent {
     }
 
     /// All topics.
-    pub const ALL_TOPICS: &'static [&'static str] =
-        &["actors", "dead_letters", "cluster", "sharding", "persistence", "remote", "streams", "ddata"];
+    pub const ALL_TOPICS: &'static [&'static str] = &[
+        "actors",
+        "dead_letters",
+        "cluster",
+        "sharding",
+        "persistence",
+        "remote",
+        "streams",
+        "ddata",
+        "failures",
+    ];
 
     /// The kind of the event.
     pub fn kind(&self) -> EventKind {
@@ -74,6 +96,7 @@ impl TelemetryEvent {
             Self::StreamsGraphStarted { .. } => EventKind::StreamsGraphStarted,
             Self::StreamsGraphFinished { .. } => EventKind::StreamsGraphFinished,
             Self::DDataUpdated { .. } => EventKind::DDataUpdated,
+            Self::Panicked(_) => EventKind::Panicked,
         }
     }
 }
@@ -94,10 +117,12 @@ pub enum EventKind {
     StreamsGraphStarted = 9,
     StreamsGraphFinished = 10,
     DDataUpdated = 11,
+    Panicked = 12,
 }
 
 impl EventKind {
-    const ALL: [Self; 11] = [
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
         Self::ActorSpawned,
         Self::ActorStopped,
         Self::MailboxSampled,
@@ -109,6 +134,7 @@ impl EventKind {
         Self::StreamsGraphStarted,
         Self::StreamsGraphFinished,
         Self::DDataUpdated,
+        Self::Panicked,
     ];
 
     /// The topic of events of this kind.
@@ -122,6 +148,7 @@ impl EventKind {
             Self::RemoteAssociation => "remote",
             Self::StreamsGraphStarted | Self::StreamsGraphFinished => "streams",
             Self::DDataUpdated => "ddata",
+            Self::Panicked => "failures",
         }
     }
 }
@@ -152,7 +179,7 @@ pub struct EventRecord {
 
 /// Flags of an [`EventRecord`] of any kind but a spawn.
 pub mod event_flags {
-    /// The optional text (the sender) is present.
+    /// The optional text (the sender, or a panic's message) is present.
     pub const OPTIONAL: u32 = 1;
     /// A text was too long and was cut.
     pub const TEXT_CUT: u32 = 1 << 3;
@@ -418,6 +445,16 @@ pub fn encode(
         }
         TelemetryEvent::StreamsGraphFinished { id } => numbers[0] = *id,
         TelemetryEvent::DDataUpdated { key } => texts.put(key),
+        TelemetryEvent::Panicked(panic) => {
+            numbers = [panic.seq, panic.tid.unwrap_or(0).into()];
+            texts.put(&panic.location);
+            texts.put(panic.thread.as_deref().unwrap_or_default());
+            texts.put(panic.actor.as_deref().unwrap_or_default());
+            if let Some(message) = &panic.message {
+                flags |= event_flags::OPTIONAL;
+                texts.put(message);
+            }
+        }
         TelemetryEvent::ClusterChanged(_) => {}
     }
     let cut = texts.cut;
@@ -588,6 +625,17 @@ pub fn decode(
         }
         EventKind::StreamsGraphFinished => TelemetryEvent::StreamsGraphFinished { id: record.numbers[0] },
         EventKind::DDataUpdated => TelemetryEvent::DDataUpdated { key: own(0) },
+        EventKind::Panicked => {
+            let known = |at: usize| Some(own(at)).filter(|text| !text.is_empty());
+            TelemetryEvent::Panicked(PanicInfo {
+                seq: record.numbers[0],
+                tid: Some(record.numbers[1] as u32).filter(|tid| *tid != 0),
+                thread: known(1),
+                location: own(0),
+                actor: known(2),
+                message: has(event_flags::OPTIONAL).then(|| own(3)),
+            })
+        }
     };
     Some(EventPart { stamp: record.stamp, part: record.part, parts: record.parts, event })
 }

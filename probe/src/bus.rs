@@ -84,8 +84,10 @@ impl TelemetryBus {
     /// ```
     pub fn publish(&self, mut event: TelemetryEvent) {
         let writer = self.writer();
-        if let (TelemetryEvent::DeadLetter(letter), false) = (&mut event, writer.previews) {
-            letter.message_preview.clear();
+        match &mut event {
+            TelemetryEvent::DeadLetter(letter) if !writer.previews => letter.message_preview.clear(),
+            TelemetryEvent::Panicked(panic) if !writer.previews => panic.message = None,
+            _ => {}
         }
         let stamp = writer.stamp(0);
         if let Some(plain) = event::Plain::of(&event) {

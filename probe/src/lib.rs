@@ -84,6 +84,7 @@ mod error;
 pub mod exporters;
 #[cfg(feature = "atomr")]
 mod extension;
+mod failures;
 mod hash;
 #[cfg(feature = "atomr")]
 mod hook_state;
@@ -98,6 +99,7 @@ mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
 mod pairs;
+mod panics;
 mod per_process;
 #[cfg(feature = "atomr")]
 pub mod persistence;

@@ -45,8 +45,7 @@ impl<T: Send + Sync> PerProcess<T> {
         self.entry(std::process::id()).value.get_or_init(make)
     }
 
-    /// The value of this process, if there is one. For the exit handler, which only Linux has.
-    #[cfg(any(target_os = "linux", test))]
+    /// The value of this process, if there is one. Reads the process id, and allocates nothing.
     pub(crate) fn get(&self) -> Option<&'static T> {
         let own = std::process::id();
         self.0.load().0.filter(|entry| entry.pid == own)?.value.get()

@@ -119,6 +119,13 @@ impl Process {
         (!self.lock().is_ending).then_some(naming)
     }
 
+    /// The open region with the least address beyond this one, unless it is just being dropped; and its address.
+    fn next_open(&self, beyond: usize) -> Option<(usize, Option<Arc<RegionWriter>>)> {
+        let state = self.lock_or_give_up()?;
+        let open = state.open.iter().filter(|open| open.as_ptr().addr() > beyond);
+        open.min_by_key(|open| open.as_ptr().addr()).map(|open| (open.as_ptr().addr(), open.upgrade()))
+    }
+
     /// Removes a closed region from the list. If the lock cannot be had, the threads notice by themselves.
     pub(crate) fn forget(&self, writer: &RegionWriter) {
         let Some(mut state) = self.lock_or_give_up() else { return };
@@ -161,6 +168,17 @@ impl Process {
         drop(state);
         let more = if count == 1 { "1 more node".into() } else { format!("{count} more nodes") };
         warn(&format!("the telemetry of {more} of this process cannot be seen from outside it; {latest}"));
+    }
+}
+
+/// Calls `see` with each open region. It allocates nothing, and gives up rather than wait: a panic may be noted anywhere. The
+/// lock is not held meanwhile, since the last handle of a region may be dropped here.
+pub(crate) fn each_open(mut see: impl FnMut(&RegionWriter)) {
+    let Some(process) = PROCESS.get() else { return };
+    let mut beyond = 0;
+    while let Some((at, writer)) = process.next_open(beyond) {
+        beyond = at;
+        writer.into_iter().for_each(|writer| see(&writer));
     }
 }
 

@@ -496,6 +496,23 @@ fn is_locked(file: &File) -> io::Result<bool> {
     }
 }
 
+/// The id of the calling thread, in the process's pid namespace.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: the call has no requirements and cannot fail.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
+/// The calling thread's name, as the kernel knows it; empty if it is not UTF-8.
+pub(crate) fn thread_name(buffer: &mut [u8; 16]) -> &str {
+    // SAFETY: PR_GET_NAME stores at most 16 bytes to the address in its second argument, and `buffer` has as many.
+    if unsafe { libc::prctl(libc::PR_GET_NAME, buffer.as_mut_ptr()) } != 0 {
+        return "";
+    }
+    let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(buffer.len());
+    // The kernel may have cut a character.
+    buffer[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid())
+}
+
 /// The user that owns the files that this process makes.
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: no arguments, cannot fail.

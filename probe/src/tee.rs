@@ -64,14 +64,15 @@ impl TelemetryExtension {
         })
     }
 
-    /// Records an event of another telemetry. Ignores events of actors and dead letters, which come through the hooks. Takes
-    /// locks and allocates; not for hot paths.
+    /// Records an event of another telemetry. Ignores events of actors, dead letters and panics, which come through the
+    /// hooks. Takes locks and allocates; not for hot paths.
     pub fn record_event(&self, event: TelemetryEvent) {
         match event {
             TelemetryEvent::ActorSpawned(_)
             | TelemetryEvent::ActorStopped { .. }
             | TelemetryEvent::MailboxSampled { .. }
-            | TelemetryEvent::DeadLetter(_) => {}
+            | TelemetryEvent::DeadLetter(_)
+            | TelemetryEvent::Panicked(_) => {}
             TelemetryEvent::ClusterChanged(change) => {
                 let mut state = self.cluster.snapshot();
                 apply(&mut state, change);

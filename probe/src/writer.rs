@@ -54,6 +54,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) node: &'a str,
     pub(crate) actor_capacity: usize,
     pub(crate) previews: bool,
+    pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
 }
 
@@ -76,6 +77,8 @@ pub(crate) struct RegionWriter {
     pub(crate) clock_samples: Mutex<ClockSamples>,
     pub(crate) hasher: PathHasher,
     pub(crate) previews: bool,
+    /// Whether panics of the process are noted.
+    pub(crate) panics: bool,
     name_keys: Vec<AtomicU64>,
     pub(crate) counts: InstanceCounts,
     pub(crate) documents: Mutex<()>,
@@ -85,7 +88,8 @@ pub(crate) struct RegionWriter {
     pub(crate) rounds: Mutex<Rounds>,
     #[cfg(feature = "atomr")]
     pub(crate) hooks: HookState,
-    pub(crate) system_named: OnceLock<()>,
+    /// The name of the actor system.
+    pub(crate) system: OnceLock<Box<str>>,
     /// Rounds of the sampler, counted up to the one that touches all pages.
     pub(crate) early_rounds: AtomicUsize,
     pid: u32,
@@ -174,6 +178,7 @@ impl RegionWriter {
             clock_samples: Mutex::new(clock_samples),
             hasher: PathHasher::new(),
             previews: settings.previews,
+            panics: settings.panics,
             name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
             counts: InstanceCounts::default(),
             documents: Mutex::default(),
@@ -185,7 +190,7 @@ impl RegionWriter {
             rounds: Mutex::default(),
             #[cfg(feature = "atomr")]
             hooks: HookState::default(),
-            system_named: OnceLock::new(),
+            system: OnceLock::new(),
             early_rounds: AtomicUsize::new(0),
             pid: std::process::id(),
             closing_thread: AtomicUsize::new(0),

@@ -92,6 +92,7 @@ pub struct RegionBuilder {
     /// None for private memory.
     backing: Option<Backing>,
     previews: bool,
+    panics: bool,
     poll_interval: Duration,
 }
 
@@ -104,6 +105,7 @@ impl Region {
             is_sized: false,
             backing: Some(Backing::Segment),
             previews: true,
+            panics: true,
             poll_interval: POLL_INTERVAL,
         }
     }
@@ -180,6 +182,18 @@ impl RegionBuilder {
         self
     }
 
+    /// Different panics, errors and warnings that are listed; default 64. 768 bytes each.
+    pub fn failures(mut self, capacity: usize) -> Self {
+        self.sized().failures = capacity;
+        self
+    }
+
+    /// Panics that are kept one by one; default 128. 512 bytes each.
+    pub fn kept_panics(mut self, capacity: usize) -> Self {
+        self.sized().panics = capacity;
+        self
+    }
+
     /// The time between two polls of attached components; default one second. The probe limits it to 10 ms at least and
     /// one year at most.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
@@ -210,9 +224,17 @@ impl RegionBuilder {
         self
     }
 
-    /// Whether the region keeps the message previews that the application gives; default true.
+    /// Whether the region keeps the message previews that the application gives, and the messages of panics, errors and
+    /// warnings; default true.
     pub fn previews(mut self, keep: bool) -> Self {
         self.previews = keep;
+        self
+    }
+
+    /// Whether the region notes the panics of the process; default true. The first such region of a process sets a panic
+    /// hook, which calls the hook before it. A hook that the application sets later replaces it, unless it calls that, too.
+    pub fn panics(mut self, note: bool) -> Self {
+        self.panics = note;
         self
     }
 
@@ -254,6 +276,7 @@ impl RegionBuilder {
             node: &self.node,
             actor_capacity: self.capacities.actors,
             previews: self.previews,
+            panics: self.panics,
             poll_interval: self.poll_interval,
         }
     }

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use atomscope_layout::attached::Attachment;
 use atomscope_layout::region::State;
 
 use crate::environment::turned_off;
 use crate::writer::RegionWriter;
-use crate::{process, sampler};
+use crate::{panics, process, sampler};
 
 /// A handle of a region of this process. Metrics are registered and the region is closed through it.
 ///
@@ -53,6 +54,9 @@ impl Region {
         let region = Self::of(Arc::new(writer));
         let writer = &region.writer;
         if !turned_off() {
+            if writer.panics && panics::hook() {
+                writer.attached(Attachment::PanicHook);
+            }
             sampler::open(writer);
         }
         writer.header().publish();
@@ -81,7 +85,7 @@ impl Region {
     /// Sets the name of the actor system and the state *running*. Returns false, and changes nothing, if it was called
     /// before. [`crate::TelemetryExtension`] calls it during its installation. A few stores.
     pub fn running(&self, system: &str) -> bool {
-        let first = self.writer.system_named.set(()).is_ok();
+        let first = self.writer.system.set(system.into()).is_ok();
         if first {
             self.writer.header().set_system(system);
             self.writer.header().set_state(State::Running);

@@ -57,6 +57,12 @@ pub fn describe(event: &TelemetryEvent) -> (&'static str, Tone, String) {
         }
         TelemetryEvent::StreamsGraphFinished { id } => ("stream", plain, format!("{id} finished")),
         TelemetryEvent::DDataUpdated { key } => ("ddata", plain, format!("{key} updated")),
+        TelemetryEvent::Panicked(panic) => {
+            let message = panic.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+            let thread = panic.thread.as_deref().unwrap_or("a thread");
+            let actor = panic.actor.as_ref().map(|actor| format!(" in {actor}")).unwrap_or_default();
+            ("panic", Tone::Bad, format!("{thread}{actor} at {}{message}", panic.location))
+        }
     }
 }
 

@@ -1,0 +1,267 @@
+//! Failures of a node as another process reads them: its panics, and the errors and warnings that it logs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use atomr_core::actor::{Actor, ActorSystem, Context, Props};
+use atomr_core::prelude::Config;
+use atomscope_probe::bus::TelemetryEvent;
+use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::support::dumps::{all_events, dump_of, metric};
+use atomscope_tests::support::{self, Node};
+use serde_json::Value;
+
+/// Starts this test again as a node in the given role. It ends by itself only when it is killed.
+fn node(test: &str) -> Node {
+    Node::start(support::again(test, "node").env("RUST_BACKTRACE", "0").stderr(std::process::Stdio::null()))
+}
+
+/// What a node does before another process looks at it.
+fn ready(region: &Region) -> ! {
+    println!("ready region={}", region.path().unwrap().display());
+    loop {
+        std::thread::park();
+    }
+}
+
+fn panics_on_a_thread(name: &str, panic: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().name(name.into()).spawn(panic).unwrap().join().unwrap_err();
+}
+
+fn failures(dump: &Value) -> Vec<&Value> {
+    dump["atomscope"]["failures"].as_array().unwrap().iter().collect()
+}
+
+fn panics(dump: &Value) -> Vec<&Value> {
+    dump["atomscope"]["panics"].as_array().unwrap().iter().collect()
+}
+
+#[test]
+fn panics_that_differ_in_digits_only_are_one_failure_and_each_is_kept() {
+    if support::role().is_some() {
+        let region = Region::builder("failures-digits").actors(8).build().unwrap();
+        for number in 0..10 {
+            panics_on_a_thread("baker", move || panic!("order {number} of {} is lost", 12 * number));
+        }
+        panics_on_a_thread("butcher", || panic!("order of meat is lost"));
+        ready(&region);
+    }
+    let mut node = node("panics_that_differ_in_digits_only_are_one_failure_and_each_is_kept");
+    node.kill();
+    let dump = dump_of(node.region());
+    let [newest, oldest] = failures(&dump)[..] else { panic!("{:?}", dump["atomscope"]["failures"]) };
+    assert_eq!((&newest["message"], &newest["count"]), (&"order of meat is lost".into(), &1.into()));
+    assert_eq!((&oldest["message"], &oldest["count"]), (&"order 0 of 0 is lost".into(), &10.into()));
+    assert_eq!((&oldest["severity"], &oldest["thread"]), (&"panic".into(), &"baker".into()));
+    assert!(oldest["location"].as_str().unwrap().starts_with("tests/tests/failures.rs:"), "{oldest}");
+    assert!(
+        oldest["first"].as_str() < oldest["last"].as_str()
+            && oldest["last"].as_str() < newest["last"].as_str()
+    );
+    let kept = panics(&dump);
+    assert_eq!(kept.len(), 11);
+    assert_eq!((&kept[0]["seq"], &kept[0]["thread"]), (&11.into(), &"butcher".into()));
+    assert_eq!(kept[0]["failure"], newest["number"]);
+    assert_eq!(
+        (&kept[1]["message"], &kept[1]["failure"]),
+        (&"order 9 of 108 is lost".into(), &oldest["number"])
+    );
+    assert_ne!(kept[1]["tid"], kept[2]["tid"], "each has a thread of its own");
+    assert_eq!((metric(&dump, "failures.panics"), metric(&dump, "failures.unlisted")), (11, 0));
+    let mut events = all_events(node.region());
+    events.retain(|event| event["kind"] == "panicked");
+    assert_eq!(events.len(), 11);
+    assert_eq!(events[10]["topic"], "failures");
+    assert_eq!((&events[10]["seq"], &events[10]["message"]), (&11.into(), &"order of meat is lost".into()));
+}
+
+#[derive(Default)]
+struct Baker;
+
+#[async_trait]
+impl Actor for Baker {
+    type Msg = u32;
+
+    async fn handle(&mut self, _: &mut Context<Self>, number: u32) {
+        panic!("the oven is {number} degrees");
+    }
+}
+
+#[test]
+fn a_panic_that_atomr_catches_is_noted() {
+    if support::role().is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let region = runtime.block_on(async {
+            let system = ActorSystem::create("bakery", Config::empty()).await.unwrap();
+            let telemetry = TelemetryExtension::new("failures-actor", 64).install(&system);
+            let mut events = telemetry.bus.subscribe_topic("failures");
+            let baker = system.actor_of(Props::create(Baker::default), "baker").unwrap();
+            baker.tell(300);
+            let event = events.recv().await.unwrap();
+            let TelemetryEvent::Panicked(panic) = event else { panic!("{event:?}") };
+            assert_eq!(panic.message.as_deref(), Some("the oven is 300 degrees"));
+            telemetry.region().clone()
+        });
+        ready(&region);
+    }
+    let mut node = node("a_panic_that_atomr_catches_is_noted");
+    let live = dump_of(node.region());
+    node.kill();
+    for dump in [&live, &dump_of(node.region())] {
+        let [failure] = failures(dump)[..] else { panic!("{:?}", dump["atomscope"]["failures"]) };
+        assert_eq!(failure["message"], "the oven is 300 degrees");
+        assert_eq!(failure["thread"], "tokio-rt-worker");
+    }
+}
+
+#[test]
+fn a_panic_whose_value_is_no_text_and_one_with_an_endless_text_are_noted() {
+    if support::role().is_some() {
+        let region = Region::builder("failures-values").actors(8).build().unwrap();
+        panics_on_a_thread("value", || std::panic::panic_any(7));
+        panics_on_a_thread("endless", || panic!("{}", "é".repeat(1 << 20)));
+        // Without a hook in between.
+        panics_on_a_thread("resumed", || std::panic::resume_unwind(Box::new("not a new panic")));
+        ready(&region);
+    }
+    let node = node("a_panic_whose_value_is_no_text_and_one_with_an_endless_text_are_noted");
+    let dump = dump_of(node.region());
+    let [endless, value] = panics(&dump)[..] else { panic!("{:?}", dump["atomscope"]["panics"]) };
+    assert_eq!(value["message"], "a value that is no text");
+    let message = endless["message"].as_str().unwrap();
+    assert!(message.starts_with("éé") && message.ends_with("é…") && message.len() > 256, "{message}");
+    assert!(metric(&dump, "texts.cut") > 0);
+}
+
+#[test]
+fn a_panic_goes_to_every_region_that_wants_panics_and_texts_only_to_those_that_keep_them() {
+    if support::role().is_some() {
+        let region = |name: &str| Region::builder(name).actors(8).failures(2).kept_panics(2);
+        let without = region("failures-without").panics(false).build().unwrap();
+        panics_on_a_thread("early", || panic!("nobody notes this"));
+        let secret = region("failures-secret").previews(false).build().unwrap();
+        let all: Vec<Region> =
+            (0..40).map(|number| region(&format!("failures-{number}")).build().unwrap()).collect();
+        panics_on_a_thread("baker", || panic!("the oven burns"));
+        panics_on_a_thread("baker", || panic!("and the bread"));
+        std::mem::forget((all, secret));
+        ready(&without);
+    }
+    let node = node("a_panic_goes_to_every_region_that_wants_panics_and_texts_only_to_those_that_keep_them");
+    let listed = support::listed(node.pid());
+    let dumps: Vec<Value> = listed.iter().map(|node| dump_of(node["path"].as_str().unwrap())).collect();
+    assert_eq!(dumps.len(), 42);
+    for dump in &dumps {
+        let messages: Vec<_> = panics(dump).iter().map(|panic| panic["message"].as_str()).collect();
+        match dump["node"].as_str().unwrap() {
+            "failures-without" => {
+                assert!(messages.is_empty());
+                let panics = dump["atomscope"]["metrics"].as_array().unwrap();
+                let known = panics.iter().find(|metric| metric["name"] == "failures.panics").unwrap();
+                assert_eq!(known["value"], Value::Null, "nothing counts them");
+            }
+            "failures-secret" => assert_eq!(messages, [None, None]),
+            _ => assert_eq!(messages, [Some("and the bread"), Some("the oven burns")]),
+        }
+    }
+}
+
+#[test]
+fn a_full_log_counts_what_it_cannot_list() {
+    if support::role().is_some() {
+        let region = Region::builder("failures-full").actors(8).failures(4).kept_panics(3).build().unwrap();
+        for letter in 'a'..='f' {
+            panics_on_a_thread("baker", move || panic!("{letter}"));
+        }
+        ready(&region);
+    }
+    let node = node("a_full_log_counts_what_it_cannot_list");
+    let dump = dump_of(node.region());
+    assert_eq!(failures(&dump).len(), 4);
+    assert_eq!((metric(&dump, "failures.panics"), metric(&dump, "failures.unlisted")), (6, 2));
+    let kept: Vec<_> = panics(&dump).iter().map(|panic| panic["message"].as_str().unwrap()).collect();
+    assert_eq!(kept, ["f", "e", "d"]);
+    assert_eq!(panics(&dump)[0]["failure"], Value::Null, "the log had no slot for it");
+    assert_eq!(dump["atomscope"]["panic_totals"]["lapped"], 3);
+}
+
+#[test]
+fn the_hook_before_is_called_and_the_first_region_of_a_panicking_thread_does_no_harm() {
+    if support::role().is_some() {
+        static SEEN: AtomicU64 = AtomicU64::new(0);
+        std::panic::set_hook(Box::new(|_| {
+            SEEN.fetch_add(1, Ordering::Relaxed);
+        }));
+        struct MakesRegion;
+        impl Drop for MakesRegion {
+            fn drop(&mut self) {
+                // The hook cannot be set here.
+                drop(Region::builder("failures-early").actors(8).build().unwrap());
+            }
+        }
+        panics_on_a_thread("early", || {
+            let _made = MakesRegion;
+            panic!("nobody notes this");
+        });
+        let region = Region::builder("failures-chained").actors(8).build().unwrap();
+        panics_on_a_thread("baker", || panic!("the oven burns"));
+        assert_eq!(SEEN.load(Ordering::Relaxed), 2);
+        ready(&region);
+    }
+    let node = node("the_hook_before_is_called_and_the_first_region_of_a_panicking_thread_does_no_harm");
+    assert_eq!(panics(&dump_of(node.region())).len(), 1);
+}
+
+#[test]
+fn many_threads_that_panic_at_once_are_all_counted() {
+    const THREADS: usize = 32;
+    const EACH: usize = 100;
+    if support::role().is_some() {
+        std::panic::set_hook(Box::new(|_| {}));
+        let region = Region::builder("failures-storm").actors(8).build().unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let _ = std::panic::catch_unwind(|| match thread % 2 {
+                            0 => panic!("order {number}"),
+                            _ => panic!("invoice {number}"),
+                        });
+                    }
+                });
+            }
+        });
+        ready(&region);
+    }
+    let node = node("many_threads_that_panic_at_once_are_all_counted");
+    let dump = dump_of(node.region());
+    let counts: Vec<_> = failures(&dump).iter().map(|failure| failure["count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [(THREADS * EACH / 2) as u64; 2]);
+    let about = &dump["atomscope"];
+    assert_eq!(
+        (&about["panic_totals"]["total"], &about["failures_unreadable"]),
+        (&(THREADS * EACH).into(), &0.into())
+    );
+}
+
+#[test]
+fn a_panic_in_a_node_that_ends_by_it_is_its_last_record() {
+    if support::role().is_some() {
+        let region = Region::builder("failures-last").actors(8).build().unwrap();
+        println!("ready region={}", region.path().unwrap().display());
+        // Not to be unwound: the region stays as that of any process that is aborted.
+        std::panic::set_hook({
+            let before = std::panic::take_hook();
+            Box::new(move |panic| {
+                before(panic);
+                std::process::abort();
+            })
+        });
+        panic!("the oven explodes");
+    }
+    let mut node = node("a_panic_in_a_node_that_ends_by_it_is_its_last_record");
+    assert!(!node.wait().success());
+    let dump = dump_of(node.region());
+    assert_eq!(dump["atomscope"]["state"], "crashed");
+    assert_eq!(panics(&dump)[0]["message"], "the oven explodes");
+}
