@@ -643,7 +643,7 @@ fn cell_style(column: &str, text: &str, theme: Theme) -> Style {
             "closed" | "starting" | "stopping" | "not ready" | "blocked" | "stopped" | "traced" | "ended",
         ) => theme.odd(),
         ("event", "lost") | ("reachable" | "available", "no") | ("quarantined", "yes") => theme.bad(),
-        ("severity", "panic") => theme.bad(),
+        ("severity" | "event", "panic") => theme.bad(),
         ("event", "dead letter") | ("severity", "error") => theme.odd(),
         ("event", "cluster" | "sharding") => theme.accent(),
         ("failures" | "errors" | "lost" | "cancelled", number)
