@@ -379,12 +379,6 @@ fn store(slot: &[AtomicU64], severity: Severity, stamp: u64, record: &FailureRec
     }
 }
 
-/// Restores a slot in a copy of a region: everything that a reader reads. No other thread may use it meanwhile.
-pub fn restore(slot: &[AtomicU64], record: &FailureRecord) {
-    let words: [u64; FAILURE_WORDS] = zerocopy::transmute!(*record);
-    words::store(slot, &words);
-}
-
 /// A slot of the failure log, as a reader finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotRead {

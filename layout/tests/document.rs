@@ -10,12 +10,13 @@ use std::mem::{offset_of, size_of, size_of_val};
 
 use atomscope_layout::attached::{Attachment, Reach};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
+use atomscope_layout::failures::{FailureRecord, PANIC_SLOT_BYTES, PanicRecord, Severity, failure_flags};
 use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
     CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS,
-    MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS,
-    MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
+    MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES,
+    MAX_PANICS, MAX_SECTIONS, MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
@@ -145,6 +146,35 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         reserved,
         text,
     }));
+    check(fields!(PanicRecord {
+        stamp,
+        failure,
+        tid,
+        class,
+        flags,
+        location_bytes,
+        thread_bytes,
+        actor_bytes,
+        message_bytes,
+        text,
+    }));
+    check(fields!(FailureRecord {
+        ready,
+        key,
+        count,
+        last,
+        first,
+        class,
+        flags,
+        location_bytes,
+        thread_bytes,
+        actor_bytes,
+        target_bytes,
+        message_bytes,
+        zero,
+        text,
+        reserved,
+    }));
     check(fields!(InstanceRecord {
         control,
         key,
@@ -235,6 +265,8 @@ fn the_sections_are_documented_as_they_are() {
         ("histograms", map.histograms),
         ("journal writes", map.journal_writes),
         ("clock samples", map.clock_samples),
+        ("failures", map.failures),
+        ("panics", map.panics),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -262,7 +294,7 @@ fn the_sections_are_documented_as_they_are() {
     };
     let found = found.into_iter().zip(&rows).map(|((count, stride), row)| (count - extra(row), stride));
     assert_eq!(found.collect::<Vec<_>>(), least);
-    assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES), (256, 384));
+    assert_eq!((EVENT_SLOT_BYTES, DEAD_LETTER_SLOT_BYTES, PANIC_SLOT_BYTES), (256, 384, 512));
     let slot = table("## Rings", &["field", "offset", "bytes", "meaning"]);
     let offsets: Vec<_> = slot.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap())).collect();
     assert_eq!(offsets, [("sequence", 0), ("mark", 8), ("record", SLOT_HEAD_WORDS * 8)]);
@@ -284,6 +316,8 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_HISTOGRAMS", MAX_HISTOGRAMS),
         ("MAX_JOURNAL_WRITES", MAX_JOURNAL_WRITES),
         ("MAX_CLOCK_SAMPLES", MAX_CLOCK_SAMPLES),
+        ("MAX_FAILURES", MAX_FAILURES),
+        ("MAX_PANICS", MAX_PANICS),
     ];
     assert!(DOCUMENT.contains(&format!("the section has {LANE_SLOTS} more slots for each lane")));
     // The levels of a tree are a limit of the JSON, not of a region.
@@ -314,6 +348,12 @@ fn the_flags_are_documented_as_they_are() {
     );
     let letter = [("SENDER", dead_letter_flags::SENDER), ("TEXT_CUT", dead_letter_flags::TEXT_CUT)];
     flags("### LetterRecord", &letter);
+    let failure = [("MESSAGE", failure_flags::MESSAGE), ("TEXT_CUT", failure_flags::TEXT_CUT)];
+    flags("### FailureRecord", &failure);
+    assert_eq!(
+        numbers("### FailureRecord", &["severity", "number"]),
+        Severity::ALL.map(|severity| (severity.name().to_owned(), severity as usize))
+    );
     flags(
         "### EventRecord",
         &[
@@ -340,6 +380,7 @@ fn the_kinds_of_events_are_documented_as_they_are() {
         EventKind::StreamsGraphStarted,
         EventKind::StreamsGraphFinished,
         EventKind::DDataUpdated,
+        EventKind::Panicked,
     ];
     let snake = |name: String| {
         let parts = name.char_indices().map(|(at, c)| match c.is_uppercase() && at > 0 {
@@ -510,6 +551,8 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### ActorRecord",
         "### LetterRecord",
         "### JournalWriteRecord",
+        "### PanicRecord",
+        "### FailureRecord",
         "### EventRecord",
         "### InstanceRecord",
         "### RawHeader",

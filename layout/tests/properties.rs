@@ -12,8 +12,9 @@ use atomscope_layout::decode::{ActorList, Class, Clock, RegionReader, rfc3339};
 use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode};
 use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
-    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_HISTOGRAMS, MAX_INSTANCES,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_SECTIONS, MIN_METRICS, NAME_BYTES,
+    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS,
+    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS,
+    MIN_METRICS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{ACTOR_DEPTH_WORD, ActorRecord, ClockSampleRecord, actor_flags};
@@ -419,10 +420,21 @@ fn capacities() -> impl Strategy<Value = Capacities> {
         up_to(MAX_INSTANCES),
         up_to(MAX_HISTOGRAMS),
         up_to(MAX_JOURNAL_WRITES),
-        256usize..=MAX_DOCUMENT_BYTES / 4,
+        (256usize..=MAX_DOCUMENT_BYTES / 4, up_to(MAX_FAILURES), up_to(MAX_PANICS)),
     )
         .prop_map(
-            |(actors, lanes, dead_letters, events, names, metrics, instances, histograms, writes, bytes)| {
+            |(
+                actors,
+                lanes,
+                dead_letters,
+                events,
+                names,
+                metrics,
+                instances,
+                histograms,
+                writes,
+                (bytes, failures, panics),
+            )| {
                 Capacities {
                     actors,
                     lanes,
@@ -434,6 +446,8 @@ fn capacities() -> impl Strategy<Value = Capacities> {
                     document_bytes: bytes,
                     histograms,
                     journal_writes: writes,
+                    failures,
+                    panics,
                 }
             },
         )

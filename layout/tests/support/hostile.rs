@@ -3,12 +3,15 @@
 #![allow(clippy::panic, reason = "only tests use this")]
 
 use atomscope_layout::clock_samples::Log;
-use atomscope_layout::decode::{Birth, RegionReader};
+use atomscope_layout::decode::{Birth, Failure, Failures, Panic, RegionReader};
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
+use atomscope_layout::failures::{FAILURE_WORDS, PANIC_WORDS};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::forest::MAX_TREE_LEVELS;
-use atomscope_layout::limits::{ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, NAME_BYTES, PATH_CUT_MARK};
+use atomscope_layout::limits::{
+    ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, FAILURE_TEXT_BYTES, NAME_BYTES, PANIC_TEXT_BYTES, PATH_CUT_MARK,
+};
 use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
@@ -33,6 +36,8 @@ pub fn filled() -> Region {
         events: 6,
         names: 4,
         instances: 12,
+        failures: 5,
+        panics: 3,
         ..Capacities::LEAST
     };
     let region = Region::new(&capacities);
@@ -75,6 +80,8 @@ pub fn filled() -> Region {
         "Jobs that wait.",
     );
     super::subsystems::fill(&region, number + 1);
+    // Its thread died before it had stored the record.
+    region.section(region.map.failures)[4 * FAILURE_WORDS + 1].store(7, Ordering::Relaxed);
     for lane in 0..region.map.events.count {
         (0..3 * lane as u64)
             .for_each(|stamp| publish(region.memory.words(), &region.map, lane, stamp, stamp));
@@ -147,6 +154,7 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     read_actors(&reader);
     read_letters(&reader);
     let _ = reader.subsystems();
+    read_failures(&reader);
     for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
         let mut follower = begin(&reader);
         check_batch(&mut follower, &reader, false);
@@ -185,6 +193,26 @@ fn read_letters(reader: &RegionReader<'_>) {
         let unread = letters.lapped.checked_add(letters.abandoned + letters.unreadable).unwrap();
         assert!(unread <= letters.total);
         assert!(limit < usize::MAX || unread + letters.recent.len() as u64 == letters.total);
+    }
+}
+
+fn read_failures(reader: &RegionReader<'_>) {
+    let failures = reader.failures();
+    let map = reader.map();
+    assert!(failures.log.len() as u64 + failures.unreadable <= map.failures.count as u64);
+    assert!(failures.panics.len() < map.panics.count);
+    let Failures { panics_lapped, panics_abandoned, panics_unreadable, .. } = failures;
+    let unread = panics_lapped.checked_add(panics_abandoned + panics_unreadable).unwrap();
+    assert_eq!(unread + failures.panics.len() as u64, failures.panics_total);
+    let bytes =
+        |texts: &[&Option<String>]| -> usize { texts.iter().copied().flatten().map(String::len).sum() };
+    for Failure { location, thread, actor, target, message, class, .. } in &failures.log {
+        assert!(bytes(&[location, thread, actor, target, message]) <= FAILURE_TEXT_BYTES);
+        assert!(bytes(&[class]) <= NAME_BYTES);
+    }
+    for Panic { location, thread, actor, message, class, .. } in &failures.panics {
+        assert!(bytes(&[location, thread, actor, message]) <= PANIC_TEXT_BYTES);
+        assert!(bytes(&[class]) <= NAME_BYTES);
     }
 }
 
@@ -305,6 +333,16 @@ pub fn dead_letter(input: &[u8]) {
     RegionReader::open(Words::new(&words)).iter().for_each(read_letters);
 }
 
+/// The record of a failure, and that of a panic.
+pub fn failure(input: &[u8]) {
+    let words = atomic(base());
+    let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
+    store(&words[map.failures.start..], &padded::<FAILURE_WORDS>(input));
+    let ring = Ring::new(&words[map.panics.range()], map.panics.stride);
+    let _ = ring.write(ring.ticket(), &padded::<PANIC_WORDS>(input));
+    RegionReader::open(Words::new(&words)).iter().for_each(read_failures);
+}
+
 /// The record of an event.
 pub fn event(input: &[u8]) {
     let words = atomic(base());
@@ -351,11 +389,12 @@ fn padded<const N: usize>(input: &[u8]) -> [u64; N] {
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// The fuzz targets of this crate.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("region", region, region_seeds),
     ("follower", follower, follower_seeds),
     ("actor", actor, actor_seeds),
     ("dead_letter", dead_letter, dead_letter_seeds),
+    ("failure", failure, failure_seeds),
     ("event", event, event_seeds),
     ("metric", metric, metric_seeds),
 ];
@@ -425,9 +464,17 @@ fn dead_letter_seeds() -> Vec<Vec<u8>> {
     vec![slot.iter().flat_map(|word| word.to_le_bytes()).collect()]
 }
 
+fn failure_seeds() -> Vec<Vec<u8>> {
+    let (map, words) = (filled().map, words_of(&filled()));
+    let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let slots = words[map.failures.range()].chunks(map.failures.stride).map(bytes);
+    let panic = map.panics.start + map.panics.stride + 2;
+    slots.chain([bytes(&words[panic..][..PANIC_WORDS])]).collect()
+}
+
 fn event_seeds() -> Vec<Vec<u8>> {
     // One event of each kind, with five texts of one letter each.
-    let kinds = 1..=EventKind::DDataUpdated as u16;
+    let kinds = 1..=EventKind::ALL.len() as u16;
     let text = |kind: u16| -> Vec<u8> {
         let head = [kind, 0, 1].map(u16::to_le_bytes).concat();
         [[9; 8].as_slice(), &[0; 8], &[1, 0].repeat(5), &head, &[1; 16], b"abcde"].concat()

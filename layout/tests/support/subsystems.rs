@@ -3,6 +3,7 @@
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
 use atomscope_layout::document;
+use atomscope_layout::failures::{FailureLog, FailureRecord, PANIC_WORDS, PanicRecord, Report, Severity};
 use atomscope_layout::histogram;
 use atomscope_layout::instances::{
     Domain, InstanceRecord, association, graph, journal, key, lease, node_metric, persistence_id, shard,
@@ -110,5 +111,36 @@ pub fn fill(region: &Region, number: usize) {
         write.text[..2].copy_from_slice(b"jp");
         let words: [u64; JOURNAL_WRITE_WORDS] = zerocopy::transmute!(write);
         assert_eq!(ring.write(ring.ticket(), &words), Written::Published);
+    }
+    fill_failures(region);
+}
+
+/// Writes three distinct failures, as many as there is room for, and two panics.
+fn fill_failures(region: &Region) {
+    let map = &region.map;
+    let log = FailureLog::new(region.section(map.failures), map.failures.stride);
+    let panics = Ring::new(region.section(map.panics), map.panics.stride);
+    let report = Report {
+        message: Some("Nmessage"),
+        location: "Nlocation:7:1",
+        thread: "Nthread",
+        actor: "akka://Nsystem/user/Nfailed",
+        target: "Ntarget",
+        class: 1,
+    };
+    let reports = [
+        (Severity::Panic, report),
+        (Severity::Error, Report { message: None, ..report }),
+        (Severity::Warning, Report { location: "Nother", ..Report::default() }),
+    ];
+    for (key, (severity, report)) in (1..).zip(reports) {
+        for stamp in 0..key {
+            log.note(key << 32, severity, 10 * key + stamp, || FailureRecord::of(&report).0);
+        }
+    }
+    for (stamp, failure) in [(10, 1), (20, 0)] {
+        let record = PanicRecord { stamp, failure, tid: 7, ..PanicRecord::of(&report).0 };
+        let words: [u64; PANIC_WORDS] = zerocopy::transmute!(record);
+        assert_eq!(panics.write(panics.ticket(), &words), Written::Published);
     }
 }

@@ -1,6 +1,6 @@
 //! How a region is copied while its node writes to it.
 //!
-//! A record that one word guards (of an actor, an instance, a dead letter or an event, the log of clock samples) is copied
+//! A record that one word guards (of an actor, an instance, a dead letter, a panic or an event, the log of clock samples) is copied
 //! between two equal reads of that word. After a few failures the copy marks the record as unreadable. Heads of rings are
 //! copied before their slots and ready words before their texts. Of the slots of actors and instances only those are copied
 //! that were ever taken.
@@ -48,11 +48,12 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     let copying = Copying { from, to: memory.words() };
     outside_of_slots(map).into_iter().for_each(|range| copying.range(range));
     fence(Ordering::Acquire);
-    // The texts again: those whose ready words were copied above are complete only from here on.
+    // The texts again: those whose ready words were copied above are complete only from here on. So are the counts and stamps
+    // of failures, which may grow.
     for cell in [header::NODE, header::SYSTEM, header::PROGRAM, header::WRITER] {
         copying.range(cell.start + 1..cell.end);
     }
-    for section in [map.names, map.metrics] {
+    for section in [map.names, map.metrics, map.failures] {
         for start in section.range().step_by(section.stride) {
             copying.range(start + 1..start + section.stride);
         }
@@ -160,6 +161,7 @@ pub(crate) enum RingOf {
     DeadLetters,
     Events,
     JournalWrites,
+    Panics,
 }
 
 /// All rings of a region.
@@ -179,7 +181,8 @@ pub(crate) fn rings(map: &RegionMap) -> Vec<RingAt> {
     });
     let letters = of_section(RingOf::DeadLetters, map.dead_letters);
     let writes = of_section(RingOf::JournalWrites, map.journal_writes);
-    letters.into_iter().chain(writes).chain(lanes).collect()
+    let panics = of_section(RingOf::Panics, map.panics);
+    letters.into_iter().chain(writes).chain(panics).chain(lanes).collect()
 }
 
 /// The slots of a section that were ever taken, of which the header says that they are `used`.

@@ -8,6 +8,7 @@ use atomscope_layout::decode::Texts;
 use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
 use atomscope_layout::document;
 use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
+use atomscope_layout::failures::{self, FAILURE_WORDS, FailureRecord, PANIC_WORDS, PanicRecord, Report};
 use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{describe, read_descriptor};
@@ -77,6 +78,18 @@ impl Redactor {
         slots(from, to, map.instances, header::INSTANCES_USED, |words: [u64; INSTANCE_WORDS]| {
             zerocopy::transmute!(self.instance(words))
         });
+        for slot in records(map.failures) {
+            let mut record = FailureRecord::new_zeroed();
+            let Some(words) = from.slice(slot.clone()) else { continue };
+            let record = match failures::read(words, &mut record) {
+                failures::SlotRead::Record(_) => self.failure_record(&record),
+                // Its key says that it is in use; there is nothing else to tell.
+                failures::SlotRead::Pending => FailureRecord { key: 1, ..FailureRecord::new_zeroed() },
+                failures::SlotRead::Free => continue,
+            };
+            let record: [u64; FAILURE_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
         for (number, document) in records(map.documents).enumerate() {
             let found = match from.slice(document.clone()).map(document::read) {
                 Some(Ok(Some(found))) => found,
@@ -120,6 +133,12 @@ impl Redactor {
                         let event: [u64; EVENT_WORDS] = zerocopy::transmute!(self.event(words));
                         words::store(&to[record], &event);
                     }
+                    RingOf::Panics => {
+                        let mut words = [0u64; PANIC_WORDS];
+                        found.copy_to(&mut words);
+                        let panic: [u64; PANIC_WORDS] = zerocopy::transmute!(self.panic(words));
+                        words::store(&to[record], &panic);
+                    }
                     RingOf::JournalWrites => {
                         let mut words = [0u64; JOURNAL_WRITE_WORDS];
                         found.copy_to(&mut words);
@@ -161,6 +180,55 @@ impl Redactor {
         to.journal_bytes = writer.put(&self.name(journal));
         to.persistence_id_bytes = writer.put(&self.name(id));
         to
+    }
+
+    fn failure_record(&self, from: &FailureRecord) -> FailureRecord {
+        let FailureRecord { ready, key, count, last, first, class, .. } = *from;
+        let mut texts = Texts(&from.text);
+        let mut take = |bytes| texts.take(bytes);
+        let to = match (
+            take(from.location_bytes),
+            take(from.thread_bytes),
+            take(from.actor_bytes),
+            take(from.target_bytes),
+        ) {
+            (Some(location), Some(thread), Some(actor), Some(target)) => {
+                FailureRecord::of(&Report {
+                    message: None,
+                    location: &self.name(location),
+                    thread: &self.name(thread),
+                    actor: &self.kept_path(actor).0,
+                    target: &self.name(target),
+                    class,
+                })
+                .0
+            }
+            _ => FailureRecord { location_bytes: u16::MAX, ..FailureRecord::new_zeroed() },
+        };
+        // The node's own key is a hash of the message, by which anybody who knows the node's hash keys could test guesses.
+        FailureRecord { ready, key: self.word(&[key]).max(1), count, last, first, ..to }
+    }
+
+    fn panic(&self, words: [u64; PANIC_WORDS]) -> PanicRecord {
+        let from: PanicRecord = zerocopy::transmute!(words);
+        let PanicRecord { stamp, failure, tid, class, .. } = from;
+        let mut texts = Texts(&from.text);
+        let mut take = |bytes| texts.take(bytes);
+        let to = match (take(from.location_bytes), take(from.thread_bytes), take(from.actor_bytes)) {
+            (Some(location), Some(thread), Some(actor)) => {
+                PanicRecord::of(&Report {
+                    message: None,
+                    location: &self.name(location),
+                    thread: &self.name(thread),
+                    actor: &self.kept_path(actor).0,
+                    target: "",
+                    class,
+                })
+                .0
+            }
+            _ => PanicRecord { location_bytes: u16::MAX, ..PanicRecord::new_zeroed() },
+        };
+        PanicRecord { stamp, failure, tid, ..to }
     }
 
     /// The pseudonym of a path as a record holds it, and whether it was cut: of a longer path the beginning and a hash of all
@@ -294,12 +362,16 @@ impl Redactor {
         }
         // The application may have given any text as a time.
         to.flags &= !event_flags::TIME_TEXT;
+        if matches!(part.event, TelemetryEvent::Panicked(_)) {
+            to.flags &= !event_flags::OPTIONAL;
+        }
         for (at, text) in texts.into_iter().enumerate() {
             let pseudonym = match (&part.event, at) {
-                (TelemetryEvent::DeadLetter(_), 3 | 4) | (TelemetryEvent::JournalWrite(_), 2) => {
-                    String::new()
-                }
+                (TelemetryEvent::DeadLetter(_), 3 | 4)
+                | (TelemetryEvent::JournalWrite(_), 2)
+                | (TelemetryEvent::Panicked(_), 3) => String::new(),
                 (TelemetryEvent::DeadLetter(_), 0 | 1)
+                | (TelemetryEvent::Panicked(_), 2)
                 | (TelemetryEvent::ActorStopped { .. } | TelemetryEvent::MailboxSampled { .. }, 0) => {
                     self.kept_path(text).0
                 }

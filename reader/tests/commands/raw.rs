@@ -15,7 +15,7 @@ use atomscope_layout::dto::{
     ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord, JournalWriteInfo,
     RemoteAssociationInfo, ShardingEvent,
 };
-use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::event::{PanicInfo, TelemetryEvent};
 use atomscope_layout::metrics::BUILTIN;
 use atomscope_layout::region::Condition;
 use serde_json::{Value, json};
@@ -282,6 +282,14 @@ fn with_every_text() -> (Node, Vec<String>) {
         }),
         TelemetryEvent::StreamsGraphStarted { id: 1, name: text("Ngraph") },
         TelemetryEvent::DDataUpdated { key: text("Nkey") },
+        TelemetryEvent::Panicked(PanicInfo {
+            seq: 1,
+            tid: Some(2),
+            thread: Some(text("Nworker")),
+            location: text("Nplace"),
+            actor: Some(text("akka://Nsystem/user/Nguilty")),
+            message: Some(text("Nwords")),
+        }),
     ] {
         node.event(1, 1, &event);
     }
