@@ -1418,7 +1418,7 @@ fn a_panic_is_told_in_the_health_of_the_overview_and_its_count_is_no_rate() {
     screen.press("⏎");
     let text = screen.text(160, 24);
     assert!(text.contains("shop-worker"), "all of a failure is among its details: {text}");
-    screen.press("⎋→");
+    screen.press("⎋→/lost⏎");
     assert_eq!(screen.app.sheet.name, "panics");
     assert_eq!(screen.app.sheet.len(), 2, "here each is a row");
 }
