@@ -98,7 +98,7 @@ fn every_command_tells_what_panicked_while_the_node_runs_and_after_it_was_killed
             shown.lines().find(|line| line.contains("Failures: 3 panics, - errors, - warnings; newest: "));
         let line = line.unwrap_or_else(|| panic!("{shown}"));
         assert!(
-            line.contains(" at tests/tests/failures.rs:") && line.contains(": the oven is 0 degrees"),
+            line.contains(" at tests/tests/failures.rs:") && line.contains(": the oven is 2 degrees"),
             "{shown}"
         );
         let listing = support::atomscope_json(["failures", who, "--json", "--filter", "thread = baker"]);

@@ -66,8 +66,8 @@ fn each_different_failure_is_one_row_and_the_newest_is_first() {
     let summary = lines.next().unwrap();
     assert!(summary.starts_with("3 panics, 1 error, 2 warnings; newest: error 2"), "{stdout}");
     assert!(
-        summary.ends_with(" ago at src/clock.rs:1:1 in akka://Shop/user/baker: too late"),
-        "all of the message, and not a cell of a table: {stdout}"
+        summary.ends_with(" ago at src/clock.rs:1:1: too late"),
+        "the actor of the newest time is not known: {stdout}"
     );
     let listing = dir.run(["failures", "bakery", "--json"]).json();
     let rows: Vec<_> = listing["failures"].as_array().unwrap().iter().collect();
@@ -152,6 +152,22 @@ fn none_that_is_known_is_not_the_same_as_nothing_known() {
     assert!(!dir.run(["show"]).ok().contains("Failures:"));
     let doctor = dir.run(["doctor"]).ok();
     assert!(!doctor.contains("panic"), "{doctor}");
+}
+
+#[test]
+fn a_sentence_about_the_newest_panic_has_its_own_message_and_actor() {
+    let dir = RegionDir::new();
+    let node = node("n");
+    node.panic(at(40), &COLD);
+    let other = Report { message: Some("oven 8 is cold"), actor: "akka://Shop/user/butcher", ..COLD };
+    node.panic(at(20), &other);
+    let _lock = node.live(&dir);
+    let shown = dir.run(["show"]).ok();
+    assert!(shown.contains(" in akka://Shop/user/butcher: oven 8 is cold\n"), "{shown}");
+    let listing = dir.run(["failures", "--json"]).json();
+    assert_eq!(listing["failures"][0]["message"], "oven 7 is cold", "the first time");
+    assert_eq!(listing["failures"][0]["count"], 2);
+    assert_eq!(listing["summary"]["newest_message"], "oven 8 is cold");
 }
 
 #[test]

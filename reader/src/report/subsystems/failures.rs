@@ -135,13 +135,26 @@ pub fn last_age(snapshot: &Snapshot, failure: &Failure) -> Option<Duration> {
     age(snapshot, failure.last_at)
 }
 
-/// A failure in words: `panic 3.0 s ago at src/oven.rs:7:9: it is cold`. Safe to print.
+/// The newest occurrence of a panic, if it is still kept.
+fn newest_panic<'a>(snapshot: &'a Snapshot, failure: &Failure) -> Option<&'a Panic> {
+    snapshot.failures.panics.iter().find(|panic| panic.failure == Some(failure.number))
+}
+
+/// The message of the newest occurrence. Where only that of the first one is kept, it differs in its digits at most.
+fn newest_message<'a>(snapshot: &'a Snapshot, failure: &'a Failure) -> Option<&'a str> {
+    newest_panic(snapshot, failure).map_or(&failure.message, |panic| &panic.message).as_deref()
+}
+
+/// The newest occurrence of a failure in words: `panic 3.0 s ago at src/oven.rs:7:9: it is cold`. Safe to print.
 pub fn describe(snapshot: &Snapshot, failure: &Failure) -> String {
-    let Failure { severity, location, actor, message, .. } = failure;
+    let Failure { severity, location, .. } = failure;
+    let message = newest_message(snapshot, failure);
+    // The actor of the first occurrence need not be that of the newest.
+    let actor = newest_panic(snapshot, failure).and_then(|panic| panic.actor.as_deref());
     let age = last_age(snapshot, failure).map(|age| format!(" {} ago", duration(age)));
     let location = location.as_deref().map(|location| format!(" at {}", clean(location)));
-    let actor = actor.as_deref().map(|actor| format!(" in {}", clean(actor)));
-    let message = message.as_deref().map(|message| {
+    let actor = actor.map(|actor| format!(" in {}", clean(actor)));
+    let message = message.map(|message| {
         let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(end, _)| end);
         let mark = if end < message.len() { "…" } else { "" };
         format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
@@ -174,7 +187,10 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
             Value::of(newest.and_then(|newest| last_age(snapshot, newest)), |age| Value::Float(seconds(age))),
         ),
         ("newest_severity", Value::of(newest, |newest| Value::text(newest.severity.name()))),
-        ("newest_message", Value::of(newest.and_then(|newest| newest.message.as_deref()), Value::text)),
+        (
+            "newest_message",
+            Value::of(newest.and_then(|newest| newest_message(snapshot, newest)), Value::text),
+        ),
     ];
     (line, facts)
 }
