@@ -2,8 +2,6 @@
 //!
 //! Noting allocates nothing, waits for no thread and calls no foreign code, since a panic may happen anywhere.
 
-use std::fmt;
-
 use atomscope_layout::event::{EventKind, EventRecord, event_flags};
 use atomscope_layout::failures::{
     Digitless, FailureLog, FailureRecord, PANIC_WORDS, PanicRecord, Report, Severity,
@@ -15,6 +13,7 @@ use atomscope_layout::ring::{Ring, Written};
 use atomscope_layout::words::{prefix, store};
 
 use crate::lane;
+#[cfg(feature = "tracing-layer")]
 use crate::process;
 use crate::writer::RegionWriter;
 
@@ -48,8 +47,9 @@ impl<const BYTES: usize> Text<BYTES> {
     }
 }
 
-impl<const BYTES: usize> fmt::Write for Text<BYTES> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+#[cfg(feature = "tracing-layer")]
+impl<const BYTES: usize> std::fmt::Write for Text<BYTES> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
         self.push(text);
         // An error would end the formatting early, which is the caller's to want.
         Ok(())
@@ -100,6 +100,7 @@ pub(crate) fn thread_name() -> Text<16> {
 
 /// Calls `note` with the open regions of the actor system to which this path belongs; if that is unknown, with all open
 /// regions of the process.
+#[cfg(feature = "tracing-layer")]
 pub(crate) fn each_region_of(actor: &str, mut note: impl FnMut(&RegionWriter)) {
     let system = system_of(actor);
     let is_of_system =
@@ -119,6 +120,7 @@ pub(crate) fn each_region_of(actor: &str, mut note: impl FnMut(&RegionWriter)) {
 }
 
 /// The actor system in the text of a path: `shop` of `akka://shop@host:1/user/cart`.
+#[cfg(feature = "tracing-layer")]
 fn system_of(path: &str) -> Option<&str> {
     let (_, rest) = path.split_once("://")?;
     rest.split(['/', '@']).next().filter(|system| !system.is_empty())
@@ -229,6 +231,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tracing-layer")]
     fn the_system_of_a_path_is_its_authority_without_the_host() {
         assert_eq!(system_of("akka://shop/user/cart"), Some("shop"));
         assert_eq!(system_of("akka.tcp://shop@10.0.0.1:25520/user"), Some("shop"));

@@ -48,7 +48,7 @@
 //! With `ATOMSCOPE=off` in the environment no region is shared and no hook is installed.
 //!
 //! # Features
-//! All are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
+//! All but `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -62,6 +62,7 @@
 //! | `remote` | attaching an endpoint manager |
 //! | `streams` | wrappers for sources and graphs |
 //! | `leases` | a wrapper for leases |
+//! | `tracing-layer` | `FailureLayer`, which notes errors and warnings that are logged through `tracing` |
 //! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
 pub mod actor_registry;
@@ -84,6 +85,8 @@ mod error;
 pub mod exporters;
 #[cfg(feature = "atomr")]
 mod extension;
+#[cfg(feature = "tracing-layer")]
+mod failure_layer;
 mod failures;
 mod hash;
 #[cfg(feature = "atomr")]
@@ -141,4 +144,6 @@ pub use atomscope_layout::{Capacities, LimitError, dto};
 pub use crate::error::{CreateError, SpaceUse};
 #[cfg(feature = "atomr")]
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
+#[cfg(feature = "tracing-layer")]
+pub use crate::failure_layer::FailureLayer;
 pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};

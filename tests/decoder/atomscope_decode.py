@@ -46,6 +46,8 @@ FREE, BUSY, LIVE, ORPHAN = 0, 1, 2, 3
 STARTING, RUNNING, STOPPING, CLOSED = 1, 2, 3, 4
 PARENT, PARENT_IS_PREFIX, PATH_CUT, SPAWNED_TEXT, HOST, DEPTH = 1, 2, 4, 16, 32, 64
 OPTIONAL, TIME_TEXT, REACHABLE, LIST_SHIFT = 1, 16, 32, 8
+MESSAGE = 1
+SEVERITIES = {READY | 1: "panic", READY | 2: "error", READY | 3: "warning"}
 
 VERDICTS = {
     1: ("starting", None),
@@ -91,6 +93,8 @@ SECTIONS = {
     "histograms": (9, 1, 1536),
     "journal writes": (10, 2, 256),
     "clock samples": (11, 2, 64),
+    "failures": (12, 1, 768),
+    "panics": (13, 2, 512),
 }
 # For each domain of instances: its name, and the names and kinds of its numbers.
 DOMAINS = {
@@ -142,6 +146,8 @@ ATTACHMENTS = [
     ("ddata.deletes", ""),
     ("leases.acquired, leases.denied, leases.lost", "leases: holder, acquired, denied, lost, released, held, renewed"),
     ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks, parked, away_ns"),
+    ("failures.panics", ""),
+    ("failures.errors, failures.warnings", ""),
 ]
 
 
@@ -687,6 +693,87 @@ class Region:
             "timestamp": self.time_text(stamp),
         }
 
+    # "The failure log" and its panics.
+
+    def failures(self):
+        section, entries, unreadable = self.sections["failures"], [], 0
+        for slot in range(section.count):
+            ready, record = self.failure_slot(section.offset + slot * section.stride)
+            if record is None:
+                continue
+            try:
+                if ready not in SEVERITIES:
+                    raise Unreadable
+                entries.append(self.failure(slot + 1, SEVERITIES[ready], record))
+            except Unreadable:
+                unreadable += 1
+        entries.sort(key=lambda entry: (-entry[0], entry[1]["number"]))
+        return [failure for _, failure in entries], unreadable
+
+    def failure_slot(self, offset):
+        """The ready word and the record; no record if the slot is free."""
+        for attempt in range(TRIES):
+            ready = self.words.load(offset)
+            record = self.words.copy(offset, 768)
+            if ready in SEVERITIES:
+                break
+            if ready == 0 and struct.unpack_from("<Q", record, 8)[0] == 0:
+                return ready, None
+            pause(attempt)
+        return ready, record
+
+    def failure(self, number, severity, record):
+        count, last, first, name, flags, *lengths = struct.unpack_from("<3Q2I5H", record, 16)
+        location, thread, actor, target, message = take_texts(record[64:704], lengths)
+        return last, {
+            "number": number,
+            "severity": severity,
+            "count": count,
+            "first": self.time_text(first),
+            "last": self.time_text(last),
+            "message": message if flags & MESSAGE else None,
+            "location": location or None,
+            "target": target or None,
+            "thread": thread or None,
+            "actor": actor or None,
+            "class": self.name(name) if name else None,
+        }
+
+    def panics(self):
+        section = self.sections["panics"]
+        ring = Ring(self.words, section.offset, section.count - 1, section.stride)
+        head = ring.head()
+        kept = min(head, ring.slots)
+        totals = {"total": head, "lapped": head - kept, "abandoned": 0, "unreadable": 0}
+        recent = []
+        for ticket in range(head - 1, head - kept - 1, -1):
+            found, record = ring.read(ticket, 496)
+            if found == "read":
+                try:
+                    recent.append(self.panic(ticket, record))
+                except Unreadable:
+                    totals["unreadable"] += 1
+            elif found == "pending":
+                totals["unreadable"] += 1
+            else:
+                totals[found] += 1
+        return recent, totals
+
+    def panic(self, ticket, record):
+        stamp, failure, tid, name, flags, *lengths = struct.unpack_from("<Q4I4H", record)
+        location, thread, actor, message = take_texts(record[32:496], lengths)
+        return {
+            "seq": ticket + 1,
+            "timestamp": self.time_text(stamp),
+            "failure": failure or None,
+            "tid": tid or None,
+            "thread": thread or None,
+            "message": message if flags & MESSAGE else None,
+            "location": location or None,
+            "actor": actor or None,
+            "class": self.name(name) if name else None,
+        }
+
     def event(self, record):
         """Decodes the record of an event to: stamp, part, parts, kind, topic, payload."""
         stamp, type_id, flags = struct.unpack_from("<Q2I", record)
@@ -749,6 +836,15 @@ class Region:
             payload = {"id": first, "name": texts[0]}
         elif name == "streams_graph_finished":
             payload = {"id": first}
+        elif name == "panicked":
+            payload = {
+                "seq": first,
+                "tid": (second & 0xFFFFFFFF) or None,
+                "thread": texts[1] or None,
+                "location": texts[0],
+                "actor": texts[2] or None,
+                "message": texts[3] if flags & OPTIONAL else None,
+            }
         else:
             payload = {"key": texts[0]}
         return stamp, part, parts, name, topic, payload
@@ -836,6 +932,7 @@ EVENT_KINDS = {
     9: ("streams_graph_started", "streams"),
     10: ("streams_graph_finished", "streams"),
     11: ("d_data_updated", "ddata"),
+    12: ("panicked", "failures"),
 }
 
 
@@ -1212,6 +1309,8 @@ class Source:
         actors = region.actors()
         at_rest = bool(self.flags & 1) and region.totals() == totals
         recent, letters = region.dead_letters()
+        failures, failures_unreadable = region.failures()
+        panics, panic_totals = region.panics()
         subsystems, more = region.subsystems()
         generated_at = rfc3339(self.taken_unix_ns if self.raw else time.time_ns())
         verdict, notes, evidence, process_age, runtime_age = self.liveness
@@ -1250,6 +1349,10 @@ class Source:
             "at_rest": at_rest,
             **counted,
             "dead_letters": letters,
+            "failures": failures,
+            "failures_unreadable": failures_unreadable,
+            "panics": panics,
+            "panic_totals": panic_totals,
             "metrics": region.metrics(),
             **more,
             "redacted": bool(self.flags & 2),

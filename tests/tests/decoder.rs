@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use atomscope_probe::Region;
 use atomscope_tests::support::dumps::{all_events, dump_of, golden_regions, json_lines};
 use atomscope_tests::support::{self, Node};
 use serde_json::Value;
@@ -247,4 +248,29 @@ fn the_golden_regions_say_the_same_to_both() {
         same(&file.display().to_string(), &dump_of(&file), &decoded_dump(&file));
         same_events(&file);
     }
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_failures_of_a_dead_node_say_the_same_to_both() {
+    let name = "the_failures_of_a_dead_node_say_the_same_to_both";
+    if let Some(place) = support::role() {
+        let builder = Region::builder("decoder-failures").actors(8).failures(2).kept_panics(3).file(&place);
+        let region = builder.build().expect("the region can be made");
+        println!("ready region={}", region.path().expect("it is shared").display());
+        for word in ["one", "two", "two", "three", "four\u{7}"] {
+            let thread = std::thread::Builder::new().name(format!("baker-{word}"));
+            thread.spawn(move || panic!("oven {word}")).expect("a thread").join().expect_err("it panics");
+        }
+        std::process::abort();
+    }
+    let folder = folder();
+    let region = folder.path().join("failures");
+    let mut command = support::again(name, region.to_str().expect("a plain path"));
+    command.args(["--ignored"]).stderr(std::process::Stdio::null());
+    Node::start(&mut command).wait();
+    let dump = same_at_rest(&region);
+    assert_eq!(dump["atomscope"]["failures"].as_array().map(Vec::len), Some(2));
+    assert_eq!(dump["atomscope"]["panic_totals"]["lapped"], 2);
+    assert!(same_events(&region) >= 5);
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::bus::TelemetryEvent;
-use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_probe::{FailureLayer, Region, TelemetryExtension};
 use atomscope_tests::support::dumps::{all_events, dump_of, metric};
 use atomscope_tests::support::{self, Node};
 use serde_json::Value;
@@ -307,4 +307,98 @@ fn a_panic_in_a_node_that_ends_by_it_is_its_last_record() {
     let dump = dump_of(node.region());
     assert_eq!(dump["atomscope"]["state"], "crashed");
     assert_eq!(panics(&dump)[0]["message"], "the oven explodes");
+}
+
+fn log_to_the_layer() {
+    use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+    let layer = FailureLayer::new().with_filter(LevelFilter::WARN);
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
+}
+
+#[test]
+fn a_panic_of_a_handler_is_logged_by_atomr_with_the_path_of_its_actor() {
+    if support::role().is_some() {
+        log_to_the_layer();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let [bakery, other] = runtime.block_on(async {
+            let mut regions = Vec::new();
+            for name in ["bakery", "other"] {
+                let system = ActorSystem::create(name, Config::empty()).await.unwrap();
+                let telemetry = TelemetryExtension::new(format!("failures-{name}"), 64).install(&system);
+                regions.push(telemetry.region().clone());
+                if name == "bakery" {
+                    let baker = system.actor_of(Props::create(Baker::default), "baker").unwrap();
+                    baker.tell(300);
+                    baker.tell(301);
+                    // atomr logs after the panic.
+                    support::wait_until("both are logged", || logged(&telemetry) == 2);
+                }
+                std::mem::forget(system);
+            }
+            <[Region; 2]>::try_from(regions).unwrap()
+        });
+        std::mem::forget(other);
+        ready(&bakery);
+    }
+    let node = node("a_panic_of_a_handler_is_logged_by_atomr_with_the_path_of_its_actor");
+    let dump = dump_of(node.region());
+    let found = failures(&dump);
+    let of = |severity: &str| *found.iter().find(|failure| failure["severity"] == severity).unwrap();
+    assert_eq!(of("panic")["count"], 2);
+    assert_eq!(of("panic")["actor"], Value::Null);
+    let error = of("error");
+    assert_eq!((&error["actor"], &error["count"]), (&"akka://bakery/user/baker".into(), &2.into()));
+    assert_eq!(error["message"], "handle panic: the oven is 300 degrees");
+    assert!(error["target"].as_str().unwrap().starts_with("atomr_core::actor"), "{error}");
+    assert!(error["location"].as_str().unwrap().contains("actor_cell.rs:"), "{error}");
+}
+
+/// The errors that were logged in this node.
+fn logged(telemetry: &TelemetryExtension) -> u64 {
+    metric(&dump_of(telemetry.region().path().unwrap()), "failures.errors")
+}
+
+#[test]
+fn what_is_logged_goes_to_the_system_of_its_actor_or_else_to_all_and_its_fields_make_no_new_failure() {
+    if support::role().is_some() {
+        let region = |name: &str| {
+            let region = Region::builder(format!("failures-{name}")).actors(8).build().unwrap();
+            region.running(name);
+            region
+        };
+        let before = region("shop");
+        log_to_the_layer();
+        let after = region("bank");
+        for number in 0..3 {
+            tracing::warn!(number, who = %"me", "order {number} is late");
+            tracing::error!(actor = "akka://bank/user/vault", number, "the vault is open");
+            tracing::error!(path = ?"no path at all", "unknown");
+            tracing::info!("nothing is wrong");
+            tracing::error!(target: "atomscope_probe::test", "the probe's own");
+        }
+        std::mem::forget(before);
+        ready(&after);
+    }
+    let node = node(
+        "what_is_logged_goes_to_the_system_of_its_actor_or_else_to_all_and_its_fields_make_no_new_failure",
+    );
+    for listed in support::listed(node.pid()) {
+        let dump = dump_of(listed["path"].as_str().unwrap());
+        let (name, errors) = (dump["node"].as_str().unwrap(), metric(&dump, "failures.errors"));
+        let log = failures(&dump);
+        let messages: Vec<_> = log.iter().map(|failure| failure["message"].as_str().unwrap()).collect();
+        let late = log.iter().find(|failure| failure["severity"] == "warning").unwrap();
+        assert_eq!(
+            (&late["message"], &late["count"]),
+            (&"order 0 is late number=0 who=me".into(), &3.into())
+        );
+        assert!(late["location"].as_str().unwrap().starts_with("tests/tests/failures.rs:"), "{late}");
+        assert_eq!((late["target"].as_str(), &late["actor"]), (Some("failures"), &Value::Null));
+        match name {
+            "failures-bank" => assert_eq!((errors, messages.len()), (6, 3), "{messages:?}"),
+            _ => assert_eq!((errors, messages.len()), (3, 2), "{messages:?}"),
+        }
+    }
 }

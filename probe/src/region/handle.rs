@@ -54,6 +54,8 @@ impl Region {
         let region = Self::of(Arc::new(writer));
         let writer = &region.writer;
         if !turned_off() {
+            #[cfg(feature = "tracing-layer")]
+            crate::failure_layer::attach(writer);
             if writer.panics && panics::hook() {
                 writer.attached(Attachment::PanicHook);
             }
