@@ -155,11 +155,14 @@ fn panics_and_errors(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage
         None => {}
     }
     let logged = [(Builtin::Errors, "error", "errors"), (Builtin::Warnings, "warning", "warnings")]
-        .map(|(metric, one, many)| (snapshot.builtin(metric), one, many));
-    if logged.iter().any(|(number, ..)| *number > 0) {
-        let texts = logged.map(|(number, one, many)| count(number, one, many)).join(" and ");
+        .map(|(metric, one, many)| (snapshot.builtin(metric), one, many))
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, many)| count(number, one, many));
+    let logged = logged.collect::<Vec<_>>().join(" and ");
+    if !logged.is_empty() {
         let newest = newest(|severity| severity != failures::Severity::Panic);
-        findings.add(Severity::Note, with_newest(format!("{texts} logged"), newest), Some(ADVICE));
+        findings.add(Severity::Note, with_newest(format!("{logged} logged"), newest), Some(ADVICE));
     }
     if usage.drops.failures_unlisted > 0 {
         let text = format!("{} times no slot was free for another failure", usage.drops.failures_unlisted);
