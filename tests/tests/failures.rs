@@ -75,6 +75,49 @@ fn panics_that_differ_in_digits_only_are_one_failure_and_each_is_kept() {
     assert_eq!((&events[10]["seq"], &events[10]["message"]), (&11.into(), &"order of meat is lost".into()));
 }
 
+#[test]
+fn every_command_tells_what_panicked_while_the_node_runs_and_after_it_was_killed() {
+    if support::role().is_some() {
+        let region = Region::builder("failures-told").actors(8).build().unwrap();
+        for number in 0..3 {
+            panics_on_a_thread("baker", move || panic!("the oven is {number} degrees\u{1b}[2J"));
+        }
+        ready(&region);
+    }
+    let mut node = node("every_command_tells_what_panicked_while_the_node_runs_and_after_it_was_killed");
+    let text = |arguments: &[&str]| {
+        let output = support::atomscope(arguments);
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        text
+    };
+    let check = |who: &str| {
+        let shown = text(&["show", who]);
+        let line =
+            shown.lines().find(|line| line.contains("Failures: 3 panics, - errors, - warnings; newest: "));
+        let line = line.unwrap_or_else(|| panic!("{shown}"));
+        assert!(
+            line.contains(" at tests/tests/failures.rs:") && line.contains(": the oven is 2 degrees"),
+            "{shown}"
+        );
+        let listing = support::atomscope_json(["failures", who, "--json", "--filter", "thread = baker"]);
+        assert_eq!((&listing["failures"][0]["count"], &listing["summary"]["panics"]), (&3.into(), &3.into()));
+        assert_eq!(listing["panics"][0]["message"], "the oven is 2 degrees\u{1b}[2J");
+        let doctor = text(&["doctor", who]);
+        assert!(doctor.contains("warning  3 panics; the newest: panic "), "{doctor}");
+        let tail = text(&["tail", who, "--no-follow", "--topic", "failures"]);
+        let told: Vec<_> =
+            tail.lines().filter(|line| line.contains("panic") && line.contains("baker")).collect();
+        assert_eq!(told.len(), 3, "{tail}");
+        assert!(told[2].contains("the oven is 2 degrees"), "{tail}");
+    };
+    check(&node.who());
+    let region = node.region().to_str().unwrap().to_owned();
+    node.kill();
+    check(&region);
+}
+
 #[derive(Default)]
 struct Baker;
 

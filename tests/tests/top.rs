@@ -50,6 +50,7 @@ fn a_live_node_is_seen_in_every_view_and_whatever_size_the_terminal_is_given() {
         ("L", "leader"),
         ("R", "WORKER"),
         ("M", "actors.spawned"),
+        ("T", "atomscope-poll"),
         ("S", "histograms"),
         ("N", "top-views"),
         ("1", "Actors by class"),

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use atomscope::attach::RegionSummary;
+use atomscope::liveness::Liveness;
 use atomscope::process::is_ours;
 use atomscope::report::list::Side;
 use atomscope::report::nodes::nodes;
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::write_json;
 use atomscope::threads::{MOST_THREADS, NodeProcess, ThreadRates, ThreadSamples, rates};
+use atomscope_layout::decode::Identity;
 use clap::Args;
 use serde::Serialize;
 
@@ -88,14 +90,8 @@ pub fn threads(search_args: &SearchArgs, args: ThreadsArgs) -> Result<(), Failur
             note(&format!("process {pid} has ended meanwhile"));
             continue;
         };
-        if now.is_cut {
-            note(&format!("process {pid} has more than {MOST_THREADS} threads; the others are not shown"));
-        }
-        if let Some(hidden) = process.refusal() {
-            let (why, advice) = (&hidden.why, &hidden.advice);
-            note(&format!("where the threads of process {pid} wait is not known: {why}; {advice}"));
-        }
-        let of_process = rates(&before, &now).into_iter();
+        notes(process, &now).iter().for_each(|text| note(text));
+        let of_process = rates(Some(&before), &now).into_iter();
         rows.extend(of_process.map(|thread| Row { pid, node: node.clone(), thread }));
     }
     if rows.is_empty() && !processes.is_empty() {
@@ -145,22 +141,40 @@ fn processes(search_args: &SearchArgs, who: Option<OsString>) -> Result<Vec<(Str
     Ok(processes)
 }
 
+/// What of the threads of a process is not known.
+pub fn notes(process: &NodeProcess, threads: &ThreadSamples) -> Vec<String> {
+    let pid = process.pid();
+    let cut = threads
+        .is_cut
+        .then(|| format!("process {pid} has more than {MOST_THREADS} threads; the others are not shown"));
+    let refused = process.refusal().map(|hidden| {
+        let (why, advice) = (&hidden.why, &hidden.advice);
+        format!("where the threads of process {pid} wait is not known: {why}; {advice}")
+    });
+    cut.into_iter().chain(refused).collect()
+}
+
 /// Why a region has no process to look at.
 pub fn no_process(summary: &RegionSummary) -> Failure {
-    let node = atomscope::text::clean(&summary.identity.node);
-    Failure::Failed(match summary.dump_info {
-        Some(_) => format!("{node} is a dump, which has no process; name a live node"),
+    let (is_dump, was_visible) = (summary.dump_info.is_some(), summary.process.is_some());
+    Failure::Failed(why_no_process(&summary.identity, &summary.liveness, is_dump, was_visible))
+}
+
+/// As [`no_process`], in words.
+pub fn why_no_process(identity: &Identity, liveness: &Liveness, is_dump: bool, was_visible: bool) -> String {
+    let node = atomscope::text::clean(&identity.node);
+    let is_alive = liveness.verdict.is_alive();
+    match is_dump {
+        true => format!("{node} is a dump, which has no process; name a live node"),
         // A process that is not visible may still run only in another namespace.
-        None if summary.is_alive()
-            && (summary.process.is_some() || is_ours(summary.identity.header.pid_namespace)) =>
-        {
+        false if is_alive && (was_visible || is_ours(identity.header.pid_namespace)) => {
             format!("the process of {node} has ended meanwhile")
         }
-        None if summary.is_alive() => format!(
+        false if is_alive => format!(
             "the process of {node} is not visible here: it runs in another pid namespace; run on its host, as root"
         ),
-        None => format!("{node} is {}, so its process has no threads any more", summary.liveness),
-    })
+        false => format!("{node} is {liveness}, so its process has no threads any more"),
+    }
 }
 
 fn show(rows: &[Row]) -> Result<(), Failure> {

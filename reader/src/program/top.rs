@@ -51,6 +51,7 @@ use crate::program::top::collect::Collector;
 use crate::program::top::draw::{Theme, draw, needs_redraw};
 use crate::program::top::message::{Command, Message};
 use crate::program::top::terminal::TerminalGuard;
+use crate::program::top::tick::Wanted;
 use crate::program::top::view::{View, views_help};
 use crate::program::values::{parse_interval, parse_size};
 
@@ -142,9 +143,8 @@ pub fn top(search_args: &SearchArgs, args: TopArgs) -> Result<(), Failure> {
     match (collecting, reading) {
         (Ok(collecting), Ok(_)) => {
             let is_collecting = || !collecting.is_finished();
-            let lists_actors = false;
-            Loop { app, theme, received, commands, is_tick_pending, lists_actors, terminal }
-                .run(&is_collecting)
+            let wanted = Wanted::default();
+            Loop { app, theme, received, commands, is_tick_pending, wanted, terminal }.run(&is_collecting)
         }
         (Err(error), _) | (_, Err(error)) => Err(Failure::Failed(format!("cannot start a thread: {error}"))),
     }
@@ -218,8 +218,8 @@ struct Loop {
     received: Receiver<Message>,
     commands: Sender<Command>,
     is_tick_pending: Arc<AtomicBool>,
-    /// The last [`Command::Actors`] that was sent.
-    lists_actors: bool,
+    /// The last [`Command::Want`] that was sent.
+    wanted: Wanted,
     terminal: TerminalGuard,
 }
 
@@ -227,9 +227,9 @@ impl Loop {
     fn run(mut self, is_collecting: &dyn Fn() -> bool) -> Result<(), Failure> {
         let mut drawn = None;
         loop {
-            if self.app.shows_actors() != self.lists_actors {
-                self.lists_actors = self.app.shows_actors();
-                let _ = self.commands.send(Command::Actors(self.lists_actors));
+            if self.app.wanted() != self.wanted {
+                self.wanted = self.app.wanted();
+                let _ = self.commands.send(Command::Want(self.wanted));
             }
             if drawn.is_none_or(|drawn| needs_redraw(&self.app, drawn)) {
                 if let Err(error) = self.draw() {

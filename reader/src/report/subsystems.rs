@@ -4,13 +4,14 @@
 //! use atomscope::report::subsystems::ALL;
 //! use atomscope::report::subsystems::cluster::CLUSTER;
 //!
-//! assert_eq!(ALL[0].name, "cluster");
+//! assert_eq!(ALL[0].name, "failures");
 //! let lists = CLUSTER.lists(None);
 //! assert!(lists.iter().any(|list| list.name == "members"));
 //! ```
 
 pub mod cluster;
 pub mod ddata;
+pub mod failures;
 pub mod leases;
 mod lists;
 pub mod metrics;
@@ -29,6 +30,7 @@ use crate::snapshot::Snapshot;
 
 /// All subsystems, in the order in which commands, views and summaries show them.
 pub const ALL: &[&Subsystem] = &[
+    &failures::FAILURES,
     &cluster::CLUSTER,
     &sharding::SHARDING,
     &persistence::PERSISTENCE,

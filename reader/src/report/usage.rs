@@ -40,6 +40,8 @@ pub struct Usage {
     pub histograms: Fill,
     /// Dead letters in the ring.
     pub dead_letters: Fill,
+    /// Slots of the failure log.
+    pub failures: Fill,
     /// Lanes in which some thread has counted or published, without the shared lane.
     pub lanes: Fill,
     /// Capacity of each lane in events.
@@ -72,12 +74,14 @@ pub struct Drops {
     /// Rows that the documents dropped, as they are now.
     pub rows_dropped: u64,
     pub journal_writes_abandoned: u64,
+    pub failures_unlisted: u64,
+    pub panics_abandoned: u64,
     pub polls_panicked: u64,
 }
 
 impl Drops {
     /// Each number with the words for it.
-    pub fn list(&self) -> [(u64, &'static str); 12] {
+    pub fn list(&self) -> [(u64, &'static str); 14] {
         [
             (self.actors_spilled, "actors counted but not listed (table full)"),
             (self.actors_untracked, "actors not tracked (table and index full)"),
@@ -93,6 +97,8 @@ impl Drops {
                 "rows of the cluster's state and the shards' allocation dropped (document full)",
             ),
             (self.journal_writes_abandoned, "journal writes abandoned by their writers"),
+            (self.failures_unlisted, "panics, errors and warnings missing in the failure log (log full)"),
+            (self.panics_abandoned, "panics counted but not kept one by one"),
             (self.polls_panicked, "components no longer polled: their polls panicked"),
         ]
     }
@@ -143,6 +149,10 @@ impl Usage {
                 capacity: map.histograms.count as u64,
             },
             dead_letters: Fill { used: snapshot.dead_letters.total.min(letters), capacity: letters },
+            failures: Fill {
+                used: snapshot.failures.log.len() as u64 + snapshot.failures.unreadable,
+                capacity: map.failures.count as u64,
+            },
             lanes: Fill { used: used.count() as u64, capacity: map.counters.count.saturating_sub(1) as u64 },
             events_kept_per_lane: reader.event_lane(0).capacity(),
             events: lane_events.iter().fold(0, |sum, events| sum.saturating_add(*events)),
@@ -162,6 +172,8 @@ impl Usage {
                     .fold(0, |sum, domain| sum.saturating_add(of(domain.unlisted()))),
                 rows_dropped: snapshot.subsystems.rows_dropped,
                 journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
+                failures_unlisted: of(Builtin::FailuresUnlisted),
+                panics_abandoned: of(Builtin::PanicsAbandoned),
                 polls_panicked: of(Builtin::PollsPanicked),
             },
         };

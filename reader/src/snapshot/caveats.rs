@@ -111,6 +111,13 @@ impl Snapshot {
         );
         let letters = &self.dead_letters;
         count(letters.unreadable, "dead letter was unreadable", "dead letters were unreadable");
+        let failures = &self.failures;
+        count(
+            failures.unreadable,
+            "record of the failure log was unreadable",
+            "records of the failure log were unreadable",
+        );
+        count(failures.panics_unreadable, "panic was unreadable", "panics were unreadable");
         let Subsystems { instances, rows_dropped, documents_unreadable, .. } = &self.subsystems;
         count(
             instances.unreadable,

@@ -33,12 +33,12 @@ pub struct ThreadRates {
 }
 
 impl ThreadRates {
-    fn new(before: Option<&ThreadSample>, now: &ThreadSample, interval: Duration) -> Self {
-        let seconds = interval.as_secs_f64().max(1e-9);
+    /// Without an interval the rates are unknown.
+    fn new(before: Option<&ThreadSample>, now: &ThreadSample, interval: Option<Duration>) -> Self {
         // A thread that was not there before has begun in the interval, with all its numbers at 0.
         let growth = |of: fn(&ThreadSample) -> Option<u64>| {
             let before = before.map_or(Some(0), of)?;
-            Some(of(now)?.saturating_sub(before) as f64 / seconds)
+            Some(of(now)?.saturating_sub(before) as f64 / interval?.as_secs_f64().max(1e-9))
         };
         let tenths = |number: f64| (number * 10.0).round() / 10.0;
         let percent = |of| growth(of).map(|ns| tenths(ns / 1e7));
@@ -59,11 +59,12 @@ impl ThreadRates {
 }
 
 /// The threads of a process between two samples of it, those with the most processor time first. A thread that ended in
-/// between is left out.
-pub fn rates(before: &ThreadSamples, now: &ThreadSamples) -> Vec<ThreadRates> {
-    let interval = now.at.saturating_duration_since(before.at);
+/// between is left out. Without a sample before, all rates are unknown.
+pub fn rates(before: Option<&ThreadSamples>, now: &ThreadSamples) -> Vec<ThreadRates> {
+    let interval = before.map(|before| now.at.saturating_duration_since(before.at));
     let key = |thread: &ThreadSample| (thread.tid, thread.start_ticks);
-    let known: HashMap<_, _> = before.threads.iter().map(|thread| (key(thread), thread)).collect();
+    let threads = before.iter().flat_map(|before| &before.threads);
+    let known: HashMap<_, _> = threads.map(|thread| (key(thread), thread)).collect();
     let new = |thread: &ThreadSample| ThreadRates::new(known.get(&key(thread)).copied(), thread, interval);
     let mut rows: Vec<_> = now.threads.iter().map(new).collect();
     rows.sort_by(|a, b| {
@@ -114,10 +115,13 @@ mod tests {
             ],
             is_cut: false,
         };
-        let rows = rates(&before, &later);
+        let rows = rates(Some(&before), &later);
         let shown: Vec<_> = rows.iter().map(|row| (row.tid, row.cpu_percent)).collect();
         assert_eq!(shown, [(1, Some(50.0)), (4, Some(10.0)), (5, Some(0.2)), (2, Some(0.0))]);
         assert_eq!(rows[0].voluntary_switches_per_s, Some(500.0));
         assert_eq!((rows[0].queued_percent, rows[0].involuntary_switches_per_s), (None, None));
+        let first = &rates(None, &later)[0];
+        assert_eq!((first.tid, first.cpu_percent, first.voluntary_switches_per_s), (1, None, None));
+        assert_eq!(first.cpu_s, Some(2.0), "what is no rate needs no sample before");
     }
 }

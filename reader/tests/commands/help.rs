@@ -5,12 +5,13 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
     "ps",
     "actors",
     "show",
     "top",
+    "failures",
     "cluster",
     "sharding",
     "persistence",

@@ -4,6 +4,7 @@ mod actors;
 mod ascii;
 mod doctor;
 mod dump;
+mod failures;
 mod help;
 mod hostile;
 mod prune;

@@ -363,7 +363,7 @@ fn a_redacted_dump_tells_everything_but_names() {
     let events = dir.run(["tail", raw, "--json", "-n", "100"]).ok();
     let kinds: Vec<Value> =
         events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
-    assert_eq!(kinds.len(), 10, "{events}");
+    assert_eq!(kinds.len(), 11, "{events}");
     let change = events.lines().find(|line| line.contains("cluster_changed")).unwrap();
     let change: Value = serde_json::from_str(change).unwrap();
     assert_eq!(change["added"][0]["roles"].as_array().unwrap().len(), 2);

@@ -232,7 +232,9 @@ fn a_node_without_a_subsystem_says_so_in_a_line() {
     }
     let shown = dir.run(["show"]).ok();
     assert!(!shown.contains("Cluster:") && !shown.contains("Runtime:"), "{shown}");
-    assert_eq!(dir.run(["show", "--json"]).json()["subsystems"], json!({}));
+    let shown = dir.run(["show", "--json"]).json();
+    // That there was no failure is known, and worth saying.
+    assert_eq!(shown["subsystems"].as_object().unwrap().keys().collect::<Vec<_>>(), ["failures"]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::program::top::message::{Command, Message};
 use crate::program::top::sheet::{
     Baseline, Fold, Mode, OWN_ORDER, RowKey, Rows, Sheet, SheetRequest, Sort, Source, sheet,
 };
-use crate::program::top::tick::{EventRow, Tick};
+use crate::program::top::tick::{EventRow, Tick, Wanted};
 use crate::program::top::view::View;
 
 /// The intervals that keys can select, in milliseconds.
@@ -219,9 +219,12 @@ impl App {
         self.held.is_some()
     }
 
-    /// Whether a list of actors is shown, so that ticks must list them.
-    pub fn shows_actors(&self) -> bool {
-        self.view == View::Actors && self.mode != Mode::Classes
+    /// What ticks must have because it is shown.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            actors: self.view == View::Actors && self.mode != Mode::Classes,
+            threads: self.view == View::Threads,
+        }
     }
 
     /// The events for the shown tick.

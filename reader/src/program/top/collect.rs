@@ -18,6 +18,7 @@ use atomscope::report::nodes::nodes;
 use crate::program::target::{SearchArgs, search};
 use crate::program::top::message::{Command, Message};
 use crate::program::top::save::save;
+use crate::program::top::tick::Wanted;
 use crate::program::top::watch::WatchedNode;
 
 /// The interval between two searches for the successor of a node that has ended.
@@ -61,7 +62,7 @@ impl Collector {
     }
 
     fn collect(mut self, mut target: Option<Target>) -> Result<(), ScreenClosed> {
-        let (mut lists_nodes, mut lists_actors) = (false, false);
+        let (mut lists_nodes, mut wanted) = (false, Wanted::default());
         let mut next = Instant::now();
         let mut next_search = next;
         loop {
@@ -80,13 +81,13 @@ impl Collector {
                     self.interval = interval;
                 }
                 Ok(Command::Now) => next = now,
-                Ok(Command::Nodes(wanted)) => {
-                    lists_nodes = wanted;
-                    next = if wanted { now } else { next };
+                Ok(Command::Nodes(is_wanted)) => {
+                    lists_nodes = is_wanted;
+                    next = if is_wanted { now } else { next };
                 }
-                Ok(Command::Actors(wanted)) => {
-                    lists_actors = wanted;
-                    next = if wanted { now } else { next };
+                Ok(Command::Want(new)) => {
+                    next = if new.has_more_than(wanted) { now } else { next };
+                    wanted = new;
                 }
                 Ok(Command::Save(path, tick)) => {
                     let saved = save(&path, watched.map(WatchedNode::region), tick);
@@ -102,7 +103,7 @@ impl Collector {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(target) = &mut target {
-                        self.read(target, lists_actors)?;
+                        self.read(target, wanted)?;
                         let has_ended = target.watched.as_ref().is_none_or(WatchedNode::has_ended);
                         if has_ended && target.summary.dump_info.is_none() && now >= next_search {
                             self.find_successor(target)?;
@@ -124,20 +125,20 @@ impl Collector {
     }
 
     /// Reads a tick of the target, which is attached first if it is not yet.
-    fn read(&self, target: &mut Target, lists_actors: bool) -> Result<(), ScreenClosed> {
+    fn read(&self, target: &mut Target, wanted: Wanted) -> Result<(), ScreenClosed> {
         let Target { number, summary, watched } = target;
         let has_ended = watched.as_ref().is_some_and(WatchedNode::has_ended);
         if has_ended || self.is_tick_pending.load(Ordering::Relaxed) {
             return Ok(());
         }
         let read = match watched {
-            Some(watched) => watched.read(lists_actors),
+            Some(watched) => watched.read(wanted),
             None => match WatchedNode::attach(summary, self.search_args.max_size) {
                 Ok(new) if new.region().identity().header != summary.identity.header => {
                     let why = "its region has been replaced by that of another node";
                     return self.send(Message::Lost(*number, why.to_owned()));
                 }
-                attached => attached.and_then(|new| watched.insert(new).read(lists_actors)),
+                attached => attached.and_then(|new| watched.insert(new).read(wanted)),
             },
         };
         match read {

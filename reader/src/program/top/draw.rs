@@ -267,6 +267,8 @@ fn losses(app: &App, theme: Theme) -> Line<'static> {
     let subsystems = &tick.snapshot.subsystems;
     let unreadable = tick.tally.unreadable
         + tick.snapshot.dead_letters.unreadable
+        + tick.snapshot.failures.unreadable
+        + tick.snapshot.failures.panics_unreadable
         + subsystems.instances.unreadable
         + subsystems.documents_unreadable;
     let dropped = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
@@ -605,7 +607,10 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         let mut spans = Vec::new();
         for (nth, (at, width)) in kept.iter().enumerate() {
             // The last part of a class name is the most specific one.
-            let is_class = ["class", "message"].contains(&columns[*at].1.name);
+            let is_class = match columns[*at].1.name {
+                "message" => sheet.name == "dead_letters",
+                name => name == "class",
+            };
             let text = if is_class { cut_front(&texts[*at], *width) } else { cut(&texts[*at], *width) };
             let padding = " ".repeat(width.saturating_sub(text.width()));
             let gap = if nth == 0 { "" } else { "  " };
@@ -631,11 +636,15 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
 /// The colour of a cell that needs attention.
 fn cell_style(column: &str, text: &str, theme: Theme) -> Style {
     match (column, text) {
-        ("state", "live") | ("event", "spawned") => theme.good(),
+        ("state", "live" | "running") | ("event", "spawned") => theme.good(),
         ("state", "wedged" | "crashed" | "corrupt" | "refused" | "incompatible") => theme.bad(),
-        ("state", "closed" | "starting" | "stopping" | "not ready") => theme.odd(),
+        (
+            "state",
+            "closed" | "starting" | "stopping" | "not ready" | "blocked" | "stopped" | "traced" | "ended",
+        ) => theme.odd(),
         ("event", "lost") | ("reachable" | "available", "no") | ("quarantined", "yes") => theme.bad(),
-        ("event", "dead letter") => theme.odd(),
+        ("severity" | "event", "panic") => theme.bad(),
+        ("event", "dead letter") | ("severity", "error") => theme.odd(),
         ("event", "cluster" | "sharding") => theme.accent(),
         ("failures" | "errors" | "lost" | "cancelled", number)
             if !number.starts_with('0') && number != "-" =>

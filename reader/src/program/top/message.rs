@@ -8,7 +8,7 @@ use atomscope::attach::RegionSummary;
 use atomscope::report::nodes::NodeRow;
 use crossterm::event::Event as Input;
 
-use crate::program::top::tick::{EventRow, Tick};
+use crate::program::top::tick::{EventRow, Tick, Wanted};
 
 /// The screen asks the collector for something.
 ///
@@ -24,10 +24,8 @@ pub enum Command {
     Now,
     /// List the nodes of this machine with each tick, or stop that.
     Nodes(bool),
-    /// List the actors with each tick however many there are, or only up to [`LISTED_ALWAYS`].
-    ///
-    /// [`LISTED_ALWAYS`]: crate::program::top::tick::LISTED_ALWAYS
-    Actors(bool),
+    /// Read this with each tick from now on.
+    Want(Wanted),
     /// Write the current state of the node, or that of a tick, to a file.
     Save(PathBuf, Option<Arc<Tick>>),
 }

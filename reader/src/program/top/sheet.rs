@@ -7,6 +7,7 @@ mod lists;
 mod own;
 mod request;
 mod rows;
+mod threads;
 
 use atomscope::report::actors::{ActorValue, COLUMNS};
 use atomscope::report::human::{bytes, count, duration};
@@ -22,6 +23,7 @@ use self::own::own;
 pub use self::request::{Baseline, Mode, OWN_ORDER, SheetRequest, Sort, Source};
 pub use self::rows::{Fold, RowKey, Rows, Sheet};
 use self::rows::{actor, event_row};
+use self::threads::threads;
 use crate::program::top::view::View;
 
 /// Makes a sheet.
@@ -54,6 +56,7 @@ pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
             of_lists(request, vec![dead_letters(&tick.snapshot)], vec![line], nothing)
         }
         (View::Events, Some(_)) => events(request, source),
+        (View::Threads, Some(tick)) => threads(request, tick),
         (View::Own, Some(tick)) => {
             let region = format!(
                 "The region is {} ({}), layout {}.{}, written by {}.",

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
+use atomscope::process::Stat;
 use atomscope::report::list::Value;
 use atomscope::report::nodes::nodes;
 use atomscope::report::subsystems::persistence::PERSISTENCE;
@@ -23,6 +24,7 @@ use atomscope_layout::Capacities;
 use atomscope_layout::decode::Moment;
 use atomscope_layout::dto::ActorStatus;
 use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::failures::{Report, Severity};
 use atomscope_layout::instances::{Domain, worker};
 use atomscope_layout::metrics::Builtin;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -39,7 +41,7 @@ use crate::program::top::history::History;
 use crate::program::top::keys::KEYS;
 use crate::program::top::message::{Command, Message};
 use crate::program::top::sheet::Mode;
-use crate::program::top::tick::{EventRow, LISTED_ALWAYS};
+use crate::program::top::tick::{EventRow, LISTED_ALWAYS, Wanted};
 use crate::program::top::view::View;
 use crate::program::top::watch::WatchedNode;
 
@@ -150,7 +152,7 @@ impl Screen {
         let at = self.start + Duration::from_secs(self.ticks.into());
         self.ticks += 1;
         let (mut tick, events) =
-            self.watched.as_mut().unwrap().tick(snapshot, at, self.app.shows_actors()).unwrap();
+            self.watched.as_mut().unwrap().tick(snapshot, at, self.app.wanted()).unwrap();
         // These depend on the machine that runs the test.
         tick.path = SHOWN_PATH.into();
         tick.findings.retain(|finding| !finding.finding.contains("lies on a disk"));
@@ -169,7 +171,7 @@ impl Screen {
     fn of_dump(path: &Path) -> Self {
         let mut screen = Self::new();
         let mut watched = WatchedNode::new(Region::open(path, None, MAX_BYTES).unwrap()).unwrap();
-        let (mut tick, events) = watched.read(false).unwrap();
+        let (mut tick, events) = watched.read(Wanted::default()).unwrap();
         tick.path = SHOWN_PATH.into();
         (tick.own, tick.took) = (None, Duration::from_millis(2));
         screen.app.receive(Message::Tick(0, Box::new(tick), events));
@@ -234,6 +236,8 @@ fn large() -> Capacities {
         journal_writes: 4,
         dead_letters: 8,
         events: 64,
+        failures: 8,
+        panics: 8,
         ..small()
     }
 }
@@ -271,8 +275,20 @@ fn shop() -> Node {
     node.stop_event(1, 41, "akka://Shop/user/desk/order-0");
     node.count(Builtin::Stopped, 1);
     node.count(Builtin::Spawned, 1);
+    node.panic(60, &LOST_ORDER);
+    let slow = Report { message: Some("the till is slow"), target: "shop::till", ..Report::default() };
+    node.failure(Severity::Warning, 70, &slow);
     node
 }
+
+const LOST_ORDER: Report<'_> = Report {
+    message: Some("order 7 is lost"),
+    location: "src/orders.rs:42:17",
+    thread: "shop-worker",
+    actor: "akka://Shop/user/desk/order-3",
+    target: "",
+    class: 0,
+};
 
 fn spawned(path: &str, actor_type: &str) -> TelemetryEvent {
     TelemetryEvent::ActorSpawned(ActorStatus {
@@ -299,6 +315,7 @@ fn busy_shop() -> Node {
     node.event(0, 101, &spawned("akka://Shop/user/desk/order-4", "shop::orders::Order"));
     node.letter("akka://Shop/user/gone", Some("akka://Shop/user/desk"), "shop::orders::Cancel", "");
     node.count(Builtin::PersistenceEvents, 40);
+    node.panic(101, &LOST_ORDER);
     node
 }
 
@@ -326,6 +343,17 @@ fn hostile() -> Screen {
     }
     node.letter(HOSTILE, Some(HOSTILE), HOSTILE, HOSTILE);
     node.event(0, 40, &spawned(HOSTILE, HOSTILE));
+    node.panic(
+        40,
+        &Report {
+            message: Some(HOSTILE),
+            location: HOSTILE,
+            thread: HOSTILE,
+            actor: HOSTILE,
+            target: HOSTILE,
+            class: 0,
+        },
+    );
     let mut screen = Screen::new();
     screen.read(&node, LIVE);
     screen
@@ -504,7 +532,7 @@ mod screens {
             let watched = Region::open(&path, None, MAX_BYTES).and_then(WatchedNode::new);
             let Ok(mut watched) = watched else { continue };
             for _ in 0..2 {
-                if let Ok((tick, events)) = watched.read(true) {
+                if let Ok((tick, events)) = watched.read(Wanted { actors: true, threads: true }) {
                     screen.app.receive(Message::Tick(0, Box::new(tick), events));
                     seen += 1;
                 }
@@ -909,7 +937,7 @@ mod keys {
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
         screen.press("o");
         assert!(screen.text(120, 20).contains("None of 3 events has the topic dead_letters"));
-        screen.press("ooooooo");
+        screen.press(&"o".repeat(TelemetryEvent::ALL_TOPICS.len() - 1));
         assert_eq!((screen.app.topic, screen.app.sheet.len()), (None, 3));
         screen.press("/event = stopped⏎");
         assert_eq!(screen.app.sheet.len(), 1);
@@ -1377,6 +1405,25 @@ fn the_runtimes_share_of_time_is_over_the_time_between_two_rounds_of_the_sampler
 }
 
 #[test]
+fn a_panic_is_told_in_the_health_of_the_overview_and_its_count_is_no_rate() {
+    let mut screen = live_shop();
+    let text = screen.text(200, 40);
+    assert!(text.contains("2 panics; the newest: panic 0.0 s ago at src/orders.rs:42:17"), "{text}");
+    assert!(text.contains("1 panic since the previous snapshot"), "{text}");
+    screen.press("F");
+    let text = screen.text(160, 20);
+    let row = text.lines().find(|line| line.contains("  panic  ")).unwrap();
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(words[1..4], ["panic", "2", "0.0"], "{text}");
+    screen.press("⏎");
+    let text = screen.text(160, 24);
+    assert!(text.contains("shop-worker"), "all of a failure is among its details: {text}");
+    screen.press("⎋→/lost⏎");
+    assert_eq!(screen.app.sheet.name, "panics");
+    assert_eq!(screen.app.sheet.len(), 2, "here each is a row");
+}
+
+#[test]
 fn a_worker_that_is_away_is_told_above_every_view_and_in_the_health_of_the_overview() {
     let mut screen = Screen::new();
     let mut text = |away_s: u64| {
@@ -1415,6 +1462,56 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     assert!(screen.app.tick().unwrap().listed.is_none());
     screen.press("t[[");
     assert!(screen.text(120, 20).contains("actors were only counted"), "{}", screen.text(120, 20));
+}
+
+#[test]
+fn threads_are_read_while_they_are_shown_and_a_name_does_nothing_to_the_terminal() {
+    let own = std::process::id();
+    let node = Node::sized("own", large(), |record| {
+        record.pid = own.into();
+        record.process_start_ticks = Stat::of(own).unwrap().start_ticks;
+    });
+    let (unpark, parked) = std::sync::mpsc::channel::<()>();
+    let named = std::thread::Builder::new().name("a\u{1b}[1mworker".into());
+    let named = named.spawn(move || _ = parked.recv()).unwrap();
+    let mut screen = Screen::new();
+    screen.read(&node, LIVE);
+    assert!(screen.app.tick().unwrap().threads.is_none());
+    screen.press("T");
+    assert!(screen.text(160, 20).contains("threads were not read"), "{}", screen.text(160, 20));
+    screen.press("/name ~ worker⏎");
+    screen.read(&node, LIVE);
+    let text = screen.text(160, 20);
+    let line =
+        |text: &str| text.lines().find(|line| line.starts_with(r"a\u{1b}[1mworker")).map(str::to_owned);
+    let first = line(&text).unwrap_or_else(|| panic!("{text}"));
+    assert!(first.contains("sleeping") && !first.contains("0.0/s"), "one look gives no rate: {text}");
+    screen.read(&node, LIVE);
+    let text = screen.text(160, 20);
+    assert!(line(&text).is_some_and(|line| line.contains("/s")), "{text}");
+    assert!(!text.contains('\u{1b}'));
+    screen.press("1");
+    screen.read(&node, LIVE);
+    assert!(screen.app.tick().unwrap().threads.is_none());
+    screen.press("T[");
+    assert!(line(&screen.text(160, 20)).is_some(), "the past has them");
+    drop(unpark);
+    named.join().unwrap();
+}
+
+#[test]
+fn a_node_without_a_process_says_why_it_has_no_threads() {
+    let mut screen = Screen::new();
+    screen.press("T");
+    let mut text = |liveness| {
+        screen.read(&shop(), liveness);
+        screen.text(160, 20)
+    };
+    // Its process has the right number and another start.
+    let gone = text(LIVE);
+    assert!(gone.contains("not visible here") || gone.contains("has ended meanwhile"), "{gone}");
+    let dead = text(stale(Verdict::Crashed));
+    assert!(dead.contains("shop is crashed") && dead.contains("no threads any more"), "{dead}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::Caveat;
+use atomscope::threads::ThreadRates;
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
 use atomscope_layout::follow::Batch;
@@ -19,6 +20,21 @@ use atomscope_layout::forest::Forest;
 /// Up to this many live actors are listed in every tick, so that the past has them. More are listed only while a list of
 /// actors is shown, and counted otherwise: a list needs about 150 bytes and a microsecond for each actor.
 pub const LISTED_ALWAYS: u64 = 20_000;
+
+/// What a tick has only while it is shown, because reading it takes time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A list of the actors however many there are, and not only up to [`LISTED_ALWAYS`].
+    pub actors: bool,
+    pub threads: bool,
+}
+
+impl Wanted {
+    /// Whether it asks for something that `before` did not.
+    pub fn has_more_than(self, before: Self) -> bool {
+        self.actors && !before.actors || self.threads && !before.threads
+    }
+}
 
 /// The state of a node at one time, and what is computed from it once.
 #[derive(Debug)]
@@ -38,6 +54,8 @@ pub struct Tick {
     pub classes: Arc<Vec<Class>>,
     /// The classes of the tick before.
     pub classes_before: Option<Arc<Vec<Class>>>,
+    /// The threads of the node's process, or why they cannot be read; `None` if they were not wanted.
+    pub threads: Option<Result<ThreadListing, String>>,
     /// A line for each subsystem in use.
     pub summaries: Vec<Summary>,
     pub usage: Usage,
@@ -90,6 +108,14 @@ impl ActorListing {
     fn bytes(&self) -> usize {
         self.tree.bytes() + self.below.capacity() * size_of::<u32>()
     }
+}
+
+/// The threads of a process over the time since the tick before.
+#[derive(Debug)]
+pub struct ThreadListing {
+    pub rows: Vec<ThreadRates>,
+    /// What is not known of them.
+    pub notes: Vec<String>,
 }
 
 /// The numbers of a tick that sparklines are drawn from.

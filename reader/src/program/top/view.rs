@@ -45,6 +45,7 @@ views! {
         Events      "events"       "Events"   '4'  "events as they happen";
     }
     after {
+        Threads     "threads"      "Threads"  'T'  "threads of the process, as the kernel shows them";
         Own         "self"         "Self"     'S'  "capacity, drops, unreadable records, cost of watching";
         Nodes       "nodes"        "Nodes"    'N'  "the nodes of this machine";
     }
@@ -100,6 +101,7 @@ impl View {
     pub fn is_in_use(self, tick: &Tick) -> bool {
         match self {
             Self::DeadLetters => tick.snapshot.dead_letters.total > 0,
+            Self::Threads => !tick.is_last(),
             Self::Subsystem(own) => {
                 own.is_one_list || tick.summaries.iter().any(|summary| summary.subsystem == own)
             }

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atomscope::attach::{AttachError, Region, RegionSummary};
-use atomscope::liveness::{Verdict, Wedge};
+use atomscope::liveness::{Liveness, Verdict, Wedge};
 use atomscope::report::findings;
 use atomscope::report::rates::Counters;
 use atomscope::report::subsystems::{summaries, warnings};
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
+use atomscope::threads::{NodeProcess, ThreadSamples, rates};
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::Class;
+use atomscope_layout::decode::{Class, Failure, Failures, Panic};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::instances::{Domain, worker};
 
+use crate::program::threads::{notes, why_no_process};
 use crate::program::top::history::{MAX_EVENT_BYTES, MAX_EVENTS};
-use crate::program::top::tick::{ActorListing, EventRow, LISTED_ALWAYS, Point, Tick};
+use crate::program::top::tick::{ActorListing, EventRow, LISTED_ALWAYS, Point, ThreadListing, Tick, Wanted};
 
 /// A lane whose ring is at least this full is read ahead.
 const READ_AHEAD_FROM: f64 = 0.25;
@@ -31,6 +33,8 @@ pub struct WatchedNode {
     has_ended: bool,
     /// Events since the last tick that were read ahead of the next one.
     events: Vec<EventRow>,
+    /// The threads at the last tick; `None` if that did not read them.
+    threads_before: Option<ThreadSamples>,
 }
 
 /// The parts of a tick that the next one is compared with.
@@ -52,7 +56,14 @@ impl WatchedNode {
 
     pub fn new(region: Region) -> Result<Self, AttachError> {
         let follower = Follower::from_oldest(&region.reader()?);
-        Ok(Self { region, follower, before: None, has_ended: false, events: Vec::new() })
+        Ok(Self {
+            region,
+            follower,
+            before: None,
+            has_ended: false,
+            events: Vec::new(),
+            threads_before: None,
+        })
     }
 
     pub fn region(&self) -> &Region {
@@ -86,11 +97,11 @@ impl WatchedNode {
         }
     }
 
-    /// Reads a tick and the events since the last one. With `shows_actors` the tick lists the actors however many they are.
-    pub fn read(&mut self, shows_actors: bool) -> Result<(Tick, Vec<EventRow>), AttachError> {
+    /// Reads a tick and the events since the last one.
+    pub fn read(&mut self, wanted: Wanted) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let at = Instant::now();
         let snapshot = Snapshot::with_class_counts(&self.region)?;
-        self.tick(snapshot, at, shows_actors)
+        self.tick(snapshot, at, wanted)
     }
 
     /// Makes a tick from a snapshot that was taken at the time `at` and has no list of actors.
@@ -98,7 +109,7 @@ impl WatchedNode {
         &mut self,
         mut snapshot: Snapshot,
         at: Instant,
-        shows_actors: bool,
+        wanted: Wanted,
     ) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let region = &self.region;
         // The verdict was read before the events: a node that was dead by then publishes nothing more.
@@ -121,7 +132,7 @@ impl WatchedNode {
         let summaries = summaries(&snapshot);
         let warnings = warnings(&snapshot, self.before.as_ref().map(|before| &*before.snapshot));
         let tally = snapshot.tally.unwrap_or_default();
-        let listed = (shows_actors || tally.listed <= LISTED_ALWAYS).then(|| {
+        let listed = (wanted.actors || tally.listed <= LISTED_ALWAYS).then(|| {
             // An unchanged list is shared with the tick before.
             let last = self.before.as_ref().and_then(|before| before.listed.as_ref());
             let last = last.filter(|last| last.mark == snapshot.actors_version);
@@ -130,9 +141,18 @@ impl WatchedNode {
         let classes = std::mem::take(&mut snapshot.classes);
         let last = self.before.as_ref().filter(|before| *before.classes == classes);
         let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
+        let threads = wanted.threads.then(|| threads(region, &snapshot.liveness, &mut self.threads_before));
+        if threads.is_none() {
+            self.threads_before = None;
+        }
         region.check_intact()?;
         let point = point(&snapshot, counts, self.before.as_ref(), at, uptime, is_last);
         let snapshot_bytes = approximate_bytes(&snapshot) + classes.len() * ROW_BYTES;
+        let thread_rows = threads
+            .as_ref()
+            .and_then(|threads| threads.as_ref().ok())
+            .map_or(0, |threads| threads.rows.len());
+        let snapshot_bytes = snapshot_bytes + thread_rows * ROW_BYTES;
         let snapshot = Arc::new(snapshot);
         let before = self.before.replace(PreviousTick {
             at,
@@ -153,6 +173,7 @@ impl WatchedNode {
             listed,
             tally,
             classes,
+            threads,
             summaries,
             usage,
             caveats,
@@ -166,6 +187,23 @@ impl WatchedNode {
         };
         Ok((tick, events))
     }
+}
+
+/// The threads of the node's process over the time since `before`, which becomes what they are now.
+fn threads(
+    region: &Region,
+    liveness: &Liveness,
+    before: &mut Option<ThreadSamples>,
+) -> Result<ThreadListing, String> {
+    let then = before.take();
+    let process = NodeProcess::of(region, liveness).ok_or_else(|| {
+        why_no_process(region.identity(), liveness, region.dump_info().is_some(), then.is_some())
+    })?;
+    let now = ThreadSamples::take(&process)
+        .map_err(|_| format!("process {} has ended meanwhile", process.pid()))?;
+    let listing = ThreadListing { rows: rates(then.as_ref(), &now), notes: notes(&process, &now) };
+    *before = Some(now);
+    Ok(listing)
 }
 
 /// Approximate memory of a row without its texts, and of a tick without its rows.
@@ -207,6 +245,19 @@ fn approximate_bytes(snapshot: &Snapshot) -> usize {
     snapshot.metrics.iter().for_each(|metric| add(&[&metric.name, &metric.help]));
     snapshot.dead_letters.recent.iter().for_each(|letter| {
         add(&[&letter.recipient, &letter.message_type, &letter.message_preview]);
+    });
+    let mut add_all = |texts: &[&Option<String>]| {
+        let texts = texts.iter().filter_map(|text| text.as_deref());
+        add(&texts.collect::<Vec<_>>());
+    };
+    let Failures { log, panics, .. } = &snapshot.failures;
+    log.iter().for_each(|failure| {
+        let Failure { message, location, target, thread, actor, class, .. } = failure;
+        add_all(&[message, location, target, thread, actor, class]);
+    });
+    panics.iter().for_each(|panic| {
+        let Panic { message, location, thread, actor, class, .. } = panic;
+        add_all(&[message, location, thread, actor, class]);
     });
     bytes + rows * ROW_BYTES
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use atomscope_layout::decode::Failure;
+use atomscope_layout::failures;
 use atomscope_layout::instances::{Domain, journal};
 use atomscope_layout::metrics::Builtin;
 
@@ -9,6 +11,7 @@ use super::finding::{Findings, Severity};
 use crate::attach::Region;
 use crate::liveness::Verdict;
 use crate::report::human::{count, duration};
+use crate::report::subsystems::failures::{describe, last_age};
 use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
 use crate::workers::Notice;
@@ -19,6 +22,9 @@ const FULL_PERCENT: u64 = 90;
 /// The share of events in the shared lane above which threads without a lane of their own are worth a warning.
 const SHARED_PERCENT: u64 = 10;
 
+/// The age above which a panic is not worth a warning any more.
+const RECENT: Duration = Duration::from_secs(600);
+
 /// The share of a processor above which the sampler is worth a warning.
 const SAMPLER_PERCENT: f64 = 1.0;
 
@@ -26,6 +32,7 @@ const SAMPLER_PERCENT: f64 = 1.0;
 pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot, usage: &Usage) {
     capacity(findings, snapshot, usage);
     workers(findings, snapshot);
+    panics_and_errors(findings, snapshot, usage);
     subsystems(findings, snapshot, usage);
     cost(findings, region, snapshot);
 }
@@ -75,6 +82,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         names_full: 0,
         instances_unlisted: 0,
         rows_dropped: 0,
+        failures_unlisted: 0,
         polls_panicked: 0,
         ..*drops
     };
@@ -84,6 +92,8 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     for (number, what) in [
         (snapshot.tally.map_or(0, |tally| tally.unreadable), "records of actors cannot be read"),
         (snapshot.dead_letters.unreadable, "dead letters cannot be read"),
+        (snapshot.failures.unreadable, "records of the failure log cannot be read"),
+        (snapshot.failures.panics_unreadable, "panics cannot be read"),
         (snapshot.subsystems.instances.unreadable, "records of subsystems cannot be read"),
         (
             snapshot.subsystems.documents_unreadable,
@@ -120,6 +130,43 @@ fn workers(findings: &mut Findings, snapshot: &Snapshot) {
             findings.good(format!("{workers} of its async runtime, and none is away from it for long"));
         }
         None => {}
+    }
+}
+
+/// Panics, and errors and warnings that were logged.
+fn panics_and_errors(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
+    const ADVICE: &str = "`atomscope failures` lists the different ones";
+    let log = &snapshot.failures.log;
+    let newest =
+        |is_wanted: fn(failures::Severity) -> bool| log.iter().find(|failure| is_wanted(failure.severity));
+    let with_newest = |text: String, newest: Option<&Failure>| match newest {
+        Some(newest) => format!("{text}; the newest: {}", describe(snapshot, newest)),
+        None => text,
+    };
+    match snapshot.builtin_if_known(Builtin::Panics) {
+        Some(0) => findings.good("no panic"),
+        Some(panics) => {
+            let newest = newest(|severity| severity == failures::Severity::Panic);
+            let age = newest.and_then(|newest| last_age(snapshot, newest));
+            let is_old = age.is_some_and(|age| age > RECENT);
+            let level = if is_old { Severity::Note } else { Severity::Warning };
+            findings.add(level, with_newest(count(panics, "panic", "panics"), newest), Some(ADVICE));
+        }
+        None => {}
+    }
+    let logged = [(Builtin::Errors, "error", "errors"), (Builtin::Warnings, "warning", "warnings")]
+        .map(|(metric, one, many)| (snapshot.builtin(metric), one, many))
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, many)| count(number, one, many));
+    let logged = logged.collect::<Vec<_>>().join(" and ");
+    if !logged.is_empty() {
+        let newest = newest(|severity| severity != failures::Severity::Panic);
+        findings.add(Severity::Note, with_newest(format!("{logged} logged"), newest), Some(ADVICE));
+    }
+    if usage.drops.failures_unlisted > 0 {
+        let text = format!("{} times no slot was free for another failure", usage.drops.failures_unlisted);
+        findings.add(Severity::Warning, text, Some("build the region with more `failures`"));
     }
 }
 

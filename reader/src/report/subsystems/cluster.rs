@@ -24,6 +24,7 @@ pub const CLUSTER: Subsystem = Subsystem {
     ],
     view: ViewText { name: "cluster", title: "Cluster", key: '5', help: "the cluster as the node sees it" },
     instances: &[Instances::of(Domain::NodeMetric, "NODE_METRIC")],
+    shown_with: &[],
     is_one_list: false,
     lists,
     summary,

@@ -17,6 +17,7 @@ pub const DDATA: Subsystem = Subsystem {
     examples: &["atomscope ddata shop --sort updates --limit 10", "atomscope ddata shop --filter cart"],
     view: ViewText { name: "data", title: "Data", key: '0', help: "keys of the distributed data" },
     instances: &[Instances::of(Domain::Key, "KEY")],
+    shown_with: &[],
     is_one_list: false,
     lists: Subsystem::instance_lists,
     summary,

@@ -18,6 +18,7 @@ pub const LEASES: Subsystem = Subsystem {
     examples: &["atomscope leases shop", "atomscope leases --json | jq '.leases[] | select(.held)'"],
     view: ViewText { name: "leases", title: "Leases", key: 'L', help: "leases, and who holds them" },
     instances: &[Instances::of(Domain::Lease, "LEASE")],
+    shown_with: &[],
     is_one_list: false,
     lists: Subsystem::instance_lists,
     summary,

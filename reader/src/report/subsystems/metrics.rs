@@ -27,6 +27,7 @@ pub const METRICS: Subsystem = Subsystem {
         help: "all counters, gauges and histograms",
     },
     instances: &[],
+    shown_with: &[],
     is_one_list: true,
     lists,
     summary,

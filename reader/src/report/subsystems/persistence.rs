@@ -45,6 +45,7 @@ pub const PERSISTENCE: Subsystem = Subsystem {
         ),
         Instances::of(Domain::PersistenceId, "PERSISTENCE_ID").with_owner(),
     ],
+    shown_with: &[],
     is_one_list: false,
     lists,
     summary,

@@ -20,6 +20,7 @@ pub const REMOTE: Subsystem = Subsystem {
     examples: &["atomscope remote shop", "atomscope remote shop --sort outbound_bytes --limit 5"],
     view: ViewText { name: "remote", title: "Remote", key: '8', help: "associations with other nodes" },
     instances: &[Instances::of(Domain::Association, "ASSOCIATION")],
+    shown_with: &[],
     is_one_list: false,
     lists: Subsystem::instance_lists,
     summary,

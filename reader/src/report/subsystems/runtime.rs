@@ -20,6 +20,7 @@ pub const RUNTIME: Subsystem = Subsystem {
     examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
     view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
     instances: &[Instances::of(Domain::Worker, "WORKER")],
+    shown_with: &[],
     is_one_list: false,
     lists: Subsystem::instance_lists,
     summary,

@@ -32,6 +32,7 @@ pub const SHARDING: Subsystem = Subsystem {
         Instances::of(Domain::ShardRegion, "REGION"),
         Instances::of(Domain::Shard, "SHARD").with_owner(),
     ],
+    shown_with: &[],
     is_one_list: false,
     lists,
     summary,

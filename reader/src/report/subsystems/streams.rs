@@ -17,6 +17,7 @@ pub const STREAMS: Subsystem = Subsystem {
     examples: &["atomscope streams shop --sort elements", "atomscope streams --json | jq '.graphs | length'"],
     view: ViewText { name: "streams", title: "Streams", key: '9', help: "running streams" },
     instances: &[Instances::of(Domain::Graph, "STREAM")],
+    shown_with: &[],
     is_one_list: false,
     lists: Subsystem::instance_lists,
     summary,

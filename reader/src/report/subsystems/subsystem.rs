@@ -32,6 +32,8 @@ pub struct Subsystem {
     pub view: ViewText,
     /// Its domains, each with the form of its list.
     pub instances: &'static [Instances],
+    /// With one of these attachments it is shown even if nothing of it has happened yet.
+    pub shown_with: &'static [Attachment],
     /// Whether it shows only one list, without a line above it; its JSON is an array.
     pub is_one_list: bool,
     /// Its lists; without a snapshot the same lists without rows.
@@ -119,9 +121,11 @@ impl Subsystem {
         all.iter().filter(move |metric| is_own(&metric.name))
     }
 
-    /// Whether the node uses it: a metric of its is not zero, or a list of its has rows.
+    /// Whether the node uses it: a metric of its is not zero, a list of its has rows, or it is [`Self::shown_with`] an
+    /// attachment that was made.
     pub fn is_in_use(&self, snapshot: &Snapshot) -> bool {
         self.is_one_list
+            || snapshot.subsystems.instances.attached.has_any(self.shown_with)
             || self.metrics(Some(snapshot)).any(|metric| metric.value > Some(0))
             || self.lists(Some(snapshot)).iter().any(|list| !list.is_fixed && !list.rows.is_empty())
     }

@@ -14,6 +14,7 @@ pub fn own(tick: &Tick) -> Vec<List> {
         ("metrics", usage.metrics, "metrics"),
         ("histograms", usage.histograms, "histograms"),
         ("instances", usage.instances, "instances"),
+        ("failures", usage.failures, "failures"),
         ("dead letters kept", usage.dead_letters, "dead_letters"),
         ("lanes", usage.lanes, "lanes"),
     ];
@@ -33,6 +34,8 @@ pub fn own(tick: &Tick) -> Vec<List> {
     let subsystems = &tick.snapshot.subsystems;
     let unreadable = [
         (tick.snapshot.dead_letters.unreadable, "unreadable dead letters"),
+        (tick.snapshot.failures.unreadable, "unreadable records of the failure log"),
+        (tick.snapshot.failures.panics_unreadable, "unreadable panics"),
         (tick.tally.unreadable, "unreadable actor records"),
         (subsystems.instances.unreadable, "unreadable records of subsystems"),
         (subsystems.documents_unreadable, "unreadable documents (cluster state, shard allocation)"),

@@ -1,0 +1,211 @@
+//! Panics, and errors and warnings that were logged.
+
+use std::time::Duration;
+
+use atomscope_layout::attached::Attachment;
+use atomscope_layout::decode::{Failure, Moment, Panic};
+use atomscope_layout::metrics::Builtin;
+
+use super::subsystem::{Fact, Subsystem, ViewText, counted, no_warnings, number};
+use crate::report::human::{duration, seconds};
+use crate::report::list::{self, Column, List, Value, text};
+use crate::snapshot::Snapshot;
+use crate::text::clean;
+
+/// The failure log and the newest panics.
+pub const FAILURES: Subsystem = Subsystem {
+    name: "failures",
+    title: "Failures",
+    content: "failures",
+    about: "List the different failures of a node: panics, logged errors and warnings",
+    notes: "A failure is listed once, with its COUNT, however often it happens: digits in its message do not make it \
+            another one. FIRST(s) and LAST(s) are the time since it happened first and last; its texts are those of the \
+            first time. Panics are also listed one by one: without --limit the newest five. Panics that were caught count \
+            too. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. JSON, and the \
+            details in `top`, have the thread, the class of the actor, and the target of a log line.",
+    examples: &[
+        "atomscope failures shop --filter 'severity = panic and last < 10m'",
+        "atomscope failures --json | jq '.failures[] | {count, message, location}'",
+    ],
+    view: ViewText {
+        name: "failures",
+        title: "Failures",
+        key: 'F',
+        help: "panics, and logged errors and warnings",
+    },
+    instances: &[],
+    shown_with: &[Attachment::PanicHook, Attachment::FailureLayer],
+    is_one_list: false,
+    lists,
+    summary,
+    gaps,
+    warnings: no_warnings,
+    failures: &[
+        (Builtin::Panics, "panic", "panics"),
+        (Builtin::Errors, "error was logged", "errors were logged"),
+    ],
+};
+
+/// Panics that people see without `--limit`.
+const PANICS: usize = 5;
+/// Characters of a message in a sentence.
+const MESSAGE_CHARS: usize = 200;
+
+fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
+    let optional = |text: &Option<String>| Value::of(text.as_deref(), Value::text);
+    let age =
+        |at| Value::of(snapshot.and_then(|snapshot| age(snapshot, at)), |age| Value::Float(seconds(age)));
+    let log = snapshot.iter().flat_map(|snapshot| &snapshot.failures.log).map(|failure| {
+        let Failure { number, severity, count, first, last, message, location, .. } = failure;
+        vec![
+            Value::Number((*number).into()),
+            Value::text(severity.name()),
+            Value::Number(*count),
+            age(failure.last_at),
+            optional(message),
+            optional(location),
+            optional(&failure.actor),
+            age(failure.first_at),
+            optional(&failure.thread),
+            optional(&failure.target),
+            optional(&failure.class),
+            Value::text(first),
+            Value::text(last),
+        ]
+    });
+    let columns = [
+        list::number("number", ""),
+        text("severity"),
+        list::number("count", ""),
+        list::number("last_s", "s"),
+        text("message"),
+        text("location"),
+        text("actor"),
+        list::number("first_s", "s"),
+        hidden("thread"),
+        hidden("target"),
+        hidden("class"),
+        hidden("first"),
+        hidden("last"),
+    ];
+    let log = List::new("failures", "FAILURE", columns, log);
+    let panics = snapshot.iter().flat_map(|snapshot| &snapshot.failures.panics).map(|panic| {
+        let Panic { seq, timestamp, failure, tid, thread, message, location, actor, class, at } = panic;
+        vec![
+            Value::Number(*seq),
+            age(*at),
+            optional(message),
+            optional(location),
+            optional(thread),
+            optional(actor),
+            Value::of(*failure, |number| Value::Number(number.into())),
+            Value::of(*tid, |tid| Value::Number(tid.into())),
+            optional(class),
+            Value::text(timestamp),
+        ]
+    });
+    let columns = [
+        list::number("seq", ""),
+        list::number("age_s", "s"),
+        text("message"),
+        text("location"),
+        text("thread"),
+        text("actor"),
+        list::number("failure", ""),
+        Column { is_shown: false, ..list::number("tid", "") },
+        hidden("class"),
+        hidden("timestamp"),
+    ];
+    let panics = List::new("panics", "PANIC", columns, panics);
+    vec![log, List { few: PANICS, ..panics }]
+}
+
+/// A column of JSON and of details.
+const fn hidden(name: &'static str) -> Column {
+    Column { is_shown: false, ..text(name) }
+}
+
+/// How long before the time of the snapshot; of a dead node, before its end.
+fn age(snapshot: &Snapshot, at: Option<Moment>) -> Option<Duration> {
+    snapshot.until?.since(&at?)
+}
+
+/// How long ago a failure happened last; `None` if that is unknown.
+pub fn last_age(snapshot: &Snapshot, failure: &Failure) -> Option<Duration> {
+    age(snapshot, failure.last_at)
+}
+
+/// The newest occurrence of a panic, if it is still kept.
+fn newest_panic<'a>(snapshot: &'a Snapshot, failure: &Failure) -> Option<&'a Panic> {
+    snapshot.failures.panics.iter().find(|panic| panic.failure == Some(failure.number))
+}
+
+/// The message of the newest occurrence. Where only that of the first one is kept, it differs in its digits at most.
+fn newest_message<'a>(snapshot: &'a Snapshot, failure: &'a Failure) -> Option<&'a str> {
+    newest_panic(snapshot, failure).map_or(&failure.message, |panic| &panic.message).as_deref()
+}
+
+/// The newest occurrence of a failure in words: `panic 3.0 s ago at src/oven.rs:7:9: it is cold`. Safe to print.
+pub fn describe(snapshot: &Snapshot, failure: &Failure) -> String {
+    let Failure { severity, location, .. } = failure;
+    let message = newest_message(snapshot, failure);
+    // The actor of the first occurrence need not be that of the newest.
+    let actor = newest_panic(snapshot, failure).and_then(|panic| panic.actor.as_deref());
+    let age = last_age(snapshot, failure).map(|age| format!(" {} ago", duration(age)));
+    let location = location.as_deref().map(|location| format!(" at {}", clean(location)));
+    let actor = actor.map(|actor| format!(" in {}", clean(actor)));
+    let message = message.map(|message| {
+        let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(end, _)| end);
+        let mark = if end < message.len() { "…" } else { "" };
+        format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
+    });
+    let details = [age, location, actor, message].into_iter().flatten();
+    std::iter::once(severity.name().to_owned()).chain(details).collect()
+}
+
+fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
+    let known = |metric| snapshot.builtin_if_known(metric);
+    let panics = known(Builtin::Panics);
+    let (errors, warnings) = (known(Builtin::Errors), known(Builtin::Warnings));
+    let log = &snapshot.failures.log;
+    let newest = log.first();
+    let newest_text = newest.map(|newest| format!("; newest: {}", describe(snapshot, newest)));
+    let line = format!(
+        "{}, {}, {}{}",
+        counted(panics, "panic", "panics"),
+        counted(errors, "error", "errors"),
+        counted(warnings, "warning", "warnings"),
+        newest_text.unwrap_or_default()
+    );
+    let facts = vec![
+        number("panics", panics),
+        number("errors", errors),
+        number("warnings", warnings),
+        number("different", Some(log.len() as u64)),
+        (
+            "newest_s",
+            Value::of(newest.and_then(|newest| last_age(snapshot, newest)), |age| Value::Float(seconds(age))),
+        ),
+        ("newest_severity", Value::of(newest, |newest| Value::text(newest.severity.name()))),
+        (
+            "newest_message",
+            Value::of(newest.and_then(|newest| newest_message(snapshot, newest)), Value::text),
+        ),
+    ];
+    (line, facts)
+}
+
+fn gaps(snapshot: &Snapshot) -> Vec<(u64, &'static str)> {
+    let failures = &snapshot.failures;
+    vec![
+        (
+            snapshot.builtin(Builtin::FailuresUnlisted),
+            "times no slot was free for another failure: a region with more `failures` lists them",
+        ),
+        (failures.unreadable, "records of the failure log are unreadable"),
+        (
+            failures.panics_unreadable.saturating_add(failures.panics_abandoned),
+            "of the newest panics are unreadable",
+        ),
+    ]
+}
