@@ -78,6 +78,7 @@ pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
+mod ending;
 mod environment;
 mod error;
 #[cfg(feature = "atomr")]
@@ -116,6 +117,7 @@ mod sampler;
 mod sampling;
 #[cfg(feature = "atomr")]
 pub mod sharding;
+mod signals;
 #[cfg(feature = "atomr")]
 pub mod streams;
 mod tables;

@@ -1,5 +1,6 @@
 //! How the process of a node ended, as far as it could note that itself, and the crashes before it.
 
+use super::reader::Beat;
 use crate::records::{EndKind, EndRecord, HistoryRecord, end_flags};
 use crate::region::header;
 use crate::seqlock;
@@ -66,6 +67,14 @@ impl Ending {
     pub fn thread(&self) -> Option<String> {
         let name = self.thread.split(|byte| *byte == 0).next().filter(|name| !name.is_empty())?;
         Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// Whether the note is of the end of the node with this last process beat: a node that beats for more than a second after
+    /// a signal has survived it.
+    pub fn counts(&self, last: Beat) -> bool {
+        const SURVIVED_NS: u64 = 1_000_000_000;
+        let beat_later = last.count > 0 && last.mono_ns > self.mono_ns.saturating_add(SURVIVED_NS);
+        !(matches!(self.how, How::Signal { .. }) && beat_later)
     }
 
     /// Whether this is no end in good order.
@@ -154,7 +163,10 @@ mod tests {
         };
         let ending = noted(signal).unwrap();
         assert_eq!(ending.how, How::Signal { number: 11, sender: None, address: Some(0x10) });
-        assert_eq!((ending.thread().as_deref(), ending.tid, ending.is_failure()), (Some("shop"), Some(7), true));
+        assert_eq!(
+            (ending.thread().as_deref(), ending.tid, ending.is_failure()),
+            (Some("shop"), Some(7), true)
+        );
         let exit = |code| noted(EndRecord { kind: EndKind::Exit as u64, code, ..record }).unwrap();
         assert_eq!((exit(0).is_failure(), exit(3).is_failure(), exit(3).how), (false, true, How::Exit(3)));
         assert_eq!(noted(EndRecord { kind: 9, ..record }), None);
@@ -179,7 +191,10 @@ mod tests {
         let one = none.of_next(Some(10));
         assert_eq!(one, HistoryRecord { crashes: 1, first_unix_ns: 10, newest_unix_ns: 10 });
         let after = History { crashes: 1, first_unix_ns: 10, newest_unix_ns: 10, is_over: false };
-        assert_eq!(after.of_next(Some(15)), HistoryRecord { crashes: 2, first_unix_ns: 10, newest_unix_ns: 15 });
+        assert_eq!(
+            after.of_next(Some(15)),
+            HistoryRecord { crashes: 2, first_unix_ns: 10, newest_unix_ns: 15 }
+        );
         assert_eq!(History { is_over: true, ..after }.of_next(Some(15)), HistoryRecord::default());
     }
 }
