@@ -50,7 +50,7 @@ pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt, Tal
 pub use classes::{Class, ClassCounts};
 pub(crate) use clock::with_rfc3339;
 pub use clock::{Clock, Moment, rfc3339};
-pub use end::{Ending, History, How, signal_name};
+pub use end::{Ending, History, How, crashed_unix_ns, signal_name};
 pub use events::EventDecoder;
 pub use identity::{Birth, Identity, Rank};
 pub use letters::DeadLetters;

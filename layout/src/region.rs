@@ -11,6 +11,8 @@
 //!
 #![doc = include_str!("../LAYOUT.md")]
 
+use core::mem::offset_of;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::attached::Attachment;
@@ -209,6 +211,8 @@ pub mod header {
     pub const RUNTIME_BEAT: Range<usize> = 48..50;
     /// Seqlock cell of a [`super::EndRecord`].
     pub const END: Range<usize> = 64..75;
+    /// The thread's name in [`END`].
+    pub const END_THREAD: Range<usize> = 70..72;
     /// Heartbeat of the poller; count 0: nothing is polled.
     pub const POLL_BEAT: Range<usize> = 224..226;
     /// Text cell: the node's name.
@@ -245,6 +249,9 @@ const _: () = {
     assert!((header::TIME.end - header::TIME.start) * WORD == size_of::<TimeRecord>());
     assert!((header::HISTORY.end - header::HISTORY.start) * WORD == size_of::<HistoryRecord>());
     assert!((header::END.end - header::END.start) * WORD == WORD + size_of::<EndRecord>());
+    assert!(
+        header::END_THREAD.start * WORD == (header::END.start + 1) * WORD + offset_of!(EndRecord, thread)
+    );
     // Words that different threads write are SEPARATION_BYTES apart.
     assert!(header::STATE * WORD % SEPARATION_BYTES == 0);
     assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);

@@ -707,16 +707,8 @@ impl Header {
 
     /// When the node of this dead region crashed, by the wall clock; `None` if it ended in good order.
     fn crashed_unix_ns(&self) -> Option<u64> {
-        let noted = self.ending.filter(|ending| ending.counts(self.beat));
-        match noted {
-            Some(ending) if ending.is_failure() => Some(ending.unix_ns),
-            _ if self.state == Some(State::Closed) => None,
-            _ => {
-                let lived_ns = self.beat.mono_ns.saturating_sub(self.identity.time.created_mono_ns);
-                let lived_ns = if self.beat.count > 0 { lived_ns } else { 0 };
-                Some(self.identity.header.created_unix_ns.saturating_add(lived_ns))
-            }
-        }
+        let ending = self.ending.filter(|ending| ending.counts(self.beat));
+        decode::crashed_unix_ns(&self.identity, self.state, self.beat, ending)
     }
 
     fn into_predecessor(self, path: &Path, meta: &fs::Metadata) -> Predecessor {

@@ -1,8 +1,9 @@
 //! How the process of a node ended, as far as it could note that itself, and the crashes before it.
 
+use super::identity::Identity;
 use super::reader::Beat;
 use crate::records::{EndKind, EndRecord, HistoryRecord, end_flags};
-use crate::region::header;
+use crate::region::{State, header};
 use crate::seqlock;
 use crate::words::{WORD, Words};
 
@@ -80,6 +81,25 @@ impl Ending {
     /// Whether this is no end in good order.
     pub fn is_failure(&self) -> bool {
         self.panicked || !matches!(self.how, How::Exit(0) | How::Unknown)
+    }
+}
+
+/// When the node of a dead region crashed: UTC nanoseconds since 1970, by its note or else by its last beat. `None` if it
+/// ended in good order. `ending` is the note that counts.
+pub fn crashed_unix_ns(
+    identity: &Identity,
+    state: Option<State>,
+    beat: Beat,
+    ending: Option<Ending>,
+) -> Option<u64> {
+    match ending {
+        Some(ending) if ending.is_failure() => Some(ending.unix_ns),
+        _ if state == Some(State::Closed) => None,
+        _ => {
+            let lived_ns = beat.mono_ns.saturating_sub(identity.time.created_mono_ns);
+            let lived_ns = if beat.count > 0 { lived_ns } else { 0 };
+            Some(identity.header.created_unix_ns.saturating_add(lived_ns))
+        }
     }
 }
 
