@@ -143,17 +143,15 @@ impl History {
         Self { crashes, first_unix_ns, newest_unix_ns, is_over }
     }
 
-    /// The record for the next node of the name. `crashed_unix_ns` says when this node crashed; `None`: it did not.
+    /// The record for the next node of the name. `crashed_unix_ns` says when this node crashed; `None`: it ended in good
+    /// order.
     pub fn of_next(&self, crashed_unix_ns: Option<u64>) -> HistoryRecord {
-        let Self { crashes, first_unix_ns, newest_unix_ns, .. } = *self;
-        match crashed_unix_ns {
-            _ if self.is_over => HistoryRecord::default(),
-            None => HistoryRecord { crashes, first_unix_ns, newest_unix_ns },
-            Some(now) => HistoryRecord {
-                crashes: crashes.saturating_add(1),
-                first_unix_ns: if crashes == 0 { now } else { first_unix_ns },
-                newest_unix_ns: now,
-            },
+        let Self { crashes, first_unix_ns, is_over, .. } = *self;
+        let Some(now) = crashed_unix_ns.filter(|_| !is_over) else { return HistoryRecord::default() };
+        HistoryRecord {
+            crashes: crashes.saturating_add(1),
+            first_unix_ns: if crashes == 0 { now } else { first_unix_ns },
+            newest_unix_ns: now,
         }
     }
 }
@@ -215,6 +213,7 @@ mod tests {
             after.of_next(Some(15)),
             HistoryRecord { crashes: 2, first_unix_ns: 10, newest_unix_ns: 15 }
         );
+        assert_eq!(after.of_next(None), HistoryRecord::default());
         assert_eq!(History { is_over: true, ..after }.of_next(Some(15)), HistoryRecord::default());
     }
 }
