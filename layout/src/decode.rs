@@ -36,6 +36,7 @@
 mod actors;
 mod classes;
 mod clock;
+mod end;
 mod events;
 mod failures;
 mod identity;
@@ -50,6 +51,7 @@ pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt, Tal
 pub use classes::{Class, ClassCounts};
 pub(crate) use clock::with_rfc3339;
 pub use clock::{Clock, Moment, rfc3339};
+pub use end::{Ending, History, How, crashed_unix_ns, signal_name};
 pub use events::EventDecoder;
 pub use failures::{Failure, Failures, Panic};
 pub use identity::{Birth, Identity, Rank};

@@ -73,6 +73,63 @@ impl TimeRecord {
     }
 }
 
+/// How the process of a node ended: a seqlock cell of the header. See [`crate::decode::Ending`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct EndRecord {
+    /// [`EndKind`]; 0: nothing is known.
+    pub kind: u64,
+    /// The exit code or the signal.
+    pub code: u64,
+    /// When it was noted: UTC nanoseconds since 1970.
+    pub unix_ns: u64,
+    /// When it was noted: monotonic nanoseconds.
+    pub mono_ns: u64,
+    /// Number of the thread that a signal or a panic met; 0: unknown.
+    pub tid: u64,
+    /// Name of that thread, filled up with zeros.
+    pub thread: [u8; 16],
+    /// The process that sent the signal; 0: none, itself, or unknown.
+    pub sender: u64,
+    /// The address whose access caused the signal.
+    pub address: u64,
+    /// [`end_flags`].
+    pub flags: u64,
+}
+
+/// What an [`EndRecord`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum EndKind {
+    /// The process exited with a code.
+    Exit = 1,
+    /// The process got a signal that ends it.
+    Signal = 2,
+    /// The process ends, or a panic closed the region; the exit code is not known.
+    Unknown = 3,
+}
+
+/// The bits of [`EndRecord::flags`].
+pub mod end_flags {
+    /// The region was closed by a thread that panicked.
+    pub const PANICKED: u32 = 1 << 0;
+    /// `address` is known.
+    pub const HAS_ADDRESS: u32 = 1 << 1;
+}
+
+/// The crashes of earlier nodes of the same name since the last one that ended in good order. The header holds it; the
+/// writer stores it before it publishes the region, and never after.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct HistoryRecord {
+    /// Number of crashes.
+    pub crashes: u64,
+    /// When the first one ended: UTC nanoseconds since 1970.
+    pub first_unix_ns: u64,
+    /// When the newest one ended.
+    pub newest_unix_ns: u64,
+}
+
 /// A live actor: a slot of the section of actors. Each text but the parent's path has fewer than 256 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -267,6 +324,9 @@ const _: () = {
     assert!(size_of::<ClockSampleRecord>() == 56);
     assert!(offset_of!(ClockSampleRecord, rate) == 32);
     assert!(size_of::<TimeRecord>() == 40);
+    assert!(size_of::<EndRecord>() == 80);
+    assert!(offset_of!(EndRecord, thread) == 40);
+    assert!(size_of::<HistoryRecord>() == 24);
     assert!(size_of::<ActorRecord>() == 320);
     assert!(offset_of!(ActorRecord, key) == 8);
     assert!(offset_of!(ActorRecord, spawned) == 24);

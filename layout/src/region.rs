@@ -11,6 +11,8 @@
 //!
 #![doc = include_str!("../LAYOUT.md")]
 
+use core::mem::offset_of;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::attached::Attachment;
@@ -24,10 +26,10 @@ use crate::limits::{
     MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS,
     MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
 };
-use crate::records::{ActorRecord, ClockSampleRecord, MetricRecord, TimeRecord};
+use crate::records::{ActorRecord, ClockSampleRecord, EndRecord, HistoryRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words};
-use crate::{clock_samples, document, metrics, names, ring};
+use crate::{clock_samples, document, metrics, names, ring, seqlock};
 
 /// The first word of a published region: `ATOMSCPE` in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ATOMSCPE");
@@ -200,10 +202,18 @@ pub mod header {
     pub const ATTACHED: usize = 18;
     /// [`super::TimeRecord`].
     pub const TIME: Range<usize> = 19..24;
+    /// [`super::HistoryRecord`].
+    pub const HISTORY: Range<usize> = 24..27;
+    /// Not 0 once a later node of this name has ended in good order. That node stores it, after this one is dead.
+    pub const SERIES_ENDED: usize = 27;
     /// Heartbeat of the sampler: number of beats, and the monotonic time of the last in nanoseconds.
     pub const PROCESS_BEAT: Range<usize> = 32..34;
     /// Heartbeat of a task of the async runtime; count 0: never started.
     pub const RUNTIME_BEAT: Range<usize> = 48..50;
+    /// Seqlock cell of a [`super::EndRecord`].
+    pub const END: Range<usize> = 64..75;
+    /// The thread's name in [`END`].
+    pub const END_THREAD: Range<usize> = 70..72;
     /// Heartbeat of the poller; count 0: nothing is polled.
     pub const POLL_BEAT: Range<usize> = 224..226;
     /// Text cell: the node's name.
@@ -238,10 +248,16 @@ const _: () = {
     assert!(size_of::<SectionRecord>() == 64);
     assert!((header::DIRECTORY.end - header::DIRECTORY.start) == MAX_SECTIONS * SECTION_WORDS);
     assert!((header::TIME.end - header::TIME.start) * WORD == size_of::<TimeRecord>());
+    assert!((header::HISTORY.end - header::HISTORY.start) * WORD == size_of::<HistoryRecord>());
+    assert!((header::END.end - header::END.start) * WORD == WORD + size_of::<EndRecord>());
+    assert!(
+        header::END_THREAD.start * WORD == (header::END.start + 1) * WORD + offset_of!(EndRecord, thread)
+    );
     // Words that different threads write are SEPARATION_BYTES apart.
     assert!(header::STATE * WORD % SEPARATION_BYTES == 0);
     assert!(header::PROCESS_BEAT.start * WORD % SEPARATION_BYTES == 0);
     assert!(header::RUNTIME_BEAT.start * WORD % SEPARATION_BYTES == 0);
+    assert!(header::END.start * WORD % SEPARATION_BYTES == 0);
     assert!(header::POLL_BEAT.start * WORD == 1792);
     assert!(header::ACTORS_USED * WORD % SEPARATION_BYTES == 0);
     // The first line of a slot holds what every reader needs.
@@ -733,6 +749,19 @@ impl<'a> HeaderWriter<'a> {
     pub fn set_time(&self, time: TimeRecord) {
         let words: [u64; size_of::<TimeRecord>() / WORD] = zerocopy::transmute!(time);
         words::store(self.words(header::TIME), &words);
+    }
+
+    /// Stores the crashes before this node. Call it before [`Self::publish`].
+    pub fn set_history(&self, history: HistoryRecord) {
+        let words: [u64; size_of::<HistoryRecord>() / WORD] = zerocopy::transmute!(history);
+        words::store(self.words(header::HISTORY), &words);
+    }
+
+    /// Notes how the process ends. A later note replaces an earlier one. False, and nothing is stored, while another thread
+    /// notes something, or this thread did when a signal interrupted it. Allowed in a signal handler.
+    pub fn note_end(&self, record: EndRecord) -> bool {
+        let words: [u64; size_of::<EndRecord>() / WORD] = zerocopy::transmute!(record);
+        seqlock::write_shared(self.words(header::END), &words)
     }
 
     /// Publishes the region: stores the version, then the magic.

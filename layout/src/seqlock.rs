@@ -71,6 +71,25 @@ pub fn write(cell: &[AtomicU64], record: &[u64]) {
     sequence.store(at_rest.wrapping_add(2), Ordering::Release);
 }
 
+/// As [`write`], for a cell that any thread may write. False, and nothing is written, while another thread writes.
+/// Wait-free.
+#[must_use]
+pub fn write_shared(cell: &[AtomicU64], record: &[u64]) -> bool {
+    let Some((sequence, words)) = cell.split_first() else { return false };
+    let at_rest = sequence.load(Ordering::Relaxed);
+    let claimed = at_rest & 1 == 0
+        // Acquire: the words of the writer before this one are older than those of this one.
+        && sequence
+            .compare_exchange(at_rest, at_rest.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
+            .is_ok();
+    if claimed {
+        fence(Ordering::Release);
+        words::store(words, record);
+        sequence.store(at_rest.wrapping_add(2), Ordering::Release);
+    }
+    claimed
+}
+
 /// Copies the record into `out`. Bounded: [`READ_TRIES`] tries.
 ///
 /// # Errors

@@ -20,8 +20,8 @@ use atomscope_layout::limits::{
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
-    ActorRecord, ClockSampleRecord, JournalWriteRecord, LetterRecord, MetricRecord, TimeRecord, actor_flags,
-    dead_letter_flags,
+    ActorRecord, ClockSampleRecord, EndKind, EndRecord, HistoryRecord, JournalWriteRecord, LetterRecord,
+    MetricRecord, TimeRecord, actor_flags, dead_letter_flags, end_flags,
 };
 use atomscope_layout::region::{
     Condition, HEADER_BYTES, HeaderRecord, MAGIC, SectionRecord, State, VERSION_MAJOR, VERSION_MINOR, header,
@@ -108,6 +108,11 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         created_mono_ns,
         created_boot_ns,
     }));
+    check(fields!(HistoryRecord { crashes, first_unix_ns, newest_unix_ns }));
+    check(fields!(EndRecord { kind, code, unix_ns, mono_ns, tid, thread, sender, address, flags }));
+    let kinds = [("Exit", EndKind::Exit), ("Signal", EndKind::Signal), ("Unknown", EndKind::Unknown)];
+    let kinds = kinds.map(|(name, kind)| (name.to_owned(), kind as usize));
+    assert_eq!(numbers("### EndRecord", &["kind", "number"]), kinds);
     assert_eq!(ClockSampleRecord::RATE_ONE, 1 << 40);
     check(fields!(MetricRecord { ready, name_bytes, unit_bytes, help_bytes, reserved, text }));
     check(fields!(ActorRecord {
@@ -208,8 +213,11 @@ fn the_header_is_documented_as_it_is() {
         words("conditions", header::CONDITIONS..header::CONDITIONS + 1),
         words("attached", header::ATTACHED..header::ATTACHED + 1),
         words("time", header::TIME),
+        words("history", header::HISTORY),
+        words("series_ended", header::SERIES_ENDED..header::SERIES_ENDED + 1),
         words("process_beat", header::PROCESS_BEAT),
         words("runtime_beat", header::RUNTIME_BEAT),
+        words("end", header::END),
         words("node", header::NODE),
         words("system", header::SYSTEM),
         words("program", header::PROGRAM),
@@ -354,6 +362,7 @@ fn the_flags_are_documented_as_they_are() {
         numbers("### FailureRecord", &["severity", "number"]),
         Severity::ALL.map(|severity| (severity.name().to_owned(), severity as usize))
     );
+    flags("### EndRecord", &[("PANICKED", end_flags::PANICKED), ("HAS_ADDRESS", end_flags::HAS_ADDRESS)]);
     flags(
         "### EventRecord",
         &[
@@ -546,6 +555,8 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### HeaderRecord",
         "### SectionRecord",
         "### TimeRecord",
+        "### HistoryRecord",
+        "### EndRecord",
         "### ClockSampleRecord",
         "### MetricRecord",
         "### ActorRecord",

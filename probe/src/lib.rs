@@ -79,6 +79,7 @@ pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
+mod ending;
 mod environment;
 mod error;
 #[cfg(feature = "atomr")]
@@ -121,6 +122,7 @@ mod sampler;
 mod sampling;
 #[cfg(feature = "atomr")]
 pub mod sharding;
+mod signals;
 #[cfg(feature = "atomr")]
 pub mod streams;
 mod tables;

@@ -164,6 +164,7 @@ mod tests {
 
     use super::*;
     use crate::attach::poll;
+    use crate::ending::Cause;
     use crate::process;
     use crate::region::Region;
 
@@ -294,7 +295,7 @@ mod tests {
         let (late, late_dropped) = mpsc::channel::<()>();
         let closes = move |writer: &RegionWriter| {
             let _held = &late;
-            process::close(writer);
+            process::close(writer, Cause::Request);
             // The poller has taken the list of the closed region by then, and this poll is not in it.
             await_drop(&first_dropped);
             true

@@ -12,12 +12,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::ending::Cause;
+#[cfg(target_os = "linux")]
+use crate::ending::{ExitCode, Waiting};
 use crate::environment::warn;
 use crate::error::CreateError;
 use crate::per_process::PerProcess;
 #[cfg(target_os = "linux")]
 use crate::region_file;
 use crate::writer::RegionWriter;
+
+/// How many closed regions of a process wait for the exit code.
+const MOST_WAITING: usize = 4;
 
 /// The longest that a thread waits until another thread has closed a region. Closing takes some microseconds, unless its
 /// thread has no processor.
@@ -39,6 +45,12 @@ pub(crate) struct State {
     /// The process ends: a region that opens now is closed at once.
     pub(crate) is_ending: bool,
     pub(crate) open: Vec<Weak<RegionWriter>>,
+    /// Regions that the drop of the last handle has closed, the oldest first.
+    #[cfg(target_os = "linux")]
+    waiting: Vec<Waiting>,
+    /// The exit handler has settled those.
+    #[cfg(target_os = "linux")]
+    exits_with: Option<ExitCode>,
     pub(crate) sampler: Option<Thread>,
     /// A poller removes an entry after its region was closed.
     pub(crate) polled: Vec<PolledRegion>,
@@ -78,14 +90,18 @@ pub(crate) fn this() -> &'static Process {
 
 /// Closes a region; it is closed when the call returns, unless another thread closes it and takes longer than
 /// [`CLOSING_PATIENCE`].
-pub(crate) fn close(writer: &RegionWriter) {
-    begin_to_close(writer);
+pub(crate) fn close(writer: &RegionWriter, cause: Cause) {
+    begin_to_close(writer, cause);
     writer.await_close(Instant::now() + CLOSING_PATIENCE);
 }
 
 /// Closes a region unless another thread does.
-fn begin_to_close(writer: &RegionWriter) {
-    if writer.begin_to_close() {
+fn begin_to_close(writer: &RegionWriter, cause: Cause) {
+    #[cfg(target_os = "linux")]
+    let begun = writer.begin_to_close(cause, |waiting| this().wait_for_exit(waiting));
+    #[cfg(not(target_os = "linux"))]
+    let begun = writer.begin_to_close(cause);
+    if begun {
         // After the region is closed, since both may call foreign code and wait for other threads.
         this().forget(writer);
         writer.wake_runtime();
@@ -124,6 +140,37 @@ impl Process {
         let state = self.lock_or_give_up()?;
         let open = state.open.iter().filter(|open| open.as_ptr().addr() > beyond);
         open.min_by_key(|open| open.as_ptr().addr()).map(|open| (open.as_ptr().addr(), open.upgrade()))
+    }
+
+    /// Keeps a closed region until the process exits. The oldest gives way to a fifth one.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wait_for_exit(&self, waiting: Waiting) {
+        let Some(mut state) = self.lock_or_give_up() else { return waiting.traces.remove() };
+        if let Some(code) = state.exits_with {
+            drop(state);
+            return waiting.settle(code);
+        }
+        state.waiting.push(waiting);
+        if state.waiting.len() <= MOST_WAITING {
+            return;
+        }
+        let is_evidence = |waiting: &Waiting| waiting.panicked.is_some();
+        let oldest = state.waiting.iter().position(|waiting| !is_evidence(waiting)).unwrap_or(0);
+        let oldest = state.waiting.remove(oldest);
+        drop(state);
+        oldest.traces.remove();
+    }
+
+    /// Removes closed regions that wait for the exit code: those of this node, to which a new one succeeds, or all, whose
+    /// space is needed. False if there are none.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn release_waiting(&self, node: Option<&str>) -> bool {
+        let is_released = |waiting: &mut Waiting| {
+            waiting.panicked.is_none() && node.is_none_or(|node| waiting.traces.node == node)
+        };
+        let released: Vec<_> = self.lock().waiting.extract_if(.., is_released).collect();
+        released.iter().for_each(|waiting| waiting.traces.remove());
+        !released.is_empty()
     }
 
     /// Removes a closed region from the list. If the lock cannot be had, the threads notice by themselves.
@@ -196,12 +243,23 @@ pub(crate) fn close_at_exit() {
     static IS_REGISTERED: AtomicBool = AtomicBool::new(false);
     if !IS_REGISTERED.swap(true, Ordering::Relaxed) {
         #[cfg(target_os = "linux")]
-        region_file::at_exit(close_all);
+        region_file::at_exit(exits);
     }
 }
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+extern "C" fn exits(status: libc::c_int, _: *mut libc::c_void) {
+    // A parent process sees the lowest eight bits.
+    close_all(Some(status as u8));
+}
+
+#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+extern "C" fn exits() {
+    close_all(None);
+}
+
 #[cfg(target_os = "linux")]
-extern "C" fn close_all() {
+fn close_all(code: ExitCode) {
     // A panic here would abort a process that is exiting in good order.
     let _ = std::panic::catch_unwind(|| {
         // A forked child may have no region.
@@ -218,7 +276,14 @@ extern "C" fn close_all() {
         let open: Vec<Arc<RegionWriter>> = state.open.iter().filter_map(Weak::upgrade).collect();
         drop(state);
         // First the regions that no thread closes yet, then those that another thread is closing.
-        open.iter().for_each(|writer| begin_to_close(writer));
+        open.iter().for_each(|writer| begin_to_close(writer, Cause::Exit(code)));
         open.iter().for_each(|writer| writer.await_close(until));
+        let Some(mut state) = process.lock_or_give_up() else { return };
+        state.exits_with = Some(code);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.iter().for_each(|waiting| waiting.settle(code));
+        // Unmapping them would only delay the exit.
+        std::mem::forget(waiting);
     });
 }

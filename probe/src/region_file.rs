@@ -25,13 +25,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use atomscope_layout::decode::{self, Beat, Birth, Identity};
-use atomscope_layout::region::{HEADER_BYTES, State};
-use atomscope_layout::retention;
+use atomscope_layout::decode::{self, Beat, Birth, Ending, History, Identity};
+use atomscope_layout::records::HistoryRecord;
+use atomscope_layout::region::{HEADER_BYTES, State, header};
+use atomscope_layout::retention::{self, Dead};
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
+use atomscope_layout::words::WORD;
 
 use crate::backing::Backing;
 use crate::clock;
@@ -52,12 +55,57 @@ const REPLACING_BYTE: libc::off_t = 1;
 /// The object without its memory.
 #[derive(Debug)]
 pub(crate) struct Object {
+    pub(crate) traces: Traces,
+    slot: &'static forks::Shared,
+    undo: Undo,
+}
+
+/// What a region leaves in the file system after its node.
+#[derive(Debug, Clone)]
+pub(crate) struct Traces {
+    /// The name of its node.
+    pub(crate) node: String,
     /// The path of its file.
     pub(crate) path: PathBuf,
     /// Whether it is a named segment.
     pub(crate) is_named: bool,
-    slot: &'static forks::Shared,
-    undo: Undo,
+    /// The dead regions of earlier nodes of the name.
+    predecessors: Vec<Predecessor>,
+}
+
+/// The dead region of an earlier node.
+#[derive(Debug, Clone)]
+pub(crate) struct Predecessor {
+    node: String,
+    path: PathBuf,
+    inode: [u64; 2],
+    /// The history for the node after it.
+    history: HistoryRecord,
+}
+
+impl Traces {
+    /// The crashes before this node.
+    pub(crate) fn history(&self) -> HistoryRecord {
+        self.predecessors.first().map(|newest| newest.history).unwrap_or_default()
+    }
+
+    /// Removes the name of a segment; a user's file stays.
+    pub(crate) fn remove(&self) {
+        if self.is_named {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Tells the dead regions of earlier nodes that this one has ended in good order: later crashes are no part of their
+    /// series.
+    pub(crate) fn end_series(&self) {
+        for Predecessor { path, inode, .. } in &self.predecessors {
+            let file = open_to_write(path).ok().filter(|file| inode_of(file.as_raw_fd()) == Some(*inode));
+            if let Some(file) = file {
+                let _ = file.write_all_at(&1u64.to_ne_bytes(), (header::SERIES_ENDED * WORD) as u64);
+            }
+        }
+    }
 }
 
 /// Files and directories that are removed again unless the region is published.
@@ -81,9 +129,10 @@ impl Drop for Undo {
     }
 }
 
-/// Makes, locks, maps and reserves an object of `bytes` bytes, and private memory of `private_bytes`. A user's file gets its
-/// name later, from [`Object::publish`].
+/// Makes, locks, maps and reserves an object of `bytes` bytes for this node, and private memory of `private_bytes`. A user's
+/// file gets its name later, from [`Object::publish`].
 pub(crate) fn create(
+    node: &str,
     backing: &Backing,
     bytes: usize,
     private_bytes: usize,
@@ -98,8 +147,9 @@ pub(crate) fn create(
         Backing::File { path, .. } => (path.clone(), false),
     };
     let dir = parent(&path);
+    let mut predecessors = if named { known_dead(node) } else { Vec::new() };
     if let Backing::File { path, allow_disk } = backing {
-        check_free(path)?;
+        predecessors = check_free(path)?.filter(|dead| dead.node == node).into_iter().collect();
         let (existing, is_missing) = existing_dir(&dir)?;
         if !allow_disk && on_disk(&existing)? {
             return Err(CreateError::Disk { path: path.clone() });
@@ -134,27 +184,29 @@ pub(crate) fn create(
         io::ErrorKind::StorageFull => no_space(&dir, bytes as u64),
         _ => system("reserve the blocks of", &path, source),
     })?;
-    Ok((memory, private, Object { path, is_named: named, slot, undo }))
+    let traces = Traces { node: node.to_owned(), path, is_named: named, predecessors };
+    Ok((memory, private, Object { traces, slot, undo }))
 }
 
 impl Object {
     /// Gives a user's file its name, once its region is complete, and returns memory that is mapped through that name. (The
     /// kernel would show the earlier mapping as deleted for ever.) `None` for a segment, which has its name already.
     pub(crate) fn publish(&mut self, bytes: usize) -> Result<Option<WriterMemory>, CreateError> {
-        if self.is_named {
+        if self.traces.is_named {
             self.undo.disarm();
             return Ok(None);
         }
         let window = forks::Window::open();
         let fd = self.slot.descriptor();
         self.give_name(fd)?;
-        let file = open_to_write(&self.path).map_err(|source| system("open", &self.path, source))?;
+        let file =
+            open_to_write(&self.traces.path).map_err(|source| system("open", &self.traces.path, source))?;
         if !is_same(&file, fd) {
             // Another process has replaced the file, so it must not be removed.
             self.undo.file = None;
-            return Err(system("open", &self.path, io::ErrorKind::AlreadyExists.into()));
+            return Err(system("open", &self.traces.path, io::ErrorKind::AlreadyExists.into()));
         }
-        let mapped = map(&window, file, &self.path, bytes)?;
+        let mapped = map(&window, file, &self.traces.path, bytes)?;
         let (before, slot) = (self.slot, mapped.slot.0);
         // Two open files cannot both have a write lock, but they can have read locks. So the file is locked all the time.
         let _ = set_lock(fd, ALIVE_BYTE, libc::F_RDLCK);
@@ -165,7 +217,7 @@ impl Object {
         let undisturbed = window.close();
         let memory = mapped.into_memory();
         if !undisturbed {
-            return Err(system("keep from a fork", &self.path, io::ErrorKind::TimedOut.into()));
+            return Err(system("keep from a fork", &self.traces.path, io::ErrorKind::TimedOut.into()));
         }
         self.undo.disarm();
         Ok(Some(memory))
@@ -177,25 +229,26 @@ impl Object {
         let temporary = match self.undo.file.clone() {
             Some(temporary) => temporary,
             None => {
-                match link(fd, &self.path) {
+                match link(fd, &self.traces.path) {
                     Ok(()) => {
-                        self.undo.file = Some(self.path.clone());
+                        self.undo.file = Some(self.traces.path.clone());
                         return Ok(());
                     }
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(source) => return Err(failed(&self.path, source)),
+                    Err(source) => return Err(failed(&self.traces.path, source)),
                 }
                 // Only a rename replaces another file atomically.
-                check_free(&self.path)?;
+                check_free(&self.traces.path)?;
                 let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-                let temporary = temporary(&self.path, &format!("{}-{random:016x}", std::process::id()));
+                let temporary =
+                    temporary(&self.traces.path, &format!("{}-{random:016x}", std::process::id()));
                 link(fd, &temporary).map_err(|source| failed(&temporary, source))?;
                 self.undo.file = Some(temporary.clone());
                 temporary
             }
         };
-        rename(&temporary, &self.path)?;
-        self.undo.file = Some(self.path.clone());
+        rename(&temporary, &self.traces.path)?;
+        self.undo.file = Some(self.traces.path.clone());
         Ok(())
     }
 
@@ -204,16 +257,11 @@ impl Object {
         self.slot.forked()
     }
 
-    /// Removes the name of a segment (a user's file stays), then releases the lock and the descriptor. The mapping stays
-    /// until the last handle is dropped.
-    pub(crate) fn close(&self) {
-        if self.forked() {
-            return;
+    /// Releases the lock and the descriptor. The mapping stays until the last handle is dropped.
+    pub(crate) fn unlock(&self) {
+        if !self.forked() {
+            self.slot.release(&forks::Window::open());
         }
-        if self.is_named {
-            let _ = fs::remove_file(&self.path);
-        }
-        self.slot.release(&forks::Window::open());
     }
 }
 
@@ -649,11 +697,13 @@ fn open_to_read(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// The parts of a region's header that show whether its node lives.
+/// The parts of a region's header that show whether its node lives, and how it ended.
 struct Header {
     identity: Identity,
     state: Option<State>,
     beat: Beat,
+    ending: Option<Ending>,
+    history: History,
 }
 
 impl Header {
@@ -663,7 +713,29 @@ impl Header {
         let memory = ReaderMemory::copied(&bytes);
         let words = memory.words();
         let identity = Identity::read(words).ok()?;
-        Some(Self { identity, state: decode::state(words), beat: Beat::of_process(words) })
+        Some(Self {
+            identity,
+            state: decode::state(words),
+            beat: Beat::of_process(words),
+            ending: Ending::read(words),
+            history: History::read(words),
+        })
+    }
+
+    /// When the node of this dead region crashed, by the wall clock; `None` if it ended in good order.
+    fn crashed_unix_ns(&self) -> Option<u64> {
+        let ending = self.ending.filter(|ending| ending.counts(self.beat));
+        decode::crashed_unix_ns(&self.identity, self.state, self.beat, ending)
+    }
+
+    fn into_predecessor(self, path: &Path, meta: &fs::Metadata) -> Predecessor {
+        let history = self.history.of_next(self.crashed_unix_ns());
+        Predecessor {
+            node: self.identity.node,
+            path: path.to_owned(),
+            inode: [meta.dev(), meta.ino()],
+            history,
+        }
     }
 }
 
@@ -672,22 +744,22 @@ fn open_to_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
-/// The new region may replace a dead region, but no other file.
-fn check_free(path: &Path) -> Result<(), CreateError> {
+/// The new region may replace a dead region, which is returned, but no other file.
+fn check_free(path: &Path) -> Result<Option<Predecessor>, CreateError> {
     match open_to_read(path) {
-        Ok(file) => check_dead(path, &file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(file) => check_dead(path, &file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(system("examine", path, source)),
     }
 }
 
-fn check_dead(path: &Path, file: &File) -> Result<(), CreateError> {
+fn check_dead(path: &Path, file: &File) -> Result<Predecessor, CreateError> {
     let meta = file.metadata().map_err(|source| system("examine", path, source))?;
     // The lock is read first, since a closing node sets its state before it releases the lock.
     let (locked, header) = (is_locked(file), Header::read(file).filter(|_| meta.is_file()));
     let Some(header) = header else { return Err(CreateError::NotARegion { path: path.to_path_buf() }) };
     match locked {
-        Ok(false) if !may_live_without_lock(&header, &meta) => Ok(()),
+        Ok(false) if !may_live_without_lock(&header, &meta) => Ok(header.into_predecessor(path, &meta)),
         // If locks do not work, the state is unknown, and the user decides by removing the file.
         _ => Err(CreateError::InUse { path: path.to_path_buf() }),
     }
@@ -696,7 +768,7 @@ fn check_dead(path: &Path, file: &File) -> Result<(), CreateError> {
 /// Whether the process of an unlocked region may live. In this pid namespace: whether it maps the region. In another one:
 /// whether its heartbeat is fresh. A closed region is dead in any case.
 fn may_live_without_lock(header: &Header, meta: &fs::Metadata) -> bool {
-    let Header { identity, state, beat } = header;
+    let Header { identity, state, beat, .. } = header;
     if *state == Some(State::Closed) {
         return false;
     }
@@ -758,11 +830,34 @@ enum SegmentState {
     /// Its node lives.
     Live,
     /// Its node is dead.
-    Dead(Box<Identity>),
+    Dead(Box<DeadSegment>),
     /// Its node died before it was published.
     Abandoned,
-    /// It is being made, or has another version.
+    /// It is being made, has another version, or is closed and its process, which still runs, will remove it.
     Unknown,
+}
+
+struct DeadSegment {
+    birth: Birth,
+    /// Whether it is a crash to which no later node has ended the series.
+    is_in_series: bool,
+    known: Predecessor,
+}
+
+impl DeadSegment {
+    fn new(header: Header, path: &Path, meta: &fs::Metadata) -> Self {
+        let is_in_series = !header.history.is_over && header.crashed_unix_ns().is_some();
+        Self { birth: header.identity.birth(), is_in_series, known: header.into_predecessor(path, meta) }
+    }
+}
+
+/// Whether the process that closed a region may still run, and remove the region when it ends.
+fn is_waiting_for_exit(header: &Header) -> bool {
+    let Identity { header: record, .. } = &header.identity;
+    header.state == Some(State::Closed)
+        && !header.ending.is_some_and(|ending| ending.is_failure())
+        && pid_namespace() == Some(record.pid_namespace)
+        && process_start_ticks(&record.pid.to_string()) == Some(record.process_start_ticks)
 }
 
 fn own_segments() -> Vec<OwnSegment> {
@@ -778,7 +873,10 @@ fn own_segments() -> Vec<OwnSegment> {
             let state = match (is_locked(&file), Header::read(&file)) {
                 (Ok(true), Some(_)) => SegmentState::Live,
                 (Ok(false), Some(header)) if may_live_without_lock(&header, &meta) => SegmentState::Live,
-                (Ok(false), Some(header)) => SegmentState::Dead(Box::new(header.identity)),
+                (Ok(false), Some(header)) if is_waiting_for_exit(&header) => SegmentState::Unknown,
+                (Ok(false), Some(header)) => {
+                    SegmentState::Dead(Box::new(DeadSegment::new(header, &path, &meta)))
+                }
                 (Ok(false), None) => {
                     match is_abandoned(
                         &file,
@@ -796,27 +894,45 @@ fn own_segments() -> Vec<OwnSegment> {
         .collect()
 }
 
+/// The dead segments that the last call of [`remove_old_dead`] left, the newest first.
+static KNOWN_DEAD: Mutex<Vec<Predecessor>> = Mutex::new(Vec::new());
+
+/// The dead segments of nodes of this name.
+fn known_dead(node: &str) -> Vec<Predecessor> {
+    // A child forked while its parent holds the lock has no predecessors then; it must not wait for the parent.
+    let known = KNOWN_DEAD.try_lock();
+    known
+        .map_or_else(|_| Vec::new(), |known| known.iter().filter(|dead| dead.node == node).cloned().collect())
+}
+
 /// Removes the oldest dead segments of this user, except those that the retention rule keeps, and segments whose process died
 /// before it published them.
 pub(crate) fn remove_old_dead(node: &str) {
     let mut dead = Vec::new();
     for OwnSegment { path, bytes, state } in own_segments() {
         match state {
-            SegmentState::Dead(identity) => dead.push((identity, bytes, path)),
+            SegmentState::Dead(segment) => dead.push((segment, bytes)),
             SegmentState::Abandoned => remove(node, &path),
             SegmentState::Live | SegmentState::Unknown => {}
         }
     }
-    let births: Vec<_> = dead.iter().map(|(identity, ..)| identity.birth()).collect();
+    let births: Vec<_> = dead.iter().map(|(segment, _)| segment.birth).collect();
     let mut dead: Vec<_> = Birth::ranks(&births, boot_id()).into_iter().zip(dead).collect();
     dead.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
     let file_system = statvfs(Path::new(SHM_DIR)).ok().filter(|volume| volume.f_blocks > 0);
     let file_system_bytes =
         file_system.map_or(u64::MAX, |volume| volume.f_blocks.saturating_mul(volume.f_frsize));
-    let newest_first = dead.iter().map(|(_, (identity, bytes, _))| (identity.node.as_str(), *bytes));
+    let newest_first = dead.iter().map(|(_, (segment, bytes))| Dead {
+        node: &segment.known.node,
+        bytes: *bytes,
+        is_in_series: segment.is_in_series,
+    });
     let stays = retention::stay(newest_first, file_system_bytes);
-    for ((_, (.., path)), _) in dead.iter().zip(stays).filter(|(_, stays)| !stays) {
-        remove(node, path);
+    let (kept, removed): (Vec<_>, Vec<_>) =
+        dead.into_iter().map(|(_, (segment, _))| segment.known).zip(stays).partition(|(_, stays)| *stays);
+    removed.iter().for_each(|(dead, _)| remove(node, &dead.path));
+    if let Ok(mut known) = KNOWN_DEAD.try_lock() {
+        *known = kept.into_iter().map(|(dead, _)| dead).collect();
     }
 }
 
@@ -897,8 +1013,8 @@ fn exact_number(text: &str) -> Option<u32> {
 /// a lock of this one. Then the fork runs, and the window counts as disturbed: a mapping that was made in it is not used.
 mod forks {
     use super::{
-        ALIVE_BYTE, AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Duration, File, IntoRawFd,
-        NonNull, Ordering, RawFd, inode_of, set_lock,
+        ALIVE_BYTE, AsRawFd, AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Duration, File,
+        HEADER_BYTES, IntoRawFd, NonNull, Ordering, RawFd, WORD, inode_of, set_lock,
     };
 
     const EMPTY: i32 = 0;
@@ -1090,6 +1206,27 @@ mod forks {
         FORKING.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// The number of threads that are in [`each_header`].
+    static NOTING: AtomicUsize = AtomicUsize::new(0);
+
+    /// Calls `see` with the header of each region that this process has mapped. Allowed in a signal handler: no lock, no
+    /// allocation.
+    pub(crate) fn each_header(see: impl Fn(&[AtomicU64])) {
+        NOTING.fetch_add(1, Ordering::SeqCst);
+        for slot in all() {
+            let is_region = slot.inode.iter().any(|part| part.load(Ordering::Relaxed) != 0);
+            if slot.state.load(Ordering::SeqCst) == ACTIVE && is_region {
+                let start = slot.start.load(Ordering::Relaxed) as *const AtomicU64;
+                // SAFETY: the slot is active and one of a region, so that a mapping of at least a header begins at `start`,
+                // aligned to a page, readable and writable. Its owner unmaps it only after it has changed the state and
+                // NOTING was 0, hence not before the end of this call, unless this thread stands still for a second.
+                // Whatever its bytes are, they are valid atomics, and all accesses to them are atomic.
+                see(unsafe { std::slice::from_raw_parts(start, HEADER_BYTES / WORD) });
+            }
+        }
+        NOTING.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// Owns an entry of the table. Its drop releases the lock and closes the descriptor.
     pub(super) struct Slot(pub(super) &'static Shared);
 
@@ -1098,11 +1235,10 @@ mod forks {
         let slot = claim();
         slot.start.store(start.as_ptr() as usize, Ordering::Relaxed);
         slot.bytes.store(bytes, Ordering::Relaxed);
+        let inode = lock.as_ref().and_then(|lock| inode_of(lock.as_raw_fd())).unwrap_or_default();
+        slot.inode.iter().zip(inode).for_each(|(part, value)| part.store(value, Ordering::Relaxed));
         if let Some(lock) = lock {
-            let lock = lock.into_raw_fd();
-            let inode = inode_of(lock).unwrap_or_default();
-            slot.inode.iter().zip(inode).for_each(|(part, value)| part.store(value, Ordering::Relaxed));
-            slot.lock.store(lock, Ordering::Relaxed);
+            slot.lock.store(lock.into_raw_fd(), Ordering::Relaxed);
             OPEN.fetch_add(1, Ordering::Relaxed);
         }
         slot.state.store(ACTIVE, Ordering::Release);
@@ -1131,6 +1267,10 @@ mod forks {
                 // No child needs the mapping any more, since the caller is about to unmap it.
                 // SAFETY: the slot is active, so the range is a mapping of the probe; the advice changes no byte of it.
                 unsafe { libc::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTFORK) };
+                // Sequentially consistent, as in `each_header`: either a signal handler sees this, or this thread waits
+                // until the handler is done with the mapping. (A forked child has no handler in another thread.)
+                slot.state.store(FILLING, Ordering::SeqCst);
+                wait_until(|| NOTING.load(Ordering::SeqCst) == 0);
             }
             slot.release(&window);
             slot.state.store(EMPTY, Ordering::Release);
@@ -1175,6 +1315,8 @@ mod forks {
     }
 }
 
+pub(crate) use forks::each_header;
+
 /// Makes the pages of this memory resident, which begins at a page. False if the kernel cannot (before Linux 5.14).
 pub(crate) fn populate(words: &[AtomicU64]) -> bool {
     let start = std::ptr::from_ref(words).cast::<libc::c_void>().cast_mut();
@@ -1183,11 +1325,33 @@ pub(crate) fn populate(words: &[AtomicU64]) -> bool {
     unsafe { libc::madvise(start, size_of_val(words), libc::MADV_POPULATE_WRITE) == 0 }
 }
 
+/// An exit handler. glibc gives it the exit code and the argument with which it was registered.
+#[cfg(target_env = "gnu")]
+pub(crate) type ExitHandler = extern "C" fn(libc::c_int, *mut libc::c_void);
+/// An exit handler. It does not learn the exit code.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) type ExitHandler = extern "C" fn();
+
+#[cfg(target_env = "gnu")]
+unsafe extern "C" {
+    // The libc crate does not declare it.
+    fn on_exit(function: ExitHandler, argument: *mut libc::c_void) -> libc::c_int;
+}
+
 /// Registers `handler` for the orderly exit of the process.
-pub(crate) fn at_exit(handler: extern "C" fn()) {
+pub(crate) fn at_exit(handler: ExitHandler) {
+    // SAFETY: glibc has this function with these types. The handler lives for ever, and as an `extern "C"` function it cannot
+    // unwind into its caller; it gets a null pointer as its argument, which glibc never reads.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        on_exit(handler, std::ptr::null_mut())
+    };
     // SAFETY: the handler is a function of the right type that lives for ever; as an `extern "C"` function it cannot
     // unwind into its caller.
-    unsafe { libc::atexit(handler) };
+    #[cfg(not(target_env = "gnu"))]
+    unsafe {
+        libc::atexit(handler)
+    };
 }
 
 #[cfg(test)]
@@ -1234,7 +1398,13 @@ mod tests {
         let meta = fs::metadata("/proc/self/exe").unwrap();
         let header = |identity: &Identity, state, age_ns: i64| {
             let mono_ns = clock::mono_ns().saturating_add_signed(-age_ns);
-            Header { identity: identity.clone(), state: Some(state), beat: Beat { count: 1, mono_ns } }
+            Header {
+                identity: identity.clone(),
+                state: Some(state),
+                beat: Beat { count: 1, mono_ns },
+                ending: None,
+                history: History::default(),
+            }
         };
         let lives = |header: &Header| may_live_without_lock(header, &meta);
         assert!(lives(&header(&identity, State::Running, 0)));

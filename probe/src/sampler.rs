@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Instant;
 
+use crate::ending::Cause;
 use crate::environment::warn;
 use crate::lane;
 use crate::poller;
@@ -23,7 +24,7 @@ pub(crate) fn open(writer: &Arc<RegionWriter>) {
     drop(state);
     complaint.into_iter().for_each(|complaint| warn(&complaint));
     if is_ending {
-        process::close(writer);
+        process::close(writer, Cause::Request);
     }
 }
 

@@ -31,6 +31,9 @@ use atomscope_layout::words::{WORD, store};
 
 use crate::clock::{self, Clock};
 use crate::clock_samples::ClockSamples;
+use crate::ending::Cause;
+#[cfg(target_os = "linux")]
+use crate::ending::Waiting;
 #[cfg(target_os = "linux")]
 use crate::error::CreateError;
 use crate::hash::PathHasher;
@@ -205,6 +208,7 @@ impl RegionWriter {
     /// The same in a shared object, which keeps `memory`.
     #[cfg(target_os = "linux")]
     pub(crate) fn in_object(self, object: Object) -> Self {
+        self.header().set_history(object.traces.history());
         Self { object: Some(object), ..self }
     }
 
@@ -212,7 +216,7 @@ impl RegionWriter {
     #[cfg(target_os = "linux")]
     pub(crate) fn give_name(&mut self) -> Result<(), CreateError> {
         let Some(mut object) = self.object.take() else { return Ok(()) };
-        if !object.is_named {
+        if !object.traces.is_named {
             self.header().publish();
         }
         if let Some(memory) = object.publish(self.map.region_bytes)? {
@@ -227,7 +231,7 @@ impl RegionWriter {
     /// The file of a shared region.
     pub(crate) fn file(&self) -> Option<&Path> {
         #[cfg(target_os = "linux")]
-        return self.object.as_ref().map(|object| object.path.as_path());
+        return self.object.as_ref().map(|object| object.traces.path.as_path());
         #[cfg(not(target_os = "linux"))]
         None
     }
@@ -464,8 +468,13 @@ impl RegionWriter {
         self.closing_thread.load(Ordering::Relaxed) != 0
     }
 
-    /// Marks the region as closed, removes a segment's name and releases the lock; false if another thread does it.
-    pub(crate) fn begin_to_close(&self) -> bool {
+    /// Marks the region as closed and releases the lock; false if another thread does it. Removes a segment's name, unless it
+    /// is evidence or becomes so with the exit code.
+    pub(crate) fn begin_to_close(
+        &self,
+        cause: Cause,
+        #[cfg(target_os = "linux")] wait_for_exit: impl FnOnce(Waiting),
+    ) -> bool {
         // In a forked child the region is the parent's, and locks that another thread held at the fork stay held, those of
         // the runtime's wakers too.
         if !self.is_of_this_process() {
@@ -475,13 +484,37 @@ impl RegionWriter {
         if self.closing_thread.compare_exchange(none, this, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return false;
         }
-        self.header().set_state(State::Closed);
         #[cfg(target_os = "linux")]
-        if let Some(object) = &self.object {
-            object.close();
+        self.close_object(cause, wait_for_exit);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = cause;
+            self.header().set_state(State::Closed);
         }
         self.is_closed.store(true, Ordering::Release);
         true
+    }
+
+    #[cfg(target_os = "linux")]
+    fn close_object(&self, cause: Cause, wait_for_exit: impl FnOnce(Waiting)) {
+        let note = cause.note();
+        // Before the state, so that whoever sees the region closed knows how.
+        let _ = note.map(|note| self.header().note_end(note));
+        self.header().set_state(State::Closed);
+        let Some(object) = self.object.as_ref().filter(|object| !object.forked()) else { return };
+        match cause {
+            Cause::Drop { panics } if cause.keeps_segment() => wait_for_exit(Waiting {
+                memory: self.memory.clone(),
+                traces: object.traces.clone(),
+                panicked: note.filter(|_| panics),
+            }),
+            _ if cause.keeps_segment() => {}
+            _ => {
+                object.traces.remove();
+                object.traces.end_series();
+            }
+        }
+        object.unlock();
     }
 
     /// Waits until the closing thread is done. It takes no lock, since a signal handler may have interrupted that thread.

@@ -1,6 +1,6 @@
 //! Following the events of a node until its end, and merging those of several nodes into one order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atomscope_layout::decode::{Clock, Moment, RegionReader, rfc3339};
 use atomscope_layout::follow::{Batch, Event, Follower, Loss};
@@ -55,8 +55,27 @@ pub struct NodeFollower {
     latest: Option<i128>,
     /// Whether a notice has said that the path does not name the file any more.
     is_unnamed: bool,
+    last_moment: LastMoment,
     end: Option<End>,
     notices: Vec<String>,
+}
+
+/// The end of a node whose process is about to say with what exit code it ends. A node closes its region before its process
+/// ends, usually some milliseconds.
+#[derive(Debug, Default)]
+pub struct LastMoment(Option<Instant>);
+
+impl LastMoment {
+    /// How long a closed region is watched for more.
+    pub const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Whether the node has ended and no more is to be expected of its region.
+    pub fn is_over(&mut self, liveness: &Liveness) -> bool {
+        if liveness.verdict.is_alive() || !liveness.may_tell_more() {
+            return !liveness.verdict.is_alive();
+        }
+        self.0.get_or_insert_with(Instant::now).elapsed() >= Self::PATIENCE
+    }
 }
 
 /// Why no more events of a node will come.
@@ -133,7 +152,21 @@ impl NodeFollower {
         let (node, pid) = (region.identity().node.clone(), region.pid());
         let clock = reader.clock();
         let (is_unnamed, end, latest, notices) = (false, None, None, Vec::new());
-        Ok(Self { follower, liveness, node, pid, clock, since, latest, region, is_unnamed, end, notices })
+        let last_moment = LastMoment::default();
+        Ok(Self {
+            follower,
+            liveness,
+            node,
+            pid,
+            clock,
+            since,
+            latest,
+            region,
+            is_unnamed,
+            last_moment,
+            end,
+            notices,
+        })
     }
 
     /// The region that is followed.
@@ -193,7 +226,7 @@ impl NodeFollower {
     fn try_poll(&mut self, source: usize, twice: bool) -> Result<Vec<Item>, AttachError> {
         // Judged before the lanes are read: a node that is dead now has published all its events.
         let liveness = self.region.liveness()?;
-        let ended = !liveness.verdict.is_alive() || self.region.dump_info().is_some();
+        let ended = self.last_moment.is_over(&liveness) || self.region.dump_info().is_some();
         let reader = self.region.reader()?;
         let mut passes =
             vec![if ended { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) }];
@@ -205,13 +238,13 @@ impl NodeFollower {
         self.region.check_intact()?;
         // Events show already whether actors are left.
         let how = |liveness: &Liveness| (liveness.verdict, liveness.notes.without(Note::NoActorLeft));
-        if !ended && how(&liveness) != how(&self.liveness) {
+        if liveness.verdict.is_alive() && how(&liveness) != how(&self.liveness) {
             self.notices.push(format!("{}: the node is {liveness} now", self.title()));
         }
         self.liveness = liveness;
         if ended {
             self.end = Some(End::Ended(liveness));
-        } else if !self.is_unnamed && !self.region.is_at_path() {
+        } else if liveness.verdict.is_alive() && !self.is_unnamed && !self.region.is_at_path() {
             self.is_unnamed = true;
             let file = clean_path(self.region.path());
             self.notices.push(format!(

@@ -97,6 +97,7 @@ pub use atomscope_layout as layout;
 
 pub mod attach;
 mod cgroup;
+pub mod ending;
 pub mod find;
 pub mod follow;
 pub mod hidden;

@@ -4,7 +4,7 @@
 //!   lock held ──► stopped process ──► stale process beat ──► published state ──► stale runtime beat ──► live
 //!       │          wedged              wedged                 starting, stopping,  wedged
 //!       no                                                    closed
-//!       ├──► closed, if the node published that
+//!       ├──► closed, if the node published that; failed, if it also noted an exit code, a signal or a panic
 //!       ├──► as above, if the node only lost its lock
 //!       └──► crashed
 //! ```
@@ -22,6 +22,7 @@ use atomscope_layout::decode::{Beat, Conditions};
 use atomscope_layout::region::{Condition, State};
 use serde::{Serialize, Serializer};
 
+use crate::ending::LastWords;
 use crate::process::Stat;
 
 /// A beat of more than this age is stale; the probe beats every 250 ms.
@@ -58,6 +59,8 @@ pub enum Verdict {
     Stopping,
     /// It closed its region.
     Closed,
+    /// It closed its region, and ended with a failure: an exit code, a signal or a panic.
+    Failed,
     /// It ended without closing its region.
     Crashed,
 }
@@ -105,11 +108,13 @@ pub enum Note {
     LockFree = 5,
     /// Actors were spawned, and all have stopped.
     NoActorLeft = 6,
+    /// It closed its region, and its process still runs.
+    ProcessRuns = 7,
 }
 
 impl Note {
     /// All notes, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RuntimeDropped,
         Self::SystemDropped,
         Self::SpawnHookReplaced,
@@ -117,6 +122,7 @@ impl Note {
         Self::LockLost,
         Self::LockFree,
         Self::NoActorLeft,
+        Self::ProcessRuns,
     ];
 
     fn of(condition: Condition) -> Self {
@@ -142,6 +148,7 @@ impl Note {
             Self::LockLost => "lock_lost",
             Self::LockFree => "lock_free",
             Self::NoActorLeft => "no_actor_left",
+            Self::ProcessRuns => "process_runs",
         }
     }
 
@@ -159,6 +166,7 @@ impl Note {
             Self::LockLost => "lock lost: code in the process closed the lock's file descriptor",
             Self::LockFree => "no process holds its lock: it has just ended, or it lost the lock",
             Self::NoActorLeft => "no top-level actor is left",
+            Self::ProcessRuns => "its process still runs",
         }
     }
 }
@@ -227,6 +235,8 @@ pub struct Liveness {
     pub process_beat_age: Option<Duration>,
     /// Age of the async runtime's last beat; `None` as above.
     pub runtime_beat_age: Option<Duration>,
+    /// How it ended, and the crashes before it.
+    pub last_words: LastWords,
 }
 
 /// What a verdict depends on.
@@ -252,6 +262,8 @@ pub(crate) struct Facts {
     pub runtime_beat: Beat,
     /// The time by the node's monotonic clock, read after the beats; `None` if this program cannot know it.
     pub now_mono_ns: Option<u64>,
+    /// What the region says of its end, in case that it is dead.
+    pub last_words: LastWords,
 }
 
 impl Facts {
@@ -263,6 +275,7 @@ impl Facts {
         let stale = |age: Option<Duration>| age.is_some_and(|age| age > STALE);
         let stopped = self.process.flatten().is_some_and(|stat| stat.is_stopped());
         let verdict = match self.state {
+            Some(State::Closed) if self.last_words.is_failure() => Verdict::Failed,
             Some(State::Closed) => Verdict::Closed,
             _ if !lives => Verdict::Crashed,
             _ if stopped => Verdict::Wedged(Wedge::Stopped),
@@ -274,14 +287,18 @@ impl Facts {
             _ if stale(runtime_beat_age) => Verdict::Wedged(Wedge::RuntimeBlocked),
             Some(State::Running) | None => Verdict::Live,
         };
-        Liveness { verdict, notes: self.notes(verdict), evidence, process_beat_age, runtime_beat_age }
+        let notes = self.notes(verdict);
+        let last_words = if verdict.is_alive() { self.last_words.of_living() } else { self.last_words };
+        Liveness { verdict, notes, evidence, process_beat_age, runtime_beat_age, last_words }
     }
 
     fn notes(&self, verdict: Verdict) -> Notes {
         let holds = |condition: &Condition| self.conditions.has(*condition);
         let is_shown = |note: &Note| match note {
             // Every node that closes in order has these.
-            Note::RuntimeDropped | Note::SystemDropped => verdict != Verdict::Closed,
+            Note::RuntimeDropped | Note::SystemDropped => {
+                !matches!(verdict, Verdict::Closed | Verdict::Failed)
+            }
             _ => true,
         };
         let conditions = Condition::ALL.into_iter().filter(holds).map(Note::of).filter(is_shown);
@@ -289,7 +306,13 @@ impl Facts {
         let has_lost_lock = self.lock == Lock::Lost && verdict.is_alive();
         let is_bare = self.no_actor_left && verdict == Verdict::Live && self.state == Some(State::Running);
         let is_bare = is_bare && !self.conditions.has(Condition::SystemDropped);
-        let seen = [(Note::LockLost, has_lost_lock), (Note::LockFree, is_free), (Note::NoActorLeft, is_bare)];
+        let is_closed = matches!(verdict, Verdict::Closed | Verdict::Failed);
+        let seen = [
+            (Note::LockLost, has_lost_lock),
+            (Note::LockFree, is_free),
+            (Note::NoActorLeft, is_bare),
+            (Note::ProcessRuns, is_closed && self.lock == Lock::Lost),
+        ];
         conditions.chain(seen.into_iter().filter_map(|(note, holds)| holds.then_some(note))).collect()
     }
 
@@ -332,10 +355,32 @@ impl Liveness {
         [self.process_beat_age, self.runtime_beat_age].into_iter().flatten().min()
     }
 
-    /// What the verdict's word leaves open, and the notes, in one text.
+    /// What the verdict's word leaves open, and the notes, in one text that is safe to print.
     pub fn why(&self) -> Option<String> {
-        let why: Vec<_> = self.verdict.why().into_iter().chain(self.notes.iter().map(Note::text)).collect();
+        self.joined(self.last_words.end.and_then(|end| end.text()))
+    }
+
+    /// [`Self::why`], with the time since the end.
+    pub fn why_with_age(&self) -> Option<String> {
+        self.joined(self.last_words.end.and_then(|end| end.text_with_age()))
+    }
+
+    /// What the verdict's word leaves open: how the node ended, if that is known.
+    pub fn reason(&self) -> Option<String> {
+        let told = self.last_words.end.and_then(|end| end.text());
+        told.or_else(|| self.verdict.why().map(str::to_owned))
+    }
+
+    fn joined(&self, end: Option<String>) -> Option<String> {
+        let reason = end.or_else(|| self.verdict.why().map(str::to_owned));
+        let notes = self.notes.iter().map(|note| note.text().to_owned());
+        let why: Vec<_> = reason.into_iter().chain(self.last_words.which_crash()).chain(notes).collect();
         (!why.is_empty()).then(|| why.join("; "))
+    }
+
+    /// Whether the region may soon say more of its end: the process that closed it has not ended yet.
+    pub fn may_tell_more(&self) -> bool {
+        self.notes.has(Note::ProcessRuns)
     }
 
     /// Whether the verdict is live and nothing qualifies it.
@@ -357,7 +402,7 @@ impl Verdict {
         match self {
             Self::NotReady { lock } => matches!(lock, Lock::Held | Lock::Lost),
             Self::Starting | Self::Live | Self::Wedged(_) | Self::Stopping => true,
-            Self::Closed | Self::Crashed => false,
+            Self::Closed | Self::Failed | Self::Crashed => false,
         }
     }
 
@@ -370,6 +415,7 @@ impl Verdict {
             Self::Wedged(_) => "wedged",
             Self::Stopping => "stopping",
             Self::Closed => "closed",
+            Self::Failed => "failed",
             Self::Crashed => "crashed",
         }
     }
@@ -386,8 +432,8 @@ impl Verdict {
             Self::Wedged(Wedge::Frozen) => Some("its control group (cgroup) is frozen"),
             Self::Wedged(Wedge::ProcessStale) => Some("no heartbeat from the probe's sampler thread"),
             Self::Wedged(Wedge::RuntimeBlocked) => Some("its async runtime is blocked"),
-            Self::Crashed => Some("its process ended without closing the region"),
-            Self::Starting | Self::Live | Self::Stopping | Self::Closed => None,
+            Self::Crashed => Some("no last words: killed by a signal, out of memory, or `_exit`"),
+            Self::Starting | Self::Live | Self::Stopping | Self::Closed | Self::Failed => None,
         }
     }
 }
@@ -423,6 +469,7 @@ mod tests {
             process_beat: beat(0),
             runtime_beat: beat(0),
             now_mono_ns: Some(NOW),
+            last_words: LastWords::NONE,
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::attach::Region;
 use crate::liveness::Liveness;
 use crate::process::{StartTime, Stat, stat_fields};
+use crate::report::human::{bytes, count};
 
 /// Clock ticks per second in `/proc`: the same on every architecture that nodes run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -43,6 +44,22 @@ impl Vitals {
         }
         let start = StartTime::of(&region.identity().header, &region.identity().time);
         Self::of_process(u32::try_from(region.pid()).ok()?, start)
+    }
+
+    /// The same in one line for people.
+    pub fn text(&self) -> String {
+        let Self { cpu_user_s, cpu_system_s, memory_bytes, memory_peak_bytes, threads, .. } = self;
+        let files = match (self.open_files, self.open_files_limit) {
+            (None, _) => String::new(),
+            (Some(files), None) => format!(", {} open", count(files, "file", "files")),
+            (Some(files), Some(limit)) => format!(", {files} of {} open", count(limit, "file", "files")),
+        };
+        format!(
+            "processor {cpu_user_s:.1} s and {cpu_system_s:.1} s in the kernel, memory {} (at most {}), {}{files}",
+            bytes(*memory_bytes),
+            bytes(*memory_peak_bytes),
+            count(*threads, "thread", "threads")
+        )
     }
 
     /// Of this process.

@@ -68,7 +68,7 @@ impl AwayWorkers {
     /// What there is to say about them; `None` if nothing is.
     pub fn notice(&self, liveness: &Liveness) -> Option<Notice> {
         let (at_least, is_over) = match liveness.verdict {
-            Verdict::NotReady { .. } | Verdict::Closed => return None,
+            Verdict::NotReady { .. } | Verdict::Closed | Verdict::Failed => return None,
             // Every worker that is away is a part of the reason.
             Verdict::Wedged(Wedge::RuntimeBlocked) => (LISTED, false),
             Verdict::Starting | Verdict::Live | Verdict::Stopping => (LONG, false),
@@ -102,6 +102,7 @@ impl AwayWorkers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ending::LastWords;
     use crate::liveness::{Evidence, Notes};
 
     fn away(seconds: &[u64], of: usize) -> AwayWorkers {
@@ -116,7 +117,15 @@ mod tests {
     fn notice(away: &AwayWorkers, verdict: Verdict) -> Option<(String, bool)> {
         let evidence = Evidence::Lock;
         let (process_beat_age, runtime_beat_age) = (None, None);
-        let liveness = Liveness { verdict, notes: Notes::NONE, evidence, process_beat_age, runtime_beat_age };
+        let last_words = LastWords::NONE;
+        let liveness = Liveness {
+            verdict,
+            notes: Notes::NONE,
+            evidence,
+            process_beat_age,
+            runtime_beat_age,
+            last_words,
+        };
         away.notice(&liveness).map(|notice| (notice.text, notice.is_certain))
     }
 

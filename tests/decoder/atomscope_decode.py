@@ -58,8 +58,10 @@ VERDICTS = {
     16: ("wedged", "its control group (cgroup) is frozen"),
     6: ("stopping", None),
     7: ("closed", None),
-    8: ("crashed", "its process ended without closing the region"),
+    8: ("crashed", "no last words: killed by a signal, out of memory, or `_exit`"),
+    17: ("failed", None),
 }
+DEAD = (7, 8, 17)
 EVIDENCE = {1: "lock", 2: "process", 3: "heartbeat"}
 NOTES = [
     ("runtime_dropped", "its async runtime was dropped"),
@@ -75,8 +77,20 @@ NOTES = [
     ("lock_lost", "lock lost: code in the process closed the lock's file descriptor"),
     ("lock_free", "no process holds its lock: it has just ended, or it lost the lock"),
     ("no_actor_left", "no top-level actor is left"),
+    ("process_runs", "its process still runs"),
 ]
-RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT = 1, 2, 16, 32, 64
+RUNTIME_DROPPED, SYSTEM_DROPPED, LOCK_LOST, LOCK_FREE, NO_ACTOR_LEFT, PROCESS_RUNS = 1, 2, 16, 32, 64, 128
+EXIT, SIGNAL, UNKNOWN = 1, 2, 3
+SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    11: "SIGSEGV",
+    15: "SIGTERM",
+}
 CONDITIONS = 15
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
@@ -1196,6 +1210,97 @@ def has_mapped(region, descriptor):
     return any(fields[1][1] == "w" and fields[1][3] == "s" and int(fields[4]) == file.st_ino for fields in mapped)
 
 
+class End:
+    """EndRecord and HistoryRecord of a dead node."""
+
+    def __init__(self, region, state):
+        words = region.words
+        self.is_noted = False
+        for _ in range(TRIES):
+            before = words.load(512)
+            record = struct.pack("<10Q", *(words.load(520 + 8 * word) for word in range(10)))
+            if words.load(512) == before:
+                self.is_noted = before % 2 == 0
+                break
+        fields = struct.unpack("<5Q16s3Q", record)
+        self.kind, self.code, self.unix_ns, self.mono_ns, self.tid = fields[:5]
+        self.thread = fields[5].split(b"\0")[0].decode(errors="replace")
+        self.sender, self.address, flags = fields[6:]
+        self.panicked, self.has_address = bool(flags & 1), bool(flags & 2)
+        beats, beaten = region.beat(256)
+        survived = self.kind == SIGNAL and beats and beaten > self.mono_ns + 1_000_000_000
+        self.is_noted = self.is_noted and self.kind in (EXIT, SIGNAL, UNKNOWN) and not survived
+        is_failure = self.panicked or self.kind == SIGNAL or self.kind == EXIT and self.code != 0
+        self.is_failure = self.is_noted and is_failure
+        self.crashes, self.first_ns, self.newest_ns = (words.load(at) for at in (192, 200, 208))
+        self.crashed_ns = None
+        if self.is_failure:
+            self.crashed_ns = self.unix_ns
+        elif state != CLOSED:
+            lived = max(beaten - region.time_record[3], 0) if beats else 0
+            self.crashed_ns = region.created_unix_ns + lived
+
+    def signal(self):
+        return SIGNALS.get(self.code, f"signal {self.code}")
+
+    def words(self):
+        """How the node ended; None if that is not known, or nothing to tell."""
+        name = self.thread or (str(self.tid) if self.tid else "")
+        thread = f" in thread {name}" if name else ""
+        panic = f" after a panic{thread}" if self.panicked else ""
+        if not self.is_noted or self.kind == EXIT and self.code == 0 and not self.panicked:
+            return None
+        if self.kind == EXIT:
+            return f"ended with exit code {self.code}{panic}"
+        if self.kind == UNKNOWN:
+            return f"ended{panic} with an unknown exit code"
+        if self.sender:
+            return f"ended by {self.signal()} from process {self.sender}"
+        address = f" at address {self.address:#x}" if self.has_address else ""
+        return f"ended by {self.signal()}{address}{thread}"
+
+    def which_crash(self):
+        if self.crashed_ns is None or not self.crashes:
+            return []
+        number = self.crashes + 1
+        suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+        within = self.crashed_ns - self.first_ns
+        return [f"{number}{suffix} crash" + (f" in {duration(within)}" if within >= 0 else "")]
+
+    def json(self):
+        if not self.is_noted:
+            return None
+        is_signal = self.kind == SIGNAL
+        return {
+            "kind": {EXIT: "exit", SIGNAL: "signal", UNKNOWN: "unknown"}[self.kind],
+            "code": self.code if self.kind == EXIT else None,
+            "signal": self.signal() if is_signal else None,
+            "sender": self.sender if is_signal and self.sender else None,
+            "address": f"{self.address:#x}" if is_signal and self.has_address else None,
+            "panicked": self.panicked,
+            "tid": self.tid or None,
+            "thread": self.thread or None,
+            "at": rfc3339(self.unix_ns),
+        }
+
+    def json_before(self):
+        if not self.crashes:
+            return None
+        first, newest = rfc3339(self.first_ns), rfc3339(self.newest_ns)
+        return {"crashes": self.crashes, "first_at": first, "newest_at": newest}
+
+
+def duration(ns):
+    ms, s = ns // 1_000_000, ns // 1_000_000_000
+    if s < 60:
+        return f"{ms / 1000:.1f} s"
+    if s < 3600:
+        return f"{s // 60} min {s % 60} s"
+    if s < 86_400:
+        return f"{s // 3600} h {s // 60 % 60} min"
+    return f"{s // 86_400} d {s // 3600 % 24} h"
+
+
 def judge(region, lock, process, same_boot, state, is_mapped):
     ahead = monotonic_ahead(region)
     now = None if ahead is None else time.clock_gettime_ns(time.CLOCK_MONOTONIC) + ahead
@@ -1224,7 +1329,7 @@ def judge(region, lock, process, same_boot, state, is_mapped):
         lives = same_boot is not False and is_fresh
         evidence = 3
     if state == CLOSED:
-        verdict = 7
+        verdict = 17 if End(region, state).is_failure else 7
     elif not lives:
         verdict = 8
     elif process in ("T", "t"):
@@ -1239,8 +1344,10 @@ def judge(region, lock, process, same_boot, state, is_mapped):
         verdict = 5
     else:
         verdict = 2
-    if verdict == 7:
+    if verdict in (7, 17):
         notes &= ~(RUNTIME_DROPPED | SYSTEM_DROPPED | LOCK_LOST | LOCK_FREE)
+        if lock is False and is_mapped:
+            notes |= PROCESS_RUNS
     totals = region.totals()
     is_certain = totals["foreign"] == 0 and not totals["inexact"]
     is_certain = is_certain and region.counter(EARLY_STOPS) == region.counter(EARLY_STOPS_DONE)
@@ -1314,9 +1421,9 @@ class Source:
         subsystems, more = region.subsystems()
         generated_at = rfc3339(self.taken_unix_ns if self.raw else time.time_ns())
         verdict, notes, evidence, process_age, runtime_age = self.liveness
-        state, why = VERDICTS[verdict]
+        state = VERDICTS[verdict][0]
         notes = [note for bit, note in enumerate(NOTES) if notes >> bit & 1]
-        why = "; ".join([why] * (why is not None) + [text for _, text in notes]) or None
+        end, why = self.end_and_why()
         (polls, polled), (_, beaten) = region.beat(1792), region.beat(256)
         poll_age, is_stuck = None, False
         if polls and process_age is not None:
@@ -1331,6 +1438,8 @@ class Source:
             "why": why,
             "conditions": [name for name, _ in notes],
             "liveness": EVIDENCE[evidence],
+            "end": end.json() if verdict in DEAD else None,
+            "crashes_before": end.json_before(),
             "pid": self.pid,
             "uid": region.uid,
             "system": region.words.text_cell(896, 256),
@@ -1368,6 +1477,15 @@ class Source:
             "atomscope": about,
         }
 
+    def end_and_why(self):
+        end = End(self.region, self.region.words.load(128))
+        verdict, notes = self.liveness[:2]
+        reason, which = VERDICTS[verdict][1], []
+        if verdict in DEAD:
+            reason, which = end.words() or reason, end.which_crash()
+        texts = [text for bit, (_, text) in enumerate(NOTES) if notes >> bit & 1]
+        return end, "; ".join([reason] * (reason is not None) + which + texts) or None
+
     def follow(self, rounds):
         follower = Follower(self.region, from_first=True)
         for _ in range(rounds or 1):
@@ -1382,8 +1500,9 @@ class Source:
             events = [at for at, line in enumerate(lines) if line["kind"] != "lost"]
             first = len(lines) if most == 0 else events[-most] if len(events) >= most else 0
             lines = lines[first:]
-        state, why = VERDICTS[self.liveness[0]]
-        if state in ("closed", "crashed") and not self.raw:
+        state = VERDICTS[self.liveness[0]][0]
+        if self.liveness[0] in DEAD and not self.raw:
+            _, why = self.end_and_why()
             lines.append({"kind": "ended", **about, "state": state, "why": why})
         return lines
 

@@ -2,6 +2,7 @@
 
 pub mod cluster_workload;
 pub mod crowd;
+pub mod end;
 pub mod hang;
 pub mod lease_workload;
 pub mod persistence_workload;

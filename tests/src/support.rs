@@ -97,8 +97,13 @@ impl Node {
 
     /// Starts a program, and waits until it writes `ready … region=PATH` to its standard output.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// As [`Self::start`], with this standard input.
+    pub fn start_with(command: &mut Command, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
@@ -121,6 +126,11 @@ impl Node {
                 return rest.trim_end().to_owned();
             }
         }
+    }
+
+    /// Ends its standard input.
+    pub fn close_input(&mut self) {
+        self.child.stdin = None;
     }
 
     /// Its process id.

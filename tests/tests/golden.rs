@@ -185,7 +185,7 @@ struct Actor<'a> {
 impl Actor<'_> {
     fn record(&self) -> ActorRecord {
         let mut record = ActorRecord::new_zeroed();
-        record.key = key(self.key).0;
+        record.key = key(self.key).words();
         (record.spawned, record.type_id) = (self.spawned, self.type_id);
         let mut used = 0;
         let mut put = |text: &str| {
@@ -208,11 +208,11 @@ impl Actor<'_> {
         }
         if let Some((parent, bytes)) = self.prefix {
             record.flags |= actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX;
-            (record.parent_key, record.parent_bytes) = (key(parent).0, bytes);
+            (record.parent_key, record.parent_bytes) = (key(parent).words(), bytes);
         }
         if let Some((parent, path)) = self.parent {
             record.flags |= actor_flags::PARENT;
-            (record.parent_key, record.parent_bytes) = (key(parent).0, put(path));
+            (record.parent_key, record.parent_bytes) = (key(parent).words(), put(path));
         }
         if let Some(depth) = self.depth {
             record.flags |= actor_flags::DEPTH;

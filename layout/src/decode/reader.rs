@@ -6,6 +6,7 @@ use core::ops::Range;
 use serde::Serialize;
 
 use super::clock::Clock;
+use super::end::{Ending, History};
 use super::identity::Identity;
 use crate::attached::Attached;
 use crate::error::OpenError;
@@ -142,6 +143,16 @@ impl<'a> RegionReader<'a> {
     /// The conditions that hold.
     pub fn conditions(&self) -> Conditions {
         Conditions(self.words.load(header::CONDITIONS))
+    }
+
+    /// What the node has noted of its end; `None` if nothing, or if it was killed while it noted that.
+    pub fn ending(&self) -> Option<Ending> {
+        Ending::read(self.words)
+    }
+
+    /// The crashes of earlier nodes of this name.
+    pub fn history(&self) -> History {
+        History::read(self.words)
     }
 
     /// The heartbeat of the sampler.

@@ -15,6 +15,8 @@ use crate::error::CreateError;
 use crate::process;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, free_bytes, open_regions};
+#[cfg(target_os = "linux")]
+use crate::signals;
 use crate::tables::{private_bytes, private_memory};
 use crate::writer::{RegionWriter, Settings};
 
@@ -93,6 +95,7 @@ pub struct RegionBuilder {
     backing: Option<Backing>,
     previews: bool,
     panics: bool,
+    note_signals: bool,
     poll_interval: Duration,
 }
 
@@ -106,6 +109,7 @@ impl Region {
             backing: Some(Backing::Segment),
             previews: true,
             panics: true,
+            note_signals: false,
             poll_interval: POLL_INTERVAL,
         }
     }
@@ -238,6 +242,18 @@ impl RegionBuilder {
         self
     }
 
+    /// Whether a signal that ends the process is noted in all regions of the process, so that readers can tell it later;
+    /// default false. Installs signal handlers when the region is built, once in a process.
+    ///
+    /// These are handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT, which then call the ones that were there, and of
+    /// SIGTERM, SIGINT and SIGHUP, unless the application handles or ignores them by then. The process ends as it would
+    /// without them. A handler that the application installs later replaces them, or calls them before it does its own work;
+    /// both are allowed.
+    pub fn note_signals(mut self, note: bool) -> Self {
+        self.note_signals = note;
+        self
+    }
+
     fn sized(&mut self) -> &mut Capacities {
         self.is_sized = true;
         &mut self.capacities
@@ -363,7 +379,19 @@ fn shared(builder: &RegionBuilder, map: RegionMap, backing: &Backing) -> Result<
     if is_time_to_prune() {
         region_file::remove_old_dead(&builder.node);
     }
-    let (memory, private, object) = region_file::create(backing, map.region_bytes, private_bytes(&map))?;
+    if builder.note_signals {
+        signals::note();
+    }
+    process::this().release_waiting(Some(&builder.node));
+    let create = || region_file::create(&builder.node, backing, map.region_bytes, private_bytes(&map));
+    let (memory, private, object) = create().or_else(|why| match why {
+        CreateError::NoSpace { .. } | CreateError::MemoryLimit { .. }
+            if process::this().release_waiting(None) =>
+        {
+            create()
+        }
+        _ => Err(why),
+    })?;
     Ok(RegionWriter::new(memory, private, map, &builder.settings()).in_object(object))
 }
 

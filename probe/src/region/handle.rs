@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::region::State;
 
+use crate::ending::Cause;
 use crate::environment::turned_off;
 use crate::writer::RegionWriter;
 use crate::{panics, process, sampler};
@@ -40,7 +41,7 @@ struct Closer(Arc<RegionWriter>);
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        process::close(&self.0);
+        process::close(&self.0, Cause::Drop { panics: std::thread::panicking() });
     }
 }
 
@@ -101,12 +102,13 @@ impl Region {
     }
 
     /// Closes the region: its state becomes *closed*, a segment's name is removed, and the lock is released, so that
-    /// another region may use the same file.
+    /// another region may use the same file. Call it where telemetry is no longer wanted, whatever the process does later.
     ///
     /// All this is done when the call returns, even if another thread began it; the call waits one second for that thread
     /// at most. Otherwise it takes some microseconds. Later records are lost. The drop of the last handle and the
-    /// process's exit close the region too.
+    /// process's exit close the region too, but then the segment stays until the process ends, and after that if it ends
+    /// with another exit code than 0. A drop by a thread that panics keeps the segment in any case.
     pub fn close(&self) {
-        process::close(&self.writer);
+        process::close(&self.writer, Cause::Request);
     }
 }

@@ -12,6 +12,7 @@ use atomscope_layout::decode::{Identity, Moment, RegionReader};
 use atomscope_layout::region::HeaderRecord;
 
 use crate::cgroup;
+use crate::ending::LastWords;
 use crate::liveness::{Facts, Liveness, Lock};
 use crate::process::{self, StartTime, Stat};
 use crate::raw::header::DumpInfo;
@@ -109,8 +110,17 @@ pub(super) fn judge(
         process_beat,
         runtime_beat: reader.runtime_beat(),
         now_mono_ns,
+        last_words: LastWords::of(reader, identity, now_mono_ns),
     }
     .judge()
+}
+
+/// The verdict at the time of a dump. How the node ended is in the region.
+pub(super) fn liveness_of_dump(info: &DumpInfo, reader: &RegionReader<'_>, identity: &Identity) -> Liveness {
+    let now_mono_ns = time_of_dump(info, reader).mono_ns.and_then(|ns| u64::try_from(ns).ok());
+    let last_words = LastWords::of(reader, identity, now_mono_ns);
+    let is_alive = info.liveness.verdict.is_alive();
+    Liveness { last_words: if is_alive { last_words.of_living() } else { last_words }, ..info.liveness }
 }
 
 /// The time of a dump. By the node's clocks it is the last beat plus the age that the beat had then.

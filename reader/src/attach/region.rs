@@ -185,7 +185,7 @@ impl Region {
     /// As [`Self::reader`].
     pub fn liveness(&self) -> Result<Liveness, AttachError> {
         if let Some(info) = &self.dump_info {
-            return Ok(info.liveness);
+            return Ok(node::liveness_of_dump(info, &self.reader()?, &self.identity));
         }
         Ok(node::judge(&self.reader()?, &self.identity, self.held_lock(), self.process))
     }

@@ -75,7 +75,10 @@ impl RegionSummary {
             let identity = reader.identity();
             let (liveness, now) = match &dump_info {
                 None => (node::judge(&reader, &identity, lock, process), node::now(&identity, lock, process)),
-                Some(info) => (info.liveness, node::time_of_dump(info, &reader)),
+                Some(info) => {
+                    let liveness = node::liveness_of_dump(info, &reader, &identity);
+                    (liveness, node::time_of_dump(info, &reader))
+                }
             };
             let age = now.since(&identity.created());
             let user = node::user_of(meta.uid(), &identity, dump_info.as_ref());
@@ -148,6 +151,12 @@ impl RegionSummary {
     /// The node's process id as this program sees it, or as the node sees it where that is unknown.
     pub fn pid(&self) -> u64 {
         node::pid_of(self.process, &self.identity, self.dump_info.as_ref())
+    }
+
+    /// Whether the region stays until it is removed: its node is dead, and no process will remove it. False of a dump.
+    pub fn is_evidence(&self) -> bool {
+        let Liveness { verdict, .. } = self.liveness;
+        self.dump_info.is_none() && !verdict.is_alive() && !self.liveness.may_tell_more()
     }
 
     /// Whether the node lived when the summary was read; false of a dump.

@@ -32,7 +32,7 @@ use crate::program::target::{SearchArgs, search};
 #[command(after_help = "\
 Removes your own regions of dead nodes, or as root those of all users. A region of a node that died before it was ready \
 is removed after a minute. Each region is checked again right before it is removed. Never removed are regions of live \
-nodes, files that a user has named, dumps, and regions whose node may still be alive.
+nodes, regions that a process has closed and will remove itself, files that a user has named, dumps, and regions whose node may still be alive.
 
 --json writes an array of regions: pid, node, system, state, path, bytes, uid, created_at, removed, and why (of a \
 region that could not be removed).
@@ -91,7 +91,7 @@ pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> 
         match region {
             Ok(summary) => {
                 let wanted = args.node.as_deref().is_none_or(|name| is_named(&summary, name));
-                if !wanted || !search.is_probe_named(&summary) || summary.is_alive() {
+                if !wanted || !search.is_probe_named(&summary) || !summary.is_evidence() {
                     continue;
                 }
                 if summary.liveness.evidence == Evidence::Heartbeat {
@@ -132,7 +132,7 @@ pub fn prune(search_args: &SearchArgs, args: &PruneArgs) -> Result<(), Failure> 
 fn row(summary: &RegionSummary, dir: &Dir, dry_run: bool) -> Row {
     let is_still_dead = |inside: &Path| {
         RegionSummary::read(inside, summary.process, u64::MAX).is_ok_and(|now| {
-            now.inode == summary.inode && now.identity == summary.identity && !now.is_alive()
+            now.inode == summary.inode && now.identity == summary.identity && now.is_evidence()
         })
     };
     let why = if dry_run { None } else { dir.remove(&summary.path, is_still_dead) };

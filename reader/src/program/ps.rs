@@ -19,6 +19,8 @@ States:
              had no heartbeat for 3 seconds
   stopping   the application has announced its end
   closed     the node ended in good order
+  failed     the node closed its region, and ended with another exit code than 0, by a panic or
+             by a signal
   crashed    the node ended without closing its region; its last data can still be read
   not ready, incompatible, corrupt, refused
              the region cannot be read; NOTE says why

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anstyle::Style;
 use atomscope::attach::Region;
+use atomscope::ending::{Before, End};
 use atomscope::liveness::{Evidence, Notes};
-use atomscope::report::human::{bytes, count, duration, process_use, seconds};
+use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
@@ -80,6 +81,8 @@ struct Summary {
     why: Option<String>,
     conditions: Notes,
     liveness: Evidence,
+    end: Option<End>,
+    crashes_before: Before,
     dumped_at: Option<String>,
     pid: u64,
     uid: u64,
@@ -152,9 +155,11 @@ impl Summary {
         Ok(Self {
             node: identity.node,
             state: liveness.verdict.word(),
-            why: liveness.why(),
+            why: liveness.why_with_age(),
             conditions: liveness.notes,
             liveness: liveness.evidence,
+            end: liveness.last_words.end,
+            crashes_before: liveness.last_words.before,
             dumped_at: dump_info.map(|_| rfc3339(taken_at.unix_ns)),
             pid,
             uid: identity.header.uid,
@@ -255,9 +260,14 @@ impl Page<'_> {
             beat(summary.runtime_beat_age_s, |reader| reader.runtime_beat())
         ))?;
 
+        if let Some(crashes) = summary.crashes_before.text() {
+            self.title = "Crashes";
+            self.plain(&crashes)?;
+        }
+
         if let Some(process) = &summary.process {
             self.title = "Resources";
-            self.plain(&process_use(process))?;
+            self.plain(&process.text())?;
         }
 
         self.title = "Actors";

@@ -7,6 +7,7 @@ mod row;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
+use atomscope::follow::LastMoment;
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::clean_os;
 use clap::Args;
@@ -157,7 +158,11 @@ pub fn stat(search_args: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
             return Ok(());
         }
         if !sample.liveness.verdict.is_alive() {
-            note(&format!("the node has ended: {}", sample.liveness));
+            let (mut liveness, mut last_moment) = (sample.liveness, LastMoment::default());
+            while !last_moment.is_over(&liveness) && wait(Duration::from_millis(10)) {
+                liveness = region.liveness()?;
+            }
+            note(&format!("the node has ended: {liveness}"));
             return Ok(());
         }
         let next = sample.at + interval;

@@ -58,6 +58,7 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
             copying.range(start + 1..start + section.stride);
         }
     }
+    copying.guarded(header::END, &SEQUENCE, &mut Patience::for_a_scan());
     copying.slots(map.actors, header::ACTORS_USED);
     copying.slots(map.instances, header::INSTANCES_USED);
     copying.documents(map);

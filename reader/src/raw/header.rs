@@ -7,6 +7,7 @@ use atomscope_layout::decode::rfc3339;
 use atomscope_layout::words::WORD;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::ending::LastWords;
 use crate::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 
 /// The first word of a raw dump: `ATOMSRAW` in ASCII.
@@ -26,7 +27,7 @@ const AT_REST: u64 = 1;
 
 const REDACTED: u64 = 1 << 1;
 
-const VERDICTS: [(u64, Verdict); 9] = [
+const VERDICTS: [(u64, Verdict); 10] = [
     (1, Verdict::Starting),
     (2, Verdict::Live),
     (3, Verdict::Wedged(Wedge::Stopped)),
@@ -36,6 +37,7 @@ const VERDICTS: [(u64, Verdict); 9] = [
     (7, Verdict::Closed),
     (8, Verdict::Crashed),
     (16, Verdict::Wedged(Wedge::Frozen)),
+    (17, Verdict::Failed),
 ];
 
 const EVIDENCES: [(u64, Evidence); 3] =
@@ -70,7 +72,7 @@ pub struct DumpInfo {
     pub unix_ns: i128,
     /// The node's process id.
     pub pid: u64,
-    /// The verdict on the node at that time.
+    /// The verdict on the node at that time. What the region says of its end is not here.
     pub liveness: Liveness,
     /// Whether no actor came or went during the copy.
     pub at_rest: bool,
@@ -118,6 +120,7 @@ impl DumpHeader {
                 evidence,
                 process_beat_age: age(self.process_beat_age_ns),
                 runtime_beat_age: age(self.runtime_beat_age_ns),
+                last_words: LastWords::NONE,
             },
             at_rest: self.flags & AT_REST != 0,
             redacted: self.flags & REDACTED != 0,

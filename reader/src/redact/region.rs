@@ -60,10 +60,14 @@ impl Redactor {
         [header::MAGIC..header::RECORD.end, header::STATE..header::CONDITIONS + 1, header::TIME]
             .into_iter()
             .chain([header::PROCESS_BEAT, header::RUNTIME_BEAT, header::POLL_BEAT, header::WRITER])
-            .chain([header::ATTACHED, header::ACTORS_USED, header::INSTANCES_USED].map(|at| at..at + 1))
+            .chain([header::HISTORY, header::END])
+            .chain([header::ATTACHED, header::SERIES_ENDED].map(|at| at..at + 1))
+            .chain([header::ACTORS_USED, header::INSTANCES_USED].map(|at| at..at + 1))
             .chain([header::DIRECTORY, map.counters.range(), map.histograms.range()])
             .chain(std::iter::once(map.clock_samples.range()))
             .for_each(copy);
+        // The name of a thread may be one that the application chose.
+        to[header::END_THREAD].iter().for_each(|word| word.store(0, Ordering::Relaxed));
         [header::NODE, header::SYSTEM, header::PROGRAM].into_iter().for_each(cell);
         records(map.names).for_each(cell);
         for slot in records(map.metrics) {

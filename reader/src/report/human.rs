@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::vitals::Vitals;
-
 /// `1.5 s`, `2 min 3 s`, `4 h 5 min`, `6 d 7 h`.
 pub fn duration(time: Duration) -> String {
     let s = time.as_secs();
@@ -34,22 +32,6 @@ pub fn count(number: u64, one: &str, many: &str) -> String {
 /// Seconds with a precision of a millisecond, as JSON has ages.
 pub fn seconds(age: Duration) -> f64 {
     age.as_millis() as f64 / 1000.0
-}
-
-/// What a process uses of its machine, in one line.
-pub fn process_use(process: &Vitals) -> String {
-    let Vitals { cpu_user_s, cpu_system_s, memory_bytes, memory_peak_bytes, threads, .. } = process;
-    let files = match (process.open_files, process.open_files_limit) {
-        (None, _) => String::new(),
-        (Some(files), None) => format!(", {} open", count(files, "file", "files")),
-        (Some(files), Some(limit)) => format!(", {files} of {} open", count(limit, "file", "files")),
-    };
-    format!(
-        "processor {cpu_user_s:.1} s and {cpu_system_s:.1} s in the kernel, memory {} (at most {}), {}{files}",
-        bytes(*memory_bytes),
-        bytes(*memory_peak_bytes),
-        count(*threads, "thread", "threads")
-    )
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! The nodes of a machine as rows, live and dead: what `ps` lists.
 
 use std::path::Path;
+use std::time::Duration;
 
 use atomscope_layout::decode::rfc3339;
 use serde::Serialize;
 
 use super::human::seconds;
 use crate::attach::{AttachError, RegionSummary};
+use crate::ending::{Before, End};
 use crate::find::{FindError, FoundRegion, Search, hidden_notes, newest_first, other_users_note};
 use crate::liveness::Notes;
 use crate::workers::AwayWorker;
+
+/// The time for which an earlier crash is worth a note on a living node.
+const NEWS: Duration = Duration::from_secs(10 * 60);
 
 /// A row of the list: a node, or a region that cannot be read. Fields that are unknown are `None`. Names and paths are not
 /// safe to print.
@@ -27,6 +32,10 @@ pub struct NodeRow {
     pub why: Option<String>,
     /// Conditions and other notes on the state.
     pub conditions: Option<Notes>,
+    /// How a dead node ended; `None` if it lives or could note nothing.
+    pub end: Option<End>,
+    /// The crashes of earlier nodes of the name since one ended in good order.
+    pub crashes_before: Option<Before>,
     /// Age of the region in seconds.
     pub age_s: Option<f64>,
     /// Age of the newest beat in seconds.
@@ -84,6 +93,12 @@ impl NodeRow {
         } = summary.clone();
         let created = i128::from(identity.header.created_unix_ns);
         let verdict = liveness.verdict;
+        let before = liveness.last_words.before;
+        // A crash long ago is no news of a node that runs.
+        let is_news = verdict.is_alive() && summary.age.is_some_and(|age| age < NEWS);
+        let recent = before.text().filter(|_| {
+            is_news && before.newest_before(&identity).is_some_and(|before_start| before_start < NEWS)
+        });
         Self {
             pid: Some(pid),
             node: Some(identity.node),
@@ -93,13 +108,16 @@ impl NodeRow {
                 Some(info) => Some(format!("this is a dump, taken at {}", rfc3339(info.unix_ns))),
                 None => {
                     let notice = away_workers.as_ref().and_then(|away| away.notice(&liveness));
-                    let why: Vec<_> =
-                        liveness.why().into_iter().chain(notice.map(|notice| notice.text)).collect();
+                    let notice = notice.map(|notice| notice.text);
+                    let why = liveness.why_with_age().into_iter().chain(recent).chain(notice);
+                    let why: Vec<_> = why.collect();
                     (!why.is_empty()).then(|| why.join("; "))
                 }
             },
             away_workers: away_workers.map(|away| away.list),
             conditions: Some(liveness.notes),
+            end: liveness.last_words.end,
+            crashes_before: Some(before),
             age_s: summary.age.map(seconds),
             beat_age_s: liveness.newest_beat_age().map(seconds),
             actors: live_actors,
@@ -124,6 +142,8 @@ impl NodeRow {
             state: error.kind.word(),
             why: Some(error.kind.to_string()),
             conditions: None,
+            end: None,
+            crashes_before: None,
             age_s: None,
             beat_age_s: None,
             away_workers: None,

@@ -22,7 +22,7 @@ impl Tone {
     pub fn of(liveness: &Liveness) -> Self {
         match liveness.verdict {
             Verdict::Live if liveness.notes.is_empty() => Self::Good,
-            Verdict::Crashed | Verdict::Wedged(_) => Self::Bad,
+            Verdict::Crashed | Verdict::Failed | Verdict::Wedged(_) => Self::Bad,
             Verdict::Live
             | Verdict::NotReady { .. }
             | Verdict::Starting

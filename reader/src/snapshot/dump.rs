@@ -16,6 +16,7 @@ use atomscope_layout::metrics::Metric;
 use serde::Serialize;
 
 use super::Snapshot;
+use crate::ending::{Before, End};
 use crate::liveness::{Evidence, Notes};
 use crate::text::{is_unsafe, write_json, write_json_value};
 use crate::vitals::Vitals;
@@ -60,6 +61,8 @@ impl Snapshot {
             why: liveness.why(),
             conditions: liveness.notes,
             liveness: liveness.evidence,
+            end: liveness.last_words.end,
+            crashes_before: liveness.last_words.before,
             pid: self.pid,
             uid: identity.header.uid,
             system: identity.system,
@@ -220,6 +223,10 @@ pub struct DumpMeta {
     pub conditions: Notes,
     /// The evidence for `state`.
     pub liveness: Evidence,
+    /// How a dead node ended; `None` if it lives or could note nothing.
+    pub end: Option<End>,
+    /// The crashes of earlier nodes of the name since one ended in good order.
+    pub crashes_before: Before,
     pub pid: u64,
     pub uid: u64,
     pub system: Option<String>,

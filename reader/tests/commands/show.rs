@@ -46,7 +46,7 @@ fn a_wedged_and_a_dead_node_are_shown_with_the_reason() {
     );
     drop(lock);
     let stdout = dir.run(["show"]).ok();
-    let first = "● shop - crashed: its process ended without closing the region\n";
+    let first = "● shop - crashed: no last words: killed by a signal, out of memory, or `_exit`\n";
     assert!(stdout.starts_with(first), "{stdout}");
 }
 

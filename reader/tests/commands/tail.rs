@@ -181,7 +181,7 @@ fn the_end_of_the_node_is_told_after_its_last_event() {
     assert_eq!(running.json()["path"], "last");
     assert_eq!(
         running.json(),
-        json!({"kind": "ended", "node": "n", "pid": std::process::id(), "state": "closed", "why": null})
+        json!({"kind": "ended", "node": "n", "pid": std::process::id(), "state": "closed", "why": "its process still runs"})
     );
     let ran = running.end();
     assert_eq!(ran.code, Some(0));
@@ -195,7 +195,7 @@ fn a_dead_node_is_told_to_its_end_at_once() {
     node.stop_event(1, 1, "a");
     node.dead(&dir);
     let ran = dir.run(["tail"]);
-    assert!(ran.stderr.contains("has ended: crashed: its process ended"), "{ran:?}");
+    assert!(ran.stderr.contains("has ended: crashed: no last words"), "{ran:?}");
     assert!(ran.ok().contains("stopped     a"));
 }
 

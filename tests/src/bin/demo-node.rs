@@ -13,6 +13,7 @@ use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
 use atomr_persistence::{InMemorySnapshotStore, RecoveryPermitter};
 use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_tests::end::{End, end};
 use atomscope_tests::hang::{Hang, hang};
 use atomscope_tests::persistence_workload::{self, Bank, Flaky, ShortJournal};
 use atomscope_tests::{cluster_workload, lease_workload, service_workload, sharding_workload, workload};
@@ -43,6 +44,12 @@ struct Arguments {
     /// Let the handler of one more actor hang
     #[arg(long, value_name = "HOW")]
     hang: Option<Hang>,
+    /// End in this way, after the seconds or when told
+    #[arg(long, value_name = "HOW")]
+    end: Option<End>,
+    /// Let the probe note a signal that ends the process
+    #[arg(long)]
+    note_signals: bool,
 }
 
 /// Number of accounts of the bank, and events that it keeps of each.
@@ -55,10 +62,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let system = ActorSystem::create("shop", Config::empty()).await?;
     let telemetry = match (arguments.no_probe, &arguments.region) {
         (true, _) => None,
-        (false, None) => Some(TelemetryExtension::new(&arguments.node, 1024)),
-        (false, Some(path)) => {
-            let region = Region::builder(&arguments.node).file(path).build()?;
-            Some(TelemetryExtension::with_region(region))
+        (false, place) => {
+            let region = Region::builder(&arguments.node).note_signals(arguments.note_signals);
+            Some(TelemetryExtension::with_region(match place {
+                Some(path) => region.file(path).build()?,
+                None => region.build_or_private(),
+            }))
         }
     };
     let telemetry = telemetry.map(|telemetry| telemetry.install(&system));
@@ -78,7 +87,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(how) = arguments.hang {
         hang(&system, "hanging", how)?;
     }
-    workload::run(&system, arguments.rate, until_told(arguments.seconds)).await?;
+    // Whoever is to end by a signal must not handle it.
+    let handles_signals = arguments.end != Some(End::Term);
+    workload::run(&system, arguments.rate, until_told(arguments.seconds, handles_signals)).await?;
+    if let Some(how) = arguments.end {
+        end(&system, how).await?;
+    }
     if let Some(components) = components {
         components.abort();
         if let Ok(ended) = components.await {
@@ -151,8 +165,8 @@ async fn beside_the_shop(
     Ok(())
 }
 
-/// Returns after so many seconds, or at the first SIGINT or SIGTERM.
-async fn until_told(seconds: Option<u64>) {
+/// Returns after so many seconds, or at the first SIGINT or SIGTERM if they are handled.
+async fn until_told(seconds: Option<u64>, handles_signals: bool) {
     let elapsed = async {
         match seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -165,6 +179,9 @@ async fn until_told(seconds: Option<u64>) {
             Err(_) => std::future::pending().await,
         }
     };
+    if !handles_signals {
+        return elapsed.await;
+    }
     tokio::select! {
         () = elapsed => {}
         _ = stop => {}

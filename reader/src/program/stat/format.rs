@@ -188,6 +188,7 @@ impl Format {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use atomscope::ending::LastWords;
     use atomscope::liveness::{Evidence, Liveness, Notes, Verdict};
     use atomscope::report::rates::Counters;
     use atomscope_layout::decode::Moment;
@@ -199,6 +200,7 @@ mod tests {
     #[test]
     fn on_a_narrow_terminal_columns_go_in_the_stated_order_and_what_is_used_goes_last() {
         let liveness = Liveness {
+            last_words: LastWords::NONE,
             verdict: Verdict::Live,
             evidence: Evidence::Lock,
             process_beat_age: Some(Duration::from_millis(100)),

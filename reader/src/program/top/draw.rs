@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use atomscope::liveness::{Liveness, Verdict};
 use atomscope::report::findings::Severity;
-use atomscope::report::human::{bytes, count, duration, process_use};
+use atomscope::report::human::{bytes, count, duration};
 use atomscope::report::list::{Column, Side, Value, unit_of_row};
 use atomscope::report::rates::CounterRates;
 use atomscope::report::tone::Tone;
@@ -219,7 +219,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     let beat = snapshot.liveness.newest_beat_age().map(|age| duration(age.saturating_add(since_tick)));
     let age = match verdict {
         _ if snapshot.dump_info.is_some() || app.is_held() => None,
-        Verdict::Wedged(_) | Verdict::Crashed | Verdict::Closed => {
+        Verdict::Wedged(_) | Verdict::Crashed | Verdict::Failed | Verdict::Closed => {
             beat.map(|age| format!(", last beat {age} ago"))
         }
         _ => Some(format!(", seen {} ago", duration(since_tick))),
@@ -920,7 +920,7 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     add("Dead letters", &letters.to_string());
     tick.summaries.iter().for_each(|summary| add(summary.subsystem.title, &summary.line));
     if let Some(process) = &tick.snapshot.process {
-        add("Resources", &process_use(process));
+        add("Resources", &process.text());
     }
     lines.push(Line::raw(""));
     lines

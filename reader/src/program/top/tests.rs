@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atomscope::attach::{MAX_BYTES, Region, RegionSummary};
+use atomscope::ending::LastWords;
 use atomscope::liveness::{Evidence, Liveness, Notes, Verdict, Wedge};
 use atomscope::process::Stat;
 use atomscope::report::list::Value;
@@ -59,6 +60,7 @@ const HISTORY_BYTES: usize = 64 << 20;
 const SHOWN_PATH: &str = "/dev/shm/atomscope-0-4711-0123456789abcdef";
 
 const LIVE: Liveness = Liveness {
+    last_words: LastWords::NONE,
     verdict: Verdict::Live,
     notes: Notes::NONE,
     evidence: Evidence::Lock,
@@ -436,7 +438,7 @@ mod screens {
     fn of_a_node_that_hangs_or_has_died_say_so() {
         let cases = [
             ("wedged", Verdict::Wedged(Wedge::RuntimeBlocked), "its async runtime is blocked"),
-            ("crashed", Verdict::Crashed, "its process ended without closing the region"),
+            ("crashed", Verdict::Crashed, "no last words: killed by a signal"),
             ("closed", Verdict::Closed, "this is its last state"),
         ];
         for (name, verdict, says) in cases {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atomscope::attach::{AttachError, Region, RegionSummary};
+use atomscope::follow::LastMoment;
 use atomscope::liveness::{Liveness, Verdict, Wedge};
 use atomscope::report::findings;
 use atomscope::report::rates::Counters;
@@ -30,6 +31,7 @@ pub struct WatchedNode {
     region: Region,
     follower: Follower,
     before: Option<PreviousTick>,
+    last_moment: LastMoment,
     has_ended: bool,
     /// Events since the last tick that were read ahead of the next one.
     events: Vec<EventRow>,
@@ -60,6 +62,7 @@ impl WatchedNode {
             region,
             follower,
             before: None,
+            last_moment: LastMoment::default(),
             has_ended: false,
             events: Vec::new(),
             threads_before: None,
@@ -113,7 +116,7 @@ impl WatchedNode {
     ) -> Result<(Tick, Vec<EventRow>), AttachError> {
         let region = &self.region;
         // The verdict was read before the events: a node that was dead by then publishes nothing more.
-        let is_last = snapshot.dump_info.is_some() || !snapshot.liveness.verdict.is_alive();
+        let is_last = snapshot.dump_info.is_some() || self.last_moment.is_over(&snapshot.liveness);
         let reader = region.reader()?;
         let mut batch =
             if is_last { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) };

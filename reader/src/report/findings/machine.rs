@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use atomscope_layout::decode::Birth;
-use atomscope_layout::retention::stay;
+use atomscope_layout::retention::{Dead, stay};
 
 use super::finding::{Findings, Severity};
 use crate::attach::RegionSummary;
@@ -53,7 +53,7 @@ fn directory(findings: &mut Findings, search: &Search, discovery: &Discovery) {
 fn dead_regions(findings: &mut Findings, search: &Search, discovery: &Discovery, file_system_bytes: u64) {
     let mut by_user: BTreeMap<u64, Vec<&RegionSummary>> = BTreeMap::new();
     let readable = discovery.regions.iter().filter_map(|found| found.region.as_ref().ok());
-    for summary in readable.filter(|summary| !summary.is_alive() && search.is_probe_named(summary)) {
+    for summary in readable.filter(|summary| summary.is_evidence() && search.is_probe_named(summary)) {
         by_user.entry(summary.user).or_default().push(summary);
     }
     for (user, dead) in by_user {
@@ -61,7 +61,11 @@ fn dead_regions(findings: &mut Findings, search: &Search, discovery: &Discovery,
         let mut ranked: Vec<_> = Birth::ranks(&births, process::boot_id()).into_iter().zip(dead).collect();
         ranked.sort_by_key(|(rank, _)| Reverse(*rank));
         let dead: Vec<_> = ranked.into_iter().map(|(_, summary)| summary).collect();
-        let regions = dead.iter().map(|summary| (summary.identity.node.as_str(), summary.bytes));
+        let regions = dead.iter().map(|summary| Dead {
+            node: &summary.identity.node,
+            bytes: summary.bytes,
+            is_in_series: summary.liveness.last_words.is_in_series(),
+        });
         let is_removed: Vec<_> = stay(regions, file_system_bytes).iter().map(|stays| !stays).collect();
         let sum = |is_wanted: &dyn Fn(usize) -> bool| {
             let wanted = dead.iter().enumerate().filter(|(at, _)| is_wanted(*at));

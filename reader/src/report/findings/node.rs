@@ -168,7 +168,9 @@ fn file_name(findings: &mut Findings, facts: &HeaderFacts<'_>) {
 fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let HeaderFacts { liveness, pid, .. } = *facts;
     // The notes on the verdict have findings of their own.
-    let text = format!("the node is {}", liveness.verdict);
+    let reason: Vec<_> = liveness.reason().into_iter().chain(liveness.last_words.which_crash()).collect();
+    let reason = if reason.is_empty() { String::new() } else { format!(": {}", reason.join("; ")) };
+    let text = format!("the node is {}{reason}", liveness.verdict.word());
     if facts.dump_info.is_some() {
         // No advice: what helped the node then does not help now, perhaps on another machine.
         findings.add(Severity::Note, format!("the node was {liveness}"), None);
@@ -208,17 +210,19 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
             };
             findings.add(Severity::Problem, text, Some(&advice));
         }
-        Verdict::Crashed => {
+        Verdict::Crashed | Verdict::Failed => {
             let advice = format!(
                 "`atomscope dump {path} --format raw -o FILE` keeps a copy; then `atomscope prune` removes it, or \
                  `rm` if its user chose the file"
             );
             findings.add(Severity::Problem, text, Some(&advice));
         }
+        Verdict::Closed if liveness.may_tell_more() => findings.good(text),
         Verdict::Closed => {
             findings.add(Severity::Note, text, Some("`rm` removes the file when it is no longer wanted"))
         }
     }
+    crashes_before(findings, facts);
     liveness.notes.iter().for_each(|note| condition(findings, note, pid));
     if liveness.evidence == Evidence::Heartbeat {
         let advice = "run this program where the process is visible, or as root";
@@ -245,6 +249,15 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     } else {
         findings.good(beats);
     }
+}
+
+/// The crashes of earlier nodes of the name.
+fn crashes_before(findings: &mut Findings, facts: &HeaderFacts<'_>) {
+    let before = facts.liveness.last_words.before;
+    let (Some(text), Some(newest)) = (before.text(), before.newest_before(facts.identity)) else { return };
+    let text = format!("{text}, the newest {} before its start", duration(newest));
+    let advice = "the first and the newest of them are kept, until a node of this name ends in good order: `atomscope ps`";
+    findings.add(Severity::Note, text, Some(advice));
 }
 
 /// A condition or another note on the verdict, with its own advice.
@@ -279,6 +292,12 @@ fn condition(findings: &mut Findings, note: Note, pid: u64) {
         Note::LockFree => (
             Severity::Note,
             "run this command again in a few seconds, when its beats decide, or run this program where the process is visible"
+                .to_owned(),
+        ),
+        Note::ProcessRuns => (
+            Severity::Note,
+            "its region was closed, because its last handle was dropped, or by request. A named segment goes when the \
+             process ends with exit code 0"
                 .to_owned(),
         ),
         Note::NoActorLeft => (
