@@ -109,6 +109,8 @@ pub mod report;
 pub mod snapshot;
 #[cfg(feature = "stacks")]
 pub mod stacks;
+#[cfg(feature = "stacks")]
+pub mod stuck;
 pub mod system;
 pub mod text;
 pub mod threads;
