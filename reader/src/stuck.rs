@@ -107,11 +107,14 @@ impl StuckThread {
         }
     }
 
-    /// What it waits for, as the end of a sentence. Safe to print.
-    pub fn wait(&self) -> String {
+    /// What its thread does, as the end of a sentence. Safe to print.
+    pub fn activity(&self) -> String {
         match self.stack.waits_for {
             Some("runs") => "runs".to_owned(),
-            Some(word) => format!("waits in {word}"),
+            Some("sleep") => "sleeps".to_owned(),
+            Some("stopped") => "is stopped".to_owned(),
+            Some("the kernel") => "waits in the kernel".to_owned(),
+            Some(word) => format!("waits for a {word}"),
             None => format!("is {}", self.stack.state),
         }
     }
@@ -284,7 +287,7 @@ impl StuckReport {
         };
         let runs = report.candidates.iter().any(|row| unseen.contains(&row.tid));
         if runs && !options.stop {
-            report.notes.push("threads that run were not looked at; --stop does that".to_owned());
+            report.notes.push("threads that run were not looked at; `--stop` looks at them".to_owned());
         }
         report
     }
@@ -346,7 +349,7 @@ impl StuckReport {
         }
         match others.as_slice() {
             [] => {}
-            [one] => parts.push(format!("{} {}{lasted}", one.place(), one.wait())),
+            [one] => parts.push(format!("{} {}{lasted}", one.place(), one.activity())),
             several => {
                 let places: Vec<String> = several.iter().map(|thread| thread.place()).collect();
                 let number = several.len();
@@ -365,9 +368,10 @@ impl StuckReport {
         if !seen.is_empty() {
             parts.push(format!("{} was seen at each look, in one call or in several", listed(&seen)));
         }
-        let candidates = count(self.candidates.len() as u64, "thread", "threads");
-        if !self.candidates.is_empty() {
-            parts.push(format!("{candidates} may be the reason"));
+        match self.candidates.as_slice() {
+            [] => {}
+            [one] => parts.push(format!("thread {} ({}) may be the reason", one.tid, clean(&one.name))),
+            several => parts.push(format!("one of {} threads may be the reason", several.len())),
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -426,18 +430,20 @@ fn watch(
         }
         // Only a call that is seen after the watch began is watched as a whole.
         let tids: Vec<u32> = calls.iter().map(|(_, stack)| stack.tid).collect();
-        let second = analysis.threads(again(&tids)?, &may_go_on)?;
+        let mut later = again(&tids)?;
+        let number = later.len();
         let begun = Instant::now();
         if !wait(options.over) {
             return Err(StacksError::Stopped);
         }
         watched.time = begun.elapsed();
-        let third = again(&tids)?;
-        // Before the stacks are unwound, which takes time.
+        later.extend(again(&tids)?);
         let has_passed: HashMap<u32, Option<bool>> =
             passages.iter().map(|(tid, passage)| (*tid, passage.has_passed())).collect();
         drop(passages);
-        let third = analysis.threads(third, &may_go_on)?;
+        // Both at once: to open the program's debug information takes longer than to read it.
+        let mut second = analysis.threads(later, &may_go_on)?;
+        let third = second.split_off(number);
         let mut second: HashMap<u32, ThreadStack> =
             second.into_iter().map(|stack| (stack.tid, stack)).collect();
         let mut third: HashMap<u32, ThreadStack> =

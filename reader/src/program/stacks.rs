@@ -98,7 +98,7 @@ fn write_thread(out: &mut (impl Write + ?Sized), thread: &ThreadStack, screen: S
 }
 
 /// The head line of a thread.
-pub fn head(out: &mut (impl Write + ?Sized), thread: &ThreadStack, screen: Screen) -> io::Result<()> {
+fn head(out: &mut (impl Write + ?Sized), thread: &ThreadStack, screen: Screen) -> io::Result<()> {
     let style = |style| if screen.colours { style } else { anstyle::Style::new() };
     let (strong, odd) = (style(STRONG), style(ODD));
     let name = clean(&thread.name);

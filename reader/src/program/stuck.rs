@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, note, to_people, to_stdout};
-use crate::program::stacks::{head, write_frames};
+use crate::program::stacks::write_frames;
 use crate::program::table::{BAD, GOOD, ODD, STRONG, Screen};
 use crate::program::target::{SearchArgs, search, target};
 use crate::program::threads::no_process;
@@ -104,9 +104,10 @@ fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: S
     if !report.candidates.is_empty() {
         let why = match &report.refusal {
             Some(why) => why.as_str(),
-            None => "no stack shows it",
+            None => "no stack shows which it is",
         };
-        writeln!(out, "\n{}Candidates{}, because {why}:", style(STRONG), style(STRONG).render_reset())?;
+        let strong = style(STRONG);
+        writeln!(out, "\n{strong}Candidates{strong:#}: {why}")?;
         report.candidates.iter().try_for_each(|row| write_candidate(out, row))?;
     } else if let Some(why) = &report.refusal {
         writeln!(out, "  {why}")?;
@@ -120,23 +121,29 @@ fn write_thread(
     thread: &StuckThread,
     screen: Screen,
 ) -> io::Result<()> {
-    head(out, &thread.stack, screen)?;
-    writeln!(out, "  {} {}: {}", thread.place(), thread.wait(), thread.evidence.text())?;
-    if let Some(worker) = &thread.worker {
-        writeln!(out, "  it is worker {} of {}", clean(worker), report.workers.unwrap_or(0))?;
-    }
-    if report.possible_deadlock.contains(&thread.stack.tid) {
-        let others = report.possible_deadlock.iter().filter(|tid| **tid != thread.stack.tid);
+    let strong = if screen.colours { STRONG } else { Style::new() };
+    let stack = &thread.stack;
+    let worker = match (&thread.worker, report.workers) {
+        (Some(worker), Some(of)) => format!(", worker {} of {of}", clean(worker)),
+        _ => String::new(),
+    };
+    let name = clean(&stack.name);
+    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}", stack.tid, thread.activity())?;
+    writeln!(out, "  in {}", thread.place())?;
+    let channel = stack.wait_channel.as_ref().map(|channel| format!(", in the kernel's {}", clean(channel)));
+    writeln!(out, "  {}{}", thread.evidence.text(), channel.unwrap_or_default())?;
+    if report.possible_deadlock.contains(&stack.tid) {
+        let others = report.possible_deadlock.iter().filter(|tid| **tid != stack.tid);
         let others: Vec<String> = others.map(ToString::to_string).collect();
         writeln!(out, "  possible deadlock with {}: each waits for a lock", others.join(", "))?;
     }
-    let frames = &thread.stack.frames;
+    let frames = &stack.frames;
     let shown = frames.get(..thread.call_frames).unwrap_or(frames);
     write_frames(out, shown)?;
     let more = frames.len() - shown.len();
     if more > 0 {
-        let (pid, tid) = (report.pid, thread.stack.tid);
-        let stop = if thread.stack.stopped_us.is_some() { " --stop" } else { "" };
+        let (pid, tid) = (report.pid, stack.tid);
+        let stop = if stack.stopped_us.is_some() { " --stop" } else { "" };
         writeln!(out, "     ({more} frames of the runtime: `atomscope stacks {pid} --thread {tid}{stop}`)")?;
     }
     Ok(())
