@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
-use atomscope_probe::TelemetryExtension;
+use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::hang::{Hang, hang};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
@@ -500,6 +501,58 @@ fn a_node_that_ends_while_it_is_watched_is_told() {
     let output = reader.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(UNKNOWN), "{output:?}");
     assert!(said(&output).contains("ended"), "{output:?}");
+}
+
+/// What `show` and `doctor` say for people.
+fn words(command: &str, node: &Node) -> String {
+    String::from_utf8(support::atomscope([command, &node.who()]).stdout).unwrap()
+}
+
+#[test]
+fn show_and_doctor_name_the_command_when_it_has_something_to_say() {
+    if let Some(role) = support::role() {
+        be(&role);
+    }
+    let name = "show_and_doctor_name_the_command_when_it_has_something_to_say";
+    for (role, is_named) in [("all", true), ("await", false)] {
+        let node = Node::start(&mut support::again(name, role));
+        let state = if is_named { "wedged" } else { "live" };
+        wait_until("its state is as expected", || support::listed(node.pid())[0]["state"] == state);
+        let command = format!("`atomscope stuck {}`", node.who());
+        for page in ["show", "doctor"] {
+            assert_eq!(words(page, &node).contains(&command), is_named, "{}", words(page, &node));
+        }
+    }
+}
+
+/// From here on, a `prctl` that allows other processes to trace this one kills the process.
+fn forbid_to_allow_tracers() {
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
+    };
+    let allows = u64::try_from(libc::PR_SET_PTRACER).unwrap();
+    let allows = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, allows).unwrap();
+    let filter = SeccompFilter::new(
+        [(libc::SYS_prctl, vec![SeccompRule::new(vec![allows]).unwrap()])].into(),
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter_all_threads(&program).unwrap();
+}
+
+#[test]
+fn only_a_region_that_allows_stacks_asks_the_kernel_for_it() {
+    if let Some(role) = support::role() {
+        forbid_to_allow_tracers();
+        let region = Region::builder("stuck-allows").allow_stacks(role == "allow").build().unwrap();
+        return drop(region);
+    }
+    let name = "only_a_region_that_allows_stacks_asks_the_kernel_for_it";
+    let signal = |role| support::again(name, role).output().unwrap().status.signal();
+    assert_eq!((signal("do-not"), signal("allow")), (None, Some(libc::SIGSYS)));
 }
 
 #[test]

@@ -88,6 +88,7 @@ pub struct RegionBuilder {
     /// None for private memory.
     backing: Option<Backing>,
     previews: bool,
+    allows_stacks: bool,
     poll_interval: Duration,
 }
 
@@ -100,6 +101,7 @@ impl Region {
             is_sized: false,
             backing: Some(Backing::Segment),
             previews: true,
+            allows_stacks: false,
             poll_interval: POLL_INTERVAL,
         }
     }
@@ -209,6 +211,17 @@ impl RegionBuilder {
     /// Whether the region keeps the message previews that the application gives; default true.
     pub fn previews(mut self, keep: bool) -> Self {
         self.previews = keep;
+        self
+    }
+
+    /// Whether `atomscope stuck` and `stacks` may read the stacks of this process without root where
+    /// `kernel.yama.ptrace_scope` is 1, as on many desktops and in Ubuntu; default false.
+    ///
+    /// If true, [`Self::build`] calls `prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)`: every process of the same user may then
+    /// trace this one, read its memory and change it, as without Yama. It holds for the whole process until its end, also if
+    /// another region does not ask for it. On a kernel without Yama, and for a private region, it changes nothing.
+    pub fn allow_stacks(mut self, allow: bool) -> Self {
+        self.allows_stacks = allow;
         self
     }
 
@@ -337,6 +350,9 @@ fn shared(builder: &RegionBuilder, map: RegionMap, backing: &Backing) -> Result<
         region_file::remove_old_dead(&builder.node);
     }
     let (memory, private, object) = region_file::create(backing, map.region_bytes, private_bytes(&map))?;
+    if builder.allows_stacks {
+        region_file::allow_tracers();
+    }
     Ok(RegionWriter::new(memory, private, map, &builder.settings()).in_object(object))
 }
 

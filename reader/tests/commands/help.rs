@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
     "ps",
     "actors",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 23] = [
     "metrics",
     "stat",
     "threads",
+    "stuck",
     "stacks",
     "tail",
     "dump",
