@@ -20,7 +20,7 @@ use crate::program::target::{SearchArgs, search, target};
 use crate::program::threads::no_process;
 use crate::program::values::parse_interval;
 
-/// Say which handler or task of a node does not come back, since when, and what it waits for.
+/// Say which handler or task of a node does not come back, and where it is.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 The first line is the answer. Below it is each thread that is stuck, with the actor class and the line that it is at, what \
