@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use self::call::{Call, has_names};
+use self::call::{Call, has_names, is_worker};
 use crate::attach::RegionSummary;
 use crate::liveness::{Verdict, Wedge};
 use crate::report::human::{count, duration, seconds};
@@ -30,6 +30,8 @@ use crate::workers::AwayWorker;
 const PROBE: &str = "atomscope";
 /// Limit of the calls whose return is watched: each takes a descriptor of this program.
 const MOST_CALLS: usize = 256;
+/// How long a process that is being stopped is waited for.
+const MOST_STOPPING: Duration = Duration::from_secs(1);
 /// Limit of the candidates that are listed.
 const MOST_CANDIDATES: usize = 64;
 
@@ -157,6 +159,12 @@ pub struct StuckReport {
     /// Which workers are away.
     #[serde(skip)]
     away_text: Option<String>,
+    /// Whether nothing but load keeps the workers.
+    #[serde(skip)]
+    is_busy: bool,
+    /// Whether the runtime is blocked because no thread runs its worker.
+    #[serde(skip)]
+    is_undriven: bool,
 }
 
 /// What was seen of the threads.
@@ -167,6 +175,10 @@ struct Watched {
     cleared: Vec<u32>,
     /// Threads that would have to be stopped to be looked at.
     unseen: Vec<u32>,
+    /// Whether a call has come back meanwhile.
+    has_come_back: bool,
+    /// Whether no thread runs a worker, as far as that was seen.
+    is_undriven: bool,
     time: Duration,
     notes: Vec<String>,
 }
@@ -216,7 +228,7 @@ impl StuckReport {
         refusal: Option<String>,
         rates: Vec<ThreadRates>,
     ) -> Self {
-        let Watched { mut threads, cleared, unseen, time, notes } = watched;
+        let Watched { mut threads, cleared, unseen, has_come_back, is_undriven, time, notes } = watched;
         let verdict = summary.liveness.verdict;
         let away = summary.away_workers.as_ref();
         let is_blocked = verdict == Verdict::Wedged(Wedge::RuntimeBlocked);
@@ -253,12 +265,14 @@ impl StuckReport {
         if !are_explained && (is_blocked || !away_now.is_empty()) {
             candidates.extend(rates.into_iter().filter(is_candidate).take(MOST_CANDIDATES));
         }
-        // A runtime that is blocked although every call comes back is only busy.
-        let is_explained_by_load =
-            is_blocked && threads.is_empty() && candidates.is_empty() && refusal.is_none();
-        let is_wedged = matches!(verdict, Verdict::Wedged(_)) && !is_explained_by_load;
+        // Workers that are away although every call comes back are only busy, and so is a runtime that they block.
+        let is_busy = has_come_back
+            && (is_blocked || !away_now.is_empty())
+            && threads.is_empty()
+            && candidates.is_empty();
         let notice = away.and_then(|away| away.notice(&summary.liveness));
-        let is_certain = notice.as_ref().is_some_and(|notice| notice.is_certain);
+        let is_certain = !is_busy && notice.as_ref().is_some_and(|notice| notice.is_certain);
+        let is_wedged = matches!(verdict, Verdict::Wedged(_)) && !(is_blocked && is_busy);
         let away_text = match verdict {
             Verdict::Wedged(Wedge::RuntimeBlocked)
             | Verdict::Live
@@ -284,6 +298,8 @@ impl StuckReport {
             notes,
             verdict,
             away_text,
+            is_busy,
+            is_undriven: is_blocked && is_undriven,
         };
         let runs = report.candidates.iter().any(|row| unseen.contains(&row.tid));
         if runs && !options.stop {
@@ -308,12 +324,15 @@ impl StuckReport {
         parts.extend(self.verdict.why().filter(|_| is_wedged).map(str::to_owned));
         parts.extend(self.away_text.clone());
         parts.extend(self.calls());
+        if self.is_undriven {
+            parts.push("no thread runs its tasks".to_owned());
+        }
         match self.is_stuck {
             true => format!("{who} is {}: {}", if is_wedged { "wedged" } else { "stuck" }, parts.join("; ")),
             false if !self.has_looked() => {
                 format!("it is not known whether {who} is stuck: {}", parts.join("; "))
             }
-            false if is_wedged => {
+            false if self.is_busy => {
                 format!(
                     "nothing is stuck in {who}, but it is busy: {}; each call came back in time",
                     parts.join("; ")
@@ -403,13 +422,26 @@ fn watch(
     let maps = Mappings::of(process.pid()).map_err(failed)?;
     let all = tids(process).map_err(failed)?;
     let again = |tids: &[u32]| look(process, &maps, tids, options.stop, &may_go_on);
-    let first: Vec<Seen> = again(&all)?;
+    let mut first: Vec<Seen> = again(&all)?;
+    // A thread that has to stop still runs until it has got a processor once more.
+    let begun = Instant::now();
+    while stands_still && first.iter().any(|(_, seen)| seen.is_err()) && begun.elapsed() < MOST_STOPPING {
+        if !wait(Duration::from_millis(20)) {
+            return Err(StacksError::Stopped);
+        }
+        let (seen, unseen): (Vec<Seen>, Vec<Seen>) = first.into_iter().partition(|(_, seen)| seen.is_ok());
+        let unseen: Vec<u32> = unseen.into_iter().map(|(sample, _)| sample.tid).collect();
+        first = seen;
+        first.extend(again(&unseen)?);
+    }
     analysed(process, || {
         let modules = Modules::of(process.pid(), &maps);
         let mut analysis = Analysis::new(process.pid(), &maps, &modules);
         let mut watched = Watched::default();
         let mut calls = Vec::new();
-        for stack in analysis.threads(first, &may_go_on)? {
+        let first = analysis.threads(first, &may_go_on)?;
+        watched.is_undriven = first.iter().all(has_names) && !first.iter().any(is_worker);
+        for stack in first {
             match Call::of(&stack) {
                 Some(call) => calls.push((call, stack)),
                 None if stack.frames.is_empty() => watched.unseen.push(stack.tid),
@@ -451,36 +483,48 @@ fn watch(
         for (first, stack) in calls {
             let tid = stack.tid;
             let (Some(second), Some(third)) = (second.remove(&tid), third.remove(&tid)) else { continue };
-            let seen = (Call::of(&second), Call::of(&third));
-            let (Some(middle), Some(last)) = seen else {
-                let is_unseen = second.frames.is_empty() || third.frames.is_empty();
-                if is_unseen {
-                    watched.unseen.push(tid)
-                } else {
-                    watched.cleared.push(tid)
-                }
-                continue;
-            };
-            if !(first.may_be(&middle) && middle.may_be(&last)) {
-                watched.cleared.push(tid);
-                continue;
-            }
-            let is_asleep = |stack: &ThreadStack| stack.stopped_us.is_none() && stack.switches.is_some();
-            let has_slept = is_asleep(&second) && is_asleep(&third) && second.switches == third.switches;
-            let evidence = match has_passed.get(&tid).copied().flatten() {
-                _ if has_slept => Evidence::Asleep,
-                Some(false) => Evidence::NoReturn,
-                None => Evidence::EveryLook,
-                Some(true) => {
+            match outcome(&first, &second, &third, has_passed.get(&tid).copied().flatten()) {
+                Outcome::Unseen => watched.unseen.push(tid),
+                Outcome::CameBack => {
+                    watched.has_come_back = true;
                     watched.cleared.push(tid);
-                    continue;
                 }
-            };
-            watched.threads.push(stuck(last, third, evidence));
+                Outcome::Lasts(call, evidence) => watched.threads.push(stuck(call, third, evidence)),
+            }
         }
         watched.notes = analysis.notes;
         Ok(watched)
     })
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The thread was not looked at again.
+    Unseen,
+    CameBack,
+    /// It lasts, as far as that is known; the call as it was seen last.
+    Lasts(Call, Evidence),
+}
+
+/// What became of the call that a thread was in, by two looks at its stack and by what is known of its return in between.
+fn outcome(first: &Call, second: &ThreadStack, third: &ThreadStack, has_passed: Option<bool>) -> Outcome {
+    if second.frames.is_empty() || third.frames.is_empty() {
+        return Outcome::Unseen;
+    }
+    let (Some(before), Some(after)) = (Call::of(second), Call::of(third)) else { return Outcome::CameBack };
+    if !(first.may_be(&before) && before.may_be(&after)) {
+        return Outcome::CameBack;
+    }
+    // A thread that runs without a pause keeps its numbers too.
+    let are_asleep = second.stopped_us.is_none() && third.stopped_us.is_none();
+    let has_slept = are_asleep && second.switches.is_some() && second.switches == third.switches;
+    match has_passed {
+        _ if has_slept => Outcome::Lasts(after, Evidence::Asleep),
+        Some(true) => Outcome::CameBack,
+        Some(false) => Outcome::Lasts(after, Evidence::NoReturn),
+        None => Outcome::Lasts(after, Evidence::EveryLook),
+    }
 }
 
 fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
