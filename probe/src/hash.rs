@@ -116,10 +116,7 @@ mod tests {
         let texts: Vec<String> = (0..100_000).map(|n| format!("akka://shop/user/orders/{n}")).collect();
         let keys: Vec<Key> = texts.iter().map(|text| key(hasher, text)).collect();
         for half in 0..2 {
-            assert_eq!(
-                keys.iter().map(|key| key.words()[half]).collect::<HashSet<_>>().len(),
-                texts.len()
-            );
+            assert_eq!(keys.iter().map(|key| key.words()[half]).collect::<HashSet<_>>().len(), texts.len());
             // Of 100,000 random 20-bit numbers some 95,000 are different.
             let tags: HashSet<u64> = keys.iter().map(|key| key.words()[half] & 0xf_ffff).collect();
             assert!((94_000..97_000).contains(&tags.len()), "{}", tags.len());

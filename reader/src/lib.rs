@@ -73,7 +73,8 @@
 //!
 //! # What else is here
 //! - [`liveness`] judges whether a node lives and works; [`vitals`] says what its process uses of the machine.
-//! - [`threads`] reads what the kernel counts of a node's threads; `stacks`, with the feature of that name, reads their stacks.
+//! - [`threads`] reads what the kernel counts of a node's threads. With the feature `stacks`, the module of that name reads their
+//!   stacks, and `stuck` finds calls that do not come back.
 //! - [`raw`] copies a region into a file that every command reads; [`redact`] replaces the names in a snapshot or a copy.
 //! - [`text`] makes text and JSON safe to print. Names in a region come from the application, so print none without it.
 //! - [`process`] and [`hidden`] read `/proc`, and [`system`] makes the system calls. A program should call
@@ -83,8 +84,8 @@
 //!
 //! # Features
 //! `program` (default) adds the dependencies of the program `atomscope`, such as clap and ratatui. The library is the same
-//! without it: an embedder sets `default-features = false`. `stacks`, which `program` enables, adds the module of that name and
-//! the crates that unwind and name stacks.
+//! without it: an embedder sets `default-features = false`. `stacks`, which `program` enables, adds the module of that name,
+//! `stuck`, and the crates that unwind and name stacks.
 //!
 //! # Limits
 //! The library runs on Linux only. It reads regions of one major version of the layout ([`layout::region::VERSION_MAJOR`])
@@ -110,6 +111,8 @@ pub mod report;
 pub mod snapshot;
 #[cfg(feature = "stacks")]
 pub mod stacks;
+#[cfg(feature = "stacks")]
+pub mod stuck;
 pub mod system;
 pub mod text;
 pub mod threads;

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 fn exit_code(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(Failure::Found) => ExitCode::from(3),
         Err(Failure::Failed(why)) => {
             output::note(&why);
             ExitCode::from(1)

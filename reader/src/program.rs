@@ -14,6 +14,7 @@ mod ps;
 mod show;
 mod stacks;
 mod stat;
+mod stuck;
 mod table;
 mod tail;
 mod target;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stat(args) => stat::stat(&cli.search, args),
         Command::Threads(args) => threads::threads(&cli.search, args),
         Command::Stacks(args) => stacks::stacks(&cli.search, args),
+        Command::Stuck(args) => stuck::stuck(&cli.search, args),
         Command::Tail(args) => tail::tail(&cli.search, args),
         Command::Prune(args) => prune::prune(&cli.search, &args),
         Command::Doctor(args) => doctor::doctor(&cli.search, args),

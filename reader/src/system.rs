@@ -611,6 +611,72 @@ pub(crate) fn run_first() {
     let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
 }
 
+/// A breakpoint in one thread of another process, which the kernel counts and does not act on: the thread gets no signal and
+/// goes on. At the first hit the kernel removes it, so it costs the thread one exception. It also goes with this value, and
+/// with this program.
+#[cfg(feature = "stacks")]
+#[derive(Debug)]
+pub(crate) struct Passage(File);
+
+#[cfg(feature = "stacks")]
+impl Passage {
+    /// Begins to watch whether the thread `tid` executes the instruction at `address`.
+    ///
+    /// # Errors
+    /// This program may not, the processor has no breakpoint left, or the kernel has none.
+    pub fn watch(tid: u32, address: u64) -> io::Result<Self> {
+        // From the kernel's `perf_event.h` and `hw_breakpoint.h`; `libc` does not have them.
+        const PERF_TYPE_BREAKPOINT: u64 = 5;
+        const HW_BREAKPOINT_X: u64 = 4;
+        const DISABLED: u64 = 1;
+        const EXCLUDE_KERNEL: u64 = 1 << 5;
+        const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
+        const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+        const PERF_EVENT_IOC_REFRESH: u64 = 0x2402;
+        /// Any processor, and no group.
+        const NONE: libc::c_int = -1;
+
+        let tid = libc::pid_t::try_from(tid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+        // `perf_event_attr` up to `bp_len`: type and size, config, sample_period (each hit counts as one), sample_type,
+        // read_format, flags, wakeup_events and bp_type, bp_addr, bp_len.
+        let mut attributes = [0u64; 9];
+        let bytes = size_of_val(&attributes) as u64;
+        attributes[0] = PERF_TYPE_BREAKPOINT | bytes << 32;
+        attributes[2] = 1;
+        attributes[5] = DISABLED | EXCLUDE_KERNEL | EXCLUDE_HYPERVISOR;
+        attributes[6] = HW_BREAKPOINT_X << 32;
+        attributes[7] = address;
+        attributes[8] = size_of::<libc::c_long>() as u64;
+        // SAFETY: the first argument is a pointer to a `perf_event_attr` of the size that it states itself, readable and
+        // writable for the whole call (the kernel writes its own size there if it refuses this one); the others are numbers.
+        // The kernel keeps no pointer.
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_perf_event_open,
+                attributes.as_mut_ptr(),
+                tid,
+                NONE,
+                NONE,
+                PERF_FLAG_FD_CLOEXEC,
+            )
+        };
+        let fd = RawFd::try_from(answer).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+        // SAFETY: the kernel has just made this descriptor for this call, so it is open and nobody else owns it.
+        let passage = Self(unsafe { File::from_raw_fd(fd) });
+        // SAFETY: the descriptor is open for the whole call; this request takes a number: after so many hits the kernel
+        // disables the event.
+        let answer = unsafe { libc::ioctl(passage.0.as_raw_fd(), PERF_EVENT_IOC_REFRESH as _, 1) };
+        if answer == 0 { Ok(passage) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Whether the thread has got there; `None` if the kernel does not say.
+    pub fn has_passed(&self) -> Option<bool> {
+        let mut count = [0; 8];
+        let read = std::io::Read::read(&mut &self.0, &mut count).ok()?;
+        (read == count.len()).then(|| u64::from_ne_bytes(count) > 0)
+    }
+}
+
 /// The type of ptrace's requests, which differs between the C libraries.
 #[cfg(all(feature = "stacks", target_env = "musl"))]
 type Request = libc::c_int;

@@ -76,12 +76,17 @@ impl AwayWorkers {
                 (LONG, true)
             }
         };
-        let certain = self.text(TOO_LONG, is_over).map(|text| Notice { text, is_certain: true });
-        certain.or_else(|| self.text(at_least, is_over).map(|text| Notice { text, is_certain: false }))
+        let certain = self.sentence(TOO_LONG, is_over).map(|text| Notice { text, is_certain: true });
+        certain.or_else(|| self.sentence(at_least, is_over).map(|text| Notice { text, is_certain: false }))
+    }
+
+    /// Which workers are away for `at_least` so long, and for how long; `None` if none is. Safe to print.
+    pub fn text(&self, at_least: Duration) -> Option<String> {
+        self.sentence(at_least, false)
     }
 
     /// Which workers are away for `at_least` so long; `is_over` says it in the past, of the node's last heartbeat.
-    fn text(&self, at_least: Duration, is_over: bool) -> Option<String> {
+    fn sentence(&self, at_least: Duration, is_over: bool) -> Option<String> {
         let away: Vec<_> = self.list.iter().filter(|worker| worker.away >= at_least).collect();
         let shortest = away.iter().map(|worker| worker.away).min()?;
         let names: Vec<_> = away.iter().map(|worker| clean(&worker.worker)).collect();
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_sentence_names_the_workers_and_the_time() {
-        let said = |seconds: &[u64], of| away(seconds, of).text(LISTED, false).unwrap_or_default();
+        let said = |seconds: &[u64], of| away(seconds, of).sentence(LISTED, false).unwrap_or_default();
         assert_eq!(said(&[14], 2), "worker 0 of 2 has not paused for 14.0 s");
         assert_eq!(said(&[14], 1), "its only worker has not paused for 14.0 s");
         assert_eq!(said(&[70, 9], 2), "none of its 2 workers has paused for 9.0 s or longer");

@@ -279,7 +279,7 @@ fn a_redacted_dump_is_in_the_order_of_its_pseudonyms_and_as_honest_as_the_other(
     let instances = RegionReader::open(Words::new(&live)).unwrap().instances().entries;
     assert!(instances.len() >= 3 * 16);
     let copied: HashSet<u64> = copied.iter().map(|word| word.load(Ordering::Relaxed)).collect();
-    assert!(instances.iter().flat_map(|instance| instance.key.0).all(|word| !copied.contains(&word)));
+    assert!(instances.iter().flat_map(|instance| instance.key.words()).all(|word| !copied.contains(&word)));
 
     // Write something else over the document.
     let mut file = std::fs::read(&raw).unwrap();

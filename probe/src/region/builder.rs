@@ -96,6 +96,7 @@ pub struct RegionBuilder {
     previews: bool,
     panics: bool,
     note_signals: bool,
+    allows_stacks: bool,
     poll_interval: Duration,
 }
 
@@ -110,6 +111,7 @@ impl Region {
             previews: true,
             panics: true,
             note_signals: false,
+            allows_stacks: false,
             poll_interval: POLL_INTERVAL,
         }
     }
@@ -254,6 +256,17 @@ impl RegionBuilder {
         self
     }
 
+    /// Whether `atomscope stuck` and `stacks` may read the stacks of this process without root where
+    /// `kernel.yama.ptrace_scope` is 1, as on many desktops and in Ubuntu; default false.
+    ///
+    /// If true, [`Self::build`] calls `prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)`: every process of the same user may then
+    /// trace this one, read its memory and change it, as without Yama. It holds for the whole process until its end, also if
+    /// another region does not ask for it. On a kernel without Yama, and for a private region, it changes nothing.
+    pub fn allow_stacks(mut self, allow: bool) -> Self {
+        self.allows_stacks = allow;
+        self
+    }
+
     fn sized(&mut self) -> &mut Capacities {
         self.is_sized = true;
         &mut self.capacities
@@ -392,6 +405,9 @@ fn shared(builder: &RegionBuilder, map: RegionMap, backing: &Backing) -> Result<
         }
         _ => Err(why),
     })?;
+    if builder.allows_stacks {
+        region_file::allow_tracers();
+    }
     Ok(RegionWriter::new(memory, private, map, &builder.settings()).in_object(object))
 }
 

@@ -16,6 +16,7 @@ use crate::program::ps::PsArgs;
 use crate::program::show::ShowArgs;
 use crate::program::stacks::StacksArgs;
 use crate::program::stat::StatArgs;
+use crate::program::stuck::StuckArgs;
 use crate::program::tail::TailArgs;
 use crate::program::target::SearchArgs;
 use crate::program::threads::ThreadsArgs;
@@ -27,7 +28,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 const EXIT_HELP: &str = "\
-Exit codes: 0 done, 1 failed (stderr says what, why, and what to try), 2 the command line is wrong.
+Exit codes: 0 done, 1 failed (stderr says what, why, and what to try), 2 the command line is wrong, 3 `stuck` has found \
+something.
 No command ever writes to a node's region, locks it or makes the node wait.";
 
 static LONG_HELP: LazyLock<String> = LazyLock::new(|| {
@@ -56,7 +58,7 @@ Examples:
 const JSON_HELP: &str = "\
 --json writes UTF-8; no object has a key twice, and `null` is an unknown value:
   an array of objects  ps, actors, metrics, threads, stacks, prune, doctor: rows with the same keys
-  an object            show, and each subsystem: a summary, and its lists by their names
+  an object            show, stuck, and each subsystem: a summary, and its lists by their names
   objects, one a line  stat, tail
 
 A table that is wider than the terminal loses columns, the last one first, but never the first one or the one that it is \
@@ -88,6 +90,7 @@ pub enum Command {
     Listing(ListingCommand),
     Stat(StatArgs),
     Threads(ThreadsArgs),
+    Stuck(StuckArgs),
     Stacks(StacksArgs),
     Tail(TailArgs),
     #[command(visible_alias = "gc")]

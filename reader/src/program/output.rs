@@ -22,6 +22,8 @@ pub enum Failure {
     Usage { command: Option<&'static str>, why: String },
     /// The command failed: exit code 1. The text says what failed, why, and what to try.
     Failed(String),
+    /// The command has found what it looks for, and has written it: exit code 3.
+    Found,
     /// The reader of stdout has closed it: exit code 0.
     OutputClosed,
 }
@@ -75,6 +77,7 @@ impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage { why, .. } | Self::Failed(why) => f.write_str(why),
+            Self::Found => f.write_str("something was found"),
             Self::OutputClosed => f.write_str("the output was closed by its reader"),
         }
     }

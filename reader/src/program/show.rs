@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::Style;
 use atomscope::attach::Region;
 use atomscope::ending::{Before, End};
-use atomscope::liveness::{Evidence, Notes};
+use atomscope::liveness::{Evidence, Notes, Verdict};
 use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
 use atomscope::report::usage::Usage;
@@ -110,6 +110,9 @@ struct Summary {
     usage: Usage,
     #[serde(serialize_with = "as_texts")]
     notes: Vec<Caveat>,
+    /// Whether it lives, and is wedged or has workers that are away.
+    #[serde(skip)]
+    may_be_stuck: bool,
 }
 
 /// The live actors of one class.
@@ -134,6 +137,10 @@ impl Summary {
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
+        let is_wedged = matches!(snapshot.liveness.verdict, Verdict::Wedged(_));
+        let may_be_stuck = snapshot.dump_info.is_none()
+            && snapshot.liveness.verdict.is_alive()
+            && (is_wedged || notes.iter().any(|note| note.kind == CaveatKind::Workers));
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
             taken_at,
@@ -182,6 +189,7 @@ impl Summary {
             subsystems,
             usage,
             notes,
+            may_be_stuck,
         })
     }
 }
@@ -331,6 +339,9 @@ impl Page<'_> {
         // The first line says already that this is a dump.
         for note in summary.notes.iter().filter(|note| note.kind != CaveatKind::Dump) {
             self.line(BAD, &note.text)?;
+        }
+        if summary.may_be_stuck {
+            self.plain(&format!("`atomscope stuck {}` says what does not come back", summary.pid))?;
         }
         Ok(())
     }

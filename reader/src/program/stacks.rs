@@ -89,6 +89,16 @@ pub fn stacks(search_args: &SearchArgs, args: StacksArgs) -> Result<(), Failure>
 }
 
 fn write_thread(out: &mut (impl Write + ?Sized), thread: &ThreadStack, screen: Screen) -> io::Result<()> {
+    head(out, thread, screen)?;
+    write_frames(out, &thread.frames)?;
+    match &thread.why {
+        Some(why) => writeln!(out, "     ({why})"),
+        None => Ok(()),
+    }
+}
+
+/// The head line of a thread.
+fn head(out: &mut (impl Write + ?Sized), thread: &ThreadStack, screen: Screen) -> io::Result<()> {
     let style = |style| if screen.colours { style } else { anstyle::Style::new() };
     let (strong, odd) = (style(STRONG), style(ODD));
     let name = clean(&thread.name);
@@ -102,17 +112,18 @@ fn write_thread(out: &mut (impl Write + ?Sized), thread: &ThreadStack, screen: S
     if let Some(us) = thread.stopped_us {
         write!(out, ", stopped for {us} us")?;
     }
-    writeln!(out)?;
+    writeln!(out)
+}
+
+/// Frames, innermost first.
+pub fn write_frames(out: &mut (impl Write + ?Sized), frames: &[Frame]) -> io::Result<()> {
     let mut was_guessed = false;
-    for (nth, frame) in thread.frames.iter().enumerate() {
+    for (nth, frame) in frames.iter().enumerate() {
         let is_first_guess = frame.is_guessed && !was_guessed;
         was_guessed = frame.is_guessed;
         write_frame(out, nth, frame, is_first_guess)?;
     }
-    match &thread.why {
-        Some(why) => writeln!(out, "     ({why})"),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn write_frame(

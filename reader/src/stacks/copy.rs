@@ -31,6 +31,8 @@ pub(crate) struct StackCopy {
     pub is_cut: bool,
     /// How long the thread was stopped.
     pub pause: Option<Duration>,
+    /// The number of the system call in which it sleeps.
+    pub system_call: Option<u64>,
 }
 
 impl StackCopy {
@@ -63,11 +65,12 @@ pub(crate) enum Look {
 enum Place {
     Running,
     Ended,
-    At { stack_pointer: u64, program_counter: u64 },
+    At { system_call: Option<u64>, stack_pointer: u64, program_counter: u64 },
 }
 
 impl Place {
-    /// The last two words are the stack pointer and the program counter. A thread that has ended has both at 0.
+    /// The first word is the number of the system call, or -1. The last two are the stack pointer and the program counter. A
+    /// thread that has ended has both at 0.
     fn parse(text: &str) -> Option<Self> {
         if text.trim_end() == "running" {
             return Some(Self::Running);
@@ -77,7 +80,11 @@ impl Place {
         let (program_counter, stack_pointer) = (word()?, word()?);
         Some(match stack_pointer {
             0 => Self::Ended,
-            _ => Self::At { stack_pointer, program_counter },
+            _ => Self::At {
+                system_call: words.next_back().and_then(|word| word.parse().ok()),
+                stack_pointer,
+                program_counter,
+            },
         })
     }
 }
@@ -113,8 +120,10 @@ fn try_sleeping(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
     for _ in 0..TRIES {
         // A thread that woke up and sleeps again has another number of switches, wherever it sleeps.
         let (switches, text) = (switches(pid, tid)?, place()?);
-        let (stack_pointer, program_counter) = match Place::parse(&text) {
-            Some(Place::At { stack_pointer, program_counter }) => (stack_pointer, program_counter),
+        let (system_call, stack_pointer, program_counter) = match Place::parse(&text) {
+            Some(Place::At { system_call, stack_pointer, program_counter }) => {
+                (system_call, stack_pointer, program_counter)
+            }
             Some(Place::Running) => return Ok(Look::Running),
             Some(Place::Ended) => return Ok(Look::Ended),
             None => return Err(io::ErrorKind::InvalidData.into()),
@@ -130,6 +139,7 @@ fn try_sleeping(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
                 bytes,
                 is_cut,
                 pause: None,
+                system_call,
             }));
         }
     }
@@ -201,6 +211,7 @@ fn try_running(pid: u32, tid: u32, maps: &Mappings) -> io::Result<Look> {
         bytes,
         is_cut,
         pause: Some(pause),
+        system_call: None,
     }))
 }
 
@@ -210,9 +221,10 @@ mod tests {
 
     #[test]
     fn the_place_of_a_thread_is_the_kernels_word() {
-        let at = |stack_pointer, program_counter| Some(Place::At { stack_pointer, program_counter });
-        assert_eq!(Place::parse("202 0x1 0x80 0x0 0x0 0x0 0x0 0x7ffe10 0x7f00\n"), at(0x7ffe10, 0x7f00));
-        assert_eq!(Place::parse("-1 0x7ffe10 0x7f00\n"), at(0x7ffe10, 0x7f00));
+        let at =
+            |system_call| Some(Place::At { system_call, stack_pointer: 0x7ffe10, program_counter: 0x7f00 });
+        assert_eq!(Place::parse("202 0x1 0x80 0x0 0x0 0x0 0x0 0x7ffe10 0x7f00\n"), at(Some(202)));
+        assert_eq!(Place::parse("-1 0x7ffe10 0x7f00\n"), at(None));
         assert_eq!(Place::parse("running\n"), Some(Place::Running));
         assert_eq!(Place::parse("-1 0x0 0x0\n"), Some(Place::Ended));
         for text in ["", "0\n", "1 2 3\n"] {
@@ -229,6 +241,7 @@ mod tests {
             bytes: (0..16).collect(),
             is_cut: false,
             pause: None,
+            system_call: None,
         };
         assert_eq!((copy.word(0x1008), copy.end()), (Some(0x0f0e_0d0c_0b0a_0908), 0x1010));
         assert_eq!((copy.word(0x1009), copy.word(0xfff), copy.word(u64::MAX)), (None, None, None));

@@ -57,6 +57,16 @@ pub enum StacksError {
 }
 
 impl StacksError {
+    /// Why this program may not read the stacks of a process, and what would help; `None` if it may. Reads one small file.
+    pub fn refusal(process: &NodeProcess) -> Option<(String, String)> {
+        // The kernel asks for the same right as to read the memory.
+        let place = fs::read(format!("/proc/{}/syscall", process.pid()));
+        match Self::of(process, place.err()?) {
+            Self::Refused { why, advice, .. } => Some((why, advice)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn of(process: &NodeProcess, error: io::Error) -> Self {
         let pid = process.pid();
         match error.kind() {
@@ -83,7 +93,9 @@ fn attaching(yama: Option<&str>) -> (String, String) {
     match scope {
         "1" => (
             why("a program may look into its own child processes only"),
-            "run with sudo, or allow it until the next boot: sudo sysctl kernel.yama.ptrace_scope=0".to_owned(),
+            "run with sudo; or allow it until the next boot: sudo sysctl kernel.yama.ptrace_scope=0; or build the \
+             node's region with `allow_stacks(true)`"
+                .to_owned(),
         ),
         "2" => (
             why("only a program with CAP_SYS_PTRACE may look into others"),
@@ -111,9 +123,13 @@ mod tests {
         let (why, advice) = attaching(Some("1\n"));
         assert!(why.starts_with("kernel.yama.ptrace_scope is 1: ") && why.contains("child"), "{why}");
         assert!(
-            advice.contains("sudo, or") && advice.contains("sysctl kernel.yama.ptrace_scope=0"),
+            ["sudo;", "sysctl kernel.yama.ptrace_scope=0", "`allow_stacks(true)`"]
+                .iter()
+                .all(|help| advice.contains(help)),
             "{advice}"
         );
+        // With 2 the node cannot allow it.
+        assert!(!attaching(Some("2")).1.contains("allow_stacks"));
         assert!(attaching(Some("2\n")).0.contains("CAP_SYS_PTRACE"));
         // With 3 the value cannot be changed any more.
         assert!(!attaching(Some("3\n")).1.contains("=0"));

@@ -95,6 +95,13 @@ impl ThreadSample {
         )
     }
 
+    /// How often it gave its processor away, and how often it lost it. While these stay the same it does not run, or runs
+    /// without a pause.
+    #[cfg(feature = "stacks")]
+    pub(crate) fn switches(&self) -> Option<[u64; 2]> {
+        Some([self.voluntary_switches?, self.involuntary_switches?])
+    }
+
     fn parse(tid: u32, stat: &[u8], status: &str, schedstat: &str, wait_channel: &str) -> Option<Self> {
         let fields = stat_fields(stat)?;
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();

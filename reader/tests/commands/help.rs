@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "",
     "ps",
     "actors",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 24] = [
     "metrics",
     "stat",
     "threads",
+    "stuck",
     "stacks",
     "tail",
     "dump",

@@ -1,4 +1,5 @@
-//! `cargo demo`: starts a node, shows it from outside, dumps it to a file, kills it, and shows it once more.
+//! `cargo demo`: starts a node, shows it from outside, dumps it to a file, finds a handler that hangs, kills the node, and
+//! shows it once more.
 
 use std::error::Error;
 use std::process::Command;
@@ -8,7 +9,7 @@ use atomscope_tests::support::{self, Node};
 
 fn main() -> Result<(), Box<dyn Error>> {
     say("Building the programs (once), and starting an atomr node as a process of its own");
-    let mut node = Node::demo(["--node", "demo", "--rate", "400"]);
+    let mut node = Node::demo(["--node", "demo", "--rate", "400", "--hang", "lock"]);
     let pid = node.who();
     println!("  node `demo`, pid {pid}, writes its telemetry to {}", node.region().display());
     // Wait until the shop is busy and there are some dead letters.
@@ -29,6 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     say("Its dump, written into a file");
     run(&["dump", &pid, "-o", file])?;
     summary(&std::fs::read(file)?)?;
+
+    say(
+        "One of its actors hangs. Which, where, and what does it wait for? (exit code 3: something is stuck)",
+    );
+    run_to(3, &["stuck", &pid])?;
 
     say("Now the node is killed with SIGKILL, in the middle of its work");
     node.kill();
@@ -57,9 +63,18 @@ fn say(what: &str) {
 
 /// Runs `atomscope`, with its output on the terminal.
 fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    run_to(0, arguments)
+}
+
+/// As [`run`], to an end with this exit code.
+fn run_to(code: i32, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     println!("$ atomscope {}", arguments.join(" "));
     let ended = Command::new(support::program("atomscope")).args(arguments).status()?;
-    if ended.success() { Ok(()) } else { Err(format!("atomscope {} failed", arguments.join(" ")).into()) }
+    if ended.code() == Some(code) {
+        Ok(())
+    } else {
+        Err(format!("atomscope {} failed", arguments.join(" ")).into())
+    }
 }
 
 fn summary(dump: &[u8]) -> Result<(), Box<dyn Error>> {

@@ -14,6 +14,10 @@ use crate::report::human::{count, duration};
 use crate::report::subsystems::failures::{describe, last_age};
 use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
+#[cfg(feature = "stacks")]
+use crate::stacks::StacksError;
+#[cfg(feature = "stacks")]
+use crate::threads::NodeProcess;
 use crate::workers::Notice;
 
 /// The share of the capacity for actors above which it counts as full.
@@ -33,6 +37,8 @@ pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot,
     capacity(findings, snapshot, usage);
     workers(findings, snapshot);
     panics_and_errors(findings, snapshot, usage);
+    #[cfg(feature = "stacks")]
+    stacks(findings, region, snapshot);
     subsystems(findings, snapshot, usage);
     cost(findings, region, snapshot);
 }
@@ -114,16 +120,23 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
 /// Workers of the async runtime that are away.
 fn workers(findings: &mut Findings, snapshot: &Snapshot) {
     let Some(away) = snapshot.away_workers() else { return };
+    let command = format!("; `atomscope stuck {}` says which and where", snapshot.pid);
+    // A dead node has no threads, and neither has a dump.
+    let is_there = snapshot.dump_info.is_none() && snapshot.liveness.verdict.is_alive();
+    let command = if is_there { command.as_str() } else { "" };
     match away.notice(&snapshot.liveness) {
         Some(Notice { text, is_certain: true }) => {
-            let advice = "a handler or task waits or loops without an await, and what is queued behind it waits too: give \
-                          such work to spawn_blocking; `atomscope stacks` shows where it is";
-            findings.add(Severity::Warning, text, Some(advice));
+            let advice = format!(
+                "a handler or task waits or loops without an await, and what is queued behind it waits too: give such work \
+                 to spawn_blocking{command}"
+            );
+            findings.add(Severity::Warning, text, Some(&advice));
         }
         Some(Notice { text, is_certain: false }) => {
-            let advice = "a handler hangs, or an actor always has messages: `atomscope stacks`, run twice, shows which; \
-                          give work that blocks to spawn_blocking";
-            findings.add(Severity::Note, text, Some(advice));
+            let advice = format!(
+                "a handler hangs, or an actor always has messages: give work that blocks to spawn_blocking{command}"
+            );
+            findings.add(Severity::Note, text, Some(&advice));
         }
         None if snapshot.liveness.verdict == Verdict::Live && away.of > 0 => {
             let workers = count(away.of as u64, "worker", "workers");
@@ -167,6 +180,16 @@ fn panics_and_errors(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage
     if usage.drops.failures_unlisted > 0 {
         let text = format!("{} times no slot was free for another failure", usage.drops.failures_unlisted);
         findings.add(Severity::Warning, text, Some("build the region with more `failures`"));
+    }
+}
+
+/// Whether this program may read the stacks of the node's threads.
+#[cfg(feature = "stacks")]
+fn stacks(findings: &mut Findings, region: &Region, snapshot: &Snapshot) {
+    let Some(process) = NodeProcess::of(region, &snapshot.liveness) else { return };
+    if let Some((why, advice)) = StacksError::refusal(&process) {
+        let text = format!("`atomscope stuck` and `stacks` cannot read its stacks: {why}");
+        findings.add(Severity::Note, text, Some(&advice));
     }
 }
 

@@ -199,13 +199,15 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
                 }
                 Wedge::ProcessStale => {
                     format!(
-                        "is the machine overloaded? If not, examine its threads: /proc/{pid}/task, or a debugger"
+                        "is the machine overloaded? If not, `atomscope stuck {pid}` and `atomscope threads {pid}` examine its \
+                         threads"
                     )
                 }
                 Wedge::RuntimeBlocked => {
-                    "an actor or task holds the async runtime's threads: give blocking work to spawn_blocking; a \
-                     debugger shows what they do"
-                        .to_owned()
+                    format!(
+                        "an actor or task holds the async runtime's threads: `atomscope stuck {pid}` says which and where; \
+                         give blocking work to spawn_blocking"
+                    )
                 }
             };
             findings.add(Severity::Problem, text, Some(&advice));

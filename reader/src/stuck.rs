@@ -1,0 +1,544 @@
+//! Which threads of a node are in a handler or another task that does not end, found from outside and without the node's help.
+//!
+//! Two looks at the stacks, some time apart, show the same method on a thread of an actor that hangs, and also on that of an
+//! actor that always has messages: atomr lets it handle up to 128 of them without a pause. There are two proofs that it is
+//! one call and not many ([`Evidence`]):
+//! - The thread has not run in between: the kernel counts each time that it gives up or gets a processor.
+//! - The thread has not executed the instruction to which the call returns. The processor itself watches for that.
+//!
+//! The first proof is for threads that wait, the second for all. Without a proof nothing is called stuck.
+
+mod call;
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use self::call::{Call, has_names, is_worker};
+use crate::attach::RegionSummary;
+use crate::liveness::{Verdict, Wedge};
+use crate::report::human::{count, duration, seconds};
+use crate::stacks::{Analysis, LOCK, Mappings, Modules, Seen, StacksError, ThreadStack, analysed, look};
+use crate::system::Passage;
+use crate::text::clean;
+use crate::threads::{NodeProcess, ThreadRates, ThreadSamples, rates, tids};
+use crate::workers::AwayWorker;
+
+/// The names of the probe's threads begin with this.
+const PROBE: &str = "atomscope";
+/// Limit of the calls whose return is watched: each takes a descriptor of this program.
+const MOST_CALLS: usize = 256;
+/// How long a process that is being stopped is waited for.
+const MOST_STOPPING: Duration = Duration::from_secs(1);
+/// Limit of the candidates that are listed.
+const MOST_CANDIDATES: usize = 64;
+
+/// What is called stuck, and how it is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct StuckOptions {
+    /// A call is stuck if it lasts longer.
+    pub over: Duration,
+    /// Stop threads that run, each for some tens of microseconds at each look, and look at them too.
+    pub stop: bool,
+}
+
+/// Why a thread counts as stuck, or is only suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// The thread has not run the whole time.
+    Asleep,
+    /// The call has not returned the whole time.
+    NoReturn,
+    /// The process is stopped or frozen, with the thread in this call.
+    Stopped,
+    /// No proof: each look has seen the same method, but these may have been several calls.
+    EveryLook,
+}
+
+impl Evidence {
+    /// Whether it proves that one call lasts.
+    pub fn is_proof(self) -> bool {
+        matches!(self, Self::Asleep | Self::NoReturn)
+    }
+
+    /// In words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Asleep => "it has not run the whole time",
+            Self::NoReturn => "the call has not returned the whole time",
+            Self::Stopped => "its process stands still",
+            Self::EveryLook => "it was in this method at each look, in one call or in several",
+        }
+    }
+}
+
+/// A thread that is in a call that lasts. What is unknown is `None`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StuckThread {
+    /// The method of an actor with its class, or the function of another task; not safe to print.
+    pub call: String,
+    /// Whether `call` is a method of an actor.
+    pub is_of_actor: bool,
+    /// The file of the source of the line that the call is at; not safe to print.
+    pub file: Option<String>,
+    /// That line.
+    pub line: Option<u32>,
+    /// Why it counts as stuck.
+    pub evidence: Evidence,
+    /// The worker of the async runtime in `atomscope runtime`; `None` unless there is only one that it can be.
+    pub worker: Option<String>,
+    /// How many frames from the innermost one on belong to the call; the others are the runtime's.
+    pub call_frames: usize,
+    /// The thread with its stack.
+    #[serde(flatten)]
+    pub stack: ThreadStack,
+    #[serde(skip)]
+    is_on_worker: bool,
+}
+
+impl StuckThread {
+    /// The call with its line. Safe to print.
+    pub fn place(&self) -> String {
+        let call = clean(&self.call);
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => format!("{call} at {}:{line}", clean(file)),
+            _ => call.into_owned(),
+        }
+    }
+
+    /// What its thread does, as the end of a sentence. Safe to print.
+    pub fn activity(&self) -> String {
+        match self.stack.waits_for {
+            Some("runs") => "runs".to_owned(),
+            Some("sleep") => "sleeps".to_owned(),
+            Some("stopped") => "is stopped".to_owned(),
+            Some("the kernel") => "waits in the kernel".to_owned(),
+            Some(word) => format!("waits for a {word}"),
+            None => format!("is {}", self.stack.state),
+        }
+    }
+}
+
+/// What is stuck in a node. What is unknown is `None`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StuckReport {
+    /// The node's name; not safe to print.
+    pub node: String,
+    /// Its process.
+    pub pid: u32,
+    /// The verdict on the node, in one word.
+    pub state: &'static str,
+    /// What that word leaves open.
+    pub why: Option<String>,
+    /// Whether it is proved that something does not go on.
+    pub is_stuck: bool,
+    /// How long a call must last to be called stuck, in seconds.
+    pub over_s: f64,
+    /// How long threads were watched, in seconds.
+    pub watched_s: f64,
+    /// The workers of the async runtime; `None` if no runtime is attached.
+    pub workers: Option<usize>,
+    /// Those that have neither slept nor published their numbers for a second or longer.
+    pub away_workers: Option<Vec<AwayWorker>>,
+    /// The threads, those with a proof first.
+    pub threads: Vec<StuckThread>,
+    /// The threads that wait for locks in handlers, if there are several: each may have what another one waits for.
+    pub possible_deadlock: Vec<u32>,
+    /// If workers are away, and no thread is known to be the reason: those that may be, with what they did meanwhile.
+    pub candidates: Vec<ThreadRates>,
+    /// Why the stacks of the threads could not be looked at.
+    pub refusal: Option<String>,
+    /// Sentences on what is missing, safe to print.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+    #[serde(skip)]
+    verdict: Verdict,
+    /// Which workers are away.
+    #[serde(skip)]
+    away_text: Option<String>,
+    /// Whether nothing but load keeps the workers.
+    #[serde(skip)]
+    is_busy: bool,
+    /// Whether the runtime is blocked because no thread runs its worker.
+    #[serde(skip)]
+    is_undriven: bool,
+}
+
+/// What was seen of the threads.
+#[derive(Debug, Default)]
+struct Watched {
+    threads: Vec<StuckThread>,
+    /// Threads that certainly are in no call that lasts.
+    cleared: Vec<u32>,
+    /// Threads that would have to be stopped to be looked at.
+    unseen: Vec<u32>,
+    /// Whether a call has come back meanwhile.
+    has_come_back: bool,
+    /// Whether no thread runs a worker, as far as that was seen.
+    is_undriven: bool,
+    time: Duration,
+    notes: Vec<String>,
+}
+
+impl StuckReport {
+    /// Watches the threads of the node `summary` for [`StuckOptions::over`]. It costs what a few [`Stacks::take`] cost, and an
+    /// exception of the processor for each thread that is in a handler. `wait` waits for a time, and returns whether to go on.
+    ///
+    /// [`Stacks::take`]: crate::stacks::Stacks::take
+    ///
+    /// # Errors
+    /// The process has ended, or `wait` returned false. Threads that cannot be looked at are no error.
+    pub fn take(
+        summary: &RegionSummary,
+        process: &NodeProcess,
+        options: StuckOptions,
+        max_bytes: u64,
+        wait: &(dyn Fn(Duration) -> bool + Sync),
+    ) -> Result<Self, StacksError> {
+        let failed = |error| StacksError::of(process, error);
+        let before = ThreadSamples::take(process).map_err(failed)?;
+        let stands_still =
+            matches!(summary.liveness.verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen));
+        let (watched, refusal) = match watch(process, options, stands_still, wait) {
+            Ok(watched) => (watched, None),
+            Err(error @ (StacksError::Ended { .. } | StacksError::Stopped)) => return Err(error),
+            Err(error) => {
+                if !stands_still && !wait(options.over.saturating_sub(before.at.elapsed())) {
+                    return Err(StacksError::Stopped);
+                }
+                (Watched { time: before.at.elapsed(), ..Watched::default() }, Some(error.to_string()))
+            }
+        };
+        let now = ThreadSamples::take(process).map_err(failed)?;
+        // The region as it is after the looks; a node that has just ended is told as it was.
+        let read = RegionSummary::read(&summary.path, summary.process, max_bytes).ok();
+        let read = read.filter(|read| read.is_of_same_node(summary));
+        let rates = rates(Some(&before), &now);
+        Ok(Self::new(read.as_ref().unwrap_or(summary), process.pid(), options, watched, refusal, rates))
+    }
+
+    fn new(
+        summary: &RegionSummary,
+        pid: u32,
+        options: StuckOptions,
+        watched: Watched,
+        refusal: Option<String>,
+        rates: Vec<ThreadRates>,
+    ) -> Self {
+        let Watched { mut threads, cleared, unseen, has_come_back, is_undriven, time, notes } = watched;
+        let verdict = summary.liveness.verdict;
+        let away = summary.away_workers.as_ref();
+        let is_blocked = verdict == Verdict::Wedged(Wedge::RuntimeBlocked);
+        let is_away = |away: &&AwayWorker| away.away_s >= seconds(options.over);
+        let away_now: Vec<&AwayWorker> = away.iter().flat_map(|away| &away.list).filter(is_away).collect();
+        let may_be_away = is_blocked || !away_now.is_empty() || away.is_none_or(|away| away.of == 0);
+        // Each look sees a handler that is usual. Only with a worker that is away it is worth a word.
+        threads.retain(|thread| thread.evidence != Evidence::EveryLook || may_be_away);
+        threads.sort_by_key(|thread| !thread.evidence.is_proof());
+        let is_on_worker = |thread: &StuckThread| thread.evidence.is_proof() && thread.is_on_worker;
+        if let [away] = away_now.as_slice()
+            && threads.iter().filter(|thread| is_on_worker(thread)).count() == 1
+        {
+            let thread = threads.iter_mut().find(|thread| is_on_worker(thread));
+            thread.into_iter().for_each(|thread| thread.worker = Some(away.worker.clone()));
+        }
+        let waits_for_lock = |thread: &&StuckThread| {
+            thread.evidence.is_proof() && thread.is_of_actor && thread.stack.waits_for == Some(LOCK)
+        };
+        let mut possible_deadlock: Vec<u32> =
+            threads.iter().filter(waits_for_lock).map(|thread| thread.stack.tid).collect();
+        if possible_deadlock.len() < 2 {
+            possible_deadlock.clear();
+        }
+        let stands_still = matches!(verdict, Verdict::Wedged(Wedge::Stopped | Wedge::Frozen));
+        let are_explained = stands_still || threads.len() >= away_now.len().max(usize::from(is_blocked));
+        let is_candidate = |row: &ThreadRates| {
+            let is_known = threads.iter().any(|thread| thread.stack.tid == row.tid);
+            let has_paused = row.voluntary_switches_per_s.is_some_and(|number| number > 0.0);
+            let is_probe = row.name.starts_with(PROBE);
+            !(is_known || has_paused || is_probe || cleared.contains(&row.tid))
+        };
+        let mut candidates = Vec::new();
+        if !are_explained && (is_blocked || !away_now.is_empty()) {
+            candidates.extend(rates.into_iter().filter(is_candidate).take(MOST_CANDIDATES));
+        }
+        // Workers that are away although every call comes back are only busy, and so is a runtime that they block.
+        let is_busy = has_come_back
+            && (is_blocked || !away_now.is_empty())
+            && threads.is_empty()
+            && candidates.is_empty();
+        let notice = away.and_then(|away| away.notice(&summary.liveness));
+        let is_certain = !is_busy && notice.as_ref().is_some_and(|notice| notice.is_certain);
+        let is_wedged = matches!(verdict, Verdict::Wedged(_)) && !(is_blocked && is_busy);
+        let away_text = match verdict {
+            Verdict::Wedged(Wedge::RuntimeBlocked)
+            | Verdict::Live
+            | Verdict::Starting
+            | Verdict::Stopping => away.and_then(|away| away.text(options.over)),
+            _ => notice.map(|notice| notice.text),
+        };
+        let is_stuck = is_wedged || is_certain || threads.iter().any(|thread| thread.evidence.is_proof());
+        let mut report = Self {
+            node: summary.identity.node.clone(),
+            pid,
+            state: verdict.word(),
+            why: summary.liveness.why(),
+            is_stuck,
+            over_s: seconds(options.over),
+            watched_s: seconds(time),
+            workers: away.map(|away| away.of),
+            away_workers: away.map(|away| away.list.clone()),
+            threads,
+            possible_deadlock,
+            candidates,
+            refusal,
+            notes,
+            verdict,
+            away_text,
+            is_busy,
+            is_undriven: is_blocked && is_undriven,
+        };
+        let runs = report.candidates.iter().any(|row| unseen.contains(&row.tid));
+        if runs && !options.stop {
+            report.notes.push("threads that run were not looked at; `--stop` looks at them".to_owned());
+        }
+        report
+    }
+
+    /// Whether it could be found out that nothing is stuck, or that something is.
+    pub fn has_looked(&self) -> bool {
+        // Without stacks the node's own numbers decide, if it has any and none is in doubt.
+        self.refusal.is_none()
+            || self.is_stuck
+            || self.workers.is_some_and(|of| of > 0) && self.candidates.is_empty()
+    }
+
+    /// The answer in one line. Safe to print.
+    pub fn headline(&self) -> String {
+        let who = format!("{} ({})", clean(&self.node), self.pid);
+        let mut parts: Vec<String> = Vec::new();
+        let is_wedged = matches!(self.verdict, Verdict::Wedged(_));
+        parts.extend(self.verdict.why().filter(|_| is_wedged).map(str::to_owned));
+        parts.extend(self.away_text.clone());
+        parts.extend(self.calls());
+        if self.is_undriven {
+            parts.push("no thread runs its tasks".to_owned());
+        }
+        match self.is_stuck {
+            true => format!("{who} is {}: {}", if is_wedged { "wedged" } else { "stuck" }, parts.join("; ")),
+            false if !self.has_looked() => {
+                format!("it is not known whether {who} is stuck: {}", parts.join("; "))
+            }
+            false if self.is_busy => {
+                format!(
+                    "nothing is stuck in {who}, but it is busy: {}; each call came back in time",
+                    parts.join("; ")
+                )
+            }
+            false if parts.is_empty() && self.refusal.is_some() => {
+                let workers = count(self.workers.unwrap_or(0) as u64, "worker has", "workers have");
+                format!("nothing is stuck in {who} by its own numbers: its {workers} paused within a second")
+            }
+            false if parts.is_empty() => {
+                let over = duration(Duration::from_secs_f64(self.watched_s));
+                format!("nothing is stuck in {who}: no handler or other task was in one call for {over}")
+            }
+            false => format!("nothing is proved to be stuck in {who}: {}", parts.join("; ")),
+        }
+    }
+
+    /// Which calls last.
+    fn calls(&self) -> Option<String> {
+        let is_in_deadlock = |thread: &&StuckThread| self.possible_deadlock.contains(&thread.stack.tid);
+        let proved: Vec<&StuckThread> =
+            self.threads.iter().filter(|thread| thread.evidence.is_proof()).collect();
+        let deadlocked: Vec<String> =
+            proved.iter().copied().filter(is_in_deadlock).map(StuckThread::place).collect();
+        let others: Vec<&StuckThread> =
+            proved.iter().copied().filter(|thread| !is_in_deadlock(thread)).collect();
+        let lasted = format!("for {} or longer", duration(Duration::from_secs_f64(self.watched_s)));
+        // The time of the worker says more.
+        let lasted = if self.away_text.is_some() { String::new() } else { format!(", {lasted}") };
+        let mut parts = Vec::new();
+        if !deadlocked.is_empty() {
+            parts.push(format!("possible deadlock of {}{lasted}", listed(&deadlocked)));
+        }
+        match others.as_slice() {
+            [] => {}
+            [one] => parts.push(format!("{} {}{lasted}", one.place(), one.activity())),
+            several => {
+                let places: Vec<String> = several.iter().map(|thread| thread.place()).collect();
+                let number = several.len();
+                parts.push(format!("{number} calls do not come back: {}{lasted}", listed(&places)));
+            }
+        }
+        let places = |evidence| {
+            let of = self.threads.iter().filter(move |thread| thread.evidence == evidence);
+            of.map(StuckThread::place).collect::<Vec<_>>()
+        };
+        let stopped = places(Evidence::Stopped);
+        if !stopped.is_empty() {
+            parts.push(format!("it stopped in {}", listed(&stopped)));
+        }
+        let seen = places(Evidence::EveryLook);
+        if !seen.is_empty() {
+            parts.push(format!("{} was seen at each look, in one call or in several", listed(&seen)));
+        }
+        match self.candidates.as_slice() {
+            [] => {}
+            [one] => parts.push(format!("thread {} ({}) may be the reason", one.tid, clean(&one.name))),
+            several => parts.push(format!("one of {} threads may be the reason", several.len())),
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+/// The first texts of a list, and how many more there are.
+fn listed(texts: &[String]) -> String {
+    const MOST: usize = 3;
+    let more = texts.len().saturating_sub(MOST);
+    match (texts, more) {
+        ([one], _) => one.clone(),
+        ([first @ .., last], 0) => format!("{} and {last}", first.join(", ")),
+        (all, more) => format!("{} and {more} more", all.get(..MOST).unwrap_or(all).join(", ")),
+    }
+}
+
+/// Looks at the threads, watches the calls that they are in, and looks again.
+fn watch(
+    process: &NodeProcess,
+    options: StuckOptions,
+    stands_still: bool,
+    wait: &(dyn Fn(Duration) -> bool + Sync),
+) -> Result<Watched, StacksError> {
+    if !cfg!(target_arch = "x86_64") {
+        return Err(StacksError::Unsupported);
+    }
+    let failed = |error: io::Error| StacksError::of(process, error);
+    let may_go_on = || wait(Duration::ZERO);
+    let maps = Mappings::of(process.pid()).map_err(failed)?;
+    let all = tids(process).map_err(failed)?;
+    let again = |tids: &[u32]| look(process, &maps, tids, options.stop, &may_go_on);
+    let mut first: Vec<Seen> = again(&all)?;
+    // A thread that has to stop still runs until it has got a processor once more.
+    let begun = Instant::now();
+    while stands_still && first.iter().any(|(_, seen)| seen.is_err()) && begun.elapsed() < MOST_STOPPING {
+        if !wait(Duration::from_millis(20)) {
+            return Err(StacksError::Stopped);
+        }
+        let (seen, unseen): (Vec<Seen>, Vec<Seen>) = first.into_iter().partition(|(_, seen)| seen.is_ok());
+        let unseen: Vec<u32> = unseen.into_iter().map(|(sample, _)| sample.tid).collect();
+        first = seen;
+        first.extend(again(&unseen)?);
+    }
+    analysed(process, || {
+        let modules = Modules::of(process.pid(), &maps);
+        let mut analysis = Analysis::new(process.pid(), &maps, &modules);
+        let mut watched = Watched::default();
+        let mut calls = Vec::new();
+        let first = analysis.threads(first, &may_go_on)?;
+        watched.is_undriven = first.iter().all(has_names) && !first.iter().any(is_worker);
+        for stack in first {
+            match Call::of(&stack) {
+                Some(call) => calls.push((call, stack)),
+                None if stack.frames.is_empty() => watched.unseen.push(stack.tid),
+                None if has_names(&stack) => watched.cleared.push(stack.tid),
+                None => {}
+            }
+        }
+        if stands_still {
+            let stopped = calls.into_iter().map(|(call, stack)| stuck(call, stack, Evidence::Stopped));
+            watched.threads = stopped.collect();
+            watched.notes = analysis.notes;
+            return Ok(watched);
+        }
+        let mut passages = HashMap::new();
+        for (call, stack) in calls.iter().take(MOST_CALLS) {
+            let passage = call.returns_to.and_then(|address| Passage::watch(stack.tid, address).ok());
+            passages.extend(passage.map(|passage| (stack.tid, passage)));
+        }
+        // Only a call that is seen after the watch began is watched as a whole.
+        let tids: Vec<u32> = calls.iter().map(|(_, stack)| stack.tid).collect();
+        let mut later = again(&tids)?;
+        let number = later.len();
+        let begun = Instant::now();
+        if !wait(options.over) {
+            return Err(StacksError::Stopped);
+        }
+        watched.time = begun.elapsed();
+        later.extend(again(&tids)?);
+        let has_passed: HashMap<u32, Option<bool>> =
+            passages.iter().map(|(tid, passage)| (*tid, passage.has_passed())).collect();
+        drop(passages);
+        // Both at once: to open the program's debug information takes longer than to read it.
+        let mut second = analysis.threads(later, &may_go_on)?;
+        let third = second.split_off(number);
+        let mut second: HashMap<u32, ThreadStack> =
+            second.into_iter().map(|stack| (stack.tid, stack)).collect();
+        let mut third: HashMap<u32, ThreadStack> =
+            third.into_iter().map(|stack| (stack.tid, stack)).collect();
+        for (first, stack) in calls {
+            let tid = stack.tid;
+            let (Some(second), Some(third)) = (second.remove(&tid), third.remove(&tid)) else { continue };
+            match outcome(&first, &second, &third, has_passed.get(&tid).copied().flatten()) {
+                Outcome::Unseen => watched.unseen.push(tid),
+                Outcome::CameBack => {
+                    watched.has_come_back = true;
+                    watched.cleared.push(tid);
+                }
+                Outcome::Lasts(call, evidence) => watched.threads.push(stuck(call, third, evidence)),
+            }
+        }
+        watched.notes = analysis.notes;
+        Ok(watched)
+    })
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The thread was not looked at again.
+    Unseen,
+    CameBack,
+    /// It lasts, as far as that is known; the call as it was seen last.
+    Lasts(Call, Evidence),
+}
+
+/// What became of the call that a thread was in, by two looks at its stack and by what is known of its return in between.
+fn outcome(first: &Call, second: &ThreadStack, third: &ThreadStack, has_passed: Option<bool>) -> Outcome {
+    if second.frames.is_empty() || third.frames.is_empty() {
+        return Outcome::Unseen;
+    }
+    let (Some(before), Some(after)) = (Call::of(second), Call::of(third)) else { return Outcome::CameBack };
+    if !(first.may_be(&before) && before.may_be(&after)) {
+        return Outcome::CameBack;
+    }
+    // A thread that runs without a pause keeps its numbers too.
+    let are_asleep = second.stopped_us.is_none() && third.stopped_us.is_none();
+    let has_slept = are_asleep && second.switches.is_some() && second.switches == third.switches;
+    match has_passed {
+        _ if has_slept => Outcome::Lasts(after, Evidence::Asleep),
+        Some(true) => Outcome::CameBack,
+        Some(false) => Outcome::Lasts(after, Evidence::NoReturn),
+        None => Outcome::Lasts(after, Evidence::EveryLook),
+    }
+}
+
+fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
+    let place = call.place(&stack);
+    let (file, line) = place.map_or((None, None), |frame| (frame.file.clone(), frame.line));
+    StuckThread {
+        is_of_actor: call.is_of_actor,
+        is_on_worker: call.is_on_worker,
+        call_frames: call.frames,
+        call: call.name,
+        file,
+        line,
+        evidence,
+        worker: None,
+        stack,
+    }
+}
