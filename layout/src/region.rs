@@ -297,7 +297,7 @@ impl Capacities {
 }
 
 impl Default for Capacities {
-    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 13.5 MiB.
+    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 13.6 MiB.
     fn default() -> Self {
         Self {
             actors: 24_576,

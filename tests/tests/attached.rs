@@ -34,9 +34,10 @@ use atomscope_probe::dto::ShardingSnapshot;
 use atomscope_probe::persistence::ProbedJournal;
 use atomscope_probe::remote::refresh_from_endpoint_manager;
 use atomscope_probe::sharding::HandlerFactory;
-use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_probe::{FailureLayer, Region, TelemetryExtension};
 use atomscope_tests::support::{self, PATIENCE};
 use serde_json::{Value, json};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// The expected value of a number.
 #[derive(Debug)]
@@ -115,8 +116,12 @@ async fn alone<T>(
     work: impl AsyncFnOnce(&Arc<TelemetryExtension>) -> T,
     expected: &[(&str, Expected)],
 ) -> u64 {
-    let region =
-        Region::builder("alone").actors(100).poll_interval(Duration::from_millis(10)).build().unwrap();
+    let region = Region::builder("alone")
+        .actors(100)
+        .poll_interval(Duration::from_millis(10))
+        .panics(false)
+        .build()
+        .unwrap();
     let telemetry = TelemetryExtension::with_region(region);
     let kept = work(&telemetry).await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -828,6 +833,31 @@ async fn runtime() -> u64 {
     bits
 }
 
+/// Attachments of the process: the panic hook, and the layer of `tracing`. To be called last, since every region that is made
+/// after it has the layer.
+fn failures() -> u64 {
+    let region = |panics| Region::builder("alone").actors(100).panics(panics).build().unwrap();
+    let known = |region: &Region| {
+        let telemetry = TelemetryExtension::with_region(region.clone());
+        let dump = run(&["dump"], &telemetry);
+        let known = ["failures.panics", "failures.errors", "failures.warnings"].map(|name| {
+            let metric =
+                dump["atomscope"]["metrics"].as_array().unwrap().iter().find(|metric| metric["name"] == name);
+            !metric.unwrap()["value"].is_null()
+        });
+        (known, bits(&telemetry))
+    };
+    let (hook, layer) = (region(true), region(false));
+    let (counted, hook) = known(&hook);
+    assert_eq!((counted, hook), ([true, false, false], Attachment::PanicHook.bit()));
+    assert_eq!(known(&layer), ([false; 3], 0));
+    let subscriber = tracing_subscriber::registry().with(FailureLayer::new());
+    tracing::subscriber::with_default(subscriber, || {});
+    let (counted, layer) = known(&layer);
+    assert_eq!((counted, layer), ([false, true, true], Attachment::FailureLayer.bit()));
+    hook | layer
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_component_alone_fills_its_own_numbers_and_leaves_all_others_unknown() {
     let parts = ["cluster", "sharding", "persistence", "remote", "streams", "ddata", "leases", "runtime"];
@@ -835,7 +865,7 @@ async fn each_component_alone_fills_its_own_numbers_and_leaves_all_others_unknow
         alone(part, &[], async |_| {}, &[]).await;
     }
     let mut bits = cluster().await | sharding().await | persistence().await | remote().await;
-    bits |= streams().await | ddata().await | leases().await | runtime().await;
+    bits |= streams().await | ddata().await | leases().await | runtime().await | failures();
     for attachment in Attachment::ALL {
         assert_ne!(bits & attachment.bit(), 0, "{attachment:?} was never made alone");
     }

@@ -437,6 +437,39 @@ fn recording_journal_writes_makes_no_system_call() {
     assert_eq!(json!(listed + journal["unlisted_events"].as_u64().unwrap()), journal["events"]);
 }
 
+/// The allocations of panics that are caught. Their texts and sizes differ, so that most are new failures.
+fn allocations_of_panics(count: usize) -> u64 {
+    let texts: Vec<String> = (0..count).map(|number| "é".repeat(number)).collect();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    WATCHED.set(true);
+    for text in &texts {
+        let _ = std::panic::catch_unwind(|| std::panic::panic_any(text.clone()));
+    }
+    WATCHED.set(false);
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn noting_a_panic_allocates_nothing() {
+    if support::role().is_some() {
+        // The usual hook allocates to print.
+        std::panic::set_hook(Box::new(|_| {}));
+        allocations_of_panics(2);
+        let without = allocations_of_panics(200);
+        let region = |number| Region::builder(format!("cost-panics-{number}")).actors(16).build().unwrap();
+        let regions: Vec<Region> = (0..3).map(region).collect();
+        assert_eq!(allocations_of_panics(200), without);
+        println!("ready region={}", regions[0].path().unwrap().display());
+        loop {
+            std::thread::park();
+        }
+    }
+    let node = support::Node::start(&mut support::again("noting_a_panic_allocates_nothing", "go"));
+    let dump = dump_of(node.region());
+    assert_eq!(dump["atomscope"]["panic_totals"]["total"], 200);
+    assert_eq!(dump["atomscope"]["failures"].as_array().unwrap().len(), 64);
+}
+
 /// Counts the allocations of making a future and polling it once; it must be ready then.
 fn allocations<T>(call: impl AsyncFnOnce() -> T) -> u64 {
     let before = ALLOCATIONS.load(Ordering::Relaxed);

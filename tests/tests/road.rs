@@ -137,7 +137,7 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
 }
 
 /// Counters that are zero in a healthy node with enough capacity.
-const WELL: [&str; 22] = [
+const WELL: [&str; 26] = [
     "actors.doubtful_stops",
     "actors.early_stops",
     "actors.early_stops_done",
@@ -154,6 +154,10 @@ const WELL: [&str; 22] = [
     "documents.rows_dropped",
     "events.abandoned",
     "events.stops_unpublished",
+    "failures.errors",
+    "failures.panics",
+    "failures.panics_abandoned",
+    "failures.warnings",
     "names.full",
     "persistence.snapshot_failures",
     "persistence.writes_abandoned",

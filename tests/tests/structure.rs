@@ -191,6 +191,8 @@ fn the_documents_state_the_sizes_that_there_are() {
         ("histograms", of(map.histograms)),
         ("journal writes", of(map.journal_writes)),
         ("clock samples", of(map.clock_samples)),
+        ("failures", of(map.failures)),
+        ("panics", of(map.panics)),
         ("the region", map.region_bytes),
         ("left of 16 MiB", 16 * KIB * KIB - map.region_bytes),
     ];

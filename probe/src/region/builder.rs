@@ -149,7 +149,7 @@ impl RegionBuilder {
         self
     }
 
-    /// Counters, gauges and histograms, those of the probe included; default 192, which leaves about 120 to the
+    /// Counters, gauges and histograms, those of the probe included; default 192, which leaves about 110 to the
     /// application. 256 bytes each, and 8 bytes in every lane.
     pub fn metrics(mut self, capacity: usize) -> Self {
         self.sized().metrics = capacity;
