@@ -23,6 +23,7 @@ use crate::region_file;
 use crate::writer::RegionWriter;
 
 /// How many closed regions of a process wait for the exit code.
+#[cfg(target_os = "linux")]
 const MOST_WAITING: usize = 4;
 
 /// The longest that a thread waits until another thread has closed a region. Closing takes some microseconds, unless its
