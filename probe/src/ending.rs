@@ -33,6 +33,7 @@ pub(crate) type ExitCode = Option<u8>;
 
 /// Why a region is closed. This decides what stays of it.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has regions that stay"))]
 pub(crate) enum Cause {
     /// The application demands it.
     Request,
@@ -42,7 +43,6 @@ pub(crate) enum Cause {
         panics: bool,
     },
     /// The process exits.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has the exit handler"))]
     Exit(ExitCode),
 }
 

@@ -23,6 +23,7 @@ use crate::region_file;
 use crate::writer::RegionWriter;
 
 /// How many closed regions of a process wait for the exit code.
+#[cfg(target_os = "linux")]
 const MOST_WAITING: usize = 4;
 
 /// The longest that a thread waits until another thread has closed a region. Closing takes some microseconds, unless its
@@ -165,10 +166,14 @@ impl Process {
     /// space is needed. False if there are none.
     #[cfg(target_os = "linux")]
     pub(crate) fn release_waiting(&self, node: Option<&str>) -> bool {
-        let is_released = |waiting: &mut Waiting| {
+        let is_released = |waiting: &Waiting| {
             waiting.panicked.is_none() && node.is_none_or(|node| waiting.traces.node == node)
         };
-        let released: Vec<_> = self.lock().waiting.extract_if(.., is_released).collect();
+        let mut state = self.lock();
+        let (released, kept): (Vec<_>, _) =
+            std::mem::take(&mut state.waiting).into_iter().partition(is_released);
+        state.waiting = kept;
+        drop(state);
         released.iter().for_each(|waiting| waiting.traces.remove());
         !released.is_empty()
     }

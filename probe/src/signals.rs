@@ -104,8 +104,8 @@ fn set_default(signal: libc::c_int) {
 
 extern "C" fn noted(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(former) = FORMER.iter().find(|former| former.signal == signal) else { return };
-    // SAFETY: this thread's errno is valid memory as long as the thread lives.
-    let errno = unsafe { *libc::__errno_location() };
+    let errno = errno();
+    let errno_before = errno.load(Ordering::Relaxed);
     let origin = Origin::of(info);
     let flags = former.flags.load(Ordering::Acquire);
     let handler = former.handler.load(Ordering::Relaxed);
@@ -116,9 +116,10 @@ extern "C" fn noted(signal: libc::c_int, info: *mut libc::siginfo_t, context: *m
     }
     if !is_default {
         call(handler, flags, (signal, info, context));
-        let is_last = action_of(signal).is_some_and(|action| action.sa_sigaction == libc::SIG_DFL);
+        let is_default_now = action_of(signal).is_some_and(|action| action.sa_sigaction == libc::SIG_DFL);
         // `abort` ends the process when the handler returns.
-        if !is_last && !(origin.is_own && signal == libc::SIGABRT) {
+        let ends = is_default_now || origin.is_own && signal == libc::SIGABRT;
+        if !ends {
             put(EndRecord::default());
         }
     } else if is_first || origin.is_fault {
@@ -129,8 +130,16 @@ extern "C" fn noted(signal: libc::c_int, info: *mut libc::siginfo_t, context: *m
             unsafe { libc::raise(signal) };
         }
     }
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
+    errno.store(errno_before, Ordering::Relaxed);
+}
+
+/// This thread's `errno`, which the code that was interrupted may be about to read.
+fn errno() -> &'static AtomicI32 {
+    // SAFETY: the call returns the address of this thread's errno, and takes nothing.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: it is aligned, non-null and valid as long as the thread lives, which the handler of a signal does not outlive;
+    // nothing else uses it while the handler runs.
+    unsafe { AtomicI32::from_ptr(errno) }
 }
 
 fn call(

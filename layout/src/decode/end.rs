@@ -163,7 +163,7 @@ mod tests {
     use crate::view::WriterMemory;
 
     fn noted(record: EndRecord) -> Option<Ending> {
-        let memory = WriterMemory::private(HEADER_BYTES).unwrap();
+        let memory = WriterMemory::private(HEADER_BYTES)?;
         assert!(HeaderWriter::new(memory.words()).note_end(record));
         Ending::read(memory.reader())
     }

@@ -46,6 +46,58 @@ fn a_reader_never_gets_an_older_write_than_before() {
     one_write_or_none(write, read, 2).preempted_at_most(2, 3).holds();
 }
 
+type WriteShared = fn(&[AtomicU64], &[u64]) -> bool;
+
+/// Two threads that each write once, and a reader. A reading is one whole write.
+fn one_of_two_writes(write: WriteShared) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
+    Model::new(3, move |main| {
+        let cell: Memory = memory(3);
+        let writer = |value: u64| {
+            let cell = cell.clone();
+            role(move || {
+                let _ = write(&cell, &[value, value]);
+            })
+        };
+        let reading = cell.clone();
+        let reader = role(move || {
+            let mut out = [0; 2];
+            if read(Words::new(&reading), &mut out).is_ok() {
+                assert_eq!(out[0], out[1], "torn");
+            }
+        });
+        play(main, vec![writer(1), writer(2), reader]);
+    })
+}
+
+#[test]
+fn of_two_shared_writes_a_reader_gets_one_whole_or_none() {
+    one_of_two_writes(write_shared).preempted_at_most(2, 3).holds();
+}
+
+#[test]
+fn without_a_claim_two_shared_writes_tear_a_record() {
+    fn mutant(cell: &[AtomicU64], record: &[u64]) -> bool {
+        write(cell, record);
+        true
+    }
+    one_of_two_writes(mutant).preempted_at_most(2, 3).breaks("torn");
+}
+
+#[test]
+fn without_its_release_fence_a_shared_write_is_torn() {
+    fn mutant(cell: &[AtomicU64], record: &[u64]) -> bool {
+        let at_rest = cell[0].load(Ordering::Relaxed);
+        let claimed = at_rest & 1 == 0
+            && cell[0].compare_exchange(at_rest, at_rest + 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if claimed {
+            words::store(&cell[1..], record);
+            cell[0].store(at_rest + 2, Ordering::Release);
+        }
+        claimed
+    }
+    one_of_two_writes(mutant).preempted_at_most(2, 3).breaks("torn");
+}
+
 #[test]
 fn without_the_release_fence_a_record_is_torn() {
     fn mutant(cell: &[AtomicU64], record: &[u64]) {

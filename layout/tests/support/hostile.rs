@@ -3,7 +3,7 @@
 #![allow(clippy::panic, reason = "only tests use this")]
 
 use atomscope_layout::clock_samples::Log;
-use atomscope_layout::decode::{Birth, Failure, Failures, Panic, RegionReader};
+use atomscope_layout::decode::{Birth, Failure, Failures, Panic, RegionReader, crashed_unix_ns};
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
 use atomscope_layout::failures::{FAILURE_WORDS, PANIC_WORDS};
@@ -15,7 +15,8 @@ use atomscope_layout::limits::{
 use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
-    ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, METRIC_WORDS, actor_flags,
+    ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, EndKind, EndRecord, METRIC_WORDS,
+    actor_flags, end_flags,
 };
 use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
@@ -42,6 +43,14 @@ pub fn filled() -> Region {
     };
     let region = Region::new(&capacities);
     region.header().set_system("sys");
+    assert!(region.header().note_end(EndRecord {
+        kind: EndKind::Signal as u64,
+        code: 11,
+        tid: 7,
+        thread: *b"shop-worker\0\0\0\0\0",
+        flags: u64::from(end_flags::HAS_ADDRESS),
+        ..EndRecord::default()
+    }));
     let sample =
         |ticks| ClockSampleRecord { ticks, mono_ns: 1, boot_ns: 2, unix_ns: 3, rate: 4, reserved: [0; 2] };
     Log::new(region.section(region.map.clock_samples)).rewrite(&[sample(0), sample(3), sample(5)]);
@@ -137,7 +146,11 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     let reader = RegionReader::open(region).inspect_err(|error| check_error(region, error))?;
     let identity = reader.identity();
     assert!(identity.node.len() <= 248 && identity.program.len() <= 504 && identity.writer.len() <= 120);
-    let _ = (reader.state(), reader.process_beat(), reader.runtime_beat());
+    let (state, beat) = (reader.state(), reader.process_beat());
+    let ending = reader.ending();
+    assert!(ending.and_then(|ending| ending.thread()).is_none_or(|thread| thread.len() <= 3 * 16));
+    let _ = reader.history().of_next(crashed_unix_ns(&identity, state, beat, ending));
+    let _ = (ending.map(|ending| ending.counts(beat)), reader.runtime_beat());
     if let Some(clock) = reader.clock() {
         let now = clock.moment_of_mono(u64::MAX);
         for stamp in [0, 1, u64::MAX] {

@@ -44,7 +44,7 @@ pub(super) struct CheckedFile {
 
 /// What a checked file holds; `bytes` are those of the region.
 pub(super) enum Contents {
-    Dump { info: DumpInfo, bytes: u64 },
+    Dump { info: Box<DumpInfo>, bytes: u64 },
     Region { lock: Lock, bytes: u64 },
 }
 
@@ -65,7 +65,8 @@ impl CheckedFile {
             if bytes > max_bytes {
                 return Err(AttachErrorKind::TooLarge { bytes, most: max_bytes });
             }
-            return Ok(Self { file, meta, contents: Contents::Dump { info, bytes }, process: None });
+            let contents = Contents::Dump { info: Box::new(info), bytes };
+            return Ok(Self { file, meta, contents, process: None });
         }
         if through_link {
             return Err(AttachErrorKind::Link);

@@ -60,7 +60,7 @@ impl Region {
         let CheckedFile { file, meta, contents, process } = CheckedFile::open(path, pid, max_bytes)?;
         let (memory, dump_info) = match contents {
             Contents::Dump { info, bytes } => {
-                (Memory::copied(&file, dump_header::HEADER_BYTES, bytes)?, Some(info))
+                (Memory::copied(&file, dump_header::HEADER_BYTES, bytes)?, Some(*info))
             }
             Contents::Region { lock: Lock::Free, bytes } => {
                 let memory = Memory::copied(&file, 0, bytes)?;

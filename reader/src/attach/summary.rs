@@ -115,7 +115,7 @@ impl RegionSummary {
                 let memory = part(&file, dump_header::HEADER_BYTES, bytes)?;
                 let reader =
                     RegionReader::open_part(memory.reader(), bytes).map_err(AttachErrorKind::Layout)?;
-                Ok(summary(memory.reader(), reader, Lock::Free, Some(info)))
+                Ok(summary(memory.reader(), reader, Lock::Free, Some(*info)))
             }
             Contents::Region { lock: Lock::Free, bytes } => {
                 let memory = part(&file, 0, bytes)?;

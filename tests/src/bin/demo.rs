@@ -1,5 +1,5 @@
-//! `cargo demo`: starts a node, shows it from outside, dumps it to a file, finds a handler that hangs, kills the node, and
-//! shows it once more.
+//! `cargo demo`: starts a node, shows it from outside, dumps it to a file, finds a handler that hangs, ends the node by a
+//! signal, and shows it once more.
 
 use std::error::Error;
 use std::process::Command;
@@ -9,7 +9,7 @@ use atomscope_tests::support::{self, Node};
 
 fn main() -> Result<(), Box<dyn Error>> {
     say("Building the programs (once), and starting an atomr node as a process of its own");
-    let mut node = Node::demo(["--node", "demo", "--rate", "400", "--hang", "lock"]);
+    let mut node = Node::demo(["--node", "demo", "--rate", "400", "--hang", "lock", "--note-signals"]);
     let pid = node.who();
     println!("  node `demo`, pid {pid}, writes its telemetry to {}", node.region().display());
     // Wait until the shop is busy and there are some dead letters.
@@ -36,11 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     run_to(3, &["stuck", &pid])?;
 
-    say("Now the node is killed with SIGKILL, in the middle of its work");
-    node.kill();
+    say("Now the node gets SIGHUP, in the middle of its work");
+    node.signal("HUP");
+    node.wait();
     println!("  pid {pid} is gone");
 
-    say("It can still be read");
+    say("It can still be read, and says how it ended");
     run(&["show", &pid])?;
     let dump = support::atomscope(["dump", &pid]);
     if !dump.status.success() {
