@@ -493,6 +493,34 @@ fn a_stripped_program_has_candidates_and_no_false_names() {
 }
 
 #[test]
+fn a_reader_that_is_interrupted_does_not_say_that_nothing_is_stuck() {
+    if let Some(role) = support::role() {
+        be(&role);
+    }
+    let name = "a_reader_that_is_interrupted_does_not_say_that_nothing_is_stuck";
+    let node = Node::start(&mut support::again(name, "await"));
+    let reader = Command::new(support::program("atomscope"))
+        .args(["stuck", &node.who(), "--over", "1m"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Only then it handles the signal.
+    let handles = format!("/proc/{}/status", reader.id());
+    let is_ready = || {
+        let status = std::fs::read_to_string(&handles).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&caught, 16).unwrap() >> (libc::SIGINT - 1) & 1 == 1
+    };
+    wait_until("the reader waits for signals", is_ready);
+    let sent = Command::new("kill").args(["-s", "INT", &reader.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = reader.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(UNKNOWN), &b""[..]), "{output:?}");
+    assert!(said(&output).contains("a signal asked to stop"), "{output:?}");
+}
+
+#[test]
 fn a_node_that_ends_while_it_is_watched_is_told() {
     if let Some(role) = support::role() {
         be(&role);

@@ -698,6 +698,9 @@ fn under_load_no_message_is_lost_while_threads_are_stopped_again_and_again() {
         while over.load(Ordering::Relaxed) == 0 {
             let threads = rows(support::atomscope_json(["stacks", &who, "--stop", "--json"]));
             pauses.extend(threads.iter().filter_map(|thread| thread["stopped_us"].as_f64()));
+            // It also watches for the return of each handler that it sees.
+            let stuck = support::atomscope(["stuck", &who, "--stop", "--over", "20ms"]);
+            assert_eq!(stuck.status.code(), Some(0), "{stuck:?}");
             looks += 1;
         }
         (looks, pauses)

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
-use atomscope::stacks::StacksError;
 use atomscope::stuck::{StuckOptions, StuckReport, StuckThread};
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
@@ -27,7 +26,7 @@ The first line is the answer. Below it is each thread that is stuck, with the ac
 it waits for, and its stack as far as it belongs to the handler. It also works on a node that is wedged or stopped.
 
 A handler or another task is stuck if one call of it lasts longer than --over. Proof is that its thread has not run the whole \
-time, or that the call has not returned; the processor itself watches for that, at no cost. Handlers that are called again \
+time, or that the call has not returned; the processor itself watches for that, which costs the thread one exception at most. Handlers that are called again \
 and again are not stuck, however busy they keep the node. Where this program may not watch for the return (see \
 kernel.perf_event_paranoid), a thread that runs in the same handler at each look is shown without counting as stuck.
 
@@ -72,15 +71,18 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     let report = StuckReport::take(&selected.summary, &process, options, search_args.max_size, &wait);
     let report = match report {
         Ok(report) => report,
-        Err(StacksError::Stopped) => return Ok(()),
+        // Not the exit code 0, which says that nothing is stuck.
         Err(error) => return Err(Failure::Failed(error.to_string())),
     };
-    if args.json {
-        to_stdout(|out| write_json(out, &report))?;
+    let written = if args.json {
+        to_stdout(|out| write_json(out, &report))
     } else {
         let screen = Screen::stdout();
-        to_people(|out| write_report(out, &report, screen))?;
-    }
+        to_people(|out| write_report(out, &report, screen))
+    };
+    // Whoever reads only the first line still gets the exit code.
+    written
+        .or_else(|failure| if matches!(failure, Failure::OutputClosed) { Ok(()) } else { Err(failure) })?;
     report.notes.iter().for_each(|text| note(text));
     match &report.refusal {
         _ if report.is_stuck => Err(Failure::Found),

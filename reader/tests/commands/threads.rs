@@ -1,4 +1,4 @@
-//! `threads` and `stacks`: names, and command lines. `tests/tests/threads.rs` in the workspace has real nodes.
+//! `threads`, `stacks` and `stuck`: names, and command lines. `tests/tests/{threads,stuck}.rs` in the workspace have real nodes.
 
 use crate::fixture::nodes::shop;
 use crate::fixture::{Node, RegionDir};
@@ -29,6 +29,8 @@ fn names_of_nodes_and_threads_are_safe_to_print() {
         assert!(!stdout.contains('\u{1b}'), "{stdout:?}");
         assert!(stdout.contains("]0;b"), "{stdout}");
     }
+    let stdout = dir.run(["stuck", "--over", "20ms"]).ok();
+    assert!(stdout.contains("nothing is stuck in no") && !stdout.contains('\u{1b}'), "{stdout:?}");
     drop(end);
     assert!(thread.join().unwrap().is_err());
 }
@@ -37,7 +39,7 @@ fn names_of_nodes_and_threads_are_safe_to_print() {
 fn what_is_no_interval_or_no_live_node_is_said() {
     let dir = RegionDir::new();
     let dead = shop().dead(&dir);
-    for command in ["threads", "stacks"] {
+    for command in ["threads", "stacks", "stuck"] {
         let stderr = dir.run([command, dead.to_str().unwrap()]).failed(1);
         assert!(stderr.contains("shop is crashed") && stderr.contains("no threads any more"), "{stderr}");
     }
@@ -48,4 +50,5 @@ fn what_is_no_interval_or_no_live_node_is_said() {
         "{stderr}"
     );
     dir.run(["stacks", "--thread", "x"]).failed(2);
+    dir.run(["stuck", "--over", "0"]).failed(2);
 }

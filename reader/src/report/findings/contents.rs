@@ -199,11 +199,13 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     if let Some(poll) = snapshot.poll {
         let beat = format!("the poller's round began {} ago", duration(poll.beat_age));
         if poll.is_stuck {
-            let advice = "a component that the probe polls does not answer, so the data of cluster, sharding and other \
-                          polled subsystems is old; the node itself runs. A debugger shows what thread \
-                          `atomscope-poll` waits for";
+            let advice = format!(
+                "a component that the probe polls does not answer, so the data of cluster, sharding and other polled \
+                 subsystems is old; the node itself runs. `atomscope stacks {}` shows what thread `atomscope-poll` waits for",
+                snapshot.pid
+            );
             let text = format!("{beat} and does not end; a round is due every {}", duration(poll.interval));
-            findings.add(Severity::Warning, text, Some(advice));
+            findings.add(Severity::Warning, text, Some(&advice));
         } else {
             findings.good(beat);
         }
