@@ -547,7 +547,7 @@ fn is_locked(file: &File) -> io::Result<bool> {
 /// The id of the calling thread, in the process's pid namespace.
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: the call has no requirements and cannot fail.
-    unsafe { libc::gettid() }.cast_unsigned()
+    u32::try_from(unsafe { libc::gettid() }).unwrap_or(0)
 }
 
 /// The calling thread's name, as the kernel knows it; empty if it is not UTF-8.

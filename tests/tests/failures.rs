@@ -1,4 +1,5 @@
 //! Failures of a node as another process reads them: its panics, and the errors and warnings that it logs.
+#![allow(unsafe_code, reason = "fork")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -401,4 +402,29 @@ fn what_is_logged_goes_to_the_system_of_its_actor_or_else_to_all_and_its_fields_
             _ => assert_eq!((errors, messages.len()), (3, 2), "{messages:?}"),
         }
     }
+}
+
+#[test]
+fn a_panic_of_a_forked_child_is_not_noted_in_its_parents_region() {
+    if support::role().is_some() {
+        let region = Region::builder("failures-fork").actors(8).build().unwrap();
+        // SAFETY: the only other threads of this process are the probe's and the test harness's, and the child, which panics
+        // and ends, takes no lock of theirs.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let caught = std::panic::catch_unwind(|| panic!("in the child"));
+            // SAFETY: the call ends the process and has no requirements.
+            unsafe { libc::_exit(i32::from(caught.is_ok())) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for a write of its type.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        panics_on_a_thread("baker", || panic!("in the parent"));
+        ready(&region);
+    }
+    let node = node("a_panic_of_a_forked_child_is_not_noted_in_its_parents_region");
+    let dump = dump_of(node.region());
+    let messages: Vec<_> = panics(&dump).iter().map(|panic| panic["message"].clone()).collect();
+    assert_eq!(messages, ["in the parent"]);
 }
