@@ -8,7 +8,7 @@
 //!            │       └ 0: free. Claimed by compare-and-swap, and never changed after
 //!            └ 0 until the record is stored, then 1 << 63 | severity, stored with Release
 //! ```
-//! A search begins at the key's home slot and goes from slot to slot, at most [`PROBES`] of them. A slot that a search has
+//! A search begins at the key's home slot and goes from slot to slot, at most 64 of them. A slot that a search has
 //! passed holds another key for ever. So a key never gets a second slot: the search that claims a later one has passed the
 //! earlier one, and no search of this key can claim that any more.
 //!

@@ -268,7 +268,8 @@ fn the_failures_of_a_dead_node_say_the_same_to_both() {
     let region = folder.path().join("failures");
     let mut command = support::again(name, region.to_str().expect("a plain path"));
     command.args(["--ignored"]).stderr(std::process::Stdio::null());
-    Node::start(&mut command).wait();
+    let mut node = Node::start(&mut command);
+    node.wait();
     let dump = same_at_rest(&region);
     assert_eq!(dump["atomscope"]["failures"].as_array().map(Vec::len), Some(2));
     assert_eq!(dump["atomscope"]["panic_totals"]["lapped"], 2);

@@ -10,7 +10,7 @@ use atomscope_layout::dto::{
     ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord as DeadLetter, JournalWriteInfo,
     RemoteAssociationInfo, ShardingEvent,
 };
-use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, TelemetryEvent, encode};
+use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, PanicInfo, TelemetryEvent, encode};
 use atomscope_layout::lanes::Lanes;
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, CUT_MARK, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
@@ -288,7 +288,7 @@ fn member(number: i32, roles: &[&str], reachable: bool) -> ClusterMemberInfo {
 
 /// A typical node.
 fn typical() -> Region {
-    let region = new(&Capacities { actors: 8, names: 8, instances: 11, ..TINY });
+    let region = new(&Capacities { actors: 8, names: 8, instances: 11, failures: 4, panics: 4, ..TINY });
     let order = intern(&region, "shop::Order");
     let [desk, below] = [(1, "akka://shop/user/orders"), (2, "akka://shop/user/orders/order-1")];
     let parent_bytes = desk.1.len() as u16;
@@ -420,6 +420,14 @@ fn typical() -> Region {
         TelemetryEvent::StreamsGraphStarted { id, name },
         TelemetryEvent::StreamsGraphFinished { id },
         TelemetryEvent::DDataUpdated { key: "k".into() },
+        TelemetryEvent::Panicked(PanicInfo {
+            seq: 1,
+            tid: Some(7),
+            thread: Some("t".into()),
+            location: "a.rs:1:2".into(),
+            actor: None,
+            message: Some(String::new()),
+        }),
     ];
     // The event of the cluster has its own lane, because all of its parts must fit.
     for (number, event) in (0..).zip(&events) {
