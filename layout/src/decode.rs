@@ -34,6 +34,7 @@
 //! because no text is longer than its record or than [`NAME_BYTES`](crate::limits::NAME_BYTES).
 
 mod actors;
+mod beat;
 mod classes;
 mod clock;
 mod end;
@@ -48,6 +49,7 @@ mod scan;
 pub mod subsystems;
 
 pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt, Tally};
+pub use beat::Beat;
 pub use classes::{Class, ClassCounts};
 pub(crate) use clock::with_rfc3339;
 pub use clock::{Clock, Moment, rfc3339};
@@ -57,4 +59,4 @@ pub use failures::{Failure, Failures, Panic};
 pub use identity::{Birth, Identity, Rank};
 pub use letters::DeadLetters;
 pub use names::Texts;
-pub use reader::{ActorTotals, Beat, Conditions, RegionReader, state};
+pub use reader::{ActorTotals, Conditions, RegionReader, state};

@@ -18,6 +18,11 @@ fn ended(node: &str, arguments: &[&str]) -> (Node, ExitStatus) {
     (node, status)
 }
 
+/// Waits until the demo node is at work, and so has its own handlers of signals.
+fn wait_until_at_work(node: &Node) {
+    wait_until("there are dead letters", || about(node.region())["dead_letters"]["total"].as_u64() > Some(3));
+}
+
 fn row(pid: u32) -> Option<Value> {
     support::listed(pid).pop()
 }
@@ -130,6 +135,7 @@ fn who_sent_a_signal_is_told() {
 fn an_application_that_handles_a_signal_ends_in_its_own_way() {
     // The demo node handles SIGTERM, after the probe has put its handler there.
     let mut node = Node::demo(["--shop-alone", "--node", "ends-handled", "--note-signals", "--end", "exit3"]);
+    wait_until_at_work(&node);
     node.signal("TERM");
     assert_eq!(node.wait().code(), Some(3));
     assert_told(&node, "failed", "ended with exit code 3");
@@ -244,6 +250,7 @@ fn of_a_series_of_crashes_the_first_and_the_newest_stay_until_a_node_ends_well()
     let shown = row(live.pid()).unwrap();
     assert!(shown["why"].as_str().unwrap().starts_with("4 crashes in "), "{shown}");
     let mut live = live;
+    wait_until_at_work(&live);
     live.signal("TERM");
     assert!(live.wait().success());
     // A new series begins, and the old one gives way to it.
@@ -298,6 +305,7 @@ fn tail_waits_for_the_exit_code_and_follows_the_next_node() {
     let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
     assert_eq!(next()["node"], "ends-tail");
     let mut node = node;
+    wait_until_at_work(&node);
     node.signal("TERM");
     assert_eq!(node.wait().code(), Some(3));
     let mut line = next();

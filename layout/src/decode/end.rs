@@ -1,7 +1,7 @@
 //! How the process of a node ended, as far as it could note that itself, and the crashes before it.
 
+use super::beat::Beat;
 use super::identity::Identity;
-use super::reader::Beat;
 use crate::records::{EndKind, EndRecord, HistoryRecord, end_flags};
 use crate::region::{State, header};
 use crate::seqlock;

@@ -1,10 +1,10 @@
 //! A region opened for reading: its header, its metrics and its rings.
 
 use core::mem::offset_of;
-use core::ops::Range;
 
 use serde::Serialize;
 
+use super::beat::Beat;
 use super::clock::Clock;
 use super::end::{Ending, History};
 use super::identity::Identity;
@@ -29,15 +29,6 @@ pub struct RegionReader<'a> {
     pub(super) header: HeaderRecord,
 }
 
-/// The heartbeat of a thread: the number of beats and the time of the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
-    /// Number of beats so far; 0 if the heartbeat was never started.
-    pub count: u64,
-    /// Time of the last beat in monotonic nanoseconds.
-    pub mono_ns: u64,
-}
-
 /// The conditions that hold. Unknown bits are ignored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conditions(u64);
@@ -52,21 +43,6 @@ impl Conditions {
 impl FromIterator<Condition> for Conditions {
     fn from_iter<I: IntoIterator<Item = Condition>>(conditions: I) -> Self {
         Self(conditions.into_iter().fold(0, |bits, condition| bits | condition.bit()))
-    }
-}
-
-impl Beat {
-    /// The heartbeat of the sampler, from the header of a region.
-    pub fn of_process(region: Words<'_>) -> Self {
-        Self::read(region, header::PROCESS_BEAT)
-    }
-
-    /// Reads a heartbeat at these words of the header.
-    pub(crate) fn read(region: Words<'_>, at: Range<usize>) -> Self {
-        let count = region.load(at.start);
-        // The time is that of this beat or of a later one.
-        fence(Ordering::Acquire);
-        Self { count, mono_ns: region.load(at.start + 1) }
     }
 }
 
