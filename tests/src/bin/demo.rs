@@ -1,5 +1,5 @@
-//! `cargo demo`: starts a node, shows it from outside, dumps it to a file, finds a handler that hangs, ends the node by a
-//! signal, and shows it once more.
+//! `cargo demo`: starts a node, shows it from outside, dumps it to a file, finds a handler of another one that
+//! hangs, ends the first one by a signal, and shows it once more.
 
 use std::error::Error;
 use std::process::Command;
@@ -9,7 +9,7 @@ use atomscope_tests::support::{self, Node};
 
 fn main() -> Result<(), Box<dyn Error>> {
     say("Building the programs (once), and starting an atomr node as a process of its own");
-    let mut node = Node::demo(["--node", "demo", "--rate", "400", "--hang", "lock", "--note-signals"]);
+    let mut node = Node::demo(["--node", "demo", "--rate", "400", "--note-signals"]);
     let pid = node.who();
     println!("  node `demo`, pid {pid}, writes its telemetry to {}", node.region().display());
     // Wait until the shop is busy and there are some dead letters.
@@ -31,12 +31,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     run(&["dump", &pid, "-o", file])?;
     summary(&std::fs::read(file)?)?;
 
-    say(
-        "One of its actors hangs. Which, where, and what does it wait for? (exit code 3: something is stuck)",
-    );
-    run_to(3, &["stuck", &pid])?;
+    say("An actor of another node hangs: which, where, and for what? (exit code 3: something is stuck)");
+    let hanging = Node::demo(["--node", "hanging", "--shop-alone", "--hang", "lock"]);
+    run_to(3, &["stuck", &hanging.who()])?;
+    drop(hanging);
 
-    say("Now the node gets SIGHUP, in the middle of its work");
+    say("Now the first node gets SIGHUP, in the middle of its work");
     node.signal("HUP");
     node.wait();
     println!("  pid {pid} is gone");
