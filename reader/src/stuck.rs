@@ -542,3 +542,66 @@ fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
         stack,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::call::tests::{HANDLE, stack};
+    use super::*;
+
+    /// A look at a thread in a handler that has so many switches.
+    fn look(switches: u64) -> ThreadStack {
+        ThreadStack { switches: Some([switches, 0]), ..stack(&["sleep", HANDLE, "core::poll"]) }
+    }
+
+    /// The evidence that the handler lasts; an error if it has come back or was not seen.
+    fn evidence(
+        second: &ThreadStack,
+        third: &ThreadStack,
+        has_passed: Option<bool>,
+    ) -> Result<Evidence, Outcome> {
+        let first = Call::of(&look(0)).unwrap();
+        match outcome(&first, second, third, has_passed) {
+            Outcome::Lasts(_, evidence) => Ok(evidence),
+            other => Err(other),
+        }
+    }
+
+    #[test]
+    fn only_a_thread_that_has_not_run_or_a_call_that_has_not_returned_is_proof() {
+        for has_passed in [None, Some(false), Some(true)] {
+            assert_eq!(evidence(&look(5), &look(5), has_passed), Ok(Evidence::Asleep));
+        }
+        assert_eq!(evidence(&look(5), &look(6), Some(false)), Ok(Evidence::NoReturn));
+        assert_eq!(evidence(&look(5), &look(6), Some(true)), Err(Outcome::CameBack));
+        assert_eq!(evidence(&look(5), &look(6), None), Ok(Evidence::EveryLook));
+        assert!(!Evidence::EveryLook.is_proof() && Evidence::NoReturn.is_proof());
+    }
+
+    #[test]
+    fn a_thread_that_runs_without_a_pause_is_not_asleep() {
+        let runs = ThreadStack { stopped_us: Some(13.0), ..look(5) };
+        for (second, third) in [(&runs, &runs), (&look(5), &runs), (&runs, &look(5))] {
+            assert_eq!(evidence(second, third, None), Ok(Evidence::EveryLook));
+        }
+        let unknown = ThreadStack { switches: None, ..look(5) };
+        assert_eq!(evidence(&unknown, &unknown, None), Ok(Evidence::EveryLook));
+    }
+
+    #[test]
+    fn a_thread_in_another_call_has_come_back_and_one_without_a_stack_was_not_seen() {
+        let other =
+            stack(&["sleep", "<shop::Cart as atomr_core::actor::traits::Actor>::handle", "core::poll"]);
+        assert_eq!(evidence(&look(5), &other, Some(false)), Err(Outcome::CameBack));
+        assert_eq!(evidence(&look(5), &stack(&["syscall"]), Some(false)), Err(Outcome::CameBack));
+        assert_eq!(evidence(&look(5), &stack(&[]), Some(false)), Err(Outcome::Unseen));
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let texts = |number: usize| (1..=number).map(|number| number.to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            [1, 2, 3, 5].map(|number| listed(&texts(number))),
+            ["1", "1 and 2", "1, 2 and 3", "1, 2, 3 and 2 more"]
+        );
+    }
+}

@@ -129,11 +129,11 @@ fn returns_to(frames: &[Frame], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::stacks::Handler;
 
-    const HANDLE: &str = "<shop::Till as atomr_core::actor::traits::Actor>::handle::{{closure}}";
+    pub const HANDLE: &str = "<shop::Till as atomr_core::actor::traits::Actor>::handle::{{closure}}";
     const POLL: &str = "tokio::runtime::task::raw::poll";
     const LOOP: &str = "tokio::runtime::scheduler::multi_thread::worker::Context::run";
     const CURRENT: &str = "tokio::runtime::scheduler::current_thread::CoreGuard::block_on";
@@ -142,7 +142,7 @@ mod tests {
 
     /// A stack of these functions, innermost first, whose addresses are 10, 20, 30 and so on. A `+` marks one that is a part
     /// of the next.
-    fn stack(functions: &[&str]) -> ThreadStack {
+    pub fn stack(functions: &[&str]) -> ThreadStack {
         let mut frames: Vec<Frame> = Vec::new();
         for function in functions {
             let inlined = function.strip_prefix('+');

@@ -33,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     say("An actor of another node hangs: which, where, and for what? (exit code 3: something is stuck)");
     let hanging = Node::demo(["--node", "hanging", "--shop-alone", "--hang", "lock"]);
+    // Wait until the handler has begun.
+    std::thread::sleep(Duration::from_secs(1));
     run_to(3, &["stuck", &hanging.who()])?;
     drop(hanging);
 
