@@ -79,8 +79,12 @@ impl Redactor {
 
     /// Replaces every name in a snapshot that may come from the application.
     pub fn redact(&self, snapshot: &mut Snapshot) {
-        let Snapshot { identity, actors, dead_letters, failures, metrics, subsystems, .. } = snapshot;
+        let Snapshot { identity, liveness, actors, dead_letters, failures, metrics, subsystems, .. } =
+            snapshot;
         subsystems.rename(|name| self.name(name));
+        if let Some(end) = &mut liveness.last_words.end {
+            end.ending = end.ending.without_name();
+        }
         identity.node = self.name(&identity.node);
         identity.system = identity.system.as_deref().map(|system| self.name(system));
         identity.program = self.name(&identity.program);

@@ -195,6 +195,33 @@ pub fn own_memory(pid: u32) -> io::Result<u64> {
     Ok(kib * 1024)
 }
 
+/// A memory control group for this test, with enough memory for the host but not for a region. It is next to or below
+/// the present one. `None` if this user may not make one.
+pub fn small_control_group() -> Option<PathBuf> {
+    const LIMIT_BYTES: &str = "67108864";
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let below = |root: &str, prefix: &str| {
+        let line = own.lines().find(|line| line.contains(prefix))?;
+        let path = line.rsplit(':').next()?.trim_start_matches('/');
+        let folders = [Path::new(root).join(path), Path::new(root).to_path_buf()];
+        folders.into_iter().find(|folder| folder.is_dir())
+    };
+    let name = format!("atomscope-test-{}", std::process::id());
+    for (root, prefix, limit) in [
+        ("/sys/fs/cgroup/memory", ":memory:", "memory.limit_in_bytes"),
+        ("/sys/fs/cgroup", "0::", "memory.max"),
+    ] {
+        let Some(group) = below(root, prefix).map(|folder| folder.join(&name)) else { continue };
+        if std::fs::create_dir(&group).is_ok() {
+            if std::fs::write(group.join(limit), LIMIT_BYTES).is_ok() {
+                return Some(group);
+            }
+            let _ = std::fs::remove_dir(&group);
+        }
+    }
+    None
+}
+
 /// A region's memory, mapped as a reader maps it.
 #[allow(unsafe_code, reason = "the test maps a region, as a reader does")]
 pub fn mapped(map: memmap2::MmapRaw) -> atomscope_layout::view::ReaderMemory {

@@ -124,6 +124,32 @@ fn a_process_that_is_killed_has_no_last_words() {
 }
 
 #[test]
+fn a_process_without_memory_in_its_control_group_has_no_last_words() {
+    const NAME: &str = "a_process_without_memory_in_its_control_group_has_no_last_words";
+    if support::role().is_some() {
+        let region = Region::builder("ends-memory").actors(1).note_signals(true).build().unwrap();
+        say_ready(&region);
+        let mut all = Vec::new();
+        loop {
+            all.push(vec![1u8; 1 << 20]);
+        }
+    }
+    let Some(group) = support::small_control_group() else {
+        eprintln!("skipped: this user may not make memory control groups");
+        return;
+    };
+    let wrapper = format!(r#"echo $$ > {}/cgroup.procs && exec "$@""#, group.display());
+    let child = support::again(NAME, "node");
+    let mut command = Command::new("sh");
+    command.args(["-c", &wrapper, "sh"]).arg(child.get_program()).args(child.get_args());
+    let mut node = Node::start(command.env("ATOMSCOPE_TEST_CHILD", "node"));
+    assert_eq!(node.wait().signal(), Some(libc::SIGKILL));
+    assert_told(&node, "crashed", "no last words: killed by a signal, out of memory, or `_exit`");
+    drop(node);
+    let _ = std::fs::remove_dir(&group);
+}
+
+#[test]
 fn who_sent_a_signal_is_told() {
     let mut node = Node::demo(["--shop-alone", "--node", "ends-sent", "--note-signals", "--end", "term"]);
     node.signal("TERM");

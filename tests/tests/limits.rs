@@ -1,7 +1,6 @@
 //! Lack of memory, descriptors or permissions: the host gets one warning and continues, and the numbers exist
 //! in-process.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -193,7 +192,7 @@ fn a_host_in_a_small_control_group_runs_on() {
         let region = Region::builder("limits").actors(200_000).build_or_private();
         return host_with(TelemetryExtension::with_region(region));
     }
-    let Some(group) = small_control_group() else {
+    let Some(group) = support::small_control_group() else {
         eprintln!("skipped: this user may not make memory control groups");
         return;
     };
@@ -204,33 +203,6 @@ fn a_host_in_a_small_control_group_runs_on() {
     let output = command.env("ATOMSCOPE_TEST_CHILD", "host").output().unwrap();
     let _ = std::fs::remove_dir(&group);
     assert_runs_on(&output, "control group");
-}
-
-/// A memory control group for this test, with enough memory for the host but not for a region. It is next to or below
-/// the present one.
-fn small_control_group() -> Option<std::path::PathBuf> {
-    const LIMIT_BYTES: &str = "67108864";
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let below = |root: &str, prefix: &str| {
-        let line = own.lines().find(|line| line.contains(prefix))?;
-        let path = line.rsplit(':').next()?.trim_start_matches('/');
-        let folders = [Path::new(root).join(path), Path::new(root).to_path_buf()];
-        folders.into_iter().find(|folder| folder.is_dir())
-    };
-    let name = format!("atomscope-test-{}", std::process::id());
-    for (root, prefix, limit) in [
-        ("/sys/fs/cgroup/memory", ":memory:", "memory.limit_in_bytes"),
-        ("/sys/fs/cgroup", "0::", "memory.max"),
-    ] {
-        let Some(group) = below(root, prefix).map(|folder| folder.join(&name)) else { continue };
-        if std::fs::create_dir(&group).is_ok() {
-            if std::fs::write(group.join(limit), LIMIT_BYTES).is_ok() {
-                return Some(group);
-            }
-            let _ = std::fs::remove_dir(&group);
-        }
-    }
-    None
 }
 
 #[test]

@@ -70,6 +70,11 @@ impl Ending {
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
+    /// The same without the name of the thread, which may be one that the application chose.
+    pub fn without_name(self) -> Self {
+        Self { thread: [0; 16], ..self }
+    }
+
     /// Whether the note is of the end of the node with this last process beat: a node that beats for more than a second after
     /// a signal has survived it.
     pub fn counts(&self, last: Beat) -> bool {

@@ -11,6 +11,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::dump::Format;
 use atomscope::text::write_json;
 use atomscope_layout::metrics::BUILTIN;
+use atomscope_layout::records::{EndKind, EndRecord};
 use serde_json::{Value, json};
 
 use crate::fixture::nodes::{many, shop};
@@ -270,6 +271,31 @@ fn no_name_of_the_application_is_left_in_any_format() {
         }
         assert!(redacted.contains("\"redacted\":true") && redacted.contains("actors.spawned"), "{redacted}");
     }
+}
+
+#[test]
+fn the_thread_of_an_end_has_no_name_in_a_redacted_dump() {
+    let dir = RegionDir::new();
+    let node = full_of_names();
+    let mono_ns = u64::MAX;
+    let record = EndRecord { kind: EndKind::Signal as u64, code: 6, tid: 7, mono_ns, ..EndRecord::default() };
+    assert!(node.header().note_end(EndRecord { thread: *b"Nthread\0\0\0\0\0\0\0\0\0", ..record }));
+    node.dead(&dir);
+    let about = |args: &[&str]| dir.run(args).json()["atomscope"].clone();
+    let plain = about(&["dump"]);
+    assert_eq!(
+        (&plain["why"], &plain["end"]["thread"]),
+        (&json!("ended by SIGABRT in thread Nthread"), &json!("Nthread"))
+    );
+    let redacted = about(&["dump", "--redact"]);
+    assert_eq!(
+        (&redacted["why"], &redacted["end"]["thread"]),
+        (&json!("ended by SIGABRT in thread 7"), &json!(null))
+    );
+    let file = dir.path().join("redacted");
+    let file = file.to_str().unwrap();
+    dir.run(["dump", "--redact", "--format", "raw", "-o", file]).ok();
+    assert_eq!(about(&["dump", "--region", file])["end"], redacted["end"]);
 }
 
 #[test]
