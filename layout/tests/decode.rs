@@ -668,3 +668,28 @@ fn a_number_of_an_instance_is_known_by_its_own_attachments_or_by_those_of_all() 
     let json = serde_json::to_value(&list.entries[1]).unwrap();
     assert_eq!((&json["received"], &json["passivated"]), (&serde_json::Value::Null, &serde_json::json!(0)));
 }
+
+#[test]
+fn failures_come_with_the_newest_first_and_their_panics_refer_to_them() {
+    let region =
+        Region::new(&Capacities { names: 4, instances: 11, failures: 3, panics: 2, ..support::SMALL });
+    support::subsystems::fill(&region, metrics::BUILTIN.len());
+    let failures = region.read().failures();
+    let [warning, error, panic] = failures.log.as_slice() else { panic!("{:?}", failures.log) };
+    // A tick is two nanoseconds.
+    let at = |stamp: u64| format!("2001-09-09T01:46:40.{:09}Z", 2 * stamp);
+    assert_eq!((warning.count, error.count, panic.count), (3, 2, 1));
+    assert_eq!((warning.first.as_str(), warning.last.as_str()), (at(30).as_str(), at(32).as_str()));
+    assert_eq!(
+        (&warning.message, &warning.actor, warning.location.as_deref()),
+        (&None, &None, Some("Nother"))
+    );
+    assert_eq!(panic.message.as_deref(), Some("Nmessage"));
+    assert_eq!(panic.actor.as_deref(), Some("akka://Nsystem/user/Nfailed"));
+    assert_eq!((panic.thread.as_deref(), panic.target.as_deref()), (Some("Nthread"), Some("Ntarget")));
+    assert_eq!((&error.message, error.location.as_deref()), (&None, Some("Nlocation:7:1")));
+    let [newest, oldest] = failures.panics.as_slice() else { panic!("{:?}", failures.panics) };
+    assert_eq!((newest.seq, newest.failure, newest.tid), (2, None, Some(7)));
+    assert_eq!((oldest.seq, oldest.failure, oldest.timestamp.as_str()), (1, Some(1), at(10).as_str()));
+    assert_eq!((failures.panics_total, failures.unreadable), (2, 0));
+}
