@@ -4,6 +4,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use atomscope_probe::Region;
 use atomscope_tests::support::dumps::{about, dump_of};
@@ -171,14 +172,50 @@ fn say_ready(region: &Region) {
     println!("ready region={}", region.path().expect("a shared region").display());
 }
 
+/// Handles this signal in a way that the process survives.
+fn survive(signal: libc::c_int) {
+    extern "C" fn survives(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = survives;
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(signal, handler as usize) };
+}
+
+#[test]
+fn signals_are_noted_while_regions_are_made_and_dropped() {
+    const NAME: &str = "signals_are_noted_while_regions_are_made_and_dropped";
+    if support::role().is_some() {
+        survive(libc::SIGFPE);
+        let region = Region::builder("ends-first").actors(1).events(1).note_signals(true).build().unwrap();
+        let (made, signals) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for number in 0..2 {
+                let made = &made;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        let builder = Region::builder(format!("ends-storm-{number}"));
+                        drop(builder.actors(1).events(1).build().unwrap());
+                        made.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            while made.load(Ordering::Relaxed) < 200 {
+                // SAFETY: the signal is valid and handled.
+                unsafe { libc::raise(libc::SIGFPE) };
+                signals.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(signals.into_inner() > 0);
+        return drop(region);
+    }
+    let output = support::again(NAME, "node").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 #[test]
 fn a_signal_that_the_process_survives_is_not_told_as_its_end() {
     const NAME: &str = "a_signal_that_the_process_survives_is_not_told_as_its_end";
     if support::role().is_some() {
-        extern "C" fn survives(_: libc::c_int) {}
-        let handler: extern "C" fn(libc::c_int) = survives;
-        // SAFETY: the handler does nothing.
-        unsafe { libc::signal(libc::SIGFPE, handler as usize) };
+        survive(libc::SIGFPE);
         let region = Region::builder("ends-survived").note_signals(true).build().unwrap();
         // SAFETY: the signal is valid and handled.
         unsafe { libc::raise(libc::SIGFPE) };
