@@ -71,7 +71,7 @@ pub fn write(cell: &[AtomicU64], record: &[u64]) {
     sequence.store(at_rest.wrapping_add(2), Ordering::Release);
 }
 
-/// As [`write`], for a cell that any thread may write. False, and nothing is written, while another thread writes.
+/// As [`write()`], for a cell that any thread may write. False, and nothing is written, while another thread writes.
 /// Wait-free.
 #[must_use]
 pub fn write_shared(cell: &[AtomicU64], record: &[u64]) -> bool {

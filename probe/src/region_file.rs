@@ -1452,6 +1452,41 @@ mod tests {
         drop(mapping);
     }
 
+    #[test]
+    fn what_a_signal_handler_sees_is_unmapped_only_after_it() {
+        let path = std::env::temp_dir().join(format!("atomscope-seen-{}", std::process::id()));
+        let window = forks::Window::open();
+        let file = create_new(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        file.set_len(4096).unwrap();
+        let Mapped { slot, mapping, start, .. } = map(&window, file, &path, 4096).unwrap();
+        drop(window);
+        let (start, released) = (start.as_ptr().addr(), AtomicBool::new(false));
+        let mut unmapping = Some((slot, mapping));
+        std::thread::scope(|scope| {
+            let unmapping = std::cell::RefCell::new(&mut unmapping);
+            each_header(|words| {
+                if words.as_ptr().addr() != start {
+                    return;
+                }
+                let Some((slot, mapping)) = unmapping.borrow_mut().take() else { return };
+                let released = &released;
+                scope.spawn(move || {
+                    drop(slot);
+                    released.store(true, Ordering::SeqCst);
+                    drop(mapping);
+                });
+                let until = std::time::Instant::now() + forks::PATIENCE / 10;
+                while !released.load(Ordering::SeqCst) && std::time::Instant::now() < until {
+                    std::thread::yield_now();
+                }
+                assert!(!released.load(Ordering::SeqCst));
+                assert_eq!(words[0].load(Ordering::Relaxed), 0, "it is still mapped");
+            });
+        });
+        assert!(released.load(Ordering::SeqCst));
+    }
+
     /// What a child finds in its own table: 0 if all is as it should be. It allocates nothing.
     #[cfg(feature = "atomr")]
     fn in_child(

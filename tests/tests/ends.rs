@@ -183,25 +183,32 @@ fn survive(signal: libc::c_int) {
 #[test]
 fn signals_are_noted_while_regions_are_made_and_dropped() {
     const NAME: &str = "signals_are_noted_while_regions_are_made_and_dropped";
+    const MAKERS: usize = 4;
+    const ROUNDS: usize = 250;
+    const SIGNALLERS: usize = 4;
     if support::role().is_some() {
         survive(libc::SIGFPE);
         let region = Region::builder("ends-first").actors(1).events(1).note_signals(true).build().unwrap();
         let (made, signals) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
-            for number in 0..2 {
+            for number in 0..MAKERS {
                 let made = &made;
                 scope.spawn(move || {
-                    for _ in 0..100 {
+                    for _ in 0..ROUNDS {
                         let builder = Region::builder(format!("ends-storm-{number}"));
                         drop(builder.actors(1).events(1).build().unwrap());
                         made.fetch_add(1, Ordering::Relaxed);
                     }
                 });
             }
-            while made.load(Ordering::Relaxed) < 200 {
-                // SAFETY: the signal is valid and handled.
-                unsafe { libc::raise(libc::SIGFPE) };
-                signals.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..SIGNALLERS {
+                scope.spawn(|| {
+                    while made.load(Ordering::Relaxed) < MAKERS * ROUNDS {
+                        // SAFETY: the signal is valid and handled.
+                        unsafe { libc::raise(libc::SIGFPE) };
+                        signals.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
             }
         });
         assert!(signals.into_inner() > 0);
