@@ -14,7 +14,7 @@
 //!
 //! The handler uses atomics, and system calls that a signal handler may use. It takes no lock and allocates nothing.
 #![cfg(target_os = "linux")]
-#![allow(unsafe_code, reason = "signal handlers and the thread's name have no safe interface")]
+#![allow(unsafe_code, reason = "signal handlers have no safe interface")]
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
@@ -22,7 +22,7 @@ use atomscope_layout::records::{EndKind, EndRecord, end_flags};
 use atomscope_layout::region::HeaderWriter;
 
 use crate::clock;
-use crate::region_file::each_header;
+use crate::region_file::{each_header, thread_id, thread_name};
 
 /// Signals of faults, and of `abort`.
 const FAULTS: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
@@ -218,10 +218,7 @@ fn put(record: EndRecord) {
 
 /// Number and name of the calling thread.
 pub(crate) fn this_thread() -> (u64, [u8; 16]) {
-    let mut name = [0u8; 16];
-    // SAFETY: the command writes at most 16 bytes, with a terminating zero, to a buffer of that length.
-    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    // SAFETY: the call takes nothing and only returns a number.
-    let tid = unsafe { libc::syscall(libc::SYS_gettid) };
-    (u64::try_from(tid).unwrap_or(0), name)
+    let mut name = [0; 16];
+    thread_name(&mut name);
+    (thread_id().into(), name)
 }
