@@ -127,7 +127,7 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(dump(&mut Nowhere)))));
         let copy = Side::new(|_, operations| (0..operations).for_each(|_| drop(black_box(json.clone()))));
         let row =
-            row("a reader's snapshot + JSON, streamed", reader, side(theirs_as_json_streamed), Some(copy))?;
+            row("a reader's snapshot + streamed JSON", reader, side(theirs_as_json_streamed), Some(copy))?;
         let row = with_once(row)
             .point("actors", "", actors as f64)
             .main()
