@@ -249,7 +249,7 @@ fn spawns_and_stops(context: &Context, load: &Load, section: &mut Section) -> Re
         row.together = ((busy - 1.0) / (workers as f64 - 1.0)).clamp(0.0, 1.0);
     }
     row = row.bound_by(
-        "the parts of a spawn and a stop, whose lines the node's own work has driven out of the cache",
+        "the parts of a spawn and a stop, whose data and code the node's own work has driven out of the caches",
     );
     if (workers, in_flight) == (1, 256) && live > 0 {
         row = row.point("node", "", live as f64);
