@@ -764,6 +764,23 @@ impl<'a> HeaderWriter<'a> {
         seqlock::write_shared(self.words(header::END), &words)
     }
 
+    /// Takes a note back, unless it was replaced by another one. Allowed in a signal handler.
+    pub fn withdraw_end(&self, record: EndRecord) {
+        const WORDS: usize = size_of::<EndRecord>() / WORD;
+        let (none, note): ([u64; WORDS], [u64; WORDS]) =
+            (zerocopy::transmute!(EndRecord::default()), zerocopy::transmute!(record));
+        let is_it = |held: &[AtomicU64]| {
+            held.iter().zip(note).all(|(word, noted)| word.load(Ordering::Relaxed) == noted)
+        };
+        // If it is not replaced, another thread has just replaced it, or is doing so.
+        let _ = seqlock::write_shared_if(self.words(header::END), &none, is_it);
+    }
+
+    /// Whether the region is closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.get(header::STATE).is_some_and(|word| word.load(Ordering::Acquire) == State::Closed as u64)
+    }
+
     /// Publishes the region: stores the version, then the magic.
     pub fn publish(&self) {
         self.store(

@@ -75,6 +75,13 @@ pub fn write(cell: &[AtomicU64], record: &[u64]) {
 /// Wait-free.
 #[must_use]
 pub fn write_shared(cell: &[AtomicU64], record: &[u64]) -> bool {
+    write_shared_if(cell, record, |_| true)
+}
+
+/// As [`write_shared`], if the record in the cell is the one to replace: `is_it` gets its words, which nobody else changes
+/// meanwhile. False, and nothing is written, if it is not.
+#[must_use]
+pub fn write_shared_if(cell: &[AtomicU64], record: &[u64], is_it: impl FnOnce(&[AtomicU64]) -> bool) -> bool {
     let Some((sequence, words)) = cell.split_first() else { return false };
     let at_rest = sequence.load(Ordering::Relaxed);
     let claimed = at_rest & 1 == 0
@@ -82,12 +89,17 @@ pub fn write_shared(cell: &[AtomicU64], record: &[u64]) -> bool {
         && sequence
             .compare_exchange(at_rest, at_rest.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
             .is_ok();
-    if claimed {
-        fence(Ordering::Release);
-        words::store(words, record);
-        sequence.store(at_rest.wrapping_add(2), Ordering::Release);
+    if !claimed {
+        return false;
     }
-    claimed
+    if !is_it(words) {
+        sequence.store(at_rest, Ordering::Release);
+        return false;
+    }
+    fence(Ordering::Release);
+    words::store(words, record);
+    sequence.store(at_rest.wrapping_add(2), Ordering::Release);
+    true
 }
 
 /// Copies the record into `out`. Bounded: [`READ_TRIES`] tries.

@@ -79,6 +79,13 @@ pub(crate) struct Waiting {
 
 #[cfg(target_os = "linux")]
 impl Waiting {
+    /// The exit code will not be noted. Only what a panic closed is evidence without it.
+    pub(crate) fn give_up(&self) {
+        if self.panicked.is_none() {
+            self.traces.remove();
+        }
+    }
+
     /// Notes the exit code. Without a failure nothing stays.
     pub(crate) fn settle(&self, code: ExitCode) {
         let _ = HeaderWriter::new(self.memory.words()).note_end(exit(code, self.panicked));

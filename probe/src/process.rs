@@ -146,7 +146,7 @@ impl Process {
     /// Keeps a closed region until the process exits. The oldest gives way to a fifth one.
     #[cfg(target_os = "linux")]
     pub(crate) fn wait_for_exit(&self, waiting: Waiting) {
-        let Some(mut state) = self.lock_or_give_up() else { return waiting.traces.remove() };
+        let Some(mut state) = self.lock_or_give_up() else { return waiting.give_up() };
         if let Some(code) = state.exits_with {
             drop(state);
             return waiting.settle(code);
@@ -155,11 +155,12 @@ impl Process {
         if state.waiting.len() <= MOST_WAITING {
             return;
         }
-        let is_evidence = |waiting: &Waiting| waiting.panicked.is_some();
+        // A file stays in any case, and should get its code.
+        let is_evidence = |waiting: &Waiting| waiting.panicked.is_some() || !waiting.traces.is_named;
         let oldest = state.waiting.iter().position(|waiting| !is_evidence(waiting)).unwrap_or(0);
         let oldest = state.waiting.remove(oldest);
         drop(state);
-        oldest.traces.remove();
+        oldest.give_up();
     }
 
     /// Removes closed regions that wait for the exit code: those of this node, to which a new one succeeds, or all, whose

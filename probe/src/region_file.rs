@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use atomscope_layout::decode::{self, Beat, Birth, Ending, History, Identity};
 use atomscope_layout::records::HistoryRecord;
-use atomscope_layout::region::{HEADER_BYTES, State, header};
+use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, State, header};
 use atomscope_layout::retention::{self, Dead};
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::WORD;
@@ -787,9 +787,13 @@ fn may_live_without_lock(header: &Header, meta: &fs::Metadata) -> bool {
     if header.pid_namespace != 0 && pid_namespace().is_some_and(|ours| ours != header.pid_namespace) {
         return boot == Some(header.boot_id) && has_fresh_beat(identity, *beat);
     }
+    is_mapped_by(header, meta)
+}
+
+/// Whether the process that this header names has this file mapped. If this user may not read its map: whether it runs.
+fn is_mapped_by(header: &HeaderRecord, meta: &fs::Metadata) -> bool {
     match fs::read(format!("/proc/{}/maps", header.pid)) {
         Ok(maps) => maps.split(|byte| *byte == b'\n').any(|line| is_mapping_of(line, meta)),
-        // This user may not read the process's map.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             process_start_ticks(&header.pid.to_string()) == Some(header.process_start_ticks)
         }
@@ -858,13 +862,14 @@ impl DeadSegment {
     }
 }
 
-/// Whether the process that closed a region may still run, and remove the region when it ends.
-fn is_waiting_for_exit(header: &Header) -> bool {
+/// Whether the process that closed a region may still run, and remove the region when it ends. It keeps the region mapped until
+/// then, unless it executes another program.
+fn is_waiting_for_exit(header: &Header, meta: &fs::Metadata) -> bool {
     let Identity { header: record, .. } = &header.identity;
     header.state == Some(State::Closed)
         && !header.ending.is_some_and(|ending| ending.is_failure())
         && pid_namespace() == Some(record.pid_namespace)
-        && process_start_ticks(&record.pid.to_string()) == Some(record.process_start_ticks)
+        && is_mapped_by(record, meta)
 }
 
 fn own_segments() -> Vec<OwnSegment> {
@@ -880,7 +885,7 @@ fn own_segments() -> Vec<OwnSegment> {
             let state = match (is_locked(&file), Header::read(&file)) {
                 (Ok(true), Some(_)) => SegmentState::Live,
                 (Ok(false), Some(header)) if may_live_without_lock(&header, &meta) => SegmentState::Live,
-                (Ok(false), Some(header)) if is_waiting_for_exit(&header) => SegmentState::Unknown,
+                (Ok(false), Some(header)) if is_waiting_for_exit(&header, &meta) => SegmentState::Unknown,
                 (Ok(false), Some(header)) => {
                     SegmentState::Dead(Box::new(DeadSegment::new(header, &path, &meta)))
                 }
@@ -901,20 +906,23 @@ fn own_segments() -> Vec<OwnSegment> {
         .collect()
 }
 
-/// The dead segments that the last call of [`remove_old_dead`] left, the newest first.
-static KNOWN_DEAD: Mutex<Vec<Predecessor>> = Mutex::new(Vec::new());
+/// The dead segments that the last call of [`remove_old_dead`] left, the newest first; `None` before the first one.
+static KNOWN_DEAD: Mutex<Option<Vec<Predecessor>>> = Mutex::new(None);
 
 /// The dead segments of nodes of this name.
 fn known_dead(node: &str) -> Vec<Predecessor> {
-    // A child forked while its parent holds the lock has no predecessors then; it must not wait for the parent.
-    let known = KNOWN_DEAD.try_lock();
-    known
-        .map_or_else(|_| Vec::new(), |known| known.iter().filter(|dead| dead.node == node).cloned().collect())
+    let is_of_node = |dead: &Predecessor| dead.node == node;
+    // A child forked while its parent holds the lock must not wait for it.
+    if let Some(known) = KNOWN_DEAD.try_lock().ok().as_deref().and_then(Option::as_ref) {
+        return known.iter().filter(|dead| is_of_node(dead)).cloned().collect();
+    }
+    // Another thread is making the first region.
+    dead_segments(node).into_iter().map(|(segment, _)| segment.known).filter(is_of_node).collect()
 }
 
-/// Removes the oldest dead segments of this user, except those that the retention rule keeps, and segments whose process died
-/// before it published them.
-pub(crate) fn remove_old_dead(node: &str) {
+/// The dead segments of this user with their bytes, the newest first. Removes those whose process died before it published
+/// them.
+fn dead_segments(node: &str) -> Vec<(Box<DeadSegment>, u64)> {
     let mut dead = Vec::new();
     for OwnSegment { path, bytes, state } in own_segments() {
         match state {
@@ -926,20 +934,27 @@ pub(crate) fn remove_old_dead(node: &str) {
     let births: Vec<_> = dead.iter().map(|(segment, _)| segment.birth).collect();
     let mut dead: Vec<_> = Birth::ranks(&births, boot_id()).into_iter().zip(dead).collect();
     dead.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    dead.into_iter().map(|(_, segment)| segment).collect()
+}
+
+/// Removes the oldest dead segments of this user, except those that the retention rule keeps, and segments whose process died
+/// before it published them.
+pub(crate) fn remove_old_dead(node: &str) {
+    let dead = dead_segments(node);
     let file_system = statvfs(Path::new(SHM_DIR)).ok().filter(|volume| volume.f_blocks > 0);
     let file_system_bytes =
         file_system.map_or(u64::MAX, |volume| volume.f_blocks.saturating_mul(volume.f_frsize));
-    let newest_first = dead.iter().map(|(_, (segment, bytes))| Dead {
+    let newest_first = dead.iter().map(|(segment, bytes)| Dead {
         node: &segment.known.node,
         bytes: *bytes,
         is_in_series: segment.is_in_series,
     });
     let stays = retention::stay(newest_first, file_system_bytes);
     let (kept, removed): (Vec<_>, Vec<_>) =
-        dead.into_iter().map(|(_, (segment, _))| segment.known).zip(stays).partition(|(_, stays)| *stays);
+        dead.into_iter().map(|(segment, _)| segment.known).zip(stays).partition(|(_, stays)| *stays);
     removed.iter().for_each(|(dead, _)| remove(node, &dead.path));
     if let Ok(mut known) = KNOWN_DEAD.try_lock() {
-        *known = kept.into_iter().map(|(dead, _)| dead).collect();
+        *known = Some(kept.into_iter().map(|(dead, _)| dead).collect());
     }
 }
 
@@ -1221,8 +1236,9 @@ mod forks {
     pub(crate) fn each_header(see: impl Fn(&[AtomicU64])) {
         NOTING.fetch_add(1, Ordering::SeqCst);
         for slot in all() {
-            let is_region = slot.inode.iter().any(|part| part.load(Ordering::Relaxed) != 0);
-            if slot.state.load(Ordering::SeqCst) == ACTIVE && is_region {
+            // In this order: once the slot is active, it cannot become that of other memory before this call ends.
+            let is_active = slot.state.load(Ordering::SeqCst) == ACTIVE;
+            if is_active && slot.inode.iter().any(|part| part.load(Ordering::Relaxed) != 0) {
                 let start = slot.start.load(Ordering::Relaxed) as *const AtomicU64;
                 // SAFETY: the slot is active and one of a region, so that a mapping of at least a header begins at `start`,
                 // aligned to a page, readable and writable. Its owner unmaps it only after it has changed the state and
@@ -1231,7 +1247,8 @@ mod forks {
                 see(unsafe { std::slice::from_raw_parts(start, HEADER_BYTES / WORD) });
             }
         }
-        NOTING.fetch_sub(1, Ordering::SeqCst);
+        // A handler that another one interrupted may return in a forked child, where the count began at 0 again.
+        let _ = NOTING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |noting| noting.checked_sub(1));
     }
 
     /// Owns an entry of the table. Its drop releases the lock and closes the descriptor.
@@ -1289,6 +1306,7 @@ mod forks {
         // Threads with an open window, or with a fork of their own, do not exist in the child.
         FORKING.store(0, Ordering::SeqCst);
         MAKING.store(0, Ordering::SeqCst);
+        NOTING.store(0, Ordering::SeqCst);
         // The child has no region of its own yet.
         OPEN.store(0, Ordering::Relaxed);
         for slot in all() {

@@ -24,7 +24,8 @@ pub(crate) fn open(writer: &Arc<RegionWriter>) {
     drop(state);
     complaint.into_iter().for_each(|complaint| warn(&complaint));
     if is_ending {
-        process::close(writer, Cause::Request);
+        // As the exit closes the others, so that its code decides what stays.
+        process::close(writer, Cause::Drop { panics: false });
     }
 }
 

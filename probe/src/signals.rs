@@ -60,10 +60,21 @@ impl Former {
 
     /// Puts this module's handler before the present one.
     fn install(&self) {
-        let Some(present) = action_of(self.signal) else { return };
+        // If another thread installs a handler meanwhile, that one is put back, and becomes the present one.
+        const TRIES: usize = 8;
+        for _ in 0..TRIES {
+            if self.is_installed() {
+                return;
+            }
+        }
+    }
+
+    /// Tries to. True if it is done, or must not be.
+    fn is_installed(&self) -> bool {
+        let Some(present) = action_of(self.signal) else { return true };
         let is_default = present.sa_sigaction == libc::SIG_DFL;
         if present.sa_sigaction == libc::SIG_IGN || REQUESTS.contains(&self.signal) && !is_default {
-            return;
+            return true;
         }
         self.handler.store(present.sa_sigaction, Ordering::Relaxed);
         self.flags.store(present.sa_flags, Ordering::Release);
@@ -72,9 +83,18 @@ impl Former {
         action.sa_sigaction = handler as usize;
         // The former handler runs on the stack that it was made for. A stack overflow needs another stack.
         action.sa_flags |= libc::SA_SIGINFO | if is_default { libc::SA_ONSTACK } else { 0 };
+        let mut replaced = present;
         // SAFETY: `action` is a complete sigaction, a copy of the kernel's with a handler of the type that SA_SIGINFO
-        // demands, which lives for ever; the kernel keeps no pointer to it; a null pointer asks for no former action.
-        unsafe { libc::sigaction(self.signal, &action, std::ptr::null_mut()) };
+        // demands, which lives for ever; the kernel keeps no pointer to it; `replaced` is valid memory for one sigaction for
+        // the length of the call.
+        let is_done = unsafe { libc::sigaction(self.signal, &action, &mut replaced) } == 0;
+        if !is_done || replaced.sa_sigaction == present.sa_sigaction {
+            return true;
+        }
+        // SAFETY: `replaced` is what the kernel had until now; the kernel keeps no pointer to it; a null pointer asks for no
+        // former action.
+        unsafe { libc::sigaction(self.signal, &replaced, std::ptr::null_mut()) };
+        false
     }
 }
 
@@ -106,13 +126,18 @@ extern "C" fn noted(signal: libc::c_int, info: *mut libc::siginfo_t, context: *m
     let Some(former) = FORMER.iter().find(|former| former.signal == signal) else { return };
     let errno = errno();
     let errno_before = errno.load(Ordering::Relaxed);
+    let is_first = action_of(signal).is_some_and(|action| action.sa_sigaction == noted as Handler as usize);
+    // A handler that the application installed later decides. It may call this one without a siginfo.
+    if !is_first && REQUESTS.contains(&signal) {
+        return;
+    }
     let origin = Origin::of(info);
+    let note = origin.note(signal);
     let flags = former.flags.load(Ordering::Acquire);
     let handler = former.handler.load(Ordering::Relaxed);
-    let is_first = action_of(signal).is_some_and(|action| action.sa_sigaction == noted as Handler as usize);
     let is_default = handler == libc::SIG_DFL;
     if is_first || origin.is_fault || origin.is_own && signal == libc::SIGABRT {
-        put(origin.note(signal));
+        put(note);
     }
     if !is_default {
         call(handler, flags, (signal, info, context));
@@ -120,7 +145,7 @@ extern "C" fn noted(signal: libc::c_int, info: *mut libc::siginfo_t, context: *m
         // `abort` ends the process when the handler returns.
         let ends = is_default_now || origin.is_own && signal == libc::SIGABRT;
         if !ends {
-            put(EndRecord::default());
+            each_header(|words| HeaderWriter::new(words).withdraw_end(note));
         }
     } else if is_first || origin.is_fault {
         set_default(signal);
@@ -166,15 +191,17 @@ struct Origin {
     is_own: bool,
     /// The other process that sent it; 0: none, or unknown.
     sender: u64,
-    address: u64,
+    /// The address that the instruction wanted to access.
+    address: Option<u64>,
 }
 
 impl Origin {
     fn of(info: *const libc::siginfo_t) -> Self {
         // SAFETY: the kernel gives a handler with SA_SIGINFO a pointer to a siginfo that is valid while the handler runs. A
-        // handler of the application that calls this one gives what it got; a null pointer gives none.
+        // handler of the application for a fault that calls this one gives what it got, as the builder's documentation
+        // demands; a null pointer gives none.
         let Some(info) = (unsafe { info.as_ref() }) else {
-            return Self { is_fault: false, is_own: false, sender: 0, address: 0 };
+            return Self { is_fault: false, is_own: false, sender: 0, address: None };
         };
         // `kill`, `sigqueue` and `tgkill`.
         let is_sent = [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL].contains(&info.si_code);
@@ -182,8 +209,11 @@ impl Origin {
         let is_fault = is_fault || info.si_code == libc::SI_KERNEL && FAULTS.contains(&info.si_signo);
         // SAFETY: with these codes the kernel fills in the sender.
         let sender = if is_sent { unsafe { info.si_pid() } } else { 0 };
+        // Of other faults it is that of the instruction, and of an address that no memory can have the kernel tells none.
+        let has_address =
+            info.si_code != libc::SI_KERNEL && [libc::SIGSEGV, libc::SIGBUS].contains(&info.si_signo);
         // SAFETY: of a fault the kernel fills in the address.
-        let address = if is_fault { unsafe { info.si_addr() }.addr() as u64 } else { 0 };
+        let address = (is_fault && has_address).then(|| unsafe { info.si_addr() }.addr() as u64);
         let is_own = is_sent && u32::try_from(sender) == Ok(std::process::id());
         Self {
             is_fault,
@@ -203,16 +233,20 @@ impl Origin {
             tid,
             thread,
             sender: self.sender,
-            address: self.address,
-            flags: if self.is_fault { u64::from(end_flags::HAS_ADDRESS) } else { 0 },
+            address: self.address.unwrap_or(0),
+            flags: self.address.map_or(0, |_| u64::from(end_flags::HAS_ADDRESS)),
         }
     }
 }
 
 fn put(record: EndRecord) {
     each_header(|words| {
-        // If another thread notes something at this moment, that is what is told.
-        let _ = HeaderWriter::new(words).note_end(record);
+        let header = HeaderWriter::new(words);
+        // How a closed region ended is known, or the exit handler will tell it. If another thread notes something at this
+        // moment, that is what is told.
+        if !header.is_closed() {
+            let _ = header.note_end(record);
+        }
     });
 }
 

@@ -208,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn a_note_is_taken_back_unless_another_one_has_replaced_it() {
+        let memory = WriterMemory::private(HEADER_BYTES).unwrap();
+        let writer = HeaderWriter::new(memory.words());
+        let of = |tid| EndRecord { kind: EndKind::Signal as u64, code: 11, tid, ..EndRecord::default() };
+        let told = || Ending::read(memory.reader()).and_then(|ending| ending.tid);
+        assert!(writer.note_end(of(1)) && writer.note_end(of(2)));
+        writer.withdraw_end(of(1));
+        assert_eq!(told(), Some(2));
+        writer.withdraw_end(of(2));
+        assert_eq!(told(), None);
+        assert!(writer.note_end(of(3)), "the cell is free again");
+    }
+
+    #[test]
     fn crashes_add_up_until_a_node_ends_in_good_order() {
         let none = History::default();
         assert_eq!(none.of_next(None), HistoryRecord::default());
