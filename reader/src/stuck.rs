@@ -135,6 +135,8 @@ pub struct StuckReport {
     pub why: Option<String>,
     /// Whether it is proved that something does not go on.
     pub is_stuck: bool,
+    /// `stuck`, `nothing`, or `unknown`.
+    pub outcome: &'static str,
     /// How long a call must last to be called stuck, in seconds.
     pub over_s: f64,
     /// How long threads were watched, in seconds.
@@ -149,7 +151,7 @@ pub struct StuckReport {
     pub possible_deadlock: Vec<u32>,
     /// If workers are away, and no thread is known to be the reason: those that may be, with what they did meanwhile.
     pub candidates: Vec<ThreadRates>,
-    /// Why the stacks of the threads could not be looked at.
+    /// Why the stacks of the threads, or of those that may be the reason, could not be looked at.
     pub refusal: Option<String>,
     /// Sentences on what is missing, safe to print.
     #[serde(skip)]
@@ -287,6 +289,7 @@ impl StuckReport {
             state: verdict.word(),
             why: summary.liveness.why(),
             is_stuck,
+            outcome: "unknown",
             over_s: seconds(options.over),
             watched_s: seconds(time),
             workers: away.map(|away| away.of),
@@ -303,8 +306,17 @@ impl StuckReport {
         };
         let runs = report.candidates.iter().any(|row| unseen.contains(&row.tid));
         if runs && !options.stop {
-            report.notes.push("threads that run were not looked at; `--stop` looks at them".to_owned());
+            let why = "threads that run were not looked at; `--stop` looks at them".to_owned();
+            match report.is_stuck {
+                true => report.notes.push(why),
+                false => report.refusal = report.refusal.or(Some(why)),
+            }
         }
+        report.outcome = match report.is_stuck {
+            true => "stuck",
+            false if report.has_looked() => "nothing",
+            false => "unknown",
+        };
         report
     }
 
@@ -545,12 +557,12 @@ fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
 
 #[cfg(test)]
 mod tests {
-    use super::call::tests::{HANDLE, stack};
+    use super::call::tests::{HANDLE, LOOP, stack};
     use super::*;
 
     /// A look at a thread in a handler that has so many switches.
     fn look(switches: u64) -> ThreadStack {
-        ThreadStack { switches: Some([switches, 0]), ..stack(&["sleep", HANDLE, "core::poll"]) }
+        ThreadStack { switches: Some([switches, 0]), ..stack(&["sleep", HANDLE, "core::poll", LOOP]) }
     }
 
     /// The evidence that the handler lasts; an error if it has come back or was not seen.
@@ -590,7 +602,7 @@ mod tests {
     #[test]
     fn a_thread_in_another_call_has_come_back_and_one_without_a_stack_was_not_seen() {
         let other =
-            stack(&["sleep", "<shop::Cart as atomr_core::actor::traits::Actor>::handle", "core::poll"]);
+            stack(&["sleep", "<shop::Cart as atomr_core::actor::traits::Actor>::handle", "core::poll", LOOP]);
         assert_eq!(evidence(&look(5), &other, Some(false)), Err(Outcome::CameBack));
         assert_eq!(evidence(&look(5), &stack(&["syscall"]), Some(false)), Err(Outcome::CameBack));
         assert_eq!(evidence(&look(5), &stack(&[]), Some(false)), Err(Outcome::Unseen));

@@ -38,7 +38,8 @@ A handler that waits in an `.await` keeps no thread, and is not found here.
 It needs the same user as the node, or ptrace rights; see `atomscope stacks --help`. Without them, or if the program was \
 stripped, threads that may be the reason are listed as candidates.
 
-Exit code: 0 nothing is stuck; 3 something is; 1 the node cannot be found or looked at.
+Exit code: 0 nothing is stuck; 3 something is; 1 that is not known: the node or a thread that may be the reason cannot be \
+looked at, or is only with --stop. --json says it in `outcome`: nothing, stuck or unknown.
 
 Examples:
   atomscope stuck shop

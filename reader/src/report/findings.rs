@@ -19,17 +19,12 @@ use crate::text::clean_path;
 /// Findings about the region that `target` names. Takes a [`Snapshot`] with a list of the actors.
 ///
 /// # Errors
-/// The region directory cannot be read. A region that is not found or cannot be attached to is a finding.
+/// The region directory cannot be read, or no region is found. One that cannot be attached to is a finding.
 pub fn of_node(search: &Search, target: &Target) -> Result<Findings, FindError> {
     Ok(match search.attach(target) {
         Ok(attached) => examine(&attached.region, Snapshot::take),
-        Err(error @ FindError::Directory { .. }) => return Err(error),
         Err(FindError::Attach(error)) => attaching::findings(None, &error),
-        Err(error) => {
-            let mut findings = Findings::default();
-            findings.add(Severity::Problem, error.to_string(), None);
-            findings
-        }
+        Err(error) => return Err(error),
     })
 }
 

@@ -11,10 +11,31 @@ const CURRENT_THREAD: &str = "tokio::runtime::scheduler::current_thread::";
 /// The function of atomr that lets an actor handle messages, up to 128 of them in one poll of its task.
 const ACTOR_LOOP: &str = "atomr_core::actor::actor_cell::run_cell";
 /// Paths of source files that are not the application's.
-const FOREIGN_FILES: [&str; 3] = ["/rustc/", "/.cargo/registry/", "/.cargo/git/"];
-/// Crates that are not the application's, where files are not known.
-const FOREIGN_CRATES: [&str; 7] =
-    ["tokio::", "core::", "std::", "alloc::", "futures_util::", "futures_core::", "tracing::"];
+const FOREIGN_FILES: [&str; 3] = ["/rustc/", "/registry/src/", "/git/checkouts/"];
+/// Crates that are not the application's, also where their files are unknown or were copied into its folder.
+const FOREIGN_CRATES: [&str; 14] = [
+    "tokio::",
+    "core::",
+    "std::",
+    "alloc::",
+    "futures_util::",
+    "futures_core::",
+    "tracing::",
+    "mio::",
+    "parking_lot::",
+    "parking_lot_core::",
+    "hyper::",
+    "h2::",
+    "bytes::",
+    "libc::",
+];
+/// Modules in which a thread of a runtime waits for something to do.
+const PARKED: [&str; 4] = [
+    "tokio::runtime::driver::",
+    "tokio::runtime::io::driver::",
+    "tokio::runtime::time::Driver",
+    "tokio::runtime::park::",
+];
 
 /// A call that keeps its thread until it returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +58,9 @@ impl Call {
         let frames = stack.frames.as_slice();
         let is_on_worker = is_worker(stack);
         let last = |handler| frames.iter().rposition(|frame| frame.handler.as_ref() == Some(handler));
-        let of_actor = stack.handler.as_ref().and_then(|handler| Some((handler, last(handler)?)));
+        // A thread that a method has started runs a closure with the method's name, but keeps no actor.
+        let handler = stack.handler.as_ref().filter(|_| is_on_worker);
+        let of_actor = handler.and_then(|handler| Some((handler, last(handler)?)));
         if let Some((handler, last)) = of_actor {
             // The method may contain closures that are called again and again; the outermost frame is the method.
             return Some(Self {
@@ -59,6 +82,9 @@ impl Call {
             }
         };
         let inner = frames.get(..end)?;
+        if poll.is_none() && inner.iter().any(|frame| is(frame, &PARKED)) {
+            return None;
+        }
         let own = inner.iter().rposition(is_own)?;
         // One poll of an actor handles many messages: its length says nothing.
         let is_of_actor = inner.iter().any(|frame| is(frame, &[ACTOR_LOOP]));
@@ -117,8 +143,8 @@ fn path(frame: &Frame) -> &str {
 fn is_own(frame: &Frame) -> bool {
     match &frame.file {
         _ if !path(frame).contains("::") => false,
-        Some(file) => !FOREIGN_FILES.iter().any(|part| file.contains(part)),
-        None => !FOREIGN_CRATES.iter().any(|name| path(frame).starts_with(name)) && !is(frame, &[ACTOR_LOOP]),
+        Some(file) if FOREIGN_FILES.iter().any(|part| file.contains(part)) => false,
+        _ => !FOREIGN_CRATES.iter().any(|name| path(frame).starts_with(name)) && !is(frame, &[ACTOR_LOOP]),
     }
 }
 
@@ -135,7 +161,7 @@ pub(super) mod tests {
 
     pub const HANDLE: &str = "<shop::Till as atomr_core::actor::traits::Actor>::handle::{{closure}}";
     const POLL: &str = "tokio::runtime::task::raw::poll";
-    const LOOP: &str = "tokio::runtime::scheduler::multi_thread::worker::Context::run";
+    pub const LOOP: &str = "tokio::runtime::scheduler::multi_thread::worker::Context::run";
     const CURRENT: &str = "tokio::runtime::scheduler::current_thread::CoreGuard::block_on";
     /// What a worker's thread runs, itself a task of a thread for blocking work.
     const BELOW: [&str; 3] = [LOOP, POLL, "tokio::runtime::blocking::pool::Inner::run"];
@@ -215,6 +241,14 @@ pub(super) mod tests {
         assert_eq!(call(&parks, &BELOW), None);
         assert_eq!(call(&["sleep", "shop::blocks", POLL], &BELOW[1..]), None, "a thread for blocking work");
         assert_eq!(call(&["syscall", "tokio::runtime::driver::Driver::park"], &[CURRENT]), None);
+        let polls = ["mio::poll::Poll::poll", "tokio::runtime::io::driver::Driver::turn"];
+        assert_eq!(call(&polls, &[CURRENT]), None);
+        let consumer = format!("{HANDLE}::{{{{closure}}}}");
+        assert_eq!(
+            call(&["sleep", &consumer, "std::thread::main"], &[]),
+            None,
+            "a thread that a method started"
+        );
         assert_eq!(call(&["0x1", "0x2"], &[]), None);
         assert!(!has_names(&stack(&["syscall"])) && has_names(&stack(&["syscall", "std::main"])));
     }

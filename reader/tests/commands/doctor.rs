@@ -68,9 +68,9 @@ fn what_is_wrong_comes_with_what_to_do() {
 }
 
 #[test]
-fn what_cannot_be_attached_to_is_a_finding_and_no_failure() {
+fn what_is_not_found_is_a_failure_and_what_cannot_be_attached_to_a_finding() {
     let dir = RegionDir::new();
-    assert!(dir.run(["doctor", "nobody"]).ok().contains("problem  there is no node nobody"));
+    assert!(dir.run(["doctor", "nobody"]).failed(1).contains("there is no node nobody"));
     one_of(&findings(&dir, "note"), "there is no region");
     Node::with("far", |record| (record.pid, record.pid_namespace) = (1, 7)).dead(&dir);
     one_of(&findings(&dir, "note"), "another pid namespace, where its id is 1; here it is not visible");

@@ -151,7 +151,9 @@ pub fn describe(snapshot: &Snapshot, failure: &Failure) -> String {
     let message = newest_message(snapshot, failure);
     // The actor of the first occurrence need not be that of the newest.
     let actor = newest_panic(snapshot, failure).and_then(|panic| panic.actor.as_deref());
-    let age = last_age(snapshot, failure).map(|age| format!(" {} ago", duration(age)));
+    let is_dead = snapshot.dump_info.is_none() && !snapshot.liveness.verdict.is_alive();
+    let since = if is_dead { "before its end" } else { "ago" };
+    let age = last_age(snapshot, failure).map(|age| format!(" {} {since}", duration(age)));
     let location = location.as_deref().map(|location| format!(" at {}", clean(location)));
     let actor = actor.map(|actor| format!(" in {}", clean(actor)));
     let message = message.map(|message| {
