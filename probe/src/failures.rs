@@ -91,11 +91,17 @@ fn push_number<const BYTES: usize>(text: &mut Text<BYTES>, number: u32) {
 }
 
 /// The calling thread's name, as the kernel knows it: 15 bytes at most. Empty if it is unknown.
+#[cfg(target_os = "linux")]
 pub(crate) fn thread_name() -> Text<16> {
     let mut name = Text::new();
-    #[cfg(target_os = "linux")]
     name.push(crate::region_file::thread_name(&mut [0; 16]));
     name
+}
+
+/// Unknown.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn thread_name() -> Text<16> {
+    Text::new()
 }
 
 /// Calls `note` with the open regions of the actor system to which this path belongs; if that is unknown, with all open
