@@ -191,6 +191,15 @@ fn source(thread: &Value, file: &str, text: &'static str) -> &'static str {
     text.lines().nth(thread["line"].as_u64().unwrap() as usize - 1).unwrap().trim()
 }
 
+/// A node in this role, as soon as its handler keeps a worker.
+fn hanging(name: &str, role: &str) -> Node {
+    let node = Node::start(&mut support::again(name, role));
+    let is_away =
+        || support::listed(node.pid())[0]["away_workers"].as_array().is_some_and(|away| !away.is_empty());
+    wait_until("a worker is away", is_away);
+    node
+}
+
 const HANG: &str = "atomscope_tests::hang::Hanging::handle";
 
 #[test]
@@ -199,7 +208,7 @@ fn a_handler_that_sleeps_is_named_with_its_worker_and_line_and_what_it_waits_for
         be(&role);
     }
     let name = "a_handler_that_sleeps_is_named_with_its_worker_and_line_and_what_it_waits_for";
-    let node = Node::start(&mut support::again(name, "sleep"));
+    let node = hanging(name, "sleep");
     let report = report(&node, STUCK, none());
     let [thread] = threads(&report) else { panic!("{report:#}") };
     assert_eq!(
@@ -225,7 +234,7 @@ fn a_handler_that_waits_for_a_lock_is_told_and_one_alone_is_no_deadlock() {
         be(&role);
     }
     let name = "a_handler_that_waits_for_a_lock_is_told_and_one_alone_is_no_deadlock";
-    let node = Node::start(&mut support::again(name, "lock"));
+    let node = hanging(name, "lock");
     let report = report(&node, STUCK, none());
     let [thread] = threads(&report) else { panic!("{report:#}") };
     assert_eq!((&thread["call"], &thread["waits_for"]), (&HANG.into(), &"mutex or condition".into()));
@@ -239,7 +248,7 @@ fn a_handler_that_spins_is_found_by_stop_and_else_its_thread_is_a_candidate() {
         be(&role);
     }
     let name = "a_handler_that_spins_is_found_by_stop_and_else_its_thread_is_a_candidate";
-    let node = Node::start(&mut support::again(name, "spin"));
+    let node = hanging(name, "spin");
     let found = report(&node, STUCK, ["--stop"]);
     let [thread] = threads(&found) else { panic!("{found:#}") };
     assert_eq!(
@@ -323,7 +332,7 @@ fn a_handler_that_wakes_up_again_and_again_is_stuck_if_it_does_not_return() {
         be(&role);
     }
     let name = "a_handler_that_wakes_up_again_and_again_is_stuck_if_it_does_not_return";
-    let node = Node::start(&mut support::again(name, "closure"));
+    let node = hanging(name, "closure");
     let report = report(&node, STUCK, ["--stop"]);
     let [thread] = threads(&report) else { panic!("{report:#}") };
     assert_eq!(
@@ -440,14 +449,14 @@ fn where_the_return_cannot_be_watched_a_handler_that_runs_is_only_suspect() {
     }
     let name = "where_the_return_cannot_be_watched_a_handler_that_runs_is_only_suspect";
     let look = |node: &Node| refused(libc::SYS_perf_event_open, &["stuck", &node.who(), "--stop", "--json"]);
-    let node = Node::start(&mut support::again(name, "spin"));
+    let node = hanging(name, "spin");
     wait_until("the worker is away", || json(&look(&node))["away_workers"][0].is_object());
     let output = look(&node);
     let report = json(&output);
     assert_eq!((output.status.code(), &report["is_stuck"]), (Some(NOTHING), &false.into()), "{report:#}");
     assert_eq!((threads(&report).len(), &report["threads"][0]["evidence"]), (1, &"every_look".into()));
     // Who sleeps is proved to sleep.
-    let node = Node::start(&mut support::again(name, "sleep"));
+    let node = hanging(name, "sleep");
     let output = look(&node);
     assert_eq!(output.status.code(), Some(STUCK), "{output:?}");
 }

@@ -58,8 +58,9 @@ impl Call {
         let frames = stack.frames.as_slice();
         let is_on_worker = is_worker(stack);
         let last = |handler| frames.iter().rposition(|frame| frame.handler.as_ref() == Some(handler));
-        // A thread that a method has started runs a closure with the method's name, but keeps no actor.
-        let handler = stack.handler.as_ref().filter(|_| is_on_worker);
+        // A thread that a method has started runs a closure with the name of the method, but keeps no actor. Of a stack that
+        // was not read whole the worker may be missing.
+        let handler = stack.handler.as_ref().filter(|_| is_on_worker || !stack.is_whole);
         let of_actor = handler.and_then(|handler| Some((handler, last(handler)?)));
         if let Some((handler, last)) = of_actor {
             // The method may contain closures that are called again and again; the outermost frame is the method.
