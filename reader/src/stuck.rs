@@ -153,6 +153,9 @@ pub struct StuckReport {
     pub candidates: Vec<ThreadRates>,
     /// Why the stacks of the threads, or of those that may be the reason, could not be looked at.
     pub refusal: Option<String>,
+    /// Whether a thread that may be the reason runs, and was not looked at because [`StuckOptions::stop`] was not set.
+    #[serde(skip)]
+    pub has_passed_over: bool,
     /// Sentences on what is missing, safe to print.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -298,6 +301,7 @@ impl StuckReport {
             possible_deadlock,
             candidates,
             refusal,
+            has_passed_over: false,
             notes,
             verdict,
             away_text,
@@ -306,10 +310,9 @@ impl StuckReport {
         };
         let runs = report.candidates.iter().any(|row| unseen.contains(&row.tid));
         if runs && !options.stop {
-            let why = "threads that run were not looked at; `--stop` looks at them".to_owned();
-            match report.is_stuck {
-                true => report.notes.push(why),
-                false => report.refusal = report.refusal.or(Some(why)),
+            report.has_passed_over = true;
+            if !report.is_stuck {
+                report.refusal = report.refusal.or(Some("threads that run were not looked at".to_owned()));
             }
         }
         report.outcome = match report.is_stuck {

@@ -250,7 +250,8 @@ impl RegionBuilder {
     /// These are handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT, which then call the ones that were there, and of
     /// SIGTERM, SIGINT and SIGHUP, unless the application handles or ignores them by then. The process ends as it would
     /// without them. A handler that the application installs later replaces them, or calls them before it does its own work;
-    /// both are allowed.
+    /// both are allowed. One of the first five that calls them must have been installed with `SA_SIGINFO`, and pass on what
+    /// it got.
     pub fn note_signals(mut self, note: bool) -> Self {
         self.note_signals = note;
         self

@@ -85,6 +85,9 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     written
         .or_else(|failure| if matches!(failure, Failure::OutputClosed) { Ok(()) } else { Err(failure) })?;
     report.notes.iter().for_each(|text| note(text));
+    if report.has_passed_over {
+        note("`--stop` looks at threads that run, too");
+    }
     match &report.refusal {
         _ if report.is_stuck => Err(Failure::Found),
         Some(why) if !report.has_looked() => Err(Failure::Failed(why.clone())),
