@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorSystem, ActorSystemError, Context, Props};
+use atomscope_probe::observe::{Variants, observed};
+
+use crate::spawns::Spawns;
 
 /// How a handler hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -24,11 +27,17 @@ pub enum Hang {
 #[derive(Debug)]
 struct Hanging(Hang);
 
+#[derive(Debug, Variants)]
+enum HangingMsg {
+    Hang,
+}
+
+#[observed]
 #[async_trait]
 impl Actor for Hanging {
-    type Msg = ();
+    type Msg = HangingMsg;
 
-    async fn handle(&mut self, _: &mut Context<Self>, (): ()) {
+    async fn handle(&mut self, _: &mut Context<Self>, HangingMsg::Hang: HangingMsg) {
         match self.0 {
             Hang::Sleep => drop(sleeps()),
             Hang::Spin => loop {
@@ -63,7 +72,7 @@ fn waits_for_a_lock() {
 ///
 /// # Errors
 /// The system does not start the actor.
-pub fn hang(system: &ActorSystem, name: &str, how: Hang) -> Result<(), ActorSystemError> {
-    system.actor_of(Props::create(move || Hanging(how)), name)?.tell(());
+pub fn hang(system: &ActorSystem, spawns: &Spawns, name: &str, how: Hang) -> Result<(), ActorSystemError> {
+    spawns.top_level(system, Props::create(move || Hanging(how)), name)?.tell(HangingMsg::Hang);
     Ok(())
 }

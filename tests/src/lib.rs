@@ -8,6 +8,7 @@ pub mod lease_workload;
 pub mod persistence_workload;
 pub mod service_workload;
 pub mod sharding_workload;
+pub mod spawns;
 pub mod storms;
 pub mod structure;
 pub mod support;

@@ -26,8 +26,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorRef, ActorSystem, ActorSystemError, Context, Props};
 use atomr_core::supervision::{Directive, OneForOneStrategy};
+use atomscope_probe::observe::{Variants, observed};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
+
+use crate::spawns::Spawns;
 
 /// A rate that means: as fast as possible.
 pub const FULL_LOAD: u64 = 0;
@@ -64,10 +67,11 @@ const LATE_LETTER_EVERY: u64 = 5;
 /// If the system already has a top-level actor with a name that the shop needs.
 pub async fn run(
     system: &ActorSystem,
+    spawns: &Spawns,
     rate: u64,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ActorSystemError> {
-    let mut shop = Shop::open(system, rate)?;
+    let mut shop = Shop::open(system, spawns, rate)?;
     tokio::select! {
         biased;
         () = stop => {}
@@ -79,6 +83,7 @@ pub async fn run(
 
 struct Shop<'a> {
     system: &'a ActorSystem,
+    spawns: &'a Spawns,
     orders: Department<OrderDesk>,
     payments: Department<PaymentGateway>,
     inventory: Department<Warehouse>,
@@ -97,14 +102,18 @@ struct Purchase {
 }
 
 impl<'a> Shop<'a> {
-    fn open(system: &'a ActorSystem, rate: u64) -> Result<Self, ActorSystemError> {
+    fn open(system: &'a ActorSystem, spawns: &'a Spawns, rate: u64) -> Result<Self, ActorSystemError> {
         let max_open =
             if rate == FULL_LOAD { MAX_OPEN_ORDERS } else { MAX_OPEN_ORDERS.min(12 + rate.isqrt()) };
         Ok(Self {
             system,
-            orders: Department::open(system, "orders", || OrderDesk)?,
-            payments: Department::open(system, "payments", || PaymentGateway)?,
-            inventory: Department::open(system, "inventory", || Warehouse { shelves: Vec::new() })?,
+            spawns,
+            orders: Department::open(system, spawns, "orders", |spawns| OrderDesk { spawns })?,
+            payments: Department::open(system, spawns, "payments", |spawns| PaymentGateway { spawns })?,
+            inventory: Department::open(system, spawns, "inventory", |spawns| Warehouse {
+                spawns,
+                shelves: Vec::new(),
+            })?,
             placed: 0,
             max_open: max_open as usize,
             open: VecDeque::new(),
@@ -178,9 +187,9 @@ impl<'a> Shop<'a> {
 
     async fn change_shift(&mut self, shift: u64) {
         match shift % 3 {
-            0 => self.orders.reopen(self.system).await,
-            1 => self.payments.reopen(self.system).await,
-            _ => self.inventory.reopen(self.system).await,
+            0 => self.orders.reopen(self.system, self.spawns).await,
+            1 => self.payments.reopen(self.system, self.spawns).await,
+            _ => self.inventory.reopen(self.system, self.spawns).await,
         }
     }
 
@@ -226,16 +235,22 @@ struct Department<A: Actor> {
 }
 
 impl<A: Actor> Department<A> {
-    fn open(system: &ActorSystem, name: &'static str, staff: fn() -> A) -> Result<Self, ActorSystemError> {
-        let props = Props::create(staff);
-        let staff = system.actor_of(props.clone(), name)?;
+    fn open(
+        system: &ActorSystem,
+        spawns: &Spawns,
+        name: &'static str,
+        staff: fn(Spawns) -> A,
+    ) -> Result<Self, ActorSystemError> {
+        let of_staff = spawns.clone();
+        let props = Props::create(move || staff(of_staff.clone()));
+        let staff = spawns.top_level(system, props.clone(), name)?;
         Ok(Self { name, props, staff })
     }
 
-    async fn reopen(&mut self, system: &ActorSystem) {
+    async fn reopen(&mut self, system: &ActorSystem, spawns: &Spawns) {
         self.staff.stop();
         self.staff = loop {
-            match system.actor_of(self.props.clone(), self.name) {
+            match spawns.top_level(system, self.props.clone(), self.name) {
                 Ok(staff) => break staff,
                 // The predecessor still holds the name.
                 Err(_) => tokio::task::yield_now().await,
@@ -266,44 +281,53 @@ fn fail(why: &'static str) -> ! {
     std::panic::resume_unwind(Box::new(why))
 }
 
-struct OrderDesk;
+struct OrderDesk {
+    spawns: Spawns,
+}
 
+#[derive(Variants)]
 enum OrderDeskMsg {
     Open { number: u64, reply: oneshot::Sender<ActorRef<OrderMsg>> },
 }
 
+#[observed]
 #[async_trait]
 impl Actor for OrderDesk {
     type Msg = OrderDeskMsg;
 
     async fn handle(&mut self, ctx: &mut Context<Self>, msg: OrderDeskMsg) {
         let OrderDeskMsg::Open { number, reply } = msg;
-        if let Ok(order) = ctx.spawn(Props::create(move || Order { number }), &format!("order-{number}")) {
+        let spawns = self.spawns.clone();
+        let order = Props::create(move || Order { spawns: spawns.clone(), number });
+        if let Ok(order) = self.spawns.child(ctx, order, &format!("order-{number}")) {
             let _ = reply.send(order);
         }
     }
 }
 
 struct Order {
+    spawns: Spawns,
     number: u64,
 }
 
+#[derive(Variants)]
 enum OrderMsg {
     Ship,
 }
 
+#[observed]
 #[async_trait]
 impl Actor for Order {
     type Msg = OrderMsg;
 
     async fn pre_start(&mut self, ctx: &mut Context<Self>) {
         let number = self.number;
-        if let Ok(invoice) = ctx.spawn(Props::create(Invoice::default), "invoice") {
+        if let Ok(invoice) = self.spawns.child(ctx, Props::create(Invoice::default), "invoice") {
             (0..=number % 3).for_each(|item| invoice.tell(InvoiceMsg::Item { cents: 100 * (item + 1) }));
         }
         let give_up = OneForOneStrategy::new().with_decider(|_| Directive::Stop);
         let check = Props::create(|| FraudCheck).with_supervisor_strategy(give_up.into());
-        if let Ok(check) = ctx.spawn(check, "fraud-check") {
+        if let Ok(check) = self.spawns.child(ctx, check, "fraud-check") {
             check.tell(FraudCheckMsg::Examine { number });
         }
     }
@@ -318,10 +342,12 @@ struct Invoice {
     total_cents: u64,
 }
 
+#[derive(Variants)]
 enum InvoiceMsg {
     Item { cents: u64 },
 }
 
+#[observed]
 #[async_trait]
 impl Actor for Invoice {
     type Msg = InvoiceMsg;
@@ -333,10 +359,12 @@ impl Actor for Invoice {
 
 struct FraudCheck;
 
+#[derive(Variants)]
 enum FraudCheckMsg {
     Examine { number: u64 },
 }
 
+#[observed]
 #[async_trait]
 impl Actor for FraudCheck {
     type Msg = FraudCheckMsg;
@@ -348,12 +376,16 @@ impl Actor for FraudCheck {
     }
 }
 
-struct PaymentGateway;
+struct PaymentGateway {
+    spawns: Spawns,
+}
 
+#[derive(Variants)]
 enum PaymentMsg {
     Charge { number: u64, reply: oneshot::Sender<ActorRef<ChargeMsg>> },
 }
 
+#[observed]
 #[async_trait]
 impl Actor for PaymentGateway {
     type Msg = PaymentMsg;
@@ -362,7 +394,7 @@ impl Actor for PaymentGateway {
         let PaymentMsg::Charge { number, reply } = msg;
         let charge = Props::create(move || Charge { number, captured: false })
             .with_supervisor_strategy(OneForOneStrategy::new().with_max_retries(3).into());
-        if let Ok(charge) = ctx.spawn(charge, &format!("charge-{number}")) {
+        if let Ok(charge) = self.spawns.child(ctx, charge, &format!("charge-{number}")) {
             let _ = reply.send(charge);
         }
     }
@@ -373,12 +405,14 @@ struct Charge {
     captured: bool,
 }
 
+#[derive(Variants)]
 enum ChargeMsg {
     Capture { attempt: u32 },
     Refund,
     Settle,
 }
 
+#[observed]
 #[async_trait]
 impl Actor for Charge {
     type Msg = ChargeMsg;
@@ -396,21 +430,26 @@ impl Actor for Charge {
 }
 
 struct Warehouse {
+    spawns: Spawns,
     shelves: Vec<ActorRef<WarehouseMsg>>,
 }
 
+#[derive(Variants)]
 enum WarehouseMsg {
     Reserve { number: u64, reply: oneshot::Sender<ActorRef<ReservationMsg>> },
 }
 
+#[observed]
 #[async_trait]
 impl Actor for Warehouse {
     type Msg = WarehouseMsg;
 
     async fn pre_start(&mut self, ctx: &mut Context<Self>) {
-        let shelf = Props::create(|| Shelf);
-        self.shelves =
-            (0..SHELVES).filter_map(|n| ctx.spawn(shelf.clone(), &format!("shelf-{n}")).ok()).collect();
+        let spawns = self.spawns.clone();
+        let shelf = Props::create(move || Shelf { spawns: spawns.clone() });
+        self.shelves = (0..SHELVES)
+            .filter_map(|n| self.spawns.child(ctx, shelf.clone(), &format!("shelf-{n}")).ok())
+            .collect();
     }
 
     async fn handle(&mut self, _: &mut Context<Self>, msg: WarehouseMsg) {
@@ -421,15 +460,20 @@ impl Actor for Warehouse {
     }
 }
 
-struct Shelf;
+struct Shelf {
+    spawns: Spawns,
+}
 
+#[observed]
 #[async_trait]
 impl Actor for Shelf {
     type Msg = WarehouseMsg;
 
     async fn handle(&mut self, ctx: &mut Context<Self>, msg: WarehouseMsg) {
         let WarehouseMsg::Reserve { number, reply } = msg;
-        if let Ok(goods) = ctx.spawn(Props::create(|| Reservation), &format!("reservation-{number}")) {
+        if let Ok(goods) =
+            self.spawns.child(ctx, Props::create(|| Reservation), &format!("reservation-{number}"))
+        {
             let _ = reply.send(goods);
         }
     }
@@ -437,10 +481,12 @@ impl Actor for Shelf {
 
 struct Reservation;
 
+#[derive(Variants)]
 enum ReservationMsg {
     Collect,
 }
 
+#[observed]
 #[async_trait]
 impl Actor for Reservation {
     type Msg = ReservationMsg;
@@ -500,7 +546,7 @@ mod tests {
         system.set_spawn_observer(visitor.clone());
         system.set_dead_letter_observer(visitor.clone());
 
-        run(&system, FULL_LOAD, visitor.seen_enough.notified()).await.unwrap();
+        run(&system, &Spawns::default(), FULL_LOAD, visitor.seen_enough.notified()).await.unwrap();
 
         // Await them, because orders that have not started yet still spawn and stop their children.
         let all_gone = async {
@@ -522,13 +568,16 @@ mod tests {
     #[tokio::test]
     async fn a_shop_that_finds_a_name_taken_closes_what_it_had_opened() {
         let system = ActorSystem::create("Shop", Default::default()).await.unwrap();
-        system.actor_of(Props::create(|| PaymentGateway), "payments").unwrap();
+        system.actor_of(Props::create(|| PaymentGateway { spawns: Spawns::default() }), "payments").unwrap();
 
-        let opened = run(&system, 100, std::future::pending()).await;
+        let opened = run(&system, &Spawns::default(), 100, std::future::pending()).await;
 
         assert!(matches!(opened, Err(ActorSystemError::NameTaken(name)) if name == "payments"));
         let orders_is_free = async {
-            while system.actor_of(Props::create(|| OrderDesk), "orders").is_err() {
+            while system
+                .actor_of(Props::create(|| OrderDesk { spawns: Spawns::default() }), "orders")
+                .is_err()
+            {
                 tokio::task::yield_now().await;
             }
         };

@@ -444,7 +444,7 @@ async fn beside_atomr_telemetry_both_say_the_same() {
     (1..=3).for_each(|number| theirs.persistence.record_write("journal", "id", number));
     (0..4).for_each(|_| theirs.ddata.record_update("key"));
     let receiver = theirs.clone();
-    atomscope_tests::workload::run(&system, 2_000, async {
+    atomscope_tests::workload::run(&system, &Default::default(), 2_000, async {
         while receiver.actors.total_spawned() < 1_000 {
             tokio::task::yield_now().await;
         }

@@ -7,7 +7,9 @@ mod events;
 pub mod instructions;
 mod letters;
 mod lifecycle;
+
 pub mod memory;
+mod messages;
 mod node;
 mod parts;
 mod ps;
@@ -64,13 +66,14 @@ const fn group(
 }
 
 /// All groups.
-pub const GROUPS: [Group; 17] = [
+pub const GROUPS: [Group; 18] = [
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
     group("parts", "The parts of a spawn and a stop, each alone, at depth 3", parts::measure),
     group("events", "An event published", events::measure),
     group("rate", "An event published at a given rate, with one reader", events::at_rates),
     group("letters", "A dead letter", letters::measure),
+    group("messages", "What an instrumented actor adds to a message", messages::measure),
     group("snapshot", "A snapshot of all actors", snapshot::measure),
     group("scan", "A reader's pass over the actor table", scan::measure),
     group("readers", "A writer slowed by an attached reader, in processor time", readers::measure),

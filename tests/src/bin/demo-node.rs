@@ -16,6 +16,7 @@ use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::end::{End, end};
 use atomscope_tests::hang::{Hang, hang};
 use atomscope_tests::persistence_workload::{self, Bank, Flaky, ShortJournal};
+use atomscope_tests::spawns::Spawns;
 use atomscope_tests::{cluster_workload, lease_workload, service_workload, sharding_workload, workload};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -84,12 +85,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
             async move { beside_the_shop(&system, &telemetry).await.map_err(|error| error.to_string()) },
         )
     });
+    let spawns = Spawns::instrumented(telemetry.as_ref());
     if let Some(how) = arguments.hang {
-        hang(&system, "hanging", how)?;
+        hang(&system, &spawns, "hanging", how)?;
     }
     // Whoever is to end by a signal must not handle it.
     let handles_signals = arguments.end != Some(End::Term);
-    workload::run(&system, arguments.rate, until_told(arguments.seconds, handles_signals)).await?;
+    workload::run(&system, &spawns, arguments.rate, until_told(arguments.seconds, handles_signals)).await?;
     if let Some(how) = arguments.end {
         end(&system, how).await?;
     }
