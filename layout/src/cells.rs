@@ -9,7 +9,7 @@
 //! | identity | stores (the last step of a claim, the first step of a free) | – | loads | loads |
 //! | handled, busy_ns, since, failures, task | stores 0 | loads, stores | – | loads |
 //! | running | stores the row of the class | loads, stores | – | loads |
-//! | depth_peak | stores 0 | – | loads, stores | loads |
+//! | depth_peak | stores 0 | – | loads, raises | loads |
 //!
 //! A cell belongs to whoever has set its bit in a private bitmap. Its owner may free it only once the actor's task writes
 //! no more. So each word has one writer at a time, and an addition is a load and a store.
@@ -239,6 +239,26 @@ impl<'a> Cells<'a> {
         if let Some(word) = bits.get(index / 64) {
             word.fetch_and(!(1 << (index % 64)), Ordering::Release);
             hint.store(index as u64 / 64, Ordering::Relaxed);
+        }
+    }
+
+    /// Raises the greatest depth of a tenant's mailbox. For one thread at a time. A depth that comes when the tenant has gone is
+    /// not the next one's.
+    pub fn raise_depth_peak(&self, name: CellName, depth: u64) {
+        let Some(cell) = self.cell(name.index()) else { return };
+        let peak = cell.depth_peak();
+        let has_gone = || {
+            let identity = cell.identity().load(Ordering::Acquire);
+            (identity >> 32) as u32 != name.generation() || identity & 0xffff != IN_USE
+        };
+        let seen = peak.load(Ordering::Relaxed);
+        if seen >= depth || has_gone() {
+            return;
+        }
+        // If it replaces the 0 of the next tenant's claim, it also sees that the cell was freed before.
+        let raised = peak.compare_exchange(seen, depth, Ordering::Acquire, Ordering::Relaxed);
+        if raised.is_ok() && has_gone() {
+            let _ = peak.compare_exchange(depth, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 

@@ -80,6 +80,8 @@ pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
+#[cfg(feature = "atomr")]
+mod depths;
 mod ending;
 mod environment;
 mod error;
@@ -103,6 +105,8 @@ mod instances;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+#[cfg(feature = "atomr")]
+mod mailbox;
 #[cfg(feature = "atomr")]
 pub mod observe;
 mod pairs;

@@ -75,6 +75,7 @@ fn beat(process: &'static Process) {
                 continue;
             }
             writer.sample();
+            writer.sample_depths();
             writer.touch_pages_later();
         }
         poller::relieve(process);

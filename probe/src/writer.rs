@@ -42,6 +42,8 @@ use crate::hook_state::HookState;
 use crate::identity::{boot_id, pid_namespace, process_start_ticks};
 use crate::instance_counts::InstanceCounts;
 use crate::lane;
+#[cfg(feature = "atomr")]
+use crate::mailbox::Mailboxes;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Object};
 use crate::rounds::Rounds;
@@ -59,6 +61,11 @@ pub(crate) struct Settings<'a> {
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
+    /// Whether the depths of mailboxes are read, and how often they are published.
+    #[cfg(feature = "atomr")]
+    pub(crate) depth: bool,
+    #[cfg(feature = "atomr")]
+    pub(crate) depth_events: Option<Duration>,
 }
 
 /// The writer behind all handles of a region.
@@ -104,6 +111,9 @@ pub(crate) struct RegionWriter {
     /// The workers of the attached runtime.
     #[cfg(feature = "atomr")]
     pub(crate) workers: OnceLock<Workers>,
+    /// The mailboxes whose depths are read.
+    #[cfg(feature = "atomr")]
+    pub(crate) mailboxes: Option<Mailboxes>,
 }
 
 /// Polls a component; false once the component is gone.
@@ -202,6 +212,8 @@ impl RegionWriter {
             wake_runtime: std::sync::Arc::default(),
             #[cfg(feature = "atomr")]
             workers: OnceLock::new(),
+            #[cfg(feature = "atomr")]
+            mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
         }
     }
 
@@ -547,6 +559,12 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     pub(crate) fn sample_workers(&self, _: u64) {}
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn sample_depths(&self) {}
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn forget_mailboxes(&self) {}
 }
 
 thread_local! {
