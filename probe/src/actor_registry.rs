@@ -27,7 +27,9 @@ use atomscope_layout::Capacities;
 use std::sync::Arc;
 
 use atomscope_layout::decode::ActorTree;
-use atomscope_layout::event::{EventHead, EventKind, EventRecord};
+#[cfg(feature = "atomr")]
+use atomscope_layout::event::EventHead;
+use atomscope_layout::event::{EventKind, EventRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "atomr")]
@@ -35,9 +37,11 @@ use atomscope_layout::records::ActorHead;
 use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD};
-use atomscope_layout::sync::{AtomicU64, Ordering, pause};
+use atomscope_layout::sync::{AtomicU64, pause};
 use atomscope_layout::table::{Key, Spawned, StopOrigin, Stopped, Updated};
-use atomscope_layout::words::{Words, store, store_parts};
+#[cfg(feature = "atomr")]
+use atomscope_layout::words::store_parts;
+use atomscope_layout::words::{Words, store};
 use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
