@@ -178,6 +178,16 @@ pub fn coarse(ticks: u64, number: u64) -> u64 {
     ticks & !COARSE_LOW | number & (TIMED - 1) | if ticks <= COARSE_LOW { COARSE_LOW + 1 } else { 0 }
 }
 
+/// The ticks of a cell's `since`, whose low bits are no time.
+pub fn stamp(since: u64) -> u64 {
+    since & !COARSE_LOW
+}
+
+/// The identity of the same generation without a tenant. In a copy of a region it marks a cell that could not be copied whole.
+pub fn freed(identity: u64) -> u64 {
+    identity & !0xffff
+}
+
 /// The stamp of the coarse clock's next tick, at `ticks`, after `last`.
 pub fn next_coarse(last: u64, ticks: u64) -> u64 {
     coarse(ticks.max(last), last.wrapping_add(1))
@@ -235,7 +245,7 @@ impl<'a> Cells<'a> {
     pub fn free(&self, index: usize) {
         let (Some(cell), Some((hint, bits))) = (self.cell(index), self.taken.split_last()) else { return };
         let identity = cell.identity();
-        identity.store(identity.load(Ordering::Relaxed) & !0xffff, Ordering::Release);
+        identity.store(freed(identity.load(Ordering::Relaxed)), Ordering::Release);
         if let Some(word) = bits.get(index / 64) {
             word.fetch_and(!(1 << (index % 64)), Ordering::Release);
             hint.store(index as u64 / 64, Ordering::Relaxed);

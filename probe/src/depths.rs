@@ -228,8 +228,7 @@ mod tests {
             node.run();
         }
         // The first message of each is in hand.
-        let left =
-            (0..ACTORS).filter(|number| number % 3 != 0).map(|number| (number % 10).saturating_sub(1));
+        let left = (0..ACTORS).filter(|number| number % 3 != 0).map(|number| (number % 10).saturating_sub(1));
         node.expect(&left.map(Some).collect::<Vec<_>>());
         assert_eq!(node.kept(), 2_000);
         node.telemetry.region().close();

@@ -78,6 +78,8 @@ pub mod cluster;
 #[cfg(feature = "cluster-metrics")]
 pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
+mod coarse;
+#[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
 #[cfg(feature = "atomr")]
@@ -102,11 +104,14 @@ mod identity;
 mod instance_counts;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only probes of atomr have instances yet"))]
 mod instances;
+#[cfg(feature = "atomr")]
+mod instruments;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
 #[cfg(feature = "atomr")]
 mod mailbox;
+mod names;
 #[cfg(feature = "atomr")]
 pub mod observe;
 mod pairs;
