@@ -27,17 +27,23 @@ use atomscope_layout::Capacities;
 use std::sync::Arc;
 
 use atomscope_layout::decode::ActorTree;
-use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
+#[cfg(feature = "atomr")]
+use atomscope_layout::event::EventHead;
+use atomscope_layout::event::{EventKind, EventRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::ActorHead;
-use atomscope_layout::records::{ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
+use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD};
-use atomscope_layout::sync::{AtomicU64, Ordering, pause};
+#[cfg(feature = "atomr")]
+use atomscope_layout::sync::Ordering;
+use atomscope_layout::sync::{AtomicU64, pause};
 use atomscope_layout::table::{Key, Spawned, StopOrigin, Stopped, Updated};
-use atomscope_layout::words::{Words, store, store_parts};
+#[cfg(feature = "atomr")]
+use atomscope_layout::words::store_parts;
+use atomscope_layout::words::{Words, store};
 use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
@@ -47,8 +53,12 @@ use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::hash::PathHasher;
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
+#[cfg(feature = "atomr")]
+use crate::instruments::joining;
+#[cfg(feature = "atomr")]
+use crate::instruments::props::stops_one_of_several;
 use crate::lane;
-use crate::pairs::{KIND_WORD, Pairs};
+use crate::pairs::{Pairs, set_depth};
 use crate::region::Region;
 #[cfg(feature = "atomr")]
 use crate::task;
@@ -84,6 +94,23 @@ impl ActorRegistry {
     #[cfg(feature = "atomr")]
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
         Self { region, bus, settles: false }
+    }
+
+    /// The same registry; it does not keep the region open.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn not_held(&self) -> Self {
+        Self { region: self.region.not_held(), bus: self.bus.not_held(), settles: self.settles }
+    }
+
+    #[cfg(feature = "atomr")]
+    pub(crate) fn writer(&self) -> &RegionWriter {
+        &self.region.writer
+    }
+
+    /// The writer of a node's region; none for a stand-alone registry.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn node_writer(&self) -> Option<&RegionWriter> {
+        (!self.settles).then_some(&*self.region.writer)
     }
 
     /// Records a spawn; replaces a live actor with the same path. No lock, no allocation of its own, no system call. Two
@@ -146,7 +173,7 @@ impl ActorRegistry {
         let (cut, used) = (texts.cut || parent_text.cut, texts.used());
         let used = parent_text.append_to(&mut record.text, used);
         self.publish_spawn(&mut record, &status.actor_type, cut);
-        let spawned = self.spawn(key, &record, used);
+        let spawned = self.add_spawn(key, &record, used, |_| ());
         self.end_spawn(spawned, status.path.as_str(), record.spawned);
     }
 
@@ -196,24 +223,24 @@ impl ActorRegistry {
     fn publish_stop(&self, path: &(impl Pieces + ?Sized), stamp: u64) {
         let mut text = PathText::new();
         self.region.writer.hasher.text(path, &mut text);
-        self.publish_path(EventKind::ActorStopped, &text, 0, stamp);
-    }
-
-    /// Publishes an event that consists of a path and perhaps a number.
-    #[inline(always)]
-    fn publish_path(&self, kind: EventKind, path: &PathText, number: u64, stamp: u64) {
-        let flags = if path.cut { event_flags::TEXT_CUT } else { 0 };
-        let text_bytes = [path.bytes as u16, 0, 0, 0, 0];
-        let head = EventHead { kind, stamp, type_id: 0, flags, text_bytes, numbers: [number, 0] }.words();
-        self.bus.writer().publish_with(|slot| store_parts(slot, &head, path.words()));
+        self.bus.writer().publish_path(EventKind::ActorStopped, &text, 0, stamp);
     }
 
     /// Adds a spawn, whose event is published already.
-    fn spawn(&self, key: Key, record: &ActorRecord, text_bytes: usize) -> Spawned {
+    fn add_spawn(
+        &self,
+        key: Key,
+        record: &ActorRecord,
+        text_bytes: usize,
+        in_slot: impl Fn(&[AtomicU64]),
+    ) -> Spawned {
         let [_, words @ ..]: &[u64; ACTOR_WORDS] = zerocopy::transmute_ref!(record);
         let used = ACTOR_HEAD_WORDS - 1 + text_bytes.div_ceil(8);
         let words = words.get(..used).unwrap_or(words);
-        let write = |slot: &[AtomicU64]| store(slot.get(1..).unwrap_or_default(), words);
+        let write = |slot: &[AtomicU64]| {
+            in_slot(slot);
+            store(slot.get(1..).unwrap_or_default(), words);
+        };
         self.region.writer.table().spawn(lane::held_or_beyond(), key, write, &self.pairs())
     }
 
@@ -336,8 +363,8 @@ impl ActorRegistry {
         let writer = &self.region.writer;
         let mut text = PathText::new();
         let key = writer.hasher.key_and_text(path, &mut text);
-        self.update(key, |slot| set_depth(slot, depth));
-        self.publish_path(EventKind::MailboxSampled, &text, depth, writer.stamp(0));
+        self.update(key, |slot| set_depth(slot, Some(depth)));
+        self.bus.writer().publish_path(EventKind::MailboxSampled, &text, depth, writer.stamp(0));
     }
 
     /// The number of spawned actors so far. Not for hot paths.
@@ -373,13 +400,6 @@ impl ActorRegistry {
     }
 }
 
-fn set_depth(slot: &[AtomicU64], depth: u64) {
-    if let (Some(to), Some(flags)) = (slot.get(ACTOR_DEPTH_WORD), slot.get(KIND_WORD)) {
-        to.store(depth, Ordering::Relaxed);
-        flags.store(flags.load(Ordering::Relaxed) | u64::from(actor_flags::DEPTH) << 32, Ordering::Relaxed);
-    }
-}
-
 /// Hot: called for every actor, for top-level ones under the guardian's lock. Spawn and stop may come in any order.
 ///
 /// An observer that passes these calls on must do so within its own call: the task that reports a stop shows whether the
@@ -390,6 +410,7 @@ impl SpawnObserver for ActorRegistry {
         let writer = &*self.region.writer;
         let ticks = writer.ticks();
         writer.count(Builtin::Spawned, 1);
+        let joining = joining::take(writer);
         let mut text = PathText::new();
         let type_id = writer.intern_static(actor_type);
         let is_usual = type_id != 0
@@ -397,7 +418,7 @@ impl SpawnObserver for ActorRegistry {
             && parent.is_some_and(|parent| is_above(parent, path));
         let keys = if is_usual { writer.hasher.usual_path_and_parent(path, &mut text) } else { None };
         let Some((key, parent_key, parent_bytes)) = keys else {
-            return self.unusual_spawn(path, parent, actor_type, type_id, ticks);
+            return self.unusual_spawn(path, parent, (actor_type, type_id), ticks, joining);
         };
         let table = writer.table();
         // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn. The
@@ -414,6 +435,7 @@ impl SpawnObserver for ActorRegistry {
         let (record_key, parent_key, path_bytes) = (key.words(), parent_key.words(), path_bytes as u8);
         let head = ActorHead {
             key: record_key,
+            cell: joining.map_or(0, |joining| joining.word),
             spawned: stamp,
             type_id,
             flags,
@@ -423,6 +445,7 @@ impl SpawnObserver for ActorRegistry {
         };
         let (first, parent_words) = head.words();
         let write = |slot: &[AtomicU64]| {
+            writer.join(joining, slot);
             if let (Some(head), Some(rest)) =
                 (slot.get(ACTOR_KEY_WORD..ACTOR_KEY_WORD + first.len()), slot.get(ACTOR_PARENT_WORD..))
             {
@@ -439,6 +462,9 @@ impl SpawnObserver for ActorRegistry {
     fn on_stop(&self, path: &ActorPath) {
         let writer = &*self.region.writer;
         let ticks = writer.ticks();
+        if joining::stops() {
+            stops_one_of_several();
+        }
         let mut origin = self.classify_stop();
         if origin == StopOrigin::Older {
             if self.older_stop(path, ticks) {
@@ -525,9 +551,9 @@ impl ActorRegistry {
         &self,
         path: &ActorPath,
         parent: Option<&ActorPath>,
-        actor_type: &str,
-        type_id: u32,
+        (actor_type, type_id): (&str, u32),
         ticks: u64,
+        joining: Option<joining::Joining>,
     ) {
         let writer = &self.region.writer;
         let mut text = PathText::new();
@@ -555,6 +581,7 @@ impl ActorRegistry {
         let actor_type = TypeName::of(actor_type);
         let actor_type = actor_type.as_str();
         record.type_id = type_id;
+        record.cell = joining.map_or(0, |joining| joining.word);
         let mut texts = parent_text.texts_before(&mut record.text, path_bytes, path_cut);
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES) as u8;
@@ -564,7 +591,7 @@ impl ActorRegistry {
         let (cut, used) = (texts.cut || parent_text.cut, texts.used());
         let used = parent_text.append_to(&mut record.text, used);
         self.publish_spawn(&mut record, actor_type, cut);
-        let spawned = self.spawn(key, &record, used);
+        let spawned = self.add_spawn(key, &record, used, |slot| writer.join(joining, slot));
         self.end_spawn(spawned, path, record.spawned);
     }
 
@@ -579,6 +606,12 @@ impl ActorRegistry {
             Stopped::Spilled => self.spilled_stop(path, ticks),
             Stopped::Nothing => self.early_stop(key, path, origin),
         }
+    }
+
+    /// Records the stop of an actor whose spawn the hook has recorded, and whose stop it never will.
+    #[cold]
+    pub(crate) fn record_missing_stop(&self, path: &ActorPath) {
+        self.unusual_stop(path, self.region.writer.ticks(), StopOrigin::Awaited);
     }
 
     #[cold]

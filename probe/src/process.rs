@@ -106,6 +106,9 @@ fn begin_to_close(writer: &RegionWriter, cause: Cause) {
         // After the region is closed, since both may call foreign code and wait for other threads.
         this().forget(writer);
         writer.wake_runtime();
+        if !matches!(cause, Cause::Exit(_)) {
+            writer.forget_mailboxes();
+        }
     }
 }
 
@@ -221,6 +224,14 @@ impl Process {
         drop(state);
         let more = if count == 1 { "1 more node".into() } else { format!("{count} more nodes") };
         warn(&format!("the telemetry of {more} of this process cannot be seen from outside it; {latest}"));
+    }
+}
+
+/// Wakes the sampler, which has to do something earlier than it expects.
+#[cfg(feature = "atomr")]
+pub(crate) fn wake_sampler() {
+    if let Some(sampler) = &this().lock().sampler {
+        sampler.unpark();
     }
 }
 

@@ -5,6 +5,7 @@ pub mod actors;
 pub mod events;
 pub mod findings;
 pub mod human;
+pub mod instruments;
 pub mod list;
 pub mod nodes;
 pub mod rates;
