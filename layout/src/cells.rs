@@ -635,3 +635,6 @@ mod tests {
         assert_eq!(inserted, 2 * BUCKET_WORDS);
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;
