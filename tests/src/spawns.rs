@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atomr_core::actor::{Actor, ActorRef, ActorSystem, ActorSystemError, Context, Props, SpawnError};
+use atomr_core::actor::{Actor, ActorRef, ActorSystem, ActorSystemError, Context, Props};
 use atomscope_probe::TelemetryExtension;
 
 /// Spawns actors. The default spawns them without the probe.
@@ -31,19 +31,16 @@ impl Spawns {
         }
     }
 
-    /// Spawns a child.
-    ///
-    /// # Errors
-    /// As [`Context::spawn`].
+    /// Spawns a child; `None` if the name is taken or the system is gone. (The type of that error has no name here.)
     pub fn child<P: Actor, A: Actor>(
         &self,
         parent: &mut Context<P>,
         props: Props<A>,
         name: &str,
-    ) -> Result<ActorRef<A::Msg>, SpawnError> {
+    ) -> Option<ActorRef<A::Msg>> {
         match &self.0 {
-            Some(telemetry) => telemetry.actors.spawn_child(parent, props, name),
-            None => parent.spawn(props, name),
+            Some(telemetry) => telemetry.actors.spawn_child(parent, props, name).ok(),
+            None => parent.spawn(props, name).ok(),
         }
     }
 }

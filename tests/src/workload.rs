@@ -299,7 +299,7 @@ impl Actor for OrderDesk {
         let OrderDeskMsg::Open { number, reply } = msg;
         let spawns = self.spawns.clone();
         let order = Props::create(move || Order { spawns: spawns.clone(), number });
-        if let Ok(order) = self.spawns.child(ctx, order, &format!("order-{number}")) {
+        if let Some(order) = self.spawns.child(ctx, order, &format!("order-{number}")) {
             let _ = reply.send(order);
         }
     }
@@ -322,12 +322,12 @@ impl Actor for Order {
 
     async fn pre_start(&mut self, ctx: &mut Context<Self>) {
         let number = self.number;
-        if let Ok(invoice) = self.spawns.child(ctx, Props::create(Invoice::default), "invoice") {
+        if let Some(invoice) = self.spawns.child(ctx, Props::create(Invoice::default), "invoice") {
             (0..=number % 3).for_each(|item| invoice.tell(InvoiceMsg::Item { cents: 100 * (item + 1) }));
         }
         let give_up = OneForOneStrategy::new().with_decider(|_| Directive::Stop);
         let check = Props::create(|| FraudCheck).with_supervisor_strategy(give_up.into());
-        if let Ok(check) = self.spawns.child(ctx, check, "fraud-check") {
+        if let Some(check) = self.spawns.child(ctx, check, "fraud-check") {
             check.tell(FraudCheckMsg::Examine { number });
         }
     }
@@ -394,7 +394,7 @@ impl Actor for PaymentGateway {
         let PaymentMsg::Charge { number, reply } = msg;
         let charge = Props::create(move || Charge { number, captured: false })
             .with_supervisor_strategy(OneForOneStrategy::new().with_max_retries(3).into());
-        if let Ok(charge) = self.spawns.child(ctx, charge, &format!("charge-{number}")) {
+        if let Some(charge) = self.spawns.child(ctx, charge, &format!("charge-{number}")) {
             let _ = reply.send(charge);
         }
     }
@@ -448,7 +448,7 @@ impl Actor for Warehouse {
         let spawns = self.spawns.clone();
         let shelf = Props::create(move || Shelf { spawns: spawns.clone() });
         self.shelves = (0..SHELVES)
-            .filter_map(|n| self.spawns.child(ctx, shelf.clone(), &format!("shelf-{n}")).ok())
+            .filter_map(|n| self.spawns.child(ctx, shelf.clone(), &format!("shelf-{n}")))
             .collect();
     }
 
@@ -471,7 +471,7 @@ impl Actor for Shelf {
 
     async fn handle(&mut self, ctx: &mut Context<Self>, msg: WarehouseMsg) {
         let WarehouseMsg::Reserve { number, reply } = msg;
-        if let Ok(goods) =
+        if let Some(goods) =
             self.spawns.child(ctx, Props::create(|| Reservation), &format!("reservation-{number}"))
         {
             let _ = reply.send(goods);

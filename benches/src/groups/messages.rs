@@ -211,7 +211,8 @@ fn messages(
         if side == SAMPLED {
             let between_turns = measured.twice.iter().map(|[first, second]| second.cpu - first.cpu).collect();
             row.spread = Some((median(between_turns) / row.ours).abs());
-            row = row.goal(format!("≤ {goal} ns"), row.ours <= goal).main();
+            let reached = row.ours <= goal;
+            row = row.goal(format!("≤ {goal} ns"), reached).main();
         }
         section.rows.push(row);
     }
