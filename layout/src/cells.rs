@@ -382,6 +382,13 @@ impl<'a> Cell<'a> {
         self.running().store(halves(row, mode as u32), Ordering::Relaxed);
     }
 
+    /// The message in flight counts in `row`.
+    #[inline(always)]
+    pub fn set_row(&self, row: u32) {
+        let mode = self.running().load(Ordering::Relaxed) >> 32;
+        self.running().store(halves(row, mode as u32), Ordering::Relaxed);
+    }
+
     /// The mode of the handler in flight changes.
     #[inline(always)]
     pub fn set_mode(&self, mode: Mode) {

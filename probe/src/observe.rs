@@ -35,9 +35,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use atomscope_layout::cells::Mode;
 #[cfg(feature = "macros")]
 pub use atomscope_macros::{Variants, observed};
 use pin_project_lite::pin_project;
+
+use crate::instruments::current::current;
 
 /// A message that knows which one of its variants it is. `#[derive(Variants)]` implements it for an enum or a struct.
 pub trait Variants {
@@ -52,7 +55,9 @@ pub trait Variants {
 /// does nothing. A few nanoseconds, no allocation.
 #[inline]
 pub fn enter<M: Variants>(message: &M) {
-    let _ = message;
+    if let Some(at) = current() {
+        at.run(message.variant(), M::NAMES);
+    }
 }
 
 /// A message of which `#[observed]` does not know whether it has variants.
@@ -96,11 +101,24 @@ impl<F> Observed<F> {
     }
 }
 
+/// The handler of the current task runs or awaits.
+#[inline]
+fn set_mode(mode: Mode) {
+    if let Some(at) = current() {
+        at.cell.set_mode(mode);
+    }
+}
+
 impl<F: Future> Future for Observed<F> {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().handler.poll(context)
+        set_mode(Mode::Runs);
+        let polled = self.project().handler.poll(context);
+        if polled.is_pending() {
+            set_mode(Mode::Awaits);
+        }
+        polled
     }
 }
