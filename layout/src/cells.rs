@@ -577,6 +577,26 @@ mod tests {
     }
 
     #[test]
+    fn the_greatest_depth_is_that_of_its_tenant() {
+        let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
+        let cells = Cells::new(&words, &taken);
+        let peak = || read(Words::new(&words)).unwrap().depth_peak;
+        let first = cells.claim(7, 9).unwrap();
+        [3, 9, 4].into_iter().for_each(|depth| cells.raise_depth_peak(first, depth));
+        assert_eq!(peak(), 9);
+        cells.free(first.index());
+        cells.raise_depth_peak(first, 20);
+        assert_eq!(peak(), 9, "it has gone");
+        let second = cells.claim(7, 9).unwrap();
+        cells.raise_depth_peak(first, 20);
+        assert_eq!(peak(), 0, "it is another one's");
+        cells.raise_depth_peak(second, 2);
+        assert_eq!(peak(), 2);
+        let nowhere = CellName::from_word(first.word() + 1).unwrap();
+        cells.raise_depth_peak(nowhere, 1);
+    }
+
+    #[test]
     fn a_generation_is_never_zero() {
         let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
         words[0].store(u64::from(u32::MAX) << 32, Ordering::Relaxed);

@@ -35,11 +35,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use atomr_core::actor::{self, Actor};
 use atomscope_layout::cells::Mode;
 #[cfg(feature = "macros")]
 pub use atomscope_macros::{Variants, observed};
 use pin_project_lite::pin_project;
 
+use crate::actor_registry::ActorRegistry;
 use crate::instruments::current::current;
 
 /// A message that knows which one of its variants it is. `#[derive(Variants)]` implements it for an enum or a struct.
@@ -57,6 +59,37 @@ pub trait Variants {
 pub fn enter<M: Variants>(message: &M) {
     if let Some(at) = current() {
         at.run(message.variant(), M::NAMES);
+    }
+}
+
+impl ActorRegistry {
+    /// As [`enter`], for a handler without `#[observed]`: to be called at its beginning. A message that is not entered counts for
+    /// its class only. A few nanoseconds, no allocation.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use atomr_core::prelude::*;
+    /// use atomscope_probe::TelemetryExtension;
+    /// # use atomscope_probe::observe::Variants;
+    /// # enum Order { Place }
+    /// # impl Variants for Order {
+    /// #     const NAMES: &'static [&'static str] = &["Place"];
+    /// #     fn variant(&self) -> usize { 0 }
+    /// # }
+    /// struct Bakery(Arc<TelemetryExtension>);
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Actor for Bakery {
+    ///     type Msg = Order;
+    ///
+    ///     async fn handle(&mut self, ctx: &mut Context<Self>, order: Order) {
+    ///         self.0.actors.enter(ctx, &order);
+    ///     }
+    /// }
+    /// ```
+    #[inline]
+    pub fn enter<A: Actor<Msg: Variants>>(&self, _: &actor::Context<A>, message: &A::Msg) {
+        enter(message);
     }
 }
 
