@@ -110,9 +110,9 @@ struct Summary {
     usage: Usage,
     #[serde(serialize_with = "as_texts")]
     notes: Vec<Caveat>,
-    /// Whether it lives, and is wedged or has workers that are away.
+    /// See [`Snapshot::stuck_hint`].
     #[serde(skip)]
-    may_be_stuck: bool,
+    stuck_hint: Option<String>,
 }
 
 /// The live actors of one class.
@@ -137,10 +137,7 @@ impl Summary {
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
-        let is_wedged = matches!(snapshot.liveness.verdict, Verdict::Wedged(_));
-        let may_be_stuck = snapshot.dump_info.is_none()
-            && snapshot.liveness.verdict.is_alive()
-            && (is_wedged || notes.iter().any(|note| note.kind == CaveatKind::Workers));
+        let stuck_hint = snapshot.stuck_hint();
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
             taken_at,
@@ -189,7 +186,7 @@ impl Summary {
             subsystems,
             usage,
             notes,
-            may_be_stuck,
+            stuck_hint,
         })
     }
 }
@@ -340,9 +337,6 @@ impl Page<'_> {
         for note in summary.notes.iter().filter(|note| note.kind != CaveatKind::Dump) {
             self.line(BAD, &note.text)?;
         }
-        if summary.may_be_stuck {
-            self.plain(&format!("`atomscope stuck {}` says what does not come back", summary.pid))?;
-        }
-        Ok(())
+        summary.stuck_hint.as_deref().map_or(Ok(()), |hint| self.plain(hint))
     }
 }

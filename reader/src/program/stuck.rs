@@ -33,7 +33,8 @@ kernel.perf_event_paranoid), a thread that runs in the same handler at each look
 Threads that sleep are not stopped. A thread that runs is looked at only with --stop, which stops it three times for some \
 tens of microseconds: give it if a worker spins. Several handlers that wait for locks are called a possible deadlock.
 
-A handler that waits in an `.await` keeps no thread, and is not found here.
+A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time that the \
+call has lasted at least. A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor.
 
 It needs the same user as the node, or ptrace rights; see `atomscope stacks --help`. Without them, or if the program was \
 stripped, threads that may be the reason are listed as candidates.
@@ -107,18 +108,18 @@ fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: S
         writeln!(out)?;
         write_thread(out, report, thread, screen)?;
     }
+    // Where the answer is not known, stderr says why.
+    let why = report.refusal.as_deref().filter(|_| report.has_looked());
     if !report.candidates.is_empty() {
-        let why = match &report.refusal {
-            Some(why) => why.as_str(),
-            None => "no stack shows which it is",
-        };
+        let why = why.or_else(|| report.refusal.is_none().then_some("no stack shows which it is"));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let strong = style(STRONG);
-        writeln!(out, "\n{strong}Candidates{strong:#}: {why}")?;
+        writeln!(out, "\n{strong}Candidates{strong:#}{why}")?;
         report.candidates.iter().try_for_each(|row| write_candidate(out, row))?;
-    } else if let Some(why) = &report.refusal {
+    } else if let Some(why) = why {
         writeln!(out, "  {why}")?;
     }
-    Ok(())
+    report.limit().map_or(Ok(()), |limit| writeln!(out, "  {limit}"))
 }
 
 fn write_thread(
@@ -134,7 +135,8 @@ fn write_thread(
         _ => String::new(),
     };
     let name = clean(&stack.name);
-    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}", stack.tid, thread.activity())?;
+    let lasts = thread.lasts().map(|lasts| format!(", {lasts}")).unwrap_or_default();
+    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}{lasts}", stack.tid, thread.activity())?;
     writeln!(out, "  in {}", thread.place())?;
     let channel = stack.wait_channel.as_ref().map(|channel| format!(", in the kernel's {}", clean(channel)));
     writeln!(out, "  {}{}", thread.evidence.text(), channel.unwrap_or_default())?;

@@ -1438,8 +1438,11 @@ fn a_worker_that_is_away_is_told_above_every_view_and_in_the_health_of_the_overv
     let note = text(12);
     assert_eq!(note.matches("worker 7 of 2 has not paused for 12.0 s").count(), 2, "{note}");
     assert!(!note.contains("no problems found"), "{note}");
+    let hint = "`atomscope stuck 4711`";
+    assert_eq!(note.matches(hint).count(), 2, "{note}");
     let warning = text(500);
     assert_eq!(warning.matches("worker 7 of 2 has not come back for 8 min 20 s").count(), 2, "{warning}");
+    assert_eq!(warning.matches(hint).count(), 2, "once above the views, once in the advice: {warning}");
 }
 
 #[test]
