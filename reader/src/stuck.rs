@@ -38,7 +38,7 @@ const MOST_CANDIDATES: usize = 64;
 /// What is called stuck, and how it is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct StuckOptions {
-    /// A call is stuck if it lasts longer.
+    /// A call is stuck if it lasts so long.
     pub over: Duration,
     /// Stop threads that run, each for some tens of microseconds at each look, and look at them too.
     pub stop: bool,
@@ -284,7 +284,9 @@ impl StuckReport {
             && threads.is_empty()
             && candidates.is_empty();
         let notice = away.and_then(|away| away.notice(&summary.liveness));
-        let is_certain = !is_busy && notice.as_ref().is_some_and(|notice| notice.is_certain);
+        // What is certain by the node's own numbers may still be shorter than what is asked for.
+        let is_long = !is_busy && !away_now.is_empty();
+        let is_certain = is_long && notice.as_ref().is_some_and(|notice| notice.is_certain);
         let is_wedged = matches!(verdict, Verdict::Wedged(_)) && !(is_blocked && is_busy);
         let away_text = match verdict {
             Verdict::Wedged(Wedge::RuntimeBlocked)
@@ -608,6 +610,7 @@ fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
 mod tests {
     use super::call::tests::{HANDLE, LOOP, stack};
     use super::*;
+    use crate::workers::AwayWorkers;
 
     /// A look at a thread in a handler that has so many switches.
     fn look(switches: u64) -> ThreadStack {
@@ -672,6 +675,20 @@ mod tests {
                 "2 × 1, 2, 3 and 2 more"
             ]
         );
+    }
+
+    #[test]
+    fn a_worker_that_is_certainly_stuck_is_so_only_after_the_time_that_was_asked_for() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/2.0/typical.raw");
+        let mut summary = RegionSummary::read(path.as_ref(), None, u64::MAX).unwrap();
+        summary.dump_info = None;
+        summary.liveness.verdict = Verdict::Live;
+        summary.away_workers = Some(AwayWorkers { list: vec![AwayWorker::new(0, 450.0)], of: 2 });
+        let outcome = |over| {
+            let options = StuckOptions { over: Duration::from_secs(over), stop: true };
+            StuckReport::new(&summary, 1, options, Watched::default(), None, Vec::new()).outcome
+        };
+        assert_eq!([1, 449, 451].map(outcome), ["stuck", "stuck", "nothing"]);
     }
 
     /// What is said of the calls on workers that are away so long, in seconds, after one second: how long each has lasted, and

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::Style;
 use atomscope::attach::Region;
 use atomscope::ending::{Before, End};
-use atomscope::liveness::{Evidence, Notes, Verdict};
+use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
 use atomscope::report::usage::Usage;
@@ -95,6 +95,8 @@ struct Summary {
     created_at: String,
     /// Until now, or until the last heartbeat of a dead node. `None` if that is unknown.
     uptime_s: Option<f64>,
+    /// Age of the newer of the two heartbeats.
+    beat_age_s: Option<f64>,
     process_beat_age_s: Option<f64>,
     runtime_beat_age_s: Option<f64>,
     process: Option<Vitals>,
@@ -175,6 +177,7 @@ impl Summary {
             bytes: region.bytes(),
             created_at: rfc3339(created),
             uptime_s: uptime.map(seconds),
+            beat_age_s: liveness.newest_beat_age().map(seconds),
             process_beat_age_s: liveness.process_beat_age.map(seconds),
             runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
             process,

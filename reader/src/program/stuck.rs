@@ -17,7 +17,7 @@ use crate::program::stacks::write_frames;
 use crate::program::table::{BAD, GOOD, ODD, STRONG, Screen};
 use crate::program::target::{SearchArgs, search, target};
 use crate::program::threads::no_process;
-use crate::program::values::parse_interval;
+use crate::program::values::parse_duration;
 
 /// Say which handler or task of a node does not come back, and where it is.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ use crate::program::values::parse_interval;
 The first line is the answer. Below it is each thread that is stuck, with the actor class and the line that it is at, what \
 it waits for, and its stack as far as it belongs to the handler. It also works on a node that is wedged or stopped.
 
-A handler or another task is stuck if one call of it lasts longer than --over. Proof is that its thread has not run the whole \
+A handler or another task is stuck if one call of it lasts for --over or longer. Proof is that its thread has not run the whole \
 time, or that the call has not returned; the processor itself watches for that, which costs the thread one exception at most. Handlers that are called again \
 and again are not stuck, however busy they keep the node. Where this program may not watch for the return (see \
 kernel.perf_event_paranoid), a thread that runs in the same handler at each look is shown without counting as stuck.
@@ -51,8 +51,8 @@ Examples:
 pub struct StuckArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
-    /// How long a call must last: a number of seconds, or a number with ms, s or m.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    /// How long a call must last: a whole number of seconds, or one with ms, s or m; at most a day.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pub over: Duration,
     /// Stop threads that run, each for some tens of microseconds, and look at them too.
     #[arg(long)]

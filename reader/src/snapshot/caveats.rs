@@ -73,7 +73,7 @@ impl Snapshot {
         } else if !self.liveness.is_well() {
             let age = age.filter(|_| verdict != Verdict::Live);
             let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));
-            add(CaveatKind::State, format!("the node is {}{}", self.liveness, since.unwrap_or_default()));
+            add(CaveatKind::State, format!("the node {}{}", self.liveness.said(), since.unwrap_or_default()));
         }
         if let Some(notice) = self.away_workers().and_then(|away| away.notice(&self.liveness)) {
             add(CaveatKind::Workers, notice.text);

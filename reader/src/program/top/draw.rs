@@ -230,7 +230,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
     }
     if let Some(now) = app.liveness_now() {
-        spans.push(Span::styled(format!("; now it is {now}"), theme.liveness(&now)));
+        spans.push(Span::styled(format!("; now it {}", now.said()), theme.liveness(&now)));
     }
     if let Some(why) = app.lost.as_ref().filter(|_| app.is_held()) {
         spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
