@@ -57,6 +57,19 @@ pub fn record(slot: &[AtomicU64], value: u64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Counts `value` `weight` times, in its bucket alone: the count is then that of [`read_of_buckets`], and there is no sum.
+/// Costs one locked add, and a fetch-max if no value was greater.
+#[inline]
+pub fn record_in_bucket(slot: &[AtomicU64], value: u64, weight: u64) {
+    let [_, _, greatest, ..] = slot else { return };
+    if let Some(bucket) = slot.get(HISTOGRAM_HEAD_WORDS + bucket_of(value)) {
+        bucket.fetch_add(weight, Ordering::Relaxed);
+    }
+    if greatest.load(Ordering::Relaxed) < value {
+        greatest.fetch_max(value, Ordering::Relaxed);
+    }
+}
+
 /// A histogram that was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
@@ -79,6 +92,13 @@ pub fn read(slot: Words<'_>) -> Histogram {
         greatest: slot.load(2),
         buckets: buckets.filter(|(_, count)| *count > 0).collect(),
     }
+}
+
+/// Reads a slot whose values [`record_in_bucket`] counted. Its sum is unknown, and 0.
+pub fn read_of_buckets(slot: Words<'_>) -> Histogram {
+    let histogram = read(slot);
+    let count = histogram.buckets.iter().fold(0u64, |count, (_, values)| count.saturating_add(*values));
+    Histogram { count, sum: 0, ..histogram }
 }
 
 impl Histogram {

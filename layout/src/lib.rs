@@ -53,6 +53,8 @@
 compile_error!("an atomscope region is 64-bit little-endian; big-endian targets are not supported");
 
 pub mod attached;
+pub mod cells;
+pub mod classes;
 pub mod clock_samples;
 pub mod decode;
 pub mod document;

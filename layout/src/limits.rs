@@ -75,6 +75,12 @@ pub const FAILURE_THREAD_BYTES: usize = 32;
 pub const FAILURE_ACTOR_BYTES: usize = ACTOR_PATH_BYTES;
 /// Bytes of the target of an error or warning that are kept.
 pub const FAILURE_TARGET_BYTES: usize = 72;
+/// Maximum number of cells of instrumented actors.
+pub const MAX_INSTRUMENTS: usize = 1 << 20;
+/// Maximum number of classes of instrumented actors.
+pub const MAX_CLASSES: usize = 1 << 12;
+/// Maximum number of rows of classes and variants.
+pub const MAX_VARIANTS: usize = 1 << 16;
 /// Maximum number of clock samples.
 pub const MAX_CLOCK_SAMPLES: usize = 1 << 12;
 /// Entries of the directory.
@@ -93,6 +99,8 @@ const _: () = {
     const OTHERS: usize = FAILURE_LOCATION_BYTES + FAILURE_THREAD_BYTES + FAILURE_ACTOR_BYTES;
     assert!(FAILURE_TEXT_BYTES >= OTHERS + FAILURE_TARGET_BYTES + 256);
     assert!(PANIC_TEXT_BYTES >= OTHERS + 144);
+    // The number of a class has 16 bits in a cell.
+    assert!(MAX_CLASSES <= 1 << 16);
     // Records are whole words.
     assert!(ACTOR_TEXT_BYTES % 8 == 0 && DEAD_LETTER_TEXT_BYTES % 8 == 0 && NAME_BYTES % 8 == 0);
     assert!(FAILURE_TEXT_BYTES % 8 == 0 && PANIC_TEXT_BYTES % 8 == 0);

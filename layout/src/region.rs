@@ -16,15 +16,18 @@ use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::attached::Attachment;
+use crate::cells::CellRecord;
+use crate::classes::{CLASS_WORDS, HANDLED_WORDS, VariantRecord};
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
 use crate::failures::{FailureRecord, PANIC_SLOT_BYTES};
 use crate::histogram::HISTOGRAM_WORDS;
 use crate::instances::InstanceRecord;
 use crate::limits::{
-    LANE_SLOTS, MAX_ACTOR_SLOTS, MAX_ACTORS, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
-    MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS,
-    MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
+    LANE_SLOTS, MAX_ACTOR_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS,
+    MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_VARIANTS,
+    MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
 };
 use crate::records::{ActorRecord, ClockSampleRecord, EndRecord, HistoryRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -292,6 +295,12 @@ pub struct Capacities {
     pub failures: usize,
     /// Newest panics kept.
     pub panics: usize,
+    /// Instrumented actors with numbers of their own.
+    pub instruments: usize,
+    /// Classes of instrumented actors, including the one of all that found no room.
+    pub classes: usize,
+    /// Rows of handled messages: one for each class, and those of the variants.
+    pub variants: usize,
 }
 
 impl Capacities {
@@ -309,11 +318,14 @@ impl Capacities {
         journal_writes: 1,
         failures: 1,
         panics: 1,
+        instruments: 1,
+        classes: 1,
+        variants: 1,
     };
 }
 
 impl Default for Capacities {
-    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: less than 13.6 MiB.
+    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: 16,384 instrumented ones: less than 14.9 MiB.
     fn default() -> Self {
         Self {
             actors: 24_576,
@@ -328,6 +340,9 @@ impl Default for Capacities {
             journal_writes: 128,
             failures: 64,
             panics: 128,
+            instruments: 16_384,
+            classes: 128,
+            variants: 1024,
         }
     }
 }
@@ -380,6 +395,10 @@ pub struct RegionMap {
     pub clock_samples: Section,
     pub failures: Section,
     pub panics: Section,
+    pub cells: Section,
+    pub classes: Section,
+    pub variants: Section,
+    pub handled: Section,
 }
 
 /// What the layout requires of a section: id, error text if it is missing, bytes of a record, bounds of its count.
@@ -403,7 +422,7 @@ pub const CLUSTER_DOCUMENT: usize = 0;
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 17] = [
     rule(1, "number of sections (the counters are missing)", WORD * MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
@@ -447,6 +466,10 @@ const RULES: [Rule; 13] = [
     ),
     rule(12, "number of sections (the failures are missing)", size_of::<FailureRecord>(), 1, MAX_FAILURES),
     rule(13, "number of sections (the panics are missing)", PANIC_SLOT_BYTES, 2, MAX_PANICS + 1),
+    rule(14, "number of sections (the cells are missing)", size_of::<CellRecord>(), 1, MAX_INSTRUMENTS),
+    rule(15, "number of sections (the classes are missing)", CLASS_WORDS * WORD, 1, MAX_CLASSES),
+    rule(16, "number of sections (the variants are missing)", size_of::<VariantRecord>(), 1, MAX_VARIANTS),
+    rule(17, "number of sections (the handled messages are missing)", HANDLED_WORDS * WORD, 1, MAX_LANES + 1),
 ];
 
 impl RegionMap {
@@ -458,6 +481,7 @@ impl RegionMap {
         let Capacities { actors, lanes, dead_letters, events, names, metrics, .. } = *capacities;
         let Capacities { instances, document_bytes, histograms, journal_writes, failures, panics, .. } =
             *capacities;
+        let Capacities { instruments, classes, variants, .. } = *capacities;
         check("actors", actors, 1, MAX_ACTORS)?;
         check("lanes", lanes, 1, MAX_LANES)?;
         check("dead_letters", dead_letters, 1, MAX_DEAD_LETTERS)?;
@@ -470,10 +494,15 @@ impl RegionMap {
         check("journal_writes", journal_writes, 1, MAX_JOURNAL_WRITES)?;
         check("failures", failures, 1, MAX_FAILURES)?;
         check("panics", panics, 1, MAX_PANICS)?;
+        check("instruments", instruments, 1, MAX_INSTRUMENTS)?;
+        check("classes", classes, 1, MAX_CLASSES)?;
+        // Each class has a row.
+        check("variants", variants, classes, MAX_VARIANTS)?;
         // Each lane may hold some free slots that the others cannot take.
         let actor_slots = actors + LANE_SLOTS * (lanes + 1);
         let document_bytes =
             document::HEAD_WORDS * WORD + 2 * document_bytes.next_multiple_of(SEPARATION_BYTES);
+        let handled_bytes = (variants * HANDLED_WORDS * WORD).next_multiple_of(SEPARATION_BYTES);
         let lane_bytes = (metrics * WORD).next_multiple_of(SEPARATION_BYTES);
         let shapes = [
             (lanes + 1, lane_bytes),
@@ -489,6 +518,10 @@ impl RegionMap {
             (clock_samples::KEPT + 1, clock_samples::ROW_BYTES),
             (failures, size_of::<FailureRecord>()),
             (panics + 1, PANIC_SLOT_BYTES),
+            (instruments, size_of::<CellRecord>()),
+            (classes, CLASS_WORDS * WORD),
+            (variants, size_of::<VariantRecord>()),
+            (lanes + 1, handled_bytes),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -607,12 +640,15 @@ impl RegionMap {
             };
         }
         let map = Self::of(record.region_bytes as usize, sections);
-        let [counters, _, _, _, _, events, ..] = entries;
+        let [counters, _, _, _, _, events, .., handled] = entries;
         let at = |entry: usize, word: usize, field, found: usize| {
             Err(OpenError::Corrupt { offset: ((entry + word) * WORD) as u64, field, found: found as u64 })
         };
         if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
             return at(events, 3, "stride of an event lane", map.events.stride * WORD);
+        }
+        if map.handled.stride < map.variants.count * HANDLED_WORDS {
+            return at(handled, 3, "stride of a lane of handled messages", map.handled.stride * WORD);
         }
         if map.counters.stride < map.metrics.count {
             return at(counters, 3, "stride of a counter lane", map.counters.stride * WORD);
@@ -635,8 +671,11 @@ impl RegionMap {
             entry.offset_bytes = (section.start * WORD) as u64;
             entry.count = section.count as u64;
             entry.stride_bytes = (section.stride * WORD) as u64;
-            entry.record_bytes =
-                if rule.id == 1 { self.metrics.count * WORD } else { rule.record_bytes } as u64;
+            entry.record_bytes = match rule.id {
+                1 => self.metrics.count * WORD,
+                17 => self.variants.count * HANDLED_WORDS * WORD,
+                _ => rule.record_bytes,
+            } as u64;
         }
         directory
     }
@@ -648,7 +687,9 @@ impl RegionMap {
 
     fn of(region_bytes: usize, sections: [Section; RULES.len()]) -> Self {
         let [counters, metrics, names, actors, dead_letters, events, rest @ ..] = sections;
-        let [instances, documents, histograms, journal_writes, clock_samples, failures, panics] = rest;
+        let [instances, documents, histograms, journal_writes, clock_samples, failures, panics, rest @ ..] =
+            rest;
+        let [cells, classes, variants, handled] = rest;
         Self {
             region_bytes,
             counters,
@@ -664,6 +705,10 @@ impl RegionMap {
             clock_samples,
             failures,
             panics,
+            cells,
+            classes,
+            variants,
+            handled,
         }
     }
 
@@ -682,6 +727,10 @@ impl RegionMap {
             self.clock_samples,
             self.failures,
             self.panics,
+            self.cells,
+            self.classes,
+            self.variants,
+            self.handled,
         ]
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 
 use atomscope_layout::Capacities;
 use atomscope_layout::clock_samples::Log;
-use atomscope_layout::decode::{ActorList, ActorTree};
+use atomscope_layout::decode::{ActorEntry, ActorList, ActorTree};
 use atomscope_layout::dto::{
     ClusterMemberInfo, ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalInfo, JournalWriteInfo,
     NodeSnapshot, PersistenceIdStat, PersistenceSnapshot, ReachabilityRecord, RemoteAssociationInfo,
@@ -185,11 +185,12 @@ proptest! {
         let region = region_of(&actors, &[], 1);
         let mut list = region.read().actor_list();
         let mut texts = texts.into_iter();
-        list.rewrite(|entry| {
+        let rewritten = |entry: &mut ActorEntry| {
             let (path, parent, class, host) = texts.next().unwrap();
             entry.status.path = path.repeat(40);
             (entry.status.parent, entry.status.actor_type, entry.status.host) = (parent, class, host);
-        });
+        };
+        list.rewrite(rewritten, str::to_owned);
         assert_all_same(&list.into_tree());
     }
 

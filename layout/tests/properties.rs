@@ -12,9 +12,9 @@ use atomscope_layout::decode::{ActorList, Class, Clock, RegionReader, rfc3339};
 use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode};
 use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
-    CUT_MARK, MAX_ACTORS, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS,
-    MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS,
-    MIN_METRICS, NAME_BYTES,
+    CUT_MARK, MAX_ACTORS, MAX_CLASSES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES,
+    MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES,
+    MAX_PANICS, MAX_SECTIONS, MAX_VARIANTS, MIN_METRICS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{ACTOR_DEPTH_WORD, ActorRecord, ClockSampleRecord, actor_flags};
@@ -421,6 +421,7 @@ fn capacities() -> impl Strategy<Value = Capacities> {
         up_to(MAX_HISTOGRAMS),
         up_to(MAX_JOURNAL_WRITES),
         (256usize..=MAX_DOCUMENT_BYTES / 4, up_to(MAX_FAILURES), up_to(MAX_PANICS)),
+        (up_to(MAX_INSTRUMENTS), up_to(MAX_CLASSES), up_to(MAX_VARIANTS - MAX_CLASSES)),
     )
         .prop_map(
             |(
@@ -434,6 +435,7 @@ fn capacities() -> impl Strategy<Value = Capacities> {
                 histograms,
                 writes,
                 (bytes, failures, panics),
+                (instruments, classes, further_rows),
             )| {
                 Capacities {
                     actors,
@@ -448,6 +450,9 @@ fn capacities() -> impl Strategy<Value = Capacities> {
                     journal_writes: writes,
                     failures,
                     panics,
+                    instruments,
+                    classes,
+                    variants: classes + further_rows,
                 }
             },
         )
@@ -470,6 +475,10 @@ proptest! {
         prop_assert_eq!(map.counters.count, capacities.lanes + 1);
         prop_assert_eq!(map.dead_letters.count, capacities.dead_letters + 1);
         prop_assert_eq!(map.events.count, capacities.lanes + 1);
+        prop_assert_eq!(map.cells.count, capacities.instruments);
+        prop_assert_eq!(map.classes.count, capacities.classes);
+        prop_assert_eq!(map.variants.count, capacities.variants);
+        prop_assert_eq!(map.handled.count, capacities.lanes + 1);
         prop_assert!(map.directory()[map.section_count()..MAX_SECTIONS].iter().all(|entry| entry.id == 0));
     }
 
@@ -504,7 +513,8 @@ proptest! {
 #[test]
 fn the_default_region_leaves_room_below_sixteen_mebibytes() {
     let bytes = RegionMap::footprint(&Capacities::default()).unwrap();
-    assert!(bytes <= (16 << 20) - (5 << 19), "{bytes}");
+    // 0.9 MiB stay for what the application is to get.
+    assert!(bytes <= (16 << 20) - (9 << 20) / 10, "{bytes}");
 }
 
 #[test]
@@ -518,6 +528,9 @@ fn capacities_outside_the_limits_are_refused() {
         Capacities { events: MAX_EVENTS + 1, ..usual },
         Capacities { names: usize::MAX, ..usual },
         Capacities { metrics: MIN_METRICS - 1, ..usual },
+        Capacities { instruments: MAX_INSTRUMENTS + 1, ..usual },
+        Capacities { classes: 0, ..usual },
+        Capacities { variants: usual.classes - 1, ..usual },
     ] {
         assert!(RegionMap::for_capacities(&wrong).is_err(), "{wrong:?}");
     }

@@ -9,7 +9,7 @@ mod region;
 use std::fmt;
 use std::hash::Hasher as _;
 
-use atomscope_layout::decode::{Failure, Panic, rfc3339};
+use atomscope_layout::decode::{ActorEntry, Failure, Panic, VariantStats, rfc3339};
 use atomscope_layout::metrics::{BUILTIN, Metric};
 use siphasher::sip::SipHasher24;
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24Wide};
@@ -79,8 +79,17 @@ impl Redactor {
 
     /// Replaces every name in a snapshot that may come from the application.
     pub fn redact(&self, snapshot: &mut Snapshot) {
-        let Snapshot { identity, liveness, actors, dead_letters, failures, metrics, subsystems, .. } =
-            snapshot;
+        let Snapshot {
+            identity,
+            liveness,
+            actors,
+            dead_letters,
+            failures,
+            metrics,
+            instruments,
+            subsystems,
+            ..
+        } = snapshot;
         subsystems.rename(|name| self.name(name));
         if let Some(end) = &mut liveness.last_words.end {
             end.ending = end.ending.without_name();
@@ -89,7 +98,7 @@ impl Redactor {
         identity.system = identity.system.as_deref().map(|system| self.name(system));
         identity.program = self.name(&identity.program);
         // The list is sorted by pseudonyms: the order of the names would reveal something about them.
-        actors.rewrite(|actor| {
+        let rewritten = |actor: &mut ActorEntry| {
             let status = &mut actor.status;
             status.path = self.path(&status.path);
             status.parent = status.parent.as_deref().map(|parent| self.path(parent));
@@ -97,7 +106,14 @@ impl Redactor {
             status.host = status.host.as_deref().map(|host| self.name(host));
             // The application may have given any text as a time.
             status.spawned_at = actor.spawned_unix_ns.map(rfc3339).unwrap_or_default();
-        });
+        };
+        actors.rewrite(rewritten, |name| self.name(name));
+        for class in &mut instruments.classes {
+            class.class = class.class.as_deref().map(|name| self.name(name));
+            for VariantStats { variant, .. } in &mut class.variants {
+                *variant = variant.as_deref().map(|name| self.name(name));
+            }
+        }
         for letter in &mut dead_letters.recent {
             letter.recipient = self.path(&letter.recipient);
             letter.sender = letter.sender.as_deref().map(|sender| self.path(sender));

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::Subsystems;
 use atomscope_layout::decode::{
-    ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Moment, RegionReader, Tally,
+    ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Instruments, Moment, RegionReader,
+    Tally,
 };
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
 
@@ -73,6 +74,8 @@ pub struct Snapshot {
     pub failures: Failures,
     /// The counters, gauges and histograms.
     pub metrics: Vec<Metric>,
+    /// What the instrumented actors do, by class and variant.
+    pub instruments: Instruments,
     /// The subsystems: cluster, sharding, persistence and so on.
     pub subsystems: Subsystems,
     /// What the process uses of its machine; `None` if the process is dead or not visible here.
@@ -176,6 +179,7 @@ impl Snapshot {
             dead_letters: reader.dead_letters(DEAD_LETTERS),
             failures: reader.failures(),
             metrics: reader.metrics(),
+            instruments: reader.instruments(),
             subsystems: reader.subsystems(),
             process: Vitals::of(region, &liveness),
             sampled_mono_ns: reader.process_beat().mono_ns,

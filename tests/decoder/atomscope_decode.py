@@ -109,6 +109,10 @@ SECTIONS = {
     "clock samples": (11, 2, 64),
     "failures": (12, 1, 768),
     "panics": (13, 2, 512),
+    "cells": (14, 1, 64),
+    "classes": (15, 1, 3136),
+    "variants": (16, 1, 16),
+    "handled": (17, 1, 128),
 }
 # For each domain of instances: its name, and the names and kinds of its numbers.
 DOMAINS = {
@@ -413,6 +417,10 @@ class Region:
     def histogram(self, number):
         section = self.sections["histograms"]
         words = struct.unpack("<192Q", self.words.copy(section.offset + number * section.stride, 1536))
+        return words[0], self.summary(words)
+
+    def summary(self, words):
+        """Sum, greatest value, quantiles and buckets of a histogram."""
         held = [(at, count) for at, count in enumerate(words[8:]) if count]
         total = sum(count for _, count in held)
 
@@ -425,7 +433,101 @@ class Region:
             return 0
 
         summary = {"sum": words[1], "greatest": words[2], "p50": quantile(0.5), "p90": quantile(0.9)}
-        return words[0], summary | {"p99": quantile(0.99), "buckets": [[least(at), count] for at, count in held]}
+        return summary | {"p99": quantile(0.99), "buckets": [[least(at), count] for at, count in held]}
+
+    # "Instrumented actors".
+
+    def rows(self):
+        """The class and the name number of each row; no class if it is not in use."""
+        section = self.sections["variants"]
+        words = [struct.unpack("<2Q", self.words.copy(section.offset + row * section.stride, 16)) for row in range(section.count)]
+        return [(number - 1 if number else None, name) for number, name in words]
+
+    def class_name(self, number):
+        section = self.sections["classes"]
+        if number >= section.count:
+            return None
+        name = self.words.load(section.offset + number * section.stride)
+        return self.name(name) if name else None
+
+    def instruments(self, actors):
+        classes, unreadable = [], 0
+        section, lanes = self.sections["classes"], self.sections["handled"]
+        rows = self.rows()
+        counted = {}
+        for row, (number, name) in enumerate(rows):
+            if number is None:
+                continue
+            at = [lanes.offset + lane * lanes.stride + 16 * row for lane in range(lanes.count)]
+            numbers = [sum(self.words.load(offset + more) for offset in at) % 2**64 for more in (0, 8)]
+            counted.setdefault(number, []).append((name, *numbers))
+        for number in [*range(1, section.count), 0]:
+            words = struct.unpack("<392Q", self.words.copy(section.offset + number * section.stride, 3136))
+            name, spawned, stopped, failures, restarts, untracked, overwritten = words[:7]
+            if name == 0 and number > 0:
+                continue
+            own = counted.pop(number, [])
+            handled, busy_ns = (sum(row[at] for row in own) % 2**64 for at in (1, 2))
+            counts = {"failures": failures, "restarts": restarts, "untracked": untracked, "overwritten": overwritten}
+            if number == 0 and not any((spawned, stopped, handled, *counts.values())):
+                continue
+            times = sum(words[16:200])
+            times = {"count": times} | self.summary((times, busy_ns, *words[10:200])) if times else None
+            depth = {"count": words[200]} | self.summary(words[200:392]) if words[200] else None
+            about = {"class": self.name(name) if name else None, "spawned": spawned, "stopped": stopped}
+            about |= {"live": max(spawned - stopped, 0), "handled": handled, "busy_ns": busy_ns, **counts}
+            variants = [
+                {"variant": self.name(name) if name else None, "handled": handled, "busy_ns": busy_ns}
+                for name, handled, busy_ns in own
+                if name or handled or busy_ns
+            ]
+            classes.append(about | {"handle_time_ns": times, "depth": depth, "variants": variants})
+        unreadable = sum(len(rows) for rows in counted.values())
+        unnamed, used = [], 0
+        for number in range(self.sections["cells"].count):
+            generation, number_of_class, stats = self.cell(number, rows)
+            used += stats is not None
+            if stats is not None and (number, generation) not in actors["cells"]:
+                unnamed.append({"class": self.class_name(number_of_class)} | stats)
+        cells = {"capacity": self.sections["cells"].count, "used": used}
+        stats = [{"path": path} | stats for path, stats in actors["stats"]]
+        return {"classes": classes, "cells": cells, "unreadable": unreadable, "actors": stats, "unnamed": unnamed}
+
+    def cell(self, number, rows):
+        """Generation, class and values of a cell; no values if it is free."""
+        section = self.sections["cells"]
+        if number >= section.count:
+            return None, None, None
+        offset = section.offset + number * section.stride
+        identity = self.words.load(offset)
+        for attempt in range(TRIES):
+            words = struct.unpack("<8Q", self.words.copy(offset, 64))
+            # A handler may begin or end meanwhile.
+            if (self.words.load(offset + 24), self.words.load(offset + 8)) == (words[3], words[1]):
+                break
+            pause(attempt)
+        else:
+            words = (*words[:3], 0, *words[4:])
+        _, handled, busy_ns, since, running, failures, peak, task = words
+        generation, number_of_class = identity >> 32, identity >> 16 & 0xFFFF
+        if identity & 0xFFFF != 1 or self.words.load(offset) != identity:
+            return generation, number_of_class, None
+        row, variant, flight = running & 0xFFFFFFFF, None, None
+        if row < len(rows) and rows[row][0] == number_of_class and rows[row][1]:
+            variant = self.name(rows[row][1])
+        if since:
+            flight = {"since": self.time(since), "mode": {1: "runs", 2: "awaits"}.get(running >> 32)}
+        stats = {
+            "handled": handled,
+            "busy_ns": busy_ns,
+            "failures": failures & 0xFFFFFFFF,
+            "restarts": failures >> 32,
+            "in_flight": flight,
+            "variant": variant,
+            "depth_peak": peak or None,
+            "task": task or None,
+        }
+        return generation, number_of_class, stats
 
     # "Instances" and "Documents".
 
@@ -630,7 +732,7 @@ class Region:
         return BUSY, None
 
     def actors(self):
-        newest, unreadable = {}, 0
+        newest, unreadable, cells, rows = {}, 0, set(), self.rows()
         for record in self.slots("actors", ACTORS_USED, 320):
             try:
                 if record is None:
@@ -639,17 +741,26 @@ class Region:
             except Unreadable:
                 unreadable += 1
                 continue
-            key = struct.unpack_from("<2Q", record, 8)
+            key, (cell,) = struct.unpack_from("<2Q", record, 8), struct.unpack_from("<Q", record, 48)
+            number, generation = (cell & 0xFFFFFFFF) - 1, cell >> 32
+            entry["stats"] = None
+            if number >= 0:
+                found, _, stats = self.cell(number, rows)
+                if found == generation and stats is not None:
+                    entry["stats"] = stats
+                    cells.add((number, generation))
             if key not in newest or newest[key]["stamp"] < entry["stamp"]:
                 newest[key] = entry
         for entry in newest.values():
             if entry["cut_parent"] in newest:
                 entry["status"]["parent"] = newest[entry["cut_parent"]]["status"]["path"]
-        flat = [entry["status"] for entry in newest.values()]
-        flat.sort(key=lambda status: status["path"].encode())
+        by_path = sorted(newest.values(), key=lambda entry: entry["status"]["path"].encode())
+        flat = [entry["status"] for entry in by_path]
+        stats = [(entry["status"]["path"], entry["stats"]) for entry in by_path if entry["stats"] is not None]
         unlisted = self.difference(SPILLED, SPILLED_STOPPED)
         waiting = self.difference(EARLY_STOPS, EARLY_STOPS_DONE)
-        return {"flat": flat, "unlisted": unlisted, "unreadable": unreadable, "waiting_stops": waiting}
+        counted = {"unlisted": unlisted, "unreadable": unreadable, "waiting_stops": waiting}
+        return {"flat": flat, "counted": counted, "stats": stats, "cells": cells}
 
     def actor(self, record):
         stamp, type_id, flags, *lengths = struct.unpack_from("<Q2I4BH", record, 24)
@@ -1431,7 +1542,7 @@ class Source:
             poll_age = min(process_age + behind, 2**64 - 1)
             is_beating = state in ("starting", "live", "wedged", "stopping") and process_age <= STALE_NS
             is_stuck = is_beating and behind > region.counter(POLL_INTERVAL) + STALE_NS
-        flat, counted = actors.pop("flat"), actors
+        flat, counted = actors["flat"], actors["counted"]
         known = max(len(flat) + counted["unlisted"] + totals["untracked"] - counted["waiting_stops"], 0)
         about = {
             "state": state,
@@ -1463,6 +1574,7 @@ class Source:
             "panics": panics,
             "panic_totals": panic_totals,
             "metrics": region.metrics(),
+            "instruments": region.instruments(actors),
             **more,
             "redacted": bool(self.flags & 2),
         }

@@ -10,6 +10,7 @@ use core::fmt::{self, Write as _};
 use serde::{Serialize, Serializer};
 
 use super::clock::{Clock, Moment, with_rfc3339};
+use super::instruments::{ActorStats, Cells};
 use super::names::Names;
 use super::reader::{ActorTotals, RegionReader};
 use super::scan::{Repeats, Scan, actor_slots, kept_bytes, text_bytes, used_words};
@@ -61,6 +62,7 @@ pub struct ActorList {
     texts: String,
     rows: Vec<Row>,
     names: Names,
+    cells: Cells,
     clock: Option<Clock>,
     /// Live actors that cannot be listed, because all slots were taken.
     pub unlisted: u64,
@@ -112,7 +114,11 @@ struct Row {
     depth: u64,
     type_id: u32,
     flags: u32,
+    /// The number that [`Cells`] gave it; 0 without a cell.
+    cell: u32,
 }
+
+const _: () = assert!(size_of::<Row>() == 88);
 
 /// An actor of a list. Its texts are borrowed, so reading them costs no allocation.
 #[derive(Debug, Clone, Copy)]
@@ -181,6 +187,7 @@ impl ActorList {
         self.rows.reserve(live);
         self.texts.reserve(live * USUAL_TEXT_BYTES);
         self.names = Names::default();
+        self.cells.clear();
         let Scan { unreadable, mut mark } =
             Scan::over(&slots, ACTOR_HEAD_WORDS, used_words, |record| self.keep(record, reader));
         self.keep_newest();
@@ -188,6 +195,7 @@ impl ActorList {
         (self.unlisted, self.waiting_stops) = (reader.unlisted_actors(), reader.waiting_stops());
         [self.unlisted, self.waiting_stops].into_iter().for_each(|number| mark.add(number));
         (self.unreadable, self.mark) = (unreadable, self.names.marked(mark));
+        self.cells.end(reader, &mut self.names);
         // Read after the records: their stamps may need a clock sample that was added during the scan.
         self.clock = reader.clock();
     }
@@ -247,6 +255,7 @@ impl ActorList {
             depth: if has(actor_flags::DEPTH) { record.depth } else { 0 },
             type_id: record.type_id,
             flags: record.flags,
+            cell: self.cells.join(reader, record.cell),
         });
         if record.type_id != 0 {
             self.names.look_up(reader, record.type_id);
@@ -350,7 +359,13 @@ impl ActorList {
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.texts.capacity() + self.rows.capacity() * size_of::<Row>()
+        self.texts.capacity() + self.rows.capacity() * size_of::<Row>() + self.cells.bytes()
+    }
+
+    /// The instrumented actors that no record names, each with its class (`None`: one of all other classes): those whose props
+    /// were instrumented without a path, and some that came or stopped during the scan.
+    pub fn unnamed(&self) -> impl Iterator<Item = (Option<&str>, ActorStats<'_>)> {
+        self.cells.unnamed(&self.names, self.clock.as_ref())
     }
 
     /// The actor with this number.
@@ -400,8 +415,9 @@ impl ActorList {
         self.rows.iter().zip(0..).map(parent).collect()
     }
 
-    /// Changes each actor by `change`, and sorts the list by the new paths. A text is cut at 8 KiB.
-    pub fn rewrite(&mut self, mut change: impl FnMut(&mut ActorEntry)) {
+    /// Changes each actor by `change` and the other names of the list, those of variants and of classes of unnamed actors, by
+    /// `rename`, and sorts the list by the new paths. A text is cut at 8 KiB.
+    pub fn rewrite(&mut self, mut change: impl FnMut(&mut ActorEntry), rename: impl Fn(&str) -> String) {
         let mut to = Self { texts: String::with_capacity(self.texts.len()), ..Self::default() };
         to.rows.reserve_exact(self.rows.len());
         for (actor, row) in self.iter().zip(&self.rows) {
@@ -430,6 +446,7 @@ impl ActorList {
             });
         }
         (self.texts, self.rows) = (to.texts, to.rows);
+        self.names.rename(rename);
         self.sort_by_path();
     }
 
@@ -550,6 +567,11 @@ impl<'a> Actor<'a> {
     /// The cluster host that the application gave for it.
     pub fn host(&self) -> Option<&'a str> {
         (self.row.flags & actor_flags::HOST != 0).then(|| self.list.text(self.row, 3))
+    }
+
+    /// What it does; `None` if it has no cell: it is not instrumented, or all cells were taken.
+    pub fn stats(&self) -> Option<ActorStats<'a>> {
+        self.list.cells.stats(self.row.cell, &self.list.names, self.list.clock.as_ref())
     }
 
     /// The fields of the JSON, with owned texts.

@@ -25,6 +25,11 @@ impl Names {
         self.get(id)
     }
 
+    /// Replaces each cached name by `name` of it.
+    pub(super) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        self.0.iter_mut().flatten().for_each(|text| *text = name(text));
+    }
+
     /// Adds the cached names to a mark.
     pub(super) fn marked(&self, mut mark: Mark) -> u64 {
         mark.add(BuildHasherDefault::<DefaultHasher>::default().hash_one(&self.0));

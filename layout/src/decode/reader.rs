@@ -175,6 +175,7 @@ impl<'a> RegionReader<'a> {
         // The stamp is the first word of the records of all rings.
         lanes.chain(rings).for_each(|ring| ring.each_first_word(&mut see));
         failures::each_stamp(self.section(map.failures), map.failures.stride, &mut see);
+        self.each_begin(&mut see);
     }
 
     /// The heartbeat of the poller.

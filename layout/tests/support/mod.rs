@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "only tests use this")]
 
 pub mod hostile;
+pub mod instruments;
 pub mod subsystems;
 
 use atomscope_layout::decode::RegionReader;

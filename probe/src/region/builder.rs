@@ -49,6 +49,9 @@ const CROWDED: Capacities = Capacities {
     journal_writes: 64,
     failures: 32,
     panics: 32,
+    instruments: 256,
+    classes: 16,
+    variants: 64,
 };
 
 /// The capacities of a private region in a process that has next to no memory left.
@@ -65,6 +68,9 @@ const SMALL: Capacities = Capacities {
     journal_writes: 32,
     failures: 16,
     panics: 16,
+    instruments: 64,
+    classes: 8,
+    variants: 16,
 };
 
 /// The most events per lane with which a region of these other capacities stays within `bytes`.
@@ -91,6 +97,7 @@ pub struct RegionBuilder {
     capacities: Capacities,
     /// Whether the user chose the capacities.
     is_sized: bool,
+    instruments_are_set: bool,
     /// None for private memory.
     backing: Option<Backing>,
     previews: bool,
@@ -107,6 +114,7 @@ impl Region {
             node: node.into(),
             capacities: Capacities::default(),
             is_sized: false,
+            instruments_are_set: false,
             backing: Some(Backing::Segment),
             previews: true,
             panics: true,
@@ -128,6 +136,9 @@ impl RegionBuilder {
     /// Live actors that are listed; default 24,576. 320 bytes each, and some 19 bytes of private memory.
     pub fn actors(mut self, capacity: usize) -> Self {
         self.sized().actors = capacity;
+        if !self.instruments_are_set {
+            self.capacities.instruments = Capacities::default().instruments.min(capacity);
+        }
         self
     }
 
@@ -197,6 +208,28 @@ impl RegionBuilder {
     /// Panics that are kept one by one; default 128. 512 bytes each.
     pub fn kept_panics(mut self, capacity: usize) -> Self {
         self.sized().panics = capacity;
+        self
+    }
+
+    /// Instrumented actors with numbers of their own; default 16,384, but no more than [`Self::actors`]. 64 bytes each, and
+    /// some 24 bytes of private memory once an actor is instrumented. Further ones are counted by their class only.
+    pub fn instruments(mut self, capacity: usize) -> Self {
+        self.sized().instruments = capacity;
+        self.instruments_are_set = true;
+        self
+    }
+
+    /// Classes of instrumented actors that are counted each on its own; default 128. 3,136 bytes each. Further ones are
+    /// counted together.
+    pub fn classes(mut self, capacity: usize) -> Self {
+        self.sized().classes = capacity;
+        self
+    }
+
+    /// Variants of messages that are counted each on its own, and a row for each of [`Self::classes`]; default 1,024. 16 bytes
+    /// each, and 16 in every lane. The messages of further ones are counted by their class only.
+    pub fn variants(mut self, capacity: usize) -> Self {
+        self.sized().variants = capacity;
         self
     }
 

@@ -1,6 +1,6 @@
 //! How a region is copied while its node writes to it.
 //!
-//! A record that one word guards (of an actor, an instance, a dead letter, a panic or an event, the log of clock samples) is copied
+//! A record that one word guards (of an actor, a cell, an instance, a dead letter, a panic or an event, the log of clock samples) is copied
 //! between two equal reads of that word. After a few failures the copy marks the record as unreadable. Heads of rings are
 //! copied before their slots and ready words before their texts. Of the slots of actors and instances only those are copied
 //! that were ever taken.
@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use atomscope_layout::cells;
 use atomscope_layout::event::EVENT_SLOT_BYTES;
 use atomscope_layout::region::{RegionMap, Section, header};
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
@@ -35,6 +36,9 @@ const CONTROL: Guard = Guard { is_being_written: table::is_busy, torn: table::bu
 /// The flips of a document. A document that is replaced during every attempt is copied as an empty one.
 const FLIPS: Guard = Guard { is_being_written: |_| false, torn: |_| 0 };
 
+/// The identity of a cell. A cell that is given to another actor meanwhile is copied as a free one.
+const IDENTITY: Guard = Guard { is_being_written: |_| false, torn: cells::freed };
+
 /// A copy in progress: each word goes to the same index.
 struct Copying<'a> {
     from: Words<'a>,
@@ -53,7 +57,7 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     for cell in [header::NODE, header::SYSTEM, header::PROGRAM, header::WRITER] {
         copying.range(cell.start + 1..cell.end);
     }
-    for section in [map.names, map.metrics, map.failures] {
+    for section in [map.names, map.metrics, map.failures, map.variants] {
         for start in section.range().step_by(section.stride) {
             copying.range(start + 1..start + section.stride);
         }
@@ -61,6 +65,7 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     copying.guarded(header::END, &SEQUENCE, &mut Patience::for_a_scan());
     copying.slots(map.actors, header::ACTORS_USED);
     copying.slots(map.instances, header::INSTANCES_USED);
+    copying.cells(map.cells);
     copying.documents(map);
     copying.rings(map);
     // After all records, so that no stamp in the copy lacks its clock sample.
@@ -114,6 +119,13 @@ impl Copying<'_> {
         let mut patience = Patience::for_a_scan();
         for slot in records(taken(section, number)) {
             self.guarded(slot, &CONTROL, &mut patience);
+        }
+    }
+
+    fn cells(&self, section: Section) {
+        let mut patience = Patience::for_a_scan();
+        for cell in records(section) {
+            self.guarded(cell, &IDENTITY, &mut patience);
         }
     }
 

@@ -65,6 +65,7 @@ impl Redactor {
             .chain([header::ACTORS_USED, header::INSTANCES_USED].map(|at| at..at + 1))
             .chain([header::DIRECTORY, map.counters.range(), map.histograms.range()])
             .chain(std::iter::once(map.clock_samples.range()))
+            .chain([map.cells, map.classes, map.variants, map.handled].map(|section| section.range()))
             .for_each(copy);
         // The name of a thread may be one that the application chose.
         to[header::END_THREAD].iter().for_each(|word| word.store(0, Ordering::Relaxed));
@@ -304,6 +305,7 @@ impl Redactor {
             depth: if from.flags & actor_flags::DEPTH != 0 { from.depth } else { 0 },
             spawned: from.spawned,
             type_id: from.type_id,
+            cell: from.cell,
             ..ActorRecord::new_zeroed()
         };
         let mut writer = TextWriter { bytes: &mut to.text, used: 0 };

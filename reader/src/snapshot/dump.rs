@@ -1,5 +1,8 @@
 //! A snapshot as JSON: in one object, or in one object a line.
 
+mod histogram;
+mod instruments;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,11 +13,15 @@ use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
     ShardingSnapshot, StreamsSnapshot,
 };
-use atomscope_layout::histogram::Histogram;
 use atomscope_layout::json::{JsonWriter, NodeFields};
 use atomscope_layout::metrics::Metric;
 use serde::Serialize;
 
+pub use self::histogram::HistogramDump;
+pub use self::instruments::{
+    ActorDump, CellsDump, ClassDump, CountedHistogram, InFlightDump, InstrumentsDump, StatsDump, UnnamedDump,
+    VariantDump,
+};
 use super::Snapshot;
 use crate::ending::{Before, End};
 use crate::liveness::{Evidence, Notes};
@@ -44,6 +51,7 @@ impl Snapshot {
             dead_letters,
             failures,
             metrics,
+            instruments,
             dump_info,
             process,
             ..
@@ -97,6 +105,7 @@ impl Snapshot {
                 unreadable: failures.panics_unreadable,
             },
             metrics: metrics.into_iter().map(MetricDump::from).collect(),
+            instruments: InstrumentsDump::of(instruments, &actors),
             instances: by_domain,
             hand_offs: std::mem::take(&mut subsystems.hand_offs),
             instances_unreadable: instances.unreadable,
@@ -142,12 +151,16 @@ impl Dump {
                 let metrics = std::mem::take(&mut self.atomscope.metrics);
                 let failures = std::mem::take(&mut self.atomscope.failures);
                 let panics = std::mem::take(&mut self.atomscope.panics);
+                let classes = std::mem::take(&mut self.atomscope.instruments.classes);
+                let instrumented = std::mem::take(&mut self.atomscope.instruments.actors);
                 let instances = std::mem::take(&mut self.atomscope.instances);
                 let hand_offs = std::mem::take(&mut self.atomscope.hand_offs);
                 let Dump { node, generated_at, actors, dead_letters, atomscope, .. } = &self;
                 let Dump { cluster, sharding, persistence, .. } = &self;
                 write_json(out, &Line::Node { node, generated_at, actors: actors.total(), atomscope })?;
                 out.actor_lines(actors.actors(), "{\"kind\":\"actor\",")?;
+                classes.iter().try_for_each(|class| write_json(out, &Line::InstrumentedClass(class)))?;
+                instrumented.iter().try_for_each(|actor| write_json(out, &Line::InstrumentedActor(actor)))?;
                 dead_letters.iter().try_for_each(|letter| write_json(out, &Line::DeadLetter(letter)))?;
                 failures.iter().try_for_each(|failure| write_json(out, &Line::Failure(failure)))?;
                 panics.iter().try_for_each(|panic| write_json(out, &Line::Panic(panic)))?;
@@ -258,6 +271,7 @@ pub struct DumpMeta {
     pub panic_totals: RingTotals,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricDump>,
+    pub instruments: InstrumentsDump,
     /// The instances of subsystems by domain.
     pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
     /// Hand-offs of shards, each as shard, from, to and state.
@@ -295,28 +309,6 @@ pub struct MetricDump {
     pub histogram: Option<HistogramDump>,
 }
 
-/// The values of a histogram: sum, greatest, quantiles and buckets.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the fields of Histogram document them")]
-pub struct HistogramDump {
-    pub sum: u64,
-    pub greatest: u64,
-    /// The median. Quantiles are at most a quarter too great.
-    pub p50: u64,
-    pub p90: u64,
-    pub p99: u64,
-    /// The least value and the number of values of each bucket that is not empty.
-    pub buckets: Vec<(u64, u64)>,
-}
-
-impl From<Histogram> for HistogramDump {
-    fn from(histogram: Histogram) -> Self {
-        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| histogram.quantile(share));
-        let Histogram { sum, greatest, buckets, .. } = histogram;
-        Self { sum, greatest, p50, p90, p99, buckets }
-    }
-}
-
 impl From<Metric> for MetricDump {
     fn from(metric: Metric) -> Self {
         let histogram = metric.histogram.map(HistogramDump::from);
@@ -335,6 +327,8 @@ enum Line<'a> {
         actors: u64,
         atomscope: &'a DumpMeta,
     },
+    InstrumentedClass(&'a ClassDump),
+    InstrumentedActor(&'a ActorDump),
     DeadLetter(&'a DeadLetterRecord),
     Failure(&'a Failure),
     Panic(&'a Panic),

@@ -1,0 +1,95 @@
+//! What instrumented actors did between two looks: rates.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use atomscope_layout::decode::{ActorList, ActorStats, Moment};
+
+/// What each instrumented actor of a list had done at one time, to compare it with a later one.
+#[derive(Debug, Clone, Default)]
+pub struct Activity {
+    at: Option<Moment>,
+    by_cell: HashMap<u64, Done>,
+}
+
+/// What an actor had done.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    handled: u64,
+    busy_ns: u64,
+    failures: u32,
+}
+
+/// What an actor did between two looks, per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ActorRates {
+    /// Messages handled, per second.
+    pub handled_per_s: f64,
+    /// The share of the time in which a handler was in flight, in percent.
+    pub busy_percent: f64,
+    /// Failures, per second.
+    pub failures_per_s: f64,
+}
+
+/// The rates of the instrumented actors.
+#[derive(Debug, Clone, Default)]
+pub struct Rates(HashMap<u64, ActorRates>);
+
+impl Rates {
+    /// The rates of an actor; `None` if it was not seen twice.
+    pub fn of(&self, stats: &ActorStats<'_>) -> Option<ActorRates> {
+        self.0.get(&stats.cell).copied()
+    }
+}
+
+impl Activity {
+    /// What the actors of `list`, which was read at the time `at`, had done.
+    pub fn of(list: &ActorList, at: Option<Moment>) -> Self {
+        let all = list.iter().filter_map(|actor| actor.stats()).chain(list.unnamed().map(|(_, stats)| stats));
+        let done = |stats: ActorStats<'_>| {
+            let ActorStats { handled, failures, .. } = stats;
+            (stats.cell, Done { handled, busy_ns: busy_ns(&stats, at), failures })
+        };
+        Self { at, by_cell: all.map(done).collect() }
+    }
+
+    /// What the actors have done since `earlier`. Actors that came in between are left out: how long they live is not known as
+    /// exactly.
+    pub fn since(&self, earlier: &Self) -> Rates {
+        let time = self.at.zip(earlier.at).and_then(|(at, earlier)| at.since(&earlier));
+        let Some(time) = time.filter(|time| !time.is_zero()) else { return Rates::default() };
+        let of = |(cell, now): (&u64, &Done)| {
+            let then = earlier.by_cell.get(cell)?;
+            let grown = |now: u64, then: u64| now.saturating_sub(then) as f64 / time.as_secs_f64();
+            let rates = ActorRates {
+                handled_per_s: grown(now.handled, then.handled),
+                busy_percent: percent(grown(now.busy_ns, then.busy_ns) / 1e9),
+                failures_per_s: grown(now.failures.into(), then.failures.into()),
+            };
+            Some((*cell, rates))
+        };
+        Rates(self.by_cell.iter().filter_map(of).collect())
+    }
+}
+
+/// Time in handlers, with that in flight, in nanoseconds.
+fn busy_ns(stats: &ActorStats<'_>, at: Option<Moment>) -> u64 {
+    let flight = in_flight(stats, at).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    stats.busy_ns.saturating_add(flight)
+}
+
+/// How long the handler in flight lasts; `None` without one, or if its begin is unknown.
+pub fn in_flight(stats: &ActorStats<'_>, at: Option<Moment>) -> Option<Duration> {
+    at?.since(&stats.in_flight?.since?)
+}
+
+/// The share of an actor's life in which a handler was in flight, in percent.
+pub fn busy_percent(stats: &ActorStats<'_>, spawned: Option<Moment>, at: Option<Moment>) -> Option<f64> {
+    let life = at?.since(&spawned?).filter(|life| !life.is_zero())?;
+    Some(percent(busy_ns(stats, at) as f64 / 1e9 / life.as_secs_f64()))
+}
+
+/// A share in percent with one decimal. Busy times are estimates, and an actor handles one message at a time.
+fn percent(share: f64) -> f64 {
+    (share.clamp(0.0, 1.0) * 1000.0).round() / 10.0
+}
