@@ -4,7 +4,9 @@
 pub mod actors;
 pub mod events;
 pub mod findings;
+pub mod hot;
 pub mod human;
+pub mod instruments;
 pub mod list;
 pub mod nodes;
 pub mod rates;

@@ -208,7 +208,7 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
 }
 
 /// Writes a list as a table.
-fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
+pub fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
     let shown = || list.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
     let title = |at: usize, column: &Column| if at == 0 { list.title.to_owned() } else { column.title() };
     let titles = shown().map(|(at, column)| (title(at, column), column.side));

@@ -1,10 +1,13 @@
 //! Parsers for values of the command line: intervals, sizes, times.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use atomscope::follow::Since;
-use atomscope::text::clean;
+use atomscope::text::{clean, clean_os};
 use jiff::Timestamp;
+
+use crate::program::output::Failure;
 
 /// A longer interval is most likely a mistake.
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -38,6 +41,35 @@ fn parse_span(text: &str, what: &str) -> Result<Duration, String> {
         return Err(format!("{text} is not a valid {what}; it must be longer than 0 and at most a day"));
     }
     Ok(time)
+}
+
+/// WHO, INTERVAL and COUNT of a command.
+pub type Repeated = (Option<OsString>, Option<OsString>, Option<u64>);
+
+/// Moves the arguments of `command` if WHO is left out: `stat 1s 5` has an interval and a count. A first argument of digits
+/// only is a pid.
+pub fn shifted(
+    command: &'static str,
+    who: Option<OsString>,
+    interval: Option<OsString>,
+    count: Option<u64>,
+) -> Result<Repeated, Failure> {
+    let has_unit =
+        |text: &OsString| text.to_str().is_some_and(|text| !is_number(text) && parse_interval(text).is_ok());
+    let is_interval = who.as_ref().is_some_and(has_unit);
+    if !is_interval || interval.as_ref().is_some_and(has_unit) {
+        return Ok((who, interval, count));
+    }
+    if count.is_some() {
+        let why = format!("{} is not an interval; try 1s", clean_os(&interval.unwrap_or_default()));
+        return Err(Failure::usage_of(command, why));
+    }
+    let number = |text: OsString| {
+        text.to_str().and_then(|text| text.parse().ok()).filter(|count| *count > 0).ok_or_else(|| {
+            Failure::usage_of(command, format!("{} is not a count; give at least 1", clean_os(&text)))
+        })
+    };
+    Ok((None, who, interval.map(number).transpose()?))
 }
 
 /// Parses digits with one of `units`, which are in milliseconds.
