@@ -331,11 +331,15 @@ impl<'a> Cell<'a> {
         failures = FAILURES, depth_peak = DEPTH_PEAK, task = TASK,
     }
 
-    /// A handler begins at this stamp of the coarse clock.
+    /// A handler begins at this stamp of the coarse clock. Its message counts in the row of the actor's class, until
+    /// [`Self::run`] tells another one.
     #[inline(always)]
     pub fn begin(&self, coarse: u64, is_timed: bool) {
+        let class = self.identity().load(Ordering::Relaxed) >> 16 & 0xffff;
+        self.running().store(class, Ordering::Relaxed);
         let since = coarse & !TIMED | if is_timed { TIMED } else { 0 };
-        self.since().store(since, Ordering::Relaxed);
+        // A reader that sees the beginning sees the row, too.
+        self.since().store(since, Ordering::Release);
     }
 
     /// The handler has ended.
@@ -635,3 +639,6 @@ mod tests {
         assert_eq!(inserted, 2 * BUCKET_WORDS);
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

@@ -157,7 +157,7 @@ pub struct ActorRecord {
     pub parent_bytes: u16,
     /// Zero.
     pub zero: u16,
-    /// Zero.
+    /// The cell of an instrumented actor: `generation << 32 | index + 1`; 0: it is not instrumented.
     pub cell: u64,
     /// Messages in the mailbox at its last sample, with [`actor_flags::DEPTH`]. It changes while the record is published.
     /// Without the flag it means nothing; it may be left over from an earlier actor.
@@ -181,18 +181,19 @@ pub struct ActorHead {
     pub flags: u32,
     pub path_bytes: u8,
     pub parent_bytes: u16,
+    pub cell: u64,
     pub parent_key: [u64; 2],
 }
 
 impl ActorHead {
     /// The words of the record from [`ACTOR_KEY_WORD`] on, and those from [`ACTOR_PARENT_WORD`] on, built word by word as in
-    /// [`crate::event::EventHead::words`]. The words between them need not be stored.
+    /// [`crate::event::EventHead::words`]. The word between them need not be stored.
     #[inline]
-    pub fn words(&self) -> ([u64; 5], [u64; 2]) {
+    pub fn words(&self) -> ([u64; 6], [u64; 2]) {
         let [k0, k1] = self.key;
         let kind = halves(self.type_id, self.flags);
         let lengths = quarters([self.path_bytes.into(), 0, self.parent_bytes, 0]);
-        ([k0, k1, self.spawned, kind, lengths], self.parent_key)
+        ([k0, k1, self.spawned, kind, lengths, self.cell], self.parent_key)
     }
 }
 
@@ -311,6 +312,8 @@ pub const METRIC_WORDS: usize = size_of::<MetricRecord>() / 8;
 pub const ACTOR_KEY_WORD: usize = offset_of!(ActorRecord, key) / 8;
 /// The word of an actor record with the stamp of its spawn.
 pub const ACTOR_STAMP_WORD: usize = offset_of!(ActorRecord, spawned) / 8;
+/// The word of an actor record with its cell.
+pub const ACTOR_CELL_WORD: usize = offset_of!(ActorRecord, cell) / 8;
 /// The word of an actor record with the depth of its mailbox.
 pub const ACTOR_DEPTH_WORD: usize = offset_of!(ActorRecord, depth) / 8;
 /// The word of an actor record with which its parent's key begins.
@@ -375,17 +378,18 @@ mod tests {
             flags: 5,
             path_bytes: 6,
             parent_bytes: 7,
+            cell: 10,
             parent_key: [8, 9],
         };
-        let ActorHead { key, spawned, type_id, flags, path_bytes, parent_bytes, parent_key } = head;
+        let ActorHead { key, spawned, type_id, flags, path_bytes, parent_bytes, cell, parent_key } = head;
         let empty = ActorRecord::new_zeroed();
         let record =
-            ActorRecord { key, spawned, type_id, flags, path_bytes, parent_bytes, parent_key, ..empty };
+            ActorRecord { key, spawned, type_id, flags, path_bytes, parent_bytes, cell, parent_key, ..empty };
         let words: [u64; ACTOR_WORDS] = zerocopy::transmute!(record);
         let (first, parent) = head.words();
         assert_eq!(first.as_slice(), &words[ACTOR_KEY_WORD..][..first.len()]);
         assert_eq!(parent.as_slice(), &words[ACTOR_PARENT_WORD..ACTOR_HEAD_WORDS]);
-        assert_eq!(words[ACTOR_KEY_WORD + first.len()..ACTOR_PARENT_WORD], [0; 2]);
+        assert_eq!(words[ACTOR_KEY_WORD + first.len()..ACTOR_PARENT_WORD], [0; 1]);
     }
 
     #[test]

@@ -469,7 +469,7 @@ const RULES: [Rule; 17] = [
     rule(14, "number of sections (the cells are missing)", size_of::<CellRecord>(), 1, MAX_INSTRUMENTS),
     rule(15, "number of sections (the classes are missing)", CLASS_WORDS * WORD, 1, MAX_CLASSES),
     rule(16, "number of sections (the variants are missing)", size_of::<VariantRecord>(), 1, MAX_VARIANTS),
-    rule(17, "number of sections (the handled messages are missing)", HANDLED_WORDS * WORD, 1, MAX_LANES + 1),
+    rule(17, "number of sections (the handled messages are missing)", SEPARATION_BYTES, 1, MAX_LANES + 1),
 ];
 
 impl RegionMap {

@@ -9,14 +9,17 @@ mod support;
 use std::mem::{offset_of, size_of, size_of_val};
 
 use atomscope_layout::attached::{Attachment, Reach};
+use atomscope_layout::cells::{CellRecord, Mode};
+use atomscope_layout::classes::{ClassRecord, VariantRecord};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, event_flags};
 use atomscope_layout::failures::{FailureRecord, PANIC_SLOT_BYTES, PanicRecord, Severity, failure_flags};
 use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
-    CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS,
-    MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES,
-    MAX_PANICS, MAX_SECTIONS, MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
+    CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
+    MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES, MAX_LANES,
+    MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_VARIANTS, MIN_METRICS, PATH_CUT_MARK,
+    SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::records::{
@@ -192,6 +195,20 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         numbers,
         name
     }));
+    check(fields!(CellRecord { identity, handled, busy_ns, since, running, failures, depth_peak, task }));
+    let modes = [Mode::Unknown, Mode::Runs, Mode::Awaits].map(|mode| (format!("{mode:?}"), mode as usize));
+    assert_eq!(numbers("### CellRecord", &["mode", "number"]), modes);
+    check(fields!(ClassRecord {
+        name,
+        spawned,
+        stopped,
+        failures,
+        restarts,
+        untracked,
+        overwritten,
+        reserved,
+    }));
+    check(fields!(VariantRecord { class, name }));
     let (heading, mut fields, bytes) =
         fields!(EventRecord { stamp, type_id, flags, text_bytes, kind, part, parts, numbers, text });
     let at = fields.iter().position(|(name, ..)| name == "text_bytes").unwrap();
@@ -275,6 +292,10 @@ fn the_sections_are_documented_as_they_are() {
         ("clock samples", map.clock_samples),
         ("failures", map.failures),
         ("panics", map.panics),
+        ("cells", map.cells),
+        ("classes", map.classes),
+        ("variants", map.variants),
+        ("handled", map.handled),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -294,7 +315,7 @@ fn the_sections_are_documented_as_they_are() {
     let found = smallest.directory().map(|entry| (entry.count as usize, entry.stride_bytes as usize));
     // A writer has at least one lane in addition to the shared one, and slots for both; readers do not require them.
     let extra = |row: &Vec<String>| match row[1].as_str() {
-        "counters" | "events" => 1,
+        "counters" | "events" | "handled" => 1,
         "actors" => 2 * LANE_SLOTS,
         // The capacity for clock samples is fixed.
         "clock samples" => smallest.clock_samples.count - 2,
@@ -326,6 +347,9 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_CLOCK_SAMPLES", MAX_CLOCK_SAMPLES),
         ("MAX_FAILURES", MAX_FAILURES),
         ("MAX_PANICS", MAX_PANICS),
+        ("MAX_INSTRUMENTS", MAX_INSTRUMENTS),
+        ("MAX_CLASSES", MAX_CLASSES),
+        ("MAX_VARIANTS", MAX_VARIANTS),
     ];
     assert!(DOCUMENT.contains(&format!("the section has {LANE_SLOTS} more slots for each lane")));
     // The levels of a tree are a limit of the JSON, not of a region.
@@ -566,6 +590,9 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### FailureRecord",
         "### EventRecord",
         "### InstanceRecord",
+        "### CellRecord",
+        "### ClassRecord",
+        "### VariantRecord",
         "### RawHeader",
     ] {
         let fields = documented(heading);

@@ -47,6 +47,10 @@ use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::hash::PathHasher;
 #[cfg(feature = "atomr")]
 use crate::hook_state::HookState;
+#[cfg(feature = "atomr")]
+use crate::instruments::joining;
+#[cfg(feature = "atomr")]
+use crate::instruments::props::stops_one_of_several;
 use crate::lane;
 use crate::pairs::{KIND_WORD, Pairs};
 use crate::region::Region;
@@ -84,6 +88,23 @@ impl ActorRegistry {
     #[cfg(feature = "atomr")]
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
         Self { region, bus, settles: false }
+    }
+
+    /// The same registry; it does not keep the region open.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn not_held(&self) -> Self {
+        Self { region: self.region.not_held(), bus: self.bus.not_held(), settles: self.settles }
+    }
+
+    #[cfg(feature = "atomr")]
+    pub(crate) fn writer(&self) -> &RegionWriter {
+        &self.region.writer
+    }
+
+    /// The writer of a node's region; none for a stand-alone registry.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn node_writer(&self) -> Option<&RegionWriter> {
+        (!self.settles).then_some(&*self.region.writer)
     }
 
     /// Records a spawn; replaces a live actor with the same path. No lock, no allocation of its own, no system call. Two
@@ -146,7 +167,7 @@ impl ActorRegistry {
         let (cut, used) = (texts.cut || parent_text.cut, texts.used());
         let used = parent_text.append_to(&mut record.text, used);
         self.publish_spawn(&mut record, &status.actor_type, cut);
-        let spawned = self.spawn(key, &record, used);
+        let spawned = self.add_spawn(key, &record, used, |_| ());
         self.end_spawn(spawned, status.path.as_str(), record.spawned);
     }
 
@@ -209,11 +230,20 @@ impl ActorRegistry {
     }
 
     /// Adds a spawn, whose event is published already.
-    fn spawn(&self, key: Key, record: &ActorRecord, text_bytes: usize) -> Spawned {
+    fn add_spawn(
+        &self,
+        key: Key,
+        record: &ActorRecord,
+        text_bytes: usize,
+        in_slot: impl Fn(&[AtomicU64]),
+    ) -> Spawned {
         let [_, words @ ..]: &[u64; ACTOR_WORDS] = zerocopy::transmute_ref!(record);
         let used = ACTOR_HEAD_WORDS - 1 + text_bytes.div_ceil(8);
         let words = words.get(..used).unwrap_or(words);
-        let write = |slot: &[AtomicU64]| store(slot.get(1..).unwrap_or_default(), words);
+        let write = |slot: &[AtomicU64]| {
+            in_slot(slot);
+            store(slot.get(1..).unwrap_or_default(), words);
+        };
         self.region.writer.table().spawn(lane::held_or_beyond(), key, write, &self.pairs())
     }
 
@@ -390,6 +420,7 @@ impl SpawnObserver for ActorRegistry {
         let writer = &*self.region.writer;
         let ticks = writer.ticks();
         writer.count(Builtin::Spawned, 1);
+        let joining = joining::take(writer);
         let mut text = PathText::new();
         let type_id = writer.intern_static(actor_type);
         let is_usual = type_id != 0
@@ -397,7 +428,7 @@ impl SpawnObserver for ActorRegistry {
             && parent.is_some_and(|parent| is_above(parent, path));
         let keys = if is_usual { writer.hasher.usual_path_and_parent(path, &mut text) } else { None };
         let Some((key, parent_key, parent_bytes)) = keys else {
-            return self.unusual_spawn(path, parent, actor_type, type_id, ticks);
+            return self.unusual_spawn(path, parent, (actor_type, type_id), ticks, joining);
         };
         let table = writer.table();
         // A respawn is later than the actor that it replaces, so that the stop of that actor takes the older spawn. The
@@ -414,6 +445,7 @@ impl SpawnObserver for ActorRegistry {
         let (record_key, parent_key, path_bytes) = (key.words(), parent_key.words(), path_bytes as u8);
         let head = ActorHead {
             key: record_key,
+            cell: joining.map_or(0, |joining| joining.word),
             spawned: stamp,
             type_id,
             flags,
@@ -423,6 +455,7 @@ impl SpawnObserver for ActorRegistry {
         };
         let (first, parent_words) = head.words();
         let write = |slot: &[AtomicU64]| {
+            writer.join(joining, slot);
             if let (Some(head), Some(rest)) =
                 (slot.get(ACTOR_KEY_WORD..ACTOR_KEY_WORD + first.len()), slot.get(ACTOR_PARENT_WORD..))
             {
@@ -439,6 +472,9 @@ impl SpawnObserver for ActorRegistry {
     fn on_stop(&self, path: &ActorPath) {
         let writer = &*self.region.writer;
         let ticks = writer.ticks();
+        if joining::stops() {
+            stops_one_of_several();
+        }
         let mut origin = self.classify_stop();
         if origin == StopOrigin::Older {
             if self.older_stop(path, ticks) {
@@ -525,9 +561,9 @@ impl ActorRegistry {
         &self,
         path: &ActorPath,
         parent: Option<&ActorPath>,
-        actor_type: &str,
-        type_id: u32,
+        (actor_type, type_id): (&str, u32),
         ticks: u64,
+        joining: Option<joining::Joining>,
     ) {
         let writer = &self.region.writer;
         let mut text = PathText::new();
@@ -555,6 +591,7 @@ impl ActorRegistry {
         let actor_type = TypeName::of(actor_type);
         let actor_type = actor_type.as_str();
         record.type_id = type_id;
+        record.cell = joining.map_or(0, |joining| joining.word);
         let mut texts = parent_text.texts_before(&mut record.text, path_bytes, path_cut);
         if record.type_id == 0 {
             record.type_bytes = texts.put(actor_type, ACTOR_TEXT_BYTES) as u8;
@@ -564,7 +601,7 @@ impl ActorRegistry {
         let (cut, used) = (texts.cut || parent_text.cut, texts.used());
         let used = parent_text.append_to(&mut record.text, used);
         self.publish_spawn(&mut record, actor_type, cut);
-        let spawned = self.spawn(key, &record, used);
+        let spawned = self.add_spawn(key, &record, used, |slot| writer.join(joining, slot));
         self.end_spawn(spawned, path, record.spawned);
     }
 
@@ -579,6 +616,12 @@ impl ActorRegistry {
             Stopped::Spilled => self.spilled_stop(path, ticks),
             Stopped::Nothing => self.early_stop(key, path, origin),
         }
+    }
+
+    /// Records the stop of an actor whose spawn the hook has recorded, and whose stop it never will.
+    #[cold]
+    pub(crate) fn record_missing_stop(&self, path: &ActorPath) {
+        self.unusual_stop(path, self.region.writer.ticks(), StopOrigin::Awaited);
     }
 
     #[cold]

@@ -77,6 +77,8 @@ pub mod cluster;
 #[cfg(feature = "cluster-metrics")]
 pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
+mod coarse;
+#[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
 mod ending;
@@ -99,9 +101,12 @@ mod identity;
 mod instance_counts;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only probes of atomr have instances yet"))]
 mod instances;
+#[cfg(feature = "atomr")]
+mod instruments;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+mod names;
 mod pairs;
 mod panics;
 mod per_process;

@@ -224,6 +224,14 @@ impl Process {
     }
 }
 
+/// Wakes the sampler, which has to do something earlier than it expects.
+#[cfg(feature = "atomr")]
+pub(crate) fn wake_sampler() {
+    if let Some(sampler) = &this().lock().sampler {
+        sampler.unpark();
+    }
+}
+
 /// Calls `see` with each open region. It allocates nothing, and gives up rather than wait: a panic may be noted anywhere. The
 /// lock is not held meanwhile, since the last handle of a region may be dropped here.
 pub(crate) fn each_open(mut see: impl FnMut(&RegionWriter)) {

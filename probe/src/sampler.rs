@@ -5,6 +5,10 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Instant;
 
+#[cfg(feature = "atomr")]
+use crate::clock::Clock;
+#[cfg(feature = "atomr")]
+use crate::coarse;
 use crate::ending::Cause;
 use crate::environment::warn;
 use crate::lane;
@@ -55,6 +59,8 @@ pub(crate) fn start(process: &'static Process, state: &mut State) -> Option<Stri
 
 fn beat(process: &'static Process) {
     let mut next = Instant::now();
+    #[cfg(feature = "atomr")]
+    let mut clock: Option<Clock> = None;
     loop {
         // A process that was stopped for a while does not beat faster afterwards.
         next = (next + BEAT).max(Instant::now());
@@ -66,9 +72,21 @@ fn beat(process: &'static Process) {
             if rest.is_zero() {
                 break;
             }
+            #[cfg(feature = "atomr")]
+            let rest = match clock.filter(|_| coarse::is_used()) {
+                Some(clock) => {
+                    coarse::tick(clock.ticks());
+                    rest.min(coarse::TICK)
+                }
+                None => rest,
+            };
             thread::park_timeout(rest);
         }
         let open: Vec<Arc<RegionWriter>> = process.lock().open.iter().filter_map(Weak::upgrade).collect();
+        #[cfg(feature = "atomr")]
+        {
+            clock = open.first().map(|writer| writer.clock).or(clock);
+        }
         for writer in open {
             if writer.is_closing() {
                 process.forget(&writer);

@@ -17,9 +17,6 @@ use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
-#[cfg(feature = "atomr")]
-use atomscope_layout::names::write_cell;
-use atomscope_layout::names::{Interned, Interner};
 #[cfg(feature = "persistence")]
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
@@ -34,6 +31,8 @@ use crate::clock_samples::ClockSamples;
 use crate::ending::Cause;
 #[cfg(target_os = "linux")]
 use crate::ending::Waiting;
+#[cfg(feature = "atomr")]
+use crate::environment::turned_off;
 #[cfg(target_os = "linux")]
 use crate::error::CreateError;
 use crate::hash::PathHasher;
@@ -41,13 +40,16 @@ use crate::hash::PathHasher;
 use crate::hook_state::HookState;
 use crate::identity::{boot_id, pid_namespace, process_start_ticks};
 use crate::instance_counts::InstanceCounts;
+#[cfg(feature = "atomr")]
+use crate::instruments::joining::Joining;
+#[cfg(feature = "atomr")]
+use crate::instruments::memory::{Instruments, Parts};
 use crate::lane;
+use crate::names::Names;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Object};
 use crate::rounds::Rounds;
 use crate::tables::Tables;
-#[cfg(feature = "atomr")]
-use crate::type_names::TypeName;
 #[cfg(feature = "atomr")]
 use crate::workers::Workers;
 
@@ -59,6 +61,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
+    pub(crate) time_every: u64,
 }
 
 /// The writer behind all handles of a region.
@@ -75,14 +78,14 @@ pub(crate) struct RegionWriter {
     object: Option<Object>,
     pub(crate) clock: Clock,
     /// The length of the clock's tick in nanoseconds times 2⁴⁰, as it was measured before the region was made.
-    #[cfg(feature = "persistence")]
+    #[cfg(feature = "atomr")]
     tick_length: u64,
     pub(crate) clock_samples: Mutex<ClockSamples>,
     pub(crate) hasher: PathHasher,
     pub(crate) previews: bool,
     /// Whether panics of the process are noted.
     pub(crate) panics: bool,
-    name_keys: Vec<AtomicU64>,
+    names: Names,
     pub(crate) counts: InstanceCounts,
     pub(crate) documents: Mutex<()>,
     pub(crate) histograms: AtomicUsize,
@@ -104,6 +107,12 @@ pub(crate) struct RegionWriter {
     /// The workers of the attached runtime.
     #[cfg(feature = "atomr")]
     pub(crate) workers: OnceLock<Workers>,
+    /// None inside: the environment turns the probe off.
+    #[cfg(feature = "atomr")]
+    instruments: OnceLock<Option<&'static Instruments>>,
+    /// One message in so many is timed, a power of two.
+    #[cfg(feature = "atomr")]
+    time_every: u64,
 }
 
 /// Polls a component; false once the component is gone.
@@ -167,8 +176,10 @@ impl RegionWriter {
         let header = HeaderWriter::new(memory.words());
         header.set_time(time);
         header.prepare(&map, record, first_sample, [settings.node, &program.to_string_lossy(), producer]);
+        let (counters, hasher) = (counters_of(&memory, &map), PathHasher::new());
         Self {
-            counters: counters_of(&memory, &map),
+            names: Names::new(&memory, &map, &counters, hasher),
+            counters,
             tables: Tables::new(&memory, &private, &map),
             memory,
             private,
@@ -176,13 +187,12 @@ impl RegionWriter {
             #[cfg(target_os = "linux")]
             object: None,
             clock,
-            #[cfg(feature = "persistence")]
+            #[cfg(feature = "atomr")]
             tick_length,
             clock_samples: Mutex::new(clock_samples),
-            hasher: PathHasher::new(),
+            hasher,
             previews: settings.previews,
             panics: settings.panics,
-            name_keys: std::iter::repeat_with(|| AtomicU64::new(0)).take(map.names.count).collect(),
             counts: InstanceCounts::default(),
             documents: Mutex::default(),
             histograms: AtomicUsize::new(0),
@@ -202,6 +212,10 @@ impl RegionWriter {
             wake_runtime: std::sync::Arc::default(),
             #[cfg(feature = "atomr")]
             workers: OnceLock::new(),
+            #[cfg(feature = "atomr")]
+            instruments: OnceLock::new(),
+            #[cfg(feature = "atomr")]
+            time_every: settings.time_every,
         }
     }
 
@@ -221,6 +235,7 @@ impl RegionWriter {
         }
         if let Some(memory) = object.publish(self.map.region_bytes)? {
             self.counters = counters_of(&memory, &self.map);
+            self.names = Names::new(&memory, &self.map, &self.counters, self.hasher);
             self.tables = Tables::new(&memory, &self.private, &self.map);
             self.memory = memory;
         }
@@ -306,6 +321,17 @@ impl RegionWriter {
     #[inline(always)]
     pub(crate) fn table(&self) -> Table<'_> {
         self.tables.actors()
+    }
+
+    /// The record of an actor with a cell is to stand in this slot of the table.
+    #[cfg(feature = "atomr")]
+    #[inline(always)]
+    pub(crate) fn join(&self, joining: Option<Joining>, slot: &[AtomicU64]) {
+        if let Some(at) = joining.and_then(|joining| joining.at) {
+            let start = self.section(self.map.actors).as_ptr().addr();
+            let words = slot.as_ptr().addr().saturating_sub(start) / WORD;
+            at.set_record(words.checked_div(self.map.actors.stride).unwrap_or(0));
+        }
     }
 
     /// The table of instances.
@@ -414,45 +440,35 @@ impl RegionWriter {
         (self.clock.ticks().saturating_sub(since_ticks) as f64 * ns_per_tick) as u64
     }
 
-    fn interner(&self) -> Interner<'_> {
-        Interner { keys: &self.name_keys, cells: self.section(self.map.names) }
-    }
-
     /// The number of a name that lives as long as the program, or 0 if the names are full. A type's name is kept without
     /// the probe's wrappers.
     #[cfg(feature = "atomr")]
     #[inline]
     pub(crate) fn intern_static(&self, name: &'static str) -> u32 {
-        match atomscope_layout::names::known_static(&self.name_keys, name) {
-            Some(id) => id,
-            None => self.intern_new(name),
-        }
-    }
-
-    #[cfg(feature = "atomr")]
-    #[cold]
-    fn intern_new(&self, name: &'static str) -> u32 {
-        let write = |cell: &[AtomicU64]| write_cell(cell, TypeName::of(name).as_str());
-        self.interned(self.interner().intern_static_as(name, write))
+        self.names.intern_static(name)
     }
 
     /// The number of any name, or 0 if the names are full.
     pub(crate) fn intern(&self, name: &str) -> u32 {
-        self.interned(self.interner().intern_hashed(self.hasher.hash(name), name))
+        self.names.intern(name)
     }
 
-    fn interned(&self, interned: Interned) -> u32 {
-        match interned {
-            Interned::Known(id) => id,
-            Interned::New { id, cut } => {
-                self.count(Builtin::TextsCut, u64::from(cut));
-                id
-            }
-            Interned::Full => {
-                self.count(Builtin::NamesFull, 1);
-                0
-            }
-        }
+    /// What counts the messages of instrumented actors; made by the first call. `None` if the environment turns the probe
+    /// off. A load, once it is made.
+    #[cfg(feature = "atomr")]
+    #[inline]
+    pub(crate) fn instruments(&self) -> Option<&'static Instruments> {
+        *self.instruments.get_or_init(|| {
+            let parts = Parts {
+                memory: &self.memory,
+                map: &self.map,
+                names: &self.names,
+                clock: self.clock,
+                tick_length: self.tick_length,
+                time_every: self.time_every,
+            };
+            (!turned_off()).then(|| Instruments::leaked(&parts)).flatten()
+        })
     }
 }
 

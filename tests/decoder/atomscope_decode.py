@@ -330,6 +330,8 @@ class Region:
             raise Refused("corrupt stride of events")
         if found["counters"].stride < found["metrics"].count * 8:
             raise Refused("corrupt stride of counters")
+        if found["handled"].stride < found["variants"].count * 16:
+            raise Refused("corrupt stride of handled")
         return found
 
     # Header.
@@ -516,7 +518,7 @@ class Region:
         if row < len(rows) and rows[row][0] == number_of_class and rows[row][1]:
             variant = self.name(rows[row][1])
         if since:
-            flight = {"since": self.time(since), "mode": {1: "runs", 2: "awaits"}.get(running >> 32)}
+            flight = {"since": self.time(since & ~0xFF), "mode": {1: "runs", 2: "awaits"}.get(running >> 32)}
         stats = {
             "handled": handled,
             "busy_ns": busy_ns,

@@ -85,6 +85,7 @@ impl Parts {
             flags: actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX,
             path_bytes: self.path_bytes as u8,
             parent_bytes: self.parent_bytes,
+            cell: 0,
         };
         let (first, parent) = head.words();
         let write = |slot: &[AtomicU64]| {

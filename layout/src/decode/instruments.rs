@@ -6,7 +6,8 @@
 use super::clock::{Clock, Moment};
 use super::names::Names;
 use super::reader::RegionReader;
-use crate::cells::{self, CellName, CellRecord, word};
+use super::scan::Mark;
+use crate::cells::{self, CELL_WORDS, CellName, CellRecord, word};
 use crate::classes::{DEPTHS, HANDLE_TIMES, HANDLED_WORDS, number};
 use crate::histogram::{self, Histogram};
 use crate::lanes;
@@ -220,6 +221,16 @@ impl RegionReader<'_> {
         let stride = self.map.cells.stride;
         let start = index.checked_mul(stride)?;
         read_cell(self.section(self.map.cells).slice(start..start.checked_add(stride)?)?)
+    }
+
+    /// A hash of all cells in use: while it is the same, no instrumented actor has begun or ended anything.
+    pub fn cells_mark(&self) -> u64 {
+        let mut mark = Mark::default();
+        for cell in (0..self.map.cells.count).filter_map(|index| self.cell(index)) {
+            let words: [u64; CELL_WORDS] = zerocopy::transmute!(cell);
+            words.into_iter().for_each(|word| mark.add(word));
+        }
+        mark.value()
     }
 
     /// The stamp of the begin of each handler in flight.

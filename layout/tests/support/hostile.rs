@@ -2,6 +2,8 @@
 //! targets (`tests/fuzz`) and the targets themselves all use this.
 #![allow(clippy::panic, reason = "only tests use this")]
 
+use atomscope_layout::cells::CELL_WORDS;
+use atomscope_layout::classes::{CLASS_WORDS, VARIANT_WORDS};
 use atomscope_layout::clock_samples::Log;
 use atomscope_layout::decode::{Birth, Failure, Failures, Panic, RegionReader, crashed_unix_ns};
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
@@ -35,10 +37,13 @@ pub fn filled() -> Region {
         lanes: 2,
         dead_letters: 4,
         events: 6,
-        names: 4,
+        names: 8,
         instances: 12,
         failures: 5,
         panics: 3,
+        instruments: 4,
+        classes: 2,
+        variants: 4,
         ..Capacities::LEAST
     };
     let region = Region::new(&capacities);
@@ -55,6 +60,7 @@ pub fn filled() -> Region {
         |ticks| ClockSampleRecord { ticks, mono_ns: 1, boot_ns: 2, unix_ns: 3, rate: 4, reserved: [0; 2] };
     Log::new(region.section(region.map.clock_samples)).rewrite(&[sample(0), sample(3), sample(5)]);
     let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
+    let cells = super::instruments::fill(&region);
     for number in 1..=18u64 {
         // A path of seven bytes; five of them are the parent's path.
         let mut record = ActorRecord {
@@ -65,6 +71,12 @@ pub fn filled() -> Region {
             flags: actor_flags::PARENT | actor_flags::PARENT_IS_PREFIX,
             path_bytes: 7,
             parent_bytes: 5,
+            // Two actors with a cell, and one whose cell has another tenant.
+            cell: match number {
+                1 | 2 => cells[number as usize - 1].word(),
+                3 => cells[0].word() + (1 << 32),
+                _ => 0,
+            },
             ..ActorRecord::new_zeroed()
         };
         record.text[..7].copy_from_slice(b"/user/a");
@@ -168,6 +180,7 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     read_letters(&reader);
     let _ = reader.subsystems();
     read_failures(&reader);
+    read_instruments(&reader);
     for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
         let mut follower = begin(&reader);
         check_batch(&mut follower, &reader, false);
@@ -226,6 +239,35 @@ fn read_failures(reader: &RegionReader<'_>) {
     for Panic { location, thread, actor, message, class, .. } in &failures.panics {
         assert!(bytes(&[location, thread, actor, message]) <= PANIC_TEXT_BYTES);
         assert!(bytes(&[class]) <= NAME_BYTES);
+    }
+}
+
+fn read_instruments(reader: &RegionReader<'_>) {
+    let found = reader.instruments();
+    let map = reader.map();
+    assert!(found.cells.used <= found.cells.capacity && found.cells.capacity == map.cells.count as u64);
+    assert!(found.classes.len() <= map.classes.count);
+    let rows = found.classes.iter().map(|class| class.variants.len()).sum::<usize>() as u64;
+    assert!(rows.checked_add(found.unreadable).unwrap() <= map.variants.count as u64);
+    let is_short = |name: &Option<String>| name.as_ref().is_none_or(|name| name.len() <= NAME_BYTES);
+    for class in &found.classes {
+        assert!(is_short(&class.class) && class.variants.iter().all(|row| is_short(&row.variant)));
+        // The rows that are left out have neither a name nor a number.
+        let handled = class.variants.iter().fold(0u64, |sum, row| sum.wrapping_add(row.handled));
+        assert_eq!(handled, class.handled);
+        assert!(class.live <= class.spawned);
+        let _ = [0.0, 0.5, 1.0].map(|share| (class.handle_time.quantile(share), class.depth.quantile(share)));
+    }
+    let list = reader.actor_list();
+    let unnamed = list.unnamed().map(|(class, stats)| {
+        assert!(class.is_none_or(|class| class.len() <= NAME_BYTES));
+        stats
+    });
+    assert!(list.unnamed().count() <= map.cells.count);
+    for stats in list.iter().filter_map(|actor| actor.stats()).chain(unnamed) {
+        assert!(stats.variant.is_none_or(|variant| variant.len() <= NAME_BYTES));
+        assert!(stats.in_flight.is_none_or(|flight| flight.stamp & 0xff == 0));
+        assert_ne!(stats.depth_peak, Some(0));
     }
 }
 
@@ -356,6 +398,19 @@ pub fn failure(input: &[u8]) {
     RegionReader::open(Words::new(&words)).iter().for_each(read_failures);
 }
 
+/// A cell, the class of its actor, and a row.
+pub fn instruments(input: &[u8]) {
+    let words = atomic(base());
+    let Ok((map, _)) = RegionMap::read(Words::new(&words)) else { return };
+    let record = padded::<{ CELL_WORDS + CLASS_WORDS + VARIANT_WORDS }>(input);
+    let (cell, rest) = record.split_at(CELL_WORDS);
+    let (class, row) = rest.split_at(CLASS_WORDS);
+    store(&words[map.cells.start..], cell);
+    store(&words[map.classes.start + map.classes.stride..], class);
+    store(&words[map.variants.start..], row);
+    RegionReader::open(Words::new(&words)).iter().for_each(read_instruments);
+}
+
 /// The record of an event.
 pub fn event(input: &[u8]) {
     let words = atomic(base());
@@ -402,12 +457,13 @@ fn padded<const N: usize>(input: &[u8]) -> [u64; N] {
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// The fuzz targets of this crate.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("region", region, region_seeds),
     ("follower", follower, follower_seeds),
     ("actor", actor, actor_seeds),
     ("dead_letter", dead_letter, dead_letter_seeds),
     ("failure", failure, failure_seeds),
+    ("instruments", instruments, instruments_seeds),
     ("event", event, event_seeds),
     ("metric", metric, metric_seeds),
 ];
@@ -483,6 +539,22 @@ fn failure_seeds() -> Vec<Vec<u8>> {
     let slots = words[map.failures.range()].chunks(map.failures.stride).map(bytes);
     let panic = map.panics.start + map.panics.stride + 2;
     slots.chain([bytes(&words[panic..][..PANIC_WORDS])]).collect()
+}
+
+fn instruments_seeds() -> Vec<Vec<u8>> {
+    let (map, words) = (filled().map, words_of(&filled()));
+    let (class, row) = (map.classes.start + map.classes.stride, map.variants.start + map.variants.stride);
+    let record = |cell: [u64; CELL_WORDS]| -> Vec<u8> {
+        let parts = [&cell, &words[class..][..CLASS_WORDS], &words[row..][..VARIANT_WORDS]];
+        parts.concat().iter().flat_map(|word| word.to_le_bytes()).collect()
+    };
+    let cell = |number: usize| {
+        let start = map.cells.start + number * map.cells.stride;
+        core::array::from_fn(|word| words[start + word])
+    };
+    // A class and a row that there are not.
+    let strange = [1 << 32 | 0xffff << 16 | 1, 1, 2, u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX];
+    vec![record(cell(0)), record(cell(1)), record(strange)]
 }
 
 fn event_seeds() -> Vec<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use atomscope::query::Query;
 use atomscope::report::actors::{
-    ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_COUNT, SORTS, show_above,
+    ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_WITHOUT, SORTS, has_instruments, show_above,
 };
 use atomscope::report::human::count;
 use atomscope::report::list::unknown_fields;
@@ -26,7 +26,19 @@ use crate::program::target::{SearchArgs, attach};
 /// List the live actors of a node.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-DEPTH is the number of waiting messages, `-` where it is unknown.
+DEPTH is the number of waiting messages, `-` where it is unknown: the builder's `depth(true)` of the probe reads it for \
+instrumented actors, and the application may report it.
+
+Instrumented actors are those that were spawned by the probe: `telemetry.actors.spawn(&system, props, name)` or \
+`spawn_child(ctx, props, name)`. If a node has some, the list also has these columns, `-` for the other actors and for those \
+that found no room (`instruments(n)` of the builder):
+  HANDLED     messages whose handler has ended
+  BUSY        the share of its life in which it was in a handler, waiting in an `.await` included
+  FAILURES    panics of its handler
+  RESTARTS    how often it was made again
+  RUNNING(s)  how long the handler in flight lasts; `-` if there is none
+  RUNNING     the variant of the message whose handler is in flight: `#[derive(Variants)]` and `#[observed]` tell it
+  MODE        `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
 
 Examples:
   atomscope actors shop --sort age --limit 20
@@ -42,14 +54,15 @@ pub struct ActorsArgs {
     /// Show children below their parents.
     #[arg(long)]
     pub tree: bool,
-    /// Order: by path or class from A to Z, by mailbox depth from the deepest, by age from the oldest.
+    /// Order: by path or class from A to Z, by age from the oldest, by all others from the greatest.
     #[arg(long, value_name = "COLUMN", default_value = "path", value_parser = parse_sort())]
     pub sort: &'static ActorColumn,
     /// Reverse the order.
     #[arg(long)]
     pub reverse: bool,
     /// Only actors that match, in a tree with their ancestors: a regular expression over their texts, `!` before it inverts, or
-    /// conditions on path, parent, name, class, depth, age and host; see below.
+    /// conditions on path, parent, name, class, depth, handled, busy, failures, restarts, running, running_s, mode, age and host; see
+    /// below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
     /// At most this many actors.
@@ -73,15 +86,12 @@ struct Branch<'a> {
     children: Option<Rows<'a>>,
 }
 
-/// The cells of a line of the table. An array, since there may be a million lines.
-type Cells = [Cell; LISTED_COUNT];
-
 impl Branch<'_> {
-    /// `name` stands in the first column.
-    fn cells(&self, name: &str) -> Cells {
+    /// The cells of its line. `name` stands in the first column. An array, since there may be a million lines.
+    fn cells<const N: usize>(&self, columns: [&ActorColumn; N], name: &str) -> [Cell; N] {
         std::array::from_fn(|at| match at {
             0 => Cell::text(name),
-            _ => Cell::text(&LISTED[at].value(&self.row).shown()),
+            _ => Cell::text(&columns[at].value(&self.row).shown()),
         })
     }
 }
@@ -149,11 +159,17 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let attached = attach(search, args.who)?;
     let snapshot = Snapshot::take(&attached.region)?;
     let caveats = snapshot.caveats();
+    let form = match (args.json, has_instruments(&snapshot)) {
+        (true, _) => Form::Json,
+        (false, has_instruments) => Form::Table { has_instruments },
+    };
     let Snapshot { actors, until, .. } = snapshot;
     let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
     let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
     let unknown = query.unknown_in_all(&fields, rows);
-    let compare = |a: &Actor<'_>, b: &Actor<'_>| args.sort.compare(a, b, args.reverse);
+    let compare = |a: &Actor<'_>, b: &Actor<'_>| {
+        args.sort.compare(&ActorRow::new(*a, until), &ActorRow::new(*b, until), args.reverse)
+    };
     let most = args.limit.unwrap_or(usize::MAX);
     let hidden = if args.tree {
         let mut tree = actors.into_tree();
@@ -166,7 +182,7 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
         }
         let hidden = cut(tree.forest(), &mut is_shown, most);
         let listing = Listing { actors: tree.actors(), forest: Some(tree.forest()), is_shown, until };
-        write_rows(&listing.rows(tree.forest(), None), args.json)?;
+        write_rows(&listing.rows(tree.forest(), None), form)?;
         hidden
     } else {
         let mut found = 0;
@@ -174,7 +190,7 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
         let numbers = first(matching.inspect(|_| found += 1), most, numbers_by(&actors, compare));
         let listing = Listing { actors: &actors, forest: None, is_shown: Vec::new(), until };
         let hidden = found - numbers.len();
-        write_rows(&Rows { listing: &listing, numbers }, args.json)?;
+        write_rows(&Rows { listing: &listing, numbers }, form)?;
         hidden
     };
     if hidden > 0 {
@@ -188,14 +204,29 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_rows(rows: &Rows<'_>, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return to_stdout(|out| write_json(out, rows));
+/// How actors are written.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    /// With the columns of instrumented actors, or without them.
+    Table {
+        has_instruments: bool,
+    },
+}
+
+fn write_rows(rows: &Rows<'_>, form: Form) -> Result<(), Failure> {
+    match form {
+        Form::Json => to_stdout(|out| write_json(out, rows)),
+        Form::Table { has_instruments: true } => write_table(rows, LISTED),
+        Form::Table { has_instruments: false } => write_table(rows, LISTED_WITHOUT),
     }
-    let mut table = Table::new(LISTED.map(|listed| (listed.column.title(), listed.column.side)));
+}
+
+fn write_table<const N: usize>(rows: &Rows<'_>, columns: [&ActorColumn; N]) -> Result<(), Failure> {
+    let mut table = Table::new(columns.map(|listed| (listed.column.title(), listed.column.side)));
     for branch in rows.iter() {
-        table.row(branch.cells(branch.row.actor.path()));
-        draw_children(&branch, "", &mut table);
+        table.row(branch.cells(columns, branch.row.actor.path()));
+        draw_children(&branch, "", columns, &mut table);
     }
     to_people(|out| table.write(out, Screen::stdout()))
 }
@@ -257,15 +288,20 @@ fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
 }
 
 /// Adds all descendants, each by the last element of its path, behind the lines that join it to its parent.
-fn draw_children(branch: &Branch<'_>, lines: &str, table: &mut Table<Cells>) {
+fn draw_children<const N: usize>(
+    branch: &Branch<'_>,
+    lines: &str,
+    columns: [&ActorColumn; N],
+    table: &mut Table<[Cell; N]>,
+) {
     let Some(children) = &branch.children else { return };
     for (child, at) in children.iter().zip(1..) {
         let (joint, beyond) =
             if at == children.numbers.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         let path = child.row.actor.path();
         let name = path.rsplit('/').next().unwrap_or(path);
-        table.row(child.cells(&format!("{lines}{joint}{name}")));
-        draw_children(&child, &format!("{lines}{beyond}"), table);
+        table.row(child.cells(columns, &format!("{lines}{joint}{name}")));
+        draw_children(&child, &format!("{lines}{beyond}"), columns, table);
     }
 }
 

@@ -1,0 +1,43 @@
+//! The cell of the task that runs on this thread.
+
+use std::cell::Cell;
+
+use super::memory::{At, Found, find};
+use crate::task;
+
+thread_local! {
+    /// The last task of this thread that had a cell, and its cell. It has no destructor, so a read is a load.
+    static LAST: Last = const { Last { task: Cell::new(0), at: Cell::new(None) } };
+}
+
+struct Last {
+    task: Cell<u64>,
+    at: Cell<Option<At>>,
+}
+
+/// The cell of the current task. A few loads if it is the one that this thread used last; else a look into the map. No lock,
+/// no allocation, no system call.
+#[inline]
+pub(crate) fn current() -> Option<At> {
+    let task = task::current()?;
+    LAST.with(|last| if last.task.get() == task { last.at.get() } else { look_up(task) })
+}
+
+#[inline(never)]
+fn look_up(task: u64) -> Option<At> {
+    let Some(Found::Cell(at)) = find(task) else { return None };
+    set(task, at);
+    Some(at)
+}
+
+/// The task with this number runs on this thread and has this cell. Task numbers never repeat, so what stays here when a task
+/// has ended is never found.
+#[inline(always)]
+pub(crate) fn set(task: u64, at: At) {
+    LAST.with(|last| {
+        if last.task.get() != task {
+            last.task.set(task);
+            last.at.set(Some(at));
+        }
+    });
+}

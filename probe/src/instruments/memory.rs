@@ -1,0 +1,478 @@
+//! The memory of a region's instruments: cells, classes, rows, and what no reader sees of them.
+//!
+//! [`Instruments`] are never freed. A thread keeps a reference to the cell that it used last, and a task may end on another
+//! thread, so nobody could tell when the last reference is gone without a locked instruction for each message. What stays of
+//! a closed region are some hundred bytes and addresses; [`crate::writer::RegionWriter`] gives its pages back.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use atomscope_layout::RegionMap;
+use atomscope_layout::cells::{
+    BUCKET_WORDS, Cell, CellName, CellRecord, Cells, Ended, Mode, Target, TaskMap, bitmap_words,
+};
+use atomscope_layout::classes::{Class, HANDLED_WORDS, number, register_row};
+use atomscope_layout::lane_memory::LaneMemory;
+use atomscope_layout::records::ClockSampleRecord;
+use atomscope_layout::sync::AtomicU64;
+use atomscope_layout::view::WriterMemory;
+use atomscope_layout::words::WORD;
+
+use crate::clock::Clock;
+use crate::coarse;
+use crate::lane;
+use crate::names::Names;
+use crate::type_names::TypeName;
+
+/// The class of all that found no room in the section of classes.
+const OTHER_CLASSES: u16 = 0;
+/// A target's cell from this number on is no cell but a class: an actor without a cell.
+const CLASS_ONLY: u32 = 1 << 21;
+/// The least number of entries of the map of tasks.
+const LEAST_TASKS: usize = 1 << 15;
+
+/// What a region's instruments are made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) memory: &'a WriterMemory,
+    pub(crate) map: &'a RegionMap,
+    pub(crate) names: &'a Names,
+    pub(crate) clock: Clock,
+    pub(crate) tick_length: u64,
+    pub(crate) time_every: u64,
+}
+
+/// The instruments of a region.
+#[derive(Debug)]
+pub(crate) struct Instruments {
+    /// The number among all instruments of the process; none from the 1025th region on, whose actors get no cells.
+    number: Option<u32>,
+    cells: WriterMemory,
+    classes: WriterMemory,
+    class_stride: usize,
+    variants: WriterMemory,
+    variant_stride: usize,
+    handled: LaneMemory,
+    rows: usize,
+    /// The bitmap of the cells that are taken.
+    taken: WriterMemory,
+    /// [`PRIVATE_WORDS`] for each cell.
+    private: WriterMemory,
+    names: Names,
+    clock: Clock,
+    tick_length: u64,
+    time_every: u64,
+    /// A message is timed if its hash has none of these bits.
+    time_mask: u64,
+    /// The class of each name number, plus 1; 0: not known yet.
+    class_of_name: Box<[AtomicU32]>,
+    rows_of_class: Box<[OnceLock<Rows>]>,
+    registered: Mutex<Registered>,
+}
+
+/// What no reader sees of a cell.
+const PRIVATE_WORDS: usize = 4;
+/// The precise clock at the beginning of the handler in flight, if it is timed.
+const STARTED: usize = 0;
+/// The number of the owner, and whether it owns several cells: [`Owner`].
+const OWNER: usize = 1;
+/// The index of the actor's record plus 1; 0: unknown.
+const RECORD: usize = 2;
+
+/// Who frees a cell: a number, never 0, whose lowest bit says that one owner may have several cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner(u64);
+
+impl Owner {
+    /// An owner of this process that there was not before.
+    pub(crate) fn new(owns_several: bool) -> Self {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed) << 1 | u64::from(owns_several))
+    }
+
+    pub(crate) fn owns_several(self) -> bool {
+        self.0 & 1 != 0
+    }
+}
+
+/// The rows of the variants of one class.
+#[derive(Debug)]
+struct Rows {
+    names: &'static [&'static str],
+    /// The row of each variant; 0: not known yet.
+    rows: Box<[AtomicU32]>,
+}
+
+/// Classes and rows that are in use.
+#[derive(Debug)]
+struct Registered {
+    /// The names of the classes in use.
+    classes: Vec<&'static str>,
+    rows: usize,
+}
+
+static ALL: [OnceLock<&'static Instruments>; Target::REGIONS as usize] =
+    [const { OnceLock::new() }; Target::REGIONS as usize];
+
+/// The map of all tasks of instrumented actors of the process.
+static TASKS: OnceLock<WriterMemory> = OnceLock::new();
+
+impl Instruments {
+    /// The instruments of a region, for ever. `None` if there is no memory.
+    pub(crate) fn leaked(parts: &Parts<'_>) -> Option<&'static Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let Parts { memory, map, names, clock, tick_length, time_every } = *parts;
+        let section = |section: atomscope_layout::region::Section| {
+            memory.part(section.range()).unwrap_or_else(WriterMemory::none)
+        };
+        let cells = map.cells.count;
+        TASKS.get_or_init(|| task_map(cells));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = (number < ALL.len()).then_some(number as u32);
+        let instruments = Box::leak(Box::new(Self {
+            number,
+            cells: section(map.cells),
+            classes: section(map.classes),
+            class_stride: map.classes.stride,
+            variants: section(map.variants),
+            variant_stride: map.variants.stride,
+            handled: LaneMemory::new(memory, map.handled.start, map.handled.count, map.handled.stride),
+            rows: map.variants.count,
+            taken: WriterMemory::private(bitmap_words(cells) * WORD)?,
+            private: WriterMemory::private(cells * PRIVATE_WORDS * WORD)?,
+            names: names.clone(),
+            clock,
+            tick_length,
+            time_every,
+            // The upper bits of a product are the best mixed ones.
+            time_mask: (time_every - 1).checked_shl(time_every.leading_zeros() + 1).unwrap_or(0),
+            class_of_name: std::iter::repeat_with(|| AtomicU32::new(0)).take(map.names.count + 1).collect(),
+            rows_of_class: std::iter::repeat_with(OnceLock::new).take(map.classes.count).collect(),
+            registered: Mutex::new(Registered { classes: vec![""], rows: map.classes.count }),
+        }));
+        instruments.register_own_row(OTHER_CLASSES);
+        if let Some(place) = number.and_then(|number| ALL.get(number as usize)) {
+            let _ = place.set(instruments);
+        }
+        Some(instruments)
+    }
+
+    fn cells(&self) -> Cells<'_> {
+        Cells::new(self.cells.words(), self.taken.words())
+    }
+
+    /// The class with this number.
+    pub(crate) fn class(&self, class: u16) -> Class<'_> {
+        let start = usize::from(class) * self.class_stride;
+        Class::new(self.classes.words().get(start..start + self.class_stride).unwrap_or_default())
+    }
+
+    /// The number of the class with this name. A load or two, unless the class is new. Takes a lock then.
+    pub(crate) fn class_of(&self, name: &'static str) -> u16 {
+        let id = self.names.intern_static(name);
+        match self.class_of_name.get(id as usize).map(|class| class.load(Ordering::Relaxed)) {
+            Some(class) if class != 0 => (class - 1) as u16,
+            _ => self.register_class(id, name),
+        }
+    }
+
+    #[cold]
+    fn register_class(&self, id: u32, name: &'static str) -> u16 {
+        if id == 0 {
+            return OTHER_CLASSES;
+        }
+        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        // A name may stand at two addresses of the program, and in two forms without the probe's wrappers.
+        let is_it = |other: &&str| TypeName::of(other).as_str() == TypeName::of(name).as_str();
+        let known = registered.classes.iter().skip(1).position(is_it).map(|at| at + 1);
+        let class = match known {
+            Some(class) => class as u16,
+            None if registered.classes.len() < self.rows_of_class.len() => {
+                let class = registered.classes.len() as u16;
+                registered.classes.push(name);
+                self.register_own_row(class);
+                self.class(class).register(id);
+                class
+            }
+            None => OTHER_CLASSES,
+        };
+        if let Some(place) = self.class_of_name.get(id as usize) {
+            place.store(u32::from(class) + 1, Ordering::Relaxed);
+        }
+        class
+    }
+
+    fn register_own_row(&self, class: u16) {
+        self.register_row(usize::from(class), class, 0);
+    }
+
+    fn register_row(&self, row: usize, class: u16, variant: u32) {
+        let start = row * self.variant_stride;
+        register_row(self.variants.words().get(start..).unwrap_or_default(), class, variant);
+    }
+
+    /// The row of a variant of `class`, whose variants have these `names`. The row of the class itself if there is no room,
+    /// or for a moment while another thread registers one. Two loads once the row is known; allocates for the first message
+    /// of a class.
+    #[inline]
+    fn row_of(&self, class: u16, variant: usize, names: &'static [&'static str]) -> u32 {
+        let rows = self.rows_of_class.get(usize::from(class)).and_then(OnceLock::get);
+        let known =
+            rows.filter(|rows| std::ptr::eq(rows.names, names)).and_then(|rows| rows.rows.get(variant));
+        match known.map(|row| row.load(Ordering::Relaxed)) {
+            Some(row) if row != 0 => row,
+            _ => self.register_variant(class, variant, names),
+        }
+    }
+
+    #[cold]
+    fn register_variant(&self, class: u16, variant: usize, names: &'static [&'static str]) -> u32 {
+        let own = u32::from(class);
+        let Some(place) = self.rows_of_class.get(usize::from(class)).filter(|_| class != OTHER_CLASSES)
+        else {
+            return own;
+        };
+        let Ok(mut registered) = self.registered.try_lock() else { return own };
+        let rows = place.get_or_init(|| Rows {
+            names,
+            rows: std::iter::repeat_with(|| AtomicU32::new(0)).take(names.len()).collect(),
+        });
+        let same = std::ptr::eq(rows.names, names);
+        let (Some(row), Some(name)) = (rows.rows.get(variant).filter(|_| same), names.get(variant)) else {
+            return own;
+        };
+        if row.load(Ordering::Relaxed) == 0 {
+            let name = self.names.intern_static(name);
+            let free = Some(registered.rows).filter(|free| *free < self.rows && name != 0);
+            if let Some(free) = free {
+                self.register_row(free, class, name);
+                registered.rows += 1;
+            }
+            row.store(free.map_or(own, |free| free as u32), Ordering::Relaxed);
+        }
+        row.load(Ordering::Relaxed)
+    }
+
+    /// A cell for an actor of `class`; its name, and where it is. `None` if all are taken.
+    pub(crate) fn claim(&'static self, class: u16, owner: Owner) -> Option<(CellName, At)> {
+        self.number?;
+        let name = self.cells().claim(class, class.into())?;
+        let at = At { instruments: self, cell: self.cells().cell(name.index())?, index: name.index() as u32 };
+        at.private(OWNER)?.store(owner.0, Ordering::Relaxed);
+        at.private(RECORD)?.store(0, Ordering::Relaxed);
+        Some((name, at))
+    }
+
+    /// The cells that this owner still has.
+    pub(crate) fn each_of(&'static self, owner: Owner, mut see: impl FnMut(At)) {
+        for index in 0..self.private.words().len() / PRIVATE_WORDS {
+            let cell = self.cells().cell(index);
+            let at = cell.map(|cell| At { instruments: self, cell, index: index as u32 });
+            at.filter(|at| at.owner() == Some(owner)).into_iter().for_each(&mut see);
+        }
+    }
+
+    /// A message of an actor of `class` without a cell.
+    pub(crate) fn count_untimed(&self, class: u16) {
+        lane::add(&self.handled, HANDLED_WORDS * usize::from(class), 1);
+    }
+
+    /// An actor of `class` without a cell: `task` finds its class only. False if there is no room for it.
+    pub(crate) fn register_class_only(&self, task: u64, class: u16) -> bool {
+        let target = self.target(CLASS_ONLY + u32::from(class));
+        target.is_some_and(|target| tasks().is_some_and(|tasks| tasks.insert(task, target)))
+    }
+
+    /// The task no longer finds its class.
+    pub(crate) fn forget_class_only(&self, task: u64, class: u16) {
+        if let (Some(tasks), Some(target)) = (tasks(), self.target(CLASS_ONLY + u32::from(class))) {
+            tasks.remove(task, target);
+        }
+    }
+
+    fn target(&self, cell: u32) -> Option<Target> {
+        Some(Target { region: self.number?, cell })
+    }
+
+    fn ns(&self, ticks: u64) -> u64 {
+        (u128::from(ticks) * u128::from(self.tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
+    }
+
+    /// Ticks now.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.clock.ticks()
+    }
+}
+
+fn task_map(cells: usize) -> WriterMemory {
+    const LINE: usize = BUCKET_WORDS * WORD;
+    let words = (2 * cells).max(LEAST_TASKS).next_power_of_two();
+    let aligned = WriterMemory::private(words * WORD + LINE).and_then(|memory| {
+        let start = (LINE - memory.words().as_ptr().addr() % LINE) / WORD;
+        memory.part(start..start + words)
+    });
+    aligned.unwrap_or_else(WriterMemory::none)
+}
+
+fn tasks() -> Option<TaskMap<'static>> {
+    TASKS.get().map(WriterMemory::words).filter(|words| !words.is_empty()).map(TaskMap::new)
+}
+
+/// What a task has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Found {
+    /// A cell.
+    Cell(At),
+    /// No cell; its class.
+    Class(&'static Instruments, u16),
+}
+
+/// What the task with this number has. A line or two of the map, and the cell's line.
+pub(crate) fn find(task: u64) -> Option<Found> {
+    tasks()?.find(task, |target| {
+        let instruments: &'static Instruments = ALL.get(target.region as usize)?.get()?;
+        if let Some(class) = target.cell.checked_sub(CLASS_ONLY) {
+            return Some(Found::Class(instruments, class as u16));
+        }
+        let cell = instruments.cells().cell(target.cell as usize)?;
+        let is_it = cell.task().load(Ordering::Relaxed) == task;
+        is_it.then_some(Found::Cell(At { instruments, cell, index: target.cell }))
+    })
+}
+
+/// A cell, and what belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) instruments: &'static Instruments,
+    pub(crate) cell: Cell<'static>,
+    index: u32,
+}
+
+impl At {
+    #[inline(always)]
+    fn private(&self, word: usize) -> Option<&'static AtomicU64> {
+        self.instruments.private.words().get(self.index as usize * PRIVATE_WORDS + word)
+    }
+
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.private(OWNER).map(|owner| Owner(owner.load(Ordering::Relaxed)))
+    }
+
+    /// The class of the actor.
+    pub(crate) fn class(&self) -> u16 {
+        let identity = self.cell.identity().load(Ordering::Relaxed);
+        CellRecord { identity, ..CellRecord::default() }.class()
+    }
+
+    /// The actor's record stands in this slot of the table.
+    pub(crate) fn set_record(&self, slot: usize) {
+        if let Some(record) = self.private(RECORD) {
+            record.store(slot as u64 + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// The slot of the actor's record, if it is known.
+    pub(crate) fn record(&self) -> Option<usize> {
+        self.private(RECORD).and_then(|record| (record.load(Ordering::Relaxed) as usize).checked_sub(1))
+    }
+
+    /// Makes the actor's task find the cell. False if there is no room for it.
+    pub(crate) fn register(&self, task: u64) -> bool {
+        let target = self.instruments.target(self.index);
+        let is_registered =
+            target.is_some_and(|target| tasks().is_some_and(|tasks| tasks.insert(task, target)));
+        if is_registered {
+            self.cell.task().store(task, Ordering::Relaxed);
+        }
+        is_registered
+    }
+
+    /// Frees the cell. Its actor's task must count no more.
+    pub(crate) fn free(&self) {
+        let task = self.cell.task().load(Ordering::Relaxed);
+        if let (Some(tasks), Some(target)) = (tasks(), self.instruments.target(self.index)) {
+            if task != 0 {
+                tasks.remove(task, target);
+            }
+        }
+        if let Some(owner) = self.private(OWNER) {
+            owner.store(0, Ordering::Relaxed);
+        }
+        self.instruments.cells().free(self.index as usize);
+    }
+
+    /// A handler begins.
+    #[inline(always)]
+    pub(crate) fn begin(&self) {
+        let number = self.cell.handled().load(Ordering::Relaxed);
+        let is_timed = self.is_timed(number);
+        self.cell.begin(coarse::now(), is_timed);
+        if is_timed {
+            self.start();
+        }
+    }
+
+    /// Whether the message with this number is timed: a hash decides, so that no rhythm of the messages meets the samples.
+    #[inline(always)]
+    fn is_timed(&self, number: u64) -> bool {
+        let mixed = (number ^ u64::from(self.index) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed & self.instruments.time_mask == 0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn start(&self) {
+        if let Some(started) = self.private(STARTED) {
+            started.store(self.instruments.ticks(), Ordering::Relaxed);
+        }
+    }
+
+    /// The handler has ended.
+    #[inline(always)]
+    pub(crate) fn end(&self) {
+        let ended = self.cell.end();
+        lane::add(&self.instruments.handled, HANDLED_WORDS * ended.row as usize, 1);
+        let now = coarse::now();
+        if ended.is_timed || ended.is_long(now) {
+            self.measure(ended, now);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn measure(&self, ended: Ended, now: u64) {
+        let instruments = self.instruments;
+        let is_long = ended.is_long(now);
+        let passed = |since: u64| instruments.ns(instruments.ticks().saturating_sub(since));
+        let ns = if ended.is_timed {
+            passed(self.private(STARTED).map_or(0, |started| started.load(Ordering::Relaxed)))
+        } else {
+            // The handler began half a tick after its coarse stamp, on average.
+            passed(ended.since).saturating_sub(coarse::TICK.as_nanos() as u64 / 2)
+        };
+        // Every long handler is measured, so that it counts for itself only.
+        let weight = if is_long { 1 } else { instruments.time_every };
+        let busy = ns.saturating_mul(weight);
+        self.cell.add_busy(busy);
+        lane::add(&instruments.handled, HANDLED_WORDS * ended.row as usize + 1, busy);
+        instruments.class(self.class()).handle_time(ns, weight);
+    }
+
+    /// The message in flight is this variant of those with these `names`.
+    #[inline]
+    pub(crate) fn run(&self, variant: usize, names: &'static [&'static str], mode: Mode) {
+        self.cell.run(self.instruments.row_of(self.class(), variant, names), mode);
+    }
+
+    /// A handler has panicked.
+    pub(crate) fn count_failure(&self) {
+        self.cell.count_failure();
+        self.instruments.class(self.class()).count(number::FAILURES, 1);
+    }
+
+    /// The actor was made again.
+    pub(crate) fn count_restart(&self) {
+        self.cell.count_restart();
+        self.instruments.class(self.class()).count(number::RESTARTS, 1);
+    }
+}

@@ -1,0 +1,289 @@
+//! A `Props` that counts: its factory, its interceptor and its supervisor strategy.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use atomr_core::actor::{Actor, ActorPath, MessageInterceptor, Metadata, Props, SpanGuard};
+use atomr_core::supervision::{Directive, StrategyKind, SupervisorStrategy};
+use atomscope_layout::classes::number;
+
+use super::current::{current, set};
+use super::joining::has_stopped;
+use super::memory::{At, Found, Instruments, Owner, find};
+use crate::task;
+
+/// Records the stop of an actor that ended without reporting it.
+type RecordStop = Box<dyn Fn(&ActorPath) + Send + Sync>;
+
+/// The record of the actor is made.
+const JOINED: u8 = 1;
+/// The actor ended without reporting its stop.
+const ENDED: u8 = 2;
+
+/// What the parts of one instrumented `Props` share.
+pub(super) struct Plan {
+    instruments: &'static Instruments,
+    class: u16,
+    owner: Owner,
+    /// The cell of a `Props` for one actor.
+    at: Option<At>,
+    has_started: AtomicBool,
+    /// [`JOINED`] and [`ENDED`].
+    life: AtomicU8,
+    path: OnceLock<ActorPath>,
+    record_stop: RecordStop,
+}
+
+impl Plan {
+    pub(super) fn new(
+        instruments: &'static Instruments,
+        class: u16,
+        owner: Owner,
+        at: Option<At>,
+        record_stop: RecordStop,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            instruments,
+            class,
+            owner,
+            at,
+            has_started: AtomicBool::new(false),
+            life: AtomicU8::new(0),
+            path: OnceLock::new(),
+            record_stop,
+        })
+    }
+
+    fn count(&self, number: usize) {
+        self.instruments.class(self.class).count(number, 1);
+    }
+
+    /// The hook has made the actor's record. The actor may have ended already.
+    pub(super) fn join(&self, path: &ActorPath) {
+        let path = self.path.get_or_init(|| path.clone());
+        if self.life.fetch_or(JOINED, Ordering::AcqRel) & ENDED != 0 {
+            (self.record_stop)(path);
+        }
+    }
+
+    /// The factory runs, in the actor's own task. True if it makes the actor again.
+    fn begins(&self, interceptor: &Weak<Interceptor>) -> bool {
+        if interceptor.strong_count() == 0 {
+            self.count(number::OVERWRITTEN);
+            return false;
+        }
+        if self.owner.owns_several() { self.begins_one_of_several() } else { self.begins_alone() }
+    }
+
+    fn begins_alone(&self) -> bool {
+        if self.has_started.swap(true, Ordering::Relaxed) {
+            return true;
+        }
+        self.count(number::SPAWNED);
+        let is_tracked = self.at.zip(task::current()).is_some_and(|(at, task)| at.register(task));
+        if !is_tracked {
+            self.count(number::UNTRACKED);
+        }
+        false
+    }
+
+    fn begins_one_of_several(&self) -> bool {
+        let Some(task) = task::current() else { return false };
+        match find(task) {
+            Some(Found::Cell(at)) => return at.owner() == Some(self.owner),
+            Some(Found::Class(..)) => return true,
+            None => {}
+        }
+        self.count(number::SPAWNED);
+        let claimed = self.instruments.claim(self.class, self.owner).map(|(_, at)| at);
+        if !claimed.is_some_and(|at| at.register(task)) {
+            claimed.into_iter().for_each(|at| at.free());
+            self.count(number::UNTRACKED);
+            self.instruments.register_class_only(task, self.class);
+        }
+        false
+    }
+
+    /// The cell of the actor that runs, if it is one of this plan. `Err`: the actor belongs to another plan.
+    #[inline]
+    fn own(&self) -> Result<Option<At>, ()> {
+        match self.at {
+            Some(at) => Ok(Some(at)),
+            None if self.owner.owns_several() => match current() {
+                Some(at) if at.owner() != Some(self.owner) => Err(()),
+                own => Ok(own),
+            },
+            None => Ok(None),
+        }
+    }
+
+    fn count_failure(&self) {
+        match self.own() {
+            Ok(Some(at)) => at.count_failure(),
+            Ok(None) => self.count(number::FAILURES),
+            Err(()) => {}
+        }
+    }
+
+    fn count_restart(&self) {
+        match self.own() {
+            Ok(Some(at)) => at.count_restart(),
+            Ok(None) => self.count(number::RESTARTS),
+            Err(()) => {}
+        }
+    }
+
+    /// Nothing counts with this plan any more.
+    fn end(&self) {
+        if self.owner.owns_several() {
+            // Those that never reported their stop.
+            self.instruments.each_of(self.owner, |at| {
+                at.free();
+                self.count(number::STOPPED);
+            });
+            return;
+        }
+        self.at.into_iter().for_each(|at| at.free());
+        if self.has_started.load(Ordering::Relaxed) {
+            self.count(number::STOPPED);
+        }
+        if !has_stopped() && self.life.fetch_or(ENDED, Ordering::AcqRel) & JOINED != 0 {
+            self.path.get().into_iter().for_each(|path| (self.record_stop)(path));
+        }
+    }
+}
+
+/// An actor of a plan for several has reported its stop, in its own task.
+#[cold]
+pub(crate) fn stops_one_of_several() {
+    let Some(task) = task::current() else { return };
+    match find(task) {
+        Some(Found::Cell(at)) if at.owner().is_some_and(Owner::owns_several) => {
+            at.instruments.class(at.class()).count(number::STOPPED, 1);
+            at.free();
+        }
+        Some(Found::Class(instruments, class)) => {
+            instruments.class(class).count(number::STOPPED, 1);
+            instruments.forget_class_only(task, class);
+        }
+        _ => {}
+    }
+}
+
+/// The interceptor of an instrumented `Props`. Its drop is the end of what counts with it.
+struct Interceptor {
+    /// As in the plan, a pointer nearer.
+    at: Option<At>,
+    plan: Arc<Plan>,
+    chained: Option<Arc<dyn MessageInterceptor>>,
+}
+
+impl Interceptor {
+    /// A handler begins. True if its end is to be counted.
+    #[inline(always)]
+    fn begin(&self) -> bool {
+        if let Some(at) = self.at {
+            let task = at.cell.task().load(Ordering::Relaxed);
+            // 0: the map of tasks had no room.
+            if task != 0 {
+                set(task, at);
+                at.begin();
+                return true;
+            }
+        }
+        self.begin_elsewhere()
+    }
+
+    #[inline(never)]
+    fn begin_elsewhere(&self) -> bool {
+        match self.plan.own() {
+            Ok(Some(at)) if self.at.is_none() => {
+                at.begin();
+                true
+            }
+            Ok(_) => {
+                self.plan.instruments.count_untimed(self.plan.class);
+                false
+            }
+            Err(()) => false,
+        }
+    }
+
+    #[cold]
+    fn before_chained(&self, chained: &dyn MessageInterceptor, metadata: &Metadata) -> SpanGuard {
+        let theirs = chained.before_handle(metadata);
+        // Dropped in this order: the other guard's drop is no part of the handler.
+        SpanGuard::holding((self.begin().then_some(Handling), theirs))
+    }
+}
+
+impl MessageInterceptor for Interceptor {
+    fn before_handle(&self, metadata: &Metadata) -> SpanGuard {
+        match &self.chained {
+            None if self.begin() => SpanGuard::holding(Handling),
+            None => SpanGuard::none(),
+            Some(chained) => self.before_chained(&**chained, metadata),
+        }
+    }
+
+    fn outgoing(&self, parent: &Metadata) -> Metadata {
+        match &self.chained {
+            None => parent.clone(),
+            Some(chained) => chained.outgoing(parent),
+        }
+    }
+}
+
+impl Drop for Interceptor {
+    fn drop(&mut self) {
+        self.plan.end();
+    }
+}
+
+/// A handler in flight. It has no size, so that a box of it is no allocation. Its drop finds the cell by the task.
+struct Handling;
+
+impl Drop for Handling {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(at) = current() {
+            at.end();
+        }
+    }
+}
+
+/// The `props` with the factory, the interceptor and the strategy of `plan`, which keep those that were there.
+pub(super) fn counting<A: Actor>(mut props: Props<A>, plan: &Arc<Plan>) -> Props<A> {
+    let interceptor =
+        Arc::new(Interceptor { at: plan.at, plan: plan.clone(), chained: props.interceptor.take() });
+    // Without a strategy, atomr makes an actor again without limit.
+    let strategy = props.supervisor_strategy.take().unwrap_or_else(|| SupervisorStrategy {
+        kind: StrategyKind::OneForOne,
+        max_retries: None,
+        within: None,
+        decider: Arc::new(|_| Directive::Restart),
+    });
+    let (decide, deciding) = (strategy.decider, plan.clone());
+    let decider = Arc::new(move |error: &str| {
+        deciding.count_failure();
+        decide(error)
+    });
+    let (dispatcher, mailbox, deploy) =
+        (props.dispatcher.clone(), props.mailbox.clone(), props.deploy.clone());
+    let (beginning, alive) = (plan.clone(), Arc::downgrade(&interceptor));
+    let factory = move || {
+        let is_restart = beginning.begins(&alive);
+        let actor = props.new_actor();
+        if is_restart {
+            beginning.count_restart();
+        }
+        actor
+    };
+    let mut counting = Props::create(factory);
+    counting.dispatcher = dispatcher;
+    counting.mailbox = mailbox;
+    counting.deploy = deploy;
+    counting.supervisor_strategy = Some(SupervisorStrategy { decider, ..strategy });
+    counting.interceptor = Some(interceptor);
+    counting
+}

@@ -1,0 +1,113 @@
+//! The calls that spawn instrumented actors.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use atomr_core::actor::{Actor, ActorRef, ActorSystem, ActorSystemError, Context, Props};
+
+use super::joining::Waiting;
+use super::memory::{Instruments, Owner};
+use super::props::{Plan, counting};
+use crate::actor_registry::ActorRegistry;
+use crate::{coarse, process};
+
+impl ActorRegistry {
+    /// Spawns a top-level actor as `system.actor_of(props, name)` does, and counts what it handles: messages, time, panics
+    /// and restarts, for the actor, for its class, and for each variant of its messages.
+    ///
+    /// Call it on [`crate::TelemetryExtension::actors`] of the extension that is installed on `system`. It costs some 300 ns
+    /// more than the plain call, and each message about 10 ns, without an allocation. An interceptor and a supervisor
+    /// strategy of `props` are kept; an interceptor costs one allocation for each message. With `ATOMSCOPE=off` it is the
+    /// plain call.
+    ///
+    /// # Errors
+    /// Those of `actor_of`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atomr_core::actor::{Actor, ActorSystem, Context, Props};
+    /// use atomscope_probe::TelemetryExtension;
+    ///
+    /// struct Cart;
+    /// #[async_trait::async_trait]
+    /// impl Actor for Cart {
+    ///     type Msg = u32;
+    ///     async fn handle(&mut self, _: &mut Context<Self>, _: u32) {}
+    /// }
+    ///
+    /// let system = ActorSystem::create("shop", Default::default()).await?;
+    /// let telemetry = TelemetryExtension::new("shop-1", 1024).install(&system);
+    /// let cart = telemetry.actors.spawn(&system, Props::create(|| Cart), "cart")?;
+    /// cart.tell(3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawn<A: Actor>(
+        &self,
+        system: &ActorSystem,
+        props: Props<A>,
+        name: &str,
+    ) -> Result<ActorRef<A::Msg>, ActorSystemError> {
+        match self.instruments() {
+            Some(instruments) => self.spawn_with(instruments, props, |props| system.actor_of(props, name)),
+            None => system.actor_of(props, name),
+        }
+    }
+
+    /// As [`Self::spawn`], for a child: it stands for `ctx.spawn(props, name)`.
+    ///
+    /// # Errors
+    /// That of `ctx.spawn`, whose type has no name outside of atomr.
+    pub fn spawn_child<P: Actor, A: Actor>(
+        &self,
+        ctx: &mut Context<P>,
+        props: Props<A>,
+        name: &str,
+    ) -> Result<ActorRef<A::Msg>, impl Error + Send + Sync + 'static + use<P, A>> {
+        match self.instruments() {
+            Some(instruments) => self.spawn_with(instruments, props, |props| ctx.spawn(props, name)),
+            None => ctx.spawn(props, name),
+        }
+    }
+
+    /// A `Props` whose actors are counted as those of [`Self::spawn`], but without their paths: for code that spawns them
+    /// itself, such as a router. It may be cloned to any number of actors. An interceptor that is set later replaces the
+    /// probe's, which readers then say of the class; set it before.
+    pub fn instrument<A: Actor>(&self, props: Props<A>) -> Props<A> {
+        let Some(instruments) = self.instruments() else { return props };
+        let class = instruments.class_of(std::any::type_name::<A>());
+        let plan = Plan::new(instruments, class, Owner::new(true), None, Box::new(|_| ()));
+        Waiting::for_stop_hooks();
+        counting(props, &plan)
+    }
+
+    /// The instruments of the region; none if the probe is off, or for a stand-alone registry.
+    fn instruments(&self) -> Option<&'static Instruments> {
+        let instruments = self.node_writer()?.instruments()?;
+        if coarse::start(instruments.ticks()) {
+            process::wake_sampler();
+        }
+        Some(instruments)
+    }
+
+    fn spawn_with<A: Actor, E>(
+        &self,
+        instruments: &'static Instruments,
+        props: Props<A>,
+        spawn: impl FnOnce(Props<A>) -> Result<ActorRef<A::Msg>, E>,
+    ) -> Result<ActorRef<A::Msg>, E> {
+        let (class, owner) = (instruments.class_of(std::any::type_name::<A>()), Owner::new(false));
+        let (name, at) = instruments.claim(class, owner).unzip();
+        let actors = self.not_held();
+        let record_stop = Box::new(move |path: &_| actors.record_missing_stop(path));
+        let plan: Arc<Plan> = Plan::new(instruments, class, owner, at, record_stop);
+        let props = counting(props, &plan);
+        let waiting = Waiting::for_hook(self.writer(), name.map_or(0, |name| name.word()), at);
+        let spawned = spawn(props);
+        if let (Ok(actor), true) = (&spawned, waiting.is_joined()) {
+            plan.join(actor.path());
+        }
+        spawned
+    }
+}
