@@ -6,6 +6,7 @@ pub mod ascii;
 mod doctor;
 mod dump;
 mod help;
+mod hot;
 mod listing;
 mod manual;
 pub mod output;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Actors(args) => actors::actors(&cli.search, args),
         Command::Dump(args) => dump::dump(&cli.search, args),
         Command::Show(args) => show::show(&cli.search, args),
+        Command::Hot(args) => hot::hot(&cli.search, args),
         Command::Top(args) => top::top(&cli.search, args),
         Command::Listing(command) => listing::list(&cli.search, command),
         Command::Stat(args) => stat::stat(&cli.search, args),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::Style;
 use atomscope::attach::Region;
 use atomscope::ending::{Before, End};
-use atomscope::liveness::{Evidence, Notes, Verdict};
+use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
 use atomscope::report::usage::Usage;
@@ -95,6 +95,8 @@ struct Summary {
     created_at: String,
     /// Until now, or until the last heartbeat of a dead node. `None` if that is unknown.
     uptime_s: Option<f64>,
+    /// Age of the newer of the two heartbeats.
+    beat_age_s: Option<f64>,
     process_beat_age_s: Option<f64>,
     runtime_beat_age_s: Option<f64>,
     process: Option<Vitals>,
@@ -110,9 +112,9 @@ struct Summary {
     usage: Usage,
     #[serde(serialize_with = "as_texts")]
     notes: Vec<Caveat>,
-    /// Whether it lives, and is wedged or has workers that are away.
+    /// See [`Snapshot::stuck_hint`].
     #[serde(skip)]
-    may_be_stuck: bool,
+    stuck_hint: Option<String>,
 }
 
 /// The live actors of one class.
@@ -137,10 +139,7 @@ impl Summary {
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
-        let is_wedged = matches!(snapshot.liveness.verdict, Verdict::Wedged(_));
-        let may_be_stuck = snapshot.dump_info.is_none()
-            && snapshot.liveness.verdict.is_alive()
-            && (is_wedged || notes.iter().any(|note| note.kind == CaveatKind::Workers));
+        let stuck_hint = snapshot.stuck_hint();
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
             taken_at,
@@ -178,6 +177,7 @@ impl Summary {
             bytes: region.bytes(),
             created_at: rfc3339(created),
             uptime_s: uptime.map(seconds),
+            beat_age_s: liveness.newest_beat_age().map(seconds),
             process_beat_age_s: liveness.process_beat_age.map(seconds),
             runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
             process,
@@ -189,7 +189,7 @@ impl Summary {
             subsystems,
             usage,
             notes,
-            may_be_stuck,
+            stuck_hint,
         })
     }
 }
@@ -340,9 +340,6 @@ impl Page<'_> {
         for note in summary.notes.iter().filter(|note| note.kind != CaveatKind::Dump) {
             self.line(BAD, &note.text)?;
         }
-        if summary.may_be_stuck {
-            self.plain(&format!("`atomscope stuck {}` says what does not come back", summary.pid))?;
-        }
-        Ok(())
+        summary.stuck_hint.as_deref().map_or(Ok(()), |hint| self.plain(hint))
     }
 }

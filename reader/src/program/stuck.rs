@@ -21,7 +21,7 @@ use crate::program::stacks::write_frames;
 use crate::program::table::{BAD, GOOD, ODD, STRONG, Screen};
 use crate::program::target::{SearchArgs, search, target};
 use crate::program::threads::no_process;
-use crate::program::values::parse_interval;
+use crate::program::values::parse_duration;
 
 /// Say which handler or task of a node does not come back, and where it is.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ use crate::program::values::parse_interval;
 The first line is the answer. Below it is each thread that is stuck, with the actor class and the line that it is at, what \
 it waits for, and its stack as far as it belongs to the handler. It also works on a node that is wedged or stopped.
 
-A handler or another task is stuck if one call of it lasts longer than --over. Proof is that its thread has not run the whole \
+A handler or another task is stuck if one call of it lasts for --over or longer. Proof is that its thread has not run the whole \
 time, or that the call has not returned; the processor itself watches for that, which costs the thread one exception at most. Handlers that are called again \
 and again are not stuck, however busy they keep the node. Where this program may not watch for the return (see \
 kernel.perf_event_paranoid), a thread that runs in the same handler at each look is shown without counting as stuck.
@@ -37,10 +37,13 @@ kernel.perf_event_paranoid), a thread that runs in the same handler at each look
 Threads that sleep are not stopped. A thread that runs is looked at only with --stop, which stops it three times for some \
 tens of microseconds: give it if a worker spins. Several handlers that wait for locks are called a possible deadlock.
 
-A handler that waits in an `.await` keeps no thread. It is seen only if its actor is instrumented (`telemetry.actors.spawn`), and \
-so is the path of an actor. Such handlers are listed if two looks at the node see the same message: they await, or run, or block \
-their worker if a thread is proved to be stuck in one of their class. That a handler awaits for long may be what it is for, so \
-it counts as stuck only if --over is given. Of a node that is dead, or of a dump, what was being handled at that time is shown.
+A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time that the \
+call has lasted at least.
+
+A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor (`telemetry.actors.spawn`), and so \
+is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
+block their worker if a thread is proved to be stuck in one of their class. That a handler awaits for long may be what it is \
+for, so it counts as stuck only if --over is given. Of a dead node, or of a dump, what was being handled at that time is shown.
 
 It needs the same user as the node, or ptrace rights; see `atomscope stacks --help`. Without them, or if the program was \
 stripped, threads that may be the reason are listed as candidates.
@@ -57,9 +60,9 @@ Examples:
 pub struct StuckArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
-    /// How long a call must last, 1s if left out: a number of seconds, or a number with ms, s or m. If it is given, also handlers
-    /// that await for longer are stuck.
-    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
+    /// How long a call must last, 1s if left out: a whole number of seconds, or one with ms, s or m; at most a day. If it is given,
+    /// handlers that await for longer are stuck too.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub over: Option<Duration>,
     /// Stop threads that run, each for some tens of microseconds, and look at them too.
     #[arg(long)]
@@ -131,17 +134,18 @@ fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: S
         writeln!(out)?;
         write_thread(out, report, thread, screen)?;
     }
+    // Where the answer is not known, stderr says why.
+    let why = report.refusal.as_deref().filter(|_| report.has_looked());
     if !report.candidates.is_empty() {
-        let why = match &report.refusal {
-            Some(why) => why.as_str(),
-            None => "no stack shows which it is",
-        };
+        let why = why.or_else(|| report.refusal.is_none().then_some("no stack shows which it is"));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let strong = style(STRONG);
-        writeln!(out, "\n{strong}Candidates{strong:#}: {why}")?;
+        writeln!(out, "\n{strong}Candidates{strong:#}{why}")?;
         report.candidates.iter().try_for_each(|row| write_candidate(out, row))?;
-    } else if let Some(why) = &report.refusal {
+    } else if let Some(why) = why {
         writeln!(out, "  {why}")?;
     }
+    report.limit().map_or(Ok(()), |limit| writeln!(out, "  {limit}"))?;
     if !report.handlers.is_empty() {
         let strong = style(STRONG);
         let over = duration(Duration::from_secs_f64(report.over_s));
@@ -225,7 +229,8 @@ fn write_thread(
         _ => String::new(),
     };
     let name = clean(&stack.name);
-    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}", stack.tid, thread.activity())?;
+    let lasts = thread.lasts().map(|lasts| format!(", {lasts}")).unwrap_or_default();
+    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}{lasts}", stack.tid, thread.activity())?;
     writeln!(out, "  in {}", thread.place())?;
     let channel = stack.wait_channel.as_ref().map(|channel| format!(", in the kernel's {}", clean(channel)));
     writeln!(out, "  {}{}", thread.evidence.text(), channel.unwrap_or_default())?;

@@ -7,6 +7,7 @@ mod dump;
 mod failures;
 mod help;
 mod hostile;
+mod hot;
 mod prune;
 mod ps;
 mod raw;

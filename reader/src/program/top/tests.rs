@@ -892,7 +892,7 @@ mod keys {
         screen.read(&node, stale(Verdict::Crashed));
         let text = screen.text(200, 20);
         assert!(
-            text.contains("PAST") && text.contains("now it is crashed") && !text.contains("new-2"),
+            text.contains("PAST") && text.contains("now it has crashed") && !text.contains("new-2"),
             "{text}"
         );
         screen.press("]");
@@ -1438,8 +1438,11 @@ fn a_worker_that_is_away_is_told_above_every_view_and_in_the_health_of_the_overv
     let note = text(12);
     assert_eq!(note.matches("worker 7 of 2 has not paused for 12.0 s").count(), 2, "{note}");
     assert!(!note.contains("no problems found"), "{note}");
+    let hint = "`atomscope stuck 4711`";
+    assert_eq!(note.matches(hint).count(), 2, "{note}");
     let warning = text(500);
     assert_eq!(warning.matches("worker 7 of 2 has not come back for 8 min 20 s").count(), 2, "{warning}");
+    assert_eq!(warning.matches(hint).count(), 2, "once above the views, once in the advice: {warning}");
 }
 
 #[test]
@@ -1487,10 +1490,12 @@ fn threads_are_read_while_they_are_shown_and_a_name_does_nothing_to_the_terminal
     let line =
         |text: &str| text.lines().find(|line| line.starts_with(r"a\u{1b}[1mworker")).map(str::to_owned);
     let first = line(&text).unwrap_or_else(|| panic!("{text}"));
-    assert!(first.contains("sleeping") && !first.contains("0.0/s"), "one look gives no rate: {text}");
+    let unknown = |line: &str| line.split_whitespace().filter(|word| *word == "-").count();
+    assert!(text.contains("VOLUNTARY(/s)") && text.contains("FORCED(/s)"), "as in `threads`: {text}");
+    assert!(first.contains("sleeping") && unknown(&first) == 4, "one look gives no rate: {text}");
     screen.read(&node, LIVE);
     let text = screen.text(160, 20);
-    assert!(line(&text).is_some_and(|line| line.contains("/s")), "{text}");
+    assert!(line(&text).is_some_and(|line| unknown(&line) == 0), "{text}");
     assert!(!text.contains('\u{1b}'));
     screen.press("1");
     screen.read(&node, LIVE);
@@ -1513,7 +1518,7 @@ fn a_node_without_a_process_says_why_it_has_no_threads() {
     let gone = text(LIVE);
     assert!(gone.contains("not visible here") || gone.contains("has ended meanwhile"), "{gone}");
     let dead = text(stale(Verdict::Crashed));
-    assert!(dead.contains("shop is crashed") && dead.contains("no threads any more"), "{dead}");
+    assert!(dead.contains("shop has crashed") && dead.contains("no threads any more"), "{dead}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub const FAILURES: Subsystem = Subsystem {
             another one. FIRST(s) and LAST(s) are the time since it happened first and last; its texts are those of the \
             first time. Panics are also listed one by one: without --limit the newest five. Panics that were caught count \
             too. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. JSON, and the \
-            details in `top`, have the thread, the class of the actor, and the target of a log line.",
+            details in `top`, have the class of the actor, and the target of a log line.",
     examples: &[
         "atomscope failures shop --filter 'severity = panic and last < 10m'",
         "atomscope failures --json | jq '.failures[] | {count, message, location}'",
@@ -65,8 +65,8 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
             optional(message),
             optional(location),
             optional(&failure.actor),
-            age(failure.first_at),
             optional(&failure.thread),
+            age(failure.first_at),
             optional(&failure.target),
             optional(&failure.class),
             Value::text(first),
@@ -81,8 +81,8 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
         text("message"),
         text("location"),
         text("actor"),
+        text("thread"),
         list::number("first_s", "s"),
-        hidden("thread"),
         hidden("target"),
         hidden("class"),
         hidden("first"),
@@ -145,23 +145,26 @@ fn newest_message<'a>(snapshot: &'a Snapshot, failure: &'a Failure) -> Option<&'
     newest_panic(snapshot, failure).map_or(&failure.message, |panic| &panic.message).as_deref()
 }
 
-/// The newest occurrence of a failure in words: `panic 3.0 s ago at src/oven.rs:7:9: it is cold`. Safe to print.
+/// The newest occurrence of a failure in words: `panic 3.0 s ago at src/oven.rs:7:9 on thread shop-worker: it is cold`. Safe to print.
 pub fn describe(snapshot: &Snapshot, failure: &Failure) -> String {
     let Failure { severity, location, .. } = failure;
     let message = newest_message(snapshot, failure);
-    // The actor of the first occurrence need not be that of the newest.
-    let actor = newest_panic(snapshot, failure).and_then(|panic| panic.actor.as_deref());
+    // Actor and thread of the first occurrence need not be those of the newest.
+    let panic = newest_panic(snapshot, failure);
+    let actor = panic.and_then(|panic| panic.actor.as_deref());
+    let thread = panic.and_then(|panic| panic.thread.as_deref());
     let is_dead = snapshot.dump_info.is_none() && !snapshot.liveness.verdict.is_alive();
     let since = if is_dead { "before its end" } else { "ago" };
     let age = last_age(snapshot, failure).map(|age| format!(" {} {since}", duration(age)));
     let location = location.as_deref().map(|location| format!(" at {}", clean(location)));
     let actor = actor.map(|actor| format!(" in {}", clean(actor)));
+    let thread = thread.map(|thread| format!(" on thread {}", clean(thread)));
     let message = message.map(|message| {
         let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(end, _)| end);
         let mark = if end < message.len() { "…" } else { "" };
         format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
     });
-    let details = [age, location, actor, message].into_iter().flatten();
+    let details = [age, location, actor, thread, message].into_iter().flatten();
     std::iter::once(severity.name().to_owned()).chain(details).collect()
 }
 
