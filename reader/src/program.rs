@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod ascii;
 mod doctor;
 mod dump;
+mod grouped;
 mod help;
 mod hot;
 mod listing;

@@ -4,6 +4,7 @@
 pub mod actors;
 pub mod events;
 pub mod findings;
+pub mod groups;
 pub mod hot;
 pub mod human;
 pub mod instruments;

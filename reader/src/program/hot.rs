@@ -28,15 +28,14 @@ Only instrumented actors are seen: those that were spawned with `telemetry.actor
 `spawn_child(ctx, props, name)`, and those of `instrument(props)`, which have no path.
 
 Columns:
-  BUSY(%)       the share of the time in which a handler was in flight, also one that awaited; an estimate, unless every \
-message is timed
-  HANDLED(/s)   messages whose handler ended, per second
-  DEPTH(msgs)   messages in the mailbox; known with `depth(true)` of the region's builder
-  GROWTH(/s)    by how much DEPTH has grown, per second
-  FAILURES      panics of its handler in the interval
-  VARIANT       the variant of its newest message; known with `#[derive(Variants)]` and `#[observed]`
-  IN_FLIGHT(s)  how long the handler in flight has lasted
-  MODE          what that handler does: it runs (or blocks its worker), or awaits; known with `#[observed]`
+  BUSY(%)      the share of the time in which it was in a handler, waiting in an `.await` included; an estimate
+  HANDLED(/s)  messages whose handler has ended, per second
+  DEPTH(msgs)  messages in the mailbox; `depth(true)` of the region's builder tells it
+  GROWTH(/s)   by how many messages DEPTH has grown, per second
+  FAILURES     panics of its handler in the interval
+  RUNNING(s)   how long the handler in flight lasts; `-` if there is none
+  RUNNING      the variant of its message: `#[derive(Variants)]` and `#[observed]` tell it
+  MODE         `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
 
 Values are over the INTERVAL, from the start of the command; of a dead node and of a dump over the life of each actor. \
 `-` is unknown. With COUNT the table is written so often, once for each INTERVAL; with --json an array each.

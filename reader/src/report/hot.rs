@@ -3,7 +3,7 @@
 use atomscope_layout::decode::{ActorList, ActorStats, Moment};
 
 use super::human::seconds;
-use super::instruments::{Activity, ActorRates, busy_percent, in_flight};
+use super::instruments::{Activity, ActorRates, Rates, busy_percent, in_flight};
 use super::list::{List, Value, number, text};
 use crate::attach::{AttachError, Region};
 
@@ -45,74 +45,78 @@ impl Look {
         self.list.iter().any(|actor| actor.stats().is_some()) || self.list.unnamed().next().is_some()
     }
 
-    /// What its actors did since the look `before`, or each in its life. The busiest is first. An actor without a path was
-    /// instrumented by its props alone.
+    /// What its actors did since the look `before`, or each in its life. The busiest is first.
     pub fn since(&self, before: Option<&Self>) -> List {
         let rates = before.map(|before| self.activity.since(&before.activity));
-        let of = |stats: &ActorStats<'_>, spawned| match &rates {
-            Some(rates) => rates.of(stats),
-            None => self.of_life(stats, spawned),
-        };
-        let named = self.list.iter().filter_map(|actor| {
-            let stats = actor.stats()?;
-            let did = of(&stats, actor.spawned());
-            Some(self.row(
-                Value::text(actor.path()),
-                Value::text(actor.class()),
-                actor.mailbox_depth(),
-                &stats,
-                did,
-            ))
-        });
-        let unnamed = self.list.unnamed().map(|(class, stats)| {
-            let did = of(&stats, None);
-            self.row(Value::Unknown, Value::of(class, Value::text), None, &stats, did)
-        });
-        let mut list = empty();
-        list.rows = named.chain(unnamed).collect();
-        // Of actors that are equally busy, the one that handles most comes first.
-        for name in ["handled_per_s", "busy_percent"] {
-            if let Some(at) = list.column(name) {
-                list.rows.sort_by(|a, b| a[at].compare(&b[at], false));
-            }
+        hot(&self.list, self.at, rates.as_ref())
+    }
+}
+
+/// What the instrumented actors of a list, which was read at the time `at`, did by these rates, or each in its life. The busiest is
+/// first. An actor without a path was instrumented by its props alone.
+pub fn hot(list: &ActorList, at: Option<Moment>, rates: Option<&Rates>) -> List {
+    let did = |stats: &ActorStats<'_>, spawned| match rates {
+        Some(rates) => rates.of(stats),
+        None => of_life(stats, spawned, at),
+    };
+    let named = list.iter().filter_map(|actor| {
+        let stats = actor.stats()?;
+        let did = did(&stats, actor.spawned());
+        Some(row(
+            [Value::text(actor.path()), Value::text(actor.class())],
+            actor.mailbox_depth(),
+            &stats,
+            did,
+            at,
+        ))
+    });
+    let unnamed = list.unnamed().map(|(class, stats)| {
+        let class = Value::of(class, Value::text);
+        row([Value::Unknown, class], None, &stats, did(&stats, None), at)
+    });
+    let rows = named.chain(unnamed).collect();
+    let mut hot = List { rows, ..empty() };
+    // Of actors that are equally busy, the one that handles most comes first.
+    for name in ["handled_per_s", "busy_percent"] {
+        if let Some(at) = hot.column(name) {
+            hot.rows.sort_by(|a, b| a[at].compare(&b[at], false));
         }
-        list
     }
+    hot
+}
 
-    fn of_life(&self, stats: &ActorStats<'_>, spawned: Option<Moment>) -> Option<ActorRates> {
-        let life_s = self.at?.since(&spawned?)?.as_secs_f64().max(1e-9);
-        Some(ActorRates {
-            handled_per_s: stats.handled as f64 / life_s,
-            busy_percent: busy_percent(stats, spawned, self.at)?,
-            failures_per_s: f64::from(stats.failures) / life_s,
-            failures: stats.failures.into(),
-            growth_per_s: None,
-        })
-    }
+fn of_life(stats: &ActorStats<'_>, spawned: Option<Moment>, at: Option<Moment>) -> Option<ActorRates> {
+    let life_s = at?.since(&spawned?)?.as_secs_f64().max(1e-9);
+    Some(ActorRates {
+        handled_per_s: stats.handled as f64 / life_s,
+        busy_percent: busy_percent(stats, spawned, at)?,
+        failures_per_s: f64::from(stats.failures) / life_s,
+        failures: stats.failures.into(),
+        growth_per_s: None,
+    })
+}
 
-    fn row(
-        &self,
-        path: Value,
-        class: Value,
-        depth: Option<u64>,
-        stats: &ActorStats<'_>,
-        did: Option<ActorRates>,
-    ) -> Vec<Value> {
-        let tenths = |number: f64| Value::Float((number * 10.0).round() / 10.0);
-        let flight = stats.in_flight;
-        vec![
-            path,
-            class,
-            Value::of(did, |did| Value::Float(did.busy_percent)),
-            Value::of(did, |did| tenths(did.handled_per_s)),
-            Value::of(depth, Value::Number),
-            Value::of(did.and_then(|did| did.growth_per_s), tenths),
-            Value::of(did, |did| Value::Number(did.failures)),
-            Value::of(stats.variant, Value::text),
-            Value::of(in_flight(stats, self.at), |time| Value::Float(seconds(time))),
-            Value::of(flight.and_then(|flight| flight.mode), |mode| Value::text(mode.word())),
-        ]
-    }
+fn row(
+    [path, class]: [Value; 2],
+    depth: Option<u64>,
+    stats: &ActorStats<'_>,
+    did: Option<ActorRates>,
+    at: Option<Moment>,
+) -> Vec<Value> {
+    let tenths = |number: f64| Value::Float((number * 10.0).round() / 10.0);
+    let flight = stats.in_flight;
+    vec![
+        path,
+        class,
+        Value::of(did, |did| Value::Float(did.busy_percent)),
+        Value::of(did, |did| tenths(did.handled_per_s)),
+        Value::of(depth, Value::Number),
+        Value::of(did.and_then(|did| did.growth_per_s), tenths),
+        Value::of(did, |did| Value::Number(did.failures)),
+        Value::of(in_flight(stats, at), |time| Value::Float(seconds(time))),
+        Value::of(flight.and(stats.variant), Value::text),
+        Value::of(flight.and_then(|flight| flight.mode), |mode| Value::text(mode.word())),
+    ]
 }
 
 /// The list without actors.
@@ -128,7 +132,7 @@ const COLUMNS: [super::list::Column; 10] = [
     number("depth", "msgs"),
     number("growth_per_s", "/s"),
     number("failures", ""),
-    text("variant"),
-    number("in_flight_s", "s"),
+    number("running_s", "s"),
+    text("running"),
     text("mode"),
 ];

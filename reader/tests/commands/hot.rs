@@ -32,15 +32,15 @@ fn of_a_dead_node_each_actor_is_shown_with_what_it_did_in_its_life() {
     // The oven has no path, so nobody knows how long it has lived.
     assert_eq!(column(&rows, "path"), [json!(BERT), json!(ANNA), Value::Null]);
     let bert = &rows[0];
-    assert!((7.0..12.0).contains(&bert["in_flight_s"].as_f64().unwrap()), "{bert}");
+    assert!((7.0..12.0).contains(&bert["running_s"].as_f64().unwrap()), "{bert}");
     let busy = bert["busy_percent"].as_f64().unwrap();
     assert!((7.0..12.0).contains(&busy), "the handler in flight counts: {bert}");
     assert_eq!(
-        (&bert["variant"], &bert["mode"], &bert["failures"], &bert["depth"]),
+        (&bert["running"], &bert["mode"], &bert["failures"], &bert["depth"]),
         (&json!("Bread"), &json!("awaits"), &json!(2), &json!(150))
     );
     assert!((2.5..3.1).contains(&rows[1]["busy_percent"].as_f64().unwrap()), "{rows}");
-    assert_eq!(rows[1]["in_flight_s"], Value::Null);
+    assert_eq!(rows[1]["running_s"], Value::Null);
     let oven = &rows[2];
     assert_eq!(
         (&oven["class"], &oven["busy_percent"], &oven["depth"]),
@@ -114,8 +114,8 @@ fn the_first_rows_are_the_greatest_of_what_was_asked_for_and_a_condition_filters
             "DEPTH(msgs)",
             "GROWTH(/s)",
             "FAILURES",
-            "VARIANT",
-            "IN_FLIGHT(s)",
+            "RUNNING(s)",
+            "RUNNING",
             "MODE"
         ]
     );

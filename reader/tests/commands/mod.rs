@@ -5,6 +5,7 @@ mod ascii;
 mod doctor;
 mod dump;
 mod failures;
+mod groups;
 mod help;
 mod hostile;
 mod hot;

@@ -7,6 +7,7 @@
 mod region;
 
 use std::fs;
+use std::mem::offset_of;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,12 +29,14 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::failures::{Report, Severity};
 use atomscope_layout::instances::{Domain, worker};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::records::ActorRecord;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
+use self::region::instruments::Instruments;
 use self::region::{Actor, EPOCH_NS, Node, small};
 use crate::program::target::{SearchArgs, search};
 use crate::program::top::app::{App, Effect, Prompt};
@@ -1467,6 +1470,47 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
     assert!(screen.app.tick().unwrap().listed.is_none());
     screen.press("t[[");
     assert!(screen.text(120, 20).contains("actors were only counted"), "{}", screen.text(120, 20));
+}
+
+#[test]
+fn hot_actors_come_with_what_they_did_since_the_tick_before_and_without_any_the_call_is_named() {
+    let capacities = Capacities { instruments: 4, classes: 4, variants: 4, names: 16, ..large() };
+    let node = Node::sized("bakery", capacities, |record| record.pid = 4711);
+    let all = Instruments::of(&node);
+    all.register(1, "shop::Baker");
+    let cells = ["anna", "bert"].map(|name| {
+        let path = format!("akka://Shop/user/{name}");
+        let slot = node.actor(Actor { path: &path, actor_type: "shop::Baker", ..Actor::default() });
+        let cell = all.claim(1);
+        node.set(node.actor_word(slot, offset_of!(ActorRecord, cell) / 8), cell.word());
+        all.cells().cell(cell.index()).unwrap()
+    });
+    let mut screen = Screen::new();
+    screen.read(&node, LIVE);
+    screen.press("H");
+    let text = screen.text(120, 16);
+    assert!(
+        text.contains("BUSY(%)") && text.contains("akka://Shop/user/bert  shop::Baker        -"),
+        "{text}"
+    );
+    cells[1].add_busy(500_000_000);
+    (0..20).for_each(|_| _ = cells[1].end());
+    screen.read(&node, LIVE);
+    let text = screen.text(120, 16);
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("akka://")).collect();
+    assert!(rows[0].contains("/bert  shop::Baker       50") && rows[0].contains(" 20 "), "{text}");
+    assert_eq!(rows.len(), 2);
+    // What has done nothing is hidden like all rows of zeros.
+    screen.press("i");
+    assert!(!screen.text(120, 16).contains("anna"), "{}", screen.text(120, 16));
+    // Of a node that has ended there is only its life.
+    screen.read(&node, stale(Verdict::Crashed));
+    assert!(screen.text(120, 16).contains("/bert"), "{}", screen.text(120, 16));
+
+    let mut screen = Screen::new();
+    screen.read(&shop(), LIVE);
+    screen.press("H");
+    assert!(screen.text(160, 16).contains("telemetry.actors.spawn("), "{}", screen.text(160, 16));
 }
 
 #[test]
