@@ -14,3 +14,4 @@ pub mod rates;
 pub mod subsystems;
 pub mod tone;
 pub mod usage;
+pub mod worst;
