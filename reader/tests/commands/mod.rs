@@ -9,6 +9,7 @@ mod groups;
 mod help;
 mod hostile;
 mod hot;
+mod instruments;
 mod prune;
 mod ps;
 mod raw;
