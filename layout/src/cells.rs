@@ -9,7 +9,7 @@
 //! | identity | stores (the last step of a claim, the first step of a free) | – | loads | loads |
 //! | handled, busy_ns, since, failures, task | stores 0 | loads, stores | – | loads |
 //! | running | stores the row of the class | loads, stores | – | loads |
-//! | depth_peak | stores 0 | – | loads, stores | loads |
+//! | depth_peak | stores 0 | – | loads, raises | loads |
 //!
 //! A cell belongs to whoever has set its bit in a private bitmap. Its owner may free it only once the actor's task writes
 //! no more. So each word has one writer at a time, and an addition is a load and a store.
@@ -252,6 +252,26 @@ impl<'a> Cells<'a> {
         }
     }
 
+    /// Raises the greatest depth of a tenant's mailbox. For one thread at a time. A depth that comes when the tenant has gone is
+    /// not the next one's.
+    pub fn raise_depth_peak(&self, name: CellName, depth: u64) {
+        let Some(cell) = self.cell(name.index()) else { return };
+        let peak = cell.depth_peak();
+        let has_gone = || {
+            let identity = cell.identity().load(Ordering::Acquire);
+            (identity >> 32) as u32 != name.generation() || identity & 0xffff != IN_USE
+        };
+        let seen = peak.load(Ordering::Relaxed);
+        if seen >= depth || has_gone() {
+            return;
+        }
+        // If it replaces the 0 of the next tenant's claim, it also sees that the cell was freed before.
+        let raised = peak.compare_exchange(seen, depth, Ordering::Acquire, Ordering::Relaxed);
+        if raised.is_ok() && has_gone() {
+            let _ = peak.compare_exchange(depth, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     /// Sets the bit of a free cell and returns its index.
     fn take(&self) -> Option<usize> {
         let (hint, bits) = self.taken.split_last()?;
@@ -363,6 +383,13 @@ impl<'a> Cell<'a> {
     /// The message in flight counts in `row`; its handler's mode is `mode`.
     #[inline(always)]
     pub fn run(&self, row: u32, mode: Mode) {
+        self.running().store(halves(row, mode as u32), Ordering::Relaxed);
+    }
+
+    /// The message in flight counts in `row`.
+    #[inline(always)]
+    pub fn set_row(&self, row: u32) {
+        let mode = self.running().load(Ordering::Relaxed) >> 32;
         self.running().store(halves(row, mode as u32), Ordering::Relaxed);
     }
 
@@ -551,6 +578,26 @@ mod tests {
         assert_eq!((record.generation(), record.class(), record.row()), (2, 8, 5));
         assert_eq!(CellName::from_word(second.word()), Some(second));
         assert_eq!(CellName::from_word(7 << 32), None);
+    }
+
+    #[test]
+    fn the_greatest_depth_is_that_of_its_tenant() {
+        let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
+        let cells = Cells::new(&words, &taken);
+        let peak = || read(Words::new(&words)).unwrap().depth_peak;
+        let first = cells.claim(7, 9).unwrap();
+        [3, 9, 4].into_iter().for_each(|depth| cells.raise_depth_peak(first, depth));
+        assert_eq!(peak(), 9);
+        cells.free(first.index());
+        cells.raise_depth_peak(first, 20);
+        assert_eq!(peak(), 9, "it has gone");
+        let second = cells.claim(7, 9).unwrap();
+        cells.raise_depth_peak(first, 20);
+        assert_eq!(peak(), 0, "it is another one's");
+        cells.raise_depth_peak(second, 2);
+        assert_eq!(peak(), 2);
+        let nowhere = CellName::from_word(first.word() + 1).unwrap();
+        cells.raise_depth_peak(nowhere, 1);
     }
 
     #[test]

@@ -112,6 +112,9 @@ fn begin_to_close(writer: &RegionWriter, cause: Cause) {
         // After the region is closed, since both may call foreign code and wait for other threads.
         this().forget(writer);
         writer.wake_runtime();
+        if !matches!(cause, Cause::Exit(_)) {
+            writer.forget_mailboxes();
+        }
     }
 }
 

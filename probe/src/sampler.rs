@@ -98,6 +98,7 @@ fn beat(process: &'static Process) {
             }
             writer.count(Builtin::FailuresMissed, missed);
             writer.sample();
+            writer.sample_depths();
             writer.touch_pages_later();
         }
         process.drop_noted();

@@ -47,6 +47,8 @@ use crate::instruments::joining::Joining;
 #[cfg(feature = "atomr")]
 use crate::instruments::memory::{Instruments, Parts};
 use crate::lane;
+#[cfg(feature = "atomr")]
+use crate::mailbox::Mailboxes;
 use crate::names::Names;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Leaked, Object};
@@ -63,6 +65,11 @@ pub(crate) struct Settings<'a> {
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
+    /// Whether the depths of mailboxes are read, and how often they are published.
+    #[cfg(feature = "atomr")]
+    pub(crate) depth: bool,
+    #[cfg(feature = "atomr")]
+    pub(crate) depth_events: Option<Duration>,
     pub(crate) time_every: u64,
 }
 
@@ -112,6 +119,9 @@ pub(crate) struct RegionWriter {
     /// The workers of the attached runtime.
     #[cfg(feature = "atomr")]
     pub(crate) workers: OnceLock<Workers>,
+    /// The mailboxes whose depths are read.
+    #[cfg(feature = "atomr")]
+    pub(crate) mailboxes: Option<Mailboxes>,
     /// None inside: the environment turns the probe off.
     #[cfg(feature = "atomr")]
     instruments: OnceLock<Option<&'static Instruments>>,
@@ -220,6 +230,7 @@ impl RegionWriter {
             #[cfg(feature = "atomr")]
             workers: OnceLock::new(),
             #[cfg(feature = "atomr")]
+            mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
             instruments: OnceLock::new(),
             #[cfg(feature = "atomr")]
             time_every: settings.time_every,
@@ -585,6 +596,12 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     pub(crate) fn sample_workers(&self, _: u64) {}
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn sample_depths(&self) {}
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn forget_mailboxes(&self) {}
 }
 
 thread_local! {

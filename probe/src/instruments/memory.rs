@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use atomscope_layout::RegionMap;
 use atomscope_layout::cells::{
-    BUCKET_WORDS, Cell, CellName, CellRecord, Cells, Ended, Mode, Target, TaskMap, bitmap_words,
+    BUCKET_WORDS, Cell, CellName, CellRecord, Cells, Ended, Target, TaskMap, bitmap_words,
 };
 use atomscope_layout::classes::{Class, HANDLED_WORDS, number, register_row};
 use atomscope_layout::lane_memory::LaneMemory;
@@ -471,8 +471,8 @@ impl At {
 
     /// The message in flight is this variant of those with these `names`.
     #[inline]
-    pub(crate) fn run(&self, variant: usize, names: &'static [&'static str], mode: Mode) {
-        self.cell.run(self.instruments.row_of(self.class(), variant, names), mode);
+    pub(crate) fn run(&self, variant: usize, names: &'static [&'static str]) {
+        self.cell.set_row(self.instruments.row_of(self.class(), variant, names));
     }
 
     /// A handler has panicked.
