@@ -323,6 +323,12 @@ impl RegionWriter {
         self.tables.actors()
     }
 
+    /// Whether these are the region's.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn has_instruments(&self, instruments: &'static Instruments) -> bool {
+        self.instruments.get().is_some_and(|own| own.is_some_and(|own| std::ptr::eq(own, instruments)))
+    }
+
     /// The record of an actor with a cell is to stand in this slot of the table.
     #[cfg(feature = "atomr")]
     #[inline(always)]

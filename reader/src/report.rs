@@ -15,3 +15,4 @@ pub mod rates;
 pub mod subsystems;
 pub mod tone;
 pub mod usage;
+pub mod worst;

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use self::call::{Call, has_names, is_worker};
 use crate::attach::RegionSummary;
+use crate::in_flight::{Handler, mark_blocking};
 use crate::liveness::{Verdict, Wedge};
 use crate::report::human::{count, duration, seconds};
 use crate::stacks::{Analysis, LOCK, Mappings, Modules, Seen, StacksError, ThreadStack, analysed, look};
@@ -160,6 +161,11 @@ pub struct StuckReport {
     pub candidates: Vec<ThreadRates>,
     /// Why the stacks of the threads, or of those that may be the reason, could not be looked at.
     pub refusal: Option<String>,
+    /// The handlers of instrumented actors that last longer than [`StuckOptions::over`], the longest first.
+    pub handlers: Vec<Handler>,
+    /// Whether these count as stuck, whatever they do.
+    #[serde(skip)]
+    handlers_count: bool,
     /// Whether a thread has run all the time, and was not looked at because [`StuckOptions::stop`] was not set.
     #[serde(skip)]
     pub has_passed_over: bool,
@@ -311,6 +317,8 @@ impl StuckReport {
             possible_deadlock,
             candidates,
             refusal,
+            handlers: Vec::new(),
+            handlers_count: false,
             has_passed_over: runs_unseen && !options.stop,
             notes,
             verdict,
@@ -335,6 +343,19 @@ impl StuckReport {
         report
     }
 
+    /// Adds the handlers that last. A handler on a thread that is stuck is said to block its worker. All others count as stuck
+    /// only if `all_count`: to await for long, or to be polled again and again, may be what a handler is for.
+    pub fn add_handlers(&mut self, mut handlers: Vec<Handler>, all_count: bool) {
+        let proved = self.threads.iter().filter(|thread| thread.evidence.is_proof());
+        let classes: Vec<&str> =
+            proved.filter_map(|thread| Some(&*thread.stack.handler.as_ref()?.class)).collect();
+        mark_blocking(&mut handlers, &classes);
+        if all_count && !handlers.is_empty() {
+            (self.is_stuck, self.handlers_count, self.outcome) = (true, true, "stuck");
+        }
+        self.handlers = handlers;
+    }
+
     /// Whether it could be found out that nothing is stuck, or that something is.
     pub fn has_looked(&self) -> bool {
         // Without stacks the node's own numbers decide, if it has any and none is in doubt.
@@ -353,6 +374,11 @@ impl StuckReport {
         parts.extend(self.calls());
         if self.is_undriven {
             parts.push("no thread runs its tasks".to_owned());
+        }
+        if self.handlers_count {
+            let over = duration(Duration::from_secs_f64(self.over_s));
+            let handlers = count(self.handlers.len() as u64, "handler lasts", "handlers last");
+            parts.push(format!("{handlers} for {over} or longer"));
         }
         match self.is_stuck {
             true => format!("{who} is {}: {}", if is_wedged { "wedged" } else { "stuck" }, parts.join("; ")),
@@ -382,7 +408,7 @@ impl StuckReport {
     pub fn limit(&self) -> Option<&'static str> {
         let limit =
             "a handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor";
-        (!self.is_stuck && self.has_looked()).then_some(limit)
+        (!self.is_stuck && self.has_looked() && self.handlers.is_empty()).then_some(limit)
     }
 
     /// Which calls last.

@@ -16,7 +16,7 @@ use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::view::WriterMemory;
-use atomscope_layout::words::WORD;
+use atomscope_layout::words::{WORD, halves};
 
 use crate::clock::Clock;
 use crate::coarse;
@@ -361,6 +361,17 @@ impl At {
     pub(crate) fn class(&self) -> u16 {
         let identity = self.cell.identity().load(Ordering::Relaxed);
         CellRecord { identity, ..CellRecord::default() }.class()
+    }
+
+    /// The number of the interned name of that class; 0: it is one of all other classes.
+    pub(crate) fn class_name(&self) -> u32 {
+        self.instruments.class(self.class()).name()
+    }
+
+    /// The word by which the actor's record names the cell.
+    pub(crate) fn name(&self) -> u64 {
+        let identity = self.cell.identity().load(Ordering::Relaxed);
+        halves(self.index + 1, (identity >> 32) as u32)
     }
 
     /// The actor's record stands in this slot of the table.

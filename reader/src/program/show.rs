@@ -11,12 +11,13 @@ use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
 use atomscope::report::usage::Usage;
+use atomscope::report::worst::Worst;
 use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::vitals::Vitals;
 use atomscope::workers::AwayWorker;
-use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
+use atomscope_layout::decode::{ActorTotals, Beat, Class, ClassStats, Instruments, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use clap::Args;
 use serde::{Serialize, Serializer};
@@ -33,6 +34,8 @@ The lines of the page:
   Beats         time since the last heartbeat of the probe and of the async runtime
   Resources     CPU time, memory, threads and open files of the process
   Actors        live actors, and the classes with the most waiting messages, then the most actors
+  Worst         of instrumented actors: the busiest, the deepest, the one with most failures, the longest handler in flight, and
+                the slowest class
   Dead letters  their number so far, and the newest five
   Cluster ...   a line for each subsystem in use; `atomscope cluster` and so on show more
   Events        events published so far
@@ -104,6 +107,8 @@ struct Summary {
     away_workers: Option<Vec<AwayWorker>>,
     actors: ActorTotals,
     classes: Vec<ClassCount>,
+    /// The worst of the instrumented actors.
+    worst: Worst,
     dead_letters: u64,
     newest_dead_letters: Vec<DeadLetterRecord>,
     /// The subsystems in use, by the names of their commands.
@@ -124,18 +129,22 @@ struct ClassCount {
     actors: u64,
     /// Messages in their mailboxes; `None` if no depth is known.
     waiting: Option<u64>,
+    /// 99 % of its handlers took at most so long; `None` if none was timed.
+    p99_ns: Option<u64>,
 }
 
-impl From<Class> for ClassCount {
-    fn from(class: Class) -> Self {
+impl ClassCount {
+    fn of(class: Class, instruments: &Instruments) -> Self {
         let Class { name, actors, waiting, .. } = class;
-        Self { class: name, actors, waiting }
+        let p99_ns = instruments.class(&name).and_then(ClassStats::p99_ns);
+        Self { class: name, actors, waiting, p99_ns }
     }
 }
 
 impl Summary {
     fn new(region: &Region, snapshot: Snapshot) -> Result<Self, Failure> {
         let usage = Usage::take(region, &snapshot)?;
+        let worst = Worst::of(region, &snapshot.instruments)?;
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
@@ -152,9 +161,10 @@ impl Summary {
             dead_letters,
             process,
             classes,
+            instruments,
             ..
         } = snapshot;
-        let classes = classes.into_iter().map(ClassCount::from).collect();
+        let classes = classes.into_iter().map(|class| ClassCount::of(class, &instruments)).collect();
         let uptime = region.uptime(&liveness, &taken_at);
         let mut newest_dead_letters = dead_letters.recent;
         newest_dead_letters.truncate(MAX_LETTERS);
@@ -184,6 +194,7 @@ impl Summary {
             away_workers,
             actors: totals,
             classes,
+            worst,
             dead_letters: dead_letters.total,
             newest_dead_letters,
             subsystems,
@@ -285,10 +296,17 @@ impl Page<'_> {
         ))?;
         for row in summary.classes.iter().take(MAX_CLASSES) {
             let waiting = row.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
-            self.plain(&format!("{:>6} {}{}", row.actors, clean(&row.class), waiting.unwrap_or_default()))?;
+            let p99 = row.p99_ns.map(|ns| format!(", 99 % of handlers within {:.3} ms", ns as f64 / 1e6));
+            let more = [waiting, p99].into_iter().flatten().collect::<String>();
+            self.plain(&format!("{:>6} {}{more}", row.actors, clean(&row.class)))?;
         }
         if let Some(more) = summary.classes.len().checked_sub(MAX_CLASSES).filter(|more| *more > 0) {
             self.plain(&format!("       and {}", count(more as u64, "more class", "more classes")))?;
+        }
+
+        if let Some(worst) = summary.worst.text() {
+            self.title = "Worst";
+            self.plain(&worst)?;
         }
 
         self.title = "Dead letters";

@@ -5,11 +5,15 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
+use atomscope::attach::RegionSummary;
+use atomscope::in_flight::{Handler, HandlersInFlight};
+use atomscope::report::human::{count, duration};
 use atomscope::stuck::{StuckOptions, StuckReport, StuckThread};
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
 use atomscope::threads::{NodeProcess, ThreadRates};
 use clap::Args;
+use serde::Serialize;
 
 use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, note, to_people, to_stdout};
@@ -34,7 +38,12 @@ Threads that sleep are not stopped. A thread that runs is looked at only with --
 tens of microseconds: give it if a worker spins. Several handlers that wait for locks are called a possible deadlock.
 
 A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time that the \
-call has lasted at least. A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor.
+call has lasted at least.
+
+A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor (`telemetry.actors.spawn`), and so \
+is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
+block their worker if a thread is proved to be stuck in one of their class. That a handler awaits for long may be what it is \
+for, so it counts as stuck only if --over is given. Of a dead node, or of a dump, what was being handled at that time is shown.
 
 It needs the same user as the node, or ptrace rights; see `atomscope stacks --help`. Without them, or if the program was \
 stripped, threads that may be the reason are listed as candidates.
@@ -51,9 +60,10 @@ Examples:
 pub struct StuckArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
-    /// How long a call must last: a whole number of seconds, or one with ms, s or m; at most a day.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
-    pub over: Duration,
+    /// How long a call must last, 1s if left out: a whole number of seconds, or one with ms, s or m; at most a day. If it is given,
+    /// handlers that await for longer are stuck too.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub over: Option<Duration>,
     /// Stop threads that run, each for some tens of microseconds, and look at them too.
     #[arg(long)]
     pub stop: bool,
@@ -62,20 +72,36 @@ pub struct StuckArgs {
     pub json: bool,
 }
 
+/// How long a call lasts at least that is stuck, unless somebody says so.
+const OVER: Duration = Duration::from_secs(1);
+/// The number of handlers that people are shown; JSON has all.
+const MOST_HANDLERS: usize = 20;
+
 pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     stop_on_signals();
     let selected = search(search_args).select(&target(search_args, args.who)?)?;
     if let Some(text) = &selected.note {
         note(text);
     }
-    let process = NodeProcess::of_summary(&selected.summary).ok_or_else(|| no_process(&selected.summary))?;
-    let options = StuckOptions { over: args.over, stop: args.stop };
+    let Some(process) = NodeProcess::of_summary(&selected.summary) else {
+        tell_of_past(&selected.summary, search_args.max_size, args.json)?;
+        return Err(no_process(&selected.summary));
+    };
+    let look = || {
+        let region = selected.summary.open(search_args.max_size).ok()?;
+        HandlersInFlight::look(&region).ok()
+    };
+    let before = look();
+    let options = StuckOptions { over: args.over.unwrap_or(OVER), stop: args.stop };
     let report = StuckReport::take(&selected.summary, &process, options, search_args.max_size, &wait);
-    let report = match report {
+    let mut report = match report {
         Ok(report) => report,
         // Not the exit code 0, which says that nothing is stuck.
         Err(error) => return Err(Failure::Failed(error.to_string())),
     };
+    if let Some((before, now)) = before.zip(look()) {
+        report.add_handlers(now.lasting_since(&before, options.over), args.over.is_some());
+    }
     let written = if args.json {
         to_stdout(|out| write_json(out, &report))
     } else {
@@ -119,7 +145,75 @@ fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: S
     } else if let Some(why) = why {
         writeln!(out, "  {why}")?;
     }
-    report.limit().map_or(Ok(()), |limit| writeln!(out, "  {limit}"))
+    report.limit().map_or(Ok(()), |limit| writeln!(out, "  {limit}"))?;
+    if !report.handlers.is_empty() {
+        let strong = style(STRONG);
+        let over = duration(Duration::from_secs_f64(report.over_s));
+        writeln!(out, "\n{strong}Handlers that last for {over} or longer{strong:#}")?;
+        write_handlers(out, &report.handlers, Handler::text)?;
+    }
+    Ok(())
+}
+
+/// A line for each of the first handlers.
+fn write_handlers(
+    out: &mut (impl Write + ?Sized),
+    handlers: &[Handler],
+    text: fn(&Handler) -> String,
+) -> io::Result<()> {
+    for handler in handlers.iter().take(MOST_HANDLERS) {
+        writeln!(out, "  {} {}", handler.actor(), text(handler))?;
+    }
+    match handlers.len().checked_sub(MOST_HANDLERS) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "  and {}", count(more as u64, "more handler", "more handlers")),
+    }
+}
+
+/// What a dead node, or one that was dumped, was handling.
+#[derive(Debug, Serialize)]
+struct Past {
+    node: String,
+    pid: u64,
+    state: &'static str,
+    why: Option<String>,
+    is_stuck: bool,
+    outcome: &'static str,
+    handlers: Vec<Handler>,
+}
+
+/// Tells what a node without a process was handling: when it died, or when it was dumped. Nothing of a node that lives, or that
+/// has no instrumented actors.
+fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Result<(), Failure> {
+    let (is_dump, is_alive) = (summary.dump_info.is_some(), summary.liveness.verdict.is_alive());
+    if is_alive && !is_dump {
+        return Ok(());
+    }
+    let HandlersInFlight { handlers, has_instruments } = HandlersInFlight::look(&summary.open(max_bytes)?)?;
+    if !has_instruments {
+        return Ok(());
+    }
+    let past = Past {
+        node: summary.identity.node.clone(),
+        pid: summary.pid(),
+        state: summary.liveness.verdict.word(),
+        why: summary.liveness.why(),
+        is_stuck: false,
+        outcome: "unknown",
+        handlers,
+    };
+    if as_json {
+        return to_stdout(|out| write_json(out, &past));
+    }
+    let when = if is_dump { "was dumped" } else { "ended" };
+    let number = match past.handlers.len() {
+        0 => "no handler of an instrumented actor was in flight".to_owned(),
+        number => count(number as u64, "handler was in flight", "handlers were in flight"),
+    };
+    to_people(|out| {
+        writeln!(out, "When {} ({}) {when}, {number}", clean(&past.node), past.pid)?;
+        write_handlers(out, &past.handlers, Handler::text_of_past)
+    })
 }
 
 fn write_thread(

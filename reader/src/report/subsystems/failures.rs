@@ -21,8 +21,8 @@ pub const FAILURES: Subsystem = Subsystem {
     notes: "A failure is listed once, with its COUNT, however often it happens: digits in its message do not make it \
             another one. FIRST(s) and LAST(s) are the time since it happened first and last; its texts are those of the \
             first time. Panics are also listed one by one: without --limit the newest five. Panics that were caught count \
-            too. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. JSON, and the \
-            details in `top`, have the class of the actor, and the target of a log line.",
+            too. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. ACTOR and CLASS \
+            are known of actors that the probe has spawned. JSON, and the details in `top`, have the target of a log line.",
     examples: &[
         "atomscope failures shop --filter 'severity = panic and last < 10m'",
         "atomscope failures --json | jq '.failures[] | {count, message, location}'",
@@ -65,10 +65,10 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
             optional(message),
             optional(location),
             optional(&failure.actor),
+            optional(&failure.class),
             optional(&failure.thread),
             age(failure.first_at),
             optional(&failure.target),
-            optional(&failure.class),
             Value::text(first),
             Value::text(last),
         ]
@@ -81,10 +81,10 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
         text("message"),
         text("location"),
         text("actor"),
+        text("class"),
         text("thread"),
         list::number("first_s", "s"),
         hidden("target"),
-        hidden("class"),
         hidden("first"),
         hidden("last"),
     ];
@@ -98,9 +98,9 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
             optional(location),
             optional(thread),
             optional(actor),
+            optional(class),
             Value::of(*failure, |number| Value::Number(number.into())),
             Value::of(*tid, |tid| Value::Number(tid.into())),
-            optional(class),
             Value::text(timestamp),
         ]
     });
@@ -111,9 +111,9 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
         text("location"),
         text("thread"),
         text("actor"),
+        text("class"),
         list::number("failure", ""),
         Column { is_shown: false, ..list::number("tid", "") },
-        hidden("class"),
         hidden("timestamp"),
     ];
     let panics = List::new("panics", "PANIC", columns, panics);
