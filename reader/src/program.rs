@@ -8,6 +8,7 @@ mod dump;
 mod grouped;
 mod help;
 mod hot;
+mod letters;
 mod listing;
 mod manual;
 pub mod output;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Show(args) => show::show(&cli.search, args),
         Command::Hot(args) => hot::hot(&cli.search, args),
         Command::Top(args) => top::top(&cli.search, args),
+        Command::Letters(args) => letters::letters(&cli.search, args),
         Command::Listing(command) => listing::list(&cli.search, command),
         Command::Stat(args) => stat::stat(&cli.search, args),
         Command::Threads(args) => threads::threads(&cli.search, args),

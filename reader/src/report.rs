@@ -8,6 +8,7 @@ pub mod groups;
 pub mod hot;
 pub mod human;
 pub mod instruments;
+pub mod letters;
 pub mod list;
 pub mod nodes;
 pub mod rates;

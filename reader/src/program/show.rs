@@ -10,6 +10,7 @@ use atomscope::ending::{Before, End};
 use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
+use atomscope::report::subsystems::failures::{ClassPanics, FAILURES, by_class};
 use atomscope::report::usage::Usage;
 use atomscope::report::worst::Worst;
 use atomscope::snapshot::Snapshot;
@@ -113,6 +114,8 @@ struct Summary {
     /// The subsystems in use, by the names of their commands.
     #[serde(serialize_with = "by_name")]
     subsystems: Vec<subsystems::Summary>,
+    /// The classes of instrumented actors whose handlers have panicked.
+    panics_by_class: Vec<ClassPanics>,
     usage: Usage,
     #[serde(serialize_with = "as_texts")]
     notes: Vec<Caveat>,
@@ -146,6 +149,7 @@ impl Summary {
         let worst = Worst::of(region, &snapshot.instruments)?;
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
+        let panics_by_class = by_class(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
         let stuck_hint = snapshot.stuck_hint();
         let created = i128::from(snapshot.identity.header.created_unix_ns);
@@ -197,6 +201,7 @@ impl Summary {
             dead_letters: dead_letters.total,
             newest_dead_letters,
             subsystems,
+            panics_by_class,
             usage,
             notes,
             stuck_hint,
@@ -323,6 +328,13 @@ impl Page<'_> {
         for subsystem in &summary.subsystems {
             self.title = subsystem.subsystem.title;
             self.plain(&subsystem.line)?;
+            if *subsystem.subsystem == FAILURES {
+                summary
+                    .panics_by_class
+                    .iter()
+                    .take(MAX_CLASSES)
+                    .try_for_each(|class| self.plain(&class.text))?;
+            }
         }
 
         self.title = "Events";

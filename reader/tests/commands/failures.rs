@@ -11,6 +11,8 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::ClockSampleRecord;
 use serde_json::{Value, json};
 
+use crate::fixture::instrumented;
+use crate::fixture::instruments::Instruments;
 use crate::fixture::nodes::words;
 use crate::fixture::{EPOCH_NS, Node, RegionDir, small};
 
@@ -173,6 +175,27 @@ fn a_sentence_about_the_newest_panic_has_its_own_message_and_actor() {
     assert_eq!(listing["failures"][0]["message"], "oven 7 is cold", "the first time");
     assert_eq!(listing["failures"][0]["count"], 2);
     assert_eq!(listing["summary"]["newest_message"], "oven 8 is cold");
+}
+
+#[test]
+fn show_has_the_panics_of_each_class_of_instrumented_actors_with_the_newest() {
+    let dir = RegionDir::new();
+    let (node, _) = instrumented::bakery();
+    let class = Instruments::of(&node).name("shop::Baker");
+    let _lock = node.live(&dir);
+    let shown = dir.run(["show"]).ok();
+    assert!(shown.contains("  shop::Baker: 2 panics\n"), "none is kept one by one: {shown}");
+    let json = dir.run(["show", "--json"]).json();
+    let unknown = json!({"class": "shop::Baker", "panics": 2, "newest_s": null, "newest_message": null});
+    assert_eq!(json["panics_by_class"], json!([unknown]));
+
+    let dir = RegionDir::new();
+    node.panic(at(20), &Report { message: Some("the oven is cold"), class, ..COLD });
+    node.panic(at(5), &Report { message: Some("another class"), ..COLD });
+    let _lock = node.live(&dir);
+    let shown = dir.run(["show"]).ok();
+    let line = shown.lines().find(|line| line.contains("shop::Baker: 2 panics, newest ")).unwrap();
+    assert!(line.ends_with(" ago: the oven is cold"), "{shown}");
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "",
     "ps",
     "actors",
     "hot",
     "show",
     "top",
+    "letters",
     "failures",
     "cluster",
     "sharding",

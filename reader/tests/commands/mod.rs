@@ -10,6 +10,7 @@ mod help;
 mod hostile;
 mod hot;
 mod instruments;
+mod letters;
 mod prune;
 mod ps;
 mod raw;

@@ -46,7 +46,7 @@ views! {
         Events      "events"       "Events"   '4'  "events as they happen";
     }
     after {
-        Hot         "hot"          "Hot"      'H'  "the instrumented actors that did most since the previous snapshot";
+        Hot         "hot"          "Hot"      'H'  "the busiest of the instrumented actors";
         Threads     "threads"      "Threads"  'T'  "threads of the process, as the kernel shows them";
         Own         "self"         "Self"     'S'  "capacity, drops, unreadable records, cost of watching";
         Nodes       "nodes"        "Nodes"    'N'  "the nodes of this machine";

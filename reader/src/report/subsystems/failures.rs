@@ -1,13 +1,15 @@
 //! Panics, and errors and warnings that were logged.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use atomscope_layout::attached::Attachment;
-use atomscope_layout::decode::{Failure, Moment, Panic};
+use atomscope_layout::decode::{ClassStats, Failure, Moment, Panic};
 use atomscope_layout::metrics::Builtin;
+use serde::Serialize;
 
 use super::subsystem::{Fact, Subsystem, ViewText, counted, no_warnings, number};
-use crate::report::human::{duration, seconds};
+use crate::report::human::{count, duration, seconds};
 use crate::report::list::{self, Column, List, Value, text};
 use crate::snapshot::Snapshot;
 use crate::text::clean;
@@ -153,19 +155,70 @@ pub fn describe(snapshot: &Snapshot, failure: &Failure) -> String {
     let panic = newest_panic(snapshot, failure);
     let actor = panic.and_then(|panic| panic.actor.as_deref());
     let thread = panic.and_then(|panic| panic.thread.as_deref());
-    let is_dead = snapshot.dump_info.is_none() && !snapshot.liveness.verdict.is_alive();
-    let since = if is_dead { "before its end" } else { "ago" };
-    let age = last_age(snapshot, failure).map(|age| format!(" {} {since}", duration(age)));
+    let age = last_age(snapshot, failure).map(|age| format!(" {} {}", duration(age), since(snapshot)));
     let location = location.as_deref().map(|location| format!(" at {}", clean(location)));
     let actor = actor.map(|actor| format!(" in {}", clean(actor)));
     let thread = thread.map(|thread| format!(" on thread {}", clean(thread)));
-    let message = message.map(|message| {
-        let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(end, _)| end);
-        let mark = if end < message.len() { "…" } else { "" };
-        format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
-    });
+    let message = message.map(end_of_sentence);
     let details = [age, location, actor, thread, message].into_iter().flatten();
     std::iter::once(severity.name().to_owned()).chain(details).collect()
+}
+
+/// What an age is counted to, as the end of a sentence.
+fn since(snapshot: &Snapshot) -> &'static str {
+    let is_dead = snapshot.dump_info.is_none() && !snapshot.liveness.verdict.is_alive();
+    if is_dead { "before its end" } else { "ago" }
+}
+
+/// A message as the end of a sentence. Safe to print.
+fn end_of_sentence(message: &str) -> String {
+    let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(end, _)| end);
+    let mark = if end < message.len() { "…" } else { "" };
+    format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
+}
+
+/// The panics of handlers of a class of instrumented actors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassPanics {
+    /// The class; not safe to print.
+    pub class: String,
+    /// How many there were, by what its actors counted.
+    pub panics: u64,
+    /// How long ago the newest one was, in seconds; `None` if it is not kept any more.
+    pub newest_s: Option<f64>,
+    /// Its message; not safe to print.
+    pub newest_message: Option<String>,
+    /// In words that are safe to print: `shop::Baker: 214 panics, newest 3.0 s ago: it is cold`.
+    #[serde(skip)]
+    pub text: String,
+}
+
+/// The classes of instrumented actors whose handlers have panicked, those with most panics first.
+pub fn by_class(snapshot: &Snapshot) -> Vec<ClassPanics> {
+    let of_class = |stats: &ClassStats| {
+        let class = stats.class.clone().filter(|_| stats.failures > 0)?;
+        let newest = snapshot.failures.panics.iter().find(|panic| panic.class.as_ref() == Some(&class));
+        let newest_age = newest.and_then(|panic| age(snapshot, panic.at));
+        let message = newest.and_then(|panic| panic.message.clone());
+        let said = newest_age.map(|age| format!(", newest {} {}", duration(age), since(snapshot)));
+        let said = said.map(|said| said + &message.as_deref().map(end_of_sentence).unwrap_or_default());
+        let text = format!(
+            "{}: {}{}",
+            clean(&class),
+            count(stats.failures, "panic", "panics"),
+            said.unwrap_or_default()
+        );
+        Some(ClassPanics {
+            class,
+            panics: stats.failures,
+            newest_s: newest_age.map(seconds),
+            newest_message: message,
+            text,
+        })
+    };
+    let mut all: Vec<_> = snapshot.instruments.classes.iter().filter_map(of_class).collect();
+    all.sort_by_key(|class| Reverse(class.panics));
+    all
 }
 
 fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
