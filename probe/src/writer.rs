@@ -5,6 +5,8 @@
 //! sampler), [`crate::instances`], and [`crate::region`] (registering metrics).
 
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,7 +51,7 @@ use crate::lane;
 use crate::mailbox::Mailboxes;
 use crate::names::Names;
 #[cfg(target_os = "linux")]
-use crate::region_file::{self, Object};
+use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
@@ -83,6 +85,9 @@ pub(crate) struct RegionWriter {
     tables: Tables,
     #[cfg(target_os = "linux")]
     object: Option<Object>,
+    /// Once it has instruments.
+    #[cfg(target_os = "linux")]
+    leaked: OnceLock<Arc<Leaked>>,
     pub(crate) clock: Clock,
     /// The length of the clock's tick in nanoseconds times 2⁴⁰, as it was measured before the region was made.
     #[cfg(feature = "atomr")]
@@ -199,6 +204,8 @@ impl RegionWriter {
             map,
             #[cfg(target_os = "linux")]
             object: None,
+            #[cfg(target_os = "linux")]
+            leaked: OnceLock::new(),
             clock,
             #[cfg(feature = "atomr")]
             tick_length,
@@ -476,7 +483,7 @@ impl RegionWriter {
     }
 
     /// What counts the messages of instrumented actors; made by the first call. `None` if the environment turns the probe
-    /// off. A load, once it is made.
+    /// off, or if the region was closed before. A load, once it is made.
     #[cfg(feature = "atomr")]
     #[inline]
     pub(crate) fn instruments(&self) -> Option<&'static Instruments> {
@@ -489,7 +496,15 @@ impl RegionWriter {
                 tick_length: self.tick_length,
                 time_every: self.time_every,
             };
-            (!turned_off()).then(|| Instruments::leaked(&parts)).flatten()
+            if turned_off() || self.is_closing() {
+                return None;
+            }
+            let instruments = Instruments::leaked(&parts)?;
+            #[cfg(target_os = "linux")]
+            if let Some(object) = &self.object {
+                let _ = self.leaked.set(Arc::new(object.leaked()));
+            }
+            Some(instruments)
         })
     }
 }
@@ -543,6 +558,7 @@ impl RegionWriter {
         match cause {
             Cause::Drop { panics } if cause.keeps_segment() => wait_for_exit(Waiting {
                 memory: self.memory.clone(),
+                leaked: self.leaked.get().cloned(),
                 traces: object.traces.clone(),
                 panicked: note.filter(|_| panics),
             }),

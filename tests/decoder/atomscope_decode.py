@@ -1417,7 +1417,7 @@ class End:
             "signal": self.signal() if is_signal else None,
             "sender": self.sender if is_signal and self.sender else None,
             "address": f"{self.address:#x}" if is_signal and self.has_address else None,
-            "panicked": self.panicked,
+            "closed_in_panic": self.panicked,
             "tid": self.tid or None,
             "thread": self.thread or None,
             "at": rfc3339(self.unix_ns),

@@ -6,7 +6,8 @@
 use super::clock::{Clock, Moment};
 use super::names::Names;
 use super::reader::RegionReader;
-use crate::cells::{self, CellName, CellRecord, word};
+use super::scan::Mark;
+use crate::cells::{self, CELL_WORDS, CellName, CellRecord, word};
 use crate::classes::{DEPTHS, HANDLE_TIMES, HANDLED_WORDS, number};
 use crate::histogram::{self, Histogram};
 use crate::lanes;
@@ -222,6 +223,16 @@ impl RegionReader<'_> {
         read_cell(self.section(self.map.cells).slice(start..start.checked_add(stride)?)?)
     }
 
+    /// A hash of all cells in use: while it is the same, no instrumented actor has begun or ended anything.
+    pub fn cells_mark(&self) -> u64 {
+        let mut mark = Mark::default();
+        for cell in (0..self.map.cells.count).filter_map(|index| self.cell(index)) {
+            let words: [u64; CELL_WORDS] = zerocopy::transmute!(cell);
+            words.into_iter().for_each(|word| mark.add(word));
+        }
+        mark.value()
+    }
+
     /// The stamp of the begin of each handler in flight.
     pub(super) fn each_begin(&self, see: impl FnMut(u64)) {
         (0..self.map.cells.count).filter_map(|index| begin(&self.cell(index)?)).for_each(see);
@@ -253,7 +264,19 @@ fn begin(cell: &CellRecord) -> Option<u64> {
     (cell.since != 0).then(|| cells::stamp(cell.since))
 }
 
+impl Instruments {
+    /// The class of this name; `None` if it has no record.
+    pub fn class(&self, name: &str) -> Option<&ClassStats> {
+        self.classes.iter().find(|class| class.class.as_deref() == Some(name))
+    }
+}
+
 impl ClassStats {
+    /// 99 % of its handlers took at most so many nanoseconds; `None` if none was timed.
+    pub fn p99_ns(&self) -> Option<u64> {
+        (self.handle_time.count > 0).then(|| self.handle_time.quantile(0.99))
+    }
+
     /// Whether anything was counted.
     fn has_any(&self) -> bool {
         let Self { spawned, stopped, handled, failures, restarts, untracked, overwritten, .. } = self;
@@ -404,6 +427,7 @@ impl Cells {
 }
 
 #[cfg(all(test, not(atomscope_loom)))]
+#[allow(clippy::unwrap_used, reason = "they are tests")]
 mod tests {
     use super::*;
     use crate::cells::{CELL_WORDS, Cells as Writer, bitmap_words, coarse};

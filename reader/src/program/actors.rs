@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 
 use atomscope::query::Query;
 use atomscope::report::actors::{
-    ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_COUNT, SORTS, show_above,
+    ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_WITHOUT, SORTS, has_instruments, show_above,
 };
 use atomscope::report::human::count;
 use atomscope::report::list::unknown_fields;
@@ -14,10 +15,11 @@ use atomscope::text::write_json;
 use atomscope_layout::decode::{Actor, ActorList, Moment};
 use atomscope_layout::forest::Forest;
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::program::grouped::{By, Grouped, SORTS as GROUP_SORTS};
 use crate::program::help::{WHO_HELP, filter_help};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
@@ -26,9 +28,31 @@ use crate::program::target::{SearchArgs, attach};
 /// List the live actors of a node.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-DEPTH is the number of waiting messages, `-` where it is unknown.
+DEPTH is the number of waiting messages, `-` where it is unknown: the builder's `depth(true)` of the probe reads it for \
+instrumented actors, and the application may report it.
+
+Instrumented actors are those that were spawned by the probe: `telemetry.actors.spawn(&system, props, name)` or \
+`spawn_child(ctx, props, name)`. If a node has some, the list also has these columns, `-` for the other actors and for those \
+that found no room (`instruments(n)` of the builder):
+  HANDLED     messages whose handler has ended
+  BUSY        the share of its life in which it was in a handler, waiting in an `.await` included
+  FAILURES    panics of its handler
+  RESTARTS    how often it was made again
+  RUNNING(s)  how long the handler in flight lasts; `-` if there is none
+  RUNNING     the variant of the message whose handler is in flight
+  MODE        `runs` (or blocks its worker) or `awaits`
+`#[derive(Variants)]` on the messages and `#[observed]` on the actor tell RUNNING and MODE.
+
+--by sums up what actors did since their spawns, and --filter and --sort are then for the columns of the groups:
+  class    LIVE actors; P50 and P99 of the time that a handler takes; also what actors did that have stopped; `-` without a name are \
+all classes that found no room
+  subtree  the live actors of each parent, or with `--level N` those whose paths begin alike; `-` are the actors of `instrument(props)`, \
+which have no path
+  variant  what was done for each variant of the messages of a class; `-` if nothing tells the variant
 
 Examples:
+  atomscope actors shop --by class --sort p99
+  atomscope actors shop --by subtree --level 2 --filter 'failures > 0'
   atomscope actors shop --sort age --limit 20
   atomscope actors shop --tree --filter checkout
   atomscope actors shop --filter 'age > 5m and not class ~ Order'
@@ -42,14 +66,23 @@ pub struct ActorsArgs {
     /// Show children below their parents.
     #[arg(long)]
     pub tree: bool,
-    /// Order: by path or class from A to Z, by mailbox depth from the deepest, by age from the oldest.
-    #[arg(long, value_name = "COLUMN", default_value = "path", value_parser = parse_sort())]
-    pub sort: &'static ActorColumn,
+    /// Sum up the actors by class, by subtree, or by class and variant of their messages; see below.
+    #[arg(long, value_name = "GROUP", value_enum, conflicts_with = "tree")]
+    pub by: Option<By>,
+    /// With `--by subtree`: the number of elements of a path, behind the name of the system, that make a subtree. Without it,
+    /// the actors of each parent are a subtree.
+    #[arg(long, value_name = "N", requires = "by")]
+    pub level: Option<NonZeroUsize>,
+    /// Order: by path, class or another text from A to Z, by age from the oldest, by all others from the greatest. Groups come by
+    /// busy time if it is left out, actors by path.
+    #[arg(long, value_name = "COLUMN", value_parser = parse_sort())]
+    pub sort: Option<String>,
     /// Reverse the order.
     #[arg(long)]
     pub reverse: bool,
     /// Only actors that match, in a tree with their ancestors: a regular expression over their texts, `!` before it inverts, or
-    /// conditions on path, parent, name, class, depth, age and host; see below.
+    /// conditions on path, parent, name, class, depth, handled, busy, failures, restarts, running, running_s, mode, age and host; see
+    /// below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
     /// At most this many actors.
@@ -60,11 +93,32 @@ pub struct ActorsArgs {
     pub json: bool,
 }
 
-/// `path`, `class` and so on, and the names that they had.
-fn parse_sort() -> impl TypedValueParser<Value = &'static ActorColumn> {
-    let values = SORTS.map(|column| PossibleValue::new(column.names[0]).aliases(&column.names[1..]));
-    PossibleValuesParser::new(values)
-        .try_map(|name| ActorColumn::sort(&name).ok_or("there is no such column"))
+/// `path`, `class` and so on, the names that they had, and the columns that only groups have.
+fn parse_sort() -> PossibleValuesParser {
+    let of_actors = SORTS.map(|column| PossibleValue::new(column.names[0]).aliases(&column.names[1..]));
+    PossibleValuesParser::new(of_actors.into_iter().chain(GROUP_SORTS.map(PossibleValue::new)))
+}
+
+impl ActorsArgs {
+    /// The column that actors are sorted by.
+    fn column(&self) -> Result<&'static ActorColumn, Failure> {
+        let name = self.sort.as_deref().unwrap_or("path");
+        ActorColumn::sort(name).ok_or_else(|| {
+            Failure::usage_of("actors", format!("only groups can be sorted by {name}: give --by"))
+        })
+    }
+
+    fn grouped(&self, by: By) -> Grouped<'_> {
+        Grouped {
+            by,
+            level: self.level.map(NonZeroUsize::get),
+            sort: self.sort.as_deref(),
+            reverse: self.reverse,
+            filter: self.filter.as_deref(),
+            limit: self.limit,
+            json: self.json,
+        }
+    }
 }
 
 /// An actor as it is written, with its children in a tree.
@@ -73,15 +127,12 @@ struct Branch<'a> {
     children: Option<Rows<'a>>,
 }
 
-/// The cells of a line of the table. An array, since there may be a million lines.
-type Cells = [Cell; LISTED_COUNT];
-
 impl Branch<'_> {
-    /// `name` stands in the first column.
-    fn cells(&self, name: &str) -> Cells {
+    /// The cells of its line. `name` stands in the first column. An array, since there may be a million lines.
+    fn cells<const N: usize>(&self, columns: [&ActorColumn; N], name: &str) -> [Cell; N] {
         std::array::from_fn(|at| match at {
             0 => Cell::text(name),
-            _ => Cell::text(&LISTED[at].value(&self.row).shown()),
+            _ => Cell::text(&columns[at].value(&self.row).shown()),
         })
     }
 }
@@ -143,30 +194,42 @@ impl Serialize for Rows<'_> {
 }
 
 pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
+    if let Some(by) = args.by {
+        let grouped = args.grouped(by);
+        grouped.check()?;
+        return grouped.write(&attach(search, args.who.clone())?);
+    }
+    let sort = args.column()?;
     let fields = ActorRow::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
     let query = query.map_err(|error| Failure::filter("actors", &error))?;
     let attached = attach(search, args.who)?;
     let snapshot = Snapshot::take(&attached.region)?;
     let caveats = snapshot.caveats();
+    let form = match (args.json, has_instruments(&snapshot)) {
+        (true, _) => Form::Json,
+        (false, has_instruments) => Form::Table { has_instruments },
+    };
     let Snapshot { actors, until, .. } = snapshot;
     let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
     let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
     let unknown = query.unknown_in_all(&fields, rows);
-    let compare = |a: &Actor<'_>, b: &Actor<'_>| args.sort.compare(a, b, args.reverse);
+    let compare = |a: &Actor<'_>, b: &Actor<'_>| {
+        sort.compare(&ActorRow::new(*a, until), &ActorRow::new(*b, until), args.reverse)
+    };
     let most = args.limit.unwrap_or(usize::MAX);
     let hidden = if args.tree {
         let mut tree = actors.into_tree();
         let actors = tree.actors();
         let mut is_shown: Vec<bool> = actors.iter().map(matches).collect();
-        if !matches!(args.sort.order, ActorOrder::Path) || args.reverse {
+        if !matches!(sort.order, ActorOrder::Path) || args.reverse {
             let mut order: Vec<u32> = (0..actors.len() as u32).collect();
             order.sort_by(numbers_by(actors, compare));
             tree.order(&order);
         }
         let hidden = cut(tree.forest(), &mut is_shown, most);
         let listing = Listing { actors: tree.actors(), forest: Some(tree.forest()), is_shown, until };
-        write_rows(&listing.rows(tree.forest(), None), args.json)?;
+        write_rows(&listing.rows(tree.forest(), None), form)?;
         hidden
     } else {
         let mut found = 0;
@@ -174,7 +237,7 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
         let numbers = first(matching.inspect(|_| found += 1), most, numbers_by(&actors, compare));
         let listing = Listing { actors: &actors, forest: None, is_shown: Vec::new(), until };
         let hidden = found - numbers.len();
-        write_rows(&Rows { listing: &listing, numbers }, args.json)?;
+        write_rows(&Rows { listing: &listing, numbers }, form)?;
         hidden
     };
     if hidden > 0 {
@@ -188,14 +251,29 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_rows(rows: &Rows<'_>, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return to_stdout(|out| write_json(out, rows));
+/// How actors are written.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    /// With the columns of instrumented actors, or without them.
+    Table {
+        has_instruments: bool,
+    },
+}
+
+fn write_rows(rows: &Rows<'_>, form: Form) -> Result<(), Failure> {
+    match form {
+        Form::Json => to_stdout(|out| write_json(out, rows)),
+        Form::Table { has_instruments: true } => write_table(rows, LISTED),
+        Form::Table { has_instruments: false } => write_table(rows, LISTED_WITHOUT),
     }
-    let mut table = Table::new(LISTED.map(|listed| (listed.column.title(), listed.column.side)));
+}
+
+fn write_table<const N: usize>(rows: &Rows<'_>, columns: [&ActorColumn; N]) -> Result<(), Failure> {
+    let mut table = Table::new(columns.map(|listed| (listed.column.title(), listed.column.side)));
     for branch in rows.iter() {
-        table.row(branch.cells(branch.row.actor.path()));
-        draw_children(&branch, "", &mut table);
+        table.row(branch.cells(columns, branch.row.actor.path()));
+        draw_children(&branch, "", columns, &mut table);
     }
     to_people(|out| table.write(out, Screen::stdout()))
 }
@@ -257,15 +335,20 @@ fn cut(forest: &Forest, is_shown: &mut [bool], most: usize) -> usize {
 }
 
 /// Adds all descendants, each by the last element of its path, behind the lines that join it to its parent.
-fn draw_children(branch: &Branch<'_>, lines: &str, table: &mut Table<Cells>) {
+fn draw_children<const N: usize>(
+    branch: &Branch<'_>,
+    lines: &str,
+    columns: [&ActorColumn; N],
+    table: &mut Table<[Cell; N]>,
+) {
     let Some(children) = &branch.children else { return };
     for (child, at) in children.iter().zip(1..) {
         let (joint, beyond) =
             if at == children.numbers.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         let path = child.row.actor.path();
         let name = path.rsplit('/').next().unwrap_or(path);
-        table.row(child.cells(&format!("{lines}{joint}{name}")));
-        draw_children(&child, &format!("{lines}{beyond}"), table);
+        table.row(child.cells(columns, &format!("{lines}{joint}{name}")));
+        draw_children(&child, &format!("{lines}{beyond}"), columns, table);
     }
 }
 

@@ -8,8 +8,10 @@ use atomscope_layout::forest::Forest;
 use serde::{Serialize, Serializer};
 
 use super::human::seconds;
+use super::instruments::{ActorRates, busy_percent, in_flight};
 use super::list::{self, Column, Value, number, text};
 use crate::query::{Field, FieldValue, Row};
+use crate::snapshot::Snapshot;
 
 /// An actor as a row.
 ///
@@ -36,6 +38,8 @@ pub struct ActorRow<'a> {
     pub until: Option<Moment>,
     /// How many actors are below it, if they were counted.
     pub below: Option<u32>,
+    /// What it did since the look before, if there was one.
+    pub rates: Option<ActorRates>,
 }
 
 /// A value of an actor. It borrows from the list of actors, so that getting one allocates nothing.
@@ -45,8 +49,8 @@ pub enum ActorValue<'a> {
     Text(&'a str),
     /// A number of messages or actors.
     Number(u64),
-    /// A time in seconds.
-    Seconds(f64),
+    /// A time in seconds, or another number with a fraction.
+    Float(f64),
     /// The time of the spawn.
     Time(SpawnedAt<'a>),
     /// The node does not report it.
@@ -72,6 +76,8 @@ pub struct ActorColumn {
     pub is_sort: bool,
     /// Whether its value is known only if the actors below each actor were counted.
     pub needs_count: bool,
+    /// Whether its value is known only of instrumented actors.
+    pub needs_instruments: bool,
     /// The getter of an actor's value.
     pub get: Get,
     /// What actors are sorted by.
@@ -85,8 +91,8 @@ pub enum Get {
     Text(for<'a> fn(&ActorRow<'a>) -> Option<&'a str>),
     /// A number of messages or actors.
     Number(for<'a> fn(&ActorRow<'a>) -> Option<u64>),
-    /// A time in seconds.
-    Seconds(for<'a> fn(&ActorRow<'a>) -> Option<f64>),
+    /// A time in seconds, or another number with a fraction.
+    Float(for<'a> fn(&ActorRow<'a>) -> Option<f64>),
     /// The time of the spawn.
     Time(for<'a> fn(&ActorRow<'a>) -> SpawnedAt<'a>),
 }
@@ -113,9 +119,15 @@ const fn column(column: Column, get: Get) -> ActorColumn {
         is_in_top: false,
         is_sort: false,
         needs_count: false,
+        needs_instruments: false,
         get,
         order: ActorOrder::Value,
     }
+}
+
+/// A column that only instrumented actors have, shown in lists and in `top`.
+const fn instrumented(column_of: Column, get: Get) -> ActorColumn {
+    ActorColumn { is_in_list: true, is_in_top: true, needs_instruments: true, ..column(column_of, get) }
 }
 
 /// All columns of actors, in the order in which they are shown and written.
@@ -156,6 +168,63 @@ pub const COLUMNS: &[ActorColumn] = &[
         ..column(number("depth", "msgs"), Get::Number(|row| row.actor.mailbox_depth()))
     },
     ActorColumn {
+        key: Some("depth_peak"),
+        detail: Some("greatest depth (msgs)"),
+        ..column(number("depth_peak", "msgs"), Get::Number(|row| row.actor.stats()?.depth_peak))
+    },
+    ActorColumn {
+        names: &["handled"],
+        key: Some("handled"),
+        detail: Some("handled (msgs)"),
+        is_in_top: false,
+        is_sort: true,
+        ..instrumented(number("handled", "msgs"), Get::Number(|row| Some(row.actor.stats()?.handled)))
+    },
+    ActorColumn {
+        detail: Some("handled (/s)"),
+        is_in_list: false,
+        ..instrumented(number("handled", "/s"), Get::Float(|row| Some(row.rates?.handled_per_s)))
+    },
+    ActorColumn {
+        names: &["busy"],
+        key: Some("busy_percent"),
+        detail: Some("busy (%)"),
+        is_sort: true,
+        ..instrumented(number("busy", "%"), Get::Float(|row| row.busy_percent()))
+    },
+    ActorColumn {
+        names: &["failures"],
+        key: Some("failures"),
+        detail: Some("failures"),
+        is_sort: true,
+        ..instrumented(number("failures", ""), Get::Number(|row| Some(row.actor.stats()?.failures.into())))
+    },
+    ActorColumn {
+        names: &["restarts"],
+        key: Some("restarts"),
+        detail: Some("restarts"),
+        ..instrumented(number("restarts", ""), Get::Number(|row| Some(row.actor.stats()?.restarts.into())))
+    },
+    ActorColumn {
+        names: &["running_s"],
+        key: Some("running_s"),
+        detail: Some("running (s)"),
+        is_sort: true,
+        ..instrumented(number("running_s", "s"), Get::Float(|row| row.running_s()))
+    },
+    ActorColumn {
+        names: &["running"],
+        key: Some("running"),
+        detail: Some("running"),
+        ..instrumented(text("running"), Get::Text(|row| row.running()))
+    },
+    ActorColumn {
+        names: &["mode"],
+        key: Some("mode"),
+        detail: Some("mode"),
+        ..instrumented(text("mode"), Get::Text(|row| Some(row.actor.stats()?.in_flight?.mode?.word())))
+    },
+    ActorColumn {
         names: &["below"],
         detail: Some("actors below it"),
         is_in_top: true,
@@ -176,7 +245,7 @@ pub const COLUMNS: &[ActorColumn] = &[
         is_sort: true,
         // The wall clock may have been set between two spawns, and stamps are known where times are not.
         order: ActorOrder::Rank(|actor| actor.spawn_stamp()),
-        ..column(number("age_s", "s"), Get::Seconds(|row| row.age_s()))
+        ..column(number("age_s", "s"), Get::Float(|row| row.age_s()))
     },
     ActorColumn {
         names: &["host"],
@@ -222,6 +291,10 @@ macro_rules! columns_where {
 columns_where! {
     /// The columns of lists and trees.
     pub LISTED: LISTED_COUNT, |column| column.is_in_list
+}
+columns_where! {
+    /// The columns of lists and trees of a node without instrumented actors.
+    pub LISTED_WITHOUT: LISTED_WITHOUT_COUNT, |column| column.is_in_list && !column.needs_instruments
 }
 columns_where! {
     /// The columns of `top`.
@@ -279,7 +352,7 @@ impl ActorColumn {
         let value = match self.get {
             Get::Text(get) => get(row).map(ActorValue::Text),
             Get::Number(get) => get(row).map(ActorValue::Number),
-            Get::Seconds(get) => get(row).map(ActorValue::Seconds),
+            Get::Float(get) => get(row).map(ActorValue::Float),
             Get::Time(get) => Some(ActorValue::Time(get(row))),
         };
         value.unwrap_or(ActorValue::Unknown)
@@ -291,27 +364,33 @@ impl ActorColumn {
             (ActorOrder::Rank(rank), _) => Some(SortKey::Number(rank(&row.actor))),
             (_, Get::Text(get)) => get(row).map(SortKey::Text),
             (_, Get::Number(get)) => get(row).map(|number| SortKey::Number(u64::MAX - number)),
-            // Columns of times have a rank.
-            (_, Get::Seconds(_) | Get::Time(_)) => None,
+            // From 0 on, in thousandths.
+            (_, Get::Float(get)) => get(row).map(|number| SortKey::Number(u64::MAX - (number * 1e3) as u64)),
+            // The column of times has a rank.
+            (_, Get::Time(_)) => None,
         }
+    }
+
+    /// Whether a list of this snapshot shows it, if lists show it at all.
+    pub fn is_known_in(&self, snapshot: &Snapshot) -> bool {
+        !self.needs_instruments || has_instruments(snapshot)
     }
 
     /// The order of two actors by this column. Unknown values are last, reversed or not; equal ones are in the order of
     /// their paths.
-    pub fn compare(&self, a: &Actor<'_>, b: &Actor<'_>, reverse: bool) -> Ordering {
-        let row = |actor| ActorRow::new(actor, None);
+    pub fn compare(&self, a: &ActorRow<'_>, b: &ActorRow<'_>, reverse: bool) -> Ordering {
         let turn = |order: Ordering| if reverse { order.reverse() } else { order };
-        let by_path = || a.path().cmp(b.path());
+        let by_path = || a.actor.path().cmp(b.actor.path());
         match (self.order, self.get) {
             (ActorOrder::Path, _) => turn(by_path()),
             (ActorOrder::Value, Get::Text(get)) => {
                 // The paths are compared first, though seldom needed: otherwise a sort by class took 15 % longer.
                 let paths = by_path();
-                let (text_a, text_b) = (get(&row(*a)), get(&row(*b)));
+                let (text_a, text_b) = (get(a), get(b));
                 unknown_last(text_a, text_b, turn).then(paths)
             }
             _ => {
-                let (key_a, key_b) = (self.sort_key(&row(*a)), self.sort_key(&row(*b)));
+                let (key_a, key_b) = (self.sort_key(a), self.sort_key(b));
                 unknown_last(key_a, key_b, turn).then_with(by_path)
             }
         }
@@ -340,7 +419,7 @@ impl<'a> ActorValue<'a> {
         match self {
             Self::Text(text) => text.into(),
             Self::Number(number) => number.to_string().into(),
-            Self::Seconds(seconds) => format!("{seconds:.1}").into(),
+            Self::Float(number) => format!("{number:.1}").into(),
             Self::Time(time) => time.to_string().into(),
             Self::Unknown => "-".into(),
         }
@@ -352,7 +431,7 @@ impl From<ActorValue<'_>> for list::Value {
         match value {
             ActorValue::Text(text) => Value::text(text),
             ActorValue::Number(number) => Value::Number(number),
-            ActorValue::Seconds(seconds) => Value::Float(seconds),
+            ActorValue::Float(number) => Value::Float(number),
             ActorValue::Time(time) => Value::Text(time.to_string()),
             ActorValue::Unknown => Value::Unknown,
         }
@@ -364,7 +443,7 @@ impl Serialize for ActorValue<'_> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Number(number) => serializer.serialize_u64(*number),
-            Self::Seconds(seconds) => serializer.serialize_f64(*seconds),
+            Self::Float(number) => serializer.serialize_f64(*number),
             Self::Time(time) => time.serialize(serializer),
             Self::Unknown => serializer.serialize_none(),
         }
@@ -374,7 +453,7 @@ impl Serialize for ActorValue<'_> {
 impl<'a> ActorRow<'a> {
     /// The row of an actor that was not counted. `until` is that of its snapshot.
     pub fn new(actor: Actor<'a>, until: Option<Moment>) -> Self {
-        Self { actor, until, below: None }
+        Self { actor, until, below: None, rates: None }
     }
 
     /// The fields of a query; `below` is one of them if the actors below each actor are counted.
@@ -387,6 +466,30 @@ impl<'a> ActorRow<'a> {
     pub fn age_s(&self) -> Option<f64> {
         self.until?.since(&self.actor.spawned()?).map(seconds)
     }
+
+    /// The share of the time in which a handler was in flight, in percent: since the look before, or else of its life.
+    fn busy_percent(&self) -> Option<f64> {
+        let of_life = || busy_percent(&self.actor.stats()?, self.actor.spawned(), self.until);
+        self.rates.map(|rates| rates.busy_percent).or_else(of_life)
+    }
+
+    /// Seconds since the handler in flight began.
+    fn running_s(&self) -> Option<f64> {
+        in_flight(&self.actor.stats()?, self.until).map(seconds)
+    }
+}
+
+impl<'a> ActorRow<'a> {
+    /// The variant of the message whose handler is in flight.
+    fn running(&self) -> Option<&'a str> {
+        let stats = self.actor.stats()?;
+        stats.in_flight.and(stats.variant)
+    }
+}
+
+/// Whether any actor of the node was instrumented: only then columns of instrumented actors are worth their place.
+pub fn has_instruments(snapshot: &Snapshot) -> bool {
+    !snapshot.instruments.classes.is_empty()
 }
 
 impl Row for ActorRow<'_> {
@@ -395,7 +498,7 @@ impl Row for ActorRow<'_> {
         let known = match column.get {
             Get::Text(get) => get(self).map(|text| FieldValue::Text(text.into())),
             Get::Number(get) => get(self).map(|number| FieldValue::Number(number as f64)),
-            Get::Seconds(get) => get(self).map(FieldValue::Number),
+            Get::Float(get) => get(self).map(FieldValue::Number),
             Get::Time(get) => Some(FieldValue::Text(get(self).to_string().into())),
         };
         known.unwrap_or(FieldValue::Unknown)

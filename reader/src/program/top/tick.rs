@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use atomscope::report::events::{describe, loss_text};
 use atomscope::report::findings::Finding;
+use atomscope::report::instruments::{ActorRates, Rates};
 use atomscope::report::rates::{CounterRates, Counters};
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
@@ -13,7 +14,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::Caveat;
 use atomscope::threads::ThreadRates;
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{ActorTree, Class, Clock, Moment, RegionReader, Tally};
+use atomscope_layout::decode::{Actor, ActorTree, Class, Clock, Moment, RegionReader, Tally};
 use atomscope_layout::follow::Batch;
 use atomscope_layout::forest::Forest;
 
@@ -66,6 +67,8 @@ pub struct Tick {
     /// `None` if it is unknown.
     pub uptime: Option<Duration>,
     pub point: Point,
+    /// What the instrumented actors did since the tick before.
+    pub rates: Rates,
     /// CPU time and memory of this program.
     pub own: Option<Vitals>,
     /// How long this tick took to read.
@@ -80,6 +83,11 @@ impl Tick {
         self.point.is_last
     }
 
+    /// What an actor did since the tick before.
+    pub fn rates_of(&self, actor: &Actor<'_>) -> Option<ActorRates> {
+        self.rates.of(&actor.stats()?)
+    }
+
     /// Memory of the list of actors, in bytes.
     pub fn actors_bytes(&self) -> usize {
         self.listed.as_ref().map_or(0, |listed| listed.bytes())
@@ -92,17 +100,20 @@ pub struct ActorListing {
     pub tree: ActorTree,
     /// For each actor, the number of its descendants.
     pub below: Vec<u32>,
-    /// Equal marks mean that no actor has changed in between.
+    /// Equal marks mean that no actor has come or gone in between.
     pub mark: u64,
+    /// Equal marks mean that no instrumented actor has done anything in between.
+    pub cells_mark: u64,
 }
 
 impl ActorListing {
     pub fn take(reader: &RegionReader<'_>) -> Self {
+        let cells_mark = reader.cells_mark();
         let list = reader.actor_list();
         let mark = list.mark();
         let tree = list.into_tree();
         let below = below(tree.forest(), tree.actors().len());
-        Self { tree, below, mark }
+        Self { tree, below, mark, cells_mark }
     }
 
     fn bytes(&self) -> usize {

@@ -8,6 +8,7 @@ use atomscope::attach::{AttachError, Region, RegionSummary};
 use atomscope::follow::LastMoment;
 use atomscope::liveness::{Liveness, Verdict, Wedge};
 use atomscope::report::findings;
+use atomscope::report::instruments::Activity;
 use atomscope::report::rates::Counters;
 use atomscope::report::subsystems::{summaries, warnings};
 use atomscope::report::usage::Usage;
@@ -45,6 +46,8 @@ struct PreviousTick {
     at: Instant,
     snapshot: Arc<Snapshot>,
     listed: Option<Arc<ActorListing>>,
+    /// What the instrumented actors had done.
+    activity: Option<Activity>,
     classes: Arc<Vec<Class>>,
     counts: Counters,
     busy_percent: Option<f64>,
@@ -138,9 +141,15 @@ impl WatchedNode {
         let listed = (wanted.actors || tally.listed <= LISTED_ALWAYS).then(|| {
             // An unchanged list is shared with the tick before.
             let last = self.before.as_ref().and_then(|before| before.listed.as_ref());
-            let last = last.filter(|last| last.mark == snapshot.actors_version);
+            let is_same = |last: &&Arc<ActorListing>| {
+                last.mark == snapshot.actors_version && last.cells_mark == reader.cells_mark()
+            };
+            let last = last.filter(is_same);
             last.map_or_else(|| Arc::new(ActorListing::take(&reader)), Arc::clone)
         });
+        let activity = listed.as_ref().map(|listed| Activity::of(listed.tree.actors(), snapshot.until));
+        let activity_before = self.before.as_ref().and_then(|before| before.activity.as_ref());
+        let rates = activity.as_ref().zip(activity_before).map(|(now, before)| now.since(before));
         let classes = std::mem::take(&mut snapshot.classes);
         let last = self.before.as_ref().filter(|before| *before.classes == classes);
         let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
@@ -161,6 +170,7 @@ impl WatchedNode {
             at,
             snapshot: Arc::clone(&snapshot),
             listed: listed.clone(),
+            activity,
             classes: Arc::clone(&classes),
             counts,
             busy_percent: point.busy_percent,
@@ -184,6 +194,7 @@ impl WatchedNode {
             warnings,
             uptime,
             point,
+            rates: rates.unwrap_or_default(),
             own: Vitals::own(),
             took: at.elapsed(),
             snapshot_bytes,

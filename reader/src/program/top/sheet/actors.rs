@@ -7,11 +7,12 @@ use std::collections::{HashMap, HashSet};
 use atomscope::report::actors::{ActorOrder, ActorRow, IN_TOP, SortKey, show_above};
 use atomscope::report::human;
 use atomscope::report::list::{List, Side, Value, number, text};
+use atomscope_layout::decode::ClassStats;
 use atomscope_layout::table::Key;
 
 use crate::program::top::sheet::lists::{hidden, of_lists, parse};
 use crate::program::top::sheet::request::{Mode, SheetRequest, Sort};
-use crate::program::top::sheet::rows::{Branch, Fold, Rows, Sheet, actor};
+use crate::program::top::sheet::rows::{Branch, Fold, Rows, Sheet, actor, columns};
 use crate::program::top::tick::{ActorListing, LISTED_ALWAYS, Tick};
 
 /// The live actors in the requested mode.
@@ -48,7 +49,7 @@ pub fn actors(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
         let numbers = 0..all.len() as u32;
         let mut numbers: Vec<u32> =
             if is_all { numbers.collect() } else { numbers.filter(|n| is_wanted(*n)).collect() };
-        if let Some(ranks) = sort.and_then(|sort| ranks(listed_actors, sort)) {
+        if let Some(ranks) = sort.and_then(|sort| ranks(tick, listed_actors, sort)) {
             numbers.sort_by_key(|number| ranks[*number as usize]);
         }
         numbers.into_iter().map(|number| Branch { number, level: None, fold: Fold::Leaf }).collect()
@@ -58,7 +59,7 @@ pub fn actors(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
             show_above(forest, &mut shown);
             shown
         });
-        let ranks = sort.and_then(|sort| ranks(listed_actors, sort));
+        let ranks = sort.and_then(|sort| ranks(tick, listed_actors, sort));
         tree(listed_actors, request.folded, shown.as_deref(), ranks.as_deref())
     };
     let nothing = match all.len() {
@@ -74,7 +75,7 @@ pub fn actors(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
         lists,
         list,
         name: "actors",
-        columns: IN_TOP.map(|column| column.column).to_vec(),
+        columns: columns(tick).map(|column| column.column).collect(),
         heading: "PATH",
         sort,
         rows: Rows::Actors(rows),
@@ -85,7 +86,7 @@ pub fn actors(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
 }
 
 /// The rank of each actor in an order, unknown values last; `None` if it is the order of the list.
-fn ranks(listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
+fn ranks(tick: &Tick, listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
     let all = listed.tree.actors();
     let turned = |rank: u64| if sort.reverse { u64::MAX - rank } else { rank };
     let column = IN_TOP.into_iter().find(|column| column.column.name == sort.column);
@@ -93,11 +94,7 @@ fn ranks(listed: &ActorListing, sort: Sort) -> Option<Vec<(bool, u64)>> {
     let Some(column) = column.filter(|column| !matches!(column.order, ActorOrder::Path)) else {
         return sort.reverse.then(|| (0..all.len() as u64).map(|rank| (false, turned(rank))).collect());
     };
-    let keys = || {
-        all.iter()
-            .zip(&listed.below)
-            .map(|(actor, below)| column.sort_key(&ActorRow { actor, until: None, below: Some(*below) }))
-    };
+    let keys = || (0..all.len() as u32).map(|number| column.sort_key(&actor(tick, number)?));
     // Many actors have the same text, so that numbers of the different texts are cheaper to sort by.
     let mut texts: HashMap<&str, u64> = HashMap::new();
     if column.column.side == Side::Left {
@@ -176,6 +173,7 @@ fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
             (Some(before), false, _) => Value::Float(of.actors as f64 - before as f64),
             _ => Value::Unknown,
         };
+        let p99 = tick.snapshot.instruments.class(&of.name).and_then(ClassStats::p99_ns);
         let age = tick.snapshot.until.zip(of.oldest).and_then(|(until, oldest)| until.since(&oldest));
         vec![
             Value::text(&of.name),
@@ -183,6 +181,7 @@ fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
             grown,
             Value::of(of.waiting, Value::Number),
             Value::of(of.deepest, Value::Number),
+            Value::of(p99, Value::Number),
             Value::of(age, |age| Value::Float(human::seconds(age))),
         ]
     });
@@ -192,6 +191,7 @@ fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
         number("grown", if shows_rates { "/s" } else { "actors" }),
         number("waiting", "msgs"),
         number("deepest", "msgs"),
+        number("p99_ns", "nanoseconds"),
         number("oldest_s", "s"),
     ];
     List::new("classes", "CLASS", columns, rows)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use atomscope::report::actors::{ActorRow, IN_TOP};
+use atomscope::report::actors::{ActorColumn, ActorRow, IN_TOP};
 use atomscope::report::list::{Column, Value};
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::table::Key;
@@ -139,13 +139,19 @@ pub fn list_key(columns: &[Column], row: &[Value]) -> Vec<String> {
 pub fn actor(tick: &Tick, number: u32) -> Option<ActorRow<'_>> {
     let all = tick.listed.as_ref()?;
     let below = all.below.get(number as usize).copied();
-    Some(ActorRow { actor: all.tree.actors().get(number)?, until: tick.snapshot.until, below })
+    let actor = all.tree.actors().get(number)?;
+    Some(ActorRow { actor, until: tick.snapshot.until, below, rates: tick.rates_of(&actor) })
+}
+
+/// The columns of the actors of a tick.
+pub fn columns(tick: &Tick) -> impl Iterator<Item = &'static ActorColumn> {
+    IN_TOP.into_iter().filter(|column| column.is_known_in(&tick.snapshot))
 }
 
 /// The values of an actor; in a tree, its first value is indented.
 fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
     let row = actor(tick, branch.number)?;
-    let mut values: Vec<Value> = IN_TOP.iter().map(|column| column.value(&row).into()).collect();
+    let mut values: Vec<Value> = columns(tick).map(|column| column.value(&row).into()).collect();
     if let Some(level) = branch.level {
         let mark = match branch.fold {
             Fold::Leaf => "  ",
