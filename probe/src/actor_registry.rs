@@ -27,17 +27,23 @@ use atomscope_layout::Capacities;
 use std::sync::Arc;
 
 use atomscope_layout::decode::ActorTree;
-use atomscope_layout::event::{EventHead, EventKind, EventRecord, event_flags};
+#[cfg(feature = "atomr")]
+use atomscope_layout::event::EventHead;
+use atomscope_layout::event::{EventKind, EventRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::ActorHead;
-use atomscope_layout::records::{ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
+use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD};
-use atomscope_layout::sync::{AtomicU64, Ordering, pause};
+#[cfg(feature = "atomr")]
+use atomscope_layout::sync::Ordering;
+use atomscope_layout::sync::{AtomicU64, pause};
 use atomscope_layout::table::{Key, Spawned, StopOrigin, Stopped, Updated};
-use atomscope_layout::words::{Words, store, store_parts};
+#[cfg(feature = "atomr")]
+use atomscope_layout::words::store_parts;
+use atomscope_layout::words::{Words, store};
 use zerocopy::FromZeros;
 
 use crate::bus::TelemetryBus;
@@ -52,7 +58,7 @@ use crate::instruments::joining;
 #[cfg(feature = "atomr")]
 use crate::instruments::props::stops_one_of_several;
 use crate::lane;
-use crate::pairs::{KIND_WORD, Pairs};
+use crate::pairs::{Pairs, set_depth};
 use crate::region::Region;
 #[cfg(feature = "atomr")]
 use crate::task;
@@ -217,16 +223,7 @@ impl ActorRegistry {
     fn publish_stop(&self, path: &(impl Pieces + ?Sized), stamp: u64) {
         let mut text = PathText::new();
         self.region.writer.hasher.text(path, &mut text);
-        self.publish_path(EventKind::ActorStopped, &text, 0, stamp);
-    }
-
-    /// Publishes an event that consists of a path and perhaps a number.
-    #[inline(always)]
-    fn publish_path(&self, kind: EventKind, path: &PathText, number: u64, stamp: u64) {
-        let flags = if path.cut { event_flags::TEXT_CUT } else { 0 };
-        let text_bytes = [path.bytes as u16, 0, 0, 0, 0];
-        let head = EventHead { kind, stamp, type_id: 0, flags, text_bytes, numbers: [number, 0] }.words();
-        self.bus.writer().publish_with(|slot| store_parts(slot, &head, path.words()));
+        self.bus.writer().publish_path(EventKind::ActorStopped, &text, 0, stamp);
     }
 
     /// Adds a spawn, whose event is published already.
@@ -366,8 +363,8 @@ impl ActorRegistry {
         let writer = &self.region.writer;
         let mut text = PathText::new();
         let key = writer.hasher.key_and_text(path, &mut text);
-        self.update(key, |slot| set_depth(slot, depth));
-        self.publish_path(EventKind::MailboxSampled, &text, depth, writer.stamp(0));
+        self.update(key, |slot| set_depth(slot, Some(depth)));
+        self.bus.writer().publish_path(EventKind::MailboxSampled, &text, depth, writer.stamp(0));
     }
 
     /// The number of spawned actors so far. Not for hot paths.
@@ -400,13 +397,6 @@ impl ActorRegistry {
             self.region.writer.settle(false, self.bus.writer());
         }
         self.region.writer.reader().map(|reader| reader.actor_list()).unwrap_or_default().into_tree()
-    }
-}
-
-fn set_depth(slot: &[AtomicU64], depth: u64) {
-    if let (Some(to), Some(flags)) = (slot.get(ACTOR_DEPTH_WORD), slot.get(KIND_WORD)) {
-        to.store(depth, Ordering::Relaxed);
-        flags.store(flags.load(Ordering::Relaxed) | u64::from(actor_flags::DEPTH) << 32, Ordering::Relaxed);
     }
 }
 

@@ -48,7 +48,7 @@
 //! With `ATOMSCOPE=off` in the environment no region is shared and no hook is installed.
 //!
 //! # Features
-//! All but `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
+//! All but `macros` and `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -62,6 +62,7 @@
 //! | `remote` | attaching an endpoint manager |
 //! | `streams` | wrappers for sources and graphs |
 //! | `leases` | a wrapper for leases |
+//! | `macros` | `#[derive(Variants)]` and `#[observed]` for the actors of an application: see [`observe`] |
 //! | `tracing-layer` | `FailureLayer`, which notes errors and warnings that are logged through `tracing` |
 //! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
@@ -81,6 +82,8 @@ mod coarse;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
+#[cfg(feature = "atomr")]
+mod depths;
 mod ending;
 mod environment;
 mod error;
@@ -106,7 +109,11 @@ mod instruments;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+#[cfg(feature = "atomr")]
+mod mailbox;
 mod names;
+#[cfg(feature = "atomr")]
+pub mod observe;
 mod pairs;
 mod panics;
 mod per_process;

@@ -1,4 +1,5 @@
-//! The stops of actors as events, and what is counted and published when the table pairs a stop with its spawn.
+//! The stops of actors as events, what is counted and published when the table pairs a stop with its spawn, and the depth in an
+//! actor's slot.
 
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,14 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use atomscope_layout::event::{EVENT_HEAD_WORDS, EventHead, EventKind, event_flags};
 use atomscope_layout::limits::ACTOR_PATH_BYTES;
 use atomscope_layout::metrics::Builtin;
-use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_STAMP_WORD, ActorRecord, actor_flags};
+use atomscope_layout::records::{
+    ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_STAMP_WORD, ActorRecord, actor_flags,
+};
 use atomscope_layout::table::{StopOrigin, Witness};
-use atomscope_layout::words::{WORD, store};
+use atomscope_layout::words::{WORD, store, store_parts};
 
+use crate::text::PathText;
 use crate::writer::RegionWriter;
 
 /// The number of the class (lower half) and the flags.
-pub(crate) const KIND_WORD: usize = offset_of!(ActorRecord, type_id) / WORD;
+const KIND_WORD: usize = offset_of!(ActorRecord, type_id) / WORD;
 /// The lengths of the texts, that of the path in the lowest byte.
 const LENGTHS_WORD: usize = offset_of!(ActorRecord, path_bytes) / WORD;
 
@@ -51,6 +55,27 @@ impl Pairs<'_> {
                 copy_text(text, path, bytes);
             }
         });
+    }
+}
+
+/// Stores the depth of an actor's mailbox into its slot, which the calling thread has in hand; `None` if it is unknown.
+pub(crate) fn set_depth(slot: &[AtomicU64], depth: Option<u64>) {
+    const FLAG: u64 = (actor_flags::DEPTH as u64) << 32;
+    if let (Some(to), Some(kind)) = (slot.get(ACTOR_DEPTH_WORD), slot.get(KIND_WORD)) {
+        to.store(depth.unwrap_or(0), Ordering::Relaxed);
+        let others = kind.load(Ordering::Relaxed) & !FLAG;
+        kind.store(others | if depth.is_some() { FLAG } else { 0 }, Ordering::Relaxed);
+    }
+}
+
+impl RegionWriter {
+    /// Publishes an event that consists of a path and perhaps a number.
+    #[inline(always)]
+    pub(crate) fn publish_path(&self, kind: EventKind, path: &PathText, number: u64, stamp: u64) {
+        let flags = if path.cut { event_flags::TEXT_CUT } else { 0 };
+        let text_bytes = [path.bytes as u16, 0, 0, 0, 0];
+        let head = EventHead { kind, stamp, type_id: 0, flags, text_bytes, numbers: [number, 0] }.words();
+        self.publish_with(|slot| store_parts(slot, &head, path.words()));
     }
 }
 

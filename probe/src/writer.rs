@@ -5,6 +5,8 @@
 //! sampler), [`crate::instances`], and [`crate::region`] (registering metrics).
 
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,9 +47,11 @@ use crate::instruments::joining::Joining;
 #[cfg(feature = "atomr")]
 use crate::instruments::memory::{Instruments, Parts};
 use crate::lane;
+#[cfg(feature = "atomr")]
+use crate::mailbox::Mailboxes;
 use crate::names::Names;
 #[cfg(target_os = "linux")]
-use crate::region_file::{self, Object};
+use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
@@ -61,6 +65,11 @@ pub(crate) struct Settings<'a> {
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
+    /// Whether the depths of mailboxes are read, and how often they are published.
+    #[cfg(feature = "atomr")]
+    pub(crate) depth: bool,
+    #[cfg(feature = "atomr")]
+    pub(crate) depth_events: Option<Duration>,
     pub(crate) time_every: u64,
 }
 
@@ -76,6 +85,9 @@ pub(crate) struct RegionWriter {
     tables: Tables,
     #[cfg(target_os = "linux")]
     object: Option<Object>,
+    /// Once it has instruments.
+    #[cfg(target_os = "linux")]
+    leaked: OnceLock<Arc<Leaked>>,
     pub(crate) clock: Clock,
     /// The length of the clock's tick in nanoseconds times 2⁴⁰, as it was measured before the region was made.
     #[cfg(feature = "atomr")]
@@ -107,6 +119,9 @@ pub(crate) struct RegionWriter {
     /// The workers of the attached runtime.
     #[cfg(feature = "atomr")]
     pub(crate) workers: OnceLock<Workers>,
+    /// The mailboxes whose depths are read.
+    #[cfg(feature = "atomr")]
+    pub(crate) mailboxes: Option<Mailboxes>,
     /// None inside: the environment turns the probe off.
     #[cfg(feature = "atomr")]
     instruments: OnceLock<Option<&'static Instruments>>,
@@ -186,6 +201,8 @@ impl RegionWriter {
             map,
             #[cfg(target_os = "linux")]
             object: None,
+            #[cfg(target_os = "linux")]
+            leaked: OnceLock::new(),
             clock,
             #[cfg(feature = "atomr")]
             tick_length,
@@ -213,6 +230,7 @@ impl RegionWriter {
             #[cfg(feature = "atomr")]
             workers: OnceLock::new(),
             #[cfg(feature = "atomr")]
+            mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
             instruments: OnceLock::new(),
             #[cfg(feature = "atomr")]
             time_every: settings.time_every,
@@ -460,7 +478,7 @@ impl RegionWriter {
     }
 
     /// What counts the messages of instrumented actors; made by the first call. `None` if the environment turns the probe
-    /// off. A load, once it is made.
+    /// off, or if the region was closed before. A load, once it is made.
     #[cfg(feature = "atomr")]
     #[inline]
     pub(crate) fn instruments(&self) -> Option<&'static Instruments> {
@@ -473,7 +491,15 @@ impl RegionWriter {
                 tick_length: self.tick_length,
                 time_every: self.time_every,
             };
-            (!turned_off()).then(|| Instruments::leaked(&parts)).flatten()
+            if turned_off() || self.is_closing() {
+                return None;
+            }
+            let instruments = Instruments::leaked(&parts)?;
+            #[cfg(target_os = "linux")]
+            if let Some(object) = &self.object {
+                let _ = self.leaked.set(Arc::new(object.leaked()));
+            }
+            Some(instruments)
         })
     }
 }
@@ -527,6 +553,7 @@ impl RegionWriter {
         match cause {
             Cause::Drop { panics } if cause.keeps_segment() => wait_for_exit(Waiting {
                 memory: self.memory.clone(),
+                leaked: self.leaked.get().cloned(),
                 traces: object.traces.clone(),
                 panicked: note.filter(|_| panics),
             }),
@@ -569,6 +596,12 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     pub(crate) fn sample_workers(&self, _: u64) {}
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn sample_depths(&self) {}
+
+    #[cfg(not(feature = "atomr"))]
+    pub(crate) fn forget_mailboxes(&self) {}
 }
 
 thread_local! {

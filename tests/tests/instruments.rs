@@ -646,3 +646,28 @@ fn a_handler_in_flight_is_seen_after_its_node_was_killed() {
     let stats = baker.stats().unwrap();
     assert_eq!((stats.handled, stats.in_flight.is_some_and(|since| since.since.is_some())), (7, true));
 }
+
+#[test]
+fn nothing_of_a_closed_region_stays_but_addresses() {
+    let region = {
+        let shop = Shop::usual("vacated");
+        let baker = shop.baker("baker");
+        baker.tell(Order::Nothing);
+        shop.class_when("::Baker", |class| class.handled == 1);
+        let region = shop.telemetry.region().path().unwrap().to_owned();
+        shop.telemetry.region().close();
+        // An actor of a closed region goes on.
+        let (begun, has_begun) = oneshot::channel();
+        baker.tell(Order::WaitFor(begun, oneshot::channel().1));
+        has_begun.blocking_recv().unwrap();
+        region
+    };
+    let name = region.file_name().unwrap().to_str().unwrap();
+    let of_process = |what: &str| std::fs::read_to_string(format!("/proc/self/{what}")).unwrap();
+    wait_until("its mapping is gone", || !of_process("maps").contains(name));
+    for descriptor in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let target = std::fs::read_link(descriptor.unwrap().path()).unwrap_or_default();
+        assert!(!target.to_string_lossy().contains(name), "{target:?}");
+    }
+    assert!(!region.exists());
+}

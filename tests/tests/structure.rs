@@ -18,7 +18,7 @@ const OF_THE_PROGRAM: [&str; 5] = ["anstream", "anstyle", "clap", "crossterm", "
 const PRINTING: [&str; 4] = ["eprint", "eprintln", "print", "println"];
 
 /// The folders of the crates that can be published.
-const PUBLISHED: [&str; 3] = ["layout", "probe", "reader"];
+const PUBLISHED: [&str; 4] = ["layout", "probe", "probe/macros", "reader"];
 
 const READER: Root<'static> = Root { name: "atomscope", file: "reader/src/lib.rs" };
 
@@ -45,6 +45,7 @@ fn no_files_of_the_layout_import_each_other_in_a_circle() {
 #[test]
 fn no_files_of_the_probe_import_each_other_in_a_circle() {
     has_no_circle(&[Root { name: "atomscope_probe", file: "probe/src/lib.rs" }]);
+    has_no_circle(&[Root { name: "atomscope_macros", file: "probe/macros/src/lib.rs" }]);
 }
 
 #[test]
@@ -193,6 +194,10 @@ fn the_documents_state_the_sizes_that_there_are() {
         ("clock samples", of(map.clock_samples)),
         ("failures", of(map.failures)),
         ("panics", of(map.panics)),
+        ("cells", of(map.cells)),
+        ("classes", of(map.classes)),
+        ("variants", of(map.variants)),
+        ("handled", of(map.handled)),
         ("the region", map.region_bytes),
         ("left of 16 MiB", 16 * KIB * KIB - map.region_bytes),
     ];

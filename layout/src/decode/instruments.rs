@@ -427,6 +427,7 @@ impl Cells {
 }
 
 #[cfg(all(test, not(atomscope_loom)))]
+#[allow(clippy::unwrap_used, reason = "they are tests")]
 mod tests {
     use super::*;
     use crate::cells::{CELL_WORDS, Cells as Writer, bitmap_words, coarse};

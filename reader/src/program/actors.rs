@@ -39,8 +39,9 @@ that found no room (`instruments(n)` of the builder):
   FAILURES    panics of its handler
   RESTARTS    how often it was made again
   RUNNING(s)  how long the handler in flight lasts; `-` if there is none
-  RUNNING     the variant of the message whose handler is in flight: `#[derive(Variants)]` and `#[observed]` tell it
-  MODE        `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
+  RUNNING     the variant of the message whose handler is in flight
+  MODE        `runs` (or blocks its worker) or `awaits`
+`#[derive(Variants)]` on the messages and `#[observed]` on the actor tell RUNNING and MODE.
 
 --by sums up what actors did since their spawns, and --filter and --sort are then for the columns of the groups:
   class    LIVE actors; P50 and P99 of the time that a handler takes; also what actors did that have stopped; `-` without a name are \

@@ -35,8 +35,7 @@ The lines of the page:
   Beats         time since the last heartbeat of the probe and of the async runtime
   Resources     CPU time, memory, threads and open files of the process
   Actors        live actors, and the classes with the most waiting messages, then the most actors
-  Worst         of instrumented actors: the busiest, the deepest, the one with most failures, the longest handler in flight, and
-                the slowest class
+  Worst         the instrumented actor, or the class, that is worst by each measure
   Dead letters  their number so far, and the newest five
   Cluster ...   a line for each subsystem in use; `atomscope cluster` and so on show more
   Events        events published so far

@@ -9,6 +9,7 @@ mod groups;
 mod help;
 mod hostile;
 mod hot;
+mod instruments;
 mod letters;
 mod prune;
 mod ps;
