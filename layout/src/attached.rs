@@ -297,7 +297,12 @@ mod tests {
             Domain::ALL.iter().map(|domain| BUILTIN[domain.unlisted() as usize].0).collect();
         for ((name, ..), by) in BUILTIN.iter().zip(METRICS) {
             let is_of_a_subsystem = subsystems.contains(&name.split('.').next().unwrap_or_default());
-            let own = [Builtin::JournalWritesAbandoned, Builtin::PanicsAbandoned, Builtin::FailuresUnlisted];
+            let own = [
+                Builtin::JournalWritesAbandoned,
+                Builtin::PanicsAbandoned,
+                Builtin::FailuresUnlisted,
+                Builtin::FailuresMissed,
+            ];
             let is_own =
                 unlisted.contains(name) || own.iter().any(|metric| *name == BUILTIN[*metric as usize].0);
             assert_eq!(by != 0, is_of_a_subsystem && !is_own, "{name}");

@@ -26,7 +26,7 @@
 //! let name = cells.claim(3, 3).ok_or("all cells are taken")?;
 //! let cell = cells.cell(name.index()).ok_or("no such cell")?;
 //! cell.begin(cells::coarse(1 << 20, 0), false);
-//! assert_eq!(cell.end().handled, 1);
+//! assert!(!cell.end().begun.is_timed());
 //! let record = cells::read(Words::new(&memory[..CELL_WORDS]))?;
 //! assert_eq!((record.handled, record.class(), record.is_used()), (1, 3, true));
 //! cells.free(name.index());
@@ -313,23 +313,35 @@ pub struct Cell<'a>(&'a [AtomicU64; CELL_WORDS]);
 /// A handler that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Messages that the actor has handled, this one included.
-    pub handled: u64,
     /// The row of the message.
     pub row: u32,
-    /// The coarse stamp of its beginning, without the mark; 0: it had no beginning.
-    pub since: u64,
-    /// Whether it is timed by the precise clock.
-    pub is_timed: bool,
+    /// Its beginning.
+    pub begun: Begun,
 }
 
-impl Ended {
+/// When a handler began, and how it is timed: a cell's `since`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun(u64);
+
+impl Begun {
+    /// Whether it is timed by the precise clock.
+    #[inline(always)]
+    pub fn is_timed(self) -> bool {
+        self.0 & TIMED != 0
+    }
+
+    /// The stamp of the coarse clock.
+    pub fn stamp(self) -> u64 {
+        stamp(self.0)
+    }
+
     /// Whether at least two ticks of the coarse clock lie between the beginning and `now`.
-    #[inline]
-    pub fn is_long(&self, now: u64) -> bool {
+    #[inline(always)]
+    pub fn is_long(self, now: u64) -> bool {
         const MANY_TICKS: u64 = 1 << 32;
-        let passed = now.wrapping_sub(self.since);
-        self.since != 0 && (passed & TWO_TICKS != 0 || (MANY_TICKS..1 << 63).contains(&passed))
+        let passed = now.wrapping_sub(self.0 & !TIMED);
+        // Mostly no tick lies between them.
+        passed != 0 && self.0 != 0 && (passed & TWO_TICKS != 0 || (MANY_TICKS..1 << 63).contains(&passed))
     }
 }
 
@@ -370,7 +382,7 @@ impl<'a> Cell<'a> {
         let row = self.running().load(Ordering::Relaxed) as u32;
         self.handled().store(handled, Ordering::Relaxed);
         self.since().store(0, Ordering::Relaxed);
-        Ended { handled, row, since: since & !TIMED, is_timed: since & TIMED != 0 }
+        Ended { row, begun: Begun(since) }
     }
 
     /// The time in handlers grows.
@@ -383,6 +395,13 @@ impl<'a> Cell<'a> {
     /// The message in flight counts in `row`; its handler's mode is `mode`.
     #[inline(always)]
     pub fn run(&self, row: u32, mode: Mode) {
+        self.running().store(halves(row, mode as u32), Ordering::Relaxed);
+    }
+
+    /// The message in flight counts in `row`.
+    #[inline(always)]
+    pub fn set_row(&self, row: u32) {
+        let mode = self.running().load(Ordering::Relaxed) >> 32;
         self.running().store(halves(row, mode as u32), Ordering::Relaxed);
     }
 
@@ -467,7 +486,8 @@ impl Target {
 /// ```text
 ///   word: │ low half of the task's number, 32 │ region, 10 │ cell + 1, 22 │      0: free
 /// ```
-/// Each task has two buckets of eight words, a line each. A word holds half of the task's number only, so whoever finds it
+/// Each task has two buckets of eight words, a line each; in the first one it begins with the word of its own number, so that
+/// tasks with numbers in a row do not meet. A word holds half of the task's number only, so whoever finds it
 /// compares the whole number with the one in the cell. A task inserts its own entry and looks it up itself; whoever owns
 /// the cell removes it. So relaxed order suffices: a task always sees its own entry, and never takes another one's.
 #[derive(Clone, Copy)]
@@ -484,21 +504,26 @@ impl<'a> TaskMap<'a> {
         Self(words)
     }
 
+    /// The words in which the entry of `task` may be, in the order of the search.
     #[inline]
-    fn buckets(&self, task: u64) -> [&'a [AtomicU64]; 2] {
+    fn words(&self, task: u64) -> impl Iterator<Item = &'a AtomicU64> + use<'a> {
+        let (words, last) = (self.0, (self.0.len() / BUCKET_WORDS).saturating_sub(1));
+        let (bucket, home) = (task as usize / BUCKET_WORDS & last, task as usize % BUCKET_WORDS);
         // Fibonacci hashing: the upper bits are well mixed.
-        let hash = task.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let last = (self.0.len() / BUCKET_WORDS).saturating_sub(1);
-        let (first, second) = ((hash >> 40) as usize & last, (hash >> 16) as usize & last);
-        let second = if first == second { second ^ (last & 1) } else { second };
-        [first, second].map(|at| self.0.get(at * BUCKET_WORDS..(at + 1) * BUCKET_WORDS).unwrap_or_default())
+        let other = (task.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & last;
+        let other = if bucket == other { other ^ (last & 1) } else { other };
+        let places = (0..2 * BUCKET_WORDS).map(move |step| {
+            let bucket = if step < BUCKET_WORDS { bucket } else { other };
+            bucket * BUCKET_WORDS + (home + step) % BUCKET_WORDS
+        });
+        places.filter_map(move |place| words.get(place))
     }
 
     /// Inserts the entry of `task`, which has none. False if both buckets are full. Wait-free.
     #[must_use]
     pub fn insert(&self, task: u64, target: Target) -> bool {
         let entry = target.word(task);
-        self.buckets(task).into_iter().flatten().any(|word| {
+        self.words(task).any(|word| {
             word.load(Ordering::Relaxed) == 0
                 && word.compare_exchange(0, entry, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         })
@@ -507,8 +532,7 @@ impl<'a> TaskMap<'a> {
     /// Removes the entry of `task`. Wait-free.
     pub fn remove(&self, task: u64, target: Target) {
         let entry = target.word(task);
-        let mut words = self.buckets(task).into_iter().flatten();
-        if let Some(word) = words.find(|word| word.load(Ordering::Relaxed) == entry) {
+        if let Some(word) = self.words(task).find(|word| word.load(Ordering::Relaxed) == entry) {
             word.store(0, Ordering::Relaxed);
         }
     }
@@ -517,7 +541,7 @@ impl<'a> TaskMap<'a> {
     #[inline]
     pub fn find<T>(&self, task: u64, mut is_it: impl FnMut(Target) -> Option<T>) -> Option<T> {
         let tag = task as u32;
-        self.buckets(task).into_iter().flatten().find_map(|word| {
+        self.words(task).find_map(|word| {
             let entry = word.load(Ordering::Relaxed);
             if (entry >> 32) as u32 == tag && entry as u32 != 0 { is_it(Target::of(entry)) } else { None }
         })
@@ -574,6 +598,26 @@ mod tests {
     }
 
     #[test]
+    fn the_greatest_depth_is_that_of_its_tenant() {
+        let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
+        let cells = Cells::new(&words, &taken);
+        let peak = || read(Words::new(&words)).unwrap().depth_peak;
+        let first = cells.claim(7, 9).unwrap();
+        [3, 9, 4].into_iter().for_each(|depth| cells.raise_depth_peak(first, depth));
+        assert_eq!(peak(), 9);
+        cells.free(first.index());
+        cells.raise_depth_peak(first, 20);
+        assert_eq!(peak(), 9, "it has gone");
+        let second = cells.claim(7, 9).unwrap();
+        cells.raise_depth_peak(first, 20);
+        assert_eq!(peak(), 0, "it is another one's");
+        cells.raise_depth_peak(second, 2);
+        assert_eq!(peak(), 2);
+        let nowhere = CellName::from_word(first.word() + 1).unwrap();
+        cells.raise_depth_peak(nowhere, 1);
+    }
+
+    #[test]
     fn a_generation_is_never_zero() {
         let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
         words[0].store(u64::from(u32::MAX) << 32, Ordering::Relaxed);
@@ -591,8 +635,8 @@ mod tests {
         assert_eq!((record.row(), record.mode()), (17, Some(Mode::Awaits)));
         cell.set_mode(Mode::Runs);
         assert_eq!(read(Words::new(&words)).unwrap().running, 1 << 32 | 17);
-        let ended = Ended { handled: 1, row: 17, since: (1 << 20) | 3, is_timed: true };
-        assert_eq!(cell.end(), ended);
+        let Ended { row, begun } = cell.end();
+        assert_eq!((row, begun.is_timed(), begun.stamp()), (17, true, 1 << 20));
         assert_eq!(read(Words::new(&words)).unwrap().since, 0);
         cell.add_busy(5);
         cell.add_busy(6);
@@ -610,7 +654,7 @@ mod tests {
         // Number 0 is behind number 127.
         for first in 0..=TIMED {
             let mut stamp = coarse(1 << 20, first);
-            let ended = Ended { handled: 1, row: 0, since: stamp, is_timed: false };
+            let ended = Begun(stamp | if first % 2 == 0 { TIMED } else { 0 });
             assert!(!ended.is_long(stamp));
             for tick in 1..100 {
                 stamp = next_coarse(stamp, (1 << 20) + tick * 1000);
@@ -620,8 +664,7 @@ mod tests {
             // A clock that stands behind the beginning.
             assert!(!ended.is_long(coarse(1 << 19, first)));
         }
-        let without_beginning = Ended { handled: 1, row: 0, since: 0, is_timed: false };
-        assert!(!without_beginning.is_long(coarse(1 << 20, 9)));
+        assert!(!Begun(0).is_long(coarse(1 << 20, 9)), "it has no beginning");
     }
 
     #[test]

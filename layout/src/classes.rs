@@ -130,6 +130,11 @@ impl<'a> Class<'a> {
         }
     }
 
+    /// The number of its name; 0: it has none.
+    pub fn name(&self) -> u32 {
+        self.0.first().map_or(0, |word| word.load(Ordering::Relaxed) as u32)
+    }
+
     /// Adds `n` to a [`number`]. One locked add.
     pub fn count(&self, number: usize, n: u64) {
         if let Some(word) = self.0.get(number) {

@@ -201,15 +201,19 @@ pub struct Report<'a> {
 impl FailureRecord {
     /// The record of a first occurrence, without the words that [`FailureLog::note`] stores; and whether a text was cut.
     pub fn of(report: &Report<'_>) -> (Self, bool) {
-        let mut record = Self { class: report.class, ..Self::new_zeroed() };
-        let mut texts = Filling { text: &mut record.text, used: 0, cut: false };
-        record.location_bytes = texts.put(FAILURE_LOCATION_BYTES, report.location);
-        record.thread_bytes = texts.put(FAILURE_THREAD_BYTES, report.thread);
-        record.actor_bytes = texts.put(FAILURE_ACTOR_BYTES, report.actor);
-        record.target_bytes = texts.put(FAILURE_TARGET_BYTES, report.target);
-        record.message_bytes = texts.put(FAILURE_TEXT_BYTES, report.message.unwrap_or_default());
-        let cut = texts.cut;
-        record.flags = flags(report, cut);
+        let mut record = Self::new_zeroed();
+        let Filled { lengths, flags, cut } = fill(&mut record.text, report, report.target);
+        let [location_bytes, thread_bytes, actor_bytes, target_bytes, message_bytes] = lengths;
+        let record = Self {
+            class: report.class,
+            flags,
+            location_bytes,
+            thread_bytes,
+            actor_bytes,
+            target_bytes,
+            message_bytes,
+            ..record
+        };
         (record, cut)
     }
 }
@@ -217,21 +221,37 @@ impl FailureRecord {
 impl PanicRecord {
     /// The record of a panic without its stamp, thread id and failure; and whether a text was cut.
     pub fn of(report: &Report<'_>) -> (Self, bool) {
-        let mut record = Self { class: report.class, ..Self::new_zeroed() };
-        let mut texts = Filling { text: &mut record.text, used: 0, cut: false };
-        record.location_bytes = texts.put(FAILURE_LOCATION_BYTES, report.location);
-        record.thread_bytes = texts.put(FAILURE_THREAD_BYTES, report.thread);
-        record.actor_bytes = texts.put(FAILURE_ACTOR_BYTES, report.actor);
-        record.message_bytes = texts.put(PANIC_TEXT_BYTES, report.message.unwrap_or_default());
-        let cut = texts.cut;
-        record.flags = flags(report, cut);
-        (record, cut)
+        let mut record = Self::new_zeroed();
+        let Filled { lengths, flags, cut } = fill(&mut record.text, report, "");
+        let [location_bytes, thread_bytes, actor_bytes, _, message_bytes] = lengths;
+        let class = report.class;
+        (Self { class, flags, location_bytes, thread_bytes, actor_bytes, message_bytes, ..record }, cut)
     }
 }
 
-fn flags(report: &Report<'_>, cut: bool) -> u32 {
+/// The texts of a report in a record.
+struct Filled {
+    /// Their bytes, in their order: location, thread, actor, target, message.
+    lengths: [u16; 5],
+    flags: u32,
+    cut: bool,
+}
+
+/// Writes the texts of a report one after the other, with this target.
+fn fill(text: &mut [u8], report: &Report<'_>, target: &str) -> Filled {
+    let most = text.len();
+    let mut texts = Filling { text, used: 0, cut: false };
+    let lengths = [
+        (FAILURE_LOCATION_BYTES, report.location),
+        (FAILURE_THREAD_BYTES, report.thread),
+        (FAILURE_ACTOR_BYTES, report.actor),
+        (FAILURE_TARGET_BYTES, target),
+        (most, report.message.unwrap_or_default()),
+    ]
+    .map(|(most, text)| texts.put(most, text));
     let message = if report.message.is_some() { failure_flags::MESSAGE } else { 0 };
-    message | if cut { failure_flags::TEXT_CUT } else { 0 }
+    let cut = texts.cut;
+    Filled { lengths, flags: message | if cut { failure_flags::TEXT_CUT } else { 0 }, cut }
 }
 
 /// Adds the texts of a record one after the other.

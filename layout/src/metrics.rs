@@ -230,6 +230,8 @@ builtin! {
     FailuresUnlisted = "failures.unlisted", "failures", Counter;
     /// Panics that were not kept one by one, because another thread was writing to the same slot.
     PanicsAbandoned = "failures.panics_abandoned", "panics", Counter;
+    /// Panics, errors and warnings of which the process noted nothing, because its list of regions was locked.
+    FailuresMissed = "failures.missed", "failures", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= MIN_METRICS);

@@ -5,12 +5,16 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use atomscope_layout::Capacities;
-use atomscope_layout::cells::{CELL_WORDS, Mode as CellMode, word};
+use atomscope_layout::cells::{self, CELL_WORDS, Mode as CellMode, word};
+use atomscope_layout::classes::number;
 use atomscope_layout::decode::{ActorList, ActorStats, CellsUsage, ClassStats, Mode, VariantStats};
 use atomscope_layout::records::ActorRecord;
 use atomscope_layout::sync::Ordering;
 use atomscope_layout::table::Spawned;
+use proptest::prelude::*;
 use support::Region;
 use support::instruments::{Instruments, fill};
 use zerocopy::FromZeros as _;
@@ -166,4 +170,87 @@ fn a_list_that_is_renamed_has_no_old_name_of_a_variant_or_class() {
     list.rewrite(|_| {}, |name| format!("x{}", name.len()));
     assert_eq!(stats_of(&list).unwrap().variant, Some("x5"));
     assert!(list.unnamed().all(|(class, _)| class == Some("x13")));
+}
+
+/// What a random history of actors of two classes counts, one number for each class and row.
+#[derive(Debug, Default, PartialEq)]
+struct Truth {
+    handled: [u64; 2],
+    busy_ns: [u64; 2],
+    live: [u64; 2],
+    rows: BTreeMap<(usize, bool), u64>,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn after_any_history_classes_rows_and_cells_hold_what_was_done(
+        acts in proptest::collection::vec((0usize..6, 0usize..4, any::<bool>(), 0u64..1000, 0u32..3), 1..200),
+    ) {
+        let region = Region::new(&CAPACITIES);
+        let all = Instruments::of(&region);
+        (0..2u16).for_each(|class| {
+            all.register(class + 1, ["orders::Order", "orders::Shelf"][usize::from(class)]);
+            all.register_row(4 + u32::from(class), class + 1, "Bread");
+        });
+        let mut truth = Truth::default();
+        // The tenants of up to four cells: class, messages, and whether one is in flight.
+        let mut tenants: BTreeMap<usize, (usize, u64, bool)> = BTreeMap::new();
+        for (act, which, has_variant, ns, lane) in acts {
+            let class = which % 2;
+            let place = tenants.keys().copied().nth(which % tenants.len().max(1));
+            match (act, place) {
+                (0, _) => {
+                    let Some(name) = all.cells().claim(class as u16 + 1, class as u32 + 1) else { continue };
+                    all.class(class as u16 + 1).count(number::SPAWNED, 1);
+                    truth.live[class] += 1;
+                    tenants.insert(name.index(), (class, 0, false));
+                }
+                (1, Some(place)) => {
+                    let (class, ..) = tenants.remove(&place).unwrap();
+                    all.cells().free(place);
+                    all.class(class as u16 + 1).count(number::STOPPED, 1);
+                    truth.live[class] -= 1;
+                }
+                (2 | 3, Some(place)) => {
+                    let cell = all.cells().cell(place).unwrap();
+                    let (class, _, in_flight) = tenants.get_mut(&place).unwrap();
+                    cell.begin(cells::coarse(1 << 20, ns), has_variant);
+                    cell.run(if has_variant { 4 } else { 1 } + *class as u32, CellMode::Runs);
+                    *in_flight = true;
+                }
+                (_, Some(place)) => {
+                    let cell = all.cells().cell(place).unwrap();
+                    let (class, messages, in_flight) = tenants.get_mut(&place).unwrap();
+                    if !std::mem::take(in_flight) {
+                        continue;
+                    }
+                    let ended = cell.end();
+                    *messages += 1;
+                    all.handled(lane, ended.row, 1, ns);
+                    truth.handled[*class] += 1;
+                    truth.busy_ns[*class] += ns;
+                    *truth.rows.entry((*class, ended.row >= 4)).or_default() += 1;
+                }
+                (_, None) => {}
+            }
+        }
+        let found = region.read().instruments();
+        let list = region.read().actor_list();
+        let mut read = Truth::default();
+        for class in &found.classes {
+            let at = usize::from(class.class.as_deref() == Some("orders::Shelf"));
+            (read.handled[at], read.busy_ns[at], read.live[at]) = (class.handled, class.busy_ns, class.live);
+            for row in class.variants.iter().filter(|row| row.handled > 0) {
+                read.rows.insert((at, row.variant.is_some()), row.handled);
+            }
+        }
+        prop_assert_eq!(read, truth);
+        prop_assert_eq!((found.cells.used, found.unreadable), (tenants.len() as u64, 0));
+        let cells = list.unnamed().map(|(class, stats)| {
+            (usize::from(class == Some("orders::Shelf")), stats.handled, stats.in_flight.is_some())
+        });
+        prop_assert_eq!(cells.collect::<Vec<_>>(), tenants.into_values().collect::<Vec<_>>());
+    }
 }

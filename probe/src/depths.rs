@@ -1,11 +1,12 @@
 //! The depths of mailboxes: which are read, and where a depth is stored.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use atomr_core::actor::ActorRef;
 use atomscope_layout::cells::{CellName, Cells};
 use atomscope_layout::classes::{CLASS_WORDS, Class};
 use atomscope_layout::event::EventKind;
+use atomscope_layout::records::ACTOR_CELL_WORD;
 use atomscope_layout::table::Updated;
 
 use crate::lane;
@@ -64,7 +65,12 @@ impl RegionWriter {
 
     /// Stores the depth into the actor's record; false if another thread is changing that.
     fn note_depth(&self, mailbox: &Mailbox, depth: Option<u64>) -> bool {
-        let change = |slot: &[AtomicU64]| set_depth(slot, depth);
+        let change = |slot: &[AtomicU64]| {
+            // Another actor may have the path by now.
+            if slot.get(ACTOR_CELL_WORD).is_some_and(|cell| cell.load(Ordering::Relaxed) == mailbox.cell) {
+                set_depth(slot, depth);
+            }
+        };
         let pairs = Pairs { writer: self, bus: self };
         self.table().update(lane::held_or_beyond(), mailbox.key, change, &pairs) != Updated::InHand
     }
@@ -73,11 +79,13 @@ impl RegionWriter {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
     use std::time::{Duration, Instant};
 
     use atomr_core::actor::{Actor, ActorSystem, Context, Props};
     use atomr_core::prelude::Config;
+    use atomscope_layout::classes::DEPTHS;
+    use atomscope_layout::histogram;
+    use atomscope_layout::words::Words;
     use tokio::runtime::{Builder, Runtime};
     use tokio::sync::Semaphore;
 
@@ -127,11 +135,8 @@ mod tests {
 
         fn spawn(&self, name: &str) -> ActorRef<[u64; 3]> {
             let permits = self.permits.clone();
-            let actor = self.runtime.block_on(async {
-                self.system.actor_of(Props::create(move || Waits(permits.clone())), name).unwrap()
-            });
-            self.writer().watch_mailbox(&actor, 0, 0);
-            actor
+            let props = Props::create(move || Waits(permits.clone()));
+            self.runtime.block_on(async { self.telemetry.actors.spawn(&self.system, props, name).unwrap() })
         }
 
         /// Lets the actors work until they have nothing to do.
@@ -182,6 +187,8 @@ mod tests {
         node.run();
         // It has one in hand.
         node.expect(&[Some(sent - 1)]);
+        let list = node.writer().reader().unwrap().actor_list();
+        assert_eq!(list.iter().next().and_then(|actor| actor.stats()?.depth_peak), Some(sent));
         node.permits.add_permits(10);
         node.run();
         node.expect(&[Some(sent - 11)]);
@@ -190,11 +197,10 @@ mod tests {
         node.run();
         node.expect(&[]);
         assert_eq!(node.kept(), 0, "the mailbox is closed");
-        let mut classes = Vec::new();
-        node.writer().section(node.writer().map().classes).iter().take(CLASS_WORDS).for_each(|word| {
-            classes.push(word.load(Ordering::Relaxed));
-        });
-        assert_eq!(classes[atomscope_layout::classes::DEPTHS.start + 2], sent, "the greatest depth");
+        // Class 0 is that of all others.
+        let words = node.writer().section(node.writer().map().classes).get(CLASS_WORDS..).unwrap();
+        let depths = histogram::read(Words::new(&words[DEPTHS]));
+        assert_eq!(depths.greatest, sent);
     }
 
     #[test]

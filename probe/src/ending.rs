@@ -11,6 +11,9 @@
 //! A file that the user chose stays in any case, with the same notes in it.
 
 #[cfg(target_os = "linux")]
+use std::sync::Arc;
+
+#[cfg(target_os = "linux")]
 use atomscope_layout::records::{EndKind, EndRecord, end_flags};
 #[cfg(target_os = "linux")]
 use atomscope_layout::region::HeaderWriter;
@@ -20,7 +23,7 @@ use atomscope_layout::view::WriterMemory;
 #[cfg(target_os = "linux")]
 use crate::clock;
 #[cfg(target_os = "linux")]
-use crate::region_file::Traces;
+use crate::region_file::{Leaked, Traces};
 #[cfg(target_os = "linux")]
 use crate::signals::this_thread;
 
@@ -72,6 +75,9 @@ impl Cause {
 pub(crate) struct Waiting {
     /// Keeps its header mapped.
     pub(crate) memory: WriterMemory,
+    /// Of a region whose memory is never unmapped.
+    #[expect(dead_code, reason = "kept for its drop")]
+    pub(crate) leaked: Option<Arc<Leaked>>,
     pub(crate) traces: Traces,
     /// The note of the thread whose panic closed it.
     pub(crate) panicked: Option<EndRecord>,

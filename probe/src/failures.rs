@@ -7,11 +7,21 @@ use atomscope_layout::failures::{
     Digitless, FailureLog, FailureRecord, PANIC_WORDS, PanicRecord, Report, Severity,
 };
 use atomscope_layout::lanes::OVERFLOW;
+#[cfg(feature = "atomr")]
+use atomscope_layout::limits::ACTOR_PATH_BYTES;
 use atomscope_layout::limits::{CUT_MARK, FAILURE_LOCATION_BYTES};
 use atomscope_layout::metrics::Builtin;
+#[cfg(feature = "atomr")]
+use atomscope_layout::records::{ACTOR_CELL_WORD, ACTOR_WORDS, ActorRecord};
 use atomscope_layout::ring::{Ring, Written};
+#[cfg(feature = "atomr")]
+use atomscope_layout::sync::{Ordering, fence};
+#[cfg(feature = "atomr")]
+use atomscope_layout::words::Words;
 use atomscope_layout::words::{prefix, store};
 
+#[cfg(feature = "atomr")]
+use crate::instruments::memory::At;
 use crate::lane;
 #[cfg(feature = "tracing-layer")]
 use crate::process;
@@ -191,6 +201,26 @@ impl RegionWriter {
         if cut {
             count(Builtin::TextsCut);
         }
+    }
+
+    /// Adds the path of the actor with this cell to `text`, if its record has a slot. Allocates nothing and waits for nobody.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn path_of(&self, at: At, text: &mut Text<ACTOR_PATH_BYTES>) {
+        let actors = self.map().actors;
+        let words = self.section(actors);
+        let slot =
+            at.record().and_then(|slot| words.get(slot * actors.stride..)?.first_chunk::<ACTOR_WORDS>());
+        let Some(slot) = slot else { return };
+        // The slot may be another actor's by now, which has another cell or none.
+        let is_its = || slot[ACTOR_CELL_WORD].load(Ordering::Relaxed) == at.name();
+        let mut copy = [0u64; ACTOR_WORDS];
+        if is_its() {
+            Words::new(slot).copy_to(&mut copy);
+            fence(Ordering::Acquire);
+        }
+        let record: ActorRecord = zerocopy::transmute!(copy);
+        let path = record.text.get(..record.path_bytes.into()).filter(|_| is_its()).unwrap_or_default();
+        text.push(std::str::from_utf8(path).unwrap_or_default());
     }
 
     /// What the region keeps of a report.

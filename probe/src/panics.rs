@@ -6,8 +6,14 @@ use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomscope_layout::failures::Report;
+#[cfg(feature = "atomr")]
+use atomscope_layout::limits::ACTOR_PATH_BYTES;
 
+#[cfg(feature = "atomr")]
+use crate::failures::Text;
 use crate::failures::{location, thread_name};
+#[cfg(feature = "atomr")]
+use crate::instruments::current::current;
 use crate::process;
 
 /// Shown for a panic whose value is no text.
@@ -45,11 +51,36 @@ fn note(panic: &PanicHookInfo<'_>) {
         ..Report::default()
     };
     let tid = thread_id();
+    #[cfg(feature = "atomr")]
+    if note_of_actor(&report, tid) {
+        return;
+    }
     process::each_open(|writer| {
         if writer.panics {
             writer.note_panic(&report, tid);
         }
     });
+}
+
+/// Notes the panic in the region whose instrumented actor runs on this thread. False if none does, or if its region is not
+/// open.
+#[cfg(feature = "atomr")]
+fn note_of_actor(report: &Report<'_>, tid: u32) -> bool {
+    let Some(at) = current() else { return false };
+    let mut is_known = false;
+    process::each_open(|writer| {
+        if !writer.has_instruments(at.instruments) {
+            return;
+        }
+        is_known = true;
+        if writer.panics {
+            let mut path = Text::<ACTOR_PATH_BYTES>::new();
+            writer.path_of(at, &mut path);
+            let (actor, class) = (path.as_str(), at.class_name());
+            writer.note_panic(&Report { actor, class, ..*report }, tid);
+        }
+    });
+    is_known
 }
 
 /// The id of the calling thread, as other processes see it; 0 if it is unknown.

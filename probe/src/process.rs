@@ -7,7 +7,7 @@
 //! The threads start with the first region that needs them and end with the last; they keep no region open. A forked child
 //! has none of the threads and knows no region.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -36,6 +36,10 @@ pub(crate) struct Process {
     state: Mutex<State>,
     /// Regions that readers may find already and that are not in the list of open regions yet.
     naming: AtomicUsize,
+    /// Threads in [`each_open`].
+    noting: AtomicUsize,
+    /// Failures of which nothing was noted.
+    missed: AtomicU64,
     /// Notified when a poller may have something to do earlier than it expects.
     pub(crate) polls_changed: Condvar,
 }
@@ -46,6 +50,8 @@ pub(crate) struct State {
     /// The process ends: a region that opens now is closed at once.
     pub(crate) is_ending: bool,
     pub(crate) open: Vec<Weak<RegionWriter>>,
+    /// Regions that a thread has used in [`each_open`], until the sampler's next round.
+    noted: Vec<Arc<RegionWriter>>,
     /// Regions that the drop of the last handle has closed, the oldest first.
     #[cfg(target_os = "linux")]
     waiting: Vec<Waiting>,
@@ -139,11 +145,43 @@ impl Process {
         (!self.lock().is_ending).then_some(naming)
     }
 
-    /// The open region with the least address beyond this one, unless it is just being dropped; and its address.
-    fn next_open(&self, beyond: usize) -> Option<(usize, Option<Arc<RegionWriter>>)> {
-        let state = self.lock_or_give_up()?;
+    /// The open region with the least address beyond this one, unless it is just being dropped; and its address. `Err` if the
+    /// lock cannot be had.
+    fn next_open(&self, beyond: usize) -> Result<Option<(usize, Option<Arc<RegionWriter>>)>, ()> {
+        let mut state = self.lock_or_give_up().ok_or(())?;
         let open = state.open.iter().filter(|open| open.as_ptr().addr() > beyond);
-        open.min_by_key(|open| open.as_ptr().addr()).map(|open| (open.as_ptr().addr(), open.upgrade()))
+        let Some(next) = open.min_by_key(|open| open.as_ptr().addr()) else { return Ok(None) };
+        let (at, writer) = (next.as_ptr().addr(), next.upgrade());
+        if let Some(writer) = &writer {
+            let noted = &mut state.noted;
+            // There is room: `open` made it.
+            if noted.len() < noted.capacity() && !noted.iter().any(|noted| Arc::ptr_eq(noted, writer)) {
+                noted.push(writer.clone());
+            }
+        }
+        Ok(Some((at, writer)))
+    }
+
+    /// Lists a region as open.
+    pub(crate) fn add_open(state: &mut State, writer: &Arc<RegionWriter>) {
+        state.open.push(Arc::downgrade(writer));
+        state.noted.reserve(state.open.len());
+    }
+
+    /// Drops what [`each_open`] has kept, unless it runs now.
+    pub(crate) fn drop_noted(&self) {
+        let mut state = self.lock();
+        if state.noted.is_empty() || self.noting.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        let mut noted = Vec::with_capacity(state.noted.capacity());
+        std::mem::swap(&mut noted, &mut state.noted);
+        drop(state);
+    }
+
+    /// The failures of which nothing was noted since the last call.
+    pub(crate) fn take_missed(&self) -> u64 {
+        self.missed.swap(0, Ordering::Relaxed)
     }
 
     /// Keeps a closed region until the process exits. The oldest gives way to a fifth one.
@@ -235,15 +273,27 @@ pub(crate) fn wake_sampler() {
     }
 }
 
-/// Calls `see` with each open region. It allocates nothing, and gives up rather than wait: a panic may be noted anywhere. The
-/// lock is not held meanwhile, since the last handle of a region may be dropped here.
+/// Calls `see` with each open region. It allocates nothing, and gives up rather than wait: a panic may be noted anywhere; what
+/// it gives up is counted. It never drops the last reference to a region, whose drop frees memory and calls foreign code: the
+/// sampler keeps one until its next round.
 pub(crate) fn each_open(mut see: impl FnMut(&RegionWriter)) {
     let Some(process) = PROCESS.get() else { return };
+    process.noting.fetch_add(1, Ordering::SeqCst);
     let mut beyond = 0;
-    while let Some((at, writer)) = process.next_open(beyond) {
-        beyond = at;
-        writer.into_iter().for_each(|writer| see(&writer));
+    let is_complete = loop {
+        match process.next_open(beyond) {
+            Ok(Some((at, writer))) => {
+                beyond = at;
+                writer.into_iter().for_each(|writer| see(&writer));
+            }
+            Ok(None) => break true,
+            Err(()) => break false,
+        }
+    };
+    if !is_complete {
+        process.missed.fetch_add(1, Ordering::Relaxed);
     }
+    process.noting.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// A region that is about to get a name.

@@ -263,6 +263,23 @@ impl Object {
             self.slot.release(&forks::Window::open());
         }
     }
+
+    /// The mapping is never unmapped, since references into it live as long as the process.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn leaked(&self) -> Leaked {
+        Leaked(self.slot)
+    }
+}
+
+/// A mapping that is never unmapped. Its drop puts untouched private memory in its place, so that a closed region takes no
+/// memory: only its addresses stay in use.
+#[derive(Debug)]
+pub(crate) struct Leaked(&'static forks::Shared);
+
+impl Drop for Leaked {
+    fn drop(&mut self) {
+        self.0.vacate();
+    }
 }
 
 /// The directory of a path.
@@ -1109,6 +1126,40 @@ mod forks {
             self.state.load(Ordering::Relaxed) == FORKED
         }
 
+        /// Puts untouched private memory in the place of the mapping, which nobody unmaps, and releases its descriptor.
+        pub(super) fn vacate(&self) {
+            let window = Window::open();
+            if self.state.load(Ordering::Relaxed) == ACTIVE {
+                // As in the drop of a [`Slot`], which does not come: signal handlers and forks leave it alone from now on.
+                self.state.store(FORKED, Ordering::SeqCst);
+                wait_until(|| NOTING.load(Ordering::SeqCst) == 0);
+                self.replace_mapping();
+            }
+            self.release(&window);
+        }
+
+        /// Puts zeroed private memory in the place of the mapping of a slot that was active until now.
+        fn replace_mapping(&self) {
+            let start = self.start.load(Ordering::Relaxed);
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+            // SAFETY: the slot was active, so the range is a mapping of the probe that is still mapped, page-aligned and of
+            // its whole length; the new mapping has the same length and allows the same accesses, so references into it stay
+            // valid, and its zeroes are valid atomics. The kernel exchanges the two in one step for other threads, whose
+            // accesses are atomic ones; a child just forked has no other thread. (If the kernel has no memory even for this,
+            // the range may be unmapped and the next access ends the process; a region's file is safe either way.)
+            unsafe {
+                libc::mmap(
+                    start as *mut libc::c_void,
+                    self.bytes.load(Ordering::Relaxed),
+                    protection,
+                    flags,
+                    -1,
+                    0,
+                )
+            };
+        }
+
         /// The descriptor of the lock, or [`NO_DESCRIPTOR`].
         pub(super) fn descriptor(&self) -> RawFd {
             self.lock.load(Ordering::Relaxed)
@@ -1313,23 +1364,7 @@ mod forks {
             if slot.state.load(Ordering::Acquire) != ACTIVE {
                 continue;
             }
-            let start = slot.start.load(Ordering::Relaxed);
-            let protection = libc::PROT_READ | libc::PROT_WRITE;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
-            // SAFETY: the slot is active, so the range is a mapping of the probe that is still mapped, page-aligned and of
-            // its whole length; a child just forked has no other thread; the new mapping has the same length and allows
-            // the same accesses, so references into it stay valid. (If the kernel has no memory even for this, the range
-            // may be unmapped and the child's next access ends it; the parent's region is safe either way.)
-            unsafe {
-                libc::mmap(
-                    start as *mut libc::c_void,
-                    slot.bytes.load(Ordering::Relaxed),
-                    protection,
-                    flags,
-                    -1,
-                    0,
-                )
-            };
+            slot.replace_mapping();
             let lock = slot.lock.swap(NO_DESCRIPTOR, Ordering::Relaxed);
             if lock != NO_DESCRIPTOR {
                 // SAFETY: the descriptor belongs to this slot alone, which forgets it here, and the child has its own copy.

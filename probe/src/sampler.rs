@@ -5,6 +5,8 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Instant;
 
+use atomscope_layout::metrics::Builtin;
+
 #[cfg(feature = "atomr")]
 use crate::clock::Clock;
 #[cfg(feature = "atomr")]
@@ -23,7 +25,7 @@ pub(crate) fn open(writer: &Arc<RegionWriter>) {
     process::close_at_exit();
     let process = process::this();
     let mut state = process.lock();
-    state.open.push(Arc::downgrade(writer));
+    Process::add_open(&mut state, writer);
     let (is_ending, complaint) = (state.is_ending, start(process, &mut state));
     drop(state);
     complaint.into_iter().for_each(|complaint| warn(&complaint));
@@ -66,6 +68,7 @@ fn beat(process: &'static Process) {
         next = (next + BEAT).max(Instant::now());
         loop {
             if ends(process) {
+                process.drop_noted();
                 return process.warn_pending(true);
             }
             let rest = next.saturating_duration_since(Instant::now());
@@ -87,15 +90,18 @@ fn beat(process: &'static Process) {
         {
             clock = open.first().map(|writer| writer.clock).or(clock);
         }
+        let missed = process.take_missed();
         for writer in open {
             if writer.is_closing() {
                 process.forget(&writer);
                 continue;
             }
+            writer.count(Builtin::FailuresMissed, missed);
             writer.sample();
             writer.sample_depths();
             writer.touch_pages_later();
         }
+        process.drop_noted();
         poller::relieve(process);
         process.warn_pending(false);
     }

@@ -5,6 +5,8 @@
 //! sampler), [`crate::instances`], and [`crate::region`] (registering metrics).
 
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,7 +51,7 @@ use crate::lane;
 use crate::mailbox::Mailboxes;
 use crate::names::Names;
 #[cfg(target_os = "linux")]
-use crate::region_file::{self, Object};
+use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
@@ -83,6 +85,9 @@ pub(crate) struct RegionWriter {
     tables: Tables,
     #[cfg(target_os = "linux")]
     object: Option<Object>,
+    /// Once it has instruments.
+    #[cfg(target_os = "linux")]
+    leaked: OnceLock<Arc<Leaked>>,
     pub(crate) clock: Clock,
     /// The length of the clock's tick in nanoseconds times 2⁴⁰, as it was measured before the region was made.
     #[cfg(feature = "atomr")]
@@ -114,6 +119,9 @@ pub(crate) struct RegionWriter {
     /// The workers of the attached runtime.
     #[cfg(feature = "atomr")]
     pub(crate) workers: OnceLock<Workers>,
+    /// How many runtimes are watched from their builders.
+    #[cfg(feature = "atomr")]
+    runtimes: std::sync::atomic::AtomicU64,
     /// The mailboxes whose depths are read.
     #[cfg(feature = "atomr")]
     pub(crate) mailboxes: Option<Mailboxes>,
@@ -196,6 +204,8 @@ impl RegionWriter {
             map,
             #[cfg(target_os = "linux")]
             object: None,
+            #[cfg(target_os = "linux")]
+            leaked: OnceLock::new(),
             clock,
             #[cfg(feature = "atomr")]
             tick_length,
@@ -222,6 +232,8 @@ impl RegionWriter {
             wake_runtime: std::sync::Arc::default(),
             #[cfg(feature = "atomr")]
             workers: OnceLock::new(),
+            #[cfg(feature = "atomr")]
+            runtimes: std::sync::atomic::AtomicU64::new(0),
             #[cfg(feature = "atomr")]
             mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
             instruments: OnceLock::new(),
@@ -332,6 +344,12 @@ impl RegionWriter {
     #[inline(always)]
     pub(crate) fn table(&self) -> Table<'_> {
         self.tables.actors()
+    }
+
+    /// Whether these are the region's.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn has_instruments(&self, instruments: &'static Instruments) -> bool {
+        self.instruments.get().is_some_and(|own| own.is_some_and(|own| std::ptr::eq(own, instruments)))
     }
 
     /// The record of an actor with a cell is to stand in this slot of the table.
@@ -465,7 +483,7 @@ impl RegionWriter {
     }
 
     /// What counts the messages of instrumented actors; made by the first call. `None` if the environment turns the probe
-    /// off. A load, once it is made.
+    /// off, or if the region was closed before. A load, once it is made.
     #[cfg(feature = "atomr")]
     #[inline]
     pub(crate) fn instruments(&self) -> Option<&'static Instruments> {
@@ -478,7 +496,15 @@ impl RegionWriter {
                 tick_length: self.tick_length,
                 time_every: self.time_every,
             };
-            (!turned_off()).then(|| Instruments::leaked(&parts)).flatten()
+            if turned_off() || self.is_closing() {
+                return None;
+            }
+            let instruments = Instruments::leaked(&parts)?;
+            #[cfg(target_os = "linux")]
+            if let Some(object) = &self.object {
+                let _ = self.leaked.set(Arc::new(object.leaked()));
+            }
+            Some(instruments)
         })
     }
 }
@@ -532,6 +558,7 @@ impl RegionWriter {
         match cause {
             Cause::Drop { panics } if cause.keeps_segment() => wait_for_exit(Waiting {
                 memory: self.memory.clone(),
+                leaked: self.leaked.get().cloned(),
                 traces: object.traces.clone(),
                 panicked: note.filter(|_| panics),
             }),
@@ -563,6 +590,12 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     pub(crate) fn wake_runtime(&self) {}
+
+    /// The number of the next runtime that is watched from its builder.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn next_runtime(&self) -> u64 {
+        self.runtimes.fetch_add(1, Ordering::Relaxed)
+    }
 
     /// Reads the workers of the attached runtime.
     #[cfg(feature = "atomr")]

@@ -127,7 +127,7 @@ impl Serialize for End {
         map.serialize_entry("signal", &signal)?;
         map.serialize_entry("sender", &sender)?;
         map.serialize_entry("address", &address)?;
-        map.serialize_entry("panicked", &panicked)?;
+        map.serialize_entry("closed_in_panic", &panicked)?;
         map.serialize_entry("tid", &tid)?;
         map.serialize_entry("thread", &self.ending.thread())?;
         map.serialize_entry("at", &rfc3339(i128::from(unix_ns)))?;

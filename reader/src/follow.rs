@@ -239,7 +239,7 @@ impl NodeFollower {
         // Events show already whether actors are left.
         let how = |liveness: &Liveness| (liveness.verdict, liveness.notes.without(Note::NoActorLeft));
         if liveness.verdict.is_alive() && how(&liveness) != how(&self.liveness) {
-            self.notices.push(format!("{}: the node is {liveness} now", self.title()));
+            self.notices.push(format!("{}: the node {} now", self.title(), liveness.said()));
         }
         self.liveness = liveness;
         if ended {

@@ -75,6 +75,7 @@
 //! - [`liveness`] judges whether a node lives and works; [`vitals`] says what its process uses of the machine.
 //! - [`threads`] reads what the kernel counts of a node's threads. With the feature `stacks`, the module of that name reads their
 //!   stacks, and `stuck` finds calls that do not come back.
+//! - [`in_flight`] lists the handlers of instrumented actors that have not ended, also those of a node that died.
 //! - [`raw`] copies a region into a file that every command reads; [`redact`] replaces the names in a snapshot or a copy.
 //! - [`text`] makes text and JSON safe to print. Names in a region come from the application, so print none without it.
 //! - [`process`] and [`hidden`] read `/proc`, and [`system`] makes the system calls. A program should call
@@ -102,6 +103,7 @@ pub mod ending;
 pub mod find;
 pub mod follow;
 pub mod hidden;
+pub mod in_flight;
 pub mod liveness;
 pub mod process;
 pub mod query;

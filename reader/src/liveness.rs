@@ -355,6 +355,12 @@ impl Liveness {
         [self.process_beat_age, self.runtime_beat_age].into_iter().flatten().min()
     }
 
+    /// [`Verdict::said`], with all that the word leaves open. Safe to print.
+    pub fn said(&self) -> String {
+        let why = self.why().map(|why| format!(": {why}"));
+        self.verdict.said() + &why.unwrap_or_default()
+    }
+
     /// What the verdict's word leaves open, and the notes, in one text that is safe to print.
     pub fn why(&self) -> Option<String> {
         self.joined(self.last_words.end.and_then(|end| end.text()))
@@ -418,6 +424,12 @@ impl Verdict {
             Self::Failed => "failed",
             Self::Crashed => "crashed",
         }
+    }
+
+    /// The verdict as what is said of a node: `is live`, `has crashed`.
+    pub fn said(self) -> String {
+        let verb = if matches!(self, Self::Failed | Self::Crashed) { "has" } else { "is" };
+        format!("{verb} {}", self.word())
     }
 
     /// What the word leaves open.

@@ -5,7 +5,10 @@ pub mod arguments;
 pub mod ascii;
 mod doctor;
 mod dump;
+mod grouped;
 mod help;
+mod hot;
+mod letters;
 mod listing;
 mod manual;
 pub mod output;
@@ -37,7 +40,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Actors(args) => actors::actors(&cli.search, args),
         Command::Dump(args) => dump::dump(&cli.search, args),
         Command::Show(args) => show::show(&cli.search, args),
+        Command::Hot(args) => hot::hot(&cli.search, args),
         Command::Top(args) => top::top(&cli.search, args),
+        Command::Letters(args) => letters::letters(&cli.search, args),
         Command::Listing(command) => listing::list(&cli.search, command),
         Command::Stat(args) => stat::stat(&cli.search, args),
         Command::Threads(args) => threads::threads(&cli.search, args),

@@ -4,11 +4,15 @@
 pub mod actors;
 pub mod events;
 pub mod findings;
+pub mod groups;
+pub mod hot;
 pub mod human;
 pub mod instruments;
+pub mod letters;
 pub mod list;
 pub mod nodes;
 pub mod rates;
 pub mod subsystems;
 pub mod tone;
 pub mod usage;
+pub mod worst;

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use self::call::{Call, has_names, is_worker};
 use crate::attach::RegionSummary;
+use crate::in_flight::{Handler, mark_blocking};
 use crate::liveness::{Verdict, Wedge};
 use crate::report::human::{count, duration, seconds};
 use crate::stacks::{Analysis, LOCK, Mappings, Modules, Seen, StacksError, ThreadStack, analysed, look};
@@ -38,7 +39,7 @@ const MOST_CANDIDATES: usize = 64;
 /// What is called stuck, and how it is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct StuckOptions {
-    /// A call is stuck if it lasts longer.
+    /// A call is stuck if it lasts so long.
     pub over: Duration,
     /// Stop threads that run, each for some tens of microseconds at each look, and look at them too.
     pub stop: bool,
@@ -90,6 +91,8 @@ pub struct StuckThread {
     pub evidence: Evidence,
     /// The worker of the async runtime in `atomscope runtime`; `None` unless there is only one that it can be.
     pub worker: Option<String>,
+    /// The call has lasted at least so long, in seconds; `None` without a proof.
+    pub lasts_s: Option<f64>,
     /// How many frames from the innermost one on belong to the call; the others are the runtime's.
     pub call_frames: usize,
     /// The thread with its stack.
@@ -119,6 +122,11 @@ impl StuckThread {
             Some(word) => format!("waits for a {word}"),
             None => format!("is {}", self.stack.state),
         }
+    }
+
+    /// How long at least the call has lasted, as the end of a sentence.
+    pub fn lasts(&self) -> Option<String> {
+        self.lasts_s.map(|s| format!("for {} or longer", duration(Duration::from_secs_f64(s))))
     }
 }
 
@@ -153,7 +161,12 @@ pub struct StuckReport {
     pub candidates: Vec<ThreadRates>,
     /// Why the stacks of the threads, or of those that may be the reason, could not be looked at.
     pub refusal: Option<String>,
-    /// Whether a thread that may be the reason runs, and was not looked at because [`StuckOptions::stop`] was not set.
+    /// The handlers of instrumented actors that last longer than [`StuckOptions::over`], the longest first.
+    pub handlers: Vec<Handler>,
+    /// Whether these count as stuck, whatever they do.
+    #[serde(skip)]
+    handlers_count: bool,
+    /// Whether a thread has run all the time, and was not looked at because [`StuckOptions::stop`] was not set.
     #[serde(skip)]
     pub has_passed_over: bool,
     /// Sentences on what is missing, safe to print.
@@ -182,6 +195,8 @@ struct Watched {
     unseen: Vec<u32>,
     /// Whether a call has come back meanwhile.
     has_come_back: bool,
+    /// Whether a thread runs a worker.
+    has_worker: bool,
     /// Whether no thread runs a worker, as far as that was seen.
     is_undriven: bool,
     time: Duration,
@@ -233,7 +248,8 @@ impl StuckReport {
         refusal: Option<String>,
         rates: Vec<ThreadRates>,
     ) -> Self {
-        let Watched { mut threads, cleared, unseen, has_come_back, is_undriven, time, notes } = watched;
+        let Watched { mut threads, cleared, unseen, has_come_back, has_worker, is_undriven, time, notes } =
+            watched;
         let verdict = summary.liveness.verdict;
         let away = summary.away_workers.as_ref();
         let is_blocked = verdict == Verdict::Wedged(Wedge::RuntimeBlocked);
@@ -243,13 +259,12 @@ impl StuckReport {
         // Each look sees a handler that is usual. Only with a worker that is away it is worth a word.
         threads.retain(|thread| thread.evidence != Evidence::EveryLook || may_be_away);
         threads.sort_by_key(|thread| !thread.evidence.is_proof());
-        let is_on_worker = |thread: &StuckThread| thread.evidence.is_proof() && thread.is_on_worker;
-        if let [away] = away_now.as_slice()
-            && threads.iter().filter(|thread| is_on_worker(thread)).count() == 1
-        {
-            let thread = threads.iter_mut().find(|thread| is_on_worker(thread));
-            thread.into_iter().for_each(|thread| thread.worker = Some(away.worker.clone()));
-        }
+        let has_paused = |row: &ThreadRates| row.voluntary_switches_per_s.is_some_and(|number| number > 0.0);
+        let ran_unseen =
+            |row: &ThreadRates| unseen.contains(&row.tid) && !has_paused(row) && !row.name.starts_with(PROBE);
+        let runs_unseen = rates.iter().any(ran_unseen);
+        // A worker that is away and whose thread was not seen in a call may be any of those that are away.
+        set_workers(&mut threads, if has_come_back || runs_unseen { &[] } else { &away_now }, time);
         let waits_for_lock = |thread: &&StuckThread| {
             thread.evidence.is_proof() && thread.is_of_actor && thread.stack.waits_for == Some(LOCK)
         };
@@ -262,13 +277,12 @@ impl StuckReport {
         let are_explained = stands_still || threads.len() >= away_now.len().max(usize::from(is_blocked));
         let is_candidate = |row: &ThreadRates| {
             let is_known = threads.iter().any(|thread| thread.stack.tid == row.tid);
-            let has_paused = row.voluntary_switches_per_s.is_some_and(|number| number > 0.0);
             let is_probe = row.name.starts_with(PROBE);
-            !(is_known || has_paused || is_probe || cleared.contains(&row.tid))
+            !(is_known || has_paused(row) || is_probe || cleared.contains(&row.tid))
         };
         let mut candidates = Vec::new();
         if !are_explained && (is_blocked || !away_now.is_empty()) {
-            candidates.extend(rates.into_iter().filter(is_candidate).take(MOST_CANDIDATES));
+            candidates.extend(rates.iter().filter(|row| is_candidate(row)).take(MOST_CANDIDATES).cloned());
         }
         // Workers that are away although every call comes back are only busy, and so is a runtime that they block.
         let is_busy = has_come_back
@@ -276,7 +290,9 @@ impl StuckReport {
             && threads.is_empty()
             && candidates.is_empty();
         let notice = away.and_then(|away| away.notice(&summary.liveness));
-        let is_certain = !is_busy && notice.as_ref().is_some_and(|notice| notice.is_certain);
+        // What is certain by the node's own numbers may still be shorter than what is asked for.
+        let is_long = !is_busy && !away_now.is_empty();
+        let is_certain = is_long && notice.as_ref().is_some_and(|notice| notice.is_certain);
         let is_wedged = matches!(verdict, Verdict::Wedged(_)) && !(is_blocked && is_busy);
         let away_text = match verdict {
             Verdict::Wedged(Wedge::RuntimeBlocked)
@@ -301,7 +317,9 @@ impl StuckReport {
             possible_deadlock,
             candidates,
             refusal,
-            has_passed_over: false,
+            handlers: Vec::new(),
+            handlers_count: false,
+            has_passed_over: runs_unseen && !options.stop,
             notes,
             verdict,
             away_text,
@@ -309,11 +327,13 @@ impl StuckReport {
             is_undriven: is_blocked && is_undriven,
         };
         let runs = report.candidates.iter().any(|row| unseen.contains(&row.tid));
-        if runs && !options.stop {
-            report.has_passed_over = true;
-            if !report.is_stuck {
-                report.refusal = report.refusal.or(Some("threads that run were not looked at".to_owned()));
-            }
+        if runs && !options.stop && !report.is_stuck {
+            report.refusal = report.refusal.or(Some("threads that run were not looked at".to_owned()));
+        }
+        let has_runtime = report.workers.is_some_and(|of| of > 0) || has_worker;
+        if !has_runtime && !report.is_stuck {
+            let why = "no worker of an async runtime was seen, whose handlers and tasks could be stuck";
+            report.refusal = report.refusal.or(Some(why.to_owned()));
         }
         report.outcome = match report.is_stuck {
             true => "stuck",
@@ -321,6 +341,19 @@ impl StuckReport {
             false => "unknown",
         };
         report
+    }
+
+    /// Adds the handlers that last. A handler on a thread that is stuck is said to block its worker. All others count as stuck
+    /// only if `all_count`: to await for long, or to be polled again and again, may be what a handler is for.
+    pub fn add_handlers(&mut self, mut handlers: Vec<Handler>, all_count: bool) {
+        let proved = self.threads.iter().filter(|thread| thread.evidence.is_proof());
+        let classes: Vec<&str> =
+            proved.filter_map(|thread| Some(&*thread.stack.handler.as_ref()?.class)).collect();
+        mark_blocking(&mut handlers, &classes);
+        if all_count && !handlers.is_empty() {
+            (self.is_stuck, self.handlers_count, self.outcome) = (true, true, "stuck");
+        }
+        self.handlers = handlers;
     }
 
     /// Whether it could be found out that nothing is stuck, or that something is.
@@ -342,10 +375,16 @@ impl StuckReport {
         if self.is_undriven {
             parts.push("no thread runs its tasks".to_owned());
         }
+        if self.handlers_count {
+            let over = duration(Duration::from_secs_f64(self.over_s));
+            let handlers = count(self.handlers.len() as u64, "handler lasts", "handlers last");
+            parts.push(format!("{handlers} for {over} or longer"));
+        }
         match self.is_stuck {
             true => format!("{who} is {}: {}", if is_wedged { "wedged" } else { "stuck" }, parts.join("; ")),
             false if !self.has_looked() => {
-                format!("it is not known whether {who} is stuck: {}", parts.join("; "))
+                let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) };
+                format!("it is not known whether {who} is stuck{parts}")
             }
             false if self.is_busy => {
                 format!(
@@ -363,6 +402,13 @@ impl StuckReport {
             }
             false => format!("nothing is proved to be stuck in {who}: {}", parts.join("; ")),
         }
+    }
+
+    /// What the answer cannot cover; `None` if it says what is stuck, or is not known.
+    pub fn limit(&self) -> Option<&'static str> {
+        let limit =
+            "a handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor";
+        (!self.is_stuck && self.has_looked() && self.handlers.is_empty()).then_some(limit)
     }
 
     /// Which calls last.
@@ -411,14 +457,40 @@ impl StuckReport {
     }
 }
 
-/// The first texts of a list, and how many more there are.
+/// The first texts of a list, equal ones once with their number, and how many more there are.
 fn listed(texts: &[String]) -> String {
     const MOST: usize = 3;
-    let more = texts.len().saturating_sub(MOST);
-    match (texts, more) {
+    let mut different: Vec<(&String, usize)> = Vec::new();
+    for text in texts {
+        match different.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, number)) => *number += 1,
+            None => different.push((text, 1)),
+        }
+    }
+    let said = |(text, number): &(&String, usize)| match number {
+        1 => (*text).clone(),
+        number => format!("{number} × {text}"),
+    };
+    let first: Vec<String> = different.iter().take(MOST).map(said).collect();
+    let more: usize = different.iter().skip(MOST).map(|(_, number)| number).sum();
+    match (first.as_slice(), more) {
         ([one], _) => one.clone(),
-        ([first @ .., last], 0) => format!("{} and {last}", first.join(", ")),
-        (all, more) => format!("{} and {more} more", all.get(..MOST).unwrap_or(all).join(", ")),
+        ([before @ .., last], 0) => format!("{} and {last}", before.join(", ")),
+        (all, more) => format!("{} and {more} more", all.join(", ")),
+    }
+}
+
+/// States how long each call lasts that is proved, and of which worker it is. If every worker that is away is in one of these
+/// calls, each of them has lasted as long as the one that is away for the shortest time; two workers are not told apart.
+fn set_workers(threads: &mut [StuckThread], away: &[&AwayWorker], watched: Duration) {
+    let is_matched = |thread: &StuckThread| thread.evidence.is_proof() && thread.is_on_worker;
+    let all_are_matched = threads.iter().filter(|thread| is_matched(thread)).count() == away.len();
+    let shortest = away.iter().map(|worker| worker.away_s).reduce(f64::min).filter(|_| all_are_matched);
+    let only = if let [only] = away { Some(only).filter(|_| all_are_matched) } else { None };
+    for thread in threads.iter_mut().filter(|thread| thread.evidence.is_proof()) {
+        let away_s = shortest.filter(|_| is_matched(thread)).unwrap_or(0.0);
+        thread.lasts_s = Some(away_s.max(seconds(watched)));
+        thread.worker = only.filter(|_| is_matched(thread)).map(|away| away.worker.clone());
     }
 }
 
@@ -455,7 +527,8 @@ fn watch(
         let mut watched = Watched::default();
         let mut calls = Vec::new();
         let first = analysis.threads(first, &may_go_on)?;
-        watched.is_undriven = first.iter().all(has_names) && !first.iter().any(is_worker);
+        watched.has_worker = first.iter().any(is_worker);
+        watched.is_undriven = first.iter().all(has_names) && !watched.has_worker;
         for stack in first {
             match Call::of(&stack) {
                 Some(call) => calls.push((call, stack)),
@@ -554,6 +627,7 @@ fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
         line,
         evidence,
         worker: None,
+        lasts_s: None,
         stack,
     }
 }
@@ -562,6 +636,7 @@ fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
 mod tests {
     use super::call::tests::{HANDLE, LOOP, stack};
     use super::*;
+    use crate::workers::AwayWorkers;
 
     /// A look at a thread in a handler that has so many switches.
     fn look(switches: u64) -> ThreadStack {
@@ -612,11 +687,54 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_cut() {
-        let texts = |number: usize| (1..=number).map(|number| number.to_string()).collect::<Vec<_>>();
+    fn long_lists_are_cut_and_equal_texts_are_counted() {
+        let said = |texts: &str| listed(&texts.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(
-            [1, 2, 3, 5].map(|number| listed(&texts(number))),
-            ["1", "1 and 2", "1, 2 and 3", "1, 2, 3 and 2 more"]
+            ["1", "1 2", "1 2 3", "1 2 3 4 5", "1 1", "1 2 1", "1 2 3 4 1 4"].map(said),
+            [
+                "1",
+                "1 and 2",
+                "1, 2 and 3",
+                "1, 2, 3 and 2 more",
+                "2 × 1",
+                "2 × 1 and 2",
+                "2 × 1, 2, 3 and 2 more"
+            ]
         );
+    }
+
+    #[test]
+    fn a_worker_that_is_certainly_stuck_is_so_only_after_the_time_that_was_asked_for() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/2.0/typical.raw");
+        let mut summary = RegionSummary::read(path.as_ref(), None, u64::MAX).unwrap();
+        summary.dump_info = None;
+        summary.liveness.verdict = Verdict::Live;
+        summary.away_workers = Some(AwayWorkers { list: vec![AwayWorker::new(0, 450.0)], of: 2 });
+        let outcome = |over| {
+            let options = StuckOptions { over: Duration::from_secs(over), stop: true };
+            StuckReport::new(&summary, 1, options, Watched::default(), None, Vec::new()).outcome
+        };
+        assert_eq!([1, 449, 451].map(outcome), ["stuck", "stuck", "nothing"]);
+    }
+
+    /// What is said of the calls on workers that are away so long, in seconds, after one second: how long each has lasted, and
+    /// its worker.
+    fn workers(calls: usize, away: &[f64]) -> Vec<(Option<f64>, Option<String>)> {
+        let call = || Call::of(&look(0)).unwrap();
+        let mut threads: Vec<_> =
+            (0..calls).map(|_| super::stuck(call(), look(0), Evidence::Asleep)).collect();
+        threads.push(super::stuck(call(), look(0), Evidence::EveryLook));
+        let away: Vec<_> = away.iter().zip(0..).map(|(s, number)| AwayWorker::new(number, *s)).collect();
+        set_workers(&mut threads, &away.iter().collect::<Vec<_>>(), Duration::from_secs(1));
+        threads.into_iter().map(|thread| (thread.lasts_s, thread.worker)).collect()
+    }
+
+    #[test]
+    fn a_call_has_lasted_as_long_as_its_worker_is_away_and_no_worker_is_guessed() {
+        let unproved = (None, None);
+        assert_eq!(workers(1, &[14.0]), [(Some(14.0), Some("0".to_owned())), unproved.clone()]);
+        assert_eq!(workers(2, &[14.0, 9.0]), [(Some(9.0), None), (Some(9.0), None), unproved.clone()]);
+        assert_eq!(workers(1, &[14.0, 9.0]), [(Some(1.0), None), unproved.clone()]);
+        assert_eq!(workers(2, &[14.0]), [(Some(1.0), None), (Some(1.0), None), unproved]);
     }
 }

@@ -34,6 +34,13 @@ pub struct AwayWorker {
     away: Duration,
 }
 
+#[cfg(all(test, feature = "stacks"))]
+impl AwayWorker {
+    pub(crate) fn new(number: usize, away_s: f64) -> Self {
+        Self { worker: number.to_string(), away_s, away: Duration::from_secs_f64(away_s) }
+    }
+}
+
 /// A sentence about workers that are away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {

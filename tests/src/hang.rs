@@ -1,4 +1,4 @@
-//! An actor whose handler never ends, for the demo node and for tests.
+//! An actor whose handler never ends, for the demo node and for tests, and a node for such actors.
 
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorSystem, ActorSystemError, Context, Props};
+use atomr_core::prelude::Config;
+use atomscope_probe::TelemetryExtension;
 use atomscope_probe::observe::{Variants, observed};
+use tokio::runtime::Builder;
 
 use crate::spawns::Spawns;
 
@@ -75,4 +78,25 @@ fn waits_for_a_lock() {
 pub fn hang(system: &ActorSystem, spawns: &Spawns, name: &str, how: Hang) -> Result<(), ActorSystemError> {
     spawns.top_level(system, Props::create(move || Hanging(how)), name)?.tell(HangingMsg::Hang);
     Ok(())
+}
+
+/// Runs a node of this name with so many workers, none for the current-thread runtime, until it is killed. `start` runs in
+/// the future that the runtime is given, which is no task.
+///
+/// # Panics
+/// The node cannot be started.
+pub fn run(node: &str, workers: usize, start: impl FnOnce(&ActorSystem)) -> ! {
+    let mut builder = match workers {
+        0 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(workers.max(1)).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let system = ActorSystem::create(node, Config::empty()).await.unwrap();
+        let telemetry = TelemetryExtension::new(node, 64).install(&system);
+        println!("ready region={}", telemetry.region().path().unwrap().display());
+        start(&system);
+        std::future::pending::<()>().await;
+    });
+    unreachable!("it waits for ever");
 }

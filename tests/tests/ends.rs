@@ -42,7 +42,7 @@ fn assert_told(node: &Node, state: &str, why: &str) -> Value {
     assert!(shown.lines().next().unwrap().contains(&format!("{state}: {why}")), "{shown}");
     let findings = String::from_utf8(support::atomscope(["doctor", node.region().to_str().unwrap()]).stdout);
     let findings = findings.unwrap();
-    assert!(findings.contains(&format!("the node is {state}: {why}")), "{findings}");
+    assert!(findings.contains(&format!("the node has {state}: {why}")), "{findings}");
     row["end"].clone()
 }
 
@@ -62,7 +62,7 @@ fn another_exit_code_keeps_the_region_and_is_told() {
         assert_eq!(status.code(), Some(code));
         let end = assert_told(&node, "failed", &format!("ended with exit code {code}"));
         assert_eq!(
-            (&end["kind"], &end["code"], &end["panicked"]),
+            (&end["kind"], &end["code"], &end["closed_in_panic"]),
             (&json!("exit"), &json!(code), &json!(false))
         );
         let ps = String::from_utf8(support::atomscope(["ps"]).stdout).unwrap();
@@ -95,7 +95,7 @@ fn a_region_that_a_panic_closes_stays_even_if_the_process_ends_with_code_0() {
     let mut node = Node::start(&mut support::again(NAME, "node"));
     assert!(node.wait().success());
     let end = assert_told(&node, "failed", "ended with exit code 0 after a panic in thread baker");
-    assert_eq!((&end["panicked"], &end["thread"]), (&json!(true), &json!("baker")));
+    assert_eq!((&end["closed_in_panic"], &end["thread"]), (&json!(true), &json!("baker")));
 }
 
 #[test]

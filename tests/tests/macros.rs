@@ -1,4 +1,4 @@
-//! The macros of the probe: names of variants, and handlers that stay what they are.
+//! The macros of the probe: names of variants, handlers that stay what they are, and what readers see of them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorRef, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
+use atomscope_probe::TelemetryExtension;
 use atomscope_probe::observe::{Variants, observed};
+use atomscope_tests::support;
+use atomscope_tests::support::dumps::{dump, wait_for_dump};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 fn variant<V: Variants>(value: &V) -> &'static str {
@@ -255,4 +259,133 @@ async fn messages_of_all_kinds_can_be_observed() {
     generic.tell(Tick);
     let renamed = system.actor_of(Props::create(|| kinds::renamed::Renamed(1)), "renamed").expect("an actor");
     renamed.tell(1);
+}
+
+/// What a dump says of the instruments.
+fn instruments(telemetry: &TelemetryExtension) -> Value {
+    dump(telemetry)["atomscope"]["instruments"].take()
+}
+
+/// The handled messages of each variant of the class whose name ends so.
+fn handled(instruments: &Value, class: &str) -> Vec<(Option<String>, u64)> {
+    let is_it = |name: &Value| name.as_str().is_some_and(|name| name.ends_with(class));
+    let classes = instruments["classes"].as_array().expect("a list of classes");
+    let of = classes.iter().find(|of| is_it(&of["class"])).expect("the class");
+    let variants = of["variants"].as_array().expect("a list of variants").iter();
+    let mut handled: Vec<_> = variants
+        .map(|variant| {
+            (variant["variant"].as_str().map(str::to_owned), variant["handled"].as_u64().expect("a number"))
+        })
+        .collect();
+    handled.retain(|(_, handled)| *handled > 0);
+    handled.sort();
+    handled
+}
+
+async fn node(name: &str) -> (ActorSystem, Arc<TelemetryExtension>) {
+    let system = ActorSystem::create(name, Config::empty()).await.expect("a system");
+    let telemetry = TelemetryExtension::new(name, 64).install(&system);
+    (system, telemetry)
+}
+
+/// An actor that says of some messages what they are, by hand.
+struct ByHand(Arc<TelemetryExtension>);
+
+#[async_trait]
+impl Actor for ByHand {
+    type Msg = Ask;
+
+    async fn handle(&mut self, ctx: &mut Context<Self>, ask: Ask) {
+        if !matches!(ask, Ask::Size(_)) {
+            self.0.actors.enter(ctx, &ask);
+        }
+        match ask {
+            Ask::Total(reply) | Ask::Size(reply) => reply.send(1).expect("it waits"),
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_message_is_counted_as_its_variant() {
+    let (system, telemetry) = node("variants").await;
+    let above = telemetry.actors.spawn(&system, Props::create(Above::default), "above").expect("an actor");
+    let below = telemetry.actors.spawn(&system, Props::create(Below::default), "below").expect("an actor");
+    let plain = telemetry.actors.spawn(&system, Props::create(Plain::default), "plain").expect("an actor");
+    for actor in [above, below, plain] {
+        for n in 1..=5 {
+            ask(&actor, |reply| Ask::Add { n, reply }).await;
+        }
+        (0..3).for_each(|_| actor.tell(Ask::Fail));
+        ask(&actor, Ask::Total).await;
+        ask(&actor, Ask::Size).await;
+    }
+    let of = telemetry.clone();
+    let by_hand = Props::create(move || ByHand(of.clone()));
+    let by_hand = telemetry.actors.spawn(&system, by_hand, "by-hand").expect("an actor");
+    ask(&by_hand, Ask::Total).await;
+    ask(&by_hand, Ask::Size).await;
+    ask(&by_hand, Ask::Total).await;
+    // The answer is sent before the handler has ended.
+    let dump = wait_for_dump("all handlers have ended", &telemetry, |dump| {
+        let actors = dump["atomscope"]["instruments"]["actors"].as_array().expect("a list");
+        actors.len() == 4 && actors.iter().all(|actor| actor["in_flight"].is_null())
+    });
+    let instruments = &dump.await["atomscope"]["instruments"];
+    let named = |name: &str, handled| (Some(name.to_owned()), handled);
+    let each = [named("Add", 5), named("Fail", 3), named("Size", 1), named("Total", 1)];
+    assert_eq!(handled(instruments, "Above"), each);
+    assert_eq!(handled(instruments, "Below"), each);
+    assert_eq!(handled(instruments, "Plain"), [(None, 10)]);
+    assert_eq!(handled(instruments, "ByHand"), [(None, 1), named("Total", 2)]);
+}
+
+#[derive(Variants)]
+enum Hang {
+    Await,
+    Block(std::sync::mpsc::Receiver<()>),
+}
+
+struct Hangs;
+
+#[observed]
+#[async_trait]
+impl Actor for Hangs {
+    type Msg = Hang;
+
+    async fn handle(&mut self, _: &mut Context<Self>, hang: Hang) {
+        tokio::task::yield_now().await;
+        match hang {
+            Hang::Await => std::future::pending().await,
+            Hang::Block(end) => {
+                let _ = end.recv();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_awaits_and_one_that_blocks_its_worker_are_told_apart() {
+    let (system, telemetry) = node("modes").await;
+    let spawn = |name| telemetry.actors.spawn(&system, Props::create(|| Hangs), name).expect("an actor");
+    let (awaits, blocks) = (spawn("awaits"), spawn("blocks"));
+    let (end, ends) = std::sync::mpsc::channel();
+    awaits.tell(Hang::Await);
+    blocks.tell(Hang::Block(ends));
+    let telemetry_of = telemetry.clone();
+    let told = tokio::task::spawn_blocking(move || {
+        let mut told = Value::Null;
+        support::wait_until("the handlers say what they do", || {
+            let actors = instruments(&telemetry_of)["actors"].take();
+            told = json!([
+                actors[0]["in_flight"]["mode"],
+                actors[0]["variant"],
+                actors[1]["in_flight"]["mode"],
+                actors[1]["variant"]
+            ]);
+            told == json!(["awaits", "Await", "runs", "Block"])
+        });
+    });
+    told.await.expect("the modes");
+    drop(end);
 }

@@ -137,7 +137,7 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
 }
 
 /// Counters that are zero in a healthy node with enough capacity.
-const WELL: [&str; 26] = [
+const WELL: [&str; 27] = [
     "actors.doubtful_stops",
     "actors.early_stops",
     "actors.early_stops_done",
@@ -156,6 +156,7 @@ const WELL: [&str; 26] = [
     "events.stops_unpublished",
     "failures.errors",
     "failures.panics",
+    "failures.missed",
     "failures.panics_abandoned",
     "failures.warnings",
     "names.full",

@@ -194,6 +194,10 @@ fn the_documents_state_the_sizes_that_there_are() {
         ("clock samples", of(map.clock_samples)),
         ("failures", of(map.failures)),
         ("panics", of(map.panics)),
+        ("cells", of(map.cells)),
+        ("classes", of(map.classes)),
+        ("variants", of(map.variants)),
+        ("handled", of(map.handled)),
         ("the region", map.region_bytes),
         ("left of 16 MiB", 16 * KIB * KIB - map.region_bytes),
     ];

@@ -8,9 +8,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
-use atomr_core::prelude::Config;
-use atomscope_probe::{Region, TelemetryExtension};
-use atomscope_tests::hang::{Hang, hang};
+use atomscope_probe::Region;
+use atomscope_tests::hang::{self, Hang, hang};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
 
@@ -83,22 +82,28 @@ impl Actor for Caller {
     }
 }
 
-/// Runs a node with so many workers, none for the current-thread runtime, until it is killed. `start` runs in the future
-/// that the runtime is given, which is no task.
+const NODE: &str = "stuck-node";
+
 fn run(workers: usize, start: impl FnOnce(&ActorSystem)) -> ! {
-    let mut builder = match workers {
-        0 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    let runtime = builder.worker_threads(workers.max(1)).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let system = ActorSystem::create("stuck", Config::empty()).await.unwrap();
-        let telemetry = TelemetryExtension::new("stuck-node", 64).install(&system);
-        println!("ready region={}", telemetry.region().path().unwrap().display());
-        start(&system);
-        std::future::pending::<()>().await;
+    hang::run(NODE, workers, start)
+}
+
+/// A program without an async runtime.
+fn run_without_a_runtime() -> ! {
+    let region = Region::builder(NODE).build().unwrap();
+    region.running("importer");
+    println!("ready region={}", region.path().unwrap().display());
+    a_task_that_sleeps();
+    unreachable!("it sleeps for ever");
+}
+
+fn sleep_beside_a_thread_that_spins(system: &ActorSystem) {
+    hang(system, "hanging", Hang::Sleep).unwrap();
+    std::thread::spawn(|| {
+        loop {
+            std::hint::spin_loop();
+        }
     });
-    unreachable!("it waits for ever");
 }
 
 fn busy(system: &ActorSystem, actors: usize, takes_turns: bool, waits: bool) {
@@ -132,6 +137,8 @@ fn be(role: &str) -> ! {
         }),
         "deadlock" => run(3, dine),
         "closure" => run(2, |system| system.actor_of(Props::create(|| Caller), "caller").unwrap().tell(())),
+        "no-runtime" => run_without_a_runtime(),
+        "sleep-beside-spin" => run(2, sleep_beside_a_thread_that_spins),
         "future" => run(0, |_| a_task_that_sleeps()),
         "task" => run(2, |_| drop(tokio::spawn(async { a_task_that_sleeps() }))),
         "turns" => run(2, |system| busy(system, 8, true, false)),
@@ -281,7 +288,7 @@ fn two_handlers_that_wait_for_each_others_locks_are_a_possible_deadlock() {
         assert_eq!(line, "let _other = self.other.lock().unwrap();");
     }
     let answer = answer(&node, none());
-    assert!(answer.contains("possible deadlock of stuck::Philosopher::handle at "), "{answer}");
+    assert!(answer.contains("possible deadlock of 2 × stuck::Philosopher::handle at "), "{answer}");
 }
 
 #[test]
@@ -295,12 +302,52 @@ fn a_node_whose_workers_are_all_blocked_is_wedged_and_all_are_named() {
     let report = report(&node, STUCK, none());
     assert_eq!((threads(&report).len(), &report["state"]), (2, &"wedged".into()));
     assert_eq!(report["candidates"], Value::Array(vec![]));
-    let answer = answer(&node, none());
+    let away: Vec<f64> = report["away_workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|away| away["away_s"].as_f64().unwrap())
+        .collect();
+    let shortest = away.into_iter().reduce(f64::min).unwrap();
+    assert!(shortest > 1.0, "{report:#}");
+    for thread in threads(&report) {
+        assert!(thread["lasts_s"].as_f64().unwrap() >= shortest, "{report:#}");
+        assert!(thread["worker"].is_null(), "either of the two may be its worker: {report:#}");
+    }
+    let text = String::from_utf8(stuck(&node, none()).stdout).unwrap();
+    let (answer, more) = text.split_once('\n').unwrap();
     assert!(
         answer.contains(" is wedged: its async runtime is blocked; none of its 2 workers has paused"),
         "{answer}"
     );
-    assert!(answer.contains("2 calls do not come back: "), "{answer}");
+    assert!(answer.contains(&format!("2 calls do not come back: 2 × {HANG} at ")), "{answer}");
+    assert_eq!(more.matches(": sleeps, for ").count(), 2, "{more}");
+}
+
+#[test]
+fn of_a_program_without_an_async_runtime_it_is_not_known_and_said_once() {
+    if let Some(role) = support::role() {
+        be(&role);
+    }
+    let name = "of_a_program_without_an_async_runtime_it_is_not_known_and_said_once";
+    let node = Node::start(&mut support::again(name, "no-runtime"));
+    let found = report(&node, UNKNOWN, ["--stop"]);
+    assert_eq!((&found["outcome"], threads(&found)), (&"unknown".into(), &[][..]));
+    let output = stuck(&node, none());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text, format!("● it is not known whether {NODE} ({}) is stuck\n", node.who()));
+    assert_eq!(said(&output).matches("no worker of an async runtime").count(), 1, "{output:?}");
+}
+
+#[test]
+fn a_thread_that_runs_unseen_beside_one_that_is_stuck_is_worth_a_hint() {
+    if let Some(role) = support::role() {
+        be(&role);
+    }
+    let name = "a_thread_that_runs_unseen_beside_one_that_is_stuck_is_worth_a_hint";
+    let node = hanging(name, "sleep-beside-spin");
+    let hint = |more: &[&str]| said(&stuck(&node, more)).contains("`--stop`");
+    assert_eq!((hint(&[]), hint(&["--stop"])), (true, false));
 }
 
 #[test]
@@ -350,8 +397,10 @@ fn a_handler_that_awaits_keeps_no_thread_and_nothing_is_stuck() {
     let node = Node::start(&mut support::again(name, "await"));
     let report = report(&node, NOTHING, ["--stop"]);
     assert_eq!((threads(&report), &report["candidates"]), (&[][..], &Value::Array(vec![])));
-    let answer = answer(&node, none());
+    let text = String::from_utf8(stuck(&node, none()).stdout).unwrap();
+    let (answer, more) = text.split_once('\n').unwrap();
     assert!(answer.starts_with("● nothing is stuck in stuck-node ("), "{answer}");
+    assert!(more.contains("`.await`") && more.contains("instrumented"), "{more}");
 }
 
 /// Looks at a node for some seconds; nothing may be called stuck. Without `--stop` it may be unknown, because a thread that
@@ -477,7 +526,9 @@ fn where_stacks_cannot_be_read_the_nodes_numbers_decide_and_threads_are_candidat
         report["candidates"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"tokio-rt-worker"), "{names:?}");
     assert!(!names.iter().any(|name| name.starts_with("atomscope")), "{names:?}");
-    assert!(said(&output).contains("cannot read the stacks"), "{output:?}");
+    let output = refused(libc::SYS_process_vm_readv, &["stuck", &node.who()]);
+    let said_for_people = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said_for_people.matches("cannot read the stacks").count(), 1, "{output:?}");
 
     let node = Node::start(&mut support::again(name, "await"));
     let output = look(&node);

@@ -637,7 +637,7 @@ fn a_node_that_is_killed_meanwhile_is_told_and_never_ends_the_reader_otherwise()
                 Some(0) => {}
                 Some(1) => assert!(
                     said.starts_with("atomscope: ")
-                        && (said.contains("ended") || said.contains("is crashed")),
+                        && (said.contains("ended") || said.contains("has crashed")),
                     "{said}"
                 ),
                 _ => panic!("{delay_ms} ms: {output:?}"),

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
-use atomr_core::prelude::Config;
 use atomscope_probe::TelemetryExtension;
-use atomscope_tests::hang::{Hang, hang};
+use atomscope_tests::hang::{self, Hang, hang};
 use atomscope_tests::support::dumps::metric;
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
@@ -32,21 +31,8 @@ impl Actor for Busy {
     }
 }
 
-/// Runs a node with so many workers, none for the current-thread runtime, until it is killed.
 fn run(workers: usize, start: impl FnOnce(&ActorSystem)) -> ! {
-    let mut builder = match workers {
-        0 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    let runtime = builder.worker_threads(workers.max(1)).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let system = ActorSystem::create("workers", Config::empty()).await.unwrap();
-        let telemetry = TelemetryExtension::new("workers", 64).install(&system);
-        println!("ready region={}", telemetry.region().path().unwrap().display());
-        start(&system);
-        std::future::pending::<()>().await;
-    });
-    unreachable!("it waits for ever");
+    hang::run("workers", workers, start)
 }
 
 /// Starts actors of this kind.

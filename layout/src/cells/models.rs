@@ -60,7 +60,7 @@ fn one_tenant(claim: Claim, free: Free, read: Read) -> Model<impl Fn(usize) + Cl
         });
         play(main, vec![old, new, reader]);
     })
-    .preempted_at_most(2, 3)
+    .preempted_at_most(1, 2)
 }
 
 #[test]

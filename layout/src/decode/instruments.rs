@@ -264,7 +264,19 @@ fn begin(cell: &CellRecord) -> Option<u64> {
     (cell.since != 0).then(|| cells::stamp(cell.since))
 }
 
+impl Instruments {
+    /// The class of this name; `None` if it has no record.
+    pub fn class(&self, name: &str) -> Option<&ClassStats> {
+        self.classes.iter().find(|class| class.class.as_deref() == Some(name))
+    }
+}
+
 impl ClassStats {
+    /// 99 % of its handlers took at most so many nanoseconds; `None` if none was timed.
+    pub fn p99_ns(&self) -> Option<u64> {
+        (self.handle_time.count > 0).then(|| self.handle_time.quantile(0.99))
+    }
+
     /// Whether anything was counted.
     fn has_any(&self) -> bool {
         let Self { spawned, stopped, handled, failures, restarts, untracked, overwritten, .. } = self;
@@ -415,6 +427,7 @@ impl Cells {
 }
 
 #[cfg(all(test, not(atomscope_loom)))]
+#[allow(clippy::unwrap_used, reason = "they are tests")]
 mod tests {
     use super::*;
     use crate::cells::{CELL_WORDS, Cells as Writer, bitmap_words, coarse};

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::clock::time_text;
+use super::clock::{Moment, time_text};
 use super::names::{Names, Texts};
 use super::reader::RegionReader;
 use crate::dto::DeadLetterRecord;
@@ -15,6 +15,8 @@ use crate::seqlock::Patience;
 pub struct DeadLetters {
     /// Newest first.
     pub recent: Vec<DeadLetterRecord>,
+    /// The time of each of them by the node's clocks.
+    pub at: Vec<Option<Moment>>,
     /// All dead letters so far.
     pub total: u64,
     /// Dead letters that newer ones have overwritten.
@@ -57,6 +59,7 @@ impl RegionReader<'_> {
         let clock = self.clock();
         for (letter, stamp) in letters.recent.iter_mut().zip(stamps) {
             letter.timestamp = time_text(clock.as_ref(), stamp);
+            letters.at.push(clock.as_ref().and_then(|clock| clock.moment(stamp)));
         }
         letters
     }

@@ -5,9 +5,14 @@ use std::cell::Cell;
 use super::memory::{At, Found, find};
 use crate::task;
 
+/// Tasks that a thread remembers: a handler that awaits comes back after those of many other actors.
+const REMEMBERED: usize = 64;
+
 thread_local! {
-    /// The last task of this thread that had a cell, and its cell. It has no destructor, so a read is a load.
-    static LAST: Last = const { Last { task: Cell::new(0), at: Cell::new(None) } };
+    /// By their lowest bits: the last tasks of this thread that had a cell, and their cells. It has no destructor, so a read is
+    /// a load.
+    static LAST: [Last; REMEMBERED] =
+        const { [const { Last { task: Cell::new(0), at: Cell::new(None) } }; REMEMBERED] };
 }
 
 struct Last {
@@ -15,14 +20,18 @@ struct Last {
     at: Cell<Option<At>>,
 }
 
-/// The cell of the current task. A few loads if it is the one that this thread used last; else a look into the map. No lock,
-/// no allocation, no system call.
+/// The cell of the current task. A few loads if this thread remembers it; else a look into the map. No lock, no allocation,
+/// no system call.
 #[inline]
 pub(crate) fn current() -> Option<At> {
     let task = task::current()?;
-    LAST.with(|last| if last.task.get() == task { last.at.get() } else { look_up(task) })
+    LAST.with(|last| {
+        let last = &last[task as usize % REMEMBERED];
+        if last.task.get() == task { last.at.get() } else { look_up(task) }
+    })
 }
 
+#[cold]
 #[inline(never)]
 fn look_up(task: u64) -> Option<At> {
     let Some(Found::Cell(at)) = find(task) else { return None };
@@ -35,6 +44,7 @@ fn look_up(task: u64) -> Option<At> {
 #[inline(always)]
 pub(crate) fn set(task: u64, at: At) {
     LAST.with(|last| {
+        let last = &last[task as usize % REMEMBERED];
         if last.task.get() != task {
             last.task.set(task);
             last.at.set(Some(at));

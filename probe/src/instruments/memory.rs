@@ -9,14 +9,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use atomscope_layout::RegionMap;
 use atomscope_layout::cells::{
-    BUCKET_WORDS, Cell, CellName, CellRecord, Cells, Ended, Mode, Target, TaskMap, bitmap_words,
+    BUCKET_WORDS, Begun, CELL_WORDS, Cell, CellName, CellRecord, Cells, Target, TaskMap, bitmap_words,
 };
 use atomscope_layout::classes::{Class, HANDLED_WORDS, number, register_row};
 use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::view::WriterMemory;
-use atomscope_layout::words::WORD;
+use atomscope_layout::words::{WORD, halves};
 
 use crate::clock::Clock;
 use crate::coarse;
@@ -256,7 +256,7 @@ impl Instruments {
     pub(crate) fn claim(&'static self, class: u16, owner: Owner) -> Option<(CellName, At)> {
         self.number?;
         let name = self.cells().claim(class, class.into())?;
-        let at = At { instruments: self, cell: self.cells().cell(name.index())?, index: name.index() as u32 };
+        let at = At { instruments: self, cell: self.cells().cell(name.index())? };
         at.private(OWNER)?.store(owner.0, Ordering::Relaxed);
         at.private(RECORD)?.store(0, Ordering::Relaxed);
         Some((name, at))
@@ -266,7 +266,7 @@ impl Instruments {
     pub(crate) fn each_of(&'static self, owner: Owner, mut see: impl FnMut(At)) {
         for index in 0..self.private.words().len() / PRIVATE_WORDS {
             let cell = self.cells().cell(index);
-            let at = cell.map(|cell| At { instruments: self, cell, index: index as u32 });
+            let at = cell.map(|cell| At { instruments: self, cell });
             at.filter(|at| at.owner() == Some(owner)).into_iter().for_each(&mut see);
         }
     }
@@ -335,49 +335,64 @@ pub(crate) fn find(task: u64) -> Option<Found> {
         }
         let cell = instruments.cells().cell(target.cell as usize)?;
         let is_it = cell.task().load(Ordering::Relaxed) == task;
-        is_it.then_some(Found::Cell(At { instruments, cell, index: target.cell }))
+        is_it.then_some(Found::Cell(At { instruments, cell }))
     })
 }
 
-/// A cell, and what belongs to it.
+/// A cell, and what belongs to it: two pointers, which fit into registers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At {
     pub(crate) instruments: &'static Instruments,
     pub(crate) cell: Cell<'static>,
-    index: u32,
 }
 
 impl At {
-    #[inline(always)]
-    fn private(&self, word: usize) -> Option<&'static AtomicU64> {
-        self.instruments.private.words().get(self.index as usize * PRIVATE_WORDS + word)
+    /// The index of the cell.
+    fn index(self) -> usize {
+        let start = self.instruments.cells.words().as_ptr().addr();
+        std::ptr::from_ref(self.cell.identity()).addr().saturating_sub(start) / (CELL_WORDS * WORD)
     }
 
-    pub(crate) fn owner(&self) -> Option<Owner> {
+    fn private(self, word: usize) -> Option<&'static AtomicU64> {
+        self.instruments.private.words().get(self.index() * PRIVATE_WORDS + word)
+    }
+
+    pub(crate) fn owner(self) -> Option<Owner> {
         self.private(OWNER).map(|owner| Owner(owner.load(Ordering::Relaxed)))
     }
 
     /// The class of the actor.
-    pub(crate) fn class(&self) -> u16 {
+    pub(crate) fn class(self) -> u16 {
         let identity = self.cell.identity().load(Ordering::Relaxed);
         CellRecord { identity, ..CellRecord::default() }.class()
     }
 
+    /// The number of the interned name of that class; 0: it is one of all other classes.
+    pub(crate) fn class_name(self) -> u32 {
+        self.instruments.class(self.class()).name()
+    }
+
+    /// The word by which the actor's record names the cell.
+    pub(crate) fn name(self) -> u64 {
+        let identity = self.cell.identity().load(Ordering::Relaxed);
+        halves(self.index() as u32 + 1, (identity >> 32) as u32)
+    }
+
     /// The actor's record stands in this slot of the table.
-    pub(crate) fn set_record(&self, slot: usize) {
+    pub(crate) fn set_record(self, slot: usize) {
         if let Some(record) = self.private(RECORD) {
             record.store(slot as u64 + 1, Ordering::Relaxed);
         }
     }
 
     /// The slot of the actor's record, if it is known.
-    pub(crate) fn record(&self) -> Option<usize> {
+    pub(crate) fn record(self) -> Option<usize> {
         self.private(RECORD).and_then(|record| (record.load(Ordering::Relaxed) as usize).checked_sub(1))
     }
 
     /// Makes the actor's task find the cell. False if there is no room for it.
-    pub(crate) fn register(&self, task: u64) -> bool {
-        let target = self.instruments.target(self.index);
+    pub(crate) fn register(self, task: u64) -> bool {
+        let target = self.instruments.target(self.index() as u32);
         let is_registered =
             target.is_some_and(|target| tasks().is_some_and(|tasks| tasks.insert(task, target)));
         if is_registered {
@@ -387,9 +402,9 @@ impl At {
     }
 
     /// Frees the cell. Its actor's task must count no more.
-    pub(crate) fn free(&self) {
+    pub(crate) fn free(self) {
         let task = self.cell.task().load(Ordering::Relaxed);
-        if let (Some(tasks), Some(target)) = (tasks(), self.instruments.target(self.index)) {
+        if let (Some(tasks), Some(target)) = (tasks(), self.instruments.target(self.index() as u32)) {
             if task != 0 {
                 tasks.remove(task, target);
             }
@@ -397,12 +412,12 @@ impl At {
         if let Some(owner) = self.private(OWNER) {
             owner.store(0, Ordering::Relaxed);
         }
-        self.instruments.cells().free(self.index as usize);
+        self.instruments.cells().free(self.index());
     }
 
     /// A handler begins.
     #[inline(always)]
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(self) {
         let number = self.cell.handled().load(Ordering::Relaxed);
         let is_timed = self.is_timed(number);
         self.cell.begin(coarse::now(), is_timed);
@@ -413,15 +428,16 @@ impl At {
 
     /// Whether the message with this number is timed: a hash decides, so that no rhythm of the messages meets the samples.
     #[inline(always)]
-    fn is_timed(&self, number: u64) -> bool {
-        let mixed = (number ^ u64::from(self.index) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn is_timed(self, number: u64) -> bool {
+        let salt = std::ptr::from_ref(self.cell.identity()).addr() as u64;
+        let mixed = (number ^ salt << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
         mixed & self.instruments.time_mask == 0
     }
 
     #[cold]
     #[inline(never)]
-    fn start(&self) {
+    fn start(self) {
         if let Some(started) = self.private(STARTED) {
             started.store(self.instruments.ticks(), Ordering::Relaxed);
         }
@@ -429,49 +445,49 @@ impl At {
 
     /// The handler has ended.
     #[inline(always)]
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(self) {
         let ended = self.cell.end();
         lane::add(&self.instruments.handled, HANDLED_WORDS * ended.row as usize, 1);
         let now = coarse::now();
-        if ended.is_timed || ended.is_long(now) {
-            self.measure(ended, now);
+        if ended.begun.is_timed() || ended.begun.is_long(now) {
+            self.measure(ended.row, ended.begun, now);
         }
     }
 
+    // By value, so that the caller keeps all of it in registers.
     #[cold]
     #[inline(never)]
-    fn measure(&self, ended: Ended, now: u64) {
+    fn measure(self, row: u32, begun: Begun, now: u64) {
         let instruments = self.instruments;
-        let is_long = ended.is_long(now);
         let passed = |since: u64| instruments.ns(instruments.ticks().saturating_sub(since));
-        let ns = if ended.is_timed {
+        let ns = if begun.is_timed() {
             passed(self.private(STARTED).map_or(0, |started| started.load(Ordering::Relaxed)))
         } else {
             // The handler began half a tick after its coarse stamp, on average.
-            passed(ended.since).saturating_sub(coarse::TICK.as_nanos() as u64 / 2)
+            passed(begun.stamp()).saturating_sub(coarse::TICK.as_nanos() as u64 / 2)
         };
         // Every long handler is measured, so that it counts for itself only.
-        let weight = if is_long { 1 } else { instruments.time_every };
+        let weight = if begun.is_long(now) { 1 } else { instruments.time_every };
         let busy = ns.saturating_mul(weight);
         self.cell.add_busy(busy);
-        lane::add(&instruments.handled, HANDLED_WORDS * ended.row as usize + 1, busy);
+        lane::add(&instruments.handled, HANDLED_WORDS * row as usize + 1, busy);
         instruments.class(self.class()).handle_time(ns, weight);
     }
 
     /// The message in flight is this variant of those with these `names`.
     #[inline]
-    pub(crate) fn run(&self, variant: usize, names: &'static [&'static str], mode: Mode) {
-        self.cell.run(self.instruments.row_of(self.class(), variant, names), mode);
+    pub(crate) fn run(self, variant: usize, names: &'static [&'static str]) {
+        self.cell.set_row(self.instruments.row_of(self.class(), variant, names));
     }
 
     /// A handler has panicked.
-    pub(crate) fn count_failure(&self) {
+    pub(crate) fn count_failure(self) {
         self.cell.count_failure();
         self.instruments.class(self.class()).count(number::FAILURES, 1);
     }
 
     /// The actor was made again.
-    pub(crate) fn count_restart(&self) {
+    pub(crate) fn count_restart(self) {
         self.cell.count_restart();
         self.instruments.class(self.class()).count(number::RESTARTS, 1);
     }

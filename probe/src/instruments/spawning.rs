@@ -107,6 +107,7 @@ impl ActorRegistry {
         let spawned = spawn(props);
         if let (Ok(actor), true) = (&spawned, waiting.is_joined()) {
             plan.join(actor.path());
+            self.writer().watch_mailbox(actor, name.map_or(0, |name| name.word()), class);
         }
         spawned
     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 
 use atomscope::query::Query;
 use atomscope::report::actors::{
@@ -14,10 +15,11 @@ use atomscope::text::write_json;
 use atomscope_layout::decode::{Actor, ActorList, Moment};
 use atomscope_layout::forest::Forest;
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::program::grouped::{By, Grouped, SORTS as GROUP_SORTS};
 use crate::program::help::{WHO_HELP, filter_help};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
@@ -37,10 +39,20 @@ that found no room (`instruments(n)` of the builder):
   FAILURES    panics of its handler
   RESTARTS    how often it was made again
   RUNNING(s)  how long the handler in flight lasts; `-` if there is none
-  RUNNING     the variant of the message whose handler is in flight: `#[derive(Variants)]` and `#[observed]` tell it
-  MODE        `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
+  RUNNING     the variant of the message whose handler is in flight
+  MODE        `runs` (or blocks its worker) or `awaits`
+`#[derive(Variants)]` on the messages and `#[observed]` on the actor tell RUNNING and MODE.
+
+--by sums up what actors did since their spawns, and --filter and --sort are then for the columns of the groups:
+  class    LIVE actors; P50 and P99 of the time that a handler takes; also what actors did that have stopped; `-` without a name are \
+all classes that found no room
+  subtree  the live actors of each parent, or with `--level N` those whose paths begin alike; `-` are the actors of `instrument(props)`, \
+which have no path
+  variant  what was done for each variant of the messages of a class; `-` if nothing tells the variant
 
 Examples:
+  atomscope actors shop --by class --sort p99
+  atomscope actors shop --by subtree --level 2 --filter 'failures > 0'
   atomscope actors shop --sort age --limit 20
   atomscope actors shop --tree --filter checkout
   atomscope actors shop --filter 'age > 5m and not class ~ Order'
@@ -54,9 +66,17 @@ pub struct ActorsArgs {
     /// Show children below their parents.
     #[arg(long)]
     pub tree: bool,
-    /// Order: by path or class from A to Z, by age from the oldest, by all others from the greatest.
-    #[arg(long, value_name = "COLUMN", default_value = "path", value_parser = parse_sort())]
-    pub sort: &'static ActorColumn,
+    /// Sum up the actors by class, by subtree, or by class and variant of their messages; see below.
+    #[arg(long, value_name = "GROUP", value_enum, conflicts_with = "tree")]
+    pub by: Option<By>,
+    /// With `--by subtree`: the number of elements of a path, behind the name of the system, that make a subtree. Without it,
+    /// the actors of each parent are a subtree.
+    #[arg(long, value_name = "N", requires = "by")]
+    pub level: Option<NonZeroUsize>,
+    /// Order: by path, class or another text from A to Z, by age from the oldest, by all others from the greatest. Groups come by
+    /// busy time if it is left out, actors by path.
+    #[arg(long, value_name = "COLUMN", value_parser = parse_sort())]
+    pub sort: Option<String>,
     /// Reverse the order.
     #[arg(long)]
     pub reverse: bool,
@@ -73,11 +93,32 @@ pub struct ActorsArgs {
     pub json: bool,
 }
 
-/// `path`, `class` and so on, and the names that they had.
-fn parse_sort() -> impl TypedValueParser<Value = &'static ActorColumn> {
-    let values = SORTS.map(|column| PossibleValue::new(column.names[0]).aliases(&column.names[1..]));
-    PossibleValuesParser::new(values)
-        .try_map(|name| ActorColumn::sort(&name).ok_or("there is no such column"))
+/// `path`, `class` and so on, the names that they had, and the columns that only groups have.
+fn parse_sort() -> PossibleValuesParser {
+    let of_actors = SORTS.map(|column| PossibleValue::new(column.names[0]).aliases(&column.names[1..]));
+    PossibleValuesParser::new(of_actors.into_iter().chain(GROUP_SORTS.map(PossibleValue::new)))
+}
+
+impl ActorsArgs {
+    /// The column that actors are sorted by.
+    fn column(&self) -> Result<&'static ActorColumn, Failure> {
+        let name = self.sort.as_deref().unwrap_or("path");
+        ActorColumn::sort(name).ok_or_else(|| {
+            Failure::usage_of("actors", format!("only groups can be sorted by {name}: give --by"))
+        })
+    }
+
+    fn grouped(&self, by: By) -> Grouped<'_> {
+        Grouped {
+            by,
+            level: self.level.map(NonZeroUsize::get),
+            sort: self.sort.as_deref(),
+            reverse: self.reverse,
+            filter: self.filter.as_deref(),
+            limit: self.limit,
+            json: self.json,
+        }
+    }
 }
 
 /// An actor as it is written, with its children in a tree.
@@ -153,6 +194,12 @@ impl Serialize for Rows<'_> {
 }
 
 pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
+    if let Some(by) = args.by {
+        let grouped = args.grouped(by);
+        grouped.check()?;
+        return grouped.write(&attach(search, args.who.clone())?);
+    }
+    let sort = args.column()?;
     let fields = ActorRow::fields(false);
     let query = Query::parse(args.filter.as_deref().unwrap_or_default(), &fields);
     let query = query.map_err(|error| Failure::filter("actors", &error))?;
@@ -168,14 +215,14 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
     let unknown = query.unknown_in_all(&fields, rows);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| {
-        args.sort.compare(&ActorRow::new(*a, until), &ActorRow::new(*b, until), args.reverse)
+        sort.compare(&ActorRow::new(*a, until), &ActorRow::new(*b, until), args.reverse)
     };
     let most = args.limit.unwrap_or(usize::MAX);
     let hidden = if args.tree {
         let mut tree = actors.into_tree();
         let actors = tree.actors();
         let mut is_shown: Vec<bool> = actors.iter().map(matches).collect();
-        if !matches!(args.sort.order, ActorOrder::Path) || args.reverse {
+        if !matches!(sort.order, ActorOrder::Path) || args.reverse {
             let mut order: Vec<u32> = (0..actors.len() as u32).collect();
             order.sort_by(numbers_by(actors, compare));
             tree.order(&order);

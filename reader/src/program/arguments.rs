@@ -9,6 +9,8 @@ use crate::program::actors::ActorsArgs;
 use crate::program::doctor::DoctorArgs;
 use crate::program::dump::DumpArgs;
 use crate::program::help::WHO_HELP;
+use crate::program::hot::HotArgs;
+use crate::program::letters::LettersArgs;
 use crate::program::listing::ListingCommand;
 use crate::program::manual::{CompletionsArgs, ManArgs};
 use crate::program::prune::PruneArgs;
@@ -57,7 +59,7 @@ Examples:
 /// What the JSON of all commands has in common.
 const JSON_HELP: &str = "\
 --json writes UTF-8; no object has a key twice, and `null` is an unknown value:
-  an array of objects  ps, actors, metrics, threads, stacks, prune, doctor: rows with the same keys
+  an array of objects  ps, actors, hot, letters, metrics, threads, stacks, prune, doctor: rows with the same keys
   an object            show, stuck, and each subsystem: a summary, and its lists by their names
   objects, one a line  stat, tail
 
@@ -82,9 +84,11 @@ pub struct Cli {
 pub enum Command {
     Ps(PsArgs),
     Actors(ActorsArgs),
+    Hot(HotArgs),
     Dump(DumpArgs),
     Show(ShowArgs),
     Top(TopArgs),
+    Letters(LettersArgs),
     /// One command for each subsystem.
     #[command(flatten)]
     Listing(ListingCommand),

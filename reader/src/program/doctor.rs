@@ -1,4 +1,4 @@
-//! `doctor`: explains why a node cannot be read or is read incompletely, and what to do.
+//! `doctor`: checks nodes and their regions, and says what to do.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use crate::program::output::{Failure, to_people, to_stdout};
 use crate::program::table::{BAD, GOOD, ODD, STRONG, Screen};
 use crate::program::target::{SearchArgs, search, target};
 
-/// Explain why a node cannot be read or is read incompletely, and what to do.
+/// Check nodes and their regions: what is wrong, why one cannot be seen, and what to do.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 Checks every region, or that of WHO: its owner and permissions, versions, locks, heartbeats, how full it is, what was \

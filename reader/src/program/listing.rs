@@ -97,7 +97,7 @@ fn help(subsystem: &Subsystem) -> String {
 
 `-` stands for an unknown value; AGE(s) is the time since it was first listed. --sort puts the greatest number first \
 and texts from A to Z; a list without that column keeps its order. --json writes {json}, with the fields of `atomscope \
-dump`, in bytes and nanoseconds. Notes on stderr count rows that were dropped or are unreadable.
+dump`; the end of a key is its unit: `_s` seconds, `_ns` nanoseconds, `_bytes` bytes. Notes on stderr count rows that were dropped or are unreadable.
 
 Examples:
 {examples}
@@ -208,7 +208,7 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
 }
 
 /// Writes a list as a table.
-fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
+pub fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
     let shown = || list.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
     let title = |at: usize, column: &Column| if at == 0 { list.title.to_owned() } else { column.title() };
     let titles = shown().map(|(at, column)| (title(at, column), column.side));

@@ -25,6 +25,9 @@ States:
   not ready, incompatible, corrupt, refused
              the region cannot be read; NOTE says why
 
+NOTE counts the earlier nodes of the name that failed or crashed, since one ended in good order, as
+crashes.
+
 AGE is the time since the start of the node, BEAT the time since its last heartbeat.
 
 Dead nodes are found by the files that they leave in /dev/shm. If a node was configured to use

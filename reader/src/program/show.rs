@@ -7,16 +7,18 @@ use std::time::Duration;
 use anstyle::Style;
 use atomscope::attach::Region;
 use atomscope::ending::{Before, End};
-use atomscope::liveness::{Evidence, Notes, Verdict};
+use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
+use atomscope::report::subsystems::failures::{ClassPanics, FAILURES, by_class};
 use atomscope::report::usage::Usage;
+use atomscope::report::worst::Worst;
 use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::vitals::Vitals;
 use atomscope::workers::AwayWorker;
-use atomscope_layout::decode::{ActorTotals, Beat, Class, RegionReader, rfc3339};
+use atomscope_layout::decode::{ActorTotals, Beat, Class, ClassStats, Instruments, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use clap::Args;
 use serde::{Serialize, Serializer};
@@ -33,6 +35,7 @@ The lines of the page:
   Beats         time since the last heartbeat of the probe and of the async runtime
   Resources     CPU time, memory, threads and open files of the process
   Actors        live actors, and the classes with the most waiting messages, then the most actors
+  Worst         the instrumented actor, or the class, that is worst by each measure
   Dead letters  their number so far, and the newest five
   Cluster ...   a line for each subsystem in use; `atomscope cluster` and so on show more
   Events        events published so far
@@ -95,6 +98,8 @@ struct Summary {
     created_at: String,
     /// Until now, or until the last heartbeat of a dead node. `None` if that is unknown.
     uptime_s: Option<f64>,
+    /// Age of the newer of the two heartbeats.
+    beat_age_s: Option<f64>,
     process_beat_age_s: Option<f64>,
     runtime_beat_age_s: Option<f64>,
     process: Option<Vitals>,
@@ -102,17 +107,21 @@ struct Summary {
     away_workers: Option<Vec<AwayWorker>>,
     actors: ActorTotals,
     classes: Vec<ClassCount>,
+    /// The worst of the instrumented actors.
+    worst: Worst,
     dead_letters: u64,
     newest_dead_letters: Vec<DeadLetterRecord>,
     /// The subsystems in use, by the names of their commands.
     #[serde(serialize_with = "by_name")]
     subsystems: Vec<subsystems::Summary>,
+    /// The classes of instrumented actors whose handlers have panicked.
+    panics_by_class: Vec<ClassPanics>,
     usage: Usage,
     #[serde(serialize_with = "as_texts")]
     notes: Vec<Caveat>,
-    /// Whether it lives, and is wedged or has workers that are away.
+    /// See [`Snapshot::stuck_hint`].
     #[serde(skip)]
-    may_be_stuck: bool,
+    stuck_hint: Option<String>,
 }
 
 /// The live actors of one class.
@@ -122,25 +131,27 @@ struct ClassCount {
     actors: u64,
     /// Messages in their mailboxes; `None` if no depth is known.
     waiting: Option<u64>,
+    /// 99 % of its handlers took at most so long; `None` if none was timed.
+    p99_ns: Option<u64>,
 }
 
-impl From<Class> for ClassCount {
-    fn from(class: Class) -> Self {
+impl ClassCount {
+    fn of(class: Class, instruments: &Instruments) -> Self {
         let Class { name, actors, waiting, .. } = class;
-        Self { class: name, actors, waiting }
+        let p99_ns = instruments.class(&name).and_then(ClassStats::p99_ns);
+        Self { class: name, actors, waiting, p99_ns }
     }
 }
 
 impl Summary {
     fn new(region: &Region, snapshot: Snapshot) -> Result<Self, Failure> {
         let usage = Usage::take(region, &snapshot)?;
+        let worst = Worst::of(region, &snapshot.instruments)?;
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
+        let panics_by_class = by_class(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
-        let is_wedged = matches!(snapshot.liveness.verdict, Verdict::Wedged(_));
-        let may_be_stuck = snapshot.dump_info.is_none()
-            && snapshot.liveness.verdict.is_alive()
-            && (is_wedged || notes.iter().any(|note| note.kind == CaveatKind::Workers));
+        let stuck_hint = snapshot.stuck_hint();
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
             taken_at,
@@ -153,9 +164,10 @@ impl Summary {
             dead_letters,
             process,
             classes,
+            instruments,
             ..
         } = snapshot;
-        let classes = classes.into_iter().map(ClassCount::from).collect();
+        let classes = classes.into_iter().map(|class| ClassCount::of(class, &instruments)).collect();
         let uptime = region.uptime(&liveness, &taken_at);
         let mut newest_dead_letters = dead_letters.recent;
         newest_dead_letters.truncate(MAX_LETTERS);
@@ -178,18 +190,21 @@ impl Summary {
             bytes: region.bytes(),
             created_at: rfc3339(created),
             uptime_s: uptime.map(seconds),
+            beat_age_s: liveness.newest_beat_age().map(seconds),
             process_beat_age_s: liveness.process_beat_age.map(seconds),
             runtime_beat_age_s: liveness.runtime_beat_age.map(seconds),
             process,
             away_workers,
             actors: totals,
             classes,
+            worst,
             dead_letters: dead_letters.total,
             newest_dead_letters,
             subsystems,
+            panics_by_class,
             usage,
             notes,
-            may_be_stuck,
+            stuck_hint,
         })
     }
 }
@@ -285,10 +300,17 @@ impl Page<'_> {
         ))?;
         for row in summary.classes.iter().take(MAX_CLASSES) {
             let waiting = row.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
-            self.plain(&format!("{:>6} {}{}", row.actors, clean(&row.class), waiting.unwrap_or_default()))?;
+            let p99 = row.p99_ns.map(|ns| format!(", 99 % of handlers within {:.3} ms", ns as f64 / 1e6));
+            let more = [waiting, p99].into_iter().flatten().collect::<String>();
+            self.plain(&format!("{:>6} {}{more}", row.actors, clean(&row.class)))?;
         }
         if let Some(more) = summary.classes.len().checked_sub(MAX_CLASSES).filter(|more| *more > 0) {
             self.plain(&format!("       and {}", count(more as u64, "more class", "more classes")))?;
+        }
+
+        if let Some(worst) = summary.worst.text() {
+            self.title = "Worst";
+            self.plain(&worst)?;
         }
 
         self.title = "Dead letters";
@@ -306,6 +328,13 @@ impl Page<'_> {
         for subsystem in &summary.subsystems {
             self.title = subsystem.subsystem.title;
             self.plain(&subsystem.line)?;
+            if *subsystem.subsystem == FAILURES {
+                summary
+                    .panics_by_class
+                    .iter()
+                    .take(MAX_CLASSES)
+                    .try_for_each(|class| self.plain(&class.text))?;
+            }
         }
 
         self.title = "Events";
@@ -340,9 +369,6 @@ impl Page<'_> {
         for note in summary.notes.iter().filter(|note| note.kind != CaveatKind::Dump) {
             self.line(BAD, &note.text)?;
         }
-        if summary.may_be_stuck {
-            self.plain(&format!("`atomscope stuck {}` says what does not come back", summary.pid))?;
-        }
-        Ok(())
+        summary.stuck_hint.as_deref().map_or(Ok(()), |hint| self.plain(hint))
     }
 }

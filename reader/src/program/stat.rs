@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use atomscope::follow::LastMoment;
 use atomscope::system::{stop_on_signals, wait};
-use atomscope::text::clean_os;
 use clap::Args;
 
 use crate::program::help::WHO_HELP;
@@ -19,7 +18,7 @@ use crate::program::stat::metrics::MetricColumns;
 use crate::program::stat::row::{Row, Sample};
 use crate::program::table::{Screen, verdict_style};
 use crate::program::target::{SearchArgs, attach};
-use crate::program::values::{is_number, parse_interval};
+use crate::program::values::{parse_interval, shifted};
 
 /// Print the rates of a node, one line per interval.
 #[derive(Debug, Args)]
@@ -86,34 +85,11 @@ pub struct StatArgs {
 }
 
 impl StatArgs {
-    /// Moves the arguments if WHO is left out: `stat 1s 5` has an interval and a count. A first argument of digits only is
-    /// a pid.
+    /// As [`shifted`].
     pub fn shifted(self) -> Result<Self, Failure> {
-        let has_unit = |text: &OsString| {
-            text.to_str().is_some_and(|text| !is_number(text) && parse_interval(text).is_ok())
-        };
-        let Some(first) = self.who.clone() else { return Ok(self) };
-        if !has_unit(&first) || self.interval.as_ref().is_some_and(has_unit) {
-            return Ok(self);
-        }
-        let Self { interval, count, .. } = self;
-        if count.is_some() {
-            let interval = interval.unwrap_or_default();
-            return Err(Failure::usage_of(
-                "stat",
-                format!("{} is not an interval; try 1s", clean_os(&interval)),
-            ));
-        }
-        let number = |text: OsString| {
-            text.to_str().and_then(|text| text.parse().ok()).filter(|count| *count > 0).ok_or_else(|| {
-                Failure::usage_of(
-                    "stat",
-                    format!("{} is not a number of lines; give at least 1", clean_os(&text)),
-                )
-            })
-        };
-        let count = interval.map(number).transpose()?;
-        Ok(Self { who: None, interval: Some(first), count, ..self })
+        let Self { who, interval, count, .. } = self;
+        let (who, interval, count) = shifted("stat", who, interval, count)?;
+        Ok(Self { who, interval, count, ..self })
     }
 }
 

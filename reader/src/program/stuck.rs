@@ -5,11 +5,15 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
+use atomscope::attach::RegionSummary;
+use atomscope::in_flight::{Handler, HandlersInFlight};
+use atomscope::report::human::{count, duration};
 use atomscope::stuck::{StuckOptions, StuckReport, StuckThread};
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
 use atomscope::threads::{NodeProcess, ThreadRates};
 use clap::Args;
+use serde::Serialize;
 
 use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, note, to_people, to_stdout};
@@ -17,7 +21,7 @@ use crate::program::stacks::write_frames;
 use crate::program::table::{BAD, GOOD, ODD, STRONG, Screen};
 use crate::program::target::{SearchArgs, search, target};
 use crate::program::threads::no_process;
-use crate::program::values::parse_interval;
+use crate::program::values::parse_duration;
 
 /// Say which handler or task of a node does not come back, and where it is.
 #[derive(Debug, Args)]
@@ -25,7 +29,7 @@ use crate::program::values::parse_interval;
 The first line is the answer. Below it is each thread that is stuck, with the actor class and the line that it is at, what \
 it waits for, and its stack as far as it belongs to the handler. It also works on a node that is wedged or stopped.
 
-A handler or another task is stuck if one call of it lasts longer than --over. Proof is that its thread has not run the whole \
+A handler or another task is stuck if one call of it lasts for --over or longer. Proof is that its thread has not run the whole \
 time, or that the call has not returned; the processor itself watches for that, which costs the thread one exception at most. Handlers that are called again \
 and again are not stuck, however busy they keep the node. Where this program may not watch for the return (see \
 kernel.perf_event_paranoid), a thread that runs in the same handler at each look is shown without counting as stuck.
@@ -33,7 +37,13 @@ kernel.perf_event_paranoid), a thread that runs in the same handler at each look
 Threads that sleep are not stopped. A thread that runs is looked at only with --stop, which stops it three times for some \
 tens of microseconds: give it if a worker spins. Several handlers that wait for locks are called a possible deadlock.
 
-A handler that waits in an `.await` keeps no thread, and is not found here.
+A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time that the \
+call has lasted at least.
+
+A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor (`telemetry.actors.spawn`), and so \
+is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
+block their worker if a thread is proved to be stuck in one of their class. That a handler awaits for long may be what it is \
+for, so it counts as stuck only if --over is given. Of a dead node, or of a dump, what was being handled at that time is shown.
 
 It needs the same user as the node, or ptrace rights; see `atomscope stacks --help`. Without them, or if the program was \
 stripped, threads that may be the reason are listed as candidates.
@@ -50,9 +60,10 @@ Examples:
 pub struct StuckArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
-    /// How long a call must last: a number of seconds, or a number with ms, s or m.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
-    pub over: Duration,
+    /// How long a call must last, 1s if left out: a whole number of seconds, or one with ms, s or m; at most a day. If it is given,
+    /// handlers that await for longer are stuck too.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub over: Option<Duration>,
     /// Stop threads that run, each for some tens of microseconds, and look at them too.
     #[arg(long)]
     pub stop: bool,
@@ -61,20 +72,36 @@ pub struct StuckArgs {
     pub json: bool,
 }
 
+/// How long a call lasts at least that is stuck, unless somebody says so.
+const OVER: Duration = Duration::from_secs(1);
+/// The number of handlers that people are shown; JSON has all.
+const MOST_HANDLERS: usize = 20;
+
 pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     stop_on_signals();
     let selected = search(search_args).select(&target(search_args, args.who)?)?;
     if let Some(text) = &selected.note {
         note(text);
     }
-    let process = NodeProcess::of_summary(&selected.summary).ok_or_else(|| no_process(&selected.summary))?;
-    let options = StuckOptions { over: args.over, stop: args.stop };
+    let Some(process) = NodeProcess::of_summary(&selected.summary) else {
+        tell_of_past(&selected.summary, search_args.max_size, args.json)?;
+        return Err(no_process(&selected.summary));
+    };
+    let look = || {
+        let region = selected.summary.open(search_args.max_size).ok()?;
+        HandlersInFlight::look(&region).ok()
+    };
+    let before = look();
+    let options = StuckOptions { over: args.over.unwrap_or(OVER), stop: args.stop };
     let report = StuckReport::take(&selected.summary, &process, options, search_args.max_size, &wait);
-    let report = match report {
+    let mut report = match report {
         Ok(report) => report,
         // Not the exit code 0, which says that nothing is stuck.
         Err(error) => return Err(Failure::Failed(error.to_string())),
     };
+    if let Some((before, now)) = before.zip(look()) {
+        report.add_handlers(now.lasting_since(&before, options.over), args.over.is_some());
+    }
     let written = if args.json {
         to_stdout(|out| write_json(out, &report))
     } else {
@@ -107,18 +134,86 @@ fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: S
         writeln!(out)?;
         write_thread(out, report, thread, screen)?;
     }
+    // Where the answer is not known, stderr says why.
+    let why = report.refusal.as_deref().filter(|_| report.has_looked());
     if !report.candidates.is_empty() {
-        let why = match &report.refusal {
-            Some(why) => why.as_str(),
-            None => "no stack shows which it is",
-        };
+        let why = why.or_else(|| report.refusal.is_none().then_some("no stack shows which it is"));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let strong = style(STRONG);
-        writeln!(out, "\n{strong}Candidates{strong:#}: {why}")?;
+        writeln!(out, "\n{strong}Candidates{strong:#}{why}")?;
         report.candidates.iter().try_for_each(|row| write_candidate(out, row))?;
-    } else if let Some(why) = &report.refusal {
+    } else if let Some(why) = why {
         writeln!(out, "  {why}")?;
     }
+    report.limit().map_or(Ok(()), |limit| writeln!(out, "  {limit}"))?;
+    if !report.handlers.is_empty() {
+        let strong = style(STRONG);
+        let over = duration(Duration::from_secs_f64(report.over_s));
+        writeln!(out, "\n{strong}Handlers that last for {over} or longer{strong:#}")?;
+        write_handlers(out, &report.handlers, Handler::text)?;
+    }
     Ok(())
+}
+
+/// A line for each of the first handlers.
+fn write_handlers(
+    out: &mut (impl Write + ?Sized),
+    handlers: &[Handler],
+    text: fn(&Handler) -> String,
+) -> io::Result<()> {
+    for handler in handlers.iter().take(MOST_HANDLERS) {
+        writeln!(out, "  {} {}", handler.actor(), text(handler))?;
+    }
+    match handlers.len().checked_sub(MOST_HANDLERS) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "  and {}", count(more as u64, "more handler", "more handlers")),
+    }
+}
+
+/// What a dead node, or one that was dumped, was handling.
+#[derive(Debug, Serialize)]
+struct Past {
+    node: String,
+    pid: u64,
+    state: &'static str,
+    why: Option<String>,
+    is_stuck: bool,
+    outcome: &'static str,
+    handlers: Vec<Handler>,
+}
+
+/// Tells what a node without a process was handling: when it died, or when it was dumped. Nothing of a node that lives, or that
+/// has no instrumented actors.
+fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Result<(), Failure> {
+    let (is_dump, is_alive) = (summary.dump_info.is_some(), summary.liveness.verdict.is_alive());
+    if is_alive && !is_dump {
+        return Ok(());
+    }
+    let HandlersInFlight { handlers, has_instruments } = HandlersInFlight::look(&summary.open(max_bytes)?)?;
+    if !has_instruments {
+        return Ok(());
+    }
+    let past = Past {
+        node: summary.identity.node.clone(),
+        pid: summary.pid(),
+        state: summary.liveness.verdict.word(),
+        why: summary.liveness.why(),
+        is_stuck: false,
+        outcome: "unknown",
+        handlers,
+    };
+    if as_json {
+        return to_stdout(|out| write_json(out, &past));
+    }
+    let when = if is_dump { "was dumped" } else { "ended" };
+    let number = match past.handlers.len() {
+        0 => "no handler of an instrumented actor was in flight".to_owned(),
+        number => count(number as u64, "handler was in flight", "handlers were in flight"),
+    };
+    to_people(|out| {
+        writeln!(out, "When {} ({}) {when}, {number}", clean(&past.node), past.pid)?;
+        write_handlers(out, &past.handlers, Handler::text_of_past)
+    })
 }
 
 fn write_thread(
@@ -134,7 +229,8 @@ fn write_thread(
         _ => String::new(),
     };
     let name = clean(&stack.name);
-    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}", stack.tid, thread.activity())?;
+    let lasts = thread.lasts().map(|lasts| format!(", {lasts}")).unwrap_or_default();
+    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}{lasts}", stack.tid, thread.activity())?;
     writeln!(out, "  in {}", thread.place())?;
     let channel = stack.wait_channel.as_ref().map(|channel| format!(", in the kernel's {}", clean(channel)));
     writeln!(out, "  {}{}", thread.evidence.text(), channel.unwrap_or_default())?;

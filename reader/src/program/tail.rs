@@ -201,7 +201,7 @@ impl Source {
         if let Some(info) = region.dump_info() {
             note(&info.caveat());
         } else if let Verdict::Wedged(_) = attached.liveness.verdict {
-            note(&format!("the node is {}", attached.liveness));
+            note(&format!("the node {}", attached.liveness.said()));
         }
         let who = Target::Node(region.identity().node.clone().into());
         let follower = NodeFollower::new(region, args.since)?;

@@ -41,7 +41,7 @@ Columns:
 
 Values are over the INTERVAL, from the start of the command; the thread with the most processor time comes first. `-` is \
 unknown: the kernel does not tell it, or not to this user. A thread that ends meanwhile is left out. A narrow terminal \
-drops columns in this order: PROCESSOR, NODE, PID, FORCED, VOLUNTARY, QUEUED, WAITS IN.
+drops columns in this order: PROCESSOR, NODE, PID, FORCED(/s), VOLUNTARY(/s), QUEUED(%), WAITS IN.
 
 INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit.
 
@@ -173,7 +173,7 @@ pub fn why_no_process(identity: &Identity, liveness: &Liveness, is_dump: bool, w
         false if is_alive => format!(
             "the process of {node} is not visible here: it runs in another pid namespace; run on its host, as root"
         ),
-        false => format!("{node} is {liveness}, so its process has no threads any more"),
+        false => format!("{node} {}, so its process has no threads any more", liveness.said()),
     }
 }
 

@@ -1,10 +1,13 @@
 //! Parsers for values of the command line: intervals, sizes, times.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use atomscope::follow::Since;
-use atomscope::text::clean;
+use atomscope::text::{clean, clean_os};
 use jiff::Timestamp;
+
+use crate::program::output::Failure;
 
 /// A longer interval is most likely a mistake.
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -16,18 +19,57 @@ pub fn is_number(text: &str) -> bool {
 
 /// Parses an interval: digits with ms, s or m. Without a unit they are seconds, as in vmstat.
 pub fn parse_interval(text: &str) -> Result<Duration, String> {
+    parse_span(text, "interval")
+}
+
+/// Parses a time that something lasts, in the form of an interval.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse_span(text, "duration")
+}
+
+/// `what` is the noun for the text in errors.
+fn parse_span(text: &str, what: &str) -> Result<Duration, String> {
     let invalid = || {
         format!(
-            "{} is not an interval; give a number of seconds, or a number with ms, s or m, such as 500ms or 1s",
+            "{} is not a valid {what}; give a whole number of seconds, or one with ms, s or m, such as 500ms or 1s",
             clean(text)
         )
     };
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("", 1000)];
     let time = parse_time(text, &units).ok_or_else(invalid)?;
     if time.is_zero() || time > MAX_INTERVAL {
-        return Err(format!("{text} is not a valid interval; it must be longer than 0 and at most a day"));
+        return Err(format!("{text} is not a valid {what}; it must be longer than 0 and at most a day"));
     }
     Ok(time)
+}
+
+/// WHO, INTERVAL and COUNT of a command.
+pub type Repeated = (Option<OsString>, Option<OsString>, Option<u64>);
+
+/// Moves the arguments of `command` if WHO is left out: `stat 1s 5` has an interval and a count. A first argument of digits
+/// only is a pid.
+pub fn shifted(
+    command: &'static str,
+    who: Option<OsString>,
+    interval: Option<OsString>,
+    count: Option<u64>,
+) -> Result<Repeated, Failure> {
+    let has_unit =
+        |text: &OsString| text.to_str().is_some_and(|text| !is_number(text) && parse_interval(text).is_ok());
+    let is_interval = who.as_ref().is_some_and(has_unit);
+    if !is_interval || interval.as_ref().is_some_and(has_unit) {
+        return Ok((who, interval, count));
+    }
+    if count.is_some() {
+        let why = format!("{} is not an interval; try 1s", clean_os(&interval.unwrap_or_default()));
+        return Err(Failure::usage_of(command, why));
+    }
+    let number = |text: OsString| {
+        text.to_str().and_then(|text| text.parse().ok()).filter(|count| *count > 0).ok_or_else(|| {
+            Failure::usage_of(command, format!("{} is not a count; give at least 1", clean_os(&text)))
+        })
+    };
+    Ok((None, who, interval.map(number).transpose()?))
 }
 
 /// Parses digits with one of `units`, which are in milliseconds.
@@ -98,6 +140,16 @@ mod tests {
             "86401",
         ] {
             assert!(parse_interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_what_the_help_of_stuck_says() {
+        let ms = |text| parse_duration(text).unwrap().as_millis();
+        let said = ["1", "500ms", "5s", "2m", "86400", "1440m"].map(ms);
+        assert_eq!(said, [1000, 500, 5000, 120_000, 86_400_000, 86_400_000]);
+        for bad in ["0", "1.5", "86401", "2h"] {
+            assert!(parse_duration(bad).is_err_and(|why| why.contains("valid duration")), "{bad}");
         }
     }
 

@@ -18,6 +18,8 @@ struct Done {
     handled: u64,
     busy_ns: u64,
     failures: u32,
+    depth: Option<u64>,
+    spawned: Option<Moment>,
 }
 
 /// What an actor did between two looks, per second.
@@ -29,6 +31,10 @@ pub struct ActorRates {
     pub busy_percent: f64,
     /// Failures, per second.
     pub failures_per_s: f64,
+    /// Failures in the whole time.
+    pub failures: u64,
+    /// By how much its mailbox has grown, in messages per second; negative if it has shrunk. `None` if its depth is unknown.
+    pub growth_per_s: Option<f64>,
 }
 
 /// The rates of the instrumented actors.
@@ -45,26 +51,37 @@ impl Rates {
 impl Activity {
     /// What the actors of `list`, which was read at the time `at`, had done.
     pub fn of(list: &ActorList, at: Option<Moment>) -> Self {
-        let all = list.iter().filter_map(|actor| actor.stats()).chain(list.unnamed().map(|(_, stats)| stats));
-        let done = |stats: ActorStats<'_>| {
+        let done = |stats: ActorStats<'_>, depth, spawned| {
             let ActorStats { handled, failures, .. } = stats;
-            (stats.cell, Done { handled, busy_ns: busy_ns(&stats, at), failures })
+            (stats.cell, Done { handled, busy_ns: busy_ns(&stats, at), failures, depth, spawned })
         };
-        Self { at, by_cell: all.map(done).collect() }
+        let named = list
+            .iter()
+            .filter_map(|actor| Some(done(actor.stats()?, actor.mailbox_depth(), actor.spawned())));
+        let unnamed = list.unnamed().map(|(_, stats)| done(stats, None, None));
+        Self { at, by_cell: named.chain(unnamed).collect() }
     }
 
-    /// What the actors have done since `earlier`. Actors that came in between are left out: how long they live is not known as
-    /// exactly.
+    /// What the actors have done since `earlier`. An actor that was spawned in between had done nothing at that time. One that
+    /// was there and was not seen, and one that came and whose spawn is unknown, are left out.
     pub fn since(&self, earlier: &Self) -> Rates {
         let time = self.at.zip(earlier.at).and_then(|(at, earlier)| at.since(&earlier));
         let Some(time) = time.filter(|time| !time.is_zero()) else { return Rates::default() };
         let of = |(cell, now): (&u64, &Done)| {
-            let then = earlier.by_cell.get(cell)?;
+            let came = || {
+                let is_new = now.spawned?.is_after(&earlier.at?);
+                let depth = now.depth.map(|_| 0);
+                is_new.then_some(Done { handled: 0, busy_ns: 0, failures: 0, depth, spawned: now.spawned })
+            };
+            let then = earlier.by_cell.get(cell).copied().or_else(came)?;
+            let growth = |now: u64, then: u64| tenths((now as f64 - then as f64) / time.as_secs_f64());
             let grown = |now: u64, then: u64| now.saturating_sub(then) as f64 / time.as_secs_f64();
             let rates = ActorRates {
                 handled_per_s: grown(now.handled, then.handled),
                 busy_percent: percent(grown(now.busy_ns, then.busy_ns) / 1e9),
                 failures_per_s: grown(now.failures.into(), then.failures.into()),
+                failures: now.failures.saturating_sub(then.failures).into(),
+                growth_per_s: now.depth.zip(then.depth).map(|(now, then)| growth(now, then)),
             };
             Some((*cell, rates))
         };
@@ -91,5 +108,9 @@ pub fn busy_percent(stats: &ActorStats<'_>, spawned: Option<Moment>, at: Option<
 
 /// A share in percent with one decimal. Busy times are estimates, and an actor handles one message at a time.
 fn percent(share: f64) -> f64 {
-    (share.clamp(0.0, 1.0) * 1000.0).round() / 10.0
+    tenths(share.clamp(0.0, 1.0) * 100.0)
+}
+
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }

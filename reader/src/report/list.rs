@@ -201,7 +201,8 @@ impl Column {
         if name == unit {
             return name.to_uppercase();
         }
-        let stem = ["_bytes", "_ns", "_s"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let stem =
+            ["_bytes", "_ns", "_per_s", "_s", "_percent"].iter().find_map(|suffix| name.strip_suffix(suffix));
         let stem = name.strip_suffix(unit).and_then(|name| name.strip_suffix('_')).or(stem).unwrap_or(name);
         match shown_unit(unit) {
             "" => name.to_uppercase(),

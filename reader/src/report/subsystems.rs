@@ -78,6 +78,22 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_key_is_its_unit_as_the_help_says() {
+        let lists = ALL.iter().flat_map(|subsystem| subsystem.lists(None));
+        for column in lists.flat_map(|list| list.columns) {
+            let ending = match column.unit {
+                "bytes" => "_bytes",
+                "nanoseconds" => "_ns",
+                "s" => "_s",
+                _ => "",
+            };
+            assert!(column.name.ends_with(ending), "{column:?}");
+            let is_of_unit = ["_bytes", "_ns", "_s"].into_iter().find(|ending| column.name.ends_with(ending));
+            assert_eq!(is_of_unit.unwrap_or(""), ending, "{column:?}");
+        }
+    }
+
+    #[test]
     fn subsystems_differ_in_their_names() {
         let names: HashSet<_> = ALL.iter().map(|subsystem| subsystem.name).collect();
         assert_eq!(names.len(), ALL.len());

@@ -75,13 +75,14 @@ pub struct Drops {
     pub rows_dropped: u64,
     pub journal_writes_abandoned: u64,
     pub failures_unlisted: u64,
+    pub failures_missed: u64,
     pub panics_abandoned: u64,
     pub polls_panicked: u64,
 }
 
 impl Drops {
     /// Each number with the words for it.
-    pub fn list(&self) -> [(u64, &'static str); 14] {
+    pub fn list(&self) -> [(u64, &'static str); 15] {
         [
             (self.actors_spilled, "actors counted but not listed (table full)"),
             (self.actors_untracked, "actors not tracked (table and index full)"),
@@ -98,6 +99,10 @@ impl Drops {
             ),
             (self.journal_writes_abandoned, "journal writes abandoned by their writers"),
             (self.failures_unlisted, "panics, errors and warnings missing in the failure log (log full)"),
+            (
+                self.failures_missed,
+                "panics, errors and warnings of which nothing was noted (the probe's list was locked)",
+            ),
             (self.panics_abandoned, "panics counted but not kept one by one"),
             (self.polls_panicked, "components no longer polled: their polls panicked"),
         ]
@@ -173,6 +178,7 @@ impl Usage {
                 rows_dropped: snapshot.subsystems.rows_dropped,
                 journal_writes_abandoned: of(Builtin::JournalWritesAbandoned),
                 failures_unlisted: of(Builtin::FailuresUnlisted),
+                failures_missed: of(Builtin::FailuresMissed),
                 panics_abandoned: of(Builtin::PanicsAbandoned),
                 polls_panicked: of(Builtin::PollsPanicked),
             },

@@ -50,6 +50,16 @@ impl Snapshot {
         caveats
     }
 
+    /// Which command says what does not come back, if the node lives, and is wedged or has workers that are away.
+    pub fn stuck_hint(&self) -> Option<String> {
+        let verdict = self.liveness.verdict;
+        let is_wedged = matches!(verdict, Verdict::Wedged(_));
+        let is_away = || self.away_workers().is_some_and(|away| away.notice(&self.liveness).is_some());
+        let is_there = self.dump_info.is_none() && verdict.is_alive();
+        (is_there && (is_wedged || is_away()))
+            .then(|| format!("`atomscope stuck {}` says what does not come back", self.pid))
+    }
+
     fn caveats_of_state(&self) -> Vec<Caveat> {
         let mut caveats = Vec::new();
         let mut add = |kind, text| caveats.push(Caveat { kind, text });
@@ -63,7 +73,7 @@ impl Snapshot {
         } else if !self.liveness.is_well() {
             let age = age.filter(|_| verdict != Verdict::Live);
             let since = age.map(|age| format!("; its last beat was {:.1} s ago", age.as_secs_f64()));
-            add(CaveatKind::State, format!("the node is {}{}", self.liveness, since.unwrap_or_default()));
+            add(CaveatKind::State, format!("the node {}{}", self.liveness.said(), since.unwrap_or_default()));
         }
         if let Some(notice) = self.away_workers().and_then(|away| away.notice(&self.liveness)) {
             add(CaveatKind::Workers, notice.text);

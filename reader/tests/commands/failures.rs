@@ -11,6 +11,8 @@ use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::ClockSampleRecord;
 use serde_json::{Value, json};
 
+use crate::fixture::instrumented;
+use crate::fixture::instruments::Instruments;
 use crate::fixture::nodes::words;
 use crate::fixture::{EPOCH_NS, Node, RegionDir, small};
 
@@ -86,6 +88,8 @@ fn each_different_failure_is_one_row_and_the_newest_is_first() {
     let numbers = panics.iter().map(|row| json!([row["seq"], row["failure"], row["tid"]]));
     let number = &rows[1]["number"];
     assert_eq!(numbers.collect::<Vec<_>>(), [3, 2, 1].map(|seq| json!([seq, number, 4712])));
+    let title = stdout.lines().find(|line| line.starts_with("FAILURE")).unwrap();
+    assert!(title.contains("THREAD"), "{stdout}");
     assert_eq!(listing["summary"]["panics"], 3);
     assert_eq!(listing["summary"]["newest_message"], "too late");
     let dump = dir.run(["dump"]).json();
@@ -163,11 +167,35 @@ fn a_sentence_about_the_newest_panic_has_its_own_message_and_actor() {
     node.panic(at(20), &other);
     let _lock = node.live(&dir);
     let shown = dir.run(["show"]).ok();
-    assert!(shown.contains(" in akka://Shop/user/butcher: oven 8 is cold\n"), "{shown}");
+    assert!(
+        shown.contains(" in akka://Shop/user/butcher on thread shop-worker: oven 8 is cold\n"),
+        "{shown}"
+    );
     let listing = dir.run(["failures", "--json"]).json();
     assert_eq!(listing["failures"][0]["message"], "oven 7 is cold", "the first time");
     assert_eq!(listing["failures"][0]["count"], 2);
     assert_eq!(listing["summary"]["newest_message"], "oven 8 is cold");
+}
+
+#[test]
+fn show_has_the_panics_of_each_class_of_instrumented_actors_with_the_newest() {
+    let dir = RegionDir::new();
+    let (node, _) = instrumented::bakery();
+    let class = Instruments::of(&node).name("shop::Baker");
+    let _lock = node.live(&dir);
+    let shown = dir.run(["show"]).ok();
+    assert!(shown.contains("  shop::Baker: 2 panics\n"), "none is kept one by one: {shown}");
+    let json = dir.run(["show", "--json"]).json();
+    let unknown = json!({"class": "shop::Baker", "panics": 2, "newest_s": null, "newest_message": null});
+    assert_eq!(json["panics_by_class"], json!([unknown]));
+
+    let dir = RegionDir::new();
+    node.panic(at(20), &Report { message: Some("the oven is cold"), class, ..COLD });
+    node.panic(at(5), &Report { message: Some("another class"), ..COLD });
+    let _lock = node.live(&dir);
+    let shown = dir.run(["show"]).ok();
+    let line = shown.lines().find(|line| line.contains("shop::Baker: 2 panics, newest ")).unwrap();
+    assert!(line.ends_with(" ago: the oven is cold"), "{shown}");
 }
 
 #[test]
@@ -178,7 +206,10 @@ fn a_node_that_keeps_no_texts_still_has_the_place_and_the_number() {
     let _lock = node.live(&dir);
     let stdout = dir.run(["failures"]).ok();
     let summary = stdout.lines().next().unwrap();
-    assert!(summary.ends_with("at src/oven.rs:7:9 in akka://Shop/user/baker"), "{stdout}");
+    assert!(
+        summary.ends_with("at src/oven.rs:7:9 in akka://Shop/user/baker on thread shop-worker"),
+        "{stdout}"
+    );
     let listing = dir.run(["failures", "--json"]).json();
     assert_eq!(listing["failures"][0]["message"], Value::Null);
     // A node that knows the message knows that it is empty.
@@ -201,6 +232,7 @@ fn a_panic_is_a_warning_of_the_doctor_until_it_is_old() {
     };
     let recent = doctor(30);
     assert!(recent.contains("warning  1 panic; the newest: panic 3"), "{recent}");
+    assert!(recent.contains(" on thread shop-worker: "), "{recent}");
     assert!(recent.contains("oven 7 is cold\n           `atomscope failures`"), "{recent}");
     assert!(recent.contains("note  1 warning logged; the newest: warning 1"), "{recent}");
     let old = doctor(4000);

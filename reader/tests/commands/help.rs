@@ -5,12 +5,14 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 27] = [
     "",
     "ps",
     "actors",
+    "hot",
     "show",
     "top",
+    "letters",
     "failures",
     "cluster",
     "sharding",
@@ -101,7 +103,8 @@ fn help_teaches_who_and_the_exit_codes() {
 
 #[test]
 fn a_wrong_command_line_is_exit_code_two() {
-    for args in [&["nonsense"][..], &[], &["dump", "--format", "prom2"], &["actors", "--limit", "-1"]] {
+    for args in [&["nonsense"][..], &[], &["dump", "--format", "prom2"], &["actors", "hot", "--limit", "-1"]]
+    {
         assert!(!RegionDir::new().run(args).failed(2).is_empty());
     }
 }

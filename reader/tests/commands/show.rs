@@ -59,7 +59,12 @@ fn json_has_the_same_and_what_was_left_out() {
     let shown = dir.run(["show", "--json"]).json();
     assert_eq!((&shown["node"], &shown["state"]), (&json!("shop"), &json!("live")));
     assert_eq!(shown["actors"]["live"], 3);
-    assert_eq!(shown["classes"][0], json!({"class": "shop::Audit", "actors": 1, "waiting": 9}));
+    let ages = [&shown, &dir.run(["ps", "--json"]).json()[0]].map(|row| row["beat_age_s"].as_f64().unwrap());
+    assert!(shown["process_beat_age_s"].as_f64() >= Some(ages[0]) && ages[0] < ages[1] + 60.0, "{ages:?}");
+    assert_eq!(
+        shown["classes"][0],
+        json!({"class": "shop::Audit", "actors": 1, "waiting": 9, "p99_ns": null})
+    );
     assert_eq!(shown["newest_dead_letters"][0]["recipient"], "akka://Shop/user/gone");
     assert_eq!(shown["usage"]["actors"], json!({"used": 3, "capacity": 64}));
     assert_eq!(shown["usage"]["drops"]["texts_cut"], 4);

@@ -222,7 +222,7 @@ impl App {
     /// What ticks must have because it is shown.
     pub fn wanted(&self) -> Wanted {
         Wanted {
-            actors: self.view == View::Actors && self.mode != Mode::Classes,
+            actors: self.view == View::Actors && self.mode != Mode::Classes || self.view == View::Hot,
             threads: self.view == View::Threads,
         }
     }

@@ -230,7 +230,7 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
         spans.push(Span::styled(text, theme.accent().add_modifier(Modifier::BOLD)));
     }
     if let Some(now) = app.liveness_now() {
-        spans.push(Span::styled(format!("; now it is {now}"), theme.liveness(&now)));
+        spans.push(Span::styled(format!("; now it {}", now.said()), theme.liveness(&now)));
     }
     if let Some(why) = app.lost.as_ref().filter(|_| app.is_held()) {
         spans.push(Span::styled(format!("; {}", safe(why)), theme.bad()));
@@ -289,6 +289,8 @@ fn losses(app: &App, theme: Theme) -> Line<'static> {
     let caveats = tick.caveats.iter().filter(is_new);
     for caveat in caveats {
         spans.push(Span::styled(format!("{}  ", safe(&caveat.text)), theme.odd()));
+        let hint = (caveat.kind == CaveatKind::Workers && !app.is_held()).then(|| tick.snapshot.stuck_hint());
+        spans.extend(hint.flatten().map(|hint| Span::styled(format!("{hint}  "), theme.odd())));
     }
     Line::from(spans)
 }
@@ -872,6 +874,9 @@ fn sparklines(frame: &mut Frame<'_>, area: Rect, app: &App, tick: &Tick, vitals:
     }
 }
 
+/// How the command that examines a node which hangs is named.
+const STUCK: &str = "`atomscope stuck ";
+
 /// Problems and warnings, the worst first.
 fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("Health", theme.strong())];
@@ -900,6 +905,13 @@ fn findings(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
     }
     if findings.is_empty() && tick.warnings.is_empty() {
         lines.push(Line::styled(" no problems found", theme.good()));
+    }
+    // The advice of a finding may have said it.
+    let is_said =
+        findings.iter().any(|finding| finding.advice.as_ref().is_some_and(|advice| advice.contains(STUCK)));
+    if let Some(hint) = tick.snapshot.stuck_hint().filter(|_| !is_said) {
+        let hint = wrapped(&hint, width.saturating_sub(4));
+        lines.extend(hint.into_iter().map(|line| Line::styled(format!("   {line}"), theme.dim())));
     }
     lines.push(Line::raw(""));
     lines

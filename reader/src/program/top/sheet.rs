@@ -3,6 +3,7 @@
 
 mod actors;
 mod events;
+mod hot;
 mod lists;
 mod own;
 mod request;
@@ -18,6 +19,7 @@ use atomscope_layout::decode::rfc3339;
 
 use self::actors::actors;
 use self::events::events;
+use self::hot::hot;
 use self::lists::{of_lists, since};
 use self::own::own;
 pub use self::request::{Baseline, Mode, OWN_ORDER, SheetRequest, Sort, Source};
@@ -56,6 +58,7 @@ pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
             of_lists(request, vec![dead_letters(&tick.snapshot)], vec![line], nothing)
         }
         (View::Events, Some(_)) => events(request, source),
+        (View::Hot, Some(tick)) => hot(request, tick),
         (View::Threads, Some(tick)) => threads(request, tick),
         (View::Own, Some(tick)) => {
             let region = format!(

@@ -7,6 +7,7 @@
 mod region;
 
 use std::fs;
+use std::mem::offset_of;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,12 +29,14 @@ use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::failures::{Report, Severity};
 use atomscope_layout::instances::{Domain, worker};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::records::ActorRecord;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
+use self::region::instruments::Instruments;
 use self::region::{Actor, EPOCH_NS, Node, small};
 use crate::program::target::{SearchArgs, search};
 use crate::program::top::app::{App, Effect, Prompt};
@@ -892,7 +895,7 @@ mod keys {
         screen.read(&node, stale(Verdict::Crashed));
         let text = screen.text(200, 20);
         assert!(
-            text.contains("PAST") && text.contains("now it is crashed") && !text.contains("new-2"),
+            text.contains("PAST") && text.contains("now it has crashed") && !text.contains("new-2"),
             "{text}"
         );
         screen.press("]");
@@ -1438,8 +1441,11 @@ fn a_worker_that_is_away_is_told_above_every_view_and_in_the_health_of_the_overv
     let note = text(12);
     assert_eq!(note.matches("worker 7 of 2 has not paused for 12.0 s").count(), 2, "{note}");
     assert!(!note.contains("no problems found"), "{note}");
+    let hint = "`atomscope stuck 4711`";
+    assert_eq!(note.matches(hint).count(), 2, "{note}");
     let warning = text(500);
     assert_eq!(warning.matches("worker 7 of 2 has not come back for 8 min 20 s").count(), 2, "{warning}");
+    assert_eq!(warning.matches(hint).count(), 2, "once above the views, once in the advice: {warning}");
 }
 
 #[test]
@@ -1467,6 +1473,47 @@ fn of_very_many_actors_the_overview_counts_them_and_a_list_is_made_where_it_is_s
 }
 
 #[test]
+fn hot_actors_come_with_what_they_did_since_the_tick_before_and_without_any_the_call_is_named() {
+    let capacities = Capacities { instruments: 4, classes: 4, variants: 4, names: 16, ..large() };
+    let node = Node::sized("bakery", capacities, |record| record.pid = 4711);
+    let all = Instruments::of(&node);
+    all.register(1, "shop::Baker");
+    let cells = ["anna", "bert"].map(|name| {
+        let path = format!("akka://Shop/user/{name}");
+        let slot = node.actor(Actor { path: &path, actor_type: "shop::Baker", ..Actor::default() });
+        let cell = all.claim(1);
+        node.set(node.actor_word(slot, offset_of!(ActorRecord, cell) / 8), cell.word());
+        all.cells().cell(cell.index()).unwrap()
+    });
+    let mut screen = Screen::new();
+    screen.read(&node, LIVE);
+    screen.press("H");
+    let text = screen.text(120, 16);
+    assert!(
+        text.contains("BUSY(%)") && text.contains("akka://Shop/user/bert  shop::Baker        -"),
+        "{text}"
+    );
+    cells[1].add_busy(500_000_000);
+    (0..20).for_each(|_| _ = cells[1].end());
+    screen.read(&node, LIVE);
+    let text = screen.text(120, 16);
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("akka://")).collect();
+    assert!(rows[0].contains("/bert  shop::Baker       50") && rows[0].contains(" 20 "), "{text}");
+    assert_eq!(rows.len(), 2);
+    // What has done nothing is hidden like all rows of zeros.
+    screen.press("i");
+    assert!(!screen.text(120, 16).contains("anna"), "{}", screen.text(120, 16));
+    // Of a node that has ended there is only its life.
+    screen.read(&node, stale(Verdict::Crashed));
+    assert!(screen.text(120, 16).contains("/bert"), "{}", screen.text(120, 16));
+
+    let mut screen = Screen::new();
+    screen.read(&shop(), LIVE);
+    screen.press("H");
+    assert!(screen.text(160, 16).contains("telemetry.actors.spawn("), "{}", screen.text(160, 16));
+}
+
+#[test]
 fn threads_are_read_while_they_are_shown_and_a_name_does_nothing_to_the_terminal() {
     let own = std::process::id();
     let node = Node::sized("own", large(), |record| {
@@ -1487,10 +1534,12 @@ fn threads_are_read_while_they_are_shown_and_a_name_does_nothing_to_the_terminal
     let line =
         |text: &str| text.lines().find(|line| line.starts_with(r"a\u{1b}[1mworker")).map(str::to_owned);
     let first = line(&text).unwrap_or_else(|| panic!("{text}"));
-    assert!(first.contains("sleeping") && !first.contains("0.0/s"), "one look gives no rate: {text}");
+    let unknown = |line: &str| line.split_whitespace().filter(|word| *word == "-").count();
+    assert!(text.contains("VOLUNTARY(/s)") && text.contains("FORCED(/s)"), "as in `threads`: {text}");
+    assert!(first.contains("sleeping") && unknown(&first) == 4, "one look gives no rate: {text}");
     screen.read(&node, LIVE);
     let text = screen.text(160, 20);
-    assert!(line(&text).is_some_and(|line| line.contains("/s")), "{text}");
+    assert!(line(&text).is_some_and(|line| unknown(&line) == 0), "{text}");
     assert!(!text.contains('\u{1b}'));
     screen.press("1");
     screen.read(&node, LIVE);
@@ -1513,7 +1562,7 @@ fn a_node_without_a_process_says_why_it_has_no_threads() {
     let gone = text(LIVE);
     assert!(gone.contains("not visible here") || gone.contains("has ended meanwhile"), "{gone}");
     let dead = text(stale(Verdict::Crashed));
-    assert!(dead.contains("shop is crashed") && dead.contains("no threads any more"), "{dead}");
+    assert!(dead.contains("shop has crashed") && dead.contains("no threads any more"), "{dead}");
 }
 
 #[test]

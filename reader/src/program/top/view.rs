@@ -1,5 +1,6 @@
 //! The views of `top`: one table.
 
+use atomscope::report::actors::has_instruments;
 use atomscope::report::subsystems::{self, Subsystem, ViewText};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
@@ -45,6 +46,7 @@ views! {
         Events      "events"       "Events"   '4'  "events as they happen";
     }
     after {
+        Hot         "hot"          "Hot"      'H'  "the busiest of the instrumented actors";
         Threads     "threads"      "Threads"  'T'  "threads of the process, as the kernel shows them";
         Own         "self"         "Self"     'S'  "capacity, drops, unreadable records, cost of watching";
         Nodes       "nodes"        "Nodes"    'N'  "the nodes of this machine";
@@ -101,6 +103,7 @@ impl View {
     pub fn is_in_use(self, tick: &Tick) -> bool {
         match self {
             Self::DeadLetters => tick.snapshot.dead_letters.total > 0,
+            Self::Hot => has_instruments(&tick.snapshot),
             Self::Threads => !tick.is_last(),
             Self::Subsystem(own) => {
                 own.is_one_list || tick.summaries.iter().any(|summary| summary.subsystem == own)

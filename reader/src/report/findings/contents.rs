@@ -89,6 +89,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         instances_unlisted: 0,
         rows_dropped: 0,
         failures_unlisted: 0,
+        failures_missed: 0,
         polls_panicked: 0,
         ..*drops
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use atomscope_layout::decode::{Identity, rfc3339};
 use atomscope_layout::region::{State, VERSION_MAJOR, VERSION_MINOR};
+use atomscope_layout::retention::MOST_BYTES;
 
 use super::finding::{Findings, Severity};
 use crate::attach::{Region, RegionSummary};
@@ -170,7 +171,7 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     // The notes on the verdict have findings of their own.
     let reason: Vec<_> = liveness.reason().into_iter().chain(liveness.last_words.which_crash()).collect();
     let reason = if reason.is_empty() { String::new() } else { format!(": {}", reason.join("; ")) };
-    let text = format!("the node is {}{reason}", liveness.verdict.word());
+    let text = format!("the node {}{reason}", liveness.verdict.said());
     if facts.dump_info.is_some() {
         // No advice: what helped the node then does not help now, perhaps on another machine.
         findings.add(Severity::Note, format!("the node was {liveness}"), None);
@@ -237,7 +238,7 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let beat =
         |age: Option<Duration>| age.map(duration).map_or("never".to_owned(), |age| format!("{age} ago"));
     let beats = format!(
-        "last beats: sampler {}, async runtime {}",
+        "last beats: probe {}, async runtime {}",
         beat(liveness.process_beat_age),
         beat(liveness.runtime_beat_age)
     );
@@ -258,8 +259,12 @@ fn crashes_before(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     let before = facts.liveness.last_words.before;
     let (Some(text), Some(newest)) = (before.text(), before.newest_before(facts.identity)) else { return };
     let text = format!("{text}, the newest {} before its start", duration(newest));
-    let advice = "the first and the newest of them are kept, until a node of this name ends in good order: `atomscope ps`";
-    findings.add(Severity::Note, text, Some(advice));
+    let advice = format!(
+        "the regions of the first and the newest of them stay, as long as all dead regions of the user take at most {} and \
+         a quarter of the file system: `atomscope ps` lists them",
+        bytes(MOST_BYTES)
+    );
+    findings.add(Severity::Note, text, Some(&advice));
 }
 
 /// A condition or another note on the verdict, with its own advice.

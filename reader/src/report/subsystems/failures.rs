@@ -1,13 +1,15 @@
 //! Panics, and errors and warnings that were logged.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use atomscope_layout::attached::Attachment;
-use atomscope_layout::decode::{Failure, Moment, Panic};
+use atomscope_layout::decode::{ClassStats, Failure, Moment, Panic};
 use atomscope_layout::metrics::Builtin;
+use serde::Serialize;
 
 use super::subsystem::{Fact, Subsystem, ViewText, counted, no_warnings, number};
-use crate::report::human::{duration, seconds};
+use crate::report::human::{count, duration, seconds};
 use crate::report::list::{self, Column, List, Value, text};
 use crate::snapshot::Snapshot;
 use crate::text::clean;
@@ -21,8 +23,8 @@ pub const FAILURES: Subsystem = Subsystem {
     notes: "A failure is listed once, with its COUNT, however often it happens: digits in its message do not make it \
             another one. FIRST(s) and LAST(s) are the time since it happened first and last; its texts are those of the \
             first time. Panics are also listed one by one: without --limit the newest five. Panics that were caught count \
-            too. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. JSON, and the \
-            details in `top`, have the thread, the class of the actor, and the target of a log line.",
+            too. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. ACTOR and CLASS \
+            are known of actors that the probe has spawned. JSON, and the details in `top`, have the target of a log line.",
     examples: &[
         "atomscope failures shop --filter 'severity = panic and last < 10m'",
         "atomscope failures --json | jq '.failures[] | {count, message, location}'",
@@ -65,10 +67,10 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
             optional(message),
             optional(location),
             optional(&failure.actor),
-            age(failure.first_at),
-            optional(&failure.thread),
-            optional(&failure.target),
             optional(&failure.class),
+            optional(&failure.thread),
+            age(failure.first_at),
+            optional(&failure.target),
             Value::text(first),
             Value::text(last),
         ]
@@ -81,10 +83,10 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
         text("message"),
         text("location"),
         text("actor"),
+        text("class"),
+        text("thread"),
         list::number("first_s", "s"),
-        hidden("thread"),
         hidden("target"),
-        hidden("class"),
         hidden("first"),
         hidden("last"),
     ];
@@ -98,9 +100,9 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
             optional(location),
             optional(thread),
             optional(actor),
+            optional(class),
             Value::of(*failure, |number| Value::Number(number.into())),
             Value::of(*tid, |tid| Value::Number(tid.into())),
-            optional(class),
             Value::text(timestamp),
         ]
     });
@@ -111,9 +113,9 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
         text("location"),
         text("thread"),
         text("actor"),
+        text("class"),
         list::number("failure", ""),
         Column { is_shown: false, ..list::number("tid", "") },
-        hidden("class"),
         hidden("timestamp"),
     ];
     let panics = List::new("panics", "PANIC", columns, panics);
@@ -145,24 +147,78 @@ fn newest_message<'a>(snapshot: &'a Snapshot, failure: &'a Failure) -> Option<&'
     newest_panic(snapshot, failure).map_or(&failure.message, |panic| &panic.message).as_deref()
 }
 
-/// The newest occurrence of a failure in words: `panic 3.0 s ago at src/oven.rs:7:9: it is cold`. Safe to print.
+/// The newest occurrence of a failure in words: `panic 3.0 s ago at src/oven.rs:7:9 on thread shop-worker: it is cold`. Safe to print.
 pub fn describe(snapshot: &Snapshot, failure: &Failure) -> String {
     let Failure { severity, location, .. } = failure;
     let message = newest_message(snapshot, failure);
-    // The actor of the first occurrence need not be that of the newest.
-    let actor = newest_panic(snapshot, failure).and_then(|panic| panic.actor.as_deref());
-    let is_dead = snapshot.dump_info.is_none() && !snapshot.liveness.verdict.is_alive();
-    let since = if is_dead { "before its end" } else { "ago" };
-    let age = last_age(snapshot, failure).map(|age| format!(" {} {since}", duration(age)));
+    // Actor and thread of the first occurrence need not be those of the newest.
+    let panic = newest_panic(snapshot, failure);
+    let actor = panic.and_then(|panic| panic.actor.as_deref());
+    let thread = panic.and_then(|panic| panic.thread.as_deref());
+    let age = last_age(snapshot, failure).map(|age| format!(" {} {}", duration(age), since(snapshot)));
     let location = location.as_deref().map(|location| format!(" at {}", clean(location)));
     let actor = actor.map(|actor| format!(" in {}", clean(actor)));
-    let message = message.map(|message| {
-        let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(end, _)| end);
-        let mark = if end < message.len() { "…" } else { "" };
-        format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
-    });
-    let details = [age, location, actor, message].into_iter().flatten();
+    let thread = thread.map(|thread| format!(" on thread {}", clean(thread)));
+    let message = message.map(end_of_sentence);
+    let details = [age, location, actor, thread, message].into_iter().flatten();
     std::iter::once(severity.name().to_owned()).chain(details).collect()
+}
+
+/// What an age is counted to, as the end of a sentence.
+fn since(snapshot: &Snapshot) -> &'static str {
+    let is_dead = snapshot.dump_info.is_none() && !snapshot.liveness.verdict.is_alive();
+    if is_dead { "before its end" } else { "ago" }
+}
+
+/// A message as the end of a sentence. Safe to print.
+fn end_of_sentence(message: &str) -> String {
+    let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(end, _)| end);
+    let mark = if end < message.len() { "…" } else { "" };
+    format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
+}
+
+/// The panics of handlers of a class of instrumented actors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassPanics {
+    /// The class; not safe to print.
+    pub class: String,
+    /// How many there were, by what its actors counted.
+    pub panics: u64,
+    /// How long ago the newest one was, in seconds; `None` if it is not kept any more.
+    pub newest_s: Option<f64>,
+    /// Its message; not safe to print.
+    pub newest_message: Option<String>,
+    /// In words that are safe to print: `shop::Baker: 214 panics, newest 3.0 s ago: it is cold`.
+    #[serde(skip)]
+    pub text: String,
+}
+
+/// The classes of instrumented actors whose handlers have panicked, those with most panics first.
+pub fn by_class(snapshot: &Snapshot) -> Vec<ClassPanics> {
+    let of_class = |stats: &ClassStats| {
+        let class = stats.class.clone().filter(|_| stats.failures > 0)?;
+        let newest = snapshot.failures.panics.iter().find(|panic| panic.class.as_ref() == Some(&class));
+        let newest_age = newest.and_then(|panic| age(snapshot, panic.at));
+        let message = newest.and_then(|panic| panic.message.clone());
+        let said = newest_age.map(|age| format!(", newest {} {}", duration(age), since(snapshot)));
+        let said = said.map(|said| said + &message.as_deref().map(end_of_sentence).unwrap_or_default());
+        let text = format!(
+            "{}: {}{}",
+            clean(&class),
+            count(stats.failures, "panic", "panics"),
+            said.unwrap_or_default()
+        );
+        Some(ClassPanics {
+            class,
+            panics: stats.failures,
+            newest_s: newest_age.map(seconds),
+            newest_message: message,
+            text,
+        })
+    };
+    let mut all: Vec<_> = snapshot.instruments.classes.iter().filter_map(of_class).collect();
+    all.sort_by_key(|class| Reverse(class.panics));
+    all
 }
 
 fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use atomscope::report::actors::{ActorOrder, ActorRow, IN_TOP, SortKey, show_above};
 use atomscope::report::human;
 use atomscope::report::list::{List, Side, Value, number, text};
+use atomscope_layout::decode::ClassStats;
 use atomscope_layout::table::Key;
 
 use crate::program::top::sheet::lists::{hidden, of_lists, parse};
@@ -172,6 +173,7 @@ fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
             (Some(before), false, _) => Value::Float(of.actors as f64 - before as f64),
             _ => Value::Unknown,
         };
+        let p99 = tick.snapshot.instruments.class(&of.name).and_then(ClassStats::p99_ns);
         let age = tick.snapshot.until.zip(of.oldest).and_then(|(until, oldest)| until.since(&oldest));
         vec![
             Value::text(&of.name),
@@ -179,6 +181,7 @@ fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
             grown,
             Value::of(of.waiting, Value::Number),
             Value::of(of.deepest, Value::Number),
+            Value::of(p99, Value::Number),
             Value::of(age, |age| Value::Float(human::seconds(age))),
         ]
     });
@@ -188,6 +191,7 @@ fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
         number("grown", if shows_rates { "/s" } else { "actors" }),
         number("waiting", "msgs"),
         number("deepest", "msgs"),
+        number("p99_ns", "nanoseconds"),
         number("oldest_s", "s"),
     ];
     List::new("classes", "CLASS", columns, rows)

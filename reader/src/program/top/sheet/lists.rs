@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use atomscope::query::{Field, Query};
-use atomscope::report::list::{List, Value, unknown_fields};
+use atomscope::report::list::{Column, List, Value, unknown_fields};
 
 use crate::program::top::sheet::request::SheetRequest;
 use crate::program::top::sheet::rows::{Rows, Sheet, list_key};
@@ -51,7 +51,8 @@ pub fn of_lists(request: &SheetRequest<'_>, lists: Vec<List>, lines: Vec<String>
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     if request.hides_zeros && request.view != View::Nodes {
-        list.rows.retain(|row| !is_idle(row));
+        let List { columns, rows, .. } = &mut list;
+        rows.retain(|row| !is_idle(columns, row));
     }
     let sort = request.sorts.get(list.name).copied();
     if let Some((sort, at)) = sort.and_then(|sort| Some((sort, list.column(sort.column)?))) {
@@ -96,10 +97,12 @@ pub fn hidden(found: usize, request: &SheetRequest<'_>, unknown: &[String]) -> S
 }
 
 /// Whether it has numbers and all are zero.
-fn is_idle(row: &[Value]) -> bool {
-    let mut numbers = row.iter().filter_map(|value| match value {
+fn is_idle(columns: &[Column], row: &[Value]) -> bool {
+    let mut numbers = columns.iter().zip(row).filter_map(|(column, value)| match value {
         Value::Number(number) | Value::Total(number) | Value::Count(number) => Some(*number as f64),
         Value::Rate(rate) | Value::CountRate(rate) => Some(*rate),
+        // Others are times.
+        Value::Float(rate) if ["%", "/s"].contains(&column.unit) => Some(*rate),
         _ => None,
     });
     numbers.next().is_some_and(|first| first == 0.0) && numbers.all(|number| number == 0.0)

@@ -37,8 +37,8 @@ fn list(listing: Option<&ThreadListing>) -> List {
             Value::of(thread.cpu_percent, Value::Float),
             Value::of(thread.wait_channel.as_deref(), Value::text),
             Value::of(thread.queued_percent, Value::Float),
-            Value::of(thread.voluntary_switches_per_s, Value::Rate),
-            Value::of(thread.involuntary_switches_per_s, Value::Rate),
+            Value::of(thread.voluntary_switches_per_s, Value::Float),
+            Value::of(thread.involuntary_switches_per_s, Value::Float),
             Value::of(thread.processor, Value::Number),
         ]
     });
@@ -49,8 +49,8 @@ fn list(listing: Option<&ThreadListing>) -> List {
         number("cpu", "%"),
         text("waits_in"),
         number("queued", "%"),
-        number("voluntary", ""),
-        number("forced", ""),
+        number("voluntary", "/s"),
+        number("forced", "/s"),
         number("processor", ""),
     ];
     List::new("threads", "THREAD", columns, rows)

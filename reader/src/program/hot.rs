@@ -1,0 +1,156 @@
+//! `hot`: the instrumented actors that did most in an interval.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::time::Duration;
+
+use atomscope::attach::Region;
+use atomscope::report::hot::{HOW_TO_INSTRUMENT, Look, ORDERS, empty};
+use atomscope::report::human::count;
+use atomscope::report::list::{List, Selection, unknown_fields};
+use atomscope::system::{stop_on_signals, wait};
+use atomscope::text::{clean, write_json};
+use atomscope_layout::decode::ClassStats;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use crate::program::help::{WHO_HELP, filter_help};
+use crate::program::listing::write_list;
+use crate::program::output::{Failure, note, to_people, to_stdout};
+use crate::program::table::Screen;
+use crate::program::target::{SearchArgs, attach};
+use crate::program::values::{parse_interval, shifted};
+
+/// Show the actors that did most in an interval.
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+Only instrumented actors are seen: those that were spawned with `telemetry.actors.spawn(&system, props, name)` or \
+`spawn_child(ctx, props, name)`, and those of `instrument(props)`, which have no path.
+
+Columns:
+  BUSY(%)      the share of the time in which it was in a handler, waiting in an `.await` included; an estimate
+  HANDLED(/s)  messages whose handler has ended, per second
+  DEPTH(msgs)  messages in the mailbox; `depth(true)` of the region's builder tells it
+  GROWTH(/s)   by how many messages DEPTH has grown, per second
+  FAILURES     panics of its handler in the interval
+  RUNNING(s)   how long the handler in flight lasts; `-` if there is none
+  RUNNING      the variant of its message: `#[derive(Variants)]` and `#[observed]` tell it
+  MODE         `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
+
+Values are over the INTERVAL, from the start of the command; of a dead node and of a dump over the life of each actor. \
+`-` is unknown. With COUNT the table is written so often, once for each INTERVAL; with --json an array each.
+
+INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit.
+
+Exit code: 0, also if no actor is instrumented; 1 if the node cannot be found or read.
+
+Examples:
+  atomscope hot shop
+  atomscope hot shop 5s --sort depth -n 3
+  atomscope hot shop --filter 'depth > 100 and class ~ Order'
+  atomscope hot --json | jq -r '.[0].path'
+
+{}
+{WHO_HELP}", filter_help()))]
+pub struct HotArgs {
+    /// The node: a pid, a file or a name.
+    pub who: Option<OsString>,
+    /// The time over which rates are measured, such as 5 (seconds), 500ms, 1s or 5m; 1s if left out.
+    pub interval: Option<OsString>,
+    /// Number of intervals; 1 if left out.
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// What comes first: the greatest in this.
+    #[arg(long, value_name = "COLUMN", default_value = "busy", value_parser = PossibleValuesParser::new(ORDERS.map(|(name, _)| name)))]
+    pub sort: String,
+    /// Only actors that match: a regular expression over their texts, `!` before it inverts, or conditions on the columns; see
+    /// below.
+    #[arg(long, value_name = "QUERY")]
+    pub filter: Option<String>,
+    /// At most this many actors.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub limit: usize,
+    /// Write a JSON array of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn hot(search_args: &SearchArgs, args: HotArgs) -> Result<(), Failure> {
+    let (who, interval, times) = shifted("hot", args.who.clone(), args.interval.clone(), args.count)?;
+    let interval = interval.map_or(Ok(Duration::from_secs(1)), |text| {
+        parse_interval(&text.to_string_lossy()).map_err(|why| Failure::usage_of("hot", why))
+    })?;
+    if let Some(filter) = &args.filter {
+        empty().filter(filter).map_err(|error| Failure::filter("hot", &error))?;
+    }
+    stop_on_signals();
+    let attached = attach(search_args, who)?;
+    let region = &attached.region;
+    let mut before = Look::take(region)?;
+    if region.dump_info().is_some() || !region.liveness()?.verdict.is_alive() {
+        note("there is one look only: values are over the life of each actor");
+        write(&args, region, &before, before.since(None))?;
+    } else {
+        for number in 0..times.unwrap_or(1) {
+            if !wait(interval) {
+                break;
+            }
+            let now = Look::take(region)?;
+            if number > 0 && !args.json {
+                to_people(|out| writeln!(out))?;
+            }
+            write(&args, region, &now, now.since(Some(&before)))?;
+            before = now;
+            if !region.liveness()?.verdict.is_alive() {
+                note("the node has ended");
+                break;
+            }
+        }
+    }
+    notes(region)
+}
+
+/// Writes the first rows of a list.
+fn write(args: &HotArgs, region: &Region, look: &Look, mut list: List) -> Result<(), Failure> {
+    let column = ORDERS.iter().find(|(name, _)| *name == args.sort).map(|(_, column)| (*column).to_owned());
+    let unknown = match &args.filter {
+        Some(filter) => list.filter(filter).map_err(|error| Failure::filter("hot", &error))?,
+        None => Vec::new(),
+    };
+    // They are the busiest first, and the sort keeps that order of equal ones.
+    list.select(&Selection { sort: column, ..Selection::default() });
+    list.rows.truncate(args.limit);
+    if args.json {
+        to_stdout(|out| write_json(out, &list))?;
+    } else if look.has_numbers() {
+        to_people(|out| write_list(&list, out, Screen::stdout()))?;
+    } else {
+        let node = clean(&region.identity().node).into_owned();
+        to_people(|out| writeln!(out, "no actor of node {node} is seen from inside: {HOW_TO_INSTRUMENT}"))?;
+    }
+    if !unknown.is_empty() {
+        note(&format!("{} for all actors", unknown_fields(&unknown)));
+    }
+    Ok(())
+}
+
+/// What the table cannot show.
+fn notes(region: &Region) -> Result<(), Failure> {
+    let instruments = region.reader()?.instruments();
+    let sum = |of: fn(&ClassStats) -> u64| instruments.classes.iter().map(of).fold(0, u64::saturating_add);
+    let (untracked, overwritten) = (sum(|class| class.untracked), sum(|class| class.overwritten));
+    if untracked > 0 {
+        note(&format!(
+            "{} spawned when no cell was free, so only `actors --by class` counts what they do: a region with more \
+             `instruments` has them",
+            count(untracked, "instrumented actor was", "instrumented actors were")
+        ));
+    }
+    if overwritten > 0 {
+        note(&format!(
+            "{} not seen any more, because another interceptor replaced the probe's",
+            count(overwritten, "instrumented actor is", "instrumented actors are")
+        ));
+    }
+    Ok(())
+}
