@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomscope_probe::Region;
 use atomscope_tests::hang::{self, Hang, hang};
+use atomscope_tests::spawns::Spawns;
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
 
@@ -98,7 +99,7 @@ fn run_without_a_runtime() -> ! {
 }
 
 fn sleep_beside_a_thread_that_spins(system: &ActorSystem) {
-    hang(system, "hanging", Hang::Sleep).unwrap();
+    hang(system, &Spawns::default(), "hanging", Hang::Sleep).unwrap();
     std::thread::spawn(|| {
         loop {
             std::hint::spin_loop();
@@ -125,7 +126,7 @@ fn dine(system: &ActorSystem) {
 
 /// This process is a node from now on, until it is killed.
 fn be(role: &str) -> ! {
-    let one = |how| move |system: &ActorSystem| hang(system, "hanging", how).unwrap();
+    let one = |how| move |system: &ActorSystem| hang(system, &Spawns::default(), "hanging", how).unwrap();
     match role {
         "sleep" => run(2, one(Hang::Sleep)),
         "spin" => run(2, one(Hang::Spin)),
@@ -133,7 +134,9 @@ fn be(role: &str) -> ! {
         "await" => run(1, one(Hang::Await)),
         "current-thread" => run(0, one(Hang::Sleep)),
         "all" => run(2, |system| {
-            ["one", "two"].into_iter().for_each(|name| hang(system, name, Hang::Sleep).unwrap())
+            ["one", "two"]
+                .into_iter()
+                .for_each(|name| hang(system, &Spawns::default(), name, Hang::Sleep).unwrap())
         }),
         "deadlock" => run(3, dine),
         "closure" => run(2, |system| system.actor_of(Props::create(|| Caller), "caller").unwrap().tell(())),

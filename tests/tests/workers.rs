@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomscope_probe::TelemetryExtension;
 use atomscope_tests::hang::{self, Hang, hang};
+use atomscope_tests::spawns::Spawns;
 use atomscope_tests::support::dumps::metric;
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
@@ -81,7 +82,7 @@ fn workers(region: &Path) -> Vec<Value> {
 /// One of two workers hangs: every command says so, and the other one and the node are well.
 fn one_of_two_hangs(name: &str, how: Hang) {
     if support::role().is_some() {
-        run(2, |system| hang(system, "hanging", how).unwrap());
+        run(2, |system| hang(system, &Spawns::default(), "hanging", how).unwrap());
     }
     let node = node(name);
     let region = node.region();
@@ -123,7 +124,7 @@ fn a_worker_that_waits_for_a_lock_in_a_handler_is_named_with_its_time() {
 #[test]
 fn a_handler_that_awaits_what_never_comes_keeps_no_worker() {
     if support::role().is_some() {
-        run(1, |system| hang(system, "hanging", Hang::Await).unwrap());
+        run(1, |system| hang(system, &Spawns::default(), "hanging", Hang::Await).unwrap());
     }
     let node = node("a_handler_that_awaits_what_never_comes_keeps_no_worker");
     wait_until("the worker sleeps", || workers(node.region())[0]["parked"] == true);
@@ -158,7 +159,7 @@ fn a_node_whose_workers_all_hang_is_wedged_and_the_reason_names_them() {
 #[test]
 fn a_blocked_current_thread_runtime_names_its_only_worker() {
     if support::role().is_some() {
-        run(0, |system| hang(system, "hanging", Hang::Sleep).unwrap());
+        run(0, |system| hang(system, &Spawns::default(), "hanging", Hang::Sleep).unwrap());
     }
     let node = node("a_blocked_current_thread_runtime_names_its_only_worker");
     wait_until("it is wedged", || row(node.region())["state"] == "wedged");
