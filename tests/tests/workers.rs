@@ -135,7 +135,11 @@ fn a_handler_that_awaits_what_never_comes_keeps_no_worker() {
 fn a_node_whose_workers_all_hang_is_wedged_and_the_reason_names_them() {
     const NAME: &str = "a_node_whose_workers_all_hang_is_wedged_and_the_reason_names_them";
     if support::role().is_some() {
-        run(2, |system| ["one", "two"].into_iter().for_each(|name| hang(system, name, Hang::Sleep).unwrap()));
+        run(2, |system| {
+            ["one", "two"]
+                .into_iter()
+                .for_each(|name| hang(system, &Spawns::default(), name, Hang::Sleep).unwrap())
+        });
     }
     let mut node = node(NAME);
     let region = node.region().to_owned();
