@@ -251,7 +251,7 @@ fn own_entry(insert: Insert) -> Model<impl Fn(usize) + Clone + Send + Sync + 'st
                 assert_eq!(find(&map, task), None, "a task finds a cell that was removed");
             })
         };
-        play(main, vec![of(2), of(3)]);
+        play(main, vec![of(2), of(6)]);
         let map = TaskMap::new(&words);
         assert_eq!(find(&map, 1), Some(target(1)), "the entry of another task is gone");
         let held = words.iter().filter(|word| word.load(Ordering::Relaxed) != 0).count();
