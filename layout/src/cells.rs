@@ -508,7 +508,7 @@ impl<'a> TaskMap<'a> {
     #[inline]
     fn words(&self, task: u64) -> impl Iterator<Item = &'a AtomicU64> + use<'a> {
         let (words, last) = (self.0, (self.0.len() / BUCKET_WORDS).saturating_sub(1));
-        let (bucket, home) = (task as usize / BUCKET_WORDS & last, task as usize % BUCKET_WORDS);
+        let (bucket, home) = ((task as usize / BUCKET_WORDS) & last, task as usize % BUCKET_WORDS);
         // Fibonacci hashing: the upper bits are well mixed.
         let other = (task.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & last;
         let other = if bucket == other { other ^ (last & 1) } else { other };
