@@ -120,6 +120,9 @@ pub(crate) struct RegionWriter {
     /// The workers of the attached runtime.
     #[cfg(feature = "atomr")]
     pub(crate) workers: OnceLock<Workers>,
+    /// How many runtimes are watched from their builders.
+    #[cfg(feature = "atomr")]
+    runtimes: std::sync::atomic::AtomicU64,
     /// The mailboxes whose depths are read.
     #[cfg(feature = "atomr")]
     pub(crate) mailboxes: Option<Mailboxes>,
@@ -230,6 +233,8 @@ impl RegionWriter {
             wake_runtime: std::sync::Arc::default(),
             #[cfg(feature = "atomr")]
             workers: OnceLock::new(),
+            #[cfg(feature = "atomr")]
+            runtimes: std::sync::atomic::AtomicU64::new(0),
             #[cfg(feature = "atomr")]
             mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
             #[cfg(feature = "atomr")]
@@ -587,6 +592,12 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     pub(crate) fn wake_runtime(&self) {}
+
+    /// The number of the next runtime that is watched from its builder.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn next_runtime(&self) -> u64 {
+        self.runtimes.fetch_add(1, Ordering::Relaxed)
+    }
 
     /// Reads the workers of the attached runtime.
     #[cfg(feature = "atomr")]

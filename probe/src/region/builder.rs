@@ -55,6 +55,7 @@ const CROWDED: Capacities = Capacities {
     instruments: 256,
     classes: 16,
     variants: 64,
+    threads: 64,
 };
 
 /// The capacities of a private region in a process that has next to no memory left.
@@ -74,6 +75,7 @@ const SMALL: Capacities = Capacities {
     instruments: 64,
     classes: 8,
     variants: 16,
+    threads: 16,
 };
 
 /// The most events per lane with which a region of these other capacities stays within `bytes`.
@@ -245,6 +247,12 @@ impl RegionBuilder {
     /// each, and 16 in every lane. The messages of further ones are counted by their class only.
     pub fn variants(mut self, capacity: usize) -> Self {
         self.sized().variants = capacity;
+        self
+    }
+
+    /// Threads of runtimes that are watched from their builders; default 256. 64 bytes each. Of further ones nothing is told.
+    pub fn threads(mut self, capacity: usize) -> Self {
+        self.sized().threads = capacity;
         self
     }
 
