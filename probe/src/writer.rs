@@ -70,6 +70,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) depth: bool,
     #[cfg(feature = "atomr")]
     pub(crate) depth_events: Option<Duration>,
+    #[cfg(feature = "atomr")]
     pub(crate) time_every: u64,
 }
 
@@ -236,6 +237,7 @@ impl RegionWriter {
             runtimes: std::sync::atomic::AtomicU64::new(0),
             #[cfg(feature = "atomr")]
             mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
+            #[cfg(feature = "atomr")]
             instruments: OnceLock::new(),
             #[cfg(feature = "atomr")]
             time_every: settings.time_every,
