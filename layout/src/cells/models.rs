@@ -291,7 +291,11 @@ fn own_depth(raise: Raise, claim: Claim) -> Model<impl Fn(usize) + Clone + Send 
         });
         play(main, vec![depths, tenants]);
         let cell = read(Words::new(&words)).unwrap();
-        assert_eq!((cell.generation(), cell.greatest_depth()), (2, None), "a tenant has the depth of another one");
+        assert_eq!(
+            (cell.generation(), cell.greatest_depth()),
+            (2, None),
+            "a tenant has the depth of another one"
+        );
     })
 }
 
