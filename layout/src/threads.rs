@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn record(memory: &[AtomicU64], number: usize) -> ThreadRecord {
-        read(Words::new(&memory[number * THREAD_WORDS..][..THREAD_WORDS])).unwrap()
+        read(Words::new(&memory[number * THREAD_WORDS..][..THREAD_WORDS])).unwrap_or_default()
     }
 
     #[test]

@@ -251,7 +251,7 @@ fn own_entry(insert: Insert) -> Model<impl Fn(usize) + Clone + Send + Sync + 'st
                 assert_eq!(find(&map, task), None, "a task finds a cell that was removed");
             })
         };
-        play(main, vec![of(2), of(3)]);
+        play(main, vec![of(2), of(6)]);
         let map = TaskMap::new(&words);
         assert_eq!(find(&map, 1), Some(target(1)), "the entry of another task is gone");
         let held = words.iter().filter(|word| word.load(Ordering::Relaxed) != 0).count();
@@ -291,7 +291,11 @@ fn own_depth(raise: Raise, claim: Claim) -> Model<impl Fn(usize) + Clone + Send 
         });
         play(main, vec![depths, tenants]);
         let cell = read(Words::new(&words)).unwrap();
-        assert_eq!((cell.generation(), cell.depth_peak), (2, 0), "a tenant has the depth of another one");
+        assert_eq!(
+            (cell.generation(), cell.greatest_depth()),
+            (2, None),
+            "a tenant has the depth of another one"
+        );
     })
 }
 
@@ -301,14 +305,11 @@ fn a_depth_stays_with_its_tenant() {
 }
 
 #[test]
-fn a_depth_without_a_second_look_goes_to_the_next_tenant() {
+fn a_depth_with_the_generation_that_the_cell_has_goes_to_the_next_tenant() {
     fn mutant(cells: &Cells<'_>, name: CellName, depth: u64) {
         let cell = cells.cell(name.index()).unwrap();
-        let seen = cell.depth_peak().load(Ordering::Relaxed);
-        let identity = cell.identity().load(Ordering::Acquire);
-        if identity & 0xffff == IN_USE && (identity >> 32) as u32 == name.generation() {
-            let _ = cell.depth_peak().compare_exchange(seen, depth, Ordering::Acquire, Ordering::Relaxed);
-        }
+        let generation = (cell.identity().load(Ordering::Relaxed) >> 32) as u32;
+        cell.depth_peak().store(halves(depth as u32, generation), Ordering::Relaxed);
     }
     own_depth(mutant, ship_claim).breaks("a tenant has the depth of another one");
 }
