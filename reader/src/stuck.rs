@@ -91,7 +91,9 @@ pub struct StuckThread {
     pub evidence: Evidence,
     /// The worker of the async runtime in `atomscope runtime`; `None` unless there is only one that it can be.
     pub worker: Option<String>,
-    /// The call has lasted at least so long, in seconds; `None` without a proof.
+    /// How long its worker has not paused, in seconds, or longer; `None` if that is unknown. The call may be shorter.
+    pub away_s: Option<f64>,
+    /// The call has lasted at least so long, in seconds: while it was watched. `None` without a proof.
     pub lasts_s: Option<f64>,
     /// How many frames from the innermost one on belong to the call; the others are the runtime's.
     pub call_frames: usize,
@@ -124,9 +126,23 @@ impl StuckThread {
         }
     }
 
-    /// How long at least the call has lasted, as the end of a sentence.
-    pub fn lasts(&self) -> Option<String> {
-        self.lasts_s.map(|s| format!("for {} or longer", duration(Duration::from_secs_f64(s))))
+    /// Why it counts as stuck, and for how long that was watched. Safe to print.
+    pub fn proof(&self) -> String {
+        let watched = self.lasts_s.map(|s| format!(", {}", duration(Duration::from_secs_f64(s))));
+        self.evidence.text().to_owned() + &watched.unwrap_or_default()
+    }
+
+    /// Which of so many workers it is, and for how long that has not paused. Safe to print.
+    pub fn worker_text(&self, workers: usize) -> Option<String> {
+        let away = self.away_s.map(|s| duration(Duration::from_secs_f64(s)));
+        match (&self.worker, away) {
+            (Some(worker), Some(away)) => {
+                Some(format!("worker {} of {workers}, which has not paused for {away}", clean(worker)))
+            }
+            (Some(worker), None) => Some(format!("worker {} of {workers}", clean(worker))),
+            (None, Some(away)) => Some(format!("a worker that has not paused for {away} or longer")),
+            (None, None) => None,
+        }
     }
 }
 
@@ -480,17 +496,17 @@ fn listed(texts: &[String]) -> String {
     }
 }
 
-/// States how long each call lasts that is proved, and of which worker it is. If every worker that is away is in one of these
-/// calls, each of them has lasted as long as the one that is away for the shortest time; two workers are not told apart.
+/// States of which worker each call is that is proved. If every worker that is away is in one of these calls, each of them is of
+/// one that has not paused for as long as the one that is away for the shortest time; two workers are not told apart.
 fn set_workers(threads: &mut [StuckThread], away: &[&AwayWorker], watched: Duration) {
     let is_matched = |thread: &StuckThread| thread.evidence.is_proof() && thread.is_on_worker;
     let all_are_matched = threads.iter().filter(|thread| is_matched(thread)).count() == away.len();
     let shortest = away.iter().map(|worker| worker.away_s).reduce(f64::min).filter(|_| all_are_matched);
     let only = if let [only] = away { Some(only).filter(|_| all_are_matched) } else { None };
     for thread in threads.iter_mut().filter(|thread| thread.evidence.is_proof()) {
-        let away_s = shortest.filter(|_| is_matched(thread)).unwrap_or(0.0);
-        thread.lasts_s = Some(away_s.max(seconds(watched)));
-        thread.worker = only.filter(|_| is_matched(thread)).map(|away| away.worker.clone());
+        thread.lasts_s = Some(seconds(watched));
+        thread.away_s = shortest.filter(|_| thread.is_on_worker);
+        thread.worker = only.filter(|_| thread.is_on_worker).map(|away| away.worker.clone());
     }
 }
 
@@ -627,6 +643,7 @@ fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
         line,
         evidence,
         worker: None,
+        away_s: None,
         lasts_s: None,
         stack,
     }
@@ -717,24 +734,29 @@ mod tests {
         assert_eq!([1, 449, 451].map(outcome), ["stuck", "stuck", "nothing"]);
     }
 
-    /// What is said of the calls on workers that are away so long, in seconds, after one second: how long each has lasted, and
-    /// its worker.
-    fn workers(calls: usize, away: &[f64]) -> Vec<(Option<f64>, Option<String>)> {
+    /// What is said of the workers of so many calls, if workers are away so long, in seconds.
+    fn workers(calls: usize, away: &[f64]) -> Vec<Option<String>> {
         let call = || Call::of(&look(0)).unwrap();
         let mut threads: Vec<_> =
             (0..calls).map(|_| super::stuck(call(), look(0), Evidence::Asleep)).collect();
         threads.push(super::stuck(call(), look(0), Evidence::EveryLook));
         let away: Vec<_> = away.iter().zip(0..).map(|(s, number)| AwayWorker::new(number, *s)).collect();
         set_workers(&mut threads, &away.iter().collect::<Vec<_>>(), Duration::from_secs(1));
-        threads.into_iter().map(|thread| (thread.lasts_s, thread.worker)).collect()
+        let lasts = threads.iter().map(|thread| thread.lasts_s);
+        assert!(
+            lasts.eq((0..calls).map(|_| Some(1.0)).chain([None])),
+            "a worker may be away for longer than its call"
+        );
+        threads.iter().map(|thread| thread.worker_text(2)).collect()
     }
 
     #[test]
-    fn a_call_has_lasted_as_long_as_its_worker_is_away_and_no_worker_is_guessed() {
-        let unproved = (None, None);
-        assert_eq!(workers(1, &[14.0]), [(Some(14.0), Some("0".to_owned())), unproved.clone()]);
-        assert_eq!(workers(2, &[14.0, 9.0]), [(Some(9.0), None), (Some(9.0), None), unproved.clone()]);
-        assert_eq!(workers(1, &[14.0, 9.0]), [(Some(1.0), None), unproved.clone()]);
-        assert_eq!(workers(2, &[14.0]), [(Some(1.0), None), (Some(1.0), None), unproved]);
+    fn a_call_has_the_time_of_its_worker_and_no_worker_is_guessed() {
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(workers(1, &[14.0]), [said("worker 0 of 2, which has not paused for 14.0 s"), None]);
+        let either = said("a worker that has not paused for 9.0 s or longer");
+        assert_eq!(workers(2, &[14.0, 9.0]), [either.clone(), either, None]);
+        assert_eq!(workers(1, &[14.0, 9.0]), [None, None]);
+        assert_eq!(workers(2, &[14.0]), [None, None, None]);
     }
 }
