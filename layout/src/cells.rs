@@ -9,10 +9,11 @@
 //! | identity | stores (the last step of a claim, the first step of a free) | – | loads | loads |
 //! | handled, busy_ns, since, failures, task | stores 0 | loads, stores | – | loads |
 //! | running | stores the row of the class | loads, stores | – | loads |
-//! | depth_peak | stores 0 | – | loads, raises | loads |
+//! | depth_peak | stores 0 | – | loads, stores | loads |
 //!
 //! A cell belongs to whoever has set its bit in a private bitmap. Its owner may free it only once the actor's task writes
-//! no more. So each word has one writer at a time, and an addition is a load and a store.
+//! no more. So each word has one writer at a time, and an addition is a load and a store. Only a depth may come late, into the
+//! cell of the next tenant; the word says whose it is.
 //!
 //! A reader copies a cell between two loads of `identity`: [`read`]. If both are equal, all words are those of one tenant.
 //! They are not of one instant.
@@ -58,7 +59,7 @@ pub struct CellRecord {
     pub running: u64,
     /// `restarts << 32 | failures`; both stay at their maximum.
     pub failures: u64,
-    /// The greatest depth of the mailbox that was seen; 0: unknown.
+    /// `generation << 32 | depth`: the greatest depth of the mailbox that was seen, and of which tenant; 0: unknown.
     pub depth_peak: u64,
     /// The number of the actor's task; 0 before it runs.
     pub task: u64,
@@ -116,6 +117,12 @@ impl CellRecord {
     /// The generation of the cell's tenant.
     pub fn generation(&self) -> u32 {
         (self.identity >> 32) as u32
+    }
+
+    /// The greatest depth that was seen of the tenant's mailbox; `None` if there is none, or only that of a former tenant.
+    pub fn greatest_depth(&self) -> Option<u32> {
+        let is_its_own = (self.depth_peak >> 32) as u32 == self.generation();
+        is_its_own.then_some(self.depth_peak as u32).filter(|depth| *depth != 0)
     }
 
     /// The class of the tenant.
@@ -252,23 +259,17 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Raises the greatest depth of a tenant's mailbox. For one thread at a time. A depth that comes when the tenant has gone is
-    /// not the next one's.
+    /// Raises the greatest depth of a tenant's mailbox. For one thread at a time. The word names its tenant, so a depth that comes
+    /// when the tenant has gone is not the next one's.
     pub fn raise_depth_peak(&self, name: CellName, depth: u64) {
         let Some(cell) = self.cell(name.index()) else { return };
-        let peak = cell.depth_peak();
-        let has_gone = || {
-            let identity = cell.identity().load(Ordering::Acquire);
-            (identity >> 32) as u32 != name.generation() || identity & 0xffff != IN_USE
-        };
-        let seen = peak.load(Ordering::Relaxed);
-        if seen >= depth || has_gone() {
-            return;
-        }
-        // If it replaces the 0 of the next tenant's claim, it also sees that the cell was freed before.
-        let raised = peak.compare_exchange(seen, depth, Ordering::Acquire, Ordering::Relaxed);
-        if raised.is_ok() && has_gone() {
-            let _ = peak.compare_exchange(depth, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let is_its_own = (cell.identity().load(Ordering::Relaxed) >> 32) as u32 == name.generation();
+        let raised = halves(u32::try_from(depth).unwrap_or(u32::MAX), name.generation());
+        // Above the depth is the generation: only one of the same tenant is compared, and any other one is replaced.
+        let held = cell.depth_peak().load(Ordering::Relaxed);
+        let is_less = held < raised || (held >> 32) as u32 != name.generation();
+        if is_its_own && is_less {
+            cell.depth_peak().store(raised, Ordering::Relaxed);
         }
     }
 
@@ -508,7 +509,7 @@ impl<'a> TaskMap<'a> {
     #[inline]
     fn words(&self, task: u64) -> impl Iterator<Item = &'a AtomicU64> + use<'a> {
         let (words, last) = (self.0, (self.0.len() / BUCKET_WORDS).saturating_sub(1));
-        let (bucket, home) = (task as usize / BUCKET_WORDS & last, task as usize % BUCKET_WORDS);
+        let (bucket, home) = ((task as usize / BUCKET_WORDS) & last, task as usize % BUCKET_WORDS);
         // Fibonacci hashing: the upper bits are well mixed.
         let other = (task.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & last;
         let other = if bucket == other { other ^ (last & 1) } else { other };
@@ -601,7 +602,7 @@ mod tests {
     fn the_greatest_depth_is_that_of_its_tenant() {
         let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
         let cells = Cells::new(&words, &taken);
-        let peak = || read(Words::new(&words)).unwrap().depth_peak;
+        let peak = || read(Words::new(&words)).unwrap().greatest_depth();
         let first = cells.claim(7, 9).unwrap();
         [3, 9, 4].into_iter().for_each(|depth| cells.raise_depth_peak(first, depth));
         assert_eq!(peak(), 9);

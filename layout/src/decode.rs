@@ -48,6 +48,7 @@ mod node;
 mod reader;
 mod scan;
 pub mod subsystems;
+mod threads;
 
 pub use actors::{Actor, ActorEntry, ActorList, ActorTree, Actors, SpawnedAt, Tally};
 pub use beat::Beat;
@@ -62,3 +63,4 @@ pub use instruments::{ActorStats, CellsUsage, ClassStats, InFlight, Instruments,
 pub use letters::DeadLetters;
 pub use names::Texts;
 pub use reader::{ActorTotals, Conditions, RegionReader, state};
+pub use threads::{RuntimeThread, RuntimeThreads, ThreadState};

@@ -83,6 +83,7 @@ pub mod ring;
 pub mod seqlock;
 pub mod sync;
 pub mod table;
+pub mod threads;
 #[cfg(not(atomscope_loom))]
 pub mod view;
 pub mod words;

@@ -81,6 +81,8 @@ pub const MAX_INSTRUMENTS: usize = 1 << 20;
 pub const MAX_CLASSES: usize = 1 << 12;
 /// Maximum number of rows of classes and variants.
 pub const MAX_VARIANTS: usize = 1 << 16;
+/// Maximum number of threads of watched runtimes.
+pub const MAX_THREADS: usize = 1 << 16;
 /// Maximum number of clock samples.
 pub const MAX_CLOCK_SAMPLES: usize = 1 << 12;
 /// Entries of the directory.

@@ -26,11 +26,12 @@ use crate::instances::InstanceRecord;
 use crate::limits::{
     LANE_SLOTS, MAX_ACTOR_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS,
     MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_VARIANTS,
-    MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
+    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_THREADS,
+    MAX_VARIANTS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
 };
 use crate::records::{ActorRecord, ClockSampleRecord, EndRecord, HistoryRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
+use crate::threads::ThreadRecord;
 use crate::words::{self, WORD, Words};
 use crate::{clock_samples, document, metrics, names, ring, seqlock};
 
@@ -301,6 +302,8 @@ pub struct Capacities {
     pub classes: usize,
     /// Rows of handled messages: one for each class, and those of the variants.
     pub variants: usize,
+    /// Threads of watched runtimes.
+    pub threads: usize,
 }
 
 impl Capacities {
@@ -321,6 +324,7 @@ impl Capacities {
         instruments: 1,
         classes: 1,
         variants: 1,
+        threads: 1,
     };
 }
 
@@ -343,6 +347,7 @@ impl Default for Capacities {
             instruments: 16_384,
             classes: 128,
             variants: 1024,
+            threads: 256,
         }
     }
 }
@@ -399,6 +404,7 @@ pub struct RegionMap {
     pub classes: Section,
     pub variants: Section,
     pub handled: Section,
+    pub threads: Section,
 }
 
 /// What the layout requires of a section: id, error text if it is missing, bytes of a record, bounds of its count.
@@ -422,7 +428,7 @@ pub const CLUSTER_DOCUMENT: usize = 0;
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     rule(1, "number of sections (the counters are missing)", WORD * MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
@@ -470,6 +476,7 @@ const RULES: [Rule; 17] = [
     rule(15, "number of sections (the classes are missing)", CLASS_WORDS * WORD, 1, MAX_CLASSES),
     rule(16, "number of sections (the variants are missing)", size_of::<VariantRecord>(), 1, MAX_VARIANTS),
     rule(17, "number of sections (the handled messages are missing)", SEPARATION_BYTES, 1, MAX_LANES + 1),
+    rule(18, "number of sections (the threads are missing)", size_of::<ThreadRecord>(), 1, MAX_THREADS),
 ];
 
 impl RegionMap {
@@ -481,7 +488,7 @@ impl RegionMap {
         let Capacities { actors, lanes, dead_letters, events, names, metrics, .. } = *capacities;
         let Capacities { instances, document_bytes, histograms, journal_writes, failures, panics, .. } =
             *capacities;
-        let Capacities { instruments, classes, variants, .. } = *capacities;
+        let Capacities { instruments, classes, variants, threads, .. } = *capacities;
         check("actors", actors, 1, MAX_ACTORS)?;
         check("lanes", lanes, 1, MAX_LANES)?;
         check("dead_letters", dead_letters, 1, MAX_DEAD_LETTERS)?;
@@ -498,6 +505,7 @@ impl RegionMap {
         check("classes", classes, 1, MAX_CLASSES)?;
         // Each class has a row.
         check("variants", variants, classes, MAX_VARIANTS)?;
+        check("threads", threads, 1, MAX_THREADS)?;
         // Each lane may hold some free slots that the others cannot take.
         let actor_slots = actors + LANE_SLOTS * (lanes + 1);
         let document_bytes =
@@ -522,6 +530,7 @@ impl RegionMap {
             (classes, CLASS_WORDS * WORD),
             (variants, size_of::<VariantRecord>()),
             (lanes + 1, handled_bytes),
+            (threads, size_of::<ThreadRecord>()),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -640,7 +649,7 @@ impl RegionMap {
             };
         }
         let map = Self::of(record.region_bytes as usize, sections);
-        let [counters, _, _, _, _, events, .., handled] = entries;
+        let [counters, _, _, _, _, events, .., handled, _] = entries;
         let at = |entry: usize, word: usize, field, found: usize| {
             Err(OpenError::Corrupt { offset: ((entry + word) * WORD) as u64, field, found: found as u64 })
         };
@@ -689,7 +698,7 @@ impl RegionMap {
         let [counters, metrics, names, actors, dead_letters, events, rest @ ..] = sections;
         let [instances, documents, histograms, journal_writes, clock_samples, failures, panics, rest @ ..] =
             rest;
-        let [cells, classes, variants, handled] = rest;
+        let [cells, classes, variants, handled, threads] = rest;
         Self {
             region_bytes,
             counters,
@@ -709,6 +718,7 @@ impl RegionMap {
             classes,
             variants,
             handled,
+            threads,
         }
     }
 
@@ -731,6 +741,7 @@ impl RegionMap {
             self.classes,
             self.variants,
             self.handled,
+            self.threads,
         ]
     }
 }

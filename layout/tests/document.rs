@@ -18,7 +18,7 @@ use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
     CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
     MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES, MAX_LANES,
-    MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_VARIANTS, MIN_METRICS, PATH_CUT_MARK,
+    MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_THREADS, MAX_VARIANTS, MIN_METRICS, PATH_CUT_MARK,
     SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
@@ -33,6 +33,7 @@ use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, SLOT_HEAD_WORDS};
 use atomscope_layout::seqlock::READ_TRIES;
 use atomscope_layout::sync::Ordering;
 use atomscope_layout::table::{Key, Spawned, Stopped};
+use atomscope_layout::threads::ThreadRecord;
 use atomscope_layout::{Capacities, RegionMap};
 use zerocopy::FromZeros;
 
@@ -209,6 +210,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         reserved,
     }));
     check(fields!(VariantRecord { class, name }));
+    check(fields!(ThreadRecord { identity, runtime, parks, since, name, reserved }));
     let (heading, mut fields, bytes) =
         fields!(EventRecord { stamp, type_id, flags, text_bytes, kind, part, parts, numbers, text });
     let at = fields.iter().position(|(name, ..)| name == "text_bytes").unwrap();
@@ -296,6 +298,7 @@ fn the_sections_are_documented_as_they_are() {
         ("classes", map.classes),
         ("variants", map.variants),
         ("handled", map.handled),
+        ("threads", map.threads),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -350,6 +353,7 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_INSTRUMENTS", MAX_INSTRUMENTS),
         ("MAX_CLASSES", MAX_CLASSES),
         ("MAX_VARIANTS", MAX_VARIANTS),
+        ("MAX_THREADS", MAX_THREADS),
     ];
     assert!(DOCUMENT.contains(&format!("the section has {LANE_SLOTS} more slots for each lane")));
     // The levels of a tree are a limit of the JSON, not of a region.
@@ -593,6 +597,7 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### CellRecord",
         "### ClassRecord",
         "### VariantRecord",
+        "### ThreadRecord",
         "### RawHeader",
     ] {
         let fields = documented(heading);

@@ -14,7 +14,7 @@ use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_CLASSES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES,
     MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES,
-    MAX_PANICS, MAX_SECTIONS, MAX_VARIANTS, MIN_METRICS, NAME_BYTES,
+    MAX_PANICS, MAX_SECTIONS, MAX_THREADS, MAX_VARIANTS, MIN_METRICS, NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{ACTOR_DEPTH_WORD, ActorRecord, ClockSampleRecord, actor_flags};
@@ -421,7 +421,7 @@ fn capacities() -> impl Strategy<Value = Capacities> {
         up_to(MAX_HISTOGRAMS),
         up_to(MAX_JOURNAL_WRITES),
         (256usize..=MAX_DOCUMENT_BYTES / 4, up_to(MAX_FAILURES), up_to(MAX_PANICS)),
-        (up_to(MAX_INSTRUMENTS), up_to(MAX_CLASSES), up_to(MAX_VARIANTS - MAX_CLASSES)),
+        (up_to(MAX_INSTRUMENTS), up_to(MAX_CLASSES), up_to(MAX_VARIANTS - MAX_CLASSES), up_to(MAX_THREADS)),
     )
         .prop_map(
             |(
@@ -435,7 +435,7 @@ fn capacities() -> impl Strategy<Value = Capacities> {
                 histograms,
                 writes,
                 (bytes, failures, panics),
-                (instruments, classes, further_rows),
+                (instruments, classes, further_rows, threads),
             )| {
                 Capacities {
                     actors,
@@ -453,6 +453,7 @@ fn capacities() -> impl Strategy<Value = Capacities> {
                     instruments,
                     classes,
                     variants: classes + further_rows,
+                    threads,
                 }
             },
         )
@@ -479,6 +480,7 @@ proptest! {
         prop_assert_eq!(map.classes.count, capacities.classes);
         prop_assert_eq!(map.variants.count, capacities.variants);
         prop_assert_eq!(map.handled.count, capacities.lanes + 1);
+        prop_assert_eq!(map.threads.count, capacities.threads);
         prop_assert!(map.directory()[map.section_count()..MAX_SECTIONS].iter().all(|entry| entry.id == 0));
     }
 
@@ -531,6 +533,7 @@ fn capacities_outside_the_limits_are_refused() {
         Capacities { instruments: MAX_INSTRUMENTS + 1, ..usual },
         Capacities { classes: 0, ..usual },
         Capacities { variants: usual.classes - 1, ..usual },
+        Capacities { threads: MAX_THREADS + 1, ..usual },
     ] {
         assert!(RegionMap::for_capacities(&wrong).is_err(), "{wrong:?}");
     }

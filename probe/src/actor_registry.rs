@@ -25,6 +25,8 @@
 use atomr_core::actor::{ActorPath, SpawnObserver};
 use atomscope_layout::Capacities;
 use std::sync::Arc;
+#[cfg(feature = "atomr")]
+use std::sync::OnceLock;
 
 use atomscope_layout::decode::ActorTree;
 #[cfg(feature = "atomr")]
@@ -56,7 +58,7 @@ use crate::hook_state::HookState;
 #[cfg(feature = "atomr")]
 use crate::instruments::joining;
 #[cfg(feature = "atomr")]
-use crate::instruments::props::stops_one_of_several;
+use crate::instruments::memory::stops_one_of_several;
 use crate::lane;
 use crate::pairs::{Pairs, set_depth};
 use crate::region::Region;
@@ -81,6 +83,9 @@ pub struct ActorRegistry {
     bus: TelemetryBus,
     /// Whether this registry settles the table itself. A stand-alone registry has no sampler.
     settles: bool,
+    /// A handle that does not keep the region open, for its instrumented actors.
+    #[cfg(feature = "atomr")]
+    not_held: OnceLock<Arc<ActorRegistry>>,
 }
 
 impl ActorRegistry {
@@ -88,18 +93,25 @@ impl ActorRegistry {
     pub fn new(bus: TelemetryBus) -> Self {
         let Capacities { actors, lanes, names, .. } = Capacities::default();
         let region = Region::bare(Capacities { actors, lanes, names, ..Capacities::LEAST });
-        Self { region, bus, settles: true }
+        Self {
+            region,
+            bus,
+            settles: true,
+            #[cfg(feature = "atomr")]
+            not_held: OnceLock::new(),
+        }
     }
 
     #[cfg(feature = "atomr")]
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus, settles: false }
+        Self { region, bus, settles: false, not_held: OnceLock::new() }
     }
 
     /// The same registry; it does not keep the region open.
     #[cfg(feature = "atomr")]
-    pub(crate) fn not_held(&self) -> Self {
-        Self { region: self.region.not_held(), bus: self.bus.not_held(), settles: self.settles }
+    pub(crate) fn not_held(&self) -> Arc<Self> {
+        let not_held = || Arc::new(Self::of(self.region.not_held(), self.bus.not_held()));
+        self.not_held.get_or_init(not_held).clone()
     }
 
     #[cfg(feature = "atomr")]

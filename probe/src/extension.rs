@@ -29,6 +29,9 @@ use crate::persistence::PersistenceProbe;
 use crate::region::{self, Region};
 use crate::remote::RemoteProbe;
 use crate::runtime;
+use crate::runtime_threads::RuntimeToWatch;
+#[cfg(doc)]
+use crate::runtime_threads::ThreadHooks;
 use crate::sharding::ShardingProbe;
 use crate::streams::StreamsProbe;
 
@@ -177,20 +180,25 @@ impl TelemetryExtension {
         self
     }
 
-    /// Attaches a runtime: the poller reads its workers, tasks and injection queue. A node has one runtime, the first that is
-    /// attached. [`Self::install`] attaches the current one.
+    /// Watches a runtime. Given its handle, the poller reads its workers, tasks and injection queue: of one runtime for a node, the
+    /// first that is attached so. [`Self::install`] attaches the current one.
+    ///
+    /// Given its builder, readers also see which threads are its workers, and since when each sleeps or runs. This sets the
+    /// builder's four hooks for threads. If the application has hooks of its own, give them with [`ThreadHooks`]. A worker that
+    /// goes to sleep or wakes up then reads the clock and stores two words.
     ///
     /// ```
     /// use atomscope_probe::TelemetryExtension;
     ///
-    /// let runtime = tokio::runtime::Runtime::new()?;
-    /// TelemetryExtension::new("shop-1", 1024).watch_runtime(runtime.handle());
+    /// let telemetry = TelemetryExtension::new("shop-1", 1024);
+    /// let mut builder = tokio::runtime::Builder::new_multi_thread();
+    /// telemetry.watch_runtime(&mut builder);
+    /// let runtime = builder.build()?;
+    /// telemetry.watch_runtime(runtime.handle());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn watch_runtime(&self, runtime: &tokio::runtime::Handle) {
-        if !self.watches_runtime.swap(true, Ordering::Relaxed) {
-            runtime::watch(&self.region.writer, runtime.clone());
-        }
+    pub fn watch_runtime(&self, runtime: impl RuntimeToWatch) {
+        runtime.watch(&self.region, &self.watches_runtime);
     }
 
     /// A closure that installs a new extension on the system that it is called with, for a hosting builder.

@@ -130,6 +130,8 @@ pub mod remote;
 mod rounds;
 #[cfg(feature = "atomr")]
 mod runtime;
+#[cfg(feature = "atomr")]
+mod runtime_threads;
 mod sampler;
 mod sampling;
 #[cfg(feature = "atomr")]
@@ -161,3 +163,5 @@ pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 #[cfg(feature = "tracing-layer")]
 pub use crate::failure_layer::FailureLayer;
 pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};
+#[cfg(feature = "atomr")]
+pub use crate::runtime_threads::{RuntimeToWatch, ThreadHooks};

@@ -69,6 +69,9 @@ pub(crate) struct State {
     private: PrivateRegions,
 }
 
+/// The address of an open region, and the region unless it is just being dropped.
+type Open = (usize, Option<Arc<RegionWriter>>);
+
 /// A region that is polled. It stays in memory, but it is not kept open.
 pub(crate) struct PolledRegion {
     pub(crate) writer: Arc<RegionWriter>,
@@ -145,9 +148,8 @@ impl Process {
         (!self.lock().is_ending).then_some(naming)
     }
 
-    /// The open region with the least address beyond this one, unless it is just being dropped; and its address. `Err` if the
-    /// lock cannot be had.
-    fn next_open(&self, beyond: usize) -> Result<Option<(usize, Option<Arc<RegionWriter>>)>, ()> {
+    /// The open region with the least address beyond this one. `Err` if the lock cannot be had.
+    fn next_open(&self, beyond: usize) -> Result<Option<Open>, ()> {
         let mut state = self.lock_or_give_up().ok_or(())?;
         let open = state.open.iter().filter(|open| open.as_ptr().addr() > beyond);
         let Some(next) = open.min_by_key(|open| open.as_ptr().addr()) else { return Ok(None) };

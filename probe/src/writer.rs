@@ -70,6 +70,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) depth: bool,
     #[cfg(feature = "atomr")]
     pub(crate) depth_events: Option<Duration>,
+    #[cfg(feature = "atomr")]
     pub(crate) time_every: u64,
 }
 
@@ -119,6 +120,9 @@ pub(crate) struct RegionWriter {
     /// The workers of the attached runtime.
     #[cfg(feature = "atomr")]
     pub(crate) workers: OnceLock<Workers>,
+    /// How many runtimes are watched from their builders.
+    #[cfg(feature = "atomr")]
+    runtimes: std::sync::atomic::AtomicU64,
     /// The mailboxes whose depths are read.
     #[cfg(feature = "atomr")]
     pub(crate) mailboxes: Option<Mailboxes>,
@@ -230,7 +234,10 @@ impl RegionWriter {
             #[cfg(feature = "atomr")]
             workers: OnceLock::new(),
             #[cfg(feature = "atomr")]
+            runtimes: std::sync::atomic::AtomicU64::new(0),
+            #[cfg(feature = "atomr")]
             mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
+            #[cfg(feature = "atomr")]
             instruments: OnceLock::new(),
             #[cfg(feature = "atomr")]
             time_every: settings.time_every,
@@ -585,6 +592,12 @@ impl RegionWriter {
 
     #[cfg(not(feature = "atomr"))]
     pub(crate) fn wake_runtime(&self) {}
+
+    /// The number of the next runtime that is watched from its builder.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn next_runtime(&self) -> u64 {
+        self.runtimes.fetch_add(1, Ordering::Relaxed)
+    }
 
     /// Reads the workers of the attached runtime.
     #[cfg(feature = "atomr")]

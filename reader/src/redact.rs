@@ -87,6 +87,7 @@ impl Redactor {
             failures,
             metrics,
             instruments,
+            runtime_threads,
             subsystems,
             ..
         } = snapshot;
@@ -113,6 +114,9 @@ impl Redactor {
             for VariantStats { variant, .. } in &mut class.variants {
                 *variant = variant.as_deref().map(|name| self.name(name));
             }
+        }
+        for thread in &mut runtime_threads.list {
+            thread.name = None;
         }
         for letter in &mut dead_letters.recent {
             letter.recipient = self.path(&letter.recipient);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use atomscope_layout::decode::subsystems::Subsystems;
 use atomscope_layout::decode::{
     ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Instruments, Moment, RegionReader,
-    Tally,
+    RuntimeThreads, Tally,
 };
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
 
@@ -76,6 +76,8 @@ pub struct Snapshot {
     pub metrics: Vec<Metric>,
     /// What the instrumented actors do, by class and variant.
     pub instruments: Instruments,
+    /// The threads of runtimes that are watched from their builders.
+    pub runtime_threads: RuntimeThreads,
     /// The subsystems: cluster, sharding, persistence and so on.
     pub subsystems: Subsystems,
     /// What the process uses of its machine; `None` if the process is dead or not visible here.
@@ -180,6 +182,7 @@ impl Snapshot {
             failures: reader.failures(),
             metrics: reader.metrics(),
             instruments: reader.instruments(),
+            runtime_threads: reader.runtime_threads(),
             subsystems: reader.subsystems(),
             process: Vitals::of(region, &liveness),
             sampled_mono_ns: reader.process_beat().mono_ns,

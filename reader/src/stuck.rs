@@ -24,7 +24,7 @@ use crate::report::human::{count, duration, seconds};
 use crate::stacks::{Analysis, LOCK, Mappings, Modules, Seen, StacksError, ThreadStack, analysed, look};
 use crate::system::Passage;
 use crate::text::clean;
-use crate::threads::{NodeProcess, ThreadRates, ThreadSamples, rates, tids};
+use crate::threads::{NodeProcess, ThreadRates, ThreadSamples, add_roles, rates, threads_of_away, tids};
 use crate::workers::AwayWorker;
 
 /// The names of the probe's threads begin with this.
@@ -252,8 +252,10 @@ impl StuckReport {
         // The region as it is after the looks; a node that has just ended is told as it was.
         let read = RegionSummary::read(&summary.path, summary.process, max_bytes).ok();
         let read = read.filter(|read| read.is_of_same_node(summary));
-        let rates = rates(Some(&before), &now);
-        Ok(Self::new(read.as_ref().unwrap_or(summary), process.pid(), options, watched, refusal, rates))
+        let mut rates = rates(Some(&before), &now);
+        let summary = read.as_ref().unwrap_or(summary);
+        let told = told(summary, &mut rates, max_bytes);
+        Ok(Self::new(summary, process.pid(), options, watched, refusal, rates, told.as_deref()))
     }
 
     fn new(
@@ -263,6 +265,7 @@ impl StuckReport {
         watched: Watched,
         refusal: Option<String>,
         rates: Vec<ThreadRates>,
+        told: Option<&[u32]>,
     ) -> Self {
         let Watched { mut threads, cleared, unseen, has_come_back, has_worker, is_undriven, time, notes } =
             watched;
@@ -281,6 +284,15 @@ impl StuckReport {
         let runs_unseen = rates.iter().any(ran_unseen);
         // A worker that is away and whose thread was not seen in a call may be any of those that are away.
         set_workers(&mut threads, if has_come_back || runs_unseen { &[] } else { &away_now }, time);
+        let row_of = |tid| rates.iter().find(|row| row.tid == tid);
+        let is_told = |row: &ThreadRates| told.is_some_and(|told| told.contains(&row.node_tid));
+        for thread in threads.iter_mut().filter(|thread| thread.evidence.is_proof()) {
+            let Some(row) = row_of(thread.stack.tid) else { continue };
+            thread.away_s = row.awake_s.or(thread.away_s);
+            if let ([only], true, Some([_])) = (away_now.as_slice(), is_told(row), told) {
+                thread.worker = Some(only.worker.clone());
+            }
+        }
         let waits_for_lock = |thread: &&StuckThread| {
             thread.evidence.is_proof() && thread.is_of_actor && thread.stack.waits_for == Some(LOCK)
         };
@@ -294,7 +306,8 @@ impl StuckReport {
         let is_candidate = |row: &ThreadRates| {
             let is_known = threads.iter().any(|thread| thread.stack.tid == row.tid);
             let is_probe = row.name.starts_with(PROBE);
-            !(is_known || has_paused(row) || is_probe || cleared.contains(&row.tid))
+            let is_other = told.is_some() && !is_told(row);
+            !(is_known || has_paused(row) || is_probe || is_other || cleared.contains(&row.tid))
         };
         let mut candidates = Vec::new();
         if !are_explained && (is_blocked || !away_now.is_empty()) {
@@ -471,6 +484,16 @@ impl StuckReport {
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
+}
+
+/// What the node tells of its threads is added to `rates`. Returns the threads of the workers that are away, by their ids in the
+/// node's namespace; `None` if the node does not tell them.
+fn told(summary: &RegionSummary, rates: &mut [ThreadRates], max_bytes: u64) -> Option<Vec<u32>> {
+    let region = summary.open(max_bytes).ok()?;
+    let (told, at) = (region.reader().ok()?.runtime_threads(), region.now());
+    add_roles(rates, &told, &at);
+    let away = threads_of_away(summary.away_workers.as_ref()?, &told, &at)?;
+    Some(away.into_iter().map(|(thread, _)| thread.tid).collect())
 }
 
 /// The first texts of a list, equal ones once with their number, and how many more there are.
@@ -729,7 +752,7 @@ mod tests {
         summary.away_workers = Some(AwayWorkers { list: vec![AwayWorker::new(0, 450.0)], of: 2 });
         let outcome = |over| {
             let options = StuckOptions { over: Duration::from_secs(over), stop: true };
-            StuckReport::new(&summary, 1, options, Watched::default(), None, Vec::new()).outcome
+            StuckReport::new(&summary, 1, options, Watched::default(), None, Vec::new(), None).outcome
         };
         assert_eq!([1, 449, 451].map(outcome), ["stuck", "stuck", "nothing"]);
     }

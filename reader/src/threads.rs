@@ -4,10 +4,12 @@
 
 mod node_process;
 mod rates;
+mod runtime;
 mod task;
 
 pub use self::node_process::NodeProcess;
 pub use self::rates::{ThreadRates, rates};
+pub use self::runtime::{add_roles, threads_of_away};
 #[cfg(feature = "stacks")]
 pub(crate) use self::task::tids;
 pub use self::task::{MOST_THREADS, ThreadSample, ThreadSamples, state_word};

@@ -34,7 +34,7 @@ pub struct AwayWorker {
     away: Duration,
 }
 
-#[cfg(all(test, feature = "stacks"))]
+#[cfg(test)]
 impl AwayWorker {
     pub(crate) fn new(number: usize, away_s: f64) -> Self {
         Self { worker: number.to_string(), away_s, away: Duration::from_secs_f64(away_s) }

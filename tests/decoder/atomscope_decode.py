@@ -113,6 +113,7 @@ SECTIONS = {
     "classes": (15, 1, 3136),
     "variants": (16, 1, 16),
     "handled": (17, 1, 128),
+    "threads": (18, 1, 64),
 }
 # For each domain of instances: its name, and the names and kinds of its numbers.
 DOMAINS = {
@@ -526,10 +527,36 @@ class Region:
             "restarts": failures >> 32,
             "in_flight": flight,
             "variant": variant,
-            "depth_peak": peak or None,
+            "depth_peak": (peak >> 32 == generation and peak & 0xFFFFFFFF) or None,
             "task": task or None,
         }
         return generation, number_of_class, stats
+
+    # "Threads of runtimes".
+
+    def runtime_threads(self):
+        """The threads, and the number of unreadable slots."""
+        section, threads, unreadable = self.sections["threads"], [], 0
+        for number in range(section.count):
+            offset = section.offset + number * section.stride
+            for attempt in range(TRIES):
+                identity, parks = self.words.load(offset), self.words.load(offset + 16)
+                record = self.words.copy(offset, 64)
+                if self.words.load(offset) == identity and identity >> 32 != 3:
+                    break
+                pause(attempt)
+            else:
+                unreadable += 1
+                continue
+            state = identity >> 32
+            if state not in (1, 2):
+                continue
+            runtime, since = struct.unpack_from("<Q8xQ", record, 8)
+            name = record[32:48].split(b"\0")[0].decode(errors="replace")
+            word = "ended" if state == 2 else "parked" if parks % 2 else "runs"
+            about = {"tid": identity & 0xFFFFFFFF, "runtime": runtime, "name": name or None}
+            threads.append(about | {"parks": (parks + 1) // 2, "state": word, "since": self.time(since)})
+        return threads, unreadable
 
     # "Instances" and "Documents".
 
@@ -1545,6 +1572,7 @@ class Source:
             is_beating = state in ("starting", "live", "wedged", "stopping") and process_age <= STALE_NS
             is_stuck = is_beating and behind > region.counter(POLL_INTERVAL) + STALE_NS
         flat, counted = actors["flat"], actors["counted"]
+        threads, threads_unreadable = region.runtime_threads()
         known = max(len(flat) + counted["unlisted"] + totals["untracked"] - counted["waiting_stops"], 0)
         about = {
             "state": state,
@@ -1577,6 +1605,8 @@ class Source:
             "panic_totals": panic_totals,
             "metrics": region.metrics(),
             "instruments": region.instruments(actors),
+            "runtime_threads": threads,
+            "runtime_threads_unreadable": threads_unreadable,
             **more,
             "redacted": bool(self.flags & 2),
         }

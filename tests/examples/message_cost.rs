@@ -66,6 +66,24 @@ async fn main() {
             }
             least
         });
+        let spawned = |kind: &str| {
+            let mut least = f64::MAX;
+            for round in 0..200 {
+                let start = Instant::now();
+                for number in 0..50 {
+                    let name = format!("{kind}-{round}-{number}");
+                    let actor = match kind {
+                        "plain" => system.actor_of(Props::create(|| Plain), &name),
+                        _ => telemetry.actors.spawn(&system, Props::create(|| Plain), &name),
+                    };
+                    actor.unwrap().stop();
+                }
+                least = least.min(start.elapsed().as_nanos() as f64 / 50.0);
+            }
+            least
+        };
+        println!("a spawn: plain {:.0} ns, counted {:.0} ns", spawned("plain"), spawned("counted"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
         println!("timed 1 in {every}: calls alone (of several) {:.2} ns", calls.await.unwrap());
         for (actors, each) in [(1, 2_000), (64, 64), (2_000, 4)] {
             let plain: Vec<_> = (0..actors)

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::TelemetryExtension;
+use atomscope_probe::observe::{Variants, observed};
 use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ const UNKNOWN: i32 = 1;
 const STUCK: i32 = 3;
 
 /// What a baker is told to do.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Variants)]
 enum Order {
     Bread,
     Burn,
@@ -29,6 +30,7 @@ enum Order {
 
 struct Baker;
 
+#[observed]
 #[async_trait]
 impl Actor for Baker {
     type Msg = Order;
@@ -98,11 +100,12 @@ fn stuck(who: &str, code: i32, more: &[&str]) -> Value {
 }
 
 #[track_caller]
-fn the_handler(report: &Value) -> &Value {
+fn the_handler<'a>(report: &'a Value, variant: &str, mode: &str) -> &'a Value {
     let [handler] = report["handlers"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
     assert_eq!(handler["path"], "akka://bakery/user/hanging");
     assert!(handler["class"].as_str().unwrap().ends_with("::Baker"), "{handler}");
     assert!(handler["since"].as_str().unwrap().ends_with('Z'), "{handler}");
+    assert_eq!((&handler["variant"], &handler["mode"]), (&json!(variant), &json!(mode)));
     handler
 }
 
@@ -123,6 +126,12 @@ fn what_an_actor_did_is_shown_with_its_path() {
     let [class] = about["classes"].as_array().unwrap().as_slice() else { panic!("{about:#}") };
     assert_eq!((&class["spawned"], &class["live"], &class["failures"]), (&json!(1), &json!(1), &json!(1)));
     assert_eq!(about["cells"]["used"], 1);
+    let variants = [("Bread", 10), ("Burn", 1)].map(|(variant, handled)| (json!(variant), json!(handled)));
+    let found = class["variants"].as_array().unwrap().iter();
+    assert_eq!(
+        found.map(|row| (row["variant"].clone(), row["handled"].clone())).collect::<Vec<_>>(),
+        variants
+    );
     let rows = support::atomscope_json(["actors", &node.who(), "--json"]);
     let row = |path: &str| {
         let path = format!("akka://bakery/user/{path}");
@@ -147,12 +156,12 @@ fn a_handler_that_awaits_is_named_and_stuck_only_if_somebody_says_for_how_long()
         !report["handlers"].as_array().unwrap().is_empty()
     });
     let report = stuck(&node.who(), STUCK, &["--over", "1s"]);
-    let handler = the_handler(&report);
+    let handler = the_handler(&report, "Await", "awaits");
     assert!(handler["for_s"].as_f64().unwrap() >= 1.0 && handler["blocks_worker"] == false, "{handler}");
     node.kill();
     let report = stuck(node.region().to_str().unwrap(), UNKNOWN, &[]);
     assert_eq!((&report["state"], &report["is_stuck"]), (&json!("crashed"), &json!(false)));
-    the_handler(&report);
+    the_handler(&report, "Await", "awaits");
     let told = support::atomscope(["stuck".as_ref(), node.region().as_os_str()]);
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(text.contains("ended, 1 handler was in flight"), "{text}");
@@ -171,10 +180,21 @@ fn a_handler_that_keeps_its_worker_is_named_with_the_path_of_its_actor() {
         report["handlers"][0]["blocks_worker"] == true
     });
     let report = stuck(&node.who(), STUCK, &[]);
-    the_handler(&report);
+    the_handler(&report, "Sleep", "runs");
     let text = support::atomscope(["stuck", &node.who()]).stdout;
     let text = String::from_utf8_lossy(&text);
-    assert!(text.contains("akka://bakery/user/hanging (in_flight::Baker) blocks its worker for "), "{text}");
+    let line = text
+        .lines()
+        .find(|line| line.contains("akka://bakery/user/hanging"))
+        .unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        line.starts_with("  akka://bakery/user/hanging (in_flight::Baker) blocks its worker for "),
+        "{line}"
+    );
+    assert!(line.ends_with(" in Sleep"), "{line}");
+    let rows = support::atomscope_json(["actors", &node.who(), "--json", "--filter", "running = Sleep"]);
+    let [row] = rows.as_array().unwrap().as_slice() else { panic!("{rows:#}") };
+    assert_eq!((&row["path"], &row["mode"]), (&json!("akka://bakery/user/hanging"), &json!("runs")));
 }
 
 #[test]

@@ -1,12 +1,19 @@
 //! The async runtime and the process, read from another process.
 
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use atomr_core::actor::ActorSystem;
 use atomr_core::prelude::Config;
-use atomscope_probe::{Region, TelemetryExtension};
-use atomscope_tests::support::dumps::metric;
+use atomscope_probe::{Region, TelemetryExtension, ThreadHooks};
+use atomscope_tests::support::dumps::{dump, metric};
 use atomscope_tests::support::{self, Node};
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 const WORKERS: usize = 3;
 const TASKS: usize = 50;
@@ -99,4 +106,104 @@ fn a_runtime_that_is_watched_ends_as_any_other() {
     assert!(matches!(gone.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty)));
     drop(runtime);
     assert!(matches!(gone.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed)));
+}
+
+/// What the dump says of the threads of watched runtimes.
+fn runtime_threads(telemetry: &TelemetryExtension) -> Vec<Value> {
+    dump(telemetry)["atomscope"]["runtime_threads"].as_array().expect("a list").clone()
+}
+
+/// The states of the threads that are or were workers, and how many threads never were.
+fn states(threads: &[Value]) -> (Vec<&str>, usize) {
+    let (workers, others): (Vec<_>, Vec<_>) =
+        threads.iter().partition(|thread| thread["parks"].as_u64() > Some(0));
+    let mut states: Vec<_> = workers.iter().map(|thread| thread["state"].as_str().expect("a text")).collect();
+    states.sort_unstable();
+    (states, others.len())
+}
+
+#[test]
+fn the_threads_of_a_runtime_that_is_watched_from_its_builder_say_what_they_do() {
+    let telemetry = TelemetryExtension::new("runtime-threads", 16);
+    let counts: [Arc<AtomicUsize>; 4] = Default::default();
+    let [start, stop, park, unpark] = counts.clone().map(|count| {
+        move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).thread_name("shop-worker");
+    let hooks = ThreadHooks::of(&mut builder).on_thread_start(start).on_thread_stop(stop);
+    telemetry.watch_runtime(hooks.on_thread_park(park).on_thread_unpark(unpark));
+    let runtime = builder.build().expect("a runtime");
+    let (end, ends) = mpsc::channel::<()>();
+    let blocking = runtime.spawn_blocking(move || ends.recv().is_err());
+    support::wait_until("both workers wait for work", || {
+        states(&runtime_threads(&telemetry)) == (vec!["parked"; 2], 1)
+    });
+    let threads = runtime_threads(&telemetry);
+    let tids =
+        fs::read_dir("/proc/self/task").expect("threads").map(|entry| entry.expect("a thread").file_name());
+    let tids: Vec<_> = tids.map(|tid| tid.into_string().expect("a number")).collect();
+    for thread in &threads {
+        assert!(tids.contains(&thread["tid"].to_string()), "{thread} is none of {tids:?}");
+        assert_eq!((&thread["name"], &thread["runtime"]), (&json!("shop-worker"), &json!(0)));
+        assert!(thread["since"].is_string(), "{thread}");
+    }
+    // A task that blocks its worker.
+    let (unblock, blocked) = mpsc::channel::<()>();
+    let task = runtime.spawn(async move { blocked.recv().is_err() });
+    support::wait_until("a worker is awake", || {
+        states(&runtime_threads(&telemetry)) == (vec!["parked", "runs"], 1)
+    });
+    let region = telemetry.region().path().expect("a shared region").as_os_str();
+    let listed = support::atomscope_json(["threads".as_ref(), region, "100ms".as_ref(), "--json".as_ref()]);
+    let listed = listed.as_array().expect("a list").iter().filter(|thread| thread["worker"].is_boolean());
+    let mut roles: Vec<_> = listed
+        .map(|thread| (thread["worker"].as_bool(), thread["parked_s"].is_f64(), thread["awake_s"].is_f64()))
+        .collect();
+    roles.sort_unstable();
+    assert_eq!(roles, [(Some(false), false, false), (Some(true), false, true), (Some(true), true, false)]);
+    drop((unblock, end));
+    assert!(runtime.block_on(async { task.await.expect("its end") && blocking.await.expect("its end") }));
+    let second = {
+        let mut builder = Builder::new_multi_thread();
+        telemetry.watch_runtime(builder.worker_threads(1));
+        builder.build().expect("a runtime")
+    };
+    support::wait_until("the other runtime's worker waits", || {
+        runtime_threads(&telemetry).iter().any(|thread| thread["runtime"] == 1 && thread["state"] == "parked")
+    });
+    drop((runtime, second));
+    let ended = runtime_threads(&telemetry);
+    assert!(ended.iter().all(|thread| thread["state"] == "ended"), "{ended:?}");
+    let [start, stop, park, unpark] = counts.map(|count| count.load(Ordering::Relaxed));
+    assert_eq!((start, stop), (3, 3), "the application's own hooks are called");
+    assert!(park > 0 && unpark > 0);
+}
+
+#[test]
+fn the_thread_that_drives_a_runtime_is_its_worker_until_it_ends() {
+    let telemetry = TelemetryExtension::new("runtime-driven", 16);
+    let driven = telemetry.clone();
+    let driver = thread::Builder::new().name("driver".into()).spawn(move || {
+        let mut builder = Builder::new_current_thread();
+        driven.watch_runtime(&mut builder);
+        let (send, receive) = oneshot::channel();
+        let waker = thread::spawn({
+            let driven = driven.clone();
+            move || {
+                support::wait_until("the driver waits", || {
+                    let threads = runtime_threads(&driven);
+                    threads.len() == 1 && threads[0]["state"] == "parked" && threads[0]["name"] == "driver"
+                });
+                send.send(()).expect("it waits");
+            }
+        });
+        builder.build().expect("a runtime").block_on(receive).expect("the end");
+        waker.join().expect("no panic");
+    });
+    driver.expect("a thread").join().expect("no panic");
+    // The thread-local variables of a thread may be dropped after it was joined.
+    support::wait_until("it has ended", || states(&runtime_threads(&telemetry)) == (vec!["ended"], 0));
 }

@@ -251,7 +251,7 @@ fn own_entry(insert: Insert) -> Model<impl Fn(usize) + Clone + Send + Sync + 'st
                 assert_eq!(find(&map, task), None, "a task finds a cell that was removed");
             })
         };
-        play(main, vec![of(2), of(3)]);
+        play(main, vec![of(2), of(6)]);
         let map = TaskMap::new(&words);
         assert_eq!(find(&map, 1), Some(target(1)), "the entry of another task is gone");
         let held = words.iter().filter(|word| word.load(Ordering::Relaxed) != 0).count();
@@ -267,10 +267,49 @@ fn a_task_finds_its_own_cell_while_others_come_and_go() {
 #[test]
 fn an_entry_that_is_stored_without_a_swap_loses_that_of_another_task() {
     fn mutant(map: &TaskMap<'_>, task: u64, target: Target) -> bool {
-        let mut words = map.buckets(task).into_iter().flatten();
-        let Some(word) = words.find(|word| word.load(Ordering::Relaxed) == 0) else { return false };
+        let Some(word) = map.words(task).find(|word| word.load(Ordering::Relaxed) == 0) else { return false };
         word.store(target.word(task), Ordering::Relaxed);
         true
     }
     own_entry(mutant).breaks_in_a_way(&["does not find its own cell", "an entry is left over"]);
+}
+
+type Raise = fn(&Cells<'_>, CellName, u64);
+
+/// A depth of a tenant comes while its cell gets another tenant. In the end the cell has no depth of the one that has gone.
+fn own_depth(raise: Raise, claim: Claim) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
+    Model::new(2, move |main| {
+        let [words, taken] = cells_of(1);
+        let first = Cells::new(&words, &taken).claim(1, 1).unwrap();
+        let both = [0, 1].map(|_| (words.clone(), taken.clone()));
+        let [of_depths, of_tenants] = both;
+        let depths = role(move || raise(&Cells::new(&of_depths.0, &of_depths.1), first, 7));
+        let tenants = role(move || {
+            let cells = Cells::new(&of_tenants.0, &of_tenants.1);
+            cells.free(first.index());
+            assert!(claim(&cells, 2, 2).is_some(), "the cell is free");
+        });
+        play(main, vec![depths, tenants]);
+        let cell = read(Words::new(&words)).unwrap();
+        assert_eq!(
+            (cell.generation(), cell.greatest_depth()),
+            (2, None),
+            "a tenant has the depth of another one"
+        );
+    })
+}
+
+#[test]
+fn a_depth_stays_with_its_tenant() {
+    own_depth(|cells, name, depth| cells.raise_depth_peak(name, depth), ship_claim).holds();
+}
+
+#[test]
+fn a_depth_with_the_generation_that_the_cell_has_goes_to_the_next_tenant() {
+    fn mutant(cells: &Cells<'_>, name: CellName, depth: u64) {
+        let cell = cells.cell(name.index()).unwrap();
+        let generation = (cell.identity().load(Ordering::Relaxed) >> 32) as u32;
+        cell.depth_peak().store(halves(depth as u32, generation), Ordering::Relaxed);
+    }
+    own_depth(mutant, ship_claim).breaks("a tenant has the depth of another one");
 }

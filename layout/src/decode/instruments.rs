@@ -415,7 +415,7 @@ impl Cells {
                 mode: Mode::of(cell),
             }),
             variant: row.map(|row| names.get(row.name)),
-            depth_peak: Some(cell.depth_peak).filter(|depth| *depth != 0),
+            depth_peak: cell.greatest_depth().map(u64::from),
             task: Some(cell.task).filter(|task| *task != 0),
         }
     }

@@ -176,6 +176,7 @@ impl<'a> RegionReader<'a> {
         lanes.chain(rings).for_each(|ring| ring.each_first_word(&mut see));
         failures::each_stamp(self.section(map.failures), map.failures.stride, &mut see);
         self.each_begin(&mut see);
+        self.each_thread_stamp(&mut see);
     }
 
     /// The heartbeat of the poller.

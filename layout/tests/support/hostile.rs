@@ -24,6 +24,7 @@ use atomscope_layout::region::{HEADER_BYTES, header};
 use atomscope_layout::ring::Ring;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::Key;
+use atomscope_layout::threads::Threads;
 use atomscope_layout::{Capacities, OpenError, RegionMap, Words};
 
 use zerocopy::FromZeros as _;
@@ -44,6 +45,7 @@ pub fn filled() -> Region {
         instruments: 4,
         classes: 2,
         variants: 4,
+        threads: 3,
         ..Capacities::LEAST
     };
     let region = Region::new(&capacities);
@@ -61,6 +63,12 @@ pub fn filled() -> Region {
     Log::new(region.section(region.map.clock_samples)).rewrite(&[sample(0), sample(3), sample(5)]);
     let Interned::New { id, .. } = region.names().intern_static("orders::Order") else { panic!("not new") };
     let cells = super::instruments::fill(&region);
+    let threads = Threads::new(region.section(region.map.threads));
+    for (tid, runtime) in [(7, 0), (8, 1)] {
+        let number =
+            threads.claim(tid, runtime, *b"tokio-rt-worker\0", 2).unwrap_or_else(|| panic!("no slot"));
+        threads.thread(number).into_iter().for_each(|thread| thread.parks(3));
+    }
     for number in 1..=18u64 {
         // A path of seven bytes; five of them are the parent's path.
         let mut record = ActorRecord {
@@ -181,6 +189,7 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     let _ = reader.subsystems();
     read_failures(&reader);
     read_instruments(&reader);
+    read_threads(&reader);
     for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
         let mut follower = begin(&reader);
         check_batch(&mut follower, &reader, false);
@@ -269,6 +278,13 @@ fn read_instruments(reader: &RegionReader<'_>) {
         assert!(stats.in_flight.is_none_or(|flight| flight.stamp & 0xff == 0));
         assert_ne!(stats.depth_peak, Some(0));
     }
+}
+
+fn read_threads(reader: &RegionReader<'_>) {
+    let found = reader.runtime_threads();
+    assert!(found.list.len() as u64 + found.unreadable <= reader.map().threads.count as u64);
+    // A byte that is no UTF-8 becomes a character of three bytes.
+    assert!(found.list.iter().all(|thread| thread.name.as_ref().is_none_or(|name| name.len() <= 48)));
 }
 
 /// Reads a batch, and checks its counts.

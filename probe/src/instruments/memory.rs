@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::coarse;
 use crate::lane;
 use crate::names::Names;
+use crate::task;
 use crate::type_names::TypeName;
 
 /// The class of all that found no room in the section of classes.
@@ -77,6 +78,8 @@ const STARTED: usize = 0;
 const OWNER: usize = 1;
 /// The index of the actor's record plus 1; 0: unknown.
 const RECORD: usize = 2;
+/// How many of the messages handled are in the time of the actor.
+const MEASURED: usize = 3;
 
 /// Who frees a cell: a number, never 0, whose lowest bit says that one owner may have several cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +262,7 @@ impl Instruments {
         let at = At { instruments: self, cell: self.cells().cell(name.index())? };
         at.private(OWNER)?.store(owner.0, Ordering::Relaxed);
         at.private(RECORD)?.store(0, Ordering::Relaxed);
+        at.private(MEASURED)?.store(0, Ordering::Relaxed);
         Some((name, at))
     }
 
@@ -337,6 +341,23 @@ pub(crate) fn find(task: u64) -> Option<Found> {
         let is_it = cell.task().load(Ordering::Relaxed) == task;
         is_it.then_some(Found::Cell(At { instruments, cell }))
     })
+}
+
+/// An actor of a plan for several has reported its stop, in its own task.
+#[cold]
+pub(crate) fn stops_one_of_several() {
+    let Some(task) = task::current() else { return };
+    match find(task) {
+        Some(Found::Cell(at)) if at.owner().is_some_and(Owner::owns_several) => {
+            at.instruments.class(at.class()).count(number::STOPPED, 1);
+            at.free();
+        }
+        Some(Found::Class(instruments, class)) => {
+            instruments.class(class).count(number::STOPPED, 1);
+            instruments.forget_class_only(task, class);
+        }
+        _ => {}
+    }
 }
 
 /// A cell, and what belongs to it: two pointers, which fit into registers.
@@ -467,11 +488,19 @@ impl At {
             passed(begun.stamp()).saturating_sub(coarse::TICK.as_nanos() as u64 / 2)
         };
         // Every long handler is measured, so that it counts for itself only.
-        let weight = if begun.is_long(now) { 1 } else { instruments.time_every };
+        let is_long = begun.is_long(now);
+        let weight = if is_long { 1 } else { instruments.time_every };
         let busy = ns.saturating_mul(weight);
-        self.cell.add_busy(busy);
         lane::add(&instruments.handled, HANDLED_WORDS * row as usize + 1, busy);
         instruments.class(self.class()).handle_time(ns, weight);
+        // Of one actor, a message stands for those since the last one that was measured. If it stood for sixteen, then among
+        // many actors with a message each those that happen to be timed would seem to do the most.
+        let Some(measured) = self.private(MEASURED) else { return };
+        let before = measured.load(Ordering::Relaxed);
+        let handled = self.cell.handled().load(Ordering::Relaxed);
+        let weight = if is_long { 1 } else { handled.saturating_sub(before) };
+        measured.store(before.saturating_add(weight), Ordering::Relaxed);
+        self.cell.add_busy(ns.saturating_mul(weight));
     }
 
     /// The message in flight is this variant of those with these `names`.

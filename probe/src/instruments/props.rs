@@ -10,10 +10,8 @@ use atomscope_layout::classes::number;
 use super::current::{current, set};
 use super::joining::has_stopped;
 use super::memory::{At, Found, Instruments, Owner, find};
+use crate::actor_registry::ActorRegistry;
 use crate::task;
-
-/// Records the stop of an actor that ended without reporting it.
-type RecordStop = Box<dyn Fn(&ActorPath) + Send + Sync>;
 
 /// The record of the actor is made.
 const JOINED: u8 = 1;
@@ -31,7 +29,8 @@ pub(super) struct Plan {
     /// [`JOINED`] and [`ENDED`].
     life: AtomicU8,
     path: OnceLock<ActorPath>,
-    record_stop: RecordStop,
+    /// Where the record of an actor with a path is.
+    actors: Option<Arc<ActorRegistry>>,
 }
 
 impl Plan {
@@ -40,7 +39,7 @@ impl Plan {
         class: u16,
         owner: Owner,
         at: Option<At>,
-        record_stop: RecordStop,
+        actors: Option<Arc<ActorRegistry>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             instruments,
@@ -50,7 +49,7 @@ impl Plan {
             has_started: AtomicBool::new(false),
             life: AtomicU8::new(0),
             path: OnceLock::new(),
-            record_stop,
+            actors,
         })
     }
 
@@ -62,7 +61,14 @@ impl Plan {
     pub(super) fn join(&self, path: &ActorPath) {
         let path = self.path.get_or_init(|| path.clone());
         if self.life.fetch_or(JOINED, Ordering::AcqRel) & ENDED != 0 {
-            (self.record_stop)(path);
+            self.record_stop(path);
+        }
+    }
+
+    /// Records the stop of an actor that ended without reporting it.
+    fn record_stop(&self, path: &ActorPath) {
+        if let Some(actors) = &self.actors {
+            actors.record_missing_stop(path);
         }
     }
 
@@ -148,25 +154,8 @@ impl Plan {
             self.count(number::STOPPED);
         }
         if !has_stopped() && self.life.fetch_or(ENDED, Ordering::AcqRel) & JOINED != 0 {
-            self.path.get().into_iter().for_each(|path| (self.record_stop)(path));
+            self.path.get().into_iter().for_each(|path| self.record_stop(path));
         }
-    }
-}
-
-/// An actor of a plan for several has reported its stop, in its own task.
-#[cold]
-pub(crate) fn stops_one_of_several() {
-    let Some(task) = task::current() else { return };
-    match find(task) {
-        Some(Found::Cell(at)) if at.owner().is_some_and(Owner::owns_several) => {
-            at.instruments.class(at.class()).count(number::STOPPED, 1);
-            at.free();
-        }
-        Some(Found::Class(instruments, class)) => {
-            instruments.class(class).count(number::STOPPED, 1);
-            instruments.forget_class_only(task, class);
-        }
-        _ => {}
     }
 }
 
@@ -256,18 +245,24 @@ impl Drop for Handling {
 pub(super) fn counting<A: Actor>(mut props: Props<A>, plan: &Arc<Plan>) -> Props<A> {
     let interceptor =
         Arc::new(Interceptor { at: plan.at, plan: plan.clone(), chained: props.interceptor.take() });
-    // Without a strategy, atomr makes an actor again without limit.
-    let strategy = props.supervisor_strategy.take().unwrap_or_else(|| SupervisorStrategy {
-        kind: StrategyKind::OneForOne,
-        max_retries: None,
-        within: None,
-        decider: Arc::new(|_| Directive::Restart),
-    });
-    let (decide, deciding) = (strategy.decider, plan.clone());
-    let decider = Arc::new(move |error: &str| {
-        deciding.count_failure();
-        decide(error)
-    });
+    let deciding = plan.clone();
+    let strategy = match props.supervisor_strategy.take() {
+        Some(SupervisorStrategy { kind, max_retries, within, decider: decide }) => {
+            let decider = Arc::new(move |error: &str| {
+                deciding.count_failure();
+                decide(error)
+            });
+            SupervisorStrategy { kind, max_retries, within, decider }
+        }
+        // Without a strategy, atomr makes an actor again without limit.
+        None => {
+            let decider = Arc::new(move |_: &str| {
+                deciding.count_failure();
+                Directive::Restart
+            });
+            SupervisorStrategy { kind: StrategyKind::OneForOne, max_retries: None, within: None, decider }
+        }
+    };
     let (dispatcher, mailbox, deploy) =
         (props.dispatcher.clone(), props.mailbox.clone(), props.deploy.clone());
     let (beginning, alive) = (plan.clone(), Arc::downgrade(&interceptor));
@@ -283,7 +278,7 @@ pub(super) fn counting<A: Actor>(mut props: Props<A>, plan: &Arc<Plan>) -> Props
     counting.dispatcher = dispatcher;
     counting.mailbox = mailbox;
     counting.deploy = deploy;
-    counting.supervisor_strategy = Some(SupervisorStrategy { decider, ..strategy });
+    counting.supervisor_strategy = Some(strategy);
     counting.interceptor = Some(interceptor);
     counting
 }

@@ -1,7 +1,6 @@
 //! The calls that spawn instrumented actors.
 
 use std::error::Error;
-use std::sync::Arc;
 
 use atomr_core::actor::{Actor, ActorRef, ActorSystem, ActorSystemError, Context, Props};
 
@@ -73,11 +72,12 @@ impl ActorRegistry {
 
     /// A `Props` whose actors are counted as those of [`Self::spawn`], but without their paths: for code that spawns them
     /// itself, such as a router. It may be cloned to any number of actors. An interceptor that is set later replaces the
-    /// probe's, which readers then say of the class; set it before.
+    /// probe's, which readers then say of the class, and a strategy that is set later keeps its panics from being counted; so
+    /// set both before.
     pub fn instrument<A: Actor>(&self, props: Props<A>) -> Props<A> {
         let Some(instruments) = self.instruments() else { return props };
         let class = instruments.class_of(std::any::type_name::<A>());
-        let plan = Plan::new(instruments, class, Owner::new(true), None, Box::new(|_| ()));
+        let plan = Plan::new(instruments, class, Owner::new(true), None, None);
         Waiting::for_stop_hooks();
         counting(props, &plan)
     }
@@ -99,9 +99,7 @@ impl ActorRegistry {
     ) -> Result<ActorRef<A::Msg>, E> {
         let (class, owner) = (instruments.class_of(std::any::type_name::<A>()), Owner::new(false));
         let (name, at) = instruments.claim(class, owner).unzip();
-        let actors = self.not_held();
-        let record_stop = Box::new(move |path: &_| actors.record_missing_stop(path));
-        let plan: Arc<Plan> = Plan::new(instruments, class, owner, at, record_stop);
+        let plan = Plan::new(instruments, class, owner, at, Some(self.not_held()));
         let props = counting(props, &plan);
         let waiting = Waiting::for_hook(self.writer(), name.map_or(0, |name| name.word()), at);
         let spawned = spawn(props);

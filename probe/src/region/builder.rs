@@ -23,6 +23,7 @@ use crate::writer::{RegionWriter, Settings};
 /// The time between two rounds of the poller, by default.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// One message in so many is timed, by default.
+#[cfg(feature = "atomr")]
 const TIME_EVERY: u64 = 16;
 /// The longest time between two rounds: any clock can be set forward by it.
 const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -54,6 +55,7 @@ const CROWDED: Capacities = Capacities {
     instruments: 256,
     classes: 16,
     variants: 64,
+    threads: 64,
 };
 
 /// The capacities of a private region in a process that has next to no memory left.
@@ -73,6 +75,7 @@ const SMALL: Capacities = Capacities {
     instruments: 64,
     classes: 8,
     variants: 16,
+    threads: 16,
 };
 
 /// The most events per lane with which a region of these other capacities stays within `bytes`.
@@ -111,6 +114,7 @@ pub struct RegionBuilder {
     depth: bool,
     #[cfg(feature = "atomr")]
     depth_events: Option<Duration>,
+    #[cfg(feature = "atomr")]
     time_every: u64,
 }
 
@@ -132,6 +136,7 @@ impl Region {
             depth: false,
             #[cfg(feature = "atomr")]
             depth_events: None,
+            #[cfg(feature = "atomr")]
             time_every: TIME_EVERY,
         }
     }
@@ -245,6 +250,12 @@ impl RegionBuilder {
         self
     }
 
+    /// Threads of runtimes that are watched from their builders; default 256. 64 bytes each. Of further ones nothing is told.
+    pub fn threads(mut self, capacity: usize) -> Self {
+        self.sized().threads = capacity;
+        self
+    }
+
     /// The time between two polls of attached components; default one second. The probe limits it to 10 ms at least and
     /// one year at most.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
@@ -276,6 +287,7 @@ impl RegionBuilder {
     /// One message in so many of an instrumented actor is timed, and counts as so many in times; default 16. It is rounded up
     /// to a power of two, at most 65,536. With 1 each message is timed, which costs two readings of the clock. A handler that
     /// takes 50 ms or more counts with its own time in any case.
+    #[cfg(feature = "atomr")]
     pub fn time_every(mut self, messages: u32) -> Self {
         self.time_every = u64::from(messages.clamp(1, 1 << 16).next_power_of_two());
         self
@@ -386,6 +398,7 @@ impl RegionBuilder {
             depth: self.depth,
             #[cfg(feature = "atomr")]
             depth_events: self.depth_events,
+            #[cfg(feature = "atomr")]
             time_every: self.time_every,
         }
     }

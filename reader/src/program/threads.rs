@@ -10,7 +10,7 @@ use atomscope::report::list::Side;
 use atomscope::report::nodes::nodes;
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::write_json;
-use atomscope::threads::{MOST_THREADS, NodeProcess, ThreadRates, ThreadSamples, rates};
+use atomscope::threads::{MOST_THREADS, NodeProcess, ThreadRates, ThreadSamples, add_roles, rates};
 use atomscope_layout::decode::Identity;
 use clap::Args;
 use serde::Serialize;
@@ -37,11 +37,15 @@ Columns:
   VOLUNTARY(/s)   how often it gave its processor away, mostly to wait
   FORCED(/s)      how often the kernel gave its processor to another thread
   PROCESSOR       the number of the processor that it ran on last
+  ROLE            worker: it runs tasks of an async runtime; other: a thread of the runtime that never waited for work
+  PARKED(s)       for how long a worker has waited for work
+  AWAKE(s)        for how long it has not
   WAITS IN        the kernel's function that it sleeps in: `futex` for a lock, `epoll` for I/O
 
 Values are over the INTERVAL, from the start of the command; the thread with the most processor time comes first. `-` is \
-unknown: the kernel does not tell it, or not to this user. A thread that ends meanwhile is left out. A narrow terminal \
-drops columns in this order: PROCESSOR, NODE, PID, FORCED(/s), VOLUNTARY(/s), QUEUED(%), WAITS IN.
+unknown: the kernel does not tell it, or not to this user. A thread that ends meanwhile is left out. ROLE, PARKED and AWAKE are the only \
+ones that the node tells; it does so if it gives the builder of its runtime to `watch_runtime`. A narrow terminal \
+drops columns in this order: PROCESSOR, NODE, PID, FORCED(/s), VOLUNTARY(/s), QUEUED(%), PARKED(s), AWAKE(s), ROLE, WAITS IN.
 
 INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit.
 
@@ -72,6 +76,15 @@ struct Row {
     thread: ThreadRates,
 }
 
+/// A process to look at.
+struct Looked {
+    /// The names of its nodes.
+    node: String,
+    process: NodeProcess,
+    /// Their regions.
+    regions: Vec<RegionSummary>,
+}
+
 pub fn threads(search_args: &SearchArgs, args: ThreadsArgs) -> Result<(), Failure> {
     let (who, interval) = shifted(args.who, args.interval);
     let interval = interval.map_or(Ok(Duration::from_secs(1)), |text| {
@@ -79,20 +92,25 @@ pub fn threads(search_args: &SearchArgs, args: ThreadsArgs) -> Result<(), Failur
     })?;
     stop_on_signals();
     let processes = processes(search_args, who)?;
-    let before: Vec<_> = processes.iter().map(|(_, process)| ThreadSamples::take(process)).collect();
+    let before: Vec<_> = processes.iter().map(|looked| ThreadSamples::take(&looked.process)).collect();
     if !before.is_empty() && !wait(interval) {
         return Ok(());
     }
     let mut rows = Vec::new();
-    for ((node, process), before) in processes.iter().zip(before) {
+    for (Looked { node, process, regions }, before) in processes.iter().zip(before) {
         let pid = process.pid();
         let (Ok(before), Ok(now)) = (before, ThreadSamples::take(process)) else {
             note(&format!("process {pid} has ended meanwhile"));
             continue;
         };
         notes(process, &now).iter().for_each(|text| note(text));
-        let of_process = rates(Some(&before), &now).into_iter();
-        rows.extend(of_process.map(|thread| Row { pid, node: node.clone(), thread }));
+        let mut of_process = rates(Some(&before), &now);
+        for region in regions.iter().filter_map(|region| region.open(search_args.max_size).ok()) {
+            if let Ok(reader) = region.reader() {
+                add_roles(&mut of_process, &reader.runtime_threads(), &region.now());
+            }
+        }
+        rows.extend(of_process.into_iter().map(|thread| Row { pid, node: node.clone(), thread }));
     }
     if rows.is_empty() && !processes.is_empty() {
         return Err(Failure::Failed("there is no thread left to show: the process has ended".to_owned()));
@@ -113,7 +131,7 @@ fn shifted(who: Option<OsString>, interval: Option<OsString>) -> (Option<OsStrin
 }
 
 /// The processes to look at, each once, with the names of their nodes.
-fn processes(search_args: &SearchArgs, who: Option<OsString>) -> Result<Vec<(String, NodeProcess)>, Failure> {
+fn processes(search_args: &SearchArgs, who: Option<OsString>) -> Result<Vec<Looked>, Failure> {
     if who.is_some() || search_args.region.is_some() {
         let selected = search(search_args).select(&target(search_args, who)?)?;
         if let Some(text) = &selected.note {
@@ -121,18 +139,26 @@ fn processes(search_args: &SearchArgs, who: Option<OsString>) -> Result<Vec<(Str
         }
         let process =
             NodeProcess::of_summary(&selected.summary).ok_or_else(|| no_process(&selected.summary))?;
-        return Ok(vec![(selected.summary.identity.node, process)]);
+        let node = selected.summary.identity.node.clone();
+        return Ok(vec![Looked { node, process, regions: vec![selected.summary] }]);
     }
     let (rows, notes) = nodes(&search(search_args), None)?;
     notes.iter().for_each(|text| note(text));
-    let mut processes: Vec<(String, NodeProcess)> = Vec::new();
+    let mut processes: Vec<Looked> = Vec::new();
     for summary in rows.into_iter().filter_map(|row| row.summary) {
         let Some(process) = NodeProcess::of_summary(&summary) else { continue };
         // A process with several actor systems has several regions.
-        match processes.iter_mut().find(|(_, known)| known.pid() == process.pid()) {
-            Some((nodes, _)) if nodes.split(", ").any(|node| node == summary.identity.node) => {}
-            Some((nodes, _)) => *nodes = format!("{nodes}, {}", summary.identity.node),
-            None => processes.push((summary.identity.node, process)),
+        match processes.iter_mut().find(|known| known.process.pid() == process.pid()) {
+            Some(known) => {
+                if !known.node.split(", ").any(|node| node == summary.identity.node) {
+                    known.node = format!("{}, {}", known.node, summary.identity.node);
+                }
+                known.regions.push(summary);
+            }
+            None => {
+                let node = summary.identity.node.clone();
+                processes.push(Looked { node, process, regions: vec![summary] });
+            }
         }
     }
     if processes.is_empty() {
@@ -184,20 +210,39 @@ fn show(rows: &[Row]) -> Result<(), Failure> {
         ("TID", right),
         ("PID", right),
         ("NODE", left),
+        ("ROLE", left),
         ("STATE", left),
         ("CPU(%)", right),
         ("QUEUED(%)", right),
         ("VOLUNTARY(/s)", right),
         ("FORCED(/s)", right),
         ("PROCESSOR", right),
+        ("PARKED(s)", right),
+        ("AWAKE(s)", right),
         ("WAITS IN", left),
     ])
-    .drop_order(["PROCESSOR", "NODE", "PID", "FORCED(/s)", "VOLUNTARY(/s)", "QUEUED(%)", "WAITS IN"]);
+    .drop_order([
+        "PROCESSOR",
+        "NODE",
+        "PID",
+        "FORCED(/s)",
+        "VOLUNTARY(/s)",
+        "QUEUED(%)",
+        "PARKED(s)",
+        "AWAKE(s)",
+        "ROLE",
+        "WAITS IN",
+    ]);
     rows.iter().for_each(|row| table.row(cells(row)));
     to_people(|out| table.write(out, Screen::stdout()))
 }
 
-fn cells(row: &Row) -> [Cell; 11] {
+/// What a thread is to its async runtime, in a word; `None` if it is unknown.
+pub fn role(thread: &ThreadRates) -> Option<&'static str> {
+    thread.worker.map(|is_worker| if is_worker { "worker" } else { "other" })
+}
+
+fn cells(row: &Row) -> [Cell; 14] {
     let tenths = |number: Option<f64>| Cell::known(number.map(|number| format!("{number:.1}")));
     let thread = &row.thread;
     let state = Cell::text(thread.state);
@@ -206,6 +251,7 @@ fn cells(row: &Row) -> [Cell; 11] {
         Cell::known(Some(thread.tid)),
         Cell::known(Some(row.pid)),
         Cell::text(&row.node),
+        Cell::known(role(thread)),
         match thread.state {
             "running" => state.style(GOOD),
             "sleeping" | "idle" => state,
@@ -216,6 +262,8 @@ fn cells(row: &Row) -> [Cell; 11] {
         tenths(thread.voluntary_switches_per_s),
         tenths(thread.involuntary_switches_per_s),
         Cell::known(thread.processor),
+        tenths(thread.parked_s),
+        tenths(thread.awake_s),
         Cell::known(thread.wait_channel.as_deref()),
     ]
 }

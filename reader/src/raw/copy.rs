@@ -1,6 +1,7 @@
 //! How a region is copied while its node writes to it.
 //!
-//! A record that one word guards (of an actor, a cell, an instance, a dead letter, a panic or an event, the log of clock samples) is copied
+//! A record that one word guards (of an actor, a cell, an instance, a thread, a dead letter, a panic or an event, the log of clock
+//! samples) is copied
 //! between two equal reads of that word. After a few failures the copy marks the record as unreadable. Heads of rings are
 //! copied before their slots and ready words before their texts. Of the slots of actors and instances only those are copied
 //! that were ever taken.
@@ -16,9 +17,9 @@ use atomscope_layout::region::{RegionMap, Section, header};
 use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::{Patience, READ_TRIES};
 use atomscope_layout::sync::{AtomicU64, Ordering, fence};
-use atomscope_layout::table;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, Words};
+use atomscope_layout::{table, threads};
 
 /// The kind of a word that guards a record.
 struct Guard {
@@ -38,6 +39,9 @@ const FLIPS: Guard = Guard { is_being_written: |_| false, torn: |_| 0 };
 
 /// The identity of a cell. A cell that is given to another actor meanwhile is copied as a free one.
 const IDENTITY: Guard = Guard { is_being_written: |_| false, torn: cells::freed };
+
+/// The identity of a thread's slot. One that is given to another thread meanwhile is copied as one that is being claimed.
+const THREAD: Guard = Guard { is_being_written: threads::is_being_claimed, torn: |_| threads::CLAIMING };
 
 /// A copy in progress: each word goes to the same index.
 struct Copying<'a> {
@@ -65,8 +69,9 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     copying.guarded(header::END, &SEQUENCE, &mut Patience::for_a_scan());
     copying.slots(map.actors, header::ACTORS_USED);
     copying.slots(map.instances, header::INSTANCES_USED);
-    copying.cells(map.cells);
-    copying.documents(map);
+    copying.all_guarded(map.cells, &IDENTITY);
+    copying.all_guarded(map.threads, &THREAD);
+    copying.all_guarded(map.documents, &FLIPS);
     copying.rings(map);
     // After all records, so that no stamp in the copy lacks its clock sample.
     copying.log(map.clock_samples);
@@ -122,17 +127,10 @@ impl Copying<'_> {
         }
     }
 
-    fn cells(&self, section: Section) {
+    fn all_guarded(&self, section: Section, guard: &Guard) {
         let mut patience = Patience::for_a_scan();
-        for cell in records(section) {
-            self.guarded(cell, &IDENTITY, &mut patience);
-        }
-    }
-
-    fn documents(&self, map: &RegionMap) {
-        let mut patience = Patience::for_a_scan();
-        for document in records(map.documents) {
-            self.guarded(document, &FLIPS, &mut patience);
+        for record in records(section) {
+            self.guarded(record, guard, &mut patience);
         }
     }
 

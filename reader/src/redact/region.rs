@@ -22,6 +22,7 @@ use atomscope_layout::ring::SLOT_HEAD_WORDS;
 use atomscope_layout::seqlock::Patience;
 use atomscope_layout::sync::{AtomicU64, Ordering};
 use atomscope_layout::table::{self, Key, SlotReader};
+use atomscope_layout::threads::NAME;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{self, Words};
 use zerocopy::FromZeros as _;
@@ -65,10 +66,15 @@ impl Redactor {
             .chain([header::ACTORS_USED, header::INSTANCES_USED].map(|at| at..at + 1))
             .chain([header::DIRECTORY, map.counters.range(), map.histograms.range()])
             .chain(std::iter::once(map.clock_samples.range()))
-            .chain([map.cells, map.classes, map.variants, map.handled].map(|section| section.range()))
+            .chain(
+                [map.cells, map.classes, map.variants, map.handled, map.threads]
+                    .map(|section| section.range()),
+            )
             .for_each(copy);
         // The name of a thread may be one that the application chose.
-        to[header::END_THREAD].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        let of_threads = records(map.threads).map(|slot| slot.start + NAME.start..slot.start + NAME.end);
+        let names = std::iter::once(header::END_THREAD).chain(of_threads);
+        names.flat_map(|name| &to[name]).for_each(|word| word.store(0, Ordering::Relaxed));
         [header::NODE, header::SYSTEM, header::PROGRAM].into_iter().for_each(cell);
         records(map.names).for_each(cell);
         for slot in records(map.metrics) {

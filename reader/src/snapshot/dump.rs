@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{ActorTotals, ActorTree, Failure, Failures, Panic, rfc3339};
+use atomscope_layout::decode::{ActorTotals, ActorTree, Failure, Failures, Panic, RuntimeThread, rfc3339};
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
     ShardingSnapshot, StreamsSnapshot,
@@ -52,6 +52,7 @@ impl Snapshot {
             failures,
             metrics,
             instruments,
+            runtime_threads,
             dump_info,
             process,
             ..
@@ -106,6 +107,8 @@ impl Snapshot {
             },
             metrics: metrics.into_iter().map(MetricDump::from).collect(),
             instruments: InstrumentsDump::of(instruments, &actors),
+            runtime_threads: runtime_threads.list,
+            runtime_threads_unreadable: runtime_threads.unreadable,
             instances: by_domain,
             hand_offs: std::mem::take(&mut subsystems.hand_offs),
             instances_unreadable: instances.unreadable,
@@ -272,6 +275,9 @@ pub struct DumpMeta {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricDump>,
     pub instruments: InstrumentsDump,
+    /// The threads of runtimes that are watched from their builders.
+    pub runtime_threads: Vec<RuntimeThread>,
+    pub runtime_threads_unreadable: u64,
     /// The instances of subsystems by domain.
     pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
     /// Hand-offs of shards, each as shard, from, to and state.

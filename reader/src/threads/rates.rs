@@ -8,10 +8,12 @@ use serde::Serialize;
 use super::task::{ThreadSample, ThreadSamples, state_word};
 
 /// A thread over an interval. What is unknown is `None`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ThreadRates {
     /// Thread id.
     pub tid: u32,
+    /// Its id in the pid namespace of its process.
+    pub node_tid: u32,
     /// Its name; not safe to print.
     pub name: String,
     /// Its state at the end, in one word.
@@ -30,6 +32,12 @@ pub struct ThreadRates {
     pub processor: Option<u64>,
     /// Processor time since its start, in seconds.
     pub cpu_s: Option<f64>,
+    /// Whether it is a worker of an async runtime; `None` unless its node watches that from its builder.
+    pub worker: Option<bool>,
+    /// For how long this worker has slept for lack of work, in seconds; `None` while it does not.
+    pub parked_s: Option<f64>,
+    /// For how long this worker has not slept for lack of work, in seconds; `None` while it does.
+    pub awake_s: Option<f64>,
 }
 
 impl ThreadRates {
@@ -45,6 +53,7 @@ impl ThreadRates {
         let per_s = |of| growth(of).map(tenths);
         Self {
             tid: now.tid,
+            node_tid: now.node_tid,
             name: now.name.clone(),
             state: state_word(now.state),
             cpu_percent: percent(|thread| thread.cpu_ns),
@@ -54,6 +63,7 @@ impl ThreadRates {
             involuntary_switches_per_s: per_s(|thread| thread.involuntary_switches),
             processor: now.processor,
             cpu_s: now.cpu_ns.map(|ns| (ns as f64 / 1e6).round() / 1e3),
+            ..Self::default()
         }
     }
 }
@@ -83,6 +93,7 @@ mod tests {
     fn thread(tid: u32, start_ticks: u64, cpu_ns: u64) -> ThreadSample {
         ThreadSample {
             tid,
+            node_tid: tid,
             name: format!("thread-{tid}"),
             state: b'S',
             start_ticks,

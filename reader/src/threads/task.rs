@@ -18,6 +18,8 @@ const TICK_NS: u64 = 10_000_000;
 pub struct ThreadSample {
     /// Thread id.
     pub tid: u32,
+    /// Its id in the pid namespace of its process.
+    pub node_tid: u32,
     /// Its name; not safe to print.
     pub name: String,
     /// The state's letter, as in `/proc/PID/stat`.
@@ -119,8 +121,12 @@ impl ThreadSample {
         let ticks_ns = field(14)?.checked_add(field(15)?)?.saturating_mul(TICK_NS);
         let switches =
             |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        // The id in each namespace, from that of the reader to that of the process.
+        let tids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let node_tid = tids.and_then(|tids| tids.split_ascii_whitespace().next_back()?.parse().ok());
         Some(Self {
             tid,
+            node_tid: node_tid.unwrap_or(tid),
             name,
             state,
             start_ticks: field(22)?,
@@ -156,13 +162,13 @@ mod tests {
     use super::*;
 
     const STAT: &[u8] = b"42 (a) b (c)) S 1 1 1 0 -1 4194560 1 0 0 0 250 30 0 0 20 0 9 0 7777 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 -1 3 0";
-    const STATUS: &str =
-        "Name:\tvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t5\n";
+    const STATUS: &str = "Name:\tvoluntary_ctxt_switches:\t9\nNSpid:\t42\t7\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t5\n";
 
     #[test]
     fn a_thread_is_read_whatever_its_name_holds() {
         let thread = ThreadSample::parse(42, STAT, STATUS, "1500 70 3\n", "futex_wait\n").unwrap();
         assert_eq!((thread.name.as_str(), thread.state, thread.start_ticks), ("a) b (c)", b'S', 7777));
+        assert_eq!((thread.tid, thread.node_tid), (42, 7));
         assert_eq!((thread.cpu_ns, thread.queued_ns, thread.processor), (Some(1500), Some(70), Some(3)));
         assert_eq!((thread.voluntary_switches, thread.involuntary_switches), (Some(12), Some(5)));
         assert_eq!(thread.wait_channel.as_deref(), Some("futex_wait"));
@@ -175,7 +181,7 @@ mod tests {
         for schedstat in ["", "0 0 0\n", "x"] {
             let thread = ThreadSample::parse(42, STAT, "", schedstat, "0").unwrap();
             assert_eq!((thread.cpu_ns, thread.queued_ns), (Some(2_800_000_000), None), "{schedstat:?}");
-            assert_eq!((thread.voluntary_switches, thread.wait_channel), (None, None));
+            assert_eq!((thread.voluntary_switches, thread.wait_channel, thread.node_tid), (None, None, 42));
         }
     }
 

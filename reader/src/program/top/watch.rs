@@ -13,7 +13,7 @@ use atomscope::report::rates::Counters;
 use atomscope::report::subsystems::{summaries, warnings};
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
-use atomscope::threads::{NodeProcess, ThreadSamples, rates};
+use atomscope::threads::{NodeProcess, ThreadSamples, add_roles, rates};
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{Class, Failure, Failures, Panic};
 use atomscope_layout::follow::Follower;
@@ -215,7 +215,11 @@ fn threads(
     })?;
     let now = ThreadSamples::take(&process)
         .map_err(|_| format!("process {} has ended meanwhile", process.pid()))?;
-    let listing = ThreadListing { rows: rates(then.as_ref(), &now), notes: notes(&process, &now) };
+    let mut rows = rates(then.as_ref(), &now);
+    if let Ok(reader) = region.reader() {
+        add_roles(&mut rows, &reader.runtime_threads(), &region.now());
+    }
+    let listing = ThreadListing { rows, notes: notes(&process, &now) };
     *before = Some(now);
     Ok(listing)
 }

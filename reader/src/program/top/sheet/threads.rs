@@ -3,7 +3,7 @@
 use atomscope::report::list::{List, Value, number, text};
 use atomscope::snapshot::Snapshot;
 
-use crate::program::threads::why_no_process;
+use crate::program::threads::{role, why_no_process};
 use crate::program::top::sheet::lists::of_lists;
 use crate::program::top::sheet::request::SheetRequest;
 use crate::program::top::sheet::rows::Sheet;
@@ -33,8 +33,11 @@ fn list(listing: Option<&ThreadListing>) -> List {
         vec![
             Value::text(&thread.name),
             Value::Number(thread.tid.into()),
+            Value::of(role(thread), Value::text),
             Value::text(thread.state),
             Value::of(thread.cpu_percent, Value::Float),
+            Value::of(thread.parked_s, Value::Float),
+            Value::of(thread.awake_s, Value::Float),
             Value::of(thread.wait_channel.as_deref(), Value::text),
             Value::of(thread.queued_percent, Value::Float),
             Value::of(thread.voluntary_switches_per_s, Value::Float),
@@ -45,8 +48,11 @@ fn list(listing: Option<&ThreadListing>) -> List {
     let columns = [
         text("name"),
         number("tid", ""),
+        text("role"),
         text("state"),
         number("cpu", "%"),
+        number("parked", "s"),
+        number("awake", "s"),
         text("waits_in"),
         number("queued", "%"),
         number("voluntary", "/s"),

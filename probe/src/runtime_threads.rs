@@ -1,0 +1,222 @@
+//! The threads of an async runtime that is watched from its builder.
+//!
+//! tokio's builder has hooks for the start and the end of a thread, and for a worker that goes to sleep or wakes up. It keeps one
+//! of each kind, so the application's own are called by those of the probe.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use atomscope_layout::threads::{Thread, Threads};
+use tokio::runtime::{Builder, Handle};
+
+use crate::region::Region;
+use crate::runtime;
+#[cfg(target_os = "linux")]
+use crate::signals::this_thread;
+use crate::writer::RegionWriter;
+
+/// What [`crate::TelemetryExtension::watch_runtime`] takes: `&Handle` of a runtime, `&mut Builder` before it is built, or
+/// [`ThreadHooks`].
+pub trait RuntimeToWatch: private::Watch {}
+
+impl RuntimeToWatch for &Handle {}
+impl RuntimeToWatch for &mut Builder {}
+impl RuntimeToWatch for ThreadHooks<'_> {}
+
+pub(crate) mod private {
+    use super::{AtomicBool, Region};
+
+    /// Cannot be named outside of this crate.
+    pub trait Watch {
+        /// `has_handle`: whether a runtime is attached by its handle.
+        fn watch(self, region: &Region, has_handle: &AtomicBool);
+    }
+}
+
+impl private::Watch for &Handle {
+    fn watch(self, region: &Region, has_handle: &AtomicBool) {
+        if !has_handle.swap(true, Ordering::Relaxed) {
+            runtime::watch(&region.writer, self.clone());
+        }
+    }
+}
+
+impl private::Watch for &mut Builder {
+    fn watch(self, region: &Region, has_handle: &AtomicBool) {
+        ThreadHooks::of(self).watch(region, has_handle);
+    }
+}
+
+type Hook = Box<dyn Fn() + Send + Sync>;
+
+/// The builder of a runtime with the application's own hooks. tokio keeps one hook of each kind, so hooks that are set on the
+/// builder itself and those of the probe replace each other.
+///
+/// ```
+/// use atomscope_probe::{TelemetryExtension, ThreadHooks};
+///
+/// let telemetry = TelemetryExtension::new("shop-1", 1024);
+/// let mut builder = tokio::runtime::Builder::new_current_thread();
+/// telemetry.watch_runtime(ThreadHooks::of(&mut builder).on_thread_start(|| println!("another thread")));
+/// let runtime = builder.build()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "hooks are set by `watch_runtime`"]
+pub struct ThreadHooks<'a> {
+    builder: &'a mut Builder,
+    start: Option<Hook>,
+    stop: Option<Hook>,
+    park: Option<Hook>,
+    unpark: Option<Hook>,
+}
+
+impl fmt::Debug for ThreadHooks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadHooks").field("builder", &self.builder).finish_non_exhaustive()
+    }
+}
+
+macro_rules! hooks {
+    ($($method:ident $field:ident $when:literal;)+) => {
+        $(
+            #[doc = concat!("Calls `hook` when ", $when, ", as the method of the builder does.")]
+            pub fn $method(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+                self.$field = Some(Box::new(hook));
+                self
+            }
+        )+
+    };
+}
+
+impl<'a> ThreadHooks<'a> {
+    /// No hooks yet.
+    pub fn of(builder: &'a mut Builder) -> Self {
+        Self { builder, start: None, stop: None, park: None, unpark: None }
+    }
+
+    hooks! {
+        on_thread_start start "a thread has started";
+        on_thread_stop stop "a thread ends";
+        on_thread_park park "a worker goes to sleep";
+        on_thread_unpark unpark "a worker has woken up";
+    }
+}
+
+impl private::Watch for ThreadHooks<'_> {
+    fn watch(self, region: &Region, _: &AtomicBool) {
+        let Self { builder, start, stop, park, unpark } = self;
+        let watched =
+            Arc::new(Watched { writer: region.writer.clone(), runtime: region.writer.next_runtime() });
+        // The probe's hook comes first where a thread begins something, and last where it ends something.
+        let of = watched.clone();
+        builder.on_thread_start(move || {
+            of.starts();
+            start.iter().for_each(|hook| hook());
+        });
+        let of = watched.clone();
+        builder.on_thread_unpark(move || {
+            of.with(|thread, stamp| thread.unparks(stamp));
+            unpark.iter().for_each(|hook| hook());
+        });
+        let of = watched.clone();
+        builder.on_thread_park(move || {
+            park.iter().for_each(|hook| hook());
+            of.with(|thread, stamp| thread.parks(stamp));
+        });
+        builder.on_thread_stop(move || {
+            stop.iter().for_each(|hook| hook());
+            watched.stops();
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn this_thread() -> (u64, [u8; 16]) {
+    (0, [0; 16])
+}
+
+/// A runtime that is watched from its builder.
+struct Watched {
+    writer: Arc<RegionWriter>,
+    /// Its number in the region.
+    runtime: u64,
+}
+
+/// The slot of a thread.
+struct Slot {
+    /// The address of the [`Watched`] runtime; 0: none.
+    of: Cell<usize>,
+    /// None if there was no free one.
+    number: Cell<Option<usize>>,
+    watched: RefCell<Option<Arc<Watched>>>,
+}
+
+thread_local! {
+    static SLOT: Slot = const { Slot { of: Cell::new(0), number: Cell::new(None), watched: RefCell::new(None) } };
+}
+
+impl Slot {
+    fn end(&self) {
+        self.of.set(0);
+        let (number, watched) =
+            (self.number.take(), self.watched.try_borrow_mut().ok().and_then(|mut of| of.take()));
+        if let (Some(number), Some(watched)) = (number, watched) {
+            watched.thread(number).into_iter().for_each(|thread| thread.ends(watched.writer.ticks()));
+        }
+    }
+}
+
+impl Drop for Slot {
+    /// The thread that drives a runtime of one thread is not the runtime's own, so no hook tells its end.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Watched {
+    fn thread(&self, number: usize) -> Option<Thread<'_>> {
+        Threads::new(self.writer.section(self.writer.map().threads)).thread(number)
+    }
+
+    /// Calls `change` with the slot of this thread and a stamp. No lock, no allocation and no system call, once the thread has a
+    /// slot.
+    #[inline]
+    fn with(self: &Arc<Self>, change: impl FnOnce(&Thread<'_>, u64)) {
+        let number = SLOT.try_with(|slot| {
+            if slot.of.get() != Arc::as_ptr(self).addr() {
+                self.claim(slot);
+            }
+            slot.number.get()
+        });
+        if let Some(thread) = number.ok().flatten().and_then(|number| self.thread(number)) {
+            change(&thread, self.writer.ticks());
+        }
+    }
+
+    fn starts(self: &Arc<Self>) {
+        self.with(|_, _| ());
+    }
+
+    #[cold]
+    fn claim(self: &Arc<Self>, slot: &Slot) {
+        slot.end();
+        let (tid, name) = this_thread();
+        let words = self.writer.section(self.writer.map().threads);
+        let tid = u32::try_from(tid).unwrap_or(0);
+        slot.number.set(Threads::new(words).claim(tid, self.runtime, name, self.writer.ticks()));
+        if let Ok(mut watched) = slot.watched.try_borrow_mut() {
+            *watched = Some(self.clone());
+            slot.of.set(Arc::as_ptr(self).addr());
+        }
+    }
+
+    fn stops(&self) {
+        let _ = SLOT.try_with(|slot| {
+            if slot.of.get() == std::ptr::from_ref(self).addr() {
+                slot.end();
+            }
+        });
+    }
+}
