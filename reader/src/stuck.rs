@@ -24,7 +24,7 @@ use crate::report::human::{count, duration, seconds};
 use crate::stacks::{Analysis, LOCK, Mappings, Modules, Seen, StacksError, ThreadStack, analysed, look};
 use crate::system::Passage;
 use crate::text::clean;
-use crate::threads::{NodeProcess, ThreadRates, ThreadSamples, rates, tids};
+use crate::threads::{NodeProcess, ThreadRates, ThreadSamples, add_roles, rates, threads_of_away, tids};
 use crate::workers::AwayWorker;
 
 /// The names of the probe's threads begin with this.
@@ -91,7 +91,9 @@ pub struct StuckThread {
     pub evidence: Evidence,
     /// The worker of the async runtime in `atomscope runtime`; `None` unless there is only one that it can be.
     pub worker: Option<String>,
-    /// The call has lasted at least so long, in seconds; `None` without a proof.
+    /// How long its worker has not paused, in seconds, or longer; `None` if that is unknown. The call may be shorter.
+    pub away_s: Option<f64>,
+    /// The call has lasted at least so long, in seconds: while it was watched. `None` without a proof.
     pub lasts_s: Option<f64>,
     /// How many frames from the innermost one on belong to the call; the others are the runtime's.
     pub call_frames: usize,
@@ -124,9 +126,23 @@ impl StuckThread {
         }
     }
 
-    /// How long at least the call has lasted, as the end of a sentence.
-    pub fn lasts(&self) -> Option<String> {
-        self.lasts_s.map(|s| format!("for {} or longer", duration(Duration::from_secs_f64(s))))
+    /// Why it counts as stuck, and for how long that was watched. Safe to print.
+    pub fn proof(&self) -> String {
+        let watched = self.lasts_s.map(|s| format!(", {}", duration(Duration::from_secs_f64(s))));
+        self.evidence.text().to_owned() + &watched.unwrap_or_default()
+    }
+
+    /// Which of so many workers it is, and for how long that has not paused. Safe to print.
+    pub fn worker_text(&self, workers: usize) -> Option<String> {
+        let away = self.away_s.map(|s| duration(Duration::from_secs_f64(s)));
+        match (&self.worker, away) {
+            (Some(worker), Some(away)) => {
+                Some(format!("worker {} of {workers}, which has not paused for {away}", clean(worker)))
+            }
+            (Some(worker), None) => Some(format!("worker {} of {workers}", clean(worker))),
+            (None, Some(away)) => Some(format!("a worker that has not paused for {away} or longer")),
+            (None, None) => None,
+        }
     }
 }
 
@@ -236,8 +252,10 @@ impl StuckReport {
         // The region as it is after the looks; a node that has just ended is told as it was.
         let read = RegionSummary::read(&summary.path, summary.process, max_bytes).ok();
         let read = read.filter(|read| read.is_of_same_node(summary));
-        let rates = rates(Some(&before), &now);
-        Ok(Self::new(read.as_ref().unwrap_or(summary), process.pid(), options, watched, refusal, rates))
+        let mut rates = rates(Some(&before), &now);
+        let summary = read.as_ref().unwrap_or(summary);
+        let told = told(summary, &mut rates, max_bytes);
+        Ok(Self::new(summary, process.pid(), options, watched, refusal, rates, told.as_deref()))
     }
 
     fn new(
@@ -247,6 +265,7 @@ impl StuckReport {
         watched: Watched,
         refusal: Option<String>,
         rates: Vec<ThreadRates>,
+        told: Option<&[u32]>,
     ) -> Self {
         let Watched { mut threads, cleared, unseen, has_come_back, has_worker, is_undriven, time, notes } =
             watched;
@@ -265,6 +284,15 @@ impl StuckReport {
         let runs_unseen = rates.iter().any(ran_unseen);
         // A worker that is away and whose thread was not seen in a call may be any of those that are away.
         set_workers(&mut threads, if has_come_back || runs_unseen { &[] } else { &away_now }, time);
+        let row_of = |tid| rates.iter().find(|row| row.tid == tid);
+        let is_told = |row: &ThreadRates| told.is_some_and(|told| told.contains(&row.node_tid));
+        for thread in threads.iter_mut().filter(|thread| thread.evidence.is_proof()) {
+            let Some(row) = row_of(thread.stack.tid) else { continue };
+            thread.away_s = row.awake_s.or(thread.away_s);
+            if let ([only], true, Some([_])) = (away_now.as_slice(), is_told(row), told) {
+                thread.worker = Some(only.worker.clone());
+            }
+        }
         let waits_for_lock = |thread: &&StuckThread| {
             thread.evidence.is_proof() && thread.is_of_actor && thread.stack.waits_for == Some(LOCK)
         };
@@ -278,7 +306,8 @@ impl StuckReport {
         let is_candidate = |row: &ThreadRates| {
             let is_known = threads.iter().any(|thread| thread.stack.tid == row.tid);
             let is_probe = row.name.starts_with(PROBE);
-            !(is_known || has_paused(row) || is_probe || cleared.contains(&row.tid))
+            let is_other = told.is_some() && !is_told(row);
+            !(is_known || has_paused(row) || is_probe || is_other || cleared.contains(&row.tid))
         };
         let mut candidates = Vec::new();
         if !are_explained && (is_blocked || !away_now.is_empty()) {
@@ -457,6 +486,16 @@ impl StuckReport {
     }
 }
 
+/// What the node tells of its threads is added to `rates`. Returns the threads of the workers that are away, by their ids in the
+/// node's namespace; `None` if the node does not tell them.
+fn told(summary: &RegionSummary, rates: &mut [ThreadRates], max_bytes: u64) -> Option<Vec<u32>> {
+    let region = summary.open(max_bytes).ok()?;
+    let (told, at) = (region.reader().ok()?.runtime_threads(), region.now());
+    add_roles(rates, &told, &at);
+    let away = threads_of_away(summary.away_workers.as_ref()?, &told, &at)?;
+    Some(away.into_iter().map(|(thread, _)| thread.tid).collect())
+}
+
 /// The first texts of a list, equal ones once with their number, and how many more there are.
 fn listed(texts: &[String]) -> String {
     const MOST: usize = 3;
@@ -480,17 +519,17 @@ fn listed(texts: &[String]) -> String {
     }
 }
 
-/// States how long each call lasts that is proved, and of which worker it is. If every worker that is away is in one of these
-/// calls, each of them has lasted as long as the one that is away for the shortest time; two workers are not told apart.
+/// States of which worker each call is that is proved. If every worker that is away is in one of these calls, each of them is of
+/// one that has not paused for as long as the one that is away for the shortest time; two workers are not told apart.
 fn set_workers(threads: &mut [StuckThread], away: &[&AwayWorker], watched: Duration) {
     let is_matched = |thread: &StuckThread| thread.evidence.is_proof() && thread.is_on_worker;
     let all_are_matched = threads.iter().filter(|thread| is_matched(thread)).count() == away.len();
     let shortest = away.iter().map(|worker| worker.away_s).reduce(f64::min).filter(|_| all_are_matched);
     let only = if let [only] = away { Some(only).filter(|_| all_are_matched) } else { None };
     for thread in threads.iter_mut().filter(|thread| thread.evidence.is_proof()) {
-        let away_s = shortest.filter(|_| is_matched(thread)).unwrap_or(0.0);
-        thread.lasts_s = Some(away_s.max(seconds(watched)));
-        thread.worker = only.filter(|_| is_matched(thread)).map(|away| away.worker.clone());
+        thread.lasts_s = Some(seconds(watched));
+        thread.away_s = shortest.filter(|_| thread.is_on_worker);
+        thread.worker = only.filter(|_| thread.is_on_worker).map(|away| away.worker.clone());
     }
 }
 
@@ -627,6 +666,7 @@ fn stuck(call: Call, stack: ThreadStack, evidence: Evidence) -> StuckThread {
         line,
         evidence,
         worker: None,
+        away_s: None,
         lasts_s: None,
         stack,
     }
@@ -712,29 +752,34 @@ mod tests {
         summary.away_workers = Some(AwayWorkers { list: vec![AwayWorker::new(0, 450.0)], of: 2 });
         let outcome = |over| {
             let options = StuckOptions { over: Duration::from_secs(over), stop: true };
-            StuckReport::new(&summary, 1, options, Watched::default(), None, Vec::new()).outcome
+            StuckReport::new(&summary, 1, options, Watched::default(), None, Vec::new(), None).outcome
         };
         assert_eq!([1, 449, 451].map(outcome), ["stuck", "stuck", "nothing"]);
     }
 
-    /// What is said of the calls on workers that are away so long, in seconds, after one second: how long each has lasted, and
-    /// its worker.
-    fn workers(calls: usize, away: &[f64]) -> Vec<(Option<f64>, Option<String>)> {
+    /// What is said of the workers of so many calls, if workers are away so long, in seconds.
+    fn workers(calls: usize, away: &[f64]) -> Vec<Option<String>> {
         let call = || Call::of(&look(0)).unwrap();
         let mut threads: Vec<_> =
             (0..calls).map(|_| super::stuck(call(), look(0), Evidence::Asleep)).collect();
         threads.push(super::stuck(call(), look(0), Evidence::EveryLook));
         let away: Vec<_> = away.iter().zip(0..).map(|(s, number)| AwayWorker::new(number, *s)).collect();
         set_workers(&mut threads, &away.iter().collect::<Vec<_>>(), Duration::from_secs(1));
-        threads.into_iter().map(|thread| (thread.lasts_s, thread.worker)).collect()
+        let lasts = threads.iter().map(|thread| thread.lasts_s);
+        assert!(
+            lasts.eq((0..calls).map(|_| Some(1.0)).chain([None])),
+            "a worker may be away for longer than its call"
+        );
+        threads.iter().map(|thread| thread.worker_text(2)).collect()
     }
 
     #[test]
-    fn a_call_has_lasted_as_long_as_its_worker_is_away_and_no_worker_is_guessed() {
-        let unproved = (None, None);
-        assert_eq!(workers(1, &[14.0]), [(Some(14.0), Some("0".to_owned())), unproved.clone()]);
-        assert_eq!(workers(2, &[14.0, 9.0]), [(Some(9.0), None), (Some(9.0), None), unproved.clone()]);
-        assert_eq!(workers(1, &[14.0, 9.0]), [(Some(1.0), None), unproved.clone()]);
-        assert_eq!(workers(2, &[14.0]), [(Some(1.0), None), (Some(1.0), None), unproved]);
+    fn a_call_has_the_time_of_its_worker_and_no_worker_is_guessed() {
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(workers(1, &[14.0]), [said("worker 0 of 2, which has not paused for 14.0 s"), None]);
+        let either = said("a worker that has not paused for 9.0 s or longer");
+        assert_eq!(workers(2, &[14.0, 9.0]), [either.clone(), either, None]);
+        assert_eq!(workers(1, &[14.0, 9.0]), [None, None]);
+        assert_eq!(workers(2, &[14.0]), [None, None, None]);
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
-use atomscope_probe::Region;
+use atomr_core::prelude::Config;
+use atomscope_probe::{Region, TelemetryExtension};
 use atomscope_tests::hang::{self, Hang, hang};
 use atomscope_tests::spawns::Spawns;
 use atomscope_tests::support::{self, Node, wait_until};
@@ -98,6 +99,27 @@ fn run_without_a_runtime() -> ! {
     unreachable!("it sleeps for ever");
 }
 
+/// A node that tells its threads, whose workers are blocked one some seconds after the other.
+fn run_told() -> ! {
+    let telemetry = TelemetryExtension::new(NODE, 64);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    telemetry.watch_runtime(builder.worker_threads(2).enable_all());
+    let runtime = builder.build().unwrap();
+    runtime.block_on(async {
+        let system = ActorSystem::create("stuck", Config::empty()).await.unwrap();
+        let telemetry = telemetry.install(&system);
+        // Only who has slept is known as a worker.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        hang(&system, "one", Hang::Sleep).unwrap();
+        // Timers are driven by the workers, of which one may be blocked in the wait for them.
+        std::thread::sleep(Duration::from_secs(3));
+        hang(&system, "two", Hang::Sleep).unwrap();
+        println!("ready region={}", telemetry.region().path().unwrap().display());
+        std::future::pending::<()>().await;
+    });
+    unreachable!("it waits for ever");
+}
+
 fn sleep_beside_a_thread_that_spins(system: &ActorSystem) {
     hang(system, &Spawns::default(), "hanging", Hang::Sleep).unwrap();
     std::thread::spawn(|| {
@@ -140,6 +162,7 @@ fn be(role: &str) -> ! {
         }),
         "deadlock" => run(3, dine),
         "closure" => run(2, |system| system.actor_of(Props::create(|| Caller), "caller").unwrap().tell(())),
+        "told" => run_told(),
         "no-runtime" => run_without_a_runtime(),
         "sleep-beside-spin" => run(2, sleep_beside_a_thread_that_spins),
         "future" => run(0, |_| a_task_that_sleeps()),
@@ -314,7 +337,8 @@ fn a_node_whose_workers_are_all_blocked_is_wedged_and_all_are_named() {
     let shortest = away.into_iter().reduce(f64::min).unwrap();
     assert!(shortest > 1.0, "{report:#}");
     for thread in threads(&report) {
-        assert!(thread["lasts_s"].as_f64().unwrap() >= shortest, "{report:#}");
+        assert_eq!(thread["away_s"], shortest, "{report:#}");
+        assert!(thread["lasts_s"].as_f64() >= Some(1.0), "{report:#}");
         assert!(thread["worker"].is_null(), "either of the two may be its worker: {report:#}");
     }
     let text = String::from_utf8(stuck(&node, none()).stdout).unwrap();
@@ -324,7 +348,23 @@ fn a_node_whose_workers_are_all_blocked_is_wedged_and_all_are_named() {
         "{answer}"
     );
     assert!(answer.contains(&format!("2 calls do not come back: 2 × {HANG} at ")), "{answer}");
-    assert_eq!(more.matches(": sleeps, for ").count(), 2, "{more}");
+    assert_eq!(more.matches(", a worker that has not paused for ").count(), 2, "{more}");
+}
+
+#[test]
+fn a_node_that_tells_its_threads_gives_each_the_time_of_its_own_worker() {
+    if let Some(role) = support::role() {
+        be(&role);
+    }
+    let name = "a_node_that_tells_its_threads_gives_each_the_time_of_its_own_worker";
+    let node = Node::start(&mut support::again(name, "told"));
+    wait_until("both are away", || {
+        support::listed(node.pid())[0]["away_workers"].as_array().is_some_and(|away| away.len() == 2)
+    });
+    let report = report(&node, STUCK, none());
+    let [one, two] = threads(&report) else { panic!("{report:#}") };
+    let [one, two] = [one, two].map(|thread| thread["away_s"].as_f64().unwrap());
+    assert!((one - two).abs() > 2.0, "{report:#}");
 }
 
 #[test]

@@ -37,8 +37,8 @@ kernel.perf_event_paranoid), a thread that runs in the same handler at each look
 Threads that sleep are not stopped. A thread that runs is looked at only with --stop, which stops it three times for some \
 tens of microseconds: give it if a worker spins. Several handlers that wait for locks are called a possible deadlock.
 
-A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time that the \
-call has lasted at least.
+A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time for which that \
+has not paused; the call may have begun within it. The call lasts at least as long as it was watched.
 
 A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor (`telemetry.actors.spawn`), and so \
 is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
@@ -224,16 +224,12 @@ fn write_thread(
 ) -> io::Result<()> {
     let strong = if screen.colours { STRONG } else { Style::new() };
     let stack = &thread.stack;
-    let worker = match (&thread.worker, report.workers) {
-        (Some(worker), Some(of)) => format!(", worker {} of {of}", clean(worker)),
-        _ => String::new(),
-    };
-    let name = clean(&stack.name);
-    let lasts = thread.lasts().map(|lasts| format!(", {lasts}")).unwrap_or_default();
-    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}{lasts}", stack.tid, thread.activity())?;
+    let worker = report.workers.and_then(|of| thread.worker_text(of)).map(|worker| format!(", {worker}"));
+    let (name, worker) = (clean(&stack.name), worker.unwrap_or_default());
+    writeln!(out, "{strong}{} {name}{strong:#}{worker}: {}", stack.tid, thread.activity())?;
     writeln!(out, "  in {}", thread.place())?;
     let channel = stack.wait_channel.as_ref().map(|channel| format!(", in the kernel's {}", clean(channel)));
-    writeln!(out, "  {}{}", thread.evidence.text(), channel.unwrap_or_default())?;
+    writeln!(out, "  {}{}", thread.proof(), channel.unwrap_or_default())?;
     if report.possible_deadlock.contains(&stack.tid) {
         let others = report.possible_deadlock.iter().filter(|tid| **tid != stack.tid);
         let others: Vec<String> = others.map(ToString::to_string).collect();
