@@ -13,5 +13,7 @@
 pub(crate) mod current;
 pub(crate) mod joining;
 pub(crate) mod memory;
-pub(crate) mod props;
+#[cfg(feature = "instruments")]
+mod props;
+#[cfg(feature = "instruments")]
 mod spawning;
