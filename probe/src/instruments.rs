@@ -15,5 +15,4 @@ pub(crate) mod joining;
 pub(crate) mod memory;
 #[cfg(feature = "instruments")]
 mod props;
-#[cfg(feature = "instruments")]
 mod spawning;
