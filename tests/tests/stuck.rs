@@ -110,10 +110,10 @@ fn run_told() -> ! {
         let telemetry = telemetry.install(&system);
         // Only who has slept is known as a worker.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        hang(&system, "one", Hang::Sleep).unwrap();
+        hang(&system, &Spawns::default(), "one", Hang::Sleep).unwrap();
         // Timers are driven by the workers, of which one may be blocked in the wait for them.
         std::thread::sleep(Duration::from_secs(3));
-        hang(&system, "two", Hang::Sleep).unwrap();
+        hang(&system, &Spawns::default(), "two", Hang::Sleep).unwrap();
         println!("ready region={}", telemetry.region().path().unwrap().display());
         std::future::pending::<()>().await;
     });
