@@ -605,15 +605,16 @@ mod tests {
         let peak = || read(Words::new(&words)).unwrap().greatest_depth();
         let first = cells.claim(7, 9).unwrap();
         [3, 9, 4].into_iter().for_each(|depth| cells.raise_depth_peak(first, depth));
-        assert_eq!(peak(), 9);
+        assert_eq!(peak(), Some(9));
         cells.free(first.index());
-        cells.raise_depth_peak(first, 20);
-        assert_eq!(peak(), 9, "it has gone");
         let second = cells.claim(7, 9).unwrap();
         cells.raise_depth_peak(first, 20);
-        assert_eq!(peak(), 0, "it is another one's");
+        assert_eq!(peak(), None, "it is another one's");
         cells.raise_depth_peak(second, 2);
-        assert_eq!(peak(), 2);
+        cells.raise_depth_peak(first, 30);
+        assert_eq!(peak(), Some(2));
+        cells.raise_depth_peak(second, u64::MAX);
+        assert_eq!(peak(), Some(u32::MAX));
         let nowhere = CellName::from_word(first.word() + 1).unwrap();
         cells.raise_depth_peak(nowhere, 1);
     }
