@@ -611,7 +611,10 @@ mod tests {
         cells.raise_depth_peak(first, 20);
         assert_eq!(peak(), None, "it is another one's");
         cells.raise_depth_peak(second, 2);
+        cells.raise_depth_peak(first, 30);
         assert_eq!(peak(), Some(2));
+        cells.raise_depth_peak(second, u64::MAX);
+        assert_eq!(peak(), Some(u32::MAX));
         let nowhere = CellName::from_word(first.word() + 1).unwrap();
         cells.raise_depth_peak(nowhere, 1);
     }
