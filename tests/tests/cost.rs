@@ -590,7 +590,9 @@ mod messages {
         let instrumented = telemetry.actors.instrument(Props::create(|| Idle));
         let instrumented = system.actor_of(instrumented, "instrumented").unwrap();
         let sides = [&plain, &counted, &instrumented];
-        sides.iter().for_each(|actor| drop(allocations_of_messages(&runtime, actor, MESSAGES)));
+        for actor in sides {
+            allocations_of_messages(&runtime, actor, MESSAGES);
+        }
         let [plain, others @ ..] = sides.map(|actor| allocations_of_messages(&runtime, actor, MESSAGES));
         // The queue allocates a block for many messages, and may have kept one.
         for other in others {
