@@ -1,4 +1,5 @@
 //! The macros of the probe: names of variants, handlers that stay what they are, and what readers see of them.
+#![cfg(feature = "instruments")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
