@@ -219,6 +219,9 @@ pub fn read(slot: Words<'_>) -> Result<ThreadRecord, Unreadable> {
     Err(Unreadable::Busy)
 }
 
+#[cfg(all(test, atomscope_loom))]
+mod models;
+
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests {
     use super::*;
@@ -230,7 +233,7 @@ mod tests {
     }
 
     fn record(memory: &[AtomicU64], number: usize) -> ThreadRecord {
-        read(Words::new(&memory[number * THREAD_WORDS..][..THREAD_WORDS])).unwrap()
+        read(Words::new(&memory[number * THREAD_WORDS..][..THREAD_WORDS])).unwrap_or_default()
     }
 
     #[test]

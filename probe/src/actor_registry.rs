@@ -25,7 +25,7 @@
 use atomr_core::actor::{ActorPath, SpawnObserver};
 use atomscope_layout::Capacities;
 use std::sync::Arc;
-#[cfg(feature = "atomr")]
+#[cfg(feature = "instruments")]
 use std::sync::OnceLock;
 
 use atomscope_layout::decode::ActorTree;
@@ -84,7 +84,7 @@ pub struct ActorRegistry {
     /// Whether this registry settles the table itself. A stand-alone registry has no sampler.
     settles: bool,
     /// A handle that does not keep the region open, for its instrumented actors.
-    #[cfg(feature = "atomr")]
+    #[cfg(feature = "instruments")]
     not_held: OnceLock<Arc<ActorRegistry>>,
 }
 
@@ -97,30 +97,36 @@ impl ActorRegistry {
             region,
             bus,
             settles: true,
-            #[cfg(feature = "atomr")]
+            #[cfg(feature = "instruments")]
             not_held: OnceLock::new(),
         }
     }
 
     #[cfg(feature = "atomr")]
     pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
-        Self { region, bus, settles: false, not_held: OnceLock::new() }
+        Self {
+            region,
+            bus,
+            settles: false,
+            #[cfg(feature = "instruments")]
+            not_held: OnceLock::new(),
+        }
     }
 
     /// The same registry; it does not keep the region open.
-    #[cfg(feature = "atomr")]
+    #[cfg(feature = "instruments")]
     pub(crate) fn not_held(&self) -> Arc<Self> {
         let not_held = || Arc::new(Self::of(self.region.not_held(), self.bus.not_held()));
         self.not_held.get_or_init(not_held).clone()
     }
 
-    #[cfg(feature = "atomr")]
+    #[cfg(feature = "instruments")]
     pub(crate) fn writer(&self) -> &RegionWriter {
         &self.region.writer
     }
 
     /// The writer of a node's region; none for a stand-alone registry.
-    #[cfg(feature = "atomr")]
+    #[cfg(feature = "instruments")]
     pub(crate) fn node_writer(&self) -> Option<&RegionWriter> {
         (!self.settles).then_some(&*self.region.writer)
     }
@@ -621,6 +627,7 @@ impl ActorRegistry {
     }
 
     /// Records the stop of an actor whose spawn the hook has recorded, and whose stop it never will.
+    #[cfg(feature = "instruments")]
     #[cold]
     pub(crate) fn record_missing_stop(&self, path: &ActorPath) {
         self.unusual_stop(path, self.region.writer.ticks(), StopOrigin::Awaited);

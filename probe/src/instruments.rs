@@ -13,5 +13,6 @@
 pub(crate) mod current;
 pub(crate) mod joining;
 pub(crate) mod memory;
-pub(crate) mod props;
+#[cfg(feature = "instruments")]
+mod props;
 mod spawning;

@@ -54,6 +54,7 @@
 //! |---|---|
 //! | `atomr` | `TelemetryExtension` and the hooks of an actor system; the probes that the application feeds itself |
 //! | `cluster` | attaching atomr's cluster daemon, and wrappers for gossip and downing |
+//! | `instruments` | counting what actors handle, by an interceptor, which atomr has since 0.10; leave it out with atomr 0.9 |
 //! | `quorum` | the observer of a cluster's quorum, which atomr has since 0.10; leave it out with atomr 0.9 |
 //! | `cluster-metrics` | metrics of the cluster's nodes |
 //! | `sharding` | attaching shard regions and coordinators, and wrappers around the parts of a shard region |
@@ -78,11 +79,13 @@ pub mod cluster;
 #[cfg(feature = "cluster-metrics")]
 pub mod cluster_metrics;
 #[cfg(feature = "atomr")]
+#[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
 mod coarse;
 #[cfg(feature = "atomr")]
 pub mod ddata;
 pub mod dead_letters;
 #[cfg(feature = "atomr")]
+#[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
 mod depths;
 mod ending;
 mod environment;
@@ -105,11 +108,13 @@ mod instance_counts;
 #[cfg_attr(not(feature = "atomr"), allow(dead_code, reason = "only probes of atomr have instances yet"))]
 mod instances;
 #[cfg(feature = "atomr")]
+#[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
 mod instruments;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
 #[cfg(feature = "atomr")]
+#[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
 mod mailbox;
 mod names;
 #[cfg(feature = "atomr")]

@@ -268,7 +268,7 @@ impl Process {
 }
 
 /// Wakes the sampler, which has to do something earlier than it expects.
-#[cfg(feature = "atomr")]
+#[cfg(feature = "instruments")]
 pub(crate) fn wake_sampler() {
     if let Some(sampler) = &this().lock().sampler {
         sampler.unpark();

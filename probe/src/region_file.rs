@@ -266,6 +266,7 @@ impl Object {
 
     /// The mapping is never unmapped, since references into it live as long as the process.
     #[cfg(feature = "atomr")]
+    #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
     pub(crate) fn leaked(&self) -> Leaked {
         Leaked(self.slot)
     }

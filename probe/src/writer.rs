@@ -487,6 +487,7 @@ impl RegionWriter {
     /// What counts the messages of instrumented actors; made by the first call. `None` if the environment turns the probe
     /// off, or if the region was closed before. A load, once it is made.
     #[cfg(feature = "atomr")]
+    #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
     #[inline]
     pub(crate) fn instruments(&self) -> Option<&'static Instruments> {
         *self.instruments.get_or_init(|| {

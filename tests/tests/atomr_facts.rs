@@ -8,11 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atomr_coordination::{InMemoryLease, Lease, LeaseError};
 use atomr_core::actor::{
-    Actor, ActorPath, ActorRef, ActorSystem, Address, Context, DeadLetterObserver, MessageInterceptor,
-    Metadata, Props, SpanGuard, SpawnObserver,
+    Actor, ActorPath, ActorRef, ActorSystem, Address, Context, DeadLetterObserver, Props, SpawnObserver,
 };
 use atomr_core::prelude::Config;
-use atomr_core::supervision::{Directive, OneForOneStrategy};
 use atomr_persistence::{
     InMemoryJournal, InMemorySnapshotStore, Journal, JournalError, PersistentRepr, RecoveryPermitter,
     SnapshotMetadata, SnapshotStore,
@@ -593,186 +591,195 @@ fn a_worker_that_never_sleeps_publishes_its_busy_time_every_61_polls() {
     assert!(busy >= Duration::from_millis(61), "{busy:?}");
 }
 
-/// Notes the task in which it is called.
-fn in_task(log: &Log, what: &str) {
-    let task = tokio::task::try_id().map_or_else(|| "none".to_owned(), |id| id.to_string());
-    log.note(format!("{what} in {task}"));
-}
+/// The interceptor of a `Props`, which atomr has since 0.10, and what goes with it.
+#[cfg(feature = "instruments")]
+mod interceptors {
+    use atomr_core::actor::{MessageInterceptor, Metadata, SpanGuard};
+    use atomr_core::supervision::{Directive, OneForOneStrategy};
 
-/// An interceptor that notes beginning and end of each handler, and its own end.
-struct Notes(Arc<Log>, &'static str);
+    use super::*;
 
-struct End(Arc<Log>, &'static str);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        in_task(&self.0, &format!("{} handled", self.1));
+    /// Notes the task in which it is called.
+    fn in_task(log: &Log, what: &str) {
+        let task = tokio::task::try_id().map_or_else(|| "none".to_owned(), |id| id.to_string());
+        log.note(format!("{what} in {task}"));
     }
-}
 
-impl MessageInterceptor for Notes {
-    fn before_handle(&self, _: &Metadata) -> SpanGuard {
-        SpanGuard::holding(End(self.0.clone(), self.1))
-    }
-}
+    /// An interceptor that notes beginning and end of each handler, and its own end.
+    struct Notes(Arc<Log>, &'static str);
 
-impl Drop for Notes {
-    fn drop(&mut self) {
-        in_task(&self.0, &format!("{} dropped", self.1));
-    }
-}
+    struct End(Arc<Log>, &'static str);
 
-/// Props whose factory and interceptor note their calls.
-fn noting(log: &Arc<Log>) -> Props<Plain> {
-    let made = log.clone();
-    let factory = move || {
-        in_task(&made, "made");
-        Plain::default()
-    };
-    Props::create(factory).with_interceptor(Arc::new(Notes(log.clone(), "one")))
-}
-
-/// The lines that begin so, without their tasks; and the tasks.
-fn told(log: &Log, begin: &[&str]) -> (Vec<String>, Vec<String>) {
-    let lines = log.lines().into_iter().filter(|line| begin.iter().any(|begin| line.starts_with(begin)));
-    lines.map(|line| line.rsplit_once(" in ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap()).unzip()
-}
-
-async fn count(log: &Log, begin: &str, wanted: usize) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
-        while told(log, &[begin]).0.len() < wanted {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("`{begin}` never came: {:?}", log.lines()));
-}
-
-#[tokio::test]
-async fn a_factory_runs_in_the_task_of_its_actor_first_of_all_and_again_at_each_restart() {
-    let (system, log) = system().await;
-    let actor = system.actor_of(noting(&log), "a").unwrap();
-    actor.tell(Message::Panic);
-    actor.tell(Message::Nothing);
-    count(&log, "one handled", 2).await;
-    let (lines, tasks) = told(&log, &["made", "one handled"]);
-    assert_eq!(lines, ["made", "one handled", "made", "one handled"]);
-    assert!(tasks.iter().all(|task| *task == tasks[0] && task != "none"), "{tasks:?}");
-}
-
-#[tokio::test]
-async fn the_guard_of_a_handler_is_dropped_before_supervision_decides() {
-    let (system, log) = system().await;
-    let deciding = log.clone();
-    let strategy = OneForOneStrategy::new().with_decider(move |_| {
-        in_task(&deciding, "decided");
-        Directive::Resume
-    });
-    let actor = system.actor_of(noting(&log).with_supervisor_strategy(strategy.into()), "a").unwrap();
-    (0..2).for_each(|_| actor.tell(Message::Panic));
-    count(&log, "decided", 2).await;
-    let (lines, tasks) = told(&log, &["made", "one handled", "decided"]);
-    assert_eq!(lines, ["made", "one handled", "decided", "one handled", "decided"]);
-    assert!(tasks.iter().all(|task| *task == tasks[0]), "{tasks:?}");
-}
-
-#[tokio::test]
-async fn without_a_strategy_an_actor_is_restarted_without_limit() {
-    let (system, log) = system().await;
-    let actor = system.actor_of(noting(&log), "a").unwrap();
-    (0..100).for_each(|_| actor.tell(Message::Panic));
-    count(&log, "made", 101).await;
-    assert!(!actor.is_terminated());
-}
-
-#[tokio::test]
-async fn props_have_one_interceptor_and_a_later_one_replaces_it_at_once() {
-    let (system, log) = system().await;
-    let props = noting(&log).with_interceptor(Arc::new(Notes(log.clone(), "two")));
-    assert_eq!(told(&log, &["one dropped"]).0.len(), 1);
-    system.actor_of(props, "a").unwrap().tell(Message::Nothing);
-    count(&log, "two handled", 1).await;
-    assert_eq!(told(&log, &["one handled"]).0.len(), 0);
-}
-
-#[tokio::test]
-async fn clones_of_one_props_share_their_interceptor() {
-    let (system, log) = system().await;
-    let props = noting(&log);
-    for name in ["a", "b"] {
-        system.actor_of(props.clone(), name).unwrap().tell(Message::Nothing);
-    }
-    count(&log, "one handled", 2).await;
-    drop(props);
-    system.terminate().await;
-    count(&log, "one dropped", 1).await;
-    let tasks = told(&log, &["one handled"]).1;
-    assert_ne!(tasks[0], tasks[1]);
-}
-
-#[tokio::test]
-async fn a_task_reports_its_stop_and_then_drops_its_props_in_the_same_poll() {
-    struct Stops(Arc<Log>);
-    impl SpawnObserver for Stops {
-        fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
-        fn on_stop(&self, _: &ActorPath) {
-            in_task(&self.0, &format!("stopped on {:?}", std::thread::current().id()));
+    impl Drop for End {
+        fn drop(&mut self) {
+            in_task(&self.0, &format!("{} handled", self.1));
         }
     }
-    let (system, log) = system().await;
-    system.set_spawn_observer(Arc::new(Stops(log.clone())));
-    let actor = system.actor_of(noting(&log), "a").unwrap();
-    actor.stop();
-    count(&log, "one dropped", 1).await;
-    let (lines, tasks) = told(&log, &["made", "stopped", "one dropped"]);
-    assert!(lines[1].starts_with("stopped") && lines[2] == "one dropped", "{lines:?}");
-    assert!(tasks.iter().all(|task| *task == tasks[0]), "{tasks:?}");
-}
 
-#[tokio::test]
-async fn a_spawn_that_is_refused_drops_its_props_and_calls_no_hook() {
-    let (system, log) = system().await;
-    plain(&system, "a");
-    assert!(system.actor_of(noting(&log), "a").is_err());
-    assert_eq!(told(&log, &["one dropped", "made"]).0, ["one dropped"]);
-    assert_eq!(log.lines().iter().filter(|line| line.starts_with("spawn")).count(), 1);
-}
-
-#[tokio::test]
-async fn the_spawn_hook_is_called_on_the_spawning_thread_within_the_call() {
-    struct Threads(Mutex<Vec<std::thread::ThreadId>>);
-    impl SpawnObserver for Threads {
-        fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {
-            self.0.lock().unwrap().push(std::thread::current().id());
+    impl MessageInterceptor for Notes {
+        fn before_handle(&self, _: &Metadata) -> SpanGuard {
+            SpanGuard::holding(End(self.0.clone(), self.1))
         }
-        fn on_stop(&self, _: &ActorPath) {}
     }
-    let (system, _) = system().await;
-    let threads = Arc::new(Threads(Mutex::default()));
-    system.set_spawn_observer(threads.clone());
-    let parent = plain(&system, "a");
-    assert_eq!(*threads.0.lock().unwrap(), [std::thread::current().id()]);
-    let (answer, child) = oneshot::channel();
-    parent.tell(Message::Spawn("c", answer));
-    child.await.unwrap();
-    assert_eq!(threads.0.lock().unwrap().len(), 2);
-}
 
-#[test]
-fn a_handler_that_the_end_of_its_runtime_drops_still_has_its_task() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let log = runtime.block_on(async {
+    impl Drop for Notes {
+        fn drop(&mut self) {
+            in_task(&self.0, &format!("{} dropped", self.1));
+        }
+    }
+
+    /// Props whose factory and interceptor note their calls.
+    fn noting(log: &Arc<Log>) -> Props<Plain> {
+        let made = log.clone();
+        let factory = move || {
+            in_task(&made, "made");
+            Plain::default()
+        };
+        Props::create(factory).with_interceptor(Arc::new(Notes(log.clone(), "one")))
+    }
+
+    /// The lines that begin so, without their tasks; and the tasks.
+    fn told(log: &Log, begin: &[&str]) -> (Vec<String>, Vec<String>) {
+        let lines = log.lines().into_iter().filter(|line| begin.iter().any(|begin| line.starts_with(begin)));
+        lines.map(|line| line.rsplit_once(" in ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap()).unzip()
+    }
+
+    async fn count(log: &Log, begin: &str, wanted: usize) {
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            while told(log, &[begin]).0.len() < wanted {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("`{begin}` never came: {:?}", log.lines()));
+    }
+
+    #[tokio::test]
+    async fn a_factory_runs_in_the_task_of_its_actor_first_of_all_and_again_at_each_restart() {
         let (system, log) = system().await;
         let actor = system.actor_of(noting(&log), "a").unwrap();
-        let (_go, wait) = oneshot::channel();
-        actor.tell(Message::Wait(wait));
-        count(&log, "made", 1).await;
-        // It awaits.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        std::mem::forget(_go);
-        log
-    });
-    drop(runtime);
-    let (lines, tasks) = told(&log, &["made", "one handled", "one dropped"]);
-    assert_eq!(lines, ["made", "one handled", "one dropped"]);
-    assert!(tasks.iter().all(|task| *task == tasks[0] && task != "none"), "{tasks:?}");
+        actor.tell(Message::Panic);
+        actor.tell(Message::Nothing);
+        count(&log, "one handled", 2).await;
+        let (lines, tasks) = told(&log, &["made", "one handled"]);
+        assert_eq!(lines, ["made", "one handled", "made", "one handled"]);
+        assert!(tasks.iter().all(|task| *task == tasks[0] && task != "none"), "{tasks:?}");
+    }
+
+    #[tokio::test]
+    async fn the_guard_of_a_handler_is_dropped_before_supervision_decides() {
+        let (system, log) = system().await;
+        let deciding = log.clone();
+        let strategy = OneForOneStrategy::new().with_decider(move |_| {
+            in_task(&deciding, "decided");
+            Directive::Resume
+        });
+        let actor = system.actor_of(noting(&log).with_supervisor_strategy(strategy.into()), "a").unwrap();
+        (0..2).for_each(|_| actor.tell(Message::Panic));
+        count(&log, "decided", 2).await;
+        let (lines, tasks) = told(&log, &["made", "one handled", "decided"]);
+        assert_eq!(lines, ["made", "one handled", "decided", "one handled", "decided"]);
+        assert!(tasks.iter().all(|task| *task == tasks[0]), "{tasks:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_strategy_an_actor_is_restarted_without_limit() {
+        let (system, log) = system().await;
+        let actor = system.actor_of(noting(&log), "a").unwrap();
+        (0..100).for_each(|_| actor.tell(Message::Panic));
+        count(&log, "made", 101).await;
+        assert!(!actor.is_terminated());
+    }
+
+    #[tokio::test]
+    async fn props_have_one_interceptor_and_a_later_one_replaces_it_at_once() {
+        let (system, log) = system().await;
+        let props = noting(&log).with_interceptor(Arc::new(Notes(log.clone(), "two")));
+        assert_eq!(told(&log, &["one dropped"]).0.len(), 1);
+        system.actor_of(props, "a").unwrap().tell(Message::Nothing);
+        count(&log, "two handled", 1).await;
+        assert_eq!(told(&log, &["one handled"]).0.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn clones_of_one_props_share_their_interceptor() {
+        let (system, log) = system().await;
+        let props = noting(&log);
+        for name in ["a", "b"] {
+            system.actor_of(props.clone(), name).unwrap().tell(Message::Nothing);
+        }
+        count(&log, "one handled", 2).await;
+        drop(props);
+        system.terminate().await;
+        count(&log, "one dropped", 1).await;
+        let tasks = told(&log, &["one handled"]).1;
+        assert_ne!(tasks[0], tasks[1]);
+    }
+
+    #[tokio::test]
+    async fn a_task_reports_its_stop_and_then_drops_its_props_in_the_same_poll() {
+        struct Stops(Arc<Log>);
+        impl SpawnObserver for Stops {
+            fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {}
+            fn on_stop(&self, _: &ActorPath) {
+                in_task(&self.0, &format!("stopped on {:?}", std::thread::current().id()));
+            }
+        }
+        let (system, log) = system().await;
+        system.set_spawn_observer(Arc::new(Stops(log.clone())));
+        let actor = system.actor_of(noting(&log), "a").unwrap();
+        actor.stop();
+        count(&log, "one dropped", 1).await;
+        let (lines, tasks) = told(&log, &["made", "stopped", "one dropped"]);
+        assert!(lines[1].starts_with("stopped") && lines[2] == "one dropped", "{lines:?}");
+        assert!(tasks.iter().all(|task| *task == tasks[0]), "{tasks:?}");
+    }
+
+    #[tokio::test]
+    async fn a_spawn_that_is_refused_drops_its_props_and_calls_no_hook() {
+        let (system, log) = system().await;
+        plain(&system, "a");
+        assert!(system.actor_of(noting(&log), "a").is_err());
+        assert_eq!(told(&log, &["one dropped", "made"]).0, ["one dropped"]);
+        assert_eq!(log.lines().iter().filter(|line| line.starts_with("spawn")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_spawn_hook_is_called_on_the_spawning_thread_within_the_call() {
+        struct Threads(Mutex<Vec<std::thread::ThreadId>>);
+        impl SpawnObserver for Threads {
+            fn on_spawn(&self, _: &ActorPath, _: Option<&ActorPath>, _: &'static str) {
+                self.0.lock().unwrap().push(std::thread::current().id());
+            }
+            fn on_stop(&self, _: &ActorPath) {}
+        }
+        let (system, _) = system().await;
+        let threads = Arc::new(Threads(Mutex::default()));
+        system.set_spawn_observer(threads.clone());
+        let parent = plain(&system, "a");
+        assert_eq!(*threads.0.lock().unwrap(), [std::thread::current().id()]);
+        let (answer, child) = oneshot::channel();
+        parent.tell(Message::Spawn("c", answer));
+        child.await.unwrap();
+        assert_eq!(threads.0.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_handler_that_the_end_of_its_runtime_drops_still_has_its_task() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let log = runtime.block_on(async {
+            let (system, log) = system().await;
+            let actor = system.actor_of(noting(&log), "a").unwrap();
+            let (_go, wait) = oneshot::channel();
+            actor.tell(Message::Wait(wait));
+            count(&log, "made", 1).await;
+            // It awaits.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            std::mem::forget(_go);
+            log
+        });
+        drop(runtime);
+        let (lines, tasks) = told(&log, &["made", "one handled", "one dropped"]);
+        assert_eq!(lines, ["made", "one handled", "one dropped"]);
+        assert!(tasks.iter().all(|task| *task == tasks[0] && task != "none"), "{tasks:?}");
+    }
 }

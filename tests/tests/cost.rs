@@ -13,17 +13,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 
-use async_trait::async_trait;
 #[cfg(feature = "quorum")]
 use atomr_cluster::QuorumObserver;
 use atomr_cluster::{DowningStrategy, GossipPdu, GossipTransport, NoSbr, VectorClock};
 use atomr_cluster_sharding::MessageExtractor;
 use atomr_coordination::Lease;
-use atomr_core::actor::{
-    Actor, ActorPath, ActorRef, ActorSystem, Address, Context as ActorContext, DeadLetterObserver, Metadata,
-    Props, SpawnObserver,
-};
-use atomr_core::prelude::Config;
+use atomr_core::actor::{ActorPath, Address, DeadLetterObserver, SpawnObserver};
 use atomr_persistence::{Journal, PersistentRepr, SnapshotMetadata, SnapshotStore};
 use atomscope_probe::bus::TelemetryEvent;
 use atomscope_probe::cluster::ProbedDowning;
@@ -34,8 +29,6 @@ use atomscope_tests::support;
 use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::stubs::Stub;
 use serde_json::json;
-use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
 /// Counts the allocations of threads that turned the count on.
 struct Counting;
@@ -528,119 +521,137 @@ fn a_wrapper_adds_one_allocation_to_a_call_whose_end_it_sees_and_none_to_others(
     }
 }
 
-/// An actor that does nothing, or awaits once.
-struct Idle;
+/// What counting a message costs. atomr has interceptors since 0.10.
+#[cfg(feature = "instruments")]
+mod messages {
+    use async_trait::async_trait;
+    use atomr_core::actor::{Actor, ActorRef, ActorSystem, Context as ActorContext, Metadata, Props};
+    use atomr_core::prelude::Config;
+    use atomscope_layout::decode::RegionReader;
+    use atomscope_layout::view::ReaderMemory;
+    use tokio::runtime::Runtime;
+    use tokio::sync::oneshot;
 
-enum Request {
-    Nothing,
-    Await,
-    Answer(oneshot::Sender<()>),
-}
+    use super::*;
 
-#[async_trait]
-impl Actor for Idle {
-    type Msg = Request;
+    /// An actor that does nothing, or awaits once.
+    struct Idle;
 
-    async fn handle(&mut self, _: &mut ActorContext<Self>, request: Request) {
-        match request {
-            Request::Nothing => {}
-            Request::Await => tokio::task::yield_now().await,
-            Request::Answer(answer) => drop(answer.send(())),
+    enum Request {
+        Nothing,
+        Await,
+        Answer(oneshot::Sender<()>),
+    }
+
+    #[async_trait]
+    impl Actor for Idle {
+        type Msg = Request;
+
+        async fn handle(&mut self, _: &mut ActorContext<Self>, request: Request) {
+            match request {
+                Request::Nothing => {}
+                Request::Await => tokio::task::yield_now().await,
+                Request::Answer(answer) => drop(answer.send(())),
+            }
         }
     }
-}
 
-fn single_threaded() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
-}
-
-/// The allocations of so many messages, from sending them to the end of the last one.
-fn allocations_of_messages(runtime: &Runtime, actor: &ActorRef<Request>, count: usize) -> u64 {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    WATCHED.set(true);
-    runtime.block_on(async {
-        for number in 0..count {
-            actor.tell(if number % 3 == 0 { Request::Await } else { Request::Nothing });
-        }
-        let (answer, is_done) = oneshot::channel();
-        actor.tell(Request::Answer(answer));
-        is_done.await.unwrap();
-    });
-    WATCHED.set(false);
-    ALLOCATIONS.load(Ordering::Relaxed) - before
-}
-
-#[test]
-fn a_counted_message_allocates_as_often_as_a_plain_one() {
-    const MESSAGES: usize = 10_000;
-    let _alone = COUNTING.lock().unwrap();
-    let runtime = single_threaded();
-    let system = runtime.block_on(ActorSystem::create("cost-messages", Config::empty())).unwrap();
-    let region = Region::builder("cost-messages").actors(64).private().build().unwrap();
-    let _guard = runtime.enter();
-    let telemetry = TelemetryExtension::with_region(region).install(&system);
-    let plain = system.actor_of(Props::create(|| Idle), "plain").unwrap();
-    let counted = telemetry.actors.spawn(&system, Props::create(|| Idle), "counted").unwrap();
-    let instrumented = telemetry.actors.instrument(Props::create(|| Idle));
-    let instrumented = system.actor_of(instrumented, "instrumented").unwrap();
-    let sides = [&plain, &counted, &instrumented];
-    sides.iter().for_each(|actor| drop(allocations_of_messages(&runtime, actor, MESSAGES)));
-    let [plain, others @ ..] = sides.map(|actor| allocations_of_messages(&runtime, actor, MESSAGES));
-    // The queue allocates a block for many messages, and may have kept one.
-    for other in others {
-        assert!(plain >= MESSAGES as u64 && other <= plain + 2, "{plain} {other}");
+    fn single_threaded() -> Runtime {
+        tokio::runtime::Builder::new_current_thread().build().unwrap()
     }
-}
 
-/// In the task of an instrumented actor: begins and ends so many handlers, as atomr does.
-fn handle(props: &Props<Idle>, count: usize) {
-    let (interceptor, metadata) = (props.interceptor.as_ref().unwrap(), Metadata::new());
-    (0..count).for_each(|_| drop(interceptor.before_handle(&metadata)));
-}
-
-#[test]
-fn counting_a_message_makes_no_system_call() {
-    if support::role().is_some() {
-        let region = Region::builder("cost-message-calls").actors(64).build().unwrap();
-        println!("ready region={}", region.path().unwrap().display());
-        let telemetry = TelemetryExtension::with_region(region);
-        thread_local! {
-            static RUNTIME: Runtime = single_threaded();
-        }
-        let in_a_task = |forbidden: bool| {
-            let props = telemetry.actors.instrument(Props::create(|| Idle));
-            RUNTIME.with(|runtime| {
-                let handled = runtime.block_on(runtime.spawn(async move {
-                    props.new_actor();
-                    handle(&props, 1024);
-                    if forbidden {
-                        forbid_system_calls();
-                        handle(&props, OPERATIONS / THREADS);
-                        // The task never ends: its runtime makes system calls.
-                        ENDED.fetch_add(1, Ordering::AcqRel);
-                        while ENDED.load(Ordering::Acquire) < THREADS {
-                            std::hint::spin_loop();
-                        }
-                        end_process();
-                    }
-                }));
-                handled.unwrap();
-            });
-        };
-        static ENDED: AtomicUsize = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            (0..THREADS).for_each(|_| {
-                scope.spawn(|| in_a_task(true));
-            });
+    /// The allocations of so many messages, from sending them to the end of the last one.
+    fn allocations_of_messages(runtime: &Runtime, actor: &ActorRef<Request>, count: usize) -> u64 {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        WATCHED.set(true);
+        runtime.block_on(async {
+            for number in 0..count {
+                actor.tell(if number % 3 == 0 { Request::Await } else { Request::Nothing });
+            }
+            let (answer, is_done) = oneshot::channel();
+            actor.tell(Request::Answer(answer));
+            is_done.await.unwrap();
         });
-        unreachable!("the last thread ended the process");
+        WATCHED.set(false);
+        ALLOCATIONS.load(Ordering::Relaxed) - before
     }
-    let mut child =
-        support::Node::start(&mut support::again("counting_a_message_makes_no_system_call", "go"));
-    let status = child.wait();
-    assert!(status.success(), "a system call killed the process: {status}");
-    let copy = atomscope_layout::view::ReaderMemory::copied(&std::fs::read(child.region()).unwrap());
-    let instruments = atomscope_layout::decode::RegionReader::open(copy.words()).unwrap().instruments();
-    assert_eq!(instruments.classes[0].handled as usize, OPERATIONS + THREADS * 1024);
-    assert!(instruments.classes[0].handle_time.count > 0);
+
+    #[test]
+    fn a_counted_message_allocates_as_often_as_a_plain_one() {
+        const MESSAGES: usize = 10_000;
+        let _alone = COUNTING.lock().unwrap();
+        let runtime = single_threaded();
+        let system = runtime.block_on(ActorSystem::create("cost-messages", Config::empty())).unwrap();
+        let region = Region::builder("cost-messages").actors(64).private().build().unwrap();
+        let _guard = runtime.enter();
+        let telemetry = TelemetryExtension::with_region(region).install(&system);
+        let plain = system.actor_of(Props::create(|| Idle), "plain").unwrap();
+        let counted = telemetry.actors.spawn(&system, Props::create(|| Idle), "counted").unwrap();
+        let instrumented = telemetry.actors.instrument(Props::create(|| Idle));
+        let instrumented = system.actor_of(instrumented, "instrumented").unwrap();
+        let sides = [&plain, &counted, &instrumented];
+        for actor in sides {
+            allocations_of_messages(&runtime, actor, MESSAGES);
+        }
+        let [plain, others @ ..] = sides.map(|actor| allocations_of_messages(&runtime, actor, MESSAGES));
+        // The queue allocates a block for many messages, and may have kept one.
+        for other in others {
+            assert!(plain >= MESSAGES as u64 && other <= plain + 2, "{plain} {other}");
+        }
+    }
+
+    /// In the task of an instrumented actor: begins and ends so many handlers, as atomr does.
+    fn handle(props: &Props<Idle>, count: usize) {
+        let (interceptor, metadata) = (props.interceptor.as_ref().unwrap(), Metadata::new());
+        (0..count).for_each(|_| drop(interceptor.before_handle(&metadata)));
+    }
+
+    #[test]
+    fn counting_a_message_makes_no_system_call() {
+        if support::role().is_some() {
+            let region = Region::builder("cost-message-calls").actors(64).build().unwrap();
+            println!("ready region={}", region.path().unwrap().display());
+            let telemetry = TelemetryExtension::with_region(region);
+            thread_local! {
+                static RUNTIME: Runtime = single_threaded();
+            }
+            let in_a_task = |forbidden: bool| {
+                let props = telemetry.actors.instrument(Props::create(|| Idle));
+                RUNTIME.with(|runtime| {
+                    let handled = runtime.block_on(runtime.spawn(async move {
+                        props.new_actor();
+                        handle(&props, 1024);
+                        if forbidden {
+                            forbid_system_calls();
+                            handle(&props, OPERATIONS / THREADS);
+                            // The task never ends: its runtime makes system calls.
+                            ENDED.fetch_add(1, Ordering::AcqRel);
+                            while ENDED.load(Ordering::Acquire) < THREADS {
+                                std::hint::spin_loop();
+                            }
+                            end_process();
+                        }
+                    }));
+                    handled.unwrap();
+                });
+            };
+            static ENDED: AtomicUsize = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                (0..THREADS).for_each(|_| {
+                    scope.spawn(|| in_a_task(true));
+                });
+            });
+            unreachable!("the last thread ended the process");
+        }
+        let mut child = support::Node::start(&mut support::again(
+            "messages::counting_a_message_makes_no_system_call",
+            "go",
+        ));
+        let status = child.wait();
+        assert!(status.success(), "a system call killed the process: {status}");
+        let copy = ReaderMemory::copied(&std::fs::read(child.region()).unwrap());
+        let instruments = RegionReader::open(copy.words()).unwrap().instruments();
+        assert_eq!(instruments.classes[0].handled as usize, OPERATIONS + THREADS * 1024);
+        assert!(instruments.classes[0].handle_time.count > 0);
+    }
 }

@@ -1,4 +1,5 @@
 //! Depths of mailboxes, as another process sees them.
+#![cfg(feature = "instruments")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Real nodes with instrumented actors, as `atomscope hot` and `atomscope actors --by` see them.
+#![cfg(feature = "instruments")]
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! Instrumented actors of real nodes as the reader shows them: what they did, and the handler in flight, live and after the
 //! node's death.
+#![cfg(feature = "instruments")]
 
 use std::path::Path;
 use std::time::Duration;

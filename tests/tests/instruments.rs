@@ -1,4 +1,5 @@
 //! Instrumented actors: what they do is counted exactly, whatever they do and however they end.
+#![cfg(feature = "instruments")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

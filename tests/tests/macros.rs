@@ -1,4 +1,5 @@
 //! The macros of the probe: names of variants, handlers that stay what they are, and what readers see of them.
+#![cfg(feature = "instruments")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,6 +46,7 @@ where
     T: Sync;
 
 #[derive(Variants)]
+#[allow(dead_code)]
 enum Either<'a, L, R: Clone = u8> {
     Left(&'a L),
     Right(R),

@@ -198,6 +198,7 @@ fn the_documents_state_the_sizes_that_there_are() {
         ("classes", of(map.classes)),
         ("variants", of(map.variants)),
         ("handled", of(map.handled)),
+        ("threads", of(map.threads)),
         ("the region", map.region_bytes),
         ("left of 16 MiB", 16 * KIB * KIB - map.region_bytes),
     ];
