@@ -219,6 +219,9 @@ pub fn read(slot: Words<'_>) -> Result<ThreadRecord, Unreadable> {
     Err(Unreadable::Busy)
 }
 
+#[cfg(all(test, atomscope_loom))]
+mod models;
+
 #[cfg(all(test, not(atomscope_loom)))]
 mod tests {
     use super::*;

@@ -226,12 +226,17 @@ fn run(dir: &RegionDir, args: &[OsString]) -> Ran {
 fn run_all(dir: &RegionDir, path: &Path, readable: Option<bool>, what: &str) {
     let out = path.with_extension("out");
     let who = path.as_os_str();
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 25] = [
         &["show"],
         &["show", "--json"],
         &["actors"],
         &["actors", "--tree"],
         &["actors", "--json"],
+        &["actors", "--by", "class"],
+        &["actors", "--by", "subtree", "--json"],
+        &["actors", "--by", "variant"],
+        &["hot", "WHO", "10ms"],
+        &["letters"],
         &["stat", "WHO", "10ms", "2"],
         &["stat", "WHO", "10ms", "2", "--json"],
         &["stat", "WHO", "10ms", "2", "--csv"],

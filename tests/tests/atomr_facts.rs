@@ -8,8 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atomr_coordination::{InMemoryLease, Lease, LeaseError};
 use atomr_core::actor::{
-    Actor, ActorPath, ActorRef, ActorSystem, Address, Context, DeadLetterObserver, MessageInterceptor,
-    Metadata, Props, SpanGuard, SpawnObserver,
+    Actor, ActorPath, ActorRef, ActorSystem, Address, Context, DeadLetterObserver, Props, SpawnObserver,
 };
 use atomr_core::prelude::Config;
 use atomr_persistence::{

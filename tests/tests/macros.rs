@@ -46,6 +46,7 @@ where
     T: Sync;
 
 #[derive(Variants)]
+#[allow(dead_code)]
 enum Either<'a, L, R: Clone = u8> {
     Left(&'a L),
     Right(R),

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read as _;
+use std::mem::offset_of;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
@@ -10,13 +11,16 @@ use std::process::{Command, Stdio};
 use atomscope::attach::{AttachErrorKind, MAX_BYTES, Region};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::is_unsafe;
-use atomscope_layout::OpenError;
+use atomscope_layout::cells;
 use atomscope_layout::follow::Follower;
 use atomscope_layout::metrics::BUILTIN;
+use atomscope_layout::records::ActorRecord;
 use atomscope_layout::region::header;
+use atomscope_layout::{Capacities, OpenError};
 
+use crate::fixture::instruments::Instruments;
 use crate::fixture::nodes::{many, shop, state};
-use crate::fixture::{Actor, Node, Ran, RegionDir, random, write};
+use crate::fixture::{Actor, Node, Ran, RegionDir, random, small, write};
 
 const EVIL: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}\u{200b}\u{9b}31m\n\r\u{7f}";
 
@@ -28,15 +32,27 @@ fn is_harmless(text: &str) {
 #[test]
 fn names_that_attack_the_terminal_are_written_out_everywhere() {
     let dir = RegionDir::new();
-    let node = Node::new(EVIL);
+    let capacities = Capacities { instruments: 4, classes: 4, variants: 4, names: 16, ..small() };
+    let node = Node::sized(EVIL, capacities, |_| {});
     node.header().set_system(EVIL);
-    node.actor(Actor {
+    let slot = node.actor(Actor {
         path: EVIL,
         actor_type: EVIL,
         host: Some(EVIL),
         spawned_text: Some(EVIL),
         ..Actor::default()
     });
+    let all = Instruments::of(&node);
+    all.register(1, EVIL);
+    all.register_row(2, 1, EVIL);
+    all.handled(0, 2, 1, 1);
+    let [named, unnamed] = [all.claim(1), all.claim(1)];
+    for name in [named, unnamed] {
+        let cell = all.cells().cell(name.index()).unwrap();
+        cell.begin(cells::coarse(1 << 10, 1), false);
+        cell.run(2, cells::Mode::Awaits);
+    }
+    node.set(node.actor_word(slot, offset_of!(ActorRecord, cell) / 8), named.word());
     node.letter(EVIL, Some(EVIL), EVIL, EVIL);
     node.metric(33, EVIL, EVIL, EVIL);
     node.stop_event(1, 1, EVIL);
@@ -49,6 +65,14 @@ fn names_that_attack_the_terminal_are_written_out_everywhere() {
         &["actors", EVIL],
         &["actors", EVIL, "--json"],
         &["actors", EVIL, "--tree"],
+        &["actors", EVIL, "--by", "class"],
+        &["actors", EVIL, "--by", "subtree", "--json"],
+        &["actors", EVIL, "--by", "variant"],
+        &["hot", EVIL, "1ms"],
+        &["hot", EVIL, "1ms", "--json"],
+        &["hot", EVIL, EVIL],
+        &["letters", EVIL],
+        &["letters", EVIL, "--json"],
         &["dump", EVIL],
         &["dump", EVIL, "--format", "ndjson"],
         &["dump"],
