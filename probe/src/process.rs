@@ -164,6 +164,26 @@ impl Process {
         Ok(Some((at, writer)))
     }
 
+    /// As the function of this name.
+    fn each_open(&self, mut see: impl FnMut(&RegionWriter)) {
+        self.noting.fetch_add(1, Ordering::SeqCst);
+        let mut beyond = 0;
+        let is_complete = loop {
+            match self.next_open(beyond) {
+                Ok(Some((at, writer))) => {
+                    beyond = at;
+                    writer.into_iter().for_each(|writer| see(&writer));
+                }
+                Ok(None) => break true,
+                Err(()) => break false,
+            }
+        };
+        if !is_complete {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.noting.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// Lists a region as open.
     pub(crate) fn add_open(state: &mut State, writer: &Arc<RegionWriter>) {
         state.open.push(Arc::downgrade(writer));
@@ -278,24 +298,10 @@ pub(crate) fn wake_sampler() {
 /// Calls `see` with each open region. It allocates nothing, and gives up rather than wait: a panic may be noted anywhere; what
 /// it gives up is counted. It never drops the last reference to a region, whose drop frees memory and calls foreign code: the
 /// sampler keeps one until its next round.
-pub(crate) fn each_open(mut see: impl FnMut(&RegionWriter)) {
-    let Some(process) = PROCESS.get() else { return };
-    process.noting.fetch_add(1, Ordering::SeqCst);
-    let mut beyond = 0;
-    let is_complete = loop {
-        match process.next_open(beyond) {
-            Ok(Some((at, writer))) => {
-                beyond = at;
-                writer.into_iter().for_each(|writer| see(&writer));
-            }
-            Ok(None) => break true,
-            Err(()) => break false,
-        }
-    };
-    if !is_complete {
-        process.missed.fetch_add(1, Ordering::Relaxed);
+pub(crate) fn each_open(see: impl FnMut(&RegionWriter)) {
+    if let Some(process) = PROCESS.get() {
+        process.each_open(see);
     }
-    process.noting.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// A region that is about to get a name.
@@ -355,4 +361,64 @@ fn close_all(code: ExitCode) {
         // Unmapping them would only delay the exit.
         std::mem::forget(waiting);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use atomscope_layout::view::WriterMemory;
+    use atomscope_layout::{Capacities, RegionMap};
+
+    use super::*;
+    use crate::tables::private_memory;
+    use crate::writer::Settings;
+
+    fn writer() -> Arc<RegionWriter> {
+        let map = RegionMap::for_capacities(&Capacities::LEAST).unwrap();
+        let memory = WriterMemory::private(map.region_bytes).unwrap();
+        let settings = Settings {
+            node: "open",
+            actor_capacity: 1,
+            previews: false,
+            panics: true,
+            poll_interval: Duration::from_secs(1),
+            #[cfg(feature = "atomr")]
+            depth: false,
+            #[cfg(feature = "atomr")]
+            depth_events: None,
+            #[cfg(feature = "atomr")]
+            time_every: 1,
+        };
+        Arc::new(RegionWriter::new(memory, private_memory(&map).unwrap(), map, &settings))
+    }
+
+    #[test]
+    fn what_finds_the_list_locked_for_too_long_is_counted() {
+        let (process, writer) = (Process::default(), writer());
+        Process::add_open(&mut process.lock(), &writer);
+        let state = process.lock();
+        process.each_open(|_| panic!("nobody has the lock"));
+        drop(state);
+        assert_eq!((process.take_missed(), process.take_missed()), (1, 0));
+        let mut seen = 0;
+        process.each_open(|_| seen += 1);
+        assert_eq!((seen, process.take_missed()), (1, 0));
+    }
+
+    #[test]
+    fn the_sampler_drops_a_region_whose_last_handle_is_dropped_while_a_panic_is_noted() {
+        let process = Process::default();
+        let mut writers: Vec<_> = (0..20).map(|_| Some(writer())).collect();
+        let open: Vec<_> = writers.iter().flatten().map(Arc::downgrade).collect();
+        writers.iter().flatten().for_each(|writer| Process::add_open(&mut process.lock(), writer));
+        let mut seen = 0;
+        process.each_open(|_| {
+            writers.iter_mut().for_each(|writer| drop(writer.take()));
+            process.drop_noted();
+            seen += 1;
+        });
+        // The others were dropped by whoever had them, before the list came to them.
+        assert_eq!((seen, open.iter().filter(|writer| writer.strong_count() > 0).count()), (1, 1));
+        process.drop_noted();
+        assert_eq!(open.iter().filter(|writer| writer.strong_count() > 0).count(), 0);
+    }
 }

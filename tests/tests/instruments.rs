@@ -700,3 +700,20 @@ fn an_actor_with_one_message_never_seems_to_do_the_work_of_sixteen() {
         "{class:?} {busy:?}"
     );
 }
+
+#[test]
+fn with_the_probe_turned_off_the_calls_are_the_plain_ones() {
+    let name = "with_the_probe_turned_off_the_calls_are_the_plain_ones";
+    if support::role().is_some() {
+        let shop = Shop::usual("turned-off");
+        let (begun, has_begun) = oneshot::channel();
+        shop.baker("baker").tell(Order::WaitFor(begun, oneshot::channel().1));
+        has_begun.blocking_recv().unwrap();
+        let props = shop.telemetry.actors.instrument(Props::create(Baker::default));
+        assert!(props.interceptor.is_none() && props.supervisor_strategy.is_none());
+        return;
+    }
+    let output = support::again(name, "off").env("ATOMSCOPE", "off").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+}
