@@ -147,9 +147,9 @@ impl Shop {
 
     /// The values of this class.
     fn class(&self, name: &str) -> ClassStats {
-        let classes = self.instruments().classes.into_iter();
+        let mut classes = self.instruments().classes.into_iter();
         let is_it = |class: &ClassStats| class.class.as_ref().is_some_and(|class| class.ends_with(name));
-        classes.filter(is_it).next().unwrap_or_default()
+        classes.find(is_it).unwrap_or_default()
     }
 
     /// Waits until the class is as wanted, and returns it.
