@@ -54,7 +54,8 @@ async fn main() {
         // The calls alone.
         let props = probe.instrument(Props::create(|| Plain));
         let calls = tokio::spawn(async move {
-            drop(props.new_actor());
+            // The factory gives the task its cell.
+            let _ = props.new_actor();
             let (interceptor, metadata) = (props.interceptor.clone().unwrap(), Metadata::new());
             let mut least = f64::MAX;
             for _ in 0..2_000 {
