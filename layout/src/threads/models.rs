@@ -11,8 +11,8 @@ type Claim = fn(&Threads<'_>, u32, u64, [u8; 16], u64) -> Option<usize>;
 type Change = fn(&Thread<'_>, u64, u64);
 type Read = fn(Words<'_>) -> Result<ThreadRecord, Unreadable>;
 
-/// Thread 2 takes the slot of thread 1, which has ended, and sleeps and wakes as often as told. A reading is of one thread, and
-/// its stamp is never older than its count.
+/// Thread 2 takes the slot of thread 1, which has ended: before the reading if it then changes its state so often, else at the same
+/// time. A reading is of one thread, and its stamp is never older than its count.
 fn one_thread_whole(
     claim: Claim,
     change: Change,
@@ -24,10 +24,12 @@ fn one_thread_whole(
         let threads = Threads::new(&slot);
         let first = threads.thread(threads.claim(1, 1, [1; 16], 10).unwrap()).unwrap();
         first.ends(15);
+        let claims = move |threads: &Threads<'_>| claim(threads, 2, 2, [2; 16], STAMPS[0]).unwrap();
+        let early = (changes > 0).then(|| claims(&threads));
         let reading = slot.clone();
         let owner = role(move || {
             let threads = Threads::new(&slot);
-            let thread = threads.thread(claim(&threads, 2, 2, [2; 16], STAMPS[0]).unwrap()).unwrap();
+            let thread = threads.thread(early.unwrap_or_else(|| claims(&threads))).unwrap();
             (0..changes).for_each(|parks| change(&thread, parks, STAMPS[parks as usize + 1]));
         });
         let reader = role(move || {
