@@ -6,6 +6,8 @@ use std::thread;
 use async_trait::async_trait;
 use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 
+use crate::spawns::Spawns;
+
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum End {
@@ -51,7 +53,7 @@ impl Actor for Panicking {
 ///
 /// # Panics
 /// With [`End::PanicMain`].
-pub async fn end(system: &ActorSystem, how: End) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn end(system: &ActorSystem, spawns: &Spawns, how: End) -> Result<(), Box<dyn std::error::Error>> {
     let in_thread = |end: fn()| {
         let ending = thread::Builder::new().name("shop-worker".into()).spawn(end);
         ending.map(|thread| drop(thread.join()))
@@ -63,7 +65,7 @@ pub async fn end(system: &ActorSystem, how: End) -> Result<(), Box<dyn std::erro
         End::Exit3 => std::process::exit(3),
         End::PanicMain => panic!("out of dough"),
         End::PanicHandler => {
-            let actor = system.actor_of(Props::create(|| Panicking), "baker")?;
+            let actor = spawns.top_level(system, Props::create(|| Panicking), "baker")?;
             let (done, panicked) = tokio::sync::oneshot::channel();
             actor.tell(done);
             let _ = panicked.await;

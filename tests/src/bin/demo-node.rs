@@ -57,20 +57,27 @@ struct Arguments {
 const ACCOUNTS: u64 = 5;
 const KEPT_EVENTS: u64 = 100;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let system = ActorSystem::create("shop", Config::empty()).await?;
     let telemetry = match (arguments.no_probe, &arguments.region) {
         (true, _) => None,
         (false, place) => {
-            let region = Region::builder(&arguments.node).note_signals(arguments.note_signals);
+            let region = Region::builder(&arguments.node).note_signals(arguments.note_signals).depth(true);
             Some(TelemetryExtension::with_region(match place {
                 Some(path) => region.file(path).build()?,
                 None => region.build_or_private(),
             }))
         }
     };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(telemetry) = &telemetry {
+        telemetry.watch_runtime(&mut runtime);
+    }
+    runtime.enable_all().build()?.block_on(run(arguments, telemetry))
+}
+
+async fn run(arguments: Arguments, telemetry: Option<Arc<TelemetryExtension>>) -> Result<(), Box<dyn Error>> {
+    let system = ActorSystem::create("shop", Config::empty()).await?;
     let telemetry = telemetry.map(|telemetry| telemetry.install(&system));
     let place = telemetry.as_ref().and_then(|telemetry| telemetry.region().path());
     println!(
@@ -93,7 +100,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handles_signals = arguments.end != Some(End::Term);
     workload::run(&system, &spawns, arguments.rate, until_told(arguments.seconds, handles_signals)).await?;
     if let Some(how) = arguments.end {
-        end(&system, how).await?;
+        end(&system, &spawns, how).await?;
     }
     if let Some(components) = components {
         components.abort();

@@ -24,6 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     run(&["tail", &pid, "-n", "5", "--no-follow"])?;
     say("How fast? (three looks)");
     run(&["stat", &pid, "300ms", "3"])?;
+    say("Which actors work most? (one look, half a second)");
+    run(&["hot", &pid, "500ms", "1", "-n", "5"])?;
+    say("And which classes, with the time of their handlers?");
+    run(&["actors", &pid, "--by", "class"])?;
 
     let file = support::program("demo").with_file_name("demo-snapshot.json");
     let file = file.to_str().ok_or("the target folder's path is not UTF-8")?;

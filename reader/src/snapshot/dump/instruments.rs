@@ -12,13 +12,11 @@ use super::histogram::HistogramDump;
 #[derive(Debug, Clone, Default, Serialize)]
 #[allow(missing_docs, reason = "the fields of Instruments document them")]
 pub struct InstrumentsDump {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassDump>,
     pub cells: CellsDump,
     /// Variants that could not be read.
     pub unreadable: u64,
     /// The actors with a cell, by path.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<ActorDump>,
     /// The instrumented actors whose path is unknown.
     pub unnamed: Vec<UnnamedDump>,
