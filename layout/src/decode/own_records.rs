@@ -181,7 +181,7 @@ impl RegionReader<'_> {
     /// The kinds by their numbers; `None` for one that cannot be read. Kinds are registered one after the other, so the first slot
     /// that is not ready ends them, and the fields of a kind follow those of the one before. So no byte of the section of fields
     /// is decoded twice.
-    fn record_kinds(&self) -> Vec<Option<RecordKind>> {
+    pub fn record_kinds(&self) -> Vec<Option<RecordKind>> {
         let (section, stride) = (self.section(self.map.kinds), self.map.kinds.stride);
         let (fields, field_stride) = (self.section(self.map.fields), self.map.fields.stride);
         let slots = (0..self.map.kinds.count)
@@ -238,7 +238,7 @@ fn field(slot: Words<'_>, at: usize, end: &mut usize, record_bytes: usize) -> Re
     let (of, last) = of.zip(last).map_or((None, *end), |(of, last)| (Some(of), last));
     *end = last;
     let values = match of {
-        Some(FieldType::Enum) => values.split('\n').map(str::to_owned).collect(),
+        Some(FieldType::Enum) if !values.is_empty() => values.split('\n').map(str::to_owned).collect(),
         _ => Vec::new(),
     };
     RecordField { name, unit, help, of, offset, element_bytes, length, values }

@@ -8,7 +8,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{ActorTotals, ActorTree, Failure, Failures, Panic, RuntimeThread, rfc3339};
+use atomscope_layout::decode::{
+    ActorTotals, ActorTree, Failure, Failures, OwnRecords, Panic, RuntimeThread, rfc3339,
+};
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
     ShardingSnapshot, StreamsSnapshot,
@@ -53,6 +55,7 @@ impl Snapshot {
             metrics,
             instruments,
             runtime_threads,
+            own_records,
             dump_info,
             process,
             ..
@@ -109,6 +112,7 @@ impl Snapshot {
             instruments: InstrumentsDump::of(instruments, &actors),
             runtime_threads: runtime_threads.list,
             runtime_threads_unreadable: runtime_threads.unreadable,
+            records: own_records,
             instances: by_domain,
             hand_offs: std::mem::take(&mut subsystems.hand_offs),
             instances_unreadable: instances.unreadable,
@@ -278,6 +282,8 @@ pub struct DumpMeta {
     /// The threads of runtimes that are watched from their builders.
     pub runtime_threads: Vec<RuntimeThread>,
     pub runtime_threads_unreadable: u64,
+    /// The application's own records.
+    pub records: OwnRecords,
     /// The instances of subsystems by domain.
     pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
     /// Hand-offs of shards, each as shard, from, to and state.
