@@ -506,3 +506,109 @@ impl RegionWriter {
 
 /// The records of a region, which one thread at a time claims.
 pub(crate) type Records = Mutex<Registered>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Capacities;
+
+    crate::record_enum! { enum Side: u8 { Bid, Ask } }
+    crate::record! {
+        /// A kind
+        /// of two lines.
+        struct Mixed { a: u8, b: u64 "By", text: Text<3>, list: [i16; 2], side: Side }
+        struct Small { a: u8 }
+    }
+
+    fn region() -> Region {
+        Region::builder("records").private().record_kinds(2).record_fields(6).records(2).build().unwrap()
+    }
+
+    fn state() -> Mixed {
+        Mixed { a: 1, b: u64::MAX, text: "abc".into(), list: [-1, 2], side: Side::Ask }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_struct_with_zeros_for_its_padding() {
+        let kind = Mixed::KIND;
+        assert_eq!(
+            (kind.name, kind.help, kind.bytes),
+            ("Mixed", " A kind of two lines.", size_of::<Mixed>())
+        );
+        let offsets: Vec<_> = kind.fields.iter().map(|field| field.offset).collect();
+        assert_eq!(offsets, [0, 8, 16, 20, 24]);
+        assert_eq!(kind.fields[3].holds, Elements { of: FieldType::I16, bytes: 2, length: 2, values: &[] });
+        let words = state().with_words(9, <[u64]>::to_vec);
+        let last = u64::from_le_bytes([b'a', b'b', b'c', 0, 0xff, 0xff, 2, 0]);
+        assert_eq!(words, [9, 1, u64::MAX, last, 1]);
+        let bid = Mixed { side: Side::Bid, ..state() };
+        assert_eq!(bid.with_words(9, <[u64]>::to_vec)[4], 0);
+    }
+
+    #[test]
+    fn a_record_lives_as_long_as_its_handle_and_a_shared_one_as_its_last_clone() {
+        let region = region();
+        let names = || -> Vec<String> {
+            let records = region.writer.reader().unwrap().own_records();
+            records.list.into_iter().map(|record| record.name).collect()
+        };
+        let one = region.record::<Small>("one").unwrap();
+        let shared = region.shared_record::<Small>("shared").unwrap();
+        let clone = shared.clone();
+        drop(shared);
+        assert!(clone.publish(&Small { a: 7 }));
+        assert_eq!(names(), ["one", "shared"]);
+        drop(one);
+        assert_eq!(names(), ["shared"]);
+        drop(clone);
+        assert!(names().is_empty());
+        let again = region.record::<Small>("one").unwrap();
+        assert_eq!(names(), ["one"]);
+        drop(again);
+    }
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        mod other {
+            crate::record! { pub struct Small { b: u8 } }
+        }
+        crate::record! {
+            struct Third { a: u8 }
+            struct Long { a: u8, b: u8, c: u8, d: u8, e: u8, f: u8 }
+        }
+        let region = region();
+        let refused = |record: Result<RecordHandle<Small>, RecordError>| record.unwrap_err().to_string();
+        for name in ["", "a\nb", &"x".repeat(65)] {
+            assert!(refused(region.record(name)).contains("1 to 64 bytes"), "{name}");
+        }
+        let one = region.record::<Small>("one").unwrap();
+        assert!(refused(region.record("one")).contains("Small/one already; drop it"));
+        let error = region.record::<other::Small>("one").unwrap_err();
+        assert_eq!(error, RecordError::OtherKind { kind: "Small" });
+        let error = region.record::<Long>("one").unwrap_err();
+        assert!(
+            error.to_string().contains("1 record_fields, and Long needs 6 more; raise `record_fields`"),
+            "{error}"
+        );
+        let two = region.record::<Mixed>("one").unwrap();
+        let error = region.record::<Third>("one").unwrap_err();
+        assert!(matches!(error, RecordError::Full { section: "record_kinds", used: 2, .. }), "{error}");
+        assert!(matches!(region.record::<Small>("two"), Err(RecordError::Full { section: "records", .. })));
+        drop((one, two));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(Text::<8>::new("äöü").as_str(), "äöü");
+        assert_eq!(Text::<8>::new("äöüäöü").as_str(), "äö…");
+        assert_eq!(Text::<2>::new("abc").as_str(), "ab");
+        assert_eq!(Text::<4>::new("a\0bcdefg").as_str(), "a");
+        assert_eq!(Text::<4>::default().as_str(), "");
+    }
+
+    #[test]
+    fn the_default_region_has_room_for_256_records() {
+        let Capacities { kinds, fields, records, .. } = Capacities::default();
+        assert_eq!((kinds, fields, records), (64, 512, 256));
+    }
+}
