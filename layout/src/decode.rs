@@ -63,6 +63,8 @@ pub use identity::{Birth, Identity, Rank};
 pub use instruments::{ActorStats, CellsUsage, ClassStats, InFlight, Instruments, Mode, VariantStats};
 pub use letters::DeadLetters;
 pub use names::Texts;
-pub use own_records::{FieldValue, OwnRecords, PublishedRecord, RecordField, RecordKind};
+pub use own_records::{
+    FieldValue, OwnRecords, PublishedRecord, RecordField, RecordJson, RecordKind, ValuesJson,
+};
 pub use reader::{ActorTotals, Conditions, RegionReader, state};
 pub use threads::{RuntimeThread, RuntimeThreads, ThreadState};

@@ -111,40 +111,61 @@ impl OwnRecords {
     }
 }
 
-/// `kinds`, `list` and `unreadable`; the values of a record are an object with its fields.
+/// A record as JSON has it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RecordJson<'a> {
+    /// The name of its kind.
+    pub kind: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// How often it was published.
+    pub published: u64,
+    /// Publishes that were lost.
+    pub lost: u64,
+    /// When it was published last.
+    pub at: Option<&'a str>,
+    /// Its values, an object with the names of the fields.
+    pub values: ValuesJson<'a>,
+}
+
+/// The values of a record, as an object.
+#[derive(Debug, Clone, Copy)]
+pub struct ValuesJson<'a>(&'a [RecordField], &'a [FieldValue]);
+
+impl Serialize for ValuesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A damaged region may have a field twice, and an object may not: the first one counts.
+        let is_first = |at: usize, name: &str| self.0.iter().take(at).all(|other| other.name != name);
+        let pairs = self.0.iter().zip(self.1).enumerate();
+        let pairs = pairs.filter(|(at, (field, _))| is_first(*at, &field.name));
+        serializer.collect_map(pairs.map(|(_, (field, value))| (&field.name, value)))
+    }
+}
+
+impl OwnRecords {
+    /// The records as JSON has them.
+    pub fn json(&self) -> impl Iterator<Item = RecordJson<'_>> {
+        self.list.iter().filter_map(|record| {
+            let kind = self.kind_of(record)?;
+            let PublishedRecord { name, published, lost, at, values, .. } = record;
+            let (published, lost, at) = (*published, *lost, at.as_deref());
+            let values = ValuesJson(&kind.fields, values);
+            Some(RecordJson { kind: &kind.name, name, published, lost, at, values })
+        })
+    }
+}
+
+/// `kinds`, `list` and `unreadable`.
 impl Serialize for OwnRecords {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct All<'a> {
             kinds: &'a [RecordKind],
-            list: Vec<One<'a>>,
+            list: Vec<RecordJson<'a>>,
             unreadable: u64,
         }
-        #[derive(Serialize)]
-        struct One<'a> {
-            kind: &'a str,
-            name: &'a str,
-            published: u64,
-            lost: u64,
-            at: Option<&'a str>,
-            values: Values<'a>,
-        }
-        struct Values<'a>(&'a [RecordField], &'a [FieldValue]);
-        impl Serialize for Values<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                // A damaged region may have a field twice, and an object may not: the first one counts.
-                let is_first = |at: usize| self.0.iter().take(at).all(|other| other.name != self.0[at].name);
-                let pairs = self.0.iter().zip(self.1).enumerate().filter(|(at, _)| is_first(*at));
-                serializer.collect_map(pairs.map(|(_, (field, value))| (&field.name, value)))
-            }
-        }
-        let list = self.list.iter().filter_map(|record| {
-            let kind = self.kind_of(record)?;
-            let PublishedRecord { name, published, lost, at, values, .. } = record;
-            let (published, lost, at) = (*published, *lost, at.as_deref());
-            Some(One { kind: &kind.name, name, published, lost, at, values: Values(&kind.fields, values) })
-        });
-        All { kinds: &self.kinds, list: list.collect(), unreadable: self.unreadable }.serialize(serializer)
+        let list = self.json().collect();
+        All { kinds: &self.kinds, list, unreadable: self.unreadable }.serialize(serializer)
     }
 }
 

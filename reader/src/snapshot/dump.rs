@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
 use atomscope_layout::decode::{
-    ActorTotals, ActorTree, Failure, Failures, OwnRecords, Panic, RuntimeThread, rfc3339,
+    ActorTotals, ActorTree, Failure, Failures, OwnRecords, Panic, RecordJson, RecordKind, RuntimeThread,
+    ValuesJson, rfc3339,
 };
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
@@ -158,6 +159,8 @@ impl Dump {
                 let metrics = std::mem::take(&mut self.atomscope.metrics);
                 let failures = std::mem::take(&mut self.atomscope.failures);
                 let panics = std::mem::take(&mut self.atomscope.panics);
+                let records = std::mem::take(&mut self.atomscope.records);
+                self.atomscope.records.unreadable = records.unreadable;
                 let classes = std::mem::take(&mut self.atomscope.instruments.classes);
                 let instrumented = std::mem::take(&mut self.atomscope.instruments.actors);
                 let instances = std::mem::take(&mut self.atomscope.instances);
@@ -174,6 +177,10 @@ impl Dump {
                 for MetricDump { name, unit, kind: metric_kind, help, value, histogram } in &metrics {
                     let (value, histogram) = (*value, histogram.as_ref());
                     write_json(out, &Line::Metric { name, unit, metric_kind, help, value, histogram })?;
+                }
+                records.kinds.iter().try_for_each(|kind| write_json(out, &Line::RecordKind(kind)))?;
+                for RecordJson { kind: record_kind, name, published, lost, at, values } in records.json() {
+                    write_json(out, &Line::Record { record_kind, name, published, lost, at, values })?;
                 }
                 if *cluster != ClusterStateInfo::default() {
                     write_json(out, &Line::Cluster(cluster))?;
@@ -352,6 +359,15 @@ enum Line<'a> {
         value: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         histogram: Option<&'a HistogramDump>,
+    },
+    RecordKind(&'a RecordKind),
+    Record {
+        record_kind: &'a str,
+        name: &'a str,
+        published: u64,
+        lost: u64,
+        at: Option<&'a str>,
+        values: ValuesJson<'a>,
     },
     Cluster(&'a ClusterStateInfo),
     Sharding {
