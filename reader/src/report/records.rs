@@ -199,7 +199,7 @@ mod tests {
         let titles: Vec<_> = lists[0].columns.iter().map(Column::title).collect();
         assert_eq!(
             titles,
-            ["RECORD", "KIND", "SIZE(KiB)", "KIND_", "SHARES(%)", "ODD\\N", "PUBLISHED", "LOST", "AGE(s)"]
+            ["RECORD", "KIND", "SIZE(KiB)", "KIND_", "SHARES(%)", "ODD\\U{A}", "PUBLISHED", "LOST", "AGE(s)"]
         );
         let json = serde_json::to_value(&lists[0]).unwrap();
         assert_eq!(json[0]["record"], "in.1");
