@@ -45,6 +45,7 @@ mod instruments;
 mod letters;
 mod names;
 mod node;
+mod own_records;
 mod reader;
 mod scan;
 pub mod subsystems;
@@ -62,5 +63,8 @@ pub use identity::{Birth, Identity, Rank};
 pub use instruments::{ActorStats, CellsUsage, ClassStats, InFlight, Instruments, Mode, VariantStats};
 pub use letters::DeadLetters;
 pub use names::Texts;
+pub use own_records::{
+    FieldValue, OwnRecords, PublishedRecord, RecordField, RecordJson, RecordKind, ValuesJson,
+};
 pub use reader::{ActorTotals, Conditions, RegionReader, state};
 pub use threads::{RuntimeThread, RuntimeThreads, ThreadState};

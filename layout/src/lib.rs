@@ -76,6 +76,7 @@ pub mod metrics;
 #[cfg(all(test, atomscope_loom))]
 mod models;
 pub mod names;
+pub mod own_records;
 pub mod records;
 pub mod region;
 pub mod retention;

@@ -83,6 +83,12 @@ pub const MAX_CLASSES: usize = 1 << 12;
 pub const MAX_VARIANTS: usize = 1 << 16;
 /// Maximum number of threads of watched runtimes.
 pub const MAX_THREADS: usize = 1 << 16;
+/// Maximum number of kinds of the application's own records.
+pub const MAX_KINDS: usize = 1 << 12;
+/// Maximum number of fields of these kinds.
+pub const MAX_FIELDS: usize = 1 << 16;
+/// Maximum number of the application's own records.
+pub const MAX_RECORDS: usize = 1 << 16;
 /// Maximum number of clock samples.
 pub const MAX_CLOCK_SAMPLES: usize = 1 << 12;
 /// Entries of the directory.

@@ -25,10 +25,11 @@ use crate::histogram::HISTOGRAM_WORDS;
 use crate::instances::InstanceRecord;
 use crate::limits::{
     LANE_SLOTS, MAX_ACTOR_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS,
-    MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS,
-    MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_THREADS,
-    MAX_VARIANTS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
+    MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES, MAX_FIELDS, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS,
+    MAX_JOURNAL_WRITES, MAX_KINDS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_RECORDS, MAX_SECTIONS,
+    MAX_THREADS, MAX_VARIANTS, MIN_METRICS, SEPARATION_BYTES, SLOT_LINE_BYTES,
 };
+use crate::own_records::{FieldRecord, KindRecord, OwnRecord};
 use crate::records::{ActorRecord, ClockSampleRecord, EndRecord, HistoryRecord, MetricRecord, TimeRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::threads::ThreadRecord;
@@ -304,6 +305,12 @@ pub struct Capacities {
     pub variants: usize,
     /// Threads of watched runtimes.
     pub threads: usize,
+    /// Kinds of the application's own records.
+    pub kinds: usize,
+    /// Fields of these kinds.
+    pub fields: usize,
+    /// The application's own records.
+    pub records: usize,
 }
 
 impl Capacities {
@@ -325,11 +332,14 @@ impl Capacities {
         classes: 1,
         variants: 1,
         threads: 1,
+        kinds: 1,
+        fields: 1,
+        records: 1,
     };
 }
 
 impl Default for Capacities {
-    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: 16,384 instrumented ones: less than 14.9 MiB.
+    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: 16,384 instrumented ones: less than 15.3 MiB.
     fn default() -> Self {
         Self {
             actors: 24_576,
@@ -348,6 +358,9 @@ impl Default for Capacities {
             classes: 128,
             variants: 1024,
             threads: 256,
+            kinds: 64,
+            fields: 512,
+            records: 256,
         }
     }
 }
@@ -405,6 +418,9 @@ pub struct RegionMap {
     pub variants: Section,
     pub handled: Section,
     pub threads: Section,
+    pub kinds: Section,
+    pub fields: Section,
+    pub records: Section,
 }
 
 /// What the layout requires of a section: id, error text if it is missing, bytes of a record, bounds of its count.
@@ -428,7 +444,7 @@ pub const CLUSTER_DOCUMENT: usize = 0;
 pub const SHARDING_DOCUMENT: usize = 1;
 const LEAST_DOCUMENT_BYTES: usize = 256;
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 21] = [
     rule(1, "number of sections (the counters are missing)", WORD * MIN_METRICS, 1, MAX_LANES + 1),
     rule(
         2,
@@ -477,6 +493,15 @@ const RULES: [Rule; 18] = [
     rule(16, "number of sections (the variants are missing)", size_of::<VariantRecord>(), 1, MAX_VARIANTS),
     rule(17, "number of sections (the handled messages are missing)", SEPARATION_BYTES, 1, MAX_LANES + 1),
     rule(18, "number of sections (the threads are missing)", size_of::<ThreadRecord>(), 1, MAX_THREADS),
+    rule(19, "number of sections (the kinds are missing)", size_of::<KindRecord>(), 1, MAX_KINDS),
+    rule(20, "number of sections (the fields are missing)", size_of::<FieldRecord>(), 1, MAX_FIELDS),
+    rule(
+        21,
+        "number of sections (the application's records are missing)",
+        size_of::<OwnRecord>(),
+        1,
+        MAX_RECORDS,
+    ),
 ];
 
 impl RegionMap {
@@ -488,7 +513,7 @@ impl RegionMap {
         let Capacities { actors, lanes, dead_letters, events, names, metrics, .. } = *capacities;
         let Capacities { instances, document_bytes, histograms, journal_writes, failures, panics, .. } =
             *capacities;
-        let Capacities { instruments, classes, variants, threads, .. } = *capacities;
+        let Capacities { instruments, classes, variants, threads, kinds, fields, records, .. } = *capacities;
         check("actors", actors, 1, MAX_ACTORS)?;
         check("lanes", lanes, 1, MAX_LANES)?;
         check("dead_letters", dead_letters, 1, MAX_DEAD_LETTERS)?;
@@ -506,6 +531,9 @@ impl RegionMap {
         // Each class has a row.
         check("variants", variants, classes, MAX_VARIANTS)?;
         check("threads", threads, 1, MAX_THREADS)?;
+        check("kinds", kinds, 1, MAX_KINDS)?;
+        check("fields", fields, 1, MAX_FIELDS)?;
+        check("records", records, 1, MAX_RECORDS)?;
         // Each lane may hold some free slots that the others cannot take.
         let actor_slots = actors + LANE_SLOTS * (lanes + 1);
         let document_bytes =
@@ -531,6 +559,9 @@ impl RegionMap {
             (variants, size_of::<VariantRecord>()),
             (lanes + 1, handled_bytes),
             (threads, size_of::<ThreadRecord>()),
+            (kinds, size_of::<KindRecord>()),
+            (fields, size_of::<FieldRecord>()),
+            (records, size_of::<OwnRecord>()),
         ];
         let mut end = HEADER_BYTES;
         let sections = shapes.map(|(count, stride_bytes)| {
@@ -649,7 +680,7 @@ impl RegionMap {
             };
         }
         let map = Self::of(record.region_bytes as usize, sections);
-        let [counters, _, _, _, _, events, .., handled, _] = entries;
+        let [counters, _, _, _, _, events, .., handled, _, _, _, _] = entries;
         let at = |entry: usize, word: usize, field, found: usize| {
             Err(OpenError::Corrupt { offset: ((entry + word) * WORD) as u64, field, found: found as u64 })
         };
@@ -698,7 +729,7 @@ impl RegionMap {
         let [counters, metrics, names, actors, dead_letters, events, rest @ ..] = sections;
         let [instances, documents, histograms, journal_writes, clock_samples, failures, panics, rest @ ..] =
             rest;
-        let [cells, classes, variants, handled, threads] = rest;
+        let [cells, classes, variants, handled, threads, kinds, fields, records] = rest;
         Self {
             region_bytes,
             counters,
@@ -719,6 +750,9 @@ impl RegionMap {
             variants,
             handled,
             threads,
+            kinds,
+            fields,
+            records,
         }
     }
 
@@ -742,6 +776,9 @@ impl RegionMap {
             self.variants,
             self.handled,
             self.threads,
+            self.kinds,
+            self.fields,
+            self.records,
         ]
     }
 }

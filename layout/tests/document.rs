@@ -17,11 +17,12 @@ use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::instances::{Domain, InstanceRecord};
 use atomscope_layout::limits::{
     CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
-    MAX_EVENTS, MAX_FAILURES, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES, MAX_LANES,
-    MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_SECTIONS, MAX_THREADS, MAX_VARIANTS, MIN_METRICS, PATH_CUT_MARK,
-    SEPARATION_BYTES,
+    MAX_EVENTS, MAX_FAILURES, MAX_FIELDS, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES,
+    MAX_KINDS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_RECORDS, MAX_SECTIONS, MAX_THREADS,
+    MAX_VARIANTS, MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
+use atomscope_layout::own_records::{FieldRecord, FieldType, KindRecord, OwnRecord};
 use atomscope_layout::records::{
     ActorRecord, ClockSampleRecord, EndKind, EndRecord, HistoryRecord, JournalWriteRecord, LetterRecord,
     MetricRecord, TimeRecord, actor_flags, dead_letter_flags, end_flags,
@@ -211,6 +212,11 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
     }));
     check(fields!(VariantRecord { class, name }));
     check(fields!(ThreadRecord { identity, runtime, parks, since, name, reserved }));
+    check(fields!(KindRecord { ready, help_bytes, name_bytes, first_field, text }));
+    check(fields!(FieldRecord { ready, unit_bytes, values_bytes, name_bytes, help_bytes, length, text }));
+    check(fields!(OwnRecord { sequence, stamp, payload, kind, first, name_bytes, name, lost, reserved }));
+    let types = FieldType::ALL.map(|of| (of.word().to_owned(), of as usize));
+    assert_eq!(numbers("### FieldRecord", &["type", "number"]), types);
     let (heading, mut fields, bytes) =
         fields!(EventRecord { stamp, type_id, flags, text_bytes, kind, part, parts, numbers, text });
     let at = fields.iter().position(|(name, ..)| name == "text_bytes").unwrap();
@@ -299,6 +305,9 @@ fn the_sections_are_documented_as_they_are() {
         ("variants", map.variants),
         ("handled", map.handled),
         ("threads", map.threads),
+        ("kinds", map.kinds),
+        ("fields", map.fields),
+        ("own records", map.records),
     ];
     let rows = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     assert_eq!(rows.len(), map.section_count());
@@ -354,6 +363,9 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_CLASSES", MAX_CLASSES),
         ("MAX_VARIANTS", MAX_VARIANTS),
         ("MAX_THREADS", MAX_THREADS),
+        ("MAX_KINDS", MAX_KINDS),
+        ("MAX_FIELDS", MAX_FIELDS),
+        ("MAX_RECORDS", MAX_RECORDS),
     ];
     assert!(DOCUMENT.contains(&format!("the section has {LANE_SLOTS} more slots for each lane")));
     // The levels of a tree are a limit of the JSON, not of a region.
@@ -598,6 +610,9 @@ fn each_drawing_of_a_record_shows_what_its_table_says() {
         "### ClassRecord",
         "### VariantRecord",
         "### ThreadRecord",
+        "### KindRecord",
+        "### FieldRecord",
+        "### OwnRecord",
         "### RawHeader",
     ] {
         let fields = documented(heading);

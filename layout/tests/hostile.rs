@@ -33,7 +33,7 @@ use support::hostile::{TARGETS, atomic, filled, read_all, words_of};
 use zerocopy::FromZeros as _;
 
 /// Sections of this version.
-const SECTIONS: usize = 18;
+const SECTIONS: usize = 21;
 
 /// Puts a record into the next slot, whether another slot has its key or not.
 fn put(region: &Region, record: &ActorRecord) {
@@ -225,8 +225,9 @@ fn newer(words: &[u64], spare_words: usize) -> Vec<u64> {
     let mut new = words[..HEADER_BYTES / 8].to_vec();
     new[header::VERSION] = u64::from(VERSION_MAJOR) << 32 | 7;
     for (at, [id, offset, count, stride, ..]) in entries.iter().copied().enumerate() {
-        // Metrics, names, actors, dead letters, instances, cells, classes, variants, threads. The others are read as one slice.
-        let spare = if [2, 3, 4, 5, 7, 14, 15, 16, 18].contains(&id) { spare_words } else { 0 };
+        // Metrics, names, actors, dead letters, instances, cells, classes, variants, threads, kinds, fields, own records. The
+        // others are read as one slice.
+        let spare = if [2, 3, 4, 5, 7, 14, 15, 16, 18, 19, 20, 21].contains(&id) { spare_words } else { 0 };
         new.resize(new.len().next_multiple_of(16), 0);
         let start = new.len() as u64 * 8;
         for record in 0..count {
@@ -260,6 +261,7 @@ fn a_newer_minor_version_is_read_as_far_as_it_is_known() {
             (
                 reader.instruments(),
                 reader.runtime_threads(),
+                format!("{:?}", reader.own_records()),
                 reader.actor_list().iter().map(|actor| format!("{:?}", actor.stats())).collect::<Vec<_>>(),
             ),
         )
@@ -595,7 +597,7 @@ proptest! {
 #[test]
 fn a_directory_may_have_any_number_of_sections() {
     for sections in
-        [0, 1, 8, 17, 18, 19, MAX_SECTIONS as u64 - 1, MAX_SECTIONS as u64, MAX_SECTIONS as u64 + 1, u64::MAX]
+        [0, 1, 8, 20, 21, 22, MAX_SECTIONS as u64 - 1, MAX_SECTIONS as u64, MAX_SECTIONS as u64 + 1, u64::MAX]
     {
         let words = atomic(&words_of(&filled()));
         words[header::RECORD.start + 2].store(sections, Ordering::Relaxed);

@@ -13,8 +13,9 @@ use atomscope_layout::dto::{ActorSnapshot, ActorStatus, ActorTreeNode};
 use atomscope_layout::forest::{MAX_TREE_LEVELS, tree};
 use atomscope_layout::limits::{
     CUT_MARK, MAX_ACTORS, MAX_CLASSES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES, MAX_EVENTS, MAX_FAILURES,
-    MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES, MAX_LANES, MAX_METRICS, MAX_NAMES,
-    MAX_PANICS, MAX_SECTIONS, MAX_THREADS, MAX_VARIANTS, MIN_METRICS, NAME_BYTES,
+    MAX_FIELDS, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES, MAX_KINDS, MAX_LANES,
+    MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_RECORDS, MAX_SECTIONS, MAX_THREADS, MAX_VARIANTS, MIN_METRICS,
+    NAME_BYTES,
 };
 use atomscope_layout::names::{CELL_WORDS, Interned, Interner, put_text, read_name};
 use atomscope_layout::records::{ACTOR_DEPTH_WORD, ActorRecord, ClockSampleRecord, actor_flags};
@@ -421,7 +422,13 @@ fn capacities() -> impl Strategy<Value = Capacities> {
         up_to(MAX_HISTOGRAMS),
         up_to(MAX_JOURNAL_WRITES),
         (256usize..=MAX_DOCUMENT_BYTES / 4, up_to(MAX_FAILURES), up_to(MAX_PANICS)),
-        (up_to(MAX_INSTRUMENTS), up_to(MAX_CLASSES), up_to(MAX_VARIANTS - MAX_CLASSES), up_to(MAX_THREADS)),
+        (
+            up_to(MAX_INSTRUMENTS),
+            up_to(MAX_CLASSES),
+            up_to(MAX_VARIANTS - MAX_CLASSES),
+            up_to(MAX_THREADS),
+            (up_to(MAX_KINDS), up_to(MAX_FIELDS), up_to(MAX_RECORDS)),
+        ),
     )
         .prop_map(
             |(
@@ -435,7 +442,7 @@ fn capacities() -> impl Strategy<Value = Capacities> {
                 histograms,
                 writes,
                 (bytes, failures, panics),
-                (instruments, classes, further_rows, threads),
+                (instruments, classes, further_rows, threads, (kinds, fields, records)),
             )| {
                 Capacities {
                     actors,
@@ -454,6 +461,9 @@ fn capacities() -> impl Strategy<Value = Capacities> {
                     classes,
                     variants: classes + further_rows,
                     threads,
+                    kinds,
+                    fields,
+                    records,
                 }
             },
         )
@@ -481,6 +491,10 @@ proptest! {
         prop_assert_eq!(map.variants.count, capacities.variants);
         prop_assert_eq!(map.handled.count, capacities.lanes + 1);
         prop_assert_eq!(map.threads.count, capacities.threads);
+        prop_assert_eq!(
+            [map.kinds.count, map.fields.count, map.records.count],
+            [capacities.kinds, capacities.fields, capacities.records]
+        );
         prop_assert!(map.directory()[map.section_count()..MAX_SECTIONS].iter().all(|entry| entry.id == 0));
     }
 
@@ -534,6 +548,9 @@ fn capacities_outside_the_limits_are_refused() {
         Capacities { classes: 0, ..usual },
         Capacities { variants: usual.classes - 1, ..usual },
         Capacities { threads: MAX_THREADS + 1, ..usual },
+        Capacities { kinds: MAX_KINDS + 1, ..usual },
+        Capacities { fields: MAX_FIELDS + 1, ..usual },
+        Capacities { records: 0, ..usual },
     ] {
         assert!(RegionMap::for_capacities(&wrong).is_err(), "{wrong:?}");
     }

@@ -127,6 +127,7 @@ pub mod persistence;
 #[allow(dead_code, reason = "used by components, which depend on the features")]
 mod poller;
 mod process;
+pub mod records;
 mod region;
 #[cfg(target_os = "linux")]
 mod region_file;
@@ -167,6 +168,7 @@ pub use crate::error::{CreateError, SpaceUse};
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 #[cfg(feature = "tracing-layer")]
 pub use crate::failure_layer::FailureLayer;
+pub use crate::records::{RecordError, RecordHandle, SharedRecord, Text};
 pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};
 #[cfg(feature = "atomr")]
 pub use crate::runtime_threads::{RuntimeToWatch, ThreadHooks};

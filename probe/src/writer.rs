@@ -50,6 +50,7 @@ use crate::lane;
 #[cfg(feature = "atomr")]
 use crate::mailbox::Mailboxes;
 use crate::names::Names;
+use crate::records::Records;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
@@ -104,6 +105,7 @@ pub(crate) struct RegionWriter {
     pub(crate) histograms: AtomicUsize,
     pub(crate) polls: Polls,
     pub(crate) metrics: Mutex<Vec<(String, Kind)>>,
+    pub(crate) records: Records,
     pub(crate) rounds: Mutex<Rounds>,
     #[cfg(feature = "atomr")]
     pub(crate) hooks: HookState,
@@ -221,6 +223,7 @@ impl RegionWriter {
             metrics: Mutex::new(
                 BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
             ),
+            records: Records::default(),
             rounds: Mutex::default(),
             #[cfg(feature = "atomr")]
             hooks: HookState::default(),

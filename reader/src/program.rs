@@ -14,6 +14,7 @@ mod manual;
 pub mod output;
 mod prune;
 mod ps;
+mod records;
 mod show;
 mod stacks;
 mod stat;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Show(args) => show::show(&cli.search, args),
         Command::Hot(args) => hot::hot(&cli.search, args),
         Command::Top(args) => top::top(&cli.search, args),
+        Command::Records(args) => records::records(&cli.search, args),
         Command::Letters(args) => letters::letters(&cli.search, args),
         Command::Listing(command) => listing::list(&cli.search, command),
         Command::Stat(args) => stat::stat(&cli.search, args),

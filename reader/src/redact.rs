@@ -9,7 +9,7 @@ mod region;
 use std::fmt;
 use std::hash::Hasher as _;
 
-use atomscope_layout::decode::{ActorEntry, Failure, Panic, VariantStats, rfc3339};
+use atomscope_layout::decode::{ActorEntry, Failure, FieldValue, Panic, VariantStats, rfc3339};
 use atomscope_layout::metrics::{BUILTIN, Metric};
 use siphasher::sip::SipHasher24;
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24Wide};
@@ -88,6 +88,7 @@ impl Redactor {
             metrics,
             instruments,
             runtime_threads,
+            own_records,
             subsystems,
             ..
         } = snapshot;
@@ -113,6 +114,25 @@ impl Redactor {
             class.class = class.class.as_deref().map(|name| self.name(name));
             for VariantStats { variant, .. } in &mut class.variants {
                 *variant = variant.as_deref().map(|name| self.name(name));
+            }
+        }
+        for record in &mut own_records.list {
+            record.name = self.name(&record.name);
+            let fields = own_records.kinds.get(record.kind).map_or(&[][..], |kind| &kind.fields);
+            fields
+                .iter()
+                .zip(&mut record.values)
+                .for_each(|(field, value)| without_texts(value, &field.values));
+        }
+        for kind in &mut own_records.kinds {
+            (kind.name, kind.help) = (self.name(&kind.name), String::new());
+            for (at, field) in kind.fields.iter_mut().enumerate() {
+                // A field that cannot be read has a name of ours.
+                if field.name != format!("field_{at}") {
+                    field.name = self.name(&field.name);
+                }
+                (field.unit, field.help) = (String::new(), String::new());
+                field.values.clear();
             }
         }
         for thread in &mut runtime_threads.list {
@@ -148,6 +168,19 @@ impl Redactor {
             metric.name = self.name(&metric.name);
             (metric.unit, metric.help) = (String::new(), String::new());
         }
+    }
+}
+
+/// Replaces the texts in a value of a field: names of an enum's values by their numbers, other texts by nothing.
+fn without_texts(value: &mut FieldValue, names: &[String]) {
+    match value {
+        FieldValue::Text(text) => *text = Box::default(),
+        FieldValue::Name(name) => {
+            let number = names.iter().position(|known| **known == **name);
+            *value = number.map_or(FieldValue::Unknown, |number| FieldValue::Unsigned(number as u64));
+        }
+        FieldValue::List(list) => list.iter_mut().for_each(|value| without_texts(value, names)),
+        _ => {}
     }
 }
 

@@ -12,6 +12,7 @@ pub mod letters;
 pub mod list;
 pub mod nodes;
 pub mod rates;
+pub mod records;
 pub mod subsystems;
 pub mod tone;
 pub mod usage;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::Subsystems;
 use atomscope_layout::decode::{
-    ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Instruments, Moment, RegionReader,
-    RuntimeThreads, Tally,
+    ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Instruments, Moment, OwnRecords,
+    RegionReader, RuntimeThreads, Tally,
 };
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
 
@@ -78,6 +78,8 @@ pub struct Snapshot {
     pub instruments: Instruments,
     /// The threads of runtimes that are watched from their builders.
     pub runtime_threads: RuntimeThreads,
+    /// The application's own records.
+    pub own_records: OwnRecords,
     /// The subsystems: cluster, sharding, persistence and so on.
     pub subsystems: Subsystems,
     /// What the process uses of its machine; `None` if the process is dead or not visible here.
@@ -183,6 +185,7 @@ impl Snapshot {
             metrics: reader.metrics(),
             instruments: reader.instruments(),
             runtime_threads: reader.runtime_threads(),
+            own_records: reader.own_records(),
             subsystems: reader.subsystems(),
             process: Vitals::of(region, &liveness),
             sampled_mono_ns: reader.process_beat().mono_ns,

@@ -114,6 +114,25 @@ SECTIONS = {
     "variants": (16, 1, 16),
     "handled": (17, 1, 128),
     "threads": (18, 1, 64),
+    "kinds": (19, 1, 128),
+    "fields": (20, 1, 128),
+    "own records": (21, 1, 1152),
+}
+# For each type of a field: its name, and how many bytes an element may have.
+FIELD_TYPES = {
+    1: ("u8", (1,)),
+    2: ("u16", (2,)),
+    3: ("u32", (4,)),
+    4: ("u64", (8,)),
+    5: ("i8", (1,)),
+    6: ("i16", (2,)),
+    7: ("i32", (4,)),
+    8: ("i64", (8,)),
+    9: ("f32", (4,)),
+    10: ("f64", (8,)),
+    11: ("bool", (1,)),
+    12: ("text", range(1, 1025)),
+    13: ("enum", (1, 2, 4)),
 }
 # For each domain of instances: its name, and the names and kinds of its numbers.
 DOMAINS = {
@@ -265,6 +284,61 @@ class Clock:
 
 
 Section = collections.namedtuple("Section", "offset count stride")
+
+
+def utf8(text):
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def texts_of(text, lengths):
+    """Texts of these lengths, one after the other; None if one is no UTF-8 or ends beyond the field."""
+    found, start = [], 0
+    for length in lengths:
+        one = utf8(text[start : start + length])
+        if one is None or start + length > len(text):
+            return None
+        found.append(one)
+        start += length
+    return found
+
+
+def field_value(field, payload):
+    word, size = field["type"], field["element_bytes"]
+    if word is None:
+        return None
+
+    def one(at):
+        element = payload[field["offset"] + at * size :][:size]
+        if word == "text":
+            return element.split(b"\0")[0].decode(errors="replace")
+        if word in ("f32", "f64"):
+            return number_of(element, "<f" if word == "f32" else "<d")
+        number = int.from_bytes(element, "little", signed=word.startswith("i"))
+        if word == "bool":
+            return [False, True][number] if number < 2 else None
+        if word == "enum" and number < len(field["values"]):
+            return field["values"][number]
+        return number
+
+    return [one(at) for at in range(field["length"])] if field["length"] else one(0)
+
+
+def number_of(element, layout):
+    """A floating-point number; one of single precision with the fewest digits that tell it from others."""
+    number = struct.unpack(layout, element)[0]
+    if number != number or number in (float("inf"), float("-inf")):
+        return None
+    if layout == "<d":
+        return number
+    shortened = (float(f"{number:.{digits}g}") for digits in range(1, 10))
+    return next(short for short in shortened if fits_single(short) and struct.pack("<f", short) == element)
+
+
+def fits_single(number):
+    return abs(number) <= 3.4028235677973366e38
 
 
 class Region:
@@ -557,6 +631,94 @@ class Region:
             about = {"tid": identity & 0xFFFFFFFF, "runtime": runtime, "name": name or None}
             threads.append(about | {"parks": (parks + 1) // 2, "state": word, "since": self.time(since)})
         return threads, unreadable
+
+    # "Own records".
+
+    def own_records(self):
+        """The kinds, the records, and how many of both are unreadable."""
+        kinds, unreadable, numbers = [], 0, {}
+        section, after = self.sections["kinds"], 0
+        for number in range(section.count):
+            record = self.ready(section.offset + number * section.stride)
+            if record is None:
+                break
+            kind, after = self.kind(record, after)
+            if kind is None:
+                unreadable += 1
+            else:
+                numbers[number] = kind
+                kinds.append(kind)
+        section, found = self.sections["own records"], []
+        for number in range(section.count):
+            offset = section.offset + number * section.stride
+            for attempt in range(TRIES):
+                sequence = self.words.load(offset)
+                record = self.words.copy(offset, 1152)
+                if sequence % 2 == 0 and self.words.load(offset) == sequence:
+                    break
+                pause(attempt)
+            else:
+                unreadable += 1
+                continue
+            stamp, kind, first, name_bytes = (struct.unpack_from("<Q", record, at)[0] for at in (8, 1040, 1048, 1056))
+            if kind == 0:
+                continue
+            name = utf8(record[1064 : 1064 + name_bytes]) if name_bytes <= 64 else None
+            kind = numbers.get(kind - 1)
+            if kind is None or name is None:
+                unreadable += 1
+                continue
+            published, values = max(sequence // 2 - first, 0), {}
+            for field in kind["fields"]:
+                value = field_value(field, record[16:1040]) if published else None
+                values.setdefault(field["name"], value)
+            about = {"kind": kind["name"], "name": name, "published": published}
+            about |= {"lost": struct.unpack_from("<Q", record, 1128)[0]}
+            found.append(about | {"at": self.time(stamp) if published else None, "values": values})
+        return {"kinds": kinds, "list": found, "unreadable": unreadable}
+
+    def ready(self, offset):
+        """A slot of 128 bytes whose first word is a ready word, if it is ready."""
+        ready = self.words.load(offset)
+        return struct.pack("<Q", ready) + self.words.copy(offset + 8, 120) if ready & READY else None
+
+    def kind(self, record, after):
+        """A kind, if it can be read, and the number of the field after its fields."""
+        size, fields, help_bytes, name_bytes, first = struct.unpack_from("<2I2HI", record)
+        fields &= 0x7FFFFFFF
+        section = self.sections["fields"]
+        if not 1 <= fields <= 128 or size > 1024 or first < after or first + fields > section.count:
+            return None, after
+        after = first + fields
+        texts = texts_of(record[16:], [name_bytes, help_bytes])
+        if texts is None:
+            return None, after
+        end, list_of_fields = 0, []
+        for index in range(fields):
+            field, end = self.field(section.offset + (first + index) * section.stride, index, end, size)
+            list_of_fields.append(field)
+        return {"name": texts[0], "help": texts[1], "bytes": size, "fields": list_of_fields}, after
+
+    def field(self, offset, index, end, size):
+        """A field of a kind, and where the next one may begin."""
+        names = ("name", "unit", "help", "type", "offset", "element_bytes", "length", "values")
+        unknown = dict(zip(names, (f"field_{index}", "", "", None, 0, 0, 0, [])))
+        record = self.ready(offset)
+        if record is None:
+            return unknown, end
+        ready, unit_bytes, values_bytes, name_bytes, help_bytes, length = struct.unpack_from("<Q4BI", record)
+        texts = texts_of(record[16:], [name_bytes, unit_bytes, values_bytes, help_bytes])
+        if texts is None:
+            return unknown, end
+        name, unit, values, help = texts
+        start, number, element = ready & 0xFFFFFFFF, ready >> 32 & 0xFF, ready >> 40 & 0xFFFF
+        last = start + element * max(length, 1)
+        known = FIELD_TYPES.get(number)
+        is_known = known is not None and element in known[1] and start >= end and last <= size
+        word = known[0] if is_known else None
+        values = values.split("\n") if word == "enum" and values else []
+        field = dict(zip(names, (name, unit, help, word, start, element, length, values)))
+        return field, last if is_known else end
 
     # "Instances" and "Documents".
 
@@ -1607,6 +1769,7 @@ class Source:
             "instruments": region.instruments(actors),
             "runtime_threads": threads,
             "runtime_threads_unreadable": threads_unreadable,
+            "records": region.own_records(),
             **more,
             "redacted": bool(self.flags & 2),
         }

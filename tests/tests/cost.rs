@@ -24,7 +24,7 @@ use atomscope_probe::bus::TelemetryEvent;
 use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
-use atomscope_probe::{Counter, Gauge, Region, TelemetryExtension};
+use atomscope_probe::{Counter, Gauge, Region, SharedRecord, TelemetryExtension};
 use atomscope_tests::support;
 use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::stubs::Stub;
@@ -82,6 +82,22 @@ const THREADS: usize = 4;
 /// The number of spawns and stops, of dead letters, and of counter additions, over all threads.
 const OPERATIONS: usize = 1 << 20;
 
+atomscope_probe::record! {
+    /// A state of this test.
+    struct State { round: u64 "rounds", at: [f64; 20], open: bool, path: Text<12> }
+}
+
+impl State {
+    fn of(round: usize) -> Self {
+        Self {
+            round: round as u64,
+            at: [round as f64; 20],
+            open: round % 2 == 0,
+            path: "/user/parent".into(),
+        }
+    }
+}
+
 /// Everything that a node does on its hot paths. The arguments are made in advance.
 struct Work {
     telemetry: Arc<TelemetryExtension>,
@@ -89,6 +105,7 @@ struct Work {
     paths: Vec<ActorPath>,
     counter: Counter,
     gauge: Gauge,
+    shared: SharedRecord<State>,
     sharded: Sharded,
 }
 
@@ -171,6 +188,7 @@ impl Work {
         let region = Region::builder(node).actors(actors).lanes(2).dead_letters(64).build().unwrap();
         let counter = region.counter("test.operations", "operations", "What this test did");
         let gauge = region.gauge("test.level", "levels", "Where this test is");
+        let shared = region.shared_record("all").unwrap();
         let parent = ActorPath::root(Address::local("cost")).child("user").child("parent");
         let deep = parent.child("with").child("some").child("depth");
         let long = parent.child("x".repeat(500));
@@ -178,7 +196,15 @@ impl Work {
             [parent.child(format!("a-{i}")), deep.child(format!("b-{i}")), long.child(format!("c-{i}"))]
         });
         let telemetry = TelemetryExtension::with_region(region);
-        Self { sharded: Sharded::new(&telemetry), telemetry, paths: paths.collect(), parent, counter, gauge }
+        Self {
+            sharded: Sharded::new(&telemetry),
+            telemetry,
+            paths: paths.collect(),
+            parent,
+            counter,
+            gauge,
+            shared,
+        }
     }
 
     fn once(&self, round: usize) {
@@ -207,6 +233,7 @@ impl Work {
         self.sharded.once(round, path.name());
         self.counter.add(1);
         self.gauge.set(round as u64);
+        self.shared.publish(&State::of(round));
     }
 
     /// Makes all first uses: the lane, the thread-locals, every name.

@@ -199,6 +199,9 @@ fn the_documents_state_the_sizes_that_there_are() {
         ("variants", of(map.variants)),
         ("handled", of(map.handled)),
         ("threads", of(map.threads)),
+        ("kinds", of(map.kinds)),
+        ("fields", of(map.fields)),
+        ("own records", of(map.records)),
         ("the region", map.region_bytes),
         ("left of 16 MiB", 16 * KIB * KIB - map.region_bytes),
     ];

@@ -19,7 +19,7 @@ use crate::ring::RingReader;
 use crate::sync::{Ordering, fence};
 use crate::table::SlotReader;
 use crate::words::{WORD, Words};
-use crate::{clock_samples, event, failures, lanes};
+use crate::{clock_samples, event, failures, lanes, own_records};
 
 /// A region opened for reading.
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +177,7 @@ impl<'a> RegionReader<'a> {
         failures::each_stamp(self.section(map.failures), map.failures.stride, &mut see);
         self.each_begin(&mut see);
         self.each_thread_stamp(&mut see);
+        own_records::each_stamp(self.section(map.records), map.records.stride, &mut see);
     }
 
     /// The heartbeat of the poller.

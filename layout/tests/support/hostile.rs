@@ -5,7 +5,9 @@
 use atomscope_layout::cells::CELL_WORDS;
 use atomscope_layout::classes::{CLASS_WORDS, VARIANT_WORDS};
 use atomscope_layout::clock_samples::Log;
-use atomscope_layout::decode::{Birth, Failure, Failures, Panic, RegionReader, crashed_unix_ns};
+use atomscope_layout::decode::{
+    Birth, Failure, Failures, FieldValue, Panic, RecordField, RegionReader, crashed_unix_ns,
+};
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
 use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
 use atomscope_layout::failures::{FAILURE_WORDS, PANIC_WORDS};
@@ -16,6 +18,7 @@ use atomscope_layout::limits::{
 };
 use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
+use atomscope_layout::own_records::{KIND_TEXT_BYTES, PAYLOAD_BYTES, RECORD_NAME_BYTES};
 use atomscope_layout::records::{
     ACTOR_WORDS, ActorRecord, ClockSampleRecord, DEAD_LETTER_WORDS, EndKind, EndRecord, METRIC_WORDS,
     actor_flags, end_flags,
@@ -46,6 +49,9 @@ pub fn filled() -> Region {
         classes: 2,
         variants: 4,
         threads: 3,
+        kinds: 3,
+        fields: 8,
+        records: 3,
         ..Capacities::LEAST
     };
     let region = Region::new(&capacities);
@@ -69,6 +75,7 @@ pub fn filled() -> Region {
             threads.claim(tid, runtime, *b"tokio-rt-worker\0", 2).unwrap_or_else(|| panic!("no slot"));
         threads.thread(number).into_iter().for_each(|thread| thread.parks(3));
     }
+    super::own_records::fill(&region);
     for number in 1..=18u64 {
         // A path of seven bytes; five of them are the parent's path.
         let mut record = ActorRecord {
@@ -190,6 +197,7 @@ pub fn read_all(region: Words<'_>) -> Result<(), OpenError> {
     read_failures(&reader);
     read_instruments(&reader);
     read_threads(&reader);
+    read_own_records(&reader);
     for begin in [Follower::from_first, Follower::from_oldest, Follower::from_now] {
         let mut follower = begin(&reader);
         check_batch(&mut follower, &reader, false);
@@ -285,6 +293,36 @@ fn read_threads(reader: &RegionReader<'_>) {
     assert!(found.list.len() as u64 + found.unreadable <= reader.map().threads.count as u64);
     // A byte that is no UTF-8 becomes a character of three bytes.
     assert!(found.list.iter().all(|thread| thread.name.as_ref().is_none_or(|name| name.len() <= 48)));
+}
+
+fn read_own_records(reader: &RegionReader<'_>) {
+    let found = reader.own_records();
+    let map = reader.map();
+    assert!(found.list.len() + found.kinds.len() <= map.records.count + map.kinds.count);
+    assert!(found.unreadable as usize <= map.records.count + map.kinds.count);
+    assert!(found.kinds.iter().map(|kind| kind.fields.len()).sum::<usize>() <= map.fields.count);
+    for kind in &found.kinds {
+        let known: usize = kind.fields.iter().filter(|field| field.of.is_some()).map(bytes_of).sum();
+        assert!(known <= kind.bytes && kind.bytes <= PAYLOAD_BYTES);
+        assert!(kind.name.len() + kind.help.len() <= KIND_TEXT_BYTES);
+    }
+    for record in &found.list {
+        let kind = found.kind_of(record).unwrap();
+        assert_eq!(record.values.len(), kind.fields.len());
+        assert!(record.name.len() <= RECORD_NAME_BYTES);
+        let is_unknown = |value: &FieldValue| *value == FieldValue::Unknown;
+        assert!(record.published > 0 || record.values.iter().all(is_unknown));
+        for (field, value) in kind.fields.iter().zip(&record.values) {
+            let elements = if let FieldValue::List(elements) = value { elements.len() } else { 0 };
+            assert!(field.of.is_some() || is_unknown(value));
+            assert!(elements == 0 || elements == field.length);
+        }
+    }
+    assert!(serde_json::to_string(&found).is_ok());
+}
+
+fn bytes_of(field: &RecordField) -> usize {
+    field.element_bytes * field.length.max(1)
 }
 
 /// Reads a batch, and checks its counts.

@@ -4,6 +4,7 @@
 
 pub mod hostile;
 pub mod instruments;
+pub mod own_records;
 pub mod subsystems;
 
 use atomscope_layout::decode::RegionReader;

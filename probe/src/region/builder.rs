@@ -56,6 +56,9 @@ const CROWDED: Capacities = Capacities {
     classes: 16,
     variants: 64,
     threads: 64,
+    kinds: 16,
+    fields: 128,
+    records: 64,
 };
 
 /// The capacities of a private region in a process that has next to no memory left.
@@ -76,6 +79,9 @@ const SMALL: Capacities = Capacities {
     classes: 8,
     variants: 16,
     threads: 16,
+    kinds: 4,
+    fields: 32,
+    records: 16,
 };
 
 /// The most events per lane with which a region of these other capacities stays within `bytes`.
@@ -253,6 +259,24 @@ impl RegionBuilder {
     /// Threads of runtimes that are watched from their builders; default 256. 64 bytes each. Of further ones nothing is told.
     pub fn threads(mut self, capacity: usize) -> Self {
         self.sized().threads = capacity;
+        self
+    }
+
+    /// Records of the application's own that are in use at one time; default 256. 1,152 bytes each.
+    pub fn records(mut self, capacity: usize) -> Self {
+        self.sized().records = capacity;
+        self
+    }
+
+    /// Kinds of these records; default 64. 128 bytes each.
+    pub fn record_kinds(mut self, capacity: usize) -> Self {
+        self.sized().kinds = capacity;
+        self
+    }
+
+    /// Fields of all these kinds together; default 512. 128 bytes each.
+    pub fn record_fields(mut self, capacity: usize) -> Self {
+        self.sized().fields = capacity;
         self
     }
 

@@ -15,6 +15,7 @@ use crate::program::listing::ListingCommand;
 use crate::program::manual::{CompletionsArgs, ManArgs};
 use crate::program::prune::PruneArgs;
 use crate::program::ps::PsArgs;
+use crate::program::records::RecordsArgs;
 use crate::program::show::ShowArgs;
 use crate::program::stacks::StacksArgs;
 use crate::program::stat::StatArgs;
@@ -59,7 +60,7 @@ Examples:
 /// What the JSON of all commands has in common.
 const JSON_HELP: &str = "\
 --json writes UTF-8; no object has a key twice, and `null` is an unknown value:
-  an array of objects  ps, actors, hot, letters, metrics, threads, stacks, prune, doctor: rows with the same keys
+  an array of objects  ps, actors, hot, records, letters, metrics, threads, stacks, prune, doctor: rows with the same keys
   an object            show, stuck, and each subsystem: a summary, and its lists by their names
   objects, one a line  stat, tail
 
@@ -88,6 +89,7 @@ pub enum Command {
     Dump(DumpArgs),
     Show(ShowArgs),
     Top(TopArgs),
+    Records(RecordsArgs),
     Letters(LettersArgs),
     /// One command for each subsystem.
     #[command(flatten)]

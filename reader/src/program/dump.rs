@@ -23,7 +23,7 @@ Formats:
   json    one object: the fields of atomr_telemetry's NodeSnapshot, and `atomscope` with the
           verdict, the age and completeness of the data, and all metrics
   ndjson  the same data, one object a line, each with its `kind`: node, actor, dead_letter,
-          metric, cluster, sharding, instance, journal_write
+          metric, record_kind, record, cluster, sharding, instance, journal_write
   raw     a copy of the region, with the verdict and the time; every command can read the file
           later and on another machine, by its path
 

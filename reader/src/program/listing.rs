@@ -137,7 +137,7 @@ impl Serialize for ListingJson<'_> {
 }
 
 /// Checks that the query suits one list at least. The error names the fields of all lists.
-fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
+pub fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     let lists = || lists.iter().filter(|list| !list.is_fixed);
     let mut all = Fields::default();
     lists().for_each(|list| all.add_those_of(list));

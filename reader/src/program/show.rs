@@ -9,10 +9,10 @@ use atomscope::attach::Region;
 use atomscope::ending::{Before, End};
 use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
-use atomscope::report::subsystems;
 use atomscope::report::subsystems::failures::{ClassPanics, FAILURES, by_class};
 use atomscope::report::usage::Usage;
 use atomscope::report::worst::Worst;
+use atomscope::report::{records, subsystems};
 use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, clean_path, write_json};
@@ -38,6 +38,7 @@ The lines of the page:
   Worst         the instrumented actor, or the class, that is worst by each measure
   Dead letters  their number so far, and the newest five
   Cluster ...   a line for each subsystem in use; `atomscope cluster` and so on show more
+  Records       the application's own records, by kind
   Events        events published so far
   Capacity      used and available space in the tables of the region
   Dropped       data that was not recorded, mostly for lack of space
@@ -114,6 +115,8 @@ struct Summary {
     /// The subsystems in use, by the names of their commands.
     #[serde(serialize_with = "by_name")]
     subsystems: Vec<subsystems::Summary>,
+    /// The application's own records, as a sentence; `None` if there are none.
+    records: Option<String>,
     /// The classes of instrumented actors whose handlers have panicked.
     panics_by_class: Vec<ClassPanics>,
     usage: Usage,
@@ -149,6 +152,7 @@ impl Summary {
         let worst = Worst::of(region, &snapshot.instruments)?;
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
+        let records = records::line(&snapshot.own_records, snapshot.until);
         let panics_by_class = by_class(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
         let stuck_hint = snapshot.stuck_hint();
@@ -201,6 +205,7 @@ impl Summary {
             dead_letters: dead_letters.total,
             newest_dead_letters,
             subsystems,
+            records,
             panics_by_class,
             usage,
             notes,
@@ -335,6 +340,11 @@ impl Page<'_> {
                     .take(MAX_CLASSES)
                     .try_for_each(|class| self.plain(&class.text))?;
             }
+        }
+
+        if let Some(records) = &summary.records {
+            self.title = "Records";
+            self.plain(records)?;
         }
 
         self.title = "Events";

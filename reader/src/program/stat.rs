@@ -111,7 +111,7 @@ pub fn stat(search_args: &SearchArgs, args: StatArgs) -> Result<(), Failure> {
         note(&info.caveat());
     }
     let columns = MetricColumns::find(region, metric)?;
-    let mut before: Option<(Sample, Vec<Option<u64>>)> = None;
+    let mut before: Option<(Sample, Vec<Option<f64>>)> = None;
     for number in 0..count {
         let sample = Sample::read(region)?;
         let values = columns.values(region)?;

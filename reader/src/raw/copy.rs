@@ -1,8 +1,7 @@
 //! How a region is copied while its node writes to it.
 //!
-//! A record that one word guards (of an actor, a cell, an instance, a thread, a dead letter, a panic or an event, the log of clock
-//! samples) is copied
-//! between two equal reads of that word. After a few failures the copy marks the record as unreadable. Heads of rings are
+//! A record that one word guards (of an actor, a cell, an instance, a thread, a dead letter, a panic or an event, one of the
+//! application's own, the log of clock samples) is copied between two equal reads of that word. After a few failures the copy marks the record as unreadable. Heads of rings are
 //! copied before their slots and ready words before their texts. Of the slots of actors and instances only those are copied
 //! that were ever taken.
 //!
@@ -61,7 +60,7 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     for cell in [header::NODE, header::SYSTEM, header::PROGRAM, header::WRITER] {
         copying.range(cell.start + 1..cell.end);
     }
-    for section in [map.names, map.metrics, map.failures, map.variants] {
+    for section in [map.names, map.metrics, map.failures, map.variants, map.kinds, map.fields] {
         for start in section.range().step_by(section.stride) {
             copying.range(start + 1..start + section.stride);
         }
@@ -72,6 +71,7 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     copying.all_guarded(map.cells, &IDENTITY);
     copying.all_guarded(map.threads, &THREAD);
     copying.all_guarded(map.documents, &FLIPS);
+    copying.all_guarded(map.records, &SEQUENCE);
     copying.rings(map);
     // After all records, so that no stamp in the copy lacks its clock sample.
     copying.log(map.clock_samples);

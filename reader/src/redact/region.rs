@@ -4,8 +4,8 @@ use std::hash::Hasher as _;
 use std::ops::Range;
 
 use atomscope_layout::RegionMap;
-use atomscope_layout::decode::Texts;
 use atomscope_layout::decode::subsystems::{cluster_rows, sharding_rows};
+use atomscope_layout::decode::{RegionReader, Texts};
 use atomscope_layout::document;
 use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, event_flags};
 use atomscope_layout::failures::{self, FAILURE_WORDS, FailureRecord, PANIC_WORDS, PanicRecord, Report};
@@ -13,6 +13,9 @@ use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
 use atomscope_layout::metrics::{describe, read_descriptor};
 use atomscope_layout::names::{put_text, read_cell, write_cell};
+use atomscope_layout::own_records::{
+    self, FieldRecord, FieldType, KIND_WORDS, KindRecord, OwnRecord, RECORD_WORDS, read_ready,
+};
 use atomscope_layout::records::{
     ACTOR_WORDS, ActorRecord, DEAD_LETTER_WORDS, JOURNAL_WRITE_WORDS, JournalWriteRecord, LetterRecord,
     actor_flags,
@@ -25,7 +28,7 @@ use atomscope_layout::table::{self, Key, SlotReader};
 use atomscope_layout::threads::NAME;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{self, Words};
-use zerocopy::FromZeros as _;
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::Redactor;
 use crate::raw::copy::{self as raw, RingOf, records};
@@ -101,6 +104,7 @@ impl Redactor {
             let record: [u64; FAILURE_WORDS] = zerocopy::transmute!(record);
             words::store(&to[slot], &record);
         }
+        self.own_records(from, to, map);
         for (number, document) in records(map.documents).enumerate() {
             let found = match from.slice(document.clone()).map(document::read) {
                 Some(Ok(Some(found))) => found,
@@ -161,6 +165,61 @@ impl Redactor {
             }
         }
         memory
+    }
+
+    /// Kinds and fields with pseudonyms, without units and helps; records without their texts.
+    fn own_records(&self, from: Words<'_>, to: &[AtomicU64], map: &RegionMap) {
+        let ready = |slot: &Range<usize>| from.slice(slot.clone()).and_then(read_ready);
+        for (slot, words) in records(map.kinds).filter_map(|slot| ready(&slot).map(|words| (slot, words))) {
+            let KindRecord { ready, name_bytes, first_field, text, .. } = zerocopy::transmute!(words);
+            let mut record = KindRecord { ready, first_field, ..KindRecord::new_zeroed() };
+            record.name_bytes = match Texts(&text).take(name_bytes) {
+                Some(name) => TextWriter { bytes: &mut record.text, used: 0 }.put(&self.name(name)),
+                None => u16::MAX,
+            };
+            let record: [u64; KIND_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
+        for (slot, words) in records(map.fields).filter_map(|slot| ready(&slot).map(|words| (slot, words))) {
+            let FieldRecord { ready, name_bytes, length, text, .. } = zerocopy::transmute!(words);
+            let mut record = FieldRecord { ready, length, ..FieldRecord::new_zeroed() };
+            record.name_bytes = match Texts(&text).take(name_bytes.into()) {
+                Some(name) => TextWriter { bytes: &mut record.text, used: 0 }.put(&self.name(name)) as u8,
+                None => u8::MAX,
+            };
+            let record: [u64; KIND_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
+        let kinds = RegionReader::open(from).map(|reader| reader.record_kinds()).unwrap_or_default();
+        for slot in records(map.records) {
+            let Some(Ok(found)) = from.slice(slot.clone()).map(own_records::read) else {
+                // Its sequence alone: the record stays unreadable.
+                to[slot.start].store(1, Ordering::Relaxed);
+                continue;
+            };
+            let Some(found) = found else { continue };
+            let mut record = OwnRecord {
+                sequence: 2 * found.published + 2,
+                stamp: found.stamp,
+                kind: found.kind + 1,
+                first: 1,
+                lost: found.lost,
+                ..OwnRecord::new_zeroed()
+            };
+            record.name_bytes = match &found.name {
+                Some(name) => TextWriter { bytes: &mut record.name, used: 0 }.put(&self.name(name)).into(),
+                None => u64::MAX,
+            };
+            let kind = usize::try_from(found.kind).ok().and_then(|number| kinds.get(number)?.as_ref());
+            let fields = kind.map_or(&[][..], |kind| &kind.fields).iter();
+            for field in fields.filter(|field| field.of.is_some_and(|of| of != FieldType::Text)) {
+                let bytes = field.offset..field.offset + field.element_bytes * field.length.max(1);
+                record.payload.as_mut_bytes()[bytes.clone()]
+                    .copy_from_slice(&found.payload.as_bytes()[bytes]);
+            }
+            let record: [u64; RECORD_WORDS] = zerocopy::transmute!(record);
+            words::store(&to[slot], &record);
+        }
     }
 
     fn instance(&self, words: [u64; INSTANCE_WORDS]) -> InstanceRecord {

@@ -42,7 +42,7 @@ pub enum Value {
     /// The growth of a [`Value::Count`] per second, which has no unit.
     CountRate(f64),
     /// A number that may be negative.
-    Signed(i32),
+    Signed(i64),
     /// A floating-point number.
     Float(f64),
     /// Yes or no.
@@ -51,6 +51,8 @@ pub enum Value {
     Text(String),
     /// Several texts.
     Texts(Vec<String>),
+    /// Several values.
+    Values(Vec<Value>),
     /// The node does not report it.
     Unknown,
 }
@@ -81,9 +83,9 @@ impl Value {
         match self {
             Self::Number(number) | Self::Total(number) | Self::Count(number) => Some(*number as f64),
             Self::Rate(number) | Self::CountRate(number) | Self::Float(number) => Some(*number),
-            Self::Signed(number) => Some(f64::from(*number)),
+            Self::Signed(number) => Some(*number as f64),
             Self::Flag(flag) => Some(f64::from(u8::from(*flag))),
-            Self::Text(_) | Self::Texts(_) | Self::Unknown => None,
+            Self::Text(_) | Self::Texts(_) | Self::Values(_) | Self::Unknown => None,
         }
     }
 
@@ -91,6 +93,7 @@ impl Value {
         match self {
             Self::Text(_) => 1,
             Self::Texts(_) => 2,
+            Self::Values(_) => 3,
             _ => 0,
         }
     }
@@ -135,6 +138,9 @@ impl Value {
             Self::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
             Self::Text(text) => text.into(),
             Self::Texts(texts) => texts.join(",").into(),
+            Self::Values(values) => {
+                values.iter().map(|value| value.shown(unit)).collect::<Vec<_>>().join(",").into()
+            }
             Self::Unknown => "-".into(),
         }
     }
@@ -395,6 +401,7 @@ impl Row for ListRow<'_> {
             Value::Flag(flag) => FieldValue::Flag(*flag),
             Value::Text(text) => FieldValue::Text(text.into()),
             Value::Texts(texts) => FieldValue::Text(texts.join(",").into()),
+            Value::Values(_) => FieldValue::Text(value.shown("")),
             number => number.number().map_or(FieldValue::Unknown, FieldValue::Number),
         }
     }
@@ -410,15 +417,22 @@ impl Row for ListRow<'_> {
     }
 }
 
-/// An array with an object for each row.
-impl Serialize for List {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl List {
+    /// An object for each row.
+    pub fn json_rows(&self) -> impl Iterator<Item = impl Serialize + '_> + '_ {
         struct Row<'a>(&'a [Column], &'a [Value]);
         impl Serialize for Row<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_map(self.0.iter().map(|column| column.name).zip(self.1))
             }
         }
-        serializer.collect_seq(self.rows.iter().map(|row| Row(&self.columns, row)))
+        self.rows.iter().map(|row| Row(&self.columns, row))
+    }
+}
+
+/// An array with an object for each row.
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.json_rows())
     }
 }

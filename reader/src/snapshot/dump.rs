@@ -8,7 +8,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, Subsystems};
-use atomscope_layout::decode::{ActorTotals, ActorTree, Failure, Failures, Panic, RuntimeThread, rfc3339};
+use atomscope_layout::decode::{
+    ActorTotals, ActorTree, Failure, Failures, OwnRecords, Panic, RecordJson, RecordKind, RuntimeThread,
+    ValuesJson, rfc3339,
+};
 use atomscope_layout::dto::{
     ClusterStateInfo, DDataSnapshot, DeadLetterRecord, JournalWriteInfo, PersistenceSnapshot, RemoteSnapshot,
     ShardingSnapshot, StreamsSnapshot,
@@ -53,6 +56,7 @@ impl Snapshot {
             metrics,
             instruments,
             runtime_threads,
+            own_records,
             dump_info,
             process,
             ..
@@ -109,6 +113,7 @@ impl Snapshot {
             instruments: InstrumentsDump::of(instruments, &actors),
             runtime_threads: runtime_threads.list,
             runtime_threads_unreadable: runtime_threads.unreadable,
+            records: own_records,
             instances: by_domain,
             hand_offs: std::mem::take(&mut subsystems.hand_offs),
             instances_unreadable: instances.unreadable,
@@ -154,6 +159,8 @@ impl Dump {
                 let metrics = std::mem::take(&mut self.atomscope.metrics);
                 let failures = std::mem::take(&mut self.atomscope.failures);
                 let panics = std::mem::take(&mut self.atomscope.panics);
+                let records = std::mem::take(&mut self.atomscope.records);
+                self.atomscope.records.unreadable = records.unreadable;
                 let classes = std::mem::take(&mut self.atomscope.instruments.classes);
                 let instrumented = std::mem::take(&mut self.atomscope.instruments.actors);
                 let instances = std::mem::take(&mut self.atomscope.instances);
@@ -170,6 +177,10 @@ impl Dump {
                 for MetricDump { name, unit, kind: metric_kind, help, value, histogram } in &metrics {
                     let (value, histogram) = (*value, histogram.as_ref());
                     write_json(out, &Line::Metric { name, unit, metric_kind, help, value, histogram })?;
+                }
+                records.kinds.iter().try_for_each(|kind| write_json(out, &Line::RecordKind(kind)))?;
+                for RecordJson { kind: record_kind, name, published, lost, at, values } in records.json() {
+                    write_json(out, &Line::Record { record_kind, name, published, lost, at, values })?;
                 }
                 if *cluster != ClusterStateInfo::default() {
                     write_json(out, &Line::Cluster(cluster))?;
@@ -278,6 +289,8 @@ pub struct DumpMeta {
     /// The threads of runtimes that are watched from their builders.
     pub runtime_threads: Vec<RuntimeThread>,
     pub runtime_threads_unreadable: u64,
+    /// The application's own records.
+    pub records: OwnRecords,
     /// The instances of subsystems by domain.
     pub instances: BTreeMap<&'static str, Vec<InstanceEntry>>,
     /// Hand-offs of shards, each as shard, from, to and state.
@@ -346,6 +359,15 @@ enum Line<'a> {
         value: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         histogram: Option<&'a HistogramDump>,
+    },
+    RecordKind(&'a RecordKind),
+    Record {
+        record_kind: &'a str,
+        name: &'a str,
+        published: u64,
+        lost: u64,
+        at: Option<&'a str>,
+        values: ValuesJson<'a>,
     },
     Cluster(&'a ClusterStateInfo),
     Sharding {

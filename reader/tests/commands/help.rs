@@ -5,11 +5,12 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "",
     "ps",
     "actors",
     "hot",
+    "records",
     "show",
     "top",
     "letters",

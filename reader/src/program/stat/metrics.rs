@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use atomscope::attach::{AttachError, Region};
+use atomscope::report::records;
 use atomscope::text::clean;
+use atomscope_layout::decode::OwnRecords;
 use atomscope_layout::decode::subsystems::InstanceList;
 use atomscope_layout::instances::{Domain, FieldKind};
 use atomscope_layout::metrics::{Kind, Metric};
@@ -31,10 +33,11 @@ struct MetricColumn {
 enum Source {
     Metric,
     Sum(Domain, usize),
+    Record,
 }
 
 impl MetricColumn {
-    fn find(name: &str, metrics: &[Metric]) -> Option<Self> {
+    fn find(name: &str, metrics: &[Metric], records: &OwnRecords) -> Option<Self> {
         let of = |unit: &str, is_counter, source| {
             Some(Self { name: name.to_owned(), unit: unit.to_owned(), is_counter, source })
         };
@@ -42,6 +45,9 @@ impl MetricColumn {
             // The value of a histogram is the number of its values.
             let unit = if metric.kind == Kind::Histogram { "values" } else { &metric.unit };
             return of(unit, metric.kind != Kind::Gauge, Source::Metric);
+        }
+        if let Some((field, _)) = records::find(records, name) {
+            return of(&field.unit, false, Source::Record);
         }
         let (domain, field) = name.split_once('.')?;
         let domain = *Domain::ALL.iter().find(|known| known.name() == domain)?;
@@ -57,10 +63,13 @@ impl MetricColumn {
         format!("{}{}", self.name, if self.is_counter { "_per_s" } else { "" })
     }
 
-    fn value(&self, metrics: &[Metric], instances: &InstanceList) -> Option<u64> {
+    fn value(&self, metrics: &[Metric], instances: &InstanceList, records: &OwnRecords) -> Option<f64> {
         match self.source {
-            Source::Metric => metrics.iter().find(|metric| metric.name == self.name)?.value,
-            Source::Sum(domain, at) => instances.sum(domain, at),
+            Source::Metric => {
+                metrics.iter().find(|metric| metric.name == self.name)?.value.map(|value| value as f64)
+            }
+            Source::Sum(domain, at) => instances.sum(domain, at).map(|value| value as f64),
+            Source::Record => records::as_number(records::find(records, &self.name)?.1),
         }
     }
 }
@@ -68,11 +77,14 @@ impl MetricColumn {
 impl MetricColumns {
     /// Finds the columns of these names, each once.
     pub fn find(region: &Region, names: Vec<String>) -> Result<Self, Failure> {
-        let metrics = if names.is_empty() { Vec::new() } else { region.reader()?.metrics() };
+        let (metrics, records) = match names.is_empty() {
+            true => (Vec::new(), OwnRecords::default()),
+            false => (region.reader()?.metrics(), region.reader()?.own_records()),
+        };
         let found = names.iter().map(|name| {
-            MetricColumn::find(name, &metrics).ok_or_else(|| {
+            MetricColumn::find(name, &metrics, &records).ok_or_else(|| {
                 Failure::Failed(format!(
-                    "the node has no metric {}; `atomscope metrics` lists its metrics",
+                    "the node has no metric {}; `atomscope metrics` lists its metrics, and `atomscope records` its records",
                     clean(name)
                 ))
             })
@@ -100,7 +112,7 @@ impl MetricColumns {
     }
 
     /// The current values.
-    pub fn values(&self, region: &Region) -> Result<Vec<Option<u64>>, AttachError> {
+    pub fn values(&self, region: &Region) -> Result<Vec<Option<f64>>, AttachError> {
         if self.0.is_empty() {
             return Ok(Vec::new());
         }
@@ -108,7 +120,9 @@ impl MetricColumns {
         let metrics = reader.metrics();
         let sums = self.0.iter().any(|column| matches!(column.source, Source::Sum(..)));
         let instances = if sums { reader.instances() } else { InstanceList::default() };
-        let values = self.0.iter().map(|column| column.value(&metrics, &instances)).collect();
+        let of_records = self.0.iter().any(|column| matches!(column.source, Source::Record));
+        let records = if of_records { reader.own_records() } else { OwnRecords::default() };
+        let values = self.0.iter().map(|column| column.value(&metrics, &instances, &records)).collect();
         region.check_intact()?;
         Ok(values)
     }
@@ -117,19 +131,19 @@ impl MetricColumns {
     /// of the interval is.
     pub fn rates(
         &self,
-        now: &[Option<u64>],
-        before: &[Option<u64>],
+        now: &[Option<f64>],
+        before: &[Option<f64>],
         interval: Option<Duration>,
     ) -> MetricRates {
         let seconds = interval.map(|interval| interval.as_secs_f64().max(1e-9));
         let of = |(at, column): (usize, &MetricColumn)| {
             let value = now.get(at).copied().flatten().and_then(|value| match column.is_counter {
                 true => {
-                    let then = before.get(at).copied().flatten().unwrap_or(0);
+                    let then = before.get(at).copied().flatten().unwrap_or(0.0);
                     // The sum over instances decreases when an instance is removed.
-                    seconds.map(|s| (value.saturating_sub(then) as f64 / s * 10.0).round() / 10.0)
+                    seconds.map(|s| ((value - then).max(0.0) / s * 10.0).round() / 10.0)
                 }
-                false => Some(value as f64),
+                false => Some(value),
             });
             let (name, unit) = (column.name.clone(), column.unit.clone());
             Rate { name, key: column.key(), unit, is_rate: column.is_counter, value }

@@ -13,6 +13,7 @@ mod threads;
 use atomscope::report::actors::{ActorValue, COLUMNS};
 use atomscope::report::human::{bytes, count, duration};
 use atomscope::report::list::{List, Value, number, text, unit_of_row};
+use atomscope::report::records::{HOW_TO_PUBLISH, all};
 use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::Caveat;
 use atomscope_layout::decode::rfc3339;
@@ -26,6 +27,7 @@ pub use self::request::{Baseline, Mode, OWN_ORDER, SheetRequest, Sort, Source};
 pub use self::rows::{Fold, RowKey, Rows, Sheet};
 use self::rows::{actor, event_row};
 use self::threads::threads;
+use crate::program::top::tick::Tick;
 use crate::program::top::view::View;
 
 /// Makes a sheet.
@@ -59,6 +61,7 @@ pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
         }
         (View::Events, Some(_)) => events(request, source),
         (View::Hot, Some(tick)) => hot(request, tick),
+        (View::Records, Some(tick)) => records(request, tick),
         (View::Threads, Some(tick)) => threads(request, tick),
         (View::Own, Some(tick)) => {
             let region = format!(
@@ -107,6 +110,22 @@ pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
             of_lists(request, lists, lines, &nothing)
         }
     }
+}
+
+/// The application's records, with the rates at which they are published.
+fn records(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
+    let mut list = all(&tick.snapshot.own_records, tick.snapshot.until);
+    let is_rate = request.shows_rates && !tick.is_last();
+    let shown = if is_rate {
+        tick.before.as_ref().map(|(before, seconds)| (before, Some(*seconds)))
+    } else {
+        request.baseline.map(|baseline| (&baseline.snapshot, None))
+    };
+    let then = shown.map(|(then, _)| all(&then.own_records, then.until));
+    since(&mut list, then.as_ref(), shown.and_then(|(_, seconds)| seconds), is_rate);
+    let nothing =
+        format!("Node {} publishes no records of its own: {HOW_TO_PUBLISH}.", tick.snapshot.identity.node);
+    of_lists(request, vec![list], Vec::new(), &nothing)
 }
 
 fn dead_letters(snapshot: &Snapshot) -> List {

@@ -47,6 +47,7 @@ views! {
     }
     after {
         Hot         "hot"          "Hot"      'H'  "the busiest of the instrumented actors";
+        Records     "records"      "Records"  'B'  "the application's own records";
         Threads     "threads"      "Threads"  'T'  "threads of the process, as the kernel shows them";
         Own         "self"         "Self"     'S'  "capacity, drops, unreadable records, cost of watching";
         Nodes       "nodes"        "Nodes"    'N'  "the nodes of this machine";
@@ -104,6 +105,7 @@ impl View {
         match self {
             Self::DeadLetters => tick.snapshot.dead_letters.total > 0,
             Self::Hot => has_instruments(&tick.snapshot),
+            Self::Records => !tick.snapshot.own_records.list.is_empty(),
             Self::Threads => !tick.is_last(),
             Self::Subsystem(own) => {
                 own.is_one_list || tick.summaries.iter().any(|summary| summary.subsystem == own)

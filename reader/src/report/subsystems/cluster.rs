@@ -43,7 +43,7 @@ fn lists(own: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
             Value::text(&member.address),
             Value::text(&member.status),
             Value::Flag(member.reachable),
-            Value::Signed(member.up_number),
+            Value::Signed(member.up_number.into()),
             Value::Texts(member.roles.clone()),
             Value::Texts(own.into_iter().chain(leader).map(str::to_owned).collect()),
         ]
