@@ -157,6 +157,24 @@ fn the_commands_show_records_with_their_fields_while_the_node_lives_and_after_it
     }
     assert!(secret.contains("2.5"), "numbers stay");
 
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("redacted.raw");
+    text(&["dump", &who, "--redact", "--format", "raw", "-o", raw.to_str().unwrap()]);
+    let bytes = std::fs::read(&raw).unwrap();
+    for word in ["EUR", "OrderBook", "best_bid", "Auction", "USDJPY"] {
+        assert!(bytes.windows(word.len()).all(|window| window != word.as_bytes()), "{word}");
+    }
+    let redacted = support::atomscope_json(["records", raw.to_str().unwrap(), "--json"]);
+    let redacted = redacted.as_array().unwrap();
+    assert_eq!(redacted.len() as u64, 3 + 1 + THREADS);
+    let numbers = redacted[0].as_object().unwrap().values();
+    assert_eq!(
+        numbers
+            .filter(|value| [json!(1.25), json!(7), json!(true), json!(1), json!("")].contains(value))
+            .count(),
+        6
+    );
+
     let lines = text(&["dump", &who, "--format", "ndjson"]);
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).count() as u64;

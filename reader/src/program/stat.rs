@@ -47,7 +47,8 @@ OUT, IN, SHARDS, CPU, JOURNAL.
 
 --metric adds a column for a metric that `atomscope metrics` lists. A counter, such as persistence.events, is shown as a \
 rate, a gauge as its value, and a histogram as the rate of its values; bytes are shown in KiB, nanoseconds in ms. \
-DOMAIN.FIELD is the sum over all instances of a domain in `atomscope dump`, such as associations.inbound_bytes.
+DOMAIN.FIELD is the sum over all instances of a domain in `atomscope dump`, such as associations.inbound_bytes. KIND/RECORD.FIELD is a number of a record that `atomscope \
+records` lists.
 
 INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit: \
 `stat 1s 5` prints 5 lines, but `stat 5` is the node in process 5.
@@ -59,6 +60,7 @@ Examples:
   atomscope stat shop 1
   atomscope stat 4711 500ms 20
   atomscope stat shop 1m --csv >> shop.csv
+  atomscope stat market --metric OrderBook/EURUSD.best_bid
   atomscope stat shop --metric persistence.events --metric sharding.messages --metric runtime.queue
 
 {WHO_HELP}"))]

@@ -199,7 +199,8 @@ impl Redactor {
             };
             let Some(found) = found else { continue };
             let mut record = OwnRecord {
-                sequence: 2 * found.published + 2,
+                // No writer stores the greatest numbers, which would be too large here.
+                sequence: found.published.wrapping_mul(2).wrapping_add(2),
                 stamp: found.stamp,
                 kind: found.kind + 1,
                 first: 1,
