@@ -503,6 +503,7 @@ mod tests {
         (0..RECORD_WORDS).map(|_| AtomicU64::new(0)).collect()
     }
 
+    #[allow(clippy::unwrap_used, reason = "it is a test's")]
     fn record(memory: &[AtomicU64]) -> Option<Found> {
         read(Words::new(memory)).unwrap()
     }

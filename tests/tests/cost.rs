@@ -92,7 +92,7 @@ impl State {
         Self {
             round: round as u64,
             at: [round as f64; 20],
-            open: round % 2 == 0,
+            open: round.is_multiple_of(2),
             path: "/user/parent".into(),
         }
     }

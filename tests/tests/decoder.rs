@@ -137,9 +137,16 @@ fn the_region_of_a_stopped_node_says_the_same_to_both() {
     assert!(same_events(&region) > 100);
 }
 
-/// Removes from a dump what changes also in an idle node: the work of sampler and poller.
+/// Removes from a dump what changes also in an idle node: the work of sampler and poller, among it the looks at mailboxes,
+/// and the pauses of worker threads.
 fn take_changes(dump: &mut Value) {
     take_times(dump);
+    for thread in dump["atomscope"]["runtime_threads"].as_array_mut().expect("a list") {
+        ["parks", "parked", "since"].map(|of| thread[of].take());
+    }
+    for class in dump["atomscope"]["instruments"]["classes"].as_array_mut().expect("a list") {
+        class["depth"].take();
+    }
     for metric in dump["atomscope"]["metrics"].as_array_mut().expect("a list") {
         if metric["name"]
             .as_str()
