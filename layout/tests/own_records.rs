@@ -1,6 +1,7 @@
 //! Own records: what was written reads back, and damaged descriptions of kinds are read safely.
 
 #![cfg(not(atomscope_loom))]
+#![allow(clippy::unwrap_used, reason = "only tests use this")]
 
 mod support;
 
