@@ -496,6 +496,7 @@ pub fn kept(text: &str, bytes: usize) -> &str {
 }
 
 #[cfg(all(test, not(atomscope_loom)))]
+#[allow(clippy::unwrap_used, reason = "only tests use this")]
 mod tests {
     use super::*;
 

@@ -29,6 +29,9 @@
 //! # Ok::<(), atomscope_probe::CreateError>(())
 //! ```
 //!
+//! A record is the newest state of something of the application, a struct that other processes see by its fields: see
+//! [`record!`].
+//!
 //! # Cost
 //! On hot paths (spawns, stops, dead letters, events, metrics) the probe makes no allocation, takes no lock, makes no
 //! system call and never waits, except at a thread's first record. In-process snapshots such as

@@ -4,14 +4,17 @@
 //! A kind of records describes itself in the region: name, offset, type, unit and help of each field. So readers need no
 //! struct. The stored bytes are those of the `#[repr(C)]` struct, with zeros for its padding.
 
+pub(crate) mod registered;
+
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 pub use atomscope_layout::own_records::{Elements, FieldShape, FieldType, KindShape};
 use atomscope_layout::own_records::{OwnRecordWriter, RECORD_NAME_BYTES, describe, kept};
 use atomscope_layout::sync::AtomicU64;
 
+use self::registered::Registered;
 use crate::region::Region;
 use crate::writer::RegionWriter;
 
@@ -342,16 +345,6 @@ pub enum RecordError {
     },
 }
 
-/// What a region knows of its records.
-#[derive(Debug, Default)]
-pub(crate) struct Registered {
-    kinds: Vec<KindShape<'static>>,
-    /// Number of fields of all kinds.
-    fields: usize,
-    /// Of each record that was ever claimed, its kind and name while it is in use.
-    names: Vec<Option<(usize, Box<str>)>>,
-}
-
 /// A record in use.
 #[derive(Debug)]
 struct Slot {
@@ -503,9 +496,6 @@ impl RegionWriter {
         Ok(number)
     }
 }
-
-/// The records of a region, which one thread at a time claims.
-pub(crate) type Records = Mutex<Registered>;
 
 #[cfg(test)]
 mod tests {

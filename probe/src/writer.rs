@@ -50,7 +50,7 @@ use crate::lane;
 #[cfg(feature = "atomr")]
 use crate::mailbox::Mailboxes;
 use crate::names::Names;
-use crate::records::Records;
+use crate::records::registered::Records;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
