@@ -142,7 +142,9 @@ fn the_region_of_a_stopped_node_says_the_same_to_both() {
 fn take_changes(dump: &mut Value) {
     take_times(dump);
     for thread in dump["atomscope"]["runtime_threads"].as_array_mut().expect("a list") {
-        ["parks", "parked", "since"].map(|of| thread[of].take());
+        for of in ["parks", "parked", "since"] {
+            thread[of].take();
+        }
     }
     for class in dump["atomscope"]["instruments"]["classes"].as_array_mut().expect("a list") {
         class["depth"].take();
