@@ -61,6 +61,8 @@ pub(crate) struct Instruments {
     names: Names,
     clock: Clock,
     tick_length: u64,
+    /// Ticks of the clock in about a second.
+    second: u64,
     time_every: u64,
     /// A message is timed if its hash has none of these bits.
     time_mask: u64,
@@ -145,6 +147,7 @@ impl Instruments {
             names: names.clone(),
             clock,
             tick_length,
+            second: ticks_of_a_second(tick_length),
             time_every,
             // The upper bits of a product are the best mixed ones.
             time_mask: (time_every - 1).checked_shl(time_every.leading_zeros() + 1).unwrap_or(0),
@@ -305,6 +308,12 @@ impl Instruments {
     pub(crate) fn ticks(&self) -> u64 {
         self.clock.ticks()
     }
+}
+
+/// Ticks of so many parts of a nanosecond that a second has.
+fn ticks_of_a_second(tick_length: u64) -> u64 {
+    let ticks = u128::from(ClockSampleRecord::RATE_ONE) * 1_000_000_000 / u128::from(tick_length.max(1));
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 fn task_map(cells: usize) -> WriterMemory {
@@ -470,7 +479,7 @@ impl At {
         let ended = self.cell.end();
         lane::add(&self.instruments.handled, HANDLED_WORDS * ended.row as usize, 1);
         let now = coarse::now();
-        if ended.begun.is_timed() || ended.begun.is_long(now) {
+        if ended.begun.is_timed() || ended.begun.is_long(now, self.instruments.second) {
             self.measure(ended.row, ended.begun, now);
         }
     }
@@ -488,7 +497,7 @@ impl At {
             passed(begun.stamp()).saturating_sub(coarse::TICK.as_nanos() as u64 / 2)
         };
         // Every long handler is measured, so that it counts for itself only.
-        let is_long = begun.is_long(now);
+        let is_long = begun.is_long(now, instruments.second);
         let weight = if is_long { 1 } else { instruments.time_every };
         let busy = ns.saturating_mul(weight);
         lane::add(&instruments.handled, HANDLED_WORDS * row as usize + 1, busy);
