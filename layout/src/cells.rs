@@ -670,7 +670,7 @@ mod tests {
         assert!(!Begun(0).is_long(coarse(1 << 20, 9), SECOND), "it has no beginning");
     }
 
-        #[test]
+    #[test]
     fn a_handler_that_outlasts_the_numbers_of_ticks_is_long_with_a_slow_clock_and_a_fast_one() {
         for second in [25_000_000, 1_000_000_000, 3_000_000_000] {
             let begin = coarse(40 * second, 7);

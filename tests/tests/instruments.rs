@@ -653,6 +653,41 @@ fn a_handler_in_flight_is_seen_after_its_node_was_killed() {
 }
 
 #[test]
+fn a_handler_in_a_region_that_was_opened_again_did_not_begin_before_its_actor() {
+    let name = "a_handler_in_a_region_that_was_opened_again_did_not_begin_before_its_actor";
+    if support::role().is_none() {
+        // The sampler ends with the last region of a process, so no other test may have one.
+        let output = support::again(name, "alone").output().unwrap();
+        return assert!(output.status.success(), "{output:?}");
+    }
+    let first = Shop::usual("reopened-1");
+    first.baker("baker").tell(Order::Nothing);
+    first.class_when("::Baker", |class| class.handled == 1);
+    first.telemetry.region().close();
+    let has_sampler = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let mut names = threads.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.any(|name| name.trim() == "atomscope")
+    };
+    wait_until("the sampler has ended", || !has_sampler());
+    std::thread::sleep(Duration::from_millis(300));
+    let opening = std::time::SystemTime::now();
+    let shop = Shop::usual("reopened-2");
+    let baker = shop.baker("baker");
+    let (begun, has_begun) = oneshot::channel();
+    let (_end, is_end) = oneshot::channel();
+    baker.tell(Order::WaitFor(begun, is_end));
+    has_begun.blocking_recv().unwrap();
+    let since = || {
+        let in_flight = shop.actor("akka://reopened-2/user/baker", |stats| stats.in_flight);
+        in_flight.flatten().and_then(|in_flight| in_flight.since)
+    };
+    wait_until("its beginning is known", || since().is_some());
+    let (since, opening) = (since().unwrap().unix_ns, opening.duration_since(std::time::UNIX_EPOCH).unwrap());
+    assert!(since >= opening.as_nanos() as i128, "{since} {opening:?}");
+}
+
+#[test]
 fn nothing_of_a_closed_region_stays_but_addresses() {
     let region = {
         let shop = Shop::usual("vacated");

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use atomscope_layout::RegionMap;
 use atomscope_layout::cells::{
@@ -302,6 +303,11 @@ impl Instruments {
 
     fn ns(&self, ticks: u64) -> u64 {
         (u128::from(ticks) * u128::from(self.tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
+    }
+
+    /// About so many ticks are in this time, of a second at most.
+    pub(crate) fn ticks_of(&self, time: Duration) -> u64 {
+        self.second.saturating_mul(u64::from(time.subsec_micros())) / 1_000_000
     }
 
     /// Ticks now.
