@@ -79,8 +79,10 @@ const PRIVATE_WORDS: usize = 4;
 const STARTED: usize = 0;
 /// The number of the owner, and whether it owns several cells: [`Owner`].
 const OWNER: usize = 1;
-/// The index of the actor's record plus 1; 0: unknown.
+/// The index of the actor's record plus 1; 0: unknown. Also [`HAS_STOPPED`].
 const RECORD: usize = 2;
+/// In [`RECORD`]: the actor has reported its stop.
+const HAS_STOPPED: u64 = 1 << 63;
 /// How many of the messages handled are in the time of the actor.
 const MEASURED: usize = 3;
 
@@ -417,13 +419,27 @@ impl At {
     /// The actor's record stands in this slot of the table.
     pub(crate) fn set_record(self, slot: usize) {
         if let Some(record) = self.private(RECORD) {
-            record.store(slot as u64 + 1, Ordering::Relaxed);
+            // The actor may be reporting its stop just now.
+            record.fetch_or(slot as u64 + 1, Ordering::Relaxed);
         }
+    }
+
+    /// The actor has reported its stop.
+    pub(crate) fn set_stopped(self) {
+        if let Some(record) = self.private(RECORD) {
+            record.fetch_or(HAS_STOPPED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the actor has reported its stop.
+    pub(crate) fn has_stopped(self) -> bool {
+        self.private(RECORD).is_some_and(|record| record.load(Ordering::Relaxed) & HAS_STOPPED != 0)
     }
 
     /// The slot of the actor's record, if it is known.
     pub(crate) fn record(self) -> Option<usize> {
-        self.private(RECORD).and_then(|record| (record.load(Ordering::Relaxed) as usize).checked_sub(1))
+        let record = self.private(RECORD)?.load(Ordering::Relaxed) & !HAS_STOPPED;
+        (record as usize).checked_sub(1)
     }
 
     /// Makes the actor's task find the cell. False if there is no room for it.
@@ -448,6 +464,8 @@ impl At {
         if let Some(owner) = self.private(OWNER) {
             owner.store(0, Ordering::Relaxed);
         }
+        // What the actor still does in its task no longer finds the cell.
+        self.cell.task().store(0, Ordering::Relaxed);
         self.instruments.cells().free(self.index());
     }
 

@@ -149,11 +149,12 @@ impl Plan {
             });
             return;
         }
+        let has_stopped = has_stopped(self.at);
         self.at.into_iter().for_each(|at| at.free());
         if self.has_started.load(Ordering::Relaxed) {
             self.count(number::STOPPED);
         }
-        if !has_stopped() && self.life.fetch_or(ENDED, Ordering::AcqRel) & JOINED != 0 {
+        if !has_stopped && self.life.fetch_or(ENDED, Ordering::AcqRel) & JOINED != 0 {
             self.path.get().into_iter().for_each(|path| self.record_stop(path));
         }
     }
