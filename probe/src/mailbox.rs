@@ -18,12 +18,14 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, OnceLock, TryLockError};
+use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use atomr_core::actor::{ActorPath, ActorRef};
 use atomscope_layout::table::Key;
 use atomscope_layout::words::WORD;
+
+use crate::per_process::PerProcess;
 
 /// The most words that one system call reads.
 const BATCH: usize = 1024;
@@ -278,7 +280,7 @@ static IS_WRONG: AtomicBool = AtomicBool::new(false);
 impl Place {
     /// The place in this process; `None` if it is not known, or if this thread must not look.
     fn here() -> Option<Self> {
-        static FOUND: OnceLock<Option<Place>> = OnceLock::new();
+        static FOUND: PerProcess<Option<Place>> = PerProcess::new();
         if IS_WRONG.load(Ordering::Relaxed) || is_filtered() {
             return None;
         }
