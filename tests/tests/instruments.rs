@@ -494,6 +494,35 @@ fn actors_without_a_cell_are_counted_by_their_class_exactly() {
 }
 
 #[test]
+fn an_actor_that_is_instrumented_twice_without_a_cell_is_not_made_again() {
+    let shop = Shop::open("twice-without", 2, |builder| builder.instruments(1));
+    let _first = shop.baker("first");
+    let actors = &shop.telemetry.actors;
+    let props = actors.instrument(actors.instrument(Props::create(Waiter::default)));
+    let _guard = shop.runtime.enter();
+    let waiter = shop.system.actor_of(props, "waiter").unwrap();
+    waiter.tell(Order::Stop);
+    let class = shop.class_when("::Waiter", |class| class.stopped > 0);
+    assert_eq!((class.spawned, class.untracked, class.restarts, class.stopped), (1, 1, 0, 1));
+}
+
+#[test]
+fn actors_of_one_props_that_fail_to_start_are_stopped_when_it_is_dropped() {
+    silent();
+    let shop = Shop::open("invalid-cloned", 2, |builder| builder.instruments(2));
+    let props = shop.telemetry.actors.instrument(Props::create(|| Invalid));
+    let _guard = shop.runtime.enter();
+    let spawn = |number: u32| shop.system.actor_of(props.clone(), &format!("i{number}")).unwrap();
+    let actors: Vec<_> = (0..10).map(spawn).collect();
+    wait_until("all have ended", || actors.iter().all(ActorRef::is_terminated));
+    let class = shop.class("::Invalid");
+    assert_eq!((class.spawned, class.untracked), (10, 8));
+    drop(props);
+    let class = shop.class_when("::Invalid", |class| class.stopped >= 10);
+    assert_eq!((class.stopped, shop.instruments().cells.used), (10, 0));
+}
+
+#[test]
 fn a_class_beyond_the_capacity_counts_with_all_other_classes() {
     let shop = Shop::open("few-classes", 2, |builder| builder.classes(2).variants(2));
     shop.baker("baker").tell(Order::Nothing);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use atomscope_layout::RegionMap;
 use atomscope_layout::cells::{
-    BUCKET_WORDS, Begun, CELL_WORDS, Cell, CellName, CellRecord, Cells, Target, TaskMap, bitmap_words,
+    BUCKET_WORDS, Begun, CELL_WORDS, Cell, CellName, CellRecord, Cells, Target, TaskMap, bitmap_words, freed,
 };
 use atomscope_layout::classes::{Class, HANDLED_WORDS, number, register_row};
 use atomscope_layout::lane_memory::LaneMemory;
@@ -18,11 +18,13 @@ use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, halves};
+use crossbeam_utils::atomic::AtomicCell;
 
 use crate::clock::Clock;
 use crate::coarse;
 use crate::lane;
 use crate::names::Names;
+use crate::per_process::PerProcess;
 use crate::task;
 use crate::type_names::TypeName;
 
@@ -46,7 +48,7 @@ pub(crate) struct Parts<'a> {
 /// The instruments of a region.
 #[derive(Debug)]
 pub(crate) struct Instruments {
-    /// The number among all instruments of the process; none from the 1025th region on, whose actors get no cells.
+    /// The number among all instruments of the process; `None` for the 1,025th and later regions, whose actors get no cells.
     number: Option<u32>,
     cells: WriterMemory,
     classes: WriterMemory,
@@ -110,6 +112,14 @@ struct Rows {
     rows: Box<[AtomicU32]>,
 }
 
+impl Rows {
+    /// Whether the variants have these names. A constant may stand at several addresses.
+    #[inline]
+    fn are_of(&self, names: &'static [&'static str]) -> bool {
+        std::ptr::eq(self.names, names) || self.names == names
+    }
+}
+
 /// Classes and rows that are in use.
 #[derive(Debug)]
 struct Registered {
@@ -121,8 +131,9 @@ struct Registered {
 static ALL: [OnceLock<&'static Instruments>; Target::REGIONS as usize] =
     [const { OnceLock::new() }; Target::REGIONS as usize];
 
-/// The map of all tasks of instrumented actors of the process.
-static TASKS: OnceLock<WriterMemory> = OnceLock::new();
+/// The map of all tasks of instrumented actors of the process, as [`tasks`] finds it: without a system call.
+static TASKS: AtomicCell<Option<&'static WriterMemory>> = AtomicCell::new(None);
+const _: () = assert!(AtomicCell::<Option<&WriterMemory>>::is_lock_free());
 
 impl Instruments {
     /// The instruments of a region, for ever. `None` if there is no memory.
@@ -133,7 +144,8 @@ impl Instruments {
             memory.part(section.range()).unwrap_or_else(WriterMemory::none)
         };
         let cells = map.cells.count;
-        TASKS.get_or_init(|| task_map(cells));
+        static MAP: PerProcess<WriterMemory> = PerProcess::new();
+        TASKS.store(Some(MAP.get_or_init(|| task_map(cells))));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let number = (number < ALL.len()).then_some(number as u32);
         let instruments = Box::leak(Box::new(Self {
@@ -225,8 +237,7 @@ impl Instruments {
     #[inline]
     fn row_of(&self, class: u16, variant: usize, names: &'static [&'static str]) -> u32 {
         let rows = self.rows_of_class.get(usize::from(class)).and_then(OnceLock::get);
-        let known =
-            rows.filter(|rows| std::ptr::eq(rows.names, names)).and_then(|rows| rows.rows.get(variant));
+        let known = rows.filter(|rows| rows.are_of(names)).and_then(|rows| rows.rows.get(variant));
         match known.map(|row| row.load(Ordering::Relaxed)) {
             Some(row) if row != 0 => row,
             _ => self.register_variant(class, variant, names),
@@ -240,15 +251,15 @@ impl Instruments {
         else {
             return own;
         };
+        // A lock would be taken in vain for each message.
+        let is_other = place.get().is_some_and(|rows| !rows.are_of(names));
+        let Some(name) = names.get(variant).filter(|_| !is_other) else { return own };
         let Ok(mut registered) = self.registered.try_lock() else { return own };
         let rows = place.get_or_init(|| Rows {
             names,
             rows: std::iter::repeat_with(|| AtomicU32::new(0)).take(names.len()).collect(),
         });
-        let same = std::ptr::eq(rows.names, names);
-        let (Some(row), Some(name)) = (rows.rows.get(variant).filter(|_| same), names.get(variant)) else {
-            return own;
-        };
+        let Some(row) = rows.rows.get(variant).filter(|_| rows.are_of(names)) else { return own };
         if row.load(Ordering::Relaxed) == 0 {
             let name = self.names.intern_static(name);
             let free = Some(registered.rows).filter(|free| *free < self.rows && name != 0);
@@ -335,7 +346,7 @@ fn task_map(cells: usize) -> WriterMemory {
 }
 
 fn tasks() -> Option<TaskMap<'static>> {
-    TASKS.get().map(WriterMemory::words).filter(|words| !words.is_empty()).map(TaskMap::new)
+    TASKS.load().map(WriterMemory::words).filter(|words| !words.is_empty()).map(TaskMap::new)
 }
 
 /// What a task has.
@@ -451,6 +462,12 @@ impl At {
             self.cell.task().store(task, Ordering::Relaxed);
         }
         is_registered
+    }
+
+    /// No reader sees the cell from now on. It stays taken.
+    pub(crate) fn hide(self) {
+        let identity = self.cell.identity();
+        identity.store(freed(identity.load(Ordering::Relaxed)), Ordering::Release);
     }
 
     /// Frees the cell. Its actor's task must count no more.
