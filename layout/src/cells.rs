@@ -105,7 +105,7 @@ const IN_USE: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Mode {
-    /// Not told.
+    /// Unknown.
     Unknown = 0,
     /// Inside a poll: it runs, or blocks its worker.
     Runs = 1,
@@ -365,7 +365,7 @@ impl<'a> Cell<'a> {
     }
 
     /// A handler begins at this stamp of the coarse clock. Its message counts in the row of the actor's class, until
-    /// [`Self::run`] tells another one.
+    /// [`Self::run`] sets another one.
     #[inline(always)]
     pub fn begin(&self, coarse: u64, is_timed: bool) {
         let class = self.identity().load(Ordering::Relaxed) >> 16 & 0xffff;

@@ -1,8 +1,10 @@
 //! The memory of a region's instruments: cells, classes, rows, and what no reader sees of them.
 //!
 //! [`Instruments`] are never freed. A thread keeps a reference to the cell that it used last, and a task may end on another
-//! thread, so nobody could tell when the last reference is gone without a locked instruction for each message. What stays of
-//! a closed region are some hundred bytes and addresses; [`crate::writer::RegionWriter`] gives its pages back.
+//! thread, so nobody could tell when the last reference is gone without a locked instruction for each message. Of a closed region
+//! [`crate::writer::RegionWriter`] gives the pages back. What stays, with the default capacities: addresses, 8 KiB of names,
+//! 4 KiB of classes by name, 5 KiB of rows, 2 KiB of bitmap, and 32 private bytes for each cell that was ever taken, 512 KiB at
+//! most.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
