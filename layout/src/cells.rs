@@ -105,7 +105,7 @@ const IN_USE: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Mode {
-    /// Not told.
+    /// Unknown.
     Unknown = 0,
     /// Inside a poll: it runs, or blocks its worker.
     Runs = 1,
@@ -336,13 +336,13 @@ impl Begun {
         stamp(self.0)
     }
 
-    /// Whether at least two ticks of the coarse clock lie between the beginning and `now`.
+    /// Whether at least two ticks of the coarse clock lie between the beginning and `now`. The number of a tick repeats after
+    /// 128 ticks, so the time decides from `second` on: what the precise clock counts in about a second.
     #[inline(always)]
-    pub fn is_long(self, now: u64) -> bool {
-        const MANY_TICKS: u64 = 1 << 32;
+    pub fn is_long(self, now: u64, second: u64) -> bool {
         let passed = now.wrapping_sub(self.0 & !TIMED);
         // Mostly no tick lies between them.
-        passed != 0 && self.0 != 0 && (passed & TWO_TICKS != 0 || (MANY_TICKS..1 << 63).contains(&passed))
+        passed != 0 && self.0 != 0 && (passed & TWO_TICKS != 0 || (second..1 << 63).contains(&passed))
     }
 }
 
@@ -365,7 +365,7 @@ impl<'a> Cell<'a> {
     }
 
     /// A handler begins at this stamp of the coarse clock. Its message counts in the row of the actor's class, until
-    /// [`Self::run`] tells another one.
+    /// [`Self::run`] sets another one.
     #[inline(always)]
     pub fn begin(&self, coarse: u64, is_timed: bool) {
         let class = self.identity().load(Ordering::Relaxed) >> 16 & 0xffff;
@@ -653,20 +653,33 @@ mod tests {
 
     #[test]
     fn a_handler_is_long_from_the_second_tick_on_however_late_the_ticks_were() {
+        const SECOND: u64 = 1_000_000_000;
         // Number 0 is behind number 127.
         for first in 0..=TIMED {
             let mut stamp = coarse(1 << 20, first);
             let ended = Begun(stamp | if first % 2 == 0 { TIMED } else { 0 });
-            assert!(!ended.is_long(stamp));
+            assert!(!ended.is_long(stamp, SECOND));
             for tick in 1..100 {
                 stamp = next_coarse(stamp, (1 << 20) + tick * 1000);
-                assert_eq!(ended.is_long(stamp), tick >= 2, "{first} {tick}");
+                assert_eq!(ended.is_long(stamp, SECOND), tick >= 2, "{first} {tick}");
             }
-            assert!(ended.is_long(coarse((1 << 20) + (1 << 33), first)));
+            assert!(ended.is_long(coarse((1 << 20) + (1 << 33), first), SECOND));
             // A clock that stands behind the beginning.
-            assert!(!ended.is_long(coarse(1 << 19, first)));
+            assert!(!ended.is_long(coarse(1 << 19, first), SECOND));
         }
-        assert!(!Begun(0).is_long(coarse(1 << 20, 9)), "it has no beginning");
+        assert!(!Begun(0).is_long(coarse(1 << 20, 9), SECOND), "it has no beginning");
+    }
+
+    #[test]
+    fn a_handler_that_outlasts_the_numbers_of_ticks_is_long_with_a_slow_clock_and_a_fast_one() {
+        for second in [25_000_000, 1_000_000_000, 3_000_000_000] {
+            let begin = coarse(40 * second, 7);
+            let mut now = begin;
+            for tick in 1..=600 {
+                now = next_coarse(now, 40 * second + tick * second / 40);
+                assert_eq!(Begun(begin).is_long(now, second), tick >= 2, "{second} {tick}");
+            }
+        }
     }
 
     #[test]

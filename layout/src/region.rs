@@ -339,7 +339,7 @@ impl Capacities {
 }
 
 impl Default for Capacities {
-    /// 24,576 live actors, 16 lanes, 1024 dead letters, 1024 events per lane: 16,384 instrumented ones: less than 15.3 MiB.
+    /// 24,576 live actors, 16,384 of them instrumented, 16 lanes, 1024 dead letters, 1024 events per lane: less than 15.3 MiB.
     fn default() -> Self {
         Self {
             actors: 24_576,

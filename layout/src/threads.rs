@@ -28,8 +28,8 @@ use core::ops::Range;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::seqlock::{READ_TRIES, Unreadable};
-use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::seqlock::{Patience, Unreadable};
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{WORD, Words, halves};
 
 /// A thread of a watched runtime.
@@ -193,15 +193,23 @@ impl core::fmt::Debug for Thread<'_> {
     }
 }
 
-/// Copies a slot. Bounded: [`READ_TRIES`] tries.
+/// Copies a slot. Bounded: [`READ_TRIES`](crate::seqlock::READ_TRIES) tries.
 ///
 /// # Errors
 /// [`Unreadable::Busy`] if another thread took the slot at each try, [`Unreadable::Corrupt`] if `slot` has too few words.
 pub fn read(slot: Words<'_>) -> Result<ThreadRecord, Unreadable> {
+    read_patiently(slot, &mut Patience::for_a_scan())
+}
+
+/// As [`read`], in a scan over many slots: its retries are limited together.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_patiently(slot: Words<'_>, patience: &mut Patience) -> Result<ThreadRecord, Unreadable> {
     if slot.len() < THREAD_WORDS {
         return Err(Unreadable::Corrupt);
     }
-    for attempt in 0..READ_TRIES {
+    for attempt in 0.. {
         let before = slot.load(IDENTITY);
         fence(Ordering::Acquire);
         let mut words = [0u64; THREAD_WORDS];
@@ -214,7 +222,9 @@ pub fn read(slot: Words<'_>) -> Result<ThreadRecord, Unreadable> {
             (words[IDENTITY], words[PARKS]) = (before, parks);
             return Ok(zerocopy::transmute!(words));
         }
-        pause(attempt);
+        if !patience.again(attempt) {
+            break;
+        }
     }
     Err(Unreadable::Busy)
 }

@@ -27,16 +27,46 @@ pub(crate) fn is_used() -> bool {
     IS_USED.load(Ordering::Relaxed)
 }
 
-/// The clock ticks from now on. True for the first call, after which the sampler must be woken.
-pub(crate) fn start(ticks: u64) -> bool {
-    if is_used() {
-        return false;
+/// The clock ticks from now on. True for the first call, after which the sampler must be woken. A later call sets a clock that
+/// is late by `most` or more, as it is if the sampler gets no processor; that is no tick, so no handler seems long by it.
+pub(crate) fn start(ticks: u64, most: u64) -> bool {
+    if !is_used() {
+        NOW.store(coarse(ticks, 0), Ordering::Relaxed);
+        return !IS_USED.swap(true, Ordering::Relaxed);
     }
-    NOW.store(coarse(ticks, 0), Ordering::Relaxed);
-    !IS_USED.swap(true, Ordering::Relaxed)
+    let last = now();
+    if ticks.saturating_sub(last) >= most {
+        advance(last, coarse(ticks, last));
+    }
+    false
 }
 
-/// A tick. Only the sampler calls this.
+/// A tick, by the sampler, or by a region that opens when no sampler may have run for long.
 pub(crate) fn tick(ticks: u64) {
-    NOW.store(next_coarse(now(), ticks), Ordering::Relaxed);
+    let last = now();
+    advance(last, next_coarse(last, ticks));
+}
+
+/// If another thread was faster, the clock is right.
+fn advance(last: u64, next: u64) {
+    let _ = NOW.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_clock_is_set_by_a_spawn_without_a_tick_and_by_a_tick() {
+        const SECOND: u64 = 1_000_000_000;
+        // The clock of the process is at rest: no other test of this crate instruments an actor.
+        assert!(start(SECOND, SECOND / 40));
+        let first = now();
+        assert!(!start(SECOND + SECOND / 50, SECOND / 40));
+        assert_eq!(now(), first, "it is not late");
+        assert!(!start(100 * SECOND, SECOND / 40));
+        assert_eq!(now(), coarse(100 * SECOND, first));
+        tick(101 * SECOND);
+        assert_eq!(now(), coarse(101 * SECOND, first + 1));
+    }
 }

@@ -57,7 +57,7 @@ pub(crate) fn attach(writer: &RegionWriter) {
 impl<S: Subscriber> Layer<S> for FailureLayer {
     fn on_register_dispatch(&self, _: &Dispatch) {
         IS_USED.store(true, Ordering::Relaxed);
-        process::each_open(attach);
+        let _ = process::each_open(attach);
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -122,16 +122,16 @@ pub(crate) fn each_region_of(actor: &str, mut note: impl FnMut(&RegionWriter)) {
     let is_of_system =
         |writer: &RegionWriter| writer.system.get().is_some_and(|name| Some(&**name) == system);
     let mut is_known = false;
-    if system.is_some() {
-        process::each_open(|writer| {
+    let is_complete = system.is_none()
+        || process::each_open(|writer| {
             if is_of_system(writer) {
                 is_known = true;
                 note(writer);
             }
         });
-    }
-    if !is_known {
-        process::each_open(note);
+    // A second try after one that gave up would only wait for as long again.
+    if !is_known && !(is_complete && process::each_open(note)) {
+        process::count_missed();
     }
 }
 

@@ -9,7 +9,9 @@
 //! types, and looks for the one pair of places at which the expected numbers stand. If there is no such pair, or more than one,
 //! depths are unknown.
 //!
-//! Memory is read by `process_vm_readv`, for which a wrong address is an error and not a fault. A word of eight bytes comes whole.
+//! Memory is read by `process_vm_readv`, for which a wrong address is an error and not a fault. The kernel does
+//! not promise that a word comes whole, so a depth that is greater than any before it is read again at once, and the
+//! lesser of both counts.
 //! A list of mailboxes keeps a clone of each actor's ref, so that the channel's memory is not used for something else. The clone
 //! holds neither the actor nor its system.
 #![allow(unsafe_code, reason = "reading the process's own memory by address has no safe interface")]
@@ -18,12 +20,14 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, OnceLock, TryLockError};
+use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use atomr_core::actor::{ActorPath, ActorRef};
 use atomscope_layout::table::Key;
 use atomscope_layout::words::WORD;
+
+use crate::per_process::PerProcess;
 
 /// The most words that one system call reads.
 const BATCH: usize = 1024;
@@ -45,6 +49,8 @@ pub(crate) struct Mailbox {
     pub(crate) noted: Option<u64>,
     /// The newest depth; 0 before the first look.
     pub(crate) depth: u64,
+    /// The greatest depth so far.
+    greatest: u64,
     /// The depth that the newest event told; 0 before the first one.
     pub(crate) published: u64,
     /// The address of the count; 0 before the first look.
@@ -61,6 +67,7 @@ impl Mailbox {
             class,
             noted: None,
             depth: 0,
+            greatest: 0,
             published: 0,
             count_at: 0,
             is_gone: false,
@@ -246,12 +253,26 @@ fn read(mailboxes: &mut [Mailbox], place: Place, see: &mut impl FnMut(&mut Mailb
         mailbox.count_at = count_at;
     }
     let addresses: Vec<usize> = mailboxes.iter().map(|mailbox| mailbox.count_at).collect();
-    for (mailbox, count) in mailboxes.iter_mut().zip(words_at(&addresses)) {
+    let mut counts = words_at(&addresses);
+    // A word that came in two parts may seem greater than it ever was.
+    let risen: Vec<(usize, usize)> = (0..)
+        .zip(mailboxes.iter().zip(&counts))
+        .filter(|(_, (mailbox, count))| count.is_some_and(|count| count / 2 > mailbox.greatest))
+        .map(|(number, (mailbox, _))| (number, mailbox.count_at))
+        .collect();
+    let again: Vec<usize> = risen.iter().map(|(_, count_at)| *count_at).collect();
+    for ((number, _), again) in risen.iter().zip(words_at(&again)) {
+        if let (Some(Some(count)), Some(again)) = (counts.get_mut(*number), again) {
+            *count = again.min(*count);
+        }
+    }
+    for (mailbox, count) in mailboxes.iter_mut().zip(counts) {
         let depth = count.map(|count| (count / 2, count % 2 == 1));
         match depth {
             Some((_, true)) if mailbox.actor.is_terminated() => mailbox.is_gone = true,
             Some((depth, false)) if depth < IMPOSSIBLE => {
                 mailbox.depth = depth;
+                mailbox.greatest = mailbox.greatest.max(depth);
                 see(mailbox, Some(depth));
             }
             // What was found in actors of the probe does not hold for this one, so it may not hold for others.
@@ -278,7 +299,7 @@ static IS_WRONG: AtomicBool = AtomicBool::new(false);
 impl Place {
     /// The place in this process; `None` if it is not known, or if this thread must not look.
     fn here() -> Option<Self> {
-        static FOUND: OnceLock<Option<Place>> = OnceLock::new();
+        static FOUND: PerProcess<Option<Place>> = PerProcess::new();
         if IS_WRONG.load(Ordering::Relaxed) || is_filtered() {
             return None;
         }

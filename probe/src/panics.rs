@@ -52,23 +52,29 @@ fn note(panic: &PanicHookInfo<'_>) {
     };
     let tid = thread_id();
     #[cfg(feature = "atomr")]
-    if note_of_actor(&report, tid) {
-        return;
+    match note_of_actor(&report, tid) {
+        Some(true) => return,
+        // Another try would only wait for as long again.
+        Some(false) => return process::count_missed(),
+        None => {}
     }
-    process::each_open(|writer| {
+    let is_noted = process::each_open(|writer| {
         if writer.panics {
             writer.note_panic(&report, tid);
         }
     });
+    if !is_noted {
+        process::count_missed();
+    }
 }
 
-/// Notes the panic in the region whose instrumented actor runs on this thread. False if none does, or if its region is not
-/// open.
+/// Notes the panic in the region whose instrumented actor runs on this thread; false if it could not be searched. `None` if no
+/// such actor runs, or if its region is not open.
 #[cfg(feature = "atomr")]
-fn note_of_actor(report: &Report<'_>, tid: u32) -> bool {
-    let Some(at) = current() else { return false };
+fn note_of_actor(report: &Report<'_>, tid: u32) -> Option<bool> {
+    let at = current()?;
     let mut is_known = false;
-    process::each_open(|writer| {
+    let is_complete = process::each_open(|writer| {
         if !writer.has_instruments(at.instruments) {
             return;
         }
@@ -80,7 +86,7 @@ fn note_of_actor(report: &Report<'_>, tid: u32) -> bool {
             writer.note_panic(&Report { actor, class, ..*report }, tid);
         }
     });
-    is_known
+    (is_known || !is_complete).then_some(is_known)
 }
 
 /// The id of the calling thread, as other processes see it; 0 if it is unknown.

@@ -1061,6 +1061,7 @@ mod forks {
     const FILLING: i32 = 1;
     const ACTIVE: i32 = 2;
     const FORKED: i32 = 3;
+    const VACATED: i32 = 4;
 
     const NO_DESCRIPTOR: RawFd = -1;
 
@@ -1132,7 +1133,7 @@ mod forks {
             let window = Window::open();
             if self.state.load(Ordering::Relaxed) == ACTIVE {
                 // As in the drop of a [`Slot`], which does not come: signal handlers and forks leave it alone from now on.
-                self.state.store(FORKED, Ordering::SeqCst);
+                self.state.store(VACATED, Ordering::SeqCst);
                 wait_until(|| NOTING.load(Ordering::SeqCst) == 0);
                 self.replace_mapping();
             }

@@ -5,12 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use atomscope_layout::threads::{Thread, Threads};
 use tokio::runtime::{Builder, Handle};
 
+use crate::environment::turned_off;
 use crate::region::Region;
 use crate::runtime;
 #[cfg(target_os = "linux")]
@@ -107,8 +108,15 @@ impl<'a> ThreadHooks<'a> {
 impl private::Watch for ThreadHooks<'_> {
     fn watch(self, region: &Region, _: &AtomicBool) {
         let Self { builder, start, stop, park, unpark } = self;
-        let watched =
-            Arc::new(Watched { writer: region.writer.clone(), runtime: region.writer.next_runtime() });
+        if turned_off() {
+            start.map(|hook| builder.on_thread_start(hook));
+            stop.map(|hook| builder.on_thread_stop(hook));
+            park.map(|hook| builder.on_thread_park(hook));
+            unpark.map(|hook| builder.on_thread_unpark(hook));
+            return;
+        }
+        let (writer, runtime) = (Arc::downgrade(&region.writer), region.writer.next_runtime());
+        let watched = Arc::new(Watched { writer, runtime });
         // The probe's hook comes first where a thread begins something, and last where it ends something.
         let of = watched.clone();
         builder.on_thread_start(move || {
@@ -139,7 +147,8 @@ fn this_thread() -> (u64, [u8; 16]) {
 
 /// A runtime that is watched from its builder.
 struct Watched {
-    writer: Arc<RegionWriter>,
+    /// The runtime may outlive the region, which then gives its memory back.
+    writer: Weak<RegionWriter>,
     /// Its number in the region.
     runtime: u64,
 }
@@ -163,7 +172,7 @@ impl Slot {
         let (number, watched) =
             (self.number.take(), self.watched.try_borrow_mut().ok().and_then(|mut of| of.take()));
         if let (Some(number), Some(watched)) = (number, watched) {
-            watched.thread(number).into_iter().for_each(|thread| thread.ends(watched.writer.ticks()));
+            watched.change(number, |thread, stamp| thread.ends(stamp));
         }
     }
 }
@@ -176,8 +185,20 @@ impl Drop for Slot {
 }
 
 impl Watched {
-    fn thread(&self, number: usize) -> Option<Thread<'_>> {
-        Threads::new(self.writer.section(self.writer.map().threads)).thread(number)
+    /// The region, unless it is closed.
+    #[inline]
+    fn writer(&self) -> Option<Arc<RegionWriter>> {
+        self.writer.upgrade().filter(|writer| !writer.is_closing())
+    }
+
+    /// Calls `change` with the slot of this number and a stamp.
+    #[inline]
+    fn change(&self, number: usize, change: impl FnOnce(&Thread<'_>, u64)) {
+        let Some(writer) = self.writer() else { return };
+        let threads = Threads::new(writer.section(writer.map().threads));
+        if let Some(thread) = threads.thread(number) {
+            change(&thread, writer.ticks());
+        }
     }
 
     /// Calls `change` with the slot of this thread and a stamp. No lock, no allocation and no system call, once the thread has a
@@ -190,8 +211,8 @@ impl Watched {
             }
             slot.number.get()
         });
-        if let Some(thread) = number.ok().flatten().and_then(|number| self.thread(number)) {
-            change(&thread, self.writer.ticks());
+        if let Ok(Some(number)) = number {
+            self.change(number, change);
         }
     }
 
@@ -202,10 +223,11 @@ impl Watched {
     #[cold]
     fn claim(self: &Arc<Self>, slot: &Slot) {
         slot.end();
+        let Some(writer) = self.writer() else { return };
         let (tid, name) = this_thread();
-        let words = self.writer.section(self.writer.map().threads);
+        let words = writer.section(writer.map().threads);
         let tid = u32::try_from(tid).unwrap_or(0);
-        slot.number.set(Threads::new(words).claim(tid, self.runtime, name, self.writer.ticks()));
+        slot.number.set(Threads::new(words).claim(tid, self.runtime, name, writer.ticks()));
         if let Ok(mut watched) = slot.watched.try_borrow_mut() {
             *watched = Some(self.clone());
             slot.of.set(Arc::as_ptr(self).addr());

@@ -26,6 +26,11 @@ pub(crate) fn open(writer: &Arc<RegionWriter>) {
     let process = process::this();
     let mut state = process.lock();
     Process::add_open(&mut state, writer);
+    #[cfg(feature = "atomr")]
+    if coarse::is_used() {
+        // No sampler ticks while no region is open.
+        coarse::tick(writer.clock.ticks());
+    }
     let (is_ending, complaint) = (state.is_ending, start(process, &mut state));
     drop(state);
     complaint.into_iter().for_each(|complaint| warn(&complaint));
@@ -62,7 +67,7 @@ pub(crate) fn start(process: &'static Process, state: &mut State) -> Option<Stri
 fn beat(process: &'static Process) {
     let mut next = Instant::now();
     #[cfg(feature = "atomr")]
-    let mut clock: Option<Clock> = None;
+    let mut clock: Option<Clock> = clock_of(&opened(process));
     loop {
         // A process that was stopped for a while does not beat faster afterwards.
         next = (next + BEAT).max(Instant::now());
@@ -85,10 +90,10 @@ fn beat(process: &'static Process) {
             };
             thread::park_timeout(rest);
         }
-        let open: Vec<Arc<RegionWriter>> = process.lock().open.iter().filter_map(Weak::upgrade).collect();
+        let open = opened(process);
         #[cfg(feature = "atomr")]
         {
-            clock = open.first().map(|writer| writer.clock).or(clock);
+            clock = clock_of(&open).or(clock);
         }
         let missed = process.take_missed();
         for writer in open {
@@ -105,6 +110,17 @@ fn beat(process: &'static Process) {
         poller::relieve(process);
         process.warn_pending(false);
     }
+}
+
+/// The open regions.
+fn opened(process: &Process) -> Vec<Arc<RegionWriter>> {
+    process.lock().open.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// The clock, which all regions of a process share.
+#[cfg(feature = "atomr")]
+fn clock_of(open: &[Arc<RegionWriter>]) -> Option<Clock> {
+    open.first().map(|writer| writer.clock)
 }
 
 /// Whether nothing is left to do. The next region then starts another thread.

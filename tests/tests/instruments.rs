@@ -494,6 +494,35 @@ fn actors_without_a_cell_are_counted_by_their_class_exactly() {
 }
 
 #[test]
+fn an_actor_that_is_instrumented_twice_without_a_cell_is_not_made_again() {
+    let shop = Shop::open("twice-without", 2, |builder| builder.instruments(1));
+    let _first = shop.baker("first");
+    let actors = &shop.telemetry.actors;
+    let props = actors.instrument(actors.instrument(Props::create(Waiter::default)));
+    let _guard = shop.runtime.enter();
+    let waiter = shop.system.actor_of(props, "waiter").unwrap();
+    waiter.tell(Order::Stop);
+    let class = shop.class_when("::Waiter", |class| class.stopped > 0);
+    assert_eq!((class.spawned, class.untracked, class.restarts, class.stopped), (1, 1, 0, 1));
+}
+
+#[test]
+fn actors_of_one_props_that_fail_to_start_are_stopped_when_it_is_dropped() {
+    silent();
+    let shop = Shop::open("invalid-cloned", 2, |builder| builder.instruments(2));
+    let props = shop.telemetry.actors.instrument(Props::create(|| Invalid));
+    let _guard = shop.runtime.enter();
+    let spawn = |number: u32| shop.system.actor_of(props.clone(), &format!("i{number}")).unwrap();
+    let actors: Vec<_> = (0..10).map(spawn).collect();
+    wait_until("all have ended", || actors.iter().all(ActorRef::is_terminated));
+    let class = shop.class("::Invalid");
+    assert_eq!((class.spawned, class.untracked), (10, 8));
+    drop(props);
+    let class = shop.class_when("::Invalid", |class| class.stopped >= 10);
+    assert_eq!((class.stopped, shop.instruments().cells.used), (10, 0));
+}
+
+#[test]
 fn a_class_beyond_the_capacity_counts_with_all_other_classes() {
     let shop = Shop::open("few-classes", 2, |builder| builder.classes(2).variants(2));
     shop.baker("baker").tell(Order::Nothing);
@@ -650,6 +679,41 @@ fn a_handler_in_flight_is_seen_after_its_node_was_killed() {
     let baker = list.iter().find(|actor| actor.path().ends_with("/baker")).unwrap();
     let stats = baker.stats().unwrap();
     assert_eq!((stats.handled, stats.in_flight.is_some_and(|since| since.since.is_some())), (7, true));
+}
+
+#[test]
+fn a_handler_in_a_region_that_was_opened_again_did_not_begin_before_its_actor() {
+    let name = "a_handler_in_a_region_that_was_opened_again_did_not_begin_before_its_actor";
+    if support::role().is_none() {
+        // The sampler ends with the last region of a process, so no other test may have one.
+        let output = support::again(name, "alone").output().unwrap();
+        return assert!(output.status.success(), "{output:?}");
+    }
+    let first = Shop::usual("reopened-1");
+    first.baker("baker").tell(Order::Nothing);
+    first.class_when("::Baker", |class| class.handled == 1);
+    first.telemetry.region().close();
+    let has_sampler = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let mut names = threads.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.any(|name| name.trim() == "atomscope")
+    };
+    wait_until("the sampler has ended", || !has_sampler());
+    std::thread::sleep(Duration::from_millis(300));
+    let opening = std::time::SystemTime::now();
+    let shop = Shop::usual("reopened-2");
+    let baker = shop.baker("baker");
+    let (begun, has_begun) = oneshot::channel();
+    let (_end, is_end) = oneshot::channel();
+    baker.tell(Order::WaitFor(begun, is_end));
+    has_begun.blocking_recv().unwrap();
+    let since = || {
+        let in_flight = shop.actor("akka://reopened-2/user/baker", |stats| stats.in_flight);
+        in_flight.flatten().and_then(|in_flight| in_flight.since)
+    };
+    wait_until("its beginning is known", || since().is_some());
+    let (since, opening) = (since().unwrap().unix_ns, opening.duration_since(std::time::UNIX_EPOCH).unwrap());
+    assert!(since >= opening.as_nanos() as i128, "{since} {opening:?}");
 }
 
 #[test]

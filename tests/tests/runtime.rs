@@ -207,3 +207,45 @@ fn the_thread_that_drives_a_runtime_is_its_worker_until_it_ends() {
     // The thread-local variables of a thread may be dropped after it was joined.
     support::wait_until("it has ended", || states(&runtime_threads(&telemetry)) == (vec!["ended"], 0));
 }
+
+#[test]
+fn with_the_probe_turned_off_only_the_applications_own_hooks_are_set() {
+    let name = "with_the_probe_turned_off_only_the_applications_own_hooks_are_set";
+    if support::role().is_some() {
+        let telemetry = TelemetryExtension::new("runtime-off", 16);
+        let [own, given]: [Arc<AtomicUsize>; 2] = Default::default();
+        let [counts_own, counts_given] = [&own, &given].map(|count| {
+            let count = count.clone();
+            move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).on_thread_start(counts_own);
+        telemetry.watch_runtime(ThreadHooks::of(&mut builder).on_thread_stop(counts_given));
+        drop(builder.build().expect("a runtime"));
+        assert_eq!((own.load(Ordering::Relaxed), given.load(Ordering::Relaxed)), (1, 1));
+        return;
+    }
+    let output = support::again(name, "off").env("ATOMSCOPE", "off").output().expect("its end");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+}
+
+#[test]
+fn a_runtime_that_outlives_a_region_does_not_keep_its_memory() {
+    let telemetry = TelemetryExtension::new("runtime-outlives", 16);
+    let region = telemetry.region().path().expect("a shared region").to_owned();
+    let mut builder = Builder::new_multi_thread();
+    telemetry.watch_runtime(builder.worker_threads(1));
+    let runtime = builder.build().expect("a runtime");
+    support::wait_until("its worker waits", || {
+        runtime_threads(&telemetry).iter().any(|thread| thread["state"] == "parked")
+    });
+    telemetry.region().close();
+    drop(telemetry);
+    let name = region.file_name().expect("a name").to_string_lossy().into_owned();
+    let maps = || fs::read_to_string("/proc/self/maps").expect("the maps");
+    support::wait_until("its mapping is gone", || !maps().contains(&name));
+    drop(runtime);
+}

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::clock::{Moment, rfc3339};
 use super::reader::RegionReader;
+use crate::seqlock::Patience;
 use crate::threads::{self, ThreadRecord};
 
 /// A thread of a watched runtime.
@@ -93,8 +94,11 @@ impl RegionReader<'_> {
     /// Each slot; `None` for one that cannot be read.
     fn thread_records(&self) -> impl Iterator<Item = Option<ThreadRecord>> {
         let (section, stride) = (self.section(self.map.threads), self.map.threads.stride);
-        (0..self.map.threads.count)
-            .map(move |number| threads::read(section.slice(number * stride..(number + 1) * stride)?).ok())
+        let mut patience = Patience::for_a_scan();
+        (0..self.map.threads.count).map(move |number| {
+            let slot = section.slice(number * stride..(number + 1) * stride)?;
+            threads::read_patiently(slot, &mut patience).ok()
+        })
     }
 }
 

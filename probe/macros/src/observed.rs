@@ -35,18 +35,20 @@ fn changed(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let here = Span::call_site();
     let not_an_actor = |_| Error::new(here, "`#[observed]` belongs on `impl Actor for …`");
     let mut item: ItemImpl = syn::parse2(item).map_err(not_an_actor)?;
-    let handle = item.items.iter_mut().find_map(|member| match member {
+    // More than one if they depend on `cfg`, which is still there.
+    let handles = item.items.iter_mut().filter_map(|member| match member {
         ImplItem::Fn(function) if function.sig.ident == "handle" => Some(function),
         _ => None,
     });
-    let Some(handle) = handle.filter(|_| item.trait_.is_some()) else {
+    let handles: Vec<&mut ImplItemFn> = handles.collect();
+    if handles.is_empty() || item.trait_.is_none() {
         return Err(Error::new(
             here,
             "`#[observed]` belongs on `impl Actor for …`, with its function `handle`",
         ));
-    };
-    if handle.sig.asyncness.is_none() {
-        observe(handle)?;
+    }
+    if handles.iter().all(|handle| handle.sig.asyncness.is_none()) {
+        handles.into_iter().try_for_each(observe)?;
     } else {
         let below = item.attrs.iter().rposition(is_async_trait).ok_or_else(|| {
             Error::new(here, "`#[observed]` sees no `#[async_trait]` below it; put `#[observed]` below that")
@@ -164,6 +166,14 @@ mod tests {
         let item = "impl Clone for Baker { }";
         let made = expand(TokenStream::new(), item.parse().unwrap()).to_string();
         assert!(made.contains("compile_error") && made.ends_with(item), "{made}");
+    }
+
+    #[test]
+    fn each_handler_of_several_that_depend_on_cfg_is_observed() {
+        let handle = "fn handle(&mut self, c: &mut C, m: M) { Box::pin(async move { }) }";
+        let item = format!("impl Actor for Baker {{ #[cfg(x)] {handle} #[cfg(not(x))] {handle} }}");
+        let made = changed(TokenStream::new(), item.parse().unwrap()).unwrap().to_string();
+        assert_eq!(made.matches("Observed :: new").count(), 2, "{made}");
     }
 
     #[test]

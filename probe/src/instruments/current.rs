@@ -1,6 +1,7 @@
 //! The cell of the task that runs on this thread.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 use super::memory::{At, Found, find};
 use crate::task;
@@ -27,7 +28,11 @@ pub(crate) fn current() -> Option<At> {
     let task = task::current()?;
     LAST.with(|last| {
         let last = &last[task as usize % REMEMBERED];
-        if last.task.get() == task { last.at.get() } else { look_up(task) }
+        match last.at.get() {
+            // A cell that was freed meanwhile may have another tenant.
+            Some(at) if last.task.get() == task && at.cell.task().load(Ordering::Relaxed) == task => Some(at),
+            _ => look_up(task),
+        }
     })
 }
 
@@ -40,7 +45,7 @@ fn look_up(task: u64) -> Option<At> {
 }
 
 /// The task with this number runs on this thread and has this cell. Task numbers never repeat, so what stays here when a task
-/// has ended is never found.
+/// has ended is never found again.
 #[inline(always)]
 pub(crate) fn set(task: u64, at: At) {
     LAST.with(|last| {

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::current::current;
 use super::memory::At;
 use crate::task;
 
@@ -21,7 +22,7 @@ pub(crate) struct Joining {
 
 thread_local! {
     static JOINING: Cell<Option<Joining>> = const { Cell::new(None) };
-    /// The task that reported its stop last; 0: none.
+    /// The last task without a cell that reported its stop; 0: none.
     static STOPPED: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -71,12 +72,16 @@ pub(crate) fn take<W>(writer: &W) -> Option<Joining> {
 pub(crate) fn stops() -> bool {
     let is_used = IS_USED.load(Ordering::Relaxed);
     if is_used {
-        STOPPED.set(task::current().unwrap_or(0));
+        match current() {
+            Some(at) => at.set_stopped(),
+            None => STOPPED.set(task::current().unwrap_or(0)),
+        }
     }
     is_used
 }
 
-/// Whether the current task has reported its stop, in this poll.
-pub(crate) fn has_stopped() -> bool {
-    task::current().is_some_and(|task| STOPPED.get() == task)
+/// Whether the actor with this cell has reported its stop. Without a cell, only the task that did so can tell, in the same poll:
+/// the last to drop the interceptor may be the thread that spawned the actor.
+pub(crate) fn has_stopped(at: Option<At>) -> bool {
+    at.is_some_and(At::has_stopped) || task::current().is_some_and(|task| STOPPED.get() == task)
 }

@@ -1,15 +1,18 @@
 //! The memory of a region's instruments: cells, classes, rows, and what no reader sees of them.
 //!
 //! [`Instruments`] are never freed. A thread keeps a reference to the cell that it used last, and a task may end on another
-//! thread, so nobody could tell when the last reference is gone without a locked instruction for each message. What stays of
-//! a closed region are some hundred bytes and addresses; [`crate::writer::RegionWriter`] gives its pages back.
+//! thread, so nobody could tell when the last reference is gone without a locked instruction for each message. Of a closed region
+//! [`crate::writer::RegionWriter`] gives the pages back. What stays, with the default capacities: addresses, 8 KiB of names,
+//! 4 KiB of classes by name, 5 KiB of rows, 2 KiB of bitmap, and 32 private bytes for each cell that was ever taken, 512 KiB at
+//! most.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use atomscope_layout::RegionMap;
 use atomscope_layout::cells::{
-    BUCKET_WORDS, Begun, CELL_WORDS, Cell, CellName, CellRecord, Cells, Target, TaskMap, bitmap_words,
+    BUCKET_WORDS, Begun, CELL_WORDS, Cell, CellName, CellRecord, Cells, Target, TaskMap, bitmap_words, freed,
 };
 use atomscope_layout::classes::{Class, HANDLED_WORDS, number, register_row};
 use atomscope_layout::lane_memory::LaneMemory;
@@ -17,11 +20,13 @@ use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, halves};
+use crossbeam_utils::atomic::AtomicCell;
 
 use crate::clock::Clock;
 use crate::coarse;
 use crate::lane;
 use crate::names::Names;
+use crate::per_process::PerProcess;
 use crate::task;
 use crate::type_names::TypeName;
 
@@ -45,7 +50,7 @@ pub(crate) struct Parts<'a> {
 /// The instruments of a region.
 #[derive(Debug)]
 pub(crate) struct Instruments {
-    /// The number among all instruments of the process; none from the 1025th region on, whose actors get no cells.
+    /// The number among all instruments of the process; `None` for the 1,025th and later regions, whose actors get no cells.
     number: Option<u32>,
     cells: WriterMemory,
     classes: WriterMemory,
@@ -61,6 +66,8 @@ pub(crate) struct Instruments {
     names: Names,
     clock: Clock,
     tick_length: u64,
+    /// Ticks of the clock in about a second.
+    second: u64,
     time_every: u64,
     /// A message is timed if its hash has none of these bits.
     time_mask: u64,
@@ -76,8 +83,10 @@ const PRIVATE_WORDS: usize = 4;
 const STARTED: usize = 0;
 /// The number of the owner, and whether it owns several cells: [`Owner`].
 const OWNER: usize = 1;
-/// The index of the actor's record plus 1; 0: unknown.
+/// The index of the actor's record plus 1; 0: unknown. Also [`HAS_STOPPED`].
 const RECORD: usize = 2;
+/// In [`RECORD`]: the actor has reported its stop.
+const HAS_STOPPED: u64 = 1 << 63;
 /// How many of the messages handled are in the time of the actor.
 const MEASURED: usize = 3;
 
@@ -105,6 +114,14 @@ struct Rows {
     rows: Box<[AtomicU32]>,
 }
 
+impl Rows {
+    /// Whether the variants have these names. A constant may stand at several addresses.
+    #[inline]
+    fn are_of(&self, names: &'static [&'static str]) -> bool {
+        std::ptr::eq(self.names, names) || self.names == names
+    }
+}
+
 /// Classes and rows that are in use.
 #[derive(Debug)]
 struct Registered {
@@ -116,8 +133,9 @@ struct Registered {
 static ALL: [OnceLock<&'static Instruments>; Target::REGIONS as usize] =
     [const { OnceLock::new() }; Target::REGIONS as usize];
 
-/// The map of all tasks of instrumented actors of the process.
-static TASKS: OnceLock<WriterMemory> = OnceLock::new();
+/// The map of all tasks of instrumented actors of the process, as [`tasks`] finds it: without a system call.
+static TASKS: AtomicCell<Option<&'static WriterMemory>> = AtomicCell::new(None);
+const _: () = assert!(AtomicCell::<Option<&WriterMemory>>::is_lock_free());
 
 impl Instruments {
     /// The instruments of a region, for ever. `None` if there is no memory.
@@ -128,7 +146,8 @@ impl Instruments {
             memory.part(section.range()).unwrap_or_else(WriterMemory::none)
         };
         let cells = map.cells.count;
-        TASKS.get_or_init(|| task_map(cells));
+        static MAP: PerProcess<WriterMemory> = PerProcess::new();
+        TASKS.store(Some(MAP.get_or_init(|| task_map(cells))));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let number = (number < ALL.len()).then_some(number as u32);
         let instruments = Box::leak(Box::new(Self {
@@ -145,6 +164,7 @@ impl Instruments {
             names: names.clone(),
             clock,
             tick_length,
+            second: ticks_of_a_second(tick_length),
             time_every,
             // The upper bits of a product are the best mixed ones.
             time_mask: (time_every - 1).checked_shl(time_every.leading_zeros() + 1).unwrap_or(0),
@@ -219,8 +239,7 @@ impl Instruments {
     #[inline]
     fn row_of(&self, class: u16, variant: usize, names: &'static [&'static str]) -> u32 {
         let rows = self.rows_of_class.get(usize::from(class)).and_then(OnceLock::get);
-        let known =
-            rows.filter(|rows| std::ptr::eq(rows.names, names)).and_then(|rows| rows.rows.get(variant));
+        let known = rows.filter(|rows| rows.are_of(names)).and_then(|rows| rows.rows.get(variant));
         match known.map(|row| row.load(Ordering::Relaxed)) {
             Some(row) if row != 0 => row,
             _ => self.register_variant(class, variant, names),
@@ -234,15 +253,15 @@ impl Instruments {
         else {
             return own;
         };
+        // A lock would be taken in vain for each message.
+        let is_other = place.get().is_some_and(|rows| !rows.are_of(names));
+        let Some(name) = names.get(variant).filter(|_| !is_other) else { return own };
         let Ok(mut registered) = self.registered.try_lock() else { return own };
         let rows = place.get_or_init(|| Rows {
             names,
             rows: std::iter::repeat_with(|| AtomicU32::new(0)).take(names.len()).collect(),
         });
-        let same = std::ptr::eq(rows.names, names);
-        let (Some(row), Some(name)) = (rows.rows.get(variant).filter(|_| same), names.get(variant)) else {
-            return own;
-        };
+        let Some(row) = rows.rows.get(variant).filter(|_| rows.are_of(names)) else { return own };
         if row.load(Ordering::Relaxed) == 0 {
             let name = self.names.intern_static(name);
             let free = Some(registered.rows).filter(|free| *free < self.rows && name != 0);
@@ -301,10 +320,21 @@ impl Instruments {
         (u128::from(ticks) * u128::from(self.tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
     }
 
+    /// About so many ticks are in this time, of a second at most.
+    pub(crate) fn ticks_of(&self, time: Duration) -> u64 {
+        self.second.saturating_mul(u64::from(time.subsec_micros())) / 1_000_000
+    }
+
     /// Ticks now.
     pub(crate) fn ticks(&self) -> u64 {
         self.clock.ticks()
     }
+}
+
+/// Ticks of so many parts of a nanosecond that a second has.
+fn ticks_of_a_second(tick_length: u64) -> u64 {
+    let ticks = u128::from(ClockSampleRecord::RATE_ONE) * 1_000_000_000 / u128::from(tick_length.max(1));
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 fn task_map(cells: usize) -> WriterMemory {
@@ -318,7 +348,7 @@ fn task_map(cells: usize) -> WriterMemory {
 }
 
 fn tasks() -> Option<TaskMap<'static>> {
-    TASKS.get().map(WriterMemory::words).filter(|words| !words.is_empty()).map(TaskMap::new)
+    TASKS.load().map(WriterMemory::words).filter(|words| !words.is_empty()).map(TaskMap::new)
 }
 
 /// What a task has.
@@ -402,13 +432,27 @@ impl At {
     /// The actor's record stands in this slot of the table.
     pub(crate) fn set_record(self, slot: usize) {
         if let Some(record) = self.private(RECORD) {
-            record.store(slot as u64 + 1, Ordering::Relaxed);
+            // The actor may be reporting its stop just now.
+            record.fetch_or(slot as u64 + 1, Ordering::Relaxed);
         }
+    }
+
+    /// The actor has reported its stop.
+    pub(crate) fn set_stopped(self) {
+        if let Some(record) = self.private(RECORD) {
+            record.fetch_or(HAS_STOPPED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the actor has reported its stop.
+    pub(crate) fn has_stopped(self) -> bool {
+        self.private(RECORD).is_some_and(|record| record.load(Ordering::Relaxed) & HAS_STOPPED != 0)
     }
 
     /// The slot of the actor's record, if it is known.
     pub(crate) fn record(self) -> Option<usize> {
-        self.private(RECORD).and_then(|record| (record.load(Ordering::Relaxed) as usize).checked_sub(1))
+        let record = self.private(RECORD)?.load(Ordering::Relaxed) & !HAS_STOPPED;
+        (record as usize).checked_sub(1)
     }
 
     /// Makes the actor's task find the cell. False if there is no room for it.
@@ -422,6 +466,12 @@ impl At {
         is_registered
     }
 
+    /// No reader sees the cell from now on. It stays taken.
+    pub(crate) fn hide(self) {
+        let identity = self.cell.identity();
+        identity.store(freed(identity.load(Ordering::Relaxed)), Ordering::Release);
+    }
+
     /// Frees the cell. Its actor's task must count no more.
     pub(crate) fn free(self) {
         let task = self.cell.task().load(Ordering::Relaxed);
@@ -433,6 +483,8 @@ impl At {
         if let Some(owner) = self.private(OWNER) {
             owner.store(0, Ordering::Relaxed);
         }
+        // What the actor still does in its task no longer finds the cell.
+        self.cell.task().store(0, Ordering::Relaxed);
         self.instruments.cells().free(self.index());
     }
 
@@ -470,7 +522,7 @@ impl At {
         let ended = self.cell.end();
         lane::add(&self.instruments.handled, HANDLED_WORDS * ended.row as usize, 1);
         let now = coarse::now();
-        if ended.begun.is_timed() || ended.begun.is_long(now) {
+        if ended.begun.is_timed() || ended.begun.is_long(now, self.instruments.second) {
             self.measure(ended.row, ended.begun, now);
         }
     }
@@ -488,7 +540,7 @@ impl At {
             passed(begun.stamp()).saturating_sub(coarse::TICK.as_nanos() as u64 / 2)
         };
         // Every long handler is measured, so that it counts for itself only.
-        let is_long = begun.is_long(now);
+        let is_long = begun.is_long(now, instruments.second);
         let weight = if is_long { 1 } else { instruments.time_every };
         let busy = ns.saturating_mul(weight);
         lane::add(&instruments.handled, HANDLED_WORDS * row as usize + 1, busy);

@@ -1,7 +1,7 @@
 //! A `Props` that counts: its factory, its interceptor and its supervisor strategy.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use atomr_core::actor::{Actor, ActorPath, MessageInterceptor, Metadata, Props, SpanGuard};
 use atomr_core::supervision::{Directive, StrategyKind, SupervisorStrategy};
@@ -26,11 +26,32 @@ pub(super) struct Plan {
     /// The cell of a `Props` for one actor.
     at: Option<At>,
     has_started: AtomicBool,
+    /// What the actors of a `Props` for several have.
+    several: Mutex<Several>,
     /// [`JOINED`] and [`ENDED`].
     life: AtomicU8,
     path: OnceLock<ActorPath>,
     /// Where the record of an actor with a path is.
     actors: Option<Arc<ActorRegistry>>,
+}
+
+/// What the actors of one `Props` for several have, as far as its end must know.
+#[derive(Default)]
+struct Several {
+    /// The first cell, and how many were claimed.
+    first: Option<At>,
+    claimed: u64,
+    /// The tasks of actors without a cell. Those that have reported their stop are removed when the list would grow.
+    class_only: Vec<u64>,
+}
+
+impl Several {
+    fn add_class_only(&mut self, task: u64) {
+        if self.class_only.len() == self.class_only.capacity() {
+            self.class_only.retain(|task| matches!(find(*task), Some(Found::Class(..))));
+        }
+        self.class_only.push(task);
+    }
 }
 
 impl Plan {
@@ -47,6 +68,7 @@ impl Plan {
             owner,
             at,
             has_started: AtomicBool::new(false),
+            several: Mutex::default(),
             life: AtomicU8::new(0),
             path: OnceLock::new(),
             actors,
@@ -88,6 +110,8 @@ impl Plan {
         self.count(number::SPAWNED);
         let is_tracked = self.at.zip(task::current()).is_some_and(|(at, task)| at.register(task));
         if !is_tracked {
+            // The cell would seem to be that of an actor without messages. It is given back with the plan, as any other.
+            self.at.into_iter().for_each(At::hide);
             self.count(number::UNTRACKED);
         }
         false
@@ -97,17 +121,32 @@ impl Plan {
         let Some(task) = task::current() else { return false };
         match find(task) {
             Some(Found::Cell(at)) => return at.owner() == Some(self.owner),
-            Some(Found::Class(..)) => return true,
+            // The actor may be another plan's, too.
+            Some(Found::Class(..)) => return self.several().class_only.contains(&task),
             None => {}
         }
         self.count(number::SPAWNED);
         let claimed = self.instruments.claim(self.class, self.owner).map(|(_, at)| at);
-        if !claimed.is_some_and(|at| at.register(task)) {
-            claimed.into_iter().for_each(|at| at.free());
-            self.count(number::UNTRACKED);
-            self.instruments.register_class_only(task, self.class);
+        match claimed.filter(|at| at.register(task)) {
+            Some(at) => {
+                let mut several = self.several();
+                several.first.get_or_insert(at);
+                several.claimed += 1;
+            }
+            None => {
+                claimed.into_iter().for_each(At::free);
+                self.count(number::UNTRACKED);
+                if self.instruments.register_class_only(task, self.class) {
+                    self.several().add_class_only(task);
+                }
+            }
         }
         false
+    }
+
+    /// Only at the beginning of an actor, and at the end of the plan.
+    fn several(&self) -> MutexGuard<'_, Several> {
+        self.several.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cell of the actor that runs, if it is one of this plan. `Err`: the actor belongs to another plan.
@@ -142,26 +181,44 @@ impl Plan {
     /// Nothing counts with this plan any more.
     fn end(&self) {
         if self.owner.owns_several() {
-            // Those that never reported their stop.
-            self.instruments.each_of(self.owner, |at| {
-                at.free();
-                self.count(number::STOPPED);
-            });
-            return;
+            return self.end_several();
         }
+        let has_stopped = has_stopped(self.at);
         self.at.into_iter().for_each(|at| at.free());
         if self.has_started.load(Ordering::Relaxed) {
             self.count(number::STOPPED);
         }
-        if !has_stopped() && self.life.fetch_or(ENDED, Ordering::AcqRel) & JOINED != 0 {
+        if !has_stopped && self.life.fetch_or(ENDED, Ordering::AcqRel) & JOINED != 0 {
             self.path.get().into_iter().for_each(|path| self.record_stop(path));
+        }
+    }
+}
+
+impl Plan {
+    /// Frees what those have that never reported their stop.
+    fn end_several(&self) {
+        let Several { first, claimed, class_only } = std::mem::take(&mut *self.several());
+        let free = |at: At| {
+            at.free();
+            self.count(number::STOPPED);
+        };
+        if claimed > 1 {
+            self.instruments.each_of(self.owner, free);
+        } else {
+            first.filter(|at| at.owner() == Some(self.owner)).into_iter().for_each(free);
+        }
+        for task in class_only {
+            if let Some(Found::Class(instruments, class)) = find(task) {
+                instruments.forget_class_only(task, class);
+                self.count(number::STOPPED);
+            }
         }
     }
 }
 
 /// The interceptor of an instrumented `Props`. Its drop is the end of what counts with it.
 struct Interceptor {
-    /// As in the plan, a pointer nearer.
+    /// Copy of `plan.at`: saves one load per message.
     at: Option<At>,
     plan: Arc<Plan>,
     chained: Option<Arc<dyn MessageInterceptor>>,

@@ -77,9 +77,15 @@ impl ActorRegistry {
     }
 
     /// A `Props` whose actors are counted as those of [`Self::spawn`], but without their paths: for code that spawns them
-    /// itself, such as a router. It may be cloned to any number of actors. An interceptor that is set later replaces the
-    /// probe's, which readers then say of the class, and a strategy that is set later keeps its panics from being counted; so
-    /// set both before.
+    /// itself, such as a router. It may be cloned to any number of actors. An actor and a message cost as much as with
+    /// [`Self::spawn`].
+    ///
+    /// Set an interceptor and a strategy before the call. An interceptor that is set later replaces the probe's, and its actors
+    /// count nothing. Readers say so of the class, unless another clone of the `Props` still has the probe's when the actor
+    /// starts. A strategy that is set later keeps panics from being counted.
+    ///
+    /// An actor that ends without its stop hook, as one that panics in `pre_start`, keeps its cell until the last clone of the
+    /// `Props` is dropped. If such actors are many, keep no `Props` for long, or use [`Self::spawn`].
     pub fn instrument<A: Actor>(&self, props: Props<A>) -> Props<A> {
         #[cfg(feature = "instruments")]
         if let Some(instruments) = self.instruments() {
@@ -95,7 +101,7 @@ impl ActorRegistry {
     /// The instruments of the region; none if the probe is off, or for a stand-alone registry.
     fn instruments(&self) -> Option<&'static Instruments> {
         let instruments = self.node_writer()?.instruments()?;
-        if coarse::start(instruments.ticks()) {
+        if coarse::start(instruments.ticks(), instruments.ticks_of(coarse::TICK)) {
             process::wake_sampler();
         }
         Some(instruments)

@@ -234,16 +234,16 @@ impl RegionBuilder {
         self
     }
 
-    /// Instrumented actors with numbers of their own; default 16,384, but no more than [`Self::actors`]. 64 bytes each, and
-    /// some 24 bytes of private memory once an actor is instrumented. Further ones are counted by their class only.
+    /// Instrumented actors with numbers of their own; default 16,384, but no more than [`Self::actors`]; 1 at least. 64 bytes
+    /// each, and once an actor is instrumented some 32 bytes of private memory each. Further ones are counted by their class only.
     pub fn instruments(mut self, capacity: usize) -> Self {
         self.sized().instruments = capacity;
         self.instruments_are_set = true;
         self
     }
 
-    /// Classes of instrumented actors that are counted each on its own; default 128. 3,136 bytes each. Further ones are
-    /// counted together.
+    /// Classes of instrumented actors; default 128, 1 at least. 3,136 bytes each. The first one is for all classes that find no
+    /// room, which are counted together; so one less is counted each on its own.
     pub fn classes(mut self, capacity: usize) -> Self {
         self.sized().classes = capacity;
         self
@@ -256,7 +256,7 @@ impl RegionBuilder {
         self
     }
 
-    /// Threads of runtimes that are watched from their builders; default 256. 64 bytes each. Of further ones nothing is told.
+    /// Threads of runtimes that are watched from their builders; default 256. 64 bytes each. Further threads are not listed.
     pub fn threads(mut self, capacity: usize) -> Self {
         self.sized().threads = capacity;
         self
@@ -291,8 +291,8 @@ impl RegionBuilder {
     /// false. About 0.8 µs per actor on the probe's own thread, up to 2 % of its time: with more actors than that allows, each is
     /// read less often. Nothing per message.
     ///
-    /// It leans on private parts of atomr and tokio, which the probe finds by trying in this process; what it cannot find for sure
-    /// is unknown. It calls `process_vm_readv` on this process, and does nothing where a filter of system calls is on (`Seccomp`
+    /// It depends on private fields of atomr and tokio, which the probe finds by trying in this process; what it cannot find for
+    /// sure is unknown. It calls `process_vm_readv` on this process, and does nothing where a filter of system calls is on (`Seccomp`
     /// in `/proc/thread-self/status`), as in most containers. Linux only.
     #[cfg(feature = "atomr")]
     pub fn depth(mut self, read: bool) -> Self {
