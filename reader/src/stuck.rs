@@ -436,7 +436,7 @@ impl StuckReport {
     /// What the answer cannot cover; `None` if it says what is stuck, or is not known.
     pub fn limit(&self) -> Option<&'static str> {
         let limit =
-            "a handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor";
+            "a handler that waits in an `.await` keeps no thread and is seen only if its actor is instrumented";
         (!self.is_stuck && self.has_looked() && self.handlers.is_empty()).then_some(limit)
     }
 

@@ -36,9 +36,9 @@ Instrumented actors are those that were spawned by the probe: `telemetry.actors.
 that found no room (`instruments(n)` of the builder):
   HANDLED     messages whose handler has ended
   BUSY        the share of its life in which it was in a handler, waiting in an `.await` included
-  FAILURES    panics of its handler
-  RESTARTS    how often it was made again
-  RUNNING(s)  how long the handler in flight lasts; `-` if there is none
+  FAILURES    handlers that panicked or unwound
+  RESTARTS    how often atomr restarted it
+  RUNNING(s)  how long the handler in flight has lasted so far; `-` if there is none
   RUNNING     the variant of the message whose handler is in flight
   MODE        `runs` (or blocks its worker) or `awaits`
 `#[derive(Variants)]` on the messages and `#[observed]` on the actor tell RUNNING and MODE.

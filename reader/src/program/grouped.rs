@@ -77,7 +77,7 @@ impl Grouped<'_> {
             note(&format!("{} for all groups", unknown_fields(&unknown)));
         }
         if snapshot.instruments.classes.is_empty() {
-            note(&format!("no actor of this node is seen from inside: {HOW_TO_INSTRUMENT}"));
+            note(&format!("no actor of this node is instrumented: {HOW_TO_INSTRUMENT}"));
         }
         notes.iter().for_each(|text| note(text));
         snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));

@@ -32,13 +32,13 @@ Columns:
   HANDLED(/s)  messages whose handler has ended, per second
   DEPTH(msgs)  messages in the mailbox; `depth(true)` of the region's builder tells it
   GROWTH(/s)   by how many messages DEPTH has grown, per second
-  FAILURES     panics of its handler in the interval
-  RUNNING(s)   how long the handler in flight lasts; `-` if there is none
+  FAILURES     handlers that panicked or unwound, in the interval
+  RUNNING(s)   how long the handler in flight has lasted so far; `-` if there is none
   RUNNING      the variant of its message: `#[derive(Variants)]` and `#[observed]` tell it
   MODE         `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
 
 Values are over the INTERVAL, from the start of the command; of a dead node and of a dump over the life of each actor. \
-`-` is unknown. With COUNT the table is written so often, once for each INTERVAL; with --json an array each.
+`-` is unknown. COUNT is the number of tables, one for each INTERVAL; with --json each is an array.
 
 INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit.
 
@@ -148,7 +148,7 @@ fn notes(region: &Region) -> Result<(), Failure> {
     }
     if overwritten > 0 {
         note(&format!(
-            "{} not seen any more, because another interceptor replaced the probe's",
+            "{} no longer counted, because another interceptor replaced the probe's",
             count(overwritten, "instrumented actor is", "instrumented actors are")
         ));
     }

@@ -40,8 +40,8 @@ tens of microseconds: give it if a worker spins. Several handlers that wait for 
 A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time for which that \
 has not paused; the call may have begun within it. The call lasts at least as long as it was watched.
 
-A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor (`telemetry.actors.spawn`), and so \
-is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
+A handler that waits in an `.await` keeps no thread and is seen only if its actor is instrumented (`telemetry.actors.spawn`); \
+so is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
 block their worker if a thread is proved to be stuck in one of their class. That a handler awaits for long may be what it is \
 for, so it counts as stuck only if --over is given. Of a dead node, or of a dump, what was being handled at that time is shown.
 
@@ -61,7 +61,7 @@ pub struct StuckArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
     /// How long a call must last, 1s if left out: a whole number of seconds, or one with ms, s or m; at most a day. If it is given,
-    /// handlers that await for longer are stuck too.
+    /// handlers that last longer are stuck too, whether they await or run.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub over: Option<Duration>,
     /// Stop threads that run, each for some tens of microseconds, and look at them too.

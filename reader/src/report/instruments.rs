@@ -77,7 +77,7 @@ impl Activity {
             let growth = |now: u64, then: u64| tenths((now as f64 - then as f64) / time.as_secs_f64());
             let grown = |now: u64, then: u64| now.saturating_sub(then) as f64 / time.as_secs_f64();
             let rates = ActorRates {
-                handled_per_s: grown(now.handled, then.handled),
+                handled_per_s: tenths(grown(now.handled, then.handled)),
                 busy_percent: percent(grown(now.busy_ns, then.busy_ns) / 1e9),
                 failures_per_s: grown(now.failures.into(), then.failures.into()),
                 failures: now.failures.saturating_sub(then.failures).into(),

@@ -130,8 +130,13 @@ impl Value {
             Self::Count(number) => format!("{number} values").into(),
             Self::CountRate(rate) => format!("{rate:.1}/s").into(),
             Self::Signed(number) => number.to_string().into(),
-            Self::Float(number) if unit == "s" => format!("{number:.1}").into(),
-            Self::Float(number) => number.to_string().into(),
+            // A value that is not a measurement has no unit.
+            Self::Float(number) if unit.is_empty() => number.to_string().into(),
+            // A small share is not shown as none.
+            Self::Float(number) if unit == "%" && *number != 0.0 && number.abs() < 0.05 => {
+                format!("{number:.3}").into()
+            }
+            Self::Float(number) => format!("{number:.1}").into(),
             Self::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
             Self::Text(text) => text.into(),
             Self::Texts(texts) => texts.join(",").into(),
