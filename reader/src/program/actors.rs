@@ -2,14 +2,12 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
 
 use atomscope::query::Query;
 use atomscope::report::actors::{
     ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_WITHOUT, SORTS, has_instruments, show_above,
 };
 use atomscope::report::human::count;
-use atomscope::report::list::unknown_fields;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
 use atomscope_layout::decode::{Actor, ActorList, Moment};
@@ -21,9 +19,11 @@ use serde::{Serialize, Serializer};
 
 use crate::program::grouped::{By, Grouped, SORTS as GROUP_SORTS};
 use crate::program::help::{WHO_HELP, filter_help};
+use crate::program::listing::{note_no_match, note_unknown};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
 use crate::program::target::{SearchArgs, attach};
+use crate::program::values::parse_count;
 
 /// List the live actors of a node.
 #[derive(Debug, Args)]
@@ -71,8 +71,8 @@ pub struct ActorsArgs {
     pub by: Option<By>,
     /// With `--by subtree`: the number of elements of a path, behind the name of the system, that make a subtree. Without it,
     /// the actors of each parent are a subtree.
-    #[arg(long, value_name = "N", requires = "by")]
-    pub level: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", requires = "by", value_parser = parse_count)]
+    pub level: Option<u64>,
     /// Order: by path, class or another text from A to Z, by age from the oldest, by all others from the greatest. Groups come by
     /// busy time if it is left out, actors by path.
     #[arg(long, value_name = "COLUMN", value_parser = parse_sort())]
@@ -86,7 +86,7 @@ pub struct ActorsArgs {
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
     /// At most this many actors.
-    #[arg(long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
     /// Write a JSON array of objects.
     #[arg(long)]
@@ -111,7 +111,7 @@ impl ActorsArgs {
     fn grouped(&self, by: By) -> Grouped<'_> {
         Grouped {
             by,
-            level: self.level.map(NonZeroUsize::get),
+            level: self.level.map(|level| usize::try_from(level).unwrap_or(usize::MAX)),
             sort: self.sort.as_deref(),
             reverse: self.reverse,
             filter: self.filter.as_deref(),
@@ -214,6 +214,10 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
     let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
     let unknown = query.unknown_in_all(&fields, rows);
+    let found = actors.len();
+    let is_unknown = |actor: Actor<'_>| sort.sort_key(&ActorRow::new(actor, until)).is_none();
+    let is_unsorted = found > 0 && args.sort.is_some() && actors.iter().all(is_unknown);
+    let has_match = actors.iter().any(matches);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| {
         sort.compare(&ActorRow::new(*a, until), &ActorRow::new(*b, until), args.reverse)
     };
@@ -244,8 +248,12 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
         let more = count(hidden as u64, "more actor", "more actors");
         note(&format!("{more}; show them with a larger --limit"));
     }
-    if !unknown.is_empty() {
-        note(&format!("{} for all actors", unknown_fields(&unknown)));
+    note_unknown(&unknown, "actors");
+    if is_unsorted {
+        note_unknown(&[sort.names[0].to_owned()], "actors");
+    }
+    if unknown.is_empty() && !has_match {
+        note_no_match(found, 0, most, "actor");
     }
     caveats.iter().for_each(|caveat| note(&caveat.text));
     Ok(())

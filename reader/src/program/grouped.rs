@@ -3,13 +3,13 @@
 use atomscope::find::AttachedRegion;
 use atomscope::report::groups::{by_class, by_subtree, by_variant};
 use atomscope::report::hot::HOW_TO_INSTRUMENT;
-use atomscope::report::list::{List, Selection, unknown_fields};
+use atomscope::report::list::{List, Selection};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
 use atomscope_layout::decode::{ActorList, Class, Instruments};
 use clap::ValueEnum;
 
-use crate::program::listing::write_list;
+use crate::program::listing::{note_no_match, note_unknown, write_list};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::Screen;
 
@@ -61,6 +61,7 @@ impl Grouped<'_> {
             By::Subtree => Snapshot::take(&attached.region)?,
         };
         let mut list = self.list(&snapshot.classes, &snapshot.instruments, &snapshot.actors);
+        let found = list.rows.len();
         let unknown = match self.filter {
             Some(filter) => list.filter(filter).map_err(|error| Failure::filter("actors", &error))?,
             None => Vec::new(),
@@ -73,8 +74,12 @@ impl Grouped<'_> {
         } else {
             to_people(|out| write_list(&list, out, Screen::stdout()))?;
         }
-        if !unknown.is_empty() {
-            note(&format!("{} for all groups", unknown_fields(&unknown)));
+        note_unknown(&unknown, "groups");
+        if let Some(sort) = self.sort.filter(|_| list.is_unsorted()) {
+            note_unknown(&[sort.to_owned()], "groups");
+        }
+        if unknown.is_empty() {
+            note_no_match(found, list.rows.len(), self.limit.unwrap_or(usize::MAX), "group");
         }
         if snapshot.instruments.classes.is_empty() {
             note(&format!("no actor of this node is instrumented: {HOW_TO_INSTRUMENT}"));

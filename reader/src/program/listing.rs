@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 use atomscope::query::{Query, QueryError};
-use atomscope::report::list::{self, Column, Fields, List, Selection};
+use atomscope::report::human::count;
+use atomscope::report::list::{self, Column, Fields, List, Selection, unknown_fields};
 use atomscope::report::subsystems::{ALL, Subsystem, Summary};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
@@ -205,6 +206,23 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
     notes.iter().chain(&gaps).for_each(|text| note(text));
     snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));
     Ok(())
+}
+
+/// Notes the fields of a filter, or the column of a sort, that are unknown for all `rows`: nobody is to take them for 0.
+pub fn note_unknown(fields: &[String], rows: &str) {
+    if fields.is_empty() {
+        return;
+    }
+    let is_depth = fields.iter().any(|field| matches!(&**field, "depth" | "mailbox_depth"));
+    let how = if is_depth { ": `depth(true)` of the region's builder tells the depth" } else { "" };
+    note(&format!("{} for all {rows}{how}", unknown_fields(fields)));
+}
+
+/// Notes that a filter has left none of the rows that were there.
+pub fn note_no_match(found: usize, left: usize, limit: usize, row: &str) {
+    if found > 0 && left == 0 && limit > 0 {
+        note(&format!("none of {} matches", count(found as u64, row, &format!("{row}s"))));
+    }
 }
 
 /// Writes a list as a table.

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use atomscope::attach::Region;
 use atomscope::find::{AttachedRegion, Search, Target};
+use atomscope::text::clean_path;
 use clap::Args;
 
 use crate::program::output::{Failure, note};
@@ -32,6 +34,14 @@ pub fn attach(search_args: &SearchArgs, who: Option<OsString>) -> Result<Attache
         note(text);
     }
     Ok(attached)
+}
+
+/// A WHO that names this region again. Safe to print.
+pub fn who(region: &Region) -> String {
+    match region.dump_info() {
+        Some(_) => clean_path(&region.shown_path()),
+        None => region.pid().to_string(),
+    }
 }
 
 /// The target that WHO or `--region` names.

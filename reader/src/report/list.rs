@@ -314,6 +314,12 @@ impl List {
         Ok(unknown)
     }
 
+    /// Whether there are rows, and the column that they are sorted by is unknown for all of them.
+    pub fn is_unsorted(&self) -> bool {
+        let is_unknown = |at| self.rows.iter().all(|row| row.get(at).is_none_or(Value::is_unknown));
+        !self.rows.is_empty() && self.sorted_by.is_some_and(is_unknown)
+    }
+
     /// Keeps the selected rows. The result says in sentences why there are not more.
     pub fn select(&mut self, selection: &Selection) -> Vec<String> {
         let mut notes = Vec::new();
