@@ -148,7 +148,7 @@ fn notes(region: &Region, has_numbers: bool) -> Result<(), Failure> {
     } else if !has_numbers {
         note(&format!(
             "no instrumented actor lives any more; `atomscope actors {} --by class` has what their classes did",
-            who(region)
+            who(region.dump_info().is_some(), &region.shown_path(), region.pid())
         ));
     }
     let sum = |of: fn(&ClassStats) -> u64| instruments.classes.iter().map(of).fold(0, u64::saturating_add);

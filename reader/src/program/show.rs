@@ -10,7 +10,7 @@ use atomscope::ending::{Before, End};
 use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
 use atomscope::report::subsystems;
-use atomscope::report::subsystems::failures::{ClassPanics, FAILURES, by_class};
+use atomscope::report::subsystems::failures::{ClassFailures, FAILURES, by_class};
 use atomscope::report::usage::Usage;
 use atomscope::report::worst::Worst;
 use atomscope::snapshot::Snapshot;
@@ -26,7 +26,7 @@ use serde::{Serialize, Serializer};
 use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, to_people, to_stdout};
 use crate::program::table::{BAD, ODD, STRONG, Screen, verdict_style};
-use crate::program::target::{SearchArgs, attach};
+use crate::program::target::{SearchArgs, attach, who};
 
 /// Show one page about a node: its verdict, actors, dead letters, subsystems, events, and how full its region is.
 #[derive(Debug, Args)]
@@ -114,11 +114,14 @@ struct Summary {
     /// The subsystems in use, by the names of their commands.
     #[serde(serialize_with = "by_name")]
     subsystems: Vec<subsystems::Summary>,
-    /// The classes of instrumented actors whose handlers have panicked.
-    panics_by_class: Vec<ClassPanics>,
+    /// The classes of instrumented actors whose handlers have failed.
+    failures_by_class: Vec<ClassFailures>,
     usage: Usage,
     #[serde(serialize_with = "as_texts")]
     notes: Vec<Caveat>,
+    /// Whether `atomscope failures` has any to list.
+    #[serde(skip)]
+    has_failures: bool,
     /// See [`Snapshot::stuck_hint`].
     #[serde(skip)]
     stuck_hint: Option<String>,
@@ -149,8 +152,9 @@ impl Summary {
         let worst = Worst::of(region, &snapshot.instruments)?;
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
-        let panics_by_class = by_class(&snapshot);
+        let failures_by_class = by_class(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
+        let has_failures = !snapshot.failures.log.is_empty() || !failures_by_class.is_empty();
         let stuck_hint = snapshot.stuck_hint();
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
@@ -201,9 +205,10 @@ impl Summary {
             dead_letters: dead_letters.total,
             newest_dead_letters,
             subsystems,
-            panics_by_class,
+            failures_by_class,
             usage,
             notes,
+            has_failures,
             stuck_hint,
         })
     }
@@ -238,6 +243,7 @@ impl Page<'_> {
 
     fn write(mut self, summary: &Summary, region: &Region, colour: Style) -> io::Result<()> {
         let Summary { usage, actors, .. } = summary;
+        let who = who(summary.dumped_at.is_some(), &region.shown_path(), summary.pid);
         let (strong, colour) =
             if self.screen.colours { (STRONG, colour) } else { (Style::new(), Style::new()) };
         let why = summary.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -310,7 +316,7 @@ impl Page<'_> {
 
         if let Some(worst) = summary.worst.text() {
             self.title = "Worst";
-            self.plain(&worst)?;
+            self.plain(&format!("{worst}; `atomscope hot {who}`"))?;
         }
 
         self.title = "Dead letters";
@@ -327,10 +333,12 @@ impl Page<'_> {
 
         for subsystem in &summary.subsystems {
             self.title = subsystem.subsystem.title;
-            self.plain(&subsystem.line)?;
-            if *subsystem.subsystem == FAILURES {
+            let is_failures = *subsystem.subsystem == FAILURES;
+            let more = if is_failures && summary.has_failures { format!("; `atomscope failures {who}`") } else { String::new() };
+            self.plain(&format!("{}{more}", subsystem.line))?;
+            if is_failures {
                 summary
-                    .panics_by_class
+                    .failures_by_class
                     .iter()
                     .take(MAX_CLASSES)
                     .try_for_each(|class| self.plain(&class.text))?;
