@@ -12,6 +12,7 @@ use atomscope::stuck::{StuckOptions, StuckReport, StuckThread};
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
 use atomscope::threads::{NodeProcess, ThreadRates};
+use atomscope::workers::AwayWorker;
 use clap::Args;
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::stacks::write_frames;
 use crate::program::table::{BAD, GOOD, ODD, STRONG, Screen};
-use crate::program::target::{SearchArgs, search, target};
+use crate::program::target::{SearchArgs, search, target, who};
 use crate::program::threads::no_process;
 use crate::program::values::parse_duration;
 
@@ -85,6 +86,9 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     }
     let Some(process) = NodeProcess::of_summary(&selected.summary) else {
         tell_of_past(&selected.summary, search_args.max_size, args.json)?;
+        if !selected.summary.liveness.verdict.is_alive() || selected.summary.dump_info.is_some() {
+            note(&hint(&selected.summary));
+        }
         return Err(no_process(&selected.summary));
     };
     let look = || {
@@ -112,8 +116,9 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     written
         .or_else(|failure| if matches!(failure, Failure::OutputClosed) { Ok(()) } else { Err(failure) })?;
     report.notes.iter().for_each(|text| note(text));
-    if report.has_passed_over {
-        note("`--stop` looks at threads that run, too");
+    // A refusal for these threads has it already.
+    if let Some(advice) = report.advice().filter(|_| report.refusal.is_none()) {
+        note(&advice);
     }
     match &report.refusal {
         _ if report.is_stuck => Err(Failure::Found),
@@ -124,7 +129,7 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
 
 fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: Screen) -> io::Result<()> {
     let style = |style| if screen.colours { style } else { Style::new() };
-    let colour = style(match (report.is_stuck, report.has_looked() && report.candidates.is_empty()) {
+    let colour = style(match (report.is_stuck, report.is_good()) {
         (true, _) => BAD,
         (false, true) => GOOD,
         (false, false) => ODD,
@@ -170,7 +175,7 @@ fn write_handlers(
     }
 }
 
-/// What a dead node, or one that was dumped, was handling.
+/// What a dead node, or one that was dumped, was handling. It has the keys of a [`StuckReport`]; of threads nothing is known.
 #[derive(Debug, Serialize)]
 struct Past {
     node: String,
@@ -179,6 +184,14 @@ struct Past {
     why: Option<String>,
     is_stuck: bool,
     outcome: &'static str,
+    over_s: Option<f64>,
+    watched_s: Option<f64>,
+    workers: Option<usize>,
+    away_workers: Option<Vec<AwayWorker>>,
+    threads: Vec<StuckThread>,
+    possible_deadlock: Vec<u32>,
+    candidates: Vec<ThreadRates>,
+    refusal: Option<String>,
     handlers: Vec<Handler>,
 }
 
@@ -190,7 +203,7 @@ fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Resul
         return Ok(());
     }
     let HandlersInFlight { handlers, has_instruments } = HandlersInFlight::look(&summary.open(max_bytes)?)?;
-    if !has_instruments {
+    if !has_instruments && !as_json {
         return Ok(());
     }
     let past = Past {
@@ -200,6 +213,14 @@ fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Resul
         why: summary.liveness.why(),
         is_stuck: false,
         outcome: "unknown",
+        over_s: None,
+        watched_s: None,
+        workers: None,
+        away_workers: None,
+        threads: Vec::new(),
+        possible_deadlock: Vec::new(),
+        candidates: Vec::new(),
+        refusal: Some(no_process(summary).to_string()),
         handlers,
     };
     if as_json {
@@ -214,6 +235,12 @@ fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Resul
         writeln!(out, "When {} ({}) {when}, {number}", clean(&past.node), past.pid)?;
         write_handlers(out, &past.handlers, Handler::text_of_past)
     })
+}
+
+/// Which commands say more of a node that has no process.
+fn hint(summary: &RegionSummary) -> String {
+    let who = who(summary.dump_info.is_some(), &summary.path, summary.pid());
+    format!("`atomscope failures {who}` has what failed in it, and `atomscope show {who}` how it ended")
 }
 
 fn write_thread(
