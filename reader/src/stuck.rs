@@ -462,15 +462,14 @@ impl StuckReport {
 
     /// What the answer cannot cover, or how it would be another; `None` if it says what is stuck, or is not known. Safe to print.
     pub fn limit(&self) -> Option<String> {
-        let limit =
-            "a handler that waits in an `.await` keeps no thread and is seen only if its actor is instrumented";
+        let limit = "a handler that waits in an `.await` keeps no thread and is seen only if its actor is instrumented";
         let longest = self.handlers.iter().filter_map(|handler| handler.for_s).reduce(f64::max);
         let over = longest.map_or(1, |longest| if longest >= 5.0 { 5 } else { 1 });
-        let over = format!("`atomscope stuck {} --over {over}s` counts handlers that await as stuck", self.pid);
+        let over =
+            format!("`atomscope stuck {} --over {over}s` counts handlers that await as stuck", self.pid);
         let text = if self.handlers.is_empty() { limit.to_owned() } else { over };
         (!self.is_stuck && self.has_looked()).then_some(text)
     }
-
 
     /// The command that looks at the threads that were passed over. Safe to print.
     pub fn advice(&self) -> Option<String> {

@@ -44,11 +44,13 @@ that found no room (`instruments(n)` of the builder):
 `#[derive(Variants)]` on the messages and `#[observed]` on the actor tell RUNNING and MODE.
 
 --by sums up what actors did since their spawns, and --filter and --sort are then for the columns of the groups:
-  class    LIVE actors; P50 and P99 of the time that a handler takes; also what actors did that have stopped; `-` without a name are \
+  class    LIVE actors; P50 and P99 of the time that a handler takes, and LONGEST(s) of the handlers in flight; also what actors did that have stopped; `-` without a name are \
 all classes that found no room
   subtree  the live actors of each parent, or with `--level N` those whose paths begin alike; `-` are the actors of `instrument(props)`, \
 which have no path
   variant  what was done for each variant of the messages of a class; `-` if nothing tells the variant
+Times are of one message in sixteen, unless the node times them all, and `-` while none was timed. BUSY of a class and of a \
+variant counts finished handlers, that of a subtree also the ones in flight.
 
 Examples:
   atomscope actors shop --by class --sort p99

@@ -9,6 +9,7 @@ use atomscope::attach::Region;
 use atomscope::ending::{Before, End};
 use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
+use atomscope::report::instruments::telling_p99_ns;
 use atomscope::report::subsystems;
 use atomscope::report::subsystems::failures::{ClassFailures, FAILURES, by_class};
 use atomscope::report::usage::Usage;
@@ -18,7 +19,7 @@ use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::vitals::Vitals;
 use atomscope::workers::AwayWorker;
-use atomscope_layout::decode::{ActorTotals, Beat, Class, ClassStats, Instruments, RegionReader, rfc3339};
+use atomscope_layout::decode::{ActorTotals, Beat, Class, Instruments, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use clap::Args;
 use serde::{Serialize, Serializer};
@@ -34,7 +35,8 @@ use crate::program::target::{SearchArgs, attach, who};
 The lines of the page:
   Beats         time since the last heartbeat of the probe and of the async runtime
   Resources     CPU time, memory, threads and open files of the process
-  Actors        live actors, and the classes with the most waiting messages, then the most actors
+  Actors        live actors, and the classes with the most waiting messages, then the most actors; a class has a 99 % time \
+once 100 of its messages were timed, which are 1,600 if one in sixteen is
   Worst         the instrumented actor, or the class, that is worst by each measure
   Dead letters  their number so far, and the newest five
   Cluster ...   a line for each subsystem in use; `atomscope cluster` and so on show more
@@ -134,14 +136,14 @@ struct ClassCount {
     actors: u64,
     /// Messages in their mailboxes; `None` if no depth is known.
     waiting: Option<u64>,
-    /// 99 % of its handlers took at most so long; `None` if none was timed.
+    /// 99 % of its handlers took at most so long; `None` if too few were timed.
     p99_ns: Option<u64>,
 }
 
 impl ClassCount {
     fn of(class: Class, instruments: &Instruments) -> Self {
         let Class { name, actors, waiting, .. } = class;
-        let p99_ns = instruments.class(&name).and_then(ClassStats::p99_ns);
+        let p99_ns = instruments.class(&name).and_then(telling_p99_ns);
         Self { class: name, actors, waiting, p99_ns }
     }
 }
@@ -334,7 +336,11 @@ impl Page<'_> {
         for subsystem in &summary.subsystems {
             self.title = subsystem.subsystem.title;
             let is_failures = *subsystem.subsystem == FAILURES;
-            let more = if is_failures && summary.has_failures { format!("; `atomscope failures {who}`") } else { String::new() };
+            let more = if is_failures && summary.has_failures {
+                format!("; `atomscope failures {who}`")
+            } else {
+                String::new()
+            };
             self.plain(&format!("{}{more}", subsystem.line))?;
             if is_failures {
                 summary

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use atomscope_layout::decode::{ActorList, ActorStats, Moment};
+use atomscope_layout::decode::{ActorList, ActorStats, ClassStats, Moment};
 
 /// What each instrumented actor of a list had done at one time, to compare it with a later one.
 #[derive(Debug, Clone, Default)]
@@ -90,14 +90,24 @@ impl Activity {
 }
 
 /// Time in handlers, with that in flight, in nanoseconds.
-fn busy_ns(stats: &ActorStats<'_>, at: Option<Moment>) -> u64 {
+pub(super) fn busy_ns(stats: &ActorStats<'_>, at: Option<Moment>) -> u64 {
     let flight = in_flight(stats, at).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     stats.busy_ns.saturating_add(flight)
 }
 
-/// How long the handler in flight lasts; `None` without one, or if its begin is unknown.
+/// How long the handler in flight has lasted so far; `None` without one, or if its begin is unknown.
 pub fn in_flight(stats: &ActorStats<'_>, at: Option<Moment>) -> Option<Duration> {
     at?.since(&stats.in_flight?.since?)
+}
+
+/// The weight of a message that is timed, unless every message is: the region does not tell it.
+const TIMED_EVERY: u64 = 16;
+/// So many messages at least must have been timed for their slowest hundredth to tell something.
+const TELLING: u64 = 100;
+
+/// As [`ClassStats::p99_ns`]; `None` if too few messages were timed for it to tell something.
+pub fn telling_p99_ns(class: &ClassStats) -> Option<u64> {
+    class.p99_ns().filter(|_| class.handle_time.count >= TELLING * TIMED_EVERY)
 }
 
 /// The share of an actor's life in which a handler was in flight, in percent.

@@ -373,6 +373,10 @@ impl Fields {
             self.add(title, column.kind(true), at);
             self.add(column.name.to_owned(), column.kind(false), at);
         }
+        if let Some(deepest) = list.columns.iter().position(|column| column.name == "deepest") {
+            // A group is as deep as the deepest of its actors.
+            self.add("depth".to_owned(), list.columns[deepest].kind(true), deepest);
+        }
         if let Some(first) = list.columns.first() {
             // The first column has a title of its own, and can be called `name` in every list.
             self.add(list.title.to_lowercase(), first.kind(true), 0);

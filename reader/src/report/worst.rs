@@ -4,7 +4,7 @@ use atomscope_layout::decode::{ActorList, ClassStats, Instruments, Moment};
 use serde::Serialize;
 
 use super::human::{duration, seconds};
-use super::instruments::{busy_percent, in_flight};
+use super::instruments::{busy_percent, in_flight, telling_p99_ns};
 use crate::attach::{AttachError, Region};
 use crate::text::clean;
 
@@ -78,8 +78,9 @@ impl Worst {
             let running = in_flight(&stats, until).map(seconds);
             keep(&mut worst.longest, actor, running.filter(|running| *running >= TELLING_S));
         }
-        let p99 =
-            |class: &ClassStats| Some(WorstClass { class: class.class.clone()?, p99_ns: class.p99_ns()? });
+        let p99 = |class: &ClassStats| {
+            Some(WorstClass { class: class.class.clone()?, p99_ns: telling_p99_ns(class)? })
+        };
         worst.slowest = classes.iter().filter_map(p99).max_by_key(|class| class.p99_ns);
         worst
     }
