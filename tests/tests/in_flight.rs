@@ -193,7 +193,7 @@ fn a_handler_that_keeps_its_worker_is_named_with_the_path_of_its_actor() {
         "{line}"
     );
     assert!(line.ends_with(" in Sleep"), "{line}");
-    let rows = support::atomscope_json(["actors", &node.who(), "--json", "--filter", "running = Sleep"]);
+    let rows = support::atomscope_json(["actors", &node.who(), "--json", "--filter", "variant = Sleep"]);
     let [row] = rows.as_array().unwrap().as_slice() else { panic!("{rows:#}") };
     assert_eq!((&row["path"], &row["mode"]), (&json!("akka://bakery/user/hanging"), &json!("runs")));
 }

@@ -39,9 +39,9 @@ that found no room (`instruments(n)` of the builder):
   FAILURES    handlers that panicked or unwound
   RESTARTS    how often atomr restarted it
   RUNNING(s)  how long the handler in flight has lasted so far; `-` if there is none
-  RUNNING     the variant of the message whose handler is in flight
+  VARIANT     the variant of the message whose handler is in flight
   MODE        `runs` (or blocks its worker) or `awaits`
-`#[derive(Variants)]` on the messages and `#[observed]` on the actor tell RUNNING and MODE.
+`#[derive(Variants)]` on the messages and `#[observed]` on the actor tell VARIANT and MODE.
 
 --by sums up what actors did since their spawns, and --filter and --sort are then for the columns of the groups:
   class    LIVE actors; P50 and P99 of the time that a handler takes, and LONGEST(s) of the handlers in flight; also what actors did that have stopped; `-` without a name are \
@@ -83,7 +83,7 @@ pub struct ActorsArgs {
     #[arg(long)]
     pub reverse: bool,
     /// Only actors that match, in a tree with their ancestors: a regular expression over their texts, `!` before it inverts, or
-    /// conditions on path, parent, name, class, depth, handled, busy, failures, restarts, running, running_s, mode, age and host; see
+    /// conditions on path, parent, name, class, depth, handled, busy, failures, restarts, running, variant, mode, age and host; see
     /// below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,

@@ -31,12 +31,13 @@ Only instrumented actors are seen: those that were spawned with `telemetry.actor
 Columns:
   BUSY(%)      the share of the time in which it was in a handler, waiting in an `.await` included; an estimate
   HANDLED(/s)  messages whose handler has ended, per second
+  RUNNING(s)   how long the handler in flight has lasted so far; `-` if there is none
+  VARIANT      the variant of its message: `#[derive(Variants)]` and `#[observed]` tell it
+  MODE         `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
   DEPTH(msgs)  messages in the mailbox; `depth(true)` of the region's builder tells it
   GROWTH(/s)   by how many messages DEPTH has grown, per second
   FAILURES     handlers that panicked or unwound, in the interval
-  RUNNING(s)   how long the handler in flight has lasted so far; `-` if there is none
-  RUNNING      the variant of its message: `#[derive(Variants)]` and `#[observed]` tell it
-  MODE         `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
+  RESTARTS     how often atomr restarted it in the interval
 
 Values are over the INTERVAL, from the start of the command; of a dead node and of a dump over the life of each actor. \
 `-` is unknown. COUNT is the number of tables, one for each INTERVAL; with --json each is an array.

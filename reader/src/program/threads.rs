@@ -237,11 +237,6 @@ fn show(rows: &[Row]) -> Result<(), Failure> {
     to_people(|out| table.write(out, Screen::stdout()))
 }
 
-/// What a thread is to its async runtime, in a word; `None` if it is unknown.
-pub fn role(thread: &ThreadRates) -> Option<&'static str> {
-    thread.worker.map(|is_worker| if is_worker { "worker" } else { "other" })
-}
-
 fn cells(row: &Row) -> [Cell; 14] {
     let tenths = |number: Option<f64>| Cell::known(number.map(|number| format!("{number:.1}")));
     let thread = &row.thread;
@@ -251,7 +246,7 @@ fn cells(row: &Row) -> [Cell; 14] {
         Cell::known(Some(thread.tid)),
         Cell::known(Some(row.pid)),
         Cell::text(&row.node),
-        Cell::known(role(thread)),
+        Cell::known(thread.role()),
         match thread.state {
             "running" => state.style(GOOD),
             "sleeping" | "idle" => state,

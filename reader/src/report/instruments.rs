@@ -18,6 +18,7 @@ struct Done {
     handled: u64,
     busy_ns: u64,
     failures: u32,
+    restarts: u32,
     depth: Option<u64>,
     spawned: Option<Moment>,
 }
@@ -33,6 +34,8 @@ pub struct ActorRates {
     pub failures_per_s: f64,
     /// Failures in the whole time.
     pub failures: u64,
+    /// Restarts in the whole time.
+    pub restarts: u64,
     /// By how much its mailbox has grown, in messages per second; negative if it has shrunk. `None` if its depth is unknown.
     pub growth_per_s: Option<f64>,
 }
@@ -52,8 +55,8 @@ impl Activity {
     /// What the actors of `list`, which was read at the time `at`, had done.
     pub fn of(list: &ActorList, at: Option<Moment>) -> Self {
         let done = |stats: ActorStats<'_>, depth, spawned| {
-            let ActorStats { handled, failures, .. } = stats;
-            (stats.cell, Done { handled, busy_ns: busy_ns(&stats, at), failures, depth, spawned })
+            let ActorStats { handled, failures, restarts, .. } = stats;
+            (stats.cell, Done { handled, busy_ns: busy_ns(&stats, at), failures, restarts, depth, spawned })
         };
         let named = list
             .iter()
@@ -71,7 +74,14 @@ impl Activity {
             let came = || {
                 let is_new = now.spawned?.is_after(&earlier.at?);
                 let depth = now.depth.map(|_| 0);
-                is_new.then_some(Done { handled: 0, busy_ns: 0, failures: 0, depth, spawned: now.spawned })
+                is_new.then_some(Done {
+                    handled: 0,
+                    busy_ns: 0,
+                    failures: 0,
+                    restarts: 0,
+                    depth,
+                    spawned: now.spawned,
+                })
             };
             let then = earlier.by_cell.get(cell).copied().or_else(came)?;
             let growth = |now: u64, then: u64| tenths((now as f64 - then as f64) / time.as_secs_f64());
@@ -81,6 +91,7 @@ impl Activity {
                 busy_percent: percent(grown(now.busy_ns, then.busy_ns) / 1e9),
                 failures_per_s: grown(now.failures.into(), then.failures.into()),
                 failures: now.failures.saturating_sub(then.failures).into(),
+                restarts: now.restarts.saturating_sub(then.restarts).into(),
                 growth_per_s: now.depth.zip(then.depth).map(|(now, then)| growth(now, then)),
             };
             Some((*cell, rates))

@@ -203,6 +203,8 @@ impl Column {
     /// Its title: `INBOUND(KiB)` for `inbound_bytes`, `EVENTS` for `events` in events.
     pub fn title(&self) -> String {
         let Self { name, unit, .. } = *self;
+        // A mailbox is the only thing with a depth.
+        let name = name.strip_prefix("mailbox_").unwrap_or(name);
         if name == unit {
             return name.to_uppercase();
         }

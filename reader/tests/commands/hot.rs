@@ -36,14 +36,14 @@ fn of_a_dead_node_each_actor_is_shown_with_what_it_did_in_its_life() {
     let busy = bert["busy_percent"].as_f64().unwrap();
     assert!((7.0..12.0).contains(&busy), "the handler in flight counts: {bert}");
     assert_eq!(
-        (&bert["running"], &bert["mode"], &bert["failures"], &bert["depth"]),
+        (&bert["variant"], &bert["mode"], &bert["failures"], &bert["mailbox_depth"]),
         (&json!("Bread"), &json!("awaits"), &json!(2), &json!(150))
     );
     assert!((2.5..3.1).contains(&rows[1]["busy_percent"].as_f64().unwrap()), "{rows}");
     assert_eq!(rows[1]["running_s"], Value::Null);
     let oven = &rows[2];
     assert_eq!(
-        (&oven["class"], &oven["busy_percent"], &oven["depth"]),
+        (&oven["class"], &oven["busy_percent"], &oven["mailbox_depth"]),
         (&json!("shop::Oven"), &Value::Null, &Value::Null)
     );
 }
@@ -99,7 +99,7 @@ fn the_first_rows_are_the_greatest_of_what_was_asked_for_and_a_condition_filters
     assert_eq!(first(&["--sort", "depth", "-n", "1"]).as_deref(), Some(BERT));
     assert_eq!(first(&["--sort", "failures"]).as_deref(), Some(BERT));
     assert_eq!(first(&["--filter", "depth < 100 and class ~ Baker"]).as_deref(), Some(ANNA));
-    let rows = dir.run(["hot", "--json", "--filter", "depth > 100"]).json();
+    let rows = dir.run(["hot", "--json", "--filter", "depth > 100 and mailbox_depth > 100"]).json();
     assert_eq!(column(&rows, "path"), [BERT]);
     assert_eq!(dir.run(["hot", "--json", "-n", "2"]).json().as_array().unwrap().len(), 2);
     assert!(dir.run(["hot", "--filter", "nothing > 1"]).failed(2).contains("--filter"));
@@ -111,12 +111,13 @@ fn the_first_rows_are_the_greatest_of_what_was_asked_for_and_a_condition_filters
             "CLASS",
             "BUSY(%)",
             "HANDLED(/s)",
+            "RUNNING(s)",
+            "VARIANT",
+            "MODE",
             "DEPTH(msgs)",
             "GROWTH(/s)",
             "FAILURES",
-            "RUNNING(s)",
-            "RUNNING",
-            "MODE"
+            "RESTARTS"
         ]
     );
     assert_eq!(words(&stdout)[1][..2], [BERT, "shop::Baker"]);
@@ -136,7 +137,7 @@ fn a_live_node_is_looked_at_as_often_as_it_was_asked_for() {
 fn a_node_without_instrumented_actors_is_told_which_call_makes_them() {
     let dir = RegionDir::new();
     let _lock = shop().live(&dir);
-    let stdout = dir.run(["hot", "10ms"]).ok();
-    assert!(stdout.contains("`telemetry.actors.spawn(&system, props, name)`"), "{stdout}");
+    let ran = dir.run(["hot", "10ms"]);
+    assert!(ran.stderr.contains("`telemetry.actors.spawn(&system, props, name)`"), "{ran:?}");
     assert_eq!(dir.run(["hot", "10ms", "--json"]).json(), json!([]));
 }
