@@ -208,10 +208,10 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let attached = attach(search, args.who)?;
     let snapshot = Snapshot::take(&attached.region)?;
     let caveats = snapshot.caveats();
-    let form = match (args.json, has_instruments(&snapshot)) {
-        (true, _) => Form::Json,
-        (false, has_instruments) => Form::Table { has_instruments },
-    };
+    let has_instruments = has_instruments(&snapshot);
+    let wanted = query.compared().into_iter().filter_map(ActorRow::column_of).chain([sort]);
+    let wanted: Vec<String> = wanted.map(|column| column.column.title()).collect();
+    let form = if args.json { Form::Json } else { Form::Table { has_instruments, wanted: &wanted } };
     let Snapshot { actors, until, .. } = snapshot;
     let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
     let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
@@ -263,24 +263,33 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
 
 /// How actors are written.
 #[derive(Clone, Copy)]
-enum Form {
+enum Form<'a> {
     Json,
     /// With the columns of instrumented actors, or without them.
     Table {
         has_instruments: bool,
+        /// The titles of the columns that are dropped last on a narrow terminal.
+        wanted: &'a [String],
     },
 }
 
-fn write_rows(rows: &Rows<'_>, form: Form) -> Result<(), Failure> {
+fn write_rows(rows: &Rows<'_>, form: Form<'_>) -> Result<(), Failure> {
     match form {
         Form::Json => to_stdout(|out| write_json(out, rows)),
-        Form::Table { has_instruments: true } => write_table(rows, LISTED),
-        Form::Table { has_instruments: false } => write_table(rows, LISTED_WITHOUT),
+        Form::Table { has_instruments: true, wanted } => write_table(rows, LISTED, wanted),
+        Form::Table { has_instruments: false, wanted } => write_table(rows, LISTED_WITHOUT, wanted),
     }
 }
 
-fn write_table<const N: usize>(rows: &Rows<'_>, columns: [&ActorColumn; N]) -> Result<(), Failure> {
-    let mut table = Table::new(columns.map(|listed| (listed.column.title(), listed.column.side)));
+fn write_table<const N: usize>(
+    rows: &Rows<'_>,
+    columns: [&ActorColumn; N],
+    wanted: &[String],
+) -> Result<(), Failure> {
+    // What an actor does now says most.
+    let mut table = Table::new(columns.map(|listed| (listed.column.title(), listed.column.side)))
+        .drop_order(["HOST", "RESTARTS", "AGE(s)", "FAILURES", "DEPTH(msgs)", "HANDLED(msgs)"])
+        .keep(wanted.iter().cloned());
     for branch in rows.iter() {
         table.row(branch.cells(columns, branch.row.actor.path()));
         draw_children(&branch, "", columns, &mut table);

@@ -230,10 +230,9 @@ pub fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Scre
     let shown = || list.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
     let title = |at: usize, column: &Column| if at == 0 { list.title.to_owned() } else { column.title() };
     let titles = shown().map(|(at, column)| (title(at, column), column.side));
-    // The column that the list is sorted by is dropped last on a narrow terminal.
-    let leaving = shown().filter(|(at, _)| Some(*at) != list.sorted_by).map(|(at, column)| title(at, column));
-    let leaving: Vec<_> = leaving.collect();
-    let mut table = Table::new(titles).drop_order(leaving.iter().rev().map(String::as_str));
+    let is_wanted = |at: &usize| Some(*at) == list.sorted_by || list.filtered_by.contains(at);
+    let wanted = shown().filter(|(at, _)| is_wanted(at)).map(|(at, column)| title(at, column));
+    let mut table = Table::new(titles).keep(wanted);
     for row in &list.rows {
         let unit = list::unit_of_row(&list.columns, row);
         table.row(shown().map(|(at, column)| Cell::text(&column.shown(&row[at], unit))).collect::<Vec<_>>());

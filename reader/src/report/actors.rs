@@ -462,6 +462,11 @@ impl<'a> ActorRow<'a> {
         fields.map(|(name, column)| Field::new(*name, column.column.kind(true))).collect()
     }
 
+    /// The column of the field with this index.
+    pub fn column_of(field: usize) -> Option<&'static ActorColumn> {
+        FIELDS.get(field).map(|(_, column)| *column)
+    }
+
     /// Seconds from its spawn to [`ActorRow::until`].
     pub fn age_s(&self) -> Option<f64> {
         self.until?.since(&self.actor.spawned()?).map(seconds)

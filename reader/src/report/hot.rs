@@ -80,6 +80,7 @@ pub fn hot(list: &ActorList, at: Option<Moment>, rates: Option<&Rates>) -> List 
     for name in ["handled_per_s", "busy_percent"] {
         if let Some(at) = hot.column(name) {
             hot.rows.sort_by(|a, b| a[at].compare(&b[at], false));
+            hot.sorted_by = Some(at);
         }
     }
     hot

@@ -270,8 +270,10 @@ pub struct List {
     pub few: usize,
     /// Whether it ignores every [`Selection`].
     pub is_fixed: bool,
-    /// The column that a [`Selection`] sorted it by.
+    /// The column that it is sorted by, if that is known.
     pub sorted_by: Option<usize>,
+    /// The columns that its filter compares.
+    pub filtered_by: Vec<usize>,
 }
 
 impl List {
@@ -283,7 +285,16 @@ impl List {
         rows: impl IntoIterator<Item = Vec<Value>>,
     ) -> Self {
         let (columns, rows) = (columns.into_iter().collect(), rows.into_iter().collect());
-        Self { name, title, columns, rows, few: usize::MAX, is_fixed: false, sorted_by: None }
+        Self {
+            name,
+            title,
+            columns,
+            rows,
+            few: usize::MAX,
+            is_fixed: false,
+            sorted_by: None,
+            filtered_by: Vec::new(),
+        }
     }
 
     /// The index of a column: by its name, `name` for the first one, or `age`.
@@ -304,6 +315,8 @@ impl List {
         let mut of = Fields::default();
         of.add_those_of(self);
         let query = Query::parse(query, &of.fields)?;
+        self.filtered_by =
+            query.compared().iter().filter_map(|field| of.columns.get(*field).copied()).collect();
         let (columns, fields) = (&self.columns, &of.columns);
         let as_row = |row| ListRow { columns, fields, row };
         let is_found: Vec<bool> = self.rows.iter().map(|row| query.matches(&as_row(row))).collect();

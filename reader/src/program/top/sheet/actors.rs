@@ -75,6 +75,7 @@ pub fn actors(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
         lists,
         list,
         name: "actors",
+        own_order: None,
         columns: columns(tick).map(|column| column.column).collect(),
         heading: "PATH",
         sort,
