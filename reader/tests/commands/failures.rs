@@ -168,7 +168,9 @@ fn a_sentence_about_the_newest_panic_has_its_own_message_and_actor() {
     let _lock = node.live(&dir);
     let shown = dir.run(["show"]).ok();
     assert!(
-        shown.contains(" in akka://Shop/user/butcher on thread shop-worker: oven 8 is cold\n"),
+        shown.contains(
+            " in akka://Shop/user/butcher on thread shop-worker: oven 8 is cold; `atomscope failures "
+        ),
         "{shown}"
     );
     let listing = dir.run(["failures", "--json"]).json();
@@ -250,7 +252,7 @@ fn show_says_how_many_failed_and_what_failed_last() {
     let _lock = bakery().live(&dir);
     let stdout = dir.run(["show"]).ok();
     let line = stdout.lines().find(|line| line.starts_with("     Failures: 3 panics, 1 error")).unwrap();
-    assert!(line.ends_with(": too late"), "{stdout}");
+    assert!(line.contains(": too late; `atomscope failures "), "{stdout}");
     let json = dir.run(["show", "--json"]).json();
     assert_eq!(json["subsystems"]["failures"]["panics"], 3);
     assert_eq!(json["usage"]["failures"], json!({"used": 3, "capacity": 16}));

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use atomscope::attach::{MAX_BYTES, Region};
 use atomscope::report::hot::Look;
+use atomscope_layout::Capacities;
 use atomscope_layout::cells::Cells;
 use atomscope_layout::records::ActorRecord;
 use serde_json::{Value, json};
 
 use crate::fixture::instrumented::{NOW_S, bakery};
+use crate::fixture::instruments::Instruments;
 use crate::fixture::nodes::{shop, words};
-use crate::fixture::{Actor, Node, RegionDir};
+use crate::fixture::{Actor, Node, RegionDir, small};
 
 const ANNA: &str = "akka://Shop/user/desk/anna";
 const BERT: &str = "akka://Shop/user/desk/bert";
@@ -27,7 +29,10 @@ fn of_a_dead_node_each_actor_is_shown_with_what_it_did_in_its_life() {
     let (node, _) = bakery();
     node.dead(&dir);
     let ran = dir.run(["hot", "--json"]);
-    assert!(ran.stderr.contains("over the life of each actor"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("rates are averages over the life of each actor, because the node has ended"),
+        "{ran:?}"
+    );
     let rows = ran.json();
     // The oven has no path, so nobody knows how long it has lived.
     assert_eq!(column(&rows, "path"), [json!(BERT), json!(ANNA), Value::Null]);
@@ -131,6 +136,38 @@ fn a_live_node_is_looked_at_as_often_as_it_was_asked_for() {
     let ran = dir.run(["hot", "10ms", "3"]);
     assert_eq!(ran.stderr, "");
     assert_eq!(ran.stdout.matches("PATH").count(), 3, "{ran:?}");
+}
+
+#[test]
+fn a_node_whose_instrumented_actors_have_stopped_is_told_where_their_numbers_are() {
+    let dir = RegionDir::new();
+    let node = Node::sized("n", Capacities { instruments: 2, classes: 4, variants: 4, ..small() }, |_| {});
+    Instruments::of(&node).register(1, "shop::Baker");
+    let _lock = node.live(&dir);
+    let stderr = dir.run(["hot", "10ms"]).stderr;
+    let hint = format!("`atomscope actors {} --by class`", std::process::id());
+    assert!(stderr.contains(&hint) && !stderr.contains("telemetry.actors"), "{stderr}");
+}
+
+#[test]
+fn what_leaves_nothing_is_said() {
+    let dir = RegionDir::new();
+    let (node, _) = bakery();
+    node.dead(&dir);
+    let stderr = |args: &[&str]| dir.run([&["hot"], args].concat()).stderr;
+    assert!(stderr(&["--filter", "Butcher"]).contains("none of 3 actors matches"));
+    // The state of the node is said as in the other lists.
+    assert!(stderr(&[]).contains("the node has crashed"), "{}", stderr(&[]));
+    let dir = RegionDir::new();
+    let _lock = shop_without_depths().live(&dir);
+    let stderr = dir.run(["actors", "--sort", "depth"]).stderr;
+    assert!(stderr.contains("depth is unknown for all actors") && stderr.contains("depth(true)"), "{stderr}");
+}
+
+fn shop_without_depths() -> Node {
+    let node = Node::sized("n", small(), |_| {});
+    node.actor(Actor { path: "akka://n/user/a", ..Actor::default() });
+    node
 }
 
 #[test]
