@@ -35,8 +35,7 @@ use crate::program::target::{SearchArgs, attach, who};
 The lines of the page:
   Beats         time since the last heartbeat of the probe and of the async runtime
   Resources     CPU time, memory, threads and open files of the process
-  Actors        live actors, and the classes with the most waiting messages, then the most actors; a class has a 99 % time \
-once 100 of its messages were timed, which are 1,600 if one in sixteen is
+  Actors        live actors, and the classes with the most waiting messages, then the most actors
   Worst         the instrumented actor, or the class, that is worst by each measure
   Dead letters  their number so far, and the newest five
   Cluster ...   a line for each subsystem in use; `atomscope cluster` and so on show more
@@ -44,6 +43,8 @@ once 100 of its messages were timed, which are 1,600 if one in sixteen is
   Capacity      used and available space in the tables of the region
   Dropped       data that was not recorded, mostly for lack of space
   Notes         reasons why the data may be incomplete
+
+A class has a 99 % time once it has handled 1,600 messages, of which one in sixteen is timed.
 
 Exit code: 0, also for a dead node; 1 if the node cannot be found or read.
 

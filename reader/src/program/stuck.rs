@@ -117,7 +117,8 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
         .or_else(|failure| if matches!(failure, Failure::OutputClosed) { Ok(()) } else { Err(failure) })?;
     report.notes.iter().for_each(|text| note(text));
     // A refusal for these threads has it already.
-    if let Some(advice) = report.advice().filter(|_| report.refusal.is_none()) {
+    let is_said = |advice: &String| report.refusal.as_ref().is_some_and(|why| why.contains(advice));
+    if let Some(advice) = report.advice().filter(|advice| !is_said(advice)) {
         note(&advice);
     }
     match &report.refusal {
